@@ -1,0 +1,193 @@
+"""What holds the layout and the one-way rule: module -> SpineMambaSegmentLib -> spinemamba."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import derived
+import pytest
+
+REPOSITORY = derived.REPOSITORY
+MODULE = derived.MODULE
+SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
+LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "result")
+LIGHT += ("terminology",)
+HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib")
+MAX_FILE_LINES = 250
+MAX_FUNCTION_LINES = 40
+MAX_POSITIONAL = 5
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Return the project's Python files below folders of the repository."""
+    found = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
+    names = {path: path.relative_to(REPOSITORY).as_posix() for path in found}
+    return sorted(path for path in found if not derived.SKIPPED.search(names[path]))
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh process that finds modules as Slicer would."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=MODULE,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def lint(code: str, path: str) -> subprocess.CompletedProcess[str]:
+    """Return what ruff says about code that would stand at a path of the repository."""
+    command = [sys.executable, "-m", "ruff", "check", "--select", "TID251", "--no-cache"]
+    return subprocess.run(
+        [*command, "--stdin-filename", str(REPOSITORY / path), "-"],
+        input=code,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["import slicer\n", "from qt import QTimer\n", "import vtk.util\n"]
+)
+def test_the_linter_refuses_slicer_below_spinemamba(code: str):
+    assert "TID251" in lint(code, "SpineMambaSegment/spinemamba/planted.py").stdout
+    assert "TID251" in lint(code, "SpineMambaSegment/spinemamba/network/planted.py").stdout
+    assert lint(code, "SpineMambaSegment/SpineMambaSegmentLib/Planted.py").returncode == 0
+
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+blocked = json.loads(sys.argv[1])
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Refuse())
+import spinemamba
+names = [m.name for m in pkgutil.walk_packages(spinemamba.__path__, "spinemamba.")]
+failures = {}
+for name in names:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        failures[name] = repr(error)
+print(json.dumps([names, failures]))
+"""
+
+
+def test_every_module_of_spinemamba_imports_without_slicer():
+    done = run_python(IMPORT_ALL, json.dumps([*SLICER_NAMES, "SpineMambaSegmentLib"]))
+    assert done.returncode == 0, done.stderr
+    names, failures = json.loads(done.stdout)
+    assert len(names) > 20
+    assert failures == {}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_module_that_slicer_imports_stays_light(name: str):
+    code = f"import sys, spinemamba.{name}; print(*sys.modules)"
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+    assert not set(HEAVY) & set(done.stdout.split())
+
+
+def imported_names(path: Path) -> set[str]:
+    """Return the full names of everything that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "spinemamba":
+            names |= {f"spinemamba.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def test_slicers_own_process_imports_light_modules_only():
+    files = [MODULE / "SpineMambaSegment.py", *(MODULE / "SpineMambaSegmentLib").glob("*.py")]
+    for path in files:
+        names = imported_names(path)
+        ours = {n.split(".")[1] for n in names if n.startswith("spinemamba.")}
+        assert ours <= set(LIGHT), path.name
+        assert not names & set(HEAVY), path.name
+
+
+def test_only_the_module_file_may_look_like_a_slicer_module():
+    # Slicer tries every Python file of that folder, and an __init__ would hide the module file.
+    assert [path.name for path in MODULE.glob("*.py")] == ["SpineMambaSegment.py"]
+    assert not list((REPOSITORY / "Testing").rglob("__init__.py"))
+
+
+def test_the_packing_list_names_every_file():
+    text = derived.CMAKE.read_text(encoding="utf-8")
+    scripts, resources = derived.packed_files()
+    remedy = "run: python Testing/Python/derived.py"
+    assert sorted(derived.cmake_list(text, "MODULE_PYTHON_SCRIPTS")) == scripts, remedy
+    assert sorted(derived.cmake_list(text, "MODULE_PYTHON_RESOURCES")) == resources, remedy
+
+
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the lines of a function without its docstring."""
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if ast.get_docstring(node) is not None:
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def test_files_and_functions_fit_on_a_screen():
+    too_long: list[str] = []
+    for path in python_files("SpineMambaSegment", "Testing"):
+        text = path.read_text(encoding="utf-8")
+        if (count := len(text.splitlines())) > MAX_FILE_LINES:
+            too_long.append(f"{path.name}: {count} lines")
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if code_lines(node) > MAX_FUNCTION_LINES:
+                too_long.append(f"{path.name}: {node.name}: {code_lines(node)} lines")
+            arguments = [a.arg for a in node.args.posonlyargs + node.args.args]
+            if len([a for a in arguments if a not in ("self", "cls")]) > MAX_POSITIONAL:
+                too_long.append(f"{path.name}: {node.name}: {len(arguments)} arguments")
+    assert too_long == []
+
+
+def tracked_texts() -> list[Path]:
+    """Return the text files of the repository; skip where git cannot tell them."""
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    binary = {".png", ".safetensors", ".ico", ".gz", ".nrrd"}
+    paths = [REPOSITORY / name for name in done.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file() and path.suffix not in binary]
+
+
+def test_no_file_names_a_path_of_one_machine_or_a_package_registry():
+    machine = re.compile(r"(?<![\w.~])/(home|root|work|tmp|Users|opt|mnt)/\w|\b[A-Z]:\\\\?[A-Za-z]")
+    registry = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org")
+    for path in tracked_texts():
+        text = path.read_text(encoding="utf-8")
+        for pattern in (machine, registry):
+            match = pattern.search(text)
+            assert match is None, f"{path.relative_to(REPOSITORY)}: {match}"
+
+
+def test_readme_shows_the_label_table():
+    text = derived.README.read_text(encoding="utf-8")
+    assert derived.section(text, "labels") == derived.label_table()
+
+
+def test_the_terminology_file_follows_the_label_table():
+    assert derived.TERMINOLOGY.read_text(encoding="utf-8") == derived.terminology_text()
