@@ -1,0 +1,1 @@
+"""Everything of SpineMamba Segment that needs Slicer: scene, panel, packages."""
