@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from spinemamba.errors import Code, UserError
@@ -41,8 +42,8 @@ def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
     storage.SetUseCompression(False)
     if not storage.WriteData(volumeNode):
         raise UserError(
-            f"The volume could not be written to {path}.",
-            "Free some disk space, or choose another temporary folder in the settings.",
+            _("The volume could not be written to {path}.").format(path=path),
+            _("Free some disk space, or choose another temporary folder in the settings."),
             Code.DISK_FULL,
         )
 
@@ -53,24 +54,26 @@ def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     Raises:
         UserError: If there is no node, or it is no scalar 3-D image; the message says why.
     """
-    remedy = "Choose a CT or MR volume."
     if volumeNode is None:
-        raise UserError("No input volume is chosen.", remedy, Code.INPUT_BAD)
+        raise _inputBad(_("No input volume is chosen."))
     name = volumeNode.GetName()
     # Label maps and color images are scalar volumes too, by inheritance.
     if not volumeNode.IsA("vtkMRMLScalarVolumeNode") or volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise UserError(f"{name} is a label map, not an image.", remedy, Code.INPUT_BAD)
+        raise _inputBad(_("{name} is a label map, not an image.").format(name=name))
     image = volumeNode.GetImageData()
     if image is None or 0 in image.GetDimensions():
-        raise UserError(f"{name} has no voxels.", remedy, Code.INPUT_BAD)
-    components = image.GetNumberOfScalarComponents()
-    if components != 1:
-        raise UserError(
-            f"{name} has {components} values per voxel, not one.", remedy, Code.INPUT_BAD
-        )
+        raise _inputBad(_("{name} has no voxels.").format(name=name))
+    count = image.GetNumberOfScalarComponents()
+    if count != 1:
+        text = _("{name} has {count} values per voxel, not one.")
+        raise _inputBad(text.format(name=name, count=count))
     if min(image.GetDimensions()) < 2:
         size = " x ".join(map(str, image.GetDimensions()))
-        raise UserError(f"{name} is not a 3-D image ({size}).", remedy, Code.INPUT_BAD)
+        raise _inputBad(_("{name} is not a 3-D image ({size}).").format(name=name, size=size))
+
+
+def _inputBad(message: str) -> UserError:
+    return UserError(message, _("Choose a CT or MR volume."), Code.INPUT_BAD)
 
 
 def readSegmentation(
@@ -104,7 +107,8 @@ def readSegmentation(
         storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
         storage.SetFileName(str(path))
         if not storage.ReadData(labelNode):
-            raise UserError(f"The result {path} could not be read.", "Run again.", Code.INTERNAL)
+            message = _("The result {path} could not be read.").format(path=path)
+            raise UserError(message, _("Press Segment Spine again."), Code.INTERNAL)
         # The same parent as the segmentation: nothing is resampled, and Slicer's import with
         # explicit IDs applies a differing transform twice.
         labelNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 vtk = pytest.importorskip("vtk")
+
+# slicer-core has no translations; texts stay English here.
+if "slicer.i18n" not in sys.modules:
+    i18n = ModuleType("slicer.i18n")
+    i18n.tr = lambda text: text
+    sys.modules["slicer.i18n"] = i18n
 
 
 @pytest.fixture
@@ -31,7 +38,7 @@ def scene() -> Iterator[slicer.vtkMRMLScene]:
 
 
 @pytest.fixture
-def make_volume(scene: slicer.vtkMRMLScene) -> Callable[..., SimpleNamespace]:
+def make_volume(scene: slicer.vtkMRMLScene) -> Callable[..., slicer.vtkMRMLVolumeNode]:
     """Return a function that adds a volume with given voxels and IJK to RAS matrix."""
 
     def make(
