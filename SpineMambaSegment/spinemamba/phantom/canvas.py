@@ -1,0 +1,136 @@
+"""The label and tissue arrays that parts are painted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.phantom.sdf import (
+    FAR_MM,
+    WORLD,
+    Box,
+    Field,
+    Frame,
+    Grid,
+    Point,
+    capsule,
+    capsule_box,
+)
+from spinemamba.phantom.tissue import Tissue
+from spinemamba.volume import Geometry
+
+TILE = 64
+
+
+class Canvas:
+    """Labels and tissues of a phantom under construction.
+
+    Args:
+        geometry: Voxel grid with axes z, y, x in LPS directions.
+        rng: Source of randomness.
+
+    Attributes:
+        grid: The voxel grid.
+        labels: VerSe label values, uint8.
+        tissues: Values of `Tissue`, uint8.
+    """
+
+    def __init__(self, geometry: Geometry, rng: np.random.Generator):
+        self.grid = Grid(geometry)
+        self.rng = rng
+        self.labels = np.zeros(geometry.shape, np.uint8)
+        self.tissues = np.zeros(geometry.shape, np.uint8)
+        self._nearest = np.full(geometry.shape, np.float16(FAR_MM), np.float16)
+        self._tiles: dict[float, np.ndarray] = {}
+
+    @property
+    def voxel_mm(self) -> float:
+        """Mean voxel size."""
+        return float(np.prod(self.grid.geometry.spacing_mm) ** (1 / 3))
+
+    def rough(self, box: Box, grain_mm: float) -> np.ndarray:
+        """Return smooth noise of standard deviation 1 in a box; equal wherever boxes overlap."""
+        if grain_mm not in self._tiles:
+            white = self.rng.standard_normal((TILE, TILE, TILE), dtype=np.float32)
+            sigma = [grain_mm / s for s in self.grid.geometry.spacing_mm]
+            smooth = ndimage.gaussian_filter(white, sigma, mode="wrap")
+            self._tiles[grain_mm] = smooth / smooth.std()
+        picks = [np.arange(s.start, s.stop) % TILE for s in box]
+        return self._tiles[grain_mm][np.ix_(*picks)]
+
+    def paint(self, field: Field, tissue: Tissue, over: Sequence[Tissue] | None = None) -> None:
+        """Give the inside of a field a tissue, everywhere or only over some tissues."""
+        inside = field.distance < 0
+        view = self.tissues[field.box]
+        if over is not None:
+            inside &= np.isin(view, over)
+        view[inside] = tissue
+
+    def paint_bone(self, field: Field, tissue: Tissue, cortex_mm: float) -> None:
+        """Paint bone that is not spine: a cortex, and marrow inside."""
+        view = self.tissues[field.box]
+        view[field.distance < 0] = tissue
+        view[field.distance < -max(cortex_mm, 0.6 * self.voxel_mm)] = Tissue.MARROW
+
+    def paint_vertebra(self, field: Field, value: int, cortex_mm: float, gap: np.ndarray) -> None:
+        """Paint a vertebra, keeping its distance from those painted before.
+
+        Args:
+            field: Its distance.
+            value: Label value.
+            cortex_mm: Thickness of its cortex.
+            gap: Room that it must leave to its neighbours, mm, in the shape of the field.
+        """
+        distance = field.distance
+        nearest = self._nearest[field.box]
+        mine = (distance < 0) & (distance < nearest)
+        contested = np.abs(distance - nearest) < gap
+        contested &= (distance < 0) | (nearest < 0)
+        labels, tissues = self.labels[field.box], self.tissues[field.box]
+        labels[mine] = value
+        bone = distance < -max(cortex_mm, 0.5 * self.voxel_mm)
+        tissues[mine] = Tissue.CORTICAL
+        tissues[mine & bone] = Tissue.TRABECULAR
+        room = contested & (mine | (labels > 0))
+        labels[room] = 0
+        tissues[room] = Tissue.CARTILAGE
+        np.minimum(nearest, distance, out=nearest, casting="same_kind")
+
+    def field(self, frame: Frame, low: Point, high: Point) -> Field | None:
+        """Return an empty field over a local box, or None outside the image."""
+        box = self.grid.box(frame, low, high)
+        return None if box is None else Field(self.grid, frame, box)
+
+    def tube(
+        self,
+        points: np.ndarray,
+        radii: float | Sequence[float],
+        tissue: Tissue,
+        *,
+        stretch: Point = (1.0, 1.0, 1.0),
+        over: Sequence[Tissue] | None = None,
+    ) -> None:
+        """Paint a tube along a line of LPS points, shape (n, 3)."""
+        sizes = np.broadcast_to(np.asarray(radii, float), len(points))
+        for k in range(len(points) - 1):
+            ends = tuple(points[k]), tuple(points[k + 1])
+            pair = float(sizes[k]), float(sizes[k + 1])
+            field = self.field(WORLD, *capsule_box(ends, pair, stretch))
+            if field is not None:
+                field.distance = capsule(ends, pair, stretch)(*field.coordinates)
+                self.paint(field, tissue, over)
+
+    def keep_largest(self) -> None:
+        """Leave one connected piece of each label; crumbs become cartilage."""
+        for value, box in enumerate(ndimage.find_objects(self.labels), start=1):
+            if box is None:
+                continue
+            mask = self.labels[box] == value
+            pieces, count = ndimage.label(mask)
+            if count > 1:
+                sizes = np.bincount(pieces.ravel())[1:]
+                crumbs = mask & (pieces != sizes.argmax() + 1)
+                self.labels[box][crumbs] = 0
+                self.tissues[box][crumbs] = Tissue.CARTILAGE

@@ -1,0 +1,99 @@
+"""Sizes of each level in mm, for an average adult."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One vertebra; lengths in mm. Y is posterior and Z superior of the body's centre.
+
+    Attributes:
+        width: Body, left to right, at the endplates.
+        depth: Body, front to back.
+        canal_width: Spinal canal, left to right.
+        canal_depth: Spinal canal, front to back.
+        pedicle_width: Pedicle, left to right.
+        pedicle_height: Pedicle, top to bottom.
+        span: From tip to tip of the transverse processes.
+        tip_y: Tip of the spinous process.
+        tip_z: Tip of the spinous process.
+        disc: Height of the disc below.
+        height: Body; set from the spacing of the chain.
+    """
+
+    width: float
+    depth: float
+    canal_width: float
+    canal_depth: float
+    pedicle_width: float
+    pedicle_height: float
+    span: float
+    tip_y: float
+    tip_z: float
+    disc: float
+    height: float = 0.0
+
+    @property
+    def wall(self) -> float:
+        """Y of the body's back wall."""
+        return self.depth / 2
+
+    @property
+    def canal_y(self) -> float:
+        """Y of the canal's centre; the back wall is a little hollow."""
+        return self.wall + self.canal_depth / 2 - 1.0
+
+
+SHAPES: dict[str, Shape] = {
+    "C1": Shape(17, 14, 28, 30, 7, 9, 76, 31, 0, 4),
+    "C2": Shape(18, 16, 24, 17, 8, 9, 56, 36, -9, 4.5),
+    "C3": Shape(17, 16, 23.5, 15, 5.5, 7, 52, 34, -9, 4.5),
+    "C4": Shape(18, 16, 23.5, 15, 5.5, 7, 54, 34, -9, 4.5),
+    "C5": Shape(19, 16.5, 24, 15, 6, 7, 56, 37, -10, 4.5),
+    "C6": Shape(20.5, 17, 25, 15, 6, 7.5, 58, 42, -11, 4.5),
+    "C7": Shape(22.5, 17.5, 25, 15, 7, 8, 66, 49, -14, 4.5),
+    "T1": Shape(26, 18, 22, 15, 9, 10, 73, 53, -18, 4.2),
+    "T2": Shape(26.5, 19, 19, 15, 7.5, 11.5, 68, 55, -22, 4.2),
+    "T3": Shape(26.5, 20.5, 17.5, 15, 6.2, 12, 64, 56, -25, 4.0),
+    "T4": Shape(26.5, 22, 17, 15, 5.4, 12, 62, 57, -27, 4.0),
+    "T5": Shape(27, 24, 17, 15, 5.4, 12, 62, 57, -30, 4.2),
+    "T6": Shape(28, 25.5, 17, 15.5, 5.8, 12.5, 62, 57, -32, 4.4),
+    "T7": Shape(29, 27, 17, 15.5, 6.2, 12.5, 62, 55, -33, 4.6),
+    "T8": Shape(30, 28, 17.5, 15.5, 6.6, 13, 61, 53, -31, 4.8),
+    "T9": Shape(31, 29, 17.5, 15.5, 7, 14, 59, 51, -27, 5.2),
+    "T10": Shape(33, 30, 18, 15.5, 7.5, 15, 56, 50, -22, 5.8),
+    "T11": Shape(36, 31, 19.5, 16, 8.5, 16.5, 51, 50, -19, 6.5),
+    "T12": Shape(39, 31.5, 22, 17, 9, 17, 48, 53, -17, 7.0),
+    "T13": Shape(40, 32, 22.5, 17, 9, 16, 55, 56, -17, 7.2),
+    "L1": Shape(41, 32.5, 23, 17.5, 9, 15.5, 72, 58, -15, 7.8),
+    "L2": Shape(42.5, 33.5, 23.5, 17.5, 9.5, 15.5, 80, 62, -15, 8.6),
+    "L3": Shape(44, 34, 24, 17.5, 11, 15, 88, 64, -14, 9.4),
+    "L4": Shape(46, 34.5, 25, 18, 13.5, 15, 87, 63, -13, 10.0),
+    "L5": Shape(48, 34, 27, 18, 16.5, 14, 91, 57, -11, 9.5),
+    "L6": Shape(48, 34, 27, 18, 16.5, 14, 91, 55, -10, 8.5),
+    "Sacrum": Shape(48, 33, 29, 17, 16, 16, 110, 55, -20, 0.0),
+}
+"""Orders of size: Panjabi 1991/92; extents and volumes checked against VerSe masks."""
+
+
+def draw_shape(name: str, height: float, scale: float, rng: np.random.Generator) -> Shape:
+    """Return the shape of one vertebra of one patient.
+
+    Args:
+        name: Level.
+        height: Height of its body in mm, already to scale.
+        scale: Size of the patient.
+        rng: Source of the differences between patients, about 4 %.
+    """
+    base = SHAPES[name]
+    sizes = {
+        field.name: getattr(base, field.name) * scale * rng.normal(1.0, 0.04)
+        for field in fields(base)
+    }
+    # A canal below three quarters of the usual width would be a finding, not a variant.
+    sizes["height"] = height
+    return replace(base, **sizes)

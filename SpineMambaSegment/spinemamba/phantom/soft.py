@@ -1,0 +1,283 @@
+"""Everything around the skeleton: skin, fat, muscles, lungs, organs, vessels, table."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.interpolate import PchipInterpolator
+
+from spinemamba.phantom.canvas import Canvas
+from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.sdf import Frame
+from spinemamba.phantom.tissue import Tissue
+
+SECTIONS: tuple[tuple[str, float, float, float, float], ...] = (
+    ("C1", 190.0, 30, 30, 30),
+    ("C1", 120.0, 78, 92, 92),
+    ("C1", 40.0, 76, 88, 98),
+    ("C2", 0.0, 70, 66, 92),
+    ("C4", 0.0, 62, 60, 62),
+    ("C6", 0.0, 66, 62, 52),
+    ("C7", 0.0, 90, 66, 56),
+    ("T1", 0.0, 140, 70, 70),
+    ("T3", 0.0, 185, 76, 98),
+    ("T5", 0.0, 178, 76, 125),
+    ("T8", 0.0, 165, 74, 148),
+    ("T11", 0.0, 155, 74, 150),
+    ("L1", 0.0, 150, 82, 135),
+    ("L3", 0.0, 148, 92, 120),
+    ("Sacrum", 25.0, 162, 92, 118),
+    ("Sacrum", -40.0, 178, 80, 125),
+    ("Sacrum", -130.0, 182, 90, 110),
+    ("Sacrum", -260.0, 175, 90, 100),
+)
+"""Level, mm above it, then from the bodies' centres: half width, to the back, to the front."""
+
+POWER = 2.4
+
+
+class Outline:
+    """The skin, slice by slice, and how deep below it everything lies."""
+
+    def __init__(self, chain: list[Placed], scale: float, rng: np.random.Generator):
+        origins = {p.name: p.frame.origin for p in chain}
+        girth = scale * rng.uniform(0.9, 1.12)
+        belly = rng.uniform(0.85, 1.2)
+        rows = [
+            (origins[n][2] + up * scale, w * girth, b * scale, f * girth * (belly if f > 99 else 1))
+            for n, up, w, b, f in SECTIONS
+        ]
+        rows.sort()
+        table = np.array(rows)
+        self._section = PchipInterpolator(table[:, 0], table[:, 1:], axis=0)
+        self._range = table[0, 0], table[-1, 0]
+        spine = np.array([p.frame.origin for p in chain])[::-1]
+        heights = np.arange(self._range[0], self._range[1], 5.0)
+        line = [np.interp(heights, spine[:, 2], spine[:, k]) for k in (0, 1)]
+        line = ndimage.gaussian_filter1d(np.array(line), 6.0, axis=1, mode="nearest")
+        self._line = heights, line
+        self.fat_mm = float(rng.uniform(6, 26)) * scale
+        self.scale = scale
+
+    def at(self, z: float) -> tuple[float, float, float, float]:
+        """Return centre x, centre y, half width and half depth of the skin at a height in mm."""
+        z = float(np.clip(z, *self._range))
+        half_width, back, front = self._section(z)
+        heights, line = self._line
+        x, y = (float(np.interp(z, heights, v)) for v in line)
+        return 0.7 * x, y + (back - front) / 2, float(half_width), (back + front) / 2
+
+    def spine_at(self, z: float) -> tuple[float, float]:
+        """Return x and y of the smoothed spine at a height."""
+        heights, line = self._line
+        return tuple(float(np.interp(z, heights, v)) for v in line)
+
+    def extent(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the corners (x, y) of the body between two heights, with some air around."""
+        rows = np.array([self.at(z) for z in np.linspace(low, high, 24)])
+        lower = (rows[:, :2] - rows[:, 2:]).min(axis=0) - 10.0
+        upper = (rows[:, :2] + rows[:, 2:]).max(axis=0) + (10.0, 28.0)
+        return lower, upper
+
+    def inner(self, z: float, angle: np.ndarray, depth_mm: float) -> np.ndarray:
+        """Return points (n, 3) at a depth below the skin; angle 0 is the back, pi the front."""
+        x, y, w, d = self.at(z)
+        w, d = w - depth_mm, d - depth_mm
+        s, c = np.sin(angle), np.cos(angle)
+        r = ((np.abs(s) / w) ** POWER + (np.abs(c) / d) ** POWER) ** (-1 / POWER)
+        return np.stack([x + r * s, y + r * c, np.full_like(s, z)], axis=-1)
+
+
+def paint_soft(canvas: Canvas, chain: list[Placed], outline: Outline, scale: float) -> None:
+    """Paint everything that is not bone."""
+    origins = {p.name: p.frame.origin for p in chain}
+    heights = {name: float(o[2]) for name, o in origins.items()}
+    z_mm, y_mm, x_mm = canvas.grid.axes_mm
+    dome = heights["T10"] - 4.0 * scale
+    apex = heights["T1"] - 4.0
+    streaks = canvas.rough(
+        (slice(0, 1),) + tuple(slice(0, n) for n in canvas.tissues.shape[1:]), 4.0
+    )
+    del streaks
+    for k, z in enumerate(z_mm):
+        box = (slice(k, k + 1), *(slice(0, n) for n in canvas.tissues.shape[1:]))
+        grain = canvas.rough(box, 3.0)[0]
+        slice_ = _Slice(outline, float(z), x_mm, y_mm)
+        canvas.tissues[k] = slice_.paint(grain, (apex, dome), heights, scale)
+    _paint_organs(canvas, heights, outline, scale)
+    _paint_vessels(canvas, chain, scale)
+    _paint_muscles(canvas, chain, scale)
+    _paint_table(canvas, outline)
+
+
+class _Slice:
+    """Depths in one axial slice."""
+
+    def __init__(self, outline: Outline, z: float, x_mm: np.ndarray, y_mm: np.ndarray):
+        self.outline, self.z = outline, z
+        cx, cy, w, d = outline.at(z)
+        sx, sy = outline.spine_at(z)
+        x, y = (x_mm - np.float32(cx))[None, :], (y_mm - np.float32(cy))[:, None]
+        rho = ((np.abs(x) / w) ** POWER + (np.abs(y) / d) ** POWER) ** np.float32(1 / POWER)
+        rho = np.maximum(rho, np.float32(1e-3))
+        radius = np.sqrt(x * x + y * y)
+        self.depth = np.where(rho > 0.2, radius * (1 / rho - 1), np.float32(min(w, d)))
+        self.across = np.abs(x_mm - np.float32(sx))[None, :]
+        self.side = (x_mm - np.float32(sx))[None, :]
+        self.behind = (y_mm - np.float32(sy))[:, None]
+
+    def paint(
+        self,
+        grain: np.ndarray,
+        lungs: tuple[float, float],
+        heights: dict[str, float],
+        scale: float,
+    ) -> np.ndarray:
+        """Return the tissues of the slice, uint8 (y, x)."""
+        outline, depth = self.outline, self.depth
+        out = np.zeros(depth.shape, np.uint8)
+        fat = outline.fat_mm * (0.4 if self.z > heights["C7"] else 1.0)
+        wall = fat + (16.0 + 3 * scale)
+        inside = depth > 0
+        out[inside] = Tissue.FAT
+        out[inside & (depth < 1.8)] = Tissue.SKIN
+        out[depth > fat] = Tissue.MUSCLE
+        out[(depth > fat) & (depth < wall + 20) & (grain > 1.3)] = Tissue.FAT
+        if self.z < heights["T1"]:
+            cavity = (depth > wall) & (self.behind < np.maximum(self.across - 20, 0) * 1.4 - 10)
+            out[cavity] = Tissue.FAT
+            self._lungs(out, cavity, lungs, scale)
+        return out
+
+    def _lungs(
+        self, out: np.ndarray, cavity: np.ndarray, lungs: tuple[float, float], scale: float
+    ) -> None:
+        apex, dome = lungs
+        if self.z > apex:
+            return
+        # The diaphragm rises towards the middle of each side and falls towards the back.
+        peak = 75.0 * scale
+        bowl = 55 * np.maximum(self.behind + 30, 0) / 60
+        bowl = bowl + 40 * ((self.across - peak) / peak) ** 2 - 25 * (self.side < 0)
+        below = self.z < dome - bowl
+        front = np.clip(-self.behind / 90, 0, 1)
+        middle = (20 + 32 * front * (self.side * 0 + 1)) * scale
+        top = np.clip((apex - self.z) / 40, 0.05, 1) ** 0.5
+        lung = cavity & (self.across > middle) & (self.across < 135 * scale * top + 15) & ~below
+        out[cavity & (self.across <= middle)] = Tissue.FAT
+        out[lung] = Tissue.LUNG
+
+
+def _blob(
+    canvas: Canvas,
+    centre: np.ndarray,
+    half: tuple[float, ...],
+    tissue: Tissue,
+    over: tuple[Tissue, ...],
+    turn: float = 0.0,
+) -> None:
+    """Paint an ellipsoid with a wavy surface, turned about the z axis."""
+    c, s = np.cos(turn), np.sin(turn)
+    frame = Frame(np.asarray(centre, float), np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]]))
+    field = canvas.field(frame, tuple(-h for h in half), tuple(half))
+    if field is None:
+        return
+    ratio = sum((v * np.float32(1 / h)) ** 2 for v, h in zip(field.coordinates, half, strict=True))
+    field.distance = (np.sqrt(ratio) - 1) * min(half) + 1.5 * canvas.rough(field.box, 5.0)
+    canvas.paint(field, tissue, over)
+
+
+def _paint_organs(
+    canvas: Canvas, heights: dict[str, float], outline: Outline, scale: float
+) -> None:
+    rng = canvas.rng
+    soft = (Tissue.FAT,)
+
+    def place(level: str, x: float, y: float, up: float = 0.0) -> np.ndarray:
+        z = heights[level] + up * scale
+        sx, sy = outline.spine_at(z)
+        return np.array([sx + x * scale, sy + y * scale, z])
+
+    def size(*mm: float) -> tuple[float, ...]:
+        return tuple(v * scale * rng.uniform(0.9, 1.1) for v in mm)
+
+    heart = (Tissue.FAT, Tissue.LUNG)
+    _blob(canvas, place("T8", 18, -85), size(58, 48, 58), Tissue.VESSEL, heart, 0.4)
+    _blob(canvas, place("T12", -75, -50, 10), size(72, 85, 75), Tissue.ORGAN, soft)
+    _blob(canvas, place("T12", 92, -5, 12), size(32, 45, 50), Tissue.ORGAN, soft)
+    _blob(canvas, place("T12", 45, -85), size(55, 38, 45), Tissue.BOWEL, soft)
+    _blob(canvas, place("T12", 50, -98), size(32, 22, 28), Tissue.GAS, (Tissue.BOWEL,))
+    for side in (1, -1):
+        _blob(
+            canvas, place("L2", 62 * side, 2, 14 + 6 * side), size(28, 26, 55), Tissue.KIDNEY, soft
+        )
+    for _ in range(34):
+        up = rng.uniform(-60, 110)
+        centre = place("L4", rng.uniform(-110, 110), rng.uniform(-115, -35), up)
+        half = size(*rng.uniform(14, 30, 3))
+        _blob(canvas, centre, half, Tissue.BOWEL, soft)
+        if rng.uniform() < 0.45:
+            _blob(canvas, centre, tuple(0.7 * h for h in half), Tissue.GAS, (Tissue.BOWEL,))
+    airway = np.array(
+        [place("C5", 0, -32), place("C7", 0, -36), place("T2", 0, -38), place("T4", 0, -30)]
+    )
+    canvas.tube(airway, 8.5 * scale, Tissue.GAS)
+
+
+def _paint_vessels(canvas: Canvas, chain: list[Placed], scale: float) -> None:
+    by_name = {p.name: p for p in chain}
+
+    def line(names: list[str], x: float, y: float) -> np.ndarray:
+        return np.array(
+            [
+                by_name[n].frame.to_world((x * scale, -by_name[n].shape.wall - y * scale, 0))
+                for n in names
+            ]
+        )
+
+    down = [f"T{k}" for k in range(5, 12)]
+    aorta = np.concatenate([line(down, 18, 3), line(["T12", "L1", "L2", "L3", "L4"], 6, 12)])
+    canvas.tube(aorta, np.linspace(13.5, 9.5, len(aorta)) * scale, Tissue.VESSEL)
+    cava = line(["T10", "T12", "L1", "L2", "L3", "L4"], -17, 12)
+    canvas.tube(cava, 11.0 * scale, Tissue.VESSEL, stretch=(1.1, 0.85, 1.0))
+    for side in (1, -1):
+        fork = np.concatenate([line(["L4"], 3 * side, 14), line(["Sacrum"], 38 * side, 18)])
+        canvas.tube(fork, 7.0 * scale, Tissue.VESSEL)
+        neck = line(["C3", "C4", "C5", "C6", "C7", "T1"], 28 * side, 14)
+        canvas.tube(neck, 4.5 * scale, Tissue.VESSEL, stretch=(1.2, 1.0, 1.0))
+    for _ in range(int(canvas.rng.integers(0, 14))):
+        spot = aorta[int(canvas.rng.integers(len(aorta)))] + canvas.rng.normal(0, 8, 3)
+        _blob(canvas, spot, (2.5, 2.5, 4.0), Tissue.CALCIFICATION, (Tissue.VESSEL,))
+
+
+def _paint_muscles(canvas: Canvas, chain: list[Placed], scale: float) -> None:
+    """Paint psoas and the long muscles of the back, with fat between their strands."""
+    by_name = {p.name: p for p in chain}
+    names = [n for n in ("T12", "L1", "L2", "L3", "L4", "L5", "L6") if n in by_name]
+    for side in (1, -1):
+        psoas = np.array(
+            [
+                by_name[n].frame.to_world(
+                    (side * (by_name[n].shape.width / 2 + 5 + 3.0 * k) * scale, 2.0, 0)
+                )
+                for k, n in enumerate(names)
+            ]
+        )
+        radii = np.linspace(7, 19, len(psoas)) * scale
+        canvas.tube(
+            psoas,
+            radii,
+            Tissue.MUSCLE,
+            stretch=(0.95, 1.1, 1.0),
+            over=(Tissue.FAT, Tissue.BOWEL, Tissue.KIDNEY, Tissue.ORGAN),
+        )
+
+
+def _paint_table(canvas: Canvas, outline: Outline) -> None:
+    """Paint the couch as a curved shell under the back."""
+    z_mm, y_mm, x_mm = canvas.grid.axes_mm
+    lowest = max(outline.at(float(z))[1] + outline.at(float(z))[3] for z in z_mm[::8])
+    height = lowest + 4.0 - (x_mm / 210.0) ** 2 * 25.0
+    shell = np.abs(y_mm[:, None] - height[None, :]) < max(1.5, canvas.voxel_mm * 0.6)
+    view = canvas.tissues
+    view[:, shell] = np.where(view[:, shell] == Tissue.AIR, Tissue.TABLE, view[:, shell])

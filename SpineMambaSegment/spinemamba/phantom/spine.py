@@ -1,0 +1,135 @@
+"""Paints vertebrae, discs, canal and cord."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spinemamba.labels import BY_NAME
+from spinemamba.phantom.atlas_axis import build_atlas, build_axis
+from spinemamba.phantom.canvas import Canvas
+from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.sacrum import along_arc, build_sacrum
+from spinemamba.phantom.sdf import Field, Frame, Point
+from spinemamba.phantom.tissue import Tissue
+from spinemamba.phantom.vertebra import build
+
+BODY_GAP_MM = 2.2
+ROUGH_MM = 0.35
+
+
+def reach_of(placed: Placed) -> tuple[Point, Point]:
+    """Return the local box that holds a vertebra."""
+    shape = placed.shape
+    if placed.name == "Sacrum":
+        return (-64.0, -75.0, -105.0), (64.0, 50.0, shape.height / 2 + 22)
+    half = shape.span / 2 + 6, shape.height / 2
+    extra = 22.0 if placed.name == "C2" else 15.0
+    low = (-half[0], -shape.wall - 14, min(-half[1] - 22, shape.tip_z - 14))
+    return low, (half[0], shape.tip_y + 10, half[1] + extra)
+
+
+def paint_discs(canvas: Canvas, chain: list[Placed]) -> None:
+    """Paint the disc below each vertebra of a whole chain, C2 downwards."""
+    for upper, lower in zip(chain[1:-1], chain[2:], strict=True):
+        centre = _disc_centre(upper, lower)
+        axes = upper.frame.axes + lower.frame.axes
+        axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+        half = (
+            0.49 * (upper.shape.width + lower.shape.width) / 2,
+            0.49 * (upper.shape.depth + lower.shape.depth) / 2,
+            upper.shape.disc / 2 + 3.0,
+        )
+        frame = Frame(centre, axes)
+        field = canvas.field(frame, tuple(-h for h in half), half)
+        if field is not None:
+            x, y, z = field.coordinates
+            ratio = (np.abs(x / half[0]) ** 2.5 + np.abs(y / half[1]) ** 2.5) ** np.float32(0.4)
+            field.distance = np.maximum((ratio - 1) * 10, np.abs(z) - half[2])
+            canvas.paint(field, Tissue.DISC)
+
+
+def _disc_centre(upper: Placed, lower: Placed) -> np.ndarray:
+    below = upper.frame.to_world((0, 0, -upper.shape.height / 2))
+    above = lower.frame.to_world((0, 0, lower.shape.height / 2))
+    return (below + above) / 2
+
+
+def paint_canal(canvas: Canvas, chain: list[Placed]) -> None:
+    """Paint epidural fat, cerebrospinal fluid, and the cord down to L1."""
+    points, half = _canal_line(chain)
+    fat, fluid = half - 0.3, half - 1.8
+    canvas.tube(points, fat, Tissue.FAT, stretch=(1.3, 1.0, 1.0))
+    canvas.tube(points, fluid, Tissue.CANAL, stretch=(1.25, 1.0, 1.0))
+    names = [p.name for p in chain]
+    ends = 3 * (names.index("L1") + 1)
+    canvas.tube(points[:ends], 3.4, Tissue.CORD, stretch=(1.35, 1.0, 1.0))
+
+
+def _canal_line(chain: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
+    """Return points along the canal, three per vertebra, and half its depth there."""
+    points, half = [], []
+    for placed in chain[:-1]:
+        shape = placed.shape
+        for z in (0.5, 0.0, -0.5):
+            points.append(placed.frame.to_world((0, shape.canal_y, z * (shape.height + 3))))
+            half.append(shape.canal_depth / 2 if placed.name != "C1" else 9.5)
+    sacrum = chain[-1]
+    for s, t in ((0, 24), (30, 20), (54, 14), (74, 10)):
+        points.append(along_arc(sacrum, s).to_world((0, t, 0)))
+        half.append(7.0 - s / 20)
+    return np.array(points), np.array(half)
+
+
+def paint_vertebrae(
+    canvas: Canvas, chain: list[Placed], wanted: set[str], arthrosis: float
+) -> None:
+    """Paint the wanted vertebrae, top to bottom.
+
+    Args:
+        canvas: Where.
+        chain: The whole spine.
+        wanted: Names of the levels that exist.
+        arthrosis: Share of the joints that have closed.
+    """
+    rng = canvas.rng
+    cortex_mm = rng.uniform(0.7, 1.3)
+    gaps = [0.0 if rng.uniform() < arthrosis else rng.uniform(0.6, 1.7) for _ in chain]
+    bends = rng.normal(0.0, 1.0, (len(chain), 4))
+    for k, placed in enumerate(chain):
+        low, high = reach_of(placed)
+        box = canvas.grid.box(placed.frame, low, high)
+        if box is None or placed.name not in wanted:
+            continue
+        field = Field(canvas.grid, placed.frame, box, _bend(bends[k], placed))
+        above = chain[k - 1].name if k else ""
+        if placed.name == "C1":
+            build_atlas(field, placed)
+        elif placed.name == "C2":
+            build_axis(field, placed, gaps[k])
+        elif placed.name == "Sacrum":
+            build_sacrum(field, placed, above, gaps[k])
+        else:
+            build(field, placed, above, gaps[k])
+        field.distance += np.float32(ROUGH_MM) * canvas.rough(box, 2.5)
+        in_front = field.coordinates[1] < placed.shape.wall + 1.0
+        if placed.name in ("C1", "C2"):
+            in_front = field.coordinates[2] > 1e6
+        gap = np.where(in_front, np.float32(BODY_GAP_MM), np.float32(gaps[k]))
+        canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex_mm, gap)
+
+
+def _bend(bend: np.ndarray, placed: Placed):
+    """Return a change of coordinates that makes a vertebra lopsided, within about 2 mm."""
+    wall = np.float32(placed.shape.wall)
+
+    def warp(coordinates: list[np.ndarray]) -> list[np.ndarray]:
+        x, y, z = coordinates
+        behind = np.maximum(y - wall, 0) * np.float32(0.025)
+        wave = np.sin(y * np.float32(0.09) + np.float32(bend[3]))
+        return [
+            x + np.float32(bend[0]) * behind,
+            y + np.float32(0.5 * bend[1]) * np.sin(x * np.float32(0.08)),
+            z + np.float32(bend[2]) * behind + np.float32(0.4 * bend[1]) * wave,
+        ]
+
+    return warp
