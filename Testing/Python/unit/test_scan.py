@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from spinemamba.scan import BACKENDS, available_backends, choose_backend, selective_scan
+from spinemamba.scan_chunked import scan_chunked
+from spinemamba.scan_reference import scan_reference
+
+
+def inputs(batch=1, length=64, d=6, n=5, dtype=torch.float32, largest_step=None):
+    generator = torch.Generator().manual_seed(length)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=dtype)
+
+    delta = torch.nn.functional.softplus(normal(batch, length, d))
+    if largest_step is not None:
+        delta = delta * (largest_step / delta.max())
+    a = -torch.rand(d, n, generator=generator, dtype=dtype) * 16 - 0.1
+    parts = (normal(batch, length, d), delta, a, normal(batch, length, n))
+    return [x.requires_grad_() for x in (*parts, normal(batch, length, n), normal(d))]
+
+
+def test_two_tokens_by_hand():
+    u, delta = torch.tensor([[[2.0], [3.0]]]), torch.tensor([[[1.0], [0.5]]])
+    a, d = torch.tensor([[-math.log(4.0)]]), torch.tensor([10.0])
+    b, c = torch.tensor([[[1.0], [2.0]]]), torch.tensor([[[5.0], [7.0]]])
+    # h1 = 1 * 2 * 1 = 2, y1 = 5 * 2 + 10 * 2; h2 = h1 / 2 + 0.5 * 3 * 2 = 4, y2 = 7 * 4 + 10 * 3
+    for scan in (scan_reference, scan_chunked):
+        torch.testing.assert_close(scan(u, delta, a, b, c, d), torch.tensor([[[30.0], [58.0]]]))
+
+
+def test_the_reference_has_the_right_gradients():
+    assert torch.autograd.gradcheck(scan_reference, inputs(2, 5, 3, 2, torch.float64))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("length", [1, 2, 7, 64, 333])
+def test_chunks_give_the_values_and_gradients_of_the_loop(batch: int, length: int):
+    tensors = inputs(batch, length)
+    weight = torch.randn(batch, length, 6)
+    slow, fast = scan_reference(*tensors), scan_chunked(*tensors)
+    torch.testing.assert_close(fast, slow, atol=1e-5, rtol=1e-4)
+    for a, b in zip(
+        torch.autograd.grad((slow * weight).sum(), tensors),
+        torch.autograd.grad((fast * weight).sum(), tensors),
+        strict=True,
+    ):
+        torch.testing.assert_close(b, a, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("step", [0.1, 4.0, 16.0])
+def test_no_step_size_overflows(step: float):
+    tensors = inputs(1, 500, largest_step=step)
+    out = scan_chunked(*tensors)
+    exact = scan_reference(*(x.double() for x in tensors))
+    error = (out - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert error.item() < 5e-7
+    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(out.sum(), tensors))
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many elements the largest result had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.elements = max(self.elements, out.numel())
+        return out
+
+
+def test_no_tensor_of_all_states_is_ever_made():
+    length, d, n = 800, 6, 16
+    tensors = inputs(1, length, d, n)
+    with LargestTensor() as seen:
+        scan_chunked(*tensors).sum().backward()
+    assert seen.elements < length * d * n / 4
+
+
+def test_a_process_without_a_gpu_gets_the_chunked_scan_and_knows_why():
+    states = available_backends("cpu")
+    assert list(states) == list(BACKENDS)
+    assert states["torch-chunked"] == states["reference"] == "ok"
+    assert "GPU" in states["mamba-ssm"]
+    assert choose_backend("cpu") == "torch-chunked"
+
+
+def test_an_unknown_back_end_is_refused_by_name():
+    with pytest.raises(ValueError, match="abacus"):
+        selective_scan(*inputs(), backend="abacus")
