@@ -1,0 +1,59 @@
+"""The convolutional half: residual blocks, and folding of voxels into channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ResBlock(nn.Module):
+    """Two 3x3x3 convolutions with a shortcut, as in residual-encoder U-Nets.
+
+    InstanceNorm, because a batch is one or two patches and BatchNorm is unstable there.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1):
+        super().__init__()
+        self.conv1 = nn.Conv3d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.norm1 = nn.InstanceNorm3d(channels_out, affine=True)
+        self.conv2 = nn.Conv3d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.norm2 = nn.InstanceNorm3d(channels_out, affine=True)
+        self.act = nn.LeakyReLU(0.01)
+        self.shortcut = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool3d(stride) if stride != 1 else nn.Identity(),
+                nn.Conv3d(channels_in, channels_out, 1, bias=False),
+                nn.InstanceNorm3d(channels_out, affine=True),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, Cin, D, H, W) to (B, Cout, D, H, W) / stride."""
+        y = self.act(self.norm1(self.conv1(x)))  # (B, Cout, D', H', W')
+        y = self.norm2(self.conv2(y))
+        return self.act(y + self.shortcut(x))
+
+
+def fold(x: Tensor, stride: int) -> Tensor:
+    """Move blocks of stride^3 voxels into channels: (B, C, sD, sH, sW) to (B, C s^3, D, H, W)."""
+    if stride == 1:
+        return x
+    b, c, d, h, w = x.shape
+    s = stride
+    x = x.reshape(b, c, d // s, s, h // s, s, w // s, s)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(b, c * s**3, d // s, h // s, w // s)
+
+
+def unfold(x: Tensor, stride: int) -> Tensor:
+    """Undo `fold`: (B, C s^3, D, H, W) to (B, C, sD, sH, sW)."""
+    if stride == 1:
+        return x
+    b, c, d, h, w = x.shape
+    s = stride
+    x = x.reshape(b, c // s**3, s, s, s, d, h, w)
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(b, c // s**3, s * d, s * h, s * w)
+
+
+def normal_parameter(*shape: int) -> nn.Parameter:
+    """Return a parameter drawn from N(0, 1)."""
+    return nn.Parameter(torch.randn(*shape))

@@ -1,0 +1,111 @@
+"""Every choice of the network in one frozen place; it travels with the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from spinemamba.labels import NETWORK_LEVELS
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Shape and switches of the network.
+
+    Attributes:
+        patch_vox: Window (z, y, x) for training and inference; the prior grid is tied to it.
+        stem_stride: 1, or 2 to fold 2x2x2 voxels into channels first. A full-resolution stage
+            is two thirds of a U-Net's cost on a CPU.
+        channels: Channels of each stage, fine to coarse; multiples of 16 are twice as fast.
+        encoder_rvm: Residual visual Mamba layers of each encoder stage.
+        decoder_rvm: The same for the decoder, without the coarsest stage.
+        vsp_stages: Stages whose skip connection goes through a shape prior.
+        prior_stride: Voxels of the patch per cell of the prior's grid, per axis.
+        prior_heads: Attention heads of the prior's self-update.
+        state_size: States S of each inner channel of the scan.
+        expand: Inner channels per channel of a Mamba layer.
+        scan: Scan orders: "raster" (the only order of published RVM code), "bi" (and reversed),
+            "tri" (raster, reversed, and slices last).
+        local: Short-range mixing before the scan: "conv1d" along the tokens as in Mamba, or
+            "conv3d" on the grid.
+        skip_scale: Scale of an RVM's residual: one number per "channel" (the paper's formula)
+            or one "scalar" (LightM-UNet's code).
+        affinity_scale: "sqrt_l" keeps the prior's affinity soft; "sqrt_n" is the published
+            form, near one-hot from the start.
+        rvm: False replaces every RVM by nothing (ablation).
+        vsp: False passes every skip as it is (ablation).
+        outputs: Channels of the answer: background, each level, body core.
+    """
+
+    patch_vox: Triple = (64, 64, 64)
+    stem_stride: int = 2
+    channels: tuple[int, ...] = (32, 64, 96, 128)
+    encoder_rvm: tuple[int, ...] = (0, 1, 1, 2)
+    decoder_rvm: tuple[int, ...] = (0, 0, 1)
+    vsp_stages: tuple[int, ...] = (1, 2)
+    prior_stride: int = 16
+    prior_heads: int = 4
+    state_size: int = 8
+    expand: int = 2
+    scan: Literal["raster", "bi", "tri"] = "bi"
+    local: Literal["conv1d", "conv3d"] = "conv1d"
+    skip_scale: Literal["channel", "scalar"] = "channel"
+    affinity_scale: Literal["sqrt_l", "sqrt_n"] = "sqrt_l"
+    rvm: bool = True
+    vsp: bool = True
+    outputs: int = len(NETWORK_LEVELS) + 2
+
+    def __post_init__(self) -> None:
+        stages = len(self.channels)
+        if len(self.encoder_rvm) != stages or len(self.decoder_rvm) != stages - 1:
+            raise ValueError(f"{stages} stages need {stages} encoder and {stages - 1} decoder RVMs")
+        step = self.stem_stride * 2 ** (stages - 1)
+        for length in self.patch_vox:
+            if length % step or length % self.prior_stride:
+                raise ValueError(
+                    f"patch {self.patch_vox} is not a multiple of {step} and {self.prior_stride}"
+                )
+        if math.prod(self.prior_grid) % self.prior_heads:
+            raise ValueError(f"{self.prior_heads} heads do not divide the grid {self.prior_grid}")
+
+    @property
+    def prior_grid(self) -> Triple:
+        """Cells of the shape prior along z, y, x."""
+        z, y, x = (n // self.prior_stride for n in self.patch_vox)
+        return z, y, x
+
+    @property
+    def prior_classes(self) -> int:
+        """Classes N of the shape prior: background and each level."""
+        return self.outputs - 1
+
+    @property
+    def scan_orders(self) -> int:
+        """Number K of scan orders."""
+        return {"raster": 1, "bi": 2, "tri": 3}[self.scan]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary that `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> NetworkConfig:
+        """Return the configuration in a dictionary.
+
+        Raises:
+            ValueError: If a name is unknown or a value does not fit.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown network settings: {sorted(unknown)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+FINE = NetworkConfig()
+"""Starter, 1.5 mm: a cube of 96 mm around a piece of the spine."""
+
+COARSE = NetworkConfig(patch_vox=(80, 48, 48), prior_heads=3)
+"""Starter, 4 mm: 320 x 192 x 192 mm, enough to see ribs, lungs and pelvis."""

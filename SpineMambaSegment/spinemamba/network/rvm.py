@@ -1,0 +1,135 @@
+"""Residual visual Mamba layer.
+
+SpineMamba's layer re-uses the wording of LightM-UNet (arXiv 2403.05246), whose formulas are
+followed here: ``M' = VSSM(LN(M)) + s M``, ``M_out = Linear(LN(M'))``. The state-space core is
+Mamba (arXiv 2312.00752, algorithm 2). Symbols: see the package's docstring.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spinemamba.network.config import NetworkConfig
+from spinemamba.scan import selective_scan
+
+
+class RVM(nn.Module):
+    """One residual visual Mamba layer on a grid of C channels."""
+
+    def __init__(self, channels: int, config: NetworkConfig):
+        super().__init__()
+        self.norm_in = nn.LayerNorm(channels)
+        self.mixer = VSSM(channels, config)
+        scale = channels if config.skip_scale == "channel" else 1
+        self.skip_scale = nn.Parameter(torch.ones(scale))
+        self.norm_out = nn.LayerNorm(channels)
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, D, H, W) to the same shape."""
+        b, c, *grid = x.shape
+        # Half precision overflows in the scan (U-Mamba and VMamba report NaN): float32 here.
+        with torch.autocast(x.device.type, enabled=False):
+            t = x.float().reshape(b, c, -1).transpose(1, 2)  # (B, L, C), raster order
+            y = self.mixer(self.norm_in(t), tuple(grid)) + self.skip_scale * t  # (B, L, C)
+            out = self.project(self.norm_out(y))  # (B, L, C)
+        return out.transpose(1, 2).reshape(b, c, *grid).to(x.dtype)
+
+
+class VSSM(nn.Module):
+    """Visual state-space module: gate, local mixing, selective scans in K orders."""
+
+    def __init__(self, channels: int, config: NetworkConfig):
+        super().__init__()
+        inner = config.expand * channels
+        self.state_size = config.state_size
+        self.rank = math.ceil(channels / 16)
+        self.expand_in = nn.Linear(channels, 2 * inner, bias=False)
+        self.local = _local_mixing(inner, config.local)
+        self.directions = nn.ModuleList(
+            Direction(inner, self.rank, config.state_size) for _ in range(config.scan_orders)
+        )
+        self.project = nn.Linear(inner, channels, bias=False)
+
+    def forward(self, t: Tensor, grid: tuple[int, ...]) -> Tensor:
+        """Map tokens (B, L, C) of a (D, H, W) grid to tokens of the same shape."""
+        x, gate = self.expand_in(t).chunk(2, dim=-1)  # each (B, L, E)
+        x = functional.silu(self.local(x, grid))  # (B, L, E)
+        y = self.directions[0](x)  # raster order
+        if len(self.directions) > 1:
+            y = y + self.directions[1](x.flip(1)).flip(1)  # and from the end
+        if len(self.directions) > 2:
+            y = y + _slices_last(self.directions[2], x, grid)
+        return self.project(y * functional.silu(gate))  # (B, L, C)
+
+
+class Direction(nn.Module):
+    """The selective scan of one order, with parameters of its own."""
+
+    def __init__(self, inner: int, rank: int, state_size: int):
+        super().__init__()
+        self.split = (rank, state_size, state_size)
+        self.select = nn.Linear(inner, sum(self.split), bias=False)
+        self.step = nn.Linear(rank, inner)
+        self.decay_log = nn.Parameter(
+            torch.arange(1, state_size + 1).float().log().repeat(inner, 1)
+        )
+        self.skip = nn.Parameter(torch.ones(inner))
+        nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
+        # softplus(bias) is log-uniform in [1e-3, 1e-1], as in Mamba's reference code.
+        step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
+        with torch.no_grad():
+            self.step.bias.copy_(step + torch.log(-torch.expm1(-step)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scan tokens (B, L, E) in their order."""
+        step_low, b, c = self.select(x).split(self.split, dim=-1)  # (B, L, R), 2 x (B, L, S)
+        delta = functional.softplus(self.step(step_low))  # (B, L, E)
+        return selective_scan(x, delta, -self.decay_log.exp(), b, c, self.skip)
+
+
+class _Conv1d(nn.Module):
+    """Causal depthwise convolution over four tokens, as in Mamba."""
+
+    def __init__(self, inner: int):
+        super().__init__()
+        self.conv = nn.Conv1d(inner, inner, 4, padding=3, groups=inner)
+
+    def forward(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
+        # Four shifted multiply-adds on channels-last tokens: no transposition of the tensor.
+        weight = self.conv.weight[:, 0]  # (E, 4)
+        padded = functional.pad(x, (0, 0, 3, 0))  # (B, L + 3, E)
+        length = x.shape[1]
+        y = self.conv.bias + padded[:, :length] * weight[:, 0]
+        for k in range(1, 4):
+            y = y + padded[:, k : k + length] * weight[:, k]
+        return y
+
+
+class _Conv3d(nn.Module):
+    """Depthwise 3x3x3 convolution on the grid."""
+
+    def __init__(self, inner: int):
+        super().__init__()
+        self.conv = nn.Conv3d(inner, inner, 3, padding=1, groups=inner)
+
+    def forward(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
+        b, length, e = x.shape
+        y = self.conv(x.transpose(1, 2).reshape(b, e, *grid))  # (B, E, D, H, W)
+        return y.reshape(b, e, length).transpose(1, 2)
+
+
+def _local_mixing(inner: int, kind: str) -> nn.Module:
+    return _Conv1d(inner) if kind == "conv1d" else _Conv3d(inner)
+
+
+def _slices_last(direction: Direction, x: Tensor, grid: tuple[int, ...]) -> Tensor:
+    """Scan so that neighbouring tokens step along z: order H, W, D."""
+    b, length, e = x.shape
+    y = x.reshape(b, *grid, e).permute(0, 2, 3, 1, 4).reshape(b, length, e)
+    y = direction(y).reshape(b, grid[1], grid[2], grid[0], e)
+    return y.permute(0, 3, 1, 2, 4).reshape(b, length, e)
