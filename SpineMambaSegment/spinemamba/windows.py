@@ -1,0 +1,133 @@
+"""Where the windows go, and how their answers are blended."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import torch
+
+Box = tuple[slice, slice, slice]
+
+
+def window_starts(length: int, window: int, overlap: float) -> list[int]:
+    """Return where windows begin so that they cover an axis evenly.
+
+    Args:
+        length: Axis length in voxels.
+        window: Window length in voxels.
+        overlap: Share of a window that its neighbour also covers, at least, in [0, 1).
+
+    Returns:
+        First voxel of each window, ascending; ``[0]`` if the axis fits in one window. The last
+        window ends at ``length``.
+
+    Raises:
+        ValueError: If ``overlap`` is outside [0, 1).
+    """
+    if not 0 <= overlap < 1:
+        raise ValueError(f"overlap must be in [0, 1), got {overlap}")
+    if length <= window:
+        return [0]
+    count = math.ceil((length - window) / (window * (1 - overlap))) + 1
+    return [round(k * (length - window) / (count - 1)) for k in range(count)]
+
+
+def window_boxes(
+    shape: tuple[int, int, int],
+    window_vox: tuple[int, int, int],
+    overlap: float,
+    wanted: np.ndarray | None = None,
+) -> list[Box]:
+    """Return the windows that cover a volume, or the part of it that is wanted.
+
+    Args:
+        shape: Size of the volume (z, y, x); each axis at least as long as the window.
+        window_vox: Size of a window (z, y, x).
+        overlap: As in `window_starts`.
+        wanted: Mask of the voxels to cover, shape ``shape``; None means all.
+
+    Returns:
+        Boxes from tail to head. With a mask, windows are laid over the bounding box of each
+        slab of it, so that a curved spine needs few of them.
+    """
+    if wanted is None:
+        starts = [window_starts(n, w, overlap) for n, w in zip(shape, window_vox, strict=True)]
+        return [_box(corner, window_vox) for corner in itertools.product(*starts)]
+    boxes = []
+    rows = np.flatnonzero(wanted.any(axis=(1, 2)))
+    if not rows.size:
+        return []
+    for z in _covering_starts(rows, shape[0], window_vox[0], overlap):
+        slab = wanted[z : z + window_vox[0]]
+        if not slab.any():
+            continue
+        axes = [np.flatnonzero(slab.any(axis=other)) for other in ((0, 2), (0, 1))]
+        starts = [
+            _covering_starts(axes[k], shape[k + 1], window_vox[k + 1], overlap) for k in (0, 1)
+        ]
+        boxes += [
+            box
+            for y, x in itertools.product(*starts)
+            if wanted[(box := _box((z, y, x), window_vox))].any()
+        ]
+    return boxes
+
+
+def _covering_starts(used: np.ndarray, length: int, window: int, overlap: float) -> list[int]:
+    """Return window starts that cover the used indices, kept inside the axis."""
+    first, last = int(used[0]), int(used[-1]) + 1
+    if last - first <= window:
+        centred = (first + last - window) // 2
+        return [min(max(centred, 0), length - window)]
+    return [min(first + s, length - window) for s in window_starts(last - first, window, overlap)]
+
+
+def _box(corner: tuple[int, ...], window_vox: tuple[int, int, int]) -> Box:
+    z, y, x = (slice(int(c), int(c) + w) for c, w in zip(corner, window_vox, strict=True))
+    return z, y, x
+
+
+def blend_weights(window_vox: tuple[int, int, int]) -> torch.Tensor:
+    """Return the weight of each voxel of a window: a Gaussian, sigma 1/8 of each side.
+
+    A window knows less about its rim (nnU-Net, section "inference"). The weights are at least
+    1e-3, so that a voxel that only a rim covers still gets an answer.
+
+    Returns:
+        Weights of shape ``window_vox``, float32, at most 1.
+    """
+    bells = []
+    for n in window_vox:
+        offset = (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) / (n / 8)
+        bells.append(torch.exp(-0.5 * offset**2))
+    z, y, x = bells
+    return (z[:, None, None] * y[None, :, None] * x[None, None, :]).clamp_min(1e-3)
+
+
+class Blend:
+    """Weighted mean of overlapping windows.
+
+    Args:
+        channels: Values per voxel.
+        shape: Size of the volume (z, y, x).
+        window_vox: Size of the windows.
+    """
+
+    def __init__(
+        self, channels: int, shape: tuple[int, int, int], window_vox: tuple[int, int, int]
+    ):
+        self._sum = torch.zeros(channels, *shape)
+        self._weight = torch.zeros(shape)
+        self._bell = blend_weights(window_vox)
+
+    def add(self, box: Box, values: torch.Tensor) -> None:
+        """Add the answer of one window: ``values`` of shape (channels, *window)."""
+        self._sum[(slice(None), *box)].addcmul_(values.float().cpu(), self._bell)
+        self._weight[box] += self._bell
+
+    def mean(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean (channels, z, y, x), 0 where no window lay, and the covered mask."""
+        covered = self._weight > 0
+        return self._sum / self._weight.clamp_min(1e-6), covered
