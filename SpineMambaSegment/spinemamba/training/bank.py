@@ -1,0 +1,166 @@
+"""The training cases on one grid spacing, in memory and in one file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from scipy import ndimage
+
+from spinemamba.labels import channel_of_value
+from spinemamba.resample import crop_geometry, grid_with_spacing, resample_box
+from spinemamba.volume import Geometry, Volume
+
+UNKNOWN = 255
+"""Target value of voxels that nobody labelled; the losses leave them out."""
+
+FIELDS = ("target", "core", "image", "tissues", "anchors")
+
+COARSEST_FOR_TISSUES_MM = 2.0
+
+CORE_DEPTH = 0.45
+"""A body core is what lies deeper than this share of a vertebra's greatest depth.
+
+Relative, because a cervical body is 12 mm tall and a lumbar one 28 mm.
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training case in canonical orientation.
+
+    Attributes:
+        name: Name of the case, for reports.
+        target: Network channel of each voxel (0 background, `UNKNOWN`), uint8 (z, y, x).
+        core: Whether a voxel belongs to a vertebra's core, uint8 (z, y, x).
+        image: Image in HU, int16 (z, y, x); None if the case is only painted.
+        tissues: `phantom.Tissue` of each voxel, uint8 (z, y, x); None if it is only real.
+        anchors: Voxels on the spine, equally many of each level, int32 (n, 3).
+    """
+
+    name: str
+    target: torch.Tensor
+    core: torch.Tensor
+    image: torch.Tensor | None
+    tissues: torch.Tensor | None
+    anchors: torch.Tensor
+
+
+def make_case(
+    name: str,
+    labels: Volume,
+    spacing_mm: float,
+    *,
+    image: Volume | None = None,
+    tissues: Volume | None = None,
+    unknown: Volume | None = None,
+) -> Case:
+    """Bring a labelled case to the grid of the network.
+
+    Args:
+        name: Name of the case.
+        labels: VerSe label values, canonical orientation, uint8.
+        spacing_mm: Spacing of the network.
+        image: Image in HU on the same grid.
+        tissues: Tissue classes on the same grid.
+        unknown: Mask of voxels without a trustworthy label.
+
+    Returns:
+        The case; the cores are found on the labels' own grid, where they are sharper.
+    """
+    grid = grid_with_spacing(labels.geometry, spacing_mm)
+    lookup = np.zeros(256, np.uint8)
+    for value, channel in channel_of_value().items():
+        lookup[value] = channel
+    target = lookup[nearest(labels, grid)]
+    core = nearest(labels.with_array(body_cores(labels)), grid)
+    if unknown is not None:
+        target[nearest(unknown, grid) > 0] = UNKNOWN
+    hu = None if image is None else resample_box(image.array, image.geometry, grid)
+    # Thin cortex falls through the meshes of a coarse grid: only its image is any good there.
+    fine = spacing_mm <= COARSEST_FOR_TISSUES_MM
+    kinds = nearest(tissues, grid) if tissues is not None and fine else None
+    return Case(
+        name,
+        torch.from_numpy(target),
+        torch.from_numpy(core),
+        None if hu is None else torch.from_numpy(np.round(hu).astype(np.int16)),
+        None if kinds is None else torch.from_numpy(kinds),
+        torch.from_numpy(_anchors(target)),
+    )
+
+
+def _anchors(target: np.ndarray, per_level: int = 64) -> np.ndarray:
+    """Return voxels of every level, evenly picked, so that each level is drawn equally often."""
+    picked = [np.empty((0, 3), np.int32)]
+    for level in np.setdiff1d(np.unique(target), (0, UNKNOWN)):
+        voxels = np.argwhere(target == level)
+        picked.append(voxels[:: max(1, len(voxels) // per_level)][:per_level])
+    return np.concatenate(picked).astype(np.int32)
+
+
+def nearest(volume: Volume, grid: Geometry) -> np.ndarray:
+    """Return the values at the nearest voxels on a grid with parallel axes."""
+    first = volume.geometry.to_index_zyx(np.asarray(grid.origin_lps_mm))
+    picks = [
+        np.clip(
+            np.round(
+                first[a] + np.arange(grid.shape[a]) * grid.spacing_mm[a] / volume.spacing_mm[a]
+            ),
+            0,
+            volume.array.shape[a] - 1,
+        ).astype(int)
+        for a in range(3)
+    ]
+    return np.ascontiguousarray(volume.array[np.ix_(*picks)])
+
+
+def body_cores(labels: Volume) -> np.ndarray:
+    """Return a mask of every vertebra's core, uint8, the shape of ``labels``.
+
+    The deepest part of a vertebra is its body (C1: its lateral masses), because arches and
+    processes are thin. The sacrum has none: it is told apart by its level.
+    """
+    core = np.zeros(labels.array.shape, np.uint8)
+    for value, box in enumerate(ndimage.find_objects(labels.array), start=1):
+        if box is None or value in (26, 27):
+            continue
+        mask = np.pad(labels.array[box] == value, 1)
+        depth_mm = ndimage.distance_transform_edt(mask, labels.spacing_mm)[1:-1, 1:-1, 1:-1]
+        core[box][depth_mm > CORE_DEPTH * depth_mm.max()] = 1
+    return core
+
+
+def crop_to(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
+    """Return a box of a volume."""
+    return Volume(np.ascontiguousarray(volume.array[box]), crop_geometry(volume.geometry, box))
+
+
+def save_bank(cases: list[Case], spacing_mm: float, path: Path) -> None:
+    """Write cases into one safetensors file."""
+    tensors = {}
+    for case in cases:
+        for field in FIELDS:
+            if (tensor := getattr(case, field)) is not None:
+                tensors[f"{case.name}/{field}"] = tensor.contiguous()
+    about = {"spacing_mm": spacing_mm, "cases": [case.name for case in cases]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, {"about": json.dumps(about)})
+
+
+def load_bank(path: Path) -> list[Case]:
+    """Read what `save_bank` wrote."""
+    with safe_open(path, "pt") as bank:
+        names = json.loads(bank.metadata()["about"])["cases"]
+        keys = set(bank.keys())
+
+        def tensor(name: str, field: str) -> torch.Tensor | None:
+            key = f"{name}/{field}"
+            return bank.get_tensor(key) if key in keys else None
+
+        return [Case(n, *(tensor(n, f) for f in FIELDS)) for n in names]

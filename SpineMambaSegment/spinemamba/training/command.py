@@ -1,0 +1,62 @@
+"""``spinemamba train``: prepare a bank, train a network, pack a model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from spinemamba.errors import Code, UserError
+
+SPACING_MM = {"coarse": 4.0, "fine": 1.5}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``spinemamba train``."""
+    parser.add_argument("network", choices=sorted(SPACING_MM), help="which of the two networks")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
+    parser.add_argument(
+        "--real", type=Path, help="folder of real cases laid out as training/real.py says"
+    )
+    parser.add_argument("--phantoms", type=int, default=12, help="synthetic spines (default 12)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long")
+    parser.add_argument("--steps", type=int, default=4000, help="length of the whole schedule")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train until time or steps are over; a second call goes on where the first stopped."""
+    import torch
+
+    from spinemamba.memory import keep_freed_memory
+    from spinemamba.network.config import COARSE, FINE
+    from spinemamba.training.loop import Trainer, TrainOptions
+    from spinemamba.training.prepare import prepare
+
+    if args.minutes <= 0 or args.steps <= 0:
+        raise UserError(
+            f"Nothing to do in {args.minutes} minutes and {args.steps} steps.",
+            "Give both a number above zero.",
+            Code.INPUT_BAD,
+        )
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    cases, weights = prepare(args, SPACING_MM[args.network], _say)
+    options = TrainOptions(
+        minutes=args.minutes, steps=args.steps, learning_rate=args.learning_rate, seed=args.seed
+    )
+    config = replace(COARSE if args.network == "coarse" else FINE)
+    trainer = Trainer(config, cases, weights, options)
+    if trainer.resume(args.out):
+        _say(f"goes on at step {trainer.step}")
+    trainer.run(args.out, _say)
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

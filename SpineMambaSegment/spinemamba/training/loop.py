@@ -1,0 +1,175 @@
+"""The training loop, top to bottom: draw, paint, learn, average, save."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from spinemamba.network.config import NetworkConfig
+from spinemamba.network.unet import SpineMambaNet
+from spinemamba.training.appearance import paint
+from spinemamba.training.bank import Case
+from spinemamba.training.loss import spine_loss
+from spinemamba.training.sample import PatchOptions, draw_patch
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long and how fast to learn.
+
+    Attributes:
+        minutes: Wall-clock time of this call; an interrupted run goes on with ``steps`` kept.
+        steps: Steps of the whole schedule, over all calls.
+        learning_rate: Peak rate of AdamW; warms up over 100 steps and falls to zero as a cosine.
+        weight_decay: Not applied to norms, biases, the shape prior and the scan's own numbers.
+        clip: Largest norm of the gradient.
+        ema: Decay of the averaged weights, which are the ones that ship.
+        seed: Seed of weights, patches and appearance.
+        save_every_s: Seconds between checkpoints.
+    """
+
+    minutes: float = 60.0
+    steps: int = 4000
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    ema: float = 0.998
+    seed: int = 0
+    save_every_s: float = 120.0
+
+
+class Trainer:
+    """One network in training; everything needed to go on after an interruption.
+
+    Args:
+        config: The network.
+        cases: Where patches come from; each with a weight in ``weights``.
+        weights: How often each case is drawn, relative.
+        options: The schedule.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        cases: list[Case],
+        weights: list[float],
+        options: TrainOptions,
+    ):
+        torch.manual_seed(options.seed)
+        self.config, self.options = config, options
+        self.cases, self.weights = cases, torch.tensor(weights)
+        self.network = SpineMambaNet(config)
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(_groups(self.network, options), lr=0.0)
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.patch = PatchOptions(config.patch_vox)
+        self.step = 0
+
+    def run(self, folder: Path, report: Report) -> None:
+        """Train until the time or the steps are over; checkpoints go to ``folder``."""
+        started = saved = time.monotonic()
+        recent: list[dict[str, float]] = []
+        while self.step < self.options.steps:
+            recent.append(self.learn())
+            now = time.monotonic()
+            if self.step % 50 == 0:
+                report(_summary(self.step, recent, now - started))
+                recent = []
+            if now - saved > self.options.save_every_s:
+                self.save(folder)
+                saved = now
+            if now - started > 60 * self.options.minutes:
+                break
+        self.save(folder)
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return image (1, 1, D, H, W), target and core (1, D, H, W) of a random patch."""
+        chosen = int(torch.multinomial(self.weights, 1, generator=self.generator))
+        patch = draw_patch(self.cases[chosen], self.patch, self.generator)
+        image = paint(patch, self.generator)
+        return image[None, None], patch.target[None], patch.core[None]
+
+    def learn(self) -> dict[str, float]:
+        """Take one step; return the parts of its loss."""
+        rate = learning_rate(self.step, self.options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        image, target, core = self.draw()
+        loss, parts = spine_loss(self.network(image), target, core)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return parts
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # Short memory at first, or the average would hold on to the random start.
+        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint; an interrupted write leaves the one before intact."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "step": self.step,
+        }
+        partial = folder / "checkpoint.partial"
+        torch.save(state, partial)
+        partial.replace(folder / "checkpoint.pt")
+        about = {"network": self.config.to_json(), "options": asdict(self.options)}
+        (folder / "training.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+    def resume(self, folder: Path) -> bool:
+        """Go on from the checkpoint in a folder; return whether there was one."""
+        path = folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.step = state["step"]
+        return True
+
+
+def learning_rate(step: int, options: TrainOptions) -> float:
+    """Return the learning rate of a step: linear warm-up, then half a cosine to zero."""
+    warm = min(1.0, (step + 1) / 100)
+    return options.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+
+
+def _groups(network: nn.Module, options: TrainOptions) -> list[dict[str, object]]:
+    """Split the parameters by whether weight decay suits them."""
+    free = ("decay_log", "skip", "skip_scale", "prior", "class_bias")
+    decayed, spared = [], []
+    for name, parameter in network.named_parameters():
+        spare = parameter.ndim < 2 or name.rpartition(".")[2] in free
+        (spared if spare else decayed).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": options.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+
+
+def _summary(step: int, recent: list[dict[str, float]], seconds: float) -> str:
+    means = {name: sum(r[name] for r in recent) / len(recent) for name in recent[0]}
+    losses = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+    return f"step {step} {losses} ({seconds / 60:.1f} min)"

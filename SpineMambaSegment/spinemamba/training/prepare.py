@@ -1,0 +1,58 @@
+"""Gather the training cases: real ones, and phantoms that cover what real ones lack."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+
+from spinemamba.orientation import canonical
+from spinemamba.phantom import make_phantom, random_options
+from spinemamba.training.bank import Case, load_bank, make_case, save_bank
+from spinemamba.training.real import COMPLETE, MASKS, PAIRS, real_cases
+
+SHARE = {"complete": 5.0, "part": 1.5, "mask": 1.5, "phantom": 6.0}
+"""How often each kind of case is drawn, relative; shared among the cases of a kind."""
+
+FINEST_PHANTOM_MM = 1.5
+
+
+def prepare(
+    args: argparse.Namespace, spacing_mm: float, report: Callable[[str], None]
+) -> tuple[list[Case], list[float]]:
+    """Return the cases and how often each is drawn; kept in a bank beside the checkpoints.
+
+    A later call adds what the bank lacks, so that a run can go on with more cases.
+    """
+    path = args.out / "bank.safetensors"
+    cases = load_bank(path) if path.exists() else []
+    have = {case.name for case in cases}
+    if args.real and not have.intersection(PAIRS):
+        cases += real_cases(args.real, spacing_mm, report)
+    for seed in range(args.seed, args.seed + args.phantoms):
+        if f"phantom{seed}" not in have:
+            cases.append(phantom_case(seed, spacing_mm, report))
+    save_bank(cases, spacing_mm, path)
+    kinds = [_kind(case) for case in cases]
+    return cases, [SHARE[kind] / kinds.count(kind) for kind in kinds]
+
+
+def phantom_case(seed: int, spacing_mm: float, report: Callable[[str], None]) -> Case:
+    """Return a synthetic spine as a training case."""
+    report(f"phantom {seed}")
+    step_mm = max(FINEST_PHANTOM_MM, spacing_mm / 2)
+    options = random_options(np.random.default_rng(seed), (step_mm,) * 3)
+    phantom = make_phantom(seed, options)
+    labels, _ = canonical(phantom.labels)
+    image, _ = canonical(phantom.image)
+    tissues, _ = canonical(phantom.tissues)
+    return make_case(f"phantom{seed}", labels, spacing_mm, image=image, tissues=tissues)
+
+
+def _kind(case: Case) -> str:
+    if case.name.startswith("phantom"):
+        return "phantom"
+    if case.name in MASKS:
+        return "mask"
+    return "complete" if case.name in COMPLETE else "part"
