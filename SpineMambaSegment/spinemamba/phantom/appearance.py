@@ -47,13 +47,13 @@ def paint_ct(
     means = _ct_means(rng, options)
     spread = np.full(256, 8.0, np.float32)
     spread[Tissue.TRABECULAR] = spread[Tissue.MARROW] = rng.uniform(25, 60)
-    spread[Tissue.CORTICAL] = rng.uniform(60, 160)
-    spread[list(OTHER_BONE)] = 100.0
+    spread[Tissue.CORTICAL] = rng.uniform(120, 220)
+    spread[list(OTHER_BONE)] = 150.0
     spread[Tissue.LUNG], spread[Tissue.BOWEL] = 45.0, 25.0
     spread[Tissue.AIR] = 1.0
     image = means[tissues.array]
     image += spread[tissues.array] * _grain(tissues.array.shape, rng)
-    sigma_mm = options.blur_mm if options.blur_mm is not None else rng.uniform(0.5, 0.9)
+    sigma_mm = options.blur_mm if options.blur_mm is not None else rng.uniform(0.5, 1.1)
     image = _blur(image, tissues.spacing_mm, sigma_mm)
     noise = options.noise_hu if options.noise_hu is not None else rng.uniform(8, 35)
     image += np.float32(noise) * _coloured(image.shape, tissues.spacing_mm, rng)

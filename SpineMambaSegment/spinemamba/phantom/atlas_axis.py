@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.joints import joint_below
 from spinemamba.phantom.sdf import Field, plate
-from spinemamba.phantom.vertebra import (
-    SIDES,
-    build,
-)
+from spinemamba.phantom.vertebra import SIDES, build
 
 DENS_Y = -1.5
 """Y of the dens in the frames of C1 and of C2."""
@@ -24,9 +24,9 @@ def build_atlas(field: Field, placed: Placed) -> None:
         axes = np.array(
             [[np.cos(tilt), 0, np.sin(tilt)], [0, 1, 0], [-np.sin(tilt), 0, np.cos(tilt)]]
         )
-        mass = plate((side * 17.0 * size, 2.0, 0.0), (6.5 * size, 9.0 * size, 8.0), axes, 3.0)
+        mass = plate((side * 17.0 * size, 2.0, 0.0), (7.0 * size, 9.5 * size, 8.5), axes, 3.0)
         field.add(*mass, 2.5)
-        _add_arch(field, side, [(15, -4), (10, -9.5), (0, -12)], (3.2, 3.6), size)
+        _add_arch(field, side, [(15, -3), (10, -7.5), (0, -10)], (3.2, 3.6), size)
         back = shape.canal_y + 15.0 * size
         _add_arch(
             field, side, [(19, 9), (17, back - 10), (9, back - 2), (0, back)], (3.0, 3.3), size
@@ -49,7 +49,7 @@ def _add_arch(
     size: float,
 ) -> None:
     points = [(side * x * size, y, 0.0) for x, y in corners]
-    for start, stop in zip(points[:-1], points[1:], strict=True):
+    for start, stop in itertools.pairwise(points):
         field.add_capsule((start, stop), radii, (1.0, 0.85, 1.5))
 
 
@@ -59,11 +59,15 @@ def build_axis(field: Field, placed: Placed, gap_mm: float) -> None:
     build(field, placed, above=None, gap_mm=gap_mm)
     half = shape.height / 2
     peak = half + 15.5
-    field.add_capsule(((0, 0, half - 3), (0, DENS_Y, peak)), (5.4, 4.7), (1, 1, 1), 3.0)
+    field.add_capsule(((0, 0, half - 3), (0, DENS_Y, peak)), (6.0, 5.0), (1, 1, 1), 3.5)
     for side in SIDES:
         tilt = np.radians(22.0) * side
         axes = np.array(
             [[np.cos(tilt), 0, -np.sin(tilt)], [0, 1, 0], [np.sin(tilt), 0, np.cos(tilt)]]
         )
-        centre = (side * 14.5 * shape.width / 18, 2.0, half - 1.5)
-        field.add(*plate(centre, (7.5, 7.5, 4.0), axes, 2.5), 2.5)
+        centre = (side * 14.5 * shape.width / 18, 2.0, half - 2.5)
+        field.add(*plate(centre, (8.0, 8.0, 5.0), axes, 2.5), 3.0)
+        joint = joint_below(placed.name, shape)
+        pars = centre, (side * joint.x, joint.y, -half + 1.0)
+        field.add_capsule(pars, (5.5, 4.8), (1, 1, 1), 3.0)
+    field.cut_capsule(((0, DENS_Y + 17.5, -4), (0, DENS_Y + 17.5, peak)), (9.0, 9.0), (1.2, 1, 1))

@@ -74,13 +74,15 @@ class Canvas:
         view[field.distance < 0] = tissue
         view[field.distance < -max(cortex_mm, 0.6 * self.voxel_mm)] = Tissue.MARROW
 
-    def paint_vertebra(self, field: Field, value: int, cortex_mm: float, gap: np.ndarray) -> None:
+    def paint_vertebra(
+        self, field: Field, value: int, cortex_mm: np.ndarray, gap: np.ndarray
+    ) -> None:
         """Paint a vertebra, keeping its distance from those painted before.
 
         Args:
             field: Its distance.
             value: Label value.
-            cortex_mm: Thickness of its cortex.
+            cortex_mm: Thickness of its cortex, in the shape of the field.
             gap: Room that it must leave to its neighbours, mm, in the shape of the field.
         """
         distance = field.distance
@@ -90,7 +92,7 @@ class Canvas:
         contested &= (distance < 0) | (nearest < 0)
         labels, tissues = self.labels[field.box], self.tissues[field.box]
         labels[mine] = value
-        bone = distance < -max(cortex_mm, 0.5 * self.voxel_mm)
+        bone = distance < -np.maximum(cortex_mm, 0.4 * self.voxel_mm)
         tissues[mine] = Tissue.CORTICAL
         tissues[mine & bone] = Tissue.TRABECULAR
         room = contested & (mine | (labels > 0))

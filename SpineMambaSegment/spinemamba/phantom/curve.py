@@ -68,6 +68,14 @@ class Placed:
     bottom: tuple[float, float]
 
 
+def landmarks(chain: list[Placed]) -> dict[str, Placed]:
+    """Return the vertebrae by name; a missing T12 or L5 is stood in for by the one above."""
+    found = {placed.name: placed for placed in chain}
+    found.setdefault("T12", found["T11"])
+    found.setdefault("L5", found["L4"])
+    return found
+
+
 def draw_chain(options: PhantomOptions, scale: float, rng: np.random.Generator) -> list[Placed]:
     """Return a whole spine, C1 to sacrum, with C1 at the origin.
 

@@ -10,9 +10,10 @@ from spinemamba.phantom.appearance import PaintOptions, paint_ct, paint_mr
 from spinemamba.phantom.canvas import Canvas
 from spinemamba.phantom.curve import Placed, draw_chain
 from spinemamba.phantom.options import PhantomOptions
+from spinemamba.phantom.outline import Outline
 from spinemamba.phantom.sdf import Frame
 from spinemamba.phantom.skeleton import paint_skeleton
-from spinemamba.phantom.soft import Outline, paint_soft
+from spinemamba.phantom.soft import paint_soft
 from spinemamba.phantom.spine import paint_canal, paint_discs, paint_vertebrae, reach_of
 from spinemamba.volume import Geometry, Volume
 
@@ -26,6 +27,7 @@ class Phantom:
         labels: VerSe label values, uint8.
         tissues: Values of `Tissue`, uint8.
         options: What was asked for.
+        scale: Size of the patient, 1 is an average adult.
         seed: What it was made from.
     """
 
@@ -33,6 +35,7 @@ class Phantom:
     labels: Volume
     tissues: Volume
     options: PhantomOptions
+    scale: float
     seed: int
 
 
@@ -56,7 +59,7 @@ def make_phantom(seed: int, options: PhantomOptions = PhantomOptions()) -> Phant
     paint_soft(canvas, chain, outline, scale)
     paint_skeleton(canvas, chain, outline, wanted)
     paint_canal(canvas, chain)
-    paint_discs(canvas, [p for p in chain if p.name in wanted or p.name == "C1"])
+    paint_discs(canvas, [p for p in chain if p.name in wanted])
     arthrosis = options.arthrosis
     arthrosis = arthrosis if arthrosis is not None else float(rng.uniform(0.1, 0.5))
     paint_vertebrae(canvas, chain, wanted, arthrosis)
@@ -65,7 +68,7 @@ def make_phantom(seed: int, options: PhantomOptions = PhantomOptions()) -> Phant
     paint = paint_ct if options.modality == "ct" else paint_mr
     image = paint(tissues, rng, PaintOptions(options.noise_hu, options.density))
     labels = Volume(canvas.labels, geometry)
-    return Phantom(Volume(image, geometry), labels, tissues, options, seed)
+    return Phantom(Volume(image, geometry), labels, tissues, options, scale, seed)
 
 
 def _centred(chain: list[Placed], options: PhantomOptions) -> list[Placed]:

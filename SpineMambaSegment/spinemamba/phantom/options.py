@@ -97,6 +97,6 @@ def random_options(
         spacing_mm=spacing_mm,
         scale=float(np.clip(scale, 0.55, 1.2)),
         kyphosis=float(rng.uniform(0.4, 1.6)),
-        scoliosis_deg=float(rng.exponential(10.0).clip(0, 60)),
+        scoliosis_deg=float(min(rng.exponential(10.0), 60.0)),
         cut=bool(rng.uniform() < 0.85),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.joints import Joint, joint_below
 from spinemamba.phantom.sdf import Field, Frame, plate, smooth_min
-from spinemamba.phantom.vertebra import SIDES, Joint, joint_below
+from spinemamba.phantom.vertebra import SIDES
 
 ARC_MM = 92.0
 LENGTH_MM = 104.0
@@ -49,8 +50,7 @@ def build_sacrum(field: Field, placed: Placed, above: str, gap_mm: float) -> Non
     across = np.abs(x) / scale
     distance = _solid(across, s, t)
     distance = np.maximum(distance, -_holes(across, s, t)) * scale
-    tilt = np.float32(placed.top[1]) * y
-    field.distance[:] = np.maximum(distance, z - top - tilt * 0)
+    field.distance[:] = distance
     joint = joint_below(above, shape)
     for side in SIDES:
         _add_joint(field, placed, joint, side, gap_mm)

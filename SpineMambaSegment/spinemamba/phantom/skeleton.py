@@ -7,8 +7,8 @@ from scipy.interpolate import CubicSpline
 
 from spinemamba.phantom.canvas import Canvas
 from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.outline import Outline
 from spinemamba.phantom.sdf import Frame
-from spinemamba.phantom.soft import Outline
 from spinemamba.phantom.tissue import Tissue
 
 RIB_DROP_MM = (28, 50, 68, 80, 90, 98, 104, 106, 104, 96, 62, 34, 18)
@@ -38,9 +38,9 @@ def paint_skeleton(canvas: Canvas, chain: list[Placed], outline: Outline, wanted
 def _paint_rib(canvas: Canvas, placed: Placed, outline: Outline, side: float) -> None:
     number = int(placed.name[1:]) - 1
     shape = placed.shape
-    head = (side * (shape.width / 2 + 3.5), shape.wall - 3.5, shape.height / 2 - 2)
+    head = (side * (shape.width / 2 + 2.0), shape.wall - 1.5, shape.height / 2 + 0.5)
     tip_y = shape.canal_y + 0.3 * shape.canal_depth + 0.62 * (shape.span - shape.canal_width) / 2
-    neck = (side * (shape.span / 2 - 1), tip_y - 8.5, 1.0)
+    neck = (side * (shape.span / 2 - 1), tip_y - 7.5, 1.5)
     start = placed.frame.to_world([head, neck])
     cx, cy, _, _ = outline.at(start[1, 2])
     first = np.arctan2(side * (start[1, 0] - cx), start[1, 1] - cy) + 0.16
@@ -75,15 +75,17 @@ def _paint_shoulders(canvas: Canvas, by_name: dict[str, Placed], outline: Outlin
     scale = outline.scale
     z = by_name["T2"].frame.origin[2]
     for side in (1.0, -1.0):
-        x, y, w, d = outline.at(z)
+        x, y, w, _ = outline.at(z)
         near = outline.inner(by_name["T3"].frame.origin[2], np.array([np.pi]), 16)[0]
-        near = near + (side * 22 * scale, 0, 8)
+        near = near + np.array([side * 22 * scale, 0, 8])
         joint = np.array([x + side * (w - 32), y, z + 8])
-        line = np.linspace(near, joint + (0, 0, 14), 16)
+        line = np.linspace(near, joint + np.array([0, 0, 14]), 16)
         line[:, 1] += np.sin(np.linspace(0, np.pi, 16)) * 12 * scale
         for inset, tissue in ((0.0, Tissue.SHOULDER), (1.6, Tissue.MARROW)):
             canvas.tube(line, 6.0 * scale - inset, tissue)
-            canvas.tube(np.array([joint, joint + (side * 2, 0, -4)]), 22 * scale - inset, tissue)
+            canvas.tube(
+                np.array([joint, joint + np.array([side * 2, 0, -4])]), 22 * scale - inset, tissue
+            )
         _paint_blade(canvas, by_name, outline, side)
 
 

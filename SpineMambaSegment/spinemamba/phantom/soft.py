@@ -3,105 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
-from scipy.interpolate import PchipInterpolator
 
 from spinemamba.phantom.canvas import Canvas
-from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.curve import Placed, landmarks
+from spinemamba.phantom.outline import POWER, Outline
 from spinemamba.phantom.sdf import Frame
 from spinemamba.phantom.tissue import Tissue
-
-SECTIONS: tuple[tuple[str, float, float, float, float], ...] = (
-    ("C1", 190.0, 30, 30, 30),
-    ("C1", 120.0, 78, 92, 92),
-    ("C1", 40.0, 76, 88, 98),
-    ("C2", 0.0, 70, 66, 92),
-    ("C4", 0.0, 62, 60, 62),
-    ("C6", 0.0, 66, 62, 52),
-    ("C7", 0.0, 90, 66, 56),
-    ("T1", 0.0, 140, 70, 70),
-    ("T3", 0.0, 185, 76, 98),
-    ("T5", 0.0, 178, 76, 125),
-    ("T8", 0.0, 165, 74, 148),
-    ("T11", 0.0, 155, 74, 150),
-    ("L1", 0.0, 150, 82, 135),
-    ("L3", 0.0, 148, 92, 120),
-    ("Sacrum", 25.0, 162, 92, 118),
-    ("Sacrum", -40.0, 178, 80, 125),
-    ("Sacrum", -130.0, 182, 90, 110),
-    ("Sacrum", -260.0, 175, 90, 100),
-)
-"""Level, mm above it, then from the bodies' centres: half width, to the back, to the front."""
-
-POWER = 2.4
-
-
-class Outline:
-    """The skin, slice by slice, and how deep below it everything lies."""
-
-    def __init__(self, chain: list[Placed], scale: float, rng: np.random.Generator):
-        origins = {p.name: p.frame.origin for p in chain}
-        girth = scale * rng.uniform(0.9, 1.12)
-        belly = rng.uniform(0.85, 1.2)
-        rows = [
-            (origins[n][2] + up * scale, w * girth, b * scale, f * girth * (belly if f > 99 else 1))
-            for n, up, w, b, f in SECTIONS
-        ]
-        rows.sort()
-        table = np.array(rows)
-        self._section = PchipInterpolator(table[:, 0], table[:, 1:], axis=0)
-        self._range = table[0, 0], table[-1, 0]
-        spine = np.array([p.frame.origin for p in chain])[::-1]
-        heights = np.arange(self._range[0], self._range[1], 5.0)
-        line = [np.interp(heights, spine[:, 2], spine[:, k]) for k in (0, 1)]
-        line = ndimage.gaussian_filter1d(np.array(line), 6.0, axis=1, mode="nearest")
-        self._line = heights, line
-        self.fat_mm = float(rng.uniform(6, 26)) * scale
-        self.scale = scale
-
-    def at(self, z: float) -> tuple[float, float, float, float]:
-        """Return centre x, centre y, half width and half depth of the skin at a height in mm."""
-        z = float(np.clip(z, *self._range))
-        half_width, back, front = self._section(z)
-        heights, line = self._line
-        x, y = (float(np.interp(z, heights, v)) for v in line)
-        return 0.7 * x, y + (back - front) / 2, float(half_width), (back + front) / 2
-
-    def spine_at(self, z: float) -> tuple[float, float]:
-        """Return x and y of the smoothed spine at a height."""
-        heights, line = self._line
-        return tuple(float(np.interp(z, heights, v)) for v in line)
-
-    def extent(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the corners (x, y) of the body between two heights, with some air around."""
-        rows = np.array([self.at(z) for z in np.linspace(low, high, 24)])
-        lower = (rows[:, :2] - rows[:, 2:]).min(axis=0) - 10.0
-        upper = (rows[:, :2] + rows[:, 2:]).max(axis=0) + (10.0, 28.0)
-        return lower, upper
-
-    def inner(self, z: float, angle: np.ndarray, depth_mm: float) -> np.ndarray:
-        """Return points (n, 3) at a depth below the skin; angle 0 is the back, pi the front."""
-        x, y, w, d = self.at(z)
-        w, d = w - depth_mm, d - depth_mm
-        s, c = np.sin(angle), np.cos(angle)
-        r = ((np.abs(s) / w) ** POWER + (np.abs(c) / d) ** POWER) ** (-1 / POWER)
-        return np.stack([x + r * s, y + r * c, np.full_like(s, z)], axis=-1)
 
 
 def paint_soft(canvas: Canvas, chain: list[Placed], outline: Outline, scale: float) -> None:
     """Paint everything that is not bone."""
-    origins = {p.name: p.frame.origin for p in chain}
-    heights = {name: float(o[2]) for name, o in origins.items()}
+    heights = {name: float(p.frame.origin[2]) for name, p in landmarks(chain).items()}
     z_mm, y_mm, x_mm = canvas.grid.axes_mm
     dome = heights["T10"] - 4.0 * scale
     apex = heights["T1"] - 4.0
-    streaks = canvas.rough(
-        (slice(0, 1),) + tuple(slice(0, n) for n in canvas.tissues.shape[1:]), 4.0
-    )
-    del streaks
     for k, z in enumerate(z_mm):
         box = (slice(k, k + 1), *(slice(0, n) for n in canvas.tissues.shape[1:]))
-        grain = canvas.rough(box, 3.0)[0]
+        grain = canvas.rough(box, 6.0)[0]
         slice_ = _Slice(outline, float(z), x_mm, y_mm)
         canvas.tissues[k] = slice_.paint(grain, (apex, dome), heights, scale)
     _paint_organs(canvas, heights, outline, scale)
@@ -142,9 +60,16 @@ class _Slice:
         out[inside] = Tissue.FAT
         out[inside & (depth < 1.8)] = Tissue.SKIN
         out[depth > fat] = Tissue.MUSCLE
-        out[(depth > fat) & (depth < wall + 20) & (grain > 1.3)] = Tissue.FAT
+        # The zero set of smooth noise is a sheet, as fat between muscles is.
+        out[(depth > fat + 2) & (np.abs(grain) < 0.09)] = Tissue.FAT
         if self.z < heights["T1"]:
-            cavity = (depth > wall) & (self.behind < np.maximum(self.across - 20, 0) * 1.4 - 10)
+            # In the chest the lungs lie beside the bodies, in the belly psoas does.
+            chest = np.float32(np.clip((self.z - heights["T12"]) / 30, 0, 1))
+            near = 22.0 * scale
+            limit = np.maximum(self.across - near, 0) * (0.9 + 0.5 * (1 - chest))
+            limit = limit + np.minimum(chest * 10, 2 * np.maximum(self.across - near, 0))
+            limit = limit - 19 * np.sqrt(np.clip(1 - (self.across / near) ** 2, 0, 1))
+            cavity = (depth > wall) & (self.behind < limit)
             out[cavity] = Tissue.FAT
             self._lungs(out, cavity, lungs, scale)
         return out
@@ -225,7 +150,7 @@ def _paint_organs(
 
 
 def _paint_vessels(canvas: Canvas, chain: list[Placed], scale: float) -> None:
-    by_name = {p.name: p for p in chain}
+    by_name = landmarks(chain)
 
     def line(names: list[str], x: float, y: float) -> np.ndarray:
         return np.array(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from spinemamba.labels import BY_NAME
@@ -30,7 +32,7 @@ def reach_of(placed: Placed) -> tuple[Point, Point]:
 
 def paint_discs(canvas: Canvas, chain: list[Placed]) -> None:
     """Paint the disc below each vertebra of a whole chain, C2 downwards."""
-    for upper, lower in zip(chain[1:-1], chain[2:], strict=True):
+    for upper, lower in itertools.pairwise(p for p in chain if p.name != "C1"):
         centre = _disc_centre(upper, lower)
         axes = upper.frame.axes + lower.frame.axes
         axes /= np.linalg.norm(axes, axis=1, keepdims=True)
@@ -60,9 +62,26 @@ def paint_canal(canvas: Canvas, chain: list[Placed]) -> None:
     fat, fluid = half - 0.3, half - 1.8
     canvas.tube(points, fat, Tissue.FAT, stretch=(1.3, 1.0, 1.0))
     canvas.tube(points, fluid, Tissue.CANAL, stretch=(1.25, 1.0, 1.0))
+    for placed in chain[1:-1]:
+        _paint_roots(canvas, placed)
     names = [p.name for p in chain]
     ends = 3 * (names.index("L1") + 1)
     canvas.tube(points[:ends], 3.4, Tissue.CORD, stretch=(1.35, 1.0, 1.0))
+
+
+def _paint_roots(canvas: Canvas, placed: Placed) -> None:
+    """Paint the fat below both pedicles, with the nerve root in it."""
+    shape = placed.shape
+    for side in (1.0, -1.0):
+        ends = placed.frame.to_world(
+            [
+                (side * (shape.canal_width / 2 - 2), shape.wall + 4, -0.3 * shape.height),
+                (side * (shape.canal_width / 2 + 9), shape.wall + 4, -0.42 * shape.height),
+            ]
+        )
+        radius = 0.24 * shape.height + 1.0
+        canvas.tube(ends, radius, Tissue.FAT, over=(Tissue.MUSCLE,))
+        canvas.tube(ends, 0.4 * radius, Tissue.CORD, over=(Tissue.FAT, Tissue.MUSCLE))
 
 
 def _canal_line(chain: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +111,7 @@ def paint_vertebrae(
         arthrosis: Share of the joints that have closed.
     """
     rng = canvas.rng
-    cortex_mm = rng.uniform(0.7, 1.3)
+    cortex_mm = rng.uniform(0.6, 1.2)
     gaps = [0.0 if rng.uniform() < arthrosis else rng.uniform(0.6, 1.7) for _ in chain]
     bends = rng.normal(0.0, 1.0, (len(chain), 4))
     for k, placed in enumerate(chain):
@@ -115,7 +134,13 @@ def paint_vertebrae(
         if placed.name in ("C1", "C2"):
             in_front = field.coordinates[2] > 1e6
         gap = np.where(in_front, np.float32(BODY_GAP_MM), np.float32(gaps[k]))
-        canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex_mm, gap)
+        # Arches and processes are mostly cortex, a body's shell is thin.
+        behind = np.clip((field.coordinates[1] - placed.shape.wall) / 6, 0, 1) * (
+            placed.name != "Sacrum"
+        )
+        uneven = 1 + np.float32(0.35) * canvas.rough(box, 4.0)
+        cortex = cortex_mm * uneven * (1 + np.float32(0.8) * behind)
+        canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex, gap)
 
 
 def _bend(bend: np.ndarray, placed: Placed):

@@ -6,37 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.phantom.body import body_distance
 from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.joints import Joint, joint_below
 from spinemamba.phantom.parameters import Shape
 from spinemamba.phantom.sdf import Distance, Field, capsule_box, plate, smooth_min
 
 SIDES = (1.0, -1.0)
-
-
-@dataclass(frozen=True)
-class Joint:
-    """A facet joint, as seen from either of its vertebrae.
-
-    Attributes:
-        x: Distance of its centre from the middle.
-        y: Its centre.
-        turn_deg: 0 is a sagittal joint, 90 a coronal one.
-        tilt_deg: How far the joint leans: 0 is upright.
-        half: Half of its processes' thickness, width and height.
-    """
-
-    x: float
-    y: float
-    turn_deg: float
-    tilt_deg: float
-    half: tuple[float, float, float]
-
-    def axes(self, side: float) -> np.ndarray:
-        """Return rows: from the upper vertebra's process to the lower's, across, and along."""
-        a, b = np.radians(self.turn_deg), np.radians(self.tilt_deg)
-        normal = np.array([side * np.cos(a) * np.cos(b), -np.sin(a) * np.cos(b), -np.sin(b)])
-        across = np.array([np.sin(a), side * np.cos(a), 0.0])
-        return np.stack([normal, across, np.cross(normal, across)])
 
 
 @dataclass(frozen=True)
@@ -50,6 +26,7 @@ class Arch:
         spinous: Half width, and half height at root and tip.
         transverse: Radius at root and tip, and stretch along Z.
         sweep: How far the transverse process leads backwards and up, per mm sideways.
+        narrowing: Share by which the canal is narrower at its back than in its middle.
     """
 
     lamina: tuple[float, float, float]
@@ -58,11 +35,12 @@ class Arch:
     spinous: tuple[float, float, float]
     transverse: tuple[float, float, float]
     sweep: tuple[float, float]
+    narrowing: float
 
 
-NECK = Arch((2.3, 5.5, -1.5), 0.35, 0.05, (2.3, 4.0, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1))
-CHEST = Arch((2.8, 9.5, -4.0), 0.28, 0.22, (2.6, 6.0, 4.2), (4.4, 4.8, 1.1), (0.62, 0.1))
-LOIN = Arch((3.0, 9.0, -5.0), 0.22, 0.2, (3.2, 8.5, 9.5), (3.9, 2.9, 1.45), (0.16, 0.08))
+NECK = Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
+CHEST = Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.0, 6.5, 5.0), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
+LOIN = Arch((3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35)
 
 
 def arch_of(name: str) -> Arch:
@@ -72,19 +50,6 @@ def arch_of(name: str) -> Arch:
     if name[0] == "L" or name in ("T12", "T13"):
         return LOIN
     return CHEST
-
-
-def joint_below(name: str, shape: Shape) -> Joint:
-    """Return the joint with the next level, by the shape of either vertebra."""
-    half_canal = shape.canal_width / 2
-    if name[0] == "C" and name != "C7":
-        return Joint(half_canal + 5.5, shape.canal_y - 1.5, 85.0, 42.0, (3.2, 5.5, 6.0))
-    if name in ("T12", "T13") or name[0] == "L":
-        number = 0 if name[0] == "T" else int(name[1])
-        y = shape.canal_y + 0.52 * shape.canal_depth
-        return Joint(half_canal + 2.8, y, 26.0 + 5.0 * number, 4.0, (3.0, 5.6, 8.0))
-    y = shape.canal_y + 0.45 * shape.canal_depth
-    return Joint(half_canal + 1.5, y, 76.0, 18.0, (2.2, 4.8, 6.0))
 
 
 def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> None:
@@ -108,54 +73,20 @@ def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> Non
     lower = joint_below(placed.name, shape)
     upper = joint_below(above, shape) if above else None
     for side in SIDES:
-        add_pedicle(field, shape, arch, side)
+        _add_pedicle(field, shape, arch, side)
         _add_transverse(field, placed, arch, side)
         if upper is not None:
             _add_joint(field, placed, upper, (side, 1.0), gap_mm)
         _add_joint(field, placed, lower, (side, -1.0), gap_mm)
         _add_lamina(field, shape, arch, side)
     _add_spinous(field, placed, arch, unit)
-    _open_canal(field, shape)
+    _open_canal(field, shape, arch)
 
 
-def body_distance(placed: Placed) -> Distance:
-    """Return the distance to a body: waisted, with hollow endplates and back wall."""
-    shape = placed.shape
-    power = 3.0 if placed.name[0] == "C" else 2.5
-    waist = 0.07 if placed.name[0] == "C" else 0.10
-    hollow = 0.8 if placed.name[0] == "C" else 1.6
-    half = shape.height / 2
-
-    def distance(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        level = z * np.float32(1 / half)
-        girth = 1 - np.float32(waist) * np.maximum(1 - level * level, 0) - 0.02 * level
-        notch = np.float32(0.085) * np.exp(-((x / np.float32(0.3 * shape.width)) ** 2))
-        deep = np.where(y > 0, 1 - notch, np.float32(1.0)) * np.float32(shape.wall)
-        across = np.abs(x) * np.float32(2 / shape.width)
-        ratio = (across**power + (np.abs(y) / deep) ** power) ** np.float32(1 / power)
-        ratio = np.maximum(ratio / girth, np.float32(1e-3))
-        radius = np.sqrt(x * x + y * y)
-        side = radius * (1 - 1 / ratio)
-        side = np.where(ratio < 0.3, np.float32(-0.3 * shape.wall), side)
-        dish = np.float32(hollow) * np.maximum(1 - (ratio / 0.85) ** 2, 0)
-        top = z - (half + placed.top[0] * x + placed.top[1] * y) + dish
-        bottom = (-half + placed.bottom[0] * x + placed.bottom[1] * y) - z + dish
-        ends = np.maximum(top, bottom)
-        solid = -smooth_min(-side, -ends, 2.0)
-        if placed.name[0] != "C":
-            return solid
-        # Uncinate processes: the upper endplate's side rims rise.
-        lip = np.sqrt((np.abs(x) - shape.width / 2 + 1.2) ** 2 + (z - half - 0.5) ** 2) - 2.0
-        lip = np.maximum(lip, np.abs(y - 1.0) - 0.32 * shape.depth)
-        return smooth_min(solid, lip, 2.0)
-
-    return distance
-
-
-def add_pedicle(field: Field, shape: Shape, arch: Arch, side: float) -> None:
+def _add_pedicle(field: Field, shape: Shape, arch: Arch, side: float) -> None:
     """Unite with the pedicle of one side."""
     x = side * (shape.canal_width / 2 + shape.pedicle_width / 2 - 0.3)
-    z = pedicle_z(shape, arch)
+    z = _pedicle_z(shape, arch)
     root_x = side * min(abs(x), 0.62 * shape.width / 2 + shape.pedicle_width * 0.2)
     stretch = (1.0, 1.0, shape.pedicle_height / shape.pedicle_width)
     radius = shape.pedicle_width / 2
@@ -163,7 +94,7 @@ def add_pedicle(field: Field, shape: Shape, arch: Arch, side: float) -> None:
     field.add_capsule(ends, (radius, radius), stretch, 2.5)
 
 
-def pedicle_z(shape: Shape, arch: Arch) -> float:
+def _pedicle_z(shape: Shape, arch: Arch) -> float:
     """Return Z of the pedicles: below the upper endplate."""
     return min(arch.pedicle_z * shape.height, shape.height / 2 - shape.pedicle_height / 2 + 0.5)
 
@@ -171,6 +102,11 @@ def pedicle_z(shape: Shape, arch: Arch) -> float:
 def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> None:
     shape = placed.shape
     first, last, tall = arch.transverse
+    if placed.name == "C2":
+        root = side * (shape.canal_width / 2 + 3.0), shape.wall + 1.0, 0.0
+        tip = side * (shape.span / 2 - 3.0), shape.wall + 2.0, -4.0
+        field.add_capsule((root, tip), (3.4, 2.8))
+        return
     if arch is NECK:
         _add_neck_transverse(field, shape, side)
         return
@@ -181,7 +117,7 @@ def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> No
     root_x = shape.canal_width / 2 + 0.5 * shape.pedicle_width
     tip_x = shape.span / 2 - last
     y = shape.canal_y + 0.3 * shape.canal_depth
-    z = pedicle_z(shape, arch) - 2.0
+    z = _pedicle_z(shape, arch) - 2.0
     reach = max(tip_x - root_x, 1.0)
     tip = side * tip_x, y + arch.sweep[0] * reach, z + arch.sweep[1] * reach
     field.add_capsule(((side * root_x, y, z), tip), (first, last), (1, 1, tall), 2.5)
@@ -189,15 +125,15 @@ def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> No
 
 def _add_neck_transverse(field: Field, shape: Shape, side: float) -> None:
     """Two bars around the hole of the vertebral artery, ending in two tubercles."""
-    root, tip = shape.width / 2 - 1.0, shape.span / 2 - 2.6
-    y = shape.wall - 3.5
-    front = (side * root, y - 2.0, -0.5), (side * tip, y - 2.0, -2.0)
-    back = (side * (root + 6.5), y + 6.5, -0.5), (side * tip, y + 3.5, -2.5)
-    bridge = (side * tip, y - 2.0, -2.0), (side * tip, y + 3.5, -2.5)
+    root, tip = shape.width / 2 - 1.0, shape.span / 2 - 2.8
+    y = shape.wall - 4.5
+    front = (side * root, y, -0.5), (side * (tip - 1.5), y - 0.5, -2.5)
+    back = (side * (root + 7.0), y + 8.5, -0.5), (side * tip, y + 4.5, -3.0)
+    bridge = (side * (tip - 1.5), y - 0.5, -2.5), (side * tip, y + 4.5, -3.0)
     for ends in (front, back, bridge):
-        field.add_capsule(ends, (2.0, 2.3), (1.0, 1.0, 1.3), 1.5)
-    hole = side * (root + 4.8), y + 1.6
-    field.cut_capsule(((*hole, -9.0), (*hole, 7.0)), (2.7, 2.7))
+        field.add_capsule(ends, (2.5, 2.5), (1.0, 1.0, 1.5), 1.5)
+    hole = side * (root + 4.6), y + 3.6
+    field.cut_capsule(((*hole, -9.0), (*hole, 7.0)), (2.1, 2.1))
 
 
 def _add_joint(
@@ -214,10 +150,10 @@ def _add_joint(
     lamina_z = arch.lamina[2]
     x = side * (shape.canal_width / 2 + (3.4 if end > 0 else 1.5))
     y = shape.canal_y + (0.3 if end > 0 else 0.62) * shape.canal_depth
-    foot = (x, y, pedicle_z(shape, arch) if end > 0 else lamina_z)
+    foot = (x, y, _pedicle_z(shape, arch) if end > 0 else lamina_z)
     if arch is NECK:
         foot = (side * joint.x, joint.y, 0.0)
-    thick = 1.25 * joint.half[0] if end > 0 else 1.35 * joint.half[0]
+    thick = 1.3 * joint.half[0]
     field.add_capsule((tuple(centre), foot), (thick, thick * 1.1), (1.2, 1, 1.2), 2.5)
 
 
@@ -252,7 +188,7 @@ def _add_spinous(field: Field, placed: Placed, arch: Arch, unit: float) -> None:
     blade = _blade(root, tip, (root_half, tip_half), wide)
     low, high = capsule_box((root, tip), (root_half, tip_half), (1, 1, 1))
     field.add(low, high, blade, 2.5)
-    if placed.name in ("C2", "C3", "C4", "C5", "C6"):
+    if arch is NECK:
         for side in SIDES:
             end = (side * 5.0, shape.tip_y - 2.0, shape.tip_z - 1.5)
             field.add_capsule((tip, end), (2.6, 2.3))
@@ -278,12 +214,16 @@ def _blade(
     return distance
 
 
-def _open_canal(field: Field, shape: Shape) -> None:
-    """Take the spinal canal away: an ellipse, flatter in front."""
+def _open_canal(field: Field, shape: Shape, arch: Arch) -> None:
+    """Take the spinal canal away: round in front, narrower behind."""
     half = shape.canal_width / 2, shape.canal_depth / 2
     tall = shape.height / 2 + 14.0
-    field.cut_capsule(
-        ((0.0, shape.canal_y, -tall), (0.0, shape.canal_y, tall)),
-        (half[1], half[1]),
-        (half[0] / half[1], 1.0, 1.0),
-    )
+
+    def distance(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        v = (y - np.float32(shape.canal_y)) / np.float32(half[1])
+        width = np.float32(half[0]) * (1 - np.float32(arch.narrowing) * np.clip(v, 0, 1))
+        round_ = (np.sqrt((x / width) ** 2 + v * v) - 1) * np.float32(min(half))
+        return np.maximum(round_, np.abs(z) - np.float32(tall))
+
+    low = (-half[0], shape.canal_y - half[1], -tall)
+    field.cut(low, (half[0], shape.canal_y + half[1], tall), distance)
