@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--real", type=Path, help="folder of real cases laid out as training/real.py says"
     )
     parser.add_argument("--phantoms", type=int, default=12, help="synthetic spines (default 12)")
-    parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long")
-    parser.add_argument("--steps", type=int, default=4000, help="length of the whole schedule")
+    parser.add_argument("--minutes", type=float, default=60.0, help="time of the whole schedule")
+    parser.add_argument("--steps", type=int, default=100_000, help="steps of the whole schedule")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")

@@ -27,8 +27,8 @@ class TrainOptions:
     """How long and how fast to learn.
 
     Attributes:
-        minutes: Wall-clock time of this call; an interrupted run goes on with ``steps`` kept.
-        steps: Steps of the whole schedule, over all calls.
+        minutes: Wall-clock time of the whole schedule, over all calls.
+        steps: Steps of the whole schedule, over all calls; what comes first ends it.
         learning_rate: Peak rate of AdamW; warms up over 100 steps and falls to zero as a cosine.
         weight_decay: Not applied to norms, biases, the shape prior and the scan's own numbers.
         clip: Largest norm of the gradient.
@@ -72,23 +72,29 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(_groups(self.network, options), lr=0.0)
         self.generator = torch.Generator().manual_seed(options.seed)
         self.patch = PatchOptions(config.patch_vox)
-        self.step = 0
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def done(self) -> float:
+        """Share of the schedule that is over; 1 or more at its end."""
+        by_time = self.seconds / (60 * self.options.minutes)
+        return max(self.step / self.options.steps, by_time)
 
     def run(self, folder: Path, report: Report) -> None:
-        """Train until the time or the steps are over; checkpoints go to ``folder``."""
-        started = saved = time.monotonic()
+        """Train until the schedule is over; checkpoints go to ``folder``."""
+        before = saved = time.monotonic()
         recent: list[dict[str, float]] = []
-        while self.step < self.options.steps:
+        while self.done < 1:
             recent.append(self.learn())
             now = time.monotonic()
+            self.seconds += now - before
+            before = now
             if self.step % 50 == 0:
-                report(_summary(self.step, recent, now - started))
+                report(_summary(self.step, recent, self.seconds))
                 recent = []
             if now - saved > self.options.save_every_s:
                 self.save(folder)
                 saved = now
-            if now - started > 60 * self.options.minutes:
-                break
         self.save(folder)
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,7 +106,7 @@ class Trainer:
 
     def learn(self) -> dict[str, float]:
         """Take one step; return the parts of its loss."""
-        rate = learning_rate(self.step, self.options)
+        rate = self.options.learning_rate * rate_factor(self.step, self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         image, target, core = self.draw()
@@ -129,6 +135,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "step": self.step,
+            "seconds": self.seconds,
         }
         partial = folder / "checkpoint.partial"
         torch.save(state, partial)
@@ -146,14 +153,13 @@ class Trainer:
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state["seconds"]
         return True
 
 
-def learning_rate(step: int, options: TrainOptions) -> float:
-    """Return the learning rate of a step: linear warm-up, then half a cosine to zero."""
-    warm = min(1.0, (step + 1) / 100)
-    return options.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * step / options.steps))
+def rate_factor(step: int, done: float) -> float:
+    """Return the share of the peak learning rate: a short warm-up, then half a cosine to zero."""
+    return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def _groups(network: nn.Module, options: TrainOptions) -> list[dict[str, object]]:

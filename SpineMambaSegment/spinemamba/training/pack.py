@@ -1,0 +1,88 @@
+"""Turn two trainings into a model that ships: averaged weights, and the card that explains them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spinemamba.checkpoint import save_weights
+from spinemamba.errors import Code, UserError
+from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
+from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.models import ModelCard, NetworkCard
+from spinemamba.training.command import SPACING_MM
+
+INTENDED_USE = (
+    "Research and demonstration: a first segmentation of vertebrae in CT that a person reviews. "
+    "Not for clinical use. MR is experimental."
+)
+
+
+def pack_model(
+    coarse: Path,
+    fine: Path,
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    data: tuple[str, ...],
+    licence: str,
+) -> ModelCard:
+    """Write a model from the checkpoints of its two networks.
+
+    Args:
+        coarse: Folder of the coarse network's training.
+        fine: Folder of the fine network's training.
+        folder: Where the model goes; made if it does not exist.
+        name: Name of the model.
+        version: Version of the weights.
+        data: One sentence for each source of training data.
+        licence: Licence of the weights.
+
+    Returns:
+        The card; its results are empty until somebody measures them.
+
+    Raises:
+        UserError: If a training has no checkpoint (MODEL_MISSING).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    networks = {
+        kind: _pack_network(kind, source, folder)
+        for kind, source in (("coarse", coarse), ("fine", fine))
+    }
+    card = ModelCard(
+        name=name,
+        version=version,
+        networks=networks,
+        labels=NETWORK_LEVELS,
+        normalisation={"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": MR_PERCENTILES},
+        data=data,
+        licence=licence,
+        results={},
+        intended_use=INTENDED_USE,
+    )
+    card.write(folder)
+    return card
+
+
+def _pack_network(kind: str, source: Path, folder: Path) -> NetworkCard:
+    path = source / "checkpoint.pt"
+    if not path.is_file():
+        raise UserError(
+            f"No checkpoint of the {kind} network in {source}.",
+            f"Run 'spinemamba train {kind} --out {source}' first.",
+            Code.MODEL_MISSING,
+        )
+    state = torch.load(path, weights_only=True)
+    about: dict[str, Any] = json.loads((source / "training.json").read_text(encoding="utf-8"))
+    file = f"{kind}.safetensors"
+    digest = save_weights(state["average"], folder / file)
+    training = {
+        **about["options"],
+        "steps_done": state["step"],
+        "hours": round(state["seconds"] / 3600, 2),
+    }
+    return NetworkCard(file, digest, SPACING_MM[kind], about["network"], training)
