@@ -45,9 +45,13 @@ def paint_ct(
         the image, never from the labels.
     """
     means = _ct_means(rng, options)
+    # A cortex thinner than a voxel is painted a voxel thick, so it must be fainter.
+    share = min(1.0, 1.1 / float(np.prod(tissues.spacing_mm) ** (1 / 3)))
+    for dense in (Tissue.CORTICAL, *OTHER_BONE):
+        means[dense] = share * means[dense] + (1 - share) * means[Tissue.TRABECULAR]
     spread = np.full(256, 8.0, np.float32)
     spread[Tissue.TRABECULAR] = spread[Tissue.MARROW] = rng.uniform(25, 60)
-    spread[Tissue.CORTICAL] = rng.uniform(120, 220)
+    spread[Tissue.CORTICAL] = rng.uniform(80, 150)
     spread[list(OTHER_BONE)] = 150.0
     spread[Tissue.LUNG], spread[Tissue.BOWEL] = 45.0, 25.0
     spread[Tissue.AIR] = 1.0
@@ -66,7 +70,7 @@ def _ct_means(rng: np.random.Generator, options: PaintOptions) -> np.ndarray:
         means[tissue] = rng.uniform(low, high)
     density = options.density if options.density is not None else rng.uniform()
     means[Tissue.TRABECULAR] = 60 + 190 * density
-    means[Tissue.CORTICAL] = 430 + 380 * density + rng.uniform(-60, 60)
+    means[Tissue.CORTICAL] = 500 + 420 * density + rng.uniform(-60, 60)
     means[list(OTHER_BONE)] = means[Tissue.CORTICAL] * rng.uniform(0.85, 1.15, len(OTHER_BONE))
     means[Tissue.MARROW] = means[Tissue.TRABECULAR] * rng.uniform(0.4, 1.1)
     contrast = options.contrast if options.contrast is not None else rng.uniform() < 0.5

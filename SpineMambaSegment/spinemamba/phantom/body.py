@@ -21,6 +21,11 @@ def body_distance(placed: Placed) -> Distance:
     def distance(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         level = z * np.float32(1 / half)
         girth = 1 - np.float32(waist) * np.maximum(1 - level * level, 0) - np.float32(0.02) * level
+        # Osteophytes: rims stick out here and there.
+        where = np.float32(0.6) + np.float32(0.4) * np.sin(
+            x * np.float32(0.19) + y * np.float32(0.13)
+        )
+        girth = girth + np.float32(shape.lip) * where * level**6
         notch = np.float32(2.2) * np.exp(-((x / np.float32(0.3 * shape.width)) ** 2))
         u = np.abs(x) / (girth * np.float32(shape.width / 2))
         v = (y - np.float32(middle)) / girth
@@ -32,6 +37,9 @@ def body_distance(placed: Placed) -> Distance:
         side = np.where(ratio < 0.3, np.float32(-0.3 * shape.wall), side)
         dish = np.float32(hollow) * np.maximum(1 - (ratio / 0.85) ** 2, 0)
         top = z - (half + placed.top[0] * x + placed.top[1] * y) + dish
+        if shape.crush:
+            lost = np.clip(0.5 - y / shape.depth, 0, 1) * np.float32(shape.crush * shape.height)
+            top = top + lost
         bottom = (-half + placed.bottom[0] * x + placed.bottom[1] * y) - z + dish
         ends = np.maximum(top, bottom)
         solid = -smooth_min(-side, -ends, 2.0)

@@ -18,10 +18,12 @@ from spinemamba.phantom.sdf import (
     capsule,
     capsule_box,
 )
-from spinemamba.phantom.tissue import Tissue
+from spinemamba.phantom.tissue import OTHER_BONE, Tissue
 from spinemamba.volume import Geometry
 
 TILE = 64
+
+_IS_OTHER_BONE = np.isin(np.arange(256), (*OTHER_BONE, Tissue.MARROW))
 
 
 class Canvas:
@@ -91,8 +93,11 @@ class Canvas:
         contested = np.abs(distance - nearest) < gap
         contested &= (distance < 0) | (nearest < 0)
         labels, tissues = self.labels[field.box], self.tissues[field.box]
+        # Cartilage parts ribs and pelvis from the spine.
+        rim = (distance >= 0) & (distance < np.maximum(gap, np.float32(0.5)))
+        tissues[rim & _IS_OTHER_BONE[tissues]] = Tissue.CARTILAGE
         labels[mine] = value
-        bone = distance < -np.maximum(cortex_mm, 0.4 * self.voxel_mm)
+        bone = distance < -np.maximum(cortex_mm, 0.6 * self.voxel_mm)
         tissues[mine] = Tissue.CORTICAL
         tissues[mine & bone] = Tissue.TRABECULAR
         room = contested & (mine | (labels > 0))

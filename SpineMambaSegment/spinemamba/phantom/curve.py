@@ -91,13 +91,14 @@ def draw_chain(options: PhantomOptions, scale: float, rng: np.random.Generator) 
     body = np.concatenate([step[:1], (step[1:] + step[:-1]) / 2, step[-1:]])
     body[-1, 1] += np.radians(SACRAL_TILT_DEG - STEPS["L5"][1])
     twist = 0.3 * (body[:, 0] - body[:, 0].mean())
+    wear = float(rng.uniform())
     origins = np.zeros((len(names), 3))
     origins[1:] = np.cumsum(distance[:, None] * -_up(step), axis=0)
     return [
         Placed(
             name,
             _frame(origins[k], body[k], twist[k]),
-            draw_shape(name, _height(names, distance, k), scale, rng),
+            draw_shape(name, _height(names, distance, k), scale, wear, rng),
             _slope(step[k - 1] - body[k]) if k else (0.0, 0.0),
             _slope(step[k] - body[k]) if k < len(step) else (0.0, 0.0),
         )

@@ -39,7 +39,7 @@ def joint_below(name: str, shape: Shape) -> Joint:
     """Return the joint with the next level, by the shape of either vertebra."""
     half_canal = shape.canal_width / 2
     if name[0] == "C" and name != "C7":
-        return Joint(half_canal + 7.0, shape.canal_y - 0.5, 85.0, 42.0, (3.4, 6.6, 6.4))
+        return Joint(half_canal + 7.0, shape.canal_y - 0.5, 85.0, 42.0, (3.7, 7.0, 7.0))
     if name in ("T12", "T13") or name[0] == "L":
         number = 0 if name[0] == "T" else int(name[1])
         y = shape.canal_y + 0.52 * shape.canal_depth

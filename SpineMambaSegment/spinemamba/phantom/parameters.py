@@ -23,6 +23,8 @@ class Shape:
         tip_z: Tip of the spinous process.
         disc: Height of the disc below.
         height: Body; set from the spacing of the chain.
+        crush: Share of the height that the front of the body has lost.
+        lip: Share of the width by which the rims stick out, as osteophytes do.
     """
 
     width: float
@@ -36,6 +38,8 @@ class Shape:
     tip_z: float
     disc: float
     height: float = 0.0
+    crush: float = 0.0
+    lip: float = 0.0
 
     @property
     def wall(self) -> float:
@@ -50,43 +54,46 @@ class Shape:
 
 SHAPES: dict[str, Shape] = {
     "C1": Shape(17, 14, 28, 30, 7, 9, 76, 31, 0, 4),
-    "C2": Shape(18, 16, 24, 17, 8, 9, 56, 36, -9, 3.8),
-    "C3": Shape(18, 16.5, 23.5, 15, 5.5, 7, 52, 34, -9, 3.8),
-    "C4": Shape(19, 16.5, 23.5, 15, 5.5, 7, 54, 34, -9, 3.8),
-    "C5": Shape(20, 17, 24, 15, 6, 7, 56, 37, -10, 3.8),
-    "C6": Shape(21.5, 17.5, 25, 15, 6, 7.5, 58, 42, -11, 3.8),
-    "C7": Shape(24, 18.5, 25, 15, 7, 8, 66, 49, -14, 3.6),
-    "T1": Shape(27.5, 19, 22, 15, 9, 10, 73, 53, -18, 3.2),
-    "T2": Shape(28, 20, 19, 15, 7.5, 11.5, 68, 55, -22, 3.0),
+    "C2": Shape(18, 16, 24, 17, 8, 9, 56, 36, -9, 3.0),
+    "C3": Shape(18, 16.5, 23.5, 15, 5.5, 7, 52, 34, -9, 3.0),
+    "C4": Shape(19, 16.5, 23.5, 15, 5.5, 7, 54, 34, -9, 3.0),
+    "C5": Shape(21, 17.5, 24, 15, 6, 7, 56, 37, -10, 3.0),
+    "C6": Shape(22.5, 18, 25, 15, 6, 7.5, 58, 42, -11, 3.0),
+    "C7": Shape(25.5, 19, 25, 15, 7, 8, 66, 49, -14, 3.0),
+    "T1": Shape(29, 20, 22, 15, 9, 10, 73, 53, -18, 3.2),
+    "T2": Shape(29, 21, 19, 15, 7.5, 11.5, 68, 55, -22, 3.0),
     "T3": Shape(28, 21.5, 17.5, 15, 6.2, 12, 64, 56, -25, 2.8),
     "T4": Shape(26.5, 22, 17, 15, 5.4, 12, 62, 57, -30, 2.8),
     "T5": Shape(27, 24, 17, 15, 5.4, 12, 62, 57, -34, 2.8),
     "T6": Shape(28, 25.5, 17, 15.5, 5.8, 12.5, 62, 57, -38, 3.0),
     "T7": Shape(29, 27, 17, 15.5, 6.2, 12.5, 62, 55, -40, 3.2),
     "T8": Shape(30, 28, 17.5, 15.5, 6.6, 13, 61, 53, -37, 3.4),
-    "T9": Shape(32, 29.5, 17.5, 15.5, 7, 14, 59, 51, -31, 3.8),
-    "T10": Shape(34.5, 30.5, 18, 15.5, 7.5, 15, 56, 50, -25, 4.4),
-    "T11": Shape(37.5, 31.5, 19.5, 16, 8.5, 16.5, 51, 50, -19, 5.2),
+    "T9": Shape(33, 30.5, 17.5, 15.5, 7, 14, 59, 51, -31, 3.8),
+    "T10": Shape(35.5, 31.5, 18, 15.5, 7.5, 15, 56, 50, -25, 4.4),
+    "T11": Shape(38.5, 32.5, 19.5, 16, 8.5, 16.5, 51, 50, -19, 5.2),
     "T12": Shape(40.5, 32.5, 22, 17, 9, 17, 48, 53, -17, 5.8),
     "T13": Shape(40, 32, 22.5, 17, 9, 16, 55, 56, -17, 6),
     "L1": Shape(42, 33.5, 23, 17.5, 9, 15.5, 72, 58, -15, 6.6),
     "L2": Shape(43.5, 34.5, 23.5, 17.5, 9.5, 15.5, 80, 62, -15, 7.4),
     "L3": Shape(45.5, 35, 24, 17.5, 11, 15, 88, 64, -14, 8.2),
-    "L4": Shape(47.5, 35.5, 25, 18, 13.5, 15, 87, 63, -13, 8.8),
-    "L5": Shape(49.5, 35, 27, 18, 16.5, 14, 91, 57, -11, 8.6),
+    "L4": Shape(49, 36.5, 25, 18, 13.5, 15, 87, 63, -13, 8.8),
+    "L5": Shape(51, 36, 27, 18, 16.5, 14, 91, 57, -11, 8.6),
     "L6": Shape(48, 34, 27, 18, 16.5, 14, 91, 55, -10, 8),
     "Sacrum": Shape(48, 33, 29, 17, 16, 16, 110, 55, -20, 0.0),
 }
 """Orders of size: Panjabi 1991/92; extents and volumes checked against VerSe masks."""
 
 
-def draw_shape(name: str, height: float, scale: float, rng: np.random.Generator) -> Shape:
+def draw_shape(
+    name: str, height: float, scale: float, wear: float, rng: np.random.Generator
+) -> Shape:
     """Return the shape of one vertebra of one patient.
 
     Args:
         name: Level.
         height: Height of its body in mm, already to scale.
         scale: Size of the patient.
+        wear: How worn the spine is, 0 to 1: osteophytes, now and then a crushed body.
         rng: Source of the differences between patients, about 4 %.
     """
     base = SHAPES[name]
@@ -94,6 +101,7 @@ def draw_shape(name: str, height: float, scale: float, rng: np.random.Generator)
         field.name: getattr(base, field.name) * scale * rng.normal(1.0, 0.04)
         for field in fields(base)
     }
-    # A canal below three quarters of the usual width would be a finding, not a variant.
     sizes["height"] = height
+    sizes["lip"] = 0.09 * wear * rng.uniform()
+    sizes["crush"] = rng.uniform(0.1, 0.4) if rng.uniform() < 0.08 * wear else 0.0
     return replace(base, **sizes)

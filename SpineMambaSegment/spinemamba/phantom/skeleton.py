@@ -8,7 +8,7 @@ from scipy.interpolate import CubicSpline
 from spinemamba.phantom.canvas import Canvas
 from spinemamba.phantom.curve import Placed
 from spinemamba.phantom.outline import Outline
-from spinemamba.phantom.sdf import Frame
+from spinemamba.phantom.sdf import Frame, smooth_min
 from spinemamba.phantom.tissue import Tissue
 
 RIB_DROP_MM = (28, 50, 68, 80, 90, 98, 104, 106, 104, 96, 62, 34, 18)
@@ -78,7 +78,9 @@ def _paint_shoulders(canvas: Canvas, by_name: dict[str, Placed], outline: Outlin
         x, y, w, _ = outline.at(z)
         near = outline.inner(by_name["T3"].frame.origin[2], np.array([np.pi]), 16)[0]
         near = near + np.array([side * 22 * scale, 0, 8])
-        joint = np.array([x + side * (w - 32), y, z + 8])
+        joint = np.array([x + side * (w - 40 * scale), y + 5, z])
+        deltoid = np.array([joint, joint - np.array([0, 0, 25 * scale])])
+        canvas.tube(deltoid, 40 * scale, Tissue.MUSCLE, over=(Tissue.AIR, Tissue.SKIN, Tissue.FAT))
         line = np.linspace(near, joint + np.array([0, 0, 14]), 16)
         line[:, 1] += np.sin(np.linspace(0, np.pi, 16)) * 12 * scale
         for inset, tissue in ((0.0, Tissue.SHOULDER), (1.6, Tissue.MARROW)):
@@ -104,7 +106,7 @@ def _paint_pelvis(canvas: Canvas, sacrum: Placed, scale: float) -> None:
     origin = sacrum.frame.origin
     for side in (1.0, -1.0):
         frame = Frame(origin, np.array([[side, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]))
-        box = ((30 * scale, -110 * scale, -75 * scale), (150 * scale, 60 * scale, 60 * scale))
+        box = ((30 * scale, -110 * scale, -75 * scale), (155 * scale, 60 * scale, 60 * scale))
         field = canvas.field(frame, *box)
         if field is not None:
             x, y, z = (c / np.float32(scale) for c in field.coordinates)
@@ -134,16 +136,16 @@ def _paint_pelvis(canvas: Canvas, sacrum: Placed, scale: float) -> None:
 
 def _wing(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Return the distance to one iliac wing, in an average adult's mm from S1's centre."""
-    # The joint runs along the sacrum's wing; above and in front the bone flares outwards.
-    flare = 53 + 0.10 * np.maximum(z + 20, 0) + 0.42 * np.maximum(-y - 10, 0)
-    flare = flare - 0.24 * np.maximum(y - 10, 0)
-    thick = 5.5 + 3.5 * np.exp(-(((y + 5) / 26) ** 2)) - 0.03 * np.maximum(z, 0)
-    plate = (np.abs(x - flare) - thick) * np.float32(0.9)
-    crest = z - 44 + 0.006 * (y + 30) ** 2
-    front = -(y + 92)
-    back = y - 38
-    low = -(z + 62) - 0.35 * np.maximum(y, 0)
-    return np.maximum.reduce([plate, crest, front, back, low])
+    # From behind the sacrum along its wing, then bending outwards, more so higher up.
+    ahead = np.maximum(8 - y, 0)
+    flare = 51 + 82 * (1 - np.exp(-ahead / 62)) - 0.22 * np.maximum(y - 8, 0)
+    flare = flare + np.where(z > -20, 0.28, 0.12) * (z + 20)
+    rim = 50 - 0.009 * (y + 30) ** 2
+    thick = 4.2 + 3.6 * np.exp(-(((y - 12) / 22) ** 2)) + 3.0 * np.exp(-(((z - rim + 4) / 9) ** 2))
+    plate = (np.abs(x - flare) - thick) * np.float32(0.8)
+    notch = -(z + 62) + 1.5 * np.maximum(y - 5, 0)
+    edges = np.maximum.reduce([z - rim, -(y + 92), y - 46, notch])
+    return -smooth_min(-plate, -edges, 5.0)
 
 
 def _paint_skull(canvas: Canvas, atlas: Placed, scale: float) -> None:

@@ -20,8 +20,8 @@ def paint_soft(canvas: Canvas, chain: list[Placed], outline: Outline, scale: flo
     for k, z in enumerate(z_mm):
         box = (slice(k, k + 1), *(slice(0, n) for n in canvas.tissues.shape[1:]))
         grain = canvas.rough(box, 6.0)[0]
-        slice_ = _Slice(outline, float(z), x_mm, y_mm)
-        canvas.tissues[k] = slice_.paint(grain, (apex, dome), heights, scale)
+        slice_ = _Slice(outline, float(z), x_mm, y_mm, grain)
+        canvas.tissues[k] = slice_.paint((apex, dome), heights)
     _paint_organs(canvas, heights, outline, scale)
     _paint_vessels(canvas, chain, scale)
     _paint_muscles(canvas, chain, scale)
@@ -31,8 +31,15 @@ def paint_soft(canvas: Canvas, chain: list[Placed], outline: Outline, scale: flo
 class _Slice:
     """Depths in one axial slice."""
 
-    def __init__(self, outline: Outline, z: float, x_mm: np.ndarray, y_mm: np.ndarray):
-        self.outline, self.z = outline, z
+    def __init__(
+        self,
+        outline: Outline,
+        z: float,
+        x_mm: np.ndarray,
+        y_mm: np.ndarray,
+        grain: np.ndarray,
+    ):
+        self.outline, self.z, self.grain = outline, z, grain
         cx, cy, w, d = outline.at(z)
         sx, sy = outline.spine_at(z)
         x, y = (x_mm - np.float32(cx))[None, :], (y_mm - np.float32(cy))[:, None]
@@ -44,24 +51,20 @@ class _Slice:
         self.side = (x_mm - np.float32(sx))[None, :]
         self.behind = (y_mm - np.float32(sy))[:, None]
 
-    def paint(
-        self,
-        grain: np.ndarray,
-        lungs: tuple[float, float],
-        heights: dict[str, float],
-        scale: float,
-    ) -> np.ndarray:
-        """Return the tissues of the slice, uint8 (y, x)."""
-        outline, depth = self.outline, self.depth
+    def paint(self, lungs: tuple[float, float], heights: dict[str, float]) -> np.ndarray:
+        """Return the tissues of the slice, uint8 (y, x); lungs are their apex and dome in z."""
+        outline, depth, scale = self.outline, self.depth, self.outline.scale
         out = np.zeros(depth.shape, np.uint8)
         fat = outline.fat_mm * (0.4 if self.z > heights["C7"] else 1.0)
-        wall = fat + (16.0 + 3 * scale)
+        # Below the crest of the pelvis the gluteal muscles lie outside the cavity.
+        hips = float(np.clip((heights["L5"] + 10 - self.z) / 40, 0, 1))
+        wall = fat + (16.0 + 3 * scale) + 24 * hips * (self.behind > -60)
         inside = depth > 0
         out[inside] = Tissue.FAT
         out[inside & (depth < 1.8)] = Tissue.SKIN
         out[depth > fat] = Tissue.MUSCLE
         # The zero set of smooth noise is a sheet, as fat between muscles is.
-        out[(depth > fat + 2) & (np.abs(grain) < 0.09)] = Tissue.FAT
+        out[(depth > fat + 2) & (np.abs(self.grain) < 0.09)] = Tissue.FAT
         if self.z < heights["T1"]:
             # In the chest the lungs lie beside the bodies, in the belly psoas does.
             chest = np.float32(np.clip((self.z - heights["T12"]) / 30, 0, 1))
@@ -70,14 +73,12 @@ class _Slice:
             limit = limit + np.minimum(chest * 10, 2 * np.maximum(self.across - near, 0))
             limit = limit - 19 * np.sqrt(np.clip(1 - (self.across / near) ** 2, 0, 1))
             cavity = (depth > wall) & (self.behind < limit)
-            out[cavity] = Tissue.FAT
-            self._lungs(out, cavity, lungs, scale)
+            out[cavity] = Tissue.VISCERAL_FAT
+            self._lungs(out, cavity, lungs)
         return out
 
-    def _lungs(
-        self, out: np.ndarray, cavity: np.ndarray, lungs: tuple[float, float], scale: float
-    ) -> None:
-        apex, dome = lungs
+    def _lungs(self, out: np.ndarray, cavity: np.ndarray, lungs: tuple[float, float]) -> None:
+        (apex, dome), scale = lungs, self.outline.scale
         if self.z > apex:
             return
         # The diaphragm rises towards the middle of each side and falls towards the back.
@@ -86,11 +87,12 @@ class _Slice:
         bowl = bowl + 40 * ((self.across - peak) / peak) ** 2 - 25 * (self.side < 0)
         below = self.z < dome - bowl
         front = np.clip(-self.behind / 90, 0, 1)
-        middle = (20 + 32 * front * (self.side * 0 + 1)) * scale
+        middle = (20 + 32 * front) * scale
         top = np.clip((apex - self.z) / 40, 0.05, 1) ** 0.5
         lung = cavity & (self.across > middle) & (self.across < 135 * scale * top + 15) & ~below
-        out[cavity & (self.across <= middle)] = Tissue.FAT
+        out[cavity & (self.across <= middle)] = Tissue.VISCERAL_FAT
         out[lung] = Tissue.LUNG
+        out[lung & (self.grain > 2.0)] = Tissue.VESSEL
 
 
 def _blob(
@@ -116,7 +118,7 @@ def _paint_organs(
     canvas: Canvas, heights: dict[str, float], outline: Outline, scale: float
 ) -> None:
     rng = canvas.rng
-    soft = (Tissue.FAT,)
+    soft = (Tissue.VISCERAL_FAT,)
 
     def place(level: str, x: float, y: float, up: float = 0.0) -> np.ndarray:
         z = heights[level] + up * scale
@@ -126,7 +128,7 @@ def _paint_organs(
     def size(*mm: float) -> tuple[float, ...]:
         return tuple(v * scale * rng.uniform(0.9, 1.1) for v in mm)
 
-    heart = (Tissue.FAT, Tissue.LUNG)
+    heart = (Tissue.VISCERAL_FAT, Tissue.LUNG)
     _blob(canvas, place("T8", 18, -85), size(58, 48, 58), Tissue.VESSEL, heart, 0.4)
     _blob(canvas, place("T12", -75, -50, 10), size(72, 85, 75), Tissue.ORGAN, soft)
     _blob(canvas, place("T12", 92, -5, 12), size(32, 45, 50), Tissue.ORGAN, soft)
@@ -136,10 +138,10 @@ def _paint_organs(
         _blob(
             canvas, place("L2", 62 * side, 2, 14 + 6 * side), size(28, 26, 55), Tissue.KIDNEY, soft
         )
-    for _ in range(34):
+    for _ in range(75):
         up = rng.uniform(-60, 110)
         centre = place("L4", rng.uniform(-110, 110), rng.uniform(-115, -35), up)
-        half = size(*rng.uniform(14, 30, 3))
+        half = size(*rng.uniform(10, 28, 3))
         _blob(canvas, centre, half, Tissue.BOWEL, soft)
         if rng.uniform() < 0.45:
             _blob(canvas, centre, tuple(0.7 * h for h in half), Tissue.GAS, (Tissue.BOWEL,))
@@ -194,7 +196,7 @@ def _paint_muscles(canvas: Canvas, chain: list[Placed], scale: float) -> None:
             radii,
             Tissue.MUSCLE,
             stretch=(0.95, 1.1, 1.0),
-            over=(Tissue.FAT, Tissue.BOWEL, Tissue.KIDNEY, Tissue.ORGAN),
+            over=(Tissue.VISCERAL_FAT, Tissue.BOWEL, Tissue.KIDNEY, Tissue.ORGAN),
         )
 
 

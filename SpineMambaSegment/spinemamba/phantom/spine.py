@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from spinemamba.phantom.sacrum import along_arc, build_sacrum
 from spinemamba.phantom.sdf import Field, Frame, Point
 from spinemamba.phantom.tissue import Tissue
 from spinemamba.phantom.vertebra import build
+
+Warp = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 BODY_GAP_MM = 2.2
 ROUGH_MM = 0.35

@@ -33,6 +33,7 @@ class Tissue(IntEnum):
     BRAIN = 22
     CALCIFICATION = 23
     SHOULDER = 24
+    VISCERAL_FAT = 25
 
 
 OTHER_BONE = (Tissue.RIB, Tissue.PELVIS, Tissue.SKULL, Tissue.STERNUM, Tissue.SHOULDER)
@@ -42,6 +43,7 @@ CT_HU: dict[Tissue, tuple[float, float]] = {
     Tissue.AIR: (-1005, -995),
     Tissue.LUNG: (-900, -780),
     Tissue.FAT: (-115, -85),
+    Tissue.VISCERAL_FAT: (-115, -85),
     Tissue.MUSCLE: (35, 70),
     Tissue.ORGAN: (40, 120),
     Tissue.VESSEL: (40, 350),
@@ -63,6 +65,7 @@ CT_HU: dict[Tissue, tuple[float, float]] = {
 
 MR_T1: dict[Tissue, float] = {
     Tissue.FAT: 0.95,
+    Tissue.VISCERAL_FAT: 0.9,
     Tissue.MUSCLE: 0.40,
     Tissue.ORGAN: 0.50,
     Tissue.VESSEL: 0.12,
@@ -82,6 +85,7 @@ MR_T1: dict[Tissue, float] = {
 
 MR_T2: dict[Tissue, float] = MR_T1 | {
     Tissue.FAT: 0.80,
+    Tissue.VISCERAL_FAT: 0.78,
     Tissue.MUSCLE: 0.20,
     Tissue.ORGAN: 0.40,
     Tissue.DISC: 0.55,

@@ -39,7 +39,7 @@ class Arch:
 
 
 NECK = Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
-CHEST = Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.0, 6.5, 5.0), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
+CHEST = Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.3, 6.8, 5.3), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
 LOIN = Arch((3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35)
 
 
@@ -114,6 +114,8 @@ def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> No
         first, last = 4.2, 3.6
     elif placed.name == "C7":
         first, last = 3.8, 3.2
+    elif placed.name in ("L5", "L6"):
+        first, last = 6.0, 4.0
     root_x = shape.canal_width / 2 + 0.5 * shape.pedicle_width
     tip_x = shape.span / 2 - last
     y = shape.canal_y + 0.3 * shape.canal_depth
@@ -181,6 +183,8 @@ def _add_spinous(field: Field, placed: Placed, arch: Arch, unit: float) -> None:
     shape = placed.shape
     wide, root_half, tip_half = arch.spinous
     wide, root_half, tip_half = wide * unit**0.5, root_half * unit, tip_half * unit
+    if placed.name in ("L5", "L6"):
+        tip_half *= 0.75
     if placed.name in ("T12", "T13", "T11"):
         root_half, tip_half = 7.0, 6.5
     root = (0.0, shape.canal_y + shape.canal_depth / 2 + 2.0, arch.lamina[2] - 1.0)

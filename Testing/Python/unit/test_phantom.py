@@ -71,7 +71,7 @@ def test_volumes_are_those_of_real_vertebrae(whole: Phantom, name: str):
 
 
 def test_bodies_do_not_touch(whole: Phantom):
-    """Below the canal's front no voxel has another vertebra as its neighbour."""
+    """In front of the canal no voxel has another vertebra as its neighbour."""
     labels = whole.labels.array
     for upper, lower in (("C4", "C5"), ("T5", "T6"), ("L2", "L3")):
         masks = [labels == BY_NAME[n].value for n in (upper, lower)]
