@@ -19,13 +19,7 @@ def body_distance(placed: Placed) -> Distance:
     front, back = shape.wall + middle, shape.wall - middle
 
     def distance(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        level = z * np.float32(1 / half)
-        girth = 1 - np.float32(waist) * np.maximum(1 - level * level, 0) - np.float32(0.02) * level
-        # Osteophytes: rims stick out here and there.
-        where = np.float32(0.6) + np.float32(0.4) * np.sin(
-            x * np.float32(0.19) + y * np.float32(0.13)
-        )
-        girth = girth + np.float32(shape.lip) * where * level**6
+        girth = _girth(x, y, z * np.float32(1 / half), (waist, shape.lip))
         notch = np.float32(2.2) * np.exp(-((x / np.float32(0.3 * shape.width)) ** 2))
         u = np.abs(x) / (girth * np.float32(shape.width / 2))
         v = (y - np.float32(middle)) / girth
@@ -51,3 +45,16 @@ def body_distance(placed: Placed) -> Distance:
         return smooth_min(solid, lip, 2.0)
 
     return distance
+
+
+def _girth(
+    x: np.ndarray, y: np.ndarray, level: np.ndarray, amount: tuple[float, float]
+) -> np.ndarray:
+    """Return how wide the body is at a level (-1 below, 1 above) in shares of its width.
+
+    The amounts are of the waist, and of the osteophytes by which rims stick out here and there.
+    """
+    waist, lip = amount
+    girth = 1 - np.float32(waist) * np.maximum(1 - level * level, 0) - np.float32(0.02) * level
+    where = 0.6 + 0.4 * np.sin(x * np.float32(0.19) + y * np.float32(0.13))
+    return girth + np.float32(lip) * where * level**6

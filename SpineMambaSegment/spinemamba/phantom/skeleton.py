@@ -18,6 +18,16 @@ RIB_END_DEG = (150, 155, 155, 155, 154, 150, 146, 140, 132, 122, 84, 60, 40)
 """Where each rib ends: 0 is the back, 180 the front."""
 
 
+FACE: tuple[tuple[tuple[tuple[float, float, float], ...], float, float], ...] = (
+    (((17, 1, 12), (16, -2, 22)), 7.0, 1.0),
+    (((48, -22, 20), (46, -30, -18), (36, -58, -34), (8, -84, -40)), 6.0, 1.7),
+    (((25, -50, 5), (20, -75, 8)), 10.0, 1.0),
+)
+"""Occipital condyle, lower jaw, upper jaw: points from C1's centre, radius, stretch along z."""
+
+TEETH = ((26, -52, -16), (18, -74, -18), (0, -84, -18))
+
+
 def paint_skeleton(canvas: Canvas, chain: list[Placed], outline: Outline, wanted: set[str]) -> None:
     """Paint all bones but the spine; ribs only where their vertebra exists."""
     scale = outline.scale
@@ -149,14 +159,13 @@ def _wing(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _paint_skull(canvas: Canvas, atlas: Placed, scale: float) -> None:
-    """Paint braincase, skull base with its opening, condyles, jaws and teeth."""
-    frame = Frame(atlas.frame.to_world((0, 0, 0)), np.eye(3))
+    """Paint braincase and skull base with its opening, then the face."""
+    frame = Frame(atlas.frame.origin, np.eye(3))
     half = np.array([74.0, 90.0, 80.0]) * scale
-    brain = frame.moved((0, -4 * scale, 92 * scale))
-    field = canvas.field(brain, tuple(-half), tuple(half))
+    field = canvas.field(frame.moved((0, -4 * scale, 92 * scale)), tuple(-half), tuple(half))
     if field is not None:
         ratio = sum((v / np.float32(h)) ** 2 for v, h in zip(field.coordinates, half, strict=True))
-        distance = (np.sqrt(ratio) - 1) * half[0]
+        distance = (np.sqrt(ratio) - 1) * np.float32(half[0])
         field.distance = distance
         canvas.paint_bone(field, Tissue.SKULL, 2.2)
         field.distance = distance + np.float32(6.0)
@@ -166,26 +175,14 @@ def _paint_skull(canvas: Canvas, atlas: Placed, scale: float) -> None:
         field.distance = np.maximum(hole, field.coordinates[2])
         canvas.paint(field, Tissue.CANAL, (Tissue.SKULL, Tissue.MARROW))
     for side in (1.0, -1.0):
-        condyle = frame.to_world(
-            [(side * 17 * scale, 1, 12 * scale), (side * 16 * scale, -2, 22 * scale)]
-        )
-        jaw = frame.to_world(
-            np.array(
-                [
-                    (48 * side, -22, 20),
-                    (46 * side, -30, -18),
-                    (36 * side, -58, -34),
-                    (8 * side, -84, -40),
-                ]
-            )
-            * scale
-        )
-        teeth = frame.to_world(
-            np.array([(26 * side, -52, -16), (18 * side, -74, -18), (0, -84, -18)]) * scale
-        )
-        face = frame.to_world(np.array([(25 * side, -50, 5), (20 * side, -75, 8)]) * scale)
-        for inset, tissue in ((0.0, Tissue.SKULL), (2.0, Tissue.MARROW)):
-            canvas.tube(condyle, 7.0 * scale - inset, tissue)
-            canvas.tube(jaw, 6.0 * scale - inset, tissue, stretch=(1, 1, 1.7))
-            canvas.tube(face, 10.0 * scale - inset, tissue)
-        canvas.tube(teeth, 4.5 * scale, Tissue.SKULL, stretch=(1, 1, 2.0))
+        _paint_face(canvas, frame, side, scale)
+
+
+def _paint_face(canvas: Canvas, frame: Frame, side: float, scale: float) -> None:
+    size = np.array([side, 1.0, 1.0]) * scale
+    for inset, tissue in ((0.0, Tissue.SKULL), (2.0, Tissue.MARROW)):
+        for points, radius, tall in FACE:
+            line = frame.to_world(np.array(points) * size)
+            canvas.tube(line, radius * scale - inset, tissue, stretch=(1, 1, tall))
+    teeth = frame.to_world(np.array(TEETH) * size)
+    canvas.tube(teeth, 4.5 * scale, Tissue.SKULL, stretch=(1, 1, 2.0))

@@ -101,6 +101,7 @@ def _blob(
     half: tuple[float, ...],
     tissue: Tissue,
     over: tuple[Tissue, ...],
+    *,
     turn: float = 0.0,
 ) -> None:
     """Paint an ellipsoid with a wavy surface, turned about the z axis."""
@@ -129,7 +130,7 @@ def _paint_organs(
         return tuple(v * scale * rng.uniform(0.9, 1.1) for v in mm)
 
     heart = (Tissue.VISCERAL_FAT, Tissue.LUNG)
-    _blob(canvas, place("T8", 18, -85), size(58, 48, 58), Tissue.VESSEL, heart, 0.4)
+    _blob(canvas, place("T8", 18, -85), size(58, 48, 58), Tissue.VESSEL, heart, turn=0.4)
     _blob(canvas, place("T12", -75, -50, 10), size(72, 85, 75), Tissue.ORGAN, soft)
     _blob(canvas, place("T12", 92, -5, 12), size(32, 45, 50), Tissue.ORGAN, soft)
     _blob(canvas, place("T12", 45, -85), size(55, 38, 45), Tissue.BOWEL, soft)

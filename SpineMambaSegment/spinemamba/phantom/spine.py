@@ -118,35 +118,36 @@ def paint_vertebrae(
     gaps = [0.0 if rng.uniform() < arthrosis else rng.uniform(0.6, 1.7) for _ in chain]
     bends = rng.normal(0.0, 1.0, (len(chain), 4))
     for k, placed in enumerate(chain):
-        low, high = reach_of(placed)
-        box = canvas.grid.box(placed.frame, low, high)
+        box = canvas.grid.box(placed.frame, *reach_of(placed))
         if box is None or placed.name not in wanted:
             continue
         field = Field(canvas.grid, placed.frame, box, _bend(bends[k], placed))
-        above = chain[k - 1].name if k else ""
-        if placed.name == "C1":
-            build_atlas(field, placed)
-        elif placed.name == "C2":
-            build_axis(field, placed, gaps[k])
-        elif placed.name == "Sacrum":
-            build_sacrum(field, placed, above, gaps[k])
-        else:
-            build(field, placed, above, gaps[k])
+        _build(field, placed, chain[k - 1].name, gaps[k])
         field.distance += np.float32(ROUGH_MM) * canvas.rough(box, 2.5)
-        in_front = field.coordinates[1] < placed.shape.wall + 1.0
-        if placed.name in ("C1", "C2"):
-            in_front = field.coordinates[2] > 1e6
-        gap = np.where(in_front, np.float32(BODY_GAP_MM), np.float32(gaps[k]))
-        # Arches and processes are mostly cortex, a body's shell is thin.
-        behind = np.clip((field.coordinates[1] - placed.shape.wall) / 6, 0, 1) * (
-            placed.name != "Sacrum"
-        )
-        uneven = 1 + np.float32(0.35) * canvas.rough(box, 4.0)
-        cortex = cortex_mm * uneven * (1 + np.float32(0.8) * behind)
+        cortex = cortex_mm * (1 + np.float32(0.35) * canvas.rough(box, 4.0))
+        behind = field.coordinates[1] - np.float32(placed.shape.wall)
+        if placed.name != "Sacrum":
+            # Arches and processes are mostly cortex, a body's shell is thin.
+            cortex *= 1 + np.float32(0.8) * np.clip(behind / 6, 0, 1)
+        gap = np.full(behind.shape, gaps[k], np.float32)
+        if placed.name not in ("C1", "C2"):
+            # The joints of the neck reach further forward than those below.
+            gap[behind < (1.0 if placed.name[0] == "C" else 4.0)] = BODY_GAP_MM
         canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex, gap)
 
 
-def _bend(bend: np.ndarray, placed: Placed):
+def _build(field: Field, placed: Placed, above: str, gap_mm: float) -> None:
+    if placed.name == "C1":
+        build_atlas(field, placed)
+    elif placed.name == "C2":
+        build_axis(field, placed, gap_mm)
+    elif placed.name == "Sacrum":
+        build_sacrum(field, placed, above, gap_mm)
+    else:
+        build(field, placed, above, gap_mm)
+
+
+def _bend(bend: np.ndarray, placed: Placed) -> Warp:
     """Return a change of coordinates that makes a vertebra lopsided, within about 2 mm."""
     wall = np.float32(placed.shape.wall)
 
