@@ -70,6 +70,13 @@ def section(text: str, name: str) -> str:
     return match.group(1)
 
 
+def with_section(text: str, name: str, body: str) -> str:
+    """Return the text with something else between ``<!-- name -->`` and ``<!-- /name -->``."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = text.split(begin)
+    return before + begin + body + end + rest.split(end)[1]
+
+
 def terminology_file() -> dict[str, Any]:
     """Return the content of the .term.json that offers levels in Slicer's terminology selector.
 
@@ -117,8 +124,7 @@ def main() -> None:
         text = with_cmake_list(text, variable, names)
     CMAKE.write_text(text, encoding="utf-8", newline="\n")
     text = README.read_text(encoding="utf-8")
-    text = text.replace(section(text, "labels"), label_table())
-    README.write_text(text, encoding="utf-8", newline="\n")
+    README.write_text(with_section(text, "labels", label_table()), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
