@@ -1,0 +1,207 @@
+"""Read images and write label images, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from spinemamba.errors import Code, UserError
+from spinemamba.volume import Geometry, Volume
+
+FORMATS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
+LEAST_VOXELS = 8
+"""Along every axis; less is a slice, not a volume."""
+
+ORTHONORMAL_TOLERANCE = 1e-3
+Warn = Callable[[str], None]
+
+
+def read_volume(path: Path, warn: Warn | None = None) -> Volume:
+    """Read an image.
+
+    Args:
+        path: NRRD, NIfTI or MetaImage file, DICOM file, or folder with a DICOM series.
+        warn: Told what the user should know about the file.
+
+    Returns:
+        The image as stored: int16 if its values are whole and fit, else float32.
+
+    Raises:
+        UserError: If there is no such file, or it is not a 3-D grey-value image of at least
+            `LEAST_VOXELS` voxels along every axis, with finite and different values.
+    """
+    warn = warn or _ignore
+    if not path.exists():
+        raise UserError(f"Input not found: {path}.", "Check the path.")
+    if path.is_dir() or path.suffix.lower() in (".dcm", ".ima"):
+        from spinemamba.dicom import read_series
+
+        image = read_series(path, warn)
+    else:
+        image = _read_file(path)
+    return _checked(image, path.name)
+
+
+def _read_file(path: Path) -> sitk.Image:
+    if not path.name.lower().endswith(FORMATS):
+        raise UserError(
+            f"{path.name} is not an image format that can be read.",
+            f"Give a DICOM folder or one of {', '.join(FORMATS)}.",
+        )
+    if path.stat().st_size == 0:
+        raise UserError(f"{path.name} is empty (0 bytes).", "Export or copy the image again.")
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        if "orthonormal" in str(error).lower():
+            raise _not_orthonormal(path.name) from error
+        raise UserError(
+            f"{path.name} cannot be read: it is damaged, cut off, or not what its name says.",
+            "Export or copy the image again.",
+        ) from error
+
+
+def _checked(image: sitk.Image, name: str) -> Volume:
+    """Turn an image into a volume, or say why it is none."""
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(
+            f"{name} has {image.GetNumberOfComponentsPerPixel()} values per voxel (a colour or "
+            "vector image).",
+            "Choose a grey-value CT or MR volume.",
+        )
+    size = image.GetSize()
+    if len(size) == 4 and size[3] == 1:
+        image = image[:, :, :, 0]
+    elif len(size) != 3:
+        raise UserError(
+            f"{name} has {len(size)} dimensions ({' x '.join(map(str, size))}), not 3.",
+            "Choose a 3-D volume; export one frame of a sequence.",
+        )
+    if min(image.GetSize()) < LEAST_VOXELS:
+        raise UserError(
+            f"{name} has only {min(image.GetSize())} voxels along one axis "
+            f"({' x '.join(map(str, image.GetSize()))}).",
+            f"Choose a volume with at least {LEAST_VOXELS} voxels along every axis.",
+        )
+    geometry = _geometry(image, name)
+    return Volume(_values(sitk.GetArrayFromImage(image), name), geometry)
+
+
+def _geometry(image: sitk.Image, name: str) -> Geometry:
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    if np.abs(direction @ direction.T - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
+        raise _not_orthonormal(name)
+    spacing = image.GetSpacing()[::-1]
+    if not all(np.isfinite(spacing)) or min(spacing) <= 0 or max(spacing) > 50:
+        raise UserError(
+            f"{name} has the voxel size {' x '.join(f'{s:g}' for s in spacing)} mm.",
+            "Export the image again with its true voxel size.",
+        )
+    return Geometry(image.GetSize()[::-1], spacing, image.GetOrigin(), direction)
+
+
+def _not_orthonormal(name: str) -> UserError:
+    return UserError(
+        f"{name} has axes that are not at right angles (a sheared volume).",
+        "Resample the volume to a regular grid, for example with Slicer's 'Resample Scalar "
+        "Volume', and try again.",
+    )
+
+
+def _values(array: np.ndarray, name: str) -> np.ndarray:
+    """Return int16 where nothing is lost, else float32."""
+    if array.dtype.kind == "f":
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            raise UserError(
+                f"{name} holds {bad} values that are not numbers (NaN or infinite).",
+                "Export the image again, or replace these values by the background.",
+            )
+    low, high = float(array.min()), float(array.max())
+    if low == high:
+        raise UserError(
+            f"{name} has the value {low:g} in every voxel.", "Choose an image that shows a spine."
+        )
+    if array.dtype.kind in "iu" and low >= -32768 and high <= 32767:
+        return array.astype(np.int16)
+    return array.astype(np.float32)
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that could not be written, before hours of work.
+
+    Raises:
+        UserError: If the folder is missing or cannot be written to, or the format is unknown
+            (OUTPUT_BAD).
+    """
+    if not path.name.lower().endswith(LABEL_FORMATS):
+        raise UserError(
+            f"Cannot write {path.name}: unknown format.",
+            f"Let the name end in one of {', '.join(LABEL_FORMATS)}.",
+            Code.OUTPUT_BAD,
+        )
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UserError(
+            f"The output folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
+        )
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(
+            f"Cannot write to {path}.", "Choose a folder that you may write to.", Code.OUTPUT_BAD
+        )
+
+
+@contextmanager
+def whole_or_nothing(path: Path) -> Iterator[Path]:
+    """Give a temporary name in the same folder, which becomes ``path`` when all went well.
+
+    Raises:
+        UserError: If the disk is full (DISK_FULL) or the folder cannot be written (OUTPUT_BAD).
+    """
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise UserError(
+            f"Cannot write {path.name}: {error.strerror}.",
+            "Free some disk space." if full else "Choose a folder that you may write to.",
+            Code.DISK_FULL if full else Code.OUTPUT_BAD,
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def to_image(volume: Volume) -> sitk.Image:
+    """Return a SimpleITK image with the volume's geometry."""
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing_mm[::-1])
+    image.SetOrigin(volume.geometry.origin_lps_mm)
+    image.SetDirection(np.asarray(volume.geometry.direction_lps, float).ravel().tolist())
+    return image
+
+
+def write_image(volume: Volume, path: Path) -> None:
+    """Write an image, compressed; the format follows from the name.
+
+    Raises:
+        UserError: As `whole_or_nothing`.
+    """
+    with whole_or_nothing(path) as partial:
+        try:
+            sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
+        except RuntimeError as error:
+            # ITK says why only in words; a file that is not there or too short means the disk.
+            raise OSError(errno.ENOSPC, "the disk is full or the folder is read-only") from error
+
+
+def _ignore(message: str) -> None:
+    """Warn nobody."""
