@@ -1,0 +1,230 @@
+"""One object per vertebra.
+
+Neighbours touch at their facets in every real scan, so components of the bone mask do not
+separate them; the cores of their bodies do. Cores are found, ordered along the spine, and grown
+over the bone until they meet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.segmentation import watershed
+
+from spinemamba.centreline import order_along_spine
+from spinemamba.evidence import Evidence
+from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.volume import Geometry
+
+SACRUM = NETWORK_LEVELS.index("Sacrum")
+
+
+@dataclass(frozen=True)
+class InstanceOptions:
+    """Thresholds, each with its reason.
+
+    Attributes:
+        bone: A voxel is bone above this probability.
+        core_steps: A core that falls into two at a higher threshold is two cores.
+        least_core_mm3: A fifth of the smallest cervical core in the real masks.
+        least_instance_ml: Less than half of the smallest cervical vertebra.
+        same_level_mm: Cores closer than this along the spine are one vertebra, as the two
+            lateral masses of C1 are.
+        off_line_mm: No body lies further from the spine's centre line.
+        rejoin_mm: A piece of bone this close to a vertebra belongs to it.
+    """
+
+    bone: float = 0.5
+    core_steps: tuple[float, ...] = (0.5, 0.7, 0.85)
+    least_core_mm3: float = 100.0
+    least_instance_ml: float = 1.5
+    same_level_mm: float = 6.0
+    off_line_mm: float = 30.0
+    rejoin_mm: float = 4.0
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One vertebra, or the sacrum.
+
+    Attributes:
+        id: 1 at the top.
+        centroid_lps_mm: Centre of its voxels.
+        volume_ml: Volume of its voxels.
+        evidence: Probability of each of `NETWORK_LEVELS`, mean over its voxels.
+        is_sacrum: Whether it is the sacrum.
+        cut_sides: Sides of the image that cut it: "superior", "left" and so on.
+    """
+
+    id: int
+    centroid_lps_mm: tuple[float, float, float]
+    volume_ml: float
+    evidence: tuple[float, ...]
+    is_sacrum: bool
+    cut_sides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """Every vertebra of a scan.
+
+    Attributes:
+        labels: Number of the instance of each voxel, 0 elsewhere, int16 (z, y, x).
+        items: Top to bottom; the k-th has the number k + 1.
+    """
+
+    labels: np.ndarray
+    items: tuple[Instance, ...]
+
+
+def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -> Instances:
+    """Separate the vertebrae.
+
+    Args:
+        evidence: What the networks say.
+        options: Thresholds.
+
+    Returns:
+        The instances on the evidence's grid; none if there is no core.
+    """
+    options = options or InstanceOptions()
+    bone = evidence.bone > options.bone
+    sacrum = _sacrum(evidence, bone, options)
+    seeds = _seeds(evidence, bone & ~sacrum, options)
+    count = int(seeds.max())
+    seeds[sacrum] = count + 1
+    labels = _grow(seeds, bone, evidence.geometry.spacing_mm, options)
+    voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
+    sizes = np.bincount(labels.ravel(), minlength=count + 2) * voxel_ml
+    kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml]
+    renumber = np.zeros(count + 2, np.int16)
+    renumber[kept] = np.arange(1, len(kept) + 1)
+    labels = renumber[labels]
+    items = tuple(
+        _describe(number, labels, evidence, is_sacrum=k == count + 1)
+        for number, k in enumerate(kept, start=1)
+    )
+    return Instances(labels, items)
+
+
+def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
+    """Return the sacrum's mask: it has no core, its level tells it."""
+    likely = evidence.levels[SACRUM].astype(np.float32) + evidence.coarse_levels[SACRUM]
+    mask = bone & (likely > 1.0)
+    pieces, count = ndimage.label(mask)
+    if not count:
+        return mask
+    sizes = ndimage.sum_labels(mask, pieces, np.arange(1, count + 1))
+    voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
+    if sizes.max() * voxel_ml < 4 * options.least_instance_ml:
+        return np.zeros_like(mask)
+    return pieces == int(sizes.argmax()) + 1
+
+
+def _seeds(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
+    """Return the cores, numbered from head to tail, int32."""
+    least_vox = options.least_core_mm3 / float(np.prod(evidence.geometry.spacing_mm))
+    core = np.where(bone, evidence.core, 0)
+    pieces = split_cores(core, options.core_steps, least_vox)
+    count = int(pieces.max())
+    if not count:
+        return pieces
+    centres = ndimage.center_of_mass(pieces > 0, pieces, np.arange(1, count + 1))
+    centres_mm = np.array(centres) * np.asarray(evidence.geometry.spacing_mm)
+    groups = order_along_spine(centres_mm, options.same_level_mm, options.off_line_mm)
+    renumber = np.zeros(count + 1, np.int32)
+    for number, group in enumerate(groups, start=1):
+        renumber[[k + 1 for k in group]] = number
+    return renumber[pieces]
+
+
+def split_cores(core: np.ndarray, steps: tuple[float, ...], least_vox: float) -> np.ndarray:
+    """Number the cores; one that falls into several at a higher threshold is several.
+
+    Args:
+        core: Probability of core, (z, y, x).
+        steps: Rising thresholds.
+        least_vox: Pieces smaller than this are nothing.
+
+    Returns:
+        Numbers from 1, int32 (z, y, x).
+    """
+    out = np.zeros(core.shape, np.int32)
+    pieces, _ = ndimage.label(core > steps[0])
+    sizes = np.bincount(pieces.ravel())
+    for k, box in enumerate(ndimage.find_objects(pieces), start=1):
+        if sizes[k] < least_vox:
+            continue
+        mask = pieces[box] == k
+        inner = np.zeros(mask.shape, np.int32)
+        if len(steps) > 1:
+            inner = split_cores(np.where(mask, core[box], 0), steps[1:], least_vox)
+        parts = inner if inner.max() > 1 else mask.astype(np.int32)
+        out[box] = np.where(parts > 0, parts + out.max(), out[box])
+    return out
+
+
+def _grow(
+    seeds: np.ndarray,
+    bone: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    options: InstanceOptions,
+) -> np.ndarray:
+    """Grow the seeds over the bone; they meet where the bone between them is thinnest."""
+    depth_mm = ndimage.distance_transform_edt(bone, spacing_mm)
+    labels = watershed(-depth_mm, seeds, mask=bone)
+    loose = bone & (labels == 0)
+    if not loose.any() or not labels.any():
+        return labels
+    distance_mm, nearest = ndimage.distance_transform_edt(
+        labels == 0, spacing_mm, return_indices=True
+    )
+    pieces, count = ndimage.label(loose)
+    gaps_mm = ndimage.minimum(distance_mm, pieces, np.arange(1, count + 1))
+    close = np.flatnonzero(np.asarray(gaps_mm) <= options.rejoin_mm) + 1
+    rejoined = np.isin(pieces, close)
+    labels[rejoined] = labels[tuple(axis[rejoined] for axis in nearest)]
+    return labels
+
+
+def _describe(number: int, labels: np.ndarray, evidence: Evidence, *, is_sacrum: bool) -> Instance:
+    box = ndimage.find_objects(labels == number)[0]
+    mask = labels[box] == number
+    voxels = np.argwhere(mask) + [s.start for s in box]
+    centroid = evidence.geometry.to_lps_mm(voxels.mean(axis=0))
+    fine = evidence.levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
+    coarse = evidence.coarse_levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
+    return Instance(
+        id=number,
+        centroid_lps_mm=tuple(map(float, centroid)),
+        volume_ml=len(voxels) * float(np.prod(evidence.geometry.spacing_mm)) / 1000,
+        evidence=tuple(map(float, (fine + coarse) / 2)),
+        is_sacrum=is_sacrum,
+        cut_sides=cut_sides(voxels, evidence.geometry, evidence.image_geometry),
+    )
+
+
+def cut_sides(voxels: np.ndarray, grid: Geometry, image: Geometry) -> tuple[str, ...]:
+    """Return the sides of the image that an object reaches, and that therefore cut it.
+
+    Args:
+        voxels: Indices (n, 3) on ``grid``, canonical orientation.
+        grid: Grid of the object.
+        image: Grid of the image.
+    """
+    ends = grid.to_lps_mm(np.array([voxels.min(axis=0), voxels.max(axis=0)]))
+    low, high = image.to_index_zyx(ends)
+    # Within one voxel of the image or of the grid, whichever is larger.
+    slack = np.maximum(1.0, np.asarray(grid.spacing_mm) / np.asarray(image.spacing_mm))
+    last = np.asarray(image.shape) - 1
+    sides = []
+    for axis, (first_name, last_name) in enumerate(
+        (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
+    ):
+        if low[axis] < slack[axis]:
+            sides.append(first_name)
+        if high[axis] > last[axis] - slack[axis]:
+            sides.append(last_name)
+    return tuple(sides)
