@@ -1,0 +1,100 @@
+"""Put into words and numbers what a run found."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+
+from spinemamba import __version__
+from spinemamba.checkpoint import Model
+from spinemamba.instances import Instances
+from spinemamba.intensity import Modality
+from spinemamba.labels import BY_NAME
+from spinemamba.levels import NAMES, LevelSolution
+from spinemamba.quality import flags
+from spinemamba.result import InstanceResult, LabelingResult, Result
+from spinemamba.scan import choose_backend
+from spinemamba.volume import Geometry
+
+LEAST_ALTERNATIVE = 0.01
+"""Levels less likely than this are not worth telling."""
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """How a run was made: the model, the modality, and the seconds of each stage."""
+
+    model: Model
+    modality: Modality
+    seconds: dict[str, float]
+
+
+def describe(
+    geometry: Geometry, instances: Instances, solution: LevelSolution, details: RunDetails
+) -> Result:
+    """Return the result of a run.
+
+    Args:
+        geometry: Grid of the input as it was given.
+        instances: The vertebrae.
+        solution: Their names.
+        details: How the run was made.
+    """
+    model = details.model
+    return Result(
+        run_id=uuid.uuid4().hex,
+        model_name=model.card.name,
+        model_version=model.card.version,
+        model_hash=model.card.hash(),
+        package_version=__version__,
+        device=str(model.fine.device),
+        scan_backend=choose_backend(model.fine.device.type),
+        modality=details.modality,
+        seconds=details.seconds,
+        shape=geometry.shape,
+        spacing_mm=geometry.spacing_mm,
+        origin_lps_mm=geometry.origin_lps_mm,
+        direction_lps=tuple(float(v) for v in np.ravel(geometry.direction_lps)),
+        instances=_instances(instances, solution),
+        labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
+        ambiguous=solution.ambiguous,
+        warnings=tuple(_warnings(details.modality, solution)),
+    )
+
+
+def _instances(instances: Instances, solution: LevelSolution) -> tuple[InstanceResult, ...]:
+    found = []
+    reasons = flags(instances.items, solution.posteriors)
+    for k, item in enumerate(instances.items):
+        name = solution.best[0].names[k]
+        if name is None:
+            continue
+        others = sorted(zip(NAMES, solution.marginals[k], strict=True), key=lambda pair: -pair[1])
+        alternatives = [(n, float(p)) for n, p in others if n != name and p >= LEAST_ALTERNATIVE]
+        found.append(
+            InstanceResult(
+                id=item.id,
+                label=BY_NAME[name].value,
+                name=name,
+                posterior=solution.posteriors[k],
+                alternatives=tuple(alternatives[:3]),
+                evidence=item.evidence,
+                centroid_lps_mm=item.centroid_lps_mm,
+                volume_ml=item.volume_ml,
+                complete=not item.cut_sides,
+                cut_sides=item.cut_sides,
+                flags=reasons[k],
+            )
+        )
+    return tuple(found)
+
+
+def _warnings(modality: str, solution: LevelSolution) -> list[str]:
+    out = []
+    if modality == "mr":
+        out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
+    if solution.ambiguous:
+        out.append("The levels are ambiguous: all names may be off by one. Verify one level.")
+    return out

@@ -1,0 +1,121 @@
+"""The method from top to bottom: the file to read first.
+
+A volume is turned into canonical orientation, scaled, searched coarsely for the spine, looked
+at finely where it is, taken apart into vertebrae, named, and painted back onto its own grid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from spinemamba.checkpoint import Model
+from spinemamba.describe import RunDetails, describe
+from spinemamba.errors import Code, UserError
+from spinemamba.evidence import Evidence
+from spinemamba.instances import Instances, find_instances
+from spinemamba.intensity import guess_modality, normalise
+from spinemamba.labels import BY_NAME
+from spinemamba.levels import LevelSolution, assign_levels
+from spinemamba.locate import locate
+from spinemamba.orientation import canonical, restore
+from spinemamba.progress import Progress, ignore
+from spinemamba.refine import refine
+from spinemamba.restore import restore_labels
+from spinemamba.result import Result
+from spinemamba.volume import Volume
+
+OVERLAP = {"fast": 0.2, "standard": 0.45}
+"""Share of a fine window that its neighbour also covers, by quality."""
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """What the user may choose."""
+
+    modality: Literal["auto", "ct", "mr"] = "auto"
+    quality: Literal["fast", "standard"] = "standard"
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Label values on the input grid (uint8), and everything else that is known."""
+
+    labels: Volume
+    result: Result
+
+
+def segment(
+    volume: Volume,
+    model: Model,
+    options: SegmentOptions | None = None,
+    progress: Progress = ignore,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Segmentation:
+    """Give every vertebra of a CT or MR volume its label.
+
+    Args:
+        volume: Image in Hounsfield units (CT) or any units (MR), in any orientation.
+        model: The networks.
+        options: What the user chose.
+        progress: Called often; may stop the run by raising `Cancelled`.
+        warn: Told what the user should know.
+
+    Returns:
+        Labels on the grid of ``volume``, and the result.
+
+    Raises:
+        UserError: If there is no spine in view (NO_SPINE).
+    """
+    options = options or SegmentOptions()
+    seconds: dict[str, float] = {}
+    upright, reorientation = canonical(volume)
+    auto = options.modality == "auto"
+    modality = guess_modality(upright.array) if auto else options.modality
+    image = upright.with_array(normalise(upright.array, modality))
+    with _timed("locate", seconds):
+        located = locate(image, model.coarse, progress)
+    with _timed("segment", seconds):
+        evidence = refine(image, located, model.fine, OVERLAP[options.quality], progress)
+    with _timed("instances", seconds):
+        progress("instances", 0.0)
+        instances = find_instances(evidence)
+        progress("instances", 1.0)
+    with _timed("levels", seconds):
+        solution = assign_levels(instances)
+        progress("levels", 1.0)
+    with _timed("restore", seconds):
+        labels = _paint(instances, solution, evidence, progress)
+    details = RunDetails(model, modality, seconds)
+    result = describe(volume.geometry, instances, solution, details)
+    for message in result.warnings:
+        warn(message)
+    return Segmentation(restore(labels, reorientation), result)
+
+
+def _paint(
+    instances: Instances, solution: LevelSolution, evidence: Evidence, progress: Progress
+) -> np.ndarray:
+    """Return label values on the canonical input grid."""
+    names = solution.best[0].names if solution.best else ()
+    values = {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
+    labels = restore_labels(instances, values, evidence, progress)
+    if not labels.any():
+        raise UserError(
+            "No vertebra found: something like a spine is in view, but no body of a vertebra.",
+            "Choose a volume that shows vertebrae, and check its modality.",
+            Code.NO_SPINE,
+        )
+    return labels
+
+
+@contextmanager
+def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[stage] = round(time.monotonic() - started, 2)
