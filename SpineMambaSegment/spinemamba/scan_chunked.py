@@ -145,7 +145,8 @@ def _backward(chunks: _Chunks, entry: Tensor, grad: Tensor) -> tuple[Tensor, ...
             states.append(chunks.advance(states[-1].clone(), t, drive))
         for t in reversed(range(start, start + len(states) - 1)):
             g.addcmul_(chunks.C[:, t, :, None], grad[:, t, None, :])
-            out.add(chunks, t, g, states[t - start + 1], states[t - start], grad, drive)
+            pair = (states[t - start], states[t - start + 1])
+            out.add(chunks, t, g, pair, (drive, grad))
     parts = (chunks.join(x) for x in (out.drive, out.delta))
     return *parts, out.A.sum(dim=0).t(), chunks.join(out.B), chunks.join(out.C)
 
@@ -183,12 +184,15 @@ class _Gradients:
         chunks: _Chunks,
         t: int,
         g: Tensor,
-        state: Tensor,
-        before: Tensor,
-        grad: Tensor,
-        drive: Tensor,
+        states: tuple[Tensor, Tensor],
+        flows: tuple[Tensor, Tensor],
     ) -> None:
-        """Take the adjoint ``g`` of token t's state, and leave in it that of the token before."""
+        """Take the adjoint ``g`` of token t's state, and leave in it that of the token before.
+
+        ``states`` are the states before and after the token, ``flows`` delta u and the gradient
+        of y.
+        """
+        (before, state), (drive, grad) = states, flows
         torch.bmm(state, grad[:, t, :, None], out=self.C[:, t, :, None])
         torch.bmm(g, drive[:, t, :, None], out=self.B[:, t, :, None])
         torch.bmm(chunks.B[:, t, None, :], g, out=self.drive[:, t, None, :])
