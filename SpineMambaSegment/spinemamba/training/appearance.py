@@ -50,6 +50,7 @@ def _paint_ct(tissues: Tensor, generator: torch.Generator) -> Tensor:
         low, high = CT_HU.get(tissue, OTHER_HU)
         means[tissue] = _uniform(low, high, generator)
         spreads[tissue] = _uniform(5, 40, generator)
+    means[Tissue.MARROW] = means[Tissue.TRABECULAR]
     spreads[Tissue.TRABECULAR] = _uniform(20, 90, generator)
     return _normalise(_fill(tissues, means, spreads, generator))
 
