@@ -1,0 +1,80 @@
+"""What the worker shall do: job.json, in a versioned schema. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from spinemamba.errors import UserError
+from spinemamba.models import DEFAULT
+
+SCHEMA = 1
+MODALITIES = ("auto", "ct", "mr")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+QUALITIES = ("standard", "fast")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        input: Image file, or folder with a DICOM series.
+        output: Label file to write; the name decides the format.
+        result: result.json to write, None for none.
+        picture: PNG to write, None for none.
+        model: Name of a bundled model, or a folder.
+        device: One of `DEVICES`.
+        modality: One of `MODALITIES`.
+        quality: One of `QUALITIES`.
+    """
+
+    input: Path
+    output: Path
+    result: Path | None = None
+    picture: Path | None = None
+    model: str = DEFAULT
+    device: str = "auto"
+    modality: str = "auto"
+    quality: str = "standard"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("device", DEVICES),
+            ("modality", MODALITIES),
+            ("quality", QUALITIES),
+        ):
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+    def write(self, path: Path) -> None:
+        """Write job.json."""
+        values = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+        }
+        text = json.dumps({"schema": SCHEMA, **values}, indent=2)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_job(path: Path) -> Job:
+    """Read and check job.json.
+
+    Raises:
+        UserError: If it is missing, damaged, or of another version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if (schema := values.pop("schema")) != SCHEMA:
+            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+        if unknown := set(values) - {f.name for f in fields(Job)}:
+            raise ValueError(f"unknown entries: {', '.join(sorted(unknown))}")
+        for name in ("input", "output", "result", "picture"):
+            if values.get(name) is not None:
+                values[name] = Path(values[name])
+        return Job(**values)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path.name} is not a job: {error}.", "Start the run again from the panel or shell."
+        ) from error

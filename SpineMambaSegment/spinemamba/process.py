@@ -1,0 +1,175 @@
+"""Start the worker, read its events, stop it. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from spinemamba import events
+from spinemamba.errors import Code
+from spinemamba.job import Job
+
+LOG_NAME = "worker.log"
+JOB_NAME = "job.json"
+GRACE_S = 3.0
+WINDOWS = sys.platform == "win32"
+
+
+class WorkerProcess:
+    """A running worker; made by `start`."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path, output: Path):
+        self._process = process
+        self._folder = folder
+        self._output = output
+        self._events: queue.Queue[events.Event] = queue.Queue()
+        self._worker_pid: int | None = None
+        self._told_end = False
+        self._cancelled = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @classmethod
+    def start(cls, job: Job, folder: Path, python: str = sys.executable) -> WorkerProcess:
+        """Start a worker in a process group of its own.
+
+        Args:
+            job: What it shall do.
+            folder: Run folder for job.json and the log; must exist.
+            python: Interpreter, or a launcher that passes stdin on.
+
+        Raises:
+            OSError: If the interpreter cannot be started.
+        """
+        path = folder / JOB_NAME
+        job.write(path)
+        package_parent = str(Path(__file__).resolve().parents[1])
+        search_path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(search_path),
+            "PYTHONUTF8": "1",
+        }
+        with (folder / LOG_NAME).open("wb") as log:
+            process = subprocess.Popen(
+                [python, "-m", "spinemamba.worker", str(path)],
+                cwd=package_parent,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+                errors="replace",
+                env=environment,
+                **_own_group(),
+            )
+        return cls(process, folder, job.output)
+
+    @property
+    def pid(self) -> int:
+        """Process number of what was started: the worker, or its launcher."""
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """File that everything goes to which is no event."""
+        return self._folder / LOG_NAME
+
+    def new_events(self) -> list[events.Event]:
+        """Return what the worker said since the last call; does not wait.
+
+        The last event of a worker that was not cancelled is `Finished` or `Failed`, also if it
+        died without a word.
+        """
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._events.get_nowait())
+        self._told_end |= any(isinstance(e, events.Finished | events.Failed) for e in found)
+        gone = self._process.poll() is not None and not self._reader.is_alive()
+        if gone and self._events.empty() and not self._told_end and not self._cancelled:
+            self._told_end = True
+            self._remove_partial()
+            found.append(self._crash())
+        return found
+
+    def is_running(self) -> bool:
+        """Return whether the process is there."""
+        return self._process.poll() is None
+
+    def ask_to_stop(self) -> None:
+        """Ask politely by closing stdin; returns at once."""
+        self._cancelled = True
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        """End the whole process group, wait for it, and delete what it left half written."""
+        self._cancelled = True
+        _kill_group(self._process)
+        self._process.wait()
+        self._reader.join(GRACE_S)
+        self._remove_partial()
+
+    def cancel(self, grace_s: float = GRACE_S) -> None:
+        """Ask to stop, wait so long, then kill."""
+        self.ask_to_stop()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_s)
+        self.kill()
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """Wait for the end and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: If it takes longer.
+        """
+        code = self._process.wait(timeout_s)
+        self._reader.join(GRACE_S)
+        return code
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            # A launcher may print lines of its own before the worker starts.
+            with contextlib.suppress(ValueError):
+                event = events.from_line(line)
+                if isinstance(event, events.Hello):
+                    self._worker_pid = event.pid
+                self._events.put(event)
+
+    def _crash(self) -> events.Failed:
+        return events.Failed(
+            Code.CRASH.value,
+            f"The worker ended without a result (exit code {self._process.returncode}).",
+            "Close other programs to free memory and try again; report it with the log.",
+        )
+
+    def _remove_partial(self) -> None:
+        """Delete what the worker left half written, and job.json; the log stays."""
+        for path in self._output.absolute().parent.glob(f".partial-{self._worker_pid}-*"):
+            path.unlink(missing_ok=True)
+        (self._folder / JOB_NAME).unlink(missing_ok=True)
+
+
+def _own_group() -> dict[str, object]:
+    """Return what starts a process in a group of its own, without a window on Windows."""
+    if WINDOWS:
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return {"creationflags": flags}
+    return {"start_new_session": True}
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """End a process and all that it started."""
+    if WINDOWS:
+        command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(command, capture_output=True, check=False)
+        return
+    # The leader may have ended while a child of a launcher goes on: the group still exists.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

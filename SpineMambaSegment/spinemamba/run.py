@@ -1,0 +1,142 @@
+"""One run from file to file: what the worker and the shell both do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from spinemamba.errors import Code, UserError
+from spinemamba.image_io import check_output, read_volume, whole_or_nothing
+from spinemamba.job import Job
+from spinemamba.labels import BY_VALUE
+from spinemamba.models import find_model
+from spinemamba.progress import Progress
+from spinemamba.result import Result
+from spinemamba.segnrrd import write_labels
+from spinemamba.terminology import SegmentInfo, segment_info
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run wrote; all of it complete."""
+
+    labels: Path
+    result: Path | None
+    picture: Path | None
+    result_data: Result
+
+
+def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
+    """Segment a file; write all results or none.
+
+    Args:
+        job: What to do.
+        progress: Called often; may stop the run by raising `Cancelled`.
+        warn: Told what the user should know.
+
+    Raises:
+        UserError: For everything the user can put right.
+    """
+    from spinemamba.checkpoint import load_model
+    from spinemamba.segment import SegmentOptions, segment
+
+    outputs = [path for path in (job.output, job.result, job.picture) if path is not None]
+    check_output(job.output)
+    folder = find_model(job.model)
+    progress("read", 0.0)
+    with _no_memory():
+        volume = read_volume(job.input, warn)
+        progress("read", 0.7)
+        model = load_model(folder, pick_device(job.device))
+        progress("read", 1.0)
+        options = SegmentOptions(job.modality, job.quality)
+        done = segment(volume, model, options, progress, warn)
+        progress("write", 0.0)
+        with all_or_none(outputs) as partial:
+            write_labels(done.labels, partial[job.output], segments_of(done.result))
+            if job.result is not None:
+                done.result.write(partial[job.result])
+            progress("write", 0.5)
+            if job.picture is not None:
+                from spinemamba.report import write_report
+
+                write_report(volume, done.labels, done.result, partial[job.picture])
+            progress("write", 1.0)
+    return RunFiles(job.output, job.result, job.picture, done.result)
+
+
+def segments_of(result: Result) -> list[SegmentInfo]:
+    """Return name, colour, code and provenance of each vertebra, from head to tail."""
+    infos = []
+    for item in result.instances:
+        tags = {
+            "SpineMamba.Model": f"{result.model_name} {result.model_version}",
+            "SpineMamba.ModelHash": result.model_hash,
+            "SpineMamba.Version": result.package_version,
+            "SpineMamba.Run": result.run_id,
+            "SpineMamba.Posterior": f"{item.posterior:.3f}",
+            "SpineMamba.Flags": " ".join(item.flags),
+        }
+        infos.append(segment_info(BY_VALUE[item.label].value, tags))
+    return infos
+
+
+@contextmanager
+def all_or_none(paths: list[Path]) -> Iterator[dict[Path, Path]]:
+    """Give a temporary name for each path; all get their own names when all went well.
+
+    Raises:
+        UserError: If one cannot be written; then none is left.
+    """
+    if not paths:
+        yield {}
+        return
+    first, *others = paths
+    with whole_or_nothing(first) as partial, all_or_none(others) as more:
+        yield {first: partial, **more}
+
+
+def pick_device(name: str) -> str:
+    """Return the torch device for "auto", "cpu", "cuda" or "mps".
+
+    Raises:
+        UserError: If a GPU is asked for that is not there (NO_GPU).
+    """
+    import torch
+
+    present = {"cpu": True, "cuda": torch.cuda.is_available()}
+    present["mps"] = torch.backends.mps.is_available()
+    if name == "auto":
+        return "cuda" if present["cuda"] else "cpu"
+    if not present[name]:
+        raise UserError(
+            f"The device '{name}' is not available here.",
+            "Choose 'auto' or 'cpu', or check the GPU's driver.",
+            Code.NO_GPU,
+        )
+    return name
+
+
+@contextmanager
+def _no_memory() -> Iterator[None]:
+    """Turn running out of memory into what the user can do about it."""
+    import torch
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            "The GPU has too little free memory for this volume.",
+            "Close other programs that use the GPU, or choose the device 'cpu'.",
+            Code.OOM_GPU,
+        ) from error
+    except MemoryError as error:
+        raise UserError(
+            "This computer has too little free memory for this volume.",
+            "Close other programs, or crop the volume to the spine.",
+            Code.OOM_HOST,
+        ) from error

@@ -1,0 +1,145 @@
+"""The background process: ``python -m spinemamba.worker job.json``.
+
+Events go to stdout, one JSON object per line; everything else goes to stderr, which the parent
+sends to the log. The parent closes stdin, or writes a line with ``{"cmd": "cancel"}``, to stop
+the run. Exit codes: 0 done, 1 our bug, 2 the user can put it right, 3 cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from spinemamba import __version__, events
+from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.job import Job, read_job
+from spinemamba.progress import overall_fraction
+
+HEARTBEAT_S = 2.0
+DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
+
+Runner = Callable[..., object]
+
+
+class Channel:
+    """The way to the parent: sends events, and knows whether the parent wants to stop."""
+
+    def __init__(self, out: TextIO):
+        self._out = out
+        self._lock = threading.Lock()
+        self._last = events.Progress("read", 0.0, 0.0)
+        self.cancelled = threading.Event()
+
+    def send(self, event: events.Event) -> None:
+        """Send one event; a parent that is gone counts as a wish to stop."""
+        with self._lock:
+            try:
+                self._out.write(events.to_line(event))
+                self._out.flush()
+            except OSError:
+                self.cancelled.set()
+
+    def progress(self, stage: str, fraction: float) -> None:
+        """Report progress; raise `Cancelled` if the parent wants to stop."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        self._last = events.Progress(stage, fraction, overall_fraction(stage, fraction))
+        self.send(self._last)
+
+    def warn(self, message: str) -> None:
+        """Tell what the user should know."""
+        self.send(events.Warning(message))
+
+    def listen(self) -> None:
+        """Wait for the wish to stop; runs in a thread of its own."""
+        # os.read, not sys.stdin: its lock makes Python abort when the process ends normally.
+        pending = b""
+        while data := os.read(0, 4096):
+            *lines, pending = (pending + data).split(b"\n")
+            if any(_is_cancel(line) for line in lines):
+                break
+        self.cancelled.set()
+
+    def beat(self) -> None:
+        """Show a sign of life while a step takes long; runs in a thread of its own."""
+        while not self.cancelled.wait(HEARTBEAT_S):
+            self.send(self._last)
+
+
+def _is_cancel(line: bytes) -> bool:
+    try:
+        return json.loads(line) == {"cmd": "cancel"}
+    except ValueError:
+        return False
+
+
+def main(argv: Sequence[str] | None = None, run: Runner | None = None) -> int:
+    """Run the job in the file that the first argument names; return the exit code.
+
+    Args:
+        argv: Arguments without the program's name.
+        run: What does the job; `run.run_job` if None.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    channel = Channel(_take_stdout())
+    channel.send(events.Hello(events.PROTOCOL, __version__, os.getpid()))
+    for target in (channel.listen, channel.beat):
+        threading.Thread(target=target, daemon=True).start()
+    try:
+        if len(arguments) != 1:
+            raise UserError("The worker needs one argument: job.json.", "Start it from the panel.")
+        return _work(read_job(Path(arguments[0])), channel, run or _run_job)
+    except Cancelled:
+        return CANCELLED
+    except UserError as error:
+        channel.send(events.Failed(error.code.value, error.message, error.remedy))
+        return USER
+    # The last line of defence: whatever went wrong must reach the panel as an event.
+    except Exception:
+        traceback.print_exc()
+        channel.send(
+            events.Failed(
+                Code.INTERNAL.value,
+                "Something went wrong inside SpineMamba.",
+                "Report it with the log.",
+            )
+        )
+        return BUG
+
+
+def _work(job: Job, channel: Channel, run: Runner) -> int:
+    started = time.monotonic()
+    run(job, channel.progress, channel.warn)
+    seconds = round(time.monotonic() - started, 1)
+    result = "" if job.result is None else str(job.result)
+    channel.send(events.Finished(str(job.output), result, seconds))
+    return DONE
+
+
+def _run_job(job: Job, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:
+    from spinemamba.memory import keep_freed_memory
+    from spinemamba.run import run_job
+
+    keep_freed_memory()
+    run_job(job, progress, warn)
+
+
+def _take_stdout() -> TextIO:
+    """Keep stdout for events; send what anybody else prints there, even in C, to the log."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return out
+
+
+if __name__ == "__main__":
+    code = main()
+    # Threads that read stdin would hold up a normal end under some launchers.
+    sys.stderr.flush()
+    os._exit(code)

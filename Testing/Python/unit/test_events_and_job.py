@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spinemamba import events
+from spinemamba.errors import UserError
+from spinemamba.job import Job, read_job
+
+EVENTS = [
+    events.Hello(1, "0.1.0", 42),
+    events.Progress("segment", 0.5, 0.4),
+    events.Warning("Mind the gap."),
+    events.Finished("labels.nrrd", "", 3.5),
+    events.Failed("INPUT_BAD", "Dünn.", "Try again."),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_event_survives_its_line(event: events.Event):
+    line = events.to_line(event)
+    assert line.count("\n") == 1
+    assert events.from_line(line) == event
+
+
+def test_a_newer_worker_may_say_more():
+    line = json.dumps({"type": "warning", "message": "Hm.", "volume_db": 11})
+    assert events.from_line(line) == events.Warning("Hm.")
+
+
+@pytest.mark.parametrize("line", ["", "chatter", "[1]", '{"type": "song"}', '{"type": "hello"}'])
+def test_what_is_no_event_is_refused(line: str):
+    with pytest.raises(ValueError, match="not an event"):
+        events.from_line(line)
+
+
+def test_a_job_survives_its_file(tmp_path: Path):
+    job = Job(Path("in.nii.gz"), Path("out.nrrd"), result=Path("r.json"), quality="fast")
+    job.write(tmp_path / "job.json")
+    assert read_job(tmp_path / "job.json") == job
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("not json", "not a job"),
+        ('{"schema": 7}', "schema 7"),
+        ('{"schema": 1, "input": "a", "output": "b", "cheese": 1}', "cheese"),
+        ('{"schema": 1, "input": "a"}', "output"),
+        ('{"schema": 1, "input": "a", "output": "b", "device": "abacus"}', "abacus"),
+    ],
+)
+def test_a_damaged_job_is_refused_with_the_reason(tmp_path: Path, text: str, says: str):
+    path = tmp_path / "job.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=says):
+        read_job(path)

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from spinemamba import events
+from spinemamba.job import Job
+from spinemamba.process import LOG_NAME, WorkerProcess
+from spinemamba.progress import STAGES
+
+STAND_IN = """
+import ctypes, os, subprocess, sys, time
+from pathlib import Path
+sys.path.insert(0, {package!r})
+from spinemamba.errors import UserError
+from spinemamba.image_io import whole_or_nothing
+from spinemamba.progress import STAGES
+from spinemamba.worker import main
+
+def run(job, progress, warn):
+    stop_at, how = os.environ.get("STOP_AT"), os.environ.get("HOW")
+    with whole_or_nothing(job.output) as partial:
+        for stage in STAGES:
+            if stage == "write":
+                partial.write_bytes(b"half")
+            progress(stage, 0.0)
+            if stage == stop_at:
+                partial.write_bytes(b"half")
+                if how == "polite":
+                    while True:
+                        progress(stage, 0.5)
+                        time.sleep(0.01)
+                if how == "deaf":
+                    time.sleep(600)
+                if how == "abort":
+                    os.abort()
+                if how == "bug":
+                    raise RuntimeError("secret value")
+                if how == "user":
+                    raise UserError("It is too dark.", "Switch the light on.")
+            progress(stage, 1.0)
+        print("chatter", flush=True)
+        ctypes.CDLL(None).puts(b"chatter in C")
+        warn("all is well")
+        partial.write_bytes(b"labels")
+
+code = main(sys.argv[1:], run=run)
+sys.stderr.flush()
+os._exit(code)
+"""
+
+LAUNCHER = """
+import subprocess, sys
+worker = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=subprocess.PIPE)
+for line in sys.stdin.buffer:
+    worker.stdin.write(line)
+worker.stdin.close()
+sys.exit(worker.wait())
+"""
+
+
+@pytest.fixture
+def python(tmp_path: Path, repository: Path) -> str:
+    """An interpreter that runs the stand-in worker instead of the real one."""
+    package = str(repository / "SpineMambaSegment")
+    (tmp_path / "stand_in.py").write_text(STAND_IN.format(package=package), encoding="utf-8")
+    path = tmp_path / "python.sh"
+    path.write_text(
+        textwrap.dedent(f"""\
+            #!/bin/sh
+            exec "{sys.executable}" "{tmp_path}/stand_in.py" "$3"
+            """)
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def launched(tmp_path: Path, python: str) -> str:
+    """The same behind a launcher that passes stdin on, as PythonSlicer does."""
+    (tmp_path / "launcher.py").write_text(LAUNCHER, encoding="utf-8")
+    path = tmp_path / "launcher.sh"
+    path.write_text(
+        textwrap.dedent(f"""\
+            #!/bin/sh
+            exec "{sys.executable}" "{tmp_path}/launcher.py" "{tmp_path}/stand_in.py" "$3"
+            """)
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
+
+
+def start(tmp_path: Path, python: str) -> WorkerProcess:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return WorkerProcess.start(Job(tmp_path / "in.nrrd", folder / "labels.nrrd"), folder, python)
+
+
+def collect(worker: WorkerProcess, until: type | str, seconds: float = 30.0) -> list[events.Event]:
+    """Read events until one of a kind, or progress in a stage."""
+    found: list[events.Event] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found += worker.new_events()
+        for event in found:
+            if isinstance(until, str):
+                if isinstance(event, events.Progress) and event.stage == until:
+                    return found
+            elif isinstance(event, until):
+                return found
+        time.sleep(0.01)
+    raise AssertionError(f"no {until} within {seconds} s, only {found}")
+
+
+def is_gone(pid: int, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat")
+            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+            time.sleep(0.02)
+            continue
+        return True
+    return False
+
+
+def left_in(worker: WorkerProcess) -> set[str]:
+    return {path.name for path in worker.log.parent.iterdir()}
+
+
+def test_a_run_tells_its_progress_in_order_and_ends_with_a_whole_file(tmp_path, python):
+    worker = start(tmp_path, python)
+    found = collect(worker, events.Finished)
+    assert isinstance(found[0], events.Hello)
+    overall = [e.overall for e in found if isinstance(e, events.Progress)]
+    assert overall == sorted(overall)
+    assert overall[-1] == pytest.approx(1.0)
+    assert worker.wait(10) == 0
+    assert Path(found[-1].labels).read_bytes() == b"labels"
+    assert [e.message for e in found if isinstance(e, events.Warning)] == ["all is well"]
+
+
+def test_chatter_from_python_and_c_goes_to_the_log_and_not_into_the_events(tmp_path, python):
+    worker = start(tmp_path, python)
+    collect(worker, events.Finished)
+    worker.wait(10)
+    assert "chatter" in worker.log.read_text()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_cancelling_at_any_stage_leaves_no_process_and_nothing_but_the_log(
+    tmp_path, python, monkeypatch, stage
+):
+    monkeypatch.setenv("STOP_AT", stage)
+    monkeypatch.setenv("HOW", "polite")
+    worker = start(tmp_path, python)
+    collect(worker, stage)
+    worker.cancel()
+    assert is_gone(worker.pid)
+    assert left_in(worker) == {LOG_NAME}
+    assert not any(isinstance(e, events.Finished | events.Failed) for e in worker.new_events())
+
+
+def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(
+    tmp_path, python, monkeypatch
+):
+    monkeypatch.setenv("STOP_AT", "segment")
+    monkeypatch.setenv("HOW", "deaf")
+    worker = start(tmp_path, python)
+    collect(worker, "segment")
+    started = time.monotonic()
+    worker.cancel(grace_s=0.3)
+    assert time.monotonic() - started < 3
+    assert is_gone(worker.pid)
+    assert left_in(worker) == {LOG_NAME}
+
+
+@pytest.mark.parametrize("how", ["polite", "deaf"])
+def test_cancelling_reaches_the_worker_behind_a_launcher(tmp_path, launched, monkeypatch, how):
+    monkeypatch.setenv("STOP_AT", "segment")
+    monkeypatch.setenv("HOW", how)
+    worker = start(tmp_path, launched)
+    hello = collect(worker, "segment")[0]
+    assert hello.pid != worker.pid
+    worker.cancel(grace_s=0.5)
+    assert is_gone(worker.pid)
+    assert is_gone(hello.pid)
+    assert left_in(worker) == {LOG_NAME}
+
+
+def test_a_crash_without_a_word_becomes_one_failed_event(tmp_path, python, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "locate")
+    monkeypatch.setenv("HOW", "abort")
+    worker = start(tmp_path, python)
+    failed = collect(worker, events.Failed)[-1]
+    assert failed.code == "CRASH"
+    assert "-6" in failed.message
+    assert left_in(worker) == {LOG_NAME}
+    assert worker.new_events() == []
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "exit_code", "says"),
+    [("bug", "INTERNAL", 1, "inside"), ("user", "INPUT_BAD", 2, "too dark")],
+)
+def test_failures_say_what_the_user_needs_and_leave_no_file(
+    tmp_path, python, monkeypatch, how, code, exit_code, says
+):
+    monkeypatch.setenv("STOP_AT", "restore")
+    monkeypatch.setenv("HOW", how)
+    worker = start(tmp_path, python)
+    failed = collect(worker, events.Failed)[-1]
+    assert worker.wait(10) == exit_code
+    assert (failed.code, says in failed.message) == (code, True)
+    assert "secret" not in failed.message
+    assert not list(worker.log.parent.glob("*.nrrd"))
+    assert not list(worker.log.parent.glob(".partial*"))
+
+
+def test_a_worker_ends_when_its_parent_is_killed(tmp_path, python, repository, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "segment")
+    monkeypatch.setenv("HOW", "polite")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    script = textwrap.dedent(f"""\
+        import sys, time
+        sys.path.insert(0, {str(repository / "SpineMambaSegment")!r})
+        from pathlib import Path
+        from spinemamba import events
+        from spinemamba.job import Job
+        from spinemamba.process import WorkerProcess
+        folder = Path({str(folder)!r})
+        worker = WorkerProcess.start(Job(folder / "i", folder / "o.nrrd"), folder, {python!r})
+        while True:
+            for event in worker.new_events():
+                if isinstance(event, events.Progress) and event.stage == "segment":
+                    print(worker.pid, flush=True)
+            time.sleep(0.01)
+        """)
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert is_gone(pid)
+    assert not list(folder.glob("o*"))
