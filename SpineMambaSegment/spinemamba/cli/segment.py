@@ -1,0 +1,79 @@
+"""``spinemamba segment INPUT OUTPUT``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, say, table, vertebra_rows
+from spinemamba.errors import Code, UserError
+from spinemamba.job import DEVICES, MODALITIES, QUALITIES, Job
+from spinemamba.models import DEFAULT
+from spinemamba.run import RunFiles, run_job
+
+BESIDE = Path()
+"""Value of ``--report`` without a folder: beside the output."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("input", type=Path, help="NRRD, NIfTI or MetaImage file, or DICOM folder")
+    parser.add_argument("output", type=Path, help=".seg.nrrd (names, colours), .nii.gz, .nrrd")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        nargs="?",
+        const=BESIDE,
+        metavar="DIR",
+        help="also write result.json and a picture, beside the output or into DIR",
+    )
+    parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--modality", choices=MODALITIES, default="auto")
+    parser.add_argument("--quality", choices=QUALITIES, default="standard")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment a volume and say what was found."""
+    result, picture = report_paths(args.output, args.report)
+    job = Job(
+        args.input,
+        args.output,
+        result,
+        picture,
+        model=args.model,
+        device=args.device,
+        modality=args.modality,
+        quality=args.quality,
+    )
+    files = run_visibly(job)
+    say(table(VERTEBRA_HEADS, vertebra_rows(files.result_data)))
+    for path in filter(None, (files.labels, files.result, files.picture)):
+        say(f"Wrote {path}")
+    return 0
+
+
+def run_visibly(job: Job) -> RunFiles:
+    """Run a job with a progress bar."""
+    from spinemamba.memory import keep_freed_memory
+
+    keep_freed_memory()
+    with ProgressBar() as bar:
+        return run_job(job, bar, bar.warn)
+
+
+def report_paths(output: Path, report: Path | None) -> tuple[Path | None, Path | None]:
+    """Return where result.json and the picture go; named after the output.
+
+    Raises:
+        UserError: If the report's folder does not exist (OUTPUT_BAD).
+    """
+    if report is None:
+        return None, None
+    folder = output.absolute().parent if report == BESIDE else report
+    if not folder.is_dir():
+        raise UserError(
+            f"The report folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
+        )
+    stem = output.name.split(".")[0]
+    return folder / f"{stem}_result.json", folder / f"{stem}_report.png"

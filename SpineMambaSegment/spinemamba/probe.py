@@ -1,0 +1,67 @@
+"""What this computer can do: devices, memory, and which scan back ends work."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spinemamba import __version__
+from spinemamba.models import bundled_models
+from spinemamba.scan import available_backends, choose_backend
+
+
+def probe() -> dict[str, Any]:
+    """Return facts for the panel, the shell and bug reports; no names of people or files."""
+    return {
+        "spinemamba": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "memory_gb": memory_gb(),
+        "devices": devices(),
+        "mamba_ssm": find_spec("mamba_ssm") is not None,
+        "causal_conv1d": find_spec("causal_conv1d") is not None,
+        "models": bundled_models(),
+    }
+
+
+def devices() -> list[dict[str, Any]]:
+    """Return each device with its name, free memory, and how the scan runs on it."""
+    found = [{"device": "cpu", "name": platform.processor() or platform.machine()}]
+    for k in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(k)
+        found.append(
+            {
+                "device": f"cuda:{k}",
+                "name": torch.cuda.get_device_name(k),
+                "free_gb": round(free / 1e9, 1),
+                "total_gb": round(total / 1e9, 1),
+            }
+        )
+    if torch.backends.mps.is_available():
+        found.append({"device": "mps", "name": "Apple GPU"})
+    for device in found:
+        kind = device["device"].partition(":")[0]
+        device["scan"] = choose_backend(kind)
+        device["scan_backends"] = available_backends(kind)
+    return found
+
+
+def memory_gb() -> dict[str, float] | None:
+    """Return total and available memory; None where the system does not tell."""
+    table = Path("/proc/meminfo")
+    if table.exists():
+        rows = dict(line.split(":") for line in table.read_text().splitlines())
+        names = {"total": "MemTotal", "available": "MemAvailable"}
+        return {k: round(int(rows[v].split()[0]) * 1024 / 1e9, 1) for k, v in names.items()}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return {"total": round(total / 1e9, 1)}
+    return None
