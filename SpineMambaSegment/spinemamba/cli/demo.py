@@ -10,6 +10,7 @@ import numpy as np
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
 from spinemamba.cli.segment import run_visibly
 from spinemamba.errors import Code, UserError
+from spinemamba.evaluation.compare import dice
 from spinemamba.image_io import read_volume, write_image
 from spinemamba.job import Job
 from spinemamba.phantom import PhantomOptions, make_phantom
@@ -56,9 +57,3 @@ def with_dice(result: Result, found: np.ndarray, truth: np.ndarray) -> list[list
     for row, item in zip(rows, result.instances, strict=True):
         row.insert(4, f"{dice(found == item.label, truth == item.label):.3f}")
     return rows
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Return 2 |A and B| / (|A| + |B|); NaN if both masks are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else float("nan")

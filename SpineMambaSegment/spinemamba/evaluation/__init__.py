@@ -1,0 +1,1 @@
+"""Evaluation: a segmentation against a reference."""
