@@ -102,8 +102,9 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
     renumber = np.zeros(count + 2, np.int16)
     renumber[kept] = np.arange(1, len(kept) + 1)
     labels = renumber[labels]
+    boxes = ndimage.find_objects(labels)
     items = tuple(
-        _describe(number, labels, evidence, is_sacrum=k == count + 1)
+        _describe(number, labels, boxes[number - 1], evidence, is_sacrum=k == count + 1)
         for number, k in enumerate(kept, start=1)
     )
     return Instances(labels, items)
@@ -189,8 +190,14 @@ def _grow(
     return labels
 
 
-def _describe(number: int, labels: np.ndarray, evidence: Evidence, *, is_sacrum: bool) -> Instance:
-    box = ndimage.find_objects(labels == number)[0]
+def _describe(
+    number: int,
+    labels: np.ndarray,
+    box: tuple[slice, slice, slice],
+    evidence: Evidence,
+    *,
+    is_sacrum: bool,
+) -> Instance:
     mask = labels[box] == number
     voxels = np.argwhere(mask) + [s.start for s in box]
     centroid = evidence.geometry.to_lps_mm(voxels.mean(axis=0))

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from spinemamba.models import find_model
+from spinemamba.network.config import NetworkConfig
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.training.bank import UNKNOWN, Case, load_bank, make_case, save_bank
+from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
+from spinemamba.training.loss import soft_dice, spine_loss
+from spinemamba.training.pack import pack_model
+from spinemamba.training.sample import PatchOptions, draw_patch
+
+CONFIG = NetworkConfig(
+    patch_vox=(16, 16, 16),
+    channels=(16, 16),
+    encoder_rvm=(0, 1),
+    decoder_rvm=(0,),
+    vsp_stages=(0,),
+    prior_stride=8,
+    prior_heads=2,
+    state_size=2,
+)
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(4.0, 4.0, 4.0), tight=True)
+    phantom = make_phantom(1, options)
+    return make_case("p", phantom.labels, 4.0, image=phantom.image)
+
+
+def trainer(case: Case, **changes: object) -> Trainer:
+    options = TrainOptions(minutes=10, steps=1000, **changes)
+    return Trainer(CONFIG, [case], [1.0], options)
+
+
+def test_a_case_has_levels_cores_and_anchors_on_the_spine(case: Case):
+    levels = {20, 21, 22}  # channel = VerSe value for C1 to L5
+    assert set(torch.unique(case.target).tolist()) == {0, *levels}
+    assert 0 < int(case.core.sum()) < int((case.target > 0).sum())
+    assert (case.target[case.core > 0] > 0).all()
+    assert all(int(case.target[tuple(a)]) in levels for a in case.anchors.long())
+
+
+def test_a_bank_comes_back_equal(tmp_path: Path, case: Case):
+    save_bank([case], 4.0, tmp_path / "bank.safetensors")
+    (again,) = load_bank(tmp_path / "bank.safetensors")
+    assert again.name == case.name
+    assert torch.equal(again.target, case.target)
+    assert torch.equal(again.image, case.image)
+    assert again.tissues is None
+
+
+def test_a_patch_without_any_change_is_a_piece_of_the_case(case: Case):
+    options = PatchOptions((8, 8, 8), turn_deg=0, scale=(1, 1), on_spine=0, mirror=0)
+    generator = torch.Generator().manual_seed(3)
+    patch = draw_patch(case, options, generator)
+    inside = patch.target != UNKNOWN
+    seen = set(torch.unique(patch.target[inside]).tolist())
+    assert seen <= set(torch.unique(case.target).tolist())
+    assert patch.image.shape == (8, 8, 8)
+
+
+def test_outside_of_a_case_nothing_is_known(case: Case):
+    options = PatchOptions((64, 64, 64), turn_deg=0, scale=(1, 1))
+    patch = draw_patch(case, options, torch.Generator().manual_seed(0))
+    assert (patch.target == UNKNOWN).any()
+
+
+def perfect_logits(target: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
+    logits = torch.full((1, 27, *target.shape[1:]), -20.0)
+    logits[:, :-1].scatter_(1, target.long()[:, None], 20.0)
+    logits[:, -1] = core.float() * 40 - 20
+    return logits
+
+
+def test_a_perfect_answer_costs_nothing_and_unknown_voxels_cost_nothing():
+    target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    target[:, 2:5] = 20
+    core = (target == 20).to(torch.uint8)
+    logits = perfect_logits(target, core)
+    assert spine_loss(logits, target, core)[0].item() < 1e-3
+    logits[:, :, 6:] = 0  # wrong there ...
+    assert spine_loss(logits, target, core)[0].item() > 0.05
+    target[:, 6:] = UNKNOWN  # ... but nobody knows
+    assert spine_loss(logits, target, core)[0].item() < 1e-3
+
+
+def test_a_wrong_level_does_not_spoil_the_bone():
+    target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    target[:, 2:5] = 20
+    core = torch.zeros_like(target)
+    neighbour = torch.where(target == 20, 21, 0)
+    _, parts = spine_loss(perfect_logits(neighbour, core), target, core)
+    assert parts["bone"] < 1e-3
+    assert parts["level"] > 1
+
+
+def test_soft_dice_by_hand():
+    probability, truth = torch.tensor([1.0, 0.5, 0.0]), torch.tensor([1.0, 1.0, 0.0])
+    known = torch.tensor([True, True, True])
+    assert soft_dice(probability, truth, known).item() == pytest.approx((2 * 1.5 + 1) / (3.5 + 1))
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero():
+    assert rate_factor(0, 0.0) == pytest.approx(0.01)
+    assert rate_factor(500, 0.5) == pytest.approx(0.5)
+    assert rate_factor(500, 1.0) == pytest.approx(0.0)
+
+
+def test_a_few_steps_on_one_patch_lower_the_loss(case: Case):
+    one = trainer(case)
+    batch = one.draw()
+    one.draw = lambda: batch
+    first = sum(one.learn().values())
+    for _ in range(25):
+        last = sum(one.learn().values())
+    assert math.isfinite(last)
+    assert last < first
+
+
+def test_an_interrupted_training_goes_on_exactly_where_it_stopped(tmp_path: Path, case: Case):
+    whole = trainer(case)
+    expected = [whole.learn() for _ in range(4)][-1]
+    first = trainer(case)
+    for _ in range(2):
+        first.learn()
+    first.save(tmp_path)
+    second = trainer(case)
+    assert second.resume(tmp_path)
+    second.learn()
+    assert second.learn() == pytest.approx(expected, rel=1e-5)
+    assert second.step == whole.step
+
+
+def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, case: Case):
+    for kind in ("coarse", "fine"):
+        one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=2))
+        one.run(tmp_path / kind, lambda text: None)
+        assert one.step == 2
+    pack_model(
+        tmp_path / "coarse",
+        tmp_path / "fine",
+        tmp_path / "model",
+        name="tiny",
+        version="0",
+        data=("phantoms",),
+        licence="CC0-1.0",
+    )
+    assert find_model(str(tmp_path / "model")) == tmp_path / "model"
