@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+WIDEST_PAIR_MM = 60.0
+"""The lateral masses of C1 are not further apart, centre to centre."""
+
 
 def order_along_spine(
     centres_mm: np.ndarray, same_level_mm: float, off_line_mm: float
@@ -20,23 +23,37 @@ def order_along_spine(
     """
     if len(centres_mm) == 0:
         return []
-    order = np.argsort(-centres_mm[:, 0], kind="stable")
-    kept = order
+    pairs = _side_by_side(centres_mm, same_level_mm)
+    middles = np.array([centres_mm[pair].mean(axis=0) for pair in pairs])
+    kept = np.argsort(-middles[:, 0], kind="stable")
     for _ in range(3):
-        line = _smooth(centres_mm[kept])
-        along, aside = _project(centres_mm[kept], line)
+        along, aside = _project(middles[kept], _smooth(middles[kept]))
         keep = aside <= off_line_mm
         kept = kept[keep][np.argsort(along[keep], kind="stable")]
-    along, _ = _project(centres_mm[kept], _smooth(centres_mm[kept]))
+    along, _ = _project(middles[kept], _smooth(middles[kept]))
     groups: list[list[int]] = []
     last = -np.inf
-    for core, place in zip(kept.tolist(), along, strict=True):
+    for pair, place in zip(kept.tolist(), along, strict=True):
         if place - last < same_level_mm and groups:
-            groups[-1].append(core)
+            groups[-1] += pairs[pair]
         else:
-            groups.append([core])
+            groups.append(list(pairs[pair]))
         last = place
     return groups
+
+
+def _side_by_side(centres_mm: np.ndarray, same_level_mm: float) -> list[list[int]]:
+    """Join cores that lie left and right of each other at one height; others stay alone."""
+    pairs: list[list[int]] = []
+    for core, (z, y, x) in enumerate(centres_mm):
+        for pair in pairs:
+            gap = np.abs(centres_mm[pair].mean(axis=0) - (z, y, x))
+            if gap[0] < same_level_mm and gap[1] < gap[2] < WIDEST_PAIR_MM:
+                pair.append(core)
+                break
+        else:
+            pairs.append([core])
+    return pairs
 
 
 def _smooth(points: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from skimage.segmentation import watershed
 
 from spinemamba.centreline import order_along_spine
 from spinemamba.evidence import Evidence
 from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.partition import divide
 from spinemamba.volume import Geometry
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
@@ -95,7 +95,7 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
     seeds = _seeds(evidence, bone & ~sacrum, options)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    labels = _grow(seeds, bone, evidence.geometry.spacing_mm, options)
+    labels = _grow(seeds, bone, evidence, options)
     voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
     sizes = np.bincount(labels.ravel(), minlength=count + 2) * voxel_ml
     kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml]
@@ -170,12 +170,12 @@ def split_cores(core: np.ndarray, steps: tuple[float, ...], least_vox: float) ->
 def _grow(
     seeds: np.ndarray,
     bone: np.ndarray,
-    spacing_mm: tuple[float, float, float],
+    evidence: Evidence,
     options: InstanceOptions,
 ) -> np.ndarray:
-    """Grow the seeds over the bone; they meet where the bone between them is thinnest."""
-    depth_mm = ndimage.distance_transform_edt(bone, spacing_mm)
-    labels = watershed(-depth_mm, seeds, mask=bone)
+    """Grow the seeds over the bone, and rejoin loose pieces that lie close."""
+    spacing_mm = evidence.geometry.spacing_mm
+    labels = divide(seeds, bone, expected_level(evidence), spacing_mm)
     loose = bone & (labels == 0)
     if not loose.any() or not labels.any():
         return labels
@@ -188,6 +188,15 @@ def _grow(
     rejoined = np.isin(pieces, close)
     labels[rejoined] = labels[tuple(axis[rejoined] for axis in nearest)]
     return labels
+
+
+def expected_level(evidence: Evidence) -> np.ndarray:
+    """Return the mean of the level's place from head to tail, float32 (z, y, x)."""
+    mean = np.zeros(evidence.bone.shape, np.float32)
+    for place in range(len(NETWORK_LEVELS)):
+        mean += place * evidence.levels[place].astype(np.float32)
+        mean += place * evidence.coarse_levels[place].astype(np.float32)
+    return mean / 2
 
 
 def _describe(

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from spinemamba.centreline import order_along_spine
+from spinemamba.evaluation.compare import dice
+from spinemamba.evidence import Evidence
+from spinemamba.instances import cut_sides, find_instances, split_cores
+from spinemamba.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
+from spinemamba.levels import assign_levels
+from spinemamba.partition import divide
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.restore import restore_labels
+from spinemamba.training.bank import body_cores
+from spinemamba.volume import Geometry, Volume
+
+
+def evidence_of(labels: Volume, certainty: float = 0.6) -> Evidence:
+    """What perfect networks would say; neighbouring levels share the rest of the probability."""
+    lookup = np.zeros(256, int)
+    for value, channel in channel_of_value().items():
+        lookup[value] = channel
+    channels = lookup[labels.array]
+    levels = np.full((len(NETWORK_LEVELS), *channels.shape), 0.001, np.float16)
+    for k in range(len(NETWORK_LEVELS)):
+        levels[k][channels == k + 1] = certainty
+        for j in (k - 1, k + 1):
+            if 0 <= j < len(NETWORK_LEVELS):
+                levels[j][channels == k + 1] = (1 - certainty) / 2
+    bone = (labels.array > 0).astype(np.float32)
+    core = body_cores(labels).astype(np.float32)
+    grid = labels.geometry
+    return Evidence(bone, core, levels, grid, levels, grid)
+
+
+@pytest.fixture(scope="module")
+def spine() -> Volume:
+    options = PhantomOptions(first="T11", last="L4", spacing_mm=(2.0, 2.0, 2.0), tight=True)
+    return make_phantom(5, options).labels
+
+
+def test_perfect_evidence_gives_every_vertebra_its_voxels_and_its_name(spine: Volume):
+    evidence = evidence_of(spine)
+    instances = find_instances(evidence)
+    solution = assign_levels(instances)
+    assert solution.best[0].names == ("T11", "T12", "L1", "L2", "L3", "L4")
+    values = {k: BY_NAME[n].value for k, n in enumerate(solution.best[0].names, start=1)}
+    found = restore_labels(instances, values, evidence, lambda stage, fraction: None)
+    scores = [dice(found == value, spine.array == value) for value in values.values()]
+    assert min(scores) > 0.95
+    assert dice(found > 0, spine.array > 0) > 0.99
+
+
+def test_volumes_and_centres_are_those_of_the_vertebrae(spine: Volume):
+    for item in find_instances(evidence_of(spine)).items:
+        mask = spine.array == 17 + item.id  # T11 is 18
+        assert item.volume_ml == pytest.approx(mask.sum() * 8 / 1000, rel=0.08)
+        centre = spine.geometry.to_lps_mm(np.argwhere(mask).mean(axis=0))
+        np.testing.assert_allclose(item.centroid_lps_mm, centre, atol=1.5)
+        assert item.cut_sides == ()
+
+
+def test_without_any_core_there_is_no_instance(spine: Volume):
+    evidence = evidence_of(spine)
+    evidence.core[:] = 0
+    instances = find_instances(evidence)
+    assert instances.items == ()
+    assert assign_levels(instances).best == ()
+
+
+def test_an_arch_goes_to_the_body_it_hangs_on_by_thick_bone():
+    bone, seeds = np.zeros((24, 24, 24), bool), np.zeros((24, 24, 24), int)
+    bone[2:10, 2:10, 8:16] = bone[14:22, 2:10, 8:16] = True  # two bodies
+    bone[3:9, 10:20, 9:15] = True  # the lower one's thick pedicle and arch
+    bone[9:14, 18, 11] = True  # which touches, by a thread, ...
+    bone[14, 10:19, 11] = True  # ... a thin arch of the upper one
+    seeds[5, 5, 12], seeds[18, 5, 12] = 1, 2
+    labels = divide(seeds, bone, np.zeros(bone.shape), (1.0, 1.0, 1.0))
+    assert (labels[3:9, 10:20, 9:15] == 1).all()
+    assert (labels[14:22, 2:10, 8:16] == 2).all()
+    assert (labels[bone] > 0).all()
+    assert not labels[~bone].any()
+
+
+def test_where_the_level_changes_one_vertebra_ends():
+    bone, seeds = np.zeros((30, 8, 8), bool), np.zeros((30, 8, 8), int)
+    bone[2:28, 1:7, 1:7] = True
+    seeds[4, 4, 4], seeds[25, 4, 4] = 1, 2
+    level = np.where(np.arange(30) < 9, 20.0, 21.0)[:, None, None] * np.ones(bone.shape)
+    labels = divide(seeds, bone, level, (1.0, 1.0, 1.0))
+    assert (labels[2:9][bone[2:9]] == 1).all()
+    assert (labels[9:28][bone[9:28]] == 2).all()
+
+
+def test_two_cores_joined_by_a_weak_bridge_are_two():
+    core = np.zeros((30, 12, 12))
+    core[2:10, 2:10, 2:10] = core[18:28, 2:10, 2:10] = 0.95
+    core[10:18, 5, 5] = 0.6
+    assert split_cores(core, (0.5, 0.7), 50).max() == 2
+    assert split_cores(core, (0.5,), 50).max() == 1
+
+
+def test_one_core_that_weakens_inside_stays_one():
+    core = np.full((12, 12, 12), 0.9)
+    core[5] = 0.75
+    assert split_cores(core, (0.5, 0.7, 0.85), 900).max() == 1
+
+
+def test_a_spine_that_bends_forward_is_ordered_along_its_line_not_by_height():
+    # Down, around and up again: the last two bodies lie higher than the third.
+    line = np.array([[100, 0, 0], [70, 5, 0], [45, 25, 0], [40, 55, 0], [52, 80, 0]], float)
+    groups = order_along_spine(line, 6.0, 60.0)
+    assert groups in ([[0], [1], [2], [3], [4]], [[4], [3], [2], [1], [0]])
+
+
+def test_two_masses_at_one_height_are_one_vertebra_and_a_far_one_is_none():
+    centres = np.array(
+        [[100, 0, 15], [100, 0, -15], [80, 0, 0], [60, 0, 0], [62, 0, 90], [40, 0, 0]]
+    )
+    assert order_along_spine(centres.astype(float), 6.0, 30.0) == [[0, 1], [2], [3], [5]]
+
+
+def test_the_sides_that_cut_a_vertebra_are_named():
+    grid = Geometry((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    voxels = np.array([[0, 5, 5], [8, 19, 9]])
+    assert cut_sides(voxels, grid, grid) == ("inferior", "posterior")
+    assert cut_sides(np.array([[5, 5, 5], [9, 9, 9]]), grid, grid) == ()
+
+
+@pytest.mark.parametrize("case", ["verse010", "verse004"])
+def test_real_shapes_come_apart_into_the_right_number(shared_data, case: str):
+    from spinemamba.image_io import read_volume
+    from spinemamba.orientation import canonical
+    from spinemamba.training.real import MASKS
+
+    labels = canonical(read_volume(shared_data / MASKS[case]))[0]
+    labels = labels.with_array(labels.array.astype(np.uint8))
+    box = ndimage.find_objects((labels.array > 0).astype(np.uint8))[0]
+    from spinemamba.training.bank import crop_to
+
+    labels = crop_to(labels, box)
+    names = assign_levels(find_instances(evidence_of(labels))).best[0].names
+    present = [v for v in BY_VALUE if (labels.array == v).any()]
+    assert names == tuple(BY_VALUE[v].name for v in present)
