@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ LEAST_VOXELS = 8
 """Along every axis; less is a slice, not a volume."""
 
 ORTHONORMAL_TOLERANCE = 1e-3
+NIFTI_HEADER_BYTES = 348
 Warn = Callable[[str], None]
 
 
@@ -58,14 +61,41 @@ def _read_file(path: Path) -> sitk.Image:
     if path.stat().st_size == 0:
         raise UserError(f"{path.name} is empty (0 bytes).", "Export or copy the image again.")
     try:
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
+        image = sitk.ReadImage(str(path))
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            _check_whole(path, image)
+    except (RuntimeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         if "orthonormal" in str(error).lower():
             raise _not_orthonormal(path.name) from error
         raise UserError(
             f"{path.name} cannot be read: it is damaged, cut off, or not what its name says.",
             "Export or copy the image again.",
         ) from error
+    return image
+
+
+def _check_whole(path: Path, image: sitk.Image) -> None:
+    """Raise EOFError if a NIfTI file is cut off: ITK fills what is missing with zeros."""
+    voxel_bytes = sitk.GetArrayViewFromImage(image).itemsize
+    expected = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * voxel_bytes
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path) as file:
+            size = sum(map(len, iter(lambda: file.read(1 << 22), b"")))
+    else:
+        size = path.stat().st_size
+    # Scaled integers are stored in fewer bytes than they are read into.
+    least = expected // voxel_bytes if _is_scaled(image) else expected
+    if size < least + NIFTI_HEADER_BYTES:
+        raise EOFError
+
+
+def _is_scaled(image: sitk.Image) -> bool:
+    """Return whether NIfTI's slope and intercept changed the values, and with them the type."""
+
+    def number(key: str, usual: float) -> float:
+        return float(image.GetMetaData(key)) if image.HasMetaDataKey(key) else usual
+
+    return number("scl_slope", 1.0) not in (0.0, 1.0) or number("scl_inter", 0.0) != 0.0
 
 
 def _checked(image: sitk.Image, name: str) -> Volume:
