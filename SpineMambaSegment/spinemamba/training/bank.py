@@ -132,8 +132,22 @@ def body_cores(labels: Volume) -> np.ndarray:
             continue
         mask = np.pad(labels.array[box] == value, 1)
         depth_mm = ndimage.distance_transform_edt(mask, labels.spacing_mm)[1:-1, 1:-1, 1:-1]
-        core[box][depth_mm > CORE_DEPTH * depth_mm.max()] = 1
+        core[box][large_pieces(depth_mm > CORE_DEPTH * depth_mm.max())] = 1
     return core
+
+
+def large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
+    """Return a mask without pieces smaller than a share of the largest.
+
+    Laminae of a lumbar vertebra can be as deep as its core; they are small. The lateral masses
+    of C1 are alike.
+    """
+    pieces, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return (sizes >= least_share * sizes.max())[pieces] & mask
 
 
 def crop_to(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
