@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -182,10 +183,16 @@ def check_output(path: Path) -> None:
         raise UserError(
             f"The output folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
         )
-    if path.is_dir() or not os.access(folder, os.W_OK):
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        # What the file system says of permissions is not always so; trying is.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
         raise UserError(
             f"Cannot write to {path}.", "Choose a folder that you may write to.", Code.OUTPUT_BAD
-        )
+        ) from error
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import os
 import subprocess
 import sys
 import textwrap
@@ -9,61 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
+from worker_stand_in import LAUNCHER, STAND_IN, collect, is_gone, left_in, start
 
 from spinemamba import events
-from spinemamba.job import Job
-from spinemamba.process import LOG_NAME, WorkerProcess
+from spinemamba.process import LOG_NAME
 from spinemamba.progress import STAGES
-
-STAND_IN = """
-import ctypes, os, subprocess, sys, time
-from pathlib import Path
-sys.path.insert(0, {package!r})
-from spinemamba.errors import UserError
-from spinemamba.image_io import whole_or_nothing
-from spinemamba.progress import STAGES
-from spinemamba.worker import main
-
-def run(job, progress, warn):
-    stop_at, how = os.environ.get("STOP_AT"), os.environ.get("HOW")
-    with whole_or_nothing(job.output) as partial:
-        for stage in STAGES:
-            if stage == "write":
-                partial.write_bytes(b"half")
-            progress(stage, 0.0)
-            if stage == stop_at:
-                partial.write_bytes(b"half")
-                if how == "polite":
-                    while True:
-                        progress(stage, 0.5)
-                        time.sleep(0.01)
-                if how == "deaf":
-                    time.sleep(600)
-                if how == "abort":
-                    os.abort()
-                if how == "bug":
-                    raise RuntimeError("secret value")
-                if how == "user":
-                    raise UserError("It is too dark.", "Switch the light on.")
-            progress(stage, 1.0)
-        print("chatter", flush=True)
-        ctypes.CDLL(None).puts(b"chatter in C")
-        warn("all is well")
-        partial.write_bytes(b"labels")
-
-code = main(sys.argv[1:], run=run)
-sys.stderr.flush()
-os._exit(code)
-"""
-
-LAUNCHER = """
-import subprocess, sys
-worker = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=subprocess.PIPE)
-for line in sys.stdin.buffer:
-    worker.stdin.write(line)
-worker.stdin.close()
-sys.exit(worker.wait())
-"""
 
 
 @pytest.fixture
@@ -98,46 +46,6 @@ def launched(tmp_path: Path, python: str) -> str:
 
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
-
-
-def start(tmp_path: Path, python: str) -> WorkerProcess:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    return WorkerProcess.start(Job(tmp_path / "in.nrrd", folder / "labels.nrrd"), folder, python)
-
-
-def collect(worker: WorkerProcess, until: type | str, seconds: float = 30.0) -> list[events.Event]:
-    """Read events until one of a kind, or progress in a stage."""
-    found: list[events.Event] = []
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found += worker.new_events()
-        for event in found:
-            if isinstance(until, str):
-                if isinstance(event, events.Progress) and event.stage == until:
-                    return found
-            elif isinstance(event, until):
-                return found
-        time.sleep(0.01)
-    raise AssertionError(f"no {until} within {seconds} s, only {found}")
-
-
-def is_gone(pid: int, seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, 0)
-            state = Path(f"/proc/{pid}/stat")
-            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-            time.sleep(0.02)
-            continue
-        return True
-    return False
-
-
-def left_in(worker: WorkerProcess) -> set[str]:
-    return {path.name for path in worker.log.parent.iterdir()}
 
 
 def test_a_run_tells_its_progress_in_order_and_ends_with_a_whole_file(tmp_path, python):
@@ -212,12 +120,12 @@ def test_a_crash_without_a_word_becomes_one_failed_event(tmp_path, python, monke
 
 
 @pytest.mark.parametrize(
-    ("how", "code", "exit_code", "says"),
+    "failure",
     [("bug", "INTERNAL", 1, "inside"), ("user", "INPUT_BAD", 2, "too dark")],
+    ids=["bug", "user"],
 )
-def test_failures_say_what_the_user_needs_and_leave_no_file(
-    tmp_path, python, monkeypatch, how, code, exit_code, says
-):
+def test_failures_say_what_the_user_needs_and_leave_no_file(tmp_path, python, monkeypatch, failure):
+    how, code, exit_code, says = failure
     monkeypatch.setenv("STOP_AT", "restore")
     monkeypatch.setenv("HOW", how)
     worker = start(tmp_path, python)

@@ -1,0 +1,144 @@
+"""The whole way of a volume, with networks that a test can see through, and with the real ones."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from spinemamba.checkpoint import LoadedNetwork, Model, load_model
+from spinemamba.errors import Code, UserError
+from spinemamba.evaluation.compare import compare
+from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.models import DEFAULT, find_model
+from spinemamba.phantom import PaintOptions, PhantomOptions, make_phantom, paint_ct
+from spinemamba.segment import SegmentOptions, segment
+from spinemamba.volume import Geometry, Volume
+
+ORIENTATIONS = list(
+    itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3))
+)
+
+
+class Threshold(torch.nn.Module):
+    """Calls bright voxels bone and their inside core; every level is as likely as the other."""
+
+    def __init__(self, patch_vox: tuple[int, int, int]):
+        super().__init__()
+        self.config = SimpleNamespace(patch_vox=patch_vox, outputs=len(NETWORK_LEVELS) + 2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        bone = (image > 0).float()
+        core = 1 - torch.nn.functional.max_pool3d(1 - bone, 3, 1, 1)
+        levels = (bone * 20 - 10).expand(-1, len(NETWORK_LEVELS), -1, -1, -1)
+        return torch.cat([torch.zeros_like(image), levels, core * 20 - 10], dim=1)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    card = SimpleNamespace(name="threshold", version="1", hash=lambda: "0")
+    coarse, fine = (
+        LoadedNetwork(Threshold((16, 16, 16)), spacing, torch.device("cpu"))
+        for spacing in (4.0, 2.0)
+    )
+    return Model(card, coarse, fine)
+
+
+def blocks() -> Volume:
+    """Three bright blocks on top of each other, none of them alike, in soft tissue."""
+    array = np.full((48, 30, 26), 30, np.int16)
+    array[:, :4] = -100
+    for k, start in enumerate((4, 19, 34)):
+        array[start : start + 10, 6 + k : 20 + k, 6 : 19 + k] = 900
+    return Volume(array, Geometry(array.shape, (2.0, 2.0, 2.0), (7.0, -30.0, 250.0), np.eye(3)))
+
+
+def turned(volume: Volume, order: tuple[int, ...], signs: tuple[int, ...]) -> Volume:
+    """The same patient on a grid whose axes are permuted and flipped."""
+    array = volume.array.transpose(order)[tuple(slice(None, None, s) for s in signs)]
+    index = np.zeros(3)
+    for new, old in enumerate(order):
+        if signs[new] < 0:
+            index[old] = volume.array.shape[old] - 1
+    axes_zyx = np.asarray(volume.geometry.direction_lps)[:, ::-1]
+    direction = (axes_zyx[:, list(order)] * signs)[:, ::-1]
+    origin = tuple(volume.geometry.to_lps_mm(index))
+    spacing = tuple(volume.spacing_mm[old] for old in order)
+    return Volume(array.copy(), Geometry(array.shape, spacing, origin, direction))
+
+
+def test_three_blocks_become_three_neighbouring_vertebrae(model: Model):
+    done = segment(blocks(), model)
+    found = [item.label for item in done.result.instances]
+    assert len(found) == 3
+    assert set(np.unique(done.labels.array)) == {0, *found}
+    bright = blocks().array > 500
+    assert ((done.labels.array > 0) == bright).mean() > 0.99
+    assert done.result.ambiguous
+    assert done.result.modality == "ct"
+
+
+def test_all_48_orientations_of_a_patient_get_the_same_labels(model: Model):
+    expected = segment(blocks(), model).labels
+    for order, signs in ORIENTATIONS:
+        image = turned(blocks(), order, signs)
+        labels = segment(image, model).labels
+        assert labels.geometry == image.geometry
+        back = turned(expected, order, signs)
+        assert np.array_equal(labels.array, back.array), (order, signs)
+
+
+def test_positions_in_the_result_do_not_depend_on_the_grid(model: Model):
+    expected = [i.centroid_lps_mm for i in segment(blocks(), model).result.instances]
+    other = segment(turned(blocks(), (2, 0, 1), (-1, 1, -1)), model).result.instances
+    np.testing.assert_allclose([i.centroid_lps_mm for i in other], expected, atol=1e-6)
+
+
+def test_an_image_without_spine_is_refused(model: Model):
+    dark = blocks().with_array(np.minimum(blocks().array, 100))
+    with pytest.raises(UserError, match="No spine found") as caught:
+        segment(dark, model)
+    assert caught.value.code is Code.NO_SPINE
+
+
+def test_progress_never_runs_backwards_and_can_stop_the_run(model: Model):
+    seen: list[tuple[str, float]] = []
+    segment(blocks(), model, progress=lambda stage, fraction: seen.append((stage, fraction)))
+    stages = list(dict.fromkeys(stage for stage, _ in seen))
+    assert stages == ["locate", "segment", "instances", "levels", "restore"]
+    for stage in stages:
+        fractions = [f for s, f in seen if s == stage]
+        assert fractions == sorted(fractions)
+        assert fractions[-1] == 1
+
+    def stop(stage: str, fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment(blocks(), model, progress=stop)
+
+
+@pytest.fixture(scope="module")
+def starter() -> Model:
+    return load_model(find_model(DEFAULT))
+
+
+def test_the_bundled_model_finds_the_vertebrae_of_a_phantom(starter: Model):
+    options = PhantomOptions(first="L1", last="L4", spacing_mm=(2.0, 2.0, 2.0), tight=True)
+    phantom = make_phantom(11, options)
+    done = segment(phantom.image, starter, SegmentOptions(quality="fast"))
+    score = compare(done.labels, phantom.labels)
+    assert score.bone_dice > 0.75
+    assert len(done.result.instances) >= 4
+
+
+def test_the_bundled_model_finds_no_spine_in_soft_tissue(starter: Model):
+    phantom = make_phantom(11, PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0)))
+    soft = phantom.tissues.with_array(np.where(phantom.tissues.array > 0, 3, 0).astype(np.uint8))
+    image = paint_ct(soft, np.random.default_rng(0), PaintOptions(noise_hu=10.0))
+    with pytest.raises(UserError) as caught:
+        segment(soft.with_array(image), starter, SegmentOptions(modality="ct", quality="fast"))
+    assert caught.value.code is Code.NO_SPINE

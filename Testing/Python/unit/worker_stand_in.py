@@ -1,0 +1,102 @@
+"""A worker that stops where the test wants it, and what tests ask of processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from spinemamba import events
+from spinemamba.job import Job
+from spinemamba.process import WorkerProcess
+
+STAND_IN = """
+import ctypes, os, subprocess, sys, time
+from pathlib import Path
+sys.path.insert(0, {package!r})
+from spinemamba.errors import UserError
+from spinemamba.image_io import whole_or_nothing
+from spinemamba.progress import STAGES
+from spinemamba.worker import main
+
+def run(job, progress, warn):
+    stop_at, how = os.environ.get("STOP_AT"), os.environ.get("HOW")
+    with whole_or_nothing(job.output) as partial:
+        for stage in STAGES:
+            if stage == "write":
+                partial.write_bytes(b"half")
+            progress(stage, 0.0)
+            if stage == stop_at:
+                partial.write_bytes(b"half")
+                if how == "polite":
+                    while True:
+                        progress(stage, 0.5)
+                        time.sleep(0.01)
+                if how == "deaf":
+                    time.sleep(600)
+                if how == "abort":
+                    os.abort()
+                if how == "bug":
+                    raise RuntimeError("secret value")
+                if how == "user":
+                    raise UserError("It is too dark.", "Switch the light on.")
+            progress(stage, 1.0)
+        print("chatter", flush=True)
+        ctypes.CDLL(None).puts(b"chatter in C")
+        warn("all is well")
+        partial.write_bytes(b"labels")
+
+code = main(sys.argv[1:], run=run)
+sys.stderr.flush()
+os._exit(code)
+"""
+
+LAUNCHER = """
+import subprocess, sys
+worker = subprocess.Popen([sys.executable, *sys.argv[1:]], stdin=subprocess.PIPE)
+for line in sys.stdin.buffer:
+    worker.stdin.write(line)
+worker.stdin.close()
+sys.exit(worker.wait())
+"""
+
+
+def start(tmp_path: Path, python: str) -> WorkerProcess:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    return WorkerProcess.start(Job(tmp_path / "in.nrrd", folder / "labels.nrrd"), folder, python)
+
+
+def collect(worker: WorkerProcess, until: type | str, seconds: float = 30.0) -> list[events.Event]:
+    """Read events until one of a kind, or progress in a stage."""
+    found: list[events.Event] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found += worker.new_events()
+        for event in found:
+            if isinstance(until, str):
+                if isinstance(event, events.Progress) and event.stage == until:
+                    return found
+            elif isinstance(event, until):
+                return found
+        time.sleep(0.01)
+    raise AssertionError(f"no {until} within {seconds} s, only {found}")
+
+
+def is_gone(pid: int, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, 0)
+            state = Path(f"/proc/{pid}/stat")
+            if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+            time.sleep(0.02)
+            continue
+        return True
+    return False
+
+
+def left_in(worker: WorkerProcess) -> set[str]:
+    return {path.name for path in worker.log.parent.iterdir()}
