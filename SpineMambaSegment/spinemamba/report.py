@@ -2,174 +2,225 @@
 
 from __future__ import annotations
 
+import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
 from spinemamba.labels import BY_VALUE
-from spinemamba.orientation import canonical
-from spinemamba.resample import resample_volume
-from spinemamba.result import Result
-from spinemamba.volume import Geometry, Volume
+from spinemamba.output import whole_or_nothing
+from spinemamba.reformat import View, side_and_front
+from spinemamba.result import InstanceResult, Result
+from spinemamba.volume import Volume
 
-BACKGROUND, TEXT, FAINT = "#101214", "#e8eaed", "#9aa0a6"
-PIXEL_MM = 1.0
+BACKGROUND, TEXT, FAINT, ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
 CT_WINDOW_HU = (-450, 1050)
-MOST_ROWS = 30
+MR_WINDOW_PERCENT = (1, 99.5)
+DPI = 140
+EDGE_IN, TITLE_IN, TABLE_IN, LINE_IN = 0.3, 0.75, 6.3, 0.25
+VIEW_IN = (9.2, 4.6)
+"""Most height and most width of a view."""
+
+SURE = 0.9
+"""A level less certain than this is shown in the colour of what needs a look."""
+
+FLAG_CHARACTERS = 44
 
 
 def write_report(image: Volume, labels: Volume, result: Result, path: Path) -> None:
-    """Write the picture of a run as PNG.
-
-    The slices follow the spine: each row shows the voxels at the spine's own place in that row,
-    so that a scoliotic or kyphotic spine stays in view.
+    """Write the picture of a run as PNG, whole or not at all.
 
     Args:
         image: What was segmented, in any orientation.
         labels: Label values on the same grid.
         result: The run.
         path: File to write.
+
+    Raises:
+        UserError: If the file cannot be written.
     """
-    picture = _pixels(canonical(image)[0], PIXEL_MM)
-    painted = _nearest(canonical(labels)[0], picture.geometry)
-    places = spine_places(painted)
-    views = [_reformat(picture.array, painted, places, axis) for axis in ("x", "y")]
+    views = side_and_front(image, labels)
     figure = _figure(views, result)
-    figure.savefig(path, dpi=110, facecolor=BACKGROUND, format="png")
+    with whole_or_nothing(path) as partial:
+        figure.savefig(partial, dpi=DPI, facecolor=BACKGROUND, format="png")
 
 
-def spine_places(painted: np.ndarray) -> np.ndarray:
-    """Return where the spine is in each slice: y of the bodies and x of the middle, (z, 2).
+@dataclass(frozen=True)
+class Row:
+    """A vertebra in the table; its flags are broken into lines."""
 
-    Bodies are what lies in front: the anterior third of the labelled voxels. Slices without
-    spine go on with the nearest one; the line is smoothed over 15 slices.
-    """
-    rows = np.flatnonzero((painted > 0).any(axis=(1, 2)))
-    if not len(rows):
-        return np.tile(np.array(painted.shape[1:]) / 2, (painted.shape[0], 1))
-    found = []
-    for row in rows:
-        y, x = np.nonzero(painted[row])
-        found.append((np.percentile(y, 30), np.median(x)))
-    everywhere = np.arange(painted.shape[0])
-    lines = [np.interp(everywhere, rows, np.array(found)[:, k]) for k in (0, 1)]
-    return np.stack([ndimage.uniform_filter1d(line, 15, mode="nearest") for line in lines], axis=1)
+    item: InstanceResult
+    flags: list[str]
+
+    @property
+    def lines(self) -> int:
+        """Height in lines."""
+        return max(1, len(self.flags))
 
 
-def _pixels(volume: Volume, pixel_mm: float) -> Volume:
-    return resample_volume(volume, pixel_mm)
+def _figure(views: tuple[View, View], result: Result) -> Figure:
+    rows = [
+        Row(item, [line for flag in item.flags for line in textwrap.wrap(flag, FLAG_CHARACTERS)])
+        for item in result.instances
+    ]
+    shapes_mm = [np.array(view.image.shape) * view.pixel_mm for view in views]
+    most_mm = np.max(shapes_mm, axis=0)
+    inches_per_mm = min(VIEW_IN[0] / most_mm[0], VIEW_IN[1] / most_mm[1])
+    view_in = most_mm[0] * inches_per_mm
+    table_in = LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 6)
+    height_in = max(view_in, table_in) + TITLE_IN + EDGE_IN
+    widths_in = [shape[1] * inches_per_mm for shape in shapes_mm]
+    width_in = sum(widths_in) + TABLE_IN + 4 * EDGE_IN
+    figure = Figure(figsize=(width_in, height_in), facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    top_in = height_in - TITLE_IN
 
+    def axes(left_in: float, box_width_in: float, box_height_in: float) -> Axes:
+        box = (left_in, top_in - box_height_in, box_width_in, box_height_in)
+        size = (width_in, height_in, width_in, height_in)
+        return figure.add_axes([b / s for b, s in zip(box, size, strict=True)])
 
-def _nearest(labels: Volume, grid: Geometry) -> np.ndarray:
-    """Return the labels at the nearest voxels of a grid with parallel axes."""
-    first = labels.geometry.to_index_zyx(np.asarray(grid.origin_lps_mm))
-    picks = []
-    for a in range(3):
-        step = grid.spacing_mm[a] / labels.spacing_mm[a]
-        places = np.round(first[a] + np.arange(grid.shape[a]) * step).astype(int)
-        picks.append(np.clip(places, 0, labels.array.shape[a] - 1))
-    return labels.array[np.ix_(*picks)]
-
-
-def _reformat(
-    image: np.ndarray, painted: np.ndarray, places: np.ndarray, along: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut image and labels along the spine: "x" gives the side view, "y" the front view."""
-    column = 1 if along == "x" else 0
-    limit = image.shape[2 if along == "x" else 1] - 1
-    at = np.clip(np.round(places[:, column]).astype(int), 0, limit)
-    rows = np.arange(image.shape[0])
-    if along == "x":
-        return image[rows, :, at], painted[rows, :, at]
-    return image[rows, at, :], painted[rows, at, :]
-
-
-def _figure(views: list[tuple[np.ndarray, np.ndarray]], result: Result) -> Figure:
-    height_in = 9.0
-    widths = [height_in * 0.92 * view.shape[1] / view.shape[0] for view, _ in views]
-    figure = Figure(figsize=(sum(widths) + 6.4, height_in), facecolor=BACKGROUND)
-    grid = figure.add_gridspec(
-        1, 3, width_ratios=[*widths, 6.0], left=0.01, right=0.99, top=0.92, bottom=0.04, wspace=0.03
-    )
-    window = CT_WINDOW_HU if result.modality == "ct" else tuple(np.percentile(views[0][0], (1, 99)))
-    for k, (view, painted) in enumerate(views):
-        axes = figure.add_subplot(grid[k])
-        _draw_view(axes, view, painted, window)
-        sides = ("A", "P") if k == 0 else ("R", "L")
-        for x, text in zip((0.02, 0.98), sides, strict=True):
-            axes.text(
-                x,
-                0.01,
-                text,
-                color=FAINT,
-                transform=axes.transAxes,
-                ha="left" if x < 0.5 else "right",
-            )
-    _draw_table(figure.add_subplot(grid[2]), result)
-    title = f"SpineMamba Segment {result.package_version}   model {result.model_name} "
-    title += f"{result.model_version}   {result.modality.upper()}   not for clinical use"
-    figure.text(0.012, 0.955, title, color=TEXT, fontsize=12)
+    left = EDGE_IN
+    for view, box_width, sides in zip(views, widths_in, ("AP", "RL"), strict=True):
+        _draw_view(axes(left, box_width, view_in), view, result.modality, sides)
+        left += box_width + EDGE_IN
+    _draw_table(axes(left, TABLE_IN, top_in - EDGE_IN), rows, result, top_in - EDGE_IN)
+    _draw_title(figure, result, EDGE_IN / width_in, 1 - TITLE_IN / 2 / height_in)
     return figure
 
 
-def _draw_view(axes: Axes, view: np.ndarray, painted: np.ndarray, window: tuple) -> None:
-    axes.imshow(view, cmap="gray", vmin=window[0], vmax=window[1], origin="lower")
-    overlay = np.zeros((*painted.shape, 4))
-    for value in np.unique(painted[painted > 0]):
-        mask = painted == value
-        rim = mask & ~ndimage.binary_erosion(mask)
-        color = np.array(BY_VALUE[int(value)].color) / 255
-        overlay[mask] = (*color, 0.35)
-        overlay[rim] = (*color, 1.0)
-    axes.imshow(overlay, origin="lower", interpolation="nearest")
-    for value in np.unique(painted[painted > 0]):
-        y, x = _body_place(painted == value)
-        outline = [withStroke(linewidth=2.5, foreground="black")]
-        name = BY_VALUE[int(value)].name
-        axes.text(
-            x, y, name, color="white", fontsize=9, ha="center", va="center", path_effects=outline
-        )
+def _draw_title(figure: Figure, result: Result, left: float, middle: float) -> None:
+    name = f"SpineMamba Segment {result.package_version}"
+    model = f"model {result.model_name} {result.model_version}"
+    style = {"va": "center", "color": TEXT}
+    figure.text(left, middle, f"{name}  ·  {model}", fontsize=13, **style)
+    # Whoever sees only a part of the picture must still see this.
+    box = {"facecolor": "#5c2b29", "edgecolor": "none", "boxstyle": "round,pad=0.4"}
+    figure.text(
+        1 - left, middle, "Not for clinical use", fontsize=12, ha="right", bbox=box, **style
+    )
+
+
+def _draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
+    if modality == "ct":
+        low, high = CT_WINDOW_HU
+    else:
+        low, high = np.percentile(view.image, MR_WINDOW_PERCENT)
+    axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, origin="lower")
     axes.set_axis_off()
+    overlay = np.zeros((*view.labels.shape, 4))
+    values = [int(value) for value in np.unique(view.labels) if value > 0]
+    for value in values:
+        mask = view.labels == value
+        color = np.array(BY_VALUE[value].color) / 255
+        overlay[mask] = (*color, 0.28)
+        # Less than a voxel's smoothing takes the stairs off the outline and moves it nowhere.
+        rounded = ndimage.gaussian_filter(mask.astype(np.float32), 0.6 / view.pixel_mm)
+        axes.contour(rounded, levels=[0.5], colors=[color], linewidths=1.1)
+    axes.imshow(overlay, origin="lower", interpolation="nearest")
+    _write_names(axes, view, values, beside="left" if sides == "AP" else "right")
+    for x, text, ha in ((0.02, sides[0], "left"), (0.98, sides[1], "right")):
+        _text(axes, (x, 0.5), text, ha=ha, va="center", transform=axes.transAxes, fontsize=11)
+    _draw_scale(axes, view)
 
 
-def _body_place(mask: np.ndarray) -> tuple[float, float]:
-    """Return where to write a name: in the foremost of the large pieces, which is the body."""
-    pieces, count = ndimage.label(mask)
-    numbers = np.arange(1, count + 1)
-    sizes = ndimage.sum_labels(mask, pieces, numbers)
-    large = numbers[sizes >= 0.4 * sizes.max()]
-    places = ndimage.center_of_mass(mask, pieces, large)
-    y, x = min(places, key=lambda place: place[1])
-    return float(y), float(x)
+def _write_names(axes: Axes, view: View, values: list[int], beside: str) -> None:
+    """Write each name beside the vertebra's body, or what is in view of the vertebra."""
+    bodies = {value: view.bodies[value] for value in values if value in view.bodies}
+    height = view.labels.shape[0]
+    rows = spread([row for row, _ in bodies.values()], least=height / 46, most=0.99 * height)
+    reach, gap = 4 / view.pixel_mm, 3 / view.pixel_mm
+    for (value, (row, column)), at in zip(bodies.items(), rows, strict=True):
+        band = slice(max(0, int(row - reach)), int(row + reach) + 1)
+        columns = np.flatnonzero((view.labels[band] == value).any(axis=0))
+        if beside == "left":
+            x = min(column, columns.min(initial=int(column))) - gap
+        else:
+            x = max(column, columns.max(initial=int(column))) + gap
+        ha = "right" if beside == "left" else "left"
+        _text(axes, (x, at), BY_VALUE[value].name, ha=ha, va="center", fontsize=10)
 
 
-def _draw_table(axes: Axes, result: Result) -> None:
+def spread(places: list[float], least: float, most: float) -> list[float]:
+    """Return places ``least`` apart and up to ``most``, near the given ones, in their order."""
+    order = np.argsort(places, kind="stable")
+    out = np.array(places, float)
+    groups: list[list[int]] = []
+    for k in order:
+        groups.append([int(k)])
+        # Whoever comes too near joins the group before, which then lies around its own middle.
+        while len(groups) > 1 and _near(places, groups[-2], groups[-1], least):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    for group in groups:
+        middle = np.mean([places[k] for k in group])
+        out[group] = middle + least * (np.arange(len(group)) - (len(group) - 1) / 2)
+    ceiling = most - least * np.arange(len(places))[::-1]
+    out[order] = np.minimum(out[order], ceiling)
+    return out.tolist()
+
+
+def _near(places: list[float], lower: list[int], upper: list[int], least: float) -> bool:
+    middles = [np.mean([places[k] for k in group]) for group in (lower, upper)]
+    return bool(middles[1] - middles[0] < least * (len(lower) + len(upper)) / 2)
+
+
+def _text(axes: Axes, place: tuple[float, float], text: str, **style: object) -> None:
+    outline = [withStroke(linewidth=2.5, foreground="black")]
+    axes.text(*place, text, color="white", path_effects=outline, clip_on=True, **style)
+
+
+def _draw_scale(axes: Axes, view: View) -> None:
+    length, (rows, columns) = 50 / view.pixel_mm, view.image.shape
+    if length > 0.6 * columns:
+        return
+    x, y = 0.03 * columns, 0.02 * rows
+    axes.plot([x, x + length], [y, y], color="white", linewidth=2, solid_capstyle="butt")
+    _text(axes, (x + length / 2, y + 0.008 * rows), "50 mm", ha="center", va="bottom", fontsize=8)
+
+
+def _draw_table(axes: Axes, rows: list[Row], result: Result, height_in: float) -> None:
     """List the vertebrae with what a reader needs to decide where to look."""
     axes.set_axis_off()
-    axes.set_xlim(0, 1)
-    shown = result.instances[:MOST_ROWS]
-    step = 1.0 / (MOST_ROWS + 4)
-    columns = ((0.04, "level"), (0.2, "certain"), (0.34, "mL"), (0.44, "look at"))
-    y = 1 - step
-    for x, head in columns:
-        axes.text(x, y, head, color=FAINT, fontsize=9)
-    for item in shown:
-        y -= step
-        color = np.array(BY_VALUE[item.label].color) / 255
-        axes.plot([0.015], [y + step * 0.25], "s", color=color, markersize=7)
-        cells = (item.name, f"{100 * item.posterior:.0f} %", f"{item.volume_ml:.1f}")
-        for (x, _), cell in zip(columns, cells, strict=False):
-            axes.text(x, y, cell, color=TEXT, fontsize=10)
-        axes.text(0.44, y, _short(" ".join(item.flags)), color="#ffd180", fontsize=8)
+    axes.set_xlim(0, TABLE_IN)
+    axes.set_ylim(-height_in, 0)
+    y = -LINE_IN
     for message in result.warnings:
-        y -= 1.5 * step
-        axes.text(0.0, y, message, color="#ff8a80", fontsize=9, wrap=True)
-    axes.set_ylim(min(0, y - step), 1)
+        for line in textwrap.wrap(message, 78):
+            axes.text(0, y, line, color=ALERT, fontsize=10.5)
+            y -= LINE_IN
+    y -= LINE_IN / 2 if result.warnings else 0
+    heads = ((0.25, "level", "left"), (1.55, "certain", "right"), (2.15, "mL", "right"))
+    for x, head, ha in (*heads, (2.4, "in view", "left"), (3.1, "look at", "left")):
+        axes.text(x, y, head, color=FAINT, fontsize=9, ha=ha)
+    axes.plot([0, TABLE_IN], [y - 0.08] * 2, color="#3c4043", linewidth=0.8)
+    y -= 0.07
+    for row in rows:
+        y -= LINE_IN
+        _draw_row(axes, row, y)
+        y -= LINE_IN * (row.lines - 1)
+    spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm[::-1])
+    foot = f"{result.modality.upper()}, voxels {spacing} mm.  Weights {result.model_hash}."
+    axes.text(0, y - 2 * LINE_IN, foot, color=FAINT, fontsize=8)
+    foot = "Both views follow the spine: distances across it are true, along a bend they are not."
+    axes.text(0, y - 2.8 * LINE_IN, foot, color=FAINT, fontsize=8)
 
 
-def _short(text: str, most: int = 52) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _draw_row(axes: Axes, row: Row, y: float) -> None:
+    item = row.item
+    color = np.array(BY_VALUE[item.label].color) / 255
+    axes.add_patch(Rectangle((0, y - 0.02), 0.14, 0.14, color=color))
+    axes.text(0.25, y, item.name, color=TEXT, fontsize=10.5)
+    certain = TEXT if item.posterior >= SURE else ALERT
+    axes.text(1.55, y, f"{100 * item.posterior:.0f} %", color=certain, fontsize=10.5, ha="right")
+    axes.text(2.15, y, f"{item.volume_ml:.1f}", color=TEXT, fontsize=10.5, ha="right")
+    whole, shade = ("whole", FAINT) if item.complete else ("cut", ALERT)
+    axes.text(2.4, y, whole, color=shade, fontsize=10)
+    for k, line in enumerate(row.flags):
+        axes.text(3.1, y - k * LINE_IN, line, color=ALERT, fontsize=9)

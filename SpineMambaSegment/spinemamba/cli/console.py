@@ -21,6 +21,9 @@ STAGE_WORDS = {
     "write": "writing",
 }
 
+LINE_STEP = 0.1
+"""Share of the run after which a log gets another line though the stage is the same."""
+
 
 def say(text: str) -> None:
     """Print a line at once."""
@@ -29,10 +32,10 @@ def say(text: str) -> None:
 
 
 class ProgressBar:
-    """A bar with the remaining time on a terminal; one line per stage elsewhere."""
+    """A bar with the remaining time on a terminal; a line now and then elsewhere."""
 
     def __init__(self) -> None:
-        self._stage = ""
+        self._said = ("", 0.0)
         self._bar = None
         if sys.stderr.isatty():
             shape = "{desc:<22} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
@@ -40,13 +43,14 @@ class ProgressBar:
 
     def __call__(self, stage: str, fraction: float) -> None:
         """Report progress."""
+        done = overall_fraction(stage, fraction)
         if self._bar is not None:
             self._bar.set_description_str(STAGE_WORDS[stage], refresh=False)
-            self._bar.update(max(0.0, overall_fraction(stage, fraction) - self._bar.n))
-        elif stage != self._stage:
-            sys.stderr.write(f"{STAGE_WORDS[stage]}\n")
+            self._bar.update(max(0.0, done - self._bar.n))
+        elif stage != self._said[0] or done >= self._said[1] + LINE_STEP:
+            self._said = (stage, done)
+            sys.stderr.write(f"{100 * done:3.0f}%  {STAGE_WORDS[stage]}\n")
             sys.stderr.flush()
-        self._stage = stage
 
     def warn(self, message: str) -> None:
         """Print a warning without breaking the bar."""

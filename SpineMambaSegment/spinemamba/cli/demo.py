@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
+from spinemamba.cli.names import seed
 from spinemamba.cli.segment import run_visibly
 from spinemamba.errors import Code, UserError
 from spinemamba.evaluation.compare import dice
-from spinemamba.image_io import read_volume, write_image
+from spinemamba.image_io import read_volume
 from spinemamba.job import Job
+from spinemamba.labels import BY_VALUE
+from spinemamba.models import DEFAULT, find_model
+from spinemamba.output import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.result import Result
 
@@ -22,11 +26,13 @@ OPTIONS = PhantomOptions(first="T9", last="Sacrum", cut=True, spacing_mm=(1.5, 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--out", type=Path, default=Path("spinemamba-demo"), help="folder")
-    parser.add_argument("--seed", type=int, default=7, help="another seed, another patient")
+    parser.add_argument("--seed", type=seed, default=7, help="another seed, another patient")
+    parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make a phantom, segment it, compare with its truth."""
+    find_model(args.model)
     out: Path = args.out
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -40,20 +46,42 @@ def run(args: argparse.Namespace) -> int:
     phantom = make_phantom(args.seed, OPTIONS)
     write_image(phantom.image, out / "ct.nii.gz")
     write_image(phantom.labels, out / "truth.nii.gz")
-    job = Job(out / "ct.nii.gz", out / "spine.seg.nrrd", out / "result.json", out / "report.png")
+    job = Job(
+        out / "ct.nii.gz",
+        out / "spine.seg.nrrd",
+        out / "result.json",
+        out / "report.png",
+        model=args.model,
+        modality="ct",
+    )
     files = run_visibly(job)
     found = read_volume(files.labels).array
     rows = with_dice(files.result_data, found, phantom.labels.array)
-    say(table((*VERTEBRA_HEADS[:4], "Dice", VERTEBRA_HEADS[4]), rows))
+    say(table((*VERTEBRA_HEADS[:4], "truth", "Dice", VERTEBRA_HEADS[4]), rows))
     whole = dice(found > 0, phantom.labels.array > 0)
     say(f"All vertebrae against background: Dice {whole:.3f} to the phantom's truth.")
-    say(f"Look at {out / 'report.png'}; open {out / 'spine.seg.nrrd'} over ct.nii.gz in Slicer.")
+    say(f"Look at {out / 'report.png'}: are the outlines on the bone, and the names in order?")
+    say(f"In Slicer, open {out / 'ct.nii.gz'} and over it {out / 'spine.seg.nrrd'}.")
+    say(f"Everything that is known about the run is in {out / 'result.json'}.")
     return 0
 
 
 def with_dice(result: Result, found: np.ndarray, truth: np.ndarray) -> list[list[str]]:
-    """Return the rows of the vertebrae with their Dice to the same level of the truth."""
+    """Return the vertebrae's rows with the true vertebra below most of each, and their Dice.
+
+    Args:
+        result: What was found.
+        found: Label values.
+        truth: True label values, of the same shape.
+    """
     rows = vertebra_rows(result)
     for row, item in zip(rows, result.instances, strict=True):
-        row.insert(4, f"{dice(found == item.label, truth == item.label):.3f}")
+        mask = found == item.label
+        below = np.bincount(truth[mask], minlength=1)
+        below[0] = 0
+        if below.any():
+            true = int(below.argmax())
+            row[4:4] = [BY_VALUE[true].name, f"{dice(mask, truth == true):.3f}"]
+        else:
+            row[4:4] = ["none", "-"]
     return rows

@@ -6,20 +6,21 @@ import argparse
 from pathlib import Path
 
 from spinemamba.cli.console import say
-from spinemamba.errors import UserError
-from spinemamba.image_io import check_output, write_image
+from spinemamba.cli.names import seed, spacing_mm, split_name
+from spinemamba.errors import Code, UserError
+from spinemamba.output import check_output, write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("output", type=Path, help="image to write; its labels go beside it")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--first", default="C1", help="highest level (%(default)s)")
     parser.add_argument("--last", default="Sacrum", help="lowest level (%(default)s)")
     parser.add_argument("--thoracic", type=int, choices=(11, 12, 13), default=12)
     parser.add_argument("--lumbar", type=int, choices=(4, 5, 6), default=5)
-    parser.add_argument("--spacing", type=float, default=1.5, help="voxel size in mm")
+    parser.add_argument("--spacing", type=spacing_mm, default=1.5, help="voxel size in mm")
     parser.add_argument("--modality", choices=("ct", "mr"), default="ct")
     parser.add_argument("--cut", action="store_true", help="cut through the end vertebrae")
 
@@ -27,8 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make a phantom and write image and labels."""
     check_output(args.output)
-    stem, dot, ending = args.output.name.partition(".")
-    labels = args.output.with_name(f"{stem}_labels{dot}{ending}")
+    stem, ending = split_name(args.output)
+    if ending.lower() == ".seg.nrrd":
+        raise UserError(
+            f"{args.output.name} is the name of a segmentation, and a phantom is an image.",
+            "Let the name end in .nii.gz, .nrrd or .mha.",
+            Code.OUTPUT_BAD,
+        )
+    labels = args.output.with_name(f"{stem}_labels{ending}")
     try:
         options = PhantomOptions(
             first=args.first,

@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, say, table, vertebra_rows
+from spinemamba.cli.names import split_name
 from spinemamba.errors import Code, UserError
 from spinemamba.job import DEVICES, MODALITIES, QUALITIES, Job
 from spinemamba.models import DEFAULT
 from spinemamba.run import RunFiles, run_job
 
-BESIDE = Path()
-"""Value of ``--report`` without a folder: beside the output."""
+BESIDE = Path("beside the output")
+"""What ``--report`` without a folder stands for. Told by identity: ``--report .`` is a folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment a volume and say what was found."""
+    both = args.input.exists() and args.output.exists()
+    if both and args.output.samefile(args.input):
+        raise UserError(
+            f"{args.output} is the input itself.", "Give the output another name.", Code.OUTPUT_BAD
+        )
     result, picture = report_paths(args.output, args.report)
     job = Job(
         args.input,
@@ -70,10 +76,10 @@ def report_paths(output: Path, report: Path | None) -> tuple[Path | None, Path |
     """
     if report is None:
         return None, None
-    folder = output.absolute().parent if report == BESIDE else report
+    folder = output.parent if report is BESIDE else report
     if not folder.is_dir():
         raise UserError(
             f"The report folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
         )
-    stem = output.name.split(".")[0]
+    stem, _ = split_name(output)
     return folder / f"{stem}_result.json", folder / f"{stem}_report.png"

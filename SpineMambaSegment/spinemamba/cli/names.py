@@ -1,0 +1,47 @@
+"""Names of files that go beside other files, and arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spinemamba.image_io import FORMATS
+from spinemamba.output import LABEL_FORMATS
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Return a file's name without and with only its ending, such as ``.seg.nrrd``.
+
+    Dots elsewhere belong to the name: patients' numbers have them.
+    """
+    lower = path.name.lower()
+    ending = next((e for e in (*LABEL_FORMATS, *FORMATS) if lower.endswith(e)), path.suffix)
+    stem = path.name[: len(path.name) - len(ending)]
+    return stem, path.name[len(stem) :]
+
+
+def seed(text: str) -> int:
+    """Return a seed for the phantom.
+
+    Raises:
+        ArgumentTypeError: If it is not a whole number from 0 up.
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 up")
+    return int(text)
+
+
+def spacing_mm(text: str) -> float:
+    """Return a voxel size for the phantom.
+
+    Raises:
+        ArgumentTypeError: If it is no number, or a phantom of it would not fit into memory or
+            would show nothing.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.4 <= value <= 8:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of mm from 0.4 to 8")
+    return value
