@@ -1,24 +1,19 @@
-"""Read images and write label images, whole or not at all."""
+"""Read images, or say in a sentence why not."""
 
 from __future__ import annotations
 
-import errno
 import gzip
-import os
-import tempfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from spinemamba.errors import Code, UserError
+from spinemamba.errors import UserError
 from spinemamba.volume import Geometry, Volume
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
 LEAST_VOXELS = 8
 """Along every axis; less is a slice, not a volume."""
 
@@ -163,81 +158,6 @@ def _values(array: np.ndarray, name: str) -> np.ndarray:
     if array.dtype.kind in "iu" and low >= -32768 and high <= 32767:
         return array.astype(np.int16)
     return array.astype(np.float32)
-
-
-def check_output(path: Path) -> None:
-    """Refuse an output that could not be written, before hours of work.
-
-    Raises:
-        UserError: If the folder is missing or cannot be written to, or the format is unknown
-            (OUTPUT_BAD).
-    """
-    if not path.name.lower().endswith(LABEL_FORMATS):
-        raise UserError(
-            f"Cannot write {path.name}: unknown format.",
-            f"Let the name end in one of {', '.join(LABEL_FORMATS)}.",
-            Code.OUTPUT_BAD,
-        )
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise UserError(
-            f"The output folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
-        )
-    try:
-        if path.is_dir():
-            raise IsADirectoryError
-        # What the file system says of permissions is not always so; trying is.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"Cannot write to {path}.", "Choose a folder that you may write to.", Code.OUTPUT_BAD
-        ) from error
-
-
-@contextmanager
-def whole_or_nothing(path: Path) -> Iterator[Path]:
-    """Give a temporary name in the same folder, which becomes ``path`` when all went well.
-
-    Raises:
-        UserError: If the disk is full (DISK_FULL) or the folder cannot be written (OUTPUT_BAD).
-    """
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise UserError(
-            f"Cannot write {path.name}: {error.strerror}.",
-            "Free some disk space." if full else "Choose a folder that you may write to.",
-            Code.DISK_FULL if full else Code.OUTPUT_BAD,
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def to_image(volume: Volume) -> sitk.Image:
-    """Return a SimpleITK image with the volume's geometry."""
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm[::-1])
-    image.SetOrigin(volume.geometry.origin_lps_mm)
-    image.SetDirection(np.asarray(volume.geometry.direction_lps, float).ravel().tolist())
-    return image
-
-
-def write_image(volume: Volume, path: Path) -> None:
-    """Write an image, compressed; the format follows from the name.
-
-    Raises:
-        UserError: As `whole_or_nothing`.
-    """
-    with whole_or_nothing(path) as partial:
-        try:
-            sitk.WriteImage(to_image(volume), str(partial), useCompression=True)
-        except RuntimeError as error:
-            # ITK says why only in words; a file that is not there or too short means the disk.
-            raise OSError(errno.ENOSPC, "the disk is full or the folder is read-only") from error
 
 
 def _ignore(message: str) -> None:

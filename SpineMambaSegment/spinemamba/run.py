@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spinemamba.errors import Code, UserError
-from spinemamba.image_io import check_output, read_volume, whole_or_nothing
+from spinemamba.image_io import read_volume
 from spinemamba.job import Job
 from spinemamba.labels import BY_VALUE
 from spinemamba.models import find_model
+from spinemamba.output import check_output, whole_or_nothing
 from spinemamba.progress import Progress
 from spinemamba.result import Result
 from spinemamba.segnrrd import write_labels

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
-from spinemamba.image_io import to_image, whole_or_nothing, write_image
+from spinemamba.output import save, to_image, write_image
 from spinemamba.terminology import SegmentInfo
 from spinemamba.volume import Volume
 
@@ -31,8 +30,7 @@ def write_labels(labels: Volume, path: Path, segments: Sequence[SegmentInfo]) ->
     image = to_image(labels)
     for key, value in header(labels.array, segments).items():
         image.SetMetaData(key, value)
-    with whole_or_nothing(path) as partial:
-        sitk.WriteImage(image, str(partial), useCompression=True)
+    save(image, path)
 
 
 def header(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The shell: ``spinemamba segment | demo | train | phantom | evaluate | probe``."""
+"""The shell: ``spinemamba segment | demo | evaluate | train | pack | phantom | probe``."""
 
 from spinemamba.cli.main import main
 

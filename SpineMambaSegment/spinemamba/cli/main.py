@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "segment a synthetic CT and compare with its truth",
     "evaluate": "compare a segmentation with a reference",
     "train": "train one of the two networks",
+    "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
     "probe": "say what this computer can do, as JSON",
 }
@@ -30,11 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser(arguments).parse_args(arguments)
         return args.run(args)
+    # This is how argparse ends after --help and after wrong arguments, which it has explained.
+    except SystemExit as stop:
+        return int(stop.code or DONE)
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return USER
     except (KeyboardInterrupt, Cancelled):
-        sys.stderr.write("Cancelled; nothing was written.\n")
+        sys.stderr.write("Cancelled. No half-written file is left.\n")
         return CANCELLED
     # The last line of defence: a user gets a sentence, the log the traceback.
     except Exception:

@@ -140,7 +140,11 @@ class Trainer:
         partial = folder / "checkpoint.partial"
         torch.save(state, partial)
         partial.replace(folder / "checkpoint.pt")
-        about = {"network": self.config.to_json(), "options": asdict(self.options)}
+        about = {
+            "network": self.config.to_json(),
+            "options": asdict(self.options),
+            "cases": [case.name for case in self.cases],
+        }
         (folder / "training.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
     def resume(self, folder: Path) -> bool:

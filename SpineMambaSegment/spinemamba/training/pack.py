@@ -14,6 +14,11 @@ from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.models import ModelCard, NetworkCard
 from spinemamba.training.command import SPACING_MM
+from spinemamba.training.real import attributions
+
+OPEN = "Apache-2.0"
+SHARE_ALIKE = "CC-BY-SA-4.0"
+"""Weights that have learned from VerSe are passed on as VerSe is."""
 
 INTENDED_USE = (
     "Research and demonstration: a first segmentation of vertebrae in CT that a person reviews. "
@@ -21,16 +26,7 @@ INTENDED_USE = (
 )
 
 
-def pack_model(
-    coarse: Path,
-    fine: Path,
-    folder: Path,
-    *,
-    name: str,
-    version: str,
-    data: tuple[str, ...],
-    licence: str,
-) -> ModelCard:
+def pack_model(coarse: Path, fine: Path, folder: Path, *, name: str, version: str) -> ModelCard:
     """Write a model from the checkpoints of its two networks.
 
     Args:
@@ -39,8 +35,6 @@ def pack_model(
         folder: Where the model goes; made if it does not exist.
         name: Name of the model.
         version: Version of the weights.
-        data: One sentence for each source of training data.
-        licence: Licence of the weights.
 
     Returns:
         The card; its results are empty until somebody measures them.
@@ -49,10 +43,13 @@ def pack_model(
         UserError: If a training has no checkpoint (MODEL_MISSING).
     """
     folder.mkdir(parents=True, exist_ok=True)
+    sources = {"coarse": coarse, "fine": fine}
+    abouts = {kind: _about(kind, source) for kind, source in sources.items()}
     networks = {
-        kind: _pack_network(kind, source, folder)
-        for kind, source in (("coarse", coarse), ("fine", fine))
+        kind: _pack_network(kind, source, folder, abouts[kind]) for kind, source in sources.items()
     }
+    cases = sorted({case for about in abouts.values() for case in about["cases"]})
+    data = attributions(cases)
     card = ModelCard(
         name=name,
         version=version,
@@ -60,7 +57,7 @@ def pack_model(
         labels=NETWORK_LEVELS,
         normalisation={"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": MR_PERCENTILES},
         data=data,
-        licence=licence,
+        licence=SHARE_ALIKE if any("BY-SA" in source for source in data) else OPEN,
         results={},
         intended_use=INTENDED_USE,
     )
@@ -68,16 +65,20 @@ def pack_model(
     return card
 
 
-def _pack_network(kind: str, source: Path, folder: Path) -> NetworkCard:
-    path = source / "checkpoint.pt"
+def _about(kind: str, source: Path) -> dict[str, Any]:
+    """Return what a training says of itself."""
+    path = source / "training.json"
     if not path.is_file():
         raise UserError(
             f"No checkpoint of the {kind} network in {source}.",
             f"Run 'spinemamba train {kind} --out {source}' first.",
             Code.MODEL_MISSING,
         )
-    state = torch.load(path, weights_only=True)
-    about: dict[str, Any] = json.loads((source / "training.json").read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _pack_network(kind: str, source: Path, folder: Path, about: dict[str, Any]) -> NetworkCard:
+    state = torch.load(source / "checkpoint.pt", weights_only=True)
     file = f"{kind}.safetensors"
     digest = save_weights(state["average"], folder / file)
     training = {

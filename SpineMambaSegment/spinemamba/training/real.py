@@ -44,6 +44,20 @@ MASKS = {
 }
 """Real shapes without an image: they are painted."""
 
+SOURCES = {
+    ("verse", "gl003"): "VerSe, CC BY-SA 4.0 (Sekuboyina et al., 10.1016/j.media.2021.102166; "
+    "Loeffler et al., 10.1148/ryai.2020190138; Liebl et al., 10.1038/s41597-021-01060-0)",
+    (
+        "lidc",
+    ): "LIDC-IDRI, CC BY 3.0 (Armato et al., Med Phys 38:915; 10.7937/K9/TCIA.2015.LO9QL9SX; "
+    "NCI and FNIH; TCIA, 10.1007/s10278-013-9622-7), labels made with TotalSegmentator, MIT",
+    (
+        "ts_example",
+    ): "TotalSegmentator test files, Apache-2.0 (Wasserthal et al., Radiology AI 2023)",
+    ("phantom",): "synthetic spines of this package, Apache-2.0",
+}
+"""Where cases come from and under which licence, by how their names begin."""
+
 BONE_HU = 120
 MARGIN_MM = 30.0
 MASK_SPACING_MM = 1.0
@@ -81,6 +95,16 @@ def real_cases(folder: Path, spacing_mm: float, report: Callable[[str], None]) -
         tissues = tissues_around(labels)
         painted = tissues.with_array(paint_ct(tissues, np.random.default_rng(len(name))))
         yield make_case(name, labels, spacing_mm, image=painted, tissues=tissues)
+
+
+def attributions(names: list[str]) -> tuple[str, ...]:
+    """Return one sentence for each source of the named cases, with its licence."""
+    out = []
+    for beginnings, source in SOURCES.items():
+        if cases := [name for name in names if name.startswith(beginnings)]:
+            shown = ", ".join(cases) if len(cases) < 8 else f"{len(cases)} cases"
+            out.append(f"{source}: {shown}.")
+    return tuple(out)
 
 
 def as_labels(volume: Volume) -> Volume:

@@ -31,7 +31,7 @@ CONFIG = NetworkConfig(
 def case() -> Case:
     options = PhantomOptions(first="L1", last="L3", spacing_mm=(4.0, 4.0, 4.0), tight=True)
     phantom = make_phantom(1, options)
-    return make_case("p", phantom.labels, 4.0, image=phantom.image)
+    return make_case("phantom1", phantom.labels, 4.0, image=phantom.image)
 
 
 def trainer(case: Case, **changes: object) -> Trainer:
@@ -143,13 +143,8 @@ def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, 
         one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=2))
         one.run(tmp_path / kind, lambda text: None)
         assert one.step == 2
-    pack_model(
-        tmp_path / "coarse",
-        tmp_path / "fine",
-        tmp_path / "model",
-        name="tiny",
-        version="0",
-        data=("phantoms",),
-        licence="CC0-1.0",
-    )
+    folders = [tmp_path / name for name in ("coarse", "fine", "model")]
+    card = pack_model(*folders, name="tiny", version="0")
+    assert card.licence == "Apache-2.0"
+    assert card.data == ("synthetic spines of this package, Apache-2.0: phantom1.",)
     assert find_model(str(tmp_path / "model")) == tmp_path / "model"

@@ -16,7 +16,7 @@ import ctypes, os, subprocess, sys, time
 from pathlib import Path
 sys.path.insert(0, {package!r})
 from spinemamba.errors import UserError
-from spinemamba.image_io import whole_or_nothing
+from spinemamba.output import whole_or_nothing
 from spinemamba.progress import STAGES
 from spinemamba.worker import main
 

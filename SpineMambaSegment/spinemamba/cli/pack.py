@@ -1,0 +1,26 @@
+"""``spinemamba pack``: from two trainings to a model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from spinemamba.cli.console import say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("output", type=Path, help="folder of the model")
+    parser.add_argument("--coarse", type=Path, required=True, help="folder of that training")
+    parser.add_argument("--fine", type=Path, required=True, help="folder of that training")
+    parser.add_argument("--name", required=True, help="name of the model")
+    parser.add_argument("--version", default="1", help="version of the weights (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pack the averaged weights of both networks with their card."""
+    from spinemamba.training.pack import pack_model
+
+    card = pack_model(args.coarse, args.fine, args.output, name=args.name, version=args.version)
+    say(f"Wrote model {card.name} {card.version} ({card.licence}) to {args.output}")
+    return 0

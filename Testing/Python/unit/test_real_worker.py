@@ -1,0 +1,65 @@
+"""The real worker with the bundled model, on a small phantom; and real scans where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from worker_stand_in import collect, is_gone
+
+from spinemamba import events
+from spinemamba.evaluation.compare import compare
+from spinemamba.image_io import read_volume
+from spinemamba.job import Job
+from spinemamba.output import write_image
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.process import LOG_NAME, WorkerProcess
+from spinemamba.result import read_result
+from spinemamba.run import run_job
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A job for a small phantom, with everything that can be asked for."""
+    options = PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0), tight=True)
+    scan = tmp_path / "patient name.nii.gz"
+    write_image(make_phantom(2, options).image, scan)
+    run = tmp_path / "run"
+    run.mkdir()
+    return Job(
+        scan, run / "labels.seg.nrrd", run / "result.json", run / "report.png", quality="fast"
+    )
+
+
+def test_the_worker_segments_a_phantom_and_names_no_file_in_its_log(job: Job):
+    worker = WorkerProcess.start(job, job.output.parent)
+    found = collect(worker, events.Finished, seconds=120)
+    assert worker.wait(10) == 0
+    assert isinstance(found[0], events.Hello)
+    result = read_result(job.result)
+    assert len(result.instances) >= 2
+    assert read_volume(job.output).geometry.matches(read_volume(job.input).geometry)
+    assert job.picture.stat().st_size > 10_000
+    assert "patient" not in worker.log.read_text()
+
+
+@pytest.mark.parametrize("stage", ["read", "locate", "segment"])
+def test_cancelling_the_real_worker_leaves_no_process_and_no_output(job: Job, stage: str):
+    worker = WorkerProcess.start(job, job.output.parent)
+    hello = collect(worker, stage, seconds=120)[0]
+    worker.cancel()
+    assert is_gone(worker.pid)
+    assert is_gone(hello.pid)
+    assert {path.name for path in job.output.parent.iterdir()} == {LOG_NAME}
+
+
+def test_a_real_ct_that_was_never_trained_on_reaches_its_bar(shared_data: Path, tmp_path: Path):
+    folder = shared_data / "verse"
+    run_job(
+        Job(folder / "verse012_ct.nii.gz", tmp_path / "a.nii.gz"),
+        lambda stage, fraction: None,
+        lambda message: None,
+    )
+    score = compare(read_volume(tmp_path / "a.nii.gz"), read_volume(folder / "verse012_seg.nii.gz"))
+    assert score.bone_dice >= 0.75
+    assert all(vertebra.found_as for vertebra in score.vertebrae)
