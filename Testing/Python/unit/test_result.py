@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib import image as png
 
 from spinemamba.errors import UserError
-from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.report import spine_places, write_report
 from spinemamba.result import InstanceResult, LabelingResult, Result, read_result
 
 INSTANCE = InstanceResult(
@@ -66,28 +62,3 @@ def test_a_damaged_result_is_refused_with_the_reason(tmp_path: Path, change: dic
     path.write_text(json.dumps({**RESULT.to_json(), **change}))
     with pytest.raises(UserError, match=says):
         read_result(path)
-
-
-def test_the_line_through_the_spine_follows_it_and_goes_on_beyond_its_ends():
-    painted = np.zeros((60, 40, 40), np.uint8)
-    for z in range(10, 50):
-        x = 5 + z // 2
-        painted[z, 10:20, x : x + 5] = 20
-    places = spine_places(painted)
-    assert places[30, 1] == pytest.approx(22, abs=1.5)
-    assert places[0, 1] == pytest.approx(places[9, 1], abs=3)
-    assert (spine_places(np.zeros((5, 8, 6), np.uint8)) == (4, 3)).all()
-
-
-@pytest.mark.parametrize("modality", ["ct", "mr"])
-def test_the_report_is_a_picture_with_the_colours_of_the_levels(tmp_path: Path, modality: str):
-    options = PhantomOptions(
-        first="L1", last="L2", spacing_mm=(3.0, 3.0, 3.0), modality=modality, tight=True
-    )
-    phantom = make_phantom(3, options)
-    path = tmp_path / "report.png"
-    write_report(phantom.image, phantom.labels, replace(RESULT, modality=modality), path)
-    picture = png.imread(path)[..., :3]
-    assert picture.shape[0] > 500
-    gray = np.abs(picture - picture.mean(axis=-1, keepdims=True)).max(axis=-1) < 0.05
-    assert 0.005 < (~gray).mean() < 0.5
