@@ -39,6 +39,7 @@ class SolverOptions:
             vertebrae lie less evenly than annotated centres of bodies.
         ambiguous_ratio: The answer is ambiguous if its shift by one level is at least this
             likely, relative to it.
+        certain: It is also ambiguous if half of the vertebrae are less certain than this.
     """
 
     evidence_weight: float = 0.8
@@ -47,6 +48,7 @@ class SolverOptions:
     spurious: float = 0.005
     distance_spread: float = 2.0
     ambiguous_ratio: float = 0.1
+    certain: float = 0.75
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class LevelSolution:
         best: The k most likely labelings, best first.
         posteriors: For each instance the probability of the level that ``best[0]`` gives it.
         marginals: Probability of each of `NAMES` for each instance, (instances, 27).
-        ambiguous: Whether a shift by one level is nearly as likely.
+        ambiguous: Whether a shift by one level is nearly as likely, or most names are uncertain.
     """
 
     best: tuple[Labeling, ...]
@@ -183,7 +185,8 @@ def _solve(
         float(marginals[i, INDEX[name]]) if name else float(posterior[i, len(NAMES) :].sum())
         for i, name in enumerate(best[0].names)
     ]
-    ambiguous = _shift_ratio(paths[0][0], states, full, start) >= options.ambiguous_ratio
+    shifted = _shift_ratio(paths[0][0], states, full, start) >= options.ambiguous_ratio
+    ambiguous = shifted or float(np.median(chosen)) < options.certain
     return LevelSolution(best, tuple(chosen), marginals, ambiguous)
 
 

@@ -8,7 +8,7 @@ import pytest
 from spinemamba.instances import Instance, Instances
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.level_priors import STEP_MM
-from spinemamba.levels import SolverOptions, assign_levels
+from spinemamba.levels import assign_levels
 from spinemamba.quality import flags
 from spinemamba.sequence import best_paths, forward_backward, path_score
 
@@ -73,6 +73,18 @@ def test_weak_evidence_without_an_anchor_is_called_ambiguous():
     assert np.median(strong.posteriors) > 0.95
 
 
+def test_uncertain_names_are_called_ambiguous_even_if_no_shift_is_as_likely():
+    truth = WHOLE[8:14]
+    items = spine(truth, certainty=0.5).items
+    torn = tuple(
+        Instance(i.id, i.centroid_lps_mm, 30.0, tuple(np.roll(i.evidence, 3 * (k % 2))), False, ())
+        for k, i in enumerate(items)
+    )
+    solution = assign_levels(Instances(np.zeros((1, 1, 1), np.int16), torn))
+    assert float(np.median(solution.posteriors)) < 0.75
+    assert solution.ambiguous
+
+
 def test_posteriors_of_each_vertebra_sum_to_one_and_labelings_fall():
     solution = assign_levels(spine(WHOLE[8:14], certainty=0.3), k=5)
     likely = [labeling.posterior for labeling in solution.best]
@@ -110,7 +122,3 @@ def test_flags_say_what_is_odd_with_its_number():
     found = flags((items[0], small, cut), (0.99, 0.5, 0.99))
     assert found[1] == ("Level uncertain (50 %).", "Volume is 0.3 times that of its neighbours.")
     assert found[2] == ("Cut by the image (inferior).",)
-
-
-def test_the_default_weights_say_that_a_shift_a_tenth_as_likely_is_ambiguous():
-    assert SolverOptions().ambiguous_ratio == 0.1
