@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -47,6 +48,19 @@ class Job:
         ):
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files to write."""
+        return tuple(p for p in (self.output, self.result, self.picture) if p is not None)
+
+    def remove_partial(self, pid: int) -> None:
+        """Delete what a process left half written beside the outputs; see `output`."""
+        for folder in {path.absolute().parent for path in self.outputs}:
+            for path in folder.glob(f".partial-{pid}-*"):
+                # Windows does not delete what the process itself still holds open.
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def write(self, path: Path) -> None:
         """Write job.json."""

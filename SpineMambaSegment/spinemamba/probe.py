@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import struct
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,15 +39,7 @@ def devices() -> list[dict[str, Any]]:
     """Return each device with its name, free memory, and how the scan runs on it."""
     found = [{"device": "cpu", "name": platform.processor() or platform.machine()}]
     for k in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(k)
-        found.append(
-            {
-                "device": f"cuda:{k}",
-                "name": torch.cuda.get_device_name(k),
-                "free_gb": round(free / 1e9, 1),
-                "total_gb": round(total / 1e9, 1),
-            }
-        )
+        found.append({"device": f"cuda:{k}", "name": torch.cuda.get_device_name(k), **_free(k)})
     if torch.backends.mps.is_available():
         found.append({"device": "mps", "name": "Apple GPU"})
     for device in found:
@@ -54,6 +49,15 @@ def devices() -> list[dict[str, Any]]:
     return found
 
 
+def _free(k: int) -> dict[str, Any]:
+    try:
+        free, total = torch.cuda.mem_get_info(k)
+    # A GPU that another process holds for itself is there, but does not answer.
+    except RuntimeError as error:
+        return {"error": str(error).partition("\n")[0]}
+    return {"free_gb": round(free / 1e9, 1), "total_gb": round(total / 1e9, 1)}
+
+
 def memory_gb() -> dict[str, float] | None:
     """Return total and available memory; None where the system does not tell."""
     table = Path("/proc/meminfo")
@@ -61,7 +65,20 @@ def memory_gb() -> dict[str, float] | None:
         rows = dict(line.split(":") for line in table.read_text().splitlines())
         names = {"total": "MemTotal", "available": "MemAvailable"}
         return {k: round(int(rows[v].split()[0]) * 1024 / 1e9, 1) for k, v in names.items()}
+    if sys.platform == "win32":
+        return _windows_memory_gb()
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return {"total": round(total / 1e9, 1)}
     return None
+
+
+def _windows_memory_gb() -> dict[str, float] | None:
+    # MEMORYSTATUSEX: dwLength, dwMemoryLoad, then seven counts of bytes, of which total and
+    # available memory are the first two.
+    status = struct.pack("=2L7Q", 64, *[0] * 8)
+    buffer = ctypes.create_string_buffer(status, 64)
+    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(buffer):
+        return None
+    total, available = struct.unpack_from("=2Q", buffer, 8)
+    return {"total": round(total / 1e9, 1), "available": round(available / 1e9, 1)}

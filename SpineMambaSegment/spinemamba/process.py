@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from spinemamba import events
@@ -24,14 +26,15 @@ WINDOWS = sys.platform == "win32"
 class WorkerProcess:
     """A running worker; made by `start`."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path, output: Path):
+    def __init__(self, process: subprocess.Popen[str], folder: Path, job: Job):
         self._process = process
         self._folder = folder
-        self._output = output
+        self._job = job
         self._events: queue.Queue[events.Event] = queue.Queue()
         self._worker_pid: int | None = None
         self._told_end = False
         self._cancelled = False
+        self._tidy = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -68,7 +71,7 @@ class WorkerProcess:
                 env=environment,
                 **_own_group(),
             )
-        return cls(process, folder, job.output)
+        return cls(process, folder, job)
 
     @property
     def pid(self) -> int:
@@ -84,17 +87,20 @@ class WorkerProcess:
         """Return what the worker said since the last call; does not wait.
 
         The last event of a worker that was not cancelled is `Finished` or `Failed`, also if it
-        died without a word.
+        died without a word. When it is returned, the process is gone, and what is left in the
+        run folder is the log and whatever the job names as its output.
         """
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
                 found.append(self._events.get_nowait())
-        self._told_end |= any(isinstance(e, events.Finished | events.Failed) for e in found)
+        if any(isinstance(event, events.Finished | events.Failed) for event in found):
+            self._told_end = True
+            self._tidy_up()
         gone = self._process.poll() is not None and not self._reader.is_alive()
         if gone and self._events.empty() and not self._told_end and not self._cancelled:
             self._told_end = True
-            self._remove_partial()
+            self._tidy_up()
             found.append(self._crash())
         return found
 
@@ -105,16 +111,13 @@ class WorkerProcess:
     def ask_to_stop(self) -> None:
         """Ask politely by closing stdin; returns at once."""
         self._cancelled = True
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
+        self._close_stdin()
 
     def kill(self) -> None:
         """End the whole process group, wait for it, and delete what it left half written."""
         self._cancelled = True
         _kill_group(self._process)
-        self._process.wait()
-        self._reader.join(GRACE_S)
-        self._remove_partial()
+        self._tidy_up()
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
         """Ask to stop, wait so long, then kill."""
@@ -130,17 +133,22 @@ class WorkerProcess:
             subprocess.TimeoutExpired: If it takes longer.
         """
         code = self._process.wait(timeout_s)
-        self._reader.join(GRACE_S)
+        self._tidy_up()
         return code
 
     def _read(self) -> None:
-        for line in self._process.stdout:
-            # A launcher may print lines of its own before the worker starts.
-            with contextlib.suppress(ValueError):
-                event = events.from_line(line)
-                if isinstance(event, events.Hello):
-                    self._worker_pid = event.pid
-                self._events.put(event)
+        with self._process.stdout as lines:
+            for line in lines:
+                # A launcher may print lines of its own before the worker starts.
+                with contextlib.suppress(ValueError):
+                    event = events.from_line(line)
+                    if isinstance(event, events.Hello):
+                        self._worker_pid = event.pid
+                    self._events.put(event)
+
+    def _close_stdin(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
 
     def _crash(self) -> events.Failed:
         return events.Failed(
@@ -149,11 +157,47 @@ class WorkerProcess:
             "Close other programs to free memory and try again; report it with the log.",
         )
 
-    def _remove_partial(self) -> None:
-        """Delete what the worker left half written, and job.json; the log stays."""
-        for path in self._output.absolute().parent.glob(f".partial-{self._worker_pid}-*"):
-            path.unlink(missing_ok=True)
+    def _tidy_up(self) -> None:
+        """Wait for the end; delete what is half written, and job.json; the log stays."""
+        if self._tidy:
+            return
+        self._tidy = True
+        # A launcher may end only when nothing more can come for its worker.
+        self._close_stdin()
+        try:
+            self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            _kill_group(self._process)
+            self._process.wait()
+        # The pipe ends when the last process of the group is gone.
+        self._reader.join(GRACE_S)
+        if self._worker_pid is not None:
+            self._job.remove_partial(self._worker_pid)
         (self._folder / JOB_NAME).unlink(missing_ok=True)
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        private = (self._job.input, *self._job.outputs)
+        self.log.write_text(without_names(text, private, self._folder), encoding="utf-8")
+
+
+def without_names(text: str, files: Sequence[Path], run_folder: Path) -> str:
+    """Return a log without the paths and names of files, which often name a patient.
+
+    Args:
+        text: The log.
+        files: Files of the job; those in ``run_folder`` were named by the program.
+        run_folder: Folder of the run.
+    """
+    found: set[str] = set()
+    for path in files:
+        if path.parent != run_folder:
+            whole = path.absolute()
+            paths = (path, whole, path.parent, whole.parent)
+            found |= {str(p) for p in paths} | {p.as_posix() for p in paths} | {path.name}
+    # A backslash is doubled where Python shows a path in quotes.
+    found |= {name.replace("\\", "\\\\") for name in found}
+    for name in sorted(found - {"", ".", "/"}, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<file>", text)
+    return text
 
 
 def _own_group() -> dict[str, object]:

@@ -2,11 +2,14 @@
 
 Events go to stdout, one JSON object per line; everything else goes to stderr, which the parent
 sends to the log. The parent closes stdin, or writes a line with ``{"cmd": "cancel"}``, to stop
-the run. Exit codes: 0 done, 1 our bug, 2 the user can put it right, 3 cancelled.
+the run, which also happens when the parent dies; work that does not listen is cut off after a
+grace period. Exit codes: 0 done, 1 our bug, 2 the user can put it right, 3 cancelled.
 """
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import json
 import os
 import sys
@@ -23,6 +26,7 @@ from spinemamba.job import Job, read_job
 from spinemamba.progress import overall_fraction
 
 HEARTBEAT_S = 2.0
+GRACE_S = 3.0
 DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
 
 Runner = Callable[..., object]
@@ -35,23 +39,25 @@ class Channel:
         self._out = out
         self._lock = threading.Lock()
         self._last = events.Progress("read", 0.0, 0.0)
+        self._ended = False
         self.cancelled = threading.Event()
 
     def send(self, event: events.Event) -> None:
-        """Send one event; a parent that is gone counts as a wish to stop."""
+        """Send one event; a parent that is gone counts as a wish to stop.
+
+        Nothing follows `Finished` or `Failed`: a late sign of life is not sent.
+        """
         with self._lock:
-            try:
-                self._out.write(events.to_line(event))
-                self._out.flush()
-            except OSError:
-                self.cancelled.set()
+            self._send(event)
 
     def progress(self, stage: str, fraction: float) -> None:
         """Report progress; raise `Cancelled` if the parent wants to stop."""
         if self.cancelled.is_set():
             raise Cancelled
-        self._last = events.Progress(stage, fraction, overall_fraction(stage, fraction))
-        self.send(self._last)
+        event = events.Progress(stage, fraction, overall_fraction(stage, fraction))
+        with self._lock:
+            self._last = event
+            self._send(event)
 
     def warn(self, message: str) -> None:
         """Tell what the user should know."""
@@ -61,16 +67,29 @@ class Channel:
         """Wait for the wish to stop; runs in a thread of its own."""
         # os.read, not sys.stdin: its lock makes Python abort when the process ends normally.
         pending = b""
-        while data := os.read(0, 4096):
-            *lines, pending = (pending + data).split(b"\n")
-            if any(_is_cancel(line) for line in lines):
-                break
+        # A stdin that cannot be read is as good as a closed one: nobody could stop the run.
+        with contextlib.suppress(OSError):
+            while data := os.read(0, 4096):
+                *lines, pending = (pending + data).split(b"\n")
+                if any(_is_cancel(line) for line in lines):
+                    break
         self.cancelled.set()
 
     def beat(self) -> None:
         """Show a sign of life while a step takes long; runs in a thread of its own."""
         while not self.cancelled.wait(HEARTBEAT_S):
-            self.send(self._last)
+            with self._lock:
+                self._send(self._last)
+
+    def _send(self, event: events.Event) -> None:
+        if self._ended:
+            return
+        self._ended = isinstance(event, events.Finished | events.Failed)
+        try:
+            self._out.write(events.to_line(event))
+            self._out.flush()
+        except OSError:
+            self.cancelled.set()
 
 
 def _is_cancel(line: bytes) -> bool:
@@ -80,22 +99,29 @@ def _is_cancel(line: bytes) -> bool:
         return False
 
 
-def main(argv: Sequence[str] | None = None, run: Runner | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None, run: Runner | None = None, grace_s: float = GRACE_S
+) -> int:
     """Run the job in the file that the first argument names; return the exit code.
 
     Args:
         argv: Arguments without the program's name.
         run: What does the job; `run.run_job` if None.
+        grace_s: Time for the run to notice that it shall stop; then the process is cut off.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     channel = Channel(_take_stdout())
+    # A crash in C leaves a traceback in the log.
+    faulthandler.enable()
     channel.send(events.Hello(events.PROTOCOL, __version__, os.getpid()))
     for target in (channel.listen, channel.beat):
         threading.Thread(target=target, daemon=True).start()
     try:
         if len(arguments) != 1:
             raise UserError("The worker needs one argument: job.json.", "Start it from the panel.")
-        return _work(read_job(Path(arguments[0])), channel, run or _run_job)
+        job = read_job(Path(arguments[0]))
+        threading.Thread(target=_cut_off, args=(job, channel, grace_s), daemon=True).start()
+        return _work(job, channel, run or _run_job)
     except Cancelled:
         return CANCELLED
     except UserError as error:
@@ -112,6 +138,14 @@ def main(argv: Sequence[str] | None = None, run: Runner | None = None) -> int:
             )
         )
         return BUG
+
+
+def _cut_off(job: Job, channel: Channel, grace_s: float) -> None:
+    """End work that does not listen; runs in a thread of its own."""
+    channel.cancelled.wait()
+    time.sleep(grace_s)
+    job.remove_partial(os.getpid())
+    os._exit(CANCELLED)
 
 
 def _work(job: Job, channel: Channel, run: Runner) -> int:
@@ -141,5 +175,6 @@ def _take_stdout() -> TextIO:
 if __name__ == "__main__":
     code = main()
     # Threads that read stdin would hold up a normal end under some launchers.
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

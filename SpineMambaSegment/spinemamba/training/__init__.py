@@ -1,1 +1,1 @@
-"""Training: cases, synthesis, losses and the loop. Needs the ``train`` extra."""
+"""Training: cases, appearance, losses and the loop."""

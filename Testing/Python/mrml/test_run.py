@@ -1,0 +1,45 @@
+"""From a volume node to segments through the real worker and the bundled model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+from spinemamba import events  # noqa: E402 - after the skip
+from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
+from SpineMambaSegmentLib.Run import Run  # noqa: E402
+
+
+@pytest.fixture
+def volume_node(make_volume):
+    """A small CT of two vertebrae; LPS becomes Slicer's RAS."""
+    options = PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0), tight=True)
+    image = make_phantom(2, options).image
+    matrix = np.diag([-3.0, -3.0, 3.0, 1.0])
+    matrix[:3, 3] = np.array(image.geometry.origin_lps_mm) * [-1, -1, 1]
+    return make_volume(image.array, matrix)
+
+
+def test_a_volume_node_becomes_named_segments_and_the_run_folder_goes(volume_node, tmp_path):
+    segmentation_node = Run(volume_node, None, tmp_path).wait()
+    segmentation = segmentation_node.GetSegmentation()
+    ids = list(segmentation.GetSegmentIDs())
+    assert len(ids) >= 2
+    assert all(segment_id.startswith("V") for segment_id in ids)
+    bounds, image_bounds = np.zeros(6), np.zeros(6)
+    segmentation_node.GetRASBounds(bounds)
+    volume_node.GetRASBounds(image_bounds)
+    assert (bounds[::2] >= image_bounds[::2] - 0.01).all()
+    assert (bounds[1::2] <= image_bounds[1::2] + 0.01).all()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cancelled_run_leaves_no_file_and_no_segmentation(volume_node, tmp_path):
+    run = Run(volume_node, None, tmp_path)
+    while not any(isinstance(event, events.Progress) for event in run.newEvents()):
+        pass
+    run.cancel()
+    assert list(tmp_path.iterdir()) == []
+    assert run.segmentationNode is None
