@@ -116,7 +116,9 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the whole process group, wait for it, and delete what it left half written."""
         self._cancelled = True
-        _kill_group(self._process)
+        # After the end, the number may belong to somebody else.
+        if not self._tidy:
+            _kill_group(self._process)
         self._tidy_up()
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
@@ -164,13 +166,14 @@ class WorkerProcess:
         self._tidy = True
         # A launcher may end only when nothing more can come for its worker.
         self._close_stdin()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
+        # The pipe ends with the last process of the group, which a launcher may not wait for.
+        self._reader.join(GRACE_S)
+        if self._process.poll() is None or self._reader.is_alive():
             _kill_group(self._process)
             self._process.wait()
-        # The pipe ends when the last process of the group is gone.
-        self._reader.join(GRACE_S)
+            self._reader.join(GRACE_S)
         if self._worker_pid is not None:
             self._job.remove_partial(self._worker_pid)
         (self._folder / JOB_NAME).unlink(missing_ok=True)

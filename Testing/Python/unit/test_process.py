@@ -10,7 +10,7 @@ import pytest
 from worker_stand_in import LAUNCHER, STAND_IN, collect, is_gone, left_in, start
 
 from spinemamba import events
-from spinemamba.process import LOG_NAME
+from spinemamba.process import JOB_NAME, LOG_NAME
 from spinemamba.progress import STAGES
 
 
@@ -64,7 +64,7 @@ def test_chatter_from_python_and_c_goes_to_the_log_and_not_into_the_events(tmp_p
     worker = start(tmp_path, python)
     collect(worker, events.Finished)
     worker.wait(10)
-    assert "chatter" in worker.log.read_text()
+    assert {"chatter", "murmur in C"} <= set(worker.log.read_text().splitlines())
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -81,11 +81,13 @@ def test_cancelling_at_any_stage_leaves_no_process_and_nothing_but_the_log(
     assert not any(isinstance(e, events.Finished | events.Failed) for e in worker.new_events())
 
 
+@pytest.mark.parametrize("how", ["deaf", "busy"])
 def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(
-    tmp_path, python, monkeypatch
+    tmp_path, python, monkeypatch, how
 ):
+    monkeypatch.setenv("GRACE_S", "60")
     monkeypatch.setenv("STOP_AT", "segment")
-    monkeypatch.setenv("HOW", "deaf")
+    monkeypatch.setenv("HOW", how)
     worker = start(tmp_path, python)
     collect(worker, "segment")
     started = time.monotonic()
@@ -97,6 +99,8 @@ def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(
 
 @pytest.mark.parametrize("how", ["polite", "deaf"])
 def test_cancelling_reaches_the_worker_behind_a_launcher(tmp_path, launched, monkeypatch, how):
+    # So long that only the parent can have ended it.
+    monkeypatch.setenv("GRACE_S", "60")
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", how)
     worker = start(tmp_path, launched)
@@ -106,6 +110,24 @@ def test_cancelling_reaches_the_worker_behind_a_launcher(tmp_path, launched, mon
     assert is_gone(worker.pid)
     assert is_gone(hello.pid)
     assert left_in(worker) == {LOG_NAME}
+
+
+def test_what_is_half_written_in_another_folder_is_deleted_too(tmp_path, python, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "write")
+    monkeypatch.setenv("HOW", "abort")
+    other = tmp_path / "reports"
+    other.mkdir()
+    worker = start(tmp_path, python, result=other / "result.json")
+    collect(worker, events.Failed)
+    assert left_in(worker) == {LOG_NAME}
+    assert not list(other.iterdir())
+
+
+def test_a_launcher_that_waits_for_the_end_of_stdin_does_not_hold_up_the_end(tmp_path, launched):
+    worker = start(tmp_path, launched)
+    collect(worker, events.Finished)
+    assert worker.wait(1) == 0
+    assert not worker.is_running()
 
 
 def test_a_crash_without_a_word_becomes_one_failed_event(tmp_path, python, monkeypatch):
@@ -133,13 +155,29 @@ def test_failures_say_what_the_user_needs_and_leave_no_file(tmp_path, python, mo
     assert worker.wait(10) == exit_code
     assert (failed.code, says in failed.message) == (code, True)
     assert "secret" not in failed.message
-    assert not list(worker.log.parent.glob("*.nrrd"))
-    assert not list(worker.log.parent.glob(".partial*"))
+    assert left_in(worker) == {LOG_NAME}
 
 
-def test_a_worker_ends_when_its_parent_is_killed(tmp_path, python, repository, monkeypatch):
+def test_the_log_of_a_failure_keeps_the_traceback_but_no_name_of_a_patient(
+    tmp_path, python, monkeypatch
+):
+    monkeypatch.setenv("STOP_AT", "restore")
+    monkeypatch.setenv("HOW", "bug")
+    worker = start(tmp_path, python)
+    collect(worker, events.Failed)
+    log = worker.log.read_text()
+    assert "RuntimeError: secret value in <file>, that is '<file>'" in log
+    assert "Doe" not in log
+
+
+@pytest.mark.parametrize("how", ["polite", "deaf", "busy"])
+@pytest.mark.parametrize("way", ["python", "launched"])
+def test_a_worker_ends_and_cleans_up_when_its_parent_is_killed(
+    tmp_path, request, monkeypatch, way, how
+):
+    python, repository = (request.getfixturevalue(name) for name in (way, "repository"))
     monkeypatch.setenv("STOP_AT", "segment")
-    monkeypatch.setenv("HOW", "polite")
+    monkeypatch.setenv("HOW", how)
     folder = tmp_path / "run"
     folder.mkdir()
     script = textwrap.dedent(f"""\
@@ -153,8 +191,10 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path, python, repository, m
         worker = WorkerProcess.start(Job(folder / "i", folder / "o.nrrd"), folder, {python!r})
         while True:
             for event in worker.new_events():
+                if isinstance(event, events.Hello):
+                    pid = event.pid
                 if isinstance(event, events.Progress) and event.stage == "segment":
-                    print(worker.pid, flush=True)
+                    print(pid, flush=True)
             time.sleep(0.01)
         """)
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -163,4 +203,5 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path, python, repository, m
     parent.wait()
     parent.stdout.close()
     assert is_gone(pid)
-    assert not list(folder.glob("o*"))
+    # Nobody is there who could tidy up the job file.
+    assert {path.name for path in folder.iterdir()} == {LOG_NAME, JOB_NAME}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from spinemamba.job import Job
 from spinemamba.process import WorkerProcess
 
 STAND_IN = """
-import ctypes, os, subprocess, sys, time
+import contextlib, ctypes, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {package!r})
 from spinemamba.errors import UserError
@@ -22,32 +24,41 @@ from spinemamba.worker import main
 
 def run(job, progress, warn):
     stop_at, how = os.environ.get("STOP_AT"), os.environ.get("HOW")
-    with whole_or_nothing(job.output) as partial:
+    with contextlib.ExitStack() as stack:
+        partials = [stack.enter_context(whole_or_nothing(path)) for path in job.outputs]
+        partial = partials[0]
         for stage in STAGES:
             if stage == "write":
                 partial.write_bytes(b"half")
             progress(stage, 0.0)
             if stage == stop_at:
-                partial.write_bytes(b"half")
+                for path in partials:
+                    path.write_bytes(b"half")
                 if how == "polite":
                     while True:
                         progress(stage, 0.5)
                         time.sleep(0.01)
                 if how == "deaf":
                     time.sleep(600)
+                if how == "busy":
+                    while True:
+                        sum(range(1000000))
                 if how == "abort":
                     os.abort()
                 if how == "bug":
-                    raise RuntimeError("secret value")
+                    scan = job.input
+                    raise RuntimeError(f"secret value in {{scan}}, that is {{scan.name!r}}")
                 if how == "user":
                     raise UserError("It is too dark.", "Switch the light on.")
             progress(stage, 1.0)
         print("chatter", flush=True)
-        ctypes.CDLL(None).puts(b"chatter in C")
+        ctypes.CDLL(None).puts(b"murmur in C")
+        ctypes.CDLL(None).fflush(None)
         warn("all is well")
-        partial.write_bytes(b"labels")
+        for path in partials:
+            path.write_bytes(b"labels")
 
-code = main(sys.argv[1:], run=run)
+code = main(sys.argv[1:], run=run, grace_s=float(os.environ.get("GRACE_S", "0.3")))
 sys.stderr.flush()
 os._exit(code)
 """
@@ -62,10 +73,11 @@ sys.exit(worker.wait())
 """
 
 
-def start(tmp_path: Path, python: str) -> WorkerProcess:
+def start(tmp_path: Path, python: str, result: Path | None = None) -> WorkerProcess:
     folder = tmp_path / "run"
     folder.mkdir()
-    return WorkerProcess.start(Job(tmp_path / "in.nrrd", folder / "labels.nrrd"), folder, python)
+    job = Job(tmp_path / "Doe John.nrrd", folder / "labels.nrrd", result)
+    return WorkerProcess.start(job, folder, python)
 
 
 def collect(worker: WorkerProcess, until: type | str, seconds: float = 30.0) -> list[events.Event]:
@@ -87,6 +99,13 @@ def collect(worker: WorkerProcess, until: type | str, seconds: float = 30.0) -> 
 def is_gone(pid: int, seconds: float = 5.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        if sys.platform == "win32":
+            # There, os.kill with 0 would send Ctrl-C.
+            command = ["tasklist", "/NH", "/FI", f"PID eq {pid}"]
+            if str(pid) not in subprocess.run(command, capture_output=True, text=True).stdout:
+                return True
+            time.sleep(0.1)
+            continue
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, 0)
             state = Path(f"/proc/{pid}/stat")

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from spinemamba import probe
+
+
+def test_a_probe_is_json_and_names_what_runs_here():
+    facts = json.loads(json.dumps(probe.probe()))
+    cpu = facts["devices"][0]
+    assert cpu["device"] == "cpu"
+    assert cpu["scan_backends"][cpu["scan"]] == "ok"
+    assert cpu["scan_backends"]["mamba-ssm"] == "needs an NVIDIA GPU"
+    assert isinstance(facts["mamba_ssm"], bool)
+    assert facts["models"]
+
+
+def test_available_memory_is_part_of_all_memory():
+    memory = probe.memory_gb()
+    if memory is None or "available" not in memory:
+        pytest.skip("this system does not tell its free memory")
+    assert 0 < memory["available"] <= memory["total"]
+
+
+def test_a_gpu_that_does_not_answer_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch):
+    def refuse(k: int) -> None:
+        raise RuntimeError("CUDA error: busy\nCompile with more flags.")
+
+    monkeypatch.setattr(probe.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(probe.torch.cuda, "get_device_name", lambda k: "Card")
+    monkeypatch.setattr(probe.torch.cuda, "mem_get_info", refuse)
+    monkeypatch.setattr(probe, "choose_backend", lambda kind: "chunked")
+    monkeypatch.setattr(probe, "available_backends", lambda kind: {})
+    gpu = probe.devices()[1]
+    assert (gpu["device"], gpu["name"], gpu["error"]) == ("cuda:0", "Card", "CUDA error: busy")

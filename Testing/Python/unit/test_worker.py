@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from spinemamba import events
+from spinemamba.errors import Cancelled
+from spinemamba.job import Job
+from spinemamba.process import without_names
+from spinemamba.worker import Channel
+
+
+class Broken(io.StringIO):
+    """A pipe whose reader is gone."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def said(out: io.StringIO) -> list[events.Event]:
+    return [events.from_line(line) for line in out.getvalue().splitlines()]
+
+
+def test_nothing_follows_the_last_event():
+    out = io.StringIO()
+    channel = Channel(out)
+    channel.send(events.Finished("a", "", 1.0))
+    channel.progress("write", 1.0)
+    channel.warn("too late")
+    assert said(out) == [events.Finished("a", "", 1.0)]
+
+
+def test_the_sign_of_life_repeats_where_the_run_is(monkeypatch: pytest.MonkeyPatch):
+    out = io.StringIO()
+    channel = Channel(out)
+    channel.progress("locate", 0.5)
+    waits = iter([False, False, True])
+    monkeypatch.setattr(channel.cancelled, "wait", lambda seconds: next(waits))
+    channel.beat()
+    assert said(out) == [events.Progress("locate", 0.5, pytest.approx(0.15))] * 3
+
+
+def test_a_parent_that_no_longer_reads_stops_the_run():
+    channel = Channel(Broken())
+    channel.progress("read", 0.0)
+    with pytest.raises(Cancelled):
+        channel.progress("read", 0.5)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b'{"cmd": "cancel"}\n', b'chatter\n{"cmd": "can', b""],
+    ids=["command", "half a command and the end", "the end"],
+)
+def test_the_wish_to_stop_comes_as_a_command_or_as_the_end_of_stdin(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+):
+    pieces = [sent[:5], sent[5:], b""]
+    monkeypatch.setattr(os, "read", lambda handle, size: pieces.pop(0))
+    channel = Channel(io.StringIO())
+    channel.listen()
+    assert channel.cancelled.is_set()
+
+
+def test_a_command_stops_the_run_before_stdin_ends(monkeypatch: pytest.MonkeyPatch):
+    pieces = [json.dumps({"cmd": "sing"}).encode() + b"\n", b'{"cmd": "can', b'cel"}\n']
+    monkeypatch.setattr(os, "read", lambda handle, size: pieces.pop(0))
+    channel = Channel(io.StringIO())
+    channel.listen()
+    assert channel.cancelled.is_set()
+    assert pieces == []
+
+
+def test_only_what_this_process_left_half_written_is_deleted(tmp_path: Path):
+    (tmp_path / "reports").mkdir()
+    job = Job(tmp_path / "in.nrrd", tmp_path / "a.nrrd", result=tmp_path / "reports" / "r.json")
+    mine = [tmp_path / ".partial-12-a.nrrd", tmp_path / "reports" / ".partial-12-r.json"]
+    others = [tmp_path / ".partial-123-a.nrrd", tmp_path / "in.nrrd", tmp_path / "a.nrrd"]
+    for path in mine + others:
+        path.touch()
+    job.remove_partial(12)
+    assert not any(path.exists() for path in mine)
+    assert all(path.exists() for path in others)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("open('/scans/Doe/ct.nii') failed", "open('<file>') failed"),
+        ("cannot read ct.nii, line 3", "cannot read <file>, line 3"),
+        ("'/scans/Doe' holds .partial-12-ct.nii", "'<file>' holds .partial-12-<file>"),
+        (
+            "act.nii is another file in run/labels.nrrd",
+            "act.nii is another file in run/labels.nrrd",
+        ),
+    ],
+)
+def test_names_of_files_are_taken_out_of_a_log(text: str, kept: str):
+    files = (Path("/scans/Doe/ct.nii"), Path("run/labels.nrrd"))
+    assert without_names(text, files, Path("run")) == kept
