@@ -24,14 +24,17 @@ BACKGROUND, TEXT, FAINT, ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
 CT_WINDOW_HU = (-450, 1050)
 MR_WINDOW_PERCENT = (1, 99.5)
 DPI = 140
-EDGE_IN, TITLE_IN, TABLE_IN, LINE_IN = 0.3, 0.75, 6.3, 0.25
+EDGE_IN, TITLE_IN, TABLE_IN, LINE_IN = 0.3, 0.75, 6.9, 0.25
 VIEW_IN = (9.2, 4.6)
-"""Most height and most width of a view."""
+"""Most height and most width of a view beside a table that is not higher."""
+
+MOST_GROWTH = 1.4
+"""A view grows with the table beside it so many times, and no more: it would only be blurred."""
 
 SURE = 0.9
 """A level less certain than this is shown in the colour of what needs a look."""
 
-FLAG_CHARACTERS = 44
+FLAG_CHARACTERS = 53
 
 
 def write_report(image: Volume, labels: Volume, result: Result, path: Path) -> None:
@@ -67,14 +70,15 @@ class Row:
 
 def _figure(views: tuple[View, View], result: Result) -> Figure:
     rows = [
-        Row(item, [line for flag in item.flags for line in textwrap.wrap(flag, FLAG_CHARACTERS)])
-        for item in result.instances
+        Row(item, textwrap.wrap(" ".join(item.flags), FLAG_CHARACTERS)) for item in result.instances
     ]
+    table_in = LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 5)
     shapes_mm = [np.array(view.image.shape) * view.pixel_mm for view in views]
     most_mm = np.max(shapes_mm, axis=0)
     inches_per_mm = min(VIEW_IN[0] / most_mm[0], VIEW_IN[1] / most_mm[1])
+    growth = table_in / (most_mm[0] * inches_per_mm)
+    inches_per_mm *= min(max(1.0, growth), MOST_GROWTH)
     view_in = most_mm[0] * inches_per_mm
-    table_in = LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 6)
     height_in = max(view_in, table_in) + TITLE_IN + EDGE_IN
     widths_in = [shape[1] * inches_per_mm for shape in shapes_mm]
     width_in = sum(widths_in) + TABLE_IN + 4 * EDGE_IN

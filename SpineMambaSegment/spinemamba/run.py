@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from spinemamba.segnrrd import write_labels
 from spinemamba.terminology import SegmentInfo, segment_info
 
 Warn = Callable[[str], None]
+
+NO_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "failed to allocate memory")
+"""How torch (on Linux and on Windows) and ITK say that there is no memory."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
 
     outputs = [path for path in (job.output, job.result, job.picture) if path is not None]
     check_output(job.output)
+    _check_report(outputs[1:])
     folder = find_model(job.model)
     progress("read", 0.0)
     with _no_memory():
@@ -122,6 +127,26 @@ def pick_device(name: str) -> str:
     return name
 
 
+def _check_report(paths: list[Path]) -> None:
+    """Refuse a report that could not be written, before the work.
+
+    Raises:
+        UserError: If a file is a folder, or its folder cannot be written (OUTPUT_BAD).
+    """
+    for path in paths:
+        try:
+            if path.is_dir():
+                raise IsADirectoryError
+            with tempfile.TemporaryFile(dir=path.absolute().parent):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"Cannot write to {path}.",
+                "Choose a folder for the report that exists and that you may write to.",
+                Code.OUTPUT_BAD,
+            ) from error
+
+
 @contextmanager
 def _no_memory() -> Iterator[None]:
     """Turn running out of memory into what the user can do about it."""
@@ -135,7 +160,11 @@ def _no_memory() -> Iterator[None]:
             "Close other programs that use the GPU, or choose the device 'cpu'.",
             Code.OOM_GPU,
         ) from error
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        # Torch and ITK have no type of their own for this; only their words tell.
+        words = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY_WORDS):
+            raise
         raise UserError(
             "This computer has too little free memory for this volume.",
             "Close other programs, or crop the volume to the spine.",

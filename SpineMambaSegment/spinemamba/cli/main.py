@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 import tempfile
 import traceback
@@ -28,6 +29,8 @@ DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 our bug, 2 wrong use, 3 cancelled."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # Schedulers end a job with SIGTERM, which would leave half-written files: treat it as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         args = _parser(arguments).parse_args(arguments)
         return args.run(args)

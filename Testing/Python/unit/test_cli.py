@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -140,12 +141,19 @@ def test_our_own_bug_gives_a_sentence_and_a_log(monkeypatch, capsys, tmp_path: P
     assert str(log) in error
 
 
-def test_stopping_by_hand_gives_exit_code_3(monkeypatch, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_by_hand_or_by_a_scheduler_gives_exit_code_3(monkeypatch, capsys, number):
+    before = signal.getsignal(signal.SIGTERM)
+
     def stop(args: object) -> int:
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
+        return 0
 
     monkeypatch.setattr("spinemamba.cli.probe.run", stop)
-    assert main(["probe"]) == 3
+    try:
+        assert main(["probe"]) == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert "Cancelled" in capsys.readouterr().err
 
 

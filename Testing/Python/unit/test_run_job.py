@@ -1,0 +1,125 @@
+"""A run from file to file writes everything or nothing, whatever stops it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.job import Job
+from spinemamba.output import write_image
+from spinemamba.progress import STAGES
+from spinemamba.result import read_result
+from spinemamba.run import pick_device, run_job
+from spinemamba.segment import Segmentation
+from spinemamba.volume import Geometry, Volume
+
+
+def quiet(*_: object) -> None:
+    """Neither progress nor warnings are of interest here."""
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A job whose method is replaced by one that paints L3 into the middle at once."""
+    array = np.random.default_rng(0).integers(-100, 900, (20, 20, 20)).astype(np.int16)
+    scan = tmp_path / "in.nrrd"
+    write_image(Volume(array, Geometry(array.shape, (1.0,) * 3, (0.0,) * 3, np.eye(3))), scan)
+    monkeypatch.setattr("spinemamba.checkpoint.load_model", quiet)
+    monkeypatch.setattr("spinemamba.segment.segment", paint)
+    out = tmp_path / "out"
+    out.mkdir()
+    return Job(scan, out / "a.seg.nrrd", out / "a.json", out / "a.png")
+
+
+def paint(volume: Volume, model, options, progress, warn) -> Segmentation:
+    from test_report import result_of
+
+    for stage in list(STAGES)[1:-1]:
+        progress(stage, 0.5)
+    labels = np.zeros(volume.array.shape, np.uint8)
+    labels[5:15, 5:15, 5:15] = 22
+    painted = volume.with_array(labels)
+    return Segmentation(painted, result_of(painted))
+
+
+def test_a_job_writes_labels_result_and_picture_and_nothing_else(job: Job):
+    files = run_job(job, quiet, quiet)
+    assert set(job.output.parent.iterdir()) == {files.labels, files.result, files.picture}
+    assert [item.name for item in read_result(files.result).instances] == ["L3"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_job_stopped_at_any_stage_leaves_no_file_and_spares_older_results(job: Job, stage: str):
+    job.output.write_text("older")
+
+    def stop(at: str, fraction: float) -> None:
+        if at == stage and fraction >= 0.5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        run_job(job, stop, quiet)
+    assert [path.name for path in job.output.parent.iterdir()] == ["a.seg.nrrd"]
+    assert job.output.read_text() == "older"
+
+
+def test_a_report_that_fails_takes_the_labels_with_it(job: Job, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("spinemamba.report.write_report", fail)
+    with pytest.raises(UserError, match="No space left") as caught:
+        run_job(job, quiet, quiet)
+    assert caught.value.code is Code.DISK_FULL
+    assert list(job.output.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["result", "picture"])
+@pytest.mark.parametrize("bad", ["missing/a.x", "."])
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(job: Job, name: str, bad: str):
+    job = dataclasses.replace(job, **{name: job.output.parent / bad})
+    told = []
+    with pytest.raises(UserError, match="Cannot write to") as caught:
+        run_job(job, lambda *at: told.append(at), quiet)
+    assert caught.value.code is Code.OUTPUT_BAD
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (torch.cuda.OutOfMemoryError("CUDA out of memory."), Code.OOM_GPU),
+        (MemoryError(), Code.OOM_HOST),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), Code.OOM_HOST),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), Code.OOM_HOST),
+    ],
+)
+def test_too_little_memory_is_something_the_user_can_mend(job, monkeypatch, error, code):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("spinemamba.segment.segment", fail)
+    with pytest.raises(UserError, match="too little free memory") as caught:
+        run_job(job, quiet, quiet)
+    assert caught.value.code is code
+
+
+def test_other_errors_of_torch_stay_our_bugs(job: Job, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("spinemamba.segment.segment", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
+        run_job(job, quiet, quiet)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert pick_device("auto") == "cpu"
+    with pytest.raises(UserError, match="'cuda' is not available") as caught:
+        pick_device("cuda")
+    assert caught.value.code is Code.NO_GPU
