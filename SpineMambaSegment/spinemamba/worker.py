@@ -158,10 +158,12 @@ def _work(job: Job, channel: Channel, run: Runner) -> int:
 
 
 def _run_job(job: Job, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:
-    from spinemamba.memory import keep_freed_memory
+    from spinemamba.memory import keep_freed_memory, let_idle_threads_sleep
+
+    let_idle_threads_sleep()
+    keep_freed_memory()
     from spinemamba.run import run_job
 
-    keep_freed_memory()
     run_job(job, progress, warn)
 
 
