@@ -17,6 +17,13 @@ from spinemamba.volume import Geometry, Volume
 from spinemamba.windows import window_boxes
 
 BONE_THRESHOLD = 0.4
+CORE_THRESHOLD = 0.4
+CHAIN_GAP_MM = 40.0
+"""Neighbouring cores of one spine are not further apart, also past a vertebra that was missed."""
+
+REACH_MM = 75.0
+"""No process of a vertebra ends further from its core."""
+
 OVERLAP = 0.25
 LEAST_SPINE_ML = 3.0
 """Less than a cervical vertebra's body: nothing that could be segmented."""
@@ -54,8 +61,8 @@ def locate(image: Volume, model: LoadedNetwork, progress: Progress) -> Located:
     coarse = torch.from_numpy(resample_box(image.array, image.geometry, grid))
     boxes = window_boxes(grid.shape, model.patch_vox, OVERLAP)
     logits, _ = predict(model, coarse, boxes, progress, "locate")
-    bone, _, levels = split_logits(logits)
-    spine = spine_mask(bone.numpy(), model.spacing_mm)
+    bone, core, levels = split_logits(logits)
+    spine = spine_mask(bone.numpy(), core.numpy(), model.spacing_mm)
     volume_ml = float(spine.sum()) * model.spacing_mm**3 / 1000
     if volume_ml < LEAST_SPINE_ML:
         raise UserError(
@@ -67,22 +74,36 @@ def locate(image: Volume, model: LoadedNetwork, progress: Progress) -> Located:
     return Located(spine, bone.numpy(), levels.numpy(), grid)
 
 
-def spine_mask(bone: np.ndarray, spacing_mm: float, gap_mm: float = 12.0) -> np.ndarray:
-    """Return the mask of the spine: the largest chain of bone, bridged over small gaps.
+def spine_mask(bone: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Return the mask of the spine: the bone around the chain of body cores.
+
+    Ribs, shoulders and pelvis look like vertebrae to a coarse network far more often than
+    anything but a body looks like a body.
 
     Args:
-        bone: Probability of spine, (z, y, x).
+        bone: Probability of spine, (z, y, x), canonical orientation.
+        core: Probability of body core, (z, y, x).
         spacing_mm: Voxel size.
-        gap_mm: Pieces closer than this belong together, as vertebrae of one spine do.
 
     Returns:
-        bool mask, (z, y, x); pieces smaller than a tenth of the largest are left out.
+        bool mask, (z, y, x); empty if there is no core.
     """
-    mask = bone > BONE_THRESHOLD
-    if not mask.any():
-        return mask
-    bridged = ndimage.binary_dilation(mask, iterations=max(1, round(gap_mm / 2 / spacing_mm)))
+    chain = _largest_chain(core > CORE_THRESHOLD, round(CHAIN_GAP_MM / spacing_mm))
+    if not chain.any():
+        return chain
+    near = ndimage.distance_transform_edt(~chain, spacing_mm) < REACH_MM
+    # The sacrum has no core: it hangs below the lowest body, bent backwards.
+    z, y, x = np.argwhere(chain)[0]
+    side, front, back = (round(mm / spacing_mm) for mm in (REACH_MM, 40.0, 110.0))
+    near[:z, max(0, y - front) : y + back, max(0, x - side) : x + side] = True
+    return near & (bone > BONE_THRESHOLD)
+
+
+def _largest_chain(mask: np.ndarray, gap_vox: int) -> np.ndarray:
+    """Return the largest piece of a mask, where gaps up to a size do not count."""
+    bridged = ndimage.binary_dilation(mask, iterations=max(1, gap_vox // 2))
     pieces, count = ndimage.label(bridged)
+    if not count:
+        return mask
     sizes = ndimage.sum_labels(mask, pieces, np.arange(1, count + 1))
-    wanted = np.flatnonzero(sizes >= 0.1 * sizes.max()) + 1
-    return mask & np.isin(pieces, wanted)
+    return mask & (pieces == int(np.argmax(sizes)) + 1)
