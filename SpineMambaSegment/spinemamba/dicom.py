@@ -10,14 +10,21 @@ import SimpleITK as sitk
 
 from spinemamba.errors import UserError
 
-SPACING_TOLERANCE = 0.02
-"""Largest deviation of a slice distance from the median, relative; more is a gap."""
+OFF_GRID_TOLERANCE = 0.02
+"""How far a slice may lie from its even place, in slice distances; a missing one is off by 0.5."""
 
-TILT_TOLERANCE = 0.01
-"""Largest shift within the slice plane per millimetre from slice to slice."""
+ROUNDING_MM = 0.1
+"""Some scanners write positions with one decimal; so much off its place is always well."""
 
-POSITION, IMAGE_TYPE, MODALITY = "0020|0032", "0008|0008", "0008|0060"
-READABLE = ("CT", "MR", "OT", "PT")
+TILT_TOLERANCE_MM = 1.0
+"""Largest shift of the last slice within its plane, against the first."""
+
+PARALLEL_TOLERANCE = 1e-3
+"""Largest difference between the direction cosines of two slices of a stack."""
+
+POSITION, ORIENTATION = "0020|0032", "0020|0037"
+IMAGE_TYPE, MODALITY = "0008|0008", "0008|0060"
+READABLE = ("CT", "MR", "OT")
 REPAIR = (
     "Load it in 3D Slicer, which regularises such acquisitions, and segment there or save the "
     "result as NRRD."
@@ -29,14 +36,14 @@ def read_series(path: Path, warn: Callable[[str], None]) -> sitk.Image:
 
     Args:
         path: Folder, or a file of the series.
-        warn: Told if other series were left out.
+        warn: Told if other series or damaged files were left out.
 
     Returns:
         The image, slices in order of their positions.
 
     Raises:
-        UserError: If there is no series of CT or MR slices, or its slices are tilted or
-            unevenly spaced, so that no regular grid holds them.
+        UserError: If there is no series of CT or MR slices, or its slices share places, are
+            tilted or unevenly spaced, so that no regular grid holds them.
     """
     folder = path if path.is_dir() else path.parent
     series = _largest_series(folder, path if path.is_file() else None, warn)
@@ -57,23 +64,36 @@ def _largest_series(folder: Path, wanted: Path | None, warn: Callable[[str], Non
     """Return the sorted files of the series with most slices, or of the wanted file's series."""
     ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     found = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), i)) for i in ids]
-    if wanted is not None:
-        found = [
-            files for files in found if wanted.absolute() in map(Path.absolute, map(Path, files))
-        ]
-    images = [files for files in found if _is_image(files[0])]
+    chosen = [files for files in found if wanted is None or wanted.name in _names(files)]
+    images = [files for files in chosen if _is_image(files[0])]
     if not images:
         raise UserError(
-            f"No CT or MR series found in {folder} ({len(found)} series of other kinds).",
+            f"No CT or MR series found in {folder} ({len(chosen)} series of other kinds).",
             "Choose the folder that holds the slices of one series.",
         )
     images.sort(key=len, reverse=True)
+    _tell_left_out(folder, found, warn)
     if len(images) > 1:
         warn(
             f"The folder holds {len(images)} series; the largest, with {len(images[0])} slices, "
             "is used."
         )
     return images[0]
+
+
+def _names(files: list[str]) -> set[str]:
+    return {Path(file).name for file in files}
+
+
+def _tell_left_out(folder: Path, found: list[list[str]], warn: Callable[[str], None]) -> None:
+    """Warn of files that belong to no series: a damaged one at an end leaves no gap."""
+    dicom = {path.name for path in folder.iterdir() if path.suffix.lower() == ".dcm"}
+    lost = dicom.difference(*map(_names, found))
+    if lost:
+        warn(
+            f"{len(lost)} of {len(dicom)} .dcm files in the folder hold no readable image and "
+            "were left out."
+        )
 
 
 def _is_image(file: str) -> bool:
@@ -96,29 +116,50 @@ def _header(file: str) -> dict[str, str]:
 
 def _check_positions(files: list[str]) -> None:
     """Refuse slices that no regular grid holds; say by how much they are off."""
-    positions = []
-    for file in files:
-        text = _header(file).get(POSITION, "")
-        if len(text.split("\\")) != 3:
-            raise UserError(
-                "A slice of the DICOM series has no position.", "Export the series again."
-            )
-        positions.append([float(v) for v in text.split("\\")])
-    steps = np.diff(np.array(positions), axis=0)  # (slices - 1, 3)
-    if not len(steps):
-        return
-    distances = np.linalg.norm(steps, axis=1)
-    usual = float(np.median(distances))
-    if np.abs(distances - usual).max() > SPACING_TOLERANCE * max(usual, 1e-6):
+    headers = [_header(file) for file in files]
+    places_mm = np.array([_numbers(header, POSITION, 3) for header in headers])
+    rows = np.array([_numbers(header, ORIENTATION, 6) for header in headers])
+    turned = int((np.abs(rows - rows[0]).max(axis=1) > PARALLEL_TOLERANCE).sum())
+    if turned:
         raise UserError(
-            f"The slices of the DICOM series are unevenly spaced: {distances.min():.2f} to "
-            f"{distances.max():.2f} mm.",
+            f"The DICOM series is no stack: {turned} of its {len(files)} slices are not parallel "
+            "to the first.",
+            "Choose a folder with one stack of parallel slices.",
+        )
+    distances_mm = np.linalg.norm(np.diff(places_mm, axis=0), axis=1)
+    shared = int((distances_mm < 1e-3).sum())
+    if shared:
+        raise UserError(
+            f"The DICOM series is no stack: {shared} of its {len(files)} slices lie at the same "
+            "place as another.",
+            "Choose a folder with one time point and one echo, in which every slice has its "
+            "position.",
+        )
+    if len(files) > 1:
+        _check_grid(places_mm, distances_mm, np.cross(rows[0, :3], rows[0, 3:]))
+
+
+def _check_grid(places_mm: np.ndarray, distances_mm: np.ndarray, normal: np.ndarray) -> None:
+    """Refuse a stack that is uneven or tilted.
+
+    Args:
+        places_mm: First voxel of each slice in LPS, shape (slices, 3).
+        distances_mm: From each slice to the next.
+        normal: Direction at right angles to the slices.
+    """
+    heights_mm = places_mm @ normal
+    even_mm = np.linspace(heights_mm[0], heights_mm[-1], len(heights_mm))
+    off_mm = np.abs(heights_mm - even_mm).max()
+    if off_mm > max(ROUNDING_MM, OFF_GRID_TOLERANCE * np.median(distances_mm)):
+        raise UserError(
+            f"The slices of the DICOM series are unevenly spaced: {distances_mm.min():.2f} to "
+            f"{distances_mm.max():.2f} mm.",
             REPAIR,
         )
-    normal = _normal(files[0])
-    tilt = np.linalg.norm(np.cross(steps.mean(axis=0), normal)) / max(usual, 1e-6)
-    if tilt > TILT_TOLERANCE:
-        angle = np.degrees(np.arcsin(min(1.0, tilt)))
+    drift_mm = places_mm[-1] - places_mm[0]
+    tilt_mm = np.linalg.norm(np.cross(drift_mm, normal))
+    if tilt_mm > TILT_TOLERANCE_MM:
+        angle = np.degrees(np.arctan2(tilt_mm, abs(drift_mm @ normal)))
         raise UserError(
             f"The DICOM series is tilted by {angle:.1f} degrees (gantry tilt): its slices are "
             "not stacked at right angles.",
@@ -126,7 +167,15 @@ def _check_positions(files: list[str]) -> None:
         )
 
 
-def _normal(file: str) -> np.ndarray:
-    """Return the direction at right angles to a slice, in LPS."""
-    values = [float(v) for v in _header(file)["0020|0037"].split("\\")]
-    return np.cross(values[:3], values[3:])
+def _numbers(header: dict[str, str], tag: str, count: int) -> list[float]:
+    """Return the numbers of a DICOM field."""
+    try:
+        values = [float(v) for v in header.get(tag, "").split("\\")]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise UserError(
+            "A slice of the DICOM series has no position or orientation.",
+            "Export the series again.",
+        )
+    return values

@@ -18,7 +18,12 @@ LEAST_VOXELS = 8
 """Along every axis; less is a slice, not a volume."""
 
 ORTHONORMAL_TOLERANCE = 1e-3
-NIFTI_HEADER_BYTES = 348
+VOXEL_MM = (0.01, 50.0)
+"""Sizes that a voxel can have; smaller ones are metres written as millimetres."""
+
+DICOM_MARK = (128, b"DICM")
+"""Where a DICOM file says that it is one; many have no suffix."""
+
 Warn = Callable[[str], None]
 
 
@@ -37,15 +42,35 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
             `LEAST_VOXELS` voxels along every axis, with finite and different values.
     """
     warn = warn or _ignore
-    if not path.exists():
+    if not _exists(path):
         raise UserError(f"Input not found: {path}.", "Check the path.")
-    if path.is_dir() or path.suffix.lower() in (".dcm", ".ima"):
+    if path.is_dir() or _is_dicom(path):
         from spinemamba.dicom import read_series
 
         image = read_series(path, warn)
     else:
         image = _read_file(path)
     return _checked(image, path.name)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file system allows
+        return False
+
+
+def _is_dicom(path: Path) -> bool:
+    offset, mark = DICOM_MARK
+    try:
+        with path.open("rb") as file:
+            start = file.read(offset + len(mark))
+    except OSError as error:
+        raise UserError(
+            f"{path.name} may not be read: {error.strerror}.",
+            "Ask for permission to read it, or copy it to a folder of your own.",
+        ) from error
+    return path.suffix.lower() in (".dcm", ".ima") or start[offset:] == mark
 
 
 def _read_file(path: Path) -> sitk.Image:
@@ -72,26 +97,17 @@ def _read_file(path: Path) -> sitk.Image:
 
 def _check_whole(path: Path, image: sitk.Image) -> None:
     """Raise EOFError if a NIfTI file is cut off: ITK fills what is missing with zeros."""
-    voxel_bytes = sitk.GetArrayViewFromImage(image).itemsize
-    expected = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * voxel_bytes
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        return  # refused later, for a better reason
+    # As stored: a slope makes ITK read small integers into large floats.
+    bits, start = (int(float(image.GetMetaData(key))) for key in ("bitpix", "vox_offset"))
     if path.suffix.lower() == ".gz":
         with gzip.open(path) as file:
             size = sum(map(len, iter(lambda: file.read(1 << 22), b"")))
     else:
         size = path.stat().st_size
-    # Scaled integers are stored in fewer bytes than they are read into.
-    least = expected // voxel_bytes if _is_scaled(image) else expected
-    if size < least + NIFTI_HEADER_BYTES:
+    if size < start + image.GetNumberOfPixels() * bits // 8:
         raise EOFError
-
-
-def _is_scaled(image: sitk.Image) -> bool:
-    """Return whether NIfTI's slope and intercept changed the values, and with them the type."""
-
-    def number(key: str, usual: float) -> float:
-        return float(image.GetMetaData(key)) if image.HasMetaDataKey(key) else usual
-
-    return number("scl_slope", 1.0) not in (0.0, 1.0) or number("scl_inter", 0.0) != 0.0
 
 
 def _checked(image: sitk.Image, name: str) -> Volume:
@@ -101,6 +117,11 @@ def _checked(image: sitk.Image, name: str) -> Volume:
             f"{name} has {image.GetNumberOfComponentsPerPixel()} values per voxel (a colour or "
             "vector image).",
             "Choose a grey-value CT or MR volume.",
+        )
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise UserError(
+            f"{name} holds numbers of the kind '{image.GetPixelIDTypeAsString()}'.",
+            "Choose a grey-value CT or MR volume, for MR the magnitude image.",
         )
     size = image.GetSize()
     if len(size) == 4 and size[3] == 1:
@@ -125,10 +146,15 @@ def _geometry(image: sitk.Image, name: str) -> Geometry:
     if np.abs(direction @ direction.T - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
         raise _not_orthonormal(name)
     spacing = image.GetSpacing()[::-1]
-    if not all(np.isfinite(spacing)) or min(spacing) <= 0 or max(spacing) > 50:
+    least, most = VOXEL_MM
+    if not all(least <= s <= most for s in spacing):
         raise UserError(
             f"{name} has the voxel size {' x '.join(f'{s:g}' for s in spacing)} mm.",
             "Export the image again with its true voxel size.",
+        )
+    if not all(np.isfinite(image.GetOrigin())):
+        raise UserError(
+            f"{name} lies at {image.GetOrigin()}, which is no place.", "Export the image again."
         )
     return Geometry(image.GetSize()[::-1], spacing, image.GetOrigin(), direction)
 
@@ -155,8 +181,10 @@ def _values(array: np.ndarray, name: str) -> np.ndarray:
         raise UserError(
             f"{name} has the value {low:g} in every voxel.", "Choose an image that shows a spine."
         )
-    if array.dtype.kind in "iu" and low >= -32768 and high <= 32767:
-        return array.astype(np.int16)
+    if low >= -32768 and high <= 32767:
+        whole = array.astype(np.int16)
+        if np.array_equal(whole, array):
+            return whole
     return array.astype(np.float32)
 
 

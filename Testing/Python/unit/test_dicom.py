@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,41 +10,49 @@ import SimpleITK as sitk
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_volume
 
+EVEN = [2.0 * k for k in range(12)]
+
 
 def random(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 99, shape).astype(np.int16)
 
 
-def write_dicom(folder: Path, positions_mm: list[float], shift_mm: float = 0.0) -> np.ndarray:
-    """Write CT slices at heights, each shifted sideways by so much from the last."""
-    folder.mkdir()
+def write_dicom(
+    folder: Path,
+    positions_mm: Sequence[float | tuple[float, float, float]],
+    series: str = "1.2.3.4",
+    **tags: str,
+) -> np.ndarray:
+    """Write slices at heights or places; tags such as ``Modality`` replace those of a CT."""
+    folder.mkdir(exist_ok=True)
     array = random(len(positions_mm), 12, 14)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
-    for k, height in enumerate(positions_mm):
+    for k, position in enumerate(positions_mm):
+        place = position if isinstance(position, tuple) else (5.0, 6.0, position)
         image = sitk.GetImageFromArray(array[k : k + 1])
         image.SetSpacing((0.8, 0.8, 1.0))
-        tags = {
-            "0008|0060": "CT",
-            "0008|0008": "ORIGINAL\\PRIMARY\\AXIAL",
+        values = {
+            "0008|0060": tags.get("Modality", "CT"),
+            "0008|0008": tags.get("ImageType", "ORIGINAL\\PRIMARY\\AXIAL"),
             "0020|000d": "1.2.3",
-            "0020|000e": "1.2.3.4",
+            "0020|000e": series,
             "0020|0013": str(k),
-            "0008|0018": f"1.2.3.4.{k + 1}",
-            "0020|0032": f"5\\{6 + k * shift_mm}\\{height}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0008|0018": f"{series}.{k + 1}",
+            "0020|0032": "\\".join(f"{v:g}" for v in place),
+            "0020|0037": tags.get("Orientation", "1\\0\\0\\0\\1\\0"),
         }
-        for key, value in tags.items():
+        for key, value in values.items():
             image.SetMetaData(key, value)
         # File names say nothing about the order.
-        writer.SetFileName(str(folder / f"{(k * 7) % len(positions_mm):03d}.dcm"))
+        writer.SetFileName(str(folder / f"{series}-{(k * 7) % len(positions_mm):03d}.dcm"))
         writer.Execute(image)
     return array
 
 
 def test_a_dicom_folder_and_a_file_in_it_give_the_series_in_order(tmp_path: Path):
-    array = write_dicom(tmp_path / "ct", [2.0 * k for k in range(12)])
-    for path in (tmp_path / "ct", tmp_path / "ct" / "003.dcm"):
+    array = write_dicom(tmp_path / "ct", EVEN)
+    for path in (tmp_path / "ct", tmp_path / "ct" / "1.2.3.4-003.dcm"):
         image = read_volume(path)
         assert np.array_equal(image.array, array)
         assert image.spacing_mm == pytest.approx((2.0, 0.8, 0.8))
@@ -57,12 +66,97 @@ def test_missing_slices_are_told_with_their_distances(tmp_path: Path):
 
 
 def test_a_tilted_gantry_is_told_with_its_angle(tmp_path: Path):
-    write_dicom(tmp_path / "ct", [2.0 * k for k in range(12)], shift_mm=0.7)
+    write_dicom(tmp_path / "ct", [(5, 6 + 0.7 * k, 2.0 * k) for k in range(12)])
     with pytest.raises(UserError, match=r"19\.\d degrees"):
         read_volume(tmp_path / "ct")
 
 
+def test_positions_rounded_by_the_scanner_are_even_enough(tmp_path: Path):
+    write_dicom(tmp_path / "ct", [round(0.625 * k, 1) for k in range(20)])
+    assert read_volume(tmp_path / "ct").spacing_mm[0] == pytest.approx(11.9 / 19)
+
+
+def test_a_slight_tilt_counts_by_the_millimetres_that_it_moves_the_last_slice(tmp_path: Path):
+    def tilted(count: int) -> list[tuple[float, float, float]]:
+        return [(5, 6 + 0.02 * k, 2.0 * k) for k in range(count)]
+
+    write_dicom(tmp_path / "short", tilted(20))
+    assert read_volume(tmp_path / "short").array.shape[0] == 20
+    write_dicom(tmp_path / "long", tilted(80))
+    with pytest.raises(UserError, match=r"0\.6 degrees"):
+        read_volume(tmp_path / "long")
+
+
+@pytest.mark.parametrize("positions", [[3.0] * 12, [2.0 * (k // 2) for k in range(24)]])
+def test_slices_at_one_place_are_no_stack(tmp_path: Path, positions: list[float]):
+    write_dicom(tmp_path / "ct", positions)
+    with pytest.raises(UserError, match=r"(11|12) of its (12|24) slices .* same place"):
+        read_volume(tmp_path / "ct")
+
+
+def test_slices_that_turn_on_the_way_are_no_stack(tmp_path: Path):
+    write_dicom(tmp_path, EVEN[:8])
+    write_dicom(tmp_path / "turned", EVEN[8:], Orientation="0\\1\\0\\1\\0\\0")
+    for path in (tmp_path / "turned").iterdir():
+        path.rename(tmp_path / f"turned-{path.name}")
+    with pytest.raises(UserError, match="4 of its 12 slices are not parallel"):
+        read_volume(tmp_path)
+
+
+def test_of_several_series_the_largest_is_read_and_told(tmp_path: Path):
+    write_dicom(tmp_path, EVEN)
+    array = write_dicom(tmp_path, [*EVEN, 24.0], series="1.2.9")
+    told: list[str] = []
+    assert np.array_equal(read_volume(tmp_path, told.append).array, array)
+    assert told == ["The folder holds 2 series; the largest, with 13 slices, is used."]
+    small = read_volume(tmp_path / "1.2.3.4-000.dcm", told.append)
+    assert small.array.shape[0] == 12
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"Modality": "PT"}, {"Modality": "SEG"}, {"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}],
+    ids=["PET", "segmentation", "localiser"],
+)
+def test_what_is_no_ct_or_mr_volume_is_passed_over(tmp_path: Path, tags: dict[str, str]):
+    write_dicom(tmp_path, [*EVEN, 24.0], series="1.2.9", **tags)
+    with pytest.raises(UserError, match="No CT or MR series"):
+        read_volume(tmp_path)
+    array = write_dicom(tmp_path, EVEN)
+    assert np.array_equal(read_volume(tmp_path).array, array)
+
+
+def test_a_damaged_last_slice_is_told(tmp_path: Path):
+    write_dicom(tmp_path, EVEN)
+    last = tmp_path / f"1.2.3.4-{11 * 7 % 12:03d}.dcm"
+    last.write_bytes(last.read_bytes()[:200])
+    told: list[str] = []
+    assert read_volume(tmp_path, told.append).array.shape[0] == 11
+    assert told == ["1 of 12 .dcm files in the folder hold no readable image and were left out."]
+
+
+def test_a_slice_needs_no_suffix(tmp_path: Path):
+    array = write_dicom(tmp_path, EVEN)
+    for path in list(tmp_path.iterdir()):
+        path.rename(tmp_path / f"IM{path.stem[-3:]}")
+    for path in (tmp_path, tmp_path / "IM005"):
+        assert np.array_equal(read_volume(path).array, array)
+
+
+def test_sagittal_slices_lie_where_their_header_says(tmp_path: Path):
+    places = [(3.0 * k, 6.0, 7.0) for k in range(12)]
+    write_dicom(tmp_path, places, Orientation="0\\1\\0\\0\\0\\-1")
+    image = read_volume(tmp_path)
+    corner = image.geometry.to_lps_mm(np.array([[0, 0, 0], [11, 0, 0], [0, 1, 0]]))
+    by_left = corner[np.argsort(corner[:2, 0])]
+    np.testing.assert_allclose(by_left, [[0, 6, 7], [33, 6, 7]], atol=1e-6)
+    np.testing.assert_allclose(corner[2] - corner[0], [0, 0, -0.8], atol=1e-6)
+
+
 def test_real_series_read_or_say_why_not(shared_data: Path):
+    chest = read_volume(shared_data / "dicom" / "lidc0314")
+    assert chest.array.shape == (138, 512, 512)
+    assert chest.spacing_mm == pytest.approx((2.0, 0.78125, 0.78125))
     assert read_volume(shared_data / "dicom" / "ts_abdomen").array.shape == (20, 512, 512)
     with pytest.raises(UserError, match=r"1\.14 to 7\.38 mm"):
         read_volume(shared_data / "dicom" / "gantry_tilt_head")

@@ -56,10 +56,17 @@ def test_the_header_of_a_segmentation_names_places_and_colours():
 
 
 def test_whole_numbers_stay_small_and_fractions_stay_fractions(tmp_path: Path):
-    write_image(volume(np.float64), tmp_path / "f.nrrd")
-    write_image(volume(np.uint8), tmp_path / "u.nrrd")
-    assert read_volume(tmp_path / "f.nrrd").array.dtype == np.float32
-    assert read_volume(tmp_path / "u.nrrd").array.dtype == np.int16
+    def read_back(array: np.ndarray) -> np.ndarray:
+        write_image(volume().with_array(array), tmp_path / "a.nrrd")
+        return read_volume(tmp_path / "a.nrrd").array
+
+    whole = volume().array
+    for dtype in (np.uint8, np.int32, np.float32, np.float64):
+        assert read_back(whole.astype(dtype)).dtype == np.int16
+        assert np.array_equal(read_back(whole.astype(dtype)), whole)
+    for array in (whole + 0.5, whole.astype(np.int32) + 40000, whole.astype(float) - 40000):
+        assert read_back(array).dtype == np.float32
+        assert np.array_equal(read_back(array), array)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
