@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--real", type=Path, help="folder of real cases laid out as training/real.py says"
     )
     parser.add_argument("--phantoms", type=int, default=12, help="synthetic spines (default 12)")
+    parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
     parser.add_argument("--minutes", type=float, default=60.0, help="time of the whole schedule")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of the whole schedule")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
@@ -31,7 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """Train until time or steps are over; a second call goes on where the first stopped."""
     import torch
 
+    from spinemamba.checkpoint import load_model
     from spinemamba.memory import keep_freed_memory
+    from spinemamba.models import find_model
     from spinemamba.network.config import COARSE, FINE
     from spinemamba.training.loop import Trainer, TrainOptions
     from spinemamba.training.prepare import prepare
@@ -53,6 +56,9 @@ def run(args: argparse.Namespace) -> int:
     trainer = Trainer(config, cases, weights, options)
     if trainer.resume(args.out):
         _say(f"goes on at step {trainer.step}")
+    elif args.start_from:
+        model = load_model(find_model(args.start_from))
+        trainer.start_from(getattr(model, args.network).network.state_dict())
     trainer.run(args.out, _say)
     return 0
 

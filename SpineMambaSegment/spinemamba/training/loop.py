@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from spinemamba.errors import Code, UserError
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
 from spinemamba.training.appearance import paint
@@ -146,6 +147,22 @@ class Trainer:
             "cases": [case.name for case in self.cases],
         }
         (folder / "training.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Take over the weights of a network that has learned already; the schedule is new.
+
+        Raises:
+            UserError: If they belong to a network of another shape (MODEL_BAD).
+        """
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(
+                "The model to start from has another network: its weights do not fit.",
+                "Choose a model of this version, or start without one.",
+                Code.MODEL_BAD,
+            ) from error
+        self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
 
     def resume(self, folder: Path) -> bool:
         """Go on from the checkpoint in a folder; return whether there was one."""

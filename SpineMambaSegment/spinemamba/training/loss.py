@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -10,9 +11,13 @@ from spinemamba.training.bank import UNKNOWN
 NEAR_BONE_WEIGHT = 3.0
 """Weight of voxels within two voxels of bone: discs, canal and facet joints are thin."""
 
-LEVEL_WEIGHT = 0.3
+LEVEL_WEIGHT = 0.5
 """Which level a bone has is often impossible to tell from a patch; where bone is, is not. A full
 weight on levels would drown the outlines in noise."""
+
+LEVEL_SPREAD = 0.8
+"""Levels are an order, not a list: T7 called T8 is nearly right. A truth spread over the neighbours
+says so, and teaches levels that a small bank rarely shows."""
 
 
 def spine_loss(logits: Tensor, target: Tensor, core: Tensor) -> tuple[Tensor, dict[str, float]]:
@@ -51,11 +56,18 @@ def _mask_loss(logit: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def _level_loss(levels: Tensor, target: Tensor, bone: Tensor) -> Tensor:
-    """Return the cross-entropy of the level, over bone voxels; 0 if there are none."""
+    """Return the divergence from the spread-out level, over bone voxels; 0 if there are none."""
     if not bone.any():
         return levels.sum() * 0
-    chosen = levels.movedim(1, -1)[bone]  # (voxels, 25)
-    return functional.cross_entropy(chosen, target[bone].long() - 1)
+    chosen = levels.movedim(1, -1)[bone].log_softmax(dim=-1)  # (voxels, 25)
+    truth = spread_levels(levels.shape[1]).to(chosen.device)[target[bone].long() - 1]
+    return functional.kl_div(chosen, truth, reduction="batchmean")
+
+
+def spread_levels(count: int) -> Tensor:
+    """Return the truth to learn for each level, (count, count): most on itself, some beside it."""
+    place = torch.arange(count, dtype=torch.float32)
+    return (-0.5 * ((place[:, None] - place[None]) / LEVEL_SPREAD) ** 2).softmax(dim=-1)
 
 
 def _near(mask: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from spinemamba.errors import UserError
 from spinemamba.models import find_model
 from spinemamba.network.config import NetworkConfig
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.bank import UNKNOWN, Case, load_bank, make_case, save_bank
 from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
-from spinemamba.training.loss import soft_dice, spine_loss
+from spinemamba.training.loss import soft_dice, spine_loss, spread_levels
 from spinemamba.training.pack import pack_model
 from spinemamba.training.sample import PatchOptions, draw_patch
 
@@ -74,7 +75,11 @@ def test_outside_of_a_case_nothing_is_known(case: Case):
 
 def perfect_logits(target: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
     logits = torch.full((1, 27, *target.shape[1:]), -20.0)
-    logits[:, :-1].scatter_(1, target.long()[:, None], 20.0)
+    levels = 20 + spread_levels(25).clamp_min(1e-20).log()[target.long().clamp_min(1) - 1].movedim(
+        -1, 1
+    )
+    logits[:, 1:-1] = torch.where(target[:, None] > 0, levels, -20.0)
+    logits[:, 0] = torch.where(target > 0, -20.0, 20.0)
     logits[:, -1] = core.float() * 40 - 20
     return logits
 
@@ -98,7 +103,29 @@ def test_a_wrong_level_does_not_spoil_the_bone():
     neighbour = torch.where(target == 20, 21, 0)
     _, parts = spine_loss(perfect_logits(neighbour, core), target, core)
     assert parts["bone"] < 1e-3
-    assert parts["level"] > 1
+    assert parts["level"] > 0.5
+
+
+def test_the_further_a_level_is_off_the_more_it_costs():
+    target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    target[:, 2:5] = 12
+    core = torch.zeros_like(target)
+    costs = []
+    for level in (12, 13, 14, 15):
+        answer = torch.where(target > 0, level, 0)
+        costs.append(spine_loss(perfect_logits(answer, core), target, core)[1]["level"])
+    assert costs == sorted(costs)
+    assert costs[0] < 1e-3 < 4 * costs[1] <= 1.01 * costs[2]
+
+
+def test_a_training_can_start_from_a_model_and_says_so_if_it_does_not_fit(case: Case):
+    first, second = trainer(case), trainer(case, seed=9)
+    second.start_from(first.network.state_dict())
+    image = torch.randn(1, 1, 16, 16, 16)
+    assert torch.equal(second.network(image), first.network(image))
+    assert second.step == 0
+    with pytest.raises(UserError, match="do not fit"):
+        second.start_from({"foreign": torch.zeros(1)})
 
 
 def test_soft_dice_by_hand():
