@@ -11,6 +11,10 @@ from spinemamba.errors import Code, UserError
 
 SPACING_MM = {"coarse": 4.0, "fine": 1.5}
 
+LEVEL_WEIGHT = {"coarse": 1.5, "fine": 0.5}
+"""The coarse network sees enough of the patient to tell levels, and has little else to learn. A
+fine patch rarely shows which vertebra it is: a full weight would drown the outlines in noise."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``spinemamba train``."""
@@ -50,7 +54,11 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     cases, weights = prepare(args, SPACING_MM[args.network], _say)
     options = TrainOptions(
-        minutes=args.minutes, steps=args.steps, learning_rate=args.learning_rate, seed=args.seed
+        minutes=args.minutes,
+        steps=args.steps,
+        learning_rate=args.learning_rate,
+        level_weight=LEVEL_WEIGHT[args.network],
+        seed=args.seed,
     )
     config = replace(COARSE if args.network == "coarse" else FINE)
     trainer = Trainer(config, cases, weights, options)

@@ -32,6 +32,7 @@ class TrainOptions:
         steps: Steps of the whole schedule, over all calls; what comes first ends it.
         learning_rate: Peak rate of AdamW; warms up over 100 steps and falls to zero as a cosine.
         weight_decay: Not applied to norms, biases, the shape prior and the scan's own numbers.
+        level_weight: Weight of the levels in the loss.
         clip: Largest norm of the gradient.
         ema: Decay of the averaged weights, which are the ones that ship.
         seed: Seed of weights, patches and appearance.
@@ -42,6 +43,7 @@ class TrainOptions:
     steps: int = 4000
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+    level_weight: float = 0.5
     clip: float = 5.0
     ema: float = 0.998
     seed: int = 0
@@ -111,7 +113,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         image, target, core = self.draw()
-        loss, parts = spine_loss(self.network(image), target, core)
+        loss, parts = spine_loss(self.network(image), target, core, self.options.level_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)

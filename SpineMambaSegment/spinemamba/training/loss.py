@@ -11,16 +11,14 @@ from spinemamba.training.bank import UNKNOWN
 NEAR_BONE_WEIGHT = 3.0
 """Weight of voxels within two voxels of bone: discs, canal and facet joints are thin."""
 
-LEVEL_WEIGHT = 0.5
-"""Which level a bone has is often impossible to tell from a patch; where bone is, is not. A full
-weight on levels would drown the outlines in noise."""
-
 LEVEL_SPREAD = 0.8
 """Levels are an order, not a list: T7 called T8 is nearly right. A truth spread over the neighbours
 says so, and teaches levels that a small bank rarely shows."""
 
 
-def spine_loss(logits: Tensor, target: Tensor, core: Tensor) -> tuple[Tensor, dict[str, float]]:
+def spine_loss(
+    logits: Tensor, target: Tensor, core: Tensor, level_weight: float = 1.0
+) -> tuple[Tensor, dict[str, float]]:
     """Return the training loss and its parts.
 
     The probability of bone is one minus background, whatever the level; the level counts only
@@ -30,6 +28,7 @@ def spine_loss(logits: Tensor, target: Tensor, core: Tensor) -> tuple[Tensor, di
         logits: (B, 27, D, H, W): background, 25 levels, core.
         target: Network channel of each voxel, (B, D, H, W), `bank.UNKNOWN` left out.
         core: Core mask, (B, D, H, W), 0 or 1.
+        level_weight: Weight of the levels; of bone and core it is 1.
 
     Returns:
         The scalar loss, and the value of each part by name.
@@ -44,7 +43,7 @@ def spine_loss(logits: Tensor, target: Tensor, core: Tensor) -> tuple[Tensor, di
         "core": _mask_loss(logits[:, -1].float(), core.float(), weight),
         "level": _level_loss(levels[:, 1:], target, bone),
     }
-    total = parts["bone"] + parts["core"] + LEVEL_WEIGHT * parts["level"]
+    total = parts["bone"] + parts["core"] + level_weight * parts["level"]
     return total, {name: float(value.detach()) for name, value in parts.items()}
 
 
