@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -14,6 +15,7 @@ SCHEMA = 1
 MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
+NTH_GPU = re.compile(r"cuda:\d+")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Job:
         result: result.json to write, None for none.
         picture: PNG to write, None for none.
         model: Name of a bundled model, or a folder.
-        device: One of `DEVICES`.
+        device: One of `DEVICES`, or one GPU of several, for example "cuda:1".
         modality: One of `MODALITIES`.
         quality: One of `QUALITIES`.
     """
@@ -41,8 +43,9 @@ class Job:
     quality: str = "standard"
 
     def __post_init__(self) -> None:
+        known = DEVICES + ((self.device,) if NTH_GPU.fullmatch(self.device) else ())
         for name, allowed in (
-            ("device", DEVICES),
+            ("device", known),
             ("modality", MODALITIES),
             ("quality", QUALITIES),
         ):

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from spinemamba import events
 from spinemamba.errors import Code
@@ -52,25 +53,8 @@ class WorkerProcess:
         """
         path = folder / JOB_NAME
         job.write(path)
-        package_parent = str(Path(__file__).resolve().parents[1])
-        search_path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(search_path),
-            "PYTHONUTF8": "1",
-        }
         with (folder / LOG_NAME).open("wb") as log:
-            process = subprocess.Popen(
-                [python, "-m", "spinemamba.worker", str(path)],
-                cwd=package_parent,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                encoding="utf-8",
-                errors="replace",
-                env=environment,
-                **_own_group(),
-            )
+            process = start_module(python, ["spinemamba.worker", str(path)], log)
         return cls(process, folder, job)
 
     @property
@@ -118,7 +102,7 @@ class WorkerProcess:
         self._cancelled = True
         # After the end, the number may belong to somebody else.
         if not self._tidy:
-            _kill_group(self._process)
+            kill_group(self._process)
         self._tidy_up()
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
@@ -171,7 +155,7 @@ class WorkerProcess:
         # The pipe ends with the last process of the group, which a launcher may not wait for.
         self._reader.join(GRACE_S)
         if self._process.poll() is None or self._reader.is_alive():
-            _kill_group(self._process)
+            kill_group(self._process)
             self._process.wait()
             self._reader.join(GRACE_S)
         if self._worker_pid is not None:
@@ -203,6 +187,34 @@ def without_names(text: str, files: Sequence[Path], run_folder: Path) -> str:
     return text
 
 
+def start_module(
+    python: str, arguments: Sequence[str], errors: IO[bytes] | int
+) -> subprocess.Popen[str]:
+    """Start a module of this package in a process group of its own, with pipes to and from it.
+
+    Args:
+        python: Interpreter, or a launcher that passes stdin on.
+        arguments: Name of the module and what it shall get.
+        errors: Where its stderr goes.
+
+    Raises:
+        OSError: If the interpreter cannot be started.
+    """
+    package_parent = str(Path(__file__).resolve().parents[1])
+    search_path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [python, "-m", *arguments],
+        cwd=package_parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(search_path), "PYTHONUTF8": "1"},
+        **_own_group(),
+    )
+
+
 def _own_group() -> dict[str, object]:
     """Return what starts a process in a group of its own, without a window on Windows."""
     if WINDOWS:
@@ -211,7 +223,7 @@ def _own_group() -> dict[str, object]:
     return {"start_new_session": True}
 
 
-def _kill_group(process: subprocess.Popen[str]) -> None:
+def kill_group(process: subprocess.Popen[str]) -> None:
     """End a process and all that it started."""
     if WINDOWS:
         command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spinemamba.errors import Code, UserError
 from spinemamba.image_io import read_volume
@@ -18,6 +19,10 @@ from spinemamba.progress import Progress
 from spinemamba.result import Result
 from spinemamba.segnrrd import write_labels
 from spinemamba.terminology import SegmentInfo, segment_info
+from spinemamba.volume import Volume
+
+if TYPE_CHECKING:
+    from spinemamba.segment import Segmentation
 
 Warn = Callable[[str], None]
 
@@ -46,10 +51,8 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     Raises:
         UserError: For everything the user can put right.
     """
-    from spinemamba.checkpoint import load_model
-    from spinemamba.segment import SegmentOptions, segment
-
-    outputs = [path for path in (job.output, job.result, job.picture) if path is not None]
+    outputs = list(job.outputs)
+    _spare_input(job)
     check_output(job.output)
     _check_report(outputs[1:])
     folder = find_model(job.model)
@@ -57,10 +60,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     with _no_memory():
         volume = read_volume(job.input, warn)
         progress("read", 0.7)
-        model = load_model(folder, pick_device(job.device))
-        progress("read", 1.0)
-        options = SegmentOptions(job.modality, job.quality)
-        done = segment(volume, model, options, progress, warn)
+        done = _segment_somewhere(volume, folder, job, progress, warn)
         progress("write", 0.0)
         with all_or_none(outputs) as partial:
             write_labels(done.labels, partial[job.output], segments_of(done.result))
@@ -73,6 +73,31 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
                 write_report(volume, done.labels, done.result, partial[job.picture])
             progress("write", 1.0)
     return RunFiles(job.output, job.result, job.picture, done.result)
+
+
+def _segment_somewhere(
+    volume: Volume, folder: Path, job: Job, progress: Progress, warn: Warn
+) -> Segmentation:
+    """Segment on the device of a job, or on the CPU if a GPU has too little memory.
+
+    A GPU that was asked for by name is no reason to fail: the answer is the same, only later.
+    """
+    import torch
+
+    from spinemamba.checkpoint import load_model
+    from spinemamba.segment import SegmentOptions, segment
+
+    options = SegmentOptions(job.modality, job.quality)
+    device = pick_device(job.device)
+    try:
+        model = load_model(folder, device)
+        progress("read", 1.0)
+        return segment(volume, model, options, progress, warn)
+    except torch.cuda.OutOfMemoryError:
+        warn("The GPU has too little free memory for this volume; the CPU goes on, more slowly.")
+    # Outside of `except`: the error holds on to what fills the GPU.
+    torch.cuda.empty_cache()
+    return segment(volume, load_model(folder, "cpu"), options, progress, warn)
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:
@@ -107,7 +132,7 @@ def all_or_none(paths: list[Path]) -> Iterator[dict[Path, Path]]:
 
 
 def pick_device(name: str) -> str:
-    """Return the torch device for "auto", "cpu", "cuda" or "mps".
+    """Return the torch device for "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
         UserError: If a GPU is asked for that is not there (NO_GPU).
@@ -118,13 +143,30 @@ def pick_device(name: str) -> str:
     present["mps"] = torch.backends.mps.is_available()
     if name == "auto":
         return "cuda" if present["cuda"] else "cpu"
-    if not present[name]:
+    kind, _, number = name.partition(":")
+    if not present[kind] or (number and int(number) >= torch.cuda.device_count()):
         raise UserError(
             f"The device '{name}' is not available here.",
             "Choose 'auto' or 'cpu', or check the GPU's driver.",
             Code.NO_GPU,
         )
     return name
+
+
+def _spare_input(job: Job) -> None:
+    """Refuse to write over the image.
+
+    Raises:
+        UserError: If an output is the input (OUTPUT_BAD).
+    """
+    for path in job.outputs:
+        both = path.exists() and job.input.exists()
+        if path.absolute() == job.input.absolute() or (both and path.samefile(job.input)):
+            raise UserError(
+                f"{path.name} is the input; it would be overwritten.",
+                "Choose another name for the output.",
+                Code.OUTPUT_BAD,
+            )
 
 
 def _check_report(paths: list[Path]) -> None:
