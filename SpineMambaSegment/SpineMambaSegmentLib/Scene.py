@@ -1,7 +1,4 @@
-"""Between the scene and files: volume node to file, label file to segments.
-
-MRML only: no Qt, no singleton. The scene is always the one that the given nodes are in.
-"""
+"""A label file into the segments of a scene. MRML only: no Qt, no singleton."""
 
 from __future__ import annotations
 
@@ -18,105 +15,104 @@ from vtk.util.numpy_support import vtk_to_numpy
 from spinemamba.errors import Code, UserError
 from spinemamba.labels import BY_VALUE, LABELS, Label
 from spinemamba.terminology import terminology_entry
+from SpineMambaSegmentLib import Provenance
+from SpineMambaSegmentLib.Grid import Grid, gridOf
 
-SEGMENT_ID = re.compile(r"V\d+")
+SEGMENT_ID = re.compile(r"V\d+(_\d+)?")
 """IDs of our segments: "V" and the label value. A renumbered segment keeps its ID."""
 
-GEOMETRY_TOLERANCE_MM = 1e-3
+BLOCK = 1 << 20
+Tags = Mapping[int, Mapping[str, str]]
+Logic = slicer.vtkSlicerSegmentationsModuleLogic
 
 
-def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
-    """Write a volume in its own voxel grid, uncompressed; parent transforms are left out.
-
-    Args:
-        volumeNode: A scalar volume.
-        path: File to write, ``.nrrd``.
+def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
+    """Return the labels in a file, placed as in the volume's own RAS.
 
     Raises:
-        UserError: If the node is no image that can be segmented, or cannot be written.
+        UserError: If the file cannot be read.
+        ValueError: If it is not on ``grid``, or has an unknown label.
     """
-    checkVolume(volumeNode)
+    node = slicer.vtkMRMLLabelMapVolumeNode()
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
-    # A large CT takes seconds to compress and is read only once.
-    storage.SetUseCompression(False)
-    if not storage.WriteData(volumeNode):
-        raise UserError(
-            _("The volume could not be written to {path}.").format(path=path),
-            _("Free some disk space, or choose another temporary folder in the settings."),
-            Code.DISK_FULL,
-        )
+    if not storage.ReadData(node):
+        message = _("The result {path} could not be read.").format(path=path.name)
+        raise UserError(message, _("Press Segment Spine again."), Code.INTERNAL)
+    if not gridOf(node).isSameAs(grid):
+        raise ValueError(f"{path.name} is not on the voxel grid of the volume")
+    labels = Logic.CreateOrientedImageDataFromVolumeNode(node)
+    labels.UnRegister(None)
+    if unknown := _present(labels) - set(BY_VALUE):
+        raise ValueError(f"unknown labels in the result: {sorted(unknown)}")
+    return labels
 
 
-def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-    """Check that a node is an image that can be segmented.
+def addSegments(
+    labels: slicer.vtkOrientedImageData,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    tags: Tags | None = None,
+) -> list[str]:
+    """Make one segment per label, named, colored and coded.
 
-    Raises:
-        UserError: If there is no node, or it is no scalar 3-D image; the message says why.
+    Segments of an earlier run (IDs such as ``V20``) are replaced, except reviewed ones: their
+    voxels stay theirs, and a new vertebra that lies mostly in one of them is the same and left
+    out. All other segments stay. The segmentation goes under the volume's transform and into its
+    place in the subject hierarchy.
+
+    Args:
+        labels: From `readLabels`; changed where reviewed segments are.
+        segmentationNode: Where the segments go; in the scene of ``volumeNode``.
+        volumeNode: The image that was segmented.
+        tags: By label value, what is written to the new segments.
+
+    Returns:
+        IDs of the new segments, from head to tail.
     """
-    if volumeNode is None:
-        raise _inputBad(_("No input volume is chosen."))
-    name = volumeNode.GetName()
-    # Label maps and color images are scalar volumes too, by inheritance.
-    if not volumeNode.IsA("vtkMRMLScalarVolumeNode") or volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise _inputBad(_("{name} is a label map, not an image.").format(name=name))
-    image = volumeNode.GetImageData()
-    if image is None or 0 in image.GetDimensions():
-        raise _inputBad(_("{name} has no voxels.").format(name=name))
-    count = image.GetNumberOfScalarComponents()
-    if count != 1:
-        text = _("{name} has {count} values per voxel, not one.")
-        raise _inputBad(text.format(name=name, count=count))
-    if min(image.GetDimensions()) < 2:
-        size = " x ".join(map(str, image.GetDimensions()))
-        raise _inputBad(_("{name} is not a 3-D image ({size}).").format(name=name, size=size))
-
-
-def _inputBad(message: str) -> UserError:
-    return UserError(message, _("Choose a CT or MR volume."), Code.INPUT_BAD)
+    placeUnder(segmentationNode, volumeNode)
+    segmentation = segmentationNode.GetSegmentation()
+    reviewed = reviewedIds(segmentationNode)
+    for segmentId in reviewed:
+        _leaveOut(labels, segmentationNode, segmentId)
+    for segmentId in list(segmentation.GetSegmentIDs()):
+        if SEGMENT_ID.fullmatch(segmentId) and segmentId not in reviewed:
+            segmentation.RemoveSegment(segmentId)
+    present = _present(labels)
+    ids = {}
+    for label in (label for label in LABELS if label.value in present):
+        ids[label.value] = _addSegment(segmentation, label, (tags or {}).get(label.value, {}))
+    if not ids:
+        return []
+    byValue = vtk.vtkStringArray()  # position = label value - 1; an empty string skips the value
+    for value in range(1, max(ids) + 1):
+        byValue.InsertNextValue(ids.get(value, ""))
+    # An image and not a label map node: for those, the import with explicit IDs applies a
+    # transform between the nodes twice. Here there is none: both are in the volume's own RAS.
+    if not Logic.ImportLabelmapToSegmentationNode(labels, segmentationNode, byValue):
+        raise ValueError("Slicer could not import the labels")
+    return list(ids.values())
 
 
 def readSegmentation(
     path: Path,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
-    tags: Mapping[str, str] | None = None,
+    tags: Tags | None = None,
 ) -> list[str]:
-    """Make one segment per label of a label file, named, colored and coded.
+    """`readLabels` on the grid of a volume, then `addSegments`."""
+    return addSegments(readLabels(path, gridOf(volumeNode)), segmentationNode, volumeNode, tags)
 
-    Segments of an earlier run (IDs such as ``V20``) are replaced; all others stay. The
-    segmentation goes under the volume's transform and into its place in the subject hierarchy.
 
-    Args:
-        path: Label image on the voxel grid of ``volumeNode``, without its parent transforms.
-        segmentationNode: Where the segments go.
-        volumeNode: The image that was segmented; in the same scene.
-        tags: Written to every new segment, for example the model's name.
-
-    Returns:
-        IDs of the new segments, from head to tail.
-
-    Raises:
-        UserError: If the file cannot be read.
-        ValueError: If the file is not on the volume's grid, or has an unknown label.
-    """
-    scene = segmentationNode.GetScene()
-    placeUnder(segmentationNode, volumeNode)
-    labelNode = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "SpineMamba labels")
-    try:
-        storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-        storage.SetFileName(str(path))
-        if not storage.ReadData(labelNode):
-            message = _("The result {path} could not be read.").format(path=path)
-            raise UserError(message, _("Press Segment Spine again."), Code.INTERNAL)
-        # The same parent as the segmentation: nothing is resampled, and Slicer's import with
-        # explicit IDs applies a differing transform twice.
-        labelNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        if not onSameGrid(labelNode, volumeNode):
-            raise ValueError(f"{path} is not on the voxel grid of {volumeNode.GetName()}")
-        return _importLabels(labelNode, segmentationNode, tags or {})
-    finally:
-        scene.RemoveNode(labelNode)
+def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of our segments that a person marked as completed."""
+    segmentation = segmentationNode.GetSegmentation()
+    return [
+        segmentId
+        for segmentId in segmentation.GetSegmentIDs()
+        if SEGMENT_ID.fullmatch(segmentId)
+        and Logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == Logic.Completed
+    ]
 
 
 def placeUnder(
@@ -138,62 +134,45 @@ def placeUnder(
         hierarchy.SetItemParent(segmentationItem, hierarchy.GetItemParent(volumeItem))
 
 
-def onSameGrid(
-    nodeA: slicer.vtkMRMLScalarVolumeNode, nodeB: slicer.vtkMRMLScalarVolumeNode
-) -> bool:
-    """Return whether the corner voxels of two volumes lie at the same places.
-
-    Not the matrices are compared: the reader may reverse an axis to make the grid right-handed.
-    """
-    cornersA, cornersB = _corners(nodeA), _corners(nodeB)
-    gaps_mm = np.linalg.norm(cornersA[:, None] - cornersB[None, :], axis=-1)
-    sizes = [sorted(node.GetImageData().GetDimensions()) for node in (nodeA, nodeB)]
-    return sizes[0] == sizes[1] and bool(gaps_mm.min(axis=1).max() <= GEOMETRY_TOLERANCE_MM)
+def _voxels(image: slicer.vtkOrientedImageData) -> np.ndarray:
+    """Return the voxels of an image as a flat view."""
+    return vtk_to_numpy(image.GetPointData().GetScalars())
 
 
-def _corners(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
-    """Return the centers of the eight corner voxels, in the volume's own RAS; shape (8, 3)."""
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    ends = [(0, n - 1) for n in volumeNode.GetImageData().GetDimensions()]
-    corners = np.array(np.meshgrid(*ends)).reshape(3, -1).T
-    return np.array([matrix.MultiplyPoint((*corner, 1.0))[:3] for corner in corners])
+def _present(labels: slicer.vtkOrientedImageData) -> set[int]:
+    """Return the label values in an image, without 0."""
+    voxels = _voxels(labels)
+    # Block by block: counting turns what it counts into eight bytes each.
+    found: set[int] = set()
+    for start in range(0, len(voxels), BLOCK):
+        found |= set(np.flatnonzero(np.bincount(voxels[start : start + BLOCK])).tolist())
+    return found - {0}
 
 
-def _importLabels(
-    labelNode: slicer.vtkMRMLLabelMapVolumeNode,
+def _leaveOut(
+    labels: slicer.vtkOrientedImageData,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
-    tags: Mapping[str, str],
-) -> list[str]:
-    """Move the labels of a label map into new segments; return their IDs from head to tail."""
-    scalars = labelNode.GetImageData().GetPointData().GetScalars()
-    present = {int(value) for value in np.unique(vtk_to_numpy(scalars)) if value}
-    unknown = present - set(BY_VALUE)
-    if unknown:
-        raise ValueError(f"unknown labels in the result: {sorted(unknown)}")
-    segmentation = segmentationNode.GetSegmentation()
-    for segmentId in list(segmentation.GetSegmentIDs()):
-        if SEGMENT_ID.fullmatch(segmentId):
-            segmentation.RemoveSegment(segmentId)
-    made = [label for label in LABELS if label.value in present]
-    for label in made:
-        _addSegment(segmentation, label, tags)
-    if not made:
-        return []
-    ids = vtk.vtkStringArray()  # position = label value - 1; an empty string skips the value
-    for value in range(1, max(present) + 1):
-        ids.InsertNextValue(f"V{value}" if value in present else "")
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    if not logic.ImportLabelmapToSegmentationNode(labelNode, segmentationNode, ids):
-        raise ValueError("Slicer could not import the label map")
-    return [f"V{label.value}" for label in made]
-
-
-def _addSegment(
-    segmentation: slicer.vtkSegmentation, label: Label, tags: Mapping[str, str]
+    segmentId: str,
 ) -> None:
-    """Add an empty segment with the name, color and code of a level."""
-    segmentId = f"V{label.value}"
+    """Take the voxels of a segment out of labels, and any label that mostly lies in it."""
+    own, onGrid = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    segmentationNode.GetBinaryLabelmapRepresentation(segmentId, own)
+    resample = slicer.vtkOrientedImageDataResample
+    resample.ResampleOrientedImageToReferenceOrientedImage(own, labels, onGrid, False, True)
+    voxels, inside = _voxels(labels), _voxels(onGrid) != 0
+    counts = np.bincount(voxels[inside], minlength=256)
+    for value in np.flatnonzero(counts[1:]) + 1:
+        ofLabel = voxels == value
+        if 2 * counts[value] > np.count_nonzero(ofLabel):
+            voxels[ofLabel] = 0
+    voxels[inside] = 0
+
+
+def _addSegment(segmentation: slicer.vtkSegmentation, label: Label, tags: Mapping[str, str]) -> str:
+    """Add an empty segment with the name, color and code of a level; return its ID."""
+    wanted = f"V{label.value}"
+    taken = segmentation.GetSegment(wanted) is not None
+    segmentId = segmentation.GenerateUniqueSegmentID(wanted) if taken else wanted
     color = [channel / 255 for channel in label.color]
     segmentation.AddEmptySegment(segmentId, label.name, color)
     segment = segmentation.GetSegment(segmentId)
@@ -201,5 +180,5 @@ def _addSegment(
     segment.SetColorAutoGenerated(False)
     segment.SetLabelValue(label.value)
     segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(label))
-    for name, value in tags.items():
-        segment.SetTag(name, value)
+    Provenance.setTags(segment, tags)
+    return segmentId

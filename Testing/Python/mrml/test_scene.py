@@ -14,12 +14,10 @@ vtk = pytest.importorskip("vtk")
 from spinemamba.errors import UserError  # noqa: E402 - after the skip
 from spinemamba.labels import BY_NAME  # noqa: E402
 from spinemamba.terminology import terminology_entry  # noqa: E402
-from SpineMambaSegmentLib.Scene import (  # noqa: E402
-    checkVolume,
-    onSameGrid,
-    readSegmentation,
-    writeVolume,
-)
+from SpineMambaSegmentLib.Grid import gridOf  # noqa: E402
+from SpineMambaSegmentLib.Inputs import checkVolume  # noqa: E402
+from SpineMambaSegmentLib.Scene import readSegmentation  # noqa: E402
+from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
 
 STRAIGHT = np.diag([-0.7, -0.8, 2.5, 1.0])
 STRAIGHT[:3, 3] = (40.0, 30.0, -60.0)
@@ -146,7 +144,7 @@ def test_the_file_has_the_volumes_place_in_lps(make_volume, tmp_path: Path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), two_boxes())
 
 
-def segmented(scene, make_volume, tmp_path: Path, tags: dict[str, str] | None = None):
+def segmented(scene, make_volume, tmp_path: Path, tags: dict[int, dict[str, str]] | None = None):
     """Return a segmentation of `two_boxes` and its volume."""
     volume = make_volume(two_boxes(), STRAIGHT)
     writeVolume(volume, tmp_path / "labels.nrrd")
@@ -156,7 +154,7 @@ def segmented(scene, make_volume, tmp_path: Path, tags: dict[str, str] | None = 
 
 
 def test_segments_carry_name_color_code_and_tags(scene, make_volume, tmp_path: Path):
-    node, volume = segmented(scene, make_volume, tmp_path, {"SpineMamba.Model": "starter"})
+    node, volume = segmented(scene, make_volume, tmp_path, {28: {"SpineMamba.Model": "starter"}})
     segment = node.GetSegmentation().GetSegment("V28")
     label = BY_NAME["T13"]
     assert segment.GetName() == "T13"
@@ -195,7 +193,7 @@ def test_a_result_on_another_grid_is_refused(scene, make_volume, tmp_path: Path)
     other = make_volume(two_boxes(), moved)
     writeVolume(other, tmp_path / "labels.nrrd")
     volume = make_volume(two_boxes(), STRAIGHT)
-    assert not onSameGrid(other, volume)
+    assert not gridOf(other).isSameAs(gridOf(volume))
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     with pytest.raises(ValueError, match="not on the voxel grid"):
         readSegmentation(tmp_path / "labels.nrrd", node, volume)

@@ -1,0 +1,59 @@
+"""Where the voxels of a volume lie, in the volume's own RAS: without its parent transforms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import vtk
+
+TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A voxel grid.
+
+    Attributes:
+        ijkToRas: Matrix (4, 4) from voxel numbers to mm.
+        size: Voxels along i, j, k.
+    """
+
+    ijkToRas: np.ndarray
+    size: tuple[int, int, int]
+
+    def cut(self, extent: tuple[int, int, int, int, int, int]) -> Grid:
+        """Return the part between first and last voxels (i, i, j, j, k, k), both included."""
+        first, last = np.array(extent[::2]), np.array(extent[1::2])
+        matrix = self.ijkToRas.copy()
+        matrix[:3, 3] += matrix[:3, :3] @ first
+        return Grid(matrix, tuple(int(n) for n in last - first + 1))
+
+    def corners(self) -> np.ndarray:
+        """Return the centers of the eight corner voxels, shape (8, 3)."""
+        ends = [(0, n - 1) for n in self.size]
+        ijk = np.array(np.meshgrid(*ends)).reshape(3, -1).T
+        return ijk @ self.ijkToRas[:3, :3].T + self.ijkToRas[:3, 3]
+
+    def isSameAs(self, other: Grid) -> bool:
+        """Return whether the corner voxels lie at the same places.
+
+        Not the matrices are compared: Slicer's reader may reverse an axis to make a grid
+        right-handed.
+        """
+        gaps_mm = np.linalg.norm(self.corners()[:, None] - other.corners()[None, :], axis=-1)
+        near = bool(gaps_mm.min(axis=1).max() <= TOLERANCE_MM)
+        return sorted(self.size) == sorted(other.size) and near
+
+
+def gridOf(volumeNode: slicer.vtkMRMLVolumeNode) -> Grid:
+    """Return the grid of a volume that has voxels."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return Grid(matrixArray(matrix), volumeNode.GetImageData().GetDimensions())
+
+
+def matrixArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """Return a VTK matrix as an array (4, 4)."""
+    return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
