@@ -1,90 +1,168 @@
-"""The order of bodies along the spine, which need not be the order of their heights."""
+"""The line through the bodies of the vertebrae, found in the probability of body cores.
+
+Cores are not known as objects yet: they may be joined, and hips, clavicles or ribs have cores of
+their own. So thin slabs of the image are searched from head to tail for the way that passes the
+most core with the least bending, by dynamic programming.
+"""
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
+
 import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
 
-WIDEST_PAIR_MM = 60.0
-"""The lateral masses of C1 are not further apart, centre to centre."""
+SLAB_MM = 6.0
+PLACE_THRESHOLD = 0.4
+LEAST_AREA_MM2 = 15.0
+FULL_AREA_MM2 = 150.0
+"""The cross-section of an upper thoracic core; larger ones, such as a hip's, are worth no more."""
+
+LONGEST_GAP_MM = 45.0
+"""The line bridges a vertebra whose core was missed."""
+
+GAP_COST = 0.15
+SIDEWAYS, FORWARD = 0.35, 2.0
+"""How steep a spine usually is: millimetres to the side, and to the front, for one downwards."""
+
+PAIR_MM = (20.0, 60.0)
+"""How far apart two pieces are that count as one: the lateral masses of C1."""
+
+SMOOTH_MM = 8.0
+BEYOND_MM = 30.0
+"""The line goes on straight by this much: the masses of C1 lie above the last body."""
 
 
-def order_along_spine(
-    centres_mm: np.ndarray, same_level_mm: float, off_line_mm: float
-) -> list[list[int]]:
-    """Group body cores by vertebra, from head to tail.
+@dataclass(frozen=True)
+class _Place:
+    """A piece of core in a slab: the slab's number, its centre (z, y, x) and how much it counts."""
+
+    slab: int
+    centre_mm: np.ndarray
+    gain: float
+
+
+@dataclass(frozen=True)
+class CentreLine:
+    """A line from head to tail, with a point for every millimetre, (n, 3) along z, y, x."""
+
+    points_mm: np.ndarray
+
+    def project(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far down the line points (n, 3) lie, and how far from it, both (n,) in mm.
+
+        Points beyond its ends are infinitely far from it.
+        """
+        aside, nearest = cKDTree(self.points_mm).query(points_mm)
+        beyond = (nearest == 0) | (nearest == len(self.points_mm) - 1)
+        return nearest.astype(float), np.where(beyond, np.inf, aside)
+
+
+def find_centreline(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> CentreLine | None:
+    """Find the line of the spine.
 
     Args:
-        centres_mm: Centres of the cores along z, y, x; z runs towards the head; (n, 3).
-        same_level_mm: Cores closer than this along the spine are one vertebra.
-        off_line_mm: Cores further from the centre line are no vertebra.
+        core: Probability of body core, (z, y, x), canonical orientation.
+        spacing_mm: Voxel size along z, y, x.
 
     Returns:
-        Indices of the cores of each vertebra.
+        The line; None if there is no core.
     """
-    if len(centres_mm) == 0:
-        return []
-    pairs = _side_by_side(centres_mm, same_level_mm)
-    middles = np.array([centres_mm[pair].mean(axis=0) for pair in pairs])
-    kept = np.argsort(-middles[:, 0], kind="stable")
-    for _ in range(3):
-        along, aside = _project(middles[kept], _smooth(middles[kept]))
-        keep = aside <= off_line_mm
-        kept = kept[keep][np.argsort(along[keep], kind="stable")]
-    along, _ = _project(middles[kept], _smooth(middles[kept]))
-    groups: list[list[int]] = []
-    last = -np.inf
-    for pair, place in zip(kept.tolist(), along, strict=True):
-        if place - last < same_level_mm and groups:
-            groups[-1] += pairs[pair]
-        else:
-            groups.append(list(pairs[pair]))
-        last = place
-    return groups
+    places = _places(core, spacing_mm)
+    if not places:
+        return None
+    way = np.array([place.centre_mm for place in _best_way(places)])
+    return CentreLine(_smooth_line(way))
 
 
-def _side_by_side(centres_mm: np.ndarray, same_level_mm: float) -> list[list[int]]:
-    """Join cores that lie left and right of each other at one height; others stay alone."""
-    pairs: list[list[int]] = []
-    for core, (z, y, x) in enumerate(centres_mm):
-        for pair in pairs:
-            gap = np.abs(centres_mm[pair].mean(axis=0) - (z, y, x))
-            if gap[0] < same_level_mm and gap[1] < gap[2] < WIDEST_PAIR_MM:
-                pair.append(core)
-                break
-        else:
-            pairs.append([core])
+def _places(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[_Place]:
+    """Return the pieces of core in every slab, from head to tail."""
+    thickness = max(1, round(SLAB_MM / spacing_mm[0]))
+    area_mm2 = float(np.prod(spacing_mm[1:])) / thickness
+    starts = range(core.shape[0] - thickness, -1, -thickness)
+    places = []
+    for slab, start in enumerate(starts):
+        block = core[start : start + thickness]
+        pieces, count = ndimage.label(block > PLACE_THRESHOLD)
+        if not count:
+            continue
+        numbers = np.arange(1, count + 1)
+        areas = np.asarray(ndimage.sum_labels(block, pieces, numbers)) * area_mm2
+        centres = np.array(ndimage.center_of_mass(block, pieces, numbers))
+        centres[:, 0] += start
+        keep = areas >= LEAST_AREA_MM2
+        found = list(zip(centres[keep] * np.asarray(spacing_mm), areas[keep], strict=True))
+        places += [_place(slab, centre, area) for centre, area in [*found, *_pairs(found)]]
+    return places
+
+
+def _place(slab: int, centre_mm: np.ndarray, area_mm2: float) -> _Place:
+    return _Place(slab, centre_mm, min(area_mm2 / FULL_AREA_MM2, 1.0))
+
+
+def _pairs(found: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, float]]:
+    """Return what lies between two like pieces left and right of each other."""
+    pairs = []
+    for (a, area_a), (b, area_b) in itertools.combinations(found, 2):
+        apart = abs(a[2] - b[2])
+        alike = max(area_a, area_b) < 3 * min(area_a, area_b)
+        if alike and PAIR_MM[0] < apart < PAIR_MM[1] and abs(a[1] - b[1]) < apart / 3:
+            pairs.append(((a + b) / 2, min(area_a, area_b)))
     return pairs
 
 
-def _smooth(points: np.ndarray) -> np.ndarray:
-    """Return a line through the points: medians of three, then means of three."""
-    if len(points) < 4:
-        return points
-    padded = np.concatenate([points[:1], points, points[-1:]])
-    # A single false core must not bend the line: the sideways median leaves it out.
-    median = points.copy()
-    triples = np.stack([padded[:-2], padded[1:-1], padded[2:]])
-    median[:, 1:] = np.median(triples, axis=0)[:, 1:]
-    padded = np.concatenate([median[:1], median, median[-1:]])
-    return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+def _best_way(places: list[_Place]) -> list[_Place]:
+    """Return the places of the best way from head to tail."""
+    totals, before = np.zeros(len(places)), [-1] * len(places)
+    reach = round(LONGEST_GAP_MM / SLAB_MM)
+    for k, place in enumerate(places):
+        totals[k] = place.gain
+        for j in range(k - 1, -1, -1):
+            if place.slab - places[j].slab > reach:
+                break
+            if place.slab == places[j].slab:
+                continue
+            total = totals[j] + place.gain - _step_cost(places[j], place)
+            if total > totals[k]:
+                totals[k], before[k] = total, j
+    k = int(np.argmax(totals))
+    way = [places[k]]
+    while (k := before[k]) >= 0:
+        way.append(places[k])
+    return way[::-1]
 
 
-def _project(points: np.ndarray, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where along a line the points lie, and how far from it, in millimetres.
+def _step_cost(upper: _Place, lower: _Place) -> float:
+    """Return what a step costs: for bending, and for every slab without core."""
+    slabs = lower.slab - upper.slab
+    _, forward, sideways = np.abs(lower.centre_mm - upper.centre_mm) / (slabs * SLAB_MM)
+    bend = 0.5 * ((sideways / SIDEWAYS) ** 2 + (forward / FORWARD) ** 2)
+    return bend + GAP_COST * (slabs - 1)
 
-    Beyond its ends the line goes on straight.
-    """
-    if len(line) < 2:
-        return np.zeros(len(points)), np.zeros(len(points))
-    starts, steps = line[:-1], np.diff(line, axis=0)
-    lengths = np.maximum(np.linalg.norm(steps, axis=1), 1e-6)
-    offsets = points[:, None] - starts[None]  # (points, pieces, 3)
-    share = (offsets * steps).sum(axis=-1) / lengths**2
-    low = np.where(np.arange(len(steps)) == 0, -np.inf, 0.0)
-    high = np.where(np.arange(len(steps)) == len(steps) - 1, np.inf, 1.0)
-    share = np.clip(share, low, high)
-    aside = np.linalg.norm(offsets - share[..., None] * steps, axis=-1)
-    best = aside.argmin(axis=1)
-    row = np.arange(len(points))
-    before = np.concatenate([[0.0], np.cumsum(lengths)])[best]
-    return before + share[row, best] * lengths[best], aside[row, best]
+
+def _smooth_line(way_mm: np.ndarray) -> np.ndarray:
+    """Return a smooth line through places, a point per millimetre, longer at both ends."""
+    if len(way_mm) == 1:
+        way_mm = way_mm + np.array([[0.5, 0, 0], [-0.5, 0, 0]])
+    line = _resample(way_mm)
+    # Mirrored at its ends, a straight line stays straight.
+    reach = round(3 * SMOOTH_MM)
+    padded = np.pad(line, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
+    line = ndimage.gaussian_filter1d(padded, SMOOTH_MM, axis=0)[reach:-reach]
+    down = _direction(line[: reach + 1]), _direction(line[-reach - 1 :])
+    ends = line[0] - BEYOND_MM * down[0], line[-1] + BEYOND_MM * down[1]
+    return _resample(np.concatenate([ends[:1], line, ends[1:]]))
+
+
+def _direction(line: np.ndarray) -> np.ndarray:
+    step = line[-1] - line[0]
+    return step / max(float(np.linalg.norm(step)), 1e-6)
+
+
+def _resample(points: np.ndarray) -> np.ndarray:
+    """Return points one millimetre apart on a broken line."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    places = np.arange(0.0, max(along[-1], 2.0), 1.0)
+    return np.stack([np.interp(places, along, points[:, a]) for a in range(3)], axis=-1)

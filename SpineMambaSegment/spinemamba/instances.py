@@ -1,8 +1,8 @@
 """One object per vertebra.
 
 Neighbours touch at their facets in every real scan, so components of the bone mask do not
-separate them; the cores of their bodies do. Cores are found, ordered along the spine, and grown
-over the bone until they meet.
+separate them; the cores of their bodies do. Cores are cut from each other along the centre line,
+and grown over the bone until they meet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.centreline import order_along_spine
+from spinemamba.centreline import find_centreline
+from spinemamba.chain import cut_chain
 from spinemamba.evidence import Evidence
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.partition import divide
@@ -27,21 +28,14 @@ class InstanceOptions:
 
     Attributes:
         bone: A voxel is bone above this probability.
-        core_steps: A core that falls into two at a higher threshold is two cores.
         least_core_mm3: A fifth of the smallest cervical core in the real masks.
         least_instance_ml: Less than half of the smallest cervical vertebra.
-        same_level_mm: Cores closer than this along the spine are one vertebra, as the two
-            lateral masses of C1 are.
-        off_line_mm: No body lies further from the spine's centre line.
         rejoin_mm: A piece of bone this close to a vertebra belongs to it.
     """
 
     bone: float = 0.5
-    core_steps: tuple[float, ...] = (0.5, 0.7, 0.85)
     least_core_mm3: float = 100.0
     least_instance_ml: float = 1.5
-    same_level_mm: float = 6.0
-    off_line_mm: float = 30.0
     rejoin_mm: float = 4.0
 
 
@@ -126,45 +120,16 @@ def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> n
 
 def _seeds(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
     """Return the cores, numbered from head to tail, int32."""
-    least_vox = options.least_core_mm3 / float(np.prod(evidence.geometry.spacing_mm))
+    spacing_mm = evidence.geometry.spacing_mm
     core = np.where(bone, evidence.core, 0)
-    pieces = split_cores(core, options.core_steps, least_vox)
-    count = int(pieces.max())
-    if not count:
-        return pieces
-    centres = ndimage.center_of_mass(pieces > 0, pieces, np.arange(1, count + 1))
-    centres_mm = np.array(centres) * np.asarray(evidence.geometry.spacing_mm)
-    groups = order_along_spine(centres_mm, options.same_level_mm, options.off_line_mm)
-    renumber = np.zeros(count + 1, np.int32)
-    for number, group in enumerate(groups, start=1):
-        renumber[[k + 1 for k in group]] = number
-    return renumber[pieces]
-
-
-def split_cores(core: np.ndarray, steps: tuple[float, ...], least_vox: float) -> np.ndarray:
-    """Number the cores; one that falls into several at a higher threshold is several.
-
-    Args:
-        core: Probability of core, (z, y, x).
-        steps: Rising thresholds.
-        least_vox: Pieces smaller than this are nothing.
-
-    Returns:
-        Numbers from 1, int32 (z, y, x).
-    """
-    out = np.zeros(core.shape, np.int32)
-    pieces, _ = ndimage.label(core > steps[0])
+    line = find_centreline(core, spacing_mm)
+    if line is None:
+        return np.zeros(core.shape, np.int32)
+    pieces = cut_chain(core, line, spacing_mm)
     sizes = np.bincount(pieces.ravel())
-    for k, box in enumerate(ndimage.find_objects(pieces), start=1):
-        if sizes[k] < least_vox:
-            continue
-        mask = pieces[box] == k
-        inner = np.zeros(mask.shape, np.int32)
-        if len(steps) > 1:
-            inner = split_cores(np.where(mask, core[box], 0), steps[1:], least_vox)
-        parts = inner if inner.max() > 1 else mask.astype(np.int32)
-        out[box] = np.where(parts > 0, parts + out.max(), out[box])
-    return out
+    large = sizes * float(np.prod(spacing_mm)) >= options.least_core_mm3
+    large[0] = False
+    return np.where(large, np.cumsum(large), 0).astype(np.int32)[pieces]
 
 
 def _grow(

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinemamba.centreline import order_along_spine
 from spinemamba.evaluation.compare import dice
 from spinemamba.evidence import Evidence
-from spinemamba.instances import cut_sides, find_instances, split_cores
+from spinemamba.instances import cut_sides, find_instances
 from spinemamba.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
 from spinemamba.levels import assign_levels
 from spinemamba.partition import divide
@@ -92,34 +91,6 @@ def test_where_the_level_changes_one_vertebra_ends():
     labels = divide(seeds, bone, level, (1.0, 1.0, 1.0))
     assert (labels[2:9][bone[2:9]] == 1).all()
     assert (labels[9:28][bone[9:28]] == 2).all()
-
-
-def test_two_cores_joined_by_a_weak_bridge_are_two():
-    core = np.zeros((30, 12, 12))
-    core[2:10, 2:10, 2:10] = core[18:28, 2:10, 2:10] = 0.95
-    core[10:18, 5, 5] = 0.6
-    assert split_cores(core, (0.5, 0.7), 50).max() == 2
-    assert split_cores(core, (0.5,), 50).max() == 1
-
-
-def test_one_core_that_weakens_inside_stays_one():
-    core = np.full((12, 12, 12), 0.9)
-    core[5] = 0.75
-    assert split_cores(core, (0.5, 0.7, 0.85), 900).max() == 1
-
-
-def test_a_spine_that_bends_forward_is_ordered_along_its_line_not_by_height():
-    # Down, around and up again: the last two bodies lie higher than the third.
-    line = np.array([[100, 0, 0], [70, 5, 0], [45, 25, 0], [40, 55, 0], [52, 80, 0]], float)
-    groups = order_along_spine(line, 6.0, 60.0)
-    assert groups in ([[0], [1], [2], [3], [4]], [[4], [3], [2], [1], [0]])
-
-
-def test_two_masses_at_one_height_are_one_vertebra_and_a_far_one_is_none():
-    centres = np.array(
-        [[100, 0, 15], [100, 0, -15], [80, 0, 0], [60, 0, 0], [62, 0, 90], [40, 0, 0]]
-    )
-    assert order_along_spine(centres.astype(float), 6.0, 30.0) == [[0, 1], [2], [3], [5]]
 
 
 def test_the_sides_that_cut_a_vertebra_are_named():
