@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
+import qt
 import slicer
 import slicer.util
 import vtk
@@ -22,11 +22,18 @@ from slicer.util import VTKObservationMixin
 
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
-from SpineMambaSegmentLib import Dependencies, Scene
-from SpineMambaSegmentLib.Run import Run
-from SpineMambaSegmentLib.Segmentation import Segmentation
+from SpineMambaSegmentLib import Dependencies, Diagnostics, Scene, Views
+from SpineMambaSegmentLib.InputSection import InputSection
+from SpineMambaSegmentLib.ModelStore import ModelStore
+from SpineMambaSegmentLib.ReviewSection import ReviewSection
+from SpineMambaSegmentLib.Runs import Runs
+from SpineMambaSegmentLib.RunSection import RunSection
+from SpineMambaSegmentLib.SetupSection import SetupSection
+from SpineMambaSegmentLib.VolumeFile import writeVolume
 
 MODULE_FOLDER = Path(__file__).resolve().parent
+PYPROJECT = MODULE_FOLDER / "pyproject.toml"
+MODELS_FOLDER = "SpineMambaModels"
 OWN_PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
 
 
@@ -62,132 +69,146 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
+        self._shortcuts = []
 
     def setup(self) -> None:
         """Build the panel; called once, when it is first opened."""
         super().setup()
-        panel = slicer.util.loadUI(self.resourcePath("UI/SpineMambaSegment.ui"))
-        self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
-        panel.setMRMLScene(slicer.mrmlScene)
+        self._panel = slicer.util.loadUI(self.resourcePath("UI/SpineMambaSegment.ui"))
+        self.layout.addWidget(self._panel)
+        self.ui = slicer.util.childWidgetVariables(self._panel)
+        self._panel.setMRMLScene(slicer.mrmlScene)
         self.logic = SpineMambaSegmentLogic()
-        self.ui.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.updateButtons)
+        logic, settings = self.logic, slicer.app.settings()
+        store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / MODELS_FOLDER)
+        self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
+        self.reviewSection = ReviewSection(self.ui)
+        self.inputSection = InputSection(self.ui, settings, store, self.refresh)
+        self.setupSection = SetupSection(
+            self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
+        )
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
+        self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        slicer.app.connect("aboutToQuit()", self.onCancel)
-        self.updateButtons()
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        slicer.app.connect("aboutToQuit()", self.stop)
+        self.onSceneChanged()
+
+    def enter(self) -> None:
+        """Called each time the panel is shown."""
+        for keys, action in (("Ctrl+Return", self.onSegment), ("Ctrl+Backspace", self.onCancel)):
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), self._panel)
+            # Other modules use the same keys.
+            shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+            shortcut.connect("activated()", action)
+            self._shortcuts.append(shortcut)
+        if isinstance(self.setupSection.facts, str):
+            self.setupSection.check()
+            self.setupSection.checkModel(self.inputSection.model())
+        self.onSceneChanged()
+
+    def exit(self) -> None:
+        """Called each time the panel is hidden; a run goes on."""
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._shortcuts.clear()
 
     def cleanup(self) -> None:
         """Stop what runs; called when Slicer quits or the module is reloaded."""
+        self.exit()
         self.removeObservers()
-        slicer.app.disconnect("aboutToQuit()", self.onCancel)
-        self.logic.cancel()
+        slicer.app.disconnect("aboutToQuit()", self.stop)
+        self.stop()
 
     def onReload(self) -> None:
         """Forget our packages, so that reloading reads them again."""
-        self.logic.cancel()
+        self.stop()
         for name in [n for n in sys.modules if n.partition(".")[0] in OWN_PACKAGES]:
             del sys.modules[name]
         super().onReload()
 
+    def stop(self) -> None:
+        """Stop every process; waits until they are gone."""
+        self.logic.stopNow()
+        self.setupSection.stop()
+
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """Stop before the nodes of the run disappear."""
-        self.onCancel()
+        if self.logic.isRunning():
+            self.logic.stopNow()
+            self.runSection.say(_("The scene was closed; the run was cancelled."))
+        self.inputSection.setParameterNode(None)
+        self.reviewSection.show(None)
+
+    def onSceneChanged(self, caller=None, event=None) -> None:
+        """Show what the scene says."""
+        self.inputSection.setParameterNode(self.logic.getParameterNode())
+        self.refresh()
+
+    def onModelImported(self, name: str) -> None:
+        """Offer an imported model, and choose it."""
+        self.inputSection.showModels()
+        self.inputSection.selectModel(name)
+        self.setupSection.checkModel(name)
 
     def onSegment(self) -> None:
-        """Start a run."""
+        """Start a run; a press that cannot work does nothing."""
+        if self.logic.isRunning() or self.inputSection.missing():
+            return
         with slicer.util.tryWithErrorDisplay(_("The spine could not be segmented.")):
-            Dependencies.ensurePackages(MODULE_FOLDER / "pyproject.toml")
-            self.ui.statusLabel.text = _("Starting")
-            volumeNode = self.ui.inputSelector.currentNode()
-            segmentationNode = self.ui.outputSelector.currentNode()
-            self.logic.start(volumeNode, segmentationNode, self.onEvent)
-        self.updateButtons()
+            Dependencies.ensurePackages(PYPROJECT)
+            inputs = self.inputSection
+            self.runSection.started()
+            self.logic.start(
+                inputs.volumeNode(), inputs.segmentationNode(), self.onEvent, inputs.options()
+            )
+        self.refresh()
 
     def onCancel(self) -> None:
         """Stop the run, if there is one."""
-        if self.logic.isRunning():
+        if self.logic.canCancel():
             self.logic.cancel()
-            self.ui.statusLabel.text = _("Cancelled. Nothing was changed.")
-            self.ui.progressBar.value = 0
-        self.updateButtons()
+            self.runSection.say(_("Stopping"))
+        self.refresh()
 
     def onEvent(self, event: events.Event) -> None:
-        """Show what the worker says."""
-        if isinstance(event, events.Progress):
-            self.ui.progressBar.value = round(1000 * event.overall)
-            self.ui.statusLabel.text = _("Working: {stage}").format(stage=event.stage)
-        elif isinstance(event, events.Warning):
-            self.ui.statusLabel.text = event.message
-        elif isinstance(event, events.Failed):
-            self.ui.statusLabel.text = f"{event.message} {event.remedy}"
-            self.ui.progressBar.value = 0
-        elif isinstance(event, events.Finished):
-            text = _("Finished in {seconds:.0f} s. Research use only: check every level.")
-            self.ui.statusLabel.text = text.format(seconds=event.seconds)
-            self.ui.outputSelector.setCurrentNode(self.logic.segmentationNode())
-        self.updateButtons()
+        """Show what the worker says, and what it found."""
+        self.runSection.show(event)
+        if isinstance(event, events.Finished):
+            node = self.logic.segmentationNode()
+            self.ui.outputSelector.setCurrentNode(node)
+            Views.showSegments(node, self.logic.importedIds(), slicer.app.layoutManager())
+        self.refresh()
 
-    def updateButtons(self, node=None) -> None:
-        """Enable what a press can do now."""
-        running = self.logic.isRunning()
-        chosen = self.ui.inputSelector.currentNode() is not None
-        self.ui.segmentButton.enabled = chosen and not running
-        tip = _("Find and name every vertebra") if chosen else _("Choose an input volume")
-        self.ui.segmentButton.toolTip = _("Wait for the run to end") if running else tip
-        self.ui.cancelButton.enabled = running
+    def onCopyDiagnostics(self) -> None:
+        """Copy what a bug report needs."""
+        text = Diagnostics.text(
+            slicer.app.applicationVersion,
+            self.setupSection.facts,
+            self.runSection.lastCode or _("no error"),
+            self.inputSection.describe(),
+            self.logic.log(),
+        )
+        slicer.app.clipboard().setText(text)
+        self.runSection.say(_("Diagnostics are in the clipboard."))
+
+    def refresh(self) -> None:
+        """Enable what a press can do now, and show the chosen segmentation's vertebrae."""
+        self.runSection.refresh(self.inputSection.missing())
+        if not self.logic.isRunning():
+            self.reviewSection.show(self.inputSection.segmentationNode())
 
 
-class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic):
-    """The runs, for the panel and for scripts."""
+class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic, Runs):
+    """The runs, for the panel and for scripts: ``process`` waits, ``start`` does not."""
 
     def __init__(self):
-        super().__init__()
-        self._segmentation: Segmentation | None = None
-
-    def start(
-        self,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode,
-        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
-        onEvent: Callable[[events.Event], None] = lambda event: None,
-    ) -> None:
-        """Start a run and return; ``onEvent`` is called from Qt's event loop.
-
-        Raises:
-            UserError: If the volume cannot be segmented.
-            ValueError: If a run is going on.
-        """
-        if self.isRunning():
-            raise ValueError("a run is going on; cancel it first")
-        run = Run(volumeNode, segmentationNode, Path(slicer.app.temporaryPath))
-        self._segmentation = Segmentation(run, onEvent)
-
-    def cancel(self) -> None:
-        """Stop the run, if there is one, and delete its files."""
-        if self._segmentation is not None:
-            self._segmentation.cancel()
-
-    def isRunning(self) -> bool:
-        """Return whether a run is going on."""
-        return self._segmentation is not None and self._segmentation.isRunning()
-
-    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """Return the node that the last run wrote to."""
-        return None if self._segmentation is None else self._segmentation.run.segmentationNode
-
-    def process(
-        self,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode,
-        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
-    ) -> slicer.vtkMRMLSegmentationNode:
-        """Segment and wait; for scripts.
-
-        Raises:
-            UserError: If the volume cannot be segmented, or the worker fails.
-        """
-        return Run(volumeNode, segmentationNode, Path(slicer.app.temporaryPath)).wait()
+        ScriptedLoadableModuleLogic.__init__(self)
+        Runs.__init__(self, Path(slicer.app.temporaryPath))
 
 
 class SpineMambaSegmentTest(ScriptedLoadableModuleTest):
@@ -212,7 +233,7 @@ class SpineMambaSegmentTest(ScriptedLoadableModuleTest):
         volume.SetAndObserveImageData(image)
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
         with tempfile.TemporaryDirectory() as folder:
-            Scene.writeVolume(volume, Path(folder) / "labels.nrrd")
+            writeVolume(volume, Path(folder) / "labels.nrrd")
             made = Scene.readSegmentation(Path(folder) / "labels.nrrd", node, volume)
         self.assertEqual(made, ["V20"])
         self.assertEqual(node.GetSegmentation().GetSegment("V20").GetName(), BY_VALUE[20].name)

@@ -16,13 +16,14 @@ from spinemamba.errors import Code, UserError
 REQUESTER = "SpineMamba Segment"
 
 
-def missingPackages(pyproject: Path) -> list[Requirement]:
-    """Return the requirements of ``[project.dependencies]`` that are not met here.
+def missingPackages(pyproject: Path, extra: str | None = None) -> list[Requirement]:
+    """Return the requirements of the project, or of one of its extras, that are not met here.
 
     Nothing is imported: what is installed is read from package metadata.
     """
     with pyproject.open("rb") as file:
-        lines = tomllib.load(file)["project"]["dependencies"]
+        project = tomllib.load(file)["project"]
+    lines = project["optional-dependencies"][extra] if extra else project["dependencies"]
     return [required for line in lines if not _isMet(required := Requirement(line))]
 
 
@@ -40,15 +41,29 @@ def ensurePackages(pyproject: Path) -> None:
         _installTorch(missing.pop("torch"))
     if not missing:
         return
-    requirements = [str(required) for required in missing.values()]
+    _install([str(required) for required in missing.values()])
+    stillMissing = [required.name for required in missingPackages(pyproject)]
+    if stillMissing:
+        raise _missing(stillMissing)
+
+
+def ensureKernels(pyproject: Path) -> None:
+    """Install the compiled kernels for NVIDIA GPUs on Linux, after asking.
+
+    Raises:
+        UserError: If the user declines, or they cannot be installed.
+    """
+    missing = missingPackages(pyproject, "gpu")
+    if missing:
+        _install([str(required) for required in missing])
+
+
+def _install(requirements: list[str]) -> None:
     # slicer.packaging came with Slicer 5.12; find_spec does not import it.
     if importlib.util.find_spec("slicer.packaging") is not None:
         _installWithSlicer(requirements)
     else:
         _installWithPip(requirements)
-    stillMissing = [required.name for required in missingPackages(pyproject)]
-    if stillMissing:
-        raise _missing(stillMissing)
 
 
 def _isMet(required: Requirement) -> bool:

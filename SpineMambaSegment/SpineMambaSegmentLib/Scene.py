@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
 from spinemamba.errors import Code, UserError
-from spinemamba.labels import BY_VALUE, LABELS, Label
+from spinemamba.labels import BY_VALUE, LABELS, ORDER, Label
 from spinemamba.terminology import terminology_entry
 from SpineMambaSegmentLib import Provenance
 from SpineMambaSegmentLib.Grid import Grid, gridOf
@@ -102,6 +102,12 @@ def readSegmentation(
 ) -> list[str]:
     """`readLabels` on the grid of a volume, then `addSegments`."""
     return addSegments(readLabels(path, gridOf(volumeNode)), segmentationNode, volumeNode, tags)
+
+
+def position(segmentId: str) -> int:
+    """Return where a segment of ours stands from head to tail, by the level it was made as."""
+    value = int(segmentId[1:].partition("_")[0])
+    return ORDER[BY_VALUE[value].name] if value in BY_VALUE else len(ORDER)
 
 
 def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:

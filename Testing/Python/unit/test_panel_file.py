@@ -19,9 +19,11 @@ def panel(repository: Path) -> ElementTree.Element:
 def test_every_widget_that_the_module_uses_is_in_the_panel(
     repository: Path, panel: ElementTree.Element
 ):
-    code = (repository / "SpineMambaSegment" / "SpineMambaSegment.py").read_text(encoding="utf-8")
-    used = set(re.findall(r"\bself\.ui\.(\w+)", code))
-    assert used
+    folder = repository / "SpineMambaSegment"
+    files = [folder / "SpineMambaSegment.py", *(folder / "SpineMambaSegmentLib").glob("*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    used = set(re.findall(r"\b_?ui\.(\w+)", code))
+    assert len(used) > 20
     assert used <= {widget.get("name") for widget in panel.iter("widget")}
 
 

@@ -1,0 +1,86 @@
+"""The section Review: what was found, in a table; a click brings the views there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SpineMambaSegmentLib import Provenance, Scene, Views
+
+COLUMNS = 4
+
+
+class ReviewSection:
+    """The table of vertebrae; made from the segments' tags, so that a loaded scene has it too.
+
+    Args:
+        ui: Widgets of the panel.
+    """
+
+    def __init__(self, ui: Any):
+        self._ui = ui
+        self._node: slicer.vtkMRMLSegmentationNode | None = None
+        self._ids: list[str] = []
+        table = ui.reviewTable
+        table.setColumnCount(COLUMNS)
+        table.setHorizontalHeaderLabels(
+            [_("Vertebra"), _("Certainty"), _("Volume (mL)"), _("Look at")]
+        )
+        table.horizontalHeader().setStretchLastSection(True)
+        table.verticalHeader().hide()
+        table.connect("cellClicked(int,int)", self._jump)
+
+    def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Fill the table with the vertebrae of a segmentation; None empties it."""
+        self._node = node
+        self._ids = [] if node is None else vertebraIds(node)
+        self._ui.reviewTable.setRowCount(len(self._ids))
+        for row, segmentId in enumerate(self._ids):
+            self._fill(row, node.GetSegmentation().GetSegment(segmentId))
+        self._ui.reviewTable.resizeColumnsToContents()
+        self._ui.summaryLabel.text = self._summary()
+
+    def _fill(self, row: int, segment: slicer.vtkSegment) -> None:
+        texts = (
+            segment.GetName(),
+            _percent(Provenance.tagOf(segment, "SpineMamba.Posterior")),
+            Provenance.tagOf(segment, "SpineMamba.VolumeMl"),
+            Provenance.tagOf(segment, "SpineMamba.Flags"),
+        )
+        color = qt.QColor.fromRgbF(*segment.GetColor())
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+            item.setToolTip(text)
+            if column == 0:
+                item.setData(qt.Qt.DecorationRole, color)
+            self._ui.reviewTable.setItem(row, column, item)
+
+    def _summary(self) -> str:
+        if not self._ids:
+            return _("Nothing was segmented yet.")
+        result = Provenance.keptResult(self._node)
+        text = _("{count} vertebrae.").format(count=len(self._ids))
+        if result is None:
+            return text
+        if result.ambiguous:
+            text += " " + _("The numbering is ambiguous: it may be off by one level.")
+        return " ".join([text, *result.warnings])
+
+    def _jump(self, row: int, column: int) -> None:
+        inScene = self._node is not None and self._node.GetScene() is not None
+        if inScene and self._node.GetSegmentation().GetSegment(self._ids[row]) is not None:
+            Views.jumpTo(self._node, self._ids[row])
+
+
+def vertebraIds(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of our segments from head to tail."""
+    ids = node.GetSegmentation().GetSegmentIDs()
+    return sorted(filter(Scene.SEGMENT_ID.fullmatch, ids), key=Scene.position)
+
+
+def _percent(posterior: str) -> str:
+    return f"{100 * float(posterior):.0f} %" if posterior else ""

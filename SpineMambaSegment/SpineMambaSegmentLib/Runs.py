@@ -1,0 +1,87 @@
+"""What the module does, for the panel and for scripts: one run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+
+from spinemamba import events
+from SpineMambaSegmentLib.Run import Run, RunOptions
+from SpineMambaSegmentLib.Segmentation import Segmentation
+
+
+class Runs:
+    """Starts and stops runs.
+
+    Args:
+        temporaryFolder: Run folders are made in here.
+    """
+
+    def __init__(self, temporaryFolder: Path):
+        self._temporaryFolder = temporaryFolder
+        self._segmentation: Segmentation | None = None
+
+    def start(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+        onEvent: Callable[[events.Event], None] = lambda event: None,
+        options: RunOptions | None = None,
+    ) -> None:
+        """Start a run and return; ``onEvent`` is called from Qt's event loop.
+
+        The last event is `Finished` (the segments are there) or `Failed`.
+
+        Raises:
+            UserError: If the volume cannot be segmented.
+            ValueError: If a run is going on.
+        """
+        if self.isRunning():
+            raise ValueError("a run is going on; cancel it first")
+        run = Run(volumeNode, segmentationNode, self._temporaryFolder, options)
+        self._segmentation = Segmentation(run, onEvent)
+
+    def cancel(self) -> None:
+        """Ask the run to stop, if there is one, and return at once."""
+        if self._segmentation is not None:
+            self._segmentation.cancel()
+
+    def stopNow(self) -> None:
+        """Stop the run, if there is one, and wait until it is gone; no event follows."""
+        if self._segmentation is not None:
+            self._segmentation.stopNow()
+
+    def isRunning(self) -> bool:
+        """Return whether a run is going on."""
+        return self._segmentation is not None and self._segmentation.isRunning()
+
+    def canCancel(self) -> bool:
+        """Return whether `cancel` can stop a run."""
+        return self._segmentation is not None and self._segmentation.canCancel()
+
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """Return the node that the last run wrote to."""
+        return None if self._segmentation is None else self._segmentation.run.segmentationNode
+
+    def importedIds(self) -> list[str]:
+        """Return the IDs of the segments that the last run made, from head to tail."""
+        return [] if self._segmentation is None else self._segmentation.run.importedIds
+
+    def log(self) -> str:
+        """Return the log of the last run."""
+        return "" if self._segmentation is None else self._segmentation.run.log()
+
+    def process(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+        options: RunOptions | None = None,
+    ) -> slicer.vtkMRMLSegmentationNode:
+        """Segment and wait; for scripts.
+
+        Raises:
+            UserError: If the volume cannot be segmented, or the worker fails.
+        """
+        return Run(volumeNode, segmentationNode, self._temporaryFolder, options).wait()

@@ -1,0 +1,156 @@
+"""The section Setup: what is installed, what this computer can do, and which model is used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer.util
+from slicer.i18n import tr as _
+
+from spinemamba.errors import UserError
+from spinemamba.models import find_model
+from SpineMambaSegmentLib import Dependencies
+from SpineMambaSegmentLib.ModelStore import ModelStore, checkModel
+from SpineMambaSegmentLib.ProbeProcess import ProbeProcess
+
+POLL_MS = 100
+GOOD, BAD = "\N{CHECK MARK}", "\N{BALLOT X}"
+
+
+class SetupSection:
+    """A status line per part: good, or what to do.
+
+    Args:
+        ui: Widgets of the panel.
+        pyproject: The file that lists the packages.
+        store: Where imported models go.
+        onChange: Called with the devices, when the probe has answered.
+        onModel: Called with the folder of an imported model.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        pyproject: Path,
+        store: ModelStore,
+        onChange: Callable[[list[dict[str, Any]]], None],
+        onModel: Callable[[str], None],
+    ):
+        self._ui, self._pyproject, self._store = ui, pyproject, store
+        self._onChange, self._onModel = onChange, onModel
+        self._probe: ProbeProcess | None = None
+        self.facts: dict[str, Any] | str = _("not probed")
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self._poll)
+        ui.checkButton.connect("clicked(bool)", self.check)
+        ui.installButton.connect("clicked(bool)", self.install)
+        ui.kernelsButton.connect("clicked(bool)", self.installKernels)
+        ui.importModelButton.connect("clicked(bool)", self.chooseModel)
+        ui.kernelsButton.enabled = False
+
+    def check(self) -> None:
+        """Look at everything again; the answer about devices comes later."""
+        missing = [required.name for required in Dependencies.missingPackages(self._pyproject)]
+        good = _("Python packages are installed.")
+        bad = _("Missing: {names}. Press Install.").format(names=", ".join(missing))
+        self._say(self._ui.packagesLabel, not missing, bad if missing else good)
+        self._ui.installButton.enabled = bool(missing)
+        if "torch" in missing:
+            self._showNoFacts(_("PyTorch is not installed."))
+        elif self._probe is None:
+            self._ui.deviceLabel.text = _("Looking at this computer")
+            self._probe = ProbeProcess()
+            self._timer.start()
+
+    def checkModel(self, name: str) -> None:
+        """Say whether the chosen model is whole; reads all of it."""
+        try:
+            card = checkModel(find_model(name))
+        except UserError as error:
+            self._say(self._ui.modelLabel, False, str(error))
+            return
+        text = _("Model {name} {version} is whole.").format(name=card.name, version=card.version)
+        self._say(self._ui.modelLabel, True, text)
+
+    def install(self) -> None:
+        """Install missing packages, after asking."""
+        with slicer.util.tryWithErrorDisplay(_("The packages could not be installed.")):
+            Dependencies.ensurePackages(self._pyproject)
+        self.check()
+
+    def installKernels(self) -> None:
+        """Install the fast kernels for NVIDIA GPUs, after asking."""
+        with slicer.util.tryWithErrorDisplay(_("The kernels could not be installed.")):
+            Dependencies.ensureKernels(self._pyproject)
+        self.check()
+
+    def chooseModel(self) -> None:
+        """Let the user choose a model file to import."""
+        path = qt.QFileDialog.getOpenFileName(
+            None, _("Import model"), "", _("Models (model.json *.zip)")
+        )
+        if path:
+            self.importModel(Path(path))
+
+    def importModel(self, path: Path) -> None:
+        """Import a model, or say why not."""
+        with slicer.util.tryWithErrorDisplay(_("The model could not be imported.")):
+            self._onModel(str(self._store.importModel(path)))
+
+    def stop(self) -> None:
+        """End the probe, if it runs."""
+        self._timer.stop()
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe = None
+
+    def _poll(self) -> None:
+        if self._probe is None or self._probe.isRunning():
+            return
+        probe, self._probe = self._probe, None
+        self._timer.stop()
+        try:
+            self._showFacts(probe.facts())
+        except ValueError as error:
+            self._showNoFacts(_("PyTorch does not work here: {why}.").format(why=error))
+
+    def _showFacts(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        devices = facts["devices"]
+        gpus = [d for d in devices if d["device"] != "cpu"]
+        torch = _("PyTorch {version}").format(version=facts["torch"])
+        if gpus:
+            text = _("{torch} runs on {gpu}.").format(torch=torch, gpu=gpus[0]["name"])
+        else:
+            text = _("{torch} runs on the CPU; no GPU was found.").format(torch=torch)
+        self._say(self._ui.deviceLabel, True, text)
+        self._showKernels(facts, any(d["device"].startswith("cuda") for d in devices))
+        self._onChange(devices)
+
+    def _showKernels(self, facts: dict[str, Any], nvidia: bool) -> None:
+        present = bool(facts["mamba_ssm"] and facts["causal_conv1d"])
+        possible = nvidia and sys.platform == "linux"
+        self._ui.kernelsButton.enabled = possible and not present
+        if present:
+            text = _("mamba-ssm is installed and used.")
+        elif possible:
+            text = _("Optional: mamba-ssm makes NVIDIA GPUs faster; the results are the same.")
+        else:
+            text = _("mamba-ssm is for Linux and NVIDIA GPUs; not needed here.")
+        self._say(self._ui.kernelsLabel, True, text)
+        self._ui.kernelsButton.toolTip = text
+
+    def _showNoFacts(self, why: str) -> None:
+        self.facts = why
+        self._say(self._ui.deviceLabel, False, why)
+        self._onChange([])
+
+    @staticmethod
+    def _say(label: qt.QLabel, good: bool, text: str) -> None:
+        label.text = f"{GOOD if good else BAD} {text}"
+        label.styleSheet = "" if good else "color: #c0392b"

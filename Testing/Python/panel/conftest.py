@@ -1,0 +1,152 @@
+"""The panel on a test host: real scene, real Qt, real .ui file, real processes; no Slicer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+TRY_QT = "from PySide6.QtWidgets import QApplication; QApplication([])"
+
+
+def qt_works() -> bool:
+    """Return whether Qt starts without a screen.
+
+    Asked of a process of its own: where a system library is missing (libEGL, libGL, libxkbcommon,
+    libfontconfig, libdbus), Qt does not raise, it ends the process.
+    """
+    if importlib.util.find_spec("PySide6") is None or importlib.util.find_spec("slicer") is None:
+        return False
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-c", TRY_QT]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120)
+    return done.returncode == 0
+
+
+# Tests import the host with pytest.importorskip, which then does not find it.
+if qt_works():
+    sys.path.insert(0, str(HERE / "host"))
+
+
+@pytest.fixture(scope="session")
+def module(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> ModuleType:
+    """The module file, imported as Slicer does, in a running host."""
+    host = pytest.importorskip("application")
+    host.start(tmp_path_factory.mktemp("slicer"))
+    return host.import_module(repository / "SpineMambaSegment" / "SpineMambaSegment.py")
+
+
+@pytest.fixture
+def fake_worker(
+    module: ModuleType, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Let the panel start the fake worker; returns the folder for temporary files."""
+    if sys.platform == "win32":
+        pytest.skip("the stand-in is a shell script")
+    from SpineMambaSegmentLib import Interpreter
+
+    script = tmp_path / "python.sh"
+    command = f'exec "{sys.executable}" "{HERE / "fake_worker.py"}" "$@"'
+    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    return _own_temporary_folder(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def real_worker(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the panel start the real worker; returns the folder for temporary files."""
+    return _own_temporary_folder(tmp_path, monkeypatch)
+
+
+def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import slicer
+
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(folder))
+    return folder
+
+
+@pytest.fixture
+def make_panel(module: ModuleType) -> Iterator[Callable[[], Any]]:
+    """Return a function that opens the panel; it is closed, and the scene emptied, at the end."""
+    import application
+    import slicer
+
+    opened = []
+
+    def make() -> Any:
+        widget, frame = application.make_panel(module)
+        frame.resize(430, 900)
+        frame.show()
+        widget.frame = frame
+        opened.append(widget)
+        return widget
+
+    slicer.app.settings().clear()
+    yield make
+    for widget in opened:
+        widget.cleanup()
+        widget.frame.deleteLater()
+    slicer.mrmlScene.Clear(1)
+    slicer.app.processEvents()
+
+
+@pytest.fixture
+def panel(make_panel: Callable[[], Any]) -> Any:
+    """The open panel."""
+    return make_panel()
+
+
+@pytest.fixture
+def volume(module: ModuleType) -> Any:
+    """A volume with a name that must not leave the scene."""
+    return add_volume(np.arange(24 * 20 * 16, dtype=np.int16).reshape(24, 20, 16), np.eye(4))
+
+
+def add_volume(array_kji: np.ndarray, ijk_to_ras: np.ndarray, name: str = "Doe John") -> Any:
+    """Add a volume to the host's scene."""
+    import slicer
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image = vtk.vtkImageData()
+    image.SetDimensions(array_kji.shape[::-1])
+    flat = np.ascontiguousarray(array_kji).reshape(-1)
+    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetAndObserveImageData(image)
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(ijk_to_ras, float).ravel())
+    node.SetIJKToRASMatrix(matrix)
+    return node
+
+
+@pytest.fixture(scope="session")
+def pump() -> Callable[..., None]:
+    """Return a function that runs Qt's event loop until something is so."""
+
+    def run(until: Callable[[], bool], seconds: float = 30.0) -> None:
+        from PySide6.QtCore import QEventLoop
+        from PySide6.QtWidgets import QApplication
+
+        deadline = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > deadline:
+                raise AssertionError(textwrap.dedent(f"not so within {seconds} s"))
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
+            time.sleep(0.001)
+
+    return run

@@ -1,0 +1,112 @@
+"""A worker that finds three boxes at once, or stops where a test wants it; also the probe.
+
+Called as the real ones: ``-m spinemamba.worker job.json`` and ``-m spinemamba probe``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from spinemamba.job import Job
+from spinemamba.labels import BY_NAME
+from spinemamba.progress import STAGES
+from spinemamba.result import InstanceResult, Result
+from spinemamba.worker import main
+
+NAMES = ("T12", "L1", "L2")
+FACTS = {
+    "torch": "2.9.0",
+    "mamba_ssm": False,
+    "causal_conv1d": False,
+    "devices": [
+        {"device": "cpu", "name": "Test CPU"},
+        {"device": "cuda:0", "name": "Test GPU", "free_gb": 20.5, "total_gb": 24.0},
+    ],
+}
+
+
+def run(job: Job, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:
+    """Do what the environment says in each stage, then paint the boxes."""
+    stop_at, how = os.environ.get("STOP_AT"), os.environ.get("HOW")
+    for stage in STAGES:
+        for quarter in range(5):
+            progress(stage, quarter / 4)
+            time.sleep(float(os.environ.get("PAUSE_S", "0")))
+        if stage == stop_at:
+            _stop(stage, how, progress)
+    sys.stdout.write("a line for the log\n")
+    sys.stdout.flush()
+    if os.environ.get("WARN"):
+        warn(os.environ["WARN"])
+    _paint(job)
+
+
+def _stop(stage: str, how: str | None, progress: Callable[[str, float], None]) -> None:
+    if how == "crash":
+        os.abort()
+    if how == "fail":
+        raise RuntimeError("secret")
+    while True:
+        if how != "deaf":
+            progress(stage, 1.0)
+        time.sleep(0.01)
+
+
+def _paint(job: Job) -> None:
+    # Imported here: a run that is stopped before starts in half the time.
+    import numpy as np
+    import SimpleITK as sitk
+
+    from spinemamba.output import whole_or_nothing
+
+    image = sitk.ReadImage(str(job.input))
+    shape = image.GetSize()[::-1]
+    labels = np.zeros(shape, np.uint8)
+    for k, name in enumerate(NAMES):
+        # From head to tail: the last of the three is the lowest.
+        depth = slice((9 - 3 * k) * shape[0] // 12, (11 - 3 * k) * shape[0] // 12)
+        middle = [slice(n // 3, 2 * n // 3) for n in shape[1:]]
+        labels[(depth, *middle)] = BY_NAME[name].value
+    out = sitk.GetImageFromArray(labels)
+    out.CopyInformation(image)
+    with contextlib.ExitStack() as stack:
+        first, second = (stack.enter_context(whole_or_nothing(path)) for path in job.outputs)
+        sitk.WriteImage(out, str(first), useCompression=True)
+        result_of(labels, image).write(second)
+
+
+def result_of(labels: Any, image: Any) -> Result:
+    """Return a result for the boxes."""
+    ml = math.prod(image.GetSpacing()) / 1000
+    counts = {name: int((labels == BY_NAME[name].value).sum()) for name in NAMES}
+    instances = tuple(
+        InstanceResult(
+            k + 1, BY_NAME[name].value, name, 0.9, (), (), (0.0,) * 3, counts[name] * ml,
+            True, (), ("It is a box.",) if name == "L1" else (),
+        )
+        for k, name in enumerate(NAMES)
+    )  # fmt: skip
+    return Result(
+        run_id="run-1", model_name="boxes", model_version="1", model_hash="abc",
+        package_version="0", device="cpu", scan_backend="none", modality="ct", seconds={},
+        shape=labels.shape, spacing_mm=image.GetSpacing()[::-1],
+        origin_lps_mm=image.GetOrigin(), direction_lps=image.GetDirection(),
+        instances=instances, labelings=(), ambiguous=True, warnings=(),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    if "probe" in sys.argv:
+        time.sleep(float(os.environ.get("PAUSE_S", "0")))
+        sys.stdout.write(json.dumps(FACTS))
+        sys.exit(0)
+    code = main(sys.argv[3:], run=run, grace_s=float(os.environ.get("GRACE_S", "0.3")))
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,51 @@
+"""Stand-ins for the CTK widgets that the panel uses."""
+
+from __future__ import annotations
+
+import qt
+from PySide6 import QtCore, QtWidgets
+
+HEADER_HEIGHT = 26
+
+
+@qt.custom
+class ctkCollapsibleButton(QtWidgets.QWidget):
+    """A header that folds and unfolds what is below it."""
+
+    contentsCollapsed = QtCore.Signal(bool)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self._collapsed = False
+        self._header = QtWidgets.QToolButton(self)
+        self._header.name = "qt_header"
+        self._header.autoRaise = True
+        self._header.toolButtonStyle = QtCore.Qt.ToolButtonStyle.ToolButtonTextBesideIcon
+        self._header.arrowType = QtCore.Qt.ArrowType.DownArrow
+        self._header.clicked.connect(lambda: self._fold(not self._collapsed))
+        self.setContentsMargins(6, HEADER_HEIGHT, 4, 4)
+
+    def _fold(self, collapsed: bool) -> None:
+        self._collapsed = collapsed
+        arrows = QtCore.Qt.ArrowType
+        self._header.arrowType = arrows.RightArrow if collapsed else arrows.DownArrow
+        for child in self.children():
+            if isinstance(child, QtWidgets.QWidget) and child is not self._header:
+                child.setVisible(not collapsed)
+        self.setMaximumHeight(HEADER_HEIGHT if collapsed else 16777215)
+        self.contentsCollapsed.emit(collapsed)
+
+    def childEvent(self, event: QtCore.QChildEvent) -> None:
+        # A .ui file sets ``collapsed`` before it adds the content.
+        child = event.child()
+        if self._collapsed and event.added() and isinstance(child, QtWidgets.QWidget):
+            child.setVisible(False)
+
+    def resizeEvent(self, event: QtCore.QEvent) -> None:
+        self._header.setGeometry(0, 0, self.width, HEADER_HEIGHT - 2)
+
+    def _set_title(self, title: str) -> None:
+        self._header.text = title
+
+    collapsed = QtCore.Property(bool, lambda self: self._collapsed, _fold)
+    text = QtCore.Property(str, lambda self: self._header.text, _set_title)

@@ -1,0 +1,117 @@
+"""Stand-ins for Slicer's MRML widgets, on a real scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+from PySide6 import QtCore, QtWidgets
+
+SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndBatchProcessEvent")
+
+
+@qt.custom
+class qMRMLWidget(QtWidgets.QWidget):
+    """Passes its scene on."""
+
+    mrmlSceneChanged = QtCore.Signal(object)
+
+    def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
+        self.mrmlSceneChanged.emit(scene)
+
+
+def _flag(name: str, default: bool) -> QtCore.Property:
+    def write(self: Any, value: bool) -> None:
+        self._values[name] = value
+        self.refresh()
+
+    return QtCore.Property(bool, lambda self: self._values.get(name, default), write)
+
+
+def _text(name: str, default: str) -> QtCore.Property:
+    def write(self: Any, value: str) -> None:
+        self._values[name] = value
+        self.refresh()
+
+    return QtCore.Property(str, lambda self: self._values.get(name, default), write)
+
+
+@qt.custom
+class qMRMLNodeComboBox(QtWidgets.QWidget):
+    """Offers the nodes of some classes."""
+
+    currentNodeChanged = QtCore.Signal(object)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        self._values: dict[str, Any] = {}
+        super().__init__(parent)
+        self._scene: slicer.vtkMRMLScene | None = None
+        self._tags: list[int] = []
+        self._id = ""
+        self._types: list[str] = []
+        self._box = QtWidgets.QComboBox()
+        self._box.activated.connect(lambda k: self.setCurrentNodeID(self._box.itemData(k)))
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._box)
+
+    def _set_types(self, types: list[str]) -> None:
+        self._types = list(types)
+        self.refresh()
+
+    nodeTypes = QtCore.Property("QStringList", lambda self: self._types, _set_types)
+    addEnabled, removeEnabled = _flag("add", True), _flag("remove", True)
+    renameEnabled, noneEnabled = _flag("rename", False), _flag("none", False)
+    showChildNodeTypes = _flag("children", True)
+    selectNodeUponCreation = _flag("select", True)
+    noneDisplay, baseName = _text("noneDisplay", "None"), _text("baseName", "")
+
+    def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
+        for tag in self._tags:
+            self._scene.RemoveObserver(tag)
+        self._scene, self._tags = scene, []
+        if scene is not None:
+            events = [getattr(slicer.vtkMRMLScene, name) for name in SCENE_EVENTS]
+            self._tags = [scene.AddObserver(e, lambda *_: self.refresh()) for e in events]
+        self.refresh()
+
+    def nodes(self) -> list[slicer.vtkMRMLNode]:
+        """Return what is offered."""
+        if self._scene is None:
+            return []
+        found = [self._scene.GetNthNode(k) for k in range(self._scene.GetNumberOfNodes())]
+        return [n for n in found if self._offers(n) and not n.GetHideFromEditors()]
+
+    def _offers(self, node: slicer.vtkMRMLNode) -> bool:
+        if self.showChildNodeTypes:
+            return any(node.IsA(name) for name in self._types)
+        return node.GetClassName() in self._types
+
+    def refresh(self) -> None:
+        """Take over what changed in the scene; a node that is gone is deselected."""
+        if "_box" not in self.__dict__:
+            return
+        nodes = self.nodes()
+        self._box.clear()
+        if self.noneEnabled:
+            self._box.addItem(self.noneDisplay, "")
+        for node in nodes:
+            self._box.addItem(node.GetName(), node.GetID())
+        ids = [node.GetID() for node in nodes]
+        first = "" if self.noneEnabled or not ids else ids[0]
+        self.setCurrentNodeID(self._id if self._id in ids else first)
+
+    def currentNode(self) -> slicer.vtkMRMLNode | None:
+        return self._scene.GetNodeByID(self._id) if self._scene and self._id else None
+
+    def setCurrentNode(self, node: slicer.vtkMRMLNode | None) -> None:
+        self.setCurrentNodeID("" if node is None else node.GetID())
+
+    def setCurrentNodeID(self, nodeId: str) -> None:
+        if nodeId not in [node.GetID() for node in self.nodes()]:
+            nodeId = ""
+        self._box.setCurrentIndex(self._box.findData(nodeId))
+        if nodeId != self._id:
+            self._id = nodeId
+            self.currentNodeChanged.emit(self.currentNode())

@@ -1,0 +1,206 @@
+"""What a user sees and presses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import qt
+import slicer
+import vtk
+
+from spinemamba.job import MODALITIES, QUALITIES
+
+
+def names_of(node) -> list[str]:
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()]
+
+
+def table_of(ui) -> list[list[str]]:
+    table = ui.reviewTable
+    return [
+        [table.item(row, column).text() for column in range(table.columnCount)]
+        for row in range(table.rowCount)
+    ]
+
+
+def test_a_press_gives_named_segments_a_table_and_a_tidy_disk(panel, volume, fake_worker, pump):
+    ui = panel.ui
+    ui.inputSelector.setCurrentNode(volume)
+    values = []
+    ui.progressBar.valueChanged.connect(values.append)
+    ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    node = ui.outputSelector.currentNode()
+    assert names_of(node) == ["T12", "L1", "L2"]
+    assert node.GetName() == "Doe John spine"
+    assert "Finished in" in ui.statusLabel.text
+    assert "Research use only" in ui.statusLabel.text
+    assert values == sorted(values)
+    assert len(values) > 3
+    assert values[-1] == ui.progressBar.maximum
+    # 4 slices of 6 x 5 voxels of 1 mm: 0.1 mL.
+    assert table_of(ui)[1] == ["L1", "90 %", "0.1", "It is a box."]
+    assert "3 vertebrae" in ui.summaryLabel.text
+    assert "ambiguous" in ui.summaryLabel.text
+    assert list(fake_worker.iterdir()) == []
+
+
+def test_what_is_missing_stands_in_the_tooltip_and_the_button_is_off(panel, volume):
+    ui = panel.ui
+    ui.inputSelector.setCurrentNode(None)
+    assert not ui.segmentButton.enabled
+    assert ui.segmentButton.toolTip == "Choose an input volume"
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    ui.inputSelector.setCurrentNode(empty)
+    assert not ui.segmentButton.enabled
+    assert "no voxels" in ui.segmentButton.toolTip
+    ui.inputSelector.setCurrentNode(volume)
+    assert ui.segmentButton.enabled
+    assert not ui.cancelButton.enabled
+
+
+def test_label_maps_and_colour_images_are_not_offered(panel):
+    ui = panel.ui
+    for name in ("vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode"):
+        slicer.mrmlScene.AddNewNodeByClass(name, name)
+    assert ui.inputSelector.nodes() == []
+
+
+def test_the_words_of_the_selectors_are_those_of_a_job(panel):
+    assert panel.ui.modalitySelector.count == len(MODALITIES)
+    assert panel.ui.qualitySelector.count == len(QUALITIES)
+    panel.ui.modalitySelector.setCurrentIndex(2)
+    panel.ui.qualitySelector.setCurrentIndex(1)
+    options = panel.inputSection.options()
+    assert (options.modality, options.quality) == ("mr", "fast")
+    assert panel.ui.modalitySelector.currentText == "MR"
+    assert panel.ui.qualitySelector.currentText == "Fast"
+
+
+def test_choices_of_the_case_live_in_the_scene_and_those_of_the_machine_in_the_settings(
+    panel, make_panel, volume
+):
+    ui = panel.ui
+    ui.inputSelector.setCurrentNode(volume)
+    ui.modalitySelector.setCurrentIndex(1)
+    ui.deviceSelector.setCurrentIndex(ui.deviceSelector.findData("cpu"))
+    node = panel.logic.getParameterNode()
+    assert node.GetParameter("Modality") == "ct"
+    assert node.GetNodeReference("InputVolume") is volume
+    assert "Device" not in list(node.GetParameterNames())
+    assert slicer.app.settings().value("SpineMambaSegment/Device") == "cpu"
+    again = make_panel()
+    assert again.ui.inputSelector.currentNode() is volume
+    assert again.ui.modalitySelector.currentIndex == 1
+    assert again.inputSection.options().device == "cpu"
+
+
+def test_a_loaded_scene_brings_its_choices_and_its_table(panel, volume, fake_worker, pump):
+    ui = panel.ui
+    ui.inputSelector.setCurrentNode(volume)
+    ui.modalitySelector.setCurrentIndex(2)
+    ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    slicer.mrmlScene.SetSaveToXMLString(1)
+    slicer.mrmlScene.Commit()
+    text = slicer.mrmlScene.GetSceneXMLString()
+    assert "SpineMamba.Result" in text
+    slicer.mrmlScene.Clear(0)
+    assert ui.modalitySelector.currentIndex == 0
+    assert table_of(ui) == []
+
+
+def test_a_click_in_the_table_brings_the_slices_to_the_vertebra(panel, volume, fake_worker, pump):
+    red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+
+    def centre() -> list[float]:
+        return [red.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
+
+    node = panel.ui.outputSelector.currentNode()
+    assert centre() == pytest.approx(node.GetSegmentCenterRAS("V20"), abs=1e-6)
+    panel.ui.reviewTable.cellClicked.emit(0, 0)
+    assert centre() == pytest.approx(node.GetSegmentCenterRAS("V19"), abs=1e-6)
+
+
+def test_diagnostics_name_versions_and_no_patient(panel, volume, fake_worker, pump):
+    ui = panel.ui
+    panel.enter()
+    pump(lambda: isinstance(panel.setupSection.facts, dict))
+    ui.inputSelector.setCurrentNode(volume)
+    ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    ui.diagnosticsButton.click()
+    text = slicer.app.clipboard().text()
+    for part in ("Slicer 5.12", "Test GPU", "a line for the log", "starter, auto, auto, standard"):
+        assert part in text
+    assert "Doe" not in text
+    assert str(fake_worker) not in text
+
+
+def test_the_log_is_there_when_asked_for(panel, volume, fake_worker, pump):
+    ui = panel.ui
+    assert not ui.logText.isVisible()
+    ui.logButton.click()
+    ui.inputSelector.setCurrentNode(volume)
+    ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    assert "a line for the log" in ui.logText.toPlainText()
+
+
+def test_shortcuts_work_in_the_panel_only_while_it_is_shown(panel):
+    scope = qt.Qt.WidgetWithChildrenShortcut
+    panel.enter()
+    shortcuts = panel.frame.findChildren(qt.QShortcut)
+    assert [shortcut.context for shortcut in shortcuts] == [scope, scope]
+    panel.exit()
+    assert not any(shortcut.isEnabled() for shortcut in shortcuts)
+
+
+def test_a_region_keeps_what_lies_outside_of_it_empty(panel, volume, fake_worker, pump):
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
+    roi.SetCenter(7.5, 9.5, 12.0)
+    roi.SetSize(11.0, 13.0, 15.0)
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.roiSelector.setCurrentNode(roi)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    bounds = np.zeros(6)
+    panel.ui.outputSelector.currentNode().GetRASBounds(bounds)
+    assert (bounds[::2] >= np.array([2.0, 3.0, 4.5]) - 0.5).all()
+    assert (bounds[1::2] <= np.array([13.0, 16.0, 19.5]) + 0.5).all()
+
+
+def test_a_four_dimensional_image_says_which_frame_is_used(panel, volume, fake_worker, pump):
+    scene = slicer.mrmlScene
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Frames")
+    for k in range(3):
+        sequence.SetDataNodeAtValue(volume, str(k))
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.AddProxyNode(volume, sequence, False)
+    browser.SetSelectedItemNumber(1)
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    assert "current frame, 2 of 3" in panel.ui.statusLabel.text
+
+
+def test_a_volume_under_a_transform_gets_its_segments_there(panel, volume, fake_worker, pump):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Move")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 100.0)
+    transform.SetMatrixTransformToParent(matrix)
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    bounds = np.zeros(6)
+    panel.ui.outputSelector.currentNode().GetRASBounds(bounds)
+    # The shared label map reaches half a voxel beyond the outermost centers.
+    assert bounds[:2] == pytest.approx([99.5, 115.5])

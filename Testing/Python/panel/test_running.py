@@ -1,0 +1,310 @@
+"""Whatever happens during a run: it ends, and leaves neither process nor file nor wrong words."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import slicer
+
+from spinemamba import events
+from spinemamba.errors import UserError
+from spinemamba.progress import STAGES
+
+
+class Watched:
+    """The panel with a run that has reached a stage."""
+
+    def __init__(self, panel, volume, pump):
+        self.panel, self.ui, self.pump = panel, panel.ui, pump
+        self.pids: list[int] = []
+        self.stages: list[str] = []
+        show = panel.runSection.show
+
+        def spy(event):
+            if isinstance(event, events.Hello):
+                self.pids.append(event.pid)
+            if isinstance(event, events.Progress):
+                self.stages.append(event.stage)
+            show(event)
+
+        panel.runSection.show = spy
+        self.ui.inputSelector.setCurrentNode(volume)
+
+    def start(self, stage: str) -> None:
+        """Press Segment Spine and wait for a stage."""
+        self.stages.clear()
+        self.ui.segmentButton.click()
+        self.pump(lambda: stage in self.stages)
+
+    def wait(self) -> None:
+        self.pump(lambda: not self.panel.logic.isRunning())
+
+    def assert_nothing_left(self, folder: Path) -> None:
+        assert self.pids
+        assert not [pid for pid in self.pids if is_there(pid)]
+        assert list(folder.iterdir()) == []
+
+
+def is_there(pid: int) -> bool:
+    """Return whether a process runs; a dead one that nobody asked about yet does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+@pytest.fixture
+def watched(panel, volume, pump, fake_worker, monkeypatch) -> Watched:
+    monkeypatch.setenv("HOW", "polite")
+    return Watched(panel, volume, pump)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
+    watched, fake_worker, monkeypatch, stage
+):
+    monkeypatch.setenv("STOP_AT", stage)
+    nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    watched.start(stage)
+    assert watched.ui.cancelButton.enabled
+    watched.ui.cancelButton.click()
+    assert not watched.ui.cancelButton.enabled
+    assert not watched.ui.segmentButton.enabled
+    watched.wait()
+    assert watched.ui.statusLabel.text == "Cancelled. Nothing was changed."
+    assert watched.ui.segmentButton.enabled
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_a_worker_that_does_not_listen_is_killed_after_three_seconds_and_slicer_lives_on(
+    watched, fake_worker, monkeypatch
+):
+    monkeypatch.setenv("STOP_AT", "segment")
+    monkeypatch.setenv("HOW", "deaf")
+    monkeypatch.setenv("GRACE_S", "60")
+    watched.start("segment")
+    started = time.monotonic()
+    watched.ui.cancelButton.click()
+    assert time.monotonic() - started < 0.1
+    watched.wait()
+    assert 2.5 < time.monotonic() - started < 5.0
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_cancel_reaches_the_worker_behind_a_launcher(
+    watched, fake_worker, monkeypatch, tmp_path, repository
+):
+    from SpineMambaSegmentLib import Interpreter
+
+    sys.path.append(str(repository / "Testing" / "Python" / "unit"))
+    from worker_stand_in import LAUNCHER
+
+    (tmp_path / "launcher.py").write_text(LAUNCHER, encoding="utf-8")
+    script = tmp_path / "launcher.sh"
+    worker = Path(__file__).with_name("fake_worker.py")
+    command = f'exec "{sys.executable}" "{tmp_path}/launcher.py" "{worker}" "$@"'
+    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    monkeypatch.setenv("STOP_AT", "segment")
+    watched.start("segment")
+    launcher = watched.panel.logic._segmentation.run._worker.pid
+    assert launcher not in watched.pids
+    watched.ui.cancelButton.click()
+    watched.wait()
+    assert not is_there(launcher)
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_twenty_starts_and_cancels_leak_nothing(watched, fake_worker, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "read")
+    watched.start("read")
+    watched.ui.cancelButton.click()
+    watched.wait()
+    before = (threading.active_count(), open_files(), count_nodes())
+    for _ in range(20):
+        watched.start("read")
+        watched.ui.cancelButton.click()
+        watched.wait()
+    after = (threading.active_count(), open_files(), count_nodes())
+    assert after == before
+    watched.assert_nothing_left(fake_worker)
+
+
+def open_files() -> int:
+    """Return how many files this process has open, pipes included."""
+    folder = Path("/proc/self/fd") if Path("/proc/self/fd").exists() else Path("/dev/fd")
+    return len(list(folder.iterdir()))
+
+
+def count_nodes() -> int:
+    return slicer.mrmlScene.GetNumberOfNodes()
+
+
+def test_closing_the_scene_ends_the_run_before_its_nodes_go(watched, fake_worker, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "segment")
+    watched.start("segment")
+    slicer.mrmlScene.Clear(0)
+    assert not watched.panel.logic.isRunning()
+    assert "scene was closed" in watched.ui.statusLabel.text
+    assert not watched.ui.segmentButton.enabled
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_deleting_the_input_ends_the_run_with_a_sentence(watched, volume, fake_worker, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "segment")
+    watched.start("segment")
+    slicer.mrmlScene.RemoveNode(volume)
+    watched.wait()
+    assert "was deleted during the run" in watched.ui.statusLabel.text
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_moving_the_input_to_another_grid_ends_the_run_with_a_sentence(
+    watched, volume, fake_worker, monkeypatch
+):
+    monkeypatch.setenv("PAUSE_S", "0.02")
+    watched.start("segment")
+    volume.SetOrigin(5.0, 0.0, 0.0)
+    watched.wait()
+    assert "was replaced during the run" in watched.ui.statusLabel.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_a_transform_set_during_the_run_moves_the_segments_too(watched, volume, monkeypatch):
+    monkeypatch.setenv("PAUSE_S", "0.02")
+    watched.start("segment")
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    watched.wait()
+    node = watched.ui.outputSelector.currentNode()
+    assert node.GetTransformNodeID() == transform.GetID()
+
+
+def test_deleting_the_output_gives_a_new_one(watched, monkeypatch):
+    monkeypatch.setenv("PAUSE_S", "0.02")
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Old")
+    watched.ui.outputSelector.setCurrentNode(output)
+    watched.start("segment")
+    slicer.mrmlScene.RemoveNode(output)
+    watched.wait()
+    node = watched.ui.outputSelector.currentNode()
+    assert node.GetName() == "Doe John spine"
+    assert node.GetSegmentation().GetNumberOfSegments() == 3
+
+
+def test_a_second_press_does_nothing_and_a_second_start_is_refused(watched, volume, monkeypatch):
+    monkeypatch.setenv("PAUSE_S", "0.02")
+    watched.start("locate")
+    watched.panel.onSegment()
+    with pytest.raises(ValueError, match="a run is going on"):
+        watched.panel.logic.start(volume)
+    watched.wait()
+    assert len(watched.pids) == 1
+
+
+def test_reloading_the_module_ends_the_run(watched, fake_worker, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "segment")
+    watched.start("segment")
+    kept = dict(sys.modules)
+    try:
+        watched.panel.onReload()
+        assert not [n for n in sys.modules if n.partition(".")[0] == "SpineMambaSegmentLib"]
+    finally:
+        sys.modules.update(kept)  # the other tests go on with the same classes
+    assert slicer.app.reloaded[-1] == "SpineMambaSegment"
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_quitting_slicer_ends_run_and_probe(watched, fake_worker, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "segment")
+    watched.start("segment")
+    monkeypatch.setenv("PAUSE_S", "60")
+    watched.panel.setupSection.check()
+    probe = watched.panel.setupSection._probe._process.pid
+    assert is_there(probe)
+    slicer.app.aboutToQuit.emit()
+    assert not is_there(probe)
+    watched.assert_nothing_left(fake_worker)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [("crash", "ended without a result"), ("fail", "Something went wrong inside SpineMamba")],
+)
+def test_a_worker_that_dies_is_told_with_a_remedy(watched, fake_worker, monkeypatch, how, says):
+    monkeypatch.setenv("STOP_AT", "locate")
+    monkeypatch.setenv("HOW", how)
+    watched.start("locate")
+    watched.wait()
+    assert says in watched.ui.statusLabel.text
+    assert "eport it with the log" in watched.ui.statusLabel.text
+    assert "secret" not in watched.ui.statusLabel.text
+    assert watched.ui.segmentButton.enabled
+    if how == "fail":
+        assert "secret" in watched.panel.logic.log()
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_a_silent_worker_is_told_once_and_not_killed(watched, monkeypatch):
+    from SpineMambaSegmentLib import Segmentation
+
+    monkeypatch.setattr(Segmentation, "SILENT_S", 0.2)
+    monkeypatch.setenv("STOP_AT", "segment")
+    monkeypatch.setenv("HOW", "deaf")
+    watched.start("segment")
+    watched.pump(lambda: "No sign of life" in watched.ui.statusLabel.text)
+    assert watched.panel.logic.isRunning()
+    watched.panel.logic.stopNow()
+
+
+def test_an_event_of_an_old_run_goes_nowhere(watched, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "segment")
+    watched.start("segment")
+    old = watched.panel.logic._segmentation
+    watched.panel.logic.stopNow()
+    watched.panel.runSection.say("quiet")
+    old.run._early.append(events.Warning("from the past"))
+    watched.panel.frame.repaint()
+    slicer.app.processEvents()
+    assert watched.ui.statusLabel.text == "quiet"
+
+
+def test_a_warning_of_the_worker_stays_in_view_to_the_end(watched, monkeypatch):
+    monkeypatch.setenv("WARN", "The CPU goes on.")
+    watched.start("read")
+    watched.wait()
+    assert watched.ui.statusLabel.text.endswith("The CPU goes on.")
+
+
+def test_scripts_can_wait_or_be_told(watched, volume, module):
+    logic = module.SpineMambaSegmentLogic()
+    node = logic.process(volume)
+    assert node.GetSegmentation().GetNumberOfSegments() == 3
+    told = []
+    logic.start(volume, node, told.append)
+    watched.pump(lambda: not logic.isRunning())
+    assert isinstance(told[0], events.Hello)
+    assert isinstance(told[-1], events.Finished)
+    assert logic.segmentationNode() is node
+    with pytest.raises(UserError, match="No input volume"):
+        logic.process(None)
+
+
+def test_the_smoke_test_of_the_module_passes(module, panel):
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(module.SpineMambaSegmentTest)
+    assert suite.countTestCases() >= 1
+    assert unittest.TextTestRunner(stream=io.StringIO()).run(suite).wasSuccessful()
