@@ -107,6 +107,7 @@ class InputSection:
             return _("Choose an input volume")
         try:
             Inputs.checkVolume(node)
+            Inputs.checkSegmentation(self.segmentationNode())
         except UserError as error:
             return str(error)
         return ""

@@ -38,6 +38,24 @@ def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         raise _inputBad(_("{name} is not a 3-D image ({size}).").format(name=name, size=size))
 
 
+def checkSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+    """Check that segments can be added to a segmentation; None is a new one.
+
+    Raises:
+        UserError: If it is made of surfaces, for example of STL files.
+    """
+    if segmentationNode is None:
+        return
+    segmentation = segmentationNode.GetSegmentation()
+    kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != kind:
+        raise UserError(
+            _("{name} is made of surfaces, not of voxels.").format(name=segmentationNode.GetName()),
+            _("Choose another segmentation, or create a new one."),
+            Code.INPUT_BAD,
+        )
+
+
 def hints(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[str]:
     """Return what the user should know of a volume before it is segmented."""
     found = []

@@ -57,7 +57,7 @@ class Run:
         options: What the user chose.
 
     Raises:
-        UserError: If the volume cannot be segmented.
+        UserError: If the volume cannot be segmented, or the segmentation not be added to.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Run:
         options: RunOptions | None = None,
     ):
         Inputs.checkVolume(volumeNode)
+        Inputs.checkSegmentation(segmentationNode)
         options = options or RunOptions()
         roi = options.roiNode
         extent = None if roi is None else Inputs.regionExtent(volumeNode, roi)
