@@ -12,11 +12,14 @@ from spinemamba.checkpoint import Model
 from spinemamba.instances import Instances
 from spinemamba.intensity import Modality
 from spinemamba.labels import BY_NAME
-from spinemamba.levels import NAMES, LevelSolution
+from spinemamba.levels import NAMES, Labeling, LevelSolution
 from spinemamba.quality import flags
 from spinemamba.result import InstanceResult, LabelingResult, Result
-from spinemamba.scan import choose_backend
+from spinemamba.scan import describe_backend
 from spinemamba.volume import Geometry
+
+MOST_WAYS = 3
+"""More ways to name a spine help nobody."""
 
 LEAST_ALTERNATIVE = 0.01
 """Levels less likely than this are not worth telling."""
@@ -50,7 +53,7 @@ def describe(
         model_hash=model.card.hash(),
         package_version=__version__,
         device=str(model.fine.device),
-        scan_backend=choose_backend(model.fine.device.type),
+        scan_backend=describe_backend(model.fine.device.type),
         modality=details.modality,
         seconds=details.seconds,
         shape=geometry.shape,
@@ -96,5 +99,19 @@ def _warnings(modality: str, solution: LevelSolution) -> list[str]:
     if modality == "mr":
         out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
     if solution.ambiguous:
-        out.append("The levels are ambiguous: all names may be off by one. Verify one level.")
+        ways = " or ".join(_way(labeling) for labeling in _distinct(solution.best))
+        out.append(f"The levels are ambiguous: {ways}. Verify one level.")
     return out
+
+
+def _distinct(labelings: tuple[Labeling, ...]) -> list[Labeling]:
+    """Return the best labelings that begin or end differently, the likeliest first."""
+    ends: dict[tuple[str | None, str | None], Labeling] = {}
+    for labeling in labelings:
+        ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
+    return list(ends.values())[:MOST_WAYS]
+
+
+def _way(labeling: Labeling) -> str:
+    names = [name for name in labeling.names if name]
+    return f"{names[0]} to {names[-1]} ({100 * labeling.posterior:.0f} %)" if names else "none"

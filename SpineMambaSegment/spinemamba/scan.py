@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 
 import torch
 from torch import Tensor
 
+from spinemamba.errors import Code, UserError
 from spinemamba.scan_chunked import scan_chunked
+from spinemamba.scan_grid import (
+    GridScan,
+    Scan,
+    scan_grid_by_copies,
+    scan_grid_native,
+    sequence_scan_native,
+)
+from spinemamba.scan_native import VARIANTS, NativeError, library
+from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST, Grid, Order
 from spinemamba.scan_reference import scan_reference
 
-Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+NATIVE = "native-"
+FORCE = "SPINEMAMBA_SCAN"
+"""Environment variable that names the back end to use."""
 
 
 def scan_mamba_ssm(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:  # noqa: N803
@@ -24,6 +36,7 @@ def scan_mamba_ssm(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
 
 BACKENDS: dict[str, Scan] = {
     "mamba-ssm": scan_mamba_ssm,
+    **{NATIVE + variant: sequence_scan_native(variant) for variant in VARIANTS},
     "torch-chunked": scan_chunked,
     "reference": scan_reference,
 }
@@ -57,28 +70,80 @@ def selective_scan(
     Raises:
         ValueError: If there is no such back end.
     """
-    name = backend or choose_backend(u.device.type)
+    return BACKENDS[_known(backend or choose_backend(u.device.type))](u, delta, A, B, C, D)
+
+
+def selective_scan_3d(
+    scan: GridScan, grid: Grid, orders: tuple[Order, ...], *, backend: str | None = None
+) -> Tensor:
+    """Scan the tokens of a grid in several orders and add up what the scans give.
+
+    Args:
+        scan: What to scan.
+        grid: (D, H, W).
+        orders: K orders.
+        backend: As in `selective_scan`. The C++ library walks all orders in place; all others scan
+            permuted copies.
+
+    Returns:
+        y, (batch, L, d), in the precision of ``scan.u``.
+
+    Raises:
+        ValueError: If there is no such back end.
+    """
+    name = _known(backend or choose_backend(scan.u.device.type))
+    if name.startswith(NATIVE):
+        return scan_grid_native(scan, grid, orders, name.removeprefix(NATIVE))
+    return scan_grid_by_copies(BACKENDS[name], scan, grid, orders)
+
+
+def _known(name: str) -> str:
     if name not in BACKENDS:
         raise ValueError(f"no scan back end '{name}'; there are {', '.join(BACKENDS)}")
-    return BACKENDS[name](u, delta, A, B, C, D)
+    return name
 
 
 _PROBED: dict[str, str] = {}
 
 
 def choose_backend(device: str) -> str:
-    """Return the name of the fastest back end that works on a kind of device ("cpu", "cuda")."""
+    """Return the name of the fastest back end that works on a kind of device ("cpu", "cuda").
+
+    Raises:
+        UserError: If the environment variable SPINEMAMBA_SCAN names one that does not.
+    """
     if device not in _PROBED:
-        works = available_backends(device)
-        _PROBED[device] = next(name for name, state in works.items() if state == "ok")
+        _PROBED[device] = _choose(device, os.environ.get(FORCE))
     return _PROBED[device]
+
+
+def _choose(device: str, forced: str | None) -> str:
+    if not forced:
+        return next(name for name in BACKENDS if _probe(name, device) == "ok")
+    state = _probe(forced, device) if forced in BACKENDS else "there is no such scan"
+    if state != "ok":
+        remedy = f"Unset it, or choose among {', '.join(BACKENDS)}."
+        message = f"{FORCE}={forced} cannot be used: {state}."
+        raise UserError(message, remedy, Code.DEPENDENCY_MISSING)
+    return forced
+
+
+def describe_backend(device: str) -> str:
+    """Return the name of the back end in use; on a CPU without the C++ library also why."""
+    name = choose_backend(device)
+    if device != "cpu" or name.startswith(NATIVE):
+        return name
+    if os.environ.get(FORCE):
+        return f"{name} ({FORCE} asks for it)"
+    reasons = {v: _probe(NATIVE + v, device) for v in VARIANTS}
+    return f"{name} (native: {'; '.join(dict.fromkeys(reasons.values()))})"
 
 
 def available_backends(device: str = "cpu") -> dict[str, str]:
     """Return for each back end "ok", or why it does not work on a kind of device.
 
-    Every back end is run on a few tokens and compared with the reference: that a package can be
-    imported says nothing about its kernels.
+    Every back end is run on a few tokens and compared with the reference, values and gradients:
+    that a package can be imported says nothing about its kernels.
     """
     return {name: _probe(name, device) for name in BACKENDS}
 
@@ -86,13 +151,55 @@ def available_backends(device: str = "cpu") -> dict[str, str]:
 def _probe(name: str, device: str) -> str:
     if name == "mamba-ssm" and device != "cuda":
         return "needs an NVIDIA GPU"
-    generator = torch.Generator().manual_seed(0)
-    u, delta, b, c = (torch.rand(1, 5, k, generator=generator) for k in (4, 4, 8, 8))
-    inputs = (u, delta, -torch.rand(4, 8, generator=generator), b, c, torch.ones(4))
+    if name.startswith(NATIVE) and device != "cpu":
+        return "runs on the CPU only"
     try:
-        got = BACKENDS[name](*(x.to(device) for x in inputs)).cpu()
+        if name.startswith(NATIVE):
+            library().check(name.removeprefix(NATIVE))
+        off = _deviation(name, device)
+    except NativeError as error:
+        return str(error)
     # A foreign extension can fail in any way (import, driver, ABI); the reason is reported.
     except Exception as error:
         return str(error).strip().splitlines()[0] if str(error) else type(error).__name__
-    off = float((got - scan_reference(*inputs)).abs().max())
     return "ok" if off < 1e-4 else f"differs from the reference by {off:.1e}"
+
+
+def _deviation(name: str, device: str) -> float:
+    """Return how far a back end is off, relative to the largest number of its kind.
+
+    The sizes reach every branch of the library: channels and states that fill no vector, tokens
+    beyond one tile, every kind of order, steps from tiny to 16.
+    """
+    grid, orders = (2, 7, 3), (RASTER, REVERSED, SLICES_LAST)
+    scan = _small_scan(20, 29, 2, len(orders))
+    results = []
+    with torch.inference_mode(False), torch.enable_grad():
+        for backend, place in (("reference", "cpu"), (name, device)):
+            inputs = [x.detach().to(place).requires_grad_() for x in scan.tensors()]
+            y = selective_scan_3d(scan.with_tensors(*inputs), grid, orders, backend=backend)
+            weight = torch.linspace(-1, 1, y.numel(), device=place).view_as(y)
+            grads = torch.autograd.grad((y * weight).sum(), inputs)
+            results.append([y.detach().cpu(), *(g.cpu() for g in grads)])
+    pairs = zip(*results, strict=True)
+    offs = torch.stack([(fast - slow).abs().max() / slow.abs().max() for slow, fast in pairs])
+    return float(offs.max())  # NaN if any is
+
+
+def _small_scan(d: int, n: int, r: int, orders: int) -> GridScan:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    tokens, k = 42, orders
+    return GridScan(
+        u=normal(1, tokens, d),
+        low=normal(1, tokens, k, r) * 4,
+        A=-torch.rand(k, d, n, generator=generator) * n - 0.1,
+        B=normal(1, tokens, k, n),
+        C=normal(1, tokens, k, n),
+        D=normal(k, d),
+        weight=normal(k, d, r),
+        bias=normal(k, d),
+    )

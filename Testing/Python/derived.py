@@ -26,7 +26,11 @@ sys.path.insert(0, str(MODULE))
 from spinemamba.labels import LABELS  # noqa: E402 - the path is set just above
 from spinemamba.terminology import terminology_entry  # noqa: E402
 
-SKIPPED = re.compile(r"__pycache__|\.egg-info|(^|/)(build|dist)/|(^|/)\.|^CMakeLists\.txt$|\.pyc$")
+SKIPPED = re.compile(
+    r"__pycache__|\.egg-info|(^|/)(build|dist)/|(^|/)\.|(^|/)CMakeLists\.txt$|\.pyc$"
+    # CMake compiles the sources and installs the library itself.
+    r"|\.(cpp|h|so|pyd|dylib|dll)$|^spinemamba/native/build\.py$"
+)
 
 
 def packed_files() -> tuple[list[str], list[str]]:

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spinemamba.network.config import NetworkConfig
-from spinemamba.scan import selective_scan
+from spinemamba.scan import choose_backend, selective_scan_3d
+from spinemamba.scan_grid import GridScan
+from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
+
+ORDERS = {
+    "raster": (RASTER,),
+    "bi": (RASTER, REVERSED),
+    "tri": (RASTER, REVERSED, SLICES_LAST),
+}
+"""Scan orders of each setting of `NetworkConfig.scan`."""
 
 
 class RVM(nn.Module):
@@ -53,27 +62,43 @@ class VSSM(nn.Module):
         self.directions = nn.ModuleList(
             Direction(inner, self.rank, config.state_size) for _ in range(config.scan_orders)
         )
+        self.orders = ORDERS[config.scan]
+        # Tried out now, so that a compiler that traces `forward` later finds it decided.
+        choose_backend("cpu")
         self.project = nn.Linear(inner, channels, bias=False)
 
     def forward(self, t: Tensor, grid: tuple[int, ...]) -> Tensor:
         """Map tokens (B, L, C) of a (D, H, W) grid to tokens of the same shape."""
         x, gate = self.expand_in(t).chunk(2, dim=-1)  # each (B, L, E)
         x = functional.silu(self.local(x, grid))  # (B, L, E)
-        y = self.directions[0](x)  # raster order
-        if len(self.directions) > 1:
-            y = y + self.directions[1](x.flip(1)).flip(1)  # and from the end
-        if len(self.directions) > 2:
-            y = y + _slices_last(self.directions[2], x, grid)
+        y = selective_scan_3d(self._selected(x), grid, self.orders)  # (B, L, E)
         return self.project(y * functional.silu(gate))  # (B, L, C)
+
+    def _selected(self, x: Tensor) -> GridScan:
+        """Return the scans of tokens (B, L, E) in all K orders."""
+        every = list(self.directions)
+        weight = torch.cat([one.select.weight for one in every])  # (K (R + 2 S), E)
+        selected = functional.linear(x, weight).unflatten(2, (len(every), -1))  # (B, L, K, R + 2 S)
+        sizes = (self.rank, self.state_size, self.state_size)
+        low, b, c = selected.split(sizes, dim=-1)  # (B, L, K, R), 2 x (B, L, K, S)
+        return GridScan(
+            u=x,
+            low=low,
+            A=-torch.stack([one.decay_log for one in every]).exp(),  # (K, E, S)
+            B=b,
+            C=c,
+            D=torch.stack([one.skip for one in every]),  # (K, E)
+            weight=torch.stack([one.step.weight for one in every]),  # (K, E, R)
+            bias=torch.stack([one.step.bias for one in every]),  # (K, E)
+        )
 
 
 class Direction(nn.Module):
-    """The selective scan of one order, with parameters of its own."""
+    """What one scan order has for itself; `VSSM` runs all of them at once."""
 
     def __init__(self, inner: int, rank: int, state_size: int):
         super().__init__()
-        self.split = (rank, state_size, state_size)
-        self.select = nn.Linear(inner, sum(self.split), bias=False)
+        self.select = nn.Linear(inner, rank + 2 * state_size, bias=False)
         self.step = nn.Linear(rank, inner)
         self.decay_log = nn.Parameter(
             torch.arange(1, state_size + 1).float().log().repeat(inner, 1)
@@ -84,12 +109,6 @@ class Direction(nn.Module):
         step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
         with torch.no_grad():
             self.step.bias.copy_(step + torch.log(-torch.expm1(-step)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scan tokens (B, L, E) in their order."""
-        step_low, b, c = self.select(x).split(self.split, dim=-1)  # (B, L, R), 2 x (B, L, S)
-        delta = functional.softplus(self.step(step_low))  # (B, L, E)
-        return selective_scan(x, delta, -self.decay_log.exp(), b, c, self.skip)
 
 
 class _Conv1d(nn.Module):
@@ -125,11 +144,3 @@ class _Conv3d(nn.Module):
 
 def _local_mixing(inner: int, kind: str) -> nn.Module:
     return _Conv1d(inner) if kind == "conv1d" else _Conv3d(inner)
-
-
-def _slices_last(direction: Direction, x: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Scan so that neighbouring tokens step along z: order H, W, D."""
-    b, length, e = x.shape
-    y = x.reshape(b, *grid, e).permute(0, 2, 3, 1, 4).reshape(b, length, e)
-    y = direction(y).reshape(b, grid[1], grid[2], grid[0], e)
-    return y.permute(0, 3, 1, 2, 4).reshape(b, length, e)

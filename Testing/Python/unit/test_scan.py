@@ -85,12 +85,16 @@ def test_no_tensor_of_all_states_is_ever_made():
     assert seen.elements < length * d * n / 4
 
 
-def test_a_process_without_a_gpu_gets_the_chunked_scan_and_knows_why():
+def test_every_back_end_is_tried_and_the_first_that_works_is_chosen():
     states = available_backends("cpu")
     assert list(states) == list(BACKENDS)
     assert states["torch-chunked"] == states["reference"] == "ok"
     assert "GPU" in states["mamba-ssm"]
-    assert choose_backend("cpu") == "torch-chunked"
+    assert choose_backend("cpu") == next(name for name, state in states.items() if state == "ok")
+
+
+def test_a_gpu_does_not_get_the_library_for_processors():
+    assert "CPU only" in available_backends("cuda")["native-sse"]
 
 
 def test_an_unknown_back_end_is_refused_by_name():

@@ -1,0 +1,239 @@
+// Forward and backward for one instruction set; scan_<isa>.cpp says which and includes this.
+//
+// The channels are cut into blocks of W, one vector. A tile of SCAN_CHUNK tokens is finished for all
+// blocks before the next one begins, so that rows are streamed once and in order.
+#include "scan.h"
+#include "simd.h"
+
+namespace SCAN_NAMESPACE {
+namespace {
+
+const int T = SCAN_CHUNK;
+
+#if defined(_MSC_VER)
+#define UNROLL
+#elif defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+// Walks the tokens of an order tile by tile.
+class Walk {
+  public:
+    explicit Walk(const ScanOrder& order) : order_(order) {}
+
+    void fill(int64_t* tokens, int64_t step, int count) const {
+        const int64_t* n = order_.n;
+        int64_t i2 = step % n[2], i1 = step / n[2] % n[1], i0 = step / n[2] / n[1];
+        for (int t = 0; t < count; t++) {
+            tokens[t] = order_.first + i0 * order_.s[0] + i1 * order_.s[1] + i2 * order_.s[2];
+            if (++i2 == n[2]) {
+                i2 = 0;
+                if (++i1 == n[1]) {
+                    i1 = 0;
+                    ++i0;
+                }
+            }
+        }
+    }
+
+  private:
+    const ScanOrder& order_;
+};
+
+// Memory for vectors; null if there is none.
+class Vectors {
+  public:
+    explicit Vectors(int64_t count)
+        : memory_((float*)malloc(((size_t)count * W + 16) * sizeof(float))) {}
+    ~Vectors() { free(memory_); }
+    Vectors(const Vectors&) = delete;
+    Vectors& operator=(const Vectors&) = delete;
+    float* get() const { return (float*)(((uintptr_t)memory_ + 63) & ~(uintptr_t)63); }
+    bool missing() const { return memory_ == 0; }
+
+  private:
+    float* memory_;
+};
+
+// What one order needs beyond rows: its numbers, packed as vectors.
+struct Order {
+    const ScanProblem& p;
+    int64_t k, batch, first, last;  // order, batch, channels
+    const float *decay, *weight;    // per block: (states) vectors A log2(e), (rank) vectors
+
+    const float* row(const ScanRows& rows, int64_t token) const {
+        return rows.data + batch * rows.batch + k * rows.order + token * rows.token;
+    }
+    int lanes(int64_t channel) const {
+        return (int)(last - channel < W ? last - channel : W);
+    }
+    V vector(const float* per_channel, int64_t channel) const {
+        return per_channel ? load_part(per_channel + k * p.channels + channel, lanes(channel))
+                           : set(0.f);
+    }
+};
+
+// Transpose (channels, n) into vectors over channels, padded with 0.
+void pack(float* out, const float* from, int64_t first, int64_t last, int64_t n, float factor) {
+    for (int64_t c = first; c < last; c += W)
+        for (int64_t i = 0; i < n; i++)
+            for (int j = 0; j < W; j++)
+                *out++ = c + j < last ? from[(c + j) * n + i] * factor : 0.f;
+}
+
+// The tokens of a tile for one block of channels.
+struct Tile {
+    int count, next;         // tokens in this tile and in the one that is walked after it
+    const int64_t* tokens;   // which they are
+    const int64_t* upcoming;
+    V raw[T], step[T], drive[T], u[T], out[T];  // drive = step u
+};
+
+// Read the step sizes and signals of a block.
+INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
+    const ScanProblem& p = o.p;
+    const int lanes = o.lanes(c);
+    const V bias = o.p.rank ? o.vector(p.bias, c) : set(0.f);
+    const float* weight = o.weight + (c - o.first) * p.rank;
+    for (int t = 0; t < tile.count; t++) {
+        const float* row = o.row(p.delta, tile.tokens[t]);
+        if (p.rank) {
+            V raw = bias;
+            for (int64_t r = 0; r < p.rank; r++) raw = fma(set(row[r]), load(weight + r * W), raw);
+            tile.raw[t] = raw;
+            tile.step[t] = softplus(raw);
+        } else {
+            tile.step[t] = load_part(row + c, lanes);
+        }
+        const float* u = p.u.data + o.batch * p.u.batch + tile.tokens[t] * p.u.token;
+        tile.u[t] = load_part(u + c, lanes);
+        tile.drive[t] = mul(tile.step[t], tile.u[t]);
+    }
+}
+
+// Fetch the next tile's row of token t: in any order but raster the processor cannot guess it.
+INLINE void prefetch(const Order& o, const Tile& tile, int t, int64_t c) {
+    if (t >= tile.next) return;
+    const int64_t token = tile.upcoming[t];
+    const ScanProblem& p = o.p;
+    PREFETCH(p.u.data + o.batch * p.u.batch + token * p.u.token + c);
+    PREFETCH(p.y.data + o.batch * p.y.batch + token * p.y.token + c);
+    if (!p.rank) PREFETCH(o.row(p.delta, token) + c);
+    if (c == o.first) {
+        PREFETCH(o.row(p.B, token));
+        PREFETCH(o.row(p.C, token));
+        if (p.rank) PREFETCH(o.row(p.delta, token));
+    }
+}
+
+// Advance G states of a block over a tile and add their part to out.
+template <int G>
+INLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* states) {
+    const float* decay = o.decay + (c - o.first) * o.p.states + n * W;
+    V h[G];
+    for (int i = 0; i < G; i++) h[i] = load(states + i * W);
+    for (int t = 0; t < tile.count; t++) {
+        const float *B = o.row(o.p.B, tile.tokens[t]) + n, *C = o.row(o.p.C, tile.tokens[t]) + n;
+        const V step = tile.step[t], drive = tile.drive[t];
+        V even = tile.out[t], odd = set(0.f);
+        if (n == 0) prefetch(o, tile, t, c);
+        UNROLL
+        for (int i = 0; i < G; i++) {
+            const V a = exp2_(mul(step, load(decay + i * W)));
+            h[i] = fma(h[i], a, mul(drive, set(B[i])));
+            if (i % 2) odd = fma(h[i], set(C[i]), odd);
+            else even = fma(h[i], set(C[i]), even);
+        }
+        tile.out[t] = add(even, odd);
+    }
+    for (int i = 0; i < G; i++) store(states + i * W, h[i]);
+}
+
+void forward_block(const Order& o, Tile& tile, int64_t c, float* states) {
+    const ScanProblem& p = o.p;
+    const V skip = o.vector(p.D, c);
+    read_block(o, tile, c);
+    for (int t = 0; t < tile.count; t++) tile.out[t] = mul(skip, tile.u[t]);
+    for (int64_t n = 0; n < p.states;) {
+        const int64_t left = p.states - n;
+        float* h = states + n * W;
+        if (GROUP >= 16 && left >= 16) advance<16>(o, tile, c, n, h), n += 16;
+        else if (GROUP >= 8 && left >= 8) advance<8>(o, tile, c, n, h), n += 8;
+        else if (left >= 4) advance<4>(o, tile, c, n, h), n += 4;
+        else advance<1>(o, tile, c, n, h), n += 1;
+    }
+    const int lanes = o.lanes(c);
+    for (int t = 0; t < tile.count; t++) {
+        float* y = p.y.data + o.batch * p.y.batch + tile.tokens[t] * p.y.token + c;
+        store_part(y, o.k ? add(load_part(y, lanes), tile.out[t]) : tile.out[t], lanes);
+    }
+}
+
+// Where the states before a tile are kept.
+float* entry_of(const Order& o, int64_t tile) {
+    const ScanProblem& p = o.p;
+    const int64_t chunks = (p.length + T - 1) / T;
+    const int64_t padded = (p.channels + SCAN_PAD - 1) / SCAN_PAD * SCAN_PAD;
+    const int64_t index = ((o.batch * p.orders + o.k) * chunks + tile) * padded + o.first;
+    return p.entry + index * p.states;
+}
+
+int64_t blocks(int64_t first, int64_t last) { return (last - first + W - 1) / W; }
+
+#include "kernel_backward.h"
+
+}  // namespace
+
+int forward(const ScanProblem* problem, int64_t batch, int64_t, int64_t first, int64_t last) {
+    const ScanProblem& p = *problem;
+    const FlushDenormals flush;
+    const int64_t size = blocks(first, last) * p.states;
+    Vectors memory(2 * size + blocks(first, last) * p.rank);
+    if (memory.missing()) return 1;
+    float *decay = memory.get(), *states = decay + size * W, *weight = states + size * W;
+    for (int64_t k = 0; k < p.orders; k++) {
+        const Order o = {p, k, batch, first, last, decay, weight};
+        const Walk walk(p.order[k]);
+        pack(decay, p.A + k * p.channels * p.states, first, last, p.states, LOG2E);
+        if (p.rank) pack(weight, p.weight + k * p.channels * p.rank, first, last, p.rank, 1.f);
+        memset(states, 0, (size_t)(size * W) * sizeof(float));
+        Tile tile;
+        int64_t tokens[2][T];
+        tile.next = (int)(p.length < T ? p.length : T);
+        walk.fill(tokens[0], 0, tile.next);
+        for (int64_t begin = 0; begin < p.length; begin += T) {
+            const int64_t after = p.length - begin - T, now = begin / T % 2;
+            tile.count = tile.next;
+            tile.next = (int)(after < 0 ? 0 : after < T ? after : T);
+            tile.tokens = tokens[now], tile.upcoming = tokens[1 - now];
+            walk.fill(tokens[1 - now], begin + T, tile.next);
+            if (p.entry) memcpy(entry_of(o, begin / T), states, (size_t)(size * W) * sizeof(float));
+            for (int64_t c = first; c < last; c += W)
+                forward_block(o, tile, c, states + (c - first) * p.states);
+        }
+    }
+    return 0;
+}
+
+int backward(const ScanProblem* problem, int64_t batch, int64_t slice, int64_t first,
+             int64_t last) {
+    const ScanProblem& p = *problem;
+    const FlushDenormals flush;
+    const int64_t count = blocks(first, last), packed = count * (p.states + p.rank);
+    Sums sums;
+    Vectors memory(packed + lay_out(&sums, 0, p, count));
+    if (memory.missing()) return 1;
+    float *decay = memory.get(), *weight = decay + count * p.states * W;
+    lay_out(&sums, decay + packed * W, p, count);
+    for (int64_t k = 0; k < p.orders; k++) {
+        const Order o = {p, k, batch, first, last, decay, weight};
+        pack(decay, p.A + k * p.channels * p.states, first, last, p.states, LOG2E);
+        if (p.rank) pack(weight, p.weight + k * p.channels * p.rank, first, last, p.rank, 1.f);
+        backward_order(o, sums, slice);
+    }
+    return 0;
+}
+
+}  // namespace SCAN_NAMESPACE

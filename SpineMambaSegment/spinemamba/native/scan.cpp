@@ -1,0 +1,113 @@
+// The door of the library: which instruction sets this processor has, and work shared among threads.
+#include "scan.h"
+
+#include <atomic>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#if defined(_WIN32)
+#define EXPORT extern "C" __declspec(dllexport)
+#else
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#define SCAN_X86 1
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define SCAN_ARM 1
+#endif
+
+#if defined(SCAN_X86) && defined(_MSC_VER)
+#include <intrin.h>
+// Leaf 7 tells the instruction set, XCR0 whether the operating system saves its registers.
+static bool has(int bit_of_leaf7_ebx, unsigned long long registers) {
+    int leaf[4];
+    __cpuid(leaf, 1);
+    const bool saved = leaf[2] >> 27 & 1, fma = leaf[2] >> 12 & 1;
+    if (!saved || !fma || (_xgetbv(0) & registers) != registers) return false;
+    __cpuidex(leaf, 7, 0);
+    return leaf[1] >> bit_of_leaf7_ebx & 1;
+}
+static bool has_avx2() { return has(5, 0x6); }
+static bool has_avx512() { return has(16, 0xe6); }
+#elif defined(SCAN_X86)
+static bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static bool has_avx512() { return __builtin_cpu_supports("avx512f"); }
+#endif
+
+struct Variant {
+    const char* name;
+    bool (*runs_here)();
+    ScanKernel forward, backward;
+};
+
+static bool always() { return true; }
+
+static const Variant VARIANTS[] = {  // fastest first
+#if defined(SCAN_X86)
+    {"avx512", has_avx512, scan_avx512::forward, scan_avx512::backward},
+    {"avx2", has_avx2, scan_avx2::forward, scan_avx2::backward},
+    {"sse", always, scan_sse::forward, scan_sse::backward},
+#elif defined(SCAN_ARM)
+    {"neon", always, scan_neon::forward, scan_neon::backward},
+#endif
+    {nullptr, always, nullptr, nullptr},
+};
+
+static const Variant* find(const char* name) {
+    for (const Variant* v = VARIANTS; v->name; v++) {
+        const char *a = v->name, *b = name;
+        while (*a && *a == *b) a++, b++;
+        if (*a == *b) return v;
+    }
+    return nullptr;
+}
+
+// Cut each batch into parts of whole SCAN_PADs of channels and let threads take them in turn.
+static int share(const ScanProblem& p, ScanKernel kernel, int64_t parts) {
+    std::atomic<int64_t> next(0);
+    std::atomic<int> failed(0);
+    const auto edge = [&](int64_t part) {
+        const int64_t c = p.channels * part / parts / SCAN_PAD * SCAN_PAD;
+        return part == parts ? p.channels : c;
+    };
+    const auto work = [&] {
+        for (int64_t task; (task = next++) < p.batch * parts;) {
+            const int64_t part = task % parts, first = edge(part), last = edge(part + 1);
+            if (first < last) failed |= kernel(&p, task / parts, part, first, last);
+        }
+    };
+    std::vector<std::thread> helpers;
+    try {
+        for (int64_t t = 1; t < p.threads && t < p.batch * parts; t++) helpers.emplace_back(work);
+    } catch (const std::system_error&) {
+        // No further thread is to be had: those that run do all the work.
+    }
+    work();
+    for (std::thread& helper : helpers) helper.join();
+    return failed;
+}
+
+EXPORT int scan_abi() { return SCAN_ABI; }
+
+// 1 if this processor runs a variant, 0 if not, -1 if the library lacks it.
+EXPORT int scan_supports(const char* variant) {
+    const Variant* v = find(variant);
+    return v ? v->runs_here() : -1;
+}
+
+// 0 if done, 1 if memory is short, -1 if this processor does not run the variant.
+EXPORT int scan_forward(const ScanProblem* p, const char* variant) {
+    if (scan_supports(variant) != 1) return -1;
+    // Channels do not mix: parts may follow the threads without changing a single bit.
+    const int64_t parts = (p->threads + p->batch - 1) / p->batch;
+    return share(*p, find(variant)->forward, parts);
+}
+
+EXPORT int scan_backward(const ScanProblem* p, const char* variant) {
+    if (scan_supports(variant) != 1) return -1;
+    // Here sums over channels are taken per slice; slices do not follow the threads, so that these
+    // change nothing.
+    return share(*p, find(variant)->backward, p->slices);
+}

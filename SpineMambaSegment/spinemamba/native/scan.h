@@ -1,0 +1,60 @@
+// The selective scan of Mamba on a CPU: what Python calls (scan_native.py mirrors these structures).
+//
+//   h[t] = exp(step[t] A) h[t-1] + step[t] u[t] B[t]        y[t] = C[t] . h[t] + D u[t]
+//
+// Mamba, arXiv 2312.00752, algorithm 2; scan_reference.py is the readable twin. Tokens are rows with
+// the channels last. K scan orders of a 3-D grid are walked as index strides, so nothing is flipped,
+// permuted or merged: each order adds to the same y. No array of L x channels x states exists: the
+// states live in registers, and the backward pass recomputes them chunk by chunk from saved ones.
+#pragma once
+#include <stdint.h>
+
+static const int SCAN_ABI = 1;    // changes with these structures
+static const int SCAN_CHUNK = 32; // tokens between saved states
+static const int SCAN_PAD = 16;   // channels of the widest vector
+
+// Rows of floats; the elements of a row are neighbours. Strides are counted in floats.
+typedef struct {
+    float* data;
+    int64_t batch, token, order;
+} ScanRows;
+
+// Step i = (i0 n1 + i1) n2 + i2 of an order visits token first + i0 s0 + i1 s1 + i2 s2.
+typedef struct {
+    int64_t n[3], s[3], first;
+} ScanOrder;
+
+typedef struct {
+    int64_t batch, length, channels, states, orders;
+    int64_t rank;     // 0: delta holds the step sizes; else step = softplus(delta . weight + bias)
+    int64_t slices;   // parts of the channels whose sums grad_delta, grad_B and grad_C keep apart
+    int64_t threads;
+    const ScanOrder* order;     // (orders)
+    ScanRows u, y;              // rows of `channels`
+    ScanRows delta;             // rows of `rank`, or of `channels`
+    ScanRows B, C;              // rows of `states`
+    const float *A, *D;         // (orders, channels, states), (orders, channels)
+    const float *weight, *bias; // (orders, channels, rank), (orders, channels); unused if rank = 0
+    float* entry;               // (batch, orders, chunks, channels padded to SCAN_PAD, states) or null
+    // Backward only. Sums over tokens are kept apart per batch, sums over channels per slice.
+    ScanRows grad_y, grad_u;
+    ScanRows grad_delta, grad_B, grad_C;         // per order; a slice is `..._slice` floats further on
+    int64_t delta_slice, B_slice, C_slice;
+    float *grad_A, *grad_D, *grad_weight, *grad_bias; // (batch, ...) like A, D, weight, bias
+} ScanProblem;
+
+// Scans channels [first, last) of one batch; first is a multiple of SCAN_PAD, and slice says which
+// of the slices they are. Returns 0, or 1 if memory is short.
+typedef int (*ScanKernel)(const ScanProblem*, int64_t batch, int64_t slice, int64_t first,
+                          int64_t last);
+
+// One pair for each instruction set, from scan_<isa>.cpp.
+#define SCAN_DECLARE(ISA)                                                      \
+    namespace scan_##ISA {                                                     \
+    int forward(const ScanProblem*, int64_t, int64_t, int64_t, int64_t);       \
+    int backward(const ScanProblem*, int64_t, int64_t, int64_t, int64_t);      \
+    }
+SCAN_DECLARE(avx512)
+SCAN_DECLARE(avx2)
+SCAN_DECLARE(sse)
+SCAN_DECLARE(neon)

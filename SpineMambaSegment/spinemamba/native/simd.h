@@ -1,0 +1,187 @@
+// A vector of floats, V, for the instruction set that the including file asks for.
+//
+// Intrinsics and not compiler vectors, because MSVC has none. No standard C++ header is included:
+// an inline function compiled here for AVX-512 could be what the linker keeps for every other file.
+#pragma once
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(_MSC_VER)
+#define INLINE static __forceinline
+#else
+#define INLINE static inline __attribute__((always_inline))
+#endif
+
+#if defined(SCAN_AVX512)
+#include <immintrin.h>
+static const int W = 16, GROUP = 16;  // floats per vector; states kept in registers at once
+typedef __m512 V;
+INLINE V set(float x) { return _mm512_set1_ps(x); }
+INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
+INLINE void store(float* p, V x) { _mm512_storeu_ps(p, x); }
+INLINE V add(V a, V b) { return _mm512_add_ps(a, b); }
+INLINE V sub(V a, V b) { return _mm512_sub_ps(a, b); }
+INLINE V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE V divide(V a, V b) { return _mm512_div_ps(a, b); }
+INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }
+INLINE V smaller(V a, V b) { return _mm512_min_ps(a, b); }
+INLINE V where_negative(V x, V yes, V no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), no, yes);
+}
+INLINE float sum(V a) { return _mm512_reduce_add_ps(a); }
+#elif defined(SCAN_AVX2)
+#include <immintrin.h>
+static const int W = 8, GROUP = 8;
+typedef __m256 V;
+INLINE V set(float x) { return _mm256_set1_ps(x); }
+INLINE V load(const float* p) { return _mm256_loadu_ps(p); }
+INLINE void store(float* p, V x) { _mm256_storeu_ps(p, x); }
+INLINE V add(V a, V b) { return _mm256_add_ps(a, b); }
+INLINE V sub(V a, V b) { return _mm256_sub_ps(a, b); }
+INLINE V mul(V a, V b) { return _mm256_mul_ps(a, b); }
+INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE V divide(V a, V b) { return _mm256_div_ps(a, b); }
+INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
+INLINE V smaller(V a, V b) { return _mm256_min_ps(a, b); }
+INLINE V where_negative(V x, V yes, V no) {
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
+}
+INLINE V scale2(V x, V magic) {  // x 2^k, where the low bits of magic hold k
+    const __m256i k = _mm256_slli_epi32(_mm256_castps_si256(magic), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), k));
+}
+INLINE float sum(V a) {
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+#elif defined(SCAN_SSE)
+#include <emmintrin.h>
+static const int W = 4, GROUP = 4;
+typedef __m128 V;
+INLINE V set(float x) { return _mm_set1_ps(x); }
+INLINE V load(const float* p) { return _mm_loadu_ps(p); }
+INLINE void store(float* p, V x) { _mm_storeu_ps(p, x); }
+INLINE V add(V a, V b) { return _mm_add_ps(a, b); }
+INLINE V sub(V a, V b) { return _mm_sub_ps(a, b); }
+INLINE V mul(V a, V b) { return _mm_mul_ps(a, b); }
+INLINE V fma(V a, V b, V c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+INLINE V divide(V a, V b) { return _mm_div_ps(a, b); }
+INLINE V larger(V a, V b) { return _mm_max_ps(a, b); }
+INLINE V smaller(V a, V b) { return _mm_min_ps(a, b); }
+INLINE V where_negative(V x, V yes, V no) {
+    const __m128 m = _mm_cmplt_ps(x, _mm_setzero_ps());
+    return _mm_or_ps(_mm_and_ps(m, yes), _mm_andnot_ps(m, no));
+}
+INLINE V scale2(V x, V magic) {
+    const __m128i k = _mm_slli_epi32(_mm_castps_si128(magic), 23);
+    return _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(x), k));
+}
+INLINE float sum(V a) {
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
+}
+#elif defined(SCAN_NEON)
+#include <arm_neon.h>
+static const int W = 4, GROUP = 8;
+typedef float32x4_t V;
+INLINE V set(float x) { return vdupq_n_f32(x); }
+INLINE V load(const float* p) { return vld1q_f32(p); }
+INLINE void store(float* p, V x) { vst1q_f32(p, x); }
+INLINE V add(V a, V b) { return vaddq_f32(a, b); }
+INLINE V sub(V a, V b) { return vsubq_f32(a, b); }
+INLINE V mul(V a, V b) { return vmulq_f32(a, b); }
+INLINE V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
+INLINE V divide(V a, V b) { return vdivq_f32(a, b); }
+INLINE V larger(V a, V b) { return vmaxq_f32(a, b); }
+INLINE V smaller(V a, V b) { return vminq_f32(a, b); }
+INLINE V where_negative(V x, V yes, V no) { return vbslq_f32(vcltzq_f32(x), yes, no); }
+INLINE V scale2(V x, V magic) {
+    const int32x4_t k = vshlq_n_s32(vreinterpretq_s32_f32(magic), 23);
+    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), k));
+}
+INLINE float sum(V a) { return vaddvq_f32(a); }
+#endif
+
+#if defined(SCAN_NEON)
+#if defined(_MSC_VER)
+#define PREFETCH(p) __prefetch((const void*)(p))
+#else
+#define PREFETCH(p) __builtin_prefetch(p)
+#endif
+// Fading states would become denormal numbers, which many processors handle a hundred times slower.
+struct FlushDenormals {};
+#else
+#define PREFETCH(p) _mm_prefetch((const char*)(p), _MM_HINT_T0)
+struct FlushDenormals {
+    unsigned int before;
+    FlushDenormals() : before(_mm_getcsr()) { _mm_setcsr(before | 0x8040); }
+    ~FlushDenormals() { _mm_setcsr(before); }
+};
+#endif
+
+// 2^f for f in [-1/2, 1/2]; a minimax polynomial, relative error 2e-7.
+INLINE V polynomial2(V f) {
+    V p = fma(set(1.327647152e-03f), f, set(9.675541331e-03f));
+    p = fma(p, f, set(5.550713275e-02f));
+    p = fma(p, f, set(2.402211972e-01f));
+    p = fma(p, f, set(6.931469671e-01f));
+    return fma(p, f, set(1.f));
+}
+
+// 2^x for x <= 0; below 2^-126 it is that, or 0.
+INLINE V exp2_(V x) {
+#if defined(SCAN_AVX512)
+    const V whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_scalef_ps(polynomial2(_mm512_sub_ps(x, whole)), whole);
+#else
+    x = larger(x, set(-126.f));
+    // Adding 1.5 2^23 rounds to a whole number, which then stands in the low bits.
+    const V magic = add(x, set(12582912.f));
+    const V whole = sub(magic, set(12582912.f));
+    return scale2(polynomial2(sub(x, whole)), magic);
+#endif
+}
+
+static const float LOG2E = 1.44269504f;
+
+// log(1 + e) for e in [0, 1]; relative error 2e-7.
+INLINE V log1p_(V e) {
+    V p = fma(set(-8.539198448e-03f), e, set(4.408959634e-02f));
+    p = fma(p, e, set(-1.076816642e-01f));
+    p = fma(p, e, set(1.774523810e-01f));
+    p = fma(p, e, set(-2.449546164e-01f));
+    p = fma(p, e, set(3.327547957e-01f));
+    p = fma(p, e, set(-4.999740538e-01f));
+    return mul(fma(p, e, set(9.999998057e-01f)), e);
+}
+
+INLINE V exp_of_minus_abs(V x) {
+    return exp2_(mul(smaller(x, sub(set(0.f), x)), set(LOG2E)));
+}
+
+INLINE V softplus(V x) { return add(larger(x, set(0.f)), log1p_(exp_of_minus_abs(x))); }
+
+INLINE V sigmoid(V x) {  // the derivative of softplus
+    const V e = exp_of_minus_abs(x);
+    return divide(where_negative(x, e, set(1.f)), add(set(1.f), e));
+}
+
+// The first n of a vector's floats; the others are 0 and are not touched in memory.
+INLINE V load_part(const float* p, int n) {
+    if (n >= W) return load(p);
+    float part[W] = {0};
+    memcpy(part, p, (size_t)n * sizeof(float));
+    return load(part);
+}
+INLINE void store_part(float* p, V x, int n) {
+    if (n >= W) {
+        store(p, x);
+        return;
+    }
+    float part[W];
+    store(part, x);
+    memcpy(p, part, (size_t)n * sizeof(float));
+}

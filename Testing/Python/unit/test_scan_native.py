@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import _ctypes
+from pathlib import Path
+
+import pytest
+import torch
+from test_scan import inputs
+
+from spinemamba import scan, scan_native
+from spinemamba.errors import UserError
+from spinemamba.scan import BACKENDS, NATIVE, describe_backend, selective_scan_3d
+from spinemamba.scan_grid import GridScan
+from spinemamba.scan_native import VARIANTS, Library, NativeError, library
+from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST, Order
+from spinemamba.scan_reference import scan_reference
+
+ORDERS = (RASTER, REVERSED, SLICES_LAST)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps this small are only slowed down by threads that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def variants() -> list[str]:
+    """Return what the library that is built here runs on this processor."""
+    try:
+        found = library()
+    except NativeError:
+        return []
+    return [v for v in VARIANTS if _runs(found, v)]
+
+
+def _runs(found: Library, variant: str) -> bool:
+    try:
+        found.check(variant)
+    except NativeError:
+        return False
+    return True
+
+
+HERE = variants()
+needs_library = pytest.mark.skipif(
+    not HERE, reason="the C++ library is not built: needs a compiler and `pip install`"
+)
+each_variant = pytest.mark.parametrize(
+    "variant",
+    HERE or [pytest.param("none", marks=pytest.mark.skip("the C++ library is not built"))],
+)
+
+
+def grid_scan(grid: tuple[int, ...], d: int = 40, n: int = 8, batch: int = 2) -> GridScan:
+    """Return random input for three orders, with steps from 1e-3 to 16."""
+    generator = torch.Generator().manual_seed(d)
+    length, k, r = grid[0] * grid[1] * grid[2], len(ORDERS), 3
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    tensors = (
+        normal(batch, length, d),
+        normal(batch, length, k, r) * 3,
+        -torch.rand(k, d, n, generator=generator) * 16 - 0.1,
+        normal(batch, length, k, n),
+        normal(batch, length, k, n),
+        normal(k, d),
+        normal(k, d, r),
+        normal(k, d) - 3,
+    )
+    return GridScan(*(x.requires_grad_() for x in tensors))
+
+
+def relative_errors(found: list[torch.Tensor], exact: list[torch.Tensor]) -> list[float]:
+    """Return the root mean square error of each, over that of the exact one."""
+    pairs = zip(found, exact, strict=True)
+    return [float((a - b).double().norm() / b.double().norm()) for a, b in pairs]
+
+
+@each_variant
+@pytest.mark.parametrize("step", [0.1, 4.0, 16.0])
+def test_the_library_is_exact_for_any_step(variant: str, step: float):
+    tensors = inputs(2, 150, 24, 16, largest_step=step)
+    exact_inputs = [x.detach().double().requires_grad_() for x in tensors]
+    y, exact = BACKENDS[NATIVE + variant](*tensors), scan_reference(*exact_inputs)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    grads = torch.autograd.grad((y * weight).sum(), tensors)
+    exact_grads = torch.autograd.grad((exact * weight).sum(), exact_inputs)
+    assert relative_errors([y.detach()], [exact.detach()])[0] < 5e-7
+    assert max(relative_errors(list(grads), list(exact_grads))) < 1e-5
+
+
+@each_variant
+@pytest.mark.parametrize(("d", "n"), [(40, 8), (3, 1), (16, 21), (130, 4)])
+def test_orders_walked_in_place_give_values_and_gradients_of_copies(variant, d, n):
+    grid = (3, 5, 4)
+    s = grid_scan(grid, d, n)
+    results = []
+    for name in (NATIVE + variant, "reference"):
+        y = selective_scan_3d(s, grid, ORDERS, backend=name)
+        weight = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
+        results.append([y.detach(), *torch.autograd.grad((y * weight).sum(), s.tensors())])
+    errors = relative_errors(*results)
+    assert errors[0] < 1e-6
+    assert max(errors) < 1e-5
+
+
+@each_variant
+def test_the_number_of_threads_changes_no_bit(variant: str):
+    grid = (5, 4, 5)
+    s = grid_scan(grid, 136)
+    results = []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        y = selective_scan_3d(s, grid, ORDERS, backend=NATIVE + variant)
+        results.append([y, *torch.autograd.grad(y.sum(), s.tensors())])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@each_variant
+def test_the_place_in_a_batch_changes_no_bit(variant: str):
+    grid = (2, 3, 4)
+    s = grid_scan(grid)
+    alone = s.with_tensors(s.u[1:], s.low[1:], s.A, s.B[1:], s.C[1:], *s.tensors()[5:])
+    with torch.inference_mode():
+        both = selective_scan_3d(s, grid, ORDERS, backend=NATIVE + variant)
+        one = selective_scan_3d(alone, grid, ORDERS, backend=NATIVE + variant)
+    assert torch.equal(both[1:], one)
+
+
+@pytest.mark.parametrize("order", [*ORDERS, Order((2, 0, 1), reverse=True)])
+def test_an_order_visits_every_token_once_and_can_be_undone(order: Order):
+    grid = (2, 3, 4)
+    tokens = torch.arange(24).reshape(1, 24, 1)
+    visited = order.arrange(tokens, grid)
+    assert torch.equal(order.restore(visited, grid), tokens)
+    n0, n1, n2, s0, s1, s2, first = order.walk(grid)
+    steps = [(i, j, k) for i in range(n0) for j in range(n1) for k in range(n2)]
+    assert visited.flatten().tolist() == [first + i * s0 + j * s1 + k * s2 for i, j, k in steps]
+
+
+def test_slices_last_steps_along_z_first():
+    # Tokens of a (2, 2, 2) grid: z is the last axis to change in raster order, here the first.
+    tokens = torch.arange(8).reshape(1, 8, 1)
+    assert SLICES_LAST.arrange(tokens, (2, 2, 2)).flatten().tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
+
+
+@needs_library
+def test_torch_sees_one_operator_with_shapes_and_gradients():
+    s = grid_scan((2, 3, 4), batch=1)
+    walks = [number for order in ORDERS for number in order.walk((2, 3, 4))]
+    torch.library.opcheck(
+        torch.ops.spinemamba.selective_scan.default,
+        (*s.tensors(), walks, HERE[0], True),
+        test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
+    )
+
+
+class Faulty:
+    """The library with a fault: one gradient, or one value, is a little off."""
+
+    def __init__(self, where: str):
+        self.where = where
+
+    def __getattr__(self, name: str):
+        return getattr(library(), name)
+
+    def forward(self, problem: scan_native.Problem, variant: str) -> None:
+        library().forward(problem, variant)
+        self._spoil(problem, "y")
+
+    def backward(self, problem: scan_native.Problem, variant: str) -> None:
+        library().backward(problem, variant)
+        self._spoil(problem, "grad_B")
+
+    def _spoil(self, problem: scan_native.Problem, name: str) -> None:
+        if name == self.where:
+            address = getattr(problem, name).data
+            scan_native.ctypes.c_float.from_address(address).value += 1.0
+
+
+@needs_library
+@pytest.mark.parametrize("where", ["y", "grad_B"])
+def test_a_library_with_a_wrong_value_or_gradient_is_refused(where, monkeypatch):
+    monkeypatch.setattr(scan_native, "library", lambda: Faulty(where))
+    monkeypatch.setattr(scan, "library", lambda: Faulty(where))
+    assert "differs" in scan._probe(NATIVE + HERE[0], "cpu")
+
+
+def test_what_is_no_scan_library_is_refused_with_the_reason(tmp_path: Path, monkeypatch):
+    text = tmp_path / "_scan.so"
+    text.write_text("not a library")
+    for path in (text, Path(_ctypes.__file__)):
+        with pytest.raises(NativeError, match="is no scan library"):
+            Library(path)
+    if HERE:
+        monkeypatch.setattr(scan_native, "ABI", 99)
+        with pytest.raises(NativeError, match="not 99: install again"):
+            Library(scan_native.library_path())
+
+
+def test_without_the_library_chunks_are_used_and_the_result_says_why(monkeypatch):
+    def missing() -> Library:
+        raise NativeError("not built: no compiler")
+
+    monkeypatch.setattr(scan, "library", missing)
+    monkeypatch.setattr(scan, "_PROBED", {})
+    monkeypatch.delenv(scan.FORCE, raising=False)
+    assert describe_backend("cpu") == "torch-chunked (native: not built: no compiler)"
+
+
+def test_the_environment_can_name_the_back_end_but_not_a_broken_one(monkeypatch):
+    monkeypatch.setattr(scan, "_PROBED", {})
+    monkeypatch.setenv(scan.FORCE, "reference")
+    assert describe_backend("cpu") == "reference (SPINEMAMBA_SCAN asks for it)"
+    for wrong in ("abacus", "mamba-ssm"):
+        monkeypatch.setattr(scan, "_PROBED", {})
+        monkeypatch.setenv(scan.FORCE, wrong)
+        with pytest.raises(UserError, match=wrong):
+            scan.choose_backend("cpu")
