@@ -21,6 +21,12 @@ from spinemamba.volume import Geometry
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
 
+FINE_SHARE = 0.2
+"""Weight of the fine network in the question of levels: its window is four vertebrae high."""
+
+CUT_MM2 = 40.0
+"""Less bone than this at a side of the image is a stray voxel or the tip of a process."""
+
 
 @dataclass(frozen=True)
 class InstanceOptions:
@@ -106,8 +112,7 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
 
 def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
     """Return the sacrum's mask: it has no core, its level tells it."""
-    likely = evidence.levels[SACRUM].astype(np.float32) + evidence.coarse_levels[SACRUM]
-    mask = bone & (likely > 1.0)
+    mask = bone & (pooled_level(evidence, SACRUM) > 0.5)
     pieces, count = ndimage.label(mask)
     if not count:
         return mask
@@ -155,13 +160,18 @@ def _grow(
     return labels
 
 
+def pooled_level(evidence: Evidence, place: int) -> np.ndarray:
+    """Return the probability of a level given bone, from both networks, float32 (z, y, x)."""
+    fine, coarse = evidence.levels[place], evidence.coarse_levels[place]
+    return FINE_SHARE * fine.astype(np.float32) + (1 - FINE_SHARE) * coarse.astype(np.float32)
+
+
 def expected_level(evidence: Evidence) -> np.ndarray:
     """Return the mean of the level's place from head to tail, float32 (z, y, x)."""
     mean = np.zeros(evidence.bone.shape, np.float32)
-    for place in range(len(NETWORK_LEVELS)):
-        mean += place * evidence.levels[place].astype(np.float32)
-        mean += place * evidence.coarse_levels[place].astype(np.float32)
-    return mean / 2
+    for place in range(1, len(NETWORK_LEVELS)):
+        mean += place * pooled_level(evidence, place)
+    return mean
 
 
 def _describe(
@@ -181,7 +191,7 @@ def _describe(
         id=number,
         centroid_lps_mm=tuple(map(float, centroid)),
         volume_ml=len(voxels) * float(np.prod(evidence.geometry.spacing_mm)) / 1000,
-        evidence=tuple(map(float, (fine + coarse) / 2)),
+        evidence=tuple(map(float, FINE_SHARE * fine + (1 - FINE_SHARE) * coarse)),
         is_sacrum=is_sacrum,
         cut_sides=cut_sides(voxels, evidence.geometry, evidence.image_geometry),
     )
@@ -195,17 +205,17 @@ def cut_sides(voxels: np.ndarray, grid: Geometry, image: Geometry) -> tuple[str,
         grid: Grid of the object.
         image: Grid of the image.
     """
-    ends = grid.to_lps_mm(np.array([voxels.min(axis=0), voxels.max(axis=0)]))
-    low, high = image.to_index_zyx(ends)
+    places = image.to_index_zyx(grid.to_lps_mm(voxels))
+    spacing_mm = np.asarray(grid.spacing_mm)
     # Within one voxel of the image or of the grid, whichever is larger.
-    slack = np.maximum(1.0, np.asarray(grid.spacing_mm) / np.asarray(image.spacing_mm))
+    slack = np.maximum(1.0, spacing_mm / np.asarray(image.spacing_mm))
     last = np.asarray(image.shape) - 1
     sides = []
-    for axis, (first_name, last_name) in enumerate(
+    for axis, names in enumerate(
         (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
     ):
-        if low[axis] < slack[axis]:
-            sides.append(first_name)
-        if high[axis] > last[axis] - slack[axis]:
-            sides.append(last_name)
+        layers = max(1.0, slack[axis] * image.spacing_mm[axis] / spacing_mm[axis])
+        voxel_mm2 = float(np.prod(spacing_mm)) / spacing_mm[axis] / layers
+        reached = (places[:, axis] < slack[axis], places[:, axis] > last[axis] - slack[axis])
+        sides += [n for n, r in zip(names, reached, strict=True) if r.sum() * voxel_mm2 >= CUT_MM2]
     return tuple(sides)

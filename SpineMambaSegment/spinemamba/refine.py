@@ -42,7 +42,8 @@ def refine(
     boxes = window_boxes(grid.shape, model.patch_vox, overlap, wanted)
     logits, covered = predict(model, fine, boxes, progress, "segment")
     bone, core, levels = split_logits(logits)
-    inside = covered & _within(grid, image.geometry)
+    # A window shows more than the corridor, and hips seen from near look like vertebrae.
+    inside = covered & torch.from_numpy(wanted) & _within(grid, image.geometry)
     return Evidence(
         bone=(bone * inside).numpy(),
         core=(core * inside).numpy(),

@@ -93,11 +93,20 @@ def test_where_the_level_changes_one_vertebra_ends():
     assert (labels[9:28][bone[9:28]] == 2).all()
 
 
+def block(low: tuple[int, int, int], high: tuple[int, int, int]) -> np.ndarray:
+    return np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), -1).reshape(-1, 3)
+
+
 def test_the_sides_that_cut_a_vertebra_are_named():
     grid = Geometry((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    voxels = np.array([[0, 5, 5], [8, 19, 9]])
-    assert cut_sides(voxels, grid, grid) == ("inferior", "posterior")
-    assert cut_sides(np.array([[5, 5, 5], [9, 9, 9]]), grid, grid) == ()
+    assert cut_sides(block((0, 5, 5), (9, 20, 15)), grid, grid) == ("inferior", "posterior")
+    assert cut_sides(block((5, 5, 5), (10, 10, 10)), grid, grid) == ()
+
+
+def test_a_tip_at_the_side_of_the_image_is_no_cut():
+    grid = Geometry((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    tip = block((8, 17, 9), (11, 20, 12))
+    assert cut_sides(np.concatenate([block((5, 5, 5), (15, 17, 15)), tip]), grid, grid) == ()
 
 
 @pytest.mark.parametrize("case", ["verse010", "verse004"])
