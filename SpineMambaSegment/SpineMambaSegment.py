@@ -22,7 +22,7 @@ from slicer.util import VTKObservationMixin
 
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
-from SpineMambaSegmentLib import Dependencies, Diagnostics, Scene, Views
+from SpineMambaSegmentLib import Diagnostics, Scene, Views
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
@@ -160,7 +160,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.logic.isRunning() or self.inputSection.missing():
             return
         with slicer.util.tryWithErrorDisplay(_("The spine could not be segmented.")):
-            Dependencies.ensurePackages(PYPROJECT)
+            self.setupSection.ensurePackages()
             inputs = self.inputSection
             self.runSection.started()
             self.logic.start(

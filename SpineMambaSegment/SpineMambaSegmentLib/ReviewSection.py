@@ -29,8 +29,6 @@ class ReviewSection:
         table.setHorizontalHeaderLabels(
             [_("Vertebra"), _("Certainty"), _("Volume (mL)"), _("Look at")]
         )
-        table.horizontalHeader().setStretchLastSection(True)
-        table.verticalHeader().hide()
         table.connect("cellClicked(int,int)", self._jump)
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
@@ -53,7 +51,7 @@ class ReviewSection:
         color = qt.QColor.fromRgbF(*segment.GetColor())
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
-            item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
+            item.setFlags(item.flags() & ~qt.Qt.ItemIsEditable)
             item.setToolTip(text)
             if column == 0:
                 item.setData(qt.Qt.DecorationRole, color)
@@ -66,9 +64,10 @@ class ReviewSection:
         text = _("{count} vertebrae.").format(count=len(self._ids))
         if result is None:
             return text
-        if result.ambiguous:
-            text += " " + _("The numbering is ambiguous: it may be off by one level.")
-        return " ".join([text, *result.warnings])
+        warnings = list(result.warnings)
+        if result.ambiguous and not warnings:
+            warnings = [_("The numbering is ambiguous: it may be off by one level.")]
+        return " ".join([text, *warnings])
 
     def _jump(self, row: int, column: int) -> None:
         inScene = self._node is not None and self._node.GetScene() is not None

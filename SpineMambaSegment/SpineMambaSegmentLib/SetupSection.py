@@ -43,6 +43,7 @@ class SetupSection:
         self._ui, self._pyproject, self._store = ui, pyproject, store
         self._onChange, self._onModel = onChange, onModel
         self._probe: ProbeProcess | None = None
+        self._packagesAreThere = False
         self.facts: dict[str, Any] | str = _("not probed")
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -53,9 +54,20 @@ class SetupSection:
         ui.importModelButton.connect("clicked(bool)", self.chooseModel)
         ui.kernelsButton.enabled = False
 
+    def ensurePackages(self) -> None:
+        """Install what is missing, after asking; what was there once is not looked for again.
+
+        Raises:
+            UserError: If something is missing and the user declines, or it cannot be installed.
+        """
+        if not self._packagesAreThere:
+            Dependencies.ensurePackages(self._pyproject)
+            self._packagesAreThere = True
+
     def check(self) -> None:
         """Look at everything again; the answer about devices comes later."""
         missing = [required.name for required in Dependencies.missingPackages(self._pyproject)]
+        self._packagesAreThere = not missing
         good = _("Python packages are installed.")
         bad = _("Missing: {names}. Press Install.").format(names=", ".join(missing))
         self._say(self._ui.packagesLabel, not missing, bad if missing else good)

@@ -34,6 +34,11 @@ def qt_works() -> bool:
     return done.returncode == 0
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker; ``-m "not slow"`` leaves the ring that takes less than a minute."""
+    config.addinivalue_line("markers", "slow: runs the real worker with the bundled model")
+
+
 # Tests import the host with pytest.importorskip, which then does not find it.
 if qt_works():
     sys.path.insert(0, str(HERE / "host"))
@@ -113,25 +118,9 @@ def panel(make_panel: Callable[[], Any]) -> Any:
 @pytest.fixture
 def volume(module: ModuleType) -> Any:
     """A volume with a name that must not leave the scene."""
+    from scene_helpers import add_volume
+
     return add_volume(np.arange(24 * 20 * 16, dtype=np.int16).reshape(24, 20, 16), np.eye(4))
-
-
-def add_volume(array_kji: np.ndarray, ijk_to_ras: np.ndarray, name: str = "Doe John") -> Any:
-    """Add a volume to the host's scene."""
-    import slicer
-    import vtk
-    from vtk.util.numpy_support import numpy_to_vtk
-
-    image = vtk.vtkImageData()
-    image.SetDimensions(array_kji.shape[::-1])
-    flat = np.ascontiguousarray(array_kji).reshape(-1)
-    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True))
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(image)
-    matrix = vtk.vtkMatrix4x4()
-    matrix.DeepCopy(np.asarray(ijk_to_ras, float).ravel())
-    node.SetIJKToRASMatrix(matrix)
-    return node
 
 
 @pytest.fixture(scope="session")

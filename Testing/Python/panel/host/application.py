@@ -19,6 +19,7 @@ import slicer
 import slicer.util
 import scripted_module
 from PySide6 import QtCore, QtWidgets
+from vtkmodules.vtkCommonCore import vtkCollection
 
 LOGICS = {
     "segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
@@ -73,6 +74,10 @@ def start(folder: Path) -> QtWidgets.QApplication:
     scene = slicer.vtkMRMLScene()
     logic = slicer.vtkSlicerApplicationLogic()
     logic.SetMRMLScene(scene)
+    logic.GetColorLogic().SetMRMLScene(scene)
+    logic.SetSliceLogics(vtkCollection())
+    logic.SetViewLogics(vtkCollection())
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
     slicer.mrmlScene = scene
     slicer.app = Application(folder, logic)
     slicer.modules = ModuleType("slicer.modules")

@@ -1,0 +1,117 @@
+"""Slicer's slice and 3-D views without a screen: its own displayable managers, drawn by VTK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import slicer
+import vtk
+
+MANAGERS_3D = (
+    "vtkMRMLCameraDisplayableManager",
+    "vtkMRMLViewDisplayableManager",
+    "vtkMRMLModelDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager3D",
+)
+MANAGERS_2D = (
+    "vtkMRMLModelSliceDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
+)
+WINDOW, LEVEL = 255.0, 127.5
+
+
+class _View:
+    """A window of its own, with what Slicer draws into it."""
+
+    def __init__(self, size: tuple[int, int]):
+        self.renderer = vtk.vtkRenderer()
+        self.window = vtk.vtkRenderWindow()
+        self.window.SetOffScreenRendering(1)
+        self.window.SetMultiSamples(0)
+        self.window.SetSize(*size)
+        self.window.AddRenderer(self.renderer)
+        self.interactor = vtk.vtkRenderWindowInteractor()
+        self.interactor.SetRenderWindow(self.window)
+        self.interactor.Initialize()
+        self.group = slicer.vtkMRMLDisplayableManagerGroup()
+        self.group.SetRenderer(self.renderer)
+
+    def _draw_with(self, factories: type, names: tuple[str, ...]) -> None:
+        factory = factories.GetInstance()
+        factory.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        for name in names:
+            if not factory.IsDisplayableManagerRegistered(name):
+                factory.RegisterDisplayableManager(name)
+        self.group.Initialize(factory, self.renderer)
+
+    def write(self, path: Path) -> None:
+        """Write what is seen as a PNG."""
+        self.interactor.Render()
+        self.window.Render()
+        grabber = vtk.vtkWindowToImageFilter()
+        grabber.SetInput(self.window)
+        grabber.ReadFrontBufferOff()
+        grabber.SetInputBufferTypeToRGB()
+        writer = vtk.vtkPNGWriter()
+        writer.SetFileName(str(path))
+        writer.SetInputConnection(grabber.GetOutputPort())
+        writer.Write()
+
+
+class View3D(_View):
+    """The 3-D view."""
+
+    def __init__(self, size: tuple[int, int]):
+        super().__init__(size)
+        self._draw_with(slicer.vtkMRMLThreeDViewDisplayableManagerFactory, MANAGERS_3D)
+        self.logic = slicer.vtkMRMLViewLogic()
+        self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        self.logic.SetMRMLScene(slicer.mrmlScene)
+        self.node = self.logic.AddViewNode("View1")
+        self.node.SetBoxVisible(False)
+        self.node.SetAxisLabelsVisible(False)
+        self.group.SetMRMLDisplayableNode(self.node)
+
+    def write(self, path: Path) -> None:
+        """Write what is seen from the front, all of it."""
+        self.window.Render()  # the first drawing makes the camera
+        count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLCameraNode")
+        camera = slicer.mrmlScene.GetNthNodeByClass(count - 1, "vtkMRMLCameraNode")
+        camera.RotateTo(slicer.vtkMRMLCameraNode.Anterior)
+        self.renderer.ResetCameraScreenSpace()
+        self.renderer.ResetCameraClippingRange()
+        super().write(path)
+
+
+class SliceView(_View):
+    """A slice view."""
+
+    def __init__(self, name: str, orientation: str, size: tuple[int, int]):
+        super().__init__(size)
+        self.renderer.GetActiveCamera().ParallelProjectionOn()
+        # The image is a layer of its own below the segments, which are half transparent.
+        below = vtk.vtkRenderer()
+        self.renderer.SetLayer(1)
+        self.window.SetNumberOfLayers(2)
+        self.window.AddRenderer(below)
+        self.mapper = vtk.vtkImageMapper()
+        self.mapper.SetColorWindow(WINDOW)
+        self.mapper.SetColorLevel(LEVEL)
+        self.actor = vtk.vtkActor2D()
+        self.actor.SetMapper(self.mapper)
+        below.AddViewProp(self.actor)
+        self._draw_with(slicer.vtkMRMLSliceViewDisplayableManagerFactory, MANAGERS_2D)
+        self.logic = slicer.vtkMRMLSliceLogic()
+        self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        self.logic.SetMRMLScene(slicer.mrmlScene)
+        slicer.app.applicationLogic().GetSliceLogics().AddItem(self.logic)
+        self.node = self.logic.AddSliceNode(name)
+        self.node.SetOrientation(orientation)
+        self.group.SetMRMLDisplayableNode(self.node)
+
+    def show(self, volume: slicer.vtkMRMLVolumeNode) -> None:
+        """Fit the view to a volume; the slice through its middle."""
+        self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
+        self.logic.ResizeSliceNode(*self.window.GetSize())
+        self.logic.FitSliceToBackground()
+        self.mapper.SetInputConnection(self.logic.GetImageDataConnection())

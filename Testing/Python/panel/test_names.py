@@ -1,0 +1,162 @@
+"""The module uses what Slicer has: every name of qt, slicer and vtk stands in a list.
+
+The list was made with Slicer's sources at hand, branch 5.10; beside each name is a file there that
+defines or uses it. The test host could not tell: PySide6 and slicer-core have more names.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+MODULE = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
+LIB = sorted((MODULE / "SpineMambaSegmentLib").glob("*.py"))
+ROOTS = ("qt", "ctk", "slicer", "vtk")
+
+ALLOWED = {
+    "qt.QColor.fromRgbF": "Modules/Scripted/DataProbe/DataProbe.py",
+    "qt.QComboBox": "Base/Python/slicer/parameterNodeWrapper/guiConnectors.py",
+    "qt.QFileDialog.getOpenFileName": "Base/QTGUI/qSlicerFileDialog.h; static, as getSaveFileName",
+    "qt.QKeySequence": "Docs/developer_guide/script_repository/gui.md",
+    "qt.QLabel": "Modules/Scripted/DataProbe/DataProbe.py",
+    "qt.QSettings": "Base/Python/slicer/ScriptedLoadableModule.py",
+    "qt.QShortcut": "Docs/developer_guide/script_repository/gui.md",
+    "qt.QTableWidgetItem": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
+    "qt.QTimer": "Modules/Scripted/DICOMLib/DICOMProcesses.py",
+    "qt.Qt.DecorationRole": "Libs/MRML/Widgets/qMRMLColorModel.h",
+    "qt.Qt.ItemIsEditable": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
+    "qt.Qt.WidgetWithChildrenShortcut": "Modules/Scripted/ExtensionWizard/ExtensionWizardLib",
+    "slicer.app.applicationVersion": "Modules/Scripted/WebServer",
+    "slicer.app.clipboard": "Base/Python/slicer/ScriptedLoadableModule.py",
+    "slicer.app.connect": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
+    "slicer.app.disconnect": "a method of every QObject",
+    "slicer.app.layoutManager": "Base/Python/slicer/util.py",
+    "slicer.app.settings": "Base/Python/slicer/util.py",
+    "slicer.app.slicerUserSettingsFilePath": "Modules/Scripted/ScreenCapture/ScreenCapture.py",
+    "slicer.app.temporaryPath": "Base/QTCore/qSlicerCoreApplication.h",
+    "slicer.modules.terminologies.logic": "Modules/Loadable/Terminologies",
+    "slicer.mrmlScene": "Base/Python/slicer/util.py",
+    "slicer.mrmlScene.AddNewNodeByClass": "Libs/MRML/Core/vtkMRMLScene.h",
+    "slicer.mrmlScene.Clear": "Libs/MRML/Core/vtkMRMLScene.h",
+    "slicer.packaging.pip_ensure": "5.12 only; Dependencies looks whether it is there",
+    "slicer.util.childWidgetVariables": "Base/Python/slicer/util.py",
+    "slicer.util.confirmOkCancelDisplay": "Base/Python/slicer/util.py",
+    "slicer.util.loadUI": "Base/Python/slicer/util.py",
+    "slicer.util.pip_install": "Base/Python/slicer/util.py",
+    "slicer.util.tryWithErrorDisplay": "Base/Python/slicer/util.py",
+    "slicer.vtkMRMLLabelMapVolumeNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLMarkupsROINode": "Modules/Loadable/Markups/MRML",
+    "slicer.vtkMRMLNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLScalarVolumeNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLScriptedModuleNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLSegmentationNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLSliceNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLTransformNode.GetTransformBetweenNodes": "Libs/MRML/Core",
+    "slicer.vtkMRMLVolumeArchetypeStorageNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLVolumeNode": "Libs/MRML/Core",
+    "slicer.vtkOrientedImageData": "Libs/vtkSegmentationCore",
+    "slicer.vtkOrientedImageDataResample": "Libs/vtkSegmentationCore",
+    "slicer.vtkSegment": "Libs/vtkSegmentationCore",
+    "slicer.vtkSegmentation": "Libs/vtkSegmentationCore",
+    "slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName": "the same",
+    "slicer.vtkSlicerSegmentationsModuleLogic": "Modules/Loadable/Segmentations/Logic",
+    "vtk.VTK_SHORT": "VTK",
+    "vtk.reference": "VTK",
+    "vtk.vtkGeneralTransform": "VTK",
+    "vtk.vtkImageData": "VTK",
+    "vtk.vtkMatrix4x4": "VTK",
+    "vtk.vtkStringArray": "VTK",
+}
+
+
+def names_in(code: str) -> set[str]:
+    """Return the dotted names of Qt, Slicer and VTK in a file, each in its full length."""
+    tree = ast.parse(code)
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    inner = {id(node.value) for node in attributes}
+    names = {dotted(node) for node in attributes if id(node) not in inner}
+    return {name for name in names if name.partition(".")[0] in ROOTS}
+
+
+def dotted(node: ast.expr) -> str:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([getattr(node, "id", ""), *reversed(parts)])
+
+
+def imports_in(code: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def test_every_name_is_on_the_list_and_the_list_has_no_other():
+    used = {
+        n for p in [MODULE / "SpineMambaSegment.py", *LIB] for n in names_in(p.read_text("utf-8"))
+    }
+    assert used - set(ALLOWED) == set()
+    assert set(ALLOWED) - used == set()
+
+
+def test_a_name_that_is_not_on_the_list_is_found():
+    planted = names_in("import qt\nqt.QTextCodec.codecForName('x')\nself.qt.y\nslicer.app.foo()\n")
+    assert planted == {"qt.QTextCodec.codecForName", "slicer.app.foo"}
+
+
+@pytest.mark.parametrize("path", LIB, ids=lambda path: path.stem)
+def test_below_the_module_file_nothing_reaches_for_the_application(path: Path):
+    singletons = ("slicer.mrmlScene", "slicer.app", "slicer.modules")
+    assert not [n for n in names_in(path.read_text("utf-8")) if n.startswith(singletons)]
+
+
+@pytest.mark.parametrize(
+    "path", [MODULE / "SpineMambaSegment.py", *LIB], ids=lambda path: path.stem
+)
+def test_what_newer_pythons_do_not_have_is_not_imported(path: Path):
+    assert not imports_in(path.read_text("utf-8")) & {"imp", "distutils", "pkg_resources", "psutil"}
+
+
+OPEN_AND_RUN = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = [sys.argv[1], sys.argv[2]]
+import application
+application.start(Path(sys.argv[3]))
+module = application.import_module(Path(sys.argv[2]) / "SpineMambaSegment.py")
+widget, frame = application.make_panel(module)
+widget.enter()
+for _ in range(20):
+    application.slicer.app.processEvents()
+widget.cleanup()
+heavy = ("torch", "SimpleITK", "scipy", "skimage", "matplotlib", "safetensors")
+assert "numpy" in sys.modules
+print(*[name for name in heavy if name in sys.modules])
+"""
+
+
+def test_the_open_panel_has_loaded_nothing_heavy_into_slicers_process(tmp_path: Path):
+    pytest.importorskip("application", reason="PySide6, slicer-core or Qt's libraries missing")
+    host = str(Path(__file__).parent / "host")
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(OPEN_AND_RUN),
+        host,
+        str(MODULE),
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []

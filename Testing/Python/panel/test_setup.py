@@ -1,0 +1,178 @@
+"""The section Setup: packages, devices, models."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import slicer.util
+
+from spinemamba.errors import Code, UserError
+from spinemamba.models import BUNDLED, DEFAULT, find_model, read_card
+
+
+@pytest.fixture
+def copy_of_starter(tmp_path: Path) -> Path:
+    """A model of the user: the bundled one under another name."""
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    for path in (BUNDLED / DEFAULT).iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    change_card(folder, name="mine/../evil")
+    return folder
+
+
+def change_card(folder: Path, **changes: object) -> None:
+    card = json.loads((folder / "model.json").read_text("utf-8"))
+    (folder / "model.json").write_text(json.dumps({**card, **changes}), "utf-8")
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    from SpineMambaSegmentLib.ModelStore import ModelStore
+
+    return ModelStore(tmp_path / "store")
+
+
+def test_devices_come_from_the_probe_with_name_and_free_memory(panel, fake_worker, pump):
+    panel.enter()
+    ui = panel.ui
+    assert "Looking" in ui.deviceLabel.text
+    pump(lambda: isinstance(panel.setupSection.facts, dict))
+    texts = [ui.deviceSelector.itemText(k) for k in range(ui.deviceSelector.count)]
+    assert texts == ["Automatic", "CPU (Test CPU)", "Test GPU: 20.5 of 24 GB free"]
+    assert "PyTorch 2.9.0 runs on Test GPU" in ui.deviceLabel.text
+    ui.deviceSelector.setCurrentIndex(2)
+    assert panel.inputSection.options().device == "cuda:0"
+
+
+def test_a_chosen_gpu_survives_a_day_without_it(panel, make_panel, fake_worker, pump):
+    slicer.app.settings().setValue("SpineMambaSegment/Device", "cuda:0")
+    panel.inputSection.showDevices([{"device": "cpu", "name": "x"}])
+    assert panel.inputSection.options().device == "auto"
+    panel.enter()
+    pump(lambda: isinstance(panel.setupSection.facts, dict))
+    assert panel.inputSection.options().device == "cuda:0"
+
+
+def test_a_probe_that_fails_says_why_and_the_panel_stays_usable(panel, monkeypatch, pump, tmp_path):
+    from SpineMambaSegmentLib import Interpreter
+
+    script = tmp_path / "broken.sh"
+    script.write_text(
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    panel.setupSection.check()
+    pump(lambda: "Looking" not in panel.ui.deviceLabel.text)
+    assert "No module named 'torch'" in panel.ui.deviceLabel.text
+    assert panel.ui.deviceSelector.count == 2
+
+
+def test_kernels_are_offered_where_they_can_work(panel):
+    facts = {"mamba_ssm": False, "causal_conv1d": False}
+    panel.setupSection._showKernels(facts, nvidia=False)
+    assert not panel.ui.kernelsButton.enabled
+    assert "not needed here" in panel.ui.kernelsLabel.text
+    panel.setupSection._showKernels({"mamba_ssm": True, "causal_conv1d": True}, nvidia=True)
+    assert not panel.ui.kernelsButton.enabled
+    assert "is installed" in panel.ui.kernelsLabel.text
+
+
+def test_what_is_missing_is_named_and_can_be_installed(panel, monkeypatch, tmp_path, fake_worker):
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text('[project]\ndependencies = ["no-such-package"]\n', "utf-8")
+    monkeypatch.setattr(panel.setupSection, "_pyproject", pyproject)
+    asked: list[str] = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *a, **k: asked.append(a[0]))
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda *a, **k: asked.append(a[0]))
+    panel.setupSection.check()
+    assert "no-such-package" in panel.ui.packagesLabel.text
+    assert panel.ui.installButton.enabled
+    panel.ui.installButton.click()
+    assert "Install them now?" in asked[0]
+
+
+def test_the_bundled_model_is_whole_and_its_card_is_shown(panel):
+    panel.setupSection.checkModel(DEFAULT)
+    assert "is whole" in panel.ui.modelLabel.text
+    card = read_card(find_model(DEFAULT))
+    text = panel.ui.modelCardText.toPlainText()
+    for part in (card.name, card.hash(), card.licence, card.intended_use, card.data[0]):
+        assert part in text
+
+
+@pytest.mark.parametrize("form", ["folder", "model.json", "zip"])
+def test_an_imported_model_is_copied_chosen_and_remembered(
+    panel, make_panel, copy_of_starter, tmp_path, form
+):
+    source = copy_of_starter
+    if form == "model.json":
+        source = copy_of_starter / "model.json"
+    if form == "zip":
+        source = tmp_path / "model.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for path in copy_of_starter.iterdir():
+                archive.write(path, f"deep/{path.name}")
+    panel.setupSection.importModel(source)
+    chosen = Path(panel.inputSection.model())
+    assert chosen.parent.name == "SpineMambaModels"
+    assert "evil" in chosen.name
+    assert "is whole" in panel.ui.modelLabel.text
+    assert make_panel().inputSection.model() == str(chosen)
+
+
+def test_a_damaged_or_foreign_model_is_refused_and_leaves_nothing(store, copy_of_starter, tmp_path):
+    def refused(code: Code, match: str, source: Path = copy_of_starter) -> None:
+        with pytest.raises(UserError, match=match) as caught:
+            store.importModel(source)
+        assert caught.value.code is code
+        assert not (tmp_path / "store").exists()
+
+    weights = copy_of_starter / "fine.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"x")
+    refused(Code.MODEL_BAD, "SHA-256 is not the one")
+    weights.unlink()
+    refused(Code.MODEL_MISSING, "fine.safetensors is missing")
+    weights.write_bytes(whole)
+    change_card(copy_of_starter, schema=99)
+    refused(Code.MODEL_BAD, "schema 99")
+    (tmp_path / "no.zip").write_bytes(b"no archive")
+    refused(Code.MODEL_BAD, "not a .zip", tmp_path / "no.zip")
+    refused(Code.MODEL_MISSING, "no model", tmp_path)
+
+
+def test_a_pickle_with_the_right_hash_is_still_no_model(store, copy_of_starter):
+    import hashlib
+    import pickle
+
+    data = pickle.dumps({"weights": [1.0] * 100})
+    (copy_of_starter / "fine.safetensors").write_bytes(data)
+    networks = json.loads((copy_of_starter / "model.json").read_text("utf-8"))["networks"]
+    networks["fine"]["sha256"] = hashlib.sha256(data).hexdigest()
+    change_card(copy_of_starter, networks=networks)
+    with pytest.raises(UserError, match="not a safetensors file"):
+        store.importModel(copy_of_starter)
+
+
+def test_the_same_model_twice_is_there_once(store, copy_of_starter):
+    assert store.importModel(copy_of_starter) == store.importModel(copy_of_starter)
+    assert len(store.names()) == len({*store.names()}) == 2
+
+
+def test_the_remaining_time_settles_on_the_truth():
+    from SpineMambaSegmentLib.RemainingTime import RemainingTime
+
+    now = [0.0]
+    remaining = RemainingTime(lambda: now[0])
+    assert remaining.update(0.5) is None
+    for second in range(1, 91):
+        now[0] = float(second)
+        left_s = remaining.update(second / 100)
+    assert left_s == pytest.approx(10.0)
