@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from spinemamba import __version__
+import spinemamba
 
 LAST_LINES = 60
 
@@ -28,7 +28,7 @@ def text(
     lines = log.strip().splitlines()[-LAST_LINES:]
     return "\n".join(
         [
-            f"SpineMamba Segment {__version__}, Slicer {slicerVersion}",
+            f"SpineMamba Segment {spinemamba.__version__}, Slicer {slicerVersion}",
             f"Python {platform.python_version()}, {platform.system()} {platform.release()}",
             f"last: {status}",
             f"options: {options}",

@@ -123,6 +123,15 @@ def volume(module: ModuleType) -> Any:
     return add_volume(np.arange(24 * 20 * 16, dtype=np.int16).reshape(24, 20, 16), np.eye(4))
 
 
+@pytest.fixture
+def watched(panel: Any, volume: Any, pump: Any, fake_worker: Path, monkeypatch: Any) -> Any:
+    """The panel with a volume, ready to start a run that stops where the test wants it."""
+    from run_helpers import Watched
+
+    monkeypatch.setenv("HOW", "polite")
+    return Watched(panel, volume, pump)
+
+
 @pytest.fixture(scope="session")
 def pump() -> Callable[..., None]:
     """Return a function that runs Qt's event loop until something is so."""

@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
-import qt
+from run_helpers import Ticks
 from scene_helpers import add_volume
 
 from spinemamba.phantom import PhantomOptions, make_phantom
 
-TICK_MS = 5
 LONGEST_S = 0.1
 LONGEST_IMPORT_S = 1.5
-
-
-class Ticks:
-    """The longest time between two ticks of a Qt timer, during a run and its import."""
-
-    def __init__(self, is_importing: Callable[[], bool]):
-        self._is_importing = is_importing
-        self._last_s = time.monotonic()
-        self._was_importing = False
-        self.longest_s = {"run": 0.0, "import": 0.0}
-        self._timer = qt.QTimer()
-        self._timer.setTimerType(qt.Qt.PreciseTimer)
-        self._timer.setInterval(TICK_MS)
-        self._timer.connect("timeout()", self._tick)
-        self._timer.start()
-
-    def _tick(self) -> None:
-        now_s = time.monotonic()
-        importing = self._is_importing()
-        # The step that starts or ends the import falls between two ticks, and counts as import.
-        kind = "import" if importing or self._was_importing else "run"
-        self.longest_s[kind] = max(self.longest_s[kind], now_s - self._last_s)
-        self._last_s, self._was_importing = now_s, importing
-
-    def stop(self) -> None:
-        self._timer.stop()
 
 
 def run_and_measure(panel, volume, pump, seconds: float = 60.0) -> dict[str, float]:
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.enter()
     pump(lambda: isinstance(panel.setupSection.facts, dict))
-    segmentation = []
-
-    def importing() -> bool:
-        return bool(segmentation) and segmentation[0].run.isImporting
-
-    ticks = Ticks(importing)
+    ticks = Ticks(panel.logic)
     panel.ui.segmentButton.click()
-    segmentation.append(panel.logic._segmentation)
     pump(lambda: not panel.logic.isRunning(), seconds)
     pump(lambda: True)
     ticks.stop()

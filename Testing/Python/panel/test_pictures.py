@@ -5,6 +5,7 @@ They are written into the folder that SPINEMAMBA_PICTURES names, else into a tem
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import SimpleITK as sitk
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import qt
 import slicer
+from run_helpers import Ticks
 from scene_helpers import add_volume
 
 from spinemamba.image_io import read_volume
@@ -51,12 +53,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def views(panel, drawing):
-    """The four views of Slicer's usual layout, open before the run as they are there."""
+def screen(panel, drawing, folder: Path):
+    """The panel and the four views of Slicer's usual layout, open before the run."""
     from views import SliceView, View3D
 
+    # Emptying the scene after an earlier test took the colours with it.
+    slicer.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
     slices = [SliceView(name, orientation, SIZE) for name, orientation in VIEWS]
-    yield [*slices, View3D(SIZE)]
+    yield Screen(panel, [*slices, View3D(SIZE)], folder)
     slicer.app.applicationLogic().GetSliceLogics().RemoveAllItems()
 
 
@@ -67,67 +71,83 @@ def add_scan(path: Path):
     matrix = np.eye(4)
     matrix[:3, :3] = np.diag([-1, -1, 1]) @ directions * np.array(volume.spacing_mm)[::-1]
     matrix[:3, 3] = np.array(volume.geometry.origin_lps_mm) * [-1, -1, 1]
-    node = add_volume(volume.array, matrix, "CT")
+    return in_grey(add_volume(volume.array, matrix, "CT"), 1100, 300)
+
+
+def in_grey(node, window: float, level: float):
+    """Show a volume as Slicer does."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetAutoWindowLevel(False)
-    display.SetWindowLevel(1100, 300)
+    display.SetWindowLevel(window, level)
     display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
     return node
 
 
-def photograph(panel, views, volume, folder: Path, name: str) -> dict[str, np.ndarray]:
-    """Write the panel, each view, and all together as one picture; return the views' pixels."""
-    slices, view3d = views[:3], views[3]
-    middle = [view.node.GetSliceToRAS().GetElement(a, 3) for view in slices[:1] for a in range(3)]
-    for view in slices:
-        view.show(volume)
-        view.node.JumpSliceByCentering(*middle)
-    pixels = {}
-    for label, view in zip(("axial", "sagittal", "coronal", "3d"), [*slices, view3d], strict=True):
-        path = folder / f"{name}-{label}.png"
-        view.write(path)
-        pixels[label] = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    together(panel, folder, name)
-    return pixels
+class Screen:
+    """What a user of Slicer has before their eyes."""
+
+    def __init__(self, panel, views, folder: Path):
+        self.panel, self.views, self.folder = panel, views, folder
+
+    def run(self, volume, pump, seconds: float) -> None:
+        """Press Segment Spine and wait for the end."""
+        self.panel.enter()
+        self.panel.ui.inputSelector.setCurrentNode(volume)
+        self.panel.ui.segmentButton.click()
+        pump(lambda: "Starting" not in self.panel.ui.statusLabel.text, seconds)
+        pump(lambda: self.panel.ui.progressBar.value > 300, seconds)
+        self.panel.frame.grab().save(str(self.folder / "running-panel.png"))
+        pump(lambda: not self.panel.logic.isRunning(), seconds)
+        assert "Finished" in self.panel.ui.statusLabel.text
+
+    def visible(self, volume, name: str) -> dict[str, float]:
+        """Return the share of each view's pixels that show segments; writes the pictures."""
+        display = self.panel.ui.outputSelector.currentNode().GetDisplayNode()
+        display.SetVisibility(False)
+        without = self.photograph(volume, f"{name}-without")
+        # The image itself is there too.
+        assert all(without[label].std() > 20 for label in ("axial", "sagittal", "coronal"))
+        display.SetVisibility(True)
+        shown = self.photograph(volume, name)
+        changes = {k: np.ptp([shown[k].astype(int), without[k]], axis=0) for k in shown}
+        return {k: float((change > STEP).any(-1).mean()) for k, change in changes.items()}
+
+    def photograph(self, volume, name: str) -> dict[str, np.ndarray]:
+        """Write the panel, each view, and all as one picture; return the views' pixels."""
+        slices = self.views[:3]
+        middle = [slices[0].node.GetSliceToRAS().GetElement(a, 3) for a in range(3)]
+        for view in slices:
+            view.show(volume)
+            view.node.JumpSliceByCentering(*middle)
+        pixels = {}
+        for label, view in zip(("axial", "sagittal", "coronal", "3d"), self.views, strict=True):
+            path = self.folder / f"{name}-{label}.png"
+            view.write(path)
+            pixels[label] = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        self._together(name)
+        return pixels
+
+    def _together(self, name: str) -> None:
+        self.panel.frame.resize(430, 2 * SIZE[1])
+        slicer.app.processEvents()
+        picture = self.panel.frame.grab()
+        canvas = qt.QPixmap(picture.width() + 2 * SIZE[0], 2 * SIZE[1])
+        painter = qt.QPainter(canvas)
+        painter.drawPixmap(0, 0, picture)
+        for k, label in enumerate(("axial", "3d", "coronal", "sagittal")):
+            place = (picture.width() + SIZE[0] * (k % 2), SIZE[1] * (k // 2))
+            painter.drawPixmap(*place, qt.QPixmap(str(self.folder / f"{name}-{label}.png")))
+        painter.end()
+        canvas.save(str(self.folder / f"{name}.png"))
 
 
-def together(panel, folder: Path, name: str) -> None:
-    panel.frame.resize(430, 2 * SIZE[1])
-    slicer.app.processEvents()
-    picture = panel.frame.grab()
-    picture.save(str(folder / f"{name}-panel.png"))
-    canvas = qt.QPixmap(picture.width() + 2 * SIZE[0], 2 * SIZE[1])
-    painter = qt.QPainter(canvas)
-    painter.drawPixmap(0, 0, picture)
-    for k, label in enumerate(("axial", "3d", "coronal", "sagittal")):
-        place = (picture.width() + SIZE[0] * (k % 2), SIZE[1] * (k // 2))
-        painter.drawPixmap(*place, qt.QPixmap(str(folder / f"{name}-{label}.png")))
-    painter.end()
-    canvas.save(str(folder / f"{name}.png"))
-
-
-def visible(panel, views, volume, folder: Path, name: str) -> dict[str, float]:
-    """Return the share of each view's pixels that show segments; writes the pictures."""
-    display = panel.ui.outputSelector.currentNode().GetDisplayNode()
-    display.SetVisibility(False)
-    without = photograph(panel, views, volume, folder, f"{name}-without")
-    display.SetVisibility(True)
-    shown = photograph(panel, views, volume, folder, name)
-    return {
-        label: float((np.ptp([pixels.astype(int), without[label]], axis=0) > STEP).any(-1).mean())
-        for label, pixels in shown.items()
-    }
-
-
-def test_segments_are_seen_in_slices_and_in_3d(panel, views, volume, fake_worker, pump, folder):
+def test_segments_are_seen_in_slices_and_in_3d(screen, fake_worker, pump, monkeypatch):
+    monkeypatch.setenv("PAUSE_S", "0.02")
     grey = np.random.default_rng(0).integers(0, 300, (60, 60, 60)).astype(np.int16)
-    scan = add_volume(grey, np.diag([1.0, 1.0, 1.0, 1.0]), "Boxes")
-    scan.CreateDefaultDisplayNodes()
-    panel.ui.inputSelector.setCurrentNode(scan)
-    panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
-    seen = visible(panel, views, scan, folder, "boxes")
+    scan = in_grey(add_volume(grey, np.eye(4), "Boxes"), 300, 150)
+    screen.run(scan, pump, 30.0)
+    seen = screen.visible(scan, "boxes")
     # The boxes take a third of the width in each view, and a third or half of the height.
     assert seen["axial"] == pytest.approx(1 / 9, abs=0.02)
     assert seen["sagittal"] == pytest.approx(1 / 6, abs=0.03)
@@ -137,19 +157,17 @@ def test_segments_are_seen_in_slices_and_in_3d(panel, views, volume, fake_worker
 
 @pytest.mark.slow
 def test_a_real_ct_gets_its_vertebrae_at_the_press_of_the_button(
-    panel, views, real_worker, shared_data: Path, pump, folder
+    screen, real_worker, shared_data: Path, pump
 ):
     scan = add_scan(shared_data / "lidc" / "lidc0001_ct.nii.gz")
-    panel.enter()
-    panel.ui.inputSelector.setCurrentNode(scan)
-    panel.ui.segmentButton.click()
-    pump(lambda: "left" in panel.ui.statusLabel.text, 600.0)
-    slicer.app.processEvents()
-    panel.frame.grab().save(str(folder / "running-panel.png"))
-    pump(lambda: not panel.logic.isRunning(), 1800.0)
-    assert "Finished" in panel.ui.statusLabel.text
-    node = panel.ui.outputSelector.currentNode()
+    ticks = Ticks(screen.panel.logic)
+    screen.run(scan, pump, 1800.0)
+    ticks.stop()
+    logging.info("longest absence: %s", ticks.longest_s)
+    node = screen.panel.ui.outputSelector.currentNode()
     assert node.GetSegmentation().GetNumberOfSegments() >= 5
-    seen = visible(panel, views, scan, folder, "lidc")
+    seen = screen.visible(scan, "lidc")
     assert all(share > 0.005 for share in seen.values()), seen
     assert list(real_worker.iterdir()) == []
+    assert ticks.longest_s["run"] <= 0.1
+    assert ticks.longest_s["import"] <= 1.5

@@ -1,0 +1,84 @@
+"""The panel with a run that has reached a stage, and what tests ask of processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import qt
+
+from spinemamba import events
+
+TICK_MS = 5
+
+
+class Watched:
+    """The panel with a run that has reached a stage."""
+
+    def __init__(self, panel, volume, pump):
+        self.panel, self.ui, self.pump = panel, panel.ui, pump
+        self.pids: list[int] = []
+        self.stages: list[str] = []
+        show = panel.runSection.show
+
+        def spy(event):
+            if isinstance(event, events.Hello):
+                self.pids.append(event.pid)
+            if isinstance(event, events.Progress):
+                self.stages.append(event.stage)
+            show(event)
+
+        panel.runSection.show = spy
+        self.ui.inputSelector.setCurrentNode(volume)
+
+    def start(self, stage: str) -> None:
+        """Press Segment Spine and wait for a stage."""
+        self.stages.clear()
+        self.ui.segmentButton.click()
+        self.pump(lambda: stage in self.stages)
+
+    def wait(self) -> None:
+        self.pump(lambda: not self.panel.logic.isRunning())
+
+    def assert_nothing_left(self, folder: Path) -> None:
+        assert self.pids
+        assert not [pid for pid in self.pids if is_there(pid)]
+        assert list(folder.iterdir()) == []
+
+
+def is_there(pid: int) -> bool:
+    """Return whether a process runs; a dead one that nobody asked about yet does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+class Ticks:
+    """The longest time between two ticks of a Qt timer, during a run and its import."""
+
+    def __init__(self, logic):
+        self._logic = logic
+        self._last_s = time.monotonic()
+        self._was_importing = False
+        self.longest_s = {"run": 0.0, "import": 0.0}
+        self._timer = qt.QTimer()
+        self._timer.setTimerType(qt.Qt.PreciseTimer)
+        self._timer.setInterval(TICK_MS)
+        self._timer.connect("timeout()", self._tick)
+        self._timer.start()
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        segmentation = self._logic._segmentation
+        importing = segmentation is not None and segmentation.run.isImporting
+        # The step that starts or ends the import falls between two ticks, and counts as import.
+        kind = "import" if importing or self._was_importing else "run"
+        self.longest_s[kind] = max(self.longest_s[kind], now_s - self._last_s)
+        self._last_s, self._was_importing = now_s, importing
+
+    def stop(self) -> None:
+        self._timer.stop()

@@ -1,0 +1,99 @@
+"""Cancel ends everything, whatever the worker does, and leaves nothing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import slicer
+from run_helpers import is_there
+
+from spinemamba.progress import STAGES
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
+    watched, fake_worker, monkeypatch, stage
+):
+    monkeypatch.setenv("STOP_AT", stage)
+    nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    watched.start(stage)
+    assert watched.ui.cancelButton.enabled
+    watched.ui.cancelButton.click()
+    assert not watched.ui.cancelButton.enabled
+    assert not watched.ui.segmentButton.enabled
+    watched.wait()
+    assert watched.ui.statusLabel.text == "Cancelled. Nothing was changed."
+    assert watched.ui.segmentButton.enabled
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_a_worker_that_does_not_listen_is_killed_after_three_seconds_and_slicer_lives_on(
+    watched, fake_worker, monkeypatch
+):
+    monkeypatch.setenv("STOP_AT", "segment")
+    monkeypatch.setenv("HOW", "deaf")
+    monkeypatch.setenv("GRACE_S", "60")
+    watched.start("segment")
+    started = time.monotonic()
+    watched.ui.cancelButton.click()
+    assert time.monotonic() - started < 0.1
+    watched.wait()
+    assert 2.5 < time.monotonic() - started < 5.0
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_cancel_reaches_the_worker_behind_a_launcher(
+    watched, fake_worker, monkeypatch, tmp_path, repository
+):
+    from SpineMambaSegmentLib import Interpreter
+
+    sys.path.append(str(repository / "Testing" / "Python" / "unit"))
+    from worker_stand_in import LAUNCHER
+
+    (tmp_path / "launcher.py").write_text(LAUNCHER, encoding="utf-8")
+    script = tmp_path / "launcher.sh"
+    worker = Path(__file__).with_name("fake_worker.py")
+    command = f'exec "{sys.executable}" "{tmp_path}/launcher.py" "{worker}" "$@"'
+    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    monkeypatch.setenv("STOP_AT", "segment")
+    watched.start("segment")
+    launcher = watched.panel.logic._segmentation.run._worker.pid
+    assert launcher not in watched.pids
+    watched.ui.cancelButton.click()
+    watched.wait()
+    assert not is_there(launcher)
+    watched.assert_nothing_left(fake_worker)
+
+
+def test_twenty_starts_and_cancels_leak_nothing(watched, fake_worker, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "read")
+    watched.start("read")
+    watched.ui.cancelButton.click()
+    watched.wait()
+    before = (threading.active_count(), open_files(), count_nodes())
+    for _ in range(20):
+        watched.start("read")
+        watched.ui.cancelButton.click()
+        watched.wait()
+    after = (threading.active_count(), open_files(), count_nodes())
+    assert after == before
+    watched.assert_nothing_left(fake_worker)
+
+
+def open_files() -> int:
+    """Return how many files this process has open, pipes included."""
+    folder = Path("/proc/self/fd") if Path("/proc/self/fd").exists() else Path("/dev/fd")
+    return len(list(folder.iterdir()))
+
+
+def count_nodes() -> int:
+    return slicer.mrmlScene.GetNumberOfNodes()
