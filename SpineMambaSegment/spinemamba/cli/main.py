@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
+    "bench": "measure scans and networks on this computer",
     "probe": "say what this computer can do, as JSON",
 }
 DONE, BUG, USER, CANCELLED = 0, 1, 2, 3

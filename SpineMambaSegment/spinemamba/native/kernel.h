@@ -91,28 +91,6 @@ struct Tile {
     V raw[T], step[T], drive[T], u[T], out[T];  // drive = step u
 };
 
-// Read the step sizes and signals of a block.
-INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
-    const ScanProblem& p = o.p;
-    const int lanes = o.lanes(c);
-    const V bias = o.p.rank ? o.vector(p.bias, c) : set(0.f);
-    const float* weight = o.weight + (c - o.first) * p.rank;
-    for (int t = 0; t < tile.count; t++) {
-        const float* row = o.row(p.delta, tile.tokens[t]);
-        if (p.rank) {
-            V raw = bias;
-            for (int64_t r = 0; r < p.rank; r++) raw = fma(set(row[r]), load(weight + r * W), raw);
-            tile.raw[t] = raw;
-            tile.step[t] = softplus(raw);
-        } else {
-            tile.step[t] = load_part(row + c, lanes);
-        }
-        const float* u = p.u.data + o.batch * p.u.batch + tile.tokens[t] * p.u.token;
-        tile.u[t] = load_part(u + c, lanes);
-        tile.drive[t] = mul(tile.step[t], tile.u[t]);
-    }
-}
-
 // Fetch the next tile's row of token t: in any order but raster the processor cannot guess it.
 INLINE void prefetch(const Order& o, const Tile& tile, int t, int64_t c) {
     if (t >= tile.next) return;
@@ -128,17 +106,45 @@ INLINE void prefetch(const Order& o, const Tile& tile, int t, int64_t c) {
     }
 }
 
-// Advance G states of a block over a tile and add their part to out.
-template <int G>
-INLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* states) {
-    const float* decay = o.decay + (c - o.first) * o.p.states + n * W;
-    V h[G];
-    for (int i = 0; i < G; i++) h[i] = load(states + i * W);
+// Read the step sizes and signals of a block.
+INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
+    const ScanProblem& p = o.p;
+    const int lanes = o.lanes(c);
+    const V bias = o.p.rank ? o.vector(p.bias, c) : set(0.f);
+    const float* weight = o.weight + (c - o.first) * p.rank;
     for (int t = 0; t < tile.count; t++) {
-        const float *B = o.row(o.p.B, tile.tokens[t]) + n, *C = o.row(o.p.C, tile.tokens[t]) + n;
+        const float* row = o.row(p.delta, tile.tokens[t]);
+        prefetch(o, tile, t, c);
+        if (p.rank) {
+            V raw = bias;
+            for (int64_t r = 0; r < p.rank; r++) raw = fma(set(row[r]), load(weight + r * W), raw);
+            tile.raw[t] = raw;
+            tile.step[t] = softplus(raw);
+        } else {
+            tile.step[t] = load_part(row + c, lanes);
+        }
+        const float* u = p.u.data + o.batch * p.u.batch + tile.tokens[t] * p.u.token;
+        tile.u[t] = load_part(u + c, lanes);
+        tile.drive[t] = mul(tile.step[t], tile.u[t]);
+    }
+}
+
+// Advance G states of a block over a tile and add their part to out. A function of its own, or the
+// compiler runs out of registers for the states.
+template <int G>
+NOINLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* states) {
+    const float* decay = o.decay + (c - o.first) * o.p.states + n * W;
+    const float *B_rows = o.row(o.p.B, 0) + n, *C_rows = o.row(o.p.C, 0) + n;
+    const int64_t B_step = o.p.B.token, C_step = o.p.C.token;
+    const int count = tile.count;
+    V h[G];
+    UNROLL
+    for (int i = 0; i < G; i++) h[i] = load(states + i * W);
+    for (int t = 0; t < count; t++) {
+        const int64_t token = tile.tokens[t];
+        const float *B = B_rows + token * B_step, *C = C_rows + token * C_step;
         const V step = tile.step[t], drive = tile.drive[t];
         V even = tile.out[t], odd = set(0.f);
-        if (n == 0) prefetch(o, tile, t, c);
         UNROLL
         for (int i = 0; i < G; i++) {
             const V a = exp2_(mul(step, load(decay + i * W)));
@@ -148,6 +154,7 @@ INLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* sta
         }
         tile.out[t] = add(even, odd);
     }
+    UNROLL
     for (int i = 0; i < G; i++) store(states + i * W, h[i]);
 }
 

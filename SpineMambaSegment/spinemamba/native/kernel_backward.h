@@ -163,6 +163,7 @@ void backward_order(const Order& o, Sums& sums, int64_t slice) {
         const int64_t left = p.length - tile_index * T;
         tile.count = (int)(left < T ? left : T);
         tile.tokens = tokens;
+        tile.next = 0;
         walk.fill(tokens, tile_index * T, tile.count);
         memset(sums.B, 0, tile_bytes);  // B, C and delta lie side by side
         sums.entry = entry_of(o, tile_index);

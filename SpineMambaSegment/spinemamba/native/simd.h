@@ -9,8 +9,10 @@
 
 #if defined(_MSC_VER)
 #define INLINE static __forceinline
+#define NOINLINE __declspec(noinline)
 #else
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
 #endif
 
 #if defined(SCAN_AVX512)

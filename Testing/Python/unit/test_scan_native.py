@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-import _ctypes
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import torch
-from test_scan import inputs
+from test_scan import LargestTensor, inputs
 
-from spinemamba import scan, scan_native
-from spinemamba.errors import UserError
-from spinemamba.scan import BACKENDS, NATIVE, describe_backend, selective_scan_3d
+from spinemamba import scan
+from spinemamba.checkpoint import load_model
+from spinemamba.models import find_model
+from spinemamba.network.config import FINE
+from spinemamba.network.rvm import VSSM
+from spinemamba.scan import BACKENDS, NATIVE, selective_scan_3d
 from spinemamba.scan_grid import GridScan
 from spinemamba.scan_native import VARIANTS, Library, NativeError, library
 from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST, Order
@@ -161,65 +163,33 @@ def test_torch_sees_one_operator_with_shapes_and_gradients():
     )
 
 
-class Faulty:
-    """The library with a fault: one gradient, or one value, is a little off."""
-
-    def __init__(self, where: str):
-        self.where = where
-
-    def __getattr__(self, name: str):
-        return getattr(library(), name)
-
-    def forward(self, problem: scan_native.Problem, variant: str) -> None:
-        library().forward(problem, variant)
-        self._spoil(problem, "y")
-
-    def backward(self, problem: scan_native.Problem, variant: str) -> None:
-        library().backward(problem, variant)
-        self._spoil(problem, "grad_B")
-
-    def _spoil(self, problem: scan_native.Problem, name: str) -> None:
-        if name == self.where:
-            address = getattr(problem, name).data
-            scan_native.ctypes.c_float.from_address(address).value += 1.0
+@needs_library
+def test_a_traced_layer_holds_one_scan_for_all_orders():
+    config = replace(FINE, scan="tri")
+    layer, tokens = VSSM(16, config).eval(), torch.randn(1, 24, 16)
+    graph = torch.export.export(layer, (tokens, (2, 3, 4)), strict=False).graph
+    names = [str(node.target) for node in graph.nodes if "spinemamba" in str(node.target)]
+    assert names == ["spinemamba.selective_scan.default"]
 
 
 @needs_library
-@pytest.mark.parametrize("where", ["y", "grad_B"])
-def test_a_library_with_a_wrong_value_or_gradient_is_refused(where, monkeypatch):
-    monkeypatch.setattr(scan_native, "library", lambda: Faulty(where))
-    monkeypatch.setattr(scan, "library", lambda: Faulty(where))
-    assert "differs" in scan._probe(NATIVE + HERE[0], "cpu")
+def test_the_library_keeps_far_less_than_all_states():
+    length, d, n = 800, 32, 16
+    tensors = inputs(1, length, d, n)
+    with LargestTensor() as seen:
+        BACKENDS[NATIVE + HERE[0]](*tensors).sum().backward()
+    assert seen.elements < length * d * n / 8
 
 
-def test_what_is_no_scan_library_is_refused_with_the_reason(tmp_path: Path, monkeypatch):
-    text = tmp_path / "_scan.so"
-    text.write_text("not a library")
-    for path in (text, Path(_ctypes.__file__)):
-        with pytest.raises(NativeError, match="is no scan library"):
-            Library(path)
-    if HERE:
-        monkeypatch.setattr(scan_native, "ABI", 99)
-        with pytest.raises(NativeError, match="not 99: install again"):
-            Library(scan_native.library_path())
-
-
-def test_without_the_library_chunks_are_used_and_the_result_says_why(monkeypatch):
-    def missing() -> Library:
-        raise NativeError("not built: no compiler")
-
-    monkeypatch.setattr(scan, "library", missing)
-    monkeypatch.setattr(scan, "_PROBED", {})
-    monkeypatch.delenv(scan.FORCE, raising=False)
-    assert describe_backend("cpu") == "torch-chunked (native: not built: no compiler)"
-
-
-def test_the_environment_can_name_the_back_end_but_not_a_broken_one(monkeypatch):
-    monkeypatch.setattr(scan, "_PROBED", {})
-    monkeypatch.setenv(scan.FORCE, "reference")
-    assert describe_backend("cpu") == "reference (SPINEMAMBA_SCAN asks for it)"
-    for wrong in ("abacus", "mamba-ssm"):
-        monkeypatch.setattr(scan, "_PROBED", {})
-        monkeypatch.setenv(scan.FORCE, wrong)
-        with pytest.raises(UserError, match=wrong):
-            scan.choose_backend("cpu")
+@each_variant
+def test_the_starter_model_gives_the_labels_of_torch(variant: str, monkeypatch):
+    network = load_model(find_model("starter")).coarse.network
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 1, *network.config.patch_vox, generator=generator)
+    answers = []
+    for name in ("torch-chunked", NATIVE + variant):
+        monkeypatch.setitem(scan._PROBED, "cpu", name)
+        with torch.inference_mode():
+            answers.append(network(image))
+    torch.testing.assert_close(answers[1], answers[0], atol=1e-4, rtol=0)
+    assert torch.equal(answers[1].argmax(dim=1), answers[0].argmax(dim=1))

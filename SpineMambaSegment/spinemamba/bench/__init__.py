@@ -1,0 +1,1 @@
+"""How fast and how exact the scans and the networks are on this computer."""

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from spinemamba.bench import scans
+from spinemamba.bench.machine import machine
+from spinemamba.bench.networks import measure_networks
+from spinemamba.bench.scans import Size
+from spinemamba.cli import bench
+from spinemamba.cli.main import main
+
+SMALL = Size(64, 16, 4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Steps this small are only slowed down by threads that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_shortest_of_several_times_counts():
+    times = iter([0.0, 5.0, 10.0, 12.0, 20.0, 29.0])
+    assert scans.least_seconds(lambda: None, 3, lambda: next(times)) == 2.0
+
+
+def test_every_back_end_that_works_is_compared_with_the_loop():
+    before = torch.get_num_threads()
+    rows = list(scans.measure_scans([SMALL], 1))
+    assert [row.backend for row in rows] == scans.working_backends()
+    assert all(row.forward_s > 0 and row.backward_ratio > 0 for row in rows)
+    assert torch.get_num_threads() == before
+
+
+def test_the_loop_is_measured_on_fewer_tokens_and_scaled_up(monkeypatch: pytest.MonkeyPatch):
+    def took(name: str, size: Size, repeats: int) -> tuple[float, float]:
+        return (1.0, 3.0) if name == "reference" else (0.5, 0.25)
+
+    monkeypatch.setattr(scans, "_forward_and_backward", took)
+    monkeypatch.setattr(scans, "working_backends", lambda: ["fast"])
+    (row,) = scans.measure_scans([Size(4 * scans.LOOP_TOKENS, 16, 4)], 1)
+    # Four times as long as measured: 4 s and 12 s for the loop.
+    assert (row.forward_ratio, row.backward_ratio) == (8.0, 48.0)
+
+
+def test_errors_stay_within_the_bars_at_the_largest_steps():
+    rows = {row.backend: row for row in scans.measure_errors(Size(100, 16, 8))}
+    assert set(rows) == {*scans.working_backends(), "reference"}
+    for row in rows.values():
+        assert row.value < 5e-7
+        assert row.gradient < 1e-5
+
+
+def test_the_parts_of_a_network_add_up_to_the_whole():
+    row = next(measure_networks("starter", 1))
+    parts = (row.conv_s, row.scan_s, row.rest_of_rvm_s, row.rest_s)
+    assert min(parts) > 0
+    assert sum(parts) == pytest.approx(row.total_s)
+
+
+def test_the_machine_is_described_without_names_of_computers_or_folders():
+    text = json.dumps(machine())
+    assert "processor" in text
+    assert str(Path.home()) not in text
+    assert __import__("socket").gethostname() not in text
+
+
+def test_the_command_prints_tables_and_writes_json(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "QUICK", ((64, 16, 4),))
+    monkeypatch.setattr(bench, "_fusion", lambda quick: {"fusion": {}})
+    monkeypatch.setattr(bench, "_errors", lambda quick: {"errors": []})
+    monkeypatch.setattr(bench, "_networks", lambda quick: {"networks": []})
+    path = tmp_path / "bench.json"
+    assert main(["bench", "--quick", "--json", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "torch-chunked" in out
+    report = json.loads(path.read_text())
+    assert {"machine", "backend", "scans", "errors"} <= set(report)
