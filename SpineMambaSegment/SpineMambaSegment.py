@@ -22,7 +22,7 @@ from slicer.util import VTKObservationMixin
 
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
-from SpineMambaSegmentLib import Diagnostics, Scene, Views
+from SpineMambaSegmentLib import Diagnostics, Errors, Scene, Views
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
@@ -100,7 +100,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def enter(self) -> None:
         """Called each time the panel is shown."""
         for keys, action in (("Ctrl+Return", self.onSegment), ("Ctrl+Backspace", self.onCancel)):
-            shortcut = qt.QShortcut(qt.QKeySequence(keys), self._panel)
+            shortcut = qt.QShortcut(self._panel)
+            shortcut.setKey(qt.QKeySequence(keys))
             # Other modules use the same keys.
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
             shortcut.connect("activated()", action)
@@ -109,6 +110,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.setupSection.check()
             self.setupSection.checkModel(self.inputSection.model())
         self.onSceneChanged()
+        self.inputSection.suggestVolume()
 
     def exit(self) -> None:
         """Called each time the panel is hidden; a run goes on."""
@@ -159,13 +161,13 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Start a run; a press that cannot work does nothing."""
         if self.logic.isRunning() or self.inputSection.missing():
             return
-        with slicer.util.tryWithErrorDisplay(_("The spine could not be segmented.")):
+        with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
             self.setupSection.ensurePackages()
             inputs = self.inputSection
-            self.runSection.started()
             self.logic.start(
                 inputs.volumeNode(), inputs.segmentationNode(), self.onEvent, inputs.options()
             )
+            self.runSection.started()
         self.refresh()
 
     def onCancel(self) -> None:
@@ -208,7 +210,7 @@ class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic, Runs):
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        Runs.__init__(self, Path(slicer.app.temporaryPath))
+        Runs.__init__(self, lambda: Path(slicer.app.temporaryPath))
 
 
 class SpineMambaSegmentTest(ScriptedLoadableModuleTest):

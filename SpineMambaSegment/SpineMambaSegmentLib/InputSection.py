@@ -72,6 +72,11 @@ class InputSection:
         """Return the image to segment."""
         return self._ui.inputSelector.currentNode()
 
+    def suggestVolume(self) -> None:
+        """Choose the first volume that can be segmented, if none is chosen."""
+        if self.volumeNode() is None and self._node is not None:
+            self._ui.inputSelector.setCurrentNode(Inputs.firstVolume(self._node.GetScene()))
+
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
         """Return where the segments go; None for a new node."""
         return self._ui.outputSelector.currentNode()

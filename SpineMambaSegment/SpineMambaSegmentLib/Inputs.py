@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import slicer
 import vtk
@@ -36,6 +38,16 @@ def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     if min(image.GetDimensions()) < 2:
         size = " x ".join(map(str, image.GetDimensions()))
         raise _inputBad(_("{name} is not a 3-D image ({size}).").format(name=name, size=size))
+
+
+def firstVolume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Return the first volume of a scene that can be segmented; None if there is none."""
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+        node = scene.GetNthNodeByClass(k, "vtkMRMLScalarVolumeNode")
+        with contextlib.suppress(UserError):
+            checkVolume(node)
+            return node
+    return None
 
 
 def checkSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:

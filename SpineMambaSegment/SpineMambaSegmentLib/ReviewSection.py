@@ -38,7 +38,9 @@ class ReviewSection:
         self._ui.reviewTable.setRowCount(len(self._ids))
         for row, segmentId in enumerate(self._ids):
             self._fill(row, node.GetSegmentation().GetSegment(segmentId))
-        self._ui.reviewTable.resizeColumnsToContents()
+        # All but the last, which takes what is left.
+        for column in range(COLUMNS - 1):
+            self._ui.reviewTable.resizeColumnToContents(column)
         self._ui.summaryLabel.text = self._summary()
 
     def _fill(self, row: int, segment: slicer.vtkSegment) -> None:

@@ -26,6 +26,7 @@ from SpineMambaSegmentLib.VolumeFile import VolumeFile
 
 POLL_S = 0.1
 FOLDER_PREFIX = "spinemamba-"
+STALE_S = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Run:
         self.importedIds: list[str] = []
         self._gridAtStart = gridOf(volumeNode)
         self._early = [events.Warning(text) for text in Inputs.hints(volumeNode)]
+        removeStale(temporaryFolder)
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=temporaryFolder))
         self._log = ""
         self._file = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
@@ -231,3 +233,10 @@ class Run:
         Provenance.keepResult(node, self._job.result)
         yield
         node.CreateClosedSurfaceRepresentation()
+
+
+def removeStale(temporaryFolder: Path) -> None:
+    """Delete run folders that a crash of Slicer left; another Slicer may be using newer ones."""
+    for folder in temporaryFolder.glob(f"{FOLDER_PREFIX}*"):
+        if time.time() - folder.stat().st_mtime > STALE_S:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -16,10 +16,10 @@ class Runs:
     """Starts and stops runs.
 
     Args:
-        temporaryFolder: Run folders are made in here.
+        temporaryFolder: Returns where run folders are made; the user may change it at any time.
     """
 
-    def __init__(self, temporaryFolder: Path):
+    def __init__(self, temporaryFolder: Callable[[], Path]):
         self._temporaryFolder = temporaryFolder
         self._segmentation: Segmentation | None = None
 
@@ -40,7 +40,7 @@ class Runs:
         """
         if self.isRunning():
             raise ValueError("a run is going on; cancel it first")
-        run = Run(volumeNode, segmentationNode, self._temporaryFolder, options)
+        run = Run(volumeNode, segmentationNode, self._temporaryFolder(), options)
         self._segmentation = Segmentation(run, onEvent)
 
     def cancel(self) -> None:
@@ -84,4 +84,4 @@ class Runs:
         Raises:
             UserError: If the volume cannot be segmented, or the worker fails.
         """
-        return Run(volumeNode, segmentationNode, self._temporaryFolder, options).wait()
+        return Run(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()

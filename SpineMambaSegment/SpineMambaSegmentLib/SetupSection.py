@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import qt
-import slicer.util
 from slicer.i18n import tr as _
 
 from spinemamba.errors import UserError
 from spinemamba.models import find_model
-from SpineMambaSegmentLib import Dependencies
+from SpineMambaSegmentLib import Dependencies, Errors
 from SpineMambaSegmentLib.ModelStore import ModelStore, checkModel
 from SpineMambaSegmentLib.ProbeProcess import ProbeProcess
 
@@ -91,13 +90,13 @@ class SetupSection:
 
     def install(self) -> None:
         """Install missing packages, after asking."""
-        with slicer.util.tryWithErrorDisplay(_("The packages could not be installed.")):
+        with Errors.shown(_("The packages could not be installed.")):
             Dependencies.ensurePackages(self._pyproject)
         self.check()
 
     def installKernels(self) -> None:
         """Install the fast kernels for NVIDIA GPUs, after asking."""
-        with slicer.util.tryWithErrorDisplay(_("The kernels could not be installed.")):
+        with Errors.shown(_("The kernels could not be installed.")):
             Dependencies.ensureKernels(self._pyproject)
         self.check()
 
@@ -111,7 +110,7 @@ class SetupSection:
 
     def importModel(self, path: Path) -> None:
         """Import a model, or say why not."""
-        with slicer.util.tryWithErrorDisplay(_("The model could not be imported.")):
+        with Errors.shown(_("The model could not be imported.")):
             self._onModel(str(self._store.importModel(path)))
 
     def stop(self) -> None:

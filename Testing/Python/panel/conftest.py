@@ -129,7 +129,7 @@ def watched(panel: Any, volume: Any, pump: Any, fake_worker: Path, monkeypatch: 
     from run_helpers import Watched
 
     monkeypatch.setenv("HOW", "polite")
-    return Watched(panel, volume, pump)
+    return Watched(panel, volume, pump, fake_worker)
 
 
 @pytest.fixture(scope="session")

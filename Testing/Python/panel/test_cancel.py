@@ -18,7 +18,7 @@ from spinemamba.progress import STAGES
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
-    watched, fake_worker, monkeypatch, stage
+    watched, monkeypatch, stage
 ):
     monkeypatch.setenv("STOP_AT", stage)
     nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
@@ -31,11 +31,11 @@ def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
     assert watched.ui.statusLabel.text == "Cancelled. Nothing was changed."
     assert watched.ui.segmentButton.enabled
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == nodes
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
 def test_a_worker_that_does_not_listen_is_killed_after_three_seconds_and_slicer_lives_on(
-    watched, fake_worker, monkeypatch
+    watched, monkeypatch
 ):
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "deaf")
@@ -46,12 +46,10 @@ def test_a_worker_that_does_not_listen_is_killed_after_three_seconds_and_slicer_
     assert time.monotonic() - started < 0.1
     watched.wait()
     assert 2.5 < time.monotonic() - started < 5.0
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
-def test_cancel_reaches_the_worker_behind_a_launcher(
-    watched, fake_worker, monkeypatch, tmp_path, repository
-):
+def test_cancel_reaches_the_worker_behind_a_launcher(watched, monkeypatch, tmp_path, repository):
     from SpineMambaSegmentLib import Interpreter
 
     sys.path.append(str(repository / "Testing" / "Python" / "unit"))
@@ -71,10 +69,10 @@ def test_cancel_reaches_the_worker_behind_a_launcher(
     watched.ui.cancelButton.click()
     watched.wait()
     assert not is_there(launcher)
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
-def test_twenty_starts_and_cancels_leak_nothing(watched, fake_worker, monkeypatch):
+def test_twenty_starts_and_cancels_leak_nothing(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "read")
     watched.start("read")
     watched.ui.cancelButton.click()
@@ -86,7 +84,7 @@ def test_twenty_starts_and_cancels_leak_nothing(watched, fake_worker, monkeypatc
         watched.wait()
     after = (threading.active_count(), open_files(), count_nodes())
     assert after == before
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
 def open_files() -> int:

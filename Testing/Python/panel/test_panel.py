@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system l
 import qt
 import slicer
 import vtk
+from scene_helpers import add_volume
 
 from spinemamba.job import MODALITIES, QUALITIES
 
@@ -60,6 +63,42 @@ def test_what_is_missing_stands_in_the_tooltip_and_the_button_is_off(panel, volu
     ui.inputSelector.setCurrentNode(volume)
     assert ui.segmentButton.enabled
     assert not ui.cancelButton.enabled
+
+
+def test_opening_the_panel_suggests_the_first_volume_that_can_be_segmented(panel):
+    kinds = ("vtkMRMLLabelMapVolumeNode", "vtkMRMLScalarVolumeNode")
+    for kind in kinds:
+        slicer.mrmlScene.AddNewNodeByClass(kind, kind)
+    panel.enter()
+    assert panel.ui.inputSelector.currentNode() is None
+    panel.exit()
+    good = add_volume(np.zeros((3, 3, 3), np.int16), np.eye(4))
+    panel.enter()
+    assert panel.ui.inputSelector.currentNode() is good
+
+
+def test_a_run_that_cannot_start_says_why_and_changes_nothing(panel, volume, fake_worker):
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Far away")
+    roi.SetCenter(1000.0, 0.0, 0.0)
+    roi.SetSize(10.0, 10.0, 10.0)
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.roiSelector.setCurrentNode(roi)
+    panel.ui.segmentButton.click()
+    assert not panel.logic.isRunning()
+    assert "Far away lies outside Doe John" in panel.ui.statusLabel.text
+    assert "or choose no region" in panel.ui.statusLabel.text
+    assert list(fake_worker.iterdir()) == []
+
+
+def test_what_a_crash_of_slicer_left_goes_after_a_week(panel, volume, fake_worker, pump):
+    old, young = fake_worker / "spinemamba-old", fake_worker / "spinemamba-young"
+    for folder in (old, young):
+        folder.mkdir()
+    os.utime(old, (0, 0))
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    assert list(fake_worker.iterdir()) == [young]
 
 
 def test_label_maps_and_colour_images_are_not_offered(panel):

@@ -16,27 +16,27 @@ from spinemamba import events
 from spinemamba.errors import UserError
 
 
-def test_closing_the_scene_ends_the_run_before_its_nodes_go(watched, fake_worker, monkeypatch):
+def test_closing_the_scene_ends_the_run_before_its_nodes_go(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     slicer.mrmlScene.Clear(0)
     assert not watched.panel.logic.isRunning()
     assert "scene was closed" in watched.ui.statusLabel.text
     assert not watched.ui.segmentButton.enabled
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
-def test_deleting_the_input_ends_the_run_with_a_sentence(watched, volume, fake_worker, monkeypatch):
+def test_deleting_the_input_ends_the_run_with_a_sentence(watched, volume, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     slicer.mrmlScene.RemoveNode(volume)
     watched.wait()
     assert "was deleted during the run" in watched.ui.statusLabel.text
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
 def test_moving_the_input_to_another_grid_ends_the_run_with_a_sentence(
-    watched, volume, fake_worker, monkeypatch
+    watched, volume, monkeypatch
 ):
     monkeypatch.setenv("PAUSE_S", "0.02")
     watched.start("segment")
@@ -44,7 +44,7 @@ def test_moving_the_input_to_another_grid_ends_the_run_with_a_sentence(
     watched.wait()
     assert "was replaced during the run" in watched.ui.statusLabel.text
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
 def test_a_transform_set_during_the_run_moves_the_segments_too(watched, volume, monkeypatch):
@@ -79,7 +79,7 @@ def test_a_second_press_does_nothing_and_a_second_start_is_refused(watched, volu
     assert len(watched.pids) == 1
 
 
-def test_reloading_the_module_ends_the_run(watched, fake_worker, monkeypatch):
+def test_reloading_the_module_ends_the_run(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     kept = dict(sys.modules)
@@ -89,10 +89,10 @@ def test_reloading_the_module_ends_the_run(watched, fake_worker, monkeypatch):
     finally:
         sys.modules.update(kept)  # the other tests go on with the same classes
     assert slicer.app.reloaded[-1] == "SpineMambaSegment"
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
-def test_quitting_slicer_ends_run_and_probe(watched, fake_worker, monkeypatch):
+def test_quitting_slicer_ends_run_and_probe(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     monkeypatch.setenv("PAUSE_S", "60")
@@ -101,14 +101,14 @@ def test_quitting_slicer_ends_run_and_probe(watched, fake_worker, monkeypatch):
     assert is_there(probe)
     slicer.app.aboutToQuit.emit()
     assert not is_there(probe)
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
 @pytest.mark.parametrize(
     ("how", "says"),
     [("crash", "ended without a result"), ("fail", "Something went wrong inside SpineMamba")],
 )
-def test_a_worker_that_dies_is_told_with_a_remedy(watched, fake_worker, monkeypatch, how, says):
+def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, says):
     monkeypatch.setenv("STOP_AT", "locate")
     monkeypatch.setenv("HOW", how)
     watched.start("locate")
@@ -119,7 +119,7 @@ def test_a_worker_that_dies_is_told_with_a_remedy(watched, fake_worker, monkeypa
     assert watched.ui.segmentButton.enabled
     if how == "fail":
         assert "secret" in watched.panel.logic.log()
-    watched.assert_nothing_left(fake_worker)
+    watched.assert_nothing_left()
 
 
 def test_a_silent_worker_is_told_once_and_not_killed(watched, monkeypatch):
