@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from spinemamba import __version__
 from spinemamba.checkpoint import Model
-from spinemamba.instances import Instances
+from spinemamba.instances import Instance, Instances
 from spinemamba.intensity import Modality
 from spinemamba.labels import BY_NAME
 from spinemamba.levels import NAMES, Labeling, LevelSolution
@@ -20,6 +21,8 @@ from spinemamba.volume import Geometry
 
 MOST_WAYS = 3
 """More ways to name a spine help nobody."""
+
+Way = Labeling | LabelingResult
 
 LEAST_ALTERNATIVE = 0.01
 """Levels less likely than this are not worth telling."""
@@ -60,17 +63,18 @@ def describe(
         spacing_mm=geometry.spacing_mm,
         origin_lps_mm=geometry.origin_lps_mm,
         direction_lps=tuple(float(v) for v in np.ravel(geometry.direction_lps)),
-        instances=_instances(instances, solution),
+        instances=named(instances.items, solution),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(_warnings(details.modality, solution)),
     )
 
 
-def _instances(instances: Instances, solution: LevelSolution) -> tuple[InstanceResult, ...]:
+def named(items: tuple[Instance, ...], solution: LevelSolution) -> tuple[InstanceResult, ...]:
+    """Return what is known of each vertebra; what the solver calls none is left out."""
     found = []
-    reasons = flags(instances.items, solution.posteriors)
-    for k, item in enumerate(instances.items):
+    reasons = flags(items, solution.posteriors)
+    for k, item in enumerate(items):
         name = solution.best[0].names[k]
         if name is None:
             continue
@@ -88,6 +92,7 @@ def _instances(instances: Instances, solution: LevelSolution) -> tuple[InstanceR
                 volume_ml=item.volume_ml,
                 complete=not item.cut_sides,
                 cut_sides=item.cut_sides,
+                is_sacrum=item.is_sacrum,
                 flags=reasons[k],
             )
         )
@@ -99,19 +104,24 @@ def _warnings(modality: str, solution: LevelSolution) -> list[str]:
     if modality == "mr":
         out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
     if solution.ambiguous:
-        ways = " or ".join(_way(labeling) for labeling in _distinct(solution.best))
-        out.append(f"The levels are ambiguous: {ways}. Verify one level.")
+        out.append(level_warning(solution.best))
     return out
 
 
-def _distinct(labelings: tuple[Labeling, ...]) -> list[Labeling]:
-    """Return the best labelings that begin or end differently, the likeliest first."""
-    ends: dict[tuple[str | None, str | None], Labeling] = {}
+def level_warning(labelings: Sequence[Way]) -> str:
+    """Return a sentence that tells the ways to name a spine, the likeliest first."""
+    ways = " or ".join(_way(labeling) for labeling in _distinct(labelings))
+    return f"The levels are ambiguous: {ways}. Verify one level."
+
+
+def _distinct(labelings: Sequence[Way]) -> list[Way]:
+    """Return the best labelings that begin or end differently."""
+    ends: dict[tuple[str | None, str | None], Way] = {}
     for labeling in labelings:
         ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
     return list(ends.values())[:MOST_WAYS]
 
 
-def _way(labeling: Labeling) -> str:
+def _way(labeling: Way) -> str:
     names = [name for name in labeling.names if name]
     return f"{names[0]} to {names[-1]} ({100 * labeling.posterior:.0f} %)" if names else "none"

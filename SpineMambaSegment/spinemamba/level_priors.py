@@ -37,6 +37,9 @@ STEP_MM: dict[tuple[str, str], tuple[float, float]] = {
     ("L5", "L6"): (30.57, 2.43),
 }
 
+ANY_STEP_MM = (25.0, 8.0)
+"""Mean and standard deviation over all pairs."""
+
 STEP_SHARE: dict[tuple[str, str], float] = {
     ("T11", "L1"): 0.03,
     ("T12", "T13"): 0.03,
@@ -44,3 +47,9 @@ STEP_SHARE: dict[tuple[str, str], float] = {
     ("L5", "L6"): 0.08,
 }
 """How often a spine goes on in this unusual way; the usual way has the rest."""
+
+SIZES = (0.5, 0.6, 0.7, 0.78, 0.84, 0.9, 0.95, 1.0, 1.05, 1.1, 1.17, 1.25)
+"""Patients' sizes relative to the mean of the 113 scans, closer where most patients are."""
+
+SIZE_SPREAD = 0.12
+"""Standard deviation of sizes; wider than in the 113 adults, because children are patients, too."""

@@ -1,29 +1,28 @@
 """Name the vertebrae: the most likely sequence of levels from head to tail.
 
-A dynamic programme over the ordered instances. A state is the level of the last vertebra, and
+A semi-Markov model over the ordered instances. A state is the level of the last vertebra, and
 whether the present instance is one at all. Steps to the next level are free in the usual way
-and cost where a spine has 11 or 13 thoracic or 4 or 6 lumbar vertebrae, where a vertebra was
-missed, or where an instance is none. Distances between neighbours add a Gaussian term with the
-patient's size as a nuisance.
+and cost where a spine has 11 or 13 thoracic or 4 or 6 lumbar vertebrae, where vertebrae were
+missed, or where an instance is none (`level_steps`). What the patient's size is, and whether all
+evidence is off by one level together, is not known: both are summed over.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import logsumexp
 
-from spinemamba.instances import Instance, Instances
-from spinemamba.labels import LABELS, NETWORK_LEVELS
-from spinemamba.level_priors import STEP_MM, STEP_SHARE
+from spinemamba.errors import UserError
+from spinemamba.instances import Instance
+from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.level_evidence import SHIFTS, emissions
+from spinemamba.level_priors import SIZE_SPREAD, SIZES, STEP_SHARE
+from spinemamba.level_steps import INDEX, NAMES, USUAL, StepOptions, distance_mm, step_tables
 from spinemamba.sequence import best_paths, forward_backward, path_score
-
-NAMES: tuple[str, ...] = tuple(label.name for label in LABELS if label.name != "Coccyx")
-"""Levels that a solution may use, from head to tail."""
-
-INDEX = {name: k for k, name in enumerate(NAMES)}
-SKIPPED_WHEN_USUAL = ("T13", "L6")
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,9 @@ class SolverOptions:
     Attributes:
         evidence_weight: Below 1, because the voxels of neighbours share one look at the image.
         floor: Least probability that evidence gives: no network is ever certain.
-        missed: How often a vertebra between two others was not found.
+        common_shift: How often all evidence is off by one level together, to either side.
         spurious: How often an instance is no vertebra.
-        distance_spread: The measured spread of distances times this: centres of whole
-            vertebrae lie less evenly than annotated centres of bodies.
+        steps: Weights of steps from one vertebra to the next.
         ambiguous_ratio: The answer is ambiguous if its shift by one level is at least this
             likely, relative to it.
         certain: It is also ambiguous if half of the vertebrae are less certain than this.
@@ -44,9 +42,9 @@ class SolverOptions:
 
     evidence_weight: float = 0.8
     floor: float = 0.01
-    missed: float = 0.01
+    common_shift: float = 0.05
     spurious: float = 0.005
-    distance_spread: float = 2.0
+    steps: StepOptions = field(default_factory=StepOptions)
     ambiguous_ratio: float = 0.1
     certain: float = 0.75
 
@@ -82,147 +80,132 @@ class LevelSolution:
 
 
 def assign_levels(
-    instances: Instances, k: int = 5, options: SolverOptions | None = None
+    items: tuple[Instance, ...],
+    pins: Mapping[int, str] | None = None,
+    k: int = 5,
+    options: SolverOptions | None = None,
 ) -> LevelSolution:
     """Find the most likely names of the instances.
 
     Args:
-        instances: Top to bottom.
+        items: Instances, top to bottom.
+        pins: Levels that are certain, by the instance's number.
         k: How many labelings to return.
         options: Weights.
+
+    Raises:
+        UserError: If no spine can have the pinned levels.
     """
-    options = options or SolverOptions()
-    items = instances.items
+    options, pins = options or SolverOptions(), pins or {}
     if not items:
         return LevelSolution((), (), np.zeros((0, len(NAMES))), False)
-    emission = np.stack([_emission(item, options) for item in items])  # (n, 27)
-    steps = _step_table(options)  # (27, 27)
-    first = _solve(emission, [steps] * (len(items) - 1), 1, options)
-    scale = _body_scale(items, first.best[0].names)
-    pairs = [steps + _distance_term(a, b, scale, options) for a, b in _neighbours(items)]
-    return _solve(emission, pairs, k, options)
-
-
-def _emission(item: Instance, options: SolverOptions) -> np.ndarray:
-    """Return the log evidence of each level for an instance, (27,)."""
-    out = np.full(len(NAMES), -np.inf)
-    if item.is_sacrum:
-        out[INDEX["Sacrum"]] = 0.0
-        return out
-    for name, probability in zip(NETWORK_LEVELS, item.evidence, strict=True):
-        out[INDEX[name]] = np.log(options.floor + (1 - options.floor) * probability)
-    # T13 trains as T12 and L6 as L5: the network cannot tell them apart, the sequence does.
-    out[INDEX["T13"]], out[INDEX["L6"]] = out[INDEX["T12"]], out[INDEX["L5"]]
-    out[INDEX["Sacrum"]] = -np.inf
-    return options.evidence_weight * out
-
-
-def _step_table(options: SolverOptions) -> np.ndarray:
-    """Return the log probability of each level being the next below each level, (27, 27)."""
-    usual = [name for name in NAMES if name not in SKIPPED_WHEN_USUAL]
-    table = np.zeros((len(NAMES), len(NAMES)))
-    for a, b in itertools.pairwise(usual):
-        table[INDEX[a], INDEX[b]] = 1.0
-    table[INDEX["T13"], INDEX["L1"]] = table[INDEX["L6"], INDEX["Sacrum"]] = 1.0
-    for (a, b), share in STEP_SHARE.items():
-        table[INDEX[a]] *= 1 - share
-        table[INDEX[a], INDEX[b]] = share
-    missed = (table @ table) * options.missed
-    with np.errstate(divide="ignore"):
-        return np.log(table * (1 - options.missed) + missed)
-
-
-def _neighbours(items: tuple[Instance, ...]) -> list[tuple[Instance, Instance]]:
-    return list(itertools.pairwise(items))
-
-
-def _distance_mm(a: Instance, b: Instance) -> float:
-    return float(np.linalg.norm(np.subtract(a.centroid_lps_mm, b.centroid_lps_mm)))
-
-
-def _distance_term(a: Instance, b: Instance, scale: float, options: SolverOptions) -> np.ndarray:
-    """Return the log likelihood of a distance for each pair of levels, (27, 27).
-
-    Relative to a broad normal distribution that stands for any pair, so that pairs without
-    statistics are neither favoured nor ruled out. A cut vertebra's centre says nothing.
-    """
-    out = np.zeros((len(NAMES), len(NAMES)))
-    if a.is_sacrum or b.is_sacrum or a.cut_sides or b.cut_sides:
-        return out
-    distance = _distance_mm(a, b)
-    for (upper, lower), (mean, spread) in STEP_MM.items():
-        wide = spread * options.distance_spread * scale
-        z = (distance - mean * scale) / wide
-        out[INDEX[upper], INDEX[lower]] = max(-0.5 * z**2, -4.0)
-    return out
-
-
-def _body_scale(items: tuple[Instance, ...], names: tuple[str | None, ...]) -> float:
-    """Return the patient's size relative to the statistics, by the median of distances."""
-    ratios = [
-        _distance_mm(a, b) / STEP_MM[(x, y)][0]
-        for (a, b), x, y in zip(_neighbours(items), names, names[1:], strict=False)
-        if x and y and (x, y) in STEP_MM
-    ]
-    return float(np.clip(np.median(ratios), 0.5, 1.4)) if ratios else 1.0
-
-
-def _solve(
-    emission: np.ndarray, steps: list[np.ndarray], k: int, options: SolverOptions
-) -> LevelSolution:
-    """Run the dynamic programme; states 0..26 are real, 27..53 "no vertebra, last was"."""
-    full = [_with_spurious(step, options) for step in steps]
-    states = np.concatenate(
-        [emission, np.full_like(emission, np.log(1 / len(NETWORK_LEVELS)))], axis=1
+    chain = _Chain(items, pins, options)
+    paths = chain.ranked(k)
+    names = [_name(state) for state in paths[0][0]]
+    if any(name != pins.get(item.id, name) for name, item in zip(names, items, strict=True)):
+        wanted = ", ".join(f"{name} for vertebra {number}" for number, name in pins.items())
+        raise UserError(f"No spine can have these levels: {wanted}.", "Remove one of the pins.")
+    marginals = chain.posterior[:, : len(NAMES)]
+    chosen = tuple(
+        float(marginals[i, INDEX[name]]) if name else float(1 - marginals[i].sum())
+        for i, name in enumerate(names)
     )
-    start = np.full(states.shape[1], -np.log(len(NAMES)))
-    start[len(NAMES) :] += np.log(options.spurious)
-    posterior, total = forward_backward(states, full, start)
-    paths = best_paths(states, full, start, k)
-    best = tuple(Labeling(_names(path), float(np.exp(score - total))) for path, score in paths)
-    marginals = posterior[:, : len(NAMES)]
-    chosen = [
-        float(marginals[i, INDEX[name]]) if name else float(posterior[i, len(NAMES) :].sum())
-        for i, name in enumerate(best[0].names)
-    ]
-    shifted = _shift_ratio(paths[0][0], states, full, start) >= options.ambiguous_ratio
-    ambiguous = shifted or float(np.median(chosen)) < options.certain
-    return LevelSolution(best, tuple(chosen), marginals, ambiguous)
+    shifted = max((chain.posterior_of(path) for path in _shifts(paths[0][0])), default=0.0)
+    return LevelSolution(
+        tuple(Labeling(tuple(map(_name, path)), posterior) for path, posterior in paths[:k]),
+        chosen,
+        marginals,
+        shifted >= options.ambiguous_ratio * paths[0][1]
+        or float(np.median(chosen)) < options.certain,
+    )
 
 
-def _with_spurious(step: np.ndarray, options: SolverOptions) -> np.ndarray:
-    """Extend a step table by the states of instances that are no vertebra, (54, 54)."""
-    n = len(NAMES)
-    out = np.full((2 * n, 2 * n), -np.inf)
-    out[:n, :n] = out[n:, :n] = step + np.log1p(-options.spurious)
+class _Chain:
+    """The model of one spine.
+
+    States 0..26 are levels; 27..53 are "no vertebra, the last one was". Worlds are all
+    combinations of a common shift of the evidence and a size of the patient.
+    """
+
+    def __init__(
+        self, items: tuple[Instance, ...], pins: Mapping[int, str], options: SolverOptions
+    ):
+        seen = emissions(items, pins, options.evidence_weight, options.floor)
+        nothing = np.full_like(seen, np.log(1 / len(NETWORK_LEVELS)))
+        self._states = np.concatenate([seen, nothing], axis=-1)[:, None]  # (3, 1, n, 54)
+        self._steps = _steps(items, options)  # (12, n - 1, 54, 54)
+        self._start = _start(options)
+        posteriors, totals = forward_backward(self._states, self._steps, self._start)
+        self._prior = _world_prior(options)
+        self._worlds = self._prior + totals  # (3, 12), log
+        self._total = logsumexp(self._worlds)
+        share = np.exp(self._worlds - self._total)
+        self.posterior = np.einsum("bs,bsnl->nl", share, posteriors)
+
+    def posterior_of(self, path: tuple[int, ...]) -> float:
+        """Return the probability of a sequence of states."""
+        scores = self._prior + path_score(path, self._states, self._steps, self._start)
+        return float(np.exp(logsumexp(scores) - self._total))
+
+    def ranked(self, k: int) -> list[tuple[tuple[int, ...], float]]:
+        """Return the best paths with their probabilities, the best first.
+
+        Searched in the likeliest size of each shift; what is found counts in all worlds.
+        """
+        found: set[tuple[int, ...]] = set()
+        for shift, size in enumerate(self._worlds.argmax(axis=1)):
+            found.update(best_paths(self._states[shift, 0], self._steps[size], self._start, k))
+        scored = [(path, self.posterior_of(path)) for path in found]
+        return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
+
+
+def _steps(items: tuple[Instance, ...], options: SolverOptions) -> np.ndarray:
+    """Return the log weights of the steps along a chain, (sizes, n - 1, 54, 54)."""
+    n, pairs = len(NAMES), list(itertools.pairwise(items))
+    # Below what is no vertebra the distance to the last one is not known: the last column.
+    gaps_mm = np.array([*(distance_mm(a, b) for a, b in pairs), np.nan])
+    tables = step_tables(gaps_mm, np.asarray(SIZES), options.steps)
+    with np.errstate(divide="ignore"):
+        steps = np.log(tables) + np.log1p(-options.spurious)
+    out = np.full((len(SIZES), len(pairs), 2 * n, 2 * n), -np.inf)
+    out[..., :n, :n], out[..., n:, :n] = steps[:, :-1], steps[:, -1:]
     stay = np.where(np.eye(n, dtype=bool), np.log(options.spurious), -np.inf)
-    out[:n, n:] = out[n:, n:] = stay
+    out[..., n:] = np.concatenate([stay, stay])
     return out
 
 
-def _names(path: list[int]) -> tuple[str | None, ...]:
-    return tuple(NAMES[state] if state < len(NAMES) else None for state in path)
+def _start(options: SolverOptions) -> np.ndarray:
+    """Return the log prior of the first state; a rare level is rare at the top, too."""
+    share = np.full(2 * len(NAMES), 1 / len(USUAL))
+    for (_, lower), rare in STEP_SHARE.items():
+        if lower not in USUAL:
+            share[[INDEX[lower], INDEX[lower] + len(NAMES)]] *= rare
+    share[len(NAMES) :] *= options.spurious
+    return np.log(share)
 
 
-def _shift_ratio(
-    path: list[int], states: np.ndarray, steps: list[np.ndarray], start: np.ndarray
-) -> float:
-    """Return how likely the better shift by one level is, relative to the answer."""
-    shifted = [s for s in (_shifted(path, 1), _shifted(path, -1)) if s is not None]
-    scores = [path_score(s, states, steps, start) for s in shifted]
-    best = path_score(path, states, steps, start)
-    return float(np.exp(max(scores, default=-np.inf) - best))
+def _world_prior(options: SolverOptions) -> np.ndarray:
+    """Return the log prior of each shift of the evidence and size of the patient, (3, 12)."""
+    shift = [options.common_shift if by else 1 - 2 * options.common_shift for by in SHIFTS]
+    sizes = np.asarray(SIZES)
+    # A closer grid must not count for more.
+    size = np.gradient(sizes) * np.exp(-0.5 * ((sizes - 1) / SIZE_SPREAD) ** 2)
+    return np.log(np.outer(shift, size / size.sum()))
 
 
-def _shifted(path: list[int], by: int) -> list[int] | None:
-    """Return a path with every level moved along the usual order, None if it runs out."""
-    usual = [INDEX[name] for name in NAMES if name not in SKIPPED_WHEN_USUAL]
+def _name(state: int) -> str | None:
+    return NAMES[state] if state < len(NAMES) else None
+
+
+def _shifts(path: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return a path with every level moved up or down along the usual order, if there is room."""
     n = len(NAMES)
     out = []
-    for state in path:
-        level = state % n
-        place = usual.index(level) + by if level in usual else -1
-        if not 0 <= place < len(usual):
-            return None
-        out.append(usual[place] + n * (state // n))
+    for by in (-1, 1):
+        if any(NAMES[state % n] not in USUAL for state in path):
+            continue
+        places = [USUAL.index(NAMES[state % n]) + by for state in path]
+        if all(0 <= place < len(USUAL) for place in places):
+            moved = zip(path, places, strict=True)
+            out.append(tuple(INDEX[USUAL[place]] + n * (state // n) for state, place in moved))
     return out

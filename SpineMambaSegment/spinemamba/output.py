@@ -31,6 +31,15 @@ def check_output(path: Path) -> None:
             f"Let the name end in one of {', '.join(LABEL_FORMATS)}.",
             Code.OUTPUT_BAD,
         )
+    check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse a file that could not be written where it shall go.
+
+    Raises:
+        UserError: If it is a folder, or its folder is missing or cannot be written (OUTPUT_BAD).
+    """
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UserError(

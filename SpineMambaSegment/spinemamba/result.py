@@ -33,6 +33,7 @@ class InstanceResult:
         complete: Whether the image shows all of it.
         cut_sides: Sides of the image that cut it.
         flags: Reasons to look at it, as sentences.
+        is_sacrum: Whether its looks, and not its level, say that it is the sacrum.
     """
 
     id: int
@@ -46,6 +47,7 @@ class InstanceResult:
     complete: bool
     cut_sides: tuple[str, ...]
     flags: tuple[str, ...]
+    is_sacrum: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Result:
         labelings: The most likely ways to name them, best first.
         ambiguous: Whether a shift by one level is nearly as likely.
         warnings: What the user should know, as sentences.
+        pins: Number and level of each vertebra whose level a person has fixed.
     """
 
     run_id: str
@@ -97,6 +100,7 @@ class Result:
     labelings: tuple[LabelingResult, ...]
     ambiguous: bool
     warnings: tuple[str, ...]
+    pins: tuple[tuple[int, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""
@@ -118,7 +122,8 @@ class Result:
             LabelingResult(tuple(entry["names"]), float(entry["posterior"]))
             for entry in values.pop("labelings")
         )
-        return cls(instances=instances, labelings=labelings, **_tuples(values))
+        pins = tuple((int(number), str(name)) for number, name in values.pop("pins"))
+        return cls(instances=instances, labelings=labelings, pins=pins, **_tuples(values))
 
     def write(self, path: Path) -> None:
         """Write result.json; the caller makes it whole or nothing."""

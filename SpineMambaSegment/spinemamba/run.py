@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from spinemamba.image_io import read_volume
 from spinemamba.job import Job
 from spinemamba.labels import BY_VALUE
 from spinemamba.models import find_model
-from spinemamba.output import check_output, whole_or_nothing
+from spinemamba.output import check_output, check_place, whole_or_nothing
 from spinemamba.progress import Progress
 from spinemamba.result import Result
 from spinemamba.segnrrd import write_labels
@@ -54,7 +53,8 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     outputs = list(job.outputs)
     _spare_input(job)
     check_output(job.output)
-    _check_report(outputs[1:])
+    for path in outputs[1:]:
+        check_place(path)
     folder = find_model(job.model)
     progress("read", 0.0)
     with _no_memory():
@@ -167,26 +167,6 @@ def _spare_input(job: Job) -> None:
                 "Choose another name for the output.",
                 Code.OUTPUT_BAD,
             )
-
-
-def _check_report(paths: list[Path]) -> None:
-    """Refuse a report that could not be written, before the work.
-
-    Raises:
-        UserError: If a file is a folder, or its folder cannot be written (OUTPUT_BAD).
-    """
-    for path in paths:
-        try:
-            if path.is_dir():
-                raise IsADirectoryError
-            with tempfile.TemporaryFile(dir=path.absolute().parent):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"Cannot write to {path}.",
-                "Choose a folder for the report that exists and that you may write to.",
-                Code.OUTPUT_BAD,
-            ) from error
 
 
 @contextmanager

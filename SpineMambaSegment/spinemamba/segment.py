@@ -87,7 +87,7 @@ def segment(
         instances = find_instances(evidence)
         progress("instances", 1.0)
     with _timed("levels", seconds):
-        solution = assign_levels(instances)
+        solution = assign_levels(instances.items)
         progress("levels", 1.0)
     with _timed("restore", seconds):
         labels = _paint(instances, solution, evidence, progress)

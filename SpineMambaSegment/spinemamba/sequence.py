@@ -1,35 +1,65 @@
 """The most likely state sequences of a chain: forward-backward and list Viterbi.
 
-Everything is in logarithms. ``states`` (n, S) is the evidence of each state at each place,
-``steps`` holds n - 1 tables (S, S) from a state to the next, ``start`` (S,) the first state's
-prior.
+``states`` (n, S) is the log evidence of each state at each place, ``steps`` (n - 1, S, S) the log
+weight of each state after each state, ``start`` (S,) the first state's log prior.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import logsumexp
 
 
 def forward_backward(
-    states: np.ndarray, steps: list[np.ndarray], start: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Return the probability of each state of each instance, and the log of the total."""
-    forward = [start + states[0]]
-    for step, emission in zip(steps, states[1:], strict=True):
-        forward.append(logsumexp(forward[-1][:, None] + step, axis=0) + emission)
-    backward = [np.zeros(states.shape[1])]
-    for step, emission in zip(reversed(steps), reversed(states[1:]), strict=True):
-        backward.append(logsumexp(step + (emission + backward[-1])[None, :], axis=1))
-    total = float(logsumexp(forward[-1]))
-    both = np.stack(forward) + np.stack(backward[::-1])
-    return np.exp(both - total), total
+    states: np.ndarray, steps: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the posteriors of the states, and the log of the total weight.
+
+    All arrays may have further axes in front, which broadcast: one chain under many assumptions.
+
+    Args:
+        states: (..., n, S).
+        steps: (..., n - 1, S, S).
+        start: (S,).
+
+    Returns:
+        Posteriors (..., n, S), zero where the total is zero; logs of the totals (...).
+    """
+    count, width = states.shape[-2:]
+    ahead = np.broadcast_shapes(states.shape[:-2], steps.shape[:-3])
+    # Products instead of sums of logs; what is lost by scaling each place is added up apart.
+    top = np.maximum(states.max(axis=-1, keepdims=True), -1e300)
+    weights = np.broadcast_to(np.exp(states - top), (*ahead, count, width))
+    moves = np.broadcast_to(np.exp(steps), (*ahead, count - 1, width, width))
+    forward, backward = np.zeros((2, *ahead, count, width))
+    total = np.broadcast_to(top[..., 0].sum(axis=-1), ahead).copy()
+    now = np.exp(start) * weights[..., 0, :]
+    for k in range(count):
+        if k:
+            now = (now[..., None, :] @ moves[..., k - 1, :, :])[..., 0, :] * weights[..., k, :]
+        now, size = _scaled(now)
+        total += size
+        forward[..., k, :] = now
+    now = np.ones((*ahead, width))
+    for k in reversed(range(count)):
+        backward[..., k, :], _ = _scaled(now)
+        if k:
+            now = (moves[..., k - 1, :, :] @ (weights[..., k, :] * now)[..., None])[..., 0]
+            now, _ = _scaled(now)
+    both, _ = _scaled(forward * backward)
+    return both, total
+
+
+def _scaled(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return values with sum 1 along the last axis, zero where all are, and the log of the sum."""
+    size = values.sum(axis=-1)
+    with np.errstate(divide="ignore"):
+        return values / np.where(size > 0, size, 1.0)[..., None], np.log(size)
 
 
 def best_paths(
-    states: np.ndarray, steps: list[np.ndarray], start: np.ndarray, k: int
-) -> list[tuple[list[int], float]]:
-    """Return the k best state sequences with their log scores (list Viterbi)."""
+    states: np.ndarray, steps: np.ndarray, start: np.ndarray, k: int
+) -> list[tuple[int, ...]]:
+    """Return the k best state sequences, the best first (list Viterbi)."""
     width = states.shape[1]
     scores = np.full((width, k), -np.inf)
     scores[:, 0] = start + states[0]
@@ -39,24 +69,24 @@ def best_paths(
         order = np.argsort(-candidates, axis=0, kind="stable")[:k]  # (k, width)
         scores = (np.take_along_axis(candidates, order, axis=0) + emission).T
         origins.append(order.T)
-    flat = np.argsort(-scores.ravel(), kind="stable")[:k]
+    flat = scores.ravel()
     paths = []
-    for end in flat:
-        if not np.isfinite(scores.ravel()[end]):
+    for end in np.argsort(-flat, kind="stable")[:k]:
+        if not np.isfinite(flat[end]):
             continue
         place, path = int(end), [int(end) // k]
         for origin in reversed(origins):
             place = int(origin[place // k, place % k])
             path.append(place // k)
-        paths.append((path[::-1], float(scores.ravel()[end])))
+        paths.append(tuple(path[::-1]))
     return paths
 
 
 def path_score(
-    path: list[int], states: np.ndarray, steps: list[np.ndarray], start: np.ndarray
-) -> float:
-    """Return the log score of one state sequence."""
-    total = start[path[0]] + states[0][path[0]]
-    for i, step in enumerate(steps):
-        total += step[path[i], path[i + 1]] + states[i + 1][path[i + 1]]
-    return float(total)
+    path: tuple[int, ...], states: np.ndarray, steps: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """Return the log weight of one state sequence; further axes as in `forward_backward`."""
+    total = start[path[0]] + states[..., 0, path[0]]
+    for k in range(1, len(path)):
+        total = total + steps[..., k - 1, path[k - 1], path[k]] + states[..., k, path[k]]
+    return total

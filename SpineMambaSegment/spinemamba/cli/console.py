@@ -90,9 +90,10 @@ def _is_number(cell: str) -> bool:
 
 
 def vertebra_rows(result: Result) -> list[list[str]]:
-    """Return a row for each vertebra: level, certainty, volume, whether it is whole, flags."""
+    """Return a row for each vertebra: number, level, certainty, volume, whether whole, flags."""
     return [
         [
+            str(item.id),
             item.name,
             f"{100 * item.posterior:.0f}%",
             f"{item.volume_ml:.1f}",
@@ -103,4 +104,4 @@ def vertebra_rows(result: Result) -> list[list[str]]:
     ]
 
 
-VERTEBRA_HEADS = ("level", "certain", "mL", "whole", "look at")
+VERTEBRA_HEADS = ("#", "level", "certain", "mL", "whole", "look at")

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     files = run_visibly(job)
     found = read_volume(files.labels).array
     rows = with_dice(files.result_data, found, phantom.labels.array)
-    say(table((*VERTEBRA_HEADS[:4], "truth", "Dice", VERTEBRA_HEADS[4]), rows))
+    say(table((*VERTEBRA_HEADS[:-1], "truth", "Dice", VERTEBRA_HEADS[-1]), rows))
     whole = dice(found > 0, phantom.labels.array > 0)
     say(f"All vertebrae against background: Dice {whole:.3f} to the phantom's truth.")
     say(f"Look at {out / 'report.png'}: are the outlines on the bone, and the names in order?")
@@ -81,7 +81,7 @@ def with_dice(result: Result, found: np.ndarray, truth: np.ndarray) -> list[list
         below[0] = 0
         if below.any():
             true = int(below.argmax())
-            row[4:4] = [BY_VALUE[true].name, f"{dice(mask, truth == true):.3f}"]
+            row[-1:-1] = [BY_VALUE[true].name, f"{dice(mask, truth == true):.3f}"]
         else:
-            row[4:4] = ["none", "-"]
+            row[-1:-1] = ["none", "-"]
     return rows

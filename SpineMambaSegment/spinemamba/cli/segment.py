@@ -36,11 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Segment a volume and say what was found."""
-    both = args.input.exists() and args.output.exists()
-    if both and args.output.samefile(args.input):
-        raise UserError(
-            f"{args.output} is the input itself.", "Give the output another name.", Code.OUTPUT_BAD
-        )
     result, picture = report_paths(args.output, args.report)
     job = Job(
         args.input,

@@ -87,7 +87,7 @@ def test_each_found_vertebra_is_compared_with_the_true_one_below_it():
     items = [item_of(20, "L1"), item_of(22, "L3")]
     rows = with_dice(SimpleNamespace(instances=items), found, truth)
     # 4 voxels found, 3 true, 3 common.
-    assert [row[4:6] for row in rows] == [["L2", "0.857"], ["none", "-"]]
+    assert [row[5:7] for row in rows] == [["L2", "0.857"], ["none", "-"]]
 
 
 def item_of(value: int, name: str) -> InstanceResult:
@@ -104,7 +104,7 @@ WRONG_USE = {
         "not exist",
     ),
     "no model": (["segment", "{scan}", "{out}/a.nrrd", "--model", "rabbit"], "rabbit"),
-    "input again": (["segment", "{scan}", "{scan}"], "is the input itself"),
+    "input again": (["segment", "{scan}", "{scan}"], "is the input; it would be"),
     "half a seed": (["demo", "--out", "{out}/d", "--seed", "0.5"], "whole number from 0 up"),
     "no voxels": (["phantom", "{out}/a.nrrd", "--spacing", "0"], "mm from 0.4 to 8"),
     "segments": (["phantom", "{out}/a.seg.nrrd"], "is the name of a segmentation"),

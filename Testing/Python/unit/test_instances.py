@@ -43,7 +43,7 @@ def spine() -> Volume:
 def test_perfect_evidence_gives_every_vertebra_its_voxels_and_its_name(spine: Volume):
     evidence = evidence_of(spine)
     instances = find_instances(evidence)
-    solution = assign_levels(instances)
+    solution = assign_levels(instances.items)
     assert solution.best[0].names == ("T11", "T12", "L1", "L2", "L3", "L4")
     values = {k: BY_NAME[n].value for k, n in enumerate(solution.best[0].names, start=1)}
     found = restore_labels(instances, values, evidence, lambda stage, fraction: None)
@@ -66,7 +66,7 @@ def test_without_any_core_there_is_no_instance(spine: Volume):
     evidence.core[:] = 0
     instances = find_instances(evidence)
     assert instances.items == ()
-    assert assign_levels(instances).best == ()
+    assert assign_levels(instances.items).best == ()
 
 
 def test_an_arch_goes_to_the_body_it_hangs_on_by_thick_bone():
@@ -121,6 +121,6 @@ def test_real_shapes_come_apart_into_the_right_number(shared_data, case: str):
     from spinemamba.training.bank import crop_to
 
     labels = crop_to(labels, box)
-    names = assign_levels(find_instances(evidence_of(labels))).best[0].names
+    names = assign_levels(find_instances(evidence_of(labels)).items).best[0].names
     present = [v for v in BY_VALUE if (labels.array == v).any()]
     assert names == tuple(BY_VALUE[v].name for v in present)

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from spinemamba.instances import Instance, Instances
 from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.level_priors import STEP_MM
-from spinemamba.levels import assign_levels
+from spinemamba.level_priors import ANY_STEP_MM, STEP_MM
+from spinemamba.level_steps import INDEX, NAMES, StepOptions, routes, step_tables
+from spinemamba.levels import SolverOptions, assign_levels
 from spinemamba.quality import flags
-from spinemamba.sequence import best_paths, forward_backward, path_score
 
 
 def spine(
@@ -45,7 +44,7 @@ L6 = [*WHOLE[:-1], "L6", "Sacrum"]
 )
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.15])
 def test_whole_spines_are_named_right_also_with_a_level_too_many_or_few(truth, scale):
-    solution = assign_levels(spine(truth, scale=scale))
+    solution = assign_levels(spine(truth, scale=scale).items)
     assert solution.best[0].names == tuple(truth)
 
 
@@ -53,7 +52,7 @@ def test_one_vertebra_with_the_evidence_of_its_neighbour_is_overruled():
     instances = spine(WHOLE[8:20])
     items = list(instances.items)
     items[4] = Instance(5, items[4].centroid_lps_mm, 30.0, items[5].evidence, False, ())
-    solution = assign_levels(Instances(instances.labels, tuple(items)))
+    solution = assign_levels(tuple(items))
     assert solution.best[0].names == tuple(WHOLE[8:20])
 
 
@@ -61,14 +60,14 @@ def test_a_missed_vertebra_leaves_a_gap_in_the_names():
     truth = WHOLE[8:20]
     instances = spine(truth)
     kept = tuple(i for i in instances.items if i.id != 5)
-    solution = assign_levels(Instances(instances.labels, kept))
+    solution = assign_levels(kept)
     assert solution.best[0].names == tuple(n for k, n in enumerate(truth, 1) if k != 5)
 
 
 def test_weak_evidence_without_an_anchor_is_called_ambiguous():
-    weak = assign_levels(spine(WHOLE[10:14], certainty=0.05, spread=5))
+    weak = assign_levels(spine(WHOLE[10:14], certainty=0.05, spread=5).items)
     assert weak.ambiguous
-    strong = assign_levels(spine(WHOLE[14:], certainty=0.8))
+    strong = assign_levels(spine(WHOLE[14:], certainty=0.8).items)
     assert not strong.ambiguous
     assert np.median(strong.posteriors) > 0.95
 
@@ -80,13 +79,13 @@ def test_uncertain_names_are_called_ambiguous_even_if_no_shift_is_as_likely():
         Instance(i.id, i.centroid_lps_mm, 30.0, tuple(np.roll(i.evidence, 3 * (k % 2))), False, ())
         for k, i in enumerate(items)
     )
-    solution = assign_levels(Instances(np.zeros((1, 1, 1), np.int16), torn))
+    solution = assign_levels(torn)
     assert float(np.median(solution.posteriors)) < 0.75
     assert solution.ambiguous
 
 
 def test_posteriors_of_each_vertebra_sum_to_one_and_labelings_fall():
-    solution = assign_levels(spine(WHOLE[8:14], certainty=0.3), k=5)
+    solution = assign_levels(spine(WHOLE[8:14], certainty=0.3).items, k=5)
     likely = [labeling.posterior for labeling in solution.best]
     assert likely == sorted(likely, reverse=True)
     assert sum(likely) <= 1 + 1e-9
@@ -94,25 +93,67 @@ def test_posteriors_of_each_vertebra_sum_to_one_and_labelings_fall():
     assert (solution.marginals.sum(axis=1) > 0.95).all()
 
 
-def test_the_dynamic_programme_equals_trying_every_path():
-    rng = np.random.default_rng(0)
-    states, start = np.log(rng.random((4, 3))), np.log(rng.random(3))
-    steps = [np.log(rng.random((3, 3))) for _ in range(3)]
-    every = {
-        p: path_score(list(p), states, steps, start) for p in itertools.product(range(3), repeat=4)
-    }
-    ranked = sorted(every.values(), reverse=True)
-    paths = best_paths(states, steps, start, 6)
-    assert [score for _, score in paths] == pytest.approx(ranked[:6])
-    assert every[tuple(paths[0][0])] == pytest.approx(ranked[0])
-    posterior, total = forward_backward(states, steps, start)
-    assert total == pytest.approx(np.log(np.sum(np.exp(list(every.values())))))
-    weight = sum(np.exp(s) for p, s in every.items() if p[2] == 1)
-    assert posterior[2, 1] == pytest.approx(weight / np.exp(total))
+def test_evidence_that_is_off_by_one_throughout_gives_way_to_a_sacrum_or_a_pin():
+    items = spine(WHOLE[17:], certainty=0.8).items
+    off = tuple(
+        Instance(i.id, i.centroid_lps_mm, 30.0, tuple(np.roll(i.evidence, -1)), i.is_sacrum, ())
+        for i in items
+    )
+    right = tuple(WHOLE[17:])
+    assert assign_levels(off).best[0].names == right
+    assert assign_levels(off[:-1]).best[0].names == tuple(WHOLE[16:-2])
+    assert assign_levels(off[:-1], {3: right[2]}).best[0].names == right[:-1]
+
+
+def test_an_anchor_makes_the_answer_surer():
+    items = spine(WHOLE[17:], certainty=0.6).items
+    with_sacrum, without = assign_levels(items), assign_levels(items[:-1])
+    assert with_sacrum.best[0].posterior > without.best[0].posterior
+
+
+def test_a_rare_level_at_the_top_is_rare_too():
+    solution = assign_levels(spine(["T12", "L1", "L2"]).items)
+    assert solution.best[0].names == ("T12", "L1", "L2")
+    assert solution.marginals[0, INDEX["T13"]] < 0.1
+
+
+def test_routes_of_a_level_share_out_one():
+    for most_missed in (0, 2):
+        total = np.zeros(len(NAMES))
+        for (upper, _), ways in routes(most_missed).items():
+            total[INDEX[upper]] += sum(way.share for way in ways if way.missed == 0)
+        assert total[:-1] == pytest.approx(1.0)
+
+
+def test_the_table_of_steps_equals_summing_the_routes_one_by_one():
+    gaps_mm, sizes = np.array([20.0, 50.0, np.nan]), np.array([0.9, 1.1])
+    missed, spread, outlier = 0.02, 1.5, 0.1
+    found = step_tables(gaps_mm, sizes, StepOptions(missed, 2, spread, outlier))
+    for s, size in enumerate(sizes):
+        for g, gap_mm in enumerate(gaps_mm):
+            expected = np.zeros((len(NAMES), len(NAMES)))
+            for (upper, lower), entries in routes(2).items():
+                for way in entries:
+                    ratio = 1.0
+                    if np.isfinite(gap_mm) and np.isfinite(way.mean_mm):
+                        near = norm.pdf(gap_mm, size * way.mean_mm, size * spread * way.spread_mm)
+                        ratio = outlier + (1 - outlier) * near / norm.pdf(gap_mm, *ANY_STEP_MM)
+                    weight = way.share * missed**way.missed * (1 - missed)
+                    expected[INDEX[upper], INDEX[lower]] += weight * ratio
+            np.testing.assert_allclose(found[s, g], expected, rtol=1e-12)
+
+
+def test_two_vertebrae_missed_in_a_row_leave_a_gap_of_two():
+    truth = WHOLE[8:20]
+    kept = tuple(i for i in spine(truth).items if i.id not in (5, 6))
+    expected = tuple(name for k, name in enumerate(truth, 1) if k not in (5, 6))
+    assert assign_levels(kept).best[0].names == expected
+    close = assign_levels(kept, options=SolverOptions(steps=StepOptions(most_missed=0)))
+    assert close.best[0].names != expected
 
 
 def test_a_single_vertebra_gets_its_most_likely_name():
-    assert assign_levels(spine(["L3"])).best[0].names == ("L3",)
+    assert assign_levels(spine(["L3"]).items).best[0].names == ("L3",)
 
 
 def test_flags_say_what_is_odd_with_its_number():

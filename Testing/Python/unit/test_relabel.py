@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spinemamba.cli.main import main
+from spinemamba.errors import UserError
+from spinemamba.image_io import read_volume
+from spinemamba.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.output import write_image
+from spinemamba.pins import Pin, match_pins, parse_pin
+from spinemamba.relabel import relabel, rename_values
+from spinemamba.result import InstanceResult, LabelingResult, Result, read_result
+from spinemamba.volume import Geometry, Volume
+
+SHAPE = (8, 8, 8)
+WRONG = ("T12", "L1", "L2", "L3", "L4")
+RIGHT = ("L1", "L2", "L3", "L4", "L5")
+
+
+def evidence_of(name: str) -> tuple[float, ...]:
+    values = np.full(len(NETWORK_LEVELS), 0.005)
+    values[NETWORK_LEVELS.index(name)] = 0.8
+    return tuple(values / values.sum())
+
+
+def instance(number: int, name: str) -> InstanceResult:
+    return InstanceResult(
+        id=number,
+        label=BY_NAME[name].value,
+        name=name,
+        posterior=0.7,
+        alternatives=(),
+        evidence=evidence_of(name),
+        centroid_lps_mm=(0.0, 0.0, -33.0 * number),
+        volume_ml=40.0,
+        complete=True,
+        cut_sides=(),
+        flags=(),
+    )
+
+
+@pytest.fixture
+def shifted() -> Result:
+    """A lumbar spine whose evidence is one level off."""
+    return Result(
+        run_id="r",
+        model_name="m",
+        model_version="1",
+        model_hash="h",
+        package_version="0",
+        device="cpu",
+        scan_backend="torch-chunked",
+        modality="ct",
+        seconds={},
+        shape=SHAPE,
+        spacing_mm=(1.0, 1.0, 1.0),
+        origin_lps_mm=(0.0, 0.0, 0.0),
+        direction_lps=tuple(np.eye(3).ravel()),
+        instances=tuple(instance(k, name) for k, name in enumerate(WRONG, start=1)),
+        labelings=(LabelingResult(WRONG, 0.7),),
+        ambiguous=False,
+        warnings=("MR is experimental.",),
+    )
+
+
+def names(result: Result) -> tuple[str, ...]:
+    return tuple(item.name for item in result.instances)
+
+
+def test_without_a_pin_the_names_stay(shifted: Result):
+    assert names(relabel(shifted, {})) == WRONG
+
+
+def test_one_pin_names_the_whole_chain_and_the_numbers_stay(shifted: Result):
+    after = relabel(shifted, {5: "L5"})
+    assert names(after) == RIGHT
+    assert [item.id for item in after.instances] == [1, 2, 3, 4, 5]
+    assert after.instances[4].posterior == pytest.approx(1.0)
+    assert after.pins == ((5, "L5"),)
+    assert after.warnings[0] == "MR is experimental."
+
+
+def test_taking_the_pin_back_gives_the_old_names(shifted: Result):
+    assert names(relabel(relabel(shifted, {5: "L5"}), {})) == WRONG
+
+
+def test_a_pinned_sacrum_is_no_sacrum_by_its_looks(shifted: Result):
+    after = relabel(shifted, {5: "Sacrum"})
+    assert names(after)[-1] == "Sacrum"
+    assert names(relabel(after, {})) == WRONG
+
+
+def test_pins_in_an_order_no_spine_has_are_refused(shifted: Result):
+    with pytest.raises(UserError, match="No spine can have these levels: L4 for vertebra 2"):
+        relabel(shifted, {2: "L4", 4: "L2"})
+
+
+def test_the_voxels_follow_the_names(shifted: Result):
+    after = relabel(shifted, {5: "L5"})
+    old = np.array([0, *(BY_NAME[name].value for name in WRONG)], np.uint8)
+    assert rename_values(old, shifted, after).tolist() == [
+        0,
+        *(BY_NAME[name].value for name in RIGHT),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "pin"),
+    [
+        ("L5#3", Pin("L5", number=3)),
+        ("l5@1,-2.5,3e1", Pin("L5", place_lps_mm=(1.0, -2.5, 30.0))),
+        ("sacrum#9", Pin("Sacrum", number=9)),
+    ],
+)
+def test_a_pin_is_written_with_a_number_or_a_place(text: str, pin: Pin):
+    assert parse_pin(text) == pin
+
+
+@pytest.mark.parametrize("text", ["L5", "L5@1,2", "L5@a,b,c", "L9#1", "Coccyx#1", "L5@nan,0,0", ""])
+def test_what_is_no_pin_is_refused(text: str):
+    with pytest.raises(UserError, match=r"is no (pin|level)"):
+        parse_pin(text)
+
+
+def test_a_place_means_the_nearest_vertebra(shifted: Result):
+    pins = [Pin("L2", place_lps_mm=(5.0, 0.0, -70.0)), Pin("L1", number=1)]
+    assert match_pins(pins, shifted.instances) == {2: "L2", 1: "L1"}
+
+
+@pytest.mark.parametrize(
+    ("pins", "says"),
+    [
+        ([Pin("L2", place_lps_mm=(500.0, 0.0, 0.0))], "No vertebra is near 500, 0, 0"),
+        ([Pin("L2", number=9)], "There is no vertebra 9"),
+        ([Pin("L2", number=1), Pin("L3", number=1)], "pinned as L2 and as L3"),
+    ],
+)
+def test_pins_that_point_at_nothing_or_twice_are_refused(shifted: Result, pins, says: str):
+    with pytest.raises(UserError, match=says):
+        match_pins(pins, shifted.instances)
+
+
+@pytest.fixture
+def files(shifted: Result, tmp_path: Path) -> tuple[str, str]:
+    array = np.zeros(SHAPE, np.uint8)
+    array[1:6] = np.array([BY_NAME[n].value for n in WRONG], np.uint8)[::-1, None, None]
+    geometry = Geometry(SHAPE, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    write_image(Volume(array, geometry), tmp_path / "a.nrrd")
+    shifted.write(tmp_path / "a_result.json")
+    return str(tmp_path / "a_result.json"), str(tmp_path / "a.nrrd")
+
+
+def test_the_command_writes_labels_and_result_with_the_pin(files, tmp_path: Path, capsys):
+    new = tmp_path / "b.seg.nrrd"
+    assert main(["relabel", *files, str(new), "--pin", "L5#5"]) == 0
+    assert names(read_result(tmp_path / "b_result.json")) == RIGHT
+    values = np.unique(read_volume(new).array).tolist()
+    assert values == [0, *(BY_NAME[name].value for name in RIGHT)]
+    assert "L5" in capsys.readouterr().out
+    # Pins of the first time still hold.
+    again = [str(tmp_path / "b_result.json"), str(new), str(tmp_path / "c.nrrd")]
+    assert main(["relabel", *again]) == 0
+    assert read_result(tmp_path / "c_result.json").pins == ((5, "L5"),)
+
+
+def test_the_command_refuses_the_labels_of_another_run(files, shifted, tmp_path: Path, capsys):
+    replace(shifted, shape=(9, 9, 9)).write(tmp_path / "other_result.json")
+    words = ["relabel", str(tmp_path / "other_result.json"), files[1], str(tmp_path / "b.nrrd")]
+    assert main(words) == 2
+    assert "not those of this result.json" in capsys.readouterr().err
+    assert not (tmp_path / "b.nrrd").exists()
+
+
+def test_the_command_spares_the_files_of_the_run(files, capsys):
+    assert main(["relabel", *files, files[1]]) == 2
+    assert "belongs to the run itself" in capsys.readouterr().err
