@@ -41,16 +41,43 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
         UserError: If there is no such file, or it is not a 3-D grey-value image of at least
             `LEAST_VOXELS` voxels along every axis, with finite and different values.
     """
-    warn = warn or _ignore
+    volume = _checked(_open(path, warn or _ignore), path.name)
+    return volume.with_array(_values(volume.array, path.name))
+
+
+def read_labels(path: Path) -> Volume:
+    """Read a label image, which may be background everywhere.
+
+    Args:
+        path: As for `read_volume`.
+
+    Returns:
+        The label values, int16.
+
+    Raises:
+        UserError: As `read_volume`, but an image of one value is read; if a value is no whole
+            number or too large for a label.
+    """
+    volume = _checked(_open(path, _ignore), path.name)
+    with np.errstate(invalid="ignore"):  # what is no number differs below
+        labels = volume.array.astype(np.int16)
+    wrong = volume.array[labels != volume.array]
+    if wrong.size:
+        raise UserError(
+            f"{path.name} holds values that are no labels, such as {wrong[0]:g}.",
+            "Choose a label image, not the CT, the MR or probabilities.",
+        )
+    return volume.with_array(labels)
+
+
+def _open(path: Path, warn: Warn) -> sitk.Image:
     if not _exists(path):
         raise UserError(f"Input not found: {path}.", "Check the path.")
     if path.is_dir() or _is_dicom(path):
         from spinemamba.dicom import read_series
 
-        image = read_series(path, warn)
-    else:
-        image = _read_file(path)
-    return _checked(image, path.name)
+        return read_series(path, warn)
+    return _read_file(path)
 
 
 def _exists(path: Path) -> bool:
@@ -111,7 +138,7 @@ def _check_whole(path: Path, image: sitk.Image) -> None:
 
 
 def _checked(image: sitk.Image, name: str) -> Volume:
-    """Turn an image into a volume, or say why it is none."""
+    """Turn an image into a volume with its values as stored, or say why it is none."""
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(
             f"{name} has {image.GetNumberOfComponentsPerPixel()} values per voxel (a colour or "
@@ -138,7 +165,7 @@ def _checked(image: sitk.Image, name: str) -> Volume:
             f"Choose a volume with at least {LEAST_VOXELS} voxels along every axis.",
         )
     geometry = _geometry(image, name)
-    return Volume(_values(sitk.GetArrayFromImage(image), name), geometry)
+    return Volume(sitk.GetArrayFromImage(image), geometry)
 
 
 def _geometry(image: sitk.Image, name: str) -> Geometry:

@@ -1,29 +1,165 @@
-"""``spinemamba evaluate PREDICTED REFERENCE``."""
+"""``spinemamba evaluate PREDICTED [REFERENCE]``."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from spinemamba.cli.console import say, table
-from spinemamba.evaluation.compare import compare
-from spinemamba.image_io import read_volume
+from spinemamba.errors import Code, UserError
+from spinemamba.evaluation.cases import Case, find_cases
+from spinemamba.evaluation.cohort import Outcome, Summary, evaluate, summarize
+from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
+from spinemamba.evaluation.measures import MEASURES
+from spinemamba.evaluation.page import write_page
+from spinemamba.evaluation.scores import Comparison
+
+ALL_DONE, SOME_FAILED = 0, 2
+BY_KEY = {measure.key: measure for measure in MEASURES}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("predicted", type=Path, help="label image")
-    parser.add_argument("reference", type=Path, help="label image on the same grid")
+    parser.add_argument("predicted", type=Path, help="label image, folder of them, or .csv table")
+    parser.add_argument(
+        "reference", type=Path, nargs="?", help="label image on the same grid, or folder of them"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write tables, JSON and a page into this folder"
+    )
+    parser.add_argument(
+        "--skip-unmatched",
+        action="store_true",
+        help="leave out files without a partner instead of listing them as errors",
+    )
+    parser.add_argument(
+        "--no-distances", action="store_true", help="no surface distances, which take longest"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the Dice of each vertebra and of all together."""
-    score = compare(read_volume(args.predicted), read_volume(args.reference))
-    rows = [[v.name, v.found_as or "missed", f"{v.dice:.3f}"] for v in score.vertebrae]
-    say(table(("reference", "found as", "Dice"), rows))
-    say(f"All vertebrae against background: Dice {score.bone_dice:.3f}")
-    say(f"Mean over vertebrae: Dice {score.mean_dice:.3f}")
-    say(f"Named right: {score.named_right} of {len(score.vertebrae)}")
-    if score.beyond:
-        say(f"Beyond the labelled part, not counted: {', '.join(score.beyond)}")
-    return 0
+    """Compare, print, write; 2 if a case could not be compared."""
+    cases = find_cases(args.predicted, args.reference)
+    if args.skip_unmatched:
+        cases = [case for case in cases if not case.problem]
+    if args.out:
+        _make_folder(args.out)
+    outcomes = _evaluate_visibly(cases, distances=not args.no_distances)
+    summary = summarize(outcomes)
+    if len(cases) == 1 and summary.scores:
+        say(vertebra_table(summary.scores[0]))
+    elif summary.scores:
+        say(case_table(outcomes))
+    if summary.scores:
+        for line in summary_lines(summary):
+            say(line)
+    for outcome in outcomes:
+        if outcome.error:
+            sys.stderr.write(f"{outcome.case.name}: {outcome.error}\n")
+    if args.out:
+        _write(outcomes, summary, args.out)
+    return SOME_FAILED if summary.failed else ALL_DONE
+
+
+def vertebra_table(score: Comparison) -> str:
+    """Return a row for each vertebra of the reference."""
+    dice, mm = BY_KEY["dice_matched"].text, BY_KEY["hd95_matched_mm"].text
+    heads = ("reference", "found as", "Dice", "HD95 mm", "ASSD mm", "Dice by name", "centroid mm")
+    rows = [
+        [
+            v.name,
+            v.found_as or state(v),
+            dice(v.dice),
+            mm(v.surface.hd95_mm),
+            mm(v.surface.assd_mm),
+            dice(v.named_dice),
+            mm(v.centre_mm),
+        ]
+        for v in score.vertebrae
+    ]
+    return table(heads, rows)
+
+
+def case_table(outcomes: Sequence[Outcome]) -> str:
+    """Return a row for each case that could be compared."""
+    keys = ("bone_dice", "dice_matched", "dice_named", "hd95_matched_mm", "f1")
+    rows = [
+        [
+            outcome.case.name,
+            *(BY_KEY[key].text(BY_KEY[key].of(outcome.score)) for key in keys),
+            f"{outcome.score.named_right} of {len(outcome.score.vertebrae)}",
+        ]
+        for outcome in outcomes
+        if outcome.score is not None
+    ]
+    return table(("case", *(BY_KEY[key].head for key in keys), "named right"), rows)
+
+
+def summary_lines(summary: Summary) -> list[str]:
+    """Return the numbers of all cases together, a line each; means are over the cases."""
+    means = {m.key: m.text(summary.measures[m.key].mean) for m in MEASURES}
+    right, judged = summary.all_right
+    vertebrae = summary.vertebrae
+    extra = [name for score in summary.scores for name in score.extra]
+    beyond = [name for score in summary.scores for name in score.beyond]
+    lines = [
+        f"All vertebrae against background: Dice {means['bone_dice']}, "
+        f"HD95 {means['bone_hd95_mm']} mm, ASSD {means['bone_assd_mm']} mm",
+        f"Per vertebra, matched by overlap: Dice {means['dice_matched']}, "
+        f"HD95 {means['hd95_matched_mm']} mm, ASSD {means['assd_matched_mm']} mm",
+        f"Per vertebra, by name: Dice {means['dice_named']}, "
+        f"HD95 {means['hd95_named_mm']} mm, ASSD {means['assd_named_mm']} mm",
+        f"Identification rate (VerSe, 20 mm): {means['identification_rate']}; "
+        f"localisation distance {means['localisation_mm']} mm",
+        f"Named right: {summary.total('named_right')} of {vertebrae}; "
+        f"missed {summary.total('missed')}, extra {len(extra)}",
+        f"All levels right: {right} of {judged} case{'' if judged == 1 else 's'}",
+        f"Instance F1 {BY_KEY['f1'].text(summary.f1)}, "
+        f"panoptic quality {BY_KEY['pq'].text(summary.pq)}",
+    ]
+    if len(summary.scores) == 1 and extra:
+        lines.append(f"Extra: {', '.join(extra)}")
+    if beyond:
+        listed = ", ".join(beyond) if len(summary.scores) == 1 else f"{len(beyond)} vertebrae"
+        lines.append(f"Beyond the labelled part, not counted: {listed}")
+    return lines
+
+
+def _evaluate_visibly(cases: Sequence[Case], *, distances: bool) -> list[Outcome]:
+    """Compare with a bar on a terminal and a line per case elsewhere, if there are several."""
+    if len(cases) == 1:
+        return list(evaluate(cases, distances=distances))
+    outcomes = []
+    watched = sys.stderr.isatty()
+    with tqdm(total=len(cases), unit="case", file=sys.stderr, disable=not watched) as bar:
+        for outcome in evaluate(cases, distances=distances):
+            outcomes.append(outcome)
+            bar.update()
+            if not watched:
+                sys.stderr.write(f"{len(outcomes)} of {len(cases)}  {outcome.case.name}\n")
+                sys.stderr.flush()
+    return outcomes
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Cannot make the folder {folder}: {error.strerror}.",
+            "Choose another one.",
+            Code.OUTPUT_BAD,
+        ) from error
+
+
+def _write(outcomes: Sequence[Outcome], summary: Summary, folder: Path) -> None:
+    write_vertebrae(outcomes, folder / "vertebrae.csv")
+    write_cases(outcomes, folder / "cases.csv")
+    write_json(outcomes, summary, folder / "evaluation.json")
+    write_page(outcomes, summary, folder / "evaluation.html")
+    for name in ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html"):
+        say(f"Wrote {folder / name}")

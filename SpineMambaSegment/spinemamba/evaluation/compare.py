@@ -1,112 +1,172 @@
-"""Dice of a segmentation against a reference, as a whole and for each vertebra."""
+"""Score a segmentation against a reference: by name, by overlap, and as a whole."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.errors import UserError
+from spinemamba.evaluation.matching import match_by_overlap
+from spinemamba.evaluation.pair import LabelPair, Side, joint_box, pair_labels
+from spinemamba.evaluation.scores import Comparison, VertebraScore
+from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface_distance
 from spinemamba.labels import BY_VALUE
-from spinemamba.orientation import canonical
 from spinemamba.volume import Volume
 
-MATCHED_SHARE = 0.1
-"""A predicted vertebra lies on the reference if this share of it does."""
+OWN_SHARE = 0.1
+"""A found vertebra lies on the labelled part if this share of it is labelled."""
+
+HIT_MM = 20.0
+"""VerSe: a vertebra farther from its true place than this is not identified."""
 
 
-@dataclass(frozen=True)
-class VertebraScore:
-    """One vertebra of the reference.
-
-    Attributes:
-        name: Its level.
-        found_as: Level of the predicted vertebra that covers it best; None if it was missed.
-        dice: Dice with that vertebra whatever its level, in [0, 1]; 0 if it was missed.
-    """
-
-    name: str
-    found_as: str | None
-    dice: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A case.
-
-    Attributes:
-        bone_dice: All vertebrae against background; NaN if both are empty.
-        vertebrae: Each vertebra of the reference, from head to tail.
-        beyond: Levels of predicted vertebrae above or below everything that is labelled.
-    """
-
-    bone_dice: float
-    vertebrae: tuple[VertebraScore, ...]
-    beyond: tuple[str, ...]
-
-    @property
-    def mean_dice(self) -> float:
-        """Mean Dice of the reference's vertebrae after matching; missed ones count as 0."""
-        return float(np.mean([v.dice for v in self.vertebrae])) if self.vertebrae else float("nan")
-
-    @property
-    def named_right(self) -> int:
-        """Number of vertebrae that were found under their own level."""
-        return sum(v.found_as == v.name for v in self.vertebrae)
-
-
-def compare(predicted: Volume, reference: Volume) -> Comparison:
+def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> Comparison:
     """Score a segmentation.
 
-    A reference often labels a part of the spine only. A predicted vertebra whose centre lies
-    above or below every labelled one, and which touches none, is neither right nor wrong: it is
-    listed and left out. Everything else counts, also what lies between labelled vertebrae.
+    What counts, and how:
+
+    - **Unlabelled, visible vertebrae.** A reference often labels a part of the spine only. A
+      found vertebra whose centre lies above or below the centres of all labelled ones, and of
+      which less than `OWN_SHARE` is labelled, is neither right nor wrong: it is listed as beyond
+      and left out of bone mask, matching, F1 and PQ. The scores by name are VerSe's, which know
+      no such rule: there a name counts wherever it lies.
+    - **Extra.** Every other found vertebra without a partner is extra: a false positive for F1,
+      PQ, the bone mask and the all-right rate, also between labelled ones. An extra vertebra
+      has no Dice: means are over the vertebrae of the reference.
+    - **Missed.** Dice and IoU are 0; distances are NaN and in no mean, for no number would be
+      fair. Read HD95 together with the count of the missed.
+    - **Cut by the image, or labelled in part.** The vertebra counts with what is labelled: a
+      found part beyond that is wrong. `VertebraScore.cut` tells which touch the image's edge.
+    - **Two found vertebrae on one, or one on two.** Matching is one to one: the better one is
+      the partner; the other is extra, or missed.
+    - **Empty prediction.** Dice, identification rate, F1 and PQ are 0, distances NaN.
+    - **Empty reference.** An image without a vertebra: whatever was found is extra, F1 and PQ
+      are 0, means over vertebrae NaN. If both are empty, everything is NaN.
 
     Args:
         predicted: Label values.
-        reference: Label values on the same grid.
+        reference: Label values on the same voxels, its axes in any order and direction.
+        distances: Whether surface distances are measured, which takes most of the time; NaN
+            otherwise.
 
     Raises:
-        UserError: If the grids differ.
+        UserError: As `pair_labels` and `surface_distance`.
     """
-    if not predicted.geometry.matches(reference.geometry):
-        raise UserError(
-            f"The grids differ: prediction {predicted.geometry.shape}, reference "
-            f"{reference.geometry.shape}, or their places.",
-            "Compare a segmentation with labels of the same image.",
-        )
-    found, truth = (canonical(v)[0].array.astype(np.int64) for v in (predicted, reference))
-    values = [v for v in BY_VALUE if (truth == v).any()]
-    heights = [np.flatnonzero((truth == v).any(axis=(1, 2))).mean() for v in values]
-    beyond = [
-        v for v in np.unique(found[found > 0]).tolist() if _is_beyond(found == v, truth, heights)
-    ]
-    counted = (found > 0) & ~np.isin(found, beyond)
+    pair = pair_labels(predicted, reference)
+    beyond = _beyond(pair)
+    candidates = [value for value in pair.found.boxes if value not in beyond]
+    partners = match_by_overlap(pair, candidates)
+    scorer = _Scorer(pair, partners, distances)
+    matched = {value for value, _ in partners.values()}
+    bone = pair.shared[candidates, 1:].sum()
+    sizes = pair.shared[candidates].sum() + pair.shared[:, 1:].sum()
     return Comparison(
-        dice(counted, truth > 0),
-        tuple(_score(v, found, truth) for v in values),
-        tuple(BY_VALUE[v].name for v in BY_VALUE if v in beyond),
+        float(2 * bone / sizes) if sizes else math.nan,
+        scorer.bone_surface(candidates),
+        tuple(scorer.vertebra(value) for value in BY_VALUE if value in pair.truth.boxes),
+        _names({value for value in candidates if value not in matched}),
+        _names(beyond),
     )
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     """Return 2 |A and B| / (|A| + |B|), in [0, 1]; NaN if both masks are empty."""
     total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else float("nan")
+    return 2 * int((a & b).sum()) / total if total else math.nan
 
 
-def _is_beyond(mask: np.ndarray, truth: np.ndarray, heights: list[float]) -> bool:
-    if not heights or (mask & (truth > 0)).sum() >= MATCHED_SHARE * mask.sum():
+def _names(values: set[int]) -> tuple[str, ...]:
+    return tuple(label.name for value, label in BY_VALUE.items() if value in values)
+
+
+def _beyond(pair: LabelPair) -> set[int]:
+    """Return the found values outside of the labelled part; see `compare`."""
+    heights = [centre[0] for centre in pair.truth.centres_mm.values()]
+    if not heights:
+        return set()
+    return {
+        value
+        for value, centre in pair.found.centres_mm.items()
+        if not min(heights) <= centre[0] <= max(heights)
+        and pair.shared[value, 1:].sum() < OWN_SHARE * pair.shared[value].sum()
+    }
+
+
+def _identified(pair: LabelPair, value: int) -> bool:
+    """Return whether a true vertebra was identified.
+
+    VerSe's `get_hits` (anjany/verse, utils/eval_utilities.py): both have the level; of all true
+    vertebrae whose level was found somewhere, the one nearest to the found vertebra is its own;
+    and that is at most 20 mm away. Places are centroids of the masks here; VerSe's are centres
+    of vertebral bodies, set by hand.
+    """
+    if value not in pair.found.centres_mm:
         return False
-    height = float(np.argwhere(mask)[:, 0].mean())
-    return height > max(heights) or height < min(heights)
+    place = pair.found.centres_mm[value]
+    away_mm = {
+        other: float(np.linalg.norm(place - centre))
+        for other, centre in pair.truth.centres_mm.items()
+        if other in pair.found.centres_mm
+    }
+    return away_mm[value] <= min(HIT_MM, *away_mm.values())
 
 
-def _score(value: int, found: np.ndarray, truth: np.ndarray) -> VertebraScore:
-    mask = truth == value
-    under = found[mask]
-    candidates = np.unique(under[under > 0]).tolist()
-    scores = {v: dice(found == v, mask) for v in candidates}
-    best = max(scores, key=scores.__getitem__, default=None)
-    name = BY_VALUE[value].name
-    return VertebraScore(name, BY_VALUE[best].name if best else None, scores.get(best, 0.0))
+@dataclass(frozen=True)
+class _Scorer:
+    """Measures the vertebrae of one pair.
+
+    Attributes:
+        pair: The two images.
+        partners: What `match_by_overlap` returned.
+        distances: Whether surface distances are wanted.
+    """
+
+    pair: LabelPair
+    partners: dict[int, tuple[int, float]]
+    distances: bool
+
+    def vertebra(self, value: int) -> VertebraScore:
+        """Return the scores of a true vertebra."""
+        pair = self.pair
+        partner, iou = self.partners.get(value, (None, 0.0))
+        surface = self._surface(partner, value)
+        named = value if value in pair.found.boxes else None
+        centres = [side.centres_mm.get(value) for side in (pair.found, pair.truth)]
+        voxels = int(pair.shared[:, value].sum())
+        return VertebraScore(
+            name=BY_VALUE[value].name,
+            found_as=BY_VALUE[partner].name if partner else None,
+            cut=value in pair.truth.cut,
+            volume_ml=voxels * math.prod(pair.truth.spacing_mm) / 1000,
+            iou=iou,
+            dice=self._dice(partner, value),
+            surface=surface,
+            named_dice=self._dice(named, value),
+            named_surface=surface if named == partner else self._surface(named, value),
+            centre_mm=float(np.linalg.norm(centres[0] - centres[1])) if named else math.nan,
+            identified=_identified(pair, value),
+        )
+
+    def bone_surface(self, candidates: list[int]) -> SurfaceDistance:
+        """Return the distances between the bone masks."""
+        true = list(self.pair.truth.boxes)
+        return self._between(candidates, true)
+
+    def _dice(self, found: int | None, true: int) -> float:
+        if found is None:
+            return 0.0
+        shared = self.pair.shared
+        return float(2 * shared[found, true] / (shared[found].sum() + shared[:, true].sum()))
+
+    def _surface(self, found: int | None, true: int) -> SurfaceDistance:
+        return self._between([found] if found else [], [true])
+
+    def _between(self, found: list[int], true: list[int]) -> SurfaceDistance:
+        """Return the distances between the masks of several values, cut to their box."""
+        if not (self.distances and found and true):
+            return NO_DISTANCE
+        sides: list[tuple[Side, list[int]]] = [(self.pair.found, found), (self.pair.truth, true)]
+        box = joint_box([side.boxes[value] for side, values in sides for value in values])
+        masks = (np.isin(side.array[box], values) for side, values in sides)
+        return surface_distance(*masks, self.pair.truth.spacing_mm)

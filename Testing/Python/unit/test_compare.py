@@ -7,13 +7,17 @@ import pytest
 
 from spinemamba.errors import UserError
 from spinemamba.evaluation.compare import compare, dice
+from spinemamba.evaluation.pair import SIZE
+from spinemamba.labels import BY_VALUE
 from spinemamba.volume import Geometry, Volume
 
+T12, L1, L2, L3 = 19, 20, 21, 22
 
-def volume(rows: list[int]) -> Volume:
+
+def volume(rows: list[int], z_mm: float = 1.0) -> Volume:
     """A column of slices, bottom to top, each filled with one value; 10 voxels a slice."""
     array = np.repeat(np.array(rows, np.int16), 10).reshape(len(rows), 2, 5)
-    return Volume(array, Geometry(array.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3)))
+    return Volume(array, Geometry(array.shape, (z_mm, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3)))
 
 
 def test_dice_of_masks_by_hand():
@@ -23,33 +27,173 @@ def test_dice_of_masks_by_hand():
     assert dice(np.ones(3, bool), np.zeros(3, bool)) == 0
 
 
+def test_every_number_below_the_largest_is_a_level():
+    assert set(BY_VALUE) == set(range(1, SIZE))
+
+
+def test_a_perfect_segmentation_scores_perfectly():
+    labels = volume([L2, L2, 0, L1, L1])
+    score = compare(labels, labels)
+    assert (score.bone_dice, score.mean_dice, score.mean_named_dice) == (1, 1, 1)
+    assert (score.identification_rate, score.localisation_mm) == (1, 0)
+    assert (score.hd95_mm, score.assd_mm, score.bone_surface.hd95_mm) == (0, 0, 0)
+    assert (score.f1, score.pq, score.all_right) == (1, 1, True)
+
+
 def test_a_shifted_chain_keeps_its_dice_but_is_named_wrong():
-    score = compare(volume([22, 22, 0, 21, 21]), volume([21, 21, 0, 20, 20]))
+    score = compare(volume([L3, L3, 0, L2, L2], 10), volume([L2, L2, 0, L1, L1], 10))
     assert score.bone_dice == 1
     assert score.mean_dice == 1
-    assert score.named_right == 0
+    assert (score.f1, score.pq) == (1, 1)
+    assert (score.named_right, score.all_right) == (0, False)
     assert [(v.name, v.found_as) for v in score.vertebrae] == [("L1", "L2"), ("L2", "L3")]
+    # By name there is one L2 in both, 30 mm from its place, and no L1.
+    assert score.mean_named_dice == 0
+    assert score.localisation_mm == 30
+    assert score.identification_rate == 0
+    # Of its two slices, one is 20 mm from the other L2 and one 30 mm.
+    assert score.vertebrae[1].named_surface.assd_mm == pytest.approx(25)
+    assert score.vertebrae[1].named_surface.hd95_mm == pytest.approx(30)
+    assert score.vertebrae[1].surface.hd95_mm == 0
 
 
-def test_a_missed_vertebra_counts_as_zero():
-    score = compare(volume([21, 21, 0, 0, 0]), volume([21, 21, 0, 20, 20]))
+def test_a_missed_vertebra_counts_as_zero_and_has_no_distance():
+    score = compare(volume([L2, L2, 0, 0, 0]), volume([L2, L2, 0, L1, L1]))
     assert score.bone_dice == pytest.approx(2 * 2 / (2 + 4))
-    assert score.mean_dice == pytest.approx(0.5)
-    assert score.vertebrae[0].found_as is None
+    assert score.mean_dice == score.mean_named_dice == pytest.approx(0.5)
+    missed = score.vertebrae[0]
+    assert (missed.found_as, missed.iou, missed.dice) == (None, 0, 0)
+    assert math.isnan(missed.surface.hd95_mm)
+    assert score.hd95_mm == 0  # of the one that was found
+    assert score.identification_rate == 0.5
+    assert (score.missed, score.all_right) == (1, False)
+    # One of two true ones, one found: TP 1, FN 1, FP 0.
+    assert score.f1 == pytest.approx(2 / 3)
+    assert score.pq == pytest.approx(1 / 1.5)
 
 
 def test_a_vertebra_beyond_the_labelled_part_is_listed_and_left_out():
-    score = compare(volume([21, 21, 0, 20, 20, 0, 19]), volume([21, 21, 0, 20, 20, 0, 0]))
+    score = compare(volume([L2, L2, 0, L1, L1, 0, T12]), volume([L2, L2, 0, L1, L1, 0, 0]))
     assert score.bone_dice == 1
     assert score.beyond == ("T12",)
+    assert (score.extra, score.f1, score.all_right) == ((), 1, True)
+
+
+def test_a_found_vertebra_that_reaches_into_the_labelled_part_is_not_beyond():
+    # One slice in ten is labelled: just enough.
+    reference = volume([L1] * 4 + [0] * 9)
+    assert compare(volume([L1] * 3 + [T12] * 10), reference).extra == ("T12",)
+    assert compare(volume([L1] * 4 + [T12] * 9), reference).beyond == ("T12",)
 
 
 def test_a_false_vertebra_between_labelled_ones_counts():
-    score = compare(volume([21, 21, 9, 20, 20]), volume([21, 21, 0, 20, 20]))
+    score = compare(volume([L2, L2, 9, L1, L1]), volume([L2, L2, 0, L1, L1]))
     assert score.bone_dice == pytest.approx(2 * 4 / (5 + 4))
     assert score.beyond == ()
+    assert score.extra == ("T2",)
+    assert (score.named_right, score.all_right) == (2, False)
+    assert score.mean_dice == 1
+    # TP 2, FP 1, FN 0.
+    assert score.f1 == pytest.approx(4 / 5)
+    assert score.pq == pytest.approx(2 / 2.5)
+
+
+def test_two_vertebrae_found_as_one_are_one_match_and_one_miss():
+    score = compare(volume([L1] * 5), volume([L2, L2, L1, L1, L1]))
+    assert [(v.name, v.found_as) for v in score.vertebrae] == [("L1", "L1"), ("L2", None)]
+    # 3 of 5 slices: IoU 0.6, above one half; TP 1, FN 1.
+    assert score.vertebrae[0].iou == pytest.approx(0.6)
+    assert score.f1 == pytest.approx(2 / 3)
+    assert score.pq == pytest.approx(0.6 / 1.5)
+
+
+def test_one_vertebra_found_as_two_is_one_match_and_one_extra():
+    score = compare(volume([L2, L2, L1, L1, L1]), volume([L1] * 5))
+    assert score.vertebrae[0].found_as == "L1"
+    assert score.extra == ("L2",)
+    assert score.f1 == pytest.approx(2 / 3)
+
+
+def test_a_vertebra_only_partly_in_the_reference_counts_with_what_is_labelled():
+    score = compare(volume([0, L1, L1, L1, L1]), volume([0, 0, 0, L1, L1]))
+    assert score.vertebrae[0].dice == pytest.approx(2 * 2 / (4 + 2))
+    # IoU is exactly one half: found, but no true positive.
+    assert score.vertebrae[0].found_as == "L1"
+    assert (score.f1, score.pq) == (0, 0)
+
+
+def test_a_vertebra_at_the_edge_of_the_image_is_marked_as_cut():
+    array = np.zeros((9, 9, 9), np.int16)
+    array[6:9, 3:6, 3:6], array[2:5, 3:6, 3:6] = L1, L2
+    labels = Volume(array, Geometry(array.shape, (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), np.eye(3)))
+    score = compare(labels, labels)
+    assert [(v.name, v.cut) for v in score.vertebrae] == [("L1", True), ("L2", False)]
+    assert score.vertebrae[0].volume_ml == pytest.approx(27 * 2 / 1000)
+
+
+def test_an_empty_segmentation_finds_nothing():
+    score = compare(volume([0, 0, 0]), volume([L1, 0, 0]))
+    assert (score.bone_dice, score.mean_dice, score.mean_named_dice) == (0, 0, 0)
+    assert (score.identification_rate, score.f1, score.pq) == (0, 0, 0)
+    assert score.all_right is False
+    assert math.isnan(score.bone_surface.hd95_mm)
+    assert math.isnan(score.localisation_mm)
+
+
+def test_what_is_found_where_no_vertebra_is_is_extra():
+    score = compare(volume([L1, 0, 0]), volume([0, 0, 0]))
+    assert score.extra == ("L1",)
+    assert (score.bone_dice, score.f1, score.pq) == (0, 0, 0)
+    assert score.all_right is False
+    assert math.isnan(score.mean_dice)
+    assert math.isnan(score.identification_rate)
+
+
+def test_nothing_found_where_nothing_is_is_neither_right_nor_wrong():
+    score = compare(volume([0, 0, 0]), volume([0, 0, 0]))
+    assert all(math.isnan(v) for v in (score.bone_dice, score.mean_dice, score.f1, score.pq))
+    assert score.all_right is None
+
+
+@pytest.mark.parametrize(("z_mm", "hit"), [(10.0, True), (10.5, False)])
+def test_a_vertebra_is_identified_up_to_20_mm_from_its_place(z_mm: float, hit: bool):
+    score = compare(volume([0, 0, L1, 0], z_mm), volume([L1, 0, 0, 0], z_mm))
+    assert score.vertebrae[0].centre_mm == pytest.approx(2 * z_mm)
+    assert score.vertebrae[0].identified is hit
+
+
+def test_a_vertebra_nearer_to_another_true_one_is_not_identified():
+    # Found L1 lies 3 mm from true L1 and 1 mm from true L2, which was found, too.
+    score = compare(volume([0, L2, L1, 0, 0]), volume([0, L2, 0, 0, L1]))
+    assert [v.identified for v in score.vertebrae] == [False, True]
+    # VerSe asks the true vertebrae only whose level was found somewhere.
+    score = compare(volume([0, 0, L1, 0, 0]), volume([0, L2, 0, 0, L1]))
+    assert [v.identified for v in score.vertebrae] == [True, False]
 
 
 def test_different_grids_are_refused():
-    with pytest.raises(UserError, match="grids differ"):
+    with pytest.raises(UserError, match=r"grids differ.*5x2x2 voxels.*5x2x3 voxels"):
         compare(volume([1, 1]), volume([1, 1, 1]))
+    with pytest.raises(UserError, match="grids differ"):
+        compare(volume([1, 1]), volume([1, 1], 1.5))
+
+
+def test_axes_in_another_direction_are_no_other_grid():
+    labels = volume([L2, L2, 0, L1, L1])
+    place = Geometry((5, 2, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 4.0), np.diag([1.0, 1.0, -1.0]))
+    upside_down = Volume(labels.array[::-1].copy(), place)
+    assert compare(upside_down, labels).mean_dice == 1
+
+
+@pytest.mark.parametrize("value", [-1, 29, 300])
+def test_a_number_that_is_no_level_is_refused(value: int):
+    with pytest.raises(UserError, match=f"reference holds the value {value}"):
+        compare(volume([L1, L1]), volume([L1, value]))
+
+
+def test_without_distances_everything_else_stays():
+    labels = volume([L2, L2, 0, L1, L1])
+    score = compare(labels, labels, distances=False)
+    assert score.pq == 1
+    assert math.isnan(score.hd95_mm)
+    assert math.isnan(score.bone_surface.assd_mm)

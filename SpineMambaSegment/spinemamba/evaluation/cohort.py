@@ -1,0 +1,186 @@
+"""Many cases: compare each, and sum up."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from spinemamba.errors import Code, UserError
+from spinemamba.evaluation.cases import Case
+from spinemamba.evaluation.compare import compare
+from spinemamba.evaluation.measures import MEASURES
+from spinemamba.evaluation.scores import Comparison, VertebraScore, share
+from spinemamba.image_io import read_labels
+from spinemamba.labels import ORDER
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case.
+
+    Attributes:
+        case: The two files.
+        score: The comparison; None if there was an error.
+        error: Why it could not be compared, and what to do; empty if it could.
+    """
+
+    case: Case
+    score: Comparison | None
+    error: str = ""
+
+
+def evaluate(cases: Iterable[Case], *, distances: bool = True) -> Iterator[Outcome]:
+    """Compare case after case; one that cannot be compared does not stop the others.
+
+    Raises:
+        UserError: If a Python package is missing (DEPENDENCY_MISSING), which concerns all.
+    """
+    for case in cases:
+        try:
+            yield Outcome(case, compare_files(case, distances=distances))
+        except UserError as error:
+            if error.code is Code.DEPENDENCY_MISSING:
+                raise
+            yield Outcome(case, None, str(error))
+
+
+def compare_files(case: Case, *, distances: bool = True) -> Comparison:
+    """Read a case and compare it.
+
+    Raises:
+        UserError: If a file is missing or cannot be compared; see `compare`.
+    """
+    if case.predicted is None or case.reference is None:
+        raise UserError(case.problem, "Add it, or leave such cases out with --skip-unmatched.")
+    volumes = (read_labels(path) for path in (case.predicted, case.reference))
+    return compare(*volumes, distances=distances)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a measure varies over cases or vertebrae; NaN in all but the count if there is none.
+
+    Attributes:
+        mean: Mean of those that have a value.
+        sd: Standard deviation (n - 1); NaN with fewer than two.
+        median: Median.
+        least: Smallest value.
+        most: Largest value.
+        count: How many have a value.
+    """
+
+    mean: float
+    sd: float
+    median: float
+    least: float
+    most: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Level:
+    """All vertebrae of one level.
+
+    Attributes:
+        name: The level.
+        vertebrae: Their scores, in the order of the cases.
+    """
+
+    name: str
+    vertebrae: tuple[VertebraScore, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All cases that could be compared.
+
+    Attributes:
+        scores: Their comparisons.
+        failed: Number of cases that could not be compared.
+    """
+
+    scores: tuple[Comparison, ...]
+    failed: int
+
+    def total(self, name: str) -> int:
+        """Return the sum over cases of a number that `Comparison` has under this name."""
+        return sum(getattr(score, name) for score in self.scores)
+
+    @property
+    def vertebrae(self) -> int:
+        """Number of vertebrae in all references."""
+        return sum(len(score.vertebrae) for score in self.scores)
+
+    @property
+    def all_right(self) -> tuple[int, int]:
+        """Cases with all levels right, and cases that have levels at all."""
+        judged = [score.all_right for score in self.scores if score.all_right is not None]
+        return sum(judged), len(judged)
+
+    @property
+    def all_right_interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the all-right rate (Wilson); NaN without cases."""
+        right, judged = self.all_right
+        if not judged:
+            return math.nan, math.nan
+        interval = binomtest(right, judged).proportion_ci(0.95, method="wilson")
+        return float(interval.low), float(interval.high)
+
+    @property
+    def f1(self) -> float:
+        """Instance F1 of the vertebrae of all cases together."""
+        return share(2 * self.total("detected"), self.vertebrae + self.total("counted"))
+
+    @property
+    def pq(self) -> float:
+        """Panoptic quality of the vertebrae of all cases together."""
+        return share(
+            2 * sum(s.iou_sum for s in self.scores), self.vertebrae + self.total("counted")
+        )
+
+    @property
+    def measures(self) -> dict[str, Spread]:
+        """Every measure's spread over the cases."""
+        return {m.key: spread([m.of(score) for score in self.scores]) for m in MEASURES}
+
+    @property
+    def levels(self) -> list[Level]:
+        """The reference's vertebrae by level, from head to tail."""
+        groups: dict[str, list[VertebraScore]] = {}
+        for score in self.scores:
+            for vertebra in score.vertebrae:
+                groups.setdefault(vertebra.name, []).append(vertebra)
+        return [Level(name, tuple(groups[name])) for name in sorted(groups, key=ORDER.__getitem__)]
+
+    @property
+    def confusions(self) -> list[tuple[str, str, int]]:
+        """True level, level it was found as or "missed", and how often; the most frequent first."""
+        counts = Counter(
+            (v.name, v.found_as or "missed")
+            for score in self.scores
+            for v in score.vertebrae
+            if v.found_as != v.name
+        )
+        return [(*names, count) for names, count in counts.most_common()]
+
+
+def summarize(outcomes: Iterable[Outcome]) -> Summary:
+    """Sum up."""
+    scores = [outcome.score for outcome in outcomes]
+    there = tuple(score for score in scores if score is not None)
+    return Summary(there, len(scores) - len(there))
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Return how values vary; NaN among them do not count."""
+    there = np.array([value for value in values if not math.isnan(value)], float)
+    if not there.size:
+        return Spread(*[math.nan] * 5, 0)
+    sd = float(there.std(ddof=1)) if there.size > 1 else math.nan
+    numbers = (there.mean(), sd, np.median(there), there.min(), there.max())
+    return Spread(*map(float, numbers), int(there.size))

@@ -1,0 +1,142 @@
+"""The measures of a case: the only place where their names and meanings stand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from operator import attrgetter
+
+from spinemamba.evaluation.scores import Comparison
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that each case has.
+
+    Attributes:
+        key: Its name in files.
+        title: Its name for people.
+        unit: "mm", or "" for a share in [0, 1].
+        meaning: What it is, as a sentence.
+        path: Where `Comparison` has it.
+    """
+
+    key: str
+    title: str
+    unit: str
+    meaning: str
+    path: str
+
+    def of(self, score: Comparison) -> float:
+        """Return its value; NaN if the case has none."""
+        return float(attrgetter(self.path)(score))
+
+    def text(self, value: float) -> str:
+        """Return a value as people read it."""
+        if math.isnan(value):
+            return "-"
+        return f"{value:.2f}" if self.unit == "mm" else f"{value:.3f}"
+
+    @property
+    def head(self) -> str:
+        """Title and unit."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+MEASURES = (
+    Measure(
+        "bone_dice",
+        "Bone Dice",
+        "",
+        "All vertebrae against background.",
+        "bone_dice",
+    ),
+    Measure(
+        "bone_hd95_mm",
+        "Bone HD95",
+        "mm",
+        "95th percentile of the distances between the two bone surfaces, the larger direction.",
+        "bone_surface.hd95_mm",
+    ),
+    Measure(
+        "bone_assd_mm",
+        "Bone ASSD",
+        "mm",
+        "Mean distance between the two bone surfaces, both directions pooled.",
+        "bone_surface.assd_mm",
+    ),
+    Measure(
+        "dice_matched",
+        "Dice, matched",
+        "",
+        "Mean over the reference's vertebrae of the Dice with the found vertebra that lies "
+        "there, whatever its name; a missed one counts as 0.",
+        "mean_dice",
+    ),
+    Measure(
+        "dice_named",
+        "Dice, by name",
+        "",
+        "Mean over the reference's vertebrae of the Dice with the found vertebra of the same "
+        "name, as in VerSe; a name that was not given counts as 0.",
+        "mean_named_dice",
+    ),
+    Measure(
+        "hd95_matched_mm",
+        "HD95, matched",
+        "mm",
+        "Mean over matched vertebrae; missed ones have no distance, so read it with their count.",
+        "hd95_mm",
+    ),
+    Measure(
+        "assd_matched_mm",
+        "ASSD, matched",
+        "mm",
+        "Average symmetric surface distance, mean over matched vertebrae.",
+        "assd_mm",
+    ),
+    Measure(
+        "hd95_named_mm",
+        "HD95, by name",
+        "mm",
+        "Mean over the names that both have; large where names are wrong.",
+        "named_hd95_mm",
+    ),
+    Measure(
+        "assd_named_mm",
+        "ASSD, by name",
+        "mm",
+        "Mean over the names that both have.",
+        "named_assd_mm",
+    ),
+    Measure(
+        "identification_rate",
+        "Identification rate",
+        "",
+        "VerSe: share of the reference's vertebrae whose name was given, nearest to its own true "
+        "place and at most 20 mm from it. Places are centroids of the masks.",
+        "identification_rate",
+    ),
+    Measure(
+        "localisation_mm",
+        "Localisation distance",
+        "mm",
+        "VerSe: mean distance between the centroids of masks of the same name.",
+        "localisation_mm",
+    ),
+    Measure(
+        "f1",
+        "Instance F1",
+        "",
+        "2 TP / (2 TP + FP + FN); a vertebra is found if IoU > 0.5, whatever its name.",
+        "f1",
+    ),
+    Measure(
+        "pq",
+        "Panoptic quality",
+        "",
+        "Sum of the IoU of true positives / (TP + FP / 2 + FN / 2), whatever their names.",
+        "pq",
+    ),
+)
+"""In the order of tables."""

@@ -1,0 +1,146 @@
+"""Two label images of one spine, side by side: boxes, centres and shared voxels of each level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.errors import UserError
+from spinemamba.labels import BY_VALUE
+from spinemamba.orientation import canonical
+from spinemamba.volume import Volume
+
+Box = tuple[slice, slice, slice]
+
+SIZE = max(BY_VALUE) + 1
+"""Label values lie below this, without a gap."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two images.
+
+    Attributes:
+        array: Label values, canonical axes (z, y, x), cut to what either image labels.
+        boxes: Smallest box of each level that is there, by label value.
+        cut: Values that touch the edge of the whole image.
+        spacing_mm: Distance between voxel centres along z, y, x.
+        centres_mm: Centroid of each level's mask, by value: millimetres along the image's own
+            axes (z, y, x) from a place that both sides share.
+    """
+
+    array: np.ndarray
+    boxes: dict[int, Box]
+    cut: frozenset[int]
+    spacing_mm: tuple[float, float, float]
+    centres_mm: dict[int, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        centres = {value: self._centre_mm(value) for value in self.boxes}
+        object.__setattr__(self, "centres_mm", centres)
+
+    def _centre_mm(self, value: int) -> np.ndarray:
+        box = self.boxes[value]
+        inside = np.argwhere(self.array[box] == value).mean(axis=0)
+        return (inside + [part.start for part in box]) * self.spacing_mm
+
+
+@dataclass(frozen=True)
+class LabelPair:
+    """A segmentation and its reference on the same voxels.
+
+    Attributes:
+        found: The segmentation.
+        truth: The reference.
+        shared: Number of voxels with each pair of values, (`SIZE` found, `SIZE` truth); row and
+            column 0 are the background, as far as it was kept.
+    """
+
+    found: Side
+    truth: Side
+    shared: np.ndarray
+
+
+def pair_labels(predicted: Volume, reference: Volume) -> LabelPair:
+    """Lay two label images on each other.
+
+    Images whose axes are merely in another order or direction are turned first, voxel for voxel;
+    nothing is ever resampled, because that changes what is measured.
+
+    Args:
+        predicted: Label values; 0 is background.
+        reference: Label values with the same voxels.
+
+    Raises:
+        UserError: If the voxels are not the same, or a value is not in the label table.
+    """
+    volumes = [canonical(volume)[0] for volume in (predicted, reference)]
+    if not volumes[0].geometry.matches(volumes[1].geometry):
+        raise UserError(
+            f"The grids differ: prediction {_grid(predicted)}, reference {_grid(reference)}, or "
+            "their places.",
+            "Compare a segmentation with labels of the same image, at its full resolution.",
+        )
+    for volume, side in zip(volumes, ("prediction", "reference"), strict=True):
+        _check_levels(volume.array, side)
+    whole = _union_box([volume.array for volume in volumes])
+    found, truth = (_side(volume, whole) for volume in volumes)
+    return LabelPair(found, truth, _shared(found.array, truth.array))
+
+
+def joint_box(boxes: list[Box]) -> Box:
+    """Return the smallest box around boxes."""
+    parts = zip(*boxes, strict=True)
+    return tuple(slice(min(p.start for p in axis), max(p.stop for p in axis)) for axis in parts)
+
+
+def _grid(volume: Volume) -> str:
+    size = "x".join(map(str, volume.geometry.shape[::-1]))
+    return f"{size} voxels of {' x '.join(f'{s:.3g}' for s in volume.spacing_mm[::-1])} mm"
+
+
+def _check_levels(array: np.ndarray, side: str) -> None:
+    # Every number below SIZE is a level; sorting all voxels to list them would take seconds.
+    for value in (int(array.min()), int(array.max())):
+        if not 0 <= value < SIZE:
+            raise UserError(
+                f"The {side} holds the value {value}, which is no level.",
+                "Renumber its labels as README's table does (C1 = 1 ... L5 = 24, sacrum = 26).",
+            )
+
+
+def _union_box(arrays: list[np.ndarray]) -> Box:
+    """Return the box around everything that is labelled; one voxel if nothing is."""
+    sides = []
+    for axis in range(3):
+        others = tuple(k for k in range(3) if k != axis)
+        places = np.flatnonzero(np.logical_or(*(a.any(axis=others) for a in arrays)))
+        sides.append(slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 1))
+    return tuple(sides)
+
+
+def _side(volume: Volume, whole: Box) -> Side:
+    array = volume.array[whole].astype(np.uint8)
+    found = ndimage.find_objects(array, max_label=SIZE - 1)
+    boxes = {value: box for value, box in enumerate(found, start=1) if box}
+    shape = volume.geometry.shape
+    cut = frozenset(
+        value
+        for value, box in boxes.items()
+        if any(
+            part.start + around.start == 0 or part.stop + around.start == length
+            for part, around, length in zip(box, whole, shape, strict=True)
+        )
+    )
+    return Side(array, boxes, cut, volume.spacing_mm)
+
+
+def _shared(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Count pairs of values slice by slice: codes of a whole image would take much memory."""
+    total = np.zeros(SIZE * SIZE, np.int64)
+    for below, above in zip(found, truth, strict=True):
+        codes = below.astype(np.int32) * SIZE + above
+        total += np.bincount(codes.ravel(), minlength=SIZE * SIZE)
+    return total.reshape(SIZE, SIZE)
