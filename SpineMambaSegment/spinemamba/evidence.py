@@ -21,6 +21,8 @@ class Evidence:
         geometry: Grid of these arrays; a box of the image at the fine network's spacing.
         coarse_levels: As ``levels``, from the coarse network, which sees more of the patient.
         image_geometry: Grid of the whole image in canonical orientation.
+        offsets_mm: From each voxel to the centre of its vertebra's core along z, y, x, float16
+            (3, z, y, x); None if the fine network does not say.
     """
 
     bone: np.ndarray
@@ -29,3 +31,4 @@ class Evidence:
     geometry: Geometry
     coarse_levels: np.ndarray
     image_geometry: Geometry
+    offsets_mm: np.ndarray | None = None

@@ -18,6 +18,7 @@ from spinemamba.evidence import Evidence
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.partition import divide
 from spinemamba.volume import Geometry
+from spinemamba.votes import take_votes
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
 
@@ -145,6 +146,8 @@ def _grow(
 ) -> np.ndarray:
     """Grow the seeds over the bone, and rejoin loose pieces that lie close."""
     spacing_mm = evidence.geometry.spacing_mm
+    if evidence.offsets_mm is not None:
+        seeds = take_votes(seeds, bone, evidence.offsets_mm, spacing_mm)
     labels = divide(seeds, bone, expected_level(evidence), spacing_mm)
     loose = bone & (labels == 0)
     if not loose.any() or not labels.any():

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spinemamba.checkpoint import LoadedNetwork
+from spinemamba.network.config import CORE, OFFSET_UNIT_VOX
 from spinemamba.progress import Progress
 from spinemamba.resample import crop_geometry
 from spinemamba.volume import Geometry
@@ -52,12 +53,21 @@ def split_logits(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Turn logits into probabilities.
 
     Args:
-        logits: (26 + 1, D, H, W): background, levels, core.
+        logits: (27 or more, D, H, W): background, levels, core.
 
     Returns:
         Bone (D, H, W): any level; core (D, H, W); and each level given bone (25, D, H, W).
     """
-    foreground = logits[1:-1].logsumexp(dim=0)  # (D, H, W)
+    foreground = logits[1:CORE].logsumexp(dim=0)  # (D, H, W)
     bone = torch.sigmoid(foreground - logits[0])
-    core = torch.sigmoid(logits[-1])
-    return bone, core, torch.softmax(logits[1:-1], dim=0)
+    core = torch.sigmoid(logits[CORE])
+    return bone, core, torch.softmax(logits[1:CORE], dim=0)
+
+
+def offsets_mm(logits: Tensor, spacing_mm: float) -> Tensor | None:
+    """Return the way from each voxel to the centre of its vertebra's core, (3, D, H, W).
+
+    Along z, y, x in millimetres; None if the network does not say.
+    """
+    found = logits[CORE + 1 :]
+    return found * OFFSET_UNIT_VOX * spacing_mm if len(found) else None

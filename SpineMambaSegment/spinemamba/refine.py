@@ -9,7 +9,7 @@ from scipy import ndimage
 from spinemamba.checkpoint import LoadedNetwork
 from spinemamba.evidence import Evidence
 from spinemamba.locate import Located
-from spinemamba.predict import grow_to, predict, split_logits
+from spinemamba.predict import grow_to, offsets_mm, predict, split_logits
 from spinemamba.progress import Progress
 from spinemamba.resample import crop_geometry, grid_with_spacing, resample_box
 from spinemamba.volume import Geometry, Volume
@@ -42,6 +42,7 @@ def refine(
     boxes = window_boxes(grid.shape, model.patch_vox, overlap, wanted)
     logits, covered = predict(model, fine, boxes, progress, "segment")
     bone, core, levels = split_logits(logits)
+    offsets = offsets_mm(logits, model.spacing_mm)
     # A window shows more than the corridor, and hips seen from near look like vertebrae.
     inside = covered & torch.from_numpy(wanted) & _within(grid, image.geometry)
     return Evidence(
@@ -51,6 +52,7 @@ def refine(
         geometry=grid,
         coarse_levels=resample_box(located.levels, located.geometry, grid).astype(np.float16),
         image_geometry=image.geometry,
+        offsets_mm=None if offsets is None else offsets.half().numpy(),
     )
 
 

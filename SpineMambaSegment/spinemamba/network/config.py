@@ -10,6 +10,13 @@ from spinemamba.labels import NETWORK_LEVELS
 
 Triple = tuple[int, int, int]
 
+CORE = len(NETWORK_LEVELS) + 1
+"""Channel of the body core; background and the levels come before it, offsets after it."""
+
+OFFSET_UNIT_VOX = 8.0
+"""Offsets z, y, x to the centre of a vertebra's core are given in this unit: a few units at most,
+as other outputs."""
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -37,7 +44,7 @@ class NetworkConfig:
             form, near one-hot from the start.
         rvm: False replaces every RVM by nothing (ablation).
         vsp: False passes every skip as it is (ablation).
-        outputs: Channels of the answer: background, each level, body core.
+        offsets: Whether the answer also says where each voxel's vertebra has its centre.
     """
 
     patch_vox: Triple = (64, 64, 64)
@@ -56,7 +63,7 @@ class NetworkConfig:
     affinity_scale: Literal["sqrt_l", "sqrt_n"] = "sqrt_l"
     rvm: bool = True
     vsp: bool = True
-    outputs: int = len(NETWORK_LEVELS) + 2
+    offsets: bool = False
 
     def __post_init__(self) -> None:
         stages = len(self.channels)
@@ -80,7 +87,12 @@ class NetworkConfig:
     @property
     def prior_classes(self) -> int:
         """Classes N of the shape prior: background and each level."""
-        return self.outputs - 1
+        return len(NETWORK_LEVELS) + 1
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the answer: background, each level, body core, and the offsets."""
+        return CORE + 1 + (3 if self.offsets else 0)
 
     @property
     def scan_orders(self) -> int:
@@ -104,7 +116,7 @@ class NetworkConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-FINE = NetworkConfig()
+FINE = NetworkConfig(offsets=True)
 """Starter, 1.5 mm: a cube of 96 mm around a piece of the spine."""
 
 COARSE = NetworkConfig(patch_vox=(80, 48, 48), prior_heads=3)

@@ -51,7 +51,8 @@ class SpineMambaNet(nn.Module):
             image: Normalised image, (B, 1, *patch_vox).
 
         Returns:
-            (B, outputs, *patch_vox): background, each of `NETWORK_LEVELS`, body core.
+            (B, outputs, *patch_vox): background, each of `NETWORK_LEVELS`, body core, and,
+            if the configuration says so, the offset to the centre of the vertebra's core.
 
         Raises:
             ValueError: If the image is not as large as the patch; the prior's grid is tied to it.

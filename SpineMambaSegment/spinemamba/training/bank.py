@@ -12,16 +12,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from scipy import ndimage
 
-from spinemamba.labels import channel_of_value
+from spinemamba.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.resample import crop_geometry, grid_with_spacing, resample_box
 from spinemamba.volume import Geometry, Volume
 
 UNKNOWN = 255
 """Target value of voxels that nobody labelled; the losses leave them out."""
 
-FIELDS = ("target", "core", "image", "tissues", "anchors")
+FIELDS = ("target", "core", "image", "tissues", "anchors", "centres")
 
 COARSEST_FOR_TISSUES_MM = 2.0
+
+TALLEST_CORE_MM = 45.0
 
 CORE_DEPTH = 0.45
 """A body core is what lies deeper than this share of a vertebra's greatest depth.
@@ -41,6 +43,8 @@ class Case:
         image: Image in HU, int16 (z, y, x); None if the case is only painted.
         tissues: `phantom.Tissue` of each voxel, uint8 (z, y, x); None if it is only real.
         anchors: Voxels on the spine, equally many of each level, int32 (n, 3).
+        centres: Centre of the core of each network channel's vertebra in voxels, float32
+            (26, 3); NaN where there is none or more than one.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Case:
     image: torch.Tensor | None
     tissues: torch.Tensor | None
     anchors: torch.Tensor
+    centres: torch.Tensor
 
 
 def make_case(
@@ -92,6 +97,7 @@ def make_case(
         None if hu is None else torch.from_numpy(np.round(hu).astype(np.int16)),
         None if kinds is None else torch.from_numpy(kinds),
         torch.from_numpy(_anchors(target)),
+        torch.from_numpy(core_centres(target, core, spacing_mm)),
     )
 
 
@@ -102,6 +108,19 @@ def _anchors(target: np.ndarray, per_level: int = 64) -> np.ndarray:
         voxels = np.argwhere(target == level)
         picked.append(voxels[:: max(1, len(voxels) // per_level)][:per_level])
     return np.concatenate(picked).astype(np.int32)
+
+
+def core_centres(target: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Return the centre of each channel's core in voxels, float32 (26, 3); see `Case`."""
+    centres = np.full((len(NETWORK_LEVELS) + 1, 3), np.nan, np.float32)
+    cores = np.where((core > 0) & (target != UNKNOWN), target, 0)
+    for channel, box in enumerate(ndimage.find_objects(cores), start=1):
+        # T13 shares the channel of T12, and L6 that of L5: two cores have no common centre.
+        if box is None or (box[0].stop - box[0].start) * spacing_mm > TALLEST_CORE_MM:
+            continue
+        voxels = np.argwhere(cores[box] == channel) + [s.start for s in box]
+        centres[channel] = voxels.mean(axis=0)
+    return centres
 
 
 def nearest(volume: Volume, grid: Geometry) -> np.ndarray:

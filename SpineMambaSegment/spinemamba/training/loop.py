@@ -17,7 +17,7 @@ from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
 from spinemamba.training.appearance import paint
 from spinemamba.training.bank import Case
-from spinemamba.training.loss import spine_loss
+from spinemamba.training.loss import Truth, spine_loss
 from spinemamba.training.sample import PatchOptions, draw_patch
 
 Report = Callable[[str], None]
@@ -100,20 +100,20 @@ class Trainer:
                 saved = now
         self.save(folder)
 
-    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return image (1, 1, D, H, W), target and core (1, D, H, W) of a random patch."""
+    def draw(self) -> tuple[Tensor, Truth]:
+        """Return the image (1, 1, D, H, W) of a random patch, and what is true of it."""
         chosen = int(torch.multinomial(self.weights, 1, generator=self.generator))
         patch = draw_patch(self.cases[chosen], self.patch, self.generator)
         image = paint(patch, self.generator)
-        return image[None, None], patch.target[None], patch.core[None]
+        return image[None, None], Truth(patch.target[None], patch.core[None], patch.offset[None])
 
     def learn(self) -> dict[str, float]:
         """Take one step; return the parts of its loss."""
         rate = self.options.learning_rate * rate_factor(self.step, self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        image, target, core = self.draw()
-        loss, parts = spine_loss(self.network(image), target, core, self.options.level_weight)
+        image, truth = self.draw()
+        loss, parts = spine_loss(self.network(image), truth, self.options.level_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
@@ -157,7 +157,7 @@ class Trainer:
             UserError: If they belong to a network of another shape (MODEL_BAD).
         """
         try:
-            self.network.load_state_dict(weights)
+            self.network.load_state_dict(_widened(weights, self.network.state_dict()))
         except RuntimeError as error:
             raise UserError(
                 "The model to start from has another network: its weights do not fit.",
@@ -178,6 +178,17 @@ class Trainer:
         self.generator.set_state(state["generator"])
         self.step, self.seconds = state["step"], state["seconds"]
         return True
+
+
+def _widened(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with the head's last channels from ``own``, if they lack only those.
+
+    A network without offsets can so teach one with them.
+    """
+    out = dict(weights)
+    for name in {"head.weight", "head.bias"} & weights.keys() & own.keys():
+        out[name] = torch.cat([weights[name], own[name][len(weights[name]) :]])
+    return out
 
 
 def rate_factor(step: int, done: float) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spinemamba.network.config import CORE, OFFSET_UNIT_VOX
 from spinemamba.training.bank import UNKNOWN
 
 NEAR_BONE_WEIGHT = 3.0
@@ -16,34 +19,51 @@ LEVEL_SPREAD = 0.8
 says so, and teaches levels that a small bank rarely shows."""
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What a network shall answer for a batch.
+
+    Attributes:
+        target: Network channel of each voxel, (B, D, H, W), `bank.UNKNOWN` left out.
+        core: Core mask, (B, D, H, W), 0 or 1.
+        offset: Way to the centre of the core in voxels, (B, 3, D, H, W), NaN left out.
+    """
+
+    target: Tensor
+    core: Tensor
+    offset: Tensor
+
+
 def spine_loss(
-    logits: Tensor, target: Tensor, core: Tensor, level_weight: float = 1.0
+    logits: Tensor, truth: Truth, level_weight: float = 1.0
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the training loss and its parts.
 
-    The probability of bone is one minus background, whatever the level; the level counts only
-    where bone is.
+    The probability of bone is one minus background, whatever the level; level and offset count
+    only where bone is.
 
     Args:
-        logits: (B, 27, D, H, W): background, 25 levels, core.
-        target: Network channel of each voxel, (B, D, H, W), `bank.UNKNOWN` left out.
-        core: Core mask, (B, D, H, W), 0 or 1.
-        level_weight: Weight of the levels; of bone and core it is 1.
+        logits: (B, 27 or 30, D, H, W): background, 25 levels, core, and maybe the offset.
+        truth: What they should be.
+        level_weight: Weight of the levels; of the other parts it is 1.
 
     Returns:
         The scalar loss, and the value of each part by name.
     """
+    target, core = truth.target, truth.core
     known = target != UNKNOWN
     bone = (target > 0) & known
     weight = known * (1 + (NEAR_BONE_WEIGHT - 1) * _near(bone))
-    levels = logits[:, :-1].float()
+    levels = logits[:, :CORE].float()
     bone_logit = levels[:, 1:].logsumexp(dim=1) - levels[:, 0]  # (B, D, H, W)
     parts = {
         "bone": _mask_loss(bone_logit, bone.float(), weight),
-        "core": _mask_loss(logits[:, -1].float(), core.float(), weight),
+        "core": _mask_loss(logits[:, CORE].float(), core.float(), weight),
         "level": _level_loss(levels[:, 1:], target, bone),
     }
-    total = parts["bone"] + parts["core"] + level_weight * parts["level"]
+    if logits.shape[1] > CORE + 1:
+        parts["offset"] = _offset_loss(logits[:, CORE + 1 :].float(), truth.offset, bone)
+    total = sum(parts.values()) + (level_weight - 1) * parts["level"]
     return total, {name: float(value.detach()) for name, value in parts.items()}
 
 
@@ -61,6 +81,15 @@ def _level_loss(levels: Tensor, target: Tensor, bone: Tensor) -> Tensor:
     chosen = levels.movedim(1, -1)[bone].log_softmax(dim=-1)  # (voxels, 25)
     truth = spread_levels(levels.shape[1]).to(chosen.device)[target[bone].long() - 1]
     return functional.kl_div(chosen, truth, reduction="batchmean")
+
+
+def _offset_loss(offset: Tensor, truth: Tensor, bone: Tensor) -> Tensor:
+    """Return the mean Huber distance from the true offset, over bone voxels where it is known."""
+    known = bone & truth.isfinite().all(dim=1)
+    if not known.any():
+        return offset.sum() * 0
+    found = offset.movedim(1, -1)[known]
+    return functional.smooth_l1_loss(found, truth.movedim(1, -1)[known] / OFFSET_UNIT_VOX)
 
 
 def spread_levels(count: int) -> Tensor:

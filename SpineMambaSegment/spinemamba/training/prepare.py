@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from spinemamba.orientation import canonical
 from spinemamba.phantom import make_phantom, random_options
@@ -35,7 +36,19 @@ def prepare(
             cases.append(phantom_case(seed, spacing_mm, report))
     save_bank(cases, spacing_mm, path)
     kinds = [_kind(case) for case in cases]
-    return cases, [SHARE[kind] / kinds.count(kind) for kind in kinds]
+    shares = [SHARE[kind] / kinds.count(kind) for kind in kinds]
+    return cases, [s * _rarity(case, cases, shares) for s, case in zip(shares, cases, strict=True)]
+
+
+def _rarity(case: Case, cases: list[Case], shares: list[float]) -> float:
+    """Return how much rarer than others the levels of a case are: necks are rarely in view."""
+    seen = torch.stack([c.centres[1:, 0].isfinite() for c in cases]).float()  # (cases, levels)
+    often = (torch.tensor(shares)[:, None] * seen).sum(dim=0).clamp_min(1e-6)
+    own = case.centres[1:, 0].isfinite()
+    if not own.any():
+        return 1.0
+    typical = often[often > 1e-3].median()
+    return float((typical / often[own]).mean().clamp(0.5, 3.0))
 
 
 def phantom_case(seed: int, spacing_mm: float, report: Callable[[str], None]) -> Case:

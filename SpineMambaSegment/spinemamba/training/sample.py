@@ -33,10 +33,20 @@ class PatchOptions:
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch: ``target`` and ``core`` uint8, and an image, a tissue map or both."""
+    """One patch.
+
+    Attributes:
+        target: As in `Case`, uint8 (D, H, W).
+        core: As in `Case`, uint8 (D, H, W).
+        offset: From each voxel to the centre of its vertebra's core along z, y, x, in voxels of
+            the patch, float32 (3, D, H, W); NaN where that is not known.
+        image: HU, float32 (D, H, W); None if the case has none.
+        tissues: uint8 (D, H, W); None if the case has none.
+    """
 
     target: Tensor
     core: Tensor
+    offset: Tensor
     image: Tensor | None
     tissues: Tensor | None
 
@@ -63,7 +73,17 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     target = torch.where(inside, case.target[index], UNKNOWN).to(torch.uint8)
     image = None if case.image is None else _interpolate(case.image, points)
     tissues = None if case.tissues is None else case.tissues[index]
-    return Patch(target, case.core[index], image, tissues)
+    offset = _offset(case.centres, target, centre, matrix, grid)
+    return Patch(target, case.core[index], offset, image, tissues)
+
+
+def _offset(
+    centres: Tensor, target: Tensor, centre: Tensor, matrix: Tensor, grid: Tensor
+) -> Tensor:
+    """Return the way to the core of each voxel's vertebra in the patch's own axes."""
+    here = (centres - centre) @ torch.linalg.inv(matrix).T  # centres in the patch, (26, 3)
+    channel = torch.where(target == UNKNOWN, 0, target).long()  # row 0 is NaN
+    return (here[channel] - grid).movedim(-1, 0)
 
 
 def _centre(case: Case, options: PatchOptions, generator: torch.Generator) -> Tensor:

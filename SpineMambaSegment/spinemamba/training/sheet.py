@@ -10,13 +10,14 @@ from torch import Tensor
 
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.training.bank import UNKNOWN
+from spinemamba.training.loss import Truth
 
 
-def write_sheet(patches: list[tuple[Tensor, Tensor, Tensor]], path: Path, columns: int = 6) -> None:
+def write_sheet(patches: list[tuple[Tensor, Truth]], path: Path, columns: int = 6) -> None:
     """Write the mid-sagittal slice of each patch, bare and with its labels.
 
     Args:
-        patches: Image (1, 1, D, H, W), target and core (1, D, H, W) of each.
+        patches: Image (1, 1, D, H, W) of each, and what is true of it.
         path: PNG to write.
         columns: Patches per row.
     """
@@ -25,7 +26,8 @@ def write_sheet(patches: list[tuple[Tensor, Tensor, Tensor]], path: Path, column
     axes = figure.subplots(2 * rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for k, (image, target, core) in enumerate(patches):
+    for k, (image, truth) in enumerate(patches):
+        target, core = truth.target, truth.core
         row, column = 2 * (k // columns), k % columns
         known = (target[0] > 0) & (target[0] != UNKNOWN)
         x = int(known.sum(dim=(0, 1)).argmax()) if known.any() else target.shape[-1] // 2

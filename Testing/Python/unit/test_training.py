@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from spinemamba.network.config import NetworkConfig
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.bank import UNKNOWN, Case, load_bank, make_case, save_bank
 from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
-from spinemamba.training.loss import soft_dice, spine_loss, spread_levels
+from spinemamba.training.loss import Truth, soft_dice, spine_loss, spread_levels
 from spinemamba.training.pack import pack_model
 from spinemamba.training.sample import PatchOptions, draw_patch
 
@@ -73,6 +74,10 @@ def test_outside_of_a_case_nothing_is_known(case: Case):
     assert (patch.target == UNKNOWN).any()
 
 
+def truth_of(target: torch.Tensor, core: torch.Tensor) -> Truth:
+    return Truth(target, core, torch.full((1, 3, *target.shape[1:]), torch.nan))
+
+
 def perfect_logits(target: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
     logits = torch.full((1, 27, *target.shape[1:]), -20.0)
     levels = 20 + spread_levels(25).clamp_min(1e-20).log()[target.long().clamp_min(1) - 1].movedim(
@@ -89,11 +94,11 @@ def test_a_perfect_answer_costs_nothing_and_unknown_voxels_cost_nothing():
     target[:, 2:5] = 20
     core = (target == 20).to(torch.uint8)
     logits = perfect_logits(target, core)
-    assert spine_loss(logits, target, core)[0].item() < 1e-3
+    assert spine_loss(logits, truth_of(target, core))[0].item() < 1e-3
     logits[:, :, 6:] = 0  # wrong there ...
-    assert spine_loss(logits, target, core)[0].item() > 0.05
+    assert spine_loss(logits, truth_of(target, core))[0].item() > 0.05
     target[:, 6:] = UNKNOWN  # ... but nobody knows
-    assert spine_loss(logits, target, core)[0].item() < 1e-3
+    assert spine_loss(logits, truth_of(target, core))[0].item() < 1e-3
 
 
 def test_a_wrong_level_does_not_spoil_the_bone():
@@ -101,7 +106,7 @@ def test_a_wrong_level_does_not_spoil_the_bone():
     target[:, 2:5] = 20
     core = torch.zeros_like(target)
     neighbour = torch.where(target == 20, 21, 0)
-    _, parts = spine_loss(perfect_logits(neighbour, core), target, core)
+    _, parts = spine_loss(perfect_logits(neighbour, core), truth_of(target, core))
     assert parts["bone"] < 1e-3
     assert parts["level"] > 0.5
 
@@ -113,7 +118,7 @@ def test_the_further_a_level_is_off_the_more_it_costs():
     costs = []
     for level in (12, 13, 14, 15):
         answer = torch.where(target > 0, level, 0)
-        costs.append(spine_loss(perfect_logits(answer, core), target, core)[1]["level"])
+        costs.append(spine_loss(perfect_logits(answer, core), truth_of(target, core))[1]["level"])
     assert costs == sorted(costs)
     assert costs[0] < 1e-3 < 4 * costs[1] <= 1.01 * costs[2]
 
@@ -126,6 +131,45 @@ def test_a_training_can_start_from_a_model_and_says_so_if_it_does_not_fit(case: 
     assert second.step == 0
     with pytest.raises(UserError, match="do not fit"):
         second.start_from({"foreign": torch.zeros(1)})
+
+
+def test_offsets_lead_to_the_centre_of_the_core_also_in_a_turned_and_scaled_patch(case: Case):
+    options = PatchOptions((24, 24, 24), mirror=1.0, on_spine=1.0)
+    for seed in range(3):
+        patch = draw_patch(case, options, torch.Generator().manual_seed(seed))
+        grid = torch.stack(torch.meshgrid(*[torch.arange(24.0)] * 3, indexing="ij"))
+        for level in (20, 21, 22):
+            own = patch.target == level
+            if not own.any():
+                continue
+            ends = (grid - 11.5 + patch.offset)[:, own]
+            assert ends.std(dim=1).max() < 1e-3  # all voxels of a vertebra point at one place
+            core = (patch.core > 0) & own
+            if core.sum() > 20 and (grid[0][own].min() > 0 and grid[0][own].max() < 23):
+                middle = (grid - 11.5)[:, core].mean(dim=1)
+                assert torch.linalg.norm(ends.mean(dim=1) - middle) < 2.0
+    assert patch.offset[:, patch.target == 0].isnan().all()
+
+
+def test_offsets_cost_only_where_they_are_known():
+    target = torch.full((1, 4, 4, 4), 20, dtype=torch.uint8)
+    truth = truth_of(target, torch.zeros_like(target))
+    truth.offset[:, :, :2] = 8.0
+    logits = torch.zeros(1, 30, 4, 4, 4)
+    logits[:, 27:, :2] = 1.0  # in units of eight voxels
+    logits[:, 27:, 2:] = 5.0
+    assert spine_loss(logits, truth)[1]["offset"] == pytest.approx(0.0)
+    logits[:, 27:, 0] = 2.0
+    assert spine_loss(logits, truth)[1]["offset"] == pytest.approx(0.25)
+
+
+def test_a_model_without_offsets_can_teach_a_network_with_them(case: Case):
+    plain = trainer(case)
+    rich = Trainer(replace(CONFIG, offsets=True), [case], [1.0], TrainOptions(seed=4))
+    rich.start_from(plain.network.state_dict())
+    image = torch.randn(1, 1, 16, 16, 16)
+    assert torch.allclose(rich.network(image)[:, :27], plain.network(image), atol=1e-6)
+    assert math.isfinite(rich.learn()["offset"])
 
 
 def test_soft_dice_by_hand():
