@@ -23,6 +23,7 @@ from slicer.util import VTKObservationMixin
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
 from SpineMambaSegmentLib import Diagnostics, Errors, Scene, Views
+from SpineMambaSegmentLib.ExportSection import ExportSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
@@ -83,6 +84,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / MODELS_FOLDER)
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
         self.reviewSection = ReviewSection(self.ui)
+        self.exportSection = ExportSection(self.ui, self.runSection.say)
         self.inputSection = InputSection(self.ui, settings, store, self.refresh)
         self.setupSection = SetupSection(
             self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
@@ -144,7 +146,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.logic.stopNow()
             self.runSection.say(_("The scene was closed; the run was cancelled."))
         self.inputSection.setParameterNode(None)
-        self.reviewSection.show(None)
+        self._showSegmentation(None)
 
     def onSceneChanged(self, caller=None, event=None) -> None:
         """Show what the scene says."""
@@ -202,7 +204,11 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Enable what a press can do now, and show the chosen segmentation's vertebrae."""
         self.runSection.refresh(self.inputSection.missing())
         if not self.logic.isRunning():
-            self.reviewSection.show(self.inputSection.segmentationNode())
+            self._showSegmentation(self.inputSection.segmentationNode())
+
+    def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        self.reviewSection.show(node)
+        self.exportSection.show(node)
 
 
 class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic, Runs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import slicer.util
 import tomllib
@@ -42,9 +43,21 @@ def ensurePackages(pyproject: Path) -> None:
     if not missing:
         return
     _install([str(required) for required in missing.values()])
-    stillMissing = [required.name for required in missingPackages(pyproject)]
-    if stillMissing:
-        raise _missing(stillMissing)
+    _checkNothingMissing(pyproject)
+
+
+def ensureFromWheels(pyproject: Path, folder: Path) -> None:
+    """Install what is missing from wheels in a folder: torch too, and without any network.
+
+    The user asked for it by choosing the folder.
+
+    Raises:
+        UserError: If a wheel is missing there, or suits another computer.
+    """
+    missing = [str(required) for required in missingPackages(pyproject)]
+    if missing:
+        _pip(["--no-index", "--find-links", str(folder), *missing])
+    _checkNothingMissing(pyproject)
 
 
 def ensureKernels(pyproject: Path) -> None:
@@ -64,6 +77,11 @@ def _install(requirements: list[str]) -> None:
         _installWithSlicer(requirements)
     else:
         _installWithPip(requirements)
+
+
+def _checkNothingMissing(pyproject: Path) -> None:
+    if stillMissing := [required.name for required in missingPackages(pyproject)]:
+        raise _missing(stillMissing)
 
 
 def _isMet(required: Requirement) -> bool:
@@ -98,6 +116,8 @@ def _installWithSlicer(requirements: list[str]) -> None:
         slicer.packaging.pip_ensure(requirements, requester=REQUESTER)
     except RuntimeError as error:  # what pip_ensure raises when the user declines
         raise _missing(requirements) from error
+    except CalledProcessError as error:
+        raise _pipFailed() from error
 
 
 def _installWithPip(requirements: list[str]) -> None:
@@ -107,7 +127,24 @@ def _installWithPip(requirements: list[str]) -> None:
     )
     if not agreed:
         raise _missing(requirements)
-    slicer.util.pip_install(requirements)
+    _pip(requirements)
+
+
+def _pip(arguments: list[str]) -> None:
+    try:
+        # Slicer 5.12 shows a progress dialog of its own; 5.10 shows nothing.
+        with slicer.util.WaitCursor():
+            slicer.util.pip_install(arguments)
+    except CalledProcessError as error:
+        raise _pipFailed() from error
+
+
+def _pipFailed() -> UserError:
+    return UserError(
+        _("pip could not install the packages."),
+        _("See what it wrote in the Python console (View > Python Console)."),
+        Code.DEPENDENCY_MISSING,
+    )
 
 
 def _missing(names: list[str]) -> UserError:

@@ -1,4 +1,4 @@
-"""What a user sees when a press of a button could not do its work."""
+"""What a user sees when something did not work: a sentence, a remedy, and a code to look up."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import slicer.util
+from slicer.i18n import tr as _
 
-from spinemamba.errors import UserError
+from spinemamba import events
+from spinemamba.errors import Code, UserError
 
 
 @contextmanager
@@ -22,5 +24,66 @@ def shown(message: str, say: Callable[[str], None] = lambda text: None) -> Itera
         try:
             yield
         except UserError as error:
-            say(str(error))
+            say(withCode(error.code.value, str(error)))
             slicer.util.errorDisplay(f"{message}\n\n{error}")
+
+
+def withCode(code: str, text: str) -> str:
+    """Return what happened under its code, by which it can be looked up."""
+    return f"{code}: {text}"
+
+
+def inFull(error: UserError) -> str:
+    """Return an error of the computing part in the user's language, then in its own words."""
+    return f"{sentences()[error.code]} {remedies()[error.code]}\n{error.message}"
+
+
+def inUsersWords(event: events.Event) -> events.Event:
+    """Return a failure in the user's language; every other event as it is.
+
+    The worker knows no language but English; its own words, which name values, come last.
+    """
+    if not isinstance(event, events.Failed):
+        return event
+    code = Code(event.code)
+    sentence, remedy = sentences()[code], remedies()[code]
+    return events.Failed(event.code, sentence, "\n".join([remedy, event.message]))
+
+
+def sentences() -> dict[Code, str]:
+    """Return what each error code means."""
+    return {
+        Code.INPUT_BAD: _("The volume cannot be segmented."),
+        Code.OUTPUT_BAD: _("The result cannot be written."),
+        Code.MODEL_MISSING: _("The model is not there."),
+        Code.MODEL_BAD: _("The model is damaged, or made for another version."),
+        Code.NO_SPINE: _("No spine was found."),
+        Code.NO_GPU: _("The chosen GPU is not there."),
+        Code.OOM_GPU: _("The GPU has too little free memory."),
+        Code.OOM_HOST: _("This computer has too little free memory."),
+        Code.DISK_FULL: _("The disk is full."),
+        Code.DEPENDENCY_MISSING: _("A Python package is missing."),
+        Code.CANCELLED: _("Cancelled. Nothing was changed."),
+        Code.CRASH: _("The background process ended without a result."),
+        Code.INTERNAL: _("Something went wrong inside SpineMamba Segment."),
+    }
+
+
+def remedies() -> dict[Code, str]:
+    """Return what to do about each error code."""
+    report = _("Press Copy diagnostics, and report it with the log that this copies.")
+    return {
+        Code.INPUT_BAD: _("Choose a CT or MR volume with one value per voxel."),
+        Code.OUTPUT_BAD: _("Choose another temporary folder in Slicer's settings."),
+        Code.MODEL_MISSING: _("Choose the bundled model, or import the other one again in Setup."),
+        Code.MODEL_BAD: _("Choose the bundled model, or get the other one again."),
+        Code.NO_SPINE: _("Check that the volume shows a spine, and the modality."),
+        Code.NO_GPU: _("Choose the device Automatic or CPU; update the graphics driver."),
+        Code.OOM_GPU: _("Close other programs, choose a region, or the device CPU."),
+        Code.OOM_HOST: _("Close other programs, or choose a region."),
+        Code.DISK_FULL: _("Free some space, or choose another temporary folder in the settings."),
+        Code.DEPENDENCY_MISSING: _("Press Install in the section Setup."),
+        Code.CANCELLED: "",
+        Code.CRASH: " ".join([_("Close other programs to free memory and try again."), report]),
+        Code.INTERNAL: report,
+    }

@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 
 from spinemamba.errors import UserError
 from spinemamba.job import MODALITIES, QUALITIES
-from spinemamba.models import DEFAULT, read_card
-from SpineMambaSegmentLib import Inputs
+from spinemamba.models import DEFAULT, find_model, read_card
+from SpineMambaSegmentLib import Errors, Inputs
 from SpineMambaSegmentLib.ModelStore import ModelStore, cardText
 from SpineMambaSegmentLib.Run import RunOptions
 
@@ -149,12 +149,10 @@ class InputSection:
         self._reading = False
 
     def _showCard(self) -> None:
-        from spinemamba.models import find_model
-
         try:
             text = cardText(read_card(find_model(self.model())))
         except UserError as error:
-            text = str(error)
+            text = Errors.inFull(error)
         self._ui.modelCardText.setPlainText(text)
 
     def _caseChanged(self) -> None:

@@ -30,6 +30,7 @@ class ReviewSection:
             [_("Vertebra"), _("Certainty"), _("Volume (mL)"), _("Look at")]
         )
         table.connect("cellClicked(int,int)", self._jump)
+        table.connect("cellActivated(int,int)", self._jump)  # the key Return
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Fill the table with the vertebrae of a segmentation; None empties it."""

@@ -20,7 +20,7 @@ from spinemamba.job import Job
 from spinemamba.models import DEFAULT
 from spinemamba.process import LOG_NAME, WorkerProcess
 from spinemamba.result import read_result
-from SpineMambaSegmentLib import Inputs, Interpreter, Provenance, Scene
+from SpineMambaSegmentLib import Errors, Inputs, Interpreter, Provenance, Scene
 from SpineMambaSegmentLib.Grid import gridOf
 from SpineMambaSegmentLib.VolumeFile import VolumeFile
 
@@ -115,15 +115,9 @@ class Run:
             found += self._advance()
         except UserError as error:
             found.append(events.Failed(error.code.value, error.message, error.remedy))
-        except Exception:
+        except Exception as error:
             logging.exception("The run failed")
-            found.append(
-                events.Failed(
-                    Code.INTERNAL.value,
-                    _("The result could not be brought into the scene."),
-                    _("See the log (View > Error Log), and report it with the log."),
-                )
-            )
+            found.append(Errors.inUsersWords(events.Failed(Code.INTERNAL.value, str(error), "")))
         if any(isinstance(event, events.Finished | events.Failed) for event in found):
             self.kill()
         return found
@@ -168,13 +162,16 @@ class Run:
         Raises:
             UserError: What the run failed with.
         """
-        while True:
-            for event in self.newEvents():
-                if isinstance(event, events.Failed):
-                    raise UserError(event.message, event.remedy, Code(event.code))
-                if isinstance(event, events.Finished):
-                    return self.segmentationNode
-            time.sleep(0 if self.isImporting else POLL_S)
+        try:
+            while True:
+                for event in self.newEvents():
+                    if isinstance(event, events.Failed):
+                        raise UserError(event.message, event.remedy, Code(event.code))
+                    if isinstance(event, events.Finished):
+                        return self.segmentationNode
+                time.sleep(0 if self.isImporting else POLL_S)
+        finally:  # also when the user interrupts the script
+            self.kill()
 
     def _write(self) -> None:
         # Whatever goes wrong in this thread must reach the one that asks for events.
@@ -198,7 +195,7 @@ class Run:
                 _("Load it again and press Segment Spine."),
                 Code.INPUT_BAD,
             )
-        found = self._worker.new_events()
+        found = [Errors.inUsersWords(event) for event in self._worker.new_events()]
         if found:
             self._lastWord_s = time.monotonic()
         if found and isinstance(found[-1], events.Finished):

@@ -9,10 +9,10 @@ from slicer.i18n import tr as _
 
 from spinemamba import events
 from spinemamba.errors import Code
+from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.RemainingTime import RemainingTime
 
 SCALE = 1000
-LINES_KEPT = 2000
 
 
 class RunSection:
@@ -36,7 +36,6 @@ class RunSection:
         self._remaining = RemainingTime()
         self._warnings: list[str] = []
         self.lastCode = ""
-        ui.logText.setMaximumBlockCount(LINES_KEPT)
         ui.logText.hide()
         ui.logButton.connect("toggled(bool)", self._showLog)
 
@@ -62,9 +61,12 @@ class RunSection:
         elif isinstance(event, events.Failed):
             self.lastCode = event.code
             self._ui.progressBar.value = 0
+            text = f"{event.message} {event.remedy}".strip()
             if event.code == Code.CANCELLED.value:
                 self._warnings.clear()
-            self.say(f"{event.message} {event.remedy}".strip())
+                self.say(text)
+            else:
+                self.say(Errors.withCode(event.code, text))
         elif isinstance(event, events.Finished):
             self._ui.progressBar.value = SCALE
             text = _("Finished in {seconds:.0f} s. Research use only: check every level.")

@@ -18,6 +18,8 @@ from SpineMambaSegmentLib.ProbeProcess import ProbeProcess
 
 POLL_MS = 100
 GOOD, BAD = "\N{CHECK MARK}", "\N{BALLOT X}"
+GREEN, RED = "color: #2e8b57", "color: #d9483b"
+"""Readable on Slicer's light and on its dark background."""
 
 
 class SetupSection:
@@ -49,6 +51,7 @@ class SetupSection:
         self._timer.connect("timeout()", self._poll)
         ui.checkButton.connect("clicked(bool)", self.check)
         ui.installButton.connect("clicked(bool)", self.install)
+        ui.wheelsButton.connect("clicked(bool)", self.chooseWheels)
         ui.kernelsButton.connect("clicked(bool)", self.installKernels)
         ui.importModelButton.connect("clicked(bool)", self.chooseModel)
         ui.kernelsButton.enabled = False
@@ -70,7 +73,16 @@ class SetupSection:
         good = _("Python packages are installed.")
         bad = _("Missing: {names}. Press Install.").format(names=", ".join(missing))
         self._say(self._ui.packagesLabel, not missing, bad if missing else good)
-        self._ui.installButton.enabled = bool(missing)
+        for button in (self._ui.installButton, self._ui.wheelsButton):
+            button.enabled = bool(missing)
+        self._ui.installButton.toolTip = (
+            _("Install missing packages; you are asked first") if missing else good
+        )
+        self._ui.wheelsButton.toolTip = (
+            _("Install missing packages from a folder of wheels, without a network")
+            if missing
+            else good
+        )
         if "torch" in missing:
             self._showNoFacts(_("PyTorch is not installed."))
         elif self._probe is None:
@@ -83,7 +95,7 @@ class SetupSection:
         try:
             card = checkModel(find_model(name))
         except UserError as error:
-            self._say(self._ui.modelLabel, False, str(error))
+            self._say(self._ui.modelLabel, False, Errors.inFull(error))
             return
         text = _("Model {name} {version} is whole.").format(name=card.name, version=card.version)
         self._say(self._ui.modelLabel, True, text)
@@ -91,7 +103,21 @@ class SetupSection:
     def install(self) -> None:
         """Install missing packages, after asking."""
         with Errors.shown(_("The packages could not be installed.")):
+            self._installing()
             Dependencies.ensurePackages(self._pyproject)
+        self.check()
+
+    def chooseWheels(self) -> None:
+        """Let the user choose a folder of wheels to install from."""
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of wheels"))
+        if folder:
+            self.installFromWheels(Path(folder))
+
+    def installFromWheels(self, folder: Path) -> None:
+        """Install missing packages without a network."""
+        with Errors.shown(_("The packages could not be installed.")):
+            self._installing()
+            Dependencies.ensureFromWheels(self._pyproject, folder)
         self.check()
 
     def installKernels(self) -> None:
@@ -119,6 +145,11 @@ class SetupSection:
         if self._probe is not None:
             self._probe.stop()
             self._probe = None
+
+    def _installing(self) -> None:
+        self._ui.packagesLabel.text = _("Installing Python packages; this can take minutes.")
+        # pip keeps Slicer's main thread; without this the sentence would come too late.
+        self._ui.packagesLabel.repaint()
 
     def _poll(self) -> None:
         if self._probe is None or self._probe.isRunning():
@@ -164,4 +195,4 @@ class SetupSection:
     @staticmethod
     def _say(label: qt.QLabel, good: bool, text: str) -> None:
         label.text = f"{GOOD if good else BAD} {text}"
-        label.styleSheet = "" if good else "color: #c0392b"
+        label.styleSheet = GREEN if good else RED

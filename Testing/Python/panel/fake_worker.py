@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from spinemamba.errors import Code, UserError
 from spinemamba.job import Job
 from spinemamba.labels import BY_NAME
 from spinemamba.progress import STAGES
@@ -53,6 +54,8 @@ def _stop(stage: str, how: str | None, progress: Callable[[str, float], None]) -
         os.abort()
     if how == "fail":
         raise RuntimeError("secret")
+    if how in Code.__members__:
+        raise UserError("The value is 3.", "Take 4.", Code(how))
     while True:
         if how != "deaf":
             progress(stage, 1.0)

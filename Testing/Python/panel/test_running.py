@@ -106,7 +106,7 @@ def test_quitting_slicer_ends_run_and_probe(watched, monkeypatch):
 
 @pytest.mark.parametrize(
     ("how", "says"),
-    [("crash", "ended without a result"), ("fail", "Something went wrong inside SpineMamba")],
+    [("crash", "CRASH: The background process ended"), ("fail", "INTERNAL: Something went wrong")],
 )
 def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, says):
     monkeypatch.setenv("STOP_AT", "locate")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -96,6 +98,55 @@ def test_what_is_missing_is_named_and_can_be_installed(panel, monkeypatch, tmp_p
     assert panel.ui.installButton.enabled
     panel.ui.installButton.click()
     assert "Install them now?" in asked[0]
+
+
+def test_without_a_network_packages_come_from_a_folder_of_wheels(panel, monkeypatch, tmp_path):
+    wheels, target = tmp_path / "my wheels", tmp_path / "site"
+    wheels.mkdir()
+    make_wheel(wheels, "spinemamba-test-wheel")
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text('[project]\ndependencies = ["spinemamba-test-wheel"]\n', "utf-8")
+    monkeypatch.setattr(panel.setupSection, "_pyproject", pyproject)
+    monkeypatch.syspath_prepend(str(target))
+
+    def pip_install(arguments: list[str]) -> None:
+        command = [sys.executable, "-m", "pip", "install", "--target", str(target), *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    panel.setupSection.check()
+    assert panel.ui.wheelsButton.enabled
+    panel.setupSection.installFromWheels(tmp_path)  # there is none
+    assert "spinemamba-test-wheel" in panel.ui.packagesLabel.text
+    panel.setupSection.installFromWheels(wheels)
+    assert "Python packages are installed" in panel.ui.packagesLabel.text
+    assert not panel.ui.wheelsButton.enabled
+
+
+def make_wheel(folder: Path, name: str) -> None:
+    """Write the smallest wheel that pip accepts."""
+    stem = f"{name.replace('-', '_')}-1"
+    files = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{stem}.dist-info/{path},,\n" for path in [*files, "RECORD"])
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        for path, text in {**files, "RECORD": record}.items():
+            archive.writestr(f"{stem}.dist-info/{path}", text)
+
+
+def test_a_status_line_is_green_or_says_what_to_do_in_red(panel, fake_worker, pump, tmp_path):
+    panel.enter()
+    pump(lambda: isinstance(panel.setupSection.facts, dict))
+    ui = panel.ui
+    for label in (ui.packagesLabel, ui.deviceLabel, ui.kernelsLabel, ui.modelLabel):
+        assert label.text.startswith("\N{CHECK MARK} ")
+        assert label.styleSheet == "color: #2e8b57"
+    panel.setupSection.checkModel(str(tmp_path / "away"))
+    assert ui.modelLabel.text.startswith("\N{BALLOT X} ")
+    assert "Choose" in ui.modelLabel.text
+    assert ui.modelLabel.styleSheet == "color: #d9483b"
 
 
 def test_the_bundled_model_is_whole_and_its_card_is_shown(panel):

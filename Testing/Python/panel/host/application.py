@@ -33,6 +33,7 @@ class Application(QtCore.QObject):
 
     startupCompleted = QtCore.Signal()
     aboutToQuit = QtCore.Signal()
+    applicationName = "Slicer"
     applicationVersion = "5.12.4"
 
     def __init__(self, folder: Path, logic: slicer.vtkSlicerApplicationLogic):

@@ -1,0 +1,58 @@
+"""Every error code has a sentence and a remedy, in the panel and in README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+from spinemamba.errors import Code, UserError
+
+FAILURES = [code for code in Code if code is not Code.CANCELLED]
+
+
+@pytest.mark.parametrize("code", FAILURES, ids=lambda code: code.value)
+def test_a_failure_is_told_with_code_sentence_remedy_and_the_workers_own_words(
+    watched, monkeypatch, code
+):
+    from SpineMambaSegmentLib import Errors
+
+    monkeypatch.setenv("STOP_AT", "locate")
+    monkeypatch.setenv("HOW", code.value)
+    watched.start("locate")
+    watched.wait()
+    sentence, remedy = Errors.sentences()[code], Errors.remedies()[code]
+    expected = f"{code.value}: {sentence} {remedy}\nThe value is 3."
+    assert watched.ui.statusLabel.text == expected
+    assert watched.ui.segmentButton.enabled
+    watched.assert_nothing_left()
+
+
+def test_every_code_has_one_sentence_and_one_remedy(module):
+    from SpineMambaSegmentLib import Errors
+
+    sentences, remedies = Errors.sentences(), Errors.remedies()
+    assert set(sentences) == set(remedies) == set(Code)
+    assert len(set(sentences.values())) == len(Code)
+    for code in FAILURES:
+        for text in (sentences[code], remedies[code]):
+            assert text[0].isupper()
+            assert text.endswith(".")
+
+
+def test_a_script_gets_code_sentence_and_remedy(volume, module, fake_worker, monkeypatch):
+    monkeypatch.setenv("STOP_AT", "locate")
+    monkeypatch.setenv("HOW", "NO_SPINE")
+    with pytest.raises(UserError, match=r"No spine was found\. Check .* modality") as caught:
+        module.SpineMambaSegmentLogic().process(volume)
+    assert caught.value.code is Code.NO_SPINE
+    assert list(fake_worker.iterdir()) == []
+
+
+def test_the_troubleshooting_table_of_the_readme_has_every_code(repository: Path):
+    readme = (repository / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \|(.+)\|(.+)\|$", readme, flags=re.MULTILINE)
+    assert [row[0] for row in rows] == [code.value for code in Code]
+    assert all(len(cell.strip()) > 5 for row in rows for cell in row[1:])

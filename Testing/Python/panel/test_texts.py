@@ -1,0 +1,60 @@
+"""Whatever a user reads can be translated."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+MODULE = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
+FILES = [MODULE / "SpineMambaSegment.py", *sorted((MODULE / "SpineMambaSegmentLib").glob("*.py"))]
+FOR_DEVELOPERS = ("ValueError", "exception", "info")
+"""Functions whose texts are for the log; every call of ``_`` or ``translate`` is translated."""
+TRANSLATED = ("_", "translate")
+NOT_TEXTS = {"Diagnostics.py", "VolumeFile.py"}
+"""A report that developers read, and a file format; their own errors are looked at below."""
+NAMES = {"SpineMamba Segment", "SpineMamba Segment contributors", "color: #2e8b57"}
+NAMES |= {"color: #d9483b", "no answer"}
+
+
+def untranslated(code: str) -> set[str]:
+    """Return the texts of a file that hold more than a word and do not go through ``_``."""
+    found: set[str] = set()
+    _look(ast.parse(code), found)
+    return found
+
+
+def _look(node: ast.AST, found: set[str]) -> None:
+    if isinstance(node, ast.Call) and _name(node.func) in (*TRANSLATED, *FOR_DEVELOPERS):
+        return
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return  # a docstring
+    is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    if is_text and " " in node.value.strip() and any(c.isalpha() for c in node.value):
+        found.add(node.value)
+    for child in ast.iter_child_nodes(node):
+        _look(child, found)
+
+
+def _name(function: ast.expr) -> str:
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_text_for_users_goes_through_translation(path: Path):
+    if path.name not in NOT_TEXTS:
+        assert untranslated(path.read_text("utf-8")) - NAMES == set()
+
+
+def test_a_text_that_does_not_is_found():
+    code = "label.text = 'Press it'\nsay(_('Press it now'))\nraise ValueError('a bug of ours')"
+    assert untranslated(code) == {"Press it"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_text_to_translate_is_whole_when_it_is_looked_up(path: Path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and _name(node.func) in TRANSLATED:
+            # Slicer's translators see only constants; values come in with format afterwards.
+            assert all(isinstance(argument, ast.Constant) for argument in node.args), node.lineno
