@@ -27,7 +27,7 @@ class ReviewSection:
         table = ui.reviewTable
         table.setColumnCount(COLUMNS)
         table.setHorizontalHeaderLabels(
-            [_("Vertebra"), _("Certainty"), _("Volume (mL)"), _("Look at")]
+            [_("Vertebra"), _("Certainty"), _("mL"), _("Look at")]
         )
         table.connect("cellClicked(int,int)", self._jump)
         table.connect("cellActivated(int,int)", self._jump)  # the key Return

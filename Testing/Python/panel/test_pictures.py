@@ -1,4 +1,4 @@
-"""Pictures of panel and views after a run; README's are these.
+"""Pictures of the panel during a run, and of panel and views after it; README's are these.
 
 They are written into the folder that SPINEMAMBA_PICTURES names, else into a temporary one.
 """
@@ -55,14 +55,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def screen(panel, drawing, folder: Path):
+def screen(panel, drawing, folder: Path, tmp_path: Path):
     """The panel and the four views of Slicer's usual layout, open before the run."""
     from views import SliceView, View3D
 
     # Emptying the scene after an earlier test took the colours with it.
     slicer.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
     slices = [SliceView(name, orientation, SIZE) for name, orientation in VIEWS]
-    yield Screen(panel, [*slices, View3D(SIZE)], folder)
+    yield Screen(panel, [*slices, View3D(SIZE)], folder, tmp_path)
     slicer.app.applicationLogic().GetSliceLogics().RemoveAllItems()
 
 
@@ -88,10 +88,10 @@ def in_grey(node, window: float, level: float):
 class Screen:
     """What a user of Slicer has before their eyes."""
 
-    def __init__(self, panel, views, folder: Path):
-        self.panel, self.views, self.folder = panel, views, folder
+    def __init__(self, panel, views, folder: Path, scratch: Path):
+        self.panel, self.views, self.folder, self.scratch = panel, views, folder, scratch
 
-    def run(self, volume, pump, seconds: float) -> dict[str, float]:
+    def run(self, volume, name: str, pump, seconds: float) -> dict[str, float]:
         """Press Segment Spine, wait for the end, and return how long Slicer was away at most."""
         self.panel.enter()
         pump(lambda: isinstance(self.panel.setupSection.facts, dict), 60.0)
@@ -100,7 +100,7 @@ class Screen:
         self.panel.ui.segmentButton.click()
         pump(lambda: "Starting" not in self.panel.ui.statusLabel.text, seconds)
         pump(lambda: self.panel.ui.progressBar.value > 300, seconds)
-        self.panel.frame.grab().save(str(self.folder / "running-panel.png"))
+        self.panel.frame.grab().save(str(self.folder / f"{name}-running.png"))
         ticks.skip()
         pump(lambda: not self.panel.logic.isRunning(), seconds)
         ticks.stop()
@@ -117,11 +117,12 @@ class Screen:
         assert all(without[label].std() > 20 for label in ("axial", "sagittal", "coronal"))
         display.SetVisibility(True)
         shown = self.photograph(volume, name)
+        self.together(name)
         changes = {k: np.ptp([shown[k].astype(int), without[k]], axis=0) for k in shown}
         return {k: float((change > STEP).any(-1).mean()) for k, change in changes.items()}
 
     def photograph(self, volume, name: str) -> dict[str, np.ndarray]:
-        """Write the panel, each view, and all as one picture; return the views' pixels."""
+        """Write a picture of each view; return the views' pixels."""
         slices = self.views[:3]
         middle = [slices[0].node.GetSliceToRAS().GetElement(a, 3) for a in range(3)]
         for view in slices:
@@ -129,13 +130,13 @@ class Screen:
             view.node.JumpSliceByCentering(*middle)
         pixels = {}
         for label, view in zip(("axial", "sagittal", "coronal", "3d"), self.views, strict=True):
-            path = self.folder / f"{name}-{label}.png"
+            path = self.scratch / f"{name}-{label}.png"
             view.write(path)
             pixels[label] = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        self._together(name)
         return pixels
 
-    def _together(self, name: str) -> None:
+    def together(self, name: str) -> None:
+        """Write the panel beside the views as `photograph` has left them."""
         self.panel.frame.resize(430, 2 * SIZE[1])
         slicer.app.processEvents()
         picture = self.panel.frame.grab()
@@ -144,7 +145,7 @@ class Screen:
         painter.drawPixmap(0, 0, picture)
         for k, label in enumerate(("axial", "3d", "coronal", "sagittal")):
             place = (picture.width() + SIZE[0] * (k % 2), SIZE[1] * (k // 2))
-            painter.drawPixmap(*place, qt.QPixmap(str(self.folder / f"{name}-{label}.png")))
+            painter.drawPixmap(*place, qt.QPixmap(str(self.scratch / f"{name}-{label}.png")))
         painter.end()
         canvas.save(str(self.folder / f"{name}.png"))
 
@@ -153,7 +154,7 @@ def test_segments_are_seen_in_slices_and_in_3d(screen, fake_worker, pump, monkey
     monkeypatch.setenv("PAUSE_S", "0.02")
     grey = np.random.default_rng(0).integers(0, 300, (60, 60, 60)).astype(np.int16)
     scan = in_grey(add_volume(grey, np.eye(4), "Boxes"), 300, 150)
-    screen.run(scan, pump, 30.0)
+    screen.run(scan, "boxes", pump, 30.0)
     seen = screen.visible(scan, "boxes")
     # The boxes take a third of the width in each view, and a third or half of the height.
     assert seen["axial"] == pytest.approx(1 / 9, abs=0.02)
@@ -167,7 +168,7 @@ def test_a_real_ct_gets_its_vertebrae_at_the_press_of_the_button(
     screen, real_worker, shared_data: Path, pump
 ):
     scan = add_scan(read_volume(shared_data / "lidc" / "lidc0001_ct.nii.gz"))
-    longest_s = screen.run(scan, pump, 1800.0)
+    longest_s = screen.run(scan, "lidc", pump, 1800.0)
     node = screen.panel.ui.outputSelector.currentNode()
     assert node.GetSegmentation().GetNumberOfSegments() >= 5
     seen = screen.visible(scan, "lidc")
@@ -178,11 +179,11 @@ def test_a_real_ct_gets_its_vertebrae_at_the_press_of_the_button(
 
 
 @pytest.mark.slow
-def test_a_made_up_ct_gives_the_picture_of_the_readme(screen, real_worker, pump):
+def test_a_made_up_ct_gives_the_pictures_of_the_readme(screen, real_worker, pump):
     options = PhantomOptions(first="T11", last="Sacrum", spacing_mm=(1.5, 1.0, 1.0), tight=True)
     scan = add_scan(make_phantom(3, options).image)
-    screen.run(scan, pump, 1800.0)
+    screen.run(scan, "slicer", pump, 1800.0)
     node = screen.panel.ui.outputSelector.currentNode()
     assert node.GetSegmentation().GetNumberOfSegments() >= 7
-    seen = screen.visible(scan, "readme")
+    seen = screen.visible(scan, "slicer")
     assert all(share > 0.005 for share in seen.values()), seen

@@ -123,7 +123,9 @@ def set_attribute(self: QObject, name: str, value: Any) -> None:
     kind = type(self)
     owner = next((k for k in kind.__mro__ if name in k.__dict__), None)
     entry = owner.__dict__[name] if owner else None
-    if hasattr(type(entry), "__set__"):
+    if isinstance(entry, QtCore.Property):  # has no __set__ of its own
+        self.setProperty(name, value)
+    elif hasattr(type(entry), "__set__"):
         entry.__set__(self, value)
     elif kind.__module__.startswith("PySide6"):
         raise AttributeError(f"{kind.__name__} has no property '{name}' that could be set")
