@@ -52,13 +52,15 @@ def read_labels(path: Path) -> Volume:
         path: As for `read_volume`.
 
     Returns:
-        The label values, int16.
+        The label values: as stored if that is a type of whole numbers, else int16.
 
     Raises:
         UserError: As `read_volume`, but an image of one value is read; if a value is no whole
-            number or too large for a label.
+            number.
     """
     volume = _checked(_open(path, _ignore), path.name)
+    if volume.array.dtype.kind in "iu":
+        return volume
     with np.errstate(invalid="ignore"):  # what is no number differs below
         labels = volume.array.astype(np.int16)
     wrong = volume.array[labels != volume.array]

@@ -15,9 +15,10 @@ from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
-from spinemamba.evaluation.page import write_page
 from spinemamba.evaluation.scores import Comparison
+from spinemamba.output import check_place
 
+FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2
 BY_KEY = {measure.key: measure for measure in MEASURES}
 
@@ -113,7 +114,8 @@ def summary_lines(summary: Summary) -> list[str]:
         f"HD95 {means['hd95_matched_mm']} mm, ASSD {means['assd_matched_mm']} mm",
         f"Per vertebra, by name: Dice {means['dice_named']}, "
         f"HD95 {means['hd95_named_mm']} mm, ASSD {means['assd_named_mm']} mm",
-        f"Identification rate (VerSe, 20 mm): {means['identification_rate']}; "
+        f"Identification rate (VerSe, 20 mm): {means['identification_rate']}, "
+        f"{summary.total('identified')} of {vertebrae}; "
         f"localisation distance {means['localisation_mm']} mm",
         f"Named right: {summary.total('named_right')} of {vertebrae}; "
         f"missed {summary.total('missed')}, extra {len(extra)}",
@@ -154,12 +156,16 @@ def _make_folder(folder: Path) -> None:
             "Choose another one.",
             Code.OUTPUT_BAD,
         ) from error
+    check_place(folder / FILES[0])
 
 
 def _write(outcomes: Sequence[Outcome], summary: Summary, folder: Path) -> None:
-    write_vertebrae(outcomes, folder / "vertebrae.csv")
-    write_cases(outcomes, folder / "cases.csv")
-    write_json(outcomes, summary, folder / "evaluation.json")
-    write_page(outcomes, summary, folder / "evaluation.html")
-    for name in ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html"):
-        say(f"Wrote {folder / name}")
+    from spinemamba.evaluation.page import write_page  # loads matplotlib
+
+    vertebrae, cases, numbers, page = (folder / name for name in FILES)
+    write_vertebrae(outcomes, vertebrae)
+    write_cases(outcomes, cases)
+    write_json(outcomes, summary, numbers)
+    write_page(outcomes, summary, page)
+    for path in (vertebrae, cases, numbers, page):
+        say(f"Wrote {path}")

@@ -57,6 +57,9 @@ def compare_files(case: Case, *, distances: bool = True) -> Comparison:
     """
     if case.predicted is None or case.reference is None:
         raise UserError(case.problem, "Add it, or leave such cases out with --skip-unmatched.")
+    for path in (case.predicted, case.reference):
+        if not path.exists():  # the name only: what is said here goes into files
+            raise UserError(f"There is no file {path.name}.", "Check the paths in the table.")
     volumes = (read_labels(path) for path in (case.predicted, case.reference))
     return compare(*volumes, distances=distances)
 

@@ -23,12 +23,13 @@ MARKED = ("misnamed", "missed", "extra")
 """Words in a cell that are set in the colour of what needs a look."""
 
 RULES = (
-    "A found vertebra wholly above or below the labelled part of the spine counts nowhere but in "
+    "A found vertebra above or below the labelled part of the spine counts nowhere but in "
     "the scores by name; it is listed as beyond.",
     "Any other found vertebra without a partner is extra: a false positive.",
     "A missed vertebra has Dice 0 and no distance; read distances with the count of the missed.",
     "All levels right: each vertebra of the reference bears its own name, none is missed, none "
     "is extra.",
+    "Means are over the cases; F1 and PQ at the top are of the vertebrae of all cases together.",
     "Vertebrae cut by the image's edge count with what is labelled of them.",
     "Matched means one to one by the largest sum of IoU; partners share an IoU of 0.1 or more.",
 )
@@ -108,11 +109,8 @@ def _tiles(summary: Summary) -> str:
     right, judged = summary.all_right
     low, high = summary.all_right_interval
     interval = "" if judged < 2 else f"95 % interval {100 * low:.0f} to {100 * high:.0f} %"
-    named = summary.total("named_right")
-    missed, extra = (
-        summary.total("missed"),
-        summary.total("counted") - (summary.vertebrae - summary.total("missed")),
-    )
+    named, identified = summary.total("named_right"), summary.total("identified")
+    missed, extra = summary.total("missed"), sum(len(score.extra) for score in summary.scores)
 
     def average(key: str) -> str:
         text = BY_KEY[key].text(spreads[key].mean)
@@ -122,7 +120,11 @@ def _tiles(summary: Summary) -> str:
         ("Dice per vertebra", average("dice_matched"), f"by name {average('dice_named')}"),
         ("Bone Dice", average("bone_dice"), f"HD95 {average('bone_hd95_mm')}"),
         ("HD95 per vertebra", average("hd95_matched_mm"), f"ASSD {average('assd_matched_mm')}"),
-        ("Identification rate", average("identification_rate"), "VerSe, within 20 mm"),
+        (
+            "Identification rate",
+            average("identification_rate"),
+            f"VerSe: {identified} of {summary.vertebrae}",
+        ),
         ("Localisation", average("localisation_mm"), "centroids, by name"),
         ("Named right", f"{named} of {summary.vertebrae}", f"{missed} missed, {extra} extra"),
         ("All levels right", f"{right} of {judged} case{_s(judged)}", interval),

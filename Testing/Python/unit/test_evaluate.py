@@ -125,7 +125,7 @@ def test_one_pair_prints_each_vertebra_and_every_number(tmp_path: Path, capsys):
         "All vertebrae against background: Dice 1.000, HD95 0.00 mm, ASSD 0.00 mm",
         "Per vertebra, matched by overlap: Dice 1.000, HD95 0.00 mm, ASSD 0.00 mm",
         "Per vertebra, by name: Dice 0.500, HD95 0.00 mm, ASSD 0.00 mm",
-        "Identification rate (VerSe, 20 mm): 0.500; localisation distance 0.00 mm",
+        "Identification rate (VerSe, 20 mm): 0.500, 1 of 2; localisation distance 0.00 mm",
         "Named right: 1 of 2; missed 0, extra 0",
         "All levels right: 0 of 1 case",
         "Instance F1 1.000, panoptic quality 1.000",
@@ -212,6 +212,21 @@ def test_files_name_no_folder_of_the_computer(cohort: Path):
     evaluate(cohort, "--out", str(cohort / "out"))
     for path in (cohort / "out").iterdir():
         assert str(cohort) not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_a_file_that_the_table_names_but_is_not_there_is_an_error(cohort: Path, capsys):
+    table = cohort / "pairs.csv"
+    table.write_text("predicted,reference\np/a.nii.gz,r/a.nii.gz\np/b.nii.gz,r/x.nii.gz\n")
+    assert main(["evaluate", str(table), "--out", str(cohort / "out")]) == 2
+    error = "There is no file x.nii.gz. Check the paths in the table."
+    assert [c["error"] for c in rows(cohort / "out" / "cases.csv")] == ["", error]
+    assert f"b: {error}" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(cohort: Path, capsys):
+    (cohort / "out").write_text("a file")
+    assert evaluate(cohort, "--out", str(cohort / "out")) == 2
+    assert "Cannot make the folder" in capsys.readouterr().err
 
 
 def test_no_case_at_all_is_no_crash():
