@@ -29,6 +29,8 @@ class ReviewSection:
         table.setHorizontalHeaderLabels(
             [_("Vertebra"), _("Certainty"), _("mL"), _("Look at")]
         )
+        # What to look at is a sentence or two.
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._jump)
         table.connect("cellActivated(int,int)", self._jump)  # the key Return
 

@@ -86,7 +86,8 @@ class RunSection:
         canCancel = self._canCancel()
         self._ui.cancelButton.enabled = canCancel
         stop = _("Stop the run; the scene stays as it is (Ctrl+Backspace)")
-        self._ui.cancelButton.toolTip = stop if canCancel else _("There is no run to stop")
+        idle = _("The run is about to end") if running else _("There is no run to stop")
+        self._ui.cancelButton.toolTip = stop if canCancel else idle
 
     def _showProgress(self, event: events.Progress) -> None:
         self._ui.progressBar.value = round(SCALE * event.overall)

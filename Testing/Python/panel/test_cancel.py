@@ -34,6 +34,28 @@ def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
     watched.assert_nothing_left()
 
 
+def test_cancel_right_after_the_press_comes_before_any_worker(watched):
+    watched.ui.segmentButton.click()
+    assert list(watched.folder.iterdir()) != []
+    watched.ui.cancelButton.click()
+    watched.wait()
+    assert watched.ui.statusLabel.text == "Cancelled. Nothing was changed."
+    assert watched.pids == []
+    assert list(watched.folder.iterdir()) == []
+
+
+def test_while_segments_are_brought_in_cancel_is_off_and_closing_the_scene_is_safe(watched):
+    watched.start("write")
+    watched.pump(lambda: watched.panel.logic._segmentation.run.isImporting)
+    watched.panel.refresh()
+    assert not watched.ui.cancelButton.enabled
+    assert watched.ui.cancelButton.toolTip == "The run is about to end"
+    slicer.mrmlScene.Clear(0)
+    assert not watched.panel.logic.isRunning()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    watched.assert_nothing_left()
+
+
 def test_a_worker_that_does_not_listen_is_killed_after_three_seconds_and_slicer_lives_on(
     watched, monkeypatch
 ):

@@ -59,6 +59,19 @@ def test_no_text_is_cut_off_in_a_narrow_panel(open_panel):
     assert seen > 20
 
 
+def test_what_to_look_at_is_never_cut_off(open_panel):
+    table = open_panel.ui.reviewTable
+    segment = open_panel.ui.outputSelector.currentNode().GetSegmentation().GetSegment("V20")
+    segment.SetTag("SpineMamba.Flags", "Cut by the image (superior). Level uncertain (74 %). " * 2)
+    open_panel.refresh()
+    for width in (WIDTH, 500):
+        open_panel.frame.resize(width, 1300)
+        slicer.app.processEvents()
+        heights = [table.rowHeight(row) for row in range(table.rowCount)]
+        assert heights == [table.sizeHintForRow(row) for row in range(table.rowCount)]
+        assert heights[1] > 2 * heights[0]
+
+
 def test_the_key_tab_walks_through_the_panel_from_top_to_bottom(open_panel):
     ui = open_panel.ui
     chain, widget = [], ui.inputSelector

@@ -137,19 +137,24 @@ def test_choices_of_the_case_live_in_the_scene_and_those_of_the_machine_in_the_s
     assert again.inputSection.options().device == "cpu"
 
 
-def test_a_loaded_scene_brings_its_choices_and_its_table(panel, volume, fake_worker, pump):
+def test_a_loaded_scene_brings_its_choices_and_its_table(
+    panel, volume, fake_worker, pump, tmp_path
+):
     ui = panel.ui
     ui.inputSelector.setCurrentNode(volume)
     ui.modalitySelector.setCurrentIndex(2)
     ui.segmentButton.click()
     pump(lambda: not panel.logic.isRunning())
-    slicer.mrmlScene.SetSaveToXMLString(1)
-    slicer.mrmlScene.Commit()
-    text = slicer.mrmlScene.GetSceneXMLString()
-    assert "SpineMamba.Result" in text
+    rows, path = table_of(ui), str(tmp_path / "case.mrb")
+    assert slicer.mrmlScene.WriteToMRB(path, None)
     slicer.mrmlScene.Clear(0)
     assert ui.modalitySelector.currentIndex == 0
     assert table_of(ui) == []
+    assert slicer.mrmlScene.ReadFromMRB(path, True)
+    assert ui.modalitySelector.currentIndex == 2
+    assert ui.inputSelector.currentNode().GetName() == "Doe John"
+    assert table_of(ui) == rows
+    assert "ambiguous" in ui.summaryLabel.text
 
 
 def test_a_click_in_the_table_brings_the_slices_to_the_vertebra(panel, volume, fake_worker, pump):

@@ -79,6 +79,7 @@ def start(folder: Path) -> QtWidgets.QApplication:
     logic.SetSliceLogics(vtkCollection())
     logic.SetViewLogics(vtkCollection())
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    _unpack_scenes_in(folder / "cache", scene)
     slicer.mrmlScene = scene
     slicer.app = Application(folder, logic)
     slicer.modules = ModuleType("slicer.modules")
@@ -97,6 +98,16 @@ def start(folder: Path) -> QtWidgets.QApplication:
     slicer.ScriptedLoadableModule = scripted_module
     slicer.qMRMLNodeComboBox = mrml_widgets.qMRMLNodeComboBox
     return application
+
+
+def _unpack_scenes_in(folder: Path, scene: slicer.vtkMRMLScene) -> None:
+    """Let the scene read .mrb files, which it unpacks first."""
+    folder.mkdir()
+    cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    cache.SetRemoteCacheDirectory(str(folder))
+    manager.SetCacheManager(cache)
+    scene.SetCacheManager(cache)
+    scene.SetDataIOManager(manager)
 
 
 def import_module(path: Path) -> ModuleType:
