@@ -24,7 +24,7 @@ ALLOWED = {
     "qt.QFileDialog.getExistingDirectory": "Modules/Scripted/ExtensionWizard/ExtensionWizard.py",
     "qt.QFileDialog.getOpenFileName": "Base/QTGUI/qSlicerFileDialog.h; static, as getSaveFileName",
     "qt.QFileDialog.getSaveFileName": "the same; static functions of QFileDialog are all wrapped",
-    "qt.QHeaderView.ResizeToContents": "Modules/Scripted/SegmentStatistics/SegmentStatistics.py",
+    "qt.QHeaderView.ResizeToContents": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
     "qt.QKeySequence": "Docs/developer_guide/script_repository/gui.md",
     "qt.QLabel": "Modules/Scripted/DataProbe/DataProbe.py",
     "qt.QSettings": "Base/Python/slicer/ScriptedLoadableModule.py",
