@@ -14,8 +14,8 @@ from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface
 from spinemamba.labels import BY_VALUE
 from spinemamba.volume import Volume
 
-OWN_SHARE = 0.1
-"""A found vertebra lies on the labelled part if this share of it is labelled."""
+OWN_SHARE = 0.5
+"""A found vertebra without a partner belongs to the labelled part if this share is labelled."""
 
 HIT_MM = 20.0
 """VerSe: a vertebra farther from its true place than this is not identified."""
@@ -27,10 +27,10 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
     What counts, and how:
 
     - **Unlabelled, visible vertebrae.** A reference often labels a part of the spine only. A
-      found vertebra whose centre lies above or below the centres of all labelled ones, and of
-      which less than `OWN_SHARE` is labelled, is neither right nor wrong: it is listed as beyond
-      and left out of bone mask, matching, F1 and PQ. The scores by name are VerSe's, which know
-      no such rule: there a name counts wherever it lies.
+      found vertebra without a partner, whose centre lies above or below the centres of all
+      labelled ones and of which less than `OWN_SHARE` is labelled, is neither right nor wrong:
+      it is listed as beyond and left out of bone mask, F1, PQ and all-right rate. The scores by
+      name are VerSe's, which know no such rule: there a name counts wherever it lies.
     - **Extra.** Every other found vertebra without a partner is extra: a false positive for F1,
       PQ, the bone mask and the all-right rate, also between labelled ones. An extra vertebra
       has no Dice: means are over the vertebrae of the reference.
@@ -54,18 +54,18 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
         UserError: As `pair_labels` and `surface_distance`.
     """
     pair = pair_labels(predicted, reference)
-    beyond = _beyond(pair)
-    candidates = [value for value in pair.found.boxes if value not in beyond]
-    partners = match_by_overlap(pair, candidates)
+    partners = match_by_overlap(pair)
+    alone = pair.found.boxes.keys() - {value for value, _ in partners.values()}
+    beyond = {value for value in alone if _is_beyond(pair, value)}
+    counted = [value for value in pair.found.boxes if value not in beyond]
     scorer = _Scorer(pair, partners, distances)
-    matched = {value for value, _ in partners.values()}
-    bone = pair.shared[candidates, 1:].sum()
-    sizes = pair.shared[candidates].sum() + pair.shared[:, 1:].sum()
+    bone = pair.shared[counted, 1:].sum()
+    sizes = pair.shared[counted].sum() + pair.shared[:, 1:].sum()
     return Comparison(
         float(2 * bone / sizes) if sizes else math.nan,
-        scorer.bone_surface(candidates),
+        scorer.bone_surface(counted),
         tuple(scorer.vertebra(value) for value in BY_VALUE if value in pair.truth.boxes),
-        _names({value for value in candidates if value not in matched}),
+        _names(alone - beyond),
         _names(beyond),
     )
 
@@ -80,17 +80,12 @@ def _names(values: set[int]) -> tuple[str, ...]:
     return tuple(label.name for value, label in BY_VALUE.items() if value in values)
 
 
-def _beyond(pair: LabelPair) -> set[int]:
-    """Return the found values outside of the labelled part; see `compare`."""
+def _is_beyond(pair: LabelPair, value: int) -> bool:
+    """Return whether a found vertebra without a partner is beyond the labelled part."""
     heights = [centre[0] for centre in pair.truth.centres_mm.values()]
-    if not heights:
-        return set()
-    return {
-        value
-        for value, centre in pair.found.centres_mm.items()
-        if not min(heights) <= centre[0] <= max(heights)
-        and pair.shared[value, 1:].sum() < OWN_SHARE * pair.shared[value].sum()
-    }
+    if not heights or min(heights) <= pair.found.centres_mm[value][0] <= max(heights):
+        return False
+    return bool(pair.shared[value, 1:].sum() < OWN_SHARE * pair.shared[value].sum())
 
 
 def _identified(pair: LabelPair, value: int) -> bool:
@@ -148,10 +143,9 @@ class _Scorer:
             identified=_identified(pair, value),
         )
 
-    def bone_surface(self, candidates: list[int]) -> SurfaceDistance:
-        """Return the distances between the bone masks."""
-        true = list(self.pair.truth.boxes)
-        return self._between(candidates, true)
+    def bone_surface(self, counted: list[int]) -> SurfaceDistance:
+        """Return the distances between the bone masks; only these found values count."""
+        return self._between(counted, list(self.pair.truth.boxes))
 
     def _dice(self, found: int | None, true: int) -> float:
         if found is None:

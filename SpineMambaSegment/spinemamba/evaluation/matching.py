@@ -15,7 +15,7 @@ INSTANCE_IOU = 0.5
 section 4.1: above one half, no mask has two partners)."""
 
 
-def match_by_overlap(pair: LabelPair, candidates: list[int]) -> dict[int, tuple[int, float]]:
+def match_by_overlap(pair: LabelPair) -> dict[int, tuple[int, float]]:
     """Pair found with true vertebrae one to one.
 
     The pairs with an IoU above `INSTANCE_IOU` are always taken, because no other partner can
@@ -23,24 +23,21 @@ def match_by_overlap(pair: LabelPair, candidates: list[int]) -> dict[int, tuple[
 
     Args:
         pair: The two images.
-        candidates: Values of found vertebrae that take part.
 
     Returns:
         For each true value that has a partner: the partner's value and their IoU, which is at
         least `LEAST_IOU`.
     """
-    true = list(pair.truth.boxes)
-    if not true or not candidates:
-        return {}
-    shared = pair.shared[np.ix_(candidates, true)]
-    sizes_found = pair.shared[candidates].sum(axis=1)
+    found, true = list(pair.found.boxes), list(pair.truth.boxes)
+    shared = pair.shared[np.ix_(found, true)]
+    sizes_found = pair.shared[found].sum(axis=1)
     sizes_true = pair.shared[:, true].sum(axis=0)
     iou = shared / (sizes_found[:, None] + sizes_true - shared)
     iou = np.where(iou >= LEAST_IOU, iou, 0.0)
     # One more than any two other pairs of the same masks can bring together.
     rows, columns = linear_sum_assignment(iou + (iou > INSTANCE_IOU), maximize=True)
     return {
-        true[column]: (candidates[row], float(iou[row, column]))
+        true[column]: (found[row], float(iou[row, column]))
         for row, column in zip(rows, columns, strict=True)
         if iou[row, column] > 0
     }

@@ -23,8 +23,8 @@ MARKED = ("misnamed", "missed", "extra")
 """Words in a cell that are set in the colour of what needs a look."""
 
 RULES = (
-    "A found vertebra above or below the labelled part of the spine counts nowhere but in "
-    "the scores by name; it is listed as beyond.",
+    "A found vertebra without a partner above or below the labelled part of the spine counts "
+    "nowhere but in the scores by name; it is listed as beyond.",
     "Any other found vertebra without a partner is extra: a false positive.",
     "A missed vertebra has Dice 0 and no distance; read distances with the count of the missed.",
     "All levels right: each vertebra of the reference bears its own name, none is missed, none "

@@ -79,11 +79,22 @@ def test_a_vertebra_beyond_the_labelled_part_is_listed_and_left_out():
     assert (score.extra, score.f1, score.all_right) == ((), 1, True)
 
 
-def test_a_found_vertebra_that_reaches_into_the_labelled_part_is_not_beyond():
-    # One slice in ten is labelled: just enough.
-    reference = volume([L1] * 4 + [0] * 9)
-    assert compare(volume([L1] * 3 + [T12] * 10), reference).extra == ("T12",)
-    assert compare(volume([L1] * 4 + [T12] * 9), reference).beyond == ("T12",)
+def test_a_vertebra_beyond_may_reach_into_the_labelled_part_with_less_than_its_half():
+    reference = volume([L1] * 6 + [0] * 3)
+    # Two of T12's five slices are labelled: a poor border to L1, not a vertebra too many.
+    score = compare(volume([L1] * 4 + [T12] * 5), reference)
+    assert (score.beyond, score.extra) == (("T12",), ())
+    assert score.bone_dice == pytest.approx(2 * 4 / (4 + 6))
+    # Two of four: most of it is a piece of L1.
+    score = compare(volume([L1] * 4 + [T12] * 4 + [0]), reference)
+    assert (score.beyond, score.extra) == ((), ("T12",))
+
+
+def test_a_found_vertebra_with_a_partner_is_never_beyond():
+    # Its centre lies below that of the labelled part of it, and only two of five are labelled.
+    score = compare(volume([L1] * 5), volume([0, 0, 0, L1, L1]))
+    assert (score.beyond, score.vertebrae[0].found_as) == ((), "L1")
+    assert score.vertebrae[0].dice == pytest.approx(2 * 2 / (5 + 2))
 
 
 def test_a_false_vertebra_between_labelled_ones_counts():

@@ -102,10 +102,10 @@ def row(values: list[int]) -> Volume:
 def test_a_detected_vertebra_is_matched_even_where_two_poor_pairs_have_more_overlap():
     # 20 and 20 share 54 of 100 voxels. Swapped partners would share 23 of 77, twice: 0.597.
     pair = pair_labels(row([20] * 77 + [21] * 23), row([21] * 23 + [20] * 77))
-    assert match_by_overlap(pair, [20, 21]) == {20: (20, pytest.approx(0.54))}
+    assert match_by_overlap(pair) == {20: (20, pytest.approx(0.54))}
 
 
 def test_neighbours_that_touch_are_not_matched():
     # One voxel of 19 in common: IoU 1 / 19.
     pair = pair_labels(row([20] * 10 + [0] * 9), row([0] * 9 + [21] * 10))
-    assert match_by_overlap(pair, [20]) == {}
+    assert match_by_overlap(pair) == {}
