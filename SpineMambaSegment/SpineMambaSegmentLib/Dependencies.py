@@ -132,9 +132,7 @@ def _installWithPip(requirements: list[str]) -> None:
 
 def _pip(arguments: list[str]) -> None:
     try:
-        # Slicer 5.12 shows a progress dialog of its own; 5.10 shows nothing.
-        with slicer.util.WaitCursor():
-            slicer.util.pip_install(arguments)
+        slicer.util.pip_install(arguments)
     except CalledProcessError as error:
         raise _pipFailed() from error
 

@@ -26,9 +26,7 @@ class ReviewSection:
         self._ids: list[str] = []
         table = ui.reviewTable
         table.setColumnCount(COLUMNS)
-        table.setHorizontalHeaderLabels(
-            [_("Vertebra"), _("Certainty"), _("mL"), _("Look at")]
-        )
+        table.setHorizontalHeaderLabels([_("Vertebra"), _("Certainty"), _("mL"), _("Look at")])
         # What to look at is a sentence or two.
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._jump)

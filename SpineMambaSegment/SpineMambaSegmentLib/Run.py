@@ -228,8 +228,15 @@ class Run:
         node, tags = self.segmentationNode, Provenance.tagsByLabel(result)
         self.importedIds = Scene.addSegments(labels, node, self.volumeNode, tags)
         Provenance.keepResult(node, self._job.result)
+        # One by one: all surfaces at once hold up Slicer for more than a second.
+        surfaces = {}
+        for segmentId in self.importedIds:
+            yield
+            # The user may delete one meanwhile.
+            if node.GetSegmentation().GetSegment(segmentId) is not None:
+                surfaces[segmentId] = Scene.surfaceOf(node, segmentId)
         yield
-        node.CreateClosedSurfaceRepresentation()
+        Scene.keepSurfaces(node, surfaces)
 
 
 def removeStale(temporaryFolder: Path) -> None:

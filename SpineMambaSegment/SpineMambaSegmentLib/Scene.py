@@ -24,6 +24,7 @@ SEGMENT_ID = re.compile(r"V\d+(_\d+)?")
 BLOCK = 1 << 20
 Tags = Mapping[int, Mapping[str, str]]
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
+SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 
 
 def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
@@ -89,9 +90,36 @@ def addSegments(
         byValue.InsertNextValue(ids.get(value, ""))
     # An image and not a label map node: for those, the import with explicit IDs applies a
     # transform between the nodes twice. Here there is none: both are in the volume's own RAS.
-    if not Logic.ImportLabelmapToSegmentationNode(labels, segmentationNode, byValue):
+    if not Logic.ImportLabelmapToSegmentationNode(_cropped(labels), segmentationNode, byValue):
         raise ValueError("Slicer could not import the labels")
     return list(ids.values())
+
+
+def surfaceOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> vtk.vtkPolyData:
+    """Return the closed surface of a segment, in the segmentation's own RAS; it is not kept.
+
+    Raises:
+        ValueError: If Slicer cannot make it.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    surface = Logic.CreateRepresentationForOneSegment(segmentation, segmentId, SURFACE)
+    if surface is None:
+        raise ValueError(f"no surface could be made of segment {segmentId}")
+    surface.UnRegister(None)
+    return surface
+
+
+def keepSurfaces(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, surfaces: Mapping[str, vtk.vtkPolyData]
+) -> None:
+    """Give segments their surfaces for 3-D views; segments that are left out get theirs, too."""
+    before = segmentationNode.StartModify()
+    for segmentId, surface in surfaces.items():
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        if segment is not None:
+            segment.AddRepresentation(SURFACE, surface)
+    segmentationNode.CreateClosedSurfaceRepresentation()
+    segmentationNode.EndModify(before)
 
 
 def readSegmentation(
@@ -153,6 +181,17 @@ def _present(labels: slicer.vtkOrientedImageData) -> set[int]:
     for start in range(0, len(voxels), BLOCK):
         found |= set(np.flatnonzero(np.bincount(voxels[start : start + BLOCK])).tolist())
     return found - {0}
+
+
+def _cropped(labels: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+    """Return the part of an image that has labels, in its place.
+
+    Everything that Slicer does with a segment takes time in proportion to the whole layer.
+    """
+    extent, cropped = [0] * 6, slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labels, extent)
+    slicer.vtkOrientedImageDataResample.CopyImage(labels, cropped, extent)
+    return cropped
 
 
 def _leaveOut(

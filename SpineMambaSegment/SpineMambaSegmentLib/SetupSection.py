@@ -148,7 +148,8 @@ class SetupSection:
 
     def _installing(self) -> None:
         self._ui.packagesLabel.text = _("Installing Python packages; this can take minutes.")
-        # pip keeps Slicer's main thread; without this the sentence would come too late.
+        # pip keeps Slicer's main thread: without this the sentence would come too late. Slicer 5.12
+        # shows pip's progress besides; 5.10 has nothing like it.
         self._ui.packagesLabel.repaint()
 
     def _poll(self) -> None:

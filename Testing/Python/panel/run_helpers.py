@@ -92,4 +92,6 @@ class Ticks:
         self._last_s = time.monotonic()
 
     def stop(self) -> None:
+        """End; what came after the last tick counts, too."""
         self._timer.stop()
+        self._tick()
