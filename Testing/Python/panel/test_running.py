@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 import unittest
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,6 +167,32 @@ def test_scripts_can_wait_or_be_told(watched, volume, module):
     assert logic.segmentationNode() is node
     with pytest.raises(UserError, match="No input volume"):
         logic.process(None)
+
+
+def test_a_script_that_is_interrupted_leaves_neither_process_nor_file(
+    volume, module, fake_worker, monkeypatch
+):
+    from SpineMambaSegmentLib import Run
+
+    monkeypatch.setenv("STOP_AT", "segment")
+    monkeypatch.setenv("HOW", "polite")
+    workers, start = [], Run.WorkerProcess.start
+
+    def spy(*arguments):
+        workers.append(start(*arguments))
+        return workers[-1]
+
+    def interrupt(seconds):
+        if workers:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run.WorkerProcess, "start", spy)
+    monkeypatch.setattr(Run, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+    with pytest.raises(KeyboardInterrupt):
+        module.SpineMambaSegmentLogic().process(volume)
+    assert len(workers) == 1
+    assert not is_there(workers[0].pid)
+    assert list(fake_worker.iterdir()) == []
 
 
 def test_the_smoke_test_of_the_module_passes(module, panel):
