@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
 
 from spinemamba.instances import Instance
 from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.level_steps import INDEX, NAMES
+from spinemamba.level_steps import INDEX, NAMES, USUAL
 
 SHIFTS = (0, -1, 1)
 """By how many levels all evidence may be off together."""
 
 DISTINCT = ("C1", "C2", "Sacrum")
 """Levels of a shape that no other has; evidence for these is never off by one."""
+
+DOUBLES = {
+    INDEX[upper]: INDEX[lower] for upper, lower in itertools.pairwise(USUAL) if lower != "Sacrum"
+}
+"""Which levels an instance may be that is two vertebrae in one: the upper and the lower."""
+
+VOLUME_SPREAD = 0.35
+"""Standard deviation of the binary logarithm of a vertebra's volume over its neighbours'."""
+
+DOUBLE_VOLUME = 0.9
+"""The same logarithm for two in one: bone between them is lost."""
+
+VOLUME_OUTLIER = 0.02
+
+NOTHING_FITS = 0.2
+"""How well any volume fits what is no vertebra, relative to the best volume of one."""
+
+ANCHOR = 0.7
+"""An instance whose evidence for the distinct levels is at least this is one of them for sure."""
+
+SURE_FLOOR = 1e-6
 
 PINNED = 50.0
 """Log evidence of a level that a person has pinned: nothing else outweighs it, but finite, so that
@@ -45,7 +67,12 @@ def _emission(item: Instance, pin: str | None, by: int, weight: float, floor: fl
     if pin is not None or item.is_sacrum:
         out[INDEX[pin or "Sacrum"]] = PINNED if pin else 0.0
         return out
-    for name, probability in zip(NETWORK_LEVELS, _shifted(item.evidence, by), strict=True):
+    values = np.asarray(item.evidence, float)
+    distinct = np.isin(NETWORK_LEVELS, DISTINCT)
+    if values[distinct].sum() >= ANCHOR:
+        weight, floor = 1.0, SURE_FLOOR
+        values = np.where(distinct, values, 0.0)
+    for name, probability in zip(NETWORK_LEVELS, _shifted(values, by), strict=True):
         out[INDEX[name]] = weight * np.log(floor + (1 - floor) * probability)
     # T13 trains as T12 and L6 as L5: the network cannot tell them apart, the sequence does.
     out[INDEX["T13"]], out[INDEX["L6"]] = out[INDEX["T12"]], out[INDEX["L5"]]
@@ -53,12 +80,59 @@ def _emission(item: Instance, pin: str | None, by: int, weight: float, floor: fl
     return out
 
 
-def _shifted(evidence: tuple[float, ...], by: int) -> np.ndarray:
+def _shifted(values: np.ndarray, by: int) -> np.ndarray:
     """Return evidence with everything but the distinct levels moved towards the tail."""
-    values = np.asarray(evidence, float)
     kept = np.isin(NETWORK_LEVELS, DISTINCT)
     moved = np.where(kept, 0.0, values)
     if by:
         moved = np.roll(moved, by)
         moved[0 if by > 0 else -1] = 0.0
     return np.where(kept, values, moved)
+
+
+def double_evidence(
+    single: np.ndarray, items: tuple[Instance, ...], pins: Mapping[int, str]
+) -> np.ndarray:
+    """Return the log evidence of each level with the next below it in one, as `emissions`.
+
+    Args:
+        single: From `emissions`.
+        items: Instances, top to bottom.
+        pins: As there: a pinned vertebra is one.
+    """
+    out = np.full_like(single, -np.inf)
+    for upper, lower in DOUBLES.items():
+        out[..., upper] = np.logaddexp(single[..., upper], single[..., lower]) - np.log(2)
+    ratio = _volume_ratios(items)
+    single_fits, double_fits = _fits(ratio, 0.0), _fits(ratio, DOUBLE_VOLUME)
+    out += np.log(double_fits / single_fits)[:, None]
+    out[:, [item.is_sacrum or item.id in pins for item in items]] = -np.inf
+    return out
+
+
+def no_evidence(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
+    """Return the log evidence of each instance being no vertebra, as `emissions`."""
+    fits = np.where(np.isnan(_volume_ratios(items)), 1.0, _fits(_volume_ratios(items), 0.0))
+    out = np.log(1 / len(NETWORK_LEVELS) / np.maximum(fits, NOTHING_FITS) * NOTHING_FITS)
+    return np.broadcast_to(out[:, None], single.shape).copy()
+
+
+def _volume_ratios(items: tuple[Instance, ...]) -> np.ndarray:
+    """Return the binary logarithm of each volume over its neighbours', NaN if it says nothing."""
+    out = np.full(len(items), np.nan)
+    for k, item in enumerate(items):
+        beside = [*items[max(0, k - 2) : k], *items[k + 1 : k + 3]]
+        volumes = sorted(i.volume_ml for i in beside if _whole(i))
+        if volumes and _whole(item):
+            out[k] = np.log2(item.volume_ml / volumes[len(volumes) // 2])
+    return out
+
+
+def _fits(ratio: np.ndarray, mean: float) -> np.ndarray:
+    """Return how well volumes fit, relative to the best, with room for outliers; NaN fits."""
+    z = np.nan_to_num((ratio - mean) / VOLUME_SPREAD)
+    return VOLUME_OUTLIER + (1 - VOLUME_OUTLIER) * np.exp(-0.5 * z**2)
+
+
+def _whole(item: Instance) -> bool:
+    return not item.is_sacrum and not item.cut_sides

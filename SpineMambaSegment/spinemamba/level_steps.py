@@ -49,13 +49,15 @@ class StepOptions:
         most_missed: More vertebrae than this are never missed in a row.
         spread: The measured spread of distances times this: centres of whole vertebrae lie
             less evenly than annotated centres of bodies.
-        outlier: How often a distance has nothing to do with the statistics.
+        outlier: How often a distance is larger for a reason that is not in the statistics.
+        too_near: How often it is smaller: two bodies cannot be in one place.
     """
 
-    missed: float = 0.01
+    missed: float = 0.02
     most_missed: int = 3
     spread: float = 1.5
-    outlier: float = 0.05
+    outlier: float = 0.005
+    too_near: float = 0.001
 
 
 Routes = dict[tuple[str, str], list[Route]]
@@ -106,7 +108,14 @@ def distance_mm(a: Instance, b: Instance) -> float:
     return float(np.linalg.norm(np.subtract(a.centroid_lps_mm, b.centroid_lps_mm)))
 
 
-def step_tables(gaps_mm: np.ndarray, sizes: np.ndarray, options: StepOptions) -> np.ndarray:
+def step_tables(
+    gaps_mm: np.ndarray,
+    sizes: np.ndarray,
+    options: StepOptions,
+    *,
+    above_mm: np.ndarray | float = 0.0,
+    below_mm: np.ndarray | float = 0.0,
+) -> np.ndarray:
     """Return the probability of each level below each level, (sizes, gaps, 27, 27).
 
     Distances count relative to a broad distribution that stands for any pair, so that routes
@@ -116,18 +125,23 @@ def step_tables(gaps_mm: np.ndarray, sizes: np.ndarray, options: StepOptions) ->
         gaps_mm: Distances of the centres (gaps,); NaN if one says nothing.
         sizes: Sizes of the patient relative to the statistics (sizes,).
         options: Weights.
+        above_mm: How much further up the upper centre lies than that of its level, (27,).
+        below_mm: How much further down the lower centre lies than that of its level, (27,).
     """
-    ways, missed, outlier = routes(options.most_missed), options.missed, options.outlier
+    ways, missed = routes(options.most_missed), options.missed
     pairs = [(INDEX[a], INDEX[b]) for (a, b), found in ways.items() for _ in found]
     every = [way for found in ways.values() for way in found]
+    upper, lower = np.array(pairs).T
+    more_mm = np.broadcast_to(above_mm, len(NAMES))[upper]
+    more_mm = more_mm + np.broadcast_to(below_mm, len(NAMES))[lower]
     share = np.array([w.share * missed**w.missed * (1 - missed) for w in every])
-    mean_mm = sizes[:, None, None] * [w.mean_mm for w in every]
+    mean_mm = sizes[:, None, None] * ([w.mean_mm for w in every] + more_mm)
     spread_mm = sizes[:, None, None] * [w.spread_mm * options.spread for w in every]
     gaps = gaps_mm[None, :, None]
     ratio = _normal(gaps, mean_mm, spread_mm) / _normal(gaps, *ANY_STEP_MM)
+    outlier = np.where(gaps < mean_mm, options.too_near, options.outlier)
     ratio = np.where(np.isfinite(gaps + mean_mm), outlier + (1 - outlier) * ratio, 1.0)
     table = np.zeros((len(sizes), len(gaps_mm), len(NAMES), len(NAMES)))
-    upper, lower = np.array(pairs).T
     np.add.at(table, (slice(None), slice(None), upper, lower), share * ratio)
     return table
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
+    "stress": "test the level solver on made-up spines with known names",
     "bench": "measure scans and networks on this computer",
     "probe": "say what this computer can do, as JSON",
 }

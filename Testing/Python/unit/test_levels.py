@@ -127,8 +127,8 @@ def test_routes_of_a_level_share_out_one():
 
 def test_the_table_of_steps_equals_summing_the_routes_one_by_one():
     gaps_mm, sizes = np.array([20.0, 50.0, np.nan]), np.array([0.9, 1.1])
-    missed, spread, outlier = 0.02, 1.5, 0.1
-    found = step_tables(gaps_mm, sizes, StepOptions(missed, 2, spread, outlier))
+    missed, spread, outlier, too_near = 0.02, 1.5, 0.1, 0.01
+    found = step_tables(gaps_mm, sizes, StepOptions(missed, 2, spread, outlier, too_near))
     for s, size in enumerate(sizes):
         for g, gap_mm in enumerate(gaps_mm):
             expected = np.zeros((len(NAMES), len(NAMES)))
@@ -137,7 +137,8 @@ def test_the_table_of_steps_equals_summing_the_routes_one_by_one():
                     ratio = 1.0
                     if np.isfinite(gap_mm) and np.isfinite(way.mean_mm):
                         near = norm.pdf(gap_mm, size * way.mean_mm, size * spread * way.spread_mm)
-                        ratio = outlier + (1 - outlier) * near / norm.pdf(gap_mm, *ANY_STEP_MM)
+                        rare = too_near if gap_mm < size * way.mean_mm else outlier
+                        ratio = rare + (1 - rare) * near / norm.pdf(gap_mm, *ANY_STEP_MM)
                     weight = way.share * missed**way.missed * (1 - missed)
                     expected[INDEX[upper], INDEX[lower]] += weight * ratio
             np.testing.assert_allclose(found[s, g], expected, rtol=1e-12)

@@ -11,33 +11,33 @@ from spinemamba.sequence import best_paths, forward_backward, path_score
 
 @pytest.fixture
 def chain() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Evidence, steps and start of two chains of four places with three states."""
+    """Evidence, moves and start of two chains of four places with three states."""
     rng = np.random.default_rng(0)
-    states, steps = np.log(rng.random((2, 4, 3))), np.log(rng.random((2, 3, 3, 3)))
-    steps[:, 1, 0, 2] = -np.inf
-    return states, steps, np.log(rng.random(3))
+    states, moves = np.log(rng.random((2, 4, 3))), rng.random((2, 3, 3, 3))
+    moves[:, 1, 0, 2] = 0.0
+    return states, moves, np.log(rng.random(3))
 
 
-def every_path(states: np.ndarray, steps: np.ndarray, start: np.ndarray) -> dict:
+def every_path(states: np.ndarray, moves: np.ndarray, start: np.ndarray) -> dict:
     return {
-        path: float(path_score(path, states, steps, start))
+        path: float(path_score(path, states, moves, start))
         for path in itertools.product(range(3), repeat=4)
     }
 
 
 def test_the_best_paths_are_those_found_by_trying_all(chain):
-    states, steps, start = chain
+    states, moves, start = chain
     for one in range(2):
-        every = every_path(states[one], steps[one], start)
+        every = every_path(states[one], moves[one], start)
         ranked = sorted(every, key=every.__getitem__, reverse=True)
-        assert best_paths(states[one], steps[one], start, 6) == ranked[:6]
+        assert best_paths(states[one], moves[one], start, 6) == ranked[:6]
 
 
 def test_posteriors_and_total_are_those_found_by_trying_all(chain):
-    states, steps, start = chain
-    posterior, total = forward_backward(states, steps, start)
+    states, moves, start = chain
+    posterior, total = forward_backward(states, moves, start)
     for one in range(2):
-        every = every_path(states[one], steps[one], start)
+        every = every_path(states[one], moves[one], start)
         assert total[one] == pytest.approx(logsumexp(list(every.values())))
         for place, state in itertools.product(range(4), range(3)):
             weight = logsumexp([s for path, s in every.items() if path[place] == state])
@@ -45,17 +45,17 @@ def test_posteriors_and_total_are_those_found_by_trying_all(chain):
 
 
 def test_assumptions_broadcast_against_each_other(chain):
-    states, steps, start = chain
-    both, totals = forward_backward(states[:, None], steps, start)
+    states, moves, start = chain
+    both, totals = forward_backward(states[:, None], moves, start)
     assert both.shape == (2, 2, 4, 3)
     for a, b in itertools.product(range(2), range(2)):
-        posterior, total = forward_backward(states[a], steps[b], start)
+        posterior, total = forward_backward(states[a], moves[b], start)
         assert both[a, b] == pytest.approx(posterior)
         assert totals[a, b] == pytest.approx(total)
 
 
 def test_an_impossible_chain_has_the_total_zero(chain):
-    states, steps, start = chain
-    posterior, total = forward_backward(states[0], np.full_like(steps[0], -np.inf), start)
+    states, moves, start = chain
+    posterior, total = forward_backward(states[0], np.zeros_like(moves[0]), start)
     assert total == -np.inf
     assert (posterior[1:] == 0).all()

@@ -1,0 +1,152 @@
+"""Measure the bundled model on the real cases, and write down what came out.
+
+``python Testing/Python/measure.py`` segments every case of the data folder that has labels, in a
+process of its own as a user would, compares, and rewrites ``results`` in the model's card and the
+table in README.md. Cases in training say so. Takes some minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+
+from spinemamba.evaluation.compare import compare  # noqa: E402 - the path is set just above
+from spinemamba.evaluation.scores import Comparison  # noqa: E402
+from spinemamba.image_io import read_volume  # noqa: E402
+from spinemamba.models import DEFAULT, find_model, read_card  # noqa: E402
+from spinemamba.result import Result, read_result  # noqa: E402
+from spinemamba.training.real import TEST_ONLY  # noqa: E402
+
+CASES = {
+    "verse012": ("verse/verse012_ct.nii.gz", "verse/verse012_seg.nii.gz"),
+    "tptbox": ("tptbox/ct.nii.gz", "tptbox/ct_vertebra_seg.nii.gz"),
+    "lidc0001": ("lidc/lidc0001_ct.nii.gz", "lidc/lidc0001_seg.nii.gz"),
+    "ts_example": (
+        "totalsegmentator/ts_example_ct.nii.gz",
+        "totalsegmentator/ts_example_seg.nii.gz",
+    ),
+    "lidc0314": ("dicom/lidc0314", None),
+}
+"""Image and labels; None where nobody has labelled the image."""
+
+HEADS = (
+    "case",
+    "learned from",
+    "bone Dice",
+    "HD95 mm",
+    "Dice per vertebra",
+    "found",
+    "named right",
+    "ambiguous",
+    "s",
+    "GB",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run cost and found; no score without labels."""
+
+    seconds: float
+    gigabytes: float
+    result: Result
+    score: Comparison | None
+
+
+def main() -> None:
+    """Measure all cases and write the numbers down."""
+    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+    results = {}
+    for name, (image, labels) in CASES.items():
+        run = measure(data / image, data / labels if labels else None)
+        results[name] = numbers(name, run)
+        sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
+    folder = find_model(DEFAULT)
+    replace(read_card(folder), results=results).write(folder)
+    text = README.read_text(encoding="utf-8")
+    block = f"<!-- measured -->\n{table(results)}\n<!-- /measured -->"
+    text = re.sub(r"<!-- measured.*?<!-- /measured -->", lambda _: block, text, flags=re.DOTALL)
+    README.write_text(text, encoding="utf-8")
+
+
+def measure(image: Path, labels: Path | None) -> Run:
+    """Segment an image in another process and compare with its labels."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "out.nii.gz"
+        words = ["segment", str(image), str(output), "--report", "--device", "cpu"]
+        started = time.monotonic()
+        env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "SpineMambaSegment")}
+        words = [sys.executable, "-m", "spinemamba", *words]
+        process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - started
+        if status:
+            raise RuntimeError(f"{image.name} failed")
+        score = compare(read_volume(output), read_volume(labels)) if labels else None
+        return Run(seconds, gigabytes(usage), read_result(Path(folder) / "out_result.json"), score)
+
+
+def gigabytes(usage: resource.struct_rusage) -> float:
+    """Return the most memory that a process held; Linux counts in kB, macOS in bytes."""
+    return usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def numbers(name: str, run: Run) -> dict[str, Any]:
+    """Return the numbers of a case for the card."""
+    out = {
+        "in_training": name not in (*TEST_ONLY, "lidc0314"),
+        "vertebrae": [item.name for item in run.result.instances],
+        "ambiguous": run.result.ambiguous,
+        "seconds": round(run.seconds),
+        "gigabytes": round(run.gigabytes, 1),
+    }
+    if run.score is None:
+        return out
+    found = [v for v in run.score.vertebrae if v.found_as]
+    return out | {
+        "bone_dice": round(run.score.bone_dice, 3),
+        "bone_hd95_mm": round(run.score.bone_surface.hd95_mm, 1),
+        "mean_dice": round(run.score.mean_dice, 3),
+        "labelled": len(run.score.vertebrae),
+        "found": len(found),
+        "named_right": run.score.named_right,
+    }
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Return the numbers as a table for README.md."""
+    lines = [f"| {' | '.join(HEADS)} |", "|" + "---|" * len(HEADS)]
+    for name, r in results.items():
+        scored = "bone_dice" in r
+        of = f" of {r['labelled']}" if scored else ""
+        cells = (
+            name,
+            "yes" if r["in_training"] else "no",
+            f"{r['bone_dice']:.3f}" if scored else "no labels",
+            r["bone_hd95_mm"] if scored else "",
+            f"{r['mean_dice']:.3f}" if scored else "",
+            f"{r['found']}{of}" if scored else f"{r['vertebrae'][0]} to {r['vertebrae'][-1]}",
+            f"{r['named_right']}{of}" if scored else "",
+            "yes" if r["ambiguous"] else "no",
+            r["seconds"],
+            r["gigabytes"],
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

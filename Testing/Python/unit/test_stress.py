@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spinemamba.cli.main import main
+from spinemamba.errors import UserError
+from spinemamba.evaluation.reliability import Answer, rates, solve
+from spinemamba.evaluation.stress import (
+    FAULTS,
+    NOISES,
+    VARIANTS,
+    StressCase,
+    real_chains,
+    stress_cases,
+)
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[StressCase]:
+    return stress_cases(NOISES["realistic"])
+
+
+def test_the_set_has_all_variants_and_faults_whole_and_cropped(cases):
+    assert len(cases) == 200
+    assert {case.variant for case in cases} == set(VARIANTS)
+    assert {case.fault for case in cases} == set(FAULTS)
+    assert Counter(case.whole for case in cases) == {True: 100, False: 100}
+    assert any(case.anchored and not case.whole for case in cases)
+
+
+def test_the_same_seed_gives_the_same_set_and_another_another(cases):
+    assert stress_cases(NOISES["realistic"]) == cases
+    assert stress_cases(NOISES["realistic"], seed=1) != cases
+
+
+def test_truth_has_the_variant_and_the_fault(cases):
+    for case in cases:
+        names = [name for each in case.truth for name in each]
+        assert len(case.truth) == len(case.items)
+        assert (None in names) == (case.fault == "spurious")
+        if case.whole:
+            more, less = VARIANTS[case.variant]
+            assert set(more) <= set(names)
+            assert not set(less) & set(names)
+        if case.fault == "missed":
+            heights = [item.centroid_lps_mm[2] for item in case.items]
+            assert np.diff(heights).min() < -20
+
+
+def test_without_noise_and_faults_usual_spines_are_named_right():
+    silent = type(NOISES["weak"])(0.4, 0.0, 0.0, 0.0)
+    usual = [c for c in stress_cases(silent, count=60) if (c.variant, c.fault) == ("usual", "none")]
+    assert all(answer.right for answer in solve(usual))
+
+
+def test_the_solver_holds_its_line_at_realistic_noise(cases):
+    found = rates(solve(cases))
+    assert found.whole >= 0.95
+    assert found.anchored >= 0.85
+    assert found.flagged >= 0.8
+    assert found.sure >= 0.9
+
+
+def test_real_chains_come_from_a_table_of_centres(tmp_path: Path):
+    table = tmp_path / "centres.csv"
+    heads = "case,label,x_lr_mm,y_posterior_mm,z_superior_mm"
+    table.write_text(f"{heads}\na,21,0,0,-33\na,20,0,0,0\nb,28,1,2,3\n")
+    silent = type(NOISES["weak"])(0.4, 0.0, 0.0, 0.0)
+    first, second = real_chains(table, silent)
+    assert first.truth == (("L1",), ("L2",))
+    assert [item.id for item in first.items] == [1, 2]
+    assert first.items[0].centroid_lps_mm[2] > first.items[1].centroid_lps_mm[2] + 20
+    assert second.truth == (("T13",),)
+    table.write_text("nothing\n1\n")
+    with pytest.raises(UserError, match="not a table of centres"):
+        real_chains(table, silent)
+
+
+def test_the_solver_announces_probabilities_that_hold_on_real_chains(shared_data: Path):
+    path = shared_data / "verse" / "verse20_centroids.csv"
+    assert rates(solve(real_chains(path, NOISES["realistic"]))).sure >= 0.9
+
+
+def test_shares_by_hand():
+    whole, crop = (StressCase("usual", "none", w, (("L1",),), ()) for w in (True, False))
+    sacrum = StressCase("usual", "none", False, (("Sacrum",),), ())
+    answers = [
+        Answer(whole, True, 0.95, False, 0.0),
+        Answer(whole, False, 0.92, False, 0.0),
+        Answer(crop, False, 0.4, True, 0.0),
+        Answer(sacrum, True, 0.5, False, 0.0),
+    ]
+    found = rates(answers)
+    assert found.whole == 0.5
+    assert found.anchored == 1.0
+    assert found.free == pytest.approx(1 / 3)
+    assert found.flagged == 0.5
+    assert found.sure == 0.5
+
+
+def test_the_command_prints_shares_and_writes_both_files(tmp_path: Path, capsys):
+    words = ["stress", "--count", "12", "--seed", "3"]
+    assert (
+        main([*words, "--json", str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.png")]) == 0
+    )
+    assert "whole spines right" in capsys.readouterr().out
+    assert set(json.loads((tmp_path / "a.json").read_text())["shares"]) == set(NOISES)
+    assert (tmp_path / "a.png").stat().st_size > 5000
