@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +30,12 @@ LEAST_ALTERNATIVE = 0.01
 
 @dataclass(frozen=True)
 class RunDetails:
-    """How a run was made: the model, the modality, and the seconds of each stage."""
+    """How a run was made: model, modality, seconds of each stage, pins by instance number."""
 
     model: Model
     modality: Modality
     seconds: dict[str, float]
+    pins: Mapping[int, str]
 
 
 def describe(
@@ -67,6 +68,7 @@ def describe(
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(_warnings(details.modality, solution)),
+        pins=tuple(sorted(details.pins.items())),
     )
 
 

@@ -31,6 +31,7 @@ class Job:
         device: One of `DEVICES`, or one GPU of several, for example "cuda:1".
         modality: One of `MODALITIES`.
         quality: One of `QUALITIES`.
+        pins: Levels that the user is sure of; `pins.parse_pin` says how they are written.
     """
 
     input: Path
@@ -41,6 +42,7 @@ class Job:
     device: str = "auto"
     modality: str = "auto"
     quality: str = "standard"
+    pins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = DEVICES + ((self.device,) if NTH_GPU.fullmatch(self.device) else ())
@@ -90,6 +92,7 @@ def read_job(path: Path) -> Job:
         for name in ("input", "output", "result", "picture"):
             if values.get(name) is not None:
                 values[name] = Path(values[name])
+        values["pins"] = tuple(values.get("pins", ()))
         return Job(**values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(

@@ -90,8 +90,7 @@ def assign_levels(
         chosen,
         marginals,
         tuple(map(float, chain.posterior[:, TWO].sum(axis=1))),
-        shifted >= options.ambiguous_ratio * paths[0][1]
-        or paths[0][1] < options.certain,
+        shifted >= options.ambiguous_ratio * paths[0][1] or paths[0][1] < options.certain,
     )
 
 

@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from spinemamba.errors import UserError
 from spinemamba.labels import BY_NAME
-from spinemamba.result import InstanceResult
 
 FARTHEST_MM = 40.0
 """A place further from every vertebra's centre than this points at none."""
@@ -19,6 +19,18 @@ FARTHEST_MM = 40.0
 NUMBER = re.compile(r"([A-Za-z0-9]+)#(\d+)")
 PLACE = re.compile(r"([A-Za-z0-9]+)@([^,]+),([^,]+),([^,]+)")
 HOW = "Write L5@x,y,z with a place in LPS millimetres, or L5#3 for the third row of the table."
+
+
+class Placed(Protocol):
+    """A vertebra: `Instance` or `InstanceResult`."""
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+
+    @property
+    def centroid_lps_mm(self) -> tuple[float, float, float]:
+        """Its centre."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ def _level(text: str) -> str:
     raise UserError(f"{text!r} is no level.", "Use C1 to L6, T13 or Sacrum.")
 
 
-def match_pins(pins: Sequence[Pin], instances: Sequence[InstanceResult]) -> Mapping[int, str]:
+def match_pins(pins: Sequence[Pin], instances: Sequence[Placed]) -> Mapping[int, str]:
     """Return the level of each pinned vertebra by its number.
 
     Raises:
@@ -72,7 +84,7 @@ def match_pins(pins: Sequence[Pin], instances: Sequence[InstanceResult]) -> Mapp
     return matched
 
 
-def _number(pin: Pin, instances: Sequence[InstanceResult]) -> int:
+def _number(pin: Pin, instances: Sequence[Placed]) -> int:
     numbers = [instance.id for instance in instances]
     if pin.place_lps_mm is None:
         if pin.number not in numbers:

@@ -85,9 +85,10 @@ def _segment_somewhere(
     import torch
 
     from spinemamba.checkpoint import load_model
+    from spinemamba.pins import parse_pin
     from spinemamba.segment import SegmentOptions, segment
 
-    options = SegmentOptions(job.modality, job.quality)
+    options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.pins)))
     device = pick_device(job.device)
     try:
         model = load_model(folder, device)

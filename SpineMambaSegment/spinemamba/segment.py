@@ -24,6 +24,7 @@ from spinemamba.labels import BY_NAME
 from spinemamba.levels import LevelSolution, assign_levels
 from spinemamba.locate import locate
 from spinemamba.orientation import canonical, restore
+from spinemamba.pins import Pin, match_pins
 from spinemamba.progress import Progress, ignore
 from spinemamba.refine import refine
 from spinemamba.restore import restore_labels
@@ -40,6 +41,7 @@ class SegmentOptions:
 
     modality: Literal["auto", "ct", "mr"] = "auto"
     quality: Literal["fast", "standard"] = "standard"
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def segment(
         Labels on the grid of ``volume``, and the result.
 
     Raises:
-        UserError: If there is no spine in view (NO_SPINE).
+        UserError: If there is no spine in view (NO_SPINE), or a pin fits none of it (INPUT_BAD).
     """
     options = options or SegmentOptions()
     seconds: dict[str, float] = {}
@@ -87,11 +89,12 @@ def segment(
         instances = find_instances(evidence)
         progress("instances", 1.0)
     with _timed("levels", seconds):
-        solution = assign_levels(instances.items)
+        pins = match_pins(options.pins, instances.items)
+        solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
         labels = _paint(instances, solution, evidence, progress)
-    details = RunDetails(model, modality, seconds)
+    details = RunDetails(model, modality, seconds, pins)
     result = describe(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)

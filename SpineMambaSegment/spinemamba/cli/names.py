@@ -45,3 +45,15 @@ def spacing_mm(text: str) -> float:
     if not 0.4 <= value <= 8:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of mm from 0.4 to 8")
     return value
+
+
+def add_pins(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pin``, for levels that the user is sure of; `pins.parse_pin` reads them."""
+    parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        metavar="LEVEL",
+        help="L5@x,y,z: the vertebra at this place (LPS, mm) is L5; L5#7: the one in row 7 of the "
+        "table; may be repeated",
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
-from spinemamba.cli.names import split_name
+from spinemamba.cli.names import add_pins, split_name
 from spinemamba.errors import Code, UserError
 from spinemamba.image_io import read_volume
 from spinemamba.output import check_output, check_place
@@ -25,13 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, help="result.json of a run")
     parser.add_argument("labels", type=Path, help="label image of the same run")
     parser.add_argument("output", type=Path, help="new label image; its result.json goes beside it")
-    parser.add_argument(
-        "--pin",
-        action="append",
-        default=[],
-        metavar="LEVEL",
-        help="L5#7: vertebra 7 is L5; L5@x,y,z: the one at this place (LPS, mm); may be repeated",
-    )
+    add_pins(parser)
 
 
 def run(args: argparse.Namespace) -> int:

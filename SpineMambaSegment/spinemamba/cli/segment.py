@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, say, table, vertebra_rows
-from spinemamba.cli.names import split_name
+from spinemamba.cli.names import add_pins, split_name
 from spinemamba.errors import Code, UserError
 from spinemamba.job import DEVICES, MODALITIES, QUALITIES, Job
 from spinemamba.models import DEFAULT
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--modality", choices=MODALITIES, default="auto")
     parser.add_argument("--quality", choices=QUALITIES, default="standard")
+    add_pins(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         modality=args.modality,
         quality=args.quality,
+        pins=tuple(args.pin),
     )
     files = run_visibly(job)
     say(table(VERTEBRA_HEADS, vertebra_rows(files.result_data)))

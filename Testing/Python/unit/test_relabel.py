@@ -9,6 +9,7 @@ import pytest
 from spinemamba.cli.main import main
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_volume
+from spinemamba.job import Job, read_job
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.output import write_image
 from spinemamba.pins import Pin, match_pins, parse_pin
@@ -142,6 +143,12 @@ def test_a_place_means_the_nearest_vertebra(shifted: Result):
 def test_pins_that_point_at_nothing_or_twice_are_refused(shifted: Result, pins, says: str):
     with pytest.raises(UserError, match=says):
         match_pins(pins, shifted.instances)
+
+
+def test_pins_travel_with_a_job(tmp_path: Path):
+    job = Job(tmp_path / "a.nrrd", tmp_path / "b.nrrd", pins=("L5@1,2,3",))
+    job.write(tmp_path / "job.json")
+    assert read_job(tmp_path / "job.json") == job
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from spinemamba.evaluation.compare import compare
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.models import DEFAULT, find_model
 from spinemamba.phantom import PaintOptions, PhantomOptions, make_phantom, paint_ct
+from spinemamba.pins import Pin
 from spinemamba.segment import SegmentOptions, segment
 from spinemamba.volume import Geometry, Volume
 
@@ -95,6 +96,16 @@ def test_positions_in_the_result_do_not_depend_on_the_grid(model: Model):
     expected = [i.centroid_lps_mm for i in segment(blocks(), model).result.instances]
     other = segment(turned(blocks(), (2, 0, 1), (-1, 1, -1)), model).result.instances
     np.testing.assert_allclose([i.centroid_lps_mm for i in other], expected, atol=1e-6)
+
+
+def test_a_pinned_level_names_all_and_stands_in_the_result(model: Model):
+    free = segment(blocks(), model).result
+    place = free.instances[1].centroid_lps_mm
+    pinned = segment(blocks(), model, SegmentOptions(pins=(Pin("T9", place_lps_mm=place),))).result
+    assert [item.name for item in pinned.instances] == ["T8", "T9", "T10"]
+    assert pinned.pins == ((2, "T9"),)
+    with pytest.raises(UserError, match="No vertebra is near"):
+        segment(blocks(), model, SegmentOptions(pins=(Pin("T9", place_lps_mm=(999.0, 0, 0)),)))
 
 
 def test_an_image_without_spine_is_refused(model: Model):
