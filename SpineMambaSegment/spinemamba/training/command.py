@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--real", type=Path, help="folder of real cases laid out as training/real.py says"
     )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="own cases, laid out as VerSe or nnU-Net (raw)"
+    )
     parser.add_argument("--phantoms", type=int, default=12, help="synthetic spines (default 12)")
     parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
     parser.add_argument("--minutes", type=float, default=60.0, help="time of the whole schedule")
@@ -65,8 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if trainer.resume(args.out):
         _say(f"goes on at step {trainer.step}")
     elif args.start_from:
-        model = load_model(find_model(args.start_from))
-        trainer.start_from(getattr(model, args.network).network.state_dict())
+        trainer.start_from(load_model(find_model(args.start_from)), args.network)
     trainer.run(args.out, _say)
     return 0
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from spinemamba.checkpoint import Model
 from spinemamba.errors import Code, UserError
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
 from spinemamba.training.appearance import paint
 from spinemamba.training.bank import Case
 from spinemamba.training.loss import Truth, spine_loss
+from spinemamba.training.real import attributions, merged
 from spinemamba.training.sample import PatchOptions, draw_patch
 
 Report = Callable[[str], None]
@@ -76,6 +78,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(options.seed)
         self.patch = PatchOptions(config.patch_vox)
         self.step, self.seconds = 0, 0.0
+        self.sources = attributions([case.name for case in cases])
 
     @property
     def done(self) -> float:
@@ -146,17 +149,22 @@ class Trainer:
         about = {
             "network": self.config.to_json(),
             "options": asdict(self.options),
-            "cases": [case.name for case in self.cases],
+            "sources": self.sources,
         }
         (folder / "training.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
-    def start_from(self, weights: dict[str, Tensor]) -> None:
+    def start_from(self, model: Model, name: str) -> None:
         """Take over the weights of a network that has learned already; the schedule is new.
+
+        Args:
+            model: The model that has the network.
+            name: "coarse" or "fine".
 
         Raises:
             UserError: If they belong to a network of another shape (MODEL_BAD).
         """
         try:
+            weights = getattr(model, name).network.state_dict()
             self.network.load_state_dict(_widened(weights, self.network.state_dict()))
         except RuntimeError as error:
             raise UserError(
@@ -165,6 +173,7 @@ class Trainer:
                 Code.MODEL_BAD,
             ) from error
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.sources = merged(model.card.data, self.sources)
 
     def resume(self, folder: Path) -> bool:
         """Go on from the checkpoint in a folder; return whether there was one."""
@@ -177,6 +186,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.step, self.seconds = state["step"], state["seconds"]
+        about = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        self.sources = merged(tuple(about["sources"]), self.sources)
         return True
 
 

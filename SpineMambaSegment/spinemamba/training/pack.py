@@ -14,7 +14,7 @@ from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.models import ModelCard, NetworkCard
 from spinemamba.training.command import SPACING_MM
-from spinemamba.training.real import attributions
+from spinemamba.training.real import merged
 
 OPEN = "Apache-2.0"
 SHARE_ALIKE = "CC-BY-SA-4.0"
@@ -48,8 +48,7 @@ def pack_model(coarse: Path, fine: Path, folder: Path, *, name: str, version: st
     networks = {
         kind: _pack_network(kind, source, folder, abouts[kind]) for kind, source in sources.items()
     }
-    cases = sorted({case for about in abouts.values() for case in about["cases"]})
-    data = attributions(cases)
+    data = merged(*(tuple(about["sources"]) for about in abouts.values()))
     card = ModelCard(
         name=name,
         version=version,

@@ -11,9 +11,10 @@ import torch
 from spinemamba.orientation import canonical
 from spinemamba.phantom import make_phantom, random_options
 from spinemamba.training.bank import Case, load_bank, make_case, save_bank
+from spinemamba.training.own import check_cases, find_cases, own_cases
 from spinemamba.training.real import COMPLETE, MASKS, PAIRS, real_cases
 
-SHARE = {"complete": 5.0, "part": 1.5, "mask": 1.5, "phantom": 6.0}
+SHARE = {"own": 12.0, "complete": 5.0, "part": 1.5, "mask": 1.5, "phantom": 6.0}
 """How often each kind of case is drawn, relative; shared among the cases of a kind."""
 
 FINEST_PHANTOM_MM = 1.5
@@ -31,6 +32,10 @@ def prepare(
     have = {case.name for case in cases}
     if args.real and not have.intersection(PAIRS):
         cases += real_cases(args.real, spacing_mm, report)
+    if args.data:
+        own = [case for case in find_cases(args.data) if case.name not in have]
+        check_cases(own, report)
+        cases += own_cases(own, spacing_mm, report)
     for seed in range(args.seed, args.seed + args.phantoms):
         if f"phantom{seed}" not in have:
             cases.append(phantom_case(seed, spacing_mm, report))
@@ -68,4 +73,6 @@ def _kind(case: Case) -> str:
         return "phantom"
     if case.name in MASKS:
         return "mask"
-    return "complete" if case.name in COMPLETE else "part"
+    if case.name in PAIRS:
+        return "complete" if case.name in COMPLETE else "part"
+    return "own"

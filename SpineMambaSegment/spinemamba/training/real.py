@@ -104,7 +104,15 @@ def attributions(names: list[str]) -> tuple[str, ...]:
         if cases := [name for name in names if name.startswith(beginnings)]:
             shown = ", ".join(cases) if len(cases) < 8 else f"{len(cases)} cases"
             out.append(f"{source}: {shown}.")
+    known = tuple(beginning for beginnings in SOURCES for beginning in beginnings)
+    if own := sum(not name.startswith(known) for name in names):
+        out.append(f"{own} cases of the user's own, under their own terms.")
     return tuple(out)
+
+
+def merged(*sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the sentences of several trainings, each once, in their first order."""
+    return tuple(dict.fromkeys(sentence for each in sources for sentence in each))
 
 
 def as_labels(volume: Volume) -> Volume:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,9 +37,15 @@ def case() -> Case:
     return make_case("phantom1", phantom.labels, 4.0, image=phantom.image)
 
 
-def trainer(case: Case, **changes: object) -> Trainer:
+def trainer(case: Case, config: NetworkConfig = CONFIG, **changes: object) -> Trainer:
     options = TrainOptions(minutes=10, steps=1000, **changes)
-    return Trainer(CONFIG, [case], [1.0], options)
+    return Trainer(config, [case], [1.0], options)
+
+
+def model_of(one: Trainer) -> SimpleNamespace:
+    """A model whose coarse network is that of a training."""
+    card = SimpleNamespace(data=("a source.",))
+    return SimpleNamespace(card=card, coarse=SimpleNamespace(network=one.network))
 
 
 def test_a_case_has_levels_cores_and_anchors_on_the_spine(case: Case):
@@ -125,12 +132,13 @@ def test_the_further_a_level_is_off_the_more_it_costs():
 
 def test_a_training_can_start_from_a_model_and_says_so_if_it_does_not_fit(case: Case):
     first, second = trainer(case), trainer(case, seed=9)
-    second.start_from(first.network.state_dict())
+    second.start_from(model_of(first), "coarse")
     image = torch.randn(1, 1, 16, 16, 16)
     assert torch.equal(second.network(image), first.network(image))
     assert second.step == 0
+    assert second.sources == ("a source.", *first.sources)
     with pytest.raises(UserError, match="do not fit"):
-        second.start_from({"foreign": torch.zeros(1)})
+        second.start_from(model_of(trainer(case, config=replace(CONFIG, state_size=4))), "coarse")
 
 
 def test_offsets_lead_to_the_centre_of_the_core_also_in_a_turned_and_scaled_patch(case: Case):
@@ -166,7 +174,7 @@ def test_offsets_cost_only_where_they_are_known():
 def test_a_model_without_offsets_can_teach_a_network_with_them(case: Case):
     plain = trainer(case)
     rich = Trainer(replace(CONFIG, offsets=True), [case], [1.0], TrainOptions(seed=4))
-    rich.start_from(plain.network.state_dict())
+    rich.start_from(model_of(plain), "coarse")
     image = torch.randn(1, 1, 16, 16, 16)
     assert torch.allclose(rich.network(image)[:, :27], plain.network(image), atol=1e-6)
     assert math.isfinite(rich.learn()["offset"])
