@@ -22,6 +22,8 @@ class PatchOptions:
         scale: Smallest and largest magnification.
         on_spine: Share of patches centred on a vertebra; the others lie anywhere.
         mirror: Share of patches mirrored left-right. Levels stay as they are.
+        narrow: Share of patches that see the case through a smaller field of view, so that no
+            level is known by where images of it use to end.
     """
 
     size_vox: tuple[int, int, int]
@@ -29,6 +31,7 @@ class PatchOptions:
     scale: tuple[float, float] = (0.8, 1.2)
     on_spine: float = 0.8
     mirror: float = 0.5
+    narrow: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,10 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     offsets = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in options.size_vox]
     grid = torch.stack(torch.meshgrid(*offsets, indexing="ij"), dim=-1)  # (D, H, W, 3)
     points = grid @ matrix.T + centre  # in voxels of the case
-    limits = torch.tensor(case.target.shape, dtype=torch.float32) - 1
-    inside = ((points > -0.5) & (points < limits + 0.5)).all(dim=-1)
-    index = torch.minimum(points.round().clamp_min(0), limits).long().unbind(-1)
+    first, last = _view(case, centre, options, generator)
+    inside = ((points > first - 0.5) & (points < last + 0.5)).all(dim=-1)
+    points = torch.minimum(torch.maximum(points, first), last)
+    index = points.round().long().unbind(-1)
     target = torch.where(inside, case.target[index], UNKNOWN).to(torch.uint8)
     image = None if case.image is None else _interpolate(case.image, points)
     tissues = None if case.tissues is None else case.tissues[index]
@@ -84,6 +88,23 @@ def _offset(
     here = (centres - centre) @ torch.linalg.inv(matrix).T  # centres in the patch, (26, 3)
     channel = torch.where(target == UNKNOWN, 0, target).long()  # row 0 is NaN
     return (here[channel] - grid).movedim(-1, 0)
+
+
+def _view(
+    case: Case, centre: Tensor, options: PatchOptions, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the first and last voxel in view along each axis: the case, or a box within it."""
+    first, last = torch.zeros(3), torch.tensor(case.target.shape, dtype=torch.float32) - 1
+    if float(torch.rand((), generator=generator)) >= options.narrow:
+        return first, last
+    size = torch.tensor(options.size_vox, dtype=torch.float32)
+    middle = torch.minimum(torch.maximum(centre, first), last)
+    # Each side is cut by a chance of one half, between an eighth and a whole patch from the middle.
+    cuts = (torch.rand(2, 3, generator=generator) * 0.875 + 0.125) * size
+    keeps = torch.rand(2, 3, generator=generator) < 0.5
+    low = torch.where(keeps[0], first, torch.maximum(first, (middle - cuts[0]).round()))
+    high = torch.where(keeps[1], last, torch.minimum(last, (middle + cuts[1]).round()))
+    return low, high
 
 
 def _centre(case: Case, options: PatchOptions, generator: torch.Generator) -> Tensor:

@@ -66,7 +66,7 @@ def test_a_bank_comes_back_equal(tmp_path: Path, case: Case):
 
 
 def test_a_patch_without_any_change_is_a_piece_of_the_case(case: Case):
-    options = PatchOptions((8, 8, 8), turn_deg=0, scale=(1, 1), on_spine=0, mirror=0)
+    options = PatchOptions((8, 8, 8), turn_deg=0, scale=(1, 1), on_spine=0, mirror=0, narrow=0)
     generator = torch.Generator().manual_seed(3)
     patch = draw_patch(case, options, generator)
     inside = patch.target != UNKNOWN
@@ -79,6 +79,24 @@ def test_outside_of_a_case_nothing_is_known(case: Case):
     options = PatchOptions((64, 64, 64), turn_deg=0, scale=(1, 1))
     patch = draw_patch(case, options, torch.Generator().manual_seed(0))
     assert (patch.target == UNKNOWN).any()
+
+
+def test_a_narrow_view_hides_what_lies_beyond_and_shows_its_edge(case: Case):
+    wide = PatchOptions((24, 24, 24), turn_deg=0, scale=(1, 1), mirror=0, narrow=0)
+    hidden = 0
+    for seed in range(6):
+        whole = draw_patch(case, wide, torch.Generator().manual_seed(seed))
+        narrow = draw_patch(case, replace(wide, narrow=1), torch.Generator().manual_seed(seed))
+        seen = narrow.target != UNKNOWN
+        assert torch.equal(narrow.target[seen], whole.target[seen])
+        # All but the half voxels beyond the outermost voxels' centres.
+        assert torch.isclose(narrow.image[seen], whole.image[seen]).float().mean() > 0.8
+        hidden += int((~seen).sum()) - int((whole.target == UNKNOWN).sum())
+        if not seen[:, 12, 12].all() and seen[12, 12, 12]:
+            rows = seen[:, 12, 12].nonzero()
+            first = int(rows[0])
+            assert (narrow.image[:first, 12, 12] == narrow.image[0, 12, 12]).all()
+    assert hidden > 0
 
 
 def truth_of(target: torch.Tensor, core: torch.Tensor) -> Truth:
