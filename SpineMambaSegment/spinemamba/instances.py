@@ -113,7 +113,8 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
 
 def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
     """Return the sacrum's mask: it has no core, its level tells it."""
-    mask = bone & (pooled_level(evidence, SACRUM) > 0.5)
+    # Against the level above it, because levels are learned spread over their neighbours.
+    mask = bone & (pooled_level(evidence, SACRUM) > pooled_level(evidence, SACRUM - 1))
     pieces, count = ndimage.label(mask)
     if not count:
         return mask
