@@ -15,7 +15,7 @@ vtk = pytest.importorskip("vtk")
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402 - after the skip
 
 from spinemamba.errors import UserError  # noqa: E402
-from spinemamba.flags import Flag
+from spinemamba.flags import Flag  # noqa: E402
 from spinemamba.labels import BY_VALUE  # noqa: E402
 from spinemamba.result import InstanceResult, Result  # noqa: E402
 from spinemamba.run import segments_of  # noqa: E402
