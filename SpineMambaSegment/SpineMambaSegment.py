@@ -139,6 +139,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Stop every process; waits until they are gone."""
         self.logic.stopNow()
         self.setupSection.stop()
+        self.exportSection.cancel()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """Stop before the nodes of the run disappear."""
