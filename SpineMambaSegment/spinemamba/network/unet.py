@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from spinemamba.network.blocks import ResBlock, fold, normal_parameter, unfold
-from spinemamba.network.config import NetworkConfig
+from spinemamba.network.config import CORE, NetworkConfig
+from spinemamba.network.detail import Detail
 from spinemamba.network.rvm import RVM
 from spinemamba.network.vsp import VSP
 
@@ -37,6 +38,7 @@ class SpineMambaNet(nn.Module):
             for k in range(len(widths) - 1)
         )
         self.head = nn.Conv3d(widths[0], config.outputs * folded, 1)
+        self.detail = Detail(config) if config.detail_channels else None
         stages = config.vsp_stages if config.vsp else ()
         self.vsp = nn.ModuleDict(
             {str(k): VSP(widths[k], config, last=k == min(stages)) for k in stages}
@@ -71,7 +73,12 @@ class SpineMambaNet(nn.Module):
                 skip, prior = self.vsp[str(k)](skip, prior)
             x = torch.cat([self.up[k](x), skip], dim=1)  # (B, 2 C_k, D_k, H_k, W_k)
             x = self.decoder[k](x)
-        return unfold(self.head(x), self.config.stem_stride)
+        logits = unfold(self.head(x), self.config.stem_stride)  # (B, outputs, *patch_vox)
+        if self.detail is None:
+            return logits
+        change = self.detail(image, x)  # (B, 1 + outputs - CORE, *patch_vox)
+        background, levels, others = logits.split((1, CORE - 1, logits.shape[1] - CORE), dim=1)
+        return torch.cat([background + change[:, :1], levels, others + change[:, 1:]], dim=1)
 
 
 def _stage(

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.memory import keep_freed_memory
     from spinemamba.models import find_model
     from spinemamba.network.config import COARSE, FINE
+    from spinemamba.precision import has_fast_bfloat16
     from spinemamba.training.loop import Trainer, TrainOptions
     from spinemamba.training.prepare import prepare
 
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         learning_rate=args.learning_rate,
         level_weight=LEVEL_WEIGHT[args.network],
         seed=args.seed,
+        bfloat16=has_fast_bfloat16("cpu"),
     )
     config = replace(COARSE if args.network == "coarse" else FINE)
     trainer = Trainer(config, cases, weights, options)

@@ -39,6 +39,8 @@ class TrainOptions:
         ema: Decay of the averaged weights, which are the ones that ship.
         seed: Seed of weights, patches and appearance.
         save_every_s: Seconds between checkpoints.
+        bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
+            and losses stay in float32.
     """
 
     minutes: float = 60.0
@@ -50,6 +52,7 @@ class TrainOptions:
     ema: float = 0.998
     seed: int = 0
     save_every_s: float = 120.0
+    bfloat16: bool = False
 
 
 class Trainer:
@@ -116,7 +119,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         image, truth = self.draw()
-        loss, parts = spine_loss(self.network(image), truth, self.options.level_weight)
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.options.bfloat16):
+            logits = self.network(image)
+        loss, parts = spine_loss(logits.float(), truth, self.options.level_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
@@ -165,7 +170,7 @@ class Trainer:
         """
         try:
             weights = getattr(model, name).network.state_dict()
-            self.network.load_state_dict(_widened(weights, self.network.state_dict()))
+            self.network.load_state_dict(_completed(weights, self.network.state_dict()))
         except RuntimeError as error:
             raise UserError(
                 "The model to start from has another network: its weights do not fit.",
@@ -191,12 +196,13 @@ class Trainer:
         return True
 
 
-def _widened(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights with the head's last channels from ``own``, if they lack only those.
+def _completed(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with what a younger kind of network has besides taken from ``own``.
 
-    A network without offsets can so teach one with them.
+    That is the head's last channels, where one without offsets teaches one with them, and the
+    stage at full resolution, which changes nothing before it has learned.
     """
-    out = dict(weights)
+    out = {name: value for name, value in own.items() if name.startswith("detail.")} | weights
     for name in {"head.weight", "head.bias"} & weights.keys() & own.keys():
         out[name] = torch.cat([weights[name], own[name][len(weights[name]) :]])
     return out
