@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -23,7 +22,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
-from spinemamba.evaluation.compare import compare  # noqa: E402 - the path is set just above
+from card import write_block  # noqa: E402 - the path is set just above
+
+from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.evaluation.scores import Comparison  # noqa: E402
 from spinemamba.image_io import read_volume  # noqa: E402
 from spinemamba.models import DEFAULT, find_model, read_card  # noqa: E402
@@ -76,10 +77,7 @@ def main() -> None:
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
-    text = README.read_text(encoding="utf-8")
-    block = f"<!-- measured -->\n{table(results)}\n<!-- /measured -->"
-    text = re.sub(r"<!-- measured.*?<!-- /measured -->", lambda _: block, text, flags=re.DOTALL)
-    README.write_text(text, encoding="utf-8")
+    write_block(README, "measured", table(results))
 
 
 def measure(image: Path, labels: Path | None) -> Run:

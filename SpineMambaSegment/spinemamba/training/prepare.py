@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from spinemamba.errors import Code, UserError
 from spinemamba.orientation import canonical
 from spinemamba.phantom import ShapeBank, make_phantom, random_options
 from spinemamba.training.bank import Case, load_bank, make_case, save_bank
@@ -55,9 +56,26 @@ def prepare(
         if have.isdisjoint((f"phantom{seed}", f"composed{seed}")):
             cases.append(phantom_case(seed, spacing_mm, report, None if designed else shapes))
     save_bank(cases, spacing_mm, path)
+    kept = _without(cases, args.leave_out)
+    return kept, draw_weights(kept)
+
+
+def _without(cases: list[Case], names: list[str]) -> list[Case]:
+    """Return the cases that are not kept for testing."""
+    if unknown := sorted(set(names) - {case.name for case in cases}):
+        raise UserError(
+            f"There is no case {', '.join(unknown)} to leave out.",
+            f"The cases are {', '.join(case.name for case in cases)}.",
+            Code.INPUT_BAD,
+        )
+    return [case for case in cases if case.name not in names]
+
+
+def draw_weights(cases: list[Case]) -> list[float]:
+    """Return how often each case is drawn, relative: by its kind, and by what it shows."""
     kinds = [_kind(case) for case in cases]
     shares = [SHARE[kind] / kinds.count(kind) for kind in kinds]
-    return cases, [s * _rarity(case, cases, shares) for s, case in zip(shares, cases, strict=True)]
+    return [s * _rarity(case, cases, shares) for s, case in zip(shares, cases, strict=True)]
 
 
 def _rarity(case: Case, cases: list[Case], shares: list[float]) -> float:

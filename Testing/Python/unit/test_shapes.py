@@ -67,7 +67,7 @@ def test_a_harvested_vertebra_has_its_volume_and_its_arch_behind(phantom, bank: 
         true_ml = (phantom.labels.array == BY_NAME[shape.name].value).sum() * voxel_ml
         own_ml = (shape.distance < 0).sum() * shape.spacing_mm**3 / 1000
         assert own_ml == pytest.approx(true_ml, rel=0.06)
-        z, y, x = np.argwhere(shape.distance < 0).mean(axis=0) * shape.spacing_mm
+        _, y, x = np.argwhere(shape.distance < 0).mean(axis=0) * shape.spacing_mm
         assert y + shape.low_mm[1] > 3.0  # the arch draws the centre back from the core's
         assert abs(x + shape.low_mm[0]) < 2.0
 
