@@ -11,6 +11,7 @@ from spinemamba.labels import BY_NAME
 from spinemamba.phantom.atlas_axis import build_atlas, build_axis
 from spinemamba.phantom.canvas import Canvas
 from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.damage import crushed, laminectomy
 from spinemamba.phantom.parameters import SHAPES
 from spinemamba.phantom.sacrum import along_arc, build_sacrum
 from spinemamba.phantom.sdf import Field, Frame, Point
@@ -22,6 +23,8 @@ Warp = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 BODY_GAP_MM = 2.2
 ROUGH_MM = 0.35
+OPERATED_SHARE = 0.08
+"""Share of composed spines after a laminectomy."""
 
 
 def reach_of(placed: Placed) -> tuple[Point, Point]:
@@ -122,6 +125,7 @@ def paint_vertebrae(
     """
     rng = canvas.rng
     stored = {} if shapes is None else _chosen(shapes, chain, rng)
+    opened = set() if shapes is None else _operated(chain, rng)
     cortex_mm = rng.uniform(0.6, 1.2)
     gaps = [0.0 if rng.uniform() < arthrosis else rng.uniform(0.6, 1.7) for _ in chain]
     bends = rng.normal(0.0, 1.0, (len(chain), 4))
@@ -132,9 +136,11 @@ def paint_vertebrae(
             continue
         field = Field(canvas.grid, placed.frame, box, _bend(bends[k], placed))
         if real:
-            field.distance = real.at(field.coordinates)
+            field.distance = real.at(crushed(field.coordinates, placed))
         else:
             _build(field, placed, chain[k - 1].name, gaps[k])
+        if k in opened:
+            field.distance = laminectomy(field.distance, field.coordinates, placed)
         field.distance += np.float32(ROUGH_MM) * canvas.rough(box, 2.5)
         cortex = cortex_mm * (1 + np.float32(0.35) * canvas.rough(box, 4.0))
         behind = field.coordinates[1] - np.float32(placed.shape.wall)
@@ -146,6 +152,14 @@ def paint_vertebrae(
             # The joints of the neck reach further forward than those below.
             gap[behind < (1.0 if placed.name[0] == "C" else 4.0)] = BODY_GAP_MM
         canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex, gap)
+
+
+def _operated(chain: list[Placed], rng: np.random.Generator) -> set[int]:
+    """Return which vertebrae have lost their lamina: now and then one to three in a row."""
+    if rng.uniform() >= OPERATED_SHARE:
+        return set()
+    first = int(rng.integers(2, len(chain) - 3))
+    return set(range(first, min(first + int(rng.integers(1, 4)), len(chain) - 1)))
 
 
 def _chosen(

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from spinemamba.intensity import CT_WINDOW_HU
 from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, Tissue
+from spinemamba.training.bank import UNKNOWN
 from spinemamba.training.draws import chance, uniform
+from spinemamba.training.implants import add_implants
 from spinemamba.training.sample import Patch
 from spinemamba.training.scanner import (
     blur,
@@ -33,6 +35,9 @@ PAINTED_SHARE = 0.6
 REMAP_SHARE = 0.12
 """Share of images whose contrast is turned into one that no CT has, on the way to MR."""
 
+IMPLANT_SHARE = 0.04
+"""How often a CT, real or painted, gets screws."""
+
 BESIDE_BONE_HU = 70.0
 """What lies between bones that touch: cartilage and a joint's capsule."""
 
@@ -50,7 +55,7 @@ def paint(patch: Patch, generator: torch.Generator) -> Tensor:
     if painted:
         image = _paint_tissues(patch, generator)
     else:
-        image = _normalise(_vary_hu(patch.image, generator))
+        image = _implanted(_normalise(_vary_hu(patch.image, generator)), patch, generator)
         if chance(REMAP_SHARE, generator):
             image = remap(image, generator)
     if chance(0.7 if painted else 0.3, generator):
@@ -69,10 +74,17 @@ def paint(patch: Patch, generator: torch.Generator) -> Tensor:
 def _paint_tissues(patch: Patch, generator: torch.Generator) -> Tensor:
     kind = float(torch.rand((), generator=generator))
     if kind < CT_SHARE:
-        return _normalise(_paint_ct(patch, generator))
+        return _implanted(_normalise(_paint_ct(patch, generator)), patch, generator)
     if kind < CT_SHARE + MR_SHARE:
         return _paint_mr(patch, generator)
     return _paint_any(patch, generator)
+
+
+def _implanted(image: Tensor, patch: Patch, generator: torch.Generator) -> Tensor:
+    if not chance(IMPLANT_SHARE, generator):
+        return image
+    bone = (patch.target > 0) & (patch.target != UNKNOWN)
+    return add_implants(image, bone, generator)
 
 
 def _paint_ct(patch: Patch, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import torch
 
 from spinemamba.labels import BY_NAME
 from spinemamba.phantom import PhantomOptions, ShapeBank, make_phantom
+from spinemamba.phantom.damage import crushed, laminectomy
 from spinemamba.training.appearance import paint
 from spinemamba.training.bank import make_case
 from spinemamba.training.depth import REACH_MM, UNITS_PER_MM, bone_depth_mm, pack_depth
+from spinemamba.training.implants import METAL, add_implants
 from spinemamba.training.prepare import phantom_case
 from spinemamba.training.sample import PatchOptions, draw_patch
 from spinemamba.training.shapes import harvest, load_shapes, save_shapes
@@ -122,3 +125,35 @@ def test_painted_cortex_is_brighter_than_spongy_bone_and_soft_tissue(phantom):
         brighter.append(bool(shell > inner and shell > outer))
     # All patches painted as CT, two in three, and some of the others by chance.
     assert sum(brighter) >= 12
+
+
+def test_screws_are_bright_lie_behind_and_leave_an_image_without_bone_alone():
+    image = torch.full((24, 48, 48), -0.5)
+    bone = torch.zeros(image.shape, dtype=torch.bool)
+    bone[8:16, 10:16, 18:30] = True
+    out = add_implants(image, bone, torch.Generator().manual_seed(1))
+    metal = out == METAL
+    assert metal.any()
+    assert metal.nonzero()[:, 1].float().mean() > 16  # the heads stick out of the back
+    assert ((out - image).abs() > 0.02)[~metal].any()  # streaks
+    assert torch.equal(add_implants(image, bone & False, torch.Generator()), image)
+
+
+def test_a_crushed_front_is_lower_and_the_back_wall_keeps_its_height(phantom):
+    placed = SimpleNamespace(shape=SimpleNamespace(crush=0.4, depth=34.0, height=26.0))
+    z = np.array([10.0, 10.0, -20.0])[:, None, None]
+    y = np.array([-17.0, 17.0, -17.0])[:, None, None]
+    _, _, moved = crushed([np.zeros_like(z), y, z], placed)
+    # 23 mm above the lower endplate, where 40 % were lost, is 38 mm above it in the whole body.
+    assert moved.ravel() == pytest.approx([-13 + 23 / 0.6, 10.0, -20.0])
+
+
+def test_a_laminectomy_takes_the_back_of_the_arch_and_no_more():
+    shape = SimpleNamespace(canal_y=26.0, canal_depth=18.0, canal_width=24.0)
+    y = np.array([0.0, 45.0, 45.0])[:, None, None]
+    x = np.array([0.0, 0.0, 30.0])[:, None, None]
+    inside = np.full_like(y, -3.0)
+    opened = laminectomy(inside, [x, y, np.zeros_like(y)], SimpleNamespace(shape=shape)).ravel()
+    assert opened[0] == -3.0  # body
+    assert opened[1] > 0  # spinous process
+    assert opened[2] == -3.0  # joint
