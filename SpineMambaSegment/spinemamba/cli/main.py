@@ -24,6 +24,7 @@ COMMANDS = {
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
     "stress": "test the level solver on made-up spines with known names",
+    "networks": "list the named sizes of the network, and what each costs",
     "bench": "measure scans and networks on this computer",
     "probe": "say what this computer can do, as JSON",
 }

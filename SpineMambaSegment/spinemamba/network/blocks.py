@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -57,3 +59,12 @@ def unfold(x: Tensor, stride: int) -> Tensor:
 def normal_parameter(*shape: int) -> nn.Parameter:
     """Return a parameter drawn from N(0, 1)."""
     return nn.Parameter(torch.randn(*shape))
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which nothing on a device is cast to half precision.
+
+    Scans and sums over all voxels overflow there; U-Mamba and VMamba report NaN.
+    """
+    able = torch.amp.is_autocast_available(device.type)  # not where only shapes are computed
+    return torch.autocast(device.type, enabled=False) if able else nullcontext()
