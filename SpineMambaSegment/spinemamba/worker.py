@@ -140,7 +140,7 @@ def main(
         return BUG
 
 
-def _cut_off(job: Job, channel: Channel, grace_s: float) -> None:
+def _cut_off(job: FileJob, channel: Channel, grace_s: float) -> None:
     """End work that does not listen; runs in a thread of its own."""
     channel.cancelled.wait()
     time.sleep(grace_s)
@@ -148,7 +148,7 @@ def _cut_off(job: Job, channel: Channel, grace_s: float) -> None:
     os._exit(CANCELLED)
 
 
-def _work(job: Job, channel: Channel, run: Runner) -> int:
+def _work(job: FileJob, channel: Channel, run: Runner) -> int:
     started = time.monotonic()
     run(job, channel.progress, channel.warn)
     seconds = round(time.monotonic() - started, 1)
@@ -157,7 +157,7 @@ def _work(job: Job, channel: Channel, run: Runner) -> int:
     return DONE
 
 
-def _run_job(job: Job, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:
+def _run_job(job: FileJob, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:
     from spinemamba.memory import keep_freed_memory, let_idle_threads_sleep
 
     let_idle_threads_sleep()
