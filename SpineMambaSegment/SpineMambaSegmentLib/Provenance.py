@@ -9,6 +9,7 @@ from pathlib import Path
 import slicer
 import vtk
 
+from spinemamba.flags import names, sentences
 from spinemamba.result import InstanceResult, Result
 
 ALGORITHM = "SpineMamba Segment"
@@ -24,7 +25,8 @@ def segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
         "SpineMamba.Version": result.package_version,
         "SpineMamba.Run": result.run_id,
         "SpineMamba.Posterior": f"{instance.posterior:.3f}",
-        "SpineMamba.Flags": " ".join(instance.flags),
+        "SpineMamba.Flags": sentences(instance.flags),
+        "SpineMamba.FlagNames": names(instance.flags),
         "SpineMamba.VolumeMl": f"{instance.volume_ml:.1f}",
         "DICOM.SegmentAlgorithmType": "AUTOMATIC",
         "DICOM.SegmentAlgorithmName": f"{ALGORITHM} {result.package_version}",

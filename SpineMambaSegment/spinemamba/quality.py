@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.flags import Flag
 from spinemamba.instances import Instance
 
 
@@ -26,8 +27,8 @@ def flags(
     items: tuple[Instance, ...],
     posteriors: tuple[float, ...],
     limits: QualityLimits | None = None,
-) -> list[tuple[str, ...]]:
-    """Return the flags of each instance as sentences.
+) -> list[tuple[Flag, ...]]:
+    """Return the flags of each instance.
 
     Args:
         items: Instances, top to bottom.
@@ -39,12 +40,15 @@ def flags(
     for k, (item, posterior) in enumerate(zip(items, posteriors, strict=True)):
         found = []
         if item.cut_sides:
-            found.append(f"Cut by the image ({', '.join(item.cut_sides)}).")
+            sentence = f"Cut by the image ({', '.join(item.cut_sides)})."
+            found.append(Flag("cut_by_image", None, sentence))
         if posterior < limits.posterior:
-            found.append(f"Level uncertain ({100 * posterior:.0f} %).")
+            sentence = f"Level uncertain ({100 * posterior:.0f} %)."
+            found.append(Flag("level_uncertain", posterior, sentence))
         ratio = _volume_ratio(items, k)
         if ratio is not None and not limits.volume_ratio[0] <= ratio <= limits.volume_ratio[1]:
-            found.append(f"Volume is {ratio:.1f} times that of its neighbours.")
+            sentence = f"Volume is {ratio:.1f} times that of its neighbours."
+            found.append(Flag("volume_outlier", ratio, sentence))
         out.append(tuple(found))
     return out
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spinemamba.errors import Code, UserError
+from spinemamba.flags import names, sentences
 from spinemamba.image_io import read_volume
 from spinemamba.job import Job
 from spinemamba.labels import BY_VALUE
@@ -111,7 +112,8 @@ def segments_of(result: Result) -> list[SegmentInfo]:
             "SpineMamba.Version": result.package_version,
             "SpineMamba.Run": result.run_id,
             "SpineMamba.Posterior": f"{item.posterior:.3f}",
-            "SpineMamba.Flags": " ".join(item.flags),
+            "SpineMamba.Flags": sentences(item.flags),
+            "SpineMamba.FlagNames": names(item.flags),
         }
         infos.append(segment_info(BY_VALUE[item.label].value, tags))
     return infos

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from spinemamba.flags import Flag
 from spinemamba.instances import Instance, Instances
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.level_priors import ANY_STEP_MM, STEP_MM
@@ -162,5 +163,8 @@ def test_flags_say_what_is_odd_with_its_number():
     small = Instance(2, items[1].centroid_lps_mm, 10.0, items[1].evidence, False, ())
     cut = Instance(3, items[2].centroid_lps_mm, 30.0, items[2].evidence, False, ("inferior",))
     found = flags((items[0], small, cut), (0.99, 0.5, 0.99))
-    assert found[1] == ("Level uncertain (50 %).", "Volume is 0.3 times that of its neighbours.")
-    assert found[2] == ("Cut by the image (inferior).",)
+    assert found[1] == (
+        Flag("level_uncertain", 0.5, "Level uncertain (50 %)."),
+        Flag("volume_outlier", 10 / 30, "Volume is 0.3 times that of its neighbours."),
+    )
+    assert found[2] == (Flag("cut_by_image", None, "Cut by the image (inferior)."),)
