@@ -114,9 +114,7 @@ def look_in_box(
     seeds = box_seeds(evidence, known, kept, place_lps_mm)
     parts = _divide(seeds, evidence)
     progress("instances", 1.0)
-    painted = restore_labels(
-        Instances(parts, ()), {OWN: OWN, OTHER: OTHER}, evidence, progress
-    )
+    painted = restore_labels(Instances(parts, ()), {OWN: OWN, OTHER: OTHER}, evidence, progress)
     mask = _largest((painted == OWN) & ~kept)
     _check_size(mask, upright.geometry, place_lps_mm)
     return BoxAnswer(

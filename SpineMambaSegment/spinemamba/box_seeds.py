@@ -15,7 +15,7 @@ from spinemamba.instances import InstanceOptions
 from spinemamba.volume import Geometry, Volume
 
 NEAREST_MM = 12.0
-"""A core that ends further from the place is a neighbour's: half of a thoracic vertebra's height."""
+"""A core that ends further from the place is a neighbour's: half the height of a thoracic one."""
 
 BALL_MM = 5.0
 """The place stands for a core that was missed: a ball that fits into a cervical body."""
@@ -90,9 +90,7 @@ def _pieces(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndar
     return cut_chain(core, line, spacing_mm)
 
 
-def _nearest(
-    pieces: np.ndarray, kept: np.ndarray, distance_mm: np.ndarray
-) -> np.ndarray | None:
+def _nearest(pieces: np.ndarray, kept: np.ndarray, distance_mm: np.ndarray) -> np.ndarray | None:
     """Return the mask of the piece nearest to the place that is nobody's; None if none is near."""
     sizes, lost = np.bincount(pieces.ravel()), np.bincount(pieces[kept], minlength=pieces.max() + 1)
     numbers = np.flatnonzero((sizes > 2 * lost)[1:]) + 1
