@@ -8,7 +8,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SpineMambaSegmentLib import Provenance, Scene, Views
+from SpineMambaSegmentLib import Provenance, Views
+from SpineMambaSegmentLib.LabelArray import vertebraIds
 
 COLUMNS = 4
 
@@ -76,12 +77,6 @@ class ReviewSection:
         inScene = self._node is not None and self._node.GetScene() is not None
         if inScene and self._node.GetSegmentation().GetSegment(self._ids[row]) is not None:
             Views.jumpTo(self._node, self._ids[row])
-
-
-def vertebraIds(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Return the IDs of our segments from head to tail."""
-    ids = node.GetSegmentation().GetSegmentIDs()
-    return sorted(filter(Scene.SEGMENT_ID.fullmatch, ids), key=Scene.position)
 
 
 def _percent(posterior: str) -> str:
