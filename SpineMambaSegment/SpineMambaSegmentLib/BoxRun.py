@@ -170,20 +170,14 @@ def _extent(
     """
     grid = gridOf(volumeNode)
     low, high = _boundsRas(segmentationNode, wish)
-    corners = np.array(np.meshgrid(*zip(low - REACH_MM, high + REACH_MM, strict=True)))
-    toIjk = np.linalg.inv(grid.ijkToRas)
-    ijk = corners.reshape(3, -1).T @ toIjk[:3, :3].T + toIjk[:3, 3]
-    size = np.array(grid.size)
-    middle = toIjk[:3, :3] @ ((low + high) / 2) + toIjk[:3, 3]
-    if (middle < -0.5).any() or (middle > size - 0.5).any():
+    middle = grid.toIjk((low + high) / 2)
+    if (middle < -0.5).any() or (middle > np.array(grid.size) - 0.5).any():
         raise UserError(
             _("The place lies outside of {volume}.").format(volume=volumeNode.GetName()),
             _("Click into the body of a vertebra."),
             Code.INPUT_BAD,
         )
-    first = np.clip(np.floor(ijk.min(axis=0)), 0, size - 1).astype(int)
-    last = np.clip(np.ceil(ijk.max(axis=0)), 0, size - 1).astype(int)
-    return tuple(int(n) for pair in zip(first, last, strict=True) for n in pair)
+    return grid.extentAround(low - REACH_MM, high + REACH_MM)
 
 
 def _boundsRas(
