@@ -18,7 +18,8 @@ REPOSITORY = derived.REPOSITORY
 MODULE = derived.MODULE
 SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
 LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "result")
-LIGHT += ("flags", "terminology")
+LIGHT += ("flags", "renumber", "terminology")
+LATE = ("shapes", "split", "relabel")
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib")
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 40
@@ -100,6 +101,19 @@ def test_a_module_that_slicer_imports_stays_light(name: str):
     done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert not set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_slicer_loads_when_it_is_needed_does_not_bring_torch(name: str):
+    done = run_python(f"import sys, spinemamba.{name}; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "SimpleITK", "matplotlib"} & set(done.stdout.split())
+
+
+def test_the_review_loads_late_only_what_is_checked_here():
+    text = (MODULE / "SpineMambaSegmentLib" / "ReviewTools.py").read_text(encoding="utf-8")
+    names = next(line for line in text.splitlines() if line.startswith("NAMES = "))
+    assert names == "NAMES = (" + ", ".join(f'"{name}"' for name in LATE) + ")"
 
 
 def imported_names(path: Path) -> set[str]:
