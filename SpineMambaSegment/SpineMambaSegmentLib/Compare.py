@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import numpy_to_vtk
 
 from spinemamba.errors import Code, UserError
 from spinemamba.labels import BY_NAME
 from SpineMambaSegmentLib import Scene
 from SpineMambaSegmentLib.Grid import Grid, gridOf
-from SpineMambaSegmentLib.LabelArray import labelArray
+from SpineMambaSegmentLib.LabelArray import checkSameTransform, imageOf, labelArray
 from SpineMambaSegmentLib.ReviewTools import tool
 from SpineMambaSegmentLib.Straightened import volumeOf
 
@@ -91,11 +89,7 @@ def compare(
     Raises:
         UserError: If one has no vertebra, or they lie under different transforms.
     """
-    if segmentationNode.GetTransformNodeID() != referenceNode.GetTransformNodeID():
-        raise UserError(
-            _("{name} lies under another transform.").format(name=referenceNode.GetName()),
-            _("Put both under the transform of the volume, or harden it."),
-        )
+    checkSameTransform(segmentationNode, referenceNode)
     grid = _commonGrid([segmentationNode, referenceNode], volumeNode)
     here, there = (_levels(node, grid) for node in (segmentationNode, referenceNode))
     pair = [volumeOf(values, grid) for values in (here, there)]
@@ -173,7 +167,7 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
         segmentId = f"Difference{kind}"
         node.GetSegmentation().AddEmptySegment(segmentId, text, COLORS[kind])
         ids.InsertNextValue(segmentId)
-    image = _imageOf(comparison.differences, comparison.grid)
+    image = imageOf(comparison.differences, comparison.grid)
     Logic.ImportLabelmapToSegmentationNode(image, node, ids)
     display = node.GetDisplayNode()
     display.SetVisibility3D(False)
@@ -223,13 +217,3 @@ def _commonGrid(nodes: list[Node], volumeNode: slicer.vtkMRMLScalarVolumeNode) -
         highs.append(bounds[1::2])
     whole = gridOf(volumeNode)
     return whole.cut(whole.extentAround(np.min(lows, axis=0), np.max(highs, axis=0)))
-
-
-def _imageOf(array: np.ndarray, grid: Grid) -> Any:
-    """Return numbers (k, j, i) on a grid as an image in its place."""
-    image, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
-    image.SetDimensions(*grid.size)
-    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True))
-    matrix.DeepCopy(grid.ijkToRas.ravel())
-    image.SetImageToWorldMatrix(matrix)
-    return image

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import vtk_to_numpy
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from spinemamba.errors import UserError
 from SpineMambaSegmentLib import Scene
 from SpineMambaSegmentLib.Grid import Grid, matrixArray
 
@@ -63,6 +65,31 @@ def onGrid(image: Image, grid: Grid) -> np.ndarray:
     values, place = _placed(image, grid)
     _paste(values.astype(np.uint8), place, out)
     return out
+
+
+def imageOf(array: np.ndarray, grid: Grid) -> Image:
+    """Return numbers (k, j, i) on a grid as an image in its place."""
+    image, matrix = Image(), vtk.vtkMatrix4x4()
+    image.SetDimensions(*grid.size)
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
+    matrix.DeepCopy(grid.ijkToRas.ravel())
+    image.SetImageToWorldMatrix(matrix)
+    return image
+
+
+def checkSameTransform(
+    node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransformableNode
+) -> None:
+    """Check that what lies at the same place in two nodes lies at the same place in the scene.
+
+    Raises:
+        UserError: If their parent transforms differ.
+    """
+    if node.GetTransformNodeID() != other.GetTransformNodeID():
+        raise UserError(
+            _("{name} lies under another transform.").format(name=other.GetName()),
+            _("Put both under the transform of the volume, or harden it."),
+        )
 
 
 def vertebraIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
