@@ -72,8 +72,12 @@ def keepResult(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> 
 
 def keptResult(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Result | None:
     """Return the result that was kept with a segmentation; None if there is none, or an old one."""
-    text = segmentationNode.GetAttribute(RESULT_ATTRIBUTE)
+    return resultFrom(segmentationNode.GetAttribute(RESULT_ATTRIBUTE))
+
+
+def resultFrom(text: str | None) -> Result | None:
+    """Return the result in a text; None if there is none, or an old one."""
     try:
-        return None if text is None else Result.from_json(json.loads(text))
+        return Result.from_json(json.loads(text)) if text else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from spinemamba.errors import UserError
 from SpineMambaSegmentLib.ReviewMask import Mask
-from SpineMambaSegmentLib.ReviewSpine import Edit, Spine, sortedByHeight
+from SpineMambaSegmentLib.ReviewSpine import PINS_ATTRIBUTE, Edit, Spine, sortedByHeight
 from SpineMambaSegmentLib.ReviewState import (
     APPROVED,
     AT_TAG,
@@ -50,6 +51,14 @@ def changedStates(
         who = dict(zip((BY_TAG, AT_TAG), stamp, strict=True)) if STATUS_TAG in tags else {}
         found[segmentId] = state.withTags({**who, **tags})
     return {i: state for i, state in found.items() if state != spine.states.get(i)}
+
+
+def pinsAfter(spine: Spine, after: Mapping[str, SegmentState | None]) -> dict[str, str]:
+    """Return the pins without those of vertebrae that get another level, or go, as an attribute."""
+    pins = json.loads(spine.attributes[PINS_ATTRIBUTE] or "{}")
+    states = {**spine.states, **after}
+    kept = {i: n for i, n in pins.items() if states.get(i) is not None and states[i].level == n}
+    return {PINS_ATTRIBUTE: json.dumps(kept, separators=(",", ":")) if kept else ""}
 
 
 def orderWith(

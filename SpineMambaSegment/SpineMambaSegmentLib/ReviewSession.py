@@ -10,20 +10,14 @@ import slicer
 
 from spinemamba.errors import UserError
 from spinemamba.renumber import checked
-from SpineMambaSegmentLib import Provenance, ReviewLayer, ReviewLog
+from SpineMambaSegmentLib import ReviewLayer, ReviewLog
 from SpineMambaSegmentLib.Grid import Grid, gridOf
-from SpineMambaSegmentLib.ReviewChange import changedStates, orderWith
+from SpineMambaSegmentLib.ReviewChange import changedStates, orderWith, pinsAfter
 from SpineMambaSegmentLib.ReviewMask import Mask
-from SpineMambaSegmentLib.ReviewSpine import Action, Spine, sortedByHeight
+from SpineMambaSegmentLib.ReviewSpine import ATTRIBUTES, Action, Spine, sortedByHeight
 from SpineMambaSegmentLib.ReviewState import SegmentState, readState
 from SpineMambaSegmentLib.ReviewWrite import write
 from SpineMambaSegmentLib.Scene import SEGMENT_ID
-
-PINS_ATTRIBUTE = "SpineMamba.Pins"
-"""Attribute of the segmentation node: levels that a person is sure of, by segment ID, as JSON."""
-
-ATTRIBUTES = (Provenance.RESULT_ATTRIBUTE, PINS_ATTRIBUTE)
-"""What undo knows of the node."""
 
 OUTSIDE = "Edited by hand"
 
@@ -92,7 +86,8 @@ class ReviewSession:
         edit = action.edit(self._spine)
         after = changedStates(self._spine, edit, self._stamp())
         before = {i: self._spine.states.get(i) for i in after}
-        attributes = {n: v for n, v in edit.attributes.items() if self._spine.attributes[n] != v}
+        wanted = {**pinsAfter(self._spine, after), **edit.attributes}
+        attributes = {n: v for n, v in wanted.items() if self._spine.attributes[n] != v}
         checked([s.level for s in {**self._spine.states, **after}.values() if s is not None])
         if not after and not attributes:
             raise UserError(f"{action.title}: nothing would change.", "Choose something else.")

@@ -11,9 +11,16 @@ import slicer
 
 from spinemamba.errors import UserError
 from spinemamba.renumber import free_level
+from SpineMambaSegmentLib import Provenance
 from SpineMambaSegmentLib.Grid import Grid
 from SpineMambaSegmentLib.ReviewMask import Mask
 from SpineMambaSegmentLib.ReviewState import APPROVED, SegmentState, idStem
+
+PINS_ATTRIBUTE = "SpineMamba.Pins"
+"""Attribute of the segmentation node: levels that a person is sure of, by segment ID, as JSON."""
+
+ATTRIBUTES = (Provenance.RESULT_ATTRIBUTE, PINS_ATTRIBUTE)
+"""What undo knows of the node."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def write(
         }
         for segmentId, state in after.items():
             if state is not None and segmentation.GetSegment(segmentId) is None:
-                segmentation.AddEmptySegment(segmentId, state.name, state.color)
+                segmentation.AddEmptySegment(segmentId)
         ids = [i for i in {**spine.states, **after} if segmentation.GetSegment(i) is not None]
         if changed:
             ReviewLayer.writeMasks(node, masks, changed, ids)

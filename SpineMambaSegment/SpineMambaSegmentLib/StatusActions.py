@@ -56,16 +56,19 @@ class SetStatus:
         return Edit(tags={i: {STATUS_TAG: text} for i in changed})
 
 
-def approveRest(spine: Spine) -> SetStatus:
-    """Return the approval of every vertebra that is not approved yet.
+@dataclass(frozen=True)
+class ApproveRest:
+    """Approve every vertebra that is not approved yet; none may be marked for a look."""
 
-    Raises:
-        UserError: If one is marked for a look: that look must be taken first.
-    """
-    waiting = [s.name for s in spine.states.values() if s.status == NEEDS_LOOK]
-    if waiting:
-        raise UserError(
-            f"Marked for a look: {', '.join(waiting)}.", "Look at each and approve it by itself."
-        )
-    left = [i for i, state in spine.states.items() if state.status != APPROVED]
-    return SetStatus(tuple(left), APPROVED)
+    title = "Approve the rest"
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the approvals."""
+        waiting = [s.name for s in spine.states.values() if s.status == NEEDS_LOOK]
+        if waiting:
+            raise UserError(
+                f"Marked for a look: {', '.join(waiting)}.",
+                "Look at each and approve it by itself.",
+            )
+        left = tuple(i for i, state in spine.states.items() if state.status != APPROVED)
+        return SetStatus(left, APPROVED).edit(spine)

@@ -16,6 +16,8 @@ FIXED = ("Sacrum", "Coccyx")
 """What looks like no other level; a shift does not move it."""
 
 RARE = ("T13", "L6")
+TIGHT = (("T11", "L1"),)
+"""Neighbours in spines that have fewer vertebrae than most."""
 
 
 def shift(chain: Sequence[str | None], by: int, places: Iterable[int] | None = None) -> Chain:
@@ -117,6 +119,21 @@ def last_ribs_t11(chain: Sequence[str | None], place: int) -> Chain:
     if chain[place] == "T11":
         return shift(chain, 1, range(place + 1, len(chain)))
     raise _not_between(chain[place], "the last with ribs, T11,", "T11 or T12")
+
+
+def missing_between(above: str, below: str) -> tuple[str, ...] | None:
+    """Return the usual levels that a chain leaves out between two neighbours.
+
+    Returns:
+        Names from head to tail, without T13, L6 and what a spine may lack; None if ``below`` does
+        not belong below ``above``.
+    """
+    order = [label.name for label in LABELS]
+    first, last = order.index(above), order.index(below)
+    if first >= last:
+        return None
+    missing = tuple(name for name in order[first + 1 : last] if name not in RARE)
+    return () if (above, below) in TIGHT else missing
 
 
 def free_level(chain: Sequence[str | None], place: int) -> str:

@@ -6,12 +6,14 @@ import json
 
 import numpy as np
 import slicer
+import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from spinemamba.flags import Flag
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.result import InstanceResult, LabelingResult, Result
 from SpineMambaSegmentLib import Provenance, Scene
+from SpineMambaSegmentLib.Grid import gridOf
 from SpineMambaSegmentLib.ReviewState import TAGS
 
 NAMES = ("T11", "T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
@@ -58,16 +60,22 @@ def result_of(names: tuple[str, ...] = NAMES, looks: tuple[str, ...] | None = No
     )  # fmt: skip
 
 
-def add_spine(volume, labels: np.ndarray, result: Result | None = None):
-    """Add a segmentation of labels, as a run does."""
-    scene = volume.GetScene()
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
-    image = slicer.vtkOrientedImageData()
+def oriented(labels: np.ndarray, ijk_to_ras: np.ndarray):
+    """Return labels as Slicer holds them."""
+    image, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
     image.SetDimensions(labels.shape[::-1])
     scalars = numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True)
     image.GetPointData().SetScalars(scalars)
+    matrix.DeepCopy(np.asarray(ijk_to_ras, float).ravel())
+    image.SetImageToWorldMatrix(matrix)
+    return image
+
+
+def add_spine(volume, labels: np.ndarray, result: Result | None = None):
+    """Add a segmentation of labels on the voxels of a volume, as a run does."""
+    node = volume.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     tags = None if result is None else Provenance.tagsByLabel(result)
-    Scene.addSegments(image, node, volume, tags)
+    Scene.addSegments(oriented(labels, gridOf(volume).ijkToRas), node, volume, tags)
     if result is not None:
         node.SetAttribute(Provenance.RESULT_ATTRIBUTE, json.dumps(result.to_json()))
     return node

@@ -32,7 +32,7 @@ from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
     SplitByPlane,
     SplitBySeeds,
 )
-from SpineMambaSegmentLib.StatusActions import SetStatus, approveRest  # noqa: E402
+from SpineMambaSegmentLib.StatusActions import ApproveRest, SetStatus  # noqa: E402
 
 
 @pytest.fixture
@@ -153,9 +153,9 @@ def test_who_approved_what_and_when_stands_on_the_segment_and_is_saved(session):
 def test_a_corrected_vertebra_is_no_longer_marked_for_a_look(session):
     assert session.spine.states["V20"].status == NEEDS_LOOK
     with pytest.raises(UserError, match="Marked for a look: L1"):
-        approveRest(session.spine)
+        session.apply(ApproveRest())
     session.apply(SetStatus(("V20",), APPROVED))
-    session.apply(approveRest(session.spine))
+    session.apply(ApproveRest())
     assert session.spine.approved() == session.spine.ids
 
 
