@@ -23,9 +23,11 @@ from slicer.util import VTKObservationMixin
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
 from SpineMambaSegmentLib import Diagnostics, Errors, Scene, Views
+from SpineMambaSegmentLib.CheckSection import CheckSection
 from SpineMambaSegmentLib.ExportSection import ExportSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
+from SpineMambaSegmentLib.PanelJobs import PanelJobs
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Runs import Runs
 from SpineMambaSegmentLib.RunSection import RunSection
@@ -89,13 +91,15 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.setupSection = SetupSection(
             self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
         )
+        self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
+        self.checkSection = CheckSection(self.ui, self.jobs, self.runSection.say)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
         slicer.app.connect("aboutToQuit()", self.stop)
         self.onSceneChanged()
 
@@ -138,6 +142,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def stop(self) -> None:
         """Stop every process; waits until they are gone."""
         self.logic.stopNow()
+        self.checkSection.stop()
         self.setupSection.stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
@@ -166,9 +171,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
             self.setupSection.ensurePackages()
             inputs = self.inputSection
-            self.logic.start(
-                inputs.volumeNode(), inputs.segmentationNode(), self.onEvent, inputs.options()
-            )
+            nodes = inputs.volumeNode(), inputs.segmentationNode()
+            self.logic.start(*nodes, self.onEvent, inputs.options())
             self.runSection.started()
         self.refresh()
 
@@ -208,6 +212,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self.reviewSection.show(node)
+        self.checkSection.show(self.inputSection.volumeNode(), node)
         self.exportSection.show(node)
 
 

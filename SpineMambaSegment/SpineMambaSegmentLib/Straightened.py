@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import slicer
 
 from SpineMambaSegmentLib.Grid import Grid, gridOf
-from SpineMambaSegmentLib.LabelArray import labelArray, vertebraIds
+from SpineMambaSegmentLib.LabelArray import LABELMAP, labelArray, vertebraIds
 from SpineMambaSegmentLib.ReviewTools import tool
 from SpineMambaSegmentLib.VolumeFile import voxelsIn
 
@@ -95,15 +95,36 @@ def straightened(
     if views is None:
         return None
     window = _window(volumeNode, views[0].image)
-    segments = [segmentation.GetSegment(segmentId) for segmentId in ids]
-    return Straightened(
-        _strip(views[0], window),
-        _strip(views[1], window),
-        views[0].pixel_mm,
-        ids,
-        tuple(segment.GetName() for segment in segments),
-        tuple(tuple(segment.GetColor()) for segment in segments),
-    )
+    strips = [_strip(view, window) for view in views]
+    return renamed(Straightened(*strips, views[0].pixel_mm, ids, (), ()), segmentationNode)
+
+
+def renamed(
+    straight: Straightened, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> Straightened:
+    """Return the strips with the names and colors that their segments have now."""
+    segmentation = segmentationNode.GetSegmentation()
+    segments = [segmentation.GetSegment(segmentId) for segmentId in straight.ids]
+    names = tuple(segment.GetName() for segment in segments)
+    return replace(straight, names=names, colors=tuple(tuple(s.GetColor()) for s in segments))
+
+
+def fingerprint(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> tuple[Any, ...]:
+    """Return what differs when the strips must be cut anew; names and colors are no reason."""
+    segmentation = segmentationNode.GetSegmentation()
+    display = volumeNode.GetScalarVolumeDisplayNode()
+    segments = []
+    for segmentId in vertebraIds(segmentationNode):
+        segment = segmentation.GetSegment(segmentId)
+        image = segment.GetRepresentation(LABELMAP)
+        changed = 0 if image is None else image.GetMTime()
+        segments.append((segmentId, changed, segment.GetLabelValue()))
+    window = () if display is None else (display.GetWindow(), display.GetLevel())
+    grid = gridOf(volumeNode)
+    image = volumeNode.GetImageData().GetMTime()
+    return (volumeNode.GetID(), image, grid.ijkToRas.tobytes(), window, *segments)
 
 
 def painted(straight: Straightened, strip: Strip, chosenId: str = "") -> np.ndarray:
