@@ -85,7 +85,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         logic, settings = self.logic, slicer.app.settings()
         store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / MODELS_FOLDER)
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
-        self.reviewSection = ReviewSection(self.ui)
+        self.reviewSection = ReviewSection(self.ui, self.runSection.say)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
         self.inputSection = InputSection(self.ui, settings, store, self.refresh)
         self.setupSection = SetupSection(
@@ -129,6 +129,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Stop what runs; called when Slicer quits or the module is reloaded."""
         self.exit()
         self.removeObservers()
+        self.reviewSection.forget()
         slicer.app.disconnect("aboutToQuit()", self.stop)
         self.stop()
 
@@ -152,6 +153,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.runSection.say(_("The scene was closed; the run was cancelled."))
         self.inputSection.setParameterNode(None)
         self._showSegmentation(None)
+        self.reviewSection.forget()
 
     def onSceneChanged(self, caller=None, event=None) -> None:
         """Show what the scene says."""
@@ -188,6 +190,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.runSection.show(event)
         if isinstance(event, events.Finished):
             node = self.logic.segmentationNode()
+            self.reviewSection.startAgain(node)
             self.ui.outputSelector.setCurrentNode(node)
             Views.showSegments(node, self.logic.importedIds(), slicer.app.layoutManager())
         self.refresh()

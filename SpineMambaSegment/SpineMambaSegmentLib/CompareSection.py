@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from SpineMambaSegmentLib import Compare, Errors
 from SpineMambaSegmentLib.CaseRun import CaseRun
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.StraightenedSection import insideOf
 
 COLUMNS = 3
 POOR_DICE = 0.8
@@ -44,7 +45,7 @@ class CompareSection:
         self._comparison: Compare.Comparison | None = None
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Compare and learn")
-        self._makeWidgets(qt.QVBoxLayout(self.button))
+        self._makeWidgets(insideOf(self.button))
         layout.addWidget(self.button)
         self.button.collapsed = True
         self.show(None, None)
@@ -134,6 +135,7 @@ class CompareSection:
         self.table.setColumnCount(COLUMNS)
         self.table.setHorizontalHeaderLabels([_("Reference"), _("Found as"), _("Dice")])
         self.table.verticalHeader().hide()
+        self.table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         self.table.horizontalHeader().setStretchLastSection(True)
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setAlternatingRowColors(True)
@@ -164,6 +166,7 @@ class CompareSection:
             poor = item.dice < POOR_DICE or item.foundAs != item.name
             for column, text in enumerate(texts):
                 self.table.setItem(row, column, _cell(text, poor))
+        self.table.resizeColumnsToContents()
         self.table.setVisible(True)
         self.outlineBox.setVisible(True)
         text = _("Mean Dice {dice:.2f}, {right} of {count} levels as in the reference.").format(

@@ -53,6 +53,38 @@ def changedStates(
     return {i: state for i, state in found.items() if state != spine.states.get(i)}
 
 
+def repaired(old: Spine, now: Spine) -> dict[str, SegmentState | None]:
+    """Return what must be written after an edit elsewhere, so that the rules hold again.
+
+    A vertebra that was approved and still is keeps its voxels; where two vertebrae overlap, what
+    changed last has the voxel.
+
+    Args:
+        old: The vertebrae before the edit.
+        now: The vertebrae after it.
+    """
+    changed = [
+        i for i, s in now.states.items() if i not in old.states or s.mask != old.states[i].mask
+    ]
+    if not changed:
+        return {}
+    locked = {
+        i: old.states[i].mask
+        for i, state in now.states.items()
+        if i in old.states and APPROVED == state.status == old.states[i].status
+    }
+    masks = {i: locked.get(i, state.mask) for i, state in now.states.items()}
+    # Who comes first keeps what it has.
+    order = sorted(masks, key=lambda i: (i not in locked, i not in changed))
+    for place, segmentId in enumerate(order):
+        if segmentId not in locked:
+            own = segmentId in changed
+            for first in (i for i in order[:place] if own or i in changed):
+                masks[segmentId] = masks[segmentId].minus(masks[first])
+    states = {i: replace(state, mask=masks[i]) for i, state in now.states.items()}
+    return {i: state for i, state in states.items() if state.mask != now.states[i].mask}
+
+
 def pinsAfter(spine: Spine, after: Mapping[str, SegmentState | None]) -> dict[str, str]:
     """Return the pins without those of vertebrae that get another level, or go, as an attribute."""
     pins = json.loads(spine.attributes[PINS_ATTRIBUTE] or "{}")

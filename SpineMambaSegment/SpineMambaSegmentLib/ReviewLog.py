@@ -7,6 +7,7 @@ volume or a file.
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import json
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ COLUMNS = (
 )  # fmt: skip
 
 States = Mapping[str, SegmentState | None]
+
+
+def now() -> str:
+    """Return the time, ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def entry(action: str, reviewer: str, time: str) -> dict[str, Any]:

@@ -75,7 +75,9 @@ class Mask:
         """Return the voxels that are not in another mask."""
         if meet(self.box, other.box) is None:
             return self
-        return Mask.of(self.array() & ~other.inBox(self.box), self.first)
+        theirs = other.inBox(self.box)
+        own = self.array()
+        return Mask.of(own & ~theirs, self.first) if (own & theirs).any() else self
 
     def overlap(self, other: Mask) -> int:
         """Return how many voxels two masks share."""

@@ -1,15 +1,12 @@
-"""What the table of review says: rows, order, progress and the banner. No Qt."""
+"""What the table of review says: rows, order and progress. No Qt."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
-from spinemamba.renumber import missing_between
-from spinemamba.result import LabelingResult
-from SpineMambaSegmentLib.ReviewPins import pinsOf, resultOf
+from SpineMambaSegmentLib.ReviewPins import pinsOf
 from SpineMambaSegmentLib.ReviewSpine import Spine
 from SpineMambaSegmentLib.ReviewState import (
     APPROVED,
@@ -25,7 +22,6 @@ from SpineMambaSegmentLib.ReviewState import (
 )
 
 URGENCY = {NEEDS_LOOK: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
-MOST_WAYS = 3
 
 
 @dataclass(frozen=True)
@@ -92,51 +88,3 @@ def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row
 def progress(spine: Spine) -> tuple[int, int]:
     """Return how many vertebrae are approved, and how many there are."""
     return len(spine.approved()), len(spine.states)
-
-
-def banner(spine: Spine) -> str:
-    """Return what is wrong with the levels as a whole; empty if nothing is.
-
-    It is there while the run's levels are ambiguous and nobody has pinned or approved one.
-    """
-    result = resultOf(spine)
-    if result is None or not result.ambiguous or pinsOf(spine) or spine.approved():
-        return ""
-    if any(state.tag(NAMED_TAG) == BY_HAND for state in spine.states.values()):
-        return ""
-    ways = [_way(labeling) for labeling in _distinct(result.labelings)]
-    text = _("The levels are ambiguous.")
-    if len(ways) > 1:
-        text = _("The levels are ambiguous: {ways}.").format(ways=_(" or ").join(ways))
-    return f"{text} {_('Set one level that you are sure of.')}"
-
-
-def _distinct(labelings: tuple[LabelingResult, ...]) -> list[LabelingResult]:
-    """Return the best ways that begin or end differently."""
-    ends: dict[tuple[str | None, str | None], LabelingResult] = {}
-    for labeling in labelings:
-        if any(labeling.names):
-            ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:MOST_WAYS]
-
-
-def _way(labeling: LabelingResult) -> str:
-    names = [name for name in labeling.names if name]
-    return _("{first} to {last} ({percent:.0f} %)").format(
-        first=names[0], last=names[-1], percent=100 * labeling.posterior
-    )
-
-
-def gaps(spine: Spine) -> list[str]:
-    """Return sentences about levels that are missing between two neighbours, or out of order."""
-    names = [(state.name, state.level) for state in spine.states.values() if state.level]
-    found = []
-    for (upper, above), (lower, below) in itertools.pairwise(names):
-        missing = missing_between(above, below)
-        if missing is None:
-            text = _("{upper} lies above {lower}: out of order.")
-            found.append(text.format(upper=upper, lower=lower))
-        elif missing:
-            text = _("Between {upper} and {lower}, {missing} is missing.")
-            found.append(text.format(upper=upper, lower=lower, missing=", ".join(missing)))
-    return found

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import slicer
 
 from spinemamba.errors import UserError
 from spinemamba.renumber import checked
 from SpineMambaSegmentLib import ReviewLayer, ReviewLog
 from SpineMambaSegmentLib.Grid import Grid, gridOf
-from SpineMambaSegmentLib.ReviewChange import changedStates, orderWith, pinsAfter
+from SpineMambaSegmentLib.ReviewChange import changedStates, orderWith, pinsAfter, repaired
 from SpineMambaSegmentLib.ReviewMask import Mask
 from SpineMambaSegmentLib.ReviewSpine import ATTRIBUTES, Action, Spine, sortedByHeight
 from SpineMambaSegmentLib.ReviewState import SegmentState, readState
@@ -101,10 +101,15 @@ class ReviewSession:
     def absorb(self) -> list[str]:
         """Take note of what was changed elsewhere, such as in the Segment Editor, as one step.
 
+        What it did to approved vertebrae is taken back, and so are overlaps.
+
         Returns:
             IDs of the segments that had changed.
         """
         now = self._read()
+        if repairs := repaired(self._spine, now):
+            write(self.node, now, repairs, self._readOrder())
+            now = self._read()
         ids = [i for i in {**self._spine.states, **now.states} if _differs(self._spine, now, i)]
         if not ids:
             return []
@@ -178,8 +183,7 @@ class ReviewSession:
 
     def _stamp(self) -> tuple[str, str]:
         """Return who and when."""
-        now = datetime.datetime.now(datetime.timezone.utc)
-        return self.reviewer, now.isoformat(timespec="seconds")
+        return self.reviewer, ReviewLog.now()
 
     def _read(self) -> Spine:
         """Return what the segmentation holds now; voxels are read again only if they changed."""
@@ -213,7 +217,7 @@ class ReviewSession:
                 return ReviewLayer.gridOfImage(image)
         if self.volumeNode is not None:
             return gridOf(self.volumeNode)
-        raise UserError("The segmentation has no voxels.", "Choose the volume it belongs to.")
+        return Grid(np.eye(4), (0, 0, 0))  # there is no voxel that could lie anywhere
 
 
 def _differs(one: Spine, other: Spine, segmentId: str) -> bool:

@@ -43,7 +43,7 @@ class StraightenedSection:
         self._places: list[tuple[Straightened.Strip, float, float]] = []
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Straightened spine")
-        inside = qt.QVBoxLayout(self.button)
+        inside = insideOf(self.button)
         self.label = qt.QLabel()
         self.label.setObjectName("straightenedLabel")
         self.label.setScaledContents(True)
@@ -153,6 +153,18 @@ class StraightenedSection:
     def _unfolded(self, collapsed: bool) -> None:
         if not collapsed:
             self.update()
+
+
+def insideOf(button: ctk.ctkCollapsibleButton) -> qt.QVBoxLayout:
+    """Return the layout of a widget in a folding header.
+
+    The header shows and hides all that is directly in it, also what shall stay hidden.
+    """
+    frame = qt.QVBoxLayout(button)
+    frame.setContentsMargins(0, 0, 0, 0)
+    widget = qt.QWidget()
+    frame.addWidget(widget)
+    return qt.QVBoxLayout(widget)
 
 
 class _Clicks(qt.QObject):
