@@ -23,9 +23,11 @@ from slicer.util import VTKObservationMixin
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
 from SpineMambaSegmentLib import Diagnostics, Errors, Scene, Views
+from SpineMambaSegmentLib.CheckSection import CheckSection
 from SpineMambaSegmentLib.ExportSection import ExportSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
+from SpineMambaSegmentLib.PanelJobs import PanelJobs
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Runs import Runs
 from SpineMambaSegmentLib.RunSection import RunSection
@@ -83,19 +85,21 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         logic, settings = self.logic, slicer.app.settings()
         store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / MODELS_FOLDER)
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
-        self.reviewSection = ReviewSection(self.ui)
+        self.reviewSection = ReviewSection(self.ui, self.runSection.say)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
         self.inputSection = InputSection(self.ui, settings, store, self.refresh)
         self.setupSection = SetupSection(
             self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
         )
+        self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
+        self.checkSection = CheckSection(self.ui, self.jobs, self.runSection.say)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
         slicer.app.connect("aboutToQuit()", self.stop)
         self.onSceneChanged()
 
@@ -125,6 +129,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Stop what runs; called when Slicer quits or the module is reloaded."""
         self.exit()
         self.removeObservers()
+        self.reviewSection.forget()
         slicer.app.disconnect("aboutToQuit()", self.stop)
         self.stop()
 
@@ -138,6 +143,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def stop(self) -> None:
         """Stop every process; waits until they are gone."""
         self.logic.stopNow()
+        self.checkSection.stop()
         self.setupSection.stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
@@ -147,6 +153,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.runSection.say(_("The scene was closed; the run was cancelled."))
         self.inputSection.setParameterNode(None)
         self._showSegmentation(None)
+        self.reviewSection.forget()
 
     def onSceneChanged(self, caller=None, event=None) -> None:
         """Show what the scene says."""
@@ -166,9 +173,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
             self.setupSection.ensurePackages()
             inputs = self.inputSection
-            self.logic.start(
-                inputs.volumeNode(), inputs.segmentationNode(), self.onEvent, inputs.options()
-            )
+            nodes = inputs.volumeNode(), inputs.segmentationNode()
+            self.logic.start(*nodes, self.onEvent, inputs.options())
             self.runSection.started()
         self.refresh()
 
@@ -184,6 +190,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.runSection.show(event)
         if isinstance(event, events.Finished):
             node = self.logic.segmentationNode()
+            self.reviewSection.startAgain(node)
             self.ui.outputSelector.setCurrentNode(node)
             Views.showSegments(node, self.logic.importedIds(), slicer.app.layoutManager())
         self.refresh()
@@ -208,6 +215,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self.reviewSection.show(node)
+        self.checkSection.show(self.inputSection.volumeNode(), node)
         self.exportSection.show(node)
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spinemamba import __version__
-from spinemamba.checkpoint import Model
 from spinemamba.instances import Instance, Instances
 from spinemamba.intensity import Modality
 from spinemamba.labels import BY_NAME
 from spinemamba.levels import NAMES, Labeling, LevelSolution
 from spinemamba.quality import flags
 from spinemamba.result import InstanceResult, LabelingResult, Result
-from spinemamba.scan import describe_backend
 from spinemamba.volume import Geometry
+
+if TYPE_CHECKING:
+    from spinemamba.checkpoint import Model
 
 MOST_WAYS = 3
 """More ways to name a spine help nobody."""
@@ -49,6 +51,9 @@ def describe(
         solution: Their names.
         details: How the run was made.
     """
+    # Names are given in Slicer's process, too, where torch must not be loaded.
+    from spinemamba.scan import describe_backend
+
     model = details.model
     return Result(
         run_id=uuid.uuid4().hex,
