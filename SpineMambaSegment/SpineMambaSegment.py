@@ -23,9 +23,12 @@ from slicer.util import VTKObservationMixin
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
 from SpineMambaSegmentLib import Diagnostics, Errors, Scene, Views
+from SpineMambaSegmentLib.CheckSection import CheckSection
 from SpineMambaSegmentLib.ExportSection import ExportSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
+from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.ReviewBoxMenu import ReviewBoxMenu
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Runs import Runs
 from SpineMambaSegmentLib.RunSection import RunSection
@@ -89,13 +92,18 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.setupSection = SetupSection(
             self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
         )
+        self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
+        review, say, inputs = self.reviewSection, self.runSection.say, self.inputSection
+        self.checkSection = CheckSection(self.ui, self.jobs, say, review.table.goTo)
+        review.onCurrent = self.checkSection.select
+        self.boxMenu = ReviewBoxMenu(review, self.jobs, inputs.volumeNode, inputs.options)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
         slicer.app.connect("aboutToQuit()", self.stop)
         self.onSceneChanged()
 
@@ -139,6 +147,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def stop(self) -> None:
         """Stop every process; waits until they are gone."""
         self.logic.stopNow()
+        self.checkSection.stop()
         self.setupSection.stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
@@ -168,9 +177,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
             self.setupSection.ensurePackages()
             inputs = self.inputSection
-            self.logic.start(
-                inputs.volumeNode(), inputs.segmentationNode(), self.onEvent, inputs.options()
-            )
+            nodes = inputs.volumeNode(), inputs.segmentationNode()
+            self.logic.start(*nodes, self.onEvent, inputs.options())
             self.runSection.started()
         self.refresh()
 
@@ -211,6 +219,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self.reviewSection.show(node)
+        current = self.reviewSection.table.current()
+        self.checkSection.show(self.inputSection.volumeNode(), node, current)
         self.exportSection.show(node)
 
 

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.errors import Code, UserError
 
-NAMES = ("shapes", "split", "relabel")
+NAMES = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")
 """Modules of spinemamba that run in Slicer's process; none of them may load torch."""
 
 
