@@ -28,6 +28,7 @@ from SpineMambaSegmentLib.ExportSection import ExportSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.ReviewBoxMenu import ReviewBoxMenu
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Runs import Runs
 from SpineMambaSegmentLib.RunSection import RunSection
@@ -92,7 +93,10 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
         )
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
-        self.checkSection = CheckSection(self.ui, self.jobs, self.runSection.say)
+        review, say, inputs = self.reviewSection, self.runSection.say, self.inputSection
+        self.checkSection = CheckSection(self.ui, self.jobs, say, review.table.goTo)
+        review.onCurrent = self.checkSection.select
+        self.boxMenu = ReviewBoxMenu(review, self.jobs, inputs.volumeNode, inputs.options)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
@@ -215,7 +219,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self.reviewSection.show(node)
-        self.checkSection.show(self.inputSection.volumeNode(), node)
+        current = self.reviewSection.table.current()
+        self.checkSection.show(self.inputSection.volumeNode(), node, current)
         self.exportSection.show(node)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import slicer
 
-from SpineMambaSegmentLib import Views
 from SpineMambaSegmentLib.CompareSection import CompareSection
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
 from SpineMambaSegmentLib.StraightenedSection import StraightenedSection
@@ -20,14 +19,21 @@ class CheckSection:
         ui: Widgets of the panel.
         jobs: Starts what takes time.
         say: Shows a sentence in the status line.
+        onSelect: Called with the ID of a vertebra that was clicked.
     """
 
-    def __init__(self, ui: Any, jobs: PanelJobs, say: Callable[[str], None]):
+    def __init__(
+        self,
+        ui: Any,
+        jobs: PanelJobs,
+        say: Callable[[str], None],
+        onSelect: Callable[[str], None],
+    ):
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         layout = ui.reviewCollapsibleButton.layout()
-        self.straightened = StraightenedSection(layout, self.select)
-        self.compare = CompareSection(layout, jobs, say, self.select)
+        self.straightened = StraightenedSection(layout, onSelect)
+        self.compare = CompareSection(layout, jobs, say, onSelect)
         self.compare.setMRMLScene(slicer.mrmlScene)
 
     def show(
@@ -42,10 +48,7 @@ class CheckSection:
         self.compare.show(volumeNode, segmentationNode)
 
     def select(self, segmentId: str) -> None:
-        """Bring the views to a vertebra, and let it stand out in the strips."""
-        if self._node is None or self._node.GetSegmentation().GetSegment(segmentId) is None:
-            return
-        Views.jumpTo(self._node, segmentId)
+        """Let a vertebra stand out in the strips."""
         self.straightened.show(self._volumeNode, self._node, segmentId)
 
     def stop(self) -> None:

@@ -37,6 +37,7 @@ class ReviewSection:
         self._sessions = ReviewSessions(lambda: self._edited.start())
         self.session: ReviewSession | None = None
         self.dims = self.alongAxes = True
+        self.onCurrent: Callable[[str], None] = lambda segmentId: None
         self.table = ReviewTable(ui.reviewTable, self.goTo)
         self.menus = ReviewMenus(ui, self)
         self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
@@ -103,20 +104,20 @@ class ReviewSection:
         with Errors.shown(_("{what} is not possible.").format(what=action.title), self.say):
             changed = self.session.apply(action)
             self.say(_("{what}: done.").format(what=action.title))
-            self._follow(changed)
+            self.follow(self.session, changed)
             return True
         return False
 
     def undo(self) -> None:
         """Take the last step back."""
         if self.session is not None and (title := self.session.undoTitle):
-            self._follow(self.session.undo())
+            self.follow(self.session, self.session.undo())
             self.say(_("Undone: {what}.").format(what=title))
 
     def redo(self) -> None:
         """Do again what was taken back."""
         if self.session is not None and (title := self.session.redoTitle):
-            self._follow(self.session.redo())
+            self.follow(self.session, self.session.redo())
             self.say(_("Done again: {what}.").format(what=title))
 
     def toggleApproved(self) -> None:
@@ -146,6 +147,7 @@ class ReviewSection:
         ReviewViews.dimOthers(node, segmentId if self.dims else "")
         self.editor.select(segmentId)
         self._showDetails()
+        self.onCurrent(segmentId)
 
     def refresh(self) -> None:
         """Show what the session knows, and what was edited elsewhere."""
@@ -170,7 +172,10 @@ class ReviewSection:
         self._showSteps()
         self._showDetails()
 
-    def _follow(self, changed: list[str]) -> None:
+    def follow(self, session: ReviewSession, changed: list[str]) -> None:
+        """Show what a step has changed; nothing if another segmentation is shown meanwhile."""
+        if session is not self.session:
+            return
         current = self.table.current()
         self.refresh()
         present = [i for i in changed if i in self.session.spine.states]
