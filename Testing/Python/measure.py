@@ -23,6 +23,7 @@ README = REPOSITORY / "README.md"
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 from card import write_block  # noqa: E402 - the path is set just above
+from card_tables import NAMELESS, case_table, level_table  # noqa: E402
 
 from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.evaluation.scores import Comparison  # noqa: E402
@@ -39,9 +40,11 @@ CASES = {
         "totalsegmentator/ts_example_ct.nii.gz",
         "totalsegmentator/ts_example_seg.nii.gz",
     ),
+    "tptbox_mr": ("tptbox/mr_t2w.nii.gz", "tptbox/mr_instance_seg.nii.gz"),
     "lidc0314": ("dicom/lidc0314", None),
 }
 """Image and labels; None where nobody has labelled the image."""
+
 
 HEADS = (
     "case",
@@ -70,14 +73,18 @@ class Run:
 def main() -> None:
     """Measure all cases and write the numbers down."""
     data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    results = {}
+    results, scores = {}, {}
     for name, (image, labels) in CASES.items():
         run = measure(data / image, data / labels if labels else None)
         results[name] = numbers(name, run)
+        if run.score is not None:
+            scores[name] = run.score
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
     write_block(README, "measured", table(results))
+    write_block(folder / "MODEL_CARD.md", "cases", case_table(scores))
+    write_block(folder / "MODEL_CARD.md", "levels", level_table(scores))
 
 
 def measure(image: Path, labels: Path | None) -> Run:
@@ -105,7 +112,7 @@ def gigabytes(usage: resource.struct_rusage) -> float:
 def numbers(name: str, run: Run) -> dict[str, Any]:
     """Return the numbers of a case for the card."""
     out = {
-        "in_training": name not in (*TEST_ONLY, "lidc0314"),
+        "in_training": learned_from(name),
         "vertebrae": [item.name for item in run.result.instances],
         "ambiguous": run.result.ambiguous,
         "seconds": round(run.seconds),
@@ -120,8 +127,13 @@ def numbers(name: str, run: Run) -> dict[str, Any]:
         "mean_dice": round(run.score.mean_dice, 3),
         "labelled": len(run.score.vertebrae),
         "found": len(found),
-        "named_right": run.score.named_right,
+        "named_right": None if name in NAMELESS else run.score.named_right,
     }
+
+
+def learned_from(name: str) -> bool:
+    """Return whether a case was trained on."""
+    return not name.startswith((*TEST_ONLY, "lidc0314"))
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -137,7 +149,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             r["bone_hd95_mm"] if scored else "",
             f"{r['mean_dice']:.3f}" if scored else "",
             f"{r['found']}{of}" if scored else f"{r['vertebrae'][0]} to {r['vertebrae'][-1]}",
-            f"{r['named_right']}{of}" if scored else "",
+            f"{r['named_right']}{of}" if r.get("named_right") is not None else "",
             "yes" if r["ambiguous"] else "no",
             r["seconds"],
             r["gigabytes"],
