@@ -15,6 +15,7 @@ SCHEMA = 1
 MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
+PRECISIONS = ("auto", "float32", "bfloat16")
 NTH_GPU = re.compile(r"cuda:\d+")
 
 
@@ -31,6 +32,7 @@ class Job:
         device: One of `DEVICES`, or one GPU of several, for example "cuda:1".
         modality: One of `MODALITIES`.
         quality: One of `QUALITIES`.
+        precision: One of `PRECISIONS`.
         pins: Levels that the user is sure of; `pins.parse_pin` says how they are written.
     """
 
@@ -42,6 +44,7 @@ class Job:
     device: str = "auto"
     modality: str = "auto"
     quality: str = "standard"
+    precision: str = "auto"
     pins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -50,6 +53,7 @@ class Job:
             ("device", known),
             ("modality", MODALITIES),
             ("quality", QUALITIES),
+            ("precision", PRECISIONS),
         ):
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

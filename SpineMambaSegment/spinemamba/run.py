@@ -91,14 +91,14 @@ def _segment_somewhere(
     options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.pins)))
     device = pick_device(job.device)
     try:
-        model = load_model(folder, device)
+        model = load_model(folder, device, job.precision)
         progress("read", 1.0)
         return segment(volume, model, options, progress, warn)
     except torch.cuda.OutOfMemoryError:
         warn("The GPU has too little free memory for this volume; the CPU goes on, more slowly.")
     # Outside of `except`: the error holds on to what fills the GPU.
     torch.cuda.empty_cache()
-    return segment(volume, load_model(folder, "cpu"), options, progress, warn)
+    return segment(volume, load_model(folder, "cpu", "float32"), options, progress, warn)
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:

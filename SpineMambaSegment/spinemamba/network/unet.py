@@ -7,7 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spinemamba.network.blocks import ResBlock, fold, normal_parameter, unfold
+from spinemamba.network.blocks import (
+    Conv3d,
+    ResBlock,
+    fold,
+    full_precision,
+    normal_parameter,
+    unfold,
+)
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.rvm import RVM
 from spinemamba.network.vsp import VSP
@@ -36,7 +43,7 @@ class SpineMambaNet(nn.Module):
             _stage(2 * widths[k], widths[k], config.decoder_rvm[k], False, config)
             for k in range(len(widths) - 1)
         )
-        self.head = nn.Conv3d(widths[0], config.outputs * folded, 1)
+        self.head = Conv3d(widths[0], config.outputs * folded, 1)
         stages = config.vsp_stages if config.vsp else ()
         self.vsp = nn.ModuleDict(
             {str(k): VSP(widths[k], config, last=k == min(stages)) for k in stages}
@@ -71,7 +78,8 @@ class SpineMambaNet(nn.Module):
                 skip, prior = self.vsp[str(k)](skip, prior)
             x = torch.cat([self.up[k](x), skip], dim=1)  # (B, 2 C_k, D_k, H_k, W_k)
             x = self.decoder[k](x)
-        return unfold(self.head(x), self.config.stem_stride)
+        with full_precision(x.device):  # logits of eight bits would blur every probability
+            return unfold(self.head(x.float()), self.config.stem_stride)
 
 
 def _stage(
