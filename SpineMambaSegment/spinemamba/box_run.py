@@ -63,7 +63,7 @@ def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Vo
         answer = look_in_box(image, labels, question, (model.fine, modality), progress)
         return answer.mask, _result(answer, labels, job.again, (model, modality))
 
-    return with_model(folder, job.device, warn, work)
+    return with_model(folder, job, warn, work)
 
 
 def _result(

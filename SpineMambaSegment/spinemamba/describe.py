@@ -74,6 +74,7 @@ def describe(
         ambiguous=solution.ambiguous,
         warnings=tuple(_warnings(details.modality, solution)),
         pins=tuple(sorted(details.pins.items())),
+        precision=model.fine.precision,
     )
 
 

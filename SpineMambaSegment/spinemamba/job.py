@@ -17,6 +17,7 @@ SCHEMA = 1
 MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
+PRECISIONS = ("auto", "float32", "bfloat16")
 NTH_GPU = re.compile(r"cuda:\d+")
 
 
@@ -72,16 +73,19 @@ class ModelJob(FileJob):
         model: Name of a bundled model, or a folder.
         device: One of `DEVICES`, or one GPU of several, for example "cuda:1".
         modality: One of `MODALITIES`.
+        precision: One of `PRECISIONS`.
     """
 
     model: str = DEFAULT
     device: str = "auto"
     modality: str = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         known = DEVICES + ((self.device,) if NTH_GPU.fullmatch(self.device) else ())
         _check("device", self.device, known)
         _check("modality", self.modality, MODALITIES)
+        _check("precision", self.precision, PRECISIONS)
 
 
 @dataclass(frozen=True)

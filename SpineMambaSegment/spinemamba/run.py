@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from spinemamba.errors import Code, UserError
 from spinemamba.flags import names, sentences
 from spinemamba.image_io import read_volume
-from spinemamba.job import FileJob, Job
+from spinemamba.job import FileJob, Job, ModelJob
 from spinemamba.labels import BY_VALUE
 from spinemamba.models import find_model
 from spinemamba.output import check_output, check_place, whole_or_nothing
@@ -91,11 +91,11 @@ def _segment_somewhere(
         progress("read", 1.0)
         return segment(volume, model, options, progress, warn)
 
-    return with_model(folder, job.device, warn, work)
+    return with_model(folder, job, warn, work)
 
 
-def with_model(folder: Path, device: str, warn: Warn, work: Callable[[Model], T]) -> T:
-    """Work with a model on a device, or on the CPU if a GPU has too little memory.
+def with_model(folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], T]) -> T:
+    """Work with a model on a job's device, or on the CPU if a GPU has too little memory.
 
     A GPU that was asked for by name is no reason to fail: the answer is the same, only later.
     """
@@ -104,12 +104,12 @@ def with_model(folder: Path, device: str, warn: Warn, work: Callable[[Model], T]
     from spinemamba.checkpoint import load_model
 
     try:
-        return work(load_model(folder, pick_device(device)))
+        return work(load_model(folder, pick_device(job.device), job.precision))
     except torch.cuda.OutOfMemoryError:
         warn("The GPU has too little free memory for this volume; the CPU goes on, more slowly.")
     # Outside of `except`: the error holds on to what fills the GPU.
     torch.cuda.empty_cache()
-    return work(load_model(folder, "cpu"))
+    return work(load_model(folder, "cpu", "float32"))
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:

@@ -33,7 +33,7 @@ from spinemamba.memory import keep_freed_memory  # noqa: E402
 from spinemamba.models import DEFAULT, find_model  # noqa: E402
 from spinemamba.network.config import FINE  # noqa: E402
 from spinemamba.network.unet import parameter_count  # noqa: E402
-from spinemamba.precision import has_fast_bfloat16  # noqa: E402
+from spinemamba.precision import has_bfloat16  # noqa: E402
 from spinemamba.segment import segment  # noqa: E402
 from spinemamba.training.bank import load_bank  # noqa: E402
 from spinemamba.training.command import LEVEL_WEIGHT, SPACING_MM  # noqa: E402
@@ -81,7 +81,7 @@ def train(args: argparse.Namespace, kind: str) -> Trainer:
         level_weight=LEVEL_WEIGHT["fine"],
         seed=args.seed,
         kind=kind,
-        bfloat16=has_fast_bfloat16("cpu"),
+        bfloat16=has_bfloat16(torch.device("cpu")),
     )
     trainer = Trainer(FINE, cases, draw_weights(cases), options)
     folder = args.folder / f"{kind}-{args.seed}"

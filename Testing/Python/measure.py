@@ -22,13 +22,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
-from card import write_block  # noqa: E402 - the path is set just above
+import torch  # noqa: E402 - the path is set just above
+from card import write_block  # noqa: E402
 from card_tables import NAMELESS, case_table, level_table  # noqa: E402
 
 from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.evaluation.scores import Comparison  # noqa: E402
 from spinemamba.image_io import read_volume  # noqa: E402
 from spinemamba.models import DEFAULT, find_model, read_card  # noqa: E402
+from spinemamba.precision import BFLOAT16, CHANGE, FLOAT32, has_bfloat16  # noqa: E402
 from spinemamba.result import Result, read_result  # noqa: E402
 from spinemamba.training.real import TEST_ONLY  # noqa: E402
 
@@ -75,10 +77,13 @@ def main() -> None:
     data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
     results, scores = {}, {}
     for name, (image, labels) in CASES.items():
-        run = measure(data / image, data / labels if labels else None)
+        paths = (data / image, data / labels if labels else None)
+        run = measure(*paths)
         results[name] = numbers(name, run)
         if run.score is not None:
             scores[name] = run.score
+        if labels and has_bfloat16(torch.device("cpu")):
+            results[name][CHANGE] = change(run, measure(*paths, BFLOAT16))
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
@@ -87,11 +92,12 @@ def main() -> None:
     write_block(folder / "MODEL_CARD.md", "levels", level_table(scores))
 
 
-def measure(image: Path, labels: Path | None) -> Run:
+def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
     """Segment an image in another process and compare with its labels."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.nii.gz"
         words = ["segment", str(image), str(output), "--report", "--device", "cpu"]
+        words += ["--precision", precision]
         started = time.monotonic()
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "SpineMambaSegment")}
         words = [sys.executable, "-m", "spinemamba", *words]
@@ -102,6 +108,13 @@ def measure(image: Path, labels: Path | None) -> Run:
             raise RuntimeError(f"{image.name} failed")
         score = compare(read_volume(output), read_volume(labels)) if labels else None
         return Run(seconds, gigabytes(usage), read_result(Path(folder) / "out_result.json"), score)
+
+
+def change(run: Run, other: Run) -> float:
+    """Return the largest change of a Dice score, of all bone and of matched vertebrae."""
+    a, b = run.score, other.score
+    pairs = ((a.bone_dice, b.bone_dice), (a.mean_dice, b.mean_dice))
+    return round(max(abs(x - y) for x, y in pairs), 5)
 
 
 def gigabytes(usage: resource.struct_rusage) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from spinemamba.network.blocks import unfold
+from spinemamba.network.blocks import Conv3d, full_precision, unfold
 from spinemamba.network.config import CORE, NetworkConfig
 
 
@@ -22,15 +22,15 @@ class Detail(nn.Module):
         width = config.detail_channels
         self.stride = config.stem_stride
         # One channel is the image's own.
-        self.reduce = nn.Conv3d(config.channels[0], (width - 1) * self.stride**3, 1)
+        self.reduce = Conv3d(config.channels[0], (width - 1) * self.stride**3, 1)
         self.convs = nn.Sequential(
-            nn.Conv3d(width, width, 3, padding=1, bias=False),
+            Conv3d(width, width, 3, padding=1, bias=False),
             nn.InstanceNorm3d(width, affine=True),
             nn.LeakyReLU(0.01),
-            nn.Conv3d(width, width, 3, padding=1),
+            Conv3d(width, width, 3, padding=1),
             nn.LeakyReLU(0.01),
         )
-        self.head = nn.Conv3d(width, 1 + config.outputs - CORE, 1)
+        self.head = Conv3d(width, 1 + config.outputs - CORE, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -45,4 +45,6 @@ class Detail(nn.Module):
             (B, 1 + outputs - CORE, *patch_vox).
         """
         fine = unfold(self.reduce(features), self.stride)  # (B, width - 1, *patch_vox)
-        return self.head(self.convs(torch.cat([image.to(fine.dtype), fine], dim=1)))
+        found = self.convs(torch.cat([image.to(fine.dtype), fine], dim=1))
+        with full_precision(image.device):
+            return self.head(found.float())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spinemamba.network.blocks import ResBlock, full_precision
+from spinemamba.network.blocks import Conv3d, ResBlock, full_precision
 from spinemamba.network.config import NetworkConfig
 
 
@@ -36,7 +36,7 @@ class VSP(nn.Module):
         self.update = nn.Sequential(*[_PriorBlock(tokens, config) for _ in range(2)])
         self.norm = nn.LayerNorm(tokens)
         self.refine = ResBlock(channels, channels)
-        self.refresh = None if last else nn.Conv3d(channels, config.prior_classes, 1)
+        self.refresh = None if last else Conv3d(channels, config.prior_classes, 1)
 
     def forward(self, features: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         """Return the refined features and prior.

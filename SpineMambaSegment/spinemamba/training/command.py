@@ -82,10 +82,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
     """Return the training that the arguments ask for, as far as it has come."""
+    import torch
+
     from spinemamba.checkpoint import load_model
     from spinemamba.models import find_model
     from spinemamba.network.config import COARSE, FINE
-    from spinemamba.precision import has_fast_bfloat16
+    from spinemamba.precision import has_bfloat16
     from spinemamba.training.loop import Trainer, TrainOptions
 
     options = TrainOptions(
@@ -95,7 +97,7 @@ def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) 
         level_weight=LEVEL_WEIGHT[args.network],
         seed=args.seed,
         kind=args.kind,
-        bfloat16=has_fast_bfloat16("cpu"),
+        bfloat16=has_bfloat16(torch.device("cpu")),
     )
     trainer = Trainer(COARSE if args.network == "coarse" else FINE, cases, weights, options)
     if trainer.resume(args.out):

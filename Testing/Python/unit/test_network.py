@@ -7,7 +7,7 @@ import torch
 
 from spinemamba.cli.main import main
 from spinemamba.models import DEFAULT, find_model, read_card
-from spinemamba.network.blocks import fold, unfold
+from spinemamba.network.blocks import Conv3d, fold, unfold
 from spinemamba.network.config import BASE, COARSE, FINE, SIZES, NetworkConfig
 from spinemamba.network.rvm import ORDERS, RVM, VSSM
 from spinemamba.network.size import network_size
@@ -128,6 +128,20 @@ def test_a_reversed_scan_sees_what_comes_after():
 def test_a_new_rvm_layer_starts_with_the_skip_scale_one():
     assert RVM(16, SMALL).skip_scale.tolist() == [1.0] * 16
     assert RVM(16, replace(SMALL, skip_scale="scalar")).skip_scale.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_gives_what_torch_gives_with_its_gradients(stride):
+    torch.manual_seed(0)
+    ours, plain = Conv3d(3, 4, 3, stride, 1), torch.nn.Conv3d(3, 4, 3, stride, 1)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 3, 6, 7, 5, requires_grad=True)
+    results = []
+    for conv in (ours, plain):
+        y = conv(x)
+        results.append([y, *torch.autograd.grad(y.sin().sum(), [x, *conv.parameters()])])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
 def test_unfolding_undoes_folding():
