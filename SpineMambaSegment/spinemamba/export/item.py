@@ -93,5 +93,6 @@ def _smoothing(made: Finished, options: MeshOptions) -> dict[str, Any]:
         "iterations": ITERATIONS,
         "joint": options.joint,
         "volume_kept_by_offset_mm": round(made.offset_mm, 4),
+        "limited_points": made.limited,
         "held_back_points": made.held_back,
     }

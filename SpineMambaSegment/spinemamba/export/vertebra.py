@@ -15,6 +15,7 @@ from spinemamba.export import surface
 from spinemamba.export.intersections import self_intersections
 from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
+from spinemamba.export.reach import Reach
 
 Place = Callable[[np.ndarray], np.ndarray]
 """Takes voxel numbers (x, y, z), shape (points, 3), to LPS millimetres, however the image lies."""
@@ -23,6 +24,9 @@ ROUNDS = 12
 """So often smoothing is held back where a surface cuts itself, each time in a wider part."""
 
 NEWTON_STEPS = 3
+
+SAME_VOLUME = 0.0015
+"""Difference from the volume of the label that needs no further offset."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class Draft:
             vertebrae of an image touch.
         voxels: How many voxels are inside.
         label_volume_mm3: Their volume, where the image lies.
+        reach: How far its points may go.
     """
 
     raw: Mesh
     half_steps: np.ndarray
     voxels: int
     label_volume_mm3: float
+    reach: Reach
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,10 @@ class Finished:
     Attributes:
         mesh: LPS; coordinates are rounded as files store them.
         draft: What it was made of.
-        offset_mm: How far all points were moved outwards, so that smoothing keeps the volume.
+        offset_mm: How far points were moved outwards, so that smoothing keeps the volume; the
+            median.
+        limited: Points that smoothing would have moved further than half a voxel diagonal from
+            what the label says.
         held_back: Points where smoothing was held back because the surface cut itself.
         intersecting: Triangles that cut through others nevertheless.
         deviation: From its label.
@@ -84,6 +93,7 @@ class Finished:
     mesh: Mesh
     draft: Draft
     offset_mm: float
+    limited: int
     held_back: int
     intersecting: int
     deviation: Deviation
@@ -103,7 +113,19 @@ def draft_of(mask: Mask, place: Place) -> Draft:
     raw = local.moved_to(place(numbers)).facing_outwards()
     # Voxels count in the image, millimetres where it lies: exact under every affine transform.
     scale = raw.volume_mm3 / abs(local.volume_mm3)
-    return Draft(raw, np.rint(2 * numbers).astype(np.int64), voxels, voxels * scale)
+    half_steps = np.rint(2 * numbers).astype(np.int64)
+    return Draft(raw, half_steps, voxels, voxels * scale, _reach(half_steps, place))
+
+
+def _reach(half_steps: np.ndarray, place: Place) -> Reach:
+    """Return how far the points of a surface may go."""
+    odd = half_steps % 2  # 1 along the axis on which a point lies between two voxels
+    steps_mm = [
+        place((half_steps + axis) / 2) - place((half_steps - axis) / 2)
+        for axis in np.eye(3, dtype=int)
+    ]
+    half_diagonal_mm = np.linalg.norm(steps_mm, axis=(0, 2)) / 2
+    return Reach(place((half_steps - odd) / 2), place((half_steps + odd) / 2), half_diagonal_mm)
 
 
 def smooth(draft: Draft, options: MeshOptions) -> Mesh:
@@ -165,18 +187,20 @@ def finish(
         options: How it is made.
         free: Points that do not belong to another vertebra, too; None if none does.
     """
-    raw, wanted = draft.raw, smoothed
-    if options.smoothing:
-        wanted = keep_volume(smoothed, draft.label_volume_mm3, free)
+    raw, wanted, limited = draft.raw, smoothed, 0
+    for _ in range(ROUNDS if options.smoothing else 0):
+        wanted, limited = draft.reach.limit(raw, keep_volume(wanted, draft.label_volume_mm3, free))
+        # Points that were moved back took volume with them.
+        if abs(wanted.volume_mm3 / draft.label_volume_mm3 - 1) < SAME_VOLUME:
+            break
     mesh, held_back, intersecting = hold_back(raw, wanted)
     if options.decimation:
         mesh = stored(surface.decimated(mesh, options.decimation))
         intersecting = len(self_intersections(mesh))
-    moved_mm = np.linalg.norm(wanted.points_mm - smoothed.points_mm, axis=1)
-    grows = wanted.volume_mm3 >= smoothed.volume_mm3
-    offset_mm = float(moved_mm.max()) * (1 if grows else -1)
+    moves_mm = wanted.points_mm - smoothed.points_mm
+    offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
     return Finished(
-        mesh, draft, offset_mm, int(held_back.sum()), intersecting, deviation(raw, mesh)
+        mesh, draft, offset_mm, limited, int(held_back.sum()), intersecting, deviation(raw, mesh)
     )
 
 
