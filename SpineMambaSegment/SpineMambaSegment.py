@@ -36,7 +36,6 @@ from SpineMambaSegmentLib.VolumeFile import writeVolume
 
 MODULE_FOLDER = Path(__file__).resolve().parent
 PYPROJECT = MODULE_FOLDER / "pyproject.toml"
-MODELS_FOLDER = "SpineMambaModels"
 OWN_PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
 
 
@@ -83,7 +82,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._panel.setMRMLScene(slicer.mrmlScene)
         self.logic = SpineMambaSegmentLogic()
         logic, settings = self.logic, slicer.app.settings()
-        store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / MODELS_FOLDER)
+        store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / "SpineMambaModels")
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
         self.reviewSection = ReviewSection(self.ui, self.runSection.say)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
@@ -92,7 +91,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
         )
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
-        self.checkSection = CheckSection(self.ui, self.jobs, self.runSection.say)
+        self.checkSection = CheckSection(self.ui, self.reviewSection, self.jobs, self.inputSection)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
@@ -106,8 +105,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def enter(self) -> None:
         """Called each time the panel is shown."""
         for keys, action in (("Ctrl+Return", self.onSegment), ("Ctrl+Backspace", self.onCancel)):
-            shortcut = qt.QShortcut(self._panel)
-            shortcut.setKey(qt.QKeySequence(keys))
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), self._panel)
             # Other modules use the same keys.
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
             shortcut.connect("activated()", action)
@@ -143,7 +141,6 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def stop(self) -> None:
         """Stop every process; waits until they are gone."""
         self.logic.stopNow()
-        self.checkSection.stop()
         self.setupSection.stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
@@ -215,7 +212,6 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self.reviewSection.show(node)
-        self.checkSection.show(self.inputSection.volumeNode(), node)
         self.exportSection.show(node)
 
 

@@ -2,53 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import slicer
 
-from SpineMambaSegmentLib import Views
+from SpineMambaSegmentLib.BoxSection import BoxSection
 from SpineMambaSegmentLib.CompareSection import CompareSection
+from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.StraightenedSection import StraightenedSection
 
 
 class CheckSection:
-    """The lower part of the section Review.
+    """The lower part of the section Review; follows what is reviewed.
 
     Args:
         ui: Widgets of the panel.
+        review: What is reviewed, and which vertebra is current.
         jobs: Starts what takes time.
-        say: Shows a sentence in the status line.
+        inputs: Model and device; the volume, where the segmentation does not name its own.
     """
 
-    def __init__(self, ui: Any, jobs: PanelJobs, say: Callable[[str], None]):
-        self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
-        self._node: slicer.vtkMRMLSegmentationNode | None = None
+    def __init__(self, ui: Any, review: ReviewSection, jobs: PanelJobs, inputs: InputSection):
+        self._review, self._inputs = review, inputs
         layout = ui.reviewCollapsibleButton.layout()
-        self.straightened = StraightenedSection(layout, self.select)
-        self.compare = CompareSection(layout, jobs, say, self.select)
+        self.box = BoxSection(layout, review, jobs, inputs)
+        self.straightened = StraightenedSection(layout, review.table.goTo)
+        self.compare = CompareSection(layout, jobs, review.say, review.table.goTo)
         self.compare.setMRMLScene(slicer.mrmlScene)
+        review.onShown = self.refresh
+        self.refresh()
 
-    def show(
-        self,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
-        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
-        chosenId: str = "",
-    ) -> None:
-        """Show a segmentation as it is now; None shows nothing."""
-        self._volumeNode, self._node = volumeNode, segmentationNode
-        self.straightened.show(volumeNode, segmentationNode, chosenId)
-        self.compare.show(volumeNode, segmentationNode)
-
-    def select(self, segmentId: str) -> None:
-        """Bring the views to a vertebra, and let it stand out in the strips."""
-        if self._node is None or self._node.GetSegmentation().GetSegment(segmentId) is None:
-            return
-        Views.jumpTo(self._node, segmentId)
-        self.straightened.show(self._volumeNode, self._node, segmentId)
-
-    def stop(self) -> None:
-        """Do nothing more; called before the panel goes."""
-        self.straightened.stop()
-        self.compare.setMRMLScene(None)
+    def refresh(self) -> None:
+        """Show what is reviewed as it is now."""
+        session = self._review.session
+        node = None if session is None or not session.spine.states else session.node
+        volumeNode = self._inputs.volumeNode()
+        if session is not None and session.volumeNode is not None:
+            volumeNode = session.volumeNode
+        self.box.refresh()
+        self.straightened.show(volumeNode, node, self._review.table.current())
+        self.compare.show(volumeNode, node)

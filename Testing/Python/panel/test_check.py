@@ -96,22 +96,46 @@ def test_the_whole_spine_is_seen_at_once_in_a_narrow_panel(reviewed):
         assert half.any(axis=1).mean() > 0.7
 
 
-def test_a_click_on_a_body_brings_the_slices_to_the_vertebra(reviewed):
-    red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
-    section = reviewed.checkSection.straightened
+def add_slice_view():
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+    view.SetDefaultOrientation("Axial")
+    view.SetOrientation("Axial")
+    return view
+
+
+def is_at(view, node, segment_id: str) -> bool:
+    """Return whether a view looks at the body of a vertebra: not far from the middle of it all."""
+    centre = [view.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
+    return np.linalg.norm(np.array(centre) - node.GetSegmentCenterRAS(segment_id)) < 30
+
+
+def test_a_click_on_a_body_brings_table_and_views_to_the_vertebra(reviewed, pump):
+    red = add_slice_view()
+    section, table = reviewed.checkSection.straightened, reviewed.reviewSection.table
     node = reviewed.ui.outputSelector.currentNode()
     straight = section._straight
     for strip, left, scale in section._places:
         for level in ("C5", "T7", "L3"):
             number = straight.names.index(level) + 1
+            segment_id = straight.ids[number - 1]
             row, column = strip.marks[number]
             place = qt.QPoint(round(left + column * scale), round(row * scale))
             QtTest.QTest.mouseClick(
                 section.label, qt.Qt.MouseButton.LeftButton, qt.Qt.KeyboardModifier(0), place
             )
-            centre = [red.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
-            wanted = node.GetSegmentCenterRAS(straight.ids[number - 1])
-            assert centre == pytest.approx(wanted, abs=1e-6), level
+            pump(lambda wanted=segment_id: table.current() == wanted)
+            assert is_at(red, node, segment_id)
+
+
+def test_the_vertebra_that_is_current_in_the_table_stands_out(reviewed, pump):
+    section = reviewed.checkSection.straightened
+    before = pixels_of(section.label).copy()
+    reviewed.reviewSection.table.goTo("V20")
+    pump(lambda: section._shown[2] == "V20" and not section._timer.isActive())
+    changed = (pixels_of(section.label) != before).any(axis=(1, 2))
+    # One vertebra's height of all twenty-five.
+    assert 0.01 < changed.mean() < 0.12
+    photograph(reviewed, "chosen")
 
 
 def test_a_renamed_vertebra_is_renamed_in_the_picture_without_cutting_anew(reviewed, pump):
@@ -174,10 +198,10 @@ def test_the_comparison_lists_every_vertebra_and_outlines_differences(reviewed, 
     assert differences() == []
     section.outlineBox.click()
     assert len(differences()) == 1
-    red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+    red = add_slice_view()
     table.cellClicked.emit(list(cells).index("L6"), 0)
-    centre = [red.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
-    assert centre == pytest.approx(node.GetSegmentCenterRAS("V23"), abs=1e-6)
+    assert reviewed.reviewSection.table.current() == "V23"
+    assert is_at(red, node, "V23")
     section.selector.setCurrentNode(None)
     assert differences() == []
     assert not table.isVisible()
@@ -215,6 +239,74 @@ def test_a_corrected_case_is_exported_with_progress_and_can_be_trained_on(
     cases = find_cases(tmp_path)
     check_cases(cases, lambda text: None)
     assert list(real_worker.iterdir()) == []
+
+
+@pytest.fixture
+def three(panel, real_worker, pump):
+    """The panel with three vertebrae, the middle one of which was missed; and the truth."""
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 2.0, 2.0), tight=True)
+    phantom = make_phantom(3, options)
+    volume = add_volume(phantom.image.array, matrix_of(phantom), "Doe John")
+    labels = phantom.labels.array.astype(np.uint8)
+    node = add_segments(volume, np.where(labels == 21, 0, labels), "Spine")
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.outputSelector.setCurrentNode(node)
+    panel.refresh()
+    panel.reviewSection.table.goTo("V22")
+    return panel, node, add_segments(volume, labels, "Truth")
+
+
+def test_a_missed_vertebra_is_added_by_a_click_found_again_and_taken_back(three, pump):
+    panel, node, truth = three
+    box, review = panel.checkSection.box, panel.reviewSection
+    box.addButton.click()
+    assert "Click into the body" in panel.ui.statusLabel.text
+    clicks = review.menus._clicks.markups
+    clicks.AddControlPoint(vtk.vtkVector3d(*body_of(truth, "V21")))
+    assert panel.logic.isRunning()
+    pump(lambda: not panel.logic.isRunning(), 120.0)
+    assert "Add a vertebra" in panel.ui.statusLabel.text
+    (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}
+    assert node.GetSegmentation().GetSegment(added).GetName() == "L2"
+    review.table.goTo(added)
+    assert box.againButton.enabled
+    box.againButton.click()
+    pump(lambda: not panel.logic.isRunning(), 120.0)
+    assert "Find again" in panel.ui.statusLabel.text
+    assert [review.session.undoTitle] == ["Find again"]
+    review.undo()
+    review.undo()
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
+
+
+def test_an_approved_vertebra_is_not_found_again(three):
+    panel, _, _ = three
+    panel.reviewSection.toggleApproved()
+    panel.reviewSection.table.goTo("V22")
+    button = panel.checkSection.box.againButton
+    assert not button.enabled
+    assert "approved" in button.toolTip
+
+
+def test_a_box_can_be_cancelled_and_changes_nothing(three, pump):
+    panel, node, _ = three
+    panel.checkSection.box.againButton.click()
+    pump(lambda: panel.ui.progressBar.value > 0, 60.0)
+    panel.ui.cancelButton.click()
+    pump(lambda: not panel.logic.isRunning(), 30.0)
+    assert "Cancelled" in panel.ui.statusLabel.text
+    assert panel.reviewSection.session.undoTitle == ""
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
+
+
+def body_of(node, segment_id: str) -> np.ndarray:
+    """Return where a person would click: in front of the middle of a vertebra."""
+    bounds = np.zeros(6)
+    node.GetSegmentation().GetSegment(segment_id).GetBounds(bounds)
+    middle = (bounds[::2] + bounds[1::2]) / 2
+    # A body is the foremost third of its vertebra.
+    middle[1] = bounds[3] - 15
+    return middle
 
 
 def test_what_cannot_be_pressed_says_why(panel):
