@@ -28,6 +28,7 @@ from SpineMambaSegmentLib.ExportSection import ExportSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.ReviewBoxMenu import ReviewBoxMenu
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Runs import Runs
 from SpineMambaSegmentLib.RunSection import RunSection
@@ -91,7 +92,9 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
         )
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
-        self.checkSection = CheckSection(self.ui, self.reviewSection, self.jobs, self.inputSection)
+        review, inputs = self.reviewSection, self.inputSection
+        self.checkSection = CheckSection(self.ui, review, self.jobs, inputs)
+        self.boxMenu = ReviewBoxMenu(review, self.jobs, inputs.volumeNode, inputs.options)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import slicer
-
-from SpineMambaSegmentLib.BoxSection import BoxSection
 from SpineMambaSegmentLib.CompareSection import CompareSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
@@ -21,16 +18,14 @@ class CheckSection:
         ui: Widgets of the panel.
         review: What is reviewed, and which vertebra is current.
         jobs: Starts what takes time.
-        inputs: Model and device; the volume, where the segmentation does not name its own.
+        inputs: Gives the volume, where the segmentation does not name its own.
     """
 
     def __init__(self, ui: Any, review: ReviewSection, jobs: PanelJobs, inputs: InputSection):
         self._review, self._inputs = review, inputs
         layout = ui.reviewCollapsibleButton.layout()
-        self.box = BoxSection(layout, review, jobs, inputs)
         self.straightened = StraightenedSection(layout, review.table.goTo)
         self.compare = CompareSection(layout, jobs, review.say, review.table.goTo)
-        self.compare.setMRMLScene(slicer.mrmlScene)
         review.onShown = self.refresh
         self.refresh()
 
@@ -41,6 +36,5 @@ class CheckSection:
         volumeNode = self._inputs.volumeNode()
         if session is not None and session.volumeNode is not None:
             volumeNode = session.volumeNode
-        self.box.refresh()
         self.straightened.show(volumeNode, node, self._review.table.current())
         self.compare.show(volumeNode, node)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from slicer.i18n import tr as _
+
 from spinemamba import events
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Runs import Runs
@@ -68,3 +70,8 @@ class PanelJobs:
             self._section.started()
         self._refresh()
         return bool(started)
+
+
+def foundText(volume_ml: float) -> str:
+    """Return what the status line says when a vertebra was found in a box."""
+    return _("Found {volume:.1f} mL. Check its outline and its level.").format(volume=volume_ml)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from SpineMambaSegmentLib.ReviewSection import ReviewSection
 
 CSV = "_log.csv"
+FREE = ("dim", "axes", "csv", "save", "open", "grow")
+"""Entries that need no vertebra to be chosen."""
+
 Slot = Callable[[], Any]
 
 
@@ -65,7 +68,7 @@ class ReviewMenus:
         one, two = bool(current), len(ids) == 2
         for name, action in self.actions.items():
             needs = {"swap": two, "merge": len(ids) > 1, "shiftUp": True, "shiftDown": True}
-            free = name in ("dim", "axes", "csv", "save", "open")
+            free = name in FREE
             action.setEnabled(needs.get(name, free or one))
         self._ui.setLevelButton.enabled = one
         if one and session is not None and current in session.spine.states:
@@ -131,6 +134,12 @@ class ReviewMenus:
         self._add(menu, "islands", _("Remove islands"), lambda: RemoveIslands(self._chosen()))
         self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._chosen()))
         return menu
+
+    def addShapes(self, *entries: tuple[str, str, Slot]) -> None:
+        """Add entries to the menu of shapes: name, title and what they do."""
+        self._menus[1].addSeparator()
+        for name, title, slot in entries:
+            self._entry(self._menus[1], name, title, slot)
 
     def _more(self) -> Any:
         menu = qt.QMenu(self._ui.moreButton)

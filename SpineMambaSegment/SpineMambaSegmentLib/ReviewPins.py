@@ -33,7 +33,7 @@ class PinLevel:
     has added tells by its place alone. Approved vertebrae count as pins.
 
     Attributes:
-        segmentId: The vertebra.
+        segmentId: The vertebra; empty to solve the names again and pin nothing.
         level: Its level; empty to take the pin back.
     """
 
@@ -43,16 +43,20 @@ class PinLevel:
     @property
     def title(self) -> str:
         """What it is."""
+        if not self.segmentId:
+            return "Solve the names again"
         return f"Pin {self.level}" if self.level else "Take a pin back"
 
     def edit(self, spine: Spine) -> Edit:
         """Return the names that follow."""
-        spine.place(self.segmentId)
-        pins = {**pinsOf(spine), self.segmentId: self.level}
+        pins = pinsOf(spine)
+        if self.segmentId:
+            spine.place(self.segmentId)
+            pins[self.segmentId] = self.level
         pins = {i: level for i, level in pins.items() if level and i in spine.states}
         sure = {**{i: spine.states[i].level for i in spine.approved()}, **pins}
         numbers = _numbers(spine)
-        if self.segmentId not in numbers or self.level == "Coccyx":
+        if (self.segmentId and self.segmentId not in numbers) or self.level == "Coccyx":
             raise UserError("The coccyx cannot be pinned.", "Name it alone.")
         result = _resultNow(spine, numbers)
         solved = tool("relabel").relabel(

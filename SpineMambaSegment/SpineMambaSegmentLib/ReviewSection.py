@@ -107,20 +107,20 @@ class ReviewSection:
         with Errors.shown(_("{what} is not possible.").format(what=action.title), self.say):
             changed = self.session.apply(action)
             self.say(_("{what}: done.").format(what=action.title))
-            self._follow(changed)
+            self.follow(self.session, changed)
             return True
         return False
 
     def undo(self) -> None:
         """Take the last step back."""
         if self.session is not None and (title := self.session.undoTitle):
-            self._follow(self.session.undo())
+            self.follow(self.session, self.session.undo())
             self.say(_("Undone: {what}.").format(what=title))
 
     def redo(self) -> None:
         """Do again what was taken back."""
         if self.session is not None and (title := self.session.redoTitle):
-            self._follow(self.session.redo())
+            self.follow(self.session, self.session.redo())
             self.say(_("Done again: {what}.").format(what=title))
 
     def toggleApproved(self) -> None:
@@ -174,7 +174,10 @@ class ReviewSection:
         self._showSteps()
         self._showDetails()
 
-    def _follow(self, changed: list[str]) -> None:
+    def follow(self, session: ReviewSession, changed: list[str]) -> None:
+        """Show what a step has changed; nothing if another segmentation is shown meanwhile."""
+        if session is not self.session:
+            return
         current = self.table.current()
         self.refresh()
         present = [i for i in changed if i in self.session.spine.states]

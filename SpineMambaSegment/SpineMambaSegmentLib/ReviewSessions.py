@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import slicer
 
-from SpineMambaSegmentLib import Provenance, ReviewLog
+from spinemamba.errors import UserError
+from SpineMambaSegmentLib import Provenance, ReviewLog, Scene
+from SpineMambaSegmentLib.ReviewPins import INSTANCE_TAG, PinLevel
 from SpineMambaSegmentLib.ReviewSession import ReviewSession
 
 EDITS = ("SourceRepresentationModified", "SegmentModified", "SegmentRemoved")
@@ -47,8 +50,21 @@ class ReviewSessions:
         return session
 
     def startAgain(self, node: Node) -> None:
-        """Take note that a run has made the vertebrae anew; nothing before it can be undone."""
+        """Take note that a run has made the vertebrae anew; nothing before it can be undone.
+
+        What was approved is still there. Where the run gave its name to another vertebra, the
+        names of the others are solved again with the approved ones as pins.
+        """
         self.drop(node)
+        for segmentId in Scene.reviewedIds(node):
+            # Its number is that of an earlier run.
+            node.GetSegmentation().GetSegment(segmentId).RemoveTag(INSTANCE_TAG)
+        session = ReviewSession(node)
+        levels = [level for level in session.spine.chain if level]
+        # Without a way to name them, the panel says what is out of order.
+        if len(set(levels)) < len(levels):
+            with contextlib.suppress(UserError):
+                session.apply(PinLevel("", ""))
         result = Provenance.keptResult(node)
         model = "" if result is None else f"{result.model_name} {result.model_version}"
         title = f"Segmented by {model or 'a model'}"

@@ -44,6 +44,7 @@ class ReviewTable:
         table.horizontalHeaderItem(FLAG).setIcon(self._flag)
         table.horizontalHeaderItem(FLAG).setToolTip(_("Why it needs a look"))
         table.horizontalHeaderItem(STATUS).setToolTip(_("How far the review is"))
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.connect("cellClicked(int,int)", self._go)
         table.connect("cellActivated(int,int)", self._go)  # the key Return
         table.connect("currentCellChanged(int,int,int,int)", self._onCell)

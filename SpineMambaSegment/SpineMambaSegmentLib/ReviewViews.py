@@ -135,9 +135,11 @@ def _likely(direction: np.ndarray, usual: np.ndarray) -> np.ndarray:
 
 def _turn(view: slicer.vtkMRMLSliceNode, frame: np.ndarray, centre: np.ndarray) -> None:
     """Show what the view's usual orientation would show if the patient had these axes."""
-    if not view.HasSliceOrientationPreset(view.GetDefaultOrientation()):
+    orientation = view.GetDefaultOrientation() or view.GetOrientation()
+    if not view.HasSliceOrientationPreset(orientation):  # a view that the user turned
+        view.JumpSliceByCentering(*centre)
         return
-    usual = view.GetSliceOrientationPreset(view.GetDefaultOrientation())
+    usual = view.GetSliceOrientationPreset(orientation)
     preset = np.array([[usual.GetElement(r, c) for c in range(3)] for r in range(3)])
     matrix = view.GetSliceToRAS()
     for (row, column), value in np.ndenumerate(frame @ preset):
