@@ -36,7 +36,6 @@ from SpineMambaSegmentLib.SetupSection import SetupSection
 from SpineMambaSegmentLib.VolumeFile import writeVolume
 
 MODULE_FOLDER = Path(__file__).resolve().parent
-PYPROJECT = MODULE_FOLDER / "pyproject.toml"
 OWN_PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
 
 
@@ -81,16 +80,14 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.layout.addWidget(self._panel)
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self._panel.setMRMLScene(slicer.mrmlScene)
-        self.logic = SpineMambaSegmentLogic()
-        logic, settings = self.logic, slicer.app.settings()
+        self.logic = logic = SpineMambaSegmentLogic()
         store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / "SpineMambaModels")
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
         self.reviewSection = ReviewSection(self.ui, self.runSection.say)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
-        self.inputSection = InputSection(self.ui, settings, store, self.refresh)
-        self.setupSection = SetupSection(
-            self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
-        )
+        self.inputSection = InputSection(self.ui, slicer.app.settings(), store, self.refresh)
+        project, devices = MODULE_FOLDER / "pyproject.toml", self.inputSection.showDevices
+        self.setupSection = SetupSection(self.ui, project, store, devices, self.onModelImported)
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
         review, inputs = self.reviewSection, self.inputSection
         self.checkSection = CheckSection(self.ui, review, self.jobs, inputs)
@@ -172,9 +169,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             return
         with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
             self.setupSection.ensurePackages()
-            inputs = self.inputSection
-            nodes = inputs.volumeNode(), inputs.segmentationNode()
-            self.logic.start(*nodes, self.onEvent, inputs.options())
+            nodes = self.inputSection.volumeNode(), self.inputSection.segmentationNode()
+            self.logic.start(*nodes, self.onEvent, self.inputSection.options())
             self.runSection.started()
         self.refresh()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ import pytest
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import qt
 import slicer
-import vtk
+from check_helpers import add_segments, add_slice_view, is_at, matrix_of, photograph
 from PySide6 import QtTest
 from scene_helpers import add_volume
-from vtk.util.numpy_support import numpy_to_vtk
 
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.own import check_cases, find_cases
@@ -27,27 +25,6 @@ def spine():
     """A CT of a whole spine, and its truth."""
     options = PhantomOptions(first="C1", last="Sacrum", spacing_mm=(3.0, 2.0, 2.0), tight=True)
     return make_phantom(5, options)
-
-
-def matrix_of(spine) -> np.ndarray:
-    matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
-    matrix[:3, 3] = np.array(spine.image.geometry.origin_lps_mm) * [-1, -1, 1]
-    return matrix
-
-
-def add_segments(volume, labels: np.ndarray, name: str):
-    # Not before the host runs.
-    from SpineMambaSegmentLib import Scene
-
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(labels.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True))
-    placed = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(placed)
-    image.SetImageToWorldMatrix(placed)
-    Scene.addSegments(image, node, volume)
-    return node
 
 
 @pytest.fixture
@@ -69,14 +46,6 @@ def reviewed(panel, spine, pump):
     return panel
 
 
-def photograph(panel, name: str) -> None:
-    """Write the panel as it is to the folder in SPINEMAMBA_PICTURES, if there is one."""
-    folder = os.environ.get("SPINEMAMBA_PICTURES")
-    if folder:
-        slicer.app.processEvents()
-        panel.frame.grab().save(str(Path(folder) / f"{name}.png"))
-
-
 def pixels_of(label) -> np.ndarray:
     image = label.pixmap.toImage().convertToFormat(qt.QImage.Format_RGB888)
     flat = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), -1)
@@ -94,19 +63,6 @@ def test_the_whole_spine_is_seen_at_once_in_a_narrow_panel(reviewed):
     # Vertebrae from top to bottom, in both strips.
     for half in (coloured[:, : seen.shape[1] // 2], coloured[:, seen.shape[1] // 2 :]):
         assert half.any(axis=1).mean() > 0.7
-
-
-def add_slice_view():
-    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
-    view.SetDefaultOrientation("Axial")
-    view.SetOrientation("Axial")
-    return view
-
-
-def is_at(view, node, segment_id: str) -> bool:
-    """Return whether a view looks at the body of a vertebra: not far from the middle of it all."""
-    centre = [view.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
-    return np.linalg.norm(np.array(centre) - node.GetSegmentCenterRAS(segment_id)) < 30
 
 
 def test_a_click_on_a_body_brings_table_and_views_to_the_vertebra(reviewed, pump):
@@ -239,74 +195,6 @@ def test_a_corrected_case_is_exported_with_progress_and_can_be_trained_on(
     cases = find_cases(tmp_path)
     check_cases(cases, lambda text: None)
     assert list(real_worker.iterdir()) == []
-
-
-@pytest.fixture
-def three(panel, real_worker, pump):
-    """The panel with three vertebrae, the middle one of which was missed; and the truth."""
-    options = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 2.0, 2.0), tight=True)
-    phantom = make_phantom(3, options)
-    volume = add_volume(phantom.image.array, matrix_of(phantom), "Doe John")
-    labels = phantom.labels.array.astype(np.uint8)
-    node = add_segments(volume, np.where(labels == 21, 0, labels), "Spine")
-    panel.ui.inputSelector.setCurrentNode(volume)
-    panel.ui.outputSelector.setCurrentNode(node)
-    panel.refresh()
-    panel.reviewSection.table.goTo("V22")
-    return panel, node, add_segments(volume, labels, "Truth")
-
-
-def test_a_missed_vertebra_is_added_by_a_click_found_again_and_taken_back(three, pump):
-    panel, node, truth = three
-    box, review = panel.checkSection.box, panel.reviewSection
-    box.addButton.click()
-    assert "Click into the body" in panel.ui.statusLabel.text
-    clicks = review.menus._clicks.markups
-    clicks.AddControlPoint(vtk.vtkVector3d(*body_of(truth, "V21")))
-    assert panel.logic.isRunning()
-    pump(lambda: not panel.logic.isRunning(), 120.0)
-    assert "Add a vertebra" in panel.ui.statusLabel.text
-    (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}
-    assert node.GetSegmentation().GetSegment(added).GetName() == "L2"
-    review.table.goTo(added)
-    assert box.againButton.enabled
-    box.againButton.click()
-    pump(lambda: not panel.logic.isRunning(), 120.0)
-    assert "Find again" in panel.ui.statusLabel.text
-    assert [review.session.undoTitle] == ["Find again"]
-    review.undo()
-    review.undo()
-    assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
-
-
-def test_an_approved_vertebra_is_not_found_again(three):
-    panel, _, _ = three
-    panel.reviewSection.toggleApproved()
-    panel.reviewSection.table.goTo("V22")
-    button = panel.checkSection.box.againButton
-    assert not button.enabled
-    assert "approved" in button.toolTip
-
-
-def test_a_box_can_be_cancelled_and_changes_nothing(three, pump):
-    panel, node, _ = three
-    panel.checkSection.box.againButton.click()
-    pump(lambda: panel.ui.progressBar.value > 0, 60.0)
-    panel.ui.cancelButton.click()
-    pump(lambda: not panel.logic.isRunning(), 30.0)
-    assert "Cancelled" in panel.ui.statusLabel.text
-    assert panel.reviewSection.session.undoTitle == ""
-    assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
-
-
-def body_of(node, segment_id: str) -> np.ndarray:
-    """Return where a person would click: in front of the middle of a vertebra."""
-    bounds = np.zeros(6)
-    node.GetSegmentation().GetSegment(segment_id).GetBounds(bounds)
-    middle = (bounds[::2] + bounds[1::2]) / 2
-    # A body is the foremost third of its vertebra.
-    middle[1] = bounds[3] - 15
-    return middle
 
 
 def test_what_cannot_be_pressed_says_why(panel):
