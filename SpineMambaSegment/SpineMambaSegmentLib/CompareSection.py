@@ -43,16 +43,13 @@ class CompareSection:
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._comparison: Compare.Comparison | None = None
+        self._scene: slicer.vtkMRMLScene | None = None
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Compare and learn")
         self._makeWidgets(insideOf(self.button))
         layout.addWidget(self.button)
         self.button.collapsed = True
         self.show(None, None)
-
-    def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
-        """Offer the segmentations of a scene."""
-        self.selector.setMRMLScene(scene)
 
     def show(
         self,
@@ -63,6 +60,9 @@ class CompareSection:
         if (volumeNode, segmentationNode) != (self._volumeNode, self._node):
             self._forget()
         self._volumeNode, self._node = volumeNode, segmentationNode
+        if volumeNode is not None and volumeNode.GetScene() is not self._scene:
+            self._scene = volumeNode.GetScene()
+            self.selector.setMRMLScene(self._scene)
         both = volumeNode is not None and segmentationNode is not None
         there = both and bool(Compare.levelIds(segmentationNode))
         self.loadButton.enabled = volumeNode is not None
@@ -92,8 +92,8 @@ class CompareSection:
         self._jobs.start(
             lambda temporary: CaseRun(volumeNode, node, folder, temporary),
             _("The case could not be exported."),
-            lambda run: _("Exported as {name}. Train with: {command}").format(
-                name=run.files.image.parent.name, command="spinemamba train --data FOLDER"
+            lambda run: _("Exported as {name}; spinemamba train --data reads it.").format(
+                name=run.files.image.parent.name
             ),
         )
 
@@ -205,7 +205,7 @@ class CompareSection:
         return [] if self._node.GetScene() is None else list(Compare.levelIds(self._node))
 
     def _chooseReference(self) -> None:
-        kinds = _("Label images") + " (*.seg.nrrd *.nrrd *.nii.gz *.nii *.mha)"
+        kinds = _("Label images (*.seg.nrrd *.nrrd *.nii.gz *.nii *.mha)")
         chosen = qt.QFileDialog.getOpenFileName(None, _("Load reference"), "", kinds)
         if chosen:
             self.load(Path(chosen))

@@ -55,7 +55,7 @@ class StraightenedSection:
         layout.addWidget(self.button)
         self._clicks = _Clicks(self._clicked)
         self.label.installEventFilter(self._clicks)
-        self._timer = qt.QTimer()
+        self._timer = qt.QTimer(self.button)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MS)
         self._timer.connect("timeout()", self.update)
@@ -78,10 +78,6 @@ class StraightenedSection:
         both = volumeNode is not None and segmentationNode is not None
         self._shown = (volumeNode, segmentationNode, chosenId) if both else None
         self._timer.start()
-
-    def stop(self) -> None:
-        """Draw nothing more; called before the panel goes."""
-        self._timer.stop()
 
     def update(self) -> None:
         """Draw now."""
@@ -172,15 +168,23 @@ class _Clicks(qt.QObject):
 
     def __init__(self, onClick: Callable[[float, float], None]):
         super().__init__()
-        self._onClick = onClick
+        self._onClick, self._place = onClick, (0.0, 0.0)
+        # What goes wrong within an event filter ends the program in place of being told.
+        self._later = qt.QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.connect("timeout()", self._tell)
 
     def eventFilter(self, watched: qt.QObject, event: qt.QEvent) -> bool:
         """Return whether an event of a watched widget ends here; called by Qt."""
         if event.type() != qt.QEvent.MouseButtonPress:
             return False
-        place = event.pos()
-        self._onClick(place.x(), place.y())
+        self._place = event.pos().x(), event.pos().y()
+        self._later.start()
         return True
+
+    def _tell(self) -> None:
+        self._onClick(*self._place)
 
 
 def _pixmap(pixels: np.ndarray) -> qt.QPixmap:
