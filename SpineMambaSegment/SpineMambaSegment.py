@@ -36,8 +36,6 @@ from SpineMambaSegmentLib.SetupSection import SetupSection
 from SpineMambaSegmentLib.VolumeFile import writeVolume
 
 MODULE_FOLDER = Path(__file__).resolve().parent
-PYPROJECT = MODULE_FOLDER / "pyproject.toml"
-MODELS_FOLDER = "SpineMambaModels"
 OWN_PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
 
 
@@ -82,20 +80,17 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.layout.addWidget(self._panel)
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self._panel.setMRMLScene(slicer.mrmlScene)
-        self.logic = SpineMambaSegmentLogic()
-        logic, settings = self.logic, slicer.app.settings()
-        store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / MODELS_FOLDER)
+        self.logic = logic = SpineMambaSegmentLogic()
+        store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / "SpineMambaModels")
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
         self.reviewSection = ReviewSection(self.ui, self.runSection.say)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
-        self.inputSection = InputSection(self.ui, settings, store, self.refresh)
-        self.setupSection = SetupSection(
-            self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
-        )
+        self.inputSection = InputSection(self.ui, slicer.app.settings(), store, self.refresh)
+        project, devices = MODULE_FOLDER / "pyproject.toml", self.inputSection.showDevices
+        self.setupSection = SetupSection(self.ui, project, store, devices, self.onModelImported)
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
-        review, say, inputs = self.reviewSection, self.runSection.say, self.inputSection
-        self.checkSection = CheckSection(self.ui, self.jobs, say, review.table.goTo)
-        review.onCurrent = self.checkSection.select
+        review, inputs = self.reviewSection, self.inputSection
+        self.checkSection = CheckSection(self.ui, review, self.jobs, inputs)
         self.boxMenu = ReviewBoxMenu(review, self.jobs, inputs.volumeNode, inputs.options)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
@@ -110,8 +105,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def enter(self) -> None:
         """Called each time the panel is shown."""
         for keys, action in (("Ctrl+Return", self.onSegment), ("Ctrl+Backspace", self.onCancel)):
-            shortcut = qt.QShortcut(self._panel)
-            shortcut.setKey(qt.QKeySequence(keys))
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), self._panel)
             # Other modules use the same keys.
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
             shortcut.connect("activated()", action)
@@ -147,7 +141,6 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def stop(self) -> None:
         """Stop every process; waits until they are gone."""
         self.logic.stopNow()
-        self.checkSection.stop()
         self.setupSection.stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
@@ -176,9 +169,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             return
         with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
             self.setupSection.ensurePackages()
-            inputs = self.inputSection
-            nodes = inputs.volumeNode(), inputs.segmentationNode()
-            self.logic.start(*nodes, self.onEvent, inputs.options())
+            nodes = self.inputSection.volumeNode(), self.inputSection.segmentationNode()
+            self.logic.start(*nodes, self.onEvent, self.inputSection.options())
             self.runSection.started()
         self.refresh()
 
@@ -219,8 +211,6 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         self.reviewSection.show(node)
-        current = self.reviewSection.table.current()
-        self.checkSection.show(self.inputSection.volumeNode(), node, current)
         self.exportSection.show(node)
 
 

@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import slicer
-
 from SpineMambaSegmentLib.CompareSection import CompareSection
+from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.StraightenedSection import StraightenedSection
 
 
 class CheckSection:
-    """The lower part of the section Review.
+    """The lower part of the section Review; follows what is reviewed.
 
     Args:
         ui: Widgets of the panel.
+        review: What is reviewed, and which vertebra is current.
         jobs: Starts what takes time.
-        say: Shows a sentence in the status line.
-        onSelect: Called with the ID of a vertebra that was clicked.
+        inputs: Gives the volume, where the segmentation does not name its own.
     """
 
-    def __init__(
-        self,
-        ui: Any,
-        jobs: PanelJobs,
-        say: Callable[[str], None],
-        onSelect: Callable[[str], None],
-    ):
-        self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
-        self._node: slicer.vtkMRMLSegmentationNode | None = None
+    def __init__(self, ui: Any, review: ReviewSection, jobs: PanelJobs, inputs: InputSection):
+        self._review, self._inputs = review, inputs
         layout = ui.reviewCollapsibleButton.layout()
-        self.straightened = StraightenedSection(layout, onSelect)
-        self.compare = CompareSection(layout, jobs, say, onSelect)
-        self.compare.setMRMLScene(slicer.mrmlScene)
+        self.straightened = StraightenedSection(layout, review.table.goTo)
+        self.compare = CompareSection(layout, jobs, review.say, review.table.goTo)
+        review.onShown = self.refresh
+        self.refresh()
 
-    def show(
-        self,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
-        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
-        chosenId: str = "",
-    ) -> None:
-        """Show a segmentation as it is now; None shows nothing."""
-        self._volumeNode, self._node = volumeNode, segmentationNode
-        self.straightened.show(volumeNode, segmentationNode, chosenId)
-        self.compare.show(volumeNode, segmentationNode)
-
-    def select(self, segmentId: str) -> None:
-        """Let a vertebra stand out in the strips."""
-        self.straightened.show(self._volumeNode, self._node, segmentId)
-
-    def stop(self) -> None:
-        """Do nothing more; called before the panel goes."""
-        self.straightened.stop()
-        self.compare.setMRMLScene(None)
+    def refresh(self) -> None:
+        """Show what is reviewed as it is now."""
+        session = self._review.session
+        node = None if session is None or not session.spine.states else session.node
+        volumeNode = self._inputs.volumeNode()
+        if session is not None and session.volumeNode is not None:
+            volumeNode = session.volumeNode
+        self.straightened.show(volumeNode, node, self._review.table.current())
+        self.compare.show(volumeNode, node)

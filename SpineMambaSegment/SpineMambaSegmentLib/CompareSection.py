@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from SpineMambaSegmentLib import Compare, Errors
 from SpineMambaSegmentLib.CaseRun import CaseRun
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.StraightenedSection import insideOf
 
 COLUMNS = 3
 POOR_DICE = 0.8
@@ -42,16 +43,13 @@ class CompareSection:
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._comparison: Compare.Comparison | None = None
+        self._scene: slicer.vtkMRMLScene | None = None
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Compare and learn")
-        self._makeWidgets(qt.QVBoxLayout(self.button))
+        self._makeWidgets(insideOf(self.button))
         layout.addWidget(self.button)
         self.button.collapsed = True
         self.show(None, None)
-
-    def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
-        """Offer the segmentations of a scene."""
-        self.selector.setMRMLScene(scene)
 
     def show(
         self,
@@ -62,6 +60,9 @@ class CompareSection:
         if (volumeNode, segmentationNode) != (self._volumeNode, self._node):
             self._forget()
         self._volumeNode, self._node = volumeNode, segmentationNode
+        if volumeNode is not None and volumeNode.GetScene() is not self._scene:
+            self._scene = volumeNode.GetScene()
+            self.selector.setMRMLScene(self._scene)
         both = volumeNode is not None and segmentationNode is not None
         there = both and bool(Compare.levelIds(segmentationNode))
         self.loadButton.enabled = volumeNode is not None
@@ -91,8 +92,8 @@ class CompareSection:
         self._jobs.start(
             lambda temporary: CaseRun(volumeNode, node, folder, temporary),
             _("The case could not be exported."),
-            lambda run: _("Exported as {name}. Train with: {command}").format(
-                name=run.files.image.parent.name, command="spinemamba train --data FOLDER"
+            lambda run: _("Exported as {name}; spinemamba train --data reads it.").format(
+                name=run.files.image.parent.name
             ),
         )
 
@@ -134,6 +135,7 @@ class CompareSection:
         self.table.setColumnCount(COLUMNS)
         self.table.setHorizontalHeaderLabels([_("Reference"), _("Found as"), _("Dice")])
         self.table.verticalHeader().hide()
+        self.table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         self.table.horizontalHeader().setStretchLastSection(True)
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setAlternatingRowColors(True)
@@ -164,6 +166,7 @@ class CompareSection:
             poor = item.dice < POOR_DICE or item.foundAs != item.name
             for column, text in enumerate(texts):
                 self.table.setItem(row, column, _cell(text, poor))
+        self.table.resizeColumnsToContents()
         self.table.setVisible(True)
         self.outlineBox.setVisible(True)
         text = _("Mean Dice {dice:.2f}, {right} of {count} levels as in the reference.").format(
@@ -202,7 +205,7 @@ class CompareSection:
         return [] if self._node.GetScene() is None else list(Compare.levelIds(self._node))
 
     def _chooseReference(self) -> None:
-        kinds = _("Label images") + " (*.seg.nrrd *.nrrd *.nii.gz *.nii *.mha)"
+        kinds = _("Label images (*.seg.nrrd *.nrrd *.nii.gz *.nii *.mha)")
         chosen = qt.QFileDialog.getOpenFileName(None, _("Load reference"), "", kinds)
         if chosen:
             self.load(Path(chosen))

@@ -53,6 +53,9 @@ class ReviewBoxMenu:
     def findAgain(self) -> bool:
         """Look for the current vertebra again, at the network's finest."""
         current = self._section.table.current()
+        if current in self._approved():
+            self._section.say(_("It is approved; take that back first."))
+            return False
         return self._run(BoxWish(segmentId=current, keep=self._approved()))
 
     def _approved(self) -> tuple[str, ...]:

@@ -27,6 +27,9 @@ EDITED_MS = 300
 class ReviewSection:
     """Table, keys and buttons; made from the segments' tags, so that a loaded scene has it too.
 
+    Attributes:
+        onShown: Called when another vertebra is current, or one has changed.
+
     Args:
         ui: Widgets of the panel.
         say: Shows a sentence in the status line.
@@ -37,7 +40,7 @@ class ReviewSection:
         self._sessions = ReviewSessions(lambda: self._edited.start())
         self.session: ReviewSession | None = None
         self.dims = self.alongAxes = True
-        self.onCurrent: Callable[[str], None] = lambda segmentId: None
+        self.onShown: Callable[[], None] = lambda: None
         self.table = ReviewTable(ui.reviewTable, self.goTo)
         self.menus = ReviewMenus(ui, self)
         self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
@@ -147,7 +150,6 @@ class ReviewSection:
         ReviewViews.dimOthers(node, segmentId if self.dims else "")
         self.editor.select(segmentId)
         self._showDetails()
-        self.onCurrent(segmentId)
 
     def refresh(self) -> None:
         """Show what the session knows, and what was edited elsewhere."""
@@ -198,6 +200,7 @@ class ReviewSection:
             text = ReviewText.details(self.session.spine, row)
         self._ui.reviewDetailLabel.text = text
         self.menus.refresh()
+        self.onShown()
 
     def _allAre(self, ids: list[str], status: int) -> bool:
         states = self.session.spine.states if self.session is not None else {}

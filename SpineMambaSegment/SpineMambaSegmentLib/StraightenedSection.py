@@ -43,7 +43,7 @@ class StraightenedSection:
         self._places: list[tuple[Straightened.Strip, float, float]] = []
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Straightened spine")
-        inside = qt.QVBoxLayout(self.button)
+        inside = insideOf(self.button)
         self.label = qt.QLabel()
         self.label.setObjectName("straightenedLabel")
         self.label.setScaledContents(True)
@@ -55,7 +55,7 @@ class StraightenedSection:
         layout.addWidget(self.button)
         self._clicks = _Clicks(self._clicked)
         self.label.installEventFilter(self._clicks)
-        self._timer = qt.QTimer()
+        self._timer = qt.QTimer(self.button)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY_MS)
         self._timer.connect("timeout()", self.update)
@@ -78,10 +78,6 @@ class StraightenedSection:
         both = volumeNode is not None and segmentationNode is not None
         self._shown = (volumeNode, segmentationNode, chosenId) if both else None
         self._timer.start()
-
-    def stop(self) -> None:
-        """Draw nothing more; called before the panel goes."""
-        self._timer.stop()
 
     def update(self) -> None:
         """Draw now."""
@@ -155,20 +151,40 @@ class StraightenedSection:
             self.update()
 
 
+def insideOf(button: ctk.ctkCollapsibleButton) -> qt.QVBoxLayout:
+    """Return the layout of a widget in a folding header.
+
+    The header shows and hides all that is directly in it, also what shall stay hidden.
+    """
+    frame = qt.QVBoxLayout(button)
+    frame.setContentsMargins(0, 0, 0, 0)
+    widget = qt.QWidget()
+    frame.addWidget(widget)
+    return qt.QVBoxLayout(widget)
+
+
 class _Clicks(qt.QObject):
     """Passes on where a widget was clicked."""
 
     def __init__(self, onClick: Callable[[float, float], None]):
         super().__init__()
-        self._onClick = onClick
+        self._onClick, self._place = onClick, (0.0, 0.0)
+        # What goes wrong within an event filter ends the program in place of being told.
+        self._later = qt.QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.connect("timeout()", self._tell)
 
     def eventFilter(self, watched: qt.QObject, event: qt.QEvent) -> bool:
         """Return whether an event of a watched widget ends here; called by Qt."""
         if event.type() != qt.QEvent.MouseButtonPress:
             return False
-        place = event.pos()
-        self._onClick(place.x(), place.y())
+        self._place = event.pos().x(), event.pos().y()
+        self._later.start()
         return True
+
+    def _tell(self) -> None:
+        self._onClick(*self._place)
 
 
 def _pixmap(pixels: np.ndarray) -> qt.QPixmap:

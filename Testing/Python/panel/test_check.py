@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ import pytest
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import qt
 import slicer
-import vtk
+from check_helpers import add_segments, add_slice_view, is_at, matrix_of, photograph
 from PySide6 import QtTest
 from scene_helpers import add_volume
-from vtk.util.numpy_support import numpy_to_vtk
 
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.own import check_cases, find_cases
@@ -27,27 +25,6 @@ def spine():
     """A CT of a whole spine, and its truth."""
     options = PhantomOptions(first="C1", last="Sacrum", spacing_mm=(3.0, 2.0, 2.0), tight=True)
     return make_phantom(5, options)
-
-
-def matrix_of(spine) -> np.ndarray:
-    matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
-    matrix[:3, 3] = np.array(spine.image.geometry.origin_lps_mm) * [-1, -1, 1]
-    return matrix
-
-
-def add_segments(volume, labels: np.ndarray, name: str):
-    # Not before the host runs.
-    from SpineMambaSegmentLib import Scene
-
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(labels.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True))
-    placed = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(placed)
-    image.SetImageToWorldMatrix(placed)
-    Scene.addSegments(image, node, volume)
-    return node
 
 
 @pytest.fixture
@@ -69,14 +46,6 @@ def reviewed(panel, spine, pump):
     return panel
 
 
-def photograph(panel, name: str) -> None:
-    """Write the panel as it is to the folder in SPINEMAMBA_PICTURES, if there is one."""
-    folder = os.environ.get("SPINEMAMBA_PICTURES")
-    if folder:
-        slicer.app.processEvents()
-        panel.frame.grab().save(str(Path(folder) / f"{name}.png"))
-
-
 def pixels_of(label) -> np.ndarray:
     image = label.pixmap.toImage().convertToFormat(qt.QImage.Format_RGB888)
     flat = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), -1)
@@ -96,22 +65,33 @@ def test_the_whole_spine_is_seen_at_once_in_a_narrow_panel(reviewed):
         assert half.any(axis=1).mean() > 0.7
 
 
-def test_a_click_on_a_body_brings_the_slices_to_the_vertebra(reviewed):
-    red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
-    section = reviewed.checkSection.straightened
+def test_a_click_on_a_body_brings_table_and_views_to_the_vertebra(reviewed, pump):
+    red = add_slice_view()
+    section, table = reviewed.checkSection.straightened, reviewed.reviewSection.table
     node = reviewed.ui.outputSelector.currentNode()
     straight = section._straight
     for strip, left, scale in section._places:
         for level in ("C5", "T7", "L3"):
             number = straight.names.index(level) + 1
+            segment_id = straight.ids[number - 1]
             row, column = strip.marks[number]
             place = qt.QPoint(round(left + column * scale), round(row * scale))
             QtTest.QTest.mouseClick(
                 section.label, qt.Qt.MouseButton.LeftButton, qt.Qt.KeyboardModifier(0), place
             )
-            centre = [red.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
-            wanted = node.GetSegmentCenterRAS(straight.ids[number - 1])
-            assert centre == pytest.approx(wanted, abs=12.0), level
+            pump(lambda wanted=segment_id: table.current() == wanted)
+            assert is_at(red, node, segment_id)
+
+
+def test_the_vertebra_that_is_current_in_the_table_stands_out(reviewed, pump):
+    section = reviewed.checkSection.straightened
+    before = pixels_of(section.label).copy()
+    reviewed.reviewSection.table.goTo("V20")
+    pump(lambda: section._shown[2] == "V20" and not section._timer.isActive())
+    changed = (pixels_of(section.label) != before).any(axis=(1, 2))
+    # One vertebra's height of all twenty-five.
+    assert 0.01 < changed.mean() < 0.12
+    photograph(reviewed, "chosen")
 
 
 def test_a_renamed_vertebra_is_renamed_in_the_picture_without_cutting_anew(reviewed, pump):
@@ -174,10 +154,10 @@ def test_the_comparison_lists_every_vertebra_and_outlines_differences(reviewed, 
     assert differences() == []
     section.outlineBox.click()
     assert len(differences()) == 1
-    red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+    red = add_slice_view()
     table.cellClicked.emit(list(cells).index("L6"), 0)
-    centre = [red.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
-    assert centre == pytest.approx(node.GetSegmentCenterRAS("V23"), abs=1e-6)
+    assert reviewed.reviewSection.table.current() == "V23"
+    assert is_at(red, node, "V23")
     section.selector.setCurrentNode(None)
     assert differences() == []
     assert not table.isVisible()
