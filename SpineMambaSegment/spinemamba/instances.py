@@ -24,6 +24,9 @@ SACRUM = NETWORK_LEVELS.index("Sacrum")
 FINE_SHARE = 0.2
 """Weight of the fine network in the question of levels: its window is four vertebrae high."""
 
+LEAST_SACRUM = 0.2
+"""Far from the sacrum neither it nor L5 is likely, and which of the two is more so means nothing."""
+
 CUT_MM2 = 40.0
 """Less bone than this at a side of the image is a stray voxel or the tip of a process."""
 
@@ -112,8 +115,9 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
 
 def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
     """Return the sacrum's mask: it has no core, its level tells it."""
+    likely = pooled_level(evidence, SACRUM)
     # Against the level above it, because levels are learned spread over their neighbours.
-    mask = bone & (pooled_level(evidence, SACRUM) > pooled_level(evidence, SACRUM - 1))
+    mask = bone & (likely > pooled_level(evidence, SACRUM - 1)) & (likely > LEAST_SACRUM)
     pieces, count = ndimage.label(mask)
     if not count:
         return mask

@@ -60,6 +60,13 @@ def test_volumes_and_centres_are_those_of_the_vertebrae(spine: Volume):
         assert item.cut_sides == ()
 
 
+def test_no_vertebra_is_a_sacrum_for_being_a_trace_more_like_one_than_like_l5(spine: Volume):
+    evidence = evidence_of(spine)
+    place = NETWORK_LEVELS.index("Sacrum")
+    evidence.levels[place][spine.array == 18] = 0.01  # L5 has 0.001 at T11
+    assert not any(item.is_sacrum for item in find_instances(evidence).items)
+
+
 def test_without_any_core_there_is_no_instance(spine: Volume):
     evidence = evidence_of(spine)
     evidence.core[:] = 0
