@@ -82,6 +82,7 @@ class Result:
         ambiguous: Whether a shift by one level is nearly as likely.
         warnings: What the user should know, as sentences.
         pins: Number and level of each vertebra whose level a person has fixed.
+        precision: Numbers that the convolutions were computed with.
     """
 
     run_id: str
@@ -102,6 +103,7 @@ class Result:
     ambiguous: bool
     warnings: tuple[str, ...]
     pins: tuple[tuple[int, str], ...] = ()
+    precision: str = "float32"
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""

@@ -18,11 +18,12 @@ REPOSITORY = derived.REPOSITORY
 MODULE = derived.MODULE
 SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
 LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "result")
-LIGHT += ("flags", "terminology")
+LIGHT += ("box_result", "case_layout", "flags", "renumber", "terminology")
 LIGHT += ("files", "export.names", "export.manifest", "export.options")
 IN_SLICER = ("export.exporter", "export.item", "export.vertebra")
 """What makes surfaces, in a shell and in Slicer's process, with what Slicer has loaded anyway."""
 
+LATE = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules")
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 40
@@ -117,6 +118,19 @@ def test_a_module_that_makes_surfaces_needs_only_what_slicer_has_loaded(name: st
     done = run_python(f"import sys, spinemamba.{name}; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
     assert not (set(HEAVY) - {"numpy", "vtkmodules"}) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_what_slicer_loads_when_it_is_needed_does_not_bring_torch(name: str):
+    done = run_python(f"import sys, spinemamba.{name}; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "SimpleITK", "matplotlib"} & set(done.stdout.split())
+
+
+def test_the_review_loads_late_only_what_is_checked_here():
+    text = (MODULE / "SpineMambaSegmentLib" / "ReviewTools.py").read_text(encoding="utf-8")
+    names = next(line for line in text.splitlines() if line.startswith("NAMES = "))
+    assert names == "NAMES = (" + ", ".join(f'"{name}"' for name in LATE) + ")"
 
 
 def imported_names(path: Path) -> set[str]:
