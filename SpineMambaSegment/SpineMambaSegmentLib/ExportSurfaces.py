@@ -20,6 +20,7 @@ Logic = slicer.vtkSlicerSegmentationsModuleLogic
 REVIEWER_TAG = "SpineMamba.ReviewedBy"
 ORIGIN_TAGS = ("SpineMamba.Model", "SpineMamba.ModelHash", "SpineMamba.Version", "SpineMamba.Run")
 RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 Extent = tuple[tuple[int, int], ...]
 
 
@@ -113,20 +114,19 @@ def labelOf(segment: slicer.vtkSegment) -> Label | None:
 
 def _imageExtent(node: slicer.vtkMRMLSegmentationNode) -> Extent | None:
     """Return first and last voxel of the segmented image; None if segments have another grid."""
-    converter = slicer.vtkSegmentationConverter
     segmentation = node.GetSegmentation()
-    name = converter.GetReferenceImageGeometryParameterName()
-    reference, own = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    reference, own, wanted = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     text = segmentation.GetConversionParameter(name)
-    if not text or not converter.DeserializeImageGeometry(text, reference, False):
+    read = slicer.vtkSegmentationConverter.DeserializeImageGeometry
+    if not text or not read(text, reference, False):
         return None
+    reference.GetImageToWorldMatrix(wanted)
     for segmentId in segmentation.GetSegmentIDs():
-        image = segmentation.GetSegment(segmentId).GetRepresentation("Binary labelmap")
+        image = segmentation.GetSegment(segmentId).GetRepresentation(LABELMAP)
         if image is None:
             return None
         image.GetImageToWorldMatrix(own)
-        wanted = vtk.vtkMatrix4x4()
-        reference.GetImageToWorldMatrix(wanted)
         if np.abs(matrixArray(own) - matrixArray(wanted)).max() > TOLERANCE_MM:
             return None
     extent = reference.GetExtent()
