@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spinemamba.scan import BACKENDS, NATIVE, available_backends, selective_scan_3d
 from spinemamba.scan_grid import GridScan, scan_grid_by_copies
@@ -48,6 +49,8 @@ class ScanRow:
         forward_ratio: How many times faster than the loop.
         backward_s: The same for the backward pass.
         backward_ratio: Over the loop's autograd.
+        largest_share: Numbers of the largest tensor that either pass makes, as a share of the L d n
+            states.
     """
 
     backend: str
@@ -56,6 +59,23 @@ class ScanRow:
     forward_ratio: float
     backward_s: float
     backward_ratio: float
+    largest_share: float
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many elements the largest result had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Run an operation, and look at what it gives."""
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(x, Tensor):
+                self.elements = max(self.elements, x.numel())
+        return out
 
 
 @contextmanager
@@ -113,7 +133,9 @@ def measure_scans(sizes: list[Size], repeats: int) -> Iterator[ScanRow]:
             for name in working_backends():
                 forward, backward = _forward_and_backward(name, size, repeats)
                 ratios = (loop[0] / forward, loop[1] / backward)
-                yield ScanRow(name, size, forward, ratios[0], backward, ratios[1])
+                yield ScanRow(
+                    name, size, forward, ratios[0], backward, ratios[1], _largest_share(name, size)
+                )
 
 
 def _forward_and_backward(name: str, size: Size, repeats: int) -> tuple[float, float]:
@@ -129,6 +151,15 @@ def _forward_and_backward(name: str, size: Size, repeats: int) -> tuple[float, f
         torch.autograd.grad(y, learning, grad, retain_graph=True)
 
     return forward, least_seconds(backward, max(1, repeats // 2))
+
+
+def _largest_share(name: str, size: Size) -> float:
+    """Return the largest tensor's share of all states, on as many tokens as the loop runs over."""
+    short = Size(min(size.tokens, LOOP_TOKENS), size.channels, size.states)
+    inputs = [x.requires_grad_() for x in scan_inputs(short)]
+    with LargestTensor() as seen:
+        BACKENDS[name](*inputs).sum().backward()
+    return seen.elements / (short.tokens * short.channels * short.states)
 
 
 @dataclass(frozen=True)
