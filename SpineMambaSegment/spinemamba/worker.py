@@ -23,6 +23,7 @@ from typing import TextIO
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
 from spinemamba.job import Job, read_job
+from spinemamba.memory import step_aside
 from spinemamba.progress import overall_fraction
 
 HEARTBEAT_S = 2.0
@@ -175,6 +176,7 @@ def _take_stdout() -> TextIO:
 
 
 if __name__ == "__main__":
+    step_aside()
     code = main()
     # Threads that read stdin would hold up a normal end under some launchers.
     sys.stdout.flush()

@@ -16,9 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spinemamba.scan import BACKENDS, NATIVE, available_backends, selective_scan_3d
-from spinemamba.scan_grid import GridScan, scan_grid_by_copies
-from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
+from spinemamba.scan import BACKENDS, available_backends
 from spinemamba.scan_reference import scan_reference
 
 LOOP_TOKENS = 2048
@@ -192,64 +190,3 @@ def _value_and_gradients(name: str, inputs: list[Tensor]) -> list[Tensor]:
     y = scan(*learning)
     weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
     return [y.detach(), *torch.autograd.grad((y * weight).sum(), learning)]
-
-
-def measure_fusion(side: int, channels: int, repeats: int) -> dict[str, float]:
-    """Return how much three scan orders cost in one call, and with permuted copies.
-
-    Args:
-        side: Tokens along each axis of the grid.
-        channels: Channels d; 16 states.
-        repeats: Measurements of each.
-
-    Returns:
-        ``fused_s`` and ``copies_s``, processor seconds of one thread with the best C++ variant, and
-        ``ratio``; empty if the library is not there.
-    """
-    native = [name for name in working_backends() if name.startswith(NATIVE)]
-    if not native:
-        return {}
-    grid, orders = (side, side, side), (RASTER, REVERSED, SLICES_LAST)
-    scan = _grid_scan(side**3, channels, 16, len(orders))
-    one = BACKENDS[native[0]]
-    with torch.inference_mode(), threads(1):
-        fused = least_seconds(
-            lambda: selective_scan_3d(scan, grid, orders, backend=native[0]), repeats
-        )
-        copies = least_seconds(lambda: scan_grid_by_copies(one, scan, grid, orders), repeats)
-    return {"fused_s": fused, "copies_s": copies, "ratio": copies / fused}
-
-
-def measure_threads(size: Size, repeats: int) -> dict[str, float]:
-    """Return wall-clock seconds of the chosen native variant with one and two threads.
-
-    Returns:
-        ``one_s``, ``two_s`` and ``ratio``; empty if the library is not there. Means something only
-        while no other program wants a core.
-    """
-    native = [name for name in working_backends() if name.startswith(NATIVE)]
-    if not native:
-        return {}
-    inputs, found = scan_inputs(size), []
-    with torch.inference_mode():
-        for count in (1, 2):
-            with threads(count):
-                scan = BACKENDS[native[0]]
-                scan(*inputs)
-                found.append(least_seconds(lambda: scan(*inputs), repeats, time.perf_counter))  # noqa: B023
-    return {"one_s": found[0], "two_s": found[1], "ratio": found[0] / found[1]}
-
-
-def _grid_scan(tokens: int, d: int, n: int, orders: int) -> GridScan:
-    rank, k = 4, orders
-    normal = torch.randn
-    return GridScan(
-        u=normal(1, tokens, d),
-        low=normal(1, tokens, k, rank),
-        A=-torch.arange(1.0, n + 1).repeat(k, d, 1),
-        B=normal(1, tokens, k, n),
-        C=normal(1, tokens, k, n),
-        D=normal(k, d),
-        weight=normal(k, d, rank) / 2,
-        bias=normal(k, d) - 4,
-    )
