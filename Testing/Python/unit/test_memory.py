@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +9,15 @@ import pytest
 WORKER = """
 import os, runpy, sys
 sys.argv = ["worker"]
-before = os.nice(0)
-os._exit = lambda code: print("went", os.nice(0) - before, file=sys.stderr)
+asked = []
+os.nice = asked.append  # whoever runs the tests may be behind all others already
+os._exit = lambda code: print("went", asked, file=sys.stderr)
 runpy.run_module("spinemamba.worker", run_name="__main__")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has classes, not numbers")
 def test_the_worker_lets_other_programs_go_first(repository: Path):
-    if os.nice(0) > 14:
-        pytest.skip("the tests already run behind all others")
     done = subprocess.run(
         [sys.executable, "-c", WORKER],
         cwd=repository / "SpineMambaSegment",
@@ -28,4 +26,4 @@ def test_the_worker_lets_other_programs_go_first(repository: Path):
         text=True,
         check=False,
     )
-    assert "went 5" in done.stderr
+    assert "went [5]" in done.stderr
