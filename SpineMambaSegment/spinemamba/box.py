@@ -26,14 +26,13 @@ from spinemamba.intensity import Modality, normalise
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.locate import Located
 from spinemamba.orientation import Reorientation, canonical, restore
-from spinemamba.partition import divide
+from spinemamba.partition import Hints, divide
 from spinemamba.progress import Progress, ignore
 from spinemamba.refine import refine
 from spinemamba.reformat import follow
 from spinemamba.resample import crop_geometry, grid_with_spacing
 from spinemamba.restore import restore_labels
 from spinemamba.volume import Geometry, Volume
-from spinemamba.votes import take_votes
 
 HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
 """From the middle of a body to where no vertebra reaches: down and up, to the front and back, to
@@ -192,12 +191,20 @@ def _divide(seeds: BoxSeeds, evidence: Evidence) -> np.ndarray:
     What is known of the neighbours is no seed: it begins at the very facets of the vertebra, and
     would take its arch before the way from its own body gets there.
     """
-    spacing_mm = evidence.geometry.spacing_mm
-    numbers = seeds.numbers
-    if evidence.offsets_mm is not None:
-        numbers = take_votes(numbers, seeds.bone, evidence.offsets_mm, spacing_mm)
-    found = divide(numbers, seeds.bone, expected_level(evidence), spacing_mm)
-    return np.where(found == OWN, OWN, np.where(found > 0, OTHER, 0)).astype(np.int16)
+    numbers, own = _from_head_to_tail(seeds.numbers)
+    hints = Hints(expected_level(evidence), evidence.offsets_mm)
+    found = divide(numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
+    return np.where(found == own, OWN, np.where(found > 0, OTHER, 0)).astype(np.int16)
+
+
+def _from_head_to_tail(numbers: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return seeds numbered from head to tail, int32, and which of these is the vertebra's."""
+    there = np.unique(numbers[numbers > 0])
+    heights = np.asarray(ndimage.center_of_mass(numbers > 0, numbers, there))[:, 0]
+    order = there[np.argsort(-heights)]
+    lookup = np.zeros(int(there.max()) + 1, np.int32)
+    lookup[order] = np.arange(1, len(order) + 1)
+    return lookup[numbers], int(lookup[OWN])
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
