@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -23,15 +22,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402 - the path is set just above
+from card import write_block  # noqa: E402
+from card_tables import NAMELESS, case_table, level_table  # noqa: E402
 
 from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.evaluation.scores import Comparison  # noqa: E402
-from spinemamba.image_io import read_volume  # noqa: E402
+from spinemamba.image_io import read_labels, read_volume  # noqa: E402
+from spinemamba.labels import BY_VALUE  # noqa: E402
 from spinemamba.models import DEFAULT, find_model, read_card  # noqa: E402
 from spinemamba.precision import BFLOAT16, CHANGE, FLOAT32, has_bfloat16  # noqa: E402
 from spinemamba.result import Result, read_result  # noqa: E402
 from spinemamba.training.real import TEST_ONLY  # noqa: E402
+from spinemamba.volume import Volume  # noqa: E402
 
 CASES = {
     "verse012": ("verse/verse012_ct.nii.gz", "verse/verse012_seg.nii.gz"),
@@ -41,9 +45,11 @@ CASES = {
         "totalsegmentator/ts_example_ct.nii.gz",
         "totalsegmentator/ts_example_seg.nii.gz",
     ),
+    "tptbox_mr": ("tptbox/mr_t2w.nii.gz", "tptbox/mr_instance_seg.nii.gz"),
     "lidc0314": ("dicom/lidc0314", None),
 }
 """Image and labels; None where nobody has labelled the image."""
+
 
 HEADS = (
     "case",
@@ -72,20 +78,21 @@ class Run:
 def main() -> None:
     """Measure all cases and write the numbers down."""
     data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    results = {}
+    results, scores = {}, {}
     for name, (image, labels) in CASES.items():
         paths = (data / image, data / labels if labels else None)
         run = measure(*paths)
         results[name] = numbers(name, run)
+        if run.score is not None:
+            scores[name] = run.score
         if labels and has_bfloat16(torch.device("cpu")):
             results[name][CHANGE] = change(run, measure(*paths, BFLOAT16))
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
-    text = README.read_text(encoding="utf-8")
-    block = f"<!-- measured -->\n{table(results)}\n<!-- /measured -->"
-    text = re.sub(r"<!-- measured.*?<!-- /measured -->", lambda _: block, text, flags=re.DOTALL)
-    README.write_text(text, encoding="utf-8")
+    write_block(README, "measured", table(results))
+    write_block(folder / "MODEL_CARD.md", "cases", case_table(scores))
+    write_block(folder / "MODEL_CARD.md", "levels", level_table(scores))
 
 
 def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
@@ -102,8 +109,14 @@ def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
         seconds = time.monotonic() - started
         if status:
             raise RuntimeError(f"{image.name} failed")
-        score = compare(read_volume(output), read_volume(labels)) if labels else None
+        score = compare(read_volume(output), reference(labels)) if labels else None
         return Run(seconds, gigabytes(usage), read_result(Path(folder) / "out_result.json"), score)
+
+
+def reference(path: Path) -> Volume:
+    """Return the labels of a case: vertebrae only, where discs and endplates have numbers too."""
+    labels = read_labels(path)
+    return labels.with_array(np.where(labels.array <= max(BY_VALUE), labels.array, 0))
 
 
 def change(run: Run, other: Run) -> float:
@@ -121,7 +134,7 @@ def gigabytes(usage: resource.struct_rusage) -> float:
 def numbers(name: str, run: Run) -> dict[str, Any]:
     """Return the numbers of a case for the card."""
     out = {
-        "in_training": name not in (*TEST_ONLY, "lidc0314"),
+        "in_training": learned_from(name),
         "vertebrae": [item.name for item in run.result.instances],
         "ambiguous": run.result.ambiguous,
         "seconds": round(run.seconds),
@@ -136,8 +149,13 @@ def numbers(name: str, run: Run) -> dict[str, Any]:
         "mean_dice": round(run.score.mean_dice, 3),
         "labelled": len(run.score.vertebrae),
         "found": len(found),
-        "named_right": run.score.named_right,
+        "named_right": None if name in NAMELESS else run.score.named_right,
     }
+
+
+def learned_from(name: str) -> bool:
+    """Return whether a case was trained on."""
+    return not name.startswith((*TEST_ONLY, "lidc0314"))
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -153,7 +171,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             r["bone_hd95_mm"] if scored else "",
             f"{r['mean_dice']:.3f}" if scored else "",
             f"{r['found']}{of}" if scored else f"{r['vertebrae'][0]} to {r['vertebrae'][-1]}",
-            f"{r['named_right']}{of}" if scored else "",
+            f"{r['named_right']}{of}" if r.get("named_right") is not None else "",
             "yes" if r["ambiguous"] else "no",
             r["seconds"],
             r["gigabytes"],

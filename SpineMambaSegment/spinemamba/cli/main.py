@@ -20,6 +20,8 @@ COMMANDS = {
     "demo": "segment a synthetic CT and compare with its truth",
     "evaluate": "compare a segmentation with a reference",
     "relabel": "name the vertebrae of a finished run again, with levels that you are sure of",
+    "export": "write each vertebra as a surface for planning and printing, with proof",
+    "box": "find one vertebra anew, or one that was missed, and leave the others as they are",
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",

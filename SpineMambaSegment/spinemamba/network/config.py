@@ -60,6 +60,8 @@ class NetworkConfig:
         rvm: False replaces every RVM by nothing (ablation).
         vsp: False passes every skip as it is (ablation).
         offsets: Whether the answer also says where each voxel's vertebra has its centre.
+        detail_channels: Channels of a slim stage at full resolution that corrects bone, core and
+            offsets where ``stem_stride`` is 2; 0 leaves it out.
     """
 
     patch_vox: Triple = (64, 64, 64)
@@ -82,6 +84,7 @@ class NetworkConfig:
     rvm: bool = True
     vsp: bool = True
     offsets: bool = False
+    detail_channels: int = 0
 
     def __post_init__(self) -> None:
         stages = len(self.channels)
@@ -134,7 +137,7 @@ class NetworkConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-FINE = NetworkConfig(offsets=True)
+FINE = NetworkConfig(offsets=True, detail_channels=16)
 """Starter, 1.5 mm: a cube of 96 mm around a piece of the spine."""
 
 COARSE = NetworkConfig(patch_vox=(80, 48, 48), prior_heads=3)
