@@ -21,6 +21,13 @@ FUSION_SIDE = 48
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--quick", action="store_true", help="few sizes, less than a minute")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        action="append",
+        metavar="L,d,n",
+        help="scan these tokens, channels and states instead; may be given several times",
+    )
     parser.add_argument("--case", type=Path, metavar="IMAGE", help="also segment a whole image")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
 
@@ -34,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
 
     report: dict[str, Any] = {"machine": machine(), "quick": args.quick}
     say(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
-    parts = [_backends, _errors, _networks, _fusion, _scans]
+    sizes = args.size or list(_sizes(args.quick))
+    parts = [_backends, _errors, _networks, _fusion, lambda quick: _scans(sizes)]
     if args.case:
         parts.insert(3, lambda quick: _case(args.case))
     for part in parts:
@@ -66,11 +74,16 @@ def _sizes(quick: bool) -> Iterator[tuple[int, int, int]]:
     return iter(QUICK) if quick else product(TOKENS, CHANNELS, STATES)
 
 
-def _scans(quick: bool) -> dict[str, Any]:
+def _size(text: str) -> tuple[int, int, int]:
+    tokens, channels, states = map(int, text.split(","))
+    return tokens, channels, states
+
+
+def _scans(sizes: list[tuple[int, int, int]]) -> dict[str, Any]:
     from spinemamba.bench.scans import Size, measure_scans
 
     say("\nOne thread, milliseconds, times faster than the loop, largest tensor / (L d n)")
-    rows = list(measure_scans([Size(*size) for size in _sizes(quick)], 3))
+    rows = list(measure_scans([Size(*size) for size in sizes], 3))
     heads = ("L", "d", "n", "back end", "forward", "ratio", "backward", "ratio", "largest")
     cells = [
         [
