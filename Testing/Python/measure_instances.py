@@ -12,7 +12,9 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -112,8 +114,8 @@ def cost(name: str, first: str) -> None:
     bone_ml = float((evidence.bone > 0).sum()) * FINE_MM**3 / 1000
     sys.stdout.write(
         f"{name}: {len(found.items)} vertebrae, {bone_ml:.0f} mL, grid {evidence.bone.shape}: "
-        f"{steps}; together {wall:.1f} ({cpu:.1f} CPU) s; memory {before_gb:.1f} GB before, at most "
-        f"{peak_gb():.1f} GB\n"
+        f"{steps}; together {wall:.1f} ({cpu:.1f} CPU) s; memory {before_gb:.1f} GB before, "
+        f"at most {peak_gb():.1f} GB\n"
     )
 
 
@@ -141,7 +143,7 @@ def painted(found: Instances, names: tuple[str | None, ...], evidence: Evidence)
     return restore_labels(found, values, evidence, lambda stage, fraction: None)
 
 
-def timed(work):  # noqa: ANN001, ANN201 - any function, and what it returns
+def timed(work: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:
     """Return what a function returns, and its seconds by the clock and of the processor."""
     wall, cpu = time.perf_counter(), time.process_time()
     out = work()
