@@ -23,9 +23,12 @@ from slicer.util import VTKObservationMixin
 from spinemamba import events
 from spinemamba.labels import BY_VALUE
 from SpineMambaSegmentLib import Diagnostics, Errors, Scene, Views
+from SpineMambaSegmentLib.CheckSection import CheckSection
 from SpineMambaSegmentLib.ExportSection import ExportSection
 from SpineMambaSegmentLib.InputSection import InputSection
 from SpineMambaSegmentLib.ModelStore import ModelStore
+from SpineMambaSegmentLib.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.ReviewBoxMenu import ReviewBoxMenu
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Runs import Runs
 from SpineMambaSegmentLib.RunSection import RunSection
@@ -33,8 +36,6 @@ from SpineMambaSegmentLib.SetupSection import SetupSection
 from SpineMambaSegmentLib.VolumeFile import writeVolume
 
 MODULE_FOLDER = Path(__file__).resolve().parent
-PYPROJECT = MODULE_FOLDER / "pyproject.toml"
-MODELS_FOLDER = "SpineMambaModels"
 OWN_PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
 
 
@@ -79,31 +80,32 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.layout.addWidget(self._panel)
         self.ui = slicer.util.childWidgetVariables(self._panel)
         self._panel.setMRMLScene(slicer.mrmlScene)
-        self.logic = SpineMambaSegmentLogic()
-        logic, settings = self.logic, slicer.app.settings()
-        store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / MODELS_FOLDER)
+        self.logic = logic = SpineMambaSegmentLogic()
+        store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / "SpineMambaModels")
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
-        self.reviewSection = ReviewSection(self.ui)
+        self.reviewSection = ReviewSection(self.ui, self.runSection.say)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
-        self.inputSection = InputSection(self.ui, settings, store, self.refresh)
-        self.setupSection = SetupSection(
-            self.ui, PYPROJECT, store, self.inputSection.showDevices, self.onModelImported
-        )
+        self.inputSection = InputSection(self.ui, slicer.app.settings(), store, self.refresh)
+        project, devices = MODULE_FOLDER / "pyproject.toml", self.inputSection.showDevices
+        self.setupSection = SetupSection(self.ui, project, store, devices, self.onModelImported)
+        self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
+        review, inputs = self.reviewSection, self.inputSection
+        self.checkSection = CheckSection(self.ui, review, self.jobs, inputs)
+        self.boxMenu = ReviewBoxMenu(review, self.jobs, inputs.volumeNode, inputs.options)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
         slicer.app.connect("aboutToQuit()", self.stop)
         self.onSceneChanged()
 
     def enter(self) -> None:
         """Called each time the panel is shown."""
         for keys, action in (("Ctrl+Return", self.onSegment), ("Ctrl+Backspace", self.onCancel)):
-            shortcut = qt.QShortcut(self._panel)
-            shortcut.setKey(qt.QKeySequence(keys))
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), self._panel)
             # Other modules use the same keys.
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
             shortcut.connect("activated()", action)
@@ -125,6 +127,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Stop what runs; called when Slicer quits or the module is reloaded."""
         self.exit()
         self.removeObservers()
+        self.reviewSection.forget()
         slicer.app.disconnect("aboutToQuit()", self.stop)
         self.stop()
 
@@ -147,6 +150,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.runSection.say(_("The scene was closed; the run was cancelled."))
         self.inputSection.setParameterNode(None)
         self._showSegmentation(None)
+        self.reviewSection.forget()
 
     def onSceneChanged(self, caller=None, event=None) -> None:
         """Show what the scene says."""
@@ -165,10 +169,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             return
         with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
             self.setupSection.ensurePackages()
-            inputs = self.inputSection
-            self.logic.start(
-                inputs.volumeNode(), inputs.segmentationNode(), self.onEvent, inputs.options()
-            )
+            nodes = self.inputSection.volumeNode(), self.inputSection.segmentationNode()
+            self.logic.start(*nodes, self.onEvent, self.inputSection.options())
             self.runSection.started()
         self.refresh()
 
@@ -184,6 +186,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.runSection.show(event)
         if isinstance(event, events.Finished):
             node = self.logic.segmentationNode()
+            self.reviewSection.startAgain(node)
             self.ui.outputSelector.setCurrentNode(node)
             Views.showSegments(node, self.logic.importedIds(), slicer.app.layoutManager())
         self.refresh()

@@ -16,6 +16,11 @@ from spinemamba.errors import Code, UserError
 
 REQUESTER = "SpineMamba Segment"
 
+WITHOUT_METADATA = {"vtk": "vtkmodules"}
+"""Packages that Slicer brings without telling pip, by the module that shows they are there. A
+second VTK from pip would take the place of the one that Slicer runs on.
+"""
+
 
 def missingPackages(pyproject: Path, extra: str | None = None) -> list[Requirement]:
     """Return the requirements of the project, or of one of its extras, that are not met here.
@@ -90,7 +95,8 @@ def _isMet(required: Requirement) -> bool:
     try:
         version = importlib.metadata.version(required.name)
     except importlib.metadata.PackageNotFoundError:
-        return False
+        module = WITHOUT_METADATA.get(required.name)
+        return module is not None and importlib.util.find_spec(module) is not None
     return required.specifier.contains(version, prereleases=True)
 
 

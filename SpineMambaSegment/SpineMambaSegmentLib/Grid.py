@@ -30,6 +30,27 @@ class Grid:
         matrix[:3, 3] += matrix[:3, :3] @ first
         return Grid(matrix, tuple(int(n) for n in last - first + 1))
 
+    def extentAround(
+        self, lowRas: np.ndarray, highRas: np.ndarray
+    ) -> tuple[int, int, int, int, int, int]:
+        """Return the first and last voxels (i, i, j, j, k, k) of a box, within the grid.
+
+        Args:
+            lowRas: Least R, A, S of the box.
+            highRas: Greatest.
+        """
+        corners = np.array(np.meshgrid(*zip(lowRas, highRas, strict=True))).reshape(3, -1).T
+        ijk = self.toIjk(corners)
+        last = np.array(self.size) - 1
+        first = np.clip(np.floor(ijk.min(axis=0)), 0, last).astype(int)
+        stop = np.clip(np.ceil(ijk.max(axis=0)), 0, last).astype(int)
+        return tuple(int(n) for pair in zip(first, stop, strict=True) for n in pair)
+
+    def toIjk(self, ras: np.ndarray) -> np.ndarray:
+        """Return the (fractional) voxel numbers i, j, k of places in RAS, shape (..., 3)."""
+        matrix = np.linalg.inv(self.ijkToRas)
+        return np.asarray(ras, float) @ matrix[:3, :3].T + matrix[:3, 3]
+
     def corners(self) -> np.ndarray:
         """Return the centers of the eight corner voxels, shape (8, 3)."""
         ends = [(0, n - 1) for n in self.size]

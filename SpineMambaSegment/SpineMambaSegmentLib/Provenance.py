@@ -9,11 +9,24 @@ from pathlib import Path
 import slicer
 import vtk
 
+from spinemamba.flags import names, sentences
 from spinemamba.result import InstanceResult, Result
+
+Logic = slicer.vtkSlicerSegmentationsModuleLogic
+STATUS_TAG = Logic.GetStatusTagName()
+FLAGGED = Logic.GetSegmentStatusAsMachineReadableString(Logic.Flagged)
+"""What the Segment Editor calls a vertebra that needs a look."""
 
 ALGORITHM = "SpineMamba Segment"
 RESULT_ATTRIBUTE = "SpineMamba.Result"
 """Attribute of the segmentation node: the whole result.json; no name of a person or file."""
+
+SEGMENT_TAGS = (
+    "SpineMamba.Model", "SpineMamba.ModelHash", "SpineMamba.Version", "SpineMamba.Run",
+    "SpineMamba.Posterior", "SpineMamba.Flags", "SpineMamba.FlagNames", "SpineMamba.VolumeMl",
+    "SpineMamba.Instance", "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName",
+)  # fmt: skip
+"""Tags that `segmentTags` gives."""
 
 
 def segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
@@ -24,8 +37,11 @@ def segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
         "SpineMamba.Version": result.package_version,
         "SpineMamba.Run": result.run_id,
         "SpineMamba.Posterior": f"{instance.posterior:.3f}",
-        "SpineMamba.Flags": " ".join(instance.flags),
+        "SpineMamba.Flags": sentences(instance.flags),
+        "SpineMamba.FlagNames": names(instance.flags),
         "SpineMamba.VolumeMl": f"{instance.volume_ml:.1f}",
+        "SpineMamba.Instance": str(instance.id),
+        **({STATUS_TAG: FLAGGED} if instance.flags else {}),
         "DICOM.SegmentAlgorithmType": "AUTOMATIC",
         "DICOM.SegmentAlgorithmName": f"{ALGORITHM} {result.package_version}",
     }
@@ -56,8 +72,12 @@ def keepResult(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> 
 
 def keptResult(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Result | None:
     """Return the result that was kept with a segmentation; None if there is none, or an old one."""
-    text = segmentationNode.GetAttribute(RESULT_ATTRIBUTE)
+    return resultFrom(segmentationNode.GetAttribute(RESULT_ATTRIBUTE))
+
+
+def resultFrom(text: str | None) -> Result | None:
+    """Return the result in a text; None if there is none, or an old one."""
     try:
-        return None if text is None else Result.from_json(json.loads(text))
+        return Result.from_json(json.loads(text)) if text else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

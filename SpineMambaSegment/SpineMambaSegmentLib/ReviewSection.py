@@ -1,88 +1,222 @@
-"""The section Review: what was found, in a table; a click brings the views there."""
+"""The section Review: go through the vertebrae, correct them, approve them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SpineMambaSegmentLib import Provenance, Scene, Views
+from SpineMambaSegmentLib import Errors, ReviewRows, ReviewText, ReviewViews
+from SpineMambaSegmentLib.ReviewEditor import ReviewEditor
+from SpineMambaSegmentLib.ReviewMenus import ReviewMenus
+from SpineMambaSegmentLib.ReviewSession import ReviewSession
+from SpineMambaSegmentLib.ReviewSessions import ReviewSessions
+from SpineMambaSegmentLib.ReviewSpine import Action
+from SpineMambaSegmentLib.ReviewState import APPROVED, CORRECTED, NEEDS_LOOK, NOT_STARTED
+from SpineMambaSegmentLib.ReviewTable import ReviewTable
+from SpineMambaSegmentLib.StatusActions import ApproveRest, SetStatus
 
-COLUMNS = 4
+BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
+EDITED_MS = 300
+"""So long after the last stroke of a brush the table follows."""
 
 
 class ReviewSection:
-    """The table of vertebrae; made from the segments' tags, so that a loaded scene has it too.
+    """Table, keys and buttons; made from the segments' tags, so that a loaded scene has it too.
+
+    Attributes:
+        onShown: Called when another vertebra is current, or one has changed.
 
     Args:
         ui: Widgets of the panel.
+        say: Shows a sentence in the status line.
     """
 
-    def __init__(self, ui: Any):
-        self._ui = ui
-        self._node: slicer.vtkMRMLSegmentationNode | None = None
-        self._ids: list[str] = []
-        table = ui.reviewTable
-        table.setColumnCount(COLUMNS)
-        table.setHorizontalHeaderLabels([_("Vertebra"), _("Certainty"), _("mL"), _("Look at")])
-        # What to look at is a sentence or two.
-        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        table.connect("cellClicked(int,int)", self._jump)
-        table.connect("cellActivated(int,int)", self._jump)  # the key Return
+    def __init__(self, ui: Any, say: Callable[[str], None]):
+        self._ui, self.say = ui, say
+        self._sessions = ReviewSessions(lambda: self._edited.start())
+        self.session: ReviewSession | None = None
+        self.dims = self.alongAxes = True
+        self.onShown: Callable[[], None] = lambda: None
+        self.table = ReviewTable(ui.reviewTable, self.goTo)
+        self.menus = ReviewMenus(ui, self)
+        self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
+        ui.paintFrame.hide()
+        ui.reviewBannerLabel.setStyleSheet(BANNER_STYLE)
+        ui.reviewBannerLabel.hide()
+        self._edited = qt.QTimer()
+        self._edited.setSingleShot(True)
+        self._edited.setInterval(EDITED_MS)
+        self._edited.connect("timeout()", self.refresh)
+        self._connect()
+
+    def _connect(self) -> None:
+        ui = self._ui
+        presses = {
+            ui.approveButton: self.toggleApproved,
+            ui.lookButton: self.toggleLook,
+            ui.approveRestButton: lambda: self.do(ApproveRest()),
+            ui.previousButton: lambda: self.table.step(-1),
+            ui.nextButton: lambda: self.table.step(1),
+            ui.undoButton: self.undo,
+            ui.redoButton: self.redo,
+        }
+        for button, slot in presses.items():
+            button.connect("clicked(bool)", slot)
+        ui.urgentBox.connect("toggled(bool)", self.refresh)
+        ui.paintButton.connect("toggled(bool)", self._paint)
+        keys = {"J": ui.nextButton, "K": ui.previousButton, "A": ui.approveButton}
+        keys |= {"F": ui.lookButton, "Ctrl+Z": ui.undoButton, "Ctrl+Shift+Z": ui.redoButton}
+        for key, button in keys.items():
+            shortcut = qt.QShortcut(ui.reviewFrame)
+            shortcut.setKey(qt.QKeySequence(key))
+            # Letters belong to the table only: the Segment Editor below has its own.
+            shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+            shortcut.connect("activated()", button.click)
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Fill the table with the vertebrae of a segmentation; None empties it."""
-        self._node = node
-        self._ids = [] if node is None else vertebraIds(node)
-        self._ui.reviewTable.setRowCount(len(self._ids))
-        for row, segmentId in enumerate(self._ids):
-            self._fill(row, node.GetSegmentation().GetSegment(segmentId))
-        # All but the last, which takes what is left.
-        for column in range(COLUMNS - 1):
-            self._ui.reviewTable.resizeColumnToContents(column)
-        self._ui.summaryLabel.text = self._summary()
+        """Show the vertebrae of a segmentation; None empties the table."""
+        if node is not (None if self.session is None else self.session.node):
+            self.menus.stopClicks()
+            self._ui.paintButton.setChecked(False)
+        self.session = self._sessions.watch(node, reviewer())
+        self.refresh()
 
-    def _fill(self, row: int, segment: slicer.vtkSegment) -> None:
-        texts = (
-            segment.GetName(),
-            _percent(Provenance.tagOf(segment, "SpineMamba.Posterior")),
-            Provenance.tagOf(segment, "SpineMamba.VolumeMl"),
-            Provenance.tagOf(segment, "SpineMamba.Flags"),
+    def startAgain(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        """Take note that a run has made the vertebrae anew; nothing before it can be undone."""
+        self._sessions.startAgain(node)
+
+    def startOver(self) -> None:
+        """Read everything anew after a file has changed it."""
+        node = self.session.node
+        self._sessions.drop(node)
+        self.show(node)
+
+    def forget(self) -> None:
+        """Forget all segmentations; the scene is being closed."""
+        self.show(None)
+        self._sessions.clear()
+
+    def do(self, action: Action) -> bool:
+        """Do something as one step; what cannot be done is said, and False comes back."""
+        if self.session is None:
+            return False
+        with Errors.shown(_("{what} is not possible.").format(what=action.title), self.say):
+            changed = self.session.apply(action)
+            self.say(_("{what}: done.").format(what=action.title))
+            self.follow(self.session, changed)
+            return True
+        return False
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        if self.session is not None and (title := self.session.undoTitle):
+            self.follow(self.session, self.session.undo())
+            self.say(_("Undone: {what}.").format(what=title))
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        if self.session is not None and (title := self.session.redoTitle):
+            self.follow(self.session, self.session.redo())
+            self.say(_("Done again: {what}.").format(what=title))
+
+    def toggleApproved(self) -> None:
+        """Approve the selected vertebrae, or take that back; then go on to the next."""
+        ids = self.table.selected()
+        if self._allAre(ids, APPROVED):
+            self.do(SetStatus(tuple(ids), CORRECTED))
+        elif ids and self.do(SetStatus(tuple(ids), APPROVED)) and len(ids) == 1:
+            self.table.step(1)
+
+    def toggleLook(self) -> None:
+        """Mark the selected vertebrae for a look, or take that back."""
+        ids = self.table.selected()
+        if ids:
+            marked = self._allAre(ids, NEEDS_LOOK)
+            self.do(SetStatus(tuple(ids), NOT_STARTED if marked else NEEDS_LOOK))
+
+    def goTo(self, segmentId: str) -> None:
+        """Bring the views to a vertebra."""
+        if self.session is None or segmentId not in self.session.spine.states:
+            return
+        node, spine = self.session.node, self.session.spine
+        if self.alongAxes:
+            ReviewViews.jumpTo(node, spine, segmentId)
+        else:
+            ReviewViews.centreOn(node, spine, segmentId)
+        ReviewViews.dimOthers(node, segmentId if self.dims else "")
+        self.editor.select(segmentId)
+        self._showDetails()
+
+    def refresh(self) -> None:
+        """Show what the session knows, and what was edited elsewhere."""
+        session, ui = self.session, self._ui
+        if session is not None:
+            session.absorb()
+        spine = None if session is None else session.spine
+        has = spine is not None and bool(spine.states)
+        self.table.show(ReviewRows.rowsOf(spine, ui.urgentBox.checked) if has else [])
+        done, total = ReviewRows.progress(spine) if has else (0, 0)
+        ui.reviewProgressBar.setMaximum(max(1, total))
+        ui.reviewProgressBar.setValue(done)
+        ui.reviewProgressBar.setFormat(
+            _("{done} of {total} reviewed").format(done=done, total=total)
         )
-        color = qt.QColor.fromRgbF(*segment.GetColor())
-        for column, text in enumerate(texts):
-            item = qt.QTableWidgetItem(text)
-            item.setFlags(item.flags() & ~qt.Qt.ItemIsEditable)
-            item.setToolTip(text)
-            if column == 0:
-                item.setData(qt.Qt.DecorationRole, color)
-            self._ui.reviewTable.setItem(row, column, item)
+        text = ReviewText.banner(spine) if has else ""
+        ui.reviewBannerLabel.text = text
+        ui.reviewBannerLabel.setVisible(bool(text))
+        ui.summaryLabel.text = ReviewText.summary(spine)
+        ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
+        ui.reviewFrame.enabled = has
+        self._showSteps()
+        self._showDetails()
 
-    def _summary(self) -> str:
-        if not self._ids:
-            return _("Nothing was segmented yet.")
-        result = Provenance.keptResult(self._node)
-        text = _("{count} vertebrae.").format(count=len(self._ids))
-        if result is None:
-            return text
-        warnings = list(result.warnings)
-        if result.ambiguous and not warnings:
-            warnings = [_("The numbering is ambiguous: it may be off by one level.")]
-        return " ".join([text, *warnings])
+    def follow(self, session: ReviewSession, changed: list[str]) -> None:
+        """Show what a step has changed; nothing if another segmentation is shown meanwhile."""
+        if session is not self.session:
+            return
+        current = self.table.current()
+        self.refresh()
+        present = [i for i in changed if i in self.session.spine.states]
+        if current not in self.session.spine.states and present:
+            self.table.goTo(present[0])
 
-    def _jump(self, row: int, column: int) -> None:
-        inScene = self._node is not None and self._node.GetScene() is not None
-        if inScene and self._node.GetSegmentation().GetSegment(self._ids[row]) is not None:
-            Views.jumpTo(self._node, self._ids[row])
+    def _showSteps(self) -> None:
+        session = self.session
+        undo, redo = ("", "") if session is None else (session.undoTitle, session.redoTitle)
+        for button, title in ((self._ui.undoButton, undo), (self._ui.redoButton, redo)):
+            button.enabled = bool(title)
+            name = button.text
+            button.toolTip = f"{name}: {title}" if title else _("Nothing to do")
+
+    def _showDetails(self) -> None:
+        rows = {row.segmentId: row for row in self.table.rows}
+        row = rows.get(self.table.current())
+        text = _("Click a vertebra, or press J.") if rows else ""
+        if row is not None:
+            text = ReviewText.details(self.session.spine, row)
+        self._ui.reviewDetailLabel.text = text
+        self.menus.refresh()
+        self.onShown()
+
+    def _allAre(self, ids: list[str], status: int) -> bool:
+        states = self.session.spine.states if self.session is not None else {}
+        return bool(ids) and all(i in states and states[i].status == status for i in ids)
+
+    def _paint(self, on: bool) -> None:
+        self._ui.paintFrame.setVisible(on)
+        if on and self.session is not None:
+            current = self.table.current()
+            self.editor.show(self.session.node, self.session.volumeNode, current)
+        else:
+            self.editor.hide()
+            self.refresh()
 
 
-def vertebraIds(node: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Return the IDs of our segments from head to tail."""
-    ids = node.GetSegmentation().GetSegmentIDs()
-    return sorted(filter(Scene.SEGMENT_ID.fullmatch, ids), key=Scene.position)
-
-
-def _percent(posterior: str) -> str:
-    return f"{100 * float(posterior):.0f} %" if posterior else ""
+def reviewer() -> str:
+    """Return the name that the user has given in Slicer's settings; may be empty."""
+    information = slicer.app.applicationLogic().GetUserInformation()
+    return "" if information is None else information.GetName() or ""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
-import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +13,11 @@ from spinemamba import events
 from spinemamba.errors import Code, UserError
 from spinemamba.job import Job
 from spinemamba.models import DEFAULT
-from spinemamba.process import LOG_NAME, WorkerProcess
 from spinemamba.result import read_result
-from SpineMambaSegmentLib import Errors, Inputs, Interpreter, Provenance, Scene
+from SpineMambaSegmentLib import Inputs, Provenance, Scene
 from SpineMambaSegmentLib.Grid import gridOf
 from SpineMambaSegmentLib.VolumeFile import VolumeFile
-
-POLL_S = 0.1
-FOLDER_PREFIX = "spinemamba-"
-STALE_S = 7 * 24 * 3600.0
+from SpineMambaSegmentLib.WorkerRun import WorkerRun
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,7 @@ class RunOptions:
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None
 
 
-class Run:
+class Run(WorkerRun):
     """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
 
     Args:
@@ -73,16 +64,13 @@ class Run:
         options = options or RunOptions()
         roi = options.roiNode
         extent = None if roi is None else Inputs.regionExtent(volumeNode, roi)
+        super().__init__(temporaryFolder)
         self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
-        self.isImporting = False
         self.importedIds: list[str] = []
         self._gridAtStart = gridOf(volumeNode)
-        self._early = [events.Warning(text) for text in Inputs.hints(volumeNode)]
-        removeStale(temporaryFolder)
-        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=temporaryFolder))
-        self._log = ""
+        self._early += [events.Warning(text) for text in Inputs.hints(volumeNode)]
         self._file = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
-        self._job = Job(
+        job = Job(
             self._folder / "input.nrrd",
             self._folder / "labels.nrrd",
             self._folder / "result.json",
@@ -91,70 +79,7 @@ class Run:
             modality=options.modality,
             quality=options.quality,
         )
-        self._worker: WorkerProcess | None = None
-        self._failure: Exception | None = None
-        self._steps: Iterator[None] | None = None
-        self._finished: events.Finished | None = None
-        self._lastWord_s = time.monotonic()
-        self._writer = threading.Thread(target=self._write, daemon=True)
-        self._writer.start()
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the worker last gave a sign of life; it gives one every two seconds."""
-        return time.monotonic() - self._lastWord_s
-
-    def newEvents(self) -> list[events.Event]:
-        """Return what happened since the last call; with `Finished`, the segments are there.
-
-        Each call does at most one step of bringing the result into the scene.
-        """
-        found: list[events.Event] = []
-        found, self._early = self._early, found
-        try:
-            found += self._advance()
-        except UserError as error:
-            found.append(events.Failed(error.code.value, error.message, error.remedy))
-        except Exception as error:
-            logging.exception("The run failed")
-            found.append(Errors.inUsersWords(events.Failed(Code.INTERNAL.value, str(error), "")))
-        if any(isinstance(event, events.Finished | events.Failed) for event in found):
-            self.kill()
-        return found
-
-    def askToStop(self) -> None:
-        """Ask the worker politely to stop; returns at once."""
-        self._file.stop()
-        if self._worker is not None:
-            self._worker.ask_to_stop()
-
-    def isGone(self) -> bool:
-        """Return whether nothing is at work any more."""
-        working = self._worker is not None and self._worker.is_running()
-        return not working and not self._writer.is_alive()
-
-    def kill(self) -> None:
-        """End everything that is left of the run, and delete its folder."""
-        self.askToStop()
-        self._writer.join()
-        if self._worker is not None:
-            self._worker.kill()
-        self._steps = None
-        self._log = self.log()
-        # On Windows the log may stay open for a moment after the worker has ended.
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def cancel(self) -> None:
-        """Stop politely, and after a grace period by force; waits for the end."""
-        self.askToStop()
-        if self._worker is not None:
-            self._worker.cancel()
-        self.kill()
-
-    def log(self) -> str:
-        """Return what the worker wrote for people who look for a fault."""
-        path = self._folder / LOG_NAME
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else self._log
+        self._start([self._file], job)
 
     def wait(self) -> slicer.vtkMRMLSegmentationNode:
         """Wait for the end and return the segmentation; for scripts.
@@ -162,54 +87,11 @@ class Run:
         Raises:
             UserError: What the run failed with.
         """
-        try:
-            while True:
-                for event in self.newEvents():
-                    if isinstance(event, events.Failed):
-                        raise UserError(event.message, event.remedy, Code(event.code))
-                    if isinstance(event, events.Finished):
-                        return self.segmentationNode
-                time.sleep(0 if self.isImporting else POLL_S)
-        finally:  # also when the user interrupts the script
-            self.kill()
+        self.waitForEnd()
+        return self.segmentationNode
 
-    def _write(self) -> None:
-        # Whatever goes wrong in this thread must reach the one that asks for events.
-        try:
-            self._file.write()
-        except Exception as error:
-            self._failure = error
-
-    def _advance(self) -> list[events.Event]:
-        """Go on with what is due: the input file, the worker, or a step of the import."""
-        if self._steps is not None:
-            if next(self._steps, self) is not self:
-                return []
-            return [self._finished]
-        if self._worker is None:
-            self._startWorker()
-            return []
-        if self.volumeNode.GetScene() is None:
-            raise UserError(
-                _("The input volume was deleted during the run."),
-                _("Load it again and press Segment Spine."),
-                Code.INPUT_BAD,
-            )
-        found = [Errors.inUsersWords(event) for event in self._worker.new_events()]
-        if found:
-            self._lastWord_s = time.monotonic()
-        if found and isinstance(found[-1], events.Finished):
-            self._finished = found.pop()
-            self._steps, self.isImporting = self._import(), True
-        return found
-
-    def _startWorker(self) -> None:
-        self._lastWord_s = time.monotonic()
-        if self._writer.is_alive():
-            return
-        if self._failure is not None:
-            raise self._failure
-        self._worker = WorkerProcess.start(self._job, self._folder, Interpreter.path())
+    def _check(self) -> None:
+        checkInScene(self.volumeNode)
 
     def _import(self) -> Iterator[None]:
         """Bring the result into the scene, in steps that each are short."""
@@ -239,8 +121,15 @@ class Run:
         Scene.keepSurfaces(node, surfaces)
 
 
-def removeStale(temporaryFolder: Path) -> None:
-    """Delete run folders that a crash of Slicer left; another Slicer may be using newer ones."""
-    for folder in temporaryFolder.glob(f"{FOLDER_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > STALE_S:
-            shutil.rmtree(folder, ignore_errors=True)
+def checkInScene(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Check that a volume was not deleted during a run.
+
+    Raises:
+        UserError: If it was.
+    """
+    if volumeNode.GetScene() is None:
+        raise UserError(
+            _("The input volume was deleted during the run."),
+            _("Load it again and press Segment Spine."),
+            Code.INPUT_BAD,
+        )

@@ -10,6 +10,7 @@ import slicer
 from spinemamba import events
 from SpineMambaSegmentLib.Run import Run, RunOptions
 from SpineMambaSegmentLib.Segmentation import Segmentation
+from SpineMambaSegmentLib.WorkerRun import WorkerRun
 
 
 class Runs:
@@ -22,6 +23,7 @@ class Runs:
     def __init__(self, temporaryFolder: Callable[[], Path]):
         self._temporaryFolder = temporaryFolder
         self._segmentation: Segmentation | None = None
+        self._lastRun: Run | None = None
 
     def start(
         self,
@@ -38,10 +40,28 @@ class Runs:
             UserError: If the volume cannot be segmented.
             ValueError: If a run is going on.
         """
+        self.begin(lambda folder: Run(volumeNode, segmentationNode, folder, options), onEvent)
+
+    def begin(
+        self, make: Callable[[Path], WorkerRun], onEvent: Callable[[events.Event], None]
+    ) -> WorkerRun:
+        """Start any job of the worker and return; what is said of runs goes for it, too.
+
+        Args:
+            make: Starts it, in a folder for temporary files.
+            onEvent: Called from Qt's event loop; the last event is `Finished` or `Failed`.
+
+        Raises:
+            UserError: What ``make`` refuses with.
+            ValueError: If a run is going on.
+        """
         if self.isRunning():
             raise ValueError("a run is going on; cancel it first")
-        run = Run(volumeNode, segmentationNode, self._temporaryFolder(), options)
+        run = make(self._temporaryFolder())
         self._segmentation = Segmentation(run, onEvent)
+        if isinstance(run, Run):
+            self._lastRun = run
+        return run
 
     def cancel(self) -> None:
         """Ask the run to stop, if there is one, and return at once."""
@@ -62,12 +82,12 @@ class Runs:
         return self._segmentation is not None and self._segmentation.canCancel()
 
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """Return the node that the last run wrote to."""
-        return None if self._segmentation is None else self._segmentation.run.segmentationNode
+        """Return the node that the last run over a whole volume wrote to."""
+        return None if self._lastRun is None else self._lastRun.segmentationNode
 
     def importedIds(self) -> list[str]:
-        """Return the IDs of the segments that the last run made, from head to tail."""
-        return [] if self._segmentation is None else self._segmentation.run.importedIds
+        """Return the IDs of the segments that this run made, from head to tail."""
+        return [] if self._lastRun is None else self._lastRun.importedIds
 
     def log(self) -> str:
         """Return the log of the last run."""

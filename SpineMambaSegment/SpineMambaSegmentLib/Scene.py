@@ -34,6 +34,19 @@ def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
         UserError: If the file cannot be read.
         ValueError: If it is not on ``grid``, or has an unknown label.
     """
+    labels = readImage(path, grid)
+    if unknown := _present(labels) - set(BY_VALUE):
+        raise ValueError(f"unknown labels in the result: {sorted(unknown)}")
+    return labels
+
+
+def readImage(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
+    """Return an image of whole numbers in a file, placed as in the volume's own RAS.
+
+    Raises:
+        UserError: If the file cannot be read.
+        ValueError: If it is not on ``grid``.
+    """
     node = slicer.vtkMRMLLabelMapVolumeNode()
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
@@ -44,8 +57,6 @@ def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
         raise ValueError(f"{path.name} is not on the voxel grid of the volume")
     labels = Logic.CreateOrientedImageDataFromVolumeNode(node)
     labels.UnRegister(None)
-    if unknown := _present(labels) - set(BY_VALUE):
-        raise ValueError(f"unknown labels in the result: {sorted(unknown)}")
     return labels
 
 

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from spinemamba import events
 from spinemamba.errors import Code
 from spinemamba.process import GRACE_S
-from SpineMambaSegmentLib.Run import Run
+from SpineMambaSegmentLib.WorkerRun import WorkerRun
 
 INTERVAL_MS = 50
 SILENT_S = 60.0
@@ -27,7 +27,7 @@ class Segmentation:
         onEvent: Called with each event; when it gets the last one, the run is no longer running.
     """
 
-    def __init__(self, run: Run, onEvent: Callable[[events.Event], None]):
+    def __init__(self, run: WorkerRun, onEvent: Callable[[events.Event], None]):
         self.run = run
         self._onEvent = onEvent
         self._killAt_s: float | None = None

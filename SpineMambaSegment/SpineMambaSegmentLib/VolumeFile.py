@@ -33,34 +33,19 @@ TYPES = {
 Extent = tuple[int, int, int, int, int, int]
 
 
-class VolumeFile:
-    """Takes hold of a volume's voxels at once; `write` may then run in any thread.
+class ArrayFile:
+    """Voxels that `write` writes as a file, in any thread.
 
     Slicer's own writer would hold Python, and with it the panel, for seconds on a large CT.
 
     Args:
-        volumeNode: A scalar volume.
+        array: Values (k, j, i); must not change until they are written.
+        grid: Where they lie.
         path: File to write, ``.nrrd``.
-        extent: First and last voxels (i, i, j, j, k, k) to write; None for all.
-
-    Raises:
-        UserError: If the node is no image that can be segmented.
     """
 
-    def __init__(
-        self,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode,
-        path: Path,
-        extent: Extent | None = None,
-    ):
-        checkVolume(volumeNode)
-        whole = gridOf(volumeNode)
-        i0, i1, j0, j1, k0, k1 = extent or [n for m in whole.size for n in (0, m - 1)]
-        self.grid = whole.cut((i0, i1, j0, j1, k0, k1))
-        self._path = path
-        scalars = volumeNode.GetImageData().GetPointData().GetScalars()
-        array = vtk_to_numpy(scalars).reshape(whole.size[::-1])
-        self._array = array[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
+    def __init__(self, array: np.ndarray, grid: Grid, path: Path):
+        self.grid, self._array, self._path = grid, array, path
         self._stopped = threading.Event()
 
     def write(self) -> None:
@@ -86,6 +71,41 @@ class VolumeFile:
     def stop(self) -> None:
         """Let `write` return soon."""
         self._stopped.set()
+
+
+class VolumeFile(ArrayFile):
+    """Takes hold of a volume's voxels at once; `write` may then run in any thread.
+
+    Args:
+        volumeNode: A scalar volume.
+        path: File to write, ``.nrrd``.
+        extent: First and last voxels (i, i, j, j, k, k) to write; None for all.
+
+    Raises:
+        UserError: If the node is no image that can be segmented.
+    """
+
+    def __init__(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        path: Path,
+        extent: Extent | None = None,
+    ):
+        checkVolume(volumeNode)
+        array, grid = voxelsIn(volumeNode, extent)
+        super().__init__(array, grid, path)
+
+
+def voxelsIn(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, extent: Extent | None = None
+) -> tuple[np.ndarray, Grid]:
+    """Return a view of a volume's voxels (k, j, i), all or those of an extent, and their grid."""
+    whole = gridOf(volumeNode)
+    i0, i1, j0, j1, k0, k1 = extent or [n for m in whole.size for n in (0, m - 1)]
+    scalars = volumeNode.GetImageData().GetPointData().GetScalars()
+    array = vtk_to_numpy(scalars).reshape(whole.size[::-1])
+    part = array[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
+    return part, whole.cut((i0, i1, j0, j1, k0, k1))
 
 
 def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:

@@ -74,7 +74,12 @@ def find_centreline(core: np.ndarray, spacing_mm: tuple[float, float, float]) ->
     if not places:
         return None
     way = np.array([place.centre_mm for place in _best_way(places)])
-    return CentreLine(_smooth_line(way))
+    return line_through(way)
+
+
+def line_through(places_mm: np.ndarray) -> CentreLine:
+    """Return the smooth line through places (n, 3) along z, y, x, from head to tail."""
+    return CentreLine(_smooth_line(places_mm))
 
 
 def _places(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[_Place]:

@@ -18,6 +18,7 @@ from spinemamba.errors import Code, UserError
 from spinemamba.models import ModelCard, NetworkCard, read_card
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
+from spinemamba.precision import BFLOAT16, FLOAT32, choose_precision
 
 REMEDY = "Choose another model, or install the extension again to restore the bundled one."
 
@@ -30,16 +31,25 @@ class LoadedNetwork:
         network: In evaluation mode, on ``device``.
         spacing_mm: Voxel size it was trained with, equal along all axes.
         device: Where it runs.
+        precision: "float32", or "bfloat16" for its convolutions; see `precision.py`.
     """
 
     network: SpineMambaNet
     spacing_mm: float
     device: torch.device
+    precision: str = FLOAT32
 
     @property
     def patch_vox(self) -> tuple[int, int, int]:
         """Window (z, y, x) that the network takes."""
         return self.network.config.patch_vox
+
+    @torch.inference_mode()
+    def answer(self, patches: Tensor) -> Tensor:
+        """Return the logits, (B, outputs, *patch_vox), for patches (B, 1, *patch_vox)."""
+        half = self.precision == BFLOAT16
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            return self.network(patches.to(self.device))
 
 
 @dataclass(frozen=True)
@@ -51,26 +61,30 @@ class Model:
     fine: LoadedNetwork
 
 
-def load_model(folder: Path, device: str | torch.device = "cpu") -> Model:
+def load_model(folder: Path, device: str | torch.device = "cpu", precision: str = "auto") -> Model:
     """Load a model.
 
     Args:
         folder: Folder with model.json and the weights.
         device: Where the networks shall run.
+        precision: One of `job.PRECISIONS`.
 
     Raises:
         UserError: If the folder holds no model, a file is damaged or foreign (MODEL_BAD), or
-            something is missing (MODEL_MISSING).
+            something is missing (MODEL_MISSING), or the device lacks the precision (INPUT_BAD).
     """
     card = read_card(folder)
+    chosen = choose_precision(precision, torch.device(device), card)
     networks = {
-        name: _load_network(folder, entry, torch.device(device))
+        name: _load_network(folder, entry, torch.device(device), chosen)
         for name, entry in card.networks.items()
     }
     return Model(card, networks["coarse"], networks["fine"])
 
 
-def _load_network(folder: Path, entry: NetworkCard, device: torch.device) -> LoadedNetwork:
+def _load_network(
+    folder: Path, entry: NetworkCard, device: torch.device, precision: str
+) -> LoadedNetwork:
     path = folder / entry.file
     if not path.is_file():
         raise UserError(f"Model weights not found: {entry.file}.", REMEDY, Code.MODEL_MISSING)
@@ -91,7 +105,7 @@ def _load_network(folder: Path, entry: NetworkCard, device: torch.device) -> Loa
             REMEDY,
             Code.MODEL_BAD,
         ) from error
-    return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device)
+    return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device, precision)
 
 
 def save_weights(state: dict[str, Tensor], path: Path) -> str:

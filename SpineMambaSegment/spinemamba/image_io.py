@@ -58,7 +58,12 @@ def read_labels(path: Path) -> Volume:
         UserError: As `read_volume`, but an image of one value is read; if a value is no whole
             number.
     """
-    volume = _checked(_open(path, _ignore), path.name)
+    return labels_in(_open(path, _ignore), path.name)
+
+
+def labels_in(image: sitk.Image, name: str) -> Volume:
+    """Return the label values of an image; as `read_labels`."""
+    volume = _checked(image, name)
     if volume.array.dtype.kind in "iu":
         return volume
     with np.errstate(invalid="ignore"):  # what is no number differs below
@@ -66,7 +71,7 @@ def read_labels(path: Path) -> Volume:
     wrong = volume.array[labels != volume.array]
     if wrong.size:
         raise UserError(
-            f"{path.name} holds values that are no labels, such as {wrong[0]:g}.",
+            f"{name} holds values that are no labels, such as {wrong[0]:g}.",
             "Choose a label image, not the CT, the MR or probabilities.",
         )
     return volume.with_array(labels)

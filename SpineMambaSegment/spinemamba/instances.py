@@ -16,14 +16,16 @@ from spinemamba.centreline import find_centreline
 from spinemamba.chain import cut_chain
 from spinemamba.evidence import Evidence
 from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.partition import divide
+from spinemamba.partition import Hints, divide
 from spinemamba.volume import Geometry
-from spinemamba.votes import take_votes
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
 
 FINE_SHARE = 0.2
 """Weight of the fine network in the question of levels: its window is four vertebrae high."""
+
+LEAST_SACRUM = 0.2
+"""Far from the sacrum neither it nor L5 is likely, and which of the two is more so means nothing."""
 
 CUT_MM2 = 40.0
 """Less bone than this at a side of the image is a stray voxel or the tip of a process."""
@@ -96,7 +98,7 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
     seeds = _seeds(evidence, bone & ~sacrum, options)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    labels = _grow(seeds, bone, evidence, options)
+    labels = _grow(seeds, bone, evidence, options, sacrum=bool(sacrum.any()))
     voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
     sizes = np.bincount(labels.ravel(), minlength=count + 2) * voxel_ml
     kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml]
@@ -113,8 +115,9 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
 
 def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
     """Return the sacrum's mask: it has no core, its level tells it."""
+    likely = pooled_level(evidence, SACRUM)
     # Against the level above it, because levels are learned spread over their neighbours.
-    mask = bone & (pooled_level(evidence, SACRUM) > pooled_level(evidence, SACRUM - 1))
+    mask = bone & (likely > pooled_level(evidence, SACRUM - 1)) & (likely > LEAST_SACRUM)
     pieces, count = ndimage.label(mask)
     if not count:
         return mask
@@ -144,12 +147,13 @@ def _grow(
     bone: np.ndarray,
     evidence: Evidence,
     options: InstanceOptions,
+    *,
+    sacrum: bool,
 ) -> np.ndarray:
-    """Grow the seeds over the bone, and rejoin loose pieces that lie close."""
+    """Divide the bone among the seeds, and rejoin loose pieces that lie close."""
     spacing_mm = evidence.geometry.spacing_mm
-    if evidence.offsets_mm is not None:
-        seeds = take_votes(seeds, bone, evidence.offsets_mm, spacing_mm)
-    labels = divide(seeds, bone, expected_level(evidence), spacing_mm)
+    hints = Hints(expected_level(evidence), evidence.offsets_mm)
+    labels = divide(seeds, bone, hints, spacing_mm, sacrum=sacrum)
     loose = bone & (labels == 0)
     if not loose.any() or not labels.any():
         return labels

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from spinemamba.checkpoint import LoadedNetwork
 from spinemamba.errors import Code, UserError
-from spinemamba.predict import grow_to, predict, split_logits
+from spinemamba.predict import grow_to, predict
 from spinemamba.progress import Progress
 from spinemamba.resample import grid_with_spacing, resample_box
 from spinemamba.volume import Geometry, Volume
@@ -36,7 +36,7 @@ class Located:
     Attributes:
         spine: Mask of the voxels that are spine, bool (z, y, x).
         bone: Probability of spine, float32 (z, y, x).
-        levels: Probability of each level given spine, float32 (25, z, y, x).
+        levels: Probability of each level given spine, float16 (25, z, y, x).
         geometry: Grid of these arrays.
     """
 
@@ -60,9 +60,8 @@ def locate(image: Volume, model: LoadedNetwork, progress: Progress) -> Located:
     grid = grow_to(grid_with_spacing(image.geometry, model.spacing_mm), model.patch_vox)
     coarse = torch.from_numpy(resample_box(image.array, image.geometry, grid))
     boxes = window_boxes(grid.shape, model.patch_vox, OVERLAP)
-    logits, _ = predict(model, coarse, boxes, progress, "locate")
-    bone, core, levels = split_logits(logits)
-    spine = spine_mask(bone.numpy(), core.numpy(), model.spacing_mm)
+    found = predict(model, coarse, boxes, progress, "locate")
+    spine = spine_mask(found.bone.numpy(), found.core.numpy(), model.spacing_mm)
     volume_ml = float(spine.sum()) * model.spacing_mm**3 / 1000
     if volume_ml < LEAST_SPINE_ML:
         raise UserError(
@@ -71,7 +70,7 @@ def locate(image: Volume, model: LoadedNetwork, progress: Progress) -> Located:
             "Choose a CT or MR volume that shows the spine, and check its modality.",
             Code.NO_SPINE,
         )
-    return Located(spine, bone.numpy(), levels.numpy(), grid)
+    return Located(spine, found.bone.numpy(), found.levels.numpy(), grid)
 
 
 def spine_mask(bone: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:

@@ -1,18 +1,16 @@
-"""Write files whole or not at all."""
+"""Write images whole or not at all."""
 
 from __future__ import annotations
 
 import errno
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from spinemamba.errors import Code, UserError
+from spinemamba.files import whole_or_nothing
 from spinemamba.volume import Volume
 
 LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
@@ -55,28 +53,6 @@ def check_place(path: Path) -> None:
         raise UserError(
             f"Cannot write to {path}.", "Choose a folder that you may write to.", Code.OUTPUT_BAD
         ) from error
-
-
-@contextmanager
-def whole_or_nothing(path: Path) -> Iterator[Path]:
-    """Give a temporary name in the same folder, which becomes ``path`` when all went well.
-
-    Raises:
-        UserError: If the disk is full (DISK_FULL) or the folder cannot be written (OUTPUT_BAD).
-    """
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise UserError(
-            f"Cannot write {path.name}: {error.strerror}.",
-            "Free some disk space." if full else "Choose a folder that you may write to.",
-            Code.DISK_FULL if full else Code.OUTPUT_BAD,
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_image(volume: Volume) -> sitk.Image:

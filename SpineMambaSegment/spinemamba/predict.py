@@ -2,42 +2,85 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from spinemamba.checkpoint import LoadedNetwork
+from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.network.config import CORE, OFFSET_UNIT_VOX
 from spinemamba.progress import Progress
 from spinemamba.resample import crop_geometry
 from spinemamba.volume import Geometry
-from spinemamba.windows import Blend, Box
+from spinemamba.windows import Blend, Box, Slab
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says about the voxels of an image, on the CPU; 0 where no window lay.
+
+    Attributes:
+        bone: Probability of any level, float32 (D, H, W).
+        core: Probability of a body core, float32 (D, H, W).
+        levels: Probability of each level given bone, float16 (25, D, H, W).
+        offsets_mm: Way to the centre of the vertebra's core along z, y, x, float16 (3, D, H, W);
+            None if the network does not say.
+    """
+
+    bone: Tensor
+    core: Tensor
+    levels: Tensor
+    offsets_mm: Tensor | None
+
+    @classmethod
+    def room(cls, shape: tuple[int, ...], offsets: bool) -> Prediction:
+        """Return zeros for an image of this shape."""
+        bone, core = torch.zeros(shape), torch.zeros(shape)
+        levels = torch.zeros(len(NETWORK_LEVELS), *shape, dtype=torch.float16)
+        ways = torch.zeros(3, *shape, dtype=torch.float16) if offsets else None
+        return cls(bone, core, levels, ways)
+
+    def take(self, slab: Slab, spacing_mm: float) -> None:
+        """Turn the logits of a slab into probabilities."""
+        bone, core, levels = split_logits(slab.mean)
+        self.bone[slab.slices] = bone * slab.covered
+        self.core[slab.slices] = core * slab.covered
+        self.levels[:, slab.slices] = levels * slab.covered
+        if self.offsets_mm is not None:
+            ways = slab.mean[CORE + 1 :] * OFFSET_UNIT_VOX * spacing_mm
+            self.offsets_mm[:, slab.slices] = ways.half()
 
 
 def predict(
     model: LoadedNetwork, image: Tensor, boxes: list[Box], progress: Progress, stage: str
-) -> tuple[Tensor, Tensor]:
-    """Return the blended logits of a network.
+) -> Prediction:
+    """Return the blended answers of a network.
 
     Args:
         model: The network.
         image: Normalised image at the network's spacing, (D, H, W), no axis shorter than the
             window.
-        boxes: Windows, each as large as the network's patch.
+        boxes: Windows, each as large as the network's patch, in any order: they are taken from
+            tail to head, so that the answer is the same, bit for bit.
         progress: Called after every window; may stop the run by raising.
         stage: Name of the stage for ``progress``.
-
-    Returns:
-        Logits (channels, D, H, W), float32 on the CPU, and the mask of voxels that a window
-        covered.
     """
-    channels = model.network.config.outputs
-    blend = Blend(channels, tuple(image.shape), model.patch_vox)
-    with torch.inference_mode():
-        for k, box in enumerate(boxes):
-            patch = image[box].to(model.device)[None, None]
-            blend.add(box, model.network(patch)[0])
-            progress(stage, (k + 1) / len(boxes))
-    return blend.mean()
+    config = model.network.config
+    blend = Blend(config.outputs, tuple(image.shape), model.patch_vox)
+    found = Prediction.room(tuple(image.shape), config.outputs > CORE + 1)
+    ordered = sorted(boxes, key=lambda box: tuple(axis.start for axis in box))
+    for k, box in enumerate(ordered):
+        _take(found, blend.finish(box[0].start), model)
+        blend.add(box, model.answer(image[box][None, None])[0])
+        progress(stage, (k + 1) / len(boxes))
+    _take(found, blend.finish(image.shape[0]), model)
+    return found
+
+
+def _take(found: Prediction, slab: Slab | None, model: LoadedNetwork) -> None:
+    if slab is not None:
+        found.take(slab, model.spacing_mm)
 
 
 def grow_to(geometry: Geometry, least_vox: tuple[int, int, int]) -> Geometry:
@@ -62,12 +105,3 @@ def split_logits(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     bone = torch.sigmoid(foreground - logits[0])
     core = torch.sigmoid(logits[CORE])
     return bone, core, torch.softmax(logits[1:CORE], dim=0)
-
-
-def offsets_mm(logits: Tensor, spacing_mm: float) -> Tensor | None:
-    """Return the way from each voxel to the centre of its vertebra's core, (3, D, H, W).
-
-    Along z, y, x in millimetres; None if the network does not say.
-    """
-    found = logits[CORE + 1 :]
-    return found * OFFSET_UNIT_VOX * spacing_mm if len(found) else None

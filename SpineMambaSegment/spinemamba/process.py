@@ -16,7 +16,7 @@ from typing import IO
 
 from spinemamba import events
 from spinemamba.errors import Code
-from spinemamba.job import Job
+from spinemamba.job import FileJob
 
 LOG_NAME = "worker.log"
 JOB_NAME = "job.json"
@@ -27,7 +27,7 @@ WINDOWS = sys.platform == "win32"
 class WorkerProcess:
     """A running worker; made by `start`."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path, job: Job):
+    def __init__(self, process: subprocess.Popen[str], folder: Path, job: FileJob):
         self._process = process
         self._folder = folder
         self._job = job
@@ -40,7 +40,7 @@ class WorkerProcess:
         self._reader.start()
 
     @classmethod
-    def start(cls, job: Job, folder: Path, python: str = sys.executable) -> WorkerProcess:
+    def start(cls, job: FileJob, folder: Path, python: str = sys.executable) -> WorkerProcess:
         """Start a worker in a process group of its own.
 
         Args:
@@ -162,7 +162,7 @@ class WorkerProcess:
             self._job.remove_partial(self._worker_pid)
         (self._folder / JOB_NAME).unlink(missing_ok=True)
         text = self.log.read_text(encoding="utf-8", errors="replace")
-        private = (self._job.input, *self._job.outputs)
+        private = (*self._job.inputs, *self._job.outputs)
         self.log.write_text(without_names(text, private, self._folder), encoding="utf-8")
 
 

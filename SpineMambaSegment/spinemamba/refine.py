@@ -9,7 +9,7 @@ from scipy import ndimage
 from spinemamba.checkpoint import LoadedNetwork
 from spinemamba.evidence import Evidence
 from spinemamba.locate import Located
-from spinemamba.predict import grow_to, offsets_mm, predict, split_logits
+from spinemamba.predict import grow_to, predict
 from spinemamba.progress import Progress
 from spinemamba.resample import crop_geometry, grid_with_spacing, resample_box
 from spinemamba.volume import Geometry, Volume
@@ -40,20 +40,26 @@ def refine(
     fine = torch.from_numpy(resample_box(image.array, image.geometry, grid))
     wanted = resample_box(corridor, located.geometry, grid) > 0.5
     boxes = window_boxes(grid.shape, model.patch_vox, overlap, wanted)
-    logits, covered = predict(model, fine, boxes, progress, "segment")
-    bone, core, levels = split_logits(logits)
-    offsets = offsets_mm(logits, model.spacing_mm)
+    found = predict(model, fine, boxes, progress, "segment")
     # A window shows more than the corridor, and hips seen from near look like vertebrae.
-    inside = covered & torch.from_numpy(wanted) & _within(grid, image.geometry)
+    inside = torch.from_numpy(wanted) & _within(grid, image.geometry)
     return Evidence(
-        bone=(bone * inside).numpy(),
-        core=(core * inside).numpy(),
-        levels=levels.half().numpy(),
+        bone=(found.bone * inside).numpy(),
+        core=(found.core * inside).numpy(),
+        levels=found.levels.numpy(),
         geometry=grid,
-        coarse_levels=resample_box(located.levels, located.geometry, grid).astype(np.float16),
+        coarse_levels=_resample_levels(located, grid),
         image_geometry=image.geometry,
-        offsets_mm=None if offsets is None else offsets.half().numpy(),
+        offsets_mm=None if found.offsets_mm is None else found.offsets_mm.numpy(),
     )
+
+
+def _resample_levels(located: Located, grid: Geometry) -> np.ndarray:
+    """Return the coarse levels on another grid, float16, one level after the other."""
+    found = np.empty((len(located.levels), *grid.shape), np.float16)
+    for k, level in enumerate(located.levels):
+        found[k] = resample_box(level, located.geometry, grid)
+    return found
 
 
 def _corridor(located: Located) -> np.ndarray:

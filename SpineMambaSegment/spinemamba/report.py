@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
+from spinemamba.flags import sentences
 from spinemamba.labels import BY_VALUE
 from spinemamba.output import whole_or_nothing
 from spinemamba.reformat import View, side_and_front
@@ -70,7 +71,8 @@ class Row:
 
 def _figure(views: tuple[View, View], result: Result) -> Figure:
     rows = [
-        Row(item, textwrap.wrap(" ".join(item.flags), FLAG_CHARACTERS)) for item in result.instances
+        Row(item, textwrap.wrap(sentences(item.flags), FLAG_CHARACTERS))
+        for item in result.instances
     ]
     table_in = LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 5)
     shapes_mm = [np.array(view.image.shape) * view.pixel_mm for view in views]

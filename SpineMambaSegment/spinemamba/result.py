@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.errors import UserError
+from spinemamba.flags import Flag
 from spinemamba.labels import BY_VALUE
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class InstanceResult:
         volume_ml: Volume of its voxels.
         complete: Whether the image shows all of it.
         cut_sides: Sides of the image that cut it.
-        flags: Reasons to look at it, as sentences.
+        flags: Reasons to look at it.
         is_sacrum: Whether its looks, and not its level, say that it is the sacrum.
     """
 
@@ -46,7 +47,7 @@ class InstanceResult:
     volume_ml: float
     complete: bool
     cut_sides: tuple[str, ...]
-    flags: tuple[str, ...]
+    flags: tuple[Flag, ...]
     is_sacrum: bool = False
 
 
@@ -81,6 +82,7 @@ class Result:
         ambiguous: Whether a shift by one level is nearly as likely.
         warnings: What the user should know, as sentences.
         pins: Number and level of each vertebra whose level a person has fixed.
+        precision: Numbers that the convolutions were computed with.
     """
 
     run_id: str
@@ -101,6 +103,7 @@ class Result:
     ambiguous: bool
     warnings: tuple[str, ...]
     pins: tuple[tuple[int, str], ...] = ()
+    precision: str = "float32"
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""
@@ -151,7 +154,13 @@ def _instance(values: dict[str, Any]) -> InstanceResult:
     if BY_VALUE[values["label"]].name != values["name"]:
         raise ValueError(f"label {values['label']} is not {values['name']}")
     values = {**values, "alternatives": tuple(map(tuple, values["alternatives"]))}
+    values["flags"] = tuple(_flag(entry) for entry in values["flags"])
     return InstanceResult(**_tuples(values))
+
+
+def _flag(values: dict[str, Any]) -> Flag:
+    _check_names(Flag, values)
+    return Flag(**values)
 
 
 def _check_names(kind: type, values: dict[str, Any]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from spinemamba.errors import Code, UserError
+from spinemamba.flags import names, sentences
 from spinemamba.image_io import read_volume
-from spinemamba.job import Job
+from spinemamba.job import FileJob, Job, ModelJob
 from spinemamba.labels import BY_VALUE
 from spinemamba.models import find_model
 from spinemamba.output import check_output, check_place, whole_or_nothing
@@ -21,9 +23,11 @@ from spinemamba.terminology import SegmentInfo, segment_info
 from spinemamba.volume import Volume
 
 if TYPE_CHECKING:
+    from spinemamba.checkpoint import Model
     from spinemamba.segment import Segmentation
 
 Warn = Callable[[str], None]
+T = TypeVar("T")
 
 NO_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "failed to allocate memory")
 """How torch (on Linux and on Windows) and ITK say that there is no memory."""
@@ -51,13 +55,13 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
         UserError: For everything the user can put right.
     """
     outputs = list(job.outputs)
-    _spare_input(job)
+    spare_inputs(job)
     check_output(job.output)
     for path in outputs[1:]:
         check_place(path)
     folder = find_model(job.model)
     progress("read", 0.0)
-    with _no_memory():
+    with no_memory():
         volume = read_volume(job.input, warn)
         progress("read", 0.7)
         done = _segment_somewhere(volume, folder, job, progress, warn)
@@ -78,27 +82,34 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
 def _segment_somewhere(
     volume: Volume, folder: Path, job: Job, progress: Progress, warn: Warn
 ) -> Segmentation:
-    """Segment on the device of a job, or on the CPU if a GPU has too little memory.
+    from spinemamba.pins import parse_pin
+    from spinemamba.segment import SegmentOptions, segment
+
+    options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.pins)))
+
+    def work(model: Model) -> Segmentation:
+        progress("read", 1.0)
+        return segment(volume, model, options, progress, warn)
+
+    return with_model(folder, job, warn, work)
+
+
+def with_model(folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], T]) -> T:
+    """Work with a model on a job's device, or on the CPU if a GPU has too little memory.
 
     A GPU that was asked for by name is no reason to fail: the answer is the same, only later.
     """
     import torch
 
     from spinemamba.checkpoint import load_model
-    from spinemamba.pins import parse_pin
-    from spinemamba.segment import SegmentOptions, segment
 
-    options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.pins)))
-    device = pick_device(job.device)
     try:
-        model = load_model(folder, device)
-        progress("read", 1.0)
-        return segment(volume, model, options, progress, warn)
+        return work(load_model(folder, pick_device(job.device), job.precision))
     except torch.cuda.OutOfMemoryError:
         warn("The GPU has too little free memory for this volume; the CPU goes on, more slowly.")
     # Outside of `except`: the error holds on to what fills the GPU.
     torch.cuda.empty_cache()
-    return segment(volume, load_model(folder, "cpu"), options, progress, warn)
+    return work(load_model(folder, "cpu", "float32"))
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:
@@ -111,7 +122,8 @@ def segments_of(result: Result) -> list[SegmentInfo]:
             "SpineMamba.Version": result.package_version,
             "SpineMamba.Run": result.run_id,
             "SpineMamba.Posterior": f"{item.posterior:.3f}",
-            "SpineMamba.Flags": " ".join(item.flags),
+            "SpineMamba.Flags": sentences(item.flags),
+            "SpineMamba.FlagNames": names(item.flags),
         }
         infos.append(segment_info(BY_VALUE[item.label].value, tags))
     return infos
@@ -154,15 +166,15 @@ def pick_device(name: str) -> str:
     return name
 
 
-def _spare_input(job: Job) -> None:
-    """Refuse to write over the image.
+def spare_inputs(job: FileJob) -> None:
+    """Refuse to write over what is read.
 
     Raises:
-        UserError: If an output is the input (OUTPUT_BAD).
+        UserError: If an output is an input (OUTPUT_BAD).
     """
-    for path in job.outputs:
-        both = path.exists() and job.input.exists()
-        if path.absolute() == job.input.absolute() or (both and path.samefile(job.input)):
+    for path, read in itertools.product(job.outputs, job.inputs):
+        both = path.exists() and read.exists()
+        if path.absolute() == read.absolute() or (both and path.samefile(read)):
             raise UserError(
                 f"{path.name} is the input; it would be overwritten.",
                 "Choose another name for the output.",
@@ -171,7 +183,7 @@ def _spare_input(job: Job) -> None:
 
 
 @contextmanager
-def _no_memory() -> Iterator[None]:
+def no_memory() -> Iterator[None]:
     """Turn running out of memory into what the user can do about it."""
     import torch
 

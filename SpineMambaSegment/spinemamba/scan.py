@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from spinemamba.scan_native import VARIANTS, NativeError, library
 from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST, Grid, Order
 from spinemamba.scan_reference import scan_reference
 
-NATIVE = "native-"
+NATIVE, NVRTC = "native-", "nvrtc"
 FORCE = "SPINEMAMBA_SCAN"
 """Environment variable that names the back end to use."""
 
@@ -36,6 +38,7 @@ def scan_mamba_ssm(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
 
 BACKENDS: dict[str, Scan] = {
     "mamba-ssm": scan_mamba_ssm,
+    NVRTC: sequence_scan_native(NVRTC),
     **{NATIVE + variant: sequence_scan_native(variant) for variant in VARIANTS},
     "torch-chunked": scan_chunked,
     "reference": scan_reference,
@@ -82,8 +85,8 @@ def selective_scan_3d(
         scan: What to scan.
         grid: (D, H, W).
         orders: K orders.
-        backend: As in `selective_scan`. The C++ library walks all orders in place; all others scan
-            permuted copies.
+        backend: As in `selective_scan`. The C++ library and its twin for CUDA walk all orders in
+            place; all others scan permuted copies.
 
     Returns:
         y, (batch, L, d), in the precision of ``scan.u``.
@@ -92,7 +95,7 @@ def selective_scan_3d(
         ValueError: If there is no such back end.
     """
     name = _known(backend or choose_backend(scan.u.device.type))
-    if name.startswith(NATIVE):
+    if name == NVRTC or name.startswith(NATIVE):
         return scan_grid_native(scan, grid, orders, name.removeprefix(NATIVE))
     return scan_grid_by_copies(BACKENDS[name], scan, grid, orders)
 
@@ -110,7 +113,8 @@ def choose_backend(device: str) -> str:
     """Return the name of the fastest back end that works on a kind of device ("cpu", "cuda").
 
     Raises:
-        UserError: If the environment variable SPINEMAMBA_SCAN names one that does not.
+        UserError: If none does, or the environment variable SPINEMAMBA_SCAN names one that
+            does not.
     """
     if device not in _PROBED:
         _PROBED[device] = _choose(device, os.environ.get(FORCE))
@@ -118,8 +122,17 @@ def choose_backend(device: str) -> str:
 
 
 def _choose(device: str, forced: str | None) -> str:
+    if device == "meta":  # nothing is computed there: what counts is that a scan is one operator
+        return NATIVE + VARIANTS[0]
     if not forced:
-        return next(name for name in BACKENDS if _probe(name, device) == "ok")
+        found = next((name for name in BACKENDS if _probe(name, device) == "ok"), None)
+        if found is None:
+            raise UserError(
+                f"No selective scan works on the device '{device}'.",
+                f"Choose the device 'cpu', or set {FORCE}=torch-chunked to try no other.",
+                Code.DEPENDENCY_MISSING,
+            )
+        return found
     state = _probe(forced, device) if forced in BACKENDS else "there is no such scan"
     if state != "ok":
         remedy = f"Unset it, or choose among {', '.join(BACKENDS)}."
@@ -131,6 +144,8 @@ def _choose(device: str, forced: str | None) -> str:
 def describe_backend(device: str) -> str:
     """Return the name of the back end in use; on a CPU without the C++ library also why."""
     name = choose_backend(device)
+    if device == "mps":
+        return f"{name} (never tested on an Apple GPU)"
     if device != "cpu" or name.startswith(NATIVE):
         return name
     if os.environ.get(FORCE):
@@ -149,7 +164,7 @@ def available_backends(device: str = "cpu") -> dict[str, str]:
 
 
 def _probe(name: str, device: str) -> str:
-    if name == "mamba-ssm" and device != "cuda":
+    if name in ("mamba-ssm", NVRTC) and device != "cuda":
         return "needs an NVIDIA GPU"
     if name.startswith(NATIVE) and device != "cpu":
         return "runs on the CPU only"
@@ -165,25 +180,40 @@ def _probe(name: str, device: str) -> str:
     return "ok" if off < 1e-4 else f"differs from the reference by {off:.1e}"
 
 
-def _deviation(name: str, device: str) -> float:
-    """Return how far a back end is off, relative to the largest number of its kind.
+SMALL_GRID = (2, 7, 10)
+"""What a trial scans."""
 
-    The sizes reach every branch of the library: channels and states that fill no vector, tokens
-    beyond one tile, every kind of order, steps from tiny to 16.
-    """
-    grid, orders = (2, 7, 3), (RASTER, REVERSED, SLICES_LAST)
-    scan = _small_scan(20, 29, 2, len(orders))
-    results = []
-    with torch.inference_mode(False), torch.enable_grad():
-        for backend, place in (("reference", "cpu"), (name, device)):
-            inputs = [x.detach().to(place).requires_grad_() for x in scan.tensors()]
-            y = selective_scan_3d(scan.with_tensors(*inputs), grid, orders, backend=backend)
-            weight = torch.linspace(-1, 1, y.numel(), device=place).view_as(y)
-            grads = torch.autograd.grad((y * weight).sum(), inputs)
-            results.append([y.detach().cpu(), *(g.cpu() for g in grads)])
-    pairs = zip(*results, strict=True)
+
+def _deviation(name: str, device: str) -> float:
+    """Return how far a back end is off, relative to the largest number of its kind."""
+    pairs = zip(_truth(), _trial(name, device), strict=True)
     offs = torch.stack([(fast - slow).abs().max() / slow.abs().max() for slow, fast in pairs])
     return float(offs.max())  # NaN if any is
+
+
+@cache
+def _truth() -> list[Tensor]:
+    return _trial("reference", "cpu")
+
+
+def _trial(name: str, device: str) -> list[Tensor]:
+    """Return what a back end gives: values, the same without gradients wanted, and gradients.
+
+    The sizes reach every branch of the fast paths: channels and states that fill no vector, tokens
+    beyond several chunks of every length, every kind of order, steps from tiny to 16.
+    """
+    orders = (RASTER, REVERSED, SLICES_LAST)
+    # Whoever asks may be in any mode and have any default device.
+    with torch.inference_mode(False), torch.enable_grad(), torch.device("cpu"):
+        scan = _small_scan(20, 29, 2, len(orders))
+        inputs = [x.to(device).requires_grad_() for x in scan.tensors()]
+        y = selective_scan_3d(scan.with_tensors(*inputs), SMALL_GRID, orders, backend=name)
+        weight = torch.linspace(-1, 1, y.numel(), device=device).view_as(y)
+        grads = torch.autograd.grad((y * weight).sum(), inputs)
+        # Without gradients a fast path may go another way.
+        plain = scan.with_tensors(*(x.detach() for x in inputs))
+        alone = selective_scan_3d(plain, SMALL_GRID, orders, backend=name)
+        return [x.detach().cpu() for x in (y, alone, *grads)]
 
 
 def _small_scan(d: int, n: int, r: int, orders: int) -> GridScan:
@@ -192,11 +222,12 @@ def _small_scan(d: int, n: int, r: int, orders: int) -> GridScan:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    tokens, k = 42, orders
+    tokens, k = prod(SMALL_GRID), orders
     return GridScan(
         u=normal(1, tokens, d),
         low=normal(1, tokens, k, r) * 4,
-        A=-torch.rand(k, d, n, generator=generator) * n - 0.1,
+        # Some states fade within a token, some outlast every chunk.
+        A=-(torch.rand(k, d, n, generator=generator) ** 4) * n - 1e-3,
         B=normal(1, tokens, k, n),
         C=normal(1, tokens, k, n),
         D=normal(k, d),

@@ -70,17 +70,17 @@ def scan_grid_by_copies(scan: Scan, s: GridScan, grid: Grid, orders: tuple[Order
 
 
 def scan_grid_native(s: GridScan, grid: Grid, orders: tuple[Order, ...], variant: str) -> Tensor:
-    """Scan a grid with the C++ library; arguments and result as `scan_grid_by_copies`."""
+    """Scan a grid in place, in one call; arguments and result as `scan_grid_by_copies`."""
     walks = [number for order in orders for number in order.walk(grid)]
     tensors = (x.float() for x in s.tensors())
     return native_scan(*tensors, walks=walks, variant=variant).to(s.u.dtype)
 
 
 def sequence_scan_native(variant: str) -> Scan:
-    """Return the C++ library's scan of one sequence, as `scan_reference`."""
+    """Return the fused scan of one sequence, as `scan_reference`."""
 
     def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:  # noqa: N803
-        none = torch.empty(0)
+        none = torch.empty(0, device=u.device)
         of_one_order = (delta[:, :, None], A[None], B[:, :, None], C[:, :, None], D[None])
         tensors = (x.float() for x in (u, *of_one_order, none, none))
         walks = RASTER.walk((1, 1, u.shape[1]))

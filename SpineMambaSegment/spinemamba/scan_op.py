@@ -1,4 +1,6 @@
-"""The scan library as one operator of torch, so that autograd, compile and export see one step.
+"""The fused scans as one operator of torch, so that autograd, compile and export see one step.
+
+On the CPU the C++ library runs it, on a CUDA device the kernels that NVRTC has compiled.
 
 Symbols: L tokens, d channels, n states, K orders, r rank of the step size.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spinemamba import scan_native
+from spinemamba import scan_cuda, scan_native, scan_nvrtc
 from spinemamba.scan_native import CHUNK, PAD, Problem
 
 _INPUTS = (
@@ -67,6 +69,18 @@ def _scan_backward(*args) -> tuple[Tensor, ...]:
     return out_u, low, sums[0], out_b, out_c, *sums[1:]
 
 
+@torch.library.impl(SCAN, "cuda")
+def _scan_cuda(*args) -> tuple[Tensor, Tensor]:
+    *tensors, walks, _, keep = args
+    return scan_cuda.forward(scan_nvrtc.kernels, tuple(tensors), walks, keep)
+
+
+@torch.library.impl(BACKWARD, "cuda")
+def _scan_backward_cuda(*args) -> tuple[Tensor, ...]:
+    grad, entry, *tensors, walks, _ = args
+    return scan_cuda.backward(scan_nvrtc.kernels, grad, entry, tuple(tensors), walks)
+
+
 def _dense(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors that the library can read: those without tokens wholly dense."""
     u, delta, A, B, C, D, weight, bias = tensors  # noqa: N806
@@ -105,6 +119,10 @@ def _room_for_entry(u: Tensor, A: Tensor, keep: bool) -> Tensor:  # noqa: N803
 @torch.library.register_fake(SCAN)
 def _(*args):
     u, _, A, *_, keep = args  # noqa: N806
+    if u.is_cuda and keep:
+        chunks = -(-u.shape[1] // scan_cuda.CHUNK)
+        room = (A.shape[0], u.shape[0], chunks, *A.shape[1:])
+        return u.new_empty(u.shape), u.new_empty(room)
     return u.new_empty(u.shape), _room_for_entry(u, A, keep)
 
 
@@ -141,7 +159,7 @@ def native_scan(*tensors: Tensor, walks: list[int], variant: str) -> Tensor:
             itself (K, d); (K, d, r) and (K, d), with which the steps are
             softplus(weight delta + bias), or two empty tensors if delta holds the steps.
         walks: The orders, seven numbers for each; see `Order.walk`.
-        variant: Instruction set, one of `scan_native.VARIANTS`.
+        variant: Instruction set, one of `scan_native.VARIANTS`; no matter on a CUDA device.
 
     Returns:
         y, (batch, L, d).

@@ -55,3 +55,8 @@ RASTER = Order()
 REVERSED = Order(reverse=True)
 SLICES_LAST = Order(axes=(1, 2, 0))
 """Neighbouring tokens step along z."""
+
+CROSS = tuple(
+    Order(axes, reverse) for axes in ((0, 1, 2), (1, 2, 0), (2, 0, 1)) for reverse in (False, True)
+)
+"""Each axis once as the one that changes fastest, there and back."""

@@ -1,16 +1,89 @@
-"""Write a label image as ``.seg.nrrd``, which Slicer opens with names, colours and codes."""
+"""Label images as ``.seg.nrrd``, in which Slicer keeps names, colours, codes and tags."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 from scipy import ndimage
 
+from spinemamba.errors import UserError
+from spinemamba.image_io import labels_in
 from spinemamba.output import save, to_image, write_image
 from spinemamba.terminology import SegmentInfo
 from spinemamba.volume import Volume
+
+SEGMENT_FIELDS = ("ID", "Name", "LabelValue", "Layer", "Tags")
+EXTENT = re.compile(r"Reference image geometry\|(?:[^;|]*;){16}((?:-?\d+;){5}-?\d+)")
+"""After the 16 numbers of a matrix: first and last voxel along x, y, z."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a file.
+
+    Attributes:
+        segment_id: Its ID.
+        name: Name shown to people.
+        value: What its voxels have in its layer.
+        layer: Number of the layer; segments that overlap are in different ones.
+        tags: All of its tags.
+    """
+
+    segment_id: str
+    name: str
+    value: int
+    layer: int
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SegmentationFile:
+    """A ``.seg.nrrd``, also one that Slicer saved after review.
+
+    Attributes:
+        layers: Label images on one grid.
+        segments: In the order that Slicer shows.
+        image_xyz: First and last voxel of the segmented image along x, y and z, counted from the
+            first voxel of the layers: Slicer may save only the part that has segments.
+    """
+
+    layers: tuple[Volume, ...]
+    segments: tuple[Segment, ...]
+    image_xyz: tuple[tuple[int, int], ...]
+
+
+def read_segmentation(path: Path) -> SegmentationFile:
+    """Read a segmentation.
+
+    Raises:
+        UserError: If the file is missing, damaged or holds no segments.
+    """
+    if not path.is_file():
+        raise UserError(f"Input not found: {path}.", "Check the path.")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserError(
+            f"{path.name} cannot be read: it is damaged, cut off, or not what its name says.",
+            "Save the segmentation again.",
+        ) from error
+    meta = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    count = image.GetNumberOfComponentsPerPixel()
+    images = (
+        [image]
+        if count == 1
+        else [sitk.VectorIndexSelectionCast(image, layer) for layer in range(count)]
+    )
+    layers = tuple(labels_in(one, path.name) for one in images)
+    segments = _segments(meta)
+    if not segments:
+        raise UserError(f"{path.name} holds no segments.", "Choose a segmentation of a spine.")
+    return SegmentationFile(layers, segments, _image_extent(meta, layers[0].geometry.shape))
 
 
 def write_labels(labels: Volume, path: Path, segments: Sequence[SegmentInfo]) -> None:
@@ -63,6 +136,29 @@ def header(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[str, str]
             f"Segment{k}_Tags": "".join(f"{name}:{_clean(text)}|" for name, text in tags.items()),
         }
     return fields
+
+
+def _segments(meta: Mapping[str, str]) -> tuple[Segment, ...]:
+    numbers = sorted(int(m[1]) for key in meta if (m := re.fullmatch(r"Segment(\d+)_ID", key)))
+    found = []
+    for number in numbers:
+        of = {name: meta.get(f"Segment{number}_{name}", "") for name in SEGMENT_FIELDS}
+        pairs = (tag.split(":", 1) for tag in of["Tags"].split("|") if ":" in tag)
+        value, layer = int(of["LabelValue"] or number + 1), int(of["Layer"] or 0)
+        found.append(Segment(of["ID"], of["Name"], value, layer, dict(pairs)))
+    return tuple(found)
+
+
+def _image_extent(
+    meta: Mapping[str, str], shape: tuple[int, int, int]
+) -> tuple[tuple[int, int], ...]:
+    """Return first and last voxel of the segmented image along x, y, z, from those of the file."""
+    known = EXTENT.search(meta.get("Segmentation_ConversionParameters", ""))
+    if known is None:
+        return tuple((0, length - 1) for length in shape[::-1])
+    ends = [int(end) for end in known[1].split(";")]
+    offset = [int(n) for n in meta.get("Segmentation_ReferenceImageExtentOffset", "0 0 0").split()]
+    return tuple((ends[2 * a] - offset[a], ends[2 * a + 1] - offset[a]) for a in range(3))
 
 
 def _extent(box: tuple[slice, slice, slice] | None) -> str:

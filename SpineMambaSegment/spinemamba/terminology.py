@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from spinemamba.labels import BY_VALUE, Label
+from spinemamba.labels import BY_NAME, BY_VALUE, LABELS, Label
 
 CATEGORY = "SCT^123037004^Anatomical Structure"
 CONTEXT = "Segmentation category and type - SpineMamba"
@@ -63,6 +63,19 @@ def segment_info(value: int, tags: Mapping[str, str] | None = None) -> SegmentIn
     """
     label = BY_VALUE[value]
     return SegmentInfo(value, label.name, label.color, terminology_entry(label), tags or {})
+
+
+def level_of(name: str, entry: str = "") -> Label | None:
+    """Return the level of a segment, whoever made it; None if it is none.
+
+    Args:
+        name: Of the segment; counts first, since a person may have renamed it.
+        entry: Its terminology entry; counts if the name is more than a level.
+    """
+    if name in BY_NAME:
+        return BY_NAME[name]
+    codes = entry.split("~")[1:4]
+    return next((x for x in LABELS if terminology_entry(x).split("~")[1:4] == codes), None)
 
 
 def _meaning(label: Label) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -107,7 +108,11 @@ def blend_weights(window_vox: tuple[int, int, int]) -> torch.Tensor:
 
 
 class Blend:
-    """Weighted mean of overlapping windows.
+    """Weighted mean of overlapping windows that come in the order of their first slice.
+
+    What is behind the first slice of a window gets no further answer. It is handed over, and its
+    place in the buffer, which is one window high, is used again: the logits of a whole volume, a
+    hundred bytes for each voxel, never exist.
 
     Args:
         channels: Values per voxel.
@@ -118,16 +123,53 @@ class Blend:
     def __init__(
         self, channels: int, shape: tuple[int, int, int], window_vox: tuple[int, int, int]
     ):
-        self._sum = torch.zeros(channels, *shape)
-        self._weight = torch.zeros(shape)
+        self._shape, self._height = shape, window_vox[0]
+        self._sum = torch.zeros(channels, self._height, *shape[1:])
+        self._weight = torch.zeros(self._height, *shape[1:])
         self._bell = blend_weights(window_vox)
+        self._first = 0  # slice of the volume that is the buffer's first
 
     def add(self, box: Box, values: torch.Tensor) -> None:
-        """Add the answer of one window: ``values`` of shape (channels, *window)."""
-        self._sum[(slice(None), *box)].addcmul_(values.float().cpu(), self._bell)
-        self._weight[box] += self._bell
+        """Add the answer of one window: ``values`` of shape (channels, *window).
 
-    def mean(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean (channels, z, y, x), 0 where no window lay, and the covered mask."""
-        covered = self._weight > 0
-        return self._sum / self._weight.clamp_min(1e-6), covered
+        Raises:
+            ValueError: If slices of it have been handed over already.
+        """
+        z, y, x = box
+        low = z.start - self._first
+        if not 0 <= low <= self._height - (z.stop - z.start):
+            raise ValueError(f"window at slice {z.start}, buffer at {self._first}")
+        here = (slice(low, low + z.stop - z.start), y, x)
+        self._sum[(slice(None), *here)].addcmul_(values.float().cpu(), self._bell)
+        self._weight[here] += self._bell
+
+    def finish(self, stop: int) -> Slab | None:
+        """Hand over the slices before ``stop``; None if there are none, or no window lay there."""
+        count = min(stop, self._shape[0]) - self._first
+        filled = min(count, self._height)
+        if count <= 0:
+            return None
+        first, self._first = self._first, self._first + count
+        weight = self._weight[:filled]
+        mean = self._sum[:, :filled] / weight.clamp_min(1e-6)
+        slab = Slab(slice(first, first + filled), mean, weight > 0)
+        for buffer, axis in ((self._sum, 1), (self._weight, 0)):
+            kept = buffer.narrow(axis, filled, self._height - filled).clone()
+            buffer.zero_()
+            buffer.narrow(axis, 0, self._height - filled).copy_(kept)
+        return slab if slab.covered.any() else None
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Finished slices of a volume.
+
+    Attributes:
+        slices: Which.
+        mean: Blended values (channels, slices, y, x), 0 where no window lay.
+        covered: Where a window lay, bool (slices, y, x).
+    """
+
+    slices: slice
+    mean: torch.Tensor
+    covered: torch.Tensor

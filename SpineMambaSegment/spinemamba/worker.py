@@ -22,7 +22,7 @@ from typing import TextIO
 
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
-from spinemamba.job import Job, read_job
+from spinemamba.job import BoxJob, CaseJob, FileJob, read_job
 from spinemamba.progress import overall_fraction
 
 HEARTBEAT_S = 2.0
@@ -106,7 +106,7 @@ def main(
 
     Args:
         argv: Arguments without the program's name.
-        run: What does the job; `run.run_job` if None.
+        run: What does the job; what its kind asks for if None.
         grace_s: Time for the run to notice that it shall stop; then the process is cut off.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -140,7 +140,7 @@ def main(
         return BUG
 
 
-def _cut_off(job: Job, channel: Channel, grace_s: float) -> None:
+def _cut_off(job: FileJob, channel: Channel, grace_s: float) -> None:
     """End work that does not listen; runs in a thread of its own."""
     channel.cancelled.wait()
     time.sleep(grace_s)
@@ -148,7 +148,7 @@ def _cut_off(job: Job, channel: Channel, grace_s: float) -> None:
     os._exit(CANCELLED)
 
 
-def _work(job: Job, channel: Channel, run: Runner) -> int:
+def _work(job: FileJob, channel: Channel, run: Runner) -> int:
     started = time.monotonic()
     run(job, channel.progress, channel.warn)
     seconds = round(time.monotonic() - started, 1)
@@ -157,11 +157,23 @@ def _work(job: Job, channel: Channel, run: Runner) -> int:
     return DONE
 
 
-def _run_job(job: Job, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:
+def _run_job(
+    job: FileJob, progress: Callable[[str, float], None], warn: Callable[[str], None]
+) -> None:
+    if isinstance(job, CaseJob):
+        from spinemamba.case_export import write_case
+
+        write_case(job, progress)
+        return
     from spinemamba.memory import keep_freed_memory, let_idle_threads_sleep
 
     let_idle_threads_sleep()
     keep_freed_memory()
+    if isinstance(job, BoxJob):
+        from spinemamba.box_run import run_box
+
+        run_box(job, progress, warn)
+        return
     from spinemamba.run import run_job
 
     run_job(job, progress, warn)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -23,10 +22,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
-from spinemamba.evaluation.compare import compare  # noqa: E402 - the path is set just above
+import torch  # noqa: E402 - the path is set just above
+from card import write_block  # noqa: E402
+from card_tables import NAMELESS, case_table, level_table  # noqa: E402
+
+from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.evaluation.scores import Comparison  # noqa: E402
 from spinemamba.image_io import read_volume  # noqa: E402
 from spinemamba.models import DEFAULT, find_model, read_card  # noqa: E402
+from spinemamba.precision import BFLOAT16, CHANGE, FLOAT32, has_bfloat16  # noqa: E402
 from spinemamba.result import Result, read_result  # noqa: E402
 from spinemamba.training.real import TEST_ONLY  # noqa: E402
 
@@ -38,9 +42,11 @@ CASES = {
         "totalsegmentator/ts_example_ct.nii.gz",
         "totalsegmentator/ts_example_seg.nii.gz",
     ),
+    "tptbox_mr": ("tptbox/mr_t2w.nii.gz", "tptbox/mr_instance_seg.nii.gz"),
     "lidc0314": ("dicom/lidc0314", None),
 }
 """Image and labels; None where nobody has labelled the image."""
+
 
 HEADS = (
     "case",
@@ -69,24 +75,29 @@ class Run:
 def main() -> None:
     """Measure all cases and write the numbers down."""
     data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    results = {}
+    results, scores = {}, {}
     for name, (image, labels) in CASES.items():
-        run = measure(data / image, data / labels if labels else None)
+        paths = (data / image, data / labels if labels else None)
+        run = measure(*paths)
         results[name] = numbers(name, run)
+        if run.score is not None:
+            scores[name] = run.score
+        if labels and has_bfloat16(torch.device("cpu")):
+            results[name][CHANGE] = change(run, measure(*paths, BFLOAT16))
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
-    text = README.read_text(encoding="utf-8")
-    block = f"<!-- measured -->\n{table(results)}\n<!-- /measured -->"
-    text = re.sub(r"<!-- measured.*?<!-- /measured -->", lambda _: block, text, flags=re.DOTALL)
-    README.write_text(text, encoding="utf-8")
+    write_block(README, "measured", table(results))
+    write_block(folder / "MODEL_CARD.md", "cases", case_table(scores))
+    write_block(folder / "MODEL_CARD.md", "levels", level_table(scores))
 
 
-def measure(image: Path, labels: Path | None) -> Run:
+def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
     """Segment an image in another process and compare with its labels."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.nii.gz"
         words = ["segment", str(image), str(output), "--report", "--device", "cpu"]
+        words += ["--precision", precision]
         started = time.monotonic()
         env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "SpineMambaSegment")}
         words = [sys.executable, "-m", "spinemamba", *words]
@@ -99,6 +110,13 @@ def measure(image: Path, labels: Path | None) -> Run:
         return Run(seconds, gigabytes(usage), read_result(Path(folder) / "out_result.json"), score)
 
 
+def change(run: Run, other: Run) -> float:
+    """Return the largest change of a Dice score, of all bone and of matched vertebrae."""
+    a, b = run.score, other.score
+    pairs = ((a.bone_dice, b.bone_dice), (a.mean_dice, b.mean_dice))
+    return round(max(abs(x - y) for x, y in pairs), 5)
+
+
 def gigabytes(usage: resource.struct_rusage) -> float:
     """Return the most memory that a process held; Linux counts in kB, macOS in bytes."""
     return usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
@@ -107,7 +125,7 @@ def gigabytes(usage: resource.struct_rusage) -> float:
 def numbers(name: str, run: Run) -> dict[str, Any]:
     """Return the numbers of a case for the card."""
     out = {
-        "in_training": name not in (*TEST_ONLY, "lidc0314"),
+        "in_training": learned_from(name),
         "vertebrae": [item.name for item in run.result.instances],
         "ambiguous": run.result.ambiguous,
         "seconds": round(run.seconds),
@@ -122,8 +140,13 @@ def numbers(name: str, run: Run) -> dict[str, Any]:
         "mean_dice": round(run.score.mean_dice, 3),
         "labelled": len(run.score.vertebrae),
         "found": len(found),
-        "named_right": run.score.named_right,
+        "named_right": None if name in NAMELESS else run.score.named_right,
     }
+
+
+def learned_from(name: str) -> bool:
+    """Return whether a case was trained on."""
+    return not name.startswith((*TEST_ONLY, "lidc0314"))
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -139,7 +162,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
             r["bone_hd95_mm"] if scored else "",
             f"{r['mean_dice']:.3f}" if scored else "",
             f"{r['found']}{of}" if scored else f"{r['vertebrae'][0]} to {r['vertebrae'][-1]}",
-            f"{r['named_right']}{of}" if scored else "",
+            f"{r['named_right']}{of}" if r.get("named_right") is not None else "",
             "yes" if r["ambiguous"] else "no",
             r["seconds"],
             r["gigabytes"],

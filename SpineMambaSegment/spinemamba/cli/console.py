@@ -8,6 +8,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from spinemamba.flags import sentences
 from spinemamba.progress import overall_fraction
 from spinemamba.result import Result
 
@@ -98,7 +99,7 @@ def vertebra_rows(result: Result) -> list[list[str]]:
             f"{100 * item.posterior:.0f}%",
             f"{item.volume_ml:.1f}",
             "yes" if item.complete else "cut",
-            " ".join(item.flags),
+            sentences(item.flags),
         ]
         for item in result.instances
     ]

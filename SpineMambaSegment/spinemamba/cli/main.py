@@ -21,10 +21,13 @@ COMMANDS = {
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
     "relabel": "name the vertebrae of a finished run again, with levels that you are sure of",
+    "export": "write each vertebra as a surface for planning and printing, with proof",
+    "box": "find one vertebra anew, or one that was missed, and leave the others as they are",
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
     "stress": "test the level solver on made-up spines with known names",
+    "networks": "list the named sizes of the network, and what each costs",
     "bench": "measure scans and networks on this computer",
     "probe": "say what this computer can do, as JSON",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, say, table, vertebra_rows
 from spinemamba.cli.names import add_pins, split_name
 from spinemamba.errors import Code, UserError
-from spinemamba.job import DEVICES, MODALITIES, QUALITIES, Job
+from spinemamba.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, Job
 from spinemamba.models import DEFAULT
 from spinemamba.run import RunFiles, run_job
 
@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--modality", choices=MODALITIES, default="auto")
     parser.add_argument("--quality", choices=QUALITIES, default="standard")
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the convolutions; float32 gives the same labels on every processor (%(default)s)",
+    )
     add_pins(parser)
 
 
@@ -47,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         modality=args.modality,
         quality=args.quality,
+        precision=args.precision,
         pins=tuple(args.pin),
     )
     files = run_visibly(job)

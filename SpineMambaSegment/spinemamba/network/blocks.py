@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
+
+
+class Conv3d(nn.Conv3d):
+    """`torch.nn.Conv3d` that takes oneDNN's kernel on a CPU for small inputs, too.
+
+    Torch itself takes a slower one where channels, slices and rows are less than 20480 in all, as
+    in most layers of the starter: its convolutions took twice as long. One kernel for all sizes
+    and numbers of threads also gives the same answer for all.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, Cin, D, H, W) to (B, Cout, D', H', W')."""
+        if not _takes_onednn(x):
+            return super().forward(x)
+        return torch.mkldnn_convolution(
+            x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
+        )
+
+
+def _takes_onednn(x: Tensor) -> bool:
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        return False
+    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
 
 
 class ResBlock(nn.Module):
@@ -14,16 +39,16 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1):
         super().__init__()
-        self.conv1 = nn.Conv3d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.conv1 = Conv3d(channels_in, channels_out, 3, stride, 1, bias=False)
         self.norm1 = nn.InstanceNorm3d(channels_out, affine=True)
-        self.conv2 = nn.Conv3d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.conv2 = Conv3d(channels_out, channels_out, 3, 1, 1, bias=False)
         self.norm2 = nn.InstanceNorm3d(channels_out, affine=True)
         self.act = nn.LeakyReLU(0.01)
         self.shortcut = nn.Identity()
         if stride != 1 or channels_in != channels_out:
             self.shortcut = nn.Sequential(
                 nn.AvgPool3d(stride) if stride != 1 else nn.Identity(),
-                nn.Conv3d(channels_in, channels_out, 1, bias=False),
+                Conv3d(channels_in, channels_out, 1, bias=False),
                 nn.InstanceNorm3d(channels_out, affine=True),
             )
 
@@ -57,3 +82,12 @@ def unfold(x: Tensor, stride: int) -> Tensor:
 def normal_parameter(*shape: int) -> nn.Parameter:
     """Return a parameter drawn from N(0, 1)."""
     return nn.Parameter(torch.randn(*shape))
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which nothing on a device is cast to half precision.
+
+    Scans and sums over all voxels overflow there; U-Mamba and VMamba report NaN.
+    """
+    able = torch.amp.is_autocast_available(device.type)  # not where only shapes are computed
+    return torch.autocast(device.type, enabled=False) if able else nullcontext()

@@ -22,29 +22,46 @@ as other outputs."""
 class NetworkConfig:
     """Shape and switches of the network.
 
+    Behind each attribute stands where it comes from: [paper] the public abstract and highlights
+    of SpineMamba, [LightM] LightM-UNet's text or code, whose wording its RVM layers re-use, [SPM]
+    You et al., from whose module its shape prior derives, [Mamba] the state-space model itself,
+    [ours] what no public source says or what the starter's speed asks for.
+
     Attributes:
-        patch_vox: Window (z, y, x) for training and inference; the prior grid is tied to it.
-        stem_stride: 1, or 2 to fold 2x2x2 voxels into channels first. A full-resolution stage
-            is two thirds of a U-Net's cost on a CPU.
-        channels: Channels of each stage, fine to coarse; multiples of 16 are twice as fast.
-        encoder_rvm: Residual visual Mamba layers of each encoder stage.
+        patch_vox: Window (z, y, x) for training and inference; the prior grid is tied to it [SPM].
+        stem_stride: 1, or 2 to fold 2x2x2 voxels into channels first [ours]. A full-resolution
+            stage is two thirds of a U-Net's cost on a CPU.
+        channels: Channels of each stage, fine to coarse [ours, as nnU-Net]; multiples of 16 are
+            twice as fast.
+        encoder_rvm: Residual visual Mamba layers of each encoder stage: state-space layers in
+            encoder and decoder [paper], how many and where [ours].
         decoder_rvm: The same for the decoder, without the coarsest stage.
-        vsp_stages: Stages whose skip connection goes through a shape prior.
-        prior_stride: Voxels of the patch per cell of the prior's grid, per axis.
-        prior_heads: Attention heads of the prior's self-update.
-        state_size: States S of each inner channel of the scan.
-        expand: Inner channels per channel of a Mamba layer.
-        scan: Scan orders: "raster" (the only order of published RVM code), "bi" (and reversed),
-            "tri" (raster, reversed, and slices last).
-        local: Short-range mixing before the scan: "conv1d" along the tokens as in Mamba, or
-            "conv3d" on the grid.
-        skip_scale: Scale of an RVM's residual: one number per "channel" (the paper's formula)
-            or one "scalar" (LightM-UNet's code).
-        affinity_scale: "sqrt_l" keeps the prior's affinity soft; "sqrt_n" is the published
-            form, near one-hot from the start.
+        vsp_stages: Stages whose skip connection goes through a shape prior [SPM]; the prior is
+            chained from the coarsest to the finest of them.
+        prior_stride: Voxels of the patch per cell of the prior's grid, per axis [SPM].
+        prior_heads: Attention heads of the prior's self-update [SPM].
+        state_size: States S of each inner channel of the scan [Mamba: 16].
+        expand: Inner channels per channel of a Mamba layer [Mamba].
+        scan: Scan orders: "raster" [LightM: the only order of published RVM code], "bi" (and
+            reversed), "tri" (raster, reversed, and slices last; as SegMamba), "cross" (each axis
+            once as the fastest, both ways; VMamba's cross scan carried to three axes).
+        local: Short-range mixing before the scan: "conv1d" along the tokens [Mamba], or "conv3d"
+            on the grid [ours, as MedSegMamba].
+        skip_scale: Scale of an RVM's residual: one number per "channel" [LightM's text] or one
+            "scalar" [LightM's code].
+        share_norm: True uses an RVM's first norm again as its last [LightM's code; its text has
+            two].
+        post_norm: True normalises what the scans give before it is gated [LightM's text; no
+            public RVM code does].
+        tied_decay: True ties the decay rates of an inner channel's states to multiples of one
+            number [ours]: as Mamba starts, and fewer numbers to learn.
+        affinity_scale: "sqrt_l" keeps the prior's affinity soft [ours]; "sqrt_n" is the published
+            form [SPM], near one-hot from the start.
         rvm: False replaces every RVM by nothing (ablation).
         vsp: False passes every skip as it is (ablation).
         offsets: Whether the answer also says where each voxel's vertebra has its centre.
+        detail_channels: Channels of a slim stage at full resolution that corrects bone, core and
+            offsets where ``stem_stride`` is 2; 0 leaves it out.
     """
 
     patch_vox: Triple = (64, 64, 64)
@@ -57,13 +74,17 @@ class NetworkConfig:
     prior_heads: int = 4
     state_size: int = 8
     expand: int = 2
-    scan: Literal["raster", "bi", "tri"] = "bi"
+    scan: Literal["raster", "bi", "tri", "cross"] = "bi"
     local: Literal["conv1d", "conv3d"] = "conv1d"
     skip_scale: Literal["channel", "scalar"] = "channel"
+    share_norm: bool = False
+    post_norm: bool = False
+    tied_decay: bool = False
     affinity_scale: Literal["sqrt_l", "sqrt_n"] = "sqrt_l"
     rvm: bool = True
     vsp: bool = True
     offsets: bool = False
+    detail_channels: int = 0
 
     def __post_init__(self) -> None:
         stages = len(self.channels)
@@ -97,7 +118,7 @@ class NetworkConfig:
     @property
     def scan_orders(self) -> int:
         """Number K of scan orders."""
-        return {"raster": 1, "bi": 2, "tri": 3}[self.scan]
+        return {"raster": 1, "bi": 2, "tri": 3, "cross": 6}[self.scan]
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""
@@ -116,8 +137,25 @@ class NetworkConfig:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-FINE = NetworkConfig(offsets=True)
+FINE = NetworkConfig(offsets=True, detail_channels=16)
 """Starter, 1.5 mm: a cube of 96 mm around a piece of the spine."""
 
 COARSE = NetworkConfig(patch_vox=(80, 48, 48), prior_heads=3)
 """Starter, 4 mm: 320 x 192 x 192 mm, enough to see ribs, lungs and pelvis."""
+
+BASE = NetworkConfig(
+    patch_vox=(128, 160, 96),
+    stem_stride=1,
+    channels=(32, 64, 128, 256, 320),
+    encoder_rvm=(0, 1, 2, 2, 4),
+    decoder_rvm=(0, 1, 1, 1),
+    vsp_stages=(1, 2, 3),
+    prior_heads=6,
+    state_size=16,
+    scan="raster",
+    offsets=True,
+)
+"""The reconstruction of the paper's network, for whoever has a GPU to train it."""
+
+SIZES = {"tiny coarse": COARSE, "tiny fine": FINE, "base": BASE}
+"""The named sizes. Both tiny ones make up the starter model, which has to run on a laptop."""

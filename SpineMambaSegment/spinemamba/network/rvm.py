@@ -13,15 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spinemamba.network.blocks import full_precision
 from spinemamba.network.config import NetworkConfig
 from spinemamba.scan import choose_backend, selective_scan_3d
 from spinemamba.scan_grid import GridScan
-from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
+from spinemamba.scan_orders import CROSS, RASTER, REVERSED, SLICES_LAST
 
 ORDERS = {
     "raster": (RASTER,),
     "bi": (RASTER, REVERSED),
     "tri": (RASTER, REVERSED, SLICES_LAST),
+    "cross": CROSS,
 }
 """Scan orders of each setting of `NetworkConfig.scan`."""
 
@@ -35,17 +37,16 @@ class RVM(nn.Module):
         self.mixer = VSSM(channels, config)
         scale = channels if config.skip_scale == "channel" else 1
         self.skip_scale = nn.Parameter(torch.ones(scale))
-        self.norm_out = nn.LayerNorm(channels)
+        self.norm_out = None if config.share_norm else nn.LayerNorm(channels)
         self.project = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, D, H, W) to the same shape."""
         b, c, *grid = x.shape
-        # Half precision overflows in the scan (U-Mamba and VMamba report NaN): float32 here.
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device):
             t = x.float().reshape(b, c, -1).transpose(1, 2)  # (B, L, C), raster order
             y = self.mixer(self.norm_in(t), tuple(grid)) + self.skip_scale * t  # (B, L, C)
-            out = self.project(self.norm_out(y))  # (B, L, C)
+            out = self.project((self.norm_out or self.norm_in)(y))  # (B, L, C)
         return out.transpose(1, 2).reshape(b, c, *grid).to(x.dtype)
 
 
@@ -60,8 +61,9 @@ class VSSM(nn.Module):
         self.expand_in = nn.Linear(channels, 2 * inner, bias=False)
         self.local = _local_mixing(inner, config.local)
         self.directions = nn.ModuleList(
-            Direction(inner, self.rank, config.state_size) for _ in range(config.scan_orders)
+            Direction(inner, self.rank, config) for _ in range(config.scan_orders)
         )
+        self.norm = nn.LayerNorm(inner) if config.post_norm else nn.Identity()
         self.orders = ORDERS[config.scan]
         # Tried out now, so that a compiler that traces `forward` later finds it decided.
         choose_backend("cpu")
@@ -72,7 +74,7 @@ class VSSM(nn.Module):
         x, gate = self.expand_in(t).chunk(2, dim=-1)  # each (B, L, E)
         x = functional.silu(self.local(x, grid))  # (B, L, E)
         y = selective_scan_3d(self._selected(x), grid, self.orders)  # (B, L, E)
-        return self.project(y * functional.silu(gate))  # (B, L, C)
+        return self.project(self.norm(y) * functional.silu(gate))  # (B, L, C)
 
     def _selected(self, x: Tensor) -> GridScan:
         """Return the scans of tokens (B, L, E) in all K orders."""
@@ -84,7 +86,7 @@ class VSSM(nn.Module):
         return GridScan(
             u=x,
             low=low,
-            A=-torch.stack([one.decay_log for one in every]).exp(),  # (K, E, S)
+            A=torch.stack([one.rates() for one in every]),  # (K, E, S)
             B=b,
             C=c,
             D=torch.stack([one.skip for one in every]),  # (K, E)
@@ -96,19 +98,27 @@ class VSSM(nn.Module):
 class Direction(nn.Module):
     """What one scan order has for itself; `VSSM` runs all of them at once."""
 
-    def __init__(self, inner: int, rank: int, state_size: int):
+    def __init__(self, inner: int, rank: int, config: NetworkConfig):
         super().__init__()
-        self.select = nn.Linear(inner, rank + 2 * state_size, bias=False)
+        states = config.state_size
+        self.select = nn.Linear(inner, rank + 2 * states, bias=False)
         self.step = nn.Linear(rank, inner)
-        self.decay_log = nn.Parameter(
-            torch.arange(1, state_size + 1).float().log().repeat(inner, 1)
-        )
+        # Rates 1 to S at the start, as in Mamba; tied ones learn a common factor of them.
+        start = torch.arange(1, states + 1).float()
+        self.register_buffer("multiples", start if config.tied_decay else None, persistent=False)
+        decay_log = torch.zeros(inner, 1) if config.tied_decay else start.log().repeat(inner, 1)
+        self.decay_log = nn.Parameter(decay_log)
         self.skip = nn.Parameter(torch.ones(inner))
         nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
         # softplus(bias) is log-uniform in [1e-3, 1e-1], as in Mamba's reference code.
         step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
         with torch.no_grad():
             self.step.bias.copy_(step + torch.log(-torch.expm1(-step)))
+
+    def rates(self) -> Tensor:
+        """Return the decay rates A, negative, (E, S)."""
+        rates = -self.decay_log.exp()  # (E, S), or (E, 1) if they are tied
+        return rates if self.multiples is None else rates * self.multiples
 
 
 class _Conv1d(nn.Module):

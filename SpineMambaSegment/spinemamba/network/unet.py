@@ -7,8 +7,16 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spinemamba.network.blocks import ResBlock, fold, normal_parameter, unfold
-from spinemamba.network.config import NetworkConfig
+from spinemamba.network.blocks import (
+    Conv3d,
+    ResBlock,
+    fold,
+    full_precision,
+    normal_parameter,
+    unfold,
+)
+from spinemamba.network.config import CORE, NetworkConfig
+from spinemamba.network.detail import Detail
 from spinemamba.network.rvm import RVM
 from spinemamba.network.vsp import VSP
 
@@ -36,7 +44,8 @@ class SpineMambaNet(nn.Module):
             _stage(2 * widths[k], widths[k], config.decoder_rvm[k], False, config)
             for k in range(len(widths) - 1)
         )
-        self.head = nn.Conv3d(widths[0], config.outputs * folded, 1)
+        self.head = Conv3d(widths[0], config.outputs * folded, 1)
+        self.detail = Detail(config) if config.detail_channels else None
         stages = config.vsp_stages if config.vsp else ()
         self.vsp = nn.ModuleDict(
             {str(k): VSP(widths[k], config, last=k == min(stages)) for k in stages}
@@ -71,7 +80,13 @@ class SpineMambaNet(nn.Module):
                 skip, prior = self.vsp[str(k)](skip, prior)
             x = torch.cat([self.up[k](x), skip], dim=1)  # (B, 2 C_k, D_k, H_k, W_k)
             x = self.decoder[k](x)
-        return unfold(self.head(x), self.config.stem_stride)
+        change = None if self.detail is None else self.detail(image, x)
+        with full_precision(x.device):  # logits of eight bits would blur every probability
+            logits = unfold(self.head(x.float()), self.config.stem_stride)
+        if change is None:
+            return logits
+        background, levels, others = logits.split((1, CORE - 1, logits.shape[1] - CORE), dim=1)
+        return torch.cat([background + change[:, :1], levels, others + change[:, 1:]], dim=1)
 
 
 def _stage(

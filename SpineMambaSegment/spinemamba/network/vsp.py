@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spinemamba.network.blocks import ResBlock
+from spinemamba.network.blocks import Conv3d, ResBlock, full_precision
 from spinemamba.network.config import NetworkConfig
 
 
@@ -36,7 +36,7 @@ class VSP(nn.Module):
         self.update = nn.Sequential(*[_PriorBlock(tokens, config) for _ in range(2)])
         self.norm = nn.LayerNorm(tokens)
         self.refine = ResBlock(channels, channels)
-        self.refresh = None if last else nn.Conv3d(channels, config.prior_classes, 1)
+        self.refresh = None if last else Conv3d(channels, config.prior_classes, 1)
 
     def forward(self, features: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         """Return the refined features and prior.
@@ -63,8 +63,7 @@ class VSP(nn.Module):
 
     def _cross_update(self, features: Tensor, maps: Tensor) -> Tensor:
         """Give every channel a convex mix of the class maps, by its affinity to them."""
-        # Sums over all voxels: float32, or half precision overflows.
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features.device):
             f, m = features.float().flatten(2), maps.float().flatten(2)  # (B, C, L), (B, N, L)
             scale = f.shape[2] if self.affinity_scale == "sqrt_l" else m.shape[1]
             affinity = (f @ m.transpose(1, 2) / math.sqrt(scale)).softmax(dim=-1)  # (B, C, N)

@@ -3,6 +3,7 @@
 from spinemamba.phantom.appearance import PaintOptions, paint_ct, paint_mr
 from spinemamba.phantom.make import Phantom, make_phantom
 from spinemamba.phantom.options import PhantomOptions, random_options
+from spinemamba.phantom.stored import ShapeBank
 from spinemamba.phantom.tissue import CT_HU, OTHER_BONE, Tissue
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "PaintOptions",
     "Phantom",
     "PhantomOptions",
+    "ShapeBank",
     "Tissue",
     "make_phantom",
     "paint_ct",

@@ -15,6 +15,7 @@ from spinemamba.phantom.sdf import Frame
 from spinemamba.phantom.skeleton import paint_skeleton
 from spinemamba.phantom.soft import paint_soft
 from spinemamba.phantom.spine import paint_canal, paint_discs, paint_vertebrae, reach_of
+from spinemamba.phantom.stored import ShapeBank
 from spinemamba.volume import Geometry, Volume
 
 
@@ -39,12 +40,17 @@ class Phantom:
     seed: int
 
 
-def make_phantom(seed: int, options: PhantomOptions = PhantomOptions()) -> Phantom:  # noqa: B008
+def make_phantom(
+    seed: int,
+    options: PhantomOptions = PhantomOptions(),  # noqa: B008
+    shapes: ShapeBank | None = None,
+) -> Phantom:
     """Make a synthetic scan of a spine.
 
     Args:
         seed: Equal seeds and options give byte-equal phantoms.
         options: What it shows.
+        shapes: Real vertebrae to compose the spine of; None designs them all.
 
     Returns:
         Image, labels and tissues. The axes are z up, y backwards, x to the patient's left.
@@ -62,7 +68,7 @@ def make_phantom(seed: int, options: PhantomOptions = PhantomOptions()) -> Phant
     paint_discs(canvas, [p for p in chain if p.name in wanted])
     arthrosis = options.arthrosis
     arthrosis = arthrosis if arthrosis is not None else float(rng.uniform(0.1, 0.5))
-    paint_vertebrae(canvas, chain, wanted, arthrosis)
+    paint_vertebrae(canvas, chain, wanted, arthrosis, shapes)
     canvas.keep_largest()
     tissues = Volume(canvas.tissues, geometry)
     paint = paint_ct if options.modality == "ct" else paint_mr

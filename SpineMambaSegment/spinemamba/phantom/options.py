@@ -7,6 +7,14 @@ from typing import Literal
 
 import numpy as np
 
+ALL_LEVELS = (
+    *(f"C{k}" for k in range(1, 8)),
+    *(f"T{k}" for k in range(1, 14)),
+    *(f"L{k}" for k in range(1, 7)),
+    "Sacrum",
+)
+"""Every level that some spine has, top to bottom."""
+
 
 @dataclass(frozen=True)
 class PhantomOptions:

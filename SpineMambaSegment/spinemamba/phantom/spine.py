@@ -11,8 +11,11 @@ from spinemamba.labels import BY_NAME
 from spinemamba.phantom.atlas_axis import build_atlas, build_axis
 from spinemamba.phantom.canvas import Canvas
 from spinemamba.phantom.curve import Placed
+from spinemamba.phantom.damage import crushed, laminectomy
+from spinemamba.phantom.parameters import SHAPES
 from spinemamba.phantom.sacrum import along_arc, build_sacrum
 from spinemamba.phantom.sdf import Field, Frame, Point
+from spinemamba.phantom.stored import FittedShape, ShapeBank
 from spinemamba.phantom.tissue import Tissue
 from spinemamba.phantom.vertebra import build
 
@@ -20,6 +23,8 @@ Warp = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 BODY_GAP_MM = 2.2
 ROUGH_MM = 0.35
+OPERATED_SHARE = 0.08
+"""Share of composed spines after a laminectomy."""
 
 
 def reach_of(placed: Placed) -> tuple[Point, Point]:
@@ -103,7 +108,11 @@ def _canal_line(chain: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paint_vertebrae(
-    canvas: Canvas, chain: list[Placed], wanted: set[str], arthrosis: float
+    canvas: Canvas,
+    chain: list[Placed],
+    wanted: set[str],
+    arthrosis: float,
+    shapes: ShapeBank | None = None,
 ) -> None:
     """Paint the wanted vertebrae, top to bottom.
 
@@ -112,17 +121,26 @@ def paint_vertebrae(
         chain: The whole spine.
         wanted: Names of the levels that exist.
         arthrosis: Share of the joints that have closed.
+        shapes: Real vertebrae to take instead of designed ones, where there are any.
     """
     rng = canvas.rng
+    stored = {} if shapes is None else _chosen(shapes, chain, rng)
+    opened = set() if shapes is None else _operated(chain, rng)
     cortex_mm = rng.uniform(0.6, 1.2)
     gaps = [0.0 if rng.uniform() < arthrosis else rng.uniform(0.6, 1.7) for _ in chain]
     bends = rng.normal(0.0, 1.0, (len(chain), 4))
     for k, placed in enumerate(chain):
-        box = canvas.grid.box(placed.frame, *reach_of(placed))
+        real = stored.get(k)
+        box = canvas.grid.box(placed.frame, *(real.reach if real else reach_of(placed)))
         if box is None or placed.name not in wanted:
             continue
         field = Field(canvas.grid, placed.frame, box, _bend(bends[k], placed))
-        _build(field, placed, chain[k - 1].name, gaps[k])
+        if real:
+            field.distance = real.at(crushed(field.coordinates, placed))
+        else:
+            _build(field, placed, chain[k - 1].name, gaps[k])
+        if k in opened:
+            field.distance = laminectomy(field.distance, field.coordinates, placed)
         field.distance += np.float32(ROUGH_MM) * canvas.rough(box, 2.5)
         cortex = cortex_mm * (1 + np.float32(0.35) * canvas.rough(box, 4.0))
         behind = field.coordinates[1] - np.float32(placed.shape.wall)
@@ -134,6 +152,35 @@ def paint_vertebrae(
             # The joints of the neck reach further forward than those below.
             gap[behind < (1.0 if placed.name[0] == "C" else 4.0)] = BODY_GAP_MM
         canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex, gap)
+
+
+def _operated(chain: list[Placed], rng: np.random.Generator) -> set[int]:
+    """Return which vertebrae have lost their lamina: now and then one to three in a row."""
+    if rng.uniform() >= OPERATED_SHARE:
+        return set()
+    first = int(rng.integers(2, len(chain) - 3))
+    return set(range(first, min(first + int(rng.integers(1, 4)), len(chain) - 1)))
+
+
+def _chosen(
+    shapes: ShapeBank, chain: list[Placed], rng: np.random.Generator
+) -> dict[int, FittedShape]:
+    """Return the real vertebrae of a patient, by place in the chain, as large as it wants them."""
+    donors = shapes.draw_donors(rng)
+    side = 1.0 if rng.uniform() < 0.5 else -1.0
+    patient = float(np.mean([p.shape.width / SHAPES[p.name].width for p in chain]))
+    out = {}
+    for k, placed in enumerate(chain):
+        stored = shapes.pick(placed.name, donors)
+        if stored is None:
+            continue
+        beside = [chain[j].frame.origin for j in (k - 1, k + 1) if 0 <= j < len(chain)]
+        step_mm = np.mean([np.linalg.norm(other - placed.frame.origin) for other in beside])
+        tall = float(np.clip(step_mm / stored.step_mm, 0.5, 1.6))
+        # The chain's own widths vary by some percent between levels.
+        wide = tall * placed.shape.width / (SHAPES[placed.name].width * patient)
+        out[k] = FittedShape(stored, (side * wide, wide, tall))
+    return out
 
 
 def _build(field: Field, placed: Placed, above: str, gap_mm: float) -> None:

@@ -14,12 +14,13 @@ from scipy import ndimage
 
 from spinemamba.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.resample import crop_geometry, grid_with_spacing, resample_box
+from spinemamba.training.depth import bone_depth_mm, pack_depth
 from spinemamba.volume import Geometry, Volume
 
 UNKNOWN = 255
 """Target value of voxels that nobody labelled; the losses leave them out."""
 
-FIELDS = ("target", "core", "image", "tissues", "anchors", "centres")
+FIELDS = ("target", "core", "image", "tissues", "depth", "anchors", "centres")
 
 COARSEST_FOR_TISSUES_MM = 2.0
 
@@ -42,6 +43,8 @@ class Case:
         core: Whether a voxel belongs to a vertebra's core, uint8 (z, y, x).
         image: Image in HU, int16 (z, y, x); None if the case is only painted.
         tissues: `phantom.Tissue` of each voxel, uint8 (z, y, x); None if it is only real.
+        depth: How deep a voxel lies in its vertebra, int8 as `pack_depth` makes it, (z, y, x);
+            None without tissues.
         anchors: Voxels on the spine, equally many of each level, int32 (n, 3).
         centres: Centre of the core of each network channel's vertebra in voxels, float32
             (26, 3); NaN where there is none or more than one.
@@ -52,6 +55,7 @@ class Case:
     core: torch.Tensor
     image: torch.Tensor | None
     tissues: torch.Tensor | None
+    depth: torch.Tensor | None
     anchors: torch.Tensor
     centres: torch.Tensor
 
@@ -87,15 +91,19 @@ def make_case(
     if unknown is not None:
         target[nearest(unknown, grid) > 0] = UNKNOWN
     hu = None if image is None else resample_box(image.array, image.geometry, grid)
+    kinds = depth = None
     # Thin cortex falls through the meshes of a coarse grid: only its image is any good there.
-    fine = spacing_mm <= COARSEST_FOR_TISSUES_MM
-    kinds = nearest(tissues, grid) if tissues is not None and fine else None
+    if tissues is not None and spacing_mm <= COARSEST_FOR_TISSUES_MM:
+        kinds = torch.from_numpy(nearest(tissues, grid))
+        deep_mm = resample_box(bone_depth_mm(labels), labels.geometry, grid)
+        depth = torch.from_numpy(pack_depth(deep_mm))
     return Case(
         name,
         torch.from_numpy(target),
         torch.from_numpy(core),
         None if hu is None else torch.from_numpy(np.round(hu).astype(np.int16)),
-        None if kinds is None else torch.from_numpy(kinds),
+        kinds,
+        depth,
         torch.from_numpy(_anchors(target)),
         torch.from_numpy(core_centres(target, core, spacing_mm)),
     )

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spinemamba.errors import Code, UserError
+from spinemamba.training.kinds import KINDS
+
+if TYPE_CHECKING:
+    from spinemamba.training.bank import Case
+    from spinemamba.training.loop import Trainer
 
 SPACING_MM = {"coarse": 4.0, "fine": 1.5}
+
+SHEET_PATCHES = 24
 
 LEVEL_WEIGHT = {"coarse": 1.5, "fine": 0.1}
 """The coarse network sees enough of the patient to tell levels, and has little else to learn. A
@@ -26,7 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="own cases, laid out as VerSe or nnU-Net (raw)"
     )
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to keep for testing"
+    )
     parser.add_argument("--phantoms", type=int, default=12, help="synthetic spines (default 12)")
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="spinemamba",
+        help="SpineMamba, SpineMamba without its parts, or MONAI's DynUNet (%(default)s)",
+    )
     parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
     parser.add_argument("--minutes", type=float, default=60.0, help="time of the whole schedule")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of the whole schedule")
@@ -39,12 +55,9 @@ def run(args: argparse.Namespace) -> int:
     """Train until time or steps are over; a second call goes on where the first stopped."""
     import torch
 
-    from spinemamba.checkpoint import load_model
     from spinemamba.memory import keep_freed_memory
-    from spinemamba.models import find_model
-    from spinemamba.network.config import COARSE, FINE
-    from spinemamba.training.loop import Trainer, TrainOptions
     from spinemamba.training.prepare import prepare
+    from spinemamba.training.sheet import write_sheet
 
     if args.minutes <= 0 or args.steps <= 0:
         raise UserError(
@@ -56,21 +69,42 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     cases, weights = prepare(args, SPACING_MM[args.network], _say)
+    if not cases:
+        raise UserError(
+            "There is nothing to learn from.", "Give --data, --real or --phantoms.", Code.INPUT_BAD
+        )
+    trainer = _trainer(args, cases, weights)
+    write_sheet(trainer.examples(SHEET_PATCHES), args.out / "sheet.png")
+    _say(f"what the network is fed: {args.out / 'sheet.png'}")
+    trainer.run(args.out, _say)
+    return 0
+
+
+def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
+    """Return the training that the arguments ask for, as far as it has come."""
+    import torch
+
+    from spinemamba.checkpoint import load_model
+    from spinemamba.models import find_model
+    from spinemamba.network.config import COARSE, FINE
+    from spinemamba.precision import has_bfloat16
+    from spinemamba.training.loop import Trainer, TrainOptions
+
     options = TrainOptions(
         minutes=args.minutes,
         steps=args.steps,
         learning_rate=args.learning_rate,
         level_weight=LEVEL_WEIGHT[args.network],
         seed=args.seed,
+        kind=args.kind,
+        bfloat16=has_bfloat16(torch.device("cpu")),
     )
-    config = replace(COARSE if args.network == "coarse" else FINE)
-    trainer = Trainer(config, cases, weights, options)
+    trainer = Trainer(COARSE if args.network == "coarse" else FINE, cases, weights, options)
     if trainer.resume(args.out):
         _say(f"goes on at step {trainer.step}")
     elif args.start_from:
         trainer.start_from(load_model(find_model(args.start_from)), args.network)
-    trainer.run(args.out, _say)
-    return 0
+    return trainer
 
 
 def _say(text: str) -> None:

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from spinemamba.checkpoint import Model
 from spinemamba.errors import Code, UserError
 from spinemamba.network.config import NetworkConfig
-from spinemamba.network.unet import SpineMambaNet
 from spinemamba.training.appearance import paint
 from spinemamba.training.bank import Case
+from spinemamba.training.baselines import build_network
+from spinemamba.training.curves import Curves
 from spinemamba.training.loss import Truth, spine_loss
+from spinemamba.training.pieces import has_checkpoint, load_pieces, save_pieces
 from spinemamba.training.real import attributions, merged
 from spinemamba.training.sample import PatchOptions, draw_patch
 
@@ -39,6 +41,9 @@ class TrainOptions:
         ema: Decay of the averaged weights, which are the ones that ship.
         seed: Seed of weights, patches and appearance.
         save_every_s: Seconds between checkpoints.
+        kind: Which network, one of `kinds.KINDS`.
+        bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
+            and losses stay in float32.
     """
 
     minutes: float = 60.0
@@ -50,6 +55,8 @@ class TrainOptions:
     ema: float = 0.998
     seed: int = 0
     save_every_s: float = 120.0
+    kind: str = "spinemamba"
+    bfloat16: bool = False
 
 
 class Trainer:
@@ -70,14 +77,16 @@ class Trainer:
         options: TrainOptions,
     ):
         torch.manual_seed(options.seed)
-        self.config, self.options = config, options
+        self.options = options
         self.cases, self.weights = cases, torch.tensor(weights)
-        self.network = SpineMambaNet(config)
+        self.network = build_network(config, options.kind)
+        self.config = self.network.config
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(_groups(self.network, options), lr=0.0)
         self.generator = torch.Generator().manual_seed(options.seed)
         self.patch = PatchOptions(config.patch_vox)
         self.step, self.seconds = 0, 0.0
+        self.drawing_share = 0.0  # of the last step's time: what training waits for synthesis
         self.sources = attributions([case.name for case in cases])
 
     @property
@@ -87,20 +96,19 @@ class Trainer:
         return max(self.step / self.options.steps, by_time)
 
     def run(self, folder: Path, report: Report) -> None:
-        """Train until the schedule is over; checkpoints go to ``folder``."""
+        """Train until the schedule is over; checkpoints and curves go to ``folder``."""
         before = saved = time.monotonic()
-        recent: list[dict[str, float]] = []
+        curves = Curves(folder, report)
         while self.done < 1:
-            recent.append(self.learn())
+            values = self.learn()
             now = time.monotonic()
             self.seconds += now - before
             before = now
-            if self.step % 50 == 0:
-                report(_summary(self.step, recent, self.seconds))
-                recent = []
+            curves.add(self.step, values | {"drawing": self.drawing_share}, self.seconds)
             if now - saved > self.options.save_every_s:
                 self.save(folder)
                 saved = now
+        curves.close()
         self.save(folder)
 
     def draw(self) -> tuple[Tensor, Truth]:
@@ -110,19 +118,31 @@ class Trainer:
         image = paint(patch, self.generator)
         return image[None, None], Truth(patch.target[None], patch.core[None], patch.offset[None])
 
+    def examples(self, count: int) -> list[tuple[Tensor, Truth]]:
+        """Return patches to look at, without a change to those that the training will see."""
+        state = self.generator.get_state()
+        patches = [self.draw() for _ in range(count)]
+        self.generator.set_state(state)
+        return patches
+
     def learn(self) -> dict[str, float]:
         """Take one step; return the parts of its loss."""
+        started = time.monotonic()
         rate = self.options.learning_rate * rate_factor(self.step, self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         image, truth = self.draw()
-        loss, parts = spine_loss(self.network(image), truth, self.options.level_weight)
+        drawn = time.monotonic()
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.options.bfloat16):
+            logits = self.network(image)
+        loss, parts = spine_loss(logits.float(), truth, self.options.level_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         self.optimizer.step()
         self.step += 1
         self._update_average()
+        self.drawing_share = (drawn - started) / (time.monotonic() - started)
         return parts
 
     @torch.no_grad()
@@ -134,7 +154,6 @@ class Trainer:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint; an interrupted write leaves the one before intact."""
-        folder.mkdir(parents=True, exist_ok=True)
         state = {
             "network": self.network.state_dict(),
             "average": self.average,
@@ -143,9 +162,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
         }
-        partial = folder / "checkpoint.partial"
-        torch.save(state, partial)
-        partial.replace(folder / "checkpoint.pt")
+        save_pieces(state, folder)
         about = {
             "network": self.config.to_json(),
             "options": asdict(self.options),
@@ -165,7 +182,7 @@ class Trainer:
         """
         try:
             weights = getattr(model, name).network.state_dict()
-            self.network.load_state_dict(_widened(weights, self.network.state_dict()))
+            self.network.load_state_dict(_completed(weights, self.network.state_dict()))
         except RuntimeError as error:
             raise UserError(
                 "The model to start from has another network: its weights do not fit.",
@@ -177,10 +194,9 @@ class Trainer:
 
     def resume(self, folder: Path) -> bool:
         """Go on from the checkpoint in a folder; return whether there was one."""
-        path = folder / "checkpoint.pt"
-        if not path.exists():
+        if not has_checkpoint(folder):
             return False
-        state = torch.load(path, weights_only=True)
+        state = load_pieces(folder)
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -191,12 +207,13 @@ class Trainer:
         return True
 
 
-def _widened(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights with the head's last channels from ``own``, if they lack only those.
+def _completed(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with what a younger kind of network has besides taken from ``own``.
 
-    A network without offsets can so teach one with them.
+    That is the head's last channels, where one without offsets teaches one with them, and the
+    stage at full resolution, which changes nothing before it has learned.
     """
-    out = dict(weights)
+    out = {name: value for name, value in own.items() if name.startswith("detail.")} | weights
     for name in {"head.weight", "head.bias"} & weights.keys() & own.keys():
         out[name] = torch.cat([weights[name], own[name][len(weights[name]) :]])
     return out
@@ -218,9 +235,3 @@ def _groups(network: nn.Module, options: TrainOptions) -> list[dict[str, object]
         {"params": decayed, "weight_decay": options.weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-
-
-def _summary(step: int, recent: list[dict[str, float]], seconds: float) -> str:
-    means = {name: sum(r[name] for r in recent) / len(recent) for name in recent[0]}
-    losses = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-    return f"step {step} {losses} ({seconds / 60:.1f} min)"

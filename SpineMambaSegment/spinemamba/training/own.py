@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.case_layout import IMAGE, MASK
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.labels import BY_NAME, BY_VALUE
@@ -24,8 +25,6 @@ from spinemamba.training.bank import Case, make_case
 from spinemamba.training.real import BONE_HU
 from spinemamba.volume import Volume
 
-MASK = "_seg-vert_msk"
-IMAGE = "_ct"
 CHANNEL = "_0000"
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 LAYOUTS = (

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spinemamba.checkpoint import save_weights
 from spinemamba.errors import Code, UserError
 from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.models import ModelCard, NetworkCard
 from spinemamba.training.command import SPACING_MM
+from spinemamba.training.kinds import DYNUNET
+from spinemamba.training.pieces import load_pieces
 from spinemamba.training.real import merged
 
 OPEN = "Apache-2.0"
@@ -77,7 +77,13 @@ def _about(kind: str, source: Path) -> dict[str, Any]:
 
 
 def _pack_network(kind: str, source: Path, folder: Path, about: dict[str, Any]) -> NetworkCard:
-    state = torch.load(source / "checkpoint.pt", weights_only=True)
+    if about["options"].get("kind") == DYNUNET:
+        raise UserError(
+            f"The {kind} network in {source} is a baseline, and models hold SpineMamba only.",
+            "Train it with --kind spinemamba.",
+            Code.MODEL_BAD,
+        )
+    state = load_pieces(source)
     file = f"{kind}.safetensors"
     digest = save_weights(state["average"], folder / file)
     training = {

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from spinemamba.errors import Code, UserError
 from spinemamba.orientation import canonical
-from spinemamba.phantom import make_phantom, random_options
+from spinemamba.phantom import ShapeBank, make_phantom, random_options
 from spinemamba.training.bank import Case, load_bank, make_case, save_bank
 from spinemamba.training.own import check_cases, find_cases, own_cases
 from spinemamba.training.real import COMPLETE, MASKS, PAIRS, real_cases
+from spinemamba.training.shapes import harvest_all, load_shapes, save_shapes
 
-SHARE = {"own": 12.0, "complete": 5.0, "part": 1.5, "mask": 1.5, "phantom": 6.0}
+SHARE = {
+    "own": 12.0,
+    "complete": 5.0,
+    "part": 3.0,
+    "mask": 1.0,
+    "composed": 6.0,
+    "phantom": 2.5,
+}
 """How often each kind of case is drawn, relative; shared among the cases of a kind."""
 
 FINEST_PHANTOM_MM = 1.5
+
+DESIGNED_EVERY = 4
+"""Where there are real shapes, every fourth made-up spine is designed all the same: real ones are
+few, and none of them is odd."""
 
 
 def prepare(
@@ -36,13 +50,32 @@ def prepare(
         own = [case for case in find_cases(args.data) if case.name not in have]
         check_cases(own, report)
         cases += own_cases(own, spacing_mm, report)
+    shapes = _shapes(args.real, args.out, report) if args.real and args.phantoms else None
     for seed in range(args.seed, args.seed + args.phantoms):
-        if f"phantom{seed}" not in have:
-            cases.append(phantom_case(seed, spacing_mm, report))
+        designed = shapes is None or seed % DESIGNED_EVERY == 0
+        if have.isdisjoint((f"phantom{seed}", f"composed{seed}")):
+            cases.append(phantom_case(seed, spacing_mm, report, None if designed else shapes))
     save_bank(cases, spacing_mm, path)
+    kept = _without(cases, args.leave_out)
+    return kept, draw_weights(kept)
+
+
+def _without(cases: list[Case], names: list[str]) -> list[Case]:
+    """Return the cases that are not kept for testing."""
+    if unknown := sorted(set(names) - {case.name for case in cases}):
+        raise UserError(
+            f"There is no case {', '.join(unknown)} to leave out.",
+            f"The cases are {', '.join(case.name for case in cases)}.",
+            Code.INPUT_BAD,
+        )
+    return [case for case in cases if case.name not in names]
+
+
+def draw_weights(cases: list[Case]) -> list[float]:
+    """Return how often each case is drawn, relative: by its kind, and by what it shows."""
     kinds = [_kind(case) for case in cases]
     shares = [SHARE[kind] / kinds.count(kind) for kind in kinds]
-    return cases, [s * _rarity(case, cases, shares) for s, case in zip(shares, cases, strict=True)]
+    return [s * _rarity(case, cases, shares) for s, case in zip(shares, cases, strict=True)]
 
 
 def _rarity(case: Case, cases: list[Case], shares: list[float]) -> float:
@@ -56,21 +89,33 @@ def _rarity(case: Case, cases: list[Case], shares: list[float]) -> float:
     return float((typical / often[own]).mean().clamp(0.5, 3.0))
 
 
-def phantom_case(seed: int, spacing_mm: float, report: Callable[[str], None]) -> Case:
-    """Return a synthetic spine as a training case."""
-    report(f"phantom {seed}")
+def _shapes(real: Path, out: Path, report: Callable[[str], None]) -> ShapeBank:
+    """Return the real vertebrae, cut out at the first call and kept beside the checkpoints."""
+    path = out / "shapes.safetensors"
+    if not path.exists():
+        save_shapes(harvest_all(real, report), path)
+    return load_shapes(path)
+
+
+def phantom_case(
+    seed: int, spacing_mm: float, report: Callable[[str], None], shapes: ShapeBank | None = None
+) -> Case:
+    """Return a made-up spine as a training case; its name says whether its shapes are real."""
+    kind = "phantom" if shapes is None else "composed"
+    report(f"{kind} {seed}")
     step_mm = max(FINEST_PHANTOM_MM, spacing_mm / 2)
     options = random_options(np.random.default_rng(seed), (step_mm,) * 3)
-    phantom = make_phantom(seed, options)
+    phantom = make_phantom(seed, options, shapes)
     labels, _ = canonical(phantom.labels)
     image, _ = canonical(phantom.image)
     tissues, _ = canonical(phantom.tissues)
-    return make_case(f"phantom{seed}", labels, spacing_mm, image=image, tissues=tissues)
+    return make_case(f"{kind}{seed}", labels, spacing_mm, image=image, tissues=tissues)
 
 
 def _kind(case: Case) -> str:
-    if case.name.startswith("phantom"):
-        return "phantom"
+    for kind in ("phantom", "composed"):
+        if case.name.startswith(kind):
+            return kind
     if case.name in MASKS:
         return "mask"
     if case.name in PAIRS:

@@ -55,6 +55,8 @@ SOURCES = {
         "ts_example",
     ): "TotalSegmentator test files, Apache-2.0 (Wasserthal et al., Radiology AI 2023)",
     ("phantom",): "synthetic spines of this package, Apache-2.0",
+    ("composed",): "synthetic spines composed of vertebrae of VerSe (CC BY-SA 4.0) and lidc0001 "
+    "(LIDC-IDRI, CC BY 3.0; labels made with TotalSegmentator)",
 }
 """Where cases come from and under which licence, by how their names begin."""
 

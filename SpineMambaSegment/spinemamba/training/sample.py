@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spinemamba.training.bank import UNKNOWN, Case
+from spinemamba.training.depth import UNITS_PER_MM
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Patch:
             the patch, float32 (3, D, H, W); NaN where that is not known.
         image: HU, float32 (D, H, W); None if the case has none.
         tissues: uint8 (D, H, W); None if the case has none.
+        depth_mm: Depth in the own vertebra, negative outside, float32 (D, H, W); None without
+            tissues.
     """
 
     target: Tensor
@@ -52,6 +55,7 @@ class Patch:
     offset: Tensor
     image: Tensor | None
     tissues: Tensor | None
+    depth_mm: Tensor | None
 
 
 def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) -> Patch:
@@ -77,8 +81,9 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     target = torch.where(inside, case.target[index], UNKNOWN).to(torch.uint8)
     image = None if case.image is None else _interpolate(case.image, points)
     tissues = None if case.tissues is None else case.tissues[index]
+    depth = None if case.depth is None else _interpolate(case.depth, points) / UNITS_PER_MM
     offset = _offset(case.centres, target, centre, matrix, grid)
-    return Patch(target, case.core[index], offset, image, tissues)
+    return Patch(target, case.core[index], offset, image, tissues, depth)
 
 
 def _offset(

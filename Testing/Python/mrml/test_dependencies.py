@@ -30,6 +30,15 @@ def test_absent_and_too_old_packages_are_missing(pyproject: Path):
     assert missing == ["pytest>=9999", "no-such-package"]
 
 
+def test_what_slicer_brings_without_metadata_is_not_installed_again(
+    pyproject: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Dependencies, "WITHOUT_METADATA", {"no-such-package": "json"})
+    missing = [required.name for required in Dependencies.missingPackages(pyproject)]
+    assert missing == ["pytest"]
+    assert "vtk" in (Path(Dependencies.__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+
+
 def test_the_module_finds_its_own_list(repository: Path):
     own = repository / "SpineMambaSegment" / "pyproject.toml"
     assert Dependencies.missingPackages(own) == []

@@ -15,6 +15,7 @@ vtk = pytest.importorskip("vtk")
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402 - after the skip
 
 from spinemamba.errors import UserError  # noqa: E402
+from spinemamba.flags import Flag  # noqa: E402
 from spinemamba.labels import BY_VALUE  # noqa: E402
 from spinemamba.result import InstanceResult, Result  # noqa: E402
 from spinemamba.run import segments_of  # noqa: E402
@@ -115,8 +116,9 @@ def test_a_segmentation_made_of_surfaces_is_refused_with_a_sentence(scene):
 
 
 def result() -> Result:
+    flags = (Flag("volume_outlier", 0.4, "One."), Flag("cut_by_image", None, "Two."))
     instance = InstanceResult(
-        1, 20, "L1", 0.876, (("L2", 0.1),), (), (0.0,) * 3, 31.27, True, (), ("One.", "Two.")
+        1, 20, "L1", 0.876, (("L2", 0.1),), (), (0.0,) * 3, 31.27, True, (), flags
     )
     return Result(
         "run-7", "starter", "0.1", "abc-def", "0.2", "cpu", "none", "ct", {}, SHAPE, (1.0,) * 3,
@@ -130,6 +132,7 @@ def test_segments_say_what_made_them_in_the_same_words_as_a_file_does():
     assert in_file.items() <= tags.items()
     assert tags["SpineMamba.Posterior"] == "0.876"
     assert tags["SpineMamba.Flags"] == "One. Two."
+    assert tags["SpineMamba.FlagNames"] == "volume_outlier cut_by_image"
     assert tags["DICOM.SegmentAlgorithmType"] == "AUTOMATIC"
 
 

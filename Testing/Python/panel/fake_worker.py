@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spinemamba.errors import Code, UserError
+from spinemamba.flags import Flag
 from spinemamba.job import Job
 from spinemamba.labels import BY_NAME
 from spinemamba.progress import STAGES
@@ -92,7 +93,7 @@ def result_of(labels: Any, image: Any) -> Result:
     instances = tuple(
         InstanceResult(
             k + 1, BY_NAME[name].value, name, 0.9, (), (), (0.0,) * 3, counts[name] * ml,
-            True, (), ("It is a box.",) if name == "L1" else (),
+            True, (), (Flag("box", None, "It is a box."),) if name == "L1" else (),
         )
         for k, name in enumerate(NAMES)
     )  # fmt: skip

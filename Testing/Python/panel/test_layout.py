@@ -12,6 +12,8 @@ import slicer
 from PySide6 import QtWidgets
 
 WIDTH = 360
+HEIGHT = 2200
+"""Slicer scrolls a panel that is higher than its window."""
 SECTIONS = ("inputs", "segment", "review", "export", "setup")
 
 
@@ -26,7 +28,7 @@ def open_panel(panel, volume, fake_worker, pump):
     for name in SECTIONS:
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
     panel.ui.logButton.click()
-    panel.frame.resize(WIDTH, 1300)
+    panel.frame.resize(WIDTH, HEIGHT)
     slicer.app.processEvents()
     return panel
 
@@ -45,9 +47,10 @@ def test_no_text_is_cut_off_in_a_narrow_panel(open_panel):
         open_panel.frame.grab().save(str(Path(pictures) / "narrow.png"))
     assert open_panel.frame.minimumSizeHint().width() <= WIDTH
     seen = 0
-    for kind in (QtWidgets.QPushButton, QtWidgets.QLabel):
+    for kind in (QtWidgets.QAbstractButton, QtWidgets.QLabel):
         for widget in open_panel.frame.findChildren(kind):
-            if not widget.isVisible():
+            is_picture = isinstance(widget, QtWidgets.QLabel) and not widget.text
+            if not widget.isVisible() or is_picture:
                 continue
             seen += 1
             wraps = isinstance(widget, QtWidgets.QLabel) and widget.wordWrap
@@ -60,16 +63,17 @@ def test_no_text_is_cut_off_in_a_narrow_panel(open_panel):
 
 
 def test_what_to_look_at_is_never_cut_off(open_panel):
-    table = open_panel.ui.reviewTable
+    label = open_panel.ui.reviewDetailLabel
     segment = open_panel.ui.outputSelector.currentNode().GetSegmentation().GetSegment("V20")
-    segment.SetTag("SpineMamba.Flags", "Cut by the image (superior). Level uncertain (74 %). " * 2)
+    reasons = "Cut by the image (superior). Level uncertain (74 %). " * 3
+    segment.SetTag("SpineMamba.Flags", reasons.strip())
     open_panel.refresh()
+    open_panel.reviewSection.table.goTo("V20")
+    assert reasons.strip() in label.text
     for width in (WIDTH, 500):
-        open_panel.frame.resize(width, 1300)
+        open_panel.frame.resize(width, HEIGHT)
         slicer.app.processEvents()
-        heights = [table.rowHeight(row) for row in range(table.rowCount)]
-        assert heights == [table.sizeHintForRow(row) for row in range(table.rowCount)]
-        assert heights[1] > 2 * heights[0]
+        assert label.size.height() >= label.heightForWidth(label.size.width())
 
 
 def test_the_key_tab_walks_through_the_panel_from_top_to_bottom(open_panel):
@@ -98,4 +102,4 @@ def test_the_key_return_in_the_table_brings_the_slices_to_the_vertebra(open_pane
     node = open_panel.ui.outputSelector.currentNode()
     open_panel.ui.reviewTable.cellActivated.emit(2, 0)
     centre = [red.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
-    assert centre == pytest.approx(node.GetSegmentCenterRAS("V21"), abs=1e-6)
+    assert centre == pytest.approx(node.GetSegmentCenterRAS("V21"), abs=1.0)

@@ -5,10 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from spinemamba.network.blocks import fold, unfold
-from spinemamba.network.config import COARSE, FINE, NetworkConfig
-from spinemamba.network.rvm import RVM, VSSM
+from spinemamba.cli.main import main
+from spinemamba.models import DEFAULT, find_model, read_card
+from spinemamba.network.blocks import Conv3d, fold, unfold
+from spinemamba.network.config import BASE, COARSE, FINE, SIZES, NetworkConfig
+from spinemamba.network.rvm import ORDERS, RVM, VSSM
+from spinemamba.network.size import network_size
 from spinemamba.network.unet import SpineMambaNet, parameter_count
+from spinemamba.network.vsp import VSP
 
 SMALL = NetworkConfig(
     patch_vox=(32, 32, 32),
@@ -20,7 +24,7 @@ SMALL = NetworkConfig(
 )
 
 
-@pytest.mark.parametrize("scan", ["raster", "bi", "tri"])
+@pytest.mark.parametrize("scan", list(ORDERS))
 @pytest.mark.parametrize("local", ["conv1d", "conv3d"])
 @pytest.mark.parametrize(("rvm", "vsp"), [(True, True), (False, True), (True, False)])
 def test_every_switch_gives_one_logit_for_each_voxel_and_output(scan, local, rvm, vsp):
@@ -31,9 +35,18 @@ def test_every_switch_gives_one_logit_for_each_voxel_and_output(scan, local, rvm
     assert torch.isfinite(out).all()
 
 
-def test_every_parameter_gets_a_gradient():
+SWITCHES = [
+    {"scan": "cross", "share_norm": True},
+    {"post_norm": True, "skip_scale": "scalar"},
+    {"tied_decay": True, "affinity_scale": "sqrt_n"},
+    {"local": "conv3d", "offsets": True},
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_every_parameter_gets_a_gradient(switches):
     torch.manual_seed(0)
-    config = replace(SMALL, vsp_stages=(0, 1))
+    config = replace(SMALL, vsp_stages=(0, 1), **switches)
     network = SpineMambaNet(config)
     network(torch.randn(1, 1, 32, 32, 32)).square().mean().backward()
     dead = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
@@ -47,6 +60,47 @@ def test_the_shape_prior_is_not_near_one_hot_at_the_start():
     published = (features @ maps.T / 26**0.5).softmax(-1).amax(-1).mean()
     assert soft < 0.3
     assert published > 0.8
+
+
+def test_the_affinity_of_a_new_prior_is_soft_as_it_is_and_saturated_as_published():
+    torch.manual_seed(0)
+    features, maps = torch.randn(1, 16, 8, 8, 8), torch.randn(1, 26, 8, 8, 8)
+    peaks = {}
+    for scale in ("sqrt_l", "sqrt_n"):
+        prior = VSP(16, replace(SMALL, affinity_scale=scale), last=True)
+        mix = prior._cross_update(features, maps).flatten(2)
+        # How much of the nearest class map is in the mix: all of it if the affinity is one-hot.
+        peaks[scale] = (mix @ maps.flatten(2).mT / 512).amax(-1).mean().item()
+    assert peaks["sqrt_l"] < 0.4
+    assert peaks["sqrt_n"] > 0.7
+
+
+def test_a_shared_norm_and_tied_decays_are_numbers_less_to_learn():
+    layer = RVM(16, replace(SMALL, share_norm=True))
+    assert layer.norm_out is None
+    tied = VSSM(16, replace(SMALL, tied_decay=True)).directions[0]
+    free = VSSM(16, SMALL).directions[0]
+    assert (tied.decay_log.numel(), free.decay_log.numel()) == (32, 32 * 4)
+    torch.testing.assert_close(tied.rates(), free.rates())
+    with torch.no_grad():
+        tied.decay_log += 1
+    torch.testing.assert_close(tied.rates(), free.rates() * torch.e)
+
+
+def test_half_precision_around_a_layer_does_not_reach_its_scan():
+    torch.manual_seed(0)
+    layer, x = RVM(16, SMALL), torch.randn(1, 16, 4, 4, 4) * 1e3
+    with torch.inference_mode():
+        expected = layer(x.bfloat16().float())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = layer(x.bfloat16())
+    assert torch.isfinite(out).all()
+    torch.testing.assert_close(out.float(), expected, atol=0.02, rtol=0.01)
+
+
+def test_no_normalisation_depends_on_the_other_images_of_a_batch():
+    kinds = {type(m) for m in SpineMambaNet(SMALL).modules() if "Norm" in type(m).__name__}
+    assert kinds == {torch.nn.InstanceNorm3d, torch.nn.LayerNorm}
 
 
 def test_a_batch_of_one_and_of_two_agree():
@@ -76,6 +130,20 @@ def test_a_new_rvm_layer_starts_with_the_skip_scale_one():
     assert RVM(16, replace(SMALL, skip_scale="scalar")).skip_scale.tolist() == [1.0]
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_gives_what_torch_gives_with_its_gradients(stride):
+    torch.manual_seed(0)
+    ours, plain = Conv3d(3, 4, 3, stride, 1), torch.nn.Conv3d(3, 4, 3, stride, 1)
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 3, 6, 7, 5, requires_grad=True)
+    results = []
+    for conv in (ours, plain):
+        y = conv(x)
+        results.append([y, *torch.autograd.grad(y.sin().sum(), [x, *conv.parameters()])])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
 def test_unfolding_undoes_folding():
     x = torch.randn(2, 3, 4, 6, 8)
     assert torch.equal(unfold(fold(x, 2), 2), x)
@@ -97,3 +165,30 @@ def test_unknown_settings_and_wrong_patches_are_named():
 def test_both_starters_fit_into_twenty_megabytes_at_half_precision():
     parameters = parameter_count(SpineMambaNet(FINE)) + parameter_count(SpineMambaNet(COARSE))
     assert 2 * parameters < 20e6
+
+
+def test_the_multiplications_of_scans_are_counted_by_layer():
+    size = network_size(replace(SMALL, vsp=False))
+    # Tokens, inner channels and rank of each RVM layer; two orders of four states.
+    layers = ((8**3, 32, 1), (4**3, 64, 2), (8**3, 32, 1))
+    assert size.scan_macs == sum(n * 2 * e * (3 * 4 + r) for n, e, r in layers)
+
+
+def test_the_reconstruction_has_the_size_that_its_description_gives():
+    plain = network_size(replace(BASE, rvm=False, vsp=False, offsets=False))
+    assert plain.parameters / 1e6 == pytest.approx(16.85, abs=0.01)
+    assert plain.macs / 1e9 == pytest.approx(453, abs=1)
+
+
+def test_the_command_lists_every_named_size(capsys):
+    assert main(["networks"]) == 0
+    out = capsys.readouterr().out
+    for name in SIZES:
+        assert name in out
+
+
+def test_the_starter_networks_are_the_sizes_of_their_names():
+    card = read_card(find_model(DEFAULT))
+    for name, config in (("coarse", COARSE), ("fine", FINE)):
+        found = NetworkConfig.from_json(card.networks[name].config)
+        assert replace(found, offsets=config.offsets) == config

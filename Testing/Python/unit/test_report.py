@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from spinemamba.errors import UserError
+from spinemamba.flags import Flag
 from spinemamba.labels import BY_NAME, BY_VALUE
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.reformat import follow, side_and_front
@@ -37,9 +38,10 @@ def leaning_spine() -> Volume:
 
 def result_of(labels: Volume, modality: str = "ct") -> Result:
     found = [value for value in BY_VALUE if (labels.array == value).any()]
+    look = Flag("volume_outlier", 0.4, "Look. " * 20)
     instances = tuple(
         InstanceResult(
-            k, v, BY_VALUE[v].name, 0.8, (), (), (0.0, 0.0, 0.0), 30.0, k > 1, (), ("Look. " * 20,)
+            k, v, BY_VALUE[v].name, 0.8, (), (), (0.0, 0.0, 0.0), 30.0, k > 1, (), (look,)
         )
         for k, v in enumerate(found, start=1)
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spinemamba.errors import UserError
+from spinemamba.flags import Flag
 from spinemamba.result import InstanceResult, LabelingResult, Result, read_result
 
 INSTANCE = InstanceResult(
@@ -20,7 +21,7 @@ INSTANCE = InstanceResult(
     33.0,
     False,
     ("left",),
-    ("Cut.",),
+    (Flag("volume_outlier", 0.4, "Small."), Flag("cut_by_image", None, "Cut.")),
 )
 RESULT = Result(
     run_id="r",
@@ -55,6 +56,7 @@ def test_a_result_survives_its_file(tmp_path: Path):
         ({"surprise": 1}, "surprise"),
         ({"instances": [{}]}, "missing"),
         ({"instances": [{**RESULT.to_json()["instances"][0], "name": "L2"}]}, "not L2"),
+        ({"instances": [{**RESULT.to_json()["instances"][0], "flags": [{}]}]}, "sentence"),
     ],
 )
 def test_a_damaged_result_is_refused_with_the_reason(tmp_path: Path, change: dict, says: str):

@@ -67,7 +67,7 @@ def grid_scan(grid: tuple[int, ...], d: int = 40, n: int = 8, batch: int = 2) ->
     tensors = (
         normal(batch, length, d),
         normal(batch, length, k, r) * 3,
-        -torch.rand(k, d, n, generator=generator) * 16 - 0.1,
+        -(torch.rand(k, d, n, generator=generator) ** 4) * 16 - 1e-3,  # fading at once, or hardly
         normal(batch, length, k, n),
         normal(batch, length, k, n),
         normal(k, d),

@@ -7,39 +7,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from training_helpers import CONFIG, lumbar_case, trainer
 
 from spinemamba.errors import UserError
-from spinemamba.models import find_model
-from spinemamba.network.config import NetworkConfig
-from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.bank import UNKNOWN, Case, load_bank, make_case, save_bank
+from spinemamba.training.bank import UNKNOWN, Case, load_bank, save_bank
 from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
 from spinemamba.training.loss import Truth, soft_dice, spine_loss, spread_levels
-from spinemamba.training.pack import pack_model
 from spinemamba.training.sample import PatchOptions, draw_patch
-
-CONFIG = NetworkConfig(
-    patch_vox=(16, 16, 16),
-    channels=(16, 16),
-    encoder_rvm=(0, 1),
-    decoder_rvm=(0,),
-    vsp_stages=(0,),
-    prior_stride=8,
-    prior_heads=2,
-    state_size=2,
-)
 
 
 @pytest.fixture(scope="module")
 def case() -> Case:
-    options = PhantomOptions(first="L1", last="L3", spacing_mm=(4.0, 4.0, 4.0), tight=True)
-    phantom = make_phantom(1, options)
-    return make_case("phantom1", phantom.labels, 4.0, image=phantom.image)
-
-
-def trainer(case: Case, config: NetworkConfig = CONFIG, **changes: object) -> Trainer:
-    options = TrainOptions(minutes=10, steps=1000, **changes)
-    return Trainer(config, [case], [1.0], options)
+    return lumbar_case()
 
 
 def model_of(one: Trainer) -> SimpleNamespace:
@@ -219,29 +198,3 @@ def test_a_few_steps_on_one_patch_lower_the_loss(case: Case):
         last = sum(one.learn().values())
     assert math.isfinite(last)
     assert last < first
-
-
-def test_an_interrupted_training_goes_on_exactly_where_it_stopped(tmp_path: Path, case: Case):
-    whole = trainer(case)
-    expected = [whole.learn() for _ in range(4)][-1]
-    first = trainer(case)
-    for _ in range(2):
-        first.learn()
-    first.save(tmp_path)
-    second = trainer(case)
-    assert second.resume(tmp_path)
-    second.learn()
-    assert second.learn() == pytest.approx(expected, rel=1e-5)
-    assert second.step == whole.step
-
-
-def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, case: Case):
-    for kind in ("coarse", "fine"):
-        one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=2))
-        one.run(tmp_path / kind, lambda text: None)
-        assert one.step == 2
-    folders = [tmp_path / name for name in ("coarse", "fine", "model")]
-    card = pack_model(*folders, name="tiny", version="0")
-    assert card.licence == "Apache-2.0"
-    assert card.data == ("synthetic spines of this package, Apache-2.0: phantom1.",)
-    assert find_model(str(tmp_path / "model")) == tmp_path / "model"

@@ -52,15 +52,51 @@ def test_nothing_wanted_needs_no_window():
 def test_blending_equal_answers_changes_nothing_and_tells_what_was_covered():
     blend = Blend(2, (20, 8, 8), (8, 8, 8))
     values = torch.stack([torch.full((8, 8, 8), 3.0), torch.full((8, 8, 8), -1.0)])
+    slabs = []
     for box in window_boxes((16, 8, 8), (8, 8, 8), 0.5):
+        slabs.append(blend.finish(box[0].start))
         blend.add(box, values)
-    mean, covered = blend.mean()
-    assert covered[:16].all()
-    assert not covered[16:].any()
-    torch.testing.assert_close(
-        mean[:, :16], torch.tensor([3.0, -1.0])[:, None, None, None].expand(2, 16, 8, 8)
-    )
-    assert (mean[:, 16:] == 0).all()
+    slabs = [slab for slab in (*slabs, blend.finish(20)) if slab is not None]
+    assert [(s.slices.start, s.slices.stop) for s in slabs] == [(0, 4), (4, 8), (8, 16)]
+    assert all(slab.covered.all() for slab in slabs)
+    for slab in slabs:
+        expected = torch.tensor([3.0, -1.0])[:, None, None, None].expand_as(slab.mean)
+        torch.testing.assert_close(slab.mean, expected)
+
+
+def blended_at_once(shape, window, boxes, values):
+    """The readable twin of `Blend`: sums over the whole volume."""
+    total, weight = torch.zeros(values[0].shape[0], *shape), torch.zeros(shape)
+    bell = blend_weights(window)
+    for box, answer in zip(boxes, values, strict=True):
+        total[(slice(None), *box)] += answer * bell
+        weight[box] += bell
+    return total / weight.clamp_min(1e-6), weight > 0
+
+
+@pytest.mark.parametrize("starts", [[0, 3, 3, 9], [2, 20], [0, 8, 16], [22]])
+def test_slab_by_slab_gives_what_the_whole_volume_gives(starts):
+    shape, window = (30, 9, 8), (8, 6, 8)
+    boxes = [(slice(z, z + 8), slice(y, y + 6), slice(0, 8)) for z in starts for y in (0, 3)]
+    values = [torch.randn(3, *window) for _ in boxes]
+    mean, covered = blended_at_once(shape, window, boxes, values)
+    blend, found = Blend(3, shape, window), torch.zeros(3, *shape)
+    seen = torch.zeros(shape, dtype=torch.bool)
+    for box, answer in [*zip(boxes, values, strict=True), (None, None)]:
+        slab = blend.finish(shape[0] if box is None else box[0].start)
+        if slab is not None:
+            found[:, slab.slices], seen[slab.slices] = slab.mean, slab.covered
+        if box is not None:
+            blend.add(box, answer)
+    assert torch.equal(seen, covered)
+    torch.testing.assert_close(found, mean)
+
+
+def test_a_window_behind_finished_slices_is_refused():
+    blend = Blend(1, (20, 8, 8), (8, 8, 8))
+    blend.finish(5)
+    with pytest.raises(ValueError, match="slice 4"):
+        blend.add((slice(4, 12), slice(0, 8), slice(0, 8)), torch.zeros(1, 8, 8, 8))
 
 
 def test_the_middle_of_a_window_weighs_most_and_its_rim_something():

@@ -106,6 +106,7 @@ class SliceView(_View):
         self.logic.SetMRMLScene(slicer.mrmlScene)
         slicer.app.applicationLogic().GetSliceLogics().AddItem(self.logic)
         self.node = self.logic.AddSliceNode(name)
+        self.node.SetDefaultOrientation(orientation)
         self.node.SetOrientation(orientation)
         self.group.SetMRMLDisplayableNode(self.node)
 

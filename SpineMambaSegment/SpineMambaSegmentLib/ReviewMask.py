@@ -1,0 +1,137 @@
+"""Voxels of one segment, packed: what undo keeps and what actions change. No Qt, no scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Voxels on the lattice of a segmentation; masks of the same voxels are equal.
+
+    Attributes:
+        first: First voxel k, j, i of the box around the voxels.
+        shape: Size of that box along k, j, i; zeros if there is no voxel.
+        packed: The voxels in the box, eight in a byte.
+    """
+
+    first: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    packed: bytes
+
+    @classmethod
+    def of(cls, inside: np.ndarray, first: Sequence[int] = (0, 0, 0)) -> Mask:
+        """Return the mask of an array.
+
+        Args:
+            inside: True where a voxel is, (k, j, i).
+            first: Where the array's first voxel lies.
+        """
+        spans = []
+        for axis in range(3):
+            others = tuple(a for a in range(3) if a != axis)
+            hit = np.flatnonzero(inside.any(axis=others))
+            if not len(hit):
+                return NOTHING
+            spans.append(slice(int(hit[0]), int(hit[-1]) + 1))
+        part = inside[tuple(spans)]
+        k, j, i = (int(f) + s.start for f, s in zip(first, spans, strict=True))
+        return cls((k, j, i), part.shape, np.packbits(part).tobytes())
+
+    @property
+    def box(self) -> Box:
+        """The box around the voxels; its bounds may be negative on a lattice that starts there."""
+        k, j, i = (slice(f, f + n) for f, n in zip(self.first, self.shape, strict=True))
+        return k, j, i
+
+    def array(self) -> np.ndarray:
+        """Return the voxels in the box as a new array, bool (k, j, i)."""
+        bits = np.frombuffer(self.packed, np.uint8)
+        return np.unpackbits(bits, count=int(np.prod(self.shape))).reshape(self.shape).astype(bool)
+
+    def inBox(self, box: Box) -> np.ndarray:
+        """Return the voxels in another box as a new array, bool (k, j, i)."""
+        out = np.zeros([s.stop - s.start for s in box], bool)
+        common = meet(self.box, box)
+        if common is not None:
+            out[relativeTo(common, box)] = self.array()[relativeTo(common, self.box)]
+        return out
+
+    def count(self) -> int:
+        """Return how many voxels there are."""
+        return _countAndMean(self)[0]
+
+    def mean(self) -> tuple[float, float, float]:
+        """Return the mean k, j, i of the voxels; NaN if there is none."""
+        return _countAndMean(self)[1]
+
+    def minus(self, other: Mask) -> Mask:
+        """Return the voxels that are not in another mask."""
+        if meet(self.box, other.box) is None:
+            return self
+        theirs = other.inBox(self.box)
+        own = self.array()
+        return Mask.of(own & ~theirs, self.first) if (own & theirs).any() else self
+
+    def overlap(self, other: Mask) -> int:
+        """Return how many voxels two masks share."""
+        common = meet(self.box, other.box)
+        if common is None:
+            return 0
+        return int(np.count_nonzero(self.inBox(common) & other.inBox(common)))
+
+
+NOTHING = Mask((0, 0, 0), (0, 0, 0), b"")
+
+
+@lru_cache(maxsize=512)
+def _countAndMean(mask: Mask) -> tuple[int, tuple[float, float, float]]:
+    """Count voxels and find their mean from the sums along each axis."""
+    if mask == NOTHING:
+        return 0, (float("nan"),) * 3
+    inside, means = mask.array(), []
+    for axis, start in enumerate(mask.first):
+        others = tuple(a for a in range(3) if a != axis)
+        counts = np.count_nonzero(inside, axis=others)
+        means.append(float(np.average(np.arange(len(counts)), weights=counts)) + start)
+    return int(counts.sum()), (means[0], means[1], means[2])
+
+
+def meet(one: Box, other: Box) -> Box | None:
+    """Return the part that two boxes share; None if there is none."""
+    spans = [
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    ]
+    if any(span.start >= span.stop for span in spans):
+        return None
+    return spans[0], spans[1], spans[2]
+
+
+def around(boxes: Sequence[Box], margin: int = 0) -> Box:
+    """Return the smallest box that holds some boxes, and so many voxels more to each side."""
+    k, j, i = (
+        slice(
+            min(box[axis].start for box in boxes) - margin,
+            max(box[axis].stop for box in boxes) + margin,
+        )
+        for axis in range(3)
+    )
+    return k, j, i
+
+
+def relativeTo(box: Box, origin: Box) -> Box:
+    """Return a box as seen from the first voxel of another."""
+    k, j, i = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, origin, strict=True))
+    return k, j, i
+
+
+def dice(one: Mask, other: Mask) -> float:
+    """Return the Dice coefficient of two masks; NaN if both are empty."""
+    total = one.count() + other.count()
+    return 2 * one.overlap(other) / total if total else float("nan")

@@ -1,0 +1,90 @@
+"""A vertebra in a box, from file to file: what the worker and the shell both do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from spinemamba import __version__
+from spinemamba.box import BoxAnswer, BoxQuestion, look_in_box
+from spinemamba.box_result import BoxResult
+from spinemamba.checkpoint import Model
+from spinemamba.evaluation.compare import dice
+from spinemamba.image_io import read_labels, read_volume
+from spinemamba.intensity import guess_modality
+from spinemamba.job import BoxJob
+from spinemamba.models import find_model
+from spinemamba.output import check_output, check_place, write_image
+from spinemamba.progress import Progress
+from spinemamba.run import Warn, all_or_none, no_memory, spare_inputs, with_model
+from spinemamba.volume import Volume
+
+
+def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
+    """Look for the vertebra of a job; write mask and result, or neither.
+
+    Args:
+        job: What to look for, and where.
+        progress: Called often; may stop the run by raising `Cancelled`.
+        warn: Told what the user should know.
+
+    Returns:
+        The mask, on the voxels of the input, and what is known of it.
+
+    Raises:
+        UserError: For everything the user can put right.
+    """
+    spare_inputs(job)
+    check_output(job.output)
+    for path in job.outputs[1:]:
+        check_place(path)
+    folder = find_model(job.model)
+    progress("read", 0.0)
+    with no_memory():
+        mask, result = _look(job, folder, progress, warn)
+        progress("write", 0.0)
+        with all_or_none(list(job.outputs)) as partial:
+            write_image(mask, partial[job.output])
+            if job.result is not None:
+                result.write(partial[job.result])
+        progress("write", 1.0)
+    return mask, result
+
+
+def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
+    image = read_volume(job.input, warn)
+    labels = None if job.labels is None else read_labels(job.labels)
+    modality = guess_modality(image.array) if job.modality == "auto" else job.modality
+    question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
+
+    def work(model: Model) -> tuple[Volume, BoxResult]:
+        progress("read", 1.0)
+        answer = look_in_box(image, labels, question, (model.fine, modality), progress)
+        return answer.mask, _result(answer, labels, job.again, (model, modality))
+
+    return with_model(folder, job, warn, work)
+
+
+def _result(
+    answer: BoxAnswer, labels: Volume | None, again: int, made_with: tuple[Model, str]
+) -> BoxResult:
+    model, modality = made_with
+    mask, geometry = answer.mask.array > 0, answer.mask.geometry
+    centre = geometry.to_lps_mm(np.argwhere(mask).mean(axis=0))
+    return BoxResult(
+        again=again,
+        place_lps_mm=answer.place_lps_mm,
+        centroid_lps_mm=tuple(float(v) for v in centre),
+        volume_ml=float(mask.sum()) * float(np.prod(geometry.spacing_mm)) / 1000,
+        evidence=answer.evidence,
+        cut_sides=answer.cut_sides,
+        dice_before=dice(mask, labels.array == again) if labels is not None and again else None,
+        seeded=answer.seeded,
+        model_name=model.card.name,
+        model_version=model.card.version,
+        model_hash=model.card.hash(),
+        package_version=__version__,
+        device=str(model.fine.device),
+        modality=modality,
+    )

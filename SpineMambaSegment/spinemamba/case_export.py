@@ -1,0 +1,78 @@
+"""An image and its corrected labels as a case to train on: all files, or none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spinemamba.errors import Code, UserError
+from spinemamba.image_io import read_labels, read_volume
+from spinemamba.intensity import guess_modality
+from spinemamba.job import CaseJob
+from spinemamba.labels import BY_VALUE
+from spinemamba.output import check_place, write_image
+from spinemamba.progress import Progress, ignore
+from spinemamba.run import all_or_none, spare_inputs
+from spinemamba.volume import Volume
+
+
+def write_case(job: CaseJob, progress: Progress = ignore) -> None:
+    """Write the files of a case; older ones of the same name are replaced together.
+
+    Args:
+        job: What is read, and where it goes; folders are made.
+        progress: Called now and then; may stop the work by raising `Cancelled`.
+
+    Raises:
+        UserError: If the case could not be trained on (INPUT_BAD), or not be written
+            (OUTPUT_BAD, DISK_FULL).
+    """
+    spare_inputs(job)
+    progress("read", 0.0)
+    image, labels = read_volume(job.input), read_labels(job.labels)
+    _check(image, labels)
+    progress("read", 1.0)
+    _make_folders(job)
+    with all_or_none(list(job.outputs)) as partial:
+        progress("write", 0.0)
+        write_image(image, partial[job.image])
+        progress("write", 0.8)
+        small = labels.with_array(labels.array.astype(np.uint8))
+        write_image(small, partial[job.output])
+        partial[job.log_copy].write_bytes(job.log.read_bytes())
+        progress("write", 1.0)
+
+
+def _check(image: Volume, labels: Volume) -> None:
+    """Refuse what `training.own.check_cases` would refuse later.
+
+    Raises:
+        UserError: If the image is no CT, or the labels do not fit or hold no vertebra.
+    """
+    if not image.geometry.matches(labels.geometry):
+        raise UserError(
+            "The labels do not lie on the voxels of the image.",
+            "Export the case again from the panel.",
+        )
+    present = set(np.unique(labels.array).tolist()) - {0}
+    if unknown := sorted(present - set(BY_VALUE)):
+        raise UserError(f"The labels hold the unknown values {unknown}.", "Name every vertebra.")
+    if not present:
+        raise UserError("The labels hold no vertebra.", "Segment or paint a vertebra first.")
+    if guess_modality(image.array) != "ct":
+        raise UserError(
+            "The image is no CT in Hounsfield units; training reads nothing else.",
+            "Export cases of CT only.",
+        )
+
+
+def _make_folders(job: CaseJob) -> None:
+    for path in job.outputs:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"The folder {path.parent} cannot be made.",
+                "Choose a folder that you may write to.",
+                Code.OUTPUT_BAD,
+            ) from error
+        check_place(path)

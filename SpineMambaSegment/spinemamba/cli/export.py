@@ -1,0 +1,193 @@
+"""``spinemamba export RESULT --stl DIR``: vertebrae as surfaces, with a manifest."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from spinemamba.cli.console import say, table
+from spinemamba.cli.names import split_name
+from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.export.exporter import Export, Target
+from spinemamba.export.item import Vertebra
+from spinemamba.export.manifest import CSV, JSON, VertebraEntry
+from spinemamba.export.options import FORMATS, SMOOTHING, MeshOptions
+from spinemamba.export.source import RunFiles, find_files, read_vertebrae
+from spinemamba.labels import BY_NAME
+
+HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "told")
+ALL_DONE, SOME_LEFT_OUT = 0, 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "result", type=Path, help="label image of a run or of a review, or its ..._result.json"
+    )
+    parser.add_argument(
+        "--stl", type=Path, metavar="DIR", help="write a surface of each vertebra into this folder"
+    )
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        choices=FORMATS[1:],
+        default=[],
+        help="other formats of the same surfaces, beside the STL files",
+    )
+    parser.add_argument("--case", help="beginning of the file names (default: name of the input)")
+    parser.add_argument(
+        "--levels", nargs="+", choices=list(BY_NAME), metavar="LEVEL", help="only these"
+    )
+    parser.add_argument(
+        "--smoothing",
+        type=_share,
+        default=SMOOTHING,
+        help="0 (steps of the voxels) to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--decimate", type=_share, default=0.0, help="share of the triangles to remove, 0 to 0.99"
+    )
+    parser.add_argument("--joint", action="store_true", help="smooth touching vertebrae together")
+    parser.add_argument("--ras", action="store_true", help="write RAS instead of LPS coordinates")
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
+    parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, and say what was written."""
+    if args.stl is None:
+        raise UserError("Nothing was asked for.", "Add --stl DIR.")
+    files = find_files(args.result)
+    vertebrae = _wanted(read_vertebrae(files), args.levels)
+    accepted = _accept([v.level for v in vertebrae if not v.reviewed], args.yes)
+    _make_folder(args.stl)
+    case = _case(files) if args.case is None else args.case
+    export = Export(vertebrae, Target(args.stl, case, args.overwrite, accepted), _options(args))
+    written = _export_visibly(export)
+    say(table(HEADS, [_row(entry) for entry in written]))
+    for level, reason in export.manifest.left_out:
+        sys.stderr.write(f"{level} was left out: {reason}\n")
+    say(f"Wrote {len(written)} vertebrae, {JSON} and {CSV} into {args.stl}")
+    return SOME_LEFT_OUT if export.manifest.left_out else ALL_DONE
+
+
+def _share(text: str) -> float:
+    """Return a share.
+
+    Raises:
+        ArgumentTypeError: If it is no number in [0, 1].
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return value
+
+
+def _options(args: argparse.Namespace) -> MeshOptions:
+    try:
+        return MeshOptions(
+            formats=("stl", *dict.fromkeys(args.also)),
+            smoothing=args.smoothing,
+            decimation=args.decimate,
+            joint=args.joint,
+            space="RAS" if args.ras else "LPS",
+        )
+    except ValueError as error:
+        raise UserError(f"This cannot be exported: {error}.", "Choose other options.") from error
+
+
+def _case(files: RunFiles) -> str:
+    """Return the name of the labels without their ending."""
+    return split_name(files.labels)[0]
+
+
+def _wanted(vertebrae: Sequence[Vertebra], levels: Sequence[str] | None) -> list[Vertebra]:
+    """Return the vertebrae of some levels, of all if None.
+
+    Raises:
+        UserError: If a level is not there.
+    """
+    if levels is None:
+        return list(vertebrae)
+    present = {v.level for v in vertebrae}
+    if missing := [level for level in levels if level not in present]:
+        raise UserError(
+            f"There is no {', '.join(missing)}.",
+            f"There are {', '.join(v.level for v in vertebrae)}.",
+        )
+    return [v for v in vertebrae if v.level in levels]
+
+
+def _accept(unreviewed: Sequence[str], yes: bool) -> bool | None:
+    """Ask once whether vertebrae that nobody has reviewed shall be exported.
+
+    Returns:
+        True if the user said so; None if nothing had to be asked or nobody is there to answer,
+        as in a script: the manifest then tells that they are unreviewed.
+
+    Raises:
+        Cancelled: If the user said no.
+    """
+    if not unreviewed:
+        return None
+    sys.stderr.write(f"Nobody has reviewed {', '.join(unreviewed)}. The manifest will say so.\n")
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        return None
+    sys.stderr.write("Export them? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Cancelled
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Cannot make the folder {folder}: {error.strerror}.",
+            "Choose another one.",
+            Code.OUTPUT_BAD,
+        ) from error
+
+
+def _export_visibly(export: Export) -> list[VertebraEntry]:
+    """Export with a bar on a terminal; when it is stopped, say what is there."""
+    written: list[VertebraEntry] = []
+    shape = "{desc:<12} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
+    watched = sys.stderr.isatty()
+    try:
+        with tqdm(total=1.0, bar_format=shape, file=sys.stderr, disable=not watched) as bar:
+            for step in export.steps():
+                bar.set_description_str(step.level, refresh=False)
+                bar.update(step.fraction - bar.n)
+                if step.written is not None:
+                    written.append(step.written)
+    except BaseException:
+        sys.stderr.write(
+            f"Stopped. {len(written)} vertebrae were written, whole, and the manifest lists them.\n"
+        )
+        raise
+    return written
+
+
+def _row(entry: VertebraEntry) -> list[str]:
+    return [
+        entry.level,
+        "yes" if entry.reviewed else "no",
+        f"{entry.label_volume_ml:.2f}",
+        f"{entry.mesh_volume_ml:.2f}",
+        f"{entry.deviation_p95_mm:.2f}",
+        f"{entry.deviation_max_mm:.2f}",
+        str(entry.triangles),
+        " ".join(entry.findings),
+    ]

@@ -1,0 +1,125 @@
+"""What is told about a vertebra before its surface is written. Nothing is repaired here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spinemamba.export import surface
+from spinemamba.export.mesh import Mesh
+from spinemamba.export.vertebra import Finished
+from spinemamba.flags import Flag
+
+VOLUME_SHARE = 0.015
+P95_MM = 0.7
+"""Largest difference from the label that is not worth a sentence."""
+
+TUNNELS = {"C": 3, "T": 1, "L": 1}
+"""Holes that a vertebra has by nature, by the first letter of its level: the canal for the cord
+and, in the neck, two for arteries. A sacrum has too many to count on."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """How a surface hangs together.
+
+    Attributes:
+        euler_number: Points minus edges plus triangles.
+        watertight: Whether every edge belongs to two triangles that agree on what is outside.
+        bodies: Pieces that do not touch each other.
+        largest_share: Of the volume of all bodies, the part of the largest one.
+        cavities: Hollow spaces inside, closed on all sides.
+        cavity_mm3: Their volume.
+        tunnels: Holes that go through.
+    """
+
+    euler_number: int
+    watertight: bool
+    bodies: int
+    largest_share: float
+    cavities: int
+    cavity_mm3: float
+    tunnels: int
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> Topology:
+        """Return what a surface is like; one that is not watertight counts as far as it can be."""
+        volumes = [piece.volume_mm3 for piece in surface.pieces(mesh)]
+        bodies = [volume for volume in volumes if volume >= 0]
+        hollow = [-volume for volume in volumes if volume < 0]
+        euler = mesh.euler_number
+        return cls(
+            euler,
+            mesh.edges.open == 0 and mesh.edges.non_manifold == 0,
+            len(bodies),
+            max(bodies, default=0.0) / max(sum(bodies), 1e-9),
+            len(hollow),
+            sum(hollow),
+            # Each piece has 2 minus twice its tunnels.
+            (2 * len(volumes) - euler) // 2,
+        )
+
+
+def findings(
+    made: Finished, topology: Topology, level: str, cut_sides: Sequence[str]
+) -> tuple[Flag, ...]:
+    """Return what a person should know about a surface, as sentences.
+
+    Args:
+        made: The surface.
+        topology: How it hangs together.
+        level: Name of the level, which says how many holes are natural.
+        cut_sides: Sides of the image that cut the vertebra.
+    """
+    found = [
+        *_of_label(topology, level, cut_sides),
+        *_of_surface(made),
+    ]
+    return tuple(found)
+
+
+def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[Flag]:
+    found = []
+    if cut_sides:
+        sides = ", ".join(cut_sides)
+        sentence = f"The image cuts it ({sides}): a flat lid closes the surface there."
+        found.append(Flag("cut", None, sentence))
+    if topology.bodies > 1:
+        sentence = (
+            f"It is in {topology.bodies} pieces; the largest holds "
+            f"{100 * topology.largest_share:.1f} % of the volume."
+        )
+        found.append(Flag("pieces", topology.bodies, sentence))
+    if topology.cavities:
+        sentence = (
+            f"It is hollow: {topology.cavities} closed cavities of {topology.cavity_mm3:.1f} "
+            "cubic mm in all."
+        )
+        found.append(Flag("cavities", topology.cavities, sentence))
+    expected = None if level in ("Sacrum", "Coccyx") else TUNNELS.get(level[:1])
+    if expected is not None and topology.tunnels > expected:
+        sentence = f"{topology.tunnels} holes go through it; {level} has {expected} by nature."
+        found.append(Flag("holes", topology.tunnels, sentence))
+    return found
+
+
+def _of_surface(made: Finished) -> list[Flag]:
+    found = []
+    if made.intersecting:
+        sentence = f"{made.intersecting} triangles cut through others."
+        found.append(Flag("self_intersection", made.intersecting, sentence))
+    if made.held_back:
+        sentence = (
+            f"Smoothing was held back at {made.held_back} points, where the surface would have "
+            "cut itself."
+        )
+        found.append(Flag("held_back", made.held_back, sentence))
+    label_mm3 = made.draft.label_volume_mm3
+    share = made.mesh.volume_mm3 / label_mm3 - 1
+    if abs(share) > VOLUME_SHARE:
+        sentence = f"Its volume is {100 * share:+.1f} % of that of the label off."
+        found.append(Flag("volume", share, sentence))
+    if made.deviation.p95_mm > P95_MM:
+        sentence = f"5 % of the surface lie more than {made.deviation.p95_mm:.2f} mm off the label."
+        found.append(Flag("deviation", made.deviation.p95_mm, sentence))
+    return found

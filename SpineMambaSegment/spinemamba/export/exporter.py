@@ -1,0 +1,215 @@
+"""Vertebrae into files, one after another. 3D Slicer and the shell run the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from spinemamba.errors import Code, UserError
+from spinemamba.export import formats, names
+from spinemamba.export.item import LeftOut, Vertebra, entry_of
+from spinemamba.export.joint import smooth_together
+from spinemamba.export.manifest import CSV, JSON, FileEntry, Manifest, VertebraEntry, read_manifest
+from spinemamba.export.mesh import Mesh
+from spinemamba.export.options import MeshOptions
+from spinemamba.export.vertebra import Draft, Finished, draft_of, finish, smooth
+from spinemamba.files import already_there, sha256, write_together
+from spinemamba.labels import BY_NAME, ORDER
+
+RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an export goes.
+
+    Attributes:
+        folder: An existing folder.
+        case: Name of the case; made safe for file systems.
+        overwrite: Whether files of the same case may be replaced.
+        unreviewed_accepted: As in `Manifest`.
+    """
+
+    folder: Path
+    case: str = names.CASE
+    overwrite: bool = False
+    unreviewed_accepted: bool | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far an export is.
+
+    Attributes:
+        fraction: Share of the work that is done, in [0, 1].
+        level: The vertebra that is worked on.
+        written: Entry of a vertebra whose files have just appeared; None in between.
+    """
+
+    fraction: float
+    level: str
+    written: VertebraEntry | None = None
+
+
+class Export:
+    """An export that can be stopped between any two steps.
+
+    Whenever it stops, each vertebra has all of its files or none, and the manifest tells which.
+
+    Args:
+        vertebrae: What to export; files are written in the order from head to tail.
+        target: Where to.
+        options: How surfaces are made.
+
+    Raises:
+        UserError: If there is nothing to export, the folder is missing or holds another case, or
+            files are there that must not be replaced (OUTPUT_BAD).
+    """
+
+    def __init__(self, vertebrae: Sequence[Vertebra], target: Target, options: MeshOptions):
+        if not vertebrae:
+            raise UserError("There is no vertebra to export.", "Segment a spine first.")
+        self._vertebrae = sorted(vertebrae, key=lambda v: ORDER[v.level])
+        self._target, self._options = target, options
+        case = names.safe_case(target.case)
+        stems = names.stems(case, [v.level for v in self._vertebrae])
+        self._paths = [
+            [target.folder / f"{stem}.{suffix}" for suffix in options.formats] for stem in stems
+        ]
+        before = _manifest_before(target.folder, case)
+        self._check_free(before is not None)
+        kept = before.vertebrae if before else ()
+        self.manifest = Manifest(case, kept, (), target.unreviewed_accepted)
+
+    @property
+    def unreviewed(self) -> list[str]:
+        """Levels that nobody has marked as completed."""
+        return [v.level for v in self._vertebrae if not v.reviewed]
+
+    def steps(self) -> Iterator[Step]:
+        """Export, a piece of work at a time; closing the iterator stops.
+
+        Raises:
+            UserError: If a file cannot be written; vertebrae before it stay (OUTPUT_BAD,
+                DISK_FULL).
+        """
+        count = len(self._vertebrae)
+        if self._options.joint and self._options.smoothing:
+            surfaces = self._smoothed_together()
+        else:
+            surfaces = self._smoothed_one_by_one()
+        for number, ready in enumerate(surfaces):
+            vertebra = self._vertebrae[number]
+            yield Step((number + 0.3) / count, vertebra.level)
+            if isinstance(ready, str):
+                self._leave_out(vertebra.level, ready)
+                continue
+            draft, smoothed, free = ready
+            made = finish(draft, smoothed, self._options, free)
+            yield Step((number + 0.8) / count, vertebra.level)
+            entry = self._write(number, made)
+            yield Step((number + 1) / count, vertebra.level, entry)
+
+    def run(self) -> Manifest:
+        """Do all steps and return what was exported; errors as `steps`."""
+        for _ in self.steps():
+            pass
+        return self.manifest
+
+    def _check_free(self, is_same_case: bool) -> None:
+        if not self._target.folder.is_dir():
+            raise UserError(
+                f"The folder does not exist: {self._target.folder}.",
+                "Create it first.",
+                Code.OUTPUT_BAD,
+            )
+        wanted = [path for paths in self._paths for path in paths]
+        if not is_same_case:
+            wanted += [self._target.folder / name for name in (JSON, CSV)]
+        there = [path for path in wanted if path.exists()]
+        if there and not self._target.overwrite:
+            raise already_there(there)
+
+    def _smoothed_one_by_one(self) -> Iterator[tuple[Draft, Mesh, None] | str]:
+        for vertebra in self._vertebrae:
+            try:
+                draft = _draft(vertebra)
+            except LeftOut as reason:
+                yield str(reason)
+            else:
+                yield draft, smooth(draft, self._options), None
+
+    def _smoothed_together(self) -> Iterator[tuple[Draft, Mesh, np.ndarray] | str]:
+        drafts: list[Draft | str] = []
+        for vertebra in self._vertebrae:
+            try:
+                drafts.append(_draft(vertebra))
+            except LeftOut as reason:
+                drafts.append(str(reason))
+        present = [draft for draft in drafts if not isinstance(draft, str)]
+        smoothed = iter(smooth_together(present, self._options.smoothing) if present else ())
+        for draft in drafts:
+            yield draft if isinstance(draft, str) else (draft, *next(smoothed))
+
+    def _leave_out(self, level: str, reason: str) -> None:
+        self.manifest = replace(self.manifest, left_out=(*self.manifest.left_out, (level, reason)))
+        self._write_files({})
+
+    def _write(self, number: int, made: Finished) -> VertebraEntry:
+        """Write all files of a vertebra and the manifest that tells of them, or nothing."""
+        vertebra, options = self._vertebrae[number], self._options
+        mesh = made.mesh
+        if options.space == "RAS":
+            mesh = mesh.moved_to(mesh.points_mm * RAS_FROM_LPS)
+        color = BY_NAME[vertebra.level].color
+        data = {
+            path: formats.encode(mesh, path.suffix[1:], options.space, color)
+            for path in self._paths[number]
+        }
+        files = tuple(_file_entry(path, content) for path, content in data.items())
+        entry = entry_of(vertebra, made, files, options)
+        before = self.manifest
+        self.manifest = before.with_vertebra(entry)
+        try:
+            self._write_files(data)
+        except UserError:
+            self.manifest = before
+            raise
+        return entry
+
+    def _write_files(self, data: dict[Path, bytes]) -> None:
+        folder = self._target.folder
+        manifest = {folder / name: text for name, text in self.manifest.contents().items()}
+        replaceable = [*manifest, *(data if self._target.overwrite else ())]
+        write_together({**data, **manifest}, replaceable)
+
+
+def _manifest_before(folder: Path, case: str) -> Manifest | None:
+    """Return the manifest that this export goes on with; None if there is none.
+
+    Raises:
+        UserError: If it belongs to another case (OUTPUT_BAD).
+    """
+    before = read_manifest(folder)
+    if before is not None and before.case != case:
+        raise UserError(
+            f"The folder holds an export of the case '{before.case}'.",
+            "Choose another folder, so that no file is without its manifest.",
+            Code.OUTPUT_BAD,
+        )
+    return before
+
+
+def _draft(vertebra: Vertebra) -> Draft:
+    mask = vertebra.load()
+    if not np.any(mask.voxels):
+        raise LeftOut("It is empty.")
+    return draft_of(mask, vertebra.place)
+
+
+def _file_entry(path: Path, data: bytes) -> FileEntry:
+    kind = path.suffix[1:]
+    return FileEntry(path.name, kind, formats.UNITS[kind], len(data), sha256(data))

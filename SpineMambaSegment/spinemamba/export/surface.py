@@ -1,0 +1,143 @@
+"""The surfaces of masks: where VTK works. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+import numpy as np
+from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
+from vtkmodules.vtkFiltersCore import (
+    vtkFlyingEdges3D,
+    vtkImplicitPolyDataDistance,
+    vtkPolyDataConnectivityFilter,
+    vtkQuadricDecimation,
+    vtkWindowedSincPolyDataFilter,
+)
+
+from spinemamba.export.mesh import Mesh
+
+ITERATIONS = 20
+"""Degree of the filter. More do not smooth more but ring: on spheres and rings in slices of 2 to
+3 mm, 20 stayed within half a voxel diagonal of the truth, 32 and 60 did not."""
+
+
+def surface_of(mask: np.ndarray) -> Mesh:
+    """Return the surface half way between voxels inside and outside.
+
+    Flying edges (Schroeder et al., LDAV 2015) with the cases of marching cubes: closed, and every
+    edge has two triangles.
+
+    Args:
+        mask: Voxels, not 0 inside, shape (z, y, x). What lies outside of the array is outside.
+
+    Returns:
+        A surface with points in voxels, (x, y, z) from the middle of the first voxel; facing
+        outwards in a right-handed grid. Without any voxel it has no triangle.
+    """
+    padded = np.pad(mask != 0, 1).astype(np.uint8)
+    depth, height, width = padded.shape
+    image = vtkImageData()
+    image.SetExtent(-1, width - 2, -1, height - 2, -1, depth - 2)
+    image.GetPointData().SetScalars(numpy_to_vtk(padded.ravel()))
+    filter_ = vtkFlyingEdges3D()
+    filter_.SetInputData(image)
+    filter_.SetValue(0, 0.5)
+    for switch_off in ("Normals", "Gradients", "Scalars"):
+        getattr(filter_, f"Compute{switch_off}Off")()
+    filter_.Update()
+    return _mesh(filter_.GetOutput())
+
+
+def pass_band(strength: float) -> float:
+    """Return the share of the detail that smoothing of a strength in (0, 1] lets through.
+
+    The scale of 3D Slicer's "Smoothing factor".
+    """
+    return 10.0 ** (-4.0 * strength)
+
+
+def smoothed(mesh: Mesh, strength: float) -> Mesh:
+    """Return a surface whose steps are smoothed without shrinking it much.
+
+    Windowed sinc (Taubin, Zhang, Golub, ECCV 1996), in millimetres and not in voxels, so that
+    flat voxels are smoothed alike in all directions.
+
+    Args:
+        mesh: Closed surface; edges of more than two triangles are smoothed like all others.
+        strength: In (0, 1].
+    """
+    filter_ = vtkWindowedSincPolyDataFilter()
+    filter_.SetInputData(_polydata(mesh))
+    filter_.SetNumberOfIterations(ITERATIONS)
+    filter_.SetPassBand(pass_band(strength))
+    filter_.BoundarySmoothingOff()
+    filter_.FeatureEdgeSmoothingOff()
+    filter_.NonManifoldSmoothingOn()
+    filter_.NormalizeCoordinatesOn()
+    filter_.Update()
+    return mesh.moved_to(_points(filter_.GetOutput()))
+
+
+def decimated(mesh: Mesh, share: float) -> Mesh:
+    """Return a surface of fewer triangles.
+
+    Quadric error metric (Garland, Heckbert, 1997), keeping the volume.
+
+    Args:
+        mesh: Closed surface.
+        share: Of the triangles, how many shall go, in (0, 1).
+    """
+    filter_ = vtkQuadricDecimation()
+    filter_.SetInputData(_polydata(mesh))
+    filter_.SetTargetReduction(share)
+    filter_.VolumePreservationOn()
+    filter_.Update()
+    return _mesh(filter_.GetOutput())
+
+
+def distances_mm(points_mm: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """Return how far points, shape (points, 3), lie from the nearest place of a surface."""
+    distance = vtkImplicitPolyDataDistance()
+    distance.SetInput(_polydata(mesh))
+    signed = numpy_to_vtk(np.zeros(len(points_mm)))
+    places = np.ascontiguousarray(points_mm, float)
+    distance.FunctionValue(numpy_to_vtk(places), signed)
+    return np.abs(vtk_to_numpy(signed))
+
+
+def pieces(mesh: Mesh) -> list[Mesh]:
+    """Return the parts of a surface that do not touch each other."""
+    filter_ = vtkPolyDataConnectivityFilter()
+    filter_.SetInputData(_polydata(mesh))
+    filter_.SetExtractionModeToAllRegions()
+    filter_.ColorRegionsOn()
+    filter_.Update()
+    of_point = vtk_to_numpy(filter_.GetOutput().GetPointData().GetArray("RegionId"))
+    of_triangle = of_point[mesh.triangles[:, 0]]
+    return [
+        Mesh(mesh.points_mm, mesh.triangles[of_triangle == number])
+        for number in range(filter_.GetNumberOfExtractedRegions())
+    ]
+
+
+def _polydata(mesh: Mesh) -> vtkPolyData:
+    points, cells, data = vtkPoints(), vtkCellArray(), vtkPolyData()
+    points.SetDataTypeToDouble()
+    points.SetData(numpy_to_vtk(np.ascontiguousarray(mesh.points_mm, float), deep=True))
+    offsets = np.arange(0, 3 * len(mesh.triangles) + 1, 3, dtype=np.int64)
+    numbers = np.ascontiguousarray(mesh.triangles, np.int64).ravel()
+    cells.SetData(numpy_to_vtk(offsets, deep=True), numpy_to_vtk(numbers, deep=True))
+    data.SetPoints(points)
+    data.SetPolys(cells)
+    return data
+
+
+def _mesh(data: vtkPolyData) -> Mesh:
+    numbers = vtk_to_numpy(data.GetPolys().GetConnectivityArray())
+    return Mesh(_points(data), numbers.reshape(-1, 3).astype(np.int32))
+
+
+def _points(data: vtkPolyData) -> np.ndarray:
+    if data.GetNumberOfPoints() == 0:
+        return np.zeros((0, 3))
+    return vtk_to_numpy(data.GetPoints().GetData()).astype(float)

@@ -1,0 +1,217 @@
+"""From the voxels of one vertebra to a surface that can be printed, and what it measures.
+
+The steps are `draft_of`, `smooth` (or `joint.smooth_together`) and `finish`; `exporter` calls them
+one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from spinemamba.export import surface
+from spinemamba.export.intersections import self_intersections
+from spinemamba.export.mesh import Mesh
+from spinemamba.export.options import MeshOptions
+from spinemamba.export.reach import Reach
+
+Place = Callable[[np.ndarray], np.ndarray]
+"""Takes voxel numbers (x, y, z), shape (points, 3), to LPS millimetres, however the image lies."""
+
+ROUNDS = 12
+"""So often smoothing is held back where a surface cuts itself, each time in a wider part."""
+
+NEWTON_STEPS = 3
+
+SAME_VOLUME = 0.0015
+"""Difference from the volume of the label that needs no further offset."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The voxels of one vertebra.
+
+    Attributes:
+        voxels: Not 0 inside, shape (z, y, x); a part of the image.
+        first_xyz: Place of its first voxel in the image.
+    """
+
+    voxels: np.ndarray
+    first_xyz: tuple[int, int, int] = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A surface before smoothing.
+
+    Attributes:
+        raw: Surface half way between voxels inside and outside, LPS.
+        half_steps: Its points in halves of voxels, (points, 3): whole numbers, equal where two
+            vertebrae of an image touch.
+        voxels: How many voxels are inside.
+        label_volume_mm3: Their volume, where the image lies.
+        reach: How far its points may go.
+    """
+
+    raw: Mesh
+    half_steps: np.ndarray
+    voxels: int
+    label_volume_mm3: float
+    reach: Reach
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far a surface lies from that of its label before smoothing.
+
+    From the points of each to the nearest place of the other, both directions together.
+    """
+
+    mean_mm: float
+    p95_mm: float
+    max_mm: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A surface as it is written.
+
+    Attributes:
+        mesh: LPS; coordinates are rounded as files store them.
+        draft: What it was made of.
+        offset_mm: How far points were moved outwards, so that smoothing keeps the volume; the
+            median.
+        limited: Points that smoothing would have moved further than half a voxel diagonal from
+            what the label says.
+        held_back: Points where smoothing was held back because the surface cut itself.
+        intersecting: Triangles that cut through others nevertheless.
+        deviation: From its label.
+    """
+
+    mesh: Mesh
+    draft: Draft
+    offset_mm: float
+    limited: int
+    held_back: int
+    intersecting: int
+    deviation: Deviation
+
+
+def draft_of(mask: Mask, place: Place) -> Draft:
+    """Return the surface of a mask where the image lies.
+
+    Raises:
+        ValueError: If the mask is empty.
+    """
+    voxels = int(np.count_nonzero(mask.voxels))
+    if not voxels:
+        raise ValueError("the mask is empty")
+    local = surface.surface_of(mask.voxels)
+    numbers = local.points_mm + np.array(mask.first_xyz)
+    raw = local.moved_to(place(numbers)).facing_outwards()
+    # Voxels count in the image, millimetres where it lies: exact under every affine transform.
+    scale = raw.volume_mm3 / abs(local.volume_mm3)
+    half_steps = np.rint(2 * numbers).astype(np.int64)
+    return Draft(raw, half_steps, voxels, voxels * scale, _reach(half_steps, place))
+
+
+def _reach(half_steps: np.ndarray, place: Place) -> Reach:
+    """Return how far the points of a surface may go."""
+    odd = half_steps % 2  # 1 along the axis on which a point lies between two voxels
+    steps_mm = [
+        place((half_steps + axis) / 2) - place((half_steps - axis) / 2)
+        for axis in np.eye(3, dtype=int)
+    ]
+    half_diagonal_mm = np.linalg.norm(steps_mm, axis=(0, 2)) / 2
+    return Reach(place((half_steps - odd) / 2), place((half_steps + odd) / 2), half_diagonal_mm)
+
+
+def smooth(draft: Draft, options: MeshOptions) -> Mesh:
+    """Return the surface of a draft, smoothed by itself."""
+    return surface.smoothed(draft.raw, options.smoothing) if options.smoothing else draft.raw
+
+
+def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -> Mesh:
+    """Return a surface moved outwards, the same everywhere, until it has a volume.
+
+    Smoothing takes from ridges and tips; this gives it back, some hundredths of a millimetre.
+
+    Args:
+        mesh: Closed surface, facing outwards.
+        volume_mm3: The volume to reach.
+        free: For each point, whether it may move; all may if None.
+    """
+    for _ in range(NEWTON_STEPS):
+        step_mm = (volume_mm3 - mesh.volume_mm3) / mesh.area_mm2
+        moves_mm = step_mm * mesh.point_normals()
+        if free is not None:
+            moves_mm[~free] = 0
+        mesh = mesh.moved_to(mesh.points_mm + moves_mm)
+    return mesh
+
+
+def hold_back(raw: Mesh, wanted: Mesh) -> tuple[Mesh, np.ndarray, int]:
+    """Return a surface that goes as far from a raw one towards a wanted one as it can be whole.
+
+    Where the wanted surface cuts itself, points go half of the way, a quarter, and so on, in a
+    part that grows each time: the raw surface never cuts itself.
+
+    Returns:
+        The surface, rounded to what files store; for each point whether it was held back; and how
+        many triangles cut others nevertheless.
+    """
+    share = np.ones((len(raw.points_mm), 1))
+    for round_ in range(ROUNDS):
+        mesh = stored(raw.moved_to(raw.points_mm + share * (wanted.points_mm - raw.points_mm)))
+        cutting = self_intersections(mesh)
+        if not len(cutting):
+            break
+        part = np.zeros(len(share), bool)
+        part[mesh.triangles[cutting]] = True
+        for _ in range(1 + round_):
+            part[mesh.triangles[part[mesh.triangles].any(axis=1)]] = True
+        share[part] *= 0.5 if round_ < ROUNDS // 2 else 0.0
+    return mesh, share[:, 0] < 1, len(cutting)
+
+
+def finish(
+    draft: Draft, smoothed: Mesh, options: MeshOptions, free: np.ndarray | None = None
+) -> Finished:
+    """Return a smoothed surface as it is written, with what it measures.
+
+    Args:
+        draft: What was smoothed.
+        smoothed: Its surface after smoothing.
+        options: How it is made.
+        free: Points that do not belong to another vertebra, too; None if none does.
+    """
+    raw, wanted, limited = draft.raw, smoothed, 0
+    for _ in range(ROUNDS if options.smoothing else 0):
+        wanted, limited = draft.reach.limit(raw, keep_volume(wanted, draft.label_volume_mm3, free))
+        # Points that were moved back took volume with them.
+        if abs(wanted.volume_mm3 / draft.label_volume_mm3 - 1) < SAME_VOLUME:
+            break
+    mesh, held_back, intersecting = hold_back(raw, wanted)
+    if options.decimation:
+        mesh = stored(surface.decimated(mesh, options.decimation))
+        intersecting = len(self_intersections(mesh))
+    moves_mm = wanted.points_mm - smoothed.points_mm
+    offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
+    return Finished(
+        mesh, draft, offset_mm, limited, int(held_back.sum()), intersecting, deviation(raw, mesh)
+    )
+
+
+def stored(mesh: Mesh) -> Mesh:
+    """Return a surface with its coordinates rounded to 32 bits, as files store them."""
+    return mesh.moved_to(mesh.points_mm.astype(np.float32).astype(float))
+
+
+def deviation(one: Mesh, other: Mesh) -> Deviation:
+    """Return how far two surfaces lie from each other."""
+    there = surface.distances_mm(one.points_mm, other)
+    back = surface.distances_mm(other.points_mm, one)
+    both = np.concatenate([there, back])
+    return Deviation(float(both.mean()), float(np.percentile(both, 95)), float(both.max()))

@@ -1,0 +1,82 @@
+"""Voxels of vertebrae: where they lie, and how to cut, join and mend them.
+
+Arrays are bool or labels in (k, j, i), which is (z, y, x) of the grid they come from. numpy and
+scipy only: Slicer's own process uses this too, and torch must not come into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+Box = tuple[slice, slice, slice]
+
+
+def boxes_of(labels: np.ndarray) -> dict[int, Box]:
+    """Return the box around the voxels of each label that is there."""
+    found = enumerate(ndimage.find_objects(labels), start=1)
+    return {value: box for value, box in found if box is not None}
+
+
+def pieces_of(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pieces of a mask that hang together by faces, and their voxel counts.
+
+    Returns:
+        Numbers of the pieces, 0 outside, int32; and the counts of pieces 1, 2, ...
+    """
+    pieces, count = ndimage.label(inside)
+    return pieces, np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+
+
+def without_islands(inside: np.ndarray) -> np.ndarray:
+    """Return the largest piece of a mask."""
+    pieces, counts = pieces_of(inside)
+    if len(counts) < 2:
+        return inside.copy()
+    return pieces == int(counts.argmax()) + 1
+
+
+def without_holes(inside: np.ndarray) -> np.ndarray:
+    """Return a mask with what it encloses on all sides; the canal is open and stays so."""
+    return ndimage.binary_fill_holes(inside)
+
+
+def above_plane(inside: np.ndarray, point: Sequence[float], normal: Sequence[float]) -> np.ndarray:
+    """Return the voxels of a mask on the side of a plane that its normal points to.
+
+    Args:
+        inside: The mask, (k, j, i).
+        point: A place in the plane, as k, j, i of the array.
+        normal: Gradient of the height above the plane along k, j, i.
+    """
+    height = np.zeros(inside.shape, np.float32)
+    for axis, (start, step) in enumerate(zip(point, normal, strict=True)):
+        line = (np.arange(inside.shape[axis], dtype=np.float32) - start) * step
+        height += line.reshape([-1 if a == axis else 1 for a in range(3)])
+    return inside & (height >= 0)
+
+
+BODY_POWER = 3
+"""Arches are thin: depth to this power leaves the body alone."""
+
+COARSE_MM = 2.0
+
+
+def body_centre(inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Return the middle of the thickest part of a vertebra, its body, as k, j, i.
+
+    Args:
+        inside: Mask of one vertebra, not empty.
+        spacing_mm: Voxel size along k, j, i.
+    """
+    steps = [max(1, round(COARSE_MM / s)) for s in spacing_mm]
+    small = inside[:: steps[0], :: steps[1], :: steps[2]]
+    if not small.any():
+        return np.argwhere(inside).mean(axis=0)
+    small_mm = [s * n for s, n in zip(spacing_mm, steps, strict=True)]
+    depth = ndimage.distance_transform_edt(np.pad(small, 1), small_mm)[1:-1, 1:-1, 1:-1]
+    at = np.argwhere(small)
+    weights = depth[small] ** BODY_POWER
+    return np.average(at, axis=0, weights=weights) * steps

@@ -1,0 +1,60 @@
+"""Cut a mask that holds two vertebrae, where a person has put a seed into each."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.partition import divide
+
+SEED_MM = 5.0
+"""Radius of a seed: most of a body's core, so that a click need not be exact."""
+
+SEARCH_MM = 1.6
+"""Finer grids are searched at about this step; the cut is as exact as the facets are wide."""
+
+
+def split_by_seeds(
+    inside: np.ndarray, seeds_kji: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> np.ndarray:
+    """Divide a mask among seeds: every voxel goes to the seed that is nearest through thick bone.
+
+    Args:
+        inside: The mask, bool (k, j, i).
+        seeds_kji: Voxel of each seed, (seeds, 3).
+        spacing_mm: Voxel size along k, j, i.
+
+    Returns:
+        1 for voxels of the first seed and so on, 0 outside the mask, int32.
+    """
+    steps = [max(1, round(SEARCH_MM / s)) for s in spacing_mm]
+    small = inside[:: steps[0], :: steps[1], :: steps[2]]
+    small_mm = tuple(s * n for s, n in zip(spacing_mm, steps, strict=True))
+    seeds = _balls(small, np.asarray(seeds_kji) / steps, small_mm)
+    divided = divide(seeds, small, np.zeros(small.shape, np.float32), small_mm)
+    whole = np.zeros(inside.shape, np.int32)
+    spread = divided
+    for axis, step in enumerate(steps):
+        spread = np.repeat(spread, step, axis=axis)
+    spread = spread[: inside.shape[0], : inside.shape[1], : inside.shape[2]]
+    whole[inside] = spread[inside]
+    missing = inside & (whole == 0)
+    if missing.any():
+        nearest = ndimage.distance_transform_edt(
+            whole == 0, spacing_mm, return_distances=False, return_indices=True
+        )
+        whole[missing] = whole[tuple(axis[missing] for axis in nearest)]
+    return whole
+
+
+def _balls(small: np.ndarray, seeds_kji: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Return seeds as balls inside the mask; where two meet, the nearer one has the voxel."""
+    at = np.argwhere(small)
+    gaps = ((at[:, None] - seeds_kji[None]) * np.asarray(spacing_mm)) ** 2
+    distance_mm = np.sqrt(gaps.sum(axis=-1))
+    seeds = np.zeros(small.shape, np.int32)
+    own = distance_mm.argmin(axis=1)
+    radius = np.maximum(SEED_MM, distance_mm.min(axis=0))
+    hit = distance_mm[np.arange(len(at)), own] <= radius[own]
+    seeds[tuple(at[hit].T)] = own[hit] + 1
+    return seeds

@@ -1,0 +1,69 @@
+"""What SpineMamba is compared with: trained by the same command on the same patches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from spinemamba.errors import Code, UserError
+from spinemamba.network.config import NetworkConfig
+from spinemamba.network.unet import SpineMambaNet
+from spinemamba.training.kinds import DYNUNET, SWITCHES
+
+DYNUNET_FILTERS = (16, 32, 64, 128, 160)
+"""4.2 million parameters, as many as SpineMamba's starter has."""
+
+
+class DynUNetBaseline(nn.Module):
+    """MONAI's re-implementation of nnU-Net's residual network, with the same question asked of it.
+
+    Args:
+        config: Patch and outputs; its other choices mean nothing here.
+    """
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.network = _dynunet(config.outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, 1, *patch_vox) to logits (B, outputs, *patch_vox)."""
+        return self.network(image)
+
+
+def _dynunet(outputs: int) -> nn.Module:
+    try:
+        from monai.networks.nets import DynUNet
+    except ImportError as error:
+        raise UserError(
+            "The baseline needs MONAI, which is not installed.",
+            "Install it with: pip install 'spinemamba[evaluation]'",
+            Code.DEPENDENCY_MISSING,
+        ) from error
+    stages = len(DYNUNET_FILTERS)
+    return DynUNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=outputs,
+        kernel_size=[3] * stages,
+        strides=[1] + [2] * (stages - 1),
+        upsample_kernel_size=[2] * (stages - 1),
+        filters=DYNUNET_FILTERS,
+        res_block=True,
+    )
+
+
+def build_network(config: NetworkConfig, kind: str) -> SpineMambaNet | DynUNetBaseline:
+    """Return an untrained network; weights follow from torch's seed.
+
+    Args:
+        config: Shape of the network.
+        kind: One of `kinds.KINDS`.
+
+    Raises:
+        UserError: If the kind needs a package that is not there (DEPENDENCY_MISSING).
+    """
+    if kind == DYNUNET:
+        return DynUNetBaseline(config)
+    return SpineMambaNet(replace(config, **SWITCHES[kind]))

@@ -1,0 +1,84 @@
+"""One vertebra in a box, from the scene through the real worker and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+from spinemamba import events  # noqa: E402 - after the skip
+from spinemamba.errors import UserError  # noqa: E402
+from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
+from SpineMambaSegmentLib import Scene  # noqa: E402
+from SpineMambaSegmentLib.BoxRun import BoxRun, BoxWish, withVertebra  # noqa: E402
+from SpineMambaSegmentLib.Grid import gridOf  # noqa: E402
+from SpineMambaSegmentLib.LabelArray import labelArray, vertebraIds  # noqa: E402
+from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+
+L1, L2, L3 = 20, 21, 22
+
+
+@pytest.fixture
+def segmented(scene, make_volume, tmp_path: Path):
+    """A CT of three vertebrae, segmented as it truly is; LPS becomes Slicer's RAS."""
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 2.0, 2.0), tight=True)
+    phantom = make_phantom(3, options)
+    matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
+    matrix[:3, 3] = np.array(phantom.image.geometry.origin_lps_mm) * [-1, -1, 1]
+    volume = make_volume(phantom.image.array, matrix)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
+    writeVolume(make_volume(phantom.labels.array.astype(np.int16), matrix), tmp_path / "t.nrrd")
+    Scene.readSegmentation(tmp_path / "t.nrrd", node, volume)
+    (tmp_path / "t.nrrd").unlink()
+    return volume, node, phantom.labels.array
+
+
+def test_a_vertebra_found_anew_comes_back_as_a_patch_and_the_scene_stays(segmented, tmp_path: Path):
+    volume, node, truth = segmented
+    before = labelArray(node, vertebraIds(node), gridOf(volume))
+    run = BoxRun(volume, node, BoxWish(segmentId="V21"), tmp_path)
+    patch = run.wait()
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(labelArray(node, vertebraIds(node), gridOf(volume)), before)
+    assert patch.result.dice_before > 0.5
+    new = withVertebra(before, patch, 2)
+    for number in (1, 3):
+        np.testing.assert_array_equal(new == number, before == number)
+    assert 2 * ((new == 2) & (truth == L2)).sum() > 0.5 * ((new == 2).sum() + (truth == L2).sum())
+
+
+def test_a_missed_vertebra_grows_from_a_click(segmented, tmp_path: Path):
+    volume, node, truth = segmented
+    again = BoxRun(volume, node, BoxWish(segmentId="V21"), tmp_path).wait()
+    node.GetSegmentation().RemoveSegment("V21")
+    x, y, z = again.result.place_lps_mm
+    wish = BoxWish(placeRas=(-x, -y, z), keep=("V20", "V22"))
+    patch = BoxRun(volume, node, wish, tmp_path).wait()
+    there = labelArray(node, vertebraIds(node), gridOf(volume))
+    new = withVertebra(there, patch, 9, keep=(1, 2))
+    assert ((new == 9) & (truth == L2)).sum() > 0.5 * (truth == L2).sum()
+    np.testing.assert_array_equal(np.isin(new, (1, 2)), np.isin(there, (1, 2)))
+
+
+def test_a_cancelled_box_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
+    volume, node, _ = segmented
+    run = BoxRun(volume, node, BoxWish(segmentId="V21"), tmp_path)
+    while not any(isinstance(event, events.Progress) for event in run.newEvents()):
+        pass
+    run.cancel()
+    assert list(tmp_path.iterdir()) == []
+    assert run.patch is None
+
+
+def test_what_is_not_there_is_refused_at_once_and_leaves_no_file(segmented, tmp_path: Path):
+    volume, node, _ = segmented
+    for wish, says in (
+        (BoxWish(segmentId="V7"), "not there any more"),
+        (BoxWish(placeRas=(0.0, 0.0, 9e4)), "outside of"),
+    ):
+        with pytest.raises(UserError, match=says):
+            BoxRun(volume, node, wish, tmp_path)
+    assert list(tmp_path.iterdir()) == []

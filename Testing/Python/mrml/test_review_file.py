@@ -1,0 +1,132 @@
+"""Review goes on where it was left: from a scene file, and from .seg.nrrd with its JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer")
+
+from review_helpers import add_spine, oriented, result_of, spine_labels  # noqa: E402
+
+from spinemamba.errors import UserError  # noqa: E402
+from SpineMambaSegmentLib import Export, ReviewFile, ReviewLog, Scene  # noqa: E402
+from SpineMambaSegmentLib.LevelActions import ShiftLevels  # noqa: E402
+from SpineMambaSegmentLib.ReviewMask import Mask  # noqa: E402
+from SpineMambaSegmentLib.ReviewPins import PinLevel, pinsOf, resultOf  # noqa: E402
+from SpineMambaSegmentLib.ReviewRows import banner, progress, rowsOf  # noqa: E402
+from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.ReviewState import APPROVED  # noqa: E402
+from SpineMambaSegmentLib.ShapeActions import Delete, SetMask  # noqa: E402
+from SpineMambaSegmentLib.StatusActions import SetStatus  # noqa: E402
+
+TILTED = np.array(
+    [[-0.8, 0.1, 0.0, 40.0], [0.1, 0.79, 0.2, -30.0], [0.0, -0.2, 1.2, 100.0], [0, 0, 0, 1.0]]
+)
+
+
+@pytest.fixture
+def volume(make_volume):
+    return make_volume(spine_labels().astype(np.int16), TILTED)
+
+
+@pytest.fixture
+def session(volume) -> ReviewSession:
+    """A review in the middle: corrected, pinned, approved, logged."""
+    node = add_spine(volume, spine_labels(), result_of())
+    session = ReviewSession(node, volume, "Dr. Test")
+    session.apply(Delete(("V18",)))
+    session.apply(ShiftLevels(-1, "V22", "head"))
+    session.apply(SetMask("V23", Mask.of(np.ones((5, 6, 6), bool), (23, 9, 5))))
+    session.apply(PinLevel("V24", "L5"))
+    session.apply(SetStatus(("V24", "V22"), APPROVED))
+    return session
+
+
+def facts(session: ReviewSession) -> dict:
+    """Return all that a reader of the table can tell, and what lies behind it."""
+    spine = session.spine
+    return {
+        "rows": rowsOf(spine),
+        "places": {i: spine.centerRas(i).round(3).tolist() for i in spine.ids},
+        "voxels": {i: s.mask.packed for i, s in spine.states.items()},
+        "tags": {i: s.tags for i, s in spine.states.items()},
+        "pins": pinsOf(spine),
+        "log": ReviewLog.read(session.node),
+        "result": resultOf(spine),
+        "progress": progress(spine),
+        "banner": banner(spine),
+    }
+
+
+def test_a_scene_that_is_saved_closed_and_loaded_goes_on_where_it_was(
+    session, scene, tmp_path: Path
+):
+    wanted = facts(session)
+    path = str(tmp_path / "case.mrb")
+    # What unpacks .mrb files belongs to the application.
+    cache, manager = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    cache.SetRemoteCacheDirectory(str(tmp_path))
+    manager.SetCacheManager(cache)
+    scene.SetCacheManager(cache)
+    scene.SetDataIOManager(manager)
+    assert scene.WriteToMRB(path, None)
+    scene.Clear(0)
+    assert scene.ReadFromMRB(path, True)
+    node = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    again = ReviewSession(node, reviewer="Dr. Test")
+    assert facts(again) == wanted
+    again.apply(SetStatus(("V21",), APPROVED))
+    assert progress(again.spine)[0] == wanted["progress"][0] + 1
+
+
+def test_a_segmentation_file_and_its_json_go_on_where_they_were(session, scene, tmp_path: Path):
+    wanted = facts(session)
+    Export.writeSegmentation(session.node, tmp_path / "spine.seg.nrrd")
+    ReviewFile.write(session.node, tmp_path / "spine_review.json")
+    scene.Clear(0)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(tmp_path / "spine.seg.nrrd"))
+    assert storage.ReadData(node)
+    ReviewFile.read(node, tmp_path / "spine_review.json")
+    again = ReviewSession(node, reviewer="Dr. Test")
+    assert facts(again) == wanted
+    again.apply(ShiftLevels(-1, "V19", "head"))
+
+
+def test_a_damaged_or_foreign_file_changes_nothing(session, tmp_path: Path):
+    node, wanted = session.node, facts(session)
+    path = tmp_path / "x_review.json"
+    for text in (
+        "",
+        "{",
+        "[]",
+        '{"schema": 2}',
+        '{"schema":1,"result":{"a":1},"pins":{},"log":[]}',
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="is not the review of a segmentation"):
+            ReviewFile.read(node, path)
+    path.write_text(json.dumps({"schema": 1, "result": None, "pins": {"V1": "C1"}, "log": []}))
+    with pytest.raises(UserError, match="another segmentation"):
+        ReviewFile.read(node, path)
+    assert facts(session) == wanted
+
+
+def test_a_file_that_cannot_be_written_is_said_and_leaves_nothing(session, tmp_path: Path):
+    with pytest.raises(UserError, match="cannot be written"):
+        ReviewFile.write(session.node, tmp_path / "missing" / "x_review.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_run_keeps_what_is_approved(session, volume):
+    before = {i: session.spine.states[i] for i in session.spine.approved()}
+    labels = spine_labels()
+    Scene.addSegments(oriented(labels, TILTED), session.node, volume)
+    after = ReviewSession(session.node, volume).spine
+    assert {i: after.states[i] for i in before} == before
+    assert len(after.states) == 8

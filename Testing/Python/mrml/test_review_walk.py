@@ -1,0 +1,144 @@
+"""Whatever a person does and takes back, in whatever order, the spine stays in order."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer")
+
+from review_helpers import SHAPE, add_spine, everything, on_grid, result_of, spine_labels  # noqa: E402
+
+from spinemamba.errors import UserError  # noqa: E402
+from spinemamba.labels import LABELS  # noqa: E402
+from SpineMambaSegmentLib import ReviewLog  # noqa: E402
+from SpineMambaSegmentLib.LevelActions import (  # noqa: E402
+    InsertLevel,
+    MarkVariant,
+    SetLevel,
+    ShiftLevels,
+    SwapLevels,
+)
+from SpineMambaSegmentLib.ReviewMask import Mask  # noqa: E402
+from SpineMambaSegmentLib.ReviewPins import PinLevel  # noqa: E402
+from SpineMambaSegmentLib.ReviewRows import rowsOf  # noqa: E402
+from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.ReviewState import STATUSES  # noqa: E402
+from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
+    Delete,
+    FillHoles,
+    Merge,
+    RemoveIslands,
+    SetMask,
+    SplitByPlane,
+    SplitBySeeds,
+)
+from SpineMambaSegmentLib.StatusActions import ApproveRest, SetStatus  # noqa: E402
+
+STEPS = 200
+NAMES = [label.name for label in LABELS]
+
+
+def any_mask(dice: random.Random) -> Mask:
+    first = [dice.randrange(-3, n - 3) for n in SHAPE]
+    return Mask.of(np.ones([dice.randrange(1, 9) for _ in SHAPE], bool), first)
+
+
+def any_place(dice: random.Random, spine, segment_id: str) -> tuple[float, float, float]:
+    mask = spine.states[segment_id].mask
+    kji = [f + dice.randrange(n) if n else 0 for f, n in zip(mask.first, mask.shape, strict=True)]
+    return tuple(spine.toRas(np.array(kji)))
+
+
+def any_action(dice: random.Random, spine):
+    """Return an action that may or may not be possible now."""
+    ids = spine.ids
+    one, other = dice.choice(ids), dice.choice(ids)
+    place = any_place(dice, spine, one)
+    return dice.choice(
+        [
+            lambda: ShiftLevels(dice.choice((-1, 1))),
+            lambda: ShiftLevels(dice.choice((-1, 1)), one, dice.choice(("head", "tail"))),
+            lambda: SetLevel(one, dice.choice(NAMES)),
+            lambda: SwapLevels(one, other),
+            lambda: InsertLevel(one, dice.choice(("T13", "L6", "T11"))),
+            lambda: MarkVariant(one, dice.choice(("sacralised L5", "lumbarised S1", ""))),
+            lambda: PinLevel(one, dice.choice(NAMES[:-1])),
+            lambda: SetStatus((one,), dice.choice(STATUSES)),
+            lambda: SetStatus((one, other), STATUSES[0]),
+            lambda: ApproveRest(),
+            lambda: SplitBySeeds(one, (place, any_place(dice, spine, one))),
+            lambda: SplitByPlane(one, place, (0.0, dice.random(), 1.0)),
+            lambda: Merge((one, other)),
+            lambda: Delete((one,)),
+            lambda: RemoveIslands((one, other)),
+            lambda: FillHoles(tuple(ids)),
+            lambda: SetMask(one, any_mask(dice)),
+            lambda: SetMask("", any_mask(dice)),
+        ]
+    )()
+
+
+def check(session: ReviewSession, node) -> None:
+    """Hold everything that must always be so."""
+    segmentation = node.GetSegmentation()
+    ids = list(segmentation.GetSegmentIDs())
+    levels = [level for level in session.spine.chain if level]
+    assert len(levels) == len(set(levels))
+    assert [row.segmentId for row in rowsOf(session.spine)] == session.spine.ids
+    assert sorted(session.spine.ids) == sorted(ids)
+    assert sorted(row.segmentId for row in rowsOf(session.spine, True)) == sorted(ids)
+    count = np.zeros([n + 64 for n in SHAPE], np.uint8)
+    for segment_id in ids:
+        image = slicer.vtkOrientedImageData()
+        node.GetBinaryLabelmapRepresentation(segment_id, image)
+        count += on_grid(image, SHAPE)
+    assert count.max(initial=0) <= 1
+    # What the session believes is what a new one reads.
+    assert ReviewSession(node).spine.states == session.spine.states
+
+
+@pytest.mark.parametrize("seed", range(1))
+def test_random_actions_and_random_undo_keep_the_spine_in_order(make_volume, seed: int):
+    dice = random.Random(seed)
+    labels = spine_labels()
+    node = add_spine(make_volume(labels.astype(np.int16), np.eye(4)), labels, result_of())
+    session = ReviewSession(node, reviewer="R")
+    history, at, done = [everything(node)], 0, 0
+    start = history[0]
+    approved = {}
+    while done < STEPS:
+        roll = dice.random()
+        if roll < 0.2 and at:
+            session.undo()
+            at -= 1
+        elif roll < 0.3 and at < len(history) - 1:
+            session.redo()
+            at += 1
+        else:
+            if not session.spine.ids:
+                session.undo()
+                at -= 1
+                continue
+            approved = {i: session.spine.states[i] for i in session.spine.approved()}
+            action = any_action(dice, session.spine)
+            try:
+                session.apply(action)
+            except UserError:
+                assert everything(node) == history[at]
+                continue
+            done += 1
+            at += 1
+            history[at:] = [everything(node)]
+            if not isinstance(action, SetStatus):
+                for segment_id, state in approved.items():
+                    assert session.spine.states[segment_id].mask == state.mask
+                    assert session.spine.states[segment_id].level == state.level
+        assert everything(node) == history[at]
+        check(session, node)
+    while session.undoTitle:
+        session.undo()
+    assert everything(node) == start
+    assert len(ReviewLog.read(node)) >= STEPS

@@ -1,0 +1,85 @@
+"""The straightened spine of a scene: what is segmented now, by the names that it has now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402 - after the skip
+from SpineMambaSegmentLib import Scene  # noqa: E402
+from SpineMambaSegmentLib.Straightened import painted, straightened  # noqa: E402
+from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+
+
+@pytest.fixture
+def segmented(scene, make_volume, tmp_path: Path):
+    """A CT of three vertebrae, segmented as it truly is."""
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 2.0, 2.0), tight=True)
+    phantom = make_phantom(3, options)
+    matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
+    matrix[:3, 3] = np.array(phantom.image.geometry.origin_lps_mm) * [-1, -1, 1]
+    volume = make_volume(phantom.image.array, matrix)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
+    writeVolume(make_volume(phantom.labels.array.astype(np.int16), matrix), tmp_path / "t.nrrd")
+    Scene.readSegmentation(tmp_path / "t.nrrd", node, volume)
+    return volume, node
+
+
+def test_each_body_is_marked_with_the_name_that_it_has_now(segmented):
+    volume, node = segmented
+    node.GetSegmentation().GetSegment("V21").SetName("L6")
+    straight = straightened(volume, node)
+    assert straight.ids == ("V20", "V21", "V22")
+    assert straight.names == ("L1", "L6", "L3")
+    for strip in (straight.side, straight.front):
+        rows = [strip.marks[number][0] for number in (1, 2, 3)]
+        assert rows == sorted(rows)
+        for number, (row, column) in strip.marks.items():
+            assert strip.numbers[round(row), round(column)] == number
+
+
+def test_a_click_finds_the_vertebra_also_beside_it(segmented):
+    volume, node = segmented
+    straight = straightened(volume, node)
+    row, column = straight.side.marks[2]
+    assert straight.segmentAt(straight.side, row, column) == "V21"
+    assert straight.segmentAt(straight.side, row, 0.0) == "V21"
+    assert straight.segmentAt(straight.side, -50.0, 1e4) == "V20"
+
+
+def test_an_edited_vertebra_is_seen_as_it_is_now(segmented):
+    volume, node = segmented
+    before = straightened(volume, node)
+    node.GetSegmentation().RemoveSegment("V22")
+    after = straightened(volume, node)
+    assert set(np.unique(after.side.numbers)) == {0, 1, 2}
+    assert len(after.side.grey) < len(before.side.grey)
+    for segment_id in ("V20", "V21"):
+        node.GetSegmentation().RemoveSegment(segment_id)
+    assert straightened(volume, node) is None
+
+
+def test_colours_lie_on_the_vertebrae_only_and_more_on_the_chosen_one(segmented):
+    volume, node = segmented
+    straight = straightened(volume, node)
+    plain = painted(straight, straight.side).astype(int)
+    chosen = painted(straight, straight.side, "V21").astype(int)
+    numbers = straight.side.numbers
+    assert (np.ptp(plain[numbers == 0], axis=-1) == 0).all()
+    assert (np.ptp(plain[numbers == 2], axis=-1) > 0).any()
+    changed = (plain != chosen).any(axis=-1)
+    assert changed.any()
+    assert set(np.unique(numbers[changed])) == {2}
+
+
+def test_the_window_of_the_slice_views_is_that_of_the_strips(segmented):
+    volume, node = segmented
+    volume.CreateDefaultDisplayNodes()
+    display = volume.GetScalarVolumeDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(1.0, 5000.0)
+    assert straightened(volume, node).side.grey.max() == 0.0

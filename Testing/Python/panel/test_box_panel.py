@@ -1,0 +1,79 @@
+"""The model in a box from the panel: a step of review that can be followed and cancelled."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import vtk
+from check_helpers import add_segments, matrix_of
+from scene_helpers import add_volume
+
+from spinemamba.phantom import PhantomOptions, make_phantom
+
+
+@pytest.fixture
+def three(panel, real_worker, pump):
+    """The panel with three vertebrae, the middle one of which was missed; and the truth."""
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 2.0, 2.0), tight=True)
+    phantom = make_phantom(3, options)
+    volume = add_volume(phantom.image.array, matrix_of(phantom), "Doe John")
+    labels = phantom.labels.array.astype(np.uint8)
+    node = add_segments(volume, np.where(labels == 21, 0, labels), "Spine")
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.outputSelector.setCurrentNode(node)
+    panel.refresh()
+    panel.reviewSection.table.goTo("V22")
+    return panel, node, add_segments(volume, labels, "Truth")
+
+
+def test_a_missed_vertebra_is_added_by_a_click_found_again_and_taken_back(three, pump):
+    panel, node, truth = three
+    review = panel.reviewSection
+    panel.boxMenu.waitForClick()
+    assert "Click into the body" in panel.ui.statusLabel.text
+    clicks = review.menus._clicks.markups
+    clicks.AddControlPoint(vtk.vtkVector3d(*body_of(truth, "V21")))
+    assert panel.logic.isRunning()
+    pump(lambda: not panel.logic.isRunning(), 120.0)
+    assert "Found" in panel.ui.statusLabel.text
+    (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}
+    assert node.GetSegmentation().GetSegment(added).GetName() == "L2"
+    review.table.goTo(added)
+    assert panel.boxMenu.findAgain()
+    pump(lambda: not panel.logic.isRunning(), 120.0)
+    assert review.session.undoTitle == "Find again"
+    review.undo()
+    review.undo()
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
+
+
+def test_an_approved_vertebra_is_not_found_again(three):
+    panel, _, _ = three
+    panel.reviewSection.toggleApproved()
+    panel.reviewSection.table.goTo("V22")
+    assert not panel.boxMenu.findAgain()
+    assert "approved" in panel.ui.statusLabel.text
+    assert not panel.logic.isRunning()
+
+
+def test_a_box_can_be_cancelled_and_changes_nothing(three, pump):
+    panel, node, _ = three
+    panel.boxMenu.findAgain()
+    pump(lambda: panel.ui.progressBar.value > 0, 60.0)
+    panel.ui.cancelButton.click()
+    pump(lambda: not panel.logic.isRunning(), 30.0)
+    assert "Cancelled" in panel.ui.statusLabel.text
+    assert panel.reviewSection.session.undoTitle == ""
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
+
+
+def body_of(node, segment_id: str) -> np.ndarray:
+    """Return where a person would click: in front of the middle of a vertebra."""
+    bounds = np.zeros(6)
+    node.GetSegmentation().GetSegment(segment_id).GetBounds(bounds)
+    middle = (bounds[::2] + bounds[1::2]) / 2
+    # A body is the foremost third of its vertebra.
+    middle[1] = bounds[3] - 15
+    return middle

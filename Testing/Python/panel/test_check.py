@@ -1,0 +1,204 @@
+"""The straightened spine, the comparison and the export of cases, as a user sees them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import qt
+import slicer
+from check_helpers import add_segments, add_slice_view, is_at, matrix_of, photograph
+from PySide6 import QtTest
+from scene_helpers import add_volume
+
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.training.own import check_cases, find_cases
+
+WIDTH = 360
+
+
+@pytest.fixture(scope="session")
+def spine():
+    """A CT of a whole spine, and its truth."""
+    options = PhantomOptions(first="C1", last="Sacrum", spacing_mm=(3.0, 2.0, 2.0), tight=True)
+    return make_phantom(5, options)
+
+
+@pytest.fixture
+def reviewed(panel, spine, pump):
+    """The panel with a whole spine, segmented as it truly is, all of review open."""
+    volume = add_volume(spine.image.array, matrix_of(spine), "Doe John")
+    volume.CreateDefaultDisplayNodes()
+    display = volume.GetScalarVolumeDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(1500, 300)
+    node = add_segments(volume, spine.labels.array.astype(np.uint8), "Spine")
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.outputSelector.setCurrentNode(node)
+    panel.refresh()
+    panel.checkSection.straightened.button.collapsed = False
+    panel.checkSection.compare.button.collapsed = False
+    panel.frame.resize(WIDTH, 1900)
+    pump(lambda: panel.checkSection.straightened.label.isVisible())
+    return panel
+
+
+def pixels_of(label) -> np.ndarray:
+    image = label.pixmap.toImage().convertToFormat(qt.QImage.Format_RGB888)
+    flat = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), -1)
+    return flat[:, : 3 * image.width()].reshape(image.height(), image.width(), 3)
+
+
+def test_the_whole_spine_is_seen_at_once_in_a_narrow_panel(reviewed):
+    label = reviewed.checkSection.straightened.label
+    size = label.size
+    assert size.width() <= WIDTH - 30
+    assert 400 < size.height() <= 560
+    photograph(reviewed, "straightened")
+    seen = pixels_of(label)
+    coloured = np.ptp(seen.astype(int), axis=-1) > 40
+    # Vertebrae from top to bottom, in both strips.
+    for half in (coloured[:, : seen.shape[1] // 2], coloured[:, seen.shape[1] // 2 :]):
+        assert half.any(axis=1).mean() > 0.7
+
+
+def test_a_click_on_a_body_brings_table_and_views_to_the_vertebra(reviewed, pump):
+    red = add_slice_view()
+    section, table = reviewed.checkSection.straightened, reviewed.reviewSection.table
+    node = reviewed.ui.outputSelector.currentNode()
+    straight = section._straight
+    for strip, left, scale in section._places:
+        for level in ("C5", "T7", "L3"):
+            number = straight.names.index(level) + 1
+            segment_id = straight.ids[number - 1]
+            row, column = strip.marks[number]
+            place = qt.QPoint(round(left + column * scale), round(row * scale))
+            QtTest.QTest.mouseClick(
+                section.label, qt.Qt.MouseButton.LeftButton, qt.Qt.KeyboardModifier(0), place
+            )
+            pump(lambda wanted=segment_id: table.current() == wanted)
+            assert is_at(red, node, segment_id)
+
+
+def test_the_vertebra_that_is_current_in_the_table_stands_out(reviewed, pump):
+    section = reviewed.checkSection.straightened
+    before = pixels_of(section.label).copy()
+    reviewed.reviewSection.table.goTo("V20")
+    pump(lambda: section._shown[2] == "V20" and not section._timer.isActive())
+    changed = (pixels_of(section.label) != before).any(axis=(1, 2))
+    # One vertebra's height of all twenty-five.
+    assert 0.01 < changed.mean() < 0.12
+    photograph(reviewed, "chosen")
+
+
+def test_a_renamed_vertebra_is_renamed_in_the_picture_without_cutting_anew(reviewed, pump):
+    section = reviewed.checkSection.straightened
+    before, strip = pixels_of(section.label).copy(), section._straight.side
+    node = reviewed.ui.outputSelector.currentNode()
+    node.GetSegmentation().GetSegment("V20").SetName("T13")
+    reviewed.refresh()
+    pump(lambda: "T13" in section._straight.names)
+    assert section._straight.side is strip
+    assert (pixels_of(section.label) != before).any()
+
+
+def test_folded_away_the_picture_costs_nothing(reviewed, pump, monkeypatch):
+    from SpineMambaSegmentLib import Straightened
+
+    section = reviewed.checkSection.straightened
+    section.button.collapsed = True
+    monkeypatch.setattr(Straightened, "straightened", lambda *nodes: 1 / 0)
+    reviewed.ui.outputSelector.currentNode().GetSegmentation().RemoveSegment("V20")
+    reviewed.refresh()
+    pump(lambda: not section._timer.isActive())
+
+
+def test_a_closed_scene_leaves_no_picture_and_no_error(reviewed, pump):
+    section = reviewed.checkSection.straightened
+    slicer.mrmlScene.Clear(0)
+    pump(lambda: not section._timer.isActive())
+    assert not section.label.isVisible()
+    assert section.message.text == "Nothing was segmented yet."
+    assert not reviewed.checkSection.compare.exportButton.enabled
+
+
+def test_the_comparison_lists_every_vertebra_and_outlines_differences(reviewed, spine):
+    section, ui = reviewed.checkSection.compare, reviewed.ui
+    labels = spine.labels.array.astype(np.uint8)
+    # The reference has another T5, no L2, and calls L4 L6.
+    wrong = np.where(labels == 21, 0, np.where(labels == 23, 25, labels))
+    rows = np.flatnonzero((labels == 12).any(axis=(1, 2)))
+    half = wrong[: rows[len(rows) // 2]]
+    half[half == 12] = 0
+    volume, node = ui.inputSelector.currentNode(), ui.outputSelector.currentNode()
+    assert not section.compareButton.enabled
+    section.selector.setCurrentNode(add_segments(volume, wrong, "Earlier"))
+    assert section.compareButton.enabled
+    section.compareButton.click()
+    table = section.table
+    cells = {
+        table.item(row, 0).text(): [table.item(row, 1).text(), float(table.item(row, 2).text())]
+        for row in range(table.rowCount)
+    }
+    assert cells["L3"] == ["L3", 1.0]
+    assert cells["L6"] == ["L4", 1.0]
+    assert cells["T5"][0] == "T5"
+    assert 0.3 < cells["T5"][1] < 0.9
+    assert "Not there: L2." in section.summary.text
+    photograph(reviewed, "compare")
+    assert len(differences()) == 1
+    section.outlineBox.click()
+    assert differences() == []
+    section.outlineBox.click()
+    assert len(differences()) == 1
+    red = add_slice_view()
+    table.cellClicked.emit(list(cells).index("L6"), 0)
+    assert reviewed.reviewSection.table.current() == "V23"
+    assert is_at(red, node, "V23")
+    section.selector.setCurrentNode(None)
+    assert differences() == []
+    assert not table.isVisible()
+
+
+def differences() -> list:
+    from SpineMambaSegmentLib import Compare
+
+    scene, kind = slicer.mrmlScene, "vtkMRMLSegmentationNode"
+    nodes = [scene.GetNthNodeByClass(k, kind) for k in range(scene.GetNumberOfNodesByClass(kind))]
+    return [node for node in nodes if node.GetAttribute(Compare.DIFFERENCES_ATTRIBUTE)]
+
+
+def test_a_reference_that_does_not_fit_is_refused_with_a_sentence(reviewed, tmp_path: Path):
+    path = tmp_path / "other.nii.gz"
+    path.write_bytes(b"no image")
+    count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+    reviewed.checkSection.compare.load(path)
+    assert "other.nii.gz is no reference for this volume" in reviewed.ui.statusLabel.text
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == count
+
+
+def test_a_corrected_case_is_exported_with_progress_and_can_be_trained_on(
+    reviewed, real_worker, pump, tmp_path: Path
+):
+    values = []
+    reviewed.ui.progressBar.valueChanged.connect(values.append)
+    reviewed.checkSection.compare.export(tmp_path)
+    assert reviewed.logic.isRunning()
+    assert not reviewed.ui.segmentButton.enabled
+    pump(lambda: not reviewed.logic.isRunning(), 120.0)
+    assert "Exported as sub-" in reviewed.ui.statusLabel.text
+    assert "Not approved yet: C1" in reviewed.ui.statusLabel.text
+    assert len(values) > 1
+    cases = find_cases(tmp_path)
+    check_cases(cases, lambda text: None)
+    assert list(real_worker.iterdir()) == []
+
+
+def test_what_cannot_be_pressed_says_why(panel):
+    section = panel.checkSection.compare
+    for button in (section.loadButton, section.compareButton, section.exportButton):
+        assert not button.enabled
+        assert button.toolTip

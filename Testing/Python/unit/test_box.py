@@ -1,0 +1,205 @@
+"""One vertebra in a box, with the bundled weights, whatever these are at the time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from worker_stand_in import collect, is_gone
+
+from spinemamba import events
+from spinemamba.box import BoxQuestion, look_in_box
+from spinemamba.box_result import read_box_result
+from spinemamba.checkpoint import load_model
+from spinemamba.cli.main import main
+from spinemamba.errors import Code, UserError
+from spinemamba.evaluation.compare import dice
+from spinemamba.image_io import read_labels
+from spinemamba.job import BoxJob, read_job
+from spinemamba.models import DEFAULT, find_model
+from spinemamba.orientation import canonical
+from spinemamba.output import to_image, write_image
+from spinemamba.patch import with_vertebra
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.process import LOG_NAME, WorkerProcess
+from spinemamba.reformat import follow
+from spinemamba.volume import Volume
+
+L1, L2, L3 = 20, 21, 22
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    """A CT of three vertebrae and its truth."""
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(2.0, 1.5, 1.5), tight=True)
+    return make_phantom(3, options)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The fine network, told that it gets a CT."""
+    return load_model(find_model(DEFAULT)).fine, "ct"
+
+
+def middle_of(labels: Volume, value: int) -> tuple[float, float, float]:
+    """Return where a person would click: the deepest place in front of a vertebra."""
+    upright = canonical(labels)[0]
+    body_mm = follow(upright).bodies_mm[value]
+    at = upright.geometry.to_lps_mm(body_mm / np.asarray(upright.spacing_mm))
+    return tuple(float(v) for v in at)
+
+
+def without(labels: Volume, value: int) -> Volume:
+    return labels.with_array(np.where(labels.array == value, 0, labels.array))
+
+
+def test_a_damaged_vertebra_is_mended_and_no_neighbour_loses_a_voxel(phantom, model):
+    truth = phantom.labels.array
+    damaged = truth.copy()
+    # A person rubbed out all that lies behind the body.
+    rows = np.argwhere(truth == L2)[:, 1]
+    damaged[:, int(np.median(rows)) :][truth[:, int(np.median(rows)) :] == L2] = 0
+    answer = look_in_box(
+        phantom.image, phantom.labels.with_array(damaged), BoxQuestion(again=L2), model
+    )
+    mask = answer.mask.array > 0
+    before = dice(damaged == L2, truth == L2)
+    assert dice(mask, truth == L2) > before + 0.05
+    assert not (mask & np.isin(damaged, (L1, L3))).any()
+    new = with_vertebra(damaged, mask, L2)
+    for value in (L1, L3):
+        np.testing.assert_array_equal(new == value, damaged == value)
+
+
+def test_a_missed_vertebra_grows_from_a_click(phantom, model):
+    place = middle_of(phantom.labels, L2)
+    labels = without(phantom.labels, L2)
+    answer = look_in_box(phantom.image, labels, BoxQuestion(place, keep=(L1, L3)), model)
+    mask = answer.mask.array > 0
+    assert dice(mask, phantom.labels.array == L2) > 0.5
+    assert not (mask & (labels.array > 0)).any()
+    assert sum(answer.evidence) == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_nobody_approved_may_be_taken_and_what_somebody_did_may_not(phantom, model):
+    place = middle_of(phantom.labels, L2)
+    # L2 was painted as a part of L1.
+    merged = phantom.labels.with_array(
+        np.where(phantom.labels.array == L2, L1, phantom.labels.array)
+    )
+    free = look_in_box(phantom.image, merged, BoxQuestion(place), model)
+    assert dice(free.mask.array > 0, phantom.labels.array == L2) > 0.5
+    with pytest.raises(UserError, match="No vertebra found") as caught:
+        look_in_box(phantom.image, merged, BoxQuestion(place, keep=(L1, L3)), model)
+    assert caught.value.code is Code.NO_SPINE
+
+
+def test_an_image_in_another_orientation_gets_the_same_vertebra(phantom, model, tmp_path: Path):
+    def turned(volume: Volume) -> Volume:
+        path = tmp_path / "turned.nrrd"
+        sitk.WriteImage(sitk.DICOMOrient(to_image(volume), "PIR"), str(path))
+        return read_labels(path)
+
+    question = BoxQuestion(middle_of(phantom.labels, L2))
+    plain = look_in_box(phantom.image, None, question, model)
+    other = look_in_box(turned(phantom.image), None, question, model)
+    np.testing.assert_array_equal(turned(plain.mask).array, other.mask.array)
+
+
+@pytest.mark.parametrize(
+    ("question", "code", "says"),
+    [
+        (BoxQuestion((0.0, 0.0, 9e4)), Code.INPUT_BAD, "outside of the image"),
+        (BoxQuestion(again=7), Code.INPUT_BAD, "no vertebra of the value 7"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_refused(phantom, model, question, code, says):
+    with pytest.raises(UserError, match=says) as caught:
+        look_in_box(phantom.image, phantom.labels, question, model)
+    assert caught.value.code is code
+
+
+def test_a_click_into_the_air_finds_nothing(phantom, model):
+    air = phantom.image.with_array(np.full_like(phantom.image.array, -1000))
+    with pytest.raises(UserError, match="No vertebra found") as caught:
+        look_in_box(air, None, BoxQuestion(middle_of(phantom.labels, L2)), model)
+    assert caught.value.code is Code.NO_SPINE
+
+
+@pytest.fixture
+def job(phantom, tmp_path: Path) -> BoxJob:
+    """The files of a phantom whose L2 was missed, and a job that looks for it."""
+    write_image(phantom.image, tmp_path / "patient name.nii.gz")
+    write_image(without(phantom.labels, L2), tmp_path / "patient labels.nii.gz")
+    run = tmp_path / "run"
+    run.mkdir()
+    return BoxJob(
+        tmp_path / "patient name.nii.gz",
+        run / "mask.nrrd",
+        run / "box.json",
+        labels=tmp_path / "patient labels.nii.gz",
+        place_lps_mm=middle_of(phantom.labels, L2),
+        keep=(L1, L3),
+    )
+
+
+def test_the_worker_looks_in_a_box_and_names_no_file_in_its_log(job: BoxJob, phantom):
+    worker = WorkerProcess.start(job, job.output.parent)
+    collect(worker, events.Finished, seconds=120)
+    assert worker.wait(10) == 0
+    assert {p.name for p in job.output.parent.iterdir()} == {"mask.nrrd", "box.json", LOG_NAME}
+    mask, result = read_labels(job.output), read_box_result(job.result)
+    assert mask.geometry.matches(phantom.image.geometry)
+    assert dice(mask.array > 0, phantom.labels.array == L2) > 0.5
+    voxel_ml = np.prod(mask.spacing_mm) / 1000
+    assert result.volume_ml == pytest.approx((mask.array > 0).sum() * voxel_ml)
+    assert result.dice_before is None
+    assert result.place_lps_mm == job.place_lps_mm
+    assert "patient" not in worker.log.read_text()
+
+
+def test_a_cancelled_box_leaves_no_process_and_no_file(job: BoxJob):
+    worker = WorkerProcess.start(job, job.output.parent)
+    collect(worker, "segment", seconds=120)
+    worker.cancel()
+    assert is_gone(worker.pid)
+    assert {path.name for path in job.output.parent.iterdir()} == {LOG_NAME}
+
+
+def test_a_box_job_survives_its_file_and_refuses_what_makes_no_sense(job: BoxJob, tmp_path: Path):
+    job.write(tmp_path / "job.json")
+    assert read_job(tmp_path / "job.json") == job
+    with pytest.raises(ValueError, match="a place is needed"):
+        BoxJob(job.input, job.output)
+    with pytest.raises(ValueError, match="shall be kept"):
+        BoxJob(job.input, job.output, labels=job.labels, again=L1, keep=(L1,))
+    with pytest.raises(ValueError, match="three numbers"):
+        BoxJob(job.input, job.output, place_lps_mm=(1.0, float("nan"), 2.0))
+
+
+def test_the_shell_puts_the_vertebra_into_a_new_label_image(job: BoxJob, tmp_path: Path, capsys):
+    out = tmp_path / "new.seg.nrrd"
+    place = ",".join(map(str, job.place_lps_mm))
+    words = ["box", str(job.input), str(job.labels), str(out)]
+    assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+    before, after = read_labels(job.labels).array, read_labels(out).array
+    assert set(np.unique(after)) == {0, L1, L2, L3}
+    np.testing.assert_array_equal(after == L1, before == L1)
+    assert "L2: " in capsys.readouterr().out
+    assert main([*words, f"--at={place}", "--name", "L1"]) == 2
+    assert "hold L1 already" in capsys.readouterr().err
+    assert main([*words, "--again", "L3", "--at", "1,2,3"]) == 2
+    assert main([*words[:3], str(job.labels), "--again", "L3"]) == 2
+    assert "is the input" in capsys.readouterr().err
+
+
+def test_a_patch_moves_the_vertebra_and_nothing_else():
+    labels = np.array([1, 1, 2, 2, 3, 0])
+    mask = np.array([False, True, False, True, True, True])
+    np.testing.assert_array_equal(with_vertebra(labels, mask, 2), [1, 2, 0, 2, 2, 2])
+    np.testing.assert_array_equal(with_vertebra(labels, mask, 2, keep=(3,)), [1, 2, 0, 2, 3, 2])
+    np.testing.assert_array_equal(labels, [1, 1, 2, 2, 3, 0])
+    with pytest.raises(ValueError, match="shall be kept"):
+        with_vertebra(labels, mask, 2, keep=(2,))

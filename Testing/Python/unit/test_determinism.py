@@ -1,0 +1,108 @@
+"""The same image gives the same labels, whatever computes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_scan_native import HERE
+
+from spinemamba import predict as predicting
+from spinemamba import scan
+from spinemamba.checkpoint import Model, load_model
+from spinemamba.models import DEFAULT, find_model
+from spinemamba.predict import Prediction, predict
+from spinemamba.progress import ignore
+from spinemamba.scan import NATIVE
+from spinemamba.windows import window_boxes
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(find_model(DEFAULT), "cpu", "float32")
+
+
+@pytest.fixture
+def thread_count():
+    threads = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(threads)
+
+
+def labels(model: Model) -> list[torch.Tensor]:
+    """Which class both networks give each voxel of an image that is neither empty nor noise."""
+    found = []
+    for network in (model.coarse, model.fine):
+        coarse = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(3))
+        image = torch.nn.functional.interpolate(coarse, network.patch_vox, mode="trilinear")
+        found.append(network.answer(image).argmax(dim=1))
+    return found
+
+
+def test_every_back_end_and_number_of_threads_gives_the_same_labels(
+    model, thread_count, monkeypatch
+):
+    thread_count(1)
+    monkeypatch.setitem(scan._PROBED, "cpu", "torch-chunked")
+    expected = labels(model)
+    assert all(len(one.unique()) > 2 for one in expected)
+    for count, name in [(2, "torch-chunked"), *((1, NATIVE + v) for v in HERE)]:
+        thread_count(count)
+        monkeypatch.setitem(scan._PROBED, "cpu", name)
+        for a, b in zip(labels(model), expected, strict=True):
+            assert torch.equal(a, b), (count, name)
+
+
+def answers(found: Prediction) -> list[torch.Tensor]:
+    return [found.bone, found.core, found.levels, found.offsets_mm]
+
+
+def test_the_order_of_the_windows_changes_no_bit(model: Model):
+    shape = (96, 80, 64)
+    tall = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    boxes = window_boxes(shape, model.fine.patch_vox, 0.2)
+    assert len(boxes) == 4
+    forwards = predict(model.fine, tall, boxes, ignore, "segment")
+    backwards = predict(model.fine, tall, boxes[::-1], ignore, "segment")
+    for a, b in zip(answers(forwards), answers(backwards), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_place_in_a_batch_changes_no_label(model: Model):
+    coarse = model.coarse
+    generator = torch.Generator().manual_seed(2)
+    patches = torch.randn(2, 1, *coarse.patch_vox, generator=generator)
+    one_by_one = torch.cat([coarse.answer(patch[None]) for patch in patches])
+    together, swapped = coarse.answer(patches), coarse.answer(patches.flip(0)).flip(0)
+    for other in (together, swapped):
+        assert torch.equal(other.argmax(dim=1), one_by_one.argmax(dim=1))
+
+
+def test_nothing_as_large_as_the_logits_of_a_volume_is_held(model: Model, monkeypatch):
+    shape = (64 * 4, 64, 64)
+    sizes = []
+    zeros = torch.zeros
+
+    def noted(*size, **options):
+        out = zeros(*size, **options)
+        sizes.append(out.numel() * out.element_size())
+        return out
+
+    monkeypatch.setattr(predicting.torch, "zeros", noted)
+    blank = replace(model.fine, network=Blank(model.fine.network.config))
+    boxes = window_boxes(shape, model.fine.patch_vox, 0.0)
+    predict(blank, torch.empty(shape), boxes, ignore, "segment")
+    logits = 4 * model.fine.network.config.outputs * shape[0] * shape[1] * shape[2]
+    assert max(sizes) < logits / 2
+
+
+class Blank(torch.nn.Module):
+    """A network that says nothing, at once."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.empty(1, self.config.outputs, *image.shape[2:])

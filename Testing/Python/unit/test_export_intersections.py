@@ -1,0 +1,84 @@
+"""Where a surface cuts through itself: the fast search against one that tries every pair."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from spinemamba.export import surface
+from spinemamba.export.intersections import self_intersections
+from spinemamba.export.mesh import Mesh
+from spinemamba.export.vertebra import hold_back
+
+
+def ball(radius: int = 4) -> Mesh:
+    steps = np.indices((2 * radius + 1,) * 3) - radius
+    return surface.surface_of((steps**2).sum(axis=0) <= radius**2)
+
+
+def crosses(start, end, corners) -> bool:
+    """Whether a segment goes through a triangle; Möller and Trumbore, 1997."""
+    first, second, third = corners
+    along = end - start
+    cross = np.cross(along, third - first)
+    det = cross @ (second - first)
+    if abs(det) < 1e-12:
+        return False
+    u = cross @ (start - first) / det
+    other = np.cross(start - first, second - first)
+    v, t = other @ along / det, other @ (third - first) / det
+    return u >= 0 and v >= 0 and u + v <= 1 and 0 < t < 1
+
+
+def by_trying_every_pair(mesh: Mesh) -> np.ndarray:
+    """The slow twin: every side of every triangle against every other triangle."""
+    found = set()
+    for a, b in itertools.combinations(range(len(mesh.triangles)), 2):
+        for one, other in ((a, b), (b, a)):
+            mine, theirs = mesh.triangles[one], mesh.triangles[other]
+            for start, end in zip(mine, np.roll(mine, -1), strict=True):
+                loose = start not in theirs and end not in theirs
+                if loose and crosses(*mesh.points_mm[[start, end]], mesh.points_mm[theirs]):
+                    found |= {a, b}
+    return np.array(sorted(found))
+
+
+@pytest.mark.parametrize("noise", [0.2, 0.5, 0.9])
+def test_the_fast_search_finds_what_trying_every_pair_finds(noise):
+    mesh = ball(3)
+    random = np.random.default_rng(int(10 * noise))
+    mesh = mesh.moved_to(mesh.points_mm + random.normal(0, noise, mesh.points_mm.shape))
+    slow = by_trying_every_pair(mesh)
+    assert len(slow) > 0
+    np.testing.assert_array_equal(self_intersections(mesh), slow)
+
+
+def test_a_surface_made_of_voxels_never_cuts_itself():
+    random = np.random.default_rng(0)
+    mask = random.random((12, 12, 12)) < 0.5
+    assert len(self_intersections(surface.surface_of(mask))) == 0
+
+
+def test_two_balls_that_overlap_cut_each_other():
+    one = ball()
+    shifted = one.points_mm + np.array([3.3, 0.2, 0.1])
+    points = np.concatenate([one.points_mm, shifted])
+    triangles = np.concatenate([one.triangles, one.triangles + len(one.points_mm)])
+    assert len(self_intersections(Mesh(points, triangles))) > 20
+    apart = np.concatenate([one.points_mm, shifted + 20])
+    assert len(self_intersections(Mesh(apart, triangles))) == 0
+
+
+def test_smoothing_is_held_back_only_where_a_surface_cuts_itself():
+    raw = ball()
+    wanted = raw.points_mm.copy()
+    pole = int(wanted[:, 2].argmax())
+    wanted[pole] -= [0, 0, 14]  # through the opposite side
+    mesh, held_back, cutting = hold_back(raw, raw.moved_to(wanted))
+    assert cutting == 0
+    assert len(self_intersections(mesh)) == 0
+    assert held_back[pole]
+    assert 0 < held_back.sum() < len(held_back) / 2
+    np.testing.assert_allclose(mesh.points_mm[~held_back], wanted[~held_back], atol=1e-5)

@@ -1,0 +1,59 @@
+"""Surfaces of real masks, read back by another library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spinemamba.export import surface
+from spinemamba.export.exporter import Export, Target
+from spinemamba.export.intersections import self_intersections
+from spinemamba.export.mesh import Mesh
+from spinemamba.export.options import MeshOptions
+from spinemamba.export.source import RunFiles, read_vertebrae
+from spinemamba.export.vertebra import draft_of
+
+trimesh = pytest.importorskip("trimesh")
+
+MASKS = {
+    "verse/gl003_maskonly_seg.nii.gz": 12,
+    "verse/verse009_maskonly_seg.nii.gz": 16,
+    "verse/verse010_maskonly_seg.nii.gz": 5,
+    "lidc/lidc0001_seg.nii.gz": 18,
+}
+
+
+@pytest.mark.parametrize("name", MASKS, ids=lambda name: Path(name).name.partition("_")[0])
+def test_every_real_vertebra_becomes_a_sound_surface(shared_data, tmp_path, name):
+    vertebrae = read_vertebrae(RunFiles(shared_data / name, None))
+    manifest = Export(vertebrae, Target(tmp_path), MeshOptions()).run()
+    assert len(manifest.vertebrae) == MASKS[name]
+    for entry, vertebra in zip(manifest.vertebrae, vertebrae, strict=True):
+        assert entry.level == vertebra.level
+        read = trimesh.load(tmp_path / entry.files[0].name)
+        assert read.is_watertight
+        assert read.is_winding_consistent
+        assert read.is_volume
+        assert read.euler_number == entry.euler_number
+        assert read.volume == pytest.approx(1000 * entry.label_volume_ml, rel=0.015)
+        assert read.volume == pytest.approx(1000 * entry.mesh_volume_ml, rel=1e-4)
+        assert len(read.faces) == entry.triangles
+        assert entry.deviation_p95_mm <= 0.7
+        assert entry.self_intersections == 0
+
+
+def test_what_the_manifest_says_of_a_file_is_true_of_the_file(shared_data, tmp_path):
+    vertebra = read_vertebrae(RunFiles(shared_data / "lidc/lidc0001_seg.nii.gz", None))[5]
+    entry = Export([vertebra], Target(tmp_path), MeshOptions()).run().vertebrae[0]
+    read = trimesh.load(tmp_path / entry.files[0].name)
+    mesh = Mesh(np.asarray(read.vertices, float), np.asarray(read.faces))
+    assert len(self_intersections(mesh)) == 0
+    draft = draft_of(vertebra.load(), vertebra.place)
+    there = surface.distances_mm(mesh.points_mm, draft.raw)
+    back = surface.distances_mm(draft.raw.points_mm, mesh)
+    both = np.concatenate([there, back])
+    told = (entry.deviation_mean_mm, entry.deviation_p95_mm, entry.deviation_max_mm)
+    assert told == pytest.approx((both.mean(), np.percentile(both, 95), both.max()), abs=1e-3)
+    assert 1000 * entry.label_volume_ml == pytest.approx(draft.label_volume_mm3)

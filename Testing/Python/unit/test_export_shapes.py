@@ -1,0 +1,87 @@
+"""Surfaces of solids that are known exactly, on oblique grids of flat voxels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from solids import SOLIDS, DrilledBox, random_grid
+
+from spinemamba.export import surface
+from spinemamba.export.checks import Topology
+from spinemamba.export.exporter import Export, Target
+from spinemamba.export.item import Vertebra
+from spinemamba.export.mesh import Mesh
+from spinemamba.export.options import MeshOptions
+from spinemamba.export.vertebra import draft_of, finish, smooth
+
+SPACINGS = [(0.5, 0.5, 0.5), (1.0, 1.0, 1.0), (0.8, 0.8, 2.0), (0.7, 0.7, 2.5), (1.0, 1.0, 3.0)]
+TUNNELS = {"sphere": 0, "torus": 1, "drilled box": 1}
+
+
+def finished(solid, grid, options=None):
+    options = options or MeshOptions()
+    draft = draft_of(grid.mask(solid), grid.place)
+    return finish(draft, smooth(draft, options), options)
+
+
+@pytest.mark.parametrize("name", SOLIDS)
+@pytest.mark.parametrize("spacing_mm", SPACINGS, ids=str)
+@pytest.mark.parametrize("left", [False, True], ids=["right-handed", "left-handed"])
+def test_a_surface_has_the_volume_and_the_place_of_its_solid(name, spacing_mm, left):
+    solid, grid = SOLIDS[name], random_grid(len(name), spacing_mm, left=left)
+    mesh = finished(solid, grid).mesh
+    assert mesh.volume_mm3 == pytest.approx(solid.volume_mm3, rel=0.005)
+    assert solid.largest_distance_mm(mesh) <= grid.half_diagonal_mm
+    topology = Topology.of(mesh)
+    assert topology.watertight
+    assert (topology.bodies, topology.cavities, topology.tunnels) == (1, 0, TUNNELS[name])
+
+
+@pytest.mark.parametrize("name", ["sphere", "torus"])
+@pytest.mark.parametrize("spacing_mm", SPACINGS, ids=str)
+def test_no_place_of_a_round_solid_is_far_from_its_surface(name, spacing_mm):
+    solid, grid = SOLIDS[name], random_grid(len(name), spacing_mm)
+    points_mm = solid.surface_mm(20000, np.random.default_rng(1))
+    distances_mm = surface.distances_mm(points_mm, finished(solid, grid).mesh)
+    assert distances_mm.max() <= grid.half_diagonal_mm
+
+
+def test_a_mirrored_surface_would_be_seen():
+    solid, grid = DrilledBox(), random_grid(3, (1.0, 1.0, 1.0))
+    mesh = finished(solid, grid).mesh
+    for axis in range(3):
+        mirror = np.where(np.arange(3) == axis, -1.0, 1.0)
+        assert solid.largest_distance_mm(Mesh(mesh.points_mm * mirror, mesh.triangles)) > 3
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["right-handed", "left-handed"])
+def test_triangles_face_outwards_in_every_space(tmp_path, left):
+    trimesh = pytest.importorskip("trimesh")
+    solid, grid = DrilledBox(), random_grid(5, (0.8, 0.8, 2.0), left=left)
+    item = Vertebra("L1", lambda: grid.mask(solid), grid.place)
+    for space, signs in (("LPS", (1, 1, 1)), ("RAS", (-1, -1, 1))):
+        folder = tmp_path / space
+        folder.mkdir()
+        Export([item], Target(folder), MeshOptions(space=space)).run()
+        mesh = trimesh.load(folder / "spine_21_L1.stl")
+        assert mesh.is_volume
+        assert mesh.volume == pytest.approx(solid.volume_mm3, rel=0.005)
+        back = Mesh(np.asarray(mesh.vertices) * signs, np.asarray(mesh.faces))
+        assert solid.largest_distance_mm(back) <= grid.half_diagonal_mm
+
+
+def test_without_smoothing_the_surface_lies_between_voxels():
+    grid = random_grid(2, (1.0, 1.0, 1.0))
+    made = finished(SOLIDS["sphere"], grid, MeshOptions(smoothing=0))
+    steps = 2 * np.linalg.solve(grid.axes_mm, (made.mesh.points_mm - grid.origin_mm).T).T
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
+    assert made.deviation.max_mm < 1e-5
+
+
+def test_fewer_triangles_keep_volume_and_place():
+    solid, grid = SOLIDS["torus"], random_grid(4, (0.5, 0.5, 0.5))
+    all_, few = (finished(solid, grid, MeshOptions(decimation=share)) for share in (0, 0.8))
+    assert len(few.mesh.triangles) == pytest.approx(0.2 * len(all_.mesh.triangles), rel=0.02)
+    assert few.mesh.volume_mm3 == pytest.approx(solid.volume_mm3, rel=0.005)
+    assert Topology.of(few.mesh).watertight
+    assert few.intersecting == 0

@@ -1,0 +1,92 @@
+"""The scan for NVIDIA GPUs, without one: its own source and host code, run on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from cuda_emulation import EmulatingCompiler, has_compiler
+from test_scan_native import grid_scan, relative_errors
+
+from spinemamba import scan, scan_cuda, scan_nvrtc
+from spinemamba.errors import UserError
+from spinemamba.scan import NVRTC, available_backends, selective_scan_3d
+from spinemamba.scan_native import NativeError
+from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
+
+GRID, ORDERS = (2, 7, 6), (RASTER, REVERSED, SLICES_LAST)
+WALKS = [number for order in ORDERS for number in order.walk(GRID)]
+
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
+
+
+def differences(compiler: EmulatingCompiler, d: int, n: int) -> list[float]:
+    """Relative errors of the emulated kernels: the outputs, then the gradients of all tensors."""
+    s = grid_scan(GRID, d, n)
+    y = selective_scan_3d(s, GRID, ORDERS, backend="reference")
+    weight = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
+    expected = [y.detach(), *torch.autograd.grad((y * weight).sum(), s.tensors())]
+    tensors = tuple(x.detach() for x in s.tensors())
+    found, entries = scan_cuda.forward(compiler, tensors, WALKS, True)
+    grads = scan_cuda.backward(compiler, weight, entries, tensors, WALKS)
+    return relative_errors([found, *grads], expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize(("d", "n"), [(20, 5), (3, 18)])
+def test_the_kernels_for_gpus_give_values_and_gradients_of_the_loop(d, n, tmp_path: Path):
+    errors = differences(EmulatingCompiler(tmp_path), d, n)
+    assert errors[0] < 1e-6
+    assert max(errors) < 1e-5
+
+
+@needs_compiler
+def test_a_fault_in_a_kernel_would_be_seen(tmp_path: Path):
+    fault = ("g = g * exp2f(rate * p.span[at + i / STATES]) + end;", "g = end;")
+    assert max(differences(EmulatingCompiler(tmp_path, fault), 3, 2)) > 1e-3
+
+
+@needs_compiler
+def test_long_chunks_give_the_same_and_keep_nothing(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(scan_cuda, "LONG_CHUNK", 19)
+    s = grid_scan(GRID, 20, 5)
+    tensors = tuple(x.detach() for x in s.tensors())
+    found, entries = scan_cuda.forward(EmulatingCompiler(tmp_path), tensors, WALKS, False)
+    expected = selective_scan_3d(s, GRID, ORDERS, backend="reference").detach()
+    assert relative_errors([found], [expected])[0] < 1e-6
+    assert entries.numel() == 0
+
+
+def test_nvrtc_compiles_the_kernels_for_the_cards_in_use():
+    try:
+        binary = scan_nvrtc.compile_kernels("sm_86", 16, 4)
+    except NativeError as error:
+        pytest.skip(str(error))
+    assert binary[:4] == b"\x7fELF"
+    with pytest.raises(NativeError, match="arch"):
+        scan_nvrtc.compile_kernels("sm_1", 16, 4)
+
+
+def test_a_torch_without_nvrtc_is_no_reason_to_crash(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(scan_nvrtc, "library_folders", lambda: [tmp_path, tmp_path / "none"])
+    scan_nvrtc._nvrtc.cache_clear()
+    with pytest.raises(NativeError, match="came without NVRTC"):
+        scan_nvrtc.compile_kernels("sm_86", 16, 4)
+
+
+def test_the_back_end_for_gpus_is_not_offered_to_a_cpu():
+    assert available_backends("cpu")[NVRTC] == "needs an NVIDIA GPU"
+
+
+def test_a_device_on_which_nothing_works_is_named(monkeypatch):
+    monkeypatch.setattr(scan, "_PROBED", {})
+    monkeypatch.setattr(scan, "_probe", lambda name, device: "broken")
+    monkeypatch.delenv(scan.FORCE, raising=False)
+    with pytest.raises(UserError, match="No selective scan works on the device 'cuda'"):
+        scan.choose_backend("cuda")
+
+
+def test_an_apple_gpu_is_told_to_be_untested(monkeypatch):
+    monkeypatch.setattr(scan, "_PROBED", {"mps": "torch-chunked"})
+    assert scan.describe_backend("mps") == "torch-chunked (never tested on an Apple GPU)"

@@ -1,0 +1,116 @@
+"""Trainings as a whole: kinds of networks, checkpoints, curves, packing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from training_helpers import CONFIG, lumbar_case, trainer
+
+from spinemamba.errors import UserError
+from spinemamba.models import find_model
+from spinemamba.training.bank import Case
+from spinemamba.training.curves import Curves
+from spinemamba.training.kinds import KINDS
+from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.pack import pack_model
+from spinemamba.training.pieces import has_checkpoint, load_pieces, save_pieces
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return lumbar_case()
+
+
+def test_an_interrupted_training_goes_on_exactly_where_it_stopped(tmp_path: Path, case: Case):
+    whole = trainer(case)
+    expected = [whole.learn() for _ in range(4)][-1]
+    first = trainer(case)
+    for _ in range(2):
+        first.learn()
+    first.save(tmp_path)
+    second = trainer(case)
+    assert second.resume(tmp_path)
+    second.learn()
+    assert second.learn() == pytest.approx(expected, rel=1e-5)
+    assert second.step == whole.step
+
+
+def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, case: Case):
+    for kind in ("coarse", "fine"):
+        one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=2))
+        one.run(tmp_path / kind, lambda text: None)
+        assert one.step == 2
+    folders = [tmp_path / name for name in ("coarse", "fine", "model")]
+    card = pack_model(*folders, name="tiny", version="0")
+    assert card.licence == "Apache-2.0"
+    assert card.data == ("synthetic spines of this package, Apache-2.0: phantom1.",)
+    assert find_model(str(tmp_path / "model")) == tmp_path / "model"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: str):
+    if kind == "dynunet":
+        pytest.importorskip("monai")
+    # DynUNet halves a patch four times, and has no norm of a single voxel.
+    config = replace(CONFIG, patch_vox=(32, 32, 32), prior_stride=16)
+    one, other = trainer(case, config, kind=kind), trainer(case, config)
+    for mine, theirs in zip(one.examples(2), other.examples(2), strict=True):
+        assert torch.equal(mine[0], theirs[0])
+    assert all(math.isfinite(value) for value in one.learn().values())
+    other.learn()
+    assert torch.equal(one.draw()[0], other.draw()[0])
+
+
+def test_a_baseline_is_not_packed_as_a_model(tmp_path: Path, case: Case):
+    pytest.importorskip("monai")
+    one = trainer(case, kind="dynunet")
+    one.save(tmp_path / "run")
+    with pytest.raises(UserError, match="baseline"):
+        pack_model(tmp_path / "run", tmp_path / "run", tmp_path / "m", name="m", version="1")
+
+
+def test_a_checkpoint_is_kept_in_pieces_and_a_damaged_one_is_refused(tmp_path: Path):
+    state = {"network": {"w": torch.randn(4_500_000)}, "step": 3}
+    save_pieces(state, tmp_path)
+    save_pieces(state | {"step": 4}, tmp_path)
+    pieces = sorted((tmp_path / "checkpoint").iterdir())
+    assert len(pieces) == 2
+    assert all(piece.stat().st_size <= 16_000_000 for piece in pieces)
+    back = load_pieces(tmp_path)
+    assert back["step"] == 4
+    assert torch.equal(back["network"]["w"], state["network"]["w"])
+    pieces[1].unlink()
+    with pytest.raises(UserError, match="lacks a piece"):
+        load_pieces(tmp_path)
+
+
+def test_a_checkpoint_survives_a_save_that_was_interrupted(tmp_path: Path):
+    save_pieces({"step": 1}, tmp_path)
+    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.before")  # as between the renames
+    assert has_checkpoint(tmp_path)
+    assert load_pieces(tmp_path)["step"] == 1
+    save_pieces({"step": 2}, tmp_path)
+    assert load_pieces(tmp_path)["step"] == 2
+    assert not (tmp_path / "checkpoint.before").exists()
+
+
+def test_curves_are_means_of_fifty_steps_and_go_on_in_the_same_file(tmp_path: Path):
+    said: list[str] = []
+    for part in (0, 1):
+        curves = Curves(tmp_path, said.append)
+        for step in range(1, 51):
+            curves.add(50 * part + step, {"bone": float(step)}, seconds=60.0)
+        curves.close()
+    rows = (tmp_path / "curves.csv").read_text(encoding="utf-8").splitlines()
+    assert rows == ["step,minutes,bone", "50,1,25.5", "100,1,25.5"]
+    assert "step 100 bone 25.500 (1.0 min)" in said
+
+
+def test_examples_change_nothing_about_a_training(case: Case):
+    looked, not_looked = trainer(case), trainer(case)
+    looked.examples(5)
+    assert looked.learn() == not_looked.learn()
