@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write CSV, JSON and the report into this folder"
     )
-    parser.add_argument("--name", help="how these files begin (the name of the label image)")
+    parser.add_argument(
+        "--name", help="title of the report, and how the files begin (the name of the label image)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     for note in measured.notes:
         say(note)
     if outputs:
-        _write(outputs, measured, (image, labels), result)
+        _write(outputs, measured, (image, labels), result, args.name or "")
     return 0
 
 
@@ -103,13 +105,14 @@ def _write(
     measured: Measurements,
     volumes: tuple[Volume | None, Volume],
     result: Result | None,
+    title: str,
 ) -> None:
     from spinemamba.measure.files import write_csv, write_json
     from spinemamba.measure.page import write_page
 
     write_csv(measured, outputs["csv"])
     write_json(measured, outputs["json"])
-    write_page(measured, volumes, result, outputs["page"])
+    write_page(measured, volumes, result, outputs["page"], title)
     for path in outputs.values():
         say(f"Wrote {path}")
 
