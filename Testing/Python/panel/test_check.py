@@ -43,7 +43,7 @@ def reviewed(panel, spine, pump):
     panel.refresh()
     panel.checkSection.straightened.button.collapsed = False
     panel.checkSection.compare.button.collapsed = False
-    panel.frame.resize(WIDTH, 1900)
+    panel.frame.resize(WIDTH, 2000)
     pump(lambda: panel.checkSection.straightened.label.isVisible())
     return panel
 
