@@ -16,6 +16,8 @@ from SpineMambaSegmentLib.ReviewText import fullStamp, statusText, whoAndWhen
 ICONS = Path(__file__).resolve().parent.parent / "Resources" / "Icons"
 STATUS, NAME, CERTAINTY, VOLUME, FLAG, REVIEWED = range(6)
 COLUMNS = 6
+SMALLEST = 22
+"""Pixels of a column that has an icon only."""
 
 
 def icon(name: str) -> qt.QIcon:
@@ -45,6 +47,8 @@ class ReviewTable:
         table.horizontalHeaderItem(FLAG).setToolTip(_("Why it needs a look"))
         table.horizontalHeaderItem(STATUS).setToolTip(_("How far the review is"))
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
+        table.horizontalHeader().setMinimumSectionSize(SMALLEST)
         table.connect("cellClicked(int,int)", self._go)
         table.connect("cellActivated(int,int)", self._go)  # the key Return
         table.connect("currentCellChanged(int,int,int,int)", self._onCell)

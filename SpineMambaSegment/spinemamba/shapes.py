@@ -58,32 +58,6 @@ def above_plane(inside: np.ndarray, point: Sequence[float], normal: Sequence[flo
     return inside & (height >= 0)
 
 
-def bone_from(
-    image: np.ndarray, place: Sequence[int], least: float, taken: np.ndarray
-) -> np.ndarray:
-    """Return the bright voxels that hang together with a place; holes are filled.
-
-    The slow way to add a vertebra, where no model can be run.
-
-    Args:
-        image: Values of the image, (k, j, i).
-        place: Voxel k, j, i where to begin; the nearest bright voxel counts.
-        least: Least value of bone.
-        taken: Voxels that belong to others.
-    """
-    bright = (image >= least) & ~taken
-    if not bright.any():
-        return bright
-    # Thin bridges to neighbours that are not segmented would let everything in.
-    core = ndimage.binary_erosion(bright)
-    core = core if core.any() else bright
-    pieces, _ = ndimage.label(core)
-    at = np.argwhere(core)
-    nearest = at[((at - np.asarray(place)) ** 2).sum(axis=1).argmin()]
-    own = pieces == pieces[tuple(nearest)]
-    return without_holes(ndimage.binary_dilation(own, iterations=2, mask=bright)) & ~taken
-
-
 BODY_POWER = 3
 """Arches are thin: depth to this power leaves the body alone."""
 

@@ -10,7 +10,7 @@ from spinemamba.partition import divide
 SEED_MM = 5.0
 """Radius of a seed: most of a body's core, so that a click need not be exact."""
 
-SEARCH_MM = 1.2
+SEARCH_MM = 1.6
 """Finer grids are searched at about this step; the cut is as exact as the facets are wide."""
 
 

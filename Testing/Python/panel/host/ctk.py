@@ -17,6 +17,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)
         self._collapsed = False
+        self._folded: list[QtWidgets.QWidget] = []
         self._header = QtWidgets.QToolButton(self)
         self._header.name = "qt_header"
         self._header.autoRaise = True
@@ -29,17 +30,24 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self._collapsed = collapsed
         arrows = QtCore.Qt.ArrowType
         self._header.arrowType = arrows.RightArrow if collapsed else arrows.DownArrow
-        for child in self.children():
-            if isinstance(child, QtWidgets.QWidget) and child is not self._header:
-                child.setVisible(not collapsed)
+        # What was hidden before folding stays hidden after unfolding, as in CTK.
+        children = self._inside() if collapsed else self._folded
+        for child in children:
+            child.setVisible(not collapsed)
+        self._folded = children if collapsed else []
         self.setMaximumHeight(HEADER_HEIGHT if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
+
+    def _inside(self) -> list[QtWidgets.QWidget]:
+        widgets = [w for w in self.children() if isinstance(w, QtWidgets.QWidget)]
+        return [w for w in widgets if w is not self._header and not w.isHidden()]
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
         # A .ui file sets ``collapsed`` before it adds the content.
         child = event.child()
         if self._collapsed and event.added() and isinstance(child, QtWidgets.QWidget):
             child.setVisible(False)
+            self._folded.append(child)
 
     def resizeEvent(self, event: QtCore.QEvent) -> None:
         self._header.setGeometry(0, 0, self.width, HEADER_HEIGHT - 2)
