@@ -140,8 +140,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def stop(self) -> None:
         """Stop every process; waits until they are gone."""
-        self.logic.stopNow()
-        self.setupSection.stop()
+        for stop in (self.logic.stopNow, self.setupSection.stop, self.exportSection.cancel):
+            stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """Stop before the nodes of the run disappear."""

@@ -25,6 +25,9 @@ from spinemamba.total_variation import bone_graph, smooth_over_bone
 
 Spacing = tuple[float, float, float]
 
+NEAR_VOX = 3
+"""Cores this close to another one may be cut in the wrong place."""
+
 
 @dataclass(frozen=True)
 class Hints:
@@ -115,6 +118,7 @@ class _Division:
     ):
         self._options = options
         self._seed = seeds[bone]
+        self._certain = apart(seeds)[bone]
         self._count = int(seeds.max())
         self._cores = self._count - sacrum
         scale = np.asarray(spacing_mm)
@@ -168,11 +172,27 @@ class _Division:
         worth = self._options.surface + self._worth
         value = (self._options.surface * index + self._told) / worth
         value = np.clip(value, 0.6, self._count + 0.4)
-        certain = self._seed > 0
-        value[certain] = self._seed[certain]
-        weights = np.where(certain, np.inf, worth)
+        value[self._certain] = self._seed[self._certain]
+        weights = np.where(self._certain, np.inf, worth)
         found = smooth_over_bone(value, weights, self._graph, self._options.price_mm, steps)
         return np.clip(np.round(found), 1, self._count).astype(np.int32)
+
+
+def apart(seeds: np.ndarray) -> np.ndarray:
+    """Return which voxels of seeds are no neighbours of another seed, bool (z, y, x).
+
+    Where cores ran into each other, they were cut straight across the line, and discs are tilted.
+    """
+    out = seeds > 0
+    for number, box in enumerate(ndimage.find_objects(seeds), start=1):
+        if box is None:
+            continue
+        wide = tuple(slice(max(0, s.start - NEAR_VOX), s.stop + NEAR_VOX) for s in box)
+        others = (seeds[wide] > 0) & (seeds[wide] != number)
+        if others.any():
+            near = ndimage.binary_dilation(others, iterations=NEAR_VOX)
+            out[wide] &= (seeds[wide] != number) | ~near
+    return out
 
 
 def _drop_loose(labels: np.ndarray, seeds: np.ndarray, number: int) -> None:

@@ -22,7 +22,12 @@ from typing import TextIO
 
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
+<<<<<<< HEAD
 from spinemamba.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
+=======
+from spinemamba.job import BoxJob, CaseJob, FileJob, read_job
+from spinemamba.memory import step_aside
+>>>>>>> main
 from spinemamba.progress import overall_fraction
 
 HEARTBEAT_S = 2.0
@@ -192,6 +197,7 @@ def _take_stdout() -> TextIO:
 
 
 if __name__ == "__main__":
+    step_aside()
     code = main()
     # Threads that read stdin would hold up a normal end under some launchers.
     sys.stdout.flush()

@@ -22,17 +22,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402 - the path is set just above
 from card import write_block  # noqa: E402
 from card_tables import NAMELESS, case_table, level_table  # noqa: E402
 
 from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.evaluation.scores import Comparison  # noqa: E402
-from spinemamba.image_io import read_volume  # noqa: E402
+from spinemamba.image_io import read_labels, read_volume  # noqa: E402
+from spinemamba.labels import BY_VALUE  # noqa: E402
 from spinemamba.models import DEFAULT, find_model, read_card  # noqa: E402
 from spinemamba.precision import BFLOAT16, CHANGE, FLOAT32, has_bfloat16  # noqa: E402
 from spinemamba.result import Result, read_result  # noqa: E402
 from spinemamba.training.real import TEST_ONLY  # noqa: E402
+from spinemamba.volume import Volume  # noqa: E402
 
 CASES = {
     "verse012": ("verse/verse012_ct.nii.gz", "verse/verse012_seg.nii.gz"),
@@ -106,8 +109,14 @@ def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
         seconds = time.monotonic() - started
         if status:
             raise RuntimeError(f"{image.name} failed")
-        score = compare(read_volume(output), read_volume(labels)) if labels else None
+        score = compare(read_volume(output), reference(labels)) if labels else None
         return Run(seconds, gigabytes(usage), read_result(Path(folder) / "out_result.json"), score)
+
+
+def reference(path: Path) -> Volume:
+    """Return the labels of a case: vertebrae only, where discs and endplates have numbers too."""
+    labels = read_labels(path)
+    return labels.with_array(np.where(labels.array <= max(BY_VALUE), labels.array, 0))
 
 
 def change(run: Run, other: Run) -> float:

@@ -61,6 +61,12 @@ class Draft:
     label_volume_mm3: float
     reach: Reach
 
+    @property
+    def box_xyz(self) -> tuple[tuple[int, int], ...]:
+        """First and last voxel inside along x, y and z."""
+        low, high = self.half_steps.min(axis=0), self.half_steps.max(axis=0)
+        return tuple((int(a + 1) // 2, int(b) // 2) for a, b in zip(low, high, strict=True))
+
 
 @dataclass(frozen=True)
 class Deviation:

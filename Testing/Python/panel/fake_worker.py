@@ -28,10 +28,11 @@ FACTS = {
     "mamba_ssm": False,
     "causal_conv1d": False,
     "devices": [
-        {"device": "cpu", "name": "Test CPU"},
+        {"device": "cpu", "name": "Test CPU", "scan": "torch-chunked", "precision": "float32"},
         {"device": "cuda:0", "name": "Test GPU", "free_gb": 20.5, "total_gb": 24.0},
     ],
 }
+FACTS["devices"][1] |= {"scan": "nvrtc", "precision": "bfloat16"}
 
 
 def run(job: Job, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:

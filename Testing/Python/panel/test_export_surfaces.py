@@ -1,0 +1,118 @@
+"""Surfaces from the section Export: asked once, step by step, and stopped between vertebrae."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import slicer
+import slicer.util
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """Every question; the answer is yes."""
+    questions: list[str] = []
+    monkeypatch.setattr(
+        slicer.util, "confirmOkCancelDisplay", lambda text: questions.append(text) or True
+    )
+    return questions
+
+
+@pytest.fixture
+def finished(panel, volume, fake_worker, pump):
+    """The panel after a run, with its section Export open."""
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    panel.ui.exportCollapsibleButton.collapsed = False
+    return panel
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_without_segments_no_surface_can_be_exported(panel):
+    assert not panel.ui.exportButton.enabled
+    assert panel.ui.exportButton.toolTip == "Nothing was segmented yet."
+    assert not panel.ui.exportCancelButton.enabled
+
+
+def test_each_vertebra_gets_its_files_and_what_is_told_is_shown(finished, asked, tmp_path, pump):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    finished.ui.caseEdit.text = "Case 7"
+    finished.ui.glbBox.checked = True
+    finished.exportSection.exportSurfaces(folder)
+    assert finished.exportSection.isExporting()
+    assert finished.ui.exportCancelButton.enabled
+    assert not finished.ui.exportButton.enabled
+    pump(lambda: not finished.exportSection.isExporting())
+    stems = ("Case_7_19_T12", "Case_7_21_L1", "Case_7_22_L2")
+    wanted = [f"{stem}.{suffix}" for stem in stems for suffix in ("glb", "stl")]
+    assert names_in(folder) == sorted([*wanted, "manifest.csv", "manifest.json"])
+    assert asked == ["Nobody has reviewed T12, L1, L2. Export them? The manifest will say so."]
+    values = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert values["unreviewed_accepted"] is True
+    assert finished.ui.statusLabel.text == "3 vertebrae were written, each whole."
+    assert finished.ui.exportLabel.visible
+    assert finished.ui.exportButton.enabled
+    if pictures := os.environ.get("SPINEMAMBA_PICTURES"):
+        finished.frame.resize(360, 1100)
+        slicer.app.processEvents()
+        finished.frame.grab().save(str(Path(pictures) / "export.png"))
+
+
+def test_a_reviewed_spine_is_exported_without_a_question(finished, asked, tmp_path, pump):
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    segmentation = finished.ui.outputSelector.currentNode().GetSegmentation()
+    for segment_id in segmentation.GetSegmentIDs():
+        logic.SetSegmentStatus(segmentation.GetSegment(segment_id), logic.Completed)
+    (tmp_path / "out").mkdir()
+    finished.exportSection.exportSurfaces(tmp_path / "out")
+    pump(lambda: not finished.exportSection.isExporting())
+    assert asked == []
+    values = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert values["unreviewed_accepted"] is None
+    assert all(entry["reviewed"] for entry in values["vertebrae"])
+    finished.exportSection.exportSurfaces(tmp_path / "out")
+    pump(lambda: not finished.exportSection.isExporting())
+    assert asked == ["Replace 3 files, such as spine_19_T12.stl?"]
+
+
+@pytest.mark.parametrize("way", ["button", "scene", "module"])
+def test_a_stopped_export_leaves_whole_vertebrae(finished, asked, tmp_path, pump, way):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    finished.exportSection.exportSurfaces(folder)
+    pump(lambda: (folder / "spine_19_T12.stl").exists())
+    if way == "button":
+        finished.ui.exportCancelButton.click()
+    elif way == "scene":
+        slicer.mrmlScene.Clear(0)
+    else:
+        finished.stop()
+    assert not finished.exportSection.isExporting()
+    values = json.loads((folder / "manifest.json").read_text("utf-8"))
+    listed = [file["name"] for entry in values["vertebrae"] for file in entry["files"]]
+    assert names_in(folder) == sorted([*listed, "manifest.csv", "manifest.json"])
+    assert 1 <= len(listed) < 3
+    assert "were written, each whole." in finished.ui.exportLabel.text
+
+
+def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
+    finished.exportSection.exportSurfaces(tmp_path)
+    assert not finished.exportSection.isExporting()
+    assert list(tmp_path.glob("*.stl")) == []
+
+
+def test_a_folder_that_is_gone_is_told_with_a_remedy(finished, asked, tmp_path):
+    finished.exportSection.exportSurfaces(tmp_path / "away")
+    assert finished.ui.statusLabel.text.startswith("OUTPUT_BAD: The folder does not exist")
+    assert not finished.exportSection.isExporting()
