@@ -22,12 +22,8 @@ from typing import TextIO
 
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
-<<<<<<< HEAD
 from spinemamba.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
-=======
-from spinemamba.job import BoxJob, CaseJob, FileJob, read_job
 from spinemamba.memory import step_aside
->>>>>>> main
 from spinemamba.progress import overall_fraction
 
 HEARTBEAT_S = 2.0
