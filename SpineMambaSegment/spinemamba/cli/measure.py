@@ -9,14 +9,12 @@ from pathlib import Path
 from spinemamba.cli.console import say, table
 from spinemamba.cli.names import split_name
 from spinemamba.errors import UserError
-from spinemamba.image_io import read_labels, read_volume
+from spinemamba.job import MODALITIES
 from spinemamba.measure.quantities import of_kind
 from spinemamba.measure.record import Item, Measurements
 from spinemamba.output import check_place
-from spinemamba.result import Result, read_result
-from spinemamba.volume import Volume
 
-MODALITIES = ("auto", "ct", "mr")
+SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
 SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
 SHOWN += ("genant_grade", "trabecular_hu", "canal_depth_mm", "volume_ml")
 
@@ -41,23 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
-    from spinemamba.intensity import guess_modality
-    from spinemamba.measure.spine import measure
+    from spinemamba.measure.files import write_csv, write_json
+    from spinemamba.measure.page import write_page
+    from spinemamba.measure.run import study
 
-    outputs = _outputs(args) if args.out else {}
-    result = read_result(args.result) if args.result else None
-    labels = read_labels(args.labels)
-    image = read_volume(args.image) if args.image else None
-    modality = args.modality
-    if modality == "auto":
-        modality = result.modality if result else guess_modality(image.array) if image else ""
-    measured = measure(labels, image, modality if image else "", _tell)
-    for text in tables(measured):
+    paths = _outputs(args) if args.out else []
+    done = study(args.labels, args.image, args.result, args.modality, _tell)
+    for text in (*tables(done.measured), *done.measured.notes):
         say(text)
-    for note in measured.notes:
-        say(note)
-    if outputs:
-        _write(outputs, measured, (image, labels), result, args.name or "")
+    if paths:
+        write_csv(done.measured, paths[0])
+        write_json(done.measured, paths[1])
+        write_page(done.measured, (done.image, done.labels), done.result, paths[2], args.name or "")
+    for path in paths:
+        say(f"Wrote {path}")
     return 0
 
 
@@ -83,8 +78,8 @@ def _angle_row(item: Item) -> list[str]:
     return [item.name, item.view, item.text(key, 1), item.words["between"], finding]
 
 
-def _outputs(args: argparse.Namespace) -> dict[str, Path]:
-    """Return where the files go.
+def _outputs(args: argparse.Namespace) -> list[Path]:
+    """Return where CSV, JSON and report go; makes the folder.
 
     Raises:
         UserError: If the folder cannot be written, or the name is no file name.
@@ -93,28 +88,10 @@ def _outputs(args: argparse.Namespace) -> dict[str, Path]:
     if name != Path(name).name:
         raise UserError(f"'{name}' is not the beginning of a file name.", "Leave out slashes.")
     args.out.mkdir(parents=True, exist_ok=True)
-    suffixes = {"csv": "measurements.csv", "json": "measurements.json", "page": "report.html"}
-    paths = {kind: args.out / f"{name}_{suffix}" for kind, suffix in suffixes.items()}
-    for path in paths.values():
+    paths = [args.out / f"{name}_{suffix}" for suffix in SUFFIXES]
+    for path in paths:
         check_place(path)
     return paths
-
-
-def _write(
-    outputs: dict[str, Path],
-    measured: Measurements,
-    volumes: tuple[Volume | None, Volume],
-    result: Result | None,
-    title: str,
-) -> None:
-    from spinemamba.measure.files import write_csv, write_json
-    from spinemamba.measure.page import write_page
-
-    write_csv(measured, outputs["csv"])
-    write_json(measured, outputs["json"])
-    write_page(measured, volumes, result, outputs["page"], title)
-    for path in outputs.values():
-        say(f"Wrote {path}")
 
 
 def _tell(name: str, fraction: float) -> None:

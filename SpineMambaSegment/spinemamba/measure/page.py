@@ -136,7 +136,7 @@ def _angles(measured: Measurements) -> str:
             item.name,
             f"{item.values['cobb_deg']:.1f}",
             f"{item.words['what']}, apex {item.words['apex']}",
-            f"{item.words['between']}, {item.view}",
+            f"{item.words['between']} ({item.view})",
         ]
         for item in measured.of("curve")
     ]

@@ -21,6 +21,7 @@ HEIGHT_IN, DPI = 6.2, 150
 TURN_DEG = 55.0
 """The surface is seen from the left and in front: bodies, joints and processes show."""
 
+ROOM_MM = 18.0
 LINE = "#ffffff"
 
 
@@ -36,7 +37,11 @@ def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) 
     modality = "mr" if image is not None and measured.modality == "mr" else "ct"
     views = side_and_front(shown, labels)
     grid = canonical(labels)[0].geometry
-    widths = [HEIGHT_IN * view.image.shape[1] / view.image.shape[0] for view in views]
+    ranges = [_columns(view) for view in views]
+    widths = [
+        HEIGHT_IN * (last - first) / view.image.shape[0]
+        for (first, last), view in zip(ranges, views, strict=True)
+    ]
     figure = Figure(figsize=(sum(widths) + 0.1, HEIGHT_IN), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     left = 0.0
@@ -45,8 +50,17 @@ def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) 
         axes = figure.add_axes((left / total, 0, width / total, 1))
         draw_view(axes, view, modality, "AP" if kind == "sagittal" else "RL")
         _draw_plates(axes, view, grid, measured, kind)
+        axes.set_xlim(*ranges[0 if kind == "sagittal" else 1])
         left += width + 0.1
     return _uri(figure)
+
+
+def _columns(view: View) -> tuple[float, float]:
+    """Return the first and last column to show: the labels and some room, within the view."""
+    labelled = np.flatnonzero((view.labels > 0).any(axis=0))
+    room = ROOM_MM / view.pixel_mm
+    first = max(-0.5, float(labelled.min(initial=0)) - room)
+    return first, min(view.labels.shape[1] - 0.5, float(labelled.max(initial=0)) + room)
 
 
 def _draw_plates(axes: Axes, view: View, grid: Geometry, measured: Measurements, kind: str) -> None:
