@@ -17,7 +17,7 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)
         self._collapsed = False
-        self._folded: list[QtWidgets.QWidget] = []
+        self._hidden: list[QtWidgets.QWidget] = []
         self._header = QtWidgets.QToolButton(self)
         self._header.name = "qt_header"
         self._header.autoRaise = True
@@ -27,27 +27,26 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self.setContentsMargins(6, HEADER_HEIGHT, 4, 4)
 
     def _fold(self, collapsed: bool) -> None:
+        if collapsed == self._collapsed:
+            return
         self._collapsed = collapsed
         arrows = QtCore.Qt.ArrowType
         self._header.arrowType = arrows.RightArrow if collapsed else arrows.DownArrow
         # What was hidden before folding stays hidden after unfolding, as in CTK.
-        children = self._inside() if collapsed else self._folded
-        for child in children:
-            child.setVisible(not collapsed)
-        self._folded = children if collapsed else []
+        inside = [w for w in self.children() if isinstance(w, QtWidgets.QWidget)]
+        inside = [w for w in inside if w is not self._header]
+        if collapsed:
+            self._hidden = [w for w in inside if w.isHidden()]
+        for child in inside:
+            child.setVisible(not collapsed and child not in self._hidden)
         self.setMaximumHeight(HEADER_HEIGHT if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
-
-    def _inside(self) -> list[QtWidgets.QWidget]:
-        widgets = [w for w in self.children() if isinstance(w, QtWidgets.QWidget)]
-        return [w for w in widgets if w is not self._header and not w.isHidden()]
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
         # A .ui file sets ``collapsed`` before it adds the content.
         child = event.child()
         if self._collapsed and event.added() and isinstance(child, QtWidgets.QWidget):
             child.setVisible(False)
-            self._folded.append(child)
 
     def resizeEvent(self, event: QtCore.QEvent) -> None:
         self._header.setGeometry(0, 0, self.width, HEADER_HEIGHT - 2)
