@@ -72,6 +72,10 @@ class PinLevel:
             entry = found.get(number)
             levels[segmentId] = _level(spine, segmentId, entry, found)
             tags[segmentId] = _tags(spine, segmentId, entry, number)
+            if not self.segmentId and spine.states[segmentId].status in (NEEDS_LOOK, NOT_STARTED):
+                # No person has corrected anything.
+                status = NEEDS_LOOK if entry is not None and entry.flags else NOT_STARTED
+                tags[segmentId][STATUS_TAG] = STATUS_TEXT[status]
             tags[segmentId][NAMED_TAG] = BY_HAND if segmentId in pins else ""
         for segmentId in set(spine.approved()) & set(numbers):
             del levels[segmentId], tags[segmentId]
