@@ -40,10 +40,11 @@ class ReviewSection:
     Args:
         ui: Widgets of the panel.
         say: Shows a sentence in the status line.
+        reviewer: Returns the name of the user, if given.
     """
 
-    def __init__(self, ui: Any, say: Callable[[str], None]):
-        self._ui, self.say = ui, say
+    def __init__(self, ui: Any, say: Callable[[str], None], reviewer: Callable[[], str]):
+        self._ui, self.say, self._reviewer = ui, say, reviewer
         self._sessions = ReviewSessions(lambda: self._edited.start())
         self.session: ReviewSession | None = None
         self.dims = self.alongAxes = True
@@ -93,7 +94,7 @@ class ReviewSection:
         if node is not (None if self.session is None else self.session.node):
             self.menus.stopClicks()
             self._ui.paintButton.setChecked(False)
-        self.session = self._sessions.watch(node, reviewer())
+        self.session = self._sessions.watch(node, self._reviewer() or "")
         if self.session is not None and self.session.spine.states:
             self._loading.start()
         self.refresh()
@@ -237,9 +238,3 @@ def load() -> None:
     """Load the solver of levels; whoever uses it is told if a package is missing."""
     with contextlib.suppress(UserError):
         tool("relabel")
-
-
-def reviewer() -> str:
-    """Return the name that the user has given in Slicer's settings; may be empty."""
-    information = slicer.app.applicationLogic().GetUserInformation()
-    return "" if information is None else information.GetName() or ""

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import numpy as np
 import qt
 import slicer
+from scene_helpers import add_volume
 
 PRESS = """
 import sys
@@ -121,15 +123,15 @@ def test_painting_uses_slicers_editor_with_rules_for_neighbours(reviewed):
 def test_the_review_is_saved_and_opened_again(reviewed, tmp_path: Path):
     menus, ui = reviewed.reviewSection.menus, reviewed.ui
     menus.actions["shiftDown"].trigger()
-    menus.saveReview(tmp_path / "x_review.json")
-    menus.saveCsv(tmp_path / "x_log.csv")
+    menus.files.saveReview(tmp_path / "x_review.json")
+    menus.files.saveCsv(tmp_path / "x_log.csv")
     assert "Shift all down by one" in (tmp_path / "x_log.csv").read_text(encoding="utf-8")
     assert "Doe" not in (tmp_path / "x_review.json").read_text(encoding="utf-8")
-    menus.openReview(tmp_path / "x_review.json")
+    menus.files.openReview(tmp_path / "x_review.json")
     assert "Opened x_review.json" in ui.statusLabel.text
     assert not ui.undoButton.enabled
     (tmp_path / "x_review.json").write_text("{}", encoding="utf-8")
-    menus.openReview(tmp_path / "x_review.json")
+    menus.files.openReview(tmp_path / "x_review.json")
     assert "is not the review" in ui.statusLabel.text
 
 
@@ -143,6 +145,11 @@ def test_closing_the_scene_empties_the_review(reviewed):
 
 
 def test_a_second_run_keeps_what_is_approved_and_names_the_rest_around_it(reviewed, pump):
+    large = add_volume(np.zeros((24, 20, 16), np.int16), np.diag([5.0, 5.0, 5.0, 1.0]), "CT")
+    reviewed.ui.inputSelector.setCurrentNode(large)
+    reviewed.ui.outputSelector.setCurrentNode(None)
+    reviewed.ui.segmentButton.click()
+    pump(lambda: not reviewed.logic.isRunning())
     reviewed.reviewSection.menus.actions["shiftDown"].trigger()
     reviewed.reviewSection.table.goTo("V21")
     press(reviewed, "A")
