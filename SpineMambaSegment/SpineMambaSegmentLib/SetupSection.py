@@ -171,6 +171,10 @@ class SetupSection:
             text = _("{torch} runs on {gpu}.").format(torch=torch, gpu=gpus[0]["name"])
         else:
             text = _("{torch} runs on the CPU; no GPU was found.").format(torch=torch)
+        how = (gpus or devices)[0]
+        text = _("{text} Selective scan: {scan}; convolutions: {precision}.").format(
+            text=text, scan=how["scan"], precision=how["precision"]
+        )
         self._say(self._ui.deviceLabel, True, text)
         self._showKernels(facts, any(d["device"].startswith("cuda") for d in devices))
         self._onChange(devices)

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from spinemamba import __version__
-from spinemamba.models import bundled_models
-from spinemamba.scan import available_backends, choose_backend
+from spinemamba.models import DEFAULT, bundled_models, find_model, read_card
+from spinemamba.precision import AUTO, choose_precision
+from spinemamba.scan import available_backends, describe_backend
 
 
 def probe() -> dict[str, Any]:
@@ -36,16 +37,18 @@ def probe() -> dict[str, Any]:
 
 
 def devices() -> list[dict[str, Any]]:
-    """Return each device with its name, free memory, and how the scan runs on it."""
+    """Return each device with its name, free memory, and how the bundled model runs on it."""
     found = [{"device": "cpu", "name": platform.processor() or platform.machine()}]
     for k in range(torch.cuda.device_count()):
         found.append({"device": f"cuda:{k}", "name": torch.cuda.get_device_name(k), **_free(k)})
     if torch.backends.mps.is_available():
         found.append({"device": "mps", "name": "Apple GPU"})
+    card = read_card(find_model(DEFAULT))
     for device in found:
         kind = device["device"].partition(":")[0]
-        device["scan"] = choose_backend(kind)
+        device["scan"] = describe_backend(kind)
         device["scan_backends"] = available_backends(kind)
+        device["precision"] = choose_precision(AUTO, torch.device(device["device"]), card)
     return found
 
 

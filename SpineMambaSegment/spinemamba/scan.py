@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from math import prod
 
@@ -119,6 +121,17 @@ def choose_backend(device: str) -> str:
     if device not in _PROBED:
         _PROBED[device] = _choose(device, os.environ.get(FORCE))
     return _PROBED[device]
+
+
+@contextmanager
+def forced_backend(device: str, name: str) -> Iterator[None]:
+    """Use a back end on a kind of device for a while, for measurements and tests."""
+    before = choose_backend(device)
+    _PROBED[device] = _known(name)
+    try:
+        yield
+    finally:
+        _PROBED[device] = before
 
 
 def _choose(device: str, forced: str | None) -> str:

@@ -22,7 +22,8 @@ from typing import TextIO
 
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
-from spinemamba.job import BoxJob, CaseJob, FileJob, read_job
+from spinemamba.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
+from spinemamba.memory import step_aside
 from spinemamba.progress import overall_fraction
 
 HEARTBEAT_S = 2.0
@@ -165,6 +166,11 @@ def _run_job(
 
         write_case(job, progress)
         return
+    if isinstance(job, MeasureJob):
+        from spinemamba.measure.run import run_measure
+
+        run_measure(job, progress)
+        return
     from spinemamba.memory import keep_freed_memory, let_idle_threads_sleep
 
     let_idle_threads_sleep()
@@ -187,6 +193,7 @@ def _take_stdout() -> TextIO:
 
 
 if __name__ == "__main__":
+    step_aside()
     code = main()
     # Threads that read stdin would hold up a normal end under some launchers.
     sys.stdout.flush()

@@ -1,27 +1,31 @@
-"""Seconds per patch of the networks that ship, split into what takes them."""
+"""Seconds per patch of the named sizes of the network, split into what takes them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from spinemamba.checkpoint import load_model
-from spinemamba.models import find_model
+from spinemamba.bench.scans import threads
 from spinemamba.network import rvm
+from spinemamba.network.config import BASE, SIZES, NetworkConfig
 from spinemamba.network.rvm import RVM
+from spinemamba.network.unet import SpineMambaNet
+
+BASE_PATCH = (96, 96, 96)
+"""Patch on which `base` is measured: what runs in a process of a few gigabytes."""
 
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """Wall-clock seconds of one network for one patch.
+    """Processor seconds, one thread, of one network for one patch.
 
     Attributes:
-        name: "coarse" or "fine".
+        name: Its name; of `base` also how its RVM layers scan.
         patch_vox: Patch (z, y, x).
         total_s: All of it.
         conv_s: Convolutions.
@@ -38,6 +42,11 @@ class NetworkRow:
     rest_of_rvm_s: float
     rest_s: float
 
+    @property
+    def rvm_share(self) -> float:
+        """Share of the RVM layers, scans included."""
+        return (self.scan_s + self.rest_of_rvm_s) / self.total_s
+
 
 class Stopwatch:
     """Adds up the time between pairs of `start` and `stop`."""
@@ -48,23 +57,37 @@ class Stopwatch:
 
     def start(self, *_: object) -> None:
         """Start a pair; a module's hook may call it."""
-        self._started_s = time.perf_counter()
+        self._started_s = time.process_time()
 
     def stop(self, *_: object) -> None:
         """End a pair."""
-        self.total_s += time.perf_counter() - self._started_s
+        self.total_s += time.process_time() - self._started_s
 
 
-def measure_networks(model: str, repeats: int) -> Iterator[NetworkRow]:
-    """Yield a row for each network of a bundled model, the fastest of several runs."""
-    loaded = load_model(find_model(model))
-    for name in ("coarse", "fine"):
-        network = getattr(loaded, name).network
-        patch = torch.randn(1, 1, *network.config.patch_vox)
-        with torch.inference_mode():
-            network(patch)  # the first run pays for fresh memory
-            rows = [_measure(name, network, patch) for _ in range(repeats)]
-        yield min(rows, key=lambda row: row.total_s)
+def configurations(quick: bool) -> dict[str, NetworkConfig]:
+    """Return what is measured; without `base`, which takes a minute, if it shall be quick."""
+    small = {name: config for name, config in SIZES.items() if config is not BASE}
+    if quick:
+        return small
+    return small | {
+        f"base, {scan}": replace(BASE, patch_vox=BASE_PATCH, scan=scan)
+        for scan in ("raster", "tri")
+    }
+
+
+def measure_networks(
+    configs: dict[str, NetworkConfig], repeats: int, precision: torch.dtype = torch.float32
+) -> Iterator[NetworkRow]:
+    """Yield a row for each network, with random weights, the fastest of several runs."""
+    half = precision != torch.float32
+    with threads(1), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        for name, config in configs.items():
+            network = SpineMambaNet(config).eval()
+            patch = torch.randn(1, 1, *config.patch_vox)
+            with torch.inference_mode():
+                network(patch)  # the first run pays for fresh memory
+                rows = [_measure(name, network, patch) for _ in range(repeats)]
+            yield min(rows, key=lambda row: row.total_s)
 
 
 def _measure(name: str, network: nn.Module, patch: Tensor) -> NetworkRow:
@@ -78,9 +101,9 @@ def _measure(name: str, network: nn.Module, patch: Tensor) -> NetworkRow:
             hooks += [module.register_forward_pre_hook(watch.start)]
             hooks += [module.register_forward_hook(watch.stop)]
     with _timed_scans(scan):
-        started_s = time.perf_counter()
+        started_s = time.process_time()
         network(patch)
-        total_s = time.perf_counter() - started_s
+        total_s = time.process_time() - started_s
     for hook in hooks:
         hook.remove()
     return NetworkRow(

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from spinemamba.scan import BACKENDS, NATIVE, available_backends, selective_scan_3d
-from spinemamba.scan_grid import GridScan, scan_grid_by_copies
-from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
+from spinemamba.scan import BACKENDS, available_backends
 from spinemamba.scan_reference import scan_reference
 
 LOOP_TOKENS = 2048
@@ -48,6 +47,8 @@ class ScanRow:
         forward_ratio: How many times faster than the loop.
         backward_s: The same for the backward pass.
         backward_ratio: Over the loop's autograd.
+        largest_share: Numbers of the largest tensor that either pass makes, as a share of the L d n
+            states.
     """
 
     backend: str
@@ -56,6 +57,23 @@ class ScanRow:
     forward_ratio: float
     backward_s: float
     backward_ratio: float
+    largest_share: float
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many elements the largest result had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Run an operation, and look at what it gives."""
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(x, Tensor):
+                self.elements = max(self.elements, x.numel())
+        return out
 
 
 @contextmanager
@@ -113,7 +131,9 @@ def measure_scans(sizes: list[Size], repeats: int) -> Iterator[ScanRow]:
             for name in working_backends():
                 forward, backward = _forward_and_backward(name, size, repeats)
                 ratios = (loop[0] / forward, loop[1] / backward)
-                yield ScanRow(name, size, forward, ratios[0], backward, ratios[1])
+                yield ScanRow(
+                    name, size, forward, ratios[0], backward, ratios[1], _largest_share(name, size)
+                )
 
 
 def _forward_and_backward(name: str, size: Size, repeats: int) -> tuple[float, float]:
@@ -129,6 +149,15 @@ def _forward_and_backward(name: str, size: Size, repeats: int) -> tuple[float, f
         torch.autograd.grad(y, learning, grad, retain_graph=True)
 
     return forward, least_seconds(backward, max(1, repeats // 2))
+
+
+def _largest_share(name: str, size: Size) -> float:
+    """Return the largest tensor's share of all states, on as many tokens as the loop runs over."""
+    short = Size(min(size.tokens, LOOP_TOKENS), size.channels, size.states)
+    inputs = [x.requires_grad_() for x in scan_inputs(short)]
+    with LargestTensor() as seen:
+        BACKENDS[name](*inputs).sum().backward()
+    return seen.elements / (short.tokens * short.channels * short.states)
 
 
 @dataclass(frozen=True)
@@ -161,64 +190,3 @@ def _value_and_gradients(name: str, inputs: list[Tensor]) -> list[Tensor]:
     y = scan(*learning)
     weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
     return [y.detach(), *torch.autograd.grad((y * weight).sum(), learning)]
-
-
-def measure_fusion(side: int, channels: int, repeats: int) -> dict[str, float]:
-    """Return how much three scan orders cost in one call, and with permuted copies.
-
-    Args:
-        side: Tokens along each axis of the grid.
-        channels: Channels d; 16 states.
-        repeats: Measurements of each.
-
-    Returns:
-        ``fused_s`` and ``copies_s``, processor seconds of one thread with the best C++ variant, and
-        ``ratio``; empty if the library is not there.
-    """
-    native = [name for name in working_backends() if name.startswith(NATIVE)]
-    if not native:
-        return {}
-    grid, orders = (side, side, side), (RASTER, REVERSED, SLICES_LAST)
-    scan = _grid_scan(side**3, channels, 16, len(orders))
-    one = BACKENDS[native[0]]
-    with torch.inference_mode(), threads(1):
-        fused = least_seconds(
-            lambda: selective_scan_3d(scan, grid, orders, backend=native[0]), repeats
-        )
-        copies = least_seconds(lambda: scan_grid_by_copies(one, scan, grid, orders), repeats)
-    return {"fused_s": fused, "copies_s": copies, "ratio": copies / fused}
-
-
-def measure_threads(size: Size, repeats: int) -> dict[str, float]:
-    """Return wall-clock seconds of the chosen native variant with one and two threads.
-
-    Returns:
-        ``one_s``, ``two_s`` and ``ratio``; empty if the library is not there. Means something only
-        while no other program wants a core.
-    """
-    native = [name for name in working_backends() if name.startswith(NATIVE)]
-    if not native:
-        return {}
-    inputs, found = scan_inputs(size), []
-    with torch.inference_mode():
-        for count in (1, 2):
-            with threads(count):
-                scan = BACKENDS[native[0]]
-                scan(*inputs)
-                found.append(least_seconds(lambda: scan(*inputs), repeats, time.perf_counter))  # noqa: B023
-    return {"one_s": found[0], "two_s": found[1], "ratio": found[0] / found[1]}
-
-
-def _grid_scan(tokens: int, d: int, n: int, orders: int) -> GridScan:
-    rank, k = 4, orders
-    normal = torch.randn
-    return GridScan(
-        u=normal(1, tokens, d),
-        low=normal(1, tokens, k, rank),
-        A=-torch.arange(1.0, n + 1).repeat(k, d, 1),
-        B=normal(1, tokens, k, n),
-        C=normal(1, tokens, k, n),
-        D=normal(k, d),
-        weight=normal(k, d, rank) / 2,
-        bias=normal(k, d) - 4,
-    )

@@ -12,13 +12,23 @@ from typing import Any
 
 from spinemamba.cli.console import say, table
 
-TOKENS, CHANNELS, STATES = (4096, 32768), (64, 128, 256), (8, 16)
-QUICK = ((4096, 64, 8), (32768, 128, 16))
+TOKENS, CHANNELS, STATES = (4096, 32768, 110592), (64, 128, 256), (8, 16)
+QUICK = ((4096, 64, 8), (32768, 128, 16), (32768, 256, 16))
+FUSION_SIDE = 48
+"""Tokens along each axis of the grid on which three scan orders are compared."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--quick", action="store_true", help="two sizes only, about a minute")
+    parser.add_argument("--quick", action="store_true", help="few sizes, less than a minute")
+    parser.add_argument(
+        "--size",
+        type=_size,
+        action="append",
+        metavar="L,d,n",
+        help="scan these tokens, channels and states instead; may be given several times",
+    )
+    parser.add_argument("--case", type=Path, metavar="IMAGE", help="also segment a whole image")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
 
 
@@ -31,12 +41,24 @@ def run(args: argparse.Namespace) -> int:
 
     report: dict[str, Any] = {"machine": machine(), "quick": args.quick}
     say(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
-    for part in (_backends, _scans, _errors, _fusion, _networks):
+    sizes = args.size or list(_sizes(args.quick))
+    parts = [_backends, _errors, _networks, _fusion, lambda quick: _scans(sizes)]
+    if args.case:
+        parts.insert(3, lambda quick: _case(args.case))
+    for part in parts:
         report |= part(args.quick)
+        if args.json:  # after every part: what has been measured is not lost
+            _write(report, args.json)
     if args.json:
-        args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         say(f"Wrote {args.json}")
     return 0
+
+
+def _write(report: dict[str, Any], path: Path) -> None:
+    from spinemamba.output import whole_or_nothing
+
+    with whole_or_nothing(path) as partial:
+        partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _backends(quick: bool) -> dict[str, Any]:
@@ -52,12 +74,17 @@ def _sizes(quick: bool) -> Iterator[tuple[int, int, int]]:
     return iter(QUICK) if quick else product(TOKENS, CHANNELS, STATES)
 
 
-def _scans(quick: bool) -> dict[str, Any]:
+def _size(text: str) -> tuple[int, int, int]:
+    tokens, channels, states = map(int, text.split(","))
+    return tokens, channels, states
+
+
+def _scans(sizes: list[tuple[int, int, int]]) -> dict[str, Any]:
     from spinemamba.bench.scans import Size, measure_scans
 
-    say("\nOne thread, milliseconds, and times faster than the loop")
-    rows = list(measure_scans([Size(*size) for size in _sizes(quick)], 3 if quick else 5))
-    heads = ("L", "d", "n", "back end", "forward", "ratio", "backward", "ratio")
+    say("\nOne thread, milliseconds, times faster than the loop, largest tensor / (L d n)")
+    rows = list(measure_scans([Size(*size) for size in sizes], 3))
+    heads = ("L", "d", "n", "back end", "forward", "ratio", "backward", "ratio", "largest")
     cells = [
         [
             str(row.size.tokens),
@@ -68,6 +95,7 @@ def _scans(quick: bool) -> dict[str, Any]:
             f"{row.forward_ratio:.1f}",
             f"{1e3 * row.backward_s:.2f}",
             f"{row.backward_ratio:.1f}",
+            f"{row.largest_share:.3f}",
         ]
         for row in rows
     ]
@@ -86,38 +114,49 @@ def _errors(quick: bool) -> dict[str, Any]:
 
 
 def _fusion(quick: bool) -> dict[str, Any]:
-    from spinemamba.bench.scans import Size, measure_fusion, measure_threads
+    from spinemamba.bench.scans import Size
+    from spinemamba.bench.sharing import measure_fusion, measure_threads
 
     repeats = 3 if quick else 7
-    fusion = measure_fusion(32, 128, repeats)
+    fusion = measure_fusion(FUSION_SIDE, 128, repeats)
     if fusion:
         say(
-            f"\nThree orders of 32^3 tokens, d = 128, n = 16, one thread: "
+            f"\nThree orders of {FUSION_SIDE}^3 tokens, d = 128, n = 16, one thread: "
             f"{1e3 * fusion['fused_s']:.1f} ms in one call, {1e3 * fusion['copies_s']:.1f} ms "
             f"with permuted copies ({fusion['ratio']:.1f} times)"
         )
     two = measure_threads(Size(32768, 128, 16), repeats)
     if two:
-        say(f"Two threads instead of one: {two['ratio']:.2f} times as fast")
+        say(
+            f"Two threads instead of one: {two['ratio']:.2f} times as fast by the clock on the "
+            f"wall, {two['work_ratio']:.2f} times the work"
+        )
     return {"fusion": fusion, "two_threads": two}
 
 
 def _networks(quick: bool) -> dict[str, Any]:
-    from spinemamba.bench.networks import measure_networks
+    from spinemamba.bench.networks import configurations, measure_networks
 
-    say("\nSeconds per patch of the starter model, all threads")
-    rows = list(measure_networks("starter", 2 if quick else 5))
-    heads = ("network", "patch", "total", "conv", "scan", "rest of RVM", "rest")
-    cells = [
-        [
-            row.name,
-            "x".join(map(str, row.patch_vox)),
-            *(
-                f"{value:.3f}"
-                for value in (row.total_s, row.conv_s, row.scan_s, row.rest_of_rvm_s, row.rest_s)
-            ),
-        ]
-        for row in rows
-    ]
+    say("\nSeconds per patch, one thread")
+    rows = list(measure_networks(configurations(quick), 2))
+    heads = ("network", "patch", "total", "conv", "scan", "rest of RVM", "rest", "RVM")
+    cells = []
+    for row in rows:
+        parts = (row.total_s, row.conv_s, row.scan_s, row.rest_of_rvm_s, row.rest_s)
+        patch, share = "x".join(map(str, row.patch_vox)), f"{100 * row.rvm_share:.0f}%"
+        cells.append([row.name, patch, *(f"{value:.3f}" for value in parts), share])
     say(table(heads, cells))
-    return {"networks": [asdict(row) for row in rows]}
+    return {"networks": [asdict(row) | {"rvm_share": row.rvm_share} for row in rows]}
+
+
+def _case(path: Path) -> dict[str, Any]:
+    from spinemamba.bench.case import measure_case
+
+    row = measure_case(path)
+    memory = "" if row.gigabytes is None else f", {row.gigabytes:.1f} GB"
+    say(
+        f"\nA whole case: {row.wall_s:.0f} s ({row.cpu_s:.0f} s of processors){memory}.\n"
+        f"The fine network slid over all of it with the loop: {row.sliding_windows} windows of "
+        f"{row.sliding_window_cpu_s:.1f} s (one was measured), {row.ratio:.0f} times as long"
+    )
+    return {"case": asdict(row)}

@@ -19,6 +19,7 @@ COMMANDS = {
     "segment": "give every vertebra of a CT or MR volume its label",
     "demo": "segment a synthetic CT and compare with its truth",
     "evaluate": "compare a segmentation with a reference",
+    "measure": "measure heights, angles, slips, density and canal of a labelled spine",
     "relabel": "name the vertebrae of a finished run again, with levels that you are sure of",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
     "box": "find one vertebra anew, or one that was missed, and leave the others as they are",

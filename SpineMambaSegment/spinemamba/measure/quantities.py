@@ -40,7 +40,7 @@ class Quantity:
 _HEIGHT = (
     "Between the endplates on the midline, along the body's axis, at {} % of its depth from the "
     "front; each endplate there is the level that best separates its voxels from others within 3 mm "
-    "(1.5 voxels, if that is more)."
+    "(1.25 voxels, if that is more)."
 )
 _DISC = "Between the facing endplates at {} % of the depth, along the mean of their normals."
 _NEIGHBOUR = "one of the two facing endplates is missing"

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Conv3d(nn.Conv3d):
@@ -23,6 +24,26 @@ class Conv3d(nn.Conv3d):
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear` on oneDNN's kernel on a CPU where no gradient is wanted.
+
+    Torch's own takes MKL, which is half as fast on AMD's processors. The operator is one that
+    torch's compiler emits; it knows no gradients, and builds of torch without oneDNN lack it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return `torch.nn.functional.linear`, by the fastest way; see `Linear`."""
+    able = not torch.is_grad_enabled() and _takes_onednn(x)
+    if not able or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return functional.linear(x, weight, bias)
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def _takes_onednn(x: Tensor) -> bool:

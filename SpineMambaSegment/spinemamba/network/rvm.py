@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spinemamba.network.blocks import full_precision
+from spinemamba.network.blocks import Linear, full_precision, linear
 from spinemamba.network.config import NetworkConfig
 from spinemamba.scan import choose_backend, selective_scan_3d
 from spinemamba.scan_grid import GridScan
@@ -38,14 +38,16 @@ class RVM(nn.Module):
         scale = channels if config.skip_scale == "channel" else 1
         self.skip_scale = nn.Parameter(torch.ones(scale))
         self.norm_out = None if config.share_norm else nn.LayerNorm(channels)
-        self.project = nn.Linear(channels, channels)
+        self.project = Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, D, H, W) to the same shape."""
         b, c, *grid = x.shape
         with full_precision(x.device):
-            t = x.float().reshape(b, c, -1).transpose(1, 2)  # (B, L, C), raster order
-            y = self.mixer(self.norm_in(t), tuple(grid)) + self.skip_scale * t  # (B, L, C)
+            # Dense rows of tokens, or every step from here on would walk through memory crosswise.
+            t = x.float().reshape(b, c, -1).transpose(1, 2).contiguous()  # (B, L, C), raster order
+            mixed = self.mixer(self.norm_in(t), tuple(grid))  # (B, L, C)
+            y = torch.addcmul(mixed, self.skip_scale, t)  # (B, L, C)
             out = self.project((self.norm_out or self.norm_in)(y))  # (B, L, C)
         return out.transpose(1, 2).reshape(b, c, *grid).to(x.dtype)
 
@@ -58,7 +60,7 @@ class VSSM(nn.Module):
         inner = config.expand * channels
         self.state_size = config.state_size
         self.rank = math.ceil(channels / 16)
-        self.expand_in = nn.Linear(channels, 2 * inner, bias=False)
+        self.expand_in = Linear(channels, 2 * inner, bias=False)
         self.local = _local_mixing(inner, config.local)
         self.directions = nn.ModuleList(
             Direction(inner, self.rank, config) for _ in range(config.scan_orders)
@@ -67,20 +69,20 @@ class VSSM(nn.Module):
         self.orders = ORDERS[config.scan]
         # Tried out now, so that a compiler that traces `forward` later finds it decided.
         choose_backend("cpu")
-        self.project = nn.Linear(inner, channels, bias=False)
+        self.project = Linear(inner, channels, bias=False)
 
     def forward(self, t: Tensor, grid: tuple[int, ...]) -> Tensor:
         """Map tokens (B, L, C) of a (D, H, W) grid to tokens of the same shape."""
         x, gate = self.expand_in(t).chunk(2, dim=-1)  # each (B, L, E)
-        x = functional.silu(self.local(x, grid))  # (B, L, E)
+        x = _silu(self.local(x, grid))  # (B, L, E)
         y = selective_scan_3d(self._selected(x), grid, self.orders)  # (B, L, E)
-        return self.project(self.norm(y) * functional.silu(gate))  # (B, L, C)
+        return self.project(self.norm(y) * _silu(gate))  # (B, L, C)
 
     def _selected(self, x: Tensor) -> GridScan:
         """Return the scans of tokens (B, L, E) in all K orders."""
         every = list(self.directions)
         weight = torch.cat([one.select.weight for one in every])  # (K (R + 2 S), E)
-        selected = functional.linear(x, weight).unflatten(2, (len(every), -1))  # (B, L, K, R + 2 S)
+        selected = linear(x, weight).unflatten(2, (len(every), -1))  # (B, L, K, R + 2 S)
         sizes = (self.rank, self.state_size, self.state_size)
         low, b, c = selected.split(sizes, dim=-1)  # (B, L, K, R), 2 x (B, L, K, S)
         return GridScan(
@@ -133,9 +135,9 @@ class _Conv1d(nn.Module):
         weight = self.conv.weight[:, 0]  # (E, 4)
         padded = functional.pad(x, (0, 0, 3, 0))  # (B, L + 3, E)
         length = x.shape[1]
-        y = self.conv.bias + padded[:, :length] * weight[:, 0]
+        y = torch.addcmul(self.conv.bias, padded[:, :length], weight[:, 0])
         for k in range(1, 4):
-            y = y + padded[:, k : k + length] * weight[:, k]
+            y.addcmul_(padded[:, k : k + length], weight[:, k])
         return y
 
 
@@ -154,3 +156,8 @@ class _Conv3d(nn.Module):
 
 def _local_mixing(inner: int, kind: str) -> nn.Module:
     return _Conv1d(inner) if kind == "conv1d" else _Conv3d(inner)
+
+
+def _silu(x: Tensor) -> Tensor:
+    """Return SiLU of a tensor that nobody needs any more, in its place if no gradient is wanted."""
+    return functional.silu(x, inplace=not torch.is_grad_enabled())

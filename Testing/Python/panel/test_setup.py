@@ -143,6 +143,7 @@ def test_a_status_line_is_green_or_says_what_to_do_in_red(panel, fake_worker, pu
     for label in (ui.packagesLabel, ui.deviceLabel, ui.kernelsLabel, ui.modelLabel):
         assert label.text.startswith("\N{CHECK MARK} ")
         assert label.styleSheet == "color: #2e8b57"
+    assert "Selective scan: nvrtc; convolutions: bfloat16." in ui.deviceLabel.text
     panel.setupSection.checkModel(str(tmp_path / "away"))
     assert ui.modelLabel.text.startswith("\N{BALLOT X} ")
     assert "Choose" in ui.modelLabel.text

@@ -2,16 +2,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import derived
+import numpy as np
 import pytest
+import speed
 import torch
 
-from spinemamba.bench import scans
+from spinemamba.bench import case, scans
 from spinemamba.bench.machine import machine
-from spinemamba.bench.networks import measure_networks
+from spinemamba.bench.networks import configurations, measure_networks
 from spinemamba.bench.scans import Size
 from spinemamba.cli import bench
 from spinemamba.cli.main import main
+from spinemamba.network.config import NetworkConfig
+from spinemamba.segnrrd import write_labels
+from spinemamba.volume import Geometry, Volume
 
 SMALL = Size(64, 16, 4)
 
@@ -35,6 +42,8 @@ def test_every_back_end_that_works_is_compared_with_the_loop():
     rows = list(scans.measure_scans([SMALL], 1))
     assert [row.backend for row in rows] == scans.working_backends()
     assert all(row.forward_s > 0 and row.backward_ratio > 0 for row in rows)
+    # A scan that made all states would show 1 here, or more.
+    assert all(row.largest_share < 0.9 for row in rows)
     assert torch.get_num_threads() == before
 
 
@@ -43,6 +52,7 @@ def test_the_loop_is_measured_on_fewer_tokens_and_scaled_up(monkeypatch: pytest.
         return (1.0, 3.0) if name == "reference" else (0.5, 0.25)
 
     monkeypatch.setattr(scans, "_forward_and_backward", took)
+    monkeypatch.setattr(scans, "_largest_share", lambda name, size: 0.1)
     monkeypatch.setattr(scans, "working_backends", lambda: ["fast"])
     (row,) = scans.measure_scans([Size(4 * scans.LOOP_TOKENS, 16, 4)], 1)
     # Four times as long as measured: 4 s and 12 s for the loop.
@@ -58,10 +68,44 @@ def test_errors_stay_within_the_bars_at_the_largest_steps():
 
 
 def test_the_parts_of_a_network_add_up_to_the_whole():
-    row = next(measure_networks("starter", 1))
+    small = NetworkConfig(
+        (32, 32, 32), channels=(16, 16), encoder_rvm=(0, 1), decoder_rvm=(0,), vsp_stages=(0,)
+    )
+    row = next(measure_networks({"small": small}, 1))
     parts = (row.conv_s, row.scan_s, row.rest_of_rvm_s, row.rest_s)
     assert min(parts) > 0
     assert sum(parts) == pytest.approx(row.total_s)
+    assert 0 < row.rvm_share < 1
+
+
+def test_a_quick_run_leaves_out_the_large_network():
+    assert set(configurations(True)) < set(configurations(False))
+    assert {"base, raster", "base, tri"} <= set(configurations(False))
+
+
+def test_a_whole_case_says_what_the_pipeline_saves(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr(case, "segment", lambda volume, model: Done())
+    monkeypatch.setattr(case, "_sliding_window_s", lambda model: 2.0)
+    path = tmp_path / "ct.nii.gz"
+    shape = (72, 72, 72)
+    grid = Geometry(shape, (1.5, 1.5, 1.5), (0.0, 0.0, 0.0), np.eye(3))
+    write_labels(Volume(np.zeros(shape, np.uint8), grid), path, [])
+    row = case.measure_case(path)
+    assert row.sliding_windows == 8
+    assert row.sliding_cpu_s == 16.0
+    assert row.ratio == pytest.approx(16.0 / row.cpu_s)
+
+
+class Done:
+    """A run that has taken no time."""
+
+    result = SimpleNamespace(seconds={"locate": 0.0})
+
+
+def test_readme_shows_the_numbers_that_are_kept():
+    text = derived.README.read_text(encoding="utf-8")
+    remedy = "run: python Testing/Python/speed.py"
+    assert derived.section(text, "speed") == speed.section(), remedy
 
 
 def test_the_machine_is_described_without_names_of_computers_or_folders():

@@ -7,7 +7,7 @@ import torch
 
 from spinemamba.cli.main import main
 from spinemamba.models import DEFAULT, find_model, read_card
-from spinemamba.network.blocks import Conv3d, fold, unfold
+from spinemamba.network.blocks import Conv3d, Linear, fold, unfold
 from spinemamba.network.config import BASE, COARSE, FINE, SIZES, NetworkConfig
 from spinemamba.network.rvm import ORDERS, RVM, VSSM
 from spinemamba.network.size import network_size
@@ -144,6 +144,18 @@ def test_a_convolution_gives_what_torch_gives_with_its_gradients(stride):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_map_is_the_same_with_and_without_gradients(bias):
+    torch.manual_seed(0)
+    layer, x = Linear(24, 40, bias=bias), torch.randn(2, 50, 24)
+    learning = layer(x)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), learning, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(layer(x.transpose(0, 1)), learning.transpose(0, 1))
+    learning.sum().backward()
+    assert torch.isfinite(layer.weight.grad).all()
+
+
 def test_unfolding_undoes_folding():
     x = torch.randn(2, 3, 4, 6, 8)
     assert torch.equal(unfold(fold(x, 2), 2), x)
@@ -180,6 +192,15 @@ def test_the_reconstruction_has_the_size_that_its_description_gives():
     assert plain.macs / 1e9 == pytest.approx(453, abs=1)
 
 
+def test_readme_tells_what_each_named_size_costs(repository):
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    for name, config in SIZES.items():
+        size, patch = network_size(config), "x".join(map(str, config.patch_vox))
+        numbers = (size.parameters / 1e6, size.macs / 1e9, size.scan_macs / 1e9)
+        row = "| {} | {} | {:.2f} M | {:.1f} G | {:.2f} G |".format(name, patch, *numbers)
+        assert row in text
+
+
 def test_the_command_lists_every_named_size(capsys):
     assert main(["networks"]) == 0
     out = capsys.readouterr().out
@@ -191,4 +212,6 @@ def test_the_starter_networks_are_the_sizes_of_their_names():
     card = read_card(find_model(DEFAULT))
     for name, config in (("coarse", COARSE), ("fine", FINE)):
         found = NetworkConfig.from_json(card.networks[name].config)
-        assert replace(found, offsets=config.offsets) == config
+        # What learned before there were offsets or details does without them.
+        later = {"offsets": config.offsets, "detail_channels": config.detail_channels}
+        assert replace(found, **later) == config

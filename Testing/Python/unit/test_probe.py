@@ -11,7 +11,8 @@ def test_a_probe_is_json_and_names_what_runs_here():
     facts = json.loads(json.dumps(probe.probe()))
     cpu = facts["devices"][0]
     assert cpu["device"] == "cpu"
-    assert cpu["scan_backends"][cpu["scan"]] == "ok"
+    assert cpu["scan_backends"][cpu["scan"].split()[0]] == "ok"
+    assert cpu["precision"] in ("float32", "bfloat16")
     assert cpu["scan_backends"]["mamba-ssm"] == "needs an NVIDIA GPU"
     assert isinstance(facts["mamba_ssm"], bool)
     assert facts["models"]
@@ -31,7 +32,8 @@ def test_a_gpu_that_does_not_answer_is_listed_with_the_reason(monkeypatch: pytes
     monkeypatch.setattr(probe.torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(probe.torch.cuda, "get_device_name", lambda k: "Card")
     monkeypatch.setattr(probe.torch.cuda, "mem_get_info", refuse)
-    monkeypatch.setattr(probe, "choose_backend", lambda kind: "chunked")
+    monkeypatch.setattr(probe, "describe_backend", lambda kind: "chunked")
     monkeypatch.setattr(probe, "available_backends", lambda kind: {})
+    monkeypatch.setattr(probe, "choose_precision", lambda *words: "float32")
     gpu = probe.devices()[1]
     assert (gpu["device"], gpu["name"], gpu["error"]) == ("cuda:0", "Card", "CUDA error: busy")

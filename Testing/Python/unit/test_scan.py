@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from spinemamba.bench.scans import LargestTensor
 from spinemamba.scan import BACKENDS, available_backends, choose_backend, selective_scan
 from spinemamba.scan_chunked import scan_chunked
 from spinemamba.scan_reference import scan_reference
@@ -61,20 +61,6 @@ def test_no_step_size_overflows(step: float):
     error = (out - exact).square().mean().sqrt() / exact.square().mean().sqrt()
     assert error.item() < 5e-7
     assert all(torch.isfinite(g).all() for g in torch.autograd.grad(out.sum(), tensors))
-
-
-class LargestTensor(TorchDispatchMode):
-    """Remembers how many elements the largest result had."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.elements = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        if isinstance(out, torch.Tensor):
-            self.elements = max(self.elements, out.numel())
-        return out
 
 
 def test_no_tensor_of_all_states_is_ever_made():

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_scan import LargestTensor, inputs
+from test_scan import inputs
 
 from spinemamba import scan
+from spinemamba.bench.scans import LargestTensor
 from spinemamba.checkpoint import load_model
 from spinemamba.models import find_model
 from spinemamba.network.config import FINE

@@ -1,0 +1,77 @@
+"""What it saves to walk several scan orders in one call, and what a second thread brings."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from spinemamba.bench.scans import Size, least_seconds, scan_inputs, threads, working_backends
+from spinemamba.scan import BACKENDS, NATIVE, selective_scan_3d
+from spinemamba.scan_grid import GridScan, scan_grid_by_copies
+from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
+
+
+def measure_fusion(side: int, channels: int, repeats: int) -> dict[str, float]:
+    """Return how much three scan orders cost in one call, and with permuted copies.
+
+    Args:
+        side: Tokens along each axis of the grid.
+        channels: Channels d; 16 states.
+        repeats: Measurements of each.
+
+    Returns:
+        ``fused_s`` and ``copies_s``, processor seconds of one thread with the best C++ variant, and
+        ``ratio``; empty if the library is not there.
+    """
+    native = [name for name in working_backends() if name.startswith(NATIVE)]
+    if not native:
+        return {}
+    grid, orders = (side, side, side), (RASTER, REVERSED, SLICES_LAST)
+    scan = _grid_scan(side**3, channels, 16, len(orders))
+    one = BACKENDS[native[0]]
+    with torch.inference_mode(), threads(1):
+        fused = least_seconds(
+            lambda: selective_scan_3d(scan, grid, orders, backend=native[0]), repeats
+        )
+        copies = least_seconds(lambda: scan_grid_by_copies(one, scan, grid, orders), repeats)
+    return {"fused_s": fused, "copies_s": copies, "ratio": copies / fused}
+
+
+def measure_threads(size: Size, repeats: int) -> dict[str, float]:
+    """Return what the chosen native variant takes with one and two threads.
+
+    Returns:
+        ``one_s``, ``two_s`` and ``ratio`` by the clock on the wall, which mean something only while
+        no other program wants a core; and ``work_ratio``, the processor time that two threads take
+        together over that of one, which tells on a busy computer, too, what sharing costs. Empty
+        if the library is not there.
+    """
+    native = [name for name in working_backends() if name.startswith(NATIVE)]
+    if not native:
+        return {}
+    inputs, scan = scan_inputs(size), BACKENDS[native[0]]
+    wall, work = [], []
+    with torch.inference_mode():
+        for count in (1, 2):
+            with threads(count):
+                scan(*inputs)
+                wall.append(least_seconds(lambda: scan(*inputs), repeats, time.perf_counter))
+                work.append(least_seconds(lambda: scan(*inputs), repeats))
+    ratios = {"ratio": wall[0] / wall[1], "work_ratio": work[1] / work[0]}
+    return {"one_s": wall[0], "two_s": wall[1], **ratios}
+
+
+def _grid_scan(tokens: int, d: int, n: int, orders: int) -> GridScan:
+    rank, k = 4, orders
+    normal = torch.randn
+    return GridScan(
+        u=normal(1, tokens, d),
+        low=normal(1, tokens, k, rank),
+        A=-torch.arange(1.0, n + 1).repeat(k, d, 1),
+        B=normal(1, tokens, k, n),
+        C=normal(1, tokens, k, n),
+        D=normal(k, d),
+        weight=normal(k, d, rank) / 2,
+        bias=normal(k, d) - 4,
+    )

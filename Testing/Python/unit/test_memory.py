@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKER = """
+import os, runpy, sys
+sys.argv = ["worker"]
+asked = []
+os.nice = asked.append  # whoever runs the tests may be behind all others already
+os._exit = lambda code: print("went", asked, file=sys.stderr)
+runpy.run_module("spinemamba.worker", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has classes, not numbers")
+def test_the_worker_lets_other_programs_go_first(repository: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER],
+        cwd=repository / "SpineMambaSegment",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "went [5]" in done.stderr
