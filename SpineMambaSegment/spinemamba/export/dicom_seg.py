@@ -78,12 +78,11 @@ def write_dicom_seg(
     sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
     _check_identity(sources)
     _join_frames_of_reference(sources, warn)
-    described = [_description(highdicom, k, v) for k, v in enumerate(present, 1)]
     made = highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=numbers,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=described,
+        segment_descriptions=[_description(highdicom, k, v) for k, v in enumerate(present, 1)],
         series_instance_uid=highdicom.UID(),
         series_number=SERIES_NUMBER,
         sop_instance_uid=highdicom.UID(),
@@ -96,8 +95,7 @@ def write_dicom_seg(
         content_label="VERTEBRAE",
     )
     made.SeriesDescription = SERIES_DESCRIPTION
-    buffer = io.BytesIO()
-    made.save_as(buffer)
+    made.save_as(buffer := io.BytesIO())
     write_together({path: buffer.getvalue()}, [path] if overwrite else [])
     return [vertebra.level for vertebra in present]
 
