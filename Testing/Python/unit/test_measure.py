@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ def test_the_command_writes_files_that_can_be_read_again(tmp_path: Path, capsys)
     assert by_name(measured, "vertebra")["L2"]["middle_height_mm"] == pytest.approx(26, abs=0.5)
     rows = (out / "case_measurements.csv").read_text("utf-8").splitlines()
     assert len(rows) == 1 + sum(q.kind == k.kind for k in measured.items for q in QUANTITIES)
-    page = (out / "case_report.html").read_text("utf-8")
+    page = re.sub(r'src="[^"]*"', "", (out / "case_report.html").read_text("utf-8"))
     assert "doe" not in page
     assert "Not for clinical use" in page
     assert "L1-L2" in capsys.readouterr().out
