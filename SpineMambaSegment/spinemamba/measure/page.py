@@ -17,7 +17,7 @@ from spinemamba.report import SURE
 from spinemamba.result import InstanceResult, Result
 from spinemamba.volume import Volume
 
-HEADS = ("level", "certain", "volume mL", "front mm", "middle mm", "back mm", "loss", "grade")
+HEADS = ("level", "certain", "volume mL", "front mm", "middle mm", "back mm", "loss %", "grade")
 HEADS += ("HU", "canal mm", "disc below mm", "angle", "slip mm")
 NOTES = (
     "Heights at 15, 50 and 85 % of the body's depth. Loss: the largest of front and middle against "
