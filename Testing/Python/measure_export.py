@@ -35,8 +35,8 @@ def spine() -> Volume:
     for k, label in enumerate(LEVELS):
         size = 0.5 + 0.5 * k / 23
         middle = np.array([590 - 24.5 * k, 190 + 25 * np.sin(k / 4), 180])
-        low = np.maximum(((middle - [14, 45, 50]) / SPACING_MM).astype(int), 0)
-        high = ((middle + [14, 90, 50]) / SPACING_MM).astype(int)
+        low = np.maximum(((middle - np.array([14, 45, 50])) / SPACING_MM).astype(int), 0)
+        high = ((middle + np.array([14, 90, 50])) / SPACING_MM).astype(int)
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         grid = np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), axis=-1)
         z, y, x = np.moveaxis(grid * SPACING_MM - middle, -1, 0)
