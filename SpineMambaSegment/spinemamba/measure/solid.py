@@ -1,7 +1,8 @@
 """A 3-D picture of labels without a screen, a window system or a graphics library.
 
-Parallel rays walk through the smoothed labels until they meet bone; the picture shows what they met,
-lit from the reader's side. A renderer would bring a dependency that does not work on every server.
+Parallel rays walk through the smoothed labels until they meet bone; the picture shows what they
+met, lit from the reader's side. A renderer would bring a dependency that does not work on every
+server.
 """
 
 from __future__ import annotations
