@@ -84,7 +84,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / "SpineMambaModels")
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
         user = slicer.app.applicationLogic().GetUserInformation()
-        self.reviewSection = review = ReviewSection(self.ui, self.runSection.say, user.GetName)
+        self.reviewSection = ReviewSection(self.ui, self.runSection.say, user.GetName)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
         self.inputSection = InputSection(self.ui, slicer.app.settings(), store, self.refresh)
         project, devices = MODULE_FOLDER / "pyproject.toml", self.inputSection.showDevices
