@@ -19,21 +19,19 @@ from spinemamba.instances import (
     InstanceOptions,
     Instances,
     cut_sides,
-    expected_level,
     pooled_level,
 )
 from spinemamba.intensity import Modality, normalise
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.locate import Located
 from spinemamba.orientation import Reorientation, canonical, restore
-from spinemamba.partition import divide
+from spinemamba.partition import Hints, divide
 from spinemamba.progress import Progress, ignore
 from spinemamba.refine import refine
 from spinemamba.reformat import follow
 from spinemamba.resample import crop_geometry, grid_with_spacing
 from spinemamba.restore import restore_labels
 from spinemamba.volume import Geometry, Volume
-from spinemamba.votes import take_votes
 
 HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
 """From the middle of a body to where no vertebra reaches: down and up, to the front and back, to
@@ -192,12 +190,17 @@ def _divide(seeds: BoxSeeds, evidence: Evidence) -> np.ndarray:
     What is known of the neighbours is no seed: it begins at the very facets of the vertebra, and
     would take its arch before the way from its own body gets there.
     """
-    spacing_mm = evidence.geometry.spacing_mm
-    numbers = seeds.numbers
-    if evidence.offsets_mm is not None:
-        numbers = take_votes(numbers, seeds.bone, evidence.offsets_mm, spacing_mm)
-    found = divide(numbers, seeds.bone, expected_level(evidence), spacing_mm)
-    return np.where(found == OWN, OWN, np.where(found > 0, OTHER, 0)).astype(np.int16)
+    hints = Hints(_fine_level(evidence), evidence.offsets_mm)
+    found = divide(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
+    return np.where(found == seeds.own, OWN, np.where(found > 0, OTHER, 0)).astype(np.int16)
+
+
+def _fine_level(evidence: Evidence) -> np.ndarray:
+    """Return the mean of the level's place from head to tail, by the fine network alone."""
+    mean = np.zeros(evidence.bone.shape, np.float32)
+    for place in range(1, len(NETWORK_LEVELS)):
+        mean += place * evidence.levels[place].astype(np.float32)
+    return mean
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from spinemamba import __version__
+from spinemamba.flags import Flag
 from spinemamba.instances import Instance, Instances
 from spinemamba.intensity import Modality
 from spinemamba.labels import BY_NAME
 from spinemamba.levels import NAMES, Labeling, LevelSolution
-from spinemamba.quality import flags
+from spinemamba.quality import level_flags
 from spinemamba.result import InstanceResult, LabelingResult, Result
+from spinemamba.shape_flags import ShapeFlags
 from spinemamba.volume import Geometry
 
 if TYPE_CHECKING:
@@ -32,12 +34,21 @@ LEAST_ALTERNATIVE = 0.01
 
 @dataclass(frozen=True)
 class RunDetails:
-    """How a run was made: model, modality, seconds of each stage, pins by instance number."""
+    """How a run was made, and what its voxels tell.
+
+    Attributes:
+        model: The networks.
+        modality: "ct" or "mr".
+        seconds: Of each stage.
+        pins: Level of each vertebra that a person has fixed, by its number.
+        shape: What is odd about the vertebrae's voxels.
+    """
 
     model: Model
     modality: Modality
     seconds: dict[str, float]
     pins: Mapping[int, str]
+    shape: ShapeFlags
 
 
 def describe(
@@ -69,20 +80,31 @@ def describe(
         spacing_mm=geometry.spacing_mm,
         origin_lps_mm=geometry.origin_lps_mm,
         direction_lps=tuple(float(v) for v in np.ravel(geometry.direction_lps)),
-        instances=named(instances.items, solution),
+        instances=named(instances.items, solution, details.shape.by_number),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
-        warnings=tuple(_warnings(details.modality, solution)),
+        warnings=tuple(_warnings(details, solution)),
         pins=tuple(sorted(details.pins.items())),
     )
 
 
-def named(items: tuple[Instance, ...], solution: LevelSolution) -> tuple[InstanceResult, ...]:
-    """Return what is known of each vertebra; what the solver calls none is left out."""
+def named(
+    items: tuple[Instance, ...],
+    solution: LevelSolution,
+    shape: Mapping[int, tuple[Flag, ...]],
+) -> tuple[InstanceResult, ...]:
+    """Return what is known of each vertebra; what the solver calls none is left out.
+
+    Args:
+        items: Instances, top to bottom.
+        solution: Their names.
+        shape: Flags of each number that stay whatever the names are.
+    """
     found = []
-    reasons = flags(items, solution.posteriors)
+    names = solution.best[0].names if solution.best else ()
+    reasons = level_flags(items, names, solution.posteriors, solution.doubles)
     for k, item in enumerate(items):
-        name = solution.best[0].names[k]
+        name = names[k]
         if name is None:
             continue
         others = sorted(zip(NAMES, solution.marginals[k], strict=True), key=lambda pair: -pair[1])
@@ -100,15 +122,15 @@ def named(items: tuple[Instance, ...], solution: LevelSolution) -> tuple[Instanc
                 complete=not item.cut_sides,
                 cut_sides=item.cut_sides,
                 is_sacrum=item.is_sacrum,
-                flags=reasons[k],
+                flags=(*reasons[k], *shape.get(item.id, ())),
             )
         )
     return tuple(found)
 
 
-def _warnings(modality: str, solution: LevelSolution) -> list[str]:
-    out = []
-    if modality == "mr":
+def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
+    out = [flag.sentence for flag in details.shape.scan]
+    if details.modality == "mr":
         out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
     if solution.ambiguous:
         out.append(level_warning(solution.best))

@@ -16,9 +16,8 @@ from spinemamba.centreline import find_centreline
 from spinemamba.chain import cut_chain
 from spinemamba.evidence import Evidence
 from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.partition import divide
+from spinemamba.partition import Hints, divide
 from spinemamba.volume import Geometry
-from spinemamba.votes import take_votes
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
 
@@ -96,7 +95,7 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
     seeds = _seeds(evidence, bone & ~sacrum, options)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    labels = _grow(seeds, bone, evidence, options)
+    labels = _grow(seeds, bone, evidence, options, sacrum=bool(sacrum.any()))
     voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
     sizes = np.bincount(labels.ravel(), minlength=count + 2) * voxel_ml
     kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml]
@@ -144,12 +143,13 @@ def _grow(
     bone: np.ndarray,
     evidence: Evidence,
     options: InstanceOptions,
+    *,
+    sacrum: bool,
 ) -> np.ndarray:
-    """Grow the seeds over the bone, and rejoin loose pieces that lie close."""
+    """Divide the bone among the seeds, and rejoin loose pieces that lie close."""
     spacing_mm = evidence.geometry.spacing_mm
-    if evidence.offsets_mm is not None:
-        seeds = take_votes(seeds, bone, evidence.offsets_mm, spacing_mm)
-    labels = divide(seeds, bone, expected_level(evidence), spacing_mm)
+    hints = Hints(expected_level(evidence), evidence.offsets_mm)
+    labels = divide(seeds, bone, hints, spacing_mm, sacrum=sacrum)
     loose = bone & (labels == 0)
     if not loose.any() or not labels.any():
         return labels

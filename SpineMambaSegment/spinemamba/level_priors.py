@@ -7,6 +7,10 @@ annotations, CC BY-SA 4.0).
 
 from __future__ import annotations
 
+import numpy as np
+
+from spinemamba.labels import ORDER
+
 STEP_MM: dict[tuple[str, str], tuple[float, float]] = {
     ("C1", "C2"): (17.1, 2.03),
     ("C2", "C3"): (18.45, 1.56),
@@ -36,6 +40,17 @@ STEP_MM: dict[tuple[str, str], tuple[float, float]] = {
     ("L4", "L5"): (31.66, 2.67),
     ("L5", "L6"): (30.57, 2.43),
 }
+
+VOLUME_ML: dict[str, float] = {"C1": 13, "C4": 9, "T1": 18, "L1": 40, "Sacrum": 65}
+"""Volumes of some levels, roughly; between these they change evenly."""
+
+
+def usual_volume_ml(name: str) -> float:
+    """Return about how large a vertebra of a level is in an adult."""
+    known = sorted(ORDER[level] for level in VOLUME_ML)
+    sizes = [VOLUME_ML[level] for level in sorted(VOLUME_ML, key=ORDER.__getitem__)]
+    return float(np.interp(ORDER[name], known, sizes))
+
 
 ANY_STEP_MM = (25.0, 8.0)
 """Mean and standard deviation over all pairs."""

@@ -1,81 +1,202 @@
-"""Divide bone among seeds: every voxel goes to the seed that is nearest through thick bone.
+"""Divide bone among the cores of its vertebrae.
 
-Neighbouring vertebrae touch at their facets, where the bridge of bone is thin; an arch hangs on
-its own body by pedicles, which are thick. So a step costs one over the squared depth of bone,
-more where the networks see one level end and the next begin, and a voxel belongs to the seed with
-the cheapest way to it. Measured on the real label maps gl003, verse004, verse009, verse010 and
-lidc0001 as perfect bone: mean Dice per vertebra 0.84 to 0.96 with a watershed on the depth, 0.94 to
-0.98 with this search by depth alone, 0.96 to 0.99 with blurred and noisy levels besides.
+Every voxel gets an index along the chain of cores from all that is known of it: between which
+surfaces it lies (`surfaces`), to where the fine network says that its vertebra's core is, and
+which level the networks see. The index is smoothed over the bone, so that neighbours part where
+evidence changes and the bone between them is thin (`total_variation`), and rounded. Each spine's
+own surfaces are fitted to what comes out, and the division made again.
+
+Measured with the starter weights against a search by depth and close votes (geodesic.py): share of
+bone voxels that go to the right vertebra on lidc0001, ts_example, verse005 and verse008 0.81, 0.86,
+0.83, 0.89 before; 0.94, 0.97, 0.97, 0.96 now.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
-from skimage.graph import MCP_Geometric
 
-LEAST_DEPTH_MM = 0.5
-LEVEL_COST = 100.0
-"""Times the squared change of the expected level from voxel to voxel, which is at most 1."""
+from spinemamba.chain_index import chain_curve, change_per_core, core_places, index_of_levels
+from spinemamba.geodesic import nearest_seed
+from spinemamba.surfaces import fit_surfaces, frames, surface_index, usual_coefficients
+from spinemamba.total_variation import bone_graph, smooth_over_bone
+
+Spacing = tuple[float, float, float]
+
+NEAR_VOX = 3
+"""Cores this close to another one may be cut in the wrong place."""
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of voxels besides their place.
+
+    Attributes:
+        level: Expected level, counted from head to tail, C1 is 0, (z, y, x).
+        offsets_mm: From each voxel to the centre of its vertebra's core along z, y, x,
+            (3, z, y, x); None if nobody says.
+    """
+
+    level: np.ndarray
+    offsets_mm: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class PartitionOptions:
+    """Weights, each with its reason.
+
+    Attributes:
+        surface: Worth of the place; this and the next two are the coefficients of a logistic
+            regression of "this or the next vertebra" on the development cases, rounded.
+        vote: Worth of the way to the core.
+        level: Worth of the level, where levels tell all cores apart.
+        price_mm: Of cut bone; 10 to 40 make no difference on the development cases.
+        rounds: How often a spine's own surfaces are fitted.
+        steps: Of smoothing in all but the last round, and in that one.
+    """
+
+    surface: float = 5.0
+    vote: float = 3.5
+    level: float = 6.0
+    price_mm: float = 20.0
+    rounds: int = 3
+    steps: tuple[int, int] = (50, 120)
 
 
 def divide(
     seeds: np.ndarray,
     bone: np.ndarray,
-    level: np.ndarray,
-    spacing_mm: tuple[float, float, float],
+    hints: Hints,
+    spacing_mm: Spacing,
+    *,
+    sacrum: bool = False,
+    options: PartitionOptions | None = None,
 ) -> np.ndarray:
-    """Grow seeds over bone until they meet.
+    """Give bone to vertebrae.
 
     Args:
-        seeds: Numbers from 1, 0 elsewhere, (z, y, x).
-        bone: Mask to divide, bool (z, y, x).
-        level: Expected level of each voxel, counted from head to tail, (z, y, x).
+        seeds: Cores, numbered from 1 from head to tail, 0 elsewhere, (z, y, x).
+        bone: Mask to divide, bool (z, y, x), canonical orientation.
+        hints: What is known of the voxels.
         spacing_mm: Voxel size along z, y, x.
+        sacrum: Whether the last seed is a sacrum, which has no core and no place of its own.
+        options: Weights.
 
     Returns:
-        Number of the seed of each voxel, int32; 0 outside the bone and where no seed leads.
+        Number of the vertebra of each voxel, int32; 0 outside the bone, and where it does not
+        hang together with its vertebra's seed.
     """
+    options = options or PartitionOptions()
     bone = bone | (seeds > 0)
-    starts = np.argwhere(seeds > 0)
-    if not len(starts):
-        return np.zeros(bone.shape, np.int32)
-    depth_mm = ndimage.distance_transform_edt(bone, spacing_mm)
-    costs = (1 + LEVEL_COST * _change(level, bone) ** 2) / np.maximum(depth_mm, LEAST_DEPTH_MM) ** 2
-    # Negative costs are walls.
-    search = MCP_Geometric(np.where(bone, costs, -1.0), fully_connected=True, sampling=spacing_mm)
-    _, came_by = search.find_costs(starts)
-    origin = _origins(came_by, np.asarray(search.offsets))
-    return np.where(bone, seeds.ravel()[origin].reshape(bone.shape), 0).astype(np.int32)
+    count = int(seeds.max())
+    out = np.zeros(bone.shape, np.int32)
+    if count - sacrum < 2:
+        out[bone] = count
+    else:
+        found = _Division(seeds, bone, hints, spacing_mm=spacing_mm, sacrum=sacrum, options=options)
+        out[bone] = found.numbers()
+    for number, box in enumerate(ndimage.find_objects(out), start=1):
+        if box is not None:
+            _drop_loose(out[box], seeds[box], number)
+    return out
 
 
-def _change(level: np.ndarray, bone: np.ndarray) -> np.ndarray:
-    """Return the largest change of the level towards a neighbouring bone voxel, at most 1."""
-    change = np.zeros(level.shape, np.float32)
-    for axis in range(3):
-        low = tuple(slice(0, -1) if a == axis else slice(None) for a in range(3))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
-        step = np.abs(level[high] - level[low]) * (bone[high] & bone[low])
-        for side in (low, high):
-            np.maximum(change[side], step, out=change[side])
-    return np.minimum(change, 1.0)
+class _Division:
+    """The state of one division: all arrays are of the bone's voxels, (n,) or (n, 3)."""
+
+    def __init__(
+        self,
+        seeds: np.ndarray,
+        bone: np.ndarray,
+        hints: Hints,
+        *,
+        spacing_mm: Spacing,
+        sacrum: bool,
+        options: PartitionOptions,
+    ):
+        self._options = options
+        self._seed = seeds[bone]
+        self._certain = apart(seeds)[bone]
+        self._count = int(seeds.max())
+        self._cores = self._count - sacrum
+        scale = np.asarray(spacing_mm)
+        self._points_mm = np.argwhere(bone) * scale
+        numbers = np.arange(1, self._cores + 1)
+        self._centres_mm = np.stack(
+            [ndimage.mean(axis, self._seed, numbers) for axis in self._points_mm.T], axis=-1
+        )
+        self._curve = chain_curve(self._centres_mm)
+        self._about = self._curve.at(self._points_mm)
+        self._graph = bone_graph(bone, spacing_mm)
+        level = hints.level[bone]
+        self._levels = np.asarray(ndimage.mean(level, self._seed, numbers))
+        self._told, self._worth = self._from_hints(level, hints, bone)
+        self._first = None
+        if not self._worth:
+            self._first = nearest_seed(seeds, bone, spacing_mm)[bone]
+
+    def _from_hints(
+        self, level: np.ndarray, hints: Hints, bone: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """Return the weighted sum of the indices that hints give, and the sum of their weights."""
+        told, worth = np.zeros(len(level)), 0.0
+        if weight := self._options.level * change_per_core(self._levels):
+            told += weight * index_of_levels(level, self._levels)
+            worth += weight
+        if hints.offsets_mm is not None:
+            goal_mm = self._points_mm + hints.offsets_mm[:, bone].T.astype(float)
+            told += self._options.vote * self._curve.at(goal_mm)
+            worth += self._options.vote
+        return told, worth
+
+    def numbers(self) -> np.ndarray:
+        """Return the vertebra of each voxel, (n,)."""
+        options = self._options
+        pairs = frames(self._centres_mm)
+        places = core_places(self._centres_mm, self._levels)
+        usual = usual_coefficients(places[:-1])
+        own, numbers = usual, self._first
+        if numbers is not None:
+            own = fit_surfaces(self._points_mm, numbers, pairs, usual)
+        for left in reversed(range(options.rounds)):
+            index = surface_index(self._points_mm, self._about, pairs, own)
+            index = np.where(self._about > self._cores + 0.5, self._about, index)
+            numbers = self._smooth(index, options.steps[left == 0])
+            if left:
+                own = fit_surfaces(self._points_mm, numbers, pairs, usual)
+        return numbers
+
+    def _smooth(self, index: np.ndarray, steps: int) -> np.ndarray:
+        worth = self._options.surface + self._worth
+        value = (self._options.surface * index + self._told) / worth
+        value = np.clip(value, 0.6, self._count + 0.4)
+        value[self._certain] = self._seed[self._certain]
+        weights = np.where(self._certain, np.inf, worth)
+        found = smooth_over_bone(value, weights, self._graph, self._options.price_mm, steps)
+        return np.clip(np.round(found), 1, self._count).astype(np.int32)
 
 
-def _origins(came_by: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Return the flat index of the start of each voxel's way.
+def apart(seeds: np.ndarray) -> np.ndarray:
+    """Return which voxels of seeds are no neighbours of another seed, bool (z, y, x).
 
-    Args:
-        came_by: Which of ``offsets`` led to each voxel; negative at starts and walls.
-        offsets: Steps along z, y, x; (moves, 3).
+    Where cores ran into each other, they were cut straight across the line, and discs are tilted.
     """
-    _, rows, columns = came_by.shape
-    strides = np.array([rows * columns, columns, 1])
-    parent = np.arange(came_by.size)
-    moved = np.flatnonzero(came_by.ravel() >= 0)
-    parent[moved] -= (offsets @ strides)[came_by.ravel()[moved]]
-    # Every jump doubles the distance; a way never visits a voxel twice.
-    while True:
-        jumped = parent[parent]
-        if np.array_equal(jumped, parent):
-            return parent
-        parent = jumped
+    out = seeds > 0
+    for number, box in enumerate(ndimage.find_objects(seeds), start=1):
+        if box is None:
+            continue
+        wide = tuple(slice(max(0, s.start - NEAR_VOX), s.stop + NEAR_VOX) for s in box)
+        others = (seeds[wide] > 0) & (seeds[wide] != number)
+        if others.any():
+            near = ndimage.binary_dilation(others, iterations=NEAR_VOX)
+            out[wide] &= (seeds[wide] != number) | ~near
+    return out
+
+
+def _drop_loose(labels: np.ndarray, seeds: np.ndarray, number: int) -> None:
+    """Take back, in place, pieces of a label that do not hang together with its seed."""
+    pieces, _ = ndimage.label(labels == number, np.ones((3, 3, 3)))
+    anchored = np.unique(pieces[seeds == number])
+    labels[(labels == number) & ~np.isin(pieces, anchored)] = 0

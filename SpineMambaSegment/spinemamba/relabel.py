@@ -13,6 +13,7 @@ import numpy as np
 from spinemamba.describe import level_warning, named
 from spinemamba.instances import Instance
 from spinemamba.levels import assign_levels
+from spinemamba.quality import LEVEL_FLAGS
 from spinemamba.result import InstanceResult, LabelingResult, Result
 
 
@@ -31,13 +32,17 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
     """
     items = tuple(_instance(entry) for entry in result.instances)
     solution = assign_levels(items, pins)
+    shape = {
+        entry.id: tuple(flag for flag in entry.flags if flag.name not in LEVEL_FLAGS)
+        for entry in result.instances
+    }
     old = level_warning(result.labelings) if result.ambiguous else None
     warnings = [text for text in result.warnings if text != old]
     if solution.ambiguous:
         warnings.append(level_warning(solution.best))
     return replace(
         result,
-        instances=named(items, solution),
+        instances=named(items, solution, shape),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(warnings),

@@ -29,6 +29,7 @@ from spinemamba.progress import Progress, ignore
 from spinemamba.refine import refine
 from spinemamba.restore import restore_labels
 from spinemamba.result import Result
+from spinemamba.shape_flags import shape_flags, with_metal
 from spinemamba.volume import Volume
 
 OVERLAP = {"fast": 0.2, "standard": 0.45}
@@ -87,26 +88,35 @@ def segment(
     with _timed("instances", seconds):
         progress("instances", 0.0)
         instances = find_instances(evidence)
+        shape = shape_flags(instances, evidence)
         progress("instances", 1.0)
     with _timed("levels", seconds):
         pins = match_pins(options.pins, instances.items)
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
-        labels = _paint(instances, solution, evidence, progress)
-    details = RunDetails(model, modality, seconds, pins)
+        values = _values(solution)
+        labels = _paint(instances, values, evidence, progress)
+        if modality == "ct":
+            voxel_ml = float(np.prod(upright.spacing_mm)) / 1000
+            shape = with_metal(shape, upright.array, labels, values, voxel_ml)
+    details = RunDetails(model, modality, seconds, pins, shape)
     result = describe(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)
     return Segmentation(restore(labels, reorientation), result)
 
 
+def _values(solution: LevelSolution) -> dict[int, int]:
+    """Return the label value of each instance number that has a name."""
+    names = solution.best[0].names if solution.best else ()
+    return {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
+
+
 def _paint(
-    instances: Instances, solution: LevelSolution, evidence: Evidence, progress: Progress
+    instances: Instances, values: dict[int, int], evidence: Evidence, progress: Progress
 ) -> np.ndarray:
     """Return label values on the canonical input grid."""
-    names = solution.best[0].names if solution.best else ()
-    values = {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
     labels = restore_labels(instances, values, evidence, progress)
     if not labels.any():
         raise UserError(

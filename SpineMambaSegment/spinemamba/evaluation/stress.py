@@ -21,7 +21,7 @@ from spinemamba.errors import Code, UserError
 from spinemamba.instances import Instance
 from spinemamba.labels import BY_VALUE, NETWORK_LEVELS, ORDER
 from spinemamba.level_evidence import DISTINCT
-from spinemamba.level_priors import STEP_MM
+from spinemamba.level_priors import STEP_MM, usual_volume_ml
 from spinemamba.level_steps import NAMES, RARE
 
 VARIANTS = {
@@ -39,9 +39,6 @@ SHOWN_AS = {"T13": "T12", "L6": "L5"}
 
 PLAIN = (NETWORK_LEVELS.index("C3"), NETWORK_LEVELS.index("L5"))
 """First and last level without a shape of its own."""
-
-USUAL_ML = np.interp(np.arange(len(NAMES)), (0, 3, 7, 20, 26), (13, 9, 18, 40, 65))
-"""Volume of each of `NAMES`, in millilitres."""
 
 CROP_LEVELS = (3, 8)
 CENTRE_NOISE_MM = 1.5
@@ -208,7 +205,7 @@ def _chain(
         centre = rng.normal(centres[k], CENTRE_NOISE_MM)
         evidence = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - place) / width) ** 2)
         evidence = tuple(evidence / evidence.sum())
-        volume_ml = size**3 * USUAL_ML[NAMES.index(name)] * np.exp(0.15 * rng.normal())
+        volume_ml = size**3 * usual_volume_ml(name) * np.exp(0.15 * rng.normal())
         items.append(Instance(0, tuple(centre), volume_ml, evidence, name == "Sacrum", ()))
     return items
 

@@ -9,7 +9,6 @@ from spinemamba.evidence import Evidence
 from spinemamba.instances import cut_sides, find_instances
 from spinemamba.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
 from spinemamba.levels import assign_levels
-from spinemamba.partition import divide
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.restore import restore_labels
 from spinemamba.training.bank import body_cores
@@ -67,30 +66,6 @@ def test_without_any_core_there_is_no_instance(spine: Volume):
     instances = find_instances(evidence)
     assert instances.items == ()
     assert assign_levels(instances.items).best == ()
-
-
-def test_an_arch_goes_to_the_body_it_hangs_on_by_thick_bone():
-    bone, seeds = np.zeros((24, 24, 24), bool), np.zeros((24, 24, 24), int)
-    bone[2:10, 2:10, 8:16] = bone[14:22, 2:10, 8:16] = True  # two bodies
-    bone[3:9, 10:20, 9:15] = True  # the lower one's thick pedicle and arch
-    bone[9:14, 18, 11] = True  # which touches, by a thread, ...
-    bone[14, 10:19, 11] = True  # ... a thin arch of the upper one
-    seeds[5, 5, 12], seeds[18, 5, 12] = 1, 2
-    labels = divide(seeds, bone, np.zeros(bone.shape), (1.0, 1.0, 1.0))
-    assert (labels[3:9, 10:20, 9:15] == 1).all()
-    assert (labels[14:22, 2:10, 8:16] == 2).all()
-    assert (labels[bone] > 0).all()
-    assert not labels[~bone].any()
-
-
-def test_where_the_level_changes_one_vertebra_ends():
-    bone, seeds = np.zeros((30, 8, 8), bool), np.zeros((30, 8, 8), int)
-    bone[2:28, 1:7, 1:7] = True
-    seeds[4, 4, 4], seeds[25, 4, 4] = 1, 2
-    level = np.where(np.arange(30) < 9, 20.0, 21.0)[:, None, None] * np.ones(bone.shape)
-    labels = divide(seeds, bone, level, (1.0, 1.0, 1.0))
-    assert (labels[2:9][bone[2:9]] == 1).all()
-    assert (labels[9:28][bone[9:28]] == 2).all()
 
 
 def block(low: tuple[int, int, int], high: tuple[int, int, int]) -> np.ndarray:

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from spinemamba.flags import Flag
 from spinemamba.instances import Instance, Instances
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.level_priors import ANY_STEP_MM, STEP_MM
 from spinemamba.level_steps import INDEX, NAMES, StepOptions, routes, step_tables
 from spinemamba.levels import SolverOptions, assign_levels
-from spinemamba.quality import flags
 
 
 def spine(
@@ -156,15 +154,3 @@ def test_two_vertebrae_missed_in_a_row_leave_a_gap_of_two():
 
 def test_a_single_vertebra_gets_its_most_likely_name():
     assert assign_levels(spine(["L3"]).items).best[0].names == ("L3",)
-
-
-def test_flags_say_what_is_odd_with_its_number():
-    items = list(spine(["L1", "L2", "L3"]).items)
-    small = Instance(2, items[1].centroid_lps_mm, 10.0, items[1].evidence, False, ())
-    cut = Instance(3, items[2].centroid_lps_mm, 30.0, items[2].evidence, False, ("inferior",))
-    found = flags((items[0], small, cut), (0.99, 0.5, 0.99))
-    assert found[1] == (
-        Flag("level_uncertain", 0.5, "Level uncertain (50 %)."),
-        Flag("volume_outlier", 10 / 30, "Volume is 0.3 times that of its neighbours."),
-    )
-    assert found[2] == (Flag("cut_by_image", None, "Cut by the image (inferior)."),)
