@@ -90,9 +90,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         project, devices = MODULE_FOLDER / "pyproject.toml", self.inputSection.showDevices
         self.setupSection = SetupSection(self.ui, project, store, devices, self.onModelImported)
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
-        review, inputs = self.reviewSection, self.inputSection
-        self.checkSection = CheckSection(self.ui, review, self.jobs, inputs)
-        self.boxMenu = ReviewBoxMenu(review, self.jobs, inputs.volumeNode, inputs.options)
+        self.checkSection = CheckSection(self.ui, self.reviewSection, self.jobs, self.inputSection)
+        self.boxMenu = ReviewBoxMenu(self.reviewSection, self.jobs, self.inputSection)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
