@@ -17,6 +17,7 @@ from spinemamba.export.exporter import Step, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.options import SMOOTHING, MeshOptions
 from SpineMambaSegmentLib import Errors, Export
+from SpineMambaSegmentLib.ExportDicom import DicomExport, isFromDicom
 from SpineMambaSegmentLib.ExportRun import ExportRun
 from SpineMambaSegmentLib.ExportSurfaces import vertebraeOf
 
@@ -25,6 +26,8 @@ DECIMATIONS = (0.0, 0.5, 0.8)
 """What the entries of the two selectors mean, in their order."""
 
 PROGRESS_STEPS = 1000
+POLL_MS = 100
+DICOM_SEG = ".dcm"
 
 
 class ExportSection:
@@ -40,6 +43,11 @@ class ExportSection:
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._run: ExportRun | None = None
         self._written = 0
+        self._dicom: DicomExport | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self._pollDicom)
+        ui.dicomButton.connect("clicked(bool)", self.chooseDicom)
         ui.exportButton.connect("clicked(bool)", self.chooseFolder)
         ui.exportCancelButton.connect("clicked(bool)", self.cancel)
         ui.saveButton.connect("clicked(bool)", self.chooseSegmentation)
@@ -52,19 +60,23 @@ class ExportSection:
         self._node = node
         has = node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
         known = has and Export.resultText(node) is not None
+        dicom = has and isFromDicom(node)
         ui, nothing = self._ui, _("Nothing was segmented yet.")
         offers = (
             (ui.exportButton, has, _("Write a surface of each vertebra, and a manifest of them")),
+            (ui.dicomButton, dicom, _("Write all vertebrae as one DICOM SEG of the series")),
             (ui.saveButton, has, _("Write all segments, on the voxels of the volume")),
             (ui.saveResultButton, known, _("Write what was found, how sure, and with what")),
         )
         for button, isOffered, tip in offers:
             button.enabled = isOffered and not self.isExporting()
             button.toolTip = tip if isOffered else nothing
+        if has and not dicom:
+            ui.dicomButton.toolTip = _("The volume was not loaded from DICOM.")
 
     def isExporting(self) -> bool:
-        """Return whether surfaces are being written."""
-        return self._run is not None and self._run.isRunning()
+        """Return whether surfaces or a DICOM SEG are being written."""
+        return self._dicom is not None or (self._run is not None and self._run.isRunning())
 
     def chooseFolder(self) -> None:
         """Let the user choose where surfaces go."""
@@ -100,12 +112,27 @@ class ExportSection:
         )
 
     def cancel(self) -> None:
-        """Stop the export of surfaces, if there is one."""
-        if self.isExporting():
+        """Stop the export, if there is one."""
+        if self._dicom is not None:
+            self._endDicom().stop()
+            self._tell(_("Stopped. No DICOM SEG was written."))
+        elif self.isExporting():
             self._run.stop()
             text = _("Stopped. {count} vertebrae were written, each whole.")
             self._tell(text.format(count=self._written))
-            self._refresh()
+        self._refresh()
+
+    def chooseDicom(self) -> None:
+        """Let the user choose where the DICOM SEG goes."""
+        self._choose(_("Export DICOM SEG"), DICOM_SEG, self.exportDicom)
+
+    def exportDicom(self, path: Path) -> None:
+        """Start to write all vertebrae as one DICOM SEG, in the background."""
+        with Errors.shown(_("The DICOM SEG could not be written."), self._say):
+            self._dicom = DicomExport(self._node, path, slicer.dicomDatabase.fileForInstance)
+            self._timer.start()
+            self._tell(_("Writing the DICOM SEG"))
+        self._refresh()
 
     def chooseSegmentation(self) -> None:
         """Let the user choose where the segmentation goes."""
@@ -131,6 +158,20 @@ class ExportSection:
         chosen = qt.QFileDialog.getSaveFileName(None, title, f"spine{suffix}", f"(*{suffix})")
         if chosen:
             save(Path(chosen if chosen.endswith(suffix) else chosen + suffix))
+
+    def _pollDicom(self) -> None:
+        if self._dicom is None or self._dicom.isRunning():
+            return
+        export = self._endDicom()
+        self._refresh()
+        with Errors.shown(_("The DICOM SEG could not be written."), self._say):
+            export.finish()
+            self._tell(_("Saved {file}.").format(file=export.path.name))
+
+    def _endDicom(self) -> DicomExport:
+        export, self._dicom = self._dicom, None
+        self._timer.stop()
+        return export
 
     def _onStep(self, step: Step) -> None:
         self._written += step.written is not None
@@ -164,6 +205,8 @@ class ExportSection:
         self._ui.exportCancelButton.enabled = isExporting
         self._ui.exportProgressBar.visible = isExporting
         self._ui.exportProgressBar.value = 0
+        # A process does not tell how far it is.
+        self._ui.exportProgressBar.maximum = PROGRESS_STEPS if self._dicom is None else 0
         self.show(self._node)
 
 

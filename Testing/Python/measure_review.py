@@ -35,6 +35,7 @@ from SpineMambaSegmentLib.ReviewPins import PinLevel  # noqa: E402
 from SpineMambaSegmentLib.ReviewRows import rowsOf  # noqa: E402
 from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.ReviewState import APPROVED  # noqa: E402
+from SpineMambaSegmentLib.ReviewTools import tool  # noqa: E402
 from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
     Delete,
     FillHoles,
@@ -143,6 +144,8 @@ def main() -> int:
     opened: list[ReviewSession] = []
     write_line(f"open: {measured(lambda: opened.append(ReviewSession(node, volume))):.2f} s")
     session = opened[0]
+    # The panel does this in a quiet moment, before anybody can press.
+    write_line(f"load the solver: {measured(lambda: tool('relabel')):.2f} s")
     for kind, name, action in actions(session):
         prepare(session, name)
         steps = (lambda a=action: session.apply(a), session.undo, session.redo)

@@ -21,7 +21,7 @@ COMMANDS = {
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
     "relabel": "name the vertebrae of a finished run again, with levels that you are sure of",
-    "export": "write each vertebra as a surface for planning and printing, with proof",
+    "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
     "box": "find one vertebra anew, or one that was missed, and leave the others as they are",
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",

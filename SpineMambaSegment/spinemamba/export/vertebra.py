@@ -195,7 +195,8 @@ def finish(
     """
     raw, wanted, limited = draft.raw, smoothed, 0
     for _ in range(ROUNDS if options.smoothing else 0):
-        wanted, limited = draft.reach.limit(raw, keep_volume(wanted, draft.label_volume_mm3, free))
+        kept = keep_volume(wanted, draft.label_volume_mm3, free)
+        wanted, limited = draft.reach.limit(raw, kept, free)
         # Points that were moved back took volume with them.
         if abs(wanted.volume_mm3 / draft.label_volume_mm3 - 1) < SAME_VOLUME:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,4 +116,51 @@ def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):
 def test_a_folder_that_is_gone_is_told_with_a_remedy(finished, asked, tmp_path):
     finished.exportSection.exportSurfaces(tmp_path / "away")
     assert finished.ui.statusLabel.text.startswith("OUTPUT_BAD: The folder does not exist")
+    assert not finished.exportSection.isExporting()
+
+
+class Database:
+    """What is used of Slicer's DICOM database."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def fileForInstance(self, uid: str) -> str:  # noqa: N802 - Slicer's name
+        return str(self.path)
+
+
+def test_a_volume_that_is_not_from_dicom_offers_no_dicom_seg(finished):
+    assert not finished.ui.dicomButton.enabled
+    assert finished.ui.dicomButton.toolTip == "The volume was not loaded from DICOM."
+
+
+def test_a_dicom_seg_is_written_in_the_background(finished, volume, tmp_path, pump, monkeypatch):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    from scene_helpers import write_series
+
+    from SpineMambaSegmentLib import Interpreter
+
+    monkeypatch.setattr(Interpreter, "path", lambda: sys.executable)
+    uids = write_series(volume, tmp_path / "series")
+    database = Database(tmp_path / "series" / "0.dcm")
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(uids))
+    finished.refresh()
+    assert finished.ui.dicomButton.enabled
+    finished.exportSection.exportDicom(tmp_path / "spine.dcm")
+    assert finished.exportSection.isExporting()
+    pump(lambda: not finished.exportSection.isExporting(), seconds=120)
+    assert finished.ui.statusLabel.text == "Saved spine.dcm."
+    written = pydicom.dcmread(tmp_path / "spine.dcm")
+    assert [item.SegmentLabel for item in written.SegmentSequence] == ["T12", "L1", "L2"]
+    assert written.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+
+
+def test_dicom_files_that_are_gone_are_told(finished, volume, tmp_path, monkeypatch):
+    gone = Database(tmp_path / "gone.dcm")
+    monkeypatch.setattr(slicer, "dicomDatabase", gone, raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    finished.exportSection.exportDicom(tmp_path / "spine.dcm")
+    assert "Import the series into the DICOM database again." in finished.ui.statusLabel.text
     assert not finished.exportSection.isExporting()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ FOUND = ("T9", "T10", "T12", "L1", "L3", "L4", "Sacrum")
 
 HOLDS = ("T10", "T11", "L1", "L2", "L4", "L5", "Sacrum")
 MOST_GESTURES = 12
+FOLLOWS_S = 0.5
 
 
 def planted(truth: np.ndarray) -> np.ndarray:
@@ -124,8 +126,9 @@ class User:
         markups.AddControlPoint(vtk.vtkVector3d(*map(float, place_ras)))
 
     def photograph(self, name: str) -> None:
-        """Write what is on the screen now."""
-        slicer.app.processEvents()
+        """Write what is on the screen now, when the straightened spine has followed."""
+        deadline = time.monotonic() + FOLLOWS_S
+        self.pump(lambda: time.monotonic() > deadline)
         self.screen.photograph(self.volume, name)
         self.screen.together(name)
 
@@ -176,46 +179,46 @@ def scores_of(spine, truth: np.ndarray) -> dict[str, float]:
     return {s.level: dice(s.mask, Mask.of(truth == BY_NAME[s.level].value)) for s in states}
 
 
-def test_three_faults_are_corrected_and_all_is_approved_in_twelve_gestures(
-    screen, case, truthful_worker, pump
-):
-    from SpineMambaSegmentLib.ReviewState import APPROVED
-
+@pytest.fixture
+def user(screen, case, truthful_worker, pump) -> User:
+    """A user who has the faulty result before their eyes, and only the section Review open."""
     volume, truth, _ = case
     labels = planted(truth)
     node = add_result(volume, labels, result_of(labels), "CT spine")
-    user = User(screen, volume, pump)
-    ui, review = user.ui, user.panel.reviewSection
+    ui = screen.panel.ui
     ui.inputSelector.setCurrentNode(volume)
     ui.outputSelector.setCurrentNode(node)
-    user.panel.refresh()
     for name in ("inputs", "segment"):
         getattr(ui, f"{name}CollapsibleButton").collapsed = True
+    screen.panel.refresh()
+    return User(screen, volume, pump)
+
+
+def test_three_faults_are_corrected_and_all_is_approved_in_twelve_gestures(user, case, pump):
+    from SpineMambaSegmentLib.ReviewState import APPROVED
+
+    volume, truth, _ = case
+    ui, review = user.ui, user.panel.reviewSection
     assert review.session.spine.chain == FOUND
     assert "T9 to Sacrum (58 %) or T10 to Sacrum (39 %)" in ui.reviewBannerLabel.text
     user.row("L1")
     user.photograph("review-1-faults")
-
     user.choose("shiftDown")
     assert review.session.spine.chain == HOLDS
     user.photograph("review-2-shifted")
-
     user.choose("splitSeeds")
     user.click(body_ras(volume, truth, "L2"))
     user.click(body_ras(volume, truth, "L3"))
     user.photograph("review-3-split")
-
     user.choose("grow")
     user.click(body_ras(volume, truth, "T12"))
     pump(lambda: not user.panel.logic.isRunning(), 120.0)
     assert review.session.spine.chain == TRUTH, user.panel.logic.log()
     user.photograph("review-4-added")
-
     user.row("T11")  # marked for a look: the next one was too far away
     user.key("A")
     user.press("approveRestButton")
     user.photograph("review-5-approved")
-
     spine = review.session.spine
     assert len(user.gestures) <= MOST_GESTURES, user.gestures
     assert spine.chain == TRUTH

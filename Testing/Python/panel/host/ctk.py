@@ -27,6 +27,8 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self.setContentsMargins(6, HEADER_HEIGHT, 4, 4)
 
     def _fold(self, collapsed: bool) -> None:
+        if collapsed == self._collapsed:
+            return
         self._collapsed = collapsed
         arrows = QtCore.Qt.ArrowType
         self._header.arrowType = arrows.RightArrow if collapsed else arrows.DownArrow
