@@ -83,15 +83,15 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.logic = logic = SpineMambaSegmentLogic()
         store = ModelStore(Path(slicer.app.slicerUserSettingsFilePath).parent / "SpineMambaModels")
         self.runSection = RunSection(self.ui, logic.isRunning, logic.canCancel, logic.log)
-        self.reviewSection = ReviewSection(self.ui, self.runSection.say)
+        user = slicer.app.applicationLogic().GetUserInformation()
+        self.reviewSection = ReviewSection(self.ui, self.runSection.say, user.GetName)
         self.exportSection = ExportSection(self.ui, self.runSection.say)
         self.inputSection = InputSection(self.ui, slicer.app.settings(), store, self.refresh)
         project, devices = MODULE_FOLDER / "pyproject.toml", self.inputSection.showDevices
         self.setupSection = SetupSection(self.ui, project, store, devices, self.onModelImported)
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
-        review, inputs = self.reviewSection, self.inputSection
-        self.checkSection = CheckSection(self.ui, review, self.jobs, inputs)
-        self.boxMenu = ReviewBoxMenu(review, self.jobs, inputs.volumeNode, inputs.options)
+        self.checkSection = CheckSection(self.ui, self.reviewSection, self.jobs, self.inputSection)
+        self.boxMenu = ReviewBoxMenu(self.reviewSection, self.jobs, self.inputSection)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
@@ -140,8 +140,8 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def stop(self) -> None:
         """Stop every process; waits until they are gone."""
-        self.logic.stopNow()
-        self.setupSection.stop()
+        for stop in (self.logic.stopNow, self.setupSection.stop, self.exportSection.cancel):
+            stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
         """Stop before the nodes of the run disappear."""

@@ -55,7 +55,7 @@ class CaseRun(WorkerRun):
     ):
         Inputs.checkVolume(volumeNode)
         checkSameTransform(volumeNode, segmentationNode)
-        values = _values(segmentationNode)
+        values = levelValues(segmentationNode)
         array, grid = voxelsIn(volumeNode)
         super().__init__(temporaryFolder)
         self.volumeNode = volumeNode
@@ -118,7 +118,7 @@ def notApproved(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
     return [s.GetName() for s in segments if Logic.GetSegmentStatus(s) != Logic.Completed]
 
 
-def _values(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
+def levelValues(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
     """Return the label value of each vertebra by its segment's ID.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What helps to check a spine as a whole: straightened, against a reference, and handed on."""
+"""What helps to check a spine as a whole: straightened, against a reference, and measured."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 from SpineMambaSegmentLib.CompareSection import CompareSection
 from SpineMambaSegmentLib.InputSection import InputSection
+from SpineMambaSegmentLib.MeasureSection import MeasureSection
 from SpineMambaSegmentLib.PanelJobs import PanelJobs
 from SpineMambaSegmentLib.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.StraightenedSection import StraightenedSection
 
 
 class CheckSection:
-    """The lower part of the section Review; follows what is reviewed.
+    """The lower part of the section Review, and Measurements; follow what is reviewed.
 
     Args:
         ui: Widgets of the panel.
@@ -26,6 +27,7 @@ class CheckSection:
         layout = ui.reviewCollapsibleButton.layout()
         self.straightened = StraightenedSection(layout, review.table.goTo)
         self.compare = CompareSection(layout, jobs, review.say, review.table.goTo)
+        self.measure = MeasureSection(ui, jobs)
         review.onShown = self.refresh
         self.refresh()
 
@@ -38,3 +40,4 @@ class CheckSection:
             volumeNode = session.volumeNode
         self.straightened.show(volumeNode, node, self._review.table.current())
         self.compare.show(volumeNode, node)
+        self.measure.show(volumeNode, node)

@@ -16,13 +16,18 @@ from SpineMambaSegmentLib.ReviewState import (
     BY_TAG,
     CORRECTED,
     NAMED_TAG,
+    NEEDS_LOOK,
     STATUS_TAG,
     SegmentState,
     newState,
 )
 
-SHAPED = {"DICOM.SegmentAlgorithmType": "SEMIAUTOMATIC"}
-"""What DICOM calls a segment that a program made and a person corrected."""
+SHAPED = {
+    "DICOM.SegmentAlgorithmType": "SEMIAUTOMATIC",  # made by a program, corrected by a person
+    "SpineMamba.Flags": "",  # said of the voxels as they were
+    "SpineMamba.FlagNames": "",
+}
+"""Tags of a vertebra whose voxels a person has changed."""
 
 
 def changedStates(
@@ -45,7 +50,10 @@ def changedStates(
     for segmentId, level in edit.levels.items():
         state = found.get(segmentId, spine.states.get(segmentId))
         if state.level != level or state.name != level:
-            found[segmentId] = _corrected(state.withLevel(level).withTags({NAMED_TAG: BY_HAND}))
+            renamed = state.withLevel(level).withTags({NAMED_TAG: BY_HAND})
+            # Another name is no answer to what is wrong with the shape.
+            looked = state.status != NEEDS_LOOK
+            found[segmentId] = _corrected(renamed) if looked else renamed
     for segmentId, tags in edit.tags.items():
         state = found.get(segmentId, spine.states.get(segmentId))
         who = dict(zip((BY_TAG, AT_TAG), stamp, strict=True)) if STATUS_TAG in tags else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import qt
 import slicer
 
 EDITOR_NODE = "SpineMambaSegmentEditor"
@@ -50,6 +49,7 @@ class ReviewEditor:
     def __init__(self, frame: Any, overBox: Any):
         self._frame, self._overBox = frame, overBox
         self._widget: Any = None
+        self._parameters: slicer.vtkMRMLSegmentEditorNode | None = None
         overBox.connect("toggled(bool)", self._applyRules)
 
     def show(
@@ -60,8 +60,8 @@ class ReviewEditor:
     ) -> None:
         """Edit one segment."""
         if self._widget is None:
-            self._make()
-        parameters = editorNode(node.GetScene())
+            self._make(node.GetScene())
+        parameters = self._parameters = editorNode(node.GetScene())
         self._widget.setMRMLSegmentEditorNode(parameters)
         self._widget.setSegmentationNode(node)
         self._widget.setSourceVolumeNode(volumeNode)
@@ -83,9 +83,9 @@ class ReviewEditor:
         if self._widget is not None:
             self._widget.setCurrentSegmentID(segmentId)
 
-    def _make(self) -> None:
+    def _make(self, scene: slicer.vtkMRMLScene) -> None:
         widget = slicer.qMRMLSegmentEditorWidget()
-        widget.setMRMLScene(slicer.mrmlScene)
+        widget.setMRMLScene(scene)
         widget.segmentationNodeSelectorVisible = False
         widget.sourceVolumeNodeSelectorVisible = False
         widget.switchToSegmentationsButtonVisible = False
@@ -95,13 +95,5 @@ class ReviewEditor:
         self._widget = widget
 
     def _applyRules(self) -> None:
-        if slicer.mrmlScene is not None:
-            protectNeighbours(editorNode(slicer.mrmlScene), self._overBox.checked)
-
-
-def frameIn(parent: Any) -> Any:
-    """Return a new frame below what a widget holds."""
-    frame = qt.QFrame(parent)
-    frame.setLayout(qt.QVBoxLayout())
-    parent.layout().addWidget(frame)
-    return frame
+        if self._parameters is not None:
+            protectNeighbours(self._parameters, self._overBox.checked)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import qt
 from slicer.i18n import tr as _
 
 from spinemamba.labels import BY_NAME, LABELS
-from SpineMambaSegmentLib import Errors, ReviewFile, ReviewLog, ReviewViews
+from SpineMambaSegmentLib import ReviewViews
 from SpineMambaSegmentLib.LevelActions import (
     LUMBARISED,
     SACRALISED,
@@ -21,6 +20,7 @@ from SpineMambaSegmentLib.LevelActions import (
     SwapLevels,
 )
 from SpineMambaSegmentLib.ReviewClicks import Clicks
+from SpineMambaSegmentLib.ReviewFileDialogs import ReviewFileDialogs
 from SpineMambaSegmentLib.ReviewPins import PinLevel
 from SpineMambaSegmentLib.ShapeActions import (
     Delete,
@@ -34,7 +34,6 @@ from SpineMambaSegmentLib.ShapeActions import (
 if TYPE_CHECKING:
     from SpineMambaSegmentLib.ReviewSection import ReviewSection
 
-CSV = "_log.csv"
 FREE = ("dim", "axes", "csv", "save", "open", "grow")
 """Entries that need no vertebra to be chosen."""
 
@@ -53,6 +52,7 @@ class ReviewMenus:
         self._ui, self._section = ui, section
         self._clicks: Clicks | None = None
         self.actions: dict[str, Any] = {}
+        self.files = ReviewFileDialogs(section)
         ui.levelSelector.addItems([label.name for label in LABELS])
         ui.setLevelButton.connect("clicked(bool)", self._setLevel)
         self._menus = [self._names(), self._shapes(), self._more()]
@@ -153,9 +153,9 @@ class ReviewMenus:
             action.connect("toggled(bool)", self._switch(attribute))
             self.actions[name] = action
         menu.addSeparator()
-        self._entry(menu, "csv", _("Save the log as a table..."), self._chooseCsv)
-        self._entry(menu, "save", _("Save the review..."), self._chooseSave)
-        self._entry(menu, "open", _("Open a review..."), self._chooseOpen)
+        self._entry(menu, "csv", _("Save the log as a table..."), self.files.chooseCsv)
+        self._entry(menu, "save", _("Save the review..."), self.files.chooseSave)
+        self._entry(menu, "open", _("Open a review..."), self.files.chooseOpen)
         return menu
 
     def _add(self, menu: Any, name: str, title: str, make: Slot) -> None:
@@ -197,46 +197,6 @@ class ReviewMenus:
             self._section.say(_("There is no axial view; split by clicks."))
         else:
             self._section.do(SplitByPlane(self._here(), *plane))
-
-    def saveCsv(self, path: Path) -> None:
-        """Write the log as a table, or say why not."""
-        self._save(path, lambda: ReviewFile.writeText(ReviewLog.csvText(self._node()), path))
-
-    def saveReview(self, path: Path) -> None:
-        """Write the file that goes with a saved segmentation, or say why not."""
-        self._save(path, lambda: ReviewFile.write(self._node(), path))
-
-    def openReview(self, path: Path) -> None:
-        """Bring what such a file says to the segmentation, or say why not."""
-        with Errors.shown(_("The review could not be opened."), self._section.say):
-            ReviewFile.read(self._node(), path)
-            self._section.startOver()
-            self._section.say(_("Opened {file}.").format(file=path.name))
-
-    def _save(self, path: Path, write: Slot) -> None:
-        with Errors.shown(_("The review could not be saved."), self._section.say):
-            write()
-            self._section.say(_("Saved {file}.").format(file=path.name))
-
-    def _node(self) -> Any:
-        return self._section.session.node
-
-    def _chooseCsv(self) -> None:
-        self._choose(CSV, self.saveCsv)
-
-    def _chooseSave(self) -> None:
-        self._choose(ReviewFile.SUFFIX, self.saveReview)
-
-    def _chooseOpen(self) -> None:
-        chosen = qt.QFileDialog.getOpenFileName(None, _("Open a review"), "", "(*.json)")
-        if chosen:
-            self.openReview(Path(chosen))
-
-    def _choose(self, suffix: str, save: Callable[[Path], None]) -> None:
-        ending = f".{suffix.rpartition('.')[2]}"
-        chosen = qt.QFileDialog.getSaveFileName(None, _("Save"), f"spine{suffix}", f"(*{ending})")
-        if chosen:
-            save(Path(chosen if chosen.endswith(ending) else chosen + ending))
 
 
 def _shift(here: Callable[[], str], by: int, towards: str) -> Callable[[], ShiftLevels]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from dataclasses import dataclass, replace
 from spinemamba import flags
 from spinemamba.errors import UserError
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.renumber import missing_between
 from spinemamba.result import InstanceResult, Result
 from SpineMambaSegmentLib import Provenance
 from SpineMambaSegmentLib.ReviewSpine import PINS_ATTRIBUTE, Edit, Spine
@@ -72,7 +74,12 @@ class PinLevel:
             entry = found.get(number)
             levels[segmentId] = _level(spine, segmentId, entry, found)
             tags[segmentId] = _tags(spine, segmentId, entry, number)
+            if not self.segmentId and spine.states[segmentId].status in (NEEDS_LOOK, NOT_STARTED):
+                # No person has corrected anything.
+                status = NEEDS_LOOK if entry is not None and entry.flags else NOT_STARTED
+                tags[segmentId][STATUS_TAG] = STATUS_TEXT[status]
             tags[segmentId][NAMED_TAG] = BY_HAND if segmentId in pins else ""
+        _refuseDisorder(spine, levels, [i for i, number in numbers.items() if number not in found])
         for segmentId in set(spine.approved()) & set(numbers):
             del levels[segmentId], tags[segmentId]
         return Edit(levels=levels, tags=tags, attributes=attributes)
@@ -139,6 +146,24 @@ def _nothing() -> Result:
     )  # fmt: skip
 
 
+def _refuseDisorder(spine: Spine, levels: Mapping[str, str], kept: list[str]) -> None:
+    """Refuse names among which one that is kept is out of order."""
+    names = list(levels.values())
+    for segmentId in kept:
+        place = list(levels).index(segmentId)
+        near = names[max(0, place - 1) : place + 2]
+        if any(missing_between(a, b) is None for a, b in itertools.pairwise(near)):
+            raise _noVertebra(spine, segmentId)
+
+
+def _noVertebra(spine: Spine, segmentId: str) -> UserError:
+    name = spine.states[segmentId].name
+    return UserError(
+        f"With these levels, {name} would be no vertebra.",
+        f"Delete {name}, merge it, or set its level alone.",
+    )
+
+
 def _level(
     spine: Spine, segmentId: str, entry: InstanceResult | None, found: Mapping[int, InstanceResult]
 ) -> str:
@@ -146,10 +171,7 @@ def _level(
         return entry.name
     state = spine.states[segmentId]
     if state.level is None or state.level in {other.name for other in found.values()}:
-        raise UserError(
-            f"With these levels, {state.name} would be no vertebra.",
-            f"Delete {state.name}, merge it, or set its level alone.",
-        )
+        raise _noVertebra(spine, segmentId)
     return state.level
 
 

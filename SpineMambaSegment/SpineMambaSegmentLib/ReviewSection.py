@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from spinemamba.errors import UserError
 from SpineMambaSegmentLib import Errors, ReviewRows, ReviewText, ReviewViews
 from SpineMambaSegmentLib.ReviewEditor import ReviewEditor
 from SpineMambaSegmentLib.ReviewMenus import ReviewMenus
@@ -17,9 +19,14 @@ from SpineMambaSegmentLib.ReviewSessions import ReviewSessions
 from SpineMambaSegmentLib.ReviewSpine import Action
 from SpineMambaSegmentLib.ReviewState import APPROVED, CORRECTED, NEEDS_LOOK, NOT_STARTED
 from SpineMambaSegmentLib.ReviewTable import ReviewTable
+from SpineMambaSegmentLib.ReviewTools import tool
 from SpineMambaSegmentLib.StatusActions import ApproveRest, SetStatus
 
 BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
+LOADING_MS = 1000
+"""So long after a spine is first shown, the solver of levels is loaded, which takes half a second:
+a first pin shall not wait for it."""
+
 EDITED_MS = 300
 """So long after the last stroke of a brush the table follows."""
 
@@ -33,10 +40,11 @@ class ReviewSection:
     Args:
         ui: Widgets of the panel.
         say: Shows a sentence in the status line.
+        reviewer: Returns the name of the user, if given.
     """
 
-    def __init__(self, ui: Any, say: Callable[[str], None]):
-        self._ui, self.say = ui, say
+    def __init__(self, ui: Any, say: Callable[[str], None], reviewer: Callable[[], str]):
+        self._ui, self.say, self._reviewer = ui, say, reviewer
         self._sessions = ReviewSessions(lambda: self._edited.start())
         self.session: ReviewSession | None = None
         self.dims = self.alongAxes = True
@@ -51,6 +59,10 @@ class ReviewSection:
         self._edited.setSingleShot(True)
         self._edited.setInterval(EDITED_MS)
         self._edited.connect("timeout()", self.refresh)
+        self._loading = qt.QTimer()
+        self._loading.setSingleShot(True)
+        self._loading.setInterval(LOADING_MS)
+        self._loading.connect("timeout()", load)
         self._connect()
 
     def _connect(self) -> None:
@@ -82,7 +94,9 @@ class ReviewSection:
         if node is not (None if self.session is None else self.session.node):
             self.menus.stopClicks()
             self._ui.paintButton.setChecked(False)
-        self.session = self._sessions.watch(node, reviewer())
+        self.session = self._sessions.watch(node, self._reviewer() or "")
+        if self.session is not None and self.session.spine.states:
+            self._loading.start()
         self.refresh()
 
     def startAgain(self, node: slicer.vtkMRMLSegmentationNode) -> None:
@@ -98,6 +112,8 @@ class ReviewSection:
     def forget(self) -> None:
         """Forget all segmentations; the scene is being closed."""
         self.show(None)
+        self._loading.stop()
+        self._edited.stop()
         self._sessions.clear()
 
     def do(self, action: Action) -> bool:
@@ -178,11 +194,13 @@ class ReviewSection:
         """Show what a step has changed; nothing if another segmentation is shown meanwhile."""
         if session is not self.session:
             return
-        current = self.table.current()
+        before, current = {row.segmentId for row in self.table.rows}, self.table.current()
         self.refresh()
-        present = [i for i in changed if i in self.session.spine.states]
-        if current not in self.session.spine.states and present:
-            self.table.goTo(present[0])
+        present = [i for i in changed if i in session.spine.states]
+        new = [i for i in present if i not in before]
+        # What a step has made is what a person wants to see now.
+        if new or (current not in session.spine.states and present):
+            self.table.goTo((new or present)[0])
 
     def _showSteps(self) -> None:
         session = self.session
@@ -216,7 +234,7 @@ class ReviewSection:
             self.refresh()
 
 
-def reviewer() -> str:
-    """Return the name that the user has given in Slicer's settings; may be empty."""
-    information = slicer.app.applicationLogic().GetUserInformation()
-    return "" if information is None else information.GetName() or ""
+def load() -> None:
+    """Load the solver of levels; whoever uses it is told if a package is missing."""
+    with contextlib.suppress(UserError):
+        tool("relabel")

@@ -52,17 +52,16 @@ class ReviewSessions:
     def startAgain(self, node: Node) -> None:
         """Take note that a run has made the vertebrae anew; nothing before it can be undone.
 
-        What was approved is still there. Where the run gave its name to another vertebra, the
-        names of the others are solved again with the approved ones as pins.
+        What was approved is still there, and is a pin for the names of all others: the run did not
+        know of it.
         """
         self.drop(node)
         for segmentId in Scene.reviewedIds(node):
             # Its number is that of an earlier run.
             node.GetSegmentation().GetSegment(segmentId).RemoveTag(INSTANCE_TAG)
         session = ReviewSession(node)
-        levels = [level for level in session.spine.chain if level]
-        # Without a way to name them, the panel says what is out of order.
-        if len(set(levels)) < len(levels):
+        if session.spine.approved():
+            # Where names cannot follow, the panel says what is out of order.
             with contextlib.suppress(UserError):
                 session.apply(PinLevel("", ""))
         result = Provenance.keptResult(node)

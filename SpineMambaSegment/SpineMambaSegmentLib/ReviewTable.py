@@ -16,13 +16,29 @@ from SpineMambaSegmentLib.ReviewText import fullStamp, statusText, whoAndWhen
 ICONS = Path(__file__).resolve().parent.parent / "Resources" / "Icons"
 STATUS, NAME, CERTAINTY, VOLUME, FLAG, REVIEWED = range(6)
 COLUMNS = 6
+SWATCH = 32
+"""Pixels of a swatch, which is drawn at half of that: sharp at 200 %, too."""
+
 SMALLEST = 22
 """Pixels of a column that has an icon only."""
 
 
 def icon(name: str) -> qt.QIcon:
     """Return one of our icons; their shapes differ, so that colours need not be told apart."""
-    return qt.QIcon(str(ICONS / f"{name}.svg"))
+    path = str(ICONS / f"{name}.svg")
+    found = qt.QIcon(path)
+    # Else the style paints it over with the colour of the selection.
+    found.addFile(path, qt.QSize(), qt.QIcon.Selected)
+    return found
+
+
+def swatch(color: tuple[int, int, int]) -> qt.QIcon:
+    """Return the colour of a segment, the same in a selected row."""
+    pixmap = qt.QPixmap(SWATCH, SWATCH)
+    pixmap.fill(qt.QColor(*color))
+    found = qt.QIcon(pixmap)
+    found.addPixmap(pixmap, qt.QIcon.Selected)
+    return found
 
 
 class ReviewTable:
@@ -130,7 +146,7 @@ class ReviewTable:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             self._table.setItem(place, column, item)
         self._table.item(place, STATUS).setIcon(self._icons[row.status])
-        self._table.item(place, NAME).setData(qt.Qt.DecorationRole, qt.QColor(*row.color))
+        self._table.item(place, NAME).setIcon(swatch(row.color))
         if row.pinned:
             self._table.item(place, CERTAINTY).setIcon(self._pin)
         if row.reasons:

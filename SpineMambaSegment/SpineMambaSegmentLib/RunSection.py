@@ -115,6 +115,7 @@ def stageText(stage: str) -> str:
         "levels": _("Naming the levels"),
         "restore": _("Going back to the volume's voxels"),
         "write": _("Writing the result"),
+        "measure": _("Measuring the spine"),
     }
     return texts.get(stage, stage)
 

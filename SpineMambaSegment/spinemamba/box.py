@@ -19,7 +19,6 @@ from spinemamba.instances import (
     InstanceOptions,
     Instances,
     cut_sides,
-    expected_level,
     pooled_level,
 )
 from spinemamba.intensity import Modality, normalise
@@ -191,20 +190,17 @@ def _divide(seeds: BoxSeeds, evidence: Evidence) -> np.ndarray:
     What is known of the neighbours is no seed: it begins at the very facets of the vertebra, and
     would take its arch before the way from its own body gets there.
     """
-    numbers, own = _from_head_to_tail(seeds.numbers)
-    hints = Hints(expected_level(evidence), evidence.offsets_mm)
-    found = divide(numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
-    return np.where(found == own, OWN, np.where(found > 0, OTHER, 0)).astype(np.int16)
+    hints = Hints(_fine_level(evidence), evidence.offsets_mm)
+    found = divide(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
+    return np.where(found == seeds.own, OWN, np.where(found > 0, OTHER, 0)).astype(np.int16)
 
 
-def _from_head_to_tail(numbers: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return seeds numbered from head to tail, int32, and which of these is the vertebra's."""
-    there = np.unique(numbers[numbers > 0])
-    heights = np.asarray(ndimage.center_of_mass(numbers > 0, numbers, there))[:, 0]
-    order = there[np.argsort(-heights)]
-    lookup = np.zeros(int(there.max()) + 1, np.int32)
-    lookup[order] = np.arange(1, len(order) + 1)
-    return lookup[numbers], int(lookup[OWN])
+def _fine_level(evidence: Evidence) -> np.ndarray:
+    """Return the mean of the level's place from head to tail, by the fine network alone."""
+    mean = np.zeros(evidence.bone.shape, np.float32)
+    for place in range(1, len(NETWORK_LEVELS)):
+        mean += place * evidence.levels[place].astype(np.float32)
+    return mean
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:

@@ -32,12 +32,14 @@ class BoxSeeds:
     """What grows.
 
     Attributes:
-        numbers: 1 where the vertebra begins, more for others, int32, on the evidence's grid.
+        numbers: From 1, from head to tail, where vertebrae begin, int32, on the evidence's grid.
+        own: Number of the vertebra that is wanted.
         bone: Mask to divide.
         from_place: Whether the vertebra begins at the place, for want of a core.
     """
 
     numbers: np.ndarray
+    own: int
     bone: np.ndarray
     from_place: bool
 
@@ -79,7 +81,18 @@ def box_seeds(
         if not (numbers[deep] > 1).any():
             numbers[deep] = first + int(value)
     numbers[own] = 1
-    return BoxSeeds(numbers, bone | own, from_place)
+    ordered = _from_head_to_tail(numbers)
+    return BoxSeeds(ordered, int(ordered[own][0]), bone | own, from_place)
+
+
+def _from_head_to_tail(numbers: np.ndarray) -> np.ndarray:
+    """Return seeds numbered anew by their height, int32."""
+    values = np.unique(numbers[numbers > 0])
+    rows = np.broadcast_to(np.arange(len(numbers))[:, None, None], numbers.shape)
+    heights = np.asarray(ndimage.mean(rows, numbers, values))
+    lookup = np.zeros(int(values.max()) + 1, np.int32)
+    lookup[values[np.argsort(-heights)]] = np.arange(1, len(values) + 1)
+    return lookup[numbers]
 
 
 def _pieces(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:

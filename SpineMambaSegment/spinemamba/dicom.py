@@ -45,9 +45,7 @@ def read_series(path: Path, warn: Callable[[str], None]) -> sitk.Image:
         UserError: If there is no series of CT or MR slices, or its slices share places, are
             tilted or unevenly spaced, so that no regular grid holds them.
     """
-    folder = path if path.is_dir() else path.parent
-    series = _largest_series(folder, path if path.is_file() else None, warn)
-    _check_positions(series)
+    series = series_files(path, warn)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(series)
     try:
@@ -58,6 +56,14 @@ def read_series(path: Path, warn: Callable[[str], None]) -> sitk.Image:
             "slices differ in size.",
             "Export the series again.",
         ) from error
+
+
+def series_files(path: Path, warn: Callable[[str], None]) -> list[str]:
+    """Return the files of a series in the order of the slices of its image; as `read_series`."""
+    folder = path if path.is_dir() else path.parent
+    series = _largest_series(folder, path if path.is_file() else None, warn)
+    _check_positions(series)
+    return series
 
 
 def _largest_series(folder: Path, wanted: Path | None, warn: Callable[[str], None]) -> list[str]:

@@ -182,7 +182,39 @@ class CaseJob(FileJob):
         return (self.image, self.output, self.log_copy)
 
 
-KINDS: dict[str, type[FileJob]] = {kind.KIND: kind for kind in (Job, BoxJob, CaseJob)}
+@dataclass(frozen=True)
+class MeasureJob(FileJob):
+    """Measure the label values in ``input``; ``output`` gets a `measure.record.Measurements`.
+
+    Attributes:
+        image: What was segmented, on the voxels of ``input``; None for none.
+        modality: One of `MODALITIES`, of the image.
+        run: result.json of the run that made the labels, for the page; None if none is known.
+        page: Report to write, ``.html``; None for none.
+    """
+
+    KIND: ClassVar[str] = "measure"
+
+    image: Path | None = None
+    modality: str = "auto"
+    run: Path | None = None
+    page: Path | None = None
+
+    def __post_init__(self) -> None:
+        _check("modality", self.modality, MODALITIES)
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, *(path for path in (self.image, self.run) if path is not None))
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files to write."""
+        return (*super().outputs, *((self.page,) if self.page else ()))
+
+
+KINDS: dict[str, type[FileJob]] = {k.KIND: k for k in (Job, BoxJob, CaseJob, MeasureJob)}
 
 
 def read_job(path: Path) -> FileJob:

@@ -12,7 +12,7 @@ class Progress(Protocol):
         """Report progress.
 
         Args:
-            stage: One of `STAGES`.
+            stage: One of `STAGES`, or `MEASURE`.
             fraction: Share of this stage that is done, in [0, 1].
 
         Raises:
@@ -31,6 +31,9 @@ STAGES = {
 }
 """Stages of a run in their order, with the share of the whole time that each takes."""
 
+MEASURE = "measure"
+"""The only stage of measuring: its fraction is that of the whole job."""
+
 
 def ignore(stage: str, fraction: float) -> None:
     """Report to nobody."""
@@ -42,6 +45,8 @@ def overall_fraction(stage: str, fraction: float) -> float:
     Raises:
         KeyError: If ``stage`` is not in `STAGES`.
     """
+    if stage == MEASURE:
+        return fraction
     names = list(STAGES)
     before = sum(STAGES[name] for name in names[: names.index(stage)])
     return before + STAGES[stage] * fraction

@@ -41,12 +41,15 @@ class View:
         labels: Label values, (rows, columns).
         pixel_mm: Size of a pixel.
         bodies: Row and column of the body's centre of each label value in view.
+        corner_mm: Height and place across of row 0, column 0, in mm along the canonical image's
+            axes from its first voxel; None where rows and columns do not run along them.
     """
 
     image: np.ndarray
     labels: np.ndarray
     pixel_mm: float
     bodies: dict[int, tuple[float, float]]
+    corner_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,8 @@ def _view(image: Volume, labels: Volume, line: SpineLine, kind: tuple[str, float
         value: ((at[0] - rows_mm[0]) / pixel_mm, (at[axis] - columns_mm[0]) / pixel_mm)
         for value, at in line.bodies_mm.items()
     }
-    return View(shown / len(SLAB_MM), painted, pixel_mm, bodies)
+    corner_mm = float(rows_mm[0]), float(columns_mm[0])
+    return View(shown / len(SLAB_MM), painted, pixel_mm, bodies, corner_mm)
 
 
 def _range(line: SpineLine, image: Volume, name: str, pixel_mm: float) -> np.ndarray:

@@ -95,7 +95,7 @@ def _figure(views: tuple[View, View], result: Result) -> Figure:
 
     left = EDGE_IN
     for view, box_width, sides in zip(views, widths_in, ("AP", "RL"), strict=True):
-        _draw_view(axes(left, box_width, view_in), view, result.modality, sides)
+        draw_view(axes(left, box_width, view_in), view, result.modality, sides)
         left += box_width + EDGE_IN
     _draw_table(axes(left, TABLE_IN, top_in - EDGE_IN), rows, result, top_in - EDGE_IN)
     _draw_title(figure, result, EDGE_IN / width_in, 1 - TITLE_IN / 2 / height_in)
@@ -114,7 +114,15 @@ def _draw_title(figure: Figure, result: Result, left: float, middle: float) -> N
     )
 
 
-def _draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
+def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
+    """Draw a view with its labels, their names and a scale.
+
+    Args:
+        axes: Where to draw.
+        view: What to draw.
+        modality: "ct" or "mr": how grey values are shown.
+        sides: Letters of the left and the right side; "AP" has the names on the left.
+    """
     if modality == "ct":
         low, high = CT_WINDOW_HU
     else:

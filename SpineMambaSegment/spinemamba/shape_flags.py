@@ -15,7 +15,7 @@ from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.quality import LIMITS, QualityLimits
 
 CORE_THRESHOLD = 0.5
-PLANES_DEG = (-20.0, -10.0, 0.0, 10.0, 20.0)
+PLANES_DEG = (-10.0, 0.0, 10.0)
 """In a bent spine vertebrae turn about its axis."""
 
 

@@ -42,7 +42,7 @@ USUAL = np.array(
 )
 """Coefficients c0 to c6."""
 
-OWN = np.array([0.1, 0.1, 0.2, 20.0, 20.0, 20.0, 20.0])
+OWN = np.array([1.0, 1.0, 2.0, 40.0, 40.0, 40.0, 40.0])
 """How dear it is to depart from the usual coefficients: place and tilt are each spine's own."""
 
 STEEPNESS = 8.0

@@ -47,11 +47,11 @@ def terminology_entry(label: Label) -> str:
         without a SNOMED code is a vertebra with a private modifier.
     """
     if label.snomed is not None:
-        kind = f"SCT^{label.snomed}^{_meaning(label)}"
+        kind = f"SCT^{label.snomed}^{meaning(label)}"
         modifier = "^^"
     else:
         kind = PLAIN_VERTEBRA
-        modifier = f"{PRIVATE_SCHEME}^{label.name}^{_meaning(label)}"
+        modifier = f"{PRIVATE_SCHEME}^{label.name}^{meaning(label)}"
     return "~".join((CONTEXT, CATEGORY, kind, modifier, REGION_CONTEXT, "^^", "^^"))
 
 
@@ -78,5 +78,6 @@ def level_of(name: str, entry: str = "") -> Label | None:
     return next((x for x in LABELS if terminology_entry(x).split("~")[1:4] == codes), None)
 
 
-def _meaning(label: Label) -> str:
+def meaning(label: Label) -> str:
+    """Return a level in the words of its code."""
     return label.name if label.name in ("Sacrum", "Coccyx") else f"{label.name} vertebra"

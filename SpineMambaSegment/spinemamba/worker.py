@@ -22,7 +22,7 @@ from typing import TextIO
 
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
-from spinemamba.job import BoxJob, CaseJob, FileJob, read_job
+from spinemamba.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
 from spinemamba.memory import step_aside
 from spinemamba.progress import overall_fraction
 
@@ -165,6 +165,11 @@ def _run_job(
         from spinemamba.case_export import write_case
 
         write_case(job, progress)
+        return
+    if isinstance(job, MeasureJob):
+        from spinemamba.measure.run import run_measure
+
+        run_measure(job, progress)
         return
     from spinemamba.memory import keep_freed_memory, let_idle_threads_sleep
 

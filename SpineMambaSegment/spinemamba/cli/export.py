@@ -1,4 +1,4 @@
-"""``spinemamba export RESULT --stl DIR``: vertebrae as surfaces, with a manifest."""
+"""``spinemamba export RESULT --stl DIR --dicom-seg FILE``: vertebrae as surfaces and DICOM SEG."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from spinemamba.export.manifest import CSV, JSON, VertebraEntry
 from spinemamba.export.options import FORMATS, SMOOTHING, MeshOptions
 from spinemamba.export.source import RunFiles, find_files, read_vertebrae
 from spinemamba.labels import BY_NAME
+from spinemamba.output import check_place
 
 HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "told")
 ALL_DONE, SOME_LEFT_OUT = 0, 2
@@ -37,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS[1:],
         default=[],
         help="other formats of the same surfaces, beside the STL files",
+    )
+    parser.add_argument(
+        "--dicom-seg", type=Path, metavar="FILE", help="write a DICOM SEG; needs --source"
+    )
+    parser.add_argument(
+        "--source", type=Path, metavar="DIR", help="the DICOM series that was segmented"
     )
     parser.add_argument("--case", help="beginning of the file names (default: name of the input)")
     parser.add_argument(
@@ -59,10 +66,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say what was written."""
-    if args.stl is None:
-        raise UserError("Nothing was asked for.", "Add --stl DIR.")
+    if args.stl is None and args.dicom_seg is None:
+        raise UserError("Nothing was asked for.", "Add --stl DIR or --dicom-seg FILE.")
+    if args.dicom_seg is not None and args.source is None:
+        raise UserError("A DICOM SEG refers to its series.", "Add --source DIR.")
     files = find_files(args.result)
     vertebrae = _wanted(read_vertebrae(files), args.levels)
+    if args.dicom_seg is not None:
+        _write_dicom_seg(vertebrae, args)
+    return ALL_DONE if args.stl is None else _write_surfaces(files, vertebrae, args)
+
+
+def _write_dicom_seg(vertebrae: Sequence[Vertebra], args: argparse.Namespace) -> None:
+    from spinemamba.export.dicom_seg import write_dicom_seg
+
+    check_place(args.dicom_seg)
+    levels = write_dicom_seg(
+        vertebrae,
+        args.source,
+        args.dicom_seg,
+        overwrite=args.overwrite,
+        warn=lambda message: sys.stderr.write(f"Warning: {message}\n"),
+    )
+    say(f"Wrote {args.dicom_seg} with {', '.join(levels)}")
+
+
+def _write_surfaces(
+    files: RunFiles, vertebrae: Sequence[Vertebra], args: argparse.Namespace
+) -> int:
     accepted = _accept([v.level for v in vertebrae if not v.reviewed], args.yes)
     _make_folder(args.stl)
     case = _case(files) if args.case is None else args.case

@@ -70,7 +70,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text in ("", "-") or text.replace(".", "").replace(" of ", "").isdigit()
+    digits = text.removeprefix("-").replace(".", "").replace(" of ", "")
+    return text in ("", "-") or digits.isdigit()
 
 
 def _cell(text: str) -> str:

@@ -64,6 +64,10 @@ class Export:
         target: Where to.
         options: How surfaces are made.
 
+    Attributes:
+        manifest: What is there so far.
+        existing: Files that will be replaced.
+
     Raises:
         UserError: If there is nothing to export, the folder is missing or holds another case, or
             files are there that must not be replaced (OUTPUT_BAD).
@@ -80,7 +84,9 @@ class Export:
             [target.folder / f"{stem}.{suffix}" for suffix in options.formats] for stem in stems
         ]
         before = _manifest_before(target.folder, case)
-        self._check_free(before is not None)
+        self.existing = self._existing(before is not None)
+        if self.existing and not target.overwrite:
+            raise already_there(self.existing)
         kept = before.vertebrae if before else ()
         self.manifest = Manifest(case, kept, (), target.unreviewed_accepted)
 
@@ -119,19 +125,12 @@ class Export:
             pass
         return self.manifest
 
-    def _check_free(self, is_same_case: bool) -> None:
-        if not self._target.folder.is_dir():
-            raise UserError(
-                f"The folder does not exist: {self._target.folder}.",
-                "Create it first.",
-                Code.OUTPUT_BAD,
-            )
+    def _existing(self, is_same_case: bool) -> list[Path]:
+        """Return the files that would be replaced; the manifest of the same case only grows."""
         wanted = [path for paths in self._paths for path in paths]
         if not is_same_case:
             wanted += [self._target.folder / name for name in (JSON, CSV)]
-        there = [path for path in wanted if path.exists()]
-        if there and not self._target.overwrite:
-            raise already_there(there)
+        return [path for path in wanted if path.exists()]
 
     def _smoothed_one_by_one(self) -> Iterator[tuple[Draft, Mesh, None] | str]:
         for vertebra in self._vertebrae:
@@ -191,8 +190,12 @@ def _manifest_before(folder: Path, case: str) -> Manifest | None:
     """Return the manifest that this export goes on with; None if there is none.
 
     Raises:
-        UserError: If it belongs to another case (OUTPUT_BAD).
+        UserError: If the folder is missing, or its manifest belongs to another case (OUTPUT_BAD).
     """
+    if not folder.is_dir():
+        raise UserError(
+            f"The folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
+        )
     before = read_manifest(folder)
     if before is not None and before.case != case:
         raise UserError(

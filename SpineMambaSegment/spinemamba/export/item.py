@@ -8,11 +8,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from spinemamba import __version__
+from spinemamba.export.borders import Extent, cut_sides
 from spinemamba.export.checks import Topology, findings
 from spinemamba.export.manifest import FileEntry, Origin, VertebraEntry
 from spinemamba.export.options import MeshOptions
 from spinemamba.export.surface import ITERATIONS, pass_band
 from spinemamba.export.vertebra import Finished, Mask, Place
+from spinemamba.result import Result
 
 
 class LeftOut(Exception):  # noqa: N818 - not an error: the others go on
@@ -28,7 +30,9 @@ class Vertebra:
         load: Returns its voxels; called when its turn comes. May raise `LeftOut`.
         place: Where its voxels lie.
         segment_id: Of the segment in Slicer.
-        cut_sides: Sides of the image that cut it.
+        cut_sides: Sides of the image that cut it, as far as they are known beforehand.
+        image_xyz: First and last voxel of the image along x, y and z, counted as the voxels of the
+            mask are; None if it is not known.
         reviewed: Whether a person marked it as completed.
         reviewed_by: Who, if known.
         origin: What made it.
@@ -41,6 +45,7 @@ class Vertebra:
     place: Place
     segment_id: str = ""
     cut_sides: tuple[str, ...] = ()
+    image_xyz: Extent | None = None
     reviewed: bool = False
     reviewed_by: str = ""
     origin: Origin = field(default_factory=Origin)
@@ -52,7 +57,10 @@ def entry_of(
 ) -> VertebraEntry:
     """Return what the manifest says of a vertebra."""
     topology = Topology.of(made.mesh)
-    found = findings(made, topology, vertebra.level, vertebra.cut_sides)
+    sides = set(vertebra.cut_sides)
+    if vertebra.image_xyz is not None:
+        sides |= set(cut_sides(made.draft.box_xyz, vertebra.image_xyz, vertebra.place))
+    found = findings(made, topology, vertebra.level, sorted(sides))
     return VertebraEntry(
         level=vertebra.level,
         segment_id=vertebra.segment_id,
@@ -96,3 +104,10 @@ def _smoothing(made: Finished, options: MeshOptions) -> dict[str, Any]:
         "limited_points": made.limited,
         "held_back_points": made.held_back,
     }
+
+
+def cut_by_result(result: Result | None, level: str) -> tuple[str, ...]:
+    """Return the sides that a run found cut; it knew the image, labels may be cropped."""
+    if result is None:
+        return ()
+    return tuple(side for item in result.instances if item.name == level for side in item.cut_sides)

@@ -31,14 +31,23 @@ class Reach:
     outside_mm: np.ndarray
     half_diagonal_mm: np.ndarray
 
-    def limit(self, raw: Mesh, wanted: Mesh) -> tuple[Mesh, int]:
+    def limit(self, raw: Mesh, wanted: Mesh, free: np.ndarray | None = None) -> tuple[Mesh, int]:
         """Return the wanted surface with points that go too far moved back towards the raw one.
+
+        Args:
+            raw: Surface before smoothing.
+            wanted: The same points after smoothing.
+            free: For each point whether it belongs to this surface alone; all do if None. For a
+                point of two surfaces only its own voxels vouch, which are the same for both.
 
         Returns:
             The surface, and how many points were moved back.
         """
         far = np.flatnonzero(self._own_mm(wanted.points_mm) > self.half_diagonal_mm)
         starts, ends = _around(raw, far)
+        if free is not None:
+            vouches = free[far[starts]] | (far[starts] == ends)
+            starts, ends = starts[vouches], ends[vouches]
         moves_mm = wanted.points_mm[far] - raw.points_mm[far]
         too_far = ~self._is_within(wanted.points_mm[far], far, starts, ends)
         low, high = np.where(too_far, 0.0, 1.0), np.ones(len(far))

@@ -10,8 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.errors import UserError
-from spinemamba.export.borders import cut_sides
-from spinemamba.export.item import LeftOut, Vertebra
+from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
 from spinemamba.export.vertebra import Mask, Place
 from spinemamba.image_io import read_labels
@@ -113,17 +112,14 @@ def _vertebrae(content: SegmentationFile, result: Result | None) -> list[Vertebr
             continue
         box = boxes[segment.layer].get(segment.value)
         array = content.layers[segment.layer].array
-        sides = set(_cut_by_result(result, label.name))
-        if box is not None:
-            ends = [(s.start, s.stop - 1) for s in box[::-1]]
-            sides |= set(cut_sides(ends, content.image_xyz, place))
         found.append(
             Vertebra(
                 level=label.name,
                 load=partial(_mask, array, box, segment.value),
                 place=place,
                 segment_id=segment.segment_id,
-                cut_sides=tuple(sorted(sides)),
+                cut_sides=cut_by_result(result, label.name),
+                image_xyz=content.image_xyz,
                 reviewed=segment.tags.get(STATUS_TAG) == COMPLETED,
                 reviewed_by=segment.tags.get(REVIEWER_TAG, ""),
                 origin=_origin(segment, result),
@@ -142,13 +138,6 @@ def _mask(array: np.ndarray, box: Box | None, value: int) -> Mask:
     if box is None:
         raise LeftOut("It is empty.")
     return Mask(array[box] == value, tuple(s.start for s in box[::-1]))
-
-
-def _cut_by_result(result: Result | None, level: str) -> tuple[str, ...]:
-    """Return the sides that a run found cut; it knows the image, labels may be cropped."""
-    if result is None:
-        return ()
-    return tuple(side for item in result.instances if item.name == level for side in item.cut_sides)
 
 
 def _origin(segment: Segment, result: Result | None) -> Origin:

@@ -61,6 +61,12 @@ class Draft:
     label_volume_mm3: float
     reach: Reach
 
+    @property
+    def box_xyz(self) -> tuple[tuple[int, int], ...]:
+        """First and last voxel inside along x, y and z."""
+        low, high = self.half_steps.min(axis=0), self.half_steps.max(axis=0)
+        return tuple((int(a + 1) // 2, int(b) // 2) for a, b in zip(low, high, strict=True))
+
 
 @dataclass(frozen=True)
 class Deviation:
@@ -189,7 +195,8 @@ def finish(
     """
     raw, wanted, limited = draft.raw, smoothed, 0
     for _ in range(ROUNDS if options.smoothing else 0):
-        wanted, limited = draft.reach.limit(raw, keep_volume(wanted, draft.label_volume_mm3, free))
+        kept = keep_volume(wanted, draft.label_volume_mm3, free)
+        wanted, limited = draft.reach.limit(raw, kept, free)
         # Points that were moved back took volume with them.
         if abs(wanted.volume_mm3 / draft.label_volume_mm3 - 1) < SAME_VOLUME:
             break

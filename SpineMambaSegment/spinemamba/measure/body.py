@@ -190,7 +190,9 @@ def _endplate(patch: Patch, frame: Frame, extent: Extent, sign: int) -> Endplate
     plane, (places, inside) = _fit(patch, frame, extent, sign)
     if plane.agreement < LEAST_AGREEMENT:
         raise ValueError("the endplate is not clear in the label")
-    window = np.array([0.4 * extent.half_width_mm, max(3.0, 1.5 * patch.voxel_mm)])
+    window = np.array(
+        [0.45 * extent.half_width_mm, max(3.0, 1.25 * max(patch.geometry.spacing_mm))]
+    )
     above = places[:, 2] - sign * (places[:, :2] @ plane.slope)
     profile = []
     for share in PLACES:

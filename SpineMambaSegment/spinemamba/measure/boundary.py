@@ -20,6 +20,12 @@ MOST_STEPS = 25
 NEAR_MM = 2.0
 """Voxels within this of the plane, or a voxel and a half, say how well it separates them."""
 
+FIRST_VOXELS, FIRST_MM = 4000, 1.0
+"""A first, coarse look takes about so many voxels, and no sharper a transition than this."""
+
+FAR_MM, FAR_VOXELS = 4.0, 2.5
+"""Voxels farther than either from the first plane play no part in the exact one."""
+
 RIDGE = 1e-6
 
 
@@ -87,6 +93,12 @@ def _fit(design: np.ndarray, height: np.ndarray, inside: np.ndarray, voxel_mm: f
         raise ValueError("no boundary: all voxels are on one side")
     weights = np.zeros(design.shape[1])
     weights[0] = _best_level(height, inside)
+    some = slice(None, None, max(1, len(height) // FIRST_VOXELS))
+    first = SHARPNESS[0] * max(voxel_mm, FIRST_MM)
+    weights = _newton(design[some], height[some], inside[some], weights, first)
+    # What lies farther off is on its own side, or another thing than this boundary.
+    near = np.abs(design @ weights - height) < max(FAR_MM, FAR_VOXELS * voxel_mm)
+    design, height, inside = design[near], height[near], inside[near]
     for sharpness in SHARPNESS:
         weights = _newton(design, height, inside, weights, sharpness * voxel_mm)
     return weights

@@ -6,11 +6,9 @@ import numpy as np
 
 from spinemamba.measure.frame import Frame, Patch
 
-ANGLES = np.radians(np.arange(-40.0, 41.0, 4.0))
+COARSE = np.radians(np.arange(-40.0, 41.0, 10.0))
+FINE = np.radians(np.arange(-6.0, 7.0, 3.0))
 """Turns about the axis up that are tried; between them the best is interpolated."""
-
-MOST_POINTS = 3000
-AROUND_MM = (60.0, 90.0, 60.0)
 
 
 def mirror_axis(patch: Patch, frame: Frame) -> np.ndarray:
@@ -19,18 +17,23 @@ def mirror_axis(patch: Patch, frame: Frame) -> np.ndarray:
     The whole vertebra takes part: its processes are long levers, and neither the width of a body
     nor the shape of a single process matters. Voxels whose image is not shown count nowhere.
     """
-    places, inside = patch.near(frame, AROUND_MM)
-    points = places[inside]
-    points = points[:: max(1, len(points) // MOST_POINTS)]
-    likeness = [_likeness(patch, frame, points, angle) for angle in ANGLES]
-    k = int(np.argmax(likeness))
-    angle = float(ANGLES[k])
-    if 0 < k < len(ANGLES) - 1:
-        before, best, after = likeness[k - 1 : k + 2]
-        bend = before - 2 * best + after
-        if bend < 0:
-            angle += (before - after) / (2 * bend) * float(ANGLES[1] - ANGLES[0])
+    points = frame.to_local(patch.points_lps_mm)
+    angle = 0.0
+    for turns in (COARSE, FINE):
+        likeness = [_likeness(patch, frame, points, angle + turn) for turn in turns]
+        angle += _peak(turns, likeness)
     return np.array([-np.sin(angle), np.cos(angle), 0.0]) @ frame.axes_lps
+
+
+def _peak(turns: np.ndarray, likeness: list[float]) -> float:
+    """Return where the likeness is greatest, interpolated between three turns."""
+    k = int(np.argmax(likeness))
+    if not 0 < k < len(turns) - 1:
+        return float(turns[k])
+    before, best, after = likeness[k - 1 : k + 2]
+    bend = before - 2 * best + after
+    shift = (before - after) / (2 * bend) if bend < 0 else 0.0
+    return float(turns[k] + shift * (turns[1] - turns[0]))
 
 
 def _likeness(patch: Patch, frame: Frame, points: np.ndarray, angle: float) -> float:

@@ -10,10 +10,10 @@ from spinemamba.measure.body import Body
 from spinemamba.measure.boundary import fit_level, fit_plane
 from spinemamba.measure.frame import Patch
 
-BAND = 0.3
+BAND = 0.45
 """Share of the half width beside the midline where no pedicle hides the back wall."""
 
-CORNER = (0.35, 0.9)
+CORNER = (0.1, 0.95)
 """From where to where, in shares of the half height, the wall counts as near an endplate."""
 
 BEHIND_MM = 5.0

@@ -1,4 +1,4 @@
-"""Segments as numbers on the voxels of a volume: fast, and as Slicer itself would say."""
+"""Segments as numbers on the voxels of a volume: fast, and as the slow way says."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_segments_are_numbered_in_the_order_that_is_asked_for(segmented):
     assert set(np.unique(found)) == {0, 1, 2}
 
 
-def test_the_fast_way_says_what_slicer_itself_says(segmented):
+def test_the_fast_way_says_what_the_slow_one_says(segmented):
     volume, node, _ = segmented
     grid = gridOf(volume)
     part = grid.cut((3, 9, 0, 7, 4, 15))
     finer = grid.ijkToRas.copy()
-    finer[:3, :3] = finer[:3, :3] / 2
+    finer[:3, :3] = finer[:3, :3] / 3
     ids = vertebraIds(node)
-    for wanted in (grid, part, Grid(finer, (28, 24, 40)), grid.cut((-5, 20, -3, 4, 2, 40))):
+    for wanted in (grid, part, Grid(finer, (42, 36, 60)), grid.cut((-5, 20, -3, 4, 2, 40))):
         fast = labelArray(node, ids, wanted)
         assert fast.any()
         np.testing.assert_array_equal(fast, slowLabelArray(node, ids, wanted))

@@ -17,9 +17,10 @@ from SpineMambaSegmentLib import Export, ReviewFile, ReviewLog, Scene  # noqa: E
 from SpineMambaSegmentLib.LevelActions import ShiftLevels  # noqa: E402
 from SpineMambaSegmentLib.ReviewMask import Mask  # noqa: E402
 from SpineMambaSegmentLib.ReviewPins import PinLevel, pinsOf, resultOf  # noqa: E402
-from SpineMambaSegmentLib.ReviewRows import banner, progress, rowsOf  # noqa: E402
+from SpineMambaSegmentLib.ReviewRows import progress, rowsOf  # noqa: E402
 from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.ReviewState import APPROVED  # noqa: E402
+from SpineMambaSegmentLib.ReviewText import banner  # noqa: E402
 from SpineMambaSegmentLib.ShapeActions import Delete, SetMask  # noqa: E402
 from SpineMambaSegmentLib.StatusActions import SetStatus  # noqa: E402
 

@@ -17,6 +17,14 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
+TRY_VTK = """
+import vtk
+window = vtk.vtkRenderWindow()
+window.SetOffScreenRendering(1)
+window.AddRenderer(vtk.vtkRenderer())
+window.Render()
+assert window.SupportsOpenGL()
+"""
 TRY_QT = "from PySide6.QtWidgets import QApplication; QApplication([])"
 
 
@@ -148,3 +156,34 @@ def pump() -> Callable[..., None]:
             time.sleep(0.001)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def drawing() -> None:
+    """Skip where VTK cannot draw; asked of another process, which it may end."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRY_VTK], capture_output=True, check=False, timeout=120
+    )
+    if done.returncode:
+        pytest.skip("VTK cannot draw without a screen here: libEGL, libGL and Mesa are missing")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where pictures go."""
+    given = os.environ.get("SPINEMAMBA_PICTURES")
+    return Path(given) if given else tmp_path
+
+
+@pytest.fixture
+def screen(panel: Any, drawing: None, folder: Path, tmp_path: Path) -> Iterator[Any]:
+    """The panel and the four views of Slicer's usual layout, open before the run."""
+    import slicer
+    from screen_helpers import SIZE, VIEWS, Screen
+    from views import SliceView, View3D
+
+    # Emptying the scene after an earlier test took the colours with it.
+    slicer.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
+    slices = [SliceView(name, orientation, SIZE) for name, orientation in VIEWS]
+    yield Screen(panel, [*slices, View3D(SIZE)], folder, tmp_path)
+    slicer.app.applicationLogic().GetSliceLogics().RemoveAllItems()

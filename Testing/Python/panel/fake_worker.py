@@ -17,7 +17,7 @@ from typing import Any
 from spinemamba.errors import Code, UserError
 from spinemamba.flags import Flag
 from spinemamba.job import Job
-from spinemamba.labels import BY_NAME
+from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.progress import STAGES
 from spinemamba.result import InstanceResult, Result
 from spinemamba.worker import main
@@ -91,9 +91,10 @@ def result_of(labels: Any, image: Any) -> Result:
     """Return a result for the boxes."""
     ml = math.prod(image.GetSpacing()) / 1000
     counts = {name: int((labels == BY_NAME[name].value).sum()) for name in NAMES}
+    even = (1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS)
     instances = tuple(
         InstanceResult(
-            k + 1, BY_NAME[name].value, name, 0.9, (), (), (0.0,) * 3, counts[name] * ml,
+            k + 1, BY_NAME[name].value, name, 0.9, (), even, (0.0,) * 3, counts[name] * ml,
             True, (), (Flag("box", None, "It is a box."),) if name == "L1" else (),
         )
         for k, name in enumerate(NAMES)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import slicer
+import slicer.util
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
@@ -22,3 +25,35 @@ def add_volume(
     matrix.DeepCopy(np.asarray(ijk_to_ras, float).ravel())
     node.SetIJKToRASMatrix(matrix)
     return node
+
+
+def write_series(volume: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> list[str]:
+    """Write a volume without turns as CT slices; return their instance UIDs."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir()
+    array = slicer.util.arrayFromVolume(volume).astype(np.int16)
+    study, series, frame = (generate_uid() for _ in range(3))
+    uids = [generate_uid() for _ in array]
+    for k, (uid, slice_) in enumerate(zip(uids, array, strict=True)):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, uid
+        one = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        one.SOPClassUID, one.SOPInstanceUID, one.Modality = CTImageStorage, uid, "CT"
+        one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = study, series, frame
+        one.PatientID, one.PatientName, one.StudyID, one.AccessionNumber = "7", "Doe^John", "1", ""
+        one.PatientBirthDate = one.PatientSex = one.StudyDate = one.StudyTime = ""
+        one.ReferringPhysicianName = one.Manufacturer = one.PositionReferenceIndicator = ""
+        one.SeriesNumber, one.InstanceNumber, one.ImageType = 1, k + 1, ["ORIGINAL", "PRIMARY"]
+        one.ImagePositionPatient, one.ImageOrientationPatient = [0, 0, k], [-1, 0, 0, 0, -1, 0]
+        one.PixelSpacing, one.SliceThickness = [1, 1], 1
+        one.Rows, one.Columns = slice_.shape
+        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+        one.BitsAllocated = one.BitsStored = 16
+        one.HighBit, one.PixelRepresentation = 15, 1
+        one.RescaleSlope, one.RescaleIntercept = 1, 0
+        one.PixelData = slice_.tobytes()
+        one.save_as(folder / f"{k}.dcm", enforce_file_format=True)
+    return uids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import qt
+import SimpleITK as sitk
 import slicer
 from check_helpers import add_segments, add_slice_view, is_at, matrix_of, photograph
 from PySide6 import QtTest
@@ -41,7 +43,7 @@ def reviewed(panel, spine, pump):
     panel.refresh()
     panel.checkSection.straightened.button.collapsed = False
     panel.checkSection.compare.button.collapsed = False
-    panel.frame.resize(WIDTH, 1900)
+    panel.frame.resize(WIDTH, 2000)
     pump(lambda: panel.checkSection.straightened.label.isVisible())
     return panel
 
@@ -202,3 +204,33 @@ def test_what_cannot_be_pressed_says_why(panel):
     for button in (section.loadButton, section.compareButton, section.exportButton):
         assert not button.enabled
         assert button.toolTip
+
+
+def test_differences_are_seen_as_outlines_in_the_slice_views(reviewed, spine, tmp_path: Path):
+    from views import SliceView
+
+    volume = reviewed.ui.inputSelector.currentNode()
+    node = reviewed.ui.outputSelector.currentNode()
+    labels = spine.labels.array.astype(np.uint8)
+    # The reference reaches one slice further down, and its L2 is L3.
+    other = np.where(labels == 21, 22, np.roll(labels, -2, axis=0))
+    section = reviewed.checkSection.compare
+    section.selector.setCurrentNode(add_segments(volume, other, "Reference"))
+    slicer.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
+    volume.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+    view = SliceView("Yellow", "Sagittal", (300, 900))
+    view.show(volume)
+    view.node.JumpSliceByCentering(*node.GetSegmentCenterRAS("V21"))
+    for segmentation in (node, section.selector.currentNode()):
+        segmentation.GetDisplayNode().SetVisibility(False)
+    pictures = []
+    for pressed in (False, True):
+        if pressed:
+            section.compareButton.click()
+        path = Path(os.environ.get("SPINEMAMBA_PICTURES", tmp_path)) / f"differ-{pressed}.png"
+        view.write(path)
+        pictures.append(sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(int))
+    slicer.app.applicationLogic().GetSliceLogics().RemoveAllItems()
+    changed = np.abs(pictures[1] - pictures[0]).max(axis=-1) > 40
+    # Lines and not areas.
+    assert 0.001 < changed.mean() < 0.1

@@ -172,11 +172,11 @@ def test_scripts_can_wait_or_be_told(watched, volume, module):
 def test_a_script_that_is_interrupted_leaves_neither_process_nor_file(
     volume, module, fake_worker, monkeypatch
 ):
-    from SpineMambaSegmentLib import Run
+    from SpineMambaSegmentLib import WorkerRun
 
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "polite")
-    workers, start = [], Run.WorkerProcess.start
+    workers, start = [], WorkerRun.WorkerProcess.start
 
     def spy(*arguments):
         workers.append(start(*arguments))
@@ -186,8 +186,10 @@ def test_a_script_that_is_interrupted_leaves_neither_process_nor_file(
         if workers:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run.WorkerProcess, "start", spy)
-    monkeypatch.setattr(Run, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+    monkeypatch.setattr(WorkerRun.WorkerProcess, "start", spy)
+    monkeypatch.setattr(
+        WorkerRun, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic)
+    )
     with pytest.raises(KeyboardInterrupt):
         module.SpineMambaSegmentLogic().process(volume)
     assert len(workers) == 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +25,7 @@ class MadeVertebra:
         centre: Middle of the body, LPS mm.
         axes: Rows: left, posterior, up.
         size: Width, depth and middle height of the body, mm.
-        wedge_deg: By how much the endplates open to the front (sagittal), and to the left (coronal).
-        hollow: By how much the lower endplate is hollow in the middle, mm.
+        wedge_deg: By how much the body is lower in front, and lower on the left, degrees.
         canal: Width and depth of the canal, mm.
     """
 
@@ -98,7 +100,11 @@ def tilted(coronal_deg: float, sagittal_deg: float) -> np.ndarray:
 
 
 def stack(
-    names: list[str], tilts_deg: np.ndarray, disc_mm: float = 9.0, **shape: object
+    names: Sequence[str],
+    tilts_deg: np.ndarray,
+    disc_mm: float = 9.0,
+    slips_mm: Sequence[float] | None = None,
+    **shape: Any,
 ) -> list[MadeVertebra]:
     """Return vertebrae one below the other.
 
@@ -106,10 +112,11 @@ def stack(
         names: From head to tail.
         tilts_deg: Coronal and sagittal angle of each, (n, 2).
         disc_mm: Between the middles of facing endplates, along the mean of the axes.
+        slips_mm: By how much each lies behind its place below the one above.
         shape: Further fields of every vertebra.
     """
     made: list[MadeVertebra] = []
-    for name, (coronal, sagittal) in zip(names, tilts_deg, strict=True):
+    for k, (name, (coronal, sagittal)) in enumerate(zip(names, tilts_deg, strict=True)):
         axes = tilted(coronal, sagittal)
         one = MadeVertebra(name, np.zeros(3), axes, **shape)
         if made:
@@ -117,9 +124,24 @@ def stack(
             mean = last.axes[2] + axes[2]
             mean /= np.linalg.norm(mean)
             top = last.middle(-1) - disc_mm * mean
+            top = top + (slips_mm[k] if slips_mm else 0.0) * axes[1]
             one = MadeVertebra(name, top - one.size[2] / 2 * axes[2], axes, **shape)
         made.append(one)
     return made
+
+
+def slip_mm(upper: MadeVertebra, lower: MadeVertebra) -> float:
+    """Return by how much the upper body lies forward, between the corners of the back walls."""
+    above, below = (v.on_plate(s, 0, v.size[1] / 2) for v, s in ((upper, -1), (lower, 1)))
+    normal, back = lower.normal(1), lower.axes[1]
+    along = back - back @ normal * normal
+    return float((below - above) @ along / np.linalg.norm(along))
+
+
+def angle_deg(upper: np.ndarray, lower: np.ndarray, axis: int) -> float:
+    """Return the angle between two normals seen along x (axis 1) or y (axis 0) of LPS."""
+    first, second = (math.degrees(math.atan2(n[axis], n[2])) for n in (upper, lower))
+    return first - second
 
 
 def draw(
@@ -132,14 +154,8 @@ def draw(
         spacing_mm: Along z, y, x.
         direction: Columns are the directions of the x, y, z index axes in LPS.
     """
-    corners = np.concatenate(
-        [
-            v.centre
-            + np.array([(x, y, z) for x in (-45, 45) for y in (-25, 70) for z in (-35, 35)])
-            @ v.axes
-            for v in vertebrae
-        ]
-    )
+    around = np.array([(x, y, z) for x in (-45, 45) for y in (-25, 70) for z in (-35, 35)])
+    corners = np.concatenate([vertebra.centre + around @ vertebra.axes for vertebra in vertebrae])
     along = corners @ direction
     low, high = along.min(axis=0), along.max(axis=0)
     spacing = np.asarray(spacing_mm)
@@ -147,8 +163,7 @@ def draw(
     geometry = Geometry(shape, spacing_mm, tuple(direction @ low), direction)
     labels = np.zeros(shape, np.uint8)
     for vertebra in vertebrae:
-        near = np.array([(x, y, z) for x in (-45, 45) for y in (-25, 70) for z in (-35, 35)])
-        index = geometry.to_index_zyx(vertebra.centre + near @ vertebra.axes)
+        index = geometry.to_index_zyx(vertebra.centre + around @ vertebra.axes)
         first = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
         last = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, shape)
         box = tuple(slice(a, b) for a, b in zip(first, last, strict=True))

@@ -45,9 +45,9 @@ def by_trying_every_pair(mesh: Mesh) -> np.ndarray:
     return np.array(sorted(found))
 
 
-@pytest.mark.parametrize("noise", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("noise", [0.4, 0.7, 1.0])
 def test_the_fast_search_finds_what_trying_every_pair_finds(noise):
-    mesh = ball(3)
+    mesh = ball(2)
     random = np.random.default_rng(int(10 * noise))
     mesh = mesh.moved_to(mesh.points_mm + random.normal(0, noise, mesh.points_mm.shape))
     slow = by_trying_every_pair(mesh)

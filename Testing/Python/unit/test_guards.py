@@ -20,7 +20,8 @@ SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
 LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "result")
 LIGHT += ("box_result", "case_layout", "flags", "renumber", "terminology")
 LIGHT += ("files", "export.names", "export.manifest", "export.options")
-IN_SLICER = ("export.exporter", "export.item", "export.vertebra", "export.borders")
+LIGHT += ("measure.record", "measure.quantities")
+IN_SLICER = ("export.exporter", "export.item", "export.vertebra")
 """What makes surfaces, in a shell and in Slicer's process, with what Slicer has loaded anyway."""
 
 LATE = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")

@@ -90,11 +90,11 @@ SHAPE = (60, 30, 24)
 
 
 def blocks() -> tuple[np.ndarray, np.ndarray]:
-    """Four bodies with arches behind, and their cores."""
+    """Four bodies with processes to the sides and behind, and their cores."""
     labels, core = np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.float32)
     for k in range(4):
         z = slice(46 - 14 * k, 58 - 14 * k)
-        labels[z, 4:14, 6:18] = labels[z, 14:24, 9:15] = k + 1
+        labels[z, 4:14, 6:18] = labels[z, 14:18, 1:23] = labels[z, 18:24, 9:15] = k + 1
         core[z.start + 3 : z.stop - 3, 7:11, 9:15] = 1
     return labels, core
 
@@ -127,7 +127,7 @@ def test_odd_shapes_are_flagged():
     labels, core = blocks()
     labels[46:58, 27:29, 9:15] = 1  # a piece that lies apart
     labels[35:40, 6:12, 9:15] = 0  # a hole in the second
-    labels[18:30, 4:24, 12:18] = 0  # the third lacks its left half
+    labels[18:30, 4:24, 12:24] = 0  # the third lacks its left half
     core[10:11, 7:11, 9:15] = 0  # two cores in the fourth
     shape = look(labels, core, NAMES[:4])
     assert [names_of(shape, k) for k in (1, 2, 3, 4)] == [

@@ -97,6 +97,7 @@ def start(folder: Path) -> QtWidgets.QApplication:
     sys.modules["slicer.ScriptedLoadableModule"] = scripted_module
     slicer.ScriptedLoadableModule = scripted_module
     slicer.qMRMLNodeComboBox = mrml_widgets.qMRMLNodeComboBox
+    slicer.qMRMLSegmentEditorWidget = mrml_widgets.qMRMLSegmentEditorWidget
     return application
 
 

@@ -6,6 +6,7 @@ import qt
 from PySide6 import QtCore, QtWidgets
 
 HEADER_HEIGHT = 26
+FOLDED = "hidden_by_folding"
 
 
 @qt.custom
@@ -17,7 +18,6 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)
         self._collapsed = False
-        self._folded: list[QtWidgets.QWidget] = []
         self._header = QtWidgets.QToolButton(self)
         self._header.name = "qt_header"
         self._header.autoRaise = True
@@ -27,27 +27,30 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         self.setContentsMargins(6, HEADER_HEIGHT, 4, 4)
 
     def _fold(self, collapsed: bool) -> None:
+        if collapsed == self._collapsed:
+            return
         self._collapsed = collapsed
         arrows = QtCore.Qt.ArrowType
         self._header.arrowType = arrows.RightArrow if collapsed else arrows.DownArrow
         # What was hidden before folding stays hidden after unfolding, as in CTK.
-        children = self._inside() if collapsed else self._folded
-        for child in children:
+        for child in self._inside(folded=not collapsed):
             child.setVisible(not collapsed)
-        self._folded = children if collapsed else []
+            child.setProperty(FOLDED, collapsed)
         self.setMaximumHeight(HEADER_HEIGHT if collapsed else 16777215)
         self.contentsCollapsed.emit(collapsed)
 
-    def _inside(self) -> list[QtWidgets.QWidget]:
+    def _inside(self, *, folded: bool) -> list[QtWidgets.QWidget]:
         widgets = [w for w in self.children() if isinstance(w, QtWidgets.QWidget)]
-        return [w for w in widgets if w is not self._header and not w.isHidden()]
+        inside = [w for w in widgets if w is not self._header]
+        return [w for w in inside if (w.property(FOLDED) if folded else not w.isHidden())]
 
     def childEvent(self, event: QtCore.QChildEvent) -> None:
-        # A .ui file sets ``collapsed`` before it adds the content.
+        # A .ui file sets ``collapsed`` before it adds the content. A child in the making must not
+        # be kept: Python would take it for a plain QWidget ever after.
         child = event.child()
         if self._collapsed and event.added() and isinstance(child, QtWidgets.QWidget):
             child.setVisible(False)
-            self._folded.append(child)
+            child.setProperty(FOLDED, True)
 
     def resizeEvent(self, event: QtCore.QEvent) -> None:
         self._header.setGeometry(0, 0, self.width, HEADER_HEIGHT - 2)

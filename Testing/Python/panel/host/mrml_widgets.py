@@ -37,6 +37,14 @@ def _text(name: str, default: str) -> QtCore.Property:
     return QtCore.Property(str, lambda self: self._values.get(name, default), write)
 
 
+def _told(name: str) -> QtCore.Property:
+    return QtCore.Property(
+        bool,
+        lambda self: self.told.get(name, True),
+        lambda self, value: self.told.__setitem__(name, value),
+    )
+
+
 @qt.custom
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Offers the nodes of some classes."""
@@ -115,3 +123,52 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if nodeId != self._id:
             self._id = nodeId
             self.currentNodeChanged.emit(self.currentNode())
+
+
+@qt.custom
+class qMRMLSegmentEditorWidget(QtWidgets.QFrame):
+    """Keeps what it is told; the tools are Slicer's."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        self.told: dict[str, Any] = {}
+        super().__init__(parent)
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
+
+    segmentationNodeSelectorVisible = _told("segmentationNodeSelectorVisible")
+    sourceVolumeNodeSelectorVisible = _told("sourceVolumeNodeSelectorVisible")
+    switchToSegmentationsButtonVisible = _told("switchToSegmentationsButtonVisible")
+    unorderedEffectsVisible = _told("unorderedEffectsVisible")
+
+    def setMRMLScene(self, scene: slicer.vtkMRMLScene) -> None:
+        self.told["scene"] = scene
+
+    def setMRMLSegmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode) -> None:
+        self.told["editor"] = node
+
+    def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        self.told["editor"].SetAndObserveSegmentationNode(node)
+
+    def setSourceVolumeNode(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        self.told["editor"].SetAndObserveSourceVolumeNode(node)
+
+    def setCurrentSegmentID(self, segmentId: str) -> None:
+        self.told["editor"].SetSelectedSegmentID(segmentId)
+
+    def setEffectNameOrder(self, names: list[str]) -> None:
+        self.told["effects"] = tuple(names)
+
+    def setActiveEffectByName(self, name: str) -> None:
+        self.told["active"] = name
+
+    def setupViewObservations(self) -> None:
+        self.told["observes"] = True
+
+    def removeViewObservations(self) -> None:
+        self.told["observes"] = False
+
+    def installKeyboardShortcuts(self) -> None:
+        self.told["keys"] = True
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        self.told["keys"] = False

@@ -1,0 +1,232 @@
+"""Vertebrae as a DICOM Segmentation that refers to the series it was made from.
+
+DICOM PS3.3 A.51, written by highdicom. Patient and study are those of the series, as the standard
+wants it: the file belongs into the archive that the series came from.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from spinemamba import __version__
+from spinemamba.dicom import series_files
+from spinemamba.errors import Code, UserError
+from spinemamba.export.item import LeftOut, Vertebra
+from spinemamba.files import already_there, write_together
+from spinemamba.image_io import read_volume
+from spinemamba.labels import BY_NAME, ORDER, Label
+from spinemamba.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
+from spinemamba.volume import Geometry
+
+ALGORITHM = "SpineMamba Segment"
+SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
+SERIES_NUMBER = 9001
+"""Far from the numbers that scanners give."""
+
+IDENTIFIERS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+)
+
+OFF_GRID_VOXELS = 0.02
+"""How far corners of the labels may lie off voxels of the series."""
+
+
+def write_dicom_seg(
+    vertebrae: Sequence[Vertebra],
+    series: Path,
+    path: Path,
+    *,
+    overwrite: bool = False,
+    warn: Callable[[str], None] = lambda message: None,
+) -> list[str]:
+    """Write a DICOM SEG with one segment for each vertebra, from head to tail.
+
+    Args:
+        vertebrae: Their voxels lie on those of the series.
+        series: Folder of the DICOM series they were made from, or one of its files.
+        path: File to write.
+        overwrite: Whether it may be replaced.
+        warn: Told what the user should know about the series.
+
+    Returns:
+        The levels that were written.
+
+    Raises:
+        UserError: If highdicom is missing (DEPENDENCY_MISSING), the series cannot be read, the
+            voxels are not on its grid or overlap, or the file cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise already_there([path])
+    highdicom = _highdicom()
+    import pydicom
+
+    files = series_files(series, warn)
+    grid = read_volume(Path(files[0])).geometry
+    ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])
+    numbers, present = _segment_numbers(ordered, grid)
+    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
+    _check_identity(sources)
+    _join_frames_of_reference(sources, warn)
+    described = [_description(highdicom, k, v) for k, v in enumerate(present, 1)]
+    made = highdicom.seg.Segmentation(
+        source_images=sources,
+        pixel_array=numbers,
+        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=described,
+        series_instance_uid=highdicom.UID(),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="SpineMamba",
+        manufacturer_model_name=ALGORITHM,
+        software_versions=__version__,
+        device_serial_number="none",
+        content_description="Vertebrae",
+        content_label="VERTEBRAE",
+    )
+    made.SeriesDescription = SERIES_DESCRIPTION
+    buffer = io.BytesIO()
+    made.save_as(buffer)
+    write_together({path: buffer.getvalue()}, [path] if overwrite else [])
+    return [vertebra.level for vertebra in present]
+
+
+def _highdicom() -> ModuleType:
+    try:
+        return import_module("highdicom")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "DICOM SEG needs the package highdicom, which is not installed.",
+            "Install it with: pip install 'spinemamba[dicom]'; 3D Slicer brings it from 5.12 on.",
+            Code.DEPENDENCY_MISSING,
+        ) from error
+
+
+def _check_identity(sources: Sequence[Any]) -> None:
+    """Refuse slices that nothing can refer to.
+
+    Raises:
+        UserError: If one lacks an identifier; some tools empty them to hide the patient.
+    """
+    for name in IDENTIFIERS:
+        if lacking := sum(not getattr(source, name, "") for source in sources):
+            raise UserError(
+                f"{lacking} of the {len(sources)} slices have no {name}, so that no DICOM SEG can "
+                "refer to them.",
+                "Choose the series as it came from the archive.",
+            )
+
+
+def _join_frames_of_reference(sources: Sequence[Any], warn: Callable[[str], None]) -> None:
+    """Let all slices of a series lie in one frame of reference, as their positions say they do.
+
+    Tools that hide patients sometimes give each slice a new one.
+    """
+    frames = {source.FrameOfReferenceUID for source in sources}
+    if len(frames) > 1:
+        warn(
+            f"The {len(sources)} slices name {len(frames)} frames of reference; that of the first "
+            "slice is used for all."
+        )
+    for source in sources:
+        source.FrameOfReferenceUID = sources[0].FrameOfReferenceUID
+
+
+def _segment_numbers(
+    vertebrae: Sequence[Vertebra], grid: Geometry
+) -> tuple[np.ndarray, list[Vertebra]]:
+    """Return the number of the segment at each voxel of the series, (z, y, x), and its segments.
+
+    Raises:
+        UserError: If voxels are not on the grid, or two vertebrae share some.
+    """
+    numbers = np.zeros(grid.shape, np.uint8)
+    present: list[Vertebra] = []
+    for vertebra in vertebrae:
+        try:
+            mask = vertebra.load()
+        except LeftOut:
+            continue
+        index = np.argwhere(mask.voxels)[:, ::-1] + np.array(mask.first_xyz)
+        if not len(index):
+            continue
+        place = grid.to_index_zyx(vertebra.place(index.astype(float)))
+        voxels = np.rint(place).astype(int)
+        outside = (voxels < 0).any() or (voxels >= np.array(grid.shape)).any()
+        if outside or np.abs(place - voxels).max() > OFF_GRID_VOXELS:
+            raise UserError(
+                f"{vertebra.level} does not lie on the voxels of the DICOM series.",
+                "Choose the series that was segmented; after resampling there is none.",
+            )
+        where = tuple(voxels.T)
+        if taken := int(np.count_nonzero(numbers[where])):
+            raise UserError(
+                f"{vertebra.level} shares {taken} voxels with another vertebra.",
+                "Let each voxel belong to one vertebra, and export again.",
+            )
+        present.append(vertebra)
+        numbers[where] = len(present)
+        if np.count_nonzero(numbers == len(present)) != len(index):
+            raise UserError(
+                f"The voxels of {vertebra.level} are smaller than those of the DICOM series.",
+                "Choose the series that was segmented.",
+            )
+    if not present:
+        raise UserError("There is no vertebra to export.", "Segment a spine first.")
+    return numbers, present
+
+
+def _description(highdicom: ModuleType, number: int, vertebra: Vertebra) -> Any:
+    """Return what the file says of one segment: level, code, colour and what made it."""
+    label, origin = BY_NAME[vertebra.level], vertebra.origin
+    automatic = bool(origin.model)
+    kind = "MANUAL" if not automatic else "SEMIAUTOMATIC" if vertebra.reviewed else "AUTOMATIC"
+    identification = highdicom.AlgorithmIdentificationSequence(
+        name=ALGORITHM,
+        family=highdicom.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
+        version=origin.package_version or __version__,
+        parameters={
+            "model": f"{origin.model} {origin.model_version}",
+            "weights": origin.model_hash,
+            "run": origin.run_id,
+        },
+    )
+    description = highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=label.name,
+        segmented_property_category=_concept(highdicom, CATEGORY),
+        segmented_property_type=_property_type(highdicom, label),
+        algorithm_type=kind,
+        algorithm_identification=identification if automatic else None,
+        tracking_uid=highdicom.UID(),
+        tracking_id=label.name,
+        display_color=highdicom.color.CIELabColor.from_rgb(*label.color),
+    )
+    if label.snomed is None:
+        # As in Slicer: a vertebra, with a modifier of our own that says which.
+        modifier = f"{PRIVATE_SCHEME}^{label.name}^{meaning(label)}"
+        kind_item = description.SegmentedPropertyTypeCodeSequence[0]
+        kind_item.SegmentedPropertyTypeModifierCodeSequence = [_concept(highdicom, modifier)]
+    return description
+
+
+def _property_type(highdicom: ModuleType, label: Label) -> Any:
+    if label.snomed is None:
+        return _concept(highdicom, PLAIN_VERTEBRA)
+    return highdicom.sr.CodedConcept(label.snomed, "SCT", meaning(label))
+
+
+def _concept(highdicom: ModuleType, entry: str) -> Any:
+    scheme, value, words = entry.split("^")
+    return highdicom.sr.CodedConcept(value, scheme, words)

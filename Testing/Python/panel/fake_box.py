@@ -1,0 +1,55 @@
+"""A worker that knows the truth: it answers a box with the vertebra that lies there.
+
+Stands in for a better model than the bundled one: ``TRUTH`` names a label image of the volume.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from spinemamba.box_result import BoxResult
+from spinemamba.image_io import read_labels, read_volume
+from spinemamba.job import BoxJob
+from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.output import write_image
+from spinemamba.run import all_or_none
+from spinemamba.volume import Volume
+from spinemamba.worker import main
+
+
+def run(job: BoxJob, progress: Callable[[str, float], None], warn: Any) -> None:
+    """Paint the vertebra of the truth at the place of the job, without what others keep."""
+    image, there, truth = read_volume(job.input), read_labels(job.labels), _truth()
+    progress("read", 1.0)
+    place = truth.geometry.to_index_zyx(np.array([job.place_lps_mm]))[0].round().astype(int)
+    # The box is a part of the volume.
+    first = truth.geometry.to_index_zyx(np.array([image.geometry.origin_lps_mm]))[0]
+    corner = first.round().astype(int)
+    box = tuple(slice(f, f + n) for f, n in zip(corner, image.array.shape, strict=True))
+    mask = truth.array[box] == truth.array[tuple(place)]
+    mask &= ~np.isin(there.array, job.keep)
+    result = BoxResult(
+        again=0, place_lps_mm=job.place_lps_mm, centroid_lps_mm=job.place_lps_mm,
+        volume_ml=float(mask.sum()) * float(np.prod(image.spacing_mm)) / 1000,
+        evidence=(1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS), cut_sides=(), dice_before=None,
+        seeded=False, model_name="truth", model_version="1", model_hash="", package_version="0",
+        device="cpu", modality="ct",
+    )  # fmt: skip
+    with all_or_none(list(job.outputs)) as partial:
+        write_image(Volume(mask.astype(np.uint8), image.geometry), partial[job.output])
+        result.write(partial[job.result])
+
+
+def _truth() -> Volume:
+    from pathlib import Path
+
+    return read_labels(Path(os.environ["TRUTH"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[3:], run=run))

@@ -1,0 +1,166 @@
+"""Surfaces from the section Export: asked once, step by step, and stopped between vertebrae."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import slicer
+import slicer.util
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[str]:
+    """Every question; the answer is yes."""
+    questions: list[str] = []
+    monkeypatch.setattr(
+        slicer.util, "confirmOkCancelDisplay", lambda text: questions.append(text) or True
+    )
+    return questions
+
+
+@pytest.fixture
+def finished(panel, volume, fake_worker, pump):
+    """The panel after a run, with its section Export open."""
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    panel.ui.exportCollapsibleButton.collapsed = False
+    return panel
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_without_segments_no_surface_can_be_exported(panel):
+    assert not panel.ui.exportButton.enabled
+    assert panel.ui.exportButton.toolTip == "Nothing was segmented yet."
+    assert not panel.ui.exportCancelButton.enabled
+
+
+def test_each_vertebra_gets_its_files_and_what_is_told_is_shown(finished, asked, tmp_path, pump):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    finished.ui.caseEdit.text = "Case 7"
+    finished.ui.glbBox.checked = True
+    finished.exportSection.exportSurfaces(folder)
+    assert finished.exportSection.isExporting()
+    assert finished.ui.exportCancelButton.enabled
+    assert not finished.ui.exportButton.enabled
+    pump(lambda: not finished.exportSection.isExporting())
+    stems = ("Case_7_19_T12", "Case_7_21_L1", "Case_7_22_L2")
+    wanted = [f"{stem}.{suffix}" for stem in stems for suffix in ("glb", "stl")]
+    assert names_in(folder) == sorted([*wanted, "manifest.csv", "manifest.json"])
+    assert asked == ["Nobody has reviewed T12, L1, L2. Export them? The manifest will say so."]
+    values = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert values["unreviewed_accepted"] is True
+    assert finished.ui.statusLabel.text == "3 vertebrae were written, each whole."
+    assert finished.ui.exportLabel.visible
+    assert finished.ui.exportButton.enabled
+    if pictures := os.environ.get("SPINEMAMBA_PICTURES"):
+        finished.frame.resize(360, 1100)
+        slicer.app.processEvents()
+        finished.frame.grab().save(str(Path(pictures) / "export.png"))
+
+
+def test_a_reviewed_spine_is_exported_without_a_question(finished, asked, tmp_path, pump):
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    segmentation = finished.ui.outputSelector.currentNode().GetSegmentation()
+    for segment_id in segmentation.GetSegmentIDs():
+        logic.SetSegmentStatus(segmentation.GetSegment(segment_id), logic.Completed)
+    (tmp_path / "out").mkdir()
+    finished.exportSection.exportSurfaces(tmp_path / "out")
+    pump(lambda: not finished.exportSection.isExporting())
+    assert asked == []
+    values = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert values["unreviewed_accepted"] is None
+    assert all(entry["reviewed"] for entry in values["vertebrae"])
+    finished.exportSection.exportSurfaces(tmp_path / "out")
+    pump(lambda: not finished.exportSection.isExporting())
+    assert asked == ["Replace 3 files, such as spine_19_T12.stl?"]
+
+
+@pytest.mark.parametrize("way", ["button", "scene", "module"])
+def test_a_stopped_export_leaves_whole_vertebrae(finished, asked, tmp_path, pump, way):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    finished.exportSection.exportSurfaces(folder)
+    pump(lambda: (folder / "spine_19_T12.stl").exists())
+    if way == "button":
+        finished.ui.exportCancelButton.click()
+    elif way == "scene":
+        slicer.mrmlScene.Clear(0)
+    else:
+        finished.stop()
+    assert not finished.exportSection.isExporting()
+    values = json.loads((folder / "manifest.json").read_text("utf-8"))
+    listed = [file["name"] for entry in values["vertebrae"] for file in entry["files"]]
+    assert names_in(folder) == sorted([*listed, "manifest.csv", "manifest.json"])
+    assert 1 <= len(listed) < 3
+    assert "were written, each whole." in finished.ui.exportLabel.text
+
+
+def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
+    finished.exportSection.exportSurfaces(tmp_path)
+    assert not finished.exportSection.isExporting()
+    assert list(tmp_path.glob("*.stl")) == []
+
+
+def test_a_folder_that_is_gone_is_told_with_a_remedy(finished, asked, tmp_path):
+    finished.exportSection.exportSurfaces(tmp_path / "away")
+    assert finished.ui.statusLabel.text.startswith("OUTPUT_BAD: The folder does not exist")
+    assert not finished.exportSection.isExporting()
+
+
+class Database:
+    """What is used of Slicer's DICOM database."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def fileForInstance(self, uid: str) -> str:  # noqa: N802 - Slicer's name
+        return str(self.path)
+
+
+def test_a_volume_that_is_not_from_dicom_offers_no_dicom_seg(finished):
+    assert not finished.ui.dicomButton.enabled
+    assert finished.ui.dicomButton.toolTip == "The volume was not loaded from DICOM."
+
+
+def test_a_dicom_seg_is_written_in_the_background(finished, volume, tmp_path, pump, monkeypatch):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    from scene_helpers import write_series
+
+    from SpineMambaSegmentLib import Interpreter
+
+    monkeypatch.setattr(Interpreter, "path", lambda: sys.executable)
+    uids = write_series(volume, tmp_path / "series")
+    database = Database(tmp_path / "series" / "0.dcm")
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(uids))
+    finished.refresh()
+    assert finished.ui.dicomButton.enabled
+    finished.exportSection.exportDicom(tmp_path / "spine.dcm")
+    assert finished.exportSection.isExporting()
+    pump(lambda: not finished.exportSection.isExporting(), seconds=120)
+    assert finished.ui.statusLabel.text == "Saved spine.dcm."
+    written = pydicom.dcmread(tmp_path / "spine.dcm")
+    assert [item.SegmentLabel for item in written.SegmentSequence] == ["T12", "L1", "L2"]
+    assert written.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+
+
+def test_dicom_files_that_are_gone_are_told(finished, volume, tmp_path, monkeypatch):
+    gone = Database(tmp_path / "gone.dcm")
+    monkeypatch.setattr(slicer, "dicomDatabase", gone, raising=False)
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    finished.exportSection.exportDicom(tmp_path / "spine.dcm")
+    assert "Import the series into the DICOM database again." in finished.ui.statusLabel.text
+    assert not finished.exportSection.isExporting()

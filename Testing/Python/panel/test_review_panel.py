@@ -1,0 +1,177 @@
+"""Review by hand: keys, order, banner, painting, files, and how it looks on any screen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import numpy as np
+import qt
+import slicer
+from scene_helpers import add_volume
+
+PRESS = """
+import sys
+sys.exit(__import__("pytest").main(["-q", "-p", "no:cacheprovider", sys.argv[1], "-k", "cut_off"]))
+"""
+
+
+@pytest.fixture
+def reviewed(panel, volume, fake_worker, pump):
+    """The panel after a run: T12, L1 (marked for a look), L2."""
+    panel.enter()
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.logic.isRunning())
+    for name in ("inputs", "segment", "export", "setup"):
+        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True
+    slicer.app.processEvents()
+    return panel
+
+
+def press(panel, key: str) -> None:
+    """Press a key in the table."""
+    for shortcut in panel.ui.reviewFrame.findChildren(qt.QShortcut):
+        if shortcut.key.toString() == key:
+            shortcut.activated.emit()
+
+
+def names(panel) -> list[str]:
+    table = panel.ui.reviewTable
+    return [table.item(row, 1).text() for row in range(table.rowCount)]
+
+
+def test_j_and_k_walk_through_the_spine_and_a_approves_and_goes_on(reviewed):
+    table = reviewed.reviewSection.table
+    press(reviewed, "J")
+    press(reviewed, "J")
+    assert table.current() == "V20"
+    press(reviewed, "K")
+    assert table.current() == "V19"
+    press(reviewed, "A")
+    assert table.current() == "V20"
+    assert reviewed.ui.reviewProgressBar.text() == "1 of 3 reviewed"
+    press(reviewed, "K")
+    press(reviewed, "A")
+    assert reviewed.ui.reviewProgressBar.text() == "0 of 3 reviewed"
+    press(reviewed, "F")
+    assert "needs a look" in reviewed.ui.reviewDetailLabel.text
+
+
+def test_urgent_vertebrae_come_first_when_asked_for(reviewed):
+    assert names(reviewed) == ["T12", "L1", "L2"]
+    reviewed.ui.urgentBox.click()
+    assert names(reviewed) == ["L1", "T12", "L2"]
+
+
+def test_set_level_is_one_step_and_the_banner_goes(reviewed):
+    ui = reviewed.ui
+    assert ui.reviewBannerLabel.isVisible()
+    reviewed.reviewSection.table.goTo("V20")
+    assert ui.levelSelector.currentText == "L1"
+    ui.levelSelector.setCurrentText("L2")
+    ui.solveBox.setChecked(False)
+    ui.setLevelButton.click()
+    assert "Two vertebrae would be L2" in ui.statusLabel.text
+    ui.solveBox.setChecked(True)
+    ui.setLevelButton.click()
+    assert names(reviewed) == ["L1", "L2", "L3"]
+    assert not ui.reviewBannerLabel.isVisible()
+    assert ui.undoButton.toolTip == "Undo: Pin L2"
+    ui.undoButton.click()
+    assert names(reviewed) == ["T12", "L1", "L2"]
+    assert ui.reviewBannerLabel.isVisible()
+    ui.redoButton.click()
+    assert names(reviewed) == ["L1", "L2", "L3"]
+
+
+def test_the_status_is_slicers_own_and_follows_what_its_editor_says(reviewed, pump):
+    node = reviewed.ui.outputSelector.currentNode()
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    segment = node.GetSegmentation().GetSegment("V19")
+    logic.SetSegmentStatus(segment, logic.Completed)
+    pump(lambda: reviewed.ui.reviewProgressBar.text() == "1 of 3 reviewed")
+    reviewed.reviewSection.table.goTo("V21")
+    reviewed.ui.approveButton.click()
+    assert logic.GetSegmentStatus(node.GetSegmentation().GetSegment("V21")) == logic.Completed
+
+
+def test_painting_uses_slicers_editor_with_rules_for_neighbours(reviewed):
+    ui = reviewed.ui
+    reviewed.reviewSection.table.goTo("V20")
+    assert not ui.paintFrame.isVisible()
+    ui.paintButton.click()
+    widget = ui.paintFrame.findChild(slicer.qMRMLSegmentEditorWidget)
+    parameters = widget.told["editor"]
+    assert parameters.GetSelectedSegmentID() == "V20"
+    assert parameters.GetSegmentationNode() is ui.outputSelector.currentNode()
+    assert parameters.GetOverwriteMode() == parameters.OverwriteNone
+    ui.paintOverBox.click()
+    assert parameters.GetOverwriteMode() == parameters.OverwriteAllSegments
+    reviewed.reviewSection.table.goTo("V21")
+    assert parameters.GetSelectedSegmentID() == "V21"
+    ui.paintButton.click()
+    assert not widget.told["observes"]
+    assert not widget.told["keys"]
+
+
+def test_the_review_is_saved_and_opened_again(reviewed, tmp_path: Path):
+    menus, ui = reviewed.reviewSection.menus, reviewed.ui
+    menus.actions["shiftDown"].trigger()
+    menus.files.saveReview(tmp_path / "x_review.json")
+    menus.files.saveCsv(tmp_path / "x_log.csv")
+    assert "Shift all down by one" in (tmp_path / "x_log.csv").read_text(encoding="utf-8")
+    assert "Doe" not in (tmp_path / "x_review.json").read_text(encoding="utf-8")
+    menus.files.openReview(tmp_path / "x_review.json")
+    assert "Opened x_review.json" in ui.statusLabel.text
+    assert not ui.undoButton.enabled
+    (tmp_path / "x_review.json").write_text("{}", encoding="utf-8")
+    menus.files.openReview(tmp_path / "x_review.json")
+    assert "is not the review" in ui.statusLabel.text
+
+
+def test_closing_the_scene_empties_the_review(reviewed):
+    reviewed.reviewSection.table.goTo("V20")
+    slicer.mrmlScene.Clear(0)
+    slicer.app.processEvents()
+    assert reviewed.ui.reviewTable.rowCount == 0
+    assert not reviewed.ui.reviewFrame.enabled
+    press(reviewed, "J")
+
+
+def test_a_second_run_keeps_what_is_approved_and_names_the_rest_around_it(reviewed, pump):
+    large = add_volume(np.zeros((24, 20, 16), np.int16), np.diag([5.0, 5.0, 5.0, 1.0]), "CT")
+    reviewed.ui.inputSelector.setCurrentNode(large)
+    reviewed.ui.outputSelector.setCurrentNode(None)
+    reviewed.ui.segmentButton.click()
+    pump(lambda: not reviewed.logic.isRunning())
+    reviewed.reviewSection.menus.actions["shiftDown"].trigger()
+    reviewed.reviewSection.table.goTo("V21")
+    press(reviewed, "A")
+    assert names(reviewed) == ["L1", "L2", "L3"]
+    reviewed.ui.segmentButton.click()
+    pump(lambda: not reviewed.logic.isRunning())
+    assert names(reviewed) == ["L1", "L2", "L3"]
+    assert reviewed.ui.reviewProgressBar.text() == "1 of 3 reviewed"
+
+
+@pytest.mark.parametrize("scale", ["1", "2"])
+def test_nothing_is_cut_off_on_screens_of_any_scale(scale: str, tmp_path: Path):
+    if os.environ.get("QT_SCALE_FACTOR"):
+        pytest.skip("runs itself in a process of another scale")
+    folder = os.environ.get("SPINEMAMBA_PICTURES", str(tmp_path))
+    pictures = Path(folder) / f"scale-{scale}"
+    pictures.mkdir(exist_ok=True)
+    environment = {**os.environ, "QT_SCALE_FACTOR": scale, "SPINEMAMBA_PICTURES": str(pictures)}
+    path = str(Path(__file__).with_name("test_layout.py"))
+    done = subprocess.run(
+        [sys.executable, "-c", PRESS, path], env=environment, capture_output=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout.decode()[-2000:]
+    assert (pictures / "narrow.png").is_file()

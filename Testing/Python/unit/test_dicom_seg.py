@@ -1,0 +1,138 @@
+"""A DICOM SEG comes back voxel by voxel, with codes and references, by another library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spinemamba.cli import main
+from spinemamba.errors import UserError
+from spinemamba.export.dicom_seg import write_dicom_seg
+from spinemamba.export.source import RunFiles, read_vertebrae
+from spinemamba.image_io import read_volume
+from spinemamba.labels import BY_NAME, ORDER
+from spinemamba.segnrrd import write_labels
+from spinemamba.terminology import segment_info
+from spinemamba.volume import Geometry, Volume
+
+pydicom = pytest.importorskip("pydicom")
+highdicom = pytest.importorskip("highdicom")
+LEVELS = ("T12", "T13", "L1", "L6", "Sacrum")
+TAGS = {"SpineMamba.Model": "starter 0.1", "SpineMamba.ModelHash": "abc", "SpineMamba.Run": "r-1"}
+
+
+@pytest.fixture
+def series(shared_data) -> Path:
+    return shared_data / "dicom" / "lidc0314"
+
+
+def labels_on(geometry: Geometry) -> Volume:
+    """Made-up vertebrae on a grid, with uneven outlines so that any flip shows."""
+    array = np.zeros(geometry.shape, np.uint8)
+    depth = geometry.shape[0] // len(LEVELS)
+    for k, level in enumerate(reversed(LEVELS)):
+        box = np.zeros((depth, 40, 60), bool)
+        box[:, 3:, :50] = True
+        box[0, 20:, 10:30] = False
+        array[k * depth : (k + 1) * depth, 100 + 5 * k : 140 + 5 * k, 200:260][box] = BY_NAME[
+            level
+        ].value
+    return Volume(array, geometry)
+
+
+def write_run(folder: Path, labels: Volume) -> RunFiles:
+    path = folder / "run.seg.nrrd"
+    infos = [segment_info(BY_NAME[level].value, TAGS) for level in LEVELS]
+    write_labels(labels, path, infos)
+    return RunFiles(path, None)
+
+
+def test_what_is_written_reads_back_voxel_by_voxel(series, tmp_path):
+    volume = read_volume(series)
+    labels = labels_on(volume.geometry)
+    files = write_run(tmp_path, labels)
+    out = tmp_path / "spine.dcm"
+    assert (
+        main(["export", str(files.labels), "--dicom-seg", str(out), "--source", str(series)]) == 0
+    )
+    seg = highdicom.seg.segread(out)
+    sources = [
+        pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(series.glob("*.dcm"))
+    ]
+    assert {s.SOPInstanceUID for s in sources} >= {
+        str(item[2]) for item in seg.get_source_image_uids()
+    }
+    assert seg.StudyInstanceUID == sources[0].StudyInstanceUID
+    assert seg.SeriesInstanceUID != sources[0].SeriesInstanceUID
+    assert seg.FrameOfReferenceUID in {source.FrameOfReferenceUID for source in sources}
+    expected = sorted(LEVELS, key=ORDER.get)
+    assert [item.SegmentLabel for item in seg.SegmentSequence] == expected
+    by_place = sorted(sources, key=lambda s: _height(s))
+    uids = [s.SOPInstanceUID for s in by_place]
+    read = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
+    heights = np.array([_height(s) for s in by_place])
+    ours = volume.geometry.to_lps_mm(np.stack([np.arange(len(uids)), *np.zeros((2, len(uids)))], 1))
+    order = np.argsort(ours @ _normal(by_place[0]))
+    assert np.allclose(np.sort(ours @ _normal(by_place[0])), heights, atol=0.11)
+    for k, level in enumerate(expected):
+        np.testing.assert_array_equal(
+            read[..., k] != 0, labels.array[order] == BY_NAME[level].value
+        )
+
+
+def _normal(dataset) -> np.ndarray:
+    row, column = np.reshape(np.array(dataset.ImageOrientationPatient, float), (2, 3))
+    return np.cross(row, column)
+
+
+def _height(dataset) -> float:
+    return float(np.array(dataset.ImagePositionPatient, float) @ _normal(dataset))
+
+
+def test_each_segment_has_its_code_and_what_made_it(series, tmp_path):
+    files = write_run(tmp_path, labels_on(read_volume(series).geometry))
+    write_dicom_seg(read_vertebrae(files), series, tmp_path / "spine.dcm")
+    found = {s.SegmentLabel: s for s in pydicom.dcmread(tmp_path / "spine.dcm").SegmentSequence}
+    for level in LEVELS:
+        item = found[level].SegmentedPropertyTypeCodeSequence[0]
+        label = BY_NAME[level]
+        assert item.CodeValue == (label.snomed or "51282000")
+        assert item.CodingSchemeDesignator == "SCT"
+        if label.snomed is None:
+            modifier = item.SegmentedPropertyTypeModifierCodeSequence[0]
+            assert (modifier.CodeValue, modifier.CodingSchemeDesignator) == (level, "99SPINE")
+        assert found[level].SegmentAlgorithmType == "AUTOMATIC"
+        made = found[level].SegmentationAlgorithmIdentificationSequence[0]
+        assert made.AlgorithmName == "SpineMamba Segment"
+        assert "abc" in made.AlgorithmParameters
+
+
+def test_labels_of_another_grid_are_refused_and_nothing_is_left(series, tmp_path):
+    grid = read_volume(series).geometry
+    origin = tuple(np.add(grid.origin_lps_mm, (0.3, 0, 0)))
+    moved = Geometry(grid.shape, grid.spacing_mm, origin, grid.direction_lps)
+    files = write_run(tmp_path, labels_on(moved))
+    with pytest.raises(UserError, match="does not lie on the voxels of the DICOM series"):
+        write_dicom_seg(read_vertebrae(files), series, tmp_path / "spine.dcm")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.seg.nrrd"]
+
+
+def test_a_series_that_nothing_can_refer_to_is_refused(shared_data, tmp_path):
+    series = shared_data / "dicom" / "ts_abdomen"
+    files = write_run(tmp_path, labels_on(read_volume(series).geometry))
+    with pytest.raises(UserError, match="20 of the 20 slices have no SOPClassUID"):
+        write_dicom_seg(read_vertebrae(files), series, tmp_path / "spine.dcm")
+
+
+def test_a_file_that_is_there_is_not_replaced_unasked(shared_data, tmp_path):
+    (tmp_path / "spine.dcm").write_bytes(b"keep")
+    with pytest.raises(UserError, match=r"already holds spine.dcm"):
+        write_dicom_seg([], shared_data / "dicom" / "ts_abdomen", tmp_path / "spine.dcm")
+    assert (tmp_path / "spine.dcm").read_bytes() == b"keep"
+
+
+def test_a_dicom_seg_without_its_series_is_told(tmp_path, capsys):
+    assert main(["export", str(tmp_path / "a.nrrd"), "--dicom-seg", str(tmp_path / "b.dcm")]) == 2
+    assert "Add --source DIR." in capsys.readouterr().err

@@ -1,0 +1,67 @@
+"""Touching vertebrae smoothed together: one surface between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spinemamba.export.exporter import Export, Target
+from spinemamba.export.item import Vertebra
+from spinemamba.export.joint import smooth_together
+from spinemamba.export.manifest import read_manifest
+from spinemamba.export.options import MeshOptions
+from spinemamba.export.vertebra import Mask, draft_of, finish, smooth
+
+
+def place(index_xyz: np.ndarray) -> np.ndarray:
+    return index_xyz * [1.0, 1.0, 2.0]
+
+
+@pytest.fixture(scope="module")
+def masks() -> list[Mask]:
+    """A ball cut in two along an oblique plane."""
+    z, y, x = np.indices((14, 28, 28)) - np.array([7, 14, 14])[:, None, None, None]
+    ball = (2 * z) ** 2 + y**2 + x**2 < 150
+    upper = z + 0.3 * x > 0
+    return [Mask(ball & upper), Mask(ball & ~upper)]
+
+
+def gap_mm(first: np.ndarray, second: np.ndarray) -> float:
+    """Return how far points of one surface that both began with are apart, at most."""
+    return float(np.linalg.norm(first - second, axis=1).max())
+
+
+def test_shared_points_stay_together_and_all_others_are_smoothed_as_alone(masks):
+    options = MeshOptions(joint=True)
+    drafts = [draft_of(mask, place) for mask in masks]
+    made = [
+        finish(draft, mesh, options, own)
+        for draft, (mesh, own) in zip(
+            drafts, smooth_together(drafts, options.smoothing), strict=True
+        )
+    ]
+    keys = [{tuple(step): k for k, step in enumerate(d.half_steps.tolist())} for d in drafts]
+    shared = sorted(set(keys[0]) & set(keys[1]))
+    assert len(shared) > 100
+    rows = [[key[step] for step in shared] for key in keys]
+    joint = gap_mm(*(m.mesh.points_mm[r] for m, r in zip(made, rows, strict=True)))
+    alone = [finish(draft, smooth(draft, MeshOptions()), MeshOptions()) for draft in drafts]
+    apart = gap_mm(*(m.mesh.points_mm[r] for m, r in zip(alone, rows, strict=True)))
+    assert joint < 0.2 * apart
+    assert apart > 0.3
+    assert np.median(
+        np.linalg.norm(made[0].mesh.points_mm[rows[0]] - made[1].mesh.points_mm[rows[1]], axis=1)
+    ) == pytest.approx(0, abs=1e-5)
+
+
+def test_each_of_them_is_sound_and_the_manifest_says_how_it_was_made(masks, tmp_path):
+    vertebrae = [
+        Vertebra(level, lambda mask=mask: mask, place)
+        for level, mask in zip(("T12", "L1"), masks, strict=True)
+    ]
+    Export(vertebrae, Target(tmp_path), MeshOptions(joint=True)).run()
+    for entry in read_manifest(tmp_path).vertebrae:
+        assert entry.watertight
+        assert entry.self_intersections == 0
+        assert entry.smoothing["joint"] is True
+        assert entry.mesh_volume_ml == pytest.approx(entry.label_volume_ml, rel=0.015)
