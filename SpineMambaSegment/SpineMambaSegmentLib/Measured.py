@@ -161,18 +161,13 @@ def _addPlane(
 ) -> slicer.vtkMRMLMarkupsPlaneNode:
     """Add an endplate as a plane as large as the body."""
     node = _add(segmentationNode, "vtkMRMLMarkupsPlaneNode", what)
-    across, back = (
-        [a - b for a, b in zip(toRas(one), toRas(other), strict=True)]
-        for one, other in (
-            (plate.right_lps_mm, plate.left_lps_mm),
-            (plate.posterior_lps_mm, plate.anterior_lps_mm),
-        )
-    )
-    normal = [0.0, 0.0, 0.0]
-    vtk.vtkMath.Cross(across, [-v for v in back], normal)
+    right = _step(plate.left_lps_mm, plate.right_lps_mm)
+    forward = _step(plate.posterior_lps_mm, plate.anterior_lps_mm)
+    # The two lie in the plane, but need not be at right angles to each other.
+    x, z = _unit(right), _unit(_cross(right, forward))
     node.SetCenter(toRas(plate.centre_lps_mm))
-    node.SetAxes(_unit(across), _unit([-v for v in back]), _unit(normal))
-    node.SetSize(math.hypot(*across), math.hypot(*back))
+    node.SetAxes(x, _cross(z, x), z)
+    node.SetSize(math.hypot(*right), math.hypot(*forward))
     display = node.GetDisplayNode()
     display.SetSelectedColor(*color)
     display.SetPropertiesLabelVisibility(False)
@@ -200,6 +195,17 @@ def _addAngle(
         display.SetLineThickness(LINE_SCALE / 4)
         made.append(node)
     return made
+
+
+def _step(start: Vector, end: Vector) -> list[float]:
+    """Return the way between two places in LPS, in RAS."""
+    return [b - a for a, b in zip(toRas(start), toRas(end), strict=True)]
+
+
+def _cross(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    product = [0.0, 0.0, 0.0]
+    vtk.vtkMath.Cross(one, other, product)
+    return product
 
 
 def _unit(vector: Sequence[float]) -> list[float]:

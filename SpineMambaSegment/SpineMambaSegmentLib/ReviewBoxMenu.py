@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import slicer
 from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib import ReviewBox
 from SpineMambaSegmentLib.BoxRun import BoxRun, BoxWish
 from SpineMambaSegmentLib.PanelJobs import PanelJobs, foundText
-from SpineMambaSegmentLib.Run import RunOptions
 
 if TYPE_CHECKING:
+    from SpineMambaSegmentLib.InputSection import InputSection
     from SpineMambaSegmentLib.ReviewSection import ReviewSection
 
 
@@ -23,19 +21,17 @@ class ReviewBoxMenu:
     Args:
         section: Where the result goes.
         jobs: Starts the runs, and shows how far they are.
-        volumeNode: Returns the image.
-        options: Returns what the user chose for runs.
+        inputs: Knows the image, and what the user chose for runs.
     """
 
     def __init__(
         self,
         section: ReviewSection,
         jobs: PanelJobs,
-        volumeNode: Callable[[], slicer.vtkMRMLScalarVolumeNode | None],
-        options: Callable[[], RunOptions],
+        inputs: InputSection,
     ):
         self._section, self._jobs = section, jobs
-        self._volumeNode, self._options = volumeNode, options
+        self._inputs = inputs
         section.menus.addShapes(
             ("grow", _("Add a missed vertebra: click into its body"), self.waitForClick),
             ("again", _("Find the selected one again, in a box"), self.findAgain),
@@ -62,7 +58,8 @@ class ReviewBoxMenu:
         return tuple(self._section.session.spine.approved())
 
     def _run(self, wish: BoxWish) -> bool:
-        session, volume, options = self._section.session, self._volumeNode(), self._options()
+        session, inputs = self._section.session, self._inputs
+        volume, options = inputs.volumeNode(), inputs.options()
 
         def finished(run: BoxRun) -> str:
             action: Any = ReviewBox.setMask(session.spine, run.patch, wish.segmentId)

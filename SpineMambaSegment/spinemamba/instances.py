@@ -25,7 +25,7 @@ FINE_SHARE = 0.2
 """Weight of the fine network in the question of levels: its window is four vertebrae high."""
 
 LEAST_SACRUM = 0.2
-"""Far from the sacrum neither it nor L5 is likely, and which of the two is more so means nothing."""
+"""Far from the sacrum neither it nor L5 is likely, and which of them is more so means nothing."""
 
 CUT_MM2 = 40.0
 """Less bone than this at a side of the image is a stray voxel or the tip of a process."""

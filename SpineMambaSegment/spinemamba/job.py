@@ -184,7 +184,7 @@ class CaseJob(FileJob):
 
 @dataclass(frozen=True)
 class MeasureJob(FileJob):
-    """Measure labels: ``input`` has the label values, ``output`` gets a `measure.record.Measurements`.
+    """Measure the label values in ``input``; ``output`` gets a `measure.record.Measurements`.
 
     Attributes:
         image: What was segmented, on the voxels of ``input``; None for none.

@@ -80,6 +80,15 @@ def _emission(item: Instance, pin: str | None, by: int, weight: float, floor: fl
     return out
 
 
+def has_anchor(items: tuple[Instance, ...], pins: Mapping[int, str]) -> bool:
+    """Return whether a level is sure by its shape, or because a person says so."""
+    distinct = np.isin(NETWORK_LEVELS, DISTINCT)
+    return any(
+        item.is_sacrum or item.id in pins or np.asarray(item.evidence)[distinct].sum() >= ANCHOR
+        for item in items
+    )
+
+
 def _shifted(values: np.ndarray, by: int) -> np.ndarray:
     """Return evidence with everything but the distinct levels moved towards the tail."""
     kept = np.isin(NETWORK_LEVELS, DISTINCT)

@@ -17,6 +17,7 @@ import numpy as np
 from spinemamba.errors import UserError
 from spinemamba.instances import Instance
 from spinemamba.level_chain import NONE, ONE, TWO, Chain, N, Path, SolverOptions
+from spinemamba.level_evidence import has_anchor
 from spinemamba.level_steps import INDEX, NAMES, USUAL
 
 
@@ -84,13 +85,14 @@ def assign_levels(
         float(marginals[i, INDEX[name]] if name else chain.posterior[i, NONE].sum())
         for i, name in enumerate(names)
     )
+    certain = options.certain if has_anchor(items, pins) else options.certain_alone
     shifted = max((chain.posterior_of(path) for path in _shifts(paths[0][0])), default=0.0)
     return LevelSolution(
         tuple(Labeling(tuple(map(_name, path)), posterior) for path, posterior in paths[:k]),
         chosen,
         marginals,
         tuple(map(float, chain.posterior[:, TWO].sum(axis=1))),
-        shifted >= options.ambiguous_ratio * paths[0][1] or paths[0][1] < options.certain,
+        shifted >= options.ambiguous_ratio * paths[0][1] or paths[0][1] < certain,
     )
 
 

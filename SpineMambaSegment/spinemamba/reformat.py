@@ -42,14 +42,14 @@ class View:
         pixel_mm: Size of a pixel.
         bodies: Row and column of the body's centre of each label value in view.
         corner_mm: Height and place across of row 0, column 0, in mm along the canonical image's
-            axes from its first voxel.
+            axes from its first voxel; None where rows and columns do not run along them.
     """
 
     image: np.ndarray
     labels: np.ndarray
     pixel_mm: float
     bodies: dict[int, tuple[float, float]]
-    corner_mm: tuple[float, float]
+    corner_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def networks(report: Report) -> str:
 
 def case(row: dict[str, Any]) -> str:
     """Return what a whole case takes."""
-    memory = "" if row["gigabytes"] is None else f" and {row['gigabytes']:.1f} GB"
+    memory = "" if row["gigabytes"] is None else f" and at most {row['gigabytes']:.1f} GB"
     return (
         f"A whole CT of the chest (`lidc0001`): {row['cpu_s']:.0f} s of processors{memory}. The "
         f"fine network slid over all of it with the loop as its scan: {row['sliding_windows']} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Curve:
 
 
 def sagittal_deg(normal_lps: np.ndarray) -> float:
-    """Return how an endplate is tilted in the sagittal plane; positive if its normal points back."""
+    """Return how an endplate is tilted in the sagittal plane; positive if its normal tends back."""
     return math.degrees(math.atan2(normal_lps[1], normal_lps[2]))
 
 
@@ -76,7 +77,7 @@ def find_curves(tilts: Sequence[Tilt], least_deg: float = COBB_LEAST_DEG) -> lis
     means = [_mean(tilts, name) for name in names]
     found = []
     turns = _turns(means)
-    for first, last in zip(turns, turns[1:], strict=False):
+    for first, last in pairwise(turns):
         way = math.copysign(1, means[last] - means[first])
         inside = names[first : last + 1]
         uppers = [t for t in tilts if t.name in inside and t.sign == 1]

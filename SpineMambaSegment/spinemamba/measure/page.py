@@ -1,4 +1,4 @@
-"""The report of a case: one page to file, that needs nothing else, no script and no file beside it."""
+"""The report of a case: one page to file that needs nothing else, no script, no other file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spinemamba.report import SURE
 from spinemamba.result import InstanceResult, Result
 from spinemamba.volume import Volume
 
-HEADS = ("level", "certain", "volume mL", "front mm", "middle mm", "back mm", "loss", "grade")
+HEADS = ("level", "certain", "volume mL", "front mm", "middle mm", "back mm", "loss %", "grade")
 HEADS += ("HU", "canal mm", "disc below mm", "angle", "slip mm")
 NOTES = (
     "Heights at 15, 50 and 85 % of the body's depth. Loss: the largest of front and middle against "
@@ -73,8 +73,9 @@ def _sections(
     )
     strip, solid = strip_picture(image, labels, measured), surface_picture(labels)
     yield (
-        f'<div class="top"><div class="pictures"><img class="strip" src="{strip}" alt="Spine from the '
-        f'side and from the front"><img src="{solid}" alt="Surface from the left and in front"></div>'
+        f'<div class="top"><div class="pictures"><img class="strip" src="{strip}" '
+        f'alt="Spine from the side and from the front"><img src="{solid}" '
+        'alt="Surface from the left and in front"></div>'
         f'<div class="findings">{_angles(measured)}{_look_at(measured, result)}</div></div>'
     )
     yield '<section class="levels">' + _levels(measured, result) + "</section>"
@@ -172,7 +173,6 @@ def _provenance(measured: Measurements, result: Result | None) -> str:
     text += f"{len(QUANTITIES)} quantities; labels SHA-256 {measured.labels_sha256[:16]}."
     if result is None:
         return text + " No run is known that made the labels."
-    return (
-        f"{text} Labels by model {result.model_name} {result.model_version} ({result.model_hash[:16]}), "
-        f"run {result.run_id}, package {result.package_version}, {result.modality.upper()}."
-    )
+    model = f"{result.model_name} {result.model_version} ({result.model_hash[:16]})"
+    package = f"package {result.package_version}, {result.modality.upper()}"
+    return f"{text} Labels by model {model}, run {result.run_id}, {package}."

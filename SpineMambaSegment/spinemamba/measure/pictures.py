@@ -56,11 +56,10 @@ def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) 
 
 
 def _columns(view: View) -> tuple[float, float]:
-    """Return the first and last column to show: the labels and some room, within the view."""
+    """Return the first and last column to show: the labels and room for their names."""
     labelled = np.flatnonzero((view.labels > 0).any(axis=0))
     room = ROOM_MM / view.pixel_mm
-    first = max(-0.5, float(labelled.min(initial=0)) - room)
-    return first, min(view.labels.shape[1] - 0.5, float(labelled.max(initial=0)) + room)
+    return float(labelled.min(initial=0)) - room, float(labelled.max(initial=0)) + room
 
 
 def _draw_plates(axes: Axes, view: View, grid: Geometry, measured: Measurements, kind: str) -> None:

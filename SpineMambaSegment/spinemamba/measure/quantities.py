@@ -39,8 +39,8 @@ class Quantity:
 
 _HEIGHT = (
     "Between the endplates on the midline, along the body's axis, at {} % of its depth from the "
-    "front; each endplate there is the level that best separates its voxels from others within 3 mm "
-    "(1.25 voxels, if that is more)."
+    "front; each endplate there is the level that best separates its voxels from others within 3 "
+    "mm (1.25 voxels, if that is more)."
 )
 _DISC = "Between the facing endplates at {} % of the depth, along the mean of their normals."
 _NEIGHBOUR = "one of the two facing endplates is missing"
@@ -59,7 +59,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "wedge",
         "deg",
         1,
-        "Angle between both endplates in the body's own sagittal plane; positive if lower in front.",
+        "Angle between both endplates in the body's own sagittal plane; positive if lower in "
+        "front.",
     ),
     Quantity(
         "height_loss_percent",
@@ -67,8 +68,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "height loss",
         "%",
         0,
-        "Largest of: anterior and middle against the posterior height; posterior height against the "
-        "mean of the neighbours' (one neighbour, if only one is there). Never below 0.",
+        "Largest of: anterior and middle against the posterior height; posterior height against "
+        "the mean of the neighbours' (one neighbour, if only one is there). Never below 0.",
     ),
     Quantity(
         "genant_grade",
@@ -76,8 +77,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "suggested grade",
         "",
         0,
-        "Genant, T1 to L5: 0 below 20 %, 1 from 20, 2 from 25, 3 from 40 % height loss. A suggestion "
-        "for review: short vertebrae and Scheuermann's disease look alike in numbers.",
+        "Genant, T1 to L5: 0 below 20 %, 1 from 20, 2 from 25, 3 from 40 % height loss. A "
+        "suggestion for review: short vertebrae and Scheuermann's disease look alike in numbers.",
         "the height loss is not given, or the level is not thoracic or lumbar",
     ),
     Quantity(
@@ -102,8 +103,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "trabecular HU",
         "HU",
         0,
-        "Mean over an elliptic cylinder in the middle of the body: 60 % of its width and depth, 50 % "
-        "of its height. Contrast medium raises it.",
+        "Mean over an elliptic cylinder in the middle of the body: 60 % of its width and depth, "
+        "50 % of its height. Contrast medium raises it.",
         "no CT was given, the body was not found, or less than 0.2 mL remains",
     ),
     Quantity(
@@ -112,8 +113,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "canal depth",
         "mm",
         1,
-        "From the back wall to the arch on the midline: the least over the heights at which the arch "
-        "closes behind (10th percentile).",
+        "From the back wall to the arch on the midline: the least over the heights at which the "
+        "arch closes behind (10th percentile).",
         "the body was not found, or the arch does not close on the midline",
     ),
     Quantity(
@@ -122,8 +123,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "canal width",
         "mm",
         1,
-        "Between the pedicles, 3 mm behind the back wall: the least over the heights with bone on both "
-        "sides (10th percentile).",
+        "Between the pedicles, 3 mm behind the back wall: the least over the heights with bone "
+        "on both sides (10th percentile).",
         "the body was not found, or no pedicles are in the label",
     ),
     Quantity(
@@ -185,8 +186,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "angle",
         "deg",
         1,
-        "Between two endplates as they appear in the patient's sagittal plane; positive is lordosis, "
-        "negative kyphosis. Which endplates is told with each.",
+        "Between two endplates as they appear in the patient's sagittal plane; positive is "
+        "lordosis, negative kyphosis. Which endplates is told with each.",
         _BOTH,
     ),
     Quantity(
@@ -196,9 +197,9 @@ QUANTITIES: tuple[Quantity, ...] = (
         "deg",
         1,
         "Between the most tilted endplates at both ends of a curve, in the patient's coronal or "
-        "sagittal plane. Curves run from one turn of the vertebrae's tilts (5 degrees or more) to the "
-        "next, over three levels at least and 10 degrees at least. In the sagittal plane positive is "
-        "lordosis, negative kyphosis.",
+        "sagittal plane. Curves run from one turn of the vertebrae's tilts (5 degrees or more) "
+        "to the next, over three levels at least and 10 degrees at least. In the sagittal plane "
+        "positive is lordosis, negative kyphosis.",
         _BOTH,
     ),
 )

@@ -78,7 +78,7 @@ class Measurements:
 
     Attributes:
         package_version: Version of this package.
-        labels_sha256: Of the label values as they lie in memory (z, y, x), to tell what was measured.
+        labels_sha256: Of the label values, bytes (z, y, x): tells what was measured.
         spacing_mm: Voxel size of the labels along z, y, x.
         modality: "ct", "mr", or "" without an image.
         items: Vertebrae from head to tail, discs, angles, curves.

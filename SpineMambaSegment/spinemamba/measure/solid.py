@@ -1,7 +1,8 @@
 """A 3-D picture of labels without a screen, a window system or a graphics library.
 
-Parallel rays walk through the smoothed labels until they meet bone; the picture shows what they met,
-lit from the reader's side. A renderer would bring a dependency that does not work on every server.
+Parallel rays walk through the smoothed labels until they meet bone; the picture shows what they
+met, lit from the reader's side. A renderer would bring a dependency that does not work on every
+server.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from spinemamba.labels import BY_VALUE
 from spinemamba.volume import Volume
 
 GRID_MM, SMOOTH_MM, STEP_MM = 1.0, 0.9, 1.0
+SMOOTH_VOXELS = 0.6
+"""Coarse voxels are smoothed more, lest the surface is all steps."""
+
 LIGHT = np.array([0.55, -0.35, -0.75])
 """Towards the light in the picture: up, to the left, and towards the reader."""
 
@@ -32,7 +36,8 @@ def solid_picture(labels: Volume, turn_deg: float, pixel_mm: float = 0.7) -> np.
         Red, green, blue, opacity in [0, 1], (rows, columns, 4); row 0 is the highest.
     """
     small, spacing = _small(labels)
-    solid = ndimage.gaussian_filter((small > 0).astype(np.float32), SMOOTH_MM / spacing)
+    smooth_mm = np.maximum(SMOOTH_MM, SMOOTH_VOXELS * spacing)
+    solid = ndimage.gaussian_filter((small > 0).astype(np.float32), smooth_mm / spacing)
     turn = np.radians(turn_deg)
     # Of the picture, in z, y, x: up, to its right, and away from the reader.
     across = np.array([0.0, np.sin(turn), np.cos(turn)])

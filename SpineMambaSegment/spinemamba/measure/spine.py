@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -143,7 +144,7 @@ def _vertebra_items(found: Sequence[Vertebra], ct: Volume | None) -> Iterable[It
 
 
 def _disc_items(found: Sequence[Vertebra]) -> Iterable[Item]:
-    for upper, lower in zip(found, found[1:], strict=False):
+    for upper, lower in pairwise(found):
         if adjacent(upper.name, lower.name):
             values, reasons = disc_numbers(upper, lower)
             yield Item("disc", f"{upper.name}-{lower.name}", values, reasons)
@@ -154,6 +155,6 @@ def _notes(labels: Volume) -> Iterable[str]:
     largest = max(labels.spacing_mm)
     if largest > COARSE_MM:
         yield (
-            f"Voxels reach {largest:.1f} mm: an endplate nearly parallel to them is known to about half "
-            "a voxel only."
+            f"Voxels reach {largest:.1f} mm: an endplate nearly parallel to them is known to about "
+            "half a voxel only."
         )

@@ -61,7 +61,7 @@ def start_frames(patches: dict[int, Patch], cut: Container[int] = ()) -> dict[in
 
 
 def _beside(values: list[int], sure: list[int], k: int) -> tuple[int, int]:
-    """Return two sure vertebrae around the k-th one, or next to it; the same one if there is none."""
+    """Return two sure vertebrae around or next to the k-th one; the same one if there is none."""
     places = [values.index(value) for value in sure]
     upper = [place for place in places if place < k][-1:]
     lower = [place for place in places if place > k][:1]

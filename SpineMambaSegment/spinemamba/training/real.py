@@ -104,8 +104,9 @@ def attributions(names: list[str]) -> tuple[str, ...]:
     out = []
     for beginnings, source in SOURCES.items():
         if cases := [name for name in names if name.startswith(beginnings)]:
-            shown = ", ".join(cases) if len(cases) < 8 else f"{len(cases)} cases"
-            out.append(f"{source}: {shown}.")
+            # Made-up cases have no names worth telling; how many there were says the bank.
+            made_up = all(name.startswith(("phantom", "composed")) for name in cases)
+            out.append(f"{source}." if made_up else f"{source}: {', '.join(cases)}.")
     known = tuple(beginning for beginnings in SOURCES for beginning in beginnings)
     if own := sum(not name.startswith(known) for name in names):
         out.append(f"{own} cases of the user's own, under their own terms.")

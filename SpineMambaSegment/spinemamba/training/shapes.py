@@ -64,7 +64,7 @@ def harvest(labels: Volume, donor: str, names: tuple[str, ...]) -> list[StoredSh
         donor: Name of the spine.
         names: Levels to take; those without a core are left out.
     """
-    centres = _core_centres_mm(labels)
+    centres = core_centres_mm(labels, body_cores(labels))
     order = [name for name in NETWORK_LEVELS if name in centres]
     out = []
     for k, name in enumerate(order):
@@ -79,9 +79,14 @@ def harvest(labels: Volume, donor: str, names: tuple[str, ...]) -> list[StoredSh
     return out
 
 
-def _core_centres_mm(labels: Volume) -> dict[str, np.ndarray]:
-    """Return X, Y, Z of each vertebra's core in mm from the first voxel."""
-    cores = np.where(body_cores(labels) > 0, labels.array, 0)
+def core_centres_mm(labels: Volume, cores: np.ndarray) -> dict[str, np.ndarray]:
+    """Return X, Y, Z of each vertebra's core in mm from the first voxel.
+
+    Args:
+        labels: VerSe label values.
+        cores: Mask of the cores, of the same shape.
+    """
+    cores = np.where(cores > 0, labels.array, 0)
     names = {label.value: name for name, label in BY_NAME.items()}
     spacing_xyz = np.asarray(labels.spacing_mm)[::-1]
     centres = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,22 @@ def test_centroids_endplates_and_lines_lie_where_the_vertebrae_are(measured, nod
     ends = [lines[0].GetNthControlPointPositionWorld(k) for k in (0, 1)]
     np.testing.assert_allclose(ends, [(-1, 13, 30), (-1, -17, 30)])
     assert "45\N{DEGREE SIGN}" in lines[0].GetName()
+
+
+def test_an_endplate_whose_lines_are_not_quite_at_right_angles_becomes_a_plane(measured, node):
+    tilted = {
+        "anterior_lps_mm": (2.0, -13.0, 33.0),
+        "posterior_lps_mm": (0.0, 17.0, 27.0),
+        "left_lps_mm": (21.0, 3.0, 31.0),
+        "right_lps_mm": (-19.0, 1.0, 29.0),
+    }
+    plate = replace(PLATE, **tilted)
+    item = replace(measured.items[0], plates={"superior": plate})
+    plane = Measured.showMarkups(replace(measured, items=(item,)), node)[1]
+    normal, along = [0.0] * 3, np.subtract(*[tilted[k] for k in ("left_lps_mm", "right_lps_mm")])
+    plane.GetNormalWorld(normal)
+    assert normal[2] > 0.9
+    assert np.dot(normal, along * (-1, -1, 1)) == pytest.approx(0, abs=1e-6)
 
 
 def test_markups_follow_the_transform_of_the_segmentation(measured, node, scene):

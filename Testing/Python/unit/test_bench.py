@@ -89,7 +89,8 @@ def test_a_whole_case_says_what_the_pipeline_saves(monkeypatch: pytest.MonkeyPat
     path = tmp_path / "ct.nii.gz"
     shape = (72, 72, 72)
     grid = Geometry(shape, (1.5, 1.5, 1.5), (0.0, 0.0, 0.0), np.eye(3))
-    write_labels(Volume(np.zeros(shape, np.uint8), grid), path, [])
+    image = np.arange(72**3, dtype=np.uint8).reshape(shape)
+    write_labels(Volume(image, grid), path, [])
     row = case.measure_case(path)
     assert row.sliding_windows == 8
     assert row.sliding_cpu_s == 16.0

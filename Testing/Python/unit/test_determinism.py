@@ -47,7 +47,10 @@ def test_every_back_end_and_number_of_threads_gives_the_same_labels(
     monkeypatch.setitem(scan._PROBED, "cpu", "torch-chunked")
     expected = labels(model)
     assert all(len(one.unique()) > 2 for one in expected)
-    for count, name in [(2, "torch-chunked"), *((1, NATIVE + v) for v in HERE)]:
+    names = [NATIVE + variant for variant in HERE]
+    # The fastest with two threads: the small steps of plain torch wait long for a busy core.
+    fastest = (names or ["torch-chunked"])[0]
+    for count, name in [*((1, name) for name in names), (2, fastest)]:
         thread_count(count)
         monkeypatch.setitem(scan._PROBED, "cpu", name)
         for a, b in zip(labels(model), expected, strict=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +82,7 @@ def test_cobb_angles_are_right_within_a_degree_in_both_planes(case):
 def test_slips_are_right_within_half_a_millimetre(case):
     vertebrae, measured = case
     found = by_name(measured, "disc")
-    for upper, lower in zip(vertebrae, vertebrae[1:], strict=False):
+    for upper, lower in pairwise(vertebrae):
         slip = found[f"{upper.name}-{lower.name}"]["slip_mm"]
         assert slip == pytest.approx(slip_mm(upper, lower), abs=0.5)
 
@@ -181,7 +183,8 @@ def test_every_quantity_says_how_in_which_unit_and_when_not():
 
 
 def test_the_command_writes_files_that_can_be_read_again(tmp_path: Path, capsys):
-    labels = draw(stack(("L1", "L2"), np.zeros((2, 2))), (2.0, 1.5, 1.5), np.eye(3))
+    tilts = [(10.0, 8.0), (4.0, 14.0)]
+    labels = draw(stack(("L1", "L2"), np.array(tilts)), (2.0, 1.5, 1.5), np.eye(3))
     write_image(labels, tmp_path / "doe.nii.gz")
     out = tmp_path / "out"
     assert main(["measure", str(tmp_path / "doe.nii.gz"), "--out", str(out), "--name", "case"]) == 0
@@ -190,7 +193,7 @@ def test_the_command_writes_files_that_can_be_read_again(tmp_path: Path, capsys)
     assert by_name(measured, "vertebra")["L2"]["middle_height_mm"] == pytest.approx(26, abs=0.5)
     rows = (out / "case_measurements.csv").read_text("utf-8").splitlines()
     assert len(rows) == 1 + sum(q.kind == k.kind for k in measured.items for q in QUANTITIES)
-    page = (out / "case_report.html").read_text("utf-8")
+    page = re.sub(r'src="[^"]*"', "", (out / "case_report.html").read_text("utf-8"))
     assert "doe" not in page
     assert "Not for clinical use" in page
     assert "L1-L2" in capsys.readouterr().out

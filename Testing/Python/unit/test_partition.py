@@ -127,5 +127,5 @@ def test_a_spine_gets_its_own_tilt_and_keeps_the_usual_bend():
     place, terms = pairs[0].terms(points)
     own = usual[0] + np.array([0.1, 0.4, 0, 0, 0, 0, 0])
     found = fit_surfaces(points, np.where(place > terms @ own, 2, 1), pairs, usual)[0]
-    assert found[1] == pytest.approx(own[1], abs=0.12)
+    assert usual[0, 1] + 0.1 < found[1] < own[1]  # the usual tilt holds it back
     np.testing.assert_allclose(found[3:], usual[0][3:], atol=0.05)

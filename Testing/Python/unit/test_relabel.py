@@ -8,6 +8,7 @@ import pytest
 
 from spinemamba.cli.main import main
 from spinemamba.errors import UserError
+from spinemamba.flags import Flag
 from spinemamba.image_io import read_volume
 from spinemamba.job import Job, read_job
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
@@ -87,6 +88,14 @@ def test_one_pin_names_the_whole_chain_and_the_numbers_stay(shifted: Result):
 
 def test_taking_the_pin_back_gives_the_old_names(shifted: Result):
     assert names(relabel(relabel(shifted, {5: "L5"}), {})) == WRONG
+
+
+def test_flags_of_voxels_stay_and_flags_of_names_are_made_anew(shifted: Result):
+    hole = Flag("hole", 0.02, "Has a hole (2 % of its volume).")
+    old = Flag("level_uncertain", 0.5, "Level uncertain (50 %).")
+    first = replace(shifted.instances[0], flags=(old, hole))
+    before = replace(shifted, instances=(first, *shifted.instances[1:]))
+    assert relabel(before, {5: "L5"}).instances[0].flags == (hole,)
 
 
 def test_a_pinned_sacrum_is_no_sacrum_by_its_looks(shifted: Result):

@@ -39,7 +39,8 @@ def test_a_gpu_that_is_too_small_is_followed_by_the_cpu_and_the_user_is_told(
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(
-        "spinemamba.checkpoint.load_model", lambda folder, device: SimpleNamespace(device=device)
+        "spinemamba.checkpoint.load_model",
+        lambda folder, device, precision: SimpleNamespace(device=device),
     )
     monkeypatch.setattr("spinemamba.segment.segment", segment)
     run_job(job, lambda *at: None, told.append)

@@ -1,0 +1,77 @@
+"""What must not change an answer: a mirror, a voxel's shift, and where the image ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from spinemamba.evaluation.compare import dice
+from spinemamba.evidence import Evidence
+from spinemamba.instances import find_instances
+from spinemamba.labels import NETWORK_LEVELS, channel_of_value
+from spinemamba.levels import assign_levels
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.resample import crop_geometry
+from spinemamba.training.bank import body_cores
+
+NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
+
+
+@pytest.fixture(scope="module")
+def evidence() -> Evidence:
+    """Perfect bone and cores of a made-up spine; levels are blurred over two neighbours."""
+    spacing = (2.5, 2.5, 2.5)
+    options = PhantomOptions(first="T12", last="Sacrum", spacing_mm=spacing, tight=True)
+    labels = make_phantom(3, options).labels
+    lookup = np.zeros(256, int)
+    for value, channel in channel_of_value().items():
+        lookup[value] = channel
+    place = lookup[labels.array] - 1
+    levels = np.zeros((len(NETWORK_LEVELS), *place.shape), np.float16)
+    for k in range(len(NETWORK_LEVELS)):
+        levels[k] = np.exp(-0.5 * ((k - place) / 0.7) ** 2)
+    levels /= levels.sum(axis=0)
+    bone, core = (labels.array > 0).astype(np.float32), body_cores(labels).astype(np.float32)
+    grid = labels.geometry
+    return Evidence(bone, core, levels, grid, levels, grid)
+
+
+def boxed(evidence: Evidence, box: tuple[slice, slice, slice]) -> Evidence:
+    grid = crop_geometry(evidence.geometry, box)
+    arrays = {k: getattr(evidence, k)[box] for k in ("bone", "core")}
+    arrays |= {k: getattr(evidence, k)[(slice(None), *box)] for k in ("levels", "coarse_levels")}
+    return replace(evidence, **arrays, geometry=grid, image_geometry=grid)
+
+
+def names(evidence: Evidence) -> tuple[str | None, ...]:
+    return assign_levels(find_instances(evidence).items).best[0].names
+
+
+def test_a_mirrored_patient_has_the_same_levels(evidence: Evidence):
+    arrays = {k: getattr(evidence, k)[..., ::-1] for k in ("bone", "core", "levels")}
+    mirrored = replace(evidence, **arrays, coarse_levels=arrays["levels"])
+    assert names(evidence) == names(mirrored) == NAMES
+    there, here = find_instances(mirrored).labels[..., ::-1], find_instances(evidence).labels
+    assert all(dice(there == k, here == k) >= 0.98 for k in range(1, len(NAMES) + 1))
+
+
+def test_a_shift_by_a_voxel_moves_labels_by_a_voxel(evidence: Evidence):
+    low = boxed(evidence, tuple(slice(0, n - 1) for n in evidence.bone.shape))
+    high = boxed(evidence, tuple(slice(1, n) for n in evidence.bone.shape))
+    assert names(low) == names(high) == NAMES
+    one, other = find_instances(low).labels, find_instances(high).labels
+    inside = (slice(1, None),) * 3
+    back = (slice(0, -1),) * 3
+    for k in range(1, len(NAMES) + 1):
+        assert dice(one[inside] == k, other[back] == k) >= 0.98
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.4])
+def test_a_crop_from_the_top_renames_nothing_above_a_sacrum(evidence: Evidence, share: float):
+    depth, rows, columns = evidence.bone.shape
+    kept = slice(0, round((1 - share) * depth))
+    found = names(boxed(evidence, (kept, slice(0, rows), slice(0, columns))))
+    assert found == NAMES[-len(found) :]
+    assert len(found) >= 2
