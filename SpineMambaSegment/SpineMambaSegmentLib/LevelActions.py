@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slicer.i18n import tr as _
+
 from spinemamba import renumber
 from SpineMambaSegmentLib.ReviewSpine import Edit, Spine
 from SpineMambaSegmentLib.ReviewState import VARIANT_TAG
 
-SACRALISED, LUMBARISED = "sacralised L5", "lumbarised S1"
+SACRALISED, LUMBARISED = _("sacralised L5"), _("lumbarised S1")
 VARIANTS = {SACRALISED: "L5", LUMBARISED: "L6"}
 """Variants, and the level that such a vertebra has: a lumbarised S1 counts as L6."""
 
@@ -33,8 +35,12 @@ class ShiftLevels:
     @property
     def title(self) -> str:
         """What it is."""
-        part = "all" if self.start is None else f"part towards the {self.towards}"
-        return f"Shift {part} {WAYS[self.by]} by one"
+        part = (
+            "all"
+            if self.start is None
+            else _("part towards the {towards}").format(towards=self.towards)
+        )
+        return _("Shift {part} {value} by one").format(part=part, value=WAYS[self.by])
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
@@ -70,7 +76,7 @@ class SwapLevels:
     one: str
     other: str
 
-    title = "Swap two names"
+    title = _("Swap two names")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
@@ -93,7 +99,7 @@ class InsertLevel:
     @property
     def title(self) -> str:
         """What it is."""
-        return "T11 is the last with ribs" if self.level == "T11" else f"Insert {self.level}"
+        return _("T11 is the last with ribs") if self.level == "T11" else f"Insert {self.level}"
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
@@ -115,7 +121,7 @@ class MarkVariant:
     @property
     def title(self) -> str:
         """What it is."""
-        return f"Mark {self.variant}" if self.variant else "Take a mark back"
+        return f"Mark {self.variant}" if self.variant else _("Take a mark back")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the mark, and the name that goes with it."""

@@ -26,7 +26,7 @@ SPINE_COLUMNS = (
     "value",
     "unit",
     "finding",
-    "not given because",
+    _("not given because"),
 )
 UPPER_COLOR, LOWER_COLOR = (0.95, 0.55, 0.15), (0.2, 0.65, 0.95)
 CENTROID_SCALE, LINE_SCALE = 1.2, 1.6
@@ -46,7 +46,7 @@ def showTables(
     for quantity in of_kind("vertebra"):
         _addNumbers(vertebrae, quantity, items)
     reasons = ["; ".join(sorted(set(item.reasons.values()))) for item in items]
-    _addTexts(vertebrae, "not given because", reasons)
+    _addTexts(vertebrae, _("not given because"), reasons)
     spine = _add(segmentationNode, "vtkMRMLTableNode", _("discs, angles and curves"))
     rows = [
         row

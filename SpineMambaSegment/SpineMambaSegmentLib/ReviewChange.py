@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from slicer.i18n import tr as _
+
 from spinemamba.errors import UserError
 from SpineMambaSegmentLib.ReviewMask import Mask
 from SpineMambaSegmentLib.ReviewSpine import PINS_ATTRIBUTE, Edit, Spine, sortedByHeight
@@ -124,8 +126,10 @@ def _refuseApproved(spine: Spine, edit: Edit) -> None:
         reshaped = edit.masks.get(segmentId, state.mask) != state.mask
         if segmentId in wanted and (renamed or reshaped or segmentId in edit.removed):
             raise UserError(
-                f"{state.name} is approved and stays as it is.",
-                f"Take the approval of {state.name} back first, or leave it out.",
+                _("{name} is approved and stays as it is.").format(name=state.name),
+                _("Take the approval of {name} back first, or leave it out.").format(
+                    name=state.name
+                ),
             )
 
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from slicer.i18n import tr as _
+
 from spinemamba import flags
 from spinemamba.errors import UserError
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
@@ -46,8 +48,8 @@ class PinLevel:
     def title(self) -> str:
         """What it is."""
         if not self.segmentId:
-            return "Solve the names again"
-        return f"Pin {self.level}" if self.level else "Take a pin back"
+            return _("Solve the names again")
+        return f"Pin {self.level}" if self.level else _("Take a pin back")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the names that follow."""
@@ -59,7 +61,7 @@ class PinLevel:
         sure = {**{i: spine.states[i].level for i in spine.approved()}, **pins}
         numbers = _numbers(spine)
         if (self.segmentId and self.segmentId not in numbers) or self.level == "Coccyx":
-            raise UserError("The coccyx cannot be pinned.", "Name it alone.")
+            raise UserError(_("The coccyx cannot be pinned."), _("Name it alone."))
         result = _resultNow(spine, numbers)
         solved = tool("relabel").relabel(
             result, {numbers[i]: n for i, n in sure.items() if n and i in numbers}
@@ -123,7 +125,7 @@ def _resultNow(spine: Spine, numbers: Mapping[str, int]) -> Result:
 def _entry(spine: Spine, segmentId: str, kept: Result | None, number: int) -> InstanceResult:
     state = spine.states[segmentId]
     if not state.mask.count():
-        raise UserError(f"{state.name} is empty.", "Paint it, or delete it.")
+        raise UserError(_("{name} is empty.").format(name=state.name), _("Paint it, or delete it."))
     level = state.level or "L1"
     right, anterior, superior = (float(v) for v in spine.centerRas(segmentId))
     old = None if kept is None else instanceOf(spine, segmentId, kept)
@@ -159,8 +161,8 @@ def _refuseDisorder(spine: Spine, levels: Mapping[str, str], kept: list[str]) ->
 def _noVertebra(spine: Spine, segmentId: str) -> UserError:
     name = spine.states[segmentId].name
     return UserError(
-        f"With these levels, {name} would be no vertebra.",
-        f"Delete {name}, merge it, or set its level alone.",
+        _("With these levels, {name} would be no vertebra.").format(name=name),
+        _("Delete {name}, merge it, or set its level alone.").format(name=name),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from spinemamba.errors import UserError
 from spinemamba.renumber import checked
@@ -19,7 +20,7 @@ from SpineMambaSegmentLib.ReviewState import SegmentState, readState
 from SpineMambaSegmentLib.ReviewWrite import write
 from SpineMambaSegmentLib.Scene import SEGMENT_ID
 
-OUTSIDE = "Edited by hand"
+OUTSIDE = _("Edited by hand")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ class ReviewSession:
         attributes = {n: v for n, v in wanted.items() if self._spine.attributes[n] != v}
         checked([s.level for s in {**self._spine.states, **after}.values() if s is not None])
         if not after and not attributes:
-            raise UserError(f"{action.title}: nothing would change.", "Choose something else.")
+            raise UserError(
+                _("{title}: nothing would change.").format(title=action.title),
+                _("Choose something else."),
+            )
         old = {name: self._spine.attributes[name] for name in attributes}
         orders = self._order, orderWith(self._spine, after, self._order)
         step = Step(action.title, before, after, old, attributes, *orders)

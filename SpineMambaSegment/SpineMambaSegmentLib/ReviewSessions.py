@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 
 import slicer
+from slicer.i18n import tr as _
 
 from spinemamba.errors import UserError
 from SpineMambaSegmentLib import Provenance, ReviewLog, Scene
@@ -66,7 +67,7 @@ class ReviewSessions:
                 session.apply(PinLevel("", ""))
         result = Provenance.keptResult(node)
         model = "" if result is None else f"{result.model_name} {result.model_version}"
-        title = f"Segmented by {model or 'a model'}"
+        title = _("Segmented by {value}").format(value=model or _("a model"))
         ReviewLog.append(node, ReviewLog.entry(title, "", ReviewLog.now()))
 
     def drop(self, node: Node) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from spinemamba.errors import UserError
 from spinemamba.renumber import free_level
@@ -68,7 +69,7 @@ class Spine:
         """
         if segmentId not in self.states:
             raise UserError(
-                "The vertebra is not there any more.", "Choose a vertebra in the table."
+                _("The vertebra is not there any more."), _("Choose a vertebra in the table.")
             )
         return self.ids.index(segmentId)
 

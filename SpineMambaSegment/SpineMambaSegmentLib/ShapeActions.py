@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from spinemamba.errors import UserError
 from SpineMambaSegmentLib.ReviewMask import Mask, around
@@ -29,7 +30,7 @@ class SplitBySeeds:
     seedsRas: tuple[Place, Place]
     level: str = ""
 
-    title = "Split in two by seeds"
+    title = _("Split in two by seeds")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the two halves."""
@@ -57,7 +58,7 @@ class SplitByPlane:
     normalRas: Place
     level: str = ""
 
-    title = "Split in two by a plane"
+    title = _("Split in two by a plane")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the two halves."""
@@ -81,7 +82,9 @@ class Merge:
     def edit(self, spine: Spine) -> Edit:
         """Return what they are together."""
         if len(set(self.segmentIds)) < 2:
-            raise UserError("One vertebra alone cannot be merged.", "Select two or more rows.")
+            raise UserError(
+                _("One vertebra alone cannot be merged."), _("Select two or more rows.")
+            )
         masks = [_maskOf(spine, segmentId) for segmentId in self.segmentIds]
         box = around([mask.box for mask in masks])
         together = np.any([mask.inBox(box) for mask in masks], axis=0)
@@ -110,7 +113,7 @@ class RemoveIslands:
 
     segmentIds: tuple[str, ...]
 
-    title = "Remove islands"
+    title = _("Remove islands")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the largest pieces."""
@@ -123,7 +126,7 @@ class FillHoles:
 
     segmentIds: tuple[str, ...]
 
-    title = "Fill holes"
+    title = _("Fill holes")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the vertebrae without holes."""
@@ -144,12 +147,14 @@ class SetMask:
     segmentId: str
     mask: Mask
     level: str = ""
-    title: str = "Add a vertebra"
+    title: str = _("Add a vertebra")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the voxels."""
         if not self.mask.count():
-            raise UserError("No bone was found there.", "Click into the middle of the vertebra.")
+            raise UserError(
+                _("No bone was found there."), _("Click into the middle of the vertebra.")
+            )
         if self.segmentId:
             return Edit(masks={self.segmentId: self.mask})
         level = self.level or levelAt(spine, self.mask)
@@ -174,8 +179,8 @@ def _halves(
 ) -> Edit:
     if not upper.any() or not lower.any():
         raise UserError(
-            "All of the vertebra lies on one side.",
-            "Put a seed into each of the two, or move the plane.",
+            _("All of the vertebra lies on one side."),
+            _("Put a seed into each of the two, or move the plane."),
         )
     first = spine.states[action.segmentId].mask.first
     level = action.level or spine.freeLevel(spine.place(action.segmentId) + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slicer.i18n import tr as _
+
 from spinemamba.errors import UserError
 from SpineMambaSegmentLib.ReviewSpine import Edit, Spine
 from SpineMambaSegmentLib.ReviewState import (
@@ -17,9 +19,9 @@ from SpineMambaSegmentLib.ReviewState import (
 
 TITLES = {
     APPROVED: "Approve",
-    NEEDS_LOOK: "Mark for a look",
-    CORRECTED: "Mark as corrected",
-    NOT_STARTED: "Take the review back",
+    NEEDS_LOOK: _("Mark for a look"),
+    CORRECTED: _("Mark as corrected"),
+    NOT_STARTED: _("Take the review back"),
 }
 
 
@@ -47,10 +49,13 @@ class SetStatus:
             state = spine.states[spine.ids[spine.place(segmentId)]]
             if self.status == APPROVED and state.level is None:
                 raise UserError(
-                    f"{state.name} has no level.", "Give it a level before it is approved."
+                    _("{name} has no level.").format(name=state.name),
+                    _("Give it a level before it is approved."),
                 )
             if self.status == APPROVED and not state.mask.count():
-                raise UserError(f"{state.name} is empty.", "Paint it, or delete it.")
+                raise UserError(
+                    _("{name} is empty.").format(name=state.name), _("Paint it, or delete it.")
+                )
         text = STATUS_TEXT[self.status]
         changed = [i for i in self.segmentIds if spine.states[i].status != self.status]
         return Edit(tags={i: {STATUS_TAG: text} for i in changed})
@@ -60,15 +65,15 @@ class SetStatus:
 class ApproveRest:
     """Approve every vertebra that is not approved yet; none may be marked for a look."""
 
-    title = "Approve the rest"
+    title = _("Approve the rest")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the approvals."""
         waiting = [s.name for s in spine.states.values() if s.status == NEEDS_LOOK]
         if waiting:
             raise UserError(
-                f"Marked for a look: {', '.join(waiting)}.",
-                "Look at each and approve it by itself.",
+                _("Marked for a look: {value}.").format(value=", ".join(waiting)),
+                _("Look at each and approve it by itself."),
             )
         left = tuple(i for i, state in spine.states.items() if state.status != APPROVED)
         return SetStatus(left, APPROVED).edit(spine)

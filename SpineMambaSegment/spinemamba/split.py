@@ -26,13 +26,16 @@ def split_by_seeds(
         spacing_mm: Voxel size along k, j, i.
 
     Returns:
-        1 for voxels of the first seed and so on, 0 outside the mask, int32.
+        1 for voxels of the first seed and so on, 0 outside the mask, int32. A seed whose every
+        voxel is nearer to another gets none.
     """
     steps = [max(1, round(SEARCH_MM / s)) for s in spacing_mm]
     small = inside[:: steps[0], :: steps[1], :: steps[2]]
+    if not small.any():  # too thin for the coarse search
+        steps, small = [1, 1, 1], inside
     small_mm = tuple(s * n for s, n in zip(spacing_mm, steps, strict=True))
     seeds = _balls(small, np.asarray(seeds_kji) / steps, small_mm)
-    divided = _nearest(small, seeds, small_mm)
+    divided = _nearest(small, seeds, small_mm, len(seeds_kji))
     whole = np.zeros(inside.shape, np.int32)
     spread = divided
     for axis, step in enumerate(steps):
@@ -48,8 +51,10 @@ def split_by_seeds(
     return whole
 
 
-def _nearest(inside: np.ndarray, seeds: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """Return the seed with the cheapest way to each voxel; 0 where none leads.
+def _nearest(
+    inside: np.ndarray, seeds: np.ndarray, spacing_mm: tuple[float, ...], count: int
+) -> np.ndarray:
+    """Return which of a number of seeds has the cheapest way to each voxel; 0 where none leads.
 
     Facets are thin bridges, pedicles are thick: a step costs one over the squared depth of bone.
     """
@@ -57,9 +62,13 @@ def _nearest(inside: np.ndarray, seeds: np.ndarray, spacing_mm: tuple[float, ...
     # Negative costs are walls.
     costs = np.where(inside, 1 / np.maximum(depth_mm, LEAST_DEPTH_MM) ** 2, -1.0)
     ways = []
-    for number in range(1, int(seeds.max()) + 1):
-        search = MCP_Geometric(costs, fully_connected=True, sampling=spacing_mm)
-        ways.append(search.find_costs(np.argwhere(seeds == number))[0])
+    for number in range(1, count + 1):
+        starts = np.argwhere(seeds == number)
+        if len(starts):
+            search = MCP_Geometric(costs, fully_connected=True, sampling=spacing_mm)
+            ways.append(search.find_costs(starts)[0])
+        else:
+            ways.append(np.full(inside.shape, np.inf))
     cheapest = np.argmin(ways, axis=0) + 1
     return np.where(inside & np.isfinite(np.min(ways, axis=0)), cheapest, 0).astype(np.int32)
 

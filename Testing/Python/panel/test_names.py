@@ -20,6 +20,7 @@ ROOTS = ("qt", "ctk", "slicer", "vtk")
 
 ALLOWED = {
     "ctk.ctkCollapsibleButton": "Base/Python/slicer/ScriptedLoadableModule.py",
+    "qt.QAbstractItemView.NoEditTriggers": "an enum of QAbstractItemView",
     "qt.QAbstractItemView.SelectRows": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
     "qt.QByteArray": "Modules/Scripted/WebServer",
     "qt.QCheckBox": "Base/Python/slicer/parameterNodeWrapper/guiConnectors.py",
@@ -86,8 +87,10 @@ ALLOWED = {
     "slicer.util.pip_install": "Base/Python/slicer/util.py",
     "slicer.util.tryWithErrorDisplay": "Base/Python/slicer/util.py",
     "slicer.vtkMRMLLabelMapVolumeNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLMarkupsLineNode": "Modules/Loadable/Markups/MRML",
     "slicer.vtkMRMLMarkupsNode": "Modules/Loadable/Markups/MRML",
     "slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent": "the same",
+    "slicer.vtkMRMLMarkupsPlaneNode": "Modules/Loadable/Markups/MRML",
     "slicer.vtkMRMLMarkupsROINode": "Modules/Loadable/Markups/MRML",
     "slicer.vtkMRMLNode": "Libs/MRML/Core",
     "slicer.vtkMRMLScalarVolumeNode": "Libs/MRML/Core",
@@ -99,6 +102,7 @@ ALLOWED = {
     "slicer.vtkMRMLSegmentationStorageNode": "Libs/MRML/Core",
     "slicer.vtkMRMLSliceNode": "Libs/MRML/Core",
     "slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode": "Libs/MRML/Core",
+    "slicer.vtkMRMLTableNode": "Libs/MRML/Core",
     "slicer.vtkMRMLTransformNode": "Libs/MRML/Core",
     "slicer.vtkMRMLTransformNode.GetTransformBetweenNodes": "Libs/MRML/Core",
     "slicer.vtkMRMLTransformableNode": "Libs/MRML/Core",
@@ -119,12 +123,15 @@ ALLOWED = {
     "vtk.VTK_SHORT": "VTK",
     "vtk.VTK_UNSIGNED_CHAR": "VTK",
     "vtk.reference": "VTK",
+    "vtk.vtkDoubleArray": "VTK",
     "vtk.vtkGeneralTransform": "VTK",
     "vtk.vtkImageData": "VTK",
+    "vtk.vtkMath.Cross": "VTK",
     "vtk.vtkMatrix4x4": "VTK",
     "vtk.vtkPoints": "VTK",
     "vtk.vtkPolyData": "VTK",
     "vtk.vtkStringArray": "VTK",
+    "vtk.vtkVector3d": "VTK",
 }
 
 

@@ -15,7 +15,10 @@ TRANSLATED = ("_", "translate")
 NOT_TEXTS = {"Diagnostics.py", "VolumeFile.py"}
 """A report that developers read, and a file format; their own errors are looked at below."""
 NAMES = {"SpineMamba Segment", "SpineMamba Segment contributors", "color: #2e8b57"}
-NAMES |= {"color: #d9483b", "no answer"}
+NAMES |= {"color: #d9483b", "no answer", "SpineMamba clicks", "%d %b", "%d %b %Y, %H:%M"}
+NAMES |= {
+    "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;",
+}
 
 
 def untranslated(code: str) -> set[str]:

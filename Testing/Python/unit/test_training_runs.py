@@ -47,7 +47,7 @@ def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, 
     folders = [tmp_path / name for name in ("coarse", "fine", "model")]
     card = pack_model(*folders, name="tiny", version="0")
     assert card.licence == "Apache-2.0"
-    assert card.data == ("synthetic spines of this package, Apache-2.0: phantom1.",)
+    assert card.data == ("synthetic spines of this package, Apache-2.0.",)
     assert find_model(str(tmp_path / "model")) == tmp_path / "model"
 
 
