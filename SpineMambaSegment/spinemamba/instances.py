@@ -27,6 +27,9 @@ FINE_SHARE = 0.2
 LEAST_SACRUM = 0.2
 """Far from the sacrum neither it nor L5 is likely, and which of them is more so means nothing."""
 
+LEAST_OF_NEIGHBOUR = 0.45
+"""Share of its upper neighbour's volume that a vertebra above the sacrum has at least."""
+
 CUT_MM2 = 40.0
 """Less bone than this at a side of the image is a stray voxel or the tip of a process."""
 
@@ -99,6 +102,8 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
     count = int(seeds.max())
     seeds[sacrum] = count + 1
     labels = _grow(seeds, bone, evidence, options, sacrum=bool(sacrum.any()))
+    if sacrum.any():
+        join_first_sacral_body(labels, count)
     voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
     sizes = np.bincount(labels.ravel(), minlength=count + 2) * voxel_ml
     kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml]
@@ -126,6 +131,21 @@ def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> n
     if sizes.max() * voxel_ml < 4 * options.least_instance_ml:
         return np.zeros_like(mask)
     return pieces == int(sizes.argmax()) + 1
+
+
+def join_first_sacral_body(labels: np.ndarray, last: int) -> None:
+    """Give a core within the sacrum back to it, in place.
+
+    Its first segment looks like a body from the front. What grows from there ends where the
+    sacrum's own level begins and stays a fraction of a vertebra, which no L5 or L6 is.
+
+    Args:
+        labels: Number of the vertebra of each voxel; the sacrum comes after the last one.
+        last: Number of the last vertebra.
+    """
+    sizes = np.bincount(labels.ravel(), minlength=last + 2)
+    if last >= 2 and sizes[last] < LEAST_OF_NEIGHBOUR * sizes[last - 1]:
+        labels[labels == last] = last + 1
 
 
 def _seeds(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from spinemamba.evaluation.compare import dice
 from spinemamba.evidence import Evidence
-from spinemamba.instances import cut_sides, find_instances
+from spinemamba.instances import cut_sides, find_instances, join_first_sacral_body
 from spinemamba.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
 from spinemamba.levels import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
@@ -65,6 +65,15 @@ def test_no_vertebra_is_a_sacrum_for_being_a_trace_more_like_one_than_like_l5(sp
     place = NETWORK_LEVELS.index("Sacrum")
     evidence.levels[place][spine.array == 18] = 0.01  # L5 has 0.001 at T11
     assert not any(item.is_sacrum for item in find_instances(evidence).items)
+
+
+@pytest.mark.parametrize(("size", "joined"), [(4, True), (5, False)])
+def test_a_fraction_of_a_vertebra_above_the_sacrum_is_its_first_body(size: int, joined: bool):
+    # 10 voxels of the first, 4 or 5 of the second, 6 of the sacrum; 0.45 of 10 is 4.5.
+    labels = np.repeat([1, 2, 3], [10, size, 6])
+    join_first_sacral_body(labels, 2)
+    assert (2 in labels) != joined
+    assert (labels == 3).sum() == (6 + size if joined else 6)
 
 
 def test_without_any_core_there_is_no_instance(spine: Volume):
