@@ -32,6 +32,22 @@ def check_output(path: Path) -> None:
     check_place(path)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there.
+
+    Raises:
+        UserError: If that is not possible (OUTPUT_BAD).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Cannot make the folder {folder}: {error.strerror}.",
+            "Choose another one.",
+            Code.OUTPUT_BAD,
+        ) from error
+
+
 def check_place(path: Path) -> None:
     """Refuse a file that could not be written where it shall go.
 

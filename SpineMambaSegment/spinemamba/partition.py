@@ -5,10 +5,6 @@ surfaces it lies (`surfaces`), to where the fine network says that its vertebra'
 which level the networks see. The index is smoothed over the bone, so that neighbours part where
 evidence changes and the bone between them is thin (`total_variation`), and rounded. Each spine's
 own surfaces are fitted to what comes out, and the division made again.
-
-Measured with the starter weights against a search by depth and close votes (geodesic.py): share of
-bone voxels that go to the right vertebra on lidc0001, ts_example, verse005 and verse008 0.81, 0.86,
-0.83, 0.89 before; 0.94, 0.98, 0.97, 0.97 now.
 """
 
 from __future__ import annotations

@@ -10,13 +10,12 @@ import numpy as np
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
 from spinemamba.cli.names import seed
 from spinemamba.cli.segment import run_visibly
-from spinemamba.errors import Code, UserError
 from spinemamba.evaluation.compare import dice
 from spinemamba.image_io import read_volume
 from spinemamba.job import Job
 from spinemamba.labels import BY_VALUE
 from spinemamba.models import DEFAULT, find_model
-from spinemamba.output import write_image
+from spinemamba.output import make_folder, write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.result import Result
 
@@ -34,14 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Make a phantom, segment it, compare with its truth."""
     find_model(args.model)
     out: Path = args.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"Cannot make the folder {out}: {error.strerror}.",
-            "Choose another one.",
-            Code.OUTPUT_BAD,
-        ) from error
+    make_folder(out)
     say(f"Making a synthetic CT of {OPTIONS.first} to {OPTIONS.last} (seed {args.seed}).")
     phantom = make_phantom(args.seed, OPTIONS)
     write_image(phantom.image, out / "ct.nii.gz")

@@ -10,13 +10,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.cli.console import say, table
-from spinemamba.errors import Code, UserError
 from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
-from spinemamba.output import check_place
+from spinemamba.output import check_place, make_folder
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2
@@ -48,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     if args.skip_unmatched:
         cases = [case for case in cases if not case.problem]
     if args.out:
-        _make_folder(args.out)
+        make_folder(args.out)
+        check_place(args.out / FILES[0])
     outcomes = _evaluate_visibly(cases, distances=not args.no_distances)
     summary = summarize(outcomes)
     if len(cases) == 1 and summary.scores:
@@ -145,18 +145,6 @@ def _evaluate_visibly(cases: Sequence[Case], *, distances: bool) -> list[Outcome
                 sys.stderr.write(f"{len(outcomes)} of {len(cases)}  {outcome.case.name}\n")
                 sys.stderr.flush()
     return outcomes
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"Cannot make the folder {folder}: {error.strerror}.",
-            "Choose another one.",
-            Code.OUTPUT_BAD,
-        ) from error
-    check_place(folder / FILES[0])
 
 
 def _write(outcomes: Sequence[Outcome], summary: Summary, folder: Path) -> None:

@@ -11,14 +11,14 @@ from tqdm import tqdm
 
 from spinemamba.cli.console import say, table
 from spinemamba.cli.names import split_name
-from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.errors import Cancelled, UserError
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.manifest import CSV, JSON, VertebraEntry
 from spinemamba.export.options import FORMATS, SMOOTHING, MeshOptions
 from spinemamba.export.source import RunFiles, find_files, read_vertebrae
 from spinemamba.labels import BY_NAME
-from spinemamba.output import check_place
+from spinemamba.output import check_place, make_folder
 
 HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "told")
 ALL_DONE, SOME_LEFT_OUT = 0, 2
@@ -95,7 +95,7 @@ def _write_surfaces(
     files: RunFiles, vertebrae: Sequence[Vertebra], args: argparse.Namespace
 ) -> int:
     accepted = _accept([v.level for v in vertebrae if not v.reviewed], args.yes)
-    _make_folder(args.stl)
+    make_folder(args.stl)
     case = _case(files) if args.case is None else args.case
     export = Export(vertebrae, Target(args.stl, case, args.overwrite, accepted), _options(args))
     written = _export_visibly(export)
@@ -178,17 +178,6 @@ def _accept(unreviewed: Sequence[str], yes: bool) -> bool | None:
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise Cancelled
     return True
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"Cannot make the folder {folder}: {error.strerror}.",
-            "Choose another one.",
-            Code.OUTPUT_BAD,
-        ) from error
 
 
 def _export_visibly(export: Export) -> list[VertebraEntry]:
