@@ -93,8 +93,10 @@ def field_of_view(chain: list[Placed], options: PhantomOptions, outline: Outline
     corners = np.concatenate([_corners(p) for p in shown])
     low, high = corners.min(axis=0), corners.max(axis=0)
     if options.cut:
+        above_mm, below_mm = options.beyond_mm
         low[2] = shown[-1].frame.origin[2] - (60.0 if shown[-1].name == "Sacrum" else 0.0)
-        high[2] = shown[0].frame.origin[2]
+        low[2] -= below_mm
+        high[2] = shown[0].frame.origin[2] + above_mm
     else:
         low[2] -= options.margin_mm
         high[2] += options.margin_mm

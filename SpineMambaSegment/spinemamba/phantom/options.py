@@ -35,6 +35,8 @@ class PhantomOptions:
         noise_hu: Standard deviation of the noise.
         cut: Whether the field of view cuts through the first and the last level, with the rest
             of the patient beyond it. Otherwise the levels are whole and no others exist.
+        beyond_mm: How much further a view that is cut reaches above and below. Above C1 lies the
+            head, below the sacrum the pelvis.
         margin_mm: Room beyond the levels along z; in plane too if ``tight``.
         tight: Whether the image is cropped to the spine in plane. Otherwise it holds the body.
     """
@@ -52,6 +54,7 @@ class PhantomOptions:
     arthrosis: float | None = None
     noise_hu: float | None = None
     cut: bool = False
+    beyond_mm: tuple[float, float] = (0.0, 0.0)
     margin_mm: float = 15.0
     tight: bool = False
 
@@ -83,19 +86,29 @@ class PhantomOptions:
         return names[names.index(self.first) : names.index(self.last) + 1]
 
 
+VIEW_FROM_HEAD, VIEW_TO_PELVIS = 0.2, 0.15
+"""Share of random views that begin above C1, and that end below the sacrum."""
+
+MOST_BEYOND_MM = (110.0, 60.0)
+"""A view from the head begins at most so far above C1, and one to the pelvis ends at most so far
+below the middle of the sacrum's view."""
+
+
 def random_options(
     rng: np.random.Generator, spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
 ) -> PhantomOptions:
     """Draw what real scans show: part of a spine, now and then with a level too many.
 
     The number of levels in view follows the VerSe scans (quartiles 8, 11, 18); variants of
-    numbering are over-sampled on purpose, because the shapes beside them matter.
+    numbering are over-sampled on purpose, because the shapes beside them matter. Views from the
+    head are, too: a network that never saw a skull base takes it for C1.
     """
     thoracic = int(rng.choice([11, 12, 13], p=[0.06, 0.86, 0.08]))
     lumbar = int(rng.choice([4, 5, 6], p=[0.05, 0.83, 0.12]))
     names = PhantomOptions(thoracic=thoracic, lumbar=lumbar).all_levels
     count = int(np.interp(rng.uniform(), (0, 0.1, 0.25, 0.5, 0.75, 1), (5, 7, 8, 11, 18, 25)))
-    start = int(rng.integers(0, max(1, len(names) - count + 1)))
+    last_start = max(0, len(names) - count)
+    start, beyond_mm = _ends(rng, last_start)
     scale = rng.uniform(0.55, 0.8) if rng.uniform() < 0.08 else rng.normal(1.0, 0.07)
     return PhantomOptions(
         first=names[start],
@@ -106,5 +119,17 @@ def random_options(
         scale=float(np.clip(scale, 0.55, 1.2)),
         kyphosis=float(rng.uniform(0.4, 1.6)),
         scoliosis_deg=float(min(rng.exponential(10.0), 60.0)),
-        cut=bool(rng.uniform() < 0.85),
+        cut=beyond_mm != (0.0, 0.0) or bool(rng.uniform() < 0.85),
+        beyond_mm=beyond_mm,
     )
+
+
+def _ends(rng: np.random.Generator, last_start: int) -> tuple[int, tuple[float, float]]:
+    """Return the index of the first level in view, and how far the view reaches beyond the ends."""
+    drawn = rng.uniform()
+    reach_mm = tuple(float(rng.uniform(0, most_mm)) for most_mm in MOST_BEYOND_MM)
+    if drawn < VIEW_FROM_HEAD:
+        return 0, (reach_mm[0], reach_mm[1] if last_start == 0 else 0.0)
+    if drawn < VIEW_FROM_HEAD + VIEW_TO_PELVIS:
+        return last_start, (0.0, reach_mm[1])
+    return int(rng.integers(0, last_start + 1)), (0.0, 0.0)

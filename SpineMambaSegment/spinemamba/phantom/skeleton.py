@@ -22,8 +22,12 @@ FACE: tuple[tuple[tuple[tuple[float, float, float], ...], float, float], ...] = 
     (((17, 1, 12), (16, -2, 22)), 7.0, 1.0),
     (((48, -22, 20), (46, -30, -18), (36, -58, -34), (8, -84, -40)), 6.0, 1.7),
     (((25, -50, 5), (20, -75, 8)), 10.0, 1.0),
+    (((3, -2, 17), (4, -30, 44)), 6.5, 1.0),
+    (((14, -14, 30), (38, 4, 34), (58, 16, 36)), 8.5, 1.0),
+    (((56, 14, 30), (52, 8, 2)), 9.0, 1.0),
 )
-"""Occipital condyle, lower jaw, upper jaw: points from C1's centre, radius, stretch along z."""
+"""Occipital condyle, lower jaw, upper jaw, clivus, petrous bone, mastoid: points from C1's centre,
+radius, stretch along z."""
 
 TEETH = ((26, -52, -16), (18, -74, -18), (0, -84, -18))
 
@@ -159,7 +163,7 @@ def _wing(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _paint_skull(canvas: Canvas, atlas: Placed, scale: float) -> None:
-    """Paint braincase and skull base with its opening, then the face."""
+    """Paint braincase and its opening, then the thick bones of its base and the face."""
     frame = Frame(atlas.frame.origin, np.eye(3))
     half = np.array([74.0, 90.0, 80.0]) * scale
     field = canvas.field(frame.moved((0, -4 * scale, 92 * scale)), tuple(-half), tuple(half))
@@ -175,10 +179,10 @@ def _paint_skull(canvas: Canvas, atlas: Placed, scale: float) -> None:
         field.distance = np.maximum(hole, field.coordinates[2])
         canvas.paint(field, Tissue.CANAL, (Tissue.SKULL, Tissue.MARROW))
     for side in (1.0, -1.0):
-        _paint_face(canvas, frame, side, scale)
+        _paint_base_and_face(canvas, frame, side, scale)
 
 
-def _paint_face(canvas: Canvas, frame: Frame, side: float, scale: float) -> None:
+def _paint_base_and_face(canvas: Canvas, frame: Frame, side: float, scale: float) -> None:
     size = np.array([side, 1.0, 1.0]) * scale
     for inset, tissue in ((0.0, Tissue.SKULL), (2.0, Tissue.MARROW)):
         for points, radius, tall in FACE:

@@ -107,6 +107,20 @@ def test_a_cut_field_of_view_ends_in_the_middle_of_bodies():
         assert (cut.labels.array[row] == BY_NAME[name].value).any()
 
 
+def test_a_view_from_the_head_shows_a_skull_without_a_label():
+    view = PhantomOptions("C1", "C4", spacing_mm=COARSE, cut=True, beyond_mm=(60.0, 0.0))
+    head = make_phantom(3, view)
+    above = np.isin(head.labels.array, BY_NAME["C1"].value).any(axis=(1, 2)).nonzero()[0].max() + 1
+    assert (head.labels.array.shape[0] - above) * COARSE[0] > 35
+    assert (head.tissues.array[above:] == Tissue.SKULL).any()
+    assert not head.labels.array[above:].any()
+
+
+def test_random_views_often_begin_at_the_head():
+    drawn = [random_options(np.random.default_rng(seed)) for seed in range(200)]
+    assert 0.1 < np.mean([o.first == "C1" and o.beyond_mm[0] > 20 for o in drawn]) < 0.3
+
+
 def test_an_uncut_field_of_view_holds_vertebrae_whole():
     whole = make_phantom(3, PhantomOptions("T12", "L3", spacing_mm=COARSE))
     labels = whole.labels.array
