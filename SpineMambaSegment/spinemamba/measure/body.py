@@ -193,13 +193,13 @@ def _endplate(patch: Patch, frame: Frame, extent: Extent, sign: int) -> Endplate
     window = np.array(
         [0.45 * extent.half_width_mm, max(3.0, 1.25 * max(patch.geometry.spacing_mm))]
     )
-    above = places[:, 2] - sign * (places[:, :2] @ plane.slope)
+    above = places[:, 2] - sign * plane.height_mm(places[:, 0], places[:, 1])
     profile = []
     for share in PLACES:
         y = share * extent.half_depth_mm
         near = (np.abs(places[:, :2] - (0, y)) <= window).all(axis=1)
         level = fit_level(above[near], inside[near], patch.step_mm(frame.up))
-        profile.append(sign * level + y * float(plane.slope[1]))
+        profile.append(sign * level + float(plane.height_mm(0.0, y)))
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     rim = RIM * np.array([extent.half_width_mm * np.cos(turn), extent.half_depth_mm * np.sin(turn)])
     beyond = np.array([*rim, plane.height_mm(*rim) + sign * patch.step_mm(frame.up)]).T

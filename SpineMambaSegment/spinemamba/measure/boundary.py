@@ -28,6 +28,10 @@ FAR_MM, FAR_VOXELS = 4.0, 2.5
 
 RIDGE = 1e-6
 
+STRAY_MM = 0.7
+"""Usual distance of a part of a surface from the plane of the whole: where coarse voxels leave the
+part's level open, it is the one next to the plane."""
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -75,32 +79,39 @@ def fit_plane(places_mm: np.ndarray, inside: np.ndarray, voxel_mm: float) -> Pla
 
 
 def fit_level(heights_mm: np.ndarray, inside: np.ndarray, voxel_mm: float) -> float:
-    """Return the height below which voxels are inside: `fit_plane` with a slope that is known.
+    """Return how far a part of a surface lies from the plane that was fitted to the whole.
 
     Args:
-        heights_mm: Heights of voxels above a plane of that slope, (n,).
+        heights_mm: Heights of the part's voxels above that plane, (n,).
         inside: Which of them belong to the object below, (n,).
         voxel_mm: How far a voxel reaches along the height.
 
     Raises:
         ValueError: If all voxels are on one side.
     """
-    return float(_fit(np.ones((len(heights_mm), 1)), heights_mm, inside, voxel_mm)[0])
+    design = np.ones((len(heights_mm), 1))
+    return float(_fit(design, heights_mm, inside, voxel_mm, 1 / STRAY_MM**2)[0])
 
 
-def _fit(design: np.ndarray, height: np.ndarray, inside: np.ndarray, voxel_mm: float) -> np.ndarray:
+def _fit(
+    design: np.ndarray,
+    height: np.ndarray,
+    inside: np.ndarray,
+    voxel_mm: float,
+    pull: float = 0.0,
+) -> np.ndarray:
     if inside.all() or not inside.any():
         raise ValueError("no boundary: all voxels are on one side")
     weights = np.zeros(design.shape[1])
     weights[0] = _best_level(height, inside)
     some = slice(None, None, max(1, len(height) // FIRST_VOXELS))
     first = SHARPNESS[0] * max(voxel_mm, FIRST_MM)
-    weights = _newton(design[some], height[some], inside[some], weights, first)
+    weights = _newton(design[some], height[some], inside[some], weights, first, 0.0)
     # What lies farther off is on its own side, or another thing than this boundary.
     near = np.abs(design @ weights - height) < max(FAR_MM, FAR_VOXELS * voxel_mm)
     design, height, inside = design[near], height[near], inside[near]
     for sharpness in SHARPNESS:
-        weights = _newton(design, height, inside, weights, sharpness * voxel_mm)
+        weights = _newton(design, height, inside, weights, sharpness * voxel_mm, pull)
     return weights
 
 
@@ -112,20 +123,29 @@ def _best_level(height: np.ndarray, inside: np.ndarray) -> float:
 
 
 def _newton(
-    design: np.ndarray, height: np.ndarray, inside: np.ndarray, weights: np.ndarray, width_mm: float
+    design: np.ndarray,
+    height: np.ndarray,
+    inside: np.ndarray,
+    weights: np.ndarray,
+    width_mm: float,
+    pull: float,
 ) -> np.ndarray:
-    """Minimise the logistic loss of ``design @ weights - height``, in units of the width."""
+    """Minimise the logistic loss of ``design @ weights - height``, in units of the width.
+
+    ``pull`` times half the square of the weights is added.
+    """
 
     def loss(w: np.ndarray) -> float:
         t = (design @ w - height) / width_mm
-        return float(np.logaddexp(0, np.where(inside, -t, t)).sum())
+        return float(np.logaddexp(0, np.where(inside, -t, t)).sum() + pull * (w @ w) / 2)
 
     now = loss(weights)
     for _ in range(MOST_STEPS):
         chance = expit((design @ weights - height) / width_mm)
-        gradient = design.T @ (chance - inside) / width_mm
+        gradient = design.T @ (chance - inside) / width_mm + pull * weights
         hessian = (design * (chance * (1 - chance))[:, None]).T @ design / width_mm**2
-        step = np.linalg.solve(hessian + RIDGE * np.eye(len(weights)), gradient)
+        hessian[np.diag_indices_from(hessian)] += pull + RIDGE
+        step = np.linalg.solve(hessian, gradient)
         rate = 1.0
         while rate > 1e-3 and (then := loss(weights - rate * step)) > now:
             rate /= 2

@@ -50,8 +50,8 @@ def back_corner(patch: Patch, body: Body, sign: int) -> np.ndarray:
     wall = fit_plane(places, inside, voxel_mm)
     up = sign * places[:, 1] / extent.half_height_mm
     near = (up >= CORNER[0]) & (up <= CORNER[1])
-    above = places[:, 2] - places[:, :2] @ wall.slope
-    level = fit_level(above[near], inside[near], voxel_mm)
+    above = places[:, 2] - wall.height_mm(places[:, 0], places[:, 1])
+    level = wall.level_mm + fit_level(above[near], inside[near], voxel_mm)
     height = float(body.plates[sign].plane.level_mm)
     for _ in range(5):
         y = level + wall.slope[1] * height
