@@ -123,8 +123,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "canal width",
         "mm",
         1,
-        "Between the pedicles, 3 mm behind the back wall: the least over the heights with bone "
-        "on both sides (10th percentile).",
+        "Between the pedicles: the greatest at 3 to 10.5 mm behind the back wall, and of that the "
+        "least over the heights with bone on both sides 3 mm behind it (10th percentile).",
         "the body was not found, or no pedicles are in the label",
     ),
     Quantity(

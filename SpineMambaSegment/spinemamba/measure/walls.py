@@ -18,6 +18,9 @@ CORNER = (0.1, 0.95)
 
 BEHIND_MM = 5.0
 CANAL_MM = 35.0
+ACROSS_MM = (3.0, 4.5, 6.0, 7.5, 9.0, 10.5)
+"""How far behind the back wall the canal's width is looked for."""
+
 LEAST_CLOSED_MM = 2.0
 WALL = 0.8
 """Share of the half height and half depth within which the wall is looked for."""
@@ -63,17 +66,25 @@ def canal(patch: Patch, body: Body) -> Canal:
     """Return the size of the canal behind a body, at the heights of the vertebra's own arch."""
     extent = body.extent
     heights = WALL * np.arange(-extent.half_height_mm, extent.half_height_mm + 0.5, 0.5)
-    back, left = body.frame.posterior, body.frame.axes_lps[0]
+    back = body.frame.posterior
     starts = np.array([(x, 0.0, z) for z in heights for x in (-1.5, 0.0, 1.5)])
     walls = patch.exits_mm(body.frame.to_lps(starts), back, 2 * extent.half_depth_mm)
     # An end far ahead of the wall is the hollow of an endplate.
     begun = walls > WALL * extent.half_depth_mm
     starts = starts[begun] + np.outer(walls[begun] + 1.0, (0, 1, 0))
     depths = patch.entries_mm(body.frame.to_lps(starts), back, CANAL_MM) + 1.0
-    # Between the pedicles the canal is as wide as it gets: just behind the wall.
-    middles = body.frame.to_lps(starts[starts[:, 0] == 0] + (0, 2.0, 0))
-    widths = sum(patch.entries_mm(middles, sign * left, CANAL_MM / 2) for sign in (1, -1))
+    middles = starts[starts[:, 0] == 0]
+    chords = np.array([_chords(patch, body, middles + (0, y - 1.0, 0)) for y in ACROSS_MM])
+    # Only the first chord tells pedicles from laminae, but a round canal is wider farther back.
+    widths = np.nanmax(chords[:, ~np.isnan(chords[0])], axis=0, initial=0.0)
     return Canal(_least(depths, 3), _least(widths, 1))
+
+
+def _chords(patch: Patch, body: Body, places_mm: np.ndarray) -> np.ndarray:
+    """Return the way from bone to bone through each place, to the left and right; or NaN."""
+    left = body.frame.axes_lps[0]
+    starts = body.frame.to_lps(places_mm)
+    return sum(patch.entries_mm(starts, sign * left, CANAL_MM / 2) for sign in (1, -1))
 
 
 def _least(sizes: np.ndarray, rays: int) -> float | None:

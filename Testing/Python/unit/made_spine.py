@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from spinemamba.labels import BY_NAME
 from spinemamba.volume import Geometry, Volume
@@ -27,6 +28,7 @@ class MadeVertebra:
         size: Width, depth and middle height of the body, mm.
         wedge_deg: By how much the body is lower in front, and lower on the left, degrees.
         canal: Width and depth of the canal, mm.
+        rounded: Whether the canal is an ellipse, as in the chest; else it is a rectangle.
     """
 
     name: str
@@ -35,6 +37,7 @@ class MadeVertebra:
     size: tuple[float, float, float] = (42.0, 32.0, 26.0)
     wedge_deg: tuple[float, float] = (0.0, 0.0)
     canal: tuple[float, float] = (22.0, 16.0)
+    rounded: bool = False
 
     def normal(self, sign: int) -> np.ndarray:
         """Return the normal of the upper (1) or lower (-1) endplate, towards the head, in LPS."""
@@ -69,6 +72,9 @@ class MadeVertebra:
         high = np.abs(z - 0.1 * height) <= 0.25 * height
         sides = high & (np.abs(np.abs(x) - wide / 2 - 4) <= 4) & (back >= -6) & (back <= deep + 4)
         laminae = high & (np.abs(x) <= wide / 2 + 8) & (np.abs(back - deep - 3) <= 3)
+        if self.rounded:
+            filled = high & (np.abs(x) <= wide / 2 + 8) & (back >= -6) & (back <= deep + 6)
+            sides |= filled & ((x / (wide / 2)) ** 2 + (2 * back / deep - 1) ** 2 >= 1)
         low = np.abs(z + 0.15 * (back - deep)) <= 6
         spinous = low & (np.abs(x) <= 4) & (back >= deep) & (back <= deep + 28)
         transverse = (
@@ -128,6 +134,22 @@ def stack(
             one = MadeVertebra(name, top - one.size[2] / 2 * axes[2], axes, **shape)
         made.append(one)
     return made
+
+
+def random_stack(seed: int) -> tuple[list[MadeVertebra], np.ndarray]:
+    """Return vertebrae bent by 5 to 60 degrees both ways and slipped, and directions of a grid.
+
+    Bodies are as small as a child's or as large as a tall man's, and wedged up to 8 degrees.
+    """
+    rng = np.random.default_rng(seed)
+    names = ("T10", "T11", "T12", "L1", "L2", "L3")
+    bends = rng.uniform(5, 60, 2) * rng.choice([-1, 1], 2)
+    tilts = np.linspace(0.5, -0.5, len(names))[:, None] * bends
+    slips = [0.0, *rng.uniform(-10, 10, len(names) - 1)]
+    wedge = (rng.uniform(-8, 8), rng.uniform(-5, 5))
+    size = np.array([36.0, 28.0, 22.0]) * rng.uniform(0.85, 1.3)
+    vertebrae = stack(names, tilts, 10.0, slips, wedge_deg=wedge, size=tuple(map(float, size)))
+    return vertebrae, Rotation.random(random_state=seed).as_matrix()
 
 
 def slip_mm(upper: MadeVertebra, lower: MadeVertebra) -> float:

@@ -102,6 +102,13 @@ def test_discs_and_canal_have_the_sizes_they_were_made_with():
         assert vertebra.values["depth_mm"] == pytest.approx(28, abs=0.8)
 
 
+def test_a_round_canal_is_as_wide_as_its_widest_place():
+    vertebrae = stack(NAMES[:2], np.zeros((2, 2)), 10.0, **SMALL, canal=(16.0, 15.0), rounded=True)
+    for vertebra in measure(draw(vertebrae, (1.3, 0.8, 0.8), np.eye(3))).of("vertebra"):
+        assert vertebra.values["canal_width_mm"] == pytest.approx(16, abs=0.8)
+        assert vertebra.values["canal_depth_mm"] == pytest.approx(15, abs=0.8)
+
+
 def test_density_is_that_of_the_middle_of_the_body_and_only_of_ct():
     vertebrae = stack(("L1", "L2"), np.zeros((2, 2)))
     labels = draw(vertebrae, (2.0, 1.0, 1.0), np.eye(3))
