@@ -13,8 +13,12 @@ sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the markers; the project has no pytest configuration file."""
+    """Name the markers; the project has no pytest configuration file.
+
+    ``-m "not slow"`` leaves the ring that takes less than a minute.
+    """
     config.addinivalue_line("markers", "gpu: needs a CUDA device, skipped without one")
+    config.addinivalue_line("markers", "slow: takes long; many real cases, or the bundled model")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

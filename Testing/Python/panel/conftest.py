@@ -42,11 +42,6 @@ def qt_works() -> bool:
     return done.returncode == 0
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker; ``-m "not slow"`` leaves the ring that takes less than a minute."""
-    config.addinivalue_line("markers", "slow: runs the real worker with the bundled model")
-
-
 # Tests import the host with pytest.importorskip, which then does not find it.
 if qt_works():
     sys.path.insert(0, str(HERE / "host"))
