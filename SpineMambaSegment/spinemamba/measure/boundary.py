@@ -28,10 +28,6 @@ FAR_MM, FAR_VOXELS = 4.0, 2.5
 
 RIDGE = 1e-6
 
-STRAY_MM = 0.7
-"""Usual distance of a part of a surface from the plane of the whole: where coarse voxels leave the
-part's level open, it is the one next to the plane."""
-
 
 @dataclass(frozen=True)
 class Plane:
@@ -78,19 +74,23 @@ def fit_plane(places_mm: np.ndarray, inside: np.ndarray, voxel_mm: float) -> Pla
     return Plane(plane.level_mm, plane.slope, agreement)
 
 
-def fit_level(heights_mm: np.ndarray, inside: np.ndarray, voxel_mm: float) -> float:
+def fit_level(
+    heights_mm: np.ndarray, inside: np.ndarray, voxel_mm: float, stray_mm: float = np.inf
+) -> float:
     """Return how far a part of a surface lies from the plane that was fitted to the whole.
 
     Args:
         heights_mm: Heights of the part's voxels above that plane, (n,).
         inside: Which of them belong to the object below, (n,).
         voxel_mm: How far a voxel reaches along the height.
+        stray_mm: How far parts usually lie from the plane: of the levels that coarse voxels leave
+            open, those near the plane are likelier. By default all are alike.
 
     Raises:
         ValueError: If all voxels are on one side.
     """
     design = np.ones((len(heights_mm), 1))
-    return float(_fit(design, heights_mm, inside, voxel_mm, 1 / STRAY_MM**2)[0])
+    return float(_fit(design, heights_mm, inside, voxel_mm, 1 / stray_mm**2)[0])
 
 
 def _fit(

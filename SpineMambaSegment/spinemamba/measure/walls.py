@@ -16,6 +16,10 @@ BAND = 0.45
 CORNER = (0.1, 0.95)
 """From where to where, in shares of the half height, the wall counts as near an endplate."""
 
+STRAY_MM = 0.7
+"""A back wall near an endplate usually lies so near to the plane of the whole wall. Endplates are
+hollow and have no such bound: it would make coarse ones flat."""
+
 BEHIND_MM = 5.0
 CANAL_MM = 35.0
 ACROSS_MM = (3.0, 4.5, 6.0, 7.5, 9.0, 10.5)
@@ -54,7 +58,7 @@ def back_corner(patch: Patch, body: Body, sign: int) -> np.ndarray:
     up = sign * places[:, 1] / extent.half_height_mm
     near = (up >= CORNER[0]) & (up <= CORNER[1])
     above = places[:, 2] - wall.height_mm(places[:, 0], places[:, 1])
-    level = wall.level_mm + fit_level(above[near], inside[near], voxel_mm)
+    level = wall.level_mm + fit_level(above[near], inside[near], voxel_mm, STRAY_MM)
     height = float(body.plates[sign].plane.level_mm)
     for _ in range(5):
         y = level + wall.slope[1] * height
@@ -74,7 +78,8 @@ def canal(patch: Patch, body: Body) -> Canal:
     starts = starts[begun] + np.outer(walls[begun] + 1.0, (0, 1, 0))
     depths = patch.entries_mm(body.frame.to_lps(starts), back, CANAL_MM) + 1.0
     middles = starts[starts[:, 0] == 0]
-    chords = np.array([_chords(patch, body, middles + (0, y - 1.0, 0)) for y in ACROSS_MM])
+    behind = [np.array([0.0, y - 1.0, 0.0]) for y in ACROSS_MM]
+    chords = np.array([_chords(patch, body, middles + step) for step in behind])
     # Only the first chord tells pedicles from laminae, but a round canal is wider farther back.
     widths = np.nanmax(chords[:, ~np.isnan(chords[0])], axis=0, initial=0.0)
     return Canal(_least(depths, 3), _least(widths, 1))
