@@ -152,6 +152,22 @@ def random_stack(seed: int) -> tuple[list[MadeVertebra], np.ndarray]:
     return vertebrae, Rotation.random(random_state=seed).as_matrix()
 
 
+def random_spacing_mm(seed: int, kind: str) -> tuple[float, float, float]:
+    """Return the distances of voxels along z, y, x in mm.
+
+    Args:
+        seed: Of the random numbers.
+        kind: "coarse" (3 mm in all directions), "mixed" (0.6 to 3 mm in each) or "clinical"
+            (slices of 1 to 3 mm, pixels of 0.6 to 1.2 mm).
+    """
+    rng = np.random.default_rng(seed)
+    if kind == "coarse":
+        return 3.0, 3.0, 3.0
+    if kind == "mixed":
+        return tuple(rng.uniform(0.6, 3, 3))
+    return (rng.uniform(1, 3), *rng.uniform(0.6, 1.2, 2))
+
+
 def slip_mm(upper: MadeVertebra, lower: MadeVertebra) -> float:
     """Return by how much the upper body lies forward, between the corners of the back walls."""
     above, below = (v.on_plate(s, 0, v.size[1] / 2) for v, s in ((upper, -1), (lower, 1)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_spine import angle_deg, draw, slip_mm, stack
+from made_spine import angle_deg, draw, random_spacing_mm, random_stack, slip_mm, stack
 from scipy.spatial.transform import Rotation
 
 from spinemamba.cli.main import main
@@ -32,22 +32,10 @@ def by_name(measured: Measurements, kind: str) -> dict[str, dict[str, float | No
     return {item.name: item.values for item in measured.of(kind)}
 
 
-def made(seed: int) -> tuple[list, Volume]:
-    """Return vertebrae bent and slipped at random, drawn on a random oblique grid."""
-    rng = np.random.default_rng(seed)
-    bends = rng.uniform(5, 60, 2) * rng.choice([-1, 1], 2)
-    tilts = np.linspace(0.5, -0.5, len(NAMES))[:, None] * bends
-    slips = [0.0, *rng.uniform(-6, 6, len(NAMES) - 1)]
-    wedge = (rng.uniform(-5, 5), rng.uniform(-4, 4))
-    vertebrae = stack(NAMES, tilts, 10.0, slips, wedge_deg=wedge, **SMALL)
-    spacing = (rng.uniform(1, 3), *rng.uniform(0.6, 1.2, 2))
-    direction = Rotation.random(random_state=seed).as_matrix()
-    return vertebrae, draw(vertebrae, spacing, direction)
-
-
 @pytest.fixture(scope="module", params=range(4))
 def case(request: pytest.FixtureRequest) -> tuple[list, Measurements]:
-    vertebrae, labels = made(request.param)
+    vertebrae, direction = random_stack(request.param)
+    labels = draw(vertebrae, random_spacing_mm(request.param, "clinical"), direction)
     return vertebrae, measure(labels)
 
 

@@ -1,0 +1,62 @@
+"""What can be measured in voxels of 3 mm in all directions, and what nobody can."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from made_errors import BARS, Error, errors_of
+from made_limits import endplate
+from made_spine import draw, random_stack
+
+MOST_MISSED = 0.05
+"""Share of the numbers that may be off by more than bar and voxels allow: heights are measured at
+the endplate itself, which may be hollow, and a limit takes for granted that it is a plane."""
+
+
+def missed(errors: list[Error]) -> list[Error]:
+    """Return those off by more than the bar though every plane between the voxels is nearer."""
+    over = [error for error in errors if abs(error.off) > error.bar]
+    return [error for error in over if abs(error.off) > 2 * error.limit()]
+
+
+def check(seeds: range, kind: str) -> None:
+    errors = [error for seed in seeds for error in errors_of(seed, kind)]
+    assert {error.what for error in errors} == set(BARS)
+    assert len(missed(errors)) <= MOST_MISSED * len(errors)
+    for what, bar in BARS.items():
+        off = [abs(error.off) for error in errors if error.what == what]
+        assert np.median(off) <= bar
+
+
+def test_numbers_are_as_right_as_coarse_voxels_allow():
+    check(range(2), "coarse")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "draws"), [("coarse", 60), ("mixed", 12)])
+def test_numbers_of_many_spines_are_as_right_as_their_voxels_allow(kind, draws):
+    check(range(draws), kind)
+
+
+@pytest.mark.slow
+def test_numbers_of_many_spines_in_clinical_voxels_are_within_the_bars():
+    for seed in range(20):
+        for error in errors_of(seed, "clinical"):
+            assert abs(error.off) <= error.bar, (seed, error)
+
+
+def test_endplates_that_differ_by_more_than_two_bars_can_have_the_same_coarse_voxels():
+    """Whatever a method answers, it is off by more than a degree for one of the two."""
+    widest = 0.0
+    vertebrae, direction = random_stack(0)
+    grid = draw(vertebrae, (3.0, 3.0, 3.0), direction).geometry
+    for vertebra, sign in product(vertebrae, (1, -1)):
+        planes = endplate(vertebra, sign, grid)
+        for slope in planes.ends(np.array([0.0, 0.0, 1.0])):
+            above = planes.height_mm - planes.design @ slope
+            assert (above[planes.inside] <= 1e-6).all()
+            assert (above[~planes.inside] >= -1e-6).all()
+        widest = max(widest, 2 * planes.half_deg(1))
+    assert widest > 2 * BARS["Cobb deg"]
