@@ -85,16 +85,7 @@ def load_model(folder: Path, device: str | torch.device = "cpu", precision: str 
 def _load_network(
     folder: Path, entry: NetworkCard, device: torch.device, precision: str
 ) -> LoadedNetwork:
-    path = folder / entry.file
-    if not path.is_file():
-        raise UserError(f"Model weights not found: {entry.file}.", REMEDY, Code.MODEL_MISSING)
-    if (found := sha256_of(path)) != entry.sha256:
-        raise UserError(
-            f"Model weights {entry.file} are damaged: SHA-256 is {found[:12]}..., "
-            f"model.json says {entry.sha256[:12]}....",
-            REMEDY,
-            Code.MODEL_BAD,
-        )
+    path = checked_weights(folder, entry)
     try:
         network = SpineMambaNet(NetworkConfig.from_json(entry.config))
         state = {name: value.float() for name, value in load_file(path).items()}
@@ -106,6 +97,25 @@ def _load_network(
             Code.MODEL_BAD,
         ) from error
     return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device, precision)
+
+
+def checked_weights(folder: Path, entry: NetworkCard) -> Path:
+    """Return the file with a network's weights.
+
+    Raises:
+        UserError: If it is missing (MODEL_MISSING), or not what the card says (MODEL_BAD).
+    """
+    path = folder / entry.file
+    if not path.is_file():
+        raise UserError(f"Model weights not found: {entry.file}.", REMEDY, Code.MODEL_MISSING)
+    if (found := sha256_of(path)) != entry.sha256:
+        raise UserError(
+            f"Model weights {entry.file} are damaged: SHA-256 is {found[:12]}..., "
+            f"model.json says {entry.sha256[:12]}....",
+            REMEDY,
+            Code.MODEL_BAD,
+        )
+    return path
 
 
 def save_weights(state: dict[str, Tensor], path: Path) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from spinemamba.cli.console import say
 
+SOURCE = "folder of that training; or a model (name or folder) that keeps its own"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("output", type=Path, help="folder of the model")
-    parser.add_argument("--coarse", type=Path, required=True, help="folder of that training")
-    parser.add_argument("--fine", type=Path, required=True, help="folder of that training")
+    parser.add_argument("--coarse", type=Path, required=True, help=SOURCE)
+    parser.add_argument("--fine", type=Path, required=True, help=SOURCE)
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", default="1", help="version of the weights (%(default)s)")
 

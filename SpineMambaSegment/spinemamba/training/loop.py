@@ -26,6 +26,9 @@ from spinemamba.training.sample import PatchOptions, draw_patch
 
 Report = Callable[[str], None]
 
+ABOUT = "training.json"
+"""What a training says of itself, beside its checkpoint."""
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -168,7 +171,7 @@ class Trainer:
             "options": asdict(self.options),
             "sources": self.sources,
         }
-        (folder / "training.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+        (folder / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
 
     def start_from(self, model: Model, name: str) -> None:
         """Take over the weights of a network that has learned already; the schedule is new.
@@ -202,7 +205,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.step, self.seconds = state["step"], state["seconds"]
-        about = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         self.sources = merged(tuple(about["sources"]), self.sources)
         return True
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from spinemamba.checkpoint import save_weights
+from spinemamba.checkpoint import checked_weights, save_weights
 from spinemamba.errors import Code, UserError
 from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
 from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.models import ModelCard, NetworkCard
+from spinemamba.models import ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.command import SPACING_MM
 from spinemamba.training.kinds import DYNUNET
+from spinemamba.training.loop import ABOUT
 from spinemamba.training.pieces import load_pieces
 from spinemamba.training.real import merged
 
@@ -30,8 +31,8 @@ def pack_model(coarse: Path, fine: Path, folder: Path, *, name: str, version: st
     """Write a model from the checkpoints of its two networks.
 
     Args:
-        coarse: Folder of the coarse network's training.
-        fine: Folder of the fine network's training.
+        coarse: Folder of the coarse network's training, or a model that keeps its own.
+        fine: The same for the fine network.
         folder: Where the model goes; made if it does not exist.
         name: Name of the model.
         version: Version of the weights.
@@ -43,12 +44,11 @@ def pack_model(coarse: Path, fine: Path, folder: Path, *, name: str, version: st
         UserError: If a training has no checkpoint (MODEL_MISSING).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sources = {"coarse": coarse, "fine": fine}
-    abouts = {kind: _about(kind, source) for kind, source in sources.items()}
-    networks = {
-        kind: _pack_network(kind, source, folder, abouts[kind]) for kind, source in sources.items()
-    }
-    data = merged(*(tuple(about["sources"]) for about in abouts.values()))
+    networks, data = {}, ()
+    for kind, source in (("coarse", coarse), ("fine", fine)):
+        pack = _pack_training if (source / ABOUT).is_file() else _keep_network
+        networks[kind], learned_from = pack(kind, source, folder)
+        data = merged(data, learned_from)
     card = ModelCard(
         name=name,
         version=version,
@@ -64,19 +64,26 @@ def pack_model(coarse: Path, fine: Path, folder: Path, *, name: str, version: st
     return card
 
 
-def _about(kind: str, source: Path) -> dict[str, Any]:
-    """Return what a training says of itself."""
-    path = source / "training.json"
-    if not path.is_file():
+def _keep_network(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, tuple[str, ...]]:
+    """Copy one network of another model, checked; return its card and what it has learned from."""
+    try:
+        model = find_model(str(source))
+    except UserError as error:
         raise UserError(
-            f"No checkpoint of the {kind} network in {source}.",
-            f"Run 'spinemamba train {kind} --out {source}' first.",
+            f"Neither a training of the {kind} network nor a model in {source}.",
+            f"Run 'spinemamba train {kind} --out {source}' first, or give a model.",
             Code.MODEL_MISSING,
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
+        ) from error
+    card = read_card(model)
+    entry = card.networks[kind]
+    file = f"{kind}.safetensors"
+    (folder / file).write_bytes(checked_weights(model, entry).read_bytes())
+    return replace(entry, file=file), card.data
 
 
-def _pack_network(kind: str, source: Path, folder: Path, about: dict[str, Any]) -> NetworkCard:
+def _pack_training(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, tuple[str, ...]]:
+    """Write a training's averaged weights; return their card and what they have learned from."""
+    about = json.loads((source / ABOUT).read_text(encoding="utf-8"))
     if about["options"].get("kind") == DYNUNET:
         raise UserError(
             f"The {kind} network in {source} is a baseline, and models hold SpineMamba only.",
@@ -91,4 +98,5 @@ def _pack_network(kind: str, source: Path, folder: Path, about: dict[str, Any]) 
         "steps_done": state["step"],
         "hours": round(state["seconds"] / 3600, 2),
     }
-    return NetworkCard(file, digest, SPACING_MM[kind], about["network"], training)
+    card = NetworkCard(file, digest, SPACING_MM[kind], about["network"], training)
+    return card, tuple(about["sources"])

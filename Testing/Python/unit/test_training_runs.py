@@ -10,8 +10,9 @@ import pytest
 import torch
 from training_helpers import CONFIG, lumbar_case, trainer
 
+from spinemamba.checkpoint import load_model
 from spinemamba.errors import UserError
-from spinemamba.models import find_model
+from spinemamba.models import find_model, read_card
 from spinemamba.training.bank import Case
 from spinemamba.training.curves import Curves
 from spinemamba.training.kinds import KINDS
@@ -49,6 +50,20 @@ def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, 
     assert card.licence == "Apache-2.0"
     assert card.data == ("synthetic spines of this package, Apache-2.0.",)
     assert find_model(str(tmp_path / "model")) == tmp_path / "model"
+
+
+def test_a_model_keeps_the_network_that_was_not_trained_anew(tmp_path: Path, case: Case):
+    one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=1))
+    one.run(tmp_path / "coarse", lambda text: None)
+    starter = read_card(find_model("starter"))
+    made = pack_model(tmp_path / "coarse", Path("starter"), tmp_path / "m", name="m", version="1")
+    assert made.networks["fine"] == starter.networks["fine"]
+    assert made.networks["coarse"].training["steps_done"] == 1
+    assert set(made.data) >= set(starter.data)
+    assert made.licence == starter.licence
+    load_model(tmp_path / "m")
+    with pytest.raises(UserError, match="Neither a training"):
+        pack_model(tmp_path / "no", Path("starter"), tmp_path / "m2", name="m", version="1")
 
 
 @pytest.mark.parametrize("kind", KINDS)
