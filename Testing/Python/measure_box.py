@@ -33,6 +33,7 @@ from spinemamba.models import DEFAULT, find_model  # noqa: E402
 from spinemamba.orientation import canonical  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.reformat import follow  # noqa: E402
+from spinemamba.resample import crop_geometry  # noqa: E402
 from spinemamba.segment import segment  # noqa: E402
 from spinemamba.shapes import above_plane  # noqa: E402
 from spinemamba.split import split_by_seeds  # noqa: E402
@@ -139,9 +140,10 @@ def split(name: str, truth: Volume) -> None:
         both = np.isin(truth.array, (upper, lower))
         box = ndimage.find_objects(both.astype(np.uint8))[0]
         inside, labels = both[box], truth.array[box]
-        first = [s.start for s in box]
-        seeds = np.stack([bodies_mm[v] / spacing_mm - first for v in (upper, lower)])
-        parts = split_by_seeds(inside, seeds, truth.spacing_mm)
+        seeds = np.stack([bodies_mm[v] / spacing_mm for v in (upper, lower)])
+        part = Volume(inside, crop_geometry(truth.geometry, box))
+        parts = split_by_seeds(part, truth.geometry.to_lps_mm(seeds))
+        seeds -= [s.start for s in box]
         gradient = (seeds[0] - seeds[1]) * spacing_mm**2
         cut = above_plane(inside, seeds.mean(axis=0), gradient)
         halves = (labels == upper, labels == lower)
