@@ -105,7 +105,7 @@ def look_in_box(
     seeds = box_seeds(evidence, others, kept, place_lps_mm)
     found = box_parts(seeds, evidence, others, kept)
     progress("instances", 1.0)
-    mask = outline(normal, evidence, found.parts, found.firm)
+    mask = outline(normal, evidence, found.parts, found.there)
     progress("restore", 1.0)
     _check_size(mask, upright.geometry, place_lps_mm)
     return BoxAnswer(

@@ -28,6 +28,9 @@ RIM_MM = 1.5
 TAUGHT_MM = 5.0
 """Voxels this close to an outline teach where it runs."""
 
+GAP_MM = 6.0
+"""No joint is wider."""
+
 ROOM_MM = 18.0
 """Around the vertebra: the outlines that teach."""
 
@@ -37,44 +40,53 @@ class _View:
     """A part of the image at its own voxels, all (z, y, x).
 
     Attributes:
-        hints: Image and probability of bone.
-        firm: Voxels of neighbours that are there, bool.
+        image: Normalised values.
+        bone: Probability of bone.
+        there: Values of the neighbours that are there.
         other: Voxels that are nearer to a vertebra of which nothing is known, bool.
+        spacing_mm: Voxel size.
     """
 
-    hints: Hints
-    firm: np.ndarray
+    image: np.ndarray
+    bone: np.ndarray
+    there: np.ndarray
     other: np.ndarray
+    spacing_mm: tuple[float, float, float]
 
     def cut(self, box: tuple[slice, ...]) -> _View:
         """Return a part of it."""
-        hints = Hints(self.hints.image[box], self.hints.bone[box], self.hints.spacing_mm)
-        return _View(hints, self.firm[box], self.other[box])
+        arrays = (self.image, self.bone, self.there, self.other)
+        return _View(*(array[box] for array in arrays), self.spacing_mm)
+
+    @property
+    def firm(self) -> np.ndarray:
+        """Voxels of neighbours that are there, bool."""
+        return self.there > 0
 
     def far_mm(self, mask: np.ndarray) -> np.ndarray:
         """Return how far each voxel is from a mask that is not empty."""
-        return ndimage.distance_transform_edt(~mask, self.hints.spacing_mm)
+        return ndimage.distance_transform_edt(~mask, self.spacing_mm)
 
 
-def outline(normal: Volume, evidence: Evidence, parts: np.ndarray, firm: np.ndarray) -> np.ndarray:
+def outline(normal: Volume, evidence: Evidence, parts: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Return where the vertebra is, bool, on the voxels of an image.
 
     Args:
         normal: The normalised image, canonical orientation.
         evidence: What the fine network says.
         parts: `OWN`, `OTHER` or `FIRM` where there is bone, 0 elsewhere, on the evidence's grid.
-        firm: Voxels of the image that neighbours hold for certain.
+        there: Values of the neighbours that are there, on the voxels of the image; 0 elsewhere.
     """
     mask = np.zeros(normal.array.shape, bool)
     window = box_in(evidence.geometry, normal.geometry)
     if window is None:
         return mask
-    view = _view(normal, evidence, parts, window, firm)
-    own = _left_over(view, view.hints.bone)
+    view = _view(normal, evidence, parts, window, there)
+    own = _left_over(view, view.bone)
     if not own.any():
         return mask
-    if firm.any():
-        near = _around(own, view.hints.spacing_mm)
+    if view.firm.any():
+        near = _around(own, view.spacing_mm)
         part = view.cut(near)
         own[near] = _left_over(part, _taught(part, own[near]))
     mask[window] = own
@@ -86,14 +98,13 @@ def _view(
     evidence: Evidence,
     parts: np.ndarray,
     window: tuple[slice, slice, slice],
-    firm: np.ndarray,
+    there: np.ndarray,
 ) -> _View:
     grown = expand_labels(parts, RIM_VOX)
     stack = np.stack([evidence.bone, grown == OTHER, (grown == OWN) | (grown == FIRM)])
     target = crop_geometry(normal.geometry, window)
     bone, other, own = resample_box(stack, evidence.geometry, target)
-    hints = Hints(normal.array[window], bone, normal.spacing_mm)
-    return _View(hints, firm[window], other > own)
+    return _View(normal.array[window], bone, there[window], other > own, normal.spacing_mm)
 
 
 def _left_over(view: _View, bone: np.ndarray) -> np.ndarray:
@@ -104,18 +115,27 @@ def _left_over(view: _View, bone: np.ndarray) -> np.ndarray:
     sure = largest(free & (view.far_mm(view.firm) > RIM_MM))
     if not sure.any():
         return sure
-    reach_mm = RIM_MM + 0.5 * min(view.hints.spacing_mm)
+    reach_mm = RIM_MM + 0.5 * min(view.spacing_mm)
     return largest(free & (view.far_mm(sure) <= reach_mm))
 
 
 def _taught(view: _View, own: np.ndarray) -> np.ndarray:
     """Return the probability of bone as the neighbours' outlines teach it."""
     from_own_mm, from_firm_mm = view.far_mm(own), view.far_mm(view.firm)
-    deep = ndimage.distance_transform_edt(view.firm, view.hints.spacing_mm) > TAUGHT_MM
-    taught = (
-        (from_firm_mm < TAUGHT_MM) & ~deep & ~view.other & (from_own_mm > from_firm_mm + RIM_MM)
-    )
-    return learned_bone(view.hints, view.firm, taught, from_own_mm < TAUGHT_MM)
+    deep = ndimage.distance_transform_edt(view.firm, view.spacing_mm) > TAUGHT_MM
+    theirs = ~view.other & (from_own_mm > np.maximum(TAUGHT_MM, from_firm_mm + RIM_MM))
+    taught = theirs & ~deep & (from_firm_mm < TAUGHT_MM)
+    wanted = from_own_mm < TAUGHT_MM
+    gap_mm = np.where(wanted, from_firm_mm, _gap_mm(view, from_own_mm)).clip(max=GAP_MM)
+    hints = Hints(view.image, view.bone, gap_mm.astype(np.float32), view.spacing_mm)
+    return learned_bone(hints, view.firm, taught, wanted)
+
+
+def _gap_mm(view: _View, from_own_mm: np.ndarray) -> np.ndarray:
+    """Return how far the second nearest vertebra is: the next one but that which teaches."""
+    values = np.unique(view.there[view.firm])
+    theirs_mm = (view.far_mm(view.there == value) for value in values)
+    return np.sort(np.stack([from_own_mm, *theirs_mm]), axis=0)[1]
 
 
 def _around(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:

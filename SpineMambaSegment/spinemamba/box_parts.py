@@ -24,11 +24,11 @@ class BoxParts:
 
     Attributes:
         parts: `OWN`, `OTHER` or `FIRM` on the evidence's grid, int16; 0 where there is no bone.
-        firm: Voxels of the image that neighbours hold for certain, bool.
+        there: Values of the neighbours where they are for certain, on the image, uint8.
     """
 
     parts: np.ndarray
-    firm: np.ndarray
+    there: np.ndarray
 
 
 def box_parts(seeds: BoxSeeds, evidence: Evidence, known: Volume, kept: np.ndarray) -> BoxParts:
@@ -48,14 +48,14 @@ def box_parts(seeds: BoxSeeds, evidence: Evidence, known: Volume, kept: np.ndarr
     labels = sampled(known.array, known.geometry, evidence.geometry)
     held = _held(labels, found, seeds.own)
     firm = kept | ((known.array > 0) & ~np.isin(known.array, held))
-    there = sampled(firm, known.geometry, evidence.geometry)
+    sure = sampled(firm, known.geometry, evidence.geometry)
     code = np.full(int(found.max()) + 1, OTHER, np.int16)
     for number in range(1, len(code)):
         seed = seeds.numbers == number
-        if 2 * int((seed & there).sum()) > int(seed.sum()):
+        if 2 * int((seed & sure).sum()) > int(seed.sum()):
             code[number] = FIRM
     code[0], code[seeds.own] = 0, OWN
-    return BoxParts(code[found], firm)
+    return BoxParts(code[found], np.where(firm, known.array, 0))
 
 
 def _held(labels: np.ndarray, found: np.ndarray, own: int) -> list[int]:
