@@ -76,10 +76,11 @@ def main() -> None:
         return
     model = load_model(find_model(DEFAULT))
     for name, image, truth in cases(args):
-        add(f"{name}, true neighbours", image, truth, truth, model, args.levels)
+        add((f"{name}, true neighbours", image, truth), truth, model, args.levels)
         if args.whole:
             found = canonical(segment(image, model).labels)[0]
-            add(f"{name}, neighbours of a whole run", image, truth, found, model, args.levels)
+            case = (f"{name}, neighbours of a whole run", image, truth)
+            add(case, found, model, args.levels)
 
 
 def cases(args: argparse.Namespace) -> Iterator[Case]:
@@ -107,10 +108,9 @@ def inner(labels: Volume) -> list[int]:
     return [v for v in order[1:-1] if v != BY_NAME["Sacrum"].value]
 
 
-def add(
-    name: str, image: Volume, truth: Volume, there: Volume, model: Model, levels: list[str]
-) -> None:
+def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
     """Print how well each vertebra comes back by a click, if it alone was missed."""
+    name, image, truth = case
     wanted = [v for v in inner(truth) if not levels or BY_VALUE[v].name in levels]
     bodies_mm = follow(truth).bodies_mm
     rows = []
