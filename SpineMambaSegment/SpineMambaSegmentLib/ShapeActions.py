@@ -12,6 +12,7 @@ from spinemamba.errors import UserError
 from SpineMambaSegmentLib.ReviewMask import Mask, around
 from SpineMambaSegmentLib.ReviewSpine import Edit, Spine
 from SpineMambaSegmentLib.ReviewTools import tool
+from SpineMambaSegmentLib.Straightened import volumeOf
 
 Place = tuple[float, float, float]
 
@@ -37,8 +38,10 @@ class SplitBySeeds:
         mask = _maskOf(spine, self.segmentId)
         # The upper one first, whatever the order of the clicks.
         seeds = sorted(self.seedsRas, key=lambda place: -place[2])
-        kji = np.round(spine.toKji(np.array(seeds))) - mask.first
-        parts = tool("split").split_by_seeds(mask.array(), kji, spine.spacing_mm)
+        ends = [(s.start, s.stop - 1) for s in reversed(mask.box)]
+        grid = spine.grid.cut(tuple(end for pair in ends for end in pair))
+        lps = np.array(seeds) * [-1, -1, 1]
+        parts = tool("split").split_by_seeds(volumeOf(mask.array(), grid), lps)
         return _halves(spine, self, parts == 1, parts == 2)
 
 

@@ -9,28 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
-from spinemamba.box_seeds import BoxSeeds, box_seeds
+from spinemamba.box_outline import OWN, outline
+from spinemamba.box_parts import box_parts
+from spinemamba.box_seeds import box_seeds
 from spinemamba.checkpoint import LoadedNetwork
 from spinemamba.errors import Code, UserError
 from spinemamba.evidence import Evidence
-from spinemamba.instances import (
-    InstanceOptions,
-    Instances,
-    cut_sides,
-    pooled_level,
-)
+from spinemamba.instances import InstanceOptions, cut_sides, pooled_level
 from spinemamba.intensity import Modality, normalise
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.locate import Located
 from spinemamba.orientation import Reorientation, canonical, restore
-from spinemamba.partition import Hints, divide
 from spinemamba.progress import Progress, ignore
 from spinemamba.refine import refine
 from spinemamba.reformat import follow
 from spinemamba.resample import crop_geometry, grid_with_spacing
-from spinemamba.restore import restore_labels
 from spinemamba.volume import Geometry, Volume
 
 HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
@@ -42,8 +36,6 @@ CORRIDOR_MM = 4.0
 
 OVERLAP = 0.5
 """Share of a window that its neighbour also covers: more than in a run over the whole image."""
-
-OWN, OTHER = 1, 2
 
 
 @dataclass(frozen=True)
@@ -109,16 +101,17 @@ def look_in_box(
     evidence = refine(normal, _located(upright.geometry, box), network, OVERLAP, progress)
     progress("instances", 0.0)
     kept = _kept(known.array, question)
-    seeds = box_seeds(evidence, known, kept, place_lps_mm)
-    parts = _divide(seeds, evidence)
+    others = known.with_array(np.where(known.array == question.again, 0, known.array))
+    seeds = box_seeds(evidence, others, kept, place_lps_mm)
+    found = box_parts(seeds, evidence, others, kept)
     progress("instances", 1.0)
-    painted = restore_labels(Instances(parts, ()), {OWN: OWN, OTHER: OTHER}, evidence, progress)
-    mask = _largest((painted == OWN) & ~kept)
+    mask = outline(normal, evidence, found.parts, found.there)
+    progress("restore", 1.0)
     _check_size(mask, upright.geometry, place_lps_mm)
     return BoxAnswer(
         mask=_turn_back(mask, turned),
         place_lps_mm=place_lps_mm,
-        evidence=_level_evidence(evidence, parts == OWN),
+        evidence=_level_evidence(evidence, found.parts == OWN),
         cut_sides=cut_sides(np.argwhere(mask), upright.geometry, upright.geometry),
         seeded=seeds.from_place,
     )
@@ -182,33 +175,6 @@ def _located(image: Geometry, box: tuple[slice, slice, slice]) -> Located:
     grid = grid_with_spacing(crop_geometry(image, box), CORRIDOR_MM)
     even = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float32)
     return Located(np.ones(grid.shape, bool), np.ones(grid.shape, np.float32), even, grid)
-
-
-def _divide(seeds: BoxSeeds, evidence: Evidence) -> np.ndarray:
-    """Return the part of the bone that is the vertebra's (OWN) and that of others, int16.
-
-    What is known of the neighbours is no seed: it begins at the very facets of the vertebra, and
-    would take its arch before the way from its own body gets there.
-    """
-    hints = Hints(_fine_level(evidence), evidence.offsets_mm)
-    found = divide(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
-    return np.where(found == seeds.own, OWN, np.where(found > 0, OTHER, 0)).astype(np.int16)
-
-
-def _fine_level(evidence: Evidence) -> np.ndarray:
-    """Return the mean of the level's place from head to tail, by the fine network alone."""
-    mean = np.zeros(evidence.bone.shape, np.float32)
-    for place in range(1, len(NETWORK_LEVELS)):
-        mean += place * evidence.levels[place].astype(np.float32)
-    return mean
-
-
-def _largest(mask: np.ndarray) -> np.ndarray:
-    """Return the largest piece of a mask."""
-    pieces, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    return pieces == int(np.bincount(pieces.ravel())[1:].argmax()) + 1
 
 
 def _check_size(

@@ -63,7 +63,7 @@ def box_seeds(
     """
     geometry = evidence.geometry
     bone = evidence.bone > InstanceOptions().bone
-    sure = _sampled(kept, known.geometry, geometry)
+    sure = sampled(kept, known.geometry, geometry)
     pieces = _pieces(np.where(bone, evidence.core, 0), geometry.spacing_mm)
     distance_mm = _distance_mm(geometry, place_lps_mm)
     own = _nearest(pieces, sure, distance_mm)
@@ -73,7 +73,7 @@ def box_seeds(
         _check_bone(own & ~sure, place_lps_mm)
     own &= ~sure
     numbers = np.where(pieces > 0, pieces + 1, 0).astype(np.int32)
-    labels = _sampled(known.array, known.geometry, geometry)
+    labels = sampled(known.array, known.geometry, geometry)
     first = int(numbers.max()) + 1
     for value in np.unique(labels[labels > 0]):
         deep = _deep(labels == value, geometry.spacing_mm)
@@ -123,7 +123,7 @@ def _distance_mm(geometry: Geometry, place_lps_mm: tuple[float, float, float]) -
     return np.sqrt(sum(((axis - centre) * step) ** 2 for axis, centre, step in steps))
 
 
-def _sampled(values: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
+def sampled(values: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
     """Return the values of the nearest voxels; 0 outside. The axes of both grids are parallel."""
     first = source.to_index_zyx(np.asarray(target.origin_lps_mm))
     step = np.asarray(target.spacing_mm) / np.asarray(source.spacing_mm)

@@ -48,7 +48,7 @@ def restore_labels(
             for s, n in zip(boxes[number - 1], grown.shape, strict=True)
         )
         source = crop_geometry(evidence.geometry, box)
-        if (window := _box_in(source, target)) is None:
+        if (window := box_in(source, target)) is None:
             continue
         part = crop_geometry(target, window)
         own = (grown[box] == number).astype(np.float32)
@@ -60,7 +60,7 @@ def restore_labels(
     return labels
 
 
-def _box_in(source: Geometry, target: Geometry) -> tuple[slice, slice, slice] | None:
+def box_in(source: Geometry, target: Geometry) -> tuple[slice, slice, slice] | None:
     """Return the voxels of ``target`` inside ``source``; None if there are none."""
     ends = source.to_lps_mm(np.array([[0, 0, 0], np.asarray(source.shape) - 1]))
     low, high = target.to_index_zyx(ends)
