@@ -12,6 +12,14 @@ from scipy.spatial import cKDTree
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.level_priors import SIZE_SPREAD, STEP_MM
 
+ASIDE_MM = 10.0
+"""Standard deviation of the distance from the line between neighbours that bodies have."""
+
+LEAST_WEIGHT = 0.05
+"""A core whose voxels weigh less on average lies off the line as a whole, and stays there."""
+
+MIDDLE_ROUNDS = 3
+
 BEYOND_MM = 60
 """The curve goes on straight by this much at both ends."""
 
@@ -52,6 +60,34 @@ def chain_curve(centres_mm: np.ndarray) -> ChainCurve:
         np.concatenate([above, points, below]),
         np.concatenate([1 - more[::-1] / steps_mm[0], index, index[-1] + more / steps_mm[-1]]),
     )
+
+
+def core_middles(points_mm: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+    """Return the middle of each core, (count, 3) along z, y, x.
+
+    In a crushed vertebra the arch is as deep as what is left of the body, and belongs to its core:
+    what lies far from the line between the neighbours' middles counts little.
+
+    Args:
+        points_mm: Voxels, (n, 3).
+        numbers: Core of each, from 1 from head to tail; 0 where there is none; (n,).
+        count: How many cores there are; none is empty.
+    """
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.searchsorted(numbers[order], np.arange(1, count + 2))
+    cores = [points_mm[order[a:b]] for a, b in itertools.pairwise(bounds)]
+    middles = np.array([core.mean(axis=0) for core in cores])
+    for _ in range(MIDDLE_ROUNDS):
+        before = middles.copy()
+        for k in range(1, count - 1):
+            along = before[k + 1] - before[k - 1]
+            along /= np.linalg.norm(along)
+            offset = cores[k] - before[k - 1]
+            aside_mm = np.linalg.norm(offset - np.outer(offset @ along, along), axis=1)
+            weight = np.exp(-((aside_mm / ASIDE_MM) ** 2) / 2)
+            if weight.sum() > LEAST_WEIGHT * len(weight):
+                middles[k] = weight @ cores[k] / weight.sum()
+    return middles
 
 
 def change_per_core(levels: np.ndarray) -> float:

@@ -1,23 +1,22 @@
 """One object per vertebra.
 
 Neighbours touch at their facets in every real scan, so components of the bone mask do not
-separate them; the cores of their bodies do. Cores are cut from each other along the centre line,
-and grown over the bone until they meet.
+separate them; the cores of their bodies do, among which the bone is divided.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.centreline import find_centreline
-from spinemamba.chain import cut_chain
+from spinemamba.cores import CoreOptions, certain_slivers, core_seeds
 from spinemamba.evidence import Evidence
+from spinemamba.image_sides import cut_sides
 from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.parting import Parting
 from spinemamba.partition import Hints, divide
-from spinemamba.volume import Geometry
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
 
@@ -30,9 +29,6 @@ LEAST_SACRUM = 0.2
 LEAST_OF_NEIGHBOUR = 0.45
 """Share of its upper neighbour's volume that a vertebra above the sacrum has at least."""
 
-CUT_MM2 = 40.0
-"""Less bone than this at a side of the image is a stray voxel or the tip of a process."""
-
 
 @dataclass(frozen=True)
 class InstanceOptions:
@@ -40,15 +36,15 @@ class InstanceOptions:
 
     Attributes:
         bone: A voxel is bone above this probability.
-        least_core_mm3: A fifth of the smallest cervical core in the real masks.
         least_instance_ml: Less than half of the smallest cervical vertebra.
         rejoin_mm: A piece of bone this close to a vertebra belongs to it.
+        cores: Of the bodies' cores.
     """
 
     bone: float = 0.5
-    least_core_mm3: float = 100.0
     least_instance_ml: float = 1.5
     rejoin_mm: float = 4.0
+    cores: CoreOptions = field(default_factory=CoreOptions)
 
 
 @dataclass(frozen=True)
@@ -85,12 +81,15 @@ class Instances:
     items: tuple[Instance, ...]
 
 
-def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -> Instances:
+def find_instances(
+    evidence: Evidence, options: InstanceOptions | None = None, parting: Parting | None = None
+) -> Instances:
     """Separate the vertebrae.
 
     Args:
         evidence: What the networks say.
         options: Thresholds.
+        parting: What parts neighbours by the shape of bone; None takes the package's own.
 
     Returns:
         The instances on the evidence's grid; none if there is no core.
@@ -98,15 +97,19 @@ def find_instances(evidence: Evidence, options: InstanceOptions | None = None) -
     options = options or InstanceOptions()
     bone = evidence.bone > options.bone
     sacrum = _sacrum(evidence, bone, options)
-    seeds = _seeds(evidence, bone & ~sacrum, options)
+    seeds = core_seeds(evidence, bone & ~sacrum, options.cores)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    labels = _grow(seeds, bone, evidence, options, sacrum=bool(sacrum.any()))
+    hints = Hints(expected_level(evidence), evidence.offsets_mm)
+    spacing_mm, whole = evidence.geometry.spacing_mm, bool(sacrum.any())
+    labels = divide(seeds, bone, hints, spacing_mm, sacrum=whole, parting=parting)
+    rejoin(labels, bone, spacing_mm, options.rejoin_mm)
     if sacrum.any():
         join_first_sacral_body(labels, count)
     voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
     sizes = np.bincount(labels.ravel(), minlength=count + 2) * voxel_ml
-    kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml]
+    slivers = certain_slivers(seeds, evidence, options.cores)
+    kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml or k in slivers]
     renumber = np.zeros(count + 2, np.int16)
     renumber[kept] = np.arange(1, len(kept) + 1)
     labels = renumber[labels]
@@ -148,44 +151,21 @@ def join_first_sacral_body(labels: np.ndarray, last: int) -> None:
         labels[labels == last] = last + 1
 
 
-def _seeds(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
-    """Return the cores, numbered from head to tail, int32."""
-    spacing_mm = evidence.geometry.spacing_mm
-    core = np.where(bone, evidence.core, 0)
-    line = find_centreline(core, spacing_mm)
-    if line is None:
-        return np.zeros(core.shape, np.int32)
-    pieces = cut_chain(core, line, spacing_mm)
-    sizes = np.bincount(pieces.ravel())
-    large = sizes * float(np.prod(spacing_mm)) >= options.least_core_mm3
-    large[0] = False
-    return np.where(large, np.cumsum(large), 0).astype(np.int32)[pieces]
-
-
-def _grow(
-    seeds: np.ndarray,
-    bone: np.ndarray,
-    evidence: Evidence,
-    options: InstanceOptions,
-    *,
-    sacrum: bool,
-) -> np.ndarray:
-    """Divide the bone among the seeds, and rejoin loose pieces that lie close."""
-    spacing_mm = evidence.geometry.spacing_mm
-    hints = Hints(expected_level(evidence), evidence.offsets_mm)
-    labels = divide(seeds, bone, hints, spacing_mm, sacrum=sacrum)
+def rejoin(
+    labels: np.ndarray, bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float
+) -> None:
+    """Give loose pieces of bone to the vertebra they lie close to, in place."""
     loose = bone & (labels == 0)
     if not loose.any() or not labels.any():
-        return labels
+        return
     distance_mm, nearest = ndimage.distance_transform_edt(
         labels == 0, spacing_mm, return_indices=True
     )
     pieces, count = ndimage.label(loose)
     gaps_mm = ndimage.minimum(distance_mm, pieces, np.arange(1, count + 1))
-    close = np.flatnonzero(np.asarray(gaps_mm) <= options.rejoin_mm) + 1
+    close = np.flatnonzero(np.asarray(gaps_mm) <= reach_mm) + 1
     rejoined = np.isin(pieces, close)
     labels[rejoined] = labels[tuple(axis[rejoined] for axis in nearest)]
-    return labels
 
 
 def pooled_level(evidence: Evidence, place: int) -> np.ndarray:
@@ -223,27 +203,3 @@ def _describe(
         is_sacrum=is_sacrum,
         cut_sides=cut_sides(voxels, evidence.geometry, evidence.image_geometry),
     )
-
-
-def cut_sides(voxels: np.ndarray, grid: Geometry, image: Geometry) -> tuple[str, ...]:
-    """Return the sides of the image that an object reaches, and that therefore cut it.
-
-    Args:
-        voxels: Indices (n, 3) on ``grid``, canonical orientation.
-        grid: Grid of the object.
-        image: Grid of the image.
-    """
-    places = image.to_index_zyx(grid.to_lps_mm(voxels))
-    spacing_mm = np.asarray(grid.spacing_mm)
-    # Within one voxel of the image or of the grid, whichever is larger.
-    slack = np.maximum(1.0, spacing_mm / np.asarray(image.spacing_mm))
-    last = np.asarray(image.shape) - 1
-    sides = []
-    for axis, names in enumerate(
-        (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
-    ):
-        layers = max(1.0, slack[axis] * image.spacing_mm[axis] / spacing_mm[axis])
-        voxel_mm2 = float(np.prod(spacing_mm)) / spacing_mm[axis] / layers
-        reached = (places[:, axis] < slack[axis], places[:, axis] > last[axis] - slack[axis])
-        sides += [n for n, r in zip(names, reached, strict=True) if r.sum() * voxel_mm2 >= CUT_MM2]
-    return tuple(sides)

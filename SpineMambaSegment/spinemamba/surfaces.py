@@ -145,24 +145,3 @@ def _fit(
         bend = STEEPNESS**2 * (terms.T * certain) @ terms / len(place) + 2 * np.diag(dear)
         own -= np.linalg.solve(bend, slope)
     return own
-
-
-def surface_index(
-    points_mm: np.ndarray, about: np.ndarray, pairs: list[Frame], coefficients: np.ndarray
-) -> np.ndarray:
-    """Return between which surfaces points lie: k + 0.5 is on the surface below the k-th core.
-
-    Args:
-        points_mm: (n, 3).
-        about: The same for straight surfaces, roughly, (n,): far surfaces say nothing.
-        pairs: Frames of the neighbours.
-        coefficients: Of their surfaces.
-    """
-    index = np.ones(len(points_mm))
-    for k, (frame, own) in enumerate(zip(pairs, coefficients, strict=True)):
-        beyond = about - (k + 1.5)
-        index[beyond >= 2 * REACH] += 1
-        near = np.abs(beyond) < 2 * REACH
-        place, terms = frame.terms(points_mm[near])
-        index[near] += np.clip(place - terms @ own + 0.5, 0, 1)
-    return index

@@ -29,6 +29,7 @@ from spinemamba.instances import Instances, find_instances  # noqa: E402
 from spinemamba.labels import BY_NAME, LABELS, NETWORK_LEVELS, channel_of_value  # noqa: E402
 from spinemamba.levels import assign_levels  # noqa: E402
 from spinemamba.orientation import canonical  # noqa: E402
+from spinemamba.parting import Parting  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.resample import grid_with_spacing  # noqa: E402
 from spinemamba.restore import restore_labels  # noqa: E402
@@ -59,15 +60,20 @@ def main() -> None:
         report(name, divided(data / path))
 
 
-def divided(path: Path) -> dict[str, float]:
-    """Return the Dice of each vertebra of a label map that is given as bone and cores alone."""
+def divided(path: Path, parting: Parting | None = None) -> dict[str, float]:
+    """Return the Dice of each vertebra of a label map that is given as bone and cores alone.
+
+    Args:
+        path: Of the label map.
+        parting: What parts neighbours; None takes the package's own.
+    """
     labels = canonical(read_volume(path))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
     labels = crop_to(labels, ndimage.find_objects((labels.array > 0).astype(np.uint8))[0])
     grid = grid_with_spacing(labels.geometry, FINE_MM)
     core = nearest(labels.with_array(body_cores(labels)), grid)
     truth = nearest(labels, grid)
-    found = find_instances(bare_evidence(truth > 0, core, grid))
+    found = find_instances(bare_evidence(truth > 0, core, grid), parting=parting)
     present = [label for label in LABELS if ((truth == label.value) & (core > 0)).any()]
     out = {}
     for label in present:

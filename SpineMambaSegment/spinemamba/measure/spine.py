@@ -10,7 +10,7 @@ import numpy as np
 
 from spinemamba import __version__
 from spinemamba.errors import Code, UserError
-from spinemamba.instances import cut_sides
+from spinemamba.image_sides import cut_sides
 from spinemamba.labels import BY_VALUE, ORDER
 from spinemamba.measure.body import Body
 from spinemamba.measure.discs import disc_numbers

@@ -6,12 +6,14 @@ from scipy import ndimage
 
 from spinemamba.evaluation.compare import dice
 from spinemamba.evidence import Evidence
-from spinemamba.instances import cut_sides, find_instances, join_first_sacral_body
+from spinemamba.image_sides import cut_sides, reaches_end
+from spinemamba.instances import find_instances, join_first_sacral_body
 from spinemamba.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
 from spinemamba.levels import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.resample import crop_geometry
 from spinemamba.restore import restore_labels
-from spinemamba.training.bank import body_cores
+from spinemamba.training.bank import body_cores, crop_to
 from spinemamba.volume import Geometry, Volume
 
 
@@ -100,6 +102,31 @@ def test_a_tip_at_the_side_of_the_image_is_no_cut():
     assert cut_sides(np.concatenate([block((5, 5, 5), (15, 17, 15)), tip]), grid, grid) == ()
 
 
+def test_an_object_reaches_the_end_of_the_image_within_a_voxel():
+    image = Geometry((20, 20, 20), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    grid = Geometry((40, 20, 20), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    assert reaches_end(slice(0, 4), grid, image)
+    assert reaches_end(slice(30, 37), grid, image)
+    assert not reaches_end(slice(3, 36), grid, image)
+
+
+@pytest.mark.parametrize(("certainty", "kept"), [(1.0, True), (0.9, False)])
+def test_a_sliver_at_the_end_of_the_image_counts_where_its_core_is_certain(
+    spine: Volume, certainty: float, kept: bool
+):
+    body = (body_cores(spine) > 0) & (spine.array == BY_NAME["T12"].value)
+    end = int(np.flatnonzero(body.any(axis=(1, 2)))[0]) + 2  # two slices of it stay in view
+    whole = evidence_of(spine)
+    grid = crop_geometry(whole.geometry, tuple(slice(0, n) for n in (end, *spine.array.shape[1:])))
+    core = whole.core[:end] * np.where(body[:end], np.float32(certainty), 1)
+    levels = whole.levels[:, :end]
+    evidence = Evidence(whole.bone[:end], core, levels, grid, levels, grid)
+    labels = find_instances(evidence).labels
+    lower = labels[spine.array[:end] == BY_NAME["L1"].value]
+    own = int(np.median(labels[body[:end]]))
+    assert (own != int(np.median(lower))) == kept
+
+
 @pytest.mark.parametrize("case", ["verse010", "verse004"])
 def test_real_shapes_come_apart_into_the_right_number(shared_data, case: str):
     from spinemamba.image_io import read_volume
@@ -109,8 +136,6 @@ def test_real_shapes_come_apart_into_the_right_number(shared_data, case: str):
     labels = canonical(read_volume(shared_data / MASKS[case]))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
     box = ndimage.find_objects((labels.array > 0).astype(np.uint8))[0]
-    from spinemamba.training.bank import crop_to
-
     labels = crop_to(labels, box)
     names = assign_levels(find_instances(evidence_of(labels)).items).best[0].names
     present = [v for v in BY_VALUE if (labels.array == v).any()]

@@ -8,11 +8,14 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 from spinemamba.chain_index import chain_curve, core_places, index_of_levels
 from spinemamba.geodesic import nearest_seed
 from spinemamba.level_priors import STEP_MM
-from spinemamba.partition import Hints, divide
+from spinemamba.partition import Hints, PartitionOptions, divide
 from spinemamba.surfaces import USUAL, USUAL_AT, fit_surfaces, frames, usual_coefficients
 from spinemamba.total_variation import bone_graph, smooth_over_bone
 
 MM = (1.0, 1.0, 1.0)
+
+SHAPELESS = PartitionOptions(shape=1.0)
+"""For blocks: what is learned of the shape of vertebrae says nothing of them."""
 
 
 def test_an_arch_goes_to_the_body_it_hangs_on_by_thick_bone():
@@ -40,7 +43,7 @@ def column(cut: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_bone_is_parted_where_the_level_changes():
     seeds, bone, level = column(cut=17)
-    labels = divide(seeds, bone, Hints(level, None), MM)
+    labels = divide(seeds, bone, Hints(level, None), MM, options=SHAPELESS)
     behind = bone[:, 12:] * np.ones((40, 18, 12), bool)
     assert (labels[18:, 12:][behind[18:]] == 1).all()
     assert (labels[:16, 12:][behind[:16]] == 2).all()
@@ -51,7 +54,13 @@ def test_bone_goes_where_it_points():
     offsets = np.zeros((3, *bone.shape), np.float16)
     z = np.arange(40)[:, None, None] * np.ones(bone.shape)
     offsets[0] = np.where(z >= 15, 29.5, 9.5) - z  # level 12 for all: only this tells
-    labels = divide(seeds, bone, Hints(np.full_like(level, 12.0), offsets), MM)
+    labels = divide(
+        seeds,
+        bone,
+        Hints(np.full_like(level, 12.0), offsets),
+        MM,
+        options=PartitionOptions(shape=1.0),
+    )
     assert (labels[18:][bone[18:]] == 1).all()
     assert (labels[:12][bone[:12]] == 2).all()
 

@@ -1,0 +1,180 @@
+"""Which of two neighbours bone belongs to, judged by the shape of the bone around it.
+
+A surface that bends as it usually does parts neighbours roughly. Where the cut really runs shows in
+the bone itself: a waist, a notch, a facet's edge. A small network (two hidden layers) has learned
+to read them. It sees a voxel as the surfaces of `surfaces` do, in the frame of the two cores, and
+how deep bone is, or how far away, at places around it. Distances are shares of the step between the
+cores, so that a neck is read as a loin is; the side axis leads outwards, so that left and right are
+the same.
+
+Testing/Python/fit_parting.py trained it on label maps (its header and weights/LICENSE.md say on
+which); cases kept for testing are not among them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+from scipy import ndimage
+
+from spinemamba.surfaces import Frame
+
+WEIGHTS = Path(__file__).parent / "weights" / "parting.safetensors"
+
+NEAR, FAR = (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.7, -0.5, 0.5, 0.7)
+BESIDE, BEHIND = (-0.18, 0.0, 0.18), (-0.3, 0.0, 0.3)
+AROUND = np.array(
+    [*itertools.product(NEAR, BESIDE, BESIDE), *itertools.product(FAR, BEHIND, (0.0,))], np.float32
+)
+"""Places around a voxel at which bone is looked at: down, back and outwards in steps, (75, 3)."""
+
+USUAL_STEP_MM = 30.0
+DEEPEST = 8.0
+"""Depths and distances are read up to here, in mm of a step of `USUAL_STEP_MM`."""
+
+STEEPNESS = 8.0
+"""What the network starts from: the logit's change per step from the spine's own surface."""
+
+REACH = 1.0
+"""Steps: further from its own surface the side of a voxel is beyond doubt."""
+
+FARTHEST = 3.0
+"""Cores along the chain: what lies further from a pair has nothing to do with it."""
+
+FEATURES = 7 + len(AROUND)
+CHUNK = 1 << 17
+
+
+@dataclass(frozen=True)
+class Surround:
+    """How deep bone is everywhere, and how far away outside it.
+
+    Attributes:
+        depth_mm: Distance to the rim, negative outside, float32 (z, y, x).
+        spacing_mm: Voxel size along z, y, x.
+    """
+
+    depth_mm: np.ndarray
+    spacing_mm: tuple[float, float, float]
+
+    def at(self, points_mm: np.ndarray) -> np.ndarray:
+        """Return the depth at the nearest voxels of points (..., 3), inside the array or not."""
+        flat = np.zeros(points_mm.shape[:-1], np.int64)
+        for axis, (size, step_mm) in enumerate(
+            zip(self.depth_mm.shape, self.spacing_mm, strict=True)
+        ):
+            place = np.rint(points_mm[..., axis] / np.float32(step_mm)).astype(np.int64)
+            flat = flat * size + np.clip(place, 0, size - 1)
+        return self.depth_mm.ravel()[flat]
+
+
+def surround(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> Surround:
+    """Return the depth of a mask, bool (z, y, x)."""
+    inside = ndimage.distance_transform_edt(bone, spacing_mm)
+    outside = ndimage.distance_transform_edt(~bone, spacing_mm)
+    return Surround((inside - outside).astype(np.float32), spacing_mm)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Two neighbouring cores, and how bone between them is parted so far.
+
+    Attributes:
+        frame: Of their centres.
+        usual: Coefficients of the usual surface between them, (7,).
+        own: Of this spine's own surface, (7,).
+        place: Of the upper one from head to tail, C1 is 0; roughly.
+    """
+
+    frame: Frame
+    usual: np.ndarray
+    own: np.ndarray
+    place: float
+
+    def beyond(self, points_mm: np.ndarray) -> np.ndarray:
+        """Return how many steps points (n, 3) lie below the own surface, (n,)."""
+        t, terms = self.frame.terms(points_mm)
+        return t - terms @ self.own
+
+    def features(self, points_mm: np.ndarray, about: Surround) -> np.ndarray:
+        """Return what the network sees of points (n, 3), float32 (n, `FEATURES`)."""
+        frame, size = self.frame, self.frame.step_mm / USUAL_STEP_MM
+        t, terms = frame.terms(points_mm)
+        offset = points_mm - frame.middle_mm
+        b, s = offset @ frame.back / frame.step_mm, offset @ frame.side / frame.step_mm
+        same = np.ones(len(t))
+        own = [t, t - terms @ self.usual, t - terms @ self.own, b, np.abs(s)]
+        own += [same * self.place / 24, same * size]
+        out = np.empty((len(t), FEATURES), np.float32)
+        out[:, : len(own)] = np.stack(own, axis=-1)
+        middle = points_mm.astype(np.float32)
+        outwards = np.where(s < 0, -1, 1).astype(np.float32)[:, None] * frame.side
+        for column, (down, back, side) in enumerate(AROUND * frame.step_mm, start=len(own)):
+            there = middle + (down * frame.down + back * frame.back).astype(np.float32)
+            there += side * outwards.astype(np.float32)
+            out[:, column] = about.at(there)
+        out[:, len(own) :] = np.clip(out[:, len(own) :] / size, -DEEPEST, DEEPEST) / DEEPEST
+        return out
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The network's weights: mean and spread of the features, then layers of (weight, bias)."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+
+    def logit(self, features: np.ndarray) -> np.ndarray:
+        """Return the logit that points belong to the lower one, (n,), from their features."""
+        values = (features - self.mean) / self.spread
+        for weight, bias in self.layers[:-1]:
+            values = np.maximum(values @ weight.T + bias, 0)
+        weight, bias = self.layers[-1]
+        return (values @ weight.T + bias)[:, 0] + STEEPNESS * features[:, 2]
+
+
+@functools.cache
+def load_parting(path: Path = WEIGHTS) -> Parting:
+    """Return the weights that come with the package."""
+    found = load_file(path)
+    count = sum(key.endswith(".weight") for key in found)
+    layers = tuple((found[f"{k}.weight"], found[f"{k}.bias"]) for k in range(count))
+    return Parting(found["mean"], found["spread"], layers)
+
+
+def parted_index(
+    points_mm: np.ndarray,
+    about: np.ndarray,
+    pairs: list[Neighbours],
+    bone: Surround,
+    parting: Parting,
+) -> np.ndarray:
+    """Return which vertebra bone belongs to: k + 0.5 is undecided between the k-th and the next.
+
+    Args:
+        points_mm: Voxels of bone, (n, 3).
+        about: Index of the nearest core along the chain, roughly, (n,).
+        pairs: The neighbours, head to tail.
+        bone: Depth of bone.
+        parting: The network.
+    """
+    index = np.ones(len(points_mm))
+    for k, pair in enumerate(pairs, start=1):
+        far = about - (k + 0.5)
+        index[far >= FARTHEST] += 1
+        near = np.flatnonzero(np.abs(far) < FARTHEST)
+        for start in range(0, len(near), CHUNK):
+            chosen = near[start : start + CHUNK]
+            beyond = pair.beyond(points_mm[chosen])
+            index[chosen] += beyond > 0
+            open_ = np.abs(beyond) < REACH
+            chosen, beyond = chosen[open_], beyond[open_]
+            logit = parting.logit(pair.features(points_mm[chosen], bone))
+            index[chosen] += 1 / (1 + np.exp(-np.clip(logit, -30, 30))) - (beyond > 0)
+    return index
