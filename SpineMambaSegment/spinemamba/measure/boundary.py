@@ -106,12 +106,12 @@ def _fit(
     weights[0] = _best_level(height, inside)
     some = slice(None, None, max(1, len(height) // FIRST_VOXELS))
     first = SHARPNESS[0] * max(voxel_mm, FIRST_MM)
-    weights = _newton(design[some], height[some], inside[some], weights, first, 0.0)
+    weights = _newton((design[some], height[some], inside[some]), weights, first)
     # What lies farther off is on its own side, or another thing than this boundary.
     near = np.abs(design @ weights - height) < max(FAR_MM, FAR_VOXELS * voxel_mm)
     design, height, inside = design[near], height[near], inside[near]
     for sharpness in SHARPNESS:
-        weights = _newton(design, height, inside, weights, sharpness * voxel_mm, pull)
+        weights = _newton((design, height, inside), weights, sharpness * voxel_mm, pull)
     return weights
 
 
@@ -123,17 +123,17 @@ def _best_level(height: np.ndarray, inside: np.ndarray) -> float:
 
 
 def _newton(
-    design: np.ndarray,
-    height: np.ndarray,
-    inside: np.ndarray,
+    voxels: tuple[np.ndarray, np.ndarray, np.ndarray],
     weights: np.ndarray,
     width_mm: float,
-    pull: float,
+    pull: float = 0.0,
 ) -> np.ndarray:
     """Minimise the logistic loss of ``design @ weights - height``, in units of the width.
 
-    ``pull`` times half the square of the weights is added.
+    ``voxels`` are the design (n, k), the height and whether it is inside, (n,). ``pull`` times half
+    the square of the weights is added.
     """
+    design, height, inside = voxels
 
     def loss(w: np.ndarray) -> float:
         t = (design @ w - height) / width_mm

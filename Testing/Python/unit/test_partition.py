@@ -54,13 +54,8 @@ def test_bone_goes_where_it_points():
     offsets = np.zeros((3, *bone.shape), np.float16)
     z = np.arange(40)[:, None, None] * np.ones(bone.shape)
     offsets[0] = np.where(z >= 15, 29.5, 9.5) - z  # level 12 for all: only this tells
-    labels = divide(
-        seeds,
-        bone,
-        Hints(np.full_like(level, 12.0), offsets),
-        MM,
-        options=PartitionOptions(shape=1.0),
-    )
+    hints = Hints(np.full_like(level, 12.0), offsets)
+    labels = divide(seeds, bone, hints, MM, options=SHAPELESS)
     assert (labels[18:][bone[18:]] == 1).all()
     assert (labels[:12][bone[:12]] == 2).all()
 
