@@ -90,6 +90,7 @@ class Trainer:
         self.patch = PatchOptions(config.patch_vox)
         self.step, self.seconds = 0, 0.0
         self.drawing_share = 0.0  # of the last step's time: what training waits for synthesis
+        self.started_from = ""  # name and version of a model
         self.sources = attributions([case.name for case in cases])
 
     @property
@@ -169,6 +170,7 @@ class Trainer:
         about = {
             "network": self.config.to_json(),
             "options": asdict(self.options),
+            "started_from": self.started_from,
             "sources": self.sources,
         }
         (folder / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
@@ -194,6 +196,7 @@ class Trainer:
             ) from error
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.sources = merged(model.card.data, self.sources)
+        self.started_from = f"{model.card.name} {model.card.version}"
 
     def resume(self, folder: Path) -> bool:
         """Go on from the checkpoint in a folder; return whether there was one."""
@@ -207,6 +210,7 @@ class Trainer:
         self.step, self.seconds = state["step"], state["seconds"]
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         self.sources = merged(tuple(about["sources"]), self.sources)
+        self.started_from = about.get("started_from", "")
         return True
 
 

@@ -95,6 +95,7 @@ def _pack_training(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, 
     digest = save_weights(state["average"], folder / file)
     training = {
         **about["options"],
+        "started_from": about.get("started_from", ""),
         "steps_done": state["step"],
         "hours": round(state["seconds"] / 3600, 2),
     }

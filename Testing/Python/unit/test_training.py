@@ -23,7 +23,7 @@ def case() -> Case:
 
 def model_of(one: Trainer) -> SimpleNamespace:
     """A model whose coarse network is that of a training."""
-    card = SimpleNamespace(data=("a source.",))
+    card = SimpleNamespace(data=("a source.",), name="first", version="2")
     return SimpleNamespace(card=card, coarse=SimpleNamespace(network=one.network))
 
 
@@ -130,6 +130,7 @@ def test_the_further_a_level_is_off_the_more_it_costs():
 def test_a_training_can_start_from_a_model_and_says_so_if_it_does_not_fit(case: Case):
     first, second = trainer(case), trainer(case, seed=9)
     second.start_from(model_of(first), "coarse")
+    assert second.started_from == "first 2"
     image = torch.randn(1, 1, 16, 16, 16)
     assert torch.equal(second.network(image), first.network(image))
     assert second.step == 0
