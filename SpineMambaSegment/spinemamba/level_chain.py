@@ -1,7 +1,8 @@
 """The model of one spine: what its instances may be, and how one follows the other.
 
 An instance is a vertebra, or none, or two that the networks did not separate. States 0..26 are
-levels; 27..53 are "none, and the last one was"; 54..80 are "this level and the next in one".
+levels; 27..53 are "none, and the last one was"; 54..80 are "this level and the next in one"; 81 is
+"none, and none above": the base of a skull lies above the first vertebra there is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import logsumexp
 
 from spinemamba.instances import Instance
 from spinemamba.level_evidence import DOUBLES, SHIFTS, double_evidence, emissions, no_evidence
@@ -21,10 +21,18 @@ from spinemamba.sequence import best_paths, forward_backward, path_score
 
 N = len(NAMES)
 ONE, NONE, TWO = slice(0, N), slice(N, 2 * N), slice(2 * N, 3 * N)
+ABOVE = 3 * N
+STATES = 3 * N + 1
+BELOW = np.array([DOUBLES.get(k, k) for k in range(N)])
+"""Lower level of each that is two vertebrae in one."""
+
 Path = tuple[int, ...]
 
 WORTH_SEARCHING = 0.01
 """Worlds less likely than this are not searched for the best labelings."""
+
+WORTH_FOLLOWING = 1e-6
+"""States of a vertebra less likely than this are in no labeling worth telling."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,10 @@ class SolverOptions:
         evidence_weight: Below 1, because the voxels of neighbours share one look at the image.
         floor: Least probability that evidence gives: no network is ever certain.
         common_shift: How often all evidence is off by one level together, to either side.
-        spurious: How often an instance is no vertebra.
+        spurious: How often an instance between two vertebrae is none.
+        at_end: The same of the first and of the last instance: pieces of ribs, shoulders and
+            pelvis lie there.
+        skull: The same of an instance above C1, which touches the base of the skull.
         double: How often an instance is two vertebrae.
         steps: Weights of steps from one vertebra to the next.
         ambiguous_ratio: The answer is ambiguous if its shift by one level is at least this
@@ -50,11 +61,18 @@ class SolverOptions:
     floor: float = 0.01
     common_shift: float = 0.05
     spurious: float = 0.01
+    at_end: float = 0.04
+    skull: float = 0.2
     double: float = 0.01
     steps: StepOptions = field(default_factory=StepOptions)
     ambiguous_ratio: float = 0.1
     certain: float = 0.75
     certain_alone: float = 0.9
+
+    @property
+    def single(self) -> float:
+        """How often an instance is one vertebra."""
+        return 1 - self.spurious - self.double
 
 
 class Chain:
@@ -74,20 +92,21 @@ class Chain:
     ):
         seen = emissions(items, pins, options.evidence_weight, options.floor)  # (3, n, 27)
         nothing, two = no_evidence(seen, items), double_evidence(seen, items, pins)
-        self._states = np.concatenate([seen, nothing, two], axis=-1)[:, None]  # (3, 1, n, 81)
-        self._moves = _moves(items, options)  # (sizes, n - 1, 81, 81)
+        states = [seen, nothing, two, nothing[..., :1]]
+        self._states = np.concatenate(states, axis=-1)  # (3, n, 82)
+        self._moves = _moves(items, options)  # (sizes, n - 1, 82, 82)
         self._start = _start(options)
         posteriors, totals = forward_backward(self._states, self._moves, self._start)
         self._prior = _world_prior(options)
         worlds = self._prior + totals  # (3, sizes), log
-        self._total = logsumexp(worlds)
+        self._total = np.logaddexp.reduce(worlds, axis=None)
         self._share = np.exp(worlds - self._total)
-        self.posterior = np.einsum("bs,bsnl->nl", self._share, posteriors)  # (n, 81)
+        self.posterior = np.einsum("bs,bsnl->nl", self._share, posteriors)  # (n, 82)
 
     def posterior_of(self, path: Path) -> float:
         """Return the probability of a sequence of states."""
         scores = self._prior + path_score(path, self._states, self._moves, self._start)
-        return float(np.exp(logsumexp(scores) - self._total))
+        return float(np.exp(np.logaddexp.reduce(scores, axis=None) - self._total))
 
     def ranked(self, k: int) -> list[tuple[Path, float]]:
         """Return the best paths with their probabilities, the best first.
@@ -95,35 +114,47 @@ class Chain:
         Searched in the likeliest size of each shift; what is found counts in all worlds.
         """
         found: set[Path] = set()
+        keep = self.posterior > WORTH_FOLLOWING
         for shift, size in enumerate(self._share.argmax(axis=1)):
             if self._share[shift].sum() > WORTH_SEARCHING:
-                found.update(best_paths(self._states[shift, 0], self._moves[size], self._start, k))
+                world = (self._states[shift], self._moves[size], self._start)
+                found.update(best_paths(*world, k, keep))
         scored = [(path, self.posterior_of(path)) for path in found]
         return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
 
 
 def _moves(items: tuple[Instance, ...], options: SolverOptions) -> np.ndarray:
-    """Return the weights of the steps along a chain, (sizes, n - 1, 81, 81)."""
+    """Return the weights of the steps along a chain, (sizes, n - 1, 82, 82)."""
     pairs = list(itertools.pairwise(items))
     gaps_mm = np.array([distance_mm(a, b) for a, b in pairs])
     sizes, half_mm = np.asarray(SIZES), _half_steps_mm()
     # The centre of two in one lies half a step below the upper and above the lower level.
-    below = np.array([DOUBLES.get(k, k) for k in range(N)])
     above_mm = np.full(N, np.nan)
-    above_mm[below] = half_mm
-    kinds = ((ONE, 1 - options.spurious - options.double, 0.0), (TWO, options.double, half_mm))
-    out = np.zeros((len(sizes), len(pairs), 3 * N, 3 * N))
+    above_mm[BELOW] = half_mm
+    kinds = ((ONE, options.single, 0.0), (TWO, options.double, half_mm))
+    out = np.zeros((len(sizes), len(pairs), STATES, STATES))
     for kind, rate, after_mm in kinds:
         args = (gaps_mm, sizes, options.steps)
         out[..., ONE, kind] = rate * step_tables(*args, below_mm=after_mm)
         # Below what is no vertebra the distance to the last one is not known.
         out[..., NONE, kind] = rate * step_tables(np.array([np.nan]), sizes, options.steps)
         doubled = step_tables(*args, above_mm=above_mm, below_mm=after_mm)
-        out[..., TWO, kind] = rate * doubled[..., below, :]
-    stay = options.spurious * np.eye(N)
-    out[..., ONE, NONE] = out[..., NONE, NONE] = stay
-    out[..., TWO, NONE] = stay[below]
+        out[..., TWO, kind] = rate * doubled[..., BELOW, :]
+        out[..., ABOVE, kind] = rate * _first_below_none(options)
+    _add_none(out, items, options)
     return out
+
+
+def _add_none(moves: np.ndarray, items: tuple[Instance, ...], options: SolverOptions) -> None:
+    """Set the weights of the steps to what is no vertebra, in place."""
+    stay = np.eye(N)
+    moves[..., ONE, NONE] = moves[..., NONE, NONE] = options.spurious * stay
+    moves[..., TWO, NONE] = options.spurious * stay[BELOW]
+    moves[..., ABOVE, ABOVE] = options.spurious
+    # A piece of the pelvis comes before the sacrum, which is always the last.
+    last = len(items) - 1 - items[-1].is_sacrum
+    if last > 0:
+        moves[:, last - 1, :, NONE] *= options.at_end / options.spurious
 
 
 def _half_steps_mm() -> np.ndarray:
@@ -134,14 +165,30 @@ def _half_steps_mm() -> np.ndarray:
     return half_mm
 
 
-def _start(options: SolverOptions) -> np.ndarray:
-    """Return the log prior of the first state; a rare level is rare at the top, too."""
+def _first_levels() -> np.ndarray:
+    """Return how often each level is the first, (27,); a rare level is rare at the top, too."""
     share = np.full(N, 1 / len(USUAL))
     for (_, lower), rare in STEP_SHARE.items():
         if lower not in USUAL:
             share[INDEX[lower]] *= rare
-    rates = (1 - options.spurious - options.double, options.spurious, options.double)
-    return np.log(np.concatenate([rate * share for rate in rates]))
+    return share
+
+
+def _first_below_none(options: SolverOptions) -> np.ndarray:
+    """Return the weight of each level as the first vertebra below what is none, (27,)."""
+    rate = np.full(N, options.at_end)
+    rate[INDEX["C1"]] = options.skull
+    # `_start` has counted the first piece that is none as one between others.
+    return _first_levels() * rate / options.spurious
+
+
+def _start(options: SolverOptions) -> np.ndarray:
+    """Return the log prior of the first state."""
+    out = np.zeros(STATES)
+    out[ONE], out[TWO] = options.single * _first_levels(), options.double * _first_levels()
+    out[ABOVE] = options.spurious
+    with np.errstate(divide="ignore"):
+        return np.log(out)
 
 
 def _world_prior(options: SolverOptions) -> np.ndarray:

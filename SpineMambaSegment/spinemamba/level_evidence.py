@@ -17,6 +17,10 @@ SHIFTS = (0, -1, 1)
 DISTINCT = ("C1", "C2", "Sacrum")
 """Levels of a shape that no other has; evidence for these is never off by one."""
 
+IS_DISTINCT = np.isin(NETWORK_LEVELS, DISTINCT)
+PLACES = np.array([INDEX[name] for name in NETWORK_LEVELS])
+"""Place of each of `NETWORK_LEVELS` among `NAMES`."""
+
 DOUBLES = {
     INDEX[upper]: INDEX[lower] for upper, lower in itertools.pairwise(USUAL) if lower != "Sacrum"
 }
@@ -31,12 +35,16 @@ DOUBLE_VOLUME = 0.9
 VOLUME_OUTLIER = 0.02
 
 NOTHING_FITS = 0.2
-"""How well any volume fits what is no vertebra, relative to the best volume of one."""
+"""How well any volume fits what is no vertebra, relative to the best volume of one: a piece of half
+the neighbours' volume fits a vertebra worse than that."""
 
 ANCHOR = 0.7
-"""An instance whose evidence for the distinct levels is at least this is one of them for sure."""
+"""An instance whose evidence for the distinct levels is at least this counts as an anchor."""
 
-SURE_FLOOR = 1e-6
+SURE_FLOOR = 1e-3
+"""How often what looks like a distinct level is another one: rare, but no network is infallible.
+"""
+
 
 PINNED = 50.0
 """Log evidence of a level that a person has pinned: nothing else outweighs it, but finite, so that
@@ -54,49 +62,47 @@ def emissions(
         weight: Below 1 where the same look counts several times.
         floor: Least probability that evidence gives.
     """
-    return np.stack(
-        [
-            np.stack([_emission(item, pins.get(item.id), by, weight, floor) for item in items])
-            for by in SHIFTS
-        ]
-    )
-
-
-def _emission(item: Instance, pin: str | None, by: int, weight: float, floor: float) -> np.ndarray:
-    out = np.full(len(NAMES), -np.inf)
-    if pin is not None or item.is_sacrum:
-        out[INDEX[pin or "Sacrum"]] = PINNED if pin else 0.0
-        return out
-    values = np.asarray(item.evidence, float)
-    distinct = np.isin(NETWORK_LEVELS, DISTINCT)
-    if values[distinct].sum() >= ANCHOR:
-        weight, floor = 1.0, SURE_FLOOR
-        values = np.where(distinct, values, 0.0)
-    for name, probability in zip(NETWORK_LEVELS, _shifted(values, by), strict=True):
-        out[INDEX[name]] = weight * np.log(floor + (1 - floor) * probability)
+    values = np.array([item.evidence for item in items], float)
+    sure = _looks_distinct(values)
+    values = np.where(sure[:, None] & ~IS_DISTINCT, 0.0, values)
+    floors = np.where(sure, SURE_FLOOR, floor)[:, None]
+    weights = np.where(sure, 1.0, weight)[:, None]
+    seen = np.stack([_shifted(values, by) for by in SHIFTS])  # (shifts, instances, 25)
+    out = np.full((len(SHIFTS), len(items), len(NAMES)), -np.inf)
+    out[..., PLACES] = weights * np.log(floors + (1 - floors) * seen)
     # T13 trains as T12 and L6 as L5: the network cannot tell them apart, the sequence does.
-    out[INDEX["T13"]], out[INDEX["L6"]] = out[INDEX["T12"]], out[INDEX["L5"]]
-    out[INDEX["Sacrum"]] = -np.inf
+    out[..., INDEX["T13"]], out[..., INDEX["L6"]] = out[..., INDEX["T12"]], out[..., INDEX["L5"]]
+    out[..., INDEX["Sacrum"]] = -np.inf
+    for k, item in enumerate(items):
+        pin = pins.get(item.id)
+        if pin is not None or item.is_sacrum:
+            out[:, k] = -np.inf
+            out[:, k, INDEX[pin or "Sacrum"]] = PINNED if pin else 0.0
+            if not pin:
+                out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(SURE_FLOOR)
     return out
+
+
+def _looks_distinct(values: np.ndarray) -> np.ndarray:
+    """Return which evidence, (..., 25), is for levels of a shape of their own."""
+    return values[..., IS_DISTINCT].sum(axis=-1) >= ANCHOR
 
 
 def has_anchor(items: tuple[Instance, ...], pins: Mapping[int, str]) -> bool:
     """Return whether a level is sure by its shape, or because a person says so."""
-    distinct = np.isin(NETWORK_LEVELS, DISTINCT)
     return any(
-        item.is_sacrum or item.id in pins or np.asarray(item.evidence)[distinct].sum() >= ANCHOR
+        item.is_sacrum or item.id in pins or _looks_distinct(np.asarray(item.evidence))
         for item in items
     )
 
 
 def _shifted(values: np.ndarray, by: int) -> np.ndarray:
-    """Return evidence with everything but the distinct levels moved towards the tail."""
-    kept = np.isin(NETWORK_LEVELS, DISTINCT)
-    moved = np.where(kept, 0.0, values)
+    """Return evidence (..., 25), all but the distinct levels moved towards the tail."""
+    moved = np.where(IS_DISTINCT, 0.0, values)
     if by:
-        moved = np.roll(moved, by)
-        moved[0 if by > 0 else -1] = 0.0
-    return np.where(kept, values, moved)
+        moved = np.roll(moved, by, axis=-1)
+        moved[..., 0 if by > 0 else -1] = 0.0
+    return np.where(IS_DISTINCT, values, moved)
 
 
 def double_evidence(
@@ -122,7 +128,10 @@ def double_evidence(
 def no_evidence(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
     """Return the log evidence of each instance being no vertebra, as `emissions`."""
     fits = np.where(np.isnan(_volume_ratios(items)), 1.0, _fits(_volume_ratios(items), 0.0))
-    out = np.log(1 / len(NETWORK_LEVELS) / np.maximum(fits, NOTHING_FITS) * NOTHING_FITS)
+    # Networks give what is no vertebra the level of the place where it lies, nearly as sharply as
+    # they do a vertebra: its looks speak neither for nor against it.
+    looks = (np.array([item.evidence for item in items], float) ** 2).sum(axis=1)
+    out = np.log(np.maximum(looks, 1 / len(NETWORK_LEVELS)) * NOTHING_FITS / fits)
     return np.broadcast_to(out[:, None], single.shape).copy()
 
 

@@ -7,7 +7,8 @@ Its probability and its length in millimetres come from `level_priors`.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 
@@ -98,6 +99,41 @@ def _join(a: Route, b: Route) -> Route:
     )
 
 
+@dataclass(frozen=True)
+class RouteList:
+    """All routes one after the other, those between the same two levels together.
+
+    Attributes:
+        upper: Number of the level that each leads from, (routes,).
+        lower: Number of the level that each leads to, (routes,).
+        share: As in `Route`, (routes,); so are the next three.
+        mean_mm: (routes,).
+        spread_mm: (routes,).
+        missed: (routes,).
+        first: Where the routes of each pair of levels begin, (pairs,).
+    """
+
+    upper: np.ndarray
+    lower: np.ndarray
+    share: np.ndarray
+    mean_mm: np.ndarray
+    spread_mm: np.ndarray
+    missed: np.ndarray
+    first: np.ndarray
+
+
+@cache
+def route_list(most_missed: int) -> RouteList:
+    """Return `routes` as arrays; kept, because making them takes longer than solving a chain."""
+    ways = routes(most_missed)
+    every = [way for found in ways.values() for way in found]
+    pairs = [(INDEX[a], INDEX[b]) for (a, b), found in ways.items() for _ in found]
+    upper, lower = np.array(pairs).T
+    values = [[getattr(w, f.name) for w in every] for f in fields(Route)]
+    counts = [len(found) for found in ways.values()]
+    return RouteList(upper, lower, *map(np.array, values), np.cumsum([0, *counts[:-1]]))
+
+
 def distance_mm(a: Instance, b: Instance) -> float:
     """Return the distance of two centres; NaN where it says nothing of the levels.
 
@@ -128,21 +164,19 @@ def step_tables(
         above_mm: How much further up the upper centre lies than that of its level, (27,).
         below_mm: How much further down the lower centre lies than that of its level, (27,).
     """
-    ways, missed = routes(options.most_missed), options.missed
-    pairs = [(INDEX[a], INDEX[b]) for (a, b), found in ways.items() for _ in found]
-    every = [way for found in ways.values() for way in found]
-    upper, lower = np.array(pairs).T
-    more_mm = np.broadcast_to(above_mm, len(NAMES))[upper]
-    more_mm = more_mm + np.broadcast_to(below_mm, len(NAMES))[lower]
-    share = np.array([w.share * missed**w.missed * (1 - missed) for w in every])
-    mean_mm = sizes[:, None, None] * ([w.mean_mm for w in every] + more_mm)
-    spread_mm = sizes[:, None, None] * [w.spread_mm * options.spread for w in every]
+    ways = route_list(options.most_missed)
+    more_mm = np.broadcast_to(above_mm, len(NAMES))[ways.upper]
+    more_mm = more_mm + np.broadcast_to(below_mm, len(NAMES))[ways.lower]
+    share = ways.share * options.missed**ways.missed * (1 - options.missed)
+    mean_mm = sizes[:, None, None] * (ways.mean_mm + more_mm)
+    spread_mm = sizes[:, None, None] * ways.spread_mm * options.spread
     gaps = gaps_mm[None, :, None]
     ratio = _normal(gaps, mean_mm, spread_mm) / _normal(gaps, *ANY_STEP_MM)
     outlier = np.where(gaps < mean_mm, options.too_near, options.outlier)
     ratio = np.where(np.isfinite(gaps + mean_mm), outlier + (1 - outlier) * ratio, 1.0)
     table = np.zeros((len(sizes), len(gaps_mm), len(NAMES), len(NAMES)))
-    np.add.at(table, (slice(None), slice(None), upper, lower), share * ratio)
+    pairs = (..., ways.upper[ways.first], ways.lower[ways.first])
+    table[pairs] = np.add.reduceat(share * ratio, ways.first, axis=-1)
     return table
 
 

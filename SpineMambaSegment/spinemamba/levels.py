@@ -16,7 +16,7 @@ import numpy as np
 
 from spinemamba.errors import UserError
 from spinemamba.instances import Instance
-from spinemamba.level_chain import NONE, ONE, TWO, Chain, N, Path, SolverOptions
+from spinemamba.level_chain import ABOVE, NONE, ONE, TWO, Chain, N, Path, SolverOptions
 from spinemamba.level_evidence import has_anchor
 from spinemamba.level_steps import INDEX, NAMES, USUAL
 
@@ -82,7 +82,11 @@ def assign_levels(
         raise UserError(f"No spine can have these levels: {wanted}.", "Remove one of the pins.")
     marginals = chain.posterior[:, ONE] + chain.posterior[:, TWO]
     chosen = tuple(
-        float(marginals[i, INDEX[name]] if name else chain.posterior[i, NONE].sum())
+        float(
+            marginals[i, INDEX[name]]
+            if name
+            else chain.posterior[i, NONE].sum() + chain.posterior[i, ABOVE]
+        )
         for i, name in enumerate(names)
     )
     certain = options.certain if has_anchor(items, pins) else options.certain_alone
@@ -97,17 +101,21 @@ def assign_levels(
 
 
 def _name(state: int) -> str | None:
-    return None if N <= state < 2 * N else NAMES[state % N]
+    return None if N <= state < 2 * N or state == ABOVE else NAMES[state % N]
 
 
 def _shifts(path: Path) -> list[Path]:
     """Return a path with every level moved up or down along the usual order, if there is room."""
-    if any(NAMES[state % N] not in USUAL for state in path):
-        return []
-    out = []
-    for by in (-1, 1):
-        places = [USUAL.index(NAMES[state % N]) + by for state in path]
-        if all(0 <= place < len(USUAL) for place in places):
-            moved = zip(path, places, strict=True)
-            out.append(tuple(INDEX[USUAL[place]] + N * (state // N) for state, place in moved))
-    return out
+    moved = [_shifted(path, by) for by in (-1, 1)]
+    return [tuple(states) for states in moved if None not in states]
+
+
+def _shifted(path: Path, by: int) -> list[int | None]:
+    return [state if state == ABOVE else _neighbour(state, by) for state in path]
+
+
+def _neighbour(state: int, by: int) -> int | None:
+    """Return the state of the next level up or down; None if there is none, or if it is rare."""
+    name = NAMES[state % N]
+    place = USUAL.index(name) + by if name in USUAL else -1
+    return INDEX[USUAL[place]] + N * (state // N) if 0 <= place < len(USUAL) else None

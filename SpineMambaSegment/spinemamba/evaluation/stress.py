@@ -33,8 +33,16 @@ VARIANTS = {
 }
 """Levels that a spine has besides the usual ones, and usual ones that it lacks."""
 
-FAULTS = ("none", "none", "none", "none", "none", "none", "fused", "missed", "spurious")
-"""What went wrong before the solver; one in three chains has a fault."""
+FAULTS = (*["none"] * 8, "fused", "missed", "spurious", "above", "below")
+"""What went wrong before the solver; five in thirteen chains have a fault.
+
+"spurious" is a piece between two vertebrae; "above" one of the skull over C1, of a rib or shoulder
+over other levels; "below" one of the pelvis at the sacrum, of a rib under other levels.
+"""
+
+PIECE_ML = {"above": (3.0, 15.0), "below": (1.5, 20.0)}
+PIECE_STEP = (0.6, 1.3)
+"""How far a piece beyond the end lies from the vertebra there, over the usual step."""
 SHOWN_AS = {"T13": "T12", "L6": "L5"}
 
 PLAIN = (NETWORK_LEVELS.index("C3"), NETWORK_LEVELS.index("L5"))
@@ -167,6 +175,11 @@ def _case(
         nothing = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
         items.insert(inner, _between(items[inner - 1], items[inner], nothing, rng.uniform(1.5, 8)))
         truth.insert(inner, (None,))
+    if fault in PIECE_ML:
+        at = 0 if fault == "above" else len(items) - items[-1].is_sacrum
+        beside = items[0] if fault == "above" else items[at - 1]
+        items.insert(at, _piece(fault, beside, noise, rng))
+        truth.insert(at, (None,))
     return StressCase(variant, fault, whole, tuple(truth), _numbered(items))
 
 
@@ -203,10 +216,9 @@ def _chain(
             place = np.clip(place, *PLAIN)
             width = noise.width
         centre = rng.normal(centres[k], CENTRE_NOISE_MM)
-        evidence = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - place) / width) ** 2)
-        evidence = tuple(evidence / evidence.sum())
         volume_ml = size**3 * usual_volume_ml(name) * np.exp(0.15 * rng.normal())
-        items.append(Instance(0, tuple(centre), volume_ml, evidence, name == "Sacrum", ()))
+        sacrum = name == "Sacrum"
+        items.append(Instance(0, tuple(centre), volume_ml, _bell(place, width), sacrum, ()))
     return items
 
 
@@ -216,6 +228,27 @@ def _slow(count: int, rng: np.random.Generator) -> np.ndarray:
     for _ in range(count - 1):
         out.append(0.9 * out[-1] + np.sqrt(1 - 0.9**2) * rng.normal())
     return np.array(out)
+
+
+def _piece(fault: str, beside: Instance, noise: Noise, rng: np.random.Generator) -> Instance:
+    """Return something beyond the end of a chain that looks like the next level, or like the last.
+
+    Networks know no skull and no pelvis: they give them the levels that are nearest.
+    """
+    down = 1 if fault == "below" else -1
+    place = int(np.argmax(beside.evidence)) + down * rng.uniform(0, 1)
+    width = noise.width + rng.uniform(0, 1)
+    evidence = _bell(float(np.clip(place, 0, len(NETWORK_LEVELS) - 1)), width)
+    step_mm = 25.0 * (beside.volume_ml / 30.0) ** (1 / 3) * rng.uniform(*PIECE_STEP)
+    aside_mm = rng.normal(0.0, 8.0, 2)
+    centre = np.add(beside.centroid_lps_mm, (*aside_mm, -down * step_mm))
+    volume_ml = rng.uniform(*PIECE_ML[fault])
+    return Instance(0, tuple(map(float, centre)), volume_ml, evidence, False, ())
+
+
+def _bell(place: float, width: float) -> tuple[float, ...]:
+    evidence = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - place) / width) ** 2)
+    return tuple(evidence / evidence.sum())
 
 
 def _between(a: Instance, b: Instance, evidence: np.ndarray, volume_ml: float) -> Instance:
