@@ -108,13 +108,17 @@ class Chain:
         scores = self._prior + path_score(path, self._states, self._moves, self._start)
         return float(np.exp(np.logaddexp.reduce(scores, axis=None) - self._total))
 
-    def ranked(self, k: int) -> list[tuple[Path, float]]:
+    def ranked(self, k: int, least: float = WORTH_FOLLOWING) -> list[tuple[Path, float]]:
         """Return the best paths with their probabilities, the best first.
 
         Searched in the likeliest size of each shift; what is found counts in all worlds.
+
+        Args:
+            k: How many to look for in each.
+            least: States of a vertebra that are less likely are not followed.
         """
         found: set[Path] = set()
-        keep = self.posterior > WORTH_FOLLOWING
+        keep = self.posterior >= least
         for shift, size in enumerate(self._share.argmax(axis=1)):
             if self._share[shift].sum() > WORTH_SEARCHING:
                 world = (self._states[shift], self._moves[size], self._start)

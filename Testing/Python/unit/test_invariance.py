@@ -19,11 +19,23 @@ from spinemamba.training.bank import body_cores
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
 
 
+NECK = ("C1", "C2", "C3", "C4", "C5", "C6", "C7")
+
+
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
+    return perfect_evidence(NAMES)
+
+
+@pytest.fixture(scope="module")
+def neck() -> Evidence:
+    return perfect_evidence(NECK)
+
+
+def perfect_evidence(shown: tuple[str, ...]) -> Evidence:
     """Perfect bone and cores of a made-up spine; levels are blurred over two neighbours."""
     spacing = (2.5, 2.5, 2.5)
-    options = PhantomOptions(first="T12", last="Sacrum", spacing_mm=spacing, tight=True)
+    options = PhantomOptions(first=shown[0], last=shown[-1], spacing_mm=spacing, tight=True)
     labels = make_phantom(3, options).labels
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():
@@ -74,4 +86,13 @@ def test_a_crop_from_the_top_renames_nothing_above_a_sacrum(evidence: Evidence, 
     kept = slice(0, round((1 - share) * depth))
     found = names(boxed(evidence, (kept, slice(0, rows), slice(0, columns))))
     assert found == NAMES[-len(found) :]
+    assert len(found) >= 2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6])
+def test_a_crop_from_the_bottom_renames_nothing_below_c1(neck: Evidence, share: float):
+    depth, rows, columns = neck.bone.shape
+    kept = slice(round(share * depth), depth)
+    found = names(boxed(neck, (kept, slice(0, rows), slice(0, columns))))
+    assert found == NECK[: len(found)]
     assert len(found) >= 2

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -154,3 +156,35 @@ def test_two_vertebrae_missed_in_a_row_leave_a_gap_of_two():
 
 def test_a_single_vertebra_gets_its_most_likely_name():
     assert assign_levels(spine(["L3"]).items).best[0].names == ("L3",)
+
+
+@pytest.mark.parametrize("certainty", [0.4, 0.95])
+def test_a_piece_of_the_skull_above_c1_is_no_vertebra(certainty: float):
+    items = spine(WHOLE, certainty).items
+    piece = replace(
+        items[0], id=0, centroid_lps_mm=(4.0, -5.0, 20.0), volume_ml=9.0, evidence=items[0].evidence
+    )
+    for shown in (items, items[:10]):
+        solution = assign_levels((piece, *shown))
+        assert solution.best[0].names == (None, *WHOLE[: len(shown)])
+        assert solution.posteriors[0] > 0.5
+
+
+def test_a_piece_of_the_pelvis_between_l5_and_sacrum_is_no_vertebra():
+    items = spine(WHOLE).items
+    low = items[-2]
+    piece = replace(low, id=99, centroid_lps_mm=(40.0, 0.0, low.centroid_lps_mm[2] - 30.0))
+    piece = replace(piece, volume_ml=6.0)
+    solution = assign_levels((*items[:-1], piece, items[-1]))
+    assert solution.best[0].names == (*WHOLE[:-1], None, "Sacrum")
+
+
+def test_a_vertebra_alone_is_one_even_if_it_looks_like_c1():
+    assert assign_levels(spine(["C1"], certainty=0.4).items).best[0].names == ("C1",)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 13, 20])
+def test_a_crop_from_the_bottom_renames_nothing_below_c1_and_one_from_the_top_above_a_sacrum(count):
+    items = spine(WHOLE, certainty=0.45).items
+    assert assign_levels(items[:count]).best[0].names == tuple(WHOLE[:count])
+    assert assign_levels(items[-count:]).best[0].names == tuple(WHOLE[-count:])

@@ -42,7 +42,7 @@ def test_truth_has_the_variant_and_the_fault(cases):
     for case in cases:
         names = [name for each in case.truth for name in each]
         assert len(case.truth) == len(case.items)
-        assert (None in names) == (case.fault == "spurious")
+        assert (None in names) == (case.fault in ("spurious", "above", "below"))
         if case.whole:
             more, less = VARIANTS[case.variant]
             assert set(more) <= set(names)
@@ -50,6 +50,22 @@ def test_truth_has_the_variant_and_the_fault(cases):
         if case.fault == "missed":
             heights = [item.centroid_lps_mm[2] for item in case.items]
             assert np.diff(heights).min() < -20
+
+
+def test_pieces_lie_beyond_the_ends_and_the_sacrum_stays_last(cases):
+    above = [case for case in cases if case.fault == "above"]
+    below = [case for case in cases if case.fault == "below"]
+    assert {case.whole for case in above} == {case.whole for case in below} == {True, False}
+    assert all(case.truth[0] == (None,) for case in above)
+    assert all(case.truth[-2:] == ((None,), ("Sacrum",)) for case in below if case.whole)
+    assert all((None,) in case.truth[-2:] for case in below)
+
+
+def test_a_piece_of_the_skull_shifts_no_whole_spine(cases):
+    skulls = [case for case in cases if case.whole and case.fault == "above"]
+    answers = solve(skulls)
+    assert len(answers) >= 5
+    assert all(answer.right for answer in answers if answer.case.variant == "usual")
 
 
 def test_without_noise_and_faults_usual_spines_are_named_right():
