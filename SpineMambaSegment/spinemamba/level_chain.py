@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from spinemamba.instances import Instance
-from spinemamba.level_evidence import DOUBLES, SHIFTS, double_evidence, emissions, no_evidence
+from spinemamba.level_evidence import (
+    DOUBLES,
+    SHIFTS,
+    double_evidence,
+    emissions,
+    no_evidence,
+    volume_steps,
+)
 from spinemamba.level_priors import SIZE_SPREAD, SIZES, STEP_MM, STEP_SHARE
 from spinemamba.level_steps import INDEX, NAMES, USUAL, StepOptions, distance_mm, step_tables
 from spinemamba.sequence import best_paths, forward_backward, path_score
@@ -61,7 +68,7 @@ class SolverOptions:
     floor: float = 0.01
     common_shift: float = 0.05
     spurious: float = 0.01
-    at_end: float = 0.04
+    at_end: float = 0.03
     skull: float = 0.2
     double: float = 0.01
     steps: StepOptions = field(default_factory=StepOptions)
@@ -145,6 +152,7 @@ def _moves(items: tuple[Instance, ...], options: SolverOptions) -> np.ndarray:
         doubled = step_tables(*args, above_mm=above_mm, below_mm=after_mm)
         out[..., TWO, kind] = rate * doubled[..., BELOW, :]
         out[..., ABOVE, kind] = rate * _first_below_none(options)
+    out[..., ONE, ONE] *= volume_steps(items)
     _add_none(out, items, options)
     return out
 

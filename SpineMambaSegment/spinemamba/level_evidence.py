@@ -9,6 +9,7 @@ import numpy as np
 
 from spinemamba.instances import Instance
 from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.level_priors import VOLUME_STEP_OUTLIER, VOLUME_STEP_SPREAD, usual_volume_ml
 from spinemamba.level_steps import INDEX, NAMES, USUAL
 
 SHIFTS = (0, -1, 1)
@@ -29,12 +30,15 @@ DOUBLES = {
 VOLUME_SPREAD = 0.35
 """Standard deviation of the binary logarithm of a vertebra's volume over its neighbours'."""
 
+PART_SPREAD = 0.5
+"""The same, where part of a vertebra may have been given to its neighbours."""
+
 DOUBLE_VOLUME = 0.9
 """The same logarithm for two in one: bone between them is lost."""
 
-VOLUME_OUTLIER = 0.02
+VOLUME_OUTLIER = 0.01
 
-NOTHING_FITS = 0.2
+NOTHING_FITS = 0.1
 """How well any volume fits what is no vertebra, relative to the best volume of one: a piece of half
 the neighbours' volume fits a vertebra worse than that."""
 
@@ -127,7 +131,8 @@ def double_evidence(
 
 def no_evidence(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
     """Return the log evidence of each instance being no vertebra, as `emissions`."""
-    fits = np.where(np.isnan(_volume_ratios(items)), 1.0, _fits(_volume_ratios(items), 0.0))
+    ratio = _volume_ratios(items) * VOLUME_SPREAD / PART_SPREAD
+    fits = np.where(np.isnan(ratio), 1.0, _fits(ratio, 0.0))
     # Networks give what is no vertebra the level of the place where it lies, nearly as sharply as
     # they do a vertebra: its looks speak neither for nor against it.
     looks = (np.array([item.evidence for item in items], float) ** 2).sum(axis=1)
@@ -154,3 +159,16 @@ def _fits(ratio: np.ndarray, mean: float) -> np.ndarray:
 
 def _whole(item: Instance) -> bool:
     return not item.is_sacrum and not item.cut_sides
+
+
+def volume_steps(items: tuple[Instance, ...]) -> np.ndarray:
+    """Return how well each volume after the one above fits each two levels, (n - 1, 27, 27).
+
+    Relative to the best fit, 1 where a volume says nothing; the patient's size drops out.
+    """
+    usual = np.log([usual_volume_ml(name) for name in NAMES])
+    seen = np.array([np.log(item.volume_ml) if _whole(item) else np.nan for item in items])
+    misfit = np.diff(seen)[:, None, None] - (usual[None, :] - usual[:, None])
+    fits = np.exp(-0.5 * (misfit / VOLUME_STEP_SPREAD) ** 2)
+    fits = VOLUME_STEP_OUTLIER + (1 - VOLUME_STEP_OUTLIER) * fits
+    return np.where(np.isnan(misfit), 1.0, fits)

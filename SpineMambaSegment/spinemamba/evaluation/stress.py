@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from spinemamba.errors import Code, UserError
+from spinemamba.evaluation.stress_pieces import PIECE_ML, bell, between, piece
 from spinemamba.instances import Instance
 from spinemamba.labels import BY_VALUE, NETWORK_LEVELS, ORDER
 from spinemamba.level_evidence import DISTINCT
@@ -40,9 +41,6 @@ FAULTS = (*["none"] * 8, "fused", "missed", "spurious", "above", "below")
 over other levels; "below" one of the pelvis at the sacrum, of a rib under other levels.
 """
 
-PIECE_ML = {"above": (3.0, 15.0), "below": (1.5, 20.0)}
-PIECE_STEP = (0.6, 1.3)
-"""How far a piece beyond the end lies from the vertebra there, over the usual step."""
 SHOWN_AS = {"T13": "T12", "L6": "L5"}
 
 PLAIN = (NETWORK_LEVELS.index("C3"), NETWORK_LEVELS.index("L5"))
@@ -169,16 +167,16 @@ def _case(
     if fault == "fused" and names[inner + 1] != "Sacrum":
         upper, lower = items[inner], items.pop(inner + 1)
         volume_ml = 0.95 * (upper.volume_ml + lower.volume_ml)
-        items[inner] = _between(upper, lower, np.add(upper.evidence, lower.evidence), volume_ml)
+        items[inner] = between(upper, lower, np.add(upper.evidence, lower.evidence), volume_ml)
         truth[inner : inner + 2] = [(names[inner], names[inner + 1])]
     if fault == "spurious":
         nothing = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
-        items.insert(inner, _between(items[inner - 1], items[inner], nothing, rng.uniform(1.5, 8)))
+        items.insert(inner, between(items[inner - 1], items[inner], nothing, rng.uniform(1.5, 8)))
         truth.insert(inner, (None,))
     if fault in PIECE_ML:
         at = 0 if fault == "above" else len(items) - items[-1].is_sacrum
         beside = items[0] if fault == "above" else items[at - 1]
-        items.insert(at, _piece(fault, beside, noise, rng))
+        items.insert(at, piece(fault, beside, noise.width, rng))
         truth.insert(at, (None,))
     return StressCase(variant, fault, whole, tuple(truth), _numbered(items))
 
@@ -218,7 +216,7 @@ def _chain(
         centre = rng.normal(centres[k], CENTRE_NOISE_MM)
         volume_ml = size**3 * usual_volume_ml(name) * np.exp(0.15 * rng.normal())
         sacrum = name == "Sacrum"
-        items.append(Instance(0, tuple(centre), volume_ml, _bell(place, width), sacrum, ()))
+        items.append(Instance(0, tuple(centre), volume_ml, bell(place, width), sacrum, ()))
     return items
 
 
@@ -228,29 +226,3 @@ def _slow(count: int, rng: np.random.Generator) -> np.ndarray:
     for _ in range(count - 1):
         out.append(0.9 * out[-1] + np.sqrt(1 - 0.9**2) * rng.normal())
     return np.array(out)
-
-
-def _piece(fault: str, beside: Instance, noise: Noise, rng: np.random.Generator) -> Instance:
-    """Return something beyond the end of a chain that looks like the next level, or like the last.
-
-    Networks know no skull and no pelvis: they give them the levels that are nearest.
-    """
-    down = 1 if fault == "below" else -1
-    place = int(np.argmax(beside.evidence)) + down * rng.uniform(0, 1)
-    width = noise.width + rng.uniform(0, 1)
-    evidence = _bell(float(np.clip(place, 0, len(NETWORK_LEVELS) - 1)), width)
-    step_mm = 25.0 * (beside.volume_ml / 30.0) ** (1 / 3) * rng.uniform(*PIECE_STEP)
-    aside_mm = rng.normal(0.0, 8.0, 2)
-    centre = np.add(beside.centroid_lps_mm, (*aside_mm, -down * step_mm))
-    volume_ml = rng.uniform(*PIECE_ML[fault])
-    return Instance(0, tuple(map(float, centre)), volume_ml, evidence, False, ())
-
-
-def _bell(place: float, width: float) -> tuple[float, ...]:
-    evidence = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - place) / width) ** 2)
-    return tuple(evidence / evidence.sum())
-
-
-def _between(a: Instance, b: Instance, evidence: np.ndarray, volume_ml: float) -> Instance:
-    centre = np.add(a.centroid_lps_mm, b.centroid_lps_mm) / 2
-    return Instance(0, tuple(centre), volume_ml, tuple(evidence / evidence.sum()), False, ())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ from scipy.stats import norm
 
 from spinemamba.instances import Instance, Instances
 from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.level_priors import ANY_STEP_MM, STEP_MM
+from spinemamba.level_evidence import volume_steps
+from spinemamba.level_priors import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.level_steps import INDEX, NAMES, StepOptions, routes, step_tables
 from spinemamba.levels import SolverOptions, assign_levels
 
@@ -188,3 +190,17 @@ def test_a_crop_from_the_bottom_renames_nothing_below_c1_and_one_from_the_top_ab
     items = spine(WHOLE, certainty=0.45).items
     assert assign_levels(items[:count]).best[0].names == tuple(WHOLE[:count])
     assert assign_levels(items[-count:]).best[0].names == tuple(WHOLE[-count:])
+
+
+def test_usual_volumes_fit_their_levels_best_whatever_the_patients_size_and_cut_ones_say_nothing():
+    shown = ["T10", "T11", "T12", "L1", "L2"]
+    for size in (0.5, 1.0, 1.3):
+        vague = spine(shown, certainty=0.04, spread=12).items
+        pairs = zip(vague, shown, strict=True)
+        sized = tuple(replace(i, volume_ml=size * usual_volume_ml(name)) for i, name in pairs)
+        fits = volume_steps(sized)
+        for k, (upper, lower) in enumerate(itertools.pairwise(shown)):
+            assert fits[k, INDEX[upper], INDEX[lower]] == pytest.approx(1.0)
+    cut = (replace(sized[0], cut_sides=("superior",)), *sized[1:])
+    assert (volume_steps(cut)[0] == 1.0).all()
+    assert volume_steps(cut)[1].min() == pytest.approx(0.2, abs=0.05)
