@@ -6,7 +6,14 @@ import time
 
 import torch
 
-from spinemamba.bench.scans import Size, least_seconds, scan_inputs, threads, working_backends
+from spinemamba.bench.scans import (
+    Size,
+    least_seconds,
+    scan_inputs,
+    threads,
+    tied_rates,
+    working_backends,
+)
 from spinemamba.scan import BACKENDS, NATIVE, selective_scan_3d
 from spinemamba.scan_grid import GridScan, scan_grid_by_copies
 from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
@@ -68,7 +75,7 @@ def _grid_scan(tokens: int, d: int, n: int, orders: int) -> GridScan:
     return GridScan(
         u=normal(1, tokens, d),
         low=normal(1, tokens, k, rank),
-        A=-torch.arange(1.0, n + 1).repeat(k, d, 1),
+        A=tied_rates(n) * (1 + 0.1 * torch.rand(k, d, n)),
         B=normal(1, tokens, k, n),
         C=normal(1, tokens, k, n),
         D=normal(k, d),
