@@ -235,4 +235,6 @@ int backward(const ScanProblem* problem, int64_t batch, int64_t slice, int64_t f
     return 0;
 }
 
+#include "kernel_pass.h"
+
 }  // namespace SCAN_NAMESPACE
