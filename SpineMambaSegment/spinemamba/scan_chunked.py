@@ -83,8 +83,10 @@ class _Scan(torch.autograd.Function):
 
 
 def _cut(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> _Chunks:  # noqa: N803
-    """Cut into K chunks of T = sqrt(L / 2) tokens, where 2 T + K steps are fewest; on a CPU maybe
-    longer ones. A batch changes nothing, or its size would change the last bits of the answer.
+    """Cut into K chunks of T = sqrt(L / 2) tokens, where 2 T + K steps are fewest.
+
+    Longer ones on a CPU, see `NEAR_STATES`. The number of batches changes nothing, or it would
+    change the last bits of the answer.
     """
     batch, length, _ = u.shape
     fewest_steps, near = math.sqrt(length / 2), length * A.numel() / NEAR_STATES
