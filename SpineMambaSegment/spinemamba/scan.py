@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from math import prod
 
 import torch
@@ -231,16 +231,15 @@ def _trial(name: str, device: str) -> list[Tensor]:
 
 def _small_scan(d: int, n: int, r: int, orders: int) -> GridScan:
     generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
+    normal = partial(torch.randn, generator=generator)
     tokens, k = prod(SMALL_GRID), orders
+    # Some states fade within a token, some outlast every chunk.
+    rates = -(torch.rand(k, d, n, generator=generator) ** 4) * n - 1e-3
+    rates[1] = rates[1, :, :1] * torch.arange(1, n + 1)  # tied ones, which have a path of their own
     return GridScan(
         u=normal(1, tokens, d),
         low=normal(1, tokens, k, r) * 4,
-        # Some states fade within a token, some outlast every chunk.
-        A=-(torch.rand(k, d, n, generator=generator) ** 4) * n - 1e-3,
+        A=rates,
         B=normal(1, tokens, k, n),
         C=normal(1, tokens, k, n),
         D=normal(k, d),

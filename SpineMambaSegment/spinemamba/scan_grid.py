@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -60,13 +61,14 @@ def scan_grid_by_copies(scan: Scan, s: GridScan, grid: Grid, orders: tuple[Order
     Returns:
         Sum of what the scans give, (batch, L, d).
     """
-    y = torch.zeros((), dtype=s.u.dtype, device=s.u.device)
-    for k, order in enumerate(orders):
+
+    def scanned(k: int, order: Order) -> Tensor:
         rows = (s.u, s.low[:, :, k], s.B[:, :, k], s.C[:, :, k])
         u, low, b, c = (order.arrange(x, grid) for x in rows)
         delta = functional.softplus(functional.linear(low, s.weight[k], s.bias[k]))
-        y = y + order.restore(scan(u, delta, s.A[k], b, c, s.D[k]), grid)
-    return y
+        return order.restore(scan(u, delta, s.A[k], b, c, s.D[k]), grid)
+
+    return reduce(torch.add, (scanned(k, order) for k, order in enumerate(orders)))
 
 
 def scan_grid_native(s: GridScan, grid: Grid, orders: tuple[Order, ...], variant: str) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-ABI = 1
+ABI = 2
 CHUNK, PAD = 32, 16
 """SCAN_ABI, SCAN_CHUNK and SCAN_PAD of native/scan.h."""
 
@@ -48,7 +48,29 @@ _GRAD_SLICES = ("delta_slice", "B_slice", "C_slice")
 _GRAD_VECTORS = ("grad_A", "grad_D", "grad_weight", "grad_bias")
 
 
-class Problem(Structure):
+class Fields(Structure):
+    """A structure of numbers, rows and addresses."""
+
+    def take(self, **values: Tensor | int) -> None:
+        """Set fields; a tensor becomes rows or an address, whichever the field is."""
+        kinds = dict(self._fields_)
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                value = Rows.of(value) if kinds[name] is Rows else value.data_ptr()
+            setattr(self, name, value)
+
+
+class Pass(Fields):
+    """ScanPass of native/scan.h."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("batch", "length", "channels", "taps", "threads")),
+        *((name, Rows) for name in ("x", "gate", "y")),
+        *((name, c_void_p) for name in ("weight", "bias")),
+    )
+
+
+class Problem(Fields):
     """ScanProblem of native/scan.h."""
 
     _fields_ = (
@@ -61,20 +83,20 @@ class Problem(Structure):
         *((name, c_void_p) for name in _GRAD_VECTORS),
     )
 
-    def take(self, **values: Tensor | int) -> None:
-        """Set fields; a tensor becomes rows or an address, whichever the field is."""
-        kinds = dict(self._fields_)
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                value = Rows.of(value) if kinds[name] is Rows else value.data_ptr()
-            setattr(self, name, value)
-
     def walk_along(self, walks: list[int]) -> None:
         """Set the orders: seven numbers for each, see `Order.walk`."""
         parts = [walks[i : i + 7] for i in range(0, len(walks), 7)]
         orders = [Walk((c_int64 * 3)(*p[:3]), (c_int64 * 3)(*p[3:6]), p[6]) for p in parts]
         self.orders = len(orders)
         self.order = (Walk * len(orders))(*orders)
+
+
+_CALLS = {
+    "scan_forward": Problem,
+    "scan_backward": Problem,
+    "scan_convolve": Pass,
+    "scan_gate": Pass,
+}
 
 
 class Library:
@@ -91,8 +113,9 @@ class Library:
         try:
             self._calls = ctypes.CDLL(str(path))
             self._calls.scan_supports.argtypes = [c_char_p]
-            for call in (self._calls.scan_forward, self._calls.scan_backward):
-                call.argtypes, call.restype = [POINTER(Problem), c_char_p], c_int
+            for name, kind in _CALLS.items():
+                call = getattr(self._calls, name)
+                call.argtypes, call.restype = [POINTER(kind), c_char_p], c_int
             abi = self._calls.scan_abi()
         except (OSError, AttributeError) as error:
             raise NativeError(f"{path.name} is no scan library: {_short(error, path)}") from error
@@ -113,14 +136,22 @@ class Library:
 
     def forward(self, problem: Problem, variant: str) -> None:
         """Scan; y and, if wanted, the entry states are written."""
-        self._run(self._calls.scan_forward, problem, variant)
+        self._run("scan_forward", problem, variant)
 
     def backward(self, problem: Problem, variant: str) -> None:
         """Write all gradients."""
-        self._run(self._calls.scan_backward, problem, variant)
+        self._run("scan_backward", problem, variant)
 
-    def _run(self, call: ctypes._CFuncPtr, problem: Problem, variant: str) -> None:
-        state = call(ctypes.byref(problem), variant.encode())
+    def convolve(self, one: Pass, variant: str) -> None:
+        """Write y = silu(bias + causal convolution of x)."""
+        self._run("scan_convolve", one, variant)
+
+    def gate(self, one: Pass, variant: str) -> None:
+        """Write y = x silu(gate)."""
+        self._run("scan_gate", one, variant)
+
+    def _run(self, call: str, problem: Fields, variant: str) -> None:
+        state = getattr(self._calls, call)(ctypes.byref(problem), variant.encode())
         if state > 0:
             raise MemoryError("not enough memory for the scan")
         if state < 0:

@@ -100,7 +100,10 @@ def least_seconds(
 
 
 def scan_inputs(size: Size, largest_step: float | None = None) -> list[Tensor]:
-    """Return random u, delta, A, B, C, D of a batch of one, as trained layers see them."""
+    """Return random u, delta, A, B, C, D of a batch of one, as trained layers see them.
+
+    The rates are near those that Mamba starts with, but not tied: those would be scanned faster.
+    """
     generator = torch.Generator().manual_seed(size.tokens)
 
     def normal(*shape: int) -> Tensor:
@@ -110,9 +113,14 @@ def scan_inputs(size: Size, largest_step: float | None = None) -> list[Tensor]:
     delta = functional.softplus(normal(1, length, d) - 4.0)
     if largest_step is not None:
         delta *= largest_step / delta.max()
-    rates = -torch.arange(1.0, n + 1).repeat(d, 1)
+    rates = tied_rates(n) * (1 + 0.1 * torch.rand(d, n, generator=generator))
     u, b, c = normal(1, length, d), normal(1, length, n), normal(1, length, n)
     return [u, delta, rates, b, c, normal(d)]
+
+
+def tied_rates(states: int) -> Tensor:
+    """Return the rates that Mamba starts with, multiples of one number: (n,)."""
+    return -torch.arange(1.0, states + 1)
 
 
 def working_backends() -> list[str]:

@@ -1,4 +1,4 @@
-"""What it saves to walk several scan orders in one call, and what a second thread brings."""
+"""What it saves to walk several orders in one call, to tie rates, and to share among threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import time
 
 import torch
 
-from spinemamba.bench.scans import Size, least_seconds, scan_inputs, threads, working_backends
+from spinemamba.bench.scans import (
+    Size,
+    least_seconds,
+    scan_inputs,
+    threads,
+    tied_rates,
+    working_backends,
+)
 from spinemamba.scan import BACKENDS, NATIVE, selective_scan_3d
 from spinemamba.scan_grid import GridScan, scan_grid_by_copies
 from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
@@ -36,6 +43,25 @@ def measure_fusion(side: int, channels: int, repeats: int) -> dict[str, float]:
         )
         copies = least_seconds(lambda: scan_grid_by_copies(one, scan, grid, orders), repeats)
     return {"fused_s": fused, "copies_s": copies, "ratio": copies / fused}
+
+
+def measure_tied(size: Size, repeats: int) -> dict[str, float]:
+    """Return what tied decay rates save, see `NetworkConfig.tied_decay`.
+
+    Returns:
+        ``free_s`` and ``tied_s``, processor seconds of one thread with the best C++ variant, and
+        ``ratio``; empty if the library is not there.
+    """
+    native = [name for name in working_backends() if name.startswith(NATIVE)]
+    if not native:
+        return {}
+    scan, free = BACKENDS[native[0]], scan_inputs(size)
+    tied = [*free[:2], tied_rates(size.states).repeat(size.channels, 1), *free[3:]]
+    with torch.inference_mode(), threads(1):
+        scan(*free)
+        free_s = least_seconds(lambda: scan(*free), repeats)
+        tied_s = least_seconds(lambda: scan(*tied), repeats)
+    return {"free_s": free_s, "tied_s": tied_s, "ratio": free_s / tied_s}
 
 
 def measure_threads(size: Size, repeats: int) -> dict[str, float]:
@@ -68,7 +94,7 @@ def _grid_scan(tokens: int, d: int, n: int, orders: int) -> GridScan:
     return GridScan(
         u=normal(1, tokens, d),
         low=normal(1, tokens, k, rank),
-        A=-torch.arange(1.0, n + 1).repeat(k, d, 1),
+        A=tied_rates(n) * (1 + 0.1 * torch.rand(k, d, n)),
         B=normal(1, tokens, k, n),
         C=normal(1, tokens, k, n),
         D=normal(k, d),

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scan these tokens, channels and states instead; may be given several times",
     )
     parser.add_argument("--case", type=Path, metavar="IMAGE", help="also segment a whole image")
+    parser.add_argument(
+        "--slide",
+        action="store_true",
+        help="with --case: also slide the network over all of it with the loop, for minutes",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
 
 
@@ -45,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     parts = [_backends, _errors, _networks, _fusion, lambda quick: _scans(sizes)]
     if args.case:
         # First: the most memory that was held is that of the process, whatever has held it.
-        parts.insert(1, lambda quick: _case(args.case))
+        parts.insert(1, lambda quick: _case(args.case, args.slide))
     for part in parts:
         report |= part(args.quick)
         if args.json:  # after every part: what has been measured is not lost
@@ -116,7 +121,7 @@ def _errors(quick: bool) -> dict[str, Any]:
 
 def _fusion(quick: bool) -> dict[str, Any]:
     from spinemamba.bench.scans import Size
-    from spinemamba.bench.sharing import measure_fusion, measure_threads
+    from spinemamba.bench.sharing import measure_fusion, measure_threads, measure_tied
 
     repeats = 3 if quick else 7
     fusion = measure_fusion(FUSION_SIDE, 128, repeats)
@@ -126,13 +131,16 @@ def _fusion(quick: bool) -> dict[str, Any]:
             f"{1e3 * fusion['fused_s']:.1f} ms in one call, {1e3 * fusion['copies_s']:.1f} ms "
             f"with permuted copies ({fusion['ratio']:.1f} times)"
         )
+    tied = measure_tied(Size(32768, 128, 16), repeats)
+    if tied:
+        say(f"Tied decay rates: {tied['ratio']:.1f} times as fast as any others")
     two = measure_threads(Size(32768, 128, 16), repeats)
     if two:
         say(
             f"Two threads instead of one: {two['ratio']:.2f} times as fast by the clock on the "
             f"wall, {two['work_ratio']:.2f} times the work"
         )
-    return {"fusion": fusion, "two_threads": two}
+    return {"fusion": fusion, "tied": tied, "two_threads": two}
 
 
 def _networks(quick: bool) -> dict[str, Any]:
@@ -150,14 +158,16 @@ def _networks(quick: bool) -> dict[str, Any]:
     return {"networks": [asdict(row) | {"rvm_share": row.rvm_share} for row in rows]}
 
 
-def _case(path: Path) -> dict[str, Any]:
+def _case(path: Path, slide: bool) -> dict[str, Any]:
     from spinemamba.bench.case import measure_case
 
-    row = measure_case(path)
+    row = measure_case(path, slide)
     memory = "" if row.gigabytes is None else f", {row.gigabytes:.1f} GB"
+    slow = row.slow
+    wall = "" if slow.wall_s is None else f"{slow.wall_s:.0f} s, {row.wall_ratio:.0f} times; "
     say(
         f"\nA whole case: {row.wall_s:.0f} s ({row.cpu_s:.0f} s of processors){memory}.\n"
-        f"The fine network slid over all of it with the loop: {row.sliding_windows} windows of "
-        f"{row.sliding_window_cpu_s:.1f} s (one was measured), {row.ratio:.0f} times as long"
+        f"The fine network slid over all of it with the loop, {slow.windows} windows of which "
+        f"{slow.windows_run} ran: {wall}{slow.cpu_s:.0f} s of processors, {row.ratio:.0f} times"
     )
     return {"case": asdict(row)}

@@ -62,6 +62,7 @@ struct Order {
     const ScanProblem& p;
     int64_t k, batch, first, last;  // order, batch, channels
     const float *decay, *weight;    // per block: (states) vectors A log2(e), (rank) vectors
+    bool tied;                      // A[c][n] = (n + 1) A[c][0]: decays are powers of the first one
 
     const float* row(const ScanRows& rows, int64_t token) const {
         return rows.data + batch * rows.batch + k * rows.order + token * rows.token;
@@ -89,6 +90,7 @@ struct Tile {
     const int64_t* tokens;   // which they are
     const int64_t* upcoming;
     V raw[T], step[T], drive[T], u[T], out[T];  // drive = step u
+    V base[T];                                  // the first state's decay, if decays are tied
 };
 
 // Fetch the next tile's row of token t: in any order but raster the processor cannot guess it.
@@ -127,55 +129,44 @@ INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
         tile.u[t] = load_part(u + c, lanes);
         tile.drive[t] = mul(tile.step[t], tile.u[t]);
     }
+    if (!o.tied) return;
+    const V rate = load(o.decay + (c - o.first) * o.p.states);
+    for (int t = 0; t < tile.count; t++) tile.base[t] = exp2_(mul(tile.step[t], rate));
 }
 
-// Advance G states of a block over a tile and add their part to out. A function of its own, or the
-// compiler runs out of registers for the states.
-template <int G>
-NOINLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* states) {
-    const float* decay = o.decay + (c - o.first) * o.p.states + n * W;
-    const float *B_rows = o.row(o.p.B, 0) + n, *C_rows = o.row(o.p.C, 0) + n;
-    const int64_t B_step = o.p.B.token, C_step = o.p.C.token;
-    const int count = tile.count;
-    V h[G];
-    UNROLL
-    for (int i = 0; i < G; i++) h[i] = load(states + i * W);
-    for (int t = 0; t < count; t++) {
-        const int64_t token = tile.tokens[t];
-        const float *B = B_rows + token * B_step, *C = C_rows + token * C_step;
-        const V step = tile.step[t], drive = tile.drive[t];
-        V even = tile.out[t], odd = set(0.f);
-        UNROLL
-        for (int i = 0; i < G; i++) {
-            const V a = exp2_(mul(step, load(decay + i * W)));
-            h[i] = fma(h[i], a, mul(drive, set(B[i])));
-            if (i % 2) odd = fma(h[i], set(C[i]), odd);
-            else even = fma(h[i], set(C[i]), even);
-        }
-        tile.out[t] = add(even, odd);
+// Gives the decays of states n, n + 1, ... of a block for one token, in this order.
+template <bool TIED>
+class Decays {
+  public:
+    INLINE_MEMBER Decays(const Tile& tile, int t, int64_t n) : step_(tile.step[t]), n_(n) {
+        if (!TIED) return;
+        power_[1] = tile.base[t];
+        power_[2] = mul(power_[1], power_[1]);
+        power_[4] = mul(power_[2], power_[2]);
     }
-    UNROLL
-    for (int i = 0; i < G; i++) store(states + i * W, h[i]);
-}
+    // State n + i, whose rate is `rate`; i must be known to the compiler.
+    INLINE_MEMBER V next(int i, const float* rate) {
+        if (TIED && n_ + i == 0) last_[0] = power_[1];
+        else if (!TIED || i == 0) last_[0] = exp2_(mul(step_, load(rate)));
+        else if (i == 1) last_[1] = mul(last_[0], power_[1]);
+        else if (i < 4) last_[i] = mul(last_[i - 2], power_[2]);
+        else last_[i % 4] = mul(last_[i % 4], power_[4]);
+        return last_[TIED ? i % 4 : 0];
+    }
 
-void forward_block(const Order& o, Tile& tile, int64_t c, float* states) {
-    const ScanProblem& p = o.p;
-    const V skip = o.vector(p.D, c);
-    read_block(o, tile, c);
-    for (int t = 0; t < tile.count; t++) tile.out[t] = mul(skip, tile.u[t]);
-    for (int64_t n = 0; n < p.states;) {
-        const int64_t left = p.states - n;
-        float* h = states + n * W;
-        if (GROUP >= 16 && left >= 16) advance<16>(o, tile, c, n, h), n += 16;
-        else if (GROUP >= 8 && left >= 8) advance<8>(o, tile, c, n, h), n += 8;
-        else if (left >= 4) advance<4>(o, tile, c, n, h), n += 4;
-        else advance<1>(o, tile, c, n, h), n += 1;
-    }
-    const int lanes = o.lanes(c);
-    for (int t = 0; t < tile.count; t++) {
-        float* y = p.y.data + o.batch * p.y.batch + tile.tokens[t] * p.y.token + c;
-        store_part(y, o.k ? add(load_part(y, lanes), tile.out[t]) : tile.out[t], lanes);
-    }
+  private:
+    V step_, power_[5], last_[4];
+    int64_t n_;
+};
+
+// Whether an order's decays are tied, to the last bit. For all channels: that a part of them is
+// might depend on how threads share the work.
+bool is_tied(const ScanProblem& p, int64_t k) {
+    const float* A = p.A + k * p.channels * p.states;
+    for (int64_t c = 0; c < p.channels; c++, A += p.states)
+        for (int64_t n = 1; n < p.states; n++)
+            if (A[n] != A[0] * (float)(n + 1)) return false;
+    return true;
 }
 
 // Where the states before a tile are kept.
@@ -189,6 +180,7 @@ float* entry_of(const Order& o, int64_t tile) {
 
 int64_t blocks(int64_t first, int64_t last) { return (last - first + W - 1) / W; }
 
+#include "kernel_forward.h"
 #include "kernel_backward.h"
 
 }  // namespace
@@ -201,7 +193,7 @@ int forward(const ScanProblem* problem, int64_t batch, int64_t, int64_t first, i
     if (memory.missing()) return 1;
     float *decay = memory.get(), *states = decay + size * W, *weight = states + size * W;
     for (int64_t k = 0; k < p.orders; k++) {
-        const Order o = {p, k, batch, first, last, decay, weight};
+        const Order o = {p, k, batch, first, last, decay, weight, is_tied(p, k)};
         const Walk walk(p.order[k]);
         pack(decay, p.A + k * p.channels * p.states, first, last, p.states, LOG2E);
         if (p.rank) pack(weight, p.weight + k * p.channels * p.rank, first, last, p.rank, 1.f);
@@ -235,12 +227,14 @@ int backward(const ScanProblem* problem, int64_t batch, int64_t slice, int64_t f
     float *decay = memory.get(), *weight = decay + count * p.states * W;
     lay_out(&sums, decay + packed * W, p, count);
     for (int64_t k = 0; k < p.orders; k++) {
-        const Order o = {p, k, batch, first, last, decay, weight};
+        const Order o = {p, k, batch, first, last, decay, weight, is_tied(p, k)};
         pack(decay, p.A + k * p.channels * p.states, first, last, p.states, LOG2E);
         if (p.rank) pack(weight, p.weight + k * p.channels * p.rank, first, last, p.rank, 1.f);
         backward_order(o, sums, slice);
     }
     return 0;
 }
+
+#include "kernel_pass.h"
 
 }  // namespace SCAN_NAMESPACE

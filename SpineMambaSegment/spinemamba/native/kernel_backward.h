@@ -25,7 +25,7 @@ struct Flow {
 INLINE void accumulate(float* at, V a, V b) { store(at, fma(a, b, load(at))); }
 
 // Recompute G states of a block over a tile, then walk back.
-template <int G>
+template <int G, bool TIED>
 INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& sums, int64_t c,
                     int64_t n) {
     const ScanProblem& p = o.p;
@@ -37,9 +37,10 @@ INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& su
         const float* B = o.row(p.B, tile.tokens[t]) + n;
         float* sum_C = sums.C + ((int64_t)t * p.states + n) * W;
         float *before = sums.before + t * G * W, *decay = sums.decay + t * G * W;
+        Decays<TIED> decays(tile, t, n);
         UNROLL
         for (int i = 0; i < G; i++) {
-            const V a = exp2_(mul(tile.step[t], load(rates + i * W)));
+            const V a = decays.next(i, rates + i * W);
             store(before + i * W, x[i]);
             store(decay + i * W, a);
             x[i] = fma(x[i], a, mul(tile.drive[t], set(B[i])));
@@ -71,6 +72,17 @@ INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& su
     }
 }
 
+template <bool TIED>
+void retreat_all(const Order& o, const Tile& tile, Flow& flow, const Sums& sums, int64_t c) {
+    const int64_t count = o.p.states;
+    for (int64_t n = 0; n < count;) {
+        const int64_t left = count - n;
+        if (BACK_GROUP >= 8 && left >= 8) retreat<8, TIED>(o, tile, flow, sums, c, n), n += 8;
+        else if (left >= 4) retreat<4, TIED>(o, tile, flow, sums, c, n), n += 4;
+        else retreat<1, TIED>(o, tile, flow, sums, c, n), n += 1;
+    }
+}
+
 // From the gradient of a block's step sizes to those of their low-rank factors.
 INLINE void factor_block(const Order& o, const Tile& tile, const V* steps, const Sums& sums, int64_t c) {
     const int64_t rank = o.p.rank, at = (c - o.first) * rank;
@@ -98,12 +110,8 @@ void backward_block(const Order& o, Tile& tile, const Sums& sums, int64_t c) {
         tile.out[t] = load_part(grad + c, lanes);
         flow.drive[t] = flow.delta[t] = set(0.f);
     }
-    for (int64_t n = 0; n < p.states;) {
-        const int64_t left = p.states - n;
-        if (BACK_GROUP >= 8 && left >= 8) retreat<8>(o, tile, flow, sums, c, n), n += 8;
-        else if (left >= 4) retreat<4>(o, tile, flow, sums, c, n), n += 4;
-        else retreat<1>(o, tile, flow, sums, c, n), n += 1;
-    }
+    if (o.tied) retreat_all<true>(o, tile, flow, sums, c);
+    else retreat_all<false>(o, tile, flow, sums, c);
     V direct = set(0.f);
     for (int t = 0; t < tile.count; t++) {
         const int64_t token = tile.tokens[t];

@@ -40,19 +40,23 @@ struct Variant {
     const char* name;
     bool (*runs_here)();
     ScanKernel forward, backward;
+    PassKernel convolve, gate;
 };
 
 static bool always() { return true; }
 
+#define SCAN_KERNELS(ISA) \
+    scan_##ISA::forward, scan_##ISA::backward, scan_##ISA::convolve, scan_##ISA::gate
+
 static const Variant VARIANTS[] = {  // fastest first
 #if defined(SCAN_X86)
-    {"avx512", has_avx512, scan_avx512::forward, scan_avx512::backward},
-    {"avx2", has_avx2, scan_avx2::forward, scan_avx2::backward},
-    {"sse", always, scan_sse::forward, scan_sse::backward},
+    {"avx512", has_avx512, SCAN_KERNELS(avx512)},
+    {"avx2", has_avx2, SCAN_KERNELS(avx2)},
+    {"sse", always, SCAN_KERNELS(sse)},
 #elif defined(SCAN_ARM)
-    {"neon", always, scan_neon::forward, scan_neon::backward},
+    {"neon", always, SCAN_KERNELS(neon)},
 #endif
-    {nullptr, always, nullptr, nullptr},
+    {nullptr, always, nullptr, nullptr, nullptr, nullptr},
 };
 
 static const Variant* find(const char* name) {
@@ -64,13 +68,15 @@ static const Variant* find(const char* name) {
     return nullptr;
 }
 
-// Cut each batch into parts of whole SCAN_PADs of channels and let threads take them in turn.
-static int share(const ScanProblem& p, ScanKernel kernel, int64_t parts) {
+// Cut `count` channels or tokens of each batch into parts of whole `unit`s, and let threads take them
+// in turn.
+template <class Problem>
+static int share(const Problem& p, int (*kernel)(const Problem*, int64_t, int64_t, int64_t, int64_t),
+                 int64_t count, int64_t unit, int64_t parts) {
     std::atomic<int64_t> next(0);
     std::atomic<int> failed(0);
     const auto edge = [&](int64_t part) {
-        const int64_t c = p.channels * part / parts / SCAN_PAD * SCAN_PAD;
-        return part == parts ? p.channels : c;
+        return part == parts ? count : count * part / parts / unit * unit;
     };
     const auto work = [&] {
         for (int64_t task; (task = next++) < p.batch * parts;) {
@@ -89,6 +95,12 @@ static int share(const ScanProblem& p, ScanKernel kernel, int64_t parts) {
     return failed;
 }
 
+// Parts of each batch with which all threads have work.
+template <class Problem>
+static int64_t parts_for(const Problem& p) {
+    return (p.threads + p.batch - 1) / p.batch;
+}
+
 EXPORT int scan_abi() { return SCAN_ABI; }
 
 // 1 if this processor runs a variant, 0 if not, -1 if the library lacks it.
@@ -101,13 +113,23 @@ EXPORT int scan_supports(const char* variant) {
 EXPORT int scan_forward(const ScanProblem* p, const char* variant) {
     if (scan_supports(variant) != 1) return -1;
     // Channels do not mix: parts may follow the threads without changing a single bit.
-    const int64_t parts = (p->threads + p->batch - 1) / p->batch;
-    return share(*p, find(variant)->forward, parts);
+    return share(*p, find(variant)->forward, p->channels, SCAN_PAD, parts_for(*p));
 }
 
 EXPORT int scan_backward(const ScanProblem* p, const char* variant) {
     if (scan_supports(variant) != 1) return -1;
     // Here sums over channels are taken per slice; slices do not follow the threads, so that these
     // change nothing.
-    return share(*p, find(variant)->backward, p->slices);
+    return share(*p, find(variant)->backward, p->channels, SCAN_PAD, p->slices);
+}
+
+// 0 if done, -1 if this processor does not run the variant; so does scan_gate.
+EXPORT int scan_convolve(const ScanPass* p, const char* variant) {
+    if (scan_supports(variant) != 1) return -1;
+    return share(*p, find(variant)->convolve, p->length, 1, parts_for(*p));
+}
+
+EXPORT int scan_gate(const ScanPass* p, const char* variant) {
+    if (scan_supports(variant) != 1) return -1;
+    return share(*p, find(variant)->gate, p->length, 1, parts_for(*p));
 }

@@ -6,10 +6,12 @@
 // the channels last. K scan orders of a 3-D grid are walked as index strides, so nothing is flipped,
 // permuted or merged: each order adds to the same y. No array of L x channels x states exists: the
 // states live in registers, and the backward pass recomputes them chunk by chunk from saved ones.
+// Where an order's rates are tied, A[c][n] = (n + 1) A[c][0] in every bit, one decay is computed and
+// the others are its powers; any other rates take one exponential each.
 #pragma once
 #include <stdint.h>
 
-static const int SCAN_ABI = 1;    // changes with these structures
+static const int SCAN_ABI = 2;    // changes with these structures
 static const int SCAN_CHUNK = 32; // tokens between saved states
 static const int SCAN_PAD = 16;   // channels of the widest vector
 
@@ -43,16 +45,28 @@ typedef struct {
     float *grad_A, *grad_D, *grad_weight, *grad_bias; // (batch, ...) like A, D, weight, bias
 } ScanProblem;
 
+// What stands before the scan in a layer (convolve) or after it (gate); see kernel_pass.h.
+typedef struct {
+    int64_t batch, length, channels, taps, threads;
+    ScanRows x, gate, y;
+    const float *weight, *bias; // (taps, channels), (channels); convolve only
+} ScanPass;
+
 // Scans channels [first, last) of one batch; first is a multiple of SCAN_PAD, and slice says which
 // of the slices they are. Returns 0, or 1 if memory is short.
 typedef int (*ScanKernel)(const ScanProblem*, int64_t batch, int64_t slice, int64_t first,
                           int64_t last);
 
-// One pair for each instruction set, from scan_<isa>.cpp.
+// Works on tokens [first, last) of one batch. Returns 0.
+typedef int (*PassKernel)(const ScanPass*, int64_t batch, int64_t part, int64_t first, int64_t last);
+
+// What scan_<isa>.cpp has for one instruction set.
 #define SCAN_DECLARE(ISA)                                                      \
     namespace scan_##ISA {                                                     \
     int forward(const ScanProblem*, int64_t, int64_t, int64_t, int64_t);       \
     int backward(const ScanProblem*, int64_t, int64_t, int64_t, int64_t);      \
+    int convolve(const ScanPass*, int64_t, int64_t, int64_t, int64_t);         \
+    int gate(const ScanPass*, int64_t, int64_t, int64_t, int64_t);             \
     }
 SCAN_DECLARE(avx512)
 SCAN_DECLARE(avx2)

@@ -9,15 +9,27 @@
 
 #if defined(_MSC_VER)
 #define INLINE static __forceinline
+#define INLINE_MEMBER __forceinline
 #define NOINLINE __declspec(noinline)
 #else
 #define INLINE static inline __attribute__((always_inline))
+#define INLINE_MEMBER inline __attribute__((always_inline))
 #define NOINLINE __attribute__((noinline))
+#endif
+
+#if defined(SCAN_AVX512) || defined(SCAN_AVX2)
+// The bits of 2^(j/32) as a float, less j 2^18: then adding (32 k + j) 2^18 makes it 2^(k + j/32).
+static const int32_t POWERS[32] = {
+    0x3f800000, 0x3f7ecd87, 0x3f7daac3, 0x3f7c980f, 0x3f7b95c2, 0x3f7aa43a, 0x3f79c3d3, 0x3f78f4f0,
+    0x3f7837f0, 0x3f778d3a, 0x3f76f532, 0x3f767043, 0x3f75fed7, 0x3f75a15b, 0x3f75583f, 0x3f7523f6,
+    0x3f7504f3, 0x3f74fbaf, 0x3f7508a4, 0x3f752c4d, 0x3f75672a, 0x3f75b9be, 0x3f76248c, 0x3f76a81e,
+    0x3f7744fd, 0x3f77fbb8, 0x3f78ccdf, 0x3f79b907, 0x3f7ac0c7, 0x3f7be4ba, 0x3f7d257d, 0x3f7e83b3};
 #endif
 
 #if defined(SCAN_AVX512)
 #include <immintrin.h>
 static const int W = 16, GROUP = 16;  // floats per vector; states kept in registers at once
+static const int HALVINGS = 5;         // exp2_ looks up powers of 2^(1 / 2^HALVINGS)
 typedef __m512 V;
 INLINE V set(float x) { return _mm512_set1_ps(x); }
 INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
@@ -32,10 +44,16 @@ INLINE V smaller(V a, V b) { return _mm512_min_ps(a, b); }
 INLINE V where_negative(V x, V yes, V no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), no, yes);
 }
+INLINE V scale2(V x, V magic) {  // x 2^(m / 2^HALVINGS), where the low bits of magic hold m
+    const __m512i m = _mm512_castps_si512(magic);
+    const __m512i low = _mm512_loadu_si512(POWERS), high = _mm512_loadu_si512(POWERS + 16);
+    const __m512i power = _mm512_permutex2var_epi32(low, m, high);
+    return mul(x, _mm512_castsi512_ps(_mm512_add_epi32(power, _mm512_slli_epi32(m, 18))));
+}
 INLINE float sum(V a) { return _mm512_reduce_add_ps(a); }
 #elif defined(SCAN_AVX2)
 #include <immintrin.h>
-static const int W = 8, GROUP = 8;
+static const int W = 8, GROUP = 8, HALVINGS = 3;
 typedef __m256 V;
 INLINE V set(float x) { return _mm256_set1_ps(x); }
 INLINE V load(const float* p) { return _mm256_loadu_ps(p); }
@@ -50,9 +68,12 @@ INLINE V smaller(V a, V b) { return _mm256_min_ps(a, b); }
 INLINE V where_negative(V x, V yes, V no) {
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
 }
-INLINE V scale2(V x, V magic) {  // x 2^k, where the low bits of magic hold k
-    const __m256i k = _mm256_slli_epi32(_mm256_castps_si256(magic), 23);
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), k));
+INLINE V scale2(V x, V magic) {  // x 2^(m / 2^HALVINGS), where the low bits of magic hold m
+    const int32_t* p = POWERS;
+    const __m256i eighths = _mm256_setr_epi32(p[0], p[4], p[8], p[12], p[16], p[20], p[24], p[28]);
+    const __m256i m = _mm256_castps_si256(magic);
+    const __m256i power = _mm256_permutevar8x32_epi32(eighths, m);
+    return mul(x, _mm256_castsi256_ps(_mm256_add_epi32(power, _mm256_slli_epi32(m, 20))));
 }
 INLINE float sum(V a) {
     __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -61,7 +82,7 @@ INLINE float sum(V a) {
 }
 #elif defined(SCAN_SSE)
 #include <emmintrin.h>
-static const int W = 4, GROUP = 4;
+static const int W = 4, GROUP = 4, HALVINGS = 0;
 typedef __m128 V;
 INLINE V set(float x) { return _mm_set1_ps(x); }
 INLINE V load(const float* p) { return _mm_loadu_ps(p); }
@@ -87,7 +108,7 @@ INLINE float sum(V a) {
 }
 #elif defined(SCAN_NEON)
 #include <arm_neon.h>
-static const int W = 4, GROUP = 8;
+static const int W = 4, GROUP = 8, HALVINGS = 0;
 typedef float32x4_t V;
 INLINE V set(float x) { return vdupq_n_f32(x); }
 INLINE V load(const float* p) { return vld1q_f32(p); }
@@ -124,8 +145,17 @@ struct FlushDenormals {
 };
 #endif
 
-// 2^f for f in [-1/2, 1/2]; a minimax polynomial, relative error 2e-7.
+// 2^f for |f| <= 1/2 / 2^HALVINGS; minimax polynomials, relative errors below 2e-7.
 INLINE V polynomial2(V f) {
+    if (HALVINGS == 5) {
+        const V p = fma(set(2.402265370e-01f), f, set(6.931573153e-01f));
+        return fma(p, f, set(1.f));
+    }
+    if (HALVINGS == 3) {
+        V p = fma(set(5.549622327e-02f), f, set(2.402576357e-01f));
+        p = fma(p, f, set(6.931472421e-01f));
+        return fma(p, f, set(1.f));
+    }
     V p = fma(set(1.327647152e-03f), f, set(9.675541331e-03f));
     p = fma(p, f, set(5.550713275e-02f));
     p = fma(p, f, set(2.402211972e-01f));
@@ -133,18 +163,15 @@ INLINE V polynomial2(V f) {
     return fma(p, f, set(1.f));
 }
 
-// 2^x for x <= 0; below 2^-126 it is that, or 0.
+// 2^x for x <= 0; below 2^-126 it is that. A table saves terms of the polynomial: multiplications
+// are what the scan is short of, and a shuffle runs beside them.
 INLINE V exp2_(V x) {
-#if defined(SCAN_AVX512)
-    const V whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    return _mm512_scalef_ps(polynomial2(_mm512_sub_ps(x, whole)), whole);
-#else
     x = larger(x, set(-126.f));
-    // Adding 1.5 2^23 rounds to a whole number, which then stands in the low bits.
-    const V magic = add(x, set(12582912.f));
-    const V whole = sub(magic, set(12582912.f));
-    return scale2(polynomial2(sub(x, whole)), magic);
-#endif
+    // Adding 1.5 2^(23 - HALVINGS) rounds to a multiple of 2^-HALVINGS, which then stands in the
+    // low bits.
+    const V round = set(12582912.f / (1 << HALVINGS));
+    const V magic = add(x, round);
+    return scale2(polynomial2(sub(x, sub(magic, round))), magic);
 }
 
 static const float LOG2E = 1.44269504f;

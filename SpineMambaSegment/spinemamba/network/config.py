@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from spinemamba.labels import NETWORK_LEVELS
@@ -159,3 +159,13 @@ BASE = NetworkConfig(
 
 SIZES = {"tiny coarse": COARSE, "tiny fine": FINE, "base": BASE}
 """The named sizes. Both tiny ones make up the starter model, which has to run on a laptop."""
+
+TRAINED = {
+    ("tiny", "coarse"): COARSE,
+    ("tiny", "fine"): FINE,
+    ("base", "coarse"): replace(
+        BASE, patch_vox=COARSE.patch_vox, prior_heads=COARSE.prior_heads, offsets=False
+    ),
+    ("base", "fine"): BASE,
+}
+"""What can be trained, by size and pass; a coarse `base` sees as much as the starter does."""

@@ -11,8 +11,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from spinemamba import scan_passes
 from spinemamba.network.blocks import Linear, full_precision, linear
 from spinemamba.network.config import NetworkConfig
 from spinemamba.scan import choose_backend, selective_scan_3d
@@ -74,9 +74,9 @@ class VSSM(nn.Module):
     def forward(self, t: Tensor, grid: tuple[int, ...]) -> Tensor:
         """Map tokens (B, L, C) of a (D, H, W) grid to tokens of the same shape."""
         x, gate = self.expand_in(t).chunk(2, dim=-1)  # each (B, L, E)
-        x = _silu(self.local(x, grid))  # (B, L, E)
+        x = self.local(x, grid)  # (B, L, E)
         y = selective_scan_3d(self._selected(x), grid, self.orders)  # (B, L, E)
-        return self.project(self.norm(y) * _silu(gate))  # (B, L, C)
+        return self.project(scan_passes.gate(self.norm(y), gate))  # (B, L, C)
 
     def _selected(self, x: Tensor) -> GridScan:
         """Return the scans of tokens (B, L, E) in all K orders."""
@@ -124,25 +124,18 @@ class Direction(nn.Module):
 
 
 class _Conv1d(nn.Module):
-    """Causal depthwise convolution over four tokens, as in Mamba."""
+    """Causal depthwise convolution over four tokens, as in Mamba, and SiLU."""
 
     def __init__(self, inner: int):
         super().__init__()
         self.conv = nn.Conv1d(inner, inner, 4, padding=3, groups=inner)
 
     def forward(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
-        # Four shifted multiply-adds on channels-last tokens: no transposition of the tensor.
-        weight = self.conv.weight[:, 0]  # (E, 4)
-        padded = functional.pad(x, (0, 0, 3, 0))  # (B, L + 3, E)
-        length = x.shape[1]
-        y = torch.addcmul(self.conv.bias, padded[:, :length], weight[:, 0])
-        for k in range(1, 4):
-            y.addcmul_(padded[:, k : k + length], weight[:, k])
-        return y
+        return scan_passes.convolve(x, self.conv.weight[:, 0], self.conv.bias)
 
 
 class _Conv3d(nn.Module):
-    """Depthwise 3x3x3 convolution on the grid."""
+    """Depthwise 3x3x3 convolution on the grid, and SiLU."""
 
     def __init__(self, inner: int):
         super().__init__()
@@ -151,13 +144,8 @@ class _Conv3d(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
         b, length, e = x.shape
         y = self.conv(x.transpose(1, 2).reshape(b, e, *grid))  # (B, E, D, H, W)
-        return y.reshape(b, e, length).transpose(1, 2)
+        return scan_passes.silu(y.reshape(b, e, length).transpose(1, 2))
 
 
 def _local_mixing(inner: int, kind: str) -> nn.Module:
     return _Conv1d(inner) if kind == "conv1d" else _Conv3d(inner)
-
-
-def _silu(x: Tensor) -> Tensor:
-    """Return SiLU of a tensor that nobody needs any more, in its place if no gradient is wanted."""
-    return functional.silu(x, inplace=not torch.is_grad_enabled())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spinemamba.errors import Code, UserError
-from spinemamba.training.kinds import KINDS
+from spinemamba.training.kinds import KINDS, SIZES
 
 if TYPE_CHECKING:
     from spinemamba.training.bank import Case
@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=KINDS,
         default="spinemamba",
         help="SpineMamba, SpineMamba without its parts, or MONAI's DynUNet (%(default)s)",
+    )
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="tiny",
+        help="the starter's, or the reconstruction of the paper's network (%(default)s)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
     parser.add_argument("--minutes", type=float, default=60.0, help="time of the whole schedule")
@@ -86,7 +92,7 @@ def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) 
 
     from spinemamba.checkpoint import load_model
     from spinemamba.models import find_model
-    from spinemamba.network.config import COARSE, FINE
+    from spinemamba.network.config import TRAINED
     from spinemamba.precision import has_bfloat16
     from spinemamba.training.loop import Trainer, TrainOptions
 
@@ -99,7 +105,7 @@ def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) 
         kind=args.kind,
         bfloat16=has_bfloat16(torch.device("cpu")),
     )
-    trainer = Trainer(COARSE if args.network == "coarse" else FINE, cases, weights, options)
+    trainer = Trainer(TRAINED[args.size, args.network], cases, weights, options)
     if trainer.resume(args.out):
         _say(f"goes on at step {trainer.step}")
     elif args.start_from:

@@ -14,3 +14,6 @@ DYNUNET = "dynunet"
 
 KINDS = (*SWITCHES, DYNUNET)
 """Every network that can be trained."""
+
+SIZES = ("tiny", "base")
+"""Sizes of them: the starter's, or the reconstruction of the paper's network."""

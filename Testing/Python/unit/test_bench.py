@@ -14,9 +14,11 @@ from spinemamba.bench import case, scans
 from spinemamba.bench.machine import machine
 from spinemamba.bench.networks import configurations, measure_networks
 from spinemamba.bench.scans import Size
+from spinemamba.checkpoint import LoadedNetwork
 from spinemamba.cli import bench
 from spinemamba.cli.main import main
 from spinemamba.network.config import NetworkConfig
+from spinemamba.scan import choose_backend
 from spinemamba.segnrrd import write_labels
 from spinemamba.volume import Geometry, Volume
 
@@ -83,18 +85,41 @@ def test_a_quick_run_leaves_out_the_large_network():
     assert {"base, raster", "base, tri"} <= set(configurations(False))
 
 
-def test_a_whole_case_says_what_the_pipeline_saves(monkeypatch: pytest.MonkeyPatch, tmp_path):
-    monkeypatch.setattr(case, "segment", lambda volume, model: Done())
-    monkeypatch.setattr(case, "_sliding_window_s", lambda model: 2.0)
+@pytest.fixture
+def small_image(tmp_path: Path) -> Path:
+    """Return a noise-free ramp that takes eight windows at half a window's overlap."""
     path = tmp_path / "ct.nii.gz"
     shape = (72, 72, 72)
     grid = Geometry(shape, (1.5, 1.5, 1.5), (0.0, 0.0, 0.0), np.eye(3))
     image = np.arange(72**3, dtype=np.uint8).reshape(shape)
     write_labels(Volume(image, grid), path, [])
-    row = case.measure_case(path)
-    assert row.sliding_windows == 8
-    assert row.sliding_cpu_s == 16.0
-    assert row.ratio == pytest.approx(16.0 / row.cpu_s)
+    return path
+
+
+def test_the_slow_way_is_projected_from_one_window(monkeypatch: pytest.MonkeyPatch, small_image):
+    monkeypatch.setattr(case, "segment", lambda volume, model: Done())
+    clock = iter([0.0, 2.0, 10.0, 13.0])  # the pipeline takes 2 s, one window 3 s
+    monkeypatch.setattr(case.time, "process_time", lambda: next(clock))
+    row = case.measure_case(small_image)
+    assert (row.slow.windows, row.slow.windows_run) == (8, 1)
+    assert row.slow.cpu_s == 24.0
+    assert row.ratio == 12.0
+    assert row.slow.wall_s is row.wall_ratio is None
+
+
+def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.MonkeyPatch, small_image):
+    monkeypatch.setattr(case, "segment", lambda volume, model: Done())
+    backends = []
+
+    def answer(model, patch):
+        backends.append(choose_backend("cpu"))
+        return torch.zeros(1, model.network.config.outputs, *patch.shape[2:])
+
+    monkeypatch.setattr(LoadedNetwork, "answer", answer)
+    row = case.measure_case(small_image, slide=True)
+    assert backends == ["reference"] * 8
+    assert row.slow.windows == row.slow.windows_run == 8
+    assert row.wall_ratio == pytest.approx(row.slow.wall_s / row.wall_s)
 
 
 class Done:

@@ -113,9 +113,29 @@ def test_orders_walked_in_place_give_values_and_gradients_of_copies(variant, d, 
 
 
 @each_variant
+@pytest.mark.parametrize(("d", "n"), [(40, 8), (3, 1), (20, 29)])
+@pytest.mark.parametrize("step", [0.1, 16.0])
+def test_tied_rates_give_values_and_gradients_of_any_others(variant: str, d: int, n: int, step):
+    tensors = inputs(2, 100, d, n, largest_step=step)
+    with torch.no_grad():
+        tensors[2] *= torch.linspace(0.001, 1, d)[:, None]  # fading hardly, or at once
+        tensors[2].copy_(tensors[2][:, :1] * torch.arange(1, n + 1))
+    exact_inputs = [x.detach().double().requires_grad_() for x in tensors]
+    y, exact = BACKENDS[NATIVE + variant](*tensors), scan_reference(*exact_inputs)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    grads = torch.autograd.grad((y * weight).sum(), tensors)
+    exact_grads = torch.autograd.grad((exact * weight).sum(), exact_inputs)
+    assert relative_errors([y.detach()], [exact.detach()])[0] < 5e-7
+    assert max(relative_errors(list(grads), list(exact_grads))) < 1e-5
+
+
+@each_variant
 def test_the_number_of_threads_changes_no_bit(variant: str):
     grid = (5, 4, 5)
     s = grid_scan(grid, 136)
+    with torch.no_grad():  # tied in all channels of one order, in half of another
+        s.A[0] = s.A[0, :, :1] * torch.arange(1, s.A.shape[2] + 1)
+        s.A[1, :68] = s.A[0, :68]
     results = []
     for count in (1, 2, 5):
         torch.set_num_threads(count)

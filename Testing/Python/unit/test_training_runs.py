@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,12 @@ from training_helpers import CONFIG, lumbar_case, trainer
 from spinemamba.checkpoint import load_model
 from spinemamba.errors import UserError
 from spinemamba.models import find_model, read_card
+from spinemamba.network.config import BASE, COARSE, TRAINED
+from spinemamba.training import command
 from spinemamba.training.bank import Case
+from spinemamba.training.command import SPACING_MM
 from spinemamba.training.curves import Curves
-from spinemamba.training.kinds import KINDS
+from spinemamba.training.kinds import KINDS, SIZES
 from spinemamba.training.loop import Trainer, TrainOptions
 from spinemamba.training.pack import pack_model
 from spinemamba.training.pieces import has_checkpoint, load_pieces, save_pieces
@@ -78,6 +83,16 @@ def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: st
     assert all(math.isfinite(value) for value in one.learn().values())
     other.learn()
     assert torch.equal(one.draw()[0], other.draw()[0])
+
+
+def test_a_size_of_the_network_can_be_chosen_for_both_passes(case: Case):
+    assert set(TRAINED) == set(product(SIZES, SPACING_MM))
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    args = parser.parse_args(["coarse", "--out", "unused", "--size", "base"])
+    config = command._trainer(args, [case], [1.0]).config
+    assert config.channels == BASE.channels
+    assert config.patch_vox == COARSE.patch_vox
 
 
 def test_a_baseline_is_not_packed_as_a_model(tmp_path: Path, case: Case):

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from test_scan_native import each_variant, needs_library, one_thread  # noqa: F401
+from torch.nn import functional
+
+from spinemamba import scan, scan_passes
+from spinemamba.scan import NATIVE
+
+SHAPES = [(1, 1, 3), (2, 50, 20), (1, 7, 130)]
+
+
+def rows(*shape: int) -> torch.Tensor:
+    """Return rows that lie apart, as halves of wider ones do, with values up to 30."""
+    generator = torch.Generator().manual_seed(shape[1])
+    wide = torch.randn(*shape[:2], 2 * shape[2], generator=generator) * 8
+    return wide.chunk(2, dim=-1)[1]
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch, variant: str):
+    """Let a variant of the library do the work."""
+    monkeypatch.setitem(scan._PROBED, "cpu", NATIVE + variant)
+
+
+@each_variant
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_convolution_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
+    x, weight, bias = rows(*shape), torch.randn(shape[2], 4), torch.randn(shape[2])
+    padded = functional.pad(x.double().transpose(1, 2), (3, 0))
+    exact = functional.conv1d(padded, weight.double()[:, None], bias.double(), groups=shape[2])
+    exact = functional.silu(exact.transpose(1, 2))
+    with torch.no_grad():
+        found = scan_passes.convolve(x, weight, bias)
+        twin = scan_passes.convolve_in_torch(x, weight, bias)
+    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(twin.double(), exact, atol=1e-5, rtol=1e-5)
+
+
+@each_variant
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gate_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
+    x, z = rows(*shape).flip(1), rows(*shape)
+    exact = x.double() * functional.silu(z.double())
+    with torch.no_grad():
+        found = scan_passes.gate(x, z)
+    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-6)
+
+
+@each_variant
+def test_the_number_of_threads_changes_no_bit_of_a_pass(native):
+    x, weight, bias = rows(2, 23, 40), torch.randn(40, 4), torch.randn(40)
+    results = []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        with torch.no_grad():
+            results.append((scan_passes.convolve(x, weight, bias), scan_passes.gate(x, x)))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@needs_library
+def test_torch_does_a_pass_where_gradients_are_wanted():
+    x, weight = rows(1, 9, 5).requires_grad_(), torch.randn(5, 4, requires_grad=True)
+    y = scan_passes.gate(scan_passes.convolve(x, weight, torch.zeros(5)), x)
+    assert all(g.abs().sum() > 0 for g in torch.autograd.grad(y.sum(), (x, weight)))
