@@ -123,8 +123,11 @@ class _Grid:
     def reach(self, half_steps: np.ndarray) -> Reach:
         """Return how far the points of a surface may go: from its voxels, as far as the image's."""
         odd = half_steps % 2  # 1 along the axis on which a point lies between two voxels
+        # Half way between slices of the image, where plateaus end, the voxels there are its own.
+        away = np.where(half_steps % (2 * self.counts) == self.counts, self.counts, 1) * odd
         half_diagonal_mm = np.linalg.norm(self.steps_mm(half_steps / (2 * self.counts)), axis=1) / 2
-        return Reach(self._place(half_steps - odd), self._place(half_steps + odd), half_diagonal_mm)
+        inside_mm, outside_mm = self._place(half_steps - away), self._place(half_steps + away)
+        return Reach(inside_mm, outside_mm, half_diagonal_mm)
 
     def _place(self, half_steps: np.ndarray) -> np.ndarray:
         return self.image_place(half_steps / (2 * self.counts))

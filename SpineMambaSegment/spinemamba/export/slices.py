@@ -12,7 +12,7 @@ import numpy as np
 THICK = 1.5
 """So many times the finest step is a slice that gets others before the next one."""
 
-SLOPE, PLATEAU = 0.5, 2.0
+SLOPE, PLATEAU = 1.0, 3.0
 """Widths of terraces, in thicknesses of slices. A narrow one is a slope that was cut into slices;
 a wide one ends half way between slices, as without interpolation; between, some of both. Wider ones
 as slopes (1 and 3) took the surface of the thickest real slices 0.05 mm further from the label."""
