@@ -14,8 +14,8 @@ THICK = 1.5
 
 SLOPE, PLATEAU = 1.0, 3.0
 """Widths of terraces, in thicknesses of slices. A narrow one is a slope that was cut into slices;
-a wide one ends half way between slices, as without interpolation; between, some of both. Wider ones
-as slopes (1 and 3) took the surface of the thickest real slices 0.05 mm further from the label."""
+a wide one ends half way between slices, as without interpolation; between, some of both. With 1.5
+and 3, 5 % of a real surface of slices of 2.5 mm were more than 0.7 mm off the label."""
 
 
 def slices_for_one(steps_mm: np.ndarray) -> np.ndarray:

@@ -22,6 +22,9 @@ ROUNDS = 12
 
 NEWTON_STEPS = 3
 
+SETTLED = 1e-5
+"""Share of the volume that is not worth another of these steps."""
+
 SAME_VOLUME = 0.0015
 """Difference from the volume of the label that needs no further offset."""
 
@@ -81,7 +84,10 @@ def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -
         free: For each point, whether it may move; all may if None.
     """
     for _ in range(NEWTON_STEPS):
-        step_mm = (volume_mm3 - mesh.volume_mm3) / mesh.area_mm2
+        missing_mm3 = volume_mm3 - mesh.volume_mm3
+        if abs(missing_mm3) < SETTLED * volume_mm3:
+            break
+        step_mm = missing_mm3 / mesh.area_mm2
         moves_mm = step_mm * mesh.point_normals()
         if free is not None:
             moves_mm[~free] = 0
