@@ -8,9 +8,9 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from spinemamba.export.draft import Mask
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
-from spinemamba.export.vertebra import Mask
 from spinemamba.labels import Label
 from spinemamba.terminology import level_of
 from SpineMambaSegmentLib import Provenance

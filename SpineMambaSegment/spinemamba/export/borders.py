@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spinemamba.export.vertebra import Place
+from spinemamba.export.draft import Place
 
 SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))
 """Names of the two directions along L, P and S, backwards and forwards."""

@@ -10,12 +10,13 @@ import numpy as np
 
 from spinemamba.errors import Code, UserError
 from spinemamba.export import formats, names
+from spinemamba.export.draft import Draft, Mask, draft_of
 from spinemamba.export.item import LeftOut, Vertebra, entry_of
-from spinemamba.export.joint import smooth_together
+from spinemamba.export.joint import others_around, smooth_together
 from spinemamba.export.manifest import CSV, JSON, FileEntry, Manifest, VertebraEntry, read_manifest
 from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
-from spinemamba.export.vertebra import Draft, Finished, draft_of, finish, smooth
+from spinemamba.export.vertebra import Finished, finish, smooth
 from spinemamba.files import already_there, sha256, write_together
 from spinemamba.labels import BY_NAME, ORDER
 
@@ -135,23 +136,34 @@ class Export:
     def _smoothed_one_by_one(self) -> Iterator[tuple[Draft, Mesh, None] | str]:
         for vertebra in self._vertebrae:
             try:
-                draft = _draft(vertebra)
+                mask = _mask(vertebra)
             except LeftOut as reason:
                 yield str(reason)
             else:
+                draft = draft_of(mask, vertebra.place, self._options)
                 yield draft, smooth(draft, self._options), None
 
     def _smoothed_together(self) -> Iterator[tuple[Draft, Mesh, np.ndarray] | str]:
-        drafts: list[Draft | str] = []
-        for vertebra in self._vertebrae:
+        masks: dict[int, Mask] = {}
+        reasons: dict[int, str] = {}
+        for number, vertebra in enumerate(self._vertebrae):
             try:
-                drafts.append(_draft(vertebra))
+                masks[number] = _mask(vertebra)
             except LeftOut as reason:
-                drafts.append(str(reason))
-        present = [draft for draft in drafts if not isinstance(draft, str)]
-        smoothed = iter(smooth_together(present, self._options.smoothing) if present else ())
-        for draft in drafts:
-            yield draft if isinstance(draft, str) else (draft, *next(smoothed))
+                reasons[number] = str(reason)
+        others = others_around(list(masks.values()))
+        drafts = [
+            draft_of(mask, self._vertebrae[number].place, self._options, other)
+            for (number, mask), other in zip(masks.items(), others, strict=True)
+        ]
+        smoothed = smooth_together(drafts, self._options.smoothing) if drafts else []
+        ready = iter(zip(drafts, smoothed, strict=True))
+        for number in range(len(self._vertebrae)):
+            if number in reasons:
+                yield reasons[number]
+            else:
+                draft, (mesh, own) = next(ready)
+                yield draft, mesh, own
 
     def _leave_out(self, level: str, reason: str) -> None:
         self.manifest = replace(self.manifest, left_out=(*self.manifest.left_out, (level, reason)))
@@ -206,11 +218,11 @@ def _manifest_before(folder: Path, case: str) -> Manifest | None:
     return before
 
 
-def _draft(vertebra: Vertebra) -> Draft:
+def _mask(vertebra: Vertebra) -> Mask:
     mask = vertebra.load()
     if not np.any(mask.voxels):
         raise LeftOut("It is empty.")
-    return draft_of(mask, vertebra.place)
+    return mask
 
 
 def _file_entry(path: Path, data: bytes) -> FileEntry:

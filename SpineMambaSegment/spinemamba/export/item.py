@@ -10,10 +10,11 @@ from typing import Any
 from spinemamba import __version__
 from spinemamba.export.borders import Extent, cut_sides
 from spinemamba.export.checks import Topology, findings
+from spinemamba.export.draft import Mask, Place
 from spinemamba.export.manifest import FileEntry, Origin, VertebraEntry
 from spinemamba.export.options import MeshOptions
-from spinemamba.export.surface import ITERATIONS, pass_band
-from spinemamba.export.vertebra import Finished, Mask, Place
+from spinemamba.export.surface import Filter
+from spinemamba.export.vertebra import Finished
 from spinemamba.result import Result
 
 
@@ -94,11 +95,13 @@ def entry_of(
 def _smoothing(made: Finished, options: MeshOptions) -> dict[str, Any]:
     if not options.smoothing:
         return {"method": "none"}
+    sinc = Filter.of(options.smoothing, made.draft.slices_for_one)
     return {
         "method": "windowed sinc",
         "strength": options.smoothing,
-        "pass_band": round(pass_band(options.smoothing), 6),
-        "iterations": ITERATIONS,
+        "slices_for_one": made.draft.slices_for_one,
+        "pass_band": round(sinc.pass_band, 6),
+        "iterations": sinc.iterations,
         "joint": options.joint,
         "volume_kept_by_offset_mm": round(made.offset_mm, 4),
         "limited_points": made.limited,

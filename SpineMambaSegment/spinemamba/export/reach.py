@@ -2,8 +2,9 @@
 
 The surface of whatever was labelled passes between the middle of each voxel inside and that of its
 neighbour outside. A place from which both are within half a voxel diagonal is therefore no further
-from that surface. Smoothing alone keeps to this nearly everywhere, but bulges on wide steps of
-thick slices.
+from that surface. Between thick slices the voxels of interpolated slices stand for those of the
+label, except at plateaus. Smoothing alone keeps to this nearly everywhere, but bulges on wide
+steps.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.errors import UserError
+from spinemamba.export.draft import Mask, Place
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
-from spinemamba.export.vertebra import Mask, Place
 from spinemamba.image_io import read_labels
 from spinemamba.labels import LABELS
 from spinemamba.output import LABEL_FORMATS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkPoints
@@ -48,15 +50,33 @@ def surface_of(mask: np.ndarray) -> Mesh:
     return _mesh(filter_.GetOutput())
 
 
-def pass_band(strength: float) -> float:
-    """Return the share of the detail that smoothing of a strength in (0, 1] lets through.
+@dataclass(frozen=True)
+class Filter:
+    """A windowed sinc filter.
 
-    The scale of 3D Slicer's "Smoothing factor".
+    Attributes:
+        pass_band: Share of the detail that it lets through.
+        iterations: Its degree.
     """
-    return 10.0 ** (-4.0 * strength)
+
+    pass_band: float
+    iterations: int
+
+    @classmethod
+    def of(cls, strength: float, slices_for_one: int = 1) -> Filter:
+        """Return the filter of a strength in (0, 1], the scale of Slicer's "Smoothing factor".
+
+        Args:
+            strength: In (0, 1].
+            slices_for_one: By how many slices the surface is finer than its label. So many times
+                smaller are its triangles: the share of a detail of so many millimetres falls with
+                the square of their edges, and the degree that tells it apart grows with 1 / edge.
+        """
+        iterations = round(ITERATIONS * slices_for_one**0.5)
+        return cls(10.0 ** (-4.0 * strength) / slices_for_one, iterations)
 
 
-def smoothed(mesh: Mesh, strength: float) -> Mesh:
+def smoothed(mesh: Mesh, sinc: Filter) -> Mesh:
     """Return a surface whose steps are smoothed without shrinking it much.
 
     Windowed sinc (Taubin, Zhang, Golub, ECCV 1996), in millimetres and not in voxels, so that
@@ -64,12 +84,12 @@ def smoothed(mesh: Mesh, strength: float) -> Mesh:
 
     Args:
         mesh: Closed surface; edges of more than two triangles are smoothed like all others.
-        strength: In (0, 1].
+        sinc: How strongly.
     """
     filter_ = vtkWindowedSincPolyDataFilter()
     filter_.SetInputData(_polydata(mesh))
-    filter_.SetNumberOfIterations(ITERATIONS)
-    filter_.SetPassBand(pass_band(strength))
+    filter_.SetNumberOfIterations(sinc.iterations)
+    filter_.SetPassBand(sinc.pass_band)
     filter_.BoundarySmoothingOff()
     filter_.FeatureEdgeSmoothingOff()
     filter_.NonManifoldSmoothingOn()

@@ -1,71 +1,32 @@
-"""From the voxels of one vertebra to a surface that can be printed, and what it measures.
+"""From the surface of one vertebra's voxels to one that can be printed, and what it measures.
 
-The steps are `draft_of`, `smooth` (or `joint.smooth_together`) and `finish`; `exporter` calls them
-one after another.
+The steps are `draft.draft_of`, `smooth` (or `joint.smooth_together`) and `finish`; `exporter`
+calls them one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from spinemamba.export import surface
+from spinemamba.export.draft import Draft
 from spinemamba.export.intersections import self_intersections
 from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
-from spinemamba.export.reach import Reach
-
-Place = Callable[[np.ndarray], np.ndarray]
-"""Takes voxel numbers (x, y, z), shape (points, 3), to LPS millimetres, however the image lies."""
+from spinemamba.export.surface import Filter
 
 ROUNDS = 12
 """So often smoothing is held back where a surface cuts itself, each time in a wider part."""
 
 NEWTON_STEPS = 3
 
+SETTLED = 1e-5
+"""Share of the volume that is not worth another of these steps."""
+
 SAME_VOLUME = 0.0015
 """Difference from the volume of the label that needs no further offset."""
-
-
-@dataclass(frozen=True)
-class Mask:
-    """The voxels of one vertebra.
-
-    Attributes:
-        voxels: Not 0 inside, shape (z, y, x); a part of the image.
-        first_xyz: Place of its first voxel in the image.
-    """
-
-    voxels: np.ndarray
-    first_xyz: tuple[int, int, int] = (0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A surface before smoothing.
-
-    Attributes:
-        raw: Surface half way between voxels inside and outside, LPS.
-        half_steps: Its points in halves of voxels, (points, 3): whole numbers, equal where two
-            vertebrae of an image touch.
-        voxels: How many voxels are inside.
-        label_volume_mm3: Their volume, where the image lies.
-        reach: How far its points may go.
-    """
-
-    raw: Mesh
-    half_steps: np.ndarray
-    voxels: int
-    label_volume_mm3: float
-    reach: Reach
-
-    @property
-    def box_xyz(self) -> tuple[tuple[int, int], ...]:
-        """First and last voxel inside along x, y and z."""
-        low, high = self.half_steps.min(axis=0), self.half_steps.max(axis=0)
-        return tuple((int(a + 1) // 2, int(b) // 2) for a, b in zip(low, high, strict=True))
 
 
 @dataclass(frozen=True)
@@ -105,38 +66,11 @@ class Finished:
     deviation: Deviation
 
 
-def draft_of(mask: Mask, place: Place) -> Draft:
-    """Return the surface of a mask where the image lies.
-
-    Raises:
-        ValueError: If the mask is empty.
-    """
-    voxels = int(np.count_nonzero(mask.voxels))
-    if not voxels:
-        raise ValueError("the mask is empty")
-    local = surface.surface_of(mask.voxels)
-    numbers = local.points_mm + np.array(mask.first_xyz)
-    raw = local.moved_to(place(numbers)).facing_outwards()
-    # Voxels count in the image, millimetres where it lies: exact under every affine transform.
-    scale = raw.volume_mm3 / abs(local.volume_mm3)
-    half_steps = np.rint(2 * numbers).astype(np.int64)
-    return Draft(raw, half_steps, voxels, voxels * scale, _reach(half_steps, place))
-
-
-def _reach(half_steps: np.ndarray, place: Place) -> Reach:
-    """Return how far the points of a surface may go."""
-    odd = half_steps % 2  # 1 along the axis on which a point lies between two voxels
-    steps_mm = [
-        place((half_steps + axis) / 2) - place((half_steps - axis) / 2)
-        for axis in np.eye(3, dtype=int)
-    ]
-    half_diagonal_mm = np.linalg.norm(steps_mm, axis=(0, 2)) / 2
-    return Reach(place((half_steps - odd) / 2), place((half_steps + odd) / 2), half_diagonal_mm)
-
-
 def smooth(draft: Draft, options: MeshOptions) -> Mesh:
     """Return the surface of a draft, smoothed by itself."""
-    return surface.smoothed(draft.raw, options.smoothing) if options.smoothing else draft.raw
+    if not options.smoothing:
+        return draft.raw
+    return surface.smoothed(draft.raw, Filter.of(options.smoothing, draft.slices_for_one))
 
 
 def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -> Mesh:
@@ -150,7 +84,10 @@ def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -
         free: For each point, whether it may move; all may if None.
     """
     for _ in range(NEWTON_STEPS):
-        step_mm = (volume_mm3 - mesh.volume_mm3) / mesh.area_mm2
+        missing_mm3 = volume_mm3 - mesh.volume_mm3
+        if abs(missing_mm3) < SETTLED * volume_mm3:
+            break
+        step_mm = missing_mm3 / mesh.area_mm2
         moves_mm = step_mm * mesh.point_normals()
         if free is not None:
             moves_mm[~free] = 0
@@ -207,7 +144,13 @@ def finish(
     moves_mm = wanted.points_mm - smoothed.points_mm
     offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
     return Finished(
-        mesh, draft, offset_mm, limited, int(held_back.sum()), intersecting, deviation(raw, mesh)
+        mesh,
+        draft,
+        offset_mm,
+        limited,
+        int(held_back.sum()),
+        intersecting,
+        deviation(draft.label, mesh),
     )
 
 

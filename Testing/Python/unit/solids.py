@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from spinemamba.export.draft import Mask
 from spinemamba.export.mesh import Mesh
-from spinemamba.export.vertebra import Mask
 
 
 @dataclass(frozen=True)

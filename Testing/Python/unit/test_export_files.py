@@ -14,12 +14,12 @@ import pytest
 
 from spinemamba import files
 from spinemamba.errors import Code, UserError
+from spinemamba.export.draft import Mask
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import LeftOut, Vertebra
 from spinemamba.export.manifest import Origin, read_manifest
 from spinemamba.export.names import safe_case, stems
 from spinemamba.export.options import MeshOptions
-from spinemamba.export.vertebra import Mask
 
 FORMATS = ("stl", "ply", "obj", "glb")
 ALL = MeshOptions(formats=FORMATS)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spinemamba.export.draft import Mask, draft_of
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.joint import smooth_together
+from spinemamba.export.joint import others_around, smooth_together
 from spinemamba.export.manifest import read_manifest
 from spinemamba.export.options import MeshOptions
-from spinemamba.export.vertebra import Mask, draft_of, finish, smooth
+from spinemamba.export.vertebra import finish, smooth
 
 
 def place(index_xyz: np.ndarray) -> np.ndarray:
@@ -33,14 +34,17 @@ def gap_mm(first: np.ndarray, second: np.ndarray) -> float:
 
 def test_shared_points_stay_together_and_all_others_are_smoothed_as_alone(masks):
     options = MeshOptions(joint=True)
-    drafts = [draft_of(mask, place) for mask in masks]
+    drafts = [
+        draft_of(mask, place, options, other)
+        for mask, other in zip(masks, others_around(masks), strict=True)
+    ]
     made = [
         finish(draft, mesh, options, own)
         for draft, (mesh, own) in zip(
             drafts, smooth_together(drafts, options.smoothing), strict=True
         )
     ]
-    keys = [{tuple(step): k for k, step in enumerate(d.half_steps.tolist())} for d in drafts]
+    keys = [{tuple(step): k for k, step in enumerate(d.numbers_xyz.tolist())} for d in drafts]
     shared = sorted(set(keys[0]) & set(keys[1]))
     assert len(shared) > 100
     rows = [[key[step] for step in shared] for key in keys]

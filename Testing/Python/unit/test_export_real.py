@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from spinemamba.export import surface
+from spinemamba.export.draft import draft_of
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.intersections import self_intersections
 from spinemamba.export.item import Vertebra
 from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
 from spinemamba.export.source import RunFiles, read_vertebrae
-from spinemamba.export.vertebra import draft_of
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -67,9 +67,9 @@ def test_what_the_manifest_says_of_a_file_is_true_of_the_file(shared_data, tmp_p
     read = trimesh.load(tmp_path / entry.files[0].name)
     mesh = Mesh(np.asarray(read.vertices, float), np.asarray(read.faces))
     assert len(self_intersections(mesh)) == 0
-    draft = draft_of(vertebra.load(), vertebra.place)
-    there = surface.distances_mm(mesh.points_mm, draft.raw)
-    back = surface.distances_mm(draft.raw.points_mm, mesh)
+    draft = draft_of(vertebra.load(), vertebra.place, MeshOptions())
+    there = surface.distances_mm(mesh.points_mm, draft.label)
+    back = surface.distances_mm(draft.label.points_mm, mesh)
     both = np.concatenate([there, back])
     told = (entry.deviation_mean_mm, entry.deviation_p95_mm, entry.deviation_max_mm)
     assert told == pytest.approx((both.mean(), np.percentile(both, 95), both.max()), abs=1e-3)

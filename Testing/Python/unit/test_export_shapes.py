@@ -8,11 +8,12 @@ from solids import SOLIDS, DrilledBox, random_grid
 
 from spinemamba.export import surface
 from spinemamba.export.checks import Topology
+from spinemamba.export.draft import draft_of
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
-from spinemamba.export.vertebra import draft_of, finish, smooth
+from spinemamba.export.vertebra import finish, smooth
 
 SPACINGS = [(0.5, 0.5, 0.5), (1.0, 1.0, 1.0), (0.8, 0.8, 2.0), (0.7, 0.7, 2.5), (1.0, 1.0, 3.0)]
 TUNNELS = {"sphere": 0, "torus": 1, "drilled box": 1}
@@ -20,7 +21,7 @@ TUNNELS = {"sphere": 0, "torus": 1, "drilled box": 1}
 
 def finished(solid, grid, options=None):
     options = options or MeshOptions()
-    draft = draft_of(grid.mask(solid), grid.place)
+    draft = draft_of(grid.mask(solid), grid.place, options)
     return finish(draft, smooth(draft, options), options)
 
 

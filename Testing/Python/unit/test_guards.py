@@ -21,7 +21,7 @@ LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "
 LIGHT += ("box_result", "case_layout", "flags", "renumber", "terminology")
 LIGHT += ("files", "export.names", "export.manifest", "export.options")
 LIGHT += ("measure.record", "measure.quantities")
-IN_SLICER = ("export.exporter", "export.item", "export.vertebra")
+IN_SLICER = ("export.draft", "export.exporter", "export.item", "export.vertebra")
 """What makes surfaces, in a shell and in Slicer's process, with what Slicer has loaded anyway."""
 
 LATE = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")
