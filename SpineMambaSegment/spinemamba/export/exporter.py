@@ -16,6 +16,7 @@ from spinemamba.export.joint import others_around, smooth_together
 from spinemamba.export.manifest import CSV, JSON, FileEntry, Manifest, VertebraEntry, read_manifest
 from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
+from spinemamba.export.surface import share_cores
 from spinemamba.export.vertebra import Finished, finish, smooth
 from spinemamba.files import already_there, sha256, write_together
 from spinemamba.labels import BY_NAME, ORDER
@@ -103,6 +104,7 @@ class Export:
             UserError: If a file cannot be written; vertebrae before it stay (OUTPUT_BAD,
                 DISK_FULL).
         """
+        share_cores()
         count = len(self._vertebrae)
         if self._options.joint and self._options.smoothing:
             surfaces = self._smoothed_together()

@@ -110,7 +110,10 @@ def _crosses(start: np.ndarray, end: np.ndarray, mesh: Mesh, triangle: np.ndarra
 
 def _neighbours(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     """Return all pairs of triangles whose boxes overlap, each pair once."""
-    low, high = mesh.corners_mm.min(axis=1), mesh.corners_mm.max(axis=1)
+    first, second, third = mesh.corners_mm.transpose(1, 0, 2)
+    # Faster than the least and greatest along an axis of length 3.
+    low = np.minimum(np.minimum(first, second), third)
+    high = np.maximum(np.maximum(first, second), third)
     cell_mm = max(float(np.median((high - low).max(axis=1))), 1e-9)
     first, last = (((x - low.min(axis=0)) / cell_mm).astype(np.int32) for x in (low, high))
     size = last.max(axis=0) + 1

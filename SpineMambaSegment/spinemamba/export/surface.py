@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkPoints
+from vtkmodules.vtkCommonCore import vtkPoints, vtkSMPTools
 from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyData
 from vtkmodules.vtkFiltersCore import (
     vtkFlyingEdges3D,
@@ -113,6 +113,15 @@ def decimated(mesh: Mesh, share: float) -> Mesh:
     filter_.VolumePreservationOn()
     filter_.Update()
     return _mesh(filter_.GetOutput())
+
+
+def share_cores() -> None:
+    """Let VTK's filters use all cores in this process.
+
+    Slicer's VTK does so anyway; that of the package index takes one unless it is told.
+    """
+    if vtkSMPTools.GetBackend() == "Sequential":
+        vtkSMPTools.SetBackend("STDThread")
 
 
 def distances_mm(points_mm: np.ndarray, mesh: Mesh) -> np.ndarray:
