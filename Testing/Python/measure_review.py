@@ -92,7 +92,7 @@ def actions(session: ReviewSession) -> list[tuple[str, str, Any]]:
         ("names", "shift a part", ShiftLevels(-1, ids[5], "head")),
         ("names", "swap", SwapLevels(ids[3], ids[4])),
         ("names", "insert T13", InsertLevel(ids[18], "T13")),
-        ("names", "pin and solve", PinLevel(ids[20], "L4")),
+        ("names", "pin and solve", PinLevel(ids[20], LEVELS[20])),  # as the networks see it
         ("names", "approve", SetStatus((ids[3],), APPROVED)),
         ("shapes", "merge", Merge((ids[12], ids[13]))),
         ("shapes", "split by seeds", SplitBySeeds(ids[12], (body, lower))),
