@@ -26,6 +26,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402 - the path is set just above
 from card import write_block  # noqa: E402
 from card_tables import NAMELESS, case_table, level_table  # noqa: E402
+from rounded import rounded_labels  # noqa: E402
 
 from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.evaluation.scores import Comparison  # noqa: E402
@@ -85,8 +86,8 @@ def main() -> None:
         results[name] = numbers(name, run)
         if run.score is not None:
             scores[name] = run.score
-        if labels and has_bfloat16(torch.device("cpu")):
-            results[name][CHANGE] = change(run, measure(*paths, BFLOAT16))
+        if run.score is not None:
+            results[name][CHANGE] = change(run.score, in_bfloat16(*paths))
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
@@ -119,9 +120,15 @@ def reference(path: Path) -> Volume:
     return labels.with_array(np.where(labels.array <= max(BY_VALUE), labels.array, 0))
 
 
-def change(run: Run, other: Run) -> float:
+def in_bfloat16(image: Path, labels: Path) -> Comparison:
+    """Compare what bfloat16 gives, computed or, where the processor has none, by rounding."""
+    if has_bfloat16(torch.device("cpu")):
+        return measure(image, labels, BFLOAT16).score
+    return compare(rounded_labels(image), reference(labels))
+
+
+def change(a: Comparison, b: Comparison) -> float:
     """Return the largest change of a Dice score, of all bone and of matched vertebrae."""
-    a, b = run.score, other.score
     pairs = ((a.bone_dice, b.bone_dice), (a.mean_dice, b.mean_dice))
     return round(max(abs(x - y) for x, y in pairs), 5)
 

@@ -24,6 +24,7 @@ sys.exit(__import__("pytest").main(["-q", "-p", "no:cacheprovider", sys.argv[1],
 @pytest.fixture
 def reviewed(panel, volume, fake_worker, pump):
     """The panel after a run: T12, L1 (marked for a look), L2."""
+    volume.SetSpacing(1.0, 1.0, 5.0)  # bodies lie 30 mm apart then, as the solver expects
     panel.enter()
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
