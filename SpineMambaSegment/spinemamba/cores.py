@@ -89,34 +89,47 @@ def _split_ends(
         return pieces
     # Room for one before the first; the numbers are closed up later.
     out = np.where(pieces > 0, pieces + 1, 0).astype(np.int32)
+    boxes = ndimage.find_objects(out)
     for end, new in ((2, 1), (last + 1, last + 2)):
-        sliver = _sliver(out == end, line, evidence, options, towards=new - end)
-        if sliver is not None:
-            out[sliver] = new
+        if (box := boxes[end - 1]) is None:
+            continue
+        parts = np.zeros_like(out)  # of this piece alone, but where it lies
+        parts[box], count = ndimage.label(out[box] == end)
+        for sliver in _slivers(parts, count, line, evidence, options, towards=new - end):
+            out[box][parts[box] == sliver] = new
     return out
 
 
-def _sliver(
-    piece: np.ndarray, line: CentreLine, evidence: Evidence, options: CoreOptions, *, towards: int
-) -> np.ndarray | None:
-    """Return the part of a piece that is a sliver of the next vertebra, a mask; None without one.
+def _slivers(
+    parts: np.ndarray,
+    count: int,
+    line: CentreLine,
+    evidence: Evidence,
+    options: CoreOptions,
+    *,
+    towards: int,
+) -> list[int]:
+    """Return which parts of a piece are slivers of the next vertebra.
 
     Args:
-        piece: Mask of the first or last core of the chain.
+        parts: Number of each part of the first or last core of the chain, 0 elsewhere.
+        count: How many there are.
         line: The centre line, head to tail.
         evidence: What the networks say.
         options: Thresholds.
         towards: -1 for a vertebra above, 1 for one below.
     """
-    parts, count = ndimage.label(piece)
     if count < 2:
-        return None
+        return []
     spacing_mm = np.asarray(evidence.geometry.spacing_mm)
-    centres_mm = np.array(ndimage.center_of_mass(piece, parts, range(1, count + 1))) * spacing_mm
-    along = line.project(centres_mm)[0]
-    main = int(np.bincount(parts.ravel())[1:].argmax())
+    boxes = ndimage.find_objects(parts)
+    centres_mm, sizes = np.zeros((count, 3)), np.zeros(count)
+    for k, box in enumerate(boxes):
+        voxels = np.argwhere(parts[box] == k + 1)
+        centres_mm[k] = (voxels.mean(axis=0) + [s.start for s in box]) * spacing_mm
+        sizes[k] = len(voxels)
+    along, main = line.project(centres_mm)[0], int(sizes.argmax())
     further = towards * (along - along[main]) >= options.sliver_step_mm
     beside = np.abs(centres_mm[:, 2] - centres_mm[main, 2]) <= options.sliver_side_mm
     certain = certain_slivers(parts, evidence, options)
-    chosen = [k + 1 for k in np.flatnonzero(further & beside) if k + 1 in certain]
-    return np.isin(parts, chosen) if chosen else None
+    return [k + 1 for k in np.flatnonzero(further & beside) if k + 1 in certain]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from spinemamba.cores import CoreOptions, certain_slivers, core_seeds
 from spinemamba.evidence import Evidence
@@ -100,7 +101,7 @@ def find_instances(
     seeds = core_seeds(evidence, bone & ~sacrum, options.cores)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    hints = Hints(expected_level(evidence), evidence.offsets_mm)
+    hints = Hints(expected_level(evidence, bone), evidence.offsets_mm)
     spacing_mm, whole = evidence.geometry.spacing_mm, bool(sacrum.any())
     labels = divide(seeds, bone, hints, spacing_mm, sacrum=whole, parting=parting)
     rejoin(labels, bone, spacing_mm, options.rejoin_mm)
@@ -158,14 +159,15 @@ def rejoin(
     loose = bone & (labels == 0)
     if not loose.any() or not labels.any():
         return
-    distance_mm, nearest = ndimage.distance_transform_edt(
-        labels == 0, spacing_mm, return_indices=True
-    )
+    scale = np.asarray(spacing_mm)
+    kept, apart = np.argwhere(labels > 0), np.argwhere(loose)
+    distance_mm, nearest = cKDTree(kept * scale).query(apart * scale)
     pieces, count = ndimage.label(loose)
-    gaps_mm = ndimage.minimum(distance_mm, pieces, np.arange(1, count + 1))
-    close = np.flatnonzero(np.asarray(gaps_mm) <= reach_mm) + 1
-    rejoined = np.isin(pieces, close)
-    labels[rejoined] = labels[tuple(axis[rejoined] for axis in nearest)]
+    of_piece = pieces[loose]
+    gaps_mm = np.full(count + 1, np.inf)
+    np.minimum.at(gaps_mm, of_piece, distance_mm)
+    close = (gaps_mm <= reach_mm)[of_piece]
+    labels[tuple(apart[close].T)] = labels[tuple(kept[nearest[close]].T)]
 
 
 def pooled_level(evidence: Evidence, place: int) -> np.ndarray:
@@ -174,12 +176,16 @@ def pooled_level(evidence: Evidence, place: int) -> np.ndarray:
     return FINE_SHARE * fine.astype(np.float32) + (1 - FINE_SHARE) * coarse.astype(np.float32)
 
 
-def expected_level(evidence: Evidence) -> np.ndarray:
-    """Return the mean of the level's place from head to tail, float32 (z, y, x)."""
-    mean = np.zeros(evidence.bone.shape, np.float32)
+def expected_level(evidence: Evidence, bone: np.ndarray) -> np.ndarray:
+    """Return the mean of the level's place from head to tail, 0 outside bone, float32 (z, y, x)."""
+    mean = np.zeros(int(bone.sum()), np.float32)
     for place in range(1, len(NETWORK_LEVELS)):
-        mean += place * pooled_level(evidence, place)
-    return mean
+        fine, coarse = evidence.levels[place][bone], evidence.coarse_levels[place][bone]
+        mean += place * (FINE_SHARE * fine.astype(np.float32))
+        mean += place * ((1 - FINE_SHARE) * coarse.astype(np.float32))
+    out = np.zeros(bone.shape, np.float32)
+    out[bone] = mean
+    return out
 
 
 def _describe(

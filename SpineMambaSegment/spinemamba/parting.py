@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,21 +63,41 @@ class Surround:
     depth_mm: np.ndarray
     spacing_mm: tuple[float, float, float]
 
-    def at(self, points_mm: np.ndarray) -> np.ndarray:
-        """Return the depth at the nearest voxels of points (..., 3), inside the array or not."""
-        flat = np.zeros(points_mm.shape[:-1], np.int64)
-        for axis, (size, step_mm) in enumerate(
-            zip(self.depth_mm.shape, self.spacing_mm, strict=True)
-        ):
-            place = np.rint(points_mm[..., axis] / np.float32(step_mm)).astype(np.int64)
-            flat = flat * size + np.clip(place, 0, size - 1)
-        return self.depth_mm.ravel()[flat]
+    def around(self, points_mm: np.ndarray, offsets_mm: np.ndarray) -> np.ndarray:
+        """Return the depth at the voxels nearest to places around others, (points, places).
+
+        Beyond the array it is that of its rim. Places are the same number of voxels away from
+        every point, which makes this a matter of adding numbers.
+
+        Args:
+            points_mm: Centres of voxels, (points, 3).
+            offsets_mm: From each of them to the places, (places, 3).
+        """
+        spacing = np.asarray(self.spacing_mm)
+        steps = np.rint(offsets_mm / spacing).astype(np.int64)
+        voxels = np.rint(points_mm / spacing).astype(np.int64)
+        if not len(voxels):
+            return np.zeros((0, len(steps)), np.float32)
+        low = voxels.min(axis=0) + steps.min(axis=0)
+        high = voxels.max(axis=0) + steps.max(axis=0) + 1
+        rows = [
+            np.clip(np.arange(a, b), 0, size - 1)
+            for a, b, size in zip(low, high, self.depth_mm.shape, strict=True)
+        ]
+        box = self.depth_mm[np.ix_(*rows)]
+        strides = np.array([box.shape[1] * box.shape[2], box.shape[2], 1])
+        flat, more = (voxels - low) @ strides, steps @ strides
+        return box.ravel()[flat[:, None] + more]
 
 
 def surround(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> Surround:
     """Return the depth of a mask, bool (z, y, x)."""
-    inside = ndimage.distance_transform_edt(bone, spacing_mm)
-    outside = ndimage.distance_transform_edt(~bone, spacing_mm)
+
+    def distance_mm(mask: np.ndarray) -> np.ndarray:
+        return ndimage.distance_transform_edt(mask, spacing_mm)
+
+    with ThreadPoolExecutor(2) as pool:
+        inside, outside = pool.map(distance_mm, (bone, ~bone))
     return Surround((inside - outside).astype(np.float32), spacing_mm)
 
 
@@ -112,12 +133,9 @@ class Neighbours:
         own += [same * self.place / 24, same * size]
         out = np.empty((len(t), FEATURES), np.float32)
         out[:, : len(own)] = np.stack(own, axis=-1)
-        middle = points_mm.astype(np.float32)
-        outwards = np.where(s < 0, -1, 1).astype(np.float32)[:, None] * frame.side
-        for column, (down, back, side) in enumerate(AROUND * frame.step_mm, start=len(own)):
-            there = middle + (down * frame.down + back * frame.back).astype(np.float32)
-            there += side * outwards.astype(np.float32)
-            out[:, column] = about.at(there)
+        for mirrored, chosen in ((1.0, s >= 0), (-1.0, s < 0)):
+            axes = np.stack([frame.down, frame.back, mirrored * frame.side]) * frame.step_mm
+            out[chosen, len(own) :] = about.around(points_mm[chosen], AROUND @ axes)
         out[:, len(own) :] = np.clip(out[:, len(own) :] / size, -DEEPEST, DEEPEST) / DEEPEST
         return out
 
