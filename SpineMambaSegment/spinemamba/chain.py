@@ -170,12 +170,14 @@ def _trace(cost: np.ndarray, origin: np.ndarray, lengths: np.ndarray, size: int)
 def _whole_components(pieces: np.ndarray, core: np.ndarray, count: int) -> np.ndarray:
     """Leave components whole that lie almost in one piece: discs are tilted, cuts are not."""
     components, found = ndimage.label(pieces > 0)
-    shares = np.zeros((found + 1, count + 1))
-    np.add.at(shares, (components.ravel(), pieces.ravel()), core.ravel())
+    inside = pieces > 0
+    both = components[inside].astype(np.int64) * (count + 1) + pieces[inside]
+    shares = np.bincount(both, core[inside], (found + 1) * (count + 1)).reshape(
+        found + 1, count + 1
+    )
     shares[:, 0] = 0
     main = shares.argmax(axis=1)
     clear = shares.max(axis=1) >= 0.75 * np.maximum(shares.sum(axis=1), 1e-6)
-    inside = pieces > 0
     whole = inside & clear[components]
     pieces[whole] = main[components[whole]]
     return pieces
