@@ -38,6 +38,10 @@ Path = tuple[int, ...]
 WORTH_SEARCHING = 0.01
 """Worlds less likely than this are not searched for the best labelings."""
 
+SEEN_NONE = 1e-4
+"""How often, relative to else, an instance is none where a person has pinned a level: who does has
+looked at the spine, and would have deleted it."""
+
 WORTH_FOLLOWING = 1e-6
 """States of a vertebra less likely than this are in no labeling worth telling."""
 
@@ -99,6 +103,8 @@ class Chain:
     ):
         seen = emissions(items, pins, options.evidence_weight, options.floor)  # (3, n, 27)
         nothing, two = no_evidence(seen, items), double_evidence(seen, items, pins)
+        if pins:
+            nothing = nothing + np.log(SEEN_NONE)
         states = [seen, nothing, two, nothing[..., :1]]
         self._states = np.concatenate(states, axis=-1)  # (3, n, 82)
         self._moves = _moves(items, options)  # (sizes, n - 1, 82, 82)
