@@ -16,7 +16,8 @@ from spinemamba.box_seeds import box_seeds
 from spinemamba.checkpoint import LoadedNetwork
 from spinemamba.errors import Code, UserError
 from spinemamba.evidence import Evidence
-from spinemamba.instances import InstanceOptions, cut_sides, pooled_level
+from spinemamba.image_sides import cut_sides
+from spinemamba.instances import InstanceOptions, pooled_level
 from spinemamba.intensity import Modality, normalise
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.locate import Located

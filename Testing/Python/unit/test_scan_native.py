@@ -84,10 +84,8 @@ def relative_errors(found: list[torch.Tensor], exact: list[torch.Tensor]) -> lis
     return [float((a - b).double().norm() / b.double().norm()) for a, b in pairs]
 
 
-@each_variant
-@pytest.mark.parametrize("step", [0.1, 4.0, 16.0])
-def test_the_library_is_exact_for_any_step(variant: str, step: float):
-    tensors = inputs(2, 150, 24, 16, largest_step=step)
+def assert_exact(variant: str, tensors) -> None:
+    """Values and gradients are those of the loop in double precision."""
     exact_inputs = [x.detach().double().requires_grad_() for x in tensors]
     y, exact = BACKENDS[NATIVE + variant](*tensors), scan_reference(*exact_inputs)
     weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
@@ -95,6 +93,13 @@ def test_the_library_is_exact_for_any_step(variant: str, step: float):
     exact_grads = torch.autograd.grad((exact * weight).sum(), exact_inputs)
     assert relative_errors([y.detach()], [exact.detach()])[0] < 5e-7
     assert max(relative_errors(list(grads), list(exact_grads))) < 1e-5
+
+
+@each_variant
+@pytest.mark.parametrize("step", [0.1, 4.0, 16.0])
+def test_the_library_is_exact_for_any_step(variant: str, step: float):
+    tensors = inputs(2, 150, 24, 16, largest_step=step)
+    assert_exact(variant, tensors)
 
 
 @each_variant
@@ -120,13 +125,7 @@ def test_tied_rates_give_values_and_gradients_of_any_others(variant: str, d: int
     with torch.no_grad():
         tensors[2] *= torch.linspace(0.001, 1, d)[:, None]  # fading hardly, or at once
         tensors[2].copy_(tensors[2][:, :1] * torch.arange(1, n + 1))
-    exact_inputs = [x.detach().double().requires_grad_() for x in tensors]
-    y, exact = BACKENDS[NATIVE + variant](*tensors), scan_reference(*exact_inputs)
-    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    grads = torch.autograd.grad((y * weight).sum(), tensors)
-    exact_grads = torch.autograd.grad((exact * weight).sum(), exact_inputs)
-    assert relative_errors([y.detach()], [exact.detach()])[0] < 5e-7
-    assert max(relative_errors(list(grads), list(exact_grads))) < 1e-5
+    assert_exact(variant, tensors)
 
 
 @each_variant
