@@ -25,7 +25,7 @@ struct Flow {
 INLINE void accumulate(float* at, V a, V b) { store(at, fma(a, b, load(at))); }
 
 // Recompute G states of a block over a tile, then walk back.
-template <int G, bool TIED>
+template <int G, Kind KIND>
 INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& sums, int64_t c,
                     int64_t n) {
     const ScanProblem& p = o.p;
@@ -37,7 +37,7 @@ INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& su
         const float* B = o.row(p.B, tile.tokens[t]) + n;
         float* sum_C = sums.C + ((int64_t)t * p.states + n) * W;
         float *before = sums.before + t * G * W, *decay = sums.decay + t * G * W;
-        Decays<TIED> decays(tile, t, n);
+        Decays<KIND> decays(tile, t, n);
         UNROLL
         for (int i = 0; i < G; i++) {
             const V a = decays.next(i, rates + i * W);
@@ -72,14 +72,14 @@ INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& su
     }
 }
 
-template <bool TIED>
+template <Kind KIND>
 void retreat_all(const Order& o, const Tile& tile, Flow& flow, const Sums& sums, int64_t c) {
     const int64_t count = o.p.states;
     for (int64_t n = 0; n < count;) {
         const int64_t left = count - n;
-        if (BACK_GROUP >= 8 && left >= 8) retreat<8, TIED>(o, tile, flow, sums, c, n), n += 8;
-        else if (left >= 4) retreat<4, TIED>(o, tile, flow, sums, c, n), n += 4;
-        else retreat<1, TIED>(o, tile, flow, sums, c, n), n += 1;
+        if (BACK_GROUP >= 8 && left >= 8) retreat<8, KIND>(o, tile, flow, sums, c, n), n += 8;
+        else if (left >= 4) retreat<4, KIND>(o, tile, flow, sums, c, n), n += 4;
+        else retreat<1, KIND>(o, tile, flow, sums, c, n), n += 1;
     }
 }
 
@@ -110,8 +110,9 @@ void backward_block(const Order& o, Tile& tile, const Sums& sums, int64_t c) {
         tile.out[t] = load_part(grad + c, lanes);
         flow.drive[t] = flow.delta[t] = set(0.f);
     }
-    if (o.tied) retreat_all<true>(o, tile, flow, sums, c);
-    else retreat_all<false>(o, tile, flow, sums, c);
+    if (tile.kind == TIED) retreat_all<TIED>(o, tile, flow, sums, c);
+    else if (tile.kind == DEEP) retreat_all<DEEP>(o, tile, flow, sums, c);
+    else retreat_all<FREE>(o, tile, flow, sums, c);
     V direct = set(0.f);
     for (int t = 0; t < tile.count; t++) {
         const int64_t token = tile.tokens[t];

@@ -2,7 +2,7 @@
 
 // Advance G states of a block over a tile and add their part to out. A function of its own, or the
 // compiler runs out of registers for the states.
-template <int G, bool TIED>
+template <int G, Kind KIND>
 NOINLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* states) {
     const float* decay = o.decay + (c - o.first) * o.p.states + n * W;
     const float *B_rows = o.row(o.p.B, 0) + n, *C_rows = o.row(o.p.C, 0) + n;
@@ -15,7 +15,7 @@ NOINLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* s
         const int64_t token = tile.tokens[t];
         const float *B = B_rows + token * B_step, *C = C_rows + token * C_step;
         const V drive = tile.drive[t];
-        Decays<TIED> decays(tile, t, n);
+        Decays<KIND> decays(tile, t, n);
         V even = tile.out[t], odd = set(0.f);
         UNROLL
         for (int i = 0; i < G; i++) {
@@ -30,16 +30,16 @@ NOINLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* s
     for (int i = 0; i < G; i++) store(states + i * W, h[i]);
 }
 
-template <bool TIED>
+template <Kind KIND>
 void advance_all(const Order& o, Tile& tile, int64_t c, float* states) {
     const int64_t count = o.p.states;
     for (int64_t n = 0; n < count;) {
         const int64_t left = count - n;
         float* h = states + n * W;
-        if (GROUP >= 16 && left >= 16) advance<16, TIED>(o, tile, c, n, h), n += 16;
-        else if (GROUP >= 8 && left >= 8) advance<8, TIED>(o, tile, c, n, h), n += 8;
-        else if (left >= 4) advance<4, TIED>(o, tile, c, n, h), n += 4;
-        else advance<1, TIED>(o, tile, c, n, h), n += 1;
+        if (GROUP >= 16 && left >= 16) advance<16, KIND>(o, tile, c, n, h), n += 16;
+        else if (GROUP >= 8 && left >= 8) advance<8, KIND>(o, tile, c, n, h), n += 8;
+        else if (left >= 4) advance<4, KIND>(o, tile, c, n, h), n += 4;
+        else advance<1, KIND>(o, tile, c, n, h), n += 1;
     }
 }
 
@@ -48,8 +48,9 @@ void forward_block(const Order& o, Tile& tile, int64_t c, float* states) {
     const V skip = o.vector(p.D, c);
     read_block(o, tile, c);
     for (int t = 0; t < tile.count; t++) tile.out[t] = mul(skip, tile.u[t]);
-    if (o.tied) advance_all<true>(o, tile, c, states);
-    else advance_all<false>(o, tile, c, states);
+    if (tile.kind == TIED) advance_all<TIED>(o, tile, c, states);
+    else if (tile.kind == DEEP) advance_all<DEEP>(o, tile, c, states);
+    else advance_all<FREE>(o, tile, c, states);
     const int lanes = o.lanes(c);
     for (int t = 0; t < tile.count; t++) {
         float* y = p.y.data + o.batch * p.y.batch + tile.tokens[t] * p.y.token + c;

@@ -50,6 +50,9 @@ INLINE V scale2(V x, V magic) {  // x 2^(m / 2^HALVINGS), where the low bits of 
     const __m512i power = _mm512_permutex2var_epi32(low, m, high);
     return mul(x, _mm512_castsi512_ps(_mm512_add_epi32(power, _mm512_slli_epi32(m, 18))));
 }
+INLINE bool any_negative(V x) {
+    return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ) != 0;
+}
 INLINE float sum(V a) { return _mm512_reduce_add_ps(a); }
 #elif defined(SCAN_AVX2)
 #include <immintrin.h>
@@ -75,6 +78,7 @@ INLINE V scale2(V x, V magic) {  // x 2^(m / 2^HALVINGS), where the low bits of 
     const __m256i power = _mm256_permutevar8x32_epi32(eighths, m);
     return mul(x, _mm256_castsi256_ps(_mm256_add_epi32(power, _mm256_slli_epi32(m, 20))));
 }
+INLINE bool any_negative(V x) { return _mm256_movemask_ps(x) != 0; }
 INLINE float sum(V a) {
     __m128 x = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     x = _mm_add_ps(x, _mm_movehl_ps(x, x));
@@ -102,6 +106,7 @@ INLINE V scale2(V x, V magic) {
     const __m128i k = _mm_slli_epi32(_mm_castps_si128(magic), 23);
     return _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(x), k));
 }
+INLINE bool any_negative(V x) { return _mm_movemask_ps(x) != 0; }
 INLINE float sum(V a) {
     a = _mm_add_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
@@ -125,6 +130,7 @@ INLINE V scale2(V x, V magic) {
     const int32x4_t k = vshlq_n_s32(vreinterpretq_s32_f32(magic), 23);
     return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x), k));
 }
+INLINE bool any_negative(V x) { return vminvq_f32(x) < 0.f; }
 INLINE float sum(V a) { return vaddvq_f32(a); }
 #endif
 
@@ -163,16 +169,25 @@ INLINE V polynomial2(V f) {
     return fma(p, f, set(1.f));
 }
 
-// 2^x for x <= 0; below 2^-126 it is that. A table saves terms of the polynomial: multiplications
-// are what the scan is short of, and a shuffle runs beside them.
-INLINE V exp2_(V x) {
-    x = larger(x, set(-126.f));
-    // Adding 1.5 2^(23 - HALVINGS) rounds to a multiple of 2^-HALVINGS, which then stands in the
-    // low bits.
-    const V round = set(12582912.f / (1 << HALVINGS));
-    const V magic = add(x, round);
-    return scale2(polynomial2(sub(x, sub(magic, round))), magic);
+static const float DEEPEST = -126.f;  // 2^DEEPEST is the least normal number
+
+// Adding it rounds to a multiple of 2^-HALVINGS, which then stands in the low bits of the sum.
+INLINE V rounder() { return set(12582912.f / (1 << HALVINGS)); }
+
+// 2^(a b) for a b <= 0; 2^DEEPEST if that is less and the caller says that it may be. A table saves
+// terms of the polynomial: multiplications are what the scan is short of, and a shuffle runs beside
+// them. Where both forms hold they give the same bits: which one a tile takes changes nothing.
+template <bool MAYBE_DEEP>
+INLINE_MEMBER V exp2_of_product(V a, V b) {
+    V magic = fma(a, b, rounder());
+    if (MAYBE_DEEP) magic = larger(magic, add(rounder(), set(DEEPEST)));
+    V rest = fma(a, b, sub(rounder(), magic));
+    if (MAYBE_DEEP) rest = larger(rest, set(-.5f / (1 << HALVINGS)));
+    return scale2(polynomial2(rest), magic);
 }
+
+// 2^x for x <= 0; below 2^DEEPEST it is that.
+INLINE V exp2_(V x) { return exp2_of_product<true>(x, set(1.f)); }
 
 static const float LOG2E = 1.44269504f;
 

@@ -155,6 +155,23 @@ def test_the_place_in_a_batch_changes_no_bit(variant: str):
     assert torch.equal(both[1:], one)
 
 
+@each_variant
+@pytest.mark.parametrize("rate", [-1.0, -1e3, -1e30])
+def test_a_channel_that_fades_at_once_changes_no_bit_of_its_neighbours(variant: str, rate: float):
+    scanned = []
+    for first_rate in (-1.0, rate):
+        tensors = inputs(1, 70, 24, 16, largest_step=2.0)
+        with torch.no_grad():
+            tensors[2][0] = first_rate
+        y = BACKENDS[NATIVE + variant](*tensors)
+        scanned.append([y.detach(), *torch.autograd.grad(y[..., 1:].sum(), tensors[:3])])
+    (y, du, dstep, dA), (y_beside, du_beside, dstep_beside, dA_beside) = scanned  # noqa: N806
+    assert y_beside.isfinite().all()
+    for a, b in ((y, y_beside), (du, du_beside), (dstep, dstep_beside)):
+        assert torch.equal(a[..., 1:], b[..., 1:])
+    assert torch.equal(dA[1:], dA_beside[1:])
+
+
 @pytest.mark.parametrize("order", [*ORDERS, Order((2, 0, 1), reverse=True)])
 def test_an_order_visits_every_token_once_and_can_be_undone(order: Order):
     grid = (2, 3, 4)

@@ -1,0 +1,98 @@
+// A tile of tokens for one block of channels, and the decays of its states; included by kernel.h.
+
+// How a block gets the decays of its states in a tile.
+enum Kind {
+    FREE,  // one exponential each
+    DEEP,  // the same, but some are less than 2^-126, which is then what they are
+    TIED   // powers of the first state's
+};
+
+// The tokens of a tile for one block of channels.
+struct Tile {
+    int count, next;         // tokens in this tile and in the one that is walked after it
+    const int64_t* tokens;   // which they are
+    const int64_t* upcoming;
+    V raw[T], step[T], drive[T], u[T], out[T];  // drive = step u
+    V base[T];                                  // the first state's decay, if decays are tied
+    Kind kind;
+};
+
+// Fetch the next tile's row of token t: in any order but raster the processor cannot guess it.
+INLINE void prefetch(const Order& o, const Tile& tile, int t, int64_t c) {
+    if (t >= tile.next) return;
+    const int64_t token = tile.upcoming[t];
+    const ScanProblem& p = o.p;
+    PREFETCH(p.u.data + o.batch * p.u.batch + token * p.u.token + c);
+    PREFETCH(p.y.data + o.batch * p.y.batch + token * p.y.token + c);
+    if (!p.rank) PREFETCH(o.row(p.delta, token) + c);
+    if (c == o.first) {
+        PREFETCH(o.row(p.B, token));
+        PREFETCH(o.row(p.C, token));
+        if (p.rank) PREFETCH(o.row(p.delta, token));
+    }
+}
+
+// How a block gets its decays, given the longest step of each channel in a tile. One bound for all
+// decays costs next to nothing, and spares every exponential its own.
+INLINE Kind kind_of(const Order& o, int64_t c, V longest) {
+    if (o.tied) return TIED;
+    const float* rates = o.decay + (c - o.first) * o.p.states;
+    V steepest = set(0.f);
+    for (int64_t n = 0; n < o.p.states; n++) steepest = smaller(steepest, load(rates + n * W));
+    return any_negative(sub(mul(longest, steepest), set(DEEPEST + 1.f))) ? DEEP : FREE;
+}
+
+// Read the step sizes and signals of a block.
+INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
+    const ScanProblem& p = o.p;
+    const int lanes = o.lanes(c);
+    const V bias = o.p.rank ? o.vector(p.bias, c) : set(0.f);
+    const float* weight = o.weight + (c - o.first) * p.rank;
+    V longest = set(0.f);
+    for (int t = 0; t < tile.count; t++) {
+        const float* row = o.row(p.delta, tile.tokens[t]);
+        prefetch(o, tile, t, c);
+        if (p.rank) {
+            V raw = bias;
+            for (int64_t r = 0; r < p.rank; r++) raw = fma(set(row[r]), load(weight + r * W), raw);
+            tile.raw[t] = raw;
+            tile.step[t] = softplus(raw);
+        } else {
+            tile.step[t] = load_part(row + c, lanes);
+        }
+        const float* u = p.u.data + o.batch * p.u.batch + tile.tokens[t] * p.u.token;
+        tile.u[t] = load_part(u + c, lanes);
+        tile.drive[t] = mul(tile.step[t], tile.u[t]);
+        longest = larger(longest, tile.step[t]);
+    }
+    tile.kind = kind_of(o, c, longest);
+    if (tile.kind != TIED) return;
+    const V rate = load(o.decay + (c - o.first) * o.p.states);
+    for (int t = 0; t < tile.count; t++) tile.base[t] = exp2_(mul(tile.step[t], rate));
+}
+
+// Gives the decays of states n, n + 1, ... of a block for one token, in this order.
+template <Kind KIND>
+class Decays {
+  public:
+    INLINE_MEMBER Decays(const Tile& tile, int t, int64_t n) : step_(tile.step[t]), n_(n) {
+        if (KIND != TIED) return;
+        power_[1] = tile.base[t];
+        power_[2] = mul(power_[1], power_[1]);
+        power_[4] = mul(power_[2], power_[2]);
+    }
+    // State n + i, whose rate is `rate`; i must be known to the compiler.
+    INLINE_MEMBER V next(int i, const float* rate) {
+        if (KIND != TIED) return exp2_of_product<KIND == DEEP>(step_, load(rate));
+        if (n_ + i == 0) last_[0] = power_[1];
+        else if (i == 0) last_[0] = exp2_(mul(step_, load(rate)));
+        else if (i == 1) last_[1] = mul(last_[0], power_[1]);
+        else if (i < 4) last_[i] = mul(last_[i - 2], power_[2]);
+        else last_[i % 4] = mul(last_[i % 4], power_[4]);
+        return last_[i % 4];
+    }
+
+  private:
+    V step_, power_[5], last_[4];
+    int64_t n_;
+};
