@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
 
 import torch
+from torch import Tensor
 
 from spinemamba.bench.scans import (
     Size,
@@ -16,11 +20,68 @@ from spinemamba.bench.scans import (
 )
 from spinemamba.scan import BACKENDS, NATIVE, selective_scan_3d
 from spinemamba.scan_grid import GridScan, scan_grid_by_copies
-from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST
+from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST, Grid, Order
+
+NETWORK, AXES = "raster, reversed, slices last", "each axis fastest once"
+ORDERS = {
+    NETWORK: (RASTER, REVERSED, SLICES_LAST),
+    AXES: (RASTER, Order((1, 2, 0)), Order((2, 0, 1))),
+}
+"""Which three orders are compared. The first are those of a network's "tri"."""
 
 
-def measure_fusion(side: int, channels: int, repeats: int) -> dict[str, float]:
-    """Return how much three scan orders cost in one call, and with permuted copies.
+@dataclass(frozen=True)
+class Fusion:
+    """What three orders cost in one call, and with the same kernel on copies.
+
+    Attributes:
+        orders: Key of `ORDERS`.
+        fused_s: Processor seconds of one thread in one call.
+        permuted_s: The same with copies that permuted and flipped views give; an order that is how
+            the tokens lie is not copied.
+        indexed_s: The same with copies by lists of token numbers, one for each order.
+    """
+
+    orders: str
+    fused_s: float
+    permuted_s: float
+    indexed_s: float
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """How many times as long both kinds of copies take."""
+        return self.permuted_s / self.fused_s, self.indexed_s / self.fused_s
+
+
+@dataclass(frozen=True)
+class IndexedOrder(Order):
+    """An order that arranges tokens by their numbers.
+
+    Attributes:
+        tokens: (L,), the tokens as they are visited.
+    """
+
+    tokens: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+
+    def arrange(self, x: Tensor, grid: Grid) -> Tensor:
+        """Return tokens (batch, L, ...) as they are visited."""
+        return x[:, self.tokens]
+
+    def restore(self, x: Tensor, grid: Grid) -> Tensor:
+        """Undo `arrange`."""
+        restored = torch.empty_like(x)
+        restored[:, self.tokens] = x
+        return restored
+
+
+def indexed(order: Order, grid: Grid) -> IndexedOrder:
+    """Return the same order of a grid, which arranges by numbers."""
+    tokens = order.arrange(torch.arange(prod(grid))[None, :, None], grid).flatten()
+    return IndexedOrder(order.axes, order.reverse, tokens)
+
+
+def measure_fusion(side: int, channels: int, repeats: int) -> list[Fusion]:
+    """Return how much three scan orders cost in one call, and with copies.
 
     Args:
         side: Tokens along each axis of the grid.
@@ -28,21 +89,24 @@ def measure_fusion(side: int, channels: int, repeats: int) -> dict[str, float]:
         repeats: Measurements of each.
 
     Returns:
-        ``fused_s`` and ``copies_s``, processor seconds of one thread with the best C++ variant, and
-        ``ratio``; empty if the library is not there.
+        One for each of `ORDERS`, with the best C++ variant; none if the library is not there.
     """
     native = [name for name in working_backends() if name.startswith(NATIVE)]
     if not native:
-        return {}
-    grid, orders = (side, side, side), (RASTER, REVERSED, SLICES_LAST)
-    scan = _grid_scan(side**3, channels, 16, len(orders))
-    one = BACKENDS[native[0]]
+        return []
+    grid, one = (side, side, side), BACKENDS[native[0]]
+    scan = _grid_scan(side**3, channels, 16, 3)
+    rows = []
     with torch.inference_mode(), threads(1):
-        fused = least_seconds(
-            lambda: selective_scan_3d(scan, grid, orders, backend=native[0]), repeats
-        )
-        copies = least_seconds(lambda: scan_grid_by_copies(one, scan, grid, orders), repeats)
-    return {"fused_s": fused, "copies_s": copies, "ratio": copies / fused}
+        for name, orders in ORDERS.items():
+            by_number = tuple(indexed(order, grid) for order in orders)
+            forms = (
+                partial(selective_scan_3d, scan, grid, orders, backend=native[0]),
+                partial(scan_grid_by_copies, one, scan, grid, orders),
+                partial(scan_grid_by_copies, one, scan, grid, by_number),
+            )
+            rows.append(Fusion(name, *(least_seconds(form, repeats) for form in forms)))
+    return rows
 
 
 def measure_tied(size: Size, repeats: int) -> dict[str, float]:

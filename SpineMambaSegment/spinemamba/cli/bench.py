@@ -124,13 +124,15 @@ def _fusion(quick: bool) -> dict[str, Any]:
     from spinemamba.bench.sharing import measure_fusion, measure_threads, measure_tied
 
     repeats = 3 if quick else 7
-    fusion = measure_fusion(FUSION_SIDE, 128, repeats)
-    if fusion:
-        say(
-            f"\nThree orders of {FUSION_SIDE}^3 tokens, d = 128, n = 16, one thread: "
-            f"{1e3 * fusion['fused_s']:.1f} ms in one call, {1e3 * fusion['copies_s']:.1f} ms "
-            f"with permuted copies ({fusion['ratio']:.1f} times)"
-        )
+    rows = measure_fusion(FUSION_SIDE, 128, repeats)
+    if rows:
+        say(f"\nThree orders of {FUSION_SIDE}^3 tokens, d = 128, n = 16, one thread")
+        heads = ("orders", "one call ms", "permuted copies", "indexed copies")
+        cells = [
+            [row.orders, f"{1e3 * row.fused_s:.1f}", *(f"{ratio:.1f}x" for ratio in row.ratios)]
+            for row in rows
+        ]
+        say(table(heads, cells))
     tied = measure_tied(Size(32768, 128, 16), repeats)
     if tied:
         say(f"Tied decay rates: {tied['ratio']:.1f} times as fast as any others")
@@ -140,7 +142,7 @@ def _fusion(quick: bool) -> dict[str, Any]:
             f"Two threads instead of one: {two['ratio']:.2f} times as fast by the clock on the "
             f"wall, {two['work_ratio']:.2f} times the work"
         )
-    return {"fusion": fusion, "tied": tied, "two_threads": two}
+    return {"fusion": [asdict(row) for row in rows], "tied": tied, "two_threads": two}
 
 
 def _networks(quick: bool) -> dict[str, Any]:

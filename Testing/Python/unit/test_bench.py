@@ -10,7 +10,7 @@ import pytest
 import speed
 import torch
 
-from spinemamba.bench import case, scans
+from spinemamba.bench import case, scans, sharing
 from spinemamba.bench.machine import machine
 from spinemamba.bench.networks import configurations, measure_networks
 from spinemamba.bench.scans import Size
@@ -122,6 +122,22 @@ def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.Monkey
     assert row.wall_ratio == pytest.approx(row.slow.wall_s / row.wall_s)
 
 
+@pytest.mark.parametrize("order", [order for three in sharing.ORDERS.values() for order in three])
+def test_copies_by_token_numbers_are_those_of_permuted_views(order):
+    grid = (2, 3, 4)
+    tokens = torch.arange(48.0).reshape(1, 24, 2)
+    by_number = sharing.indexed(order, grid)
+    arranged = by_number.arrange(tokens, grid)
+    assert torch.equal(arranged, order.arrange(tokens, grid))
+    assert torch.equal(by_number.restore(arranged, grid), tokens)
+
+
+def test_one_call_is_compared_with_both_kinds_of_copies():
+    rows = sharing.measure_fusion(4, 16, 1)
+    assert [row.orders for row in rows] in ([], list(sharing.ORDERS))
+    assert all(ratio > 0 for row in rows for ratio in row.ratios)
+
+
 class Done:
     """A run that has taken no time."""
 
@@ -143,7 +159,7 @@ def test_the_machine_is_described_without_names_of_computers_or_folders():
 
 def test_the_command_prints_tables_and_writes_json(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "QUICK", ((64, 16, 4),))
-    monkeypatch.setattr(bench, "_fusion", lambda quick: {"fusion": {}})
+    monkeypatch.setattr(bench, "_fusion", lambda quick: {"fusion": []})
     monkeypatch.setattr(bench, "_errors", lambda quick: {"errors": []})
     monkeypatch.setattr(bench, "_networks", lambda quick: {"networks": []})
     path = tmp_path / "bench.json"
