@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.errors import Code, UserError
 from spinemamba.result import Result
+from spinemamba.schema import of_schema
 from SpineMambaSegmentLib import ReviewLog
 from SpineMambaSegmentLib.Provenance import RESULT_ATTRIBUTE
 from SpineMambaSegmentLib.ReviewSpine import PINS_ATTRIBUTE
@@ -60,9 +61,7 @@ def read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
         UserError: If it is no such file, or of another segmentation; nothing has changed then.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["schema"] != SCHEMA:
-            raise ValueError(f"schema {values['schema']}, this version reads {SCHEMA}")
+        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         if values["result"] is not None:
             Result.from_json(values["result"])
         pins, log = dict(values["pins"] or {}), list(values["log"] or [])

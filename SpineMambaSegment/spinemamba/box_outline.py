@@ -16,6 +16,7 @@ from spinemamba.box_learn import Hints, learned_bone
 from spinemamba.evidence import Evidence
 from spinemamba.resample import crop_geometry, resample_box
 from spinemamba.restore import BONE_THRESHOLD, RIM_VOX, box_in
+from spinemamba.shapes import without_islands
 from spinemamba.volume import Volume
 
 OWN, OTHER, FIRM = 1, 2, 3
@@ -111,12 +112,12 @@ def _left_over(view: _View, bone: np.ndarray) -> np.ndarray:
     """Return the largest piece of bone that is nobody else's."""
     free = (bone > BONE_THRESHOLD) & ~view.firm & ~view.other
     if not view.firm.any():
-        return largest(free)
-    sure = largest(free & (view.far_mm(view.firm) > RIM_MM))
+        return without_islands(free)
+    sure = without_islands(free & (view.far_mm(view.firm) > RIM_MM))
     if not sure.any():
         return sure
     reach_mm = RIM_MM + 0.5 * min(view.spacing_mm)
-    return largest(free & (view.far_mm(sure) <= reach_mm))
+    return without_islands(free & (view.far_mm(sure) <= reach_mm))
 
 
 def _taught(view: _View, own: np.ndarray) -> np.ndarray:
@@ -145,11 +146,3 @@ def _around(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[s
         slice(max(0, s.start - room), min(n, s.stop + room))
         for s, room, n in zip(box, rooms, mask.shape, strict=True)
     )
-
-
-def largest(mask: np.ndarray) -> np.ndarray:
-    """Return the largest piece of a mask."""
-    pieces, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    return pieces == int(np.bincount(pieces.ravel())[1:].argmax()) + 1

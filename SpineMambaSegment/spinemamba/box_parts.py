@@ -9,7 +9,7 @@ import numpy as np
 from spinemamba.box_outline import FIRM, OTHER, OWN
 from spinemamba.box_seeds import BoxSeeds, sampled
 from spinemamba.evidence import Evidence
-from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.instances import expected_level
 from spinemamba.partition import Hints, divide
 from spinemamba.volume import Volume
 
@@ -43,7 +43,9 @@ def box_parts(seeds: BoxSeeds, evidence: Evidence, known: Volume, kept: np.ndarr
         known: Values of the vertebrae that are there, on the canonical image.
         kept: Voxels of the image that are others' for certain.
     """
-    hints = Hints(_fine_level(evidence), evidence.offsets_mm)
+    # The coarse network has not looked into a box.
+    level = expected_level(evidence, seeds.bone, fine_share=1.0)
+    hints = Hints(level, evidence.offsets_mm)
     found = divide(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
     labels = sampled(known.array, known.geometry, evidence.geometry)
     held = _held(labels, found, seeds.own)
@@ -63,11 +65,3 @@ def _held(labels: np.ndarray, found: np.ndarray, own: int) -> list[int]:
     sizes = np.bincount(labels.ravel())
     lost = np.bincount(labels[found == own], minlength=len(sizes))
     return [value for value in range(1, len(sizes)) if lost[value] > HELD * sizes[value]]
-
-
-def _fine_level(evidence: Evidence) -> np.ndarray:
-    """Return the mean of the level's place from head to tail, by the fine network alone."""
-    mean = np.zeros(evidence.bone.shape, np.float32)
-    for place in range(1, len(NETWORK_LEVELS)):
-        mean += place * evidence.levels[place].astype(np.float32)
-    return mean

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from spinemamba.errors import UserError
+from spinemamba.schema import of_schema
 
 SCHEMA = 1
 
@@ -61,9 +62,7 @@ def read_box_result(path: Path) -> BoxResult:
         UserError: If it is missing, damaged, or of another version.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if (schema := values.pop("schema")) != SCHEMA:
-            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         if wrong := {f.name for f in fields(BoxResult)} ^ set(values):
             raise ValueError(f"missing or unknown entries: {', '.join(sorted(wrong))}")
         return BoxResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

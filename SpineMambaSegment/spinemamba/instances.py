@@ -176,13 +176,15 @@ def pooled_level(evidence: Evidence, place: int) -> np.ndarray:
     return FINE_SHARE * fine.astype(np.float32) + (1 - FINE_SHARE) * coarse.astype(np.float32)
 
 
-def expected_level(evidence: Evidence, bone: np.ndarray) -> np.ndarray:
+def expected_level(
+    evidence: Evidence, bone: np.ndarray, fine_share: float = FINE_SHARE
+) -> np.ndarray:
     """Return the mean of the level's place from head to tail, 0 outside bone, float32 (z, y, x)."""
     mean = np.zeros(int(bone.sum()), np.float32)
     for place in range(1, len(NETWORK_LEVELS)):
         fine, coarse = evidence.levels[place][bone], evidence.coarse_levels[place][bone]
-        mean += place * (FINE_SHARE * fine.astype(np.float32))
-        mean += place * ((1 - FINE_SHARE) * coarse.astype(np.float32))
+        mean += place * (fine_share * fine.astype(np.float32))
+        mean += place * ((1 - fine_share) * coarse.astype(np.float32))
     out = np.zeros(bone.shape, np.float32)
     out[bone] = mean
     return out

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from spinemamba.errors import UserError
 from spinemamba.models import DEFAULT
+from spinemamba.schema import of_schema
 
 SCHEMA = 1
 MODALITIES = ("auto", "ct", "mr")
@@ -224,9 +225,7 @@ def read_job(path: Path) -> FileJob:
         UserError: If it is missing, damaged, or of another version.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if (schema := values.pop("schema")) != SCHEMA:
-            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         kind = KINDS[values.pop("kind", Job.KIND)]
         known = {f.name: f.type for f in fields(kind)}
         if unknown := set(values) - set(known):

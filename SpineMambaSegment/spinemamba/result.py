@@ -14,6 +14,7 @@ from typing import Any
 from spinemamba.errors import UserError
 from spinemamba.flags import Flag
 from spinemamba.labels import BY_VALUE
+from spinemamba.schema import of_schema
 
 SCHEMA = 2
 
@@ -116,9 +117,7 @@ class Result:
         Raises:
             ValueError: If it is of another schema, or something is missing or unknown.
         """
-        values = dict(values)
-        if (schema := values.pop("schema", None)) != SCHEMA:
-            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+        values = of_schema(values, SCHEMA)
         _check_names(cls, values)
         instances = tuple(_instance(entry) for entry in values.pop("instances"))
         labelings = tuple(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.errors import Code, UserError
+from spinemamba.schema import of_schema
 
 SCHEMA = 1
 """Raised when a field changes its meaning or goes away."""
@@ -190,9 +191,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not path.exists():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if (schema := values.pop("schema")) != SCHEMA:
-            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         return Manifest(
             values["case"],
             tuple(VertebraEntry.from_json(entry) for entry in values["vertebrae"]),

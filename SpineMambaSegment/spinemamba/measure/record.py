@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.errors import UserError
+from spinemamba.schema import of_schema
 
 SCHEMA = 1
 Vector = tuple[float, float, float]
@@ -107,9 +108,7 @@ class Measurements:
         Raises:
             ValueError: If it is of another schema, or something is missing or unknown.
         """
-        values = dict(values)
-        if (schema := values.pop("schema", None)) != SCHEMA:
-            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+        values = of_schema(values, SCHEMA)
         items = tuple(map(_item, values.pop("items")))
         _check_names(cls, [*values, "items"])
         lists = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
