@@ -11,13 +11,18 @@ from spinemamba.export.mesh import Mesh
 SIDES = ((0, 1), (1, 2), (2, 0))
 
 
-def self_intersections(mesh: Mesh) -> np.ndarray:
+def self_intersections(mesh: Mesh, moved: np.ndarray | None = None) -> np.ndarray:
     """Return the numbers of the triangles that cut through another one, ascending.
 
     Triangles that share a corner or a side touch there, which counts only where they cut each
     other elsewhere, too. Triangles in one plane do not count.
+
+    Args:
+        mesh: The surface.
+        moved: For each triangle, whether it has moved since none of the others cut each other, so
+            that pairs without it need not be tried again; all are tried if None.
     """
-    one, other = _neighbours(mesh)
+    one, other = _neighbours(mesh, moved)
     suspect = _is_suspect(mesh, one, other)
     one, other = one[suspect], other[suspect]
     both = _straddles(mesh, one, other) & _straddles(mesh, other, one)
@@ -108,8 +113,8 @@ def _crosses(start: np.ndarray, end: np.ndarray, mesh: Mesh, triangle: np.ndarra
     return apart & (u >= 0) & (v >= 0) & (u + v <= size)
 
 
-def _neighbours(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Return all pairs of triangles whose boxes overlap, each pair once."""
+def _neighbours(mesh: Mesh, moved: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return all pairs of triangles whose boxes overlap, each pair once; one of them has moved."""
     first, second, third = mesh.corners_mm.transpose(1, 0, 2)
     # Faster than the least and greatest along an axis of length 3.
     low = np.minimum(np.minimum(first, second), third)
@@ -118,6 +123,10 @@ def _neighbours(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     first, last = (((x - low.min(axis=0)) / cell_mm).astype(np.int32) for x in (low, high))
     size = last.max(axis=0) + 1
     triangle, cell = _cells(first, last, size)
+    if moved is not None:
+        number = np.concatenate([[0], np.cumsum(cell[1:] != cell[:-1])])
+        near = (np.bincount(number, moved[triangle]) > 0)[number]
+        triangle, cell = triangle[near], cell[near]
     # One array for each axis, in the order of cells: what is compared lies close in memory.
     bounds = [(low[triangle, axis], high[triangle, axis]) for axis in range(3)]
     corner = [first[triangle, axis] for axis in range(3)]
@@ -129,6 +138,8 @@ def _neighbours(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
         # Two boxes share several cells; the first of these stands for all.
         place = [np.maximum(along[one], along[other]) for along in corner]
         own = _number(place, size) == cell[one]
+        if moved is not None:
+            own &= moved[triangle[one]] | moved[triangle[other]]
         ones.append(triangle[one[own]])
         others.append(triangle[other[own]])
     return np.concatenate(ones), np.concatenate(others)

@@ -105,10 +105,10 @@ def hold_back(raw: Mesh, wanted: Mesh) -> tuple[Mesh, np.ndarray, int]:
         The surface, rounded to what files store; for each point whether it was held back; and how
         many triangles cut others nevertheless.
     """
-    share = np.ones((len(raw.points_mm), 1))
+    share, moved = np.ones((len(raw.points_mm), 1)), None
     for round_ in range(ROUNDS):
         mesh = stored(raw.moved_to(raw.points_mm + share * (wanted.points_mm - raw.points_mm)))
-        cutting = self_intersections(mesh)
+        cutting = self_intersections(mesh, moved)
         if not len(cutting):
             break
         part = np.zeros(len(share), bool)
@@ -116,6 +116,7 @@ def hold_back(raw: Mesh, wanted: Mesh) -> tuple[Mesh, np.ndarray, int]:
         for _ in range(1 + round_):
             part[mesh.triangles[part[mesh.triangles].any(axis=1)]] = True
         share[part] *= 0.5 if round_ < ROUNDS // 2 else 0.0
+        moved = part[mesh.triangles].any(axis=1)
     return mesh, share[:, 0] < 1, len(cutting)
 
 
