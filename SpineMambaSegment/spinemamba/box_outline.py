@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from skimage.segmentation import expand_labels
 
 from spinemamba.box_learn import Hints, learned_bone
 from spinemamba.evidence import Evidence
 from spinemamba.resample import crop_geometry, resample_box
 from spinemamba.restore import BONE_THRESHOLD, RIM_VOX, box_in
-from spinemamba.shapes import without_islands
+from spinemamba.shapes import grow_labels, without_islands
 from spinemamba.volume import Volume
 
 OWN, OTHER, FIRM = 1, 2, 3
@@ -101,7 +100,7 @@ def _view(
     window: tuple[slice, slice, slice],
     there: np.ndarray,
 ) -> _View:
-    grown = expand_labels(parts, RIM_VOX)
+    grown = grow_labels(parts, RIM_VOX)
     stack = np.stack([evidence.bone, grown == OTHER, (grown == OWN) | (grown == FIRM)])
     target = crop_geometry(normal.geometry, window)
     bone, other, own = resample_box(stack, evidence.geometry, target)

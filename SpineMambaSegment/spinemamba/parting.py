@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,9 @@ FARTHEST = 3.0
 """Cores along the chain: what lies further from a pair has nothing to do with it."""
 
 FEATURES = 7 + len(AROUND)
-CHUNK = 1 << 17
+
+CHUNK, SLAB = 1 << 16, 64
+"""So many voxels' features are computed at once, and so many slices' depths."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Surround:
     """How deep bone is everywhere, and how far away outside it.
 
     Attributes:
-        depth_mm: Distance to the rim, negative outside, float32 (z, y, x).
+        depth_mm: Distance to the rim, negative outside, up to some distance, float32 (z, y, x).
         spacing_mm: Voxel size along z, y, x.
     """
 
@@ -90,15 +93,51 @@ class Surround:
         return box.ravel()[flat[:, None] + more]
 
 
-def surround(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> Surround:
-    """Return the depth of a mask, bool (z, y, x)."""
+def deepest_mm(pairs: list[Frame]) -> float:
+    """Return how deep bone is looked at between any of some neighbours."""
+    return DEEPEST * max(pair.step_mm for pair in pairs) / USUAL_STEP_MM
 
-    def distance_mm(mask: np.ndarray) -> np.ndarray:
-        return ndimage.distance_transform_edt(mask, spacing_mm)
 
-    with ThreadPoolExecutor(2) as pool:
-        inside, outside = pool.map(distance_mm, (bone, ~bone))
-    return Surround((inside - outside).astype(np.float32), spacing_mm)
+def surround(bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float) -> Surround:
+    """Return the depth of a mask, bool (z, y, x), between a distance and its negative.
+
+    Slab by slab, because a spine fills little of the box around it, and all of it takes long.
+    """
+    margins = [math.ceil(reach_mm / step) for step in spacing_mm]
+    depth_mm = np.full(bone.shape, -reach_mm, np.float32)
+    for start in range(0, len(bone), SLAB):
+        rows = slice(max(0, start - margins[0]), start + SLAB + margins[0])
+        for _, *inner in ndimage.find_objects(bone[rows].view(np.uint8)):
+            around = [
+                slice(max(0, s.start - margin), s.stop + margin)
+                for s, margin in zip(inner, margins[1:], strict=True)
+            ]
+            part_mm = _depth_mm(bone[(rows, *around)], spacing_mm)
+            own = part_mm[start - rows.start :][:SLAB]
+            np.clip(own, -reach_mm, reach_mm, out=depth_mm[(slice(start, start + SLAB), *around)])
+    return Surround(depth_mm, spacing_mm)
+
+
+def _depth_mm(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Return the distance to the other side, negative outside; infinite if there is none."""
+    if bone.all():
+        return np.full(bone.shape, np.inf, np.float32)
+    return _distance_mm(bone, spacing_mm) - _distance_mm(~bone, spacing_mm)
+
+
+def _distance_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Return how far each voxel is from the next that is not in a mask, float32."""
+    # Distances that scipy computes from the same indices are doubles, and take as long again.
+    nearest = ndimage.distance_transform_edt(
+        mask, spacing_mm, return_distances=False, return_indices=True
+    )
+    squared = np.zeros(mask.shape, np.float32)
+    here = np.indices(mask.shape, np.int32, sparse=True)
+    for there, own, step_mm in zip(nearest, here, spacing_mm, strict=True):
+        away_mm = (there - own) * np.float32(step_mm)
+        away_mm *= away_mm
+        squared += away_mm
+    return np.sqrt(squared, out=squared)
 
 
 @dataclass(frozen=True)
@@ -132,27 +171,30 @@ class Neighbours:
         own = [t, t - terms @ self.usual, t - terms @ self.own, b, np.abs(s)]
         own += [same * self.place / 24, same * size]
         out = np.empty((len(t), FEATURES), np.float32)
-        out[:, : len(own)] = np.stack(own, axis=-1)
+        for column, values in enumerate(own):
+            out[:, column] = values
         for mirrored, chosen in ((1.0, s >= 0), (-1.0, s < 0)):
             axes = np.stack([frame.down, frame.back, mirrored * frame.side]) * frame.step_mm
             out[chosen, len(own) :] = about.around(points_mm[chosen], AROUND @ axes)
-        out[:, len(own) :] = np.clip(out[:, len(own) :] / size, -DEEPEST, DEEPEST) / DEEPEST
+        depths = out[:, len(own) :]
+        depths *= np.float32(1 / (size * DEEPEST))
+        np.clip(depths, -1, 1, out=depths)
         return out
 
 
 @dataclass(frozen=True)
 class Parting:
-    """The network's weights: mean and spread of the features, then layers of (weight, bias)."""
+    """The network's layers of (weight, bias)."""
 
-    mean: np.ndarray
-    spread: np.ndarray
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def logit(self, features: np.ndarray) -> np.ndarray:
         """Return the logit that points belong to the lower one, (n,), from their features."""
-        values = (features - self.mean) / self.spread
+        values = features
         for weight, bias in self.layers[:-1]:
-            values = np.maximum(values @ weight.T + bias, 0)
+            values = values @ weight.T
+            values += bias
+            np.maximum(values, 0, out=values)
         weight, bias = self.layers[-1]
         return (values @ weight.T + bias)[:, 0] + STEEPNESS * features[:, 2]
 
@@ -162,8 +204,7 @@ def load_parting(path: Path = WEIGHTS) -> Parting:
     """Return the weights that come with the package."""
     found = load_file(path)
     count = sum(key.endswith(".weight") for key in found)
-    layers = tuple((found[f"{k}.weight"], found[f"{k}.bias"]) for k in range(count))
-    return Parting(found["mean"], found["spread"], layers)
+    return Parting(tuple((found[f"{k}.weight"], found[f"{k}.bias"]) for k in range(count)))
 
 
 def parted_index(
@@ -182,17 +223,25 @@ def parted_index(
         bone: Depth of bone.
         parting: The network.
     """
+
+    def lower(part: tuple[Neighbours, np.ndarray]) -> np.ndarray:
+        """Return to which share some voxels belong to the lower one of two."""
+        pair, chosen = part
+        beyond = pair.beyond(points_mm[chosen])
+        share = (beyond > 0).astype(float)
+        open_ = np.abs(beyond) < REACH
+        logit = parting.logit(pair.features(points_mm[chosen[open_]], bone))
+        share[open_] = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+        return share
+
     index = np.ones(len(points_mm))
+    parts = []
     for k, pair in enumerate(pairs, start=1):
         far = about - (k + 0.5)
         index[far >= FARTHEST] += 1
         near = np.flatnonzero(np.abs(far) < FARTHEST)
-        for start in range(0, len(near), CHUNK):
-            chosen = near[start : start + CHUNK]
-            beyond = pair.beyond(points_mm[chosen])
-            index[chosen] += beyond > 0
-            open_ = np.abs(beyond) < REACH
-            chosen, beyond = chosen[open_], beyond[open_]
-            logit = parting.logit(pair.features(points_mm[chosen], bone))
-            index[chosen] += 1 / (1 + np.exp(-np.clip(logit, -30, 30))) - (beyond > 0)
+        parts += [(pair, near[start : start + CHUNK]) for start in range(0, len(near), CHUNK)]
+    with ThreadPoolExecutor(2) as pool:  # numpy lets the other one run
+        for (_, chosen), share in zip(parts, pool.map(lower, parts), strict=True):
+            index[chosen] += share
     return index

@@ -23,7 +23,7 @@ from spinemamba.chain_index import (
     index_of_levels,
 )
 from spinemamba.geodesic import nearest_seed
-from spinemamba.parting import Neighbours, Parting, load_parting, parted_index, surround
+from spinemamba.parting import Neighbours, Parting, deepest_mm, load_parting, parted_index, surround
 from spinemamba.surfaces import fit_surfaces, frames, usual_coefficients
 from spinemamba.total_variation import bone_graph, smooth_over_bone
 
@@ -137,7 +137,8 @@ class _Division:
         self._graph = bone_graph(bone, spacing_mm)
         level = hints.level[bone]
         self._levels = np.asarray(ndimage.mean(level, self._seed, numbers))
-        self._bone = surround(bone, spacing_mm)
+        self._pairs = frames(self._centres_mm)
+        self._bone = surround(bone, spacing_mm, deepest_mm(self._pairs))
         self._told, self._worth = self._from_hints(level, hints, bone)
         self._first = None
         if not self._worth:
@@ -160,7 +161,7 @@ class _Division:
     def numbers(self, parting: Parting) -> np.ndarray:
         """Return the vertebra of each voxel, (n,)."""
         options = self._options
-        pairs = frames(self._centres_mm)
+        pairs = self._pairs
         places = core_places(self._centres_mm, self._levels)[:-1]
         usual = usual_coefficients(places)
         own, numbers = usual, self._first

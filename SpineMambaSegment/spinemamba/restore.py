@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from skimage.segmentation import expand_labels
 
 from spinemamba.evidence import Evidence
 from spinemamba.instances import Instances
 from spinemamba.progress import Progress
 from spinemamba.resample import crop_geometry, resample_box
+from spinemamba.shapes import grow_labels
 from spinemamba.volume import Geometry
 
 BONE_THRESHOLD = 0.5
@@ -40,7 +40,7 @@ def restore_labels(
     target = evidence.image_geometry
     labels = np.zeros(target.shape, np.uint8)
     best = np.zeros(target.shape, np.float16)
-    grown = expand_labels(instances.labels, RIM_VOX)
+    grown = grow_labels(instances.labels, RIM_VOX)
     boxes = ndimage.find_objects(grown)
     for done, (number, value) in enumerate(values.items(), start=1):
         box = tuple(

@@ -30,6 +30,28 @@ def pieces_of(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pieces, np.bincount(pieces.ravel(), minlength=count + 1)[1:]
 
 
+def grow_labels(labels: np.ndarray, reach_vox: int) -> np.ndarray:
+    """Return labels grown into what is 0, each voxel by the nearest label within a distance.
+
+    Where two labels are equally near, one of them wins.
+    """
+    padded = np.pad(labels, reach_vox)
+    inside = padded > 0
+    # The label that is nearest to a voxel ends there: only such voxels need to be looked at.
+    ends = inside & ~ndimage.binary_erosion(inside)
+    at, inside, grown = np.flatnonzero(ends), inside.ravel(), padded.ravel()
+    values = grown[at]
+    strides = np.array(padded.strides) // padded.itemsize
+    steps = np.argwhere(np.ones((2 * reach_vox + 1,) * labels.ndim)) - reach_vox
+    squared = (steps**2).sum(axis=1)
+    # The nearest come last, and stay.
+    for step in np.argsort(-squared, kind="stable")[(squared > reach_vox**2).sum() :]:
+        places = at + steps[step] @ strides
+        free = ~inside[places]
+        grown[places[free]] = values[free]
+    return padded[(slice(reach_vox, -reach_vox),) * labels.ndim].copy()
+
+
 def without_islands(inside: np.ndarray) -> np.ndarray:
     """Return the largest piece of a mask."""
     pieces, counts = pieces_of(inside)

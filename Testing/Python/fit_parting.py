@@ -40,6 +40,7 @@ from spinemamba.parting import (  # noqa: E402
     WEIGHTS,
     Neighbours,
     Parting,
+    deepest_mm,
     surround,
 )
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
@@ -57,6 +58,9 @@ WEIGHT = {"lidc0001": 0.5, "ts_example": 0.3}
 
 NECKS, NECK_WEIGHT = 8, 0.3
 PER_PAIR = 4000
+FAR_MM = 20.0
+"""Further from the rim nothing is roughened."""
+
 ROUGH_MM = 0.7
 PLACE_ERROR = 1.0
 HIDDEN, EPOCHS, BATCH, RATE, DECAY = 96, 12, 1024, 3e-3, 1e-2
@@ -147,7 +151,7 @@ def sample_of(case: Case, weight: float, rng: np.random.Generator) -> Sample:
 
 def roughened(case: Case, rng: np.random.Generator) -> Case:
     """Return a case whose rim is as wavy as a network's, and now and then too far in or out."""
-    about = surround(case.numbers > 0, (FINE_MM,) * 3)
+    about = surround(case.numbers > 0, (FINE_MM,) * 3, FAR_MM)
     wave = ndimage.gaussian_filter(rng.standard_normal(case.numbers.shape), 1.5)
     depth = about.depth_mm + ROUGH_MM * (wave / wave.std() + rng.normal())
     bone = (depth > 0) | (case.seeds > 0)
@@ -169,7 +173,8 @@ def points_of(
     places = core_places(middles, np.zeros(case.count))[:-1]
     usual = usual_coefficients(places)
     own = fit_surfaces(points, guess, pairs, usual)
-    about, depth = chain_curve(middles).at(points), surround(bone, (FINE_MM,) * 3)
+    about = chain_curve(middles).at(points)
+    depth = surround(bone, (FINE_MM,) * 3, deepest_mm(pairs))
     out = []
     for k, frame in enumerate(pairs, start=1):
         place = places[k - 1] + rng.normal(scale=PLACE_ERROR)
@@ -207,13 +212,16 @@ def fit(samples: list[Sample]) -> Parting:
         loss.backward()
         optimizer.step()
         schedule.step()
-    learned = tuple((a.weight.detach().numpy(), a.bias.detach().numpy()) for a in layers)
-    return Parting(mean.numpy(), spread.numpy(), learned)
+    # Its first layer takes features as they are: what centres and scales them becomes part of it.
+    with torch.no_grad():
+        layers[0].weight /= spread
+        layers[0].bias -= layers[0].weight @ mean
+    return Parting(tuple((a.weight.detach().numpy(), a.bias.detach().numpy()) for a in layers))
 
 
 def save(parting: Parting, path: Path) -> None:
     """Write weights for `spinemamba.parting.load_parting`."""
-    tensors = {"mean": parting.mean, "spread": parting.spread}
+    tensors = {}
     for k, (weight, bias) in enumerate(parting.layers):
         tensors |= {f"{k}.weight": weight, f"{k}.bias": bias}
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)

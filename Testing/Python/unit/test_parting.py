@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from spinemamba import parting
 from spinemamba.chain_index import core_middles
 from spinemamba.parting import (
     AROUND,
@@ -16,7 +18,7 @@ from spinemamba.parting import (
 )
 from spinemamba.surfaces import frames, usual_coefficients
 
-MM = (1.5, 1.5, 1.5)
+MM, FAR_MM = (1.5, 1.5, 1.5), 20.0
 
 
 def two_blocks() -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +36,7 @@ def neighbours(middles: np.ndarray) -> Neighbours:
 
 def test_depth_is_read_at_the_nearest_voxel_and_at_the_rim_beyond():
     bone, _ = two_blocks()
-    about = surround(bone, MM)
+    about = surround(bone, MM, FAR_MM)
     points = np.argwhere(bone)[::211] * np.array(MM)
     offsets = np.random.default_rng(0).uniform(-60, 60, (40, 3))
     found = about.around(points, offsets)
@@ -44,13 +46,24 @@ def test_depth_is_read_at_the_nearest_voxel_and_at_the_rim_beyond():
             there = np.clip(np.rint(point / 1.5) + np.rint(offset / 1.5), 0, last).astype(int)
             assert value == about.depth_mm[tuple(there)]
     assert about.around(np.zeros((0, 3)), offsets).shape == (0, 40)
-    assert (about.depth_mm[bone] > 0).all()
-    assert (about.depth_mm[~bone] < 0).all()
+
+
+@pytest.mark.parametrize("slab", [4, 64])
+def test_depth_is_the_distance_to_the_nearest_voxel_on_the_other_side(slab, monkeypatch):
+    monkeypatch.setattr(parting, "SLAB", slab)
+    bone, spacing_mm = two_blocks()[0], (1.0, 1.5, 2.25)
+    bone[17:27] = False  # a slab without any
+    bone[20:24, 2:5, 20:] = True  # and a piece at the rim
+    inside = ndimage.distance_transform_edt(bone, spacing_mm)
+    outside = ndimage.distance_transform_edt(~bone, spacing_mm)
+    about = surround(bone, spacing_mm, 4.0)
+    np.testing.assert_allclose(about.depth_mm, np.clip(inside - outside, -4, 4), rtol=1e-6)
+    assert (surround(np.ones((3, 3, 3), bool), spacing_mm, 4.0).depth_mm == 4).all()
 
 
 def test_features_are_depths_around_a_voxel_as_a_loop_finds_them():
     bone, middles = two_blocks()
-    pair, about = neighbours(middles), surround(bone, MM)
+    pair, about = neighbours(middles), surround(bone, MM, FAR_MM)
     points = np.argwhere(bone)[::97] * np.array(MM)
     found = pair.features(points, about)
     assert found.shape == (len(points), FEATURES)
@@ -73,21 +86,17 @@ def test_left_and_right_look_the_same():
     mirrored = points * [1, 1, -1] + [0, 0, bone.shape[2] - 1]
     assert middles[0, 2] == centre * 1.5
     pair = neighbours(middles)
-    here = pair.features(points * np.array(MM), surround(bone, MM))
-    there = pair.features(mirrored * np.array(MM), surround(bone[..., ::-1], MM))
+    here = pair.features(points * np.array(MM), surround(bone, MM, FAR_MM))
+    there = pair.features(mirrored * np.array(MM), surround(bone[..., ::-1], MM, FAR_MM))
     np.testing.assert_allclose(here, there, atol=1e-5)
 
 
 def test_a_network_of_zeros_cuts_along_the_own_surface():
     bone, middles = two_blocks()
     pair, points = neighbours(middles), np.argwhere(bone) * np.array(MM)
-    flat = Parting(
-        np.zeros(FEATURES, np.float32),
-        np.ones(FEATURES, np.float32),
-        ((np.zeros((1, FEATURES), np.float32), np.zeros(1, np.float32)),),
-    )
+    flat = Parting(((np.zeros((1, FEATURES), np.float32), np.zeros(1, np.float32)),))
     about = np.where(points[:, 0] > 33, 1.0, 2.0)
-    index = parted_index(points, about, [pair], surround(bone, MM), flat)
+    index = parted_index(points, about, [pair], surround(bone, MM, FAR_MM), flat)
     expected = 1 + 1 / (1 + np.exp(-STEEPNESS * pair.beyond(points)))
     near = np.abs(pair.beyond(points)) < 0.99
     np.testing.assert_allclose(index[near], expected[near], atol=1e-5)
@@ -99,7 +108,9 @@ def test_the_weights_that_come_along_cut_at_a_waist():
     bone, middles = two_blocks()
     points = np.argwhere(bone) * np.array(MM)
     about = np.where(points[:, 0] > 33, 1.0, 2.0)
-    found = parted_index(points, about, [neighbours(middles)], surround(bone, MM), load_parting())
+    found = parted_index(
+        points, about, [neighbours(middles)], surround(bone, MM, FAR_MM), load_parting()
+    )
     assert (found[points[:, 0] > 26 * 1.5] < 1.5).all()
     assert (found[points[:, 0] < 17 * 1.5] > 1.5).all()
 
