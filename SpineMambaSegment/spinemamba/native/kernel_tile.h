@@ -83,7 +83,8 @@ class Decays {
     }
     // State n + i, whose rate is `rate`; i must be known to the compiler.
     INLINE_MEMBER V next(int i, const float* rate) {
-        if (KIND != TIED) return exp2_of_product<KIND == DEEP>(step_, load(rate));
+        if (KIND == FREE) return exp2_of_shallow(mul(step_, load(rate)));
+        if (KIND == DEEP) return exp2_(mul(step_, load(rate)));
         if (n_ + i == 0) last_[0] = power_[1];
         else if (i == 0) last_[0] = exp2_(mul(step_, load(rate)));
         else if (i == 1) last_[1] = mul(last_[0], power_[1]);

@@ -171,23 +171,18 @@ INLINE V polynomial2(V f) {
 
 static const float DEEPEST = -126.f;  // 2^DEEPEST is the least normal number
 
-// Adding it rounds to a multiple of 2^-HALVINGS, which then stands in the low bits of the sum.
-INLINE V rounder() { return set(12582912.f / (1 << HALVINGS)); }
-
-// 2^(a b) for a b <= 0; 2^DEEPEST if that is less and the caller says that it may be. A table saves
-// terms of the polynomial: multiplications are what the scan is short of, and a shuffle runs beside
-// them. Where both forms hold they give the same bits: which one a tile takes changes nothing.
-template <bool MAYBE_DEEP>
-INLINE_MEMBER V exp2_of_product(V a, V b) {
-    V magic = fma(a, b, rounder());
-    if (MAYBE_DEEP) magic = larger(magic, add(rounder(), set(DEEPEST)));
-    V rest = fma(a, b, sub(rounder(), magic));
-    if (MAYBE_DEEP) rest = larger(rest, set(-.5f / (1 << HALVINGS)));
-    return scale2(polynomial2(rest), magic);
+// 2^x for DEEPEST <= x <= 0. A table saves terms of the polynomial: multiplications are what the
+// scan is short of, and a shuffle and sums run beside them.
+INLINE V exp2_of_shallow(V x) {
+    // Adding 1.5 2^(23 - HALVINGS) rounds to a multiple of 2^-HALVINGS, which then stands in the
+    // low bits.
+    const V round = set(12582912.f / (1 << HALVINGS));
+    const V magic = add(x, round);
+    return scale2(polynomial2(sub(x, sub(magic, round))), magic);
 }
 
 // 2^x for x <= 0; below 2^DEEPEST it is that.
-INLINE V exp2_(V x) { return exp2_of_product<true>(x, set(1.f)); }
+INLINE V exp2_(V x) { return exp2_of_shallow(larger(x, set(DEEPEST))); }
 
 static const float LOG2E = 1.44269504f;
 
