@@ -11,14 +11,22 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    # Set before anything imports torch, which reads it once; the processes that tests start inherit
+    # it. Several times as many threads as cores wait for each other longer than they compute.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the markers; the project has no pytest configuration file.
 
-    ``-m "not slow"`` leaves the ring that takes less than a minute.
+    ``-m "not slow"`` leaves the quick ring, which in ``unit`` takes less than two minutes on two
+    cores. Marked slow is what takes longer than about six seconds and has a quicker sibling.
     """
     config.addinivalue_line("markers", "gpu: needs a CUDA device, skipped without one")
-    config.addinivalue_line("markers", "slow: takes long; many real cases, or the bundled model")
+    config.addinivalue_line(
+        "markers", "slow: takes long, and a quicker test guards the same less closely"
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
