@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import derived
@@ -78,54 +79,58 @@ def test_the_linter_refuses_slicer_below_spinemamba(code: str):
     assert lint(code, "SpineMambaSegment/SpineMambaSegmentLib/Planted.py").returncode == 0
 
 
-IMPORT_ALL = """
+IMPORT = """
 import importlib, json, pkgutil, sys
-blocked = json.loads(sys.argv[1])
+blocked, names, tried = json.loads(sys.argv[1]), sys.argv[2:], []
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in blocked:
+            tried.append(name)
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Refuse())
 import spinemamba
-names = [m.name for m in pkgutil.walk_packages(spinemamba.__path__, "spinemamba.")]
+# To find all, packages are imported.
+every = names or [m.name for m in pkgutil.walk_packages(spinemamba.__path__, "spinemamba.")]
 failures = {}
-for name in names:
+for name in every:
+    for old in [m for m in sys.modules if names and m.partition(".")[0] == "spinemamba"]:
+        del sys.modules[old]  # each as if it were the first
     try:
         importlib.import_module(name)
     except Exception as error:
         failures[name] = repr(error)
-print(json.dumps([names, failures]))
+print(json.dumps([every, failures, tried]))
 """
 
 
-def test_every_module_of_spinemamba_imports_without_slicer():
-    done = run_python(IMPORT_ALL, json.dumps([*SLICER_NAMES, "SpineMambaSegmentLib"]))
+def import_without(blocked: Iterable[str], names: Iterable[str] = ()) -> tuple[list, dict, list]:
+    """Import modules of spinemamba, all if none is named, where some packages cannot be imported.
+
+    Returns:
+        Their names, what went wrong with which, and what was tried in vain, even if not needed.
+    """
+    done = run_python(IMPORT, json.dumps([*blocked]), *(f"spinemamba.{name}" for name in names))
     assert done.returncode == 0, done.stderr
-    names, failures = json.loads(done.stdout)
+    return tuple(json.loads(done.stdout))
+
+
+def test_every_module_of_spinemamba_imports_without_slicer():
+    names, failures, _ = import_without([*SLICER_NAMES, "SpineMambaSegmentLib"])
     assert len(names) > 20
     assert failures == {}
 
 
-@pytest.mark.parametrize("name", LIGHT)
-def test_a_module_that_slicer_imports_stays_light(name: str):
-    code = f"import sys, spinemamba.{name}; print(*sys.modules)"
-    done = run_python(code)
-    assert done.returncode == 0, done.stderr
-    assert not set(HEAVY) & set(done.stdout.split())
+def test_modules_that_slicer_imports_stay_light():
+    assert import_without(HEAVY, LIGHT)[1:] == ({}, [])
 
 
-@pytest.mark.parametrize("name", IN_SLICER)
-def test_a_module_that_makes_surfaces_needs_only_what_slicer_has_loaded(name: str):
-    done = run_python(f"import sys, spinemamba.{name}; print(*sys.modules)")
-    assert done.returncode == 0, done.stderr
-    assert not (set(HEAVY) - {"numpy", "vtkmodules"}) & set(done.stdout.split())
+def test_modules_that_make_surfaces_need_only_what_slicer_has_loaded():
+    blocked = set(HEAVY) - {"numpy", "vtkmodules"}
+    assert import_without(blocked, IN_SLICER)[1:] == ({}, [])
 
 
-@pytest.mark.parametrize("name", LATE)
-def test_what_slicer_loads_when_it_is_needed_does_not_bring_torch(name: str):
-    done = run_python(f"import sys, spinemamba.{name}; print(*sys.modules)")
-    assert done.returncode == 0, done.stderr
-    assert not {"torch", "SimpleITK", "matplotlib"} & set(done.stdout.split())
+def test_what_slicer_loads_when_it_is_needed_does_not_bring_torch():
+    assert import_without(["torch", "SimpleITK", "matplotlib"], LATE)[1:] == ({}, [])
 
 
 def test_the_review_loads_late_only_what_is_checked_here():
