@@ -62,12 +62,14 @@ class MadeVertebra:
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Return which points (..., 3) in LPS are in the vertebra."""
-        x, y, z = np.moveaxis((points - self.centre) @ self.axes.T, -1, 0)
+        # A column for each axis: numpy is slow along the last of (..., 3).
+        x, y, z = (points @ axis - self.centre @ axis for axis in self.axes)
         width, depth, height = self.size
         between = (points - self.middle(1)) @ self.normal(1) <= 0
         between &= (points - self.middle(-1)) @ self.normal(-1) >= 0
-        ring = np.abs(x / (width / 2)) ** 3 + np.abs(y / (depth / 2)) ** 3
-        body = between & (ring <= 1) & (np.abs(y) <= depth / 2)
+        # Products: numpy's third power takes ten times as long.
+        a, b = np.abs(x / (width / 2)), np.abs(y / (depth / 2))
+        body = between & (a * a * a + b * b * b <= 1) & (b <= 1)
         back, (wide, deep) = y - depth / 2, self.canal
         high = np.abs(z - 0.1 * height) <= 0.25 * height
         sides = high & (np.abs(np.abs(x) - wide / 2 - 4) <= 4) & (back >= -6) & (back <= deep + 4)

@@ -32,7 +32,8 @@ def by_name(measured: Measurements, kind: str) -> dict[str, dict[str, float | No
     return {item.name: item.values for item in measured.of(kind)}
 
 
-@pytest.fixture(scope="module", params=range(4))
+# Spines of few voxels; finer ones are in test_measure_coarse.py.
+@pytest.fixture(scope="module", params=[4, 7])
 def case(request: pytest.FixtureRequest) -> tuple[list, Measurements]:
     vertebrae, direction = random_stack(request.param)
     labels = draw(vertebrae, random_spacing_mm(request.param, "clinical"), direction)

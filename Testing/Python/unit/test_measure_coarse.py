@@ -1,4 +1,7 @@
-"""What can be measured in voxels of 3 mm in all directions, and what nobody can."""
+"""What can be measured in voxels of 3 mm in all directions, and what nobody can.
+
+A few spines each; ``Testing/Python/measure_phantoms.py`` draws as many as one likes.
+"""
 
 from __future__ import annotations
 
@@ -35,16 +38,16 @@ def test_numbers_are_as_right_as_coarse_voxels_allow():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "draws"), [("coarse", 60), ("mixed", 12)])
-def test_numbers_of_many_spines_are_as_right_as_their_voxels_allow(kind, draws):
+@pytest.mark.parametrize(("kind", "draws"), [("coarse", 6), ("mixed", 3)])
+def test_numbers_of_more_spines_are_as_right_as_their_voxels_allow(kind, draws):
     check(range(draws), kind)
 
 
 @pytest.mark.slow
-def test_numbers_of_many_spines_in_clinical_voxels_are_within_the_bars():
-    for seed in range(20):
-        for error in errors_of(seed, "clinical"):
-            assert abs(error.off) <= error.bar, (seed, error)
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_in_clinical_voxels_are_within_the_bars(seed):
+    for error in errors_of(seed, "clinical"):
+        assert abs(error.off) <= error.bar, error
 
 
 def test_endplates_that_differ_by_more_than_two_bars_can_have_the_same_coarse_voxels():
