@@ -24,8 +24,8 @@ L1, L2, L3 = 20, 21, 22
 @pytest.fixture
 def segmented(scene, make_volume, tmp_path: Path):
     """A CT of three vertebrae, segmented as it truly is; LPS becomes Slicer's RAS."""
-    options = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 2.0, 2.0), tight=True)
-    phantom = make_phantom(3, options)
+    view = {"spacing_mm": (3.0, 2.0, 2.0), "scale": 0.75, "margin_mm": 8.0, "tight": True}
+    phantom = make_phantom(3, PhantomOptions(first="L1", last="L3", **view))
     matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
     matrix[:3, 3] = np.array(phantom.image.geometry.origin_lps_mm) * [-1, -1, 1]
     volume = make_volume(phantom.image.array, matrix)
@@ -52,15 +52,20 @@ def test_a_vertebra_found_anew_comes_back_as_a_patch_and_the_scene_stays(segment
 
 def test_a_missed_vertebra_grows_from_a_click(segmented, tmp_path: Path):
     volume, node, truth = segmented
-    again = BoxRun(volume, node, BoxWish(segmentId="V21"), tmp_path).wait()
     node.GetSegmentation().RemoveSegment("V21")
-    x, y, z = again.result.place_lps_mm
-    wish = BoxWish(placeRas=(-x, -y, z), keep=("V20", "V22"))
+    wish = BoxWish(placeRas=body_ras(volume, truth == L2), keep=("V20", "V22"))
     patch = BoxRun(volume, node, wish, tmp_path).wait()
     there = labelArray(node, vertebraIds(node), gridOf(volume))
     new = withVertebra(there, patch, 9, keep=(1, 2))
     assert ((new == 9) & (truth == L2)).sum() > 0.5 * (truth == L2).sum()
     np.testing.assert_array_equal(np.isin(new, (1, 2)), np.isin(there, (1, 2)))
+
+
+def body_ras(volume, mask: np.ndarray) -> tuple[float, float, float]:
+    """Return where a person would click: 12 mm behind the front of a vertebra, in its middle."""
+    k, _, i = np.argwhere(mask).mean(axis=0)
+    j = np.argwhere(mask)[:, 1].min() + 6
+    return tuple(gridOf(volume).ijkToRas[:3] @ (i, j, k, 1))
 
 
 def test_a_cancelled_box_leaves_no_file_and_no_patch(segmented, tmp_path: Path):

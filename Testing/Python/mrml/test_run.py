@@ -15,8 +15,8 @@ from SpineMambaSegmentLib.Run import Run  # noqa: E402
 @pytest.fixture
 def volume_node(make_volume):
     """A small CT of two vertebrae; LPS becomes Slicer's RAS."""
-    options = PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0), tight=True)
-    image = make_phantom(2, options).image
+    view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
+    image = make_phantom(2, PhantomOptions(first="L2", last="L3", **view)).image
     matrix = np.diag([-3.0, -3.0, 3.0, 1.0])
     matrix[:3, 3] = np.array(image.geometry.origin_lps_mm) * [-1, -1, 1]
     return make_volume(image.array, matrix)

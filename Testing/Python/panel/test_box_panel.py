@@ -16,8 +16,8 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 @pytest.fixture
 def three(panel, real_worker, pump):
     """The panel with three vertebrae, the middle one of which was missed; and the truth."""
-    options = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 2.0, 2.0), tight=True)
-    phantom = make_phantom(3, options)
+    view = {"spacing_mm": (3.0, 2.0, 2.0), "scale": 0.75, "margin_mm": 8.0, "tight": True}
+    phantom = make_phantom(3, PhantomOptions(first="L1", last="L3", **view))
     volume = add_volume(phantom.image.array, matrix_of(phantom), "Doe John")
     labels = phantom.labels.array.astype(np.uint8)
     node = add_segments(volume, np.where(labels == 21, 0, labels), "Spine")

@@ -45,8 +45,8 @@ def test_the_panel_is_never_away_for_long_with_a_fake_worker_and_a_large_volume(
 
 @pytest.mark.slow
 def test_the_panel_is_never_away_for_long_with_the_real_worker(panel, real_worker: Path, pump):
-    options = PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0), tight=True)
-    image = make_phantom(2, options).image
+    view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
+    image = make_phantom(2, PhantomOptions(first="L2", last="L3", **view)).image
     matrix = np.diag([-3.0, -3.0, 3.0, 1.0])
     matrix[:3, 3] = np.array(image.geometry.origin_lps_mm) * [-1, -1, 1]
     panel.ui.qualitySelector.setCurrentIndex(1)

@@ -22,9 +22,9 @@ from spinemamba.result import InstanceResult, read_result
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CT of two vertebrae."""
-    options = PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0), tight=True)
+    view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
     path = tmp_path_factory.mktemp("scan") / "ct.nii.gz"
-    write_image(make_phantom(2, options).image, path)
+    write_image(make_phantom(2, PhantomOptions(first="L2", last="L3", **view)).image, path)
     return path
 
 
@@ -66,8 +66,10 @@ def test_a_name_is_split_before_its_format(name: str, parts: tuple[str, str]):
     assert split_name(Path(name)) == parts
 
 
+@pytest.mark.slow
 def test_the_demo_compares_what_it_found_with_the_truth(monkeypatch, tmp_path: Path, capsys):
-    small = PhantomOptions(first="L1", last="L3", spacing_mm=(3.0, 3.0, 3.0), tight=True)
+    view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
+    small = PhantomOptions(first="L2", last="L3", **view)
     monkeypatch.setattr("spinemamba.cli.demo.OPTIONS", small)
     assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
     names = {path.name for path in (tmp_path / "demo").iterdir()}

@@ -116,6 +116,7 @@ def test_a_folder_without_cases_is_refused(tmp_path: Path, name: str):
         find_cases(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_from_the_bundled_weights_with_own_cases(verse: Path, tmp_path: Path):
     out = tmp_path / "run"
     words = ["train", "coarse", "--out", str(out), "--data", str(verse), "--phantoms", "0"]

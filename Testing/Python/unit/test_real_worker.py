@@ -17,13 +17,17 @@ from spinemamba.process import LOG_NAME, WorkerProcess
 from spinemamba.result import read_result
 from spinemamba.run import run_job
 
+# The quick ring has the model in test_cli.py and test_box.py, and in test_process.py a worker that
+# computes nothing and is cancelled at each stage.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     """A job for a small phantom, with everything that can be asked for."""
-    options = PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0), tight=True)
+    view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
     scan = tmp_path / "patient name.nii.gz"
-    write_image(make_phantom(2, options).image, scan)
+    write_image(make_phantom(2, PhantomOptions(first="L2", last="L3", **view)).image, scan)
     run = tmp_path / "run"
     run.mkdir()
     return Job(
