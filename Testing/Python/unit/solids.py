@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -122,10 +123,14 @@ class DrilledBox(Solid):
         every = np.concatenate([points, bore, cut])
         return every[np.abs(self.distance_mm(every)) < 1e-6]
 
+    @cached_property
+    def tree(self) -> cKDTree:
+        """Many points of the surface."""
+        return cKDTree(self.surface_mm(60000, np.random.default_rng(0)))
+
     def largest_distance_mm(self, mesh):
         # The maximum of distances is too small beyond an edge; to many points it is not.
-        points = self.surface_mm(60000, np.random.default_rng(0))
-        return float(cKDTree(points).query(mesh.points_mm)[0].max())
+        return float(self.tree.query(mesh.points_mm)[0].max())
 
 
 SOLIDS = {"sphere": Sphere(), "torus": Torus(), "drilled box": DrilledBox()}

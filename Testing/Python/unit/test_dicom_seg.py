@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from spinemamba.cli import main
+from spinemamba.dicom import series_files
 from spinemamba.errors import UserError
 from spinemamba.export.dicom_seg import write_dicom_seg
 from spinemamba.export.source import RunFiles, read_vertebrae
@@ -23,9 +25,16 @@ LEVELS = ("T12", "T13", "L1", "L6", "Sacrum")
 TAGS = {"SpineMamba.Model": "starter 0.1", "SpineMamba.ModelHash": "abc", "SpineMamba.Run": "r-1"}
 
 
-@pytest.fixture
-def series(shared_data) -> Path:
-    return shared_data / "dicom" / "lidc0314"
+SLICES = 25
+
+
+@pytest.fixture(scope="module")
+def series(shared_data, tmp_path_factory) -> Path:
+    """A folder with some slices of a real series."""
+    folder = tmp_path_factory.mktemp("series")
+    for path in series_files(shared_data / "dicom" / "lidc0314", lambda text: None)[:SLICES]:
+        shutil.copy(path, folder)
+    return folder
 
 
 def labels_on(geometry: Geometry) -> Volume:

@@ -34,7 +34,7 @@ def neck() -> Evidence:
 
 def perfect_evidence(shown: tuple[str, ...]) -> Evidence:
     """Perfect bone and cores of a made-up spine; levels are blurred over two neighbours."""
-    spacing = (2.5, 2.5, 2.5)
+    spacing = (3.0, 3.0, 3.0)
     options = PhantomOptions(first=shown[0], last=shown[-1], spacing_mm=spacing, tight=True)
     labels = make_phantom(3, options).labels
     lookup = np.zeros(256, int)

@@ -130,7 +130,7 @@ def test_an_uncut_field_of_view_holds_vertebrae_whole():
 
 def test_lateral_curves_bend_the_chain():
     def bend_mm(cobb_deg: float) -> float:
-        options = PhantomOptions("T4", "L4", spacing_mm=COARSE, scoliosis_deg=cobb_deg, tight=True)
+        options = PhantomOptions("T8", "L4", spacing_mm=COARSE, scoliosis_deg=cobb_deg, tight=True)
         phantom = make_phantom(4, options)
         return float(np.ptp([centre_mm(phantom, n)[0] for n in options.levels]))
 

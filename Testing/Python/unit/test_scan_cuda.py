@@ -34,13 +34,14 @@ def differences(compiler: EmulatingCompiler, d: int, n: int) -> list[float]:
 
 
 @needs_compiler
-@pytest.mark.parametrize(("d", "n"), [(20, 5), (3, 18)])
+@pytest.mark.parametrize(("d", "n"), [(20, 5), pytest.param(3, 18, marks=pytest.mark.slow)])
 def test_the_kernels_for_gpus_give_values_and_gradients_of_the_loop(d, n, tmp_path: Path):
     errors = differences(EmulatingCompiler(tmp_path), d, n)
     assert errors[0] < 1e-6
     assert max(errors) < 1e-5
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_fault_in_a_kernel_would_be_seen(tmp_path: Path):
     fault = ("g = g * exp2f(rate * p.span[at + i / STATES]) + end;", "g = end;")

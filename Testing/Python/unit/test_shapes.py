@@ -106,17 +106,17 @@ def test_a_spine_of_real_shapes_has_each_level_once_and_as_large_as_the_donor(
 
 
 def test_the_name_of_a_case_says_whether_its_shapes_are_real(bank: ShapeBank):
-    assert phantom_case(5, 4.0, lambda text: None, bank).name == "composed5"
-    assert phantom_case(5, 4.0, lambda text: None).name == "phantom5"
+    assert phantom_case(5, 8.0, lambda text: None, bank).name == "composed5"
+    assert phantom_case(5, 8.0, lambda text: None).name == "phantom5"
 
 
 def test_painted_cortex_is_brighter_than_spongy_bone_and_soft_tissue(phantom):
     case = make_case("p", phantom.labels, 1.5, image=phantom.image, tissues=phantom.tissues)
     case = replace(case, image=None)
-    size = tuple(8 * (n // 8) for n in case.target.shape)
+    size = (64, *(8 * (n // 8) for n in case.target.shape[1:]))
     still = PatchOptions(size, turn_deg=0, scale=(1, 1), mirror=0, on_spine=1, narrow=0)
     brighter = []
-    for seed in range(24):
+    for seed in range(9):
         generator = torch.Generator().manual_seed(seed)
         patch = draw_patch(case, still, generator)
         image = paint(patch, generator)
@@ -124,7 +124,7 @@ def test_painted_cortex_is_brighter_than_spongy_bone_and_soft_tissue(phantom):
         inner, outer = image[patch.depth_mm > 5].mean(), image[patch.depth_mm < -3].mean()
         brighter.append(bool(shell > inner and shell > outer))
     # All patches painted as CT, two in three, and some of the others by chance.
-    assert sum(brighter) >= 12
+    assert sum(brighter) >= 5
 
 
 def test_screws_are_bright_lie_behind_and_leave_an_image_without_bone_alone():

@@ -74,6 +74,7 @@ def test_without_noise_and_faults_usual_spines_are_named_right():
     assert all(answer.right for answer in solve(usual))
 
 
+@pytest.mark.slow
 def test_the_solver_holds_its_line_at_realistic_noise(cases):
     found = rates(solve(cases))
     assert found.whole >= 0.95
