@@ -37,7 +37,7 @@ from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
 )
 from SpineMambaSegmentLib.StatusActions import ApproveRest, SetStatus  # noqa: E402
 
-STEPS = 200
+STEPS = 80
 NAMES = [label.name for label in LABELS]
 
 

@@ -21,8 +21,8 @@ WIDTH = 360
 @pytest.fixture(scope="module")
 def spine():
     """A CT of a lumbar spine, and its truth."""
-    options = PhantomOptions(first="T12", last="Sacrum", spacing_mm=(3.0, 2.0, 2.0), tight=True)
-    return make_phantom(5, options)
+    view = {"spacing_mm": (3.0, 2.0, 2.0), "scale": 0.8, "tight": True}
+    return make_phantom(5, PhantomOptions(first="T12", last="Sacrum", **view))
 
 
 @pytest.fixture

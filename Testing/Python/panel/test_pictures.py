@@ -36,6 +36,7 @@ def test_a_real_ct_gets_its_vertebrae_at_the_press_of_the_button(
     screen, real_worker, shared_data: Path, pump
 ):
     scan = add_scan(read_volume(shared_data / "lidc" / "lidc0001_ct.nii.gz"))
+    screen.panel.ui.qualitySelector.setCurrentIndex(1)  # fast
     longest_s = screen.run(scan, "lidc", pump, 1800.0)
     node = screen.panel.ui.outputSelector.currentNode()
     assert node.GetSegmentation().GetNumberOfSegments() >= 5

@@ -161,14 +161,13 @@ def test_a_second_run_keeps_what_is_approved_and_names_the_rest_around_it(review
     assert reviewed.ui.reviewProgressBar.text() == "1 of 3 reviewed"
 
 
-@pytest.mark.parametrize("scale", ["1", "2"])
-def test_nothing_is_cut_off_on_screens_of_any_scale(scale: str, tmp_path: Path):
+def test_nothing_is_cut_off_on_a_screen_of_twice_as_many_pixels(tmp_path: Path):
     if os.environ.get("QT_SCALE_FACTOR"):
         pytest.skip("runs itself in a process of another scale")
     folder = os.environ.get("SPINEMAMBA_PICTURES", str(tmp_path))
-    pictures = Path(folder) / f"scale-{scale}"
+    pictures = Path(folder) / "scale-2"
     pictures.mkdir(exist_ok=True)
-    environment = {**os.environ, "QT_SCALE_FACTOR": scale, "SPINEMAMBA_PICTURES": str(pictures)}
+    environment = {**os.environ, "QT_SCALE_FACTOR": "2", "SPINEMAMBA_PICTURES": str(pictures)}
     path = str(Path(__file__).with_name("test_layout.py"))
     done = subprocess.run(
         [sys.executable, "-c", PRESS, path], env=environment, capture_output=True, timeout=300,

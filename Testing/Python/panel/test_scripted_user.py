@@ -139,7 +139,7 @@ class User:
 @pytest.fixture
 def case(request: pytest.FixtureRequest, tmp_path: Path):
     """A made-up CT with its exact labels, and the volume in the scene."""
-    options = PhantomOptions(first="T10", last="Sacrum", spacing_mm=(1.5, 1.2, 1.2), tight=True)
+    options = PhantomOptions(first="T10", last="Sacrum", spacing_mm=(2.0, 1.6, 1.6), tight=True)
     phantom = make_phantom(getattr(request, "param", SEED), options)
     volume = add_scan(phantom.image)
     write_image(phantom.labels, tmp_path / "truth.nrrd")
