@@ -17,7 +17,8 @@ from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
 from spinemamba.export.vertebra import finish, smooth
 
-SPACINGS = [(0.7, 0.7, 0.7), (1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (1.0, 1.0, 3.0)]
+FINEST = pytest.param((0.7, 0.7, 0.7), marks=pytest.mark.slow)
+SPACINGS = [FINEST, (1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (1.0, 1.0, 3.0)]
 SIDES = [*((name, False) for name in SOLIDS), ("drilled box", True)]
 """Solids, and whether their grid is left-handed: only one of them differs from its mirror image."""
 

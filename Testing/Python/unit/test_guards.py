@@ -106,14 +106,14 @@ print(json.dumps([every, failures, tried]))
 def import_without(blocked: Iterable[str], names: Iterable[str] = ()) -> tuple[list, dict, list]:
     """Import modules of spinemamba, all if none is named, where some packages cannot be imported.
 
-    Returns:
-        Their names, what went wrong with which, and what was tried in vain, even if not needed.
+    Returns their names, what went wrong with which, and what was tried in vain, even if not needed.
     """
     done = run_python(IMPORT, json.dumps([*blocked]), *(f"spinemamba.{name}" for name in names))
     assert done.returncode == 0, done.stderr
     return tuple(json.loads(done.stdout))
 
 
+@pytest.mark.slow  # the linter sees most of it
 def test_every_module_of_spinemamba_imports_without_slicer():
     names, failures, _ = import_without([*SLICER_NAMES, "SpineMambaSegmentLib"])
     assert len(names) > 20

@@ -17,9 +17,8 @@ from spinemamba.resample import crop_geometry
 from spinemamba.training.bank import body_cores
 
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
-
-
 NECK = ("C1", "C2", "C3", "C4", "C5", "C6", "C7")
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +68,7 @@ def test_a_mirrored_patient_has_the_same_levels(evidence: Evidence):
     assert all(dice(there == k, here == k) >= 0.98 for k in range(1, len(NAMES) + 1))
 
 
+@SLOW
 def test_a_shift_by_a_voxel_moves_labels_by_a_voxel(evidence: Evidence):
     low = boxed(evidence, tuple(slice(0, n - 1) for n in evidence.bone.shape))
     high = boxed(evidence, tuple(slice(1, n) for n in evidence.bone.shape))
@@ -80,7 +80,7 @@ def test_a_shift_by_a_voxel_moves_labels_by_a_voxel(evidence: Evidence):
         assert dice(one[inside] == k, other[back] == k) >= 0.98
 
 
-@pytest.mark.parametrize("share", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("share", [*(pytest.param(s, marks=SLOW) for s in (0.1, 0.25)), 0.4])
 def test_a_crop_from_the_top_renames_nothing_above_a_sacrum(evidence: Evidence, share: float):
     depth, rows, columns = evidence.bone.shape
     kept = slice(0, round((1 - share) * depth))
@@ -89,7 +89,7 @@ def test_a_crop_from_the_top_renames_nothing_above_a_sacrum(evidence: Evidence, 
     assert len(found) >= 2
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6])
+@pytest.mark.parametrize("share", [*(pytest.param(s, marks=SLOW) for s in (0.0, 0.2, 0.4)), 0.6])
 def test_a_crop_from_the_bottom_renames_nothing_below_c1(neck: Evidence, share: float):
     depth, rows, columns = neck.bone.shape
     kept = slice(round(share * depth), depth)

@@ -33,7 +33,7 @@ def by_name(measured: Measurements, kind: str) -> dict[str, dict[str, float | No
 
 
 # Spines of few voxels; finer ones are in test_measure_coarse.py.
-@pytest.fixture(scope="module", params=[4, 7])
+@pytest.fixture(scope="module", params=[4, pytest.param(7, marks=pytest.mark.slow)])
 def case(request: pytest.FixtureRequest) -> tuple[list, Measurements]:
     vertebrae, direction = random_stack(request.param)
     labels = draw(vertebrae, random_spacing_mm(request.param, "clinical"), direction)
