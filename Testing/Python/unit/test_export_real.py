@@ -47,7 +47,7 @@ def check_surfaces(vertebrae: list[Vertebra], folder: Path) -> None:
         assert read.is_winding_consistent
         assert read.is_volume
         assert read.euler_number == entry.euler_number
-        assert read.volume == pytest.approx(1000 * entry.label_volume_ml, rel=0.015)
+        assert read.volume == pytest.approx(1000 * entry.label_volume_ml, rel=0.0025)
         assert read.volume == pytest.approx(1000 * entry.mesh_volume_ml, rel=1e-4)
         assert len(read.faces) == entry.triangles
         assert entry.deviation_p95_mm <= 0.7

@@ -148,6 +148,7 @@ def test_the_bundled_model_finds_the_vertebrae_of_a_phantom(starter: Model):
     assert len(done.result.instances) >= 4
 
 
+@pytest.mark.slow
 def test_the_bundled_model_finds_no_spine_in_soft_tissue(starter: Model):
     phantom = make_phantom(11, PhantomOptions(first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0)))
     soft = phantom.tissues.with_array(np.where(phantom.tissues.array > 0, 3, 0).astype(np.uint8))
