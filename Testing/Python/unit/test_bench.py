@@ -122,7 +122,7 @@ def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.Monkey
     assert row.wall_ratio == pytest.approx(row.slow.wall_s / row.wall_s)
 
 
-@pytest.mark.parametrize("order", [order for three in sharing.ORDERS.values() for order in three])
+@pytest.mark.parametrize("order", [order for three in sharing.COMPARED.values() for order in three])
 def test_copies_by_token_numbers_are_those_of_permuted_views(order):
     grid = (2, 3, 4)
     tokens = torch.arange(48.0).reshape(1, 24, 2)
@@ -134,7 +134,7 @@ def test_copies_by_token_numbers_are_those_of_permuted_views(order):
 
 def test_one_call_is_compared_with_both_kinds_of_copies():
     rows = sharing.measure_fusion(4, 16, 1)
-    assert [row.orders for row in rows] in ([], list(sharing.ORDERS))
+    assert [row.orders for row in rows] in ([], list(sharing.COMPARED))
     assert all(ratio > 0 for row in rows for ratio in row.ratios)
 
 

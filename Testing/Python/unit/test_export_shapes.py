@@ -17,8 +17,11 @@ from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
 from spinemamba.export.vertebra import finish, smooth
 
-FINEST = pytest.param((0.7, 0.7, 0.7), marks=pytest.mark.slow)
-SPACINGS = [FINEST, (1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (1.0, 1.0, 3.0)]
+MANY_VOXELS = [
+    pytest.param(spacing_mm, marks=pytest.mark.slow)
+    for spacing_mm in ((0.5, 0.5, 0.5), (0.8, 0.8, 2.0))
+]
+SPACINGS = [*MANY_VOXELS, (1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (1.0, 1.0, 3.0)]
 SIDES = [*((name, False) for name in SOLIDS), ("drilled box", True)]
 """Solids, and whether their grid is left-handed: only one of them differs from its mirror image."""
 
