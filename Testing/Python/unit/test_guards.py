@@ -27,7 +27,7 @@ IN_SLICER = ("export.draft", "export.exporter", "export.item", "export.vertebra"
 
 LATE = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules")
-MAX_FILE_LINES = 250
+MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5
 
