@@ -64,6 +64,21 @@ def beside(path: Path, state: str) -> Path:
     return path.with_name(f".{state}-{os.getpid()}-{path.name}")
 
 
+def check_spelling(path: Path) -> None:
+    """Refuse a path that is no text: the libraries that read and write images end the process.
+
+    Raises:
+        UserError: If its bytes are no UTF-8 (INPUT_BAD).
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise UserError(
+            f"The path {shown} is not valid UTF-8 text.", "Rename the file or the folder."
+        ) from error
+
+
 def already_there(paths: Collection[Path]) -> UserError:
     """Return the error that files exist which were not to be replaced."""
     names = ", ".join(sorted(path.name for path in paths)[:3])

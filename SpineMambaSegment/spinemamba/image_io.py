@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from spinemamba.errors import UserError
+from spinemamba.files import check_spelling
+from spinemamba.image_file import read_file
+from spinemamba.memory import enough_memory
+from spinemamba.stated import is_orthonormal, not_orthonormal
 from spinemamba.volume import Geometry, Volume
 
-FORMATS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 LEAST_VOXELS = 8
 """Along every axis; less is a slice, not a volume."""
 
-ORTHONORMAL_TOLERANCE = 1e-3
 VOXEL_MM = (0.01, 50.0)
 """Sizes that a voxel can have; smaller ones are metres written as millimetres."""
 
@@ -35,14 +36,21 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
         warn: Told what the user should know about the file.
 
     Returns:
-        The image as stored: int16 if its values are whole and fit, else float32.
+        The image as stored: int16 if its values are whole and fit, else float32. What is not a
+        number (NaN) and reaches the border lies outside of what was scanned; it becomes the
+        least value of the image.
 
     Raises:
-        UserError: If there is no such file, or it is not a 3-D grey-value image of at least
-            `LEAST_VOXELS` voxels along every axis, with finite and different values.
+        UserError: If there is no such file, it is damaged, does not say or contradicts itself
+            where its voxels lie, or it is not a 3-D grey-value image of at least `LEAST_VOXELS`
+            voxels along every axis, with finite and different values; if there is too little
+            memory (OOM_HOST).
     """
-    volume = _checked(_open(path, warn or _ignore), path.name)
-    return volume.with_array(_values(volume.array, path.name))
+    warn = warn or _ignore
+    with enough_memory():
+        volume = _checked(_open(path, warn), path.name)
+        array = _without_nan(volume.array, path.name, warn)
+        return volume.with_array(_values(array, path.name))
 
 
 def read_labels(path: Path) -> Volume:
@@ -58,7 +66,8 @@ def read_labels(path: Path) -> Volume:
         UserError: As `read_volume`, but an image of one value is read; if a value is no whole
             number.
     """
-    return labels_in(_open(path, _ignore), path.name)
+    with enough_memory():
+        return labels_in(_open(path, _ignore), path.name)
 
 
 def labels_in(image: sitk.Image, name: str) -> Volume:
@@ -78,13 +87,14 @@ def labels_in(image: sitk.Image, name: str) -> Volume:
 
 
 def _open(path: Path, warn: Warn) -> sitk.Image:
+    check_spelling(path)
     if not _exists(path):
         raise UserError(f"Input not found: {path}.", "Check the path.")
     if path.is_dir() or _is_dicom(path):
         from spinemamba.dicom import read_series
 
         return read_series(path, warn)
-    return _read_file(path)
+    return read_file(path)
 
 
 def _exists(path: Path) -> bool:
@@ -105,43 +115,6 @@ def _is_dicom(path: Path) -> bool:
             "Ask for permission to read it, or copy it to a folder of your own.",
         ) from error
     return path.suffix.lower() in (".dcm", ".ima") or start[offset:] == mark
-
-
-def _read_file(path: Path) -> sitk.Image:
-    if not path.name.lower().endswith(FORMATS):
-        raise UserError(
-            f"{path.name} is not an image format that can be read.",
-            f"Give a DICOM folder or one of {', '.join(FORMATS)}.",
-        )
-    if path.stat().st_size == 0:
-        raise UserError(f"{path.name} is empty (0 bytes).", "Export or copy the image again.")
-    try:
-        image = sitk.ReadImage(str(path))
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            _check_whole(path, image)
-    except (RuntimeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        if "orthonormal" in str(error).lower():
-            raise _not_orthonormal(path.name) from error
-        raise UserError(
-            f"{path.name} cannot be read: it is damaged, cut off, or not what its name says.",
-            "Export or copy the image again.",
-        ) from error
-    return image
-
-
-def _check_whole(path: Path, image: sitk.Image) -> None:
-    """Raise EOFError if a NIfTI file is cut off: ITK fills what is missing with zeros."""
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        return  # refused later, for a better reason
-    # As stored: a slope makes ITK read small integers into large floats.
-    bits, start = (int(float(image.GetMetaData(key))) for key in ("bitpix", "vox_offset"))
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path) as file:
-            size = sum(map(len, iter(lambda: file.read(1 << 22), b"")))
-    else:
-        size = path.stat().st_size
-    if size < start + image.GetNumberOfPixels() * bits // 8:
-        raise EOFError
 
 
 def _checked(image: sitk.Image, name: str) -> Volume:
@@ -177,8 +150,8 @@ def _checked(image: sitk.Image, name: str) -> Volume:
 
 def _geometry(image: sitk.Image, name: str) -> Geometry:
     direction = np.array(image.GetDirection()).reshape(3, 3)
-    if np.abs(direction @ direction.T - np.eye(3)).max() > ORTHONORMAL_TOLERANCE:
-        raise _not_orthonormal(name)
+    if not is_orthonormal(direction):
+        raise not_orthonormal(name)
     spacing = image.GetSpacing()[::-1]
     least, most = VOXEL_MM
     if not all(least <= s <= most for s in spacing):
@@ -193,23 +166,30 @@ def _geometry(image: sitk.Image, name: str) -> Geometry:
     return Geometry(image.GetSize()[::-1], spacing, image.GetOrigin(), direction)
 
 
-def _not_orthonormal(name: str) -> UserError:
-    return UserError(
-        f"{name} has axes that are not at right angles (a sheared volume).",
-        "Resample the volume to a regular grid, for example with Slicer's 'Resample Scalar "
-        "Volume', and try again.",
+def _without_nan(array: np.ndarray, name: str, warn: Warn) -> np.ndarray:
+    """Return values with the least one where NaN lies outside of what was scanned."""
+    if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
+        return array
+    strange = ~finite
+    pieces, _ = ndimage.label(strange, np.ones((3, 3, 3)))
+    faces = [np.moveaxis(pieces, axis, 0)[[0, -1]] for axis in range(3)]
+    at_border = np.unique(np.concatenate([face.ravel() for face in faces]))
+    bad = int((strange & (np.isinf(array) | ~np.isin(pieces, at_border))).sum())
+    if bad or strange.all():
+        raise UserError(
+            f"{name} holds {bad or array.size} values that are not numbers (NaN or infinite).",
+            "Export the image again, or replace these values by the background.",
+        )
+    count = int(strange.sum())
+    warn(
+        f"{count} voxels of {name} at the border of the image are not numbers (NaN); they count "
+        "as outside of what was scanned."
     )
+    return np.where(strange, array[finite].min(), array)
 
 
 def _values(array: np.ndarray, name: str) -> np.ndarray:
     """Return int16 where nothing is lost, else float32."""
-    if array.dtype.kind == "f":
-        bad = int(array.size - np.isfinite(array).sum())
-        if bad:
-            raise UserError(
-                f"{name} holds {bad} values that are not numbers (NaN or infinite).",
-                "Export the image again, or replace these values by the background.",
-            )
     low, high = float(array.min()), float(array.max())
     if low == high:
         raise UserError(

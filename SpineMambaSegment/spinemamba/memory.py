@@ -6,8 +6,41 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+
+from spinemamba.errors import Code, UserError
+
+NO_MEMORY_WORDS = (
+    "can't allocate memory",
+    "not enough memory",
+    "failed to allocate memory",
+    "bad_alloc",
+    "bad allocation",
+)
+"""How torch (on Linux and on Windows), ITK and C++ say that there is no memory."""
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """Turn running out of memory into what the user can do about it.
+
+    Raises:
+        UserError: If there is too little memory (OOM_HOST).
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # Torch and ITK have no type of their own for this; only their words tell.
+        words = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY_WORDS):
+            raise
+        raise UserError(
+            "This computer has too little free memory for this volume.",
+            "Close other programs, or crop the volume to the spine.",
+            Code.OOM_HOST,
+        ) from error
 
 
 def keep_freed_memory() -> None:

@@ -14,6 +14,7 @@ from spinemamba.flags import names, sentences
 from spinemamba.image_io import read_volume
 from spinemamba.job import FileJob, Job, ModelJob
 from spinemamba.labels import BY_VALUE
+from spinemamba.memory import enough_memory
 from spinemamba.models import find_model
 from spinemamba.output import check_output, check_place, whole_or_nothing
 from spinemamba.progress import Progress
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 T = TypeVar("T")
-
-NO_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "failed to allocate memory")
-"""How torch (on Linux and on Windows) and ITK say that there is no memory."""
 
 
 @dataclass(frozen=True)
@@ -187,21 +185,12 @@ def no_memory() -> Iterator[None]:
     """Turn running out of memory into what the user can do about it."""
     import torch
 
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            "The GPU has too little free memory for this volume.",
-            "Close other programs that use the GPU, or choose the device 'cpu'.",
-            Code.OOM_GPU,
-        ) from error
-    except (MemoryError, RuntimeError) as error:
-        # Torch and ITK have no type of their own for this; only their words tell.
-        words = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY_WORDS):
-            raise
-        raise UserError(
-            "This computer has too little free memory for this volume.",
-            "Close other programs, or crop the volume to the spine.",
-            Code.OOM_HOST,
-        ) from error
+    with enough_memory():
+        try:
+            yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise UserError(
+                "The GPU has too little free memory for this volume.",
+                "Close other programs that use the GPU, or choose the device 'cpu'.",
+                Code.OOM_GPU,
+            ) from error

@@ -12,6 +12,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from spinemamba.errors import UserError
+from spinemamba.files import check_spelling
+from spinemamba.image_file import read_file
 from spinemamba.image_io import labels_in
 from spinemamba.output import save, to_image, write_image
 from spinemamba.terminology import SegmentInfo
@@ -63,15 +65,10 @@ def read_segmentation(path: Path) -> SegmentationFile:
     Raises:
         UserError: If the file is missing, damaged or holds no segments.
     """
+    check_spelling(path)
     if not path.is_file():
         raise UserError(f"Input not found: {path}.", "Check the path.")
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise UserError(
-            f"{path.name} cannot be read: it is damaged, cut off, or not what its name says.",
-            "Save the segmentation again.",
-        ) from error
+    image = read_file(path)
     meta = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     count = image.GetNumberOfComponentsPerPixel()
     images = (

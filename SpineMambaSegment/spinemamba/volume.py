@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+GRID_TOLERANCE_VOX = 0.05
+"""How far voxels of one grid may lie off those of the other where both count as the same.
+
+Headers round: 0.7031 for 0.703125 mm moves the last of 512 voxels by 0.02 of its size.
+"""
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,55 @@ class Geometry:
         offset = np.asarray(position_lps_mm, float) - np.asarray(self.origin_lps_mm)
         return (offset @ np.asarray(self.direction_lps))[..., ::-1] / np.asarray(self.spacing_mm)
 
-    def matches(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
-        """Return whether both grids have equal shape and equal corners within the tolerance."""
+    def gap_vox(self, other: Geometry) -> float:
+        """Return how far corners of another grid of this shape lie off this one's, in voxels."""
+        # Only the gap is divided by the axes: those of a file are at right angles but for rounding.
+        gap_xyz_mm = self._corner_gaps_mm(other) @ np.asarray(self.direction_lps)
+        return float(np.abs(gap_xyz_mm[:, ::-1] / np.asarray(self.spacing_mm)).max())
+
+    def matches(self, other: Geometry) -> bool:
+        """Return whether both grids have equal shape, and equal voxels but for rounding."""
+        return not self.difference(other)
+
+    def difference(self, other: Geometry) -> str:
+        """Return in words what differs between this grid and another; empty if they match."""
         if self.shape != other.shape:
-            return False
+            sizes = (" x ".join(map(str, grid.shape[::-1])) for grid in (self, other))
+            return "{} and {} voxels".format(*sizes)
+        gap_vox = max(self.gap_vox(other), other.gap_vox(self))
+        if gap_vox <= GRID_TOLERANCE_VOX:
+            return ""
+        gap_mm = np.linalg.norm(self._corner_gaps_mm(other), axis=1).max()
+        return f"{self._reason(other)}, so that voxels lie up to {gap_mm:.2g} mm apart"
+
+    def _corner_gaps_mm(self, other: Geometry) -> np.ndarray:
         corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1).T
-        gap_mm = self.to_lps_mm(corners) - other.to_lps_mm(corners)
-        return bool(np.abs(gap_mm).max() <= tolerance_mm)
+        return other.to_lps_mm(corners) - self.to_lps_mm(corners)
+
+    def _reason(self, other: Geometry) -> str:
+        """Return which part of two grids of one shape differs most."""
+        turned = replace(self, direction_lps=other.direction_lps)
+        scaled = replace(self, spacing_mm=other.spacing_mm)
+        moved = replace(self, origin_lps_mm=other.origin_lps_mm)
+        gaps_vox = [self.gap_vox(grid) for grid in (scaled, turned, moved)]
+        if gaps_vox[0] == max(gaps_vox):
+            one, two = told_apart(self.spacing_mm[::-1], other.spacing_mm[::-1])
+            return f"voxels of {one} and {two} mm"
+        if gaps_vox[1] == max(gaps_vox):
+            angles = np.einsum("ij,ij->j", self.direction_lps, other.direction_lps)
+            degrees = np.degrees(np.arccos(np.clip(angles, -1, 1))).max()
+            return f"axes turned by {degrees:.2g} degrees against each other"
+        one, two = told_apart(self.origin_lps_mm, other.origin_lps_mm)
+        return f"first voxels at {one} and {two} mm (LPS)"
+
+
+def told_apart(one: Sequence[float], two: Sequence[float]) -> tuple[str, str]:
+    """Return two rows of numbers as text, with as many digits as show that they differ."""
+    for digits in range(4, 18):
+        texts = tuple(" x ".join(f"{v:.{digits}g}" for v in row) for row in (one, two))
+        if texts[0] != texts[1]:
+            break
+    return texts
 
 
 @dataclass(frozen=True)
@@ -74,3 +123,13 @@ class Volume:
     def with_array(self, array: np.ndarray) -> Volume:
         """Return a volume with other values on the same grid."""
         return replace(self, array=array)
+
+    def on(self, grid: Geometry) -> Volume:
+        """Return the same values on a grid that matches, so that rounding is gone from here on.
+
+        Raises:
+            ValueError: If it does not match.
+        """
+        if difference := grid.difference(self.geometry):
+            raise ValueError(f"the grids differ: {difference}")
+        return replace(self, geometry=grid)

@@ -24,7 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     cores. Marked slow is what takes longer than about six seconds and has a quicker sibling.
     """
     config.addinivalue_line("markers", "gpu: needs a CUDA device, skipped without one")
-    config.addinivalue_line("markers", "faults: part of the fault matrix; -m faults prints its table")
+    config.addinivalue_line(
+        "markers", "faults: part of the fault matrix; -m faults prints its table"
+    )
     config.addinivalue_line(
         "markers", "slow: takes long, and a quicker test guards the same less closely"
     )

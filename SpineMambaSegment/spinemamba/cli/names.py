@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spinemamba.image_io import FORMATS
+from spinemamba.image_file import FORMATS
 from spinemamba.output import LABEL_FORMATS
 
 

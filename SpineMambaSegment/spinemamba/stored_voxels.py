@@ -1,0 +1,239 @@
+"""Read the voxels of an image file once, in blocks: whether they are all there, and undamaged."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+BLOCK_BYTES = 1 << 22
+PADDING_BYTES = 512
+"""So many bytes of zero less one may follow the voxels: some tools fill whole blocks of a disk."""
+
+MOST_INFLATION = 1032
+"""Bytes that one byte of a deflate stream can hold at most (zlib, "Maximum expansion factor")."""
+
+GZIP, ZLIB, RAW, TEXT, HEX = "gzip", "zlib", "raw", "text", "hex"
+
+
+class UnreadableError(ValueError):
+    """Why a file cannot be read, as the end of a sentence."""
+
+
+@dataclass(frozen=True)
+class StoredVoxels:
+    """Where the voxels of an image are, according to its header.
+
+    Attributes:
+        files: One, or several of equal share.
+        dtype: Type of one number, with its byte order.
+        count: Numbers in all files together.
+        encoding: One of `RAW`, `GZIP`, `ZLIB`, `TEXT` and `HEX`.
+        start: Byte of each file at which what is described here begins.
+        skip_lines: Lines to skip after it.
+        skip_bytes: Bytes to skip then, after decompression; -1 if the voxels end with the file.
+        packed_bytes: Size of the compressed voxels if the header states it.
+        zeroes_strange: Whether the library puts 0 where a number is NaN or infinite.
+        scaled: Whether the library computes values from what is stored.
+    """
+
+    files: tuple[Path, ...]
+    dtype: np.dtype
+    count: int
+    encoding: str = RAW
+    start: int = 0
+    skip_lines: int = 0
+    skip_bytes: int = 0
+    packed_bytes: int | None = None
+    zeroes_strange: bool = False
+    scaled: bool = False
+
+
+@dataclass
+class Walked:
+    """What was found in the voxels.
+
+    Attributes:
+        crc: CRC-32 of the values in this computer's byte order, as the library shall hand them
+            over.
+        strange: Where a number is NaN or infinite, in the order of the file; only if the library
+            hides it.
+        infinite: How many of them are infinite.
+    """
+
+    crc: int = 0
+    strange: np.ndarray | None = None
+    infinite: int = 0
+
+
+class Stream(Protocol):
+    """What voxels are read from, decompressed."""
+
+    def read(self, size: int) -> bytes:
+        """Return up to so many bytes; none at the end, after all checks of the format."""
+
+
+def walk(stored: StoredVoxels) -> Walked:
+    """Read all voxels without keeping them.
+
+    Raises:
+        UnreadableError: If there are fewer or more than the header says, or the compression's own
+            checks fail.
+        OSError: If a file cannot be read.
+    """
+    size = stored.count * stored.dtype.itemsize
+    share, rest = divmod(size, len(stored.files))
+    if rest or share % stored.dtype.itemsize:
+        raise UnreadableError(f"{stored.count} numbers are not {len(stored.files)} equal parts")
+    found = Walked()
+    at = 0
+    for path in stored.files:
+        with path.open("rb") as file:
+            stream = _stream(file, stored, share)
+            try:
+                at = _walk_stream(stream, stored, share, found, at)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise UnreadableError("its compressed data are damaged or cut off") from error
+    return found
+
+
+def _walk_stream(stream: Stream, stored: StoredVoxels, share: int, found: Walked, at: int) -> int:
+    """Read one file's share of bytes; return how many numbers are read by then."""
+    left = share
+    while left:
+        block = _exactly(stream, min(left, BLOCK_BYTES))
+        if len(block) < min(left, BLOCK_BYTES):
+            raise short(share - left + len(block), share)
+        left -= len(block)
+        values = np.frombuffer(block, stored.dtype)
+        _add(values.astype(stored.dtype.newbyteorder("="), copy=False), stored, found, at)
+        at += values.size
+    surplus = _exactly(stream, PADDING_BYTES)
+    if len(surplus) == PADDING_BYTES or surplus.strip(b"\0"):
+        raise UnreadableError(
+            f"it holds more than the {share} bytes of voxels that its header states"
+        )
+    return at
+
+
+def _add(values: np.ndarray, stored: StoredVoxels, found: Walked, at: int) -> None:
+    if stored.zeroes_strange and values.dtype.kind == "f":
+        strange = ~np.isfinite(values)
+        if strange.any():
+            if found.strange is None:
+                found.strange = np.zeros(stored.count, bool)
+            found.strange[at : at + values.size] = strange
+            found.infinite += int(np.isinf(values).sum())
+            values = np.where(strange, values.dtype.type(0), values)
+    found.crc = zlib.crc32(values, found.crc)
+
+
+def _exactly(stream: Stream, size: int) -> bytes:
+    """Return so many bytes, fewer only at the end."""
+    parts = []
+    while size and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def short(found: int, wanted: int) -> UnreadableError:
+    """Return the error that a file holds too little."""
+    return UnreadableError(
+        f"it holds {found} of the {wanted} bytes of voxels that its header states"
+    )
+
+
+def _stream(file: BinaryIO, stored: StoredVoxels, share: int) -> Stream:
+    """Return what gives the voxels of a file, and refuse what cannot hold them before reading."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(stored.start)
+    for _ in range(stored.skip_lines):
+        file.readline()
+    here = file.tell()
+    left = size - here
+    if stored.encoding == RAW:
+        if stored.skip_bytes < 0:
+            here = size - share
+        file.seek(max(0, here + max(0, stored.skip_bytes)))
+        if (there := size - (here + max(0, stored.skip_bytes))) < share or here < 0:
+            raise short(max(0, min(there, size)), share)
+        return file
+    if stored.encoding in (TEXT, HEX):
+        digits = 2 * share if stored.encoding == HEX else 2 * share // stored.dtype.itemsize - 1
+        if left < digits:
+            raise UnreadableError(f"it holds {left} characters, too few for what its header states")
+        return io.BytesIO(_parsed(file.read(), stored))
+    if stored.skip_bytes < 0:
+        raise UnreadableError("the place of its compressed voxels is not stated")
+    if share + stored.skip_bytes > MOST_INFLATION * left:
+        raise UnreadableError(
+            f"{left} bytes of compressed data cannot hold the {share} that it states"
+        )
+    stream = gzip.GzipFile(fileobj=file) if stored.encoding == GZIP else _zlib(file, stored, left)
+    skip = stored.skip_bytes
+    while skip and (part := stream.read(min(skip, BLOCK_BYTES))):
+        skip -= len(part)
+    return stream
+
+
+def _parsed(text: bytes, stored: StoredVoxels) -> bytes:
+    """Return numbers that are written in digits as bytes."""
+    if stored.encoding == HEX:
+        return bytes.fromhex(text.decode("ascii"))
+    tokens = np.array(text.replace(b",", b" ").split())
+    kind = np.float64 if stored.dtype.kind == "f" else np.int64
+    return tokens.astype(kind).astype(stored.dtype).tobytes()
+
+
+class _Inflating:
+    """Decompress a zlib or gzip stream of a known size, as `Stream`."""
+
+    def __init__(self, file: BinaryIO, packed_bytes: int):
+        self._file, self._left = file, packed_bytes
+        self._inflate = zlib.decompressobj(wbits=47)
+
+    def read(self, size: int) -> bytes:
+        while not self._inflate.eof:
+            data = self._inflate.unconsumed_tail
+            if not data:
+                data = self._file.read(min(self._left, BLOCK_BYTES))
+                self._left -= len(data)
+            # Without new data there may still be output that had no room before.
+            if part := self._inflate.decompress(data, size):
+                return part
+            if not data:
+                raise EOFError
+        behind = self._inflate.unused_data + self._file.read(PADDING_BYTES)
+        if len(behind) >= PADDING_BYTES or behind.strip(b"\0"):
+            raise zlib.error("other bytes follow the compressed data")
+        return b""
+
+
+def _zlib(file: BinaryIO, stored: StoredVoxels, left: int) -> Stream:
+    if stored.packed_bytes is None:
+        raise UnreadableError(
+            "it does not state the size of its compressed data (CompressedDataSize)"
+        )
+    if not 0 < stored.packed_bytes <= left:
+        raise UnreadableError(
+            f"it holds {left} bytes of compressed data, its header states {stored.packed_bytes}"
+        )
+    return _Inflating(file, stored.packed_bytes)
+
+
+def count_of(sizes: tuple[int, ...]) -> int:
+    """Return the number of voxels of a grid.
+
+    Raises:
+        UnreadableError: If there is none along an axis.
+    """
+    if not sizes or min(sizes) < 1:
+        raise UnreadableError(f"its header states {' x '.join(map(str, sizes))} voxels")
+    return math.prod(sizes)
