@@ -123,9 +123,9 @@ def _known(labels: Volume | None, upright: Volume) -> np.ndarray:
     if labels is None:
         return np.zeros(upright.array.shape, np.uint8)
     known = canonical(labels)[0]
-    if not known.geometry.matches(upright.geometry):
+    if difference := upright.geometry.difference(known.geometry):
         raise UserError(
-            "The labels do not lie on the voxels of the image.",
+            f"The labels do not lie on the voxels of the image: {difference}.",
             "Give the labels of this very image, at its full resolution.",
         )
     return known.array.astype(np.uint8)

@@ -36,7 +36,7 @@ def write_case(job: CaseJob, progress: Progress = ignore) -> None:
         progress("write", 0.0)
         write_image(image, partial[job.image])
         progress("write", 0.8)
-        small = labels.with_array(labels.array.astype(np.uint8))
+        small = image.with_array(labels.array.astype(np.uint8))
         write_image(small, partial[job.output])
         partial[job.log_copy].write_bytes(job.log.read_bytes())
         progress("write", 1.0)
@@ -48,9 +48,9 @@ def _check(image: Volume, labels: Volume) -> None:
     Raises:
         UserError: If the image is no CT, or the labels do not fit or hold no vertebra.
     """
-    if not image.geometry.matches(labels.geometry):
+    if difference := image.geometry.difference(labels.geometry):
         raise UserError(
-            "The labels do not lie on the voxels of the image.",
+            f"The labels do not lie on the voxels of the image: {difference}.",
             "Export the case again from the panel.",
         )
     present = set(np.unique(labels.array).tolist()) - {0}

@@ -94,9 +94,8 @@ def is_orthonormal(direction: np.ndarray) -> bool:
 def _check_possible(name: str, one: Statement, part: str) -> None:
     value = np.asarray(getattr(one, part), float)
     if not np.isfinite(value).all() or (part == "spacing_mm" and value.min() <= 0):
-        raise UserError(
-            f"{name} does not say {PARTS[part]}: {one.source} is {_text(value)}.", REMEDY
-        )
+        text = (" x " if part == "spacing_mm" else ", ").join(f"{v:g}" for v in value.ravel())
+        raise UserError(f"{name} does not say {PARTS[part]}: {one.source} is {text}.", REMEDY)
     if part == "direction_lps" and not is_orthonormal(value):
         raise not_orthonormal(name)
 
@@ -111,10 +110,7 @@ def _check_agreement(
     extent_vox = np.linalg.norm(np.multiply(grid.shape, grid.spacing_mm)) / min(grid.spacing_mm)
     rounding_vox = sum(one.rounding_rad for one in said) * extent_vox
     if gap_vox > GRID_TOLERANCE_VOX + (rounding_vox if part == "direction_lps" else 0.0):
-        texts = told_apart(*(np.asarray(value, float).ravel() for value in values))
+        rows = [np.asarray(value, float).ravel() for value in values]
+        texts = told_apart(*rows, " x " if part == "spacing_mm" else ", ")
         both = " and ".join(f"{o.source} {t}" for o, t in zip(said, texts, strict=True))
         raise UserError(f"{name} says twice {PARTS[part]}, and differently: {both}.", REMEDY)
-
-
-def _text(values: np.ndarray) -> str:
-    return " x ".join(f"{v:g}" for v in values.ravel())

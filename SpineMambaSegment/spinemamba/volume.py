@@ -86,14 +86,14 @@ class Geometry:
             angles = np.einsum("ij,ij->j", self.direction_lps, other.direction_lps)
             degrees = np.degrees(np.arccos(np.clip(angles, -1, 1))).max()
             return f"axes turned by {degrees:.2g} degrees against each other"
-        one, two = told_apart(self.origin_lps_mm, other.origin_lps_mm)
-        return f"first voxels at {one} and {two} mm (LPS)"
+        one, two = told_apart(self.origin_lps_mm, other.origin_lps_mm, ", ")
+        return f"first voxels at {one} and at {two} mm (LPS)"
 
 
-def told_apart(one: Sequence[float], two: Sequence[float]) -> tuple[str, str]:
+def told_apart(one: Sequence[float], two: Sequence[float], between: str = " x ") -> tuple[str, str]:
     """Return two rows of numbers as text, with as many digits as show that they differ."""
     for digits in range(4, 18):
-        texts = tuple(" x ".join(f"{v:.{digits}g}" for v in row) for row in (one, two))
+        texts = tuple(between.join(f"{v:.{digits}g}" for v in row) for row in (one, two))
         if texts[0] != texts[1]:
             break
     return texts

@@ -77,10 +77,9 @@ def pair_labels(predicted: Volume, reference: Volume) -> LabelPair:
         UserError: If the voxels are not the same, or a value is not in the label table.
     """
     volumes = [canonical(volume)[0] for volume in (predicted, reference)]
-    if not volumes[0].geometry.matches(volumes[1].geometry):
+    if difference := volumes[0].geometry.difference(volumes[1].geometry):
         raise UserError(
-            f"The grids differ: prediction {_grid(predicted)}, reference {_grid(reference)}, or "
-            "their places.",
+            f"The grids differ: prediction and reference have {difference}.",
             "Compare a segmentation with labels of the same image, at its full resolution.",
         )
     for volume, side in zip(volumes, ("prediction", "reference"), strict=True):
@@ -94,11 +93,6 @@ def joint_box(boxes: list[Box]) -> Box:
     """Return the smallest box around boxes."""
     parts = zip(*boxes, strict=True)
     return tuple(slice(min(p.start for p in axis), max(p.stop for p in axis)) for axis in parts)
-
-
-def _grid(volume: Volume) -> str:
-    size = "x".join(map(str, volume.geometry.shape[::-1]))
-    return f"{size} voxels of {' x '.join(f'{s:.3g}' for s in volume.spacing_mm[::-1])} mm"
 
 
 def _check_levels(array: np.ndarray, side: str) -> None:

@@ -23,7 +23,7 @@ from spinemamba.files import already_there, write_together
 from spinemamba.image_io import read_volume
 from spinemamba.labels import BY_NAME, ORDER, Label
 from spinemamba.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
-from spinemamba.volume import Geometry
+from spinemamba.volume import GRID_TOLERANCE_VOX, Geometry
 
 ALGORITHM = "SpineMamba Segment"
 SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
@@ -37,9 +37,6 @@ IDENTIFIERS = (
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
 )
-
-OFF_GRID_VOXELS = 0.02
-"""How far corners of the labels may lie off voxels of the series."""
 
 
 def write_dicom_seg(
@@ -162,7 +159,7 @@ def _segment_numbers(
         place = grid.to_index_zyx(vertebra.place(index.astype(float)))
         voxels = np.rint(place).astype(int)
         outside = (voxels < 0).any() or (voxels >= np.array(grid.shape)).any()
-        if outside or np.abs(place - voxels).max() > OFF_GRID_VOXELS:
+        if outside or np.abs(place - voxels).max() > GRID_TOLERANCE_VOX:
             raise UserError(
                 f"{vertebra.level} does not lie on the voxels of the DICOM series.",
                 "Choose the series that was segmented; after resampling there is none.",

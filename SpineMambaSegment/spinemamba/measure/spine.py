@@ -49,12 +49,14 @@ def measure(
             grid.
     """
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
-    if image is not None and not image.geometry.matches(labels.geometry):
+    if image is not None and (difference := image.geometry.difference(labels.geometry)):
         raise UserError(
-            "Image and labels do not have the same voxels.",
+            f"Image and labels do not have the same voxels: {difference}.",
             "Give the image that was segmented.",
         )
-    ct = canonical(image)[0] if image is not None and modality == "ct" else None
+    ct = None
+    if image is not None and modality == "ct":
+        ct = canonical(image.on(labels.geometry))[0]
     found = list(find_vertebrae(canonical(labels)[0], progress))
     progress("discs and curves", 1.0)
     items = [*_vertebra_items(found, ct), *_disc_items(found)]

@@ -152,8 +152,8 @@ def _problems(case: OwnCase) -> list[str]:
     if out:
         return out
     image, labels = volumes
-    if not image.geometry.matches(labels.geometry):
-        out.append(f"{case.labels.name}: its grid is not that of {case.image.name}")
+    if difference := image.geometry.difference(labels.geometry):
+        out.append(f"{case.labels.name}: its grid is not that of {case.image.name}: {difference}")
     known = {0, *(BY_VALUE if case.values is None else case.values)}
     present = set(np.unique(labels.array).tolist())
     if strange := sorted(present - known):
@@ -189,8 +189,9 @@ def own_cases(
     """
     for case in cases:
         report(case.name)
-        image = canonical(read_volume(case.image))[0]
-        labels = canonical(translated(read_labels(case.labels), case.values))[0]
+        image = read_volume(case.image)
+        labels = translated(read_labels(case.labels), case.values).on(image.geometry)
+        image, labels = canonical(image)[0], canonical(labels)[0]
         unknown = labels.with_array(_beyond(image.array, labels.array))
         yield make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
 

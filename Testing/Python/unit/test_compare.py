@@ -183,7 +183,7 @@ def test_a_vertebra_nearer_to_another_true_one_is_not_identified():
 
 
 def test_different_grids_are_refused():
-    with pytest.raises(UserError, match=r"grids differ.*5x2x2 voxels.*5x2x3 voxels"):
+    with pytest.raises(UserError, match=r"grids differ.* 5 x 2 x 2 and 5 x 2 x 3 voxels"):
         compare(volume([1, 1]), volume([1, 1, 1]))
     with pytest.raises(UserError, match="grids differ"):
         compare(volume([1, 1]), volume([1, 1], 1.5))
