@@ -10,7 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from spinemamba.errors import Code, UserError
-from spinemamba.files import whole_or_nothing
+from spinemamba.files import check_spelling, whole_or_nothing
+from spinemamba.memory import enough_memory
 from spinemamba.volume import Volume
 
 LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
@@ -54,6 +55,7 @@ def check_place(path: Path) -> None:
     Raises:
         UserError: If it is a folder, or its folder is missing or cannot be written (OUTPUT_BAD).
     """
+    check_spelling(path)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise UserError(
@@ -93,10 +95,11 @@ def save(image: sitk.Image, path: Path) -> None:
     """Write a SimpleITK image with whatever its header holds; errors as `write_image`."""
     with whole_or_nothing(path) as partial:
         try:
-            sitk.WriteImage(image, str(partial), useCompression=True)
-            # ITK is silent when a disk fills up; only reading back tells.
-            back = sitk.GetArrayFromImage(sitk.ReadImage(str(partial)))
-            whole = np.array_equal(back, sitk.GetArrayViewFromImage(image))
+            with enough_memory():
+                sitk.WriteImage(image, str(partial), useCompression=True)
+                # ITK is silent when a disk fills up; only reading back tells.
+                back = sitk.GetArrayFromImage(sitk.ReadImage(str(partial)))
+                whole = np.array_equal(back, sitk.GetArrayViewFromImage(image))
         except RuntimeError:
             whole = False
         if not whole:
