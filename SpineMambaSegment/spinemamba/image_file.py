@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +84,7 @@ def _guarded(path: Path, read_header: Callable[[Path], ImageHeader]) -> sitk.Ima
     spatial = len(sizes) in (3, 4)
     if spatial:
         check_statements(path.name, shape, header.statements, header.missing)
-    image = sitk.ReadImage(str(path))
+    image = _read(path)
     if (read := _without_ones(image.GetSize())) != sizes:
         raise UnreadableError(
             f"its header states {_times(sizes)} voxels, but {_times(read)} are read"
@@ -93,6 +95,16 @@ def _guarded(path: Path, read_header: Callable[[Path], ImageHeader]) -> sitk.Ima
         check_statements(path.name, shape, said, header.missing)
         _to_mm(image, header.unit_mm)
     return image if found.strange is None else _with_strange(image, found)
+
+
+def _read(path: Path) -> sitk.Image:
+    if not path.name.lower().endswith(".nii.gz") or not path.with_suffix("").exists():
+        return sitk.ReadImage(str(path))
+    # Of a.nii.gz the library reads only the header, and the voxels of a.nii if that is beside it.
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "image.nii.gz"
+        shutil.copyfile(path, alone)
+        return sitk.ReadImage(str(alone))
 
 
 def _without_ones(sizes: tuple[int, ...]) -> tuple[int, ...]:

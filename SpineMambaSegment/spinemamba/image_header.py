@@ -39,12 +39,12 @@ def beside(header: Path, name: str) -> Path:
     """Return a file that a header names.
 
     Raises:
-        UnreadableError: If it is missing or lies outside of the header's folder: a copied header could
-            then show another patient's voxels.
+        UnreadableError: If it is missing or lies outside of the header's folder: a copied header
+            could then show another patient's voxels.
     """
-    path = Path(os.path.normpath(header.parent / name))
-    folder = Path(os.path.normpath(header.parent))
-    # Links inside of the folder may lead anywhere: some archives of data consist of them.
+    # Links are not followed: some archives of data consist of them.
+    folder = Path(os.path.abspath(header.parent))  # noqa: PTH100
+    path = Path(os.path.abspath(folder / name))  # noqa: PTH100
     if Path(name).is_absolute() or not path.is_relative_to(folder):
         raise UnreadableError(f"its header names a file outside of its folder, {name}")
     if not path.is_file():
