@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import math
 import zlib
@@ -12,13 +11,17 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES, PACKED_BLOCK_BYTES = 1 << 22, 1 << 18
 PADDING_BYTES = 512
 """So many bytes of zero less one may follow the voxels: some tools fill whole blocks of a disk."""
 
 MOST_INFLATION = 1032
 """Bytes that one byte of a deflate stream can hold at most (zlib, "Maximum expansion factor")."""
 
+EITHER_HEADER = 47
+"""zlib's code for: of zlib or of gzip, with 32 kB of memory."""
+
+GZIP_MARK = b"\x1f\x8b"
 GZIP, ZLIB, RAW, TEXT, HEX = "gzip", "zlib", "raw", "text", "hex"
 
 
@@ -98,7 +101,7 @@ def walk(stored: StoredVoxels) -> Walked:
             stream = _stream(file, stored, share)
             try:
                 at = _walk_stream(stream, stored, share, found, at)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            except (EOFError, zlib.error) as error:
                 raise UnreadableError("its compressed data are damaged or cut off") from error
     return found
 
@@ -176,11 +179,24 @@ def _stream(file: BinaryIO, stored: StoredVoxels, share: int) -> Stream:
         raise UnreadableError(
             f"{left} bytes of compressed data cannot hold the {share} that it states"
         )
-    stream = gzip.GzipFile(fileobj=file) if stored.encoding == GZIP else _zlib(file, stored, left)
+    stream = _Inflating(file, left if stored.encoding == GZIP else _packed_bytes(stored, left))
     skip = stored.skip_bytes
     while skip and (part := stream.read(min(skip, BLOCK_BYTES))):
         skip -= len(part)
     return stream
+
+
+def _packed_bytes(stored: StoredVoxels, left: int) -> int:
+    """Return how many compressed bytes there are."""
+    if stored.packed_bytes is None:
+        raise UnreadableError(
+            "it does not state the size of its compressed data (CompressedDataSize)"
+        )
+    if not 0 < stored.packed_bytes <= left:
+        raise UnreadableError(
+            f"it holds {left} bytes of compressed data, its header states {stored.packed_bytes}"
+        )
+    return stored.packed_bytes
 
 
 def _parsed(text: bytes, stored: StoredVoxels) -> bytes:
@@ -193,39 +209,44 @@ def _parsed(text: bytes, stored: StoredVoxels) -> bytes:
 
 
 class _Inflating:
-    """Decompress a zlib or gzip stream of a known size, as `Stream`."""
+    """Decompress zlib or gzip, as `Stream`; gzip may consist of several members."""
 
     def __init__(self, file: BinaryIO, packed_bytes: int):
         self._file, self._left = file, packed_bytes
-        self._inflate = zlib.decompressobj(wbits=47)
+        self._start(b"")
+
+    def _start(self, data: bytes) -> None:
+        self._inflate, self._data = zlib.decompressobj(EITHER_HEADER), data
 
     def read(self, size: int) -> bytes:
-        while not self._inflate.eof:
-            data = self._inflate.unconsumed_tail
-            if not data:
-                data = self._file.read(min(self._left, BLOCK_BYTES))
-                self._left -= len(data)
+        while not self._inflate.eof or self._next_member():
+            if not self._data:
+                self._data = self._file.read(max(0, min(self._left, PACKED_BLOCK_BYTES)))
+                self._left -= len(self._data)
             # Without new data there may still be output that had no room before.
-            if part := self._inflate.decompress(data, size):
+            part, ended = self._inflate.decompress(self._data, size), not self._data
+            self._data = self._inflate.unconsumed_tail
+            if part:
                 return part
-            if not data:
+            if ended and not self._inflate.eof:
                 raise EOFError
-        behind = self._inflate.unused_data + self._file.read(PADDING_BYTES)
-        if len(behind) >= PADDING_BYTES or behind.strip(b"\0"):
-            raise zlib.error("other bytes follow the compressed data")
         return b""
 
-
-def _zlib(file: BinaryIO, stored: StoredVoxels, left: int) -> Stream:
-    if stored.packed_bytes is None:
-        raise UnreadableError(
-            "it does not state the size of its compressed data (CompressedDataSize)"
-        )
-    if not 0 < stored.packed_bytes <= left:
-        raise UnreadableError(
-            f"it holds {left} bytes of compressed data, its header states {stored.packed_bytes}"
-        )
-    return _Inflating(file, stored.packed_bytes)
+    def _next_member(self) -> bool:
+        """Begin what follows a finished stream; only zeros may if it is no other one."""
+        behind = self._inflate.unused_data
+        if len(behind) < len(GZIP_MARK):
+            more = self._file.read(len(GZIP_MARK))
+            self._left -= len(more)
+            behind += more
+        if behind.startswith(GZIP_MARK):
+            self._start(behind)
+            return True
+        while behind:
+            if behind.strip(b"\0"):
+                raise zlib.error("other bytes follow the compressed data")
+            behind = self._file.read(PACKED_BLOCK_BYTES)
+        return False
 
 
 def count_of(sizes: tuple[int, ...]) -> int:
