@@ -1,0 +1,135 @@
+"""Image files with a header changed at random, or a bit of the compressed data turned over."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from header_fuzz import mutated, read_all, stated
+
+from spinemamba.output import write_image
+from spinemamba.segnrrd import write_labels
+from spinemamba.terminology import segment_info
+from spinemamba.volume import Geometry, Volume
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX"),
+]
+
+TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+GRID = Geometry((18, 10, 12), (2.5, 0.75, 1.125), (-12.5, 3.25, 70.0), TURN)
+HEADERS = {"a.nii": 50, "a.nii.gz": 40, "a.nrrd": 30, "a.nhdr": 25, "a.mha": 30, "a.mhd": 25}
+"""Changed headers of each format."""
+
+FLIPS = 25
+ROUNDING = 2e-5
+"""Of a header's numbers in float32, and of the library's matrices."""
+
+
+def image() -> Volume:
+    values = np.random.default_rng(0).integers(-900, 1900, GRID.shape)
+    return Volume(values.astype(np.int16), GRID)
+
+
+def split(path: Path) -> tuple[bytes, bytes]:
+    """Return header and voxels; of a detached header all is header."""
+    data = path.read_bytes()
+    if path.name.endswith(".nii.gz"):
+        data = gzip.decompress(data)
+    if path.name.startswith("a.nii"):
+        return data[:352], data[352:]
+    marks = {".nrrd": b"\n\n", ".mha": b"LOCAL\n"}
+    end = data.index(mark) + len(mark) if (mark := marks.get(path.suffix)) else len(data)
+    return data[:end], data[end:]
+
+
+def changed_headers(folder: Path, name: str, count: int) -> Iterator[Path]:
+    """Write files with changed headers; the originals are compressed where the format can be."""
+    rng = np.random.default_rng(len(name) * 1000 + count)
+    write_image(image(), folder / name)
+    header, voxels = split(folder / name)
+    for number in range(count):
+        other = mutated(header, rng, digits=number % 2 == 0 and not name.startswith("a.nii"))
+        path = folder / f"{number:03d}{name[1:]}"
+        data = other + voxels
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        yield path
+
+
+def same(one: list[Any], two: list[Any]) -> bool:
+    """Return whether geometry and values are equal."""
+    return one[1] == two[1] and np.allclose(one[0], two[0], rtol=ROUNDING, atol=ROUNDING)
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Path], dict]]:
+    """Files of each format, the original last, and what became of them."""
+    made = {}
+    for name, count in HEADERS.items():
+        folder = tmp_path_factory.mktemp("headers")
+        made[name] = [*changed_headers(folder, name, count), folder / name]
+    found = read_all([path for paths in made.values() for path in paths])
+    return {name: (paths, found) for name, paths in made.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, k) for name, count in HEADERS.items() for k in range(count)]
+)
+def test_a_changed_header_is_refused_or_read_as_it_says(
+    read: dict[str, tuple[list[Path], dict]], outcome: Callable, name: str, number: int
+):
+    paths, found = read[name]
+    kind, *what = found[paths[number]]
+    as_made, *original = found[paths[-1]]
+    assert as_made == "read"
+    right = kind == "read" and (same(what, original) or same(what, list(stated(paths[number]))))
+    result = "right" if right else "refused" if kind == "refused" else "anything else"
+    outcome(f"header {name[1:]}", result)
+    assert result != "anything else", (kind, what)
+
+
+@pytest.fixture(scope="module")
+def flipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Path], dict]]:
+    """Files with one bit changed behind the header, the original last, and what became of them."""
+    rng = np.random.default_rng(15)
+    made = {}
+    for name in ("a.nii.gz", "a.nrrd", "a.mha", "a.seg.nrrd"):
+        folder = tmp_path_factory.mktemp("flips")
+        path = folder / name
+        if name == "a.seg.nrrd":
+            labels = image().with_array((image().array % 4 + 20).astype(np.uint8))
+            write_labels(labels, path, [segment_info(value) for value in (20, 21, 22, 23)])
+        else:
+            write_image(image(), path)
+        data = path.read_bytes()
+        start = 0 if name.endswith(".gz") else len(split(path)[0])
+        made[name] = []
+        for number, place in enumerate(rng.integers(start, len(data), FLIPS)):
+            other = bytearray(data)
+            other[place] ^= 1 << rng.integers(8)
+            made[name].append(folder / f"{number:03d}{name[1:]}")
+            made[name][-1].write_bytes(other)
+        made[name].append(path)
+    found = read_all([path for paths in made.values() for path in paths])
+    return {name: (paths, found) for name, paths in made.items()}
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.seg.nrrd"])
+@pytest.mark.parametrize("number", range(FLIPS))
+def test_a_bit_turned_over_is_found_or_harmless(
+    flipped: dict[str, tuple[list[Path], dict]], outcome: Callable, name: str, number: int
+):
+    paths, found = flipped[name]
+    kind, *what = found[paths[number]]
+    as_made, *original = found[paths[-1]]
+    assert as_made == "read"
+    right = kind == "read" and same(what, original)
+    result = "right" if right else "refused" if kind == "refused" else "anything else"
+    outcome(f"bit of {name[1:]}", result)
+    assert result != "anything else", (kind, what)
