@@ -36,6 +36,10 @@ DAMAGED = (ValueError, TypeError, EOFError, struct.error, zlib.error, gzip.BadGz
 """What a header raises that is not what its file's name says."""
 
 
+SCALE_ROUNDING = 1e-5
+"""Share of the greatest value that the library's float32 may be off after scaling."""
+
+
 def read_file(path: Path) -> sitk.Image:
     """Read an image that is no DICOM: lengths in mm, and NaN where the file has it.
 
@@ -120,11 +124,18 @@ def _times(numbers: tuple[int, ...]) -> str:
 
 def _check_values(image: sitk.Image, header: ImageHeader, found: Walked) -> None:
     """Refuse values that are not those of the file, as after a failed decompression."""
-    if header.voxels.scaled or not header.in_order:
+    if not header.in_order:
         return
     values = sitk.GetArrayViewFromImage(image)
-    same = values.dtype == header.voxels.dtype.newbyteorder("=")
-    if not same or zlib.crc32(np.ascontiguousarray(values)) != found.crc:
+    if header.voxels.scale is not None:
+        factor, shift = header.voxels.scale
+        ends = sorted(factor * end + shift for end in found.ends)
+        rounding = SCALE_ROUNDING * max(map(abs, ends))
+        same = np.allclose((values.min(), values.max()), ends, rtol=0, atol=rounding)
+    else:
+        same = values.dtype == header.voxels.dtype.newbyteorder("=")
+        same = same and zlib.crc32(np.ascontiguousarray(values)) == found.crc
+    if not same:
         raise UnreadableError("its voxels are read otherwise than they are stored")
 
 

@@ -19,9 +19,6 @@ DIRECTION = ("TransformMatrix", "Rotation", "Orientation")
 """Fields of one meaning; the first is the common one."""
 
 UNITS_MM = {"um": 0.001, "mm": 1.0, "cm": 10.0, "?": 1.0}
-TOWARDS_LPS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "I": (2, 1), "S": (2, -1)}
-"""Axis of LPS, and its direction, of an index that begins at this side of the patient."""
-
 TYPES = {"CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4"}
 TYPES |= {"LONG": "i4", "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8"}
 TYPES |= {"FLOAT": "f4", "DOUBLE": "f8"}
@@ -87,17 +84,11 @@ def _statements(fields: dict[str, str], axes: int) -> Iterator[Statement]:
         yield Statement(name, numbers(fields[name], axes, name)[:3])
     for name in filter(fields.__contains__, ORIGIN):
         yield Statement(name, origin_lps_mm=numbers(fields[name], axes, name)[:3])
-    for name in (given := [name for name in DIRECTION if name in fields]):
+    # AnatomicalOrientation names the nearest axes only; alone it does not say how an image lies.
+    for name in filter(fields.__contains__, DIRECTION):
         # Its rows are the directions of the axes.
         rows = np.array(numbers(fields[name], axes * axes, name)).reshape(axes, axes)
         yield Statement(name, direction_lps=rows[:3, :3].T)
-    letters = fields.get("AnatomicalOrientation", "").upper()
-    if not given and len(letters) == 3 and set(letters) <= set(TOWARDS_LPS):
-        direction = np.zeros((3, 3))
-        for column, letter in enumerate(letters):
-            row, sign = TOWARDS_LPS[letter]
-            direction[row, column] = sign
-        yield Statement("AnatomicalOrientation", direction_lps=direction)
 
 
 def _voxels(

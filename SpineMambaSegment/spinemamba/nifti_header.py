@@ -131,16 +131,16 @@ def _voxels(path: Path, order: str, data: bytes, count: int) -> StoredVoxels:
         GZIP if path.suffix.lower() == ".gz" else RAW,
         skip_bytes=int(start),
         zeroes_strange=True,
-        scaled=_is_scaled(slope, intercept),
+        scale=_scale(slope, intercept),
     )
 
 
-def _is_scaled(slope: float, intercept: float) -> bool:
-    """Return whether values are computed; a slope of 0, NaN or infinity means that they are not."""
+def _scale(slope: float, intercept: float) -> tuple[float, float] | None:
+    """Return how values are computed; a slope of 0, NaN or infinity means that they are not."""
     given = math.isfinite(slope) and slope != 0
     odd = not math.isfinite(intercept) if given else math.isfinite(intercept) and intercept != 0
     if odd:
         raise UnreadableError(
             f"its values cannot be scaled by {slope:g} and {intercept:g} (scl_slope)"
         )
-    return given and (slope, intercept) != (1, 0)
+    return (slope, intercept) if given and (slope, intercept) != (1, 0) else None

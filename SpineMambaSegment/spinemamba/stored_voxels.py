@@ -43,7 +43,8 @@ class StoredVoxels:
         skip_bytes: Bytes to skip then, after decompression; -1 if the voxels end with the file.
         packed_bytes: Size of the compressed voxels if the header states it.
         zeroes_strange: Whether the library puts 0 where a number is NaN or infinite.
-        scaled: Whether the library computes values from what is stored.
+        scale: Factor and shift with which the library computes values from what is stored; None
+            if it hands over what is stored.
     """
 
     files: tuple[Path, ...]
@@ -55,7 +56,7 @@ class StoredVoxels:
     skip_bytes: int = 0
     packed_bytes: int | None = None
     zeroes_strange: bool = False
-    scaled: bool = False
+    scale: tuple[float, float] | None = None
 
 
 @dataclass
@@ -68,11 +69,13 @@ class Walked:
         strange: Where a number is NaN or infinite, in the order of the file; only if the library
             hides it.
         infinite: How many of them are infinite.
+        ends: Least and greatest of the values that are to be scaled.
     """
 
     crc: int = 0
     strange: np.ndarray | None = None
     infinite: int = 0
+    ends: tuple[float, float] = (math.inf, -math.inf)
 
 
 class Stream(Protocol):
@@ -134,6 +137,9 @@ def _add(values: np.ndarray, stored: StoredVoxels, found: Walked, at: int) -> No
             found.strange[at : at + values.size] = strange
             found.infinite += int(np.isinf(values).sum())
             values = np.where(strange, values.dtype.type(0), values)
+    if stored.scale is not None:
+        low, high = found.ends
+        found.ends = min(low, float(values.min())), max(high, float(values.max()))
     found.crc = zlib.crc32(values, found.crc)
 
 
