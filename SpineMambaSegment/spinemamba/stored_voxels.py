@@ -12,8 +12,8 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 BLOCK_BYTES, PACKED_BLOCK_BYTES = 1 << 22, 1 << 18
-PADDING_BYTES = 512
-"""So many bytes of zero less one may follow the voxels: some tools fill whole blocks of a disk."""
+DISK_BLOCK_BYTES = 512
+"""Some tools write whole blocks; zeros that end elsewhere are no padding, but a shift."""
 
 MOST_INFLATION = 1032
 """Bytes that one byte of a deflate stream can hold at most (zlib, "Maximum expansion factor")."""
@@ -120,12 +120,20 @@ def _walk_stream(stream: Stream, stored: StoredVoxels, share: int, found: Walked
         values = np.frombuffer(block, stored.dtype)
         _add(values.astype(stored.dtype.newbyteorder("="), copy=False), stored, found, at)
         at += values.size
-    surplus = _exactly(stream, PADDING_BYTES)
-    if len(surplus) == PADDING_BYTES or surplus.strip(b"\0"):
+    surplus = _exactly(stream, DISK_BLOCK_BYTES)
+    if surplus and not _is_padding(stream, surplus):
         raise UnreadableError(
             f"it holds more than the {share} bytes of voxels that its header states"
         )
     return at
+
+
+def _is_padding(stream: Stream, surplus: bytes) -> bool:
+    """Return whether bytes behind the voxels only fill up a block of a disk."""
+    ends_with_block = (
+        isinstance(stream, io.BufferedReader) and stream.tell() % DISK_BLOCK_BYTES == 0
+    )
+    return ends_with_block and len(surplus) < DISK_BLOCK_BYTES and not surplus.strip(b"\0")
 
 
 def _add(values: np.ndarray, stored: StoredVoxels, found: Walked, at: int) -> None:
