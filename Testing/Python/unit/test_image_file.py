@@ -1,0 +1,347 @@
+"""Voxels are whole, undamaged and numbers, or the file is refused."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from spinemamba.errors import Code, UserError
+from spinemamba.image_io import read_labels, read_volume
+from spinemamba.output import to_image, write_image
+from spinemamba.segnrrd import read_segmentation
+from spinemamba.volume import Geometry, Volume
+
+GRID = Geometry((9, 10, 11), (2.5, 0.75, 1.125), (-12.5, 3.25, 70.0), np.eye(3))
+VALUES = np.random.default_rng(0).integers(-900, 900, GRID.shape).astype(np.int16)
+RAW = VALUES.astype("<i2").tobytes()
+
+
+def compressed(folder: Path, name: str) -> tuple[bytes, bytes]:
+    """Return header and compressed voxels of an image; of NIfTI all is compressed."""
+    write_image(Volume(VALUES, GRID), folder / name)
+    data = (folder / name).read_bytes()
+    mark = {".nrrd": b"\n\n", ".mha": b"LOCAL\n"}.get(Path(name).suffix)
+    end = 0 if mark is None else data.index(mark) + len(mark)
+    return data[:end], data[end:]
+
+
+def again(text: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Return compressed bytes whose content is changed."""
+    return gzip.compress(change(gzip.decompress(text)))
+
+
+def without_size(head: bytes) -> bytes:
+    return re.sub(rb"CompressedDataSize = \d+\n", b"", head)
+
+
+def with_size(head: bytes, size: int) -> bytes:
+    return re.sub(rb"(CompressedDataSize = )\d+", rb"\g<1>%d" % size, head)
+
+
+CHANGES: dict[str, tuple[str, Callable[[bytes, bytes], bytes], str]] = {
+    "zeros behind, nii.gz": ("a.nii.gz", lambda head, data: data + b"\0" * 3000, ""),
+    "two members, nii.gz": (
+        "a.nii.gz",
+        lambda head, data: b"".join(
+            gzip.compress(part) for part in re.split(b"(?=n[+]1)", gzip.decompress(data))
+        ),
+        "",
+    ),
+    "bytes behind, nii.gz": ("a.nii.gz", lambda head, data: data + b"x", "damaged or cut off"),
+    "cut off, nii.gz": ("a.nii.gz", lambda head, data: data[:-9], "damaged or cut off"),
+    "checksum, nii.gz": (
+        "a.nii.gz",
+        lambda head, data: data[:-8] + b"\0" * 4 + data[-4:],
+        "damaged or cut off",
+    ),
+    "too long, nii.gz": (
+        "a.nii.gz",
+        lambda head, data: again(data, lambda text: text + b"ab"),
+        "more than the 1980 bytes",
+    ),
+    "too long with zeros, nii.gz": (
+        "a.nii.gz",
+        lambda head, data: again(data, lambda text: text + b"\0\0"),
+        "more than the 1980 bytes",
+    ),
+    "too short, nii.gz": (
+        "a.nii.gz",
+        lambda head, data: again(data, lambda text: text[:-2]),
+        "1978 of the 1980 bytes",
+    ),
+    "not compressed, nii.gz": (
+        "a.nii.gz",
+        lambda head, data: gzip.decompress(data),
+        "not what its name says",
+    ),
+    "zeros behind, nrrd": ("a.nrrd", lambda head, data: head + data + b"\0" * 3000, ""),
+    "two members, nrrd": (
+        "a.nrrd",
+        lambda head, data: head + gzip.compress(RAW[:999]) + gzip.compress(RAW[999:]),
+        "",
+    ),
+    "bytes behind, nrrd": ("a.nrrd", lambda head, data: head + data + b"x", "damaged or cut off"),
+    "cut off, nrrd": ("a.nrrd", lambda head, data: head + data[:-3], "damaged or cut off"),
+    "too long, nrrd": (
+        "a.nrrd",
+        lambda head, data: head + gzip.compress(RAW + b"ab"),
+        "more than the 1980 bytes",
+    ),
+    "too short, nrrd": (
+        "a.nrrd",
+        lambda head, data: head + gzip.compress(RAW[:-2]),
+        "1978 of the 1980 bytes",
+    ),
+    "raw with more, nrrd": (
+        "a.nrrd",
+        lambda head, data: head.replace(b"gzip", b"raw") + RAW + b"\0",
+        "more than the 1980 bytes",
+    ),
+    "hexadecimal, nrrd": (
+        "a.nrrd",
+        lambda head, data: head.replace(b"gzip", b"hex") + RAW.hex().encode(),
+        "",
+    ),
+    "no size, mha": ("a.mha", lambda head, data: without_size(head) + data, "CompressedDataSize"),
+    "size too small, mha": (
+        "a.mha",
+        lambda head, data: with_size(head, 100) + data,
+        "damaged or cut off",
+    ),
+    "size too large, mha": (
+        "a.mha",
+        lambda head, data: with_size(head, 9999) + data,
+        "its header states 9999",
+    ),
+    "nothing to inflate, mha": (
+        "a.mha",
+        lambda head, data: head + b"\0" * 8 + data[8:],
+        "damaged or cut off",
+    ),
+    "far too many voxels, mha": (
+        "a.mha",
+        lambda head, data: head.replace(b"11 10 9", b"1500 1500 700") + data,
+        "cannot hold the 3150000000",
+    ),
+    "too many voxels, mha": (
+        "a.mha",
+        lambda head, data: head.replace(b"11 10 9", b"11 10 10") + data,
+        "1980 of the 2200 bytes",
+    ),
+    "too few voxels, mha": (
+        "a.mha",
+        lambda head, data: head.replace(b"11 10 9", b"11 10 8") + data,
+        "more than the 1760 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", CHANGES)
+def test_voxels_are_whole_or_the_file_is_refused(tmp_path: Path, fault: str, capfd):
+    name, change, says = CHANGES[fault]
+    (tmp_path / name).write_bytes(change(*compressed(tmp_path, name)))
+    if says:
+        with pytest.raises(UserError, match=says) as caught:
+            read_volume(tmp_path / name)
+        assert caught.value.code is Code.INPUT_BAD
+        assert f"{name} cannot be read" in caught.value.message
+    else:
+        assert np.array_equal(read_volume(tmp_path / name).array, VALUES)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_labels_and_segmentations_are_refused_as_images_are(tmp_path: Path):
+    head, data = compressed(tmp_path, "a.seg.nrrd")
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    (tmp_path / "a.seg.nrrd").write_bytes(head + damaged)
+    for read in (read_labels, read_segmentation):
+        with pytest.raises(UserError, match="damaged or cut off"):
+            read(tmp_path / "a.seg.nrrd")
+
+
+def test_of_two_files_of_one_name_each_has_its_own_voxels(tmp_path: Path):
+    other = Volume(VALUES[::-1].copy(), GRID)
+    write_image(Volume(VALUES, GRID), tmp_path / "a.nii.gz")
+    write_image(other, tmp_path / "a.nii")
+    assert np.array_equal(read_volume(tmp_path / "a.nii.gz").array, VALUES)
+    assert np.array_equal(read_volume(tmp_path / "a.nii").array, other.array)
+
+
+SPACE = (
+    "NRRD0005\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: {}\n"
+    "space directions: {}\nkinds: {}\nspace origin: (-12.5,3.25,70)\nendian: little\n"
+    "encoding: raw\nSegment0_ID:=V20\nSegment0_Name:=L1\nSegment0_LabelValue:=1\n\n"
+)
+AXES = "(1.125,0,0) (0,0.75,0) (0,0,2.5)"
+
+
+@pytest.mark.parametrize("kind", ["list", "vector"])
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_an_axis_of_one_that_is_not_in_space_is_left_out(tmp_path: Path, kind: str, at: str):
+    def row(one: str, three: str) -> str:
+        return f"{one} {three}" if at == "first" else f"{three} {one}"
+
+    kinds = row(kind, "domain domain domain")
+    header = SPACE.format(row("1", "11 10 9"), row("none", AXES), kinds)
+    (tmp_path / "a.nrrd").write_bytes(header.encode() + RAW)
+    volume = read_volume(tmp_path / "a.nrrd")
+    assert np.array_equal(volume.array, VALUES)
+    assert volume.geometry.matches(GRID)
+
+
+def test_a_segmentation_of_two_layers_is_read(tmp_path: Path):
+    header = SPACE.format("2 11 10 9", f"none {AXES}", "list domain domain domain")
+    layers = np.stack([VALUES % 2, VALUES % 3], axis=-1).astype("<i2")
+    (tmp_path / "a.seg.nrrd").write_bytes(header.encode() + layers.tobytes())
+    found = read_segmentation(tmp_path / "a.seg.nrrd").layers
+    assert len(found) == 2
+    assert all(np.array_equal(layer.array, layers[..., k]) for k, layer in enumerate(found))
+
+
+def save(array: np.ndarray, path: Path) -> None:
+    """Write an image that may hold NaN, which the product never writes."""
+    sitk.WriteImage(to_image(Volume(array, GRID)), str(path), True)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
+def test_nan_outside_of_the_scan_is_the_least_value(tmp_path: Path, name: str):
+    told: list[str] = []
+    array = VALUES.astype(np.float32)
+    array[:2] = np.nan
+    array[5, 0, 0] = np.nan
+    save(array, tmp_path / name)
+    found = read_volume(tmp_path / name, told.append).array
+    assert np.array_equal(found, np.where(np.isnan(array), np.nanmin(array), array))
+    assert [text.split(" at ")[0] for text in told] == [f"221 voxels of {name}"]
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
+@pytest.mark.parametrize(
+    ("value", "place"), [(np.nan, np.s_[4, 4, 4]), (np.inf, np.s_[0]), (-np.inf, np.s_[4, 4])]
+)
+def test_other_values_that_are_no_numbers_are_refused(
+    tmp_path: Path, name: str, value: float, place: tuple
+):
+    array = VALUES.astype(np.float32)
+    array[place] = value
+    save(array, tmp_path / name)
+    count = int(np.sum(~np.isfinite(array)))
+    with pytest.raises(UserError, match=f"{count} values that are not numbers"):
+        read_volume(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
+def test_nan_is_no_label(tmp_path: Path, name: str):
+    array = (VALUES % 3).astype(np.float32)
+    array[0] = np.nan
+    save(array, tmp_path / name)
+    with pytest.raises(UserError, match="no labels, such as nan"):
+        read_labels(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Failed to allocate memory for image."),
+        RuntimeError("std::bad_alloc"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("read", [read_volume, read_labels, read_segmentation])
+def test_too_little_memory_is_not_called_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, read: Callable
+):
+    write_image(Volume(VALUES, GRID), tmp_path / "a.nrrd")
+
+    def fail(path: str) -> None:
+        raise error
+
+    monkeypatch.setattr(sitk, "ReadImage", fail)
+    with pytest.raises(UserError, match="too little free memory") as caught:
+        read(tmp_path / "a.nrrd")
+    assert caught.value.code is Code.OOM_HOST
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
+@pytest.mark.parametrize("arguments", [["segment", "{}", "o.nii.gz"], ["evaluate", "{}", "{}"]])
+def test_a_path_that_is_no_text_gives_a_sentence(tmp_path: Path, arguments: list[str]):
+    path = os.fsencode(tmp_path) + b"/b\xff"
+    os.mkdir(path)  # noqa: PTH102
+    write_image(Volume(VALUES, GRID), tmp_path / "a.nii.gz")
+    os.rename(tmp_path / "a.nii.gz", path + b"/seg\xfe.nii.gz")  # noqa: PTH104
+    command = [a.encode().replace(b"{}", path + b"/seg\xfe.nii.gz") for a in arguments]
+    module = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
+    done = subprocess.run(
+        [sys.executable.encode(), b"-m", b"spinemamba", *command],
+        cwd=module,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert b"is not valid UTF-8 text" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_grid_matches_within_a_share_of_its_voxels():
+    def moved(**fields: object) -> Geometry:
+        return Geometry(**{**vars(GRID), **fields})
+
+    near = moved(origin_lps_mm=(-12.502, 3.25, 70.0))
+    assert GRID.matches(near)
+    assert GRID.matches(moved(spacing_mm=(2.5, 0.7501, 1.125)))
+    assert Volume(VALUES, near).on(GRID).geometry is GRID
+    for other, says in (
+        (moved(shape=(9, 10, 12)), "11 x 10 x 9 and 12 x 10 x 9 voxels"),
+        (
+            moved(spacing_mm=(2.5, 0.76, 1.125)),
+            "voxels of 1.125 x 0.75 x 2.5 and 1.125 x 0.76 x 2.5 mm, so that voxels lie up to "
+            "0.09 mm apart",
+        ),
+        (
+            moved(spacing_mm=(2.5, 0.75, 1.1312499)),
+            "voxels of 1.125 x 0.75 x 2.5 and 1.131 x 0.75 x 2.5 mm, so that voxels lie up to "
+            "0.062 mm apart",
+        ),
+        (
+            moved(origin_lps_mm=(-12.5, 3.75, 70.0)),
+            "first voxels at -12.5, 3.25, 70 and at -12.5, 3.75, 70 mm (LPS), so that voxels lie "
+            "up to 0.5 mm apart",
+        ),
+        (
+            moved(origin_lps_mm=(-12.5, 3.25, 70.125000001)),
+            "first voxels at -12.5, 3.25, 70 and at -12.5, 3.25, 70.13 mm (LPS), so that voxels "
+            "lie up to 0.13 mm apart",
+        ),
+        (
+            moved(direction_lps=np.diag([1.0, -1.0, -1.0])),
+            "axes turned by 1.8e+02 degrees against each other, so that voxels lie up to 42 mm "
+            "apart",
+        ),
+    ):
+        assert GRID.difference(other) == says
+        assert not GRID.matches(other)
+
+
+def test_equal_numbers_are_never_printed_as_a_difference():
+    far = Geometry(GRID.shape, GRID.spacing_mm, (1e6, 0.0, 0.0), np.eye(3))
+    near = Geometry(GRID.shape, GRID.spacing_mm, (1e6 + 0.2, 0.0, 0.0), np.eye(3))
+    says = far.difference(near)
+    assert "1000000, 0, 0 and at 1000000.2, 0, 0 mm" in says
+
+
+def test_an_image_written_by_the_library_is_read_in_every_type(tmp_path: Path):
+    for kind in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"):
+        array = (np.abs(VALUES) % 100).astype(kind)
+        for name in ("a.nii.gz", "a.nrrd", "a.mha"):
+            save(array, tmp_path / name)
+            assert np.array_equal(read_volume(tmp_path / name).array, array), (kind, name)
