@@ -7,7 +7,8 @@ import shutil
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def read_file(path: Path) -> sitk.Image:
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{path.name} is empty (0 bytes).", "Export or copy the image again.")
-        with enough_memory():
+        with enough_memory(), quiet_library():
             return _guarded(path, READERS[end])
     except UnreadableError as error:
         raise _unreadable(path, str(error)) from error
@@ -99,6 +100,17 @@ def _guarded(path: Path, read_header: Callable[[Path], ImageHeader]) -> sitk.Ima
         check_statements(path.name, shape, said, header.missing)
         _to_mm(image, header.unit_mm)
     return image if found.strange is None else _with_strange(image, found)
+
+
+@contextmanager
+def quiet_library() -> Iterator[None]:
+    """Let ITK print no warnings of its own: what matters is told in a sentence."""
+    was_on = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(was_on)
 
 
 def _read(path: Path) -> sitk.Image:

@@ -85,6 +85,7 @@ NIFTI: dict[str, tuple[Edit, Geometry | str]] = {
     "no unit": (put("B", 123, 0), GRID),
     "seconds and mm": (put("B", 123, 10), GRID),
     "qform off by rounding": (put("f", 268, 12.5001), GRID),
+    "pixdim off by rounding": (put("f", 80, 1.1251), GRID),
     "slope 0": (put("2f", 112, 0, 0), GRID),
     "slope not set": (put("2f", 112, np.nan, np.nan), GRID),
     "no orientation": (put("2h", 252, 0, 0), "qform_code and sform_code are 0"),
