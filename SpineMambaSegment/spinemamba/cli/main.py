@@ -13,6 +13,7 @@ from pathlib import Path
 
 from spinemamba import __version__
 from spinemamba.errors import Cancelled, UserError
+from spinemamba.files import check_spelling
 from spinemamba.memory import let_idle_threads_sleep
 
 COMMANDS = {
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Schedulers end a job with SIGTERM, which would leave half-written files: treat it as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        for argument in arguments:
+            check_spelling(Path(argument))
         args = _parser(arguments).parse_args(arguments)
         return args.run(args)
     # This is how argparse ends after --help and after wrong arguments, which it has explained.

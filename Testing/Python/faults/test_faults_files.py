@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,3 +141,25 @@ def test_a_bit_turned_over_is_found_or_harmless(
     result = "right" if right else "refused" if kind == "refused" else "anything else"
     outcome(f"bit of {name[1:]}", result)
     assert result != "anything else", (kind, what)
+
+
+def test_no_memory_is_taken_for_voxels_that_only_a_header_states(tmp_path: Path, outcome: Callable):
+    sizes, far = " ".join(map(str, GRID.shape[::-1])).encode(), (1500, 1500, 700)
+    paths = []
+    for name in HEADERS:
+        folder = tmp_path / name
+        folder.mkdir()
+        write_image(image(), folder / name)
+        header, voxels = split(folder / name)
+        if name.startswith("a.nii"):
+            header = header[:42] + struct.pack("<3h", *far) + header[48:]
+        else:
+            header = header.replace(sizes, " ".join(map(str, far)).encode())
+        data = header + voxels
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        paths.append(folder / name)
+    found = read_all(paths)
+    for path in paths:
+        refused = found[path][0] == "refused" and "3150000000" in found[path][1]
+        outcome("size of the voxels", "refused" if refused else "anything else")
+        assert refused, found[path]

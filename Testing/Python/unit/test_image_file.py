@@ -15,7 +15,9 @@ import pytest
 import SimpleITK as sitk
 
 from spinemamba.errors import Code, UserError
+from spinemamba.evaluation.pair import pair_labels
 from spinemamba.image_io import read_labels, read_volume
+from spinemamba.measure.spine import measure
 from spinemamba.output import to_image, write_image
 from spinemamba.segnrrd import read_segmentation
 from spinemamba.volume import Geometry, Volume
@@ -272,8 +274,29 @@ def test_too_little_memory_is_not_called_damage(
     assert caught.value.code is Code.OOM_HOST
 
 
+def test_too_little_memory_for_writing_is_not_called_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*arguments: object, **named: object) -> None:
+        raise RuntimeError("Failed to allocate memory for image.")
+
+    monkeypatch.setattr(sitk, "WriteImage", fail)
+    with pytest.raises(UserError, match="too little free memory") as caught:
+        write_image(Volume(VALUES, GRID), tmp_path / "a.nrrd")
+    assert caught.value.code is Code.OOM_HOST
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such names")
-@pytest.mark.parametrize("arguments", [["segment", "{}", "o.nii.gz"], ["evaluate", "{}", "{}"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["segment", "{}", "o.nii.gz"],
+        ["segment", "o.nii.gz", "{}"],
+        ["evaluate", "{}", "{}"],
+        ["export", "o.nii.gz", "--dicom-seg", "o.dcm", "--source", "{}"],
+    ],
+)
 def test_a_path_that_is_no_text_gives_a_sentence(tmp_path: Path, arguments: list[str]):
     path = os.fsencode(tmp_path) + b"/b\xff"
     os.mkdir(path)  # noqa: PTH102
@@ -345,3 +368,26 @@ def test_an_image_written_by_the_library_is_read_in_every_type(tmp_path: Path):
         for name in ("a.nii.gz", "a.nrrd", "a.mha"):
             save(array, tmp_path / name)
             assert np.array_equal(read_volume(tmp_path / name).array, array), (kind, name)
+
+
+@pytest.mark.parametrize("read", [read_volume, read_labels, read_segmentation])
+def test_no_reader_hands_a_path_to_the_library_that_is_no_text(read: Callable):
+    with pytest.raises(UserError, match="is not valid UTF-8 text"):
+        read(Path("a\udcff.nrrd"))
+
+
+def test_labels_beside_the_reference_by_rounding_are_compared_and_further_ones_refused():
+    labels = Volume(np.abs(VALUES % 2 * 20).astype(np.uint8), GRID)
+
+    def moved(mm: float) -> Volume:
+        place = (GRID.origin_lps_mm[0] + mm, *GRID.origin_lps_mm[1:])
+        return Volume(labels.array, Geometry(GRID.shape, GRID.spacing_mm, place, np.eye(3)))
+
+    pair = pair_labels(moved(0.002), labels)
+    assert np.array_equal(pair.found.array, pair.truth.array)
+    with pytest.raises(UserError, match=r"grids differ: .* up to 0\.5 mm apart\.") as caught:
+        pair_labels(moved(0.5), labels)
+    assert caught.value.message.count("-12.5,") == 1
+    image = moved(0.5).with_array(VALUES)
+    with pytest.raises(UserError, match=r"same voxels: .* up to 0\.5 mm apart"):
+        measure(labels, image, "ct")
