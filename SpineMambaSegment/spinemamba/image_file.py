@@ -33,9 +33,17 @@ READERS: dict[str, Callable[[Path], ImageHeader]] = {
     ".mhd": read_metaimage_header,
 }
 FORMATS = tuple(READERS)
-DAMAGED = (ValueError, TypeError, EOFError, struct.error, zlib.error, gzip.BadGzipFile)
+DAMAGED = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    gzip.BadGzipFile,
+)
 """What a header raises that is not what its file's name says."""
-
 
 SCALE_ROUNDING = 1e-5
 """Share of the greatest value that the library's float32 may be off after scaling."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,17 @@ def beside(header: Path, name: str) -> Path:
     if not path.is_file():
         raise UnreadableError(f"the file with its voxels, {name}, is not there")
     return path
+
+
+def numbered(pattern: str, number: int) -> str:
+    """Return the name of one of several numbered files.
+
+    Raises:
+        UnreadableError: If the pattern is not one ``%d``, of a width below 100.
+    """
+    if re.fullmatch(r"[^%]*%\d{0,2}[di][^%]*", pattern) is None:
+        raise UnreadableError(f"its header names files as '{pattern[:60]}'")
+    return pattern % number
 
 
 def numbers(text: str, count: int, what: str) -> tuple[float, ...]:

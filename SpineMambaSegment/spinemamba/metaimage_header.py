@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spinemamba.image_header import ImageHeader, beside, numbers, once, whole_numbers
+from spinemamba.image_header import ImageHeader, beside, numbered, numbers, once, whole_numbers
 from spinemamba.stated import Statement
 from spinemamba.stored_voxels import RAW, TEXT, ZLIB, StoredVoxels, UnreadableError, count_of
 
@@ -43,7 +43,7 @@ def read_metaimage_header(path: Path) -> ImageHeader:
     sizes = whole_numbers(fields.get("DimSize", ""), axes, "DimSize")
     count_of(sizes)
     listed = text[end:].decode("latin-1").splitlines()
-    unit = fields.get("DistanceUnits", "?")
+    unit = fields.get("DistanceUnits") or "?"
     if unit not in UNITS_MM:
         raise UnreadableError(f"its header states lengths in '{unit}' (DistanceUnits)")
     _check_scale(fields)
@@ -104,7 +104,7 @@ def _voxels(
     channels = whole_numbers(fields.get("ElementNumberOfChannels", "1"), 1, "channels")[0]
     packed = _is_true(fields.get("CompressedData", "False"))
     text = not _is_true(fields.get("BinaryData", "True"))
-    start, files = _files(path, fields["ElementDataFile"], sizes, behind)
+    start, files = _files(path, fields["ElementDataFile"], behind)
     if packed and len(files) > 1:
         raise UnreadableError("its compressed voxels are in several files")
     size = fields.get("CompressedDataSize")
@@ -123,9 +123,7 @@ def _is_true(value: str) -> bool:
     return value[:1] in ("T", "t", "1")
 
 
-def _files(
-    path: Path, named: str, sizes: tuple[int, ...], behind: tuple[int, list[str]]
-) -> tuple[int, tuple[Path, ...]]:
+def _files(path: Path, named: str, behind: tuple[int, list[str]]) -> tuple[int, tuple[Path, ...]]:
     """Return at which byte the voxels begin, and in which files."""
     end, listed = behind
     first, *rest = named.split() or [""]
@@ -136,6 +134,5 @@ def _files(
         return 0, tuple(beside(path, name) for name in names)
     if "%" in first and rest:
         low, high, step = (*map(int, rest[:3]), 1, 1, 1)[:3]
-        names = [first % k for k in range(low, high + 1, step)]
-        return 0, tuple(beside(path, name) for name in names[: max(sizes)])
+        return 0, tuple(beside(path, numbered(first, k)) for k in range(low, high + 1, step))
     return 0, (beside(path, named),)

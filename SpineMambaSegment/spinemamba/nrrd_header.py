@@ -12,6 +12,7 @@ from spinemamba.image_header import (
     ImageHeader,
     beside,
     grid_statement,
+    numbered,
     numbers,
     once,
     whole_numbers,
@@ -193,5 +194,5 @@ def _files(path: Path, named: str, listed: list[str]) -> tuple[Path, ...]:
     if "%" in first and len(rest) >= 3:
         low, high, step = map(int, rest[:3])
         last = high + (1 if step > 0 else -1)
-        return tuple(beside(path, first % k) for k in range(low, last, step))
+        return tuple(beside(path, numbered(first, k)) for k in range(low, last, step))
     return (beside(path, named),)

@@ -93,10 +93,12 @@ def walk(stored: StoredVoxels) -> Walked:
             checks fail.
         OSError: If a file cannot be read.
     """
+    if not stored.files:
+        raise UnreadableError("its header names no file with its voxels")
     size = stored.count * stored.dtype.itemsize
     share, rest = divmod(size, len(stored.files))
     if rest or share % stored.dtype.itemsize:
-        raise UnreadableError(f"{stored.count} numbers are not {len(stored.files)} equal parts")
+        raise UnreadableError(f"its voxels are not {len(stored.files)} equal parts")
     found = Walked()
     at = 0
     for path in stored.files:

@@ -177,6 +177,9 @@ METAIMAGE: dict[str, tuple[Edit, Geometry | str]] = {
         "cannot be read",
     ),
     "numbered slices": (swap("DataFile = .*", "DataFile = s%d.raw 0 8 1"), GRID),
+    "list of nothing": (swap("DataFile = .*", "DataFile = LIST"), "names no file"),
+    "numbered otherwise": (swap("DataFile = .*", "DataFile = s%c.raw 0 8 1"), "names files as"),
+    "numbered in steps of 0": (swap("DataFile = .*", "DataFile = s%d.raw 0 8 0"), "cannot be read"),
     "digits": (
         all_of(swap("BinaryData = True", "BinaryData = False"), swap("a.raw", "a.txt")),
         GRID,
