@@ -15,6 +15,7 @@ from spinemamba.errors import UserError
 from spinemamba.files import check_spelling
 from spinemamba.image_file import read_file
 from spinemamba.image_io import labels_in
+from spinemamba.memory import enough_memory
 from spinemamba.output import save, to_image, write_image
 from spinemamba.terminology import SegmentInfo
 from spinemamba.volume import Volume
@@ -59,11 +60,13 @@ class SegmentationFile:
     image_xyz: tuple[tuple[int, int], ...]
 
 
+@enough_memory()
 def read_segmentation(path: Path) -> SegmentationFile:
     """Read a segmentation.
 
     Raises:
-        UserError: If the file is missing, damaged or holds no segments.
+        UserError: If the file is missing, damaged or holds no segments; if there is too little
+            memory (OOM_HOST).
     """
     check_spelling(path)
     if not path.is_file():
