@@ -10,7 +10,6 @@ from pathlib import Path
 
 from spinemamba.checkpoint import sha256_of
 from spinemamba.files import sha256
-from spinemamba.training.layout import refuse
 from spinemamba.training.own import OwnCase
 
 OWN, REAL, MADE_UP = "own:", "real:", "made up:"
@@ -35,42 +34,44 @@ def digest_of(paths: Iterable[Path]) -> str:
 
 
 def keyed(
-    cases: list[OwnCase], made_up: Collection[str], report: Callable[[str], None]
+    cases: list[OwnCase], taken: Collection[str], report: Callable[[str], None]
 ) -> list[OwnCase]:
     """Return own cases with their keys; one that is there twice is left out and reported.
 
+    A case whose files cannot be read gets a key that fits none: `own.check_cases` says why.
+
     Args:
         cases: What `own.find_cases` has found.
-        made_up: Names that other cases have already.
+        taken: Names that other cases have already.
         report: Told of cases with the same content.
-
-    Raises:
-        UserError: If files cannot be read; all are listed.
     """
     out: list[OwnCase] = []
-    problems: list[str] = []
-    content: dict[str, str] = {}
-    images: dict[str, str] = {}
+    names: dict[str, str] = {}
     for case in cases:
-        try:
-            image, labels = sha256_of(case.image), sha256_of(case.labels)
-            fixed = not any(map(_points_elsewhere, (case.image, case.labels)))
-        except OSError as error:
-            problems.append(f"{Path(error.filename or case.image).name}: {error.strerror}")
+        name = case.name
+        if name in taken or name.startswith(("phantom", "composed")):
+            name = PREFIX + name
+        image, whole = _content(case)
+        if whole and whole in names:
+            report(f"{name}: the same files as {names[whole]}; they are used once")
             continue
-        values = None if case.values is None else sorted(case.values.items())
-        whole = sha256(json.dumps([image, labels, values]).encode())
-        if fixed and whole in content:
-            report(f"{case.name}: the same files as {content[whole]}; they are used once")
-            continue
-        if fixed and image in images:
-            report(f"{case.name}: the same image as {images[image]}, with other labels")
-        content[whole] = images[image] = case.name
-        taken = case.name in made_up or case.name.startswith(("phantom", "composed"))
-        name = f"{PREFIX}{case.name}" if taken else case.name
-        out.append(replace(case, name=name, key=f"{OWN}{whole if fixed else ''}"))
-    refuse(problems)
+        if image and image in names:
+            report(f"{name}: the same image as {names[image]}, with other labels")
+        names[whole] = names[image] = name
+        out.append(replace(case, name=name, key=OWN + whole))
     return out
+
+
+def _content(case: OwnCase) -> tuple[str, str]:
+    """Return digests of a case's image and of all that it is made of; empty if not known."""
+    try:
+        image, labels = sha256_of(case.image), sha256_of(case.labels)
+        if any(map(_points_elsewhere, (case.image, case.labels))):
+            return "", ""
+    except OSError:
+        return "", ""
+    values = None if case.values is None else sorted(case.values.items())
+    return image, sha256(json.dumps([image, labels, values]).encode())
 
 
 def _points_elsewhere(path: Path) -> bool:

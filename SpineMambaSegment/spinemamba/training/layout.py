@@ -150,13 +150,14 @@ def _matched(
 def _may_belong(image: Found, mask: Found, others: list[tuple[Found, Found]]) -> bool:
     """Return whether two files of different folders can be of one subject.
 
-    Two folders that both name a subject, and not the same one, are two patients, unless several
-    cases lie so: then one folder holds images and the other labels.
+    Two folders that both name a subject, and not the same one, are two patients, unless one of
+    them has files of several cases: then it is not named after a patient.
     """
     one, two = image.subject, mask.subject
     if not one or not two or one[-1] == two[-1] or _within(one, two) or _within(two, one):
         return True
-    return sum((i.folder, m.folder) == (image.folder, mask.folder) for i, m in others) > 1
+    same = [(i.folder == image.folder, m.folder == mask.folder) for i, m in others]
+    return any(sum(side) > 1 for side in zip(*same, strict=True))
 
 
 def _within(few: tuple[str, ...], many: tuple[str, ...]) -> bool:
