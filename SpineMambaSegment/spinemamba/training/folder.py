@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from spinemamba.errors import Code, UserError
 from spinemamba.files import cannot_write, whole_or_nothing
 from spinemamba.lock import only_one
@@ -68,8 +66,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def _check_space(folder: Path, config: NetworkConfig, kind: str) -> None:
     """Refuse a disk that cannot hold a new checkpoint beside the one that it replaces."""
-    with torch.device("meta"):
-        weights = sum(p.numel() for p in build_network(config, kind).parameters())
+    weights = sum(p.numel() for p in build_network(config, kind).parameters())
     needed = STATE_BYTES * weights * (1 if has_checkpoint(folder) else 2)
     total, _, free = shutil.disk_usage(folder)
     # Some network drives do not tell their size.

@@ -304,9 +304,9 @@ def test_a_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path, repos
         cwd=repository / "SpineMambaSegment",
     ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match=rf"Another training .*process {other.pid} on "):
-            with only_one(path, "training"):
-                pytest.fail("two at once")
+        says = rf"Another training .*process {other.pid} on "
+        with pytest.raises(UserError, match=says), only_one(path, "training"):
+            pytest.fail("two at once")
         other.kill()
         other.wait()
     assert path.exists()  # but it locks nothing
