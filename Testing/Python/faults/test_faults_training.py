@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,18 @@ FILES = {"bank.safetensors", "checkpoint", "sheet.png", "training.json"}
 BUG = ("Traceback", "Something went wrong", "damaged")
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 Outcome = Callable[[str, str], None]
+Results = list[dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What came of many trainings: their folders, and their results in the order of the calls."""
+
+    folder: Path
+    truth: Path
+    stopped: Results
+    later: Results
+    both: Results
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +59,7 @@ def words(data: Path, out: Path, steps: int = 3) -> list[str]:
     return [*every, "--steps", str(steps)]
 
 
-def run(calls: list[dict[str, object]], before: tuple[str, ...] = ()) -> list[dict[str, object]]:
+def run(calls: list[dict[str, object]], before: tuple[str, ...] = ()) -> Results:
     """Return what came of calls of ``spinemamba train``, each in a process of its own.
 
     Args:
@@ -84,59 +97,68 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-@pytest.fixture(scope="module")
-def truth(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("truth") / "run"
-    (result,) = run([{"words": words(data, folder)}])
-    assert result["code"] == 0, result["error"]
-    assert whole(folder)
-    return folder
-
-
 STOPS = [(signal.SIGKILL, step) for step in range(1, 11)]
 STOPS += [(signal.SIGTERM, step) for step in (3, 6)] + [(signal.SIGINT, 7)]
+LATER = (1, 3, 4, 5)
 
 
-def test_a_training_that_is_stopped_at_any_step_of_writing_goes_on(
-    data: Path, truth: Path, tmp_path: Path, outcome: Outcome
-):
-    calls = []
+@pytest.fixture(scope="module")
+def story(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Trainings that nothing disturbed, stopped ones, each called again, and two at once."""
+    folder = tmp_path_factory.mktemp("story")
+    calls = [{"words": words(data, folder / "truth")}]
     for number, step in STOPS:
-        once = {"words": words(data, tmp_path / f"{number.name}{step}")}
+        once = {"words": words(data, folder / f"stopped{number.name}{step}")}
         calls += [once | {"stop_at": step, "signal": number}, once]
+    for step in LATER:
+        once = {"words": words(data, folder / f"later{step}", steps=5)}
+        killed = {"copy": str(folder / "truth"), "stop_at": step, "signal": signal.SIGKILL}
+        calls += [once | killed, once]
+    calls.append({"words": words(data, folder / "both"), "times": 2})
     results = run(calls)
-    for (number, step), one, two in zip(STOPS, results[::2], results[1::2], strict=True):
-        out = tmp_path / f"{number.name}{step}"
+    first, second = 1 + 2 * len(STOPS), 1 + 2 * len(STOPS) + 2 * len(LATER)
+    truth = folder / "truth"
+    assert results[0]["code"] == 0, results[0]
+    assert whole(truth)
+    return Story(folder, truth, results[1:first], results[first:second], results[second:])
+
+
+def test_a_training_that_is_stopped_at_any_step_of_writing_goes_on(story: Story, outcome: Outcome):
+    results = zip(STOPS, story.stopped[::2], story.stopped[1::2], strict=True)
+    for (number, step), one, two in results:
+        out = story.folder / f"stopped{number.name}{step}"
         # The last steps of some lie behind the end of the training.
         right = one["code"] in ((-9, 0) if number == signal.SIGKILL else (3, 0))
-        right &= two["code"] == 0 and whole(out) and same(weights(out), weights(truth))
+        right &= two["code"] == 0 and whole(out) and same(weights(out), weights(story.truth))
         outcome("training stopped while it writes", "right" if right else "anything else")
         assert right, (number, step, one, two, list(out.iterdir()))
-    assert sum(result["code"] == -9 for result in results[::2]) >= 9
+    assert sum(result["code"] == -9 for result in story.stopped) >= 9
 
 
 def test_a_training_that_is_killed_while_it_goes_on_loses_nothing_that_was_saved(
-    data: Path, truth: Path, tmp_path: Path, outcome: Outcome
+    story: Story, outcome: Outcome
 ):
-    calls, steps = [], (1, 3, 4, 5)
-    for step in steps:
-        out = tmp_path / f"killed{step}"
-        shutil.copytree(truth, out)
-        once = {"words": words(data, out, steps=5)}
-        calls += [once | {"stop_at": step, "signal": signal.SIGKILL}, once]
-    expected = None
-    for step, two in zip(steps, run(calls)[1::2], strict=True):
-        out = tmp_path / f"killed{step}"
+    expected = weights(story.folder / f"later{LATER[0]}")
+    for step, two in zip(LATER, story.later[1::2], strict=True):
+        out = story.folder / f"later{step}"
         right = two["code"] == 0 and whole(out) and load_pieces(out)["step"] == 5
-        expected = expected or weights(out)
         right &= same(weights(out), expected)
         outcome("training stopped while it writes", "right" if right else "anything else")
         assert right, (step, two)
 
 
+def test_of_two_trainings_in_one_folder_one_is_refused(story: Story, outcome: Outcome):
+    first, second = sorted(story.both, key=lambda result: int(str(result["code"])))
+    right = first["code"] == 0 and refused(second)
+    outcome("two trainings at once", "refused" if right else "anything else")
+    assert right, story.both
+    assert "Another training is running in" in str(second["error"])
+    assert whole(story.folder / "both")
+    assert same(weights(story.folder / "both"), weights(story.truth))
+
+
 def test_a_full_disk_is_said_and_the_training_goes_on_when_it_has_space(
-    data: Path, truth: Path, tmp_path: Path, outcome: Outcome
+    data: Path, story: Story, tmp_path: Path, outcome: Outcome
 ):
     disk, kept = tmp_path / "disk", tmp_path / "kept"
     disk.mkdir()
@@ -153,7 +175,7 @@ def test_a_full_disk_is_said_and_the_training_goes_on_when_it_has_space(
     results = run(calls, small)
     for left, one, two in zip(lefts, results[::2], results[1::2], strict=True):
         out = kept / f"left{left}"
-        right = two["code"] == 0 and whole(out) and same(weights(out), weights(truth))
+        right = two["code"] == 0 and whole(out) and same(weights(out), weights(story.truth))
         ended = refused(one) and "No space left" in str(one["error"])
         outcome("training on a full disk", "refused" if ended and right else "anything else")
         assert ended, (left, one)
@@ -186,16 +208,3 @@ def test_what_may_not_be_read_or_written_is_named(data: Path, tmp_path: Path, ou
         assert right, (denied, result)
         assert "what the network is fed" not in str(result["out"])
         assert not [*(case / "out").iterdir()]
-
-
-def test_of_two_trainings_in_one_folder_one_is_refused(
-    data: Path, truth: Path, tmp_path: Path, outcome: Outcome
-):
-    results = run([{"words": words(data, tmp_path / "run"), "times": 2}])
-    first, second = sorted(results, key=lambda result: int(str(result["code"])))
-    right = first["code"] == 0 and refused(second)
-    outcome("two trainings at once", "refused" if right else "anything else")
-    assert right, results
-    assert "Another training is running in" in str(second["error"])
-    assert whole(tmp_path / "run")
-    assert same(weights(tmp_path / "run"), weights(truth))

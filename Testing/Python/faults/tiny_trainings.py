@@ -8,6 +8,7 @@ codes, standard outputs and standard errors. A call is an object with ``words``,
   writing (files that are forced to the disk, renamed or removed), counted from 1;
 - ``plug`` and ``left``: before the call a file of this name fills its disk but for so many bytes,
   and the disk does not tell how full it is;
+- ``copy``: this folder is copied to the one after ``--out`` first;
 - ``times``: so many processes do the same at once.
 
 All are forked from one process, which has imported torch and not used it.
@@ -99,6 +100,8 @@ def start(call: dict[str, Any], out: BinaryIO, error: BinaryIO) -> int:
 def results_of(call: dict[str, Any]) -> list[dict[str, object]]:
     """Train in one or several children; return what came of them."""
     with contextlib.ExitStack() as stack:
+        if "copy" in call:
+            shutil.copytree(call["copy"], call["words"][call["words"].index("--out") + 1])
         if "plug" in call:
             stack.callback(fill(Path(call["plug"]), call["left"]).unlink)
         open_file = lambda: stack.enter_context(tempfile.TemporaryFile())  # noqa: E731
