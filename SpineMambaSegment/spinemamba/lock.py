@@ -14,7 +14,7 @@ from spinemamba.errors import Code, UserError
 from spinemamba.files import cannot_write
 
 FAR_BYTE = 1 << 20
-"""Byte that is locked on Windows, where nobody can read what is locked: beyond the text."""
+"""Byte that is locked on Windows, where what is locked cannot be read: beyond the text."""
 
 
 @contextmanager
@@ -44,10 +44,7 @@ def only_one(path: Path, work: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Windows removes no open file; one that stays locks nothing.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        file.close()
+        _let_go(file, path)
 
 
 def _locked(path: Path) -> TextIO | None:
@@ -60,10 +57,23 @@ def _locked(path: Path) -> TextIO | None:
         if _is_still(file, path):
             break
         file.close()
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node() or 'this computer'}\n")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node() or 'this computer'}\n")
+        file.flush()
+    except OSError:
+        _let_go(file, path)
+        raise
     return file
+
+
+def _let_go(file: TextIO, path: Path) -> None:
+    # Windows removes no open file; one that stays locks nothing.
+    with contextlib.suppress(OSError):
+        path.unlink()
+    # What could not be written cannot be flushed either.
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _is_still(file: TextIO, path: Path) -> bool:

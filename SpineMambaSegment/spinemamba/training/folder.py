@@ -15,7 +15,6 @@ from spinemamba.errors import Code, UserError
 from spinemamba.files import cannot_write, whole_or_nothing
 from spinemamba.lock import only_one
 from spinemamba.network.config import TRAINED, NetworkConfig
-from spinemamba.output import check_place, make_folder
 from spinemamba.training.baselines import build_network
 from spinemamba.training.kinds import SWITCHES
 from spinemamba.training.pieces import CURRENT, PARTIAL_CHECKPOINT, has_checkpoint
@@ -43,8 +42,11 @@ def working_in(folder: Path, config: NetworkConfig, kind: str) -> Iterator[None]
         UserError: If it cannot be written to or another training runs there (OUTPUT_BAD), has too
             little space (DISK_FULL), or holds the training of another network (INPUT_BAD).
     """
-    make_folder(folder)
-    check_place(folder / ABOUT)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    # The lock is also the trial whether anything can be written here.
     with only_one(folder / LOCK, "training"):
         if has_checkpoint(folder):
             check_same_network(folder, _of_kind(config, kind), kind)
