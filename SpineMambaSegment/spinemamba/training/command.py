@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the starter's, or the reconstruction of the paper's network (%(default)s)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
+    _add_schedule(parser)
+
+
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how long and how fast to learn."""
     parser.add_argument(
         "--minutes", type=above_zero(1e7), default=60.0, help="time of the whole schedule"
     )

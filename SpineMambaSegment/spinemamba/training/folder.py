@@ -119,9 +119,9 @@ def read_about(folder: Path, network: str | None = None) -> dict[str, Any]:
         if not isinstance(about["options"], dict):
             raise TypeError("options")
         about["sources"] = [sentence + "" for sentence in about["sources"]]
-    except FileNotFoundError as error:
-        raise _unknown(folder, "is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+    except OSError as error:
+        raise _unknown(folder, f"cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise _unknown(folder, "is damaged, or of another version") from error
     except RecursionError as error:
         raise _unknown(folder, "is damaged") from error

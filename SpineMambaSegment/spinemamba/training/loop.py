@@ -197,8 +197,8 @@ class Trainer:
         return UserError(
             f"The {what} not finite at step {self.step + 1}, at the learning rate "
             f"{self.optimizer.param_groups[0]['lr']:.3g} (--learning-rate "
-            f"{self.options.learning_rate:g}). The last checkpoint was not replaced.",
-            "Call again with a lower --learning-rate: it goes on from that checkpoint.",
+            f"{self.options.learning_rate:g}). Nothing was saved since the last checkpoint.",
+            "Call again with a lower --learning-rate; it goes on from the last checkpoint.",
             Code.INPUT_BAD,
         )
 

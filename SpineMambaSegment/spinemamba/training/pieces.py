@@ -71,8 +71,8 @@ def load_pieces(folder: Path) -> dict[str, Any]:
     """Return the newest whole checkpoint of a training.
 
     Raises:
-        UserError: If there is none (MODEL_MISSING), a piece is missing or damaged, or weights
-            are not finite (MODEL_BAD).
+        UserError: If there is none (MODEL_MISSING), a piece cannot be read, is missing or damaged,
+            or weights are not finite (MODEL_BAD).
     """
     # Between the two renames of a save only the one before is there.
     chosen = next((folder / n for n in (CURRENT, BEFORE) if (folder / n).is_dir()), None)
@@ -86,6 +86,12 @@ def load_pieces(folder: Path) -> dict[str, Any]:
         state = _read(chosen)
         weights = [*state["network"].values(), *state["average"].values()]
         finite = all_finite(weights)
+    except OSError as error:
+        raise UserError(
+            f"The checkpoint in {chosen} cannot be read: {error.strerror or error}.",
+            "Make all its pieces readable, or delete the folder to start again from nothing.",
+            Code.MODEL_BAD,
+        ) from error
     except Exception as error:  # torch raises whatever a damaged archive makes it stumble over
         raise UserError(
             f"The checkpoint in {chosen} is damaged or lacks a piece.",

@@ -74,7 +74,8 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote: the tensors, and what was said of them.
 
     Raises:
-        UserError: If the file is damaged, or not one of these (MODEL_BAD).
+        UserError: If the file is damaged, or not one of these (MODEL_BAD), or cannot be read
+            (INPUT_BAD).
     """
     try:
         with safe_open(path, "pt") as file:
@@ -83,7 +84,12 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         whole = isinstance(about, dict)
         whole &= "sha256" not in header or header["sha256"] == _digest(tensors, about)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror or error}.",
+            "Make it readable, or delete it to have it made again.",
+        ) from error
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
         raise UserError(

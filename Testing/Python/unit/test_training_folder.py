@@ -18,7 +18,7 @@ from spinemamba.cli.main import main
 from spinemamba.errors import Code, UserError
 from spinemamba.lock import only_one
 from spinemamba.network.config import COARSE, FINE
-from spinemamba.training.bank import Case
+from spinemamba.training.bank import Case, load_bank
 from spinemamba.training.curves import Curves
 from spinemamba.training.folder import read_about, remove_leftovers, working_in
 from spinemamba.training.loop import Trainer, TrainOptions
@@ -148,6 +148,21 @@ def test_a_damaged_checkpoint_is_refused_and_says_what_to_delete(
         trainer(case).resume(folder)
     assert caught.value.code == Code.MODEL_BAD
     assert "elete" in caught.value.remedy
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(case: Case, folder: Path, monkeypatch):
+    def denied(path: Path, *args: object, **more: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for reading in ("read_bytes", "read_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, reading, denied)
+            with pytest.raises(UserError, match=r"cannot be read.*Permission denied"):
+                trainer(case).resume(folder)
+    (folder / "bank").mkdir()
+    with pytest.raises(UserError, match=r"bank cannot be read") as caught:
+        load_bank(folder / "bank")
+    assert caught.value.code == Code.INPUT_BAD
 
 
 def test_a_checkpoint_of_an_earlier_version_goes_on(case: Case, folder: Path):
