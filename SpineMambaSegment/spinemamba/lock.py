@@ -34,7 +34,8 @@ def only_one(path: Path, work: str) -> Iterator[None]:
     try:
         file = _locked(path)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        # The user knows the folder, and not this file.
+        raise cannot_write(path.parent, error) from error
     if file is None:
         raise UserError(
             f"Another {work} is running in {path.parent} ({_holder(path)}).",
