@@ -76,7 +76,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace, kind: str) -> Trainer:
     """Return a finished training."""
-    cases = load_bank(args.bank)
+    cases = load_bank(args.bank, SPACING_MM["fine"])
     options = TrainOptions(
         minutes=24 * 60.0,
         steps=args.steps,

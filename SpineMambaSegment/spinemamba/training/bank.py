@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from scipy import ndimage
 
+from spinemamba.errors import Code, UserError
 from spinemamba.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.resample import crop_geometry, grid_with_spacing, resample_box
 from spinemamba.training.depth import bone_depth_mm, pack_depth
+from spinemamba.training.tensors import load_tensors, save_tensors
 from spinemamba.volume import Geometry, Volume
 
 UNKNOWN = 255
 """Target value of voxels that nobody labelled; the losses leave them out."""
+
+BANK_VERSION = 2
+"""Changes with what is made of the same files and seeds: older banks are not used."""
 
 FIELDS = ("target", "core", "image", "tissues", "depth", "anchors", "centres")
 
@@ -48,6 +50,7 @@ class Case:
         anchors: Voxels on the spine, equally many of each level, int32 (n, 3).
         centres: Centre of the core of each network channel's vertebra in voxels, float32
             (26, 3); NaN where there is none or more than one.
+        key: What it was made of, see `cache`; empty where that is not known.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Case:
     depth: torch.Tensor | None
     anchors: torch.Tensor
     centres: torch.Tensor
+    key: str = ""
 
 
 def make_case(
@@ -183,25 +187,51 @@ def crop_to(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
 
 
 def save_bank(cases: list[Case], spacing_mm: float, path: Path) -> None:
-    """Write cases into one safetensors file."""
+    """Write cases into one safetensors file, whole or not at all.
+
+    Raises:
+        UserError: If it cannot be written (OUTPUT_BAD, DISK_FULL).
+    """
     tensors = {}
     for case in cases:
         for field in FIELDS:
             if (tensor := getattr(case, field)) is not None:
                 tensors[f"{case.name}/{field}"] = tensor.contiguous()
-    about = {"spacing_mm": spacing_mm, "cases": [case.name for case in cases]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, {"about": json.dumps(about)})
+    about = {
+        "version": BANK_VERSION,
+        "spacing_mm": spacing_mm,
+        "cases": [case.name for case in cases],
+        "keys": [case.key for case in cases],
+    }
+    save_tensors(tensors, about, path)
 
 
-def load_bank(path: Path) -> list[Case]:
-    """Read what `save_bank` wrote."""
-    with safe_open(path, "pt") as bank:
-        names = json.loads(bank.metadata()["about"])["cases"]
-        keys = set(bank.keys())
+def load_bank(path: Path, spacing_mm: float | None = None) -> list[Case]:
+    """Read what `save_bank` wrote.
 
-        def tensor(name: str, field: str) -> torch.Tensor | None:
-            key = f"{name}/{field}"
-            return bank.get_tensor(key) if key in keys else None
+    Args:
+        path: The file.
+        spacing_mm: Spacing that the cases must have; None takes any.
 
-        return [Case(n, *(tensor(n, f) for f in FIELDS)) for n in names]
+    Raises:
+        UserError: If it is damaged or of another version (MODEL_BAD), or its cases have another
+            spacing (INPUT_BAD).
+    """
+    tensors, about = load_tensors(path)
+    if about.get("version") != BANK_VERSION:
+        raise UserError(
+            f"{path} was made by another version.",
+            "Delete it to have it made again.",
+            Code.MODEL_BAD,
+        )
+    if spacing_mm is not None and about["spacing_mm"] != spacing_mm:
+        raise UserError(
+            f"{path} holds cases with voxels of {about['spacing_mm']:g} mm; this network learns "
+            f"from {spacing_mm:g} mm.",
+            "Choose another folder with --out, or delete the file to have it made again.",
+            Code.INPUT_BAD,
+        )
+    return [
+        Case(name, *(tensors.get(f"{name}/{field}") for field in FIELDS), key)
+        for name, key in zip(about["cases"], about["keys"], strict=True)
+    ]

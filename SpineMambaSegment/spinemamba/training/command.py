@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spinemamba.cli.numbers import above_zero, whole
 from spinemamba.errors import Code, UserError
 from spinemamba.training.kinds import KINDS, SIZES
 
@@ -36,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to keep for testing"
     )
-    parser.add_argument("--phantoms", type=int, default=12, help="synthetic spines (default 12)")
+    parser.add_argument(
+        "--phantoms", type=whole(0, 100_000), default=12, help="synthetic spines (default 12)"
+    )
     parser.add_argument(
         "--kind",
         choices=KINDS,
@@ -50,11 +53,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the starter's, or the reconstruction of the paper's network (%(default)s)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
-    parser.add_argument("--minutes", type=float, default=60.0, help="time of the whole schedule")
-    parser.add_argument("--steps", type=int, default=100_000, help="steps of the whole schedule")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    _add_schedule(parser)
+
+
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how long and how fast to learn."""
+    parser.add_argument(
+        "--minutes", type=above_zero(1e7), default=60.0, help="time of the whole schedule"
+    )
+    parser.add_argument(
+        "--steps", type=whole(1, 10**9), default=100_000, help="steps of the whole schedule"
+    )
+    parser.add_argument(
+        "--learning-rate", type=above_zero(1.0), default=1e-3, help="at its peak (%(default)s)"
+    )
+    parser.add_argument("--seed", type=whole(0, 2**62), default=0)
+    parser.add_argument(
+        "--threads", type=whole(0, 1024), default=0, help="CPU threads (default: all)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,27 +78,26 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from spinemamba.memory import keep_freed_memory
+    from spinemamba.network.config import TRAINED
+    from spinemamba.training.folder import SHEET, working_in
     from spinemamba.training.prepare import prepare
     from spinemamba.training.sheet import write_sheet
 
-    if args.minutes <= 0 or args.steps <= 0:
-        raise UserError(
-            f"Nothing to do in {args.minutes} minutes and {args.steps} steps.",
-            "Give both a number above zero.",
-            Code.INPUT_BAD,
-        )
     keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
-    cases, weights = prepare(args, SPACING_MM[args.network], _say)
-    if not cases:
-        raise UserError(
-            "There is nothing to learn from.", "Give --data, --real or --phantoms.", Code.INPUT_BAD
-        )
-    trainer = _trainer(args, cases, weights)
-    write_sheet(trainer.examples(SHEET_PATCHES), args.out / "sheet.png")
-    _say(f"what the network is fed: {args.out / 'sheet.png'}")
-    trainer.run(args.out, _say)
+    with working_in(args.out, TRAINED[args.size, args.network], args.kind):
+        cases, weights = prepare(args, SPACING_MM[args.network], _say)
+        if not cases:
+            raise UserError(
+                "There is nothing to learn from.",
+                "Give --data, --real or --phantoms.",
+                Code.INPUT_BAD,
+            )
+        trainer = _trainer(args, cases, weights)
+        write_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
+        _say(f"what the network is fed: {args.out / SHEET}")
+        trainer.run(args.out, _say)
     return 0
 
 
@@ -108,6 +123,9 @@ def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) 
     trainer = Trainer(TRAINED[args.size, args.network], cases, weights, options)
     if trainer.resume(args.out):
         _say(f"goes on at step {trainer.step}")
+        if args.start_from:
+            began = trainer.started_from or "nothing"
+            _say(f"--start-from is not used: the training began from {began}")
     elif args.start_from:
         trainer.start_from(load_model(find_model(args.start_from)), args.network)
     return trainer

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
+
+from spinemamba.files import cannot_write
 
 EVERY_STEPS = 50
 
@@ -15,11 +18,15 @@ class Curves:
     Args:
         folder: Folder of the training; rows are added to those of earlier calls.
         report: Told once if TensorBoard is not installed, and of every row.
+
+    Raises:
+        UserError: If the table cannot be written (OUTPUT_BAD, DISK_FULL).
     """
 
     def __init__(self, folder: Path, report: Callable[[str], None]):
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "curves.csv"
+        self._end_last_row()
         self._report = report
         self._recent: list[dict[str, float]] = []
         try:
@@ -29,6 +36,8 @@ class Curves:
         except ImportError:
             self._board = None
             report("TensorBoard is not installed: curves go to curves.csv only")
+        except OSError as error:
+            raise cannot_write(folder / "tensorboard", error) from error
 
     def add(self, step: int, values: dict[str, float], seconds: float) -> None:
         """Take in one step.
@@ -50,13 +59,28 @@ class Curves:
         shown = " ".join(f"{name} {value:.3f}" for name, value in means.items())
         self._report(f"step {step} {shown} ({seconds / 60:.1f} min)")
 
+    def _end_last_row(self) -> None:
+        """Drop a row that a killed process has not finished."""
+        try:
+            with self._path.open("rb+") as file:
+                content = file.read()
+                file.truncate(content.rfind(b"\n") + 1)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
     def _write(self, row: dict[str, float]) -> None:
-        new = not self._path.exists()
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        try:
+            if not self._path.exists() or self._path.stat().st_size == 0:
                 writer.writerow(row)
             writer.writerow(f"{value:.5g}" for value in row.values())
+            with self._path.open("a", newline="", encoding="utf-8") as file:
+                file.write(text.getvalue())
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
 
     def close(self) -> None:
         """End TensorBoard's file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -19,15 +18,13 @@ from spinemamba.training.appearance import paint
 from spinemamba.training.bank import Case
 from spinemamba.training.baselines import build_network
 from spinemamba.training.curves import Curves
+from spinemamba.training.folder import read_about, write_about
 from spinemamba.training.loss import Truth, spine_loss
-from spinemamba.training.pieces import has_checkpoint, load_pieces, save_pieces
+from spinemamba.training.pieces import all_finite, has_checkpoint, load_pieces, save_pieces
 from spinemamba.training.real import attributions, merged
 from spinemamba.training.sample import PatchOptions, draw_patch
 
 Report = Callable[[str], None]
-
-ABOUT = "training.json"
-"""What a training says of itself, beside its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +97,26 @@ class Trainer:
         return max(self.step / self.options.steps, by_time)
 
     def run(self, folder: Path, report: Report) -> None:
-        """Train until the schedule is over; checkpoints and curves go to ``folder``."""
+        """Train until the schedule is over; checkpoints and curves go to ``folder``.
+
+        Raises:
+            UserError: If the loss or a weight is not finite any more (the last good checkpoint
+                stays), or something cannot be written (OUTPUT_BAD, DISK_FULL).
+        """
         before = saved = time.monotonic()
         curves = Curves(folder, report)
-        while self.done < 1:
-            values = self.learn()
-            now = time.monotonic()
-            self.seconds += now - before
-            before = now
-            curves.add(self.step, values | {"drawing": self.drawing_share}, self.seconds)
-            if now - saved > self.options.save_every_s:
-                self.save(folder)
-                saved = now
-        curves.close()
+        try:
+            while self.done < 1:
+                values = self.learn()
+                now = time.monotonic()
+                self.seconds += now - before
+                before = now
+                curves.add(self.step, values | {"drawing": self.drawing_share}, self.seconds)
+                if now - saved > self.options.save_every_s:
+                    self.save(folder)
+                    saved = now
+        finally:
+            curves.close()
         self.save(folder)
 
     def draw(self) -> tuple[Tensor, Truth]:
@@ -130,7 +134,11 @@ class Trainer:
         return patches
 
     def learn(self) -> dict[str, float]:
-        """Take one step; return the parts of its loss."""
+        """Take one step; return the parts of its loss.
+
+        Raises:
+            UserError: If the loss or its gradient is not finite; the weights stay as they were.
+        """
         started = time.monotonic()
         rate = self.options.learning_rate * rate_factor(self.step, self.done)
         for group in self.optimizer.param_groups:
@@ -142,7 +150,9 @@ class Trainer:
         loss, parts = spine_loss(logits.float(), truth, self.options.level_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        if not all_finite([loss, norm]):
+            raise self._diverged("loss or its gradient is")
         self.optimizer.step()
         self.step += 1
         self._update_average()
@@ -157,7 +167,14 @@ class Trainer:
             self.average[name].lerp_(value, 1 - decay)
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint; an interrupted write leaves the one before intact."""
+        """Write a checkpoint; an interrupted write leaves the one before intact.
+
+        Raises:
+            UserError: If a weight is not finite: then the checkpoint before stays; or if it cannot
+                be written (OUTPUT_BAD, DISK_FULL).
+        """
+        if not all_finite([*self.network.state_dict().values(), *self.average.values()]):
+            raise self._diverged("weights are")
         state = {
             "network": self.network.state_dict(),
             "average": self.average,
@@ -166,14 +183,24 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
         }
-        save_pieces(state, folder)
         about = {
             "network": self.config.to_json(),
             "options": asdict(self.options),
             "started_from": self.started_from,
             "sources": self.sources,
         }
-        (folder / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
+        # First, so that no checkpoint is without it, whenever the process is killed.
+        write_about(about, folder)
+        save_pieces(state, folder)
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(
+            f"The {what} not finite at step {self.step + 1}, at the learning rate "
+            f"{self.optimizer.param_groups[0]['lr']:.3g} (--learning-rate "
+            f"{self.options.learning_rate:g}). Nothing was saved since the last checkpoint.",
+            "Call again with a lower --learning-rate; it goes on from the last checkpoint.",
+            Code.INPUT_BAD,
+        )
 
     def start_from(self, model: Model, name: str) -> None:
         """Take over the weights of a network that has learned already; the schedule is new.
@@ -199,19 +226,36 @@ class Trainer:
         self.started_from = f"{model.card.name} {model.card.version}"
 
     def resume(self, folder: Path) -> bool:
-        """Go on from the checkpoint in a folder; return whether there was one."""
+        """Go on from the checkpoint in a folder; return whether there was one.
+
+        Raises:
+            UserError: If it is damaged, or of another network (MODEL_BAD).
+        """
         if not has_checkpoint(folder):
             return False
-        state = load_pieces(folder)
-        self.network.load_state_dict(state["network"])
-        self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
-        self.step, self.seconds = state["step"], state["seconds"]
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        state, about = load_pieces(folder), read_about(folder)
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average = _like(self.network.state_dict(), state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.generator.set_state(state["generator"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"The checkpoint in {folder} is not one of this network.",
+                "Choose another folder with --out, or delete the checkpoint to start again.",
+                Code.MODEL_BAD,
+            ) from error
         self.sources = merged(tuple(about["sources"]), self.sources)
         self.started_from = about.get("started_from", "")
         return True
+
+
+def _like(own: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights; ValueError if they are not of a network's names and shapes."""
+    if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
+        raise ValueError("other weights")
+    return weights
 
 
 def _completed(weights: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,8 +1,8 @@
 """Training cases from the user's own folder, as VerSe (BIDS) or nnU-Net lay it out.
 
 VerSe: ``..._ct.nii.gz`` and ``..._seg-vert_msk.nii.gz`` with the same beginning, anywhere below the
-folder. nnU-Net (raw): ``imagesTr/CASE_0000.nii.gz``, ``labelsTr/CASE.nii.gz`` and
-``dataset.json``, whose names of labels are translated.
+folder; `layout.paired` says what belongs together. nnU-Net (raw): ``imagesTr/CASE_0000.nii.gz``,
+``labelsTr/CASE.nii.gz`` and ``dataset.json``, whose names of labels are translated.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,14 @@ from spinemamba.image_io import read_labels, read_volume
 from spinemamba.labels import BY_NAME, BY_VALUE
 from spinemamba.orientation import canonical
 from spinemamba.training.bank import Case, make_case
+from spinemamba.training.layout import Found, files_below, named, paired, refuse
 from spinemamba.training.real import BONE_HU
 from spinemamba.volume import Volume
 
 CHANNEL = "_0000"
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+MOST_VALUE = 65535
+"""Largest label that dataset.json may name: what 16 bits hold."""
+
 LAYOUTS = (
     f"Lay it out as VerSe (NAME{IMAGE}.nii.gz and NAME{MASK}.nii.gz) or as nnU-Net "
     "(imagesTr, labelsTr, dataset.json)."
@@ -40,87 +43,86 @@ class OwnCase:
     """One case of the user's.
 
     Attributes:
-        name: Beginning of its files' names.
+        name: Beginning of its files' names, with the folder in front where several have that.
         image: CT in HU.
         labels: Label image on the same grid.
         values: VerSe value of each value in the label image; None if they are VerSe's already.
+        key: What the files hold, see `cache.keyed`.
     """
 
     name: str
     image: Path
     labels: Path
     values: Values | None
+    key: str = ""
 
 
 def find_cases(folder: Path) -> list[OwnCase]:
     """Return the cases of a folder.
 
     Raises:
-        UserError: If there is none, or files lack their partner; all are listed.
+        UserError: If there is none, a folder cannot be read, or files lack their partner; all are
+            listed.
     """
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise UserError(f"There is no folder {folder}.", "Check the path after --data.")
-    if (folder / "labelsTr").is_dir():
-        return _nnunet_cases(folder)
-    return _verse_cases(folder)
+    if _is_folder(folder / "labelsTr"):
+        images = files_below(folder / "imagesTr", deep=False)
+        masks = files_below(folder / "labelsTr", deep=False)
+        values = _nnunet_values(folder / "dataset.json")
+        return _cases(named(images, CHANNEL, folder), named(masks, "", folder), values)
+    files = files_below(folder)
+    return _cases(named(files, IMAGE, folder), named(files, MASK, folder), None)
 
 
-def _verse_cases(folder: Path) -> list[OwnCase]:
-    images = _by_name(folder.rglob("*"), IMAGE)
-    masks = _by_name(folder.rglob("*"), MASK)
-    return _paired(images, masks, None)
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a folder above it may not be read
+        return False
 
 
-def _nnunet_cases(folder: Path) -> list[OwnCase]:
-    images = _by_name((folder / "imagesTr").iterdir(), CHANNEL) if _has(folder, "imagesTr") else {}
-    masks = _by_name((folder / "labelsTr").iterdir(), "")
-    return _paired(images, masks, _nnunet_values(folder / "dataset.json"))
-
-
-def _has(folder: Path, name: str) -> bool:
-    return (folder / name).is_dir()
-
-
-def _by_name(paths: Iterator[Path], ending: str) -> dict[str, Path]:
-    """Return the files whose names end so before their format, by what comes before that."""
-    found = {}
-    for path in sorted(paths):
-        for suffix in SUFFIXES:
-            if path.name.endswith(ending + suffix):
-                found[path.name.removesuffix(ending + suffix)] = path
-                break
-    return found
-
-
-def _paired(
-    images: dict[str, Path], masks: dict[str, Path], values: Values | None
-) -> list[OwnCase]:
+def _cases(images: list[Found], masks: list[Found], values: Values | None) -> list[OwnCase]:
     if not masks:
         raise UserError("There are no labelled cases in the folder.", LAYOUTS)
-    problems = [f"{masks[name].name}: no image beside it" for name in masks.keys() - images.keys()]
-    problems += [f"{images[n].name}: no labels beside it" for n in images.keys() - masks.keys()]
-    _refuse(problems)
-    return [OwnCase(name, images[name], masks[name], values) for name in sorted(masks)]
+    return [OwnCase(name, i.path, m.path, values) for name, i, m in paired(images, masks)]
 
 
 def _nnunet_values(path: Path) -> Values:
     """Return VerSe's value of each label in dataset.json, by the label's name.
 
     Raises:
-        UserError: If the file is missing or damaged, or a name is no level.
+        UserError: If the file is missing or damaged, a value is none that a label image can hold,
+            or two labels have one value or one level.
     """
     try:
         labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
         pairs = [
             (str(k), v) if not str(k).isdigit() else (str(v), int(k)) for k, v in labels.items()
         ]
-        entries = [(_level(name), int(value)) for name, value in pairs]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        entries = [(name, _level(name), _label_value(name, value)) for name, value in pairs]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path.name} does not say what the labels are: {error}.",
             "Put nnU-Net's dataset.json beside imagesTr and labelsTr.",
         ) from error
-    return dict((value, 0 if name is None else BY_NAME[name].value) for name, value in entries)
+    for place, what in ((1, "level"), (2, "value")):
+        every = [entry[place] for entry in entries if entry[place] is not None]
+        if twice := [e[0] for e in entries if every.count(e[place]) > 1]:
+            raise UserError(
+                f"{path.name} gives one {what} to several labels: {', '.join(twice)}.",
+                "Give each label a value and a level of its own.",
+            )
+    return {value: 0 if name is None else BY_NAME[name].value for _, name, value in entries}
+
+
+def _label_value(name: str, value: object) -> int:
+    """Return the value of a label; ValueError if no label image can hold it."""
+    whole = not isinstance(value, bool) and (not isinstance(value, float) or value.is_integer())
+    number = int(value) if whole else -1
+    if not 0 <= number <= MOST_VALUE:
+        raise ValueError(f"{name!r} has the value {value}, not one from 0 to {MOST_VALUE}")
+    return number
 
 
 def _level(text: str) -> str | None:
@@ -138,8 +140,9 @@ def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
     problems = []
     for number, case in enumerate(cases, start=1):
         report(f"checking {number} of {len(cases)}: {case.name}")
-        problems += _problems(case)
-    _refuse(problems)
+        folder = case.name.rpartition("/")[0]
+        problems += [f"{folder}/{text}" if folder else text for text in _problems(case)]
+    refuse(problems)
 
 
 def _problems(case: OwnCase) -> list[str]:
@@ -149,6 +152,8 @@ def _problems(case: OwnCase) -> list[str]:
             volumes.append(read(path))
         except UserError as error:
             out.append(f"{path.name}: {error.message}")
+        except OSError as error:
+            out.append(f"{path.name}: {error.strerror}.")
     if out:
         return out
     image, labels = volumes
@@ -163,17 +168,11 @@ def _problems(case: OwnCase) -> list[str]:
     return out
 
 
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        shown = "\n".join(f"  {text}" for text in sorted(problems))
-        raise UserError(f"{len(problems)} files cannot be used:\n{shown}\n", "Mend or remove them.")
-
-
 def translated(labels: Volume, values: Values | None) -> Volume:
     """Return a label image with VerSe's values, uint8."""
     if values is None:
         return labels.with_array(labels.array.astype(np.uint8))
-    lookup = np.zeros(max(values) + 1, np.uint8)
+    lookup = np.zeros(max(values, default=0) + 1, np.uint8)
     for value, verse in values.items():
         lookup[value] = verse
     return labels.with_array(lookup[labels.array])
@@ -193,7 +192,8 @@ def own_cases(
         labels = translated(read_labels(case.labels), case.values).on(image.geometry)
         image, labels = canonical(image)[0], canonical(labels)[0]
         unknown = labels.with_array(_beyond(image.array, labels.array))
-        yield make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
+        made = make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
+        yield replace(made, key=case.key)
 
 
 def _beyond(image: np.ndarray, labels: np.ndarray) -> np.ndarray:

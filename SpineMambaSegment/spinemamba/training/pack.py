@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.models import ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.command import SPACING_MM
+from spinemamba.training.folder import ABOUT, read_about
 from spinemamba.training.kinds import DYNUNET
-from spinemamba.training.loop import ABOUT
 from spinemamba.training.pieces import load_pieces
 from spinemamba.training.real import merged
 
@@ -83,7 +82,7 @@ def _keep_network(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, t
 
 def _pack_training(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, tuple[str, ...]]:
     """Write a training's averaged weights; return their card and what they have learned from."""
-    about = json.loads((source / ABOUT).read_text(encoding="utf-8"))
+    about = read_about(source, kind)
     if about["options"].get("kind") == DYNUNET:
         raise UserError(
             f"The {kind} network in {source} is a baseline, and models hold SpineMamba only.",

@@ -6,7 +6,7 @@ named here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,18 +66,29 @@ MASK_SPACING_MM = 1.0
 """Grid on which tissues are drawn around a mask; finer than any network's."""
 
 
-def real_cases(folder: Path, spacing_mm: float, report: Callable[[str], None]) -> Iterator[Case]:
-    """Yield every case of the data folder that may be trained on.
+def real_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each case of the data folder, by its name."""
+    files = {name: [folder / path for path in pair] for name, pair in PAIRS.items()}
+    return files | {name: [folder / path] for name, path in MASKS.items()}
+
+
+def real_cases(
+    folder: Path, spacing_mm: float, names: Collection[str], report: Callable[[str], None]
+) -> Iterator[Case]:
+    """Yield cases of the data folder that may be trained on.
 
     Args:
         folder: Data folder.
         spacing_mm: Spacing of the network.
+        names: Which cases.
         report: Told the name of each case.
 
     Raises:
         UserError: If a file is missing or damaged.
     """
     for name, (image_path, labels_path) in PAIRS.items():
+        if name not in names:
+            continue
         report(name)
         image = canonical(read_volume(folder / image_path))[0]
         labels = as_labels(canonical(read_volume(folder / labels_path))[0])
@@ -90,6 +101,8 @@ def real_cases(folder: Path, spacing_mm: float, report: Callable[[str], None]) -
             unknown = labels.with_array((unknown | outside).astype(np.uint8))
             yield make_case(name, labels, spacing_mm, image=image, unknown=unknown)
     for name, path in MASKS.items():
+        if name not in names:
+            continue
         report(name)
         labels = as_labels(canonical(read_volume(folder / path))[0])
         grid = grid_with_spacing(labels.geometry, MASK_SPACING_MM)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from scipy import ndimage
 
+from spinemamba.errors import Code, UserError
 from spinemamba.image_io import read_labels
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.orientation import canonical
 from spinemamba.phantom.stored import UNITS_PER_MM, ShapeBank, StoredShape
 from spinemamba.training.bank import body_cores
+from spinemamba.training.tensors import load_tensors, save_tensors
 from spinemamba.volume import Volume
 
 SPACING_MM = 1.25
@@ -133,31 +132,36 @@ def _axes(along: np.ndarray, towards_arch: np.ndarray) -> np.ndarray:
     return np.stack([np.cross(back, up), back, up])
 
 
-def save_shapes(shapes: list[StoredShape], path: Path) -> None:
-    """Write shapes into one safetensors file."""
+def save_shapes(shapes: list[StoredShape], path: Path, key: str = "") -> None:
+    """Write shapes into one safetensors file; ``key`` says what they were cut from."""
     tensors = {f"{k:03d}": torch.from_numpy(shape.distance) for k, shape in enumerate(shapes)}
-    about = [
+    entries = [
         {"name": s.name, "donor": s.donor, "step_mm": s.step_mm, "low_mm": s.low_mm} for s in shapes
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, {"spacing_mm": str(SPACING_MM), "shapes": json.dumps(about)})
+    save_tensors(tensors, {"key": key, "spacing_mm": SPACING_MM, "shapes": entries}, path)
 
 
-def load_shapes(path: Path) -> ShapeBank:
-    """Read what `save_shapes` wrote."""
-    with safe_open(path, "np") as file:
-        about = file.metadata()
-        spacing_mm = float(about["spacing_mm"])
-        return ShapeBank(
-            [
-                StoredShape(
-                    entry["name"],
-                    entry["donor"],
-                    entry["step_mm"],
-                    tuple(entry["low_mm"]),
-                    spacing_mm,
-                    file.get_tensor(f"{k:03d}"),
-                )
-                for k, entry in enumerate(json.loads(about["shapes"]))
-            ]
+def load_shapes(path: Path, key: str = "") -> ShapeBank:
+    """Read what `save_shapes` wrote.
+
+    Raises:
+        UserError: If the file is damaged, or was made of something else (MODEL_BAD).
+    """
+    tensors, about = load_tensors(path)
+    if about["key"] != key:
+        raise UserError(
+            f"{path} was made of other files.", "Delete it to have it made again.", Code.MODEL_BAD
         )
+    return ShapeBank(
+        [
+            StoredShape(
+                entry["name"],
+                entry["donor"],
+                entry["step_mm"],
+                tuple(entry["low_mm"]),
+                about["spacing_mm"],
+                tensors[f"{k:03d}"].numpy(),
+            )
+            for k, entry in enumerate(about["shapes"])
+        ]
+    )

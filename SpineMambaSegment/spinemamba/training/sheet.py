@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from spinemamba.files import whole_or_nothing
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.training.bank import UNKNOWN
 from spinemamba.training.loss import Truth
@@ -20,6 +21,9 @@ def write_sheet(patches: list[tuple[Tensor, Truth]], path: Path, columns: int = 
         patches: Image (1, 1, D, H, W) of each, and what is true of it.
         path: PNG to write.
         columns: Patches per row.
+
+    Raises:
+        UserError: If it cannot be written (OUTPUT_BAD, DISK_FULL).
     """
     rows = -(-len(patches) // columns)
     figure = Figure(figsize=(2 * columns, 4.4 * rows), facecolor="black", layout="constrained")
@@ -36,7 +40,8 @@ def write_sheet(patches: list[tuple[Tensor, Truth]], path: Path, columns: int = 
         painted = _overlay(bare, target[0, :, :, x].numpy(), core[0, :, :, x].numpy())
         axes[row + 1, column].imshow(painted, origin="lower")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with whole_or_nothing(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
 
 
 def _overlay(image: np.ndarray, target: np.ndarray, core: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ WRONG_USE = {
     "no command": (["sgement"], "invalid choice"),
     "demo without model": (["demo", "--out", "{out}/d", "--model", "rabbit"], "rabbit"),
     "no phantom": (["phantom", "{out}/a.nrrd", "--first", "L3", "--last", "L1"], "No such phantom"),
-    "no time": (["train", "fine", "--out", "{out}", "--minutes", "0"], "Nothing to do"),
+    "no time": (["train", "fine", "--out", "{out}", "--minutes", "0"], "not a number above 0"),
 }
 
 

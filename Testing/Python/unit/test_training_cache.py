@@ -1,0 +1,289 @@
+"""Cases that are kept between calls: used again only where nothing about them has changed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
+
+from spinemamba.errors import Code, UserError
+from spinemamba.output import write_image
+from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
+from spinemamba.training import prepare as preparing
+from spinemamba.training import real
+from spinemamba.training.bank import Case, load_bank, save_bank
+from spinemamba.training.prepare import prepare
+from spinemamba.volume import Volume
+
+CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
+L1, L2, L3 = 20, 21, 22
+
+
+class Calls:
+    """Calls of a training's preparation, with what each of them said."""
+
+    def __init__(self, folder: Path):
+        self.data, self.out = folder / "data", folder / "out"
+        self.said: list[str] = []
+
+    def __call__(self, spacing_mm: float = 8.0, **changes: object) -> dict[str, Case]:
+        """Prepare once more; return the cases by name."""
+        args = {"out": self.out, "real": None, "data": self.data, "leave_out": []}
+        args |= {"phantoms": 0, "seed": 0} | changes
+        self.said.clear()
+        cases, weights = prepare(argparse.Namespace(**args), spacing_mm, self.said.append)
+        assert len(cases) == len(weights) == len({case.name for case in cases})
+        return {case.name: case for case in cases}
+
+    def checked(self) -> list[str]:
+        """Return the cases that the last call has read."""
+        return [text.rpartition(": ")[2] for text in self.said if text.startswith("checking")]
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> list[Phantom]:
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(4.0, 4.0, 4.0), tight=True)
+    return [make_phantom(seed, options) for seed in (1, 2)]
+
+
+@pytest.fixture
+def calls(phantoms: list[Phantom], tmp_path: Path) -> Calls:
+    """A folder with the cases "a" and "b", and nothing prepared."""
+    calls = Calls(tmp_path)
+    calls.data.mkdir()
+    for name, phantom in zip("ab", phantoms, strict=True):
+        write_image(phantom.image, calls.data / f"{name}{CT}")
+        write_image(phantom.labels, calls.data / f"{name}{SEG}")
+    return calls
+
+
+def relabelled(phantom: Phantom, old: int, new: int) -> Volume:
+    array = phantom.labels.array.copy()
+    array[array == old] = new
+    return phantom.labels.with_array(array)
+
+
+def levels(case: Case) -> set[int]:
+    return set(torch.unique(case.target).tolist()) - {0, 255}
+
+
+def equal(one: dict[str, Case], other: dict[str, Case]) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(one[n].target, other[n].target) and torch.equal(one[n].image, other[n].image)
+        for n in one
+    )
+
+
+def test_what_has_not_changed_is_not_read_again(calls: Calls):
+    first = calls()
+    assert calls.checked() == ["a", "b"]
+    before = (calls.out / "bank.safetensors").stat().st_ino
+    assert equal(calls(), first)
+    assert calls.said == []
+    assert (calls.out / "bank.safetensors").stat().st_ino == before
+
+
+def test_corrected_labels_are_read_again_and_it_is_said(calls: Calls, phantoms: list[Phantom]):
+    assert levels(calls()["a"]) == {L1, L2, L3}
+    write_image(relabelled(phantoms[0], L3, 23), calls.data / f"a{SEG}")
+    again = calls()
+    assert list(again) == ["a", "b"]  # their order decides which patches are drawn
+    assert levels(again["a"]) == {L1, L2, 23}
+    assert calls.checked() == ["a"]
+    assert any(text.startswith("a: its files have changed") for text in calls.said)
+    calls()
+    assert calls.said == []
+
+
+def test_another_image_is_read_again(calls: Calls, phantoms: list[Phantom]):
+    before = calls()["b"]
+    image = phantoms[1].image
+    write_image(image.with_array(image.array + np.int16(7)), calls.data / f"b{CT}")
+    after = calls()["b"]
+    assert calls.checked() == ["b"]
+    assert (after.image - before.image).float().median() == 7
+
+
+def test_another_translation_of_the_labels_is_used(tmp_path: Path, phantoms: list[Phantom]):
+    calls = Calls(tmp_path)
+    for kind, volume in (
+        ("imagesTr/a_0000", phantoms[0].image),
+        ("labelsTr/a", phantoms[0].labels),
+    ):
+        (calls.data / kind).parent.mkdir(parents=True)
+        write_image(volume, calls.data / f"{kind}.nii.gz")
+    names = {"background": 0, "L1": L1, "L2": L2, "L3": L3}
+    (calls.data / "dataset.json").write_text(json.dumps({"labels": names}))
+    assert levels(calls()["a"]) == {L1, L2, L3}
+    names = {"background": 0, "L2": L1, "L3": L2, "L4": L3}
+    (calls.data / "dataset.json").write_text(json.dumps({"labels": names}))
+    assert levels(calls()["a"]) == {L2, L3, 23}
+
+
+def test_a_case_that_is_gone_leaves_the_training_and_a_renamed_one_stays(calls: Calls):
+    first = calls()
+    for ending in (CT, SEG):
+        (calls.data / f"a{ending}").unlink()
+        (calls.data / f"b{ending}").rename(calls.data / f"c{ending}")
+    again = calls()
+    assert list(again) == ["c"]
+    assert torch.equal(again["c"].target, first["b"].target)
+    assert calls.checked() == []
+    assert any("a: no longer in" in text for text in calls.said)
+    assert [case.name for case in load_bank(calls.out / "bank.safetensors")] == ["c"]
+
+
+def test_a_call_without_own_cases_keeps_them_and_says_so(calls: Calls):
+    first = calls()
+    again = calls(data=None, phantoms=1)
+    assert equal({n: again[n] for n in "ab"}, first)
+    assert again.keys() == {"a", "b", "phantom0"}
+    assert "2 cases of an earlier call's --data are used as they were then" in calls.said
+    assert calls().keys() == {"a", "b", "phantom0"}
+    assert "1 made-up spines of earlier calls are used, too" in calls.said
+
+
+def test_the_same_content_under_two_names_is_used_once_and_told(calls: Calls):
+    for ending in (CT, SEG):
+        shutil.copy(calls.data / f"a{ending}", calls.data / f"z{ending}")
+    assert calls().keys() == {"a", "b"}
+    assert "z: the same files as a; they are used once" in calls.said
+
+
+def test_the_same_image_with_other_labels_is_told(calls: Calls, phantoms: list[Phantom]):
+    shutil.copy(calls.data / f"a{CT}", calls.data / f"z{CT}")
+    write_image(relabelled(phantoms[0], L3, 23), calls.data / f"z{SEG}")
+    assert calls().keys() == {"a", "b", "z"}
+    assert "z: the same image as a, with other labels" in calls.said
+
+
+def test_two_patients_with_one_name_are_both_trained_on(calls: Calls, phantoms: list[Phantom]):
+    for number, patient in enumerate(("p1", "p2")):
+        (calls.data / patient).mkdir()
+        write_image(phantoms[number].image, calls.data / patient / f"scan{CT}")
+        labels = relabelled(phantoms[number], L3, 23) if number else phantoms[number].labels
+        write_image(labels, calls.data / patient / f"scan{SEG}")
+        for ending in (CT, SEG):
+            (calls.data / f"{'ab'[number]}{ending}").unlink()
+    cases = calls(leave_out=["p2/scan"])
+    assert cases.keys() == {"p1/scan"}
+    assert levels(cases["p1/scan"]) == {L1, L2, L3}
+    assert levels(calls()["p2/scan"]) == {L1, L2, 23}
+    assert not torch.equal(calls()["p2/scan"].image, cases["p1/scan"].image)
+
+
+def test_an_own_case_with_the_name_of_a_made_up_spine_is_not_taken_for_it(calls: Calls):
+    for ending in (CT, SEG):
+        (calls.data / f"b{ending}").rename(calls.data / f"phantom0{ending}")
+    cases = calls(phantoms=1)
+    assert cases.keys() == {"a", "own/phantom0", "phantom0"}
+    assert calls(phantoms=1).keys() == cases.keys()
+    assert calls.said == []
+
+
+def test_a_header_that_names_another_file_is_read_at_every_call(
+    calls: Calls, phantoms: list[Phantom]
+):
+    header, data = calls.data / "a.mhd", calls.data / "a.raw"
+    sitk.WriteImage(sitk.ReadImage(str(calls.data / f"a{SEG}")), str(header))
+    (calls.data / f"a{SEG}").unlink()
+    header.rename(calls.data / "a_seg-vert_msk.mha")
+    assert levels(calls()["a"]) == {L1, L2, L3}
+    data.write_bytes(relabelled(phantoms[0], L3, 23).array.tobytes())
+    assert levels(calls()["a"]) == {L1, L2, 23}
+    assert calls.checked() == ["a"]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def without_version(path: Path) -> None:
+    save_file({"a/target": torch.zeros(1)}, path, {"about": '{"spacing_mm": 8.0, "cases": ["a"]}'})
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: os.truncate(path, 1000),
+    "the last byte is missing": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "empty": lambda path: os.truncate(path, 0),
+    "one bit is wrong": flip,
+    "text": lambda path: path.write_text("{}"),
+    "weights": lambda path: save_file({"w": torch.zeros(3)}, path),
+    "a list for a header": lambda path: save_file({"w": torch.zeros(3)}, path, {"about": "[]"}),
+    "an earlier version's": without_version,
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_bank_is_made_again_and_it_is_said(kind: str, calls: Calls):
+    first = calls(phantoms=1)
+    path = calls.out / "bank.safetensors"
+    DAMAGE[kind](path)
+    again = calls(phantoms=1)
+    assert list(again) == list(first)
+    assert equal(again, first)
+    assert calls.checked() == ["a", "b"]
+    said = [text for text in calls.said if text.startswith(str(path))]
+    assert len(said) == (kind != "missing")
+    assert calls(phantoms=1).keys() == first.keys()
+    assert calls.said == []
+
+
+def test_the_bank_of_the_other_network_is_refused_and_stays(calls: Calls):
+    calls()
+    before = (calls.out / "bank.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"voxels of 8 mm; this network learns from 4 mm") as caught:
+        calls(spacing_mm=4.0)
+    assert caught.value.code == Code.INPUT_BAD
+    assert "bank.safetensors" in caught.value.message
+    assert (calls.out / "bank.safetensors").read_bytes() == before
+
+
+def test_a_bank_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
+    save_bank(list(calls().values()), 8.0, tmp_path / "bank")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "bank").stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_files_that_cannot_be_used_are_listed_together_and_nothing_is_kept(calls: Calls):
+    (calls.data / f"a{SEG}").write_bytes(b"")
+    (calls.data / f"b{CT}").unlink()
+    (calls.data / f"b{CT}").symlink_to(calls.data / "nothing")
+    with pytest.raises(UserError) as caught:
+        calls()
+    assert "2 files cannot be used" in caught.value.message
+    assert "b_ct.nii.gz: Input not found" in caught.value.message
+    assert f"a{SEG}: a{SEG} is empty" in caught.value.message
+    assert not (calls.out / "bank.safetensors").exists()
+
+
+def test_real_cases_are_read_again_when_their_files_change(calls: Calls, monkeypatch):
+    pairs = {"r1": (f"a{CT}", f"a{SEG}"), "r2": (f"b{CT}", f"b{SEG}")}
+    for module in (preparing, real):
+        monkeypatch.setattr(module, "PAIRS", pairs)
+        monkeypatch.setattr(module, "MASKS", {})
+    first = calls(data=None, real=calls.data)
+    assert first.keys() == {"r1", "r2"}
+    calls(data=None, real=calls.data)
+    assert calls.said == []
+    labels = sitk.ReadImage(str(calls.data / f"a{SEG}"))
+    sitk.WriteImage(sitk.ChangeLabel(labels, {L3: 23}), str(calls.data / f"a{SEG}"))
+    again = calls(data=None, real=calls.data)
+    assert levels(again["r1"]) == {L1, L2, 23}
+    assert any(text.startswith("r1: its files have changed") for text in calls.said)
+    (calls.data / f"a{SEG}").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        calls(data=None, real=calls.data)

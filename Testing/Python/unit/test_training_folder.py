@@ -1,0 +1,339 @@
+"""The folder of a training: what an earlier call left there, and what must not be mixed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from training_helpers import CONFIG, lumbar_case, trainer
+
+from spinemamba.cli.main import main
+from spinemamba.errors import Code, UserError
+from spinemamba.lock import only_one
+from spinemamba.network.config import COARSE, FINE
+from spinemamba.training.bank import Case, load_bank
+from spinemamba.training.curves import Curves
+from spinemamba.training.folder import read_about, remove_leftovers, working_in
+from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.pack import pack_model
+from spinemamba.training.pieces import load_pieces, save_pieces
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return lumbar_case()
+
+
+@pytest.fixture
+def folder(case: Case, tmp_path: Path) -> Path:
+    """The folder of a training that has taken one step."""
+    one = trainer(case)
+    one.learn()
+    one.save(tmp_path / "run")
+    return tmp_path / "run"
+
+
+NUMBERS = {
+    "--minutes": ("0", "-1", "nan", "inf", "1e400", "ten"),
+    "--steps": ("0", "-3", "1.5", "nan", "99999999999"),
+    "--learning-rate": ("0", "-1", "nan", "inf", "1e30"),
+    "--seed": ("-5", "0.5", "9223372036854775808"),
+    "--threads": ("-2", "1e3", "100000"),
+    "--phantoms": ("-1", "2.5"),
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "text"), [(option, text) for option, texts in NUMBERS.items() for text in texts]
+)
+def test_numbers_that_make_no_sense_are_refused(option: str, text: str, tmp_path: Path, capsys):
+    assert main(["train", "coarse", "--out", str(tmp_path / "run"), f"{option}={text}"]) == 2
+    error = capsys.readouterr().err
+    assert f"argument {option}: '{text}' is not a " in error
+    assert not (tmp_path / "run").exists()
+
+
+def weights_of(one: Trainer) -> list[torch.Tensor]:
+    return [value.clone() for value in one.network.state_dict().values()]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(case: Case, folder: Path):
+    one = trainer(case, learning_rate=0.5)
+    one.resume(folder)
+    before = weights_of(one)
+    broken = one.draw()
+    broken[0][0, 0, 3, 3, 3] = torch.nan
+    one.draw = lambda: broken
+    with pytest.raises(UserError, match=r"not finite at step 2.*--learning-rate 0\.5"):
+        one.run(folder, lambda text: None)
+    assert all(map(torch.equal, weights_of(one), before))
+    assert load_pieces(folder)["step"] == 1
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(case: Case, folder: Path):
+    one = trainer(case)
+    before = weights_of(one)
+    one.network.head.bias.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(UserError, match="not finite at step 1"):
+        one.run(folder, lambda text: None)
+    assert all(map(torch.equal, weights_of(one), before))
+    assert load_pieces(folder)["step"] == 1
+
+
+def test_a_training_that_diverges_ends_with_a_sentence_and_keeps_the_last_checkpoint(
+    case: Case, folder: Path
+):
+    before = {p.name: p.read_bytes() for p in (folder / "checkpoint").iterdir()}
+    one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=40, learning_rate=1e30, save_every_s=0))
+    one.resume(folder)
+    one.network.load_state_dict({k: v * 1e38 for k, v in one.network.state_dict().items()})
+    with pytest.raises(UserError, match="not finite"):
+        one.run(folder, lambda text: None)
+    assert {p.name: p.read_bytes() for p in (folder / "checkpoint").iterdir()} == before
+    assert trainer(case).resume(folder)
+
+
+def test_weights_that_are_not_finite_are_never_saved(case: Case, folder: Path):
+    one = trainer(case)
+    next(iter(one.average.values())).view(-1)[0] = torch.inf
+    with pytest.raises(UserError, match="weights are not finite"):
+        one.save(folder)
+    assert load_pieces(folder)["step"] == 1
+
+
+def test_a_checkpoint_with_weights_that_are_not_finite_is_refused(case: Case, folder: Path):
+    state = load_pieces(folder)
+    next(iter(state["average"].values())).view(-1)[0] = torch.nan
+    save_pieces(state, folder)
+    for use in (trainer(case).resume, lambda f: pack_model(f, f, f / "m", name="m", version="1")):
+        with pytest.raises(UserError, match="holds weights that are not finite") as caught:
+            use(folder)
+        assert caught.value.code == Code.MODEL_BAD
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def replace_by(state: dict) -> Callable[[Path], None]:
+    return lambda path: save_pieces(state, path.parent.parent)
+
+
+CHECKPOINT: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: os.truncate(path, 1000),
+    "empty": lambda path: os.truncate(path, 0),
+    "missing": lambda path: path.unlink(),
+    "one bit is wrong": flip,
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "something else": replace_by({"w": torch.zeros(2)}),
+    "other weights": replace_by({"network": {"w": torch.zeros(2)}, "average": {}}),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINT)
+def test_a_damaged_checkpoint_is_refused_and_says_what_to_delete(
+    kind: str, case: Case, folder: Path
+):
+    CHECKPOINT[kind](folder / "checkpoint" / "000")
+    with pytest.raises(UserError, match="checkpoint") as caught:
+        trainer(case).resume(folder)
+    assert caught.value.code == Code.MODEL_BAD
+    assert "elete" in caught.value.remedy
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(case: Case, folder: Path, monkeypatch):
+    def denied(path: Path, *args: object, **more: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for reading in ("read_bytes", "read_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, reading, denied)
+            with pytest.raises(UserError, match=r"cannot be read.*Permission denied"):
+                trainer(case).resume(folder)
+    (folder / "bank").mkdir()
+    with pytest.raises(UserError, match=r"bank cannot be read") as caught:
+        load_bank(folder / "bank")
+    assert caught.value.code == Code.INPUT_BAD
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(case: Case, folder: Path):
+    (folder / "checkpoint" / "sha256").unlink()
+    one = trainer(case)
+    assert one.resume(folder)
+    assert one.step == 1
+
+
+ABOUT: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: os.truncate(path, 100),
+    "empty": lambda path: os.truncate(path, 0),
+    "missing": lambda path: path.unlink(),
+    "a list": lambda path: path.write_text("[]"),
+    "without sources": lambda path: path.write_text('{"network": {}, "options": {}}'),
+    "a number for sources": lambda path: path.write_text(
+        '{"network": {}, "options": {}, "sources": [1]}'
+    ),
+    "unknown settings": lambda path: path.write_text(
+        '{"network": {"wings": 2}, "options": {}, "sources": []}'
+    ),
+    "nested without end": lambda path: path.write_text("[" * 100_000),
+    "bytes": lambda path: path.write_bytes(b"\xff\xfe{"),
+}
+
+
+@pytest.mark.parametrize("kind", ABOUT)
+def test_a_damaged_training_json_is_refused_by_train_and_pack(
+    kind: str, case: Case, folder: Path, tmp_path: Path
+):
+    ABOUT[kind](folder / "training.json")
+    with pytest.raises(UserError, match=r"training\.json") as caught:
+        trainer(case).resume(folder)
+    assert caught.value.code == Code.MODEL_BAD
+    assert "delete" in caught.value.remedy
+    with pytest.raises(UserError):
+        pack_model(folder, folder, tmp_path / "m", name="m", version="1")
+
+
+def test_a_training_without_checkpoint_is_not_packed(folder: Path, tmp_path: Path, capsys):
+    (folder / "checkpoint").rename(tmp_path / "elsewhere")
+    words = ["pack", str(tmp_path / "m"), "--coarse", str(folder), "--fine", str(folder)]
+    assert main([*words, "--name", "m"]) == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err
+
+
+def real_training(folder: Path, network: str, kind: str = "spinemamba") -> Path:
+    """Return the folder of a training of one of the starter's networks, without weights."""
+    save_pieces({}, folder)
+    config = {"coarse": COARSE, "fine": FINE}[network].to_json()
+    about = {"network": config, "options": {"kind": kind}, "sources": []}
+    (folder / "training.json").write_text(json.dumps(about))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["fine"], "'fine --size tiny --kind spinemamba'"),
+        (["coarse", "--kind", "plain"], "'coarse --size tiny --kind plain'"),
+        (["coarse", "--size", "base"], "'coarse --size base --kind spinemamba'"),
+    ],
+)
+def test_the_folder_of_another_training_is_refused_before_any_work(
+    words: list[str], asked: str, tmp_path: Path, capsys
+):
+    folder = real_training(tmp_path / "run", "coarse")
+    before = sorted(folder.rglob("*"))
+    assert main(["train", *words, "--out", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "holds the training of 'coarse --size tiny --kind spinemamba'" in error
+    assert f"asks for {asked}" in error
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_the_networks_are_not_packed_in_each_others_place(tmp_path: Path):
+    fine = real_training(tmp_path / "fine", "fine")
+    with pytest.raises(UserError, match=r"'fine --size tiny.*', not of the coarse network"):
+        pack_model(fine, fine, tmp_path / "m", name="m", version="1")
+
+
+def test_what_is_not_finished_is_removed_and_nothing_else(tmp_path: Path):
+    stay = ("checkpoint", "bank.safetensors", "training.json", ".partial-1-ct.nrrd", "notes")
+    for name in ("checkpoint.partial", ".unfinished-a1", "checkpoint"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "000").touch()
+    for name in (".partial-1-training.json", ".partial-22-sheet.png", *stay[1:]):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(stay)
+    assert (tmp_path / "checkpoint" / "000").exists()
+
+
+def no_space(*args: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_called_that_and_nothing_is_left(case: Case, folder: Path, monkeypatch):
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    monkeypatch.setattr(os, "fsync", no_space)
+    for save in (lambda: save_pieces({"w": 1}, folder), lambda: trainer(case).save(folder)):
+        with pytest.raises(UserError, match="No space left on device") as caught:
+            save()
+        assert caught.value.code == Code.DISK_FULL
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_a_disk_without_room_for_the_checkpoints_is_refused_first(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: (10**9, 0, 10**6))
+    with (
+        pytest.raises(UserError, match="has 1 MB left; checkpoints of this network need") as caught,
+        working_in(tmp_path / "run", COARSE, "spinemamba"),
+    ):
+        pytest.fail("it has begun")
+    assert caught.value.code == Code.DISK_FULL
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: (0, 0, 0))  # it does not tell
+    with working_in(tmp_path / "run", COARSE, "spinemamba"):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, capsys):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
+        assert main(["train", "coarse", "--out", str(out)]) == 2
+        assert "phantom" not in capsys.readouterr().out
+
+
+def test_a_row_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path):
+    (tmp_path / "curves.csv").write_text("step,minutes,bone\n50,1,25.5\n100,1,2")
+    curves = Curves(tmp_path, lambda text: None)
+    for step in range(51, 101):
+        curves.add(step, {"bone": 2.0}, 60.0)
+    curves.close()
+    rows = (tmp_path / "curves.csv").read_text().splitlines()
+    assert rows == ["step,minutes,bone", "50,1,25.5", "100,1,2"]
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from spinemamba.lock import only_one
+with only_one(Path(sys.argv[1]), "training"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path, repository: Path):
+    path = tmp_path / "training.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=repository / "SpineMambaSegment",
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        says = rf"Another training .*process {other.pid} on "
+        with pytest.raises(UserError, match=says), only_one(path, "training"):
+            pytest.fail("two at once")
+        other.kill()
+        other.wait()
+    assert path.exists()  # but it locks nothing
+    with only_one(path, "training"):
+        assert str(os.getpid()) in path.read_text()
+        with pytest.raises(UserError), only_one(path, "training"):
+            pytest.fail("two at once")
+    assert not path.exists()
+
+
+def test_what_a_training_says_of_itself_comes_back(case: Case, folder: Path):
+    about = read_about(folder)
+    assert about["options"]["kind"] == "spinemamba"
+    assert about["sources"] == ["synthetic spines of this package, Apache-2.0."]
+    assert read_about(folder, "coarse") == about  # a network of no known size may be either
