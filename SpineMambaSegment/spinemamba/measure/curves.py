@@ -49,7 +49,12 @@ class Curve:
     @property
     def deg(self) -> float:
         """By how much the tilt grows from the upper to the lower end."""
-        return self.lower.deg - self.upper.deg
+        return difference_deg(self.lower.deg, self.upper.deg)
+
+
+def difference_deg(one: float, other: float) -> float:
+    """Return one angle minus another, within -180 and 180 degrees."""
+    return (one - other + 180.0) % 360.0 - 180.0
 
 
 def sagittal_deg(normal_lps: np.ndarray) -> float:

@@ -188,7 +188,8 @@ def test_the_command_writes_files_that_can_be_read_again(tmp_path: Path, capsys)
     assert Measurements.from_json(json.loads(json.dumps(measured.to_json()))) == measured
     assert by_name(measured, "vertebra")["L2"]["middle_height_mm"] == pytest.approx(26, abs=0.5)
     rows = (out / "case_measurements.csv").read_text("utf-8").splitlines()
-    assert len(rows) == 1 + sum(q.kind == k.kind for k in measured.items for q in QUANTITIES)
+    numbers = sum(q.kind == k.kind for k in measured.items for q in QUANTITIES)
+    assert len(rows) == 1 + len(measured.alerts) + numbers
     page = re.sub(r'src="[^"]*"', "", (out / "case_report.html").read_text("utf-8"))
     assert "doe" not in page
     assert "Not for clinical use" in page

@@ -1,0 +1,157 @@
+"""Is this a label image, is that the image of it, and is that the result of the run?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spinemamba.errors import UserError
+from spinemamba.labels import BY_VALUE
+from spinemamba.result import Result
+from spinemamba.volume import Geometry, Volume
+
+LEAST_VOXELS = 1000
+"""Fewer labelled voxels may be specks."""
+
+LEAST_LIKE = 0.55
+"""Share of the labelled voxels whose next one has the same value. Of real labels in voxels of 1 mm
+it is above 0.85, in voxels of 6 mm 0.5 to 0.7; of CT and MR in 28 values or more below 0.52."""
+
+MOST_FILLED, FILLED_LIKE = 0.5, 0.9
+"""Labels that fill more of the image than this are as even as this. Images in a few values are not:
+up to 0.85 in three."""
+
+MOST_ML = {"Sacrum": 900.0}
+MOST_OTHER_ML = 300.0
+"""A level is not larger than this: then the values do not number the levels."""
+
+SAME_MM = 1e-2
+SAME_ML, SAME_SHARE = 0.1, 0.1
+"""Volumes that a result and its labels may differ by: of rounding, not of a correction."""
+
+
+def check_labels(labels: Volume, name: str) -> None:
+    """Refuse an image that was given in place of labels.
+
+    Raises:
+        UserError: If its values cannot be those of levels.
+    """
+    array = labels.array
+    low, high = int(array.min()), int(array.max())
+    if low < 0:
+        raise _no_labels(name, f"such as {low}")
+    shown = array != 0
+    if int(shown.sum()) >= LEAST_VOXELS:
+        like = _likeness(array, shown)
+        if like < (FILLED_LIKE if shown.mean() > MOST_FILLED else LEAST_LIKE):
+            share = f"{100 * (1 - like):.0f} % of the voxels differ from the next one"
+            raise _no_labels(name, f"0 to {high}, of which {share}")
+    levels = array[shown & (array <= max(BY_VALUE))]
+    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    sizes_ml = np.bincount(levels, minlength=max(BY_VALUE) + 1) * voxel_ml
+    for value, label in BY_VALUE.items():
+        if sizes_ml[value] > MOST_ML.get(label.name, MOST_OTHER_ML):
+            raise UserError(
+                f"In {name}, {label.name} (value {value}) has {sizes_ml[value]:.0f} mL, "
+                "more than a vertebra can have.",
+                "Choose a label image with a value for each level, as in README's label table.",
+            )
+
+
+def check_image(image: Volume, labels: Volume, name: str) -> None:
+    """Refuse labels that were given in place of the image; the grids are those of the files.
+
+    Raises:
+        UserError: If all its values are those of levels, or it is background where labels are.
+    """
+    array = image.array
+    whole = array.dtype.kind in "iu"
+    if whole and array.min() >= 0 and array.max() <= max(BY_VALUE):
+        raise _no_image(name, f"only the values 0 to {int(array.max())}")
+    if array.shape == labels.array.shape and whole:
+        support = array != 0
+        if np.array_equal(support, labels.array != 0):
+            raise _no_image(name, "0 wherever no vertebra is labelled, and nowhere else")
+
+
+def check_same_grid(image: Geometry, labels: Geometry) -> None:
+    """Refuse an image whose voxels are not those of the labels.
+
+    Raises:
+        UserError: If the grids differ; says in what.
+    """
+    if not image.matches(labels):
+        raise UserError(
+            f"Image and labels do not have the same voxels: {what_differs(image, labels)}.",
+            "Give the image that was segmented.",
+        )
+
+
+def what_differs(one: Geometry, other: Geometry) -> str:
+    """Return the first thing that differs between two grids, with both values; or "nothing"."""
+    pairs = (
+        ("size", one.shape[::-1], other.shape[::-1], "voxels", 0.5),
+        ("spacing", one.spacing_mm[::-1], other.spacing_mm[::-1], "mm", 1e-6),
+        ("direction", np.ravel(one.direction_lps), np.ravel(other.direction_lps), "", 1e-4),
+        ("origin", one.origin_lps_mm, other.origin_lps_mm, "mm", 1e-4),
+    )
+    for what, first, second, unit, tolerance in pairs:
+        if np.abs(np.subtract(first, second)).max() > tolerance:
+            return f"{what} {_text(first)} and {_text(second)} {unit}".rstrip()
+    return "nothing"
+
+
+def why_other(result: Result, labels: Volume, marks: Sequence[tuple[str, float]]) -> str:
+    """Return why a result cannot be that of these labels; empty if it can.
+
+    Args:
+        result: Of a run.
+        labels: Label values.
+        marks: Name and volume in mL of each level in the labels.
+    """
+    grid = Geometry(
+        result.shape,
+        result.spacing_mm,
+        result.origin_lps_mm,
+        np.reshape(result.direction_lps, (3, 3)),
+    )
+    if not grid.matches(labels.geometry, SAME_MM):
+        return f"its run had another grid ({what_differs(grid, labels.geometry)})"
+    known = {item.name: item.volume_ml for item in result.instances}
+    for name, volume_ml in marks:
+        if name not in known:
+            return f"it knows no {name}, only {', '.join(known)}"
+        if abs(known[name] - volume_ml) > SAME_ML + SAME_SHARE * volume_ml:
+            return f"{name} has {known[name]:.1f} mL there and {volume_ml:.1f} mL in the labels"
+    return ""
+
+
+def _likeness(array: np.ndarray, shown: np.ndarray) -> float:
+    """Return the share of the shown voxels whose next one along x and y has the same value."""
+    alike = total = 0
+    for axis in (1, 2):
+        first = tuple(slice(None, -1) if k == axis else slice(None) for k in range(3))
+        second = tuple(slice(1, None) if k == axis else slice(None) for k in range(3))
+        seen = shown[first]
+        alike += int((array[first] == array[second])[seen].sum())
+        total += int(seen.sum())
+    return alike / max(total, 1)
+
+
+def _text(values: Sequence[float] | np.ndarray) -> str:
+    return " x ".join(f"{value:.6g}" for value in values)
+
+
+def _no_labels(name: str, how: str) -> UserError:
+    return UserError(
+        f"{name} holds values that are no labels, {how}.",
+        "Choose a label image, not the CT, the MR or probabilities.",
+    )
+
+
+def _no_image(name: str, how: str) -> UserError:
+    return UserError(
+        f"{name} is a label image and no CT or MR: it holds {how}.",
+        "Give the image that was segmented.",
+    )
