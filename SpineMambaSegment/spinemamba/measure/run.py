@@ -19,6 +19,7 @@ from spinemamba.measure.page import write_page
 from spinemamba.measure.record import Measurements
 from spinemamba.measure.spine import Progress, measure_standing
 from spinemamba.measure.stance import Stance
+from spinemamba.orientation import canonical
 from spinemamba.output import check_place
 from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
@@ -42,6 +43,7 @@ class Sources:
         modality: One of `job.MODALITIES`, of the image.
         run: result.json of the run that made the labels; None if none is known.
         named: Whether the user named the result; one that was found is left if it does not fit.
+        corrected: Whether the result is known to be that of the labels before a person's changes.
     """
 
     labels: Path
@@ -49,6 +51,7 @@ class Sources:
     modality: str = "auto"
     run: Path | None = None
     named: bool = False
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def study(sources: Sources, progress: Progress) -> Study:
     labels, foreign = _levels_only(labels)
     image = read_volume(sources.image) if sources.image else None
     if image is not None:
-        check_image(image, labels, sources.image.name)
+        check_image(image, sources.image.name)
     result, alerts = _result_of(sources, labels)
     modality = sources.modality if image is not None else ""
     if modality == "auto":
@@ -91,10 +94,12 @@ def study(sources: Sources, progress: Progress) -> Study:
 
 def write_study_page(done: Study, path: Path, title: str = "") -> None:
     """Write the report; a spine that lies in its header is shown as it stands."""
-    stance = done.stance
-    image = None if done.image is None else stance.stand(done.image)
-    measured = replace(done.measured, items=tuple(map(stance.upright, done.measured.items)))
-    write_page(measured, (image, stance.stand(done.labels)), done.result, path, title)
+    image, labels = (
+        None if volume is None else canonical(done.stance.stand(volume))[0]
+        for volume in (done.image, done.labels)
+    )
+    measured = replace(done.measured, items=tuple(map(done.stance.upright, done.measured.items)))
+    write_page(measured, (image, labels), done.result, path, title)
 
 
 def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
@@ -116,7 +121,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     def tell(name: str, fraction: float) -> None:
         progress(MEASURE, share * fraction)
 
-    done = study(Sources(job.input, job.image, job.modality, job.run), tell)
+    done = study(Sources(job.input, job.image, job.modality, job.run, corrected=True), tell)
     with all_or_none(list(job.outputs)) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
@@ -150,7 +155,7 @@ def _result_of(sources: Sources, labels: Volume) -> tuple[Result | None, list[st
         if sources.named:
             raise
         return None, [f"{UNVERIFIED}: {error.message}"]
-    if why := why_other(result, labels, _volumes(labels)):
+    if why := why_other(result, labels, corrected=sources.corrected):
         if sources.named:
             raise UserError(
                 f"{name} is not the result of these labels: {why}.",
@@ -159,10 +164,3 @@ def _result_of(sources: Sources, labels: Volume) -> tuple[Result | None, list[st
         said = [f"{UNVERIFIED}: {name} is not the result of these labels ({why})."]
         return None, said + ([level_warning(result.labelings)] if result.ambiguous else [])
     return result, [level_warning(result.labelings)] if result.ambiguous else []
-
-
-def _volumes(labels: Volume) -> list[tuple[str, float]]:
-    """Return name and volume in mL of each level that is there."""
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
-    counts = np.bincount(labels.array.ravel(), minlength=max(BY_VALUE) + 1)
-    return [(label.name, counts[v] * voxel_ml) for v, label in BY_VALUE.items() if counts[v]]

@@ -55,7 +55,7 @@ def measure_standing(
 
     Args:
         labels: Label values, in any orientation.
-        image: What was segmented, on the same grid; gives densities if it is a CT.
+        image: What was segmented, on the same voxels in any order; gives densities if it is a CT.
         modality: "ct", "mr" or, without an image, "".
         progress: Told the level that comes next and the share that is done; may raise `Cancelled`.
 
@@ -65,7 +65,7 @@ def measure_standing(
     """
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
     if image is not None:
-        check_same_grid(image.geometry, labels.geometry)
+        check_same_grid(image, labels)
     stance = stance_of(landmarks(canonical(labels)[0]))
     ct = stance.stand(image) if image is not None and modality == "ct" else None
     found = list(find_vertebrae(canonical(stance.stand(labels))[0], progress, stance))
@@ -109,7 +109,7 @@ def find_vertebrae(labels: Volume, progress: Progress, stance: Stance) -> Iterab
         for value, patch in patches.items()
     }
     sides = {v: cut_sides(places, labels.geometry, labels.geometry) for v, places in voxels.items()}
-    unsure = {v for v, cut in sides.items() if cut or BY_VALUE[v].name in stance.doubles}
+    unsure = {v for v, cut in sides.items() if cut or BY_VALUE[v].name not in stance.order}
     frames = start_frames(patches, unsure)
     above: Body | None = None
     for k, (value, patch) in enumerate(patches.items()):

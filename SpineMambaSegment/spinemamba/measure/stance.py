@@ -36,8 +36,12 @@ LEAST_ORDER = 0.5
 LEAST_SHARE = 0.1
 """A label smaller than this share of the others' median is a speck without a place."""
 
-MOST_TILT_DEG = 35.0
-"""A spine that leans more than this to the side looks bent in the patient's sagittal plane."""
+MOST_TILT_DEG, MOST_TURN_DEG = 20.0, 15.0
+"""A spine that leans more than this to the side, or looks so far to one, shows other angles in the
+patient's planes than in its own: a degree or two at 20 degrees of lean."""
+
+MOST_REST_DEG = 5.0
+"""The same of a spine whose axes were turned: nothing is known of the patient's planes."""
 
 PLACED = {
     (0, 1): "to the left of",
@@ -52,6 +56,10 @@ POINTS |= {(1, 1): "to the back", (2, 1): "up", (2, -1): "down"}
 
 
 OWN_PLANES = "It is measured in its own planes, and its left and right are not known."
+OBLIQUE = (
+    "The spine {} to the side by {:.0f} degrees: angles and curves are those that show in the "
+    "header's planes."
+)
 BREAK = "{} and {} are not neighbours in space: a vertebra is without a label, or misnamed."
 NO_SIDE = "left and right are not known: the spine does not stand as the header says"
 
@@ -172,11 +180,8 @@ def stance_of(marks: Sequence[Landmark]) -> Stance:
         if turn[2, 2] != 1 and 1 < len(order) < LIMITS.least_for_order and not doubtful:
             doubtful = f"{_lies(order, turn)}: either the header or the names are wrong"
             notes.append(f"{doubtful}.")
-    elif (tilt := _tilt_deg(up)) > MOST_TILT_DEG:
-        notes.append(
-            f"The spine leans to the side by {tilt:.0f} degrees against the header's head "
-            "direction: angles are those that show in the patient's planes."
-        )
+    most = (MOST_TILT_DEG, MOST_TURN_DEG) if turn[1, 1] + turn[2, 2] == 2 else (MOST_REST_DEG,) * 2
+    notes += _oblique(turn @ up, turn @ _back(marks, up), most)
     return Stance(turn, order, doubles, doubtful, tuple(notes))
 
 
@@ -285,5 +290,15 @@ def _axis(direction: np.ndarray) -> tuple[int, int]:
     return axis, int(np.sign(direction[axis]))
 
 
-def _tilt_deg(up: np.ndarray) -> float:
-    return float(np.degrees(np.arctan2(abs(up[0]), abs(up[2]))))
+def _oblique(up: np.ndarray, back: np.ndarray, most_deg: tuple[float, float]) -> list[str]:
+    """Return notes about a spine that stands aslant.
+
+    Args:
+        up: Direction of the head where the spine stands.
+        back: Direction of the back there; zeros if it is not known.
+        most_deg: How far it may lean and look to the side.
+    """
+    leans = float(np.degrees(np.arctan2(abs(up[0]), abs(up[2]))))
+    looks = float(np.degrees(np.arctan2(abs(back[0]), back[1]))) if back.any() else 0.0
+    sides = zip(("leans", "looks"), (leans, looks), most_deg, strict=True)
+    return [OBLIQUE.format(verb, deg) for verb, deg, most in sides if deg > most]
