@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.image_sides import cut_sides
 from spinemamba.labels import BY_VALUE, ORDER
 from spinemamba.quality import LIMITS
 from spinemamba.volume import Volume
@@ -45,24 +45,24 @@ class Landmark:
     cores_lps_mm: np.ndarray
 
 
-def landmarks(labels: Volume) -> list[Landmark]:
+def landmarks(labels: Volume, cut: Container[int]) -> list[Landmark]:
     """Return the landmarks of every level, from head to tail.
 
     Args:
         labels: Label values in canonical orientation.
+        cut: Label values of the levels that the image cuts.
     """
     boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
     found = {v: box for v, box in enumerate(boxes, start=1) if box is not None and v in BY_VALUE}
-    marks = [_landmark(labels, value, box) for value, box in found.items()]
+    marks = [_landmark(labels, value, box, value in cut) for value, box in found.items()]
     return sorted(marks, key=lambda mark: ORDER[mark.name])
 
 
-def _landmark(labels: Volume, value: int, box: tuple[slice, ...]) -> Landmark:
+def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> Landmark:
     name = BY_VALUE[value].name
     mask = labels.array[box] == value
     corner = [part.start for part in box]
     volume_ml = float(mask.sum()) * float(np.prod(labels.spacing_mm)) / 1000
-    cut = bool(cut_sides(np.argwhere(mask) + corner, labels.geometry, labels.geometry))
     steps = np.array([max(1, round(SEARCH_MM / s)) for s in labels.spacing_mm])
     small = mask[:: steps[0], :: steps[1], :: steps[2]]
     if not small.any():  # thinner than a step

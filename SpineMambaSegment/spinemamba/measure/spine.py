@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -66,9 +66,13 @@ def measure_standing(
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
     if image is not None:
         check_same_grid(image, labels)
-    stance = stance_of(landmarks(canonical(labels)[0]))
+    upright = canonical(labels)[0]
+    sides = _sides(upright)
+    stance = stance_of(landmarks(upright, {value for value, cut in sides.items() if cut}))
+    sides = {value: stance.sides(cut) for value, cut in sides.items()}
     ct = stance.stand(image) if image is not None and modality == "ct" else None
-    found = list(find_vertebrae(canonical(stance.stand(labels))[0], progress, stance))
+    standing = canonical(stance.stand(upright))[0]
+    found = list(find_vertebrae(standing, sides, stance, progress))
     found.sort(key=lambda vertebra: ORDER[vertebra.name])
     progress("discs and curves", 1.0)
     discs = list(_disc_items(found, stance))
@@ -87,13 +91,25 @@ def measure_standing(
     return measured, stance
 
 
-def find_vertebrae(labels: Volume, progress: Progress, stance: Stance) -> Iterable[Vertebra]:
+def _sides(labels: Volume) -> dict[int, tuple[str, ...]]:
+    """Return the sides of the image that cut each level, by label value."""
+    found = {}
+    for value, patch in patches_of(labels).items():
+        voxels = np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
+        found[value] = cut_sides(voxels, labels.geometry, labels.geometry)
+    return found
+
+
+def find_vertebrae(
+    labels: Volume, sides: Mapping[int, tuple[str, ...]], stance: Stance, progress: Progress
+) -> Iterable[Vertebra]:
     """Yield the vertebrae as they lie in space, from head to tail.
 
     Args:
         labels: In canonical orientation, standing.
-        progress: As for `measure`.
+        sides: Sides of the image that cut each, by label value, where the spine stands.
         stance: How the spine stands.
+        progress: As for `measure`.
     """
     named = patches_of(labels)
     if not named:
@@ -108,7 +124,6 @@ def find_vertebrae(labels: Volume, progress: Progress, stance: Stance) -> Iterab
         value: np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
         for value, patch in patches.items()
     }
-    sides = {v: cut_sides(places, labels.geometry, labels.geometry) for v, places in voxels.items()}
     unsure = {v for v, cut in sides.items() if cut or BY_VALUE[v].name not in stance.order}
     frames = start_frames(patches, unsure)
     above: Body | None = None

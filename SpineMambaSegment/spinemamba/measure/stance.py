@@ -8,7 +8,7 @@ behind; voxels stay as they are.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,6 +56,10 @@ POINTS |= {(1, 1): "to the back", (2, 1): "up", (2, -1): "down"}
 
 
 OWN_PLANES = "It is measured in its own planes, and its left and right are not known."
+SIDES = {(0, 1): "left", (0, -1): "right", (1, 1): "posterior", (1, -1): "anterior"}
+SIDES |= {(2, 1): "superior", (2, -1): "inferior"}
+DIRECTIONS = {name: sign * np.eye(3)[axis] for (axis, sign), name in SIDES.items()}
+
 OBLIQUE = (
     "The spine {} to the side by {:.0f} degrees: angles and curves are those that show in the "
     "header's planes."
@@ -128,6 +132,10 @@ class Stance:
         return replace(
             volume, geometry=replace(place, origin_lps_mm=origin, direction_lps=direction)
         )
+
+    def sides(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the sides of the image, named as in the header, as they lie where it stands."""
+        return tuple(SIDES[_axis(self.turn @ DIRECTIONS[name])] for name in names)
 
     def back(self, item: Item) -> Item:
         """Return an item that was measured on `stand`'s grid, where it lies in the header."""

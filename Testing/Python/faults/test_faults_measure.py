@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bent_spine import NAMES, flipped, reference, renamed, turned, upright, values, vertebrae
@@ -12,6 +14,7 @@ from spinemamba.labels import BY_NAME
 from spinemamba.measure.record import Measurements
 from spinemamba.measure.spine import measure
 from spinemamba.measure.stance import NO_SIDE
+from spinemamba.volume import Volume
 
 pytestmark = pytest.mark.faults
 
@@ -85,6 +88,18 @@ def test_endplates_stay_where_they_are_in_the_header():
         np.testing.assert_allclose(
             normal, matrix @ np.array(true.plates["superior"].normal_lps), atol=0.01
         )
+
+
+def test_a_cut_vertebra_is_cut_at_its_own_side_however_it_lies(outcome):
+    labels = upright()
+    top = np.flatnonzero((labels.array == BY_NAME["T12"].value).any(axis=(1, 2)))[-12]
+    geometry = replace(labels.geometry, shape=(int(top), *labels.array.shape[1:]))
+    cut = Volume(np.ascontiguousarray(labels.array[:top]), geometry)
+    for matrix in (np.eye(3), about("y", 180), about("x", 90), about("y", 90)):
+        first = measure(turned(cut, matrix)).of("vertebra")[0]
+        assert (first.name, first.words["cut"]) == ("T12", "superior")
+        assert first.values["volume_ml"] is None
+    outcome("how the spine lies", "right")
 
 
 @pytest.mark.parametrize("flip", [(0,), (1,), (2,), (0, 1, 2)])
