@@ -30,8 +30,8 @@ class Landmark:
 
     Attributes:
         name: Level.
-        deep_lps_mm: Middle of its largest core: in the body, (3,).
-        back_mm: Way from its thickest part to the middle of all its voxels, LPS, (3,).
+        deep_lps_mm: Middle of its thickest part: in the body, (3,).
+        back_mm: Way from there to the middle of all its voxels, LPS, (3,).
         volume_ml: Of its voxels.
         cut: Whether the image cuts it.
         cores_lps_mm: Middles of its cores that are large, the largest first, (n, 3).
@@ -76,9 +76,8 @@ def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> 
     index = np.argwhere(inside)
     weight = depth[tuple(index.T)] ** BODY_POWER
     thick = place((index * weight[:, None]).sum(axis=0) / weight.sum())
-    cores = place(_cores(depth))
-    deep = thick if len(cores) == 1 else cores[0]
-    return Landmark(name, deep, place(index.mean(axis=0)) - thick, volume_ml, cut, cores)
+    back = place(index.mean(axis=0)) - thick
+    return Landmark(name, thick, back, volume_ml, cut, place(_cores(depth)))
 
 
 def _cores(depth: np.ndarray) -> np.ndarray:

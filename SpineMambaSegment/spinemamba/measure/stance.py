@@ -33,6 +33,9 @@ LEAST_BACK_MM = 2.0
 LEAST_ORDER = 0.5
 """Correlation of the levels with their places along the spine that tells which end is the head."""
 
+LEAST_PART = 0.5
+"""Of the volume of the largest: so much of a cut vertebra has its place in the row."""
+
 LEAST_SHARE = 0.1
 """A label smaller than this share of the others' median is a speck without a place."""
 
@@ -243,11 +246,16 @@ def _along(places: np.ndarray) -> list[int]:
 
 
 def _up(marks: Sequence[Landmark]) -> np.ndarray:
-    """Return the direction of the head, from vertebrae in order; up if there is but one."""
-    if len(marks) < 2:
+    """Return the direction of the head, from vertebrae in order; up if there are too few."""
+    whole = [mark for mark in marks if not mark.cut]
+    if len(whole) < 2:
+        # What is left of a cut vertebra lies anywhere, but most of one lies where it does.
+        least = LEAST_PART * max((mark.volume_ml for mark in marks), default=0.0)
+        whole = [mark for mark in marks if mark.volume_ml >= least]
+    if len(whole) < 2:
         return np.array([0.0, 0.0, 1.0])
-    steps = np.arange(len(marks)) - (len(marks) - 1) / 2
-    return unit(-steps @ np.array([mark.deep_lps_mm for mark in marks]))
+    steps = np.arange(len(whole)) - (len(whole) - 1) / 2
+    return unit(-steps @ np.array([mark.deep_lps_mm for mark in whole]))
 
 
 def _back(marks: Sequence[Landmark], up: np.ndarray) -> np.ndarray:
