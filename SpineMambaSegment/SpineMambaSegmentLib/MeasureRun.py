@@ -62,7 +62,7 @@ class MeasureRun(WorkerRun):
             paths[1],
             self._folder / "measurements.json",
             image=paths[0],
-            run=paths[2] if known is not None and page is not None else None,
+            run=paths[2] if known is not None else None,
             page=page,
         )
         self._start([VolumeFile(volumeNode, paths[0]), ArrayFile(labels, grid, paths[1])], job)

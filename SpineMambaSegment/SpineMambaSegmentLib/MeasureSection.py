@@ -118,8 +118,9 @@ class MeasureSection:
 
 
 def rows(measured: Measurements) -> list[tuple[str, str, str]]:
-    """Return what a reader looks for first: angles, curves, and vertebrae that lost height."""
-    found = [
+    """Return what a reader looks for first: alerts, angles, curves, vertebrae that lost height."""
+    found = [(_("Look at"), "", text) for text in measured.alerts]
+    found += [
         _row(item, value)
         for item in (*measured.of("angle"), *measured.of("curve"))
         if (value := next(iter(item.values.values()))) is not None

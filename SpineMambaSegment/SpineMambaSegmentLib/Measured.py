@@ -48,7 +48,8 @@ def showTables(
     reasons = ["; ".join(sorted(set(item.reasons.values()))) for item in items]
     _addTexts(vertebrae, _("not given because"), reasons)
     spine = _add(segmentationNode, "vtkMRMLTableNode", _("discs, angles and curves"))
-    rows = [
+    rows = [("alert", *[""] * 5, text, "") for text in measured.alerts]
+    rows += [
         row
         for kind in ("disc", "angle", "curve")
         for item in measured.of(kind)

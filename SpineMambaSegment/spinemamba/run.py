@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,12 +165,17 @@ def pick_device(name: str) -> str:
 
 
 def spare_inputs(job: FileJob) -> None:
+    """Refuse to write over what is read; as `spare`."""
+    spare(job.outputs, job.inputs)
+
+
+def spare(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse to write over what is read.
 
     Raises:
         UserError: If an output is an input (OUTPUT_BAD).
     """
-    for path, read in itertools.product(job.outputs, job.inputs):
+    for path, read in itertools.product(outputs, inputs):
         both = path.exists() and read.exists()
         if path.absolute() == read.absolute() or (both and path.samefile(read)):
             raise UserError(

@@ -13,6 +13,7 @@ from spinemamba.flags import Flag
 from spinemamba.instances import Instances
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.quality import LIMITS, QualityLimits
+from spinemamba.stance import back_to_front, upside_down
 
 CORE_THRESHOLD = 0.5
 PLANES_DEG = (-10.0, 0.0, 10.0)
@@ -52,7 +53,9 @@ def shape_flags(
                 way = np.argwhere(mask).mean(axis=0) - np.argwhere(core).mean(axis=0)
                 back_mm.append(float(way[1] * evidence.geometry.spacing_mm[1]))
         found[item.id] = tuple(flag for flag in flags if flag is not None)
-    scan = (_back_to_front(back_mm, limits), _upside_down(instances, limits))
+    seen = [item.evidence for item in instances.items if not item.is_sacrum]
+    levels = np.reshape(seen, (-1, len(NETWORK_LEVELS))) @ np.arange(len(NETWORK_LEVELS))
+    scan = (back_to_front(back_mm, limits), upside_down(levels, limits))
     return ShapeFlags(found, tuple(flag for flag in scan if flag is not None))
 
 
@@ -129,25 +132,3 @@ def _asymmetry(mask: np.ndarray, core: np.ndarray, limits: QualityLimits) -> Fla
     if share <= limits.asymmetry:
         return None
     return Flag("asymmetry", share, f"Left and right differ by {100 * share:.0f} % in volume.")
-
-
-def _back_to_front(back_mm: list[float], limits: QualityLimits) -> Flag | None:
-    if len(back_mm) < limits.least_for_order or np.median(back_mm) >= limits.back_to_front:
-        return None
-    middle = float(np.median(back_mm))
-    sentence = "The processes point to the front: is the patient's orientation in the file right?"
-    return Flag("back_to_front", middle, sentence)
-
-
-def _upside_down(instances: Instances, limits: QualityLimits) -> Flag | None:
-    seen = [item for item in instances.items if not item.is_sacrum]
-    if len(seen) < limits.least_for_order:
-        return None
-    levels = np.array([item.evidence for item in seen]) @ np.arange(len(NETWORK_LEVELS))
-    if np.ptp(levels) < 1:
-        return None
-    order = float(np.corrcoef(levels, np.arange(len(seen)))[0, 1])
-    if order >= limits.upside_down:
-        return None
-    sentence = "The levels seem to run upwards: is the patient's orientation in the file right?"
-    return Flag("upside_down", order, sentence)

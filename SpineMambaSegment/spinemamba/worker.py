@@ -22,6 +22,7 @@ from typing import TextIO
 
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.headless import draw_into_files
 from spinemamba.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
 from spinemamba.memory import step_aside
 from spinemamba.progress import overall_fraction
@@ -114,6 +115,7 @@ def main(
     channel = Channel(_take_stdout())
     # A crash in C leaves a traceback in the log.
     faulthandler.enable()
+    draw_into_files()
     channel.send(events.Hello(events.PROTOCOL, __version__, os.getpid()))
     for target in (channel.listen, channel.beat):
         threading.Thread(target=target, daemon=True).start()

@@ -16,6 +16,7 @@ from spinemamba.evaluation.files import state, write_cases, write_json, write_ve
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
 from spinemamba.output import check_place, make_folder
+from spinemamba.run import all_or_none, spare
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2
@@ -46,24 +47,33 @@ def run(args: argparse.Namespace) -> int:
     cases = find_cases(args.predicted, args.reference)
     if args.skip_unmatched:
         cases = [case for case in cases if not case.problem]
-    if args.out:
-        make_folder(args.out)
-        check_place(args.out / FILES[0])
+    outputs = _outputs(args.out, [args.predicted], cases) if args.out else []
     outcomes = _evaluate_visibly(cases, distances=not args.no_distances)
     summary = summarize(outcomes)
-    if len(cases) == 1 and summary.scores:
-        say(vertebra_table(summary.scores[0]))
-    elif summary.scores:
-        say(case_table(outcomes))
-    if summary.scores:
-        for line in summary_lines(summary):
-            say(line)
+    # Whatever becomes of the terminal, the files are there.
+    if outputs:
+        _write(outcomes, summary, outputs)
+    _tell(outcomes, summary)
+    for path in outputs:
+        say(f"Wrote {path}")
+    return SOME_FAILED if summary.failed else ALL_DONE
+
+
+def _tell(outcomes: Sequence[Outcome], summary: Summary) -> None:
+    """Print tables and means, and on the other stream what could not be compared."""
     for outcome in outcomes:
         if outcome.error:
             sys.stderr.write(f"{outcome.case.name}: {outcome.error}\n")
-    if args.out:
-        _write(outcomes, summary, args.out)
-    return SOME_FAILED if summary.failed else ALL_DONE
+    if len(outcomes) == 1 and summary.scores:
+        say(vertebra_table(summary.scores[0]))
+    elif summary.scores:
+        say(case_table(outcomes))
+    for outcome in outcomes:
+        if outcome.score is not None and outcome.score.note:
+            say(f"{outcome.case.name}: {outcome.score.note}")
+    if summary.scores:
+        for line in summary_lines(summary):
+            say(line)
 
 
 def vertebra_table(score: Comparison) -> str:
@@ -147,13 +157,34 @@ def _evaluate_visibly(cases: Sequence[Case], *, distances: bool) -> list[Outcome
     return outcomes
 
 
-def _write(outcomes: Sequence[Outcome], summary: Summary, folder: Path) -> None:
+def _outputs(folder: Path, read: list[Path], cases: Sequence[Case]) -> list[Path]:
+    """Return what is written into a folder, which is made.
+
+    Args:
+        folder: Where it goes.
+        read: Files that are read besides those of the cases, such as the table.
+        cases: What is compared.
+
+    Raises:
+        UserError: If the folder cannot be written, or a file there is one that is read
+            (OUTPUT_BAD).
+    """
+    make_folder(folder)
+    outputs = [folder / name for name in FILES]
+    sides = (path for case in cases for path in (case.predicted, case.reference))
+    spare(outputs, [*read, *(path for path in sides if path is not None)])
+    for path in outputs:
+        check_place(path)
+    return outputs
+
+
+def _write(outcomes: Sequence[Outcome], summary: Summary, outputs: list[Path]) -> None:
+    """Write all files or none."""
     from spinemamba.evaluation.page import write_page  # loads matplotlib
 
-    vertebrae, cases, numbers, page = (folder / name for name in FILES)
-    write_vertebrae(outcomes, vertebrae)
-    write_cases(outcomes, cases)
-    write_json(outcomes, summary, numbers)
-    write_page(outcomes, summary, page)
-    for path in (vertebrae, cases, numbers, page):
-        say(f"Wrote {path}")
+    vertebrae, cases, numbers, page = outputs
+    with all_or_none(outputs) as partial:
+        write_vertebrae(outcomes, partial[vertebrae])
+        write_cases(outcomes, partial[cases])
+        write_json(outcomes, summary, partial[numbers])
+        write_page(outcomes, summary, partial[page])

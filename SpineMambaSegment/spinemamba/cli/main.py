@@ -14,6 +14,7 @@ from pathlib import Path
 from spinemamba import __version__
 from spinemamba.errors import Cancelled, UserError
 from spinemamba.files import check_spelling
+from spinemamba.headless import draw_into_files
 from spinemamba.memory import let_idle_threads_sleep
 
 COMMANDS = {
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 our bug, 2 wrong use, 3 cancelled."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     let_idle_threads_sleep()
+    draw_into_files()
     # Schedulers end a job with SIGTERM, which would leave half-written files: treat it as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

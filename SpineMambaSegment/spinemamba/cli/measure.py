@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spinemamba.cli.console import say, table
 from spinemamba.cli.names import split_name
@@ -12,7 +13,11 @@ from spinemamba.errors import UserError
 from spinemamba.job import MODALITIES
 from spinemamba.measure.quantities import of_kind
 from spinemamba.measure.record import Item, Measurements
-from spinemamba.output import check_place
+from spinemamba.output import check_place, make_folder
+from spinemamba.run import all_or_none, spare
+
+if TYPE_CHECKING:
+    from spinemamba.measure.run import Sources
 
 SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
 SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
@@ -27,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="what was segmented; gives densities, and the report its pictures",
     )
-    parser.add_argument("--result", type=Path, help="result.json of the run, for the report")
+    parser.add_argument(
+        "--result",
+        type=Path,
+        help="result.json of the run, which says how sure its levels are; found if it lies beside "
+        "the labels",
+    )
     parser.add_argument("--modality", choices=MODALITIES, default="auto", help="of the image")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write CSV, JSON and the report into this folder"
@@ -38,20 +48,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print, write."""
+    """Measure, write, print."""
+    from spinemamba.export.source import result_beside
     from spinemamba.measure.files import write_csv, write_json
-    from spinemamba.measure.page import write_page
-    from spinemamba.measure.run import study
+    from spinemamba.measure.run import Sources, study, write_study_page  # loads matplotlib
 
-    paths = _outputs(args) if args.out else []
-    done = study(args.labels, args.image, args.result, args.modality, _tell)
-    for text in (*tables(done.measured), *done.measured.notes):
+    run = args.result or result_beside(args.labels)
+    sources = Sources(args.labels, args.image, args.modality, run, named=bool(args.result))
+    outputs = _outputs(args, sources) if args.out else []
+    done = study(sources, _tell)
+    # Whatever becomes of the terminal, the files are there.
+    if outputs:
+        csv, json, page = outputs
+        with all_or_none(outputs) as partial:
+            write_csv(done.measured, partial[csv])
+            write_json(done.measured, partial[json])
+            write_study_page(done, partial[page], args.name or "")
+    for text in (*done.measured.alerts, *tables(done.measured), *done.measured.notes):
         say(text)
-    if paths:
-        write_csv(done.measured, paths[0])
-        write_json(done.measured, paths[1])
-        write_page(done.measured, (done.image, done.labels), done.result, paths[2], args.name or "")
-    for path in paths:
+    for path in outputs:
         say(f"Wrote {path}")
     return 0
 
@@ -78,17 +93,19 @@ def _angle_row(item: Item) -> list[str]:
     return [item.name, item.view, item.text(key, 1), item.words["between"], finding]
 
 
-def _outputs(args: argparse.Namespace) -> list[Path]:
+def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
     """Return where CSV, JSON and report go; makes the folder.
 
     Raises:
-        UserError: If the folder cannot be written, or the name is no file name.
+        UserError: If the folder cannot be written, the name is no file name, or a file there is
+            one that is read.
     """
     name = args.name or split_name(args.labels)[0]
     if name != Path(name).name:
         raise UserError(f"'{name}' is not the beginning of a file name.", "Leave out slashes.")
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     paths = [args.out / f"{name}_{suffix}" for suffix in SUFFIXES]
+    spare(paths, filter(None, (sources.labels, sources.image, sources.run)))
     for path in paths:
         check_place(path)
     return paths

@@ -47,6 +47,12 @@ def evaluate(cases: Iterable[Case], *, distances: bool = True) -> Iterator[Outco
             if error.code is Code.DEPENDENCY_MISSING:
                 raise
             yield Outcome(case, None, str(error))
+        except MemoryError:
+            yield Outcome(case, None, "This computer has too little free memory for this case.")
+        # What is wrong with one case must not lose the results of the others.
+        except Exception as error:
+            kind = type(error).__name__
+            yield Outcome(case, None, f"Something went wrong inside SpineMamba ({kind}).")
 
 
 def compare_files(case: Case, *, distances: bool = True) -> Comparison:

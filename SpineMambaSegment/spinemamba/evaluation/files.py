@@ -51,7 +51,7 @@ def write_cases(outcomes: Iterable[Outcome], path: Path) -> None:
     """
     rows = [
         {"case": outcome.case.name, "error": outcome.error}
-        | (case_row(outcome.score) if outcome.score else {})
+        | (case_row(outcome.score) if outcome.score is not None else {})
         for outcome in outcomes
     ]
     _write_csv(rows, ("case", "error"), path)
@@ -100,6 +100,7 @@ def case_row(score: Comparison) -> dict[str, Any]:
         **{m.key: m.of(score) for m in MEASURES},
         "extra": " ".join(score.extra),
         "beyond": " ".join(score.beyond),
+        "note": score.note,
     }
 
 

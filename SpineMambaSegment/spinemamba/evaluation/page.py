@@ -54,7 +54,7 @@ def write_page(outcomes: Sequence[Outcome], summary: Summary, path: Path) -> Non
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return an HTML table; cells are escaped, and columns of numbers are right-aligned."""
-    columns = list(zip(*rows, strict=True))
+    columns = list(zip(*rows, strict=True)) or [()] * len(heads)
     kinds = [
         ' class="number"' if any(column) and all(map(_is_number, column)) else ""
         for column in columns
@@ -177,7 +177,9 @@ def _lists(outcomes: Sequence[Outcome], summary: Summary) -> Iterable[str]:
         yield "<section><h2>Cases</h2>" + _cases(compared) + "</section>"
     opened = " open" if len(compared) == 1 else ""
     for name, score in compared:
-        yield f"<details{opened}><summary>{escape(name)}</summary>{_vertebrae(score)}</details>"
+        note = f"<p>{escape(score.note)}</p>" if score.note else ""
+        inside = note + (_vertebrae(score) if score.vertebrae or score.found else "")
+        yield f"<details{opened}><summary>{escape(name)}</summary>{inside}</details>"
 
 
 def _spreads(summary: Summary) -> str:

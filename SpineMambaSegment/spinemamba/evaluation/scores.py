@@ -66,6 +66,28 @@ class Comparison:
     beyond: tuple[str, ...]
 
     @property
+    def found(self) -> bool:
+        """Whether the segmentation holds a vertebra."""
+        return bool(self.counted or self.beyond)
+
+    @property
+    def note(self) -> str:
+        """Why scores are not given or 0 when a side holds no vertebra; empty otherwise."""
+        if not self.vertebrae and not self.found:
+            return (
+                "Neither the segmentation nor the reference holds a vertebra: "
+                "no Dice, distance or rate is given."
+            )
+        if not self.vertebrae:
+            return (
+                "The reference holds no vertebra: no score per vertebra is given, "
+                "and whatever was found is extra."
+            )
+        if not self.found:
+            return "The segmentation holds no vertebra: all are missed, and no distance is given."
+        return ""
+
+    @property
     def mean_dice(self) -> float:
         """Mean Dice of the reference's vertebrae after matching; missed ones count as 0."""
         return mean(v.dice for v in self.vertebrae)

@@ -13,6 +13,7 @@ from spinemamba.errors import UserError
 from spinemamba.export.draft import Mask, Place
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
+from spinemamba.image_file import FORMATS
 from spinemamba.image_io import read_labels
 from spinemamba.labels import LABELS
 from spinemamba.output import LABEL_FORMATS
@@ -55,8 +56,7 @@ def find_files(path: Path) -> RunFiles:
     lower = path.name.lower()
     ending = next((e for e in LABEL_FORMATS if lower.endswith(e)), "")
     if ending:
-        result = path.with_name(path.name[: -len(ending)] + RESULT_END)
-        return RunFiles(path, result if result.is_file() else None)
+        return RunFiles(path, result_beside(path))
     if not lower.endswith(RESULT_END):
         raise UserError(
             f"{path.name} is neither labels nor a result of a run.",
@@ -69,6 +69,18 @@ def find_files(path: Path) -> RunFiles:
     raise UserError(
         f"The labels of {path.name} are not beside it.", f"Put {stem}{SEGMENTATION_END} there."
     )
+
+
+def result_beside(labels: Path) -> Path | None:
+    """Return the result.json of the run that made a label image; None if none lies beside it."""
+    lower = labels.name.lower()
+    ending = next((e for e in (*LABEL_FORMATS, *FORMATS) if lower.endswith(e)), "")
+    stem = labels.name[: len(labels.name) - len(ending)]
+    result = labels.with_name(stem + RESULT_END)
+    try:
+        return result if result.is_file() else None
+    except OSError:  # a name that no file system allows
+        return None
 
 
 def read_vertebrae(files: RunFiles) -> list[Vertebra]:

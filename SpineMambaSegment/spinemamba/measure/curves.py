@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -52,6 +52,11 @@ class Curve:
         return self.lower.deg - self.upper.deg
 
 
+def difference_deg(one: float, other: float) -> float:
+    """Return one angle minus another, within -180 and 180 degrees."""
+    return (one - other + 180.0) % 360.0 - 180.0
+
+
 def sagittal_deg(normal_lps: np.ndarray) -> float:
     """Return how an endplate is tilted in the sagittal plane; positive if its normal tends back."""
     return math.degrees(math.atan2(normal_lps[1], normal_lps[2]))
@@ -73,6 +78,7 @@ def find_curves(tilts: Sequence[Tilt], least_deg: float = COBB_LEAST_DEG) -> lis
         tilts: Of all endplates that are known, from head to tail.
         least_deg: Smaller curves are left out, and so are those of fewer than `LEAST_LEVELS`.
     """
+    tilts = _continuous(tilts)
     names = list(dict.fromkeys(tilt.name for tilt in tilts))
     means = [_mean(tilts, name) for name in names]
     found = []
@@ -91,6 +97,15 @@ def find_curves(tilts: Sequence[Tilt], least_deg: float = COBB_LEAST_DEG) -> lis
         if levels >= LEAST_LEVELS and abs(curve.deg) >= least_deg:
             found.append(curve)
     return found
+
+
+def _continuous(tilts: Sequence[Tilt]) -> list[Tilt]:
+    """Return tilts without jumps of a whole turn from one to the next."""
+    out: list[Tilt] = []
+    for tilt in tilts:
+        last = out[-1].deg if out else tilt.deg
+        out.append(replace(tilt, deg=last + difference_deg(tilt.deg, last)))
+    return out
 
 
 def _mean(tilts: Sequence[Tilt], name: str) -> float:

@@ -2,39 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from spinemamba.measure.body import PLACES
-from spinemamba.measure.curves import sagittal_deg
+from spinemamba.measure.curves import difference_deg, sagittal_deg
 from spinemamba.measure.frame import unit
 from spinemamba.measure.vertebra import Vertebra
 from spinemamba.measure.walls import back_corner
 
 HEIGHTS = ("anterior_disc_mm", "middle_disc_mm", "posterior_disc_mm")
 SLIPS = ("slip_mm", "slip_percent")
+DIRECTED = (*SLIPS, "lateral_slip_mm")
+"""These change with which of the two is the upper one."""
+
+ALL = (*HEIGHTS, "disc_angle_deg", *DIRECTED)
+
+MOST_OF_BODY = 1.3
+"""A higher disc, in bodies beside it, is none: between them lies a vertebra without a label."""
+
+APART = "are not neighbours in space"
+
+LEAST_MM = 2.0
+"""Endplates of fused vertebrae overlap by no more than this, by the error of the labels."""
+
+MEET = "the endplates meet there"
 
 
 def disc_numbers(
     upper: Vertebra, lower: Vertebra
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     """Return the numbers of the disc between two neighbours, and why some are missing."""
-    keys = (*HEIGHTS, "disc_angle_deg", *SLIPS, "lateral_slip_mm")
-    values: dict[str, float | None] = dict.fromkeys(keys)
+    values: dict[str, float | None] = dict.fromkeys(ALL)
     if not upper.has(-1) or not lower.has(1):
         which = upper if not upper.has(-1) else lower
-        return values, dict.fromkeys(keys, f"{which.name}: {which.reason}")
-    values.update(zip(HEIGHTS, heights_mm(upper, lower), strict=True))
+        return values, dict.fromkeys(ALL, f"{which.name}: {which.reason}")
+    heights = heights_mm(upper, lower)
+    if not _fit(heights, upper, lower):
+        return apart(upper.name, lower.name)
+    values.update({key: h if h >= 0 else None for key, h in zip(HEIGHTS, heights, strict=True)})
+    reasons = {key: MEET for key in HEIGHTS if values[key] is None}
     floor, roof = upper.body.plates[-1], lower.body.plates[1]
-    values["disc_angle_deg"] = sagittal_deg(floor.normal_lps) - sagittal_deg(roof.normal_lps)
+    values["disc_angle_deg"] = difference_deg(
+        sagittal_deg(floor.normal_lps), sagittal_deg(roof.normal_lps)
+    )
     aside = lower.body.frame.axes_lps[0]
     aside = unit(aside - (aside @ roof.normal_lps) * roof.normal_lps)
     values["lateral_slip_mm"] = float((floor.centre_lps_mm - roof.centre_lps_mm) @ aside)
     try:
         values["slip_mm"] = slip_mm(upper, lower)
     except ValueError:
-        return values, dict.fromkeys(SLIPS, "a back wall is not clear in the label")
+        return values, reasons | dict.fromkeys(SLIPS, "a back wall is not clear in the label")
     values["slip_percent"] = 50 * values["slip_mm"] / lower.body.extent.half_depth_mm
-    return values, {}
+    return values, reasons
+
+
+def apart(upper: str, lower: str) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the numbers of a disc between levels that are not next to each other: none."""
+    return dict.fromkeys(ALL), dict.fromkeys(ALL, f"{upper} and {lower} {APART}")
+
+
+def is_apart(reasons: Mapping[str, str]) -> bool:
+    """Return whether these are the reasons that `apart` gives."""
+    return reasons.get(HEIGHTS[0], "").endswith(APART)
+
+
+def _fit(heights: list[float], upper: Vertebra, lower: Vertebra) -> bool:
+    """Return whether heights can be those of a disc between these bodies."""
+    bodies = [v.body.extent for v in (upper, lower) if v.has(1, -1)]
+    # Of bodies with one endplate the depth is known, which is somewhat more than the height.
+    most = MOST_OF_BODY * max((2 * extent.half_height_mm for extent in bodies), default=0.0)
+    most = most or upper.body.extent.half_depth_mm + lower.body.extent.half_depth_mm
+    opposite = upper.body.frame.up @ lower.body.frame.up < 0
+    return not opposite and max(heights) <= most and heights[1] > -LEAST_MM
 
 
 def heights_mm(upper: Vertebra, lower: Vertebra) -> list[float]:

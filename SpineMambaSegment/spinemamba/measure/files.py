@@ -29,15 +29,22 @@ def write_json(measured: Measurements, path: Path) -> None:
 def write_csv(measured: Measurements, path: Path) -> None:
     """Write a row for every number, with its unit, how it is computed, or why it is not given.
 
+    What stands above all numbers has the first rows, of the kind "alert".
+
     Raises:
         UserError: As `whole_or_nothing`.
     """
     with whole_or_nothing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
+        writer.writerows(_alert(text) for text in measured.alerts)
         for kind in KINDS:
             for item in measured.of(kind):
                 writer.writerows(_rows(item))
+
+
+def _alert(text: str) -> dict[str, str]:
+    return {**dict.fromkeys(COLUMNS, ""), "kind": "alert", "finding": text}
 
 
 def _rows(item: Item) -> list[dict[str, str]]:

@@ -71,6 +71,9 @@ def _sections(
         f"<header><div><h1>{heading}</h1><p>{levels[0]} to {levels[-1]}, {len(levels)} levels. "
         f"{_source(measured)}</p></div><strong>Not for clinical use</strong></header>"
     )
+    if measured.alerts:
+        lines = "".join(f"<p>{escape(text)}</p>" for text in measured.alerts)
+        yield f'<section class="alert">{lines}</section>'
     strip, solid = strip_picture(image, labels, measured), surface_picture(labels)
     yield (
         f'<div class="top"><div class="pictures"><img class="strip" src="{strip}" '
@@ -151,7 +154,8 @@ def _angles(measured: Measurements) -> str:
 
 
 def _look_at(measured: Measurements, result: Result | None) -> str:
-    lines = [escape(text) for text in (() if result is None else result.warnings)]
+    warnings = () if result is None else result.warnings
+    lines = [escape(text) for text in warnings if text not in measured.alerts]
     for item in () if result is None else result.instances:
         if item.flags:
             lines.append(f"<b>{escape(item.name)}</b> {escape(sentences(item.flags))}")

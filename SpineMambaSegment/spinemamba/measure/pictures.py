@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from spinemamba.measure.record import Measurements
 from spinemamba.measure.solid import solid_picture
+from spinemamba.measure.stance import NO_SIDE
 from spinemamba.orientation import canonical
 from spinemamba.reformat import View, side_and_front
 from spinemamba.report import BACKGROUND, draw_view
@@ -35,6 +36,9 @@ def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) 
     """
     shown = labels.with_array(np.zeros(labels.array.shape, np.int16)) if image is None else image
     modality = "mr" if image is not None and measured.modality == "mr" else "ct"
+    # The letters of a spine that does not stand as its header says would be guesses.
+    unknown = any(NO_SIDE in item.reasons.values() for item in measured.items)
+    sides = "??" if unknown else "RL"
     views = side_and_front(shown, labels)
     grid = canonical(labels)[0].geometry
     ranges = [_columns(view) for view in views]
@@ -48,7 +52,7 @@ def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) 
     for view, width, kind in zip(views, widths, ("sagittal", "coronal"), strict=True):
         total = sum(widths) + 0.1
         axes = figure.add_axes((left / total, 0, width / total, 1))
-        draw_view(axes, view, modality, "AP" if kind == "sagittal" else "RL")
+        draw_view(axes, view, modality, "AP" if kind == "sagittal" else sides)
         _draw_plates(axes, view, grid, measured, kind)
         axes.set_xlim(*ranges[0 if kind == "sagittal" else 1])
         left += width + 0.1

@@ -43,8 +43,9 @@ _HEIGHT = (
     "mm (1.25 voxels, if that is more)."
 )
 _DISC = "Between the facing endplates at {} % of the depth, along the mean of their normals."
-_NEIGHBOUR = "one of the two facing endplates is missing"
-_BOTH = "a level is missing, or its endplate is cut or not clear"
+_NEIGHBOUR = "one of the facing endplates is missing, or the levels are not neighbours in space"
+_BOTH = "a level is missing or out of order, or its endplate is cut or not clear"
+_SIDE = "the spine does not stand as the header says, so that left and right are not known"
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
@@ -135,6 +136,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         0,
         "Of the plane that halves the vertebra into mirror images against the patient's sagittal "
         "plane; positive if the front looks to the patient's right.",
+        f"the body was not found, or {_SIDE}",
     ),
     Quantity("anterior_disc_mm", "disc", "anterior height", "mm", 1, _DISC.format(15), _NEIGHBOUR),
     Quantity("middle_disc_mm", "disc", "middle height", "mm", 1, _DISC.format(50), _NEIGHBOUR),
@@ -178,7 +180,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         1,
         "Between the middles of the facing endplates, along the lower one from right to left; "
         "positive if the upper one lies to the patient's left.",
-        _NEIGHBOUR,
+        f"{_NEIGHBOUR}, or {_SIDE}",
     ),
     Quantity(
         "angle_deg",

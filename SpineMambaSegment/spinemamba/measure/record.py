@@ -14,7 +14,7 @@ from typing import Any
 from spinemamba.errors import UserError
 from spinemamba.schema import of_schema
 
-SCHEMA = 1
+SCHEMA = 2
 Vector = tuple[float, float, float]
 
 KINDS = ("vertebra", "disc", "angle", "curve")
@@ -83,7 +83,8 @@ class Measurements:
         spacing_mm: Voxel size of the labels along z, y, x.
         modality: "ct", "mr", or "" without an image.
         items: Vertebrae from head to tail, discs, angles, curves.
-        notes: What the reader of the numbers must know, as sentences.
+        notes: What the reader of the numbers should know, as sentences.
+        alerts: What stands above all numbers: whether the levels are sure, and how the spine lies.
     """
 
     package_version: str
@@ -92,6 +93,7 @@ class Measurements:
     modality: str
     items: tuple[Item, ...]
     notes: tuple[str, ...]
+    alerts: tuple[str, ...] = ()
 
     def of(self, kind: str) -> list[Item]:
         """Return the items of a kind."""

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.labels import LABELS
-from spinemamba.measure.curves import Curve, Tilt, coronal_deg, find_curves, sagittal_deg
+from spinemamba.measure.curves import (
+    Curve,
+    Tilt,
+    coronal_deg,
+    difference_deg,
+    find_curves,
+    sagittal_deg,
+)
 from spinemamba.measure.plates import SIDES, plate_of
 from spinemamba.measure.record import Item
+from spinemamba.measure.stance import Stance
 from spinemamba.measure.vertebra import Vertebra
 
 OPTIONAL = ("T13", "L6")
@@ -44,19 +52,19 @@ def adjacent(upper: str, lower: str) -> bool:
     return set(between) <= set(OPTIONAL)
 
 
-def angle_items(found: Sequence[Vertebra]) -> Iterable[Item]:
+def angle_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
     """Yield the angles between named levels; also those that cannot be given, with the reason."""
     by_name = {vertebra.name: vertebra for vertebra in found}
     for region in REGIONS:
         ends = (region.upper, region.lower)
         words = {"between": _between(*ends)}
-        if missing := [_why_not(by_name, *end) for end in ends if _why_not(by_name, *end)]:
-            reason = "; ".join(missing)
+        missing = [why for end in ends if (why := _why_not(by_name, *end))]
+        if reason := "; ".join(missing) or stance.why_no_angle(region.upper[0], region.lower[0]):
             values, reasons = {"angle_deg": None}, {"angle_deg": reason}
             yield Item("angle", region.name, values, reasons, words, view="sagittal")
             continue
         upper, lower = (by_name[name].body.plates[sign].normal_lps for name, sign in ends)
-        angle = sagittal_deg(upper) - sagittal_deg(lower)
+        angle = difference_deg(sagittal_deg(upper), sagittal_deg(lower))
         words["what"] = _bend(angle)
         plates = _plates(by_name, ends)
         yield Item(
@@ -64,8 +72,13 @@ def angle_items(found: Sequence[Vertebra]) -> Iterable[Item]:
         )
 
 
-def curve_items(found: Sequence[Vertebra]) -> Iterable[Item]:
-    """Yield the curves to the side and in the sagittal plane, from head to tail each."""
+def curve_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
+    """Yield the curves to the side and in the sagittal plane, from head to tail each.
+
+    There are none where the levels are not in order; the notes of the stance tell why.
+    """
+    if stance.doubtful:
+        return
     by_name = {vertebra.name: vertebra for vertebra in found}
     views = (("coronal", coronal_deg, 0), ("sagittal", sagittal_deg, 1))
     for view, tilt_of, axis in views:
@@ -74,7 +87,8 @@ def curve_items(found: Sequence[Vertebra]) -> Iterable[Item]:
             words = {"between": _between(*ends), "apex": _apex(found, curve, axis)}
             if view == "coronal":
                 angle = abs(curve.deg)
-                words["what"] = "convex to the right" if curve.deg < 0 else "convex to the left"
+                side = "right" if curve.deg < 0 else "left"
+                words["what"] = f"convex to the {side}" if stance.as_header else "side not known"
             else:
                 angle = -curve.deg
                 words["what"] = _bend(angle)

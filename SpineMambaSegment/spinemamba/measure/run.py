@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from spinemamba.describe import level_warning
+from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import guess_modality
 from spinemamba.job import MeasureJob
+from spinemamba.labels import BY_VALUE
 from spinemamba.measure.files import write_json
+from spinemamba.measure.inputs import check_image, check_labels, why_other
 from spinemamba.measure.page import write_page
 from spinemamba.measure.record import Measurements
-from spinemamba.measure.spine import Progress, measure
+from spinemamba.measure.spine import Progress, measure_standing
+from spinemamba.measure.stance import Stance
+from spinemamba.orientation import canonical
 from spinemamba.output import check_place
 from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
@@ -22,39 +30,76 @@ from spinemamba.volume import Volume
 MEASURED = 0.8
 """Share of the work that is done when the numbers are there, and the page is still to draw."""
 
+UNVERIFIED = "Levels not verified"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files that are read.
+
+    Attributes:
+        labels: Label image.
+        image: What was segmented, with the same voxels; None for none.
+        modality: One of `job.MODALITIES`, of the image.
+        run: result.json of the run that made the labels; None if none is known.
+        named: Whether the user named the result; one that was found is left if it does not fit.
+        corrected: Whether the result is known to be that of the labels before a person's changes.
+    """
+
+    labels: Path
+    image: Path | None = None
+    modality: str = "auto"
+    run: Path | None = None
+    named: bool = False
+    corrected: bool = False
+
 
 @dataclass(frozen=True)
 class Study:
-    """What was measured, and of what; image and result are None if they were not given."""
+    """What was measured, and of what; image and result are None if there is none."""
 
     measured: Measurements
     labels: Volume
     image: Volume | None
     result: Result | None
+    stance: Stance
 
 
-def study(
-    labels: Path, image: Path | None, run: Path | None, modality: str, progress: Progress
-) -> Study:
+def study(sources: Sources, progress: Progress) -> Study:
     """Read files and measure.
 
     Args:
-        labels: Label image.
-        image: What was segmented, with the same voxels; None for none.
-        run: result.json of the run that made the labels; None if none is known.
-        modality: One of `job.MODALITIES`, of the image.
+        sources: What is read.
         progress: As for `spine.measure`.
 
     Raises:
         UserError: For everything that the user can put right.
     """
-    result = read_result(run) if run else None
-    voxels = read_labels(labels)
-    grey = read_volume(image) if image else None
-    if modality == "auto" and grey is not None:
-        modality = result.modality if result else guess_modality(grey.array)
-    measured = measure(voxels, grey, modality if grey is not None else "", progress)
-    return Study(measured, voxels, grey, result)
+    labels = read_labels(sources.labels)
+    check_labels(labels, sources.labels.name)
+    labels, foreign = _levels_only(labels)
+    image = read_volume(sources.image) if sources.image else None
+    if image is not None:
+        check_image(image, sources.image.name)
+    result, alerts = _result_of(sources, labels)
+    modality = sources.modality if image is not None else ""
+    if modality == "auto":
+        modality = result.modality if result else guess_modality(image.array)
+    measured, stance = measure_standing(labels, image, modality, progress)
+    measured = replace(
+        measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *foreign)
+    )
+    return Study(measured, labels, image, result, stance)
+
+
+def write_study_page(done: Study, path: Path, title: str = "") -> None:
+    """Write the report; a spine that lies in its header is shown as it stands."""
+    image, labels = (
+        None if volume is None else canonical(done.stance.stand(volume))[0]
+        for volume in (done.image, done.labels)
+    )
+    measured = replace(done.measured, items=tuple(map(done.stance.upright, done.measured.items)))
+    write_page(measured, (image, labels), done.result, path, title)
 
 
 def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
@@ -76,9 +121,46 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     def tell(name: str, fraction: float) -> None:
         progress(MEASURE, share * fraction)
 
-    done = study(job.input, job.image, job.run, job.modality, tell)
+    done = study(Sources(job.input, job.image, job.modality, job.run, corrected=True), tell)
     with all_or_none(list(job.outputs)) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
-            write_page(done.measured, (done.image, done.labels), done.result, partial[job.page])
+            write_study_page(done, partial[job.page])
     progress(MEASURE, 1.0)
+
+
+def _levels_only(labels: Volume) -> tuple[Volume, list[str]]:
+    """Return labels without values that are no level, and a sentence about them."""
+    foreign = labels.array > max(BY_VALUE)
+    if not foreign.any():
+        return labels, []
+    values = np.unique(labels.array[foreign])
+    shown = ", ".join(map(str, values[:5])) + (" ..." if len(values) > 5 else "")
+    note = f"Label values that are no level were left out: {shown}."
+    return labels.with_array(np.where(foreign, 0, labels.array)), [note]
+
+
+def _result_of(sources: Sources, labels: Volume) -> tuple[Result | None, list[str]]:
+    """Return the result of the run that made the labels, and what it says of their levels.
+
+    Raises:
+        UserError: If the user named a result that is not that of the labels.
+    """
+    if sources.run is None:
+        return None, [f"{UNVERIFIED}: no result of a run is known for these labels."]
+    name = sources.run.name
+    try:
+        result = read_result(sources.run)
+    except UserError as error:
+        if sources.named:
+            raise
+        return None, [f"{UNVERIFIED}: {error.message}"]
+    if why := why_other(result, labels, corrected=sources.corrected):
+        if sources.named:
+            raise UserError(
+                f"{name} is not the result of these labels: {why}.",
+                "Give the result.json that was written with them, or leave it out.",
+            )
+        said = [f"{UNVERIFIED}: {name} is not the result of these labels ({why})."]
+        return None, said + ([level_warning(result.labelings)] if result.ambiguous else [])
+    return result, [level_warning(result.labelings)] if result.ambiguous else []

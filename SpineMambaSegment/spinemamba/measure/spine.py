@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,14 +11,17 @@ import numpy as np
 from spinemamba import __version__
 from spinemamba.errors import Code, UserError
 from spinemamba.image_sides import cut_sides
-from spinemamba.labels import BY_VALUE, ORDER
+from spinemamba.labels import BY_NAME, BY_VALUE, ORDER
 from spinemamba.measure.body import Body
-from spinemamba.measure.discs import disc_numbers
+from spinemamba.measure.discs import DIRECTED, apart, disc_numbers, is_apart
 from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.heights import genant_grade, height_loss
+from spinemamba.measure.inputs import on_grid_of
+from spinemamba.measure.landmarks import landmarks
 from spinemamba.measure.plates import SIDES, plate_of, vector
 from spinemamba.measure.record import Item, Measurements
 from spinemamba.measure.regions import adjacent, angle_items, curve_items
+from spinemamba.measure.stance import NO_SIDE, Stance, stance_of
 from spinemamba.measure.start import patches_of, start_frames
 from spinemamba.measure.vertebra import Vertebra, body_of, numbers
 from spinemamba.orientation import canonical
@@ -26,6 +29,8 @@ from spinemamba.volume import Volume
 
 COARSE_MM = 2.0
 """With voxels larger than this in any direction, numbers are less sure than they look."""
+
+DOUBLE = "its label holds two bodies"
 
 Progress = Callable[[str, float], None]
 
@@ -38,9 +43,19 @@ def measure(
 ) -> Measurements:
     """Measure every vertebra, what lies between them, and the spine as a whole.
 
+    As `measure_standing`, which see.
+    """
+    return measure_standing(labels, image, modality, progress)[0]
+
+
+def measure_standing(
+    labels: Volume, image: Volume | None, modality: str, progress: Progress
+) -> tuple[Measurements, Stance]:
+    """Measure a spine, and say how it stands in its header.
+
     Args:
         labels: Label values, in any orientation.
-        image: What was segmented, on the same grid; gives densities if it is a CT.
+        image: What was segmented, on the same voxels in any order; gives densities if it is a CT.
         modality: "ct", "mr" or, without an image, "".
         progress: Told the level that comes next and the share that is done; may raise `Cancelled`.
 
@@ -49,50 +64,77 @@ def measure(
             grid.
     """
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
-    if image is not None and (difference := image.geometry.difference(labels.geometry)):
-        raise UserError(
-            f"Image and labels do not have the same voxels: {difference}.",
-            "Give the image that was segmented.",
-        )
-    ct = None
-    if image is not None and modality == "ct":
-        ct = canonical(image.on(labels.geometry))[0]
-    found = list(find_vertebrae(canonical(labels)[0], progress))
+    upright = canonical(labels)[0]
+    shown = None if image is None else on_grid_of(upright, image)
+    sides = _sides(upright)
+    stance = stance_of(landmarks(upright, {value for value, cut in sides.items() if cut}))
+    sides = {value: stance.sides(cut) for value, cut in sides.items()}
+    ct = canonical(stance.stand(shown))[0] if shown is not None and modality == "ct" else None
+    standing = canonical(stance.stand(upright))[0]
+    found = list(find_vertebrae(standing, sides, stance, progress))
+    found.sort(key=lambda vertebra: ORDER[vertebra.name])
     progress("discs and curves", 1.0)
-    items = [*_vertebra_items(found, ct), *_disc_items(found)]
-    items += [*angle_items(found), *curve_items(found)]
-    return Measurements(
-        __version__, digest, labels.spacing_mm, modality, tuple(items), tuple(_notes(labels))
+    discs = list(_disc_items(found, stance))
+    stance = stance.with_breaks([item.name for item in discs if is_apart(item.reasons)])
+    items = [*_vertebra_items(found, ct, stance), *discs]
+    items += [*angle_items(found, stance), *curve_items(found, stance)]
+    measured = Measurements(
+        package_version=__version__,
+        labels_sha256=digest,
+        spacing_mm=labels.spacing_mm,
+        modality=modality,
+        items=tuple(map(stance.back, items)),
+        notes=tuple(_notes(labels)),
+        alerts=stance.notes,
     )
+    return measured, stance
 
 
-def find_vertebrae(labels: Volume, progress: Progress) -> Iterable[Vertebra]:
-    """Yield the vertebrae from head to tail.
+def _sides(labels: Volume) -> dict[int, tuple[str, ...]]:
+    """Return the sides of the image that cut each level, by label value."""
+    found = {}
+    for value, patch in patches_of(labels).items():
+        voxels = np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
+        found[value] = cut_sides(voxels, labels.geometry, labels.geometry)
+    return found
+
+
+def find_vertebrae(
+    labels: Volume, sides: Mapping[int, tuple[str, ...]], stance: Stance, progress: Progress
+) -> Iterable[Vertebra]:
+    """Yield the vertebrae as they lie in space, from head to tail.
 
     Args:
-        labels: In canonical orientation.
+        labels: In canonical orientation, standing.
+        sides: Sides of the image that cut each, by label value, where the spine stands.
+        stance: How the spine stands.
         progress: As for `measure`.
     """
-    patches = patches_of(labels)
-    if not patches:
+    named = patches_of(labels)
+    if not named:
         raise UserError(
             "There is no vertebra in the labels.",
             "Choose a label image whose numbers are those of the label table.",
             Code.NO_SPINE,
         )
+    order = stance.along([BY_VALUE[value].name for value in named])
+    patches = {value: named[value] for value in (BY_NAME[name].value for name in order)}
     voxels = {
         value: np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
         for value, patch in patches.items()
     }
-    sides = {v: cut_sides(places, labels.geometry, labels.geometry) for v, places in voxels.items()}
-    frames = start_frames(patches, {value for value, found in sides.items() if found})
+    unsure = {v for v, cut in sides.items() if cut or BY_VALUE[v].name not in stance.order}
+    frames = start_frames(patches, unsure)
     above: Body | None = None
     for k, (value, patch) in enumerate(patches.items()):
         name, start = BY_VALUE[value].name, frames[value]
         progress(name, k / len(patches))
         if name == "Sacrum" and above is not None:
             start = below(above, patch, start)
-        body, reason = body_of(patch, start, name, sides[value])
+        if name in stance.doubles:
+            body, reason = None, DOUBLE
+        else:
+            body, reason = body_of(patch, start, name, sides[value])
         centroid = labels.geometry.to_lps_mm(voxels[value].mean(axis=0))
         volume_ml = len(voxels[value]) * float(np.prod(labels.spacing_mm)) / 1000
         yield Vertebra(value, name, patch, centroid, volume_ml, sides[value], body, reason)
@@ -110,15 +152,15 @@ def below(above: Body, patch: Patch, frame: Frame) -> Frame:
     return Frame(floor - (gap + 8.0) * above.frame.up, above.frame.axes_lps)
 
 
-def _vertebra_items(found: Sequence[Vertebra], ct: Volume | None) -> Iterable[Item]:
-    measured = [numbers(vertebra, ct) for vertebra in found]
+def _vertebra_items(found: Sequence[Vertebra], ct: Volume | None, stance: Stance) -> Iterable[Item]:
+    measured = [_numbers(vertebra, ct, stance) for vertebra in found]
     for k, vertebra in enumerate(found):
         values, reasons = measured[k]
         beside = [
             measured[j][0]
             for j in (k - 1, k + 1)
             if 0 <= j < len(found)
-            and adjacent(*sorted((found[j].name, vertebra.name), key=ORDER.get))
+            and _beside(*sorted((found[j].name, vertebra.name), key=ORDER.get), stance)
         ]
         loss = height_loss(values, beside)
         words = {"cut": ", ".join(vertebra.cut_sides)} if vertebra.cut_sides else {}
@@ -145,11 +187,37 @@ def _vertebra_items(found: Sequence[Vertebra], ct: Volume | None) -> Iterable[It
         )
 
 
-def _disc_items(found: Sequence[Vertebra]) -> Iterable[Item]:
+def _numbers(
+    vertebra: Vertebra, ct: Volume | None, stance: Stance
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return what one vertebra shows by itself, as far as its label and its stance allow it."""
+    values, reasons = numbers(vertebra, ct)
+    if vertebra.name in stance.doubles:
+        values["volume_ml"], reasons["volume_ml"] = None, DOUBLE
+    if not stance.as_header and values["rotation_deg"] is not None:
+        values["rotation_deg"], reasons["rotation_deg"] = None, NO_SIDE
+    return values, reasons
+
+
+def _beside(upper: str, lower: str, stance: Stance) -> bool:
+    return adjacent(upper, lower) and stance.neighbours(upper, lower)
+
+
+def _disc_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
     for upper, lower in pairwise(found):
-        if adjacent(upper.name, lower.name):
+        if not adjacent(upper.name, lower.name):
+            continue
+        if stance.neighbours(upper.name, lower.name):
             values, reasons = disc_numbers(upper, lower)
-            yield Item("disc", f"{upper.name}-{lower.name}", values, reasons)
+        else:
+            values, reasons = apart(upper.name, lower.name)
+        unknown = dict.fromkeys(DIRECTED, stance.doubtful) if stance.doubtful else {}
+        if not stance.as_header:
+            unknown.setdefault("lateral_slip_mm", NO_SIDE)
+        for key, reason in unknown.items():
+            if values[key] is not None:
+                values[key], reasons[key] = None, reason
+        yield Item("disc", f"{upper.name}-{lower.name}", values, reasons)
 
 
 def _notes(labels: Volume) -> Iterable[str]:

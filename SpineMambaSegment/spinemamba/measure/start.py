@@ -28,7 +28,7 @@ MIDLINE_MM = 8.0
 
 def patches_of(labels: Volume) -> dict[int, Patch]:
     """Return the patch of each level that is there, by label value, from head to tail."""
-    boxes = ndimage.find_objects(labels.array)
+    boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
     found = {v: box for v, box in enumerate(boxes, start=1) if box is not None and v in BY_VALUE}
     order = sorted(found, key=lambda value: ORDER[BY_VALUE[value].name])
     return {value: Patch.of(labels, value, found[value]) for value in order}

@@ -12,6 +12,7 @@ from spinemamba.cli.main import main
 from spinemamba.errors import UserError
 from spinemamba.evaluation.cases import case_name, find_cases
 from spinemamba.evaluation.cohort import Spread, spread, summarize
+from spinemamba.evaluation.page import table
 from spinemamba.image_io import read_labels
 from spinemamba.output import write_image
 from spinemamba.volume import Geometry, Volume
@@ -227,6 +228,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(cohort: Path,
     (cohort / "out").write_text("a file")
     assert evaluate(cohort, "--out", str(cohort / "out")) == 2
     assert "Cannot make the folder" in capsys.readouterr().err
+
+
+def test_a_table_without_rows_has_its_heads():
+    assert "<th>case</th><th>why</th>" in table(("case", "why"), [])
 
 
 def test_no_case_at_all_is_no_crash():

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from spinemamba.cli.main import main
 from spinemamba.errors import UserError
 from spinemamba.labels import BY_NAME
-from spinemamba.measure.curves import Tilt, find_curves
+from spinemamba.measure.curves import Tilt, difference_deg, find_curves
 from spinemamba.measure.heights import genant_grade, height_loss
 from spinemamba.measure.quantities import BY_KEY, QUANTITIES
 from spinemamba.measure.record import KINDS, Measurements, read_measurements
@@ -162,6 +162,20 @@ def test_an_s_shaped_spine_has_two_curves_that_share_an_end_vertebra():
     assert [round(c.deg) for c in found] == [18, -38, 14]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [(10, 4, 6), (170, -170, -20), (-175, 175, 10), (-160, 200, 0), (350, -350, -20)],
+)
+def test_differences_of_angles_stay_within_half_a_turn(one, other, expected):
+    assert difference_deg(one, other) == pytest.approx(expected)
+
+
+def test_a_curve_across_half_a_turn_is_as_large_as_elsewhere():
+    tilts = [160, 172, -176, -164]
+    found = find_curves([Tilt(f"V{k}", s, t) for k, t in enumerate(tilts) for s in (1, -1)])
+    assert [round(curve.deg) for curve in found] == [36]
+
+
 def test_labels_without_a_vertebra_are_refused():
     empty = draw(stack(("L1",), np.zeros((1, 2))), (4.0, 4.0, 4.0), np.eye(3))
     with pytest.raises(UserError, match="no vertebra"):
@@ -188,7 +202,8 @@ def test_the_command_writes_files_that_can_be_read_again(tmp_path: Path, capsys)
     assert Measurements.from_json(json.loads(json.dumps(measured.to_json()))) == measured
     assert by_name(measured, "vertebra")["L2"]["middle_height_mm"] == pytest.approx(26, abs=0.5)
     rows = (out / "case_measurements.csv").read_text("utf-8").splitlines()
-    assert len(rows) == 1 + sum(q.kind == k.kind for k in measured.items for q in QUANTITIES)
+    numbers = sum(q.kind == k.kind for k in measured.items for q in QUANTITIES)
+    assert len(rows) == 1 + len(measured.alerts) + numbers
     page = re.sub(r'src="[^"]*"', "", (out / "case_report.html").read_text("utf-8"))
     assert "doe" not in page
     assert "Not for clinical use" in page
