@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spinemamba.image_io import read_labels, read_volume
-from spinemamba.intensity import guess_modality
+from spinemamba.intensity import choose_modality
 from spinemamba.job import MeasureJob
 from spinemamba.measure.files import write_json
 from spinemamba.measure.page import write_page
@@ -51,9 +51,12 @@ def study(
     result = read_result(run) if run else None
     voxels = read_labels(labels)
     grey = read_volume(image) if image else None
-    if modality == "auto" and grey is not None:
-        modality = result.modality if result else guess_modality(grey.array)
+    notes: list[str] = []
+    if grey is not None:
+        said = replace(grey, modality=result.modality if result else grey.modality)
+        modality = choose_modality(said, modality, notes.append)
     measured = measure(voxels, grey, modality if grey is not None else "", progress)
+    measured = replace(measured, notes=(*measured.notes, *notes))
     return Study(measured, voxels, grey, result)
 
 
