@@ -98,8 +98,10 @@ def _chosen(
     ]
     images = [files for files in found if any(header.is_image for header in files)]
     if not images:
+        lost = len(_unreadable(folder, headers))
+        more = f", {lost} files without a readable image" if lost else ""
         raise UserError(
-            f"No CT or MR series found in {folder} ({len(found)} series of other kinds).",
+            f"No CT or MR series found in {folder} ({len(found)} series of other kinds{more}).",
             "Choose the folder that holds the slices of one series.",
         )
     images.sort(key=_rank)
@@ -149,13 +151,19 @@ def _named(files: Sequence[Header]) -> str:
 
 def _tell_left_out(folder: Path, headers: Sequence[Header], warn: Warn) -> None:
     """Warn of files that hold no image: a damaged one at an end leaves no gap."""
-    dicom = {path.name for path in folder.iterdir() if path.suffix.lower() == ".dcm"}
-    lost = dicom.difference(header.path.name for header in headers)
+    lost, total = len(_unreadable(folder, headers)), len(_dicom_names(folder))
     if lost:
         warn(
-            f"{len(lost)} of {len(dicom)} .dcm files in the folder hold no readable image and "
-            "were left out."
+            f"{lost} of {total} .dcm files in the folder hold no readable image and were left out."
         )
+
+
+def _unreadable(folder: Path, headers: Sequence[Header]) -> set[str]:
+    return _dicom_names(folder).difference(header.path.name for header in headers)
+
+
+def _dicom_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix.lower() == ".dcm"}
 
 
 def _pixels(stack: Stack) -> sitk.Image:

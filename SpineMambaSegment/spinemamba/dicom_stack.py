@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.dicom_header import (
+    BITS_ALLOCATED,
+    BITS_STORED,
     COLUMNS,
     ENHANCED,
     IMAGER_SPACING,
+    INTERCEPT,
     NOMINAL_SPACING,
     ORIENTATION,
     PHOTOMETRIC,
@@ -18,6 +21,7 @@ from spinemamba.dicom_header import (
     POSITION,
     ROWS,
     SAMPLES,
+    SIGNED,
     SLOPE,
     SOP_CLASS,
     Header,
@@ -126,11 +130,26 @@ def _check_constant(headers: Sequence[Header]) -> None:
                 "Choose a folder with one stack of equal slices.",
             )
     for header in headers:
-        # GDCM takes the slope 0, and what is no number, for 1.
-        if header.text(SLOPE) and header.number(SLOPE, 0.0) == 0.0:
+        _check_values(header)
+
+
+def _check_values(header: Header) -> None:
+    """Refuse a slice that does not say how numbers are stored: GDCM then takes defaults.
+
+    Slope and intercept may be absent; a slope of 0 would be read as 1.
+    """
+    bits, signed = header.number(BITS_STORED, 0), header.number(SIGNED, -1)
+    right = {
+        "BitsStored": 1 <= bits <= header.number(BITS_ALLOCATED, 0),
+        "PixelRepresentation": signed in (0, 1),
+        "RescaleSlope": header.number(SLOPE, 0.0 if header.text(SLOPE) else 1.0) != 0,
+        "RescaleIntercept": not header.text(INTERCEPT) or bool(header.numbers(INTERCEPT)),
+    }
+    for name, is_right in right.items():
+        if not is_right:
             raise UserError(
-                f"The DICOM series has the RescaleSlope '{header.text(SLOPE)}', which gives no "
-                "values.",
+                f"The slice {header.path.name} of the DICOM series has no valid {name}, without "
+                "which its values are not known.",
                 "Export the series again.",
             )
 
