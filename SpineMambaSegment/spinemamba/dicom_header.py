@@ -9,6 +9,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from spinemamba.errors import UserError
+
 IMAGE_TYPE, SOP_CLASS, MODALITY = "0008|0008", "0008|0016", "0008|0060"
 IMAGER_SPACING, NOMINAL_SPACING = "0018|1164", "0018|2010"
 SERIES_UID, SERIES_NUMBER = "0020|000e", "0020|0011"
@@ -93,9 +95,19 @@ class Header:
 
 
 def read_headers(folder: Path) -> list[Header]:
-    """Return the header of every file of a folder that holds a DICOM image, by file name."""
-    headers = (read_header(path) for path in sorted(folder.iterdir()) if path.is_file())
-    return [header for header in headers if header is not None]
+    """Return the header of every file of a folder that holds a DICOM image, by file name.
+
+    Raises:
+        UserError: If the folder may not be read.
+    """
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise UserError(
+            f"The folder {folder} may not be read: {error.strerror}.",
+            "Ask for permission to read it, or copy it to a folder of your own.",
+        ) from error
+    return [header for header in map(read_header, files) if header is not None]
 
 
 def read_header(path: Path) -> Header | None:

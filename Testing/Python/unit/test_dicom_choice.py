@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -196,3 +198,30 @@ def test_a_cut_stream_of_compressed_pixels_is_refused(tmp_path: Path):
     made.write_series(tmp_path / "cut", edit=cut)
     with pytest.raises(UserError):
         read_volume(tmp_path / "cut")
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made.write_series(tmp_path)
+
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match="may not be read: Permission denied"):
+        read_volume(tmp_path)
+
+
+def test_a_series_is_read_where_standard_error_is_closed(tmp_path: Path, repository: Path):
+    made.write_series(tmp_path)
+    code = (
+        "import os, sys; os.close(2); sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path; from spinemamba.image_io import read_volume\n"
+        "print(read_volume(Path(sys.argv[2])).array.shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(repository / "SpineMambaSegment"), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == str(HU.shape)
