@@ -40,10 +40,10 @@ MAY_BE_EMPTY = (
 """Type 2 of patient and study: has to be there, without a value if none is known."""
 
 SEXES = ("", "M", "F", "O")
-PATIENT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0020, 0x0032, 0x0040)
-"""Where the attributes of patient, study and trial stand."""
+PATIENT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0040)
+"""Where the attributes of patient, study and trial stand; of another group StudyID alone."""
 
-NOT_OF_THE_SLICE = ("SpecificCharacterSet", *IDENTIFIERS)
+OF_THE_SLICE = ("SpecificCharacterSet", "Modality", *IDENTIFIERS)
 UTF8 = "ISO_IR 192"
 SLICE_THICKNESS = "0018|0050"
 MOST_UID = 64
@@ -156,26 +156,26 @@ def _is_uid(value: str) -> bool:
 
 def _patient(source: Any) -> tuple[Any, set[str]]:
     """Return the valid attributes of patient and study, and the names of those that are not."""
+    from pydicom.datadict import keyword_for_tag
     from pydicom.dataset import Dataset
 
     patient, invalid = Dataset(), set()
     for tag in source.keys():  # noqa: SIM118 - iterating decodes, which may raise
-        if tag.group not in PATIENT_GROUPS or tag.is_private:
+        keyword = keyword_for_tag(tag)
+        wanted = tag.group in PATIENT_GROUPS or keyword == "StudyID"
+        if not wanted or not keyword or keyword in OF_THE_SLICE:
             continue
         element = _decoded(source, tag)
-        if element is None:
-            invalid.add(_keyword(tag))
-        elif element.keyword and element.keyword not in NOT_OF_THE_SLICE:
-            if _is_valid(element):
-                patient.add(element)
-            else:
-                invalid.add(element.keyword)
+        if element is not None and _is_valid(element):
+            patient.add(element)
+        else:
+            invalid.add(keyword)
     for keyword in MAY_BE_EMPTY:
         if keyword not in patient:
             setattr(patient, keyword, "")
     # Text is decoded by now; UTF-8 can hold whatever it is.
     patient.SpecificCharacterSet = UTF8
-    return patient, invalid - {""}
+    return patient, invalid
 
 
 def _decoded(source: Any, tag: Any) -> Any | None:
@@ -183,12 +183,6 @@ def _decoded(source: Any, tag: Any) -> Any | None:
         return source[tag]
     except Exception:  # whatever pydicom makes of damaged bytes
         return None
-
-
-def _keyword(tag: Any) -> str:
-    from pydicom.datadict import keyword_for_tag
-
-    return keyword_for_tag(tag)
 
 
 def _is_valid(element: Any) -> bool:
