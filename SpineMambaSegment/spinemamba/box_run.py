@@ -12,7 +12,7 @@ from spinemamba.box_result import BoxResult
 from spinemamba.checkpoint import Model
 from spinemamba.evaluation.compare import dice
 from spinemamba.image_io import read_labels, read_volume
-from spinemamba.intensity import guess_modality
+from spinemamba.intensity import choose_modality
 from spinemamba.job import BoxJob
 from spinemamba.models import find_model
 from spinemamba.output import check_output, check_place, write_image
@@ -55,7 +55,7 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
 def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
-    modality = guess_modality(image.array) if job.modality == "auto" else job.modality
+    modality = choose_modality(image, job.modality, warn)
     question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
 
     def work(model: Model) -> tuple[Volume, BoxResult]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from spinemamba.errors import Code, UserError
 from spinemamba.image_io import read_labels, read_volume
-from spinemamba.intensity import guess_modality
+from spinemamba.intensity import hounsfield_problem
 from spinemamba.job import CaseJob
 from spinemamba.labels import BY_VALUE
 from spinemamba.output import check_place, write_image
@@ -58,10 +58,9 @@ def _check(image: Volume, labels: Volume) -> None:
         raise UserError(f"The labels hold the unknown values {unknown}.", "Name every vertebra.")
     if not present:
         raise UserError("The labels hold no vertebra.", "Segment or paint a vertebra first.")
-    if guess_modality(image.array) != "ct":
+    if problem := hounsfield_problem(image):
         raise UserError(
-            "The image is no CT in Hounsfield units; training reads nothing else.",
-            "Export cases of CT only.",
+            f"{problem} Training reads only CT in Hounsfield units.", "Export cases of CT only."
         )
 
 

@@ -1,187 +1,220 @@
-"""Find and read a DICOM series."""
+"""Find and read a DICOM series.
+
+SimpleITK reads tags and pixels. Where a volume lies is computed here from the tags: what GDCM
+makes of them depends on the SOP class, and it replaces what it does not find.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
 import SimpleITK as sitk
 
-from spinemamba.errors import UserError
-
-OFF_GRID_TOLERANCE = 0.02
-"""How far a slice may lie from its even place, in slice distances; a missing one is off by 0.5."""
-
-ROUNDING_MM = 0.1
-"""Some scanners write positions with one decimal; so much off its place is always well."""
-
-TILT_TOLERANCE_MM = 1.0
-"""Largest shift of the last slice within its plane, against the first."""
-
-PARALLEL_TOLERANCE = 1e-3
-"""Largest difference between the direction cosines of two slices of a stack."""
-
-POSITION, ORIENTATION = "0020|0032", "0020|0037"
-IMAGE_TYPE, MODALITY = "0008|0008", "0008|0060"
-READABLE = ("CT", "MR", "OT")
-REPAIR = (
-    "Load it in 3D Slicer, which regularises such acquisitions, and segment there or save the "
-    "result as NRRD."
+from spinemamba.dicom_header import (
+    BITS_ALLOCATED,
+    BITS_STORED,
+    HIGH_BIT,
+    INTERCEPT,
+    MODALITY,
+    SERIES_NUMBER,
+    SERIES_UID,
+    SIGNED,
+    SLOPE,
+    Header,
+    read_headers,
 )
+from spinemamba.dicom_padding import fill_padding
+from spinemamba.dicom_stack import Stack, make_stack
+from spinemamba.errors import UserError
+from spinemamba.explain import is_no_memory, no_host_memory
+from spinemamba.files import check_spelling
+
+STORED_AS = (SLOPE, INTERCEPT, SIGNED, BITS_ALLOCATED, BITS_STORED, HIGH_BIT)
+"""Where these differ, the number type of the first slice need not hold the values of others."""
+
+DAMAGE_WORDS = ("corrupt jpeg", "stream too short")
+"""What decoders of pixels print where they go on with what they have."""
+
+MOST_LISTED = 6
+Warn = Callable[[str], None]
 
 
-def read_series(path: Path, warn: Callable[[str], None]) -> sitk.Image:
+def read_series(path: Path, warn: Warn) -> sitk.Image:
     """Read the largest image series of a folder.
 
     Args:
         path: Folder, or a file of the series.
-        warn: Told if other series or damaged files were left out.
+        warn: Told if other series, localizers or damaged files were left out.
 
     Returns:
-        The image, slices in order of their positions.
+        The image, slices in order of their positions; the tag "0008|0060" of its metadata holds
+        the modality.
 
     Raises:
-        UserError: If there is no series of CT or MR slices, or its slices share places, are
-            tilted or unevenly spaced, so that no regular grid holds them.
+        UserError: If there is no series of CT or MR slices, its tags do not say where each slice
+            lies and how large its pixels are, or no regular grid holds them (INPUT_BAD), or the
+            memory does not suffice (OOM_HOST).
     """
-    series = series_files(path, warn)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(series)
-    try:
-        return reader.Execute()
-    except RuntimeError as error:
-        raise UserError(
-            f"The DICOM series of {len(series)} slices cannot be read: a slice is damaged, or "
-            "slices differ in size.",
-            "Export the series again.",
-        ) from error
+    stack = find_stack(path, warn)
+    array = sitk.GetArrayViewFromImage(image := _pixels(stack))
+    filled = fill_padding(array, stack)
+    if filled is not array:
+        image = sitk.GetImageFromArray(filled)
+    geometry = stack.geometry
+    image.SetSpacing(geometry.spacing_mm[::-1])
+    image.SetOrigin(geometry.origin_lps_mm)
+    image.SetDirection(geometry.direction_lps.ravel().tolist())
+    image.SetMetaData(MODALITY, stack.modality)
+    return image
 
 
-def series_files(path: Path, warn: Callable[[str], None]) -> list[str]:
+def series_files(path: Path, warn: Warn) -> list[str]:
     """Return the files of a series in the order of the slices of its image; as `read_series`."""
+    return find_stack(path, warn).files
+
+
+def find_stack(path: Path, warn: Warn) -> Stack:
+    """Return the slices that `read_series` reads."""
+    check_spelling(path)
     folder = path if path.is_dir() else path.parent
-    series = _largest_series(folder, path if path.is_file() else None, warn)
-    _check_positions(series)
-    return series
+    with _quiet():
+        headers = read_headers(folder)
+    return make_stack(_chosen(folder, path if path.is_file() else None, headers, warn))
 
 
-def _largest_series(folder: Path, wanted: Path | None, warn: Callable[[str], None]) -> list[str]:
-    """Return the sorted files of the series with most slices, or of the wanted file's series."""
-    ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    found = [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), i)) for i in ids]
-    chosen = [files for files in found if wanted is None or wanted.name in _names(files)]
-    images = [files for files in chosen if _is_image(files[0])]
+def _chosen(
+    folder: Path, wanted: Path | None, headers: Sequence[Header], warn: Warn
+) -> list[Header]:
+    """Return the slices of the series with most of them, or of the wanted file's series."""
+    series: dict[str, list[Header]] = {}
+    for header in headers:
+        series.setdefault(header.text(SERIES_UID), []).append(header)
+    found = [
+        files
+        for files in series.values()
+        if wanted is None or wanted.name in (header.path.name for header in files)
+    ]
+    images = [files for files in found if any(header.is_image for header in files)]
     if not images:
+        lost = len(_unreadable(folder, headers))
+        more = f", {lost} files without a readable image" if lost else ""
         raise UserError(
-            f"No CT or MR series found in {folder} ({len(chosen)} series of other kinds).",
+            f"No CT or MR series found in {folder} ({len(found)} series of other kinds{more}).",
             "Choose the folder that holds the slices of one series.",
         )
-    images.sort(key=len, reverse=True)
-    _tell_left_out(folder, found, warn)
+    images.sort(key=_rank)
+    chosen = [header for header in images[0] if header.is_image]
+    _tell_left_out(folder, headers, warn)
     if len(images) > 1:
+        _tell_others(images, warn)
+    if others := len(images[0]) - len(chosen):
         warn(
-            f"The folder holds {len(images)} series; the largest, with {len(images[0])} slices, "
-            "is used."
+            f"{others} of the {len(images[0])} files of the series are localizers or of another "
+            "kind and were left out."
         )
-    return images[0]
+    return chosen
 
 
-def _names(files: list[str]) -> set[str]:
-    return {Path(file).name for file in files}
+def _rank(files: Sequence[Header]) -> tuple[bool, int, float, str]:
+    """Sort series: readable ones first, large ones before small ones, then by number."""
+    slices = [header for header in files if header.is_image]
+    readable = not any(header.is_multi_frame for header in slices) and len(slices) > 1
+    number = files[0].number(SERIES_NUMBER, float("inf"))
+    return not readable, -_count(files), number, files[0].text(SERIES_UID)
 
 
-def _tell_left_out(folder: Path, found: list[list[str]], warn: Callable[[str], None]) -> None:
-    """Warn of files that belong to no series: a damaged one at an end leaves no gap."""
-    dicom = {path.name for path in folder.iterdir() if path.suffix.lower() == ".dcm"}
-    lost = dicom.difference(*map(_names, found))
+def _count(files: Sequence[Header]) -> int:
+    return sum(max(1, header.frames) for header in files if header.is_image)
+
+
+def _tell_others(images: Sequence[Sequence[Header]], warn: Warn) -> None:
+    """Warn that there are several series; name each, and say how to choose."""
+    listed = "; ".join(map(_named, images[:MOST_LISTED]))
+    more = f"; {len(images) - MOST_LISTED} more" if len(images) > MOST_LISTED else ""
+    equal = _rank(images[0])[:2] == _rank(images[1])[:2]
+    which = "They are equally large, and the first" if equal else "The first"
+    warn(
+        f"The folder holds {len(images)} series: {listed}{more}. {which} is used; to use another, "
+        "give one of its files instead of the folder."
+    )
+
+
+def _named(files: Sequence[Header]) -> str:
+    """Return what tells a series from others, and nothing of the patient."""
+    first = next(header for header in files if header.is_image)
+    number = first.text(SERIES_NUMBER)
+    name = f"number {number}" if number.lstrip("-").isdigit() else "without number"
+    return f"{name} ({first.modality}, {_count(files)} slices, such as {first.path.name})"
+
+
+def _tell_left_out(folder: Path, headers: Sequence[Header], warn: Warn) -> None:
+    """Warn of files that hold no image: a damaged one at an end leaves no gap."""
+    lost, total = len(_unreadable(folder, headers)), len(_dicom_names(folder))
     if lost:
         warn(
-            f"{len(lost)} of {len(dicom)} .dcm files in the folder hold no readable image and "
-            "were left out."
+            f"{lost} of {total} .dcm files in the folder hold no readable image and were left out."
         )
 
 
-def _is_image(file: str) -> bool:
-    """Return whether a file is a slice of a CT or MR, and no localiser."""
-    header = _header(file)
-    kind = header.get(IMAGE_TYPE, "").upper()
-    return header.get(MODALITY, "OT").strip() in READABLE and "LOCALIZER" not in kind
+def _unreadable(folder: Path, headers: Sequence[Header]) -> set[str]:
+    return _dicom_names(folder).difference(header.path.name for header in headers)
 
 
-def _header(file: str) -> dict[str, str]:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    reader.LoadPrivateTagsOff()
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return {MODALITY: ""}
-    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+def _dicom_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix.lower() == ".dcm"}
 
 
-def _check_positions(files: list[str]) -> None:
-    """Refuse slices that no regular grid holds; say by how much they are off."""
-    headers = [_header(file) for file in files]
-    places_mm = np.array([_numbers(header, POSITION, 3) for header in headers])
-    rows = np.array([_numbers(header, ORIENTATION, 6) for header in headers])
-    turned = int((np.abs(rows - rows[0]).max(axis=1) > PARALLEL_TOLERANCE).sum())
-    if turned:
+def _pixels(stack: Stack) -> sitk.Image:
+    """Return the rescaled values; their place is not set yet."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileNames(stack.files)
+    if any(len({header.text(tag) for header in stack.slices}) > 1 for tag in STORED_AS):
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+    error: RuntimeError | MemoryError | None = None
+    with _quiet() as printed:
+        try:
+            image = reader.Execute()
+        except (RuntimeError, MemoryError) as caught:
+            error = caught
+    if error is not None and is_no_memory(error):
+        raise no_host_memory() from error
+    damaged = any(word in text for word in DAMAGE_WORDS for text in printed)
+    if error is not None or damaged or image.GetSize() != stack.geometry.shape[::-1]:
         raise UserError(
-            f"The DICOM series is no stack: {turned} of its {len(files)} slices are not parallel "
-            "to the first.",
-            "Choose a folder with one stack of parallel slices.",
-        )
-    distances_mm = np.linalg.norm(np.diff(places_mm, axis=0), axis=1)
-    shared = int((distances_mm < 1e-3).sum())
-    if shared:
-        raise UserError(
-            f"The DICOM series is no stack: {shared} of its {len(files)} slices lie at the same "
-            "place as another.",
-            "Choose a folder with one time point and one echo, in which every slice has its "
-            "position.",
-        )
-    if len(files) > 1:
-        _check_grid(places_mm, distances_mm, np.cross(rows[0, :3], rows[0, 3:]))
-
-
-def _check_grid(places_mm: np.ndarray, distances_mm: np.ndarray, normal: np.ndarray) -> None:
-    """Refuse a stack that is uneven or tilted.
-
-    Args:
-        places_mm: First voxel of each slice in LPS, shape (slices, 3).
-        distances_mm: From each slice to the next.
-        normal: Direction at right angles to the slices.
-    """
-    heights_mm = places_mm @ normal
-    even_mm = np.linspace(heights_mm[0], heights_mm[-1], len(heights_mm))
-    off_mm = np.abs(heights_mm - even_mm).max()
-    if off_mm > max(ROUNDING_MM, OFF_GRID_TOLERANCE * np.median(distances_mm)):
-        raise UserError(
-            f"The slices of the DICOM series are unevenly spaced: {distances_mm.min():.2f} to "
-            f"{distances_mm.max():.2f} mm.",
-            REPAIR,
-        )
-    drift_mm = places_mm[-1] - places_mm[0]
-    tilt_mm = np.linalg.norm(np.cross(drift_mm, normal))
-    if tilt_mm > TILT_TOLERANCE_MM:
-        angle = np.degrees(np.arctan2(tilt_mm, abs(drift_mm @ normal)))
-        raise UserError(
-            f"The DICOM series is tilted by {angle:.1f} degrees (gantry tilt): its slices are "
-            "not stacked at right angles.",
-            REPAIR,
-        )
-
-
-def _numbers(header: dict[str, str], tag: str, count: int) -> list[float]:
-    """Return the numbers of a DICOM field."""
-    try:
-        values = [float(v) for v in header.get(tag, "").split("\\")]
-    except ValueError:
-        values = []
-    if len(values) != count:
-        raise UserError(
-            "A slice of the DICOM series has no position or orientation.",
+            f"The DICOM series of {len(stack.slices)} slices cannot be read: a slice is damaged, "
+            "or holds another number of pixels than it says.",
             "Export the series again.",
-        )
-    return values
+        ) from error
+    return image
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep what C++ prints off the terminal.
+
+    Yields:
+        A list that afterwards holds the lines, in lower case.
+    """
+    lines: list[str] = []
+    with ExitStack() as stack:
+        # Without standard error or a place for temporary files, nothing is kept off.
+        with suppress(OSError):
+            file = stack.enter_context(tempfile.TemporaryFile())
+            kept = os.dup(2)
+            stack.callback(_read_back, file, kept, lines)
+            os.dup2(file.fileno(), 2)
+        yield lines
+
+
+def _read_back(file: BinaryIO, kept: int, lines: list[str]) -> None:
+    """Restore standard error, and fill the lines that were written instead."""
+    os.dup2(kept, 2)
+    os.close(kept)
+    file.seek(0)
+    lines += file.read().decode(errors="replace").lower().splitlines()

@@ -25,6 +25,8 @@ VOXEL_MM = (0.01, 50.0)
 DICOM_MARK = (128, b"DICM")
 """Where a DICOM file says that it is one; many have no suffix."""
 
+MODALITY_TAG = "0008|0060"
+
 Warn = Callable[[str], None]
 
 
@@ -145,7 +147,14 @@ def _checked(image: sitk.Image, name: str) -> Volume:
             f"Choose a volume with at least {LEAST_VOXELS} voxels along every axis.",
         )
     geometry = _geometry(image, name)
-    return Volume(sitk.GetArrayFromImage(image), geometry)
+    return Volume(sitk.GetArrayFromImage(image), geometry, _modality(image))
+
+
+def _modality(image: sitk.Image) -> str | None:
+    """Return the modality by DICOM's tag; an NRRD file made from a series may hold it, too."""
+    known = {"CT": "ct", "MR": "mr"}
+    name = image.GetMetaData(MODALITY_TAG) if image.HasMetaDataKey(MODALITY_TAG) else ""
+    return known.get(name.strip().upper())
 
 
 def _geometry(image: sitk.Image, name: str) -> Geometry:

@@ -19,7 +19,7 @@ from spinemamba.describe import RunDetails, describe
 from spinemamba.errors import Code, UserError
 from spinemamba.evidence import Evidence
 from spinemamba.instances import Instances, find_instances
-from spinemamba.intensity import guess_modality, normalise
+from spinemamba.intensity import choose_modality, normalise
 from spinemamba.labels import BY_NAME
 from spinemamba.levels import LevelSolution, assign_levels
 from spinemamba.locate import locate
@@ -73,13 +73,13 @@ def segment(
         Labels on the grid of ``volume``, and the result.
 
     Raises:
-        UserError: If there is no spine in view (NO_SPINE), or a pin fits none of it (INPUT_BAD).
+        UserError: If there is no spine in view (NO_SPINE), a pin fits none of it, or the values of
+            a CT are not Hounsfield units (INPUT_BAD).
     """
     options = options or SegmentOptions()
     seconds: dict[str, float] = {}
     upright, reorientation = canonical(volume)
-    auto = options.modality == "auto"
-    modality = guess_modality(upright.array) if auto else options.modality
+    modality = choose_modality(volume, options.modality, warn)
     image = upright.with_array(normalise(upright.array, modality))
     with _timed("locate", seconds):
         located = locate(image, model.coarse, progress)

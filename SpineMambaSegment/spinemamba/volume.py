@@ -106,10 +106,12 @@ class Volume:
     Attributes:
         array: Values, shape (z, y, x).
         geometry: Place of the grid; its shape equals the array's.
+        modality: "ct" or "mr" if the file says so.
     """
 
     array: np.ndarray
     geometry: Geometry
+    modality: str | None = None
 
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:

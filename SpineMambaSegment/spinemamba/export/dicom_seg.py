@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from spinemamba import __version__
-from spinemamba.dicom import series_files
+from spinemamba.dicom import find_stack
+from spinemamba.dicom_stack import Stack
 from spinemamba.errors import Code, UserError
+from spinemamba.export.dicom_source import no_values_told, read_sources, slice_thickness_mm
 from spinemamba.export.item import LeftOut, Vertebra
 from spinemamba.files import already_there, write_together
-from spinemamba.image_io import read_volume
 from spinemamba.labels import BY_NAME, ORDER, Label
 from spinemamba.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
 from spinemamba.volume import GRID_TOLERANCE_VOX, Geometry
@@ -30,13 +31,7 @@ SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
 SERIES_NUMBER = 9001
 """Far from the numbers that scanners give."""
 
-IDENTIFIERS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-)
+Warn = Callable[[str], None]
 
 
 def write_dicom_seg(
@@ -45,7 +40,7 @@ def write_dicom_seg(
     path: Path,
     *,
     overwrite: bool = False,
-    warn: Callable[[str], None] = lambda message: None,
+    warn: Warn = lambda message: None,
 ) -> list[str]:
     """Write a DICOM SEG with one segment for each vertebra, from head to tail.
 
@@ -66,35 +61,67 @@ def write_dicom_seg(
     if path.exists() and not overwrite:
         raise already_there([path])
     highdicom = _highdicom()
-    import pydicom
-
-    files = series_files(series, warn)
-    grid = read_volume(Path(files[0])).geometry
+    stack = find_stack(series, warn)
     ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])
-    numbers, present = _segment_numbers(ordered, grid)
-    sources = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
-    _check_identity(sources)
-    _join_frames_of_reference(sources, warn)
-    made = highdicom.seg.Segmentation(
-        source_images=sources,
-        pixel_array=numbers,
-        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_description(highdicom, k, v) for k, v in enumerate(present, 1)],
-        series_instance_uid=highdicom.UID(),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="SpineMamba",
-        manufacturer_model_name=ALGORITHM,
-        software_versions=__version__,
-        device_serial_number="none",
-        content_description="Vertebrae",
-        content_label="VERTEBRAE",
-    )
-    made.SeriesDescription = SERIES_DESCRIPTION
-    made.save_as(buffer := io.BytesIO())
-    write_together({path: buffer.getvalue()}, [path] if overwrite else [])
+    numbers, present = _segment_numbers(ordered, stack.geometry)
+    with no_values_told():
+        data = _encoded(highdicom, stack, (numbers, present), warn)
+    write_together({path: data}, [path] if overwrite else [])
     return [vertebra.level for vertebra in present]
+
+
+def _encoded(
+    highdicom: ModuleType, stack: Stack, segments: tuple[np.ndarray, list[Vertebra]], warn: Warn
+) -> bytes:
+    """Return the file.
+
+    Args:
+        highdicom: The package.
+        stack: The series.
+        segments: Number of the segment at each voxel of the series, and what the numbers are.
+        warn: Told what was mended.
+    """
+    sources = read_sources(stack, warn)
+    numbers, present = segments
+    descriptions = [_description(highdicom, k, v) for k, v in enumerate(present, 1)]
+    try:
+        made = highdicom.seg.Segmentation(
+            source_images=sources,
+            pixel_array=numbers,
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=descriptions,
+            series_instance_uid=highdicom.UID(),
+            series_number=SERIES_NUMBER,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="SpineMamba",
+            manufacturer_model_name=ALGORITHM,
+            software_versions=__version__,
+            device_serial_number="none",
+            content_description="Vertebrae",
+            content_label="VERTEBRAE",
+            pixel_measures=_pixel_measures(highdicom, stack),
+        )
+        made.SeriesDescription = SERIES_DESCRIPTION
+        made.save_as(buffer := io.BytesIO())
+    # The text of the error may hold values of the patient's tags.
+    except Exception as error:
+        raise UserError(
+            "No DICOM SEG can be made of this series: highdicom refuses it "
+            f"({type(error).__name__}).",
+            "Choose the series as it came from the archive.",
+        ) from None
+    return buffer.getvalue()
+
+
+def _pixel_measures(highdicom: ModuleType, stack: Stack) -> Any:
+    """Return the size of voxels; the step is that between positions, whatever the tags say."""
+    step_mm, *in_plane_mm = stack.geometry.spacing_mm
+    return highdicom.PixelMeasuresSequence(
+        pixel_spacing=in_plane_mm,
+        slice_thickness=slice_thickness_mm(stack),
+        spacing_between_slices=step_mm,
+    )
 
 
 def _highdicom() -> ModuleType:
@@ -106,36 +133,6 @@ def _highdicom() -> ModuleType:
             "Install it with: pip install 'spinemamba[dicom]'; 3D Slicer brings it from 5.12 on.",
             Code.DEPENDENCY_MISSING,
         ) from error
-
-
-def _check_identity(sources: Sequence[Any]) -> None:
-    """Refuse slices that nothing can refer to.
-
-    Raises:
-        UserError: If one lacks an identifier; some tools empty them to hide the patient.
-    """
-    for name in IDENTIFIERS:
-        if lacking := sum(not getattr(source, name, "") for source in sources):
-            raise UserError(
-                f"{lacking} of the {len(sources)} slices have no {name}, so that no DICOM SEG can "
-                "refer to them.",
-                "Choose the series as it came from the archive.",
-            )
-
-
-def _join_frames_of_reference(sources: Sequence[Any], warn: Callable[[str], None]) -> None:
-    """Let all slices of a series lie in one frame of reference, as their positions say they do.
-
-    Tools that hide patients sometimes give each slice a new one.
-    """
-    frames = {source.FrameOfReferenceUID for source in sources}
-    if len(frames) > 1:
-        warn(
-            f"The {len(sources)} slices name {len(frames)} frames of reference; that of the first "
-            "slice is used for all."
-        )
-    for source in sources:
-        source.FrameOfReferenceUID = sources[0].FrameOfReferenceUID
 
 
 def _segment_numbers(

@@ -106,7 +106,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         0,
         "Mean over an elliptic cylinder in the middle of the body: 60 % of its width and depth, "
         "50 % of its height. Contrast medium raises it.",
-        "no CT was given, the body was not found, or less than 0.2 mL remains",
+        "no CT in Hounsfield units was given, the body was not found, or less than 0.2 mL remains",
     ),
     Quantity(
         "canal_depth_mm",

@@ -10,7 +10,7 @@ import numpy as np
 from spinemamba.describe import level_warning
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels, read_volume
-from spinemamba.intensity import guess_modality
+from spinemamba.intensity import choose_modality
 from spinemamba.job import MeasureJob
 from spinemamba.labels import BY_VALUE
 from spinemamba.measure.files import write_json
@@ -79,15 +79,15 @@ def study(sources: Sources, progress: Progress) -> Study:
     check_labels(labels, sources.labels.name)
     labels, foreign = _levels_only(labels)
     image = read_volume(sources.image) if sources.image else None
+    result, alerts = _result_of(sources, labels)
+    modality, notes = "", list(foreign)
     if image is not None:
         check_image(image, sources.image.name)
-    result, alerts = _result_of(sources, labels)
-    modality = sources.modality if image is not None else ""
-    if modality == "auto":
-        modality = result.modality if result else guess_modality(image.array)
+        known = replace(image, modality=result.modality if result else image.modality)
+        modality = choose_modality(known, sources.modality, notes.append)
     measured, stance = measure_standing(labels, image, modality, progress)
     measured = replace(
-        measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *foreign)
+        measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )
     return Study(measured, labels, image, result, stance)
 

@@ -23,6 +23,7 @@ NO_BODY = {
     "Coccyx": "the coccyx has no body",
 }
 CUT = "the image cuts it"
+NO_CT = "no CT in Hounsfield units was given"
 LEAST_ML = 0.2
 """A smaller region is no sample of a body."""
 
@@ -149,7 +150,7 @@ def _add_body(
     density = None if image is None else trabecular(vertebra.patch, body, image)
     values["trabecular_hu"] = density
     if density is None:
-        reasons["trabecular_hu"] = "no CT was given" if image is None else "the body is too small"
+        reasons["trabecular_hu"] = NO_CT if image is None else "the body is too small"
 
 
 def trabecular(patch: Patch, body: Body, image: Volume) -> float | None:

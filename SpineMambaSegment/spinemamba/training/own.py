@@ -19,6 +19,7 @@ from scipy import ndimage
 from spinemamba.case_layout import IMAGE, MASK
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels, read_volume
+from spinemamba.intensity import hounsfield_problem
 from spinemamba.labels import BY_NAME, BY_VALUE
 from spinemamba.orientation import canonical
 from spinemamba.training.bank import Case, make_case
@@ -157,6 +158,8 @@ def _problems(case: OwnCase) -> list[str]:
     if out:
         return out
     image, labels = volumes
+    if problem := hounsfield_problem(image):
+        out.append(f"{case.image.name}: {problem}")
     if difference := image.geometry.difference(labels.geometry):
         out.append(f"{case.labels.name}: its grid is not that of {case.image.name}: {difference}")
     known = {0, *(BY_VALUE if case.values is None else case.values)}

@@ -108,7 +108,11 @@ def test_of_several_series_the_largest_is_read_and_told(tmp_path: Path):
     array = write_dicom(tmp_path, [*EVEN, 24.0], series="1.2.9")
     told: list[str] = []
     assert np.array_equal(read_volume(tmp_path, told.append).array, array)
-    assert told == ["The folder holds 2 series; the largest, with 13 slices, is used."]
+    assert told == [
+        "The folder holds 2 series: without number (CT, 13 slices, such as 1.2.9-000.dcm); without "
+        "number (CT, 12 slices, such as 1.2.3.4-000.dcm). The first is used; to use another, give "
+        "one of its files instead of the folder."
+    ]
     small = read_volume(tmp_path / "1.2.3.4-000.dcm", told.append)
     assert small.array.shape[0] == 12
 

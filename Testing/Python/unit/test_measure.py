@@ -109,7 +109,7 @@ def test_density_is_that_of_the_middle_of_the_body_and_only_of_ct():
     assert found["L2"]["trabecular_hu"] == pytest.approx(90)
     item = measure(labels, image, "mr").of("vertebra")[0]
     assert item.values["trabecular_hu"] is None
-    assert item.reasons["trabecular_hu"] == "no CT was given"
+    assert item.reasons["trabecular_hu"] == "no CT in Hounsfield units was given"
 
 
 def test_a_cut_body_has_no_heights_and_says_why_but_its_whole_endplate_counts():

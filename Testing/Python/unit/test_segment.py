@@ -111,6 +111,7 @@ def test_a_pinned_level_names_all_and_stands_in_the_result(model: Model):
 
 def test_an_image_without_spine_is_refused(model: Model):
     dark = blocks().with_array(np.minimum(blocks().array, 100))
+    dark.array[:, :2] = -1000
     with pytest.raises(UserError, match="No spine found") as caught:
         segment(dark, model)
     assert caught.value.code is Code.NO_SPINE

@@ -1,0 +1,245 @@
+"""What a DICOM SEG takes from the slices that it refers to, with valid values only.
+
+Tools that hide patients delete attributes, or write values that their type does not allow. Neither
+concerns the segmentation: what the standard allows to be empty becomes empty, the rest is left
+out. No message holds a value, because most of them belong to a patient.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from spinemamba.dicom_header import ORIENTATION, PIXEL_SPACING, POSITION
+from spinemamba.dicom_stack import Stack
+from spinemamba.errors import UserError
+
+IDENTIFIERS = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+)
+MAY_BE_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""Type 2 of patient and study: has to be there, without a value if none is known."""
+
+SEXES = ("", "M", "F", "O")
+PATIENT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0040)
+"""Where the attributes of patient, study and trial stand; of another group StudyID alone."""
+
+OF_THE_SLICE = ("SpecificCharacterSet", "Modality", *IDENTIFIERS)
+UTF8 = "ISO_IR 192"
+SLICE_THICKNESS = "0018|0050"
+MOST_UID = 64
+Warn = Callable[[str], None]
+
+
+@contextmanager
+def no_values_told() -> Iterator[None]:
+    """Keep pydicom and highdicom from printing values, and let them take identifiers as they are.
+
+    A reference has to hold the identifier that the archive knows, also one that is not valid.
+    """
+    from pydicom import config
+
+    settings = config.settings
+    before = settings.writing_validation_mode
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    settings.writing_validation_mode = config.WARN
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        settings.writing_validation_mode = before
+        logging.disable(disabled)
+
+
+def read_sources(stack: Stack, warn: Warn) -> list[Any]:
+    """Return a pydicom data set for each slice: identifiers, place, and whose it is.
+
+    Args:
+        stack: The series.
+        warn: Told which attributes were not valid, and if frames of reference differ.
+
+    Raises:
+        UserError: If a slice cannot be read, or lacks an identifier; some tools empty them to hide
+            the patient.
+    """
+    found = [_read(header.path) for header in stack.slices]
+    _check_identity(found)
+    patient, invalid = _patient(found[0])
+    if invalid:
+        warn(
+            f"The series holds invalid values of {', '.join(sorted(invalid))}; the DICOM SEG is "
+            "written without them."
+        )
+    frames = {source.FrameOfReferenceUID for source in found}
+    if len(frames) > 1:
+        warn(
+            f"The {len(found)} slices name {len(frames)} frames of reference; that of the first "
+            "slice is used for all."
+        )
+    return [_source(patient, source, found[0], stack, k) for k, source in enumerate(found)]
+
+
+def slice_thickness_mm(stack: Stack) -> float:
+    """Return the thickness that the first slice states, or else the step between slices."""
+    stated_mm = stack.slices[0].number(SLICE_THICKNESS, 0.0)
+    return stated_mm if stated_mm > 0 else stack.geometry.spacing_mm[0]
+
+
+def _read(path: Path) -> Any:
+    import pydicom
+
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    # pydicom has no common type of error for what a file may hold.
+    except Exception:
+        raise UserError(
+            f"The slice {path.name} cannot be read by pydicom.", "Export the series again."
+        ) from None
+
+
+def _value(source: Any, keyword: str) -> str:
+    """Return the text of an attribute; empty if it is absent or cannot be decoded."""
+    try:
+        value = source.get(keyword)
+    except Exception:  # whatever pydicom makes of damaged bytes
+        return ""
+    return "" if value is None else str(value)
+
+
+def _check_identity(sources: Sequence[Any]) -> None:
+    for name in IDENTIFIERS:
+        values = [_value(source, name) for source in sources]
+        lacking = sum(not _is_uid(value) for value in values)
+        if lacking:
+            raise UserError(
+                f"{lacking} of the {len(sources)} slices have no {name}, so that no DICOM SEG can "
+                "refer to them.",
+                "Choose the series as it came from the archive.",
+            )
+        if name == "SOPInstanceUID" and len(set(values)) < len(values):
+            raise UserError(
+                "Slices of the series have the same SOPInstanceUID, so that no DICOM SEG can "
+                "refer to them.",
+                "Choose the series as it came from the archive.",
+            )
+        if name in ("SOPClassUID", "StudyInstanceUID") and len(set(values)) > 1:
+            raise UserError(
+                f"The slices of the series have {len(set(values))} values of {name}.",
+                "Choose the series as it came from the archive.",
+            )
+
+
+def _is_uid(value: str) -> bool:
+    return 0 < len(value) <= MOST_UID and not set(value) - set("0123456789.")
+
+
+def _patient(source: Any) -> tuple[Any, set[str]]:
+    """Return the valid attributes of patient and study, and the names of those that are not."""
+    from pydicom.datadict import keyword_for_tag
+    from pydicom.dataset import Dataset
+
+    patient, invalid = Dataset(), set()
+    for tag in source.keys():  # noqa: SIM118 - iterating decodes, which may raise
+        keyword = keyword_for_tag(tag)
+        wanted = tag.group in PATIENT_GROUPS or keyword == "StudyID"
+        if not wanted or not keyword or keyword in OF_THE_SLICE:
+            continue
+        element = _decoded(source, tag)
+        if element is not None and _is_valid(element):
+            patient.add(element)
+        else:
+            invalid.add(keyword)
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in patient:
+            setattr(patient, keyword, "")
+    # Text is decoded by now; UTF-8 can hold whatever it is.
+    patient.SpecificCharacterSet = UTF8
+    return patient, invalid
+
+
+def _decoded(source: Any, tag: Any) -> Any | None:
+    try:
+        return source[tag]
+    except Exception:  # whatever pydicom makes of damaged bytes
+        return None
+
+
+def _is_valid(element: Any) -> bool:
+    """Return whether the value is one that its type allows, in sequences as well."""
+    from pydicom import config
+    from pydicom.datadict import dictionary_VM
+    from pydicom.multival import MultiValue
+    from pydicom.valuerep import DA, IS, TM, DSfloat, validate_value
+
+    value = element.value
+    if element.VR == "SQ":
+        return all(_is_valid(part) for item in value for part in item)
+    if value is None or value == "":
+        return True
+    parts = list(value) if isinstance(value, MultiValue) else [value]
+    if len(parts) > 1 and dictionary_VM(element.tag) == "1":
+        return False
+    kinds = {"DA": DA, "TM": TM, "IS": IS, "DS": DSfloat}
+    try:
+        for part in parts:
+            text = str(part)
+            validate_value(element.VR, text, config.RAISE)
+            if element.VR in kinds:
+                kinds[element.VR](text)
+            if "�" in text or (element.keyword == "PatientSex" and text not in SEXES):
+                return False
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _source(patient: Any, source: Any, first: Any, stack: Stack, k: int) -> Any:
+    """Return what is needed of one slice.
+
+    Args:
+        patient: Attributes of patient and study, for all slices.
+        source: The slice.
+        first: The first slice, whose frame of reference and orientation hold for all.
+        stack: The series.
+        k: Number of the slice in it.
+    """
+    from pydicom.valuerep import DSfloat
+
+    made = deepcopy(patient)
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(made, keyword, _value(source, keyword))
+    made.FrameOfReferenceUID = _value(first, "FrameOfReferenceUID")
+    made.Modality = stack.modality or "OT"
+    made.Rows, made.Columns = stack.geometry.shape[1:]
+    numbers = {
+        "SliceThickness": (slice_thickness_mm(stack),),
+        "PixelSpacing": stack.slices[0].numbers(PIXEL_SPACING),
+        "ImageOrientationPatient": stack.slices[0].numbers(ORIENTATION),
+        "ImagePositionPatient": stack.slices[k].numbers(POSITION),
+    }
+    for keyword, values in numbers.items():
+        # DICOM allows 16 characters.
+        texts = [DSfloat(value, auto_format=True) for value in values]
+        setattr(made, keyword, texts if len(texts) > 1 else texts[0])
+    return made

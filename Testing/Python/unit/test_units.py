@@ -1,0 +1,128 @@
+"""Every command asks in the same way whether a CT is in Hounsfield units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from spinemamba.case_export import write_case
+from spinemamba.cli.main import main
+from spinemamba.errors import UserError
+from spinemamba.job import CaseJob
+from spinemamba.measure.run import study
+from spinemamba.output import write_image
+from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
+from spinemamba.segment import SegmentOptions, segment
+from spinemamba.training.own import check_cases, find_cases
+
+WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "1024 too much": lambda hu: (hu.astype(int) + 1024).astype(np.uint16),
+    "0 to 1": lambda hu: ((hu - hu.min()) / float(np.ptp(hu))).astype(np.float32),
+    "0 to 255": lambda hu: ((hu - hu.min()) / float(np.ptp(hu)) * 255).astype(np.uint8),
+}
+SENTENCE = "The values are not Hounsfield units"
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(2.0, 2.0, 2.0), tight=True)
+    return make_phantom(1, options)
+
+
+@pytest.fixture(params=WRONG)
+def image(request: pytest.FixtureRequest, phantom: Phantom, tmp_path: Path) -> Path:
+    """A CT in other units, beside its labels."""
+    path = tmp_path / "scan_ct.nii.gz"
+    write_image(phantom.image.with_array(WRONG[request.param](phantom.image.array)), path)
+    write_image(phantom.labels, tmp_path / "scan_seg-vert_msk.nii.gz")
+    return path
+
+
+def labels_of(image: Path) -> Path:
+    return image.with_name("scan_seg-vert_msk.nii.gz")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_segment_refuses_what_is_called_a_ct(name: str, phantom: Phantom):
+    array = WRONG[name](phantom.image.array)
+    with pytest.raises(UserError, match=SENTENCE):
+        segment(phantom.image.with_array(array), SimpleNamespace(), SegmentOptions(modality="ct"))
+
+
+def test_box_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixture[str]):
+    out = image.with_name("new.nii.gz")
+    arguments = [str(image), str(labels_of(image)), str(out), "--again", "L2", "--modality", "ct"]
+    assert main(["box", *arguments]) == 2
+    assert SENTENCE in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_measure_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = [str(labels_of(image)), "--image", str(image), "--modality", "ct"]
+    assert main(["measure", *arguments]) == 2
+    assert SENTENCE in capsys.readouterr().err
+
+
+def test_measure_gives_no_density_and_says_why(image: Path, phantom: Phantom):
+    done = study(labels_of(image), image, None, "auto", lambda name, share: None).measured
+    for item in done.of("vertebra"):
+        assert item.values["trabecular_hu"] is None
+        assert item.reasons["trabecular_hu"]
+    assert done.modality == "mr"
+
+
+def test_measure_gives_the_density_of_a_ct(phantom: Phantom, tmp_path: Path):
+    write_image(phantom.image, tmp_path / "ct.nii.gz")
+    write_image(phantom.labels, tmp_path / "labels.nii.gz")
+    paths = (tmp_path / "labels.nii.gz", tmp_path / "ct.nii.gz")
+    done = study(*paths, None, "auto", lambda name, share: None).measured
+    found = [item.values["trabecular_hu"] for item in done.of("vertebra")]
+    assert all(20 < value < 400 for value in found if value is not None)
+    assert any(value is not None for value in found)
+
+
+def test_a_run_that_called_the_image_a_ct_does_not_make_it_one(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        "spinemamba.measure.run.read_result", lambda path: SimpleNamespace(modality="ct")
+    )
+    done = study(labels_of(image), image, Path("r.json"), "auto", lambda name, share: None)
+    assert done.measured.modality == "mr"
+    assert SENTENCE in " ".join(done.measured.notes)
+
+
+def test_training_lists_the_image_among_the_problems(image: Path):
+    with pytest.raises(UserError, match=f"scan_ct.nii.gz: {SENTENCE}"):
+        check_cases(find_cases(image.parent), lambda text: None)
+
+
+def test_training_refuses_an_mr(tmp_path: Path):
+    options = PhantomOptions(first="L1", last="L2", spacing_mm=(3.0,) * 3, modality="mr")
+    made = make_phantom(1, options)
+    write_image(made.image, tmp_path / "scan_ct.nii.gz")
+    write_image(made.labels, tmp_path / "scan_seg-vert_msk.nii.gz")
+    with pytest.raises(UserError, match=f"scan_ct.nii.gz: {SENTENCE}"):
+        check_cases(find_cases(tmp_path), lambda text: None)
+
+
+def test_a_case_for_training_is_refused_in_the_same_words(image: Path):
+    log = image.with_name("log.json")
+    log.write_text(json.dumps({}), encoding="utf-8")
+    folder = image.parent / "cases"
+    job = CaseJob(
+        image,
+        folder / "labels.nii.gz",
+        labels=labels_of(image),
+        log=log,
+        image=folder / "image.nii.gz",
+        log_copy=folder / "log.json",
+    )
+    with pytest.raises(UserError, match=SENTENCE):
+        write_case(job)
+    assert not folder.exists()
