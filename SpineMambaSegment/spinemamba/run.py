@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from spinemamba.errors import Code, UserError
+from spinemamba.explain import is_no_memory, no_host_memory
+from spinemamba.files import all_or_none, check_place
 from spinemamba.flags import names, sentences
 from spinemamba.image_io import read_volume
 from spinemamba.job import FileJob, Job, ModelJob
 from spinemamba.labels import BY_VALUE
 from spinemamba.models import find_model
-from spinemamba.output import check_output, check_place, whole_or_nothing
+from spinemamba.output import check_output
 from spinemamba.progress import Progress
 from spinemamba.result import Result
 from spinemamba.segnrrd import write_labels
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
 Warn = Callable[[str], None]
 T = TypeVar("T")
-
-NO_MEMORY_WORDS = ("can't allocate memory", "not enough memory", "failed to allocate memory")
-"""How torch (on Linux and on Windows) and ITK say that there is no memory."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     Raises:
         UserError: For everything the user can put right.
     """
-    outputs = list(job.outputs)
-    spare_inputs(job)
-    check_output(job.output)
-    for path in outputs[1:]:
-        check_place(path)
+    check_outputs(job)
     folder = find_model(job.model)
     progress("read", 0.0)
     with no_memory():
@@ -66,7 +61,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
         progress("read", 0.7)
         done = _segment_somewhere(volume, folder, job, progress, warn)
         progress("write", 0.0)
-        with all_or_none(outputs) as partial:
+        with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
             write_labels(done.labels, partial[job.output], segments_of(done.result))
             if job.result is not None:
                 done.result.write(partial[job.result])
@@ -129,21 +124,6 @@ def segments_of(result: Result) -> list[SegmentInfo]:
     return infos
 
 
-@contextmanager
-def all_or_none(paths: list[Path]) -> Iterator[dict[Path, Path]]:
-    """Give a temporary name for each path; all get their own names when all went well.
-
-    Raises:
-        UserError: If one cannot be written; then none is left.
-    """
-    if not paths:
-        yield {}
-        return
-    first, *others = paths
-    with whole_or_nothing(first) as partial, all_or_none(others) as more:
-        yield {first: partial, **more}
-
-
 def pick_device(name: str) -> str:
     """Return the torch device for "auto", "cpu", "cuda", "cuda:1" or "mps".
 
@@ -164,6 +144,20 @@ def pick_device(name: str) -> str:
             Code.NO_GPU,
         )
     return name
+
+
+def check_outputs(job: FileJob) -> None:
+    """Refuse outputs that are inputs, or could not be written, before the work.
+
+    Raises:
+        UserError: As `spare_inputs`, `output.check_output` for the first output, which is an image,
+            and `files.check_place` for the others.
+    """
+    spare_inputs(job)
+    check_output(job.output, overwrite=job.overwrite)
+    for path in job.outputs:
+        if path != job.output:
+            check_place(path, overwrite=job.overwrite)
 
 
 def spare_inputs(job: FileJob) -> None:
@@ -196,12 +190,6 @@ def no_memory() -> Iterator[None]:
             Code.OOM_GPU,
         ) from error
     except (MemoryError, RuntimeError) as error:
-        # Torch and ITK have no type of their own for this; only their words tell.
-        words = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY_WORDS):
+        if not is_no_memory(error):
             raise
-        raise UserError(
-            "This computer has too little free memory for this volume.",
-            "Close other programs, or crop the volume to the spine.",
-            Code.OOM_HOST,
-        ) from error
+        raise no_host_memory() from error

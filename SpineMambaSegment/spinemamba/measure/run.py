@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from spinemamba.files import all_or_none, check_place
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import guess_modality
 from spinemamba.job import MeasureJob
@@ -12,11 +13,10 @@ from spinemamba.measure.files import write_json
 from spinemamba.measure.page import write_page
 from spinemamba.measure.record import Measurements
 from spinemamba.measure.spine import Progress, measure
-from spinemamba.output import check_place
 from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
 from spinemamba.result import Result, read_result
-from spinemamba.run import all_or_none, spare_inputs
+from spinemamba.run import spare_inputs
 from spinemamba.volume import Volume
 
 MEASURED = 0.8
@@ -69,7 +69,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     """
     spare_inputs(job)
     for path in job.outputs:
-        check_place(path)
+        check_place(path, overwrite=job.overwrite)
     progress(MEASURE, 0.0)
     share = MEASURED if job.page else 1.0
 
@@ -77,7 +77,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
         progress(MEASURE, share * fraction)
 
     done = study(job.input, job.image, job.run, job.modality, tell)
-    with all_or_none(list(job.outputs)) as partial:
+    with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
             write_page(done.measured, (done.image, done.labels), done.result, partial[job.page])
