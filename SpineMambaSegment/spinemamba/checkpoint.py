@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spinemamba.errors import Code, UserError
+from spinemamba.files import whole_or_nothing, why_not_written
 from spinemamba.models import ModelCard, NetworkCard, read_card
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
@@ -122,9 +123,17 @@ def save_weights(state: dict[str, Tensor], path: Path) -> str:
     """Write weights in half precision; return the file's SHA-256.
 
     Half the size for a relative error of 5e-4, far below what a training step changes.
+
+    Raises:
+        UserError: As `files.whole_or_nothing`.
     """
-    save_file({name: value.half().contiguous() for name, value in state.items()}, path)
-    return sha256_of(path)
+    halves = {name: value.half().contiguous() for name, value in state.items()}
+    with whole_or_nothing(path) as partial:
+        try:
+            save_file(halves, partial)
+        except SafetensorError as error:
+            raise why_not_written(partial, _first_line(error)) from error
+        return sha256_of(partial)
 
 
 def sha256_of(path: Path) -> str:
