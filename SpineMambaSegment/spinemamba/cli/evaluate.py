@@ -10,12 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.cli.console import say, table
+from spinemamba.cli.names import add_overwrite
 from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
-from spinemamba.output import check_place, make_folder
+from spinemamba.output import check_place
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-distances", action="store_true", help="no surface distances, which take longest"
     )
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.skip_unmatched:
         cases = [case for case in cases if not case.problem]
     if args.out:
-        make_folder(args.out)
-        check_place(args.out / FILES[0])
+        for name in FILES:
+            check_place(args.out / name, overwrite=args.overwrite)
     outcomes = _evaluate_visibly(cases, distances=not args.no_distances)
     summary = summarize(outcomes)
     if len(cases) == 1 and summary.scores:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from spinemamba.cli.console import say, table
-from spinemamba.cli.names import split_name
+from spinemamba.cli.names import add_overwrite, split_name
 from spinemamba.errors import UserError
 from spinemamba.job import MODALITIES
 from spinemamba.measure.quantities import of_kind
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", help="title of the report, and how the files begin (the name of the label image)"
     )
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,7 +80,7 @@ def _angle_row(item: Item) -> list[str]:
 
 
 def _outputs(args: argparse.Namespace) -> list[Path]:
-    """Return where CSV, JSON and report go; makes the folder.
+    """Return where CSV, JSON and report go.
 
     Raises:
         UserError: If the folder cannot be written, or the name is no file name.
@@ -87,10 +88,9 @@ def _outputs(args: argparse.Namespace) -> list[Path]:
     name = args.name or split_name(args.labels)[0]
     if name != Path(name).name:
         raise UserError(f"'{name}' is not the beginning of a file name.", "Leave out slashes.")
-    args.out.mkdir(parents=True, exist_ok=True)
     paths = [args.out / f"{name}_{suffix}" for suffix in SUFFIXES]
     for path in paths:
-        check_place(path)
+        check_place(path, overwrite=args.overwrite)
     return paths
 
 

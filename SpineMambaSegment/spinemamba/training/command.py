@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spinemamba.cli.names import number_above_zero, seed, threads, whole_number
 from spinemamba.errors import Code, UserError
 from spinemamba.training.kinds import KINDS, SIZES
 
@@ -36,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to keep for testing"
     )
-    parser.add_argument("--phantoms", type=int, default=12, help="synthetic spines (default 12)")
+    parser.add_argument(
+        "--phantoms", type=whole_number(0), default=12, help="synthetic spines (default 12)"
+    )
     parser.add_argument(
         "--kind",
         choices=KINDS,
@@ -52,9 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
     parser.add_argument("--minutes", type=float, default=60.0, help="time of the whole schedule")
     parser.add_argument("--steps", type=int, default=100_000, help="steps of the whole schedule")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    parser.add_argument("--learning-rate", type=number_above_zero, default=1e-3)
+    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.training.prepare import prepare
     from spinemamba.training.sheet import write_sheet
 
-    if args.minutes <= 0 or args.steps <= 0:
+    if not 0 < args.minutes < math.inf or args.steps <= 0:
         raise UserError(
             f"Nothing to do in {args.minutes} minutes and {args.steps} steps.",
             "Give both a number above zero.",

@@ -100,10 +100,17 @@ def item_of(value: int, name: str) -> InstanceResult:
 WRONG_USE = {
     "no input": (["segment", "{scan}.no", "{out}/a.nrrd"], "not found"),
     "unknown format": (["segment", "{scan}", "{out}/a.stl"], "unknown format"),
-    "no folder": (["segment", "{scan}", "{out}/no/a.nrrd"], "does not exist"),
-    "no report folder": (
-        ["segment", "{scan}", "{out}/a.nrrd", "--report", "{out}/no"],
-        "not exist",
+    "no folder": (["segment", "{scan}", "{scan}/a.nrrd"], "is not a folder"),
+    "no report folder": (["segment", "{scan}", "{out}/a.nrrd", "--report", "{scan}"], "not a fol"),
+    "there already": (["phantom", "{scan}"], "ct.nii.gz already exists"),
+    "seed below zero": (["train", "fine", "--out", "{out}", "--seed", "-5"], "from 0 up"),
+    "threads below zero": (["train", "fine", "--out", "{out}", "--threads", "-2"], "to 1024"),
+    "no spines": (["stress", "--count", "0"], "whole number from 1 up"),
+    "endless": (["train", "fine", "--out", "{out}", "--minutes", "nan"], "Nothing to do"),
+    "no steps": (["train", "fine", "--out", "{out}", "--learning-rate", "inf"], "above 0"),
+    "not DICOM": (
+        ["export", "{scan}", "--dicom-seg", "{out}/a.nii.gz", "--source", "{out}"],
+        "a.nii.gz is not the name of a DICOM file",
     ),
     "no model": (["segment", "{scan}", "{out}/a.nrrd", "--model", "rabbit"], "rabbit"),
     "input again": (["segment", "{scan}", "{scan}"], "is the input; it would be"),
