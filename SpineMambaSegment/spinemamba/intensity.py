@@ -13,6 +13,9 @@ CT_WINDOW_HU = (-250.0, 1250.0)
 
 MR_PERCENTILES = (1.0, 99.0)
 
+NORMALISATION = {"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": MR_PERCENTILES}
+"""What a model's card says of it."""
+
 
 def guess_modality(array: np.ndarray) -> Modality:
     """Tell CT from MR by its values.

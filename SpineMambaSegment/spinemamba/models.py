@@ -100,7 +100,7 @@ class ModelCard:
             UserError: If `read_card` would refuse it (MODEL_BAD).
         """
         _check(self, Path(CARD))
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -137,9 +137,8 @@ def find_model(name_or_folder: str) -> Path:
     Raises:
         UserError: If it is neither (MODEL_MISSING).
     """
-    bundled = BUNDLED / name_or_folder
-    if Path(name_or_folder).name == name_or_folder and (bundled / CARD).is_file():
-        return bundled
+    if name_or_folder in bundled_models():
+        return BUNDLED / name_or_folder
     folder = Path(name_or_folder)
     if folder.is_file():
         folder = folder.parent
@@ -215,6 +214,8 @@ def _check_types(entry: ModelCard | NetworkCard, path: Path) -> None:
         right = isinstance(value, expected) and not isinstance(value, bool)
         if isinstance(value, tuple):
             right = all(isinstance(item, str) for item in value)
+        if field.name == "results" and isinstance(value, dict):
+            right = all(isinstance(case, dict) for case in value.values())
         if field.name in NOT_EMPTY and not str(value).strip():
             right, words = False, "a text that is not empty"
         if not right:

@@ -9,7 +9,7 @@ from pathlib import Path
 from spinemamba.checkpoint import checked_weights, save_weights
 from spinemamba.errors import Code, UserError
 from spinemamba.files import all_or_none, check_place
-from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
+from spinemamba.intensity import NORMALISATION
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.models import CARD, ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.command import SPACING_MM
@@ -75,7 +75,7 @@ def _card(
         version=version,
         networks=networks,
         labels=NETWORK_LEVELS,
-        normalisation={"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": MR_PERCENTILES},
+        normalisation=dict(NORMALISATION),
         data=data,
         licence=SHARE_ALIKE if any("BY-SA" in source for source in data) else OPEN,
         results={},
