@@ -91,9 +91,7 @@ def all_or_none(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[di
             yield dict(partial)
             for part in partial.values():
                 _finish(part)
-            if not overwrite and (there := [path for path in paths if path.exists()]):
-                raise already_there(there)
-            _name_together(list(zip(targets, partial.values(), strict=True)))
+            _name_together(list(zip(targets, partial.values(), strict=True)), overwrite=overwrite)
             made.clear()
     except OSError as error:
         if not _is_about(error, paths):
@@ -310,33 +308,51 @@ def _finish(part: Path) -> None:
             part.chmod(mode)
 
 
-def _name_together(files: Sequence[tuple[Path, Path]]) -> None:
+def _name_together(files: Sequence[tuple[Path, Path]], *, overwrite: bool) -> None:
     """Give partial files their names, or none of them.
 
     Args:
         files: Target and partial file; every partial file is there.
+        overwrite: Whether targets may be there.
     """
-    if len(files) == 1:
-        target, part = files[0]
-        part.replace(target)
-        return
     kept = {part: part.with_name(f"before-{part.name}") for _, part in files}
     try:
-        for target, part in files:
+        for target, part in files if len(files) > 1 else ():
             if target.exists():
                 _keep(target, kept[part])
         for target, part in files:
-            part.replace(target)
+            _name(part, target, overwrite=overwrite)
     # Also when the user interrupts.
     except BaseException:
-        for target, part in files:
-            if part.exists():
+        for target, part in files if len(files) > 1 else ():
+            if part.exists() and not (target.exists() and target.samefile(part)):
                 continue
             if kept[part].exists():
                 kept[part].replace(target)
             else:
                 target.unlink(missing_ok=True)
         raise
+
+
+def _name(part: Path, target: Path, *, overwrite: bool) -> None:
+    """Give a partial file its name.
+
+    Raises:
+        UserError: If a file is there that may not be replaced (OUTPUT_BAD).
+    """
+    if overwrite:
+        part.replace(target)
+        return
+    try:
+        # Unlike a look and a rename, this lets one of two runs win that end together.
+        os.link(part, target)
+        part.unlink()
+    except FileExistsError:
+        raise already_there([target]) from None
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise already_there([target]) from None
+        part.replace(target)
 
 
 def _keep(path: Path, copy: Path) -> None:
