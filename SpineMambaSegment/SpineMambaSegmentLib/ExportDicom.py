@@ -12,8 +12,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.errors import Code, UserError
-from spinemamba.files import sweep
 from spinemamba.process import kill_group, start_module
+from spinemamba.scratch import sweep
 from SpineMambaSegmentLib import Export, Interpreter
 
 INSTANCES = "DICOM.instanceUIDs"

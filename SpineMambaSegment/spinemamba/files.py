@@ -1,8 +1,6 @@
 """Write files whole or not at all, one or several. Standard library only.
 
-What is written first lies in a hidden folder beside the file, ``.spinemamba-...``, which also takes
-whatever else a library writes there. The folder always goes again; that of a process that was
-killed goes when the next file is written beside it.
+What is written first lies in a hidden folder beside the file; see `scratch`.
 """
 
 from __future__ import annotations
@@ -11,19 +9,15 @@ import contextlib
 import errno
 import hashlib
 import os
-import platform
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from spinemamba.errors import Code, UserError
-
-SCRATCH = ".spinemamba-"
-"""How the hidden folders begin; behind it stand the computer, the process and random letters."""
+from spinemamba.scratch import SCRATCH, scratch
 
 DOUBLE_ENDINGS = (".seg.nrrd", ".nii.gz")
 PLAIN_ENDING = re.compile(r"\.[a-z0-9]{1,8}")
@@ -182,40 +176,6 @@ def ending(path: Path) -> str:
         if lower.endswith(double):
             return double
     return path.suffix.lower() if PLAIN_ENDING.fullmatch(path.suffix.lower()) else ""
-
-
-@contextmanager
-def scratch(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder in a folder; it goes with everything in it.
-
-    Raises:
-        OSError: If it cannot be made.
-    """
-    sweep(folder)
-    prefix = f"{SCRATCH}{_machine()}-{os.getpid()}-"
-    made = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def sweep(folder: Path) -> None:
-    """Remove the hidden folders of processes of this computer that have ended."""
-    of_ours = re.compile(re.escape(f"{SCRATCH}{_machine()}-") + r"(\d{1,9})-\w+")
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            found = of_ours.fullmatch(path.name)
-            if found and _has_ended(int(found[1])):
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def remove_scratch_of(pid: int, folder: Path) -> None:
-    """Remove the hidden folders of a process that is being ended."""
-    with contextlib.suppress(OSError):
-        for path in folder.glob(f"{SCRATCH}*-{pid}-*"):
-            # Windows does not delete what the process itself still holds open.
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def already_there(paths: Collection[Path]) -> UserError:
@@ -377,26 +337,3 @@ def _is_about(error: OSError, paths: Sequence[Path]) -> bool:
         return True
     named = Path(error.filename).absolute()
     return any(named in (path.absolute(), *path.absolute().parents) for path in paths)
-
-
-def _machine() -> str:
-    """Return a short name for what numbers of processes belong to: this computer or container."""
-    text = platform.node()
-    with contextlib.suppress(OSError, AttributeError):
-        text += str(Path("/proc/self/ns/pid").readlink())
-    return sha256(text.encode("utf-8", "replace"))[:6]
-
-
-def _has_ended(pid: int) -> bool:
-    if os.name == "nt":
-        return False  # there, os.kill would end the process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    # One that its parent has not waited for yet is listed, but does nothing any more.
-    with contextlib.suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return False

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from spinemamba.errors import UserError
-from spinemamba.files import remove_scratch_of
 from spinemamba.models import DEFAULT
 from spinemamba.schema import of_schema
+from spinemamba.scratch import remove_scratch_of
 
 SCHEMA = 1
 MODALITIES = ("auto", "ct", "mr")
@@ -51,7 +51,7 @@ class FileJob:
         return tuple(p for p in (self.output, self.result) if p is not None)
 
     def remove_partial(self, pid: int) -> None:
-        """Delete what a process left half written beside the outputs; see `files`."""
+        """Delete what a process left half written beside the outputs; see `scratch`."""
         for folder in {path.absolute().parent for path in self.outputs}:
             remove_scratch_of(pid, folder)
 

@@ -20,6 +20,7 @@ from spinemamba.export.item import LeftOut, Vertebra
 from spinemamba.export.manifest import Origin, read_manifest
 from spinemamba.export.names import safe_case, stems
 from spinemamba.export.options import MeshOptions
+from spinemamba.scratch import SCRATCH
 
 FORMATS = ("stl", "ply", "obj", "glb")
 ALL = MeshOptions(formats=FORMATS)
@@ -182,7 +183,7 @@ def test_a_rename_that_fails_brings_back_what_was_there(export, tmp_path, monkey
     replace, calls = Path.replace, {"left": fails_at}
 
     def fails(self: Path, target: Path) -> Path:
-        if self.parent.name.startswith(files.SCRATCH):
+        if self.parent.name.startswith(SCRATCH):
             calls["left"] -= 1
             if calls["left"] == -1:
                 raise PermissionError(errno.EACCES, "Permission denied")

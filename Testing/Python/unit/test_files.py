@@ -18,9 +18,10 @@ import torch
 from spinemamba import files
 from spinemamba.checkpoint import save_weights
 from spinemamba.errors import Code, UserError
-from spinemamba.files import all_or_none, check_place, scratch, whole_or_nothing
+from spinemamba.files import all_or_none, check_place, whole_or_nothing
 from spinemamba.image_io import read_labels
 from spinemamba.output import check_output, save, write_image
+from spinemamba.scratch import SCRATCH, scratch
 from spinemamba.segnrrd import write_labels
 from spinemamba.terminology import segment_info
 from spinemamba.volume import Geometry, Volume
@@ -305,9 +306,9 @@ def test_what_a_killed_process_left_goes_with_the_next_file(tmp_path: Path):
     )
     assert dead.returncode == -9
     (left,) = tmp_path.iterdir()
-    of_another_computer = tmp_path / f"{files.SCRATCH}000000-1-abcdefgh"
+    of_another_computer = tmp_path / f"{SCRATCH}000000-1-abcdefgh"
     of_another_computer.mkdir()
     with scratch(tmp_path) as of_this_process:
         check_place(tmp_path / "a")
         assert set(tmp_path.iterdir()) == {of_another_computer, of_this_process}
-    assert left.name.startswith(files.SCRATCH)
+    assert left.name.startswith(SCRATCH)
