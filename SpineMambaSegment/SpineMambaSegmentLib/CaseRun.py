@@ -74,6 +74,7 @@ class CaseRun(WorkerRun):
             log=inputs[2],
             image=self.files.image,
             log_copy=self.files.log,
+            overwrite=True,
         )
         inputs[2].write_text(ReviewLog.csvText(segmentationNode), encoding="utf-8")
         files = [VolumeFile(volumeNode, inputs[0]), ArrayFile(labels, grid, inputs[1])]

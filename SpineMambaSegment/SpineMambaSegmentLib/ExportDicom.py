@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.errors import Code, UserError
 from spinemamba.process import kill_group, start_module
+from spinemamba.scratch import sweep
 from SpineMambaSegmentLib import Export, Interpreter
 
 INSTANCES = "DICOM.instanceUIDs"
@@ -75,8 +76,7 @@ class DicomExport:
             kill_group(self._process)
         self._reader.join()
         self._folder.cleanup()
-        for partial in self.path.parent.glob(f".partial-*-{self.path.name}"):
-            partial.unlink(missing_ok=True)
+        sweep(self.path.parent)
 
     def _read(self) -> None:
         self._texts = self._process.communicate()

@@ -64,6 +64,7 @@ class MeasureRun(WorkerRun):
             image=paths[0],
             run=paths[2] if known is not None else None,
             page=page,
+            overwrite=True,
         )
         self._start([VolumeFile(volumeNode, paths[0]), ArrayFile(labels, grid, paths[1])], job)
 

@@ -11,6 +11,7 @@ import json
 import shutil
 import struct
 import tempfile
+import uuid
 import zipfile
 from pathlib import Path
 
@@ -62,7 +63,9 @@ class ModelStore:
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
         # Renamed when complete: a copy that breaks off must not look like a model.
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._folder))
+        # Not a folder of tempfile: that one would be for its owner alone, whatever the umask says.
+        partial = self._folder / f".partial-{uuid.uuid4().hex}"
+        partial.mkdir()
         for name in (CARD, *(entry.file for entry in card.networks.values())):
             shutil.copyfile(source / name, partial / name)
         return partial.rename(target)

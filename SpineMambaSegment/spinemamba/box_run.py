@@ -11,13 +11,14 @@ from spinemamba.box import BoxAnswer, BoxQuestion, look_in_box
 from spinemamba.box_result import BoxResult
 from spinemamba.checkpoint import Model
 from spinemamba.evaluation.compare import dice
+from spinemamba.files import all_or_none
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import choose_modality
 from spinemamba.job import BoxJob
 from spinemamba.models import find_model
-from spinemamba.output import check_output, check_place, write_image
+from spinemamba.output import write_image
 from spinemamba.progress import Progress
-from spinemamba.run import Warn, all_or_none, no_memory, spare_inputs, with_model
+from spinemamba.run import Warn, check_outputs, no_memory, with_model
 from spinemamba.volume import Volume
 
 
@@ -35,16 +36,13 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
     Raises:
         UserError: For everything the user can put right.
     """
-    spare_inputs(job)
-    check_output(job.output)
-    for path in job.outputs[1:]:
-        check_place(path)
+    check_outputs(job)
     folder = find_model(job.model)
     progress("read", 0.0)
     with no_memory():
         mask, result = _look(job, folder, progress, warn)
         progress("write", 0.0)
-        with all_or_none(list(job.outputs)) as partial:
+        with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
             write_image(mask, partial[job.output])
             if job.result is not None:
                 result.write(partial[job.result])

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from spinemamba.errors import Code, UserError
+from spinemamba.errors import UserError
+from spinemamba.files import all_or_none, check_place
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import hounsfield_problem
 from spinemamba.job import CaseJob
 from spinemamba.labels import BY_VALUE
-from spinemamba.output import check_place, write_image
+from spinemamba.output import write_image
 from spinemamba.progress import Progress, ignore
-from spinemamba.run import all_or_none, spare_inputs
+from spinemamba.run import spare_inputs
 from spinemamba.volume import Volume
 
 
 def write_case(job: CaseJob, progress: Progress = ignore) -> None:
-    """Write the files of a case; older ones of the same name are replaced together.
+    """Write the files of a case; older ones of the same name are replaced together if allowed.
 
     Args:
         job: What is read, and where it goes; folders are made.
@@ -27,12 +28,13 @@ def write_case(job: CaseJob, progress: Progress = ignore) -> None:
             (OUTPUT_BAD, DISK_FULL).
     """
     spare_inputs(job)
+    for path in job.outputs:
+        check_place(path, overwrite=job.overwrite)
     progress("read", 0.0)
     image, labels = read_volume(job.input), read_labels(job.labels)
     _check(image, labels)
     progress("read", 1.0)
-    _make_folders(job)
-    with all_or_none(list(job.outputs)) as partial:
+    with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
         progress("write", 0.0)
         write_image(image, partial[job.image])
         progress("write", 0.8)
@@ -62,16 +64,3 @@ def _check(image: Volume, labels: Volume) -> None:
         raise UserError(
             f"{problem} Training reads only CT in Hounsfield units.", "Export cases of CT only."
         )
-
-
-def _make_folders(job: CaseJob) -> None:
-    for path in job.outputs:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"The folder {path.parent} cannot be made.",
-                "Choose a folder that you may write to.",
-                Code.OUTPUT_BAD,
-            ) from error
-        check_place(path)

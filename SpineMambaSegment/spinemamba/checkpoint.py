@@ -15,6 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from spinemamba.errors import Code, UserError
+from spinemamba.explain import is_no_memory
+from spinemamba.files import whole_or_nothing, why_not_written
+from spinemamba.intensity import NORMALISATION
 from spinemamba.models import ModelCard, NetworkCard, read_card
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
@@ -74,12 +77,29 @@ def load_model(folder: Path, device: str | torch.device = "cpu", precision: str 
             something is missing (MODEL_MISSING), or the device lacks the precision (INPUT_BAD).
     """
     card = read_card(folder)
+    _check_normalisation(card)
     chosen = choose_precision(precision, torch.device(device), card)
     networks = {
         name: _load_network(folder, entry, torch.device(device), chosen)
         for name, entry in card.networks.items()
     }
     return Model(card, networks["coarse"], networks["fine"])
+
+
+def _check_normalisation(card: ModelCard) -> None:
+    """Refuse a model that was trained on images scaled in another way.
+
+    Raises:
+        UserError: If its card says so (MODEL_BAD).
+    """
+    for name, value in card.normalisation.items():
+        used = NORMALISATION.get(name)
+        if used is None or value not in (used, list(used)):
+            raise UserError(
+                f"The model {card.name} was trained with {name} {value}; this version uses {used}.",
+                "Choose a model made for this version.",
+                Code.MODEL_BAD,
+            )
 
 
 def _load_network(
@@ -90,7 +110,17 @@ def _load_network(
         network = SpineMambaNet(NetworkConfig.from_json(entry.config))
         state = {name: value.float() for name, value in load_file(path).items()}
         network.load_state_dict(state)
-    except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
+    # What a foreign configuration breaks is not known beforehand: an index, a division by zero.
+    except (
+        SafetensorError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ArithmeticError,
+        LookupError,
+    ) as error:
+        if is_no_memory(error):
+            raise
         raise UserError(
             f"Model weights {entry.file} do not fit this version: {_first_line(error)}.",
             REMEDY,
@@ -122,9 +152,17 @@ def save_weights(state: dict[str, Tensor], path: Path) -> str:
     """Write weights in half precision; return the file's SHA-256.
 
     Half the size for a relative error of 5e-4, far below what a training step changes.
+
+    Raises:
+        UserError: As `files.whole_or_nothing`.
     """
-    save_file({name: value.half().contiguous() for name, value in state.items()}, path)
-    return sha256_of(path)
+    halves = {name: value.half().contiguous() for name, value in state.items()}
+    with whole_or_nothing(path) as partial:
+        try:
+            save_file(halves, partial)
+        except SafetensorError as error:
+            raise why_not_written(partial, _first_line(error)) from error
+        return sha256_of(partial)
 
 
 def sha256_of(path: Path) -> str:

@@ -52,6 +52,8 @@ UNITS_REMEDY = (
     "Convert it to Hounsfield units (air -1000, water 0; often 1024 is to be subtracted), or "
     "choose the modality 'auto' or 'mr'."
 )
+NORMALISATION = {"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": MR_PERCENTILES}
+"""What a model's card says of it."""
 
 
 def guess_modality(array: np.ndarray) -> Modality:

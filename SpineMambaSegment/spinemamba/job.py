@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 from spinemamba.errors import UserError
 from spinemamba.models import DEFAULT
 from spinemamba.schema import of_schema
+from spinemamba.scratch import remove_scratch_of
 
 SCHEMA = 1
 MODALITIES = ("auto", "ct", "mr")
@@ -30,6 +30,7 @@ class FileJob:
         input: Image file, or folder with a DICOM series.
         output: Label file to write; the name decides the format.
         result: JSON to write about it, None for none.
+        overwrite: Whether outputs may be there already.
     """
 
     KIND: ClassVar[str]
@@ -37,6 +38,7 @@ class FileJob:
     input: Path
     output: Path
     result: Path | None = None
+    overwrite: bool = field(default=False, kw_only=True)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -49,12 +51,9 @@ class FileJob:
         return tuple(p for p in (self.output, self.result) if p is not None)
 
     def remove_partial(self, pid: int) -> None:
-        """Delete what a process left half written beside the outputs; see `output`."""
+        """Delete what a process left half written beside the outputs; see `scratch`."""
         for folder in {path.absolute().parent for path in self.outputs}:
-            for path in folder.glob(f".partial-{pid}-*"):
-                # Windows does not delete what the process itself still holds open.
-                with contextlib.suppress(OSError):
-                    path.unlink()
+            remove_scratch_of(pid, folder)
 
     def write(self, path: Path) -> None:
         """Write job.json."""

@@ -8,16 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from spinemamba.errors import Code, UserError
-
-NO_MEMORY_WORDS = (
-    "can't allocate memory",
-    "not enough memory",
-    "failed to allocate memory",
-    "bad_alloc",
-    "bad allocation",
-)
-"""How torch (on Linux and on Windows), ITK and C++ say that there is no memory."""
+from spinemamba.explain import is_no_memory, no_host_memory
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
@@ -32,15 +23,9 @@ def enough_memory() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # Torch and ITK have no type of their own for this; only their words tell.
-        words = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(w in words for w in NO_MEMORY_WORDS):
+        if not is_no_memory(error):
             raise
-        raise UserError(
-            "This computer has too little free memory for this volume.",
-            "Close other programs, or crop the volume to the spine.",
-            Code.OOM_HOST,
-        ) from error
+        raise no_host_memory() from error
 
 
 def keep_freed_memory() -> None:

@@ -6,7 +6,8 @@ Standard library only: Slicer's own process reads cards.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,28 @@ from spinemamba.errors import Code, UserError
 from spinemamba.labels import NETWORK_LEVELS
 
 SCHEMA = 1
+CARD = "model.json"
+"""Name of the card in a model's folder."""
+
 BUNDLED = Path(__file__).parent / "weights"
 """Models that ship with the package, one folder each."""
 
 DEFAULT = "starter"
+
+SPACING_RANGE_MM = (0.1, 20.0)
+"""Voxels that a network of spines can have been trained with."""
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "str": (str, "a text"),
+    "float": ((int, float), "a number"),
+    "dict[str, Any]": (dict, "a table of names and values"),
+    "dict[str, NetworkCard]": (dict, "a table of networks"),
+    "tuple[str, ...]": (tuple, "a list of texts"),
+}
+"""What JSON gives for each type of an entry, and how that is called."""
+
+NOT_EMPTY = ("name", "version", "file")
 REMEDY = "Choose a folder that holds model.json and the weights it names."
 
 
@@ -72,8 +91,16 @@ class ModelCard:
 
     def write(self, folder: Path) -> None:
         """Write model.json into a folder."""
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2)
-        (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+        (folder / CARD).write_text(self.text(), encoding="utf-8")
+
+    def text(self) -> str:
+        """Return what model.json holds.
+
+        Raises:
+            UserError: If `read_card` would refuse it (MODEL_BAD).
+        """
+        _check(self, Path(CARD))
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -83,17 +110,18 @@ def read_card(folder: Path) -> ModelCard:
         UserError: If there is none (MODEL_MISSING), or it is damaged, of another schema, or
             made for other levels (MODEL_BAD).
     """
-    path = folder / "model.json"
+    path = folder / CARD
     if not path.is_file():
         raise UserError(f"There is no model in {folder}.", REMEDY, Code.MODEL_MISSING)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         schema = values.pop("schema")
-        if schema == SCHEMA:
+        known = type(schema) is int and schema == SCHEMA
+        if known:
             card = _card(values)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not a model card: {error}.", REMEDY, Code.MODEL_BAD) from error
-    if schema != SCHEMA:
+    if not known:
         raise UserError(
             f"{path} has schema {schema}; this version reads {SCHEMA}.",
             "Install a newer version, or choose another model.",
@@ -109,13 +137,12 @@ def find_model(name_or_folder: str) -> Path:
     Raises:
         UserError: If it is neither (MODEL_MISSING).
     """
-    bundled = BUNDLED / name_or_folder
-    if Path(name_or_folder).name == name_or_folder and (bundled / "model.json").is_file():
-        return bundled
+    if name_or_folder in bundled_models():
+        return BUNDLED / name_or_folder
     folder = Path(name_or_folder)
     if folder.is_file():
         folder = folder.parent
-    if not (folder / "model.json").is_file():
+    if not (folder / CARD).is_file():
         names = ", ".join(bundled_models()) or "none"
         raise UserError(
             f"Model '{name_or_folder}' not found.",
@@ -127,16 +154,26 @@ def find_model(name_or_folder: str) -> Path:
 
 def bundled_models() -> list[str]:
     """Return the names of the models that ship with the package."""
-    return sorted(path.parent.name for path in BUNDLED.glob("*/model.json"))
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}"))
 
 
 def _card(values: dict[str, Any]) -> ModelCard:
     networks = {name: NetworkCard(**entry) for name, entry in values.pop("networks").items()}
-    labels, data = tuple(values.pop("labels")), tuple(values.pop("data"))
+    lists = {name: values.pop(name) for name in ("labels", "data")}
+    for name, entries in lists.items():
+        if not isinstance(entries, list):
+            raise TypeError(f"{name} is no list")
+    labels, data = tuple(lists["labels"]), tuple(lists["data"])
     return ModelCard(networks=networks, labels=labels, data=data, **values)
 
 
 def _check(card: ModelCard, path: Path) -> None:
+    """Refuse a card whose entries are not what the rest of the program takes them for.
+
+    Raises:
+        UserError: If one is of another type or out of its range (MODEL_BAD).
+    """
+    _check_types(card, path)
     if set(card.networks) != {"coarse", "fine"}:
         raise UserError(
             f"{path} names the networks {sorted(card.networks)}, not coarse and fine.",
@@ -150,8 +187,40 @@ def _check(card: ModelCard, path: Path) -> None:
             "Choose a model made for this version.",
             Code.MODEL_BAD,
         )
-    for entry in card.networks.values():
+    for name, entry in card.networks.items():
+        _check_types(entry, path)
         if Path(entry.file).name != entry.file:
             raise UserError(
                 f"{path} names weights outside its folder: {entry.file}.", REMEDY, Code.MODEL_BAD
+            )
+        least, most = SPACING_RANGE_MM
+        if not least <= entry.spacing_mm <= most:
+            raise UserError(
+                f"{path} gives the {name} network voxels of {entry.spacing_mm} mm, "
+                f"not {least} to {most}.",
+                REMEDY,
+                Code.MODEL_BAD,
+            )
+        if SHA256.fullmatch(entry.sha256) is None:
+            raise UserError(
+                f"{path} has no SHA-256 of the {name} network's weights.", REMEDY, Code.MODEL_BAD
+            )
+
+
+def _check_types(entry: ModelCard | NetworkCard, path: Path) -> None:
+    for field in fields(entry):
+        value = getattr(entry, field.name)
+        expected, words = TYPES[field.type]
+        right = isinstance(value, expected) and not isinstance(value, bool)
+        if isinstance(value, tuple):
+            right = all(isinstance(item, str) for item in value)
+        if field.name == "results" and isinstance(value, dict):
+            right = all(isinstance(case, dict) for case in value.values())
+        if field.name in NOT_EMPTY and not str(value).strip():
+            right, words = False, "a text that is not empty"
+        if not right:
+            raise UserError(
+                f"{path} has {json.dumps(value, default=str)[:40]} as {field.name}, not {words}.",
+                REMEDY,
+                Code.MODEL_BAD,
             )

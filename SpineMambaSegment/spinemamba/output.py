@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-import errno
-import tempfile
+import os
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from spinemamba.errors import Code, UserError
-from spinemamba.files import check_spelling, whole_or_nothing
-from spinemamba.memory import enough_memory
+from spinemamba.explain import is_no_memory
+from spinemamba.files import check_place, ending, whole_or_nothing, why_not_written
 from spinemamba.volume import Volume
 
 LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
 
 
-def check_output(path: Path) -> None:
-    """Refuse an output that could not be written, before hours of work.
+def check_output(path: Path, *, overwrite: bool = False) -> None:
+    """Refuse an image that could not be written, or not be read again, before hours of work.
+
+    Args:
+        path: Image to write later.
+        overwrite: Whether it may be there already.
 
     Raises:
-        UserError: If the folder is missing or cannot be written to, or the format is unknown
-            (OUTPUT_BAD).
+        UserError: If the format is unknown, or the name can only be written (OUTPUT_BAD); as
+            `check_place`.
     """
-    if not path.name.lower().endswith(LABEL_FORMATS):
+    if ending(path) not in LABEL_FORMATS:
         raise UserError(
             f"Cannot write {path.name}: unknown format.",
             f"Let the name end in one of {', '.join(LABEL_FORMATS)}.",
             Code.OUTPUT_BAD,
         )
-    check_place(path)
+    _check_case(path)
+    try:
+        library_name(path.absolute())
+    except UnicodeDecodeError:
+        raise UserError(
+            f"Cannot write {path}: the path is not valid UTF-8, which image libraries need.",
+            "Rename the folder, or choose another name.",
+            Code.OUTPUT_BAD,
+        ) from None
+    check_place(path, overwrite=overwrite)
+
+
+def _check_case(path: Path) -> None:
+    """Refuse endings that ITK, and so Slicer, does not take for an image when it reads them."""
+    canonical = ending(path)
+    written = path.name[len(path.name) - len(canonical) :]
+    read = {".mha": (".mha",), ".nii.gz": (".nii.gz", ".NII.GZ")}
+    # NRRD files are recognised by what they hold.
+    if written not in read.get(canonical, (written,)):
+        raise UserError(
+            f"Cannot write {path.name}: programs that use ITK do not read the ending {written}.",
+            f"Write {canonical} in lower case.",
+            Code.OUTPUT_BAD,
+        )
+
+
+def library_name(path: Path) -> str:
+    """Return a path as ITK takes it, which is UTF-8 whatever the locale says.
+
+    Raises:
+        UnicodeDecodeError: If the path has bytes that are no UTF-8: ITK would end the process.
+    """
+    return os.fsencode(path).decode("utf-8")
 
 
 def make_folder(folder: Path) -> None:
@@ -46,30 +81,6 @@ def make_folder(folder: Path) -> None:
             f"Cannot make the folder {folder}: {error.strerror}.",
             "Choose another one.",
             Code.OUTPUT_BAD,
-        ) from error
-
-
-def check_place(path: Path) -> None:
-    """Refuse a file that could not be written where it shall go.
-
-    Raises:
-        UserError: If it is a folder, or its folder is missing or cannot be written (OUTPUT_BAD).
-    """
-    check_spelling(path)
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise UserError(
-            f"The output folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
-        )
-    try:
-        if path.is_dir():
-            raise IsADirectoryError
-        # What the file system says of permissions is not always so; trying is.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"Cannot write to {path}.", "Choose a folder that you may write to.", Code.OUTPUT_BAD
         ) from error
 
 
@@ -92,15 +103,22 @@ def write_image(volume: Volume, path: Path) -> None:
 
 
 def save(image: sitk.Image, path: Path) -> None:
-    """Write a SimpleITK image with whatever its header holds; errors as `write_image`."""
+    """Write a SimpleITK image with whatever its header holds.
+
+    Raises:
+        UserError: As `whole_or_nothing`.
+        MemoryError: If there is too little memory.
+    """
     with whole_or_nothing(path) as partial:
+        name, said = library_name(partial), "what was written reads back different"
         try:
-            with enough_memory():
-                sitk.WriteImage(image, str(partial), useCompression=True)
-                # ITK is silent when a disk fills up; only reading back tells.
-                back = sitk.GetArrayFromImage(sitk.ReadImage(str(partial)))
-                whole = np.array_equal(back, sitk.GetArrayViewFromImage(image))
-        except RuntimeError:
-            whole = False
+            sitk.WriteImage(image, name, useCompression=True)
+            # ITK is silent when a disk fills up; only reading back tells.
+            back = sitk.GetArrayFromImage(sitk.ReadImage(name))
+            whole = np.array_equal(back, sitk.GetArrayViewFromImage(image))
+        except RuntimeError as error:
+            if is_no_memory(error):
+                raise MemoryError from error
+            whole, said = False, "the image library failed"
         if not whole:
-            raise OSError(errno.ENOSPC, "the disk is full or the folder is read-only")
+            raise why_not_written(partial, said)

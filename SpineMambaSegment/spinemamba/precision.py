@@ -52,7 +52,7 @@ def choose_precision(wanted: str, device: torch.device, card: ModelCard) -> str:
 def harmless(results: dict[str, Any]) -> bool:
     """Return whether a card's results show that bfloat16 changes no Dice score that matters."""
     found = [case[CHANGE] for case in results.values() if CHANGE in case]
-    return bool(found) and max(found) < LARGEST_CHANGE
+    return bool(found) and all(isinstance(v, int | float) and v < LARGEST_CHANGE for v in found)
 
 
 def has_bfloat16(device: torch.device) -> bool:

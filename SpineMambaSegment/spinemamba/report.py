@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
+from spinemamba.files import whole_or_nothing
 from spinemamba.flags import sentences
 from spinemamba.labels import BY_VALUE
-from spinemamba.output import whole_or_nothing
 from spinemamba.reformat import View, side_and_front
 from spinemamba.result import InstanceResult, Result
 from spinemamba.volume import Volume

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from spinemamba.errors import Code, UserError
+from spinemamba.files import all_or_none, check_place
 from spinemamba.flags import names, sentences
 from spinemamba.image_io import read_volume
 from spinemamba.job import FileJob, Job, ModelJob
 from spinemamba.labels import BY_VALUE
 from spinemamba.memory import enough_memory
 from spinemamba.models import find_model
-from spinemamba.output import check_output, check_place, whole_or_nothing
+from spinemamba.output import check_output
 from spinemamba.progress import Progress
 from spinemamba.result import Result
 from spinemamba.segnrrd import write_labels
@@ -52,11 +53,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     Raises:
         UserError: For everything the user can put right.
     """
-    outputs = list(job.outputs)
-    spare_inputs(job)
-    check_output(job.output)
-    for path in outputs[1:]:
-        check_place(path)
+    check_outputs(job)
     folder = find_model(job.model)
     progress("read", 0.0)
     with no_memory():
@@ -64,7 +61,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
         progress("read", 0.7)
         done = _segment_somewhere(volume, folder, job, progress, warn)
         progress("write", 0.0)
-        with all_or_none(outputs) as partial:
+        with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
             write_labels(done.labels, partial[job.output], segments_of(done.result))
             if job.result is not None:
                 done.result.write(partial[job.result])
@@ -127,21 +124,6 @@ def segments_of(result: Result) -> list[SegmentInfo]:
     return infos
 
 
-@contextmanager
-def all_or_none(paths: list[Path]) -> Iterator[dict[Path, Path]]:
-    """Give a temporary name for each path; all get their own names when all went well.
-
-    Raises:
-        UserError: If one cannot be written; then none is left.
-    """
-    if not paths:
-        yield {}
-        return
-    first, *others = paths
-    with whole_or_nothing(first) as partial, all_or_none(others) as more:
-        yield {first: partial, **more}
-
-
 def pick_device(name: str) -> str:
     """Return the torch device for "auto", "cpu", "cuda", "cuda:1" or "mps".
 
@@ -162,6 +144,20 @@ def pick_device(name: str) -> str:
             Code.NO_GPU,
         )
     return name
+
+
+def check_outputs(job: FileJob) -> None:
+    """Refuse outputs that are inputs, or could not be written, before the work.
+
+    Raises:
+        UserError: As `spare_inputs`, `output.check_output` for the first output, which is an image,
+            and `files.check_place` for the others.
+    """
+    spare_inputs(job)
+    check_output(job.output, overwrite=job.overwrite)
+    for path in job.outputs:
+        if path != job.output:
+            check_place(path, overwrite=job.overwrite)
 
 
 def spare_inputs(job: FileJob) -> None:
@@ -190,12 +186,12 @@ def no_memory() -> Iterator[None]:
     """Turn running out of memory into what the user can do about it."""
     import torch
 
-    with enough_memory():
-        try:
+    try:
+        with enough_memory():
             yield
-        except torch.cuda.OutOfMemoryError as error:
-            raise UserError(
-                "The GPU has too little free memory for this volume.",
-                "Close other programs that use the GPU, or choose the device 'cpu'.",
-                Code.OOM_GPU,
-            ) from error
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            "The GPU has too little free memory for this volume.",
+            "Close other programs that use the GPU, or choose the device 'cpu'.",
+            Code.OOM_GPU,
+        ) from error

@@ -15,13 +15,13 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from spinemamba import __version__, events
 from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.explain import as_user_error, stack_of
 from spinemamba.headless import draw_into_files
 from spinemamba.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
 from spinemamba.memory import step_aside
@@ -131,8 +131,11 @@ def main(
         channel.send(events.Failed(error.code.value, error.message, error.remedy))
         return USER
     # The last line of defence: whatever went wrong must reach the panel as an event.
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        sys.stderr.write(stack_of(error))
+        if (told := as_user_error(error)) is not None:
+            channel.send(events.Failed(told.code.value, told.message, told.remedy))
+            return USER
         channel.send(
             events.Failed(
                 Code.INTERNAL.value,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.cli.console import say, table
+from spinemamba.cli.names import add_overwrite
 
 TOKENS, CHANNELS, STATES = (4096, 32768, 110592), (64, 128, 256), (8, 16)
 QUICK = ((4096, 64, 8), (32768, 128, 16), (32768, 256, 16))
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --case: also slide the network over all of it with the loop, for minutes",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     from spinemamba.bench.machine import machine
+    from spinemamba.files import check_place
+
+    if args.json:
+        check_place(args.json, overwrite=args.overwrite)
 
     report: dict[str, Any] = {"machine": machine(), "quick": args.quick}
     say(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
@@ -61,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(report: dict[str, Any], path: Path) -> None:
-    from spinemamba.output import whole_or_nothing
+    from spinemamba.files import whole_or_nothing
 
     with whole_or_nothing(path) as partial:
         partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,9 @@ import numpy as np
 from spinemamba.box_result import BoxResult
 from spinemamba.box_run import run_box
 from spinemamba.cli.console import ProgressBar, say
+from spinemamba.cli.names import add_overwrite
 from spinemamba.errors import UserError
+from spinemamba.files import whole_or_nothing
 from spinemamba.image_io import read_labels
 from spinemamba.job import DEVICES, MODALITIES, BoxJob, FileJob
 from spinemamba.labels import BY_NAME, BY_VALUE
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--modality", choices=MODALITIES, default="auto")
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             "Write --again L3, or --at=12.5,-30,104 --name L3.",
         )
     name, keep = args.again or args.name, tuple(_value(level) for level in args.keep)
-    check_output(args.output)
+    check_output(args.output, overwrite=args.overwrite)
     for path in (args.image, args.labels):
         spare_inputs(FileJob(path, args.output))
     labels = read_labels(args.labels)
@@ -67,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     values = labels.array.astype(np.uint8)
     found = with_vertebra(values, mask.array > 0, _value(name), keep)
     present = [segment_info(value, {}) for value in BY_VALUE if (found == value).any()]
-    write_labels(labels.with_array(found), args.output, present)
+    with whole_or_nothing(args.output, overwrite=args.overwrite) as partial:
+        write_labels(labels.with_array(found), partial, present)
     say(_sentence(BY_VALUE[_value(name)].name, result))
     say(f"Wrote {args.output}")
     return 0

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -26,10 +31,121 @@ LINE_STEP = 0.1
 """Share of the run after which a log gets another line though the stage is the same."""
 
 
+STANDARD_HANDLES = (0, 1, 2)
+
+
+class Stream(io.TextIOBase):
+    """A standard stream that never stops the work: what cannot be written there is dropped.
+
+    Args:
+        inner: The real stream; None where the process has none, as under ``pythonw``.
+
+    Attributes:
+        failure: What went wrong at the first write that failed; None if nothing did.
+    """
+
+    def __init__(self, inner: TextIO | None):
+        super().__init__()
+        self._inner = inner
+        self.failure: OSError | ValueError | None = None
+
+    @property
+    def encoding(self) -> str:
+        """What characters become."""
+        return getattr(self._inner, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write text; characters that the encoding lacks are written as escapes."""
+        self._try(lambda inner: _write(inner, text, self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        self._try(lambda inner: inner.flush())
+
+    def writable(self) -> bool:
+        """Return True: text may be given, wherever it ends."""
+        return True
+
+    def isatty(self) -> bool:
+        """Return whether a person watches."""
+        return is_terminal(self._inner)
+
+    def fileno(self) -> int:
+        """Return the handle of the real stream, if it has one."""
+        if self._inner is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._inner.fileno()
+
+    def let_go(self) -> None:
+        """Flush; after a failure, keep the interpreter's own last flush from failing again."""
+        self.flush()
+        if self.failure is not None:
+            with contextlib.suppress(OSError, ValueError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, self._inner.fileno())
+                os.close(nothing)
+
+    def _try(self, act: Callable[[TextIO], object]) -> None:
+        if self._inner is None or self.failure is not None:
+            return
+        try:
+            act(self._inner)
+        # Python raises ValueError for a stream that was closed.
+        except (OSError, ValueError) as error:
+            self.failure = error
+
+
+def _write(stream: TextIO, text: str, encoding: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+@contextmanager
+def safe_streams() -> Iterator[Stream]:
+    """Let standard streams that are closed, full or missing not stop the work.
+
+    Yields:
+        What stands for stdout.
+    """
+    for handle in STANDARD_HANDLES:
+        try:
+            os.fstat(handle)
+        except OSError:
+            # Else the next file that is opened would get this number, and with it what C
+            # libraries print. The lowest free number is given, so this one.
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdin, sys.stdout, sys.stderr
+    out, errors = Stream(sys.stdout), Stream(sys.stderr)
+    sys.stdin, sys.stdout, sys.stderr = sys.stdin or io.StringIO(), out, errors
+    try:
+        yield out
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
+        out.let_go()
+        errors.let_go()
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a person is at the other end of a stream."""
+    try:
+        return stream is not None and stream.isatty()
+    except (OSError, ValueError):  # it is closed
+        return False
+
+
 def say(text: str) -> None:
     """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def tell(text: str) -> None:
+    """Print a line beside the answer, on stderr, at once."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 class ProgressBar:
@@ -38,7 +154,7 @@ class ProgressBar:
     def __init__(self) -> None:
         self._said = ("", 0.0)
         self._bar = None
-        if sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             shape = "{desc:<22} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
             self._bar = tqdm(total=1.0, bar_format=shape, file=sys.stderr)
 
@@ -50,12 +166,14 @@ class ProgressBar:
             self._bar.update(max(0.0, done - self._bar.n))
         elif stage != self._said[0] or done >= self._said[1] + LINE_STEP:
             self._said = (stage, done)
-            sys.stderr.write(f"{100 * done:3.0f}%  {STAGE_WORDS[stage]}\n")
-            sys.stderr.flush()
+            tell(f"{100 * done:3.0f}%  {STAGE_WORDS[stage]}")
 
     def warn(self, message: str) -> None:
         """Print a warning without breaking the bar."""
-        tqdm.write(f"Warning: {message}", file=sys.stderr)
+        if self._bar is None:
+            tell(f"Warning: {message}")
+        else:
+            tqdm.write(f"Warning: {message}", file=sys.stderr)
 
     def __enter__(self) -> ProgressBar:
         return self

@@ -10,13 +10,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.cli.console import say, table
+from spinemamba.cli.names import add_overwrite
 from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
-from spinemamba.output import check_place, make_folder
-from spinemamba.run import all_or_none, spare
+from spinemamba.files import all_or_none, check_place
+from spinemamba.run import spare
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-distances", action="store_true", help="no surface distances, which take longest"
     )
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,12 +49,14 @@ def run(args: argparse.Namespace) -> int:
     cases = find_cases(args.predicted, args.reference)
     if args.skip_unmatched:
         cases = [case for case in cases if not case.problem]
-    outputs = _outputs(args.out, [args.predicted], cases) if args.out else []
+    outputs: list[Path] = []
+    if args.out:
+        outputs = _outputs(args.out, [args.predicted], cases, overwrite=args.overwrite)
     outcomes = _evaluate_visibly(cases, distances=not args.no_distances)
     summary = summarize(outcomes)
     # Whatever becomes of the terminal, the files are there.
     if outputs:
-        _write(outcomes, summary, outputs)
+        _write(outcomes, summary, outputs, overwrite=args.overwrite)
     _tell(outcomes, summary)
     for path in outputs:
         say(f"Wrote {path}")
@@ -157,33 +161,37 @@ def _evaluate_visibly(cases: Sequence[Case], *, distances: bool) -> list[Outcome
     return outcomes
 
 
-def _outputs(folder: Path, read: list[Path], cases: Sequence[Case]) -> list[Path]:
-    """Return what is written into a folder, which is made.
+def _outputs(
+    folder: Path, read: list[Path], cases: Sequence[Case], *, overwrite: bool
+) -> list[Path]:
+    """Return what is written into a folder.
 
     Args:
         folder: Where it goes.
         read: Files that are read besides those of the cases, such as the table.
         cases: What is compared.
+        overwrite: Whether files may be replaced.
 
     Raises:
         UserError: If the folder cannot be written, or a file there is one that is read
             (OUTPUT_BAD).
     """
-    make_folder(folder)
     outputs = [folder / name for name in FILES]
     sides = (path for case in cases for path in (case.predicted, case.reference))
     spare(outputs, [*read, *(path for path in sides if path is not None)])
     for path in outputs:
-        check_place(path)
+        check_place(path, overwrite=overwrite)
     return outputs
 
 
-def _write(outcomes: Sequence[Outcome], summary: Summary, outputs: list[Path]) -> None:
+def _write(
+    outcomes: Sequence[Outcome], summary: Summary, outputs: list[Path], *, overwrite: bool
+) -> None:
     """Write all files or none."""
     from spinemamba.evaluation.page import write_page  # loads matplotlib
 
     vertebrae, cases, numbers, page = outputs
-    with all_or_none(outputs) as partial:
+    with all_or_none(outputs, overwrite=overwrite) as partial:
         write_vertebrae(outcomes, partial[vertebrae])
         write_cases(outcomes, partial[cases])
         write_json(outcomes, summary, partial[numbers])

@@ -9,18 +9,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from spinemamba.cli.console import say, table
+from spinemamba.cli.console import is_terminal, say, table
 from spinemamba.cli.names import split_name
-from spinemamba.errors import Cancelled, UserError
+from spinemamba.errors import Cancelled, Code, UserError
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.manifest import CSV, JSON, VertebraEntry
 from spinemamba.export.options import FORMATS, SMOOTHING, MeshOptions
 from spinemamba.export.source import RunFiles, find_files, read_vertebrae
+from spinemamba.files import check_place
 from spinemamba.labels import BY_NAME
-from spinemamba.output import check_place, make_folder
+from spinemamba.output import make_folder
 
 HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "told")
+DICOM_SUFFIX = ".dcm"
 ALL_DONE, SOME_LEFT_OUT = 0, 2
 
 
@@ -68,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     """Export, and say what was written."""
     if args.stl is None and args.dicom_seg is None:
         raise UserError("Nothing was asked for.", "Add --stl DIR or --dicom-seg FILE.")
-    if args.dicom_seg is not None and args.source is None:
-        raise UserError("A DICOM SEG refers to its series.", "Add --source DIR.")
+    if args.dicom_seg is not None:
+        _check_dicom_seg(args)
     files = find_files(args.result)
     vertebrae = _wanted(read_vertebrae(files), args.levels)
     if args.dicom_seg is not None:
@@ -77,10 +79,26 @@ def run(args: argparse.Namespace) -> int:
     return ALL_DONE if args.stl is None else _write_surfaces(files, vertebrae, args)
 
 
+def _check_dicom_seg(args: argparse.Namespace) -> None:
+    """Refuse a DICOM SEG that could not be written, or not be found again, before the work.
+
+    Raises:
+        UserError: If its series or its ending is missing, or as `files.check_place`.
+    """
+    if args.source is None:
+        raise UserError("A DICOM SEG refers to its series.", "Add --source DIR.")
+    if args.dicom_seg.suffix.lower() != DICOM_SUFFIX:
+        raise UserError(
+            f"{args.dicom_seg.name} is not the name of a DICOM file.",
+            f"Let the name end in {DICOM_SUFFIX}.",
+            Code.OUTPUT_BAD,
+        )
+    check_place(args.dicom_seg, overwrite=args.overwrite)
+
+
 def _write_dicom_seg(vertebrae: Sequence[Vertebra], args: argparse.Namespace) -> None:
     from spinemamba.export.dicom_seg import write_dicom_seg
 
-    check_place(args.dicom_seg)
     levels = write_dicom_seg(
         vertebrae,
         args.source,
@@ -171,7 +189,7 @@ def _accept(unreviewed: Sequence[str], yes: bool) -> bool | None:
     sys.stderr.write(f"Nobody has reviewed {', '.join(unreviewed)}. The manifest will say so.\n")
     if yes:
         return True
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         return None
     sys.stderr.write("Export them? [y/N] ")
     sys.stderr.flush()
@@ -184,7 +202,7 @@ def _export_visibly(export: Export) -> list[VertebraEntry]:
     """Export with a bar on a terminal; when it is stopped, say what is there."""
     written: list[VertebraEntry] = []
     shape = "{desc:<12} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
-    watched = sys.stderr.isatty()
+    watched = is_terminal(sys.stderr)
     try:
         with tqdm(total=1.0, bar_format=shape, file=sys.stderr, disable=not watched) as bar:
             for step in export.steps():

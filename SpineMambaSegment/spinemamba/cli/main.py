@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import tempfile
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from spinemamba import __version__
-from spinemamba.errors import Cancelled, UserError
-from spinemamba.files import check_spelling
+from spinemamba.cli.console import Stream, safe_streams, tell
+from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.explain import as_user_error, stack_of
+from spinemamba.files import FULL
 from spinemamba.headless import draw_into_files
 from spinemamba.memory import let_idle_threads_sleep
 
@@ -33,6 +35,9 @@ COMMANDS = {
     "bench": "measure scans and networks on this computer",
     "probe": "say what this computer can do, as JSON",
 }
+OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
+"""Arguments that name what a command writes; without them, its answer is what it prints."""
+
 DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
 
 
@@ -41,26 +46,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     let_idle_threads_sleep()
     draw_into_files()
-    # Schedulers end a job with SIGTERM, which would leave half-written files: treat it as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        for argument in arguments:
-            check_spelling(Path(argument))
-        args = _parser(arguments).parse_args(arguments)
-        return args.run(args)
-    # This is how argparse ends after --help and after wrong arguments, which it has explained.
-    except SystemExit as stop:
-        return int(stop.code or DONE)
-    except UserError as error:
-        sys.stderr.write(f"{error}\n")
-        return USER
-    except (KeyboardInterrupt, Cancelled):
-        sys.stderr.write("Cancelled. No half-written file is left.\n")
-        return CANCELLED
-    # The last line of defence: a user gets a sentence, the log the traceback.
-    except Exception:
-        sys.stderr.write(f"Something went wrong inside SpineMamba. Report it with {_log()}\n")
-        return BUG
+    _stop_as_on_ctrl_c()
+    with safe_streams() as out:
+        try:
+            args = _parser(arguments).parse_args(arguments)
+            code = args.run(args)
+            _check_answer(out, args)
+            return code
+        # This is how argparse ends after --help and after wrong arguments, which it has explained.
+        except SystemExit as stop:
+            return int(stop.code or DONE)
+        except UserError as error:
+            tell(str(error))
+            return USER
+        except (KeyboardInterrupt, Cancelled):
+            tell("Cancelled. No half-written file is left.")
+            return CANCELLED
+        # The last line of defence: a user gets a sentence, the log the stack.
+        except Exception as error:
+            if (told := as_user_error(error)) is not None:
+                tell(str(told))
+                return USER
+            tell(f"Something went wrong inside SpineMamba. {_how_to_report(error)}")
+            return BUG
+
+
+def _stop_as_on_ctrl_c() -> None:
+    """Let signals that end a process clean up first, as Ctrl-C does.
+
+    Schedulers send SIGTERM, terminals that are closed SIGHUP; both would leave half-written files.
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # A process that shall outlive its terminal (nohup) ignores SIGHUP.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _check_answer(out: Stream, args: argparse.Namespace) -> None:
+    """Refuse to call a command done whose whole answer could not be printed.
+
+    A reader that went (``| head``) has what it wanted, and files that were written are there.
+
+    Raises:
+        UserError: If stdout could not be written, and the command writes no files (DISK_FULL,
+            OUTPUT_BAD).
+    """
+    out.flush()
+    error = out.failure
+    if not isinstance(error, OSError) or isinstance(error, BrokenPipeError):
+        return
+    if not any(getattr(args, name, None) for name in OUTPUTS):
+        reason = error.strerror or type(error).__name__
+        full = error.errno in FULL
+        raise UserError(
+            f"What was found cannot be printed: {reason}.",
+            "Free some disk space." if full else "Send it somewhere else.",
+            Code.DISK_FULL if full else Code.OUTPUT_BAD,
+        )
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
@@ -81,10 +124,19 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     return parser
 
 
-def _log() -> Path:
-    """Write the traceback of the present exception into a file of its own."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="spinemamba-", suffix=".log", delete=False, encoding="utf-8"
-    ) as log:
-        traceback.print_exc(file=log)
-    return Path(log.name)
+def _how_to_report(error: BaseException) -> str:
+    """Write the stack of an exception into a file of its own; return what to do with it.
+
+    The file is for its owner alone, because paths in it may name a patient.
+    """
+    path = None
+    try:
+        handle, name = tempfile.mkstemp(prefix="spinemamba-", suffix=".log", text=True)
+        path = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"spinemamba {__version__}, Python {sys.version}\n{stack_of(error)}")
+    except OSError:
+        if path is not None:
+            path.unlink(missing_ok=True)
+        return "Report it with the command; no log could be written."
+    return f"Report it with {path}"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spinemamba.cli.console import say, table
-from spinemamba.cli.names import split_name
+from spinemamba.cli.names import add_overwrite, split_name
 from spinemamba.errors import UserError
+from spinemamba.files import all_or_none, check_place
 from spinemamba.job import MODALITIES
 from spinemamba.measure.quantities import of_kind
 from spinemamba.measure.record import Item, Measurements
-from spinemamba.output import check_place, make_folder
-from spinemamba.run import all_or_none, spare
+from spinemamba.run import spare
 
 if TYPE_CHECKING:
     from spinemamba.measure.run import Sources
@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", help="title of the report, and how the files begin (the name of the label image)"
     )
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     # Whatever becomes of the terminal, the files are there.
     if outputs:
         csv, json, page = outputs
-        with all_or_none(outputs) as partial:
+        with all_or_none(outputs, overwrite=args.overwrite) as partial:
             write_csv(done.measured, partial[csv])
             write_json(done.measured, partial[json])
             write_study_page(done, partial[page], args.name or "")
@@ -94,7 +95,7 @@ def _angle_row(item: Item) -> list[str]:
 
 
 def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
-    """Return where CSV, JSON and report go; makes the folder.
+    """Return where CSV, JSON and report go.
 
     Raises:
         UserError: If the folder cannot be written, the name is no file name, or a file there is
@@ -103,11 +104,10 @@ def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
     name = args.name or split_name(args.labels)[0]
     if name != Path(name).name:
         raise UserError(f"'{name}' is not the beginning of a file name.", "Leave out slashes.")
-    make_folder(args.out)
     paths = [args.out / f"{name}_{suffix}" for suffix in SUFFIXES]
     spare(paths, filter(None, (sources.labels, sources.image, sources.run)))
     for path in paths:
-        check_place(path)
+        check_place(path, overwrite=args.overwrite)
     return paths
 
 

@@ -20,31 +20,11 @@ def split_name(path: Path) -> tuple[str, str]:
     return stem, path.name[len(stem) :]
 
 
-def seed(text: str) -> int:
-    """Return a seed for the phantom.
-
-    Raises:
-        ArgumentTypeError: If it is not a whole number from 0 up.
-    """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 up")
-    return int(text)
-
-
-def spacing_mm(text: str) -> float:
-    """Return a voxel size for the phantom.
-
-    Raises:
-        ArgumentTypeError: If it is no number, or a phantom of it would not fit into memory or
-            would show nothing.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0.4 <= value <= 8:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of mm from 0.4 to 8")
-    return value
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``, without which outputs that are there are refused before the work."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace outputs that exist already"
+    )
 
 
 def add_pins(parser: argparse.ArgumentParser) -> None:

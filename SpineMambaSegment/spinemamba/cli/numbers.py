@@ -38,3 +38,26 @@ def above_zero(most: float, unit: str = "") -> Callable[[str], float]:
         return value
 
     return read
+
+
+seed = whole(0, 2**62)
+"""Type of a seed for phantoms and other chance."""
+
+threads = whole(0, 1024)
+"""Type of a number of threads; 0 leaves the choice to torch."""
+
+
+def spacing_mm(text: str) -> float:
+    """Return a voxel size for the phantom.
+
+    Raises:
+        ArgumentTypeError: If it is no number, or a phantom of it would not fit into memory or
+            would show nothing.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.4 <= value <= 8:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of mm from 0.4 to 8")
+    return value

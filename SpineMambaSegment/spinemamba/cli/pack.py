@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from spinemamba.cli.console import say
+from spinemamba.cli.names import add_overwrite
 
 SOURCE = "folder of that training; or a model (name or folder) that keeps its own"
 
@@ -17,12 +18,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fine", type=Path, required=True, help=SOURCE)
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", default="1", help="version of the weights (%(default)s)")
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Pack the averaged weights of both networks with their card."""
     from spinemamba.training.pack import pack_model
 
-    card = pack_model(args.coarse, args.fine, args.output, name=args.name, version=args.version)
+    card = pack_model(
+        args.coarse,
+        args.fine,
+        args.output,
+        name=args.name,
+        version=args.version,
+        overwrite=args.overwrite,
+    )
     say(f"Wrote model {card.name} {card.version} ({card.licence}) to {args.output}")
     return 0

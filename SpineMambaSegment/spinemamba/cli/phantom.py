@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 
 from spinemamba.cli.console import say
-from spinemamba.cli.names import seed, spacing_mm, split_name
+from spinemamba.cli.names import add_overwrite, split_name
+from spinemamba.cli.numbers import seed, spacing_mm
 from spinemamba.errors import Code, UserError
+from spinemamba.files import all_or_none
 from spinemamba.output import check_output, write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
 
@@ -23,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spacing", type=spacing_mm, default=1.5, help="voxel size in mm")
     parser.add_argument("--modality", choices=("ct", "mr"), default="ct")
     parser.add_argument("--cut", action="store_true", help="cut through the end vertebrae")
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make a phantom and write image and labels."""
-    check_output(args.output)
     stem, ending = split_name(args.output)
     if ending.lower() == ".seg.nrrd":
         raise UserError(
@@ -36,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
             Code.OUTPUT_BAD,
         )
     labels = args.output.with_name(f"{stem}_labels{ending}")
+    for path in (args.output, labels):
+        check_output(path, overwrite=args.overwrite)
     try:
         options = PhantomOptions(
             first=args.first,
@@ -49,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise UserError(f"No such phantom: {error}.", "Check levels and spacing.") from error
     phantom = make_phantom(args.seed, options)
-    write_image(phantom.image, args.output)
-    write_image(phantom.labels, labels)
+    with all_or_none([args.output, labels], overwrite=args.overwrite) as partial:
+        write_image(phantom.image, partial[args.output])
+        write_image(phantom.labels, partial[labels])
     say(f"Wrote {args.output}\nWrote {labels}")
     return 0

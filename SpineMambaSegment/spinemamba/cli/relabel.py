@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
-from spinemamba.cli.names import add_pins, split_name
+from spinemamba.cli.names import add_overwrite, add_pins, split_name
 from spinemamba.errors import Code, UserError
+from spinemamba.files import all_or_none, check_place
 from spinemamba.image_io import read_volume
-from spinemamba.output import check_output, check_place
+from spinemamba.output import check_output
 from spinemamba.pins import match_pins, parse_pin
 from spinemamba.relabel import relabel, rename_values
 from spinemamba.result import Result, read_result
-from spinemamba.run import all_or_none, segments_of
+from spinemamba.run import segments_of
 from spinemamba.segnrrd import write_labels
 from spinemamba.volume import Volume
 
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", type=Path, help="label image of the same run")
     parser.add_argument("output", type=Path, help="new label image; its result.json goes beside it")
     add_pins(parser)
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,13 +42,13 @@ def run(args: argparse.Namespace) -> int:
                 "Give the output another name.",
                 Code.OUTPUT_BAD,
             )
-    check_output(args.output)
-    check_place(new_json)
+    check_output(args.output, overwrite=args.overwrite)
+    check_place(new_json, overwrite=args.overwrite)
     labels = read_volume(args.labels)
     _check_same(labels, before)
     after = relabel(before, pins)
     renamed = labels.with_array(rename_values(labels.array, before, after))
-    with all_or_none([args.output, new_json]) as partial:
+    with all_or_none([args.output, new_json], overwrite=args.overwrite) as partial:
         write_labels(renamed, partial[args.output], segments_of(after))
         after.write(partial[new_json])
     say(table(VERTEBRA_HEADS, vertebra_rows(after)))

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, say, table, vertebra_rows
-from spinemamba.cli.names import add_pins, split_name
-from spinemamba.errors import Code, UserError
+from spinemamba.cli.names import add_overwrite, add_pins, split_name
 from spinemamba.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, Job
 from spinemamba.models import DEFAULT
 from spinemamba.run import RunFiles, run_job
@@ -39,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the convolutions; float32 gives the same labels on every processor (%(default)s)",
     )
     add_pins(parser)
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         quality=args.quality,
         precision=args.precision,
         pins=tuple(args.pin),
+        overwrite=args.overwrite,
     )
     files = run_visibly(job)
     say(table(VERTEBRA_HEADS, vertebra_rows(files.result_data)))
@@ -73,17 +74,9 @@ def run_visibly(job: Job) -> RunFiles:
 
 
 def report_paths(output: Path, report: Path | None) -> tuple[Path | None, Path | None]:
-    """Return where result.json and the picture go; named after the output.
-
-    Raises:
-        UserError: If the report's folder does not exist (OUTPUT_BAD).
-    """
+    """Return where result.json and the picture go; named after the output."""
     if report is None:
         return None, None
     folder = output.parent if report is BESIDE else report
-    if not folder.is_dir():
-        raise UserError(
-            f"The report folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
-        )
     stem, _ = split_name(output)
     return folder / f"{stem}_result.json", folder / f"{stem}_report.png"

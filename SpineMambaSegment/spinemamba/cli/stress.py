@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from spinemamba.cli.console import say, table
-from spinemamba.cli.names import seed
-from spinemamba.output import check_place, whole_or_nothing
+from spinemamba.cli.names import add_overwrite
+from spinemamba.cli.numbers import seed, whole
+from spinemamba.files import check_place, whole_or_nothing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--seed", type=seed, default=0, help="another seed, other spines")
-    parser.add_argument("--count", type=int, default=200, help="spines per noise (%(default)s)")
+    parser.add_argument(
+        "--count", type=whole(1, 10**9), default=200, help="spines per noise (%(default)s)"
+    )
     parser.add_argument(
         "--centres",
         type=Path,
@@ -26,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, help="also write the shares into this file")
     parser.add_argument("--plot", type=Path, help="also draw how true the probabilities are")
+    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.evaluation.stress import NOISES, real_chains, stress_cases
 
     for path in filter(None, (args.json, args.plot)):
-        check_place(path)
+        check_place(path, overwrite=args.overwrite)
     sets = {name: stress_cases(noise, args.seed, args.count) for name, noise in NOISES.items()}
     if args.centres:
         for name, noise in NOISES.items():

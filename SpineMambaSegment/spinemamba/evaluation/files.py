@@ -14,7 +14,7 @@ from spinemamba import __version__
 from spinemamba.evaluation.cohort import Outcome, Summary
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison, VertebraScore
-from spinemamba.output import whole_or_nothing
+from spinemamba.files import whole_or_nothing
 
 SCHEMA = 1
 """Raised when a field of the JSON file changes its meaning or goes away."""

@@ -13,7 +13,7 @@ from spinemamba.evaluation.files import state
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.plots import level_plot, name_plot
 from spinemamba.evaluation.scores import Comparison, VertebraScore, mean
-from spinemamba.output import whole_or_nothing
+from spinemamba.files import whole_or_nothing
 
 BY_KEY = {measure.key: measure for measure in MEASURES}
 CASE_KEYS = ("bone_dice", "dice_matched", "dice_named", "hd95_matched_mm", "localisation_mm")

@@ -6,9 +6,9 @@ import csv
 import json
 from pathlib import Path
 
+from spinemamba.files import whole_or_nothing
 from spinemamba.measure.quantities import of_kind
 from spinemamba.measure.record import KINDS, Item, Measurements
-from spinemamba.output import whole_or_nothing
 
 COLUMNS = ("kind", "name", "view", "quantity", "value", "unit", "finding", "not_given_because")
 COLUMNS += ("how",)

@@ -8,11 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from spinemamba.evaluation.page import table
+from spinemamba.files import whole_or_nothing
 from spinemamba.flags import sentences
 from spinemamba.measure.pictures import strip_picture, surface_picture
 from spinemamba.measure.quantities import BY_KEY, QUANTITIES
 from spinemamba.measure.record import Item, Measurements
-from spinemamba.output import whole_or_nothing
 from spinemamba.report import SURE
 from spinemamba.result import InstanceResult, Result
 from spinemamba.volume import Volume

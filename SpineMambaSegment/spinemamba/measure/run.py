@@ -9,6 +9,7 @@ import numpy as np
 
 from spinemamba.describe import level_warning
 from spinemamba.errors import UserError
+from spinemamba.files import all_or_none, check_place
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import choose_modality
 from spinemamba.job import MeasureJob
@@ -20,11 +21,10 @@ from spinemamba.measure.record import Measurements
 from spinemamba.measure.spine import Progress, measure_standing
 from spinemamba.measure.stance import Stance
 from spinemamba.orientation import canonical
-from spinemamba.output import check_place
 from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
 from spinemamba.result import Result, read_result
-from spinemamba.run import all_or_none, spare_inputs
+from spinemamba.run import spare_inputs
 from spinemamba.volume import Volume
 
 MEASURED = 0.8
@@ -114,7 +114,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     """
     spare_inputs(job)
     for path in job.outputs:
-        check_place(path)
+        check_place(path, overwrite=job.overwrite)
     progress(MEASURE, 0.0)
     share = MEASURED if job.page else 1.0
 
@@ -122,7 +122,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
         progress(MEASURE, share * fraction)
 
     done = study(Sources(job.input, job.image, job.modality, job.run, corrected=True), tell)
-    with all_or_none(list(job.outputs)) as partial:
+    with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
             write_study_page(done, partial[job.page])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from spinemamba.labels import NETWORK_LEVELS
 
@@ -16,6 +16,10 @@ CORE = len(NETWORK_LEVELS) + 1
 OFFSET_UNIT_VOX = 8.0
 """Offsets z, y, x to the centre of a vertebra's core are given in this unit: a few units at most,
 as other outputs."""
+
+MAY_BE_ZERO = ("encoder_rvm", "decoder_rvm", "vsp_stages", "detail_channels")
+MOST = 4096
+"""More of anything is a mistake in a file: a network of it would fit into no memory."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,25 @@ class NetworkConfig:
         Raises:
             ValueError: If a name is unknown or a value does not fit.
         """
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
+        if unknown := set(values) - {f.name for f in fields(cls)}:
             raise ValueError(f"unknown network settings: {sorted(unknown)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        kinds = get_type_hints(cls)
+        for name, value in values.items():
+            least = 0 if name in MAY_BE_ZERO else 1
+            if not _is_of(kinds[name], value, least):
+                raise ValueError(f"the network setting {name} cannot be {value!r}")
+        return cls(**values)
+
+
+def _is_of(kind: Any, value: Any, least: int) -> bool:
+    """Return whether a value is of a field's type, its numbers from ``least`` to `MOST`."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        right = isinstance(value, tuple) and (kind != Triple or len(value) == 3)
+        return right and all(_is_of(int, item, least) for item in value)
+    return type(value) is kind and (kind is bool or least <= value <= MOST)
 
 
 FINE = NetworkConfig(offsets=True, detail_channels=16)

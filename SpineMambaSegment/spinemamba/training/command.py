@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spinemamba.cli.numbers import above_zero, whole
+from spinemamba.cli.numbers import above_zero, seed, threads, whole
 from spinemamba.errors import Code, UserError
 from spinemamba.training.kinds import KINDS, SIZES
 
@@ -67,10 +67,8 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", type=above_zero(1.0), default=1e-3, help="at its peak (%(default)s)"
     )
-    parser.add_argument("--seed", type=whole(0, 2**62), default=0)
-    parser.add_argument(
-        "--threads", type=whole(0, 1024), default=0, help="CPU threads (default: all)"
-    )
+    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:

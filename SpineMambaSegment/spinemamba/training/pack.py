@@ -7,9 +7,10 @@ from pathlib import Path
 
 from spinemamba.checkpoint import checked_weights, save_weights
 from spinemamba.errors import Code, UserError
-from spinemamba.intensity import CT_WINDOW_HU, MR_PERCENTILES
+from spinemamba.files import all_or_none, check_place
+from spinemamba.intensity import NORMALISATION
 from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.models import ModelCard, NetworkCard, find_model, read_card
+from spinemamba.models import CARD, ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.command import SPACING_MM
 from spinemamba.training.folder import ABOUT, read_about
 from spinemamba.training.kinds import DYNUNET
@@ -20,14 +21,18 @@ OPEN = "Apache-2.0"
 SHARE_ALIKE = "CC-BY-SA-4.0"
 """Weights that have learned from VerSe are passed on as VerSe is."""
 
+WEIGHTS = ".safetensors"
+
 INTENDED_USE = (
     "Research and demonstration: a first segmentation of vertebrae in CT that a person reviews. "
     "Not for clinical use. MR is experimental."
 )
 
 
-def pack_model(coarse: Path, fine: Path, folder: Path, *, name: str, version: str) -> ModelCard:
-    """Write a model from the checkpoints of its two networks.
+def pack_model(
+    coarse: Path, fine: Path, folder: Path, *, name: str, version: str, overwrite: bool = False
+) -> ModelCard:
+    """Write a model from the checkpoints of its two networks: all files, or none.
 
     Args:
         coarse: Folder of the coarse network's training, or a model that keeps its own.
@@ -35,35 +40,49 @@ def pack_model(coarse: Path, fine: Path, folder: Path, *, name: str, version: st
         folder: Where the model goes; made if it does not exist.
         name: Name of the model.
         version: Version of the weights.
+        overwrite: Whether a model that is there is replaced.
 
     Returns:
         The card; its results are empty until somebody measures them.
 
     Raises:
-        UserError: If a training has no checkpoint (MODEL_MISSING).
+        UserError: If a training has no checkpoint (MODEL_MISSING), or the model is there already
+            or cannot be written (OUTPUT_BAD, DISK_FULL).
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    sources = {"coarse": coarse, "fine": fine}
+    weights = {kind: folder / f"{kind}{WEIGHTS}" for kind in sources}
+    outputs = [*weights.values(), folder / CARD]
+    for path in outputs:
+        check_place(path, overwrite=overwrite)
     networks, data = {}, ()
-    for kind, source in (("coarse", coarse), ("fine", fine)):
-        pack = _pack_training if (source / ABOUT).is_file() else _keep_network
-        networks[kind], learned_from = pack(kind, source, folder)
-        data = merged(data, learned_from)
-    card = ModelCard(
+    with all_or_none(outputs, overwrite=overwrite) as partial:
+        for kind, source in sources.items():
+            pack = _pack_training if (source / ABOUT).is_file() else _keep_network
+            entry, learned_from = pack(kind, source, partial[weights[kind]])
+            networks[kind] = replace(entry, file=weights[kind].name)
+            data = merged(data, learned_from)
+        card = _card(name, version, networks, data)
+        partial[folder / CARD].write_text(card.text(), encoding="utf-8")
+    return card
+
+
+def _card(
+    name: str, version: str, networks: dict[str, NetworkCard], data: tuple[str, ...]
+) -> ModelCard:
+    return ModelCard(
         name=name,
         version=version,
         networks=networks,
         labels=NETWORK_LEVELS,
-        normalisation={"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": MR_PERCENTILES},
+        normalisation=dict(NORMALISATION),
         data=data,
         licence=SHARE_ALIKE if any("BY-SA" in source for source in data) else OPEN,
         results={},
         intended_use=INTENDED_USE,
     )
-    card.write(folder)
-    return card
 
 
-def _keep_network(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, tuple[str, ...]]:
+def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
     """Copy one network of another model, checked; return its card and what it has learned from."""
     try:
         model = find_model(str(source))
@@ -75,12 +94,11 @@ def _keep_network(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, t
         ) from error
     card = read_card(model)
     entry = card.networks[kind]
-    file = f"{kind}.safetensors"
-    (folder / file).write_bytes(checked_weights(model, entry).read_bytes())
-    return replace(entry, file=file), card.data
+    path.write_bytes(checked_weights(model, entry).read_bytes())
+    return entry, card.data
 
 
-def _pack_training(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, tuple[str, ...]]:
+def _pack_training(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
     """Write a training's averaged weights; return their card and what they have learned from."""
     about = read_about(source, kind)
     if about["options"].get("kind") == DYNUNET:
@@ -90,13 +108,12 @@ def _pack_training(kind: str, source: Path, folder: Path) -> tuple[NetworkCard, 
             Code.MODEL_BAD,
         )
     state = load_pieces(source)
-    file = f"{kind}.safetensors"
-    digest = save_weights(state["average"], folder / file)
+    digest = save_weights(state["average"], path)
     training = {
         **about["options"],
         "started_from": about.get("started_from", ""),
         "steps_done": state["step"],
         "hours": round(state["seconds"] / 3600, 2),
     }
-    card = NetworkCard(file, digest, SPACING_MM[kind], about["network"], training)
+    card = NetworkCard(path.name, digest, SPACING_MM[kind], about["network"], training)
     return card, tuple(about["sources"])

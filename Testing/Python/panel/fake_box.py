@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from spinemamba.box_result import BoxResult
+from spinemamba.files import all_or_none
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.job import BoxJob
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.output import write_image
-from spinemamba.run import all_or_none
 from spinemamba.volume import Volume
 from spinemamba.worker import main
 

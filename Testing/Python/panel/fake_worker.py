@@ -69,7 +69,7 @@ def _paint(job: Job) -> None:
     import numpy as np
     import SimpleITK as sitk
 
-    from spinemamba.output import whole_or_nothing
+    from spinemamba.files import whole_or_nothing
 
     image = sitk.ReadImage(str(job.input))
     shape = image.GetSize()[::-1]

@@ -120,7 +120,7 @@ def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, say
     assert "secret" not in watched.ui.statusLabel.text
     assert watched.ui.segmentButton.enabled
     if how == "fail":
-        assert "secret" in watched.panel.logic.log()
+        assert "RuntimeError" in watched.panel.logic.log()
     watched.assert_nothing_left()
 
 

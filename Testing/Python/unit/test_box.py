@@ -208,9 +208,12 @@ def test_the_shell_puts_the_vertebra_into_a_new_label_image(job: BoxJob, tmp_pat
     np.testing.assert_array_equal(after == L1, before == L1)
     assert "L2: " in capsys.readouterr().out
     assert main([*words, f"--at={place}", "--name", "L1"]) == 2
+    assert "new.seg.nrrd already exists" in capsys.readouterr().err
+    words += ["--overwrite"]
+    assert main([*words, f"--at={place}", "--name", "L1"]) == 2
     assert "hold L1 already" in capsys.readouterr().err
     assert main([*words, "--again", "L3", "--at", "1,2,3"]) == 2
-    assert main([*words[:3], str(job.labels), "--again", "L3"]) == 2
+    assert main([*words[:3], str(job.labels), "--overwrite", "--again", "L3"]) == 2
     assert "is the input" in capsys.readouterr().err
 
 

@@ -13,6 +13,7 @@ from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.models import ModelCard, NetworkCard, find_model, read_card
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
+from spinemamba.training.pack import pack_model
 
 CONFIG = NetworkConfig(
     patch_vox=(16, 16, 16),
@@ -80,6 +81,113 @@ def test_a_foreign_card_is_refused_with_the_reason(tmp_path: Path, changes: dict
     with pytest.raises(UserError, match=says) as caught:
         load_model(tmp_path)
     assert caught.value.code is Code.MODEL_BAD
+
+
+DIGEST = "0" * 64
+WRONG_ENTRIES = {
+    "spacing_mm": [0, -1.5, 1e-3, 1e3, float("nan"), float("inf"), "4", None, True, [4], 10**40],
+    "sha256": ["", "abc", DIGEST.replace("0", "g"), None, 5],
+    "file": ["", None, 7, ["w"], "/etc/passwd", "a/b"],
+    "config": [None, [], "x", 3],
+    "training": [None, [], 3],
+}
+WRONG_FIELDS = {
+    "name": ["", " ", None, 3],
+    "version": ["", None, 0.6, True],
+    "networks": [None, [], 3, "fine", {"coarse": 1, "fine": 2}, {"coarse": {}, "fine": {}}],
+    "labels": [None, 3, "C1", {}, [1, 2]],
+    "normalisation": [None, [], "x", {"ct_window_hu": [0, 1000]}, {"gamma": 2}],
+    "data": [None, "VerSe", [1], {"a": "b"}],
+    "licence": [None, 3],
+    "results": [None, [], 3, {"case": 3}],
+    "intended_use": [None, 3],
+    "schema": [True, "1", None, 1.5],
+}
+WRONG_SETTINGS = {
+    "patch_vox": [[16, 16], [16, 16, 16.0], ["16"] * 3, 16, [0, 0, 0], [10**9] * 3],
+    "channels": [[], [16, 0], [16, -16], [16, 10**7], "16", [True, True]],
+    "prior_stride": [0, -8, float("nan"), "8"],
+    "prior_heads": [0, None],
+    "state_size": [0, 2.0, 10**9],
+    "scan": ["sideways", 3, None],
+    "vsp_stages": [[7], [-1]],
+    "rvm": [1, "yes"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(k, v) for k, values in WRONG_ENTRIES.items() for v in values]
+)
+def test_an_entry_of_a_network_out_of_its_type_or_range_is_refused(tmp_path, name, value):
+    card = write_model(tmp_path)
+    entry = {**card.networks["fine"].__dict__, name: value}
+    refuse(tmp_path, networks={"coarse": card.networks["coarse"].__dict__, "fine": entry})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(k, v) for k, values in WRONG_FIELDS.items() for v in values]
+)
+def test_a_field_of_a_card_out_of_its_type_or_range_is_refused(tmp_path, name, value):
+    write_model(tmp_path)
+    refuse(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(k, v) for k, values in WRONG_SETTINGS.items() for v in values]
+)
+def test_a_setting_of_a_network_out_of_its_type_or_range_is_refused(tmp_path, name, value):
+    card = write_model(tmp_path)
+    entry = {**card.networks["fine"].__dict__, "config": {**CONFIG.to_json(), name: value}}
+    refuse(tmp_path, networks={"coarse": card.networks["coarse"].__dict__, "fine": entry})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "null", "{", "[" * 100_000, "{}", "\udcff"])
+def test_a_card_that_is_no_card_is_refused(tmp_path: Path, text: str):
+    write_model(tmp_path)
+    (tmp_path / "model.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    refuse(tmp_path)
+
+
+def refuse(folder: Path, **changes: object) -> None:
+    """Expect one sentence of the right kind for a changed card."""
+    if changes:
+        edit_card(folder, **changes)
+    with pytest.raises(UserError) as caught:
+        load_model(folder)
+    assert caught.value.code is Code.MODEL_BAD
+    assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize("stop", ["weights", "names"])
+def test_a_pack_that_is_stopped_leaves_the_old_model_whole(tmp_path, monkeypatch, stop):
+    folder = tmp_path / "m"
+    options = {"name": "mine", "version": "1"}
+    pack_model(Path("starter"), Path("starter"), folder, **options)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UserError, match="already exist"):
+        pack_model(Path("starter"), Path("starter"), folder, **options)
+
+    calls = iter(range(9))
+    replace = Path.replace
+
+    def stopped(self: Path, target: Path) -> Path:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    if stop == "names":
+        monkeypatch.setattr(Path, "replace", stopped)
+    else:
+        monkeypatch.setattr("spinemamba.training.pack._card", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack_model(
+            Path("starter"), Path("starter"), folder, name="other", version="2", overwrite=True
+        )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert read_card(folder).name == "mine"
 
 
 def test_a_card_cannot_reach_outside_its_folder(tmp_path: Path):

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import io
 import json
 import signal
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from spinemamba.cli.console import ProgressBar, table
+from spinemamba import files
+from spinemamba.cli.console import ProgressBar, Stream, safe_streams, say, table
 from spinemamba.cli.demo import with_dice
 from spinemamba.cli.main import COMMANDS, main
 from spinemamba.cli.names import split_name
 from spinemamba.cli.segment import BESIDE, report_paths
+from spinemamba.errors import Cancelled
 from spinemamba.image_io import read_volume
 from spinemamba.output import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
@@ -100,10 +104,17 @@ def item_of(value: int, name: str) -> InstanceResult:
 WRONG_USE = {
     "no input": (["segment", "{scan}.no", "{out}/a.nrrd"], "not found"),
     "unknown format": (["segment", "{scan}", "{out}/a.stl"], "unknown format"),
-    "no folder": (["segment", "{scan}", "{out}/no/a.nrrd"], "does not exist"),
-    "no report folder": (
-        ["segment", "{scan}", "{out}/a.nrrd", "--report", "{out}/no"],
-        "not exist",
+    "no folder": (["segment", "{scan}", "{scan}/a.nrrd"], "is not a folder"),
+    "no report folder": (["segment", "{scan}", "{out}/a.nrrd", "--report", "{scan}"], "not a fol"),
+    "there already": (["phantom", "{scan}"], "ct.nii.gz already exists"),
+    "seed below zero": (["train", "fine", "--out", "{out}", "--seed", "-5"], "from 0 up"),
+    "threads below zero": (["train", "fine", "--out", "{out}", "--threads", "-2"], "to 1024"),
+    "no spines": (["stress", "--count", "0"], "whole number from 1 up"),
+    "endless": (["train", "fine", "--out", "{out}", "--minutes", "nan"], "Nothing to do"),
+    "no steps": (["train", "fine", "--out", "{out}", "--learning-rate", "inf"], "above 0"),
+    "not DICOM": (
+        ["export", "{scan}", "--dicom-seg", "{out}/a.nii.gz", "--source", "{out}"],
+        "a.nii.gz is not the name of a DICOM file",
     ),
     "no model": (["segment", "{scan}", "{out}/a.nrrd", "--model", "rabbit"], "rabbit"),
     "input again": (["segment", "{scan}", "{scan}"], "is the input; it would be"),
@@ -141,6 +152,75 @@ def test_our_own_bug_gives_a_sentence_and_a_log(monkeypatch, capsys, tmp_path: P
     (log,) = tmp_path.glob("spinemamba-*.log")
     assert "ZeroDivisionError" in log.read_text()
     assert str(log) in error
+
+
+def test_a_log_holds_the_places_of_an_error_and_its_causes_but_no_value(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def read_tag(args: object) -> int:
+        try:
+            return int("DOE^JANE")
+        except ValueError as error:
+            error.add_note("DOE^JANE") if hasattr(error, "add_note") else None
+            raise KeyError("DOE^JANE") from error
+
+    monkeypatch.setattr("spinemamba.cli.probe.run", read_tag)
+    assert main(["probe"]) == 1
+    (log,) = tmp_path.glob("spinemamba-*.log")
+    text = log.read_text()
+    assert text.count(", in read_tag\n") == 2
+    assert text.index("\nValueError\n") < text.index("\nKeyError\n")
+    # The lines of this test are there, as lines of source; messages would stand behind the types.
+    assert "KeyError: " not in text
+    assert "ValueError: " not in text
+
+
+def test_a_bug_is_told_in_a_sentence_where_no_log_can_be_written(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "away"))
+    monkeypatch.setattr("spinemamba.cli.probe.run", lambda args: 1 / 0)
+    assert main(["probe"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "Something went wrong inside SpineMamba. Report it with the command; no log could be "
+        "written."
+    ]
+
+
+PACKAGE = Path(files.__file__).parent
+ERRORS = {
+    "no permission": (PermissionError(13, "Permission denied", "/x/ct.nii"), 2, "/x/ct.nii cannot"),
+    "bytes": (PermissionError(13, "Permission denied", b"/x/ct.nii"), 2, "/x/ct.nii cannot be"),
+    "bad disk": (OSError(5, "Input/output error", "ct.nii"), 2, "ct.nii cannot be used: Input"),
+    "long name": (OSError(36, "File name too long", "ct"), 2, "Give a shorter name."),
+    "a folder": (IsADirectoryError(21, "Is a directory", "ct"), 2, "Is a directory. Check the"),
+    "full": (OSError(28, "No space left on device"), 2, "The disk is full."),
+    "no temporary folder": (
+        FileNotFoundError(2, "No usable temporary directory found"),
+        2,
+        "TMPDIR",
+    ),
+    "memory": (MemoryError(), 2, "too little free memory"),
+    "memory of ITK": (RuntimeError("Failed to allocate memory for image."), 2, "too little free"),
+    "memory of the system": (OSError(12, "Cannot allocate memory"), 2, "too little free memory"),
+    "our own file": (FileNotFoundError(2, "No such file", str(PACKAGE / "a.css")), 1, "Report it"),
+    "no file": (OSError(9, "Bad file descriptor"), 1, "Report it"),
+    "a bug": (RuntimeError("mat1 and mat2"), 1, "Report it"),
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_what_the_system_refuses_is_no_bug(monkeypatch, capsys, tmp_path, kind):
+    error, code, says = ERRORS[kind]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fails(args: object) -> int:
+        raise error
+
+    monkeypatch.setattr("spinemamba.cli.probe.run", fails)
+    assert main(["probe"]) == code
+    told = capsys.readouterr().err
+    assert says in told
+    assert len(told.splitlines()) == 1
+    assert (list(tmp_path.iterdir()) == []) == (code == 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -204,6 +284,60 @@ def test_progress_on_a_terminal_shows_the_stage_and_the_time_left(monkeypatch, c
     assert shown.startswith("segmenting")
     assert "80%" in shown
     assert "<" in shown
+
+
+def test_streams_that_fail_or_are_missing_do_not_stop_the_work(monkeypatch):
+    class Full(io.StringIO):
+        encoding = "cp1252"
+
+        def write(self, text: str) -> int:
+            text.encode(self.encoding)
+            return super().write(text)
+
+        def flush(self) -> None:
+            if self.getvalue().endswith("last\n"):
+                raise OSError(28, "No space left on device")
+
+    full = Full()
+    monkeypatch.setattr("sys.stdout", full)
+    monkeypatch.setattr("sys.stderr", None)
+    monkeypatch.setattr("sys.stdin", None)
+    with safe_streams() as out:
+        say("\u0141\u00f3d\u017a")
+        assert out.failure is None
+        say("last")
+        say("dropped")
+        with ProgressBar() as bar:
+            bar("segment", 0.0)
+            bar.warn("nobody reads this")
+        assert not sys.stdin.isatty()
+        assert out.failure.errno == 28
+    assert full.getvalue() == "\\u0141\u00f3d\\u017a\nlast\n"
+    assert (sys.stdin, sys.stdout, sys.stderr) == (None, full, None)
+
+
+def test_a_stream_that_is_closed_under_us_is_no_terminal():
+    closed = io.StringIO()
+    closed.close()
+    stream = Stream(closed)
+    stream.write("dropped")
+    assert isinstance(stream.failure, ValueError)
+    assert not stream.isatty()
+
+
+def test_a_demo_replaces_only_what_is_in_its_own_folder(monkeypatch, tmp_path, capsys):
+    def made(*_: object) -> None:
+        raise Cancelled  # the names have been tried
+
+    monkeypatch.setattr("spinemamba.cli.demo.make_phantom", made)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("spinemamba-demo", "mine"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "report.png").touch()
+    assert main(["demo"]) == 3
+    assert main(["demo", "--out", "mine"]) == 2
+    assert "report.png already exists" in capsys.readouterr().err
+    assert main(["demo", "--out", "mine", "--overwrite"]) == 3
 
 
 def test_numbers_in_a_table_are_aligned_right():

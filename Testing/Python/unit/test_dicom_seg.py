@@ -137,7 +137,7 @@ def test_a_series_that_nothing_can_refer_to_is_refused(shared_data, tmp_path):
 
 def test_a_file_that_is_there_is_not_replaced_unasked(shared_data, tmp_path):
     (tmp_path / "spine.dcm").write_bytes(b"keep")
-    with pytest.raises(UserError, match=r"already holds spine.dcm"):
+    with pytest.raises(UserError, match=r"spine.dcm already exists"):
         write_dicom_seg([], shared_data / "dicom" / "ts_abdomen", tmp_path / "spine.dcm")
     assert (tmp_path / "spine.dcm").read_bytes() == b"keep"
 

@@ -227,7 +227,7 @@ def test_a_file_that_the_table_names_but_is_not_there_is_an_error(cohort: Path, 
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(cohort: Path, capsys):
     (cohort / "out").write_text("a file")
     assert evaluate(cohort, "--out", str(cohort / "out")) == 2
-    assert "Cannot make the folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_a_table_without_rows_has_its_heads():

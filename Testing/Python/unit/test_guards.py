@@ -20,7 +20,7 @@ MODULE = derived.MODULE
 SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
 LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "result")
 LIGHT += ("box_result", "case_layout", "flags", "renumber", "schema", "terminology")
-LIGHT += ("files", "export.names", "export.manifest", "export.options")
+LIGHT += ("files", "explain", "scratch", "export.names", "export.manifest", "export.options")
 LIGHT += ("measure.record", "measure.quantities")
 IN_SLICER = ("export.draft", "export.exporter", "export.item", "export.vertebra")
 """What makes surfaces, in a shell and in Slicer's process, with what Slicer has loaded anyway."""

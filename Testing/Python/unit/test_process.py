@@ -166,7 +166,10 @@ def test_the_log_of_a_failure_keeps_the_traceback_but_no_name_of_a_patient(
     worker = start(tmp_path, python)
     collect(worker, events.Failed)
     log = worker.log.read_text()
-    assert "RuntimeError: secret value in <file>, that is '<file>'" in log
+    assert log.rstrip().endswith("RuntimeError")
+    assert ", in run\n" in log
+    # Messages of libraries hold values of files.
+    assert "secret value in '" not in log
     assert "Doe" not in log
 
 

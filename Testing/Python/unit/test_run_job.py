@@ -55,6 +55,7 @@ def test_a_job_writes_labels_result_and_picture_and_nothing_else(job: Job):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_job_stopped_at_any_stage_leaves_no_file_and_spares_older_results(job: Job, stage: str):
+    job = dataclasses.replace(job, overwrite=True)
     job.output.write_text("older")
 
     def stop(at: str, fraction: float) -> None:
@@ -79,11 +80,12 @@ def test_a_report_that_fails_takes_the_labels_with_it(job: Job, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["result", "picture"])
-@pytest.mark.parametrize("bad", ["missing/a.x", "."])
+@pytest.mark.parametrize("bad", ["a.seg.nrrd/a.x", "."])
 def test_a_report_that_cannot_be_written_is_refused_before_the_work(job: Job, name: str, bad: str):
-    job = dataclasses.replace(job, **{name: job.output.parent / bad})
+    job.output.touch()
+    job = dataclasses.replace(job, overwrite=True, **{name: job.output.parent / bad})
     told = []
-    with pytest.raises(UserError, match=r"Cannot write to|does not exist") as caught:
+    with pytest.raises(UserError, match=r"Cannot write (a.x|out): .* a folder") as caught:
         run_job(job, lambda *at: told.append(at), quiet)
     assert caught.value.code is Code.OUTPUT_BAD
     assert told == []

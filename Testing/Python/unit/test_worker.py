@@ -78,9 +78,12 @@ def test_a_command_stops_the_run_before_stdin_ends(monkeypatch: pytest.MonkeyPat
 def test_only_what_this_process_left_half_written_is_deleted(tmp_path: Path):
     (tmp_path / "reports").mkdir()
     job = Job(tmp_path / "in.nrrd", tmp_path / "a.nrrd", result=tmp_path / "reports" / "r.json")
-    mine = [tmp_path / ".partial-12-a.nrrd", tmp_path / "reports" / ".partial-12-r.json"]
-    others = [tmp_path / ".partial-123-a.nrrd", tmp_path / "in.nrrd", tmp_path / "a.nrrd"]
-    for path in mine + others:
+    mine = [tmp_path / ".spinemamba-ab-12-x", tmp_path / "reports" / ".spinemamba-ab-12-y"]
+    others = [tmp_path / ".spinemamba-ab-123-z", tmp_path / "in.nrrd", tmp_path / "a.nrrd"]
+    for path in mine + others[:1]:
+        path.mkdir()
+        (path / "0.nrrd").touch()
+    for path in others[1:]:
         path.touch()
     job.remove_partial(12)
     assert not any(path.exists() for path in mine)
@@ -92,7 +95,7 @@ def test_only_what_this_process_left_half_written_is_deleted(tmp_path: Path):
     [
         ("open('/scans/Doe/ct.nii') failed", "open('<file>') failed"),
         ("cannot read ct.nii, line 3", "cannot read <file>, line 3"),
-        ("'/scans/Doe' holds .partial-12-ct.nii", "'<file>' holds .partial-12-<file>"),
+        ("'/scans/Doe' holds .spinemamba-12-ct.nii", "'<file>' holds .spinemamba-12-<file>"),
         (
             "act.nii is another file in run/labels.nrrd",
             "act.nii is another file in run/labels.nrrd",

@@ -18,7 +18,7 @@ import contextlib, ctypes, os, sys, time
 from pathlib import Path
 sys.path.insert(0, {package!r})
 from spinemamba.errors import UserError
-from spinemamba.output import whole_or_nothing
+from spinemamba.files import whole_or_nothing
 from spinemamba.progress import STAGES
 from spinemamba.worker import main
 
