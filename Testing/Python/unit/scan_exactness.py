@@ -17,11 +17,11 @@ from spinemamba.scan_reference import scan_reference
 LOOP_ERRORS, FLOOR = 3.0, 1e-7
 """A scan may be off by this many errors of the loop, and by this much.
 
-The loop rounds the product of step and rate, the exponential, and two results per token. A fast scan
-rounds as often, but other numbers: a rate times log2(e), another exponential, sums in another order.
-Each of these is an error of the size of the loop's own; two of them are common, and three leave room
-for chance. The floor, less than the distance from 1 to the next float, is for inputs on which the
-loop happens to round nothing.
+The loop rounds the product of step and rate, the exponential, and two results per token. A fast
+scan rounds as often, but other numbers: a rate times log2(e), another exponential, sums in another
+order. Each of these is an error of the size of the loop's own; two of them are common, and three
+leave room for chance. The floor, less than the distance from 1 to the next float, is for inputs on
+which the loop happens to round nothing.
 """
 
 
