@@ -3,8 +3,8 @@
 //   g[t] = C[t] grad_y[t] + decay[t+1] g[t+1]      the gradient of the state h[t]
 //
 // A tile's states are recomputed from those saved before it; then the tile is walked back. Here
-// tile.out holds grad_y. Every state has an exponential of its own, tied or not: it is sums in memory that
-// take the time, and gradients of rates want small decays exactly, too.
+// tile.out holds grad_y. Every state has an exponential of its own, tied or not: exponentials are a small
+// part of the time here, and the gradients of rates need decays near 0 with a small relative error.
 
 const int BACK_GROUP = GROUP >= 8 ? GROUP / 2 : 4;  // its sums take registers, too
 

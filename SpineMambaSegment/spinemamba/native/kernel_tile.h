@@ -82,7 +82,8 @@ INLINE V decay_of(V step, const float* rate) {
 template <Kind KIND>
 class Advance {
   public:
-    INLINE_MEMBER Advance(const Tile& tile, int t, int64_t) : step_(tile.step[t]), drive_(tile.drive[t]) {}
+    INLINE_MEMBER Advance(const Tile& tile, int t, int64_t)
+        : step_(tile.step[t]), drive_(tile.drive[t]) {}
     // State n + i, whose rate is `rate`.
     INLINE_MEMBER V operator()(int, V h, const float* rate, float B) const {
         return fma(h, decay_of<KIND>(step_, rate), mul(drive_, set(B)));
@@ -92,8 +93,8 @@ class Advance {
     V step_, drive_;
 };
 
-// Where decays are tied it is decays - 1 that are multiplied out: a rounded decay near 1, to the power
-// of 16, would be 16 times as wrong in how long its state lasts.
+// Tied decays are kept as decay - 1. A decay near 1 loses digits when it is rounded, and the 16th power
+// would have 16 times that error; decay - 1 keeps them.
 template <>
 class Advance<TIED> {
   public:

@@ -150,9 +150,9 @@ struct FlushDenormals {
 
 static const float LOG2E = 1.44269504f;
 
-// (2^f - 1) / f for |f| <= 1/2 / 2^HALVINGS. Minimax polynomials whose constant is ln 2 itself: where
-// decays are near 1, an error of it would be one of how long the states last. Beside what is rounded,
-// 2^f is wrong by 3e-8 with 8 table entries, by 3e-9 otherwise.
+// (2^f - 1) / f for |f| <= 1/2 / 2^HALVINGS. Minimax polynomials whose constant is fixed to ln 2: for
+// decays near 1, a relative error of the constant is one of how long the states last. Apart from
+// rounding, the relative error of 2^f is 3e-8 with 8 table entries, and 3e-9 otherwise.
 INLINE V slope2(V f) {
     if (HALVINGS == 4) {
         const V q = fma(set(5.550232530e-02f), f, set(2.402342856e-01f));
@@ -185,10 +185,10 @@ INLINE V exp2_of_shallow(V x) {
 // 2^x for x <= 0; below 2^DEEPEST it is that.
 INLINE V exp2_(V x) { return exp2_of_shallow(larger(x, set(DEEPEST))); }
 
-// e^x = 2^k (1 + x) for x <= 0, in parts; below 2^DEEPEST it is that. Takes longer than exp2_, but
-// rounds no product x log2(e): ln 2 comes in two parts, and multiples of the first are exact.
+// e^x = power + part for x <= 0; below 2^DEEPEST it is that. Slower than exp2_ of x log2(e), but that
+// product would be rounded: here ln 2 is subtracted in two parts, and multiples of the first are exact.
 struct Exponential {
-    V power, part;  // 2^k and 2^k x
+    V power, part;  // 2^k, where k is near x log2(e), and the rest, which is small
     INLINE_MEMBER explicit Exponential(V x) {
         const V shallow = larger(x, set(-87.3365402f));  // DEEPEST ln 2
         const V magic = add(mul(shallow, set(LOG2E)), set(ROUND)), k = sub(magic, set(ROUND));
@@ -199,7 +199,7 @@ struct Exponential {
     }
 };
 
-// e^x - 1 for x <= 0; exact near 0, too.
+// e^x - 1 for x <= 0, with a small relative error also near 0.
 INLINE V expm1_(V x) {
     const Exponential e(x);
     return add(sub(e.power, set(1.f)), e.part);
