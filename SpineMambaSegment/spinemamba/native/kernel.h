@@ -61,8 +61,9 @@ class Vectors {
 struct Order {
     const ScanProblem& p;
     int64_t k, batch, first, last;  // order, batch, channels
-    const float *decay, *weight;    // per block: (states) vectors A log2(e), (rank) vectors
-    bool tied;                      // A[c][n] = (n + 1) A[c][0]: decays are powers of the first one
+    // Per block: (states) vectors A, with a factor log2(e) where decays are powers of 2; (rank) vectors.
+    const float *decay, *weight;
+    bool tied;  // A[c][n] = (n + 1) A[c][0]: decays are powers of the first one
 
     const float* row(const ScanRows& rows, int64_t token) const {
         return rows.data + batch * rows.batch + k * rows.order + token * rows.token;
@@ -120,9 +121,10 @@ int forward(const ScanProblem* problem, int64_t batch, int64_t, int64_t first, i
     if (memory.missing()) return 1;
     float *decay = memory.get(), *states = decay + size * W, *weight = states + size * W;
     for (int64_t k = 0; k < p.orders; k++) {
-        const Order o = {p, k, batch, first, last, decay, weight, is_tied(p, k)};
+        const bool tied = is_tied(p, k);
+        const Order o = {p, k, batch, first, last, decay, weight, tied};
         const Walk walk(p.order[k]);
-        pack(decay, p.A + k * p.channels * p.states, first, last, p.states, LOG2E);
+        pack(decay, p.A + k * p.channels * p.states, first, last, p.states, tied ? 1.f : LOG2E);
         if (p.rank) pack(weight, p.weight + k * p.channels * p.rank, first, last, p.rank, 1.f);
         memset(states, 0, (size_t)(size * W) * sizeof(float));
         Tile tile;
@@ -154,7 +156,7 @@ int backward(const ScanProblem* problem, int64_t batch, int64_t slice, int64_t f
     float *decay = memory.get(), *weight = decay + count * p.states * W;
     lay_out(&sums, decay + packed * W, p, count);
     for (int64_t k = 0; k < p.orders; k++) {
-        const Order o = {p, k, batch, first, last, decay, weight, is_tied(p, k)};
+        const Order o = {p, k, batch, first, last, decay, weight, false};
         pack(decay, p.A + k * p.channels * p.states, first, last, p.states, LOG2E);
         if (p.rank) pack(weight, p.weight + k * p.channels * p.rank, first, last, p.rank, 1.f);
         backward_order(o, sums, slice);

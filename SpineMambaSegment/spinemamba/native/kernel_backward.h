@@ -3,7 +3,8 @@
 //   g[t] = C[t] grad_y[t] + decay[t+1] g[t+1]      the gradient of the state h[t]
 //
 // A tile's states are recomputed from those saved before it; then the tile is walked back. Here
-// tile.out holds grad_y.
+// tile.out holds grad_y. Every state has an exponential of its own, tied or not: exponentials are a small
+// part of the time here, and the gradients of rates need decays near 0 with a small relative error.
 
 const int BACK_GROUP = GROUP >= 8 ? GROUP / 2 : 4;  // its sums take registers, too
 
@@ -37,10 +38,9 @@ INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& su
         const float* B = o.row(p.B, tile.tokens[t]) + n;
         float* sum_C = sums.C + ((int64_t)t * p.states + n) * W;
         float *before = sums.before + t * G * W, *decay = sums.decay + t * G * W;
-        Decays<KIND> decays(tile, t, n);
         UNROLL
         for (int i = 0; i < G; i++) {
-            const V a = decays.next(i, rates + i * W);
+            const V a = decay_of<KIND>(tile.step[t], rates + i * W);
             store(before + i * W, x[i]);
             store(decay + i * W, a);
             x[i] = fma(x[i], a, mul(tile.drive[t], set(B[i])));
@@ -110,8 +110,7 @@ void backward_block(const Order& o, Tile& tile, const Sums& sums, int64_t c) {
         tile.out[t] = load_part(grad + c, lanes);
         flow.drive[t] = flow.delta[t] = set(0.f);
     }
-    if (tile.kind == TIED) retreat_all<TIED>(o, tile, flow, sums, c);
-    else if (tile.kind == DEEP) retreat_all<DEEP>(o, tile, flow, sums, c);
+    if (tile.kind == DEEP) retreat_all<DEEP>(o, tile, flow, sums, c);
     else retreat_all<FREE>(o, tile, flow, sums, c);
     V direct = set(0.f);
     for (int t = 0; t < tile.count; t++) {

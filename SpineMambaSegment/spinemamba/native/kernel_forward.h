@@ -14,17 +14,15 @@ NOINLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* s
     for (int t = 0; t < count; t++) {
         const int64_t token = tile.tokens[t];
         const float *B = B_rows + token * B_step, *C = C_rows + token * C_step;
-        const V drive = tile.drive[t];
-        Decays<KIND> decays(tile, t, n);
-        V even = tile.out[t], odd = set(0.f);
+        Advance<KIND> next(tile, t, n);
+        V even = set(0.f), odd = set(0.f);
         UNROLL
         for (int i = 0; i < G; i++) {
-            const V a = decays.next(i, decay + i * W);
-            h[i] = fma(h[i], a, mul(drive, set(B[i])));
+            h[i] = next(i, h[i], decay + i * W, B[i]);
             if (i % 2) odd = fma(h[i], set(C[i]), odd);
             else even = fma(h[i], set(C[i]), even);
         }
-        tile.out[t] = add(even, odd);
+        tile.out[t] = add(tile.out[t], add(even, odd));
     }
     UNROLL
     for (int i = 0; i < G; i++) store(states + i * W, h[i]);

@@ -4,7 +4,7 @@
 enum Kind {
     FREE,  // one exponential each
     DEEP,  // the same, but some are less than 2^-126, which is then what they are
-    TIED   // powers of the first state's
+    TIED   // powers of the first state's; forward only
 };
 
 // The tokens of a tile for one block of channels.
@@ -13,7 +13,7 @@ struct Tile {
     const int64_t* tokens;   // which they are
     const int64_t* upcoming;
     V raw[T], step[T], drive[T], u[T], out[T];  // drive = step u
-    V base[T];                                  // the first state's decay, if decays are tied
+    V base[T];                                  // the first state's decay - 1, if decays are tied
     Kind kind;
 };
 
@@ -68,32 +68,56 @@ INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
     tile.kind = kind_of(o, c, longest);
     if (tile.kind != TIED) return;
     const V rate = load(o.decay + (c - o.first) * o.p.states);
-    for (int t = 0; t < tile.count; t++) tile.base[t] = exp2_(mul(tile.step[t], rate));
+    for (int t = 0; t < tile.count; t++) tile.base[t] = expm1_(mul(tile.step[t], rate));
 }
 
-// Gives the decays of states n, n + 1, ... of a block for one token, in this order.
+// The decay of a state over one step, for its rate.
 template <Kind KIND>
-class Decays {
+INLINE V decay_of(V step, const float* rate) {
+    const V x = mul(step, load(rate));
+    return KIND == DEEP ? exp2_(x) : exp2_of_shallow(x);
+}
+
+// Advances states n, n + 1, ... of a block by one token, in this order.
+template <Kind KIND>
+class Advance {
   public:
-    INLINE_MEMBER Decays(const Tile& tile, int t, int64_t n) : step_(tile.step[t]), n_(n) {
-        if (KIND != TIED) return;
-        power_[1] = tile.base[t];
-        power_[2] = mul(power_[1], power_[1]);
-        power_[4] = mul(power_[2], power_[2]);
-    }
-    // State n + i, whose rate is `rate`; i must be known to the compiler.
-    INLINE_MEMBER V next(int i, const float* rate) {
-        if (KIND == FREE) return exp2_of_shallow(mul(step_, load(rate)));
-        if (KIND == DEEP) return exp2_(mul(step_, load(rate)));
-        if (n_ + i == 0) last_[0] = power_[1];
-        else if (i == 0) last_[0] = exp2_(mul(step_, load(rate)));
-        else if (i == 1) last_[1] = mul(last_[0], power_[1]);
-        else if (i < 4) last_[i] = mul(last_[i - 2], power_[2]);
-        else last_[i % 4] = mul(last_[i % 4], power_[4]);
-        return last_[i % 4];
+    INLINE_MEMBER Advance(const Tile& tile, int t, int64_t)
+        : step_(tile.step[t]), drive_(tile.drive[t]) {}
+    // State n + i, whose rate is `rate`.
+    INLINE_MEMBER V operator()(int, V h, const float* rate, float B) const {
+        return fma(h, decay_of<KIND>(step_, rate), mul(drive_, set(B)));
     }
 
   private:
-    V step_, power_[5], last_[4];
+    V step_, drive_;
+};
+
+// Tied decays are kept as decay - 1. A decay near 1 loses digits when it is rounded, and the 16th power
+// would have 16 times that error; decay - 1 keeps them.
+template <>
+class Advance<TIED> {
+  public:
+    INLINE_MEMBER Advance(const Tile& tile, int t, int64_t n)
+        : step_(tile.step[t]), drive_(tile.drive[t]), n_(n) {
+        power_[1] = tile.base[t];
+        power_[2] = joined(power_[1], power_[1]);
+        power_[4] = joined(power_[2], power_[2]);
+    }
+    // i must be known to the compiler.
+    INLINE_MEMBER V operator()(int i, V h, const float* rate, float B) {
+        if (n_ + i == 0) last_[0] = power_[1];
+        else if (i == 0) last_[0] = expm1_(mul(step_, load(rate)));
+        else if (i == 1) last_[1] = joined(last_[0], power_[1]);
+        else if (i < 4) last_[i] = joined(last_[i - 2], power_[2]);
+        else last_[i % 4] = joined(last_[i % 4], power_[4]);
+        return fma(h, last_[i % 4], fma(drive_, set(B), h));
+    }
+
+  private:
+    // (1 + a) (1 + b) - 1
+    static INLINE_MEMBER V joined(V a, V b) { return fma(a, b, add(a, b)); }
+
+    V step_, drive_, power_[5], last_[4];
     int64_t n_;
 };

@@ -6,8 +6,8 @@
 // the channels last. K scan orders of a 3-D grid are walked as index strides, so nothing is flipped,
 // permuted or merged: each order adds to the same y. No array of L x channels x states exists: the
 // states live in registers, and the backward pass recomputes them chunk by chunk from saved ones.
-// Where an order's rates are tied, A[c][n] = (n + 1) A[c][0] in every bit, one decay is computed and
-// the others are its powers; any other rates take one exponential each.
+// Where an order's rates are tied, A[c][n] = (n + 1) A[c][0] in every bit, the forward pass computes one
+// decay, and the others are its powers; any other rates take one exponential each.
 #pragma once
 #include <stdint.h>
 

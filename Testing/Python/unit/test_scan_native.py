@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from scan_exactness import CASES, Bound, Case, assert_as_exact_as_the_loop, values_and_gradients
 from test_scan import inputs
 
 from spinemamba import scan
@@ -78,28 +80,15 @@ def grid_scan(grid: tuple[int, ...], d: int = 40, n: int = 8, batch: int = 2) ->
     return GridScan(*(x.requires_grad_() for x in tensors))
 
 
-def relative_errors(found: list[torch.Tensor], exact: list[torch.Tensor]) -> list[float]:
-    """Return the root mean square error of each, over that of the exact one."""
-    pairs = zip(found, exact, strict=True)
-    return [float((a - b).double().norm() / b.double().norm()) for a, b in pairs]
-
-
-def assert_exact(variant: str, tensors) -> None:
-    """Values and gradients are those of the loop in double precision."""
-    exact_inputs = [x.detach().double().requires_grad_() for x in tensors]
-    y, exact = BACKENDS[NATIVE + variant](*tensors), scan_reference(*exact_inputs)
-    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
-    grads = torch.autograd.grad((y * weight).sum(), tensors)
-    exact_grads = torch.autograd.grad((exact * weight).sum(), exact_inputs)
-    assert relative_errors([y.detach()], [exact.detach()])[0] < 5e-7
-    assert max(relative_errors(list(grads), list(exact_grads))) < 1e-5
+def in_orders(s: GridScan, grid: tuple[int, ...], name: str) -> Callable[..., torch.Tensor]:
+    """Return a function of the tensors of a scan that scans them in three orders."""
+    return lambda *tensors: selective_scan_3d(s.with_tensors(*tensors), grid, ORDERS, backend=name)
 
 
 @each_variant
-@pytest.mark.parametrize("step", [0.1, 4.0, 16.0])
-def test_the_library_is_exact_for_any_step(variant: str, step: float):
-    tensors = inputs(2, 150, 24, 16, largest_step=step)
-    assert_exact(variant, tensors)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_library_is_as_exact_as_the_loop(variant: str, case: Case):
+    assert_as_exact_as_the_loop(BACKENDS[NATIVE + variant], case)
 
 
 @each_variant
@@ -107,14 +96,8 @@ def test_the_library_is_exact_for_any_step(variant: str, step: float):
 def test_orders_walked_in_place_give_values_and_gradients_of_copies(variant, d, n):
     grid = (3, 5, 4)
     s = grid_scan(grid, d, n)
-    results = []
-    for name in (NATIVE + variant, "reference"):
-        y = selective_scan_3d(s, grid, ORDERS, backend=name)
-        weight = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
-        results.append([y.detach(), *torch.autograd.grad((y * weight).sum(), s.tensors())])
-    errors = relative_errors(*results)
-    assert errors[0] < 1e-6
-    assert max(errors) < 1e-5
+    bound = Bound.of(in_orders(s, grid, "reference"), s.tensors())
+    bound.check(values_and_gradients(in_orders(s, grid, NATIVE + variant), s.tensors()))
 
 
 @each_variant
@@ -125,7 +108,14 @@ def test_tied_rates_give_values_and_gradients_of_any_others(variant: str, d: int
     with torch.no_grad():
         tensors[2] *= torch.linspace(0.001, 1, d)[:, None]  # fading hardly, or at once
         tensors[2].copy_(tensors[2][:, :1] * torch.arange(1, n + 1))
-    assert_exact(variant, tensors)
+    found = values_and_gradients(BACKENDS[NATIVE + variant], tensors)
+    Bound.of(scan_reference, tensors).check(found)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.rates.startswith("tied")], ids=str)
+def test_cases_called_tied_are_what_the_library_takes_for_tied(case: Case):
+    rates = case.tensors()[2].detach()
+    assert torch.equal(rates, rates[:, :1] * torch.arange(1, rates.shape[1] + 1))
 
 
 @each_variant

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scan_exactness import FLOOR, LOOP_ERRORS, relative_errors
 from test_scan_native import each_variant, needs_library, one_thread  # noqa: F401
 from torch.nn import functional
 
@@ -24,28 +25,43 @@ def native(monkeypatch: pytest.MonkeyPatch, variant: str):
     monkeypatch.setitem(scan._PROBED, "cpu", NATIVE + variant)
 
 
-@each_variant
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_convolution_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
-    x, weight, bias = rows(*shape), torch.randn(shape[2], 4), torch.randn(shape[2])
+def assert_as_exact_as_torch(found: torch.Tensor, twin: torch.Tensor, exact: torch.Tensor) -> None:
+    """The bound is that of the scan, see `scan_exactness`."""
+    off, usual = relative_errors([found, twin], [exact, exact])
+    assert off <= LOOP_ERRORS * usual + FLOOR
+
+
+def convolutions(shape: tuple[int, ...]) -> list[torch.Tensor]:
+    """Return what one pass gives, what torch gives, and what is exact."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape[2], 4, generator=generator)
+    x, bias = rows(*shape), torch.randn(shape[2], generator=generator)
     padded = functional.pad(x.double().transpose(1, 2), (3, 0))
     exact = functional.conv1d(padded, weight.double()[:, None], bias.double(), groups=shape[2])
-    exact = functional.silu(exact.transpose(1, 2))
     with torch.no_grad():
         found = scan_passes.convolve(x, weight, bias)
         twin = scan_passes.convolve_in_torch(x, weight, bias)
-    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(twin.double(), exact, atol=1e-5, rtol=1e-5)
+    return [found, twin, functional.silu(exact.transpose(1, 2))]
+
+
+def gates(shape: tuple[int, ...]) -> list[torch.Tensor]:
+    """Return the same of a gate."""
+    x, z = rows(*shape).flip(1), rows(*shape)
+    with torch.no_grad():
+        found = scan_passes.gate(x, z)
+    return [found, x * functional.silu(z), x.double() * functional.silu(z.double())]
+
+
+@each_variant
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_convolution_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
+    assert_as_exact_as_torch(*convolutions(shape))
 
 
 @each_variant
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_gate_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
-    x, z = rows(*shape).flip(1), rows(*shape)
-    exact = x.double() * functional.silu(z.double())
-    with torch.no_grad():
-        found = scan_passes.gate(x, z)
-    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-6)
+    assert_as_exact_as_torch(*gates(shape))
 
 
 @each_variant

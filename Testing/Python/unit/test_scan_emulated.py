@@ -1,0 +1,103 @@
+"""The arithmetic of every instruction set, on every processor that has a compiler for C++.
+
+So no processor finds what another could not have seen; the intrinsics are those of simd_on_cpu.h.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from scan_exactness import (
+    CASES,
+    Bound,
+    Case,
+    assert_as_exact_as_the_loop,
+    bound_of,
+    values_and_gradients,
+)
+from simd_emulation import Fault, emulated_library, has_compiler
+from test_scan_native import HERE, grid_scan, in_orders, one_thread  # noqa: F401
+from test_scan_passes import SHAPES, assert_as_exact_as_torch, convolutions, gates
+
+from spinemamba import scan, scan_native
+from spinemamba.scan import BACKENDS, NATIVE
+from spinemamba.scan_native import VARIANTS, Library
+
+pytestmark = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
+
+GRID = (3, 5, 4)
+
+FAULTS = {
+    "ln 2 is off by 1e-5": Fault("simd.h", "set(6.931471825e-01f)", "set(6.931573153e-01f)"),
+    "powers of rounded decays": Fault(
+        "kernel_tile.h",
+        "return fma(a, b, add(a, b));",
+        "return sub(mul(add(a, set(1.f)), add(b, set(1.f))), set(1.f));",
+    ),
+}
+"""SSE has no powers above the fourth: rounded ones stay within the bound."""
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """Return an instruction set, and the library for it."""
+    return request.param, emulated_library(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture
+def emulated(compiled: tuple[str, Library], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the back end for an instruction set, which the emulation runs."""
+    variant, library = compiled
+    use(library, monkeypatch)
+    monkeypatch.setitem(scan._PROBED, "cpu", NATIVE + variant)
+    return NATIVE + variant
+
+
+def use(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a library do the work of all variants that it has."""
+    monkeypatch.setattr(scan_native, "library", lambda: library)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_instruction_set_is_as_exact_as_the_loop(emulated: str, case: Case):
+    assert_as_exact_as_the_loop(BACKENDS[emulated], case)
+
+
+@pytest.mark.parametrize(("d", "n"), [(40, 8), (3, 1), (16, 21), (130, 4)])
+def test_so_it_is_with_steps_of_low_rank_in_three_orders(emulated: str, d: int, n: int):
+    s = grid_scan(GRID, d, n)
+    bound = Bound.of(in_orders(s, GRID, "reference"), s.tensors())
+    bound.check(values_and_gradients(in_orders(s, GRID, emulated), s.tensors()))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_so_it_is_before_and_after_the_scan(emulated: str, shape: tuple[int, ...]):
+    assert_as_exact_as_torch(*convolutions(shape))
+    assert_as_exact_as_torch(*gates(shape))
+
+
+@pytest.mark.parametrize("case", CASES[::5], ids=str)
+@pytest.mark.parametrize("variant", HERE)
+def test_the_emulation_is_the_processor_in_every_bit(variant, case, tmp_path, monkeypatch):
+    hardware = values_and_gradients(BACKENDS[NATIVE + variant], case.tensors())
+    use(emulated_library(variant, tmp_path), monkeypatch)
+    emulation = values_and_gradients(BACKENDS[NATIVE + variant], case.tensors())
+    assert all(torch.equal(a, b) for a, b in zip(hardware, emulation, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("fault", "variant"),
+    [*product(FAULTS, ("avx512", "avx2", "neon")), ("ln 2 is off by 1e-5", "sse")],
+)
+def test_a_fault_in_an_exponential_would_be_seen(fault, variant, tmp_path: Path, monkeypatch):
+    use(emulated_library(variant, tmp_path, FAULTS[fault]), monkeypatch)
+    scanned = BACKENDS[NATIVE + variant]
+    used = [
+        max(bound_of(case).used(values_and_gradients(scanned, case.tensors())))
+        for case in CASES
+        if (case.steps, case.rates) == ("constant", "tied")
+    ]
+    assert max(used) > 1
