@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from spinemamba.terminology import SegmentInfo
 from spinemamba.volume import Volume
 
 SEGMENT_FIELDS = ("ID", "Name", "LabelValue", "Layer", "Tags")
+FIELD = re.compile(r"Segment(?:ation_|\d+_)")
+NAMED = re.compile(rb"Segment\d+_Name:?=")
 EXTENT = re.compile(r"Reference image geometry\|(?:[^;|]*;){16}((?:-?\d+;){5}-?\d+)")
 """After the 16 numbers of a matrix: first and last voxel along x, y, z."""
 
@@ -32,6 +35,7 @@ class Segment:
         value: What its voxels have in its layer.
         layer: Number of the layer; segments that overlap are in different ones.
         tags: All of its tags.
+        number: That of its fields in the header, as in Segment3_Name.
     """
 
     segment_id: str
@@ -39,6 +43,7 @@ class Segment:
     value: int
     layer: int
     tags: Mapping[str, str]
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,13 @@ class SegmentationFile:
         segments: In the order that Slicer shows.
         image_xyz: First and last voxel of the segmented image along x, y and z, counted from the
             first voxel of the layers: Slicer may save only the part that has segments.
+        header: The fields of its segments, as stored.
     """
 
     layers: tuple[Volume, ...]
     segments: tuple[Segment, ...]
     image_xyz: tuple[tuple[int, int], ...]
+    header: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_segmentation(path: Path) -> SegmentationFile:
@@ -80,10 +87,24 @@ def read_segmentation(path: Path) -> SegmentationFile:
         else [sitk.VectorIndexSelectionCast(image, layer) for layer in range(count)]
     )
     layers = tuple(labels_in(one, path.name) for one in images)
-    segments = _segments(meta)
+    segments = _segments(meta, count, path.name)
     if not segments:
         raise UserError(f"{path.name} holds no segments.", "Choose a segmentation of a spine.")
-    return SegmentationFile(layers, segments, _image_extent(meta, layers[0].geometry.shape))
+    kept = {key: text for key, text in meta.items() if FIELD.match(key)}
+    return SegmentationFile(layers, segments, _image_extent(meta, layers[0].geometry.shape), kept)
+
+
+def names_segments(path: Path) -> bool:
+    """Return whether a file is an NRRD file whose header names segments, whatever its suffix."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"NRRD":
+                return False
+            # An empty line ends the header.
+            lines = itertools.takewhile(lambda line: line.strip(), file)
+            return any(NAMED.match(line) for line in lines)
+    except OSError:  # a folder, or what the reader itself refuses
+        return False
 
 
 def write_labels(labels: Volume, path: Path, segments: Sequence[SegmentInfo]) -> None:
@@ -138,15 +159,34 @@ def header(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[str, str]
     return fields
 
 
-def _segments(meta: Mapping[str, str]) -> tuple[Segment, ...]:
-    numbers = sorted(int(m[1]) for key in meta if (m := re.fullmatch(r"Segment(\d+)_ID", key)))
+def _segments(meta: Mapping[str, str], layers: int, file: str) -> tuple[Segment, ...]:
+    keys = (re.fullmatch(r"Segment(\d+)_(?:ID|Name)", key) for key in meta)
+    numbers = sorted({int(found[1]) for found in keys if found})
     found = []
-    for number in numbers:
+    for place, number in enumerate(numbers):
         of = {name: meta.get(f"Segment{number}_{name}", "") for name in SEGMENT_FIELDS}
         pairs = (tag.split(":", 1) for tag in of["Tags"].split("|") if ":" in tag)
-        value, layer = int(of["LabelValue"] or number + 1), int(of["Layer"] or 0)
-        found.append(Segment(of["ID"], of["Name"], value, layer, dict(pairs)))
+        # Older versions of Slicer gave each segment a layer of its own, without these fields.
+        alone = layers == len(numbers)
+        value = _whole(of["LabelValue"], 1 if alone else None)
+        layer = _whole(of["Layer"], place if alone else 0)
+        if value is None or layer is None or value < 1 or not 0 <= layer < layers:
+            raise UserError(
+                f"{file} does not say which voxels are segment {of['Name'] or number}: label value "
+                f"'{of['LabelValue']}', layer '{of['Layer']}' of {layers}.",
+                "Save the segmentation again.",
+            )
+        name = of["Name"] or of["ID"]
+        found.append(Segment(of["ID"] or name, name, value, layer, dict(pairs), number))
     return tuple(found)
+
+
+def _whole(text: str, otherwise: int | None) -> int | None:
+    """Return a number, another one for an empty text, None if it is none."""
+    try:
+        return int(text) if text.strip() else otherwise
+    except ValueError:
+        return None
 
 
 def _image_extent(
