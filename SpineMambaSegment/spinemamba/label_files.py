@@ -21,7 +21,7 @@ from spinemamba.labels import BY_NAME, ORDER, Label
 from spinemamba.numbering import OPTION, VERSE, Numbering
 from spinemamba.numbering_guess import guess_numbering, seen_values
 from spinemamba.segnrrd import Segment, names_segments, read_segmentation
-from spinemamba.terminology import level_coded, level_of
+from spinemamba.terminology import level_of, why_no_level
 from spinemamba.volume import Volume
 
 ENTRY_TAG = "TerminologyEntry"
@@ -32,8 +32,7 @@ TABLE_SIZE = 1 << 16
 """Values up to here are exchanged by a table; larger ones, which are rare, one after another."""
 
 FIRST_SACRAL = "s1"
-NO_LEVEL, NO_SEGMENT = "its name is no level", "it belongs to no segment"
-CONTRADICTION = "its name and its code mean different levels"
+NO_SEGMENT = "it belongs to no segment"
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,10 @@ class LabelFile:
         """What a person should know about how the file was read, as sentences."""
         said = []
         if self.numbering is not None and self.numbering is not VERSE:
-            said.append(f"{self.name} is read with the numbering of {self.numbering.title}.")
+            said.append(f"The labels are read with the numbering of {self.numbering.title}.")
         for reason in dict.fromkeys(reason for _, reason in self.left_out):
             names = listed([name for name, why in self.left_out if why == reason])
-            said.append(f"Left out of {self.name}: {names} ({reason}).")
+            said.append(f"Left out of the labels: {names} ({reason}).")
         return said
 
 
@@ -157,6 +156,12 @@ def read_label_file(path: Path, numbering: Numbering | None = None) -> LabelFile
     return file
 
 
+def are_parts(labels: list[NamedLabel]) -> bool:
+    """Return whether of two segments one is S1, and the other the rest of the sacrum."""
+    first = [label for label in labels if FIRST_SACRAL in label.segment.name.lower()]
+    return len(labels) == 2 and len(first) == 1 and labels[0].level is BY_NAME["Sacrum"]
+
+
 def listed(names: list[str]) -> str:
     """Return names as a text that stays short."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
@@ -215,9 +220,7 @@ def _of_image(path: Path, numbering: Numbering | None) -> LabelFile:
 def _named(segment: Segment) -> NamedLabel:
     entry = segment.tags.get(ENTRY_TAG, "")
     level = level_of(segment.name, entry)
-    if level is not None:
-        return NamedLabel(segment, level)
-    return NamedLabel(segment, None, CONTRADICTION if level_coded(entry) else NO_LEVEL)
+    return NamedLabel(segment, level, "" if level else why_no_level(entry))
 
 
 def _numbered(segment: Segment, numbering: Numbering) -> NamedLabel:
@@ -295,18 +298,14 @@ def _check_doubles(file: LabelFile) -> None:
     if file.numbering is not None:
         return  # a numbering has several values for one level only where they are parts of it
     present = [set(values_in(layer.array)) for layer in file.layers]
-    names: dict[str, list[str]] = {}
+    there: dict[str, list[NamedLabel]] = {}
     for label in file.vertebrae:
         if label.segment.value in present[label.segment.layer]:
-            names.setdefault(label.level.name, []).append(label.segment.name)
-    for level in sorted(names, key=ORDER.__getitem__):
-        if len(names[level]) > 1 and not (level == "Sacrum" and _are_parts(names[level])):
+            there.setdefault(label.level.name, []).append(label)
+    for level in sorted(there, key=ORDER.__getitem__):
+        if len(there[level]) > 1 and not are_parts(there[level]):
+            names = " and ".join(label.segment.name for label in there[level])
             raise UserError(
-                f"{file.name}: the segments {' and '.join(names[level])} are both {level}.",
+                f"{file.name}: the segments {names} are both {level}.",
                 "Rename or join them, and save the segmentation again.",
             )
-
-
-def _are_parts(names: list[str]) -> bool:
-    """Return whether one of two segments is S1, and the other the rest of the sacrum."""
-    return len(names) == 2 and sum(FIRST_SACRAL in name.lower() for name in names) == 1

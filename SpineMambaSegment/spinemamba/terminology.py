@@ -115,6 +115,17 @@ def level_of(name: str, entry: str = "") -> Label | None:
     return coded if coded is None or mentioned <= {coded.name} else None
 
 
+def mentions_level(name: str) -> bool:
+    """Return whether a name has a level in it, alone or among other words."""
+    return LEVEL_INSIDE.search(name) is not None
+
+
+def why_no_level(entry: str = "") -> str:
+    """Return why `level_of` found no level, given a segment's terminology entry."""
+    other = level_coded(entry) is not None
+    return "its name and its code mean different levels" if other else "its name is no level"
+
+
 def level_coded(entry: str) -> Label | None:
     """Return the level of a terminology entry, of any context; None if it is none.
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.cli.console import say, table
+from spinemamba.cli.names import add_numbering
 from spinemamba.evaluation.cases import Case, find_cases
-from spinemamba.evaluation.cohort import Outcome, Summary, evaluate, summarize
+from spinemamba.evaluation.cohort import Numberings, Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
+from spinemamba.numbering import OPTION, numbering_of
 from spinemamba.output import check_place, make_folder
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
@@ -39,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-distances", action="store_true", help="no surface distances, which take longest"
     )
+    add_numbering(parser)
+    parser.add_argument(
+        "--reference-labels",
+        metavar=OPTION,
+        help="the same for references, if theirs mean something else (default: as --labels)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         make_folder(args.out)
         check_place(args.out / FILES[0])
-    outcomes = _evaluate_visibly(cases, distances=not args.no_distances)
+    predicted = numbering_of(args.numbering)
+    other = args.reference_labels
+    numberings = Numberings(predicted, predicted if other is None else numbering_of(other))
+    outcomes = _evaluate_visibly(cases, distances=not args.no_distances, numberings=numberings)
     summary = summarize(outcomes)
     if len(cases) == 1 and summary.scores:
         say(vertebra_table(summary.scores[0]))
@@ -59,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         for line in summary_lines(summary):
             say(line)
     for outcome in outcomes:
+        for note in outcome.notes:
+            sys.stderr.write(f"{outcome.case.name}: {note}\n")
         if outcome.error:
             sys.stderr.write(f"{outcome.case.name}: {outcome.error}\n")
     if args.out:
@@ -131,14 +144,16 @@ def summary_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def _evaluate_visibly(cases: Sequence[Case], *, distances: bool) -> list[Outcome]:
+def _evaluate_visibly(
+    cases: Sequence[Case], *, distances: bool, numberings: Numberings
+) -> list[Outcome]:
     """Compare with a bar on a terminal and a line per case elsewhere, if there are several."""
     if len(cases) == 1:
-        return list(evaluate(cases, distances=distances))
+        return list(evaluate(cases, distances=distances, numberings=numberings))
     outcomes = []
     watched = sys.stderr.isatty()
     with tqdm(total=len(cases), unit="case", file=sys.stderr, disable=not watched) as bar:
-        for outcome in evaluate(cases, distances=distances):
+        for outcome in evaluate(cases, distances=distances, numberings=numberings):
             outcomes.append(outcome)
             bar.update()
             if not watched:

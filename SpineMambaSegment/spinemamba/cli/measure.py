@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 from spinemamba.cli.console import say, table
-from spinemamba.cli.names import split_name
+from spinemamba.cli.names import add_numbering, split_name
 from spinemamba.errors import UserError
 from spinemamba.job import MODALITIES
 from spinemamba.measure.quantities import of_kind
 from spinemamba.measure.record import Item, Measurements
+from spinemamba.numbering import numbering_of
 from spinemamba.output import check_place
 
 SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", help="title of the report, and how the files begin (the name of the label image)"
     )
+    add_numbering(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.measure.run import study
 
     paths = _outputs(args) if args.out else []
-    done = study(args.labels, args.image, args.result, args.modality, _tell)
+    meant = numbering_of(args.numbering)
+    done = study(args.labels, args.image, args.result, args.modality, _tell, numbering=meant)
     for text in (*tables(done.measured), *done.measured.notes):
         say(text)
     if paths:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from spinemamba.image_io import read_labels, read_volume
+from spinemamba.image_io import read_volume
 from spinemamba.intensity import guess_modality
 from spinemamba.job import MeasureJob
+from spinemamba.label_files import read_vertebra_labels
 from spinemamba.measure.files import write_json
 from spinemamba.measure.page import write_page
 from spinemamba.measure.record import Measurements
 from spinemamba.measure.spine import Progress, measure
+from spinemamba.numbering import VERSE, Numbering
 from spinemamba.output import check_place
 from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
@@ -34,7 +36,13 @@ class Study:
 
 
 def study(
-    labels: Path, image: Path | None, run: Path | None, modality: str, progress: Progress
+    labels: Path,
+    image: Path | None,
+    run: Path | None,
+    modality: str,
+    progress: Progress,
+    *,
+    numbering: Numbering | None = None,
 ) -> Study:
     """Read files and measure.
 
@@ -44,16 +52,19 @@ def study(
         run: result.json of the run that made the labels; None if none is known.
         modality: One of `job.MODALITIES`, of the image.
         progress: As for `spine.measure`.
+        numbering: What numbers in a label image mean; None if anatomy shall tell.
 
     Raises:
         UserError: For everything that the user can put right.
     """
     result = read_result(run) if run else None
-    voxels = read_labels(labels)
+    spine = read_vertebra_labels(labels, numbering)
+    voxels = spine.volume
     grey = read_volume(image) if image else None
     if modality == "auto" and grey is not None:
         modality = result.modality if result else guess_modality(grey.array)
     measured = measure(voxels, grey, modality if grey is not None else "", progress)
+    measured = replace(measured, notes=(*spine.notes, *measured.notes))
     return Study(measured, voxels, grey, result)
 
 
@@ -76,7 +87,8 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     def tell(name: str, fraction: float) -> None:
         progress(MEASURE, share * fraction)
 
-    done = study(job.input, job.image, job.run, job.modality, tell)
+    # The panel writes label images by the names of its segments.
+    done = study(job.input, job.image, job.run, job.modality, tell, numbering=VERSE)
     with all_or_none(list(job.outputs)) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
