@@ -44,7 +44,7 @@ SLIVER = 0.1
 SACRUM_MM = 90.0
 """The centre of a sacrum is closer than this to the vertebra above it."""
 
-TOO_FAR, TOO_FAR_CERVICAL = 1.6, 1.45
+TOO_FAR, TOO_FAR_CERVICAL = 1.8, 1.45
 """Median distance over the usual one from which names cannot be right. The strict one is for
 numbers from 1 to 7, which are often those of instances."""
 
