@@ -249,7 +249,7 @@ def guess_numbering(seen: Mapping[int, Seen], present: Sequence[int], name: str)
     elif others:
         problem = "they fit several numberings"
     if problem := problem or _instances(verse):
-        raise UserError(f"{name}: {_listed(verse, present)}, but {problem}.", REMEDY)
+        raise UserError(f"{name} {_listed(verse, present)}, but {problem}.", REMEDY)
     return VERSE
 
 
@@ -360,6 +360,6 @@ def _either(seen: Mapping[int, Seen], numberings: list[Numbering], beyond: bool)
 def _listed(verse: Chain, present: Sequence[int]) -> str:
     shown = ", ".join(map(str, present[:6])) + (" ..." if len(present) > 6 else "")
     if not verse.levels:
-        return f"it holds the values {shown}"
+        return f"holds the values {shown}"
     names = ", ".join(verse.levels[:6]) + (" ..." if len(verse.levels) > 6 else "")
-    return f"it holds the values {shown}, which would be {names} in VerSe's numbering"
+    return f"holds the values {shown}, which would be {names} in VerSe's numbering"

@@ -8,7 +8,6 @@ folder. nnU-Net (raw): ``imagesTr/CASE_0000.nii.gz``, ``labelsTr/CASE.nii.gz`` a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,10 @@ from scipy import ndimage
 from spinemamba.case_layout import IMAGE, MASK
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels, read_volume
+from spinemamba.label_files import read_vertebra_labels
 from spinemamba.labels import BY_NAME, BY_VALUE
 from spinemamba.orientation import canonical
+from spinemamba.terminology import level_named
 from spinemamba.training.bank import Case, make_case
 from spinemamba.training.real import BONE_HU
 from spinemamba.volume import Volume
@@ -125,8 +126,8 @@ def _nnunet_values(path: Path) -> Values:
 
 def _level(text: str) -> str | None:
     """Return the level that a label's name such as "vertebrae_L1" means; None if it is none."""
-    wanted = re.sub(r"^(vertebrae?|vert)[ _-]*", "", text.strip(), flags=re.IGNORECASE).lower()
-    return next((name for name in BY_NAME if name.lower() == wanted), None)
+    label = level_named(text)
+    return None if label is None else label.name
 
 
 def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
@@ -144,7 +145,7 @@ def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
 
 def _problems(case: OwnCase) -> list[str]:
     out, volumes = [], []
-    for path, read in ((case.image, read_volume), (case.labels, read_labels)):
+    for path, read in ((case.image, read_volume), (case.labels, _reader(case))):
         try:
             volumes.append(read(path))
         except UserError as error:
@@ -161,6 +162,26 @@ def _problems(case: OwnCase) -> list[str]:
     elif not (translated(labels, case.values).array > 0).any():
         out.append(f"{case.labels.name}: holds no vertebra")
     return out
+
+
+def _reader(case: OwnCase) -> Callable[[Path], Volume]:
+    """Return what reads the labels of a case; dataset.json says what its values mean."""
+    return _verse_labels if case.values is None else read_labels
+
+
+def _verse_labels(path: Path) -> Volume:
+    """Return labels in VerSe's numbers, whatever those of the file are.
+
+    Raises:
+        UserError: As `read_vertebra_labels`; if a value is no level.
+    """
+    spine = read_vertebra_labels(path)
+    if spine.left_out:
+        raise UserError(
+            f"It holds {', '.join(name for name, _ in spine.left_out[:5])} beside vertebrae.",
+            "Leave only vertebrae.",
+        )
+    return spine.volume
 
 
 def _refuse(problems: list[str]) -> None:
@@ -190,7 +211,7 @@ def own_cases(
     for case in cases:
         report(case.name)
         image = canonical(read_volume(case.image))[0]
-        labels = canonical(translated(read_labels(case.labels), case.values))[0]
+        labels = canonical(translated(_reader(case)(case.labels), case.values))[0]
         unknown = labels.with_array(_beyond(image.array, labels.array))
         yield make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
 
