@@ -20,6 +20,8 @@ from spinemamba.image_io import read_labels
 from spinemamba.labels import BY_NAME, ORDER, Label
 from spinemamba.numbering import OPTION, VERSE, Numbering
 from spinemamba.numbering_guess import guess_numbering, seen_values
+from spinemamba.output import LABEL_FORMATS
+from spinemamba.result import RESULT_END, read_result
 from spinemamba.segnrrd import Segment, names_segments, read_segmentation
 from spinemamba.terminology import level_of, why_no_level
 from spinemamba.volume import Volume
@@ -209,12 +211,28 @@ def _of_segmentation(path: Path, numbering: Numbering | None) -> LabelFile:
 def _of_image(path: Path, numbering: Numbering | None) -> LabelFile:
     volume = read_labels(path)
     present = values_in(volume.array)
-    if numbering is None:
+    if numbering is None and _is_of_run(path, volume, present):
+        numbering = VERSE
+    elif numbering is None:
         numbering = guess_numbering(seen_values(volume), present, path.name)
     segments = [Segment(f"V{v}", numbering.name_of(v), v, 0, {}) for v in present]
     labels = tuple(_numbered(segment, numbering) for segment in segments)
     extent = tuple((0, length - 1) for length in volume.geometry.shape[::-1])
     return LabelFile(path.name, (volume,), labels, extent, {}, numbering)
+
+
+def _is_of_run(path: Path, volume: Volume, present: list[int]) -> bool:
+    """Return whether a result.json beside a label image is of a run that found these values."""
+    ending = next((end for end in LABEL_FORMATS if path.name.lower().endswith(end)), "")
+    beside = path.with_name(f"{path.name[: len(path.name) - len(ending)]}{RESULT_END}")
+    if not ending or not beside.is_file():
+        return False
+    try:
+        result = read_result(beside)
+    except UserError:  # it is judged where it is used
+        return False
+    found = sorted(item.label for item in result.instances)
+    return found == present and result.shape == volume.geometry.shape
 
 
 def _named(segment: Segment) -> NamedLabel:

@@ -16,11 +16,10 @@ from spinemamba.export.manifest import Origin
 from spinemamba.label_files import LabelFile, NamedLabel, are_parts, read_label_file
 from spinemamba.numbering import Numbering
 from spinemamba.output import LABEL_FORMATS
-from spinemamba.result import Result, read_result
+from spinemamba.result import RESULT_END, Result, read_result
 from spinemamba.segnrrd import Segment
 from spinemamba.volume import Geometry
 
-RESULT_END = "_result.json"
 SEGMENTATION_END = ".seg.nrrd"
 COMPLETED = "completed"
 """What Slicer writes as the status of a segment that was reviewed."""

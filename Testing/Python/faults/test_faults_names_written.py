@@ -23,14 +23,14 @@ from label_forms import (
     write_numbers,
     write_parts,
 )
+from made_labels import result_of
 
 from spinemamba.cli import box as box_command
 from spinemamba.cli.main import main
 from spinemamba.image_io import read_labels
 from spinemamba.label_files import read_vertebra_labels
-from spinemamba.labels import BY_NAME, NETWORK_LEVELS
-from spinemamba.result import InstanceResult, LabelingResult, Result, read_result
-from spinemamba.volume import Volume
+from spinemamba.labels import BY_NAME
+from spinemamba.result import read_result
 
 pytestmark = pytest.mark.faults
 
@@ -101,36 +101,6 @@ def test_box_adds_a_missed_vertebra_beside_names_and_values_of_others(folder, fo
     assert [v["level"] for v in manifest["vertebrae"]] == [*L234, "L5"]
     assert [name for name, _ in manifest["left_out"]] == ["tumour"]
     outcome("names of labels", "right")
-
-
-def result_of(volume: Volume, names: tuple[str, ...]) -> Result:
-    """Return what a run would say of labels, with evidence for its names."""
-    grid, instances = volume.geometry, []
-    for number, (name, mask) in enumerate(zip(names, masks(volume, names), strict=True), 1):
-        evidence = np.full(len(NETWORK_LEVELS), 0.005)
-        evidence[NETWORK_LEVELS.index(name)] = 0.8
-        instances.append(
-            InstanceResult(
-                id=number,
-                label=BY_NAME[name].value,
-                name=name,
-                posterior=0.7,
-                alternatives=(),
-                evidence=tuple(evidence / evidence.sum()),
-                centroid_lps_mm=tuple(map(float, grid.to_lps_mm(np.argwhere(mask).mean(axis=0)))),
-                volume_ml=float(mask.sum() * np.prod(grid.spacing_mm)) / 1000,
-                complete=True,
-                cut_sides=(),
-                flags=(),
-            )
-        )
-    return Result(
-        run_id="r", model_name="m", model_version="1", model_hash="h", package_version="0",
-        device="cpu", scan_backend="s", modality="ct", seconds={}, shape=grid.shape,
-        spacing_mm=grid.spacing_mm, origin_lps_mm=tuple(map(float, grid.origin_lps_mm)),
-        direction_lps=tuple(map(float, np.ravel(grid.direction_lps))), instances=tuple(instances),
-        labelings=(LabelingResult(names, 0.7),), ambiguous=False, warnings=(),
-    )  # fmt: skip
 
 
 def test_relabel_moves_names_numbers_and_colours_and_leaves_other_segments(folder, outcome):

@@ -12,9 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 from made_spine import draw, stack
 
-from spinemamba.labels import BY_NAME
+from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.numbering import BUILT_IN
 from spinemamba.output import to_image, write_image
+from spinemamba.result import InstanceResult, LabelingResult, Result
 from spinemamba.terminology import terminology_entry
 from spinemamba.volume import Volume
 
@@ -101,3 +102,33 @@ def write_json(path: Path, content: object) -> Path:
     """Write a JSON file."""
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def result_of(volume: Volume, names: tuple[str, ...]) -> Result:
+    """Return what a run would say of labels, with evidence for its names."""
+    grid, instances = volume.geometry, []
+    for number, (name, mask) in enumerate(zip(names, masks(volume, names), strict=True), 1):
+        evidence = np.full(len(NETWORK_LEVELS), 0.005)
+        evidence[NETWORK_LEVELS.index(name)] = 0.8
+        instances.append(
+            InstanceResult(
+                id=number,
+                label=BY_NAME[name].value,
+                name=name,
+                posterior=0.7,
+                alternatives=(),
+                evidence=tuple(evidence / evidence.sum()),
+                centroid_lps_mm=tuple(map(float, grid.to_lps_mm(np.argwhere(mask).mean(axis=0)))),
+                volume_ml=float(mask.sum() * np.prod(grid.spacing_mm)) / 1000,
+                complete=True,
+                cut_sides=(),
+                flags=(),
+            )
+        )
+    return Result(
+        run_id="r", model_name="m", model_version="1", model_hash="h", package_version="0",
+        device="cpu", scan_backend="s", modality="ct", seconds={}, shape=grid.shape,
+        spacing_mm=grid.spacing_mm, origin_lps_mm=tuple(map(float, grid.origin_lps_mm)),
+        direction_lps=tuple(map(float, np.ravel(grid.direction_lps))), instances=tuple(instances),
+        labelings=(LabelingResult(names, 0.7),), ambiguous=False, warnings=(),
+    )  # fmt: skip

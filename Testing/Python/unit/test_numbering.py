@@ -7,7 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_labels import Part, masks, numbered, numbers_of, spine, write_json, write_parts
+from made_labels import (
+    Part,
+    masks,
+    numbered,
+    numbers_of,
+    result_of,
+    spine,
+    write_json,
+    write_parts,
+)
 
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels
@@ -15,6 +24,7 @@ from spinemamba.label_files import exchanged, read_vertebra_labels, values_in
 from spinemamba.labels import BY_VALUE, LABELS, ORDER
 from spinemamba.numbering import BUILT_IN, TOTALSEGMENTATOR_V1, VERSE, numbering_of
 from spinemamba.numbering_guess import guess_numbering, seen_values
+from spinemamba.output import write_image
 from spinemamba.terminology import (
     level_coded,
     level_named,
@@ -274,3 +284,16 @@ def test_values_of_any_whole_type_are_listed_and_exchanged(kind):
         array[2, 3] = 1 << 20
         assert values_in(array)[-1] == 1 << 20
         assert exchanged(array, {1 << 20: 9})[2, 3, 0] == 9
+
+
+def test_the_labels_of_a_run_are_known_by_the_result_beside_them(tmp_path: Path):
+    volume = spine("C1", "C2")
+    write_image(volume, tmp_path / "a.nii.gz")
+    with pytest.raises(UserError, match="masks of one or two structures"):
+        read_vertebra_labels(tmp_path / "a.nii.gz")
+    result_of(volume, ("C1", "C2")).write(tmp_path / "a_result.json")
+    found = read_vertebra_labels(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(found.volume.array, volume.array)
+    result_of(spine("C1", "C2", "C3"), ("C1", "C2", "C3")).write(tmp_path / "a_result.json")
+    with pytest.raises(UserError, match="masks of one or two structures"):
+        read_vertebra_labels(tmp_path / "a.nii.gz")
