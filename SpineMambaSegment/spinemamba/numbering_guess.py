@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from spinemamba.errors import UserError
 from spinemamba.labels import BY_NAME, LABELS, ORDER
-from spinemamba.level_priors import ANY_STEP_MM, SIZE_SPREAD, STEP_MM, usual_volume_ml
+from spinemamba.level_priors import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.numbering import (
     OPTION,
     TOTALSEGMENTATOR,
@@ -55,9 +55,11 @@ CERVICAL = 7
 FIRST_OF_INSTANCES = 2
 """Counted instances begin with 1, or with 2 where the first one was cut off."""
 
-STEP_SPREAD, VOLUME_SPREAD, VOLUME_SIZE_SPREAD = 0.1, 0.2, 0.5
+STEP_SPREAD, STEP_SIZE_SPREAD = 0.1, 0.2
+VOLUME_SPREAD, VOLUME_SIZE_SPREAD = 0.2, 0.5
 """Standard deviations of logarithms: of steps and volumes over the usual ones of a patient's size,
-and of what volumes have in common (thick slices and narrow images take much)."""
+and of what they have in common. Children and tall people are to be read, not refused; thick slices
+and narrow images take much of all volumes."""
 
 FITS_COST = 3.0
 """Mean squared deviation up to which a naming fits a chain."""
@@ -220,7 +222,7 @@ class Chain:
         """Return how badly the names fit: the mean squared deviation of steps and volumes."""
         pairs = itertools.pairwise(p.cut for _, p in self.vertebrae)
         steps = [r for r, cut in zip(self.step_ratios, pairs, strict=True) if not any(cut)]
-        cost = _deviation(np.log(steps), STEP_SPREAD, SIZE_SPREAD)
+        cost = _deviation(np.log(steps), STEP_SPREAD, STEP_SIZE_SPREAD)
         return cost + _deviation(np.log(self.volume_ratios), VOLUME_SPREAD, VOLUME_SIZE_SPREAD)
 
 
