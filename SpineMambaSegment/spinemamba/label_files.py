@@ -19,7 +19,7 @@ from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels
 from spinemamba.labels import BY_NAME, ORDER, Label
 from spinemamba.numbering import OPTION, VERSE, Numbering
-from spinemamba.numbering_guess import guess_numbering, seen_values
+from spinemamba.numbering_guess import check_numbering, guess_numbering, seen_values
 from spinemamba.output import LABEL_FORMATS
 from spinemamba.result import RESULT_END, read_result
 from spinemamba.segnrrd import Segment, names_segments, read_segmentation
@@ -215,6 +215,8 @@ def _of_image(path: Path, numbering: Numbering | None) -> LabelFile:
         numbering = VERSE
     elif numbering is None:
         numbering = guess_numbering(seen_values(volume), present, path.name)
+    elif numbering is not VERSE:
+        check_numbering(seen_values(volume), numbering, path.name)
     segments = [Segment(f"V{v}", numbering.name_of(v), v, 0, {}) for v in present]
     labels = tuple(_numbered(segment, numbering) for segment in segments)
     extent = tuple((0, length - 1) for length in volume.geometry.shape[::-1])

@@ -255,6 +255,20 @@ def guess_numbering(seen: Mapping[int, Seen], present: Sequence[int], name: str)
     return VERSE
 
 
+def check_numbering(seen: Mapping[int, Seen], numbering: Numbering, name: str) -> None:
+    """Refuse one of TotalSegmentator's numberings for labels that run the other way, as VerSe's do.
+
+    Raises:
+        UserError: If it is so.
+    """
+    if numbering in (TOTALSEGMENTATOR, TOTALSEGMENTATOR_V1) and Chain.of(seen, numbering).reversed:
+        raise UserError(
+            f"{name} does not follow the numbering of {numbering.title}: its vertebrae would lie "
+            "upside down.",
+            REMEDY,
+        )
+
+
 def usual_step_mm(upper: str, lower: str) -> float:
     """Return the usual distance between the centres of two levels, the upper one first."""
     between = [n for n in USUAL if ORDER[upper] < ORDER[n] < ORDER[lower]]

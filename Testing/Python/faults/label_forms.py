@@ -233,6 +233,13 @@ WRONG = [
         words=("--labels", "twice.json"),
     ),
     Form(
+        "VerSe's numbers called TotalSegmentator's",
+        numbers(numbers_of("verse", ("L4", "L5", "L6")), ("L4", "L5", "L6")),
+        (),
+        refused="does not follow the numbering of TotalSegmentator version 1",
+        words=("--labels", "totalsegmentator-v1"),
+    ),
+    Form(
         "a numbering that is none",
         numbers({"L2": 1, "L3": 2, "L4": 3}),
         (),
