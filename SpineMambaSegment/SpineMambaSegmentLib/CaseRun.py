@@ -15,6 +15,7 @@ from spinemamba import events
 from spinemamba.case_layout import CaseFiles, case_files
 from spinemamba.errors import Code, UserError
 from spinemamba.job import CaseJob
+from spinemamba.labels import BY_VALUE
 from SpineMambaSegmentLib import Inputs, ReviewLog
 from SpineMambaSegmentLib.Compare import levelIds
 from SpineMambaSegmentLib.LabelArray import checkSameTransform, labelArray
@@ -132,8 +133,7 @@ def levelValues(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, i
             _("Segment the spine first, and correct it."),
             Code.INPUT_BAD,
         )
-    segmentation = segmentationNode.GetSegmentation()
-    counts = Counter(segmentation.GetSegment(i).GetName() for i in values)
+    counts = Counter(BY_VALUE[value].name for value in values.values())
     if twice := sorted(name for name, count in counts.items() if count > 1):
         raise UserError(
             _("There are two of {names}.").format(names=", ".join(twice)),

@@ -11,10 +11,10 @@ import vtk
 from slicer.i18n import tr as _
 
 from spinemamba.errors import Code, UserError
-from spinemamba.labels import BY_NAME
 from SpineMambaSegmentLib import Scene
+from SpineMambaSegmentLib.ExportSurfaces import labelOf
 from SpineMambaSegmentLib.Grid import Grid, gridOf
-from SpineMambaSegmentLib.LabelArray import checkSameTransform, imageOf, labelArray
+from SpineMambaSegmentLib.LabelArray import checkSameTransform, imageOf, labelArray, onGrid
 from SpineMambaSegmentLib.ReviewTools import tool
 from SpineMambaSegmentLib.Straightened import volumeOf
 
@@ -126,7 +126,9 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
                 raise ValueError("it cannot be read")
             Scene.placeUnder(node, volumeNode)
         else:
-            Scene.addSegments(Scene.readLabels(path, gridOf(volumeNode)), node, volumeNode)
+            labels = Scene.readLabels(path, gridOf(volumeNode))
+            _checkNumbering(onGrid(labels, gridOf(volumeNode)), gridOf(volumeNode), path.name)
+            Scene.addSegments(labels, node, volumeNode)
         if not levelIds(node):
             raise ValueError("no segment is called as a vertebra is")
     except (OSError, ValueError, UserError) as error:
@@ -143,10 +145,11 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
 
 
 def levelIds(node: Node) -> dict[str, int]:
-    """Return the label value of each segment that is called as a level is, by the segment's ID."""
+    """Return the label value of each segment that is a level by name or code, by its ID."""
     segmentation = node.GetSegmentation()
-    names = {i: segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()}
-    return {i: BY_NAME[name].value for i, name in names.items() if name in BY_NAME}
+    segments = {i: segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()}
+    labels = {i: labelOf(segment) for i, segment in segments.items()}
+    return {i: label.value for i, label in labels.items() if label is not None}
 
 
 def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Node:
@@ -184,6 +187,20 @@ def hideDifferences(scene: slicer.vtkMRMLScene) -> None:
     for node in nodes:
         if node.GetAttribute(DIFFERENCES_ATTRIBUTE):
             scene.RemoveNode(node)
+
+
+def _checkNumbering(labels: np.ndarray, grid: Grid, name: str) -> None:
+    """Refuse a label image whose numbers are not VerSe's, such as counted instances.
+
+    Raises:
+        ValueError: If anatomy speaks against them.
+    """
+    guess = tool("numbering_guess")
+    seen = guess.seen_values(volumeOf(labels, grid))
+    try:
+        guess.guess_numbering(seen, sorted(seen), name)
+    except UserError as error:
+        raise ValueError(error.message) from error
 
 
 def _beginsWith(path: Path, mark: bytes) -> bool:

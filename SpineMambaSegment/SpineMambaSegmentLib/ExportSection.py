@@ -19,7 +19,7 @@ from spinemamba.export.options import SMOOTHING, MeshOptions
 from SpineMambaSegmentLib import Errors, Export
 from SpineMambaSegmentLib.ExportDicom import DicomExport, isFromDicom
 from SpineMambaSegmentLib.ExportRun import ExportRun
-from SpineMambaSegmentLib.ExportSurfaces import vertebraeOf
+from SpineMambaSegmentLib.ExportSurfaces import leftOut, vertebraeOf
 
 STRENGTHS = (0.0, 0.2, SMOOTHING, 0.6)
 DECIMATIONS = (0.0, 0.5, 0.8)
@@ -91,7 +91,8 @@ class ExportSection:
             accepted = _acceptUnreviewed(vertebrae)
             if accepted is False:
                 return
-            target = Target(folder, self._ui.caseEdit.text, True, accepted)
+            case = self._ui.caseEdit.text
+            target = Target(folder, case, True, accepted, leftOut(self._node))
             export = SurfaceExport(vertebrae, target, self.options())
             if not _acceptReplacing(export.existing):
                 return

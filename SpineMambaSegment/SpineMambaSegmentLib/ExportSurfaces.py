@@ -12,7 +12,7 @@ from spinemamba.export.draft import Mask
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
 from spinemamba.labels import Label
-from spinemamba.terminology import level_of
+from spinemamba.terminology import level_of, why_no_level
 from SpineMambaSegmentLib import Provenance
 from SpineMambaSegmentLib.Grid import TOLERANCE_MM, matrixArray
 
@@ -104,6 +104,17 @@ def vertebraeOf(node: slicer.vtkMRMLSegmentationNode) -> list[Vertebra]:
             )
         )
     return found
+
+
+def leftOut(node: slicer.vtkMRMLSegmentationNode) -> tuple[tuple[str, str], ...]:
+    """Return name and reason of every segment that is no vertebra, for the manifest."""
+    segmentation = node.GetSegmentation()
+    segments = [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]
+    return tuple(
+        (s.GetName(), why_no_level(Provenance.tagOf(s, s.GetTerminologyEntryTagName())))
+        for s in segments
+        if labelOf(s) is None
+    )
 
 
 def labelOf(segment: slicer.vtkSegment) -> Label | None:

@@ -12,7 +12,16 @@ from slicer.i18n import tr as _
 
 from spinemamba.errors import Code, UserError
 
-NAMES = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")
+NAMES = (
+    "shapes",
+    "split",
+    "relabel",
+    "patch",
+    "volume",
+    "straighten",
+    "evaluation.compare",
+    "numbering_guess",
+)
 """Modules of spinemamba that run in Slicer's process; none of them may load torch."""
 
 

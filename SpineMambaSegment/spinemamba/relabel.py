@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from spinemamba.describe import level_warning, named
 from spinemamba.instances import Instance
 from spinemamba.levels import assign_levels
@@ -61,16 +59,12 @@ def _instance(entry: InstanceResult) -> Instance:
     )
 
 
-def rename_values(labels: np.ndarray, before: Result, after: Result) -> np.ndarray:
-    """Return label values changed to the new names; a vertebra without a name becomes 0.
+def new_values(before: Result, after: Result) -> dict[int, int]:
+    """Return the new label value of each old one; 0 for a vertebra that has no name any more.
 
     Args:
-        labels: Label values of the run ``before``, of any shape.
-        before: The run as it was.
+        before: A run as it was.
         after: The same run, relabelled.
     """
-    lookup = np.arange(256, dtype=np.uint8)
     values = {entry.id: entry.label for entry in after.instances}
-    for entry in before.instances:
-        lookup[entry.label] = values.get(entry.id, 0)
-    return lookup[labels]
+    return {entry.label: values.get(entry.id, 0) for entry in before.instances}

@@ -17,6 +17,8 @@ from spinemamba.labels import BY_VALUE
 from spinemamba.schema import of_schema
 
 SCHEMA = 2
+RESULT_END = "_result.json"
+"""How the name of the file ends that belongs to the labels of a run."""
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
-
-import numpy as np
 
 from spinemamba.box_result import BoxResult
 from spinemamba.box_run import run_box
 from spinemamba.cli.console import ProgressBar, say
-from spinemamba.cli.names import add_overwrite
+from spinemamba.cli.names import add_numbering, add_overwrite
 from spinemamba.errors import UserError
 from spinemamba.files import whole_or_nothing
-from spinemamba.image_io import read_labels
 from spinemamba.job import DEVICES, MODALITIES, BoxJob, FileJob
-from spinemamba.labels import BY_NAME, BY_VALUE
+from spinemamba.label_changes import write_changed
+from spinemamba.label_files import LabelledSpine, read_vertebra_labels, values_in
+from spinemamba.labels import BY_VALUE
 from spinemamba.models import DEFAULT
-from spinemamba.output import check_output
+from spinemamba.numbering import numbering_of
+from spinemamba.output import check_output, write_image
 from spinemamba.patch import with_vertebra
 from spinemamba.run import spare_inputs
-from spinemamba.segnrrd import write_labels
-from spinemamba.terminology import segment_info
+from spinemamba.terminology import level_named
 from spinemamba.volume import Volume
 
 
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--modality", choices=MODALITIES, default="auto")
     add_overwrite(parser)
+    add_numbering(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,30 +60,49 @@ def run(args: argparse.Namespace) -> int:
             "Either --again, or --at with --name is needed.",
             "Write --again L3, or --at=12.5,-30,104 --name L3.",
         )
-    name, keep = args.again or args.name, tuple(_value(level) for level in args.keep)
+    value, keep = _value(args.again or args.name), tuple(_value(level) for level in args.keep)
     check_output(args.output, overwrite=args.overwrite)
     for path in (args.image, args.labels):
         spare_inputs(FileJob(path, args.output))
-    labels = read_labels(args.labels)
-    if args.at and (labels.array == _value(name)).any():
-        raise UserError(f"The labels hold {name} already.", f"Find it anew: --again {name}.")
-    mask, result = _look(args, keep)
-    values = labels.array.astype(np.uint8)
-    found = with_vertebra(values, mask.array > 0, _value(name), keep)
-    present = [segment_info(value, {}) for value in BY_VALUE if (found == value).any()]
+    spine = read_vertebra_labels(args.labels, numbering_of(args.numbering))
+    for note in spine.notes:
+        sys.stderr.write(f"{note}\n")
+    _check_there(spine, value, again=bool(args.again))
+    mask, result = _look(args, spine.volume, keep)
+    after = with_vertebra(spine.volume.array, mask.array > 0, value, keep)
     with whole_or_nothing(args.output, overwrite=args.overwrite) as partial:
-        write_labels(labels.with_array(found), partial, present)
-    say(_sentence(BY_VALUE[_value(name)].name, result))
+        write_changed(spine, after, partial)
+    say(_sentence(BY_VALUE[value].name, result))
     say(f"Wrote {args.output}")
     return 0
 
 
-def _look(args: argparse.Namespace, keep: tuple[int, ...]) -> tuple[Volume, BoxResult]:
+def _check_there(spine: LabelledSpine, value: int, *, again: bool) -> None:
+    """Refuse to find anew what is not there, or for the first time what is.
+
+    Raises:
+        UserError: If it is so.
+    """
+    present = set(values_in(spine.volume.array))
+    name = BY_VALUE[value].name
+    if again and value not in present:
+        there = ", ".join(label.name for v, label in BY_VALUE.items() if v in present)
+        raise UserError(f"The labels hold no {name}.", f"They hold {there or 'no vertebra'}.")
+    if not again and value in present:
+        raise UserError(f"The labels hold {name} already.", f"Find it anew: --again {name}.")
+
+
+def _look(
+    args: argparse.Namespace, labels: Volume, keep: tuple[int, ...]
+) -> tuple[Volume, BoxResult]:
     with tempfile.TemporaryDirectory(prefix="spinemamba-") as folder, ProgressBar() as bar:
+        # In a job, labels are numbers: those of the file may be others.
+        numbers = Path(folder) / "labels.nrrd"
+        write_image(labels, numbers)
         job = BoxJob(
             args.image,
             Path(folder) / "mask.nrrd",
-            labels=args.labels,
+            labels=numbers,
             place_lps_mm=_place(args.at),
             again=_value(args.again) if args.again else 0,
             keep=keep,
@@ -106,9 +126,8 @@ def _value(text: str) -> int:
     Raises:
         UserError: If there is none of that name.
     """
-    for name, label in BY_NAME.items():
-        if name.lower() == text.lower():
-            return label.value
+    if label := level_named(text):
+        return label.value
     raise UserError(f"{text!r} is no level.", "Use C1 to L6, T13, Sacrum or Coccyx.")
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.cli.console import say, table
-from spinemamba.cli.names import add_overwrite
+from spinemamba.cli.names import add_numbering, add_overwrite
 from spinemamba.evaluation.cases import Case, find_cases
-from spinemamba.evaluation.cohort import Outcome, Summary, evaluate, summarize
+from spinemamba.evaluation.cohort import Numberings, Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
 from spinemamba.files import all_or_none, check_place
+from spinemamba.numbering import OPTION, numbering_of
 from spinemamba.run import spare
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-distances", action="store_true", help="no surface distances, which take longest"
     )
     add_overwrite(parser)
+    add_numbering(parser)
+    parser.add_argument(
+        "--reference-labels",
+        metavar=OPTION,
+        help="the same for references, if theirs mean something else (default: as --labels)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
     outputs: list[Path] = []
     if args.out:
         outputs = _outputs(args.out, [args.predicted], cases, overwrite=args.overwrite)
-    outcomes = _evaluate_visibly(cases, distances=not args.no_distances)
+    predicted = numbering_of(args.numbering)
+    other = args.reference_labels
+    numberings = Numberings(predicted, predicted if other is None else numbering_of(other))
+    outcomes = _evaluate_visibly(cases, distances=not args.no_distances, numberings=numberings)
     summary = summarize(outcomes)
     # Whatever becomes of the terminal, the files are there.
     if outputs:
@@ -66,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
 def _tell(outcomes: Sequence[Outcome], summary: Summary) -> None:
     """Print tables and means, and on the other stream what could not be compared."""
     for outcome in outcomes:
+        for note in outcome.notes:
+            sys.stderr.write(f"{outcome.case.name}: {note}\n")
         if outcome.error:
             sys.stderr.write(f"{outcome.case.name}: {outcome.error}\n")
     if len(outcomes) == 1 and summary.scores:
@@ -145,14 +157,16 @@ def summary_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def _evaluate_visibly(cases: Sequence[Case], *, distances: bool) -> list[Outcome]:
+def _evaluate_visibly(
+    cases: Sequence[Case], *, distances: bool, numberings: Numberings
+) -> list[Outcome]:
     """Compare with a bar on a terminal and a line per case elsewhere, if there are several."""
     if len(cases) == 1:
-        return list(evaluate(cases, distances=distances))
+        return list(evaluate(cases, distances=distances, numberings=numberings))
     outcomes = []
     watched = sys.stderr.isatty()
     with tqdm(total=len(cases), unit="case", file=sys.stderr, disable=not watched) as bar:
-        for outcome in evaluate(cases, distances=distances):
+        for outcome in evaluate(cases, distances=distances, numberings=numberings):
             outcomes.append(outcome)
             bar.update()
             if not watched:

@@ -10,16 +10,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.cli.console import is_terminal, say, table
-from spinemamba.cli.names import split_name
+from spinemamba.cli.names import add_numbering, split_name
 from spinemamba.errors import Cancelled, Code, UserError
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.manifest import CSV, JSON, VertebraEntry
 from spinemamba.export.options import FORMATS, SMOOTHING, MeshOptions
-from spinemamba.export.source import RunFiles, find_files, read_vertebrae
+from spinemamba.export.source import RunFiles, find_files, vertebrae_of
 from spinemamba.files import check_place
+from spinemamba.label_files import LabelFile, read_label_file
 from spinemamba.labels import BY_NAME
+from spinemamba.numbering import numbering_of
 from spinemamba.output import make_folder
+from spinemamba.terminology import mentions_level
 
 HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "told")
 DICOM_SUFFIX = ".dcm"
@@ -63,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--joint", action="store_true", help="smooth touching vertebrae together")
     parser.add_argument("--ras", action="store_true", help="write RAS instead of LPS coordinates")
     parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
+    add_numbering(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
 
 
@@ -73,10 +77,15 @@ def run(args: argparse.Namespace) -> int:
     if args.dicom_seg is not None:
         _check_dicom_seg(args)
     files = find_files(args.result)
-    vertebrae = _wanted(read_vertebrae(files), args.levels)
+    content = read_label_file(files.labels, numbering_of(args.numbering))
+    for note in content.notes:
+        sys.stderr.write(f"{note}\n")
+    vertebrae = _wanted(vertebrae_of(content, files), args.levels)
     if args.dicom_seg is not None:
         _write_dicom_seg(vertebrae, args)
-    return ALL_DONE if args.stl is None else _write_surfaces(files, vertebrae, args)
+    written = args.stl is None or _write_surfaces((files, content), vertebrae, args)
+    lost = args.levels is None and any(mentions_level(name) for name, _ in content.left_out)
+    return ALL_DONE if written and not lost else SOME_LEFT_OUT
 
 
 def _check_dicom_seg(args: argparse.Namespace) -> None:
@@ -110,18 +119,23 @@ def _write_dicom_seg(vertebrae: Sequence[Vertebra], args: argparse.Namespace) ->
 
 
 def _write_surfaces(
-    files: RunFiles, vertebrae: Sequence[Vertebra], args: argparse.Namespace
-) -> int:
+    read: tuple[RunFiles, LabelFile], vertebrae: Sequence[Vertebra], args: argparse.Namespace
+) -> bool:
+    """Write surfaces and say which; return whether every vertebra became one."""
+    files, content = read
     accepted = _accept([v.level for v in vertebrae if not v.reviewed], args.yes)
     make_folder(args.stl)
     case = _case(files) if args.case is None else args.case
-    export = Export(vertebrae, Target(args.stl, case, args.overwrite, accepted), _options(args))
+    others = content.left_out if args.levels is None else ()
+    target = Target(args.stl, case, args.overwrite, accepted, others)
+    export = Export(vertebrae, target, _options(args))
     written = _export_visibly(export)
     say(table(HEADS, [_row(entry) for entry in written]))
-    for level, reason in export.manifest.left_out:
+    left_out = export.manifest.left_out[len(others) :]
+    for level, reason in left_out:
         sys.stderr.write(f"{level} was left out: {reason}\n")
     say(f"Wrote {len(written)} vertebrae, {JSON} and {CSV} into {args.stl}")
-    return SOME_LEFT_OUT if export.manifest.left_out else ALL_DONE
+    return not left_out
 
 
 def _share(text: str) -> float:

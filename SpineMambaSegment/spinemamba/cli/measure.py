@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spinemamba.cli.console import say, table
-from spinemamba.cli.names import add_overwrite, split_name
+from spinemamba.cli.names import add_numbering, add_overwrite, split_name
 from spinemamba.errors import UserError
 from spinemamba.files import all_or_none, check_place
 from spinemamba.job import MODALITIES
 from spinemamba.measure.quantities import of_kind
 from spinemamba.measure.record import Item, Measurements
+from spinemamba.numbering import numbering_of
 from spinemamba.run import spare
 
 if TYPE_CHECKING:
@@ -46,16 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name", help="title of the report, and how the files begin (the name of the label image)"
     )
     add_overwrite(parser)
+    add_numbering(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write, print."""
-    from spinemamba.export.source import result_beside
+    from spinemamba.label_files import result_beside
     from spinemamba.measure.files import write_csv, write_json
     from spinemamba.measure.run import Sources, study, write_study_page  # loads matplotlib
 
     run = args.result or result_beside(args.labels)
-    sources = Sources(args.labels, args.image, args.modality, run, named=bool(args.result))
+    named, meant = bool(args.result), numbering_of(args.numbering)
+    sources = Sources(args.labels, args.image, args.modality, run, named=named, numbering=meant)
     outputs = _outputs(args, sources) if args.out else []
     done = study(sources, _tell)
     # Whatever becomes of the terminal, the files are there.

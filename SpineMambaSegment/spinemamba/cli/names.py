@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from spinemamba.image_file import FORMATS
+from spinemamba.numbering import AUTO, OPTION
 from spinemamba.output import LABEL_FORMATS
 
 
@@ -36,4 +37,16 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
         metavar="LEVEL",
         help="L5@x,y,z: the vertebra at this place (LPS, mm) is L5; L5#7: the one in row 7 of the "
         "table; may be repeated",
+    )
+
+
+def add_numbering(parser: argparse.ArgumentParser) -> None:
+    """Add ``--labels``; `numbering.numbering_of` reads it."""
+    parser.add_argument(
+        "--labels",
+        dest="numbering",
+        default=AUTO,
+        metavar=OPTION,
+        help="what the numbers of a label image mean; a file is nnU-Net's dataset.json or maps "
+        "names to numbers. Default: names of segments count, numbers are judged by anatomy",
     )

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-
-import numpy as np
 
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
 from spinemamba.cli.names import add_overwrite, add_pins, split_name
 from spinemamba.errors import Code, UserError
 from spinemamba.files import all_or_none, check_place
-from spinemamba.image_io import read_volume
+from spinemamba.label_changes import write_renamed
+from spinemamba.label_files import read_vertebra_labels
+from spinemamba.numbering import VERSE
 from spinemamba.output import check_output
 from spinemamba.pins import match_pins, parse_pin
-from spinemamba.relabel import relabel, rename_values
-from spinemamba.result import Result, read_result
+from spinemamba.relabel import new_values, relabel
+from spinemamba.result import read_result
 from spinemamba.run import segments_of
-from spinemamba.segnrrd import write_labels
-from spinemamba.volume import Volume
+from spinemamba.same_run import check_same_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
             )
     check_output(args.output, overwrite=args.overwrite)
     check_place(new_json, overwrite=args.overwrite)
-    labels = read_volume(args.labels)
-    _check_same(labels, before)
+    spine = read_vertebra_labels(args.labels, VERSE)  # runs write these numbers
+    check_same_run(spine, before)
+    for note in spine.notes:
+        sys.stderr.write(f"{note}\n")
     after = relabel(before, pins)
-    renamed = labels.with_array(rename_values(labels.array, before, after))
+    new = new_values(before, after)
     with all_or_none([args.output, new_json], overwrite=args.overwrite) as partial:
-        write_labels(renamed, partial[args.output], segments_of(after))
+        write_renamed(spine, new, segments_of(after), partial[args.output])
         after.write(partial[new_json])
     say(table(VERTEBRA_HEADS, vertebra_rows(after)))
     for text in after.warnings:
@@ -57,18 +59,3 @@ def run(args: argparse.Namespace) -> int:
     for path in (args.output, new_json):
         say(f"Wrote {path}")
     return 0
-
-
-def _check_same(labels: Volume, result: Result) -> None:
-    """Refuse labels of another run.
-
-    Raises:
-        UserError: If grid or values differ.
-    """
-    values = set(np.unique(labels.array).tolist()) - {0}
-    expected = {item.label for item in result.instances}
-    if labels.geometry.shape != result.shape or values != expected:
-        raise UserError(
-            "The labels are not those of this result.json.",
-            "Give the two files that one run wrote.",
-        )

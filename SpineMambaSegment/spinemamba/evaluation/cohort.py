@@ -15,8 +15,9 @@ from spinemamba.evaluation.cases import Case
 from spinemamba.evaluation.compare import compare
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison, VertebraScore, share
-from spinemamba.image_io import read_labels
+from spinemamba.label_files import LabelledSpine, read_vertebra_labels
 from spinemamba.labels import ORDER
+from spinemamba.numbering import OPTION, VERSE, Numbering
 
 
 @dataclass(frozen=True)
@@ -27,22 +28,51 @@ class Outcome:
         case: The two files.
         score: The comparison; None if there was an error.
         error: Why it could not be compared, and what to do; empty if it could.
+        notes: How its files were read, as sentences, if not in the ordinary way.
     """
 
     case: Case
     score: Comparison | None
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def evaluate(cases: Iterable[Case], *, distances: bool = True) -> Iterator[Outcome]:
+@dataclass(frozen=True)
+class Numberings:
+    """What the numbers in label images mean; None where anatomy shall tell.
+
+    Attributes:
+        predicted: In segmentations.
+        reference: In references.
+    """
+
+    predicted: Numbering | None = None
+    reference: Numbering | None = None
+
+
+BY_ANATOMY = Numberings()
+
+
+def evaluate(
+    cases: Iterable[Case], *, distances: bool = True, numberings: Numberings = BY_ANATOMY
+) -> Iterator[Outcome]:
     """Compare case after case; one that cannot be compared does not stop the others.
+
+    Args:
+        cases: What to compare.
+        distances: As for `compare`.
+        numberings: Of label images.
 
     Raises:
         UserError: If a Python package is missing (DEPENDENCY_MISSING), which concerns all.
     """
     for case in cases:
         try:
-            yield Outcome(case, compare_files(case, distances=distances))
+            spines = read_pair(case, numberings)
+            score = compare(*(spine.volume for spine in spines), distances=distances)
+            sides = zip(("Segmentation", "Reference"), spines, strict=True)
+            notes = tuple(f"{side}: {note}" for side, spine in sides for note in spine.notes)
+            yield Outcome(case, score, notes=notes)
         except UserError as error:
             if error.code is Code.DEPENDENCY_MISSING:
                 raise
@@ -61,13 +91,31 @@ def compare_files(case: Case, *, distances: bool = True) -> Comparison:
     Raises:
         UserError: If a file is missing or cannot be compared; see `compare`.
     """
+    return compare(*(spine.volume for spine in read_pair(case)), distances=distances)
+
+
+def read_pair(case: Case, numberings: Numberings = BY_ANATOMY) -> list[LabelledSpine]:
+    """Read segmentation and reference of a case.
+
+    Raises:
+        UserError: If one is missing, cannot be read, or holds a value that is no level.
+    """
     if case.predicted is None or case.reference is None:
         raise UserError(case.problem, "Add it, or leave such cases out with --skip-unmatched.")
-    for path in (case.predicted, case.reference):
+    sides = ((case.predicted, numberings.predicted), (case.reference, numberings.reference))
+    spines = []
+    for path, numbering in sides:
         if not path.exists():  # the name only: what is said here goes into files
             raise UserError(f"There is no file {path.name}.", "Check the paths in the table.")
-    volumes = (read_labels(path) for path in (case.predicted, case.reference))
-    return compare(*volumes, distances=distances)
+        spines.append(read_vertebra_labels(path, numbering))
+    for spine in spines:
+        if spine.file.numbering is VERSE and (unknown := spine.file.unknown_values):
+            raise UserError(
+                f"{spine.file.name} holds the value {unknown[0]}, which is no level.",
+                f"Renumber its labels as README's table does, or say what they mean: "
+                f"--labels {OPTION}.",
+            )
+    return spines
 
 
 @dataclass(frozen=True)

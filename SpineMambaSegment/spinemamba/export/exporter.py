@@ -33,12 +33,14 @@ class Target:
         case: Name of the case; made safe for file systems.
         overwrite: Whether files of the same case may be replaced.
         unreviewed_accepted: As in `Manifest`.
+        left_out: Name and reason of what the segmentation holds beside vertebrae.
     """
 
     folder: Path
     case: str = names.CASE
     overwrite: bool = False
     unreviewed_accepted: bool | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Export:
         if self.existing and not target.overwrite:
             raise already_there(self.existing)
         kept = before.vertebrae if before else ()
-        self.manifest = Manifest(case, kept, (), target.unreviewed_accepted)
+        self.manifest = Manifest(case, kept, target.left_out, target.unreviewed_accepted)
 
     @property
     def unreviewed(self) -> list[str]:

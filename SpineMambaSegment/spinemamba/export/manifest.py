@@ -153,7 +153,8 @@ class Manifest:
     Attributes:
         case: Name of the case, the beginning of every file name.
         vertebrae: In the order of their file names.
-        left_out: Level and reason of each vertebra that was asked for and could not be exported.
+        left_out: Level and reason of each vertebra that was asked for and could not be exported;
+            name and reason of each segment that is not recognised as one.
         unreviewed_accepted: Whether the user was asked about vertebrae that nobody had reviewed,
             and wanted them; None where all were reviewed or nobody was there to be asked.
     """

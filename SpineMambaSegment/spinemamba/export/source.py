@@ -13,21 +13,24 @@ from spinemamba.errors import UserError
 from spinemamba.export.draft import Mask, Place
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
-from spinemamba.image_file import FORMATS
-from spinemamba.image_io import read_labels
-from spinemamba.labels import LABELS
+from spinemamba.label_files import (
+    LabelFile,
+    NamedLabel,
+    are_parts,
+    read_label_file,
+    result_beside,
+)
+from spinemamba.numbering import Numbering
 from spinemamba.output import LABEL_FORMATS
-from spinemamba.result import Result, read_result
-from spinemamba.segnrrd import Segment, SegmentationFile, read_segmentation
-from spinemamba.terminology import level_of, segment_info
-from spinemamba.volume import Geometry, Volume
+from spinemamba.result import RESULT_END, Result, read_result
+from spinemamba.segnrrd import Segment
+from spinemamba.volume import Geometry
 
-RESULT_END = "_result.json"
 SEGMENTATION_END = ".seg.nrrd"
 COMPLETED = "completed"
 """What Slicer writes as the status of a segment that was reviewed."""
 
-ENTRY_TAG, STATUS_TAG = "TerminologyEntry", "Segmentation.Status"
+STATUS_TAG = "Segmentation.Status"
 REVIEWER_TAG, RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
 Box = tuple[slice, slice, slice]
 
@@ -71,32 +74,44 @@ def find_files(path: Path) -> RunFiles:
     )
 
 
-def result_beside(labels: Path) -> Path | None:
-    """Return the result.json of the run that made a label image; None if none lies beside it."""
-    lower = labels.name.lower()
-    ending = next((e for e in (*LABEL_FORMATS, *FORMATS) if lower.endswith(e)), "")
-    stem = labels.name[: len(labels.name) - len(ending)]
-    result = labels.with_name(stem + RESULT_END)
-    try:
-        return result if result.is_file() else None
-    except OSError:  # a name that no file system allows
-        return None
-
-
-def read_vertebrae(files: RunFiles) -> list[Vertebra]:
+def read_vertebrae(files: RunFiles, numbering: Numbering | None = None) -> list[Vertebra]:
     """Return the vertebrae of a run, from its files.
 
     Raises:
         UserError: If a file cannot be read, or holds no vertebra.
     """
+    return vertebrae_of(read_label_file(files.labels, numbering), files)
+
+
+def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
+    """Return the vertebrae of a label file that was read.
+
+    Raises:
+        UserError: If its result.json cannot be read, or it holds no vertebra.
+    """
     result = None if files.result is None else read_result(files.result)
-    if files.labels.name.lower().endswith(SEGMENTATION_END):
-        content = read_segmentation(files.labels)
-    else:
-        content = _of_labels(read_labels(files.labels))
-    found = _vertebrae(content, result)
+    boxes = [_boxes(layer.array) for layer in content.layers]
+    place = place_of(content.layers[0].geometry)
+    found = []
+    for labels in _together(content):
+        first, level = labels[0].segment, labels[0].level.name
+        values = [label.segment.value for label in labels]
+        there = [boxes[first.layer][v] for v in values if v in boxes[first.layer]]
+        found.append(
+            Vertebra(
+                level=level,
+                load=partial(_mask, content.layers[first.layer].array, there, values),
+                place=place,
+                segment_id=first.segment_id,
+                cut_sides=cut_by_result(result, level),
+                image_xyz=content.image_xyz,
+                reviewed=first.tags.get(STATUS_TAG) == COMPLETED,
+                reviewed_by=first.tags.get(REVIEWER_TAG, ""),
+                origin=_origin(first, result),
+            )
+        )
     if not found:
-        raise UserError(f"{files.labels.name} holds no vertebra.", "Choose the labels of a spine.")
+        raise UserError(f"{content.name} holds no vertebra.", "Choose the labels of a spine.")
     return found
 
 
@@ -105,51 +120,29 @@ def place_of(geometry: Geometry) -> Place:
     return lambda index_xyz: geometry.to_lps_mm(index_xyz[:, ::-1])
 
 
-def _of_labels(volume: Volume) -> SegmentationFile:
-    """Return a label image as a segmentation; values that are no level are left out."""
-    extent = tuple((0, length - 1) for length in volume.geometry.shape[::-1])
-    infos = [segment_info(label.value) for label in LABELS]
-    segments = tuple(Segment(info.segment_id, info.name, info.value, 0, {}) for info in infos)
-    present = set(_boxes(volume.array))
-    return SegmentationFile((volume,), tuple(s for s in segments if s.value in present), extent)
-
-
-def _vertebrae(content: SegmentationFile, result: Result | None) -> list[Vertebra]:
-    boxes = [_boxes(layer.array) for layer in content.layers]
-    place = place_of(content.layers[0].geometry)
-    found = []
-    for segment in content.segments:
-        label = level_of(segment.name, segment.tags.get(ENTRY_TAG, ""))
-        if label is None:
-            continue
-        box = boxes[segment.layer].get(segment.value)
-        array = content.layers[segment.layer].array
-        found.append(
-            Vertebra(
-                level=label.name,
-                load=partial(_mask, array, box, segment.value),
-                place=place,
-                segment_id=segment.segment_id,
-                cut_sides=cut_by_result(result, label.name),
-                image_xyz=content.image_xyz,
-                reviewed=segment.tags.get(STATUS_TAG) == COMPLETED,
-                reviewed_by=segment.tags.get(REVIEWER_TAG, ""),
-                origin=_origin(segment, result),
-            )
-        )
-    return found
+def _together(content: LabelFile) -> list[list[NamedLabel]]:
+    """Return the labels of each vertebra: one, or the parts of a sacrum."""
+    sacrum = [x for x in content.vertebrae if x.level.name == "Sacrum"]
+    in_one_layer = len({x.segment.layer for x in sacrum}) == 1
+    if in_one_layer and (content.numbering is not None or are_parts(sacrum)):
+        return [*([x] for x in content.vertebrae if x not in sacrum), sacrum]
+    return [[x] for x in content.vertebrae]
 
 
 def _boxes(array: np.ndarray) -> dict[int, Box]:
     """Return the box around each value of a label image, without 0."""
-    found = ndimage.find_objects(array.astype(np.int32, copy=False))
+    found = ndimage.find_objects(array.astype(np.int32, copy=False), max(int(array.max()), 1))
     return {value: box for value, box in enumerate(found, 1) if box is not None}
 
 
-def _mask(array: np.ndarray, box: Box | None, value: int) -> Mask:
-    if box is None:
+def _mask(array: np.ndarray, boxes: list[Box], values: list[int]) -> Mask:
+    if not boxes:
         raise LeftOut("It is empty.")
-    return Mask(array[box] == value, tuple(s.start for s in box[::-1]))
+    box = tuple(
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*boxes, strict=True)
+    )
+    return Mask(np.isin(array[box], values), tuple(s.start for s in box[::-1]))
 
 
 def _origin(segment: Segment, result: Result | None) -> Origin:

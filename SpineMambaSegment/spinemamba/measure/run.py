@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from spinemamba.describe import level_warning
 from spinemamba.errors import UserError
 from spinemamba.files import all_or_none, check_place
-from spinemamba.image_io import read_labels, read_volume
+from spinemamba.image_io import read_volume
 from spinemamba.intensity import choose_modality
 from spinemamba.job import MeasureJob
-from spinemamba.labels import BY_VALUE
+from spinemamba.label_check import check_image
+from spinemamba.label_files import LabelledSpine, read_vertebra_labels
 from spinemamba.measure.files import write_json
-from spinemamba.measure.inputs import check_image, check_labels, why_other
 from spinemamba.measure.page import write_page
 from spinemamba.measure.record import Measurements
 from spinemamba.measure.spine import Progress, measure_standing
 from spinemamba.measure.stance import Stance
+from spinemamba.numbering import VERSE, Numbering
 from spinemamba.orientation import canonical
 from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
 from spinemamba.result import Result, read_result
 from spinemamba.run import spare_inputs
+from spinemamba.same_run import why_other
 from spinemamba.volume import Volume
 
 MEASURED = 0.8
@@ -44,6 +44,7 @@ class Sources:
         run: result.json of the run that made the labels; None if none is known.
         named: Whether the user named the result; one that was found is left if it does not fit.
         corrected: Whether the result is known to be that of the labels before a person's changes.
+        numbering: What the values of a label image mean; None to judge by anatomy.
     """
 
     labels: Path
@@ -52,6 +53,7 @@ class Sources:
     run: Path | None = None
     named: bool = False
     corrected: bool = False
+    numbering: Numbering | None = None
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,11 @@ def study(sources: Sources, progress: Progress) -> Study:
     Raises:
         UserError: For everything that the user can put right.
     """
-    labels = read_labels(sources.labels)
-    check_labels(labels, sources.labels.name)
-    labels, foreign = _levels_only(labels)
+    spine = read_vertebra_labels(sources.labels, sources.numbering)
+    labels = spine.volume
     image = read_volume(sources.image) if sources.image else None
-    result, alerts = _result_of(sources, labels)
-    modality, notes = "", list(foreign)
+    result, alerts = _result_of(sources, spine)
+    modality, notes = "", list(spine.notes)
     if image is not None:
         check_image(image, sources.image.name)
         known = replace(image, modality=result.modality if result else image.modality)
@@ -121,7 +122,9 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     def tell(name: str, fraction: float) -> None:
         progress(MEASURE, share * fraction)
 
-    done = study(Sources(job.input, job.image, job.modality, job.run, corrected=True), tell)
+    # The panel writes label images by the names of its segments.
+    sources = Sources(job.input, job.image, job.modality, job.run, corrected=True, numbering=VERSE)
+    done = study(sources, tell)
     with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
@@ -129,18 +132,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     progress(MEASURE, 1.0)
 
 
-def _levels_only(labels: Volume) -> tuple[Volume, list[str]]:
-    """Return labels without values that are no level, and a sentence about them."""
-    foreign = labels.array > max(BY_VALUE)
-    if not foreign.any():
-        return labels, []
-    values = np.unique(labels.array[foreign])
-    shown = ", ".join(map(str, values[:5])) + (" ..." if len(values) > 5 else "")
-    note = f"Label values that are no level were left out: {shown}."
-    return labels.with_array(np.where(foreign, 0, labels.array)), [note]
-
-
-def _result_of(sources: Sources, labels: Volume) -> tuple[Result | None, list[str]]:
+def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, list[str]]:
     """Return the result of the run that made the labels, and what it says of their levels.
 
     Raises:
@@ -155,7 +147,7 @@ def _result_of(sources: Sources, labels: Volume) -> tuple[Result | None, list[st
         if sources.named:
             raise
         return None, [f"{UNVERIFIED}: {error.message}"]
-    if why := why_other(result, labels, corrected=sources.corrected):
+    if why := why_other(result, spine.volume, corrected=sources.corrected):
         if sources.named:
             raise UserError(
                 f"{name} is not the result of these labels: {why}.",

@@ -16,7 +16,6 @@ from spinemamba.measure.body import Body
 from spinemamba.measure.discs import DIRECTED, apart, disc_numbers, is_apart
 from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.heights import genant_grade, height_loss
-from spinemamba.measure.inputs import on_grid_of
 from spinemamba.measure.landmarks import landmarks
 from spinemamba.measure.plates import SIDES, plate_of, vector
 from spinemamba.measure.record import Item, Measurements
@@ -65,7 +64,7 @@ def measure_standing(
     """
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
     upright = canonical(labels)[0]
-    shown = None if image is None else on_grid_of(upright, image)
+    shown = None if image is None else _on_grid_of(upright, image)
     sides = _sides(upright)
     stance = stance_of(landmarks(upright, {value for value, cut in sides.items() if cut}))
     sides = {value: stance.sides(cut) for value, cut in sides.items()}
@@ -88,6 +87,28 @@ def measure_standing(
         alerts=stance.notes,
     )
     return measured, stance
+
+
+def _on_grid_of(labels: Volume, image: Volume) -> Volume:
+    """Return an image on exactly the grid of its labels.
+
+    Args:
+        labels: In canonical orientation.
+        image: On the same voxels, in any order of its axes.
+
+    Returns:
+        The image in canonical orientation.
+
+    Raises:
+        UserError: If the grids differ; says in what.
+    """
+    upright = canonical(image)[0]
+    if difference := upright.geometry.difference(labels.geometry):
+        raise UserError(
+            f"Image and labels do not have the same voxels: {difference}.",
+            "Give the image that was segmented.",
+        )
+    return upright.on(labels.geometry)
 
 
 def _sides(labels: Volume) -> dict[int, tuple[str, ...]]:

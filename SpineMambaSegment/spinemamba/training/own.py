@@ -8,7 +8,6 @@ folder; `layout.paired` says what belongs together. nnU-Net (raw): ``imagesTr/CA
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +19,10 @@ from spinemamba.case_layout import IMAGE, MASK
 from spinemamba.errors import UserError
 from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import hounsfield_problem
+from spinemamba.label_files import read_vertebra_labels
 from spinemamba.labels import BY_NAME, BY_VALUE
 from spinemamba.orientation import canonical
+from spinemamba.terminology import level_named
 from spinemamba.training.bank import Case, make_case
 from spinemamba.training.layout import Found, files_below, named, paired, refuse
 from spinemamba.training.real import BONE_HU
@@ -128,8 +129,8 @@ def _label_value(name: str, value: object) -> int:
 
 def _level(text: str) -> str | None:
     """Return the level that a label's name such as "vertebrae_L1" means; None if it is none."""
-    wanted = re.sub(r"^(vertebrae?|vert)[ _-]*", "", text.strip(), flags=re.IGNORECASE).lower()
-    return next((name for name in BY_NAME if name.lower() == wanted), None)
+    label = level_named(text)
+    return None if label is None else label.name
 
 
 def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
@@ -148,7 +149,7 @@ def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
 
 def _problems(case: OwnCase) -> list[str]:
     out, volumes = [], []
-    for path, read in ((case.image, read_volume), (case.labels, read_labels)):
+    for path, read in ((case.image, read_volume), (case.labels, _reader(case))):
         try:
             volumes.append(read(path))
         except UserError as error:
@@ -169,6 +170,26 @@ def _problems(case: OwnCase) -> list[str]:
     elif not (translated(labels, case.values).array > 0).any():
         out.append(f"{case.labels.name}: holds no vertebra")
     return out
+
+
+def _reader(case: OwnCase) -> Callable[[Path], Volume]:
+    """Return what reads the labels of a case; dataset.json says what its values mean."""
+    return _verse_labels if case.values is None else read_labels
+
+
+def _verse_labels(path: Path) -> Volume:
+    """Return labels in VerSe's numbers, whatever those of the file are.
+
+    Raises:
+        UserError: As `read_vertebra_labels`; if a value is no level.
+    """
+    spine = read_vertebra_labels(path)
+    if spine.left_out:
+        raise UserError(
+            f"It holds {', '.join(name for name, _ in spine.left_out[:5])} beside vertebrae.",
+            "Leave only vertebrae.",
+        )
+    return spine.volume
 
 
 def translated(labels: Volume, values: Values | None) -> Volume:
@@ -192,7 +213,7 @@ def own_cases(
     for case in cases:
         report(case.name)
         image = read_volume(case.image)
-        labels = translated(read_labels(case.labels), case.values).on(image.geometry)
+        labels = translated(_reader(case)(case.labels), case.values).on(image.geometry)
         image, labels = canonical(image)[0], canonical(labels)[0]
         unknown = labels.with_array(_beyond(image.array, labels.array))
         made = make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)

@@ -12,11 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from spinemamba.describe import level_warning
 from spinemamba.labels import BY_NAME
-from spinemamba.measure.inputs import extents
 from spinemamba.measure.record import read_measurements
 from spinemamba.measure.spine import measure
 from spinemamba.output import write_image
 from spinemamba.result import InstanceResult, LabelingResult, Result
+from spinemamba.same_run import extents
 from spinemamba.volume import Volume
 
 pytestmark = pytest.mark.faults

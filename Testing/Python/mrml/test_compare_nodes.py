@@ -99,6 +99,19 @@ def test_a_reference_comes_from_a_file_and_brings_no_name_of_a_file(make, tmp_pa
     assert not found.differences.any()
 
 
+def test_a_segment_that_only_its_code_names_counts(make):
+    here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v20=slice(5, 9)), "Truth")
+    there.GetSegmentation().GetSegment("V20").SetName("checked")
+    (row,) = Compare.compare(here, there, make.volume).rows
+    assert (row.name, row.foundAs, row.dice) == ("L1", "L1", 1.0)
+
+
+def test_counted_instances_are_no_reference(make, make_volume, tmp_path: Path):
+    writeVolume(make_volume(column(v1=slice(0, 5), v2=slice(20, 25)), MATRIX), tmp_path / "n.nrrd")
+    with pytest.raises(UserError, match="masks of one or two structures look the same"):
+        Compare.loadReference(tmp_path / "n.nrrd", make.volume)
+
+
 def test_what_is_no_reference_is_refused_and_leaves_no_node(make, scene, make_volume, tmp_path):
     count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     files = {"grid": make_volume(column(v19=slice(0, 9))[:-1], MATRIX)}

@@ -23,7 +23,7 @@ from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 from spinemamba.export.exporter import Export, Target  # noqa: E402
 from spinemamba.export.manifest import read_manifest  # noqa: E402
 from spinemamba.export.options import MeshOptions  # noqa: E402
-from SpineMambaSegmentLib.ExportSurfaces import vertebraeOf  # noqa: E402
+from SpineMambaSegmentLib.ExportSurfaces import leftOut, vertebraeOf  # noqa: E402
 from SpineMambaSegmentLib.Scene import readSegmentation  # noqa: E402
 from SpineMambaSegmentLib.VolumeFile import VolumeFile  # noqa: E402
 
@@ -163,3 +163,16 @@ def test_a_vertebra_at_the_edge_of_the_image_is_told(scene, make_volume, tmp_pat
     first, second = read_manifest(tmp_path / "out").vertebrae
     assert first.findings[0].startswith("The image cuts it (superior)")
     assert second.findings == ()
+
+
+def test_segments_that_are_no_level_are_named(segmented):
+    node = segmented(0, "none")
+    assert leftOut(node) == ()
+    node.GetSegmentation().AddEmptySegment("Segment_9", "tumour")
+    node.GetSegmentation().GetSegment("V20").SetName("L2 corrected")
+    names = [vertebra.level for vertebra in vertebraeOf(node)]
+    assert names == ["T12", "T13"]
+    assert dict(leftOut(node)) == {
+        "L2 corrected": "its name and its code mean different levels",
+        "tumour": "its name is no level",
+    }

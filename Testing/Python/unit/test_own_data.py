@@ -87,7 +87,7 @@ def test_every_problem_is_listed_with_its_file(verse: Path, phantoms):
         check_cases(find_cases(verse), lambda text: None)
     assert "2 files cannot be used" in str(caught.value)
     assert masks[0].name in str(caught.value)
-    assert f"{masks[1].name}: holds the unknown values" in str(caught.value)
+    assert f"{masks[1].name} holds the values 100, 120" in str(caught.value)
 
 
 def test_files_without_a_partner_are_listed(verse: Path):

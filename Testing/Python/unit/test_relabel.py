@@ -14,11 +14,21 @@ from spinemamba.job import Job, read_job
 from spinemamba.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.output import write_image
 from spinemamba.pins import Pin, match_pins, parse_pin
-from spinemamba.relabel import relabel, rename_values
+from spinemamba.relabel import new_values, relabel
 from spinemamba.result import InstanceResult, LabelingResult, Result, read_result
 from spinemamba.volume import Geometry, Volume
 
 SHAPE = (8, 8, 8)
+STEP_MM = 33.0
+PIXEL_MM = (40_000 / 64 / STEP_MM) ** 0.5
+"""So that a vertebra of one slice has 40 mL."""
+
+GRID = Geometry(
+    SHAPE,
+    (STEP_MM, PIXEL_MM, PIXEL_MM),
+    (-3.5 * PIXEL_MM, -3.5 * PIXEL_MM, -6 * STEP_MM),
+    np.eye(3),
+)
 WRONG = ("T12", "L1", "L2", "L3", "L4")
 RIGHT = ("L1", "L2", "L3", "L4", "L5")
 
@@ -37,7 +47,7 @@ def instance(number: int, name: str) -> InstanceResult:
         posterior=0.7,
         alternatives=(),
         evidence=evidence_of(name),
-        centroid_lps_mm=(0.0, 0.0, -33.0 * number),
+        centroid_lps_mm=(0.0, 0.0, -STEP_MM * number),
         volume_ml=40.0,
         complete=True,
         cut_sides=(),
@@ -59,8 +69,8 @@ def shifted() -> Result:
         modality="ct",
         seconds={},
         shape=SHAPE,
-        spacing_mm=(1.0, 1.0, 1.0),
-        origin_lps_mm=(0.0, 0.0, 0.0),
+        spacing_mm=GRID.spacing_mm,
+        origin_lps_mm=GRID.origin_lps_mm,
         direction_lps=tuple(np.eye(3).ravel()),
         instances=tuple(instance(k, name) for k, name in enumerate(WRONG, start=1)),
         labelings=(LabelingResult(WRONG, 0.7),),
@@ -111,11 +121,8 @@ def test_pins_in_an_order_no_spine_has_are_refused(shifted: Result):
 
 def test_the_voxels_follow_the_names(shifted: Result):
     after = relabel(shifted, {5: "L5"})
-    old = np.array([0, *(BY_NAME[name].value for name in WRONG)], np.uint8)
-    assert rename_values(old, shifted, after).tolist() == [
-        0,
-        *(BY_NAME[name].value for name in RIGHT),
-    ]
+    old, new = ([BY_NAME[name].value for name in names] for names in (WRONG, RIGHT))
+    assert new_values(shifted, after) == dict(zip(old, new, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -164,8 +171,7 @@ def test_pins_travel_with_a_job(tmp_path: Path):
 def files(shifted: Result, tmp_path: Path) -> tuple[str, str]:
     array = np.zeros(SHAPE, np.uint8)
     array[1:6] = np.array([BY_NAME[n].value for n in WRONG], np.uint8)[::-1, None, None]
-    geometry = Geometry(SHAPE, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    write_image(Volume(array, geometry), tmp_path / "a.nrrd")
+    write_image(Volume(array, GRID), tmp_path / "a.nrrd")
     shifted.write(tmp_path / "a_result.json")
     return str(tmp_path / "a_result.json"), str(tmp_path / "a.nrrd")
 

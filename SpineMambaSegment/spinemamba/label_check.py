@@ -1,17 +1,12 @@
-"""Is this a label image, is that the image of it, and is that the result of the run?"""
+"""Is this a label image, or an image in place of one?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy import ndimage
 
 from spinemamba.errors import UserError
 from spinemamba.labels import BY_VALUE
-from spinemamba.orientation import canonical
-from spinemamba.result import Result
-from spinemamba.volume import Geometry, Volume
+from spinemamba.volume import Volume
 
 LEAST_VOXELS = 1000
 """Fewer labelled voxels may be specks."""
@@ -31,22 +26,6 @@ MOST_OTHER_ML = 300.0
 LEAST_EVEN = 0.8
 """As `LEAST_LIKE`, of an image that is no image but labels."""
 
-SAME_PLACE_MM = 5.0
-"""Centroids of a result and of its labels differ by less than 1 mm, in slices of 5 mm too."""
-
-SAME_VOLUME = {True: (0.05, 0.3), False: (0.2, 1.0)}
-"""Share, and mL, that the volume of a whole (True) or cut (False) vertebra may differ by: it is
-counted on another grid. Of whole ones 3 % were seen, of cut ones 15 %, in slices of 5 mm."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """A level in a label image: its name, its volume, and its centroid in LPS, (3,)."""
-
-    name: str
-    volume_ml: float
-    centroid_lps_mm: np.ndarray
-
 
 def check_labels(labels: Volume, name: str) -> None:
     """Refuse an image that was given in place of labels.
@@ -64,7 +43,9 @@ def check_labels(labels: Volume, name: str) -> None:
         if like < (FILLED_LIKE if shown.mean() > MOST_FILLED else LEAST_LIKE):
             share = f"{100 * (1 - like):.0f} % of them differ from the next voxel"
             raise _no_labels(name, f"from 0 to {high}, and {share}")
-    levels = array[shown & (array <= max(BY_VALUE))]
+    if high > max(BY_VALUE):
+        return  # the values number other structures as well, which may be larger
+    levels = array[shown]
     voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
     sizes_ml = np.bincount(levels, minlength=max(BY_VALUE) + 1) * voxel_ml
     for value, label in BY_VALUE.items():
@@ -95,72 +76,6 @@ def check_image(image: Volume, name: str) -> None:
     raise UserError(
         f"{name} is a label image and no CT or MR: it {how}.", "Give the image that was segmented."
     )
-
-
-def on_grid_of(labels: Volume, image: Volume) -> Volume:
-    """Return an image on exactly the grid of its labels.
-
-    Args:
-        labels: In canonical orientation.
-        image: On the same voxels, in any order of its axes.
-
-    Returns:
-        The image in canonical orientation.
-
-    Raises:
-        UserError: If the grids differ; says in what.
-    """
-    upright = canonical(image)[0]
-    if difference := upright.geometry.difference(labels.geometry):
-        raise UserError(
-            f"Image and labels do not have the same voxels: {difference}.",
-            "Give the image that was segmented.",
-        )
-    return upright.on(labels.geometry)
-
-
-def extents(labels: Volume) -> list[Extent]:
-    """Return every level that is there."""
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
-    boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
-    found = []
-    for value, box in enumerate(boxes, start=1):
-        if box is not None and value in BY_VALUE:
-            index = np.argwhere(labels.array[box] == value)
-            centre = labels.geometry.to_lps_mm(index.mean(axis=0) + [part.start for part in box])
-            found.append(Extent(BY_VALUE[value].name, len(index) * voxel_ml, centre))
-    return found
-
-
-def why_other(result: Result, labels: Volume, *, corrected: bool = False) -> str:
-    """Return why a result cannot be that of these labels; empty if it can.
-
-    Args:
-        result: Of a run.
-        labels: Label values.
-        corrected: Whether a person may have changed the labels since: volumes say nothing then.
-    """
-    grid = Geometry(
-        result.shape,
-        result.spacing_mm,
-        result.origin_lps_mm,
-        np.reshape(result.direction_lps, (3, 3)),
-    )
-    if difference := grid.difference(labels.geometry):
-        return f"its run had another grid, {difference}"
-    known = {item.name: item for item in result.instances}
-    for level in extents(labels):
-        name = level.name
-        if name not in known:
-            return f"it knows no {name}, only {', '.join(known)}"
-        away_mm = np.linalg.norm(level.centroid_lps_mm - known[name].centroid_lps_mm)
-        if away_mm > SAME_PLACE_MM:
-            return f"{name} lies {away_mm:.0f} mm from its place there"
-        share, ml = SAME_VOLUME[known[name].complete]
-        there_ml = known[name].volume_ml
-        if not corrected and abs(there_ml - level.volume_ml) > ml + share * there_ml:
-            return f"{name} has {there_ml:.1f} mL there and {level.volume_ml:.1f} mL in the labels"
-    return ""
 
 
 def _likeness(array: np.ndarray, shown: np.ndarray) -> float:

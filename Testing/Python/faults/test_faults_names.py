@@ -1,0 +1,118 @@
+"""Which vertebra is which: every form of label file, through every command that reads labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from label_forms import (
+    L234,
+    RIGHT,
+    WRONG,
+    by_kind,
+    numbers_of,
+    segments,
+    spine,
+    truth_of,
+    write_maps,
+    write_numbers,
+)
+
+from spinemamba.cli.main import main
+from spinemamba.labels import BY_NAME
+from spinemamba.output import write_image
+
+pytestmark = pytest.mark.faults
+
+REFUSED = 2
+LONG = ("T6", "T7", "T8", "T9", "T10", "T11")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the maps that forms name."""
+    monkeypatch.chdir(tmp_path)
+    write_maps(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("form", RIGHT, ids=by_kind)
+def test_measure_and_evaluate_name_vertebrae_as_the_file_does(form, folder, capsys, outcome):
+    path = form.write(folder)
+    assert main(["measure", str(path), *form.words]) == 0
+    said = capsys.readouterr()
+    rows = re.findall(r"^(C\d|T\d+|L\d|Sacrum) ", said.out, re.MULTILINE)
+    assert tuple(rows) == form.names
+    assert form.told in said.out
+    write_image(truth_of(form), folder / "truth.nii.gz")
+    words = ["evaluate", str(path), "truth.nii.gz", "--no-distances", *form.words]
+    assert main([*words, "--reference-labels", "verse"]) == 0
+    said = capsys.readouterr()
+    count = len(form.names)
+    assert f"Named right: {count} of {count}; missed 0, extra 0" in said.out
+    assert "Per vertebra, by name: Dice 1.000" in said.out
+    assert form.told in said.err
+    outcome("names of labels", "right")
+
+
+@pytest.mark.parametrize("form", RIGHT, ids=by_kind)
+def test_export_writes_vertebrae_under_the_names_of_the_file(form, folder, capsys, outcome):
+    path = form.write(folder)
+    words = ["export", str(path), "--stl", "out", "--smoothing", "0", *form.words]
+    lost = any(word in form.told for word in ("corrected", "disc L3/L4"))
+    assert main(words) == (REFUSED if lost else 0)
+    manifest = json.loads((folder / "out" / "manifest.json").read_text("utf-8"))
+    assert tuple(v["level"] for v in manifest["vertebrae"]) == form.names
+    voxels = {v["level"]: v["voxels"] for v in manifest["vertebrae"]}
+    truth = truth_of(form).array
+    assert voxels == {n: int((truth == BY_NAME[n].value).sum()) for n in form.names}
+    assert form.told in capsys.readouterr().err
+    if "," in form.told or lost:
+        assert [name for name, _ in manifest["left_out"]] == form.told.split(", ")
+    outcome("names of labels", "right")
+
+
+@pytest.mark.parametrize("form", WRONG, ids=by_kind)
+def test_what_cannot_be_told_is_refused_by_every_command(form, folder, capsys, outcome):
+    path = form.write(folder)
+    write_image(spine(*L234), folder / "truth.nii.gz")
+    commands = {
+        "measure": [str(path), *form.words],
+        "evaluate": [str(path), "truth.nii.gz", *form.words, "--reference-labels", "verse"],
+        "box": ["truth.nii.gz", str(path), "new.seg.nrrd", "--again", "L3", *form.words],
+    }
+    if form.kind not in ("a level twice", "overlapping layers"):
+        commands["export"] = [str(path), "--stl", "out", *form.words]
+    for command, words in commands.items():
+        assert main([command, *words]) == REFUSED, command
+        said = capsys.readouterr()
+        assert re.search(form.refused, said.err), (command, said.err)
+        assert "Something went wrong" not in said.err
+    assert not (folder / "new.seg.nrrd").exists()
+    assert not (folder / "out" / "manifest.json").exists()
+    outcome("names of labels", "refused")
+
+
+def test_export_keeps_two_segments_of_one_level_apart(folder, outcome):
+    path = segments(("L3", 1), ("L3", 2), ("L4", 3))(folder)
+    assert main(["export", str(path), "--stl", "out", "--smoothing", "0"]) == 0
+    manifest = json.loads((folder / "out" / "manifest.json").read_text("utf-8"))
+    names = [v["files"][0]["name"] for v in manifest["vertebrae"]]
+    assert [v["level"] for v in manifest["vertebrae"]] == ["L3", "L3", "L4"]
+    assert len(set(names)) == 3
+    outcome("names of labels", "right")
+
+
+def test_totalsegmentators_first_numbers_are_known_where_no_other_has_them(folder, capsys, outcome):
+    path = write_numbers(folder / "l.nii.gz", spine(*LONG), numbers_of("totalsegmentator-v1", LONG))
+    code = main(["measure", str(path)])
+    said = capsys.readouterr()
+    # The vertebrae are all of one size, so that both of its numberings may fit.
+    if code == 0:
+        assert tuple(re.findall(r"^(T\d+) ", said.out, re.MULTILINE)) == LONG
+    else:
+        assert code == REFUSED
+        assert "TotalSegmentator" in said.err
+    outcome("names of labels", "right" if code == 0 else "refused")
