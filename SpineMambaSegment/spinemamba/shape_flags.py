@@ -13,6 +13,7 @@ from spinemamba.flags import Flag
 from spinemamba.instances import Instances
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.quality import LIMITS, QualityLimits
+from spinemamba.truncation import FieldOfView
 
 CORE_THRESHOLD = 0.5
 PLANES_DEG = (-10.0, 0.0, 10.0)
@@ -52,7 +53,8 @@ def shape_flags(
                 way = np.argwhere(mask).mean(axis=0) - np.argwhere(core).mean(axis=0)
                 back_mm.append(float(way[1] * evidence.geometry.spacing_mm[1]))
         found[item.id] = tuple(flag for flag in flags if flag is not None)
-    scan = (_back_to_front(back_mm, limits), _upside_down(instances, limits))
+    missing = _missing_slices(evidence.field_of_view)
+    scan = (missing, _back_to_front(back_mm, limits), _upside_down(instances, limits))
     return ShapeFlags(found, tuple(flag for flag in scan if flag is not None))
 
 
@@ -137,6 +139,17 @@ def _back_to_front(back_mm: list[float], limits: QualityLimits) -> Flag | None:
     middle = float(np.median(back_mm))
     sentence = "The processes point to the front: is the patient's orientation in the file right?"
     return Flag("back_to_front", middle, sentence)
+
+
+def _missing_slices(view: FieldOfView) -> Flag | None:
+    count = max(int(gaps.sum()) for gaps in view.gaps)
+    if not count:
+        return None
+    sentence = (
+        f"{count} layers in the middle of the image hold one value only: are slices missing? "
+        "Vertebrae there count as cut by the image."
+    )
+    return Flag("missing_slices", float(count), sentence)
 
 
 def _upside_down(instances: Instances, limits: QualityLimits) -> Flag | None:
