@@ -18,6 +18,7 @@ from spinemamba.models import find_model
 from spinemamba.output import check_output, check_place, write_image
 from spinemamba.progress import Progress
 from spinemamba.run import Warn, all_or_none, no_memory, spare_inputs, with_model
+from spinemamba.truncation import data_values
 from spinemamba.volume import Volume
 
 
@@ -55,7 +56,7 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
 def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
-    modality = guess_modality(image.array) if job.modality == "auto" else job.modality
+    modality = guess_modality(data_values(image)) if job.modality == "auto" else job.modality
     question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
 
     def work(model: Model) -> tuple[Volume, BoxResult]:
@@ -76,7 +77,7 @@ def _result(
         again=again,
         place_lps_mm=answer.place_lps_mm,
         centroid_lps_mm=tuple(float(v) for v in centre),
-        volume_ml=float(mask.sum()) * float(np.prod(geometry.spacing_mm)) / 1000,
+        volume_ml=float(mask.sum()) * geometry.voxel_ml,
         evidence=answer.evidence,
         cut_sides=answer.cut_sides,
         dice_before=dice(mask, labels.array == again) if labels is not None and again else None,

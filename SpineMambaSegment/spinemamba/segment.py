@@ -1,8 +1,8 @@
 """The method from top to bottom: the file to read first.
 
 A volume is turned into canonical orientation, freed of padding, scaled, searched coarsely for the
-spine, looked at finely where it is, taken apart into vertebrae, named, and painted back onto its own
-grid.
+spine, looked at finely where it is, taken apart into vertebrae, named, and painted back onto its
+own grid.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from spinemamba.refine import refine
 from spinemamba.restore import restore_labels
 from spinemamba.result import Result
 from spinemamba.shape_flags import shape_flags, with_metal
-from spinemamba.truncation import Box, acquired
+from spinemamba.truncation import acquired, in_whole
 from spinemamba.volume import Volume
 
 OVERLAP = {"fast": 0.2, "standard": 0.45}
@@ -112,7 +112,7 @@ def segment(
     result = describe(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)
-    return Segmentation(restore(_in_image(labels, upright, box), reorientation), result)
+    return Segmentation(restore(in_whole(labels, upright, box), reorientation), result)
 
 
 def _values(solution: LevelSolution) -> dict[int, int]:
@@ -152,15 +152,6 @@ def _renumbered(numbers: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
     for number, value in values.items():
         table[number] = value
     return table[numbers]
-
-
-def _in_image(labels: np.ndarray, image: Volume, box: Box) -> np.ndarray:
-    """Return labels of a part of an image in the shape of the whole."""
-    if labels.shape == image.array.shape:
-        return labels
-    whole = np.zeros(image.array.shape, labels.dtype)
-    whole[box] = labels
-    return whole
 
 
 @contextmanager

@@ -13,14 +13,14 @@ resampled, and what lies beyond holds one value. Data end in one of four ways:
 Air that was clipped to one value, or all that a threshold removed, is flat as well. It does not
 count where bone is not its direct neighbour, or where it lies within the hull of everything else.
 
-A vertebra is cut where at least `CUT_MM2` of it, seen along an axis, end where the data end.
+A vertebra is cut at a side where at least `CUT_MM2` of it, seen along that axis, come within
+`GAP_MM` of the end of the data.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,10 +45,17 @@ CLEAR_OF_DATA = 0.5
 """That can be seen only where the padding lies outside of what the data usually are, by this share
 of their range."""
 
+GAP_MM = 1.0
+"""Bone this near to the end of the data reaches it. Networks look at voxels of 1.5 mm, and nothing
+is labelled beyond the centre of the last one."""
+
 TINY = 1e-6
 """Places are exact to so much of a voxel."""
 
 Box = tuple[slice, slice, slice]
+Place = Callable[[np.ndarray], np.ndarray]
+"""Takes voxel numbers (x, y, z), shape (points, 3), to LPS millimetres."""
+
 Direction = tuple[int, int]
 """Axis (0, 1, 2 for z, y, x) and -1 backwards or 1 forwards."""
 
@@ -98,35 +105,35 @@ class FieldOfView:
         return found if self.hull is None else found | self.hull.beyond(index_zyx)
 
     def ends(
-        self, voxels: np.ndarray, grid: Geometry, direction: Direction, slack_vox: float = -TINY
+        self, voxels: np.ndarray, grid: Geometry, direction: Direction, gap_mm: float = GAP_MM
     ) -> np.ndarray:
         """Return whether the data end right behind voxels, bool (n,).
 
-        Right behind is within one voxel of the image or of the grid, whichever is larger. Where a
-        hull ends the data, one voxel more may lie between, because interpolation mixes it.
+        Where a hull ends the data, one voxel may lie between, because interpolation mixes it.
 
         Args:
             voxels: Indices (n, 3) on ``grid``.
             grid: Grid of the voxels; its axes are parallel to those of the image.
             direction: Where to look.
-            slack_vox: Added to "one voxel"; the sign says whether exactly one voxel still counts.
+            gap_mm: Largest distance from the voxel's face to the end of the data.
         """
         axis, step = direction
         places = self.geometry.to_index_zyx(grid.to_lps_mm(voxels))
-        reach = max(1.0, grid.spacing_mm[axis] / self.geometry.spacing_mm[axis])
-        here, beside = places[:, axis].copy(), np.rint(places).astype(int)
-        part, gaps = self.box[axis], self.gaps[axis]
-        from_edge = here - part.start if step < 0 else part.stop - 1 - here
-        found = from_edge < reach + slack_vox
-        for far in (*range(1, math.ceil(reach)), reach):
-            away = here + step * (far + slack_vox)
-            beside[:, axis] = np.floor(away) if step < 0 else np.ceil(away)
-            if gaps.any():
+        image_mm, part, gaps = self.geometry.spacing_mm[axis], self.box[axis], self.gaps[axis]
+        half = grid.spacing_mm[axis] / image_mm / 2
+        face = places[:, axis] + step * half
+        from_edge = face - (part.start - 0.5) if step < 0 else part.stop - 0.5 - face
+        reach = gap_mm / image_mm + TINY
+        found = from_edge <= reach
+        beside = np.rint(places).astype(int)
+        outer = face + step * (0.5 + TINY)
+        beside[:, axis] = np.ceil(outer) if step < 0 else np.floor(outer)
+        for near in range(max(2, 1 + int(reach))):
+            if near <= reach and gaps.any():
                 found |= gaps[np.clip(beside[:, axis], 0, len(gaps) - 1)]
-        if self.hull is not None:
-            for _ in range(2):
+            if self.hull is not None:
                 found |= self.hull.beyond(beside)
-                beside[:, axis] += step
+            beside[:, axis] += step
         return found
 
 
@@ -148,54 +155,56 @@ def cut_sides(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> tuple[st
         for step, name in zip((-1, 1), names, strict=True):
             last = voxels if view.gaps[axis].any() else _outermost(voxels, axis, step)
             ended = last[view.ends(last, grid, (axis, step))]
-            if len(np.unique(_columns(ended, axis))) * face_mm2 >= CUT_MM2:
+            if _line_count(ended, axis) * face_mm2 >= CUT_MM2:
                 sides.append(name)
     return tuple(sides)
 
 
 def reaches_end(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> bool:
-    """Return whether any voxel of an object lies at the upper or lower end of the data.
+    """Return whether an object comes within a voxel of the upper or lower end of the data.
+
+    The voxel is one of the image or of the grid, whichever is larger.
 
     Args:
         voxels: Indices (n, 3) on ``grid``, canonical orientation.
         grid: Grid of the object.
         view: Where the image holds data.
     """
+    own_mm, image_mm = grid.spacing_mm[0], view.geometry.spacing_mm[0]
+    gap_mm = max(own_mm, image_mm) + (image_mm - own_mm) / 2
     return any(
-        bool(view.ends(_outermost(voxels, 0, step), grid, (0, step), TINY).any())
+        bool(view.ends(_outermost(voxels, 0, step), grid, (0, step), gap_mm).any())
         for step in (-1, 1)
     )
 
 
 def cut_sides_of_array(
-    ends_xyz: Extent,
-    counts_xyz: Extent,
-    image_xyz: Extent,
-    place: Callable[[np.ndarray], np.ndarray],
+    voxels: np.ndarray, first_xyz: Sequence[int], image_xyz: Extent, place: Place
 ) -> tuple[str, ...]:
     """Return the sides at which the edge of an array cuts an object, wherever the array lies.
 
     Args:
-        ends_xyz: First and last voxel of the object along x, y and z.
-        counts_xyz: How many voxels it has in these layers.
+        voxels: Not 0 inside, shape (z, y, x); a part of the array.
+        first_xyz: Place of its first voxel in the array.
         image_xyz: First and last voxel of the array.
-        place: Takes voxel numbers (n, 3) along x, y, z to LPS millimetres.
+        place: Where voxels lie, in LPS.
 
     Returns:
         Names out of `SIDES`, in that order, each for the direction nearest to the axis.
     """
-    middle = np.mean(np.asarray(ends_xyz, float), axis=1)
-    steps_mm = np.array([np.subtract(*place(middle + [e / 2, -e / 2])) for e in np.eye(3)])
+    middle = np.asarray(first_xyz) + np.array(voxels.shape[::-1]) / 2
+    steps_mm = np.array([np.subtract(*place(middle + np.array([e, -e]) / 2)) for e in np.eye(3)])
     found = set()
-    for axis, (ends, counts, edges) in enumerate(zip(ends_xyz, counts_xyz, image_xyz, strict=True)):
+    for axis, (start, end) in enumerate(image_xyz):
         face_mm2 = np.linalg.norm(np.cross(*np.delete(steps_mm, axis, axis=0)))
         main = int(np.abs(steps_mm[axis]).argmax())
-        names = SIDES[2 - main]
         # Left, posterior and superior are positive in LPS, as forwards is in canonical axes.
-        names = names if steps_mm[axis][main] > 0 else names[::-1]
-        reached = (ends[0] <= edges[0], ends[1] >= edges[1])
-        for name, at_edge, count in zip(names, reached, counts, strict=True):
-            if at_edge and count * face_mm2 >= CUT_MM2:
+        names = SIDES[2 - main][:: 1 if steps_mm[axis][main] > 0 else -1]
+        layers = np.moveaxis(voxels, 2 - axis, 0)
+        reach = 1 + int(GAP_MM / np.linalg.norm(steps_mm[axis]) + TINY)
+        low, high = (max(0, edge - first_xyz[axis]) for edge in (start + reach, end + 1 - reach))
+        for name, part in zip(names, (layers[:low], layers[high:]), strict=True):
+            if np.count_nonzero(part.any(axis=0)) * face_mm2 >= CUT_MM2:
                 found.add(name)
     return tuple(name for names in SIDES for name in names if name in found)
 
@@ -238,16 +247,29 @@ def acquired(image: Volume) -> tuple[Volume, FieldOfView, Box]:
     Returns:
         The part, its field of view, and where it lies in the image.
     """
-    from spinemamba.resample import crop_geometry  # needs torch, which evaluation shall not load
-
     box = data_box(image.array)
-    whole = all(part.stop - part.start == n for part, n in zip(box, image.array.shape, strict=True))
-    if not whole:
-        image = Volume(
-            np.ascontiguousarray(image.array[box]), crop_geometry(image.geometry, box)
-        )
+    image = part_of(image, box)
     view = FieldOfView.of_image(image)
     return image.with_array(darkened(image.array)), view, box
+
+
+def part_of(volume: Volume, box: Box) -> Volume:
+    """Return a box of voxels of a volume, which stay where they are."""
+    array = volume.array[box]
+    if array.shape == volume.array.shape:
+        return volume
+    origin = volume.geometry.to_lps_mm([part.start for part in box])
+    place = {"shape": array.shape, "origin_lps_mm": tuple(map(float, origin))}
+    return Volume(np.ascontiguousarray(array), replace(volume.geometry, **place))
+
+
+def in_whole(labels: np.ndarray, image: Volume, box: Box) -> np.ndarray:
+    """Return labels of a box of an image in the shape of the whole, 0 elsewhere."""
+    if labels.shape == image.array.shape:
+        return labels
+    whole = np.zeros(image.array.shape, labels.dtype)
+    whole[box] = labels
+    return whole
 
 
 def data_values(image: Volume) -> np.ndarray:
@@ -302,15 +324,21 @@ def _gaps(array: np.ndarray, box: Box, axis: int) -> np.ndarray:
     return out
 
 
-def _columns(voxels: np.ndarray, axis: int) -> np.ndarray:
-    """Return one number for each line along an axis that voxels lie on."""
-    a, b = (voxels[:, k].astype(np.int64) for k in range(3) if k != axis)
-    return a * (1 << 31) + b
-
-
 def _outermost(voxels: np.ndarray, axis: int, step: int) -> np.ndarray:
     """Return the last voxel of each line along an axis."""
-    order = np.lexsort((step * voxels[:, axis], _columns(voxels, axis)))
-    columns = _columns(voxels, axis)[order]
-    last = np.append(columns[1:] != columns[:-1], True) if len(columns) else np.zeros(0, bool)
-    return voxels[order[last]]
+    if not len(voxels):
+        return voxels
+    low = voxels.min(axis=0)
+    inside = np.zeros(voxels.max(axis=0) - low + 1, bool)
+    inside[tuple((voxels - low).T)] = True
+    layers = np.moveaxis(inside, axis, 0)[::-step]
+    line = np.argwhere(layers.any(axis=0))
+    depth = layers.argmax(axis=0)[tuple(line.T)]
+    along = depth if step < 0 else len(layers) - 1 - depth
+    return np.insert(line, axis, along, axis=1) + low
+
+
+def _line_count(voxels: np.ndarray, axis: int) -> int:
+    """Return how many lines along an axis voxels lie on."""
+    a, b = (voxels[:, k].astype(np.int64) for k in range(3) if k != axis)
+    return len(np.unique(a * (1 << 31) + b))

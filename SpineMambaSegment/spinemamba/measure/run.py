@@ -17,6 +17,7 @@ from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
 from spinemamba.result import Result, read_result
 from spinemamba.run import all_or_none, spare_inputs
+from spinemamba.truncation import data_values
 from spinemamba.volume import Volume
 
 MEASURED = 0.8
@@ -52,8 +53,10 @@ def study(
     voxels = read_labels(labels)
     grey = read_volume(image) if image else None
     if modality == "auto" and grey is not None:
-        modality = result.modality if result else guess_modality(grey.array)
-    measured = measure(voxels, grey, modality if grey is not None else "", progress)
+        modality = result.modality if result else guess_modality(data_values(grey))
+    modality = modality if grey is not None else ""
+    cuts = {} if result is None else {item.name: item.cut_sides for item in result.instances}
+    measured = measure(voxels, grey, modality, progress, cuts)
     return Study(measured, voxels, grey, result)
 
 

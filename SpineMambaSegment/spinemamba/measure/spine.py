@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from spinemamba import __version__
 from spinemamba.errors import Code, UserError
-from spinemamba.image_sides import cut_sides
 from spinemamba.labels import BY_VALUE, ORDER
 from spinemamba.measure.body import Body
 from spinemamba.measure.discs import disc_numbers
@@ -22,6 +21,8 @@ from spinemamba.measure.regions import adjacent, angle_items, curve_items
 from spinemamba.measure.start import patches_of, start_frames
 from spinemamba.measure.vertebra import Vertebra, body_of, numbers
 from spinemamba.orientation import canonical
+from spinemamba.truncation import SIDES as IMAGE_SIDES
+from spinemamba.truncation import FieldOfView, cut_sides, data_box, part_of
 from spinemamba.volume import Volume
 
 COARSE_MM = 2.0
@@ -35,6 +36,7 @@ def measure(
     image: Volume | None = None,
     modality: str = "",
     progress: Progress = lambda name, fraction: None,
+    known_cuts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Measurements:
     """Measure every vertebra, what lies between them, and the spine as a whole.
 
@@ -43,6 +45,8 @@ def measure(
         image: What was segmented, on the same grid; gives densities if it is a CT.
         modality: "ct", "mr" or, without an image, "".
         progress: Told the level that comes next and the share that is done; may raise `Cancelled`.
+        known_cuts: Sides at which the run that made the labels found each level cut. Without an
+            image, labels alone do not show where data end within the array.
 
     Raises:
         UserError: If there is no known level in the labels (NO_SPINE), or the image has another
@@ -54,8 +58,13 @@ def measure(
             "Image and labels do not have the same voxels.",
             "Give the image that was segmented.",
         )
-    ct = canonical(image)[0] if image is not None and modality == "ct" else None
-    found = list(find_vertebrae(canonical(labels)[0], progress))
+    upright, shown = canonical(labels)[0], None if image is None else canonical(image)[0]
+    if shown is not None:
+        box = data_box(shown.array)
+        upright, shown = part_of(upright, box), part_of(shown, box)
+    ct = shown if modality == "ct" else None
+    sides = _sides(upright, shown, known_cuts or {})
+    found = list(find_vertebrae(upright, sides, progress))
     progress("discs and curves", 1.0)
     items = [*_vertebra_items(found, ct), *_disc_items(found)]
     items += [*angle_items(found), *curve_items(found)]
@@ -64,14 +73,31 @@ def measure(
     )
 
 
-def find_vertebrae(labels: Volume, progress: Progress) -> Iterable[Vertebra]:
+def _sides(
+    labels: Volume, image: Volume | None, known: Mapping[str, tuple[str, ...]]
+) -> dict[int, tuple[str, ...]]:
+    """Return the sides at which the data end in each vertebra, by label value."""
+    grid = labels.geometry
+    view = FieldOfView.of_grid(grid) if image is None else FieldOfView.of_image(image)
+    found = {}
+    for value, patch in patches_of(labels).items():
+        voxels = np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
+        sides = {*cut_sides(voxels, grid, view), *known.get(BY_VALUE[value].name, ())}
+        found[value] = tuple(s for names in IMAGE_SIDES for s in names if s in sides)
+    return found
+
+
+def find_vertebrae(
+    labels: Volume, sides: Mapping[int, tuple[str, ...]], progress: Progress
+) -> Iterable[Vertebra]:
     """Yield the vertebrae from head to tail.
 
     Args:
         labels: In canonical orientation.
+        sides: Sides of the image that cut each, by label value.
         progress: As for `measure`.
     """
-    patches = patches_of(labels)
+    patches = patches_of(labels, sides)
     if not patches:
         raise UserError(
             "There is no vertebra in the labels.",
@@ -82,7 +108,6 @@ def find_vertebrae(labels: Volume, progress: Progress) -> Iterable[Vertebra]:
         value: np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
         for value, patch in patches.items()
     }
-    sides = {v: cut_sides(places, labels.geometry, labels.geometry) for v, places in voxels.items()}
     frames = start_frames(patches, {value for value, found in sides.items() if found})
     above: Body | None = None
     for k, (value, patch) in enumerate(patches.items()):
@@ -92,7 +117,7 @@ def find_vertebrae(labels: Volume, progress: Progress) -> Iterable[Vertebra]:
             start = below(above, patch, start)
         body, reason = body_of(patch, start, name, sides[value])
         centroid = labels.geometry.to_lps_mm(voxels[value].mean(axis=0))
-        volume_ml = len(voxels[value]) * float(np.prod(labels.spacing_mm)) / 1000
+        volume_ml = len(voxels[value]) * labels.geometry.voxel_ml
         yield Vertebra(value, name, patch, centroid, volume_ml, sides[value], body, reason)
         above = body
 
