@@ -12,6 +12,16 @@ FLAT_SHARE = 0.01
 DIRECTIONS = 64
 """In each slice the hull has so many corners at most: a circle of 25 cm is off by 0.3 mm."""
 
+FEW_VALUES = 40
+"""An image with fewer values is drawn, not acquired."""
+
+MOST_EMPTY = 0.5
+"""Of the hull of a patient, so much may be air that was clipped. Bone alone fills far less of its
+own hull, and ends everywhere without being cut."""
+
+BRIGHT_PERCENT = 90
+"""What is brighter than so many percent of the data may look like bone."""
+
 CHUNK = 4096
 """Places that are compared with all planes at once."""
 
@@ -44,13 +54,17 @@ class Hull:
         low = np.array([part.start for part in self.box])
         high = np.array([part.stop for part in self.box])
         out = ((index_zyx >= low) & (index_zyx < high)).all(axis=1)
-        out[out] = np.isin(self.array[tuple(index_zyx[out].T)], self.values)
+        out[out] = self.empty(index_zyx[out])
         asked = np.flatnonzero(out)
         for start in range(0, len(asked), CHUNK):
             some = asked[start : start + CHUNK]
             height = index_zyx[some] @ self.planes[:, :3].T + self.planes[:, 3]
             out[some] = height.max(axis=1) > 1e-6
         return out
+
+    def empty(self, index_zyx: np.ndarray) -> np.ndarray:
+        """Return whether voxels of the image have a value of the outside, bool (n,)."""
+        return np.isin(self.array[tuple(index_zyx.T)], self.values)
 
 
 def hull_of(array: np.ndarray, box: Box) -> Hull | None:
@@ -63,14 +77,15 @@ def hull_of(array: np.ndarray, box: Box) -> Hull | None:
     from scipy.spatial import ConvexHull, QhullError
 
     values = flat_values(array[box])
-    if not len(values):
+    if not len(values) or _is_drawing(array[box], values):
         return None
     corners = _corners(array[box], values) + [part.start for part in box]
     try:
         planes = ConvexHull(corners).equations
     except (QhullError, ValueError):  # all data lie in one plane, or there are none
         return None
-    return Hull(array, box, values, planes)
+    hull = Hull(array, box, values, planes)
+    return None if _empty_share(hull) > MOST_EMPTY else hull
 
 
 def flat_values(array: np.ndarray) -> np.ndarray:
@@ -87,7 +102,7 @@ def flat_values(array: np.ndarray) -> np.ndarray:
 
 
 def darkened(array: np.ndarray) -> np.ndarray:
-    """Return an image whose outside is not brighter than its data, nor negative where they are not.
+    """Return an image whose outside is not as bright as bone, nor negative where its data are not.
 
     Only values at the corners of the image are changed, and only in front of and behind the data of
     each row: elsewhere they may be data.
@@ -100,10 +115,11 @@ def darkened(array: np.ndarray) -> np.ndarray:
     """
     corners = array[np.ix_(*((0, n - 1) for n in array.shape))]
     values = np.intersect1d(flat_values(array), corners)
-    if not len(values):
+    if not len(values) or _is_drawing(array, values):
         return array
-    low = array.min(where=~np.isin(array, values), initial=array.max())
-    if values[-1] <= low and (values[0] >= 0 or low < 0):
+    data = _sample(array, values)
+    low, high = data.min(), np.percentile(data, BRIGHT_PERCENT)
+    if values[-1] <= high and (values[0] >= 0 or low < 0):
         return array
     first, last, present = row_ends(array, values)
     out, x = array.copy(), np.arange(array.shape[2])
@@ -133,6 +149,25 @@ def row_ends(array: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
         first[z] = data.argmax(axis=1)
         last[z] = data.shape[1] - 1 - data[:, ::-1].argmax(axis=1)
     return first, last, present
+
+
+def _sample(array: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return some of the data of an array, that is, without some values."""
+    thinned = array.reshape(-1)[:: max(1, array.size // 500_000)]
+    return thinned[~np.isin(thinned, values)]
+
+
+def _is_drawing(array: np.ndarray, values: np.ndarray) -> bool:
+    """Return whether an image has so few values that none stands out as the outside."""
+    return len(np.unique(_sample(array, values))) < FEW_VALUES
+
+
+def _empty_share(hull: Hull) -> float:
+    """Return the share of the hull that has values of the outside."""
+    axes = [np.unique(np.linspace(p.start, p.stop - 1, 24).astype(int)) for p in hull.box]
+    places = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    inside = places[~hull.beyond(places)]
+    return float(hull.empty(inside).mean()) if len(inside) else 1.0
 
 
 def _corners(array: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from spinemamba.describe import RunDetails, describe
 from spinemamba.errors import Code, UserError
 from spinemamba.evidence import Evidence
 from spinemamba.instances import Instances, find_instances, with_cut_sides
-from spinemamba.intensity import guess_modality, normalise
+from spinemamba.intensity import Modality, guess_modality, normalise
 from spinemamba.labels import BY_NAME
 from spinemamba.levels import LevelSolution, assign_levels
 from spinemamba.locate import locate
@@ -80,11 +80,8 @@ def segment(
     options = options or SegmentOptions()
     seconds: dict[str, float] = {}
     upright, reorientation = canonical(volume)
-    # Padding is no part of what was acquired: without it, the result is that of the same scan
-    # stored without it, in every voxel.
-    data, view, box = acquired(upright)
-    auto = options.modality == "auto"
-    modality = guess_modality(data.array) if auto else options.modality
+    data, view, box = acquired(upright)  # the result of a padded scan is that of the bare one
+    modality = _modality(options, data)
     image = data.with_array(normalise(data.array, modality))
     with _timed("locate", seconds):
         located = locate(image, model.coarse, progress)
@@ -113,6 +110,10 @@ def segment(
     for message in result.warnings:
         warn(message)
     return Segmentation(restore(in_whole(labels, upright, box), reorientation), result)
+
+
+def _modality(options: SegmentOptions, data: Volume) -> Modality:
+    return guess_modality(data.array) if options.modality == "auto" else options.modality
 
 
 def _values(solution: LevelSolution) -> dict[int, int]:

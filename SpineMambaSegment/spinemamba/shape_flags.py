@@ -13,6 +13,7 @@ from spinemamba.flags import Flag
 from spinemamba.instances import Instances
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.quality import LIMITS, QualityLimits
+from spinemamba.shapes import pieces_of
 from spinemamba.truncation import FieldOfView
 
 CORE_THRESHOLD = 0.5
@@ -85,15 +86,16 @@ def with_metal(
 
 
 def _pieces(mask: np.ndarray, limits: QualityLimits) -> Flag | None:
-    pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    if count < 2:
-        return None
-    sizes = np.sort(np.bincount(pieces.ravel())[1:])[::-1] / mask.sum()
+    sizes = np.sort(pieces_of(mask, by_corners=True)[1])[::-1] / mask.sum()
     large = int((sizes > limits.several_pieces).sum())
     if large < 2:
         return None
     share = float(1 - sizes[0])
-    return Flag("several_pieces", share, f"In {large} pieces ({100 * share:.0f} % lie apart).")
+    return Flag(
+        "several_pieces",
+        share,
+        f"In {large} pieces that share no voxel corner ({100 * share:.0f} % lie apart).",
+    )
 
 
 def _hole(mask: np.ndarray, limits: QualityLimits) -> Flag | None:
@@ -104,10 +106,9 @@ def _hole(mask: np.ndarray, limits: QualityLimits) -> Flag | None:
 
 
 def _two_cores(core: np.ndarray, limits: QualityLimits) -> Flag | None:
-    pieces, count = ndimage.label(core)
-    if count < 2:
+    pieces, sizes = pieces_of(core)
+    if len(sizes) < 2:
         return None
-    sizes = np.bincount(pieces.ravel())[1:]
     first, second = np.argsort(-sizes)[:2] + 1
     share = float(sizes[second - 1] / sizes[first - 1])
     centres = np.array(ndimage.center_of_mass(core, pieces, [first, second]))

@@ -10,8 +10,9 @@ resampled, and what lies beyond holds one value. Data end in one of four ways:
   scanner's field of view is convex: the corners around a circle, the wedges around a turned box;
 - at layers of one value in the middle, with data on both sides: slices are missing.
 
-Air that was clipped to one value, or all that a threshold removed, is flat as well. It does not
-count where bone is not its direct neighbour, or where it lies within the hull of everything else.
+Air that was clipped to one value, or all that a threshold removed, is flat as well. Air cuts
+nothing, because no bone touches it beyond the hull; and a hull that is mostly empty, as where bone
+alone is left, does not count, nor one of a drawing with few values.
 
 A vertebra is cut at a side where at least `CUT_MM2` of it, seen along that axis, come within
 `GAP_MM` of the end of the data.

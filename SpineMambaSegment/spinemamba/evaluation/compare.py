@@ -133,7 +133,7 @@ class _Scorer:
             name=BY_VALUE[value].name,
             found_as=BY_VALUE[partner].name if partner else None,
             cut=value in pair.truth.cut,
-            volume_ml=voxels * math.prod(pair.truth.spacing_mm) / 1000,
+            volume_ml=voxels * pair.truth.voxel_ml,
             iou=iou,
             dice=self._dice(partner, value),
             surface=surface,

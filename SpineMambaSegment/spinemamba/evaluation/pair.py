@@ -28,6 +28,7 @@ class Side:
         boxes: Smallest box of each level that is there, by label value.
         cut: Values that the edge of the whole image cuts (`truncation`).
         spacing_mm: Distance between voxel centres along z, y, x.
+        voxel_ml: Volume of a voxel.
         centres_mm: Centroid of each level's mask, by value: millimetres along the image's own
             axes (z, y, x) from a place that both sides share.
     """
@@ -36,6 +37,7 @@ class Side:
     boxes: dict[int, Box]
     cut: frozenset[int]
     spacing_mm: tuple[float, float, float]
+    voxel_ml: float
     centres_mm: dict[int, np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,7 +134,7 @@ def _side(volume: Volume, whole: Box) -> Side:
         voxels = np.argwhere(array[box] == value) + [part.start for part in box] + first
         if cut_sides(voxels, volume.geometry, view):
             cut.add(value)
-    return Side(array, boxes, frozenset(cut), volume.spacing_mm)
+    return Side(array, boxes, frozenset(cut), volume.spacing_mm, volume.geometry.voxel_ml)
 
 
 def _shared(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
