@@ -77,7 +77,7 @@ def hull_of(array: np.ndarray, box: Box) -> Hull | None:
     from scipy.spatial import ConvexHull, QhullError
 
     values = flat_values(array[box])
-    if not len(values) or _is_drawing(array[box], values):
+    if not len(values) or is_drawing(array[box]):
         return None
     corners = _corners(array[box], values) + [part.start for part in box]
     try:
@@ -86,6 +86,12 @@ def hull_of(array: np.ndarray, box: Box) -> Hull | None:
         return None
     hull = Hull(array, box, values, planes)
     return None if _empty_share(hull) > MOST_EMPTY else hull
+
+
+def is_drawing(array: np.ndarray) -> bool:
+    """Return whether an image has so few values that none stands out as the outside."""
+    thinned = array[tuple(slice(None, None, 1 + n // 100) for n in array.shape)]
+    return len(np.unique(thinned)) < FEW_VALUES
 
 
 def flat_values(array: np.ndarray) -> np.ndarray:
@@ -115,7 +121,7 @@ def darkened(array: np.ndarray) -> np.ndarray:
     """
     corners = array[np.ix_(*((0, n - 1) for n in array.shape))]
     values = np.intersect1d(flat_values(array), corners)
-    if not len(values) or _is_drawing(array, values):
+    if not len(values) or is_drawing(array):
         return array
     data = _sample(array, values)
     low, high = data.min(), np.percentile(data, BRIGHT_PERCENT)
@@ -155,11 +161,6 @@ def _sample(array: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return some of the data of an array, that is, without some values."""
     thinned = array.reshape(-1)[:: max(1, array.size // 500_000)]
     return thinned[~np.isin(thinned, values)]
-
-
-def _is_drawing(array: np.ndarray, values: np.ndarray) -> bool:
-    """Return whether an image has so few values that none stands out as the outside."""
-    return len(np.unique(_sample(array, values))) < FEW_VALUES
 
 
 def _empty_share(hull: Hull) -> float:

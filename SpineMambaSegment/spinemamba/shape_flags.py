@@ -94,7 +94,7 @@ def _pieces(mask: np.ndarray, limits: QualityLimits) -> Flag | None:
     return Flag(
         "several_pieces",
         share,
-        f"In {large} pieces that share no voxel corner ({100 * share:.0f} % lie apart).",
+        f"In {large} pieces that share no corner of a voxel ({100 * share:.0f} % lie apart).",
     )
 
 

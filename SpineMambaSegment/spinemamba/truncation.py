@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spinemamba.hull import Hull, darkened, hull_of
+from spinemamba.hull import Hull, darkened, hull_of, is_drawing
 from spinemamba.volume import Geometry, Volume
 
 CUT_MM2 = 40.0
@@ -215,7 +215,7 @@ def data_box(array: np.ndarray) -> Box:
 
     Layers count as padding if the data begin at once behind them. Layers of clipped air do not: at
     their end, a patient or a circle begins with a narrow strip. If the first layer of the data was
-    mixed with the padding by interpolation, it is left out as well.
+    mixed with the padding by interpolation, it is left out as well. A drawing has no padding.
 
     Args:
         array: Values, (z, y, x), any orientation.
@@ -227,6 +227,8 @@ def data_box(array: np.ndarray) -> Box:
         for axis in range(3):
             for step in (1, -1):
                 count = _padding(array[tuple(box)], axis, step)
+                if count and is_drawing(array):
+                    return tuple(slice(0, n) for n in array.shape)
                 part = box[axis]
                 if step > 0:
                     box[axis] = slice(part.start + count, part.stop)
@@ -298,10 +300,14 @@ def _is_flat(layer: np.ndarray, value: float) -> bool:
 
 def _is_blended(first: np.ndarray, second: np.ndarray, value: float) -> bool:
     """Return whether a layer lies between the padding and the next layer everywhere."""
+    data = second != value
+    first, second = first[data], second[data]
+    if not data.any():
+        return False
     low, high = np.percentile(second, (5, 95))
     if max(low - value, value - high) <= CLEAR_OF_DATA * (high - low):
         return False
-    near, far = (np.abs(layer.astype(np.float64).ravel() - value) for layer in (first, second))
+    near, far = (np.abs(layer.astype(np.float64) - value) for layer in (first, second))
     clear = near + far >= np.median(near + far)
     share = np.median(near[clear] / np.maximum(far[clear], 1e-9))
     return bool(share < BLENDED)

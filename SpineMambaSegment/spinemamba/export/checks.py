@@ -82,7 +82,7 @@ def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[
     found = []
     if cut_sides:
         sides = ", ".join(cut_sides)
-        sentence = f"The image cuts it ({sides}): a flat lid closes the surface there."
+        sentence = f"Cut by the image ({sides}): a flat lid closes the surface there."
         found.append(Flag("cut", None, sentence))
     if topology.bodies > 1:
         sentence = (

@@ -48,7 +48,7 @@ _BOTH = "a level is missing, or its endplate is cut or not clear"
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "volume_ml", "vertebra", "volume", "mL", 1, "Voxels times their size.", "the image cuts it"
+        "volume_ml", "vertebra", "volume", "mL", 1, "Voxels times their size.", "cut by the image"
     ),
     Quantity("anterior_height_mm", "vertebra", "anterior height", "mm", 1, _HEIGHT.format(15)),
     Quantity("middle_height_mm", "vertebra", "middle height", "mm", 1, _HEIGHT.format(50)),

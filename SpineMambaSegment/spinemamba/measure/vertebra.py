@@ -22,7 +22,7 @@ NO_BODY = {
     "Sacrum": "the sacrum has no lower endplate",
     "Coccyx": "the coccyx has no body",
 }
-CUT = "the image cuts it"
+CUT = "cut by the image"
 LEAST_ML = 0.2
 """A smaller region is no sample of a body."""
 

@@ -161,5 +161,5 @@ def test_a_vertebra_at_the_edge_of_the_image_is_told(scene, make_volume, tmp_pat
     readSegmentation(tmp_path / "labels.nrrd", node, volume)
     export(node, tmp_path / "out")
     first, second = read_manifest(tmp_path / "out").vertebrae
-    assert first.findings[0].startswith("The image cuts it (superior)")
+    assert first.findings[0].startswith("Cut by the image (superior)")
     assert second.findings == ()
