@@ -19,8 +19,11 @@ MOST_EMPTY = 0.5
 """Of the hull of a patient, so much may be air that was clipped. Bone alone fills far less of its
 own hull, and ends everywhere without being cut."""
 
-BRIGHT_PERCENT = 90
-"""What is brighter than so many percent of the data may look like bone."""
+CLEAR = 0.1
+"""What is brighter than the darkest data by this share of their range looks like tissue or bone."""
+
+AIR_HU = -1024
+"""What is made dark becomes as dark as this, if negative values tell that it is a CT."""
 
 CHUNK = 4096
 """Places that are compared with all planes at once."""
@@ -108,7 +111,7 @@ def flat_values(array: np.ndarray) -> np.ndarray:
 
 
 def darkened(array: np.ndarray) -> np.ndarray:
-    """Return an image whose outside is not as bright as bone, nor negative where its data are not.
+    """Return an image whose outside looks like no tissue, and is not negative where data are not.
 
     Only values at the corners of the image are changed, and only in front of and behind the data of
     each row: elsewhere they may be data.
@@ -124,14 +127,15 @@ def darkened(array: np.ndarray) -> np.ndarray:
     if not len(values) or is_drawing(array):
         return array
     data = _sample(array, values)
-    low, high = data.min(), np.percentile(data, BRIGHT_PERCENT)
-    if values[-1] <= high and (values[0] >= 0 or low < 0):
+    low, dark, bright = np.percentile(data, (0, 5, 95))
+    if values[-1] <= low + CLEAR * (bright - dark) and (values[0] >= 0 or low < 0):
         return array
+    fill = min(low, AIR_HU) if low < 0 else low
     first, last, present = row_ends(array, values)
     out, x = array.copy(), np.arange(array.shape[2])
     for z, plane in enumerate(out):
         outside = (x < first[z][:, None]) | (x > last[z][:, None]) | ~present[z][:, None]
-        plane[outside] = low
+        plane[outside] = fill
     return out
 
 
