@@ -16,16 +16,16 @@ from spinemamba.box_seeds import box_seeds
 from spinemamba.checkpoint import LoadedNetwork
 from spinemamba.errors import Code, UserError
 from spinemamba.evidence import Evidence
-from spinemamba.image_sides import cut_sides
 from spinemamba.instances import InstanceOptions, pooled_level
 from spinemamba.intensity import Modality, normalise
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.locate import Located
-from spinemamba.orientation import Reorientation, canonical, restore
+from spinemamba.orientation import canonical, restore
 from spinemamba.progress import Progress, ignore
 from spinemamba.refine import refine
 from spinemamba.reformat import follow
 from spinemamba.resample import crop_geometry, grid_with_spacing
+from spinemamba.truncation import acquired, cut_sides, in_whole, part_of
 from spinemamba.volume import Geometry, Volume
 
 HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
@@ -93,8 +93,11 @@ def look_in_box(
         UserError: If the place lies outside of the image or the labels lack the vertebra
             (INPUT_BAD), or there is no vertebra at the place (NO_SPINE).
     """
-    upright, turned = canonical(image)
-    known = upright.with_array(_known(labels, upright))
+    whole, turned = canonical(image)
+    known = whole.with_array(_known(labels, whole))
+    # As in `segment`: the networks do not see padding.
+    upright, view, part = acquired(whole)
+    known = part_of(known, part)
     place_lps_mm = _place(question, known)
     network, modality = model
     box = _box(upright.geometry, place_lps_mm)
@@ -110,10 +113,10 @@ def look_in_box(
     progress("restore", 1.0)
     _check_size(mask, upright.geometry, place_lps_mm)
     return BoxAnswer(
-        mask=_turn_back(mask, turned),
+        mask=restore(in_whole(mask.astype(np.uint8), whole, part), turned),
         place_lps_mm=place_lps_mm,
         evidence=_level_evidence(evidence, found.parts == OWN),
-        cut_sides=cut_sides(np.argwhere(mask), upright.geometry, upright.geometry),
+        cut_sides=cut_sides(np.argwhere(mask), upright.geometry, view),
         seeded=seeds.from_place,
     )
 
@@ -181,7 +184,7 @@ def _located(image: Geometry, box: tuple[slice, slice, slice]) -> Located:
 def _check_size(
     mask: np.ndarray, geometry: Geometry, place_lps_mm: tuple[float, float, float]
 ) -> None:
-    volume_ml = float(mask.sum()) * float(np.prod(geometry.spacing_mm)) / 1000
+    volume_ml = float(mask.sum()) * geometry.voxel_ml
     least_ml = InstanceOptions().least_instance_ml
     if volume_ml < least_ml:
         x, y, z = place_lps_mm
@@ -191,10 +194,6 @@ def _check_size(
             "Give a place in the middle of the vertebra's body that no approved vertebra holds.",
             Code.NO_SPINE,
         )
-
-
-def _turn_back(mask: np.ndarray, turned: Reorientation) -> Volume:
-    return restore(mask.astype(np.uint8), turned)
 
 
 def _level_evidence(evidence: Evidence, own: np.ndarray) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from spinemamba.models import find_model
 from spinemamba.output import write_image
 from spinemamba.progress import Progress
 from spinemamba.run import Warn, check_outputs, no_memory, with_model
+from spinemamba.truncation import data_part
 from spinemamba.volume import Volume
 
 
@@ -53,7 +54,7 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
 def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
-    modality = choose_modality(image, job.modality, warn)
+    modality = choose_modality(data_part(image), job.modality, warn)
     question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
 
     def work(model: Model) -> tuple[Volume, BoxResult]:
@@ -74,7 +75,7 @@ def _result(
         again=again,
         place_lps_mm=answer.place_lps_mm,
         centroid_lps_mm=tuple(float(v) for v in centre),
-        volume_ml=float(mask.sum()) * float(np.prod(geometry.spacing_mm)) / 1000,
+        volume_ml=float(mask.sum()) * geometry.voxel_ml,
         evidence=answer.evidence,
         cut_sides=answer.cut_sides,
         dice_before=dice(mask, labels.array == again) if labels is not None and again else None,

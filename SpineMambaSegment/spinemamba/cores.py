@@ -1,6 +1,6 @@
 """The cores of the bodies, one per vertebra, from head to tail.
 
-Cores are cut from each other along the centre line. Where the image ends in a vertebra, a sliver of
+Cores are cut from each other along the centre line. Where the data end in a vertebra, a sliver of
 its core is all there is: too small, and too near to the next one, for the cut along the line.
 """
 
@@ -14,7 +14,7 @@ from scipy import ndimage
 from spinemamba.centreline import CentreLine, find_centreline
 from spinemamba.chain import cut_chain
 from spinemamba.evidence import Evidence
-from spinemamba.image_sides import reaches_end
+from spinemamba.truncation import reaches_end
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def core_seeds(evidence: Evidence, bone: np.ndarray, options: CoreOptions) -> np
         return np.zeros(core.shape, np.int32)
     pieces = _split_ends(cut_chain(core, line, spacing_mm), line, evidence, options)
     sizes = np.bincount(pieces.ravel())
-    large = sizes * float(np.prod(spacing_mm)) >= options.least_mm3
+    large = sizes * evidence.geometry.voxel_mm3 >= options.least_mm3
     large[list(certain_slivers(pieces, evidence, options))] = True
     large[0] = False
     return np.where(large, np.cumsum(large), 0).astype(np.int32)[pieces]
 
 
 def certain_slivers(cores: np.ndarray, evidence: Evidence, options: CoreOptions) -> set[int]:
-    """Return the numbers of cores that the image's upper or lower end cuts, and that are certain.
+    """Return the numbers of cores at the upper or lower end of the data that are certain.
 
     Args:
         cores: Number of each core, 0 elsewhere, (z, y, x).
@@ -69,13 +69,16 @@ def certain_slivers(cores: np.ndarray, evidence: Evidence, options: CoreOptions)
         options: Thresholds.
     """
     grid = evidence.geometry
-    least = options.least_sliver_mm3 / float(np.prod(grid.spacing_mm))
+    least = options.least_sliver_mm3 / grid.voxel_mm3
     found = set()
     for number, box in enumerate(ndimage.find_objects(cores), start=1):
-        if box is None or not reaches_end(box[0], grid, evidence.image_geometry):
+        if box is None:
             continue
         own = cores[box] == number
-        if own.sum() >= least and evidence.core[box][own].mean() >= options.certain:
+        if own.sum() < least or evidence.core[box][own].mean() < options.certain:
+            continue
+        voxels = np.argwhere(own) + [s.start for s in box]
+        if reaches_end(voxels, grid, evidence.field_of_view):
             found.add(number)
     return found
 
@@ -83,7 +86,7 @@ def certain_slivers(cores: np.ndarray, evidence: Evidence, options: CoreOptions)
 def _split_ends(
     pieces: np.ndarray, line: CentreLine, evidence: Evidence, options: CoreOptions
 ) -> np.ndarray:
-    """Return the cores with slivers at both ends of the image numbered apart from the next core."""
+    """Return the cores with slivers at both ends of the data numbered apart from the next core."""
     last = int(pieces.max())
     if not last:
         return pieces

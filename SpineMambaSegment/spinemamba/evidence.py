@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.truncation import FieldOfView
 from spinemamba.volume import Geometry
 
 
@@ -23,6 +24,7 @@ class Evidence:
         image_geometry: Grid of the whole image in canonical orientation.
         offsets_mm: From each voxel to the centre of its vertebra's core along z, y, x, float16
             (3, z, y, x); None if the fine network does not say.
+        view: Where the image holds data; None if that is everywhere.
     """
 
     bone: np.ndarray
@@ -32,3 +34,9 @@ class Evidence:
     coarse_levels: np.ndarray
     image_geometry: Geometry
     offsets_mm: np.ndarray | None = None
+    view: FieldOfView | None = None
+
+    @property
+    def field_of_view(self) -> FieldOfView:
+        """Where the image holds data."""
+        return self.view or FieldOfView.of_grid(self.image_geometry)

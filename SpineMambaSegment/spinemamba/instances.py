@@ -6,7 +6,7 @@ separate them; the cores of their bodies do, among which the bone is divided.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -14,10 +14,11 @@ from scipy.spatial import cKDTree
 
 from spinemamba.cores import CoreOptions, certain_slivers, core_seeds
 from spinemamba.evidence import Evidence
-from spinemamba.image_sides import cut_sides
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.parting import Parting
 from spinemamba.partition import Hints, divide
+from spinemamba.truncation import FieldOfView, cut_sides
+from spinemamba.volume import Volume
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
 
@@ -107,8 +108,7 @@ def find_instances(
     rejoin(labels, bone, spacing_mm, options.rejoin_mm)
     if sacrum.any():
         join_first_sacral_body(labels, count)
-    voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
-    sizes = np.bincount(labels.ravel(), minlength=count + 2) * voxel_ml
+    sizes = np.bincount(labels.ravel(), minlength=count + 2) * evidence.geometry.voxel_ml
     slivers = certain_slivers(seeds, evidence, options.cores)
     kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml or k in slivers]
     renumber = np.zeros(count + 2, np.int16)
@@ -122,6 +122,28 @@ def find_instances(
     return Instances(labels, items)
 
 
+def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> Instances:
+    """Return the instances with the sides that cut what is painted of them.
+
+    Whoever reads the labels later finds the same sides: both ask the same voxels.
+
+    Args:
+        instances: The vertebrae.
+        numbers: Number of the instance of each voxel on the grid of the data; those that are not
+            painted keep their sides.
+        view: Where the image holds data.
+    """
+    boxes = ndimage.find_objects(numbers.array)
+    items = []
+    for item in instances.items:
+        box = boxes[item.id - 1] if item.id <= len(boxes) else None
+        if box is not None:
+            voxels = np.argwhere(numbers.array[box] == item.id) + [s.start for s in box]
+            item = replace(item, cut_sides=cut_sides(voxels, numbers.geometry, view))
+        items.append(item)
+    return replace(instances, items=tuple(items))
+
+
 def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
     """Return the sacrum's mask: it has no core, its level tells it."""
     likely = pooled_level(evidence, SACRUM)
@@ -131,8 +153,7 @@ def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> n
     if not count:
         return mask
     sizes = ndimage.sum_labels(mask, pieces, np.arange(1, count + 1))
-    voxel_ml = float(np.prod(evidence.geometry.spacing_mm)) / 1000
-    if sizes.max() * voxel_ml < 4 * options.least_instance_ml:
+    if sizes.max() * evidence.geometry.voxel_ml < 4 * options.least_instance_ml:
         return np.zeros_like(mask)
     return pieces == int(sizes.argmax()) + 1
 
@@ -206,8 +227,8 @@ def _describe(
     return Instance(
         id=number,
         centroid_lps_mm=tuple(map(float, centroid)),
-        volume_ml=len(voxels) * float(np.prod(evidence.geometry.spacing_mm)) / 1000,
+        volume_ml=len(voxels) * evidence.geometry.voxel_ml,
         evidence=tuple(map(float, FINE_SHARE * fine + (1 - FINE_SHARE) * coarse)),
         is_sacrum=is_sacrum,
-        cut_sides=cut_sides(voxels, evidence.geometry, evidence.image_geometry),
+        cut_sides=cut_sides(voxels, evidence.geometry, evidence.field_of_view),
     )

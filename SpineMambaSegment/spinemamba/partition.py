@@ -24,6 +24,7 @@ from spinemamba.chain_index import (
 )
 from spinemamba.geodesic import nearest_seed
 from spinemamba.parting import Neighbours, Parting, deepest_mm, load_parting, parted_index, surround
+from spinemamba.shapes import pieces_of
 from spinemamba.surfaces import fit_surfaces, frames, usual_coefficients
 from spinemamba.total_variation import bone_graph, smooth_over_bone
 
@@ -205,6 +206,6 @@ def apart(seeds: np.ndarray) -> np.ndarray:
 
 def _drop_loose(labels: np.ndarray, seeds: np.ndarray, number: int) -> None:
     """Take back, in place, pieces of a label that do not hang together with its seed."""
-    pieces, _ = ndimage.label(labels == number, np.ones((3, 3, 3)))
+    pieces, _ = pieces_of(labels == number, by_corners=True)
     anchored = np.unique(pieces[seeds == number])
     labels[(labels == number) & ~np.isin(pieces, anchored)] = 0

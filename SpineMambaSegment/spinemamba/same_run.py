@@ -88,6 +88,24 @@ def why_other(result: Result, labels: Volume, *, corrected: bool = False) -> str
     return ""
 
 
+def cuts_by_place(result: Result, labels: Volume) -> dict[str, tuple[str, ...]]:
+    """Return the sides at which a run found each level of its labels cut.
+
+    Instances are found by place, since a person may have renamed them after the run.
+
+    Args:
+        result: Of the run that made the labels.
+        labels: Label values.
+    """
+    cuts: dict[str, tuple[str, ...]] = {}
+    for level in extents(labels):
+        for item in result.instances:
+            away_mm = np.linalg.norm(level.centroid_lps_mm - item.centroid_lps_mm)
+            if away_mm <= SAME_PLACE_MM:
+                cuts[level.name] = item.cut_sides
+    return cuts
+
+
 def _grid_of(result: Result) -> Geometry:
     direction = np.array(result.direction_lps).reshape(3, 3)
     return Geometry(result.shape, result.spacing_mm, result.origin_lps_mm, direction)

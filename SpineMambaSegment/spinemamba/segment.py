@@ -1,15 +1,16 @@
 """The method from top to bottom: the file to read first.
 
-A volume is turned into canonical orientation, scaled, searched coarsely for the spine, looked
-at finely where it is, taken apart into vertebrae, named, and painted back onto its own grid.
+A volume is turned into canonical orientation, freed of padding, scaled, searched coarsely for the
+spine, looked at finely where it is, taken apart into vertebrae, named, and painted back onto its
+own grid.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from spinemamba.checkpoint import Model
 from spinemamba.describe import RunDetails, describe
 from spinemamba.errors import Code, UserError
 from spinemamba.evidence import Evidence
-from spinemamba.instances import Instances, find_instances
+from spinemamba.instances import Instances, find_instances, with_cut_sides
 from spinemamba.intensity import choose_modality, normalise
 from spinemamba.labels import BY_NAME
 from spinemamba.levels import LevelSolution, assign_levels
@@ -30,6 +31,7 @@ from spinemamba.refine import refine
 from spinemamba.restore import restore_labels
 from spinemamba.result import Result
 from spinemamba.shape_flags import shape_flags, with_metal
+from spinemamba.truncation import acquired, in_whole
 from spinemamba.volume import Volume
 
 OVERLAP = {"fast": 0.2, "standard": 0.45}
@@ -79,12 +81,14 @@ def segment(
     options = options or SegmentOptions()
     seconds: dict[str, float] = {}
     upright, reorientation = canonical(volume)
-    modality = choose_modality(volume, options.modality, warn)
-    image = upright.with_array(normalise(upright.array, modality))
+    data, view, box = acquired(upright)  # the result of a padded scan is that of the bare one
+    modality = choose_modality(data, options.modality, warn)
+    image = data.with_array(normalise(data.array, modality))
     with _timed("locate", seconds):
         located = locate(image, model.coarse, progress)
     with _timed("segment", seconds):
         evidence = refine(image, located, model.fine, OVERLAP[options.quality], progress)
+        evidence = replace(evidence, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)
         instances = find_instances(evidence)
@@ -95,16 +99,18 @@ def segment(
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
+        numbers = _paint(instances, solution, evidence, progress)
+        instances = with_cut_sides(instances, data.with_array(numbers), view)
+        solution = _solve_again(instances, solution, pins)
         values = _values(solution)
-        labels = _paint(instances, values, evidence, progress)
+        labels = _renumbered(numbers, values)
         if modality == "ct":
-            voxel_ml = float(np.prod(upright.spacing_mm)) / 1000
-            shape = with_metal(shape, upright.array, labels, values, voxel_ml)
+            shape = with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
     details = RunDetails(model, modality, seconds, pins, shape)
     result = describe(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)
-    return Segmentation(restore(labels, reorientation), result)
+    return Segmentation(restore(in_whole(labels, upright, box), reorientation), result)
 
 
 def _values(solution: LevelSolution) -> dict[int, int]:
@@ -114,17 +120,36 @@ def _values(solution: LevelSolution) -> dict[int, int]:
 
 
 def _paint(
-    instances: Instances, values: dict[int, int], evidence: Evidence, progress: Progress
+    instances: Instances, solution: LevelSolution, evidence: Evidence, progress: Progress
 ) -> np.ndarray:
-    """Return label values on the canonical input grid."""
-    labels = restore_labels(instances, values, evidence, progress)
-    if not labels.any():
+    """Return the numbers of the named instances on the grid of the data, uint8."""
+    named = {number: number for number in _values(solution)}
+    numbers = restore_labels(instances, named, evidence, progress)
+    inside = np.argwhere(numbers)
+    numbers[tuple(inside[evidence.field_of_view.outside(inside)].T)] = 0
+    if not numbers.any():
         raise UserError(
             "No vertebra found: something like a spine is in view, but no body of a vertebra.",
             "Choose a volume that shows vertebrae, and check its modality.",
             Code.NO_SPINE,
         )
-    return labels
+    return numbers
+
+
+def _solve_again(
+    instances: Instances, solution: LevelSolution, pins: Mapping[int, str]
+) -> LevelSolution:
+    """Return the names after a second look at what is cut; the same vertebrae keep a name."""
+    again = assign_levels(instances.items, pins)
+    return again if _values(again).keys() == _values(solution).keys() else solution
+
+
+def _renumbered(numbers: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
+    """Return the label values of voxels, uint8."""
+    table = np.zeros(256, np.uint8)
+    for number, value in values.items():
+        table[number] = value
+    return table[numbers]
 
 
 @contextmanager

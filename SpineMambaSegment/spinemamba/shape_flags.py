@@ -13,7 +13,9 @@ from spinemamba.flags import Flag
 from spinemamba.instances import Instances
 from spinemamba.labels import NETWORK_LEVELS
 from spinemamba.quality import LIMITS, QualityLimits
+from spinemamba.shapes import pieces_of
 from spinemamba.stance import back_to_front, upside_down
+from spinemamba.truncation import FieldOfView
 
 CORE_THRESHOLD = 0.5
 PLANES_DEG = (-10.0, 0.0, 10.0)
@@ -55,7 +57,8 @@ def shape_flags(
         found[item.id] = tuple(flag for flag in flags if flag is not None)
     seen = [item.evidence for item in instances.items if not item.is_sacrum]
     levels = np.reshape(seen, (-1, len(NETWORK_LEVELS))) @ np.arange(len(NETWORK_LEVELS))
-    scan = (back_to_front(back_mm, limits), upside_down(levels, limits))
+    missing = _missing_slices(evidence.field_of_view)
+    scan = (missing, back_to_front(back_mm, limits), upside_down(levels, limits))
     return ShapeFlags(found, tuple(flag for flag in scan if flag is not None))
 
 
@@ -86,15 +89,16 @@ def with_metal(
 
 
 def _pieces(mask: np.ndarray, limits: QualityLimits) -> Flag | None:
-    pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    if count < 2:
-        return None
-    sizes = np.sort(np.bincount(pieces.ravel())[1:])[::-1] / mask.sum()
+    sizes = np.sort(pieces_of(mask, by_corners=True)[1])[::-1] / mask.sum()
     large = int((sizes > limits.several_pieces).sum())
     if large < 2:
         return None
     share = float(1 - sizes[0])
-    return Flag("several_pieces", share, f"In {large} pieces ({100 * share:.0f} % lie apart).")
+    return Flag(
+        "several_pieces",
+        share,
+        f"In {large} pieces that share no corner of a voxel ({100 * share:.0f} % lie apart).",
+    )
 
 
 def _hole(mask: np.ndarray, limits: QualityLimits) -> Flag | None:
@@ -105,10 +109,9 @@ def _hole(mask: np.ndarray, limits: QualityLimits) -> Flag | None:
 
 
 def _two_cores(core: np.ndarray, limits: QualityLimits) -> Flag | None:
-    pieces, count = ndimage.label(core)
-    if count < 2:
+    pieces, sizes = pieces_of(core)
+    if len(sizes) < 2:
         return None
-    sizes = np.bincount(pieces.ravel())[1:]
     first, second = np.argsort(-sizes)[:2] + 1
     share = float(sizes[second - 1] / sizes[first - 1])
     centres = np.array(ndimage.center_of_mass(core, pieces, [first, second]))
@@ -132,3 +135,14 @@ def _asymmetry(mask: np.ndarray, core: np.ndarray, limits: QualityLimits) -> Fla
     if share <= limits.asymmetry:
         return None
     return Flag("asymmetry", share, f"Left and right differ by {100 * share:.0f} % in volume.")
+
+
+def _missing_slices(view: FieldOfView) -> Flag | None:
+    count = max(int(gaps.sum()) for gaps in view.gaps)
+    if not count:
+        return None
+    sentence = (
+        f"{count} layers in the middle of the image hold one value only: are slices missing? "
+        "Vertebrae there count as cut by the image."
+    )
+    return Flag("missing_slices", float(count), sentence)

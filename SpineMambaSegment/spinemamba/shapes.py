@@ -20,13 +20,19 @@ def boxes_of(labels: np.ndarray) -> dict[int, Box]:
     return {value: box for value, box in found if box is not None}
 
 
-def pieces_of(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pieces of a mask that hang together by faces, and their voxel counts.
+def pieces_of(inside: np.ndarray, *, by_corners: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pieces of a mask, and their voxel counts.
+
+    Args:
+        inside: The mask, bool.
+        by_corners: Voxels hang together if they share a face, an edge or a corner (connectivity 26)
+            and not only a face (6). So pieces are counted for flags: what touches at a corner is no
+            loose piece. Tools that edit, and the surfaces of exported meshes, go by faces.
 
     Returns:
         Numbers of the pieces, 0 outside, int32; and the counts of pieces 1, 2, ...
     """
-    pieces, count = ndimage.label(inside)
+    pieces, count = ndimage.label(inside, np.ones((3, 3, 3)) if by_corners else None)
     return pieces, np.bincount(pieces.ravel(), minlength=count + 1)[1:]
 
 

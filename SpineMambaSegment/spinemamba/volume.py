@@ -31,6 +31,16 @@ class Geometry:
     origin_lps_mm: tuple[float, float, float]
     direction_lps: np.ndarray
 
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel."""
+        return float(np.prod(self.spacing_mm))
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel."""
+        return self.voxel_mm3 / 1000
+
     def to_lps_mm(self, index_zyx: np.ndarray) -> np.ndarray:
         """Return the position in LPS millimetres of (fractional) voxel indices.
 

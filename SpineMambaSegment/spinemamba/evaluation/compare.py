@@ -37,7 +37,7 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
     - **Missed.** Dice and IoU are 0; distances are NaN and in no mean, for no number would be
       fair. Read HD95 together with the count of the missed.
     - **Cut by the image, or labelled in part.** The vertebra counts with what is labelled: a
-      found part beyond that is wrong. `VertebraScore.cut` tells which touch the image's edge.
+      found part beyond that is wrong. `VertebraScore.cut` tells which the edge of the image cuts.
     - **Two found vertebrae on one, or one on two.** Matching is one to one: the better one is
       the partner; the other is extra, or missed.
     - **Empty prediction.** Dice, identification rate, F1 and PQ are 0, distances NaN.
@@ -133,7 +133,7 @@ class _Scorer:
             name=BY_VALUE[value].name,
             found_as=BY_VALUE[partner].name if partner else None,
             cut=value in pair.truth.cut,
-            volume_ml=voxels * math.prod(pair.truth.spacing_mm) / 1000,
+            volume_ml=voxels * pair.truth.voxel_ml,
             iou=iou,
             dice=self._dice(partner, value),
             surface=surface,

@@ -10,6 +10,7 @@ from scipy import ndimage
 from spinemamba.errors import UserError
 from spinemamba.labels import BY_VALUE
 from spinemamba.orientation import canonical
+from spinemamba.truncation import FieldOfView, cut_sides
 from spinemamba.volume import Volume
 
 Box = tuple[slice, slice, slice]
@@ -25,8 +26,9 @@ class Side:
     Attributes:
         array: Label values, canonical axes (z, y, x), cut to what either image labels.
         boxes: Smallest box of each level that is there, by label value.
-        cut: Values that touch the edge of the whole image.
+        cut: Values that the edge of the whole image cuts (`truncation`).
         spacing_mm: Distance between voxel centres along z, y, x.
+        voxel_ml: Volume of a voxel.
         centres_mm: Centroid of each level's mask, by value: millimetres along the image's own
             axes (z, y, x) from a place that both sides share.
     """
@@ -35,6 +37,7 @@ class Side:
     boxes: dict[int, Box]
     cut: frozenset[int]
     spacing_mm: tuple[float, float, float]
+    voxel_ml: float
     centres_mm: dict[int, np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,16 +122,13 @@ def _side(volume: Volume, whole: Box) -> Side:
     array = volume.array[whole].astype(np.uint8)
     found = ndimage.find_objects(array, max_label=SIZE - 1)
     boxes = {value: box for value, box in enumerate(found, start=1) if box}
-    shape = volume.geometry.shape
-    cut = frozenset(
-        value
-        for value, box in boxes.items()
-        if any(
-            part.start + around.start == 0 or part.stop + around.start == length
-            for part, around, length in zip(box, whole, shape, strict=True)
-        )
-    )
-    return Side(array, boxes, cut, volume.spacing_mm)
+    view, first = FieldOfView.of_grid(volume.geometry), [part.start for part in whole]
+    cut = set()
+    for value, box in boxes.items():
+        voxels = np.argwhere(array[box] == value) + [part.start for part in box] + first
+        if cut_sides(voxels, volume.geometry, view):
+            cut.add(value)
+    return Side(array, boxes, frozenset(cut), volume.spacing_mm, volume.geometry.voxel_ml)
 
 
 def _shared(found: np.ndarray, truth: np.ndarray) -> np.ndarray:

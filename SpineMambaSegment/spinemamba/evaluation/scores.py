@@ -23,7 +23,7 @@ class VertebraScore:
     Attributes:
         name: Its level.
         found_as: Level of the matched vertebra; None if it was missed.
-        cut: Whether the reference touches the edge of the image, so that a part is not in view.
+        cut: Whether the edge of the image cuts the reference, so that a part is not in view.
         volume_ml: Its volume in the reference.
         iou: Intersection over union with the matched vertebra; 0 if it was missed.
         dice: Dice with the matched vertebra; 0 if it was missed.

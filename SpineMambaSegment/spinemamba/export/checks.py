@@ -82,11 +82,11 @@ def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[
     found = []
     if cut_sides:
         sides = ", ".join(cut_sides)
-        sentence = f"The image cuts it ({sides}): a flat lid closes the surface there."
+        sentence = f"Cut by the image ({sides}): a flat lid closes the surface there."
         found.append(Flag("cut", None, sentence))
     if topology.bodies > 1:
         sentence = (
-            f"It is in {topology.bodies} pieces; the largest holds "
+            f"Its surface is in {topology.bodies} pieces; the largest holds "
             f"{100 * topology.largest_share:.1f} % of the volume."
         )
         found.append(Flag("pieces", topology.bodies, sentence))
@@ -117,7 +117,7 @@ def _of_surface(made: Finished) -> list[Flag]:
     label_mm3 = made.draft.label_volume_mm3
     share = made.mesh.volume_mm3 / label_mm3 - 1
     if abs(share) > VOLUME_SHARE:
-        sentence = f"Its volume is {100 * share:+.1f} % of that of the label off."
+        sentence = f"The surface volume is {100 * share:+.1f} % off the label volume."
         found.append(Flag("volume", share, sentence))
     if made.deviation.p95_mm > P95_MM:
         sentence = f"5 % of the surface lie more than {made.deviation.p95_mm:.2f} mm off the label."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +11,7 @@ from spinemamba.export.mesh import Mesh
 from spinemamba.export.options import MeshOptions
 from spinemamba.export.reach import Reach
 from spinemamba.export.slices import slices_for_one, with_slices_between
-
-Place = Callable[[np.ndarray], np.ndarray]
-"""Takes voxel numbers (x, y, z), shape (points, 3), to LPS millimetres, however the image lies."""
+from spinemamba.truncation import Place
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Draft:
         slices_for_one: How many slices took the place of one.
         voxels: How many voxels are inside.
         label_volume_mm3: Their volume, where the image lies.
-        box_xyz: First and last voxel inside along x, y and z.
+        mask: What it was made of.
         reach: How far points of the raw surface may go.
     """
 
@@ -52,7 +49,7 @@ class Draft:
     slices_for_one: int
     voxels: int
     label_volume_mm3: float
-    box_xyz: tuple[tuple[int, int], ...]
+    mask: Mask
     reach: Reach
 
 
@@ -80,7 +77,6 @@ def draft_of(
     # Voxels count in the image, millimetres where it lies: exact under every affine transform.
     scale = label.volume_mm3 / abs(label.moved_to(half_steps / 2).volume_mm3)
     low, high = half_steps.min(axis=0), half_steps.max(axis=0)
-    box_xyz = tuple((int(a + 1) // 2, int(b) // 2) for a, b in zip(low, high, strict=True))
     raw, steps_mm = label, grid.steps_mm((low + high)[None] / 4)[0]
     counts = slices_for_one(steps_mm)
     if options.smoothing and counts.max() > 1:
@@ -89,7 +85,7 @@ def draft_of(
         raw, half_steps = grid.surface(finer)
     numbers_xyz, count = half_steps / (2 * grid.counts), int(grid.counts.max())
     reach = grid.reach(half_steps)
-    return Draft(label, raw, numbers_xyz, count, voxels, voxels * scale, box_xyz, reach)
+    return Draft(label, raw, numbers_xyz, count, voxels, voxels * scale, mask, reach)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from spinemamba import __version__
-from spinemamba.export.borders import Extent, cut_sides
 from spinemamba.export.checks import Topology, findings
-from spinemamba.export.draft import Mask, Place
+from spinemamba.export.draft import Mask
 from spinemamba.export.manifest import FileEntry, Origin, VertebraEntry
 from spinemamba.export.options import MeshOptions
 from spinemamba.export.surface import Filter
 from spinemamba.export.vertebra import Finished
 from spinemamba.result import Result
+from spinemamba.truncation import SIDES, Extent, Place, cut_sides_of_array
 
 
 class LeftOut(Exception):  # noqa: N818 - not an error: the others go on
@@ -58,10 +58,7 @@ def entry_of(
 ) -> VertebraEntry:
     """Return what the manifest says of a vertebra."""
     topology = Topology.of(made.mesh)
-    sides = set(vertebra.cut_sides)
-    if vertebra.image_xyz is not None:
-        sides |= set(cut_sides(made.draft.box_xyz, vertebra.image_xyz, vertebra.place))
-    found = findings(made, topology, vertebra.level, sorted(sides))
+    found = findings(made, topology, vertebra.level, _cut_sides(vertebra, made.draft.mask))
     return VertebraEntry(
         level=vertebra.level,
         segment_id=vertebra.segment_id,
@@ -90,6 +87,15 @@ def entry_of(
         findings=tuple(flag.sentence for flag in found),
         origin=vertebra.origin,
     )
+
+
+def _cut_sides(vertebra: Vertebra, mask: Mask) -> tuple[str, ...]:
+    """Return the sides that are known beforehand, and those where the array ends."""
+    sides = set(vertebra.cut_sides)
+    if vertebra.image_xyz is not None:
+        parts = (mask.voxels, mask.first_xyz, vertebra.image_xyz, vertebra.place)
+        sides |= set(cut_sides_of_array(*parts))
+    return tuple(side for names in SIDES for side in names if side in sides)
 
 
 def _smoothing(made: Finished, options: MeshOptions) -> dict[str, Any]:

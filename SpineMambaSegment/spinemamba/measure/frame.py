@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.truncation import SIDES as IMAGE_SIDES
 from spinemamba.volume import Geometry, Volume
 
 Box = tuple[slice, slice, slice]
+
+MARGIN_MM = 12.0
+"""Of a patch around its vertebra."""
 
 STEP_MM = 0.25
 """Step along a ray; the place of a crossing is interpolated between two steps."""
@@ -78,22 +83,34 @@ class Patch:
     Attributes:
         inside: 1 in its voxels and 0 elsewhere, (z, y, x), float32.
         geometry: Grid of ``inside``.
-        image: Grid of the whole image.
         box: The vertebra's voxels in the whole image.
+        shown: First and last place on ``geometry`` that the image shows, along z, y, x, (2, 3).
     """
 
     inside: np.ndarray
     geometry: Geometry
-    image: Geometry
     box: Box
+    shown: np.ndarray
 
     @classmethod
-    def of(cls, labels: Volume, value: int, box: Box, margin_mm: float = 12.0) -> Patch:
-        """Return the patch of a label value that lies in a box of voxels."""
-        wider = []
-        for part, spacing, count in zip(box, labels.spacing_mm, labels.array.shape, strict=True):
-            margin = int(np.ceil(margin_mm / spacing))
-            wider.append(slice(max(0, part.start - margin), min(count, part.stop + margin)))
+    def of(cls, labels: Volume, value: int, box: Box, sides: Collection[str] = ()) -> Patch:
+        """Return the patch of a label value that lies in a box of voxels.
+
+        Args:
+            labels: In canonical orientation.
+            value: Label value.
+            box: Its voxels.
+            sides: Sides at which the end of the data cuts it: there the patch ends, whether or not
+                the array goes on.
+        """
+        wider, ends = [], []
+        whole = zip(box, labels.spacing_mm, labels.array.shape, IMAGE_SIDES, strict=True)
+        for part, spacing, count, (backwards, forwards) in whole:
+            margin = int(np.ceil(MARGIN_MM / spacing))
+            first = part.start if backwards in sides else 0
+            stop = part.stop if forwards in sides else count
+            wider.append(slice(max(first, part.start - margin), min(stop, part.stop + margin)))
+            ends.append((first - wider[-1].start, stop - 1 - wider[-1].start))
         cut = tuple(wider)
         steps = [max(1, int(FINE_MM / spacing)) for spacing in labels.spacing_mm]
         inside = labels.array[cut][tuple(slice(None, None, k) for k in steps)] == value
@@ -104,7 +121,8 @@ class Patch:
             spacing_mm=tuple(s * k for s, k in zip(labels.spacing_mm, steps, strict=True)),
             origin_lps_mm=tuple(map(float, origin)),
         )
-        return cls(inside.astype(np.float32), geometry, labels.geometry, box)
+        shown = np.array(ends, float).T / steps
+        return cls(inside.astype(np.float32), geometry, box, shown)
 
     @cached_property
     def points_lps_mm(self) -> np.ndarray:
@@ -170,8 +188,8 @@ class Patch:
 
     def shows(self, points_lps_mm: np.ndarray) -> np.ndarray:
         """Return which points (..., 3) lie among the voxels of the image."""
-        index = self.image.to_index_zyx(points_lps_mm)
-        return ((index >= 0) & (index <= np.asarray(self.image.shape) - 1)).all(axis=-1)
+        index = self.geometry.to_index_zyx(points_lps_mm)
+        return ((index >= self.shown[0]) & (index <= self.shown[1])).all(axis=-1)
 
 
 def _first_below(values: np.ndarray, steps: np.ndarray) -> np.ndarray:

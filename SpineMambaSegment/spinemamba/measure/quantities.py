@@ -49,7 +49,7 @@ _SIDE = "the spine does not stand as the header says, so that left and right are
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "volume_ml", "vertebra", "volume", "mL", 1, "Voxels times their size.", "the image cuts it"
+        "volume_ml", "vertebra", "volume", "mL", 1, "Voxels times their size.", "cut by the image"
     ),
     Quantity("anterior_height_mm", "vertebra", "anterior height", "mm", 1, _HEIGHT.format(15)),
     Quantity("middle_height_mm", "vertebra", "middle height", "mm", 1, _HEIGHT.format(50)),

@@ -24,7 +24,8 @@ from spinemamba.progress import MEASURE, ignore
 from spinemamba.progress import Progress as StageProgress
 from spinemamba.result import Result, read_result
 from spinemamba.run import spare_inputs
-from spinemamba.same_run import why_other
+from spinemamba.same_run import cuts_by_place, why_other
+from spinemamba.truncation import data_part
 from spinemamba.volume import Volume
 
 MEASURED = 0.8
@@ -84,9 +85,10 @@ def study(sources: Sources, progress: Progress) -> Study:
     modality, notes = "", list(spine.notes)
     if image is not None:
         check_image(image, sources.image.name)
-        known = replace(image, modality=result.modality if result else image.modality)
+        known = replace(data_part(image), modality=result.modality if result else image.modality)
         modality = choose_modality(known, sources.modality, notes.append)
-    measured, stance = measure_standing(labels, image, modality, progress)
+    cuts = {} if result is None else cuts_by_place(result, labels)
+    measured, stance = measure_standing(labels, image, modality, progress, cuts)
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )

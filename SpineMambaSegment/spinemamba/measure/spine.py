@@ -10,7 +10,6 @@ import numpy as np
 
 from spinemamba import __version__
 from spinemamba.errors import Code, UserError
-from spinemamba.image_sides import cut_sides
 from spinemamba.labels import BY_NAME, BY_VALUE, ORDER
 from spinemamba.measure.body import Body
 from spinemamba.measure.discs import DIRECTED, apart, disc_numbers, is_apart
@@ -24,6 +23,8 @@ from spinemamba.measure.stance import NO_SIDE, Stance, stance_of
 from spinemamba.measure.start import patches_of, start_frames
 from spinemamba.measure.vertebra import Vertebra, body_of, numbers
 from spinemamba.orientation import canonical
+from spinemamba.truncation import SIDES as IMAGE_SIDES
+from spinemamba.truncation import FieldOfView, cut_sides, data_box, part_of
 from spinemamba.volume import Volume
 
 COARSE_MM = 2.0
@@ -39,16 +40,21 @@ def measure(
     image: Volume | None = None,
     modality: str = "",
     progress: Progress = lambda name, fraction: None,
+    known_cuts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Measurements:
     """Measure every vertebra, what lies between them, and the spine as a whole.
 
     As `measure_standing`, which see.
     """
-    return measure_standing(labels, image, modality, progress)[0]
+    return measure_standing(labels, image, modality, progress, known_cuts)[0]
 
 
 def measure_standing(
-    labels: Volume, image: Volume | None, modality: str, progress: Progress
+    labels: Volume,
+    image: Volume | None,
+    modality: str,
+    progress: Progress,
+    known_cuts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> tuple[Measurements, Stance]:
     """Measure a spine, and say how it stands in its header.
 
@@ -57,6 +63,8 @@ def measure_standing(
         image: What was segmented, on the same voxels in any order; gives densities if it is a CT.
         modality: "ct", "mr" or, without an image, "".
         progress: Told the level that comes next and the share that is done; may raise `Cancelled`.
+        known_cuts: Sides at which the run that made the labels found each level cut. Without an
+            image, labels alone do not show where data end within the array.
 
     Raises:
         UserError: If there is no known level in the labels (NO_SPINE), or the image has another
@@ -65,7 +73,10 @@ def measure_standing(
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
     upright = canonical(labels)[0]
     shown = None if image is None else _on_grid_of(upright, image)
-    sides = _sides(upright)
+    if shown is not None:
+        box = data_box(shown.array)
+        upright, shown = part_of(upright, box), part_of(shown, box)
+    sides = _sides(upright, shown, known_cuts or {})
     stance = stance_of(landmarks(upright, {value for value, cut in sides.items() if cut}))
     sides = {value: stance.sides(cut) for value, cut in sides.items()}
     ct = canonical(stance.stand(shown))[0] if shown is not None and modality == "ct" else None
@@ -111,12 +122,17 @@ def _on_grid_of(labels: Volume, image: Volume) -> Volume:
     return upright.on(labels.geometry)
 
 
-def _sides(labels: Volume) -> dict[int, tuple[str, ...]]:
-    """Return the sides of the image that cut each level, by label value."""
+def _sides(
+    labels: Volume, image: Volume | None, known: Mapping[str, tuple[str, ...]]
+) -> dict[int, tuple[str, ...]]:
+    """Return the sides at which the data end in each vertebra, by label value."""
+    grid = labels.geometry
+    view = FieldOfView.of_grid(grid) if image is None else FieldOfView.of_image(image)
     found = {}
     for value, patch in patches_of(labels).items():
         voxels = np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
-        found[value] = cut_sides(voxels, labels.geometry, labels.geometry)
+        sides = {*cut_sides(voxels, grid, view), *known.get(BY_VALUE[value].name, ())}
+        found[value] = tuple(s for names in IMAGE_SIDES for s in names if s in sides)
     return found
 
 
@@ -131,7 +147,7 @@ def find_vertebrae(
         stance: How the spine stands.
         progress: As for `measure`.
     """
-    named = patches_of(labels)
+    named = patches_of(labels, sides)
     if not named:
         raise UserError(
             "There is no vertebra in the labels.",
@@ -157,7 +173,7 @@ def find_vertebrae(
         else:
             body, reason = body_of(patch, start, name, sides[value])
         centroid = labels.geometry.to_lps_mm(voxels[value].mean(axis=0))
-        volume_ml = len(voxels[value]) * float(np.prod(labels.spacing_mm)) / 1000
+        volume_ml = len(voxels[value]) * labels.geometry.voxel_ml
         yield Vertebra(value, name, patch, centroid, volume_ml, sides[value], body, reason)
         above = body
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container, Mapping
 
 import numpy as np
 from scipy import ndimage
@@ -26,12 +26,20 @@ MIDLINE_MM = 8.0
 """And in the middle: in the neck, the joints' pillars are as thick as bodies."""
 
 
-def patches_of(labels: Volume) -> dict[int, Patch]:
-    """Return the patch of each level that is there, by label value, from head to tail."""
+def patches_of(
+    labels: Volume, sides: Mapping[int, Collection[str]] | None = None
+) -> dict[int, Patch]:
+    """Return the patch of each level that is there, by label value, from head to tail.
+
+    Args:
+        labels: In canonical orientation.
+        sides: Sides at which the end of the data cuts each, by label value.
+    """
+    sides = sides or {}
     boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
     found = {v: box for v, box in enumerate(boxes, start=1) if box is not None and v in BY_VALUE}
     order = sorted(found, key=lambda value: ORDER[BY_VALUE[value].name])
-    return {value: Patch.of(labels, value, found[value]) for value in order}
+    return {value: Patch.of(labels, value, found[value], sides.get(value, ())) for value in order}
 
 
 def start_frames(patches: dict[int, Patch], cut: Container[int] = ()) -> dict[int, Frame]:

@@ -22,7 +22,7 @@ NO_BODY = {
     "Sacrum": "the sacrum has no lower endplate",
     "Coccyx": "the coccyx has no body",
 }
-CUT = "the image cuts it"
+CUT = "cut by the image"
 NO_CT = "no CT in Hounsfield units was given"
 LEAST_ML = 0.2
 """A smaller region is no sample of a body."""
@@ -160,8 +160,7 @@ def trabecular(patch: Patch, body: Body, image: Volume) -> float | None:
     half = across * np.array([extent.half_width_mm, extent.half_depth_mm])
     places, inside = patch.near(body.frame, (*half, high * extent.half_height_mm))
     places = places[inside & (((places[:, :2] / half) ** 2).sum(axis=1) <= 1)]
-    voxel_ml = float(np.prod(patch.geometry.spacing_mm)) / 1000
-    if len(places) * voxel_ml < LEAST_ML:
+    if len(places) * patch.geometry.voxel_ml < LEAST_ML:
         return None
     index = np.rint(image.geometry.to_index_zyx(body.frame.to_lps(places))).astype(int)
     return float(image.array[tuple(index.T)].mean())

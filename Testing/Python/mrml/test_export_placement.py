@@ -152,8 +152,8 @@ def test_a_segment_that_is_deleted_meanwhile_is_told(segmented, tmp_path):
 
 def test_a_vertebra_at_the_edge_of_the_image_is_told(scene, make_volume, tmp_path):
     labels = np.zeros((30, 20, 20), np.int16)
-    labels[20:, 5:12, 5:12] = 19
-    labels[3:12, 5:12, 5:12] = 20
+    labels[20:, 4:16, 4:16] = 19
+    labels[3:12, 4:16, 4:16] = 20
     volume = make_volume(labels, np.diag([-0.7, -0.7, 1.5, 1.0]))
     VolumeFile(volume, tmp_path / "in.nrrd").write()
     as_the_worker_would(tmp_path / "in.nrrd", tmp_path / "labels.nrrd")
@@ -161,7 +161,7 @@ def test_a_vertebra_at_the_edge_of_the_image_is_told(scene, make_volume, tmp_pat
     readSegmentation(tmp_path / "labels.nrrd", node, volume)
     export(node, tmp_path / "out")
     first, second = read_manifest(tmp_path / "out").vertebrae
-    assert first.findings[0].startswith("The image cuts it (superior)")
+    assert first.findings[0].startswith("Cut by the image (superior)")
     assert second.findings == ()
 
 

@@ -100,6 +100,24 @@ def test_a_missed_vertebra_grows_from_a_click(phantom, model):
     assert sum(answer.evidence) == pytest.approx(1.0, abs=0.01)
 
 
+def test_padding_around_the_image_changes_nothing(phantom, model):
+    question = BoxQuestion(middle_of(phantom.labels, L2), keep=(L1, L3))
+    labels = without(phantom.labels, L2)
+    wanted = look_in_box(phantom.image, labels, question, model)
+    origin = phantom.image.geometry.to_lps_mm([-4, -3, -2])
+    sides = ((4, 5), (3, 0), (2, 6))
+
+    def padded(volume: Volume, value: int) -> Volume:
+        array = np.pad(volume.array, sides, constant_values=value)
+        place = {"shape": array.shape, "origin_lps_mm": tuple(map(float, origin))}
+        return Volume(array, replace(volume.geometry, **place))
+
+    found = look_in_box(padded(phantom.image, -3024), padded(labels, 0), question, model)
+    assert found.mask.array.shape == padded(labels, 0).array.shape
+    np.testing.assert_array_equal(found.mask.array, padded(wanted.mask, 0).array)
+    assert (found.cut_sides, found.evidence) == (wanted.cut_sides, wanted.evidence)
+
+
 def test_what_nobody_approved_may_be_taken_and_what_somebody_did_may_not(phantom, model):
     place = middle_of(phantom.labels, L2)
     # L2 was painted as a part of L1.

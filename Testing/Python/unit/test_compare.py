@@ -136,10 +136,10 @@ def test_a_vertebra_only_partly_in_the_reference_counts_with_what_is_labelled():
 def test_a_vertebra_at_the_edge_of_the_image_is_marked_as_cut():
     array = np.zeros((9, 9, 9), np.int16)
     array[6:9, 3:6, 3:6], array[2:5, 3:6, 3:6] = L1, L2
-    labels = Volume(array, Geometry(array.shape, (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), np.eye(3)))
+    labels = Volume(array, Geometry(array.shape, (1.0, 2.0, 4.0), (0.0, 0.0, 0.0), np.eye(3)))
     score = compare(labels, labels)
     assert [(v.name, v.cut) for v in score.vertebrae] == [("L1", True), ("L2", False)]
-    assert score.vertebrae[0].volume_ml == pytest.approx(27 * 2 / 1000)
+    assert score.vertebrae[0].volume_ml == pytest.approx(27 * 8 / 1000)
 
 
 def test_an_empty_segmentation_finds_nothing():

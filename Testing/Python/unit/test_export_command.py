@@ -22,7 +22,7 @@ def labels() -> Volume:
     array = np.zeros((30, 20, 20), np.uint8)
     array[22:30, 5:12, 4:14] = 19
     array[10:18, 5:12, 4:14] = 20
-    return Volume(array, Geometry(array.shape, (1.5, 0.7, 0.7), (3.0, 4.0, 5.0), np.eye(3)))
+    return Volume(array, Geometry(array.shape, (1.5, 0.8, 0.8), (3.0, 4.0, 5.0), np.eye(3)))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_run_becomes_surfaces_and_a_table(run, tmp_path, capsys):
     first, second = manifest(out)["vertebrae"]
     assert (first["reviewed"], second["reviewed"], second["reviewed_by"]) == (False, True, "Dr. A")
     assert first["findings"] == [
-        "The image cuts it (superior): a flat lid closes the surface there."
+        "Cut by the image (superior): a flat lid closes the surface there."
     ]
     assert manifest(out)["unreviewed_accepted"] is None
     assert main(["export", str(run), "--stl", str(out)]) == 2

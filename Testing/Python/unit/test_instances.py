@@ -8,7 +8,6 @@ from scipy import ndimage
 
 from spinemamba.evaluation.compare import dice
 from spinemamba.evidence import Evidence
-from spinemamba.image_sides import cut_sides, reaches_end
 from spinemamba.instances import find_instances, join_first_sacral_body
 from spinemamba.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
 from spinemamba.levels import assign_levels
@@ -16,7 +15,7 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.resample import crop_geometry
 from spinemamba.restore import restore_labels
 from spinemamba.training.bank import body_cores, crop_to
-from spinemamba.volume import Geometry, Volume
+from spinemamba.volume import Volume
 
 
 def evidence_of(labels: Volume, certainty: float = 0.6) -> Evidence:
@@ -86,30 +85,6 @@ def test_without_any_core_there_is_no_instance(spine: Volume):
     instances = find_instances(evidence)
     assert instances.items == ()
     assert assign_levels(instances.items).best == ()
-
-
-def block(low: tuple[int, int, int], high: tuple[int, int, int]) -> np.ndarray:
-    return np.stack(np.meshgrid(*map(np.arange, low, high), indexing="ij"), -1).reshape(-1, 3)
-
-
-def test_the_sides_that_cut_a_vertebra_are_named():
-    grid = Geometry((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    assert cut_sides(block((0, 5, 5), (9, 20, 15)), grid, grid) == ("inferior", "posterior")
-    assert cut_sides(block((5, 5, 5), (10, 10, 10)), grid, grid) == ()
-
-
-def test_a_tip_at_the_side_of_the_image_is_no_cut():
-    grid = Geometry((20, 20, 20), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    tip = block((8, 17, 9), (11, 20, 12))
-    assert cut_sides(np.concatenate([block((5, 5, 5), (15, 17, 15)), tip]), grid, grid) == ()
-
-
-def test_an_object_reaches_the_end_of_the_image_within_a_voxel():
-    image = Geometry((20, 20, 20), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    grid = Geometry((40, 20, 20), (1.5, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    assert reaches_end(slice(0, 4), grid, image)
-    assert reaches_end(slice(30, 37), grid, image)
-    assert not reaches_end(slice(3, 36), grid, image)
 
 
 @pytest.mark.parametrize(("certainty", "kept"), [(1.0, True), (0.9, False)])

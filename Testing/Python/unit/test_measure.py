@@ -125,10 +125,10 @@ def test_a_cut_body_has_no_heights_and_says_why_but_its_whole_endplate_counts():
     assert first.words["cut"] == "superior"
     for key in (*HEIGHTS, "volume_ml"):
         assert first.values[key] is None
-        assert first.reasons[key] == "the image cuts it"
+        assert first.reasons[key] == "cut by the image"
     assert by_name(measured, "disc")["L1-L2"]["middle_disc_mm"] == pytest.approx(9, abs=0.5)
     lordosis = next(item for item in measured.of("angle") if item.name == "L1-L5")
-    assert lordosis.reasons["angle_deg"] == "L1: the image cuts it; L5 is not in the labels"
+    assert lordosis.reasons["angle_deg"] == "L1: cut by the image; L5 is not in the labels"
 
 
 def test_a_missing_level_leaves_no_disc_between_its_neighbours():
