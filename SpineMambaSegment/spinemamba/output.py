@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from spinemamba.errors import Code, UserError
-from spinemamba.explain import is_no_memory
+from spinemamba.explain import is_no_memory, no_host_memory
 from spinemamba.files import check_place, ending, whole_or_nothing, why_not_written
 from spinemamba.volume import Volume
 
@@ -106,8 +106,7 @@ def save(image: sitk.Image, path: Path) -> None:
     """Write a SimpleITK image with whatever its header holds.
 
     Raises:
-        UserError: As `whole_or_nothing`.
-        MemoryError: If there is too little memory.
+        UserError: As `whole_or_nothing`; if there is too little memory (OOM_HOST).
     """
     with whole_or_nothing(path) as partial:
         name, said = library_name(partial), "what was written reads back different"
@@ -118,7 +117,7 @@ def save(image: sitk.Image, path: Path) -> None:
             whole = np.array_equal(back, sitk.GetArrayViewFromImage(image))
         except RuntimeError as error:
             if is_no_memory(error):
-                raise MemoryError from error
+                raise no_host_memory() from error
             whole, said = False, "the image library failed"
         if not whole:
             raise why_not_written(partial, said)

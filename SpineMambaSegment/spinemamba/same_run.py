@@ -72,19 +72,19 @@ def why_other(result: Result, labels: Volume, *, corrected: bool = False) -> str
     """
     grid = _grid_of(result)
     if difference := grid.difference(labels.geometry):
-        return f"its run had another grid, {difference}"
+        return f"the run had another grid, {difference}"
     known = {item.name: item for item in result.instances}
     for level in extents(labels):
         name = level.name
         if name not in known:
-            return f"it knows no {name}, only {', '.join(known)}"
+            return f"the run found no {name}, only {', '.join(known)}"
         away_mm = np.linalg.norm(level.centroid_lps_mm - known[name].centroid_lps_mm)
         if away_mm > SAME_PLACE_MM:
-            return f"{name} lies {away_mm:.0f} mm from its place there"
+            return f"{name} lies {away_mm:.0f} mm away from where the run found it"
         share, ml = SAME_VOLUME[known[name].complete]
         there_ml = known[name].volume_ml
         if not corrected and abs(there_ml - level.volume_ml) > ml + share * there_ml:
-            return f"{name} has {there_ml:.1f} mL there and {level.volume_ml:.1f} mL in the labels"
+            return f"{name} has {level.volume_ml:.1f} mL, the run found {there_ml:.1f} mL"
     return ""
 
 

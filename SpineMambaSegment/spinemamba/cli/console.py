@@ -81,9 +81,11 @@ class Stream(io.TextIOBase):
         """Flush; after a failure, keep the interpreter's own last flush from failing again."""
         self.flush()
         if self.failure is not None:
-            with contextlib.suppress(OSError, ValueError):
+            # Streams that programs put in place of the real one may have no handle.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                handle = self._inner.fileno()
                 nothing = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nothing, self._inner.fileno())
+                os.dup2(nothing, handle)
                 os.close(nothing)
 
     def _try(self, act: Callable[[TextIO], object]) -> None:

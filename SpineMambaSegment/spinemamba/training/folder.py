@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -42,17 +43,27 @@ def working_in(folder: Path, config: NetworkConfig, kind: str) -> Iterator[None]
         UserError: If it cannot be written to or another training runs there (OUTPUT_BAD), has too
             little space (DISK_FULL), or holds the training of another network (INPUT_BAD).
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-    # The lock is also the trial whether anything can be written here.
-    with only_one(folder / LOCK, "training"):
-        if has_checkpoint(folder):
-            check_same_network(folder, _of_kind(config, kind), kind)
-        remove_leftovers(folder)
-        _check_space(folder, config, kind)
-        yield
+    try:
+        # The lock is also the trial whether anything can be written here.
+        with only_one(folder / LOCK, "training"):
+            if has_checkpoint(folder):
+                check_same_network(folder, _of_kind(config, kind), kind)
+            remove_leftovers(folder)
+            _check_space(folder, config, kind)
+            yield
+    except BaseException:
+        # A training that never began leaves no folder.
+        with contextlib.suppress(OSError):
+            if made and {path.name for path in folder.iterdir()} <= {LOCK}:
+                (folder / LOCK).unlink(missing_ok=True)
+                for path in made:
+                    path.rmdir()
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:

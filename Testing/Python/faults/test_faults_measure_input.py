@@ -43,7 +43,7 @@ def test_an_image_in_place_of_labels_is_refused(image, folder, tmp_path, capsys,
     code, output, error = told(command, capsys)
     assert (code, output) == (2, "")
     assert f"{image}.nii.gz holds values that are no labels" in error
-    assert list(out.iterdir()) == []
+    assert not out.exists()
     outcome("given to measure", "refused")
 
 
@@ -200,9 +200,12 @@ def test_labels_without_a_result_are_not_verified(tmp_path, capsys, outcome):
 
 
 OTHERS = {
-    "grid": ("its run had another grid", lambda labels: {"shape": (9, 9, 9)}),
-    "place": ("its run had another grid", lambda labels: {"origin_lps_mm": (5.0, 5.0, 5.0)}),
-    "names": ("it knows no L5", lambda labels: {"instances": result_of(labels).instances[:-1]}),
+    "grid": ("the run had another grid", lambda labels: {"shape": (9, 9, 9)}),
+    "place": ("the run had another grid", lambda labels: {"origin_lps_mm": (5.0, 5.0, 5.0)}),
+    "names": (
+        "the run found no L5",
+        lambda labels: {"instances": result_of(labels).instances[:-1]},
+    ),
     "volumes": (
         "L4 has",
         lambda labels: {
@@ -213,7 +216,7 @@ OTHERS = {
         },
     ),
     "places": (
-        "L4 lies 50 mm from its place",
+        "L4 lies 50 mm away from where the run",
         lambda labels: {
             "instances": tuple(
                 replace(item, centroid_lps_mm=tuple(np.add(item.centroid_lps_mm, (50, 0, 0))))

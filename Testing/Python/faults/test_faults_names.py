@@ -43,7 +43,7 @@ def test_measure_and_evaluate_name_vertebrae_as_the_file_does(form, folder, caps
     path = form.write(folder)
     assert main(["measure", str(path), *form.words]) == 0
     said = capsys.readouterr()
-    rows = re.findall(r"^(C\d|T\d+|L\d|Sacrum) ", said.out, re.MULTILINE)
+    rows = re.findall(r"^(C\d|T\d+|L\d|Sacrum) {2}", said.out, re.MULTILINE)
     assert tuple(rows) == form.names
     assert form.told in said.out
     write_image(truth_of(form), folder / "truth.nii.gz")

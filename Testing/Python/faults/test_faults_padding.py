@@ -18,12 +18,13 @@ from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import guess_modality
 from spinemamba.labels import BY_VALUE
 from spinemamba.measure.record import Measurements
-from spinemamba.measure.run import study
+from spinemamba.measure.run import Sources, study
 from spinemamba.measure.spine import measure
 from spinemamba.models import DEFAULT, find_model
 from spinemamba.orientation import canonical
 from spinemamba.output import to_image
 from spinemamba.result import InstanceResult, Result
+from spinemamba.same_run import extents
 from spinemamba.segment import segment
 from spinemamba.truncation import FieldOfView, acquired, cut_sides, data_part
 from spinemamba.volume import Geometry, Volume
@@ -146,9 +147,11 @@ def middle_of(volume: Volume, share: float = 1 / 3) -> Volume:
 def result_of(labels: Volume, found: dict[str, tuple[str, ...]]) -> Result:
     """A result.json that knows the sides."""
     values = {label.name: value for value, label in BY_VALUE.items()}
+    extent = {level.name: level for level in extents(labels)}
     items = tuple(
         InstanceResult(
-            k, values[name], name, 1.0, (), (0.0,) * 25, (0.0, 0.0, 0.0), 30.0,
+            k, values[name], name, 1.0, (), (0.0,) * 25,
+            tuple(map(float, extent[name].centroid_lps_mm)), extent[name].volume_ml,
             not sides, sides, (),
         )
         for k, (name, sides) in enumerate(found.items(), start=1)
@@ -180,7 +183,7 @@ def test_table_result_measures_and_manifest_say_the_same_of_each_vertebra(
     result_of(labels, known).write(tmp_path / "a_result.json")
     paths = tmp_path / "a.nii.gz", tmp_path / "ct.nii.gz", tmp_path / "a_result.json"
     for ct, run in ((paths[1], None), (None, paths[2]), (paths[1], paths[2])):
-        measured = study(paths[0], ct, run, "ct", lambda name, share: None).measured
+        measured = study(Sources(paths[0], ct, "ct", run), lambda name, share: None).measured
         said = {item.name: item.words.get("cut", "") for item in measured.of("vertebra")}
         assert said == {name: ", ".join(sides) for name, sides in known.items()}
         outcome(KIND, "right")

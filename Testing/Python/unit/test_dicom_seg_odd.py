@@ -65,6 +65,8 @@ def export(folder: Path, tmp_path: Path) -> tuple[int, Any]:
             str(out),
             "--source",
             str(folder),
+            "--labels",
+            "verse",
         ]
     )
     return code, highdicom.seg.segread(out) if out.exists() else None

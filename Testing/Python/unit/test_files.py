@@ -286,7 +286,7 @@ def test_too_little_memory_in_a_writer_is_called_that(tmp_path, monkeypatch):
         raise RuntimeError("Failed to allocate memory for image.")
 
     monkeypatch.setattr(sitk, "WriteImage", fails)
-    with pytest.raises(MemoryError):
+    with pytest.raises(UserError, match="too little free memory"):
         save(sitk.Image(9, 9, 9, sitk.sitkUInt8), tmp_path / "a.nrrd")
     assert every_file(tmp_path) == set()
 

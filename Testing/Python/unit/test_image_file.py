@@ -307,9 +307,8 @@ def test_too_little_memory_for_writing_is_not_called_a_full_disk(
     "arguments",
     [
         ["segment", "{}", "o.nii.gz"],
-        ["segment", "o.nii.gz", "{}"],
         ["evaluate", "{}", "{}"],
-        ["export", "o.nii.gz", "--dicom-seg", "o.dcm", "--source", "{}"],
+        ["export", "{}", "--dicom-seg", "o.dcm", "--source", "."],
     ],
 )
 def test_a_path_that_is_no_text_gives_a_sentence(tmp_path: Path, arguments: list[str]):

@@ -14,7 +14,7 @@ from spinemamba.case_export import write_case
 from spinemamba.cli.main import main
 from spinemamba.errors import UserError
 from spinemamba.job import CaseJob
-from spinemamba.measure.run import study
+from spinemamba.measure.run import Sources, study
 from spinemamba.output import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
 from spinemamba.segment import SegmentOptions, segment
@@ -69,7 +69,7 @@ def test_measure_refuses_what_is_called_a_ct(image: Path, capsys: pytest.Capture
 
 
 def test_measure_gives_no_density_and_says_why(image: Path, phantom: Phantom):
-    done = study(labels_of(image), image, None, "auto", lambda name, share: None).measured
+    done = study(Sources(labels_of(image), image), lambda name, share: None).measured
     for item in done.of("vertebra"):
         assert item.values["trabecular_hu"] is None
         assert item.reasons["trabecular_hu"]
@@ -80,7 +80,7 @@ def test_measure_gives_the_density_of_a_ct(phantom: Phantom, tmp_path: Path):
     write_image(phantom.image, tmp_path / "ct.nii.gz")
     write_image(phantom.labels, tmp_path / "labels.nii.gz")
     paths = (tmp_path / "labels.nii.gz", tmp_path / "ct.nii.gz")
-    done = study(*paths, None, "auto", lambda name, share: None).measured
+    done = study(Sources(*paths), lambda name, share: None).measured
     found = [item.values["trabecular_hu"] for item in done.of("vertebra")]
     assert all(20 < value < 400 for value in found if value is not None)
     assert any(value is not None for value in found)
@@ -89,10 +89,11 @@ def test_measure_gives_the_density_of_a_ct(phantom: Phantom, tmp_path: Path):
 def test_a_run_that_called_the_image_a_ct_does_not_make_it_one(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(
-        "spinemamba.measure.run.read_result", lambda path: SimpleNamespace(modality="ct")
-    )
-    done = study(labels_of(image), image, Path("r.json"), "auto", lambda name, share: None)
+    run = SimpleNamespace(modality="ct", instances=(), ambiguous=False)
+    monkeypatch.setattr("spinemamba.measure.run.read_result", lambda path: run)
+    monkeypatch.setattr("spinemamba.measure.run.why_other", lambda *known, **how: "")
+    sources = Sources(labels_of(image), image, run=Path("r.json"))
+    done = study(sources, lambda name, share: None)
     assert done.measured.modality == "mr"
     assert SENTENCE in " ".join(done.measured.notes)
 
