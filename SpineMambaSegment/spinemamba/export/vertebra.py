@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.export import surface
+from spinemamba.export.decimate import decimated
 from spinemamba.export.draft import Draft
 from spinemamba.export.intersections import self_intersections
 from spinemamba.export.mesh import Mesh
@@ -55,6 +56,7 @@ class Finished:
         held_back: Points where smoothing was held back because the surface cut itself.
         intersecting: Triangles that cut through others nevertheless.
         deviation: From its label.
+        decimation: Share of the triangles that were to go.
     """
 
     mesh: Mesh
@@ -64,6 +66,12 @@ class Finished:
     held_back: int
     intersecting: int
     deviation: Deviation
+    decimation: float = 0.0
+
+    @property
+    def removed_share(self) -> float:
+        """Share of the triangles that are gone."""
+        return 1 - len(self.mesh.triangles) / len(self.draft.raw.triangles)
 
 
 def smooth(draft: Draft, options: MeshOptions) -> Mesh:
@@ -140,8 +148,10 @@ def finish(
             break
     mesh, held_back, intersecting = hold_back(raw, wanted)
     if options.decimation:
-        mesh = stored(surface.decimated(mesh, options.decimation))
-        intersecting = len(self_intersections(mesh))
+        mesh = stored(decimated(mesh, options.decimation))
+    welded = mesh.welded()
+    if options.decimation or welded is not mesh:
+        mesh, intersecting = welded, len(self_intersections(welded))
     moves_mm = wanted.points_mm - smoothed.points_mm
     offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
     return Finished(
@@ -152,6 +162,7 @@ def finish(
         int(held_back.sum()),
         intersecting,
         deviation(draft.label, mesh),
+        options.decimation,
     )
 
 
