@@ -15,8 +15,11 @@ import numpy as np
 
 from spinemamba.export.mesh import Mesh
 
-CHEAPEST = 0.3
+CHEAPEST = 0.4
 """Share of the edges that may go in one round: more would take expensive ones before cheap ones."""
+
+PASSES = 3
+"""So often edges that lie apart from those chosen are looked for in one round."""
 
 SMALL = 1e-6
 """Weight of the middle of an edge, which decides where a surface is flat or a ridge."""
@@ -140,15 +143,28 @@ def _independent(
     cheap = np.argsort(costs, kind="stable")[: max(int(part * len(costs)), 1)]
     cheap = cheap[_keeps_topology(sides, edges[cheap])]
     cheap = cheap[_keeps_direction(mesh, sides, edges[cheap], places_mm[cheap])]
-    start, end = sides.start[edges[cheap]], sides.end[edges[cheap]]
-    rank = np.arange(len(cheap))
-    best = np.full(sides.points, len(cheap))
-    for ends in (start, end):
-        np.minimum.at(best, ends, rank)
-    best_near = best.copy()
-    np.minimum.at(best_near, sides.start, best[sides.end])
-    alone = (best_near[start] == rank) & (best_near[end] == rank)
-    return edges[cheap[alone]], places_mm[cheap[alone]]
+    apart = cheap[_apart(sides, edges[cheap])]
+    return edges[apart], places_mm[apart]
+
+
+def _apart(sides: _Sides, edges: np.ndarray) -> np.ndarray:
+    """Return the places of edges of which no two have neighbouring points; the first come first."""
+    start, end = sides.start[edges], sides.end[edges]
+    taken = np.zeros(len(edges), bool)
+    left = np.arange(len(edges))
+    for _ in range(PASSES):
+        best = np.full(sides.points, len(edges))
+        for ends in (start, end):
+            np.minimum.at(best, ends[left], left)
+        best_near = best.copy()
+        np.minimum.at(best_near, sides.start, best[sides.end])
+        won = left[(best_near[start[left]] == left) & (best_near[end[left]] == left)]
+        taken[won] = True
+        near = np.zeros(sides.points, bool)
+        near[start[taken]] = near[end[taken]] = True
+        near[sides.start[near[sides.end]]] = True
+        left = left[~near[start[left]] & ~near[end[left]]]
+    return np.flatnonzero(taken)
 
 
 def _edges(sides: _Sides) -> np.ndarray:
