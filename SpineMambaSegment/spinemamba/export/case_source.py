@@ -59,7 +59,8 @@ class CaseSource:
     @classmethod
     def of(cls, name: str, vertebrae: Mapping[str, Located]) -> CaseSource:
         """Return the source of a case by the name that the user or the input gave it."""
-        return cls(sha256(unicodedata.normalize("NFC", name).encode()), dict(vertebrae))
+        data = unicodedata.normalize("NFC", name).encode("utf-8", "surrogatepass")
+        return cls(sha256(data), dict(vertebrae))
 
     @classmethod
     def from_json(cls, values: dict[str, Any] | None) -> CaseSource | None:

@@ -129,7 +129,8 @@ def _of_surface(made: Finished) -> list[Flag]:
     if made.decimation - made.removed_share > NOT_REMOVED:
         sentence = (
             f"{100 * made.removed_share:.0f} % of its triangles were removed, not "
-            f"{100 * made.decimation:.0f} %: more would have changed its topology."
+            f"{100 * made.decimation:.0f} %: more would have changed how it "
+            "hangs together, or let it cut itself."
         )
         found.append(Flag("decimation", made.removed_share, sentence))
     if made.intersecting:

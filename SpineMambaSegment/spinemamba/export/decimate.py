@@ -31,14 +31,16 @@ FLATTEST = 0.05
 """Twice the area of a triangle by the square of its longest side: a sliver has less."""
 
 
-def decimated(mesh: Mesh, share: float) -> Mesh:
+def decimated(mesh: Mesh, share: float, fixed: np.ndarray | None = None) -> Mesh:
     """Return a surface of fewer triangles and the same topology.
 
     Args:
         mesh: Closed surface. Edges of more than two triangles stay.
         share: Of the triangles, how many shall go, in (0, 1). Fewer go where no edge is left that
             may go.
+        fixed: For each point whether it stays where it is; none does if None.
     """
+    free = np.ones(len(mesh.points_mm), bool) if fixed is None else ~fixed
     middle_mm = mesh.points_mm.mean(axis=0) if len(mesh.points_mm) else np.zeros(3)
     mesh = mesh.moved_to(mesh.points_mm - middle_mm)
     quadrics = _quadrics(mesh)
@@ -46,7 +48,7 @@ def decimated(mesh: Mesh, share: float) -> Mesh:
     while most > 0:
         sides = _Sides.of(mesh.triangles, len(mesh.points_mm))
         for part in (CHEAPEST, 1.0):
-            chosen, places_mm = _independent(mesh, sides, quadrics, part)
+            chosen, places_mm = _independent(mesh, sides, quadrics, (free, part))
             if len(chosen):
                 break
         else:
@@ -132,13 +134,20 @@ def _quadrics(mesh: Mesh) -> np.ndarray:
 
 
 def _independent(
-    mesh: Mesh, sides: _Sides, quadrics: np.ndarray, part: float
+    mesh: Mesh, sides: _Sides, quadrics: np.ndarray, allowed: tuple[np.ndarray, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return edges that may go at the same time, cheapest first, and where their points go.
 
     No two of them have neighbouring points, so that what is tested of one stays true.
+
+    Args:
+        mesh: The surface.
+        sides: Its sides.
+        quadrics: Of its points.
+        allowed: Whether each point may move, and the share of the edges to choose from.
     """
-    edges = _edges(sides)
+    free, part = allowed
+    edges = _edges(sides, free)
     places_mm, costs = _best_places(mesh, sides, quadrics, edges)
     cheap = np.argsort(costs, kind="stable")[: max(int(part * len(costs)), 1)]
     cheap = cheap[_keeps_topology(sides, edges[cheap])]
@@ -167,14 +176,14 @@ def _apart(sides: _Sides, edges: np.ndarray) -> np.ndarray:
     return np.flatnonzero(taken)
 
 
-def _edges(sides: _Sides) -> np.ndarray:
-    """Return one side of each edge whose two points lie on edges of two triangles only."""
+def _edges(sides: _Sides, free: np.ndarray) -> np.ndarray:
+    """Return one side of each edge between free points that lie on edges of two triangles only."""
     back, there = sides.find(sides.end, sides.start)
     twice = np.zeros(len(sides.keys), bool)
     twice[1:] = sides.keys[1:] == sides.keys[:-1]
     twice[:-1] |= twice[1:]
     odd = ~there | twice | twice[back]
-    sound = np.ones(sides.points, bool)
+    sound = free.copy()
     sound[sides.start[odd]] = sound[sides.end[odd]] = False
     once = sides.start < sides.end
     return np.flatnonzero(once & sound[sides.start] & sound[sides.end])

@@ -267,7 +267,7 @@ def _mask(vertebra: Vertebra) -> Mask:
     far_mm = np.abs(places_mm).max()
     if not np.spacing(np.float32(far_mm)) < step_mm / 2:
         raise LeftOut(
-            f"It lies {far_mm / 1000:.4g} m from the origin, where 32-bit coordinates are coarser "
+            f"It lies {far_mm / 1e6:.3g} km from the origin, where 32-bit coordinates are coarser "
             "than its voxels."
         )
     return mask

@@ -28,7 +28,8 @@ def safe_case(text: str) -> str:
     clean = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:LONGEST_CASE].rstrip("_-") or CASE
     if not any(character.isalnum() and not character.isascii() for character in apart):
         return clean
-    return f"{clean[: LONGEST_CASE - HASH_DIGITS - 1]}-{sha256(whole.encode())[:HASH_DIGITS]}"
+    digest = sha256(whole.encode("utf-8", "surrogatepass"))
+    return f"{clean[: LONGEST_CASE - HASH_DIGITS - 1]}-{digest[:HASH_DIGITS]}"
 
 
 def stems(case: str, levels: Iterable[str]) -> list[str]:
