@@ -107,12 +107,17 @@ def _is_inside(points: np.ndarray, wall: np.ndarray) -> np.ndarray:
         points: Shape (points, 3).
         wall: Corners of its triangles, shape (triangles, 3, 3).
     """
+    wall = wall[np.argsort(wall[:, :, 0].min(axis=1))]
     low, high = wall.min(axis=1), wall.max(axis=1)
+    # The triangles at a place along the first axis follow each other.
+    widest = (high[:, 0] - low[:, 0]).max()
+    begins = np.searchsorted(low[:, 0], points[:, 0] - widest)
+    ends = np.searchsorted(low[:, 0], points[:, 0], "right")
     inside = np.zeros(len(points), bool)
-    for number, point in enumerate(points):
-        near = (low[:, :2] <= point[:2]).all(axis=1) & (high[:, :2] >= point[:2]).all(axis=1)
-        near &= high[:, 2] >= point[2]
-        inside[number] = _crossings(wall[near] - point) % 2
+    for number, (point, begin, end) in enumerate(zip(points, begins, ends, strict=True)):
+        here = slice(begin, end)
+        near = (low[here, 1] <= point[1]) & (high[here] >= point).all(axis=1)
+        inside[number] = _crossings(wall[here][near] - point) % 2
     return inside
 
 

@@ -89,7 +89,7 @@ def balls(*radii: float, size: int = 34) -> np.ndarray:
 
 
 def noise(share: float) -> np.ndarray:
-    mask = np.random.default_rng(7).random((24, 24, 24)) < share
+    mask = np.random.default_rng(7).random((16, 16, 16)) < share
     mask[[0, -1]] = mask[:, [0, -1]] = mask[:, :, [0, -1]] = False
     return mask
 
@@ -167,7 +167,7 @@ def labels_of(shared_data: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "levels", "share"),
+    "case",
     [
         ("tptbox", ("L3",), 0.0),
         ("tptbox", ("L3",), 0.9),
@@ -177,8 +177,9 @@ def labels_of(shared_data: Path, name: str) -> Path:
     ],
 )
 def test_real_vertebrae_of_fewer_triangles_are_closed_and_keep_pieces_and_holes(
-    name, levels, share, shared_data, folder, capsys, outcome
+    case, shared_data, folder, capsys, outcome
 ):
+    name, levels, share = case
     command = ["export", str(labels_of(shared_data, name)), "--levels", *levels]
     assert main([*command, "--stl", "all"]) == 0
     assert main([*command, "--stl", "out", "--decimate", str(share)]) == 0
@@ -256,8 +257,9 @@ CLASHES = [
 
 
 @pytest.mark.parametrize("replace", [False, True], ids=["new", "overwrite"])
-@pytest.mark.parametrize(("first", "second", "words"), CLASHES)
-def test_a_second_patient_is_refused(first, second, words, replace, folder, capsys, outcome):
+@pytest.mark.parametrize("clash", CLASHES, ids=str)
+def test_a_second_patient_is_refused(clash, replace, folder, capsys, outcome):
+    first, second, words = clash
     one = write_patient(folder / first, *L234)
     two = write_patient(folder / second, *L234, "L5", moved=9)
     assert export(one, "--levels", "L2", "L3", *words) == 0
