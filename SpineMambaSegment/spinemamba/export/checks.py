@@ -101,17 +101,19 @@ def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[
         )
         found.append(Flag("pieces", topology.bodies, sentence))
     if topology.cavities:
-        what = (
-            "1 closed cavity" if topology.cavities == 1 else f"{topology.cavities} closed cavities"
-        )
-        all_ = "" if topology.cavities == 1 else " in all"
-        sentence = f"It is hollow: {what} of {topology.cavity_mm3:.1f} cubic mm{all_}."
-        found.append(Flag("cavities", topology.cavities, sentence))
+        found.append(Flag("cavities", topology.cavities, _hollow(topology)))
     expected = None if level in ("Sacrum", "Coccyx") else TUNNELS.get(level[:1])
     if expected is not None and topology.tunnels > expected:
         sentence = f"{topology.tunnels} holes go through it; {level} has {expected} by nature."
         found.append(Flag("holes", topology.tunnels, sentence))
     return found
+
+
+def _hollow(topology: Topology) -> str:
+    several = topology.cavities > 1
+    what = f"{topology.cavities} closed cavities" if several else "1 closed cavity"
+    size = f"{topology.cavity_mm3:.1f}" if topology.cavity_mm3 >= 0.05 else "less than 0.1"
+    return f"It is hollow: {what} of {size} cubic mm{' in all' if several else ''}."
 
 
 def _of_closure(topology: Topology) -> list[Flag]:

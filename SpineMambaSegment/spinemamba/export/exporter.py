@@ -94,8 +94,9 @@ class Export:
             [target.folder / f"{stem}.{suffix}" for suffix in options.formats] for stem in stems
         ]
         self._case = case
-        before = _manifest_before(target.folder, case, target.source)
-        self.existing = self._existing(before is not None)
+        with locked(target.folder):  # while another export writes, the manifest may be missing
+            before = _manifest_before(target.folder, case, target.source)
+            self.existing = self._existing(before is not None)
         if self.existing and not target.overwrite:
             raise already_there(self.existing)
         self._replaced = before.left_out if before else ()

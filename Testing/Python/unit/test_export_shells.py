@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -182,3 +183,16 @@ def test_what_lies_too_far_away_for_the_numbers_of_files_is_left_out(
     assert reason == (
         "It lies 10 km from the origin, where 32-bit coordinates are coarser than its voxels."
     )
+
+
+@pytest.mark.parametrize(
+    ("radii", "sentence"),
+    [
+        ((12, 6), r"It is hollow: 1 closed cavity of 12\d\d\.\d cubic mm\."),
+        ((12, 0.5), r"It is hollow: 1 closed cavity of less than 0\.1 cubic mm\."),
+    ],
+)
+def test_a_cavity_is_told_with_its_size(radii, sentence):
+    made = made_of(ball(radii[0]) & ~ball(radii[1]), MeshOptions())
+    (flag,) = [f for f in findings(made, Topology.of(made.mesh), "L1", ()) if f.name == "cavities"]
+    assert re.fullmatch(sentence, flag.sentence)
