@@ -19,7 +19,7 @@ from spinemamba.export.options import SMOOTHING, MeshOptions
 from SpineMambaSegmentLib import Errors, Export
 from SpineMambaSegmentLib.ExportDicom import DicomExport, isFromDicom
 from SpineMambaSegmentLib.ExportRun import ExportRun
-from SpineMambaSegmentLib.ExportSurfaces import leftOut, vertebraeOf
+from SpineMambaSegmentLib.ExportSurfaces import leftOut, sourceOf, vertebraeOf
 
 STRENGTHS = (0.0, 0.2, SMOOTHING, 0.6)
 DECIMATIONS = (0.0, 0.5, 0.8)
@@ -92,7 +92,8 @@ class ExportSection:
             if accepted is False:
                 return
             case = self._ui.caseEdit.text
-            target = Target(folder, case, True, accepted, leftOut(self._node))
+            source = sourceOf(self._node, case)
+            target = Target(folder, case, True, accepted, leftOut(self._node), source)
             export = SurfaceExport(vertebrae, target, self.options())
             if not _acceptReplacing(export.existing):
                 return

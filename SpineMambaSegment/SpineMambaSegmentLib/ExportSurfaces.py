@@ -8,6 +8,8 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from spinemamba.export.case_source import CaseSource, Located
+from spinemamba.export.centres import Centre, centres_of
 from spinemamba.export.draft import Mask
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
@@ -115,6 +117,34 @@ def leftOut(node: slicer.vtkMRMLSegmentationNode) -> tuple[tuple[str, str], ...]
         for s in segments
         if labelOf(s) is None
     )
+
+
+def sourceOf(node: slicer.vtkMRMLSegmentationNode, case: str) -> CaseSource:
+    """Return what tells a segmentation from that of another case; transforms do not count."""
+    located: dict[str, Located] = {}
+    centres: dict[str, dict[int, Centre]] = {}
+    for segmentId in node.GetSegmentation().GetSegmentIDs():
+        segment = node.GetSegmentation().GetSegment(segmentId)
+        label, image = labelOf(segment), segment.GetRepresentation(LABELMAP)
+        if label is None or image is None or 0 in image.GetDimensions():
+            continue
+        layer = image.GetAddressAsString("vtkObject")
+        if layer not in centres:
+            voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+            centres[layer] = centres_of(voxels.reshape(image.GetDimensions()[::-1]))
+        if (centre := centres[layer].get(segment.GetLabelValue())) is not None:
+            located.setdefault(label.name, _located(image, centre))
+    return CaseSource.of(case, located)
+
+
+def _located(image: slicer.vtkOrientedImageData, centre: Centre) -> Located:
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    toRas = matrixArray(matrix)
+    ijk = np.add(image.GetExtent()[::2], centre.middle_zyx[::-1])
+    lps = (toRas[:3, :3] @ ijk + toRas[:3, 3]) * RAS_TO_LPS
+    volume = centre.voxels * abs(np.linalg.det(toRas[:3, :3])) / 1000
+    return Located(tuple(lps.round(3).tolist()), round(float(volume), 6))
 
 
 def labelOf(segment: slicer.vtkSegment) -> Label | None:

@@ -212,7 +212,8 @@ def _of_segmentation(path: Path, numbering: Numbering | None) -> LabelFile:
 
 def _of_image(path: Path, numbering: Numbering | None) -> LabelFile:
     volume = read_labels(path)
-    check_labels(volume, path.name)
+    if numbering is None:  # else the user says that these are labels
+        check_labels(volume, path.name)
     present = values_in(volume.array)
     if numbering is None and _is_of_run(path, volume, present):
         numbering = VERSE

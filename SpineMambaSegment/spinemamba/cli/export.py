@@ -16,7 +16,7 @@ from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.manifest import CSV, JSON, VertebraEntry
 from spinemamba.export.options import FORMATS, SMOOTHING, MeshOptions
-from spinemamba.export.source import RunFiles, find_files, vertebrae_of
+from spinemamba.export.source import RunFiles, find_files, source_of, vertebrae_of
 from spinemamba.files import check_place
 from spinemamba.label_files import LabelFile, read_label_file
 from spinemamba.labels import BY_NAME
@@ -127,15 +127,15 @@ def _write_surfaces(
     make_folder(args.stl)
     case = _case(files) if args.case is None else args.case
     others = content.left_out if args.levels is None else ()
-    target = Target(args.stl, case, args.overwrite, accepted, others)
+    source = source_of(content, case)
+    target = Target(args.stl, case, args.overwrite, accepted, others, source)
     export = Export(vertebrae, target, _options(args))
     written = _export_visibly(export)
     say(table(HEADS, [_row(entry) for entry in written]))
-    left_out = export.manifest.left_out[len(others) :]
-    for level, reason in left_out:
+    for level, reason in export.left_out:
         sys.stderr.write(f"{level} was left out: {reason}\n")
     say(f"Wrote {len(written)} vertebrae, {JSON} and {CSV} into {args.stl}")
-    return not left_out
+    return not export.left_out
 
 
 def _share(text: str) -> float:

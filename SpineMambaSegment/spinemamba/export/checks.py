@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spinemamba.export import surface
 from spinemamba.export.mesh import Mesh
+from spinemamba.export.shells import Shells
 from spinemamba.export.vertebra import Finished
 from spinemamba.flags import Flag
 
@@ -19,13 +19,17 @@ TUNNELS = {"C": 3, "T": 1, "L": 1}
 and, in the neck, two for arteries. A sacrum has too many to count on."""
 
 
+NOT_REMOVED = 0.01
+"""Share of the triangles that may stay against the user's wish without a sentence."""
+
+
 @dataclass(frozen=True)
 class Topology:
     """How a surface hangs together.
 
     Attributes:
         euler_number: Points minus edges plus triangles.
-        watertight: Whether every edge belongs to two triangles that agree on what is outside.
+        faulty_edges: Edges that do not belong to two triangles that agree on what is outside.
         bodies: Pieces that do not touch each other.
         largest_share: Of the volume of all bodies, the part of the largest one.
         cavities: Hollow spaces inside, closed on all sides.
@@ -34,29 +38,34 @@ class Topology:
     """
 
     euler_number: int
-    watertight: bool
+    faulty_edges: int
     bodies: int
     largest_share: float
     cavities: int
     cavity_mm3: float
     tunnels: int
 
+    @property
+    def watertight(self) -> bool:
+        """Whether every edge belongs to two triangles that agree on what is outside."""
+        return self.faulty_edges == 0
+
     @classmethod
     def of(cls, mesh: Mesh) -> Topology:
         """Return what a surface is like; one that is not watertight counts as far as it can be."""
-        volumes = [piece.volume_mm3 for piece in surface.pieces(mesh)]
-        bodies = [volume for volume in volumes if volume >= 0]
-        hollow = [-volume for volume in volumes if volume < 0]
+        shells = Shells.of(mesh)
+        bodies_mm3 = shells.net_mm3[shells.is_body]
+        cavities_mm3 = shells.net_mm3[~shells.is_body]
         euler = mesh.euler_number
         return cls(
             euler,
-            mesh.edges.open == 0 and mesh.edges.non_manifold == 0,
-            len(bodies),
-            max(bodies, default=0.0) / max(sum(bodies), 1e-9),
-            len(hollow),
-            sum(hollow),
-            # Each piece has 2 minus twice its tunnels.
-            (2 * len(volumes) - euler) // 2,
+            mesh.edges.open + mesh.edges.non_manifold,
+            len(bodies_mm3),
+            float(bodies_mm3.max(initial=0.0) / max(bodies_mm3.sum(), 1e-9)),
+            len(cavities_mm3),
+            float(cavities_mm3.sum()),
+            # Each shell has 2 minus twice its tunnels.
+            (2 * len(shells.volumes_mm3) - euler) // 2,
         )
 
 
@@ -73,6 +82,7 @@ def findings(
     """
     found = [
         *_of_label(topology, level, cut_sides),
+        *_of_closure(topology),
         *_of_surface(made),
     ]
     return tuple(found)
@@ -91,11 +101,7 @@ def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[
         )
         found.append(Flag("pieces", topology.bodies, sentence))
     if topology.cavities:
-        sentence = (
-            f"It is hollow: {topology.cavities} closed cavities of {topology.cavity_mm3:.1f} "
-            "cubic mm in all."
-        )
-        found.append(Flag("cavities", topology.cavities, sentence))
+        found.append(Flag("cavities", topology.cavities, _hollow(topology)))
     expected = None if level in ("Sacrum", "Coccyx") else TUNNELS.get(level[:1])
     if expected is not None and topology.tunnels > expected:
         sentence = f"{topology.tunnels} holes go through it; {level} has {expected} by nature."
@@ -103,8 +109,32 @@ def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[
     return found
 
 
+def _hollow(topology: Topology) -> str:
+    several = topology.cavities > 1
+    what = f"{topology.cavities} closed cavities" if several else "1 closed cavity"
+    size = f"{topology.cavity_mm3:.1f}" if topology.cavity_mm3 >= 0.05 else "less than 0.1"
+    return f"It is hollow: {what} of {size} cubic mm{' in all' if several else ''}."
+
+
+def _of_closure(topology: Topology) -> list[Flag]:
+    if topology.watertight:
+        return []
+    sentence = (
+        f"Its surface is not closed: {topology.faulty_edges} edges do not belong to two triangles "
+        "that face the same side. Repair it before printing."
+    )
+    return [Flag("not_closed", topology.faulty_edges, sentence)]
+
+
 def _of_surface(made: Finished) -> list[Flag]:
     found = []
+    if made.decimation - made.removed_share > NOT_REMOVED:
+        sentence = (
+            f"{100 * made.removed_share:.0f} % of its triangles were removed, not "
+            f"{100 * made.decimation:.0f} %: more would have changed how it "
+            "hangs together, or let it cut itself."
+        )
+        found.append(Flag("decimation", made.removed_share, sentence))
     if made.intersecting:
         sentence = f"{made.intersecting} triangles cut through others."
         found.append(Flag("self_intersection", made.intersecting, sentence))

@@ -10,6 +10,7 @@ import numpy as np
 
 from spinemamba.errors import Code, UserError
 from spinemamba.export import formats, names
+from spinemamba.export.case_source import CaseSource
 from spinemamba.export.draft import Draft, Mask, draft_of
 from spinemamba.export.item import LeftOut, Vertebra, entry_of
 from spinemamba.export.joint import others_around, smooth_together
@@ -19,6 +20,7 @@ from spinemamba.export.options import MeshOptions
 from spinemamba.export.surface import share_cores
 from spinemamba.export.vertebra import Finished, finish, smooth
 from spinemamba.files import already_there, sha256, write_together
+from spinemamba.folder_lock import locked
 from spinemamba.labels import BY_NAME, ORDER
 
 RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
@@ -34,6 +36,7 @@ class Target:
         overwrite: Whether files of the same case may be replaced.
         unreviewed_accepted: As in `Manifest`.
         left_out: Name and reason of what the segmentation holds beside vertebrae.
+        source: What tells the case from others of the same safe name; None if that is not known.
     """
 
     folder: Path
@@ -41,6 +44,7 @@ class Target:
     overwrite: bool = False
     unreviewed_accepted: bool | None = None
     left_out: tuple[tuple[str, str], ...] = ()
+    source: CaseSource | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Export:
     """An export that can be stopped between any two steps.
 
     Whenever it stops, each vertebra has all of its files or none, and the manifest tells which.
+    Several exports of a case may write into one folder at the same time.
 
     Args:
         vertebrae: What to export; files are written in the order from head to tail.
@@ -70,6 +75,7 @@ class Export:
 
     Attributes:
         manifest: What is there so far.
+        left_out: Level and reason of each vertebra that this export could not write.
         existing: Files that will be replaced.
 
     Raises:
@@ -87,12 +93,15 @@ class Export:
         self._paths = [
             [target.folder / f"{stem}.{suffix}" for suffix in options.formats] for stem in stems
         ]
-        before = _manifest_before(target.folder, case)
-        self.existing = self._existing(before is not None)
+        self._case = case
+        with locked(target.folder):  # while another export writes, the manifest may be missing
+            before = _manifest_before(target.folder, case, target.source)
+            self.existing = self._existing(before is not None)
         if self.existing and not target.overwrite:
             raise already_there(self.existing)
-        kept = before.vertebrae if before else ()
-        self.manifest = Manifest(case, kept, target.left_out, target.unreviewed_accepted)
+        self._replaced = before.left_out if before else ()
+        self.left_out: tuple[tuple[str, str], ...] = ()
+        self.manifest = self._continued(before)
 
     @property
     def unreviewed(self) -> list[str]:
@@ -169,8 +178,22 @@ class Export:
                 draft, (mesh, own) = next(ready)
                 yield draft, mesh, own
 
+    def _continued(self, there: Manifest | None) -> Manifest:
+        """Return the manifest of a folder as it is before this export adds to it."""
+        target = self._target
+        there = there or Manifest(self._case)
+        own = (*target.left_out, *self.left_out)
+        # What another export has left out since this one began stays.
+        others = tuple(x for x in there.left_out if x not in own and x not in self._replaced)
+        return replace(
+            there,
+            left_out=own + others,
+            unreviewed_accepted=target.unreviewed_accepted,
+            source=target.source or there.source,
+        )
+
     def _leave_out(self, level: str, reason: str) -> None:
-        self.manifest = replace(self.manifest, left_out=(*self.manifest.left_out, (level, reason)))
+        self.left_out = (*self.left_out, (level, reason))
         self._write_files({})
 
     def _write(self, number: int, made: Finished) -> VertebraEntry:
@@ -186,23 +209,23 @@ class Export:
         }
         files = tuple(_file_entry(path, content) for path, content in data.items())
         entry = entry_of(vertebra, made, files, options)
-        before = self.manifest
-        self.manifest = before.with_vertebra(entry)
-        try:
-            self._write_files(data)
-        except UserError:
-            self.manifest = before
-            raise
+        self._write_files(data, entry)
         return entry
 
-    def _write_files(self, data: dict[Path, bytes]) -> None:
+    def _write_files(self, data: dict[Path, bytes], entry: VertebraEntry | None = None) -> None:
+        """Write files with the manifest, which another export may have changed meanwhile."""
         folder = self._target.folder
-        manifest = {folder / name: text for name, text in self.manifest.contents().items()}
-        replaceable = [*manifest, *(data if self._target.overwrite else ())]
-        write_together({**data, **manifest}, replaceable)
+        with locked(folder):
+            manifest = self._continued(_manifest_before(folder, self._case, self._target.source))
+            if entry is not None:
+                manifest = manifest.with_vertebra(entry)
+            texts = {folder / name: text for name, text in manifest.contents().items()}
+            replaceable = [*texts, *(data if self._target.overwrite else ())]
+            write_together({**data, **texts}, replaceable)
+        self.manifest = manifest
 
 
-def _manifest_before(folder: Path, case: str) -> Manifest | None:
+def _manifest_before(folder: Path, case: str, source: CaseSource | None) -> Manifest | None:
     """Return the manifest that this export goes on with; None if there is none.
 
     Raises:
@@ -213,19 +236,41 @@ def _manifest_before(folder: Path, case: str) -> Manifest | None:
             f"The folder does not exist: {folder}.", "Create it first.", Code.OUTPUT_BAD
         )
     before = read_manifest(folder)
-    if before is not None and before.case != case:
+    if before is None:
+        return None
+    if before.case != case:
         raise UserError(
             f"The folder holds an export of the case '{before.case}'.",
             "Choose another folder, so that no file is without its manifest.",
+            Code.OUTPUT_BAD,
+        )
+    if source and before.source and (difference := before.source.difference(source)):
+        raise UserError(
+            f"The folder already holds the case '{case}' of another input: {difference}.",
+            "Choose another folder, so that patients are not mixed.",
             Code.OUTPUT_BAD,
         )
     return before
 
 
 def _mask(vertebra: Vertebra) -> Mask:
+    """Return the voxels of a vertebra.
+
+    Raises:
+        LeftOut: If there are none, or they lie where files cannot tell them apart.
+    """
     mask = vertebra.load()
     if not np.any(mask.voxels):
         raise LeftOut("It is empty.")
+    corner = np.array([mask.first_xyz], float)
+    places_mm = vertebra.place(corner + np.concatenate([np.zeros((1, 3)), np.eye(3)]))
+    step_mm = np.linalg.norm(places_mm[1:] - places_mm[0], axis=1).min()
+    far_mm = np.abs(places_mm).max()
+    if not np.spacing(np.float32(far_mm)) < step_mm / 2:
+        raise LeftOut(
+            f"It lies {far_mm / 1e6:.3g} km from the origin, where 32-bit coordinates are coarser "
+            "than its voxels."
+        )
     return mask
 
 

@@ -75,7 +75,7 @@ def ply(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
 
 def obj(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
     """Return a Wavefront OBJ file; 3D Slicer reads ``SPACE=`` in its first line."""
-    points = "".join(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in mesh.points_mm.tolist())
+    points = "".join(f"v {x:.9g} {y:.9g} {z:.9g}\n" for x, y, z in mesh.points_mm.tolist())
     faces = "".join(f"f {a} {b} {c}\n" for a, b, c in (mesh.triangles + 1).tolist())
     return f"# SPACE={space}, mm\n{points}{faces}".encode()
 

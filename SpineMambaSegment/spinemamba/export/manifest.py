@@ -10,11 +10,12 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from spinemamba.errors import Code, UserError
+from spinemamba.export.case_source import CaseSource
 from spinemamba.schema import of_schema
 
 SCHEMA = 1
@@ -157,19 +158,21 @@ class Manifest:
             name and reason of each segment that is not recognised as one.
         unreviewed_accepted: Whether the user was asked about vertebrae that nobody had reviewed,
             and wanted them; None where all were reviewed or nobody was there to be asked.
+        source: What tells the case from others of the same safe name; None in older manifests.
     """
 
     case: str
     vertebrae: tuple[VertebraEntry, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     unreviewed_accepted: bool | None = None
+    source: CaseSource | None = None
 
     def with_vertebra(self, entry: VertebraEntry) -> Manifest:
         """Return a manifest with one more vertebra, which replaces any of the same files."""
         names = {file.name for file in entry.files}
         others = [v for v in self.vertebrae if not names & {file.name for file in v.files}]
         ordered = sorted([*others, entry], key=lambda v: v.files[0].name)
-        return Manifest(self.case, tuple(ordered), self.left_out, self.unreviewed_accepted)
+        return replace(self, vertebrae=tuple(ordered))
 
     def contents(self) -> dict[str, bytes]:
         """Return the two files by their names."""
@@ -198,6 +201,7 @@ def read_manifest(folder: Path) -> Manifest | None:
             tuple(VertebraEntry.from_json(entry) for entry in values["vertebrae"]),
             tuple((level, reason) for level, reason in values["left_out"]),
             values["unreviewed_accepted"],
+            CaseSource.from_json(values.get("source")),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(

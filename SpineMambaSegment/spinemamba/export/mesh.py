@@ -69,6 +69,21 @@ class Mesh:
         """Return a surface of the same triangles with other corners."""
         return replace(self, points_mm=points_mm)
 
+    def welded(self) -> Mesh:
+        """Return the same surface without points at the same place and triangles without area.
+
+        Readers of STL files take equal points for one. The surface itself where all points differ.
+        """
+        places = np.ascontiguousarray(self.points_mm + 0.0)  # -0 becomes 0
+        rows = places.view([("", places.dtype)] * 3).ravel()
+        _, first, numbers = np.unique(rows, return_index=True, return_inverse=True)
+        if len(first) == len(rows):
+            return self
+        triangles = numbers.ravel()[self.triangles]
+        one, two, three = triangles.T
+        triangles = triangles[(one != two) & (two != three) & (three != one)]
+        return Mesh(self.points_mm[first], triangles.astype(self.triangles.dtype))
+
     def point_normals(self) -> np.ndarray:
         """Return the mean direction of the triangles at each point, by area, shape (points, 3)."""
         sums = np.zeros((len(self.points_mm), 3))

@@ -6,22 +6,30 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from spinemamba.files import sha256
 from spinemamba.labels import ORDER
 
 CASE = "spine"
 """What a case is called unless the user says otherwise: names of nodes often name patients."""
 
 LONGEST_CASE = 60
+HASH_DIGITS = 8
 
 
 def safe_case(text: str) -> str:
     """Return a name of a case that every file system takes: letters, digits, ``-`` and ``_``.
 
-    Accents go, other characters become ``_``; `CASE` if nothing is left.
+    Accents go, other characters become ``_``; `CASE` if nothing is left. Where letters are lost,
+    as those of other scripts are, a hash of the name tells cases apart.
     """
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    clean = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")
-    return clean[:LONGEST_CASE].rstrip("_-") or CASE
+    whole = unicodedata.normalize("NFC", text)
+    apart = unicodedata.normalize("NFKD", whole)
+    plain = apart.encode("ascii", "ignore").decode()
+    clean = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:LONGEST_CASE].rstrip("_-") or CASE
+    if not any(character.isalnum() and not character.isascii() for character in apart):
+        return clean
+    digest = sha256(whole.encode("utf-8", "surrogatepass"))
+    return f"{clean[: LONGEST_CASE - HASH_DIGITS - 1]}-{digest[:HASH_DIGITS]}"
 
 
 def stems(case: str, levels: Iterable[str]) -> list[str]:

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.errors import UserError
+from spinemamba.export.case_source import CaseSource, Located
+from spinemamba.export.centres import centres_of
 from spinemamba.export.draft import Mask, Place
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.manifest import Origin
@@ -113,6 +115,30 @@ def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
     if not found:
         raise UserError(f"{content.name} holds no vertebra.", "Choose the labels of a spine.")
     return found
+
+
+def source_of(content: LabelFile, case: str) -> CaseSource:
+    """Return what tells a label file from that of another case.
+
+    Args:
+        content: The file.
+        case: Name of the case before it is made safe for file systems.
+    """
+    centres = [centres_of(layer.array) for layer in content.layers]
+    geometry = content.layers[0].geometry
+    located = {}
+    for labels in _together(content):
+        there = [centres[x.segment.layer].get(x.segment.value) for x in labels]
+        found = [centre for centre in there if centre is not None]
+        if found:
+            largest = max(found, key=lambda centre: centre.voxels)
+            centre_mm = geometry.to_lps_mm(np.array(largest.middle_zyx)).round(3)
+            voxels = sum(centre.voxels for centre in found)
+            volume_ml = voxels * float(np.prod(geometry.spacing_mm)) / 1000
+            located.setdefault(
+                labels[0].level.name, Located(tuple(centre_mm.tolist()), round(volume_ml, 6))
+            )
+    return CaseSource.of(case, located)
 
 
 def place_of(geometry: Geometry) -> Place:

@@ -11,8 +11,6 @@ from vtkmodules.vtkCommonDataModel import vtkCellArray, vtkImageData, vtkPolyDat
 from vtkmodules.vtkFiltersCore import (
     vtkFlyingEdges3D,
     vtkImplicitPolyDataDistance,
-    vtkPolyDataConnectivityFilter,
-    vtkQuadricDecimation,
     vtkWindowedSincPolyDataFilter,
 )
 
@@ -98,23 +96,6 @@ def smoothed(mesh: Mesh, sinc: Filter) -> Mesh:
     return mesh.moved_to(_points(filter_.GetOutput()))
 
 
-def decimated(mesh: Mesh, share: float) -> Mesh:
-    """Return a surface of fewer triangles.
-
-    Quadric error metric (Garland, Heckbert, 1997), keeping the volume.
-
-    Args:
-        mesh: Closed surface.
-        share: Of the triangles, how many shall go, in (0, 1).
-    """
-    filter_ = vtkQuadricDecimation()
-    filter_.SetInputData(_polydata(mesh))
-    filter_.SetTargetReduction(share)
-    filter_.VolumePreservationOn()
-    filter_.Update()
-    return _mesh(filter_.GetOutput())
-
-
 def share_cores() -> None:
     """Let VTK's filters use all cores in this process.
 
@@ -132,21 +113,6 @@ def distances_mm(points_mm: np.ndarray, mesh: Mesh) -> np.ndarray:
     places = np.ascontiguousarray(points_mm, float)
     distance.FunctionValue(numpy_to_vtk(places), signed)
     return np.abs(vtk_to_numpy(signed))
-
-
-def pieces(mesh: Mesh) -> list[Mesh]:
-    """Return the parts of a surface that do not touch each other."""
-    filter_ = vtkPolyDataConnectivityFilter()
-    filter_.SetInputData(_polydata(mesh))
-    filter_.SetExtractionModeToAllRegions()
-    filter_.ColorRegionsOn()
-    filter_.Update()
-    of_point = vtk_to_numpy(filter_.GetOutput().GetPointData().GetArray("RegionId"))
-    of_triangle = of_point[mesh.triangles[:, 0]]
-    return [
-        Mesh(mesh.points_mm, mesh.triangles[of_triangle == number])
-        for number in range(filter_.GetNumberOfExtractedRegions())
-    ]
 
 
 def _polydata(mesh: Mesh) -> vtkPolyData:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.export import surface
+from spinemamba.export.decimate import decimated
 from spinemamba.export.draft import Draft
 from spinemamba.export.intersections import self_intersections
 from spinemamba.export.mesh import Mesh
@@ -19,6 +20,12 @@ from spinemamba.export.surface import Filter
 
 ROUNDS = 12
 """So often smoothing is held back where a surface cuts itself, each time in a wider part."""
+
+DECIMATIONS = 8
+"""So often a surface is decimated, with more points that stay where it cut itself."""
+
+MOST_FIXED = 0.2
+"""Where more of the points would have to stay, a smaller share of the triangles goes instead."""
 
 NEWTON_STEPS = 3
 
@@ -55,6 +62,7 @@ class Finished:
         held_back: Points where smoothing was held back because the surface cut itself.
         intersecting: Triangles that cut through others nevertheless.
         deviation: From its label.
+        decimation: Share of the triangles that were to go.
     """
 
     mesh: Mesh
@@ -64,6 +72,12 @@ class Finished:
     held_back: int
     intersecting: int
     deviation: Deviation
+    decimation: float = 0.0
+
+    @property
+    def removed_share(self) -> float:
+        """Share of the triangles that are gone."""
+        return 1 - len(self.mesh.triangles) / len(self.draft.raw.triangles)
 
 
 def smooth(draft: Draft, options: MeshOptions) -> Mesh:
@@ -140,8 +154,9 @@ def finish(
             break
     mesh, held_back, intersecting = hold_back(raw, wanted)
     if options.decimation:
-        mesh = stored(surface.decimated(mesh, options.decimation))
-        intersecting = len(self_intersections(mesh))
+        mesh, intersecting = fewer_triangles(mesh, options.decimation, free)
+    elif (welded := mesh.welded()) is not mesh:
+        mesh, intersecting = welded, len(self_intersections(welded))
     moves_mm = wanted.points_mm - smoothed.points_mm
     offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
     return Finished(
@@ -152,7 +167,43 @@ def finish(
         int(held_back.sum()),
         intersecting,
         deviation(draft.label, mesh),
+        options.decimation,
     )
+
+
+def fewer_triangles(mesh: Mesh, share: float, free: np.ndarray | None = None) -> tuple[Mesh, int]:
+    """Return a decimated surface, rounded as files store it, and how many triangles cut others.
+
+    Where it cuts itself, the points around stay as they were; where that is nearly everywhere,
+    more triangles stay.
+
+    Args:
+        mesh: Closed surface.
+        share: Of the triangles, how many shall go.
+        free: For each point, whether it may move; all may if None.
+    """
+    shared = np.zeros(len(mesh.points_mm), bool) if free is None else ~free
+    fixed, made = shared.copy(), []
+    for _ in range(DECIMATIONS):
+        fewer = stored(decimated(mesh, share, fixed)).welded()
+        cutting = self_intersections(fewer)
+        made.append((fewer, len(cutting)))
+        if not len(cutting):
+            break
+        fixed |= _around(mesh, fewer.corners_mm[cutting])
+        if (fixed & ~shared).mean() > MOST_FIXED:
+            fixed, share = shared.copy(), max(2 * share - 1, 0)
+    return min(made, key=lambda one: one[1])
+
+
+def _around(mesh: Mesh, corners_mm: np.ndarray) -> np.ndarray:
+    """Return for each point of a surface whether it is near one of some triangles (n, 3, 3)."""
+    near = np.zeros(len(mesh.points_mm), bool)
+    for low_mm, high_mm in zip(corners_mm.min(axis=1), corners_mm.max(axis=1), strict=True):
+        margin_mm = (high_mm - low_mm).max() / 2
+        inside = (mesh.points_mm >= low_mm - margin_mm) & (mesh.points_mm <= high_mm + margin_mm)
+        near |= inside.all(axis=1)
+    return near
 
 
 def stored(mesh: Mesh) -> Mesh:

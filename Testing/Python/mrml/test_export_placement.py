@@ -23,7 +23,10 @@ from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 from spinemamba.export.exporter import Export, Target  # noqa: E402
 from spinemamba.export.manifest import read_manifest  # noqa: E402
 from spinemamba.export.options import MeshOptions  # noqa: E402
-from SpineMambaSegmentLib.ExportSurfaces import leftOut, vertebraeOf  # noqa: E402
+from spinemamba.export.source import source_of  # noqa: E402
+from spinemamba.label_files import read_label_file  # noqa: E402
+from spinemamba.numbering import VERSE  # noqa: E402
+from SpineMambaSegmentLib.ExportSurfaces import leftOut, sourceOf, vertebraeOf  # noqa: E402
 from SpineMambaSegmentLib.Scene import readSegmentation  # noqa: E402
 from SpineMambaSegmentLib.VolumeFile import VolumeFile  # noqa: E402
 
@@ -176,3 +179,18 @@ def test_segments_that_are_no_level_are_named(segmented):
         "L2 corrected": "its name and its code mean different levels",
         "tumour": "its name is no level",
     }
+
+
+@pytest.mark.parametrize("kind", PARENTS)
+def test_a_case_is_known_by_its_labels_in_slicer_and_in_its_file_under_any_transform(
+    segmented, tmp_path, kind
+):
+    found = sourceOf(segmented(5, kind), "a b")
+    path = tmp_path / "labels.nrrd"
+    in_file = source_of(read_label_file(path, VERSE), "a b")
+    assert sorted(found.vertebrae) == sorted(in_file.vertebrae) == ["L1", "T12", "T13"]
+    assert found.difference(in_file) == ""
+    for level, located in found.vertebrae.items():
+        assert located.distance_mm(in_file.vertebrae[level]) < 0.01
+        assert located.volume_ml == pytest.approx(in_file.vertebrae[level].volume_ml, rel=1e-4)
+    assert found.difference(sourceOf(segmented(6, kind), "a_b")) != ""

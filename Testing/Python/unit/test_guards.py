@@ -20,9 +20,10 @@ MODULE = derived.MODULE
 SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
 LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "result")
 LIGHT += ("box_result", "case_layout", "flags", "renumber", "schema", "terminology")
-LIGHT += ("files", "explain", "scratch", "export.names", "export.manifest", "export.options")
+LIGHT += ("files", "explain", "scratch", "folder_lock", "export.case_source", "export.names")
+LIGHT += ("export.manifest", "export.options")
 LIGHT += ("measure.record", "measure.quantities", "numbering")
-IN_SLICER = ("export.draft", "export.exporter", "export.item", "export.vertebra")
+IN_SLICER = ("export.centres", "export.draft", "export.exporter", "export.item", "export.vertebra")
 """What makes surfaces, in a shell and in Slicer's process, with what Slicer has loaded anyway."""
 
 LATE = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")

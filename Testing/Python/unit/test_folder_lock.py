@@ -1,0 +1,104 @@
+"""The lock of a folder: one process at a time, none after its death, nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from spinemamba import folder_lock
+from spinemamba.errors import Code, UserError
+from spinemamba.folder_lock import locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from spinemamba.folder_lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of a folder."""
+    home = Path(folder_lock.__file__).parents[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_lock_that_another_process_holds_is_told_after_a_while(holder, tmp_path):
+    lock = locked(tmp_path, 0.2)
+    with pytest.raises(UserError, match="Another program is writing into the folder") as caught:
+        lock.__enter__()
+    assert caught.value.code is Code.OUTPUT_BAD
+
+
+def test_a_lock_goes_with_its_process_and_leaves_nothing(holder, tmp_path):
+    holder.kill()
+    holder.wait()
+    with locked(tmp_path, 0.2):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_is_waited_for(tmp_path):
+    order = []
+
+    def first() -> None:
+        with locked(tmp_path):
+            order.append("first")
+            time.sleep(0.2)
+            order.append("first goes")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while not order:
+        time.sleep(0.01)
+    with locked(tmp_path):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "first goes", "second"]
+
+
+def test_an_error_inside_frees_the_lock(tmp_path):
+    with pytest.raises(ValueError, match="inside"), locked(tmp_path):
+        raise ValueError("inside")
+    with locked(tmp_path, 0.1):
+        pass
+
+
+def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+    if folder_lock.fcntl is None:
+        pytest.skip("Windows locks otherwise")
+
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(folder_lock.fcntl, "flock", refuse)
+    with locked(tmp_path, 0.1):
+        pass
+
+
+def test_where_folders_cannot_be_locked_a_file_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "fcntl", None)
+    with locked(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [folder_lock.LOCK]
+        with pytest.raises(UserError, match="Another program"), locked(tmp_path, 0.1):
+            pass
