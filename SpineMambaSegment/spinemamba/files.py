@@ -300,12 +300,10 @@ def _name_together(files: Sequence[tuple[Path, Path]], *, overwrite: bool) -> No
     # Also when the user interrupts.
     except BaseException:
         for target, part in files if len(files) > 1 else ():
-            if part.exists() and not (target.exists() and target.samefile(part)):
-                continue
-            if kept[part].exists():
-                kept[part].replace(target)
-            else:
-                target.unlink(missing_ok=True)
+            if not part.exists() or (target.exists() and target.samefile(part)):
+                # What cannot be taken back must not keep the others.
+                with contextlib.suppress(OSError):
+                    _take_back(target, kept[part])
         raise
 
 
@@ -336,6 +334,17 @@ def _keep(path: Path, copy: Path) -> None:
         os.link(path, copy)
     except OSError:  # a file system without hard links
         shutil.copy2(path, copy)
+
+
+def _take_back(target: Path, kept: Path) -> None:
+    """Give a file its earlier content, or remove it if there was none."""
+    if not kept.exists():
+        target.unlink(missing_ok=True)
+        return
+    try:
+        kept.replace(target)
+    except OSError:  # a folder that has become read-only; the file in it has not
+        shutil.copyfile(kept, target)
 
 
 def _meant(error: OSError, partial: Mapping[Path, Path]) -> Path | None:
