@@ -91,6 +91,13 @@ def lock(folder: Path) -> None:
     (folder if folder.is_dir() else folder.parent).chmod(0o555)
 
 
+def change_surroundings(folder: Path) -> None:
+    """Remove the folder for temporary files, and write a comma into numbers where C does so."""
+    shutil.rmtree(tempfile.gettempdir())
+    if "OTHER_LOCALE" in os.environ:
+        locale.setlocale(locale.LC_ALL, os.environ["OTHER_LOCALE"])
+
+
 DEEDS: dict[str, Callable[[Path], object]] = {
     "SIGKILL": lambda folder: os.kill(os.getpid(), signal.SIGKILL),
     "SIGTERM": lambda folder: os.kill(os.getpid(), signal.SIGTERM),
@@ -98,8 +105,7 @@ DEEDS: dict[str, Callable[[Path], object]] = {
     "second": lambda folder: os.kill(os.getpid(), signal.SIGSTOP),
     "full": lambda folder: fill(folder.parent / "plug", 0),
     "read-only": lock,
-    "no temporary folder": lambda folder: shutil.rmtree(tempfile.gettempdir()),
-    "locale": lambda folder: locale.setlocale(locale.LC_ALL, os.environ["OTHER_LOCALE"]),
+    "lost TMPDIR and LC_NUMERIC": change_surroundings,
 }
 
 
@@ -198,7 +204,9 @@ def import_for(command: str) -> None:
         stand_in_for_networks()
     if command == "export":
         with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module("highdicom")
+            standard = importlib.import_module("highdicom._standard_utils")
+            for table in ("get_iod_module_map", "get_module_attribute_map"):
+                getattr(standard, table)()
     for _, module, _ in POINTS[command]:
         importlib.import_module(module)
 
@@ -208,10 +216,8 @@ def work(call: Call, notes: BinaryIO) -> int:
     os.environ.update(call.get("env", {}))
     tempfile.tempdir = None
     os.umask(call.get("umask", 0o022))
-    if call.get("do") == "no temporary folder":
-        os.environ["TMPDIR"] = tempfile.mkdtemp()
-        tempfile.tempdir = None
-        tempfile.gettempdir()
+    if DEEDS.get(call.get("do")) == change_surroundings:
+        tempfile.tempdir = tempfile.mkdtemp()
     if call.get("user"):
         give_up_rights()
     command, words = call["words"][0], call["words"]
