@@ -202,6 +202,8 @@ def import_for(command: str) -> None:
 
     if command == "segment":
         stand_in_for_networks()
+    if command == "train":
+        importlib.import_module("tiny_trainings")
     if command == "export":
         with contextlib.suppress(ModuleNotFoundError):
             standard = importlib.import_module("highdicom._standard_utils")
