@@ -94,7 +94,7 @@ def as_user_error(error: BaseException) -> UserError | None:
 def _is_lost() -> bool:
     """Return whether the working directory was removed, so that relative paths lead nowhere."""
     try:
-        os.getcwd()
+        Path.cwd()
     except FileNotFoundError:
         return True
     return False
