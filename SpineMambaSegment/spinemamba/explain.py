@@ -74,6 +74,11 @@ def as_user_error(error: BaseException) -> UserError | None:
             "Let the environment variable TMPDIR name one.",
             Code.OUTPUT_BAD,
         )
+    if error.errno == errno.ENOENT and _is_lost():
+        return UserError(
+            "The folder in which the command was called is not there any more.",
+            "Change to another folder, or give whole paths.",
+        )
     full = error.errno in FULL
     code = Code.DISK_FULL if full else Code.INPUT_BAD
     if not isinstance(error.filename, str | bytes):
@@ -84,6 +89,15 @@ def as_user_error(error: BaseException) -> UserError | None:
     reason = (error.strerror or type(error).__name__).rstrip(".")
     remedy = "Free some disk space." if full else REMEDIES.get(error.errno, CHECK)
     return UserError(f"{path} cannot be used: {reason}.", remedy, code)
+
+
+def _is_lost() -> bool:
+    """Return whether the working directory was removed, so that relative paths lead nowhere."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def stack_of(error: BaseException) -> str:

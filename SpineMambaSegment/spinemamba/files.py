@@ -58,14 +58,16 @@ def whole_or_nothing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def all_or_none(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[dict[Path, Path]]:
+def all_or_none(
+    paths: Sequence[Path], *, overwrite: bool | Collection[Path] = True
+) -> Iterator[dict[Path, Path]]:
     """Give a temporary name for each path; all get their own names when all went well.
 
     Missing folders are made, and go again if it fails. Files get the mode that the umask asks for.
 
     Args:
         paths: Files to write, all different.
-        overwrite: Whether they may be there already.
+        overwrite: Whether they may be there already, or which of them.
 
     Raises:
         UserError: If one cannot be written (OUTPUT_BAD, DISK_FULL); then none is left, and what
@@ -85,7 +87,13 @@ def all_or_none(paths: Sequence[Path], *, overwrite: bool = True) -> Iterator[di
             yield dict(partial)
             for part in partial.values():
                 _finish(part)
-            _name_together(list(zip(targets, partial.values(), strict=True)), overwrite=overwrite)
+            may = set(paths if overwrite is True else overwrite or ())
+            _name_together(
+                [
+                    (target, partial[path], path in may)
+                    for target, path in zip(targets, paths, strict=True)
+                ]
+            )
             made.clear()
     except OSError as error:
         if not _is_about(error, paths):
@@ -113,7 +121,7 @@ def write_together(contents: Mapping[Path, bytes], replaceable: Collection[Path]
     """
     if there := [path for path in contents if path.exists() and path not in replaceable]:
         raise already_there(there)
-    with all_or_none(list(contents)) as partial:
+    with all_or_none(list(contents), overwrite=replaceable) as partial:
         for path, data in contents.items():
             with whole_or_nothing(partial[path]) as part:
                 part.write_bytes(data)
@@ -283,29 +291,27 @@ def _finish(part: Path) -> None:
             part.chmod(mode)
 
 
-def _name_together(files: Sequence[tuple[Path, Path]], *, overwrite: bool) -> None:
+def _name_together(files: Sequence[tuple[Path, Path, bool]]) -> None:
     """Give partial files their names, or none of them.
 
     Args:
-        files: Target and partial file; every partial file is there.
-        overwrite: Whether targets may be there.
+        files: Target, partial file, and whether the target may be there; every partial file is.
     """
-    kept = {part: part.with_name(f"before-{part.name}") for _, part in files}
+    kept = {part: part.with_name(f"before-{part.name}") for _, part, _ in files}
+    several = files if len(files) > 1 else ()
     try:
-        for target, part in files if len(files) > 1 else ():
+        for target, part, _ in several:
             if target.exists():
                 _keep(target, kept[part])
-        for target, part in files:
+        for target, part, overwrite in files:
             _name(part, target, overwrite=overwrite)
     # Also when the user interrupts.
     except BaseException:
-        for target, part in files if len(files) > 1 else ():
-            if part.exists() and not (target.exists() and target.samefile(part)):
-                continue
-            if kept[part].exists():
-                kept[part].replace(target)
-            else:
-                target.unlink(missing_ok=True)
+        for target, part, _ in several:
+            if not part.exists() or (target.exists() and target.samefile(part)):
+                # What cannot be taken back must not keep the others.
+                with contextlib.suppress(OSError):
+                    _take_back(target, kept[part])
         raise
 
 
@@ -336,6 +342,17 @@ def _keep(path: Path, copy: Path) -> None:
         os.link(path, copy)
     except OSError:  # a file system without hard links
         shutil.copy2(path, copy)
+
+
+def _take_back(target: Path, kept: Path) -> None:
+    """Give a file its earlier content, or remove it if there was none."""
+    if not kept.exists():
+        target.unlink(missing_ok=True)
+        return
+    try:
+        kept.replace(target)
+    except OSError:  # a folder that has become read-only; the file in it has not
+        shutil.copyfile(kept, target)
 
 
 def _meant(error: OSError, partial: Mapping[Path, Path]) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import locale
 import shutil
 import struct
 import tempfile
@@ -112,12 +113,19 @@ def _guarded(path: Path, read_header: Callable[[Path], ImageHeader]) -> sitk.Ima
 
 @contextmanager
 def quiet_library() -> Iterator[None]:
-    """Let ITK print no warnings of its own: what matters is told in a sentence."""
+    """Let ITK print no warnings of its own: what matters is told in a sentence.
+
+    Numbers in headers have a point. Where a program has chosen a locale that writes a comma, ITK
+    reads them up to the point, and writes commas.
+    """
     was_on = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    numbers = locale.setlocale(locale.LC_NUMERIC)
+    locale.setlocale(locale.LC_NUMERIC, "C")
     try:
         yield
     finally:
+        locale.setlocale(locale.LC_NUMERIC, numbers)
         sitk.ProcessObject.SetGlobalWarningDisplay(was_on)
 
 

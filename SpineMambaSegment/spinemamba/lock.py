@@ -101,6 +101,8 @@ def _take(file: TextIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:  # some network drives know no locks; work there goes unprotected
+        return True
     return True
 
 

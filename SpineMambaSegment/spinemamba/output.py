@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from spinemamba.errors import Code, UserError
 from spinemamba.explain import is_no_memory, no_host_memory
 from spinemamba.files import check_place, ending, whole_or_nothing, why_not_written
+from spinemamba.image_file import quiet_library
 from spinemamba.volume import Volume
 
 LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
@@ -111,9 +112,10 @@ def save(image: sitk.Image, path: Path) -> None:
     with whole_or_nothing(path) as partial:
         name, said = library_name(partial), "what was written reads back different"
         try:
-            sitk.WriteImage(image, name, useCompression=True)
-            # ITK is silent when a disk fills up; only reading back tells.
-            back = sitk.GetArrayFromImage(sitk.ReadImage(name))
+            with quiet_library():
+                sitk.WriteImage(image, name, useCompression=True)
+                # ITK is silent when a disk fills up; only reading back tells.
+                back = sitk.GetArrayFromImage(sitk.ReadImage(name))
             whole = np.array_equal(back, sitk.GetArrayViewFromImage(image))
         except RuntimeError as error:
             if is_no_memory(error):

@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _stop_as_on_ctrl_c()
     with safe_streams() as out:
         try:
+            _check_filled(arguments)
             args = _parser(arguments).parse_args(arguments)
             code = args.run(args)
             _check_answer(out, args)
@@ -103,6 +104,19 @@ def _check_answer(out: Stream, args: argparse.Namespace) -> None:
             f"What was found cannot be printed: {reason}.",
             "Free some disk space." if full else "Send it somewhere else.",
             Code.DISK_FULL if full else Code.OUTPUT_BAD,
+        )
+
+
+def _check_filled(arguments: Sequence[str]) -> None:
+    """Refuse empty arguments: as a path they would stand for the working directory.
+
+    Raises:
+        UserError: If there is one.
+    """
+    if "" in arguments:
+        raise UserError(
+            f"Argument {arguments.index('') + 1} is empty.",
+            "A variable that the shell put in may have no value.",
         )
 
 

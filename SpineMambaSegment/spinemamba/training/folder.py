@@ -16,10 +16,10 @@ from spinemamba.errors import Code, UserError
 from spinemamba.files import cannot_write, whole_or_nothing
 from spinemamba.lock import only_one
 from spinemamba.network.config import TRAINED, NetworkConfig
+from spinemamba.scratch import sweep
 from spinemamba.training.baselines import build_network
 from spinemamba.training.kinds import SWITCHES
 from spinemamba.training.pieces import CURRENT, PARTIAL_CHECKPOINT, has_checkpoint
-from spinemamba.training.tensors import UNFINISHED
 
 ABOUT = "training.json"
 """What a training says of itself, beside its checkpoint."""
@@ -68,9 +68,10 @@ def working_in(folder: Path, config: NetworkConfig, kind: str) -> Iterator[None]
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what an earlier call could not finish, because it was killed or the disk was full."""
+    sweep(folder)
     for path in folder.iterdir():
         partial = path.name.startswith(".partial-") and path.name.endswith((ABOUT, SHEET))
-        if partial or path.name == PARTIAL_CHECKPOINT or path.name.startswith(UNFINISHED):
+        if partial or path.name == PARTIAL_CHECKPOINT:
             try:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             except OSError as error:

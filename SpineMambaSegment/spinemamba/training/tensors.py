@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spinemamba.errors import Code, UserError
-from spinemamba.files import cannot_write
-
-UNFINISHED = ".unfinished-"
-"""Beginning of the folder in which a file is written; see `folder.remove_leftovers`."""
+from spinemamba.files import whole_or_nothing
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], about: dict[str, Any], path: Path) -> None:
@@ -33,19 +29,10 @@ def save_tensors(tensors: dict[str, torch.Tensor], about: dict[str, Any], path: 
         UserError: If the disk is full (DISK_FULL) or the file cannot be written (OUTPUT_BAD).
     """
     header = {"about": json.dumps(about), "sha256": _digest(tensors, about)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # safetensors writes through a temporary file of its own, which a killed process leaves.
-        with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
-            partial = Path(folder, path.name)
-            mode = _usual_mode(Path(folder, "empty"))
-            _save_file(tensors, partial, header)
-            # safetensors lets only the owner read, whatever the umask says.
-            partial.chmod(mode)
-            _to_disk(partial)
-            partial.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+    # safetensors writes through a temporary file of its own, which a killed process leaves; it lets
+    # only the owner read, whatever the umask says.
+    with whole_or_nothing(path) as partial:
+        _save_file(tensors, partial, header)
 
 
 def _save_file(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, str]) -> None:
@@ -57,17 +44,6 @@ def _save_file(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, s
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
-
-
-def _usual_mode(path: Path) -> int:
-    """Return the permissions that a new file gets here."""
-    path.touch()
-    return path.stat().st_mode & 0o777
-
-
-def _to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

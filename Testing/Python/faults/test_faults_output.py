@@ -338,3 +338,26 @@ def test_two_runs_on_one_output_do_not_mix(tmp_path, spinemamba, outcome):
     assert codes == ["0", "2"]
     assert one_run
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(SCRATCH)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("phantom", ""), ("measure", ""), ("pack", "", "--coarse", "a"), ("train", "--out", "")],
+)
+def test_an_empty_argument_is_not_the_working_directory(
+    tmp_path, monkeypatch, capsys, outcome, words
+):
+    monkeypatch.chdir(tmp_path)
+    code = main(list(words))
+    error = capsys.readouterr().err
+    right = code == 2 and error.startswith("Argument ") and not list(tmp_path.iterdir())
+    outcome("empty argument", REFUSED if right else ELSE)
+    assert right, error
+
+
+def test_a_working_directory_that_was_removed_is_named(tmp_path, spinemamba, outcome):
+    done = spinemamba("phantom", "a.nrrd", *SMALL, shell='mkdir x; cd x; rmdir ../x; "$@"')
+    said = "The folder in which the command was called is not there any more. Change"
+    right = done.returncode == 2 and said in done.stderr and not list(tmp_path.iterdir())
+    outcome("lost working directory", REFUSED if right else ELSE)
+    assert right, done

@@ -23,14 +23,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 import torch  # noqa: E402 - the path is set just above
 import torch._dynamo  # noqa: E402 - an optimiser would load it in every child
+from forks import fill, start, text_of  # noqa: E402 - as all below, needs the path
 
 from spinemamba.cli.main import main  # noqa: E402
 from spinemamba.network.config import TRAINED, NetworkConfig  # noqa: E402
@@ -81,22 +83,6 @@ def train(call: dict[str, Any]) -> int:
     return main(["train", *call["words"], "--threads", "1"])
 
 
-def start(call: dict[str, Any], out: BinaryIO, error: BinaryIO) -> int:
-    """Start a child that trains; return its number."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        os.dup2(out.fileno(), 1)
-        os.dup2(error.fileno(), 2)
-        code = train(call)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
 def results_of(call: dict[str, Any]) -> list[dict[str, object]]:
     """Train in one or several children; return what came of them."""
     with contextlib.ExitStack() as stack:
@@ -106,22 +92,12 @@ def results_of(call: dict[str, Any]) -> list[dict[str, object]]:
             stack.callback(fill(Path(call["plug"]), call["left"]).unlink)
         open_file = lambda: stack.enter_context(tempfile.TemporaryFile())  # noqa: E731
         files = [(open_file(), open_file()) for _ in range(call.get("times", 1))]
-        children = [start(call, *pair) for pair in files]
+        children = [start(partial(train, call), *pair) for pair in files]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         results = []
         for code, (out, error) in zip(codes, files, strict=True):
-            out.seek(0)
-            error.seek(0)
-            texts = [file.read().decode("utf-8", "replace") for file in (out, error)]
-            results.append({"code": code, "out": texts[0], "error": texts[1]})
+            results.append({"code": code, "out": text_of(out), "error": text_of(error)})
     return results
-
-
-def fill(path: Path, left: int) -> Path:
-    """Write a file that leaves so many bytes of its disk."""
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(path.parent).free - left)
-    return path
 
 
 if __name__ == "__main__":

@@ -246,7 +246,7 @@ def test_the_networks_are_not_packed_in_each_others_place(tmp_path: Path):
 
 def test_what_is_not_finished_is_removed_and_nothing_else(tmp_path: Path):
     stay = ("checkpoint", "bank.safetensors", "training.json", ".partial-1-ct.nrrd", "notes")
-    for name in ("checkpoint.partial", ".unfinished-a1", "checkpoint"):
+    for name in ("checkpoint.partial", "checkpoint"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "000").touch()
     for name in (".partial-1-training.json", ".partial-22-sheet.png", *stay[1:]):
