@@ -22,11 +22,6 @@ from spinemamba.export.vertebra import Finished, finish, smooth
 from spinemamba.files import already_there, sha256, write_together
 from spinemamba.folder_lock import locked
 from spinemamba.labels import BY_NAME, ORDER
-from spinemamba.lock import only_one
-from spinemamba.scratch import SCRATCH
-
-LOCK = f"{SCRATCH}export.lock"
-"""Two exports into one folder would each leave the other's surfaces out of the manifest."""
 
 RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
 
@@ -118,15 +113,8 @@ class Export:
 
         Raises:
             UserError: If a file cannot be written; vertebrae before it stay (OUTPUT_BAD,
-                DISK_FULL). If another export works in the folder (OUTPUT_BAD).
+                DISK_FULL).
         """
-        with only_one(self._target.folder / LOCK, "export"):
-            # Another export may have ended since.
-            before = _manifest_before(self._target.folder, self.manifest.case)
-            self.manifest = replace(self.manifest, vertebrae=before.vertebrae if before else ())
-            yield from self._steps()
-
-    def _steps(self) -> Iterator[Step]:
         share_cores()
         count = len(self._vertebrae)
         if self._options.joint and self._options.smoothing:
