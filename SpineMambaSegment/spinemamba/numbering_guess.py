@@ -40,8 +40,8 @@ CERVICAL = 7
 FIRST_OF_INSTANCES = 2
 """Counted instances begin with 1, or with 2 where the first one was cut off."""
 
-LEAST_DOUBT = 4
-"""Vertebrae from which a slightly better fit of another numbering speaks against VerSe's."""
+DOUBTED_COST = 2.0
+"""What another software's numbering must be better by for VerSe's to be doubted: of a child, too."""
 
 LEAST_WHOLE = 2
 """Vertebrae whose size tells those of the neck from counted instances."""
@@ -215,8 +215,8 @@ def _as_good(seen: Mapping[int, Seen], guess: Numbering) -> Numbering | None:
             continue
         if not read.is_real or len(chain.levels) > len(read.levels):
             return other
-        fits_better = chain.whole_enough.cost() < read.whole_enough.cost()
-        if fits_better and (guess is not VERSE or len(chain.vertebrae) >= LEAST_DOUBT):
+        margin = DOUBTED_COST if guess is VERSE else 0.0
+        if chain.whole_enough.cost() + margin < read.whole_enough.cost():
             return other
     return None
 
