@@ -41,7 +41,7 @@ FIRST_OF_INSTANCES = 2
 """Counted instances begin with 1, or with 2 where the first one was cut off."""
 
 DOUBTED_COST = 2.0
-"""What another software's numbering must be better by for VerSe's to be doubted: of a child, too."""
+"""What the numbering of other software must be better by for VerSe's to be doubted."""
 
 LEAST_WHOLE = 2
 """Vertebrae whose size tells those of the neck from counted instances."""
