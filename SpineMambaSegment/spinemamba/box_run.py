@@ -16,6 +16,7 @@ from spinemamba.image_io import read_labels, read_volume
 from spinemamba.intensity import choose_modality
 from spinemamba.job import BoxJob
 from spinemamba.models import find_model
+from spinemamba.orientation import with_axes_of
 from spinemamba.output import write_image
 from spinemamba.progress import Progress
 from spinemamba.run import Warn, check_outputs, no_memory, with_model
@@ -60,7 +61,8 @@ def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Vo
     def work(model: Model) -> tuple[Volume, BoxResult]:
         progress("read", 1.0)
         answer = look_in_box(image, labels, question, (model.fine, modality), progress)
-        return answer.mask, _result(answer, labels, job.again, (model, modality))
+        before = None if labels is None else with_axes_of(image, labels)
+        return answer.mask, _result(answer, before, job.again, (model, modality))
 
     return with_model(folder, job, warn, work)
 

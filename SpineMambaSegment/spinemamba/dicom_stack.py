@@ -46,6 +46,9 @@ REPAIR = (
     "Load it in 3D Slicer, which regularises such acquisitions, and segment there or save the "
     "result as NRRD."
 )
+INVERTED = "MONOCHROME1"
+"""Only display is to be inverted by DICOM, but GDCM inverts the stored values."""
+
 CONSTANT = {
     ROWS: "Rows",
     COLUMNS: "Columns",
@@ -129,6 +132,12 @@ def _check_constant(headers: Sequence[Header]) -> None:
                 f"The slices of the DICOM series differ in {name}: {first} and {other}.",
                 "Choose a folder with one stack of equal slices.",
             )
+    if headers[0].text(PHOTOMETRIC) == INVERTED:
+        raise UserError(
+            f"The slices of the DICOM series are stored as {INVERTED}, and their values would be "
+            "read inverted.",
+            "Export the series again as MONOCHROME2.",
+        )
     for header in headers:
         _check_values(header)
 

@@ -19,6 +19,9 @@ from spinemamba.volume import Geometry, Volume
 LEAST_VOXELS = 8
 """Along every axis; less is a slice, not a volume."""
 
+LABEL_ROUNDING = 0.05
+"""Labels that were computed as floats are often stored scaled, which moves them a little."""
+
 VOXEL_MM = (0.01, 50.0)
 """Sizes that a voxel can have; smaller ones are metres written as millimetres."""
 
@@ -65,8 +68,8 @@ def read_labels(path: Path) -> Volume:
         The label values: as stored if that is a type of whole numbers, else int16.
 
     Raises:
-        UserError: As `read_volume`, but an image of one value is read; if a value is no whole
-            number.
+        UserError: As `read_volume`, but an image of one value is read; if a value is further than
+            `LABEL_ROUNDING` from a whole number.
     """
     with enough_memory():
         return labels_in(_open(path, _ignore), path.name)
@@ -78,8 +81,8 @@ def labels_in(image: sitk.Image, name: str) -> Volume:
     if volume.array.dtype.kind in "iu":
         return volume
     with np.errstate(invalid="ignore"):  # what is no number differs below
-        labels = volume.array.astype(np.int16)
-    wrong = volume.array[labels != volume.array]
+        labels = np.rint(volume.array).astype(np.int16)
+        wrong = volume.array[~(np.abs(volume.array - labels) <= LABEL_ROUNDING)]
     if wrong.size:
         raise UserError(
             f"{name} holds values that are no labels, such as {wrong[0]:g}.",

@@ -13,7 +13,9 @@ from spinemamba.labels import BY_NAME, LABELS, Label
 from spinemamba.terminology import level_named
 
 AUTO = "auto"
-OPTION = "verse|totalsegmentator|totalsegmentator-v1|FILE.json"
+OPTION = (
+    "verse|totalsegmentator|totalsegmentator-v1|totalsegmentator-mr|totalspineseg|vista3d|FILE.json"
+)
 """What ``--labels`` takes beside `AUTO`."""
 
 
@@ -55,10 +57,38 @@ TOTALSEGMENTATOR = Numbering(
 TOTALSEGMENTATOR_V1 = Numbering(
     "TotalSegmentator version 1", {**_upwards(18, "L5", "C1"), 92: BY_NAME["Sacrum"]}, {}
 )
+TOTALSEGMENTATOR_MR = Numbering(
+    "TotalSegmentator's vertebrae_mr", {1: BY_NAME["Sacrum"], **_upwards(2, "L5", "C1")}, {}
+)
+TOTALSPINESEG = Numbering(
+    "TotalSpineSeg",
+    {
+        **{10 + k: BY_NAME[f"C{k}"] for k in range(1, 8)},
+        **{20 + k: BY_NAME[f"T{k}"] for k in range(1, 13)},
+        **{40 + k: BY_NAME[f"L{k}"] for k in range(1, 6)},
+        50: BY_NAME["Sacrum"],
+    },
+    {},
+)
+VISTA3D = Numbering(
+    "VISTA3D",
+    {
+        **_upwards(33, "L5", "C1"),
+        97: BY_NAME["Sacrum"],
+        127: BY_NAME["Sacrum"],
+        131: BY_NAME["L6"],
+    },
+    {},
+)
+"""Label dictionary of MONAI's VISTA3D; 127 is S1."""
+
 BUILT_IN = {
     "verse": VERSE,
     "totalsegmentator": TOTALSEGMENTATOR,
     "totalsegmentator-v1": TOTALSEGMENTATOR_V1,
+    "totalsegmentator-mr": TOTALSEGMENTATOR_MR,
+    "totalspineseg": TOTALSPINESEG,
+    "vista3d": VISTA3D,
 }
 
 

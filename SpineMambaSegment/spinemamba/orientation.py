@@ -55,6 +55,11 @@ def restore(array: np.ndarray, reorientation: Reorientation) -> Volume:
     return Volume(np.ascontiguousarray(turned), reorientation.original)
 
 
+def with_axes_of(other: Volume, volume: Volume) -> Volume:
+    """Return a volume whose array axes run as those of another one on the same voxels."""
+    return restore(canonical(volume)[0].array, canonical(other)[1])
+
+
 def _best_permutation(strength: np.ndarray) -> tuple[int, int, int]:
     """Return for each canonical axis the array axis along it, each used once."""
     return max(

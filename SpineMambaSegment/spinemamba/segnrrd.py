@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ from spinemamba.volume import Volume
 
 SEGMENT_FIELDS = ("ID", "Name", "LabelValue", "Layer", "Tags")
 FIELD = re.compile(r"Segment(?:ation_|\d+_)")
+OFFSET = "Segmentation_ReferenceImageExtentOffset"
+MOST_FILLED_VOXELS = 1 << 30
+"""Up to here the segmented image is filled; a header may state anything."""
+
 NAMED = re.compile(rb"Segment\d+_Name:?=")
 EXTENT = re.compile(r"Reference image geometry\|(?:[^;|]*;){16}((?:-?\d+;){5}-?\d+)")
 """After the 16 numbers of a matrix: first and last voxel along x, y, z."""
@@ -57,7 +62,7 @@ class SegmentationFile:
         layers: Label images on one grid.
         segments: In the order that Slicer shows.
         image_xyz: First and last voxel of the segmented image along x, y and z, counted from the
-            first voxel of the layers: Slicer may save only the part that has segments.
+            first voxel of the layers, which hold at least that image.
         header: The fields of its segments, as stored.
     """
 
@@ -70,6 +75,8 @@ class SegmentationFile:
 @enough_memory()
 def read_segmentation(path: Path) -> SegmentationFile:
     """Read a segmentation.
+
+    Slicer may save only the part of the image that has segments; the rest is filled with zeros.
 
     Raises:
         UserError: If the file is missing, damaged or holds no segments; if there is too little
@@ -91,7 +98,8 @@ def read_segmentation(path: Path) -> SegmentationFile:
     if not segments:
         raise UserError(f"{path.name} holds no segments.", "Choose a segmentation of a spine.")
     kept = {key: text for key, text in meta.items() if FIELD.match(key)}
-    return SegmentationFile(layers, segments, _image_extent(meta, layers[0].geometry.shape), kept)
+    extent = _image_extent(meta, layers[0].geometry.shape)
+    return _in_whole_image(SegmentationFile(layers, segments, extent, kept))
 
 
 def names_segments(path: Path) -> bool:
@@ -139,7 +147,7 @@ def header(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[str, str]
     fields = {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_SourceRepresentation": "Binary labelmap",
-        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
+        OFFSET: "0 0 0",
     }
     boxes = ndimage.find_objects(array)
     for k, segment in enumerate(segments):
@@ -248,8 +256,43 @@ def _image_extent(
     if known is None:
         return tuple((0, length - 1) for length in shape[::-1])
     ends = [int(end) for end in known[1].split(";")]
-    offset = [int(n) for n in meta.get("Segmentation_ReferenceImageExtentOffset", "0 0 0").split()]
+    offset = [int(n) for n in meta.get(OFFSET, "0 0 0").split()]
     return tuple((ends[2 * a] - offset[a], ends[2 * a + 1] - offset[a]) for a in range(3))
+
+
+def _in_whole_image(file: SegmentationFile) -> SegmentationFile:
+    """Return layers that reach over the segmented image, with the fields that change thereby."""
+    grid = file.layers[0].geometry
+    before = [max(0, -first) for first, _ in file.image_xyz]
+    behind = [
+        max(0, last + 1 - n) for (_, last), n in zip(file.image_xyz, grid.shape[::-1], strict=True)
+    ]
+    pads = list(zip(before, behind, strict=True))[::-1]
+    larger = [n + sum(pad) for n, pad in zip(grid.shape, pads, strict=True)]
+    if larger == list(grid.shape) or math.prod(larger) > MOST_FILLED_VOXELS:
+        return file
+    origin = grid.to_lps_mm(-np.array(before[::-1], float))
+    whole = replace(grid, shape=tuple(larger), origin_lps_mm=tuple(map(float, origin)))
+    return SegmentationFile(
+        tuple(Volume(np.pad(v.array, pads), whole, v.modality) for v in file.layers),
+        file.segments,
+        tuple((a + n, b + n) for (a, b), n in zip(file.image_xyz, before, strict=True)),
+        {key: _moved(key, text, before) for key, text in file.header.items()},
+    )
+
+
+def _moved(key: str, text: str, by_xyz: Sequence[int]) -> str:
+    """Return a field that counts voxels, for layers that begin so many voxels earlier."""
+    try:
+        if key == OFFSET:
+            pairs = zip(map(int, text.split()), by_xyz, strict=True)
+            return " ".join(str(old - n) for old, n in pairs)
+        if re.fullmatch(r"Segment\d+_Extent", key):
+            twice = [n for n in by_xyz for _ in range(2)]
+            return " ".join(str(int(old) + n) for old, n in zip(text.split(), twice, strict=True))
+    except ValueError:  # readers take such a field for none
+        return text
+    return text
 
 
 def extent_field(box: tuple[slice, slice, slice] | None) -> str:

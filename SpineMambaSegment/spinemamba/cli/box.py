@@ -19,6 +19,7 @@ from spinemamba.label_files import LabelledSpine, read_vertebra_labels, values_i
 from spinemamba.labels import BY_VALUE
 from spinemamba.models import DEFAULT
 from spinemamba.numbering import numbering_of
+from spinemamba.orientation import with_axes_of
 from spinemamba.output import check_output, write_image
 from spinemamba.patch import with_vertebra
 from spinemamba.run import spare_inputs
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{note}\n")
     _check_there(spine, value, again=bool(args.again))
     mask, result = _look(args, spine.volume, keep)
-    after = with_vertebra(spine.volume.array, mask.array > 0, value, keep)
+    found = with_axes_of(spine.volume, mask).array > 0
+    after = with_vertebra(spine.volume.array, found, value, keep)
     with whole_or_nothing(args.output, overwrite=args.overwrite) as partial:
         write_changed(spine, after, partial)
     say(_sentence(BY_VALUE[value].name, result))

@@ -166,6 +166,10 @@ REFUSALS = {
         at(range(3, 99), made.put(PhotometricInterpretation="MONOCHROME1")),
         "PhotometricInterpretation: MONOCHROME[12] and MONOCHROME[12]",
     ),
+    "inverted display": (
+        made.put(PhotometricInterpretation="MONOCHROME1"),
+        "stored as MONOCHROME1",
+    ),
     "slope 0": (made.put(RescaleSlope=0), "no valid RescaleSlope"),
     "slope of letters": (made.put(RescaleSlope="one"), "no valid RescaleSlope"),
     "intercept of letters": (made.put(RescaleIntercept="-1024,x"), "no valid RescaleIntercept"),

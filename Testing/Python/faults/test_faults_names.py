@@ -6,7 +6,9 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from label_forms import (
     L234,
     RIGHT,
@@ -116,3 +118,32 @@ def test_totalsegmentators_first_numbers_are_known_where_no_other_has_them(folde
         assert code == REFUSED
         assert "TotalSegmentator" in said.err
     outcome("names of labels", "right" if code == 0 else "refused")
+
+
+def test_a_segmentation_that_was_saved_around_its_segments_is_one_of_the_whole_image(
+    folder, capsys, outcome
+):
+    whole = segments(("L2", 1), ("L3", 2), ("L4", 3))(folder)
+    image = sitk.ReadImage(str(whole))
+    array = sitk.GetArrayViewFromImage(image)
+    boxes = [(n.min(), n.max() + 1) for n in np.nonzero(array)][::-1]
+    cut = image[tuple(slice(int(low), int(high)) for low, high in boxes)]
+    for key in image.GetMetaDataKeys():
+        cut.SetMetaData(key, image.GetMetaData(key))
+    offset = " ".join(str(low) for low, _ in boxes)
+    extent = "".join(f"0;{length - 1};" for length in image.GetSize())
+    cut.SetMetaData("Segmentation_ReferenceImageExtentOffset", offset)
+    cut.SetMetaData(
+        "Segmentation_ConversionParameters",
+        "Reference image geometry|" + "1;0;0;0;" * 4 + extent + "|text",
+    )
+    assert cut.GetSize() != image.GetSize()
+    sitk.WriteImage(cut, "cut.seg.nrrd")
+    assert main(["evaluate", "cut.seg.nrrd", str(whole), "--no-distances"]) == 0
+    assert "Per vertebra, by name: Dice 1.000" in capsys.readouterr().out
+    tables = []
+    for path in (str(whole), "cut.seg.nrrd"):
+        assert main(["measure", path]) == 0
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1]
+    outcome("names of labels", "right")

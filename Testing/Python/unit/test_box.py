@@ -235,6 +235,23 @@ def test_the_shell_puts_the_vertebra_into_a_new_label_image(job: BoxJob, tmp_pat
     assert "is the input" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("axes", [(2, 0, 1), (0, 1, 2)])
+def test_labels_may_be_stored_with_other_axes_than_the_image(job: BoxJob, tmp_path: Path, axes):
+    original = sitk.ReadImage(str(job.labels))
+    stored = sitk.Flip(sitk.PermuteAxes(original, axes), [True, False, True])
+    sitk.WriteImage(stored, str(tmp_path / "turned.nrrd"))
+    place = ",".join(map(str, job.place_lps_mm))
+    for name, labels in (("a.nrrd", job.labels), ("b.nrrd", tmp_path / "turned.nrrd")):
+        words = ["box", str(job.input), str(labels), str(tmp_path / name)]
+        assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+    out = tmp_path / "c.nrrd"
+    assert main(["box", str(job.input), str(tmp_path / "b.nrrd"), str(out), "--again", "L2"]) == 0
+    one, two = (sitk.ReadImage(str(tmp_path / name)) for name in ("a.nrrd", "b.nrrd"))
+    assert two.GetSize() == stored.GetSize()
+    again = sitk.Resample(two, one, sitk.Transform(), sitk.sitkNearestNeighbor)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(one))
+
+
 def test_a_patch_moves_the_vertebra_and_nothing_else():
     labels = np.array([1, 1, 2, 2, 3, 0])
     mask = np.array([False, True, False, True, True, True])

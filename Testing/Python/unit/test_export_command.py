@@ -99,7 +99,15 @@ def test_a_segmentation_with_overlaps_and_other_values_is_read_as_slicer_saves_i
     sitk.WriteImage(image, str(tmp_path / "s.seg.nrrd"))
     found = read_segmentation(tmp_path / "s.seg.nrrd")
     assert [(s.name, s.value, s.layer) for s in found.segments] == [("T12", 19, 0), ("odd", 1, 1)]
-    assert found.image_xyz == ((-2, 23), (0, 19), (-10, 50))
+    depth, height, width = labels.array.shape
+    assert found.image_xyz == ((0, 25), (0, 19), (0, 60))
+    for layer, stored in zip(found.layers, layers, strict=True):
+        assert np.array_equal(
+            layer.array[10 : 10 + depth, :height, 2 : 2 + width], stored
+        )  # what was cut away is empty
+        assert layer.array.sum() == stored.sum()
+        assert layer.geometry.origin_lps_mm == (-2, 0, -10)
+    assert found.header["Segmentation_ReferenceImageExtentOffset"] == "0 0 0"
     assert main(["export", str(tmp_path / "s.seg.nrrd"), "--stl", str(tmp_path / "out")]) == 0
     entries = manifest(tmp_path / "out")["vertebrae"]
     assert [(e["level"], e["segment_id"]) for e in entries] == [("T12", "V19"), ("L2", "Segment_9")]

@@ -257,6 +257,18 @@ def test_scaled_values_are_those_of_the_header_also_beside_nan(tmp_path: Path):
         read_volume(tmp_path / "a.nii")
 
 
+def test_labels_that_were_stored_scaled_are_whole_numbers_again(tmp_path: Path):
+    labels = (VALUES % 3 * 11).astype(np.int16)
+    slope = 22 / 65535  # as nibabel stores labels of floats in an integer type
+    save(np.rint(labels / slope - 32768).astype(np.int16), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[112:120] = np.array([slope, 32768 * slope], "<f4").tobytes()
+    (tmp_path / "a.nii").write_bytes(data)
+    found = read_labels(tmp_path / "a.nii").array
+    assert found.dtype == np.int16
+    assert np.array_equal(found, labels)
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
 def test_nan_is_no_label(tmp_path: Path, name: str):
     array = (VALUES % 3).astype(np.float32)

@@ -192,6 +192,38 @@ def test_a_whole_spine_in_totalsegmentators_numbers_is_recognised(shared_data):
         assert title(other) == BUILT_IN[scheme].title
 
 
+@pytest.mark.parametrize("scheme", ["totalsegmentator-mr", "totalspineseg", "vista3d"])
+@pytest.mark.parametrize("name", VERSE_FILES)
+def test_numberings_of_other_software_are_refused_until_they_are_named(shared_data, name, scheme):
+    seen = seen_values(read_labels(shared_data / name))
+    order = sorted(seen, key=lambda value: ORDER[BY_VALUE[value].name])
+    for first, stop in itertools.combinations(range(len(order) + 1), 2):
+        values = order[first:stop]
+        numbers = numbers_of(scheme, [BY_VALUE[value].name for value in values])
+        if len(values) > 8:
+            known = dict(zip(numbers.values(), map(seen.get, values), strict=True))
+            assert title(known) == "refused", values
+
+
+def test_software_whose_numbers_overlap_with_known_ones_is_refused_and_can_be_named(tmp_path: Path):
+    levels = ["T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5"]
+    true = spine(*levels)
+    for scheme in ("totalsegmentator-mr", "totalspineseg", "vista3d"):
+        labels = tmp_path / f"{scheme}.nii.gz"
+        write_image(numbered(true, numbers_of(scheme, levels)), labels)
+        with pytest.raises(UserError, match="--labels"):
+            read_vertebra_labels(labels)
+        found = read_vertebra_labels(labels, numbering_of(scheme))
+        assert np.array_equal(found.volume.array, true.array)
+
+
+def test_a_sacrum_with_the_number_of_l6_is_refused(shared_data):
+    volume = read_labels(shared_data / "totalsegmentator" / "s0328_seg.nii.gz")
+    array = volume.array.copy()
+    array[array == 26] = 25
+    assert title(volume.with_array(array)) == "refused"
+
+
 @pytest.mark.parametrize("name", OTHER_FILES)
 def test_what_counts_instances_or_structures_is_refused(shared_data, name):
     with pytest.raises(UserError, match="--labels"):
