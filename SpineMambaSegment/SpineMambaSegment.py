@@ -20,20 +20,22 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from spinemamba import events
-from spinemamba.labels import BY_VALUE
-from SpineMambaSegmentLib import Diagnostics, Errors, Scene, Views
-from SpineMambaSegmentLib.CheckSection import CheckSection
-from SpineMambaSegmentLib.ExportSection import ExportSection
-from SpineMambaSegmentLib.InputSection import InputSection
-from SpineMambaSegmentLib.ModelStore import ModelStore
-from SpineMambaSegmentLib.PanelJobs import PanelJobs
-from SpineMambaSegmentLib.ReviewBoxMenu import ReviewBoxMenu
-from SpineMambaSegmentLib.ReviewSection import ReviewSection
-from SpineMambaSegmentLib.Runs import Runs
-from SpineMambaSegmentLib.RunSection import RunSection
-from SpineMambaSegmentLib.SetupSection import SetupSection
-from SpineMambaSegmentLib.VolumeFile import writeVolume
+from spinemamba.anatomy.labels import BY_VALUE
+from spinemamba.protocol import events
+from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Panel.CheckSection import CheckSection
+from SpineMambaSegmentLib.Panel.ExportSection import ExportSection
+from SpineMambaSegmentLib.Panel.InputSection import InputSection
+from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.Panel.ReviewBoxMenu import ReviewBoxMenu
+from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
+from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
+from SpineMambaSegmentLib.Runs.RunManager import Runs
+from SpineMambaSegmentLib.Scene import Segments, Views
+from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume
+from SpineMambaSegmentLib.Setup import Diagnostics
+from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
 
 MODULE_FOLDER = Path(__file__).resolve().parent
 OWN_PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
@@ -245,6 +247,6 @@ class SpineMambaSegmentTest(ScriptedLoadableModuleTest):
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
         with tempfile.TemporaryDirectory() as folder:
             writeVolume(volume, Path(folder) / "labels.nrrd")
-            made = Scene.readSegmentation(Path(folder) / "labels.nrrd", node, volume)
+            made = Segments.readSegmentation(Path(folder) / "labels.nrrd", node, volume)
         self.assertEqual(made, ["V20"])
         self.assertEqual(node.GetSegmentation().GetSegment("V20").GetName(), BY_VALUE[20].name)

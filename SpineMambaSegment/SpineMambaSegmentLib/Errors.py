@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import slicer.util
 from slicer.i18n import tr as _
 
-from spinemamba import events
-from spinemamba.errors import Code, UserError
+from spinemamba.common.errors import Code, UserError
+from spinemamba.protocol import events
 
 
 @contextmanager

@@ -15,24 +15,24 @@ from typing import Literal
 
 import numpy as np
 
-from spinemamba.checkpoint import Model
-from spinemamba.describe import RunDetails, describe
-from spinemamba.errors import Code, UserError
-from spinemamba.evidence import Evidence
-from spinemamba.instances import Instances, find_instances, with_cut_sides
-from spinemamba.intensity import choose_modality, normalise
-from spinemamba.labels import BY_NAME
-from spinemamba.levels import LevelSolution, assign_levels
-from spinemamba.locate import locate
-from spinemamba.orientation import canonical, restore
-from spinemamba.pins import Pin, match_pins
-from spinemamba.progress import Progress, ignore
-from spinemamba.refine import refine
-from spinemamba.restore import restore_labels
-from spinemamba.result import Result
-from spinemamba.shape_flags import shape_flags, with_metal
-from spinemamba.truncation import acquired, in_whole
-from spinemamba.volume import Volume
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.progress import Progress, ignore
+from spinemamba.findings.build_result import RunDetails, describe
+from spinemamba.findings.shape_flags import shape_flags, with_metal
+from spinemamba.imaging.intensity import choose_modality, normalise
+from spinemamba.imaging.orientation import canonical, restore
+from spinemamba.imaging.truncation import acquired, in_whole
+from spinemamba.imaging.volume import Volume
+from spinemamba.inference.coarse import locate
+from spinemamba.inference.fine import refine
+from spinemamba.inference.model import Model
+from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.instances.find import Instances, find_instances, with_cut_sides
+from spinemamba.instances.to_input_grid import restore_labels
+from spinemamba.levels.pins import Pin, match_pins
+from spinemamba.levels.solve import LevelSolution, assign_levels
+from spinemamba.protocol.result import Result
 
 OVERLAP = {"fast": 0.2, "standard": 0.45}
 """Share of a fine window that its neighbour also covers, by quality."""

@@ -19,13 +19,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from spinemamba import __version__, events
-from spinemamba.errors import Cancelled, Code, UserError
-from spinemamba.explain import as_user_error, stack_of
-from spinemamba.headless import draw_into_files
-from spinemamba.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
-from spinemamba.memory import step_aside
-from spinemamba.progress import overall_fraction
+from spinemamba import __version__
+from spinemamba.common.error_reports import as_user_error, stack_of
+from spinemamba.common.errors import Cancelled, Code, UserError
+from spinemamba.common.headless import draw_into_files
+from spinemamba.common.process_tuning import step_aside
+from spinemamba.common.progress import overall_fraction
+from spinemamba.protocol import events
+from spinemamba.protocol.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
 
 HEARTBEAT_S = 2.0
 GRACE_S = 3.0
@@ -167,25 +168,25 @@ def _run_job(
     job: FileJob, progress: Callable[[str, float], None], warn: Callable[[str], None]
 ) -> None:
     if isinstance(job, CaseJob):
-        from spinemamba.case_export import write_case
+        from spinemamba.jobs.export_case import write_case
 
         write_case(job, progress)
         return
     if isinstance(job, MeasureJob):
-        from spinemamba.measure.run import run_measure
+        from spinemamba.jobs.measure import run_measure
 
         run_measure(job, progress)
         return
-    from spinemamba.memory import keep_freed_memory, let_idle_threads_sleep
+    from spinemamba.common.process_tuning import keep_freed_memory, let_idle_threads_sleep
 
     let_idle_threads_sleep()
     keep_freed_memory()
     if isinstance(job, BoxJob):
-        from spinemamba.box_run import run_box
+        from spinemamba.jobs.resegment import run_box
 
         run_box(job, progress, warn)
         return
-    from spinemamba.run import run_job
+    from spinemamba.jobs.segment import run_job
 
     run_job(job, progress, warn)
 

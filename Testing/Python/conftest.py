@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+sys.path[:0] = [
+    str(REPOSITORY / "SpineMambaSegment"),
+    *(str(REPOSITORY / "Testing" / name) for name in ("Python/helpers", "Tools", "Benchmarks")),
+]
 
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     # Set before anything imports torch, which reads it once; the processes that tests start inherit

@@ -41,11 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the tables."""
-    from spinemamba.memory import keep_freed_memory
+    from spinemamba.common.process_tuning import keep_freed_memory
 
     keep_freed_memory()
-    from spinemamba.bench.machine import machine
-    from spinemamba.files import check_place
+    from spinemamba.benchmark.machine import machine
+    from spinemamba.common.atomic_files import check_place
 
     if args.json:
         check_place(args.json, overwrite=args.overwrite)
@@ -67,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(report: dict[str, Any], path: Path) -> None:
-    from spinemamba.files import whole_or_nothing
+    from spinemamba.common.atomic_files import whole_or_nothing
 
     with whole_or_nothing(path) as partial:
         partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _backends(quick: bool) -> dict[str, Any]:
-    from spinemamba.scan import available_backends, describe_backend
+    from spinemamba.selective_scan.dispatch import available_backends, describe_backend
 
     say(f"\nScan in use on the CPU: {describe_backend('cpu')}")
     states = available_backends("cpu")
@@ -92,7 +92,7 @@ def _size(text: str) -> tuple[int, int, int]:
 
 
 def _scans(sizes: list[tuple[int, int, int]]) -> dict[str, Any]:
-    from spinemamba.bench.scans import Size, measure_scans
+    from spinemamba.benchmark.scans import Size, measure_scans
 
     say("\nOne thread, milliseconds, times faster than the loop, largest tensor / (L d n)")
     rows = list(measure_scans([Size(*size) for size in sizes], 3))
@@ -116,7 +116,7 @@ def _scans(sizes: list[tuple[int, int, int]]) -> dict[str, Any]:
 
 
 def _errors(quick: bool) -> dict[str, Any]:
-    from spinemamba.bench.scans import LARGEST_STEP, Size, measure_errors
+    from spinemamba.benchmark.scans import LARGEST_STEP, Size, measure_errors
 
     say(f"\nRoot mean square error against double precision, steps up to {LARGEST_STEP:.0f}")
     rows = measure_errors(Size(512 if quick else 2048, 64, 16))
@@ -126,8 +126,8 @@ def _errors(quick: bool) -> dict[str, Any]:
 
 
 def _fusion(quick: bool) -> dict[str, Any]:
-    from spinemamba.bench.scans import Size
-    from spinemamba.bench.sharing import measure_fusion, measure_threads, measure_tied
+    from spinemamba.benchmark.scan_orders import measure_fusion, measure_threads, measure_tied
+    from spinemamba.benchmark.scans import Size
 
     repeats = 3 if quick else 7
     rows = measure_fusion(FUSION_SIDE, 128, repeats)
@@ -152,7 +152,7 @@ def _fusion(quick: bool) -> dict[str, Any]:
 
 
 def _networks(quick: bool) -> dict[str, Any]:
-    from spinemamba.bench.networks import configurations, measure_networks
+    from spinemamba.benchmark.networks import configurations, measure_networks
 
     say("\nSeconds per patch, one thread")
     rows = list(measure_networks(configurations(quick), 2))
@@ -167,7 +167,7 @@ def _networks(quick: bool) -> dict[str, Any]:
 
 
 def _case(path: Path, slide: bool) -> dict[str, Any]:
-    from spinemamba.bench.case import measure_case
+    from spinemamba.benchmark.whole_case import measure_case
 
     row = measure_case(path, slide)
     memory = "" if row.gigabytes is None else f", {row.gigabytes:.1f} GB"

@@ -7,24 +7,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-from spinemamba.box_result import BoxResult
-from spinemamba.box_run import run_box
+from spinemamba.anatomy.label_schemes import numbering_of
+from spinemamba.anatomy.labels import BY_VALUE
+from spinemamba.anatomy.terminology import level_named
 from spinemamba.cli.console import ProgressBar, say
 from spinemamba.cli.names import add_numbering, add_overwrite
-from spinemamba.errors import UserError
-from spinemamba.files import whole_or_nothing
-from spinemamba.job import DEVICES, MODALITIES, BoxJob, FileJob
-from spinemamba.label_changes import write_changed
-from spinemamba.label_files import LabelledSpine, read_vertebra_labels, values_in
-from spinemamba.labels import BY_VALUE
-from spinemamba.models import DEFAULT
-from spinemamba.numbering import numbering_of
-from spinemamba.orientation import with_axes_of
-from spinemamba.output import check_output, write_image
-from spinemamba.patch import with_vertebra
-from spinemamba.run import spare_inputs
-from spinemamba.terminology import level_named
-from spinemamba.volume import Volume
+from spinemamba.common.atomic_files import whole_or_nothing
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.orientation import with_axes_of
+from spinemamba.imaging.patch import with_vertebra
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import check_output, write_image
+from spinemamba.jobs.resegment import run_box
+from spinemamba.jobs.segment import spare_inputs
+from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels, values_in
+from spinemamba.labelmaps.write_changes import write_changed
+from spinemamba.protocol.job import DEVICES, MODALITIES, BoxJob, FileJob
+from spinemamba.protocol.model_card import DEFAULT
+from spinemamba.protocol.vertebra_result import BoxResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Find one vertebra and put it into the labels."""
-    from spinemamba.memory import keep_freed_memory
+    from spinemamba.common.process_tuning import keep_freed_memory
 
     keep_freed_memory()
     if bool(args.again) == bool(args.at) or bool(args.at) != bool(args.name):

@@ -13,9 +13,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from spinemamba.flags import sentences
-from spinemamba.progress import overall_fraction
-from spinemamba.result import Result
+from spinemamba.common.progress import overall_fraction
+from spinemamba.protocol.flags import sentences
+from spinemamba.protocol.result import Result
 
 STAGE_WORDS = {
     "read": "reading",

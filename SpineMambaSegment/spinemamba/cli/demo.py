@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
+from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
 from spinemamba.cli.names import add_overwrite
 from spinemamba.cli.numbers import seed
 from spinemamba.cli.segment import run_visibly
+from spinemamba.common.atomic_files import all_or_none
 from spinemamba.evaluation.compare import dice
-from spinemamba.files import all_or_none
-from spinemamba.image_io import read_volume
-from spinemamba.job import Job
-from spinemamba.labels import BY_VALUE
-from spinemamba.models import DEFAULT, find_model
-from spinemamba.output import check_output, write_image
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.write import check_output, write_image
+from spinemamba.jobs.segment import check_outputs
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.result import Result
-from spinemamba.run import check_outputs
+from spinemamba.protocol.job import Job
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.protocol.result import Result
 
 OPTIONS = PhantomOptions(first="T9", last="Sacrum", cut=True, spacing_mm=(1.5, 1.5, 1.5))
 OWN_FOLDER = Path("spinemamba-demo")

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from spinemamba.anatomy.label_schemes import OPTION, numbering_of
 from spinemamba.cli.console import say, table
 from spinemamba.cli.names import add_numbering, add_overwrite
+from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Numberings, Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
-from spinemamba.files import all_or_none, check_place
-from spinemamba.numbering import OPTION, numbering_of
-from spinemamba.run import spare
+from spinemamba.jobs.segment import spare
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2
@@ -202,7 +202,7 @@ def _write(
     outcomes: Sequence[Outcome], summary: Summary, outputs: list[Path], *, overwrite: bool
 ) -> None:
     """Write all files or none."""
-    from spinemamba.evaluation.page import write_page  # loads matplotlib
+    from spinemamba.report.evaluation_page import write_page  # loads matplotlib
 
     vertebrae, cases, numbers, page = outputs
     with all_or_none(outputs, overwrite=overwrite) as partial:

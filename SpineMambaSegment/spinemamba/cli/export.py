@@ -9,20 +9,20 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from spinemamba.anatomy.label_schemes import numbering_of
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.anatomy.terminology import mentions_level
 from spinemamba.cli.console import is_terminal, say, table
 from spinemamba.cli.names import add_numbering, split_name
-from spinemamba.errors import Cancelled, Code, UserError
+from spinemamba.common.atomic_files import check_place
+from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.manifest import CSV, JSON, VertebraEntry
-from spinemamba.export.options import FORMATS, SMOOTHING, MeshOptions
-from spinemamba.export.source import RunFiles, find_files, source_of, vertebrae_of
-from spinemamba.files import check_place
-from spinemamba.label_files import LabelFile, read_label_file
-from spinemamba.labels import BY_NAME
-from spinemamba.numbering import numbering_of
-from spinemamba.output import make_folder
-from spinemamba.terminology import mentions_level
+from spinemamba.export.meshing.options import FORMATS, SMOOTHING, MeshOptions
+from spinemamba.export.run_files import RunFiles, find_files, source_of, vertebrae_of
+from spinemamba.imaging.write import make_folder
+from spinemamba.labelmaps.read import LabelFile, read_label_file
+from spinemamba.protocol.manifest import CSV, JSON, VertebraEntry
 
 HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "told")
 DICOM_SUFFIX = ".dcm"

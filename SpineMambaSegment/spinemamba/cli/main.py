@@ -13,11 +13,11 @@ from pathlib import Path
 
 from spinemamba import __version__
 from spinemamba.cli.console import Stream, safe_streams, tell
-from spinemamba.errors import Cancelled, Code, UserError
-from spinemamba.explain import as_user_error, stack_of
-from spinemamba.files import FULL
-from spinemamba.headless import draw_into_files
-from spinemamba.memory import let_idle_threads_sleep
+from spinemamba.common.atomic_files import FULL
+from spinemamba.common.error_reports import as_user_error, stack_of
+from spinemamba.common.errors import Cancelled, Code, UserError
+from spinemamba.common.headless import draw_into_files
+from spinemamba.common.process_tuning import let_idle_threads_sleep
 
 COMMANDS = {
     "segment": "give every vertebra of a CT or MR volume its label",

@@ -7,18 +7,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spinemamba.anatomy.label_schemes import numbering_of
 from spinemamba.cli.console import say, table
 from spinemamba.cli.names import add_numbering, add_overwrite, split_name
-from spinemamba.errors import UserError
-from spinemamba.files import all_or_none, check_place
-from spinemamba.job import MODALITIES
-from spinemamba.measure.quantities import of_kind
-from spinemamba.measure.record import Item, Measurements
-from spinemamba.numbering import numbering_of
-from spinemamba.run import spare
+from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.errors import UserError
+from spinemamba.jobs.segment import spare
+from spinemamba.protocol.job import MODALITIES
+from spinemamba.protocol.measurements import Item, Measurements
+from spinemamba.protocol.quantities import of_kind
 
 if TYPE_CHECKING:
-    from spinemamba.measure.run import Sources
+    from spinemamba.jobs.measure import Sources
 
 SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
 SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
@@ -52,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write, print."""
-    from spinemamba.label_files import result_beside
-    from spinemamba.measure.files import write_csv, write_json
-    from spinemamba.measure.run import Sources, study, write_study_page  # loads matplotlib
+    from spinemamba.jobs.measure import Sources, study, write_study_page  # loads matplotlib
+    from spinemamba.labelmaps.read import result_beside
+    from spinemamba.measure.tables import write_csv, write_json
 
     run = args.result or result_beside(args.labels)
     named, meant = bool(args.result), numbering_of(args.numbering)

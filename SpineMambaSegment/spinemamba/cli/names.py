@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spinemamba.image_file import FORMATS
-from spinemamba.numbering import AUTO, OPTION
-from spinemamba.output import LABEL_FORMATS
+from spinemamba.anatomy.label_schemes import AUTO, OPTION
+from spinemamba.imaging.formats.image_file import FORMATS
+from spinemamba.imaging.write import LABEL_FORMATS
 
 
 def split_name(path: Path) -> tuple[str, str]:

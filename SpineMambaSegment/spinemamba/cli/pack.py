@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pack the averaged weights of both networks with their card."""
-    from spinemamba.training.pack import pack_model
+    from spinemamba.training.pack_model import pack_model
 
     card = pack_model(
         args.coarse,

@@ -8,9 +8,9 @@ from pathlib import Path
 from spinemamba.cli.console import say
 from spinemamba.cli.names import add_overwrite, split_name
 from spinemamba.cli.numbers import seed, spacing_mm
-from spinemamba.errors import Code, UserError
-from spinemamba.files import all_or_none
-from spinemamba.output import check_output, write_image
+from spinemamba.common.atomic_files import all_or_none
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.write import check_output, write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
 
 

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts."""
-    from spinemamba.probe import probe
+    from spinemamba.inference.probe import probe
 
     say(json.dumps(probe(), indent=2))
     return 0

@@ -6,19 +6,19 @@ import argparse
 import sys
 from pathlib import Path
 
+from spinemamba.anatomy.label_schemes import VERSE
 from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
 from spinemamba.cli.names import add_overwrite, add_pins, split_name
-from spinemamba.errors import Code, UserError
-from spinemamba.files import all_or_none, check_place
-from spinemamba.label_changes import write_renamed
-from spinemamba.label_files import read_vertebra_labels
-from spinemamba.numbering import VERSE
-from spinemamba.output import check_output
-from spinemamba.pins import match_pins, parse_pin
-from spinemamba.relabel import new_values, relabel
-from spinemamba.result import read_result
-from spinemamba.run import segments_of
-from spinemamba.same_run import check_same_run
+from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.errors import Code, UserError
+from spinemamba.editing.relabel import new_values, relabel
+from spinemamba.imaging.write import check_output
+from spinemamba.jobs.segment import segments_of
+from spinemamba.labelmaps.read import read_vertebra_labels
+from spinemamba.labelmaps.same_run import check_same_run
+from spinemamba.labelmaps.write_changes import write_renamed
+from spinemamba.levels.pins import match_pins, parse_pin
+from spinemamba.protocol.result import read_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

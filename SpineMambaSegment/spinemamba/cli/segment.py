@@ -7,9 +7,9 @@ from pathlib import Path
 
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, say, table, vertebra_rows
 from spinemamba.cli.names import add_overwrite, add_pins, split_name
-from spinemamba.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, Job
-from spinemamba.models import DEFAULT
-from spinemamba.run import RunFiles, run_job
+from spinemamba.jobs.segment import RunFiles, run_job
+from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, Job
+from spinemamba.protocol.model_card import DEFAULT
 
 BESIDE = Path("beside the output")
 """What ``--report`` without a folder stands for. Told by identity: ``--report .`` is a folder."""
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_visibly(job: Job) -> RunFiles:
     """Run a job with a progress bar."""
-    from spinemamba.memory import keep_freed_memory
+    from spinemamba.common.process_tuning import keep_freed_memory
 
     keep_freed_memory()
     with ProgressBar() as bar:

@@ -12,7 +12,7 @@ import numpy as np
 from spinemamba.cli.console import say, table
 from spinemamba.cli.names import add_overwrite
 from spinemamba.cli.numbers import seed, whole
-from spinemamba.files import check_place, whole_or_nothing
+from spinemamba.common.atomic_files import check_place, whole_or_nothing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Solve the chains of every noise and print the shares."""
-    from spinemamba.evaluation.reliability import rates, solve, write_plot
-    from spinemamba.evaluation.stress import NOISES, real_chains, stress_cases
+    from spinemamba.benchmark.level_solver import rates, solve, write_plot
+    from spinemamba.benchmark.simulated_chains import NOISES, real_chains, stress_cases
 
     for path in filter(None, (args.json, args.plot)):
         check_place(path, overwrite=args.overwrite)

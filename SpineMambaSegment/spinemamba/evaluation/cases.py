@@ -6,8 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from spinemamba.errors import UserError
-from spinemamba.image_file import FORMATS
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.formats.image_file import FORMATS
 
 MASK_ENDINGS = ("_seg-vert_msk", "_seg", "_labels")
 """Ends of a mask's name that do not belong to the case: VerSe's, and those of this project."""

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from spinemamba.errors import Code, UserError
+from spinemamba.anatomy.label_schemes import OPTION, VERSE, Numbering
+from spinemamba.anatomy.labels import ORDER
+from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.cases import Case
 from spinemamba.evaluation.compare import compare
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison, VertebraScore, share
-from spinemamba.label_files import LabelledSpine, read_vertebra_labels
-from spinemamba.labels import ORDER
-from spinemamba.numbering import OPTION, VERSE, Numbering
+from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 
 
 @dataclass(frozen=True)

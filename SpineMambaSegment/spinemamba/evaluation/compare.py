@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.evaluation.matching import match_by_overlap
 from spinemamba.evaluation.pair import LabelPair, Side, joint_box, pair_labels
 from spinemamba.evaluation.scores import Comparison, VertebraScore
 from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface_distance
-from spinemamba.labels import BY_VALUE
-from spinemamba.volume import Volume
+from spinemamba.imaging.volume import Volume
 
 OWN_SHARE = 0.5
 """A found vertebra without a partner belongs to the labelled part if this share is labelled."""

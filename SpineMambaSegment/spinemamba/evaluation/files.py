@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba import __version__
+from spinemamba.common.atomic_files import whole_or_nothing
 from spinemamba.evaluation.cohort import Outcome, Summary
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison, VertebraScore
-from spinemamba.files import whole_or_nothing
 
 SCHEMA = 1
 """Raised when a field of the JSON file changes its meaning or goes away."""

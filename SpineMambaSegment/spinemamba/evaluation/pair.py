@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.errors import UserError
-from spinemamba.labels import BY_VALUE
-from spinemamba.orientation import canonical
-from spinemamba.truncation import FieldOfView, cut_sides
-from spinemamba.volume import Volume
+from spinemamba.anatomy.labels import BY_VALUE
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.truncation import FieldOfView, cut_sides
+from spinemamba.imaging.volume import Volume
 
 Box = tuple[slice, slice, slice]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.errors import Code, UserError
+from spinemamba.common.errors import Code, UserError
 
 PERCENTILE = 95
 

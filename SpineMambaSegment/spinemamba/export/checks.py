@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spinemamba.export.mesh import Mesh
-from spinemamba.export.shells import Shells
-from spinemamba.export.vertebra import Finished
-from spinemamba.flags import Flag
+from spinemamba.export.meshing.mesh import Mesh
+from spinemamba.export.meshing.shells import Shells
+from spinemamba.export.meshing.smooth import Finished
+from spinemamba.protocol.flags import Flag
 
 VOLUME_SHARE = 0.015
 P95_MM = 0.7

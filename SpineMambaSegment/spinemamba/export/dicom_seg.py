@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from spinemamba import __version__
-from spinemamba.dicom import find_stack
-from spinemamba.dicom_stack import Stack
-from spinemamba.errors import Code, UserError
+from spinemamba.anatomy.labels import BY_NAME, ORDER, Label
+from spinemamba.anatomy.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
+from spinemamba.common.atomic_files import already_there, write_together
+from spinemamba.common.errors import Code, UserError
 from spinemamba.export.dicom_source import no_values_told, read_sources, slice_thickness_mm
 from spinemamba.export.item import LeftOut, Vertebra
-from spinemamba.files import already_there, write_together
-from spinemamba.labels import BY_NAME, ORDER, Label
-from spinemamba.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
-from spinemamba.volume import GRID_TOLERANCE_VOX, Geometry
+from spinemamba.imaging.formats.dicom import find_stack
+from spinemamba.imaging.formats.dicom_stack import Stack
+from spinemamba.imaging.volume import GRID_TOLERANCE_VOX, Geometry
 
 ALGORITHM = "SpineMamba Segment"
 SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"

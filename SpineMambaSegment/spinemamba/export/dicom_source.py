@@ -15,9 +15,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from spinemamba.dicom_header import ORIENTATION, PIXEL_SPACING, POSITION
-from spinemamba.dicom_stack import Stack
-from spinemamba.errors import UserError
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.formats.dicom_header import ORIENTATION, PIXEL_SPACING, POSITION
+from spinemamba.imaging.formats.dicom_stack import Stack
 
 IDENTIFIERS = (
     "SOPClassUID",

@@ -8,20 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
-from spinemamba.errors import Code, UserError
-from spinemamba.export import formats, names
-from spinemamba.export.case_source import CaseSource
-from spinemamba.export.draft import Draft, Mask, draft_of
+from spinemamba.anatomy.labels import BY_NAME, ORDER
+from spinemamba.common.atomic_files import already_there, sha256, write_together
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.folder_lock import locked
+from spinemamba.export import names
 from spinemamba.export.item import LeftOut, Vertebra, entry_of
-from spinemamba.export.joint import others_around, smooth_together
-from spinemamba.export.manifest import CSV, JSON, FileEntry, Manifest, VertebraEntry, read_manifest
-from spinemamba.export.mesh import Mesh
-from spinemamba.export.options import MeshOptions
-from spinemamba.export.surface import share_cores
-from spinemamba.export.vertebra import Finished, finish, smooth
-from spinemamba.files import already_there, sha256, write_together
-from spinemamba.folder_lock import locked
-from spinemamba.labels import BY_NAME, ORDER
+from spinemamba.export.meshing import formats
+from spinemamba.export.meshing.mesh import Mesh
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import Draft, Mask, draft_of
+from spinemamba.export.meshing.shared_borders import others_around, smooth_together
+from spinemamba.export.meshing.smooth import Finished, finish, smooth
+from spinemamba.export.meshing.vtk_surface import share_cores
+from spinemamba.protocol.case_source import CaseSource
+from spinemamba.protocol.manifest import (
+    CSV,
+    JSON,
+    FileEntry,
+    Manifest,
+    VertebraEntry,
+    read_manifest,
+)
 
 RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from spinemamba import __version__
 from spinemamba.export.checks import Topology, findings
-from spinemamba.export.draft import Mask
-from spinemamba.export.manifest import FileEntry, Origin, VertebraEntry
-from spinemamba.export.options import MeshOptions
-from spinemamba.export.surface import Filter
-from spinemamba.export.vertebra import Finished
-from spinemamba.result import Result
-from spinemamba.truncation import SIDES, Extent, Place, cut_sides_of_array
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import Mask
+from spinemamba.export.meshing.smooth import Finished
+from spinemamba.export.meshing.vtk_surface import Filter
+from spinemamba.imaging.truncation import SIDES, Extent, Place, cut_sides_of_array
+from spinemamba.protocol.manifest import FileEntry, Origin, VertebraEntry
+from spinemamba.protocol.result import Result
 
 
 class LeftOut(Exception):  # noqa: N818 - not an error: the others go on

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from spinemamba.files import sha256
-from spinemamba.labels import ORDER
+from spinemamba.anatomy.labels import ORDER
+from spinemamba.common.atomic_files import sha256
 
 CASE = "spine"
 """What a case is called unless the user says otherwise: names of nodes often name patients."""

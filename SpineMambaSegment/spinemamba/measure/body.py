@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.measure.boundary import Plane, fit_level, fit_plane
 from spinemamba.measure.frame import Frame, Patch, unit
-from spinemamba.measure.mirror import mirror_axis
+from spinemamba.measure.plane_fit import Plane, fit_level, fit_plane
+from spinemamba.measure.symmetry import mirror_axis
 
 RIM = 0.9
 """Endplates are fitted within this share of the body's half width and depth: rims are rounded."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from spinemamba.measure.quantities import COBB_LEAST_DEG
+from spinemamba.protocol.quantities import COBB_LEAST_DEG
 
 TURN_DEG = 5.0
 """A turn of the tilts by less than this is noise and ends no curve."""

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.truncation import SIDES as IMAGE_SIDES
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.truncation import SIDES as IMAGE_SIDES
+from spinemamba.imaging.volume import Geometry, Volume
 
 Box = tuple[slice, slice, slice]
 

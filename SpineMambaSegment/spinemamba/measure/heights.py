@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spinemamba.measure.quantities import GENANT_PERCENT
+from spinemamba.protocol.quantities import GENANT_PERCENT
 
 Values = Mapping[str, float | None]
 DEFORMITIES = ("wedge", "biconcave", "crush")

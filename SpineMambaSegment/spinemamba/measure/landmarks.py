@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.labels import BY_VALUE, ORDER
-from spinemamba.quality import LIMITS
-from spinemamba.volume import Volume
+from spinemamba.anatomy.labels import BY_VALUE, ORDER
+from spinemamba.findings.level_flags import LIMITS
+from spinemamba.imaging.volume import Volume
 
 SEARCH_MM = 2.0
 CORE = 0.45

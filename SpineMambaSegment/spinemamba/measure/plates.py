@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from spinemamba.measure.body import Body
-from spinemamba.measure.record import Plate, Vector
+from spinemamba.protocol.measurements import Plate, Vector
 
 SIDES = {1: "superior", -1: "inferior"}
 

@@ -9,23 +9,23 @@ from itertools import pairwise
 import numpy as np
 
 from spinemamba import __version__
-from spinemamba.errors import Code, UserError
-from spinemamba.labels import BY_NAME, BY_VALUE, ORDER
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, ORDER
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.truncation import SIDES as IMAGE_SIDES
+from spinemamba.imaging.truncation import FieldOfView, cut_sides, data_box, part_of
+from spinemamba.imaging.volume import Volume
+from spinemamba.measure.angles import adjacent, angle_items, curve_items
 from spinemamba.measure.body import Body
+from spinemamba.measure.body_guess import patches_of, start_frames
 from spinemamba.measure.discs import DIRECTED, apart, disc_numbers, is_apart
 from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.heights import genant_grade, height_loss
 from spinemamba.measure.landmarks import landmarks
 from spinemamba.measure.plates import SIDES, plate_of, vector
-from spinemamba.measure.record import Item, Measurements
-from spinemamba.measure.regions import adjacent, angle_items, curve_items
 from spinemamba.measure.stance import NO_SIDE, Stance, stance_of
-from spinemamba.measure.start import patches_of, start_frames
 from spinemamba.measure.vertebra import Vertebra, body_of, numbers
-from spinemamba.orientation import canonical
-from spinemamba.truncation import SIDES as IMAGE_SIDES
-from spinemamba.truncation import FieldOfView, cut_sides, data_box, part_of
-from spinemamba.volume import Volume
+from spinemamba.protocol.measurements import Item, Measurements
 
 COARSE_MM = 2.0
 """With voxels larger than this in any direction, numbers are less sure than they look."""

@@ -15,13 +15,13 @@ import numpy as np
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
-from spinemamba.labels import ORDER
+from spinemamba.anatomy.labels import ORDER
+from spinemamba.findings.level_flags import LIMITS
+from spinemamba.findings.orientation_flags import back_to_front, upside_down
+from spinemamba.imaging.volume import Volume
 from spinemamba.measure.frame import unit
 from spinemamba.measure.landmarks import Landmark, doubled
-from spinemamba.measure.record import Item, Plate, Vector
-from spinemamba.quality import LIMITS
-from spinemamba.stance import back_to_front, upside_down
-from spinemamba.volume import Volume
+from spinemamba.protocol.measurements import Item, Plate, Vector
 
 LEAST_GAIN = 0.4
 """The axes are turned only if head and back, as cosines, then agree so much better in sum: a bent

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.imaging.volume import Volume
 from spinemamba.measure.body import Body, find_body
 from spinemamba.measure.frame import Frame, Patch
-from spinemamba.measure.quantities import TRABECULAR
 from spinemamba.measure.walls import canal
-from spinemamba.volume import Volume
+from spinemamba.protocol.quantities import TRABECULAR
 
 PLATE_SIGNS = {"C1": (), "C2": (-1,), "Sacrum": (1,), "Coccyx": ()}
 """Endplates of the levels that have not both: 1 above, -1 below."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.measure.body import Body
-from spinemamba.measure.boundary import fit_level, fit_plane
 from spinemamba.measure.frame import Patch
+from spinemamba.measure.plane_fit import fit_level, fit_plane
 
 BAND = 0.45
 """Share of the half width beside the midline where no pedicle hides the back wall."""

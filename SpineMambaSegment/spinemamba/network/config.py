@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from spinemamba.labels import NETWORK_LEVELS
+from spinemamba.anatomy.labels import NETWORK_LEVELS
 
 Triple = tuple[int, int, int]
 

@@ -12,12 +12,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spinemamba import scan_passes
 from spinemamba.network.blocks import Linear, full_precision, linear
 from spinemamba.network.config import NetworkConfig
-from spinemamba.scan import choose_backend, selective_scan_3d
-from spinemamba.scan_grid import GridScan
-from spinemamba.scan_orders import CROSS, RASTER, REVERSED, SLICES_LAST
+from spinemamba.selective_scan import fused
+from spinemamba.selective_scan.dispatch import choose_backend, selective_scan_3d
+from spinemamba.selective_scan.grid import GridScan
+from spinemamba.selective_scan.orders import CROSS, RASTER, REVERSED, SLICES_LAST
 
 ORDERS = {
     "raster": (RASTER,),
@@ -76,7 +76,7 @@ class VSSM(nn.Module):
         x, gate = self.expand_in(t).chunk(2, dim=-1)  # each (B, L, E)
         x = self.local(x, grid)  # (B, L, E)
         y = selective_scan_3d(self._selected(x), grid, self.orders)  # (B, L, E)
-        return self.project(scan_passes.gate(self.norm(y), gate))  # (B, L, C)
+        return self.project(fused.gate(self.norm(y), gate))  # (B, L, C)
 
     def _selected(self, x: Tensor) -> GridScan:
         """Return the scans of tokens (B, L, E) in all K orders."""
@@ -131,7 +131,7 @@ class _Conv1d(nn.Module):
         self.conv = nn.Conv1d(inner, inner, 4, padding=3, groups=inner)
 
     def forward(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
-        return scan_passes.convolve(x, self.conv.weight[:, 0], self.conv.bias)
+        return fused.convolve(x, self.conv.weight[:, 0], self.conv.bias)
 
 
 class _Conv3d(nn.Module):
@@ -144,7 +144,7 @@ class _Conv3d(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, ...]) -> Tensor:
         b, length, e = x.shape
         y = self.conv(x.transpose(1, 2).reshape(b, e, *grid))  # (B, E, D, H, W)
-        return scan_passes.silu(y.reshape(b, e, length).transpose(1, 2))
+        return fused.silu(y.reshape(b, e, length).transpose(1, 2))
 
 
 def _local_mixing(inner: int, kind: str) -> nn.Module:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.imaging.volume import Volume
 from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, OTHER_BONE, Tissue
-from spinemamba.volume import Volume
 
 
 @dataclass(frozen=True)

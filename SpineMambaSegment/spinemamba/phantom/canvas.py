@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.imaging.volume import Geometry
 from spinemamba.phantom.sdf import (
     FAR_MM,
     WORLD,
@@ -19,7 +20,6 @@ from spinemamba.phantom.sdf import (
     capsule_box,
 )
 from spinemamba.phantom.tissue import OTHER_BONE, Tissue
-from spinemamba.volume import Geometry
 
 TILE = 64
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom.appearance import PaintOptions, paint_ct, paint_mr
 from spinemamba.phantom.canvas import Canvas
 from spinemamba.phantom.curve import Placed, draw_chain
@@ -16,7 +17,6 @@ from spinemamba.phantom.skeleton import paint_skeleton
 from spinemamba.phantom.soft import paint_soft
 from spinemamba.phantom.spine import paint_canal, paint_discs, paint_vertebrae, reach_of
 from spinemamba.phantom.stored import ShapeBank
-from spinemamba.volume import Geometry, Volume
 
 
 @dataclass(frozen=True)

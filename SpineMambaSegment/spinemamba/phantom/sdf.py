@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.volume import Geometry
+from spinemamba.imaging.volume import Geometry
 
 Box = tuple[slice, slice, slice]
 Point = tuple[float, float, float]

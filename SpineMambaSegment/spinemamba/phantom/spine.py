@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spinemamba.labels import BY_NAME
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.phantom.atlas_axis import build_atlas, build_axis
 from spinemamba.phantom.canvas import Canvas
 from spinemamba.phantom.curve import Placed

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from spinemamba.errors import Code, UserError
+from spinemamba.common.errors import Code, UserError
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
-from spinemamba.training.kinds import DYNUNET, SWITCHES
+from spinemamba.training.architectures import DYNUNET, SWITCHES
 
 DYNUNET_FILTERS = (16, 32, 64, 128, 160)
 """4.2 million parameters, as many as SpineMamba's starter has."""

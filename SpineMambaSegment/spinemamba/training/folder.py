@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spinemamba.errors import Code, UserError
-from spinemamba.files import cannot_write, whole_or_nothing
-from spinemamba.lock import only_one
+from spinemamba.common.atomic_files import cannot_write, whole_or_nothing
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.lock import only_one
+from spinemamba.common.scratch import sweep
 from spinemamba.network.config import TRAINED, NetworkConfig
-from spinemamba.scratch import sweep
+from spinemamba.training.architectures import SWITCHES
 from spinemamba.training.baselines import build_network
-from spinemamba.training.kinds import SWITCHES
-from spinemamba.training.pieces import CURRENT, PARTIAL_CHECKPOINT, has_checkpoint
+from spinemamba.training.checkpoint import CURRENT, PARTIAL_CHECKPOINT, has_checkpoint
 
 ABOUT = "training.json"
 """What a training says of itself, beside its checkpoint."""

@@ -11,18 +11,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spinemamba.checkpoint import Model
-from spinemamba.errors import Code, UserError
+from spinemamba.common.errors import Code, UserError
+from spinemamba.inference.model import Model
 from spinemamba.network.config import NetworkConfig
-from spinemamba.training.appearance import paint
-from spinemamba.training.bank import Case
 from spinemamba.training.baselines import build_network
-from spinemamba.training.curves import Curves
+from spinemamba.training.checkpoint import all_finite, has_checkpoint, load_pieces, save_pieces
+from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.patches import PatchOptions, draw_patch
+from spinemamba.training.data.public_cases import attributions, merged
 from spinemamba.training.folder import read_about, write_about
 from spinemamba.training.loss import Truth, spine_loss
-from spinemamba.training.pieces import all_finite, has_checkpoint, load_pieces, save_pieces
-from spinemamba.training.real import attributions, merged
-from spinemamba.training.sample import PatchOptions, draw_patch
+from spinemamba.training.metrics_log import Curves
+from spinemamba.training.synthesis.paint import paint
 
 Report = Callable[[str], None]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spinemamba.network.config import CORE, OFFSET_UNIT_VOX
-from spinemamba.training.bank import UNKNOWN
+from spinemamba.training.data.dataset import UNKNOWN
 
 NEAR_BONE_WEIGHT = 3.0
 """Weight of voxels within two voxels of bone: discs, canal and facet joints are thin."""

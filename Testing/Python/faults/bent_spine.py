@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli.main import main
-from spinemamba.labels import BY_NAME
-from spinemamba.measure.record import Measurements
+from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.measure.spine import measure
-from spinemamba.volume import Geometry, Volume
+from spinemamba.protocol.measurements import Measurements
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from made_spine import MadeVertebra, draw, stack
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
+from analytic_spine import MadeVertebra, draw, stack
 
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5")
 SPACING_MM = (2.0, 2.0, 2.0)

@@ -22,9 +22,9 @@ CHILD = """
 import json, resource, signal, sys, zlib
 from pathlib import Path
 import numpy as np
-from spinemamba.errors import UserError
-from spinemamba.image_io import read_volume
-from spinemamba.segnrrd import read_segmentation
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.seg_nrrd import read_segmentation
 pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 1 << 20
 limit = pages * resource.getpagesize() + int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

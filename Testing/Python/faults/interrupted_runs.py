@@ -47,22 +47,22 @@ Call = dict[str, Any]
 STAGE = "stage"
 """Points of this name are called after the stage that is told."""
 
-EVERYWHERE = (("synced", "os", "fsync"), ("named", "spinemamba.files", "_name"))
+EVERYWHERE = (("synced", "os", "fsync"), ("named", "spinemamba.common.atomic_files", "_name"))
 POINTS = {
     "segment": (
-        ("read", "spinemamba.run", "read_volume"),
+        ("read", "spinemamba.jobs.segment", "read_volume"),
         (STAGE, "spinemamba.cli.console", "ProgressBar.__call__"),
-        ("labels", "spinemamba.run", "write_labels"),
-        ("result", "spinemamba.result", "Result.write"),
-        ("picture", "spinemamba.report", "write_report"),
+        ("labels", "spinemamba.jobs.segment", "write_labels"),
+        ("result", "spinemamba.protocol.result", "Result.write"),
+        ("picture", "spinemamba.report.run_picture", "write_report"),
     ),
     "measure": (
-        ("read", "spinemamba.measure.run", "read_vertebra_labels"),
-        ("image", "spinemamba.measure.run", "read_volume"),
+        ("read", "spinemamba.jobs.measure", "read_vertebra_labels"),
+        ("image", "spinemamba.jobs.measure", "read_volume"),
         ("measure", "spinemamba.cli.measure", "_tell"),
-        ("table", "spinemamba.measure.files", "write_csv"),
-        ("record", "spinemamba.measure.files", "write_json"),
-        ("page", "spinemamba.measure.run", "write_study_page"),
+        ("table", "spinemamba.measure.tables", "write_csv"),
+        ("record", "spinemamba.measure.tables", "write_json"),
+        ("page", "spinemamba.jobs.measure", "write_study_page"),
     ),
     "export": (
         ("read", "spinemamba.cli.export", "read_label_file"),
@@ -74,10 +74,10 @@ POINTS = {
         ("write seg", "spinemamba.export.dicom_seg", "write_together"),
     ),
     "train": (
-        ("read", "spinemamba.training.prepare", "_with_own"),
-        ("prepare", "spinemamba.training.prepare", "prepare"),
-        ("trainer", "spinemamba.training.command", "_trainer"),
-        ("sheet", "spinemamba.training.sheet", "write_sheet"),
+        ("read", "spinemamba.training.data.gather", "_with_own"),
+        ("prepare", "spinemamba.training.data.gather", "prepare"),
+        ("trainer", "spinemamba.cli.train", "_trainer"),
+        ("sheet", "spinemamba.training.preview", "write_sheet"),
         ("learn", "spinemamba.training.loop", "Trainer.learn"),
         ("save", "spinemamba.training.loop", "Trainer.save"),
         ("checkpoint", "spinemamba.training.loop", "save_pieces"),
@@ -148,13 +148,14 @@ def stand_in_for_networks() -> None:
     """Let perfect networks say at once what they see in a phantom."""
     from test_instances import evidence_of
 
-    from spinemamba import checkpoint, segment
-    from spinemamba.image_io import read_volume
-    from spinemamba.models import DEFAULT, find_model
+    from spinemamba import segment
+    from spinemamba.imaging.read import read_volume
+    from spinemamba.inference import model
+    from spinemamba.protocol.model_card import DEFAULT, find_model
 
     truth = evidence_of(read_volume(Path(os.environ["TRUTH"])))
-    model = checkpoint.load_model(find_model(DEFAULT))
-    checkpoint.load_model = lambda *options: model
+    model = model.load_model(find_model(DEFAULT))
+    model.load_model = lambda *options: model
 
     def locate(image: object, model: object, progress: Callable[[str, float], None]) -> None:
         progress("locate", 0.5)
@@ -188,12 +189,12 @@ def draw_coarsely() -> None:
     """Let pictures take little time."""
     from matplotlib.figure import Figure
 
-    from spinemamba.measure import pictures
+    from spinemamba.report import case_pictures
 
     save = Figure.savefig
     Figure.savefig = lambda figure, file, **options: save(figure, file, **options | {"dpi": 20})
-    solid = pictures.solid_picture
-    pictures.solid_picture = lambda labels, turn_deg: solid(labels, turn_deg, pixel_mm=4.0)
+    solid = case_pictures.solid_picture
+    case_pictures.solid_picture = lambda labels, turn_deg: solid(labels, turn_deg, pixel_mm=4.0)
 
 
 def import_for(command: str) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from made_labels import Part, masks, numbers_of, spine, write_json, write_numbers, write_parts
 
-from spinemamba.labels import BY_NAME
-from spinemamba.output import write_image
-from spinemamba.volume import Volume
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
 
 L234 = ("L2", "L3", "L4")
 

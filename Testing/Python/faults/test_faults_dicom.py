@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from conftest import ELSE, REFUSED, RIGHT, Record
 
-from spinemamba.errors import UserError
-from spinemamba.image_io import read_volume
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.read import read_volume
 
 pytest.importorskip("pydicom")
 import made_dicom as made
@@ -227,8 +227,8 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-from spinemamba.errors import UserError
-from spinemamba.image_io import read_volume
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.read import read_volume
 for folder in map(Path, sys.argv[2:]):
     told = []
     try:

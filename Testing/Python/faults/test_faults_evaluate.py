@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from bent_spine import one_block, told, two_levels
 
-import spinemamba.evaluation.page
-import spinemamba.measure.run
+import spinemamba.jobs.measure
+import spinemamba.report.evaluation_page
 from spinemamba.cli.main import main
 from spinemamba.evaluation import cohort
-from spinemamba.job import MeasureJob
-from spinemamba.output import write_image
-from spinemamba.volume import Volume
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.protocol.job import MeasureJob
 
 pytestmark = pytest.mark.faults
 
@@ -90,7 +90,7 @@ def test_a_disk_that_fills_up_at_the_page_leaves_no_file(
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    module = spinemamba.measure.run if command == "measure" else spinemamba.evaluation.page
+    module = spinemamba.jobs.measure if command == "measure" else spinemamba.report.evaluation_page
     monkeypatch.setattr(module, "write_page", full)
     labels = str(tmp_path / "labels.nii.gz")
     given = [labels] if command == "measure" else [labels, labels, "--no-distances"]

@@ -14,10 +14,10 @@ import pytest
 import SimpleITK as sitk
 from header_fuzz import mutated, read_all, stated
 
-from spinemamba.output import to_image, write_image
-from spinemamba.segnrrd import write_labels
-from spinemamba.terminology import segment_info
-from spinemamba.volume import Geometry, Volume
+from spinemamba.anatomy.terminology import segment_info
+from spinemamba.imaging.seg_nrrd import write_labels
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import to_image, write_image
 
 pytestmark = [
     pytest.mark.faults,

@@ -22,12 +22,12 @@ import pytest
 from made_dicom import write_series
 from run_server import Result, Server, can_mount, other_locale
 
-from spinemamba.image_io import read_volume
-from spinemamba.labels import BY_NAME
-from spinemamba.output import write_image
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.common.scratch import SCRATCH
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.scratch import SCRATCH
-from spinemamba.training.pieces import load_pieces
+from spinemamba.training.checkpoint import load_pieces
 
 pytestmark = [
     pytest.mark.faults,

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from analytic_spine import angle_deg
 from bent_spine import NAMES, flipped, reference, renamed, turned, upright, values, vertebrae
-from made_spine import angle_deg
 from scipy.spatial.transform import Rotation
 
-from spinemamba.labels import BY_NAME
-from spinemamba.measure.record import Measurements
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.imaging.volume import Volume
 from spinemamba.measure.spine import measure
 from spinemamba.measure.stance import NO_SIDE
-from spinemamba.volume import Volume
+from spinemamba.protocol.measurements import Measurements
 
 pytestmark = pytest.mark.faults
 

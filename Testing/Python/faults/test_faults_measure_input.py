@@ -10,14 +10,14 @@ import pytest
 from bent_spine import flipped, told, two_levels, upright, values
 from scipy.spatial.transform import Rotation
 
-from spinemamba.describe import level_warning
-from spinemamba.labels import BY_NAME
-from spinemamba.measure.record import read_measurements
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.findings.build_result import level_warning
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.labelmaps.same_run import extents
 from spinemamba.measure.spine import measure
-from spinemamba.output import write_image
-from spinemamba.result import InstanceResult, LabelingResult, Result
-from spinemamba.same_run import extents
-from spinemamba.volume import Volume
+from spinemamba.protocol.measurements import read_measurements
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 pytestmark = pytest.mark.faults
 

@@ -22,9 +22,9 @@ from label_forms import (
     write_numbers,
 )
 
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli.main import main
-from spinemamba.labels import BY_NAME
-from spinemamba.output import write_image
+from spinemamba.imaging.write import write_image
 
 pytestmark = pytest.mark.faults
 

@@ -25,12 +25,12 @@ from label_forms import (
 )
 from made_labels import result_of
 
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli import box as box_command
 from spinemamba.cli.main import main
-from spinemamba.image_io import read_labels
-from spinemamba.label_files import read_vertebra_labels
-from spinemamba.labels import BY_NAME
-from spinemamba.result import read_result
+from spinemamba.imaging.read import read_labels
+from spinemamba.labelmaps.read import read_vertebra_labels
+from spinemamba.protocol.result import read_result
 
 pytestmark = pytest.mark.faults
 

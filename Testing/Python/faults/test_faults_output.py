@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba import files
 from spinemamba.cli.main import main
 from spinemamba.cli.names import split_name
-from spinemamba.image_io import read_volume
-from spinemamba.scratch import SCRATCH
+from spinemamba.common import atomic_files
+from spinemamba.common.scratch import SCRATCH
+from spinemamba.imaging.read import read_volume
 
 pytestmark = [
     pytest.mark.faults,
@@ -31,7 +31,7 @@ pytestmark = [
 
 RIGHT, REFUSED, ELSE = "right", "refused", "anything else"
 SMALL = ["--first", "L2", "--last", "L2", "--spacing", "8"]
-PACKAGE = str(Path(files.__file__).parents[1])
+PACKAGE = str(Path(atomic_files.__file__).parents[2])
 SPINE = "\u810a"
 PARTS = ("", "_labels")
 

@@ -11,23 +11,23 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from spinemamba.checkpoint import load_model
+from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.cli.main import main
-from spinemamba.export.manifest import read_manifest
-from spinemamba.image_io import read_labels, read_volume
-from spinemamba.intensity import guess_modality
-from spinemamba.labels import BY_VALUE
-from spinemamba.measure.record import Measurements
-from spinemamba.measure.run import Sources, study
+from spinemamba.imaging.intensity import guess_modality
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.imaging.truncation import FieldOfView, acquired, cut_sides, data_part
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import to_image
+from spinemamba.inference.model import load_model
+from spinemamba.jobs.measure import Sources, study
+from spinemamba.labelmaps.same_run import extents
 from spinemamba.measure.spine import measure
-from spinemamba.models import DEFAULT, find_model
-from spinemamba.orientation import canonical
-from spinemamba.output import to_image
-from spinemamba.result import InstanceResult, Result
-from spinemamba.same_run import extents
+from spinemamba.protocol.manifest import read_manifest
+from spinemamba.protocol.measurements import Measurements
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.protocol.result import InstanceResult, Result
 from spinemamba.segment import segment
-from spinemamba.truncation import FieldOfView, acquired, cut_sides, data_part
-from spinemamba.volume import Geometry, Volume
 
 pytestmark = pytest.mark.faults
 

@@ -15,18 +15,18 @@ import pytest
 from label_forms import L234, segments
 from made_labels import spine
 
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli.main import main
-from spinemamba.errors import UserError
-from spinemamba.export.case_source import CaseSource, Located
-from spinemamba.export.draft import Mask
+from spinemamba.common.errors import UserError
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.manifest import read_manifest
-from spinemamba.export.options import FORMATS, MeshOptions
-from spinemamba.image_io import read_labels
-from spinemamba.labels import BY_NAME
-from spinemamba.output import write_image
-from spinemamba.volume import Geometry, Volume
+from spinemamba.export.meshing.options import FORMATS, MeshOptions
+from spinemamba.export.meshing.raw_surface import Mask
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.protocol.case_source import CaseSource, Located
+from spinemamba.protocol.manifest import read_manifest
 
 trimesh = pytest.importorskip("trimesh")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from spinemamba.output import write_image
+from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.pieces import load_pieces
+from spinemamba.training.checkpoint import load_pieces
 
 pytestmark = [
     pytest.mark.faults,

@@ -36,7 +36,8 @@ from forks import fill, start, text_of  # noqa: E402 - as all below, needs the p
 
 from spinemamba.cli.main import main  # noqa: E402
 from spinemamba.network.config import TRAINED, NetworkConfig  # noqa: E402
-from spinemamba.training import command, prepare, sheet  # noqa: E402, F401 - loaded before forks
+from spinemamba.training import preview  # noqa: E402, F401 - loaded before forks
+from spinemamba.training.data import gather  # noqa: E402, F401 - loaded before forks
 
 TINY = NetworkConfig(
     patch_vox=(16, 16, 16),
@@ -74,8 +75,8 @@ def train(call: dict[str, Any]) -> int:
     torch.set_num_threads(1)
     for key in TRAINED:
         TRAINED[key] = TINY
-    command.SPACING_MM.update(coarse=8.0, fine=8.0)
-    command.SHEET_PATCHES = 1
+    train.SPACING_MM.update(coarse=8.0, fine=8.0)
+    train.SHEET_PATCHES = 1
     if "stop_at" in call:
         stop_at(call["stop_at"], call["signal"])
     if "plug" in call:

@@ -9,12 +9,12 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from spinemamba.flags import Flag
-from spinemamba.labels import BY_NAME, NETWORK_LEVELS
-from spinemamba.result import InstanceResult, LabelingResult, Result
-from SpineMambaSegmentLib import Provenance, Scene
-from SpineMambaSegmentLib.Grid import gridOf
-from SpineMambaSegmentLib.ReviewState import TAGS
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
+from SpineMambaSegmentLib.Review.SegmentState import TAGS
+from SpineMambaSegmentLib.Scene import Provenance, Segments
+from SpineMambaSegmentLib.Scene.Grid import gridOf
 
 NAMES = ("T11", "T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
 STEP = 8
@@ -75,7 +75,7 @@ def add_spine(volume, labels: np.ndarray, result: Result | None = None):
     """Add a segmentation of labels on the voxels of a volume, as a run does."""
     node = volume.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     tags = None if result is None else Provenance.tagsByLabel(result)
-    Scene.addSegments(oriented(labels, gridOf(volume).ijkToRas), node, volume, tags)
+    Segments.addSegments(oriented(labels, gridOf(volume).ijkToRas), node, volume, tags)
     if result is not None:
         node.SetAttribute(Provenance.RESULT_ATTRIBUTE, json.dumps(result.to_json()))
     return node

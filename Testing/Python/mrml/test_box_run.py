@@ -9,14 +9,14 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from spinemamba import events  # noqa: E402 - after the skip
-from spinemamba.errors import UserError  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from SpineMambaSegmentLib import Scene  # noqa: E402
-from SpineMambaSegmentLib.BoxRun import BoxRun, BoxWish, withVertebra  # noqa: E402
-from SpineMambaSegmentLib.Grid import gridOf  # noqa: E402
-from SpineMambaSegmentLib.LabelArray import labelArray, vertebraIds  # noqa: E402
-from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+from spinemamba.protocol import events  # noqa: E402 - after the skip
+from SpineMambaSegmentLib.Runs.VertebraRun import BoxRun, BoxWish, withVertebra  # noqa: E402
+from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
+from SpineMambaSegmentLib.Scene.LabelArray import labelArray, vertebraIds  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 L1, L2, L3 = 20, 21, 22
 
@@ -31,7 +31,7 @@ def segmented(scene, make_volume, tmp_path: Path):
     volume = make_volume(phantom.image.array, matrix)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     writeVolume(make_volume(phantom.labels.array.astype(np.int16), matrix), tmp_path / "t.nrrd")
-    Scene.readSegmentation(tmp_path / "t.nrrd", node, volume)
+    Segments.readSegmentation(tmp_path / "t.nrrd", node, volume)
     (tmp_path / "t.nrrd").unlink()
     return volume, node, phantom.labels.array
 

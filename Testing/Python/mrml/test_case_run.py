@@ -10,16 +10,16 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from spinemamba import events  # noqa: E402 - after the skip
-from spinemamba.errors import Code, UserError  # noqa: E402
-from spinemamba.image_io import read_labels, read_volume  # noqa: E402
+from spinemamba.common.errors import Code, UserError  # noqa: E402
+from spinemamba.imaging.read import read_labels, read_volume  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.training.own import check_cases, find_cases  # noqa: E402
-from SpineMambaSegmentLib import Scene  # noqa: E402
-from SpineMambaSegmentLib.CaseRun import CaseRun, caseName  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.ShapeActions import Delete  # noqa: E402
-from SpineMambaSegmentLib.VolumeFile import voxelsIn, writeVolume  # noqa: E402
+from spinemamba.protocol import events  # noqa: E402 - after the skip
+from spinemamba.training.data.read_dataset import check_cases, find_cases  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.ShapeActions import Delete  # noqa: E402
+from SpineMambaSegmentLib.Runs.CaseRun import CaseRun, caseName  # noqa: E402
+from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import voxelsIn, writeVolume  # noqa: E402
 
 L1, L2, L3 = 20, 21, 22
 
@@ -40,7 +40,7 @@ def segmented(phantom, scene, make_volume, tmp_path: Path):
     volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Doe John spine")
     writeVolume(make_volume(phantom.labels.array.astype(np.int16), matrix), tmp_path / "t.nrrd")
-    Scene.readSegmentation(tmp_path / "t.nrrd", node, volume)
+    Segments.readSegmentation(tmp_path / "t.nrrd", node, volume)
     (tmp_path / "t.nrrd").unlink()
     (tmp_path / "run").mkdir()
     (tmp_path / "cases").mkdir()

@@ -9,11 +9,15 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from spinemamba.errors import UserError  # noqa: E402 - after the skip
-from SpineMambaSegmentLib import Compare, Export, Scene  # noqa: E402
-from SpineMambaSegmentLib.Grid import gridOf  # noqa: E402
-from SpineMambaSegmentLib.LabelArray import labelArray  # noqa: E402
-from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402 - after the skip
+from SpineMambaSegmentLib.Scene import (  # noqa: E402
+    Comparison,
+    SegmentationFiles,
+    Segments,
+)
+from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
+from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 SHAPE = (30, 10, 10)
 MATRIX = np.array([[-0.9, 0.0, 0.0, 4.0], [0.0, -0.9, 0.0, 5.0], [0, 0, 2.0, -7.0], [0, 0, 0, 1]])
@@ -34,7 +38,7 @@ def make(scene, make_volume, tmp_path: Path):
     def segmentation(labels: np.ndarray, name: str):
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         writeVolume(make_volume(labels, MATRIX), tmp_path / "labels.nrrd")
-        Scene.readSegmentation(tmp_path / "labels.nrrd", node, segmentation.volume)
+        Segments.readSegmentation(tmp_path / "labels.nrrd", node, segmentation.volume)
         return node
 
     segmentation.volume = make_volume(column(v1=slice(0, 30)), MATRIX)
@@ -44,7 +48,7 @@ def make(scene, make_volume, tmp_path: Path):
 def test_each_vertebra_of_the_reference_gets_its_dice_and_what_lies_on_it(make):
     here = make(column(v19=slice(20, 25), v21=slice(10, 15), v24=slice(0, 3)), "Run")
     there = make(column(v19=slice(20, 25), v20=slice(11, 15), v22=slice(4, 7)), "Truth")
-    found = Compare.compare(here, there, make.volume)
+    found = Comparison.compare(here, there, make.volume)
     rows = [(r.name, r.foundAs, round(r.dice, 3)) for r in found.rows]
     assert rows == [("T12", "T12", 1.0), ("L1", "L2", round(8 / 9, 3)), ("L3", None, 0.0)]
     assert found.extra == ("L5",)
@@ -54,21 +58,21 @@ def test_each_vertebra_of_the_reference_gets_its_dice_and_what_lies_on_it(make):
 def test_names_given_in_review_count_and_not_those_of_the_run(make):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v21=slice(5, 9)), "Truth")
     here.GetSegmentation().GetSegment("V20").SetName("L2")
-    (row,) = Compare.compare(here, there, make.volume).rows
+    (row,) = Comparison.compare(here, there, make.volume).rows
     assert (row.name, row.foundAs, row.dice) == ("L2", "L2", 1.0)
 
 
 def test_differences_are_outlined_where_they_are_and_never_saved(make, scene):
     here = make(column(v19=slice(20, 25), v21=slice(10, 15)), "Run")
     there = make(column(v19=slice(20, 27), v20=slice(11, 15)), "Truth")
-    found = Compare.compare(here, there, make.volume)
-    node = Compare.showDifferences(found, make.volume)
-    node = Compare.showDifferences(found, make.volume)
+    found = Comparison.compare(here, there, make.volume)
+    node = Comparison.showDifferences(found, make.volume)
+    node = Comparison.showDifferences(found, make.volume)
     marked = [
         scene.GetNthNodeByClass(k, "vtkMRMLSegmentationNode")
         for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"))
     ]
-    assert [n.GetID() for n in marked if n.GetAttribute(Compare.DIFFERENCES_ATTRIBUTE)] == [
+    assert [n.GetID() for n in marked if n.GetAttribute(Comparison.DIFFERENCES_ATTRIBUTE)] == [
         node.GetID()
     ]
     ids = ["Difference1", "Difference2", "Difference3"]
@@ -79,7 +83,7 @@ def test_differences_are_outlined_where_they_are_and_never_saved(make, scene):
     assert display.GetVisibility2DOutline()
     assert not display.GetVisibility2DFill()
     assert not node.GetSaveWithScene()
-    Compare.hideDifferences(scene)
+    Comparison.hideDifferences(scene)
     assert scene.GetNodeByID(node.GetID()) is None
 
 
@@ -91,10 +95,10 @@ def test_a_reference_comes_from_a_file_and_brings_no_name_of_a_file(make, tmp_pa
     if suffix == ".nrrd":
         (tmp_path / "labels.nrrd").rename(path)
     else:
-        Export.writeSegmentation(first, path)
-    node = Compare.loadReference(path, make.volume)
+        SegmentationFiles.writeSegmentation(first, path)
+    node = Comparison.loadReference(path, make.volume)
     assert "Doe" not in node.GetName()
-    found = Compare.compare(first, node, make.volume)
+    found = Comparison.compare(first, node, make.volume)
     assert [row.dice for row in found.rows] == [1.0, 1.0]
     assert not found.differences.any()
 
@@ -102,14 +106,14 @@ def test_a_reference_comes_from_a_file_and_brings_no_name_of_a_file(make, tmp_pa
 def test_a_segment_that_only_its_code_names_counts(make):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v20=slice(5, 9)), "Truth")
     there.GetSegmentation().GetSegment("V20").SetName("checked")
-    (row,) = Compare.compare(here, there, make.volume).rows
+    (row,) = Comparison.compare(here, there, make.volume).rows
     assert (row.name, row.foundAs, row.dice) == ("L1", "L1", 1.0)
 
 
 def test_counted_instances_are_no_reference(make, make_volume, tmp_path: Path):
     writeVolume(make_volume(column(v1=slice(0, 5), v2=slice(20, 25)), MATRIX), tmp_path / "n.nrrd")
     with pytest.raises(UserError, match="masks of one or two structures look the same"):
-        Compare.loadReference(tmp_path / "n.nrrd", make.volume)
+        Comparison.loadReference(tmp_path / "n.nrrd", make.volume)
 
 
 def test_what_is_no_reference_is_refused_and_leaves_no_node(make, scene, make_volume, tmp_path):
@@ -122,7 +126,7 @@ def test_what_is_no_reference_is_refused_and_leaves_no_node(make, scene, make_vo
     (tmp_path / "broken.seg.nrrd").write_text("no image")
     for path in (*(tmp_path / f"{name}.nrrd" for name in files), tmp_path / "broken.seg.nrrd"):
         with pytest.raises(UserError, match="is no reference for this volume"):
-            Compare.loadReference(path, make.volume)
+            Comparison.loadReference(path, make.volume)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == count
 
 
@@ -130,7 +134,7 @@ def test_segmentations_that_cannot_be_compared_are_refused_with_a_sentence(make,
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v20=slice(5, 9)), "Truth")
     empty = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Nothing")
     with pytest.raises(UserError, match="Nothing has no vertebra"):
-        Compare.compare(here, empty, make.volume)
+        Comparison.compare(here, empty, make.volume)
     there.SetAndObserveTransformNodeID(scene.AddNewNodeByClass("vtkMRMLTransformNode").GetID())
     with pytest.raises(UserError, match="Truth lies under another transform"):
-        Compare.compare(here, there, make.volume)
+        Comparison.compare(here, there, make.volume)

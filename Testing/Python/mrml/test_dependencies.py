@@ -12,8 +12,8 @@ util = pytest.importorskip("slicer.util")
 pytest.importorskip("tomllib")
 
 
-from spinemamba.errors import Code, UserError  # noqa: E402 - after the skip
-from SpineMambaSegmentLib import Dependencies  # noqa: E402
+from spinemamba.common.errors import Code, UserError  # noqa: E402 - after the skip
+from SpineMambaSegmentLib.Setup import Dependencies  # noqa: E402
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_what_slicer_brings_without_metadata_is_not_installed_again(
     monkeypatch.setattr(Dependencies, "WITHOUT_METADATA", {"no-such-package": "json"})
     missing = [required.name for required in Dependencies.missingPackages(pyproject)]
     assert missing == ["pytest"]
-    assert "vtk" in (Path(Dependencies.__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+    assert "vtk" in (Path(Dependencies.__file__).parents[2] / "pyproject.toml").read_text("utf-8")
 
 
 def test_the_module_finds_its_own_list(repository: Path):

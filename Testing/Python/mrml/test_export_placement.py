@@ -20,15 +20,15 @@ from test_placement import (  # noqa: E402 - after the skip
 )
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
+from spinemamba.anatomy.label_schemes import VERSE  # noqa: E402
 from spinemamba.export.exporter import Export, Target  # noqa: E402
-from spinemamba.export.manifest import read_manifest  # noqa: E402
-from spinemamba.export.options import MeshOptions  # noqa: E402
-from spinemamba.export.source import source_of  # noqa: E402
-from spinemamba.label_files import read_label_file  # noqa: E402
-from spinemamba.numbering import VERSE  # noqa: E402
-from SpineMambaSegmentLib.ExportSurfaces import leftOut, sourceOf, vertebraeOf  # noqa: E402
-from SpineMambaSegmentLib.Scene import readSegmentation  # noqa: E402
-from SpineMambaSegmentLib.VolumeFile import VolumeFile  # noqa: E402
+from spinemamba.export.meshing.options import MeshOptions  # noqa: E402
+from spinemamba.export.run_files import source_of  # noqa: E402
+from spinemamba.labelmaps.read import read_label_file  # noqa: E402
+from spinemamba.protocol.manifest import read_manifest  # noqa: E402
+from SpineMambaSegmentLib.Scene.Segments import readSegmentation  # noqa: E402
+from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebraeOf  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import VolumeFile  # noqa: E402
 
 FILES = {19: "spine_19_T12", 28: "spine_20_T13", 20: "spine_21_L1"}
 

@@ -9,14 +9,14 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from SpineMambaSegmentLib import Scene  # noqa: E402 - after the skip
-from SpineMambaSegmentLib.Grid import Grid, gridOf  # noqa: E402
-from SpineMambaSegmentLib.LabelArray import (  # noqa: E402
+from SpineMambaSegmentLib.Scene import Segments  # noqa: E402 - after the skip
+from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf  # noqa: E402
+from SpineMambaSegmentLib.Scene.LabelArray import (  # noqa: E402
     labelArray,
     slowLabelArray,
     vertebraIds,
 )
-from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 SHAPE = (20, 12, 14)
 OBLIQUE = np.array(
@@ -38,7 +38,7 @@ def segmented(request, scene, make_volume, tmp_path: Path):
     volume = make_volume(labels, matrix)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     writeVolume(volume, tmp_path / "labels.nrrd")
-    Scene.readSegmentation(tmp_path / "labels.nrrd", node, volume)
+    Segments.readSegmentation(tmp_path / "labels.nrrd", node, volume)
     return volume, node, labels
 
 

@@ -12,9 +12,9 @@ slicer = pytest.importorskip("slicer")
 
 import vtk  # noqa: E402 - after the skip
 
-from spinemamba.measure.quantities import of_kind  # noqa: E402
-from spinemamba.measure.record import Item, Measurements, Plate  # noqa: E402
-from SpineMambaSegmentLib import Measured  # noqa: E402
+from spinemamba.protocol.measurements import Item, Measurements, Plate  # noqa: E402
+from spinemamba.protocol.quantities import of_kind  # noqa: E402
+from SpineMambaSegmentLib.Scene import MeasurementNodes  # noqa: E402
 
 PLATE = Plate(
     centre_lps_mm=(1.0, 2.0, 30.0),
@@ -48,7 +48,7 @@ def node(scene):
 
 
 def test_the_tables_have_a_row_per_vertebra_and_say_unit_and_way(measured, node):
-    vertebrae, spine = Measured.showTables(measured, node)
+    vertebrae, spine = MeasurementNodes.showTables(measured, node)
     assert vertebrae.GetNumberOfRows() == 2
     table = vertebrae.GetTable()
     name = "anterior height (mm)"
@@ -63,7 +63,7 @@ def test_the_tables_have_a_row_per_vertebra_and_say_unit_and_way(measured, node)
 
 
 def test_centroids_endplates_and_lines_lie_where_the_vertebrae_are(measured, node):
-    centroids, plane, *lines = Measured.showMarkups(measured, node)
+    centroids, plane, *lines = MeasurementNodes.showMarkups(measured, node)
     assert [centroids.GetNthControlPointLabel(k) for k in (0, 1)] == ["L1", "L2"]
     assert centroids.GetNthControlPointPositionWorld(0) == pytest.approx((-1, -2, 3))
     corner = [0.0] * 3
@@ -87,7 +87,7 @@ def test_an_endplate_whose_lines_are_not_quite_at_right_angles_becomes_a_plane(m
     }
     plate = replace(PLATE, **tilted)
     item = replace(measured.items[0], plates={"superior": plate})
-    plane = Measured.showMarkups(replace(measured, items=(item,)), node)[1]
+    plane = MeasurementNodes.showMarkups(replace(measured, items=(item,)), node)[1]
     normal, along = [0.0] * 3, np.subtract(*[tilted[k] for k in ("left_lps_mm", "right_lps_mm")])
     plane.GetNormalWorld(normal)
     assert normal[2] > 0.9
@@ -100,15 +100,15 @@ def test_markups_follow_the_transform_of_the_segmentation(measured, node, scene)
     matrix.SetElement(0, 3, 100.0)
     transform.SetMatrixTransformToParent(matrix)
     node.SetAndObserveTransformNodeID(transform.GetID())
-    centroids = Measured.showMarkups(measured, node)[0]
+    centroids = MeasurementNodes.showMarkups(measured, node)[0]
     assert centroids.GetNthControlPointPositionWorld(0) == pytest.approx((99, -2, 3))
 
 
 def test_measuring_again_replaces_what_was_there_of_this_segmentation_only(measured, node, scene):
     other = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Other")
     for segmentation in (node, other, node):
-        Measured.showTables(measured, segmentation)
-        Measured.showMarkups(measured, segmentation)
+        MeasurementNodes.showTables(measured, segmentation)
+        MeasurementNodes.showMarkups(measured, segmentation)
     for segmentation in (node, other):
-        assert len(Measured.nodesOf(segmentation, "vtkMRMLTableNode")) == 2
-        assert len(Measured.nodesOf(segmentation, "vtkMRMLMarkupsNode")) == 4
+        assert len(MeasurementNodes.nodesOf(segmentation, "vtkMRMLTableNode")) == 2
+        assert len(MeasurementNodes.nodesOf(segmentation, "vtkMRMLMarkupsNode")) == 4

@@ -7,14 +7,14 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from spinemamba.box_result import BoxResult  # noqa: E402 - after the skip
-from SpineMambaSegmentLib import Scene  # noqa: E402
-from SpineMambaSegmentLib.BoxRun import BoxPatch  # noqa: E402
-from SpineMambaSegmentLib.Grid import Grid, gridOf  # noqa: E402
-from SpineMambaSegmentLib.LabelArray import labelArray  # noqa: E402
-from SpineMambaSegmentLib.ReviewBox import setMask  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+from spinemamba.protocol.vertebra_result import BoxResult  # noqa: E402 - after the skip
+from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Runs.ReviewBox import setMask  # noqa: E402
+from SpineMambaSegmentLib.Runs.VertebraRun import BoxPatch  # noqa: E402
+from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf  # noqa: E402
+from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 MATRIX = np.array([[-0.9, 0.0, 0.0, 4.0], [0.0, -0.9, 0.0, 5.0], [0, 0, 2.0, -7.0], [0, 0, 0, 1]])
 RESULT = BoxResult(
@@ -30,7 +30,7 @@ def segmented(scene, make_volume, tmp_path):
     volume = make_volume(labels, MATRIX)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     writeVolume(volume, tmp_path / "labels.nrrd")
-    Scene.readSegmentation(tmp_path / "labels.nrrd", node, volume)
+    Segments.readSegmentation(tmp_path / "labels.nrrd", node, volume)
     return volume, node, labels
 
 

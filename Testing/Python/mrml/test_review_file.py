@@ -12,17 +12,24 @@ slicer = pytest.importorskip("slicer")
 
 from review_helpers import add_spine, oriented, result_of, spine_labels  # noqa: E402
 
-from spinemamba.errors import UserError  # noqa: E402
-from SpineMambaSegmentLib import Export, ReviewFile, ReviewLog, Scene  # noqa: E402
-from SpineMambaSegmentLib.LevelActions import ShiftLevels  # noqa: E402
-from SpineMambaSegmentLib.ReviewMask import Mask  # noqa: E402
-from SpineMambaSegmentLib.ReviewPins import PinLevel, pinsOf, resultOf  # noqa: E402
-from SpineMambaSegmentLib.ReviewRows import progress, rowsOf  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.ReviewState import APPROVED  # noqa: E402
-from SpineMambaSegmentLib.ReviewText import banner  # noqa: E402
-from SpineMambaSegmentLib.ShapeActions import Delete, SetMask  # noqa: E402
-from SpineMambaSegmentLib.StatusActions import SetStatus  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402
+from SpineMambaSegmentLib.Review import (  # noqa: E402
+    Log,
+    ReviewFile,
+)
+from SpineMambaSegmentLib.Review.LevelActions import ShiftLevels  # noqa: E402
+from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
+from SpineMambaSegmentLib.Review.Pins import PinLevel, pinsOf, resultOf  # noqa: E402
+from SpineMambaSegmentLib.Review.Rows import progress, rowsOf  # noqa: E402
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.ShapeActions import Delete, SetMask  # noqa: E402
+from SpineMambaSegmentLib.Review.StatusActions import SetStatus  # noqa: E402
+from SpineMambaSegmentLib.Review.Texts import banner  # noqa: E402
+from SpineMambaSegmentLib.Scene import (  # noqa: E402
+    SegmentationFiles,
+    Segments,
+)
 
 TILTED = np.array(
     [[-0.8, 0.1, 0.0, 40.0], [0.1, 0.79, 0.2, -30.0], [0.0, -0.2, 1.2, 100.0], [0, 0, 0, 1.0]]
@@ -56,7 +63,7 @@ def facts(session: ReviewSession) -> dict:
         "voxels": {i: s.mask.packed for i, s in spine.states.items()},
         "tags": {i: s.tags for i, s in spine.states.items()},
         "pins": pinsOf(spine),
-        "log": ReviewLog.read(session.node),
+        "log": Log.read(session.node),
         "result": resultOf(spine),
         "progress": progress(spine),
         "banner": banner(spine),
@@ -86,7 +93,7 @@ def test_a_scene_that_is_saved_closed_and_loaded_goes_on_where_it_was(
 
 def test_a_segmentation_file_and_its_json_go_on_where_they_were(session, scene, tmp_path: Path):
     wanted = facts(session)
-    Export.writeSegmentation(session.node, tmp_path / "spine.seg.nrrd")
+    SegmentationFiles.writeSegmentation(session.node, tmp_path / "spine.seg.nrrd")
     ReviewFile.write(session.node, tmp_path / "spine_review.json")
     scene.Clear(0)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
@@ -127,7 +134,7 @@ def test_a_file_that_cannot_be_written_is_said_and_leaves_nothing(session, tmp_p
 def test_a_second_run_keeps_what_is_approved(session, volume):
     before = {i: session.spine.states[i] for i in session.spine.approved()}
     labels = spine_labels()
-    Scene.addSegments(oriented(labels, TILTED), session.node, volume)
+    Segments.addSegments(oriented(labels, TILTED), session.node, volume)
     after = ReviewSession(session.node, volume).spine
     assert {i: after.states[i] for i in before} == before
     assert len(after.states) == 8

@@ -14,10 +14,10 @@ vtk = pytest.importorskip("vtk")
 from review_helpers import SHAPE, add_spine, everything, result_of, spine_labels  # noqa: E402
 from vtk.util.numpy_support import numpy_to_vtk  # noqa: E402
 
-from SpineMambaSegmentLib.ReviewMask import Mask  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import OUTSIDE, ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.ReviewState import APPROVED, CORRECTED  # noqa: E402
-from SpineMambaSegmentLib.StatusActions import SetStatus  # noqa: E402
+from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import OUTSIDE, ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.StatusActions import SetStatus  # noqa: E402
 
 STROKE = Mask.of(np.ones((30, 12, 12), bool), (25, 6, 2))
 """Over all of L1 to L4, and more."""
@@ -28,7 +28,7 @@ def rules(monkeypatch: pytest.MonkeyPatch):
     """The rules of the embedded editor; its file needs Qt for the widgets only."""
     if "qt" not in sys.modules:
         monkeypatch.setitem(sys.modules, "qt", ModuleType("qt"))
-    from SpineMambaSegmentLib import ReviewEditor
+    from SpineMambaSegmentLib.Panel import ReviewEditor
 
     return ReviewEditor
 

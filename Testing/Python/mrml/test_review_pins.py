@@ -11,14 +11,14 @@ slicer = pytest.importorskip("slicer")
 
 from review_helpers import NAMES, add_spine, everything, result_of, spine_labels  # noqa: E402
 
-from spinemamba.errors import UserError  # noqa: E402
-from SpineMambaSegmentLib import Provenance  # noqa: E402
-from SpineMambaSegmentLib.LevelActions import ShiftLevels  # noqa: E402
-from SpineMambaSegmentLib.ReviewPins import PinLevel, pinsOf, resultOf  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.ReviewState import APPROVED  # noqa: E402
-from SpineMambaSegmentLib.ShapeActions import Delete, SetMask  # noqa: E402
-from SpineMambaSegmentLib.StatusActions import SetStatus  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402
+from SpineMambaSegmentLib.Review.LevelActions import ShiftLevels  # noqa: E402
+from SpineMambaSegmentLib.Review.Pins import PinLevel, pinsOf, resultOf  # noqa: E402
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.ShapeActions import Delete, SetMask  # noqa: E402
+from SpineMambaSegmentLib.Review.StatusActions import SetStatus  # noqa: E402
+from SpineMambaSegmentLib.Scene import Provenance  # noqa: E402
 
 WRONG = ("T9", "T10", "T11", "T12", "L1", "L2")
 RIGHT = ("T10", "T11", "T12", "L1", "L2", "L3")

@@ -9,21 +9,23 @@ slicer = pytest.importorskip("slicer")
 
 from review_helpers import SHAPE, add_spine, everything, label_array, result_of, spine_labels  # noqa: E402
 
-from spinemamba.errors import UserError  # noqa: E402
-from spinemamba.labels import BY_NAME  # noqa: E402
-from SpineMambaSegmentLib import Provenance, ReviewLayer, ReviewLog  # noqa: E402
-from SpineMambaSegmentLib.LevelActions import (  # noqa: E402
+from spinemamba.anatomy.labels import BY_NAME  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402
+from SpineMambaSegmentLib.Review import (  # noqa: E402
+    Log,
+    SharedLabelmap,
+)
+from SpineMambaSegmentLib.Review.LevelActions import (  # noqa: E402
     InsertLevel,
     MarkVariant,
     SetLevel,
     ShiftLevels,
     SwapLevels,
 )
-from SpineMambaSegmentLib.ReviewMask import Mask  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.ReviewState import APPROVED, CORRECTED, NEEDS_LOOK  # noqa: E402
-from SpineMambaSegmentLib.Scene import SURFACE  # noqa: E402
-from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
+from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, NEEDS_LOOK  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.ShapeActions import (  # noqa: E402
     Delete,
     FillHoles,
     Merge,
@@ -32,7 +34,9 @@ from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
     SplitByPlane,
     SplitBySeeds,
 )
-from SpineMambaSegmentLib.StatusActions import ApproveRest, SetStatus  # noqa: E402
+from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus  # noqa: E402
+from SpineMambaSegmentLib.Scene import Provenance  # noqa: E402
+from SpineMambaSegmentLib.Scene.Segments import SURFACE  # noqa: E402
 
 
 @pytest.fixture
@@ -185,8 +189,8 @@ def test_islands_go_and_the_largest_piece_stays(session, node):
 
 def test_what_the_segment_editor_does_becomes_a_step(session, node):
     before = everything(node)
-    image = ReviewLayer.imageOf(node, "V20")
-    voxels = ReviewLayer.voxelsOf(image)
+    image = SharedLabelmap.imageOf(node, "V20")
+    voxels = SharedLabelmap.voxelsOf(image)
     voxels[voxels == 20] = 0
     image.Modified()
     node.GetSegmentation().GetSegment("V22").SetName("L3, checked")
@@ -199,11 +203,11 @@ def test_what_the_segment_editor_does_becomes_a_step(session, node):
 def test_other_segments_keep_every_voxel(session, node, make_volume):
     segmentation = node.GetSegmentation()
     segmentation.AddEmptySegment("Tumour", "Tumour")
-    image = ReviewLayer.imageOf(node, "V20")
+    image = SharedLabelmap.imageOf(node, "V20")
     segment = segmentation.GetSegment("Tumour")
-    segment.AddRepresentation(ReviewLayer.LABELMAP, image)
+    segment.AddRepresentation(SharedLabelmap.LABELMAP, image)
     segment.SetLabelValue(99)
-    ReviewLayer.voxelsOf(image)[50:54, 0:3, 0:3] = 99
+    SharedLabelmap.voxelsOf(image)[50:54, 0:3, 0:3] = 99
     image.Modified()
     own = label_array(node)["Tumour"]
     session.absorb()
@@ -215,7 +219,7 @@ def test_the_log_tells_what_when_and_by_whom_and_is_never_shortened(session, nod
     session.apply(Delete(("V22",)))
     session.undo()
     session.apply(ShiftLevels(-1))
-    lines = ReviewLog.csvText(node).splitlines()
+    lines = Log.csvText(node).splitlines()
     assert lines[0].startswith("time,action,reviewer,segment,level_before")
     assert lines[1].split(",")[1:6] == ["Delete", "Dr. Test", "V22", "L3", ""]
     assert lines[2].split(",")[1:6] == ["Undo: Delete", "Dr. Test", "V22", "", "L3"]

@@ -10,9 +10,9 @@ vtk = pytest.importorskip("vtk")
 
 from review_helpers import NAMES, SHAPE, add_spine, spine_labels  # noqa: E402
 
-from SpineMambaSegmentLib import ReviewViews  # noqa: E402
-from SpineMambaSegmentLib.Grid import matrixArray  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Panel import ReviewViews  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Scene.Grid import matrixArray  # noqa: E402
 
 TILT = np.radians(20)
 

@@ -11,22 +11,22 @@ slicer = pytest.importorskip("slicer")
 
 from review_helpers import SHAPE, add_spine, everything, on_grid, result_of, spine_labels  # noqa: E402
 
-from spinemamba.errors import UserError  # noqa: E402
-from spinemamba.labels import LABELS  # noqa: E402
-from SpineMambaSegmentLib import ReviewLog  # noqa: E402
-from SpineMambaSegmentLib.LevelActions import (  # noqa: E402
+from spinemamba.anatomy.labels import LABELS  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402
+from SpineMambaSegmentLib.Review import Log  # noqa: E402
+from SpineMambaSegmentLib.Review.LevelActions import (  # noqa: E402
     InsertLevel,
     MarkVariant,
     SetLevel,
     ShiftLevels,
     SwapLevels,
 )
-from SpineMambaSegmentLib.ReviewMask import Mask  # noqa: E402
-from SpineMambaSegmentLib.ReviewPins import PinLevel  # noqa: E402
-from SpineMambaSegmentLib.ReviewRows import rowsOf  # noqa: E402
-from SpineMambaSegmentLib.ReviewSession import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.ReviewState import STATUSES  # noqa: E402
-from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
+from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
+from SpineMambaSegmentLib.Review.Pins import PinLevel  # noqa: E402
+from SpineMambaSegmentLib.Review.Rows import rowsOf  # noqa: E402
+from SpineMambaSegmentLib.Review.SegmentState import STATUSES  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.ShapeActions import (  # noqa: E402
     Delete,
     FillHoles,
     Merge,
@@ -35,7 +35,7 @@ from SpineMambaSegmentLib.ShapeActions import (  # noqa: E402
     SplitByPlane,
     SplitBySeeds,
 )
-from SpineMambaSegmentLib.StatusActions import ApproveRest, SetStatus  # noqa: E402
+from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus  # noqa: E402
 
 STEPS = 80
 NAMES = [label.name for label in LABELS]
@@ -150,4 +150,4 @@ def test_random_actions_and_random_undo_keep_the_spine_in_order(make_volume, see
     while walk.session.undoTitle:
         walk.session.undo()
     assert everything(node) == walk.history[0]
-    assert len(ReviewLog.read(node)) >= STEPS
+    assert len(Log.read(node)) >= STEPS

@@ -14,14 +14,17 @@ vtk = pytest.importorskip("vtk")
 
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402 - after the skip
 
-from spinemamba.errors import UserError  # noqa: E402
-from spinemamba.flags import Flag  # noqa: E402
-from spinemamba.labels import BY_VALUE  # noqa: E402
-from spinemamba.result import InstanceResult, Result  # noqa: E402
-from spinemamba.run import segments_of  # noqa: E402
-from SpineMambaSegmentLib import Provenance, Scene  # noqa: E402
-from SpineMambaSegmentLib.Inputs import checkSegmentation, hints  # noqa: E402
-from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+from spinemamba.anatomy.labels import BY_VALUE  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402
+from spinemamba.jobs.segment import segments_of  # noqa: E402
+from spinemamba.protocol.flags import Flag  # noqa: E402
+from spinemamba.protocol.result import InstanceResult, Result  # noqa: E402
+from SpineMambaSegmentLib.Scene import (  # noqa: E402
+    Provenance,
+    Segments,
+)
+from SpineMambaSegmentLib.Scene.Inputs import checkSegmentation, hints  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 SHAPE = (20, 10, 10)
 
@@ -55,7 +58,7 @@ def segmented(scene, make_volume, tmp_path: Path):
     def run(labels: np.ndarray) -> list[str]:
         volume = make_volume(labels, np.eye(4))
         writeVolume(volume, tmp_path / "labels.nrrd")
-        return Scene.readSegmentation(tmp_path / "labels.nrrd", node, volume)
+        return Segments.readSegmentation(tmp_path / "labels.nrrd", node, volume)
 
     run.node = node
     return run
@@ -89,8 +92,8 @@ def test_a_vertebra_that_a_new_run_names_otherwise_is_not_there_twice(segmented)
     made = segmented(column(v20=slice(12, 16), v21=slice(4, 8)))
     assert len(made) == 1
     assert made[0] != "V20"
-    assert Scene.SEGMENT_ID.fullmatch(made[0])
-    assert Scene.position(made[0]) == Scene.position("V20")
+    assert Segments.SEGMENT_ID.fullmatch(made[0])
+    assert Segments.position(made[0]) == Segments.position("V20")
     assert voxels_of(segmented.node, made[0])[12:16, 2:8, 2:8].all()
     assert voxels_of(segmented.node, "V20")[4:8, 2:8, 2:8].all()
 
@@ -150,7 +153,7 @@ def test_the_result_is_saved_with_the_segmentation_and_names_no_person(scene, tm
 
 def test_levels_sort_from_head_to_tail_and_not_by_number():
     ids = [f"V{value}" for value in (20, 28, 19, 26, 25)]
-    names = [BY_VALUE[int(i[1:])].name for i in sorted(ids, key=Scene.position)]
+    names = [BY_VALUE[int(i[1:])].name for i in sorted(ids, key=Segments.position)]
     assert names == ["T12", "T13", "L1", "L6", "Sacrum"]
 
 

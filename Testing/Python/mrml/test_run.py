@@ -7,9 +7,9 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from spinemamba import events  # noqa: E402 - after the skip
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from SpineMambaSegmentLib.Run import Run  # noqa: E402
+from spinemamba.protocol import events  # noqa: E402 - after the skip
+from SpineMambaSegmentLib.Runs.SegmentRun import Run  # noqa: E402
 
 
 @pytest.fixture

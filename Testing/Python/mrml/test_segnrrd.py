@@ -10,10 +10,10 @@ vtk = pytest.importorskip("vtk")
 
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
-from spinemamba.labels import BY_NAME  # noqa: E402 - after the skip
-from spinemamba.segnrrd import write_labels  # noqa: E402
-from spinemamba.terminology import segment_info  # noqa: E402
-from spinemamba.volume import Geometry, Volume  # noqa: E402
+from spinemamba.anatomy.labels import BY_NAME  # noqa: E402 - after the skip
+from spinemamba.anatomy.terminology import segment_info  # noqa: E402
+from spinemamba.imaging.seg_nrrd import write_labels  # noqa: E402
+from spinemamba.imaging.volume import Geometry, Volume  # noqa: E402
 
 LEVELS = ("T12", "T13", "L1", "Sacrum")
 

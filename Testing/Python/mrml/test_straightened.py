@@ -10,9 +10,9 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402 - after the skip
-from SpineMambaSegmentLib import Scene  # noqa: E402
-from SpineMambaSegmentLib.Straightened import painted, straightened  # noqa: E402
-from SpineMambaSegmentLib.VolumeFile import writeVolume  # noqa: E402
+from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.Straightened import painted, straightened  # noqa: E402
+from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def segmented(scene, make_volume, tmp_path: Path):
     volume = make_volume(phantom.image.array, matrix)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     writeVolume(make_volume(phantom.labels.array.astype(np.int16), matrix), tmp_path / "t.nrrd")
-    Scene.readSegmentation(tmp_path / "t.nrrd", node, volume)
+    Segments.readSegmentation(tmp_path / "t.nrrd", node, volume)
     return volume, node
 
 

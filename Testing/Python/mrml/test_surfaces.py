@@ -12,7 +12,7 @@ slicer = pytest.importorskip("slicer")
 
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402 - after the skip
 
-from SpineMambaSegmentLib.Scene import SURFACE, keepSurfaces, readSegmentation, surfaceOf  # noqa: E402
+from SpineMambaSegmentLib.Scene.Segments import SURFACE, keepSurfaces, readSegmentation, surfaceOf  # noqa: E402
 
 SHAPE = (40, 30, 30)
 BOXES = {19: slice(25, 33), 20: slice(14, 22)}

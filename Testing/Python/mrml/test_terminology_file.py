@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-import derived
+import generate
 import pytest
 
 slicer = pytest.importorskip("slicer")
 
-from spinemamba.labels import LABELS  # noqa: E402 - after the skip
-from spinemamba.terminology import terminology_entry  # noqa: E402
+from spinemamba.anatomy.labels import LABELS  # noqa: E402 - after the skip
+from spinemamba.anatomy.terminology import terminology_entry  # noqa: E402
 
 SLICERS_OWN = (
     "Segmentation category and type - DICOM master list",
@@ -22,14 +22,14 @@ SLICERS_OWN = (
 def logic():
     """Slicer's terminology logic with our file; without a scene it loads no file of its own."""
     logic = slicer.vtkSlicerTerminologiesModuleLogic()
-    context = logic.LoadTerminologyFromFile(str(derived.TERMINOLOGY))
+    context = logic.LoadTerminologyFromFile(str(generate.TERMINOLOGY))
     assert context == terminology_entry(LABELS[0]).split("~")[0]
     return logic
 
 
 def test_our_file_does_not_replace_one_of_slicers():
     # Slicer keeps terminologies by name: the same name would hide the whole built-in list.
-    content = json.loads(derived.TERMINOLOGY.read_text(encoding="utf-8"))
+    content = json.loads(generate.TERMINOLOGY.read_text(encoding="utf-8"))
     assert content["SegmentationCategoryTypeContextName"] not in SLICERS_OWN
 
 

@@ -19,7 +19,7 @@ def matrix_of(spine) -> np.ndarray:
 
 def add_segments(volume, labels: np.ndarray, name: str):
     # Not before the host runs.
-    from SpineMambaSegmentLib import Scene
+    from SpineMambaSegmentLib.Scene import Segments
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     image = slicer.vtkOrientedImageData()
@@ -28,7 +28,7 @@ def add_segments(volume, labels: np.ndarray, name: str):
     placed = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(placed)
     image.SetImageToWorldMatrix(placed)
-    Scene.addSegments(image, node, volume)
+    Segments.addSegments(image, node, volume)
     return node
 
 

@@ -62,7 +62,7 @@ def fake_worker(
     """Let the panel start the fake worker; returns the folder for temporary files."""
     if sys.platform == "win32":
         pytest.skip("the stand-in is a shell script")
-    from SpineMambaSegmentLib import Interpreter
+    from SpineMambaSegmentLib.Runs import Interpreter
 
     script = tmp_path / "python.sh"
     command = f'exec "{sys.executable}" "{HERE / "fake_worker.py"}" "$@"'

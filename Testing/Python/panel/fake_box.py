@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from spinemamba.box_result import BoxResult
-from spinemamba.files import all_or_none
-from spinemamba.image_io import read_labels, read_volume
-from spinemamba.job import BoxJob
-from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.output import write_image
-from spinemamba.volume import Volume
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.common.atomic_files import all_or_none
+from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.protocol.job import BoxJob
+from spinemamba.protocol.vertebra_result import BoxResult
 from spinemamba.worker import main
 
 

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from spinemamba.errors import Code, UserError
-from spinemamba.flags import Flag
-from spinemamba.job import Job
-from spinemamba.labels import BY_NAME, NETWORK_LEVELS
-from spinemamba.progress import STAGES
-from spinemamba.result import InstanceResult, Result
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.progress import STAGES
+from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.job import Job
+from spinemamba.protocol.result import InstanceResult, Result
 from spinemamba.worker import main
 
 NAMES = ("T12", "L1", "L2")
@@ -69,7 +69,7 @@ def _paint(job: Job) -> None:
     import numpy as np
     import SimpleITK as sitk
 
-    from spinemamba.files import whole_or_nothing
+    from spinemamba.common.atomic_files import whole_or_nothing
 
     image = sitk.ReadImage(str(job.input))
     shape = image.GetSize()[::-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import qt
 
-from spinemamba import events
+from spinemamba.protocol import events
 
 TICK_MS = 5
 

@@ -12,7 +12,7 @@ import slicer
 from run_helpers import Ticks
 from scene_helpers import add_volume
 
-from spinemamba.volume import Volume
+from spinemamba.imaging.volume import Volume
 
 SIZE = (420, 420)
 STEP = 5

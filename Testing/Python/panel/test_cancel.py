@@ -13,7 +13,7 @@ pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system l
 import slicer
 from run_helpers import is_there
 
-from spinemamba.progress import STAGES
+from spinemamba.common.progress import STAGES
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -72,10 +72,10 @@ def test_a_worker_that_does_not_listen_is_killed_after_three_seconds_and_slicer_
 
 
 def test_cancel_reaches_the_worker_behind_a_launcher(watched, monkeypatch, tmp_path, repository):
-    from SpineMambaSegmentLib import Interpreter
+    from SpineMambaSegmentLib.Runs import Interpreter
 
-    sys.path.append(str(repository / "Testing" / "Python" / "unit"))
-    from worker_stand_in import LAUNCHER
+    sys.path.append(str(repository / "Testing" / "Python" / "helpers"))
+    from fake_worker_process import LAUNCHER
 
     (tmp_path / "launcher.py").write_text(LAUNCHER, encoding="utf-8")
     script = tmp_path / "launcher.sh"

@@ -17,7 +17,7 @@ from PySide6 import QtTest
 from scene_helpers import add_volume
 
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.own import check_cases, find_cases
+from spinemamba.training.data.read_dataset import check_cases, find_cases
 
 WIDTH = 360
 
@@ -108,7 +108,7 @@ def test_a_renamed_vertebra_is_renamed_in_the_picture_without_cutting_anew(revie
 
 
 def test_folded_away_the_picture_costs_nothing(reviewed, pump, monkeypatch):
-    from SpineMambaSegmentLib import Straightened
+    from SpineMambaSegmentLib.Scene import Straightened
 
     section = reviewed.checkSection.straightened
     section.button.collapsed = True
@@ -166,11 +166,11 @@ def test_the_comparison_lists_every_vertebra_and_outlines_differences(reviewed, 
 
 
 def differences() -> list:
-    from SpineMambaSegmentLib import Compare
+    from SpineMambaSegmentLib.Scene import Comparison
 
     scene, kind = slicer.mrmlScene, "vtkMRMLSegmentationNode"
     nodes = [scene.GetNthNodeByClass(k, kind) for k in range(scene.GetNumberOfNodesByClass(kind))]
-    return [node for node in nodes if node.GetAttribute(Compare.DIFFERENCES_ATTRIBUTE)]
+    return [node for node in nodes if node.GetAttribute(Comparison.DIFFERENCES_ATTRIBUTE)]
 
 
 def test_a_reference_that_does_not_fit_is_refused_with_a_sentence(reviewed, tmp_path: Path):

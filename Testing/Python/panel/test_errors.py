@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
-from spinemamba.errors import Code, UserError
+from spinemamba.common.errors import Code, UserError
 
 FAILURES = [code for code in Code if code is not Code.CANCELLED]
 

@@ -53,7 +53,7 @@ def test_what_is_saved_comes_back_with_names_colours_codes_and_voxels(finished, 
 
 
 def tag_of(segment, name: str) -> str:
-    from SpineMambaSegmentLib.Provenance import tagOf
+    from SpineMambaSegmentLib.Scene.Provenance import tagOf
 
     return tagOf(segment, name)
 

@@ -139,7 +139,7 @@ def test_a_dicom_seg_is_written_in_the_background(finished, volume, tmp_path, pu
     pytest.importorskip("highdicom")
     from scene_helpers import write_series
 
-    from SpineMambaSegmentLib import Interpreter
+    from SpineMambaSegmentLib.Runs import Interpreter
 
     monkeypatch.setattr(Interpreter, "path", lambda: sys.executable)
     uids = write_series(volume, tmp_path / "series")

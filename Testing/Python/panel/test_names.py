@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 MODULE = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
-LIB = sorted((MODULE / "SpineMambaSegmentLib").glob("*.py"))
+LIB = sorted((MODULE / "SpineMambaSegmentLib").rglob("*.py"))
 ROOTS = ("qt", "ctk", "slicer", "vtk")
 
 ALLOWED = {

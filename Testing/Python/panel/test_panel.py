@@ -13,7 +13,7 @@ import slicer
 import vtk
 from scene_helpers import add_volume
 
-from spinemamba.job import MODALITIES, QUALITIES
+from spinemamba.protocol.job import MODALITIES, QUALITIES
 
 
 def names_of(node) -> list[str]:

@@ -14,7 +14,7 @@ pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system l
 from scene_helpers import add_volume
 from screen_helpers import add_scan, in_grey
 
-from spinemamba.image_io import read_volume
+from spinemamba.imaging.read import read_volume
 from spinemamba.phantom import PhantomOptions, make_phantom
 
 

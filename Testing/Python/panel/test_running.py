@@ -14,8 +14,8 @@ pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system l
 import slicer
 from run_helpers import is_there
 
-from spinemamba import events
-from spinemamba.errors import UserError
+from spinemamba.common.errors import UserError
+from spinemamba.protocol import events
 
 
 def test_closing_the_scene_ends_the_run_before_its_nodes_go(watched, monkeypatch):
@@ -125,9 +125,9 @@ def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, say
 
 
 def test_a_silent_worker_is_told_once_and_not_killed(watched, monkeypatch):
-    from SpineMambaSegmentLib import Segmentation
+    from SpineMambaSegmentLib.Runs import RunTimer
 
-    monkeypatch.setattr(Segmentation, "SILENT_S", 0.2)
+    monkeypatch.setattr(RunTimer, "SILENT_S", 0.2)
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "deaf")
     watched.start("segment")
@@ -172,7 +172,7 @@ def test_scripts_can_wait_or_be_told(watched, volume, module):
 def test_a_script_that_is_interrupted_leaves_neither_process_nor_file(
     volume, module, fake_worker, monkeypatch
 ):
-    from SpineMambaSegmentLib import WorkerRun
+    from SpineMambaSegmentLib.Runs import WorkerRun
 
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "polite")

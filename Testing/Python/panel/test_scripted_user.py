@@ -22,11 +22,11 @@ import slicer
 import vtk
 from screen_helpers import add_scan
 
-from spinemamba.flags import Flag
-from spinemamba.labels import BY_NAME, NETWORK_LEVELS
-from spinemamba.output import write_image
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.result import InstanceResult, LabelingResult, Result
+from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 TRUTH = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
 FOUND = ("T9", "T10", "T12", "L1", "L3", "L4", "Sacrum")
@@ -74,7 +74,7 @@ def result_of(labels: np.ndarray) -> Result:
 
 def add_result(volume, labels: np.ndarray, result: Result, name: str):
     """Add segments to the scene as a run does, with their surfaces."""
-    from SpineMambaSegmentLib import Provenance, Scene
+    from SpineMambaSegmentLib.Scene import Provenance, Segments
 
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     image = slicer.vtkOrientedImageData()
@@ -84,7 +84,7 @@ def add_result(volume, labels: np.ndarray, result: Result, name: str):
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)
-    Scene.addSegments(image, node, volume, Provenance.tagsByLabel(result))
+    Segments.addSegments(image, node, volume, Provenance.tagsByLabel(result))
     node.SetAttribute(Provenance.RESULT_ATTRIBUTE, json.dumps(result.to_json()))
     node.CreateClosedSurfaceRepresentation()
     return node
@@ -151,7 +151,7 @@ def truthful_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case) -> No
     """Let runs in a box be answered by what is true."""
     if sys.platform == "win32":
         pytest.skip("the stand-in is a shell script")
-    from SpineMambaSegmentLib import Interpreter
+    from SpineMambaSegmentLib.Runs import Interpreter
 
     script = tmp_path / "python.sh"
     command = f'exec "{sys.executable}" "{Path(__file__).parent / "fake_box.py"}" "$@"'
@@ -163,12 +163,12 @@ def truthful_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case) -> No
 
 def body_ras(volume, truth: np.ndarray, level: str) -> np.ndarray:
     """Return where a radiologist would click: the middle of a body."""
-    from SpineMambaSegmentLib.ReviewMask import Mask
-    from SpineMambaSegmentLib.ReviewTools import tool
+    from SpineMambaSegmentLib.Review.Mask import Mask
+    from SpineMambaSegmentLib.Scene.LazyImport import tool
 
     mask = Mask.of(truth == BY_NAME[level].value)
     spacing = volume.GetSpacing()[::-1]
-    kji = tool("shapes").body_centre(mask.array(), spacing) + mask.first
+    kji = tool("imaging.masks").body_centre(mask.array(), spacing) + mask.first
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     return np.array(matrix.MultiplyPoint((*kji[::-1], 1.0))[:3])
@@ -176,7 +176,7 @@ def body_ras(volume, truth: np.ndarray, level: str) -> np.ndarray:
 
 def scores_of(spine, truth: np.ndarray) -> dict[str, float]:
     """Return the Dice of every vertebra with what its level truly is."""
-    from SpineMambaSegmentLib.ReviewMask import Mask, dice
+    from SpineMambaSegmentLib.Review.Mask import Mask, dice
 
     states = spine.states.values()
     return {s.level: dice(s.mask, Mask.of(truth == BY_NAME[s.level].value)) for s in states}
@@ -211,7 +211,7 @@ def test_the_bundled_model_finds_the_missed_one_as_well(real_worker, user, case,
 
 def correct_three_faults(user: User, case, pump, photograph: Callable[[str], None]) -> None:
     """Do what a user does, and check what comes of it."""
-    from SpineMambaSegmentLib.ReviewState import APPROVED
+    from SpineMambaSegmentLib.Review.SegmentState import APPROVED
 
     volume, truth, _ = case
     ui, review = user.ui, user.panel.reviewSection

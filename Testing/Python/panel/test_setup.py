@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import slicer.util
 
-from spinemamba.errors import Code, UserError
-from spinemamba.models import BUNDLED, DEFAULT, find_model, read_card
+from spinemamba.common.errors import Code, UserError
+from spinemamba.protocol.model_card import BUNDLED, DEFAULT, find_model, read_card
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def change_card(folder: Path, **changes: object) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path):
-    from SpineMambaSegmentLib.ModelStore import ModelStore
+    from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
 
     return ModelStore(tmp_path / "store")
 
@@ -62,7 +62,7 @@ def test_a_chosen_gpu_survives_a_day_without_it(panel, make_panel, fake_worker, 
 
 
 def test_a_probe_that_fails_says_why_and_the_panel_stays_usable(panel, monkeypatch, pump, tmp_path):
-    from SpineMambaSegmentLib import Interpreter
+    from SpineMambaSegmentLib.Runs import Interpreter
 
     script = tmp_path / "broken.sh"
     script.write_text(
@@ -219,7 +219,7 @@ def test_the_same_model_twice_is_there_once(store, copy_of_starter):
 
 
 def test_the_remaining_time_settles_on_the_truth():
-    from SpineMambaSegmentLib.RemainingTime import RemainingTime
+    from SpineMambaSegmentLib.Runs.RemainingTime import RemainingTime
 
     now = [0.0]
     remaining = RemainingTime(lambda: now[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 MODULE = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
-FILES = [MODULE / "SpineMambaSegment.py", *sorted((MODULE / "SpineMambaSegmentLib").glob("*.py"))]
+FILES = [MODULE / "SpineMambaSegment.py", *sorted((MODULE / "SpineMambaSegmentLib").rglob("*.py"))]
 FOR_DEVELOPERS = ("ValueError", "exception", "info")
 """Functions whose texts are for the log; every call of ``_`` or ``translate`` is translated."""
 TRANSLATED = ("_", "translate")

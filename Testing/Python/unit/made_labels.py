@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from made_spine import draw, stack
+from analytic_spine import draw, stack
 
-from spinemamba.labels import BY_NAME, NETWORK_LEVELS
-from spinemamba.numbering import BUILT_IN
-from spinemamba.output import to_image, write_image
-from spinemamba.result import InstanceResult, LabelingResult, Result
-from spinemamba.terminology import terminology_entry
-from spinemamba.volume import Volume
+from spinemamba.anatomy.label_schemes import BUILT_IN
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.anatomy.terminology import terminology_entry
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import to_image, write_image
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 SPACING_MM = (3.0, 2.0, 2.0)
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.scan_grid import Scan
-from spinemamba.scan_reference import scan_reference
+from spinemamba.selective_scan.grid import Scan
+from spinemamba.selective_scan.reference import scan_reference
 
 LOOP_ERRORS, FLOOR = 3.0, 1e-7
 """A scan may be off by this many errors of the loop, and by this much.

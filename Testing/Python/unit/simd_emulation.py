@@ -7,10 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from spinemamba import scan_native
-from spinemamba.scan_native import Library
+from spinemamba.selective_scan import native_library
+from spinemamba.selective_scan.native_library import Library
 
-NATIVE_FOLDER = Path(scan_native.__file__).parent / "native"
+NATIVE_FOLDER = Path(native_library.__file__).parent / "native"
 HEADER = Path(__file__).parent / "simd_on_cpu.h"
 
 DOOR = """

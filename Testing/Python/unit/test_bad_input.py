@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spinemamba.errors import Code, UserError
-from spinemamba.image_io import read_volume
-from spinemamba.output import write_image
-from spinemamba.volume import Geometry, Volume
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import write_image
 
 TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 

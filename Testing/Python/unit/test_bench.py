@@ -4,23 +4,23 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import derived
+import generate
 import numpy as np
 import pytest
-import speed
+import speed_table
 import torch
 
-from spinemamba.bench import case, scans, sharing
-from spinemamba.bench.machine import machine
-from spinemamba.bench.networks import configurations, measure_networks
-from spinemamba.bench.scans import Size
-from spinemamba.checkpoint import LoadedNetwork
+from spinemamba.benchmark import scan_orders, scans, whole_case
+from spinemamba.benchmark.machine import machine
+from spinemamba.benchmark.networks import configurations, measure_networks
+from spinemamba.benchmark.scans import Size
 from spinemamba.cli import bench
 from spinemamba.cli.main import main
+from spinemamba.imaging.seg_nrrd import write_labels
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.inference.model import LoadedNetwork
 from spinemamba.network.config import NetworkConfig
-from spinemamba.scan import choose_backend
-from spinemamba.segnrrd import write_labels
-from spinemamba.volume import Geometry, Volume
+from spinemamba.selective_scan.dispatch import choose_backend
 
 SMALL = Size(64, 16, 4)
 
@@ -97,10 +97,10 @@ def small_image(tmp_path: Path) -> Path:
 
 
 def test_the_slow_way_is_projected_from_one_window(monkeypatch: pytest.MonkeyPatch, small_image):
-    monkeypatch.setattr(case, "segment", lambda volume, model: Done())
+    monkeypatch.setattr(whole_case, "segment", lambda volume, model: Done())
     clock = iter([0.0, 2.0, 10.0, 13.0])  # the pipeline takes 2 s, one window 3 s
-    monkeypatch.setattr(case.time, "process_time", lambda: next(clock))
-    row = case.measure_case(small_image)
+    monkeypatch.setattr(whole_case.time, "process_time", lambda: next(clock))
+    row = whole_case.measure_case(small_image)
     assert (row.slow.windows, row.slow.windows_run) == (8, 1)
     assert row.slow.cpu_s == 24.0
     assert row.ratio == 12.0
@@ -108,7 +108,7 @@ def test_the_slow_way_is_projected_from_one_window(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.MonkeyPatch, small_image):
-    monkeypatch.setattr(case, "segment", lambda volume, model: Done())
+    monkeypatch.setattr(whole_case, "segment", lambda volume, model: Done())
     backends = []
 
     def answer(model, patch):
@@ -116,25 +116,27 @@ def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.Monkey
         return torch.zeros(1, model.network.config.outputs, *patch.shape[2:])
 
     monkeypatch.setattr(LoadedNetwork, "answer", answer)
-    row = case.measure_case(small_image, slide=True)
+    row = whole_case.measure_case(small_image, slide=True)
     assert backends == ["reference"] * 8
     assert row.slow.windows == row.slow.windows_run == 8
     assert row.wall_ratio == pytest.approx(row.slow.wall_s / row.wall_s)
 
 
-@pytest.mark.parametrize("order", [order for three in sharing.COMPARED.values() for order in three])
+@pytest.mark.parametrize(
+    "order", [order for three in scan_orders.COMPARED.values() for order in three]
+)
 def test_copies_by_token_numbers_are_those_of_permuted_views(order):
     grid = (2, 3, 4)
     tokens = torch.arange(48.0).reshape(1, 24, 2)
-    by_number = sharing.indexed(order, grid)
+    by_number = scan_orders.indexed(order, grid)
     arranged = by_number.arrange(tokens, grid)
     assert torch.equal(arranged, order.arrange(tokens, grid))
     assert torch.equal(by_number.restore(arranged, grid), tokens)
 
 
 def test_one_call_is_compared_with_both_kinds_of_copies():
-    rows = sharing.measure_fusion(4, 16, 1)
-    assert [row.orders for row in rows] in ([], list(sharing.COMPARED))
+    rows = scan_orders.measure_fusion(4, 16, 1)
+    assert [row.orders for row in rows] in ([], list(scan_orders.COMPARED))
     assert all(ratio > 0 for row in rows for ratio in row.ratios)
 
 
@@ -145,9 +147,9 @@ class Done:
 
 
 def test_readme_shows_the_numbers_that_are_kept():
-    text = derived.README.read_text(encoding="utf-8")
-    remedy = "run: python Testing/Python/speed.py"
-    assert derived.section(text, "speed") == speed.section(), remedy
+    text = generate.README.read_text(encoding="utf-8")
+    remedy = "run: python Testing/Benchmarks/speed_table.py"
+    assert generate.section(text, "speed") == speed_table.section(), remedy
 
 
 def test_the_machine_is_described_without_names_of_computers_or_folders():

@@ -9,25 +9,25 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from worker_stand_in import collect, is_gone
+from fake_worker_process import collect, is_gone
 
-from spinemamba import events
-from spinemamba.box import BoxQuestion, look_in_box
-from spinemamba.box_result import read_box_result
-from spinemamba.checkpoint import load_model
 from spinemamba.cli.main import main
-from spinemamba.errors import Code, UserError
+from spinemamba.common.errors import Code, UserError
+from spinemamba.editing.resegment import BoxQuestion, look_in_box
 from spinemamba.evaluation.compare import dice
-from spinemamba.image_io import read_labels
-from spinemamba.job import BoxJob, read_job
-from spinemamba.models import DEFAULT, find_model
-from spinemamba.orientation import canonical
-from spinemamba.output import to_image, write_image
-from spinemamba.patch import with_vertebra
+from spinemamba.imaging.curved_planar import follow
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.patch import with_vertebra
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import to_image, write_image
+from spinemamba.inference.model import load_model
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.process import LOG_NAME, WorkerProcess
-from spinemamba.reformat import follow
-from spinemamba.volume import Volume
+from spinemamba.protocol import events
+from spinemamba.protocol.job import BoxJob, read_job
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.protocol.vertebra_result import read_box_result
+from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 
 L1, L2, L3 = 20, 21, 22
 

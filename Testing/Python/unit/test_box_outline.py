@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.box_learn import Hints, learned_bone
-from spinemamba.box_outline import FIRM, OTHER, OWN, outline
-from spinemamba.box_parts import box_parts
-from spinemamba.box_seeds import BoxSeeds
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.editing.assignment import box_parts
+from spinemamba.editing.edge_model import Hints, learned_bone
+from spinemamba.editing.outline import FIRM, OTHER, OWN, outline
+from spinemamba.editing.seeds import BoxSeeds
 from spinemamba.evaluation.compare import dice
-from spinemamba.evidence import Evidence
-from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.inference.voxel_predictions import Evidence
 
 SHAPE = (60, 40, 40)
 GRID = Geometry(SHAPE, (1.5, 1.5, 1.5), (0.0, 0.0, 0.0), np.eye(3))

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.centreline import find_centreline
-from spinemamba.chain import ChainOptions, cut_chain, find_cuts
+from spinemamba.instances.centreline_search import find_centreline
+from spinemamba.instances.core_cuts import ChainOptions, cut_chain, find_cuts
 
 SPACING_MM = (2.0, 2.0, 2.0)
 

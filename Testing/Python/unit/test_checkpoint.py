@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from spinemamba.checkpoint import load_model, save_weights
-from spinemamba.errors import Code, UserError
-from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.models import ModelCard, NetworkCard, find_model, read_card
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.common.errors import Code, UserError
+from spinemamba.inference.model import load_model, save_weights
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
-from spinemamba.training.pack import pack_model
+from spinemamba.protocol.model_card import ModelCard, NetworkCard, find_model, read_card
+from spinemamba.training.pack_model import pack_model
 
 CONFIG = NetworkConfig(
     patch_vox=(16, 16, 16),
@@ -181,7 +181,7 @@ def test_a_pack_that_is_stopped_leaves_the_old_model_whole(tmp_path, monkeypatch
     if stop == "names":
         monkeypatch.setattr(Path, "replace", stopped)
     else:
-        monkeypatch.setattr("spinemamba.training.pack._card", interrupted)
+        monkeypatch.setattr("spinemamba.training.pack_model._card", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pack_model(
             Path("starter"), Path("starter"), folder, name="other", version="2", overwrite=True

@@ -10,17 +10,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spinemamba import files
 from spinemamba.cli.console import ProgressBar, Stream, safe_streams, say, table
 from spinemamba.cli.demo import with_dice
 from spinemamba.cli.main import COMMANDS, main
 from spinemamba.cli.names import split_name
 from spinemamba.cli.segment import BESIDE, report_paths
-from spinemamba.errors import Cancelled
-from spinemamba.image_io import read_volume
-from spinemamba.output import write_image
+from spinemamba.common import atomic_files
+from spinemamba.common.errors import Cancelled
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.result import InstanceResult, read_result
+from spinemamba.protocol.result import InstanceResult, read_result
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_a_bug_is_told_in_a_sentence_where_no_log_can_be_written(monkeypatch, ca
     ]
 
 
-PACKAGE = Path(files.__file__).parent
+PACKAGE = Path(atomic_files.__file__).parents[1]
 ERRORS = {
     "no permission": (PermissionError(13, "Permission denied", "/x/ct.nii"), 2, "/x/ct.nii cannot"),
     "bytes": (PermissionError(13, "Permission denied", b"/x/ct.nii"), 2, "/x/ct.nii cannot be"),

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from spinemamba.errors import UserError
+from spinemamba.anatomy.labels import BY_VALUE
+from spinemamba.common.errors import UserError
 from spinemamba.evaluation.compare import compare, dice
 from spinemamba.evaluation.pair import SIZE
-from spinemamba.labels import BY_VALUE
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.volume import Geometry, Volume
 
 T12, L1, L2, L3 = 19, 20, 21, 22
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 from test_scan_native import HERE
 
-from spinemamba import predict as predicting
-from spinemamba import scan
-from spinemamba.checkpoint import Model, load_model
-from spinemamba.models import DEFAULT, find_model
-from spinemamba.predict import Prediction, predict
-from spinemamba.progress import ignore
-from spinemamba.scan import NATIVE
-from spinemamba.windows import window_boxes
+from spinemamba.common.progress import ignore
+from spinemamba.inference import predict as predicting
+from spinemamba.inference.model import Model, load_model
+from spinemamba.inference.predict import Prediction, predict
+from spinemamba.inference.sliding_window import window_boxes
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.selective_scan import dispatch
+from spinemamba.selective_scan.dispatch import NATIVE
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,11 @@ def test_every_back_end_and_number_of_threads_gives_the_same_labels(
     model, thread_count, monkeypatch, name, threads
 ):
     thread_count(1)
-    monkeypatch.setitem(scan._PROBED, "cpu", "torch-chunked")
+    monkeypatch.setitem(dispatch._PROBED, "cpu", "torch-chunked")
     expected = labels(model)
     assert all(len(one.unique()) > 2 for one in expected)
     thread_count(threads)
-    monkeypatch.setitem(scan._PROBED, "cpu", name)
+    monkeypatch.setitem(dispatch._PROBED, "cpu", name)
     for a, b in zip(labels(model), expected, strict=True):
         assert torch.equal(a, b)
 

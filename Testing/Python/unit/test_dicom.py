@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spinemamba.errors import UserError
-from spinemamba.image_io import read_volume
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.read import read_volume
 
 EVEN = [2.0 * k for k in range(12)]
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spinemamba import dicom
-from spinemamba.errors import Code, UserError
-from spinemamba.image_io import read_volume
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.formats import dicom
+from spinemamba.imaging.read import read_volume
 
 pydicom = pytest.importorskip("pydicom")
 import made_dicom as made  # noqa: E402 - needs pydicom
@@ -215,7 +215,7 @@ def test_a_series_is_read_where_standard_error_is_closed(tmp_path: Path, reposit
     made.write_series(tmp_path)
     code = (
         "import os, sys; os.close(2); sys.path.insert(0, sys.argv[1])\n"
-        "from pathlib import Path; from spinemamba.image_io import read_volume\n"
+        "from pathlib import Path; from spinemamba.imaging.read import read_volume\n"
         "print(read_volume(Path(sys.argv[2])).array.shape)"
     )
     done = subprocess.run(

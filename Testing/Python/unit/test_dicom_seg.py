@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spinemamba.anatomy.labels import BY_NAME, ORDER
+from spinemamba.anatomy.terminology import segment_info
 from spinemamba.cli import main
-from spinemamba.dicom import series_files
-from spinemamba.errors import UserError
+from spinemamba.common.errors import UserError
 from spinemamba.export.dicom_seg import write_dicom_seg
-from spinemamba.export.source import RunFiles, read_vertebrae
-from spinemamba.image_io import read_volume
-from spinemamba.labels import BY_NAME, ORDER
-from spinemamba.segnrrd import write_labels
-from spinemamba.terminology import segment_info
-from spinemamba.volume import Geometry, Volume
+from spinemamba.export.run_files import RunFiles, read_vertebrae
+from spinemamba.imaging.formats.dicom import series_files
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.seg_nrrd import write_labels
+from spinemamba.imaging.volume import Geometry, Volume
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")

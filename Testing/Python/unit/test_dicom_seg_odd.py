@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli import main
-from spinemamba.image_io import read_volume
-from spinemamba.labels import BY_NAME
-from spinemamba.output import write_image
-from spinemamba.volume import Volume
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from spinemamba.cli.main import main
-from spinemamba.errors import UserError
+from spinemamba.common.errors import UserError
 from spinemamba.evaluation.cases import case_name, find_cases
 from spinemamba.evaluation.cohort import Spread, spread, summarize
-from spinemamba.evaluation.page import table
-from spinemamba.image_io import read_labels
-from spinemamba.output import write_image
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.report.evaluation_page import table
 
 L1, L2, L3 = 20, 21, 22
 SHAPE = (12, 8, 8)

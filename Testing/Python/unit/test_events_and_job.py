@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from spinemamba import events
-from spinemamba.errors import UserError
-from spinemamba.job import Job, read_job
+from spinemamba.common.errors import UserError
+from spinemamba.protocol import events
+from spinemamba.protocol.job import Job, read_job
 
 EVENTS = [
     events.Hello(1, "0.1.0", 42),

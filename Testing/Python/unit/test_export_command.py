@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from spinemamba.anatomy.terminology import level_of, segment_info, terminology_entry
 from spinemamba.cli import main
-from spinemamba.segnrrd import read_segmentation, write_labels
-from spinemamba.terminology import level_of, segment_info, terminology_entry
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.seg_nrrd import read_segmentation, write_labels
+from spinemamba.imaging.volume import Geometry, Volume
 
 REVIEWED = {"Segmentation.Status": "completed", "SpineMamba.ReviewedBy": "Dr. A"}
 

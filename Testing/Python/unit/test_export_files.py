@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba import files
-from spinemamba.errors import Code, UserError
-from spinemamba.export.draft import Mask
+from spinemamba.common import atomic_files
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.scratch import SCRATCH
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import LeftOut, Vertebra
-from spinemamba.export.manifest import Origin, read_manifest
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import Mask
 from spinemamba.export.names import safe_case, stems
-from spinemamba.export.options import MeshOptions
-from spinemamba.scratch import SCRATCH
+from spinemamba.protocol.manifest import Origin, read_manifest
 
 FORMATS = ("stl", "ply", "obj", "glb")
 ALL = MeshOptions(formats=FORMATS)
@@ -170,7 +170,7 @@ def test_a_disk_that_fills_up_leaves_all_files_of_a_vertebra_or_none(
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(descriptor)
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(atomic_files.os, "fsync", full)
     with pytest.raises(UserError, match="No space left") as caught:
         run.run()
     assert caught.value.code is Code.DISK_FULL

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.export import surface
-from spinemamba.export.intersections import self_intersections
-from spinemamba.export.mesh import Mesh
-from spinemamba.export.vertebra import hold_back
+from spinemamba.export.meshing import vtk_surface
+from spinemamba.export.meshing.mesh import Mesh
+from spinemamba.export.meshing.self_intersections import self_intersections
+from spinemamba.export.meshing.smooth import hold_back
 
 
 def ball(radius: int = 4) -> Mesh:
     steps = np.indices((2 * radius + 1,) * 3) - radius
-    return surface.surface_of((steps**2).sum(axis=0) <= radius**2)
+    return vtk_surface.surface_of((steps**2).sum(axis=0) <= radius**2)
 
 
 def crosses(start: np.ndarray, end: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_the_fast_search_finds_what_trying_every_pair_finds(noise):
 def test_a_surface_made_of_voxels_never_cuts_itself():
     random = np.random.default_rng(0)
     mask = random.random((12, 12, 12)) < 0.5
-    assert len(self_intersections(surface.surface_of(mask))) == 0
+    assert len(self_intersections(vtk_surface.surface_of(mask))) == 0
 
 
 def test_two_balls_that_overlap_cut_each_other():

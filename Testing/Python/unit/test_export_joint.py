@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.export.draft import Mask, draft_of
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.joint import others_around, smooth_together
-from spinemamba.export.manifest import read_manifest
-from spinemamba.export.options import MeshOptions
-from spinemamba.export.vertebra import finish, smooth
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import Mask, draft_of
+from spinemamba.export.meshing.shared_borders import others_around, smooth_together
+from spinemamba.export.meshing.smooth import finish, smooth
+from spinemamba.protocol.manifest import read_manifest
 
 
 def place(index_xyz: np.ndarray) -> np.ndarray:

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba.export import surface
-from spinemamba.export.draft import draft_of
 from spinemamba.export.exporter import Export, Target
-from spinemamba.export.intersections import self_intersections
 from spinemamba.export.item import Vertebra
-from spinemamba.export.mesh import Mesh
-from spinemamba.export.options import MeshOptions
-from spinemamba.export.source import RunFiles, read_vertebrae
+from spinemamba.export.meshing import vtk_surface
+from spinemamba.export.meshing.mesh import Mesh
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import draft_of
+from spinemamba.export.meshing.self_intersections import self_intersections
+from spinemamba.export.run_files import RunFiles, read_vertebrae
 
 trimesh = pytest.importorskip("trimesh")
 
@@ -81,8 +81,8 @@ def test_what_the_manifest_says_of_a_file_is_true_of_the_file(shared_data, tmp_p
     mesh = Mesh(np.asarray(read.vertices, float), np.asarray(read.faces))
     assert len(self_intersections(mesh)) == 0
     draft = draft_of(vertebra.load(), vertebra.place, MeshOptions())
-    there = surface.distances_mm(mesh.points_mm, draft.label)
-    back = surface.distances_mm(draft.label.points_mm, mesh)
+    there = vtk_surface.distances_mm(mesh.points_mm, draft.label)
+    back = vtk_surface.distances_mm(draft.label.points_mm, mesh)
     both = np.concatenate([there, back])
     told = (entry.deviation_mean_mm, entry.deviation_p95_mm, entry.deviation_max_mm)
     assert told == pytest.approx((both.mean(), np.percentile(both, 95), both.max()), abs=1e-3)

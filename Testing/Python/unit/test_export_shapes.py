@@ -6,16 +6,16 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from solids import SOLIDS, random_grid
+from exact_solids import SOLIDS, random_grid
 
-from spinemamba.export import surface
 from spinemamba.export.checks import Topology
-from spinemamba.export.draft import draft_of
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.mesh import Mesh
-from spinemamba.export.options import MeshOptions
-from spinemamba.export.vertebra import finish, smooth
+from spinemamba.export.meshing import vtk_surface
+from spinemamba.export.meshing.mesh import Mesh
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import draft_of
+from spinemamba.export.meshing.smooth import finish, smooth
 
 MANY_VOXELS = [
     pytest.param(spacing_mm, marks=pytest.mark.slow)
@@ -57,7 +57,7 @@ def test_a_surface_has_the_volume_and_the_place_of_its_solid(name, spacing_mm, l
 def test_no_place_of_a_round_solid_is_far_from_its_surface(name, spacing_mm):
     solid, grid, mesh = made(name, spacing_mm, False)
     points_mm = solid.surface_mm(20000, np.random.default_rng(1))
-    distances_mm = surface.distances_mm(points_mm, mesh)
+    distances_mm = vtk_surface.distances_mm(points_mm, mesh)
     assert distances_mm.max() <= grid.half_diagonal_mm
 
 

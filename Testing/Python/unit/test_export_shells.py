@@ -8,17 +8,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from spinemamba.export import formats
 from spinemamba.export.checks import Topology, findings
-from spinemamba.export.decimate import decimated
-from spinemamba.export.draft import Mask, draft_of
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.mesh import Mesh
-from spinemamba.export.options import MeshOptions
-from spinemamba.export.shells import Shells
-from spinemamba.export.surface import surface_of
-from spinemamba.export.vertebra import Finished, finish, smooth
+from spinemamba.export.meshing import formats
+from spinemamba.export.meshing.decimate import decimated
+from spinemamba.export.meshing.mesh import Mesh
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import Mask, draft_of
+from spinemamba.export.meshing.shells import Shells
+from spinemamba.export.meshing.smooth import Finished, finish, smooth
+from spinemamba.export.meshing.vtk_surface import surface_of
 
 trimesh = pytest.importorskip("trimesh")
 

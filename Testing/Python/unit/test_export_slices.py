@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from solids import Grid, Solid
+from exact_solids import Grid, Solid
 
-from spinemamba.export import surface
 from spinemamba.export.checks import Topology
-from spinemamba.export.draft import Mask, draft_of
-from spinemamba.export.joint import others_around
-from spinemamba.export.mesh import Mesh
-from spinemamba.export.options import MeshOptions
-from spinemamba.export.slices import edge_distance_mm, slices_for_one, with_slices_between
-from spinemamba.export.surface import Filter
-from spinemamba.export.vertebra import finish, smooth
+from spinemamba.export.meshing import vtk_surface
+from spinemamba.export.meshing.mesh import Mesh
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.meshing.raw_surface import Mask, draft_of
+from spinemamba.export.meshing.shared_borders import others_around
+from spinemamba.export.meshing.slice_interpolation import (
+    edge_distance_mm,
+    slices_for_one,
+    with_slices_between,
+)
+from spinemamba.export.meshing.smooth import finish, smooth
+from spinemamba.export.meshing.vtk_surface import Filter
 
 OPTIONS = MeshOptions()
 THICK_MM = (0.3, 0.3, 1.5)
@@ -64,7 +68,7 @@ def test_an_oblique_cylinder_in_thick_slices_has_no_terraces(tilt_degrees, thick
     mask = Mask(np.transpose(grid.mask(solid).voxels, 2 - cycle[::-1]))
     draft = draft_of(mask, lambda index: grid.place(index[:, np.argsort(cycle)]), OPTIONS)
     made = finish(draft, smooth(draft, OPTIONS), OPTIONS).mesh
-    plain = surface.smoothed(draft.label, Filter.of(OPTIONS.smoothing))
+    plain = vtk_surface.smoothed(draft.label, Filter.of(OPTIONS.smoothing))
     assert solid.p95_degrees(made) < 5
     assert solid.p95_degrees(made) < 0.5 * solid.p95_degrees(plain)
     assert made.volume_mm3 == pytest.approx(draft.label_volume_mm3, rel=0.0015)

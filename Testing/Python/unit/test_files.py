@@ -15,16 +15,16 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from spinemamba import files
-from spinemamba.checkpoint import save_weights
-from spinemamba.errors import Code, UserError
-from spinemamba.files import all_or_none, check_place, whole_or_nothing
-from spinemamba.image_io import read_labels
-from spinemamba.output import check_output, save, write_image
-from spinemamba.scratch import SCRATCH, scratch
-from spinemamba.segnrrd import write_labels
-from spinemamba.terminology import segment_info
-from spinemamba.volume import Geometry, Volume
+from spinemamba.anatomy.terminology import segment_info
+from spinemamba.common import atomic_files
+from spinemamba.common.atomic_files import all_or_none, check_place, whole_or_nothing
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.scratch import SCRATCH, scratch
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.seg_nrrd import write_labels
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import check_output, save, write_image
+from spinemamba.inference.model import save_weights
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links, pipes and modes are POSIX")
 
@@ -221,7 +221,7 @@ def test_every_file_has_the_mode_that_the_umask_asks_for(tmp_path: Path, new_mod
     write_image(labels(), tmp_path / "a.nii.gz")
     with whole_or_nothing(tmp_path / "private") as partial:
         partial.touch(0o600)
-    files.write_together({tmp_path / "b": b"1", tmp_path / "c": b"2"})
+    atomic_files.write_together({tmp_path / "b": b"1", tmp_path / "c": b"2"})
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == dict.fromkeys(["w.safetensors", "a.nii.gz", "private", "b", "c"], new_mode)
 
@@ -294,11 +294,11 @@ def test_too_little_memory_in_a_writer_is_called_that(tmp_path, monkeypatch):
 @posix
 def test_what_a_killed_process_left_goes_with_the_next_file(tmp_path: Path):
     code = (
-        "import os, sys; from pathlib import Path; from spinemamba.files import all_or_none\n"
+        "import os, sys; from pathlib import Path; from spinemamba.common.atomic_files import all_or_none\n"
         "with all_or_none([Path(sys.argv[1])]) as partial:\n"
         "    next(iter(partial.values())).write_text('half'); os.kill(os.getpid(), 9)"
     )
-    package = str(Path(files.__file__).parents[1])
+    package = str(Path(atomic_files.__file__).parents[2])
     dead = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "a")],
         env={**os.environ, "PYTHONPATH": package},

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from spinemamba import folder_lock
-from spinemamba.errors import Code, UserError
-from spinemamba.folder_lock import locked
+from spinemamba.common import folder_lock
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.folder_lock import locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from spinemamba.folder_lock import locked
+from spinemamba.common.folder_lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -29,7 +29,7 @@ with locked(Path(sys.argv[1])):
 @pytest.fixture
 def holder(tmp_path):
     """Another process that holds the lock of a folder."""
-    home = Path(folder_lock.__file__).parents[1]
+    home = Path(folder_lock.__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(home)},

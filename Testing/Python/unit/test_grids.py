@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.errors import UserError
+from spinemamba.common.errors import UserError
 from spinemamba.evaluation.pair import pair_labels
+from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.measure.spine import measure
-from spinemamba.volume import Geometry, Volume
 
 GRID = Geometry((9, 10, 11), (2.5, 0.75, 1.125), (-12.5, 3.25, 70.0), np.eye(3))
 VALUES = np.random.default_rng(0).integers(-900, 900, GRID.shape).astype(np.int16)

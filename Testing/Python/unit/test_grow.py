@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinemamba.shapes import grow_labels
+from spinemamba.imaging.masks import grow_labels
 
 
 @pytest.mark.parametrize("reach_vox", [1, 2, 3])

@@ -10,24 +10,60 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import derived
+import generate
 import pytest
 
-from spinemamba.errors import Code
+from spinemamba.common.errors import Code
 
-REPOSITORY = derived.REPOSITORY
-MODULE = derived.MODULE
+REPOSITORY = generate.REPOSITORY
+MODULE = generate.MODULE
 SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
-LIGHT = ("labels", "errors", "progress", "events", "process", "job", "models", "result")
-LIGHT += ("box_result", "case_layout", "flags", "renumber", "schema", "terminology")
-LIGHT += ("files", "explain", "scratch", "folder_lock", "export.case_source", "export.names")
-LIGHT += ("export.manifest", "export.options")
-LIGHT += ("measure.record", "measure.quantities", "numbering")
-IN_SLICER = ("export.centres", "export.draft", "export.exporter", "export.item", "export.vertebra")
+LIGHT = (
+    "anatomy.label_schemes",
+    "anatomy.labels",
+    "anatomy.numbering_rules",
+    "anatomy.terminology",
+    "common.atomic_files",
+    "common.error_reports",
+    "common.errors",
+    "common.folder_lock",
+    "common.progress",
+    "common.scratch",
+    "common.versioned_json",
+    "export.meshing.options",
+    "export.names",
+    "protocol.bids",
+    "protocol.case_source",
+    "protocol.events",
+    "protocol.flags",
+    "protocol.job",
+    "protocol.manifest",
+    "protocol.measurements",
+    "protocol.model_card",
+    "protocol.quantities",
+    "protocol.result",
+    "protocol.vertebra_result",
+    "protocol.worker_client",
+)
+IN_SLICER = (
+    "export.centres",
+    "export.exporter",
+    "export.item",
+    "export.meshing.raw_surface",
+    "export.meshing.smooth",
+)
 """What makes surfaces, in a shell and in Slicer's process, with what Slicer has loaded anyway."""
 
-LATE = ("shapes", "split", "relabel", "patch", "volume", "straighten", "evaluation.compare")
-LATE += ("numbering_guess",)
+LATE = (
+    "editing.relabel",
+    "editing.split",
+    "evaluation.compare",
+    "imaging.masks",
+    "imaging.patch",
+    "imaging.straighten",
+    "imaging.volume",
+    "labelmaps.recognise_scheme",
+)
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
@@ -38,7 +74,7 @@ def python_files(*folders: str) -> list[Path]:
     """Return the project's Python files below folders of the repository."""
     found = [path for folder in folders for path in (REPOSITORY / folder).rglob("*.py")]
     names = {path: path.relative_to(REPOSITORY).as_posix() for path in found}
-    return sorted(path for path in found if not derived.SKIPPED.search(names[path]))
+    return sorted(path for path in found if not generate.SKIPPED.search(names[path]))
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -136,7 +172,7 @@ def test_what_slicer_loads_when_it_is_needed_does_not_bring_torch():
 
 
 def test_the_review_loads_late_only_what_is_checked_here():
-    text = (MODULE / "SpineMambaSegmentLib" / "ReviewTools.py").read_text(encoding="utf-8")
+    text = (MODULE / "SpineMambaSegmentLib" / "Scene" / "LazyImport.py").read_text(encoding="utf-8")
     tree = ast.parse(text)
     names = [n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "NAMES"]
     assert [ast.literal_eval(value) for value in names] == [LATE]
@@ -156,7 +192,7 @@ def imported_names(path: Path) -> set[str]:
 
 
 def test_slicers_own_process_imports_light_modules_only():
-    files = [MODULE / "SpineMambaSegment.py", *(MODULE / "SpineMambaSegmentLib").glob("*.py")]
+    files = [MODULE / "SpineMambaSegment.py", *(MODULE / "SpineMambaSegmentLib").rglob("*.py")]
     for path in files:
         names = imported_names(path)
         ours = {n.partition(".")[2] for n in names if n.startswith("spinemamba.")}
@@ -171,11 +207,11 @@ def test_only_the_module_file_may_look_like_a_slicer_module():
 
 
 def test_the_packing_list_names_every_file():
-    text = derived.CMAKE.read_text(encoding="utf-8")
-    scripts, resources = derived.packed_files()
-    remedy = "run: python Testing/Python/derived.py"
-    assert sorted(derived.cmake_list(text, "MODULE_PYTHON_SCRIPTS")) == scripts, remedy
-    assert sorted(derived.cmake_list(text, "MODULE_PYTHON_RESOURCES")) == resources, remedy
+    text = generate.CMAKE.read_text(encoding="utf-8")
+    scripts, resources = generate.packed_files()
+    remedy = "run: python Testing/Tools/generate.py"
+    assert sorted(generate.cmake_list(text, "MODULE_PYTHON_SCRIPTS")) == scripts, remedy
+    assert sorted(generate.cmake_list(text, "MODULE_PYTHON_RESOURCES")) == resources, remedy
 
 
 def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -233,21 +269,21 @@ def test_no_file_names_a_path_of_one_machine_or_a_package_registry():
 
 
 def test_readme_shows_the_label_table():
-    text = derived.README.read_text(encoding="utf-8")
-    assert derived.section(text, "labels") == derived.label_table()
+    text = generate.README.read_text(encoding="utf-8")
+    assert generate.section(text, "labels") == generate.label_table()
 
 
 def test_the_terminology_file_follows_the_label_table():
-    assert derived.TERMINOLOGY.read_text(encoding="utf-8") == derived.terminology_text()
+    assert generate.TERMINOLOGY.read_text(encoding="utf-8") == generate.terminology_text()
 
 
 def test_readme_explains_every_error_code():
-    text = derived.README.read_text(encoding="utf-8")
+    text = generate.README.read_text(encoding="utf-8")
     listed = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
     assert sorted(listed) == sorted(code.value for code in Code)
 
 
 def test_readme_starts_with_two_commands():
-    text = derived.README.read_text(encoding="utf-8")
+    text = generate.README.read_text(encoding="utf-8")
     block = text.split("## Quick start")[1].split("```sh\n")[1].split("```")[0]
     assert len(block.splitlines()) == 2

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spinemamba.errors import Code, UserError
-from spinemamba.image_io import read_labels, read_volume
-from spinemamba.output import to_image, write_image
-from spinemamba.segnrrd import read_segmentation
-from spinemamba.volume import Geometry, Volume
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.imaging.seg_nrrd import read_segmentation
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import to_image, write_image
 
 GRID = Geometry((9, 10, 11), (2.5, 0.75, 1.125), (-12.5, 3.25, 70.0), np.eye(3))
 VALUES = np.random.default_rng(0).integers(-900, 900, GRID.shape).astype(np.int16)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spinemamba.errors import Code, UserError
-from spinemamba.image_io import read_volume
-from spinemamba.volume import Geometry
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.volume import Geometry
 
 TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 GRID = Geometry((9, 10, 11), (2.5, 0.75, 1.125), (-12.5, 3.25, 70.0), TURN)

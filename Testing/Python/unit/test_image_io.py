@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba.errors import Code, UserError
-from spinemamba.files import all_or_none, whole_or_nothing
-from spinemamba.image_io import read_volume
-from spinemamba.output import check_output, to_image, write_image
-from spinemamba.segnrrd import header, write_labels
-from spinemamba.terminology import segment_info
-from spinemamba.volume import Geometry, Volume
+from spinemamba.anatomy.terminology import segment_info
+from spinemamba.common.atomic_files import all_or_none, whole_or_nothing
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.seg_nrrd import header, write_labels
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import check_output, to_image, write_image
 
 TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 GEOMETRY = Geometry((9, 10, 11), (2.5, 0.7, 1.1), (-12.5, 3.25, 700.0), TURN)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
 from spinemamba.evaluation.compare import dice
-from spinemamba.evidence import Evidence
-from spinemamba.instances import find_instances, join_first_sacral_body
-from spinemamba.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
-from spinemamba.levels import assign_levels
+from spinemamba.imaging.resample import crop_geometry
+from spinemamba.imaging.volume import Volume
+from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.instances.find import find_instances, join_first_sacral_body
+from spinemamba.instances.to_input_grid import restore_labels
+from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.resample import crop_geometry
-from spinemamba.restore import restore_labels
-from spinemamba.training.bank import body_cores, crop_to
-from spinemamba.volume import Volume
+from spinemamba.training.data.dataset import body_cores, crop_to
 
 
 def evidence_of(labels: Volume, certainty: float = 0.6) -> Evidence:
@@ -115,9 +115,9 @@ def thinned(labels: Volume, spacing_mm: float) -> Volume:
 
 @pytest.mark.parametrize("case", ["verse010", "verse004"])
 def test_real_shapes_come_apart_into_the_right_number(shared_data, case: str):
-    from spinemamba.image_io import read_volume
-    from spinemamba.orientation import canonical
-    from spinemamba.training.real import MASKS
+    from spinemamba.imaging.orientation import canonical
+    from spinemamba.imaging.read import read_volume
+    from spinemamba.training.data.public_cases import MASKS
 
     labels = canonical(read_volume(shared_data / MASKS[case]))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))

@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba.errors import UserError
-from spinemamba.image_io import read_volume
-from spinemamba.intensity import choose_modality, guess_modality, hounsfield_problem, normalise
-from spinemamba.volume import Geometry, Volume
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.intensity import (
+    choose_modality,
+    guess_modality,
+    hounsfield_problem,
+    normalise,
+)
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.volume import Geometry, Volume
 
 
 def test_the_ct_window_maps_to_minus_one_and_one_and_clips():

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.evaluation.compare import dice
-from spinemamba.evidence import Evidence
-from spinemamba.instances import find_instances
-from spinemamba.labels import NETWORK_LEVELS, channel_of_value
-from spinemamba.levels import assign_levels
+from spinemamba.imaging.resample import crop_geometry
+from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.instances.find import find_instances
+from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.resample import crop_geometry
-from spinemamba.training.bank import body_cores
+from spinemamba.training.data.dataset import body_cores
 
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
 NECK = ("C1", "C2", "C3", "C4", "C5", "C6", "C7")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from spinemamba.instances import Instance, Instances
-from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.level_evidence import volume_steps
-from spinemamba.level_priors import ANY_STEP_MM, STEP_MM, usual_volume_ml
-from spinemamba.level_steps import INDEX, NAMES, StepOptions, routes, step_tables
-from spinemamba.levels import SolverOptions, assign_levels
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
+from spinemamba.instances.find import Instance, Instances
+from spinemamba.levels.emissions import volume_steps
+from spinemamba.levels.solve import SolverOptions, assign_levels
+from spinemamba.levels.transitions import INDEX, NAMES, StepOptions, routes, step_tables
 
 
 def spine(

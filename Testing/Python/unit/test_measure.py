@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_spine import angle_deg, draw, random_spacing_mm, random_stack, slip_mm, stack
+from analytic_spine import angle_deg, draw, random_spacing_mm, random_stack, slip_mm, stack
 from scipy.spatial.transform import Rotation
 
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli.main import main
-from spinemamba.errors import UserError
-from spinemamba.labels import BY_NAME
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
 from spinemamba.measure.curves import Tilt, difference_deg, find_curves
 from spinemamba.measure.heights import genant_grade, height_loss
-from spinemamba.measure.quantities import BY_KEY, QUANTITIES
-from spinemamba.measure.record import KINDS, Measurements, read_measurements
 from spinemamba.measure.spine import measure
-from spinemamba.output import write_image
-from spinemamba.volume import Volume
+from spinemamba.protocol.measurements import KINDS, Measurements, read_measurements
+from spinemamba.protocol.quantities import BY_KEY, QUANTITIES
 
 HEIGHTS = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm")
 NAMES = ("T10", "T11", "T12", "L1", "L2", "L3")

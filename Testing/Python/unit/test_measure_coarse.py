@@ -1,6 +1,6 @@
 """What can be measured in voxels of 3 mm in all directions, and what nobody can.
 
-A few spines each; ``Testing/Python/measure_phantoms.py`` draws as many as one likes.
+A few spines each; ``Testing/Benchmarks/measurement_error.py`` draws as many as one likes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from made_errors import BARS, Error, errors_of
-from made_limits import endplate
-from made_spine import draw, random_stack
+from analytic_spine import draw, random_stack
+from measurement_errors import BARS, Error, errors_of
+from voxel_limits import endplate
 
 MOST_MISSED = 0.05
 """Share of the numbers that may be off by more than bar and voxels allow: heights are measured at

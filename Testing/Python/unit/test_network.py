@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from spinemamba.cli.main import main
-from spinemamba.models import DEFAULT, find_model, read_card
 from spinemamba.network.blocks import Conv3d, Linear, fold, unfold
 from spinemamba.network.config import BASE, COARSE, FINE, SIZES, NetworkConfig
 from spinemamba.network.rvm import ORDERS, RVM, VSSM
 from spinemamba.network.size import network_size
 from spinemamba.network.unet import SpineMambaNet, parameter_count
 from spinemamba.network.vsp import VSP
+from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
 
 SMALL = NetworkConfig(
     patch_vox=(32, 32, 32),

@@ -18,20 +18,20 @@ from made_labels import (
     write_parts,
 )
 
-from spinemamba.errors import UserError
-from spinemamba.image_io import read_labels
-from spinemamba.label_files import exchanged, read_vertebra_labels, values_in
-from spinemamba.labels import BY_VALUE, LABELS, ORDER
-from spinemamba.numbering import BUILT_IN, TOTALSEGMENTATOR_V1, VERSE, numbering_of
-from spinemamba.numbering_guess import guess_numbering, seen_values
-from spinemamba.output import write_image
-from spinemamba.terminology import (
+from spinemamba.anatomy.label_schemes import BUILT_IN, TOTALSEGMENTATOR_V1, VERSE, numbering_of
+from spinemamba.anatomy.labels import BY_VALUE, LABELS, ORDER
+from spinemamba.anatomy.terminology import (
     level_coded,
     level_named,
     level_of,
     terminology_entry,
 )
-from spinemamba.volume import Volume
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.labelmaps.read import exchanged, read_vertebra_labels, values_in
+from spinemamba.labelmaps.recognise_scheme import guess_numbering, seen_values
 
 VERSE_FILES = (
     "verse/gl003_maskonly_seg.nii.gz",

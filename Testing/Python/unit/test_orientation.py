@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from spinemamba.orientation import canonical, restore
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.orientation import canonical, restore
+from spinemamba.imaging.volume import Geometry, Volume
 
 ORIENTATIONS = [
     np.eye(3)[list(order)] * np.array(signs)[:, None]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from spinemamba.anatomy.labels import channel_of_value
 from spinemamba.cli.main import main
-from spinemamba.errors import UserError
-from spinemamba.labels import channel_of_value
-from spinemamba.output import write_image
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
-from spinemamba.training.bank import UNKNOWN, load_bank
-from spinemamba.training.own import check_cases, find_cases, own_cases
+from spinemamba.training.data.dataset import UNKNOWN, load_bank
+from spinemamba.training.data.read_dataset import check_cases, find_cases, own_cases
 
 SPACING_MM = (4.0, 4.0, 4.0)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spinemamba.errors import UserError
-from spinemamba.training.own import find_cases
+from spinemamba.common.errors import UserError
+from spinemamba.training.data.read_dataset import find_cases
 
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 

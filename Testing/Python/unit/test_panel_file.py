@@ -20,7 +20,7 @@ def test_every_widget_that_the_module_uses_is_in_the_panel(
     repository: Path, panel: ElementTree.Element
 ):
     folder = repository / "SpineMambaSegment"
-    files = [folder / "SpineMambaSegment.py", *(folder / "SpineMambaSegmentLib").glob("*.py")]
+    files = [folder / "SpineMambaSegment.py", *(folder / "SpineMambaSegmentLib").rglob("*.py")]
     code = "\n".join(path.read_text(encoding="utf-8") for path in files)
     used = set(re.findall(r"\b_?ui\.(\w+)", code))
     assert len(used) > 20

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinemamba import parting
-from spinemamba.chain_index import core_middles
-from spinemamba.parting import (
+from spinemamba.instances import boundary_net
+from spinemamba.instances.boundary_net import (
     AROUND,
     FEATURES,
     STEEPNESS,
@@ -16,7 +15,8 @@ from spinemamba.parting import (
     parted_index,
     surround,
 )
-from spinemamba.surfaces import frames, usual_coefficients
+from spinemamba.instances.cut_surfaces import frames, usual_coefficients
+from spinemamba.instances.spine_coordinate import core_middles
 
 MM, FAR_MM = (1.5, 1.5, 1.5), 20.0
 
@@ -50,7 +50,7 @@ def test_depth_is_read_at_the_nearest_voxel_and_at_the_rim_beyond():
 
 @pytest.mark.parametrize("slab", [4, 64])
 def test_depth_is_the_distance_to_the_nearest_voxel_on_the_other_side(slab, monkeypatch):
-    monkeypatch.setattr(parting, "SLAB", slab)
+    monkeypatch.setattr(boundary_net, "SLAB", slab)
     bone, spacing_mm = two_blocks()[0], (1.0, 1.5, 2.25)
     bone[17:27] = False  # a slab without any
     bone[20:24, 2:5, 20:] = True  # and a piece at the rim

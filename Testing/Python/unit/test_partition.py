@@ -5,12 +5,18 @@ import pytest
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-from spinemamba.chain_index import chain_curve, core_places, index_of_levels
-from spinemamba.geodesic import nearest_seed
-from spinemamba.level_priors import STEP_MM
-from spinemamba.partition import Hints, PartitionOptions, divide
-from spinemamba.surfaces import USUAL, USUAL_AT, fit_surfaces, frames, usual_coefficients
-from spinemamba.total_variation import bone_graph, smooth_over_bone
+from spinemamba.anatomy.statistics import STEP_MM
+from spinemamba.instances.cut_surfaces import (
+    USUAL,
+    USUAL_AT,
+    fit_surfaces,
+    frames,
+    usual_coefficients,
+)
+from spinemamba.instances.geodesic import nearest_seed
+from spinemamba.instances.partition import Hints, PartitionOptions, divide
+from spinemamba.instances.spine_coordinate import chain_curve, core_places, index_of_levels
+from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
 MM = (1.0, 1.0, 1.0)
 

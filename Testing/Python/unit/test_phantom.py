@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinemamba.labels import BY_NAME, BY_VALUE
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
 from spinemamba.phantom import Phantom, PhantomOptions, Tissue, make_phantom, random_options
 
 COARSE = (3.0, 3.0, 3.0)

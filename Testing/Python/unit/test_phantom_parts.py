@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import PaintOptions, Tissue, paint_ct, paint_mr
 from spinemamba.phantom.curve import STEPS, draw_chain
 from spinemamba.phantom.options import PhantomOptions
 from spinemamba.phantom.sdf import Field, Frame, Grid, capsule, plate, smooth_min
-from spinemamba.volume import Geometry, Volume
 
 
 def at(distance, x: float, y: float, z: float) -> float:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from spinemamba import precision
-from spinemamba.checkpoint import load_model
-from spinemamba.errors import UserError
-from spinemamba.models import DEFAULT, find_model, read_card
-from spinemamba.precision import BFLOAT16, CHANGE, FLOAT32, choose_precision, has_bfloat16
+from spinemamba.common.errors import UserError
+from spinemamba.inference import precision
+from spinemamba.inference.model import load_model
+from spinemamba.inference.precision import BFLOAT16, CHANGE, FLOAT32, choose_precision, has_bfloat16
+from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from spinemamba import probe
+from spinemamba.inference import probe
 
 
 def test_a_probe_is_json_and_names_what_runs_here():

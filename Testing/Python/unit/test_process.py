@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from worker_stand_in import LAUNCHER, STAND_IN, collect, is_gone, left_in, start
+from fake_worker_process import LAUNCHER, STAND_IN, collect, is_gone, left_in, start
 
-from spinemamba import events
-from spinemamba.process import JOB_NAME, LOG_NAME
-from spinemamba.progress import STAGES
+from spinemamba.common.progress import STAGES
+from spinemamba.protocol import events
+from spinemamba.protocol.worker_client import JOB_NAME, LOG_NAME
 
 
 @pytest.fixture
@@ -187,9 +187,9 @@ def test_a_worker_ends_and_cleans_up_when_its_parent_is_killed(
         import sys, time
         sys.path.insert(0, {str(repository / "SpineMambaSegment")!r})
         from pathlib import Path
-        from spinemamba import events
-        from spinemamba.job import Job
-        from spinemamba.process import WorkerProcess
+        from spinemamba.protocol import events
+        from spinemamba.protocol.job import Job
+        from spinemamba.protocol.worker_client import WorkerProcess
         folder = Path({str(folder)!r})
         worker = WorkerProcess.start(Job(folder / "i", folder / "o.nrrd"), folder, {python!r})
         while True:

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spinemamba.evidence import Evidence
-from spinemamba.flags import Flag
-from spinemamba.instances import Instance, Instances
-from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.level_priors import STEP_MM, usual_volume_ml
-from spinemamba.quality import LEVEL_FLAGS, level_flags
-from spinemamba.shape_flags import ShapeFlags, shape_flags, with_metal
-from spinemamba.volume import Geometry
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.anatomy.statistics import STEP_MM, usual_volume_ml
+from spinemamba.findings.level_flags import LEVEL_FLAGS, level_flags
+from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
+from spinemamba.imaging.volume import Geometry
+from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.instances.find import Instance, Instances
+from spinemamba.protocol.flags import Flag
 
 NAMES = ["T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4"]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from worker_stand_in import collect, is_gone
+from fake_worker_process import collect, is_gone
 
-from spinemamba import events
 from spinemamba.evaluation.compare import compare
-from spinemamba.image_io import read_volume
-from spinemamba.job import Job
-from spinemamba.output import write_image
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.write import write_image
+from spinemamba.jobs.segment import run_job
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.process import LOG_NAME, WorkerProcess
-from spinemamba.result import read_result
-from spinemamba.run import run_job
+from spinemamba.protocol import events
+from spinemamba.protocol.job import Job
+from spinemamba.protocol.result import read_result
+from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 
 # The quick ring has the model in test_cli.py and test_box.py, and in test_process.py a worker that
 # computes nothing and is cancelled at each stage.

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.cli.main import main
-from spinemamba.errors import UserError
-from spinemamba.flags import Flag
-from spinemamba.image_io import read_volume
-from spinemamba.job import Job, read_job
-from spinemamba.labels import BY_NAME, NETWORK_LEVELS
-from spinemamba.output import write_image
-from spinemamba.pins import Pin, match_pins, parse_pin
-from spinemamba.relabel import new_values, relabel
-from spinemamba.result import InstanceResult, LabelingResult, Result, read_result
-from spinemamba.volume import Geometry, Volume
+from spinemamba.common.errors import UserError
+from spinemamba.editing.relabel import new_values, relabel
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.levels.pins import Pin, match_pins, parse_pin
+from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.job import Job, read_job
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result, read_result
 
 SHAPE = (8, 8, 8)
 STEP_MM = 33.0

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba.errors import UserError
-from spinemamba.flags import Flag
-from spinemamba.labels import BY_NAME, BY_VALUE
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.curved_planar import follow, side_and_front
+from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.reformat import follow, side_and_front
-from spinemamba.report import spread, write_report
-from spinemamba.result import InstanceResult, LabelingResult, Result
-from spinemamba.volume import Geometry, Volume
+from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
+from spinemamba.report.run_picture import spread, write_report
 
 SPACING = (2.0, 1.0, 1.0)
 SHAPE = (60, 90, 80)

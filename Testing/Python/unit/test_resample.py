@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.resample import axis_weights, crop_geometry, grid_with_spacing, resample_box
-from spinemamba.volume import Geometry
+from spinemamba.imaging.resample import axis_weights, crop_geometry, grid_with_spacing, resample_box
+from spinemamba.imaging.volume import Geometry
 
 SKEW = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba.errors import UserError
-from spinemamba.flags import Flag
-from spinemamba.result import InstanceResult, LabelingResult, Result, read_result
+from spinemamba.common.errors import UserError
+from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result, read_result
 
 INSTANCE = InstanceResult(
     1,

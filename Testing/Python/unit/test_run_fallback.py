@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from spinemamba.errors import Code, UserError
-from spinemamba.job import Job
-from spinemamba.output import write_image
-from spinemamba.run import pick_device, run_job
-from spinemamba.volume import Geometry, Volume
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.jobs.segment import pick_device, run_job
+from spinemamba.protocol.job import Job
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_gpu_that_is_too_small_is_followed_by_the_cpu_and_the_user_is_told(
 
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr(
-        "spinemamba.checkpoint.load_model",
+        "spinemamba.inference.model.load_model",
         lambda folder, device, precision: SimpleNamespace(device=device),
     )
     monkeypatch.setattr("spinemamba.segment.segment", segment)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from spinemamba.errors import Cancelled, Code, UserError
-from spinemamba.job import Job
-from spinemamba.output import write_image
-from spinemamba.progress import STAGES
-from spinemamba.result import read_result
-from spinemamba.run import pick_device, run_job
+from spinemamba.common.errors import Cancelled, Code, UserError
+from spinemamba.common.progress import STAGES
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.jobs.segment import pick_device, run_job
+from spinemamba.protocol.job import Job
+from spinemamba.protocol.result import read_result
 from spinemamba.segment import Segmentation
-from spinemamba.volume import Geometry, Volume
 
 
 def quiet(*_: object) -> None:
@@ -29,7 +29,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     array = np.random.default_rng(0).integers(-100, 900, (20, 20, 20)).astype(np.int16)
     scan = tmp_path / "in.nrrd"
     write_image(Volume(array, Geometry(array.shape, (1.0,) * 3, (0.0,) * 3, np.eye(3))), scan)
-    monkeypatch.setattr("spinemamba.checkpoint.load_model", quiet)
+    monkeypatch.setattr("spinemamba.inference.model.load_model", quiet)
     monkeypatch.setattr("spinemamba.segment.segment", paint)
     out = tmp_path / "out"
     out.mkdir()
@@ -72,7 +72,7 @@ def test_a_report_that_fails_takes_the_labels_with_it(job: Job, monkeypatch: pyt
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("spinemamba.report.write_report", fail)
+    monkeypatch.setattr("spinemamba.report.run_picture.write_report", fail)
     with pytest.raises(UserError, match="No space left") as caught:
         run_job(job, quiet, quiet)
     assert caught.value.code is Code.DISK_FULL

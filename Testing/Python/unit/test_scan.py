@@ -6,11 +6,16 @@ import pytest
 import torch
 from scan_exactness import CASES, Case, assert_as_exact_as_the_loop
 
-from spinemamba import scan
-from spinemamba.bench.scans import LargestTensor
-from spinemamba.scan import BACKENDS, available_backends, choose_backend, selective_scan
-from spinemamba.scan_chunked import scan_chunked
-from spinemamba.scan_reference import scan_reference
+from spinemamba.benchmark.scans import LargestTensor
+from spinemamba.selective_scan import dispatch
+from spinemamba.selective_scan.chunked import scan_chunked
+from spinemamba.selective_scan.dispatch import (
+    BACKENDS,
+    available_backends,
+    choose_backend,
+    selective_scan,
+)
+from spinemamba.selective_scan.reference import scan_reference
 
 
 def inputs(batch=1, length=64, d=6, n=5, dtype=torch.float32, largest_step=None):
@@ -69,8 +74,8 @@ def test_no_tensor_of_all_states_is_ever_made():
 
 
 def test_every_back_end_is_tried_and_the_first_that_works_is_chosen(monkeypatch):
-    monkeypatch.setattr(scan, "_PROBED", {})
-    monkeypatch.delenv(scan.FORCE, raising=False)
+    monkeypatch.setattr(dispatch, "_PROBED", {})
+    monkeypatch.delenv(dispatch.FORCE, raising=False)
     states = available_backends("cpu")
     assert list(states) == list(BACKENDS)
     assert states["torch-chunked"] == states["reference"] == "ok"

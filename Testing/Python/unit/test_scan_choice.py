@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from test_scan_native import HERE, needs_library
 
-from spinemamba import scan, scan_native
-from spinemamba.errors import UserError
-from spinemamba.scan import NATIVE, describe_backend
-from spinemamba.scan_native import Library, NativeError, library
+from spinemamba.common.errors import UserError
+from spinemamba.selective_scan import dispatch, native_library
+from spinemamba.selective_scan.dispatch import NATIVE, describe_backend
+from spinemamba.selective_scan.native_library import Library, NativeError, library
 
 
 class Faulty:
@@ -25,26 +25,26 @@ class Faulty:
     def __getattr__(self, name: str):
         return getattr(library(), name)
 
-    def forward(self, problem: scan_native.Problem, variant: str) -> None:
+    def forward(self, problem: native_library.Problem, variant: str) -> None:
         library().forward(problem, variant)
         self._spoil(problem, "y")
 
-    def backward(self, problem: scan_native.Problem, variant: str) -> None:
+    def backward(self, problem: native_library.Problem, variant: str) -> None:
         library().backward(problem, variant)
         self._spoil(problem, "grad_B")
 
-    def _spoil(self, problem: scan_native.Problem, name: str) -> None:
+    def _spoil(self, problem: native_library.Problem, name: str) -> None:
         if name == self.where:
             address = getattr(problem, name).data
-            scan_native.ctypes.c_float.from_address(address).value += 1.0
+            native_library.ctypes.c_float.from_address(address).value += 1.0
 
 
 @needs_library
 @pytest.mark.parametrize("where", ["y", "grad_B"])
 def test_a_library_with_a_wrong_value_or_gradient_is_refused(where, monkeypatch):
-    monkeypatch.setattr(scan_native, "library", lambda: Faulty(where))
-    monkeypatch.setattr(scan, "library", lambda: Faulty(where))
-    assert "differs" in scan._probe(NATIVE + HERE[0], "cpu")
+    monkeypatch.setattr(native_library, "library", lambda: Faulty(where))
+    monkeypatch.setattr(dispatch, "library", lambda: Faulty(where))
+    assert "differs" in dispatch._probe(NATIVE + HERE[0], "cpu")
 
 
 def test_what_is_no_scan_library_is_refused_with_the_reason(tmp_path: Path, monkeypatch):
@@ -54,34 +54,34 @@ def test_what_is_no_scan_library_is_refused_with_the_reason(tmp_path: Path, monk
         with pytest.raises(NativeError, match="is no scan library"):
             Library(path)
     if HERE:
-        monkeypatch.setattr(scan_native, "ABI", 99)
+        monkeypatch.setattr(native_library, "ABI", 99)
         with pytest.raises(NativeError, match="not 99: install again"):
-            Library(scan_native.library_path())
+            Library(native_library.library_path())
 
 
 def test_without_the_library_chunks_are_used_and_the_result_says_why(monkeypatch):
     def missing() -> Library:
         raise NativeError("not built: no compiler")
 
-    monkeypatch.setattr(scan, "library", missing)
-    monkeypatch.setattr(scan, "_PROBED", {})
-    monkeypatch.delenv(scan.FORCE, raising=False)
+    monkeypatch.setattr(dispatch, "library", missing)
+    monkeypatch.setattr(dispatch, "_PROBED", {})
+    monkeypatch.delenv(dispatch.FORCE, raising=False)
     assert describe_backend("cpu") == "torch-chunked (native: not built: no compiler)"
 
 
 def test_the_environment_can_name_the_back_end_but_not_a_broken_one(monkeypatch):
-    monkeypatch.setattr(scan, "_PROBED", {})
-    monkeypatch.setenv(scan.FORCE, "reference")
+    monkeypatch.setattr(dispatch, "_PROBED", {})
+    monkeypatch.setenv(dispatch.FORCE, "reference")
     assert describe_backend("cpu") == "reference (SPINEMAMBA_SCAN asks for it)"
     for wrong in ("abacus", "mamba-ssm"):
-        monkeypatch.setattr(scan, "_PROBED", {})
-        monkeypatch.setenv(scan.FORCE, wrong)
+        monkeypatch.setattr(dispatch, "_PROBED", {})
+        monkeypatch.setenv(dispatch.FORCE, wrong)
         with pytest.raises(UserError, match=wrong):
-            scan.choose_backend("cpu")
+            dispatch.choose_backend("cpu")
 
 
 def test_pip_and_cmake_compile_with_the_same_options_for_each_instruction_set(repository: Path):
-    native = repository / "SpineMambaSegment" / "spinemamba" / "native"
+    native = repository / "SpineMambaSegment" / "spinemamba" / "selective_scan" / "kernels"
     cmake = (native / "CMakeLists.txt").read_text(encoding="utf-8")
     code = (native / "build.py").read_text(encoding="utf-8")
     body = {node.targets[0].id: node.value for node in ast.parse(code).body if is_constant(node)}
@@ -90,10 +90,10 @@ def test_pip_and_cmake_compile_with_the_same_options_for_each_instruction_set(re
             variable = source.replace("scan", "", 1)
             assert f"set({variable} {' '.join(options)})" in cmake
     sources = sorted(path.name for path in native.glob("*.cpp"))
-    project = (native.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    project = (native.parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     for name in sources:
         assert name in cmake
-        assert f"spinemamba/native/{name}" in project
+        assert f"spinemamba/selective_scan/kernels/{name}" in project
 
 
 def is_constant(node: ast.stmt) -> bool:
@@ -102,10 +102,12 @@ def is_constant(node: ast.stmt) -> bool:
 
 
 def test_python_and_the_library_agree_on_their_numbers(repository: Path):
-    header = repository / "SpineMambaSegment" / "spinemamba" / "native" / "scan.h"
+    header = (
+        repository / "SpineMambaSegment" / "spinemamba" / "selective_scan" / "kernels" / "scan.h"
+    )
     numbers = dict(re.findall(r"SCAN_(\w+) = (\d+);", header.read_text(encoding="utf-8")))
     assert numbers == {
-        "ABI": str(scan_native.ABI),
-        "CHUNK": str(scan_native.CHUNK),
-        "PAD": str(scan_native.PAD),
+        "ABI": str(native_library.ABI),
+        "CHUNK": str(native_library.CHUNK),
+        "PAD": str(native_library.PAD),
     }

@@ -9,11 +9,11 @@ from cuda_emulation import EmulatingCompiler, has_compiler
 from scan_exactness import Bound, weight_of
 from test_scan_native import ORDERS, grid_scan, in_orders
 
-from spinemamba import scan, scan_cuda, scan_nvrtc
-from spinemamba.errors import UserError
-from spinemamba.scan import NVRTC, available_backends
-from spinemamba.scan_grid import GridScan
-from spinemamba.scan_native import NativeError
+from spinemamba.common.errors import UserError
+from spinemamba.selective_scan import cuda_launch, dispatch, nvrtc
+from spinemamba.selective_scan.dispatch import NVRTC, available_backends
+from spinemamba.selective_scan.grid import GridScan
+from spinemamba.selective_scan.native_library import NativeError
 
 GRID = (2, 7, 6)
 WALKS = [number for order in ORDERS for number in order.walk(GRID)]
@@ -30,8 +30,8 @@ def used(compiler: EmulatingCompiler, d: int, n: int) -> list[float]:
     """Errors of the emulated kernels, as parts of what they may be: values, then gradients."""
     s = grid_scan(GRID, d, n)
     tensors = tuple(x.detach() for x in s.tensors())
-    found, entries = scan_cuda.forward(compiler, tensors, WALKS, True)
-    grads = scan_cuda.backward(compiler, weight_of(found), entries, tensors, WALKS)
+    found, entries = cuda_launch.forward(compiler, tensors, WALKS, True)
+    grads = cuda_launch.backward(compiler, weight_of(found), entries, tensors, WALKS)
     return bound_of(s).used([found, *grads])
 
 
@@ -50,29 +50,29 @@ def test_a_fault_in_a_kernel_would_be_seen(tmp_path: Path):
 
 @needs_compiler
 def test_long_chunks_give_the_same_and_keep_nothing(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(scan_cuda, "LONG_CHUNK", 19)
+    monkeypatch.setattr(cuda_launch, "LONG_CHUNK", 19)
     s = grid_scan(GRID, 20, 5)
     tensors = tuple(x.detach() for x in s.tensors())
-    found, entries = scan_cuda.forward(EmulatingCompiler(tmp_path), tensors, WALKS, False)
+    found, entries = cuda_launch.forward(EmulatingCompiler(tmp_path), tensors, WALKS, False)
     bound_of(s).check([found])
     assert entries.numel() == 0
 
 
 def test_nvrtc_compiles_the_kernels_for_the_cards_in_use():
     try:
-        binary = scan_nvrtc.compile_kernels("sm_86", 16, 4)
+        binary = nvrtc.compile_kernels("sm_86", 16, 4)
     except NativeError as error:
         pytest.skip(str(error))
     assert binary[:4] == b"\x7fELF"
     with pytest.raises(NativeError, match="arch"):
-        scan_nvrtc.compile_kernels("sm_1", 16, 4)
+        nvrtc.compile_kernels("sm_1", 16, 4)
 
 
 def test_a_torch_without_nvrtc_is_no_reason_to_crash(monkeypatch, tmp_path: Path):
-    monkeypatch.setattr(scan_nvrtc, "library_folders", lambda: [tmp_path, tmp_path / "none"])
-    scan_nvrtc._nvrtc.cache_clear()
+    monkeypatch.setattr(nvrtc, "library_folders", lambda: [tmp_path, tmp_path / "none"])
+    nvrtc._nvrtc.cache_clear()
     with pytest.raises(NativeError, match="came without NVRTC"):
-        scan_nvrtc.compile_kernels("sm_86", 16, 4)
+        nvrtc.compile_kernels("sm_86", 16, 4)
 
 
 def test_the_back_end_for_gpus_is_not_offered_to_a_cpu():
@@ -80,13 +80,13 @@ def test_the_back_end_for_gpus_is_not_offered_to_a_cpu():
 
 
 def test_a_device_on_which_nothing_works_is_named(monkeypatch):
-    monkeypatch.setattr(scan, "_PROBED", {})
-    monkeypatch.setattr(scan, "_probe", lambda name, device: "broken")
-    monkeypatch.delenv(scan.FORCE, raising=False)
+    monkeypatch.setattr(dispatch, "_PROBED", {})
+    monkeypatch.setattr(dispatch, "_probe", lambda name, device: "broken")
+    monkeypatch.delenv(dispatch.FORCE, raising=False)
     with pytest.raises(UserError, match="No selective scan works on the device 'cuda'"):
-        scan.choose_backend("cuda")
+        dispatch.choose_backend("cuda")
 
 
 def test_an_apple_gpu_is_told_to_be_untested(monkeypatch):
-    monkeypatch.setattr(scan, "_PROBED", {"mps": "torch-chunked"})
-    assert scan.describe_backend("mps") == "torch-chunked (never tested on an Apple GPU)"
+    monkeypatch.setattr(dispatch, "_PROBED", {"mps": "torch-chunked"})
+    assert dispatch.describe_backend("mps") == "torch-chunked (never tested on an Apple GPU)"

@@ -22,9 +22,9 @@ from simd_emulation import Fault, emulated_library, has_compiler
 from test_scan_native import HERE, grid_scan, in_orders, one_thread  # noqa: F401
 from test_scan_passes import SHAPES, assert_as_exact_as_torch, convolutions, gates
 
-from spinemamba import scan, scan_native
-from spinemamba.scan import BACKENDS, NATIVE
-from spinemamba.scan_native import VARIANTS, Library
+from spinemamba.selective_scan import dispatch, native_library
+from spinemamba.selective_scan.dispatch import BACKENDS, NATIVE
+from spinemamba.selective_scan.native_library import VARIANTS, Library
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
 
@@ -52,13 +52,13 @@ def emulated(compiled: tuple[str, Library], monkeypatch: pytest.MonkeyPatch) -> 
     """Return the back end for an instruction set, which the emulation runs."""
     variant, library = compiled
     use(library, monkeypatch)
-    monkeypatch.setitem(scan._PROBED, "cpu", NATIVE + variant)
+    monkeypatch.setitem(dispatch._PROBED, "cpu", NATIVE + variant)
     return NATIVE + variant
 
 
 def use(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a library do the work of all variants that it has."""
-    monkeypatch.setattr(scan_native, "library", lambda: library)
+    monkeypatch.setattr(native_library, "library", lambda: library)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

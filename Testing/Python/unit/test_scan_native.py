@@ -8,17 +8,17 @@ import torch
 from scan_exactness import CASES, Bound, Case, assert_as_exact_as_the_loop, values_and_gradients
 from test_scan import inputs
 
-from spinemamba import scan
-from spinemamba.bench.scans import LargestTensor
-from spinemamba.checkpoint import load_model
-from spinemamba.models import find_model
+from spinemamba.benchmark.scans import LargestTensor
+from spinemamba.inference.model import load_model
 from spinemamba.network.config import FINE
 from spinemamba.network.rvm import VSSM
-from spinemamba.scan import BACKENDS, NATIVE, selective_scan_3d
-from spinemamba.scan_grid import GridScan
-from spinemamba.scan_native import VARIANTS, Library, NativeError, library
-from spinemamba.scan_orders import RASTER, REVERSED, SLICES_LAST, Order
-from spinemamba.scan_reference import scan_reference
+from spinemamba.protocol.model_card import find_model
+from spinemamba.selective_scan import dispatch
+from spinemamba.selective_scan.dispatch import BACKENDS, NATIVE, selective_scan_3d
+from spinemamba.selective_scan.grid import GridScan
+from spinemamba.selective_scan.native_library import VARIANTS, Library, NativeError, library
+from spinemamba.selective_scan.orders import RASTER, REVERSED, SLICES_LAST, Order
+from spinemamba.selective_scan.reference import scan_reference
 
 ORDERS = (RASTER, REVERSED, SLICES_LAST)
 
@@ -215,7 +215,7 @@ def test_the_starter_model_gives_the_labels_of_torch(variant: str, monkeypatch):
     image = torch.randn(1, 1, *network.config.patch_vox, generator=generator)
     answers = []
     for name in ("torch-chunked", NATIVE + variant):
-        monkeypatch.setitem(scan._PROBED, "cpu", name)
+        monkeypatch.setitem(dispatch._PROBED, "cpu", name)
         with torch.inference_mode():
             answers.append(network(image))
     torch.testing.assert_close(answers[1], answers[0], atol=1e-4, rtol=0)

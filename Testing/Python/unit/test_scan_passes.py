@@ -6,8 +6,8 @@ from scan_exactness import FLOOR, LOOP_ERRORS, relative_errors
 from test_scan_native import each_variant, needs_library, one_thread  # noqa: F401
 from torch.nn import functional
 
-from spinemamba import scan, scan_passes
-from spinemamba.scan import NATIVE
+from spinemamba.selective_scan import dispatch, fused
+from spinemamba.selective_scan.dispatch import NATIVE
 
 SHAPES = [(1, 1, 3), (2, 50, 20), (1, 7, 130)]
 
@@ -22,7 +22,7 @@ def rows(*shape: int) -> torch.Tensor:
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch, variant: str):
     """Let a variant of the library do the work."""
-    monkeypatch.setitem(scan._PROBED, "cpu", NATIVE + variant)
+    monkeypatch.setitem(dispatch._PROBED, "cpu", NATIVE + variant)
 
 
 def assert_as_exact_as_torch(found: torch.Tensor, twin: torch.Tensor, exact: torch.Tensor) -> None:
@@ -39,8 +39,8 @@ def convolutions(shape: tuple[int, ...]) -> list[torch.Tensor]:
     padded = functional.pad(x.double().transpose(1, 2), (3, 0))
     exact = functional.conv1d(padded, weight.double()[:, None], bias.double(), groups=shape[2])
     with torch.no_grad():
-        found = scan_passes.convolve(x, weight, bias)
-        twin = scan_passes.convolve_in_torch(x, weight, bias)
+        found = fused.convolve(x, weight, bias)
+        twin = fused.convolve_in_torch(x, weight, bias)
     return [found, twin, functional.silu(exact.transpose(1, 2))]
 
 
@@ -48,7 +48,7 @@ def gates(shape: tuple[int, ...]) -> list[torch.Tensor]:
     """Return the same of a gate."""
     x, z = rows(*shape).flip(1), rows(*shape)
     with torch.no_grad():
-        found = scan_passes.gate(x, z)
+        found = fused.gate(x, z)
     return [found, x * functional.silu(z), x.double() * functional.silu(z.double())]
 
 
@@ -71,7 +71,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_pass(native):
     for count in (1, 2, 5):
         torch.set_num_threads(count)
         with torch.no_grad():
-            results.append((scan_passes.convolve(x, weight, bias), scan_passes.gate(x, x)))
+            results.append((fused.convolve(x, weight, bias), fused.gate(x, x)))
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
@@ -79,5 +79,5 @@ def test_the_number_of_threads_changes_no_bit_of_a_pass(native):
 @needs_library
 def test_torch_does_a_pass_where_gradients_are_wanted():
     x, weight = rows(1, 9, 5).requires_grad_(), torch.randn(5, 4, requires_grad=True)
-    y = scan_passes.gate(scan_passes.convolve(x, weight, torch.zeros(5)), x)
+    y = fused.gate(fused.convolve(x, weight, torch.zeros(5)), x)
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(y.sum(), (x, weight)))

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from spinemamba.checkpoint import LoadedNetwork, Model, load_model
-from spinemamba.errors import Code, UserError
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.compare import compare
-from spinemamba.labels import NETWORK_LEVELS
-from spinemamba.models import DEFAULT, find_model
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.inference.model import LoadedNetwork, Model, load_model
+from spinemamba.levels.pins import Pin
 from spinemamba.phantom import PaintOptions, PhantomOptions, make_phantom, paint_ct
-from spinemamba.pins import Pin
+from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.segment import SegmentOptions, segment
-from spinemamba.volume import Geometry, Volume
 
 ORDERS = [*itertools.permutations(range(3))]
 SIGNS = [*itertools.product((1, -1), repeat=3)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from spinemamba.sequence import best_paths, forward_backward, path_score
+from spinemamba.levels.hmm import best_paths, forward_backward, path_score
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from spinemamba.labels import BY_NAME
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import PhantomOptions, ShapeBank, make_phantom
 from spinemamba.phantom.damage import crushed, laminectomy
-from spinemamba.training.appearance import paint
-from spinemamba.training.bank import make_case
-from spinemamba.training.depth import REACH_MM, UNITS_PER_MM, bone_depth_mm, pack_depth
-from spinemamba.training.implants import METAL, add_implants
-from spinemamba.training.prepare import phantom_case
-from spinemamba.training.sample import PatchOptions, draw_patch
-from spinemamba.training.shapes import harvest, load_shapes, save_shapes
-from spinemamba.volume import Geometry, Volume
+from spinemamba.training.data.dataset import make_case
+from spinemamba.training.data.depth import REACH_MM, UNITS_PER_MM, bone_depth_mm, pack_depth
+from spinemamba.training.data.gather import phantom_case
+from spinemamba.training.data.patches import PatchOptions, draw_patch
+from spinemamba.training.data.vertebra_shapes import harvest, load_shapes, save_shapes
+from spinemamba.training.synthesis.implants import METAL, add_implants
+from spinemamba.training.synthesis.paint import paint
 
 LUMBAR = PhantomOptions(first="L1", last="L4", spacing_mm=(1.5, 1.5, 1.5), scale=1.0, tight=True)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.editing.split import cut_mm2, split_by_seeds
 from spinemamba.evaluation.compare import dice
-from spinemamba.labels import BY_NAME
-from spinemamba.orientation import canonical
-from spinemamba.output import to_image
+from spinemamba.imaging.curved_planar import follow
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import to_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.reformat import follow
-from spinemamba.split import cut_mm2, split_by_seeds
-from spinemamba.volume import Geometry, Volume
 
 MM = (2.0, 1.0, 1.0)
 

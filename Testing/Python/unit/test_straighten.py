@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.straighten import straighten
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.straighten import straighten
+from spinemamba.imaging.volume import Geometry, Volume
 
 SPACING = (2.0, 1.5, 1.5)
 

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba.cli.main import main
-from spinemamba.errors import UserError
-from spinemamba.evaluation.reliability import Answer, rates, solve
-from spinemamba.evaluation.stress import (
+from spinemamba.benchmark.level_solver import Answer, rates, solve
+from spinemamba.benchmark.simulated_chains import (
     FAULTS,
     NOISES,
     VARIANTS,
@@ -18,6 +16,8 @@ from spinemamba.evaluation.stress import (
     real_chains,
     stress_cases,
 )
+from spinemamba.cli.main import main
+from spinemamba.common.errors import UserError
 
 
 @pytest.fixture(scope="module")

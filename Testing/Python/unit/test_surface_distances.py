@@ -8,11 +8,11 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from spinemamba.errors import Code, UserError
+from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.matching import match_by_overlap
 from spinemamba.evaluation.pair import pair_labels
 from spinemamba.evaluation.surfaces import surface_distance
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.volume import Geometry, Volume
 
 
 def line(length: int) -> np.ndarray:

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training_helpers import CONFIG, lumbar_case, trainer
+from tiny_training import CONFIG, lumbar_case, trainer
 
-from spinemamba.errors import UserError
-from spinemamba.training.bank import UNKNOWN, Case, load_bank, save_bank
+from spinemamba.common.errors import UserError
+from spinemamba.training.data.dataset import UNKNOWN, Case, load_bank, save_bank
+from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
 from spinemamba.training.loss import Truth, soft_dice, spine_loss, spread_levels
-from spinemamba.training.sample import PatchOptions, draw_patch
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ import SimpleITK as sitk
 import torch
 from safetensors.torch import save_file
 
-from spinemamba.errors import Code, UserError
-from spinemamba.output import write_image
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
-from spinemamba.training import prepare as preparing
-from spinemamba.training import real
-from spinemamba.training.bank import Case, load_bank, save_bank
-from spinemamba.training.prepare import prepare
-from spinemamba.volume import Volume
+from spinemamba.training.data import gather as preparing
+from spinemamba.training.data import public_cases
+from spinemamba.training.data.dataset import Case, load_bank, save_bank
+from spinemamba.training.data.gather import prepare
 
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 L1, L2, L3 = 20, 21, 22
@@ -272,7 +272,7 @@ def test_files_that_cannot_be_used_are_listed_together_and_nothing_is_kept(calls
 
 def test_real_cases_are_read_again_when_their_files_change(calls: Calls, monkeypatch):
     pairs = {"r1": (f"a{CT}", f"a{SEG}"), "r2": (f"b{CT}", f"b{SEG}")}
-    for module in (preparing, real):
+    for module in (preparing, public_cases):
         monkeypatch.setattr(module, "PAIRS", pairs)
         monkeypatch.setattr(module, "MASKS", {})
     first = calls(data=None, real=calls.data)

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_helpers import CONFIG, lumbar_case, trainer
+from tiny_training import CONFIG, lumbar_case, trainer
 
 from spinemamba.cli.main import main
-from spinemamba.errors import Code, UserError
-from spinemamba.lock import only_one
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.lock import only_one
 from spinemamba.network.config import COARSE, FINE
-from spinemamba.training.bank import Case, load_bank
-from spinemamba.training.curves import Curves
+from spinemamba.training.checkpoint import load_pieces, save_pieces
+from spinemamba.training.data.dataset import Case, load_bank
 from spinemamba.training.folder import read_about, remove_leftovers, working_in
 from spinemamba.training.loop import Trainer, TrainOptions
-from spinemamba.training.pack import pack_model
-from spinemamba.training.pieces import load_pieces, save_pieces
+from spinemamba.training.metrics_log import Curves
+from spinemamba.training.pack_model import pack_model
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_a_row_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path):
 HOLD = """
 import sys
 from pathlib import Path
-from spinemamba.lock import only_one
+from spinemamba.common.lock import only_one
 with only_one(Path(sys.argv[1]), "training"):
     print("held", flush=True)
     sys.stdin.read()

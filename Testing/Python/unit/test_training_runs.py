@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_helpers import CONFIG, lumbar_case, trainer
+from tiny_training import CONFIG, lumbar_case, trainer
 
-from spinemamba.checkpoint import load_model
-from spinemamba.errors import UserError
-from spinemamba.models import find_model, read_card
+from spinemamba.cli import train
+from spinemamba.cli.train import SPACING_MM
+from spinemamba.common.errors import UserError
+from spinemamba.inference.model import load_model
 from spinemamba.network.config import BASE, COARSE, TRAINED
-from spinemamba.training import command
-from spinemamba.training.bank import Case
-from spinemamba.training.command import SPACING_MM
-from spinemamba.training.curves import Curves
-from spinemamba.training.kinds import KINDS, SIZES
+from spinemamba.protocol.model_card import find_model, read_card
+from spinemamba.training.architectures import KINDS, SIZES
+from spinemamba.training.checkpoint import has_checkpoint, load_pieces, save_pieces
+from spinemamba.training.data.dataset import Case
 from spinemamba.training.loop import Trainer, TrainOptions
-from spinemamba.training.pack import pack_model
-from spinemamba.training.pieces import has_checkpoint, load_pieces, save_pieces
+from spinemamba.training.metrics_log import Curves
+from spinemamba.training.pack_model import pack_model
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: st
 def test_a_size_of_the_network_can_be_chosen_for_both_passes(case: Case):
     assert set(TRAINED) == set(product(SIZES, SPACING_MM))
     parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
+    train.add_arguments(parser)
     args = parser.parse_args(["coarse", "--out", "unused", "--size", "base"])
-    config = command._trainer(args, [case], [1.0]).config
+    config = train._trainer(args, [case], [1.0]).config
     assert config.channels == BASE.channels
     assert config.patch_vox == COARSE.patch_vox
 

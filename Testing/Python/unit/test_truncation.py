@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinemamba.intensity import normalise
-from spinemamba.truncation import (
+from spinemamba.imaging.intensity import normalise
+from spinemamba.imaging.truncation import (
     FieldOfView,
     acquired,
     cut_sides,
@@ -18,7 +18,7 @@ from spinemamba.truncation import (
     data_part,
     reaches_end,
 )
-from spinemamba.volume import Geometry, Volume
+from spinemamba.imaging.volume import Geometry, Volume
 
 WHOLE = (slice(0, 40), slice(0, 48), slice(0, 44))
 

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spinemamba.case_export import write_case
 from spinemamba.cli.main import main
-from spinemamba.errors import UserError
-from spinemamba.job import CaseJob
-from spinemamba.measure.run import Sources, study
-from spinemamba.output import write_image
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.write import write_image
+from spinemamba.jobs.export_case import write_case
+from spinemamba.jobs.measure import Sources, study
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
+from spinemamba.protocol.job import CaseJob
 from spinemamba.segment import SegmentOptions, segment
-from spinemamba.training.own import check_cases, find_cases
+from spinemamba.training.data.read_dataset import check_cases, find_cases
 
 WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "1024 too much": lambda hu: (hu.astype(int) + 1024).astype(np.uint16),
@@ -90,8 +90,8 @@ def test_a_run_that_called_the_image_a_ct_does_not_make_it_one(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = SimpleNamespace(modality="ct", instances=(), ambiguous=False)
-    monkeypatch.setattr("spinemamba.measure.run.read_result", lambda path: run)
-    monkeypatch.setattr("spinemamba.measure.run.why_other", lambda *known, **how: "")
+    monkeypatch.setattr("spinemamba.jobs.measure.read_result", lambda path: run)
+    monkeypatch.setattr("spinemamba.jobs.measure.why_other", lambda *known, **how: "")
     sources = Sources(labels_of(image), image, run=Path("r.json"))
     done = study(sources, lambda name, share: None)
     assert done.measured.modality == "mr"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spinemamba.windows import Blend, blend_weights, window_boxes, window_starts
+from spinemamba.inference.sliding_window import Blend, blend_weights, window_boxes, window_starts
 
 
 def test_windows_reach_both_ends_of_the_axis():

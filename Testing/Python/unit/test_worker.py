@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from spinemamba import events
-from spinemamba.errors import Cancelled
-from spinemamba.job import Job
-from spinemamba.process import without_names
+from spinemamba.common.errors import Cancelled
+from spinemamba.protocol import events
+from spinemamba.protocol.job import Job
+from spinemamba.protocol.worker_client import without_names
 from spinemamba.worker import Channel
 
 

@@ -1,0 +1,141 @@
+"""The section Measurements: numbers of the spine as tables, in the views, and as a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from spinemamba.protocol.measurements import Item, Measurements
+from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.Runs.MeasureRun import MeasureRun
+from SpineMambaSegmentLib.Scene import MeasurementNodes
+
+MARKUPS = "vtkMRMLMarkupsNode"
+REPORT = ".html"
+
+
+class MeasureSection:
+    """Two buttons, a box for the markups, and a table of what a reader looks for first.
+
+    Args:
+        ui: Widgets of the panel.
+        jobs: Starts measuring.
+    """
+
+    def __init__(self, ui: Any, jobs: PanelJobs):
+        self._ui, self._jobs = ui, jobs
+        self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._node: slicer.vtkMRMLSegmentationNode | None = None
+        table = ui.measureTable
+        table.setColumnCount(3)
+        table.setHorizontalHeaderLabels([_("What"), _("Value"), _("Finding")])
+        table.verticalHeader().hide()
+        table.horizontalHeader().setStretchLastSection(True)
+        table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        table.setWordWrap(True)
+        ui.measureButton.connect("clicked(bool)", self.measure)
+        ui.measureReportButton.connect("clicked(bool)", self.chooseReport)
+        ui.measureMarkupsBox.connect("toggled(bool)", self.showMarkups)
+
+    def show(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+    ) -> None:
+        """Offer to measure a segmentation; what was shown of another one goes away."""
+        if segmentationNode is not self._node:
+            self._fill([])
+        self._volumeNode, self._node = volumeNode, segmentationNode
+        ready = volumeNode is not None and segmentationNode is not None
+        tips = {
+            self._ui.measureButton: _("Heights, discs, canal, density, slips and Cobb angles"),
+            self._ui.measureReportButton: _("Measure, and write one page with pictures to file"),
+        }
+        nothing = _("Nothing was segmented yet.") if segmentationNode is None else ""
+        for button, tip in tips.items():
+            button.enabled = ready
+            button.toolTip = tip if ready else nothing or _("Choose the input volume.")
+        self._ui.measureMarkupsBox.enabled = ready
+
+    def measure(self, checked: bool = False) -> None:
+        """Measure what is there now."""
+        self._start(None)
+
+    def chooseReport(self, checked: bool = False) -> None:
+        """Let the user choose where the report goes."""
+        name = f"spine_report{REPORT}"
+        path = qt.QFileDialog.getSaveFileName(None, _("Save report"), name, f"(*{REPORT})")
+        if path:
+            self._start(Path(path if path.endswith(REPORT) else path + REPORT))
+
+    def saveReport(self, path: Path) -> None:
+        """Measure and write the report."""
+        self._start(path)
+
+    def showMarkups(self, visible: bool) -> None:
+        """Show or hide centroids, endplates and lines."""
+        if self._node is None or self._node.GetScene() is None:
+            return
+        for node in MeasurementNodes.nodesOf(self._node, MARKUPS):
+            node.SetDisplayVisibility(int(visible))
+
+    def _start(self, page: Path | None) -> None:
+        make = partial(self._make, self._volumeNode, self._node, page)
+        self._jobs.start(make, _("The spine could not be measured."), self._finished)
+
+    @staticmethod
+    def _make(
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        page: Path | None,
+        temporaryFolder: Path,
+    ) -> MeasureRun:
+        return MeasureRun(volumeNode, segmentationNode, temporaryFolder, page)
+
+    def _finished(self, run: MeasureRun) -> str:
+        self._fill(rows(run.measured))
+        self.showMarkups(self._ui.measureMarkupsBox.checked)
+        if run.page is not None:
+            return _("Measured. Saved {file}.").format(file=run.page.name)
+        return _("Measured: two tables and markups are in the scene. Check every endplate.")
+
+    def _fill(self, found: Sequence[Sequence[str]]) -> None:
+        table = self._ui.measureTable
+        table.setRowCount(len(found))
+        for row, texts in enumerate(found):
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(text)
+                table.setItem(row, column, item)
+        table.resizeColumnsToContents()
+        table.resizeRowsToContents()
+
+
+def rows(measured: Measurements) -> list[tuple[str, str, str]]:
+    """Return what a reader looks for first: alerts, angles, curves, vertebrae that lost height."""
+    found = [(_("Look at"), "", text) for text in measured.alerts]
+    found += [
+        _row(item, value)
+        for item in (*measured.of("angle"), *measured.of("curve"))
+        if (value := next(iter(item.values.values()))) is not None
+    ]
+    for item in measured.of("vertebra"):
+        if item.values.get("genant_grade"):
+            loss = _("{loss} %").format(loss=item.text("height_loss_percent", 0))
+            finding = _("{kind}, suggested grade {grade}, for review").format(
+                kind=item.words["deformity"], grade=item.text("genant_grade", 0)
+            )
+            found.append((item.name, loss, finding))
+    return found
+
+
+def _row(item: Item, value: float) -> tuple[str, str, str]:
+    apex = _("apex {level}").format(level=item.words["apex"]) if "apex" in item.words else ""
+    finding = ", ".join(filter(None, [item.words["what"], apex, item.view]))
+    return item.name, f"{value:.1f}\N{DEGREE SIGN}", finding

@@ -1,0 +1,242 @@
+"""The section Review: go through the vertebrae, correct them, approve them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import UserError
+from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Panel import ReviewViews
+from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
+from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
+from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
+from SpineMambaSegmentLib.Review import Rows, Texts
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, NEEDS_LOOK, NOT_STARTED
+from SpineMambaSegmentLib.Review.Session import ReviewSession
+from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
+from SpineMambaSegmentLib.Review.Spine import Action
+from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus
+from SpineMambaSegmentLib.Scene.LazyImport import tool
+
+BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
+LOADING_MS = 1000
+"""So long after a spine is first shown, the solver of levels is loaded, which takes half a second:
+a first pin shall not wait for it."""
+
+EDITED_MS = 300
+"""So long after the last stroke of a brush the table follows."""
+
+
+class ReviewSection:
+    """Table, keys and buttons; made from the segments' tags, so that a loaded scene has it too.
+
+    Attributes:
+        onShown: Called when another vertebra is current, or one has changed.
+
+    Args:
+        ui: Widgets of the panel.
+        say: Shows a sentence in the status line.
+        reviewer: Returns the name of the user, if given.
+    """
+
+    def __init__(self, ui: Any, say: Callable[[str], None], reviewer: Callable[[], str]):
+        self._ui, self.say, self._reviewer = ui, say, reviewer
+        self._sessions = ReviewSessions(lambda: self._edited.start())
+        self.session: ReviewSession | None = None
+        self.dims = self.alongAxes = True
+        self.onShown: Callable[[], None] = lambda: None
+        self.table = ReviewTable(ui.reviewTable, self.goTo)
+        self.menus = ReviewMenus(ui, self)
+        self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
+        ui.paintFrame.hide()
+        ui.reviewBannerLabel.setStyleSheet(BANNER_STYLE)
+        ui.reviewBannerLabel.hide()
+        self._edited = qt.QTimer()
+        self._edited.setSingleShot(True)
+        self._edited.setInterval(EDITED_MS)
+        self._edited.connect("timeout()", self.refresh)
+        self._loading = qt.QTimer()
+        self._loading.setSingleShot(True)
+        self._loading.setInterval(LOADING_MS)
+        self._loading.connect("timeout()", load)
+        self._connect()
+
+    def _connect(self) -> None:
+        ui = self._ui
+        presses = {
+            ui.approveButton: self.toggleApproved,
+            ui.lookButton: self.toggleLook,
+            ui.approveRestButton: lambda: self.do(ApproveRest()),
+            ui.previousButton: lambda: self.table.step(-1),
+            ui.nextButton: lambda: self.table.step(1),
+            ui.undoButton: self.undo,
+            ui.redoButton: self.redo,
+        }
+        for button, slot in presses.items():
+            button.connect("clicked(bool)", slot)
+        ui.urgentBox.connect("toggled(bool)", self.refresh)
+        ui.paintButton.connect("toggled(bool)", self._paint)
+        keys = {"J": ui.nextButton, "K": ui.previousButton, "A": ui.approveButton}
+        keys |= {"F": ui.lookButton, "Ctrl+Z": ui.undoButton, "Ctrl+Shift+Z": ui.redoButton}
+        for key, button in keys.items():
+            shortcut = qt.QShortcut(ui.reviewFrame)
+            shortcut.setKey(qt.QKeySequence(key))
+            # Letters belong to the table only: the Segment Editor below has its own.
+            shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+            shortcut.connect("activated()", button.click)
+
+    def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        """Show the vertebrae of a segmentation; None empties the table."""
+        if node is not (None if self.session is None else self.session.node):
+            self.menus.stopClicks()
+            self._ui.paintButton.setChecked(False)
+        self.session = self._sessions.watch(node, self._reviewer() or "")
+        if self.session is not None and self.session.spine.states:
+            self._loading.start()
+        self.refresh()
+
+    def startAgain(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        """Take note that a run has made the vertebrae anew; nothing before it can be undone."""
+        self._sessions.startAgain(node)
+
+    def startOver(self) -> None:
+        """Read everything anew after a file has changed it."""
+        node = self.session.node
+        self._sessions.drop(node)
+        self.show(node)
+
+    def forget(self) -> None:
+        """Forget all segmentations; the scene is being closed."""
+        self.show(None)
+        self._loading.stop()
+        self._edited.stop()
+        self._sessions.clear()
+
+    def do(self, action: Action) -> bool:
+        """Do something as one step; what cannot be done is said, and False comes back."""
+        if self.session is None:
+            return False
+        with Errors.shown(_("{what} is not possible.").format(what=action.title), self.say):
+            changed = self.session.apply(action)
+            self.say(_("{what}: done.").format(what=action.title))
+            self.follow(self.session, changed)
+            return True
+        return False
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        if self.session is not None and (title := self.session.undoTitle):
+            self.follow(self.session, self.session.undo())
+            self.say(_("Undone: {what}.").format(what=title))
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        if self.session is not None and (title := self.session.redoTitle):
+            self.follow(self.session, self.session.redo())
+            self.say(_("Done again: {what}.").format(what=title))
+
+    def toggleApproved(self) -> None:
+        """Approve the selected vertebrae, or take that back; then go on to the next."""
+        ids = self.table.selected()
+        if self._allAre(ids, APPROVED):
+            self.do(SetStatus(tuple(ids), CORRECTED))
+        elif ids and self.do(SetStatus(tuple(ids), APPROVED)) and len(ids) == 1:
+            self.table.step(1)
+
+    def toggleLook(self) -> None:
+        """Mark the selected vertebrae for a look, or take that back."""
+        ids = self.table.selected()
+        if ids:
+            marked = self._allAre(ids, NEEDS_LOOK)
+            self.do(SetStatus(tuple(ids), NOT_STARTED if marked else NEEDS_LOOK))
+
+    def goTo(self, segmentId: str) -> None:
+        """Bring the views to a vertebra."""
+        if self.session is None or segmentId not in self.session.spine.states:
+            return
+        node, spine = self.session.node, self.session.spine
+        if self.alongAxes:
+            ReviewViews.jumpTo(node, spine, segmentId)
+        else:
+            ReviewViews.centreOn(node, spine, segmentId)
+        ReviewViews.dimOthers(node, segmentId if self.dims else "")
+        self.editor.select(segmentId)
+        self._showDetails()
+
+    def refresh(self) -> None:
+        """Show what the session knows, and what was edited elsewhere."""
+        session, ui = self.session, self._ui
+        if session is not None:
+            session.absorb()
+        spine = None if session is None else session.spine
+        has = spine is not None and bool(spine.states)
+        self.table.show(Rows.rowsOf(spine, ui.urgentBox.checked) if has else [])
+        done, total = Rows.progress(spine) if has else (0, 0)
+        ui.reviewProgressBar.setMaximum(max(1, total))
+        ui.reviewProgressBar.setValue(done)
+        ui.reviewProgressBar.setFormat(
+            _("{done} of {total} reviewed").format(done=done, total=total)
+        )
+        text = Texts.banner(spine) if has else ""
+        ui.reviewBannerLabel.text = text
+        ui.reviewBannerLabel.setVisible(bool(text))
+        ui.summaryLabel.text = Texts.summary(spine)
+        ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
+        ui.reviewFrame.enabled = has
+        self._showSteps()
+        self._showDetails()
+
+    def follow(self, session: ReviewSession, changed: list[str]) -> None:
+        """Show what a step has changed; nothing if another segmentation is shown meanwhile."""
+        if session is not self.session:
+            return
+        before, current = {row.segmentId for row in self.table.rows}, self.table.current()
+        self.refresh()
+        present = [i for i in changed if i in session.spine.states]
+        new = [i for i in present if i not in before]
+        # What a step has made is what a person wants to see now.
+        if new or (current not in session.spine.states and present):
+            self.table.goTo((new or present)[0])
+
+    def _showSteps(self) -> None:
+        session = self.session
+        undo, redo = ("", "") if session is None else (session.undoTitle, session.redoTitle)
+        for button, title in ((self._ui.undoButton, undo), (self._ui.redoButton, redo)):
+            button.enabled = bool(title)
+            name = button.text
+            button.toolTip = f"{name}: {title}" if title else _("Nothing to do")
+
+    def _showDetails(self) -> None:
+        rows = {row.segmentId: row for row in self.table.rows}
+        row = rows.get(self.table.current())
+        text = _("Click a vertebra, or press J.") if rows else ""
+        if row is not None:
+            text = Texts.details(self.session.spine, row)
+        self._ui.reviewDetailLabel.text = text
+        self.menus.refresh()
+        self.onShown()
+
+    def _allAre(self, ids: list[str], status: int) -> bool:
+        states = self.session.spine.states if self.session is not None else {}
+        return bool(ids) and all(i in states and states[i].status == status for i in ids)
+
+    def _paint(self, on: bool) -> None:
+        self._ui.paintFrame.setVisible(on)
+        if on and self.session is not None:
+            current = self.table.current()
+            self.editor.show(self.session.node, self.session.volumeNode, current)
+        else:
+            self.editor.hide()
+            self.refresh()
+
+
+def load() -> None:
+    """Load the solver of levels; whoever uses it is told if a package is missing."""
+    with contextlib.suppress(UserError):
+        tool("editing.relabel")

@@ -1,0 +1,149 @@
+"""Slice views that follow the vertebra under review, along its own axes. No Qt."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+
+from SpineMambaSegmentLib.Review.Spine import Spine
+from SpineMambaSegmentLib.Scene.Grid import matrixArray
+from SpineMambaSegmentLib.Scene.LazyImport import tool
+
+DIM = 0.35
+"""Opacity of neighbours: seen, but not in the way."""
+
+STEEPEST_DEG = 60.0
+"""A vertebra whose own axes differ by more from the patient's is no vertebra: its are not used."""
+
+Node = slicer.vtkMRMLSegmentationNode
+
+
+def axesOf(spine: Spine, segmentId: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a vertebra's middle and its axes, in the segmentation's own RAS.
+
+    Up is the direction between the bodies of its neighbours; front is where the body lies as seen
+    from the whole vertebra; right follows.
+
+    Returns:
+        Centre of the body, (3,); right, anterior and superior as columns, (3, 3).
+    """
+    bodies = {i: _body(spine, i) for i in _beside(spine, segmentId)}
+    body = bodies[segmentId]
+    places = list(bodies.values())
+    up = _likely(places[0] - places[-1], np.array([0.0, 0.0, 1.0]))
+    front = body - spine.centerRas(segmentId)
+    front = _likely(front - up * (front @ up), np.array([0.0, 1.0, 0.0]))
+    front = front - up * (front @ up)
+    front /= np.linalg.norm(front)
+    return body, np.stack([np.cross(front, up), front, up], axis=1)
+
+
+def jumpTo(node: Node, spine: Spine, segmentId: str) -> None:
+    """Bring all slice views to a vertebra, along its own axes."""
+    if not spine.states[segmentId].mask.count():
+        return
+    body, axes = axesOf(spine, segmentId)
+    toWorld = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        node.GetParentTransformNode(), None, toWorld
+    )
+    centre = np.array(toWorld.TransformPoint(body))
+    turned = [np.array(toWorld.TransformPoint(body + axis)) - centre for axis in axes.T]
+    frame = np.linalg.qr(np.stack(turned[::-1], axis=1))[0]
+    frame *= np.sign(np.sum(frame * np.stack(turned[::-1], axis=1), axis=0))
+    scene = node.GetScene()
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        _turn(scene.GetNthNodeByClass(k, "vtkMRMLSliceNode"), frame[:, ::-1], centre)
+
+
+def centreOn(node: Node, spine: Spine, segmentId: str) -> None:
+    """Bring all slice views to a vertebra, along the patient's axes."""
+    turnBack(node.GetScene())
+    toWorld, views = vtk.vtkGeneralTransform(), slicer.vtkMRMLSliceNode
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        node.GetParentTransformNode(), None, toWorld
+    )
+    centre = toWorld.TransformPoint(spine.centerRas(segmentId))
+    views.JumpAllSlices(node.GetScene(), *centre, views.CenteredJumpSlice)
+
+
+def turnBack(scene: slicer.vtkMRMLScene) -> None:
+    """Show all slices along the patient's axes again."""
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        sliceNode = scene.GetNthNodeByClass(k, "vtkMRMLSliceNode")
+        sliceNode.SetOrientationToDefault()
+
+
+def dimOthers(node: Node, segmentId: str) -> None:
+    """Show one vertebra in full and the others faintly; an empty ID shows all in full."""
+    display = node.GetDisplayNode()
+    if display is None:
+        return
+    before = display.StartModify()
+    for other in node.GetSegmentation().GetSegmentIDs():
+        opacity = 1.0 if segmentId in ("", other) else DIM
+        display.SetSegmentOpacity2DFill(other, opacity)
+        display.SetSegmentOpacity2DOutline(other, opacity)
+        display.SetSegmentOpacity3D(other, opacity)
+    display.EndModify(before)
+
+
+def axialPlane(node: Node, name: str = "Red") -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Return a place and the normal of the axial slice view in a segmentation's own RAS.
+
+    None if there is no such view.
+    """
+    scene = node.GetScene()
+    views = [
+        scene.GetNthNodeByClass(k, "vtkMRMLSliceNode")
+        for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))
+    ]
+    view = next((v for v in views if v.GetName() == name), None)
+    if view is None:
+        return None
+    matrix = matrixArray(view.GetSliceToRAS())
+    fromWorld = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        None, node.GetParentTransformNode(), fromWorld
+    )
+    place = np.array(fromWorld.TransformPoint(matrix[:3, 3]))
+    beyond = np.array(fromWorld.TransformPoint(matrix[:3, 3] + matrix[:3, 2]))
+    return tuple(map(float, place)), tuple(map(float, beyond - place))
+
+
+def _beside(spine: Spine, segmentId: str) -> list[str]:
+    """Return a vertebra and its neighbours that have voxels, from head to tail."""
+    place = spine.place(segmentId)
+    near = spine.ids[max(0, place - 1) : place + 2]
+    return [i for i in near if spine.states[i].mask.count()]
+
+
+def _body(spine: Spine, segmentId: str) -> np.ndarray:
+    mask = spine.states[segmentId].mask
+    kji = tool("imaging.masks").body_centre(mask.array(), spine.spacing_mm)
+    return spine.toRas(kji + mask.first)
+
+
+def _likely(direction: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Return a direction of length 1; the usual one if it is far from that, or none."""
+    length = float(np.linalg.norm(direction))
+    if length < 1.0 or direction @ usual / length < np.cos(np.radians(STEEPEST_DEG)):
+        return usual
+    return direction / length
+
+
+def _turn(view: slicer.vtkMRMLSliceNode, frame: np.ndarray, centre: np.ndarray) -> None:
+    """Show what the view's usual orientation would show if the patient had these axes."""
+    orientation = view.GetDefaultOrientation() or view.GetOrientation()
+    if not view.HasSliceOrientationPreset(orientation):  # a view that the user turned
+        view.JumpSliceByCentering(*centre)
+        return
+    usual = view.GetSliceOrientationPreset(orientation)
+    preset = np.array([[usual.GetElement(r, c) for c in range(3)] for r in range(3)])
+    matrix = view.GetSliceToRAS()
+    for (row, column), value in np.ndenumerate(frame @ preset):
+        matrix.SetElement(row, column, float(value))
+    for row in range(3):
+        matrix.SetElement(row, 3, float(centre[row]))
+    view.UpdateMatrices()

@@ -1,0 +1,204 @@
+"""The section Setup: what is installed, what this computer can do, and which model is used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import UserError
+from spinemamba.protocol.model_card import find_model
+from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Runs.ProbeRun import ProbeProcess
+from SpineMambaSegmentLib.Setup import Dependencies
+from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, checkModel
+
+POLL_MS = 100
+GOOD, BAD = "\N{CHECK MARK}", "\N{BALLOT X}"
+GREEN, RED = "color: #2e8b57", "color: #d9483b"
+"""Readable on Slicer's light and on its dark background."""
+
+
+class SetupSection:
+    """A status line per part: good, or what to do.
+
+    Args:
+        ui: Widgets of the panel.
+        pyproject: The file that lists the packages.
+        store: Where imported models go.
+        onChange: Called with the devices, when the probe has answered.
+        onModel: Called with the folder of an imported model.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        pyproject: Path,
+        store: ModelStore,
+        onChange: Callable[[list[dict[str, Any]]], None],
+        onModel: Callable[[str], None],
+    ):
+        self._ui, self._pyproject, self._store = ui, pyproject, store
+        self._onChange, self._onModel = onChange, onModel
+        self._probe: ProbeProcess | None = None
+        self._packagesAreThere = False
+        self.facts: dict[str, Any] | str = _("not probed")
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self._poll)
+        ui.checkButton.connect("clicked(bool)", self.check)
+        ui.installButton.connect("clicked(bool)", self.install)
+        ui.wheelsButton.connect("clicked(bool)", self.chooseWheels)
+        ui.kernelsButton.connect("clicked(bool)", self.installKernels)
+        ui.importModelButton.connect("clicked(bool)", self.chooseModel)
+        ui.kernelsButton.enabled = False
+
+    def ensurePackages(self) -> None:
+        """Install what is missing, after asking; what was there once is not looked for again.
+
+        Raises:
+            UserError: If something is missing and the user declines, or it cannot be installed.
+        """
+        if not self._packagesAreThere:
+            Dependencies.ensurePackages(self._pyproject)
+            self._packagesAreThere = True
+
+    def check(self) -> None:
+        """Look at everything again; the answer about devices comes later."""
+        missing = [required.name for required in Dependencies.missingPackages(self._pyproject)]
+        self._packagesAreThere = not missing
+        good = _("Python packages are installed.")
+        bad = _("Missing: {names}. Press Install.").format(names=", ".join(missing))
+        self._say(self._ui.packagesLabel, not missing, bad if missing else good)
+        for button in (self._ui.installButton, self._ui.wheelsButton):
+            button.enabled = bool(missing)
+        self._ui.installButton.toolTip = (
+            _("Install missing packages; you are asked first") if missing else good
+        )
+        self._ui.wheelsButton.toolTip = (
+            _("Install missing packages from a folder of wheels, without a network")
+            if missing
+            else good
+        )
+        if "torch" in missing:
+            self._showNoFacts(_("PyTorch is not installed."))
+        elif self._probe is None:
+            self._ui.deviceLabel.text = _("Looking at this computer")
+            self._probe = ProbeProcess()
+            self._timer.start()
+
+    def checkModel(self, name: str) -> None:
+        """Say whether the chosen model is whole; reads all of it."""
+        try:
+            card = checkModel(find_model(name))
+        except UserError as error:
+            self._say(self._ui.modelLabel, False, Errors.inFull(error))
+            return
+        text = _("Model {name} {version} is whole.").format(name=card.name, version=card.version)
+        self._say(self._ui.modelLabel, True, text)
+
+    def install(self) -> None:
+        """Install missing packages, after asking."""
+        with Errors.shown(_("The packages could not be installed.")):
+            self._installing()
+            Dependencies.ensurePackages(self._pyproject)
+        self.check()
+
+    def chooseWheels(self) -> None:
+        """Let the user choose a folder of wheels to install from."""
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of wheels"))
+        if folder:
+            self.installFromWheels(Path(folder))
+
+    def installFromWheels(self, folder: Path) -> None:
+        """Install missing packages without a network."""
+        with Errors.shown(_("The packages could not be installed.")):
+            self._installing()
+            Dependencies.ensureFromWheels(self._pyproject, folder)
+        self.check()
+
+    def installKernels(self) -> None:
+        """Install the fast kernels for NVIDIA GPUs, after asking."""
+        with Errors.shown(_("The kernels could not be installed.")):
+            Dependencies.ensureKernels(self._pyproject)
+        self.check()
+
+    def chooseModel(self) -> None:
+        """Let the user choose a model file to import."""
+        path = qt.QFileDialog.getOpenFileName(
+            None, _("Import model"), "", _("Models (model.json *.zip)")
+        )
+        if path:
+            self.importModel(Path(path))
+
+    def importModel(self, path: Path) -> None:
+        """Import a model, or say why not."""
+        with Errors.shown(_("The model could not be imported.")):
+            self._onModel(str(self._store.importModel(path)))
+
+    def stop(self) -> None:
+        """End the probe, if it runs."""
+        self._timer.stop()
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe = None
+
+    def _installing(self) -> None:
+        self._ui.packagesLabel.text = _("Installing Python packages; this can take minutes.")
+        # pip keeps Slicer's main thread: without this the sentence would come too late. Slicer 5.12
+        # shows pip's progress besides; 5.10 has nothing like it.
+        self._ui.packagesLabel.repaint()
+
+    def _poll(self) -> None:
+        if self._probe is None or self._probe.isRunning():
+            return
+        probe, self._probe = self._probe, None
+        self._timer.stop()
+        try:
+            self._showFacts(probe.facts())
+        except ValueError as error:
+            self._showNoFacts(_("PyTorch does not work here: {why}.").format(why=error))
+
+    def _showFacts(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+        devices = facts["devices"]
+        gpus = [d for d in devices if d["device"] != "cpu"]
+        torch = _("PyTorch {version}").format(version=facts["torch"])
+        if gpus:
+            text = _("{torch} runs on {gpu}.").format(torch=torch, gpu=gpus[0]["name"])
+        else:
+            text = _("{torch} runs on the CPU; no GPU was found.").format(torch=torch)
+        how = (gpus or devices)[0]
+        text = _("{text} Selective scan: {scan}; convolutions: {precision}.").format(
+            text=text, scan=how["scan"], precision=how["precision"]
+        )
+        self._say(self._ui.deviceLabel, True, text)
+        self._showKernels(facts, any(d["device"].startswith("cuda") for d in devices))
+        self._onChange(devices)
+
+    def _showKernels(self, facts: dict[str, Any], nvidia: bool) -> None:
+        present = bool(facts["mamba_ssm"] and facts["causal_conv1d"])
+        possible = nvidia and sys.platform == "linux"
+        self._ui.kernelsButton.enabled = possible and not present
+        if present:
+            text = _("mamba-ssm is installed and used.")
+        elif possible:
+            text = _("Optional: mamba-ssm makes NVIDIA GPUs faster; the results are the same.")
+        else:
+            text = _("mamba-ssm is for Linux and NVIDIA GPUs; not needed here.")
+        self._say(self._ui.kernelsLabel, True, text)
+        self._ui.kernelsButton.toolTip = text
+
+    def _showNoFacts(self, why: str) -> None:
+        self.facts = why
+        self._say(self._ui.deviceLabel, False, why)
+        self._onChange([])
+
+    @staticmethod
+    def _say(label: qt.QLabel, good: bool, text: str) -> None:
+        label.text = f"{GOOD if good else BAD} {text}"
+        label.styleSheet = GREEN if good else RED

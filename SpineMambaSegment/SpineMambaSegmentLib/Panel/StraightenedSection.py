@@ -1,0 +1,210 @@
+"""The straightened spine in the panel: one look at all of it; a click goes to a vertebra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ctk
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import UserError
+from SpineMambaSegmentLib.Scene import Straightened
+
+DELAY_MS = 200
+"""Several changes one after another are drawn once."""
+
+MOST_WIDTH, MOST_HEIGHT = 320, 560
+"""In the panel, which may be 360 pixels narrow: all of a spine at once."""
+
+GAP = 6
+FINE = 2
+"""The picture has so many pixels for one of the panel's: it stays sharp on a screen at 200 %."""
+
+FONT_PIXELS = 10
+HALO = ((-1, 0), (1, 0), (0, -1), (0, 1))
+
+
+class StraightenedSection:
+    """The picture, below a header that folds it away; hidden, it costs nothing.
+
+    Args:
+        layout: Where it goes.
+        onSelect: Called with the ID of the segment that was clicked.
+    """
+
+    def __init__(self, layout: qt.QVBoxLayout, onSelect: Callable[[str], None]):
+        self._onSelect = onSelect
+        self._shown: tuple | None = None
+        self._straight: Straightened.Straightened | None = None
+        self._cutFrom: tuple | None = None
+        self._places: list[tuple[Straightened.Strip, float, float]] = []
+        self.button = ctk.ctkCollapsibleButton()
+        self.button.text = _("Straightened spine")
+        inside = insideOf(self.button)
+        self.label = qt.QLabel()
+        self.label.setObjectName("straightenedLabel")
+        self.label.setScaledContents(True)
+        self.message = qt.QLabel()
+        self.message.setObjectName("straightenedMessage")
+        self.message.setWordWrap(True)
+        inside.addWidget(self.label, 0, qt.Qt.AlignHCenter)
+        inside.addWidget(self.message)
+        layout.addWidget(self.button)
+        self._clicks = _Clicks(self._clicked)
+        self.label.installEventFilter(self._clicks)
+        self._timer = qt.QTimer(self.button)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DELAY_MS)
+        self._timer.connect("timeout()", self.update)
+        self.button.connect("contentsCollapsed(bool)", self._unfolded)
+        self.update()
+
+    def show(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+        chosenId: str = "",
+    ) -> None:
+        """Show a segmentation as it is now, soon; None shows nothing.
+
+        Args:
+            volumeNode: The image.
+            segmentationNode: Its vertebrae.
+            chosenId: Segment that stands out; empty for none.
+        """
+        both = volumeNode is not None and segmentationNode is not None
+        self._shown = (volumeNode, segmentationNode, chosenId) if both else None
+        self._timer.start()
+
+    def update(self) -> None:
+        """Draw now."""
+        if self.button.collapsed:
+            return
+        self._straight, text = self._cut()
+        self.message.text = text
+        self.message.setVisible(bool(text))
+        self.label.setVisible(self._straight is not None)
+        if self._straight is not None:
+            self._draw(self._straight, self._shown[2])
+
+    def _cut(self) -> tuple[Straightened.Straightened | None, str]:
+        """Return the strips, or why there are none; cuts them anew only if that is needed."""
+        nothing = _("Nothing was segmented yet.")
+        if self._shown is None or self._shown[0].GetImageData() is None:
+            return None, nothing
+        volumeNode, node = self._shown[:2]
+        if volumeNode.GetScene() is None or node.GetScene() is None:
+            return None, nothing
+        cutFrom = Straightened.fingerprint(volumeNode, node)
+        if self._straight is not None and cutFrom == self._cutFrom:
+            return Straightened.renamed(self._straight, node), ""
+        try:
+            straight = Straightened.straightened(volumeNode, node)
+        except UserError as error:
+            return None, str(error)
+        self._cutFrom = cutFrom
+        return straight, nothing if straight is None else ""
+
+    def _draw(self, straight: Straightened.Straightened, chosenId: str) -> None:
+        strips = (straight.side, straight.front)
+        rows = len(straight.side.grey)
+        columns = sum(strip.grey.shape[1] for strip in strips)
+        scale = min((MOST_WIDTH - GAP) / columns, MOST_HEIGHT / rows)
+        width, height = round(columns * scale) + GAP, round(rows * scale)
+        canvas = qt.QPixmap(FINE * width, FINE * height)
+        canvas.fill(qt.QColor(0, 0, 0))
+        painter = qt.QPainter(canvas)
+        left, self._places = 0.0, []
+        for strip in strips:
+            picture = _pixmap(Straightened.painted(straight, strip, chosenId))
+            wide = round(FINE * strip.grey.shape[1] * scale)
+            smooth = qt.Qt.SmoothTransformation
+            size = (wide, FINE * height, qt.Qt.IgnoreAspectRatio, smooth)
+            painter.drawPixmap(round(FINE * left), 0, picture.scaled(*size))
+            for number, (row, column) in strip.marks.items():
+                at = (FINE * (left + (column + 0.5) * scale), FINE * (row + 0.5) * scale)
+                _write(painter, at, straight.names[number - 1])
+            self._places.append((strip, left, scale))
+            left += strip.grey.shape[1] * scale + GAP
+        painter.end()
+        self.label.setFixedSize(width, height)
+        self.label.setPixmap(canvas)
+        self.label.toolTip = _(
+            "From the right side and from the front, along the spine. A click brings the views "
+            "to the vertebra."
+        )
+
+    def _clicked(self, x: float, y: float) -> None:
+        if self._straight is None:
+            return
+        # The later strip begins where the earlier one ends.
+        strip, left, scale = next(
+            (place for place in reversed(self._places) if x >= place[1]), self._places[0]
+        )
+        self._onSelect(self._straight.segmentAt(strip, y / scale, (x - left) / scale))
+
+    def _unfolded(self, collapsed: bool) -> None:
+        if not collapsed:
+            self.update()
+
+
+def insideOf(button: ctk.ctkCollapsibleButton) -> qt.QVBoxLayout:
+    """Return the layout of a widget in a folding header.
+
+    The header shows and hides all that is directly in it, also what shall stay hidden.
+    """
+    frame = qt.QVBoxLayout(button)
+    frame.setContentsMargins(0, 0, 0, 0)
+    widget = qt.QWidget()
+    frame.addWidget(widget)
+    return qt.QVBoxLayout(widget)
+
+
+class _Clicks(qt.QObject):
+    """Passes on where a widget was clicked."""
+
+    def __init__(self, onClick: Callable[[float, float], None]):
+        super().__init__()
+        self._onClick, self._place = onClick, (0.0, 0.0)
+        # What goes wrong within an event filter ends the program in place of being told.
+        self._later = qt.QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(0)
+        self._later.connect("timeout()", self._tell)
+
+    def eventFilter(self, watched: qt.QObject, event: qt.QEvent) -> bool:
+        """Return whether an event of a watched widget ends here; called by Qt."""
+        if event.type() != qt.QEvent.MouseButtonPress:
+            return False
+        self._place = event.pos().x(), event.pos().y()
+        self._later.start()
+        return True
+
+    def _tell(self) -> None:
+        self._onClick(*self._place)
+
+
+def _pixmap(pixels: np.ndarray) -> qt.QPixmap:
+    """Return pixels (rows, columns, 3) as Qt draws them."""
+    rows, columns = pixels.shape[:2]
+    pixmap = qt.QPixmap()
+    # Portable pixmap, the simplest of all formats that Qt reads.
+    pixmap.loadFromData(qt.QByteArray(b"P6 %d %d 255\n" % (columns, rows) + pixels.tobytes()))
+    return pixmap
+
+
+def _write(painter: qt.QPainter, at: tuple[float, float], text: str) -> None:
+    """Write a name in white with a dark rim, readable on bone and on lung."""
+    font = qt.QFont()
+    font.setPixelSize(FINE * FONT_PIXELS)
+    font.setBold(True)
+    painter.setFont(font)
+    half = FINE * 40
+    for shift, color in (*((by, (0, 0, 0)) for by in HALO), ((0, 0), (255, 255, 255))):
+        x, y = (round(place + FINE * by) for place, by in zip(at, shift, strict=True))
+        painter.setPen(qt.QColor(*color))
+        box = qt.QRect(x - half, y - half, 2 * half, 2 * half)
+        painter.drawText(box, qt.Qt.AlignCenter, text)

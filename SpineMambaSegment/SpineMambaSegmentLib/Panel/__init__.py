@@ -1,0 +1,1 @@
+"""Qt: the sections of the panel."""

@@ -1,0 +1,101 @@
+"""What was changed, when and by whom: kept with the segmentation, and as a table. No Qt.
+
+An entry is plain data for JSON. It names levels and the reviewer, if given; never a patient, a
+volume or a file.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import slicer
+
+from SpineMambaSegmentLib.Review.Mask import dice
+from SpineMambaSegmentLib.Review.SegmentState import STATUS_TEXT, SegmentState, volume_ml
+
+ATTRIBUTE = "SpineMamba.Log"
+COLUMNS = (
+    "time", "action", "reviewer", "segment", "level_before", "level_after", "status_before",
+    "status_after", "volume_before_ml", "volume_after_ml", "dice",
+)  # fmt: skip
+
+States = Mapping[str, SegmentState | None]
+
+
+def now() -> str:
+    """Return the time, ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def entry(action: str, reviewer: str, time: str) -> dict[str, Any]:
+    """Return an entry without changes yet."""
+    return {"time": time, "action": action, "reviewer": reviewer, "changes": []}
+
+
+def changes(before: States, after: States, voxel_ml: float) -> list[dict[str, Any]]:
+    """Return what changed of each segment.
+
+    Args:
+        before: Segments by ID; None where one is new.
+        after: The same; None where one is removed.
+        voxel_ml: Volume of a voxel.
+    """
+    found = []
+    for segmentId, new in after.items():
+        old = before[segmentId]
+        both = old is not None and new is not None
+        found.append(
+            {
+                "segment": segmentId,
+                "level_before": _level(old),
+                "level_after": _level(new),
+                "status_before": _status(old),
+                "status_after": _status(new),
+                "volume_before_ml": round(volume_ml(old, voxel_ml), 3),
+                "volume_after_ml": round(volume_ml(new, voxel_ml), 3),
+                "dice": _dice(old, new) if both else 0.0,
+            }
+        )
+    return found
+
+
+def _level(state: SegmentState | None) -> str:
+    return "" if state is None else state.level or state.name
+
+
+def _status(state: SegmentState | None) -> str:
+    return "" if state is None else STATUS_TEXT[state.status]
+
+
+def _dice(old: SegmentState, new: SegmentState) -> float:
+    if old.mask == new.mask:
+        return 1.0
+    return round(dice(old.mask, new.mask), 4)
+
+
+def read(node: slicer.vtkMRMLSegmentationNode) -> list[dict[str, Any]]:
+    """Return the entries of a segmentation, the oldest first."""
+    return json.loads(node.GetAttribute(ATTRIBUTE) or "[]")
+
+
+def append(node: slicer.vtkMRMLSegmentationNode, new: Mapping[str, Any]) -> None:
+    """Add an entry; none is ever taken away, not even by undo."""
+    text = json.dumps([*read(node), dict(new)], separators=(",", ":"))
+    node.SetAttribute(ATTRIBUTE, text)
+
+
+def csvText(node: slicer.vtkMRMLSegmentationNode) -> str:
+    """Return the log as a table, one line per changed segment."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for item in read(node):
+        head = {name: item[name] for name in ("time", "action", "reviewer")}
+        for change in item["changes"] or [{}]:
+            writer.writerow({**head, **change})
+    return out.getvalue()

@@ -1,0 +1,85 @@
+"""What review knows beside the segments, as a file: result, pins and log; no Qt.
+
+Names, codes, status and who approved stand on the segments themselves and come with ``.seg.nrrd``;
+this file holds what that format has no place for.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import Code, UserError
+from spinemamba.common.versioned_json import of_schema
+from spinemamba.protocol.result import Result
+from SpineMambaSegmentLib.Review import Log
+from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE
+from SpineMambaSegmentLib.Scene.Provenance import RESULT_ATTRIBUTE
+
+SCHEMA = 1
+SUFFIX = "_review.json"
+PARTS = {"result": RESULT_ATTRIBUTE, "pins": PINS_ATTRIBUTE, "log": Log.ATTRIBUTE}
+
+
+def write(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
+    """Write the file; it is whole or not there.
+
+    Raises:
+        UserError: If it cannot be written (OUTPUT_BAD).
+    """
+    values = {name: json.loads(node.GetAttribute(key) or "null") for name, key in PARTS.items()}
+    text = json.dumps({"schema": SCHEMA, **values}, indent=1)
+    writeText(text + "\n", path)
+
+
+def writeText(text: str, path: Path) -> None:
+    """Write a text file that is whole or not there.
+
+    Raises:
+        UserError: If it cannot be written (OUTPUT_BAD).
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(
+            _("{file} cannot be written.").format(file=path.name),
+            _("Choose a folder that you may write to, on a disk with space left."),
+            Code.OUTPUT_BAD,
+        ) from error
+
+
+def read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
+    """Bring what a file says to a segmentation.
+
+    Raises:
+        UserError: If it is no such file, or of another segmentation; nothing has changed then.
+    """
+    try:
+        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+        if values["result"] is not None:
+            Result.from_json(values["result"])
+        pins, log = dict(values["pins"] or {}), list(values["log"] or [])
+        named = {change["segment"] for item in log for change in item["changes"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            _("{file} is not the review of a segmentation: {error}.").format(
+                file=path.name, error=error
+            ),
+            _("Choose a file that was saved by Save review."),
+        ) from error
+    ids = set(node.GetSegmentation().GetSegmentIDs())
+    if not set(pins) <= ids or (named and not named & ids):
+        raise UserError(
+            _("{file} is the review of another segmentation.").format(file=path.name),
+            _("Open the segmentation that was saved with it, and choose it above."),
+        )
+    for name, key in PARTS.items():
+        value = values[name]
+        text = None if value is None else json.dumps(value, separators=(",", ":"))
+        node.SetAttribute(key, text)

@@ -1,0 +1,57 @@
+"""States of segments into the scene, in one go; undo and redo take the same way. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import slicer
+
+from SpineMambaSegmentLib.Review import SharedLabelmap, Surfaces
+from SpineMambaSegmentLib.Review.Mask import NOTHING
+from SpineMambaSegmentLib.Review.SegmentState import SegmentState, writeState
+from SpineMambaSegmentLib.Review.Spine import Spine
+
+
+def write(
+    node: slicer.vtkMRMLSegmentationNode,
+    spine: Spine,
+    after: Mapping[str, SegmentState | None],
+    order: Sequence[str],
+) -> None:
+    """Make segments what they shall be; None takes one away.
+
+    Args:
+        node: The segmentation.
+        spine: What it holds now.
+        after: The segments that change.
+        order: IDs of all segments afterwards, in Slicer's order.
+    """
+    segmentation = node.GetSegmentation()
+    before = node.StartModify()
+    try:
+        surfaces = Surfaces.held(node)
+        masks = {i: s.mask for i, s in spine.states.items()}
+        changed = {
+            i: NOTHING if state is None else state.mask
+            for i, state in after.items()
+            if (state is None and i in masks) or (state is not None and state.mask != masks.get(i))
+        }
+        for segmentId, state in after.items():
+            if state is not None and segmentation.GetSegment(segmentId) is None:
+                segmentation.AddEmptySegment(segmentId)
+        ids = [i for i in {**spine.states, **after} if segmentation.GetSegment(i) is not None]
+        if changed:
+            SharedLabelmap.writeMasks(node, masks, changed, ids)
+        for segmentId, state in after.items():
+            if state is None:
+                segmentation.RemoveSegment(segmentId)
+            else:
+                writeState(segmentation.GetSegment(segmentId), state)
+        for index, segmentId in enumerate(order):
+            if segmentation.GetSegmentIndex(segmentId) != index:
+                segmentation.SetSegmentIndex(segmentId, index)
+        if changed:
+            left = {i: mask for i, mask in changed.items() if after[i] is not None}
+            Surfaces.follow(node, surfaces, left)
+    finally:
+        node.EndModify(before)

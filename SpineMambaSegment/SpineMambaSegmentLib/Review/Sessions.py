@@ -1,0 +1,84 @@
+"""The sessions of the segmentations of a scene, and word of edits made elsewhere. No Qt."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import slicer
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import UserError
+from SpineMambaSegmentLib.Review import Log
+from SpineMambaSegmentLib.Review.Pins import INSTANCE_TAG, PinLevel
+from SpineMambaSegmentLib.Review.Session import ReviewSession
+from SpineMambaSegmentLib.Scene import Provenance, Segments
+
+EDITS = ("SourceRepresentationModified", "SegmentModified", "SegmentRemoved")
+
+Node = slicer.vtkMRMLSegmentationNode
+
+
+class ReviewSessions:
+    """One session per segmentation, so that undo is there again after another one was shown.
+
+    Args:
+        onEdited: Called when the watched segmentation changes, also by a session itself.
+    """
+
+    def __init__(self, onEdited: Callable[[], None]):
+        self._onEdited = onEdited
+        self._sessions: dict[str, ReviewSession] = {}
+        self._segmentation: slicer.vtkSegmentation | None = None
+        self._tags: list[int] = []
+
+    def watch(self, node: Node | None, reviewer: str) -> ReviewSession | None:
+        """Return the session of a segmentation, and tell of its edits from now on."""
+        segmentation = None if node is None else node.GetSegmentation()
+        if segmentation is not self._segmentation:
+            for tag in self._tags:
+                self._segmentation.RemoveObserver(tag)
+            events = [] if node is None else [getattr(slicer.vtkSegmentation, e) for e in EDITS]
+            self._tags = [segmentation.AddObserver(e, self._tell) for e in events]
+            self._segmentation = segmentation
+        if node is None:
+            return None
+        session = self._sessions.get(node.GetID())
+        if session is None or session.node is not node:
+            role = node.GetReferenceImageGeometryReferenceRole()
+            session = ReviewSession(node, node.GetNodeReference(role), reviewer)
+            self._sessions[node.GetID()] = session
+        session.reviewer = reviewer
+        return session
+
+    def startAgain(self, node: Node) -> None:
+        """Take note that a run has made the vertebrae anew; nothing before it can be undone.
+
+        What was approved is still there, and is a pin for the names of all others: the run did not
+        know of it.
+        """
+        self.drop(node)
+        for segmentId in Segments.reviewedIds(node):
+            # Its number is that of an earlier run.
+            node.GetSegmentation().GetSegment(segmentId).RemoveTag(INSTANCE_TAG)
+        session = ReviewSession(node)
+        if session.spine.approved():
+            # Where names cannot follow, the panel says what is out of order.
+            with contextlib.suppress(UserError):
+                session.apply(PinLevel("", ""))
+        result = Provenance.keptResult(node)
+        model = "" if result is None else f"{result.model_name} {result.model_version}"
+        title = _("Segmented by {value}").format(value=model or _("a model"))
+        Log.append(node, Log.entry(title, "", Log.now()))
+
+    def drop(self, node: Node) -> None:
+        """Forget the session of a segmentation; the next one reads it anew."""
+        self._sessions.pop(node.GetID(), None)
+
+    def clear(self) -> None:
+        """Forget all; the scene is being closed."""
+        self.watch(None, "")
+        self._sessions.clear()
+
+    def _tell(self, caller: slicer.vtkSegmentation, event: str) -> None:
+        self._onEdited()

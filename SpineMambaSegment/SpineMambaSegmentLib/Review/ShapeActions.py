@@ -1,0 +1,206 @@
+"""Actions that change the voxels of vertebrae. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import UserError
+from SpineMambaSegmentLib.Review.Mask import Mask, around
+from SpineMambaSegmentLib.Review.Spine import Edit, Spine
+from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.Straightened import volumeOf
+
+Place = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SplitBySeeds:
+    """Make two vertebrae of one that holds two.
+
+    Attributes:
+        segmentId: The one; it keeps the half of the upper seed.
+        seedsRas: A place in each vertebra, in the segmentation's own RAS.
+        level: Level of the new one; empty for the nearest free one.
+    """
+
+    segmentId: str
+    seedsRas: tuple[Place, Place]
+    level: str = ""
+
+    title = _("Split in two by seeds")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the two halves."""
+        mask = _maskOf(spine, self.segmentId)
+        # The upper one first, whatever the order of the clicks.
+        seeds = sorted(self.seedsRas, key=lambda place: -place[2])
+        ends = [(s.start, s.stop - 1) for s in reversed(mask.box)]
+        grid = spine.grid.cut(tuple(end for pair in ends for end in pair))
+        lps = np.array(seeds) * [-1, -1, 1]
+        parts = tool("editing.split").split_by_seeds(volumeOf(mask.array(), grid), lps)
+        return _halves(spine, self, parts == 1, parts == 2)
+
+
+@dataclass(frozen=True)
+class SplitByPlane:
+    """Make two vertebrae of one, cut by a plane.
+
+    Attributes:
+        segmentId: The one; it keeps the upper half.
+        pointRas: A place in the plane, in the segmentation's own RAS.
+        normalRas: Upright on the plane.
+        level: Level of the new one; empty for the nearest free one.
+    """
+
+    segmentId: str
+    pointRas: Place
+    normalRas: Place
+    level: str = ""
+
+    title = _("Split in two by a plane")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the two halves."""
+        mask = _maskOf(spine, self.segmentId)
+        up = np.array(self.normalRas) * (1 if self.normalRas[2] >= 0 else -1)
+        gradient = (up @ spine.grid.ijkToRas[:3, :3])[::-1]
+        inside = mask.array()
+        point = spine.toKji(self.pointRas) - mask.first
+        upper = tool("imaging.masks").above_plane(inside, point, gradient)
+        return _halves(spine, self, upper, inside & ~upper)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Make one vertebra of several fragments; the first keeps its name and ID."""
+
+    segmentIds: tuple[str, ...]
+
+    title = "Merge"
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return what they are together."""
+        if len(set(self.segmentIds)) < 2:
+            raise UserError(
+                _("One vertebra alone cannot be merged."), _("Select two or more rows.")
+            )
+        masks = [_maskOf(spine, segmentId) for segmentId in self.segmentIds]
+        box = around([mask.box for mask in masks])
+        together = np.any([mask.inBox(box) for mask in masks], axis=0)
+        whole = Mask.of(together, [span.start for span in box])
+        return Edit(masks={self.segmentIds[0]: whole}, removed=self.segmentIds[1:])
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Take vertebrae away."""
+
+    segmentIds: tuple[str, ...]
+
+    title = "Delete"
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return what goes."""
+        for segmentId in self.segmentIds:
+            spine.place(segmentId)
+        return Edit(removed=self.segmentIds)
+
+
+@dataclass(frozen=True)
+class RemoveIslands:
+    """Keep only the largest piece of some vertebrae."""
+
+    segmentIds: tuple[str, ...]
+
+    title = _("Remove islands")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the largest pieces."""
+        return _each(spine, self.segmentIds, tool("imaging.masks").without_islands)
+
+
+@dataclass(frozen=True)
+class FillHoles:
+    """Fill what some vertebrae enclose."""
+
+    segmentIds: tuple[str, ...]
+
+    title = _("Fill holes")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the vertebrae without holes."""
+        return _each(spine, self.segmentIds, tool("imaging.masks").without_holes)
+
+
+@dataclass(frozen=True)
+class SetMask:
+    """Give a vertebra other voxels, or add one; what a run in a box ends with.
+
+    Attributes:
+        segmentId: The vertebra; empty for a new one.
+        mask: All its voxels on the lattice of the segmentation.
+        level: Level of a new one; empty for the nearest free one.
+        title: What it is.
+    """
+
+    segmentId: str
+    mask: Mask
+    level: str = ""
+    title: str = _("Add a vertebra")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the voxels."""
+        if not self.mask.count():
+            raise UserError(
+                _("No bone was found there."), _("Click into the middle of the vertebra.")
+            )
+        if self.segmentId:
+            return Edit(masks={self.segmentId: self.mask})
+        level = self.level or levelAt(spine, self.mask)
+        segmentId = spine.newId(level)
+        return Edit(masks={segmentId: self.mask}, levels={segmentId: level})
+
+
+def levelAt(spine: Spine, mask: Mask) -> str:
+    """Return the free level that fits best to where a new vertebra lies."""
+    height = spine.toRas(mask.mean())[2]
+    above = sum(bool(spine.centerRas(i)[2] > height) for i in spine.ids)
+    return spine.freeLevel(above)
+
+
+def _maskOf(spine: Spine, segmentId: str) -> Mask:
+    spine.place(segmentId)
+    return spine.states[segmentId].mask
+
+
+def _halves(
+    spine: Spine, action: SplitBySeeds | SplitByPlane, upper: np.ndarray, lower: np.ndarray
+) -> Edit:
+    if not upper.any() or not lower.any():
+        raise UserError(
+            _("All of the vertebra lies on one side."),
+            _("Put a seed into each of the two, or move the plane."),
+        )
+    first = spine.states[action.segmentId].mask.first
+    level = action.level or spine.freeLevel(spine.place(action.segmentId) + 1)
+    newId = spine.newId(level)
+    return Edit(
+        masks={action.segmentId: Mask.of(upper, first), newId: Mask.of(lower, first)},
+        levels={newId: level},
+    )
+
+
+def _each(
+    spine: Spine, segmentIds: tuple[str, ...], change: Callable[[np.ndarray], np.ndarray]
+) -> Edit:
+    masks = {}
+    for segmentId in segmentIds:
+        mask = _maskOf(spine, segmentId)
+        new = Mask.of(change(mask.array()), mask.first)
+        if new != mask:
+            masks[segmentId] = new
+    return Edit(masks=masks)

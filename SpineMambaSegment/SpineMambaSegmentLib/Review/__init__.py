@@ -1,0 +1,1 @@
+"""The review of a segmentation: state, rules, actions, undo. No Qt."""

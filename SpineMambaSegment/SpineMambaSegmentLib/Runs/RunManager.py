@@ -1,0 +1,107 @@
+"""What the module does, for the panel and for scripts: one run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+
+from spinemamba.protocol import events
+from SpineMambaSegmentLib.Runs.RunTimer import Segmentation
+from SpineMambaSegmentLib.Runs.SegmentRun import Run, RunOptions
+from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
+
+
+class Runs:
+    """Starts and stops runs.
+
+    Args:
+        temporaryFolder: Returns where run folders are made; the user may change it at any time.
+    """
+
+    def __init__(self, temporaryFolder: Callable[[], Path]):
+        self._temporaryFolder = temporaryFolder
+        self._segmentation: Segmentation | None = None
+        self._lastRun: Run | None = None
+
+    def start(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+        onEvent: Callable[[events.Event], None] = lambda event: None,
+        options: RunOptions | None = None,
+    ) -> None:
+        """Start a run and return; ``onEvent`` is called from Qt's event loop.
+
+        The last event is `Finished` (the segments are there) or `Failed`.
+
+        Raises:
+            UserError: If the volume cannot be segmented.
+            ValueError: If a run is going on.
+        """
+        self.begin(lambda folder: Run(volumeNode, segmentationNode, folder, options), onEvent)
+
+    def begin(
+        self, make: Callable[[Path], WorkerRun], onEvent: Callable[[events.Event], None]
+    ) -> WorkerRun:
+        """Start any job of the worker and return; what is said of runs goes for it, too.
+
+        Args:
+            make: Starts it, in a folder for temporary files.
+            onEvent: Called from Qt's event loop; the last event is `Finished` or `Failed`.
+
+        Raises:
+            UserError: What ``make`` refuses with.
+            ValueError: If a run is going on.
+        """
+        if self.isRunning():
+            raise ValueError("a run is going on; cancel it first")
+        run = make(self._temporaryFolder())
+        self._segmentation = Segmentation(run, onEvent)
+        if isinstance(run, Run):
+            self._lastRun = run
+        return run
+
+    def cancel(self) -> None:
+        """Ask the run to stop, if there is one, and return at once."""
+        if self._segmentation is not None:
+            self._segmentation.cancel()
+
+    def stopNow(self) -> None:
+        """Stop the run, if there is one, and wait until it is gone; no event follows."""
+        if self._segmentation is not None:
+            self._segmentation.stopNow()
+
+    def isRunning(self) -> bool:
+        """Return whether a run is going on."""
+        return self._segmentation is not None and self._segmentation.isRunning()
+
+    def canCancel(self) -> bool:
+        """Return whether `cancel` can stop a run."""
+        return self._segmentation is not None and self._segmentation.canCancel()
+
+    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
+        """Return the node that the last run over a whole volume wrote to."""
+        return None if self._lastRun is None else self._lastRun.segmentationNode
+
+    def importedIds(self) -> list[str]:
+        """Return the IDs of the segments that this run made, from head to tail."""
+        return [] if self._lastRun is None else self._lastRun.importedIds
+
+    def log(self) -> str:
+        """Return the log of the last run."""
+        return "" if self._segmentation is None else self._segmentation.run.log()
+
+    def process(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+        options: RunOptions | None = None,
+    ) -> slicer.vtkMRMLSegmentationNode:
+        """Segment and wait; for scripts.
+
+        Raises:
+            UserError: If the volume cannot be segmented, or the worker fails.
+        """
+        return Run(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()

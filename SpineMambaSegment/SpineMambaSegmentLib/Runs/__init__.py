@@ -1,0 +1,1 @@
+"""Background processes of the panel, from start to result."""

@@ -1,0 +1,142 @@
+"""Which nodes can be segmented, and which part of them. MRML only: no Qt, no singleton."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import Code, UserError
+from SpineMambaSegmentLib.Scene.Grid import gridOf
+
+ROI_STEPS = 9
+"""Points along each edge of a region that are followed through a non-linear transform."""
+
+
+def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+    """Check that a node is an image that can be segmented.
+
+    Raises:
+        UserError: If there is no node, or it is no scalar 3-D image; the message says why.
+    """
+    if volumeNode is None:
+        raise _inputBad(_("No input volume is chosen."))
+    name = volumeNode.GetName()
+    # Label maps and color images are scalar volumes too, by inheritance.
+    if not volumeNode.IsA("vtkMRMLScalarVolumeNode") or volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise _inputBad(_("{name} is a label map, not an image.").format(name=name))
+    image = volumeNode.GetImageData()
+    if image is None or 0 in image.GetDimensions():
+        raise _inputBad(_("{name} has no voxels.").format(name=name))
+    count = image.GetNumberOfScalarComponents()
+    if count != 1:
+        text = _("{name} has {count} values per voxel, not one.")
+        raise _inputBad(text.format(name=name, count=count))
+    if min(image.GetDimensions()) < 2:
+        size = " x ".join(map(str, image.GetDimensions()))
+        raise _inputBad(_("{name} is not a 3-D image ({size}).").format(name=name, size=size))
+
+
+def firstVolume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Return the first volume of a scene that can be segmented; None if there is none."""
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+        node = scene.GetNthNodeByClass(k, "vtkMRMLScalarVolumeNode")
+        with contextlib.suppress(UserError):
+            checkVolume(node)
+            return node
+    return None
+
+
+def checkSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+    """Check that segments can be added to a segmentation; None is a new one.
+
+    Raises:
+        UserError: If it is made of surfaces, for example of STL files.
+    """
+    if segmentationNode is None:
+        return
+    segmentation = segmentationNode.GetSegmentation()
+    kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != kind:
+        raise UserError(
+            _("{name} is made of surfaces, not of voxels.").format(name=segmentationNode.GetName()),
+            _("Choose another segmentation, or create a new one."),
+            Code.INPUT_BAD,
+        )
+
+
+def hints(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[str]:
+    """Return what the user should know of a volume before it is segmented."""
+    found = []
+    if (frame := sequenceFrame(volumeNode)) is not None:
+        text = _("This is a 4-D image: only the current frame, {frame} of {count}, is segmented.")
+        found.append(text.format(frame=frame[0], count=frame[1]))
+    transform = volumeNode.GetParentTransformNode()
+    if transform is not None and not transform.IsTransformToWorldLinear():
+        found.append(
+            _(
+                "The volume is under a non-linear transform: the segments follow it, but volumes "
+                "in mL are those before it."
+            )
+        )
+    return found
+
+
+def sequenceFrame(volumeNode: slicer.vtkMRMLNode) -> tuple[int, int] | None:
+    """Return (frame, number of frames), counted from 1, of a node that shows a sequence."""
+    scene = volumeNode.GetScene()
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
+        browser = scene.GetNthNodeByClass(k, "vtkMRMLSequenceBrowserNode")
+        if browser.IsProxyNodeID(volumeNode.GetID()):
+            return browser.GetSelectedItemNumber() + 1, browser.GetNumberOfItems()
+    return None
+
+
+def regionExtent(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, roiNode: slicer.vtkMRMLMarkupsROINode
+) -> tuple[int, int, int, int, int, int]:
+    """Return the first and last voxels (i, i, j, j, k, k) of the smallest box around a region.
+
+    Parent transforms of volume and region are followed, also non-linear ones.
+
+    Raises:
+        UserError: If the region holds no voxels, or fewer than two along an axis.
+    """
+    toVolume = vtk.vtkGeneralTransform()
+    volumeTransform = volumeNode.GetParentTransformNode()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volumeTransform, toVolume)
+    toIjk = np.linalg.inv(gridOf(volumeNode).ijkToRas)
+    size = np.array(volumeNode.GetImageData().GetDimensions())
+    points = [toVolume.TransformPoint(point) for point in _pointsInWorld(roiNode)]
+    ijk = np.array(points) @ toIjk[:3, :3].T + toIjk[:3, 3]
+    first = np.clip(np.ceil(ijk.min(axis=0) - 1e-6), 0, None).astype(int)
+    last = np.minimum(np.floor(ijk.max(axis=0) + 1e-6).astype(int), size - 1)
+    if (last - first < 1).any():
+        raise UserError(
+            _("The region {roi} lies outside {volume}, or is too small.").format(
+                roi=roiNode.GetName(), volume=volumeNode.GetName()
+            ),
+            _("Move the region onto the spine, or choose no region."),
+            Code.INPUT_BAD,
+        )
+    return tuple(int(n) for pair in zip(first, last, strict=True) for n in pair)
+
+
+def _pointsInWorld(roiNode: slicer.vtkMRMLMarkupsROINode) -> np.ndarray:
+    """Return points all over a region's box, shape (n, 3); its edges alone may not bulge enough."""
+    half = np.array(roiNode.GetSize()) / 2
+    steps = np.linspace(-1.0, 1.0, ROI_STEPS)
+    inBox = np.array(np.meshgrid(steps, steps, steps)).reshape(3, -1).T * half
+    matrix = roiNode.GetObjectToNodeMatrix()
+    inNode = [matrix.MultiplyPoint((*point, 1.0))[:3] for point in inBox]
+    toWorld = vtk.vtkGeneralTransform()
+    transform = roiNode.GetParentTransformNode()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(transform, None, toWorld)
+    return np.array([toWorld.TransformPoint(point) for point in inNode])
+
+
+def _inputBad(message: str) -> UserError:
+    return UserError(message, _("Choose a CT or MR volume."), Code.INPUT_BAD)

@@ -1,0 +1,178 @@
+"""Segments as one array of numbers on the voxels of a volume. MRML only: no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from spinemamba.common.errors import UserError
+from SpineMambaSegmentLib.Scene import Segments
+from SpineMambaSegmentLib.Scene.Grid import Grid, matrixArray
+
+Image = slicer.vtkOrientedImageData
+LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+ALIGNED = 1e-4
+"""In voxels: grids that differ by less have the same voxels."""
+
+
+def labelArray(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Sequence[str], grid: Grid
+) -> np.ndarray:
+    """Return where segments lie on a grid.
+
+    Args:
+        segmentationNode: Its segments are read from their label maps.
+        ids: Segment IDs; where segments overlap, the later one wins.
+        grid: Voxels, in the segmentation's own RAS.
+
+    Returns:
+        uint8 (k, j, i): 1 for the first of ``ids``, 2 for the second and so on; 0 elsewhere.
+
+    Raises:
+        ValueError: If there are more segments than numbers.
+    """
+    if len(ids) > np.iinfo(np.uint8).max:
+        raise ValueError(f"{len(ids)} segments are more than fit into a byte")
+    out = np.zeros(grid.size[::-1], np.uint8)
+    for image, numbers in _layers(segmentationNode, ids).items():
+        values, place = _placed(image, grid)
+        lookup = np.zeros(max(int(values.max(initial=0)), *numbers) + 1, np.uint8)
+        lookup[list(numbers)] = list(numbers.values())
+        _paste(lookup[values], place, out)
+    return out
+
+
+def slowLabelArray(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Sequence[str], grid: Grid
+) -> np.ndarray:
+    """Return what `labelArray` does, by asking for the nearest voxel of each place."""
+    out = np.zeros(grid.size[::-1], np.uint8)
+    kji = np.moveaxis(np.indices(out.shape), 0, -1)
+    places = kji[..., ::-1] @ grid.ijkToRas[:3, :3].T + grid.ijkToRas[:3, 3]
+    for number, segmentId in enumerate(ids, start=1):
+        image, matrix = Image(), vtk.vtkMatrix4x4()
+        if not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
+            continue
+        image.GetImageToWorldMatrix(matrix)
+        first, last = np.array(image.GetExtent()).reshape(3, 2).T
+        at = np.rint(Grid(matrixArray(matrix), grid.size).toIjk(places)).astype(int)
+        inside = ((at >= first) & (at <= last)).all(axis=-1)
+        i, j, k = (at[inside] - first).T
+        out[inside] = np.where(_voxels(image)[k, j, i] != 0, number, out[inside])
+    return out
+
+
+def onGrid(image: Image, grid: Grid) -> np.ndarray:
+    """Return the numbers of an image on a grid, uint8 (k, j, i); 0 outside of the image."""
+    out = np.zeros(grid.size[::-1], np.uint8)
+    values, place = _placed(image, grid)
+    _paste(values.astype(np.uint8), place, out)
+    return out
+
+
+def imageOf(array: np.ndarray, grid: Grid) -> Image:
+    """Return numbers (k, j, i) on a grid as an image in its place."""
+    image, matrix = Image(), vtk.vtkMatrix4x4()
+    image.SetDimensions(*grid.size)
+    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
+    matrix.DeepCopy(grid.ijkToRas.ravel())
+    image.SetImageToWorldMatrix(matrix)
+    return image
+
+
+def checkSameTransform(
+    node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransformableNode
+) -> None:
+    """Check that what lies at the same place in two nodes lies at the same place in the scene.
+
+    Raises:
+        UserError: If their parent transforms differ.
+    """
+    if node.GetTransformNodeID() != other.GetTransformNodeID():
+        raise UserError(
+            _("{name} lies under another transform.").format(name=other.GetName()),
+            _("Put both under the transform of the volume, or harden it."),
+        )
+
+
+def vertebraIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of our segments from head to tail."""
+    ids = segmentationNode.GetSegmentation().GetSegmentIDs()
+    return sorted(filter(Segments.SEGMENT_ID.fullmatch, ids), key=Segments.position)
+
+
+def _placed(image: Image, grid: Grid) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Return an image's values and where on a grid they begin; resampled if voxels differ."""
+    place = _offset(image, grid)
+    return (_resampled(image, grid), (0, 0, 0)) if place is None else (_voxels(image), place)
+
+
+def _layers(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Sequence[str]
+) -> dict[Image, dict[int, int]]:
+    """Return for each label map the number of each label value in it."""
+    layers: dict[Image, dict[int, int]] = {}
+    for number, segmentId in enumerate(ids, start=1):
+        segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+        image = segment.GetRepresentation(LABELMAP)
+        if image is not None and image.GetPointData().GetScalars() is not None:
+            layers.setdefault(image, {})[segment.GetLabelValue()] = number
+    return layers
+
+
+def _voxels(image: Image) -> np.ndarray:
+    e = image.GetExtent()
+    shape = (e[5] - e[4] + 1, e[3] - e[2] + 1, e[1] - e[0] + 1)
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
+
+
+def _offset(image: Image, grid: Grid) -> tuple[int, int, int] | None:
+    """Return k, j, i of an image's first voxel on a grid; None if their voxels differ."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    toGrid = np.linalg.inv(grid.ijkToRas) @ matrixArray(matrix)
+    extent = image.GetExtent()
+    first = toGrid @ (extent[0], extent[2], extent[4], 1.0)
+    last = toGrid @ (extent[1], extent[3], extent[5], 1.0)
+    wanted = np.rint(first[:3])
+    size = np.array(extent[1::2]) - extent[::2]
+    if not np.allclose(first[:3], wanted, atol=ALIGNED):
+        return None
+    if not np.allclose(last[:3], wanted + size, atol=ALIGNED) or not np.allclose(
+        toGrid[:3, :3], np.eye(3), atol=ALIGNED
+    ):
+        return None
+    i, j, k = (int(n) for n in wanted)
+    return k, j, i
+
+
+def _paste(values: np.ndarray, place: tuple[int, int, int], out: np.ndarray) -> None:
+    """Put what is not 0 into an array, at a place that may lie partly outside of it."""
+    target, source = [], []
+    for first, length, size in zip(place, values.shape, out.shape, strict=True):
+        low, high = max(0, first), min(size, first + length)
+        if low >= high:
+            return
+        target.append(slice(low, high))
+        source.append(slice(low - first, high - first))
+    part = values[tuple(source)]
+    np.copyto(out[tuple(target)], part, where=part != 0)
+
+
+def _resampled(image: Image, grid: Grid) -> np.ndarray:
+    """Return the values of an image at the nearest of its voxels, on a grid."""
+    reference, found, matrix = Image(), Image(), vtk.vtkMatrix4x4()
+    reference.SetExtent(0, grid.size[0] - 1, 0, grid.size[1] - 1, 0, grid.size[2] - 1)
+    matrix.DeepCopy(grid.ijkToRas.ravel())
+    reference.SetImageToWorldMatrix(matrix)
+    resample = slicer.vtkOrientedImageDataResample
+    resample.ResampleOrientedImageToReferenceOrientedImage(image, reference, found, False, True)
+    values, extent = _voxels(found), found.GetExtent()
+    whole = np.zeros(grid.size[::-1], values.dtype)
+    _paste(values, (extent[4], extent[2], extent[0]), whole)
+    return whole

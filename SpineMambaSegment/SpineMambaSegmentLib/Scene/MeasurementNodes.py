@@ -1,0 +1,214 @@
+"""Measurements in the scene: two tables, the centroids, the endplates and the lines of angles.
+
+MRML only: no Qt, no singleton.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from spinemamba.protocol.measurements import Item, Measurements, Plate, Vector
+from spinemamba.protocol.quantities import Quantity, of_kind
+
+ATTRIBUTE = "SpineMamba.MeasuredOf"
+"""Of every node that shows measurements: the ID of the segmentation that was measured."""
+
+SPINE_COLUMNS = (
+    "kind",
+    "name",
+    "view",
+    "quantity",
+    "value",
+    "unit",
+    "finding",
+    _("not given because"),
+)
+UPPER_COLOR, LOWER_COLOR = (0.95, 0.55, 0.15), (0.2, 0.65, 0.95)
+CENTROID_SCALE, LINE_SCALE = 1.2, 1.6
+
+
+def showTables(
+    measured: Measurements, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> list[slicer.vtkMRMLTableNode]:
+    """Put a table of vertebrae and one of everything else into the scene; older ones are replaced.
+
+    A number that is not given is NaN in the table of vertebrae, and its reason in the last column.
+    """
+    forget(segmentationNode, "vtkMRMLTableNode")
+    vertebrae = _add(segmentationNode, "vtkMRMLTableNode", _("vertebrae"))
+    items = measured.of("vertebra")
+    _addTexts(vertebrae, "level", [item.name for item in items])
+    for quantity in of_kind("vertebra"):
+        _addNumbers(vertebrae, quantity, items)
+    reasons = ["; ".join(sorted(set(item.reasons.values()))) for item in items]
+    _addTexts(vertebrae, _("not given because"), reasons)
+    spine = _add(segmentationNode, "vtkMRMLTableNode", _("discs, angles and curves"))
+    rows = [("alert", *[""] * 5, text, "") for text in measured.alerts]
+    rows += [
+        row
+        for kind in ("disc", "angle", "curve")
+        for item in measured.of(kind)
+        for row in spineRows(item)
+    ]
+    for column, texts in zip(SPINE_COLUMNS, zip(*rows, strict=True), strict=False):
+        _addTexts(spine, column, texts)
+    return [vertebrae, spine]
+
+
+def spineRows(item: Item) -> list[tuple[str, ...]]:
+    """Return a row of `SPINE_COLUMNS` for every quantity of a disc, an angle or a curve."""
+    finding = ", ".join(item.words.values())
+    return [
+        (
+            item.kind,
+            item.name,
+            item.view,
+            quantity.head,
+            item.text(quantity.key, quantity.digits),
+            quantity.unit,
+            finding,
+            item.reasons.get(quantity.key, ""),
+        )
+        for quantity in of_kind(item.kind)
+    ]
+
+
+def showMarkups(
+    measured: Measurements, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> list[slicer.vtkMRMLMarkupsNode]:
+    """Put centroids, endplates and the lines of angles into the scene; older ones are replaced.
+
+    They are locked, and lie under the transform of the segmentation.
+    """
+    forget(segmentationNode, "vtkMRMLMarkupsNode")
+    centroids = _add(segmentationNode, "vtkMRMLMarkupsFiducialNode", _("centroids"))
+    made = [centroids]
+    for item in measured.of("vertebra"):
+        centroids.AddControlPoint(vtk.vtkVector3d(*toRas(item.centre_lps_mm)), item.name)
+        for side, plate in item.plates.items():
+            color = UPPER_COLOR if side == "superior" else LOWER_COLOR
+            made.append(_addPlane(segmentationNode, f"{item.name} {side}", plate, color))
+    for item in (*measured.of("angle"), *measured.of("curve")):
+        made += _addAngle(segmentationNode, item)
+    for node in made:
+        node.SetLocked(True)
+    return made
+
+
+def nodesOf(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, className: str
+) -> list[slicer.vtkMRMLNode]:
+    """Return the nodes of a class that show measurements of a segmentation."""
+    found = segmentationNode.GetScene().GetNodesByClass(className)
+    found.UnRegister(None)
+    nodes = [found.GetItemAsObject(k) for k in range(found.GetNumberOfItems())]
+    return [node for node in nodes if node.GetAttribute(ATTRIBUTE) == segmentationNode.GetID()]
+
+
+def forget(segmentationNode: slicer.vtkMRMLSegmentationNode, className: str) -> None:
+    """Take the nodes of a class that show measurements of a segmentation out of the scene."""
+    for node in nodesOf(segmentationNode, className):
+        segmentationNode.GetScene().RemoveNode(node)
+
+
+def toRas(place: Vector) -> Vector:
+    """Return a place in LPS as Slicer has it."""
+    return -place[0], -place[1], place[2]
+
+
+def _add(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, className: str, what: str
+) -> slicer.vtkMRMLNode:
+    """Add a node that belongs to a segmentation."""
+    name = f"{segmentationNode.GetName()} {what}"
+    node = segmentationNode.GetScene().AddNewNodeByClass(className, name)
+    node.SetAttribute(ATTRIBUTE, segmentationNode.GetID())
+    if node.IsA("vtkMRMLMarkupsNode"):
+        node.SetAndObserveTransformNodeID(segmentationNode.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetGlyphScale(CENTROID_SCALE)
+    return node
+
+
+def _addTexts(node: slicer.vtkMRMLTableNode, name: str, texts: Sequence[str]) -> None:
+    column = vtk.vtkStringArray()
+    column.SetName(name)
+    for text in texts:
+        column.InsertNextValue(text)
+    node.AddColumn(column)
+
+
+def _addNumbers(node: slicer.vtkMRMLTableNode, quantity: Quantity, items: Sequence[Item]) -> None:
+    column = vtk.vtkDoubleArray()
+    column.SetName(f"{quantity.head} ({quantity.unit})" if quantity.unit else quantity.head)
+    for item in items:
+        value = item.values.get(quantity.key)
+        column.InsertNextValue(math.nan if value is None else round(value, quantity.digits))
+    node.AddColumn(column)
+    node.SetColumnUnitLabel(column.GetName(), quantity.unit)
+    node.SetColumnDescription(column.GetName(), quantity.how)
+
+
+def _addPlane(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    what: str,
+    plate: Plate,
+    color: tuple[float, float, float],
+) -> slicer.vtkMRMLMarkupsPlaneNode:
+    """Add an endplate as a plane as large as the body."""
+    node = _add(segmentationNode, "vtkMRMLMarkupsPlaneNode", what)
+    right = _step(plate.left_lps_mm, plate.right_lps_mm)
+    forward = _step(plate.posterior_lps_mm, plate.anterior_lps_mm)
+    # The two lie in the plane, but need not be at right angles to each other.
+    x, z = _unit(right), _unit(_cross(right, forward))
+    node.SetCenter(toRas(plate.centre_lps_mm))
+    node.SetAxes(x, _cross(z, x), z)
+    node.SetSize(math.hypot(*right), math.hypot(*forward))
+    display = node.GetDisplayNode()
+    display.SetSelectedColor(*color)
+    display.SetPropertiesLabelVisibility(False)
+    display.SetHandlesInteractive(False)
+    display.SetOpacity(0.5)
+    return node
+
+
+def _addAngle(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, item: Item
+) -> list[slicer.vtkMRMLMarkupsLineNode]:
+    """Add the two lines of an angle that is given."""
+    value = next(iter(item.values.values()))
+    if value is None:
+        return []
+    made = []
+    for side, plate in item.plates.items():
+        what = f"{item.name} {item.view} {value:.0f}\N{DEGREE SIGN} {side}"
+        node = _add(segmentationNode, "vtkMRMLMarkupsLineNode", what)
+        for place in plate.line(item.view):
+            node.AddControlPoint(vtk.vtkVector3d(*toRas(place)))
+        display = node.GetDisplayNode()
+        display.SetSelectedColor(*(UPPER_COLOR if side == "superior" else LOWER_COLOR))
+        display.SetPropertiesLabelVisibility(False)
+        display.SetLineThickness(LINE_SCALE / 4)
+        made.append(node)
+    return made
+
+
+def _step(start: Vector, end: Vector) -> list[float]:
+    """Return the way between two places in LPS, in RAS."""
+    return [b - a for a, b in zip(toRas(start), toRas(end), strict=True)]
+
+
+def _cross(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    product = [0.0, 0.0, 0.0]
+    vtk.vtkMath.Cross(one, other, product)
+    return product
+
+
+def _unit(vector: Sequence[float]) -> list[float]:
+    length = math.hypot(*vector)
+    return [v / length for v in vector]

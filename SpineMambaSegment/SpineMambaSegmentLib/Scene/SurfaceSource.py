@@ -1,0 +1,187 @@
+"""The vertebrae of a segmentation for `spinemamba.export`. MRML only: no Qt, no singleton."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from spinemamba.anatomy.labels import Label
+from spinemamba.anatomy.terminology import level_of, why_no_level
+from spinemamba.export.centres import Centre, centres_of
+from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
+from spinemamba.export.meshing.raw_surface import Mask
+from spinemamba.protocol.case_source import CaseSource, Located
+from spinemamba.protocol.manifest import Origin
+from SpineMambaSegmentLib.Scene import Provenance
+from SpineMambaSegmentLib.Scene.Grid import TOLERANCE_MM, matrixArray
+
+Logic = slicer.vtkSlicerSegmentationsModuleLogic
+REVIEWER_TAG = "SpineMamba.ReviewedBy"
+ORIGIN_TAGS = ("SpineMamba.Model", "SpineMamba.ModelHash", "SpineMamba.Version", "SpineMamba.Run")
+RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+Extent = tuple[tuple[int, int], ...]
+
+
+class Voxels:
+    """The voxels of one segment: read when its turn comes, placed as the scene shows them.
+
+    Args:
+        node: The segmentation.
+        segmentId: One of its segments.
+    """
+
+    def __init__(self, node: slicer.vtkMRMLSegmentationNode, segmentId: str):
+        self._node, self._segmentId = node, segmentId
+        self._ijkToRas = np.eye(4)
+
+    def load(self) -> Mask:
+        """Return the voxels.
+
+        Raises:
+            LeftOut: If the segment is gone.
+        """
+        image = slicer.vtkOrientedImageData()
+        inScene = self._node.GetScene() is not None
+        if not inScene or self._node.GetSegmentation().GetSegment(self._segmentId) is None:
+            raise LeftOut(_("Its segment was deleted."))
+        if not self._node.GetBinaryLabelmapRepresentation(self._segmentId, image):
+            raise LeftOut(_("It is empty."))
+        matrix = vtk.vtkMatrix4x4()
+        image.GetImageToWorldMatrix(matrix)
+        self._ijkToRas = matrixArray(matrix)
+        i, _i, j, _j, k, _k = image.GetExtent()
+        shape = image.GetDimensions()[::-1]
+        if 0 in shape:
+            raise LeftOut(_("It is empty."))
+        voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
+        return _cropped(Mask(voxels, (i, j, k)))
+
+    def place(self, ijk: np.ndarray) -> np.ndarray:
+        """Return where voxels lie in the scene, in LPS, with every parent transform applied."""
+        ras = ijk @ self._ijkToRas[:3, :3].T + self._ijkToRas[:3, 3]
+        return toWorld(ras, self._node.GetParentTransformNode()) * RAS_TO_LPS
+
+
+def toWorld(ras: np.ndarray, parent: slicer.vtkMRMLTransformNode | None) -> np.ndarray:
+    """Return points (n, 3) below a transform in the world; the transform may bend."""
+    if parent is None:
+        return ras
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(parent, None, transform)
+    before, after = vtk.vtkPoints(), vtk.vtkPoints()
+    for points in (before, after):
+        points.SetDataTypeToDouble()
+    before.SetData(numpy_to_vtk(np.ascontiguousarray(ras, float), deep=True))
+    transform.TransformPoints(before, after)
+    return vtk_to_numpy(after.GetData()).copy()
+
+
+def vertebraeOf(node: slicer.vtkMRMLSegmentationNode) -> list[Vertebra]:
+    """Return every segment that is a vertebra, by its name or else by its code."""
+    result = Provenance.keptResult(node)
+    image = _imageExtent(node)
+    found = []
+    for segmentId in node.GetSegmentation().GetSegmentIDs():
+        segment = node.GetSegmentation().GetSegment(segmentId)
+        label = labelOf(segment)
+        if label is None:
+            continue
+        voxels = Voxels(node, segmentId)
+        found.append(
+            Vertebra(
+                level=label.name,
+                load=voxels.load,
+                place=voxels.place,
+                segment_id=segmentId,
+                cut_sides=cut_by_result(result, label.name),
+                image_xyz=image,
+                reviewed=Logic.GetSegmentStatus(segment) == Logic.Completed,
+                reviewed_by=Provenance.tagOf(segment, REVIEWER_TAG),
+                origin=Origin.from_tags({t: Provenance.tagOf(segment, t) for t in ORIGIN_TAGS}),
+                frame="scene",
+            )
+        )
+    return found
+
+
+def leftOut(node: slicer.vtkMRMLSegmentationNode) -> tuple[tuple[str, str], ...]:
+    """Return name and reason of every segment that is no vertebra, for the manifest."""
+    segmentation = node.GetSegmentation()
+    segments = [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]
+    return tuple(
+        (s.GetName(), why_no_level(Provenance.tagOf(s, s.GetTerminologyEntryTagName())))
+        for s in segments
+        if labelOf(s) is None
+    )
+
+
+def sourceOf(node: slicer.vtkMRMLSegmentationNode, case: str) -> CaseSource:
+    """Return what tells a segmentation from that of another case; transforms do not count."""
+    located: dict[str, Located] = {}
+    centres: dict[str, dict[int, Centre]] = {}
+    for segmentId in node.GetSegmentation().GetSegmentIDs():
+        segment = node.GetSegmentation().GetSegment(segmentId)
+        label, image = labelOf(segment), segment.GetRepresentation(LABELMAP)
+        if label is None or image is None or 0 in image.GetDimensions():
+            continue
+        layer = image.GetAddressAsString("vtkObject")
+        if layer not in centres:
+            voxels = vtk_to_numpy(image.GetPointData().GetScalars())
+            centres[layer] = centres_of(voxels.reshape(image.GetDimensions()[::-1]))
+        if (centre := centres[layer].get(segment.GetLabelValue())) is not None:
+            located.setdefault(label.name, _located(image, centre))
+    return CaseSource.of(case, located)
+
+
+def _located(image: slicer.vtkOrientedImageData, centre: Centre) -> Located:
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    toRas = matrixArray(matrix)
+    ijk = np.add(image.GetExtent()[::2], centre.middle_zyx[::-1])
+    lps = (toRas[:3, :3] @ ijk + toRas[:3, 3]) * RAS_TO_LPS
+    volume = centre.voxels * abs(np.linalg.det(toRas[:3, :3])) / 1000
+    return Located(tuple(lps.round(3).tolist()), round(float(volume), 6))
+
+
+def labelOf(segment: slicer.vtkSegment) -> Label | None:
+    """Return the level of a segment; None if it is no vertebra."""
+    entry = Provenance.tagOf(segment, segment.GetTerminologyEntryTagName())
+    return level_of(segment.GetName(), entry)
+
+
+def _imageExtent(node: slicer.vtkMRMLSegmentationNode) -> Extent | None:
+    """Return first and last voxel of the segmented image; None if segments have another grid."""
+    segmentation = node.GetSegmentation()
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    reference, own, wanted = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    text = segmentation.GetConversionParameter(name)
+    read = slicer.vtkSegmentationConverter.DeserializeImageGeometry
+    if not text or not read(text, reference, False):
+        return None
+    reference.GetImageToWorldMatrix(wanted)
+    for segmentId in segmentation.GetSegmentIDs():
+        image = segmentation.GetSegment(segmentId).GetRepresentation(LABELMAP)
+        if image is None:
+            return None
+        image.GetImageToWorldMatrix(own)
+        if np.abs(matrixArray(own) - matrixArray(wanted)).max() > TOLERANCE_MM:
+            return None
+    extent = reference.GetExtent()
+    return tuple((extent[2 * axis], extent[2 * axis + 1]) for axis in range(3))
+
+
+def _cropped(mask: Mask) -> Mask:
+    """Return the part of a mask that has voxels inside."""
+    inside = mask.voxels != 0
+    box = []
+    for axis in range(3):
+        along = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
+        if not len(along):
+            raise LeftOut(_("It is empty."))
+        box.append(slice(along[0], along[-1] + 1))
+    first = [start + s.start for start, s in zip(mask.first_xyz, box[::-1], strict=True)]
+    return Mask(inside[tuple(box)], tuple(map(int, first)))

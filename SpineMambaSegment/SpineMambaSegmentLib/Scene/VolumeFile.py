@@ -1,0 +1,135 @@
+"""A volume node as a file for the worker: NRRD, uncompressed, without parent transforms."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from spinemamba.common.errors import Code, UserError
+from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
+from SpineMambaSegmentLib.Scene.Inputs import checkVolume
+
+BLOCK_SLICES = 8
+TYPES = {
+    "int8": "signed char",
+    "uint8": "unsigned char",
+    "int16": "short",
+    "uint16": "unsigned short",
+    "int32": "int",
+    "uint32": "unsigned int",
+    "int64": "long long",
+    "uint64": "unsigned long long",
+    "float32": "float",
+    "float64": "double",
+}
+"""Names of numbers in NRRD headers."""
+
+Extent = tuple[int, int, int, int, int, int]
+
+
+class ArrayFile:
+    """Voxels that `write` writes as a file, in any thread.
+
+    Slicer's own writer would hold Python, and with it the panel, for seconds on a large CT.
+
+    Args:
+        array: Values (k, j, i); must not change until they are written.
+        grid: Where they lie.
+        path: File to write, ``.nrrd``.
+    """
+
+    def __init__(self, array: np.ndarray, grid: Grid, path: Path):
+        self.grid, self._array, self._path = grid, array, path
+        self._stopped = threading.Event()
+
+    def write(self) -> None:
+        """Write the file; returns early after `stop`.
+
+        Raises:
+            UserError: If the file cannot be written (DISK_FULL).
+        """
+        try:
+            with self._path.open("wb") as file:
+                file.write(header(self.grid, self._array.dtype).encode("ascii"))
+                for k in range(0, len(self._array), BLOCK_SLICES):
+                    if self._stopped.is_set():
+                        return
+                    file.write(np.ascontiguousarray(self._array[k : k + BLOCK_SLICES]).data)
+        except OSError as error:
+            raise UserError(
+                _("The volume could not be written to {path}.").format(path=self._path),
+                _("Free some disk space, or choose another temporary folder in the settings."),
+                Code.DISK_FULL,
+            ) from error
+
+    def stop(self) -> None:
+        """Let `write` return soon."""
+        self._stopped.set()
+
+
+class VolumeFile(ArrayFile):
+    """Takes hold of a volume's voxels at once; `write` may then run in any thread.
+
+    Args:
+        volumeNode: A scalar volume.
+        path: File to write, ``.nrrd``.
+        extent: First and last voxels (i, i, j, j, k, k) to write; None for all.
+
+    Raises:
+        UserError: If the node is no image that can be segmented.
+    """
+
+    def __init__(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        path: Path,
+        extent: Extent | None = None,
+    ):
+        checkVolume(volumeNode)
+        array, grid = voxelsIn(volumeNode, extent)
+        super().__init__(array, grid, path)
+
+
+def voxelsIn(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, extent: Extent | None = None
+) -> tuple[np.ndarray, Grid]:
+    """Return a view of a volume's voxels (k, j, i), all or those of an extent, and their grid."""
+    whole = gridOf(volumeNode)
+    i0, i1, j0, j1, k0, k1 = extent or [n for m in whole.size for n in (0, m - 1)]
+    scalars = volumeNode.GetImageData().GetPointData().GetScalars()
+    array = vtk_to_numpy(scalars).reshape(whole.size[::-1])
+    part = array[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
+    return part, whole.cut((i0, i1, j0, j1, k0, k1))
+
+
+def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
+    """Write a volume in its own voxel grid; errors as `VolumeFile`."""
+    VolumeFile(volumeNode, path).write()
+
+
+def header(grid: Grid, kind: np.dtype) -> str:
+    """Return the header of an NRRD file with raw voxels, i fastest; files are LPS."""
+    toLps = np.diag([-1.0, -1.0, 1.0])
+    directions = " ".join(_vector(toLps @ grid.ijkToRas[:3, axis]) for axis in range(3))
+    lines = {
+        "type": TYPES[kind.name],
+        "dimension": "3",
+        "space": "left-posterior-superior",
+        "sizes": " ".join(map(str, grid.size)),
+        "space directions": directions,
+        "kinds": "domain domain domain",
+        "endian": sys.byteorder,
+        "encoding": "raw",
+        "space origin": _vector(toLps @ grid.ijkToRas[:3, 3]),
+    }
+    return "NRRD0004\n" + "".join(f"{name}: {value}\n" for name, value in lines.items()) + "\n"
+
+
+def _vector(numbers: np.ndarray) -> str:
+    return "(" + ",".join(repr(float(n)) for n in numbers) + ")"

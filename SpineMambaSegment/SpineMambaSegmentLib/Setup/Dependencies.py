@@ -1,0 +1,159 @@
+"""The Python packages that the worker needs: installed at the first use, never without asking."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import slicer.util
+import tomllib
+from packaging.requirements import Requirement
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import Code, UserError
+
+REQUESTER = "SpineMamba Segment"
+
+WITHOUT_METADATA = {"vtk": "vtkmodules"}
+"""Packages that Slicer brings without telling pip, by the module that shows they are there. A
+second VTK from pip would take the place of the one that Slicer runs on.
+"""
+
+
+def missingPackages(pyproject: Path, extra: str | None = None) -> list[Requirement]:
+    """Return the requirements of the project, or of one of its extras, that are not met here.
+
+    Nothing is imported: what is installed is read from package metadata.
+    """
+    with pyproject.open("rb") as file:
+        project = tomllib.load(file)["project"]
+    lines = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    return [required for line in lines if not _isMet(required := Requirement(line))]
+
+
+def ensurePackages(pyproject: Path) -> None:
+    """Install what is missing, after asking.
+
+    torch comes first and through the PyTorch extension, which chooses the build that suits the
+    graphics driver; pip alone would not.
+
+    Raises:
+        UserError: If something is missing and the user declines, or it cannot be installed.
+    """
+    missing = {required.name: required for required in missingPackages(pyproject)}
+    if "torch" in missing:
+        _installTorch(missing.pop("torch"))
+    if not missing:
+        return
+    _install([str(required) for required in missing.values()])
+    _checkNothingMissing(pyproject)
+
+
+def ensureFromWheels(pyproject: Path, folder: Path) -> None:
+    """Install what is missing from wheels in a folder: torch too, and without any network.
+
+    The user asked for it by choosing the folder.
+
+    Raises:
+        UserError: If a wheel is missing there, or suits another computer.
+    """
+    missing = [str(required) for required in missingPackages(pyproject)]
+    if missing:
+        _pip(["--no-index", "--find-links", str(folder), *missing])
+    _checkNothingMissing(pyproject)
+
+
+def ensureKernels(pyproject: Path) -> None:
+    """Install the compiled kernels for NVIDIA GPUs on Linux, after asking.
+
+    Raises:
+        UserError: If the user declines, or they cannot be installed.
+    """
+    missing = missingPackages(pyproject, "gpu")
+    if missing:
+        _install([str(required) for required in missing])
+
+
+def _install(requirements: list[str]) -> None:
+    # slicer.packaging came with Slicer 5.12; find_spec does not import it.
+    if importlib.util.find_spec("slicer.packaging") is not None:
+        _installWithSlicer(requirements)
+    else:
+        _installWithPip(requirements)
+
+
+def _checkNothingMissing(pyproject: Path) -> None:
+    if stillMissing := [required.name for required in missingPackages(pyproject)]:
+        raise _missing(stillMissing)
+
+
+def _isMet(required: Requirement) -> bool:
+    if required.marker is not None and not required.marker.evaluate():
+        return True
+    try:
+        version = importlib.metadata.version(required.name)
+    except importlib.metadata.PackageNotFoundError:
+        module = WITHOUT_METADATA.get(required.name)
+        return module is not None and importlib.util.find_spec(module) is not None
+    return required.specifier.contains(version, prereleases=True)
+
+
+def _installTorch(required: Requirement) -> None:
+    try:
+        import PyTorchUtils
+    except ModuleNotFoundError as error:
+        raise UserError(
+            _("The PyTorch extension is not installed."),
+            _("Install it with the Extensions Manager and restart Slicer."),
+            Code.DEPENDENCY_MISSING,
+        ) from error
+    logic = PyTorchUtils.PyTorchUtilsLogic()
+    version = str(required.specifier)
+    if logic.installTorch(askConfirmation=True, torchVersionRequirement=version) is None:
+        raise _missing(["torch"])
+
+
+def _installWithSlicer(requirements: list[str]) -> None:
+    import slicer.packaging
+
+    try:
+        slicer.packaging.pip_ensure(requirements, requester=REQUESTER)
+    except RuntimeError as error:  # what pip_ensure raises when the user declines
+        raise _missing(requirements) from error
+    except CalledProcessError as error:
+        raise _pipFailed() from error
+
+
+def _installWithPip(requirements: list[str]) -> None:
+    question = _("{requester} needs Python packages that are not installed. Install them now?")
+    agreed = slicer.util.confirmOkCancelDisplay(
+        question.format(requester=REQUESTER), REQUESTER, detailedText="\n".join(requirements)
+    )
+    if not agreed:
+        raise _missing(requirements)
+    _pip(requirements)
+
+
+def _pip(arguments: list[str]) -> None:
+    try:
+        slicer.util.pip_install(arguments)
+    except CalledProcessError as error:
+        raise _pipFailed() from error
+
+
+def _pipFailed() -> UserError:
+    return UserError(
+        _("pip could not install the packages."),
+        _("See what it wrote in the Python console (View > Python Console)."),
+        Code.DEPENDENCY_MISSING,
+    )
+
+
+def _missing(names: list[str]) -> UserError:
+    return UserError(
+        _("Python packages are missing: {names}.").format(names=", ".join(names)),
+        _("Press Segment Spine again and agree to the installation."),
+        Code.DEPENDENCY_MISSING,
+    )

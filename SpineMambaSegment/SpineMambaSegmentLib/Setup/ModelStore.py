@@ -1,0 +1,156 @@
+"""The models that the panel offers: bundled ones and those that the user imported.
+
+Nothing here runs a model or unpickles: a card is JSON, and weights are safetensors, whose header
+is JSON too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import struct
+import tempfile
+import uuid
+import zipfile
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import Code, UserError
+from spinemamba.protocol.model_card import ModelCard, bundled_models, read_card
+
+CARD = "model.json"
+BLOCK = 1 << 20
+MOST_HEADER = 100 << 20
+
+
+class ModelStore:
+    """A folder with imported models, one folder each.
+
+    Args:
+        folder: Made when the first model is imported.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        """Return what `models.find_model` takes: bundled names, then folders."""
+        imported = sorted(str(path.parent) for path in self._folder.glob(f"*/{CARD}"))
+        return [*bundled_models(), *imported]
+
+    def importModel(self, source: Path) -> Path:
+        """Copy a model into the store and return its folder.
+
+        Args:
+            source: A folder, the model.json in it, or a .zip of both.
+
+        Raises:
+            UserError: If it is no model (MODEL_MISSING), or damaged (MODEL_BAD).
+        """
+        if source.suffix.lower() == ".zip":
+            with tempfile.TemporaryDirectory() as folder:
+                _unpack(source, Path(folder))
+                return self._copy(Path(folder))
+        return self._copy(source if source.is_dir() else source.parent)
+
+    def _copy(self, source: Path) -> Path:
+        card = checkModel(source)
+        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in card.name).strip(".")
+        target = self._folder / f"{safe}-{card.version}-{card.hash()}"
+        if target.is_dir():  # the hash in the name says that it is the same
+            return target
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Renamed when complete: a copy that breaks off must not look like a model.
+        # Not a folder of tempfile: that one would be for its owner alone, whatever the umask says.
+        partial = self._folder / f".partial-{uuid.uuid4().hex}"
+        partial.mkdir()
+        for name in (CARD, *(entry.file for entry in card.networks.values())):
+            shutil.copyfile(source / name, partial / name)
+        return partial.rename(target)
+
+
+def checkModel(folder: Path) -> ModelCard:
+    """Check card, hashes and headers of a model's files; return the card.
+
+    Raises:
+        UserError: If something is missing (MODEL_MISSING) or wrong (MODEL_BAD).
+    """
+    card = read_card(folder)
+    for entry in card.networks.values():
+        path = folder / entry.file
+        if not path.is_file():
+            raise UserError(
+                _("{file} is missing beside model.json.").format(file=entry.file),
+                _("Copy the whole folder of the model."),
+                Code.MODEL_MISSING,
+            )
+        if _sha256(path) != entry.sha256:
+            raise _bad(entry.file, _("its SHA-256 is not the one in model.json"))
+        if not _isSafetensors(path):
+            raise _bad(entry.file, _("it is not a safetensors file"))
+    return card
+
+
+def cardText(card: ModelCard) -> str:
+    """Return a model card as text for people."""
+    rows = [
+        f"{card.name} {card.version} ({card.hash()})",
+        card.intended_use,
+        _("Licence of the weights: {licence}").format(licence=card.licence),
+        _("Made from:"),
+        *(f"- {line}" for line in card.data),
+    ]
+    if card.results:
+        rows.append(_("Measured:"))
+        rows += [f"- {case}: {json.dumps(value)}" for case, value in card.results.items()]
+    return "\n".join(rows)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Take model.json and the files that it names out of an archive, wherever they lie in it."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            found = {Path(name).name: name for name in file.namelist()}
+            if CARD not in found:
+                raise UserError(
+                    _("{file} holds no model.json.").format(file=archive.name),
+                    _("Choose an archive of a model's folder."),
+                    Code.MODEL_MISSING,
+                )
+            (folder / CARD).write_bytes(file.read(found[CARD]))
+            for entry in read_card(folder).networks.values():
+                if entry.file in found:
+                    (folder / entry.file).write_bytes(file.read(found[entry.file]))
+    except zipfile.BadZipFile as error:
+        raise _bad(archive.name, _("it is not a .zip archive")) from error
+
+
+def _isSafetensors(path: Path) -> bool:
+    """Return whether a file has safetensors' header: its length, then JSON."""
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= min(MOST_HEADER, path.stat().st_size - 8):
+            return False
+        try:
+            return isinstance(json.loads(file.read(length)), dict)
+        except ValueError:
+            return False
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _bad(name: str, why: str) -> UserError:
+    return UserError(
+        _("{file} cannot be used: {why}.").format(file=name, why=why),
+        _("Get the model again."),
+        Code.MODEL_BAD,
+    )

@@ -1,0 +1,1 @@
+"""Python packages, models and diagnostics. No Qt."""

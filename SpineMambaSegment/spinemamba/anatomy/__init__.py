@@ -1,0 +1,1 @@
+"""Levels of the spine: numbers, names, codes, numbering rules. Standard library only."""

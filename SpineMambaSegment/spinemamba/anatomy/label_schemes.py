@@ -1,0 +1,185 @@
+"""Which number means which level: the schemes of label images. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinemamba.anatomy.labels import BY_NAME, LABELS, Label
+from spinemamba.anatomy.terminology import level_named
+from spinemamba.common.errors import UserError
+
+AUTO = "auto"
+OPTION = (
+    "verse|totalsegmentator|totalsegmentator-v1|totalsegmentator-mr|totalspineseg|vista3d|FILE.json"
+)
+"""What ``--labels`` takes beside `AUTO`."""
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """What the values of a label image mean.
+
+    Attributes:
+        title: What people call it.
+        levels: Level of each value that is one; several values may be parts of one level.
+        names: Names of further values, as far as they are known.
+    """
+
+    title: str
+    levels: Mapping[int, Label]
+    names: Mapping[int, str]
+
+    def name_of(self, value: int) -> str:
+        """Return what a value is called."""
+        return self.names.get(value, f"value {value}")
+
+
+def _upwards(first: int, lowest: str, highest: str) -> dict[int, Label]:
+    """Return usual levels numbered from the lowest up; nothing of T13 and L6."""
+    usual = [label for label in reversed(LABELS) if label.name not in ("T13", "L6")]
+    names = [label.name for label in usual]
+    chosen = usual[names.index(lowest) : names.index(highest) + 1]
+    return dict(enumerate(chosen, start=first))
+
+
+VERSE = Numbering("VerSe", {label.value: label for label in LABELS}, {})
+TOTALSEGMENTATOR = Numbering(
+    "TotalSegmentator",
+    {25: BY_NAME["Sacrum"], 26: BY_NAME["Sacrum"], **_upwards(27, "L5", "C1")},
+    {},
+)
+"""Class map of version 2: 25 is the sacrum below S1, which is 26."""
+
+TOTALSEGMENTATOR_V1 = Numbering(
+    "TotalSegmentator version 1", {**_upwards(18, "L5", "C1"), 92: BY_NAME["Sacrum"]}, {}
+)
+TOTALSEGMENTATOR_MR = Numbering(
+    "TotalSegmentator's vertebrae_mr", {1: BY_NAME["Sacrum"], **_upwards(2, "L5", "C1")}, {}
+)
+TOTALSPINESEG = Numbering(
+    "TotalSpineSeg",
+    {
+        **{10 + k: BY_NAME[f"C{k}"] for k in range(1, 8)},
+        **{20 + k: BY_NAME[f"T{k}"] for k in range(1, 13)},
+        **{40 + k: BY_NAME[f"L{k}"] for k in range(1, 6)},
+        50: BY_NAME["Sacrum"],
+    },
+    {},
+)
+VISTA3D = Numbering(
+    "VISTA3D",
+    {
+        **_upwards(33, "L5", "C1"),
+        97: BY_NAME["Sacrum"],
+        127: BY_NAME["Sacrum"],
+        131: BY_NAME["L6"],
+    },
+    {},
+)
+"""Label dictionary of MONAI's VISTA3D; 127 is S1."""
+
+BUILT_IN = {
+    "verse": VERSE,
+    "totalsegmentator": TOTALSEGMENTATOR,
+    "totalsegmentator-v1": TOTALSEGMENTATOR_V1,
+    "totalsegmentator-mr": TOTALSEGMENTATOR_MR,
+    "totalspineseg": TOTALSPINESEG,
+    "vista3d": VISTA3D,
+}
+
+
+def numbering_of(text: str) -> Numbering | None:
+    """Return the numbering that ``--labels`` asks for; None for `AUTO`.
+
+    Args:
+        text: `AUTO`, one of `BUILT_IN`, or the path of a JSON file; see `read_numbering`.
+
+    Raises:
+        UserError: If it is none of these, or the file is not such a file.
+    """
+    if text.lower() == AUTO:
+        return None
+    if text.lower() in BUILT_IN:
+        return BUILT_IN[text.lower()]
+    if not text.lower().endswith(".json"):
+        raise UserError(f"'{text}' is no numbering of labels.", f"Write --labels {OPTION}.")
+    return read_numbering(Path(text))
+
+
+def read_numbering(path: Path) -> Numbering:
+    """Return what a JSON file says: nnU-Net's ``dataset.json``, or names and numbers alone.
+
+    Both may map names to numbers or numbers to names. Names that are no level belong to other
+    structures.
+
+    Raises:
+        UserError: If the file cannot be read, a number has two names, two numbers have one level,
+            or no name is a level.
+    """
+    names = _names(path)
+    levels = {}
+    for value, name in names.items():
+        label = level_named(name)
+        if label is None or value == 0:
+            continue
+        twin = next((v for v, other in levels.items() if other is label), None)
+        # TotalSegmentator has S1 beside the rest of the sacrum; both are parts of one level.
+        if twin is not None and label is not BY_NAME["Sacrum"]:
+            raise _wrong(path, f"both {twin} and {value} are {label.name}")
+        levels[value] = label
+    if not levels:
+        raise _wrong(path, "no name in it is a level, such as L1 or vertebrae_L1")
+    return Numbering(path.name, levels, names)
+
+
+def _names(path: Path) -> dict[int, str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text, object_pairs_hook=_without_doubles)
+    except OSError as error:
+        raise UserError(
+            f"{path.name} cannot be read: {error.strerror}.", f"Write --labels {OPTION}."
+        ) from error
+    except ValueError as error:
+        raise _wrong(path, str(error)) from error
+    entries = content.get("labels", content) if isinstance(content, dict) else None
+    if not isinstance(entries, dict):
+        raise _wrong(path, "there are no names with numbers in it")
+    names: dict[int, str] = {}
+    for key, entry in entries.items():
+        value, name = _pair(path, key, entry)
+        if names.get(value, name) != name:
+            raise _wrong(path, f"{value} is both {names[value]} and {name}")
+        names[value] = name
+    return names
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs as a dictionary; JSON itself lets the last of equal keys win."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"'{next(k for k in keys if keys.count(k) > 1)}' is there twice")
+    return found
+
+
+def _pair(path: Path, key: str, entry: Any) -> tuple[int, str]:
+    """Return number and name of an entry, whichever of them is the key."""
+    number, name = (key, entry) if key.strip().isdecimal() else (entry, key)
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    if isinstance(number, str) and number.strip().isdecimal():
+        number, whole = int(number), True
+    if not whole or number < 0 or not isinstance(name, str):
+        raise _wrong(path, f"'{key}': {json.dumps(entry)} is not a name with one number")
+    return number, name
+
+
+def _wrong(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path.name} does not say what the labels are: {why}.",
+        'Give nnU-Net\'s dataset.json, or a file such as {"L1": 1, "L2": 2}.',
+    )

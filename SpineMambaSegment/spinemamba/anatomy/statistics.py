@@ -1,0 +1,85 @@
+"""What is known of spines before one looks at the image.
+
+Distances between the centres of neighbouring vertebrae, in millimetres: mean and standard
+deviation over 113 scans of VerSe 2020 (Sekuboyina et al., 10.1016/j.media.2021.102166; centroid
+annotations, CC BY-SA 4.0).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spinemamba.anatomy.labels import ORDER
+
+STEP_MM: dict[tuple[str, str], tuple[float, float]] = {
+    ("C1", "C2"): (17.1, 2.03),
+    ("C2", "C3"): (18.45, 1.56),
+    ("C3", "C4"): (15.87, 1.97),
+    ("C4", "C5"): (16.06, 1.82),
+    ("C5", "C6"): (16.1, 1.49),
+    ("C6", "C7"): (17.72, 1.59),
+    ("C7", "T1"): (18.78, 1.21),
+    ("T1", "T2"): (20.9, 1.7),
+    ("T2", "T3"): (22.23, 1.51),
+    ("T3", "T4"): (22.31, 1.47),
+    ("T4", "T5"): (22.82, 1.4),
+    ("T5", "T6"): (23.47, 1.46),
+    ("T6", "T7"): (24.04, 1.55),
+    ("T7", "T8"): (24.33, 1.49),
+    ("T8", "T9"): (24.86, 1.5),
+    ("T9", "T10"): (25.68, 1.58),
+    ("T10", "T11"): (27.59, 1.75),
+    ("T11", "T12"): (29.83, 1.85),
+    ("T11", "L1"): (31.03, 1.55),
+    ("T12", "T13"): (32.34, 2.0),
+    ("T12", "L1"): (32.0, 2.34),
+    ("T13", "L1"): (34.98, 2.0),
+    ("L1", "L2"): (33.39, 2.36),
+    ("L2", "L3"): (34.14, 2.45),
+    ("L3", "L4"): (33.82, 2.65),
+    ("L4", "L5"): (31.66, 2.67),
+    ("L5", "L6"): (30.57, 2.43),
+}
+
+VOLUME_ML: dict[str, float] = {
+    "C1": 12.0, "C2": 15.5, "C3": 10.9, "C4": 11.2, "C5": 12.0, "C6": 13.5, "C7": 16.1,
+    "T1": 19.1, "T2": 20.4, "T3": 20.2, "T4": 21.1, "T5": 21.8, "T6": 23.8, "T7": 26.6, "T8": 28.6,
+    "T9": 31.0, "T10": 34.1, "T11": 38.2, "T12": 43.4,
+    "L1": 48.9, "L2": 56.5, "L3": 62.0, "L4": 65.5, "L5": 62.7, "Sacrum": 65.0,
+}  # fmt: skip
+"""Volumes of the levels in a middling adult, fitted with a size for each to the vertebrae that are
+whole in eight label maps (VerSe, CC BY-SA 4.0; LIDC; TotalSegmentator). The sacrum's is rough: the
+image cuts it.
+"""
+
+VOLUME_STEP_SPREAD = 0.15
+"""Standard deviation of the logarithm of a volume over that of the vertebra above, less the usual:
+half of it in the label maps, more where a network has drawn the outlines."""
+
+VOLUME_STEP_OUTLIER = 0.2
+"""How well any other volume fits: fractures, and bone that was given to the neighbour."""
+
+
+def usual_volume_ml(name: str) -> float:
+    """Return about how large a vertebra of a level is in an adult; T13 and L6 lie between."""
+    known = sorted(ORDER[level] for level in VOLUME_ML)
+    sizes = [VOLUME_ML[level] for level in sorted(VOLUME_ML, key=ORDER.__getitem__)]
+    return float(np.interp(ORDER[name], known, sizes))
+
+
+ANY_STEP_MM = (25.0, 8.0)
+"""Mean and standard deviation over all pairs."""
+
+STEP_SHARE: dict[tuple[str, str], float] = {
+    ("T11", "L1"): 0.03,
+    ("T12", "T13"): 0.03,
+    ("L4", "Sacrum"): 0.03,
+    ("L5", "L6"): 0.08,
+}
+"""How often a spine goes on in this unusual way; the usual way has the rest."""
+
+SIZES = (0.5, 0.62, 0.74, 0.84, 0.92, 1.0, 1.08, 1.16, 1.25)
+"""Patients' sizes relative to the mean of the 113 scans, closer where most patients are."""
+
+SIZE_SPREAD = 0.12
+"""Standard deviation of sizes; wider than in the 113 adults, because children are patients, too."""

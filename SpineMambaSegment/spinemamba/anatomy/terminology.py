@@ -1,0 +1,152 @@
+"""How a level is written onto a segment: name, colour, code and tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, LABELS, Label
+
+CATEGORY = "SCT^123037004^Anatomical Structure"
+CONTEXT = "Segmentation category and type - SpineMamba"
+REGION_CONTEXT = "Anatomic codes - DICOM master list"
+PLAIN_VERTEBRA = "SCT^51282000^Vertebra"
+PRIVATE_SCHEME = "99SPINE"
+"""Coding scheme of levels without a SNOMED code; inventing numbers would be wrong."""
+
+BY_SNOMED = {label.snomed: label for label in LABELS if label.snomed is not None}
+
+VERTEBRA_WORDS = re.compile(r"^(?:vertebrae?|vert)[ _.-]*|[ _.-]+vertebrae?$", re.IGNORECASE)
+"""What may stand before or after a level: vertebrae_L1, L1 vertebra."""
+
+LEVEL = re.compile(r"(C|T|Th|L|S)[ _-]?0?(\d{1,2})", re.IGNORECASE)
+LEVEL_INSIDE = re.compile(r"(?<![a-z0-9])(C|T|Th|L|S)[ _-]?0?(\d{1,2})(?![a-z0-9])", re.IGNORECASE)
+"""A level among other words, as in "L3 corrected" or "disc L3/L4"."""
+
+OTHER_NAMES = {
+    "atlas": "C1",
+    "axis": "C2",
+    "sacrum": "Sacrum",
+    "os sacrum": "Sacrum",
+    "coccyx": "Coccyx",
+    "os coccygis": "Coccyx",
+}
+"""Names without a number."""
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """What a segment is called and looks like.
+
+    Attributes:
+        value: Label value in the image.
+        name: Name shown to people.
+        color: Red, green, blue, 0 to 255.
+        terminology: Slicer's terminology entry.
+        tags: Further tags, for example the model's name.
+    """
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+    terminology: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def segment_id(self) -> str:
+        """ID of the segment; stays when a person renames it."""
+        return f"V{self.value}"
+
+
+def terminology_entry(label: Label) -> str:
+    """Return Slicer's serialised terminology entry of a level.
+
+    Returns:
+        ``context~category~type~modifier~region context~region~region modifier``; a level
+        without a SNOMED code is a vertebra with a private modifier.
+    """
+    if label.snomed is not None:
+        kind = f"SCT^{label.snomed}^{meaning(label)}"
+        modifier = "^^"
+    else:
+        kind = PLAIN_VERTEBRA
+        modifier = f"{PRIVATE_SCHEME}^{label.name}^{meaning(label)}"
+    return "~".join((CONTEXT, CATEGORY, kind, modifier, REGION_CONTEXT, "^^", "^^"))
+
+
+def segment_info(value: int, tags: Mapping[str, str] | None = None) -> SegmentInfo:
+    """Return name, colour and code of a label value.
+
+    Raises:
+        KeyError: If there is no such label.
+    """
+    label = BY_VALUE[value]
+    return SegmentInfo(value, label.name, label.color, terminology_entry(label), tags or {})
+
+
+def level_named(text: str) -> Label | None:
+    """Return the level that a name means; None if it means none, or more than a level.
+
+    Case does not matter, nor does the word vertebra beside the level: ``L1``, ``vertebrae_L1``,
+    ``T12 vertebra``, ``Th12``, ``sacrum``. ``S1`` is read as the sacrum. ``L3 corrected`` is not
+    recognised: what other words mean is not known.
+    """
+    plain = VERTEBRA_WORDS.sub("", text.strip()).strip().lower()
+    if plain in OTHER_NAMES:
+        return BY_NAME[OTHER_NAMES[plain]]
+    found = LEVEL.fullmatch(plain)
+    return None if found is None else BY_NAME.get(_written(found))
+
+
+def level_of(name: str, entry: str = "") -> Label | None:
+    """Return the level of a segment, whoever made it; None if it is none.
+
+    Args:
+        name: Of the segment; counts first, since a person may have renamed it.
+        entry: Its terminology entry; counts if the name is more than a level, but not against a
+            level that the name mentions: Slicer keeps the code when a person renames a segment.
+    """
+    named = level_named(name)
+    if named is not None:
+        return named
+    coded = level_coded(entry)
+    mentioned = {_written(found) for found in LEVEL_INSIDE.finditer(name)}
+    return coded if coded is None or mentioned <= {coded.name} else None
+
+
+def mentions_level(name: str) -> bool:
+    """Return whether a name has a level in it, alone or among other words."""
+    return LEVEL_INSIDE.search(name) is not None
+
+
+def why_no_level(entry: str = "") -> str:
+    """Return why `level_of` found no level, given a segment's terminology entry."""
+    other = level_coded(entry) is not None
+    return "its name and its code mean different levels" if other else "its name is no level"
+
+
+def level_coded(entry: str) -> Label | None:
+    """Return the level of a terminology entry, of any context; None if it is none.
+
+    Only the type of the entry counts: a tumour whose region is a vertebra is no vertebra.
+    """
+    parts = [part.split("^") for part in entry.split("~")]
+    if len(parts) < 4 or len(parts[2]) < 2:
+        return None
+    kind, modifier = parts[2], parts[3]
+    if kind[0] == "SCT" and kind[1] in BY_SNOMED:
+        return BY_SNOMED[kind[1]]
+    private = kind[:2] == PLAIN_VERTEBRA.split("^")[:2] and modifier[0] == PRIVATE_SCHEME
+    return BY_NAME.get(modifier[1]) if private and len(modifier) > 1 else None
+
+
+def _written(found: re.Match[str]) -> str:
+    """Return a level as the label table writes it; S1 is the uppermost part of the sacrum."""
+    name = f"{found[1][0].upper()}{int(found[2])}"
+    return "Sacrum" if name == "S1" else name
+
+
+def meaning(label: Label) -> str:
+    """Return a level in the words of its code."""
+    return label.name if label.name in ("Sacrum", "Coccyx") else f"{label.name} vertebra"

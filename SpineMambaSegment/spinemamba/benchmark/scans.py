@@ -1,0 +1,200 @@
+"""Every scan back end against the readable loop: times of one thread, and errors.
+
+Times are seconds that the processor worked for this process, not of the wall clock: a program
+that takes turns on the same core changes them little. Ratios hold within one run only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from spinemamba.selective_scan.dispatch import BACKENDS, available_backends
+from spinemamba.selective_scan.reference import scan_reference
+
+LOOP_TOKENS = 2048
+"""Tokens that the loop runs over. Its time is proportional to them, and its autograd keeps every
+state: a longer sequence would need gigabytes. Times are scaled up to the length in question."""
+
+LARGEST_STEP = 16.0
+"""Of the input that errors are measured with; trained networks reach steps of 1 to 10."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Tokens L, channels d and states n of a scan."""
+
+    tokens: int
+    channels: int
+    states: int
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """One back end at one size.
+
+    Attributes:
+        backend: Its name.
+        size: What it scanned.
+        forward_s: Processor seconds of a forward pass, one thread.
+        forward_ratio: How many times faster than the loop.
+        backward_s: The same for the backward pass.
+        backward_ratio: Over the loop's autograd.
+        largest_share: Numbers of the largest tensor that either pass makes, as a share of the L d n
+            states.
+    """
+
+    backend: str
+    size: Size
+    forward_s: float
+    forward_ratio: float
+    backward_s: float
+    backward_ratio: float
+    largest_share: float
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many elements the largest result had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Run an operation, and look at what it gives."""
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(x, Tensor):
+                self.elements = max(self.elements, x.numel())
+        return out
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def least_seconds(
+    work: Callable[[], object], repeats: int, clock: Callable[[], float] = time.process_time
+) -> float:
+    """Return the shortest of several times: what disturbs a measurement makes it longer only."""
+    found = []
+    for _ in range(repeats):
+        started = clock()
+        work()
+        found.append(clock() - started)
+    return min(found)
+
+
+def scan_inputs(size: Size, largest_step: float | None = None) -> list[Tensor]:
+    """Return random u, delta, A, B, C, D of a batch of one, as trained layers see them.
+
+    The rates are near those that Mamba starts with, but not tied: those would be scanned faster.
+    """
+    generator = torch.Generator().manual_seed(size.tokens)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    length, d, n = size.tokens, size.channels, size.states
+    delta = functional.softplus(normal(1, length, d) - 4.0)
+    if largest_step is not None:
+        delta *= largest_step / delta.max()
+    rates = tied_rates(n) * (1 + 0.1 * torch.rand(d, n, generator=generator))
+    u, b, c = normal(1, length, d), normal(1, length, n), normal(1, length, n)
+    return [u, delta, rates, b, c, normal(d)]
+
+
+def tied_rates(states: int) -> Tensor:
+    """Return the rates that Mamba starts with, multiples of one number: (n,)."""
+    return -torch.arange(1.0, states + 1)
+
+
+def working_backends() -> list[str]:
+    """Return the back ends that work on this processor, without the loop."""
+    states = available_backends("cpu")
+    return [name for name, state in states.items() if state == "ok" and name != "reference"]
+
+
+def measure_scans(sizes: list[Size], repeats: int) -> Iterator[ScanRow]:
+    """Yield a row for each size and back end."""
+    with threads(1):
+        for size in sizes:
+            short = Size(min(size.tokens, LOOP_TOKENS), size.channels, size.states)
+            scale = size.tokens / short.tokens
+            loop = [scale * s for s in _forward_and_backward("reference", short, 2)]
+            for name in working_backends():
+                forward, backward = _forward_and_backward(name, size, repeats)
+                ratios = (loop[0] / forward, loop[1] / backward)
+                yield ScanRow(
+                    name, size, forward, ratios[0], backward, ratios[1], _largest_share(name, size)
+                )
+
+
+def _forward_and_backward(name: str, size: Size, repeats: int) -> tuple[float, float]:
+    scan, inputs = BACKENDS[name], scan_inputs(size)
+    with torch.inference_mode():
+        scan(*inputs)  # the first run pays for fresh memory
+        forward = least_seconds(lambda: scan(*inputs), repeats)
+    learning = [x.requires_grad_() for x in inputs]
+    y = scan(*learning)
+    grad = torch.ones_like(y)
+
+    def backward() -> None:
+        torch.autograd.grad(y, learning, grad, retain_graph=True)
+
+    return forward, least_seconds(backward, max(1, repeats // 2))
+
+
+def _largest_share(name: str, size: Size) -> float:
+    """Return the largest tensor's share of all states, on as many tokens as the loop runs over."""
+    short = Size(min(size.tokens, LOOP_TOKENS), size.channels, size.states)
+    inputs = [x.requires_grad_() for x in scan_inputs(short)]
+    with LargestTensor() as seen:
+        BACKENDS[name](*inputs).sum().backward()
+    return seen.elements / (short.tokens * short.channels * short.states)
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """Root mean square errors of one back end, relative to double precision."""
+
+    backend: str
+    value: float
+    gradient: float
+
+
+@threads(1)
+def measure_errors(size: Size) -> list[ErrorRow]:
+    """Return the errors of each back end, with steps up to 16; the loop itself comes last."""
+    rows = []
+    inputs = scan_inputs(size, LARGEST_STEP)
+    exact = _value_and_gradients("reference", [x.double() for x in inputs])
+    for name in [*working_backends(), "reference"]:
+        found = _value_and_gradients(name, inputs)
+        errors = [
+            float((a.double() - b).norm() / b.norm()) for a, b in zip(found, exact, strict=True)
+        ]
+        rows.append(ErrorRow(name, errors[0], max(errors[1:])))
+    return rows
+
+
+def _value_and_gradients(name: str, inputs: list[Tensor]) -> list[Tensor]:
+    learning = [x.detach().clone().requires_grad_() for x in inputs]
+    scan = scan_reference if name == "reference" else BACKENDS[name]
+    y = scan(*learning)
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
+    return [y.detach(), *torch.autograd.grad((y * weight).sum(), learning)]

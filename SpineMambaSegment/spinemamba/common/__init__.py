@@ -1,0 +1,1 @@
+"""Errors, progress, atomic files, versioned JSON. Standard library only."""

@@ -1,0 +1,1 @@
+"""Corrections without a new run: split, rename, re-segment one vertebra."""

@@ -1,0 +1,1 @@
+"""From a label mask to a closed surface."""

@@ -1,0 +1,183 @@
+"""The files of a run, or of a review in Slicer, as vertebrae to export. For the shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.anatomy.label_schemes import Numbering
+from spinemamba.common.errors import UserError
+from spinemamba.export.centres import centres_of
+from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
+from spinemamba.export.meshing.raw_surface import Mask, Place
+from spinemamba.imaging.seg_nrrd import Segment
+from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.write import LABEL_FORMATS
+from spinemamba.labelmaps.read import (
+    LabelFile,
+    NamedLabel,
+    are_parts,
+    read_label_file,
+    result_beside,
+)
+from spinemamba.protocol.case_source import CaseSource, Located
+from spinemamba.protocol.manifest import Origin
+from spinemamba.protocol.result import RESULT_END, Result, read_result
+
+SEGMENTATION_END = ".seg.nrrd"
+COMPLETED = "completed"
+"""What Slicer writes as the status of a segment that was reviewed."""
+
+STATUS_TAG = "Segmentation.Status"
+REVIEWER_TAG, RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The two files of a run.
+
+    Attributes:
+        labels: Label image.
+        result: result.json, None if there is none.
+    """
+
+    labels: Path
+    result: Path | None
+
+
+def find_files(path: Path) -> RunFiles:
+    """Return the files of a run when one of them is given; they lie side by side.
+
+    Raises:
+        UserError: If there is no such file, or only a result.json without its labels.
+    """
+    if not path.is_file():
+        raise UserError(f"Input not found: {path}.", "Check the path.")
+    lower = path.name.lower()
+    ending = next((e for e in LABEL_FORMATS if lower.endswith(e)), "")
+    if ending:
+        return RunFiles(path, result_beside(path))
+    if not lower.endswith(RESULT_END):
+        raise UserError(
+            f"{path.name} is neither labels nor a result of a run.",
+            f"Give a label image ({', '.join(LABEL_FORMATS)}) or a file ...{RESULT_END}.",
+        )
+    stem = path.name[: -len(RESULT_END)]
+    for ending in LABEL_FORMATS:
+        if (labels := path.with_name(stem + ending)).is_file():
+            return RunFiles(labels, path)
+    raise UserError(
+        f"The labels of {path.name} are not beside it.", f"Put {stem}{SEGMENTATION_END} there."
+    )
+
+
+def read_vertebrae(files: RunFiles, numbering: Numbering | None = None) -> list[Vertebra]:
+    """Return the vertebrae of a run, from its files.
+
+    Raises:
+        UserError: If a file cannot be read, or holds no vertebra.
+    """
+    return vertebrae_of(read_label_file(files.labels, numbering), files)
+
+
+def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
+    """Return the vertebrae of a label file that was read.
+
+    Raises:
+        UserError: If its result.json cannot be read, or it holds no vertebra.
+    """
+    result = None if files.result is None else read_result(files.result)
+    boxes = [_boxes(layer.array) for layer in content.layers]
+    place = place_of(content.layers[0].geometry)
+    found = []
+    for labels in _together(content):
+        first, level = labels[0].segment, labels[0].level.name
+        values = [label.segment.value for label in labels]
+        there = [boxes[first.layer][v] for v in values if v in boxes[first.layer]]
+        found.append(
+            Vertebra(
+                level=level,
+                load=partial(_mask, content.layers[first.layer].array, there, values),
+                place=place,
+                segment_id=first.segment_id,
+                cut_sides=cut_by_result(result, level),
+                image_xyz=content.image_xyz,
+                reviewed=first.tags.get(STATUS_TAG) == COMPLETED,
+                reviewed_by=first.tags.get(REVIEWER_TAG, ""),
+                origin=_origin(first, result),
+            )
+        )
+    if not found:
+        raise UserError(f"{content.name} holds no vertebra.", "Choose the labels of a spine.")
+    return found
+
+
+def source_of(content: LabelFile, case: str) -> CaseSource:
+    """Return what tells a label file from that of another case.
+
+    Args:
+        content: The file.
+        case: Name of the case before it is made safe for file systems.
+    """
+    centres = [centres_of(layer.array) for layer in content.layers]
+    geometry = content.layers[0].geometry
+    located = {}
+    for labels in _together(content):
+        there = [centres[x.segment.layer].get(x.segment.value) for x in labels]
+        found = [centre for centre in there if centre is not None]
+        if found:
+            largest = max(found, key=lambda centre: centre.voxels)
+            centre_mm = geometry.to_lps_mm(np.array(largest.middle_zyx)).round(3)
+            voxels = sum(centre.voxels for centre in found)
+            volume_ml = voxels * float(np.prod(geometry.spacing_mm)) / 1000
+            located.setdefault(
+                labels[0].level.name, Located(tuple(centre_mm.tolist()), round(volume_ml, 6))
+            )
+    return CaseSource.of(case, located)
+
+
+def place_of(geometry: Geometry) -> Place:
+    """Return where the voxels of a grid lie."""
+    return lambda index_xyz: geometry.to_lps_mm(index_xyz[:, ::-1])
+
+
+def _together(content: LabelFile) -> list[list[NamedLabel]]:
+    """Return the labels of each vertebra: one, or the parts of a sacrum."""
+    sacrum = [x for x in content.vertebrae if x.level.name == "Sacrum"]
+    in_one_layer = len({x.segment.layer for x in sacrum}) == 1
+    if in_one_layer and (content.numbering is not None or are_parts(sacrum)):
+        return [*([x] for x in content.vertebrae if x not in sacrum), sacrum]
+    return [[x] for x in content.vertebrae]
+
+
+def _boxes(array: np.ndarray) -> dict[int, Box]:
+    """Return the box around each value of a label image, without 0."""
+    found = ndimage.find_objects(array.astype(np.int32, copy=False), max(int(array.max()), 1))
+    return {value: box for value, box in enumerate(found, 1) if box is not None}
+
+
+def _mask(array: np.ndarray, boxes: list[Box], values: list[int]) -> Mask:
+    if not boxes:
+        raise LeftOut("It is empty.")
+    box = tuple(
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*boxes, strict=True)
+    )
+    return Mask(np.isin(array[box], values), tuple(s.start for s in box[::-1]))
+
+
+def _origin(segment: Segment, result: Result | None) -> Origin:
+    if result is None or segment.tags.get(RUN_TAG):
+        return Origin.from_tags(segment.tags)
+    return Origin(
+        result.model_name,
+        result.model_version,
+        result.model_hash,
+        result.package_version,
+        result.run_id,
+    )

@@ -1,0 +1,1 @@
+"""Quality flags of levels and shapes, and the result of a run."""

@@ -1,0 +1,180 @@
+"""Cut a volume along the spine, so that a crooked spine stays in view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.volume import Volume
+
+SEARCH_MM = 2.0
+"""Step at which the spine is followed; bodies are far larger."""
+
+BODY_POWER = 3
+"""Arches are thin: a third of a body's depth to this power weighs next to nothing."""
+
+FRONT = 5.0
+"""Bodies lie in front: from a vertebra's front to its back the weight falls by exp(-FRONT).
+
+In the neck, where joints are as deep as bodies, depth alone is not enough.
+"""
+
+SMOOTH_MM = 8.0
+"""Standard deviation along the spine: bridges the discs."""
+
+SLAB_MM = (-1.0, 0.0, 1.0)
+"""Offsets whose mean is shown: less noise, and no edge is lost."""
+
+MARGIN_MM = {"z": (20.0, 20.0), "y": (60.0, 30.0), "x": (45.0, 45.0)}
+"""Room around the spine, before its first and after its last voxel."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture of the spine with square pixels; row 0 is the lowest.
+
+    Attributes:
+        image: Values of the image, (rows, columns), float32.
+        labels: Label values, (rows, columns).
+        pixel_mm: Size of a pixel.
+        bodies: Row and column of the body's centre of each label value in view.
+        corner_mm: Height and place across of row 0, column 0, in mm along the canonical image's
+            axes from its first voxel; None where rows and columns do not run along them.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    pixel_mm: float
+    bodies: dict[int, tuple[float, float]]
+    corner_mm: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class SpineLine:
+    """Where the bodies are.
+
+    Attributes:
+        heights_mm: Heights above the first slice, ascending, (n,).
+        places_mm: y and x at these heights, from the first voxel, (n, 2).
+        bodies_mm: z, y, x of the body's centre of each label value.
+        box_mm: First and last labelled z, y, x, (2, 3); the whole image if nothing is labelled.
+    """
+
+    heights_mm: np.ndarray
+    places_mm: np.ndarray
+    bodies_mm: dict[int, np.ndarray]
+    box_mm: np.ndarray
+
+
+def side_and_front(image: Volume, labels: Volume, pixel_mm: float = 0.5) -> tuple[View, View]:
+    """Return the side view (anterior on the left) and the front view (right side on the left).
+
+    Args:
+        image: What was segmented, in any orientation.
+        labels: Label values on the same grid.
+        pixel_mm: Size of a pixel.
+    """
+    image, labels = canonical(image)[0], canonical(labels)[0]
+    line = follow(labels)
+    return _view(image, labels, line, ("y", pixel_mm)), _view(image, labels, line, ("x", pixel_mm))
+
+
+def follow(labels: Volume) -> SpineLine:
+    """Find the bodies of the vertebrae: what is deep and in front.
+
+    Args:
+        labels: Label values in canonical orientation.
+    """
+    steps = [max(1, round(SEARCH_MM / s)) for s in labels.spacing_mm]
+    small = labels.array[:: steps[0], :: steps[1], :: steps[2]]
+    spacing = np.array(labels.spacing_mm) * steps
+    depth = _depth(small, spacing)
+    sums = np.zeros((small.shape[0], 3))
+    bodies = {}
+    for value, box in _boxes(small):
+        inside = small[box] == value
+        at = np.argwhere(inside)
+        front = np.exp(-FRONT * at[:, 1] / inside.shape[1])
+        weight = depth[box][inside] ** BODY_POWER * front
+        at += [s.start for s in box]
+        bodies[value] = (at * weight[:, None]).sum(axis=0) / weight.sum() * spacing
+        terms = weight[:, None] * np.concatenate([at[:, 1:], np.ones((len(at), 1))], axis=1)
+        np.add.at(sums, at[:, 0], terms)
+    marked = np.argwhere(small > 0) if bodies else np.array([[0, 0, 0], np.array(small.shape) - 1])
+    box_mm = np.stack([marked.min(axis=0), marked.max(axis=0)]) * spacing
+    if not bodies:
+        sums[:] = (*np.array(small.shape[1:]) / 2, 1.0)
+    return SpineLine(*_line(sums, spacing), bodies, box_mm)
+
+
+def _depth(small: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Return how deep each voxel lies in its vertebra, relative to the vertebra's deepest."""
+    depth = np.zeros(small.shape, np.float32)
+    deepest = {}
+    for value, box in _boxes(small):
+        inside = small[box] == value
+        own = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+        deepest[value] = float(own.max())
+        depth[box][inside] = own[inside]
+    # What little is left of a vertebra at the border must not weigh like a body.
+    least = float(np.median(list(deepest.values()))) if deepest else 1.0
+    for value, box in _boxes(small):
+        inside = small[box] == value
+        depth[box][inside] /= max(deepest[value], least)
+    return depth
+
+
+def _boxes(small: np.ndarray) -> list[tuple[int, tuple[slice, slice, slice]]]:
+    found = enumerate(ndimage.find_objects(small), start=1)
+    return [(value, box) for value, box in found if box is not None]
+
+
+def _line(sums: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth weighted places along z; beyond the spine its ends go on."""
+    smooth = ndimage.gaussian_filter1d(sums, SMOOTH_MM / spacing[0], axis=0, mode="constant")
+    rows = np.flatnonzero(smooth[:, 2] > 0)
+    places = smooth[rows, :2] / smooth[rows, 2:]
+    return rows * spacing[0], places * spacing[1:]
+
+
+def _view(image: Volume, labels: Volume, line: SpineLine, kind: tuple[str, float]) -> View:
+    """Sample image and labels on the surface through the spine that runs along ``y`` or ``x``."""
+    across, pixel_mm = kind
+    axis = "zyx".index(across)
+    rows_mm = _range(line, image, "z", pixel_mm)
+    columns_mm = _range(line, image, across, pixel_mm)
+    places = np.stack(
+        [np.interp(rows_mm, line.heights_mm, line.places_mm[:, k]) for k in (0, 1)], axis=1
+    )
+    surface = np.empty((3, len(rows_mm), len(columns_mm)))
+    surface[0] = rows_mm[:, None]
+    surface[axis] = columns_mm
+    surface[3 - axis] = places[:, 2 - axis, None]
+    per_voxel = 1 / np.array(image.spacing_mm)[:, None, None]
+    shown = np.zeros(surface.shape[1:], np.float32)
+    for offset in SLAB_MM:
+        moved = surface.copy()
+        moved[3 - axis] += offset
+        shown += ndimage.map_coordinates(
+            image.array, moved * per_voxel, np.float32, order=1, mode="nearest"
+        )
+    painted = ndimage.map_coordinates(labels.array, surface * per_voxel, order=0, mode="nearest")
+    bodies = {
+        value: ((at[0] - rows_mm[0]) / pixel_mm, (at[axis] - columns_mm[0]) / pixel_mm)
+        for value, at in line.bodies_mm.items()
+    }
+    corner_mm = float(rows_mm[0]), float(columns_mm[0])
+    return View(shown / len(SLAB_MM), painted, pixel_mm, bodies, corner_mm)
+
+
+def _range(line: SpineLine, image: Volume, name: str, pixel_mm: float) -> np.ndarray:
+    """Return the places of the pixels along an axis: the spine and some room, in the image."""
+    axis = "zyx".index(name)
+    before, after = MARGIN_MM[name]
+    end = (image.array.shape[axis] - 1) * image.spacing_mm[axis]
+    first = max(0.0, line.box_mm[0, axis] - before)
+    last = min(end, line.box_mm[1, axis] + after)
+    return np.arange(first, last + pixel_mm / 2, pixel_mm)

@@ -1,0 +1,1 @@
+"""File formats: what headers state, whether voxels are whole, DICOM series."""

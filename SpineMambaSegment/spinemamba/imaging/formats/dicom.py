@@ -1,0 +1,220 @@
+"""Find and read a DICOM series.
+
+SimpleITK reads tags and pixels. Where a volume lies is computed here from the tags: what GDCM
+makes of them depends on the SOP class, and it replaces what it does not find.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import SimpleITK as sitk
+
+from spinemamba.common.atomic_files import check_spelling
+from spinemamba.common.error_reports import is_no_memory, no_host_memory
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.formats.dicom_header import (
+    BITS_ALLOCATED,
+    BITS_STORED,
+    HIGH_BIT,
+    INTERCEPT,
+    MODALITY,
+    SERIES_NUMBER,
+    SERIES_UID,
+    SIGNED,
+    SLOPE,
+    Header,
+    read_headers,
+)
+from spinemamba.imaging.formats.dicom_padding import fill_padding
+from spinemamba.imaging.formats.dicom_stack import Stack, make_stack
+
+STORED_AS = (SLOPE, INTERCEPT, SIGNED, BITS_ALLOCATED, BITS_STORED, HIGH_BIT)
+"""Where these differ, the number type of the first slice need not hold the values of others."""
+
+DAMAGE_WORDS = ("corrupt jpeg", "stream too short")
+"""What decoders of pixels print where they go on with what they have."""
+
+MOST_LISTED = 6
+Warn = Callable[[str], None]
+
+
+def read_series(path: Path, warn: Warn) -> sitk.Image:
+    """Read the largest image series of a folder.
+
+    Args:
+        path: Folder, or a file of the series.
+        warn: Told if other series, localizers or damaged files were left out.
+
+    Returns:
+        The image, slices in order of their positions; the tag "0008|0060" of its metadata holds
+        the modality.
+
+    Raises:
+        UserError: If there is no series of CT or MR slices, its tags do not say where each slice
+            lies and how large its pixels are, or no regular grid holds them (INPUT_BAD), or the
+            memory does not suffice (OOM_HOST).
+    """
+    stack = find_stack(path, warn)
+    array = sitk.GetArrayViewFromImage(image := _pixels(stack))
+    filled = fill_padding(array, stack)
+    if filled is not array:
+        image = sitk.GetImageFromArray(filled)
+    geometry = stack.geometry
+    image.SetSpacing(geometry.spacing_mm[::-1])
+    image.SetOrigin(geometry.origin_lps_mm)
+    image.SetDirection(geometry.direction_lps.ravel().tolist())
+    image.SetMetaData(MODALITY, stack.modality)
+    return image
+
+
+def series_files(path: Path, warn: Warn) -> list[str]:
+    """Return the files of a series in the order of the slices of its image; as `read_series`."""
+    return find_stack(path, warn).files
+
+
+def find_stack(path: Path, warn: Warn) -> Stack:
+    """Return the slices that `read_series` reads."""
+    check_spelling(path)
+    folder = path if path.is_dir() else path.parent
+    with _quiet():
+        headers = read_headers(folder)
+    return make_stack(_chosen(folder, path if path.is_file() else None, headers, warn))
+
+
+def _chosen(
+    folder: Path, wanted: Path | None, headers: Sequence[Header], warn: Warn
+) -> list[Header]:
+    """Return the slices of the series with most of them, or of the wanted file's series."""
+    series: dict[str, list[Header]] = {}
+    for header in headers:
+        series.setdefault(header.text(SERIES_UID), []).append(header)
+    found = [
+        files
+        for files in series.values()
+        if wanted is None or wanted.name in (header.path.name for header in files)
+    ]
+    images = [files for files in found if any(header.is_image for header in files)]
+    if not images:
+        lost = len(_unreadable(folder, headers))
+        more = f", {lost} files without a readable image" if lost else ""
+        raise UserError(
+            f"No CT or MR series found in {folder} ({len(found)} series of other kinds{more}).",
+            "Choose the folder that holds the slices of one series.",
+        )
+    images.sort(key=_rank)
+    chosen = [header for header in images[0] if header.is_image]
+    _tell_left_out(folder, headers, warn)
+    if len(images) > 1:
+        _tell_others(images, warn)
+    if others := len(images[0]) - len(chosen):
+        warn(
+            f"{others} of the {len(images[0])} files of the series are localizers or of another "
+            "kind and were left out."
+        )
+    return chosen
+
+
+def _rank(files: Sequence[Header]) -> tuple[bool, int, float, str]:
+    """Sort series: readable ones first, large ones before small ones, then by number."""
+    slices = [header for header in files if header.is_image]
+    readable = not any(header.is_multi_frame for header in slices) and len(slices) > 1
+    number = files[0].number(SERIES_NUMBER, float("inf"))
+    return not readable, -_count(files), number, files[0].text(SERIES_UID)
+
+
+def _count(files: Sequence[Header]) -> int:
+    return sum(max(1, header.frames) for header in files if header.is_image)
+
+
+def _tell_others(images: Sequence[Sequence[Header]], warn: Warn) -> None:
+    """Warn that there are several series; name each, and say how to choose."""
+    listed = "; ".join(map(_named, images[:MOST_LISTED]))
+    more = f"; {len(images) - MOST_LISTED} more" if len(images) > MOST_LISTED else ""
+    equal = _rank(images[0])[:2] == _rank(images[1])[:2]
+    which = "They are equally large, and the first" if equal else "The first"
+    warn(
+        f"The folder holds {len(images)} series: {listed}{more}. {which} is used; to use another, "
+        "give one of its files instead of the folder."
+    )
+
+
+def _named(files: Sequence[Header]) -> str:
+    """Return what tells a series from others, and nothing of the patient."""
+    first = next(header for header in files if header.is_image)
+    number = first.text(SERIES_NUMBER)
+    name = f"number {number}" if number.lstrip("-").isdigit() else "without number"
+    return f"{name} ({first.modality}, {_count(files)} slices, such as {first.path.name})"
+
+
+def _tell_left_out(folder: Path, headers: Sequence[Header], warn: Warn) -> None:
+    """Warn of files that hold no image: a damaged one at an end leaves no gap."""
+    lost, total = len(_unreadable(folder, headers)), len(_dicom_names(folder))
+    if lost:
+        warn(
+            f"{lost} of {total} .dcm files in the folder hold no readable image and were left out."
+        )
+
+
+def _unreadable(folder: Path, headers: Sequence[Header]) -> set[str]:
+    return _dicom_names(folder).difference(header.path.name for header in headers)
+
+
+def _dicom_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix.lower() == ".dcm"}
+
+
+def _pixels(stack: Stack) -> sitk.Image:
+    """Return the rescaled values; their place is not set yet."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileNames(stack.files)
+    if any(len({header.text(tag) for header in stack.slices}) > 1 for tag in STORED_AS):
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+    error: RuntimeError | MemoryError | None = None
+    with _quiet() as printed:
+        try:
+            image = reader.Execute()
+        except (RuntimeError, MemoryError) as caught:
+            error = caught
+    if error is not None and is_no_memory(error):
+        raise no_host_memory() from error
+    damaged = any(word in text for word in DAMAGE_WORDS for text in printed)
+    if error is not None or damaged or image.GetSize() != stack.geometry.shape[::-1]:
+        raise UserError(
+            f"The DICOM series of {len(stack.slices)} slices cannot be read: a slice is damaged, "
+            "or holds another number of pixels than it says.",
+            "Export the series again.",
+        ) from error
+    return image
+
+
+@contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep what C++ prints off the terminal.
+
+    Yields:
+        A list that afterwards holds the lines, in lower case.
+    """
+    lines: list[str] = []
+    with ExitStack() as stack:
+        # Without standard error or a place for temporary files, nothing is kept off.
+        with suppress(OSError):
+            file = stack.enter_context(tempfile.TemporaryFile())
+            kept = os.dup(2)
+            stack.callback(_read_back, file, kept, lines)
+            os.dup2(file.fileno(), 2)
+        yield lines
+
+
+def _read_back(file: BinaryIO, kept: int, lines: list[str]) -> None:
+    """Restore standard error, and fill the lines that were written instead."""
+    os.dup2(kept, 2)
+    os.close(kept)
+    file.seek(0)
+    lines += file.read().decode(errors="replace").lower().splitlines()

@@ -1,0 +1,1 @@
+"""The two networks applied to an image: devices, sliding window, coarse and fine stage."""

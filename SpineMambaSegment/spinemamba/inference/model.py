@@ -1,0 +1,178 @@
+"""A model on disk: two networks as safetensors, and one JSON file that says what they are.
+
+Never pickle: a model file can come from anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from spinemamba.common.atomic_files import whole_or_nothing, why_not_written
+from spinemamba.common.error_reports import is_no_memory
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.intensity import NORMALISATION
+from spinemamba.inference.precision import BFLOAT16, FLOAT32, choose_precision
+from spinemamba.network.config import NetworkConfig
+from spinemamba.network.unet import SpineMambaNet
+from spinemamba.protocol.model_card import ModelCard, NetworkCard, read_card
+
+REMEDY = "Choose another model, or install the extension again to restore the bundled one."
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network ready to run.
+
+    Attributes:
+        network: In evaluation mode, on ``device``.
+        spacing_mm: Voxel size it was trained with, equal along all axes.
+        device: Where it runs.
+        precision: "float32", or "bfloat16" for its convolutions; see `precision.py`.
+    """
+
+    network: SpineMambaNet
+    spacing_mm: float
+    device: torch.device
+    precision: str = FLOAT32
+
+    @property
+    def patch_vox(self) -> tuple[int, int, int]:
+        """Window (z, y, x) that the network takes."""
+        return self.network.config.patch_vox
+
+    @torch.inference_mode()
+    def answer(self, patches: Tensor) -> Tensor:
+        """Return the logits, (B, outputs, *patch_vox), for patches (B, 1, *patch_vox)."""
+        half = self.precision == BFLOAT16
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            return self.network(patches.to(self.device))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A coarse and a fine network, and what is known about them."""
+
+    card: ModelCard
+    coarse: LoadedNetwork
+    fine: LoadedNetwork
+
+
+def load_model(folder: Path, device: str | torch.device = "cpu", precision: str = "auto") -> Model:
+    """Load a model.
+
+    Args:
+        folder: Folder with model.json and the weights.
+        device: Where the networks shall run.
+        precision: One of `job.PRECISIONS`.
+
+    Raises:
+        UserError: If the folder holds no model, a file is damaged or foreign (MODEL_BAD), or
+            something is missing (MODEL_MISSING), or the device lacks the precision (INPUT_BAD).
+    """
+    card = read_card(folder)
+    _check_normalisation(card)
+    chosen = choose_precision(precision, torch.device(device), card)
+    networks = {
+        name: _load_network(folder, entry, torch.device(device), chosen)
+        for name, entry in card.networks.items()
+    }
+    return Model(card, networks["coarse"], networks["fine"])
+
+
+def _check_normalisation(card: ModelCard) -> None:
+    """Refuse a model that was trained on images scaled in another way.
+
+    Raises:
+        UserError: If its card says so (MODEL_BAD).
+    """
+    for name, value in card.normalisation.items():
+        used = NORMALISATION.get(name)
+        if used is None or value not in (used, list(used)):
+            raise UserError(
+                f"The model {card.name} was trained with {name} {value}; this version uses {used}.",
+                "Choose a model made for this version.",
+                Code.MODEL_BAD,
+            )
+
+
+def _load_network(
+    folder: Path, entry: NetworkCard, device: torch.device, precision: str
+) -> LoadedNetwork:
+    path = checked_weights(folder, entry)
+    try:
+        network = SpineMambaNet(NetworkConfig.from_json(entry.config))
+        state = {name: value.float() for name, value in load_file(path).items()}
+        network.load_state_dict(state)
+    # What a foreign configuration breaks is not known beforehand: an index, a division by zero.
+    except (
+        SafetensorError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ArithmeticError,
+        LookupError,
+    ) as error:
+        if is_no_memory(error):
+            raise
+        raise UserError(
+            f"Model weights {entry.file} do not fit this version: {_first_line(error)}.",
+            REMEDY,
+            Code.MODEL_BAD,
+        ) from error
+    return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device, precision)
+
+
+def checked_weights(folder: Path, entry: NetworkCard) -> Path:
+    """Return the file with a network's weights.
+
+    Raises:
+        UserError: If it is missing (MODEL_MISSING), or not what the card says (MODEL_BAD).
+    """
+    path = folder / entry.file
+    if not path.is_file():
+        raise UserError(f"Model weights not found: {entry.file}.", REMEDY, Code.MODEL_MISSING)
+    if (found := sha256_of(path)) != entry.sha256:
+        raise UserError(
+            f"Model weights {entry.file} are damaged: SHA-256 is {found[:12]}..., "
+            f"model.json says {entry.sha256[:12]}....",
+            REMEDY,
+            Code.MODEL_BAD,
+        )
+    return path
+
+
+def save_weights(state: dict[str, Tensor], path: Path) -> str:
+    """Write weights in half precision; return the file's SHA-256.
+
+    Half the size for a relative error of 5e-4, far below what a training step changes.
+
+    Raises:
+        UserError: As `files.whole_or_nothing`.
+    """
+    halves = {name: value.half().contiguous() for name, value in state.items()}
+    with whole_or_nothing(path) as partial:
+        try:
+            save_file(halves, partial)
+        except SafetensorError as error:
+            raise why_not_written(partial, _first_line(error)) from error
+        return sha256_of(partial)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(":. ")

@@ -1,0 +1,1 @@
+"""From voxel predictions to one instance per vertebra."""

@@ -1,0 +1,72 @@
+"""Back to the input grid: probabilities are interpolated, labels never.
+
+Interpolating labels at 1.5 mm costs 4 % of Dice; interpolating probabilities costs 1 %.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.common.progress import Progress
+from spinemamba.imaging.masks import grow_labels
+from spinemamba.imaging.resample import crop_geometry, resample_box
+from spinemamba.imaging.volume import Geometry
+from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.instances.find import Instances
+
+BONE_THRESHOLD = 0.5
+RIM_VOX = 2
+"""Instances are grown by so much first, because interpolated bone may end beyond them."""
+
+
+def restore_labels(
+    instances: Instances,
+    values: dict[int, int],
+    evidence: Evidence,
+    progress: Progress,
+) -> np.ndarray:
+    """Paint the instances on the canonical input grid.
+
+    Args:
+        instances: On the evidence's grid.
+        values: Label value of each instance number; instances without one are left out.
+        evidence: Where the bone is.
+        progress: Called after every instance.
+
+    Returns:
+        Label values, uint8, shape of ``evidence.image_geometry``.
+    """
+    target = evidence.image_geometry
+    labels = np.zeros(target.shape, np.uint8)
+    best = np.zeros(target.shape, np.float16)
+    grown = grow_labels(instances.labels, RIM_VOX)
+    boxes = ndimage.find_objects(grown)
+    for done, (number, value) in enumerate(values.items(), start=1):
+        box = tuple(
+            slice(max(0, s.start - 1), min(n, s.stop + 1))
+            for s, n in zip(boxes[number - 1], grown.shape, strict=True)
+        )
+        source = crop_geometry(evidence.geometry, box)
+        if (window := box_in(source, target)) is None:
+            continue
+        part = crop_geometry(target, window)
+        own = (grown[box] == number).astype(np.float32)
+        share, bone = resample_box(np.stack([own, evidence.bone[box]]), source, part)
+        won = (bone > BONE_THRESHOLD) & (share > best[window])
+        best[window][won] = share[won]
+        labels[window][won] = value
+        progress("restore", done / len(values))
+    return labels
+
+
+def box_in(source: Geometry, target: Geometry) -> tuple[slice, slice, slice] | None:
+    """Return the voxels of ``target`` inside ``source``; None if there are none."""
+    ends = source.to_lps_mm(np.array([[0, 0, 0], np.asarray(source.shape) - 1]))
+    low, high = target.to_index_zyx(ends)
+    first = np.clip(np.ceil(low - 1e-6), 0, target.shape).astype(int)
+    stop = np.clip(np.floor(high + 1e-6) + 1, 0, target.shape).astype(int)
+    if (stop <= first).any():
+        return None
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(first, stop, strict=True))
+    return z, y, x

@@ -1,0 +1,1 @@
+"""From file to file, for the worker and the shell alike."""

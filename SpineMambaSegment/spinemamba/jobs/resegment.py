@@ -1,0 +1,91 @@
+"""A vertebra in a box, from file to file: what the worker and the shell both do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from spinemamba import __version__
+from spinemamba.common.atomic_files import all_or_none
+from spinemamba.common.progress import Progress
+from spinemamba.editing.resegment import BoxAnswer, BoxQuestion, look_in_box
+from spinemamba.evaluation.compare import dice
+from spinemamba.imaging.intensity import choose_modality
+from spinemamba.imaging.orientation import with_axes_of
+from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.imaging.truncation import data_part
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.inference.model import Model
+from spinemamba.jobs.segment import Warn, check_outputs, no_memory, with_model
+from spinemamba.protocol.job import BoxJob
+from spinemamba.protocol.model_card import find_model
+from spinemamba.protocol.vertebra_result import BoxResult
+
+
+def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
+    """Look for the vertebra of a job; write mask and result, or neither.
+
+    Args:
+        job: What to look for, and where.
+        progress: Called often; may stop the run by raising `Cancelled`.
+        warn: Told what the user should know.
+
+    Returns:
+        The mask, on the voxels of the input, and what is known of it.
+
+    Raises:
+        UserError: For everything the user can put right.
+    """
+    check_outputs(job)
+    folder = find_model(job.model)
+    progress("read", 0.0)
+    with no_memory():
+        mask, result = _look(job, folder, progress, warn)
+        progress("write", 0.0)
+        with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
+            write_image(mask, partial[job.output])
+            if job.result is not None:
+                result.write(partial[job.result])
+        progress("write", 1.0)
+    return mask, result
+
+
+def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
+    image = read_volume(job.input, warn)
+    labels = None if job.labels is None else read_labels(job.labels)
+    modality = choose_modality(data_part(image), job.modality, warn)
+    question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
+
+    def work(model: Model) -> tuple[Volume, BoxResult]:
+        progress("read", 1.0)
+        answer = look_in_box(image, labels, question, (model.fine, modality), progress)
+        before = None if labels is None else with_axes_of(image, labels)
+        return answer.mask, _result(answer, before, job.again, (model, modality))
+
+    return with_model(folder, job, warn, work)
+
+
+def _result(
+    answer: BoxAnswer, labels: Volume | None, again: int, made_with: tuple[Model, str]
+) -> BoxResult:
+    model, modality = made_with
+    mask, geometry = answer.mask.array > 0, answer.mask.geometry
+    centre = geometry.to_lps_mm(np.argwhere(mask).mean(axis=0))
+    return BoxResult(
+        again=again,
+        place_lps_mm=answer.place_lps_mm,
+        centroid_lps_mm=tuple(float(v) for v in centre),
+        volume_ml=float(mask.sum()) * geometry.voxel_ml,
+        evidence=answer.evidence,
+        cut_sides=answer.cut_sides,
+        dice_before=dice(mask, labels.array == again) if labels is not None and again else None,
+        seeded=answer.seeded,
+        model_name=model.card.name,
+        model_version=model.card.version,
+        model_hash=model.card.hash(),
+        package_version=__version__,
+        device=str(model.fine.device),
+        modality=modality,
+    )

@@ -1,0 +1,1 @@
+"""Label maps of a spine from any software: names, numbering schemes, changes."""

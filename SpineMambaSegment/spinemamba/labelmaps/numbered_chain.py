@@ -1,0 +1,205 @@
+"""Numbered vertebrae as a chain: where they lie, how large they are, how well their names fit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.anatomy.label_schemes import BUILT_IN, Numbering
+from spinemamba.anatomy.labels import LABELS, ORDER
+from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
+from spinemamba.imaging.volume import Volume
+
+CLEAR_SHARE = 0.3
+"""A step counts as up or down if at least this share of it is along the patient's axis."""
+
+SAME_WAY = 0.8
+"""Share of the clear steps that go one way in a chain that is in order."""
+
+STEP_RATIOS, MEDIAN_STEP_RATIO = (0.4, 2.0), (0.65, 1.4)
+"""Distance between neighbours over the usual one: of each, and the median of a real spine."""
+
+MEDIAN_VOLUME_RATIO = (0.25, 2.2)
+SLIVER = 0.1
+"""Pieces below this share of the usual volume do not count: the image's edge cuts them off."""
+
+SACRUM_MM = 90.0
+"""The centre of a sacrum is closer than this to the vertebra above it."""
+
+STEP_SPREAD, STEP_SIZE_SPREAD = 0.1, 0.2
+VOLUME_SPREAD, VOLUME_SIZE_SPREAD = 0.2, 0.5
+"""Standard deviations of logarithms: of steps and volumes over the usual ones of a patient's size,
+and of what they have in common. Children and tall people are to be read, not refused; thick slices
+and narrow images take much of all volumes."""
+
+USUAL = tuple(label.name for label in LABELS if label.name not in ("T13", "L6", "Coccyx", "Sacrum"))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The voxels of one value.
+
+    Attributes:
+        centre_lps_mm: Their centroid, shape (3,).
+        volume_ml: Their volume.
+        cut: Whether they touch the edge of the image.
+    """
+
+    centre_lps_mm: np.ndarray
+    volume_ml: float
+    cut: bool
+
+
+def seen_values(labels: Volume) -> dict[int, Seen]:
+    """Return place and size of each value of a label image that is a level in any numbering."""
+    known = {v for n in BUILT_IN.values() for v in n.levels}
+    boxes = ndimage.find_objects(labels.array, max(known))
+    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    found = {}
+    for value, box in enumerate(boxes, start=1):
+        if box is None or value not in known:
+            continue
+        mask = labels.array[box] == value
+        count = int(mask.sum())
+        first = [part.start for part in box]
+        counts = (mask.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3))
+        index = [float(n @ np.arange(len(n))) / count for n in counts]
+        last = [part.stop for part in box]
+        edge = 0 in first or any(map(int.__eq__, last, labels.array.shape))
+        centre = labels.geometry.to_lps_mm(np.add(first, index))
+        found[value] = Seen(centre, count * voxel_ml, edge)
+    return found
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Values under one numbering, from head to tail.
+
+    Attributes:
+        levels: Names.
+        parts: What was seen of each.
+    """
+
+    levels: tuple[str, ...]
+    parts: tuple[Seen, ...]
+
+    @classmethod
+    def of(cls, seen: Mapping[int, Seen], numbering: Numbering) -> Chain:
+        """Return the levels that are there, each once."""
+        parts: dict[str, list[Seen]] = {}
+        for value, one in seen.items():
+            if value in numbering.levels:
+                parts.setdefault(numbering.levels[value].name, []).append(one)
+        names = sorted(parts, key=ORDER.__getitem__)
+        return cls(tuple(names), tuple(_joined(parts[name]) for name in names))
+
+    @cached_property
+    def whole_enough(self) -> Chain:
+        """The chain without slivers."""
+        kept = [
+            (name, part)
+            for name, part in zip(self.levels, self.parts, strict=True)
+            if part.volume_ml >= SLIVER * usual_volume_ml(name)
+        ]
+        return Chain(tuple(n for n, _ in kept), tuple(p for _, p in kept))
+
+    @property
+    def vertebrae(self) -> list[tuple[str, Seen]]:
+        """Levels above the sacrum."""
+        pairs = zip(self.levels, self.parts, strict=True)
+        return [pair for pair in pairs if pair[0] not in ("Sacrum", "Coccyx")]
+
+    @cached_property
+    def directions(self) -> tuple[int, int]:
+        """How many clear steps go down, and how many up, along the patient's axis."""
+        down = up = 0
+        for a, b in itertools.pairwise(self.parts):
+            step = b.centre_lps_mm - a.centre_lps_mm
+            if abs(step[2]) >= CLEAR_SHARE * np.linalg.norm(step) and step[2] != 0:
+                down, up = down + (step[2] < 0), up + (step[2] > 0)
+        return down, up
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the levels go down."""
+        down, up = self.directions
+        return down > 0 and down >= SAME_WAY * (down + up)
+
+    @property
+    def reversed(self) -> bool:
+        """Whether the levels go up."""
+        down, up = self.directions
+        return up > 0 and up >= SAME_WAY * (down + up)
+
+    @cached_property
+    def step_ratios(self) -> list[float]:
+        """Distances between neighbouring vertebrae over the usual ones."""
+        return [
+            float(np.linalg.norm(b.centre_lps_mm - a.centre_lps_mm)) / usual_step_mm(upper, lower)
+            for (upper, a), (lower, b) in itertools.pairwise(self.vertebrae)
+        ]
+
+    @cached_property
+    def volume_ratios(self) -> list[float]:
+        """Volumes of whole vertebrae over the usual ones."""
+        return [p.volume_ml / usual_volume_ml(n) for n, p in self.vertebrae if not p.cut]
+
+    @cached_property
+    def is_real(self) -> bool:
+        """Whether at least two vertebrae lie in order, as far apart and as large as in people."""
+        chain = self.whole_enough
+        if len(chain.vertebrae) < 2 or not chain.ordered:
+            return False
+        if len(chain.vertebrae) == 2 and all(part.cut for part in chain.parts):
+            return False  # the distance of their centres says nothing
+        if chain.levels[-1] == "Sacrum":
+            above, sacrum = chain.parts[-2:]
+            gap_mm = np.linalg.norm(above.centre_lps_mm - sacrum.centre_lps_mm)
+            if chain.levels[-2] == "L5" and gap_mm > SACRUM_MM:
+                return False
+        ratios, volumes = chain.step_ratios, chain.volume_ratios or [1.0]
+        return (
+            STEP_RATIOS[0] <= min(ratios)
+            and max(ratios) <= STEP_RATIOS[1]
+            and MEDIAN_STEP_RATIO[0] <= np.median(ratios) <= MEDIAN_STEP_RATIO[1]
+            and MEDIAN_VOLUME_RATIO[0] <= np.median(volumes) <= MEDIAN_VOLUME_RATIO[1]
+        )
+
+    def renamed(self, shift: int) -> Chain | None:
+        """Return the vertebrae with other names, so many levels further down; None if none fit."""
+        places = [USUAL.index(n) + shift if n in USUAL else -1 for n, _ in self.vertebrae]
+        if min(places) < 0 or max(places) >= len(USUAL):
+            return None
+        return Chain(tuple(USUAL[k] for k in places), tuple(p for _, p in self.vertebrae))
+
+    def cost(self) -> float:
+        """Return how badly the names fit: the mean squared deviation of steps and volumes."""
+        pairs = itertools.pairwise(p.cut for _, p in self.vertebrae)
+        steps = [r for r, cut in zip(self.step_ratios, pairs, strict=True) if not any(cut)]
+        cost = _deviation(np.log(steps), STEP_SPREAD, STEP_SIZE_SPREAD)
+        return cost + _deviation(np.log(self.volume_ratios), VOLUME_SPREAD, VOLUME_SIZE_SPREAD)
+
+
+def usual_step_mm(upper: str, lower: str) -> float:
+    """Return the usual distance between the centres of two levels, the upper one first."""
+    between = [n for n in USUAL if ORDER[upper] < ORDER[n] < ORDER[lower]]
+    names = [upper, *between, lower]
+    return sum(STEP_MM.get(pair, ANY_STEP_MM)[0] for pair in itertools.pairwise(names))
+
+
+def _joined(parts: list[Seen]) -> Seen:
+    volume = sum(part.volume_ml for part in parts)
+    centre = sum(part.volume_ml * part.centre_lps_mm for part in parts) / volume
+    return Seen(centre, volume, any(part.cut for part in parts))
+
+
+def _deviation(logarithms: np.ndarray, spread: float, common: float) -> float:
+    if not len(logarithms):
+        return 0.0
+    mean = logarithms.mean()
+    return float(((logarithms - mean) ** 2).sum() / spread**2 + (mean / common) ** 2)

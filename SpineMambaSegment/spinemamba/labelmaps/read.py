@@ -1,0 +1,344 @@
+"""Labels of a spine from any file, in the numbers of `labels.LABELS`; every command reads so.
+
+A file that names its segments (``.seg.nrrd``, and other NRRD files with such fields) is read by
+names and codes: a person may have renamed segments, and other software counts its own way. In a
+label image without names, the numbers are judged by `numbering_guess`, unless the user says what
+they mean. What is no level is left out, and named.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spinemamba.anatomy.label_schemes import OPTION, VERSE, Numbering
+from spinemamba.anatomy.labels import BY_NAME, ORDER, Label
+from spinemamba.anatomy.terminology import level_of, why_no_level
+from spinemamba.common.errors import UserError
+from spinemamba.imaging.formats.image_file import FORMATS
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.seg_nrrd import Segment, names_segments, read_segmentation
+from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.write import LABEL_FORMATS
+from spinemamba.labelmaps.is_labelmap import check_labels
+from spinemamba.labelmaps.recognise_scheme import check_numbering, guess_numbering, seen_values
+from spinemamba.protocol.result import RESULT_END, read_result
+
+ENTRY_TAG = "TerminologyEntry"
+SHOWN = 6
+"""Names that a sentence lists before it counts the rest."""
+
+TABLE_SIZE = 1 << 16
+"""Values up to here are exchanged by a table; larger ones, which are rare, one after another."""
+
+FIRST_SACRAL = "s1"
+NO_SEGMENT = "it belongs to no segment"
+
+
+@dataclass(frozen=True)
+class NamedLabel:
+    """A segment of a file, or a value of a label image.
+
+    Attributes:
+        segment: Name, value, layer and so on, as stored.
+        level: What it is; None if it is no vertebra.
+        reason: Why it is none; empty if it is one.
+    """
+
+    segment: Segment
+    level: Label | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """What a label file holds.
+
+    Attributes:
+        name: Of the file.
+        layers: Label values as stored, on one grid.
+        labels: All segments, or all values of a label image.
+        image_xyz: As in `SegmentationFile`.
+        header: Fields of the segments, as stored; empty for a label image without names.
+        numbering: What the values of a label image mean; None where segments have names.
+    """
+
+    name: str
+    layers: tuple[Volume, ...]
+    labels: tuple[NamedLabel, ...]
+    image_xyz: tuple[tuple[int, int], ...]
+    header: Mapping[str, str]
+    numbering: Numbering | None
+
+    @property
+    def vertebrae(self) -> list[NamedLabel]:
+        """What is a level, in the order of the file."""
+        return [label for label in self.labels if label.level is not None]
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """Name and reason of everything that is no level."""
+        return tuple((x.segment.name, x.reason) for x in self.labels if x.level is None)
+
+    @property
+    def unknown_values(self) -> tuple[int, ...]:
+        """Values of a label image that are no level in its numbering."""
+        if self.numbering is None:
+            return ()
+        return tuple(label.segment.value for label in self.labels if label.level is None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about how the file was read, as sentences."""
+        said = []
+        if self.numbering is not None and self.numbering is not VERSE:
+            said.append(f"The labels are read with the numbering of {self.numbering.title}.")
+        for reason in dict.fromkeys(reason for _, reason in self.left_out):
+            names = listed([name for name, why in self.left_out if why == reason])
+            said.append(f"Left out of the labels: {names} ({reason}).")
+        return said
+
+
+@dataclass(frozen=True)
+class LabelledSpine:
+    """The vertebrae of a label file in our own numbers.
+
+    Attributes:
+        volume: Label values as in `labels.LABELS`, uint8.
+        file: What they were read from.
+    """
+
+    volume: Volume
+    file: LabelFile
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """Name and reason of everything in the file that is no level."""
+        return self.file.left_out
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about how the file was read, as sentences."""
+        return self.file.notes
+
+
+def read_vertebra_labels(path: Path, numbering: Numbering | None = None) -> LabelledSpine:
+    """Read the vertebrae of a label file; an image of background alone has none.
+
+    Args:
+        path: Label image or segmentation.
+        numbering: What the values mean where segments have no names; None to judge by anatomy.
+
+    Raises:
+        UserError: As `read_label_file`; if a level is there twice, or segments overlap.
+    """
+    file = read_label_file(path, numbering)
+    return LabelledSpine(_in_our_numbers(file), file)
+
+
+def read_label_file(path: Path, numbering: Numbering | None = None) -> LabelFile:
+    """Read a label file as it is stored, and say what is which level.
+
+    Raises:
+        UserError: If the file cannot be read, no label in it is a level, or it is a label image
+            whose numbering cannot be told.
+    """
+    read = _of_segmentation if names_segments(path) else _of_image
+    file = read(path, numbering)
+    if file.labels and not file.vertebrae:
+        names = listed([name for name, _ in file.left_out])
+        remedy = "Name its segments L1, L2 and so on."
+        if file.numbering is not None:
+            remedy = (
+                f"Choose the labels of a spine, or say what the values mean: --labels {OPTION}."
+            )
+        raise UserError(f"{path.name} holds no vertebra, only {names}.", remedy)
+    return file
+
+
+def are_parts(labels: list[NamedLabel]) -> bool:
+    """Return whether of two segments one is S1, and the other the rest of the sacrum."""
+    first = [label for label in labels if FIRST_SACRAL in label.segment.name.lower()]
+    return len(labels) == 2 and len(first) == 1 and labels[0].level is BY_NAME["Sacrum"]
+
+
+def listed(names: list[str]) -> str:
+    """Return names as a text that stays short."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def values_in(array: np.ndarray) -> list[int]:
+    """Return the values of a label image (z, y, x) without 0, ascending."""
+    low, high = int(array.min()), int(array.max())
+    if high - low >= TABLE_SIZE:
+        return [int(value) for value in np.unique(array) if value]
+    found = np.zeros(high - low + 1, bool)
+    for part in array:  # as indices, the whole would need eight times its memory
+        found[part.astype(np.intp) - low] = True
+    return [int(value) for value in np.flatnonzero(found) + low if value]
+
+
+def exchanged(array: np.ndarray, new: Mapping[int, int]) -> np.ndarray:
+    """Return label values (z, y, x) changed to others, uint8; values without a new one become 0."""
+    out = np.zeros(array.shape, np.uint8)
+    if int(array.min()) < 0 or int(array.max()) >= TABLE_SIZE:
+        for value, other in new.items():
+            out[array == value] = other
+        return out
+    table = np.zeros(TABLE_SIZE, np.uint8)
+    table[list(new)] = list(new.values())
+    for part, changed in zip(array, out, strict=True):
+        changed[:] = table[part]
+    return out
+
+
+def _of_segmentation(path: Path, numbering: Numbering | None) -> LabelFile:
+    content = read_segmentation(path)
+    _check_values(content.segments, path.name)
+    labels = tuple(map(_named, content.segments))
+    if numbering is not None and not any(label.level for label in labels):
+        # The user knows better than names such as Segment_1.
+        labels = tuple(_numbered(label.segment, numbering) for label in labels)
+    nameless = tuple(_nameless(content.layers, content.segments))
+    return LabelFile(
+        path.name, content.layers, labels + nameless, content.image_xyz, content.header, None
+    )
+
+
+def _of_image(path: Path, numbering: Numbering | None) -> LabelFile:
+    volume = read_labels(path)
+    if numbering is None:  # else the user says that these are labels
+        check_labels(volume, path.name)
+    present = values_in(volume.array)
+    if numbering is None and _is_of_run(path, volume, present):
+        numbering = VERSE
+    elif numbering is None:
+        numbering = guess_numbering(seen_values(volume), present, path.name)
+    elif numbering is not VERSE:
+        check_numbering(seen_values(volume), numbering, path.name)
+    segments = [Segment(f"V{v}", numbering.name_of(v), v, 0, {}) for v in present]
+    labels = tuple(_numbered(segment, numbering) for segment in segments)
+    extent = tuple((0, length - 1) for length in volume.geometry.shape[::-1])
+    return LabelFile(path.name, (volume,), labels, extent, {}, numbering)
+
+
+def result_beside(labels: Path) -> Path | None:
+    """Return the result.json of the run that made a label image; None if none lies beside it."""
+    lower = labels.name.lower()
+    ending = next((end for end in (*LABEL_FORMATS, *FORMATS) if lower.endswith(end)), "")
+    result = labels.with_name(labels.name[: len(labels.name) - len(ending)] + RESULT_END)
+    try:
+        return result if result.is_file() else None
+    except OSError:  # a name that no file system allows
+        return None
+
+
+def _is_of_run(path: Path, volume: Volume, present: list[int]) -> bool:
+    """Return whether a result.json beside a label image is of a run that found these values."""
+    if (beside := result_beside(path)) is None:
+        return False
+    try:
+        result = read_result(beside)
+    except UserError:  # it is judged where it is used
+        return False
+    found = sorted(item.label for item in result.instances)
+    return found == present and result.shape == volume.geometry.shape
+
+
+def _named(segment: Segment) -> NamedLabel:
+    entry = segment.tags.get(ENTRY_TAG, "")
+    level = level_of(segment.name, entry)
+    return NamedLabel(segment, level, "" if level else why_no_level(entry))
+
+
+def _numbered(segment: Segment, numbering: Numbering) -> NamedLabel:
+    level = numbering.levels.get(segment.value)
+    if level is not None:
+        return NamedLabel(segment, level)
+    return NamedLabel(segment, None, f"no level in the numbering of {numbering.title}")
+
+
+def _nameless(layers: tuple[Volume, ...], segments: tuple[Segment, ...]) -> Iterator[NamedLabel]:
+    """Yield values that no segment has."""
+    for layer, volume in enumerate(layers):
+        known = {segment.value for segment in segments if segment.layer == layer}
+        for value in values_in(volume.array):
+            if value not in known:
+                segment = Segment("", f"value {value}", value, layer, {}, -1)
+                yield NamedLabel(segment, None, NO_SEGMENT)
+
+
+def _check_values(segments: tuple[Segment, ...], file: str) -> None:
+    """Refuse segments that have the same voxels.
+
+    Raises:
+        UserError: If there are such.
+    """
+    first: dict[tuple[int, int], str] = {}
+    for segment in segments:
+        place = (segment.layer, segment.value)
+        if place in first:
+            raise UserError(
+                f"{file}: the segments {first[place]} and {segment.name} have the same voxels "
+                f"(label value {segment.value}).",
+                "Save the segmentation again.",
+            )
+        first[place] = segment.name
+
+
+def _in_our_numbers(file: LabelFile) -> Volume:
+    grid = file.layers[0]
+    out = np.zeros(grid.array.shape, np.uint8)
+    for layer, volume in enumerate(file.layers):
+        new = {x.segment.value: x.level.value for x in file.vertebrae if x.segment.layer == layer}
+        part = exchanged(volume.array, new)
+        if layer:
+            _check_overlap(file, out, part)
+        np.copyto(out, part, where=part != 0)
+    _check_doubles(file)
+    return grid.with_array(out)
+
+
+def _check_overlap(file: LabelFile, there: np.ndarray, part: np.ndarray) -> None:
+    """Refuse voxels of two levels.
+
+    Raises:
+        UserError: If there are any.
+    """
+    both = (there != 0) & (part != 0) & (there != part)
+    if not both.any():
+        return
+    names = {label.value: label.name for label in BY_NAME.values()}
+    pairs = Counter(zip(there[both].tolist(), part[both].tolist(), strict=True))
+    (a, b), count = pairs.most_common(1)[0]
+    raise UserError(
+        f"{file.name}: the layers overlap, {names[a]} and {names[b]} share {count} voxels.",
+        "Let each voxel belong to one vertebra, and save the segmentation again.",
+    )
+
+
+def _check_doubles(file: LabelFile) -> None:
+    """Refuse two labels of one level, but for the parts of the sacrum.
+
+    Raises:
+        UserError: If there are such.
+    """
+    if file.numbering is not None:
+        return  # a numbering has several values for one level only where they are parts of it
+    present = [set(values_in(layer.array)) for layer in file.layers]
+    there: dict[str, list[NamedLabel]] = {}
+    for label in file.vertebrae:
+        if label.segment.value in present[label.segment.layer]:
+            there.setdefault(label.level.name, []).append(label)
+    for level in sorted(there, key=ORDER.__getitem__):
+        if len(there[level]) > 1 and not are_parts(there[level]):
+            names = " and ".join(label.segment.name for label in there[level])
+            raise UserError(
+                f"{file.name}: the segments {names} are both {level}.",
+                "Rename or join them, and save the segmentation again.",
+            )

@@ -1,0 +1,1 @@
+"""From instances to level names: a hidden Markov model along the spine."""

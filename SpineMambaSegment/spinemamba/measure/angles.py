@@ -1,0 +1,143 @@
+"""Angles between named levels, and curves found by themselves, as items of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spinemamba.anatomy.labels import LABELS
+from spinemamba.measure.curves import (
+    Curve,
+    Tilt,
+    coronal_deg,
+    difference_deg,
+    find_curves,
+    sagittal_deg,
+)
+from spinemamba.measure.plates import SIDES, plate_of
+from spinemamba.measure.stance import Stance
+from spinemamba.measure.vertebra import Vertebra
+from spinemamba.protocol.measurements import Item
+
+OPTIONAL = ("T13", "L6")
+"""Levels that most people do not have: their neighbours touch."""
+
+S1 = "Sacrum"
+
+
+@dataclass(frozen=True)
+class Region:
+    """An angle that has a name: between an endplate (1 upper, -1 lower) of each of two levels."""
+
+    name: str
+    upper: tuple[str, int]
+    lower: tuple[str, int]
+
+
+REGIONS = (
+    Region("C2-C7", ("C2", -1), ("C7", -1)),
+    Region("T4-T12", ("T4", 1), ("T12", -1)),
+    Region("T12-S1", ("T12", 1), (S1, 1)),
+    Region("L1-S1", ("L1", 1), (S1, 1)),
+    Region("L1-L5", ("L1", 1), ("L5", -1)),
+)
+
+
+def adjacent(upper: str, lower: str) -> bool:
+    """Return whether no level is missing between two levels."""
+    names = [label.name for label in LABELS]
+    between = names[names.index(upper) + 1 : names.index(lower)]
+    return set(between) <= set(OPTIONAL)
+
+
+def angle_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
+    """Yield the angles between named levels; also those that cannot be given, with the reason."""
+    by_name = {vertebra.name: vertebra for vertebra in found}
+    for region in REGIONS:
+        ends = (region.upper, region.lower)
+        words = {"between": _between(*ends)}
+        missing = [why for end in ends if (why := _why_not(by_name, *end))]
+        if reason := "; ".join(missing) or stance.why_no_angle(region.upper[0], region.lower[0]):
+            values, reasons = {"angle_deg": None}, {"angle_deg": reason}
+            yield Item("angle", region.name, values, reasons, words, view="sagittal")
+            continue
+        upper, lower = (by_name[name].body.plates[sign].normal_lps for name, sign in ends)
+        angle = difference_deg(sagittal_deg(upper), sagittal_deg(lower))
+        words["what"] = _bend(angle)
+        plates = _plates(by_name, ends)
+        yield Item(
+            "angle", region.name, {"angle_deg": angle}, words=words, view="sagittal", plates=plates
+        )
+
+
+def curve_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
+    """Yield the curves to the side and in the sagittal plane, from head to tail each.
+
+    There are none where the levels are not in order; the notes of the stance tell why.
+    """
+    if stance.doubtful:
+        return
+    by_name = {vertebra.name: vertebra for vertebra in found}
+    views = (("coronal", coronal_deg, 0), ("sagittal", sagittal_deg, 1))
+    for view, tilt_of, axis in views:
+        for curve in find_curves(_tilts(found, tilt_of)):
+            ends = ((curve.upper.name, curve.upper.sign), (curve.lower.name, curve.lower.sign))
+            words = {"between": _between(*ends), "apex": _apex(found, curve, axis)}
+            if view == "coronal":
+                angle = abs(curve.deg)
+                side = "right" if curve.deg < 0 else "left"
+                words["what"] = f"convex to the {side}" if stance.as_header else "side not known"
+            else:
+                angle = -curve.deg
+                words["what"] = _bend(angle)
+            name = "-".join(_short(name) for name, _ in ends)
+            plates = _plates(by_name, ends)
+            yield Item("curve", name, {"cobb_deg": angle}, words=words, view=view, plates=plates)
+
+
+def _tilts(found: Sequence[Vertebra], tilt_of: Callable[[np.ndarray], float]) -> list[Tilt]:
+    return [
+        Tilt(vertebra.name, sign, tilt_of(vertebra.body.plates[sign].normal_lps))
+        for vertebra in found
+        for sign in (1, -1)
+        if vertebra.has(sign)
+    ]
+
+
+def _apex(found: Sequence[Vertebra], curve: Curve, axis: int) -> str:
+    """Return the level that lies farthest from the straight line between the ends of a curve."""
+    names = [vertebra.name for vertebra in found]
+    inside = found[names.index(curve.upper.name) : names.index(curve.lower.name) + 1]
+    inside = [vertebra for vertebra in inside if vertebra.body is not None]
+    places = np.array([vertebra.body.frame.centre_lps_mm[[axis, 2]] for vertebra in inside])
+    chord = places[-1] - places[0]
+    aside = np.abs((places - places[0]) @ np.array([-chord[1], chord[0]]))
+    return inside[int(np.argmax(aside))].name
+
+
+def _why_not(by_name: dict[str, Vertebra], name: str, sign: int) -> str:
+    if name not in by_name:
+        return f"{_short(name)} is not in the labels"
+    vertebra = by_name[name]
+    return "" if vertebra.has(sign) else f"{_short(name)}: {vertebra.reason}"
+
+
+def _plates(by_name: dict[str, Vertebra], ends: tuple[tuple[str, int], ...]) -> dict[str, object]:
+    return {
+        side: plate_of(by_name[name].body, sign)
+        for side, (name, sign) in zip(SIDES.values(), ends, strict=True)
+    }
+
+
+def _between(upper: tuple[str, int], lower: tuple[str, int]) -> str:
+    return " to ".join(f"{_short(name)} {SIDES[sign]}" for name, sign in (upper, lower))
+
+
+def _short(name: str) -> str:
+    return "S1" if name == S1 else name
+
+
+def _bend(angle_deg: float) -> str:
+    return "lordosis" if angle_deg > 0 else "kyphosis"

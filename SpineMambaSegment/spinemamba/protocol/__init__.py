@@ -1,0 +1,1 @@
+"""Every JSON that crosses a border, and the client of the worker process. Standard library only."""

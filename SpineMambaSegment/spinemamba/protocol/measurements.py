@@ -1,0 +1,157 @@
+"""measurements.json: every number of a spine with its place, or why it is not given.
+
+Standard library only: the panel reads this file and nothing else about measuring.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from spinemamba.common.errors import UserError
+from spinemamba.common.versioned_json import of_schema
+
+SCHEMA = 2
+Vector = tuple[float, float, float]
+
+KINDS = ("vertebra", "disc", "angle", "curve")
+"""What can be measured, in the order of the files."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """An endplate's plane, by five places of it in LPS mm, and its normal towards the head."""
+
+    centre_lps_mm: Vector
+    normal_lps: Vector
+    anterior_lps_mm: Vector
+    posterior_lps_mm: Vector
+    left_lps_mm: Vector
+    right_lps_mm: Vector
+
+    def line(self, view: str) -> tuple[Vector, Vector]:
+        """Return the ends of the line that a reader draws in the "sagittal" or "coronal" view."""
+        if view == "sagittal":
+            return self.anterior_lps_mm, self.posterior_lps_mm
+        return self.right_lps_mm, self.left_lps_mm
+
+
+@dataclass(frozen=True)
+class Item:
+    """A vertebra, a disc, an angle between named levels, or a curve that was found.
+
+    Attributes:
+        kind: One of `KINDS`.
+        name: Level, or two levels from head to tail such as "L4-L5".
+        values: Numbers by the keys of `quantities.QUANTITIES`; None is not given.
+        reasons: Why each None is not given, by key.
+        words: Further findings in words, by key.
+        view: "sagittal" or "coronal" for angles and curves; empty otherwise.
+        plates: By "superior" and "inferior"; of angles and curves, the upper and the lower one.
+        centre_lps_mm: Centroid of a vertebra's voxels; None for others.
+        body_lps_mm: Centre of a vertebra's body; None if it was not found.
+        axes_lps: Directions left, posterior and up of a body; None if it was not found.
+    """
+
+    kind: str
+    name: str
+    values: dict[str, float | None]
+    reasons: dict[str, str] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    view: str = ""
+    plates: dict[str, Plate] = field(default_factory=dict)
+    centre_lps_mm: Vector | None = None
+    body_lps_mm: Vector | None = None
+    axes_lps: tuple[Vector, Vector, Vector] | None = None
+
+    def text(self, key: str, digits: int) -> str:
+        """Return a value with so many digits; "-" if it is not given."""
+        value = self.values.get(key)
+        return "-" if value is None else f"{value:.{digits}f}"
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """All measurements of a spine.
+
+    Attributes:
+        package_version: Version of this package.
+        labels_sha256: Of the label values, bytes (z, y, x): tells what was measured.
+        spacing_mm: Voxel size of the labels along z, y, x.
+        modality: "ct", "mr", or "" without an image.
+        items: Vertebrae from head to tail, discs, angles, curves.
+        notes: What the reader of the numbers should know, as sentences.
+        alerts: What stands above all numbers: whether the levels are sure, and how the spine lies.
+    """
+
+    package_version: str
+    labels_sha256: str
+    spacing_mm: Vector
+    modality: str
+    items: tuple[Item, ...]
+    notes: tuple[str, ...]
+    alerts: tuple[str, ...] = ()
+
+    def of(self, kind: str) -> list[Item]:
+        """Return the items of a kind."""
+        return [item for item in self.items if item.kind == kind]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary that `from_json` reads."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Measurements:
+        """Return the measurements in a dictionary.
+
+        Raises:
+            ValueError: If it is of another schema, or something is missing or unknown.
+        """
+        values = of_schema(values, SCHEMA)
+        items = tuple(map(_item, values.pop("items")))
+        _check_names(cls, [*values, "items"])
+        lists = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(items=items, **lists)
+
+
+def read_measurements(path: Path) -> Measurements:
+    """Read and check measurements.json.
+
+    Raises:
+        UserError: If the file is missing, damaged or of another version.
+    """
+    try:
+        return Measurements.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path.name} does not hold measurements: {error}.", "Measure again."
+        ) from error
+
+
+def _item(values: dict[str, Any]) -> Item:
+    _check_names(Item, values)
+    if values["kind"] not in KINDS:
+        raise ValueError(f"unknown kind {values['kind']}")
+    plates = {name: _plate(plate) for name, plate in values["plates"].items()}
+    places = {key: _vector(values[key]) for key in ("centre_lps_mm", "body_lps_mm")}
+    axes = values["axes_lps"]
+    places["axes_lps"] = None if axes is None else tuple(map(_vector, axes))
+    return Item(**{**values, **places, "plates": plates})
+
+
+def _plate(values: dict[str, Any]) -> Plate:
+    _check_names(Plate, values)
+    return Plate(**{key: _vector(value) for key, value in values.items()})
+
+
+def _vector(values: list[float] | None) -> Vector | None:
+    return None if values is None else tuple(map(float, values))
+
+
+def _check_names(kind: type, names: Iterable[str]) -> None:
+    expected = {f.name for f in fields(kind)}
+    if wrong := expected ^ set(names):
+        raise ValueError(f"missing or unknown entries: {', '.join(sorted(wrong))}")

@@ -1,0 +1,95 @@
+"""The pictures of the report: the spine along itself with its endplates, and its surface."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from spinemamba.imaging.curved_planar import View, side_and_front
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.measure.stance import NO_SIDE
+from spinemamba.protocol.measurements import Measurements
+from spinemamba.report.ray_cast import solid_picture
+from spinemamba.report.run_picture import BACKGROUND, draw_view
+
+HEIGHT_IN, DPI = 6.2, 150
+TURN_DEG = 55.0
+"""The surface is seen from the left and in front: bodies, joints and processes show."""
+
+ROOM_MM = 18.0
+LINE = "#ffffff"
+
+
+def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) -> str:
+    """Return the side view and the front view with the endplates found, as a PNG data URI.
+
+    Args:
+        image: What was segmented; None shows the labels alone.
+        labels: Label values on the same grid.
+        measured: What was measured of them.
+    """
+    shown = labels.with_array(np.zeros(labels.array.shape, np.int16)) if image is None else image
+    modality = "mr" if image is not None and measured.modality == "mr" else "ct"
+    # The letters of a spine that does not stand as its header says would be guesses.
+    unknown = any(NO_SIDE in item.reasons.values() for item in measured.items)
+    sides = "??" if unknown else "RL"
+    views = side_and_front(shown, labels)
+    grid = canonical(labels)[0].geometry
+    ranges = [_columns(view) for view in views]
+    widths = [
+        HEIGHT_IN * (last - first) / view.image.shape[0]
+        for (first, last), view in zip(ranges, views, strict=True)
+    ]
+    figure = Figure(figsize=(sum(widths) + 0.1, HEIGHT_IN), facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    left = 0.0
+    for view, width, kind in zip(views, widths, ("sagittal", "coronal"), strict=True):
+        total = sum(widths) + 0.1
+        axes = figure.add_axes((left / total, 0, width / total, 1))
+        draw_view(axes, view, modality, "AP" if kind == "sagittal" else sides)
+        _draw_plates(axes, view, grid, measured, kind)
+        axes.set_xlim(*ranges[0 if kind == "sagittal" else 1])
+        left += width + 0.1
+    return _uri(figure)
+
+
+def _columns(view: View) -> tuple[float, float]:
+    """Return the first and last column to show: the labels and room for their names."""
+    labelled = np.flatnonzero((view.labels > 0).any(axis=0))
+    room = ROOM_MM / view.pixel_mm
+    return float(labelled.min(initial=0)) - room, float(labelled.max(initial=0)) + room
+
+
+def _draw_plates(axes: Axes, view: View, grid: Geometry, measured: Measurements, kind: str) -> None:
+    """Draw the lines of the endplates. Both views follow the spine, so lines lie where they are."""
+    column = 1 if kind == "sagittal" else 2
+    for item in measured.of("vertebra"):
+        for plate in item.plates.values():
+            places = grid.to_index_zyx(np.array(plate.line(kind))) * np.array(grid.spacing_mm)
+            rows = (places[:, 0] - view.corner_mm[0]) / view.pixel_mm
+            columns = (places[:, column] - view.corner_mm[1]) / view.pixel_mm
+            axes.plot(columns, rows, color=LINE, linewidth=1.1)
+
+
+def surface_picture(labels: Volume) -> str:
+    """Return the surface of all labels as a PNG data URI."""
+    picture = solid_picture(canonical(labels)[0], TURN_DEG)
+    rows, columns = picture.shape[:2]
+    figure = Figure(figsize=(columns / 200, rows / 200))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_axis_off()
+    return _uri(figure, 200)
+
+
+def _uri(figure: Figure, dpi: int = DPI) -> str:
+    with io.BytesIO() as file:
+        figure.savefig(file, dpi=dpi, format="png", facecolor=figure.get_facecolor())
+        return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -1,0 +1,131 @@
+"""Pictures of an evaluation, as SVG that stands in the page itself."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Callable
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from spinemamba.anatomy.labels import ORDER
+from spinemamba.evaluation.cohort import Level
+from spinemamba.evaluation.scores import VertebraScore
+
+RIGHT, WRONG, FAINT, TEXT = "#1a6fb0", "#c5371b", "#d5dae0", "#30363d"
+WIDTH_IN, PANEL_IN, FOOT_IN = 10.4, 2.2, 0.9
+CELL_IN = (0.36, 0.24)
+MISSED = "missed"
+BOX_FROM = 5
+"""Fewer vertebrae of a level are shown as points only: a box would invent quartiles."""
+
+Value = Callable[[VertebraScore], float]
+PANELS: tuple[tuple[str, Value], ...] = (
+    ("Dice, matched", lambda v: v.dice),
+    ("HD95, matched (mm)", lambda v: v.surface.hd95_mm),
+)
+
+
+def level_plot(levels: list[Level]) -> str:
+    """Return the Dice and the HD95 of each vertebra by level, as an SVG element.
+
+    A point is a vertebra: blue if it bears its own name, red if not or if it was missed.
+    Levels stand from head to tail. HD95 is left out where no distance was measured.
+    """
+    panels = [(title, value) for title, value in PANELS if _has_values(levels, value)]
+    height = PANEL_IN * len(panels) + FOOT_IN
+    figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, value) in zip(rows, panels, strict=True):
+        _draw(axes, title, [[(value(v), v) for v in level.vertebrae] for level in levels])
+    rows[0].set_ylim(-0.03, 1.03)
+    ticks = [f"{_short(level.name)}\n{len(level.vertebrae)}" for level in levels]
+    rows[-1].set_xticks(range(len(levels)), ticks)
+    return _svg(figure)
+
+
+def name_plot(levels: list[Level]) -> str:
+    """Return how often each level (row) was found as which one (column), as an SVG element.
+
+    The diagonal is right; the last column counts the missed.
+    """
+    true = [level.name for level in levels]
+    counts = Counter((v.name, v.found_as or MISSED) for level in levels for v in level.vertebrae)
+    found = {name for _, name in counts} | set(true)
+    columns = [*sorted(found - {MISSED}, key=ORDER.__getitem__), MISSED]
+    table = np.array([[counts[row, column] for column in columns] for row in true])
+    size = (CELL_IN[0] * len(columns) + 1.2, CELL_IN[1] * len(true) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(true) - 0.5, -0.5))
+    for y, x in np.argwhere(table):
+        color = RIGHT if columns[x] == true[y] else WRONG
+        shade = 0.25 + 0.75 * table[y, x] / table[y].sum()
+        axes.add_patch(Rectangle((x - 0.46, y - 0.44), 0.92, 0.88, color=color, alpha=shade, lw=0))
+        style = {"ha": "center", "va": "center_baseline", "fontsize": 8.5}
+        axes.text(x, y, str(table[y, x]), color="white" if shade > 0.5 else TEXT, **style)
+    axes.set_xticks(range(len(columns)), [_short(name) for name in columns])
+    axes.set_yticks(range(len(true)), [_short(name) for name in true])
+    axes.tick_params(colors=TEXT, labelsize=8.5, length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_color(FAINT)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    # Text stays text, and equal numbers give an equal file.
+    style = {"svg.fonttype": "none", "svg.hashsalt": "evaluation"}
+    with matplotlib.rc_context(style), io.StringIO() as text:
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        svg = text.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _has_values(levels: list[Level], value: Value) -> bool:
+    return any(not math.isnan(value(v)) for level in levels for v in level.vertebrae)
+
+
+def _short(name: str) -> str:
+    return f"{name[:4]}." if name in ("Sacrum", "Coccyx") else name
+
+
+def _draw(axes: Axes, title: str, groups: list[list[tuple[float, VertebraScore]]]) -> None:
+    axes.set_title(title, fontsize=10, color=TEXT, loc="left")
+    axes.grid(axis="y", color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.tick_params(colors=TEXT, labelsize=9, length=0)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    for place, group in enumerate(groups):
+        there = [(value, v) for value, v in group if not math.isnan(value)]
+        if len(there) >= BOX_FROM:
+            _draw_box(axes, place, [value for value, _ in there])
+        for k, (value, vertebra) in enumerate(there):
+            # Points of one level stand side by side, in a pattern that is the same each time.
+            aside = 0.24 * math.sin(2.4 * k) if len(there) > 1 else 0.0
+            color = RIGHT if vertebra.found_as == vertebra.name else WRONG
+            axes.plot(place + aside, value, "o", color=color, markersize=5, alpha=0.75, mew=0)
+    axes.set_ylim(bottom=0)
+
+
+def _draw_box(axes: Axes, place: int, values: list[float]) -> None:
+    style = {"color": "#8b949e", "linewidth": 1}
+    axes.boxplot(
+        values,
+        positions=[place],
+        widths=0.62,
+        showfliers=False,
+        manage_ticks=False,
+        boxprops=style,
+        whiskerprops=style,
+        capprops={**style, "linewidth": 0},
+        medianprops={"color": TEXT, "linewidth": 1.6},
+    )

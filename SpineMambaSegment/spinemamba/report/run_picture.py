@@ -1,0 +1,240 @@
+"""The picture of a run: the spine from the side and from the front, and a table."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from scipy import ndimage
+
+from spinemamba.anatomy.labels import BY_VALUE
+from spinemamba.common.atomic_files import whole_or_nothing
+from spinemamba.imaging.curved_planar import View, side_and_front
+from spinemamba.imaging.volume import Volume
+from spinemamba.protocol.flags import sentences
+from spinemamba.protocol.result import InstanceResult, Result
+
+BACKGROUND, TEXT, FAINT, ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
+CT_WINDOW_HU = (-450, 1050)
+MR_WINDOW_PERCENT = (1, 99.5)
+DPI = 140
+EDGE_IN, TITLE_IN, TABLE_IN, LINE_IN = 0.3, 0.75, 6.9, 0.25
+VIEW_IN = (9.2, 4.6)
+"""Most height and most width of a view beside a table that is not higher."""
+
+MOST_GROWTH = 1.4
+"""A view grows with the table beside it so many times, and no more: it would only be blurred."""
+
+SURE = 0.9
+"""A level less certain than this is shown in the colour of what needs a look."""
+
+FLAG_CHARACTERS = 53
+
+
+def write_report(image: Volume, labels: Volume, result: Result, path: Path) -> None:
+    """Write the picture of a run as PNG, whole or not at all.
+
+    Args:
+        image: What was segmented, in any orientation.
+        labels: Label values on the same grid.
+        result: The run.
+        path: File to write.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    views = side_and_front(image, labels)
+    figure = _figure(views, result)
+    with whole_or_nothing(path) as partial:
+        figure.savefig(partial, dpi=DPI, facecolor=BACKGROUND, format="png")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A vertebra in the table; its flags are broken into lines."""
+
+    item: InstanceResult
+    flags: list[str]
+
+    @property
+    def lines(self) -> int:
+        """Height in lines."""
+        return max(1, len(self.flags))
+
+
+def _figure(views: tuple[View, View], result: Result) -> Figure:
+    rows = [
+        Row(item, textwrap.wrap(sentences(item.flags), FLAG_CHARACTERS))
+        for item in result.instances
+    ]
+    table_in = LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 5)
+    shapes_mm = [np.array(view.image.shape) * view.pixel_mm for view in views]
+    most_mm = np.max(shapes_mm, axis=0)
+    inches_per_mm = min(VIEW_IN[0] / most_mm[0], VIEW_IN[1] / most_mm[1])
+    growth = table_in / (most_mm[0] * inches_per_mm)
+    inches_per_mm *= min(max(1.0, growth), MOST_GROWTH)
+    view_in = most_mm[0] * inches_per_mm
+    height_in = max(view_in, table_in) + TITLE_IN + EDGE_IN
+    widths_in = [shape[1] * inches_per_mm for shape in shapes_mm]
+    width_in = sum(widths_in) + TABLE_IN + 4 * EDGE_IN
+    figure = Figure(figsize=(width_in, height_in), facecolor=BACKGROUND)
+    FigureCanvasAgg(figure)
+    top_in = height_in - TITLE_IN
+
+    def axes(left_in: float, box_width_in: float, box_height_in: float) -> Axes:
+        box = (left_in, top_in - box_height_in, box_width_in, box_height_in)
+        size = (width_in, height_in, width_in, height_in)
+        return figure.add_axes([b / s for b, s in zip(box, size, strict=True)])
+
+    left = EDGE_IN
+    for view, box_width, sides in zip(views, widths_in, ("AP", "RL"), strict=True):
+        draw_view(axes(left, box_width, view_in), view, result.modality, sides)
+        left += box_width + EDGE_IN
+    _draw_table(axes(left, TABLE_IN, top_in - EDGE_IN), rows, result, top_in - EDGE_IN)
+    _draw_title(figure, result, EDGE_IN / width_in, 1 - TITLE_IN / 2 / height_in)
+    return figure
+
+
+def _draw_title(figure: Figure, result: Result, left: float, middle: float) -> None:
+    name = f"SpineMamba Segment {result.package_version}"
+    model = f"model {result.model_name} {result.model_version}"
+    style = {"va": "center", "color": TEXT}
+    figure.text(left, middle, f"{name}  ·  {model}", fontsize=13, **style)
+    # Whoever sees only a part of the picture must still see this.
+    box = {"facecolor": "#5c2b29", "edgecolor": "none", "boxstyle": "round,pad=0.4"}
+    figure.text(
+        1 - left, middle, "Not for clinical use", fontsize=12, ha="right", bbox=box, **style
+    )
+
+
+def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
+    """Draw a view with its labels, their names and a scale.
+
+    Args:
+        axes: Where to draw.
+        view: What to draw.
+        modality: "ct" or "mr": how grey values are shown.
+        sides: Letters of the left and the right side; "AP" has the names on the left.
+    """
+    if modality == "ct":
+        low, high = CT_WINDOW_HU
+    else:
+        low, high = np.percentile(view.image, MR_WINDOW_PERCENT)
+    axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, origin="lower")
+    axes.set_axis_off()
+    overlay = np.zeros((*view.labels.shape, 4))
+    values = [int(value) for value in np.unique(view.labels) if value > 0]
+    for value in values:
+        mask = view.labels == value
+        color = np.array(BY_VALUE[value].color) / 255
+        overlay[mask] = (*color, 0.28)
+        # Less than a voxel's smoothing takes the stairs off the outline and moves it nowhere.
+        rounded = ndimage.gaussian_filter(mask.astype(np.float32), 0.6 / view.pixel_mm)
+        axes.contour(rounded, levels=[0.5], colors=[color], linewidths=1.1)
+    axes.imshow(overlay, origin="lower", interpolation="nearest")
+    _write_names(axes, view, values, beside="left" if sides == "AP" else "right")
+    for x, text, ha in ((0.02, sides[0], "left"), (0.98, sides[1], "right")):
+        _text(axes, (x, 0.5), text, ha=ha, va="center", transform=axes.transAxes, fontsize=11)
+    _draw_scale(axes, view)
+
+
+def _write_names(axes: Axes, view: View, values: list[int], beside: str) -> None:
+    """Write each name beside the vertebra's body, or what is in view of the vertebra."""
+    bodies = {value: view.bodies[value] for value in values if value in view.bodies}
+    height = view.labels.shape[0]
+    rows = spread([row for row, _ in bodies.values()], least=height / 46, most=0.99 * height)
+    reach, gap = 4 / view.pixel_mm, 3 / view.pixel_mm
+    for (value, (row, column)), at in zip(bodies.items(), rows, strict=True):
+        band = slice(max(0, int(row - reach)), int(row + reach) + 1)
+        columns = np.flatnonzero((view.labels[band] == value).any(axis=0))
+        if beside == "left":
+            x = min(column, columns.min(initial=int(column))) - gap
+        else:
+            x = max(column, columns.max(initial=int(column))) + gap
+        ha = "right" if beside == "left" else "left"
+        _text(axes, (x, at), BY_VALUE[value].name, ha=ha, va="center", fontsize=10)
+
+
+def spread(places: list[float], least: float, most: float) -> list[float]:
+    """Return places ``least`` apart and up to ``most``, near the given ones, in their order."""
+    order = np.argsort(places, kind="stable")
+    out = np.array(places, float)
+    groups: list[list[int]] = []
+    for k in order:
+        groups.append([int(k)])
+        # Whoever comes too near joins the group before, which then lies around its own middle.
+        while len(groups) > 1 and _near(places, groups[-2], groups[-1], least):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    for group in groups:
+        middle = np.mean([places[k] for k in group])
+        out[group] = middle + least * (np.arange(len(group)) - (len(group) - 1) / 2)
+    ceiling = most - least * np.arange(len(places))[::-1]
+    out[order] = np.minimum(out[order], ceiling)
+    return out.tolist()
+
+
+def _near(places: list[float], lower: list[int], upper: list[int], least: float) -> bool:
+    middles = [np.mean([places[k] for k in group]) for group in (lower, upper)]
+    return bool(middles[1] - middles[0] < least * (len(lower) + len(upper)) / 2)
+
+
+def _text(axes: Axes, place: tuple[float, float], text: str, **style: object) -> None:
+    outline = [withStroke(linewidth=2.5, foreground="black")]
+    axes.text(*place, text, color="white", path_effects=outline, clip_on=True, **style)
+
+
+def _draw_scale(axes: Axes, view: View) -> None:
+    length, (rows, columns) = 50 / view.pixel_mm, view.image.shape
+    if length > 0.6 * columns:
+        return
+    x, y = 0.03 * columns, 0.02 * rows
+    axes.plot([x, x + length], [y, y], color="white", linewidth=2, solid_capstyle="butt")
+    _text(axes, (x + length / 2, y + 0.008 * rows), "50 mm", ha="center", va="bottom", fontsize=8)
+
+
+def _draw_table(axes: Axes, rows: list[Row], result: Result, height_in: float) -> None:
+    """List the vertebrae with what a reader needs to decide where to look."""
+    axes.set_axis_off()
+    axes.set_xlim(0, TABLE_IN)
+    axes.set_ylim(-height_in, 0)
+    y = -LINE_IN
+    for message in result.warnings:
+        for line in textwrap.wrap(message, 78):
+            axes.text(0, y, line, color=ALERT, fontsize=10.5)
+            y -= LINE_IN
+    y -= LINE_IN / 2 if result.warnings else 0
+    heads = ((0.25, "level", "left"), (1.55, "certain", "right"), (2.15, "mL", "right"))
+    for x, head, ha in (*heads, (2.4, "in view", "left"), (3.1, "look at", "left")):
+        axes.text(x, y, head, color=FAINT, fontsize=9, ha=ha)
+    axes.plot([0, TABLE_IN], [y - 0.08] * 2, color="#3c4043", linewidth=0.8)
+    y -= 0.07
+    for row in rows:
+        y -= LINE_IN
+        _draw_row(axes, row, y)
+        y -= LINE_IN * (row.lines - 1)
+    spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm[::-1])
+    foot = f"{result.modality.upper()}, voxels {spacing} mm.  Weights {result.model_hash}."
+    axes.text(0, y - 2 * LINE_IN, foot, color=FAINT, fontsize=8)
+    foot = "Both views follow the spine: distances across it are true, along a bend they are not."
+    axes.text(0, y - 2.8 * LINE_IN, foot, color=FAINT, fontsize=8)
+
+
+def _draw_row(axes: Axes, row: Row, y: float) -> None:
+    item = row.item
+    color = np.array(BY_VALUE[item.label].color) / 255
+    axes.add_patch(Rectangle((0, y - 0.02), 0.14, 0.14, color=color))
+    axes.text(0.25, y, item.name, color=TEXT, fontsize=10.5)
+    certain = TEXT if item.posterior >= SURE else ALERT
+    axes.text(1.55, y, f"{100 * item.posterior:.0f} %", color=certain, fontsize=10.5, ha="right")
+    axes.text(2.15, y, f"{item.volume_ml:.1f}", color=TEXT, fontsize=10.5, ha="right")
+    whole, shade = ("whole", FAINT) if item.complete else ("cut", ALERT)
+    axes.text(2.4, y, whole, color=shade, fontsize=10)
+    for k, line in enumerate(row.flags):
+        axes.text(3.1, y - k * LINE_IN, line, color=ALERT, fontsize=9)

@@ -1,0 +1,186 @@
+"""The scan library in C++, loaded with ctypes: neither Python's nor torch's ABI can break it."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, c_char_p, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+ABI = 2
+CHUNK, PAD = 32, 16
+"""SCAN_ABI, SCAN_CHUNK and SCAN_PAD of kernels/scan.h."""
+
+VARIANTS = ("avx512", "avx2", "sse", "neon")
+"""Instruction sets that the library knows, fastest first."""
+
+SUFFIXES = (".so", ".pyd", ".dylib", ".dll")
+
+
+class NativeError(RuntimeError):
+    """Why the library cannot be used, in words for a person."""
+
+
+class Rows(Structure):
+    """ScanRows: rows of floats, with strides in floats."""
+
+    _fields_ = (("data", c_void_p), ("batch", c_int64), ("token", c_int64), ("order", c_int64))
+
+    @classmethod
+    def of(cls, x: Tensor) -> Rows:
+        """Describe a tensor (batch, L, channels) or (batch, L, K, channels)."""
+        return cls(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2) if x.ndim == 4 else 0)
+
+
+class Walk(Structure):
+    """ScanOrder: see `Order.walk`."""
+
+    _fields_ = (("n", c_int64 * 3), ("s", c_int64 * 3), ("first", c_int64))
+
+
+_NUMBERS = ("batch", "length", "channels", "states", "orders", "rank", "slices", "threads")
+_ROWS = ("u", "y", "delta", "B", "C")
+_VECTORS = ("A", "D", "weight", "bias", "entry")
+_GRAD_ROWS = ("grad_y", "grad_u", "grad_delta", "grad_B", "grad_C")
+_GRAD_SLICES = ("delta_slice", "B_slice", "C_slice")
+_GRAD_VECTORS = ("grad_A", "grad_D", "grad_weight", "grad_bias")
+
+
+class Fields(Structure):
+    """A structure of numbers, rows and addresses."""
+
+    def take(self, **values: Tensor | int) -> None:
+        """Set fields; a tensor becomes rows or an address, whichever the field is."""
+        kinds = dict(self._fields_)
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                value = Rows.of(value) if kinds[name] is Rows else value.data_ptr()
+            setattr(self, name, value)
+
+
+class Pass(Fields):
+    """ScanPass of kernels/scan.h."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("batch", "length", "channels", "taps", "threads")),
+        *((name, Rows) for name in ("x", "gate", "y")),
+        *((name, c_void_p) for name in ("weight", "bias")),
+    )
+
+
+class Problem(Fields):
+    """ScanProblem of kernels/scan.h."""
+
+    _fields_ = (
+        *((name, c_int64) for name in _NUMBERS),
+        ("order", POINTER(Walk)),
+        *((name, Rows) for name in _ROWS),
+        *((name, c_void_p) for name in _VECTORS),
+        *((name, Rows) for name in _GRAD_ROWS),
+        *((name, c_int64) for name in _GRAD_SLICES),
+        *((name, c_void_p) for name in _GRAD_VECTORS),
+    )
+
+    def walk_along(self, walks: list[int]) -> None:
+        """Set the orders: seven numbers for each, see `Order.walk`."""
+        parts = [walks[i : i + 7] for i in range(0, len(walks), 7)]
+        orders = [Walk((c_int64 * 3)(*p[:3]), (c_int64 * 3)(*p[3:6]), p[6]) for p in parts]
+        self.orders = len(orders)
+        self.order = (Walk * len(orders))(*orders)
+
+
+_CALLS = {
+    "scan_forward": Problem,
+    "scan_backward": Problem,
+    "scan_convolve": Pass,
+    "scan_gate": Pass,
+}
+
+
+class Library:
+    """A loaded library.
+
+    Args:
+        path: The shared library.
+
+    Raises:
+        NativeError: If it is none, or not of this version.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            self._calls = ctypes.CDLL(str(path))
+            self._calls.scan_supports.argtypes = [c_char_p]
+            for name, kind in _CALLS.items():
+                call = getattr(self._calls, name)
+                call.argtypes, call.restype = [POINTER(kind), c_char_p], c_int
+            abi = self._calls.scan_abi()
+        except (OSError, AttributeError) as error:
+            raise NativeError(f"{path.name} is no scan library: {_short(error, path)}") from error
+        if abi != ABI:
+            raise NativeError(f"{path.name} is of version {abi}, not {ABI}: install again")
+
+    def check(self, variant: str) -> None:
+        """Do nothing if a variant runs on this processor.
+
+        Raises:
+            NativeError: If it does not.
+        """
+        state = self._calls.scan_supports(variant.encode())
+        if state < 0:
+            raise NativeError("for another family of processors")
+        if state == 0:
+            raise NativeError("not on this processor")
+
+    def forward(self, problem: Problem, variant: str) -> None:
+        """Scan; y and, if wanted, the entry states are written."""
+        self._run("scan_forward", problem, variant)
+
+    def backward(self, problem: Problem, variant: str) -> None:
+        """Write all gradients."""
+        self._run("scan_backward", problem, variant)
+
+    def convolve(self, one: Pass, variant: str) -> None:
+        """Write y = silu(bias + causal convolution of x)."""
+        self._run("scan_convolve", one, variant)
+
+    def gate(self, one: Pass, variant: str) -> None:
+        """Write y = x silu(gate)."""
+        self._run("scan_gate", one, variant)
+
+    def _run(self, call: str, problem: Fields, variant: str) -> None:
+        state = getattr(self._calls, call)(ctypes.byref(problem), variant.encode())
+        if state > 0:
+            raise MemoryError("not enough memory for the scan")
+        if state < 0:
+            self.check(variant)
+
+
+def library_path() -> Path:
+    """Return where the library is: where the build of the package or the extension has put it.
+
+    Raises:
+        NativeError: If there is none.
+    """
+    folder = Path(__file__).parent / "kernels"
+    built = [p for p in folder.glob("_scan*") if p.suffix in SUFFIXES]
+    if not built:
+        raise NativeError("not built: installing this package with a C++ compiler builds it")
+    # Another Python may have left its own build of it here; each of them would do.
+    return max(built, key=lambda path: path.stat().st_mtime)
+
+
+@cache
+def library() -> Library:
+    """Return the library, loaded once.
+
+    Raises:
+        NativeError: If there is none that can be used.
+    """
+    return Library(library_path())
+
+
+def _short(error: Exception, path: Path) -> str:
+    return str(error).replace(f"{path}: ", "").partition("\n")[0]

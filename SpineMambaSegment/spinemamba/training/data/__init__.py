@@ -1,0 +1,1 @@
+"""Training data: read, check, prepare, draw patches."""

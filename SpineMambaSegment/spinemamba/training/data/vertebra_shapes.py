@@ -1,0 +1,167 @@
+"""Real vertebrae for made-up spines: cut from label images, each in a frame of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.volume import Volume
+from spinemamba.phantom.stored import UNITS_PER_MM, ShapeBank, StoredShape
+from spinemamba.training.data.dataset import body_cores
+from spinemamba.training.data.tensors import load_tensors, save_tensors
+
+SPACING_MM = 1.25
+MARGIN_MM = 4.0
+
+DONORS = {
+    "gl003": ("verse/gl003_maskonly_seg.nii.gz", "C3", "T4"),
+    "verse009": ("verse/verse009_maskonly_seg.nii.gz", "T2", "L5"),
+    "verse004": ("verse/verse004_maskonly_seg.nii.gz", "T9", "L5"),
+    "verse010": ("verse/verse010_maskonly_seg.nii.gz", "L1", "L5"),
+    "verse005": ("verse/verse005_seg.nii.gz", "L1", "L5"),
+    "verse008": ("verse/verse008_seg.nii.gz", "T12", "L5"),
+    "lidc0001": ("lidc/lidc0001_seg.nii.gz", "T1", "L1"),
+}
+"""Label images in the data folder, with the first and last vertebra that is whole in each."""
+
+
+def harvest_all(folder: Path, report: Callable[[str], None]) -> list[StoredShape]:
+    """Return the whole vertebrae of every donor.
+
+    Args:
+        folder: Data folder.
+        report: Told the name of each donor.
+
+    Raises:
+        UserError: If a file is missing or damaged.
+    """
+    found = []
+    for donor, (path, first, last) in DONORS.items():
+        report(f"shapes of {donor}")
+        labels = canonical(read_labels(folder / path))[0]
+        names = NETWORK_LEVELS[NETWORK_LEVELS.index(first) : NETWORK_LEVELS.index(last) + 1]
+        found += harvest(labels.with_array(labels.array.astype(np.uint8)), donor, names)
+    return found
+
+
+def harvest(labels: Volume, donor: str, names: tuple[str, ...]) -> list[StoredShape]:
+    """Return the shapes of some vertebrae of a spine.
+
+    A vertebra's frame has its origin at the centre of its core; its Z leads along the chain of
+    cores, its Y towards the arch.
+
+    Args:
+        labels: VerSe label values, canonical orientation.
+        donor: Name of the spine.
+        names: Levels to take; those without a core are left out.
+    """
+    centres = core_centres_mm(labels, body_cores(labels))
+    order = [name for name in NETWORK_LEVELS if name in centres]
+    out = []
+    for k, name in enumerate(order):
+        beside = [order[j] for j in (k - 1, k + 1) if 0 <= j < len(order)]
+        if name not in names or not beside:
+            continue
+        above, below = centres[beside[0]], centres[beside[-1]]
+        if len(beside) == 1:
+            above, below = (centres[name], below) if k == 0 else (above, centres[name])
+        steps = [np.linalg.norm(centres[other] - centres[name]) for other in beside]
+        out.append(_cut_out(labels, (name, donor), centres[name], above - below, np.mean(steps)))
+    return out
+
+
+def core_centres_mm(labels: Volume, cores: np.ndarray) -> dict[str, np.ndarray]:
+    """Return X, Y, Z of each vertebra's core in mm from the first voxel.
+
+    Args:
+        labels: VerSe label values.
+        cores: Mask of the cores, of the same shape.
+    """
+    cores = np.where(cores > 0, labels.array, 0)
+    names = {label.value: name for name, label in BY_NAME.items()}
+    spacing_xyz = np.asarray(labels.spacing_mm)[::-1]
+    centres = {}
+    for value in np.unique(cores[cores > 0]):
+        centre = ndimage.center_of_mass(cores == value)
+        centres[names[int(value)]] = np.asarray(centre)[::-1] * spacing_xyz
+    return centres
+
+
+def _cut_out(
+    labels: Volume, who: tuple[str, str], centre: np.ndarray, along: np.ndarray, step_mm: float
+) -> StoredShape:
+    """Return one vertebra; ``centre`` and ``along`` (towards the head) are X, Y, Z in mm."""
+    name, donor = who
+    spacing = np.asarray(labels.spacing_mm)
+    mask = labels.array == BY_NAME[name].value
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    margin = np.ceil(2 * MARGIN_MM / spacing).astype(int)
+    padded = np.pad(mask[box], [(m, m) for m in margin])
+    first_xyz = ((np.array([s.start for s in box]) - margin) * spacing)[::-1]
+    depth = ndimage.distance_transform_edt(padded, spacing)
+    outside = ndimage.distance_transform_edt(~padded, spacing)
+    half_mm = min(labels.spacing_mm) / 2
+    signed = np.where(padded, half_mm - depth, outside - half_mm)
+    points = np.argwhere(padded)[:, ::-1] * spacing[::-1] + first_xyz - centre  # X, Y, Z
+    axes = _axes(along, points.mean(axis=0))
+    local = points @ axes.T
+    low, high = local.min(axis=0) - MARGIN_MM, local.max(axis=0) + MARGIN_MM
+    x, y, z = (np.arange(a, b, SPACING_MM) for a, b in zip(low, high, strict=True))
+    grid = np.stack(np.meshgrid(z, y, x, indexing="ij"), axis=-1)[..., ::-1]  # (z, y, x, XYZ)
+    index = (grid @ axes + centre - first_xyz) / spacing[::-1]
+    sampled = ndimage.map_coordinates(
+        signed, np.moveaxis(index[..., ::-1], -1, 0), order=1, mode="nearest"
+    )
+    units = np.clip(np.round(sampled * UNITS_PER_MM), -127, 127).astype(np.int8)
+    return StoredShape(name, donor, float(step_mm), tuple(map(float, low)), SPACING_MM, units)
+
+
+def _axes(along: np.ndarray, towards_arch: np.ndarray) -> np.ndarray:
+    """Return the rows left, posterior, superior of a frame."""
+    up = along / np.linalg.norm(along)
+    back = towards_arch - up * (towards_arch @ up)
+    back /= np.linalg.norm(back)
+    return np.stack([np.cross(back, up), back, up])
+
+
+def save_shapes(shapes: list[StoredShape], path: Path, key: str = "") -> None:
+    """Write shapes into one safetensors file; ``key`` says what they were cut from."""
+    tensors = {f"{k:03d}": torch.from_numpy(shape.distance) for k, shape in enumerate(shapes)}
+    entries = [
+        {"name": s.name, "donor": s.donor, "step_mm": s.step_mm, "low_mm": s.low_mm} for s in shapes
+    ]
+    save_tensors(tensors, {"key": key, "spacing_mm": SPACING_MM, "shapes": entries}, path)
+
+
+def load_shapes(path: Path, key: str = "") -> ShapeBank:
+    """Read what `save_shapes` wrote.
+
+    Raises:
+        UserError: If the file is damaged, or was made of something else (MODEL_BAD).
+    """
+    tensors, about = load_tensors(path)
+    if about["key"] != key:
+        raise UserError(
+            f"{path} was made of other files.", "Delete it to have it made again.", Code.MODEL_BAD
+        )
+    return ShapeBank(
+        [
+            StoredShape(
+                entry["name"],
+                entry["donor"],
+                entry["step_mm"],
+                tuple(entry["low_mm"]),
+                about["spacing_mm"],
+                tensors[f"{k:03d}"].numpy(),
+            )
+            for k, entry in enumerate(about["shapes"])
+        ]
+    )

@@ -1,0 +1,119 @@
+"""Turn two trainings into a model that ships: averaged weights, and the card that explains them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.cli.train import SPACING_MM
+from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.intensity import NORMALISATION
+from spinemamba.inference.model import checked_weights, save_weights
+from spinemamba.protocol.model_card import CARD, ModelCard, NetworkCard, find_model, read_card
+from spinemamba.training.architectures import DYNUNET
+from spinemamba.training.checkpoint import load_pieces
+from spinemamba.training.data.public_cases import merged
+from spinemamba.training.folder import ABOUT, read_about
+
+OPEN = "Apache-2.0"
+SHARE_ALIKE = "CC-BY-SA-4.0"
+"""Weights that have learned from VerSe are passed on as VerSe is."""
+
+WEIGHTS = ".safetensors"
+
+INTENDED_USE = (
+    "Research and demonstration: a first segmentation of vertebrae in CT that a person reviews. "
+    "Not for clinical use. MR is experimental."
+)
+
+
+def pack_model(
+    coarse: Path, fine: Path, folder: Path, *, name: str, version: str, overwrite: bool = False
+) -> ModelCard:
+    """Write a model from the checkpoints of its two networks: all files, or none.
+
+    Args:
+        coarse: Folder of the coarse network's training, or a model that keeps its own.
+        fine: The same for the fine network.
+        folder: Where the model goes; made if it does not exist.
+        name: Name of the model.
+        version: Version of the weights.
+        overwrite: Whether a model that is there is replaced.
+
+    Returns:
+        The card; its results are empty until somebody measures them.
+
+    Raises:
+        UserError: If a training has no checkpoint (MODEL_MISSING), or the model is there already
+            or cannot be written (OUTPUT_BAD, DISK_FULL).
+    """
+    sources = {"coarse": coarse, "fine": fine}
+    weights = {kind: folder / f"{kind}{WEIGHTS}" for kind in sources}
+    outputs = [*weights.values(), folder / CARD]
+    for path in outputs:
+        check_place(path, overwrite=overwrite)
+    networks, data = {}, ()
+    with all_or_none(outputs, overwrite=overwrite) as partial:
+        for kind, source in sources.items():
+            pack = _pack_training if (source / ABOUT).is_file() else _keep_network
+            entry, learned_from = pack(kind, source, partial[weights[kind]])
+            networks[kind] = replace(entry, file=weights[kind].name)
+            data = merged(data, learned_from)
+        card = _card(name, version, networks, data)
+        partial[folder / CARD].write_text(card.text(), encoding="utf-8")
+    return card
+
+
+def _card(
+    name: str, version: str, networks: dict[str, NetworkCard], data: tuple[str, ...]
+) -> ModelCard:
+    return ModelCard(
+        name=name,
+        version=version,
+        networks=networks,
+        labels=NETWORK_LEVELS,
+        normalisation=dict(NORMALISATION),
+        data=data,
+        licence=SHARE_ALIKE if any("BY-SA" in source for source in data) else OPEN,
+        results={},
+        intended_use=INTENDED_USE,
+    )
+
+
+def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
+    """Copy one network of another model, checked; return its card and what it has learned from."""
+    try:
+        model = find_model(str(source))
+    except UserError as error:
+        raise UserError(
+            f"Neither a training of the {kind} network nor a model in {source}.",
+            f"Run 'spinemamba train {kind} --out {source}' first, or give a model.",
+            Code.MODEL_MISSING,
+        ) from error
+    card = read_card(model)
+    entry = card.networks[kind]
+    path.write_bytes(checked_weights(model, entry).read_bytes())
+    return entry, card.data
+
+
+def _pack_training(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
+    """Write a training's averaged weights; return their card and what they have learned from."""
+    about = read_about(source, kind)
+    if about["options"].get("kind") == DYNUNET:
+        raise UserError(
+            f"The {kind} network in {source} is a baseline, and models hold SpineMamba only.",
+            "Train it with --kind spinemamba.",
+            Code.MODEL_BAD,
+        )
+    state = load_pieces(source)
+    digest = save_weights(state["average"], path)
+    training = {
+        **about["options"],
+        "started_from": about.get("started_from", ""),
+        "steps_done": state["step"],
+        "hours": round(state["seconds"] / 3600, 2),
+    }
+    card = NetworkCard(path.name, digest, SPACING_MM[kind], about["network"], training)
+    return card, tuple(about["sources"])

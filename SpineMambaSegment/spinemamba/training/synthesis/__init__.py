@@ -1,0 +1,1 @@
+"""Synthetic appearance of images: painting, augmentation, implants."""

@@ -1,0 +1,85 @@
+"""Screws and rods in the spine, and the streaks that metal draws through a CT."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from spinemamba.training.synthesis.random_draws import uniform
+
+METAL = 1.0
+"""Normalised brightness: the upper end of the CT window, which all metal passes."""
+
+SCREW_RADIUS_VOX = (1.2, 2.4)
+SCREW_LENGTH_VOX = (18.0, 34.0)
+SLICE_REACH_VOX = 1.5
+"""Streaks stay in the slice of the metal, and the next."""
+
+
+def add_implants(image: Tensor, bone: Tensor, generator: torch.Generator) -> Tensor:
+    """Drive screws into the bone of a patch, from the back, with a rod along some of them.
+
+    Labels stay as they are: a screw in a vertebra is part of it, as readers draw it.
+
+    Args:
+        image: Normalised CT, (D, H, W); H grows backwards.
+        bone: Mask of vertebrae, bool (D, H, W).
+        generator: Source of randomness.
+
+    Returns:
+        The image with metal and streaks; as it was if there is no bone.
+    """
+    places = bone.nonzero()
+    if not len(places):
+        return image
+    grid = torch.meshgrid(
+        *(torch.arange(n, dtype=torch.float32) for n in image.shape), indexing="ij"
+    )
+    count = int(torch.randint(1, 5, (), generator=generator))
+    heads, out = [], image
+    for _ in range(count):
+        tip = places[int(torch.randint(len(places), (), generator=generator))].float()
+        tilt = torch.tensor([uniform(-0.2, 0.2, generator), 1.0, uniform(-0.5, 0.5, generator)])
+        length = uniform(*SCREW_LENGTH_VOX, generator)
+        head = tip + tilt / tilt.norm() * length
+        heads.append(head)
+        radius = uniform(*SCREW_RADIUS_VOX, generator)
+        out = _streaks(out, (tip + head) / 2, grid, uniform(0.05, 0.35, generator), generator)
+        out = torch.where(_near_segment(grid, tip, head) < radius, METAL, out)
+    if count > 1:
+        rod = _near_segment(grid, heads[0], heads[1]) < uniform(1.5, 2.2, generator)
+        out = torch.where(rod, METAL, out)
+    return out
+
+
+def _axes(image: Tensor) -> tuple[Tensor, ...]:
+    """Return the places along each axis, shaped so that they spread over the others."""
+    z, y, x = (torch.arange(n, dtype=torch.float32) for n in image.shape)
+    return z[:, None, None], y[None, :, None], x[None, None, :]
+
+
+def _near_segment(grid: tuple[Tensor, ...], start: Tensor, stop: Tensor) -> Tensor:
+    """Return the distance of each voxel to a line between two points, in voxels."""
+    along = stop - start
+    offsets = [g - s for g, s in zip(grid, start.tolist(), strict=True)]
+    share = sum(o * a for o, a in zip(offsets, along.tolist(), strict=True))
+    share = (share / float(along @ along)).clamp(0, 1)
+    return sum((o - share * a) ** 2 for o, a in zip(offsets, along.tolist(), strict=True)).sqrt()
+
+
+def _streaks(
+    image: Tensor,
+    centre: Tensor,
+    grid: tuple[Tensor, ...],
+    strength: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Add bright and dark rays in the slices around a point, fading with distance."""
+    z, y, x = (g - c for g, c in zip(grid, centre.tolist(), strict=True))
+    angle, radius = torch.atan2(y, x), torch.hypot(y, x)
+    rays = int(torch.randint(3, 9, (), generator=generator))
+    phase = uniform(0, 2 * math.pi, generator)
+    wave = torch.cos(rays * angle + phase) * torch.exp(-radius / 20) * (radius > 2)
+    return image + strength * wave * torch.exp(-((z / SLICE_REACH_VOX) ** 2))

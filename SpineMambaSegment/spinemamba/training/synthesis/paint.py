@@ -1,0 +1,182 @@
+"""What a scanner makes of tissues, and how scans differ: all as tensor operations."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spinemamba.imaging.intensity import CT_WINDOW_HU
+from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, Tissue
+from spinemamba.training.data.dataset import UNKNOWN
+from spinemamba.training.data.patches import Patch
+from spinemamba.training.synthesis.augment import (
+    blur,
+    grain,
+    lower_resolution,
+    noise,
+    remap,
+    shade,
+    sharpen,
+    tilt_contrast,
+)
+from spinemamba.training.synthesis.implants import add_implants
+from spinemamba.training.synthesis.random_draws import chance, uniform
+
+OTHER_HU = (250.0, 900.0)
+"""Range for a tissue that `CT_HU` does not list: bones other than the spine."""
+
+CT_SHARE, MR_SHARE = 0.65, 0.15
+"""Shares of painted patches that look like CT and MR; the others get random contrasts, as in
+SynthSeg (arXiv 2107.09559)."""
+
+PAINTED_SHARE = 0.6
+"""How often a case that has an image and tissues is painted anew."""
+
+REMAP_SHARE = 0.12
+"""Share of images whose contrast is turned into one that no CT has, on the way to MR."""
+
+IMPLANT_SHARE = 0.04
+"""How often a CT, real or painted, gets screws."""
+
+BESIDE_BONE_HU = 70.0
+"""What lies between bones that touch: cartilage and a joint's capsule."""
+
+
+def paint(patch: Patch, generator: torch.Generator) -> Tensor:
+    """Return a normalised image of a patch, float32 (D, H, W).
+
+    An image is kept, apart from its contrast; a tissue map is painted, as CT, as MR or with random
+    contrasts; a case that has both goes either way. Blur, resolution and noise come on top, so
+    that partial volume arises from the image and never from the labels.
+    """
+    painted = patch.image is None or (
+        patch.tissues is not None and chance(PAINTED_SHARE, generator)
+    )
+    if painted:
+        image = _paint_tissues(patch, generator)
+    else:
+        image = _implanted(_normalise(_vary_hu(patch.image, generator)), patch, generator)
+        if chance(REMAP_SHARE, generator):
+            image = remap(image, generator)
+    if chance(0.7 if painted else 0.3, generator):
+        image = blur(image, uniform(0.3, 0.9, generator))
+    if chance(0.15, generator):
+        image = sharpen(image, uniform(0.3, 1.2, generator))
+    if chance(0.35, generator):
+        image = lower_resolution(image, generator)
+    if chance(0.15, generator):
+        image = tilt_contrast(image, generator)
+    if chance(0.5, generator):
+        image = noise(image, generator)
+    return image
+
+
+def _paint_tissues(patch: Patch, generator: torch.Generator) -> Tensor:
+    kind = float(torch.rand((), generator=generator))
+    if kind < CT_SHARE:
+        return _implanted(_normalise(_paint_ct(patch, generator)), patch, generator)
+    if kind < CT_SHARE + MR_SHARE:
+        return _paint_mr(patch, generator)
+    return _paint_any(patch, generator)
+
+
+def _implanted(image: Tensor, patch: Patch, generator: torch.Generator) -> Tensor:
+    if not chance(IMPLANT_SHARE, generator):
+        return image
+    bone = (patch.target > 0) & (patch.target != UNKNOWN)
+    return add_implants(image, bone, generator)
+
+
+def _paint_ct(patch: Patch, generator: torch.Generator) -> Tensor:
+    """Return HU of a patch's tissues."""
+    means, spreads = torch.zeros(256), torch.zeros(256)
+    for tissue in Tissue:
+        low, high = CT_HU.get(tissue, OTHER_HU)
+        means[tissue] = uniform(low, high, generator)
+        spreads[tissue] = uniform(5, 40, generator)
+    trabecular = uniform(20, 280, generator)
+    cortical = trabecular + uniform(250, 900, generator)
+    means[Tissue.MARROW] = trabecular
+    means[Tissue.CORTICAL] = means[Tissue.TRABECULAR] = BESIDE_BONE_HU
+    image = _fill(patch.tissues, means, spreads, generator)
+    inside = (trabecular, uniform(20, 90, generator)), (cortical, uniform(40, 160, generator))
+    return _add_bone(image, patch.depth_mm, inside, generator)
+
+
+def _paint_mr(patch: Patch, generator: torch.Generator) -> Tensor:
+    """Return a patch as T1 or T2 shows it, with or without the signal of fat, in [-1, 1.5]."""
+    table = MR_T1 if chance(0.5, generator) else MR_T2
+    fat = uniform(0.05, 0.4, generator) if chance(0.3, generator) else 1.0
+    means = torch.full((256,), 0.03)
+    for tissue, signal in table.items():
+        means[tissue] = signal * uniform(0.85, 1.15, generator)
+    for fatty in (Tissue.FAT, Tissue.VISCERAL_FAT, Tissue.TRABECULAR, Tissue.MARROW):
+        means[fatty] *= fat
+    trabecular = float(means[Tissue.TRABECULAR])
+    means[Tissue.CORTICAL] = means[Tissue.TRABECULAR] = means[Tissue.MUSCLE]
+    spreads = means * 0.12
+    image = _fill(patch.tissues, means, spreads, generator)
+    inside = (trabecular, 0.1 * trabecular), (uniform(0.02, 0.15, generator), 0.02)
+    image = _add_bone(image, patch.depth_mm, inside, generator)
+    level = uniform(0.01, 0.06, generator)
+    parts = torch.randn(2, *image.shape, generator=generator) * level
+    image = torch.hypot(shade(image, 0.3, generator) + parts[0], parts[1])  # Rician noise
+    return (image * 2 / uniform(0.8, 1.2, generator) - 1).clamp(-1, 1.5)
+
+
+def _paint_any(patch: Patch, generator: torch.Generator) -> Tensor:
+    """Paint every tissue with a random mean in the normalised range: no modality at all."""
+    means = torch.rand(256, generator=generator) * 2 - 1
+    spreads = torch.rand(256, generator=generator) * 0.15
+    means[Tissue.AIR] = -1.0
+    inside = tuple(
+        (uniform(-1, 1, generator), uniform(0, 0.15, generator)) for _ in ("trabecular", "cortical")
+    )
+    image = _fill(patch.tissues, means, spreads, generator)
+    return _add_bone(image, patch.depth_mm, inside, generator).clamp(-1, 1.5)
+
+
+def _fill(tissues: Tensor, means: Tensor, spreads: Tensor, generator: torch.Generator) -> Tensor:
+    """Give every voxel its tissue's mean, and texture."""
+    index = tissues.long()
+    return means[index] + spreads[index] * grain(tissues.shape, generator)
+
+
+def _add_bone(
+    image: Tensor,
+    depth_mm: Tensor,
+    inside: tuple[tuple[float, float], tuple[float, float]],
+    generator: torch.Generator,
+) -> Tensor:
+    """Lay the vertebrae over an image: a cortex that fades into spongy bone.
+
+    A cortex is thinner than a voxel. As a function of depth it is as bright as the share of it
+    that a voxel holds, where a painted layer of voxels would be broken and too bright.
+
+    Args:
+        image: What lies around the bone, (D, H, W).
+        depth_mm: Depth in bone, negative outside, (D, H, W).
+        inside: Mean and spread of spongy bone and of cortex.
+        generator: Source of randomness.
+    """
+    (spongy, spongy_spread), (cortical, cortical_spread) = inside
+    shell_mm, edge_mm = uniform(0.5, 1.5, generator), uniform(0.2, 0.5, generator)
+    shell = torch.exp(-((depth_mm.clamp_min(0) / shell_mm) ** 2))
+    texture = grain(image.shape, generator)
+    bone = spongy + spongy_spread * texture
+    # The shell is thick here and thin there.
+    bone = bone + (cortical - bone + cortical_spread * texture) * shell
+    return torch.lerp(image, bone, torch.sigmoid(depth_mm / edge_mm))
+
+
+def _vary_hu(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Vary a real scan: calibration, bone density, and now and then contrast agent's range."""
+    gain = uniform(0.85, 1.2, generator)
+    shift = uniform(-30, 30, generator)
+    dense = (image - 100).clamp_min(0) * (uniform(0.7, 1.4, generator) - 1)
+    return image * gain + shift + dense
+
+
+def _normalise(hu: Tensor) -> Tensor:
+    low, high = CT_WINDOW_HU
+    return (hu.clamp(low, high) - low) * (2 / (high - low)) - 1

@@ -1,0 +1,160 @@
+"""Train SpineMamba, SpineMamba without its parts, and MONAI's DynUNet, and compare them.
+
+``python Testing/Benchmarks/ablation.py FOLDER --bank BANK`` trains each kind from nothing on the
+same stream of patches (same bank, same seed, same number of steps) and segments the scans that
+nothing is trained on, with the bundled coarse network in front. It goes on where it was stopped,
+and writes the table into the model's MODEL_CARD.md. BANK is the ``bank.safetensors`` of a training
+of the fine network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+
+from accuracy import CASES  # noqa: E402
+from markdown_blocks import write_block  # noqa: E402 - the path is set just above
+
+from spinemamba.cli.train import LEVEL_WEIGHT, SPACING_MM  # noqa: E402
+from spinemamba.common.process_tuning import keep_freed_memory  # noqa: E402
+from spinemamba.evaluation.compare import compare  # noqa: E402
+from spinemamba.imaging.read import read_volume  # noqa: E402
+from spinemamba.inference.model import LoadedNetwork, Model, load_model  # noqa: E402
+from spinemamba.inference.precision import has_bfloat16  # noqa: E402
+from spinemamba.network.config import FINE  # noqa: E402
+from spinemamba.network.unet import parameter_count  # noqa: E402
+from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
+from spinemamba.segment import segment  # noqa: E402
+from spinemamba.training.architectures import KINDS  # noqa: E402
+from spinemamba.training.baselines import build_network  # noqa: E402
+from spinemamba.training.data.dataset import load_bank  # noqa: E402
+from spinemamba.training.data.gather import draw_weights  # noqa: E402
+from spinemamba.training.data.public_cases import TEST_ONLY  # noqa: E402
+from spinemamba.training.loop import Trainer, TrainOptions  # noqa: E402
+
+NAMES = {
+    "spinemamba": "SpineMamba",
+    "no-rvm": "without RVM",
+    "no-vsp": "without VSP",
+    "plain": "without both",
+    "dynunet": "DynUNet (MONAI)",
+}
+
+
+def main() -> None:
+    """Train and measure what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where checkpoints and results are kept")
+    parser.add_argument("--bank", type=Path, required=True, help="cases of the fine network")
+    parser.add_argument("--steps", type=int, default=800, help="steps of each training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    args = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    for kind in args.kinds:
+        path = args.folder / f"{kind}-{args.seed}.json"
+        if not path.exists():
+            row = measure(train(args, kind))
+            path.write_text(json.dumps(row, indent=2), encoding="utf-8")
+        sys.stdout.write(f"{kind}: {path.read_text(encoding='utf-8')}\n")
+    rows = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(args.folder.glob("*.json"))]
+    ratios = step_ratios()
+    write_block(find_model(DEFAULT) / "MODEL_CARD.md", "ablation", table(rows, ratios))
+
+
+def train(args: argparse.Namespace, kind: str) -> Trainer:
+    """Return a finished training."""
+    cases = load_bank(args.bank, SPACING_MM["fine"])
+    options = TrainOptions(
+        minutes=24 * 60.0,
+        steps=args.steps,
+        level_weight=LEVEL_WEIGHT["fine"],
+        seed=args.seed,
+        kind=kind,
+        bfloat16=has_bfloat16(torch.device("cpu")),
+    )
+    trainer = Trainer(FINE, cases, draw_weights(cases), options)
+    folder = args.folder / f"{kind}-{args.seed}"
+    trainer.resume(folder)
+    trainer.run(folder, lambda text: sys.stdout.write(f"{kind} {text}\n"))
+    return trainer
+
+
+def measure(trainer: Trainer) -> dict[str, Any]:
+    """Return what a training cost and what its averaged weights do on unseen scans."""
+    network = trainer.network
+    network.load_state_dict(trainer.average)
+    bundled = load_model(find_model(DEFAULT))
+    fine = LoadedNetwork(network.eval(), SPACING_MM["fine"], torch.device("cpu"))
+    model = Model(bundled.card, bundled.coarse, fine)
+    row: dict[str, Any] = {
+        "kind": trainer.options.kind,
+        "seed": trainer.options.seed,
+        "steps": trainer.step,
+        "parameters": parameter_count(network),
+        "cases": {},
+    }
+    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+    for name in TEST_ONLY:
+        image, labels = (read_volume(data / path) for path in CASES[name])
+        started = time.monotonic()
+        found = segment(image, replace(model))
+        score = compare(found.labels, labels)
+        row["cases"][name] = {
+            "bone_dice": round(score.bone_dice, 3),
+            "hd95_mm": round(score.bone_surface.hd95_mm, 1),
+            "mean_dice": round(score.mean_dice, 3),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    return row
+
+
+def step_ratios(rounds: int = 4) -> dict[str, float]:
+    """Return how long a step of each network takes, relative to SpineMamba's.
+
+    By turns in one run, the fastest of several: other programs slow all alike.
+    """
+    networks = {kind: build_network(FINE, kind) for kind in NAMES}
+    image = torch.randn(1, 1, *FINE.patch_vox)
+    half = has_bfloat16(torch.device("cpu"))
+    best = dict.fromkeys(NAMES, float("inf"))
+    for _ in range(rounds):
+        for kind, network in networks.items():
+            started = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                logits = network(image)
+            logits.float().square().mean().backward()
+            best[kind] = min(best[kind], time.perf_counter() - started)
+    return {kind: seconds / best["spinemamba"] for kind, seconds in best.items()}
+
+
+def table(rows: list[dict[str, Any]], ratios: dict[str, float]) -> str:
+    """Return the rows as a table, in the order of `NAMES`."""
+    heads = ["network", "parameters", "seed", "steps", "time of a step"]
+    for case in TEST_ONLY:
+        heads += [f"{case}: bone Dice", "HD95 mm", "Dice per vertebra"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in sorted(rows, key=lambda r: (list(NAMES).index(r["kind"]), r["seed"])):
+        cells = [NAMES[row["kind"]], f"{row['parameters'] / 1e6:.2f} M", row["seed"], row["steps"]]
+        cells.append(f"{ratios[row['kind']]:.2f}")
+        for case in TEST_ONLY:
+            one = row["cases"][case]
+            cells += [f"{one['bone_dice']:.3f}", one["hd95_mm"], f"{one['mean_dice']:.3f}"]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The tables of the model card."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from spinemamba.anatomy.labels import LABELS
+from spinemamba.evaluation.scores import Comparison, VertebraScore
+from spinemamba.training.data.public_cases import TEST_ONLY
+
+NAMELESS = ("tptbox_mr",)
+"""Their labels are numbers of instances, not of levels."""
+
+
+def case_table(scores: dict[str, Comparison]) -> str:
+    """Return a row per case: VerSe's metrics, and those of instances."""
+    heads = (
+        "case",
+        "bone Dice",
+        "HD95 mm",
+        "ASSD mm",
+        "Dice per vertebra",
+        "HD95 mm",
+        "ASSD mm",
+        "identified",
+        "off by mm",
+        "F1",
+        "PQ",
+    )
+    rows = []
+    for name, s in scores.items():
+        named = name not in NAMELESS
+        rows.append(
+            (
+                name,
+                f"{s.bone_dice:.3f}",
+                f"{s.bone_surface.hd95_mm:.1f}",
+                f"{s.bone_surface.assd_mm:.2f}",
+                f"{s.mean_dice:.3f}",
+                f"{s.hd95_mm:.1f}",
+                f"{s.assd_mm:.2f}",
+                f"{100 * s.identification_rate:.0f} %" if named else "",
+                number(s.localisation_mm) if named else "",
+                f"{s.f1:.2f}",
+                f"{s.pq:.2f}",
+            )
+        )
+    return markdown(heads, rows)
+
+
+def level_table(scores: dict[str, Comparison]) -> str:
+    """Return a row per level, from cases with names; unseen cases and learned ones apart."""
+    parts: dict[bool, dict[str, list[VertebraScore]]] = {True: defaultdict(list)}
+    parts[False] = defaultdict(list)
+    for name, score in scores.items():
+        if name not in NAMELESS:
+            for vertebra in score.vertebrae:
+                parts[name in TEST_ONLY][vertebra.name].append(vertebra)
+    rows = [
+        (label.name, *summary(parts[True][label.name]), *summary(parts[False][label.name]))
+        for label in LABELS
+        if parts[True][label.name] or parts[False][label.name]
+    ]
+    heads = [
+        f"{part}: {head}" for part in ("unseen", "learned") for head in ("n", "Dice", "HD95 mm")
+    ]
+    return markdown(("level", *heads), rows)
+
+
+def summary(vertebrae: list[VertebraScore]) -> tuple[str, str, str]:
+    """Return count, mean Dice after matching, and mean HD95 of those that were found."""
+    if not vertebrae:
+        return "", "", ""
+    distances = [v.surface.hd95_mm for v in vertebrae if np.isfinite(v.surface.hd95_mm)]
+    mean_mm = number(float(np.mean(distances))) if distances else "missed"
+    return str(len(vertebrae)), f"{np.mean([v.dice for v in vertebrae]):.2f}", mean_mm
+
+
+def number(value: float) -> str:
+    """Return a number with one place, or a word where there is none."""
+    return f"{value:.1f}" if np.isfinite(value) else "none"
+
+
+def markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table."""
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,0 +1,84 @@
+"""Segment made-up scans that are hard, and show where the bundled model fails.
+
+``python Testing/Benchmarks/hard_cases.py`` writes the table into the model's MODEL_CARD.md and the
+pictures of the three worst into Resources/.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+
+from card_tables import markdown  # noqa: E402
+from markdown_blocks import write_block  # noqa: E402 - the path is set just above
+
+from spinemamba.common.errors import UserError  # noqa: E402
+from spinemamba.common.process_tuning import keep_freed_memory  # noqa: E402
+from spinemamba.evaluation.compare import compare  # noqa: E402
+from spinemamba.inference.model import load_model  # noqa: E402
+from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
+from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
+from spinemamba.report.run_picture import write_report  # noqa: E402
+from spinemamba.segment import SegmentOptions, segment  # noqa: E402
+
+SEED = 0
+LUMBAR = PhantomOptions(first="T9", last="Sacrum", cut=True, spacing_mm=(1.5, 1.0, 1.0))
+WHOLE = PhantomOptions(spacing_mm=(2.0, 1.5, 1.5))
+CASES = {
+    "usual": LUMBAR,
+    "whole spine": WHOLE,
+    "scoliosis of 60 degrees": replace(WHOLE, scoliosis_deg=60.0),
+    "kyphosis, twice the usual": replace(WHOLE, kyphosis=2.0),
+    "child, 60 % of adult size": replace(WHOLE, scale=0.6),
+    "osteoporosis and noise": replace(LUMBAR, density=0.0, noise_hu=80.0),
+    "slices of 5 mm": replace(LUMBAR, spacing_mm=(5.0, 0.8, 0.8)),
+    "13 thoracic, 6 lumbar": replace(WHOLE, thoracic=13, lumbar=6),
+    "chest alone": PhantomOptions(first="T3", last="T9", cut=True, spacing_mm=(2.0, 1.0, 1.0)),
+    "MR": replace(LUMBAR, modality="mr"),
+}
+PICTURES = 3
+
+
+def main() -> None:
+    """Segment all cases and write down what came out."""
+    keep_freed_memory()
+    model = load_model(find_model(DEFAULT))
+    rows, worst = [], []
+    for name, options in CASES.items():
+        phantom = make_phantom(SEED, options)
+        try:
+            found = segment(phantom.image, model, SegmentOptions(modality=options.modality))
+        except UserError as error:
+            rows.append((name, "none", "", "", error.message, ""))
+            continue
+        score = compare(found.labels, phantom.labels)
+        count = len(score.vertebrae)
+        rows.append(
+            (
+                name,
+                f"{count - score.missed} of {count}",
+                f"{score.bone_dice:.3f}",
+                f"{score.mean_dice:.3f}",
+                f"{score.named_right} of {count}",
+                "yes" if found.result.ambiguous else "no",
+            )
+        )
+        sys.stdout.write(" | ".join(rows[-1]) + "\n")
+        worst.append((score.mean_named_dice, name, phantom, found))
+    pictures = []
+    for number, (_, name, phantom, found) in enumerate(sorted(worst, key=lambda w: w[0]), start=1):
+        if number <= PICTURES:
+            file = f"model-hard-{number}.png"
+            write_report(phantom.image, found.labels, found.result, REPOSITORY / "Resources" / file)
+            pictures.append(f"![{name}](../../../../Resources/{file})\n\n*{name}*")
+    heads = ("case", "found", "bone Dice", "Dice per vertebra", "named right", "ambiguous")
+    content = "\n\n".join([markdown(heads, rows), *pictures])
+    write_block(find_model(DEFAULT) / "MODEL_CARD.md", "hard", content)
+
+
+if __name__ == "__main__":
+    main()

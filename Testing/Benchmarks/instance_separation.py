@@ -1,0 +1,167 @@
+"""Measure the part of the method that follows the networks: instances, levels and painting.
+
+``python Testing/Benchmarks/instance_separation.py shapes`` divides real label maps, given as
+nothing but bone and cores, and prints the Dice of every vertebra. ``... cost`` prints seconds and
+memory for a whole spine in a CT of 512 x 512 x 600 voxels, and for its lower half. Shapes need the
+data folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+
+from spinemamba.anatomy.labels import BY_NAME, LABELS, NETWORK_LEVELS, channel_of_value  # noqa: E402
+from spinemamba.evaluation.compare import dice  # noqa: E402 - the path is set just above
+from spinemamba.findings.shape_flags import shape_flags  # noqa: E402
+from spinemamba.imaging.orientation import canonical  # noqa: E402
+from spinemamba.imaging.read import read_volume  # noqa: E402
+from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
+from spinemamba.imaging.volume import Geometry, Volume  # noqa: E402
+from spinemamba.inference.voxel_predictions import Evidence  # noqa: E402
+from spinemamba.instances.boundary_net import Parting  # noqa: E402
+from spinemamba.instances.find import Instances, find_instances  # noqa: E402
+from spinemamba.instances.to_input_grid import restore_labels  # noqa: E402
+from spinemamba.levels.solve import assign_levels  # noqa: E402
+from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
+from spinemamba.training.data.dataset import body_cores, crop_to, nearest  # noqa: E402
+from spinemamba.training.data.public_cases import MASKS  # noqa: E402
+
+SHAPES = {
+    **MASKS,
+    "verse012": "verse/verse012_seg.nii.gz",
+    "lidc0001": "lidc/lidc0001_seg.nii.gz",
+}
+FINE_MM = 1.5
+CT_SHAPE, CT_SPACING_MM = (600, 512, 512), (1.0, 0.8, 0.8)
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("shapes", "cost"))
+    if parser.parse_args().what == "cost":
+        cost("whole spine", "C1")
+        cost("lower half", "T10")
+        return
+    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+    for name, path in SHAPES.items():
+        report(name, divided(data / path))
+
+
+def divided(path: Path, parting: Parting | None = None) -> dict[str, float]:
+    """Return the Dice of each vertebra of a label map that is given as bone and cores alone.
+
+    Args:
+        path: Of the label map.
+        parting: What parts neighbours; None takes the package's own.
+    """
+    labels = canonical(read_volume(path))[0]
+    labels = labels.with_array(labels.array.astype(np.uint8))
+    labels = crop_to(labels, ndimage.find_objects((labels.array > 0).astype(np.uint8))[0])
+    grid = grid_with_spacing(labels.geometry, FINE_MM)
+    core = nearest(labels.with_array(body_cores(labels)), grid)
+    truth = nearest(labels, grid)
+    found = find_instances(bare_evidence(truth > 0, core, grid), parting=parting)
+    present = [label for label in LABELS if ((truth == label.value) & (core > 0)).any()]
+    out = {}
+    for label in present:
+        own = truth == label.value
+        numbers = np.bincount(found.labels[own & (core > 0)])
+        out[label.name] = dice(found.labels == numbers[1:].argmax() + 1, own)
+    if len(found.items) != len(present):
+        out["number of instances"] = len(found.items) - len(present)
+    return out
+
+
+def bare_evidence(bone: np.ndarray, core: np.ndarray, grid: Geometry) -> Evidence:
+    """Return evidence that knows nothing of levels nor of ways to cores."""
+    levels = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float16)
+    return Evidence(bone.astype(np.float32), core.astype(np.float32), levels, grid, levels, grid)
+
+
+def report(name: str, scores: dict[str, float]) -> None:
+    """Print the scores of one case."""
+    values = [score for level, score in scores.items() if level != "number of instances"]
+    words = " ".join(f"{level} {score:.3f}" for level, score in scores.items())
+    below = sum(value < 0.97 for value in values)
+    sys.stdout.write(
+        f"{name}: mean {np.mean(values):.3f}, least {min(values):.3f}, "
+        f"{below} of {len(values)} below 0.97: {words}\n"
+    )
+
+
+def cost(name: str, first: str) -> None:
+    """Print what the steps cost for a made-up spine with perfect evidence."""
+    options = PhantomOptions(first=first, last="Sacrum", spacing_mm=(FINE_MM,) * 3, tight=True)
+    evidence = whole_evidence(make_phantom(1, options).labels)
+    before_gb = peak_gb()
+    seconds = {}
+    found, seconds["instances"] = timed(lambda: find_instances(evidence))
+    _, seconds["flags"] = timed(lambda: shape_flags(found, evidence))
+    solution, seconds["levels"] = timed(lambda: assign_levels(found.items))
+    names = solution.best[0].names
+    _, seconds["restore"] = timed(lambda: painted(found, names, evidence))
+    steps = ", ".join(
+        f"{step} {wall:.1f} ({cpu:.1f} CPU) s" for step, (wall, cpu) in seconds.items()
+    )
+    wall, cpu = np.sum(list(seconds.values()), axis=0)
+    bone_ml = float((evidence.bone > 0).sum()) * FINE_MM**3 / 1000
+    sys.stdout.write(
+        f"{name}: {len(found.items)} vertebrae, {bone_ml:.0f} mL, grid {evidence.bone.shape}: "
+        f"{steps}; together {wall:.1f} ({cpu:.1f} CPU) s; memory {before_gb:.1f} GB before, "
+        f"at most {peak_gb():.1f} GB\n"
+    )
+
+
+def whole_evidence(labels: Volume) -> Evidence:
+    """Return perfect evidence of labels, in a CT of `CT_SHAPE` around them."""
+    lookup = np.zeros(256, int)
+    for value, channel in channel_of_value().items():
+        lookup[value] = channel
+    channel = lookup[labels.array]
+    levels = np.full((len(NETWORK_LEVELS), *channel.shape), 0.01, np.float16)
+    for k in range(len(NETWORK_LEVELS)):
+        levels[k][channel == k + 1] = 0.76
+    grid = labels.geometry
+    corner = -0.5 * (np.array(CT_SHAPE) * CT_SPACING_MM - np.array(grid.shape) * FINE_MM)
+    image = Geometry(
+        CT_SHAPE, CT_SPACING_MM, tuple(grid.to_lps_mm(corner / FINE_MM)), grid.direction_lps
+    )
+    bone, core = (labels.array > 0).astype(np.float32), body_cores(labels).astype(np.float32)
+    return Evidence(bone, core, levels, grid, levels.copy(), image)
+
+
+def painted(found: Instances, names: tuple[str | None, ...], evidence: Evidence) -> np.ndarray:
+    """Return the labels on the CT's grid."""
+    values = {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
+    return restore_labels(found, values, evidence, lambda stage, fraction: None)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:
+    """Return what a function returns, and its seconds by the clock and of the processor."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    out = work()
+    return out, (time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def peak_gb() -> float:
+    """Return the most memory that this process held; Linux counts in kB, macOS in bytes."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Measure how long it takes to name a chain again after a pin.
+
+``python Testing/Benchmarks/pin_latency.py`` names made-up whole spines of 25 to 27 vertebrae with
+and without a pin, and prints milliseconds of the processor: other programs on the computer do not
+count. A pin shall be answered within 100 ms. The search over likely states alone is compared with
+the search over all, in time and in what it finds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+
+from spinemamba.benchmark.simulated_chains import NOISES, StressCase, stress_cases  # noqa: E402 - path above
+from spinemamba.levels.model import WORTH_FOLLOWING, Chain, SolverOptions  # noqa: E402
+from spinemamba.levels.solve import assign_levels  # noqa: E402
+
+LIMIT_MS = 100.0
+LEAST_COUNT = 25
+BEST = 5
+
+
+def main() -> int:
+    """Measure; the exit code says whether every chain is fast enough."""
+    cases = [c for c in stress_cases(NOISES["realistic"]) if len(c.items) >= LEAST_COUNT]
+    assign_levels(cases[0].items)
+    free = [_ms(lambda c=case: assign_levels(c.items)) for case in cases]
+    pinned = [_ms(lambda c=case: assign_levels(c.items, _pin(c))) for case in cases]
+    _say("without a pin", free)
+    _say("with a pin", pinned)
+    chains = [Chain(case.items, {}, SolverOptions()) for case in cases]
+    likely = [_ms(lambda c=chain: c.ranked(BEST)) for chain in chains]
+    every = [_ms(lambda c=chain: c.ranked(BEST, least=0.0)) for chain in chains]
+    _say(f"search over states likelier than {WORTH_FOLLOWING:g}", likely)
+    _say("search over all states", every)
+    same = sum(chain.ranked(1) == chain.ranked(1, least=0.0) for chain in chains)
+    sys.stdout.write(f"same best names: {same} of {len(chains)}\n")
+    return int(max(*free, *pinned) > LIMIT_MS)
+
+
+def _pin(case: StressCase) -> dict[int, str]:
+    """Return a pin of a vertebra in the middle to its true level."""
+    named = [k for k, names in enumerate(case.truth, start=1) if names != (None,)]
+    number = named[len(named) // 2]
+    return {number: str(case.truth[number - 1][0])}
+
+
+def _ms(work: Callable[[], object]) -> float:
+    """Return the processor's milliseconds that something takes."""
+    start = time.process_time()
+    work()
+    return 1000 * (time.process_time() - start)
+
+
+def _say(what: str, times_ms: list[float]) -> None:
+    median, most = np.median(times_ms), np.max(times_ms)
+    sys.stdout.write(f"{what}: {len(times_ms)} chains, median {median:.1f}, most {most:.1f} ms\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""Measure what runs in a box and splits make of faults of which the truth is known.
+
+``python Testing/Benchmarks/resegmentation.py add --seeds 0 1 2`` takes every inner vertebra out of
+the labels of made-up scans, adds it again by a click into the middle of its body, and prints its
+Dice to the truth, with the true neighbours and, with ``--whole``, with those of a run over the
+whole image (then also to what that run had found in its place). ``... split`` makes one of each two
+neighbours and cuts them by two clicks, and by a plane halfway between. ``--data`` does both on
+lidc0001 and ts_example of the data folder, whose labels are automatic and were learned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE  # noqa: E402
+from spinemamba.common.errors import UserError  # noqa: E402
+from spinemamba.editing.resegment import BoxQuestion, look_in_box  # noqa: E402 - the path is set just above
+from spinemamba.editing.split import split_by_seeds  # noqa: E402
+from spinemamba.evaluation.compare import dice  # noqa: E402
+from spinemamba.imaging.curved_planar import follow  # noqa: E402
+from spinemamba.imaging.masks import above_plane  # noqa: E402
+from spinemamba.imaging.orientation import canonical  # noqa: E402
+from spinemamba.imaging.read import read_labels, read_volume  # noqa: E402
+from spinemamba.imaging.resample import crop_geometry  # noqa: E402
+from spinemamba.imaging.volume import Volume  # noqa: E402
+from spinemamba.inference.model import Model, load_model  # noqa: E402
+from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
+from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
+from spinemamba.segment import segment  # noqa: E402
+
+MADE_UP = {
+    "review": PhantomOptions(first="T10", last="Sacrum", spacing_mm=(1.5, 1.2, 1.2), tight=True),
+    "lumbar": PhantomOptions(first="T9", last="Sacrum", cut=True, spacing_mm=(1.5, 1.0, 1.0)),
+    "chest": PhantomOptions(first="T3", last="T9", cut=True, spacing_mm=(2.0, 1.0, 1.0)),
+    "whole": PhantomOptions(spacing_mm=(2.0, 1.5, 1.5)),
+}
+"""As the scripted user of the review has it, and as Testing/Benchmarks/hard_cases.py makes them."""
+
+REAL = {
+    "lidc0001": ("lidc/lidc0001_ct.nii.gz", "lidc/lidc0001_seg.nii.gz"),
+    "ts_example": (
+        "totalsegmentator/ts_example_ct.nii.gz",
+        "totalsegmentator/ts_example_seg.nii.gz",
+    ),
+}
+LEAST_ML = 4.0
+"""Less of a vertebra is one that the image cuts off."""
+
+Case = tuple[str, Volume, Volume]
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("add", "split"))
+    parser.add_argument("--cases", nargs="+", choices=MADE_UP, default=list(MADE_UP))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--levels", nargs="+", default=[], help="only these; otherwise all")
+    parser.add_argument("--data", action="store_true", help="real cases instead of made-up ones")
+    parser.add_argument("--whole", action="store_true", help="neighbours of a whole run as well")
+    args = parser.parse_args()
+    if args.what == "split":
+        for name, _, truth in cases(args):
+            split(name, truth)
+        return
+    model = load_model(find_model(DEFAULT))
+    for name, image, truth in cases(args):
+        add((f"{name}, true neighbours", image, truth), truth, model, args.levels)
+        if args.whole:
+            found = canonical(segment(image, model).labels)[0]
+            case = (f"{name}, neighbours of a whole run", image, truth)
+            add(case, found, model, args.levels)
+
+
+def cases(args: argparse.Namespace) -> Iterator[Case]:
+    """Give name, image and true labels of each case, in canonical orientation."""
+    if not args.data:
+        for name, seed in itertools.product(args.cases, args.seeds):
+            phantom = make_phantom(seed, MADE_UP[name])
+            labels = phantom.labels.with_array(phantom.labels.array.astype(np.uint8))
+            yield f"{name} {seed}", phantom.image, labels
+        return
+    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+    for name, (image, labels) in REAL.items():
+        yield (
+            name,
+            canonical(read_volume(data / image))[0],
+            canonical(read_labels(data / labels))[0],
+        )
+
+
+def inner(labels: Volume) -> list[int]:
+    """Return the values from head to tail without the first, the last and those cut off."""
+    sizes = np.bincount(labels.array.ravel(), minlength=max(BY_VALUE) + 1)
+    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    order = [v for v in BY_VALUE if sizes[v] * voxel_ml > LEAST_ML]
+    return [v for v in order[1:-1] if v != BY_NAME["Sacrum"].value]
+
+
+def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
+    """Print how well each vertebra comes back by a click, if it alone was missed."""
+    name, image, truth = case
+    wanted = [v for v in inner(truth) if not levels or BY_VALUE[v].name in levels]
+    bodies_mm = follow(truth).bodies_mm
+    rows = []
+    for value in wanted:
+        own = truth.array == value
+        hit = np.bincount(there.array[own])
+        before = int(hit[1:].argmax()) + 1 if hit[1:].any() else 0
+        labels = there.with_array(np.where(there.array == before, 0, there.array))
+        place = truth.geometry.to_lps_mm(bodies_mm[value] / np.asarray(truth.spacing_mm))
+        question = BoxQuestion(tuple(map(float, place)))
+        try:
+            mask = look_in_box(image, labels, question, (model.fine, "ct")).mask.array > 0
+        except UserError:
+            mask = np.zeros_like(own)
+        found = there.array == before if before else np.zeros_like(own)
+        rows.append((BY_VALUE[value].name, dice(mask, own), dice(mask, found), dice(found, own)))
+        level, new, same, old = rows[-1]
+        say(f"  {level} {new:.3f}; to what was there {same:.3f}, which was {old:.3f}")
+    told(name, [new for _, new, _, _ in rows])
+
+
+def split(name: str, truth: Volume) -> None:
+    """Print how well each two neighbours come apart that were one."""
+    spacing_mm, bodies_mm = np.asarray(truth.spacing_mm), follow(truth).bodies_mm
+    by_seeds, by_plane = [], []
+    for upper, lower in itertools.pairwise(inner(truth)):
+        both = np.isin(truth.array, (upper, lower))
+        box = ndimage.find_objects(both.astype(np.uint8))[0]
+        inside, labels = both[box], truth.array[box]
+        seeds = np.stack([bodies_mm[v] / spacing_mm for v in (upper, lower)])
+        part = Volume(inside, crop_geometry(truth.geometry, box))
+        parts = split_by_seeds(part, truth.geometry.to_lps_mm(seeds))
+        seeds -= [s.start for s in box]
+        gradient = (seeds[0] - seeds[1]) * spacing_mm**2
+        cut = above_plane(inside, seeds.mean(axis=0), gradient)
+        halves = (labels == upper, labels == lower)
+        by_seeds.append(min(dice(parts == 1, halves[0]), dice(parts == 2, halves[1])))
+        by_plane.append(min(dice(cut, halves[0]), dice(inside & ~cut, halves[1])))
+    told(f"{name}, split by seeds", by_seeds)
+    told(f"{name}, split by a plane", by_plane)
+
+
+def told(name: str, scores: list[float]) -> None:
+    """Print what scores come to."""
+    words = " ".join(f"{score:.3f}" for score in scores)
+    below = sum(score < 0.95 for score in scores)
+    say(f"{name}: n {len(scores)}, mean {np.mean(scores):.3f}, least {min(scores):.3f}, "
+        f"{below} below 0.95: {words}")  # fmt: skip
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Fit the usual surfaces between vertebrae to the real label maps that may be learned from.
+
+``python Testing/Fitting/fit_cut_surfaces.py`` prints `USUAL` of
+spinemamba/instances/cut_surfaces.py anew. Each pair of neighbours gets the surface that parts its
+voxels best; coefficients are then smoothed along the spine, robustly, since a fused joint or a
+fracture bends a surface as no other spine has it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS  # noqa: E402
+from spinemamba.imaging.orientation import canonical  # noqa: E402
+from spinemamba.imaging.read import read_labels  # noqa: E402 - the path is set just above
+from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
+from spinemamba.imaging.volume import Volume  # noqa: E402
+from spinemamba.instances.cut_surfaces import USUAL, USUAL_AT, fit_surfaces, frames  # noqa: E402
+from spinemamba.training.data.dataset import body_cores, nearest  # noqa: E402
+from spinemamba.training.data.vertebra_shapes import DONORS, core_centres_mm  # noqa: E402
+
+SPACING_MM = 1.5
+WEAK = np.full(7, 0.003)
+"""How dear a coefficient is here: voxels alone shall tell, where they tell anything."""
+
+SMOOTH = 0.5
+"""Worth of the wish that neighbouring knots are alike, against that of one surface."""
+
+FIRST = {"gl003": "C1"}
+"""Whole vertebrae above those that lend their shapes."""
+
+ROUNDS = 5
+LEAST_RESIDUAL = 0.05
+
+
+def main() -> None:
+    """Print the table."""
+    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+    places, found = [], []
+    for donor, (path, first, last) in DONORS.items():
+        top = NETWORK_LEVELS.index(FIRST.get(donor, first))
+        names = NETWORK_LEVELS[top : NETWORK_LEVELS.index(last) + 1]
+        labels = canonical(read_labels(data / path))[0]
+        own_places, own = surfaces_of(labels.with_array(labels.array.astype(np.uint8)), names)
+        sys.stderr.write(f"{donor}: {len(own)} surfaces\n")
+        places += own_places
+        found.append(own)
+    table = smoothed(np.array(places, float), np.concatenate(found))
+    for row in table:
+        sys.stdout.write("        (" + ", ".join(f"{value:.2f}" for value in row) + "),\n")
+
+
+def surfaces_of(labels: Volume, names: tuple[str, ...]) -> tuple[list[int], np.ndarray]:
+    """Return the place of each pair of neighbours and the coefficients of its surface, (n, 7)."""
+    grid = grid_with_spacing(labels.geometry, SPACING_MM)
+    coarse = Volume(nearest(labels, grid), grid)
+    there = core_centres_mm(coarse, body_cores(coarse))
+    order = [name for name in names if name in there]
+    numbers = np.zeros(256, int)
+    for k, name in enumerate(order, start=1):
+        numbers[BY_NAME[name].value] = k
+    painted = numbers[coarse.array]
+    voxels = np.argwhere(painted > 0)
+    centres = np.array([there[name][::-1] for name in order])  # z, y, x
+    pairs = frames(centres)
+    flat = np.zeros((len(pairs), 7))
+    own = fit_surfaces(voxels * SPACING_MM, painted[painted > 0], pairs, flat, WEAK)
+    return [NETWORK_LEVELS.index(name) for name in order[:-1]], own
+
+
+def smoothed(places: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return coefficients at the knots `USUAL_AT`: least absolute residuals, smooth along knots."""
+    knots = np.array(USUAL_AT)
+    share = np.stack([np.interp(places, knots, row) for row in np.eye(len(knots))], axis=-1)
+    alike = np.diff(np.eye(len(knots)), axis=0) * SMOOTH
+    terms = np.concatenate([share, alike])
+    table = np.zeros_like(USUAL)
+    for column in range(found.shape[1]):
+        wanted = np.concatenate([found[:, column], np.zeros(len(alike))])
+        weight = np.ones(len(wanted))
+        for _ in range(ROUNDS):
+            table[:, column] = np.linalg.lstsq(
+                terms * weight[:, None], wanted * weight, rcond=None
+            )[0]
+            residual = np.abs(terms @ table[:, column] - wanted)
+            weight = 1 / np.sqrt(np.maximum(residual, LEAST_RESIDUAL))
+    # Place and sideways tilt are each spine's own.
+    table[:, [0, 2]] = 0
+    return table
+
+
+if __name__ == "__main__":
+    main()
