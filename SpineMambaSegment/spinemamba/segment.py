@@ -33,6 +33,7 @@ from spinemamba.instances.to_input_grid import restore_labels
 from spinemamba.levels.pins import Pin, match_pins
 from spinemamba.levels.solve import LevelSolution, assign_levels
 from spinemamba.protocol.result import Result
+from spinemamba.selective_scan.dispatch import describe_backend
 
 OVERLAP = {"fast": 0.2, "standard": 0.45}
 """Share of a fine window that its neighbour also covers, by quality."""
@@ -78,8 +79,7 @@ def segment(
         UserError: If there is no spine in view (NO_SPINE), a pin fits none of it, or the values of
             a CT are not Hounsfield units (INPUT_BAD).
     """
-    options = options or SegmentOptions()
-    seconds: dict[str, float] = {}
+    options, seconds = options or SegmentOptions(), {}
     upright, reorientation = canonical(volume)
     data, view, box = acquired(upright)  # the result of a padded scan is that of the bare one
     modality = choose_modality(data, options.modality, warn)
@@ -106,7 +106,8 @@ def segment(
         labels = _renumbered(numbers, values)
         if modality == "ct":
             shape = with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
-    details = RunDetails(model, modality, seconds, pins, shape)
+    scan = describe_backend(model.fine.device.type)
+    details = RunDetails(model, modality, seconds, pins, shape, scan)
     result = describe(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)

@@ -26,7 +26,6 @@ sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 from accuracy import CASES  # noqa: E402
 from markdown_blocks import write_block  # noqa: E402 - the path is set just above
 
-from spinemamba.cli.train import LEVEL_WEIGHT, SPACING_MM  # noqa: E402
 from spinemamba.common.process_tuning import keep_freed_memory  # noqa: E402
 from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.imaging.read import read_volume  # noqa: E402
@@ -36,7 +35,11 @@ from spinemamba.network.config import FINE  # noqa: E402
 from spinemamba.network.unet import parameter_count  # noqa: E402
 from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
 from spinemamba.segment import segment  # noqa: E402
-from spinemamba.training.architectures import KINDS  # noqa: E402
+from spinemamba.training.architectures import (  # noqa: E402
+    KINDS,
+    LEVEL_WEIGHT,
+    SPACING_MM,
+)
 from spinemamba.training.baselines import build_network  # noqa: E402
 from spinemamba.training.data.dataset import load_bank  # noqa: E402
 from spinemamba.training.data.gather import draw_weights  # noqa: E402

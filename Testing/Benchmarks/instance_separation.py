@@ -24,8 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 from spinemamba.anatomy.labels import BY_NAME, LABELS, NETWORK_LEVELS, channel_of_value  # noqa: E402
-from spinemamba.evaluation.compare import dice  # noqa: E402 - the path is set just above
 from spinemamba.findings.shape_flags import shape_flags  # noqa: E402
+from spinemamba.imaging.masks import dice  # noqa: E402 - the path is set just above
 from spinemamba.imaging.orientation import canonical  # noqa: E402
 from spinemamba.imaging.read import read_volume  # noqa: E402
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402

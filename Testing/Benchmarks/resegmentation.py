@@ -27,9 +27,11 @@ from spinemamba.anatomy.labels import BY_NAME, BY_VALUE  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
 from spinemamba.editing.resegment import BoxQuestion, look_in_box  # noqa: E402 - the path is set just above
 from spinemamba.editing.split import split_by_seeds  # noqa: E402
-from spinemamba.evaluation.compare import dice  # noqa: E402
 from spinemamba.imaging.curved_planar import follow  # noqa: E402
-from spinemamba.imaging.masks import above_plane  # noqa: E402
+from spinemamba.imaging.masks import (  # noqa: E402
+    above_plane,
+    dice,
+)
 from spinemamba.imaging.orientation import canonical  # noqa: E402
 from spinemamba.imaging.read import read_labels, read_volume  # noqa: E402
 from spinemamba.imaging.resample import crop_geometry  # noqa: E402

@@ -17,7 +17,6 @@ NAMES = (
     "editing.split",
     "evaluation.compare",
     "imaging.masks",
-    "imaging.patch",
     "imaging.straighten",
     "imaging.volume",
     "labelmaps.recognise_scheme",

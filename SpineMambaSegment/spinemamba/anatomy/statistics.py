@@ -7,7 +7,7 @@ annotations, CC BY-SA 4.0).
 
 from __future__ import annotations
 
-import numpy as np
+from bisect import bisect_left
 
 from spinemamba.anatomy.labels import ORDER
 
@@ -62,9 +62,15 @@ VOLUME_STEP_OUTLIER = 0.2
 
 def usual_volume_ml(name: str) -> float:
     """Return about how large a vertebra of a level is in an adult; T13 and L6 lie between."""
-    known = sorted(ORDER[level] for level in VOLUME_ML)
-    sizes = [VOLUME_ML[level] for level in sorted(VOLUME_ML, key=ORDER.__getitem__)]
-    return float(np.interp(ORDER[name], known, sizes))
+    if name in VOLUME_ML:
+        return VOLUME_ML[name]
+    known = sorted(VOLUME_ML, key=ORDER.__getitem__)
+    place = bisect_left([ORDER[level] for level in known], ORDER[name])
+    if place == len(known):  # the coccyx
+        return VOLUME_ML[known[-1]]
+    above, below = known[place - 1], known[place]
+    slope = (VOLUME_ML[below] - VOLUME_ML[above]) / (ORDER[below] - ORDER[above])
+    return slope * (ORDER[name] - ORDER[above]) + VOLUME_ML[above]
 
 
 ANY_STEP_MM = (25.0, 8.0)

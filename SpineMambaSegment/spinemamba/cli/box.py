@@ -14,12 +14,12 @@ from spinemamba.cli.console import ProgressBar, say
 from spinemamba.cli.names import add_numbering, add_overwrite
 from spinemamba.common.atomic_files import whole_or_nothing
 from spinemamba.common.errors import UserError
+from spinemamba.imaging.masks import with_vertebra
 from spinemamba.imaging.orientation import with_axes_of
-from spinemamba.imaging.patch import with_vertebra
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import check_output, write_image
+from spinemamba.jobs.outputs import spare_inputs
 from spinemamba.jobs.resegment import run_box
-from spinemamba.jobs.segment import spare_inputs
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels, values_in
 from spinemamba.labelmaps.write_changes import write_changed
 from spinemamba.protocol.job import DEVICES, MODALITIES, BoxJob, FileJob

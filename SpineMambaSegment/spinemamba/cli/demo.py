@@ -13,10 +13,10 @@ from spinemamba.cli.names import add_overwrite
 from spinemamba.cli.numbers import seed
 from spinemamba.cli.segment import run_visibly
 from spinemamba.common.atomic_files import all_or_none
-from spinemamba.evaluation.compare import dice
+from spinemamba.imaging.masks import dice
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.write import check_output, write_image
-from spinemamba.jobs.segment import check_outputs
+from spinemamba.jobs.outputs import check_outputs
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol.job import Job
 from spinemamba.protocol.model_card import DEFAULT, find_model

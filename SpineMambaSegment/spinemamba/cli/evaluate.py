@@ -18,7 +18,7 @@ from spinemamba.evaluation.cohort import Numberings, Outcome, Summary, evaluate,
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
-from spinemamba.jobs.segment import spare
+from spinemamba.jobs.outputs import spare
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2

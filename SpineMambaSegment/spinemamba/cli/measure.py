@@ -12,7 +12,7 @@ from spinemamba.cli.console import say, table
 from spinemamba.cli.names import add_numbering, add_overwrite, split_name
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import UserError
-from spinemamba.jobs.segment import spare
+from spinemamba.jobs.outputs import spare
 from spinemamba.protocol.job import MODALITIES
 from spinemamba.protocol.measurements import Item, Measurements
 from spinemamba.protocol.quantities import of_kind

@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING
 
 from spinemamba.cli.numbers import above_zero, seed, threads, whole
 from spinemamba.common.errors import Code, UserError
-from spinemamba.training.architectures import KINDS, SIZES
+from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACING_MM
 
 if TYPE_CHECKING:
     from spinemamba.training.data.dataset import Case
     from spinemamba.training.loop import Trainer
 
-SPACING_MM = {"coarse": 4.0, "fine": 1.5}
 
 SHEET_PATCHES = 24
-
-LEVEL_WEIGHT = {"coarse": 1.5, "fine": 0.1}
-"""The coarse network sees enough of the patient to tell levels, and has little else to learn. A
-fine patch rarely shows which vertebra it is: a full weight would drown the outlines in noise."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

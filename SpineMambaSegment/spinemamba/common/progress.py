@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -50,3 +51,6 @@ def overall_fraction(stage: str, fraction: float) -> float:
     names = list(STAGES)
     before = sum(STAGES[name] for name in names[: names.index(stage)])
     return before + STAGES[stage] * fraction
+
+
+Warn = Callable[[str], None]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.anatomy.labels import BY_VALUE
-from spinemamba.evaluation.matching import match_by_overlap
-from spinemamba.evaluation.pair import LabelPair, Side, joint_box, pair_labels
+from spinemamba.evaluation.pair import LabelPair, Side, joint_box, match_by_overlap, pair_labels
 from spinemamba.evaluation.scores import Comparison, VertebraScore
 from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface_distance
 from spinemamba.imaging.volume import Volume
@@ -68,12 +67,6 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
         _names(alone - beyond),
         _names(beyond),
     )
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Return 2 |A and B| / (|A| + |B|), in [0, 1]; NaN if both masks are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else math.nan
 
 
 def _names(values: set[int]) -> tuple[str, ...]:

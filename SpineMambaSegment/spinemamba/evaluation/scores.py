@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.evaluation.matching import INSTANCE_IOU
+from spinemamba.evaluation.pair import INSTANCE_IOU
 from spinemamba.evaluation.surfaces import SurfaceDistance
 
 

@@ -7,7 +7,7 @@ wants it: the file belongs into the archive that the series came from.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,7 @@ from spinemamba.anatomy.labels import BY_NAME, ORDER, Label
 from spinemamba.anatomy.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
 from spinemamba.common.atomic_files import already_there, write_together
 from spinemamba.common.errors import Code, UserError
+from spinemamba.common.progress import Warn
 from spinemamba.export.dicom_source import no_values_told, read_sources, slice_thickness_mm
 from spinemamba.export.item import LeftOut, Vertebra
 from spinemamba.imaging.formats.dicom import find_stack
@@ -30,8 +31,6 @@ ALGORITHM = "SpineMamba Segment"
 SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
 SERIES_NUMBER = 9001
 """Far from the numbers that scanners give."""
-
-Warn = Callable[[str], None]
 
 
 def write_dicom_seg(

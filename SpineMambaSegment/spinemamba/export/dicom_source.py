@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from spinemamba.common.errors import UserError
+from spinemamba.common.progress import Warn
 from spinemamba.imaging.formats.dicom_header import ORIENTATION, PIXEL_SPACING, POSITION
 from spinemamba.imaging.formats.dicom_stack import Stack
 
@@ -47,7 +48,6 @@ OF_THE_SLICE = ("SpecificCharacterSet", "Modality", *IDENTIFIERS)
 UTF8 = "ISO_IR 192"
 SLICE_THICKNESS = "0018|0050"
 MOST_UID = 64
-Warn = Callable[[str], None]
 
 
 @contextmanager

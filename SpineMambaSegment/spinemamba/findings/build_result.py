@@ -42,6 +42,7 @@ class RunDetails:
         seconds: Of each stage.
         pins: Level of each vertebra that a person has fixed, by its number.
         shape: What is odd about the vertebrae's voxels.
+        scan_backend: Name of the selective scan that ran.
     """
 
     model: Model
@@ -49,6 +50,7 @@ class RunDetails:
     seconds: dict[str, float]
     pins: Mapping[int, str]
     shape: ShapeFlags
+    scan_backend: str
 
 
 def describe(
@@ -62,9 +64,6 @@ def describe(
         solution: Their names.
         details: How the run was made.
     """
-    # Names are given in Slicer's process, too, where torch must not be loaded.
-    from spinemamba.selective_scan.dispatch import describe_backend
-
     model = details.model
     return Result(
         run_id=uuid.uuid4().hex,
@@ -73,7 +72,7 @@ def describe(
         model_hash=model.card.hash(),
         package_version=__version__,
         device=str(model.fine.device),
-        scan_backend=describe_backend(model.fine.device.type),
+        scan_backend=details.scan_backend,
         modality=details.modality,
         seconds=details.seconds,
         shape=geometry.shape,

@@ -6,7 +6,8 @@ scipy only: Slicer's own process uses this too, and torch must not come into it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -108,3 +109,34 @@ def body_centre(inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     at = np.argwhere(small)
     weights = depth[small] ** BODY_POWER
     return np.average(at, axis=0, weights=weights) * steps
+
+
+def with_vertebra(
+    labels: np.ndarray, mask: np.ndarray, value: int, keep: Collection[int] = ()
+) -> np.ndarray:
+    """Return label values in which a vertebra is where a mask says.
+
+    Args:
+        labels: Label values, any shape.
+        mask: Where the vertebra is, bool, the same shape.
+        value: Its value; voxels that have it now and lie outside of the mask become 0.
+        keep: Values whose voxels stay what they are.
+
+    Returns:
+        A copy of ``labels``.
+
+    Raises:
+        ValueError: If the vertebra itself shall be kept.
+    """
+    if value in keep:
+        raise ValueError(f"the vertebra of the value {value} shall be kept as it is")
+    out = labels.copy()
+    out[labels == value] = 0
+    out[mask & ~np.isin(labels, list(keep))] = value
+    return out
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    """Return 2 |A and B| / (|A| + |B|), in [0, 1]; NaN if both masks are empty."""
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else math.nan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import ndimage
 from spinemamba.common.atomic_files import check_spelling
 from spinemamba.common.errors import UserError
 from spinemamba.common.process_tuning import enough_memory
+from spinemamba.common.progress import Warn
 from spinemamba.imaging.formats.image_file import read_file
 from spinemamba.imaging.formats.stated_geometry import is_orthonormal, not_orthonormal
 from spinemamba.imaging.volume import Geometry, Volume
@@ -29,8 +29,6 @@ DICOM_MARK = (128, b"DICM")
 """Where a DICOM file says that it is one; many have no suffix."""
 
 MODALITY_TAG = "0008|0060"
-
-Warn = Callable[[str], None]
 
 
 def read_volume(path: Path, warn: Warn | None = None) -> Volume:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.imaging.centreline import line_through
 from spinemamba.imaging.curved_planar import SLAB_MM, View, follow
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Volume
-from spinemamba.instances.centreline_search import line_through
 
 SIDE_MM = (40.0, 60.0)
 """In front of the line and behind it: a lumbar body, and the spinous processes."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
+
+from spinemamba.imaging.centreline import CentreLine, line_through
 
 SLAB_MM = 6.0
 PLACE_THRESHOLD = 0.4
@@ -30,10 +31,6 @@ SIDEWAYS, FORWARD = 0.35, 2.0
 PAIR_MM = (20.0, 60.0)
 """How far apart two pieces are that count as one: the lateral masses of C1."""
 
-SMOOTH_MM = 8.0
-BEYOND_MM = 30.0
-"""The line goes on straight by this much: the masses of C1 lie above the last body."""
-
 
 @dataclass(frozen=True)
 class _Place:
@@ -42,22 +39,6 @@ class _Place:
     slab: int
     centre_mm: np.ndarray
     gain: float
-
-
-@dataclass(frozen=True)
-class CentreLine:
-    """A line from head to tail, with a point for every millimetre, (n, 3) along z, y, x."""
-
-    points_mm: np.ndarray
-
-    def project(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how far down the line points (n, 3) lie, and how far from it, both (n,) in mm.
-
-        Points beyond its ends are infinitely far from it.
-        """
-        aside, nearest = cKDTree(self.points_mm).query(points_mm)
-        beyond = (nearest == 0) | (nearest == len(self.points_mm) - 1)
-        return nearest.astype(float), np.where(beyond, np.inf, aside)
 
 
 def find_centreline(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> CentreLine | None:
@@ -75,11 +56,6 @@ def find_centreline(core: np.ndarray, spacing_mm: tuple[float, float, float]) ->
         return None
     way = np.array([place.centre_mm for place in _best_way(places)])
     return line_through(way)
-
-
-def line_through(places_mm: np.ndarray) -> CentreLine:
-    """Return the smooth line through places (n, 3) along z, y, x, from head to tail."""
-    return CentreLine(_smooth_line(places_mm))
 
 
 def _places(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[_Place]:
@@ -145,29 +121,3 @@ def _step_cost(upper: _Place, lower: _Place) -> float:
     _, forward, sideways = np.abs(lower.centre_mm - upper.centre_mm) / (slabs * SLAB_MM)
     bend = 0.5 * ((sideways / SIDEWAYS) ** 2 + (forward / FORWARD) ** 2)
     return bend + GAP_COST * (slabs - 1)
-
-
-def _smooth_line(way_mm: np.ndarray) -> np.ndarray:
-    """Return a smooth line through places, a point per millimetre, longer at both ends."""
-    if len(way_mm) == 1:
-        way_mm = way_mm + np.array([[0.5, 0, 0], [-0.5, 0, 0]])
-    line = _resample(way_mm)
-    # Mirrored at its ends, a straight line stays straight.
-    reach = round(3 * SMOOTH_MM)
-    padded = np.pad(line, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
-    line = ndimage.gaussian_filter1d(padded, SMOOTH_MM, axis=0)[reach:-reach]
-    down = _direction(line[: reach + 1]), _direction(line[-reach - 1 :])
-    ends = line[0] - BEYOND_MM * down[0], line[-1] + BEYOND_MM * down[1]
-    return _resample(np.concatenate([ends[:1], line, ends[1:]]))
-
-
-def _direction(line: np.ndarray) -> np.ndarray:
-    step = line[-1] - line[0]
-    return step / max(float(np.linalg.norm(step)), 1e-6)
-
-
-def _resample(points: np.ndarray) -> np.ndarray:
-    """Return points one millimetre apart on a broken line."""
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    places = np.arange(0.0, max(along[-1], 2.0), 1.0)
-    return np.stack([np.interp(places, along, points[:, a]) for a in range(3)], axis=-1)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.instances.centreline_search import CentreLine
+from spinemamba.imaging.centreline import CentreLine
 
 CORE_THRESHOLD = 0.3
 CLEAR_LOG_ODDS = 6.0

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.imaging.centreline import CentreLine
 from spinemamba.imaging.truncation import reaches_end
 from spinemamba.inference.voxel_predictions import Evidence
-from spinemamba.instances.centreline_search import CentreLine, find_centreline
+from spinemamba.instances.centreline_search import find_centreline
 from spinemamba.instances.core_cuts import cut_chain
 
 

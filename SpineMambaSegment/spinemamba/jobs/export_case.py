@@ -12,7 +12,7 @@ from spinemamba.imaging.intensity import hounsfield_problem
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.jobs.segment import spare_inputs
+from spinemamba.jobs.outputs import spare_inputs
 from spinemamba.protocol.job import CaseJob
 
 

@@ -16,7 +16,7 @@ from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.truncation import data_part
 from spinemamba.imaging.volume import Volume
-from spinemamba.jobs.segment import spare_inputs
+from spinemamba.jobs.outputs import spare_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other

@@ -8,17 +8,18 @@ import numpy as np
 
 from spinemamba import __version__
 from spinemamba.common.atomic_files import all_or_none
-from spinemamba.common.progress import Progress
+from spinemamba.common.progress import Progress, Warn
 from spinemamba.editing.resegment import BoxAnswer, BoxQuestion, look_in_box
-from spinemamba.evaluation.compare import dice
 from spinemamba.imaging.intensity import choose_modality
+from spinemamba.imaging.masks import dice
 from spinemamba.imaging.orientation import with_axes_of
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.truncation import data_part
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
+from spinemamba.inference.device import no_memory, with_model
 from spinemamba.inference.model import Model
-from spinemamba.jobs.segment import Warn, check_outputs, no_memory, with_model
+from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.job import BoxJob
 from spinemamba.protocol.model_card import find_model
 from spinemamba.protocol.vertebra_result import BoxResult

@@ -16,9 +16,8 @@ from spinemamba.measure.curves import (
     find_curves,
     sagittal_deg,
 )
-from spinemamba.measure.plates import SIDES, plate_of
 from spinemamba.measure.stance import Stance
-from spinemamba.measure.vertebra import Vertebra
+from spinemamba.measure.vertebra import SIDES, Vertebra, plate_of
 from spinemamba.protocol.measurements import Item
 
 OPTIONAL = ("T13", "L6")

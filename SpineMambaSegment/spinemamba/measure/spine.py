@@ -22,9 +22,8 @@ from spinemamba.measure.discs import DIRECTED, apart, disc_numbers, is_apart
 from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.heights import genant_grade, height_loss
 from spinemamba.measure.landmarks import landmarks
-from spinemamba.measure.plates import SIDES, plate_of, vector
 from spinemamba.measure.stance import NO_SIDE, Stance, stance_of
-from spinemamba.measure.vertebra import Vertebra, body_of, numbers
+from spinemamba.measure.vertebra import SIDES, Vertebra, body_of, numbers, plate_of, vector
 from spinemamba.protocol.measurements import Item, Measurements
 
 COARSE_MM = 2.0

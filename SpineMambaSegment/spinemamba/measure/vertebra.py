@@ -11,6 +11,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.measure.body import Body, find_body
 from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.walls import canal
+from spinemamba.protocol.measurements import Plate, Vector
 from spinemamba.protocol.quantities import TRABECULAR
 
 PLATE_SIGNS = {"C1": (), "C2": (-1,), "Sacrum": (1,), "Coccyx": ()}
@@ -164,3 +165,19 @@ def trabecular(patch: Patch, body: Body, image: Volume) -> float | None:
         return None
     index = np.rint(image.geometry.to_index_zyx(body.frame.to_lps(places))).astype(int)
     return float(image.array[tuple(index.T)].mean())
+
+
+SIDES = {1: "superior", -1: "inferior"}
+
+
+def plate_of(body: Body, sign: int) -> Plate:
+    """Return the upper (1) or lower (-1) endplate of a body that has it."""
+    width, depth = body.extent.half_width_mm, body.extent.half_depth_mm
+    places = ((0, 0), (0, -depth), (0, depth), (width, 0), (-width, 0))
+    middle, *others = (vector(body.on_plate(sign, x, y)) for x, y in places)
+    return Plate(middle, vector(body.plates[sign].normal_lps), *others)
+
+
+def vector(values: np.ndarray) -> Vector:
+    """Return three numbers as the record keeps them."""
+    return tuple(float(v) for v in values)

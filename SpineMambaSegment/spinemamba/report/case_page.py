@@ -14,7 +14,7 @@ from spinemamba.protocol.measurements import Item, Measurements
 from spinemamba.protocol.quantities import BY_KEY, QUANTITIES
 from spinemamba.protocol.result import InstanceResult, Result
 from spinemamba.report.case_pictures import strip_picture, surface_picture
-from spinemamba.report.evaluation_page import table
+from spinemamba.report.html import table
 from spinemamba.report.run_picture import SURE
 
 HEADS = ("level", "certain", "volume mL", "front mm", "middle mm", "back mm", "loss %", "grade")

@@ -14,13 +14,12 @@ from spinemamba.evaluation.files import state
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison, VertebraScore, mean
 from spinemamba.report.evaluation_plots import level_plot, name_plot
+from spinemamba.report.html import table
 
 BY_KEY = {measure.key: measure for measure in MEASURES}
 CASE_KEYS = ("bone_dice", "dice_matched", "dice_named", "hd95_matched_mm", "localisation_mm")
 CASE_KEYS += ("f1", "pq")
 
-MARKED = ("misnamed", "missed", "extra")
-"""Words in a cell that are set in the colour of what needs a look."""
 
 RULES = (
     "A found vertebra without a partner above or below the labelled part of the spine counts "
@@ -50,33 +49,6 @@ def write_page(outcomes: Sequence[Outcome], summary: Summary, path: Path) -> Non
     )
     with whole_or_nothing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return an HTML table; cells are escaped, and columns of numbers are right-aligned."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(heads)
-    kinds = [
-        ' class="number"' if any(column) and all(map(_is_number, column)) else ""
-        for column in columns
-    ]
-    head = "".join(
-        f"<th{kind}>{escape(text)}</th>" for text, kind in zip(heads, kinds, strict=True)
-    )
-    body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table></div>"
-    )
-
-
-def _is_number(text: str) -> bool:
-    digits = text.removeprefix("-").replace(".", "").replace(" of ", "")
-    return text in ("", "-") or digits.isdigit()
-
-
-def _cell(text: str) -> str:
-    kind = "number" if text and _is_number(text) else text if text in MARKED else ""
-    return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
 
 
 def _sections(outcomes: Sequence[Outcome], summary: Summary) -> Iterable[str]:

@@ -17,3 +17,11 @@ KINDS = (*SWITCHES, DYNUNET)
 
 SIZES = ("tiny", "base")
 """Sizes of them: the starter's, or the reconstruction of the paper's network."""
+
+
+SPACING_MM = {"coarse": 4.0, "fine": 1.5}
+
+
+LEVEL_WEIGHT = {"coarse": 1.5, "fine": 0.1}
+"""The coarse network sees enough of the patient to tell levels, and has little else to learn. A
+fine patch rarely shows which vertebra it is: a full weight would drown the outlines in noise."""

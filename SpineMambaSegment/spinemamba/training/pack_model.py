@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
-from spinemamba.cli.train import SPACING_MM
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
 from spinemamba.inference.model import checked_weights, save_weights
 from spinemamba.protocol.model_card import CARD, ModelCard, NetworkCard, find_model, read_card
-from spinemamba.training.architectures import DYNUNET
+from spinemamba.training.architectures import DYNUNET, SPACING_MM
 from spinemamba.training.checkpoint import load_pieces
 from spinemamba.training.data.public_cases import merged
 from spinemamba.training.folder import ABOUT, read_about

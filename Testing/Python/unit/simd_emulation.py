@@ -10,7 +10,7 @@ from pathlib import Path
 from spinemamba.selective_scan import native_library
 from spinemamba.selective_scan.native_library import Library
 
-NATIVE_FOLDER = Path(native_library.__file__).parent / "native"
+NATIVE_FOLDER = Path(native_library.__file__).parent / "kernels"
 HEADER = Path(__file__).parent / "simd_on_cpu.h"
 
 DOOR = """

@@ -14,10 +14,9 @@ from fake_worker_process import collect, is_gone
 from spinemamba.cli.main import main
 from spinemamba.common.errors import Code, UserError
 from spinemamba.editing.resegment import BoxQuestion, look_in_box
-from spinemamba.evaluation.compare import dice
 from spinemamba.imaging.curved_planar import follow
+from spinemamba.imaging.masks import dice, with_vertebra
 from spinemamba.imaging.orientation import canonical
-from spinemamba.imaging.patch import with_vertebra
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import to_image, write_image

@@ -10,7 +10,7 @@ from spinemamba.editing.assignment import box_parts
 from spinemamba.editing.edge_model import Hints, learned_bone
 from spinemamba.editing.outline import FIRM, OTHER, OWN, outline
 from spinemamba.editing.seeds import BoxSeeds
-from spinemamba.evaluation.compare import dice
+from spinemamba.imaging.masks import dice
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.voxel_predictions import Evidence
 

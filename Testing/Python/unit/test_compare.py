@@ -7,8 +7,9 @@ import pytest
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
-from spinemamba.evaluation.compare import compare, dice
+from spinemamba.evaluation.compare import compare
 from spinemamba.evaluation.pair import SIZE
+from spinemamba.imaging.masks import dice
 from spinemamba.imaging.volume import Geometry, Volume
 
 T12, L1, L2, L3 = 19, 20, 21, 22

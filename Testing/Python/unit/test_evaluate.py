@@ -15,7 +15,7 @@ from spinemamba.evaluation.cohort import Spread, spread, summarize
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.report.evaluation_page import table
+from spinemamba.report.html import table
 
 L1, L2, L3 = 20, 21, 22
 SHAPE = (12, 8, 8)

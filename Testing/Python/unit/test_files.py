@@ -294,7 +294,8 @@ def test_too_little_memory_in_a_writer_is_called_that(tmp_path, monkeypatch):
 @posix
 def test_what_a_killed_process_left_goes_with_the_next_file(tmp_path: Path):
     code = (
-        "import os, sys; from pathlib import Path; from spinemamba.common.atomic_files import all_or_none\n"
+        "import os, sys\nfrom pathlib import Path\n"
+        "from spinemamba.common.atomic_files import all_or_none\n"
         "with all_or_none([Path(sys.argv[1])]) as partial:\n"
         "    next(iter(partial.values())).write_text('half'); os.kill(os.getpid(), 9)"
     )

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
-from spinemamba.evaluation.compare import dice
+from spinemamba.imaging.masks import dice
 from spinemamba.imaging.resample import crop_geometry
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import Evidence

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
-from spinemamba.evaluation.compare import dice
+from spinemamba.imaging.masks import dice
 from spinemamba.imaging.resample import crop_geometry
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import find_instances

@@ -13,7 +13,8 @@ import torch
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.jobs.segment import pick_device, run_job
+from spinemamba.inference.device import pick_device
+from spinemamba.jobs.segment import run_job
 from spinemamba.protocol.job import Job
 
 

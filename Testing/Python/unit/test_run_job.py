@@ -13,7 +13,8 @@ from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.common.progress import STAGES
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.jobs.segment import pick_device, run_job
+from spinemamba.inference.device import pick_device
+from spinemamba.jobs.segment import run_job
 from spinemamba.protocol.job import Job
 from spinemamba.protocol.result import read_result
 from spinemamba.segment import Segmentation

@@ -7,8 +7,8 @@ import SimpleITK as sitk
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.editing.split import cut_mm2, split_by_seeds
-from spinemamba.evaluation.compare import dice
 from spinemamba.imaging.curved_planar import follow
+from spinemamba.imaging.masks import dice
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import to_image

@@ -9,8 +9,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from spinemamba.common.errors import Code, UserError
-from spinemamba.evaluation.matching import match_by_overlap
-from spinemamba.evaluation.pair import pair_labels
+from spinemamba.evaluation.pair import match_by_overlap, pair_labels
 from spinemamba.evaluation.surfaces import surface_distance
 from spinemamba.imaging.volume import Geometry, Volume
 

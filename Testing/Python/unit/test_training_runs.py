@@ -13,12 +13,11 @@ import torch
 from tiny_training import CONFIG, lumbar_case, trainer
 
 from spinemamba.cli import train
-from spinemamba.cli.train import SPACING_MM
 from spinemamba.common.errors import UserError
 from spinemamba.inference.model import load_model
 from spinemamba.network.config import BASE, COARSE, TRAINED
 from spinemamba.protocol.model_card import find_model, read_card
-from spinemamba.training.architectures import KINDS, SIZES
+from spinemamba.training.architectures import KINDS, SIZES, SPACING_MM
 from spinemamba.training.checkpoint import has_checkpoint, load_pieces, save_pieces
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.loop import Trainer, TrainOptions

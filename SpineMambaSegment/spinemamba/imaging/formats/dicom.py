@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +18,7 @@ import SimpleITK as sitk
 from spinemamba.common.atomic_files import check_spelling
 from spinemamba.common.error_reports import is_no_memory, no_host_memory
 from spinemamba.common.errors import UserError
+from spinemamba.common.progress import Warn
 from spinemamba.imaging.formats.dicom_header import (
     BITS_ALLOCATED,
     BITS_STORED,
@@ -41,7 +42,6 @@ DAMAGE_WORDS = ("corrupt jpeg", "stream too short")
 """What decoders of pixels print where they go on with what they have."""
 
 MOST_LISTED = 6
-Warn = Callable[[str], None]
 
 
 def read_series(path: Path, warn: Warn) -> sitk.Image:
