@@ -18,9 +18,9 @@ from scan_exactness import (
     bound_of,
     values_and_gradients,
 )
+from scan_inputs import HERE, grid_scan, in_orders, one_thread  # noqa: F401
+from scan_passes_twins import SHAPES, assert_as_exact_as_torch, convolutions, gates
 from simd_emulation import Fault, emulated_library, has_compiler
-from test_scan_native import HERE, grid_scan, in_orders, one_thread  # noqa: F401
-from test_scan_passes import SHAPES, assert_as_exact_as_torch, convolutions, gates
 
 from spinemamba.selective_scan import dispatch, native_library
 from spinemamba.selective_scan.dispatch import BACKENDS, NATIVE

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from scan_exactness import CASES, Case, assert_as_exact_as_the_loop
+from scan_inputs import inputs
 
 from spinemamba.benchmark.scans import LargestTensor
 from spinemamba.selective_scan import dispatch
@@ -16,20 +17,6 @@ from spinemamba.selective_scan.dispatch import (
     selective_scan,
 )
 from spinemamba.selective_scan.reference import scan_reference
-
-
-def inputs(batch=1, length=64, d=6, n=5, dtype=torch.float32, largest_step=None):
-    generator = torch.Generator().manual_seed(length)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=dtype)
-
-    delta = torch.nn.functional.softplus(normal(batch, length, d))
-    if largest_step is not None:
-        delta = delta * (largest_step / delta.max())
-    a = -torch.rand(d, n, generator=generator, dtype=dtype) * 16 - 0.1
-    parts = (normal(batch, length, d), delta, a, normal(batch, length, n))
-    return [x.requires_grad_() for x in (*parts, normal(batch, length, n), normal(d))]
 
 
 def test_two_tokens_by_hand():

@@ -329,7 +329,7 @@ def test_a_path_that_is_no_text_gives_a_sentence(tmp_path: Path, arguments: list
     write_image(Volume(VALUES, GRID), tmp_path / "a.nii.gz")
     os.rename(tmp_path / "a.nii.gz", path + b"/seg\xfe.nii.gz")  # noqa: PTH104
     command = [a.encode().replace(b"{}", path + b"/seg\xfe.nii.gz") for a in arguments]
-    module = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
+    module = Path(__file__).resolve().parents[4] / "SpineMambaSegment"
     done = subprocess.run(
         [sys.executable.encode(), b"-m", b"spinemamba", *command],
         cwd=module,

@@ -38,7 +38,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 
 def paint(volume: Volume, model, options, progress, warn) -> Segmentation:
-    from test_report import result_of
+    from made_results import result_of
 
     for stage in list(STAGES)[1:-1]:
         progress(stage, 0.5)

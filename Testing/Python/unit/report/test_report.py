@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import result_of
 
-from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
+from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.curved_planar import follow, side_and_front
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.protocol.flags import Flag
-from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 from spinemamba.report.run_picture import spread, write_report
 
 SPACING = (2.0, 1.0, 1.0)
@@ -34,24 +33,6 @@ def leaning_spine() -> Volume:
         labels[z : z + 12, 20:44, x : x + 24] = BY_NAME[name].value
         labels[z : z + 12, 54:84, x + 4 : x + 20] = BY_NAME[name].value
     return volume(labels)
-
-
-def result_of(labels: Volume, modality: str = "ct") -> Result:
-    found = [value for value in BY_VALUE if (labels.array == value).any()]
-    look = Flag("volume_outlier", 0.4, "Look. " * 20)
-    instances = tuple(
-        InstanceResult(
-            k, v, BY_VALUE[v].name, 0.8, (), (), (0.0, 0.0, 0.0), 30.0, k > 1, (), (look,)
-        )
-        for k, v in enumerate(found, start=1)
-    )
-    names = LabelingResult(tuple(item.name for item in instances), 0.8)
-    grid = labels.geometry
-    return Result(
-        *("run", "starter", "1", "ab-cd", "0.1", "cpu", "chunked", modality, {}),
-        *(grid.shape, grid.spacing_mm, grid.origin_lps_mm, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)),
-        *(instances, (names,), True, ("The levels are ambiguous. " * 6,)),
-    )
 
 
 def test_the_bodies_are_found_where_they_are_and_not_in_the_arches() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_scan_native import HERE
+from scan_inputs import HERE
 
 from spinemamba.common.progress import ignore
 from spinemamba.inference import predict as predicting

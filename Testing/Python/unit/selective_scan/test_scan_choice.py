@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_scan_native import HERE, needs_library
+from scan_inputs import HERE, needs_library
 
 from spinemamba.common.errors import UserError
 from spinemamba.selective_scan import dispatch, native_library

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cuda_emulation import EmulatingCompiler, has_compiler
 from scan_exactness import Bound, weight_of
-from test_scan_native import ORDERS, grid_scan, in_orders
+from scan_inputs import ORDERS, grid_scan, in_orders
 
 from spinemamba.common.errors import UserError
 from spinemamba.selective_scan import cuda_launch, dispatch, nvrtc

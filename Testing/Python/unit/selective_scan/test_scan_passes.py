@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from scan_inputs import each_variant, needs_library, one_thread  # noqa: F401
+from scan_passes_twins import SHAPES, assert_as_exact_as_torch, convolutions, gates, rows
+
+from spinemamba.selective_scan import dispatch, fused
+from spinemamba.selective_scan.dispatch import NATIVE
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch, variant: str):
+    """Let a variant of the library do the work."""
+    monkeypatch.setitem(dispatch._PROBED, "cpu", NATIVE + variant)
+
+
+@each_variant
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_convolution_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
+    assert_as_exact_as_torch(*convolutions(shape))
+
+
+@each_variant
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gate_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
+    assert_as_exact_as_torch(*gates(shape))
+
+
+@each_variant
+def test_the_number_of_threads_changes_no_bit_of_a_pass(native):
+    x, weight, bias = rows(2, 23, 40), torch.randn(40, 4), torch.randn(40)
+    results = []
+    for count in (1, 2, 5):
+        torch.set_num_threads(count)
+        with torch.no_grad():
+            results.append((fused.convolve(x, weight, bias), fused.gate(x, x)))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@needs_library
+def test_torch_does_a_pass_where_gradients_are_wanted():
+    x, weight = rows(1, 9, 5).requires_grad_(), torch.randn(5, 4, requires_grad=True)
+    y = fused.gate(fused.convolve(x, weight, torch.zeros(5)), x)
+    assert all(g.abs().sum() > 0 for g in torch.autograd.grad(y.sum(), (x, weight)))
