@@ -1,4 +1,4 @@
-"""Print README's table of surfaces of real masks: ``python Testing/Python/measure_surfaces.py``.
+"""Print the table of surfaces of real masks: ``python Testing/Python/measure_surfaces.py``.
 
 Exports every vertebra with the default options, in minutes. Needs the data folder.
 """

@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import derived
 import numpy as np
 import pytest
-import speed
 import torch
 
 from spinemamba.bench import case, scans, sharing
@@ -142,12 +140,6 @@ class Done:
     """A run that has taken no time."""
 
     result = SimpleNamespace(seconds={"locate": 0.0})
-
-
-def test_readme_shows_the_numbers_that_are_kept():
-    text = derived.README.read_text(encoding="utf-8")
-    remedy = "run: python Testing/Python/speed.py"
-    assert derived.section(text, "speed") == speed.section(), remedy
 
 
 def test_the_machine_is_described_without_names_of_computers_or_folders():

@@ -13,8 +13,6 @@ from pathlib import Path
 import derived
 import pytest
 
-from spinemamba.errors import Code
-
 REPOSITORY = derived.REPOSITORY
 MODULE = derived.MODULE
 SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
@@ -232,22 +230,5 @@ def test_no_file_names_a_path_of_one_machine_or_a_package_registry():
             assert match is None, f"{path.relative_to(REPOSITORY)}: {match}"
 
 
-def test_readme_shows_the_label_table():
-    text = derived.README.read_text(encoding="utf-8")
-    assert derived.section(text, "labels") == derived.label_table()
-
-
 def test_the_terminology_file_follows_the_label_table():
     assert derived.TERMINOLOGY.read_text(encoding="utf-8") == derived.terminology_text()
-
-
-def test_readme_explains_every_error_code():
-    text = derived.README.read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted(code.value for code in Code)
-
-
-def test_readme_starts_with_two_commands():
-    text = derived.README.read_text(encoding="utf-8")
-    block = text.split("## Quick start")[1].split("```sh\n")[1].split("```")[0]
-    assert len(block.splitlines()) == 2
