@@ -56,8 +56,8 @@ def commands_of(page: Path, *, run_only: bool = False) -> Iterator[list[str]]:
         if run_only and not mark:
             continue
         for line in block.replace("\\\n", " ").splitlines():
-            for part in line.split("&&"):
-                words = shlex.split(part, comments=True)
+            for part in re.sub(r"(^|\s)#.*", "", line).split("&&"):
+                words = shlex.split(part)
                 if words[:1] == ["spinemamba"]:
                     yield words[1:]
                 elif words[1:3] == ["-m", "spinemamba"]:
