@@ -1,8 +1,8 @@
 """Measure the bundled model on the real cases, and write the results into the pages.
 
-``python Testing/Python/measure.py`` segments every case of the data folder that has labels, in a
-process of its own as a user would, compares, and rewrites ``results`` in the model's card, the
-tables of README.md and of the page of benchmarks. Takes some minutes.
+``python Testing/Python/measure.py`` segments every case of the data folder that has labels, in
+a process of its own as a user would, and compares. It rewrites ``results`` in the model's card, and
+the tables of README.md, of the page of benchmarks and of MODEL_CARD.md. Takes some minutes.
 """
 
 from __future__ import annotations

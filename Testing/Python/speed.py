@@ -1,7 +1,7 @@
 """Write what ``spinemamba bench --json`` measured into the page of benchmarks.
 
-``python Testing/Python/speed.py bench.json`` stores the numbers as Resources/speed.json and
-rewrites the blocks *speed* and *sizes*; without an argument it uses the stored numbers.
+``python Testing/Python/speed.py bench.json`` stores the numbers as Resources/speed.json
+and rewrites the blocks *speed* and *sizes*; without an argument it uses the stored numbers.
 """
 
 from __future__ import annotations

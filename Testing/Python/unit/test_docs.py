@@ -27,7 +27,18 @@ PAGES = (
     derived.README,
     *sorted(derived.DOCS.glob("*.md")),
     *sorted((derived.REPOSITORY / ".github").glob("*.md")),
+    *sorted((derived.MODULE / "spinemamba" / "weights").rglob("*.md")),
 )
+ROOTS = (
+    derived.REPOSITORY,
+    derived.MODULE,
+    derived.MODULE / "spinemamba",
+    derived.MODULE / "SpineMambaSegmentLib",
+    derived.REPOSITORY / "Testing" / "Python",
+)
+"""Folders from which pages name files."""
+
+NAMED = re.compile(r"(?<![\w/.<])(\w+(?:/\w+)*/\w+\.py)\b")
 LINK = re.compile(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
 BLOCK = re.compile(r"^(<!-- run -->\n)?```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -83,6 +94,12 @@ def test_every_link_of_a_page_leads_somewhere(page: Path):
         assert path.exists(), f"{page.name}: {link}"
         if anchor:
             assert anchor in anchors_of(path), f"{page.name}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_python_file_named_in_a_page_exists(page: Path):
+    for name in NAMED.findall(text_of(page)):
+        assert any((root / name).is_file() for root in ROOTS), f"{page.name}: {name}"
 
 
 def test_the_index_lists_every_page():
