@@ -31,6 +31,7 @@ PAGES = (
 )
 ROOTS = (
     derived.REPOSITORY,
+    derived.DOCS,
     derived.MODULE,
     derived.MODULE / "spinemamba",
     derived.MODULE / "SpineMambaSegmentLib",
