@@ -1,8 +1,8 @@
-"""Measure the bundled model on the real cases, and write down what came out.
+"""Measure the bundled model on the real cases, and write the results into the pages.
 
 ``python Testing/Benchmarks/accuracy.py`` segments every case of the data folder that has labels, in
-a process of its own as a user would, compares, and rewrites ``results`` in the model's card and the
-table in README.md. Cases in training say so. Takes some minutes.
+a process of its own as a user would, and compares. It rewrites ``results`` in the model's card, and
+the tables of README.md, of the page of benchmarks and of MODEL_CARD.md. Takes some minutes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+PAGE = REPOSITORY / "Resources" / "Docs" / "benchmarks.md"
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402 - the path is set just above
 from bfloat16_rounding import rounded_labels  # noqa: E402
-from card_tables import NAMELESS, case_table, level_table  # noqa: E402
+from card_tables import (  # noqa: E402
+    NAMELESS,
+    case_table,
+    level_table,
+    result_summary,
+    result_table,
+)
 from markdown_blocks import write_block  # noqa: E402
 
 from spinemamba.anatomy.labels import BY_VALUE  # noqa: E402
@@ -49,21 +56,7 @@ CASES = {
     "tptbox_mr": ("tptbox/mr_t2w.nii.gz", "tptbox/mr_instance_seg.nii.gz"),
     "lidc0314": ("dicom/lidc0314", None),
 }
-"""Image and labels; None where nobody has labelled the image."""
-
-
-HEADS = (
-    "case",
-    "learned from",
-    "bone Dice",
-    "HD95 mm",
-    "Dice per vertebra",
-    "found",
-    "named right",
-    "ambiguous",
-    "s",
-    "GB",
-)
+"""Image and labels; None where there are no labels."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,8 @@ def main() -> None:
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
-    write_block(README, "measured", table(results))
+    write_block(README, "results", result_summary(results))
+    write_block(PAGE, "measured", result_table(results))
     write_block(folder / "MODEL_CARD.md", "cases", case_table(scores))
     write_block(folder / "MODEL_CARD.md", "levels", level_table(scores))
 
@@ -163,28 +157,6 @@ def numbers(name: str, run: Run) -> dict[str, Any]:
 def learned_from(name: str) -> bool:
     """Return whether a case was trained on."""
     return not name.startswith((*TEST_ONLY, "lidc0314"))
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Return the numbers as a table for README.md."""
-    lines = [f"| {' | '.join(HEADS)} |", "|" + "---|" * len(HEADS)]
-    for name, r in results.items():
-        scored = "bone_dice" in r
-        of = f" of {r['labelled']}" if scored else ""
-        cells = (
-            name,
-            "yes" if r["in_training"] else "no",
-            f"{r['bone_dice']:.3f}" if scored else "no labels",
-            r["bone_hd95_mm"] if scored else "",
-            f"{r['mean_dice']:.3f}" if scored else "",
-            f"{r['found']}{of}" if scored else f"{r['vertebrae'][0]} to {r['vertebrae'][-1]}",
-            f"{r['named_right']}{of}" if r.get("named_right") is not None else "",
-            "yes" if r["ambiguous"] else "no",
-            r["seconds"],
-            r["gigabytes"],
-        )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The tables of the model card."""
+"""The tables of results: of the model card, of the page of benchmarks, and of README."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 
@@ -87,3 +88,50 @@ def markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Return a table."""
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def result_table(results: dict[str, dict[str, Any]]) -> str:
+    """Return a row per case of ``results`` in model.json: scores, time and memory."""
+    heads = ("case", "in training", "bone Dice", "HD95 mm", "Dice per vertebra", "found")
+    heads += ("named right", "ambiguous", "s", "GB")
+    rows = []
+    for name, r in results.items():
+        scored = "bone_dice" in r
+        cells = (
+            name,
+            "yes" if r["in_training"] else "no",
+            f"{r['bone_dice']:.3f}" if scored else "no labels",
+            str(r["bone_hd95_mm"]) if scored else "",
+            f"{r['mean_dice']:.3f}" if scored else "",
+            _of(r, "found") if scored else f"{r['vertebrae'][0]} to {r['vertebrae'][-1]}",
+            _of(r, "named_right"),
+            "yes" if r["ambiguous"] else "no",
+            str(r["seconds"]),
+            str(r["gigabytes"]),
+        )
+        rows.append(cells)
+    return markdown(heads, rows)
+
+
+def result_summary(results: dict[str, dict[str, Any]]) -> str:
+    """Return a row per case with labels, unseen cases first; a short form of `result_table`."""
+    heads = ("case", "modality", "in training", "Dice per vertebra", "found", "named right")
+    scored = [(name, r) for name, r in results.items() if "bone_dice" in r]
+    rows = [
+        (
+            name,
+            "MR" if name in NAMELESS else "CT",
+            "yes" if r["in_training"] else "no",
+            f"{r['mean_dice']:.2f}",
+            _of(r, "found"),
+            _of(r, "named_right") or "not labelled",
+        )
+        for name, r in sorted(scored, key=lambda item: item[1]["in_training"])
+    ]
+    return markdown(heads, rows)
+
+
+def _of(result: dict[str, Any], key: str) -> str:
+    """Return a count out of the labelled vertebrae; empty if it is not known."""
+    count = result.get(key)
+    return "" if count is None else f"{count} of {result['labelled']}"

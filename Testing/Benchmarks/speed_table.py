@@ -1,64 +1,86 @@
-"""Write what `spinemamba bench --json` measured into README.md.
+"""Write what ``spinemamba bench --json`` measured into the page of benchmarks.
 
-``python Testing/Benchmarks/speed_table.py bench.json`` keeps the numbers as Resources/speed.json
-and rewrites the section *Speed*; without an argument it writes the section anew from the numbers
-that are kept.
+``python Testing/Benchmarks/speed_table.py bench.json`` stores the numbers as Resources/speed.json
+and rewrites the blocks *speed* and *sizes*; without an argument it uses the stored numbers.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import generate
 
 from spinemamba.cli.bench import FUSION_SIDE
+from spinemamba.network.config import SIZES
+from spinemamba.network.size import network_size
 
 SHOWN_TOKENS = 32768
-"""Length of the scans in the README's table; the file that is kept has the others, too."""
+"""Length of the scans in the table; the stored file has the other lengths as well."""
 
+PAGE = generate.DOCS / "benchmarks.md"
 KEPT = generate.REPOSITORY / "Resources" / "speed.json"
 
 Report = dict[str, Any]
 
 
 def main(arguments: list[str]) -> None:
-    """Keep the numbers, if there are new ones, and write the section."""
+    """Store new numbers, if any, and write the blocks."""
     if arguments:
         report = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         KEPT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    text = generate.README.read_text(encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    text = generate.with_section(text, "sizes", sizes())
     text = generate.with_section(text, "speed", section())
-    generate.README.write_text(text, encoding="utf-8", newline="\n")
+    PAGE.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sizes() -> str:
+    """Return the table of the named network sizes."""
+    heads = ("network", "patch", "parameters", "multiply-adds", "of these in scans")
+    rows = []
+    for name, config in SIZES.items():
+        size = network_size(config)
+        cells = (f"{size.parameters / 1e6:.2f} M", f"{size.macs / 1e9:.1f} G")
+        patch = "x".join(map(str, config.patch_vox))
+        rows.append((name, patch, *cells, f"{size.scan_macs / 1e9:.2f} G"))
+    return generate.table(heads, rows)
 
 
 def section() -> str:
-    """Return the section's measured part."""
+    """Return the measured block."""
     report = json.loads(KEPT.read_text(encoding="utf-8"))
     parts = [machine(report["machine"])]
     parts += [part(report) for part in (scans, others, orders, networks)]
     if "case" in report:
         parts.append(case(report["case"]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(wrapped, parts)) + "\n"
+
+
+def wrapped(part: str) -> str:
+    """Return prose with short lines; tables stay as they are."""
+    paragraphs = part.split("\n\n")
+    return "\n\n".join(p if p.startswith("|") else textwrap.fill(p, 120) for p in paragraphs)
 
 
 def machine(facts: dict[str, Any]) -> str:
-    """Return what it was measured on."""
+    """Return the computer and how times are counted."""
     return (
         f"{facts['processor']}, {facts['cores']} cores, {facts['cpu_capability']}, "
         f"{facts['system']}, torch {facts['torch']}; load {facts['load']} at the start. Times are "
-        "processor milliseconds of one thread, so that other programs change them little; ratios "
-        "are those of this one run."
+        "CPU milliseconds of one thread, which other programs affect little. Columns *loop* say "
+        "how many times as long the reference loop takes."
     )
 
 
 def scans(report: Report) -> str:
     """Return the table of back ends, of `SHOWN_TOKENS` where several lengths were measured."""
     errors = {row["backend"]: row for row in report["errors"]}
-    heads = ("L", "d", "n", "back end", "forward", "loop takes", "backward", "loop takes")
-    heads += ("error", "of gradients", "largest tensor / L d n")
+    heads = ("L", "d", "n", "back end", "forward", "loop", "backward", "loop")
+    heads += ("error", "gradient error", "largest tensor / L d n")
     rows = []
     shown = [row for row in report["scans"] if row["size"]["tokens"] == SHOWN_TOKENS]
     for row in shown or report["scans"]:
@@ -76,37 +98,37 @@ def scans(report: Report) -> str:
                 f"{row['largest_share']:.2f}",
             )
         )
-    return table(heads, rows)
+    return generate.table(heads, rows).rstrip()
 
 
 def orders(report: Report) -> str:
-    """Return the table of three orders in one call and with copies."""
-    heads = ("three orders", "one call", "copies by permuted and flipped views take")
-    heads += ("copies by token numbers take",)
+    """Return the table of three scan orders in one call and with copies."""
+    heads = ("three orders", "one call", "copies of permuted views", "copies by token index")
     rows = []
     for row in report["fusion"]:
         ratios = (row[name] / row["fused_s"] for name in ("permuted_s", "indexed_s"))
         cells = (f"{ratio:.1f} x" for ratio in ratios)
         rows.append((row["orders"], f"{1e3 * row['fused_s']:.0f} ms", *cells))
-    return (
-        f"Three scan orders of a grid of {FUSION_SIDE}^3 tokens, d 128, n 16, walked in place in "
-        "one call, and with the same kernel on copies:\n\n" + table(heads, rows)
+    text = (
+        f"Three scan orders of a grid of {FUSION_SIDE}^3 tokens, d 128, n 16: in place in one "
+        "call, and the same kernel on copies (times relative to the call):"
     )
+    return text + "\n\n" + generate.table(heads, rows).rstrip()
 
 
 def others(report: Report) -> str:
-    """Return what tied rates and two threads are worth."""
+    """Return the gain by tied decay rates and by a second thread."""
     two, tied = report["two_threads"], report["tied"]
     return (
         f"Tied decay rates: {tied['ratio']:.1f} times as fast. Two threads instead of one: "
-        f"{two['ratio']:.2f} times as fast by the clock on the wall, which means little on a busy "
-        f"computer, for {two['work_ratio']:.2f} times the work. Errors are root mean squares "
-        "against double precision, with steps up to 16."
+        f"{two['ratio']:.2f} times as fast in wall-clock time, with {two['work_ratio']:.2f} times "
+        "the CPU time. Errors are root mean squares against double precision, with step sizes up "
+        "to 16."
     )
 
 
 def networks(report: Report) -> str:
-    """Return where a network's time goes."""
+    """Return the shares of a network's time."""
     heads = ("network", "patch", "s per patch", "convolutions", "scans", "rest of RVM", "rest")
     rows = []
     for row in report["networks"]:
@@ -114,32 +136,26 @@ def networks(report: Report) -> str:
         shares = [f"{100 * part:.0f} %" for part in (*parts, row["rest_s"] / row["total_s"])]
         patch = "x".join(map(str, row["patch_vox"]))
         rows.append((row["name"], patch, f"{row['total_s']:.2f}", *shares))
-    return table(heads, rows)
+    return generate.table(heads, rows).rstrip()
 
 
 def case(row: dict[str, Any]) -> str:
-    """Return what a whole case takes, and what it takes the slow way."""
+    """Return time and memory of a whole case, and the time with the reference loop."""
     memory = "" if row["gigabytes"] is None else f" and at most {row['gigabytes']:.1f} GB"
     slow = row["slow"]
     if slow["wall_s"] is None:
-        run = "one was measured and the others projected"
-        took, times = f"{slow['cpu_s']:.0f} s of processors", f"{row['ratio']:.0f}"
+        run = "one was measured and the others are projected"
+        took, times = f"{slow['cpu_s']:.0f} s of CPU time", f"{row['ratio']:.0f}"
     else:
         run = "all were run"
-        took = f"{slow['wall_s']:.0f} s ({slow['cpu_s']:.0f} s of processors)"
+        took = f"{slow['wall_s']:.0f} s ({slow['cpu_s']:.0f} s of CPU time)"
         times = f"{row['wall_ratio']:.0f} ({row['ratio']:.0f})"
     return (
-        f"A whole CT of the chest (`lidc0001`): {row['wall_s']:.0f} s by the clock on the wall, "
-        f"{row['cpu_s']:.0f} s of processors{memory}. The fine network slid over all of it with "
-        f"the loop as its scan, {slow['windows']} windows, of which {run}: {took}, {times} times "
+        f"A whole CT of the chest (`lidc0001`) takes {row['wall_s']:.0f} s of wall-clock time, "
+        f"{row['cpu_s']:.0f} s of CPU time{memory}. The fine network over the whole image with the "
+        f"loop as its scan ({slow['windows']} windows, of which {run}) takes {took}, {times} times "
         "as long."
     )
-
-
-def table(heads: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
-    """Return a table as README.md has them."""
-    lines = [heads, ("---",) * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 if __name__ == "__main__":

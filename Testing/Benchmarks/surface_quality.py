@@ -1,4 +1,4 @@
-"""Print README's table of surfaces of real masks: ``python Testing/Benchmarks/surface_quality.py``.
+"""Print the table of surfaces of real masks: ``python Testing/Benchmarks/surface_quality.py``.
 
 Exports every vertebra with the default options, in minutes. Needs the data folder.
 """

@@ -1,6 +1,6 @@
-"""What is derived from other files: the packing list, the label table and the terminology file.
+"""Write what follows from the code: packing list, terminology file, tables of the pages.
 
-``python Testing/Tools/generate.py`` writes all of them anew; the tests say when that is due.
+``python Testing/Tools/generate.py`` writes all of them; tests report any that are out of date.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE = REPOSITORY / "SpineMambaSegment"
 CMAKE = MODULE / "CMakeLists.txt"
 README = REPOSITORY / "README.md"
+DOCS = REPOSITORY / "Resources" / "Docs"
 TERMINOLOGY = MODULE / "Resources" / "Terminology" / "SpineMamba.term.json"
 
 SCHEMA = (
@@ -25,6 +27,45 @@ sys.path.insert(0, str(MODULE))
 
 from spinemamba.anatomy.labels import LABELS  # noqa: E402 - the path is set just above
 from spinemamba.anatomy.terminology import terminology_entry  # noqa: E402
+from spinemamba.findings.level_flags import LIMITS  # noqa: E402
+from spinemamba.protocol.quantities import QUANTITIES  # noqa: E402
+
+FLAGS = {
+    "cut_by_image": ("the field of view truncates the vertebra", "-"),
+    "level_uncertain": (f"posterior below {LIMITS.level_uncertain:g}", "posterior"),
+    "two_in_one": (f"chance of two vertebrae above {LIMITS.two_in_one:g}", "probability"),
+    "two_cores": (f"second core of at least {LIMITS.two_cores:g} of the first", "share"),
+    "volume_outlier": (
+        "volume below {:g} or above {:g} times that of complete neighbours".format(
+            *LIMITS.volume_outlier
+        ),
+        "ratio",
+    ),
+    "volume_unusual": (
+        "volume below {:g} or above {:g} times the usual for level and patient".format(
+            *LIMITS.volume_unusual
+        ),
+        "ratio",
+    ),
+    "spacing_outlier": (
+        f"distance to the vertebra above more than {LIMITS.spacing_outlier:g} SD from the usual",
+        "SD",
+    ),
+    "level_gap": ("levels are missing between this vertebra and the one above", "levels missed"),
+    "level_twice": ("the vertebra above has the same level", "-"),
+    "wrong_order": ("the level is above that of the vertebra above", "-"),
+    "several_pieces": (
+        f"more than {LIMITS.several_pieces:.1%} of the volume outside the largest piece",
+        "share",
+    ),
+    "hole": (f"enclosed holes above {LIMITS.hole:.0%} of the volume", "share"),
+    "asymmetry": (f"left and right differ by more than {LIMITS.asymmetry:.0%}", "share"),
+    "metal": (f"more than {LIMITS.metal:g} mL above {LIMITS.metal_hu:g} HU (CT)", "mL"),
+    "missing_slices": ("whole scan: slices between others hold a single value", "-"),
+    "upside_down": ("whole scan: levels by appearance run from tail to head", "correlation"),
+    "back_to_front": ("whole scan: processes lie in front of the bodies", "mm"),
+}
+"""When each quality flag is raised, and what its value is."""
 
 SKIPPED = re.compile(
     r"__pycache__|\.egg-info|(^|/)(build|dist)/|(^|/)\.|(^|/)CMakeLists\.txt$|\.pyc$"
@@ -58,12 +99,40 @@ def with_cmake_list(text: str, variable: str, names: list[str]) -> str:
 
 
 def label_table() -> str:
-    """Return README's label table, from head to tail."""
-    rows = ["| level | number | SNOMED CT | color |", "|---|---|---|---|"]
+    """Return the table of levels, from head to tail."""
+    heads = ("level", "value", "SNOMED CT", "colour")
+    rows = []
     for label in LABELS:
         color = "#{:02X}{:02X}{:02X}".format(*label.color)
-        rows.append(f"| {label.name} | {label.value} | {label.snomed or '-'} | `{color}` |")
-    return "\n".join(rows) + "\n"
+        rows.append((label.name, label.value, label.snomed or "-", f"`{color}`"))
+    return table(heads, rows)
+
+
+def quantity_table() -> str:
+    """Return the table of measured quantities: definition, unit, and when a value is missing."""
+    heads = ("of", "quantity", "unit", "definition", "missing if")
+    rows = [(q.kind, q.head, q.unit or "-", q.how, q.missing) for q in QUANTITIES]
+    return table(heads, rows)
+
+
+def flag_table() -> str:
+    """Return the table of quality flags with their thresholds."""
+    heads = ("flag", "raised if", "value")
+    return table(heads, [(f"`{name}`", *FLAGS[name]) for name in FLAGS])
+
+
+def table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
+    """Return a Markdown table, with a line feed at its end."""
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+BLOCKS: tuple[tuple[Path, str, Callable[[], str]], ...] = (
+    (DOCS / "levels-and-flags.md", "labels", label_table),
+    (DOCS / "levels-and-flags.md", "flags", flag_table),
+    (DOCS / "measurements.md", "quantities", quantity_table),
+)
+"""Page, name and content of every block that follows from the code alone."""
 
 
 def section(text: str, name: str) -> str:
@@ -120,15 +189,16 @@ def terminology_text() -> str:
 
 
 def main() -> None:
-    """Write everything that is derived."""
+    """Write everything."""
     TERMINOLOGY.write_text(terminology_text(), encoding="utf-8", newline="\n")
     text = CMAKE.read_text(encoding="utf-8")
     variables = ("MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES")
     for variable, names in zip(variables, packed_files(), strict=True):
         text = with_cmake_list(text, variable, names)
     CMAKE.write_text(text, encoding="utf-8", newline="\n")
-    text = README.read_text(encoding="utf-8")
-    README.write_text(with_section(text, "labels", label_table()), encoding="utf-8", newline="\n")
+    for page, name, content in BLOCKS:
+        text = with_section(page.read_text(encoding="utf-8"), name, content())
+        page.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

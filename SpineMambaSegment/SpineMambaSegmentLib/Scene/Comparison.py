@@ -137,7 +137,7 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
             _("{file} is no reference for this volume: {error}.").format(
                 file=path.name, error=str(error).rstrip(".")
             ),
-            _("Choose labels of this very volume, with the numbers in README's table."),
+            _("Choose labels of this very volume, with VerSe's numbers (C1 = 1 ... L5 = 24)."),
             Code.INPUT_BAD,
         ) from error
     node.GetDisplayNode().SetVisibility(False)

@@ -105,7 +105,7 @@ def _check_levels(array: np.ndarray, side: str) -> None:
         if not 0 <= value < SIZE:
             raise UserError(
                 f"The {side} holds the value {value}, which is no level.",
-                "Renumber its labels as README's table does (C1 = 1 ... L5 = 24, sacrum = 26).",
+                "Renumber its labels as the label table does (C1 = 1 ... L5 = 24, sacrum = 26).",
             )
 
 

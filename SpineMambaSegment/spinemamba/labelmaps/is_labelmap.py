@@ -53,7 +53,7 @@ def check_labels(labels: Volume, name: str) -> None:
             raise UserError(
                 f"In {name}, {label.name} (value {value}) has {sizes_ml[value]:.0f} mL, "
                 "more than a vertebra can have.",
-                "Choose a label image with a value for each level, as in README's label table.",
+                "Choose a label image with a value for each level, such as VerSe's numbers.",
             )
 
 

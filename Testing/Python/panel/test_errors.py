@@ -1,9 +1,6 @@
-"""Every error code has a sentence and a remedy, in the panel and in README."""
+"""Every error code has a sentence and a remedy in the panel."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
 
 import pytest
 
@@ -49,10 +46,3 @@ def test_a_script_gets_code_sentence_and_remedy(volume, module, fake_worker, mon
         module.SpineMambaSegmentLogic().process(volume)
     assert caught.value.code is Code.NO_SPINE
     assert list(fake_worker.iterdir()) == []
-
-
-def test_the_troubleshooting_table_of_the_readme_has_every_code(repository: Path):
-    readme = (repository / "README.md").read_text("utf-8")
-    rows = re.findall(r"^\| `([A-Z_]+)` \|(.+)\|(.+)\|$", readme, flags=re.MULTILINE)
-    assert [row[0] for row in rows] == [code.value for code in Code]
-    assert all(len(cell.strip()) > 5 for row in rows for cell in row[1:])

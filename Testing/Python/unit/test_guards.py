@@ -13,8 +13,6 @@ from pathlib import Path
 import generate
 import pytest
 
-from spinemamba.common.errors import Code
-
 REPOSITORY = generate.REPOSITORY
 MODULE = generate.MODULE
 SLICER_NAMES = ("slicer", "qt", "ctk", "vtk", "mrml")
@@ -261,22 +259,5 @@ def test_no_file_names_a_path_of_one_machine_or_a_package_registry():
             assert match is None, f"{path.relative_to(REPOSITORY)}: {match}"
 
 
-def test_readme_shows_the_label_table():
-    text = generate.README.read_text(encoding="utf-8")
-    assert generate.section(text, "labels") == generate.label_table()
-
-
 def test_the_terminology_file_follows_the_label_table():
     assert generate.TERMINOLOGY.read_text(encoding="utf-8") == generate.terminology_text()
-
-
-def test_readme_explains_every_error_code():
-    text = generate.README.read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `([A-Z_]+)` \|", text, re.MULTILINE)
-    assert sorted(listed) == sorted(code.value for code in Code)
-
-
-def test_readme_starts_with_two_commands():
-    text = generate.README.read_text(encoding="utf-8")
-    block = text.split("## Quick start")[1].split("```sh\n")[1].split("```")[0]
-    assert len(block.splitlines()) == 2

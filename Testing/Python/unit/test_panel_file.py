@@ -50,11 +50,3 @@ def test_the_input_selector_offers_no_label_maps(panel: ElementTree.Element):
     selector = next(w for w in panel.iter("widget") if w.get("name") == "inputSelector")
     properties = {p.get("name"): p.findtext("bool") for p in selector.findall("property")}
     assert properties["showChildNodeTypes"] == "false"
-
-
-def test_every_picture_of_the_readme_is_there(repository: Path):
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    pictures = re.findall(r'!\[[^\]]+\]\(([^)]+\.png)\)|<img src="([^"]+\.png)"', text)
-    names = [markdown or html for markdown, html in pictures]
-    assert "Resources/slicer.png" in names
-    assert [name for name in names if not (repository / name).is_file()] == []

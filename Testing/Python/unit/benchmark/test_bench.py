@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import generate
 import numpy as np
 import pytest
-import speed_table
 import torch
 
 from spinemamba.benchmark import scan_orders, scans, whole_case
@@ -144,12 +142,6 @@ class Done:
     """A run that has taken no time."""
 
     result = SimpleNamespace(seconds={"locate": 0.0})
-
-
-def test_readme_shows_the_numbers_that_are_kept():
-    text = generate.README.read_text(encoding="utf-8")
-    remedy = "run: python Testing/Benchmarks/speed_table.py"
-    assert generate.section(text, "speed") == speed_table.section(), remedy
 
 
 def test_the_machine_is_described_without_names_of_computers_or_folders():

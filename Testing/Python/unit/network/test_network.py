@@ -192,15 +192,6 @@ def test_the_reconstruction_has_the_size_that_its_description_gives():
     assert plain.macs / 1e9 == pytest.approx(453, abs=1)
 
 
-def test_readme_tells_what_each_named_size_costs(repository):
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    for name, config in SIZES.items():
-        size, patch = network_size(config), "x".join(map(str, config.patch_vox))
-        numbers = (size.parameters / 1e6, size.macs / 1e9, size.scan_macs / 1e9)
-        row = "| {} | {} | {:.2f} M | {:.1f} G | {:.2f} G |".format(name, patch, *numbers)
-        assert row in text
-
-
 def test_the_command_lists_every_named_size(capsys):
     assert main(["networks"]) == 0
     out = capsys.readouterr().out
