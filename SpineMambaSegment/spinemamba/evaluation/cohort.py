@@ -112,7 +112,7 @@ def read_pair(case: Case, numberings: Numberings = BY_ANATOMY) -> list[LabelledS
         if spine.file.numbering is VERSE and (unknown := spine.file.unknown_values):
             raise UserError(
                 f"{spine.file.name} holds the value {unknown[0]}, which is no level.",
-                f"Renumber its labels as the label table does (Resources/Docs/levels-and-flags.md), or say what they mean: "
+                f"Renumber its labels as VerSe does, or say what they mean: "
                 f"--labels {OPTION}.",
             )
     return spines

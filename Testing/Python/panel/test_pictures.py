@@ -1,4 +1,4 @@
-"""Pictures of the panel during a run, and of panel and views after it; README's are these.
+"""Pictures of the panel during a run, and of panel and views after it; the pages show these.
 
 They are written into the folder that SPINEMAMBA_PICTURES names, else into a temporary one.
 """
