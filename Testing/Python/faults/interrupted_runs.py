@@ -35,7 +35,7 @@ from typing import Any, BinaryIO
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
-sys.path.insert(0, str(REPOSITORY / "Testing" / "Python" / "unit"))
+sys.path.insert(0, str(REPOSITORY / "Testing" / "Python" / "helpers"))
 
 from forks import fill, start, text_of  # noqa: E402 - as all below, needs the path
 
@@ -197,6 +197,14 @@ def draw_coarsely() -> None:
     case_pictures.solid_picture = lambda labels, turn_deg: solid(labels, turn_deg, pixel_mm=4.0)
 
 
+def wait_briefly() -> None:
+    """Let an export that waits for another one give up soon."""
+    from spinemamba.common.folder_lock import locked
+    from spinemamba.export import exporter
+
+    exporter.locked = partial(locked, longest_s=0.3)
+
+
 def import_for(command: str) -> None:
     """Import what a command needs, so that no child has to; replace what takes long."""
     import matplotlib.font_manager  # noqa: F401
@@ -206,6 +214,7 @@ def import_for(command: str) -> None:
     if command == "train":
         importlib.import_module("tiny_trainings")
     if command == "export":
+        wait_briefly()
         with contextlib.suppress(ModuleNotFoundError):
             standard = importlib.import_module("highdicom._standard_utils")
             for table in ("get_iod_module_map", "get_module_attribute_map"):
