@@ -146,7 +146,7 @@ def give_up_rights() -> None:
 
 def stand_in_for_networks() -> None:
     """Let perfect networks say at once what they see in a phantom."""
-    from test_instances import evidence_of
+    from voxel_evidence import evidence_of
 
     from spinemamba import segment
     from spinemamba.imaging.read import read_volume
@@ -154,8 +154,8 @@ def stand_in_for_networks() -> None:
     from spinemamba.protocol.model_card import DEFAULT, find_model
 
     truth = evidence_of(read_volume(Path(os.environ["TRUTH"])))
-    model = model.load_model(find_model(DEFAULT))
-    model.load_model = lambda *options: model
+    networks = model.load_model(find_model(DEFAULT))
+    model.load_model = lambda *options: networks
 
     def locate(image: object, model: object, progress: Callable[[str, float], None]) -> None:
         progress("locate", 0.5)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
+from voxel_evidence import evidence_of
 
-from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS, channel_of_value
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.resample import crop_geometry
 from spinemamba.imaging.volume import Volume
@@ -16,24 +17,6 @@ from spinemamba.instances.to_input_grid import restore_labels
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.data.dataset import body_cores, crop_to
-
-
-def evidence_of(labels: Volume, certainty: float = 0.6) -> Evidence:
-    """What perfect networks would say; neighbouring levels share the rest of the probability."""
-    lookup = np.zeros(256, int)
-    for value, channel in channel_of_value().items():
-        lookup[value] = channel
-    channels = lookup[labels.array]
-    levels = np.full((len(NETWORK_LEVELS), *channels.shape), 0.001, np.float16)
-    for k in range(len(NETWORK_LEVELS)):
-        levels[k][channels == k + 1] = certainty
-        for j in (k - 1, k + 1):
-            if 0 <= j < len(NETWORK_LEVELS):
-                levels[j][channels == k + 1] = (1 - certainty) / 2
-    bone = (labels.array > 0).astype(np.float32)
-    core = body_cores(labels).astype(np.float32)
-    grid = labels.geometry
-    return Evidence(bone, core, levels, grid, levels, grid)
 
 
 @pytest.fixture(scope="module")
