@@ -56,7 +56,7 @@ def test_an_empty_mask_needs_no_window():
     assert window_boxes((40, 40, 40), (16, 16, 16), 0.5, np.zeros((40, 40, 40), bool)) == []
 
 
-def test_the_mean_of_constant_windows_is_the_constant_and_covered_voxels_are_marked():
+def test_constant_windows_have_a_constant_mean_and_mark_covered_voxels():
     aggregator = WindowAggregator(2, (20, 8, 8), (8, 8, 8))
     values = torch.stack([torch.full((8, 8, 8), 3.0), torch.full((8, 8, 8), -1.0)])
     slabs = []
@@ -106,7 +106,7 @@ def test_a_window_over_finished_slices_is_refused():
         aggregator.add((slice(4, 12), slice(0, 8), slice(0, 8)), torch.zeros(1, 8, 8, 8))
 
 
-def test_weights_are_largest_in_the_middle_of_a_window_and_positive_at_the_border():
+def test_weights_are_largest_in_the_middle_and_positive_at_the_border():
     weights = importance_map((8, 8, 8))
     assert weights.max() == weights[4, 4, 4]
     assert weights.min() >= 1e-3
