@@ -1,8 +1,9 @@
 """The method from top to bottom: the file to read first.
 
-A volume is turned into canonical orientation, freed of padding, scaled, searched coarsely for the
-spine, looked at finely where it is, taken apart into vertebrae, named, and painted back onto its
-own grid.
+A volume is reoriented to canonical axes, cropped to the field of view and normalised. The coarse
+stage finds the spine, and the fine stage predicts bone, cores and levels around it. The voxels are
+then separated into vertebrae, each vertebra gets a level, and the labels are resampled to the grid
+of the input.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from spinemamba.imaging.intensity import choose_modality, normalise
 from spinemamba.imaging.orientation import canonical, restore
 from spinemamba.imaging.truncation import acquired, in_whole
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.coarse import locate
-from spinemamba.inference.fine import refine
+from spinemamba.inference.coarse import coarse_stage
+from spinemamba.inference.fine import fine_stage
 from spinemamba.inference.model import Model
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import Instances, find_instances, with_cut_sides
@@ -36,12 +37,18 @@ from spinemamba.protocol.result import Result
 from spinemamba.selective_scan.dispatch import describe_backend
 
 OVERLAP = {"fast": 0.2, "standard": 0.45}
-"""Share of a fine window that its neighbour also covers, by quality."""
+"""Overlap of neighbouring windows of the fine stage, as a fraction of the window, by quality."""
 
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """What the user may choose."""
+    """Options of a run.
+
+    Attributes:
+        modality: "ct", "mr", or "auto" to detect it from the values.
+        quality: "fast" uses less overlap of the sliding windows than "standard".
+        pins: Levels fixed by the user.
+    """
 
     modality: Literal["auto", "ct", "mr"] = "auto"
     quality: Literal["fast", "standard"] = "standard"
@@ -50,7 +57,12 @@ class SegmentOptions:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """Label values on the input grid (uint8), and everything else that is known."""
+    """Output of `segment`.
+
+    Attributes:
+        labels: Label values on the input grid, uint8.
+        result: Vertebrae, levels, flags and warnings.
+    """
 
     labels: Volume
     result: Result
@@ -63,47 +75,47 @@ def segment(
     progress: Progress = ignore,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Segmentation:
-    """Give every vertebra of a CT or MR volume its label.
+    """Segment and label the vertebrae of a CT or MR volume.
 
     Args:
         volume: Image in Hounsfield units (CT) or any units (MR), in any orientation.
-        model: The networks.
-        options: What the user chose.
-        progress: Called often; may stop the run by raising `Cancelled`.
-        warn: Told what the user should know.
+        model: Coarse and fine network.
+        options: Options of the run; None for the defaults.
+        progress: Called with the stage and its completed fraction; may raise `Cancelled` to stop.
+        warn: Called with each warning for the user.
 
     Returns:
         Labels on the grid of ``volume``, and the result.
 
     Raises:
-        UserError: If there is no spine in view (NO_SPINE), a pin fits none of it, or the values of
-            a CT are not Hounsfield units (INPUT_BAD).
+        UserError: If no spine is found (NO_SPINE), a pin matches no vertebra, or the values of a
+            CT are not in Hounsfield units (INPUT_BAD).
     """
     options, seconds = options or SegmentOptions(), {}
-    upright, reorientation = canonical(volume)
-    data, view, box = acquired(upright)  # the result of a padded scan is that of the bare one
+    reoriented, reorientation = canonical(volume)
+    data, view, box = acquired(reoriented)  # without padding, so that padding changes no result
     modality = choose_modality(data, options.modality, warn)
     image = data.with_array(normalise(data.array, modality))
     with _timed("locate", seconds):
-        located = locate(image, model.coarse, progress)
+        coarse = coarse_stage(image, model.coarse, progress)
     with _timed("segment", seconds):
-        evidence = refine(image, located, model.fine, OVERLAP[options.quality], progress)
-        evidence = replace(evidence, view=view)
+        predictions = fine_stage(image, coarse, model.fine, OVERLAP[options.quality], progress)
+        predictions = replace(predictions, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)
-        instances = find_instances(evidence)
-        shape = shape_flags(instances, evidence)
+        instances = find_instances(predictions)
+        shape = shape_flags(instances, predictions)
         progress("instances", 1.0)
     with _timed("levels", seconds):
         pins = match_pins(options.pins, instances.items)
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
-        numbers = _paint(instances, solution, evidence, progress)
+        numbers = _number_voxels(instances, solution, predictions, progress)
         instances = with_cut_sides(instances, data.with_array(numbers), view)
-        solution = _solve_again(instances, solution, pins)
-        values = _values(solution)
-        labels = _renumbered(numbers, values)
+        solution = _solve_with_truncation(instances, solution, pins)
+        values = _label_values(solution)
+        labels = _to_label_values(numbers, values)
         if modality == "ct":
             shape = with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
     scan = describe_backend(model.fine.device.type)
@@ -111,42 +123,53 @@ def segment(
     result = describe(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)
-    return Segmentation(restore(in_whole(labels, upright, box), reorientation), result)
+    return Segmentation(restore(in_whole(labels, reoriented, box), reorientation), result)
 
 
-def _values(solution: LevelSolution) -> dict[int, int]:
-    """Return the label value of each instance number that has a name."""
+def _label_values(solution: LevelSolution) -> dict[int, int]:
+    """Return the label value of each instance number that has a level."""
     names = solution.best[0].names if solution.best else ()
     return {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
 
 
-def _paint(
-    instances: Instances, solution: LevelSolution, evidence: Evidence, progress: Progress
+def _number_voxels(
+    instances: Instances, solution: LevelSolution, predictions: Evidence, progress: Progress
 ) -> np.ndarray:
-    """Return the numbers of the named instances on the grid of the data, uint8."""
-    named = {number: number for number in _values(solution)}
-    numbers = restore_labels(instances, named, evidence, progress)
-    inside = np.argwhere(numbers)
-    numbers[tuple(inside[evidence.field_of_view.outside(inside)].T)] = 0
+    """Return the instance number of each voxel of the cropped image, uint8.
+
+    Instances without a level and voxels outside the field of view are 0.
+
+    Raises:
+        UserError: If no voxel remains (NO_SPINE).
+    """
+    numbers_with_level = {number: number for number in _label_values(solution)}
+    numbers = restore_labels(instances, numbers_with_level, predictions, progress)
+    index_zyx = np.argwhere(numbers)
+    numbers[tuple(index_zyx[predictions.field_of_view.outside(index_zyx)].T)] = 0
     if not numbers.any():
         raise UserError(
-            "No vertebra found: something like a spine is in view, but no body of a vertebra.",
+            "No vertebra found: the image shows bone like a spine, but no vertebral body.",
             "Choose a volume that shows vertebrae, and check its modality.",
             Code.NO_SPINE,
         )
     return numbers
 
 
-def _solve_again(
+def _solve_with_truncation(
     instances: Instances, solution: LevelSolution, pins: Mapping[int, str]
 ) -> LevelSolution:
-    """Return the names after a second look at what is cut; the same vertebrae keep a name."""
-    again = assign_levels(instances.items, pins)
-    return again if _values(again).keys() == _values(solution).keys() else solution
+    """Solve the levels again, now that truncated sides are known.
+
+    The first solution stays if other instances would have a level: the voxels are already
+    numbered.
+    """
+    updated = assign_levels(instances.items, pins)
+    same_instances = _label_values(updated).keys() == _label_values(solution).keys()
+    return updated if same_instances else solution
 
 
-def _renumbered(numbers: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
-    """Return the label values of voxels, uint8."""
+def _to_label_values(numbers: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
+    """Replace instance numbers by label values, uint8."""
     table = np.zeros(256, np.uint8)
     for number, value in values.items():
         table[number] = value
@@ -155,6 +178,7 @@ def _renumbered(numbers: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
 
 @contextmanager
 def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    """Store the duration of a stage in ``seconds``."""
     started = time.monotonic()
     yield
     seconds[stage] = round(time.monotonic() - started, 2)

@@ -157,7 +157,7 @@ def _grid_scan(tokens: int, d: int, n: int, orders: int) -> GridScan:
     normal = torch.randn
     return GridScan(
         u=normal(1, tokens, d),
-        low=normal(1, tokens, k, rank),
+        low_rank=normal(1, tokens, k, rank),
         A=tied_rates(n) * (1 + 0.1 * torch.rand(k, d, n)),
         B=normal(1, tokens, k, n),
         C=normal(1, tokens, k, n),

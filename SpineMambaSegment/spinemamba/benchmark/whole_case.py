@@ -20,7 +20,7 @@ from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.resample import grid_with_spacing, resample_box
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.model import LoadedNetwork, load_model
-from spinemamba.inference.predict import grow_to, predict
+from spinemamba.inference.predict import pad_geometry, predict
 from spinemamba.inference.sliding_window import Box, window_boxes
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.segment import segment
@@ -118,13 +118,13 @@ def _projected(geometry: Geometry, model: LoadedNetwork) -> SlowWay:
     windows, patch = len(_boxes(geometry, model)), torch.randn(1, 1, *model.patch_vox)
     with forced_backend("cpu", "reference"):
         cpu = time.process_time()
-        model.answer(patch)
+        model.logits(patch)
         cpu = time.process_time() - cpu
     return SlowWay(windows, 1, windows * cpu, None)
 
 
 def _grid(geometry: Geometry, model: LoadedNetwork) -> Geometry:
-    return grow_to(grid_with_spacing(geometry, model.spacing_mm), model.patch_vox)
+    return pad_geometry(grid_with_spacing(geometry, model.spacing_mm), model.patch_vox)
 
 
 def _most_gigabytes() -> float | None:

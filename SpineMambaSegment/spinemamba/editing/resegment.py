@@ -22,8 +22,8 @@ from spinemamba.imaging.orientation import canonical, restore
 from spinemamba.imaging.resample import crop_geometry, grid_with_spacing
 from spinemamba.imaging.truncation import acquired, cut_sides, in_whole, part_of
 from spinemamba.imaging.volume import Geometry, Volume
-from spinemamba.inference.coarse import Located
-from spinemamba.inference.fine import refine
+from spinemamba.inference.coarse import CoarsePrediction
+from spinemamba.inference.fine import fine_stage
 from spinemamba.inference.model import LoadedNetwork
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import InstanceOptions, pooled_level
@@ -102,7 +102,7 @@ def look_in_box(
     network, modality = model
     box = _box(upright.geometry, place_lps_mm)
     normal = upright.with_array(normalise(upright.array, modality))
-    evidence = refine(normal, _located(upright.geometry, box), network, OVERLAP, progress)
+    evidence = fine_stage(normal, _located(upright.geometry, box), network, OVERLAP, progress)
     progress("instances", 0.0)
     kept = _kept(known.array, question)
     others = known.with_array(np.where(known.array == question.again, 0, known.array))
@@ -174,11 +174,11 @@ def _box(image: Geometry, place_lps_mm: tuple[float, float, float]) -> tuple[sli
     return sides[0], sides[1], sides[2]
 
 
-def _located(image: Geometry, box: tuple[slice, slice, slice]) -> Located:
+def _located(image: Geometry, box: tuple[slice, slice, slice]) -> CoarsePrediction:
     """Return a box as the answer of a coarse pass that knows where, and nothing of levels."""
     grid = grid_with_spacing(crop_geometry(image, box), CORRIDOR_MM)
     even = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float32)
-    return Located(np.ones(grid.shape, bool), np.ones(grid.shape, np.float32), even, grid)
+    return CoarsePrediction(np.ones(grid.shape, bool), np.ones(grid.shape, np.float32), even, grid)
 
 
 def _check_size(

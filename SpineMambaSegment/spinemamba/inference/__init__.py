@@ -1,1 +1,1 @@
-"""The two networks applied to an image: devices, sliding window, coarse and fine stage."""
+"""Inference: model files, devices, sliding window, coarse and fine stage."""

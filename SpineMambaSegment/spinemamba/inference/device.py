@@ -1,4 +1,4 @@
-"""Which device a model runs on, and what happens where its memory does not suffice."""
+"""Choose the device of a model, and fall back to the CPU if a GPU runs out of memory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,18 @@ T = TypeVar("T")
 
 
 def with_model(folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], T]) -> T:
-    """Work with a model on a job's device, or on the CPU if a GPU has too little memory.
+    """Call ``work`` with a model on the job's device, or on the CPU if the GPU runs out of memory.
 
-    A GPU that was asked for by name is no reason to fail: the answer is the same, only later.
+    The fallback also applies if the user chose the GPU: the CPU gives the same labels, more slowly.
+
+    Args:
+        folder: Folder of the model.
+        job: Device and precision.
+        warn: Called with a warning before the fallback.
+        work: Function of the loaded model.
+
+    Returns:
+        Result of ``work``.
     """
     import torch
 
@@ -31,8 +40,8 @@ def with_model(folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], 
     try:
         return work(load_model(folder, pick_device(job.device), job.precision))
     except torch.cuda.OutOfMemoryError:
-        warn("The GPU has too little free memory for this volume; the CPU goes on, more slowly.")
-    # Outside of `except`: the error holds on to what fills the GPU.
+        warn("The GPU has too little free memory for this volume. Using the slower CPU instead.")
+    # Outside of `except`, because the exception keeps references to tensors on the GPU.
     torch.cuda.empty_cache()
     return work(load_model(folder, "cpu", "float32"))
 
@@ -41,18 +50,18 @@ def pick_device(name: str) -> str:
     """Return the torch device for "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
-        UserError: If a GPU is asked for that is not there (NO_GPU).
+        UserError: If the GPU does not exist (NO_GPU).
     """
     import torch
 
-    present = {"cpu": True, "cuda": torch.cuda.is_available()}
-    present["mps"] = torch.backends.mps.is_available()
+    available = {"cpu": True, "cuda": torch.cuda.is_available()}
+    available["mps"] = torch.backends.mps.is_available()
     if name == "auto":
-        return "cuda" if present["cuda"] else "cpu"
+        return "cuda" if available["cuda"] else "cpu"
     kind, _, number = name.partition(":")
-    if not present[kind] or (number and int(number) >= torch.cuda.device_count()):
+    if not available[kind] or (number and int(number) >= torch.cuda.device_count()):
         raise UserError(
-            f"The device '{name}' is not available here.",
+            f"The device '{name}' is not available on this computer.",
             "Choose 'auto' or 'cpu', or check the GPU's driver.",
             Code.NO_GPU,
         )
@@ -60,8 +69,8 @@ def pick_device(name: str) -> str:
 
 
 @contextmanager
-def no_memory() -> Iterator[None]:
-    """Turn running out of memory into what the user can do about it."""
+def translate_out_of_memory() -> Iterator[None]:
+    """Convert out-of-memory errors of the CPU and the GPU to a `UserError`."""
     import torch
 
     try:

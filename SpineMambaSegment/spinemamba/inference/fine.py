@@ -1,4 +1,4 @@
-"""The fine pass: every voxel around the located spine."""
+"""Fine stage: predict bone, cores, levels and offsets around the spine."""
 
 from __future__ import annotations
 
@@ -9,63 +9,71 @@ from scipy import ndimage
 from spinemamba.common.progress import Progress
 from spinemamba.imaging.resample import crop_geometry, grid_with_spacing, resample_box
 from spinemamba.imaging.volume import Geometry, Volume
-from spinemamba.inference.coarse import Located
+from spinemamba.inference.coarse import CoarsePrediction
 from spinemamba.inference.model import LoadedNetwork
-from spinemamba.inference.predict import grow_to, predict
+from spinemamba.inference.predict import pad_geometry, predict
 from spinemamba.inference.sliding_window import window_boxes
 from spinemamba.inference.voxel_predictions import Evidence
 
 MARGIN_MM = 10.0
-"""Around the located spine: two coarse voxels, and the tips of its processes."""
+"""Margin around the mask of the coarse stage: two coarse voxels, and the tips of processes."""
 
 
-def refine(
-    image: Volume, located: Located, model: LoadedNetwork, overlap: float, progress: Progress
+def fine_stage(
+    image: Volume,
+    coarse: CoarsePrediction,
+    model: LoadedNetwork,
+    overlap: float,
+    progress: Progress,
 ) -> Evidence:
-    """Run the fine network inside the spine's corridor.
+    """Run the fine network on the corridor: the spine mask of the coarse stage plus a margin.
 
     Args:
         image: Normalised image in canonical orientation.
-        located: Answer of the coarse pass.
+        coarse: Prediction of the coarse stage.
         model: The fine network.
-        overlap: Share of a window that its neighbour also covers.
+        overlap: Overlap of neighbouring windows, as a fraction of the window.
         progress: Called after every window.
 
     Returns:
-        Evidence on a grid of the network's spacing that encloses the corridor; background
-        outside it.
+        Voxel predictions on a grid of the network's spacing that encloses the corridor;
+        background outside the corridor.
     """
-    corridor = _corridor(located)
-    grid = grow_to(_grid_around(corridor, located.geometry, model.spacing_mm), model.patch_vox)
-    fine = torch.from_numpy(resample_box(image.array, image.geometry, grid))
-    wanted = resample_box(corridor, located.geometry, grid) > 0.5
-    boxes = window_boxes(grid.shape, model.patch_vox, overlap, wanted)
-    found = predict(model, fine, boxes, progress, "segment")
-    # A window shows more than the corridor, and hips seen from near look like vertebrae.
-    inside = torch.from_numpy(wanted) & _within(grid, image.geometry)
+    corridor = _corridor(coarse)
+    grid = pad_geometry(_grid_around(corridor, coarse.geometry, model.spacing_mm), model.patch_vox)
+    resampled = torch.from_numpy(resample_box(image.array, image.geometry, grid))
+    mask = resample_box(corridor, coarse.geometry, grid) > 0.5
+    boxes = window_boxes(grid.shape, model.patch_vox, overlap, mask)
+    prediction = predict(model, resampled, boxes, progress, "segment")
+    # Windows extend beyond the corridor, where the fine network mistakes hips for vertebrae.
+    inside = torch.from_numpy(mask) & _within(grid, image.geometry)
+    offsets = prediction.offsets_mm
     return Evidence(
-        bone=(found.bone * inside).numpy(),
-        core=(found.core * inside).numpy(),
-        levels=found.levels.numpy(),
+        bone=(prediction.bone * inside).numpy(),
+        core=(prediction.core * inside).numpy(),
+        levels=prediction.levels.numpy(),
         geometry=grid,
-        coarse_levels=_resample_levels(located, grid),
+        coarse_levels=_resample_levels(coarse, grid),
         image_geometry=image.geometry,
-        offsets_mm=None if found.offsets_mm is None else found.offsets_mm.numpy(),
+        offsets_mm=None if offsets is None else offsets.numpy(),
     )
 
 
-def _resample_levels(located: Located, grid: Geometry) -> np.ndarray:
-    """Return the coarse levels on another grid, float16, one level after the other."""
-    found = np.empty((len(located.levels), *grid.shape), np.float16)
-    for k, level in enumerate(located.levels):
-        found[k] = resample_box(level, located.geometry, grid)
-    return found
+def _resample_levels(coarse: CoarsePrediction, grid: Geometry) -> np.ndarray:
+    """Return the level probabilities of the coarse stage on another grid, float16 (25, z, y, x).
+
+    Levels are resampled one at a time to save memory.
+    """
+    levels = np.empty((len(coarse.levels), *grid.shape), np.float16)
+    for k, level in enumerate(coarse.levels):
+        levels[k] = resample_box(level, coarse.geometry, grid)
+    return levels
 
 
-def _corridor(located: Located) -> np.ndarray:
-    """Return the located spine grown by the margin, on the coarse grid."""
-    steps = max(1, round(MARGIN_MM / located.geometry.spacing_mm[0]))
-    return ndimage.binary_dilation(located.spine, iterations=steps)
+def _corridor(coarse: CoarsePrediction) -> np.ndarray:
+    """Return the spine mask dilated by the margin, on the coarse grid."""
+    steps = max(1, round(MARGIN_MM / coarse.geometry.spacing_mm[0]))
+    return ndimage.binary_dilation(coarse.spine, iterations=steps)
 
 
 def _grid_around(mask: np.ndarray, geometry: Geometry, spacing_mm: float) -> Geometry:
@@ -76,12 +84,12 @@ def _grid_around(mask: np.ndarray, geometry: Geometry, spacing_mm: float) -> Geo
 
 
 def _within(grid: Geometry, image: Geometry) -> torch.Tensor:
-    """Return which voxels of a grid lie inside the image, bool, shape of the grid."""
+    """Return the mask of the voxels of a grid that lie inside the image, bool (z, y, x)."""
     first = image.to_index_zyx(np.asarray(grid.origin_lps_mm))
     step = np.asarray(grid.spacing_mm) / np.asarray(image.spacing_mm)
     axes = [
-        torch.from_numpy((centre := first[a] + np.arange(grid.shape[a]) * step[a]) >= -0.5)
-        & torch.from_numpy(centre <= image.shape[a] - 0.5)
+        torch.from_numpy((centres := first[a] + np.arange(grid.shape[a]) * step[a]) >= -0.5)
+        & torch.from_numpy(centres <= image.shape[a] - 0.5)
         for a in range(3)
     ]
     return axes[0][:, None, None] & axes[1][None, :, None] & axes[2][None, None, :]

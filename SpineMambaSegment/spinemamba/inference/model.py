@@ -1,6 +1,6 @@
-"""A model on disk: two networks as safetensors, and one JSON file that says what they are.
+"""Load and save a model: two networks as safetensors files, and the model card (model.json).
 
-Never pickle: a model file can come from anywhere.
+Pickle is not used, because it executes code and models may come from untrusted sources.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ REMEDY = "Choose another model, or install the extension again to restore the bu
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network ready to run.
+    """A network with the settings it runs with.
 
     Attributes:
         network: In evaluation mode, on ``device``.
-        spacing_mm: Voxel size it was trained with, equal along all axes.
-        device: Where it runs.
-        precision: "float32", or "bfloat16" for its convolutions; see `precision.py`.
+        spacing_mm: Voxel size of its training images, equal along all axes.
+        device: Device of its parameters.
+        precision: "float32", or "bfloat16" for the convolutions; see `precision.py`.
     """
 
     network: SpineMambaNet
@@ -44,11 +44,11 @@ class LoadedNetwork:
 
     @property
     def patch_vox(self) -> tuple[int, int, int]:
-        """Window (z, y, x) that the network takes."""
+        """Size (z, y, x) of the input."""
         return self.network.config.patch_vox
 
     @torch.inference_mode()
-    def answer(self, patches: Tensor) -> Tensor:
+    def logits(self, patches: Tensor) -> Tensor:
         """Return the logits, (B, outputs, *patch_vox), for patches (B, 1, *patch_vox)."""
         half = self.precision == BFLOAT16
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
@@ -57,7 +57,7 @@ class LoadedNetwork:
 
 @dataclass(frozen=True)
 class Model:
-    """A coarse and a fine network, and what is known about them."""
+    """A coarse and a fine network with their model card."""
 
     card: ModelCard
     coarse: LoadedNetwork
@@ -69,12 +69,12 @@ def load_model(folder: Path, device: str | torch.device = "cpu", precision: str 
 
     Args:
         folder: Folder with model.json and the weights.
-        device: Where the networks shall run.
+        device: Device to run on.
         precision: One of `job.PRECISIONS`.
 
     Raises:
-        UserError: If the folder holds no model, a file is damaged or foreign (MODEL_BAD), or
-            something is missing (MODEL_MISSING), or the device lacks the precision (INPUT_BAD).
+        UserError: If the card or a file is invalid (MODEL_BAD), a file is missing (MODEL_MISSING),
+            or the device does not support the precision (INPUT_BAD).
     """
     card = read_card(folder)
     _check_normalisation(card)
@@ -87,16 +87,16 @@ def load_model(folder: Path, device: str | torch.device = "cpu", precision: str 
 
 
 def _check_normalisation(card: ModelCard) -> None:
-    """Refuse a model that was trained on images scaled in another way.
+    """Check that the images of the training were normalised as this version does it.
 
     Raises:
-        UserError: If its card says so (MODEL_BAD).
+        UserError: If they were not (MODEL_BAD).
     """
     for name, value in card.normalisation.items():
-        used = NORMALISATION.get(name)
-        if used is None or value not in (used, list(used)):
+        own = NORMALISATION.get(name)
+        if own is None or value not in (own, list(own)):
             raise UserError(
-                f"The model {card.name} was trained with {name} {value}; this version uses {used}.",
+                f"The model {card.name} was trained with {name} {value}; this version uses {own}.",
                 "Choose a model made for this version.",
                 Code.MODEL_BAD,
             )
@@ -110,7 +110,7 @@ def _load_network(
         network = SpineMambaNet(NetworkConfig.from_json(entry.config))
         state = {name: value.float() for name, value in load_file(path).items()}
         network.load_state_dict(state)
-    # What a foreign configuration breaks is not known beforehand: an index, a division by zero.
+    # An invalid configuration can fail in many ways, such as an index or a division by zero.
     except (
         SafetensorError,
         ValueError,
@@ -130,17 +130,17 @@ def _load_network(
 
 
 def checked_weights(folder: Path, entry: NetworkCard) -> Path:
-    """Return the file with a network's weights.
+    """Return the path of a network's weights, after a check of its hash.
 
     Raises:
-        UserError: If it is missing (MODEL_MISSING), or not what the card says (MODEL_BAD).
+        UserError: If the file is missing (MODEL_MISSING), or its hash differs (MODEL_BAD).
     """
     path = folder / entry.file
     if not path.is_file():
         raise UserError(f"Model weights not found: {entry.file}.", REMEDY, Code.MODEL_MISSING)
-    if (found := sha256_of(path)) != entry.sha256:
+    if (digest := sha256_of(path)) != entry.sha256:
         raise UserError(
-            f"Model weights {entry.file} are damaged: SHA-256 is {found[:12]}..., "
+            f"Model weights {entry.file} are damaged: SHA-256 is {digest[:12]}..., "
             f"model.json says {entry.sha256[:12]}....",
             REMEDY,
             Code.MODEL_BAD,
@@ -149,12 +149,13 @@ def checked_weights(folder: Path, entry: NetworkCard) -> Path:
 
 
 def save_weights(state: dict[str, Tensor], path: Path) -> str:
-    """Write weights in half precision; return the file's SHA-256.
+    """Write weights in half precision and return the SHA-256 of the file.
 
-    Half the size for a relative error of 5e-4, far below what a training step changes.
+    Half precision halves the size at a relative error of 5e-4, far below the change of a training
+    step.
 
     Raises:
-        UserError: As `files.whole_or_nothing`.
+        UserError: As `atomic_files.whole_or_nothing`.
     """
     halves = {name: value.half().contiguous() for name, value in state.items()}
     with whole_or_nothing(path) as partial:

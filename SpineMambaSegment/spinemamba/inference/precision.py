@@ -1,8 +1,8 @@
-"""How exactly the convolutions are computed: bfloat16 is faster where the processor has it.
+"""Numeric precision of the convolutions: float32, or bfloat16 where the hardware supports it.
 
-The scan, the norms' statistics and the prior's affinity are float32 always. Labels in bfloat16
-differ from those in float32 in some voxels at the rim of a vertebra, as they do between two
-processors; float32 gives the same labels everywhere.
+bfloat16 is faster. The scan, the statistics of the norms and the affinity of the shape prior are
+always float32. Labels in bfloat16 differ from those in float32 in some voxels at the surface of a
+vertebra, and between processors; float32 gives the same labels on every processor.
 """
 
 from __future__ import annotations
@@ -17,50 +17,55 @@ from spinemamba.protocol.model_card import ModelCard
 
 AUTO, FLOAT32, BFLOAT16 = PRECISIONS
 
-LARGEST_CHANGE = 0.001
-"""Of a Dice score: bfloat16 is taken by itself only if it costs less on every measured case."""
+_MAX_DICE_CHANGE = 0.001
+"""bfloat16 is chosen automatically only if every measured Dice score changes by less."""
 
 CHANGE = "bfloat16_dice_change"
-"""Entry of a case in a model's card: the largest change of its Dice scores with bfloat16."""
+"""Key in the results of a model card: largest change of a case's Dice scores with bfloat16."""
 
 
-def choose_precision(wanted: str, device: torch.device, card: ModelCard) -> str:
+def choose_precision(requested: str, device: torch.device, card: ModelCard) -> str:
     """Return the precision to compute with.
 
     Args:
-        wanted: One of `job.PRECISIONS`. "auto" takes bfloat16 where the device has it and the
-            model's card shows that it has been measured and changes nothing that matters.
-        device: Where the networks run.
-        card: The model.
+        requested: One of `job.PRECISIONS`. "auto" selects bfloat16 if the device supports it and
+            the model card shows that the Dice scores were measured and hardly change.
+        device: Device of the networks.
+        card: Model card.
+
+    Returns:
+        "float32" or "bfloat16".
 
     Raises:
-        UserError: If bfloat16 is wanted where the device has none (INPUT_BAD).
+        UserError: If bfloat16 is requested and the device does not support it (INPUT_BAD).
     """
-    if wanted == FLOAT32 or (wanted == AUTO and not harmless(card.results)):
+    if requested == FLOAT32 or (requested == AUTO and not _keeps_dice(card.results)):
         return FLOAT32
     if has_bfloat16(device):
         return BFLOAT16
-    if wanted == BFLOAT16:
+    if requested == BFLOAT16:
         raise UserError(
-            f"The device '{device}' does not compute in bfloat16.",
+            f"The device '{device}' does not support bfloat16.",
             "Choose the precision 'auto' or 'float32'.",
             Code.INPUT_BAD,
         )
     return FLOAT32
 
 
-def harmless(results: dict[str, Any]) -> bool:
-    """Return whether a card's results show that bfloat16 changes no Dice score that matters."""
-    found = [case[CHANGE] for case in results.values() if CHANGE in case]
-    return bool(found) and all(isinstance(v, int | float) and v < LARGEST_CHANGE for v in found)
+def _keeps_dice(results: dict[str, Any]) -> bool:
+    """Return True if bfloat16 was measured and changes no Dice score by `_MAX_DICE_CHANGE`."""
+    changes = [case[CHANGE] for case in results.values() if CHANGE in case]
+    return bool(changes) and all(
+        isinstance(v, int | float) and v < _MAX_DICE_CHANGE for v in changes
+    )
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device computes in bfloat16 itself; an emulation would be slower."""
+    """Return True if the hardware supports bfloat16; an emulation would be slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
     tests = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    # Older versions of torch do not tell; then float32 it is.
+    # Older versions of torch lack these functions; use float32 then.
     return any(getattr(torch.cpu, name, lambda: False)() for name in tests)

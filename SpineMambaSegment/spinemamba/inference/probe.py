@@ -1,4 +1,4 @@
-"""What this computer can do: devices, memory, and which scan back ends work."""
+"""Capabilities of this computer: devices, memory, and working scan back ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from spinemamba.selective_scan.dispatch import available_backends, describe_back
 
 
 def probe() -> dict[str, Any]:
-    """Return facts for the panel, the shell and bug reports; no names of people or files."""
+    """Return a JSON-compatible report for the panel, the shell and bug reports.
+
+    It contains no names of people or files.
+    """
     return {
         "spinemamba": __version__,
         "python": platform.python_version(),
@@ -37,32 +40,35 @@ def probe() -> dict[str, Any]:
 
 
 def devices() -> list[dict[str, Any]]:
-    """Return each device with its name, free memory, and how the bundled model runs on it."""
-    found = [{"device": "cpu", "name": platform.processor() or platform.machine()}]
+    """Return each device with its name, memory, scan back ends and precision.
+
+    The precision is the one that "auto" selects for the bundled model.
+    """
+    listed = [{"device": "cpu", "name": platform.processor() or platform.machine()}]
     for k in range(torch.cuda.device_count()):
-        found.append({"device": f"cuda:{k}", "name": torch.cuda.get_device_name(k), **_free(k)})
+        listed.append({"device": f"cuda:{k}", "name": torch.cuda.get_device_name(k), **_free(k)})
     if torch.backends.mps.is_available():
-        found.append({"device": "mps", "name": "Apple GPU"})
+        listed.append({"device": "mps", "name": "Apple GPU"})
     card = read_card(find_model(DEFAULT))
-    for device in found:
+    for device in listed:
         kind = device["device"].partition(":")[0]
         device["scan"] = describe_backend(kind)
         device["scan_backends"] = available_backends(kind)
         device["precision"] = choose_precision(AUTO, torch.device(device["device"]), card)
-    return found
+    return listed
 
 
 def _free(k: int) -> dict[str, Any]:
     try:
         free, total = torch.cuda.mem_get_info(k)
-    # A GPU that another process holds for itself is there, but does not answer.
+    # A GPU in exclusive use by another process is listed, but raises an error.
     except RuntimeError as error:
         return {"error": str(error).partition("\n")[0]}
     return {"free_gb": round(free / 1e9, 1), "total_gb": round(total / 1e9, 1)}
 
 
 def memory_gb() -> dict[str, float] | None:
-    """Return total and available memory; None where the system does not tell."""
+    """Return total and available memory in GB; None if the system does not report it."""
     table = Path("/proc/meminfo")
     if table.exists():
         rows = dict(line.split(":") for line in table.read_text().splitlines())
@@ -77,8 +83,8 @@ def memory_gb() -> dict[str, float] | None:
 
 
 def _windows_memory_gb() -> dict[str, float] | None:
-    # MEMORYSTATUSEX: dwLength, dwMemoryLoad, then seven counts of bytes, of which total and
-    # available memory are the first two.
+    # MEMORYSTATUSEX: dwLength, dwMemoryLoad, then seven numbers of bytes. The first two of these
+    # are the total and the available memory.
     status = struct.pack("=2L7Q", 64, *[0] * 8)
     buffer = ctypes.create_string_buffer(status, 64)
     if not ctypes.windll.kernel32.GlobalMemoryStatusEx(buffer):

@@ -1,4 +1,4 @@
-"""Where the windows go, and how their answers are blended."""
+"""Sliding windows: their positions, and the weighted mean of their outputs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Box = tuple[slice, slice, slice]
 
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:
-    """Return where windows begin so that they cover an axis evenly.
+    """Return the start of each window such that windows cover an axis evenly.
 
     Args:
         length: Axis length in voxels.
         window: Window length in voxels.
-        overlap: Share of a window that its neighbour also covers, at least, in [0, 1).
+        overlap: Minimum overlap of neighbours, as a fraction of the window, in [0, 1).
 
     Returns:
         First voxel of each window, ascending; ``[0]`` if the axis fits in one window. The last
@@ -39,29 +39,29 @@ def window_boxes(
     shape: tuple[int, int, int],
     window_vox: tuple[int, int, int],
     overlap: float,
-    wanted: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> list[Box]:
-    """Return the windows that cover a volume, or the part of it that is wanted.
+    """Return the windows that cover a volume or a mask.
 
     Args:
         shape: Size of the volume (z, y, x); each axis at least as long as the window.
         window_vox: Size of a window (z, y, x).
         overlap: As in `window_starts`.
-        wanted: Mask of the voxels to cover, shape ``shape``; None means all.
+        mask: Voxels to cover, bool, of shape ``shape``; None for all.
 
     Returns:
-        Boxes from tail to head. With a mask, windows are laid over the bounding box of each
-        slab of it, so that a curved spine needs few of them.
+        Boxes in ascending order of z. With a mask, windows cover the bounding box of each slab of
+        the mask, so that a curved spine needs few of them.
     """
-    if wanted is None:
+    if mask is None:
         starts = [window_starts(n, w, overlap) for n, w in zip(shape, window_vox, strict=True)]
         return [_box(corner, window_vox) for corner in itertools.product(*starts)]
     boxes = []
-    rows = np.flatnonzero(wanted.any(axis=(1, 2)))
+    rows = np.flatnonzero(mask.any(axis=(1, 2)))
     if not rows.size:
         return []
     for z in _covering_starts(rows, shape[0], window_vox[0], overlap):
-        slab = wanted[z : z + window_vox[0]]
+        slab = mask[z : z + window_vox[0]]
         if not slab.any():
             continue
         axes = [np.flatnonzero(slab.any(axis=other)) for other in ((0, 2), (0, 1))]
@@ -71,14 +71,14 @@ def window_boxes(
         boxes += [
             box
             for y, x in itertools.product(*starts)
-            if wanted[(box := _box((z, y, x), window_vox))].any()
+            if mask[(box := _box((z, y, x), window_vox))].any()
         ]
     return boxes
 
 
-def _covering_starts(used: np.ndarray, length: int, window: int, overlap: float) -> list[int]:
-    """Return window starts that cover the used indices, kept inside the axis."""
-    first, last = int(used[0]), int(used[-1]) + 1
+def _covering_starts(indices: np.ndarray, length: int, window: int, overlap: float) -> list[int]:
+    """Return window starts that cover the given indices and stay inside the axis."""
+    first, last = int(indices[0]), int(indices[-1]) + 1
     if last - first <= window:
         centred = (first + last - window) // 2
         return [min(max(centred, 0), length - window)]
@@ -90,34 +90,34 @@ def _box(corner: tuple[int, ...], window_vox: tuple[int, int, int]) -> Box:
     return z, y, x
 
 
-def blend_weights(window_vox: tuple[int, int, int]) -> torch.Tensor:
+def importance_map(window_vox: tuple[int, int, int]) -> torch.Tensor:
     """Return the weight of each voxel of a window: a Gaussian, sigma 1/8 of each side.
 
-    A window knows less about its rim (nnU-Net, section "inference"). The weights are at least
-    1e-3, so that a voxel that only a rim covers still gets an answer.
+    Predictions are less accurate near the border of a window (nnU-Net, section "inference"). The
+    weights are at least 1e-3, so that voxels covered only by borders get a prediction.
 
     Returns:
         Weights of shape ``window_vox``, float32, at most 1.
     """
-    bells = []
+    profiles = []
     for n in window_vox:
         offset = (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) / (n / 8)
-        bells.append(torch.exp(-0.5 * offset**2))
-    z, y, x = bells
+        profiles.append(torch.exp(-0.5 * offset**2))
+    z, y, x = profiles
     return (z[:, None, None] * y[None, :, None] * x[None, None, :]).clamp_min(1e-3)
 
 
-class Blend:
-    """Weighted mean of overlapping windows that come in the order of their first slice.
+class WindowAggregator:
+    """Weighted mean of overlapping windows that arrive in the order of their first slice.
 
-    What is behind the first slice of a window gets no further answer. It is handed over, and its
-    place in the buffer, which is one window high, is used again: the logits of a whole volume, a
-    hundred bytes for each voxel, never exist.
+    Slices before the first slice of a window are complete. They are returned, and their place in
+    the buffer is reused. The buffer is one window high, so that the logits of the whole volume,
+    a hundred bytes per voxel, are never held.
 
     Args:
         channels: Values per voxel.
         shape: Size of the volume (z, y, x).
-        window_vox: Size of the windows.
+        window_vox: Size of the windows (z, y, x).
     """
 
     def __init__(
@@ -126,25 +126,33 @@ class Blend:
         self._shape, self._height = shape, window_vox[0]
         self._sum = torch.zeros(channels, self._height, *shape[1:])
         self._weight = torch.zeros(self._height, *shape[1:])
-        self._bell = blend_weights(window_vox)
-        self._first = 0  # slice of the volume that is the buffer's first
+        self._importance = importance_map(window_vox)
+        self._first = 0  # index in the volume of the first slice of the buffer
 
     def add(self, box: Box, values: torch.Tensor) -> None:
-        """Add the answer of one window: ``values`` of shape (channels, *window).
+        """Add the output of one window.
+
+        Args:
+            box: Position of the window.
+            values: Output of the network, (channels, *window).
 
         Raises:
-            ValueError: If slices of it have been handed over already.
+            ValueError: If the window covers slices that are finished.
         """
         z, y, x = box
-        low = z.start - self._first
-        if not 0 <= low <= self._height - (z.stop - z.start):
+        start = z.start - self._first
+        if not 0 <= start <= self._height - (z.stop - z.start):
             raise ValueError(f"window at slice {z.start}, buffer at {self._first}")
-        here = (slice(low, low + z.stop - z.start), y, x)
-        self._sum[(slice(None), *here)].addcmul_(values.float().cpu(), self._bell)
-        self._weight[here] += self._bell
+        here = (slice(start, start + z.stop - z.start), y, x)
+        self._sum[(slice(None), *here)].addcmul_(values.float().cpu(), self._importance)
+        self._weight[here] += self._importance
 
     def finish(self, stop: int) -> Slab | None:
-        """Hand over the slices before ``stop``; None if there are none, or no window lay there."""
+        """Return the slices before ``stop`` and free their place in the buffer.
+
+        Returns:
+            The slices; None if there are none, or no window covers them.
+        """
         count = min(stop, self._shape[0]) - self._first
         filled = min(count, self._height)
         if count <= 0:
@@ -154,9 +162,9 @@ class Blend:
         mean = self._sum[:, :filled] / weight.clamp_min(1e-6)
         slab = Slab(slice(first, first + filled), mean, weight > 0)
         for buffer, axis in ((self._sum, 1), (self._weight, 0)):
-            kept = buffer.narrow(axis, filled, self._height - filled).clone()
+            remaining = buffer.narrow(axis, filled, self._height - filled).clone()
             buffer.zero_()
-            buffer.narrow(axis, 0, self._height - filled).copy_(kept)
+            buffer.narrow(axis, 0, self._height - filled).copy_(remaining)
         return slab if slab.covered.any() else None
 
 
@@ -165,9 +173,9 @@ class Slab:
     """Finished slices of a volume.
 
     Attributes:
-        slices: Which.
-        mean: Blended values (channels, slices, y, x), 0 where no window lay.
-        covered: Where a window lay, bool (slices, y, x).
+        slices: Range of z in the volume.
+        mean: Weighted mean (channels, slices, y, x); 0 where no window lay.
+        covered: Mask of the voxels covered by a window, bool (slices, y, x).
     """
 
     slices: slice

@@ -1,4 +1,4 @@
-"""What the networks say about the voxels around the spine."""
+"""Outputs of the two networks for the voxels around the spine."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from spinemamba.imaging.volume import Geometry
 
 @dataclass(frozen=True)
 class Evidence:
-    """Probabilities on one grid in canonical orientation.
+    """Voxel predictions on one grid in canonical orientation.
 
     Attributes:
         bone: Probability of any vertebra or the sacrum, float32 (z, y, x).
-        core: Probability of a body core, float32 (z, y, x): what lies deeper than 45 % of a
-            vertebra's greatest depth.
+        core: Probability of a body core, float32 (z, y, x): voxels deeper than 45 % of the
+            greatest depth of a vertebra.
         levels: Probability of each of `NETWORK_LEVELS` given bone, (25, z, y, x).
-        geometry: Grid of these arrays; a box of the image at the fine network's spacing.
-        coarse_levels: As ``levels``, from the coarse network, which sees more of the patient.
+        geometry: Grid of these arrays: part of the image at the spacing of the fine network.
+        coarse_levels: Like ``levels``, from the coarse network, whose windows show more anatomy.
         image_geometry: Grid of the whole image in canonical orientation.
-        offsets_mm: From each voxel to the centre of its vertebra's core along z, y, x, float16
-            (3, z, y, x); None if the fine network does not say.
-        view: Where the image holds data; None if that is everywhere.
+        offsets_mm: Vector from each voxel to the centre of its vertebra's core along z, y, x,
+            float16 (3, z, y, x); None if the fine network predicts no offsets.
+        view: Field of view of the image; None if it fills the grid.
     """
 
     bone: np.ndarray
@@ -38,5 +38,5 @@ class Evidence:
 
     @property
     def field_of_view(self) -> FieldOfView:
-        """Where the image holds data."""
+        """Field of view of the image."""
         return self.view or FieldOfView.of_grid(self.image_geometry)

@@ -17,7 +17,7 @@ from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.truncation import data_part
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.inference.device import no_memory, with_model
+from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.inference.model import Model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.job import BoxJob
@@ -42,7 +42,7 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
     check_outputs(job)
     folder = find_model(job.model)
     progress("read", 0.0)
-    with no_memory():
+    with translate_out_of_memory():
         mask, result = _look(job, folder, progress, warn)
         progress("write", 0.0)
         with all_or_none(job.outputs, overwrite=job.overwrite) as partial:

@@ -13,7 +13,7 @@ from spinemamba.common.progress import Progress, Warn
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.device import no_memory, with_model
+from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.job import Job
@@ -49,7 +49,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     check_outputs(job)
     folder = find_model(job.model)
     progress("read", 0.0)
-    with no_memory():
+    with translate_out_of_memory():
         volume = read_volume(job.input, warn)
         progress("read", 0.7)
         done = _segment_somewhere(volume, folder, job, progress, warn)

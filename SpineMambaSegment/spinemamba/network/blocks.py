@@ -1,4 +1,4 @@
-"""The convolutional half: residual blocks, and folding of voxels into channels."""
+"""Convolutions, linear maps, residual blocks, and folding of voxels into channels."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch.nn import functional
 
 
 class Conv3d(nn.Conv3d):
-    """`torch.nn.Conv3d` that takes oneDNN's kernel on a CPU for small inputs, too.
+    """`torch.nn.Conv3d` that always uses the oneDNN kernel on a CPU.
 
-    Torch itself takes a slower one where channels, slices and rows are less than 20480 in all, as
-    in most layers of the starter: its convolutions took twice as long. One kernel for all sizes
-    and numbers of threads also gives the same answer for all.
+    Torch uses a slower kernel if the product of channels, slices and rows is below 20480, as in
+    most layers of the bundled model, whose convolutions then take twice as long. A single kernel
+    also makes the result independent of the size and the number of threads.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, Cin, D, H, W) to (B, Cout, D', H', W')."""
-        if not _takes_onednn(x):
+        if not _uses_onednn(x):
             return super().forward(x)
         return torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
@@ -27,10 +27,10 @@ class Conv3d(nn.Conv3d):
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` on oneDNN's kernel on a CPU where no gradient is wanted.
+    """`torch.nn.Linear` that uses the oneDNN kernel on a CPU if no gradient is required.
 
-    Torch's own takes MKL, which is half as fast on AMD's processors. The operator is one that
-    torch's compiler emits; it knows no gradients, and builds of torch without oneDNN lack it.
+    Torch uses MKL, which is half as fast on AMD processors. The operator is the one emitted by the
+    compiler of torch. It has no gradients, and builds of torch without oneDNN lack it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,14 +39,15 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return `torch.nn.functional.linear`, by the fastest way; see `Linear`."""
-    able = not torch.is_grad_enabled() and _takes_onednn(x)
-    if not able or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    """Return the same as `torch.nn.functional.linear`, with the fastest kernel; see `Linear`."""
+    usable = not torch.is_grad_enabled() and _uses_onednn(x)
+    if not usable or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return functional.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-def _takes_onednn(x: Tensor) -> bool:
+def _uses_onednn(x: Tensor) -> bool:
+    """Return True if oneDNN can process a tensor: float32 on a CPU, without autocast."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return False
     return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
@@ -55,7 +56,7 @@ def _takes_onednn(x: Tensor) -> bool:
 class ResBlock(nn.Module):
     """Two 3x3x3 convolutions with a shortcut, as in residual-encoder U-Nets.
 
-    InstanceNorm, because a batch is one or two patches and BatchNorm is unstable there.
+    It has InstanceNorm, because BatchNorm is unstable with batches of one or two patches.
     """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1):
@@ -91,7 +92,7 @@ def fold(x: Tensor, stride: int) -> Tensor:
 
 
 def unfold(x: Tensor, stride: int) -> Tensor:
-    """Undo `fold`: (B, C s^3, D, H, W) to (B, C, sD, sH, sW)."""
+    """Inverse of `fold`: (B, C s^3, D, H, W) to (B, C, sD, sH, sW)."""
     if stride == 1:
         return x
     b, c, d, h, w = x.shape
@@ -101,14 +102,14 @@ def unfold(x: Tensor, stride: int) -> Tensor:
 
 
 def normal_parameter(*shape: int) -> nn.Parameter:
-    """Return a parameter drawn from N(0, 1)."""
+    """Return a parameter initialised from N(0, 1)."""
     return nn.Parameter(torch.randn(*shape))
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which nothing on a device is cast to half precision.
+    """Return a context that disables autocast to half precision on a device.
 
-    Scans and sums over all voxels overflow there; U-Mamba and VMamba report NaN.
+    Scans and sums over all voxels overflow in half precision; U-Mamba and VMamba report NaN.
     """
-    able = torch.amp.is_autocast_available(device.type)  # not where only shapes are computed
-    return torch.autocast(device.type, enabled=False) if able else nullcontext()
+    available = torch.amp.is_autocast_available(device.type)  # False on the device "meta"
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()

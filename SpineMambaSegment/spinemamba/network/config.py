@@ -1,4 +1,4 @@
-"""Every choice of the network in one frozen place; it travels with the weights."""
+"""Configuration of the network, stored with the weights."""
 
 from __future__ import annotations
 
@@ -11,61 +11,62 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 Triple = tuple[int, int, int]
 
 CORE = len(NETWORK_LEVELS) + 1
-"""Channel of the body core; background and the levels come before it, offsets after it."""
+"""Output channel of the body core, after background and the levels and before the offsets."""
 
 OFFSET_UNIT_VOX = 8.0
-"""Offsets z, y, x to the centre of a vertebra's core are given in this unit: a few units at most,
-as other outputs."""
+"""Unit, in voxels, of the predicted offsets (z, y, x) to the centre of a vertebra's core. Offsets
+are then a few units at most, like other outputs."""
 
-MAY_BE_ZERO = ("encoder_rvm", "decoder_rvm", "vsp_stages", "detail_channels")
-MOST = 4096
-"""More of anything is a mistake in a file: a network of it would fit into no memory."""
+_MAY_BE_ZERO = ("encoder_rvm", "decoder_rvm", "vsp_stages", "detail_channels")
+_MAX_NUMBER = 4096
+"""Largest valid number in a file; a network with larger ones would not fit into memory."""
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Shape and switches of the network.
+    """Architecture of the network.
 
-    Behind each attribute stands where it comes from: [paper] the public abstract and highlights
-    of SpineMamba, [LightM] LightM-UNet's text or code, whose wording its RVM layers re-use, [SPM]
-    You et al., from whose module its shape prior derives, [Mamba] the state-space model itself,
-    [ours] what no public source says or what the starter's speed asks for.
+    The origin of each setting is given in brackets: [paper] the public abstract and highlights of
+    SpineMamba, [LightM] the text or code of LightM-UNet, whose RVM layers SpineMamba follows by its
+    wording, [SPM] You et al., whose module the shape prior derives from, [Mamba] the state-space
+    model, [ours] settings that no public source gives, or that are chosen for speed.
 
     Attributes:
-        patch_vox: Window (z, y, x) for training and inference; the prior grid is tied to it [SPM].
-        stem_stride: 1, or 2 to fold 2x2x2 voxels into channels first [ours]. A full-resolution
-            stage is two thirds of a U-Net's cost on a CPU.
-        channels: Channels of each stage, fine to coarse [ours, as nnU-Net]; multiples of 16 are
+        patch_vox: Size (z, y, x) of the input in training and inference, which determines the grid
+            of the shape prior [SPM].
+        stem_stride: 1, or 2 to fold 2x2x2 voxels into channels first [ours]. A stage at full
+            resolution takes two thirds of the time of a U-Net on a CPU.
+        channels: Channels of each stage, fine to coarse [ours, as nnU-Net]. Multiples of 16 are
             twice as fast.
-        encoder_rvm: Residual visual Mamba layers of each encoder stage: state-space layers in
-            encoder and decoder [paper], how many and where [ours].
+        encoder_rvm: Number of residual visual Mamba layers of each encoder stage. State-space
+            layers are in encoder and decoder [paper]; number and position are [ours].
         decoder_rvm: The same for the decoder, without the coarsest stage.
-        vsp_stages: Stages whose skip connection goes through a shape prior [SPM]; the prior is
-            chained from the coarsest to the finest of them.
-        prior_stride: Voxels of the patch per cell of the prior's grid, per axis [SPM].
-        prior_heads: Attention heads of the prior's self-update [SPM].
+        vsp_stages: Stages whose skip connection has a shape prior [SPM]; the prior is passed from
+            the coarsest to the finest of them.
+        prior_stride: Voxels per cell of the shape prior's grid, along each axis [SPM].
+        prior_heads: Attention heads in the self-update of the shape prior [SPM].
         state_size: States S of each inner channel of the scan [Mamba: 16].
         expand: Inner channels per channel of a Mamba layer [Mamba].
-        scan: Scan orders: "raster" [LightM: the only order of published RVM code], "bi" (and
-            reversed), "tri" (raster, reversed, and slices last; as SegMamba), "cross" (each axis
-            once as the fastest, both ways; VMamba's cross scan carried to three axes).
+        scan: Scan orders: "raster" [LightM: the only order in published RVM code]; "bi", raster
+            and reversed; "tri", raster, reversed and slices last, as SegMamba; "cross", each axis
+            once as the fastest in both directions, the cross scan of VMamba in three dimensions.
         local: Short-range mixing before the scan: "conv1d" along the tokens [Mamba], or "conv3d"
             on the grid [ours, as MedSegMamba].
-        skip_scale: Scale of an RVM's residual: one number per "channel" [LightM's text] or one
-            "scalar" [LightM's code].
-        share_norm: True uses an RVM's first norm again as its last [LightM's code; its text has
-            two].
-        post_norm: True normalises what the scans give before it is gated [LightM's text; no
-            public RVM code does].
-        tied_decay: True ties the decay rates of an inner channel's states to multiples of one
-            number [ours]: as Mamba starts, and fewer numbers to learn.
-        affinity_scale: "sqrt_l" keeps the prior's affinity soft [ours]; "sqrt_n" is the published
-            form [SPM], near one-hot from the start.
-        rvm: False replaces every RVM by nothing (ablation).
-        vsp: False passes every skip as it is (ablation).
-        offsets: Whether the answer also says where each voxel's vertebra has its centre.
-        detail_channels: Channels of a slim stage at full resolution that corrects bone, core and
-            offsets where ``stem_stride`` is 2; 0 leaves it out.
+        skip_scale: Scale of the residual of an RVM: one number per "channel" [LightM, text] or one
+            "scalar" [LightM, code].
+        share_norm: True to use the first norm of an RVM as the last one, too [LightM, code; the
+            text has two norms].
+        post_norm: True to normalise the output of the scans before the gate [LightM, text; not in
+            public RVM code].
+        tied_decay: True to tie the decay rates of an inner channel's states to multiples of one
+            parameter [ours]. Mamba is initialised like this, and there are fewer parameters.
+        affinity_scale: "sqrt_l" keeps the affinity of the shape prior soft [ours]; "sqrt_n" is the
+            published form [SPM], which is nearly one-hot at the start of the training.
+        rvm: False to remove every RVM (ablation).
+        vsp: False to use the skip connections without shape prior (ablation).
+        offsets: True to predict the offset from each voxel to the centre of its vertebra's core.
+        detail_channels: Channels of a small stage at full resolution that corrects background, core
+            and offsets if ``stem_stride`` is 2; 0 to omit the stage.
     """
 
     patch_vox: Triple = (64, 64, 64)
@@ -105,18 +106,18 @@ class NetworkConfig:
 
     @property
     def prior_grid(self) -> Triple:
-        """Cells of the shape prior along z, y, x."""
+        """Size (z, y, x) of the grid of the shape prior."""
         z, y, x = (n // self.prior_stride for n in self.patch_vox)
         return z, y, x
 
     @property
     def prior_classes(self) -> int:
-        """Classes N of the shape prior: background and each level."""
+        """Number N of classes of the shape prior: background and each level."""
         return len(NETWORK_LEVELS) + 1
 
     @property
     def outputs(self) -> int:
-        """Channels of the answer: background, each level, body core, and the offsets."""
+        """Number of output channels: background, each level, body core, and the offsets."""
         return CORE + 1 + (3 if self.offsets else 0)
 
     @property
@@ -125,42 +126,43 @@ class NetworkConfig:
         return {"raster": 1, "bi": 2, "tri": 3, "cross": 6}[self.scan]
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dictionary that `from_json` reads."""
+        """Return a JSON-compatible dictionary, the inverse of `from_json`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Return the configuration in a dictionary.
+        """Return the configuration given by a dictionary.
 
         Raises:
-            ValueError: If a name is unknown or a value does not fit.
+            ValueError: If a name is unknown or a value has a wrong type or range.
         """
         if unknown := set(values) - {f.name for f in fields(cls)}:
             raise ValueError(f"unknown network settings: {sorted(unknown)}")
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        kinds = get_type_hints(cls)
+        types = get_type_hints(cls)
         for name, value in values.items():
-            least = 0 if name in MAY_BE_ZERO else 1
-            if not _is_of(kinds[name], value, least):
+            minimum = 0 if name in _MAY_BE_ZERO else 1
+            if not _is_valid(types[name], value, minimum):
                 raise ValueError(f"the network setting {name} cannot be {value!r}")
         return cls(**values)
 
 
-def _is_of(kind: Any, value: Any, least: int) -> bool:
-    """Return whether a value is of a field's type, its numbers from ``least`` to `MOST`."""
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        right = isinstance(value, tuple) and (kind != Triple or len(value) == 3)
-        return right and all(_is_of(int, item, least) for item in value)
-    return type(value) is kind and (kind is bool or least <= value <= MOST)
+def _is_valid(expected: Any, value: Any, minimum: int) -> bool:
+    """Return True if a value has the expected type and integers from ``minimum`` to the maximum."""
+    if get_origin(expected) is Literal:
+        return value in get_args(expected)
+    if get_origin(expected) is tuple:
+        is_tuple = isinstance(value, tuple) and (expected != Triple or len(value) == 3)
+        return is_tuple and all(_is_valid(int, item, minimum) for item in value)
+    return type(value) is expected and (expected is bool or minimum <= value <= _MAX_NUMBER)
 
 
 FINE = NetworkConfig(offsets=True, detail_channels=16)
-"""Starter, 1.5 mm: a cube of 96 mm around a piece of the spine."""
+"""Fine network of the bundled model, at 1.5 mm: a cube of 96 mm."""
 
 COARSE = NetworkConfig(patch_vox=(80, 48, 48), prior_heads=3)
-"""Starter, 4 mm: 320 x 192 x 192 mm, enough to see ribs, lungs and pelvis."""
+"""Coarse network of the bundled model, at 4 mm: 320 x 192 x 192 mm, which shows ribs, lungs and
+pelvis."""
 
 BASE = NetworkConfig(
     patch_vox=(128, 160, 96),
@@ -174,10 +176,10 @@ BASE = NetworkConfig(
     scan="raster",
     offsets=True,
 )
-"""The reconstruction of the paper's network, for whoever has a GPU to train it."""
+"""Reconstruction of the network of the paper. Training it requires a GPU."""
 
 SIZES = {"tiny coarse": COARSE, "tiny fine": FINE, "base": BASE}
-"""The named sizes. Both tiny ones make up the starter model, which has to run on a laptop."""
+"""Named sizes. The bundled model consists of both tiny networks, which run on a laptop."""
 
 TRAINED = {
     ("tiny", "coarse"): COARSE,
@@ -187,4 +189,4 @@ TRAINED = {
     ),
     ("base", "fine"): BASE,
 }
-"""What can be trained, by size and pass; a coarse `base` sees as much as the starter does."""
+"""Configurations to train, by size and stage. A coarse `base` has the patch of `COARSE`."""

@@ -1,8 +1,11 @@
 """Residual visual Mamba layer.
 
-SpineMamba's layer re-uses the wording of LightM-UNet (arXiv 2403.05246), whose formulas are
-followed here: ``M' = VSSM(LN(M)) + s M``, ``M_out = Linear(LN(M'))``. The state-space core is
-Mamba (arXiv 2312.00752, algorithm 2). Symbols: see the package's docstring.
+SpineMamba describes this layer in the words of LightM-UNet (arXiv 2403.05246), whose formulas are
+used here: ``M' = VSSM(LN(M)) + s M``, ``M_out = Linear(LN(M'))``, where M are the tokens, LN is a
+layer norm and s a learned scale. The state-space model is Mamba (arXiv 2312.00752, algorithm 2).
+
+Symbols: B batch size, C channels, (D, H, W) grid, L = D H W tokens, E inner channels, S states,
+K scan orders, R rank of the step sizes.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ ORDERS = {
 
 
 class RVM(nn.Module):
-    """One residual visual Mamba layer on a grid of C channels."""
+    """Residual visual Mamba layer on a grid with C channels."""
 
     def __init__(self, channels: int, config: NetworkConfig):
         super().__init__()
@@ -44,7 +47,7 @@ class RVM(nn.Module):
         """Map (B, C, D, H, W) to the same shape."""
         b, c, *grid = x.shape
         with full_precision(x.device):
-            # Dense rows of tokens, or every step from here on would walk through memory crosswise.
+            # Channels last in memory: all later steps access whole rows of channels.
             t = x.float().reshape(b, c, -1).transpose(1, 2).contiguous()  # (B, L, C), raster order
             mixed = self.mixer(self.norm_in(t), tuple(grid))  # (B, L, C)
             y = torch.addcmul(mixed, self.skip_scale, t)  # (B, L, C)
@@ -63,11 +66,11 @@ class VSSM(nn.Module):
         self.expand_in = Linear(channels, 2 * inner, bias=False)
         self.local = _local_mixing(inner, config.local)
         self.directions = nn.ModuleList(
-            Direction(inner, self.rank, config) for _ in range(config.scan_orders)
+            _Direction(inner, self.rank, config) for _ in range(config.scan_orders)
         )
         self.norm = nn.LayerNorm(inner) if config.post_norm else nn.Identity()
         self.orders = ORDERS[config.scan]
-        # Tried out now, so that a compiler that traces `forward` later finds it decided.
+        # Select the back end now, so that a compiler does not trace the selection in `forward`.
         choose_backend("cpu")
         self.project = Linear(inner, channels, bias=False)
 
@@ -75,56 +78,56 @@ class VSSM(nn.Module):
         """Map tokens (B, L, C) of a (D, H, W) grid to tokens of the same shape."""
         x, gate = self.expand_in(t).chunk(2, dim=-1)  # each (B, L, E)
         x = self.local(x, grid)  # (B, L, E)
-        y = selective_scan_3d(self._selected(x), grid, self.orders)  # (B, L, E)
+        y = selective_scan_3d(self._scan_inputs(x), grid, self.orders)  # (B, L, E)
         return self.project(fused.gate(self.norm(y), gate))  # (B, L, C)
 
-    def _selected(self, x: Tensor) -> GridScan:
-        """Return the scans of tokens (B, L, E) in all K orders."""
-        every = list(self.directions)
-        weight = torch.cat([one.select.weight for one in every])  # (K (R + 2 S), E)
-        selected = linear(x, weight).unflatten(2, (len(every), -1))  # (B, L, K, R + 2 S)
+    def _scan_inputs(self, x: Tensor) -> GridScan:
+        """Return the inputs of the scans of tokens (B, L, E) in all K orders."""
+        directions = list(self.directions)
+        weight = torch.cat([each.select.weight for each in directions])  # (K (R + 2 S), E)
+        projected = linear(x, weight).unflatten(2, (len(directions), -1))  # (B, L, K, R + 2 S)
         sizes = (self.rank, self.state_size, self.state_size)
-        low, b, c = selected.split(sizes, dim=-1)  # (B, L, K, R), 2 x (B, L, K, S)
+        low_rank, b, c = projected.split(sizes, dim=-1)  # (B, L, K, R), 2 x (B, L, K, S)
         return GridScan(
             u=x,
-            low=low,
-            A=torch.stack([one.rates() for one in every]),  # (K, E, S)
+            low_rank=low_rank,
+            A=torch.stack([each.rates() for each in directions]),  # (K, E, S)
             B=b,
             C=c,
-            D=torch.stack([one.skip for one in every]),  # (K, E)
-            weight=torch.stack([one.step.weight for one in every]),  # (K, E, R)
-            bias=torch.stack([one.step.bias for one in every]),  # (K, E)
+            D=torch.stack([each.skip for each in directions]),  # (K, E)
+            weight=torch.stack([each.step.weight for each in directions]),  # (K, E, R)
+            bias=torch.stack([each.step.bias for each in directions]),  # (K, E)
         )
 
 
-class Direction(nn.Module):
-    """What one scan order has for itself; `VSSM` runs all of them at once."""
+class _Direction(nn.Module):
+    """Parameters of one scan order; `VSSM` runs all orders in one call."""
 
     def __init__(self, inner: int, rank: int, config: NetworkConfig):
         super().__init__()
         states = config.state_size
         self.select = nn.Linear(inner, rank + 2 * states, bias=False)
         self.step = nn.Linear(rank, inner)
-        # Rates 1 to S at the start, as in Mamba; tied ones learn a common factor of them.
+        # Decay rates are 1 to S initially, as in Mamba; tied rates have one learned factor.
         start = torch.arange(1, states + 1).float()
         self.register_buffer("multiples", start if config.tied_decay else None, persistent=False)
         decay_log = torch.zeros(inner, 1) if config.tied_decay else start.log().repeat(inner, 1)
         self.decay_log = nn.Parameter(decay_log)
         self.skip = nn.Parameter(torch.ones(inner))
         nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
-        # softplus(bias) is log-uniform in [1e-3, 1e-1], as in Mamba's reference code.
+        # softplus(bias) is log-uniform in [1e-3, 1e-1], as in the reference code of Mamba.
         step = torch.exp(torch.empty(inner).uniform_(math.log(1e-3), math.log(1e-1)))
         with torch.no_grad():
             self.step.bias.copy_(step + torch.log(-torch.expm1(-step)))
 
     def rates(self) -> Tensor:
         """Return the decay rates A, negative, (E, S)."""
-        rates = -self.decay_log.exp()  # (E, S), or (E, 1) if they are tied
+        rates = -self.decay_log.exp()  # (E, S), or (E, 1) if tied
         return rates if self.multiples is None else rates * self.multiples
 
 
 class _Conv1d(nn.Module):
-    """Causal depthwise convolution over four tokens, as in Mamba, and SiLU."""
+    """Causal depthwise convolution over four tokens and SiLU, as in Mamba."""
 
     def __init__(self, inner: int):
         super().__init__()
@@ -135,7 +138,7 @@ class _Conv1d(nn.Module):
 
 
 class _Conv3d(nn.Module):
-    """Depthwise 3x3x3 convolution on the grid, and SiLU."""
+    """Depthwise 3x3x3 convolution on the grid and SiLU."""
 
     def __init__(self, inner: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""How large a network is: numbers to learn, and multiplications per patch."""
+"""Size of a network: parameters, and multiply-adds per patch."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet, parameter_count
 
-MACS_PER_STATE = 3
-"""Of a state in one step: decay, drive, and its part of the output."""
+_MACS_PER_STATE = 3
+"""Multiply-adds of a state in one step: decay, input and output."""
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """What a network costs, whatever it runs on.
+    """Size of a network, independent of the hardware.
 
     Attributes:
-        parameters: Numbers to learn.
-        macs: Multiply-adds of a forward pass of one patch: convolutions, matrix products, and
-            the scans.
-        scan_macs: Those of the scans.
+        parameters: Number of trainable parameters.
+        macs: Multiply-adds of the forward pass of one patch: convolutions, matrix products and
+            scans.
+        scan_macs: Multiply-adds of the scans alone.
     """
 
     parameters: int
@@ -31,14 +31,14 @@ class NetworkSize:
 
 
 def network_size(config: NetworkConfig) -> NetworkSize:
-    """Return the size of a network; nothing is computed, and no memory is taken."""
+    """Return the size of a network, from shapes alone on the device "meta"."""
     scans: list[int] = []
 
     def count(u: tuple, delta: tuple, A: tuple, *rest: object, **_: object) -> int:  # noqa: N803
         batch, tokens, _ = u
         orders, channels, states = A
         rank = delta[-1]
-        scans.append(batch * tokens * orders * channels * (MACS_PER_STATE * states + rank))
+        scans.append(batch * tokens * orders * channels * (_MACS_PER_STATE * states + rank))
         return 2 * scans[-1]
 
     with torch.device("meta"):

@@ -1,10 +1,13 @@
 """Vertebrae shape prior: learnable class maps that refine a skip connection.
 
-SpineMamba's module derives, by its wording, from the shape prior module of You et al.,
-"Learning with Explicit Shape Priors" (arXiv 2303.17967), which is followed here (inferred; the
-paper's own text is not public). Deviations, each for a measured reason: InstanceNorm instead of
-BatchNorm, an affinity scaled by 1/sqrt(L), no prior refresh in the last module of the chain,
-whose parameters would get no gradient. Symbols: see the package's docstring.
+By its wording, the module of SpineMamba derives from the shape prior module of You et al.,
+"Learning with Explicit Shape Priors" (arXiv 2303.17967), which is followed here. This is inferred,
+because the text of the paper is not public. Deviations, each for a measured reason: InstanceNorm
+instead of BatchNorm, an affinity scaled by 1/sqrt(L), and no refresh of the prior in the last
+module, whose parameters would get no gradient.
+
+Symbols: B batch size, C channels, (D, H, W) grid, L = D H W voxels, N classes and T tokens of the
+shape prior.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ from spinemamba.network.config import NetworkConfig
 
 
 class VSP(nn.Module):
-    """Refine the features of one skip connection with the prior, and the prior with them.
+    """Refine the features of a skip connection with the prior, and the prior with the features.
 
     Args:
         channels: Channels C of the skip connection.
         config: Configuration of the network.
-        last: Whether no further module takes the prior from this one.
+        last: True if no other module uses the prior after this one.
     """
 
     def __init__(self, channels: int, config: NetworkConfig, last: bool):
@@ -43,7 +46,7 @@ class VSP(nn.Module):
 
         Args:
             features: Skip connection, (B, C, D, H, W).
-            prior: Class maps on the prior's grid, (B, N, T).
+            prior: Class maps on the grid of the prior, (B, N, T).
 
         Returns:
             Features (B, C, D, H, W) and prior (B, N, T).
@@ -62,7 +65,15 @@ class VSP(nn.Module):
         return features, prior + down.reshape(b, n, -1)
 
     def _cross_update(self, features: Tensor, maps: Tensor) -> Tensor:
-        """Give every channel a convex mix of the class maps, by its affinity to them."""
+        """Return a convex combination of the class maps per channel, weighted by affinity.
+
+        Args:
+            features: (B, C, D, H, W).
+            maps: Class maps on the same grid, (B, N, D, H, W).
+
+        Returns:
+            (B, C, D, H, W).
+        """
         with full_precision(features.device):
             f, m = features.float().flatten(2), maps.float().flatten(2)  # (B, C, L), (B, N, L)
             scale = f.shape[2] if self.affinity_scale == "sqrt_l" else m.shape[1]

@@ -1,11 +1,13 @@
-"""The selective scan in pure torch: all chunks of the sequence advance together.
+"""The selective scan in pure torch: all chunks of the sequence advance in parallel.
 
-A sequence of L tokens is cut into K chunks of T. Pass 1 scans every chunk from a zero state;
-the K end states are then chained; pass 2 scans again from the right entry states. That takes
-2 T + K steps of large operations instead of L of small ones. No division and no cumulative
-sum of logarithms, so no step size overflows; no tensor of L d n numbers, so no page faults.
+A sequence of L tokens is cut into K chunks of T tokens. Pass 1 scans every chunk from a zero state.
+The K end states are then chained to get the entry state of each chunk, with which pass 2 scans
+again. That takes 2 T + K steps of large operations instead of L steps of small ones. There are no
+divisions and no cumulative sums of logarithms, so that no step size overflows, and no tensor of
+L d n elements, so that there are no page faults.
 
-Layout inside: Z = batch K chunks, states (Z, n, d) with the channels last.
+Internal layout: Z = batch * K chunks, states (Z, n, d) with the channels last. K is the number of
+chunks here, not of scan orders.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-NEAR_STATES = 2**17
-"""Numbers that the states of all chunks may be: every step goes through them five times, which
-takes half as long again where they do not stay in the processor's own cache."""
+_MAX_CACHED_STATES = 2**17
+"""Largest number of states of all chunks. Every step reads or writes them five times, which takes
+half as long again if they do not fit into the cache of the processor."""
 
 
 @dataclass(frozen=True)
 class _Chunks:
-    """The inputs cut into chunks, padded with tokens that change nothing (step size 0)."""
+    """Inputs cut into chunks; padding tokens have step size 0, which leaves the state unchanged."""
 
     u: Tensor  # (Z, T, d)
     delta: Tensor  # (Z, T, d)
@@ -39,7 +41,7 @@ class _Chunks:
         return self.u.shape[1]
 
     def decay(self, t: int) -> Tensor:
-        """Return exp(delta A) of each chunk's token t: (Z, n, d)."""
+        """Return exp(delta A) of token t of each chunk, (Z, n, d)."""
         return torch.mul(self.delta[:, t, None, :], self.A).exp_()
 
     def advance(self, state: Tensor, t: int, drive: Tensor) -> Tensor:
@@ -47,17 +49,17 @@ class _Chunks:
         return state.mul_(self.decay(t)).addcmul_(self.B[:, t, :, None], drive[:, t, None, :])
 
     def join(self, chunks: Tensor) -> Tensor:
-        """Return (batch, L, channels) of (Z, T, channels)."""
+        """Return chunks (Z, T, channels) as a sequence (batch, L, channels)."""
         return chunks.reshape(self.batch, -1, chunks.shape[-1])[:, : self.length]
 
 
 def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:  # noqa: N803
-    """Run the selective scan; arguments and result as `scan_reference`, float32 inside."""
+    """Run the selective scan in float32; arguments and result as in `scan_reference`."""
     return _Scan.apply(*(x.float() for x in (u, delta, A, B, C, D))).to(u.dtype)
 
 
 class _Scan(torch.autograd.Function):
-    """Forward and backward; only the inputs and the chunks' entry states are kept."""
+    """Forward and backward pass; only the inputs and the entry states of chunks are saved."""
 
     @staticmethod
     def forward(ctx, u, delta, A, B, C, D):  # noqa: N803
@@ -83,14 +85,14 @@ class _Scan(torch.autograd.Function):
 
 
 def _cut(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> _Chunks:  # noqa: N803
-    """Cut into K chunks of T = sqrt(L / 2) tokens, where 2 T + K steps are fewest.
+    """Cut into K chunks of T = sqrt(L / 2) tokens, which minimises the 2 T + K steps.
 
-    Longer ones on a CPU, see `NEAR_STATES`. The number of batches changes nothing, or it would
-    change the last bits of the answer.
+    Chunks are longer on a CPU if the states would not fit into the cache. The batch size has no
+    influence, because the length of the chunks changes the last bits of the result.
     """
     batch, length, _ = u.shape
-    fewest_steps, near = math.sqrt(length / 2), length * A.numel() / NEAR_STATES
-    best = max(fewest_steps, near) if u.device.type == "cpu" else fewest_steps
+    fewest_steps, cached = math.sqrt(length / 2), length * A.numel() / _MAX_CACHED_STATES
+    best = max(fewest_steps, cached) if u.device.type == "cpu" else fewest_steps
     steps = min(length, max(1, round(best)))
 
     def chunked(x: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ def _cut(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> _Chunks: 
 
 
 def _entry_states(chunks: _Chunks, drive: Tensor) -> Tensor:
-    """Return the state with which each chunk begins, (Z, n, d)."""
+    """Return the entry state of each chunk, (Z, n, d): the state before its first token."""
     state = drive.new_zeros(drive.shape[0], *chunks.A.shape)
     for t in range(chunks.steps):
         chunks.advance(state, t, drive)
@@ -113,7 +115,13 @@ def _entry_states(chunks: _Chunks, drive: Tensor) -> Tensor:
 
 
 def _chain(ends: Tensor, decays: Tensor, batch: int) -> Tensor:
-    """Carry end states of chunks on to the chunks after them; (Z, n, d) each."""
+    """Return the entry states of chunks from end states of scans that start at zero.
+
+    Args:
+        ends: End state of each chunk, (Z, n, d).
+        decays: Decay over each whole chunk, (Z, n, d).
+        batch: Batch size.
+    """
     ends, decays = (x.reshape(batch, -1, *x.shape[1:]) for x in (ends, decays))
     entry = torch.zeros_like(ends)  # (batch, K, n, d)
     for k in range(ends.shape[1] - 1):
@@ -122,9 +130,9 @@ def _chain(ends: Tensor, decays: Tensor, batch: int) -> Tensor:
 
 
 def _exit_gradients(chunks: _Chunks, grad: Tensor) -> Tensor:
-    """Return the gradient that enters each chunk from the chunks after it, (Z, n, d).
+    """Return the gradient that each chunk receives from the chunks after it, (Z, n, d).
 
-    The adjoint runs the same recurrence from the end: g_t = C_t grad_t + decay_{t+1} g_{t+1}.
+    The adjoint g is the same recurrence from the end: g_t = C_t grad_t + decay_{t+1} g_{t+1}.
     """
     g = grad.new_zeros(grad.shape[0], *chunks.A.shape)
     for t in reversed(range(chunks.steps)):
@@ -138,8 +146,8 @@ def _exit_gradients(chunks: _Chunks, grad: Tensor) -> Tensor:
 def _backward(chunks: _Chunks, entry: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
     """Return the gradients of delta u, delta (through the decay), A, B and C.
 
-    The states inside a chunk are recomputed in segments of sqrt(T) tokens, so that only a few
-    of them exist at a time.
+    States inside a chunk are recomputed in segments of sqrt(T) tokens, so that only few of them
+    are in memory.
     """
     missing = -grad.shape[1] % chunks.steps
     grad = functional.pad(grad, (0, 0, 0, missing)).reshape(chunks.u.shape)
@@ -162,7 +170,7 @@ def _backward(chunks: _Chunks, entry: Tensor, grad: Tensor) -> tuple[Tensor, ...
 
 
 def _segment_entries(chunks: _Chunks, entry: Tensor, drive: Tensor, segment: int) -> list[Tensor]:
-    """Return the states before every segment of each chunk."""
+    """Return the state before each segment, (Z, n, d) each."""
     state = entry.clone()
     entries = []
     for t in range(chunks.steps):
@@ -174,7 +182,7 @@ def _segment_entries(chunks: _Chunks, entry: Tensor, drive: Tensor, segment: int
 
 @dataclass(frozen=True)
 class _Gradients:
-    """What accumulates while the adjoint walks back."""
+    """Gradients accumulated by the backward recurrence."""
 
     drive: Tensor  # (Z, T, d)
     delta: Tensor  # (Z, T, d)
@@ -197,16 +205,20 @@ class _Gradients:
         states: tuple[Tensor, Tensor],
         flows: tuple[Tensor, Tensor],
     ) -> None:
-        """Take the adjoint ``g`` of token t's state, and leave in it that of the token before.
+        """Add the gradients of token t, and update ``g`` in place.
 
-        ``states`` are the states before and after the token, ``flows`` delta u and the gradient
-        of y.
+        Args:
+            chunks: Inputs.
+            t: Index of the token in its chunk.
+            g: Adjoint of the state of token t; afterwards that of the state before it, (Z, n, d).
+            states: States before and after the token, (Z, n, d) each.
+            flows: delta u and the gradient of y, (Z, T, d) each.
         """
         (before, state), (drive, grad) = states, flows
         torch.bmm(state, grad[:, t, :, None], out=self.C[:, t, :, None])
         torch.bmm(g, drive[:, t, :, None], out=self.B[:, t, :, None])
         torch.bmm(chunks.B[:, t, None, :], g, out=self.drive[:, t, None, :])
-        g.mul_(chunks.decay(t))  # now the adjoint of the state before
+        g.mul_(chunks.decay(t))  # now the adjoint of the previous state
         flow = g * before  # gradient of delta A
         torch.sum(flow * chunks.A, dim=1, out=self.delta[:, t])
         self.A.addcmul_(flow, chunks.delta[:, t, None, :])

@@ -1,7 +1,8 @@
-"""What stands before and after the scans in a layer, each in one pass over memory.
+"""Fused operations before and after the scans of a layer: convolution and gate.
 
-Torch needs half a dozen passes for them, which take as long as a scan. The scan's C++ library does
-each in one where it is in use and no gradient is wanted; everywhere else torch does the same.
+Torch needs about six passes over memory for them, which take as long as a scan. The C++ library
+needs one pass each. It is used if it is the selected back end and no gradient is required;
+otherwise the same is computed with torch.
 
 Symbols: L tokens, d channels.
 """
@@ -26,8 +27,8 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return SiLU of a causal depthwise convolution along the tokens.
 
     Args:
-        x: (batch, L, d).
-        weight: (d, taps); the last tap is for the token itself.
+        x: Tokens, (batch, L, d).
+        weight: (d, taps); the last tap applies to the current token.
         bias: (d,).
 
     Returns:
@@ -48,8 +49,8 @@ def gate(x: Tensor, z: Tensor) -> Tensor:
 
 
 def convolve_in_torch(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Do the same as `convolve`: its readable twin, which knows gradients."""
-    # Shifted multiply-adds on channels-last tokens: no transposition of the tensor.
+    """Return the same as `convolve`, in torch and with gradients."""
+    # Shifted multiply-adds on channels-last tokens avoid transposing the tensor.
     taps, length = weight.shape[1], x.shape[1]
     padded = functional.pad(x, (0, 0, taps - 1, 0))  # (batch, L + taps - 1, d)
     y = torch.addcmul(bias, padded[:, :length], weight[:, 0])
@@ -59,12 +60,12 @@ def convolve_in_torch(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def silu(x: Tensor) -> Tensor:
-    """Return SiLU of a tensor that nobody needs any more, in its place if no gradient is wanted."""
+    """Return SiLU of a tensor. Overwrites the tensor if no gradient is required."""
     return functional.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def _variant(x: Tensor) -> str | None:
-    """Return which variant of the library is to do the work; None leaves it to torch."""
+    """Return the variant of the C++ library to use; None to compute with torch."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
         return None
     name = choose_backend("cpu")
@@ -74,18 +75,18 @@ def _variant(x: Tensor) -> str | None:
 @torch.library.impl("spinemamba::convolve", "cpu")
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor, variant: str) -> Tensor:
     x, y = _dense_rows(x), torch.empty(x.shape)
-    one = _pass(x, y)
-    one.take(taps=weight.shape[0], weight=weight, bias=bias)
-    native_library.library().convolve(one, variant)
+    operands = _pass(x, y)
+    operands.set(taps=weight.shape[0], weight=weight, bias=bias)
+    native_library.library().convolve(operands, variant)
     return y
 
 
 @torch.library.impl("spinemamba::gate", "cpu")
 def _gate(x: Tensor, z: Tensor, variant: str) -> Tensor:
     x, z, y = _dense_rows(x), _dense_rows(z), torch.empty(x.shape)
-    one = _pass(x, y)
-    one.take(gate=z)
-    native_library.library().gate(one, variant)
+    operands = _pass(x, y)
+    operands.set(gate=z)
+    native_library.library().gate(operands, variant)
     return y
 
 
@@ -100,8 +101,8 @@ def _dense_rows(x: Tensor) -> Tensor:
 
 
 def _pass(x: Tensor, y: Tensor) -> Pass:
-    one = Pass()
+    operands = Pass()
     batch, length, channels = x.shape
-    one.take(batch=batch, length=length, channels=channels, threads=torch.get_num_threads())
-    one.take(x=x, y=y)
-    return one
+    operands.set(batch=batch, length=length, channels=channels, threads=torch.get_num_threads())
+    operands.set(x=x, y=y)
+    return operands

@@ -1,4 +1,4 @@
-"""Scans of a 3-D grid in several orders: the network's one call, and its readable twin."""
+"""Scans of a 3-D grid in several orders: in place, and with permuted copies for reference."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ Scan = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class GridScan:
-    """What K scans of the same tokens take. L tokens, d channels, n states, r rank.
+    """Inputs of K scans of the same tokens: L tokens, d channels, n states, rank r.
+
+    Tokens are in raster order.
 
     Attributes:
-        u: Signal, (batch, L, d), in raster order like all rows here.
-        low: Low-rank factors of the steps, (batch, L, K, r).
+        u: Input signal, (batch, L, d).
+        low_rank: Low-rank input of the step sizes, (batch, L, K, r).
         A: Decay rates, negative, (K, d, n).
         B: Input weights, (batch, L, K, n).
         C: Output weights, (batch, L, K, n).
-        D: Weight of the signal itself, (K, d).
-        weight: (K, d, r); the steps are softplus(weight low + bias).
+        D: Weight of the direct path, (K, d).
+        weight: (K, d, r); the step sizes are softplus(weight low_rank + bias).
         bias: (K, d).
     """
 
     u: Tensor
-    low: Tensor
+    low_rank: Tensor
     A: Tensor
     B: Tensor
     C: Tensor
@@ -41,51 +43,55 @@ class GridScan:
     bias: Tensor
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return all of them, in this order."""
+        """Return all tensors in the order of the attributes."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
     def with_tensors(self, *tensors: Tensor) -> GridScan:
-        """Return the same scan of other tensors."""
+        """Return a scan of other tensors, given in the order of the attributes."""
         return replace(self, **dict(zip((f.name for f in fields(self)), tensors, strict=True)))
 
 
 def scan_grid_by_copies(scan: Scan, s: GridScan, grid: Grid, orders: tuple[Order, ...]) -> Tensor:
-    """Scan a grid by permuting its tokens: the readable twin of `scan_grid_native`.
+    """Scan a grid with permuted copies of its tokens, as a reference for `scan_grid_native`.
 
     Args:
-        scan: A scan of one sequence, such as `scan_reference`.
-        s: What to scan.
-        grid: (D, H, W), with D H W = L.
-        orders: K orders.
+        scan: Scan of one sequence, such as `scan_reference`.
+        s: Inputs of the scans.
+        grid: Size (D, H, W) of the grid, with D H W = L.
+        orders: K scan orders.
 
     Returns:
-        Sum of what the scans give, (batch, L, d).
+        Sum of the outputs, (batch, L, d).
     """
 
-    def scanned(k: int, order: Order) -> Tensor:
-        rows = (s.u, s.low[:, :, k], s.B[:, :, k], s.C[:, :, k])
-        u, low, b, c = (order.arrange(x, grid) for x in rows)
-        delta = functional.softplus(functional.linear(low, s.weight[k], s.bias[k]))
+    def scan_order(k: int, order: Order) -> Tensor:
+        tokens = (s.u, s.low_rank[:, :, k], s.B[:, :, k], s.C[:, :, k])
+        u, low_rank, b, c = (order.arrange(x, grid) for x in tokens)
+        delta = functional.softplus(functional.linear(low_rank, s.weight[k], s.bias[k]))
         return order.restore(scan(u, delta, s.A[k], b, c, s.D[k]), grid)
 
-    return reduce(torch.add, (scanned(k, order) for k, order in enumerate(orders)))
+    return reduce(torch.add, (scan_order(k, order) for k, order in enumerate(orders)))
 
 
 def scan_grid_native(s: GridScan, grid: Grid, orders: tuple[Order, ...], variant: str) -> Tensor:
-    """Scan a grid in place, in one call; arguments and result as `scan_grid_by_copies`."""
-    walks = [number for order in orders for number in order.walk(grid)]
+    """Scan a grid in place, in one call.
+
+    Arguments and result as in `scan_grid_by_copies`; ``variant`` is an instruction set of
+    `native_library.VARIANTS`, ignored on a CUDA device.
+    """
+    strides = [n for order in orders for n in order.strides(grid)]
     tensors = (x.float() for x in s.tensors())
-    return native_scan(*tensors, walks=walks, variant=variant).to(s.u.dtype)
+    return native_scan(*tensors, strides=strides, variant=variant).to(s.u.dtype)
 
 
 def sequence_scan_native(variant: str) -> Scan:
-    """Return the fused scan of one sequence, as `scan_reference`."""
+    """Return a function like `scan_reference` that runs the fused scan."""
 
     def scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:  # noqa: N803
-        none = torch.empty(0, device=u.device)
-        of_one_order = (delta[:, :, None], A[None], B[:, :, None], C[:, :, None], D[None])
-        tensors = (x.float() for x in (u, *of_one_order, none, none))
-        walks = RASTER.walk((1, 1, u.shape[1]))
-        return native_scan(*tensors, walks=walks, variant=variant).to(u.dtype)
+        empty = torch.empty(0, device=u.device)
+        one_order = (delta[:, :, None], A[None], B[:, :, None], C[:, :, None], D[None])
+        tensors = (x.float() for x in (u, *one_order, empty, empty))
+        strides = RASTER.strides((1, 1, u.shape[1]))
+        return native_scan(*tensors, strides=strides, variant=variant).to(u.dtype)
 
     return scan

@@ -1,4 +1,7 @@
-"""The scan library in C++, loaded with ctypes: neither Python's nor torch's ABI can break it."""
+"""Load the C++ library of the scan with ctypes, independent of the ABI of Python and torch.
+
+The structures mirror kernels/scan.h, and have its names.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,28 @@ CHUNK, PAD = 32, 16
 """SCAN_ABI, SCAN_CHUNK and SCAN_PAD of kernels/scan.h."""
 
 VARIANTS = ("avx512", "avx2", "sse", "neon")
-"""Instruction sets that the library knows, fastest first."""
+"""Instruction sets of the library, fastest first."""
 
 SUFFIXES = (".so", ".pyd", ".dylib", ".dll")
 
 
 class NativeError(RuntimeError):
-    """Why the library cannot be used, in words for a person."""
+    """The library or the CUDA kernels cannot be used; the message is the reason."""
 
 
 class Rows(Structure):
-    """ScanRows: rows of floats, with strides in floats."""
+    """ScanRows of kernels/scan.h: rows of floats, with strides in floats."""
 
     _fields_ = (("data", c_void_p), ("batch", c_int64), ("token", c_int64), ("order", c_int64))
 
     @classmethod
     def of(cls, x: Tensor) -> Rows:
-        """Describe a tensor (batch, L, channels) or (batch, L, K, channels)."""
+        """Return the rows of a tensor (batch, L, channels) or (batch, L, K, channels)."""
         return cls(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2) if x.ndim == 4 else 0)
 
 
-class Walk(Structure):
-    """ScanOrder: see `Order.walk`."""
+class ScanOrder(Structure):
+    """ScanOrder of kernels/scan.h: lengths, strides and first token; see `Order.strides`."""
 
     _fields_ = (("n", c_int64 * 3), ("s", c_int64 * 3), ("first", c_int64))
 
@@ -48,11 +51,11 @@ _GRAD_SLICES = ("delta_slice", "B_slice", "C_slice")
 _GRAD_VECTORS = ("grad_A", "grad_D", "grad_weight", "grad_bias")
 
 
-class Fields(Structure):
+class _OperandStructure(Structure):
     """A structure of numbers, rows and addresses."""
 
-    def take(self, **values: Tensor | int) -> None:
-        """Set fields; a tensor becomes rows or an address, whichever the field is."""
+    def set(self, **values: Tensor | int) -> None:
+        """Set fields; a tensor is stored as rows or as an address, depending on the field."""
         kinds = dict(self._fields_)
         for name, value in values.items():
             if isinstance(value, Tensor):
@@ -60,8 +63,8 @@ class Fields(Structure):
             setattr(self, name, value)
 
 
-class Pass(Fields):
-    """ScanPass of kernels/scan.h."""
+class Pass(_OperandStructure):
+    """ScanPass of kernels/scan.h: operands of a fused operation before or after the scan."""
 
     _fields_ = (
         *((name, c_int64) for name in ("batch", "length", "channels", "taps", "threads")),
@@ -70,12 +73,12 @@ class Pass(Fields):
     )
 
 
-class Problem(Fields):
-    """ScanProblem of kernels/scan.h."""
+class Problem(_OperandStructure):
+    """ScanProblem of kernels/scan.h: operands of the scan and of its gradients."""
 
     _fields_ = (
         *((name, c_int64) for name in _NUMBERS),
-        ("order", POINTER(Walk)),
+        ("order", POINTER(ScanOrder)),
         *((name, Rows) for name in _ROWS),
         *((name, c_void_p) for name in _VECTORS),
         *((name, Rows) for name in _GRAD_ROWS),
@@ -83,12 +86,12 @@ class Problem(Fields):
         *((name, c_void_p) for name in _GRAD_VECTORS),
     )
 
-    def walk_along(self, walks: list[int]) -> None:
-        """Set the orders: seven numbers for each, see `Order.walk`."""
-        parts = [walks[i : i + 7] for i in range(0, len(walks), 7)]
-        orders = [Walk((c_int64 * 3)(*p[:3]), (c_int64 * 3)(*p[3:6]), p[6]) for p in parts]
+    def set_orders(self, strides: list[int]) -> None:
+        """Set the scan orders, seven integers each; see `Order.strides`."""
+        parts = [strides[i : i + 7] for i in range(0, len(strides), 7)]
+        orders = [ScanOrder((c_int64 * 3)(*p[:3]), (c_int64 * 3)(*p[3:6]), p[6]) for p in parts]
         self.orders = len(orders)
-        self.order = (Walk * len(orders))(*orders)
+        self.order = (ScanOrder * len(orders))(*orders)
 
 
 _CALLS = {
@@ -100,13 +103,13 @@ _CALLS = {
 
 
 class Library:
-    """A loaded library.
+    """A loaded scan library.
 
     Args:
-        path: The shared library.
+        path: Path of the shared library.
 
     Raises:
-        NativeError: If it is none, or not of this version.
+        NativeError: If it is not a scan library, or of another version.
     """
 
     def __init__(self, path: Path):
@@ -118,12 +121,14 @@ class Library:
                 call.argtypes, call.restype = [POINTER(kind), c_char_p], c_int
             abi = self._calls.scan_abi()
         except (OSError, AttributeError) as error:
-            raise NativeError(f"{path.name} is no scan library: {_short(error, path)}") from error
+            raise NativeError(
+                f"{path.name} is not a scan library: {_short(error, path)}"
+            ) from error
         if abi != ABI:
-            raise NativeError(f"{path.name} is of version {abi}, not {ABI}: install again")
+            raise NativeError(f"{path.name} has version {abi}, not {ABI}: install again")
 
     def check(self, variant: str) -> None:
-        """Do nothing if a variant runs on this processor.
+        """Check that a variant runs on this processor.
 
         Raises:
             NativeError: If it does not.
@@ -135,23 +140,23 @@ class Library:
             raise NativeError("not on this processor")
 
     def forward(self, problem: Problem, variant: str) -> None:
-        """Scan; y and, if wanted, the entry states are written."""
+        """Run the scan: write y and, if set, the entry states."""
         self._run("scan_forward", problem, variant)
 
     def backward(self, problem: Problem, variant: str) -> None:
-        """Write all gradients."""
+        """Run the backward pass: write all gradients."""
         self._run("scan_backward", problem, variant)
 
-    def convolve(self, one: Pass, variant: str) -> None:
+    def convolve(self, operands: Pass, variant: str) -> None:
         """Write y = silu(bias + causal convolution of x)."""
-        self._run("scan_convolve", one, variant)
+        self._run("scan_convolve", operands, variant)
 
-    def gate(self, one: Pass, variant: str) -> None:
+    def gate(self, operands: Pass, variant: str) -> None:
         """Write y = x silu(gate)."""
-        self._run("scan_gate", one, variant)
+        self._run("scan_gate", operands, variant)
 
-    def _run(self, call: str, problem: Fields, variant: str) -> None:
-        state = getattr(self._calls, call)(ctypes.byref(problem), variant.encode())
+    def _run(self, call: str, operands: _OperandStructure, variant: str) -> None:
+        state = getattr(self._calls, call)(ctypes.byref(operands), variant.encode())
         if state > 0:
             raise MemoryError("not enough memory for the scan")
         if state < 0:
@@ -159,25 +164,25 @@ class Library:
 
 
 def library_path() -> Path:
-    """Return where the library is: where the build of the package or the extension has put it.
+    """Return the path of the library that the build of the package or of the extension made.
 
     Raises:
-        NativeError: If there is none.
+        NativeError: If the library was not built.
     """
     folder = Path(__file__).parent / "kernels"
     built = [p for p in folder.glob("_scan*") if p.suffix in SUFFIXES]
     if not built:
         raise NativeError("not built: installing this package with a C++ compiler builds it")
-    # Another Python may have left its own build of it here; each of them would do.
+    # Builds for other versions of Python may lie here too. All are equivalent; take the newest.
     return max(built, key=lambda path: path.stat().st_mtime)
 
 
 @cache
 def library() -> Library:
-    """Return the library, loaded once.
+    """Return the library; it is loaded at the first call.
 
     Raises:
-        NativeError: If there is none that can be used.
+        NativeError: If it is missing or cannot be used.
     """
     return Library(library_path())
 

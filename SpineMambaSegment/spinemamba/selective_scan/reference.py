@@ -1,4 +1,4 @@
-"""The selective scan as one reads it in the paper: the truth for every fast path."""
+"""Reference implementation of the selective scan, with which all other back ends must agree."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from torch import Tensor
 def scan_reference(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:  # noqa: N803
     """Run the selective scan token by token, in the precision of the inputs.
 
-    Mamba, arXiv 2312.00752, algorithm 2; discretised with exp(delta A) and, simplified as in the
-    authors' code, delta B::
+    This is algorithm 2 of Mamba (arXiv 2312.00752). A is discretised as exp(delta A), and B, as in
+    the authors' code, as delta B::
 
         h_t = exp(delta_t A) h_{t-1} + delta_t u_t B_t        y_t = C_t . h_t + D u_t
 
+    L is the number of tokens, d of channels, n of states per channel; h is the state.
+
     Args:
-        u: Signal, (batch, L, d).
+        u: Input signal, (batch, L, d).
         delta: Step sizes, positive, (batch, L, d).
         A: Decay rates, negative, (d, n).
         B: Input weights, (batch, L, n).
         C: Output weights, (batch, L, n).
-        D: Weight of the signal itself, (d,).
+        D: Weight of the direct path, (d,).
 
     Returns:
-        y, (batch, L, d).
+        Output y, (batch, L, d).
     """
     state = u.new_zeros(u.shape[0], *A.shape)  # (batch, d, n)
     outputs = []

@@ -157,14 +157,14 @@ def stand_in_for_networks() -> None:
     networks = model.load_model(find_model(DEFAULT))
     model.load_model = lambda *options: networks
 
-    def locate(image: object, model: object, progress: Callable[[str, float], None]) -> None:
+    def coarse_stage(image: object, model: object, progress: Callable[[str, float], None]) -> None:
         progress("locate", 0.5)
 
-    def refine(image: object, *rest: Any) -> object:
+    def fine_stage(image: object, *rest: Any) -> object:
         rest[-1]("segment", 0.5)
         return truth
 
-    segment.locate, segment.refine = locate, refine
+    segment.coarse_stage, segment.fine_stage = coarse_stage, fine_stage
 
 
 def always_the_same() -> None:

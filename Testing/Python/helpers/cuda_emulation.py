@@ -1,4 +1,4 @@
-"""The kernels of native/scan.cu on a CPU: compiled by the C++ compiler with cuda_on_cpu.h."""
+"""The kernels of kernels/scan.cu on a CPU: compiled by the C++ compiler with cuda_on_cpu.h."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def has_compiler() -> bool:
 
 
 class EmulatedKernels:
-    """What `scan_cuda.Kernels` asks for; keeps what was launched."""
+    """Implementation of `cuda_launch.Kernels` that records the launched kernels."""
 
     def __init__(self, library: Path):
         self._emulate = ctypes.CDLL(str(library)).emulate
@@ -46,7 +46,7 @@ class EmulatedKernels:
 
 
 class EmulatingCompiler:
-    """What `scan_cuda.Compiler` asks for.
+    """Implementation of `cuda_launch.Compiler`.
 
     Args:
         folder: Where the compiled libraries go.

@@ -1,4 +1,4 @@
-"""Inputs of the selective scan, and the C++ variants that run on this processor."""
+"""Inputs of the selective scan, and variants of the C++ library for this processor."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORDERS = (RASTER, REVERSED, SLICES_LAST)
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Steps this small are only slowed down by threads that wait for each other."""
+    """Use one thread: tests are too small to gain from more."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -40,17 +40,17 @@ def one_thread():
 
 
 def variants() -> list[str]:
-    """Return what the library that is built here runs on this processor."""
+    """Return the variants of the library that run on this processor."""
     try:
-        found = library()
+        native = library()
     except NativeError:
         return []
-    return [v for v in VARIANTS if _runs(found, v)]
+    return [v for v in VARIANTS if _runs(native, v)]
 
 
-def _runs(found: Library, variant: str) -> bool:
+def _runs(native: Library, variant: str) -> bool:
     try:
-        found.check(variant)
+        native.check(variant)
     except NativeError:
         return False
     return True
@@ -81,7 +81,8 @@ def grid_scan(grid: tuple[int, ...], d: int = 40, n: int = 8, batch: int = 2) ->
     tensors = (
         normal(batch, length, d),
         normal(batch, length, k, r) * 3,
-        -(torch.rand(k, d, n, generator=generator) ** 4) * 16 - 1e-3,  # fading at once, or hardly
+        -(torch.rand(k, d, n, generator=generator) ** 4) * 16
+        - 1e-3,  # from immediate to slow decay
         normal(batch, length, k, n),
         normal(batch, length, k, n),
         normal(k, d),
@@ -92,5 +93,5 @@ def grid_scan(grid: tuple[int, ...], d: int = 40, n: int = 8, batch: int = 2) ->
 
 
 def in_orders(s: GridScan, grid: tuple[int, ...], name: str) -> Callable[..., torch.Tensor]:
-    """Return a function of the tensors of a scan that scans them in three orders."""
+    """Return a function of the tensors of a scan that runs a back end in three orders."""
     return lambda *tensors: selective_scan_3d(s.with_tensors(*tensors), grid, ORDERS, backend=name)

@@ -74,7 +74,7 @@ def emulated_library(
     """Compile a variant with emulated intrinsics.
 
     Args:
-        variant: One of `scan_native.VARIANTS`.
+        variant: One of `native_library.VARIANTS`.
         folder: Where the sources and the library go.
         fault: A fault to plant.
         native: Folder of the kernel's sources.

@@ -1,4 +1,4 @@
-"""The whole way of a volume, with networks that a test can see through, and with the real ones."""
+"""Segmentation of a volume, with networks that threshold the image and with the bundled ones."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from spinemamba.segment import SegmentOptions, segment
 ORDERS = [*itertools.permutations(range(3))]
 SIGNS = [*itertools.product((1, -1), repeat=3)]
 ORIENTATIONS = [(ORDERS[k % len(ORDERS)], signs) for k, signs in enumerate(SIGNS)]
-"""Every order of the axes and every set of directions; test_orientation.py turns all 48 ways."""
+"""Every order of the axes and every set of directions; test_orientation.py tests all 48."""
 
 
 class Threshold(torch.nn.Module):
-    """Calls bright voxels bone and their inside core; every level is as likely as the other."""
+    """Bright voxels are bone, their interior is core, and all levels are equally likely."""
 
     def __init__(self, patch_vox: tuple[int, int, int]):
         super().__init__()
@@ -50,7 +50,7 @@ def model() -> Model:
 
 
 def blocks() -> Volume:
-    """Three bright blocks on top of each other, none of them alike, in soft tissue."""
+    """Return three different bright blocks on top of each other in soft tissue."""
     array = np.full((48, 30, 26), 30, np.int16)
     array[:, :4] = -100
     for k, start in enumerate((4, 19, 34)):
@@ -59,7 +59,7 @@ def blocks() -> Volume:
 
 
 def turned(volume: Volume, order: tuple[int, ...], signs: tuple[int, ...]) -> Volume:
-    """The same patient on a grid whose axes are permuted and flipped."""
+    """Return the same patient on a grid with permuted and flipped axes."""
     array = volume.array.transpose(order)[tuple(slice(None, None, s) for s in signs)]
     index = np.zeros(3)
     for new, old in enumerate(order):
@@ -74,16 +74,16 @@ def turned(volume: Volume, order: tuple[int, ...], signs: tuple[int, ...]) -> Vo
 
 def test_three_blocks_become_three_neighbouring_vertebrae(model: Model):
     done = segment(blocks(), model)
-    found = [item.label for item in done.result.instances]
-    assert len(found) == 3
-    assert set(np.unique(done.labels.array)) == {0, *found}
+    values = [item.label for item in done.result.instances]
+    assert len(values) == 3
+    assert set(np.unique(done.labels.array)) == {0, *values}
     bright = blocks().array > 500
     assert ((done.labels.array > 0) == bright).mean() > 0.99
     assert done.result.ambiguous
     assert done.result.modality == "ct"
 
 
-def test_a_patient_in_any_orientation_gets_the_same_labels(model: Model):
+def test_every_orientation_of_the_grid_gives_the_same_labels(model: Model):
     expected = segment(blocks(), model).labels
     for order, signs in ORIENTATIONS:
         image = turned(blocks(), order, signs)
@@ -99,7 +99,7 @@ def test_positions_in_the_result_do_not_depend_on_the_grid(model: Model):
     np.testing.assert_allclose([i.centroid_lps_mm for i in other], expected, atol=1e-6)
 
 
-def test_a_pinned_level_names_all_and_stands_in_the_result(model: Model):
+def test_a_pinned_level_sets_all_levels_and_is_in_the_result(model: Model):
     free = segment(blocks(), model).result
     place = free.instances[1].centroid_lps_mm
     pinned = segment(blocks(), model, SegmentOptions(pins=(Pin("T9", place_lps_mm=place),))).result
@@ -118,12 +118,12 @@ def test_an_image_without_spine_is_refused(model: Model):
 
 
 def test_progress_never_runs_backwards_and_can_stop_the_run(model: Model):
-    seen: list[tuple[str, float]] = []
-    segment(blocks(), model, progress=lambda stage, fraction: seen.append((stage, fraction)))
-    stages = list(dict.fromkeys(stage for stage, _ in seen))
+    events: list[tuple[str, float]] = []
+    segment(blocks(), model, progress=lambda stage, fraction: events.append((stage, fraction)))
+    stages = list(dict.fromkeys(stage for stage, _ in events))
     assert stages == ["locate", "segment", "instances", "levels", "restore"]
     for stage in stages:
-        fractions = [f for s, f in seen if s == stage]
+        fractions = [f for s, f in events if s == stage]
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1
 

@@ -1,8 +1,8 @@
-"""How pip builds the scan library: each instruction set with compiler options of its own.
+"""Build of the scan library by pip, with separate compiler options for each instruction set.
 
-setuptools gives one set of options to all sources of an extension, which does not do here, and
-wants a Python module, which this library is not. A computer without a compiler installs the
-package without the library, because pyproject.toml says that it is optional.
+setuptools passes the same options to all sources of an extension and expects a Python module, which
+this library is not. Without a compiler, the package is installed without the library, which is
+optional in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ OPTIONS = {
     ),
     "msvc": ("/O2", "/EHsc", "/std:c++14"),
 }
-"""Options of every source, by kind of compiler. Where a product and a sum are one operation the
-source says so: what a compiler joins would be other bits with each of them, and slower on some."""
+"""Options of all sources, by kind of compiler. Contraction is off, because fused multiply-adds are
+explicit in the sources: those chosen by a compiler would change bits, and are slower with some."""
 
 INSTRUCTIONS = {
     "unix": {"scan_avx512": ("-mavx512f", "-mfma"), "scan_avx2": ("-mavx2", "-mfma")},
     "msvc": {"scan_avx512": ("/arch:AVX512",), "scan_avx2": ("/arch:AVX2",)},
 }
-"""Further options of single sources, on x86."""
+"""Additional options of single sources on x86."""
 
 
 class BuildScan(build_ext):
-    """Compiles and links the scan library."""
+    """Compile and link the scan library."""
 
     def build_extension(self, ext: Extension) -> None:
-        """Build the library where Python would put its extension."""
+        """Build the library at the path of a Python extension."""
         kind = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         objects: list[str] = []
         for source in ext.sources:
@@ -57,6 +57,6 @@ class BuildScan(build_ext):
 def _instructions(kind: str, stem: str) -> list[str]:
     flags = INSTRUCTIONS[kind].get(stem, ())
     if sys.platform == "darwin":
-        # One call may compile for both kinds of Mac.
+        # One call may compile for both x86 and ARM.
         return [part for flag in flags for part in ("-Xarch_x86_64", flag)]
     return list(flags) if platform.machine() in ("x86_64", "AMD64") else []

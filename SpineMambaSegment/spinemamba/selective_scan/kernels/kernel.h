@@ -1,7 +1,7 @@
-// Forward and backward for one instruction set; scan_<isa>.cpp says which and includes this.
+// Forward and backward pass for one instruction set, included by scan_<isa>.cpp.
 //
-// The channels are cut into blocks of W, one vector. A tile of SCAN_CHUNK tokens is finished for all
-// blocks before the next one begins, so that rows are streamed once and in order.
+// The channels are cut into blocks of W channels, one vector. A tile of SCAN_CHUNK tokens is processed
+// for all blocks before the next tile, so that rows are read once and in order.
 #include "scan.h"
 #include "simd.h"
 
@@ -18,7 +18,7 @@ const int T = SCAN_CHUNK;
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-// Walks the tokens of an order tile by tile.
+// Iterates over the tokens of a scan order, tile by tile.
 class Walk {
   public:
     explicit Walk(const ScanOrder& order) : order_(order) {}
@@ -42,7 +42,7 @@ class Walk {
     const ScanOrder& order_;
 };
 
-// Memory for vectors; null if there is none.
+// Allocates memory for vectors; null on failure.
 class Vectors {
   public:
     explicit Vectors(int64_t count)
@@ -57,7 +57,7 @@ class Vectors {
     float* memory_;
 };
 
-// What one order needs beyond rows: its numbers, packed as vectors.
+// Parameters of one scan order, packed as vectors.
 struct Order {
     const ScanProblem& p;
     int64_t k, batch, first, last;  // order, batch, channels
@@ -87,8 +87,8 @@ void pack(float* out, const float* from, int64_t first, int64_t last, int64_t n,
 
 #include "kernel_tile.h"
 
-// Whether an order's decays are tied, to the last bit. For all channels: that a part of them is
-// might depend on how threads share the work.
+// True if the decay rates of an order are tied in every bit, for all channels. A test of a part of the
+// channels would depend on how threads share the work.
 bool is_tied(const ScanProblem& p, int64_t k) {
     const float* A = p.A + k * p.channels * p.states;
     for (int64_t c = 0; c < p.channels; c++, A += p.states)
@@ -97,7 +97,7 @@ bool is_tied(const ScanProblem& p, int64_t k) {
     return true;
 }
 
-// Where the states before a tile are kept.
+// Address of the saved states before a tile.
 float* entry_of(const Order& o, int64_t tile) {
     const ScanProblem& p = o.p;
     const int64_t chunks = (p.length + T - 1) / T;

@@ -1,14 +1,14 @@
-// The adjoint of the scan, walked from the last token to the first; included by kernel.h.
+// The adjoint of the scan, from the last token to the first; included by kernel.h.
 //
 //   g[t] = C[t] grad_y[t] + decay[t+1] g[t+1]      the gradient of the state h[t]
 //
-// A tile's states are recomputed from those saved before it; then the tile is walked back. Here
-// tile.out holds grad_y. Every state has an exponential of its own, tied or not: exponentials are a small
-// part of the time here, and the gradients of rates need decays near 0 with a small relative error.
+// The states of a tile are recomputed from the saved state before it; then its tokens are processed
+// backwards. Here tile.out holds grad_y. Every state has its own exponential, tied or not: exponentials
+// take a small part of the time here, and gradients of the rates need accurate decays near 0.
 
-const int BACK_GROUP = GROUP >= 8 ? GROUP / 2 : 4;  // its sums take registers, too
+const int BACK_GROUP = GROUP >= 8 ? GROUP / 2 : 4;  // sums need registers, too
 
-// What a thread adds up. Sums over channels stay vectors until a tile is done.
+// Sums of a thread. Sums over channels stay vectors until the end of a tile.
 struct Sums {
     float *B, *C, *delta;         // (T, states), (T, states), (T, rank) vectors of this tile
     float *A, *weight;            // (blocks, states), (blocks, rank) vectors of this order
@@ -18,14 +18,14 @@ struct Sums {
     float *before, *decay;        // (T, BACK_GROUP) vectors: states before each token, and their decays
 };
 
-// What flows back through the tokens of a tile for one block.
+// Gradients of the tokens of a tile for one block.
 struct Flow {
     V drive[T], delta[T];  // gradients of step u, and of the step size through the decay
 };
 
 INLINE void accumulate(float* at, V a, V b) { store(at, fma(a, b, load(at))); }
 
-// Recompute G states of a block over a tile, then walk back.
+// Recompute G states of a block over a tile, then process its tokens backwards.
 template <int G, Kind KIND>
 INLINE void retreat(const Order& o, const Tile& tile, Flow& flow, const Sums& sums, int64_t c,
                     int64_t n) {
@@ -83,7 +83,7 @@ void retreat_all(const Order& o, const Tile& tile, Flow& flow, const Sums& sums,
     }
 }
 
-// From the gradient of a block's step sizes to those of their low-rank factors.
+// Convert the gradient of a block's step sizes to those of their low-rank input.
 INLINE void factor_block(const Order& o, const Tile& tile, const V* steps, const Sums& sums, int64_t c) {
     const int64_t rank = o.p.rank, at = (c - o.first) * rank;
     V bias = set(0.f);
@@ -120,7 +120,7 @@ void backward_block(const Order& o, Tile& tile, const Sums& sums, int64_t c) {
         if (o.k) du = add(du, load_part(grad_u, lanes));
         store_part(grad_u, du, lanes);
         direct = fma(tile.u[t], tile.out[t], direct);
-        // The rates carry log2(e), which makes powers of 2 of powers of e.
+        // The rates have a factor log2(e), because the exponentials are powers of 2.
         flow.delta[t] = fma(flow.drive[t], tile.u[t], mul(flow.delta[t], set(1.f / LOG2E)));
         if (!p.rank) store_part((float*)o.row(p.grad_delta, token) + c, flow.delta[t], lanes);
     }
@@ -137,7 +137,7 @@ INLINE void write_sums(const Order& o, const Tile& tile, const ScanRows& rows, i
     }
 }
 
-// Undo `pack` and the batch's offset: vectors over channels to (batch, orders, channels, n).
+// Inverse of `pack` for one batch: vectors over channels to (batch, orders, channels, n).
 void unpack(const Order& o, float* out, const float* from, int64_t n) {
     out += (o.batch * o.p.orders + o.k) * o.p.channels * n;
     for (int64_t c = o.first; c < o.last; c += W)
@@ -145,7 +145,7 @@ void unpack(const Order& o, float* out, const float* from, int64_t n) {
             for (int j = 0; j < W && c + j < o.last; j++) out[(c + j) * n + i] = from[j];
 }
 
-// Cut memory for all sums; null sizes the memory only. Returns the number of vectors.
+// Assign memory to all sums; with null, only count. Returns the number of vectors.
 int64_t lay_out(Sums* s, float* at, const ScanProblem& p, int64_t count) {
     float** parts[] = {&s->B, &s->C, &s->delta, &s->A, &s->weight, &s->D, &s->bias, &s->g,
                        &s->before, &s->decay};
@@ -173,7 +173,7 @@ void backward_order(const Order& o, Sums& sums, int64_t slice) {
         tile.tokens = tokens;
         tile.next = 0;
         walk.fill(tokens, tile_index * T, tile.count);
-        memset(sums.B, 0, tile_bytes);  // B, C and delta lie side by side
+        memset(sums.B, 0, tile_bytes);  // B, C and delta are contiguous
         sums.entry = entry_of(o, tile_index);
         for (int64_t c = o.first; c < o.last; c += W) backward_block(o, tile, sums, c);
         write_sums(o, tile, p.grad_B, slice * p.B_slice, sums.B, p.states);

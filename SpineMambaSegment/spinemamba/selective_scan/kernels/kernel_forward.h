@@ -1,7 +1,7 @@
 // The scan of one block of channels over one tile; included by kernel.h.
 
-// Advance G states of a block over a tile and add their part to out. A function of its own, or the
-// compiler runs out of registers for the states.
+// Advance G states of a block over a tile and add their outputs to out. A separate function, because
+// otherwise the compiler runs out of registers for the states.
 template <int G, Kind KIND>
 NOINLINE void advance(const Order& o, Tile& tile, int64_t c, int64_t n, float* states) {
     const float* decay = o.decay + (c - o.first) * o.p.states + n * W;

@@ -1,4 +1,4 @@
-// What stands before and after the scan in a layer, each in one pass over memory; included by kernel.h.
+// Convolution before and gate after the scan, each in one pass over memory; included by kernel.h.
 
 INLINE V silu(V x) { return mul(x, sigmoid(x)); }
 

@@ -1,23 +1,23 @@
 // A tile of tokens for one block of channels, and the decays of its states; included by kernel.h.
 
-// How a block gets the decays of its states in a tile.
+// How the decays of a block are computed in a tile.
 enum Kind {
     FREE,  // one exponential each
-    DEEP,  // the same, but some are less than 2^-126, which is then what they are
-    TIED   // powers of the first state's; forward only
+    DEEP,  // the same, but decays below 2^-126 are set to it
+    TIED   // powers of the decay of the first state; forward only
 };
 
 // The tokens of a tile for one block of channels.
 struct Tile {
-    int count, next;         // tokens in this tile and in the one that is walked after it
-    const int64_t* tokens;   // which they are
+    int count, next;         // tokens in this tile and in the next one
+    const int64_t* tokens;   // their indices
     const int64_t* upcoming;
     V raw[T], step[T], drive[T], u[T], out[T];  // drive = step u
-    V base[T];                                  // the first state's decay - 1, if decays are tied
+    V base[T];                                  // decay of the first state - 1, if tied
     Kind kind;
 };
 
-// Fetch the next tile's row of token t: in any order but raster the processor cannot guess it.
+// Prefetch token t of the next tile: the processor cannot predict it except in raster order.
 INLINE void prefetch(const Order& o, const Tile& tile, int t, int64_t c) {
     if (t >= tile.next) return;
     const int64_t token = tile.upcoming[t];
@@ -32,8 +32,8 @@ INLINE void prefetch(const Order& o, const Tile& tile, int t, int64_t c) {
     }
 }
 
-// How a block gets its decays, given the longest step of each channel in a tile. One bound for all
-// decays costs next to nothing, and spares every exponential its own.
+// Choose how the decays of a block are computed, given the largest step size of each channel in a tile.
+// One test for all decays costs little and makes a test in every exponential unnecessary.
 INLINE Kind kind_of(const Order& o, int64_t c, V longest) {
     if (o.tied) return TIED;
     const float* rates = o.decay + (c - o.first) * o.p.states;
@@ -42,7 +42,7 @@ INLINE Kind kind_of(const Order& o, int64_t c, V longest) {
     return any_negative(sub(mul(longest, steepest), set(DEEPEST + 1.f))) ? DEEP : FREE;
 }
 
-// Read the step sizes and signals of a block.
+// Read the step sizes and input signals of a block.
 INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
     const ScanProblem& p = o.p;
     const int lanes = o.lanes(c);
@@ -71,7 +71,7 @@ INLINE void read_block(const Order& o, Tile& tile, int64_t c) {
     for (int t = 0; t < tile.count; t++) tile.base[t] = expm1_(mul(tile.step[t], rate));
 }
 
-// The decay of a state over one step, for its rate.
+// Decay of a state over one step, for its rate.
 template <Kind KIND>
 INLINE V decay_of(V step, const float* rate) {
     const V x = mul(step, load(rate));
@@ -93,8 +93,8 @@ class Advance {
     V step_, drive_;
 };
 
-// Tied decays are kept as decay - 1. A decay near 1 loses digits when it is rounded, and the 16th power
-// would have 16 times that error; decay - 1 keeps them.
+// Tied decays are stored as decay - 1. A decay near 1 loses digits by rounding, and its 16th power has
+// 16 times the error; decay - 1 keeps the digits.
 template <>
 class Advance<TIED> {
   public:
@@ -104,7 +104,7 @@ class Advance<TIED> {
         power_[2] = joined(power_[1], power_[1]);
         power_[4] = joined(power_[2], power_[2]);
     }
-    // i must be known to the compiler.
+    // i must be a compile-time constant.
     INLINE_MEMBER V operator()(int i, V h, const float* rate, float B) {
         if (n_ + i == 0) last_[0] = power_[1];
         else if (i == 0) last_[0] = expm1_(mul(step_, load(rate)));

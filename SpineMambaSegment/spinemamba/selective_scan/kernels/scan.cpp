@@ -1,4 +1,4 @@
-// The door of the library: which instruction sets this processor has, and work shared among threads.
+// Exported functions: choice of the instruction set, and distribution of the work to threads.
 #include "scan.h"
 
 #include <atomic>
@@ -20,7 +20,7 @@
 
 #if defined(SCAN_X86) && defined(_MSC_VER)
 #include <intrin.h>
-// Leaf 7 tells the instruction set, XCR0 whether the operating system saves its registers.
+// Leaf 7 has the instruction sets, XCR0 whether the operating system saves their registers.
 static bool has(int bit_of_leaf7_ebx, unsigned long long registers) {
     int leaf[4];
     __cpuid(leaf, 1);
@@ -68,8 +68,8 @@ static const Variant* find(const char* name) {
     return nullptr;
 }
 
-// Cut `count` channels or tokens of each batch into parts of whole `unit`s, and let threads take them
-// in turn.
+// Cut `count` channels or tokens of each batch into parts that are multiples of `unit`, and let threads
+// process them in turn.
 template <class Problem>
 static int share(const Problem& p, int (*kernel)(const Problem*, int64_t, int64_t, int64_t, int64_t),
                  int64_t count, int64_t unit, int64_t parts) {
@@ -88,14 +88,14 @@ static int share(const Problem& p, int (*kernel)(const Problem*, int64_t, int64_
     try {
         for (int64_t t = 1; t < p.threads && t < p.batch * parts; t++) helpers.emplace_back(work);
     } catch (const std::system_error&) {
-        // No further thread is to be had: those that run do all the work.
+        // No more threads can be started: those that run do all the work.
     }
     work();
     for (std::thread& helper : helpers) helper.join();
     return failed;
 }
 
-// Parts of each batch with which all threads have work.
+// Number of parts of each batch such that every thread has work.
 template <class Problem>
 static int64_t parts_for(const Problem& p) {
     return (p.threads + p.batch - 1) / p.batch;
@@ -103,27 +103,27 @@ static int64_t parts_for(const Problem& p) {
 
 EXPORT int scan_abi() { return SCAN_ABI; }
 
-// 1 if this processor runs a variant, 0 if not, -1 if the library lacks it.
+// 1 if this processor supports a variant, 0 if not, -1 if the library does not contain it.
 EXPORT int scan_supports(const char* variant) {
     const Variant* v = find(variant);
     return v ? v->runs_here() : -1;
 }
 
-// 0 if done, 1 if memory is short, -1 if this processor does not run the variant.
+// 0 on success, 1 if there is not enough memory, -1 if this processor does not support the variant.
 EXPORT int scan_forward(const ScanProblem* p, const char* variant) {
     if (scan_supports(variant) != 1) return -1;
-    // Channels do not mix: parts may follow the threads without changing a single bit.
+    // Channels are independent: the number of parts may depend on the threads without changing a bit.
     return share(*p, find(variant)->forward, p->channels, SCAN_PAD, parts_for(*p));
 }
 
 EXPORT int scan_backward(const ScanProblem* p, const char* variant) {
     if (scan_supports(variant) != 1) return -1;
-    // Here sums over channels are taken per slice; slices do not follow the threads, so that these
-    // change nothing.
+    // Sums over channels are per slice. The number of slices does not depend on the threads, so that
+    // the number of threads does not change the result.
     return share(*p, find(variant)->backward, p->channels, SCAN_PAD, p->slices);
 }
 
-// 0 if done, -1 if this processor does not run the variant; so does scan_gate.
+// 0 on success, -1 if this processor does not support the variant; the same for scan_gate.
 EXPORT int scan_convolve(const ScanPass* p, const char* variant) {
     if (scan_supports(variant) != 1) return -1;
     return share(*p, find(variant)->convolve, p->length, 1, parts_for(*p));

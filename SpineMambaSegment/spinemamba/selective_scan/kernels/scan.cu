@@ -1,27 +1,27 @@
 // The selective scan of Mamba on an NVIDIA GPU, compiled on the user's computer by NVRTC, which comes
-// with torch: no nvcc, no compiler, no binary. scan_cuda.py launches these kernels; scan_reference.py
-// is the readable twin.
+// with torch; neither nvcc nor a binary is needed. cuda_launch.py launches these kernels; reference.py
+// is the readable implementation.
 //
 //   h[t] = exp(step[t] A) h[t-1] + step[t] u[t] B[t]        y[t] = C[t] . h[t] + D u[t]
 //
-// A launch works on one order of the grid's tokens, walked as index strides; y adds up over orders.
-// The tokens are cut into chunks, so that all of the GPU works even on one image. Three steps: the
-// state at the end of each chunk from a zero state; these chained; the outputs. The backward pass does
-// the same from the end. No array of tokens x channels x states exists, and no sum depends on which
-// block is first: results are the same, bit for bit, every time.
+// A launch processes one scan order, given as strides; y is the sum over the orders. The tokens are cut
+// into chunks, so that even one image uses the whole GPU. There are three steps: compute the end state
+// of each chunk from a zero state, chain these states, and compute the outputs. The backward pass does
+// the same from the end. There is no array of tokens x channels x states, and no sum depends on the
+// order of blocks: results are reproducible bit for bit.
 //
-// To be defined by whoever compiles: STATES (at most 32), RANK (0: delta holds the step sizes; else
-// step = softplus(delta . weight + bias)), CHUNK (tokens of a chunk that the backward pass takes). The
-// backward pass is there for RANK 0 only: what step sizes are made of is a matter of matrix products.
+// Macros set by the caller of the compiler: STATES (at most 32), RANK (0: delta holds the step sizes;
+// else step = softplus(delta . weight + bias)), CHUNK (tokens per chunk in the backward pass). The
+// backward pass exists for RANK 0 only: gradients of the low-rank input are matrix products.
 
 typedef long long Int;
 
-struct Rows {  // rows of floats whose elements are neighbours; strides in floats
+struct Rows {  // rows of floats with contiguous elements; strides in floats
     float* data;
     Int batch, token;
 };
 
-struct Problem {  // scan_cuda.py mirrors it
+struct Problem {  // mirrored in cuda_launch.py
     Int length, channels, chunk, chunks;
     Int n[3], s[3], first;  // step (i0 n1 + i1) n2 + i2 visits token first + i0 s0 + i1 s1 + i2 s2
     Rows u, y, delta, B, C;
@@ -33,7 +33,7 @@ struct Problem {  // scan_cuda.py mirrors it
 
 #define LOG2E 1.44269504f
 
-// Where in an order we are.
+// Position in a scan order.
 struct Walk {
     Int i0, i1, i2, token;
 
@@ -71,7 +71,7 @@ __device__ inline Int end_of(const Problem& p, Int chunk) {
     return end < p.length ? end : p.length;
 }
 
-// The numbers of one channel.
+// Parameters of one channel.
 struct Channel {
     Int d;
     float rate[STATES];  // A log2(e)
@@ -94,7 +94,7 @@ struct Channel {
     }
 };
 
-// One thread per channel, chunk (x) and batch (z): states at the end of a chunk that began with 0.
+// One thread per channel, chunk (x) and batch (z): end states of a chunk with entry state 0.
 extern "C" __global__ void __launch_bounds__(64) ends(Problem p) {
     const Int d = blockIdx.y * blockDim.x + threadIdx.x, chunk = blockIdx.x, batch = blockIdx.z;
     if (d >= p.channels) return;
@@ -116,8 +116,8 @@ extern "C" __global__ void __launch_bounds__(64) ends(Problem p) {
     p.span[index] = span;
 }
 
-// One thread per state of a channel (x) and batch (y): from states at the end of chunks that began
-// with 0 to those with which chunks begin.
+// One thread per state of a channel (x) and batch (y): from the end states of chunks with entry state 0
+// to the entry states of all chunks.
 extern "C" __global__ void chain(Problem p) {
     const Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x, batch = blockIdx.y;
     if (i >= p.channels * STATES) return;
@@ -131,7 +131,7 @@ extern "C" __global__ void chain(Problem p) {
     }
 }
 
-// As `ends`, from the right states: what comes out. Adds to y.
+// Like `ends`, with the actual entry states: computes the outputs and adds them to y.
 extern "C" __global__ void __launch_bounds__(64) outputs(Problem p) {
     const Int d = blockIdx.y * blockDim.x + threadIdx.x, chunk = blockIdx.x, batch = blockIdx.z;
     if (d >= p.channels) return;
@@ -159,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(64) outputs(Problem p) {
 
 #if RANK == 0
 // g[t] = C[t] grad_y[t] + decay[t+1] g[t+1] is the gradient of the state h[t].
-// As `ends`, backwards: what leaves a chunk at its beginning if nothing enters at its end.
+// Like `ends`, backwards: gradient before the first token of a chunk, if that after its last token is 0.
 extern "C" __global__ void __launch_bounds__(64) adjoint_ends(Problem p) {
     const Int d = blockIdx.y * blockDim.x + threadIdx.x, chunk = blockIdx.x, batch = blockIdx.z;
     if (d >= p.channels) return;
@@ -183,7 +183,7 @@ extern "C" __global__ void __launch_bounds__(64) adjoint_ends(Problem p) {
     p.span[index] = span;
 }
 
-// As `chain`, backwards: what enters each chunk at its end.
+// Like `chain`, backwards: gradient that each chunk receives after its last token.
 extern "C" __global__ void adjoint_chain(Problem p) {
     const Int i = (Int)blockIdx.x * blockDim.x + threadIdx.x, batch = blockIdx.y;
     if (i >= p.channels * STATES) return;
@@ -208,7 +208,7 @@ __device__ inline float over_states(float x) {
     return x;
 }
 
-// Sum over the channels of a block, and write the row of each token.
+// Sum over the channels of a block and write the row of each token.
 __device__ inline void write_sums(const Problem& p, const Rows& out, const Int* tokens, int count,
                                   const float* sums, float (*shared)[WARPS][LANES]) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -242,7 +242,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) gradients(Problem p) {
     for (Int base = 0; base < p.channels; base += BLOCK / LANES) {
         const Int d = base + threadIdx.x / LANES;
         const Int at = ((batch * p.chunks + chunk) * p.channels + d) * STATES + n;
-        // Threads without a channel or state of their own take part in the sums with 0.
+        // Threads without a channel or state contribute 0 to the sums.
         const bool own = d < p.channels && n < STATES;
         const float A = own ? p.A[d * STATES + n] : 0.f, rate = A * LOG2E;
         float h = own ? p.entry[at] : 0.f, g = own ? p.adjoint[at] : 0.f, rate_sum = 0.f;

@@ -1,21 +1,22 @@
-// The selective scan of Mamba on a CPU: what Python calls (scan_native.py mirrors these structures).
+// The selective scan of Mamba on a CPU: the interface for Python. native_library.py mirrors these
+// structures.
 //
 //   h[t] = exp(step[t] A) h[t-1] + step[t] u[t] B[t]        y[t] = C[t] . h[t] + D u[t]
 //
-// Mamba, arXiv 2312.00752, algorithm 2; scan_reference.py is the readable twin. Tokens are rows with
-// the channels last. K scan orders of a 3-D grid are walked as index strides, so nothing is flipped,
-// permuted or merged: each order adds to the same y. No array of L x channels x states exists: the
-// states live in registers, and the backward pass recomputes them chunk by chunk from saved ones.
-// Where an order's rates are tied, A[c][n] = (n + 1) A[c][0] in every bit, the forward pass computes one
-// decay, and the others are its powers; any other rates take one exponential each.
+// Mamba, arXiv 2312.00752, algorithm 2; reference.py is the readable implementation. Tokens are rows
+// with the channels last. K scan orders of a 3-D grid are given as strides, so that nothing is flipped,
+// permuted or merged: each order adds to the same y. There is no array of L x channels x states: the
+// states are kept in registers, and the backward pass recomputes them from the saved state of each
+// chunk. If the decay rates of an order are tied, A[c][n] = (n + 1) A[c][0] in every bit, the forward
+// pass computes one decay and its powers. Other rates need one exponential each.
 #pragma once
 #include <stdint.h>
 
-static const int SCAN_ABI = 2;    // changes with these structures
+static const int SCAN_ABI = 2;    // increased when these structures change
 static const int SCAN_CHUNK = 32; // tokens between saved states
-static const int SCAN_PAD = 16;   // channels of the widest vector
+static const int SCAN_PAD = 16;   // floats in the widest vector
 
-// Rows of floats; the elements of a row are neighbours. Strides are counted in floats.
+// Rows of floats. The elements of a row are contiguous; strides are in floats.
 typedef struct {
     float* data;
     int64_t batch, token, order;
@@ -29,7 +30,7 @@ typedef struct {
 typedef struct {
     int64_t batch, length, channels, states, orders;
     int64_t rank;     // 0: delta holds the step sizes; else step = softplus(delta . weight + bias)
-    int64_t slices;   // parts of the channels whose sums grad_delta, grad_B and grad_C keep apart
+    int64_t slices;   // slices of the channels with separate sums in grad_delta, grad_B, grad_C
     int64_t threads;
     const ScanOrder* order;     // (orders)
     ScanRows u, y;              // rows of `channels`
@@ -38,29 +39,29 @@ typedef struct {
     const float *A, *D;         // (orders, channels, states), (orders, channels)
     const float *weight, *bias; // (orders, channels, rank), (orders, channels); unused if rank = 0
     float* entry;               // (batch, orders, chunks, channels padded to SCAN_PAD, states) or null
-    // Backward only. Sums over tokens are kept apart per batch, sums over channels per slice.
+    // Backward only. Sums over tokens are separate for each batch, sums over channels for each slice.
     ScanRows grad_y, grad_u;
-    ScanRows grad_delta, grad_B, grad_C;         // per order; a slice is `..._slice` floats further on
+    ScanRows grad_delta, grad_B, grad_C;         // per order; `..._slice` floats between slices
     int64_t delta_slice, B_slice, C_slice;
     float *grad_A, *grad_D, *grad_weight, *grad_bias; // (batch, ...) like A, D, weight, bias
 } ScanProblem;
 
-// What stands before the scan in a layer (convolve) or after it (gate); see kernel_pass.h.
+// Operations before the scan in a layer (convolve) and after it (gate); see kernel_pass.h.
 typedef struct {
     int64_t batch, length, channels, taps, threads;
     ScanRows x, gate, y;
     const float *weight, *bias; // (taps, channels), (channels); convolve only
 } ScanPass;
 
-// Scans channels [first, last) of one batch; first is a multiple of SCAN_PAD, and slice says which
-// of the slices they are. Returns 0, or 1 if memory is short.
+// Scans channels [first, last) of one batch; first is a multiple of SCAN_PAD, slice is the index of
+// the slice. Returns 0, or 1 if there is not enough memory.
 typedef int (*ScanKernel)(const ScanProblem*, int64_t batch, int64_t slice, int64_t first,
                           int64_t last);
 
-// Works on tokens [first, last) of one batch. Returns 0.
+// Processes tokens [first, last) of one batch. Returns 0.
 typedef int (*PassKernel)(const ScanPass*, int64_t batch, int64_t part, int64_t first, int64_t last);
 
-// What scan_<isa>.cpp has for one instruction set.
+// Functions that scan_<isa>.cpp defines for one instruction set.
 #define SCAN_DECLARE(ISA)                                                      \
     namespace scan_##ISA {                                                     \
     int forward(const ScanProblem*, int64_t, int64_t, int64_t, int64_t);       \

@@ -1,7 +1,7 @@
-// A vector of floats, V, for the instruction set that the including file asks for.
+// A vector of floats, V, for the instruction set selected by the including file.
 //
-// Intrinsics and not compiler vectors, because MSVC has none. No standard C++ header is included:
-// an inline function compiled here for AVX-512 could be what the linker keeps for every other file.
+// This uses intrinsics, because MSVC has no compiler vectors. No standard C++ header is included: the
+// linker could keep an inline function compiled here for AVX-512 for all other files.
 #pragma once
 #include <stdint.h>
 #include <stdlib.h>
@@ -137,7 +137,7 @@ INLINE float sum(V a) { return vaddvq_f32(a); }
 #else
 #define PREFETCH(p) __builtin_prefetch(p)
 #endif
-// Fading states would become denormal numbers, which many processors handle a hundred times slower.
+// Decaying states would become denormal numbers, which are a hundred times slower on many processors.
 struct FlushDenormals {};
 #else
 #define PREFETCH(p) _mm_prefetch((const char*)(p), _MM_HINT_T0)
@@ -151,7 +151,7 @@ struct FlushDenormals {
 static const float LOG2E = 1.44269504f;
 
 // (2^f - 1) / f for |f| <= 1/2 / 2^HALVINGS. Minimax polynomials whose constant is fixed to ln 2: for
-// decays near 1, a relative error of the constant is one of how long the states last. Apart from
+// decays near 1, a relative error of the constant is a relative error of the decay rate. Apart from
 // rounding, the relative error of 2^f is 3e-8 with 8 table entries, and 3e-9 otherwise.
 INLINE V slope2(V f) {
     if (HALVINGS == 4) {
@@ -169,26 +169,26 @@ INLINE V slope2(V f) {
     return fma(q, f, set(6.931471825e-01f));
 }
 
-static const float DEEPEST = -126.f;  // 2^DEEPEST is the least normal number
+static const float DEEPEST = -126.f;  // 2^DEEPEST is the smallest normal number
 
-// Added to a number of [DEEPEST, 0], it rounds that to a multiple of 2^-HALVINGS, which then stands
+// Adding this to a number in [DEEPEST, 0] rounds the number to a multiple of 2^-HALVINGS, which is then
 // in the low bits.
 static const float ROUND = 12582912.f / (1 << HALVINGS);
 
-// 2^x for DEEPEST <= x <= 0. A table saves terms of the polynomial: multiplications are what the
-// scan is short of, and a shuffle and sums run beside them.
+// 2^x for DEEPEST <= x <= 0. A table saves terms of the polynomial: the scan is limited by
+// multiplications, and a shuffle and additions run in parallel to them.
 INLINE V exp2_of_shallow(V x) {
     const V magic = add(x, set(ROUND)), f = sub(x, sub(magic, set(ROUND))), power = power2(magic);
     return fma(mul(power, f), slope2(f), power);
 }
 
-// 2^x for x <= 0; below 2^DEEPEST it is that.
+// 2^x for x <= 0, at least 2^DEEPEST.
 INLINE V exp2_(V x) { return exp2_of_shallow(larger(x, set(DEEPEST))); }
 
-// e^x = power + part for x <= 0; below 2^DEEPEST it is that. Slower than exp2_ of x log2(e), but that
-// product would be rounded: here ln 2 is subtracted in two parts, and multiples of the first are exact.
+// e^x = power + part for x <= 0, at least 2^DEEPEST. Slower than exp2_ of x log2(e), but without rounding
+// that product: ln 2 is subtracted in two parts, and multiples of the first are exact.
 struct Exponential {
-    V power, part;  // 2^k, where k is near x log2(e), and the rest, which is small
+    V power, part;  // 2^k with k near x log2(e), and the small rest
     INLINE_MEMBER explicit Exponential(V x) {
         const V shallow = larger(x, set(-87.3365402f));  // DEEPEST ln 2
         const V magic = add(mul(shallow, set(LOG2E)), set(ROUND)), k = sub(magic, set(ROUND));
@@ -199,7 +199,7 @@ struct Exponential {
     }
 };
 
-// e^x - 1 for x <= 0, with a small relative error also near 0.
+// e^x - 1 for x <= 0, with a small relative error even near 0.
 INLINE V expm1_(V x) {
     const Exponential e(x);
     return add(sub(e.power, set(1.f)), e.part);
@@ -229,7 +229,7 @@ INLINE V sigmoid(V x) {  // the derivative of softplus
     return divide(where_negative(x, e, set(1.f)), add(set(1.f), e));
 }
 
-// The first n of a vector's floats; the others are 0 and are not touched in memory.
+// The first n floats of a vector; the others are 0 and are not accessed in memory.
 INLINE V load_part(const float* p, int n) {
     if (n >= W) return load(p);
     float part[W] = {0};

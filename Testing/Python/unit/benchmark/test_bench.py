@@ -109,11 +109,11 @@ def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.Monkey
     monkeypatch.setattr(whole_case, "segment", lambda volume, model: Done())
     backends = []
 
-    def answer(model, patch):
+    def logits(model, patch):
         backends.append(choose_backend("cpu"))
         return torch.zeros(1, model.network.config.outputs, *patch.shape[2:])
 
-    monkeypatch.setattr(LoadedNetwork, "answer", answer)
+    monkeypatch.setattr(LoadedNetwork, "logits", logits)
     row = whole_case.measure_case(small_image, slide=True)
     assert backends == ["reference"] * 8
     assert row.slow.windows == row.slow.windows_run == 8

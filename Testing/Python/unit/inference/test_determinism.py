@@ -1,4 +1,4 @@
-"""The same image gives the same labels, whatever computes them."""
+"""The same image gives the same labels with every back end and number of threads."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def thread_count():
 
 
 def labels(model: Model) -> list[torch.Tensor]:
-    """Which class both networks give each voxel of an image that is neither empty nor noise."""
-    found = []
+    """Return the most likely class of each voxel of a smooth random image, for both networks."""
+    classes = []
     for network in (model.coarse, model.fine):
         coarse = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(3))
         image = torch.nn.functional.interpolate(coarse, network.patch_vox, mode="trilinear")
-        found.append(network.answer(image).argmax(dim=1))
-    return found
+        classes.append(network.logits(image).argmax(dim=1))
+    return classes
 
 
 NAMES = [NATIVE + variant for variant in HERE] or ["torch-chunked"]
@@ -62,33 +62,33 @@ def test_every_back_end_and_number_of_threads_gives_the_same_labels(
         assert torch.equal(a, b)
 
 
-def answers(found: Prediction) -> list[torch.Tensor]:
-    return [found.bone, found.core, found.levels, found.offsets_mm]
+def tensors(prediction: Prediction) -> list[torch.Tensor]:
+    return [prediction.bone, prediction.core, prediction.levels, prediction.offsets_mm]
 
 
-def test_the_order_of_the_windows_changes_no_bit(model: Model):
+def test_the_order_of_the_windows_does_not_change_a_bit(model: Model):
     shape = (96, 80, 64)
     tall = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     boxes = window_boxes(shape, model.fine.patch_vox, 0.2)
-    assert len(boxes) == 4  # that overlap in the middle: a sum of two has no order
+    assert len(boxes) == 4  # more than two overlap in the middle: a sum of two has no order
     noisy = replace(model.fine, network=Noisy(model.fine.network.config))
     forwards = predict(noisy, tall, boxes, ignore, "segment")
     backwards = predict(noisy, tall, boxes[::-1], ignore, "segment")
-    for a, b in zip(answers(forwards), answers(backwards), strict=True):
+    for a, b in zip(tensors(forwards), tensors(backwards), strict=True):
         assert torch.equal(a, b)
 
 
-def test_the_place_in_a_batch_changes_no_label(model: Model):
+def test_the_position_in_a_batch_does_not_change_labels(model: Model):
     coarse = model.coarse
     generator = torch.Generator().manual_seed(2)
     patches = torch.randn(2, 1, *coarse.patch_vox, generator=generator)
-    one_by_one = torch.cat([coarse.answer(patch[None]) for patch in patches])
-    together, swapped = coarse.answer(patches), coarse.answer(patches.flip(0)).flip(0)
+    one_by_one = torch.cat([coarse.logits(patch[None]) for patch in patches])
+    together, swapped = coarse.logits(patches), coarse.logits(patches.flip(0)).flip(0)
     for other in (together, swapped):
         assert torch.equal(other.argmax(dim=1), one_by_one.argmax(dim=1))
 
 
-def test_nothing_as_large_as_the_logits_of_a_volume_is_held(model: Model, monkeypatch):
+def test_the_logits_of_a_whole_volume_are_never_held(model: Model, monkeypatch):
     shape = (64 * 4, 64, 64)
     sizes = []
     zeros = torch.zeros
@@ -107,7 +107,7 @@ def test_nothing_as_large_as_the_logits_of_a_volume_is_held(model: Model, monkey
 
 
 class Blank(torch.nn.Module):
-    """A network that says nothing, at once."""
+    """A network that returns uninitialised memory without computing."""
 
     def __init__(self, config):
         super().__init__()
@@ -118,7 +118,7 @@ class Blank(torch.nn.Module):
 
 
 class Noisy(Blank):
-    """A network whose answer has every digit, and depends on where in its window a voxel lies."""
+    """A network whose output uses every bit and depends on the position in the window."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         size = (1, self.config.outputs, *image.shape[2:])

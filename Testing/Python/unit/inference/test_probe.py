@@ -1,3 +1,5 @@
+"""The report about this computer."""
+
 from __future__ import annotations
 
 import json
@@ -7,7 +9,7 @@ import pytest
 from spinemamba.inference import probe
 
 
-def test_a_probe_is_json_and_names_what_runs_here():
+def test_the_report_is_json_and_names_the_working_back_end():
     facts = json.loads(json.dumps(probe.probe()))
     cpu = facts["devices"][0]
     assert cpu["device"] == "cpu"
@@ -18,14 +20,14 @@ def test_a_probe_is_json_and_names_what_runs_here():
     assert facts["models"]
 
 
-def test_available_memory_is_part_of_all_memory():
+def test_available_memory_is_at_most_total_memory():
     memory = probe.memory_gb()
     if memory is None or "available" not in memory:
-        pytest.skip("this system does not tell its free memory")
+        pytest.skip("this system does not report its available memory")
     assert 0 < memory["available"] <= memory["total"]
 
 
-def test_a_gpu_that_does_not_answer_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch):
+def test_a_gpu_that_raises_an_error_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch):
     def refuse(k: int) -> None:
         raise RuntimeError("CUDA error: busy\nCompile with more flags.")
 

@@ -47,7 +47,7 @@ def test_a_gpu_that_is_too_small_is_followed_by_the_cpu_and_the_user_is_told(
     run_job(job, lambda *at: None, told.append)
     assert tried == ["cuda", "cpu"]
     assert len(told) == 1
-    assert "CPU goes on" in told[0]
+    assert "Using the slower CPU" in told[0]
     assert job.output.exists()
 
 

@@ -1,10 +1,12 @@
+"""The reference scan, the chunked scan, and the selection of a back end."""
+
 from __future__ import annotations
 
 import math
 
 import pytest
 import torch
-from scan_exactness import CASES, Case, assert_as_exact_as_the_loop
+from scan_accuracy import CASES, Case, assert_as_accurate_as_reference
 from scan_inputs import inputs
 
 from spinemamba.benchmark.scans import LargestTensor
@@ -19,7 +21,7 @@ from spinemamba.selective_scan.dispatch import (
 from spinemamba.selective_scan.reference import scan_reference
 
 
-def test_two_tokens_by_hand():
+def test_two_tokens_have_the_output_calculated_by_hand():
     u, delta = torch.tensor([[[2.0], [3.0]]]), torch.tensor([[[1.0], [0.5]]])
     a, d = torch.tensor([[-math.log(4.0)]]), torch.tensor([10.0])
     b, c = torch.tensor([[[1.0], [2.0]]]), torch.tensor([[[5.0], [7.0]]])
@@ -34,7 +36,7 @@ def test_the_reference_has_the_right_gradients():
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("length", [1, 2, 7, 64, 333])
-def test_chunks_give_the_values_and_gradients_of_the_loop(batch: int, length: int):
+def test_the_chunked_scan_has_the_values_and_gradients_of_the_reference(batch: int, length: int):
     tensors = inputs(batch, length)
     weight = torch.randn(batch, length, 6)
     slow, fast = scan_reference(*tensors), scan_chunked(*tensors)
@@ -48,19 +50,19 @@ def test_chunks_give_the_values_and_gradients_of_the_loop(batch: int, length: in
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_chunks_are_as_exact_as_the_loop(case: Case):
-    assert_as_exact_as_the_loop(scan_chunked, case)
+def test_the_chunked_scan_is_as_accurate_as_the_reference(case: Case):
+    assert_as_accurate_as_reference(scan_chunked, case)
 
 
-def test_no_tensor_of_all_states_is_ever_made():
+def test_the_chunked_scan_holds_no_tensor_of_all_states():
     length, d, n = 800, 6, 16
     tensors = inputs(1, length, d, n)
-    with LargestTensor() as seen:
+    with LargestTensor() as largest:
         scan_chunked(*tensors).sum().backward()
-    assert seen.elements < length * d * n / 4
+    assert largest.elements < length * d * n / 4
 
 
-def test_every_back_end_is_tried_and_the_first_that_works_is_chosen(monkeypatch):
+def test_the_first_working_back_end_is_selected(monkeypatch):
     monkeypatch.setattr(dispatch, "_PROBED", {})
     monkeypatch.delenv(dispatch.FORCE, raising=False)
     states = available_backends("cpu")
@@ -70,10 +72,10 @@ def test_every_back_end_is_tried_and_the_first_that_works_is_chosen(monkeypatch)
     assert choose_backend("cpu") == next(name for name, state in states.items() if state == "ok")
 
 
-def test_a_gpu_does_not_get_the_library_for_processors():
+def test_the_cpu_library_is_not_offered_for_a_gpu():
     assert "CPU only" in available_backends("cuda")["native-sse"]
 
 
-def test_an_unknown_back_end_is_refused_by_name():
+def test_an_unknown_back_end_is_refused_with_its_name():
     with pytest.raises(ValueError, match="abacus"):
         selective_scan(*inputs(), backend="abacus")

@@ -1,4 +1,4 @@
-"""Which back end is taken, and what is refused."""
+"""Selection of the back end, and refusal of broken libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spinemamba.selective_scan.native_library import Library, NativeError, libra
 
 
 class Faulty:
-    """The library with a fault: one gradient, or one value, is a little off."""
+    """The library with a fault: one value or one gradient is wrong."""
 
     def __init__(self, where: str):
         self.where = where
@@ -47,11 +47,13 @@ def test_a_library_with_a_wrong_value_or_gradient_is_refused(where, monkeypatch)
     assert "differs" in dispatch._probe(NATIVE + HERE[0], "cpu")
 
 
-def test_what_is_no_scan_library_is_refused_with_the_reason(tmp_path: Path, monkeypatch):
+def test_other_libraries_and_other_versions_are_refused_with_the_reason(
+    tmp_path: Path, monkeypatch
+):
     text = tmp_path / "_scan.so"
     text.write_text("not a library")
     for path in (text, Path(_ctypes.__file__)):
-        with pytest.raises(NativeError, match="is no scan library"):
+        with pytest.raises(NativeError, match="is not a scan library"):
             Library(path)
     if HERE:
         monkeypatch.setattr(native_library, "ABI", 99)
@@ -59,7 +61,7 @@ def test_what_is_no_scan_library_is_refused_with_the_reason(tmp_path: Path, monk
             Library(native_library.library_path())
 
 
-def test_without_the_library_chunks_are_used_and_the_result_says_why(monkeypatch):
+def test_without_the_library_the_chunked_scan_is_used_and_the_reason_is_given(monkeypatch):
     def missing() -> Library:
         raise NativeError("not built: no compiler")
 
@@ -69,10 +71,10 @@ def test_without_the_library_chunks_are_used_and_the_result_says_why(monkeypatch
     assert describe_backend("cpu") == "torch-chunked (native: not built: no compiler)"
 
 
-def test_the_environment_can_name_the_back_end_but_not_a_broken_one(monkeypatch):
+def test_the_environment_variable_selects_only_working_back_ends(monkeypatch):
     monkeypatch.setattr(dispatch, "_PROBED", {})
     monkeypatch.setenv(dispatch.FORCE, "reference")
-    assert describe_backend("cpu") == "reference (SPINEMAMBA_SCAN asks for it)"
+    assert describe_backend("cpu") == "reference (set by SPINEMAMBA_SCAN)"
     for wrong in ("abacus", "mamba-ssm"):
         monkeypatch.setattr(dispatch, "_PROBED", {})
         monkeypatch.setenv(dispatch.FORCE, wrong)
@@ -80,28 +82,28 @@ def test_the_environment_can_name_the_back_end_but_not_a_broken_one(monkeypatch)
             dispatch.choose_backend("cpu")
 
 
-def test_pip_and_cmake_compile_with_the_same_options_for_each_instruction_set(repository: Path):
-    native = repository / "SpineMambaSegment" / "spinemamba" / "selective_scan" / "kernels"
-    cmake = (native / "CMakeLists.txt").read_text(encoding="utf-8")
-    code = (native / "build.py").read_text(encoding="utf-8")
+def test_pip_and_cmake_compile_with_the_same_options(repository: Path):
+    kernels = repository / "SpineMambaSegment" / "spinemamba" / "selective_scan" / "kernels"
+    cmake = (kernels / "CMakeLists.txt").read_text(encoding="utf-8")
+    code = (kernels / "build.py").read_text(encoding="utf-8")
     body = {node.targets[0].id: node.value for node in ast.parse(code).body if is_constant(node)}
     for flags in ast.literal_eval(body["INSTRUCTIONS"]).values():
         for source, options in flags.items():
             variable = source.replace("scan", "", 1)
             assert f"set({variable} {' '.join(options)})" in cmake
-    sources = sorted(path.name for path in native.glob("*.cpp"))
-    project = (native.parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    sources = sorted(path.name for path in kernels.glob("*.cpp"))
+    project = (kernels.parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     for name in sources:
         assert name in cmake
         assert f"spinemamba/selective_scan/kernels/{name}" in project
 
 
 def is_constant(node: ast.stmt) -> bool:
-    """Return whether a statement of a module sets one name."""
+    """Return True if a statement assigns one name."""
     return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
 
 
-def test_python_and_the_library_agree_on_their_numbers(repository: Path):
+def test_python_and_scan_h_have_the_same_constants(repository: Path):
     header = (
         repository / "SpineMambaSegment" / "spinemamba" / "selective_scan" / "kernels" / "scan.h"
     )

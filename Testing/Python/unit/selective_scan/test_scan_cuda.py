@@ -1,4 +1,4 @@
-"""The scan for NVIDIA GPUs, without one: its own source and host code, run on the CPU."""
+"""The scan for NVIDIA GPUs without a GPU: kernels and host code run on the CPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cuda_emulation import EmulatingCompiler, has_compiler
-from scan_exactness import Bound, weight_of
+from scan_accuracy import Bound, weight_of
 from scan_inputs import ORDERS, grid_scan, in_orders
 
 from spinemamba.common.errors import UserError
@@ -16,49 +16,49 @@ from spinemamba.selective_scan.grid import GridScan
 from spinemamba.selective_scan.native_library import NativeError
 
 GRID = (2, 7, 6)
-WALKS = [number for order in ORDERS for number in order.walk(GRID)]
+STRIDES = [number for order in ORDERS for number in order.strides(GRID)]
 
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
 
 
 def bound_of(s: GridScan) -> Bound:
-    """Return how exact the kernels have to be: as any scan."""
+    """Return the error bound of the kernels, which is that of every scan."""
     return Bound.of(in_orders(s, GRID, "reference"), s.tensors())
 
 
 def used(compiler: EmulatingCompiler, d: int, n: int) -> list[float]:
-    """Errors of the emulated kernels, as parts of what they may be: values, then gradients."""
+    """Return errors of the emulated kernels relative to the bound: values, then gradients."""
     s = grid_scan(GRID, d, n)
     tensors = tuple(x.detach() for x in s.tensors())
-    found, entries = cuda_launch.forward(compiler, tensors, WALKS, True)
-    grads = cuda_launch.backward(compiler, weight_of(found), entries, tensors, WALKS)
-    return bound_of(s).used([found, *grads])
+    y, entries = cuda_launch.forward(compiler, tensors, STRIDES, True)
+    grads = cuda_launch.backward(compiler, weight_of(y), entries, tensors, STRIDES)
+    return bound_of(s).used([y, *grads])
 
 
 @needs_compiler
 @pytest.mark.parametrize(("d", "n"), [(20, 5), pytest.param(3, 18, marks=pytest.mark.slow)])
-def test_the_kernels_for_gpus_give_values_and_gradients_of_the_loop(d, n, tmp_path: Path):
+def test_the_cuda_kernels_have_the_values_and_gradients_of_the_reference(d, n, tmp_path: Path):
     assert max(used(EmulatingCompiler(tmp_path), d, n)) <= 1
 
 
 @pytest.mark.slow
 @needs_compiler
-def test_a_fault_in_a_kernel_would_be_seen(tmp_path: Path):
+def test_a_planted_fault_in_a_cuda_kernel_exceeds_the_bound(tmp_path: Path):
     fault = ("g = g * exp2f(rate * p.span[at + i / STATES]) + end;", "g = end;")
     assert max(used(EmulatingCompiler(tmp_path, fault), 3, 2)) > 1000
 
 
 @needs_compiler
-def test_long_chunks_give_the_same_and_keep_nothing(tmp_path: Path, monkeypatch):
+def test_chunks_without_gradients_give_the_same_and_save_no_states(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(cuda_launch, "LONG_CHUNK", 19)
     s = grid_scan(GRID, 20, 5)
     tensors = tuple(x.detach() for x in s.tensors())
-    found, entries = cuda_launch.forward(EmulatingCompiler(tmp_path), tensors, WALKS, False)
-    bound_of(s).check([found])
+    y, entries = cuda_launch.forward(EmulatingCompiler(tmp_path), tensors, STRIDES, False)
+    bound_of(s).check([y])
     assert entries.numel() == 0
 
 
-def test_nvrtc_compiles_the_kernels_for_the_cards_in_use():
+def test_nvrtc_compiles_the_kernels_and_refuses_unknown_architectures():
     try:
         binary = nvrtc.compile_kernels("sm_86", 16, 4)
     except NativeError as error:
@@ -68,25 +68,25 @@ def test_nvrtc_compiles_the_kernels_for_the_cards_in_use():
         nvrtc.compile_kernels("sm_1", 16, 4)
 
 
-def test_a_torch_without_nvrtc_is_no_reason_to_crash(monkeypatch, tmp_path: Path):
+def test_a_torch_without_nvrtc_gives_a_message(monkeypatch, tmp_path: Path):
     monkeypatch.setattr(nvrtc, "library_folders", lambda: [tmp_path, tmp_path / "none"])
     nvrtc._nvrtc.cache_clear()
-    with pytest.raises(NativeError, match="came without NVRTC"):
+    with pytest.raises(NativeError, match="contains no NVRTC"):
         nvrtc.compile_kernels("sm_86", 16, 4)
 
 
-def test_the_back_end_for_gpus_is_not_offered_to_a_cpu():
+def test_the_cuda_back_end_is_not_offered_for_a_cpu():
     assert available_backends("cpu")[NVRTC] == "needs an NVIDIA GPU"
 
 
-def test_a_device_on_which_nothing_works_is_named(monkeypatch):
+def test_a_device_without_a_working_back_end_is_named(monkeypatch):
     monkeypatch.setattr(dispatch, "_PROBED", {})
     monkeypatch.setattr(dispatch, "_probe", lambda name, device: "broken")
     monkeypatch.delenv(dispatch.FORCE, raising=False)
-    with pytest.raises(UserError, match="No selective scan works on the device 'cuda'"):
+    with pytest.raises(UserError, match="No scan back end works on the device 'cuda'"):
         dispatch.choose_backend("cuda")
 
 
-def test_an_apple_gpu_is_told_to_be_untested(monkeypatch):
+def test_an_apple_gpu_is_reported_as_untested(monkeypatch):
     monkeypatch.setattr(dispatch, "_PROBED", {"mps": "torch-chunked"})
     assert dispatch.describe_backend("mps") == "torch-chunked (never tested on an Apple GPU)"

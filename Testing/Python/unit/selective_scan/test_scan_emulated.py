@@ -1,6 +1,6 @@
-"""The arithmetic of every instruction set, on every processor that has a compiler for C++.
+"""The arithmetic of every instruction set, emulated on any processor with a C++ compiler.
 
-So no processor finds what another could not have seen; the intrinsics are those of simd_on_cpu.h.
+Errors of an instruction set are thus found on every machine. simd_on_cpu.h emulates the intrinsics.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from scan_exactness import (
+from fused_comparison import SHAPES, assert_as_accurate_as_torch, convolutions, gates
+from scan_accuracy import (
     CASES,
     Bound,
     Case,
-    assert_as_exact_as_the_loop,
+    assert_as_accurate_as_reference,
     bound_of,
     values_and_gradients,
 )
 from scan_inputs import HERE, grid_scan, in_orders, one_thread  # noqa: F401
-from scan_passes_twins import SHAPES, assert_as_exact_as_torch, convolutions, gates
 from simd_emulation import Fault, emulated_library, has_compiler
 
 from spinemamba.selective_scan import dispatch, native_library
@@ -38,18 +38,18 @@ FAULTS = {
         "return sub(mul(add(a, set(1.f)), add(b, set(1.f))), set(1.f));",
     ),
 }
-"""SSE has no powers above the fourth: rounded ones stay within the bound."""
+"""SSE computes no powers above the fourth, whose rounding errors stay within the bound."""
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """Return an instruction set, and the library for it."""
+    """Return an instruction set and the emulated library for it."""
     return request.param, emulated_library(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture
 def emulated(compiled: tuple[str, Library], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the back end for an instruction set, which the emulation runs."""
+    """Return the name of the back end of an emulated instruction set."""
     variant, library = compiled
     use(library, monkeypatch)
     monkeypatch.setitem(dispatch._PROBED, "cpu", NATIVE + variant)
@@ -57,31 +57,33 @@ def emulated(compiled: tuple[str, Library], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def use(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a library do the work of all variants that it has."""
+    """Replace the native library by another one."""
     monkeypatch.setattr(native_library, "library", lambda: library)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_every_instruction_set_is_as_exact_as_the_loop(emulated: str, case: Case):
-    assert_as_exact_as_the_loop(BACKENDS[emulated], case)
+def test_every_instruction_set_is_as_accurate_as_the_reference(emulated: str, case: Case):
+    assert_as_accurate_as_reference(BACKENDS[emulated], case)
 
 
 @pytest.mark.parametrize(("d", "n"), [(40, 8), (3, 1), (16, 21), (130, 4)])
-def test_so_it_is_with_steps_of_low_rank_in_three_orders(emulated: str, d: int, n: int):
+def test_low_rank_steps_in_three_orders_are_as_accurate_as_the_reference(
+    emulated: str, d: int, n: int
+):
     s = grid_scan(GRID, d, n)
     bound = Bound.of(in_orders(s, GRID, "reference"), s.tensors())
     bound.check(values_and_gradients(in_orders(s, GRID, emulated), s.tensors()))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_so_it_is_before_and_after_the_scan(emulated: str, shape: tuple[int, ...]):
-    assert_as_exact_as_torch(*convolutions(shape))
-    assert_as_exact_as_torch(*gates(shape))
+def test_convolution_and_gate_are_as_accurate_as_torch(emulated: str, shape: tuple[int, ...]):
+    assert_as_accurate_as_torch(*convolutions(shape))
+    assert_as_accurate_as_torch(*gates(shape))
 
 
 @pytest.mark.parametrize("case", CASES[::5], ids=str)
 @pytest.mark.parametrize("variant", HERE)
-def test_the_emulation_is_the_processor_in_every_bit(variant, case, tmp_path, monkeypatch):
+def test_the_emulation_equals_the_processor_in_every_bit(variant, case, tmp_path, monkeypatch):
     hardware = values_and_gradients(BACKENDS[NATIVE + variant], case.tensors())
     use(emulated_library(variant, tmp_path), monkeypatch)
     emulation = values_and_gradients(BACKENDS[NATIVE + variant], case.tensors())
@@ -92,7 +94,9 @@ def test_the_emulation_is_the_processor_in_every_bit(variant, case, tmp_path, mo
     ("fault", "variant"),
     [*product(FAULTS, ("avx512", "avx2", "neon")), ("ln 2 is off by 1e-5", "sse")],
 )
-def test_a_fault_in_an_exponential_would_be_seen(fault, variant, tmp_path: Path, monkeypatch):
+def test_a_planted_fault_in_an_exponential_exceeds_the_bound(
+    fault, variant, tmp_path: Path, monkeypatch
+):
     use(emulated_library(variant, tmp_path, FAULTS[fault]), monkeypatch)
     scanned = BACKENDS[NATIVE + variant]
     used = [

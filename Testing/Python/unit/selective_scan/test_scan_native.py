@@ -1,10 +1,12 @@
+"""The C++ library: accuracy, scan orders, determinism, and its torch operator."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
 import torch
-from scan_exactness import CASES, Bound, Case, assert_as_exact_as_the_loop, values_and_gradients
+from scan_accuracy import CASES, Bound, Case, assert_as_accurate_as_reference, values_and_gradients
 from scan_inputs import HERE, ORDERS, each_variant, grid_scan, in_orders, inputs, needs_library
 
 from spinemamba.benchmark.scans import LargestTensor
@@ -20,13 +22,13 @@ from spinemamba.selective_scan.reference import scan_reference
 
 @each_variant
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_library_is_as_exact_as_the_loop(variant: str, case: Case):
-    assert_as_exact_as_the_loop(BACKENDS[NATIVE + variant], case)
+def test_the_library_is_as_accurate_as_the_reference(variant: str, case: Case):
+    assert_as_accurate_as_reference(BACKENDS[NATIVE + variant], case)
 
 
 @each_variant
 @pytest.mark.parametrize(("d", "n"), [(40, 8), (3, 1), (16, 21), (130, 4)])
-def test_orders_walked_in_place_give_values_and_gradients_of_copies(variant, d, n):
+def test_scan_orders_in_place_have_the_values_and_gradients_of_copies(variant, d, n):
     grid = (3, 5, 4)
     s = grid_scan(grid, d, n)
     bound = Bound.of(in_orders(s, grid, "reference"), s.tensors())
@@ -36,23 +38,25 @@ def test_orders_walked_in_place_give_values_and_gradients_of_copies(variant, d, 
 @each_variant
 @pytest.mark.parametrize(("d", "n"), [(40, 8), (3, 1), (20, 29)])
 @pytest.mark.parametrize("step", [0.1, 16.0])
-def test_tied_rates_give_values_and_gradients_of_any_others(variant: str, d: int, n: int, step):
+def test_tied_decay_rates_have_the_values_and_gradients_of_the_reference(
+    variant: str, d: int, n: int, step
+):
     tensors = inputs(2, 100, d, n, largest_step=step)
     with torch.no_grad():
-        tensors[2] *= torch.linspace(0.001, 1, d)[:, None]  # fading hardly, or at once
+        tensors[2] *= torch.linspace(0.001, 1, d)[:, None]  # from slow to immediate decay
         tensors[2].copy_(tensors[2][:, :1] * torch.arange(1, n + 1))
-    found = values_and_gradients(BACKENDS[NATIVE + variant], tensors)
-    Bound.of(scan_reference, tensors).check(found)
+    outputs = values_and_gradients(BACKENDS[NATIVE + variant], tensors)
+    Bound.of(scan_reference, tensors).check(outputs)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.rates.startswith("tied")], ids=str)
-def test_cases_called_tied_are_what_the_library_takes_for_tied(case: Case):
+def test_the_tied_cases_meet_the_condition_of_the_library(case: Case):
     rates = case.tensors()[2].detach()
     assert torch.equal(rates, rates[:, :1] * torch.arange(1, rates.shape[1] + 1))
 
 
 @each_variant
-def test_the_number_of_threads_changes_no_bit(variant: str):
+def test_the_number_of_threads_does_not_change_a_bit(variant: str):
     grid = (5, 4, 5)
     s = grid_scan(grid, 136)
     with torch.no_grad():  # tied in all channels of one order, in half of another
@@ -68,10 +72,10 @@ def test_the_number_of_threads_changes_no_bit(variant: str):
 
 
 @each_variant
-def test_the_place_in_a_batch_changes_no_bit(variant: str):
+def test_the_position_in_a_batch_does_not_change_a_bit(variant: str):
     grid = (2, 3, 4)
     s = grid_scan(grid)
-    alone = s.with_tensors(s.u[1:], s.low[1:], s.A, s.B[1:], s.C[1:], *s.tensors()[5:])
+    alone = s.with_tensors(s.u[1:], s.low_rank[1:], s.A, s.B[1:], s.C[1:], *s.tensors()[5:])
     with torch.inference_mode():
         both = selective_scan_3d(s, grid, ORDERS, backend=NATIVE + variant)
         one = selective_scan_3d(alone, grid, ORDERS, backend=NATIVE + variant)
@@ -80,7 +84,7 @@ def test_the_place_in_a_batch_changes_no_bit(variant: str):
 
 @each_variant
 @pytest.mark.parametrize("rate", [-1.0, -1e3, -1e30])
-def test_a_channel_that_fades_at_once_changes_no_bit_of_its_neighbours(variant: str, rate: float):
+def test_a_channel_with_immediate_decay_does_not_change_its_neighbours(variant: str, rate: float):
     scanned = []
     for first_rate in (-1.0, rate):
         tensors = inputs(1, 70, 24, 16, largest_step=2.0)
@@ -96,35 +100,35 @@ def test_a_channel_that_fades_at_once_changes_no_bit_of_its_neighbours(variant: 
 
 
 @pytest.mark.parametrize("order", [*ORDERS, Order((2, 0, 1), reverse=True)])
-def test_an_order_visits_every_token_once_and_can_be_undone(order: Order):
+def test_a_scan_order_visits_every_token_once_and_has_an_inverse(order: Order):
     grid = (2, 3, 4)
     tokens = torch.arange(24).reshape(1, 24, 1)
     visited = order.arrange(tokens, grid)
     assert torch.equal(order.restore(visited, grid), tokens)
-    n0, n1, n2, s0, s1, s2, first = order.walk(grid)
+    n0, n1, n2, s0, s1, s2, first = order.strides(grid)
     steps = [(i, j, k) for i in range(n0) for j in range(n1) for k in range(n2)]
     assert visited.flatten().tolist() == [first + i * s0 + j * s1 + k * s2 for i, j, k in steps]
 
 
 def test_slices_last_steps_along_z_first():
-    # Tokens of a (2, 2, 2) grid: z is the last axis to change in raster order, here the first.
+    # Tokens of a (2, 2, 2) grid: z is the slowest axis in raster order and the fastest here.
     tokens = torch.arange(8).reshape(1, 8, 1)
     assert SLICES_LAST.arrange(tokens, (2, 2, 2)).flatten().tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
 
 
 @needs_library
-def test_torch_sees_one_operator_with_shapes_and_gradients():
+def test_the_scan_is_one_torch_operator_with_shapes_and_gradients():
     s = grid_scan((2, 3, 4), batch=1)
-    walks = [number for order in ORDERS for number in order.walk((2, 3, 4))]
+    strides = [n for order in ORDERS for n in order.strides((2, 3, 4))]
     torch.library.opcheck(
         torch.ops.spinemamba.selective_scan.default,
-        (*s.tensors(), walks, HERE[0], True),
+        (*s.tensors(), strides, HERE[0], True),
         test_utils=("test_schema", "test_faketensor", "test_autograd_registration"),
     )
 
 
 @needs_library
-def test_a_traced_layer_holds_one_scan_for_all_orders():
+def test_an_exported_layer_contains_one_scan_for_all_orders():
     config = replace(FINE, scan="tri")
     layer, tokens = VSSM(16, config).eval(), torch.randn(1, 24, 16)
     graph = torch.export.export(layer, (tokens, (2, 3, 4)), strict=False).graph
@@ -133,23 +137,23 @@ def test_a_traced_layer_holds_one_scan_for_all_orders():
 
 
 @needs_library
-def test_the_library_keeps_far_less_than_all_states():
+def test_the_library_saves_far_less_than_all_states():
     length, d, n = 800, 32, 16
     tensors = inputs(1, length, d, n)
-    with LargestTensor() as seen:
+    with LargestTensor() as largest:
         BACKENDS[NATIVE + HERE[0]](*tensors).sum().backward()
-    assert seen.elements < length * d * n / 8
+    assert largest.elements < length * d * n / 8
 
 
 @each_variant
-def test_the_starter_model_gives_the_labels_of_torch(variant: str, monkeypatch):
+def test_the_bundled_model_gives_the_same_labels_as_with_torch(variant: str, monkeypatch):
     network = load_model(find_model("starter")).coarse.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 1, *network.config.patch_vox, generator=generator)
-    answers = []
+    logits = []
     for name in ("torch-chunked", NATIVE + variant):
         monkeypatch.setitem(dispatch._PROBED, "cpu", name)
         with torch.inference_mode():
-            answers.append(network(image))
-    torch.testing.assert_close(answers[1], answers[0], atol=1e-4, rtol=0)
-    assert torch.equal(answers[1].argmax(dim=1), answers[0].argmax(dim=1))
+            logits.append(network(image))
+    torch.testing.assert_close(logits[1], logits[0], atol=1e-4, rtol=0)
+    assert torch.equal(logits[1].argmax(dim=1), logits[0].argmax(dim=1))

@@ -1,9 +1,11 @@
+"""The fused convolution and gate of the C++ library."""
+
 from __future__ import annotations
 
 import pytest
 import torch
+from fused_comparison import SHAPES, assert_as_accurate_as_torch, convolutions, gates, rows
 from scan_inputs import each_variant, needs_library, one_thread  # noqa: F401
-from scan_passes_twins import SHAPES, assert_as_exact_as_torch, convolutions, gates, rows
 
 from spinemamba.selective_scan import dispatch, fused
 from spinemamba.selective_scan.dispatch import NATIVE
@@ -11,24 +13,24 @@ from spinemamba.selective_scan.dispatch import NATIVE
 
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch, variant: str):
-    """Let a variant of the library do the work."""
+    """Select a variant of the library."""
     monkeypatch.setitem(dispatch._PROBED, "cpu", NATIVE + variant)
 
 
 @each_variant
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_convolution_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
-    assert_as_exact_as_torch(*convolutions(shape))
+def test_the_fused_convolution_is_as_accurate_as_torch(native, shape: tuple[int, ...]):
+    assert_as_accurate_as_torch(*convolutions(shape))
 
 
 @each_variant
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_gate_in_one_pass_is_that_of_torch(native, shape: tuple[int, ...]):
-    assert_as_exact_as_torch(*gates(shape))
+def test_the_fused_gate_is_as_accurate_as_torch(native, shape: tuple[int, ...]):
+    assert_as_accurate_as_torch(*gates(shape))
 
 
 @each_variant
-def test_the_number_of_threads_changes_no_bit_of_a_pass(native):
+def test_the_number_of_threads_does_not_change_a_bit_of_fused_operations(native):
     x, weight, bias = rows(2, 23, 40), torch.randn(40, 4), torch.randn(40)
     results = []
     for count in (1, 2, 5):
@@ -40,7 +42,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_pass(native):
 
 
 @needs_library
-def test_torch_does_a_pass_where_gradients_are_wanted():
+def test_operations_that_require_gradients_run_in_torch():
     x, weight = rows(1, 9, 5).requires_grad_(), torch.randn(5, 4, requires_grad=True)
     y = fused.gate(fused.convolve(x, weight, torch.zeros(5)), x)
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(y.sum(), (x, weight)))

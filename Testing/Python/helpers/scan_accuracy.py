@@ -1,4 +1,4 @@
-"""How exact every scan has to be: about as exact as the readable loop in single precision."""
+"""Error bound of every scan: a few errors of the reference in single precision."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.nn import functional
 from spinemamba.selective_scan.grid import Scan
 from spinemamba.selective_scan.reference import scan_reference
 
-LOOP_ERRORS, FLOOR = 3.0, 1e-7
-"""A scan may be off by this many errors of the loop, and by this much.
+REFERENCE_ERRORS, MIN_ERROR = 3.0, 1e-7
+"""Allowed error: this many errors of the reference, plus this absolute error.
 
-The loop rounds the product of step and rate, the exponential, and two results per token. A fast
-scan rounds as often, but other numbers: a rate times log2(e), another exponential, sums in another
-order. Each of these is an error of the size of the loop's own; two of them are common, and three
-leave room for chance. The floor, less than the distance from 1 to the next float, is for inputs on
-which the loop happens to round nothing.
+The reference rounds the product of step size and rate, the exponential, and two results per token.
+A fast scan rounds as often, but other numbers: a rate times log2(e), another exponential, sums in
+another order. Each of these errors has the size of the error of the reference. Two are common, and
+three leave a margin. The absolute error, less than the distance from 1 to the next float, is for
+inputs on which the reference happens to be exact.
 """
 
 
@@ -31,12 +31,12 @@ class Case:
 
     Attributes:
         size: Tokens L, channels d and states n.
-        largest_step: Of all tokens and channels.
-        steps: "random" ones differ from token to token; "constant" ones, each channel's own, make
-            the same error in the decays at every token, so that errors add up.
-        rates: "any" from 0.1 to 16; "slow" where most states outlast the sequence; "tied" multiples
-            of one rate per channel, from those that hardly fade to those that fade at once;
-            "tied slow" ones where the first state outlasts the sequence.
+        largest_step: Largest step size of all tokens and channels.
+        steps: "random" step sizes differ between tokens. "constant" ones, one per channel, cause
+            the same error in the decays of all tokens, so that errors add up.
+        rates: "any" from 0.1 to 16; "slow", most states last longer than the sequence; "tied",
+            multiples of one rate per channel, from slow to immediate decay; "tied slow", the
+            first state lasts longer than the sequence.
     """
 
     size: tuple[int, int, int]
@@ -45,12 +45,12 @@ class Case:
     rates: str
 
     def __str__(self) -> str:
-        """Return what a test is named by."""
+        """Return the identifier of the case in names of tests."""
         size = "x".join(map(str, self.size))
         return f"{size}-step {self.largest_step:g} {self.steps}-{self.rates}"
 
     def tensors(self) -> list[Tensor]:
-        """Return u, delta, A, B, C and D of two batches; gradients are wanted."""
+        """Return u, delta, A, B, C and D of two batches, all of which require gradients."""
         generator = torch.Generator().manual_seed(sum(self.size))
         length, d, n = self.size
 
@@ -73,7 +73,7 @@ def _rates(
         return (torch.rand(shape, generator=generator) ** 4 + 1e-5) / usual_step
     d, n = shape
     base = torch.logspace(-5, 1, d) if kind == "tied" else torch.linspace(3e-5, 0.03, d)
-    # Last, or they would not be tied in every bit, which is what the library asks for.
+    # Multiply last: the library requires rates that are tied in every bit.
     return (base / usual_step)[:, None] * torch.arange(1, n + 1)
 
 
@@ -92,14 +92,14 @@ CASES = [
 ]
 
 
-def relative_errors(found: list[Tensor], exact: list[Tensor]) -> list[float]:
-    """Return the root mean square error of each, over that of the exact one."""
-    pairs = zip(found, exact, strict=True)
+def relative_errors(tensors: list[Tensor], exact: list[Tensor]) -> list[float]:
+    """Return the root mean square error of each tensor, relative to that of the exact one."""
+    pairs = zip(tensors, exact, strict=True)
     return [float((a.double() - b).norm() / b.double().norm()) for a, b in pairs]
 
 
 def values_and_gradients(scan: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:
-    """Return what a scan of tensors gives, and the gradients of a weighted sum of it."""
+    """Return the output of a scan, and the gradients of a weighted sum of the output."""
     y = scan(*tensors)
     return [y.detach(), *torch.autograd.grad((y * weight_of(y)).sum(), tensors)]
 
@@ -111,34 +111,37 @@ def weight_of(y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Bound:
-    """Exact values and gradients, and how far off those of the loop in single precision are."""
+    """Exact values and gradients, and their errors in the reference in single precision."""
 
     exact: list[Tensor]
-    loop_errors: list[float]
+    reference_errors: list[float]
 
     @classmethod
-    def of(cls, loop: Callable[..., Tensor], tensors: list[Tensor]) -> Bound:
-        """Run the loop in double and in single precision."""
-        exact = values_and_gradients(loop, [x.detach().double().requires_grad_() for x in tensors])
-        return cls(exact, relative_errors(values_and_gradients(loop, tensors), exact))
+    def of(cls, reference: Callable[..., Tensor], tensors: list[Tensor]) -> Bound:
+        """Run the reference in double and in single precision."""
+        exact = values_and_gradients(
+            reference, [x.detach().double().requires_grad_() for x in tensors]
+        )
+        return cls(exact, relative_errors(values_and_gradients(reference, tensors), exact))
 
-    def used(self, found: list[Tensor]) -> list[float]:
-        """Return the errors of values, and of gradients if given, as parts of what they may be."""
-        given = len(found)
-        errors = relative_errors(found, self.exact[:given]), self.loop_errors[:given]
-        return [error / (LOOP_ERRORS * loop + FLOOR) for error, loop in zip(*errors, strict=True)]
+    def used(self, outputs: list[Tensor]) -> list[float]:
+        """Return errors relative to the bound: of values, then of gradients if given."""
+        count = len(outputs)
+        errors = relative_errors(outputs, self.exact[:count])
+        limits = [REFERENCE_ERRORS * error + MIN_ERROR for error in self.reference_errors[:count]]
+        return [error / limit for error, limit in zip(errors, limits, strict=True)]
 
-    def check(self, found: list[Tensor]) -> None:
-        """Assert that nothing is further off than it may be."""
-        assert max(self.used(found)) <= 1, [f"{part:.2f}" for part in self.used(found)]
+    def check(self, outputs: list[Tensor]) -> None:
+        """Assert that all errors are within the bound."""
+        assert max(self.used(outputs)) <= 1, [f"{part:.2f}" for part in self.used(outputs)]
 
 
 @cache
 def bound_of(case: Case) -> Bound:
-    """Return the bound for a case; every scan is held to the same."""
+    """Return the bound of a case, which is the same for every scan."""
     return Bound.of(scan_reference, case.tensors())
 
 
-def assert_as_exact_as_the_loop(scan: Scan, case: Case) -> None:
-    """Values and gradients are within the bound."""
+def assert_as_accurate_as_reference(scan: Scan, case: Case) -> None:
+    """Check that values and gradients of a scan are within the bound."""
     bound_of(case).check(values_and_gradients(scan, case.tensors()))

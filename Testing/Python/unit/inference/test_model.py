@@ -1,3 +1,5 @@
+"""Loading models, and refusing invalid model cards and weights."""
+
 from __future__ import annotations
 
 import json
@@ -43,7 +45,7 @@ def edit_card(folder: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_a_model_comes_back_with_its_card_and_weights(tmp_path: Path):
+def test_a_saved_model_is_loaded_with_its_card_and_weights(tmp_path: Path):
     card = write_model(tmp_path)
     model = load_model(tmp_path)
     assert read_card(tmp_path).hash() == card.hash()
@@ -55,7 +57,7 @@ def test_a_model_comes_back_with_its_card_and_weights(tmp_path: Path):
         torch.testing.assert_close(value, fresh[name], atol=1e-3, rtol=1e-3)
 
 
-def test_a_flipped_byte_in_the_weights_is_noticed(tmp_path: Path):
+def test_weights_with_a_flipped_bit_are_refused(tmp_path: Path):
     write_model(tmp_path)
     path = tmp_path / "w.safetensors"
     data = bytearray(path.read_bytes())
@@ -67,7 +69,7 @@ def test_a_flipped_byte_in_the_weights_is_noticed(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "reason"),
     [
         ({"schema": 99}, "schema 99"),
         ({"labels": ["C1", "C2"]}, "other levels"),
@@ -75,10 +77,10 @@ def test_a_flipped_byte_in_the_weights_is_noticed(tmp_path: Path):
         ({"surprise": 1}, "not a model card"),
     ],
 )
-def test_a_foreign_card_is_refused_with_the_reason(tmp_path: Path, changes: dict, says: str):
+def test_an_invalid_card_is_refused_with_the_reason(tmp_path: Path, changes: dict, reason: str):
     write_model(tmp_path)
     edit_card(tmp_path, **changes)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(UserError, match=reason) as caught:
         load_model(tmp_path)
     assert caught.value.code is Code.MODEL_BAD
 
@@ -118,7 +120,7 @@ WRONG_SETTINGS = {
 @pytest.mark.parametrize(
     ("name", "value"), [(k, v) for k, values in WRONG_ENTRIES.items() for v in values]
 )
-def test_an_entry_of_a_network_out_of_its_type_or_range_is_refused(tmp_path, name, value):
+def test_a_network_entry_of_wrong_type_or_range_is_refused(tmp_path, name, value):
     card = write_model(tmp_path)
     entry = {**card.networks["fine"].__dict__, name: value}
     refuse(tmp_path, networks={"coarse": card.networks["coarse"].__dict__, "fine": entry})
@@ -127,7 +129,7 @@ def test_an_entry_of_a_network_out_of_its_type_or_range_is_refused(tmp_path, nam
 @pytest.mark.parametrize(
     ("name", "value"), [(k, v) for k, values in WRONG_FIELDS.items() for v in values]
 )
-def test_a_field_of_a_card_out_of_its_type_or_range_is_refused(tmp_path, name, value):
+def test_a_card_field_of_wrong_type_or_range_is_refused(tmp_path, name, value):
     write_model(tmp_path)
     refuse(tmp_path, **{name: value})
 
@@ -135,21 +137,21 @@ def test_a_field_of_a_card_out_of_its_type_or_range_is_refused(tmp_path, name, v
 @pytest.mark.parametrize(
     ("name", "value"), [(k, v) for k, values in WRONG_SETTINGS.items() for v in values]
 )
-def test_a_setting_of_a_network_out_of_its_type_or_range_is_refused(tmp_path, name, value):
+def test_a_network_setting_of_wrong_type_or_range_is_refused(tmp_path, name, value):
     card = write_model(tmp_path)
     entry = {**card.networks["fine"].__dict__, "config": {**CONFIG.to_json(), name: value}}
     refuse(tmp_path, networks={"coarse": card.networks["coarse"].__dict__, "fine": entry})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "null", "{", "[" * 100_000, "{}", "\udcff"])
-def test_a_card_that_is_no_card_is_refused(tmp_path: Path, text: str):
+def test_a_file_that_is_not_a_model_card_is_refused(tmp_path: Path, text: str):
     write_model(tmp_path)
     (tmp_path / "model.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     refuse(tmp_path)
 
 
 def refuse(folder: Path, **changes: object) -> None:
-    """Expect one sentence of the right kind for a changed card."""
+    """Expect a short MODEL_BAD message for a changed card."""
     if changes:
         edit_card(folder, **changes)
     with pytest.raises(UserError) as caught:
@@ -159,7 +161,7 @@ def refuse(folder: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("stop", ["weights", "names"])
-def test_a_pack_that_is_stopped_leaves_the_old_model_whole(tmp_path, monkeypatch, stop):
+def test_an_interrupted_pack_leaves_the_old_model_unchanged(tmp_path, monkeypatch, stop):
     folder = tmp_path / "m"
     options = {"name": "mine", "version": "1"}
     pack_model(Path("starter"), Path("starter"), folder, **options)
@@ -190,7 +192,7 @@ def test_a_pack_that_is_stopped_leaves_the_old_model_whole(tmp_path, monkeypatch
     assert read_card(folder).name == "mine"
 
 
-def test_a_card_cannot_reach_outside_its_folder(tmp_path: Path):
+def test_a_card_cannot_refer_to_files_outside_its_folder(tmp_path: Path):
     card = write_model(tmp_path)
     entry = {**card.networks["fine"].__dict__, "file": "../w.safetensors"}
     edit_card(tmp_path, networks={"coarse": entry, "fine": entry})
