@@ -84,8 +84,8 @@ STEP_SHARE: dict[tuple[str, str], float] = {
 }
 """How often a spine goes on in this unusual way; the usual way has the rest."""
 
-SIZES = (0.5, 0.62, 0.74, 0.84, 0.92, 1.0, 1.08, 1.16, 1.25)
+BODY_SIZES = (0.5, 0.62, 0.74, 0.84, 0.92, 1.0, 1.08, 1.16, 1.25)
 """Patients' sizes relative to the mean of the 113 scans, closer where most patients are."""
 
-SIZE_SPREAD = 0.12
+BODY_SIZE_SPREAD = 0.12
 """Standard deviation of sizes; wider than in the 113 adults, because children are patients, too."""

@@ -53,7 +53,7 @@ class RunDetails:
     scan_backend: str
 
 
-def describe(
+def build_result(
     geometry: Geometry, instances: Instances, solution: LevelSolution, details: RunDetails
 ) -> Result:
     """Return the result of a run.
@@ -79,7 +79,7 @@ def describe(
         spacing_mm=geometry.spacing_mm,
         origin_lps_mm=geometry.origin_lps_mm,
         direction_lps=tuple(float(v) for v in np.ravel(geometry.direction_lps)),
-        instances=named(instances.items, solution, details.shape.by_number),
+        instances=instance_results(instances.items, solution, details.shape.by_number),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(_warnings(details, solution)),
@@ -88,7 +88,7 @@ def describe(
     )
 
 
-def named(
+def instance_results(
     items: tuple[Instance, ...],
     solution: LevelSolution,
     shape: Mapping[int, tuple[Flag, ...]],

@@ -55,7 +55,7 @@ CHUNK, SLAB = 1 << 16, 64
 
 
 @dataclass(frozen=True)
-class Surround:
+class BoneDepth:
     """How deep bone is everywhere, and how far away outside it.
 
     Attributes:
@@ -93,12 +93,14 @@ class Surround:
         return box.ravel()[flat[:, None] + more]
 
 
-def deepest_mm(pairs: list[Frame]) -> float:
+def depth_limit_mm(pairs: list[Frame]) -> float:
     """Return how deep bone is looked at between any of some neighbours."""
     return DEEPEST * max(pair.step_mm for pair in pairs) / USUAL_STEP_MM
 
 
-def surround(bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float) -> Surround:
+def bone_depth(
+    bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float
+) -> BoneDepth:
     """Return the depth of a mask, bool (z, y, x), between a distance and its negative.
 
     Slab by slab, because a spine fills little of the box around it, and all of it takes long.
@@ -115,7 +117,7 @@ def surround(bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm:
             part_mm = _depth_mm(bone[(rows, *around)], spacing_mm)
             own = part_mm[start - rows.start :][:SLAB]
             np.clip(own, -reach_mm, reach_mm, out=depth_mm[(slice(start, start + SLAB), *around)])
-    return Surround(depth_mm, spacing_mm)
+    return BoneDepth(depth_mm, spacing_mm)
 
 
 def _depth_mm(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
@@ -141,7 +143,7 @@ def _distance_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class NeighbourPair:
     """Two neighbouring cores, and how bone between them is parted so far.
 
     Attributes:
@@ -161,7 +163,7 @@ class Neighbours:
         t, terms = self.frame.terms(points_mm)
         return t - terms @ self.own
 
-    def features(self, points_mm: np.ndarray, about: Surround) -> np.ndarray:
+    def features(self, points_mm: np.ndarray, about: BoneDepth) -> np.ndarray:
         """Return what the network sees of points (n, 3), float32 (n, `FEATURES`)."""
         frame, size = self.frame, self.frame.step_mm / USUAL_STEP_MM
         t, terms = frame.terms(points_mm)
@@ -183,7 +185,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class Parting:
+class BoundaryNet:
     """The network's layers of (weight, bias)."""
 
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
@@ -200,19 +202,19 @@ class Parting:
 
 
 @functools.cache
-def load_parting(path: Path = WEIGHTS) -> Parting:
+def load_boundary_net(path: Path = WEIGHTS) -> BoundaryNet:
     """Return the weights that come with the package."""
     found = load_file(path)
     count = sum(key.endswith(".weight") for key in found)
-    return Parting(tuple((found[f"{k}.weight"], found[f"{k}.bias"]) for k in range(count)))
+    return BoundaryNet(tuple((found[f"{k}.weight"], found[f"{k}.bias"]) for k in range(count)))
 
 
-def parted_index(
+def boundary_coordinate(
     points_mm: np.ndarray,
     about: np.ndarray,
-    pairs: list[Neighbours],
-    bone: Surround,
-    parting: Parting,
+    pairs: list[NeighbourPair],
+    bone: BoneDepth,
+    boundary_net: BoundaryNet,
 ) -> np.ndarray:
     """Return which vertebra bone belongs to: k + 0.5 is undecided between the k-th and the next.
 
@@ -221,16 +223,16 @@ def parted_index(
         about: Index of the nearest core along the chain, roughly, (n,).
         pairs: The neighbours, head to tail.
         bone: Depth of bone.
-        parting: The network.
+        boundary_net: The network.
     """
 
-    def lower(part: tuple[Neighbours, np.ndarray]) -> np.ndarray:
+    def lower(part: tuple[NeighbourPair, np.ndarray]) -> np.ndarray:
         """Return to which share some voxels belong to the lower one of two."""
         pair, chosen = part
         beyond = pair.beyond(points_mm[chosen])
         share = (beyond > 0).astype(float)
         open_ = np.abs(beyond) < REACH
-        logit = parting.logit(pair.features(points_mm[chosen[open_]], bone))
+        logit = boundary_net.logit(pair.features(points_mm[chosen[open_]], bone))
         share[open_] = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
         return share
 

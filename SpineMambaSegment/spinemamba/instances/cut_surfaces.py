@@ -24,10 +24,10 @@ BACK_MM, SIDE_MM = 30.0, 20.0
 FARTHEST = (3.5, 3.0)
 """Nothing is known of surfaces further back and to the side, in these units."""
 
-USUAL_AT = (0.0, 1.0, 4.0, 6.5, 10.0, 14.0, 17.0, 19.0, 21.0, 24.0)
-"""Place of the upper vertebra from head to tail, C1 is 0, at which `USUAL` holds."""
+MEAN_AT = (0.0, 1.0, 4.0, 6.5, 10.0, 14.0, 17.0, 19.0, 21.0, 24.0)
+"""Place of the upper vertebra from head to tail, C1 is 0, at which `MEAN` holds."""
 
-USUAL = np.array(
+MEAN = np.array(
     [
         (0.0, -0.36, 0.0, 0.61, 1.00, -0.02, -0.16),
         (0.0, -0.21, 0.0, 0.62, -0.21, 0.18, 0.11),
@@ -94,9 +94,9 @@ def frames(centres_mm: np.ndarray) -> list[Frame]:
     return out
 
 
-def usual_coefficients(places: np.ndarray) -> np.ndarray:
+def mean_coefficients(places: np.ndarray) -> np.ndarray:
     """Return the usual coefficients below vertebrae at places from head to tail, (n, 7)."""
-    return np.stack([np.interp(places, USUAL_AT, column) for column in USUAL.T], axis=-1)
+    return np.stack([np.interp(places, MEAN_AT, column) for column in MEAN.T], axis=-1)
 
 
 def fit_surfaces(

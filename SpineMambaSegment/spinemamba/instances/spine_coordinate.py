@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
-from spinemamba.anatomy.statistics import SIZE_SPREAD, STEP_MM
+from spinemamba.anatomy.statistics import BODY_SIZE_SPREAD, STEP_MM
 
 ASIDE_MM = 10.0
 """Standard deviation of the distance from the line between neighbours that bodies have."""
@@ -32,7 +32,7 @@ STEP_SPREAD = 0.08
 
 
 @dataclass(frozen=True)
-class ChainCurve:
+class SpineCurve:
     """A smooth curve through cores: a point per millimetre (n, 3) along z, y, x, and its index."""
 
     points_mm: np.ndarray
@@ -43,7 +43,7 @@ class ChainCurve:
         return self.index[cKDTree(self.points_mm).query(points_mm)[1]]
 
 
-def chain_curve(centres_mm: np.ndarray) -> ChainCurve:
+def spine_curve(centres_mm: np.ndarray) -> SpineCurve:
     """Return the curve through cores (n, 3) from head to tail; at least two."""
     steps_mm = np.linalg.norm(np.diff(centres_mm, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps_mm)])
@@ -56,13 +56,13 @@ def chain_curve(centres_mm: np.ndarray) -> ChainCurve:
     more = np.arange(1.0, BEYOND_MM + 1)
     above = points[0] + more[::-1, None] * up / np.linalg.norm(up)
     below = points[-1] + more[:, None] * down / np.linalg.norm(down)
-    return ChainCurve(
+    return SpineCurve(
         np.concatenate([above, points, below]),
         np.concatenate([1 - more[::-1] / steps_mm[0], index, index[-1] + more / steps_mm[-1]]),
     )
 
 
-def core_middles(points_mm: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+def core_centroids(points_mm: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
     """Return the middle of each core, (count, 3) along z, y, x.
 
     In a crushed vertebra the arch is as deep as what is left of the body, and belongs to its core:
@@ -90,12 +90,12 @@ def core_middles(points_mm: np.ndarray, numbers: np.ndarray, count: int) -> np.n
     return middles
 
 
-def change_per_core(levels: np.ndarray) -> float:
+def level_change_per_core(levels: np.ndarray) -> float:
     """Return how far levels change from core to core, 0 to 1: 1 if they are told apart."""
     return float(np.clip(np.median(np.diff(levels)), 0, 1)) if len(levels) > 1 else 0.0
 
 
-def core_places(centres_mm: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def level_positions(centres_mm: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Return roughly which level each core is, counted from head to tail, C1 is 0; (n,).
 
     One place follows the other; where the first one lies is told by the levels, or, if these are
@@ -106,7 +106,7 @@ def core_places(centres_mm: np.ndarray, levels: np.ndarray) -> np.ndarray:
         levels: Expected level of each core, (n,).
     """
     places = np.arange(len(levels), dtype=float)
-    if change_per_core(levels) >= TOLD_APART or len(levels) < 2:
+    if level_change_per_core(levels) >= TOLD_APART or len(levels) < 2:
         return places + float(np.median(levels - places))
     steps = np.log(np.linalg.norm(np.diff(centres_mm, axis=0), axis=1))
     count = len(steps)
@@ -115,11 +115,11 @@ def core_places(centres_mm: np.ndarray, levels: np.ndarray) -> np.ndarray:
         ratio = steps[: len(USUAL_STEP_MM)] - np.log(USUAL_STEP_MM[first : first + count])
         size = float(np.median(ratio))
         misfit = np.minimum(((ratio - size) / STEP_SPREAD) ** 2, 9.0).sum()
-        costs.append(misfit + (size / SIZE_SPREAD) ** 2)
+        costs.append(misfit + (size / BODY_SIZE_SPREAD) ** 2)
     return places + int(np.argmin(costs))
 
 
-def index_of_levels(levels: np.ndarray, of_cores: np.ndarray) -> np.ndarray:
+def coordinate_of_levels(levels: np.ndarray, of_cores: np.ndarray) -> np.ndarray:
     """Return where along the chain levels are found, (n,).
 
     Args:

@@ -22,7 +22,7 @@ IS_DISTINCT = np.isin(NETWORK_LEVELS, DISTINCT)
 PLACES = np.array([INDEX[name] for name in NETWORK_LEVELS])
 """Place of each of `NETWORK_LEVELS` among `NAMES`."""
 
-DOUBLES = {
+MERGED_LEVELS = {
     INDEX[upper]: INDEX[lower] for upper, lower in itertools.pairwise(USUAL) if lower != "Sacrum"
 }
 """Which levels an instance may be that is two vertebrae in one: the upper and the lower."""
@@ -50,7 +50,7 @@ SURE_FLOOR = 1e-3
 """
 
 
-PINNED = 50.0
+PIN_LOG_LIKELIHOOD = 50.0
 """Log evidence of a level that a person has pinned: nothing else outweighs it, but finite, so that
 pins which contradict each other show as a pin that is not kept."""
 
@@ -81,7 +81,7 @@ def emissions(
         pin = pins.get(item.id)
         if pin is not None or item.is_sacrum:
             out[:, k] = -np.inf
-            out[:, k, INDEX[pin or "Sacrum"]] = PINNED if pin else 0.0
+            out[:, k, INDEX[pin or "Sacrum"]] = PIN_LOG_LIKELIHOOD if pin else 0.0
             if not pin:
                 out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(SURE_FLOOR)
     return out
@@ -109,7 +109,7 @@ def _shifted(values: np.ndarray, by: int) -> np.ndarray:
     return np.where(IS_DISTINCT, values, moved)
 
 
-def double_evidence(
+def merged_emissions(
     single: np.ndarray, items: tuple[Instance, ...], pins: Mapping[int, str]
 ) -> np.ndarray:
     """Return the log evidence of each level with the next below it in one, as `emissions`.
@@ -120,7 +120,7 @@ def double_evidence(
         pins: As there: a pinned vertebra is one.
     """
     out = np.full_like(single, -np.inf)
-    for upper, lower in DOUBLES.items():
+    for upper, lower in MERGED_LEVELS.items():
         out[..., upper] = np.logaddexp(single[..., upper], single[..., lower]) - np.log(2)
     ratio = _volume_ratios(items)
     single_fits, double_fits = _fits(ratio, 0.0), _fits(ratio, DOUBLE_VOLUME)
@@ -129,7 +129,7 @@ def double_evidence(
     return out
 
 
-def no_evidence(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
+def non_vertebra_emissions(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
     """Return the log evidence of each instance being no vertebra, as `emissions`."""
     ratio = _volume_ratios(items) * VOLUME_SPREAD / PART_SPREAD
     fits = np.where(np.isnan(ratio), 1.0, _fits(ratio, 0.0))
@@ -161,7 +161,7 @@ def _whole(item: Instance) -> bool:
     return not item.is_sacrum and not item.cut_sides
 
 
-def volume_steps(items: tuple[Instance, ...]) -> np.ndarray:
+def volume_transitions(items: tuple[Instance, ...]) -> np.ndarray:
     """Return how well each volume after the one above fits each two levels, (n - 1, 27, 27).
 
     Relative to the best fit, 1 where a volume says nothing; the patient's size drops out.

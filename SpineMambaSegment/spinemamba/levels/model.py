@@ -13,36 +13,43 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from spinemamba.anatomy.statistics import SIZE_SPREAD, SIZES, STEP_MM, STEP_SHARE
+from spinemamba.anatomy.statistics import BODY_SIZE_SPREAD, BODY_SIZES, STEP_MM, STEP_SHARE
 from spinemamba.instances.find import Instance
 from spinemamba.levels.emissions import (
-    DOUBLES,
+    MERGED_LEVELS,
     SHIFTS,
-    double_evidence,
     emissions,
-    no_evidence,
-    volume_steps,
+    merged_emissions,
+    non_vertebra_emissions,
+    volume_transitions,
 )
 from spinemamba.levels.hmm import best_paths, forward_backward, path_score
-from spinemamba.levels.transitions import INDEX, NAMES, USUAL, StepOptions, distance_mm, step_tables
+from spinemamba.levels.transitions import (
+    INDEX,
+    NAMES,
+    USUAL,
+    TransitionOptions,
+    distance_mm,
+    transition_tables,
+)
 
 N = len(NAMES)
-ONE, NONE, TWO = slice(0, N), slice(N, 2 * N), slice(2 * N, 3 * N)
-ABOVE = 3 * N
+SINGLE, NOT_VERTEBRA, MERGED = slice(0, N), slice(N, 2 * N), slice(2 * N, 3 * N)
+ABOVE_FIRST = 3 * N
 STATES = 3 * N + 1
-BELOW = np.array([DOUBLES.get(k, k) for k in range(N)])
+LOWER_LEVEL = np.array([MERGED_LEVELS.get(k, k) for k in range(N)])
 """Lower level of each that is two vertebrae in one."""
 
 Path = tuple[int, ...]
 
-WORTH_SEARCHING = 0.01
+LEAST_HYPOTHESIS_POSTERIOR = 0.01
 """Worlds less likely than this are not searched for the best labelings."""
 
-SEEN_NONE = 1e-4
+PINNED_NON_VERTEBRA_FACTOR = 1e-4
 """How often, relative to else, an instance is none where a person has pinned a level: who does has
 looked at the spine, and would have deleted it."""
 
-WORTH_FOLLOWING = 1e-6
+LEAST_STATE_POSTERIOR = 1e-6
 """States of a vertebra less likely than this are in no labeling worth telling."""
 
 
@@ -75,7 +82,7 @@ class SolverOptions:
     at_end: float = 0.03
     skull: float = 0.2
     double: float = 0.01
-    steps: StepOptions = field(default_factory=StepOptions)
+    steps: TransitionOptions = field(default_factory=TransitionOptions)
     ambiguous_ratio: float = 0.1
     certain: float = 0.75
     certain_alone: float = 0.9
@@ -86,7 +93,7 @@ class SolverOptions:
         return 1 - self.spurious - self.double
 
 
-class Chain:
+class SpineModel:
     """The probabilities of all ways to name the instances of one spine.
 
     Worlds are all combinations of a common shift of the evidence and a size of the patient; what
@@ -102,15 +109,15 @@ class Chain:
         self, items: tuple[Instance, ...], pins: Mapping[int, str], options: SolverOptions
     ):
         seen = emissions(items, pins, options.evidence_weight, options.floor)  # (3, n, 27)
-        nothing, two = no_evidence(seen, items), double_evidence(seen, items, pins)
+        nothing, two = non_vertebra_emissions(seen, items), merged_emissions(seen, items, pins)
         if pins:
-            nothing = nothing + np.log(SEEN_NONE)
+            nothing = nothing + np.log(PINNED_NON_VERTEBRA_FACTOR)
         states = [seen, nothing, two, nothing[..., :1]]
         self._states = np.concatenate(states, axis=-1)  # (3, n, 82)
-        self._moves = _moves(items, options)  # (sizes, n - 1, 82, 82)
+        self._moves = _transitions(items, options)  # (sizes, n - 1, 82, 82)
         self._start = _start(options)
         posteriors, totals = forward_backward(self._states, self._moves, self._start)
-        self._prior = _world_prior(options)
+        self._prior = _hypothesis_prior(options)
         worlds = self._prior + totals  # (3, sizes), log
         self._total = np.logaddexp.reduce(worlds, axis=None)
         self._share = np.exp(worlds - self._total)
@@ -121,7 +128,7 @@ class Chain:
         scores = self._prior + path_score(path, self._states, self._moves, self._start)
         return float(np.exp(np.logaddexp.reduce(scores, axis=None) - self._total))
 
-    def ranked(self, k: int, least: float = WORTH_FOLLOWING) -> list[tuple[Path, float]]:
+    def ranked(self, k: int, least: float = LEAST_STATE_POSTERIOR) -> list[tuple[Path, float]]:
         """Return the best paths with their probabilities, the best first.
 
         Searched in the likeliest size of each shift; what is found counts in all worlds.
@@ -133,52 +140,58 @@ class Chain:
         found: set[Path] = set()
         keep = self.posterior >= least
         for shift, size in enumerate(self._share.argmax(axis=1)):
-            if self._share[shift].sum() > WORTH_SEARCHING:
+            if self._share[shift].sum() > LEAST_HYPOTHESIS_POSTERIOR:
                 world = (self._states[shift], self._moves[size], self._start)
                 found.update(best_paths(*world, k, keep))
         scored = [(path, self.posterior_of(path)) for path in found]
         return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
 
 
-def _moves(items: tuple[Instance, ...], options: SolverOptions) -> np.ndarray:
+def _transitions(items: tuple[Instance, ...], options: SolverOptions) -> np.ndarray:
     """Return the weights of the steps along a chain, (sizes, n - 1, 82, 82)."""
     pairs = list(itertools.pairwise(items))
     gaps_mm = np.array([distance_mm(a, b) for a, b in pairs])
-    sizes, half_mm = np.asarray(SIZES), _half_steps_mm()
+    sizes, half_mm = np.asarray(BODY_SIZES), _half_steps_mm()
     # The centre of two in one lies half a step below the upper and above the lower level.
     above_mm = np.full(N, np.nan)
-    above_mm[BELOW] = half_mm
-    kinds = ((ONE, options.single, 0.0), (TWO, options.double, half_mm))
+    above_mm[LOWER_LEVEL] = half_mm
+    kinds = ((SINGLE, options.single, 0.0), (MERGED, options.double, half_mm))
     out = np.zeros((len(sizes), len(pairs), STATES, STATES))
     for kind, rate, after_mm in kinds:
         args = (gaps_mm, sizes, options.steps)
-        out[..., ONE, kind] = rate * step_tables(*args, below_mm=after_mm)
+        out[..., SINGLE, kind] = rate * transition_tables(*args, below_mm=after_mm)
         # Below what is no vertebra the distance to the last one is not known.
-        out[..., NONE, kind] = rate * step_tables(np.array([np.nan]), sizes, options.steps)
-        doubled = step_tables(*args, above_mm=above_mm, below_mm=after_mm)
-        out[..., TWO, kind] = rate * doubled[..., BELOW, :]
-        out[..., ABOVE, kind] = rate * _first_below_none(options)
-    out[..., ONE, ONE] *= volume_steps(items)
-    _add_none(out, items, options)
+        out[..., NOT_VERTEBRA, kind] = rate * transition_tables(
+            np.array([np.nan]), sizes, options.steps
+        )
+        doubled = transition_tables(*args, above_mm=above_mm, below_mm=after_mm)
+        out[..., MERGED, kind] = rate * doubled[..., LOWER_LEVEL, :]
+        out[..., ABOVE_FIRST, kind] = rate * _first_below_non_vertebra(options)
+    out[..., SINGLE, SINGLE] *= volume_transitions(items)
+    _set_non_vertebra_transitions(out, items, options)
     return out
 
 
-def _add_none(moves: np.ndarray, items: tuple[Instance, ...], options: SolverOptions) -> None:
+def _set_non_vertebra_transitions(
+    moves: np.ndarray, items: tuple[Instance, ...], options: SolverOptions
+) -> None:
     """Set the weights of the steps to what is no vertebra, in place."""
     stay = np.eye(N)
-    moves[..., ONE, NONE] = moves[..., NONE, NONE] = options.spurious * stay
-    moves[..., TWO, NONE] = options.spurious * stay[BELOW]
-    moves[..., ABOVE, ABOVE] = options.spurious
+    moves[..., SINGLE, NOT_VERTEBRA] = moves[..., NOT_VERTEBRA, NOT_VERTEBRA] = (
+        options.spurious * stay
+    )
+    moves[..., MERGED, NOT_VERTEBRA] = options.spurious * stay[LOWER_LEVEL]
+    moves[..., ABOVE_FIRST, ABOVE_FIRST] = options.spurious
     # A piece of the pelvis comes before the sacrum, which is always the last.
     last = len(items) - 1 - items[-1].is_sacrum
     if last > 0:
-        moves[:, last - 1, :, NONE] *= options.at_end / options.spurious
+        moves[:, last - 1, :, NOT_VERTEBRA] *= options.at_end / options.spurious
 
 
 def _half_steps_mm() -> np.ndarray:
     """Return half of the distance from each level to the next, (27,); NaN if not known."""
     half_mm = np.full(N, np.nan)
-    for upper, lower in DOUBLES.items():
+    for upper, lower in MERGED_LEVELS.items():
         half_mm[upper] = STEP_MM[NAMES[upper], NAMES[lower]][0] / 2
     return half_mm
 
@@ -192,7 +205,7 @@ def _first_levels() -> np.ndarray:
     return share
 
 
-def _first_below_none(options: SolverOptions) -> np.ndarray:
+def _first_below_non_vertebra(options: SolverOptions) -> np.ndarray:
     """Return the weight of each level as the first vertebra below what is none, (27,)."""
     rate = np.full(N, options.at_end)
     rate[INDEX["C1"]] = options.skull
@@ -203,16 +216,16 @@ def _first_below_none(options: SolverOptions) -> np.ndarray:
 def _start(options: SolverOptions) -> np.ndarray:
     """Return the log prior of the first state."""
     out = np.zeros(STATES)
-    out[ONE], out[TWO] = options.single * _first_levels(), options.double * _first_levels()
-    out[ABOVE] = options.spurious
+    out[SINGLE], out[MERGED] = options.single * _first_levels(), options.double * _first_levels()
+    out[ABOVE_FIRST] = options.spurious
     with np.errstate(divide="ignore"):
         return np.log(out)
 
 
-def _world_prior(options: SolverOptions) -> np.ndarray:
+def _hypothesis_prior(options: SolverOptions) -> np.ndarray:
     """Return the log prior of each shift of the evidence and size of the patient, (3, sizes)."""
     shift = [options.common_shift if by else 1 - 2 * options.common_shift for by in SHIFTS]
-    sizes = np.asarray(SIZES)
+    sizes = np.asarray(BODY_SIZES)
     # A closer grid must not count for more.
-    size = np.gradient(sizes) * np.exp(-0.5 * ((sizes - 1) / SIZE_SPREAD) ** 2)
+    size = np.gradient(sizes) * np.exp(-0.5 * ((sizes - 1) / BODY_SIZE_SPREAD) ** 2)
     return np.log(np.outer(shift, size / size.sum()))

@@ -17,7 +17,16 @@ import numpy as np
 from spinemamba.common.errors import UserError
 from spinemamba.instances.find import Instance
 from spinemamba.levels.emissions import has_anchor
-from spinemamba.levels.model import ABOVE, NONE, ONE, TWO, Chain, N, Path, SolverOptions
+from spinemamba.levels.model import (
+    ABOVE_FIRST,
+    MERGED,
+    NOT_VERTEBRA,
+    SINGLE,
+    N,
+    Path,
+    SolverOptions,
+    SpineModel,
+)
 from spinemamba.levels.transitions import INDEX, NAMES, USUAL
 
 
@@ -74,18 +83,18 @@ def assign_levels(
     options, pins = options or SolverOptions(), pins or {}
     if not items:
         return LevelSolution((), (), np.zeros((0, N)), (), False)
-    chain = Chain(items, pins, options)
+    chain = SpineModel(items, pins, options)
     paths = chain.ranked(k)
     names = [_name(state) for state in paths[0][0]]
     if any(name != pins.get(item.id, name) for name, item in zip(names, items, strict=True)):
         wanted = ", ".join(f"{name} for vertebra {number}" for number, name in pins.items())
         raise UserError(f"No spine can have these levels: {wanted}.", "Remove one of the pins.")
-    marginals = chain.posterior[:, ONE] + chain.posterior[:, TWO]
+    marginals = chain.posterior[:, SINGLE] + chain.posterior[:, MERGED]
     chosen = tuple(
         float(
             marginals[i, INDEX[name]]
             if name
-            else chain.posterior[i, NONE].sum() + chain.posterior[i, ABOVE]
+            else chain.posterior[i, NOT_VERTEBRA].sum() + chain.posterior[i, ABOVE_FIRST]
         )
         for i, name in enumerate(names)
     )
@@ -95,13 +104,13 @@ def assign_levels(
         tuple(Labeling(tuple(map(_name, path)), posterior) for path, posterior in paths[:k]),
         chosen,
         marginals,
-        tuple(map(float, chain.posterior[:, TWO].sum(axis=1))),
+        tuple(map(float, chain.posterior[:, MERGED].sum(axis=1))),
         shifted >= options.ambiguous_ratio * paths[0][1] or paths[0][1] < certain,
     )
 
 
 def _name(state: int) -> str | None:
-    return None if N <= state < 2 * N or state == ABOVE else NAMES[state % N]
+    return None if N <= state < 2 * N or state == ABOVE_FIRST else NAMES[state % N]
 
 
 def _shifts(path: Path) -> list[Path]:
@@ -111,7 +120,7 @@ def _shifts(path: Path) -> list[Path]:
 
 
 def _shifted(path: Path, by: int) -> list[int | None]:
-    return [state if state == ABOVE else _neighbour(state, by) for state in path]
+    return [state if state == ABOVE_FIRST else _neighbour(state, by) for state in path]
 
 
 def _neighbour(state: int, by: int) -> int | None:

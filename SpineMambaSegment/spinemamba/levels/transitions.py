@@ -42,7 +42,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class StepOptions:
+class TransitionOptions:
     """Weights, each with its reason.
 
     Attributes:
@@ -144,10 +144,10 @@ def distance_mm(a: Instance, b: Instance) -> float:
     return float(np.linalg.norm(np.subtract(a.centroid_lps_mm, b.centroid_lps_mm)))
 
 
-def step_tables(
+def transition_tables(
     gaps_mm: np.ndarray,
     sizes: np.ndarray,
-    options: StepOptions,
+    options: TransitionOptions,
     *,
     above_mm: np.ndarray | float = 0.0,
     below_mm: np.ndarray | float = 0.0,

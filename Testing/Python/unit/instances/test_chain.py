@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spinemamba.instances.centreline_search import find_centreline
-from spinemamba.instances.core_cuts import ChainOptions, cut_chain, find_cuts
+from spinemamba.instances.core_cuts import CoreCutOptions, find_cuts, segment_cores
 
 SPACING_MM = (2.0, 2.0, 2.0)
 
@@ -24,7 +24,7 @@ def column(*heights_mm: float) -> list[tuple[float, float, float]]:
 
 
 def numbers_at(core: np.ndarray, bodies: list[tuple[float, float, float]]) -> list[int]:
-    pieces = cut_chain(core, find_centreline(core, SPACING_MM), SPACING_MM)
+    pieces = segment_cores(core, find_centreline(core, SPACING_MM), SPACING_MM)
     return [int(pieces[tuple(int(c / 2) for c in body)]) for body in bodies]
 
 
@@ -84,6 +84,6 @@ def test_cuts_lie_in_the_valleys_of_a_profile_of_slowly_changing_lengths(seed: i
     waves = [0.25 + 0.75 * np.sin(np.pi * np.arange(n) / n) ** 2 for n in lengths]
     profile = np.concatenate(waves) + rng.normal(0, 0.03, lengths.sum())
     truth = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    cuts = find_cuts(np.clip(profile, 0, 1), ChainOptions())
+    cuts = find_cuts(np.clip(profile, 0, 1), CoreCutOptions())
     assert len(cuts) == len(truth)
     assert np.abs(np.array(cuts) - truth).max() <= 3

@@ -12,7 +12,7 @@ from spinemamba.imaging.resample import crop_geometry
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import find_instances, join_first_sacral_body
-from spinemamba.instances.to_input_grid import restore_labels
+from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.data.dataset import body_cores, crop_to
@@ -48,7 +48,7 @@ def test_perfect_evidence_gives_every_vertebra_its_voxels_and_its_name(spine: Vo
     solution = assign_levels(instances.items)
     assert solution.best[0].names == ("T11", "T12", "L1", "L2", "L3", "L4")
     values = {k: BY_NAME[n].value for k, n in enumerate(solution.best[0].names, start=1)}
-    found = restore_labels(instances, values, evidence, lambda stage, fraction: None)
+    found = labels_on_input_grid(instances, values, evidence, lambda stage, fraction: None)
     scores = [dice(found == value, spine.array == value) for value in values.values()]
     assert min(scores) > 0.95
     assert dice(found > 0, spine.array > 0) > 0.99

@@ -9,14 +9,14 @@ from spinemamba.instances.boundary_net import (
     AROUND,
     FEATURES,
     STEEPNESS,
-    Neighbours,
-    Parting,
-    load_parting,
-    parted_index,
-    surround,
+    BoundaryNet,
+    NeighbourPair,
+    bone_depth,
+    boundary_coordinate,
+    load_boundary_net,
 )
-from spinemamba.instances.cut_surfaces import frames, usual_coefficients
-from spinemamba.instances.spine_coordinate import core_middles
+from spinemamba.instances.cut_surfaces import frames, mean_coefficients
+from spinemamba.instances.spine_coordinate import core_centroids
 
 MM, FAR_MM = (1.5, 1.5, 1.5), 20.0
 
@@ -29,14 +29,14 @@ def two_blocks() -> tuple[np.ndarray, np.ndarray]:
     return bone, np.array([[31.5, 10.5, 11.5], [11.5, 10.5, 11.5]]) * MM
 
 
-def neighbours(middles: np.ndarray) -> Neighbours:
-    usual = usual_coefficients(np.array([20.0]))[0]
-    return Neighbours(frames(middles)[0], usual, usual, 20.0)
+def neighbours(middles: np.ndarray) -> NeighbourPair:
+    usual = mean_coefficients(np.array([20.0]))[0]
+    return NeighbourPair(frames(middles)[0], usual, usual, 20.0)
 
 
 def test_depth_is_read_at_the_nearest_voxel_and_at_the_rim_beyond():
     bone, _ = two_blocks()
-    about = surround(bone, MM, FAR_MM)
+    about = bone_depth(bone, MM, FAR_MM)
     points = np.argwhere(bone)[::211] * np.array(MM)
     offsets = np.random.default_rng(0).uniform(-60, 60, (40, 3))
     found = about.around(points, offsets)
@@ -56,14 +56,14 @@ def test_depth_is_the_distance_to_the_nearest_voxel_on_the_other_side(slab, monk
     bone[20:24, 2:5, 20:] = True  # and a piece at the rim
     inside = ndimage.distance_transform_edt(bone, spacing_mm)
     outside = ndimage.distance_transform_edt(~bone, spacing_mm)
-    about = surround(bone, spacing_mm, 4.0)
+    about = bone_depth(bone, spacing_mm, 4.0)
     np.testing.assert_allclose(about.depth_mm, np.clip(inside - outside, -4, 4), rtol=1e-6)
-    assert (surround(np.ones((3, 3, 3), bool), spacing_mm, 4.0).depth_mm == 4).all()
+    assert (bone_depth(np.ones((3, 3, 3), bool), spacing_mm, 4.0).depth_mm == 4).all()
 
 
 def test_features_are_depths_around_a_voxel_as_a_loop_finds_them():
     bone, middles = two_blocks()
-    pair, about = neighbours(middles), surround(bone, MM, FAR_MM)
+    pair, about = neighbours(middles), bone_depth(bone, MM, FAR_MM)
     points = np.argwhere(bone)[::97] * np.array(MM)
     found = pair.features(points, about)
     assert found.shape == (len(points), FEATURES)
@@ -86,17 +86,17 @@ def test_left_and_right_look_the_same():
     mirrored = points * [1, 1, -1] + [0, 0, bone.shape[2] - 1]
     assert middles[0, 2] == centre * 1.5
     pair = neighbours(middles)
-    here = pair.features(points * np.array(MM), surround(bone, MM, FAR_MM))
-    there = pair.features(mirrored * np.array(MM), surround(bone[..., ::-1], MM, FAR_MM))
+    here = pair.features(points * np.array(MM), bone_depth(bone, MM, FAR_MM))
+    there = pair.features(mirrored * np.array(MM), bone_depth(bone[..., ::-1], MM, FAR_MM))
     np.testing.assert_allclose(here, there, atol=1e-5)
 
 
 def test_a_network_of_zeros_cuts_along_the_own_surface():
     bone, middles = two_blocks()
     pair, points = neighbours(middles), np.argwhere(bone) * np.array(MM)
-    flat = Parting(((np.zeros((1, FEATURES), np.float32), np.zeros(1, np.float32)),))
+    flat = BoundaryNet(((np.zeros((1, FEATURES), np.float32), np.zeros(1, np.float32)),))
     about = np.where(points[:, 0] > 33, 1.0, 2.0)
-    index = parted_index(points, about, [pair], surround(bone, MM, FAR_MM), flat)
+    index = boundary_coordinate(points, about, [pair], bone_depth(bone, MM, FAR_MM), flat)
     expected = 1 + 1 / (1 + np.exp(-STEEPNESS * pair.beyond(points)))
     near = np.abs(pair.beyond(points)) < 0.99
     np.testing.assert_allclose(index[near], expected[near], atol=1e-5)
@@ -108,8 +108,8 @@ def test_the_weights_that_come_along_cut_at_a_waist():
     bone, middles = two_blocks()
     points = np.argwhere(bone) * np.array(MM)
     about = np.where(points[:, 0] > 33, 1.0, 2.0)
-    found = parted_index(
-        points, about, [neighbours(middles)], surround(bone, MM, FAR_MM), load_parting()
+    found = boundary_coordinate(
+        points, about, [neighbours(middles)], bone_depth(bone, MM, FAR_MM), load_boundary_net()
     )
     assert (found[points[:, 0] > 26 * 1.5] < 1.5).all()
     assert (found[points[:, 0] < 17 * 1.5] > 1.5).all()
@@ -120,6 +120,6 @@ def test_an_arch_that_is_deep_does_not_draw_the_middle_of_a_crushed_body():
     arch = np.array([[30.0, y, 0.0] for y in range(30, 41)])
     points = np.concatenate([*cores, arch])
     numbers = np.repeat([1, 2, 3, 2], 11)
-    middles = core_middles(points, numbers, 3)
+    middles = core_centroids(points, numbers, 3)
     assert abs(middles[1, 1]) < 2  # a plain mean says 17.5
     np.testing.assert_allclose(middles[[0, 2]], [[60, 0, 0], [0, 0, 0]])

@@ -7,15 +7,15 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from spinemamba.anatomy.statistics import STEP_MM
 from spinemamba.instances.cut_surfaces import (
-    USUAL,
-    USUAL_AT,
+    MEAN,
+    MEAN_AT,
     fit_surfaces,
     frames,
-    usual_coefficients,
+    mean_coefficients,
 )
 from spinemamba.instances.geodesic import nearest_seed
-from spinemamba.instances.partition import Hints, PartitionOptions, divide
-from spinemamba.instances.spine_coordinate import chain_curve, core_places, index_of_levels
+from spinemamba.instances.partition import PartitionOptions, VoxelHints, assign_voxels
+from spinemamba.instances.spine_coordinate import coordinate_of_levels, level_positions, spine_curve
 from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
 MM = (1.0, 1.0, 1.0)
@@ -49,7 +49,7 @@ def column(cut: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_bone_is_parted_where_the_level_changes():
     seeds, bone, level = column(cut=17)
-    labels = divide(seeds, bone, Hints(level, None), MM, options=SHAPELESS)
+    labels = assign_voxels(seeds, bone, VoxelHints(level, None), MM, options=SHAPELESS)
     behind = bone[:, 12:] * np.ones((40, 18, 12), bool)
     assert (labels[18:, 12:][behind[18:]] == 1).all()
     assert (labels[:16, 12:][behind[:16]] == 2).all()
@@ -60,8 +60,8 @@ def test_bone_goes_where_it_points():
     offsets = np.zeros((3, *bone.shape), np.float16)
     z = np.arange(40)[:, None, None] * np.ones(bone.shape)
     offsets[0] = np.where(z >= 15, 29.5, 9.5) - z  # level 12 for all: only this tells
-    hints = Hints(np.full_like(level, 12.0), offsets)
-    labels = divide(seeds, bone, hints, MM, options=SHAPELESS)
+    hints = VoxelHints(np.full_like(level, 12.0), offsets)
+    labels = assign_voxels(seeds, bone, hints, MM, options=SHAPELESS)
     assert (labels[18:][bone[18:]] == 1).all()
     assert (labels[:12][bone[:12]] == 2).all()
 
@@ -69,17 +69,17 @@ def test_bone_goes_where_it_points():
 def test_loose_bone_and_a_single_core_are_taken_care_of():
     seeds, bone, level = column()
     bone[:, 10] = False  # what lies behind hangs together with no core
-    labels = divide(seeds, bone, Hints(level, None), MM)
+    labels = assign_voxels(seeds, bone, VoxelHints(level, None), MM)
     assert not labels[:, 11:].any()
     one = np.where(seeds == 1, 1, 0)
-    labels = divide(one, bone, Hints(level, None), MM)
+    labels = assign_voxels(one, bone, VoxelHints(level, None), MM)
     assert (labels[:, :10][bone[:, :10]] == 1).all()
 
 
 def test_seeds_keep_their_voxels_whatever_these_say():
     seeds, bone, level = column()
     offsets = np.full((3, *bone.shape), 200.0, np.float16)
-    labels = divide(seeds, bone, Hints(41 - level, offsets), MM)
+    labels = assign_voxels(seeds, bone, VoxelHints(41 - level, offsets), MM)
     assert (labels[seeds > 0] == seeds[seeds > 0]).all()
 
 
@@ -106,13 +106,13 @@ def test_rounded_smooth_values_are_the_cheapest_cut(seed: int):
 
 
 def test_the_curve_counts_cores_and_goes_on_beyond_them():
-    curve = chain_curve(np.array([[100.0, 0, 0], [70.0, 0, 0], [40.0, 0, 0]]))
+    curve = spine_curve(np.array([[100.0, 0, 0], [70.0, 0, 0], [40.0, 0, 0]]))
     at = curve.at(np.array([[100.0, 30, 0], [85.0, -20, 5], [40.0, 0, 0], [25.0, 0, 0]]))
     np.testing.assert_allclose(at, [1, 1.5, 3, 3.5], atol=0.05)
 
 
 def test_levels_become_places_in_the_chain():
-    found = index_of_levels(np.array([9.0, 10.5, 13.0]), np.array([10.0, 11.0, 12.0]))
+    found = coordinate_of_levels(np.array([9.0, 10.5, 13.0]), np.array([10.0, 11.0, 12.0]))
     np.testing.assert_allclose(found, [0, 1.5, 4], atol=0.01)
 
 
@@ -122,9 +122,9 @@ def test_distances_say_roughly_which_part_of_the_spine_it_is(first: int):
     steps = np.delete(steps, 18)[first : first + 6]  # without T11 to L1
     centres = np.zeros((len(steps) + 1, 3))
     centres[1:, 0] = -np.cumsum(steps)
-    places = core_places(centres, np.full(len(centres), 12.0))
+    places = level_positions(centres, np.full(len(centres), 12.0))
     assert abs(places[0] - first) <= 2
-    told = core_places(centres, 3.0 + np.arange(len(centres)))
+    told = level_positions(centres, 3.0 + np.arange(len(centres)))
     np.testing.assert_allclose(told, 3.0 + np.arange(len(centres)))
 
 
@@ -132,8 +132,8 @@ def test_a_spine_gets_its_own_tilt_and_keeps_the_usual_bend():
     rng = np.random.default_rng(0)
     points = rng.uniform((0, -15, -20), (60, 60, 20), (6000, 3))
     pairs = frames(np.array([[45.0, 0, 0], [15.0, 0, 0]]))
-    usual = usual_coefficients(np.array([10.0]))
-    np.testing.assert_allclose(usual[0], USUAL[USUAL_AT.index(10.0)])
+    usual = mean_coefficients(np.array([10.0]))
+    np.testing.assert_allclose(usual[0], MEAN[MEAN_AT.index(10.0)])
     place, terms = pairs[0].terms(points)
     own = usual[0] + np.array([0.1, 0.4, 0, 0, 0, 0, 0])
     found = fit_surfaces(points, np.where(place > terms @ own, 2, 1), pairs, usual)[0]

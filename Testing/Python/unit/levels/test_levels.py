@@ -10,9 +10,9 @@ from scipy.stats import norm
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.instances.find import Instance, Instances
-from spinemamba.levels.emissions import volume_steps
+from spinemamba.levels.emissions import volume_transitions
 from spinemamba.levels.solve import SolverOptions, assign_levels
-from spinemamba.levels.transitions import INDEX, NAMES, StepOptions, routes, step_tables
+from spinemamba.levels.transitions import INDEX, NAMES, TransitionOptions, routes, transition_tables
 
 
 def spine(
@@ -131,7 +131,9 @@ def test_routes_of_a_level_share_out_one():
 def test_the_table_of_steps_equals_summing_the_routes_one_by_one():
     gaps_mm, sizes = np.array([20.0, 50.0, np.nan]), np.array([0.9, 1.1])
     missed, spread, outlier, too_near = 0.02, 1.5, 0.1, 0.01
-    found = step_tables(gaps_mm, sizes, StepOptions(missed, 2, spread, outlier, too_near))
+    found = transition_tables(
+        gaps_mm, sizes, TransitionOptions(missed, 2, spread, outlier, too_near)
+    )
     for s, size in enumerate(sizes):
         for g, gap_mm in enumerate(gaps_mm):
             expected = np.zeros((len(NAMES), len(NAMES)))
@@ -152,7 +154,7 @@ def test_two_vertebrae_missed_in_a_row_leave_a_gap_of_two():
     kept = tuple(i for i in spine(truth).items if i.id not in (5, 6))
     expected = tuple(name for k, name in enumerate(truth, 1) if k not in (5, 6))
     assert assign_levels(kept).best[0].names == expected
-    close = assign_levels(kept, options=SolverOptions(steps=StepOptions(most_missed=0)))
+    close = assign_levels(kept, options=SolverOptions(steps=TransitionOptions(most_missed=0)))
     assert close.best[0].names != expected
 
 
@@ -198,9 +200,9 @@ def test_usual_volumes_fit_their_levels_best_whatever_the_patients_size_and_cut_
         vague = spine(shown, certainty=0.04, spread=12).items
         pairs = zip(vague, shown, strict=True)
         sized = tuple(replace(i, volume_ml=size * usual_volume_ml(name)) for i, name in pairs)
-        fits = volume_steps(sized)
+        fits = volume_transitions(sized)
         for k, (upper, lower) in enumerate(itertools.pairwise(shown)):
             assert fits[k, INDEX[upper], INDEX[lower]] == pytest.approx(1.0)
     cut = (replace(sized[0], cut_sides=("superior",)), *sized[1:])
-    assert (volume_steps(cut)[0] == 1.0).all()
-    assert volume_steps(cut)[1].min() == pytest.approx(0.2, abs=0.05)
+    assert (volume_transitions(cut)[0] == 1.0).all()
+    assert volume_transitions(cut)[1].min() == pytest.approx(0.2, abs=0.05)
