@@ -149,21 +149,21 @@ class _VoxelAssignment:
         numbers = np.arange(1, self._cores + 1)
         self._centres_mm = core_centroids(self._points_mm, self._seed, self._cores)
         self._curve = spine_curve(self._centres_mm)
-        self._coordinate = self._curve.at(self._points_mm)
+        self._curve_coordinate = self._curve.at(self._points_mm)
         self._graph = bone_graph(bone, spacing_mm)
         level = hints.level[bone]
         self._levels = np.asarray(ndimage.mean(level, self._seed, numbers))
         self._pairs = frames(self._centres_mm)
         self._bone = bone_depth(bone, spacing_mm, depth_limit_mm(self._pairs))
         self._hint_sum, self._hint_weight = self._from_hints(level, hints, bone)
-        self._first = None
+        self._initial = None
         if not self._hint_weight:
-            self._first = nearest_seed(seeds, bone, spacing_mm)[bone]
+            self._initial = nearest_seed(seeds, bone, spacing_mm)[bone]
 
     def _from_hints(
         self, level: np.ndarray, hints: VoxelHints, bone: np.ndarray
     ) -> tuple[np.ndarray, float]:
-        """Return the weighted sum of the coordinates from levels and offsets, and the weight sum."""
+        """Return the weighted sum of the coordinates from levels and offsets, and their weight."""
         weighted_sum, weight_sum = np.zeros(len(level)), 0.0
         if weight := self._options.level * level_change_per_core(self._levels):
             weighted_sum += weight * coordinate_of_levels(level, self._levels)
@@ -180,7 +180,7 @@ class _VoxelAssignment:
         pairs = self._pairs
         positions = level_positions(self._centres_mm, self._levels)[:-1]
         mean = mean_coefficients(positions)
-        fitted, numbers = mean, self._first
+        fitted, numbers = mean, self._initial
         if numbers is not None:
             fitted = fit_surfaces(self._points_mm, numbers, pairs, mean)
         for remaining in reversed(range(options.rounds)):
@@ -188,10 +188,10 @@ class _VoxelAssignment:
                 NeighbourPair(*each) for each in zip(pairs, mean, fitted, positions, strict=True)
             ]
             coordinate = boundary_coordinate(
-                self._points_mm, self._coordinate, neighbours, self._bone, boundary_net
+                self._points_mm, self._curve_coordinate, neighbours, self._bone, boundary_net
             )
             coordinate = np.where(
-                self._coordinate > self._cores + 0.5, self._coordinate, coordinate
+                self._curve_coordinate > self._cores + 0.5, self._curve_coordinate, coordinate
             )
             numbers = self._smooth(coordinate, options.steps[remaining == 0])
             if remaining:

@@ -6,8 +6,8 @@ from scipy import ndimage
 
 from spinemamba.instances import boundary_net
 from spinemamba.instances.boundary_net import (
-    AROUND,
     FEATURES,
+    SAMPLE_OFFSETS,
     STEEPNESS,
     BoundaryNet,
     NeighbourPair,
@@ -39,13 +39,13 @@ def test_depth_is_read_at_the_nearest_voxel_and_at_the_rim_beyond():
     about = bone_depth(bone, MM, FAR_MM)
     points = np.argwhere(bone)[::211] * np.array(MM)
     offsets = np.random.default_rng(0).uniform(-60, 60, (40, 3))
-    found = about.around(points, offsets)
+    found = about.at_offsets(points, offsets)
     last = np.array(bone.shape) - 1
     for point, row in zip(points, found, strict=True):
         for offset, value in zip(offsets, row, strict=True):
             there = np.clip(np.rint(point / 1.5) + np.rint(offset / 1.5), 0, last).astype(int)
             assert value == about.depth_mm[tuple(there)]
-    assert about.around(np.zeros((0, 3)), offsets).shape == (0, 40)
+    assert about.at_offsets(np.zeros((0, 3)), offsets).shape == (0, 40)
 
 
 @pytest.mark.parametrize("slab", [4, 64])
@@ -70,7 +70,7 @@ def test_features_are_depths_around_a_voxel_as_a_loop_finds_them():
     frame = pair.frame
     for point, row in zip(points, found, strict=True):
         side = frame.side * (-1 if (point - frame.middle_mm) @ frame.side < 0 else 1)
-        for (down, back, out), value in zip(AROUND, row[7:], strict=True):
+        for (down, back, out), value in zip(SAMPLE_OFFSETS, row[7:], strict=True):
             there = point + (down * frame.down + back * frame.back + out * side) * frame.step_mm
             nearest = np.clip(np.rint(there / 1.5), 0, np.array(bone.shape) - 1).astype(int)
             expected = np.clip(about.depth_mm[tuple(nearest)] * 30 / frame.step_mm, -8, 8) / 8
