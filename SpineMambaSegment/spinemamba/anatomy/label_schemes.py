@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinemamba.anatomy.labels import BY_NAME, LABELS, Label
+from spinemamba.anatomy.labels import BY_NAME, LABELS, RARE, Label
 from spinemamba.anatomy.terminology import level_named
 from spinemamba.common.errors import UserError
 
@@ -40,7 +40,7 @@ class Numbering:
 
 def _upwards(first: int, lowest: str, highest: str) -> dict[int, Label]:
     """Return the levels without T13 and L6, numbered upwards from the lowest."""
-    usual = [label for label in reversed(LABELS) if label.name not in ("T13", "L6")]
+    usual = [label for label in reversed(LABELS) if label.name not in RARE]
     names = [label.name for label in usual]
     chosen = usual[names.index(lowest) : names.index(highest) + 1]
     return dict(enumerate(chosen, start=first))

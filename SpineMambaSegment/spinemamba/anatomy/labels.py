@@ -54,8 +54,11 @@ LABELS: tuple[Label, ...] = (
 )
 """All levels from head to tail. T13 is 28 and L6 is 25: sort by this order, never by value."""
 
+RARE = ("T13", "L6")
+"""Levels that most spines do not have."""
+
 NETWORK_LEVELS: tuple[str, ...] = tuple(
-    label.name for label in LABELS if label.name not in ("T13", "L6", "Coccyx")
+    label.name for label in LABELS if label.name not in (*RARE, "Coccyx")
 )
 """Classes of the networks: channel 0 is background, channel k + 1 is ``NETWORK_LEVELS[k]``.
 

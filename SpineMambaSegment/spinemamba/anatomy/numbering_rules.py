@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from spinemamba.anatomy.labels import BY_NAME, LABELS
+from spinemamba.anatomy.labels import BY_NAME, LABELS, RARE
 from spinemamba.common.errors import UserError
 
 Chain = tuple[str | None, ...]
 FIXED = ("Sacrum", "Coccyx")
 """Levels of a unique shape, which a shift does not change."""
 
-RARE = ("T13", "L6")
 TIGHT = (("T11", "L1"),)
 """Neighbouring levels in spines with fewer vertebrae than usual."""
 
 
-def shift(chain: Sequence[str | None], by: int, places: Iterable[int] | None = None) -> Chain:
+def shift(chain: Sequence[str | None], by: int, positions: Iterable[int] | None = None) -> Chain:
     """Shift names by one level along the spine, except for the sacrum and the coccyx.
 
     T13 and L6 are included if the chain contains them. The level below L5 is the sacrum if the
@@ -29,12 +28,12 @@ def shift(chain: Sequence[str | None], by: int, places: Iterable[int] | None = N
     Args:
         chain: Names from head to tail.
         by: 1 towards the tail (L1 becomes L2), -1 towards the head.
-        places: Indices in the chain of the names to shift; None for all.
+        positions: Indices in the chain of the names to shift; None for all.
 
     Raises:
         UserError: If there is no next level, or another vertebra has it.
     """
-    places = set(range(len(chain)) if places is None else places)
+    positions = set(range(len(chain)) if positions is None else positions)
     levels = [
         n.name for n in LABELS if n.name not in FIXED and (n.name not in RARE or n.name in chain)
     ]
@@ -43,7 +42,7 @@ def shift(chain: Sequence[str | None], by: int, places: Iterable[int] | None = N
     elif "Sacrum" not in chain:
         levels.append("Sacrum")
     shifted = [
-        _step(name, by, levels) if k in places and name not in (None, *FIXED) else name
+        _step(name, by, levels) if k in positions and name not in (None, *FIXED) else name
         for k, name in enumerate(chain)
     ]
     return checked(shifted)
@@ -59,7 +58,7 @@ def _step(name: str, by: int, levels: Sequence[str]) -> str:
     return levels[index]
 
 
-def set_level(chain: Sequence[str | None], place: int, name: str) -> Chain:
+def set_level(chain: Sequence[str | None], position: int, name: str) -> Chain:
     """Set the level of one vertebra, and leave all others unchanged.
 
     Raises:
@@ -67,7 +66,7 @@ def set_level(chain: Sequence[str | None], place: int, name: str) -> Chain:
     """
     if name not in BY_NAME:
         raise UserError(f"{name!r} is not a level.", "Use C1 to L6, T13, Sacrum or Coccyx.")
-    return checked([name if k == place else old for k, old in enumerate(chain)])
+    return checked([name if k == position else old for k, old in enumerate(chain)])
 
 
 def swap(chain: Sequence[str | None], one: int, other: int) -> Chain:
@@ -77,7 +76,7 @@ def swap(chain: Sequence[str | None], one: int, other: int) -> Chain:
     return checked(names)
 
 
-def insert_t13(chain: Sequence[str | None], place: int) -> Chain:
+def insert_t13(chain: Sequence[str | None], position: int) -> Chain:
     """Rename T12 or L1 to T13, and shift the names on one side by one level.
 
     Renaming T12 shifts the names above it down, as these were counted from below. Renaming L1
@@ -86,27 +85,27 @@ def insert_t13(chain: Sequence[str | None], place: int) -> Chain:
     Raises:
         UserError: If the vertebra is neither, or the chain already contains a T13.
     """
-    if chain[place] == "T12":
-        return _rename_and_shift(chain, place, "T13", (range(place), 1))
-    if chain[place] == "L1":
-        return _rename_and_shift(chain, place, "T13", (range(place + 1, len(chain)), -1))
-    raise _wrong_vertebra(chain[place], "T13", "T12 or L1")
+    if chain[position] == "T12":
+        return _rename_and_shift(chain, position, "T13", (range(position), 1))
+    if chain[position] == "L1":
+        return _rename_and_shift(chain, position, "T13", (range(position + 1, len(chain)), -1))
+    raise _wrong_vertebra(chain[position], "T13", "T12 or L1")
 
 
-def insert_l6(chain: Sequence[str | None], place: int) -> Chain:
+def insert_l6(chain: Sequence[str | None], position: int) -> Chain:
     """Rename L5 or Sacrum to L6; renaming L5 shifts the names above it down.
 
     Raises:
         UserError: If the vertebra is neither, or the chain already contains an L6.
     """
-    if chain[place] == "L5":
-        return _rename_and_shift(chain, place, "L6", (range(place), 1))
-    if chain[place] == "Sacrum":
-        return _rename_and_shift(chain, place, "L6", (range(0), 0))
-    raise _wrong_vertebra(chain[place], "L6", "L5 or Sacrum")
+    if chain[position] == "L5":
+        return _rename_and_shift(chain, position, "L6", (range(position), 1))
+    if chain[position] == "Sacrum":
+        return _rename_and_shift(chain, position, "L6", (range(0), 0))
+    raise _wrong_vertebra(chain[position], "L6", "L5 or Sacrum")
 
 
-def last_ribs_t11(chain: Sequence[str | None], place: int) -> Chain:
+def last_ribs_t11(chain: Sequence[str | None], position: int) -> Chain:
     """Make a vertebra named T11 or T12 the T11 of a spine with 11 thoracic vertebrae.
 
     The next vertebra is L1. Renaming T12 shifts the names above it up; for T11 the names below it
@@ -115,11 +114,11 @@ def last_ribs_t11(chain: Sequence[str | None], place: int) -> Chain:
     Raises:
         UserError: If the vertebra is neither.
     """
-    if chain[place] == "T12":
-        return _rename_and_shift(chain, place, "T11", (range(place), -1))
-    if chain[place] == "T11":
-        return shift(chain, 1, range(place + 1, len(chain)))
-    raise _wrong_vertebra(chain[place], "the last with ribs, T11,", "T11 or T12")
+    if chain[position] == "T12":
+        return _rename_and_shift(chain, position, "T11", (range(position), -1))
+    if chain[position] == "T11":
+        return shift(chain, 1, range(position + 1, len(chain)))
+    raise _wrong_vertebra(chain[position], "the last with ribs, T11,", "T11 or T12")
 
 
 def missing_between(above: str, below: str) -> tuple[str, ...] | None:
@@ -137,19 +136,19 @@ def missing_between(above: str, below: str) -> tuple[str, ...] | None:
     return () if (above, below) in TIGHT else missing
 
 
-def free_level(chain: Sequence[str | None], place: int) -> str:
+def free_level(chain: Sequence[str | None], position: int) -> str:
     """Return the nearest free level for a new vertebra.
 
     Args:
         chain: Names from head to tail.
-        place: Index in the chain before which the vertebra is inserted.
+        position: Index in the chain before which the vertebra is inserted.
 
     Raises:
         UserError: If all levels are taken.
     """
     order = {label.name: k for k, label in enumerate(LABELS)}
-    above = [order[name] for name in chain[:place] if name]
-    below = [order[name] for name in chain[place:] if name]
+    above = [order[name] for name in chain[:position] if name]
+    below = [order[name] for name in chain[position:] if name]
     expected = above[-1] + 1 if above else (below[0] - 1 if below else order["L1"])
     free = [n for n in order if n not in chain and n not in RARE and n != "Coccyx"]
     if not free:
@@ -158,12 +157,12 @@ def free_level(chain: Sequence[str | None], place: int) -> str:
 
 
 def _rename_and_shift(
-    chain: Sequence[str | None], place: int, name: str, others: tuple[range, int]
+    chain: Sequence[str | None], position: int, name: str, others: tuple[range, int]
 ) -> Chain:
-    remaining = [None if k == place else old for k, old in enumerate(chain)]
-    places, by = others
-    shifted = list(shift(remaining, by, places) if by else remaining)
-    shifted[place] = name
+    remaining = [None if k == position else old for k, old in enumerate(chain)]
+    positions, by = others
+    shifted = list(shift(remaining, by, positions) if by else remaining)
+    shifted[position] = name
     return checked(shifted)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from spinemamba.anatomy.labels import LABELS
+from spinemamba.anatomy.labels import LABELS, RARE
 from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, STEP_SHARE
 from spinemamba.instances.find import Instance
 
@@ -20,7 +20,6 @@ NAMES: tuple[str, ...] = tuple(label.name for label in LABELS if label.name != "
 """Levels of the solver, from head to tail."""
 
 INDEX = {name: k for k, name in enumerate(NAMES)}
-RARE = ("T13", "L6")
 USUAL = tuple(name for name in NAMES if name not in RARE)
 
 
