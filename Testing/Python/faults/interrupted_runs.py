@@ -146,14 +146,14 @@ def give_up_rights() -> None:
 
 def stand_in_for_networks() -> None:
     """Let perfect networks say at once what they see in a phantom."""
-    from test_instances import evidence_of
+    from perfect_predictions import perfect_predictions
 
     from spinemamba import segment
     from spinemamba.imaging.read import read_volume
     from spinemamba.inference import model
     from spinemamba.protocol.model_card import DEFAULT, find_model
 
-    truth = evidence_of(read_volume(Path(os.environ["TRUTH"])))
+    truth = perfect_predictions(read_volume(Path(os.environ["TRUTH"])))
     model = model.load_model(find_model(DEFAULT))
     model.load_model = lambda *options: model
 
