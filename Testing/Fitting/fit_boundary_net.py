@@ -35,9 +35,9 @@ from spinemamba.imaging.read import read_labels  # noqa: E402
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Volume  # noqa: E402
 from spinemamba.instances.boundary_net import (  # noqa: E402
-    FARTHEST,
-    REACH,
-    STEEPNESS,
+    BASELINE_SLOPE,
+    PAIR_RANGE,
+    UNCERTAIN_RANGE,
     WEIGHTS,
     BoundaryNet,
     NeighbourPair,
@@ -180,8 +180,8 @@ def points_of(
     for k, frame in enumerate(pairs, start=1):
         place = places[k - 1] + rng.normal(scale=PLACE_ERROR)
         pair = NeighbourPair(frame, usual[k - 1], own[k - 1], place)
-        near = np.abs(about - k - 0.5) < FARTHEST
-        near &= np.abs(pair.beyond(points)) < REACH
+        near = np.abs(about - k - 0.5) < PAIR_RANGE
+        near &= np.abs(pair.beyond(points)) < UNCERTAIN_RANGE
         chosen = np.flatnonzero(near)
         chosen = rng.choice(chosen, min(PER_PAIR, len(chosen)), replace=False)
         out.append((pair.features(points[chosen], depth), truth[chosen] > k))
@@ -207,7 +207,7 @@ def fit(samples: list[Sample]) -> BoundaryNet:
         chosen = order[(step % (steps // EPOCHS)) * BATCH :][:BATCH]
         seen = (features[chosen] - mean) / spread
         seen = seen + BLUR * torch.randn_like(seen)
-        logit = network(seen)[:, 0] + STEEPNESS * features[chosen, 2]
+        logit = network(seen)[:, 0] + BASELINE_SLOPE * features[chosen, 2]
         loss = nn.functional.binary_cross_entropy_with_logits(logit, lower[chosen], weight[chosen])
         optimizer.zero_grad()
         loss.backward()

@@ -41,14 +41,14 @@ USUAL_STEP_MM = 30.0
 DEPTH_LIMIT = 8.0
 """Limit of the signed depth in mm if the core distance is `USUAL_STEP_MM`; scales with it."""
 
-STEEPNESS = 8.0
+BASELINE_SLOPE = 8.0
 """Slope of the baseline to which the output of the MLP is added: logit per core distance from the
 fitted surface."""
 
-REACH = 1.0
+UNCERTAIN_RANGE = 1.0
 """The side of voxels further from the fitted surface is certain, in units of the core distance."""
 
-FARTHEST = 3.0
+PAIR_RANGE = 3.0
 """Voxels further from a pair along the spine are not evaluated, as a number of cores."""
 
 FEATURES = 7 + len(SAMPLE_OFFSETS)
@@ -205,7 +205,7 @@ class BoundaryNet:
             values += bias
             np.maximum(values, 0, out=values)
         weight, bias = self.layers[-1]
-        return (values @ weight.T + bias)[:, 0] + STEEPNESS * features[:, 2]
+        return (values @ weight.T + bias)[:, 0] + BASELINE_SLOPE * features[:, 2]
 
 
 @functools.cache
@@ -242,7 +242,7 @@ def boundary_coordinate(
         pair, chosen = batch
         beyond = pair.beyond(points_mm[chosen])
         share = (beyond > 0).astype(float)
-        uncertain = np.abs(beyond) < REACH
+        uncertain = np.abs(beyond) < UNCERTAIN_RANGE
         logit = boundary_net.logit(pair.features(points_mm[chosen[uncertain]], bone))
         share[uncertain] = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
         return share
@@ -251,8 +251,8 @@ def boundary_coordinate(
     batches = []
     for k, pair in enumerate(pairs, start=1):
         offset = curve_coordinate - (k + 0.5)
-        coordinate[offset >= FARTHEST] += 1
-        near = np.flatnonzero(np.abs(offset) < FARTHEST)
+        coordinate[offset >= PAIR_RANGE] += 1
+        near = np.flatnonzero(np.abs(offset) < PAIR_RANGE)
         batches += [(pair, near[start : start + CHUNK]) for start in range(0, len(near), CHUNK)]
     with ThreadPoolExecutor(2) as pool:  # numpy releases the GIL
         for (_, chosen), share in zip(batches, pool.map(lower, batches), strict=True):

@@ -16,7 +16,7 @@ from scipy import ndimage
 from spinemamba.imaging.centreline import CentreLine, line_through
 
 SLAB_MM = 6.0
-CORE_THRESHOLD = 0.4
+REGION_THRESHOLD = 0.4
 LEAST_AREA_MM2 = 15.0
 FULL_AREA_MM2 = 150.0
 """Cross-section of an upper thoracic core. Larger ones, such as those of a hip, score no more."""
@@ -65,7 +65,7 @@ def _regions(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[_
     regions = []
     for slab, start in enumerate(starts):
         block = core[start : start + thickness]
-        pieces, count = ndimage.label(block > CORE_THRESHOLD)
+        pieces, count = ndimage.label(block > REGION_THRESHOLD)
         if not count:
             continue
         numbers = np.arange(1, count + 1)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BACK_MM, SIDE_MM = 30.0, 20.0
-FARTHEST = (3.5, 3.0)
+COORDINATE_LIMITS = (3.5, 3.0)
 """Limits of ``b`` and of ``s``; surfaces are constant beyond."""
 
 MEAN_AT = (0.0, 1.0, 4.0, 6.5, 10.0, 14.0, 17.0, 19.0, 21.0, 24.0)
@@ -46,10 +46,10 @@ MEAN = np.array(
 PRIOR_PRECISION = np.array([1.0, 1.0, 2.0, 40.0, 40.0, 40.0, 40.0])
 """Prior precision per coefficient: low for offset and tilt, which vary between patients."""
 
-STEEPNESS = 8.0
+LIKELIHOOD_SLOPE = 8.0
 """Slope of the logistic likelihood of a voxel's side: logit per core distance."""
 
-REACH = 1.5
+FIT_RANGE = 1.5
 """Voxels further from a surface are not used to fit it, in units of the core distance."""
 
 NEWTON_STEPS = 12
@@ -80,8 +80,8 @@ class Frame:
     def terms(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``t`` (n,) and the terms of the surface (n, 7) at points (n, 3)."""
         offset = points_mm - self.middle_mm
-        b = np.clip(offset @ self.back / BACK_MM, -FARTHEST[0], FARTHEST[0])
-        s = np.clip(offset @ self.side / SIDE_MM, -FARTHEST[1], FARTHEST[1])
+        b = np.clip(offset @ self.back / BACK_MM, -COORDINATE_LIMITS[0], COORDINATE_LIMITS[0])
+        s = np.clip(offset @ self.side / SIDE_MM, -COORDINATE_LIMITS[1], COORDINATE_LIMITS[1])
         lateral = np.abs(s)
         terms = [np.ones(len(b)), b, s, b * b, lateral, b * lateral, s * s]
         return offset @ self.down / self.step_mm, np.stack(terms, axis=-1)
@@ -135,7 +135,7 @@ def fit_surfaces(
         chosen = order[bounds[k] : bounds[k + 2]]
         chosen = chosen[:: max(1, len(chosen) // MOST_VOXELS)]
         t, terms = frame.terms(points_mm[chosen])
-        near = np.abs(t) < REACH
+        near = np.abs(t) < FIT_RANGE
         if near.sum() >= LEAST_VOXELS:
             lower = (numbers[chosen] == k + 2)[near]
             voxels = t[near], terms[near], lower.astype(float)
@@ -156,13 +156,13 @@ def _fit(
     t, terms, lower = voxels
     fitted = mean.copy()
     for _ in range(NEWTON_STEPS):
-        margin = np.clip(STEEPNESS * (t - terms @ fitted), -30, 30)
+        margin = np.clip(LIKELIHOOD_SLOPE * (t - terms @ fitted), -30, 30)
         expected = 1 / (1 + np.exp(-margin))
-        gradient = STEEPNESS * terms.T @ (lower - expected) / len(t)
+        gradient = LIKELIHOOD_SLOPE * terms.T @ (lower - expected) / len(t)
         gradient += 2 * prior_precision * (fitted - mean)
         # A lower bound, or the first step from a distant start overshoots.
         variance = np.maximum(expected * (1 - expected), LEAST_CURVATURE)
-        hessian = STEEPNESS**2 * (terms.T * variance) @ terms / len(t)
+        hessian = LIKELIHOOD_SLOPE**2 * (terms.T * variance) @ terms / len(t)
         hessian += 2 * np.diag(prior_precision)
         fitted -= np.linalg.solve(hessian, gradient)
     return fitted

@@ -52,7 +52,6 @@ ANCHOR = 0.7
 ANCHOR_FLOOR = 1e-3
 """Least level probability of an anchor. Errors are rare, but possible."""
 
-
 PIN_LOG_LIKELIHOOD = 50.0
 """Log likelihood of a pinned level. It exceeds all other terms, but is finite: contradicting pins
 give a labeling that violates one of them, which is detected."""
@@ -149,7 +148,8 @@ def non_vertebra_emissions(single: np.ndarray, items: tuple[Instance, ...]) -> n
 def _volume_ratios(items: tuple[Instance, ...]) -> np.ndarray:
     """Return the binary logarithm of each volume relative to its complete neighbours'.
 
-    The reference is the median of up to four neighbours, the upper one of an even number.
+    The reference is the median of up to four neighbours, two on each side. For an even number it is
+    the larger of the two middle ones.
 
     Returns:
         (instances,); NaN for truncated instances, the sacrum, and without complete neighbours.

@@ -158,7 +158,7 @@ class SpineModel:
 
 
 def _transitions(items: tuple[Instance, ...], options: SolverOptions) -> np.ndarray:
-    """Return the transition probabilities along the spine, (sizes, n - 1, 82, 82)."""
+    """Return the transition weights along the spine, (sizes, n - 1, 82, 82)."""
     pairs = list(itertools.pairwise(items))
     gaps_mm = np.array([distance_mm(a, b) for a, b in pairs])
     sizes, half_mm = np.asarray(BODY_SIZES), _half_steps_mm()
@@ -185,7 +185,7 @@ def _transitions(items: tuple[Instance, ...], options: SolverOptions) -> np.ndar
 def _set_non_vertebra_transitions(
     transitions: np.ndarray, items: tuple[Instance, ...], options: SolverOptions
 ) -> None:
-    """Set the transition probabilities to states that are not vertebrae, in place."""
+    """Set the transition weights to states that are not vertebrae, in place."""
     stay = np.eye(N)
     transitions[..., SINGLE, NOT_VERTEBRA] = transitions[..., NOT_VERTEBRA, NOT_VERTEBRA] = (
         options.spurious * stay

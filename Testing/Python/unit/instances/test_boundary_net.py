@@ -6,9 +6,9 @@ from scipy import ndimage
 
 from spinemamba.instances import boundary_net
 from spinemamba.instances.boundary_net import (
+    BASELINE_SLOPE,
     FEATURES,
     SAMPLE_OFFSETS,
-    STEEPNESS,
     BoundaryNet,
     NeighbourPair,
     bone_depth,
@@ -97,7 +97,7 @@ def test_a_network_of_zeros_cuts_along_the_fitted_surface():
     flat = BoundaryNet(((np.zeros((1, FEATURES), np.float32), np.zeros(1, np.float32)),))
     coordinate = np.where(points[:, 0] > 33, 1.0, 2.0)
     result = boundary_coordinate(points, coordinate, [pair], bone_depth(bone, MM, FAR_MM), flat)
-    expected = 1 + 1 / (1 + np.exp(-STEEPNESS * pair.beyond(points)))
+    expected = 1 + 1 / (1 + np.exp(-BASELINE_SLOPE * pair.beyond(points)))
     near = np.abs(pair.beyond(points)) < 0.99
     np.testing.assert_allclose(result[near], expected[near], atol=1e-5)
     assert (result[pair.beyond(points) > 1] == 2).all()
