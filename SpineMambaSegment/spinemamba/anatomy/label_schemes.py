@@ -96,7 +96,7 @@ def numbering_of(text: str) -> Numbering | None:
     """Return the numbering scheme for a value of ``--labels``; None for `AUTO`.
 
     Args:
-        text: `AUTO`, one of `BUILT_IN`, or the path of a JSON file; see `read_numbering`.
+        text: `AUTO`, one of `BUILT_IN`, or the path of a JSON file with names and numbers.
 
     Raises:
         UserError: If the text is neither, or the file is not a numbering scheme.
@@ -109,10 +109,10 @@ def numbering_of(text: str) -> Numbering | None:
         raise UserError(
             f"'{text}' is not a numbering scheme of labels.", f"Write --labels {OPTION}."
         )
-    return read_numbering(Path(text))
+    return _read_numbering(Path(text))
 
 
-def read_numbering(path: Path) -> Numbering:
+def _read_numbering(path: Path) -> Numbering:
     """Read a numbering scheme from a JSON file.
 
     The file is a ``dataset.json`` of nnU-Net, or an object of names and numbers. Both may map names

@@ -103,7 +103,7 @@ def _join(a: Route, b: Route) -> Route:
 
 
 @dataclass(frozen=True)
-class RouteList:
+class _RouteList:
     """All routes as arrays, sorted by pairs of levels.
 
     Attributes:
@@ -126,7 +126,7 @@ class RouteList:
 
 
 @cache
-def route_list(most_missed: int) -> RouteList:
+def _route_list(most_missed: int) -> _RouteList:
     """Return `routes` as arrays; cached, as computing them takes longer than solving a spine."""
     by_pair = routes(most_missed)
     flat = [route for group in by_pair.values() for route in group]
@@ -134,7 +134,7 @@ def route_list(most_missed: int) -> RouteList:
     upper, lower = np.array(pairs).T
     values = [[getattr(route, f.name) for route in flat] for f in fields(Route)]
     counts = [len(group) for group in by_pair.values()]
-    return RouteList(upper, lower, *map(np.array, values), np.cumsum([0, *counts[:-1]]))
+    return _RouteList(upper, lower, *map(np.array, values), np.cumsum([0, *counts[:-1]]))
 
 
 def distance_mm(a: Instance, b: Instance) -> float:
@@ -167,7 +167,7 @@ def transition_tables(
         above_mm: Offset of the upper centroid upwards from the centre of its level, (27,).
         below_mm: Offset of the lower centroid downwards from the centre of its level, (27,).
     """
-    all_routes = route_list(options.most_missed)
+    all_routes = _route_list(options.most_missed)
     offset_mm = np.broadcast_to(above_mm, len(NAMES))[all_routes.upper]
     offset_mm = offset_mm + np.broadcast_to(below_mm, len(NAMES))[all_routes.lower]
     share = all_routes.share * options.missed**all_routes.missed * (1 - options.missed)
