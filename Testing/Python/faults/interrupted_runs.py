@@ -146,16 +146,16 @@ def give_up_rights() -> None:
 
 def stand_in_for_networks() -> None:
     """Let perfect networks say at once what they see in a phantom."""
-    from perfect_predictions import perfect_predictions
+    from voxel_evidence import evidence_of
 
     from spinemamba import segment
     from spinemamba.imaging.read import read_volume
     from spinemamba.inference import model
     from spinemamba.protocol.model_card import DEFAULT, find_model
 
-    truth = perfect_predictions(read_volume(Path(os.environ["TRUTH"])))
-    model = model.load_model(find_model(DEFAULT))
-    model.load_model = lambda *options: model
+    truth = evidence_of(read_volume(Path(os.environ["TRUTH"])))
+    networks = model.load_model(find_model(DEFAULT))
+    model.load_model = lambda *options: networks
 
     def locate(image: object, model: object, progress: Callable[[str, float], None]) -> None:
         progress("locate", 0.5)
@@ -197,6 +197,14 @@ def draw_coarsely() -> None:
     case_pictures.solid_picture = lambda labels, turn_deg: solid(labels, turn_deg, pixel_mm=4.0)
 
 
+def wait_briefly() -> None:
+    """Let an export that waits for another one give up soon."""
+    from spinemamba.common.folder_lock import locked
+    from spinemamba.export import exporter
+
+    exporter.locked = partial(locked, longest_s=0.3)
+
+
 def import_for(command: str) -> None:
     """Import what a command needs, so that no child has to; replace what takes long."""
     import matplotlib.font_manager  # noqa: F401
@@ -206,6 +214,7 @@ def import_for(command: str) -> None:
     if command == "train":
         importlib.import_module("tiny_trainings")
     if command == "export":
+        wait_briefly()
         with contextlib.suppress(ModuleNotFoundError):
             standard = importlib.import_module("highdicom._standard_utils")
             for table in ("get_iod_module_map", "get_module_attribute_map"):

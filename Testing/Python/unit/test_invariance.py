@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from perfect_predictions import network_channels, with_levels
 
-from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.resample import crop_geometry
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import find_instances
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.training.data.dataset import body_cores
 
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5", "Sacrum")
 NECK = ("C1", "C2", "C3", "C4", "C5", "C6", "C7")
@@ -38,12 +38,17 @@ def blurred_predictions(levels_in_view: tuple[str, ...]) -> Evidence:
         first=levels_in_view[0], last=levels_in_view[-1], spacing_mm=spacing, tight=True
     )
     labels = make_phantom(3, options).labels
-    index = network_channels(labels) - 1
+    lookup = np.zeros(256, int)
+    for value, channel in channel_of_value().items():
+        lookup[value] = channel
+    index = lookup[labels.array] - 1
     levels = np.zeros((len(NETWORK_LEVELS), *index.shape), np.float16)
     for k in range(len(NETWORK_LEVELS)):
         levels[k] = np.exp(-0.5 * ((k - index) / 0.7) ** 2)
     levels /= levels.sum(axis=0)
-    return with_levels(labels, levels)
+    bone, core = (labels.array > 0).astype(np.float32), body_cores(labels).astype(np.float32)
+    grid = labels.geometry
+    return Evidence(bone, core, levels, grid, levels, grid)
 
 
 def cropped(evidence: Evidence, box: tuple[slice, slice, slice]) -> Evidence:

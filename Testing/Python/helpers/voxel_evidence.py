@@ -1,4 +1,4 @@
-"""Voxel predictions of perfect networks, computed from a label map."""
+"""Voxel predictions that perfect networks would make of labels."""
 
 from __future__ import annotations
 
@@ -10,28 +10,18 @@ from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.training.data.dataset import body_cores
 
 
-def perfect_predictions(labels: Volume, certainty: float = 0.6) -> Evidence:
-    """Return perfect predictions of bone and cores; neighbouring levels share the uncertainty."""
-    channels = network_channels(labels)
+def evidence_of(labels: Volume, certainty: float = 0.6) -> Evidence:
+    """What perfect networks would say; neighbouring levels share the rest of the probability."""
+    lookup = np.zeros(256, int)
+    for value, channel in channel_of_value().items():
+        lookup[value] = channel
+    channels = lookup[labels.array]
     levels = np.full((len(NETWORK_LEVELS), *channels.shape), 0.001, np.float16)
     for k in range(len(NETWORK_LEVELS)):
         levels[k][channels == k + 1] = certainty
         for j in (k - 1, k + 1):
             if 0 <= j < len(NETWORK_LEVELS):
                 levels[j][channels == k + 1] = (1 - certainty) / 2
-    return with_levels(labels, levels)
-
-
-def network_channels(labels: Volume) -> np.ndarray:
-    """Return the network channel of each voxel, 0 is background, (z, y, x)."""
-    lookup = np.zeros(256, int)
-    for value, channel in channel_of_value().items():
-        lookup[value] = channel
-    return lookup[labels.array]
-
-
-def with_levels(labels: Volume, levels: np.ndarray) -> Evidence:
-    """Return perfect predictions of bone and cores with given level probabilities."""
     bone = (labels.array > 0).astype(np.float32)
     core = body_cores(labels).astype(np.float32)
     grid = labels.geometry
