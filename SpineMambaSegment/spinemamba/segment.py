@@ -19,7 +19,7 @@ import numpy as np
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Progress, ignore
-from spinemamba.findings.build_result import RunDetails, describe
+from spinemamba.findings.build_result import RunDetails, build_result
 from spinemamba.findings.shape_flags import shape_flags, with_metal
 from spinemamba.imaging.intensity import choose_modality, normalise
 from spinemamba.imaging.orientation import canonical, restore
@@ -30,7 +30,7 @@ from spinemamba.inference.fine import fine_stage
 from spinemamba.inference.model import Model
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import Instances, find_instances, with_cut_sides
-from spinemamba.instances.to_input_grid import restore_labels
+from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.pins import Pin, match_pins
 from spinemamba.levels.solve import LevelSolution, assign_levels
 from spinemamba.protocol.result import Result
@@ -120,7 +120,7 @@ def segment(
             shape = with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
     scan = describe_backend(model.fine.device.type)
     details = RunDetails(model, modality, seconds, pins, shape, scan)
-    result = describe(volume.geometry, instances, solution, details)
+    result = build_result(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)
     return Segmentation(restore(in_whole(labels, reoriented, box), reorientation), result)
@@ -143,7 +143,7 @@ def _number_voxels(
         UserError: If no voxel remains (NO_SPINE).
     """
     numbers_with_level = {number: number for number in _label_values(solution)}
-    numbers = restore_labels(instances, numbers_with_level, predictions, progress)
+    numbers = labels_on_input_grid(instances, numbers_with_level, predictions, progress)
     index_zyx = np.argwhere(numbers)
     numbers[tuple(index_zyx[predictions.field_of_view.outside(index_zyx)].T)] = 0
     if not numbers.any():

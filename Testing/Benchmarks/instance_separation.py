@@ -31,9 +31,9 @@ from spinemamba.imaging.read import read_volume  # noqa: E402
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Geometry, Volume  # noqa: E402
 from spinemamba.inference.voxel_predictions import Evidence  # noqa: E402
-from spinemamba.instances.boundary_net import Parting  # noqa: E402
+from spinemamba.instances.boundary_net import BoundaryNet  # noqa: E402
 from spinemamba.instances.find import Instances, find_instances  # noqa: E402
-from spinemamba.instances.to_input_grid import restore_labels  # noqa: E402
+from spinemamba.instances.to_input_grid import labels_on_input_grid  # noqa: E402
 from spinemamba.levels.solve import assign_levels  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.training.data.dataset import body_cores, crop_to, nearest  # noqa: E402
@@ -61,12 +61,12 @@ def main() -> None:
         report(name, divided(data / path))
 
 
-def divided(path: Path, parting: Parting | None = None) -> dict[str, float]:
+def divided(path: Path, boundary_net: BoundaryNet | None = None) -> dict[str, float]:
     """Return the Dice of each vertebra of a label map that is given as bone and cores alone.
 
     Args:
         path: Of the label map.
-        parting: What parts neighbours; None takes the package's own.
+        boundary_net: What parts neighbours; None takes the package's own.
     """
     labels = canonical(read_volume(path))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
@@ -74,7 +74,7 @@ def divided(path: Path, parting: Parting | None = None) -> dict[str, float]:
     grid = grid_with_spacing(labels.geometry, FINE_MM)
     core = nearest(labels.with_array(body_cores(labels)), grid)
     truth = nearest(labels, grid)
-    found = find_instances(bare_evidence(truth > 0, core, grid), parting=parting)
+    found = find_instances(bare_evidence(truth > 0, core, grid), boundary_net=boundary_net)
     present = [label for label in LABELS if ((truth == label.value) & (core > 0)).any()]
     out = {}
     for label in present:
@@ -147,7 +147,7 @@ def whole_evidence(labels: Volume) -> Evidence:
 def painted(found: Instances, names: tuple[str | None, ...], evidence: Evidence) -> np.ndarray:
     """Return the labels on the CT's grid."""
     values = {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
-    return restore_labels(found, values, evidence, lambda stage, fraction: None)
+    return labels_on_input_grid(found, values, evidence, lambda stage, fraction: None)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 from spinemamba.benchmark.simulated_chains import NOISES, StressCase, stress_cases  # noqa: E402 - path above
-from spinemamba.levels.model import WORTH_FOLLOWING, Chain, SolverOptions  # noqa: E402
+from spinemamba.levels.model import LEAST_STATE_POSTERIOR, SolverOptions, SpineModel  # noqa: E402
 from spinemamba.levels.solve import assign_levels  # noqa: E402
 
 LIMIT_MS = 100.0
@@ -35,10 +35,10 @@ def main() -> int:
     pinned = [_ms(lambda c=case: assign_levels(c.items, _pin(c))) for case in cases]
     _say("without a pin", free)
     _say("with a pin", pinned)
-    chains = [Chain(case.items, {}, SolverOptions()) for case in cases]
+    chains = [SpineModel(case.items, {}, SolverOptions()) for case in cases]
     likely = [_ms(lambda c=chain: c.ranked(BEST)) for chain in chains]
     every = [_ms(lambda c=chain: c.ranked(BEST, least=0.0)) for chain in chains]
-    _say(f"search over states likelier than {WORTH_FOLLOWING:g}", likely)
+    _say(f"search over states likelier than {LEAST_STATE_POSTERIOR:g}", likely)
     _say("search over all states", every)
     same = sum(chain.ranked(1) == chain.ranked(1, least=0.0) for chain in chains)
     sys.stdout.write(f"same best names: {same} of {len(chains)}\n")

@@ -35,18 +35,18 @@ from spinemamba.imaging.read import read_labels  # noqa: E402
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Volume  # noqa: E402
 from spinemamba.instances.boundary_net import (  # noqa: E402
-    FARTHEST,
-    REACH,
-    STEEPNESS,
+    BASELINE_SLOPE,
+    PAIR_RANGE,
+    UNCERTAIN_RANGE,
     WEIGHTS,
-    Neighbours,
-    Parting,
-    deepest_mm,
-    surround,
+    BoundaryNet,
+    NeighbourPair,
+    bone_depth,
+    depth_limit_mm,
 )
-from spinemamba.instances.cut_surfaces import fit_surfaces, frames, usual_coefficients  # noqa: E402
+from spinemamba.instances.cut_surfaces import fit_surfaces, frames, mean_coefficients  # noqa: E402
 from spinemamba.instances.geodesic import nearest_seed  # noqa: E402
-from spinemamba.instances.spine_coordinate import chain_curve, core_middles, core_places  # noqa: E402
+from spinemamba.instances.spine_coordinate import core_centroids, level_positions, spine_curve  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.training.data.dataset import body_cores, nearest  # noqa: E402
 from spinemamba.training.data.public_cases import PAIRS  # noqa: E402
@@ -104,11 +104,11 @@ def main() -> None:
             sys.stderr.write(f"{name}: {len(samples[-1].lower)} points\n")
     for seed in range(NECKS):
         samples.append(sample_of(case_of(neck(seed)), NECK_WEIGHT, rng))
-    parting = fit(samples)
+    boundary_net = fit(samples)
     if not held:
-        save(parting, WEIGHTS)
+        save(boundary_net, WEIGHTS)
     for name in held:
-        report(name, divided(data / FILES[name], parting))
+        report(name, divided(data / FILES[name], boundary_net))
 
 
 def neck(seed: int) -> Volume:
@@ -152,7 +152,7 @@ def sample_of(case: Case, weight: float, rng: np.random.Generator) -> Sample:
 
 def roughened(case: Case, rng: np.random.Generator) -> Case:
     """Return a case whose rim is as wavy as a network's, and now and then too far in or out."""
-    about = surround(case.numbers > 0, (FINE_MM,) * 3, FAR_MM)
+    about = bone_depth(case.numbers > 0, (FINE_MM,) * 3, FAR_MM)
     wave = ndimage.gaussian_filter(rng.standard_normal(case.numbers.shape), 1.5)
     depth = about.depth_mm + ROUGH_MM * (wave / wave.std() + rng.normal())
     bone = (depth > 0) | (case.seeds > 0)
@@ -169,26 +169,26 @@ def points_of(
     bone = case.numbers > 0
     voxels = np.argwhere(bone)
     points, truth = voxels * FINE_MM, case.numbers[bone]
-    middles = core_middles(points, case.seeds[bone], case.count)
+    middles = core_centroids(points, case.seeds[bone], case.count)
     pairs = frames(middles)
-    places = core_places(middles, np.zeros(case.count))[:-1]
-    usual = usual_coefficients(places)
+    places = level_positions(middles, np.zeros(case.count))[:-1]
+    usual = mean_coefficients(places)
     own = fit_surfaces(points, guess, pairs, usual)
-    about = chain_curve(middles).at(points)
-    depth = surround(bone, (FINE_MM,) * 3, deepest_mm(pairs))
+    about = spine_curve(middles).at(points)
+    depth = bone_depth(bone, (FINE_MM,) * 3, depth_limit_mm(pairs))
     out = []
     for k, frame in enumerate(pairs, start=1):
         place = places[k - 1] + rng.normal(scale=PLACE_ERROR)
-        pair = Neighbours(frame, usual[k - 1], own[k - 1], place)
-        near = np.abs(about - k - 0.5) < FARTHEST
-        near &= np.abs(pair.beyond(points)) < REACH
+        pair = NeighbourPair(frame, usual[k - 1], own[k - 1], place)
+        near = np.abs(about - k - 0.5) < PAIR_RANGE
+        near &= np.abs(pair.beyond(points)) < UNCERTAIN_RANGE
         chosen = np.flatnonzero(near)
         chosen = rng.choice(chosen, min(PER_PAIR, len(chosen)), replace=False)
         out.append((pair.features(points[chosen], depth), truth[chosen] > k))
     return out
 
 
-def fit(samples: list[Sample]) -> Parting:
+def fit(samples: list[Sample]) -> BoundaryNet:
     """Return the network that says best to which side points belong."""
     torch.manual_seed(0)
     features = torch.from_numpy(np.concatenate([s.features for s in samples]))
@@ -207,7 +207,7 @@ def fit(samples: list[Sample]) -> Parting:
         chosen = order[(step % (steps // EPOCHS)) * BATCH :][:BATCH]
         seen = (features[chosen] - mean) / spread
         seen = seen + BLUR * torch.randn_like(seen)
-        logit = network(seen)[:, 0] + STEEPNESS * features[chosen, 2]
+        logit = network(seen)[:, 0] + BASELINE_SLOPE * features[chosen, 2]
         loss = nn.functional.binary_cross_entropy_with_logits(logit, lower[chosen], weight[chosen])
         optimizer.zero_grad()
         loss.backward()
@@ -217,13 +217,13 @@ def fit(samples: list[Sample]) -> Parting:
     with torch.no_grad():
         layers[0].weight /= spread
         layers[0].bias -= layers[0].weight @ mean
-    return Parting(tuple((a.weight.detach().numpy(), a.bias.detach().numpy()) for a in layers))
+    return BoundaryNet(tuple((a.weight.detach().numpy(), a.bias.detach().numpy()) for a in layers))
 
 
-def save(parting: Parting, path: Path) -> None:
-    """Write weights for `spinemamba.instances.boundary_net.load_parting`."""
+def save(boundary_net: BoundaryNet, path: Path) -> None:
+    """Write weights for `spinemamba.instances.boundary_net.load_boundary_net`."""
     tensors = {}
-    for k, (weight, bias) in enumerate(parting.layers):
+    for k, (weight, bias) in enumerate(boundary_net.layers):
         tensors |= {f"{k}.weight": weight, f"{k}.bias": bias}
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
 

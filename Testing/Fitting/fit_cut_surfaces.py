@@ -1,6 +1,6 @@
 """Fit the usual surfaces between vertebrae to the real label maps that may be learned from.
 
-``python Testing/Fitting/fit_cut_surfaces.py`` prints `USUAL` of
+``python Testing/Fitting/fit_cut_surfaces.py`` prints `MEAN` of
 spinemamba/instances/cut_surfaces.py anew. Each pair of neighbours gets the surface that parts its
 voxels best; coefficients are then smoothed along the spine, robustly, since a fused joint or a
 fracture bends a surface as no other spine has it.
@@ -22,7 +22,7 @@ from spinemamba.imaging.orientation import canonical  # noqa: E402
 from spinemamba.imaging.read import read_labels  # noqa: E402 - the path is set just above
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Volume  # noqa: E402
-from spinemamba.instances.cut_surfaces import USUAL, USUAL_AT, fit_surfaces, frames  # noqa: E402
+from spinemamba.instances.cut_surfaces import MEAN, MEAN_AT, fit_surfaces, frames  # noqa: E402
 from spinemamba.training.data.dataset import body_cores, nearest  # noqa: E402
 from spinemamba.training.data.vertebra_shapes import DONORS, core_centres_mm  # noqa: E402
 
@@ -76,12 +76,12 @@ def surfaces_of(labels: Volume, names: tuple[str, ...]) -> tuple[list[int], np.n
 
 
 def smoothed(places: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Return coefficients at the knots `USUAL_AT`: least absolute residuals, smooth along knots."""
-    knots = np.array(USUAL_AT)
+    """Return coefficients at the knots `MEAN_AT`: least absolute residuals, smooth along knots."""
+    knots = np.array(MEAN_AT)
     share = np.stack([np.interp(places, knots, row) for row in np.eye(len(knots))], axis=-1)
     alike = np.diff(np.eye(len(knots)), axis=0) * SMOOTH
     terms = np.concatenate([share, alike])
-    table = np.zeros_like(USUAL)
+    table = np.zeros_like(MEAN)
     for column in range(found.shape[1]):
         wanted = np.concatenate([found[:, column], np.zeros(len(alike))])
         weight = np.ones(len(wanted))

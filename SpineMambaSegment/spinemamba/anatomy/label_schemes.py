@@ -1,4 +1,4 @@
-"""Which number means which level: the schemes of label images. Standard library only."""
+"""Numbering schemes of label maps: the level of each value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinemamba.anatomy.labels import BY_NAME, LABELS, Label
+from spinemamba.anatomy.labels import BY_NAME, LABELS, RARE, Label
 from spinemamba.anatomy.terminology import level_named
 from spinemamba.common.errors import UserError
 
@@ -16,17 +16,17 @@ AUTO = "auto"
 OPTION = (
     "verse|totalsegmentator|totalsegmentator-v1|totalsegmentator-mr|totalspineseg|vista3d|FILE.json"
 )
-"""What ``--labels`` takes beside `AUTO`."""
+"""Values of ``--labels`` besides `AUTO`."""
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """What the values of a label image mean.
+    """Numbering scheme of a label map.
 
     Attributes:
-        title: What people call it.
-        levels: Level of each value that is one; several values may be parts of one level.
-        names: Names of further values, as far as they are known.
+        title: Display name.
+        levels: Level of each value. Several values may be parts of one level.
+        names: Names of other values, as far as known.
     """
 
     title: str
@@ -34,13 +34,13 @@ class Numbering:
     names: Mapping[int, str]
 
     def name_of(self, value: int) -> str:
-        """Return what a value is called."""
+        """Return the name of a value."""
         return self.names.get(value, f"value {value}")
 
 
 def _upwards(first: int, lowest: str, highest: str) -> dict[int, Label]:
-    """Return usual levels numbered from the lowest up; nothing of T13 and L6."""
-    usual = [label for label in reversed(LABELS) if label.name not in ("T13", "L6")]
+    """Return the levels without T13 and L6, numbered upwards from the lowest."""
+    usual = [label for label in reversed(LABELS) if label.name not in RARE]
     names = [label.name for label in usual]
     chosen = usual[names.index(lowest) : names.index(highest) + 1]
     return dict(enumerate(chosen, start=first))
@@ -52,7 +52,7 @@ TOTALSEGMENTATOR = Numbering(
     {25: BY_NAME["Sacrum"], 26: BY_NAME["Sacrum"], **_upwards(27, "L5", "C1")},
     {},
 )
-"""Class map of version 2: 25 is the sacrum below S1, which is 26."""
+"""Class map of version 2: 26 is S1, and 25 the rest of the sacrum."""
 
 TOTALSEGMENTATOR_V1 = Numbering(
     "TotalSegmentator version 1", {**_upwards(18, "L5", "C1"), 92: BY_NAME["Sacrum"]}, {}
@@ -93,32 +93,34 @@ BUILT_IN = {
 
 
 def numbering_of(text: str) -> Numbering | None:
-    """Return the numbering that ``--labels`` asks for; None for `AUTO`.
+    """Return the numbering scheme for a value of ``--labels``; None for `AUTO`.
 
     Args:
-        text: `AUTO`, one of `BUILT_IN`, or the path of a JSON file; see `read_numbering`.
+        text: `AUTO`, one of `BUILT_IN`, or the path of a JSON file with names and numbers.
 
     Raises:
-        UserError: If it is none of these, or the file is not such a file.
+        UserError: If the text is neither, or the file is not a numbering scheme.
     """
     if text.lower() == AUTO:
         return None
     if text.lower() in BUILT_IN:
         return BUILT_IN[text.lower()]
     if not text.lower().endswith(".json"):
-        raise UserError(f"'{text}' is no numbering of labels.", f"Write --labels {OPTION}.")
-    return read_numbering(Path(text))
+        raise UserError(
+            f"'{text}' is not a numbering scheme of labels.", f"Write --labels {OPTION}."
+        )
+    return _read_numbering(Path(text))
 
 
-def read_numbering(path: Path) -> Numbering:
-    """Return what a JSON file says: nnU-Net's ``dataset.json``, or names and numbers alone.
+def _read_numbering(path: Path) -> Numbering:
+    """Read a numbering scheme from a JSON file.
 
-    Both may map names to numbers or numbers to names. Names that are no level belong to other
-    structures.
+    The file is a ``dataset.json`` of nnU-Net, or an object of names and numbers. Both may map names
+    to numbers or numbers to names. Names that are not levels belong to other structures.
 
     Raises:
-        UserError: If the file cannot be read, a number has two names, two numbers have one level,
-            or no name is a level.
+        UserError: If the file cannot be read, a number has two names, two numbers have the same
+            level, or no name is a level.
     """
     names = _names(path)
     levels = {}
@@ -127,7 +129,7 @@ def read_numbering(path: Path) -> Numbering:
         if label is None or value == 0:
             continue
         twin = next((v for v, other in levels.items() if other is label), None)
-        # TotalSegmentator has S1 beside the rest of the sacrum; both are parts of one level.
+        # TotalSegmentator separates S1 from the rest of the sacrum; both are parts of one level.
         if twin is not None and label is not BY_NAME["Sacrum"]:
             raise _wrong(path, f"both {twin} and {value} are {label.name}")
         levels[value] = label
@@ -139,7 +141,7 @@ def read_numbering(path: Path) -> Numbering:
 def _names(path: Path) -> dict[int, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text, object_pairs_hook=_without_doubles)
+        content = json.loads(text, object_pairs_hook=_without_duplicates)
     except OSError as error:
         raise UserError(
             f"{path.name} cannot be read: {error.strerror}.", f"Write --labels {OPTION}."
@@ -158,17 +160,17 @@ def _names(path: Path) -> dict[int, str]:
     return names
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a dictionary; JSON itself lets the last of equal keys win."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs as a dictionary, and reject duplicate keys, which `json` would accept."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"'{next(k for k in keys if keys.count(k) > 1)}' is there twice")
-    return found
+        raise ValueError(f"'{next(k for k in keys if keys.count(k) > 1)}' occurs twice")
+    return entries
 
 
 def _pair(path: Path, key: str, entry: Any) -> tuple[int, str]:
-    """Return number and name of an entry, whichever of them is the key."""
+    """Return number and name of an entry; either may be the key."""
     number, name = (key, entry) if key.strip().isdecimal() else (entry, key)
     whole = isinstance(number, int) and not isinstance(number, bool)
     if isinstance(number, str) and number.strip().isdecimal():

@@ -1,4 +1,4 @@
-"""The label table: the only place where levels, their numbers, codes and colours stand."""
+"""Label table: the only definition of levels, their label values, codes and colours."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Label:
     """One anatomical level.
 
     Attributes:
-        value: Number in label images; the VerSe and TPTBox scheme.
-        name: Name shown to people.
-        snomed: SNOMED CT code; None where no code exists (T13, L6).
+        value: Value in label maps, following VerSe and TPTBox.
+        name: Display name.
+        snomed: SNOMED CT code; None if there is none (T13, L6).
         color: Red, green, blue, 0 to 255.
     """
 
@@ -52,27 +52,30 @@ LABELS: tuple[Label, ...] = (
     Label(26, "Sacrum", "54735007", (224, 85, 143)),
     Label(27, "Coccyx", "64688005", (125, 242, 109)),
 )
-"""Every level from head to tail. T13 is 28 and L6 is 25: sort by this order, never by value."""
+"""All levels from head to tail. T13 is 28 and L6 is 25: sort by this order, never by value."""
+
+RARE = ("T13", "L6")
+"""Levels that most spines do not have."""
 
 NETWORK_LEVELS: tuple[str, ...] = tuple(
-    label.name for label in LABELS if label.name not in ("T13", "L6", "Coccyx")
+    label.name for label in LABELS if label.name not in (*RARE, "Coccyx")
 )
-"""What the network tells apart: channel 0 is background, channel k + 1 is the k-th name.
+"""Classes of the networks: channel 0 is background, channel k + 1 is ``NETWORK_LEVELS[k]``.
 
-T13 and L6 have too few examples to be classes; the sequence solver names them.
+T13 and L6 are too rare to be classes; the level solver assigns them.
 """
 
 BY_VALUE = {label.value: label for label in LABELS}
 BY_NAME = {label.name: label for label in LABELS}
 ORDER = {label.name: position for position, label in enumerate(LABELS)}
-"""Cranio-caudal position of each name."""
+"""Craniocaudal index of each name."""
 
 
 def channel_of_value() -> dict[int, int]:
     """Return the network channel of each label value.
 
-    T13 trains as T12 and L6 as L5 (the solver tells them apart by their neighbours); the
-    coccyx is background.
+    Networks are trained with T13 as T12 and L6 as L5, which the level solver distinguishes by their
+    neighbours. The coccyx is background.
     """
     channels = {BY_NAME[name].value: k + 1 for k, name in enumerate(NETWORK_LEVELS)}
     channels[BY_NAME["T13"].value] = channels[BY_NAME["T12"].value]

@@ -1,6 +1,6 @@
-"""What is known of spines before one looks at the image.
+"""Statistics of spines: distances, volumes, rare levels and body sizes.
 
-Distances between the centres of neighbouring vertebrae, in millimetres: mean and standard
+`STEP_MM` has the distances between the centres of neighbouring vertebrae in mm: mean and standard
 deviation over 113 scans of VerSe 2020 (Sekuboyina et al., 10.1016/j.media.2021.102166; centroid
 annotations, CC BY-SA 4.0).
 """
@@ -47,34 +47,38 @@ VOLUME_ML: dict[str, float] = {
     "T9": 31.0, "T10": 34.1, "T11": 38.2, "T12": 43.4,
     "L1": 48.9, "L2": 56.5, "L3": 62.0, "L4": 65.5, "L5": 62.7, "Sacrum": 65.0,
 }  # fmt: skip
-"""Volumes of the levels in a middling adult, fitted with a size for each to the vertebrae that are
-whole in eight label maps (VerSe, CC BY-SA 4.0; LIDC; TotalSegmentator). The sacrum's is rough: the
-image cuts it.
+"""Volumes of the levels in an adult of average size, in mL.
+
+Fitted, together with a body size per case, to the complete vertebrae of eight label maps (VerSe, CC
+BY-SA 4.0; LIDC; TotalSegmentator). The volume of the sacrum is a rough estimate, because it is
+truncated in these.
 """
 
 VOLUME_STEP_SPREAD = 0.15
-"""Standard deviation of the logarithm of a volume over that of the vertebra above, less the usual:
-half of it in the label maps, more where a network has drawn the outlines."""
+"""Standard deviation of the logarithm of the ratio of successive volumes over the usual ratio.
+
+Twice that of the label maps, because volumes of predicted vertebrae vary more.
+"""
 
 VOLUME_STEP_OUTLIER = 0.2
-"""How well any other volume fits: fractures, and bone that was given to the neighbour."""
+"""Least likelihood of any volume: fractures, and bone that was assigned to the neighbour."""
 
 
 def usual_volume_ml(name: str) -> float:
-    """Return about how large a vertebra of a level is in an adult; T13 and L6 lie between."""
+    """Return the usual volume of a level in an adult, in mL; interpolated for T13 and L6."""
     if name in VOLUME_ML:
         return VOLUME_ML[name]
     known = sorted(VOLUME_ML, key=ORDER.__getitem__)
-    place = bisect_left([ORDER[level] for level in known], ORDER[name])
-    if place == len(known):  # the coccyx
+    index = bisect_left([ORDER[level] for level in known], ORDER[name])
+    if index == len(known):  # the coccyx
         return VOLUME_ML[known[-1]]
-    above, below = known[place - 1], known[place]
+    above, below = known[index - 1], known[index]
     slope = (VOLUME_ML[below] - VOLUME_ML[above]) / (ORDER[below] - ORDER[above])
     return slope * (ORDER[name] - ORDER[above]) + VOLUME_ML[above]
 
 
 ANY_STEP_MM = (25.0, 8.0)
-"""Mean and standard deviation over all pairs."""
+"""Mean and standard deviation of the distance over all pairs of levels."""
 
 STEP_SHARE: dict[tuple[str, str], float] = {
     ("T11", "L1"): 0.03,
@@ -82,10 +86,10 @@ STEP_SHARE: dict[tuple[str, str], float] = {
     ("L4", "Sacrum"): 0.03,
     ("L5", "L6"): 0.08,
 }
-"""How often a spine goes on in this unusual way; the usual way has the rest."""
+"""Probability of each unusual successor of a level; the usual successor has the rest."""
 
-SIZES = (0.5, 0.62, 0.74, 0.84, 0.92, 1.0, 1.08, 1.16, 1.25)
-"""Patients' sizes relative to the mean of the 113 scans, closer where most patients are."""
+BODY_SIZES = (0.5, 0.62, 0.74, 0.84, 0.92, 1.0, 1.08, 1.16, 1.25)
+"""Body-size factors relative to the mean of the 113 scans; denser where most patients are."""
 
-SIZE_SPREAD = 0.12
-"""Standard deviation of sizes; wider than in the 113 adults, because children are patients, too."""
+BODY_SIZE_SPREAD = 0.12
+"""Standard deviation of body sizes; larger than in the 113 adults, to include children."""

@@ -1,4 +1,4 @@
-"""How a level is written onto a segment: name, colour, code and tags."""
+"""Names, colours and terminology codes of segments."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CONTEXT = "Segmentation category and type - SpineMamba"
 REGION_CONTEXT = "Anatomic codes - DICOM master list"
 PLAIN_VERTEBRA = "SCT^51282000^Vertebra"
 PRIVATE_SCHEME = "99SPINE"
-"""Coding scheme of levels without a SNOMED code; inventing numbers would be wrong."""
+"""Private coding scheme of levels without a SNOMED code."""
 
 BY_SNOMED = {label.snomed: label for label in LABELS if label.snomed is not None}
 
 VERTEBRA_WORDS = re.compile(r"^(?:vertebrae?|vert)[ _.-]*|[ _.-]+vertebrae?$", re.IGNORECASE)
-"""What may stand before or after a level: vertebrae_L1, L1 vertebra."""
+"""Prefixes and suffixes of a level: vertebrae_L1, L1 vertebra."""
 
 LEVEL = re.compile(r"(C|T|Th|L|S)[ _-]?0?(\d{1,2})", re.IGNORECASE)
 LEVEL_INSIDE = re.compile(r"(?<![a-z0-9])(C|T|Th|L|S)[ _-]?0?(\d{1,2})(?![a-z0-9])", re.IGNORECASE)
@@ -37,11 +37,11 @@ OTHER_NAMES = {
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """What a segment is called and looks like.
+    """Name and appearance of a segment.
 
     Attributes:
-        value: Label value in the image.
-        name: Name shown to people.
+        value: Value in the label map.
+        name: Display name.
         color: Red, green, blue, 0 to 255.
         terminology: Slicer's terminology entry.
         tags: Further tags, for example the model's name.
@@ -55,16 +55,16 @@ class SegmentInfo:
 
     @property
     def segment_id(self) -> str:
-        """ID of the segment; stays when a person renames it."""
+        """ID of the segment; does not change when the user renames it."""
         return f"V{self.value}"
 
 
 def terminology_entry(label: Label) -> str:
-    """Return Slicer's serialised terminology entry of a level.
+    """Return the terminology entry of a level as serialised by Slicer.
 
     Returns:
-        ``context~category~type~modifier~region context~region~region modifier``; a level
-        without a SNOMED code is a vertebra with a private modifier.
+        ``context~category~type~modifier~region context~region~region modifier``. A level without a
+        SNOMED code is coded as a vertebra with a private modifier.
     """
     if label.snomed is not None:
         kind = f"SCT^{label.snomed}^{meaning(label)}"
@@ -79,57 +79,57 @@ def segment_info(value: int, tags: Mapping[str, str] | None = None) -> SegmentIn
     """Return name, colour and code of a label value.
 
     Raises:
-        KeyError: If there is no such label.
+        KeyError: If the value is not in the label table.
     """
     label = BY_VALUE[value]
     return SegmentInfo(value, label.name, label.color, terminology_entry(label), tags or {})
 
 
 def level_named(text: str) -> Label | None:
-    """Return the level that a name means; None if it means none, or more than a level.
+    """Return the level of a name, or None if the name is not exactly a level.
 
-    Case does not matter, nor does the word vertebra beside the level: ``L1``, ``vertebrae_L1``,
-    ``T12 vertebra``, ``Th12``, ``sacrum``. ``S1`` is read as the sacrum. ``L3 corrected`` is not
-    recognised: what other words mean is not known.
+    Case and the word vertebra are ignored: ``L1``, ``vertebrae_L1``, ``T12 vertebra``, ``Th12``,
+    ``sacrum``. ``S1`` is read as the sacrum. A name with other words, such as ``L3 corrected``, is
+    not recognised.
     """
     plain = VERTEBRA_WORDS.sub("", text.strip()).strip().lower()
     if plain in OTHER_NAMES:
         return BY_NAME[OTHER_NAMES[plain]]
-    found = LEVEL.fullmatch(plain)
-    return None if found is None else BY_NAME.get(_written(found))
+    match = LEVEL.fullmatch(plain)
+    return None if match is None else BY_NAME.get(_canonical_name(match))
 
 
 def level_of(name: str, entry: str = "") -> Label | None:
-    """Return the level of a segment, whoever made it; None if it is none.
+    """Return the level of a segment from any software, or None if it is not a level.
 
     Args:
-        name: Of the segment; counts first, since a person may have renamed it.
-        entry: Its terminology entry; counts if the name is more than a level, but not against a
-            level that the name mentions: Slicer keeps the code when a person renames a segment.
+        name: Name of the segment. It has priority, since the user may have renamed the segment.
+        entry: Terminology entry, used if the name is not exactly a level, and ignored if the name
+            contains a different level: Slicer keeps the code when the user renames a segment.
     """
     named = level_named(name)
     if named is not None:
         return named
     coded = level_coded(entry)
-    mentioned = {_written(found) for found in LEVEL_INSIDE.finditer(name)}
+    mentioned = {_canonical_name(match) for match in LEVEL_INSIDE.finditer(name)}
     return coded if coded is None or mentioned <= {coded.name} else None
 
 
 def mentions_level(name: str) -> bool:
-    """Return whether a name has a level in it, alone or among other words."""
+    """Return whether a name contains a level, alone or among other words."""
     return LEVEL_INSIDE.search(name) is not None
 
 
 def why_no_level(entry: str = "") -> str:
-    """Return why `level_of` found no level, given a segment's terminology entry."""
+    """Return the reason for which `level_of` returned None, given the terminology entry."""
     other = level_coded(entry) is not None
     return "its name and its code mean different levels" if other else "its name is no level"
 
 
 def level_coded(entry: str) -> Label | None:
-    """Return the level of a terminology entry, of any context; None if it is none.
+    """Return the level of a terminology entry in any context, or None if it is not a level.
 
-    Only the type of the entry counts: a tumour whose region is a vertebra is no vertebra.
+    Only the type of the entry is used: a tumour whose region is a vertebra is not a vertebra.
     """
     parts = [part.split("^") for part in entry.split("~")]
     if len(parts) < 4 or len(parts[2]) < 2:
@@ -141,12 +141,12 @@ def level_coded(entry: str) -> Label | None:
     return BY_NAME.get(modifier[1]) if private and len(modifier) > 1 else None
 
 
-def _written(found: re.Match[str]) -> str:
-    """Return a level as the label table writes it; S1 is the uppermost part of the sacrum."""
-    name = f"{found[1][0].upper()}{int(found[2])}"
+def _canonical_name(match: re.Match[str]) -> str:
+    """Return a level as spelt in the label table; S1 is the uppermost part of the sacrum."""
+    name = f"{match[1][0].upper()}{int(match[2])}"
     return "Sacrum" if name == "S1" else name
 
 
 def meaning(label: Label) -> str:
-    """Return a level in the words of its code."""
+    """Return the code meaning of a level."""
     return label.name if label.name in ("Sacrum", "Coccyx") else f"{label.name} vertebra"

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from spinemamba.anatomy.labels import BY_VALUE, NETWORK_LEVELS, ORDER
+from spinemamba.anatomy.labels import BY_VALUE, NETWORK_LEVELS, ORDER, RARE
 from spinemamba.anatomy.statistics import STEP_MM, usual_volume_ml
 from spinemamba.benchmark.distractors import PIECE_ML, bell, between, piece
 from spinemamba.common.errors import Code, UserError
 from spinemamba.instances.find import Instance
 from spinemamba.levels.emissions import DISTINCT
-from spinemamba.levels.transitions import NAMES, RARE
+from spinemamba.levels.transitions import NAMES
 
 VARIANTS = {
     "usual": ((), ()),

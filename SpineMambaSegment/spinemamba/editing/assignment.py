@@ -11,7 +11,7 @@ from spinemamba.editing.seeds import BoxSeeds, sampled
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import expected_level
-from spinemamba.instances.partition import Hints, divide
+from spinemamba.instances.partition import VoxelHints, assign_voxels
 
 HELD = 0.25
 """A neighbour of which so much would be the new vertebra's holds it by mistake; less is a
@@ -45,8 +45,8 @@ def box_parts(seeds: BoxSeeds, evidence: Evidence, known: Volume, kept: np.ndarr
     """
     # The coarse network has not looked into a box.
     level = expected_level(evidence, seeds.bone, fine_share=1.0)
-    hints = Hints(level, evidence.offsets_mm)
-    found = divide(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
+    hints = VoxelHints(level, evidence.offsets_mm)
+    found = assign_voxels(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
     labels = sampled(known.array, known.geometry, evidence.geometry)
     held = _held(labels, found, seeds.own)
     firm = kept | ((known.array > 0) & ~np.isin(known.array, held))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from spinemamba.findings.build_result import level_warning, named
+from spinemamba.findings.build_result import instance_results, level_warning
 from spinemamba.findings.level_flags import LEVEL_FLAGS
 from spinemamba.instances.find import Instance
 from spinemamba.levels.solve import assign_levels
@@ -40,7 +40,7 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         warnings.append(level_warning(solution.best))
     return replace(
         result,
-        instances=named(items, solution, shape),
+        instances=instance_results(items, solution, shape),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(warnings),

@@ -11,7 +11,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.centreline_search import find_centreline
-from spinemamba.instances.core_cuts import cut_chain
+from spinemamba.instances.core_cuts import segment_cores
 from spinemamba.instances.find import InstanceOptions
 
 NEAREST_MM = 12.0
@@ -100,7 +100,7 @@ def _pieces(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndar
     line = find_centreline(core, spacing_mm)
     if line is None:
         return np.zeros(core.shape, np.int32)
-    return cut_chain(core, line, spacing_mm)
+    return segment_cores(core, line, spacing_mm)
 
 
 def _nearest(pieces: np.ndarray, kept: np.ndarray, distance_mm: np.ndarray) -> np.ndarray | None:

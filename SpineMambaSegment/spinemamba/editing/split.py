@@ -13,7 +13,7 @@ from skimage.graph import MCP_Geometric
 
 from spinemamba.imaging.orientation import canonical, restore
 from spinemamba.imaging.volume import Volume
-from spinemamba.instances.partition import Hints, divide
+from spinemamba.instances.partition import VoxelHints, assign_voxels
 
 SEED_MM = 5.0
 """Radius of a seed: most of a body's core, so that a click need not be exact."""
@@ -76,8 +76,8 @@ def _divided(
     all_there = len(np.unique(seeds[seeds > 0])) == len(seeds_zyx)
     if not all_there or gaps_mm.min() < LEAST_APART_MM:
         return by_depth
-    nothing_known = Hints(np.zeros(small.shape, np.float32), None)
-    by_surface = divide(seeds, small, nothing_known, spacing_mm)
+    nothing_known = VoxelHints(np.zeros(small.shape, np.float32), None)
+    by_surface = assign_voxels(seeds, small, nothing_known, spacing_mm)
     if cut_mm2(by_surface, spacing_mm) < cut_mm2(by_depth, spacing_mm):
         return by_surface
     return by_depth

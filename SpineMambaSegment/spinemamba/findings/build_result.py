@@ -1,4 +1,4 @@
-"""Put into words and numbers what a run found."""
+"""Build the result of a run."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 if TYPE_CHECKING:
     from spinemamba.inference.model import Model
 
-MOST_WAYS = 3
-"""More ways to name a spine help nobody."""
+MOST_LABELINGS = 3
+"""Greatest number of labelings in the warning."""
 
-Way = Labeling | LabelingResult
+AnyLabeling = Labeling | LabelingResult
 
 LEAST_ALTERNATIVE = 0.01
-"""Levels less likely than this are not worth telling."""
+"""Least probability of a level to be listed as an alternative."""
 
 
 @dataclass(frozen=True)
 class RunDetails:
-    """How a run was made, and what its voxels tell.
+    """Details of a run.
 
     Attributes:
-        model: The networks.
+        model: Networks.
         modality: "ct" or "mr".
-        seconds: Of each stage.
-        pins: Level of each vertebra that a person has fixed, by its number.
-        shape: What is odd about the vertebrae's voxels.
-        scan_backend: Name of the selective scan that ran.
+        seconds: Duration of each stage.
+        pins: Levels fixed by the user, by instance number.
+        shape: Quality flags of the voxels.
+        scan_backend: Name of the selective scan back end.
     """
 
     model: Model
@@ -53,16 +53,16 @@ class RunDetails:
     scan_backend: str
 
 
-def describe(
+def build_result(
     geometry: Geometry, instances: Instances, solution: LevelSolution, details: RunDetails
 ) -> Result:
     """Return the result of a run.
 
     Args:
-        geometry: Grid of the input as it was given.
-        instances: The vertebrae.
-        solution: Their names.
-        details: How the run was made.
+        geometry: Geometry of the input.
+        instances: Instances.
+        solution: Levels of the instances.
+        details: Details of the run.
     """
     model = details.model
     return Result(
@@ -79,7 +79,7 @@ def describe(
         spacing_mm=geometry.spacing_mm,
         origin_lps_mm=geometry.origin_lps_mm,
         direction_lps=tuple(float(v) for v in np.ravel(geometry.direction_lps)),
-        instances=named(instances.items, solution, details.shape.by_number),
+        instances=instance_results(instances.items, solution, details.shape.by_number),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(_warnings(details, solution)),
@@ -88,28 +88,28 @@ def describe(
     )
 
 
-def named(
+def instance_results(
     items: tuple[Instance, ...],
     solution: LevelSolution,
     shape: Mapping[int, tuple[Flag, ...]],
 ) -> tuple[InstanceResult, ...]:
-    """Return what is known of each vertebra; what the solver calls none is left out.
+    """Return the result of each vertebra; instances that are not vertebrae are omitted.
 
     Args:
-        items: Instances, top to bottom.
-        solution: Their names.
-        shape: Flags of each number that stay whatever the names are.
+        items: Instances from top to bottom.
+        solution: Levels of the instances.
+        shape: Flags by instance number that do not depend on levels.
     """
-    found = []
+    results = []
     names = solution.best[0].names if solution.best else ()
-    reasons = level_flags(items, names, solution.posteriors, solution.doubles)
+    flags = level_flags(items, names, solution.posteriors, solution.doubles)
     for k, item in enumerate(items):
         name = names[k]
         if name is None:
             continue
         others = sorted(zip(NAMES, solution.marginals[k], strict=True), key=lambda pair: -pair[1])
         alternatives = [(n, float(p)) for n, p in others if n != name and p >= LEAST_ALTERNATIVE]
-        found.append(
+        results.append(
             InstanceResult(
                 id=item.id,
                 label=BY_NAME[name].value,
@@ -122,10 +122,10 @@ def named(
                 complete=not item.cut_sides,
                 cut_sides=item.cut_sides,
                 is_sacrum=item.is_sacrum,
-                flags=(*reasons[k], *shape.get(item.id, ())),
+                flags=(*flags[k], *shape.get(item.id, ())),
             )
         )
-    return tuple(found)
+    return tuple(results)
 
 
 def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
@@ -137,20 +137,20 @@ def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
     return out
 
 
-def level_warning(labelings: Sequence[Way]) -> str:
-    """Return a sentence that tells the ways to name a spine, the likeliest first."""
-    ways = " or ".join(_way(labeling) for labeling in _distinct(labelings))
-    return f"The levels are ambiguous: {ways}. Verify one level."
+def level_warning(labelings: Sequence[AnyLabeling]) -> str:
+    """Return a warning that lists the most likely labelings, most likely first."""
+    ranges = " or ".join(_level_range(labeling) for labeling in _distinct(labelings))
+    return f"The levels are ambiguous: {ranges}. Verify one level."
 
 
-def _distinct(labelings: Sequence[Way]) -> list[Way]:
-    """Return the best labelings that begin or end differently."""
-    ends: dict[tuple[str | None, str | None], Way] = {}
+def _distinct(labelings: Sequence[AnyLabeling]) -> list[AnyLabeling]:
+    """Return the most likely labelings that differ in the first or the last level."""
+    ends: dict[tuple[str | None, str | None], AnyLabeling] = {}
     for labeling in labelings:
         ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:MOST_WAYS]
+    return list(ends.values())[:MOST_LABELINGS]
 
 
-def _way(labeling: Way) -> str:
+def _level_range(labeling: AnyLabeling) -> str:
     names = [name for name in labeling.names if name]
     return f"{names[0]} to {names[-1]} ({100 * labeling.posterior:.0f} %)" if names else "none"

@@ -1,6 +1,6 @@
-"""Reasons to look at a vertebra: what its level, size and place among its neighbours say.
+"""Quality flags from the levels, volumes and positions of vertebrae.
 
-What its voxels say is in `shape_flags`; the thresholds of both stand here, in one table.
+Flags from voxels are in `shape_flags`. `QualityLimits` has the thresholds of both.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from spinemamba.protocol.flags import Flag
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Thresholds of the flags, each the flag's name with what is not yet flagged.
+    """Thresholds of the flags: limits of the values that are not flagged.
 
     Attributes:
         level_uncertain: Least probability of the level.
-        two_in_one: Most probability of being two vertebrae.
-        volume_outlier: Smallest and largest volume over the mean of the whole neighbours.
-        volume_unusual: The same over what is usual for the level and this patient's size.
-        spacing_outlier: Most standard deviations between a distance to the vertebra above and what
-            is usual for the levels and this patient's size.
-        several_pieces: Most volume outside of the largest piece, as a share.
-        hole: Most volume of enclosed holes, as a share.
-        two_cores: Smallest second core, as a share of the first, that counts as one.
-        asymmetry: Most difference of the volumes left and right of the core, as a share.
-        metal: Most volume above `metal_hu`, mL.
-        metal_hu: Brighter than any bone.
-        back_to_front: Least way from the cores back to the centres of the whole vertebrae, mm.
+        two_in_one: Greatest probability of being two vertebrae.
+        volume_outlier: Least and greatest volume relative to the mean of the complete neighbours.
+        volume_unusual: Least and greatest volume relative to the usual one of the level, scaled
+            to the body size of the patient.
+        spacing_outlier: Greatest deviation of the distance to the vertebra above from the usual
+            one of the levels, scaled to the body size of the patient, in standard deviations.
+        several_pieces: Greatest fraction of the volume outside of the largest piece.
+        hole: Greatest fraction of the volume in enclosed holes.
+        two_cores: Least volume of a second core, as a fraction of the first.
+        asymmetry: Greatest difference of the volumes left and right of the core, as a fraction.
+        metal: Greatest volume above `metal_hu`, mL.
+        metal_hu: Intensity above that of any bone, HU.
+        back_to_front: Least distance backwards from the core to the centroid of a vertebra, as
+            median over the vertebrae, mm.
         upside_down: Least correlation of the levels by appearance with the order of the vertebrae.
-        least_for_order: Fewer vertebrae say nothing about it.
+        least_for_order: Least number of vertebrae for the flags that compare several of them.
     """
 
     level_uncertain: float = 0.9
@@ -69,7 +71,7 @@ LEVEL_FLAGS = (
     "level_gap",
     "spacing_outlier",
 )
-"""Names of the flags that `level_flags` gives; all others stay when names change."""
+"""Names of the flags of `level_flags`. All other flags remain when levels change."""
 
 
 def level_flags(
@@ -79,13 +81,13 @@ def level_flags(
     doubles: Sequence[float],
     limits: QualityLimits = LIMITS,
 ) -> list[tuple[Flag, ...]]:
-    """Return the flags of each instance that depend on names and neighbours.
+    """Return the flags of each instance that depend on levels and neighbours.
 
     Args:
-        items: Instances, top to bottom.
-        names: Their levels; None is no vertebra.
-        posteriors: Probability of each level.
-        doubles: Probability of each instance being two vertebrae.
+        items: Instances from top to bottom.
+        names: Levels of the instances; None if not a vertebra.
+        posteriors: Posterior probability of each level.
+        doubles: Posterior probability that an instance is two vertebrae.
         limits: Thresholds.
     """
     out: list[list[Flag]] = [[] for _ in items]
@@ -109,15 +111,18 @@ def level_flags(
         out[below] += _order_flags(names[above], names[below])
     for k, flag in _unusual_steps(items, names, known, limits):
         out[k].append(flag)
-    return [tuple(found) for found in out]
+    return [tuple(flags) for flags in out]
 
 
 def _volume_ratio(items: Sequence[Instance], k: int) -> float | None:
-    """Return a volume relative to the whole neighbours' mean; None where that means nothing."""
-    if not _whole(items[k]):
+    """Return a volume relative to the mean of the complete neighbours.
+
+    Return None if the instance is truncated or the sacrum, or has no complete neighbour.
+    """
+    if not _is_complete(items[k]):
         return None
-    beside = [items[j] for j in (k - 1, k + 1) if 0 <= j < len(items)]
-    volumes = [item.volume_ml for item in beside if _whole(item)]
+    neighbours = [items[j] for j in (k - 1, k + 1) if 0 <= j < len(items)]
+    volumes = [item.volume_ml for item in neighbours if _is_complete(item)]
     return items[k].volume_ml / float(np.mean(volumes)) if volumes else None
 
 
@@ -127,11 +132,11 @@ def _unusual_volumes(
     known: list[int],
     limits: QualityLimits,
 ) -> list[tuple[int, Flag]]:
-    """Return which volumes are unusual for their level, in a patient of this size."""
+    """Return flags of volumes that are unusual for the level and the body size."""
     ratios = {
         k: items[k].volume_ml / usual_volume_ml(names[k] or "")
         for k in known
-        if _whole(items[k]) and names[k] != "Sacrum"
+        if _is_complete(items[k]) and names[k] != "Sacrum"
     }
     if len(ratios) < limits.least_for_order:
         return []
@@ -145,14 +150,14 @@ def _unusual_volumes(
 
 
 def _order_flags(above: str | None, below: str | None) -> list[Flag]:
-    """Return what is wrong with one level right below another."""
+    """Return the flags of a level that follows directly below another."""
     a, b = ORDER[above or ""], ORDER[below or ""]
     if a == b:
         return [Flag("level_twice", None, f"{below} is there twice.")]
     if a > b:
         return [Flag("wrong_order", None, f"{below} lies below {above}.")]
     missed = [name for name in USUAL if a < ORDER[name] < b]
-    # Spines with 11 thoracic or 4 lumbar vertebrae lack one without a gap.
+    # T11-L1 and L4-sacrum are no gaps in spines with 11 thoracic or 4 lumbar vertebrae.
     if not missed or missed in (["T12"], ["L5"]):
         return []
     sentence = f"Between {above} and this one {', '.join(missed)} was not found."
@@ -165,7 +170,7 @@ def _unusual_steps(
     known: list[int],
     limits: QualityLimits,
 ) -> list[tuple[int, Flag]]:
-    """Return which vertebrae lie too near to the one above or too far, for a patient this size."""
+    """Return flags of distances to the vertebra above that are unusual for the body size."""
     steps = []
     for above, below in itertools.pairwise(known):
         usual = STEP_MM.get((names[above] or "", names[below] or ""))
@@ -177,7 +182,7 @@ def _unusual_steps(
     size = float(np.median([gap_mm / mean for _, gap_mm, mean, _ in steps]))
     out = []
     for k, gap_mm, mean, spread in steps:
-        # Half as much again, because centres of whole vertebrae lie less evenly than of bodies.
+        # Factor 1.5, because centroids of whole vertebrae vary more than centres of bodies.
         z = (gap_mm / size - mean) / (1.5 * spread)
         if abs(z) > limits.spacing_outlier:
             word = "far from" if z > 0 else "near to"
@@ -186,5 +191,5 @@ def _unusual_steps(
     return out
 
 
-def _whole(item: Instance) -> bool:
+def _is_complete(item: Instance) -> bool:
     return not item.is_sacrum and not item.cut_sides

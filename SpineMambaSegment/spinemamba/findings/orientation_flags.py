@@ -1,4 +1,4 @@
-"""Does a spine stand as the header says: levels downwards, processes behind the bodies?"""
+"""Quality flags of the patient's orientation: levels downwards, processes behind the bodies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from spinemamba.protocol.flags import Flag
 
 
 def upside_down(levels: Sequence[float], limits: QualityLimits = LIMITS) -> Flag | None:
-    """Return a flag if the levels run the wrong way.
+    """Return a flag if the levels are in reverse order, or None.
 
     Args:
-        levels: Positions from head to tail, or their expected values, of the vertebrae in the
-            order of their heights, the highest first.
+        levels: Index of the level, or its expected value, of each vertebra from the highest to the
+            lowest, (n,).
         limits: Thresholds.
     """
     if len(levels) < limits.least_for_order or np.ptp(levels) < 1:
@@ -28,10 +28,10 @@ def upside_down(levels: Sequence[float], limits: QualityLimits = LIMITS) -> Flag
 
 
 def back_to_front(back_mm: Sequence[float], limits: QualityLimits = LIMITS) -> Flag | None:
-    """Return a flag if the processes lie in front of the bodies.
+    """Return a flag if the processes are in front of the bodies, or None.
 
     Args:
-        back_mm: Way to the back from each body to the middle of its vertebra.
+        back_mm: Distance backwards from each body to the centroid of its vertebra, (n,).
         limits: Thresholds.
     """
     if len(back_mm) < limits.least_for_order or np.median(back_mm) >= limits.back_to_front:

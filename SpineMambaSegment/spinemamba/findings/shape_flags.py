@@ -1,4 +1,4 @@
-"""Reasons to look at a vertebra, or at the patient's position, that its voxels tell."""
+"""Quality flags from the voxels of vertebrae, and of the orientation of the patient."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from spinemamba.protocol.flags import Flag
 
 CORE_THRESHOLD = 0.5
 PLANES_DEG = (-10.0, 0.0, 10.0)
-"""In a bent spine vertebrae turn about its axis."""
+"""Angles of candidate planes of symmetry: in scoliosis, vertebrae rotate about the spine's axis."""
 
 
 @dataclass(frozen=True)
 class ShapeFlags:
-    """Flags by the instance's number, and those that concern the whole scan."""
+    """Quality flags from voxels.
+
+    Attributes:
+        by_number: Flags by instance number.
+        scan: Flags of the whole scan.
+    """
 
     by_number: Mapping[int, tuple[Flag, ...]]
     scan: tuple[Flag, ...]
@@ -33,14 +38,14 @@ class ShapeFlags:
 def shape_flags(
     instances: Instances, evidence: Evidence, limits: QualityLimits = LIMITS
 ) -> ShapeFlags:
-    """Look at the voxels of every vertebra.
+    """Return the quality flags from the voxels of every vertebra.
 
     Args:
-        instances: The vertebrae, on the evidence's grid.
-        evidence: What the networks say.
+        instances: Instances on the grid of the predictions.
+        evidence: Voxel predictions.
         limits: Thresholds.
     """
-    found: dict[int, tuple[Flag, ...]] = {}
+    by_number: dict[int, tuple[Flag, ...]] = {}
     back_mm = []
     boxes = ndimage.find_objects(instances.labels)
     for item in instances.items:
@@ -52,14 +57,14 @@ def shape_flags(
             flags.append(_two_cores(core, limits))
             if not item.cut_sides and core.any():
                 flags.append(_asymmetry(mask, core, limits))
-                way = np.argwhere(mask).mean(axis=0) - np.argwhere(core).mean(axis=0)
-                back_mm.append(float(way[1] * evidence.geometry.spacing_mm[1]))
-        found[item.id] = tuple(flag for flag in flags if flag is not None)
-    seen = [item.evidence for item in instances.items if not item.is_sacrum]
-    levels = np.reshape(seen, (-1, len(NETWORK_LEVELS))) @ np.arange(len(NETWORK_LEVELS))
+                offset = np.argwhere(mask).mean(axis=0) - np.argwhere(core).mean(axis=0)
+                back_mm.append(float(offset[1] * evidence.geometry.spacing_mm[1]))
+        by_number[item.id] = tuple(flag for flag in flags if flag is not None)
+    probabilities = [item.evidence for item in instances.items if not item.is_sacrum]
+    levels = np.reshape(probabilities, (-1, len(NETWORK_LEVELS))) @ np.arange(len(NETWORK_LEVELS))
     missing = _missing_slices(evidence.field_of_view)
     scan = (missing, back_to_front(back_mm, limits), upside_down(levels, limits))
-    return ShapeFlags(found, tuple(flag for flag in scan if flag is not None))
+    return ShapeFlags(by_number, tuple(flag for flag in scan if flag is not None))
 
 
 def with_metal(
@@ -69,12 +74,12 @@ def with_metal(
     values: Mapping[int, int],
     voxel_ml: float,
 ) -> ShapeFlags:
-    """Return the flags with those of vertebrae that have metal in them.
+    """Return the flags with those of vertebrae that contain metal added.
 
     Args:
-        shape: Flags without them.
-        image_hu: CT, (z, y, x).
-        labels: Label values on the same grid.
+        shape: Flags without metal.
+        image_hu: CT, HU, (z, y, x).
+        labels: Label values on the same grid, (z, y, x).
         values: Label value of each instance number.
         voxel_ml: Volume of a voxel.
     """
@@ -115,21 +120,21 @@ def _two_cores(core: np.ndarray, limits: QualityLimits) -> Flag | None:
     first, second = np.argsort(-sizes)[:2] + 1
     share = float(sizes[second - 1] / sizes[first - 1])
     centres = np.array(ndimage.center_of_mass(core, pieces, [first, second]))
-    apart = np.abs(centres[0] - centres[1])
-    # The two lateral masses of an atlas lie beside each other.
-    if share <= limits.two_cores or apart[0] < apart[2]:
+    offset = np.abs(centres[0] - centres[1])
+    # The two lateral masses of C1 are side by side.
+    if share <= limits.two_cores or offset[0] < offset[2]:
         return None
     return Flag("two_cores", share, "Two bodies in one: it may be two vertebrae.")
 
 
 def _asymmetry(mask: np.ndarray, core: np.ndarray, limits: QualityLimits) -> Flag | None:
-    """Return how unlike the halves are; of planes turned a little, the one that suits best."""
+    """Return a flag of asymmetry with respect to the best of several rotated planes, or None."""
     middle = np.argwhere(core).mean(axis=0)
     _, back, aside = (np.argwhere(mask) - middle).T
     shares = []
     for angle in np.radians(PLANES_DEG):
-        beside = aside * np.cos(angle) - back * np.sin(angle)
-        left, right = float((beside > 0.5).sum()), float((beside < -0.5).sum())
+        lateral = aside * np.cos(angle) - back * np.sin(angle)
+        left, right = float((lateral > 0.5).sum()), float((lateral < -0.5).sum())
         shares.append(abs(left - right) / max(left + right, 1.0))
     share = min(shares)
     if share <= limits.asymmetry:

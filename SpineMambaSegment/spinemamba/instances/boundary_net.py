@@ -1,14 +1,15 @@
-"""Which of two neighbours bone belongs to, judged by the shape of the bone around it.
+"""Boundary network: refines the boundary between two neighbouring vertebrae.
 
-A surface that bends as it usually does parts neighbours roughly. Where the cut really runs shows in
-the bone itself: a waist, a notch, a facet's edge. A small network (two hidden layers) has learned
-to read them. It sees a voxel as the surfaces of `surfaces` do, in the frame of the two cores, and
-how deep bone is, or how far away, at places around it. Distances are shares of the step between the
-cores, so that a neck is read as a loin is; the side axis leads outwards, so that left and right are
-the same.
+A cut surface of mean shape (`cut_surfaces`) gives the initial boundary. The exact boundary shows in
+the shape of the bone: a waist, a notch, or the edge of a facet. A small MLP with two hidden layers
+classifies each voxel as part of the upper or the lower vertebra. Its features are the position of
+the voxel in the frame of the two cores, and the signed depth of bone at sample points around it.
+Distances are relative to the distance of the cores, so that the same network serves the cervical
+and the lumbar spine. The lateral axis points outwards on both sides, so that the result is
+symmetric.
 
-Testing/Fitting/fit_boundary_net.py trained it on label maps (its header and weights/LICENSE.md say
-on which); cases kept for testing are not among them.
+Testing/Fitting/fit_boundary_net.py trains it on label maps. They are listed there and in
+weights/LICENSE.md, and exclude all test cases.
 """
 
 from __future__ import annotations
@@ -29,52 +30,54 @@ from spinemamba.instances.cut_surfaces import Frame
 WEIGHTS = Path(__file__).parents[1] / "weights" / "parting.safetensors"
 
 NEAR, FAR = (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.7, -0.5, 0.5, 0.7)
-BESIDE, BEHIND = (-0.18, 0.0, 0.18), (-0.3, 0.0, 0.3)
-AROUND = np.array(
-    [*itertools.product(NEAR, BESIDE, BESIDE), *itertools.product(FAR, BEHIND, (0.0,))], np.float32
+SIDEWAYS, FAR_BACK = (-0.18, 0.0, 0.18), (-0.3, 0.0, 0.3)
+SAMPLE_OFFSETS = np.array(
+    [*itertools.product(NEAR, SIDEWAYS, SIDEWAYS), *itertools.product(FAR, FAR_BACK, (0.0,))],
+    np.float32,
 )
-"""Places around a voxel at which bone is looked at: down, back and outwards in steps, (75, 3)."""
+"""Sample points around a voxel: down, back and outwards, in units of the core distance, (75, 3)."""
 
 USUAL_STEP_MM = 30.0
-DEEPEST = 8.0
-"""Depths and distances are read up to here, in mm of a step of `USUAL_STEP_MM`."""
+DEPTH_LIMIT = 8.0
+"""Limit of the signed depth in mm if the core distance is `USUAL_STEP_MM`; scales with it."""
 
-STEEPNESS = 8.0
-"""What the network starts from: the logit's change per step from the spine's own surface."""
+BASELINE_SLOPE = 8.0
+"""Slope of the baseline to which the output of the MLP is added: logit per core distance from the
+fitted surface."""
 
-REACH = 1.0
-"""Steps: further from its own surface the side of a voxel is beyond doubt."""
+UNCERTAIN_RANGE = 1.0
+"""The side of voxels further from the fitted surface is certain, in units of the core distance."""
 
-FARTHEST = 3.0
-"""Cores along the chain: what lies further from a pair has nothing to do with it."""
+PAIR_RANGE = 3.0
+"""Voxels further from a pair along the spine are not evaluated, as a number of cores."""
 
-FEATURES = 7 + len(AROUND)
+FEATURES = 7 + len(SAMPLE_OFFSETS)
 
 CHUNK, SLAB = 1 << 16, 64
-"""So many voxels' features are computed at once, and so many slices' depths."""
+"""Number of voxels per batch of features, and of slices per distance transform."""
 
 
 @dataclass(frozen=True)
-class Surround:
-    """How deep bone is everywhere, and how far away outside it.
+class BoneDepth:
+    """Signed depth of bone.
 
     Attributes:
-        depth_mm: Distance to the rim, negative outside, up to some distance, float32 (z, y, x).
+        depth_mm: Distance to the border of the bone, negative outside, clipped, float32 (z, y, x).
         spacing_mm: Voxel size along z, y, x.
     """
 
     depth_mm: np.ndarray
     spacing_mm: tuple[float, float, float]
 
-    def around(self, points_mm: np.ndarray, offsets_mm: np.ndarray) -> np.ndarray:
-        """Return the depth at the voxels nearest to places around others, (points, places).
+    def at_offsets(self, points_mm: np.ndarray, offsets_mm: np.ndarray) -> np.ndarray:
+        """Return the depth at the voxels nearest to sample points, (points, offsets).
 
-        Beyond the array it is that of its rim. Places are the same number of voxels away from
-        every point, which makes this a matter of adding numbers.
+        Outside the array it is the depth at its border. Offsets are rounded to whole voxels once,
+        so that the flat index of a sample is a sum of two integers.
 
         Args:
             points_mm: Centres of voxels, (points, 3).
-            offsets_mm: From each of them to the places, (places, 3).
+            offsets_mm: Offsets of the sample points from each of them, (offsets, 3).
         """
         spacing = np.asarray(self.spacing_mm)
         steps = np.rint(offsets_mm / spacing).astype(np.int64)
@@ -89,159 +92,169 @@ class Surround:
         ]
         box = self.depth_mm[np.ix_(*rows)]
         strides = np.array([box.shape[1] * box.shape[2], box.shape[2], 1])
-        flat, more = (voxels - low) @ strides, steps @ strides
-        return box.ravel()[flat[:, None] + more]
+        flat, flat_steps = (voxels - low) @ strides, steps @ strides
+        return box.ravel()[flat[:, None] + flat_steps]
 
 
-def deepest_mm(pairs: list[Frame]) -> float:
-    """Return how deep bone is looked at between any of some neighbours."""
-    return DEEPEST * max(pair.step_mm for pair in pairs) / USUAL_STEP_MM
+def depth_limit_mm(pairs: list[Frame]) -> float:
+    """Return the largest limit of the depth that any of the pairs needs."""
+    return DEPTH_LIMIT * max(pair.step_mm for pair in pairs) / USUAL_STEP_MM
 
 
-def surround(bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float) -> Surround:
-    """Return the depth of a mask, bool (z, y, x), between a distance and its negative.
+def bone_depth(
+    bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float
+) -> BoneDepth:
+    """Return the signed depth of a mask, bool (z, y, x), clipped to plus or minus ``reach_mm``.
 
-    Slab by slab, because a spine fills little of the box around it, and all of it takes long.
+    It is computed in slabs, because a spine fills little of its bounding box.
     """
     margins = [math.ceil(reach_mm / step) for step in spacing_mm]
     depth_mm = np.full(bone.shape, -reach_mm, np.float32)
     for start in range(0, len(bone), SLAB):
         rows = slice(max(0, start - margins[0]), start + SLAB + margins[0])
         for _, *inner in ndimage.find_objects(bone[rows].view(np.uint8)):
-            around = [
+            box = [
                 slice(max(0, s.start - margin), s.stop + margin)
                 for s, margin in zip(inner, margins[1:], strict=True)
             ]
-            part_mm = _depth_mm(bone[(rows, *around)], spacing_mm)
-            own = part_mm[start - rows.start :][:SLAB]
-            np.clip(own, -reach_mm, reach_mm, out=depth_mm[(slice(start, start + SLAB), *around)])
-    return Surround(depth_mm, spacing_mm)
+            part_mm = _depth_mm(bone[(rows, *box)], spacing_mm)
+            slab_mm = part_mm[start - rows.start :][:SLAB]
+            np.clip(slab_mm, -reach_mm, reach_mm, out=depth_mm[(slice(start, start + SLAB), *box)])
+    return BoneDepth(depth_mm, spacing_mm)
 
 
 def _depth_mm(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Return the distance to the other side, negative outside; infinite if there is none."""
+    """Return the signed distance to the border of a mask, negative outside; infinite if full."""
     if bone.all():
         return np.full(bone.shape, np.inf, np.float32)
     return _distance_mm(bone, spacing_mm) - _distance_mm(~bone, spacing_mm)
 
 
 def _distance_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Return how far each voxel is from the next that is not in a mask, float32."""
-    # Distances that scipy computes from the same indices are doubles, and take as long again.
+    """Return the distance of each voxel to the nearest voxel outside the mask, float32."""
+    # Float32 distances from the indices: scipy's own are float64 and take twice as long.
     nearest = ndimage.distance_transform_edt(
         mask, spacing_mm, return_distances=False, return_indices=True
     )
     squared = np.zeros(mask.shape, np.float32)
-    here = np.indices(mask.shape, np.int32, sparse=True)
-    for there, own, step_mm in zip(nearest, here, spacing_mm, strict=True):
-        away_mm = (there - own) * np.float32(step_mm)
-        away_mm *= away_mm
-        squared += away_mm
+    grid = np.indices(mask.shape, np.int32, sparse=True)
+    for target, index, step_mm in zip(nearest, grid, spacing_mm, strict=True):
+        offset_mm = (target - index) * np.float32(step_mm)
+        offset_mm *= offset_mm
+        squared += offset_mm
     return np.sqrt(squared, out=squared)
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """Two neighbouring cores, and how bone between them is parted so far.
+class NeighbourPair:
+    """Two neighbouring cores and the current cut surface between them.
 
     Attributes:
-        frame: Of their centres.
-        usual: Coefficients of the usual surface between them, (7,).
-        own: Of this spine's own surface, (7,).
-        place: Of the upper one from head to tail, C1 is 0; roughly.
+        frame: Frame of their centres.
+        mean: Coefficients of the mean cut surface, (7,).
+        fitted: Coefficients of the cut surface fitted to this spine, (7,).
+        position: Approximate index of the level of the upper core, C1 is 0.
     """
 
     frame: Frame
-    usual: np.ndarray
-    own: np.ndarray
-    place: float
+    mean: np.ndarray
+    fitted: np.ndarray
+    position: float
 
     def beyond(self, points_mm: np.ndarray) -> np.ndarray:
-        """Return how many steps points (n, 3) lie below the own surface, (n,)."""
+        """Return the distances of points (n, 3) below the fitted surface, in core distances."""
         t, terms = self.frame.terms(points_mm)
-        return t - terms @ self.own
+        return t - terms @ self.fitted
 
-    def features(self, points_mm: np.ndarray, about: Surround) -> np.ndarray:
-        """Return what the network sees of points (n, 3), float32 (n, `FEATURES`)."""
+    def features(self, points_mm: np.ndarray, depth: BoneDepth) -> np.ndarray:
+        """Return the features of points (n, 3), float32 (n, `FEATURES`)."""
         frame, size = self.frame, self.frame.step_mm / USUAL_STEP_MM
         t, terms = frame.terms(points_mm)
         offset = points_mm - frame.middle_mm
         b, s = offset @ frame.back / frame.step_mm, offset @ frame.side / frame.step_mm
-        same = np.ones(len(t))
-        own = [t, t - terms @ self.usual, t - terms @ self.own, b, np.abs(s)]
-        own += [same * self.place / 24, same * size]
+        ones = np.ones(len(t))
+        scalars = [t, t - terms @ self.mean, t - terms @ self.fitted, b, np.abs(s)]
+        scalars += [ones * self.position / 24, ones * size]
         out = np.empty((len(t), FEATURES), np.float32)
-        for column, values in enumerate(own):
+        for column, values in enumerate(scalars):
             out[:, column] = values
-        for mirrored, chosen in ((1.0, s >= 0), (-1.0, s < 0)):
-            axes = np.stack([frame.down, frame.back, mirrored * frame.side]) * frame.step_mm
-            out[chosen, len(own) :] = about.around(points_mm[chosen], AROUND @ axes)
-        depths = out[:, len(own) :]
-        depths *= np.float32(1 / (size * DEEPEST))
+        for sign, chosen in ((1.0, s >= 0), (-1.0, s < 0)):
+            axes = np.stack([frame.down, frame.back, sign * frame.side]) * frame.step_mm
+            out[chosen, len(scalars) :] = depth.at_offsets(points_mm[chosen], SAMPLE_OFFSETS @ axes)
+        depths = out[:, len(scalars) :]
+        depths *= np.float32(1 / (size * DEPTH_LIMIT))
         np.clip(depths, -1, 1, out=depths)
         return out
 
 
 @dataclass(frozen=True)
-class Parting:
-    """The network's layers of (weight, bias)."""
+class BoundaryNet:
+    """An MLP.
+
+    Attributes:
+        layers: Weight and bias of each layer.
+    """
 
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
 
     def logit(self, features: np.ndarray) -> np.ndarray:
-        """Return the logit that points belong to the lower one, (n,), from their features."""
+        """Return the logit of belonging to the lower vertebra, (n,), from features."""
         values = features
         for weight, bias in self.layers[:-1]:
             values = values @ weight.T
             values += bias
             np.maximum(values, 0, out=values)
         weight, bias = self.layers[-1]
-        return (values @ weight.T + bias)[:, 0] + STEEPNESS * features[:, 2]
+        return (values @ weight.T + bias)[:, 0] + BASELINE_SLOPE * features[:, 2]
 
 
 @functools.cache
-def load_parting(path: Path = WEIGHTS) -> Parting:
-    """Return the weights that come with the package."""
-    found = load_file(path)
-    count = sum(key.endswith(".weight") for key in found)
-    return Parting(tuple((found[f"{k}.weight"], found[f"{k}.bias"]) for k in range(count)))
+def load_boundary_net(path: Path = WEIGHTS) -> BoundaryNet:
+    """Return the bundled boundary network."""
+    tensors = load_file(path)
+    count = sum(key.endswith(".weight") for key in tensors)
+    return BoundaryNet(tuple((tensors[f"{k}.weight"], tensors[f"{k}.bias"]) for k in range(count)))
 
 
-def parted_index(
+def boundary_coordinate(
     points_mm: np.ndarray,
-    about: np.ndarray,
-    pairs: list[Neighbours],
-    bone: Surround,
-    parting: Parting,
+    curve_coordinate: np.ndarray,
+    pairs: list[NeighbourPair],
+    bone: BoneDepth,
+    boundary_net: BoundaryNet,
 ) -> np.ndarray:
-    """Return which vertebra bone belongs to: k + 0.5 is undecided between the k-th and the next.
+    """Return the spine coordinate of voxels: k + 0.5 is undecided between the k-th and the next.
 
     Args:
         points_mm: Voxels of bone, (n, 3).
-        about: Index of the nearest core along the chain, roughly, (n,).
-        pairs: The neighbours, head to tail.
-        bone: Depth of bone.
-        parting: The network.
+        curve_coordinate: Coordinate of the nearest point of the spine curve, (n,).
+        pairs: Neighbouring cores from head to tail.
+        bone: Signed depth of bone.
+        boundary_net: Boundary network.
+
+    Returns:
+        Spine coordinate of each voxel, (n,): one plus the sum over all pairs of the probability of
+        belonging to the lower vertebra.
     """
 
-    def lower(part: tuple[Neighbours, np.ndarray]) -> np.ndarray:
-        """Return to which share some voxels belong to the lower one of two."""
-        pair, chosen = part
+    def lower(batch: tuple[NeighbourPair, np.ndarray]) -> np.ndarray:
+        """Return the probability that the voxels of a batch belong to the lower vertebra."""
+        pair, chosen = batch
         beyond = pair.beyond(points_mm[chosen])
         share = (beyond > 0).astype(float)
-        open_ = np.abs(beyond) < REACH
-        logit = parting.logit(pair.features(points_mm[chosen[open_]], bone))
-        share[open_] = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+        uncertain = np.abs(beyond) < UNCERTAIN_RANGE
+        logit = boundary_net.logit(pair.features(points_mm[chosen[uncertain]], bone))
+        share[uncertain] = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
         return share
 
-    index = np.ones(len(points_mm))
-    parts = []
+    coordinate = np.ones(len(points_mm))
+    batches = []
     for k, pair in enumerate(pairs, start=1):
-        far = about - (k + 0.5)
-        index[far >= FARTHEST] += 1
-        near = np.flatnonzero(np.abs(far) < FARTHEST)
-        parts += [(pair, near[start : start + CHUNK]) for start in range(0, len(near), CHUNK)]
-    with ThreadPoolExecutor(2) as pool:  # numpy lets the other one run
-        for (_, chosen), share in zip(parts, pool.map(lower, parts), strict=True):
-            index[chosen] += share
-    return index
+        offset = curve_coordinate - (k + 0.5)
+        coordinate[offset >= PAIR_RANGE] += 1
+        near = np.flatnonzero(np.abs(offset) < PAIR_RANGE)
+        batches += [(pair, near[start : start + CHUNK]) for start in range(0, len(near), CHUNK)]
+    with ThreadPoolExecutor(2) as pool:  # numpy releases the GIL
+        for (_, chosen), share in zip(batches, pool.map(lower, batches), strict=True):
+            coordinate[chosen] += share
+    return coordinate

@@ -1,10 +1,10 @@
-"""Cut the chain of body cores into vertebrae.
+"""Core segmentation along the centre line.
 
-Where discs are thin, the cores of neighbours run into each other, and no threshold parts them all.
-Along the centre line the amount of core still rises and falls with every vertebra, and vertebrae
-follow each other at distances that change slowly. A dynamic programme over the line finds the cuts:
-a cut costs where there is much core, a piece costs where it has a valley inside or a length unlike
-the one before.
+If discs are thin, the cores of neighbouring vertebrae merge, and no single threshold separates all
+of them. Along the centre line, however, the amount of core rises and falls once per vertebra, and
+the heights of successive vertebrae change slowly. Dynamic programming along the line finds the
+best cuts. A cut costs in proportion to the amount of core at it. A segment between two cuts is
+expensive if its core profile has a valley, or if its length differs from the previous one.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from spinemamba.imaging.centreline import CentreLine
 
 CORE_THRESHOLD = 0.3
 CLEAR_LOG_ODDS = 6.0
-"""A network this sure is sure; more says nothing about where vertebrae end."""
+"""Log odds are limited to this value: higher ones do not help to locate the ends of vertebrae."""
 
 
 @dataclass(frozen=True)
-class ChainOptions:
+class CoreCutOptions:
     """Weights, each with its reason.
 
     Attributes:
-        off_line_mm: Cores further from the centre line are none; the lateral masses of C1 lie
-            20 mm from it.
-        lengths_mm: Shortest and longest distance from disc to disc, child's neck to tall man's
-            lumbar spine with a wide disc.
-        cut: Cost of a cut through as much core as a body has.
-        valley: Cost of a valley as deep as a body is high inside a piece.
-        ratio: Usual spread of the logarithm of the ratio of successive lengths; measured 0.08 on
-            the means of VerSe, more in single patients.
-        worst_ratio: No step in length costs more: fractures and missed cores exist.
-        usual_mm: Middle of the lengths of whole vertebrae, and their spread as a logarithm.
+        off_line_mm: Core voxels further from the centre line are ignored; the lateral masses of
+            C1 are 20 mm away from it.
+        lengths_mm: Least and greatest distance from disc to disc, from the neck of a child to the
+            lumbar spine of a tall man with a wide disc.
+        cut: Cost of a cut through the maximum of the normalised core profile.
+        valley: Cost of a valley within a segment, per unit of the normalised core profile.
+        ratio: Standard deviation of the logarithm of the ratio of successive lengths. The means
+            of VerSe give 0.08; single patients vary more.
+        worst_ratio: Upper limit of the cost of a change in length, because of fractures and
+            missed cores.
+        usual_mm: Median length of a complete vertebra in mm, and the standard deviation of the
+            logarithm of the length.
     """
 
     off_line_mm: float = 28.0
@@ -47,60 +49,60 @@ class ChainOptions:
     usual_mm: tuple[float, float] = (24.0, 0.5)
 
 
-def cut_chain(
+def segment_cores(
     core: np.ndarray,
     line: CentreLine,
     spacing_mm: tuple[float, float, float],
-    options: ChainOptions | None = None,
+    options: CoreCutOptions | None = None,
 ) -> np.ndarray:
     """Number the cores of the vertebrae from head to tail.
 
     Args:
-        core: Probability of body core, (z, y, x), canonical orientation.
-        line: The centre line.
+        core: Core probability, (z, y, x), canonical orientation.
+        line: Centre line.
         spacing_mm: Voxel size along z, y, x.
         options: Weights.
 
     Returns:
-        Numbers from 1, 0 elsewhere, int32 (z, y, x).
+        Core number of each voxel, from 1; 0 is background; int32 (z, y, x).
     """
-    options = options or ChainOptions()
+    options = options or CoreCutOptions()
     out = np.zeros(core.shape, np.int32)
     voxels = np.argwhere(core > CORE_THRESHOLD)
-    along, aside = line.project(voxels * np.asarray(spacing_mm))
-    near = aside <= options.off_line_mm
+    along, distance = line.project(voxels * np.asarray(spacing_mm))
+    near = distance <= options.off_line_mm
     voxels, along = voxels[near], along[near]
     if not len(voxels):
         return out
     probability = core[tuple(voxels.T)].astype(np.float64)
     first = int(along.min())
-    place = along.astype(int) - first
-    profile = core_profile(probability, place)
+    position = along.astype(int) - first
+    profile = _core_profile(probability, position)
     ends = first + np.array(find_cuts(profile, options))
     piece = np.searchsorted(ends, along, side="right")
     out[tuple(voxels.T)] = piece
     return _whole_components(out, core, len(ends))
 
 
-def core_profile(probability: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return the amount of core at each millimetre of the line, as a share of the most nearby.
+def _core_profile(probability: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Return the amount of core per millimetre of the centre line, relative to the local maximum.
 
     Args:
-        probability: Of each voxel, (n,).
-        place: Millimetre of the line that each voxel lies at, from 0, (n,).
+        probability: Core probability of each voxel, (n,).
+        position: Position of each voxel along the line in whole millimetres, from 0, (n,).
     """
     odds = np.log(probability) - np.log1p(-np.minimum(probability, 1 - 1e-6))
     weight = np.clip(odds / CLEAR_LOG_ODDS, 0.05, 1.0)
-    amount = np.bincount(place, weights=weight)
+    amount = np.bincount(position, weights=weight)
     smooth = ndimage.gaussian_filter1d(np.pad(amount, 3), 1.2)[3:-3]
     around = ndimage.maximum_filter1d(smooth, 41)
     return smooth / np.maximum(around, 1e-6)
 
 
-def find_cuts(profile: np.ndarray, options: ChainOptions) -> list[int]:
-    """Return where the pieces of a profile begin, in millimetres; the first is 0.
+def find_cuts(profile: np.ndarray, options: CoreCutOptions) -> list[int]:
+    """Return the starts of the segments of a core profile, in millimetres; the first is 0.
 
-    The state of the dynamic programme is the end of a piece and its length.
+    The state of the dynamic programme is the end of a segment and its length.
     """
     low, high = options.lengths_mm
     lengths = np.arange(low, high + 1)
@@ -115,35 +117,35 @@ def find_cuts(profile: np.ndarray, options: ChainOptions) -> list[int]:
     padded = np.pad(profile, (0, high))
     for start in range(size):
         if start == 0:
-            # The image may cut the first vertebra: its length says nothing yet.
-            before, came = np.zeros(len(lengths)), np.full(len(lengths), -1)
+            # The first vertebra may be truncated, so there is no previous length to compare with.
+            previous, best = np.zeros(len(lengths)), np.full(len(lengths), -1)
         else:
-            table = cost[start][:, None] + steps  # (lengths before, lengths)
-            came = table.argmin(axis=0)
-            before = table[came, np.arange(len(lengths))] + options.cut * profile[start]
+            table = cost[start][:, None] + steps  # (previous lengths, lengths)
+            best = table.argmin(axis=0)
+            previous = table[best, np.arange(len(lengths))] + options.cut * profile[start]
         inside = options.valley * _valleys(padded[start : start + high + 1], lengths)
-        total = before + inside + absolute
+        total = previous + inside + absolute
         ends = start + lengths
         cost[ends, np.arange(len(lengths))] = total
-        origin[ends, np.arange(len(lengths))] = came
+        origin[ends, np.arange(len(lengths))] = best
     return _trace(cost, origin, lengths, size)
 
 
-def _length_steps(lengths: np.ndarray, options: ChainOptions) -> np.ndarray:
-    """Return the cost of one length after another, (before, after)."""
+def _length_steps(lengths: np.ndarray, options: CoreCutOptions) -> np.ndarray:
+    """Return the cost of each length after each previous length, (previous, next)."""
     ratio = np.log(lengths[None, :] / lengths[:, None]) / options.ratio
     return np.minimum(0.5 * ratio**2, options.worst_ratio)
 
 
 def _valleys(window: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the depth of the deepest valley inside pieces that begin at the window's start.
+    """Return the depth of the deepest valley in segments that begin at the start of the window.
 
     Args:
-        window: Profile from the start of the pieces on.
-        lengths: Lengths of the pieces.
+        window: Core profile from the common start of the segments.
+        lengths: Lengths of the segments.
 
     Returns:
-        How far the profile falls below the lower one of the peaks on its two sides, (lengths,).
+        Depth of the profile below the lower one of the maxima on both sides, (lengths,).
     """
     from_left = np.maximum.accumulate(window)
     depths = np.empty(len(lengths))
@@ -155,7 +157,7 @@ def _valleys(window: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _trace(cost: np.ndarray, origin: np.ndarray, lengths: np.ndarray, size: int) -> list[int]:
-    """Return the starts of the best pieces that together cover the profile."""
+    """Return the starts of the segments with the least total cost that cover the profile."""
     last = cost[size:]
     end, k = np.unravel_index(int(np.argmin(last)), last.shape)
     end += size
@@ -168,13 +170,15 @@ def _trace(cost: np.ndarray, origin: np.ndarray, lengths: np.ndarray, size: int)
 
 
 def _whole_components(pieces: np.ndarray, core: np.ndarray, count: int) -> np.ndarray:
-    """Leave components whole that lie almost in one piece: discs are tilted, cuts are not."""
-    components, found = ndimage.label(pieces > 0)
+    """Undo cuts through components that lie almost entirely in one segment, in place.
+
+    Such cuts arise because discs are tilted and cuts are perpendicular to the centre line.
+    """
+    components, component_count = ndimage.label(pieces > 0)
     inside = pieces > 0
     both = components[inside].astype(np.int64) * (count + 1) + pieces[inside]
-    shares = np.bincount(both, core[inside], (found + 1) * (count + 1)).reshape(
-        found + 1, count + 1
-    )
+    shape = (component_count + 1, count + 1)
+    shares = np.bincount(both, core[inside], shape[0] * shape[1]).reshape(shape)
     shares[:, 0] = 0
     main = shares.argmax(axis=1)
     clear = shares.max(axis=1) >= 0.75 * np.maximum(shares.sum(axis=1), 1e-6)

@@ -1,7 +1,8 @@
-"""The cores of the bodies, one per vertebra, from head to tail.
+"""Cores of the vertebral bodies, one per vertebra, numbered from head to tail.
 
-Cores are cut from each other along the centre line. Where the data end in a vertebra, a sliver of
-its core is all there is: too small, and too near to the next one, for the cut along the line.
+Cores are separated along the centre line (`core_cuts`). If the field of view ends within a
+vertebra, only a sliver of its core is visible. It is too small and too close to the next core to be
+separated that way, and is handled here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from spinemamba.imaging.centreline import CentreLine
 from spinemamba.imaging.truncation import reaches_end
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.centreline_search import find_centreline
-from spinemamba.instances.core_cuts import cut_chain
+from spinemamba.instances.core_cuts import segment_cores
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,15 @@ class CoreOptions:
     """Thresholds, each with its reason.
 
     Attributes:
-        least_mm3: A fifth of the smallest cervical core in the real masks.
-        certain: A core with this mean probability that the end of the image cuts is believed
-            however little of it is in view; networks are this sure in the middle of a body.
-        least_sliver_mm3: So little of a core, all the same, is a stray voxel.
-        sliver_step_mm: A sliver lies at least this much further along the line than the core that
-            the cut took it for.
-        sliver_side_mm: And at most this much further left or right, or it may be the other lateral
-            mass of C1.
+        least_mm3: Least volume of a core: a fifth of the smallest cervical core in the real masks.
+        certain: A core truncated by the upper or lower end of the image is kept despite its small
+            volume if its mean probability is at least this. Networks reach it in the middle of a
+            body.
+        least_sliver_mm3: Smaller truncated cores are stray voxels.
+        sliver_step_mm: Least distance along the centre line between a sliver and the core that it
+            was merged with.
+        sliver_side_mm: Greatest distance to the left or right between the two. A piece further
+            away may be the other lateral mass of C1.
     """
 
     least_mm3: float = 100.0
@@ -41,11 +43,11 @@ class CoreOptions:
 
 
 def core_seeds(evidence: Evidence, bone: np.ndarray, options: CoreOptions) -> np.ndarray:
-    """Return the cores, numbered from head to tail, int32 (z, y, x).
+    """Return the cores, numbered from head to tail, int32 (z, y, x); 0 is background.
 
     Args:
-        evidence: What the networks say.
-        bone: Where cores may lie, bool (z, y, x).
+        evidence: Voxel predictions.
+        bone: Mask in which cores are searched, bool (z, y, x).
         options: Thresholds.
     """
     spacing_mm = evidence.geometry.spacing_mm
@@ -53,7 +55,7 @@ def core_seeds(evidence: Evidence, bone: np.ndarray, options: CoreOptions) -> np
     line = find_centreline(core, spacing_mm)
     if line is None:
         return np.zeros(core.shape, np.int32)
-    pieces = _split_ends(cut_chain(core, line, spacing_mm), line, evidence, options)
+    pieces = _split_ends(segment_cores(core, line, spacing_mm), line, evidence, options)
     sizes = np.bincount(pieces.ravel())
     large = sizes * evidence.geometry.voxel_mm3 >= options.least_mm3
     large[list(certain_slivers(pieces, evidence, options))] = True
@@ -62,42 +64,42 @@ def core_seeds(evidence: Evidence, bone: np.ndarray, options: CoreOptions) -> np
 
 
 def certain_slivers(cores: np.ndarray, evidence: Evidence, options: CoreOptions) -> set[int]:
-    """Return the numbers of cores at the upper or lower end of the data that are certain.
+    """Return the numbers of cores that are truncated at the top or bottom and yet certain.
 
     Args:
-        cores: Number of each core, 0 elsewhere, (z, y, x).
-        evidence: What the networks say.
+        cores: Core number of each voxel, 0 is background, (z, y, x).
+        evidence: Voxel predictions.
         options: Thresholds.
     """
     grid = evidence.geometry
-    least = options.least_sliver_mm3 / grid.voxel_mm3
-    found = set()
+    least_voxels = options.least_sliver_mm3 / grid.voxel_mm3
+    certain = set()
     for number, box in enumerate(ndimage.find_objects(cores), start=1):
         if box is None:
             continue
-        own = cores[box] == number
-        if own.sum() < least or evidence.core[box][own].mean() < options.certain:
+        mask = cores[box] == number
+        if mask.sum() < least_voxels or evidence.core[box][mask].mean() < options.certain:
             continue
-        voxels = np.argwhere(own) + [s.start for s in box]
+        voxels = np.argwhere(mask) + [s.start for s in box]
         if reaches_end(voxels, grid, evidence.field_of_view):
-            found.add(number)
-    return found
+            certain.add(number)
+    return certain
 
 
 def _split_ends(
     pieces: np.ndarray, line: CentreLine, evidence: Evidence, options: CoreOptions
 ) -> np.ndarray:
-    """Return the cores with slivers at both ends of the data numbered apart from the next core."""
+    """Return the cores with slivers at the top and bottom numbered as separate cores."""
     last = int(pieces.max())
     if not last:
         return pieces
-    # Room for one before the first; the numbers are closed up later.
+    # Number 1 is reserved for a sliver above the first core; `core_seeds` closes gaps in numbering.
     out = np.where(pieces > 0, pieces + 1, 0).astype(np.int32)
     boxes = ndimage.find_objects(out)
     for end, new in ((2, 1), (last + 1, last + 2)):
         if (box := boxes[end - 1]) is None:
             continue
-        parts = np.zeros_like(out)  # of this piece alone, but where it lies
+        parts = np.zeros_like(out)  # components of this core on the full grid
         parts[box], count = ndimage.label(out[box] == end)
         for sliver in _slivers(parts, count, line, evidence, options, towards=new - end):
             out[box][parts[box] == sliver] = new
@@ -113,13 +115,13 @@ def _slivers(
     *,
     towards: int,
 ) -> list[int]:
-    """Return which parts of a piece are slivers of the next vertebra.
+    """Return the components of a core that are slivers of the next vertebra.
 
     Args:
-        parts: Number of each part of the first or last core of the chain, 0 elsewhere.
-        count: How many there are.
-        line: The centre line, head to tail.
-        evidence: What the networks say.
+        parts: Component number of each voxel of the first or last core, 0 elsewhere, (z, y, x).
+        count: Number of components.
+        line: Centre line from head to tail.
+        evidence: Voxel predictions.
         options: Thresholds.
         towards: -1 for a vertebra above, 1 for one below.
     """

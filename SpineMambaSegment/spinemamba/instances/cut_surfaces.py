@@ -1,16 +1,16 @@
-"""The surface between two neighbouring vertebrae: a disc in front, and behind it a known bend.
+"""Cut surfaces: parametric surfaces between neighbouring vertebrae.
 
-How far down the cut runs behind the bodies is much the same in all people: in the thorax, processes
-slope down over the vertebra below; to the sides, the joint rises. In the frame of two cores, with
-``t`` along the spine in steps between them (0 in the middle), ``b`` backwards in 30 mm and ``s``
-sideways in 20 mm, the surface is
+In front, a cut surface follows the disc. Its shape behind the bodies is similar in all people: in
+the thorax, processes slope down over the vertebra below; laterally, the joint rises. Coordinates in
+the frame of two cores are ``t`` along the spine in units of the core distance (0 in the middle),
+``b`` backwards in units of 30 mm, and ``s`` sideways in units of 20 mm. The surface is
 
     t = c0 + c1 b + c2 s + c3 b^2 + c4 |s| + c5 b |s| + c6 s^2
 
-The usual coefficients were fitted by Testing/Fitting/fit_cut_surfaces.py to the label maps gl003,
+The mean coefficients were fitted by Testing/Fitting/fit_cut_surfaces.py to the label maps gl003,
 verse004, verse005, verse008, verse009 and verse010 (VerSe, CC BY-SA 4.0: Sekuboyina et al.,
-10.1016/j.media.2021.102166) and lidc0001, 58 surfaces; to none of a case kept for testing. Each
-spine then gets its own: a disc is tilted, and a core lies off the middle.
+10.1016/j.media.2021.102166) and lidc0001 (58 surfaces, no test case). They are the prior
+mean of the surfaces fitted to each spine, whose discs are tilted and whose cores are off centre.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from dataclasses import dataclass
 import numpy as np
 
 BACK_MM, SIDE_MM = 30.0, 20.0
-FARTHEST = (3.5, 3.0)
-"""Nothing is known of surfaces further back and to the side, in these units."""
+COORDINATE_LIMITS = (3.5, 3.0)
+"""Limits of ``b`` and of ``s``; surfaces are constant beyond."""
 
-USUAL_AT = (0.0, 1.0, 4.0, 6.5, 10.0, 14.0, 17.0, 19.0, 21.0, 24.0)
-"""Place of the upper vertebra from head to tail, C1 is 0, at which `USUAL` holds."""
+MEAN_AT = (0.0, 1.0, 4.0, 6.5, 10.0, 14.0, 17.0, 19.0, 21.0, 24.0)
+"""Index of the level of the upper vertebra, C1 is 0, for each row of `MEAN`."""
 
-USUAL = np.array(
+MEAN = np.array(
     [
         (0.0, -0.36, 0.0, 0.61, 1.00, -0.02, -0.16),
         (0.0, -0.21, 0.0, 0.62, -0.21, 0.18, 0.11),
@@ -41,29 +41,34 @@ USUAL = np.array(
         (0.0, 0.03, 0.0, 0.25, 0.29, -0.09, -0.18),
     ]
 )
-"""Coefficients c0 to c6."""
+"""Mean shape: coefficients c0 to c6."""
 
-OWN = np.array([1.0, 1.0, 2.0, 40.0, 40.0, 40.0, 40.0])
-"""How dear it is to depart from the usual coefficients: place and tilt are each spine's own."""
+PRIOR_PRECISION = np.array([1.0, 1.0, 2.0, 40.0, 40.0, 40.0, 40.0])
+"""Prior precision per coefficient: low for offset and tilt, which vary between patients."""
 
-STEEPNESS = 8.0
-"""Of the likelihood that a voxel lies on its side, per step between two cores."""
+LIKELIHOOD_SLOPE = 8.0
+"""Slope of the logistic likelihood of a voxel's side: logit per core distance."""
 
-REACH = 1.5
-"""Steps along the spine: voxels further from a surface say nothing of it."""
+FIT_RANGE = 1.5
+"""Voxels further from a surface are not used to fit it, in units of the core distance."""
 
 NEWTON_STEPS = 12
 LEAST_CURVATURE = 0.03
 LEAST_VOXELS = 50
 MOST_VOXELS = 4000
-"""A surface of seven numbers needs no more."""
+"""More voxels are not needed to fit seven coefficients."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where two neighbouring cores lie: the middle between them, three directions, their distance.
+    """Frame of two neighbouring cores; all vectors are along z, y, x.
 
-    All along z, y, x in millimetres.
+    Attributes:
+        middle_mm: Midpoint between the cores, (3,).
+        down: Unit vector from the upper to the lower core, (3,).
+        back: Unit vector backwards, perpendicular to ``down``, (3,).
+        side: Unit vector to the side, perpendicular to both, (3,).
+        step_mm: Distance of the cores.
     """
 
     middle_mm: np.ndarray
@@ -75,15 +80,19 @@ class Frame:
     def terms(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``t`` (n,) and the terms of the surface (n, 7) at points (n, 3)."""
         offset = points_mm - self.middle_mm
-        b = np.clip(offset @ self.back / BACK_MM, -FARTHEST[0], FARTHEST[0])
-        s = np.clip(offset @ self.side / SIDE_MM, -FARTHEST[1], FARTHEST[1])
-        apart = np.abs(s)
-        terms = [np.ones(len(b)), b, s, b * b, apart, b * apart, s * s]
+        b = np.clip(offset @ self.back / BACK_MM, -COORDINATE_LIMITS[0], COORDINATE_LIMITS[0])
+        s = np.clip(offset @ self.side / SIDE_MM, -COORDINATE_LIMITS[1], COORDINATE_LIMITS[1])
+        lateral = np.abs(s)
+        terms = [np.ones(len(b)), b, s, b * b, lateral, b * lateral, s * s]
         return offset @ self.down / self.step_mm, np.stack(terms, axis=-1)
 
 
 def frames(centres_mm: np.ndarray) -> list[Frame]:
-    """Return the frame of each pair of neighbouring cores, from centres (n, 3) head to tail."""
+    """Return the frame of each pair of neighbouring cores.
+
+    Args:
+        centres_mm: Centres of the cores from head to tail, (n, 3).
+    """
     out = []
     for upper, lower in itertools.pairwise(centres_mm):
         step_mm = float(np.linalg.norm(lower - upper))
@@ -94,54 +103,66 @@ def frames(centres_mm: np.ndarray) -> list[Frame]:
     return out
 
 
-def usual_coefficients(places: np.ndarray) -> np.ndarray:
-    """Return the usual coefficients below vertebrae at places from head to tail, (n, 7)."""
-    return np.stack([np.interp(places, USUAL_AT, column) for column in USUAL.T], axis=-1)
+def mean_coefficients(positions: np.ndarray) -> np.ndarray:
+    """Return the mean coefficients of the surfaces below vertebrae, (n, 7).
+
+    Args:
+        positions: Index of the level of each vertebra, C1 is 0, (n,).
+    """
+    return np.stack([np.interp(positions, MEAN_AT, column) for column in MEAN.T], axis=-1)
 
 
 def fit_surfaces(
     points_mm: np.ndarray,
     numbers: np.ndarray,
     pairs: list[Frame],
-    usual: np.ndarray,
-    dear: np.ndarray = OWN,
+    mean: np.ndarray,
+    prior_precision: np.ndarray = PRIOR_PRECISION,
 ) -> np.ndarray:
-    """Return the coefficients that part voxels best, not far from the usual ones, (pairs, 7).
+    """Return the coefficients of the surfaces that best separate labelled voxels, (pairs, 7).
 
     Args:
         points_mm: Voxels, (n, 3).
-        numbers: Vertebra of each, from 1, (n,).
-        pairs: Frames of the neighbours.
-        usual: Their usual coefficients.
-        dear: How dear it is to depart from each of the usual coefficients, (7,).
+        numbers: Number of the vertebra of each voxel, from 1, (n,).
+        pairs: Frames of the neighbouring cores.
+        mean: Prior mean of the coefficients, (pairs, 7).
+        prior_precision: Prior precision of each coefficient, (7,).
     """
-    out = usual.copy()
+    out = mean.copy()
     order = np.argsort(numbers, kind="stable")
     bounds = np.searchsorted(numbers[order], np.arange(1, len(pairs) + 3))
     for k, frame in enumerate(pairs):
         chosen = order[bounds[k] : bounds[k + 2]]
         chosen = chosen[:: max(1, len(chosen) // MOST_VOXELS)]
-        place, terms = frame.terms(points_mm[chosen])
-        near = np.abs(place) < REACH
+        t, terms = frame.terms(points_mm[chosen])
+        near = np.abs(t) < FIT_RANGE
         if near.sum() >= LEAST_VOXELS:
             lower = (numbers[chosen] == k + 2)[near]
-            told = place[near], terms[near], lower.astype(float)
-            out[k] = _fit(told, usual[k], dear)
+            voxels = t[near], terms[near], lower.astype(float)
+            out[k] = _fit(voxels, mean[k], prior_precision)
     return out
 
 
 def _fit(
-    told: tuple[np.ndarray, np.ndarray, np.ndarray], usual: np.ndarray, dear: np.ndarray
+    voxels: tuple[np.ndarray, np.ndarray, np.ndarray], mean: np.ndarray, prior_precision: np.ndarray
 ) -> np.ndarray:
-    """Return the coefficients of a logistic regression with a prior, by Newton's method."""
-    place, terms, lower = told
-    own = usual.copy()
+    """Return the coefficients of a logistic regression with a normal prior, by Newton's method.
+
+    Args:
+        voxels: Position ``t`` (n,), terms (n, 7), and 1 for voxels of the lower vertebra (n,).
+        mean: Prior mean, (7,).
+        prior_precision: Prior precision, (7,).
+    """
+    t, terms, lower = voxels
+    fitted = mean.copy()
     for _ in range(NEWTON_STEPS):
-        margin = np.clip(STEEPNESS * (place - terms @ own), -30, 30)
+        margin = np.clip(LIKELIHOOD_SLOPE * (t - terms @ fitted), -30, 30)
         expected = 1 / (1 + np.exp(-margin))
-        slope = STEEPNESS * terms.T @ (lower - expected) / len(place) + 2 * dear * (own - usual)
-        # Not flatter than this, or a first step from far away overshoots.
-        certain = np.maximum(expected * (1 - expected), LEAST_CURVATURE)
-        bend = STEEPNESS**2 * (terms.T * certain) @ terms / len(place) + 2 * np.diag(dear)
-        own -= np.linalg.solve(bend, slope)
-    return own
+        gradient = LIKELIHOOD_SLOPE * terms.T @ (lower - expected) / len(t)
+        gradient += 2 * prior_precision * (fitted - mean)
+        # A lower bound, or the first step from a distant start overshoots.
+        variance = np.maximum(expected * (1 - expected), LEAST_CURVATURE)
+        hessian = LIKELIHOOD_SLOPE**2 * (terms.T * variance) @ terms / len(t)
+        hessian += 2 * np.diag(prior_precision)
+        fitted -= np.linalg.solve(hessian, gradient)
+    return fitted

@@ -1,7 +1,8 @@
-"""One object per vertebra.
+"""Instance segmentation: one instance per vertebra.
 
-Neighbours touch at their facets in every real scan, so components of the bone mask do not
-separate them; the cores of their bodies do, among which the bone is divided.
+Neighbouring vertebrae touch at their facet joints, so connected components of the bone mask do not
+separate them. The cores of the vertebral bodies are separated first and serve as seeds; the other
+bone voxels are then assigned to them (`partition`).
 """
 
 from __future__ import annotations
@@ -16,20 +17,24 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.imaging.truncation import FieldOfView, cut_sides
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import Evidence
-from spinemamba.instances.boundary_net import Parting
+from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
-from spinemamba.instances.partition import Hints, divide
+from spinemamba.instances.partition import VoxelHints, assign_voxels
 
 SACRUM = NETWORK_LEVELS.index("Sacrum")
 
 FINE_SHARE = 0.2
-"""Weight of the fine network in the question of levels: its window is four vertebrae high."""
+"""Weight of the fine network in level probabilities; the rest is the coarse network's.
+
+A window of the fine network is only about four vertebrae high.
+"""
 
 LEAST_SACRUM = 0.2
-"""Far from the sacrum neither it nor L5 is likely, and which of them is more so means nothing."""
+"""Least probability of the sacrum. Far from it, both it and L5 are unlikely, and comparing the two
+is meaningless."""
 
 LEAST_OF_NEIGHBOUR = 0.45
-"""Share of its upper neighbour's volume that a vertebra above the sacrum has at least."""
+"""Least volume of the vertebra above the sacrum, relative to the vertebra above it."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,11 @@ class InstanceOptions:
     """Thresholds, each with its reason.
 
     Attributes:
-        bone: A voxel is bone above this probability.
-        least_instance_ml: Less than half of the smallest cervical vertebra.
-        rejoin_mm: A piece of bone this close to a vertebra belongs to it.
-        cores: Of the bodies' cores.
+        bone: Voxels above this probability are bone.
+        least_instance_ml: Least volume of an instance: less than half of the smallest cervical
+            vertebra.
+        rejoin_mm: A loose piece of bone at most this far from an instance is added to it.
+        cores: Thresholds of the core segmentation.
     """
 
     bone: float = 0.5
@@ -54,12 +60,12 @@ class Instance:
     """One vertebra, or the sacrum.
 
     Attributes:
-        id: 1 at the top.
+        id: Number of the instance, counted from 1 at the top.
         centroid_lps_mm: Centre of its voxels.
         volume_ml: Volume of its voxels.
-        evidence: Probability of each of `NETWORK_LEVELS`, mean over its voxels.
+        evidence: Level probabilities: one for each of `NETWORK_LEVELS`, mean over its voxels.
         is_sacrum: Whether it is the sacrum.
-        cut_sides: Sides of the image that cut it: "superior", "left" and so on.
+        cut_sides: Sides of the field of view that truncate it, such as "superior" or "left".
     """
 
     id: int
@@ -72,11 +78,11 @@ class Instance:
 
 @dataclass(frozen=True)
 class Instances:
-    """Every vertebra of a scan.
+    """All vertebrae of a scan.
 
     Attributes:
-        labels: Number of the instance of each voxel, 0 elsewhere, int16 (z, y, x).
-        items: Top to bottom; the k-th has the number k + 1.
+        labels: Instance number of each voxel, 0 is background, int16 (z, y, x).
+        items: Instances from top to bottom; ``items[k]`` has the number k + 1.
     """
 
     labels: np.ndarray
@@ -84,17 +90,19 @@ class Instances:
 
 
 def find_instances(
-    evidence: Evidence, options: InstanceOptions | None = None, parting: Parting | None = None
+    evidence: Evidence,
+    options: InstanceOptions | None = None,
+    boundary_net: BoundaryNet | None = None,
 ) -> Instances:
     """Separate the vertebrae.
 
     Args:
-        evidence: What the networks say.
+        evidence: Voxel predictions of both networks.
         options: Thresholds.
-        parting: What parts neighbours by the shape of bone; None takes the package's own.
+        boundary_net: Boundary network between neighbours; the bundled one if None.
 
     Returns:
-        The instances on the evidence's grid; none if there is no core.
+        Instances on the grid of the predictions; empty if there is no core.
     """
     options = options or InstanceOptions()
     bone = evidence.bone > options.bone
@@ -102,36 +110,40 @@ def find_instances(
     seeds = core_seeds(evidence, bone & ~sacrum, options.cores)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    hints = Hints(expected_level(evidence, bone), evidence.offsets_mm)
-    spacing_mm, whole = evidence.geometry.spacing_mm, bool(sacrum.any())
-    labels = divide(seeds, bone, hints, spacing_mm, sacrum=whole, parting=parting)
-    rejoin(labels, bone, spacing_mm, options.rejoin_mm)
-    if sacrum.any():
+    hints = VoxelHints(expected_level(evidence, bone), evidence.offsets_mm)
+    spacing_mm, has_sacrum = evidence.geometry.spacing_mm, bool(sacrum.any())
+    labels = assign_voxels(
+        seeds, bone, hints, spacing_mm, sacrum=has_sacrum, boundary_net=boundary_net
+    )
+    _join_loose_pieces(labels, bone, spacing_mm, options.rejoin_mm)
+    if has_sacrum:
         join_first_sacral_body(labels, count)
-    sizes = np.bincount(labels.ravel(), minlength=count + 2) * evidence.geometry.voxel_ml
+    sizes_ml = np.bincount(labels.ravel(), minlength=count + 2) * evidence.geometry.voxel_ml
     slivers = certain_slivers(seeds, evidence, options.cores)
-    kept = [k for k in range(1, count + 2) if sizes[k] >= options.least_instance_ml or k in slivers]
-    renumber = np.zeros(count + 2, np.int16)
-    renumber[kept] = np.arange(1, len(kept) + 1)
-    labels = renumber[labels]
+    valid = [
+        k for k in range(1, count + 2) if sizes_ml[k] >= options.least_instance_ml or k in slivers
+    ]
+    new_number = np.zeros(count + 2, np.int16)
+    new_number[valid] = np.arange(1, len(valid) + 1)
+    labels = new_number[labels]
     boxes = ndimage.find_objects(labels)
     items = tuple(
-        _describe(number, labels, boxes[number - 1], evidence, is_sacrum=k == count + 1)
-        for number, k in enumerate(kept, start=1)
+        _instance(number, labels, boxes[number - 1], evidence, is_sacrum=k == count + 1)
+        for number, k in enumerate(valid, start=1)
     )
     return Instances(labels, items)
 
 
 def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> Instances:
-    """Return the instances with the sides that cut what is painted of them.
+    """Return the instances with truncated sides computed from the final labels.
 
-    Whoever reads the labels later finds the same sides: both ask the same voxels.
+    Reading the label file later gives the same sides, because the same voxels are used.
 
     Args:
-        instances: The vertebrae.
-        numbers: Number of the instance of each voxel on the grid of the data; those that are not
-            painted keep their sides.
-        view: Where the image holds data.
+        instances: Instances.
+        numbers: Instance number of each voxel on the grid of the data. Instances without a voxel
+            in it keep their sides.
+        view: Field of view: where the image holds acquired data.
     """
     boxes = ndimage.find_objects(numbers.array)
     items = []
@@ -145,10 +157,10 @@ def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> 
 
 
 def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
-    """Return the sacrum's mask: it has no core, its level tells it."""
-    likely = pooled_level(evidence, SACRUM)
-    # Against the level above it, because levels are learned spread over their neighbours.
-    mask = bone & (likely > pooled_level(evidence, SACRUM - 1)) & (likely > LEAST_SACRUM)
+    """Return the mask of the sacrum, which has no core, from its level probability."""
+    probability = pooled_level(evidence, SACRUM)
+    # Compared with L5, because level targets are blurred over neighbouring levels in training.
+    mask = bone & (probability > pooled_level(evidence, SACRUM - 1)) & (probability > LEAST_SACRUM)
     pieces, count = ndimage.label(mask)
     if not count:
         return mask
@@ -159,59 +171,67 @@ def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> n
 
 
 def join_first_sacral_body(labels: np.ndarray, last: int) -> None:
-    """Give a core within the sacrum back to it, in place.
+    """Merge the first sacral segment into the sacrum if it became an instance, in place.
 
-    Its first segment looks like a body from the front. What grows from there ends where the
-    sacrum's own level begins and stays a fraction of a vertebra, which no L5 or L6 is.
+    S1 has a body like a vertebra, and may be detected as a core. An instance grown from it ends
+    where voxels are labelled as sacrum, and so is much smaller than an L5 or L6.
 
     Args:
-        labels: Number of the vertebra of each voxel; the sacrum comes after the last one.
-        last: Number of the last vertebra.
+        labels: Instance number of each voxel; the sacrum has the number ``last + 1``.
+        last: Number of the last vertebra above the sacrum.
     """
     sizes = np.bincount(labels.ravel(), minlength=last + 2)
     if last >= 2 and sizes[last] < LEAST_OF_NEIGHBOUR * sizes[last - 1]:
         labels[labels == last] = last + 1
 
 
-def rejoin(
+def _join_loose_pieces(
     labels: np.ndarray, bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float
 ) -> None:
-    """Give loose pieces of bone to the vertebra they lie close to, in place."""
+    """Add loose pieces of bone to the nearest instance if it is close enough, in place."""
     loose = bone & (labels == 0)
     if not loose.any() or not labels.any():
         return
     scale = np.asarray(spacing_mm)
-    kept, apart = np.argwhere(labels > 0), np.argwhere(loose)
-    distance_mm, nearest = cKDTree(kept * scale).query(apart * scale)
+    assigned_zyx, loose_zyx = np.argwhere(labels > 0), np.argwhere(loose)
+    distance_mm, nearest = cKDTree(assigned_zyx * scale).query(loose_zyx * scale)
     pieces, count = ndimage.label(loose)
-    of_piece = pieces[loose]
+    piece_of_voxel = pieces[loose]
     gaps_mm = np.full(count + 1, np.inf)
-    np.minimum.at(gaps_mm, of_piece, distance_mm)
-    close = (gaps_mm <= reach_mm)[of_piece]
-    labels[tuple(apart[close].T)] = labels[tuple(kept[nearest[close]].T)]
+    np.minimum.at(gaps_mm, piece_of_voxel, distance_mm)
+    close = (gaps_mm <= reach_mm)[piece_of_voxel]
+    labels[tuple(loose_zyx[close].T)] = labels[tuple(assigned_zyx[nearest[close]].T)]
 
 
-def pooled_level(evidence: Evidence, place: int) -> np.ndarray:
-    """Return the probability of a level given bone, from both networks, float32 (z, y, x)."""
-    fine, coarse = evidence.levels[place], evidence.coarse_levels[place]
+def pooled_level(evidence: Evidence, channel: int) -> np.ndarray:
+    """Return the probability of a level given bone, pooled over both networks.
+
+    Args:
+        evidence: Voxel predictions.
+        channel: Index of the level in `NETWORK_LEVELS`.
+
+    Returns:
+        float32 (z, y, x).
+    """
+    fine, coarse = evidence.levels[channel], evidence.coarse_levels[channel]
     return FINE_SHARE * fine.astype(np.float32) + (1 - FINE_SHARE) * coarse.astype(np.float32)
 
 
 def expected_level(
     evidence: Evidence, bone: np.ndarray, fine_share: float = FINE_SHARE
 ) -> np.ndarray:
-    """Return the mean of the level's place from head to tail, 0 outside bone, float32 (z, y, x)."""
+    """Return the expected index in `NETWORK_LEVELS`, 0 outside bone, float32 (z, y, x)."""
     mean = np.zeros(int(bone.sum()), np.float32)
-    for place in range(1, len(NETWORK_LEVELS)):
-        fine, coarse = evidence.levels[place][bone], evidence.coarse_levels[place][bone]
-        mean += place * (fine_share * fine.astype(np.float32))
-        mean += place * ((1 - fine_share) * coarse.astype(np.float32))
+    for channel in range(1, len(NETWORK_LEVELS)):
+        fine, coarse = evidence.levels[channel][bone], evidence.coarse_levels[channel][bone]
+        mean += channel * (fine_share * fine.astype(np.float32))
+        mean += channel * ((1 - fine_share) * coarse.astype(np.float32))
     out = np.zeros(bone.shape, np.float32)
     out[bone] = mean
     return out
 
 
-def _describe(
+def _instance(
     number: int,
     labels: np.ndarray,
     box: tuple[slice, slice, slice],

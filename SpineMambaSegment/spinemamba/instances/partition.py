@@ -1,11 +1,15 @@
-"""Divide bone among the cores of its vertebrae.
+"""Voxel-to-instance assignment: divide the bone mask among the cores of the vertebrae.
 
-Every voxel gets an index along the chain of cores from all that is known of it: on which side of
-the cuts between neighbours it lies by the shape of the bone (`surfaces`, `parting`), to where the
-fine network says that its vertebra's core is, and which level the networks see. The index is
-smoothed over the bone, so that neighbours part where evidence changes and the bone between them is
-thin (`total_variation`), and rounded. Each spine's own surfaces are fitted to what comes out, and
-the division made again.
+Every voxel gets a spine coordinate, a weighted mean of three estimates:
+
+- its side of the boundaries between neighbouring vertebrae, from the shape of the bone
+  (`cut_surfaces`, `boundary_net`);
+- the position of its core as predicted by the offsets of the fine network;
+- the level predicted by the networks.
+
+The coordinate is smoothed by total variation over the bone (`total_variation`), so that boundaries
+lie where the estimates change and the bone is thin, and rounded to an instance number. The cut
+surfaces are then fitted to the result, and the assignment is repeated.
 """
 
 from __future__ import annotations
@@ -17,38 +21,38 @@ from scipy import ndimage
 
 from spinemamba.imaging.masks import pieces_of
 from spinemamba.instances.boundary_net import (
-    Neighbours,
-    Parting,
-    deepest_mm,
-    load_parting,
-    parted_index,
-    surround,
+    BoundaryNet,
+    NeighbourPair,
+    bone_depth,
+    boundary_coordinate,
+    depth_limit_mm,
+    load_boundary_net,
 )
-from spinemamba.instances.cut_surfaces import fit_surfaces, frames, usual_coefficients
+from spinemamba.instances.cut_surfaces import fit_surfaces, frames, mean_coefficients
 from spinemamba.instances.geodesic import nearest_seed
 from spinemamba.instances.spine_coordinate import (
-    chain_curve,
-    change_per_core,
-    core_middles,
-    core_places,
-    index_of_levels,
+    coordinate_of_levels,
+    core_centroids,
+    level_change_per_core,
+    level_positions,
+    spine_curve,
 )
 from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
 Spacing = tuple[float, float, float]
 
 NEAR_VOX = 3
-"""Cores this close to another one may be cut in the wrong place."""
+"""Core voxels this close to another core are not fixed; the cut between the two may be wrong."""
 
 
 @dataclass(frozen=True)
-class Hints:
-    """What is known of voxels besides their place.
+class VoxelHints:
+    """Network predictions that are used besides the bone mask.
 
     Attributes:
-        level: Expected level, counted from head to tail, C1 is 0, (z, y, x).
-        offsets_mm: From each voxel to the centre of its vertebra's core along z, y, x,
-            (3, z, y, x); None if nobody says.
+        level: Expected coordinate of the level in `NETWORK_LEVELS`, C1 is 0, (z, y, x).
+        offsets_mm: Offset from each voxel to the centre of its core along z, y, x, in mm,
+            (3, z, y, x). None if the network predicts no offsets.
     """
 
     level: np.ndarray
@@ -60,48 +64,50 @@ class PartitionOptions:
     """Weights, each with its reason.
 
     Attributes:
-        shape: Worth of the side of the cuts by the shape of the bone; 10 to 40 make next to no
-            difference on the development cases' predictions.
-        vote: Worth of the way to the core; this and the next began as the coefficients of a
-            logistic regression of "this or the next vertebra" on the development cases.
-        level: Worth of the level, where levels tell all cores apart.
-        price_mm: Of cut bone; 10 to 40 make no difference on the development cases.
-        rounds: Of division; a third changes nothing.
-        steps: Of smoothing in all but the last round, and in that one.
+        shape: Weight of the boundary network's estimate. Values of 10 to 40 make almost no
+            difference on the development cases.
+        vote: Weight of the predicted offset. This and the next weight were initialised with the
+            coefficients of a logistic regression of "this or the next vertebra" on the
+            development cases.
+        level: Weight of the predicted level if the levels of all cores differ.
+        tv_weight_mm: Weight lambda of the total variation, in mm. Values of 10 to 40 make no
+            difference on the development cases.
+        rounds: Number of rounds of assignment and refitting; a third changes nothing.
+        steps: Iterations of total variation in the earlier rounds, and in the last one.
     """
 
     shape: float = 20.0
     vote: float = 3.5
     level: float = 3.0
-    price_mm: float = 20.0
+    tv_weight_mm: float = 20.0
     rounds: int = 2
     steps: tuple[int, int] = (50, 120)
 
 
-def divide(
+def assign_voxels(
     seeds: np.ndarray,
     bone: np.ndarray,
-    hints: Hints,
+    hints: VoxelHints,
     spacing_mm: Spacing,
     *,
     sacrum: bool = False,
     options: PartitionOptions | None = None,
-    parting: Parting | None = None,
+    boundary_net: BoundaryNet | None = None,
 ) -> np.ndarray:
-    """Give bone to vertebrae.
+    """Assign bone voxels to vertebrae.
 
     Args:
         seeds: Cores, numbered from 1 from head to tail, 0 elsewhere, (z, y, x).
         bone: Mask to divide, bool (z, y, x), canonical orientation.
-        hints: What is known of the voxels.
+        hints: Predicted levels and offsets of the voxels.
         spacing_mm: Voxel size along z, y, x.
-        sacrum: Whether the last seed is a sacrum, which has no core and no place of its own.
+        sacrum: Whether the last seed is the mask of a sacrum, which has no core.
         options: Weights.
-        parting: What reads the shape of the bone; None takes the package's own.
+        boundary_net: Boundary network; the bundled one if None.
 
     Returns:
-        Number of the vertebra of each voxel, int32; 0 outside the bone, and where it does not
-        hang together with its vertebra's seed.
+        Number of the vertebra of each voxel, int32 (z, y, x). It is 0 outside the bone, and where
+        the bone is not connected with the seed of its vertebra.
     """
     options = options or PartitionOptions()
     bone = bone | (seeds > 0)
@@ -110,22 +116,24 @@ def divide(
     if count - sacrum < 2:
         out[bone] = count
     else:
-        found = _Division(seeds, bone, hints, spacing_mm=spacing_mm, sacrum=sacrum, options=options)
-        out[bone] = found.numbers(parting or load_parting())
+        assignment = _VoxelAssignment(
+            seeds, bone, hints, spacing_mm=spacing_mm, sacrum=sacrum, options=options
+        )
+        out[bone] = assignment.numbers(boundary_net or load_boundary_net())
     for number, box in enumerate(ndimage.find_objects(out), start=1):
         if box is not None:
-            _drop_loose(out[box], seeds[box], number)
+            _remove_loose_pieces(out[box], seeds[box], number)
     return out
 
 
-class _Division:
-    """The state of one division: all arrays are of the bone's voxels, (n,) or (n, 3)."""
+class _VoxelAssignment:
+    """State of one assignment. All arrays are over the n voxels of bone, (n,) or (n, 3)."""
 
     def __init__(
         self,
         seeds: np.ndarray,
         bone: np.ndarray,
-        hints: Hints,
+        hints: VoxelHints,
         *,
         spacing_mm: Spacing,
         sacrum: bool,
@@ -133,71 +141,77 @@ class _Division:
     ):
         self._options = options
         self._seed = seeds[bone]
-        self._certain = apart(seeds)[bone]
+        self._certain = _away_from_other_seeds(seeds)[bone]
         self._count = int(seeds.max())
         self._cores = self._count - sacrum
         scale = np.asarray(spacing_mm)
         self._points_mm = np.argwhere(bone) * scale
         numbers = np.arange(1, self._cores + 1)
-        self._centres_mm = core_middles(self._points_mm, self._seed, self._cores)
-        self._curve = chain_curve(self._centres_mm)
-        self._about = self._curve.at(self._points_mm)
+        self._centres_mm = core_centroids(self._points_mm, self._seed, self._cores)
+        self._curve = spine_curve(self._centres_mm)
+        self._curve_coordinate = self._curve.at(self._points_mm)
         self._graph = bone_graph(bone, spacing_mm)
         level = hints.level[bone]
         self._levels = np.asarray(ndimage.mean(level, self._seed, numbers))
         self._pairs = frames(self._centres_mm)
-        self._bone = surround(bone, spacing_mm, deepest_mm(self._pairs))
-        self._told, self._worth = self._from_hints(level, hints, bone)
-        self._first = None
-        if not self._worth:
-            self._first = nearest_seed(seeds, bone, spacing_mm)[bone]
+        self._bone = bone_depth(bone, spacing_mm, depth_limit_mm(self._pairs))
+        self._hint_sum, self._hint_weight = self._from_hints(level, hints, bone)
+        self._initial = None
+        if not self._hint_weight:
+            self._initial = nearest_seed(seeds, bone, spacing_mm)[bone]
 
     def _from_hints(
-        self, level: np.ndarray, hints: Hints, bone: np.ndarray
+        self, level: np.ndarray, hints: VoxelHints, bone: np.ndarray
     ) -> tuple[np.ndarray, float]:
-        """Return the weighted sum of the indices that hints give, and the sum of their weights."""
-        told, worth = np.zeros(len(level)), 0.0
-        if weight := self._options.level * change_per_core(self._levels):
-            told += weight * index_of_levels(level, self._levels)
-            worth += weight
+        """Return the weighted sum of the coordinates from levels and offsets, and their weight."""
+        weighted_sum, weight_sum = np.zeros(len(level)), 0.0
+        if weight := self._options.level * level_change_per_core(self._levels):
+            weighted_sum += weight * coordinate_of_levels(level, self._levels)
+            weight_sum += weight
         if hints.offsets_mm is not None:
-            goal_mm = self._points_mm + hints.offsets_mm[:, bone].T.astype(float)
-            told += self._options.vote * self._curve.at(goal_mm)
-            worth += self._options.vote
-        return told, worth
+            core_mm = self._points_mm + hints.offsets_mm[:, bone].T.astype(float)
+            weighted_sum += self._options.vote * self._curve.at(core_mm)
+            weight_sum += self._options.vote
+        return weighted_sum, weight_sum
 
-    def numbers(self, parting: Parting) -> np.ndarray:
-        """Return the vertebra of each voxel, (n,)."""
+    def numbers(self, boundary_net: BoundaryNet) -> np.ndarray:
+        """Return the number of the vertebra of each voxel, (n,)."""
         options = self._options
         pairs = self._pairs
-        places = core_places(self._centres_mm, self._levels)[:-1]
-        usual = usual_coefficients(places)
-        own, numbers = usual, self._first
+        positions = level_positions(self._centres_mm, self._levels)[:-1]
+        mean = mean_coefficients(positions)
+        fitted, numbers = mean, self._initial
         if numbers is not None:
-            own = fit_surfaces(self._points_mm, numbers, pairs, usual)
-        for left in reversed(range(options.rounds)):
-            told = [Neighbours(*each) for each in zip(pairs, usual, own, places, strict=True)]
-            index = parted_index(self._points_mm, self._about, told, self._bone, parting)
-            index = np.where(self._about > self._cores + 0.5, self._about, index)
-            numbers = self._smooth(index, options.steps[left == 0])
-            if left:
-                own = fit_surfaces(self._points_mm, numbers, pairs, usual)
+            fitted = fit_surfaces(self._points_mm, numbers, pairs, mean)
+        for remaining in reversed(range(options.rounds)):
+            neighbours = [
+                NeighbourPair(*each) for each in zip(pairs, mean, fitted, positions, strict=True)
+            ]
+            coordinate = boundary_coordinate(
+                self._points_mm, self._curve_coordinate, neighbours, self._bone, boundary_net
+            )
+            coordinate = np.where(
+                self._curve_coordinate > self._cores + 0.5, self._curve_coordinate, coordinate
+            )
+            numbers = self._smooth(coordinate, options.steps[remaining == 0])
+            if remaining:
+                fitted = fit_surfaces(self._points_mm, numbers, pairs, mean)
         return numbers
 
-    def _smooth(self, index: np.ndarray, steps: int) -> np.ndarray:
-        worth = self._options.shape + self._worth
-        value = (self._options.shape * index + self._told) / worth
+    def _smooth(self, coordinate: np.ndarray, steps: int) -> np.ndarray:
+        weight_sum = self._options.shape + self._hint_weight
+        value = (self._options.shape * coordinate + self._hint_sum) / weight_sum
         value = np.clip(value, 0.6, self._count + 0.4)
         value[self._certain] = self._seed[self._certain]
-        weights = np.where(self._certain, np.inf, worth)
-        found = smooth_over_bone(value, weights, self._graph, self._options.price_mm, steps)
-        return np.clip(np.round(found), 1, self._count).astype(np.int32)
+        weights = np.where(self._certain, np.inf, weight_sum)
+        smooth = smooth_over_bone(value, weights, self._graph, self._options.tv_weight_mm, steps)
+        return np.clip(np.round(smooth), 1, self._count).astype(np.int32)
 
 
-def apart(seeds: np.ndarray) -> np.ndarray:
-    """Return which voxels of seeds are no neighbours of another seed, bool (z, y, x).
+def _away_from_other_seeds(seeds: np.ndarray) -> np.ndarray:
+    """Return the mask of seed voxels that are not close to another seed, bool (z, y, x).
 
-    Where cores ran into each other, they were cut straight across the line, and discs are tilted.
+    Merged cores were cut perpendicular to the centre line, but discs are tilted.
     """
     out = seeds > 0
     for number, box in enumerate(ndimage.find_objects(seeds), start=1):
@@ -211,8 +225,8 @@ def apart(seeds: np.ndarray) -> np.ndarray:
     return out
 
 
-def _drop_loose(labels: np.ndarray, seeds: np.ndarray, number: int) -> None:
-    """Take back, in place, pieces of a label that do not hang together with its seed."""
+def _remove_loose_pieces(labels: np.ndarray, seeds: np.ndarray, number: int) -> None:
+    """Set pieces of a label that are not connected with its seed to 0, in place."""
     pieces, _ = pieces_of(labels == number, by_corners=True)
     anchored = np.unique(pieces[seeds == number])
     labels[(labels == number) & ~np.isin(pieces, anchored)] = 0

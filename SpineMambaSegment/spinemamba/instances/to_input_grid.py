@@ -1,6 +1,7 @@
-"""Back to the input grid: probabilities are interpolated, labels never.
+"""Resample instances to the input grid.
 
-Interpolating labels at 1.5 mm costs 4 % of Dice; interpolating probabilities costs 1 %.
+Probabilities are interpolated, labels are not: interpolating labels at 1.5 mm lowers Dice by 4 %,
+interpolating probabilities by 1 %.
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ from spinemamba.instances.find import Instances
 
 BONE_THRESHOLD = 0.5
 RIM_VOX = 2
-"""Instances are grown by so much first, because interpolated bone may end beyond them."""
+"""Instances are dilated by this first, because interpolated bone may extend beyond them."""
 
 
-def restore_labels(
+def labels_on_input_grid(
     instances: Instances,
     values: dict[int, int],
     evidence: Evidence,
     progress: Progress,
 ) -> np.ndarray:
-    """Paint the instances on the canonical input grid.
+    """Return the label map of the instances on the canonical input grid.
 
     Args:
-        instances: On the evidence's grid.
-        values: Label value of each instance number; instances without one are left out.
-        evidence: Where the bone is.
+        instances: Instances on the grid of the predictions.
+        values: Label value of each instance number; other instances are omitted.
+        evidence: Voxel predictions.
         progress: Called after every instance.
 
     Returns:
-        Label values, uint8, shape of ``evidence.image_geometry``.
+        Label values, uint8, with the shape of ``evidence.image_geometry``.
     """
     target = evidence.image_geometry
     labels = np.zeros(target.shape, np.uint8)
@@ -51,17 +52,17 @@ def restore_labels(
         if (window := box_in(source, target)) is None:
             continue
         part = crop_geometry(target, window)
-        own = (grown[box] == number).astype(np.float32)
-        share, bone = resample_box(np.stack([own, evidence.bone[box]]), source, part)
-        won = (bone > BONE_THRESHOLD) & (share > best[window])
-        best[window][won] = share[won]
-        labels[window][won] = value
+        mask = (grown[box] == number).astype(np.float32)
+        share, bone = resample_box(np.stack([mask, evidence.bone[box]]), source, part)
+        update = (bone > BONE_THRESHOLD) & (share > best[window])
+        best[window][update] = share[update]
+        labels[window][update] = value
         progress("restore", done / len(values))
     return labels
 
 
 def box_in(source: Geometry, target: Geometry) -> tuple[slice, slice, slice] | None:
-    """Return the voxels of ``target`` inside ``source``; None if there are none."""
+    """Return the box of voxels of ``target`` inside ``source``, or None if they do not overlap."""
     ends = source.to_lps_mm(np.array([[0, 0, 0], np.asarray(source.shape) - 1]))
     low, high = target.to_index_zyx(ends)
     first = np.clip(np.ceil(low - 1e-6), 0, target.shape).astype(int)

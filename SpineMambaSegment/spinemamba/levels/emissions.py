@@ -1,4 +1,7 @@
-"""What the networks' look at each vertebra says of its level."""
+"""Emissions of the level solver: log likelihoods of the levels of each instance.
+
+They combine the level probabilities of the networks with the volumes of neighbouring instances.
+"""
 
 from __future__ import annotations
 
@@ -13,162 +16,180 @@ from spinemamba.instances.find import Instance
 from spinemamba.levels.transitions import INDEX, NAMES, USUAL
 
 SHIFTS = (0, -1, 1)
-"""By how many levels all evidence may be off together."""
+"""Common shifts of all level probabilities, in levels towards the tail."""
 
 DISTINCT = ("C1", "C2", "Sacrum")
-"""Levels of a shape that no other has; evidence for these is never off by one."""
+"""Levels of a unique shape; their probabilities are never shifted."""
 
 IS_DISTINCT = np.isin(NETWORK_LEVELS, DISTINCT)
-PLACES = np.array([INDEX[name] for name in NETWORK_LEVELS])
-"""Place of each of `NETWORK_LEVELS` among `NAMES`."""
+NETWORK_INDEX = np.array([INDEX[name] for name in NETWORK_LEVELS])
+"""Index in `NAMES` of each of `NETWORK_LEVELS`."""
 
-DOUBLES = {
+MERGED_LEVELS = {
     INDEX[upper]: INDEX[lower] for upper, lower in itertools.pairwise(USUAL) if lower != "Sacrum"
 }
-"""Which levels an instance may be that is two vertebrae in one: the upper and the lower."""
+"""Indices of the upper and the lower level of two merged vertebrae."""
 
 VOLUME_SPREAD = 0.35
-"""Standard deviation of the binary logarithm of a vertebra's volume over its neighbours'."""
+"""Standard deviation of the binary logarithm of a volume relative to the neighbours'."""
 
 PART_SPREAD = 0.5
-"""The same, where part of a vertebra may have been given to its neighbours."""
+"""The same if part of a vertebra may have been assigned to its neighbours."""
 
-DOUBLE_VOLUME = 0.9
-"""The same logarithm for two in one: bone between them is lost."""
+MERGED_VOLUME = 0.9
+"""Mean of the same logarithm for two merged vertebrae; below 1, as bone between them is lost."""
 
 VOLUME_OUTLIER = 0.01
+"""Share of volumes that are unusual for other reasons."""
 
-NOTHING_FITS = 0.1
-"""How well any volume fits what is no vertebra, relative to the best volume of one: a piece of half
-the neighbours' volume fits a vertebra worse than that."""
+NON_VERTEBRA_VOLUME = 0.1
+"""Likelihood of any volume of a non-vertebra, relative to the best volume of a vertebra. The volume
+of a vertebra with half of its neighbours' volume is less likely than that."""
 
 ANCHOR = 0.7
-"""An instance whose evidence for the distinct levels is at least this counts as an anchor."""
+"""Least total probability of the levels of unique shape for an instance to be an anchor."""
 
-SURE_FLOOR = 1e-3
-"""How often what looks like a distinct level is another one: rare, but no network is infallible.
-"""
+ANCHOR_FLOOR = 1e-3
+"""Least level probability of an anchor. Errors are rare, but possible."""
 
-
-PINNED = 50.0
-"""Log evidence of a level that a person has pinned: nothing else outweighs it, but finite, so that
-pins which contradict each other show as a pin that is not kept."""
+PIN_LOG_LIKELIHOOD = 50.0
+"""Log likelihood of a pinned level. It exceeds all other terms, but is finite: contradicting pins
+give a labeling that violates one of them, which is detected."""
 
 
 def emissions(
     items: tuple[Instance, ...], pins: Mapping[int, str], weight: float, floor: float
 ) -> np.ndarray:
-    """Return the log evidence of each level, (shifts, instances, 27).
+    """Return the log likelihood of each level, (shifts, instances, 27).
 
     Args:
-        items: Instances, top to bottom.
-        pins: Levels that are certain, by the instance's number.
-        weight: Below 1 where the same look counts several times.
-        floor: Least probability that evidence gives.
+        items: Instances from top to bottom.
+        pins: Fixed levels by instance number.
+        weight: Exponent of the level probabilities; below 1 if instances are not independent.
+        floor: Least level probability.
     """
     values = np.array([item.evidence for item in items], float)
-    sure = _looks_distinct(values)
-    values = np.where(sure[:, None] & ~IS_DISTINCT, 0.0, values)
-    floors = np.where(sure, SURE_FLOOR, floor)[:, None]
-    weights = np.where(sure, 1.0, weight)[:, None]
-    seen = np.stack([_shifted(values, by) for by in SHIFTS])  # (shifts, instances, 25)
+    anchor = _is_anchor(values)
+    values = np.where(anchor[:, None] & ~IS_DISTINCT, 0.0, values)
+    floors = np.where(anchor, ANCHOR_FLOOR, floor)[:, None]
+    weights = np.where(anchor, 1.0, weight)[:, None]
+    probabilities = np.stack([_shifted(values, by) for by in SHIFTS])  # (shifts, instances, 25)
     out = np.full((len(SHIFTS), len(items), len(NAMES)), -np.inf)
-    out[..., PLACES] = weights * np.log(floors + (1 - floors) * seen)
-    # T13 trains as T12 and L6 as L5: the network cannot tell them apart, the sequence does.
+    out[..., NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
+    # The networks are trained with T13 as T12 and L6 as L5; the sequence distinguishes them.
     out[..., INDEX["T13"]], out[..., INDEX["L6"]] = out[..., INDEX["T12"]], out[..., INDEX["L5"]]
     out[..., INDEX["Sacrum"]] = -np.inf
     for k, item in enumerate(items):
         pin = pins.get(item.id)
         if pin is not None or item.is_sacrum:
             out[:, k] = -np.inf
-            out[:, k, INDEX[pin or "Sacrum"]] = PINNED if pin else 0.0
+            out[:, k, INDEX[pin or "Sacrum"]] = PIN_LOG_LIKELIHOOD if pin else 0.0
             if not pin:
-                out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(SURE_FLOOR)
+                out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(ANCHOR_FLOOR)
     return out
 
 
-def _looks_distinct(values: np.ndarray) -> np.ndarray:
-    """Return which evidence, (..., 25), is for levels of a shape of their own."""
+def _is_anchor(values: np.ndarray) -> np.ndarray:
+    """Return the mask of level probabilities (..., 25) that are of an anchor, bool (...)."""
     return values[..., IS_DISTINCT].sum(axis=-1) >= ANCHOR
 
 
 def has_anchor(items: tuple[Instance, ...], pins: Mapping[int, str]) -> bool:
-    """Return whether a level is sure by its shape, or because a person says so."""
+    """Return whether a level is certain by its shape or fixed by the user."""
     return any(
-        item.is_sacrum or item.id in pins or _looks_distinct(np.asarray(item.evidence))
-        for item in items
+        item.is_sacrum or item.id in pins or _is_anchor(np.asarray(item.evidence)) for item in items
     )
 
 
 def _shifted(values: np.ndarray, by: int) -> np.ndarray:
-    """Return evidence (..., 25), all but the distinct levels moved towards the tail."""
-    moved = np.where(IS_DISTINCT, 0.0, values)
+    """Return level probabilities (..., 25), those of unique shape unshifted."""
+    shifted = np.where(IS_DISTINCT, 0.0, values)
     if by:
-        moved = np.roll(moved, by, axis=-1)
-        moved[..., 0 if by > 0 else -1] = 0.0
-    return np.where(IS_DISTINCT, values, moved)
+        shifted = np.roll(shifted, by, axis=-1)
+        shifted[..., 0 if by > 0 else -1] = 0.0
+    return np.where(IS_DISTINCT, values, shifted)
 
 
-def double_evidence(
+def merged_emissions(
     single: np.ndarray, items: tuple[Instance, ...], pins: Mapping[int, str]
 ) -> np.ndarray:
-    """Return the log evidence of each level with the next below it in one, as `emissions`.
+    """Return the log likelihood of each level merged with the next one below.
 
     Args:
-        single: From `emissions`.
-        items: Instances, top to bottom.
-        pins: As there: a pinned vertebra is one.
+        single: Result of `emissions`.
+        items: Instances from top to bottom.
+        pins: Fixed levels by instance number; a pinned instance is one vertebra.
+
+    Returns:
+        Array of the shape of ``single``; the index of a level is that of the upper vertebra.
     """
     out = np.full_like(single, -np.inf)
-    for upper, lower in DOUBLES.items():
+    for upper, lower in MERGED_LEVELS.items():
         out[..., upper] = np.logaddexp(single[..., upper], single[..., lower]) - np.log(2)
     ratio = _volume_ratios(items)
-    single_fits, double_fits = _fits(ratio, 0.0), _fits(ratio, DOUBLE_VOLUME)
-    out += np.log(double_fits / single_fits)[:, None]
+    single_volume = _volume_likelihood(ratio, 0.0)
+    merged_volume = _volume_likelihood(ratio, MERGED_VOLUME)
+    out += np.log(merged_volume / single_volume)[:, None]
     out[:, [item.is_sacrum or item.id in pins for item in items]] = -np.inf
     return out
 
 
-def no_evidence(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
-    """Return the log evidence of each instance being no vertebra, as `emissions`."""
+def non_vertebra_emissions(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
+    """Return the log likelihood of not being a vertebra, in the shape of ``single``."""
     ratio = _volume_ratios(items) * VOLUME_SPREAD / PART_SPREAD
-    fits = np.where(np.isnan(ratio), 1.0, _fits(ratio, 0.0))
-    # Networks give what is no vertebra the level of the place where it lies, nearly as sharply as
-    # they do a vertebra: its looks speak neither for nor against it.
-    looks = (np.array([item.evidence for item in items], float) ** 2).sum(axis=1)
-    out = np.log(np.maximum(looks, 1 / len(NETWORK_LEVELS)) * NOTHING_FITS / fits)
+    volume = np.where(np.isnan(ratio), 1.0, _volume_likelihood(ratio, 0.0))
+    # Networks label false instances with the nearby level almost as confidently as real ones. The
+    # sum of squares, the expected probability of the level, cancels this confidence.
+    expected = (np.array([item.evidence for item in items], float) ** 2).sum(axis=1)
+    out = np.log(np.maximum(expected, 1 / len(NETWORK_LEVELS)) * NON_VERTEBRA_VOLUME / volume)
     return np.broadcast_to(out[:, None], single.shape).copy()
 
 
 def _volume_ratios(items: tuple[Instance, ...]) -> np.ndarray:
-    """Return the binary logarithm of each volume over its neighbours', NaN if it says nothing."""
+    """Return the binary logarithm of each volume relative to its complete neighbours'.
+
+    The reference is the median of up to four neighbours, two on each side. For an even number it is
+    the larger of the two middle ones.
+
+    Returns:
+        (instances,); NaN for truncated instances, the sacrum, and without complete neighbours.
+    """
     out = np.full(len(items), np.nan)
     for k, item in enumerate(items):
-        beside = [*items[max(0, k - 2) : k], *items[k + 1 : k + 3]]
-        volumes = sorted(i.volume_ml for i in beside if _whole(i))
-        if volumes and _whole(item):
+        neighbours = [*items[max(0, k - 2) : k], *items[k + 1 : k + 3]]
+        volumes = sorted(i.volume_ml for i in neighbours if _is_complete(i))
+        if volumes and _is_complete(item):
             out[k] = np.log2(item.volume_ml / volumes[len(volumes) // 2])
     return out
 
 
-def _fits(ratio: np.ndarray, mean: float) -> np.ndarray:
-    """Return how well volumes fit, relative to the best, with room for outliers; NaN fits."""
+def _volume_likelihood(ratio: np.ndarray, mean: float) -> np.ndarray:
+    """Return the likelihood of volumes relative to the maximum, with outliers.
+
+    Args:
+        ratio: Result of `_volume_ratios`; NaN has likelihood 1.
+        mean: Mean of the ratio.
+    """
     z = np.nan_to_num((ratio - mean) / VOLUME_SPREAD)
     return VOLUME_OUTLIER + (1 - VOLUME_OUTLIER) * np.exp(-0.5 * z**2)
 
 
-def _whole(item: Instance) -> bool:
+def _is_complete(item: Instance) -> bool:
     return not item.is_sacrum and not item.cut_sides
 
 
-def volume_steps(items: tuple[Instance, ...]) -> np.ndarray:
-    """Return how well each volume after the one above fits each two levels, (n - 1, 27, 27).
+def volume_transitions(items: tuple[Instance, ...]) -> np.ndarray:
+    """Return the likelihood of each ratio of successive volumes for each pair of levels.
 
-    Relative to the best fit, 1 where a volume says nothing; the patient's size drops out.
+    Ratios do not depend on the body size of the patient.
+
+    Returns:
+        Likelihoods relative to the maximum, (instances - 1, upper, lower); 1 if one of the two
+        instances is truncated or the sacrum.
     """
     usual = np.log([usual_volume_ml(name) for name in NAMES])
-    seen = np.array([np.log(item.volume_ml) if _whole(item) else np.nan for item in items])
-    misfit = np.diff(seen)[:, None, None] - (usual[None, :] - usual[:, None])
-    fits = np.exp(-0.5 * (misfit / VOLUME_STEP_SPREAD) ** 2)
-    fits = VOLUME_STEP_OUTLIER + (1 - VOLUME_STEP_OUTLIER) * fits
-    return np.where(np.isnan(misfit), 1.0, fits)
+    volumes = [np.log(item.volume_ml) if _is_complete(item) else np.nan for item in items]
+    misfit = np.diff(np.array(volumes))[:, None, None] - (usual[None, :] - usual[:, None])
+    likelihood = np.exp(-0.5 * (misfit / VOLUME_STEP_SPREAD) ** 2)
+    likelihood = VOLUME_STEP_OUTLIER + (1 - VOLUME_STEP_OUTLIER) * likelihood
+    return np.where(np.isnan(misfit), 1.0, likelihood)

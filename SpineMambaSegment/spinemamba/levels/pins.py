@@ -1,4 +1,4 @@
-"""Levels that a person is sure of: "L5 is here"."""
+"""Pins: levels fixed by the user, such as "L5 is here"."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import UserError
 
 FARTHEST_MM = 40.0
-"""A place further from every vertebra's centre than this points at none."""
+"""Greatest distance between a pin and the centroid of its vertebra."""
 
 NUMBER = re.compile(r"([A-Za-z0-9]+)#(\d+)")
-PLACE = re.compile(r"([A-Za-z0-9]+)@([^,]+),([^,]+),([^,]+)")
-HOW = "Write L5@x,y,z with a place in LPS millimetres, or L5#3 for the third row of the table."
+POSITION = re.compile(r"([A-Za-z0-9]+)@([^,]+),([^,]+),([^,]+)")
+FORMAT = "Write L5@x,y,z with a position in LPS millimetres, or L5#3 for vertebra 3 of the table."
 
 
-class Placed(Protocol):
-    """A vertebra: `Instance` or `InstanceResult`."""
+class _Vertebra(Protocol):
+    """A vertebra with number and centroid: `Instance` or `InstanceResult`."""
 
     @property
     def id(self) -> int:
-        """Its number."""
+        """Number of the vertebra."""
 
     @property
     def centroid_lps_mm(self) -> tuple[float, float, float]:
-        """Its centre."""
+        """Centroid of the vertebra, LPS in mm."""
 
 
 @dataclass(frozen=True)
 class Pin:
-    """A level, and the vertebra that has it: by its number, or by a place in LPS millimetres."""
+    """A level fixed by the user.
+
+    Attributes:
+        name: Level.
+        number: Number of the vertebra, or None if it is given by a position.
+        place_lps_mm: Position near the vertebra, LPS in mm, or None.
+    """
 
     name: str
     number: int | None = None
@@ -43,35 +49,35 @@ class Pin:
 
 
 def parse_pin(text: str) -> Pin:
-    """Return the pin that a text such as ``L5@12.5,-30,104`` or ``L5#3`` means.
+    """Return the pin of a text such as ``L5@12.5,-30,104`` or ``L5#3``.
 
     Raises:
-        UserError: If it is none.
+        UserError: If the text has another form, or names an unknown level.
     """
-    if found := NUMBER.fullmatch(text):
-        return Pin(_level(found[1]), number=int(found[2]))
+    if match := NUMBER.fullmatch(text):
+        return Pin(_level(match[1]), number=int(match[2]))
     try:
-        found = PLACE.fullmatch(text)
-        x, y, z = (float(found[k]) for k in (2, 3, 4)) if found else ()
+        match = POSITION.fullmatch(text)
+        x, y, z = (float(match[k]) for k in (2, 3, 4)) if match else ()
     except ValueError:
-        raise UserError(f"{text!r} is no pin.", HOW) from None
+        raise UserError(f"{text!r} is not a pin.", FORMAT) from None
     if not all(map(math.isfinite, (x, y, z))):
-        raise UserError(f"{text!r} is no pin.", HOW)
-    return Pin(_level(found[1]), place_lps_mm=(x, y, z))
+        raise UserError(f"{text!r} is not a pin.", FORMAT)
+    return Pin(_level(match[1]), place_lps_mm=(x, y, z))
 
 
 def _level(text: str) -> str:
     for name in BY_NAME:
         if name.lower() == text.lower() and name != "Coccyx":
             return name
-    raise UserError(f"{text!r} is no level.", "Use C1 to L6, T13 or Sacrum.")
+    raise UserError(f"{text!r} is not a level.", "Use C1 to L6, T13 or Sacrum.")
 
 
-def match_pins(pins: Sequence[Pin], instances: Sequence[Placed]) -> Mapping[int, str]:
+def match_pins(pins: Sequence[Pin], instances: Sequence[_Vertebra]) -> Mapping[int, str]:
     """Return the level of each pinned vertebra by its number.
 
     Raises:
-        UserError: If a pin points at no vertebra, or two at the same.
+        UserError: If there is no vertebra at a pin, or one vertebra has two different pins.
     """
     matched: dict[int, str] = {}
     for pin in pins:
@@ -84,7 +90,7 @@ def match_pins(pins: Sequence[Pin], instances: Sequence[Placed]) -> Mapping[int,
     return matched
 
 
-def _number(pin: Pin, instances: Sequence[Placed]) -> int:
+def _number(pin: Pin, instances: Sequence[_Vertebra]) -> int:
     numbers = [instance.id for instance in instances]
     if pin.place_lps_mm is None:
         if pin.number not in numbers:

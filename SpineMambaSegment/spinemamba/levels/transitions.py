@@ -1,7 +1,7 @@
-"""How one vertebra follows another: which level is next, and how far away.
+"""Transitions of the level solver: probability of a level below another at a given distance.
 
-A route leads from a level to one further down, over none or some vertebrae that were not found.
-Its probability and its length in millimetres come from `level_priors`.
+A route leads from a level to one further down, and may pass vertebrae that were not detected. Its
+probability and its length in millimetres are derived from `spinemamba.anatomy.statistics`.
 """
 
 from __future__ import annotations
@@ -12,27 +12,26 @@ from functools import cache
 
 import numpy as np
 
-from spinemamba.anatomy.labels import LABELS
+from spinemamba.anatomy.labels import LABELS, RARE
 from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, STEP_SHARE
 from spinemamba.instances.find import Instance
 
 NAMES: tuple[str, ...] = tuple(label.name for label in LABELS if label.name != "Coccyx")
-"""Levels that a solution may use, from head to tail."""
+"""Levels of the solver, from head to tail."""
 
 INDEX = {name: k for k, name in enumerate(NAMES)}
-RARE = ("T13", "L6")
 USUAL = tuple(name for name in NAMES if name not in RARE)
 
 
 @dataclass(frozen=True)
 class Route:
-    """One way from a level to another.
+    """One route from a level to another.
 
     Attributes:
-        share: Probability of this way at the upper level.
-        mean_mm: Usual distance of the centres; NaN where nothing is known.
+        share: Probability of the route at the upper level.
+        mean_mm: Mean distance of the centres; NaN if there are no statistics.
         spread_mm: Standard deviation of the distance.
-        missed: How many vertebrae it leaves out.
+        missed: Number of missed vertebrae on the route.
     """
 
     share: float
@@ -42,16 +41,16 @@ class Route:
 
 
 @dataclass(frozen=True)
-class StepOptions:
+class TransitionOptions:
     """Weights, each with its reason.
 
     Attributes:
-        missed: How often a vertebra between two others was not found.
-        most_missed: More vertebrae than this are never missed in a row.
-        spread: The measured spread of distances times this: centres of whole vertebrae lie
-            less evenly than annotated centres of bodies.
-        outlier: How often a distance is larger for a reason that is not in the statistics.
-        too_near: How often it is smaller: two bodies cannot be in one place.
+        missed: Probability that a vertebra between two others was not detected.
+        most_missed: Largest number of successive missed vertebrae.
+        spread: Factor of the standard deviations of distances: centroids of whole vertebrae vary
+            more than the annotated centres of bodies.
+        outlier: Probability that a distance is larger for reasons not in the statistics.
+        too_near: The same for a smaller distance; lower, because bodies cannot overlap.
     """
 
     missed: float = 0.02
@@ -65,24 +64,28 @@ Routes = dict[tuple[str, str], list[Route]]
 
 
 def routes(most_missed: int) -> Routes:
-    """Return the routes between all pairs of levels that miss at most so many vertebrae."""
+    """Return the routes between all pairs of levels with at most so many missed vertebrae."""
     single: Routes = {}
     for upper, lower in [*itertools.pairwise(USUAL), ("T13", "L1"), ("L6", "Sacrum")]:
         unusual = sum(share for (first, _), share in STEP_SHARE.items() if first == upper)
         single[upper, lower] = [_single(upper, lower, 1 - unusual)]
     for (upper, lower), share in STEP_SHARE.items():
         single[upper, lower] = [_single(upper, lower, share)]
-    found = {pair: list(ways) for pair, ways in single.items()}
+    result = {pair: list(parts) for pair, parts in single.items()}
     last = single
     for _ in range(most_missed):
         longer: Routes = {}
-        for ((a, b), ways), ((c, d), more) in itertools.product(last.items(), single.items()):
+        for ((a, b), upper_routes), ((c, d), steps) in itertools.product(
+            last.items(), single.items()
+        ):
             if b == c:
-                longer.setdefault((a, d), []).extend(_join(x, y) for x in ways for y in more)
-        for pair, ways in longer.items():
-            found.setdefault(pair, []).extend(ways)
+                longer.setdefault((a, d), []).extend(
+                    _join(route, step) for route in upper_routes for step in steps
+                )
+        for pair, additional in longer.items():
+            result.setdefault(pair, []).extend(additional)
         last = longer
-    return found
+    return result
 
 
 def _single(upper: str, lower: str, share: float) -> Route:
@@ -100,17 +103,17 @@ def _join(a: Route, b: Route) -> Route:
 
 
 @dataclass(frozen=True)
-class RouteList:
-    """All routes one after the other, those between the same two levels together.
+class _RouteList:
+    """All routes as arrays, sorted by pairs of levels.
 
     Attributes:
-        upper: Number of the level that each leads from, (routes,).
-        lower: Number of the level that each leads to, (routes,).
-        share: As in `Route`, (routes,); so are the next three.
+        upper: Index of the upper level of each route, (routes,).
+        lower: Index of the lower level of each route, (routes,).
+        share: See `Route`, (routes,); as are the next three.
         mean_mm: (routes,).
         spread_mm: (routes,).
         missed: (routes,).
-        first: Where the routes of each pair of levels begin, (pairs,).
+        first: Index of the first route of each pair of levels, (pairs,).
     """
 
     upper: np.ndarray
@@ -123,60 +126,60 @@ class RouteList:
 
 
 @cache
-def route_list(most_missed: int) -> RouteList:
-    """Return `routes` as arrays; kept, because making them takes longer than solving a chain."""
-    ways = routes(most_missed)
-    every = [way for found in ways.values() for way in found]
-    pairs = [(INDEX[a], INDEX[b]) for (a, b), found in ways.items() for _ in found]
+def _route_list(most_missed: int) -> _RouteList:
+    """Return `routes` as arrays; cached, as computing them takes longer than solving a spine."""
+    by_pair = routes(most_missed)
+    flat = [route for group in by_pair.values() for route in group]
+    pairs = [(INDEX[a], INDEX[b]) for (a, b), group in by_pair.items() for _ in group]
     upper, lower = np.array(pairs).T
-    values = [[getattr(w, f.name) for w in every] for f in fields(Route)]
-    counts = [len(found) for found in ways.values()]
-    return RouteList(upper, lower, *map(np.array, values), np.cumsum([0, *counts[:-1]]))
+    values = [[getattr(route, f.name) for route in flat] for f in fields(Route)]
+    counts = [len(group) for group in by_pair.values()]
+    return _RouteList(upper, lower, *map(np.array, values), np.cumsum([0, *counts[:-1]]))
 
 
 def distance_mm(a: Instance, b: Instance) -> float:
-    """Return the distance of two centres; NaN where it says nothing of the levels.
+    """Return the distance of two centroids; NaN if one is truncated or the sacrum.
 
-    The centre of a vertebra that the image cuts is not its own, and a sacrum's lies anywhere.
+    The centroid of a truncated vertebra is displaced, and that of the sacrum varies.
     """
     if a.is_sacrum or b.is_sacrum or a.cut_sides or b.cut_sides:
         return float("nan")
     return float(np.linalg.norm(np.subtract(a.centroid_lps_mm, b.centroid_lps_mm)))
 
 
-def step_tables(
+def transition_tables(
     gaps_mm: np.ndarray,
     sizes: np.ndarray,
-    options: StepOptions,
+    options: TransitionOptions,
     *,
     above_mm: np.ndarray | float = 0.0,
     below_mm: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Return the probability of each level below each level, (sizes, gaps, 27, 27).
 
-    Distances count relative to a broad distribution that stands for any pair, so that routes
-    without statistics are neither favoured nor ruled out.
+    Densities of distances are relative to a broad distribution over all pairs, so that routes
+    without statistics are neither favoured nor excluded.
 
     Args:
-        gaps_mm: Distances of the centres (gaps,); NaN if one says nothing.
-        sizes: Sizes of the patient relative to the statistics (sizes,).
+        gaps_mm: Distances of the centroids, (gaps,); NaN if unknown.
+        sizes: Body sizes relative to the statistics, (sizes,).
         options: Weights.
-        above_mm: How much further up the upper centre lies than that of its level, (27,).
-        below_mm: How much further down the lower centre lies than that of its level, (27,).
+        above_mm: Offset of the upper centroid upwards from the centre of its level, (27,).
+        below_mm: Offset of the lower centroid downwards from the centre of its level, (27,).
     """
-    ways = route_list(options.most_missed)
-    more_mm = np.broadcast_to(above_mm, len(NAMES))[ways.upper]
-    more_mm = more_mm + np.broadcast_to(below_mm, len(NAMES))[ways.lower]
-    share = ways.share * options.missed**ways.missed * (1 - options.missed)
-    mean_mm = sizes[:, None, None] * (ways.mean_mm + more_mm)
-    spread_mm = sizes[:, None, None] * ways.spread_mm * options.spread
+    all_routes = _route_list(options.most_missed)
+    offset_mm = np.broadcast_to(above_mm, len(NAMES))[all_routes.upper]
+    offset_mm = offset_mm + np.broadcast_to(below_mm, len(NAMES))[all_routes.lower]
+    share = all_routes.share * options.missed**all_routes.missed * (1 - options.missed)
+    mean_mm = sizes[:, None, None] * (all_routes.mean_mm + offset_mm)
+    spread_mm = sizes[:, None, None] * all_routes.spread_mm * options.spread
     gaps = gaps_mm[None, :, None]
     ratio = _normal(gaps, mean_mm, spread_mm) / _normal(gaps, *ANY_STEP_MM)
     outlier = np.where(gaps < mean_mm, options.too_near, options.outlier)
     ratio = np.where(np.isfinite(gaps + mean_mm), outlier + (1 - outlier) * ratio, 1.0)
     table = np.zeros((len(sizes), len(gaps_mm), len(NAMES), len(NAMES)))
-    pairs = (..., ways.upper[ways.first], ways.lower[ways.first])
-    table[pairs] = np.add.reduceat(share * ratio, ways.first, axis=-1)
+    pairs = (..., all_routes.upper[all_routes.first], all_routes.lower[all_routes.first])
+    table[pairs] = np.add.reduceat(share * ratio, all_routes.first, axis=-1)
     return table
 
 

@@ -243,7 +243,7 @@ WRONG = [
         "a numbering that is none",
         numbers({"L2": 1, "L3": 2, "L4": 3}),
         (),
-        refused="is no numbering of labels",
+        refused="is not a numbering scheme of labels",
         words=("--labels", "nnunet"),
     ),
 ]

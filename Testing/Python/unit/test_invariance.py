@@ -1,4 +1,4 @@
-"""What must not change an answer: a mirror, a voxel's shift, and where the image ends."""
+"""Levels and instances are invariant to mirroring, shifts by a voxel, and cropping."""
 
 from __future__ import annotations
 
@@ -23,33 +23,35 @@ SLOW = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
-    return perfect_evidence(NAMES)
+    return blurred_predictions(NAMES)
 
 
 @pytest.fixture(scope="module")
 def neck() -> Evidence:
-    return perfect_evidence(NECK)
+    return blurred_predictions(NECK)
 
 
-def perfect_evidence(shown: tuple[str, ...]) -> Evidence:
-    """Perfect bone and cores of a made-up spine; levels are blurred over two neighbours."""
+def blurred_predictions(levels_in_view: tuple[str, ...]) -> Evidence:
+    """Return perfect predictions of a phantom; levels are blurred over two neighbours."""
     spacing = (3.0, 3.0, 3.0)
-    options = PhantomOptions(first=shown[0], last=shown[-1], spacing_mm=spacing, tight=True)
+    options = PhantomOptions(
+        first=levels_in_view[0], last=levels_in_view[-1], spacing_mm=spacing, tight=True
+    )
     labels = make_phantom(3, options).labels
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():
         lookup[value] = channel
-    place = lookup[labels.array] - 1
-    levels = np.zeros((len(NETWORK_LEVELS), *place.shape), np.float16)
+    index = lookup[labels.array] - 1
+    levels = np.zeros((len(NETWORK_LEVELS), *index.shape), np.float16)
     for k in range(len(NETWORK_LEVELS)):
-        levels[k] = np.exp(-0.5 * ((k - place) / 0.7) ** 2)
+        levels[k] = np.exp(-0.5 * ((k - index) / 0.7) ** 2)
     levels /= levels.sum(axis=0)
     bone, core = (labels.array > 0).astype(np.float32), body_cores(labels).astype(np.float32)
     grid = labels.geometry
     return Evidence(bone, core, levels, grid, levels, grid)
 
 
-def boxed(evidence: Evidence, box: tuple[slice, slice, slice]) -> Evidence:
+def cropped(evidence: Evidence, box: tuple[slice, slice, slice]) -> Evidence:
     grid = crop_geometry(evidence.geometry, box)
     arrays = {k: getattr(evidence, k)[box] for k in ("bone", "core")}
     arrays |= {k: getattr(evidence, k)[(slice(None), *box)] for k in ("levels", "coarse_levels")}
@@ -60,18 +62,18 @@ def names(evidence: Evidence) -> tuple[str | None, ...]:
     return assign_levels(find_instances(evidence).items).best[0].names
 
 
-def test_a_mirrored_patient_has_the_same_levels(evidence: Evidence):
+def test_mirrored_patient_has_the_same_levels(evidence: Evidence):
     arrays = {k: getattr(evidence, k)[..., ::-1] for k in ("bone", "core", "levels")}
     mirrored = replace(evidence, **arrays, coarse_levels=arrays["levels"])
     assert names(evidence) == names(mirrored) == NAMES
-    there, here = find_instances(mirrored).labels[..., ::-1], find_instances(evidence).labels
-    assert all(dice(there == k, here == k) >= 0.98 for k in range(1, len(NAMES) + 1))
+    flipped, original = find_instances(mirrored).labels[..., ::-1], find_instances(evidence).labels
+    assert all(dice(flipped == k, original == k) >= 0.98 for k in range(1, len(NAMES) + 1))
 
 
 @SLOW
-def test_a_shift_by_a_voxel_moves_labels_by_a_voxel(evidence: Evidence):
-    low = boxed(evidence, tuple(slice(0, n - 1) for n in evidence.bone.shape))
-    high = boxed(evidence, tuple(slice(1, n) for n in evidence.bone.shape))
+def test_shift_by_a_voxel_shifts_labels_by_a_voxel(evidence: Evidence):
+    low = cropped(evidence, tuple(slice(0, n - 1) for n in evidence.bone.shape))
+    high = cropped(evidence, tuple(slice(1, n) for n in evidence.bone.shape))
     assert names(low) == names(high) == NAMES
     one, other = find_instances(low).labels, find_instances(high).labels
     inside = (slice(1, None),) * 3
@@ -81,18 +83,18 @@ def test_a_shift_by_a_voxel_moves_labels_by_a_voxel(evidence: Evidence):
 
 
 @pytest.mark.parametrize("share", [*(pytest.param(s, marks=SLOW) for s in (0.1, 0.25)), 0.4])
-def test_a_crop_from_the_top_renames_nothing_above_a_sacrum(evidence: Evidence, share: float):
+def test_cropping_the_top_does_not_change_levels_above_a_sacrum(evidence: Evidence, share: float):
     depth, rows, columns = evidence.bone.shape
-    kept = slice(0, round((1 - share) * depth))
-    found = names(boxed(evidence, (kept, slice(0, rows), slice(0, columns))))
-    assert found == NAMES[-len(found) :]
-    assert len(found) >= 2
+    remaining = slice(0, round((1 - share) * depth))
+    result = names(cropped(evidence, (remaining, slice(0, rows), slice(0, columns))))
+    assert result == NAMES[-len(result) :]
+    assert len(result) >= 2
 
 
 @pytest.mark.parametrize("share", [*(pytest.param(s, marks=SLOW) for s in (0.0, 0.2, 0.4)), 0.6])
-def test_a_crop_from_the_bottom_renames_nothing_below_c1(neck: Evidence, share: float):
+def test_cropping_the_bottom_does_not_change_levels_below_c1(neck: Evidence, share: float):
     depth, rows, columns = neck.bone.shape
-    kept = slice(round(share * depth), depth)
-    found = names(boxed(neck, (kept, slice(0, rows), slice(0, columns))))
-    assert found == NECK[: len(found)]
-    assert len(found) >= 2
+    remaining = slice(round(share * depth), depth)
+    result = names(cropped(neck, (remaining, slice(0, rows), slice(0, columns))))
+    assert result == NECK[: len(result)]
+    assert len(result) >= 2

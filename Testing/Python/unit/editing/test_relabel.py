@@ -139,7 +139,7 @@ def test_a_pin_is_written_with_a_number_or_a_place(text: str, pin: Pin):
 
 @pytest.mark.parametrize("text", ["L5", "L5@1,2", "L5@a,b,c", "L9#1", "Coccyx#1", "L5@nan,0,0", ""])
 def test_what_is_no_pin_is_refused(text: str):
-    with pytest.raises(UserError, match=r"is no (pin|level)"):
+    with pytest.raises(UserError, match=r"is not a (pin|level)"):
         parse_pin(text)
 
 

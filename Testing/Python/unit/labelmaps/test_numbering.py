@@ -139,7 +139,7 @@ def test_a_json_file_maps_names_and_numbers_either_way(content, tmp_path: Path):
         ('{"L1": 1.5}', "is not a name with one number"),
         ('{"L1": true}', "is not a name with one number"),
         ('{"L1": -1}', "is not a name with one number"),
-        ('{"L1": 1, "L1": 2}', "'L1' is there twice"),
+        ('{"L1": 1, "L1": 2}', "'L1' occurs twice"),
         ('{"L1": 1, "l1 vertebra": 2}', "both 1 and 2 are L1"),
         ('{"L1": 1, "L2": 1}', "1 is both L1 and L2"),
         ('{"liver": 1}', "no name in it is a level"),

@@ -1,4 +1,4 @@
-"""Every flag is raised by what it is for, with its number, and not by a good spine."""
+"""Every flag is raised by its cause with the right value, and not by a normal spine."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ def spine() -> list[Instance]:
 
 def flags_of(items, k: int, names=NAMES, posteriors=None, doubles=None) -> dict[str, Flag]:
     posteriors, doubles = posteriors or [0.99] * len(items), doubles or [0.0] * len(items)
-    found = level_flags(items, names, posteriors, doubles)[k]
-    assert {flag.name for flag in found} <= set(LEVEL_FLAGS)
-    return {flag.name: flag for flag in found}
+    flags = level_flags(items, names, posteriors, doubles)[k]
+    assert {flag.name for flag in flags} <= set(LEVEL_FLAGS)
+    return {flag.name: flag for flag in flags}
 
 
-def test_a_good_spine_has_no_flags():
+def test_a_normal_spine_has_no_flags():
     items = spine()
     assert not any(flags_of(items, k) for k in range(len(items)))
 
 
-def test_a_cut_vertebra_says_where():
+def test_flag_of_a_truncated_vertebra_lists_the_sides():
     items = spine()
     items[0] = replace(items[0], cut_sides=("superior", "left"))
     assert flags_of(items, 0)["cut_by_image"].sentence == "Cut by the image (superior, left)."
 
 
-def test_uncertain_levels_and_two_in_one_are_flagged_with_their_probabilities():
+def test_uncertain_levels_and_merged_vertebrae_are_flagged_with_probability():
     items = spine()
     assert flags_of(items, 2, posteriors=[0.5] * 8)["level_uncertain"].value == 0.5
     assert flags_of(items, 2, doubles=[0.7] * 8)["two_in_one"].value == 0.7
 
 
 @pytest.mark.parametrize("factor", [0.3, 3.0])
-def test_a_volume_unlike_its_neighbours_and_its_level_is_flagged(factor: float):
+def test_a_volume_unusual_for_neighbours_and_level_is_flagged(factor: float):
     items = spine()
     items[3] = replace(items[3], volume_ml=factor * items[3].volume_ml)
-    found = flags_of(items, 3)
-    assert found["volume_outlier"].value == pytest.approx(factor, rel=0.1)
-    assert found["volume_unusual"].value == pytest.approx(factor, rel=0.1)
+    flags = flags_of(items, 3)
+    assert flags["volume_outlier"].value == pytest.approx(factor, rel=0.1)
+    assert flags["volume_unusual"].value == pytest.approx(factor, rel=0.1)
 
 
 def test_a_large_patient_is_not_unusual():
@@ -67,7 +67,7 @@ def test_a_large_patient_is_not_unusual():
     assert not any(flags_of(items, k) for k in range(len(items)))
 
 
-def test_gaps_and_wrong_orders_of_the_names_are_flagged():
+def test_gaps_and_wrong_order_of_levels_are_flagged():
     items = spine()
     names = ["T8", *NAMES[1:]]
     assert flags_of(items, 1, names)["level_gap"].value == 1
@@ -78,19 +78,19 @@ def test_gaps_and_wrong_orders_of_the_names_are_flagged():
     assert "level_gap" not in flags_of(items, 4, t11_only)
 
 
-def test_a_distance_unlike_the_others_is_flagged():
+def test_an_unusual_distance_is_flagged():
     items = spine()
     down = [replace(i, centroid_lps_mm=(0.0, 0.0, i.centroid_lps_mm[2] - 14)) for i in items[4:]]
-    found = flags_of([*items[:4], *down], 4)
-    assert found["spacing_outlier"].value > 3
-    assert "far from" in found["spacing_outlier"].sentence
+    flags = flags_of([*items[:4], *down], 4)
+    assert flags["spacing_outlier"].value > 3
+    assert "far from" in flags["spacing_outlier"].sentence
 
 
 SHAPE = (60, 30, 24)
 
 
 def blocks() -> tuple[np.ndarray, np.ndarray]:
-    """Four bodies with processes to the sides and behind, and their cores."""
+    """Return the labels of four bodies with lateral and posterior processes, and their cores."""
     labels, core = np.zeros(SHAPE, np.int16), np.zeros(SHAPE, np.float32)
     for k in range(4):
         z = slice(46 - 14 * k, 58 - 14 * k)
@@ -99,7 +99,7 @@ def blocks() -> tuple[np.ndarray, np.ndarray]:
     return labels, core
 
 
-def look(labels: np.ndarray, core: np.ndarray, levels: list[str]) -> ShapeFlags:
+def flags_from_voxels(labels: np.ndarray, core: np.ndarray, levels: list[str]) -> ShapeFlags:
     grid = Geometry(SHAPE, (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
     nothing = np.zeros((len(NETWORK_LEVELS), 1, 1, 1), np.float16)
     items = tuple(
@@ -117,19 +117,19 @@ def names_of(shape: ShapeFlags, number: int) -> list[str]:
     return [flag.name for flag in shape.by_number[number]]
 
 
-def test_good_shapes_have_no_flags():
-    shape = look(*blocks(), NAMES[:4])
+def test_normal_shapes_have_no_flags():
+    shape = flags_from_voxels(*blocks(), NAMES[:4])
     assert not any(shape.by_number.values())
     assert not shape.scan
 
 
-def test_odd_shapes_are_flagged():
+def test_unusual_shapes_are_flagged():
     labels, core = blocks()
-    labels[46:58, 27:29, 9:15] = 1  # a piece that lies apart
+    labels[46:58, 27:29, 9:15] = 1  # a separate piece
     labels[35:40, 6:12, 9:15] = 0  # a hole in the second
-    labels[18:30, 4:24, 12:24] = 0  # the third lacks its left half
+    labels[18:30, 4:24, 12:24] = 0  # the left half of the third is missing
     core[10:11, 7:11, 9:15] = 0  # two cores in the fourth
-    shape = look(labels, core, NAMES[:4])
+    shape = flags_from_voxels(labels, core, NAMES[:4])
     assert [names_of(shape, k) for k in (1, 2, 3, 4)] == [
         ["several_pieces"],
         ["hole"],
@@ -138,11 +138,11 @@ def test_odd_shapes_are_flagged():
     ]
 
 
-def test_a_patient_the_wrong_way_round_is_noticed():
+def test_wrong_orientation_of_the_patient_is_flagged():
     labels, core = blocks()
-    turned = look(labels[:, ::-1], core[:, ::-1], NAMES[:4])
+    turned = flags_from_voxels(labels[:, ::-1], core[:, ::-1], NAMES[:4])
     assert [flag.name for flag in turned.scan] == ["back_to_front"]
-    upside = look(labels, core, NAMES[3::-1])
+    upside = flags_from_voxels(labels, core, NAMES[3::-1])
     assert [flag.name for flag in upside.scan] == ["upside_down"]
 
 
@@ -152,7 +152,7 @@ def test_metal_is_flagged_by_its_volume():
     image[48:52, 5:9, 8:12] = 3000
     values = {k: 18 + k for k in range(1, 5)}
     painted = np.where(labels > 0, labels + 18, 0).astype(np.uint8)
-    shape = with_metal(look(labels, core, NAMES[:4]), image, painted, values, 0.008)
+    shape = with_metal(flags_from_voxels(labels, core, NAMES[:4]), image, painted, values, 0.008)
     assert names_of(shape, 1) == ["metal"]
     assert shape.by_number[1][0].value == pytest.approx(64 * 0.008)
     assert names_of(shape, 2) == []

@@ -10,19 +10,19 @@ from scipy.stats import norm
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.instances.find import Instance, Instances
-from spinemamba.levels.emissions import volume_steps
+from spinemamba.levels.emissions import volume_transitions
 from spinemamba.levels.solve import SolverOptions, assign_levels
-from spinemamba.levels.transitions import INDEX, NAMES, StepOptions, routes, step_tables
+from spinemamba.levels.transitions import INDEX, NAMES, TransitionOptions, routes, transition_tables
 
 
 def spine(
     truth: list[str], certainty: float = 0.6, scale: float = 1.0, spread: int = 1
 ) -> Instances:
-    """Instances in a straight line at the usual distances, with softened evidence."""
+    """Return instances on a straight line at the usual distances, with blurred levels."""
     items, height = [], 0.0
     for k, name in enumerate(truth, start=1):
-        shown = {"T13": "T12", "L6": "L5"}.get(name, name)
-        at = NETWORK_LEVELS.index(shown)
+        visible = {"T13": "T12", "L6": "L5"}.get(name, name)
+        at = NETWORK_LEVELS.index(visible)
         evidence = np.full(len(NETWORK_LEVELS), 0.001)
         for j in range(-spread, spread + 1):
             if 0 <= at + j < len(evidence):
@@ -46,12 +46,12 @@ L6 = [*WHOLE[:-1], "L6", "Sacrum"]
     "truth", [WHOLE, T11, T13, L4, L6], ids=["usual", "T11", "T13", "L4", "L6"]
 )
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.15])
-def test_whole_spines_are_named_right_also_with_a_level_too_many_or_few(truth, scale):
+def test_whole_spines_with_usual_and_unusual_numbers_of_levels_are_solved(truth, scale):
     solution = assign_levels(spine(truth, scale=scale).items)
     assert solution.best[0].names == tuple(truth)
 
 
-def test_one_vertebra_with_the_evidence_of_its_neighbour_is_overruled():
+def test_one_vertebra_that_looks_like_its_neighbour_is_corrected():
     instances = spine(WHOLE[8:20])
     items = list(instances.items)
     items[4] = Instance(5, items[4].centroid_lps_mm, 30.0, items[5].evidence, False, ())
@@ -59,15 +59,15 @@ def test_one_vertebra_with_the_evidence_of_its_neighbour_is_overruled():
     assert solution.best[0].names == tuple(WHOLE[8:20])
 
 
-def test_a_missed_vertebra_leaves_a_gap_in_the_names():
+def test_a_missed_vertebra_leaves_a_gap_in_the_levels():
     truth = WHOLE[8:20]
     instances = spine(truth)
-    kept = tuple(i for i in instances.items if i.id != 5)
-    solution = assign_levels(kept)
+    detected = tuple(i for i in instances.items if i.id != 5)
+    solution = assign_levels(detected)
     assert solution.best[0].names == tuple(n for k, n in enumerate(truth, 1) if k != 5)
 
 
-def test_weak_evidence_without_an_anchor_is_called_ambiguous():
+def test_uncertain_levels_without_an_anchor_are_ambiguous():
     weak = assign_levels(spine(WHOLE[10:14], certainty=0.05, spread=5).items)
     assert weak.ambiguous
     strong = assign_levels(spine(WHOLE[14:], certainty=0.8).items)
@@ -75,19 +75,19 @@ def test_weak_evidence_without_an_anchor_is_called_ambiguous():
     assert np.median(strong.posteriors) > 0.95
 
 
-def test_uncertain_names_are_called_ambiguous_even_if_no_shift_is_as_likely():
+def test_uncertain_labeling_is_ambiguous_even_if_no_shift_is_likely():
     truth = WHOLE[8:14]
     items = spine(truth, certainty=0.5).items
-    torn = tuple(
+    contradicting = tuple(
         Instance(i.id, i.centroid_lps_mm, 30.0, tuple(np.roll(i.evidence, 3 * (k % 2))), False, ())
         for k, i in enumerate(items)
     )
-    solution = assign_levels(torn)
+    solution = assign_levels(contradicting)
     assert float(np.median(solution.posteriors)) < 0.75
     assert solution.ambiguous
 
 
-def test_posteriors_of_each_vertebra_sum_to_one_and_labelings_fall():
+def test_posteriors_sum_to_one_and_labelings_are_sorted():
     solution = assign_levels(spine(WHOLE[8:14], certainty=0.3).items, k=5)
     likely = [labeling.posterior for labeling in solution.best]
     assert likely == sorted(likely, reverse=True)
@@ -96,83 +96,87 @@ def test_posteriors_of_each_vertebra_sum_to_one_and_labelings_fall():
     assert (solution.marginals.sum(axis=1) > 0.95).all()
 
 
-def test_evidence_that_is_off_by_one_throughout_gives_way_to_a_sacrum_or_a_pin():
+def test_common_shift_of_all_levels_is_corrected_by_a_sacrum_or_a_pin():
     items = spine(WHOLE[17:], certainty=0.8).items
-    off = tuple(
+    shifted = tuple(
         Instance(i.id, i.centroid_lps_mm, 30.0, tuple(np.roll(i.evidence, -1)), i.is_sacrum, ())
         for i in items
     )
     right = tuple(WHOLE[17:])
-    assert assign_levels(off).best[0].names == right
-    assert assign_levels(off[:-1]).best[0].names == tuple(WHOLE[16:-2])
-    assert assign_levels(off[:-1], {3: right[2]}).best[0].names == right[:-1]
+    assert assign_levels(shifted).best[0].names == right
+    assert assign_levels(shifted[:-1]).best[0].names == tuple(WHOLE[16:-2])
+    assert assign_levels(shifted[:-1], {3: right[2]}).best[0].names == right[:-1]
 
 
-def test_an_anchor_makes_the_answer_surer():
+def test_an_anchor_increases_the_posterior():
     items = spine(WHOLE[17:], certainty=0.6).items
     with_sacrum, without = assign_levels(items), assign_levels(items[:-1])
     assert with_sacrum.best[0].posterior > without.best[0].posterior
 
 
-def test_a_rare_level_at_the_top_is_rare_too():
+def test_t13_is_improbable_at_the_top_too():
     solution = assign_levels(spine(["T12", "L1", "L2"]).items)
     assert solution.best[0].names == ("T12", "L1", "L2")
     assert solution.marginals[0, INDEX["T13"]] < 0.1
 
 
-def test_routes_of_a_level_share_out_one():
+def test_probabilities_of_direct_routes_sum_to_one():
     for most_missed in (0, 2):
         total = np.zeros(len(NAMES))
-        for (upper, _), ways in routes(most_missed).items():
-            total[INDEX[upper]] += sum(way.share for way in ways if way.missed == 0)
+        for (upper, _), group in routes(most_missed).items():
+            total[INDEX[upper]] += sum(route.share for route in group if route.missed == 0)
         assert total[:-1] == pytest.approx(1.0)
 
 
-def test_the_table_of_steps_equals_summing_the_routes_one_by_one():
+def test_transition_table_equals_the_sum_over_routes():
     gaps_mm, sizes = np.array([20.0, 50.0, np.nan]), np.array([0.9, 1.1])
     missed, spread, outlier, too_near = 0.02, 1.5, 0.1, 0.01
-    found = step_tables(gaps_mm, sizes, StepOptions(missed, 2, spread, outlier, too_near))
+    table = transition_tables(
+        gaps_mm, sizes, TransitionOptions(missed, 2, spread, outlier, too_near)
+    )
     for s, size in enumerate(sizes):
         for g, gap_mm in enumerate(gaps_mm):
             expected = np.zeros((len(NAMES), len(NAMES)))
             for (upper, lower), entries in routes(2).items():
-                for way in entries:
+                for route in entries:
                     ratio = 1.0
-                    if np.isfinite(gap_mm) and np.isfinite(way.mean_mm):
-                        near = norm.pdf(gap_mm, size * way.mean_mm, size * spread * way.spread_mm)
-                        rare = too_near if gap_mm < size * way.mean_mm else outlier
+                    if np.isfinite(gap_mm) and np.isfinite(route.mean_mm):
+                        near = norm.pdf(
+                            gap_mm, size * route.mean_mm, size * spread * route.spread_mm
+                        )
+                        rare = too_near if gap_mm < size * route.mean_mm else outlier
                         ratio = rare + (1 - rare) * near / norm.pdf(gap_mm, *ANY_STEP_MM)
-                    weight = way.share * missed**way.missed * (1 - missed)
+                    weight = route.share * missed**route.missed * (1 - missed)
                     expected[INDEX[upper], INDEX[lower]] += weight * ratio
-            np.testing.assert_allclose(found[s, g], expected, rtol=1e-12)
+            np.testing.assert_allclose(table[s, g], expected, rtol=1e-12)
 
 
 def test_two_vertebrae_missed_in_a_row_leave_a_gap_of_two():
     truth = WHOLE[8:20]
-    kept = tuple(i for i in spine(truth).items if i.id not in (5, 6))
+    detected = tuple(i for i in spine(truth).items if i.id not in (5, 6))
     expected = tuple(name for k, name in enumerate(truth, 1) if k not in (5, 6))
-    assert assign_levels(kept).best[0].names == expected
-    close = assign_levels(kept, options=SolverOptions(steps=StepOptions(most_missed=0)))
+    assert assign_levels(detected).best[0].names == expected
+    close = assign_levels(detected, options=SolverOptions(steps=TransitionOptions(most_missed=0)))
     assert close.best[0].names != expected
 
 
-def test_a_single_vertebra_gets_its_most_likely_name():
+def test_a_single_vertebra_gets_its_most_likely_level():
     assert assign_levels(spine(["L3"]).items).best[0].names == ("L3",)
 
 
 @pytest.mark.parametrize("certainty", [0.4, 0.95])
-def test_a_piece_of_the_skull_above_c1_is_no_vertebra(certainty: float):
+def test_a_piece_of_the_skull_above_c1_is_not_a_vertebra(certainty: float):
     items = spine(WHOLE, certainty).items
     piece = replace(
         items[0], id=0, centroid_lps_mm=(4.0, -5.0, 20.0), volume_ml=9.0, evidence=items[0].evidence
     )
-    for shown in (items, items[:10]):
-        solution = assign_levels((piece, *shown))
-        assert solution.best[0].names == (None, *WHOLE[: len(shown)])
+    for visible in (items, items[:10]):
+        solution = assign_levels((piece, *visible))
+        assert solution.best[0].names == (None, *WHOLE[: len(visible)])
         assert solution.posteriors[0] > 0.5
 
 
-def test_a_piece_of_the_pelvis_between_l5_and_sacrum_is_no_vertebra():
+def test_a_piece_of_the_pelvis_between_l5_and_sacrum_is_not_a_vertebra():
     items = spine(WHOLE).items
     low = items[-2]
     piece = replace(low, id=99, centroid_lps_mm=(40.0, 0.0, low.centroid_lps_mm[2] - 30.0))
@@ -181,26 +185,26 @@ def test_a_piece_of_the_pelvis_between_l5_and_sacrum_is_no_vertebra():
     assert solution.best[0].names == (*WHOLE[:-1], None, "Sacrum")
 
 
-def test_a_vertebra_alone_is_one_even_if_it_looks_like_c1():
+def test_a_single_vertebra_that_looks_like_c1_is_a_vertebra():
     assert assign_levels(spine(["C1"], certainty=0.4).items).best[0].names == ("C1",)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 8, 13, 20])
-def test_a_crop_from_the_bottom_renames_nothing_below_c1_and_one_from_the_top_above_a_sacrum(count):
+def test_cropped_chains_with_c1_or_sacrum_keep_their_levels(count):
     items = spine(WHOLE, certainty=0.45).items
     assert assign_levels(items[:count]).best[0].names == tuple(WHOLE[:count])
     assert assign_levels(items[-count:]).best[0].names == tuple(WHOLE[-count:])
 
 
-def test_usual_volumes_fit_their_levels_best_whatever_the_patients_size_and_cut_ones_say_nothing():
-    shown = ["T10", "T11", "T12", "L1", "L2"]
+def test_volume_ratios_fit_levels_at_any_body_size_and_ignore_truncated_ones():
+    visible = ["T10", "T11", "T12", "L1", "L2"]
     for size in (0.5, 1.0, 1.3):
-        vague = spine(shown, certainty=0.04, spread=12).items
-        pairs = zip(vague, shown, strict=True)
+        uncertain = spine(visible, certainty=0.04, spread=12).items
+        pairs = zip(uncertain, visible, strict=True)
         sized = tuple(replace(i, volume_ml=size * usual_volume_ml(name)) for i, name in pairs)
-        fits = volume_steps(sized)
-        for k, (upper, lower) in enumerate(itertools.pairwise(shown)):
-            assert fits[k, INDEX[upper], INDEX[lower]] == pytest.approx(1.0)
+        likelihood = volume_transitions(sized)
+        for k, (upper, lower) in enumerate(itertools.pairwise(visible)):
+            assert likelihood[k, INDEX[upper], INDEX[lower]] == pytest.approx(1.0)
     cut = (replace(sized[0], cut_sides=("superior",)), *sized[1:])
-    assert (volume_steps(cut)[0] == 1.0).all()
-    assert volume_steps(cut)[1].min() == pytest.approx(0.2, abs=0.05)
+    assert (volume_transitions(cut)[0] == 1.0).all()
+    assert volume_transitions(cut)[1].min() == pytest.approx(0.2, abs=0.05)

@@ -13,7 +13,7 @@ from spinemamba.imaging.resample import crop_geometry
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import find_instances, join_first_sacral_body
-from spinemamba.instances.to_input_grid import restore_labels
+from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.data.dataset import body_cores, crop_to
@@ -25,19 +25,19 @@ def spine() -> Volume:
     return make_phantom(5, options).labels
 
 
-def test_perfect_evidence_gives_every_vertebra_its_voxels_and_its_name(spine: Volume):
+def test_perfect_predictions_give_the_true_labels_and_levels(spine: Volume):
     evidence = evidence_of(spine)
     instances = find_instances(evidence)
     solution = assign_levels(instances.items)
     assert solution.best[0].names == ("T11", "T12", "L1", "L2", "L3", "L4")
     values = {k: BY_NAME[n].value for k, n in enumerate(solution.best[0].names, start=1)}
-    found = restore_labels(instances, values, evidence, lambda stage, fraction: None)
-    scores = [dice(found == value, spine.array == value) for value in values.values()]
+    result = labels_on_input_grid(instances, values, evidence, lambda stage, fraction: None)
+    scores = [dice(result == value, spine.array == value) for value in values.values()]
     assert min(scores) > 0.95
-    assert dice(found > 0, spine.array > 0) > 0.99
+    assert dice(result > 0, spine.array > 0) > 0.99
 
 
-def test_volumes_and_centres_are_those_of_the_vertebrae(spine: Volume):
+def test_volumes_and_centroids_are_those_of_the_vertebrae(spine: Volume):
     for item in find_instances(evidence_of(spine)).items:
         mask = spine.array == 17 + item.id  # T11 is 18
         assert item.volume_ml == pytest.approx(mask.sum() * 8 / 1000, rel=0.08)
@@ -46,7 +46,7 @@ def test_volumes_and_centres_are_those_of_the_vertebrae(spine: Volume):
         assert item.cut_sides == ()
 
 
-def test_no_vertebra_is_a_sacrum_for_being_a_trace_more_like_one_than_like_l5(spine: Volume):
+def test_improbable_sacrum_is_ignored_even_if_more_likely_than_l5(spine: Volume):
     evidence = evidence_of(spine)
     place = NETWORK_LEVELS.index("Sacrum")
     evidence.levels[place][spine.array == 18] = 0.01  # L5 has 0.001 at T11
@@ -54,7 +54,7 @@ def test_no_vertebra_is_a_sacrum_for_being_a_trace_more_like_one_than_like_l5(sp
 
 
 @pytest.mark.parametrize(("size", "joined"), [(4, True), (5, False)])
-def test_a_fraction_of_a_vertebra_above_the_sacrum_is_its_first_body(size: int, joined: bool):
+def test_small_instance_above_the_sacrum_is_merged_into_it(size: int, joined: bool):
     # 10 voxels of the first, 4 or 5 of the second, 6 of the sacrum; 0.45 of 10 is 4.5.
     labels = np.repeat([1, 2, 3], [10, size, 6])
     join_first_sacral_body(labels, 2)
@@ -62,7 +62,7 @@ def test_a_fraction_of_a_vertebra_above_the_sacrum_is_its_first_body(size: int, 
     assert (labels == 3).sum() == (6 + size if joined else 6)
 
 
-def test_without_any_core_there_is_no_instance(spine: Volume):
+def test_no_core_gives_no_instance(spine: Volume):
     evidence = evidence_of(spine)
     evidence.core[:] = 0
     instances = find_instances(evidence)
@@ -70,12 +70,12 @@ def test_without_any_core_there_is_no_instance(spine: Volume):
     assert assign_levels(instances.items).best == ()
 
 
-@pytest.mark.parametrize(("certainty", "kept"), [(1.0, True), (0.9, False)])
-def test_a_sliver_at_the_end_of_the_image_counts_where_its_core_is_certain(
-    spine: Volume, certainty: float, kept: bool
+@pytest.mark.parametrize(("certainty", "separate"), [(1.0, True), (0.9, False)])
+def test_truncated_core_is_an_instance_if_it_is_certain(
+    spine: Volume, certainty: float, separate: bool
 ):
     body = (body_cores(spine) > 0) & (spine.array == BY_NAME["T12"].value)
-    end = int(np.flatnonzero(body.any(axis=(1, 2)))[0]) + 2  # two slices of it stay in view
+    end = int(np.flatnonzero(body.any(axis=(1, 2)))[0]) + 2  # two slices remain in view
     whole = evidence_of(spine)
     grid = crop_geometry(whole.geometry, tuple(slice(0, n) for n in (end, *spine.array.shape[1:])))
     core = whole.core[:end] * np.where(body[:end], np.float32(certainty), 1)
@@ -83,8 +83,8 @@ def test_a_sliver_at_the_end_of_the_image_counts_where_its_core_is_certain(
     evidence = Evidence(whole.bone[:end], core, levels, grid, levels, grid)
     labels = find_instances(evidence).labels
     lower = labels[spine.array[:end] == BY_NAME["L1"].value]
-    own = int(np.median(labels[body[:end]]))
-    assert (own != int(np.median(lower))) == kept
+    upper = int(np.median(labels[body[:end]]))
+    assert (upper != int(np.median(lower))) == separate
 
 
 def thinned(labels: Volume, spacing_mm: float) -> Volume:
@@ -97,7 +97,7 @@ def thinned(labels: Volume, spacing_mm: float) -> Volume:
 
 
 @pytest.mark.parametrize("case", ["verse010", "verse004"])
-def test_real_shapes_come_apart_into_the_right_number(shared_data, case: str):
+def test_real_shapes_are_separated_into_the_right_levels(shared_data, case: str):
     from spinemamba.imaging.orientation import canonical
     from spinemamba.imaging.read import read_volume
     from spinemamba.training.data.public_cases import MASKS
