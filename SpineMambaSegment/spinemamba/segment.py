@@ -21,8 +21,8 @@ from spinemamba.common.progress import Progress, ignore
 from spinemamba.findings.build_result import RunDetails, describe
 from spinemamba.findings.shape_flags import shape_flags, with_metal
 from spinemamba.imaging.intensity import choose_modality, normalise
-from spinemamba.imaging.orientation import canonical, restore
-from spinemamba.imaging.truncation import acquired, in_whole
+from spinemamba.imaging.orientation import canonical, reorient_back
+from spinemamba.imaging.truncation import crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.coarse import locate
 from spinemamba.inference.fine import refine
@@ -81,7 +81,7 @@ def segment(
     """
     options, seconds = options or SegmentOptions(), {}
     upright, reorientation = canonical(volume)
-    data, view, box = acquired(upright)  # the result of a padded scan is that of the bare one
+    data, view, box = crop_to_data(upright)  # the result of a padded scan is that of the bare one
     modality = choose_modality(data, options.modality, warn)
     image = data.with_array(normalise(data.array, modality))
     with _timed("locate", seconds):
@@ -111,7 +111,7 @@ def segment(
     result = describe(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)
-    return Segmentation(restore(in_whole(labels, upright, box), reorientation), result)
+    return Segmentation(reorient_back(pad_to_image(labels, upright, box), reorientation), result)
 
 
 def _values(solution: LevelSolution) -> dict[int, int]:

@@ -16,11 +16,11 @@ from spinemamba.common.progress import Progress, ignore
 from spinemamba.editing.assignment import box_parts
 from spinemamba.editing.outline import OWN, outline
 from spinemamba.editing.seeds import box_seeds
-from spinemamba.imaging.curved_planar import follow
+from spinemamba.imaging.curved_planar import trace_spine
 from spinemamba.imaging.intensity import Modality, normalise
-from spinemamba.imaging.orientation import canonical, restore
+from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.resample import crop_geometry, grid_with_spacing
-from spinemamba.imaging.truncation import acquired, cut_sides, in_whole, part_of
+from spinemamba.imaging.truncation import crop_to_data, crop_volume, cut_sides, pad_to_image
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.coarse import Located
 from spinemamba.inference.fine import refine
@@ -96,8 +96,8 @@ def look_in_box(
     whole, turned = canonical(image)
     known = whole.with_array(_known(labels, whole))
     # As in `segment`: the networks do not see padding.
-    upright, view, part = acquired(whole)
-    known = part_of(known, part)
+    upright, view, part = crop_to_data(whole)
+    known = crop_volume(known, part)
     place_lps_mm = _place(question, known)
     network, modality = model
     box = _box(upright.geometry, place_lps_mm)
@@ -113,7 +113,7 @@ def look_in_box(
     progress("restore", 1.0)
     _check_size(mask, upright.geometry, place_lps_mm)
     return BoxAnswer(
-        mask=restore(in_whole(mask.astype(np.uint8), whole, part), turned),
+        mask=reorient_back(pad_to_image(mask.astype(np.uint8), whole, part), turned),
         place_lps_mm=place_lps_mm,
         evidence=_level_evidence(evidence, found.parts == OWN),
         cut_sides=cut_sides(np.argwhere(mask), upright.geometry, view),
@@ -143,7 +143,7 @@ def _place(question: BoxQuestion, known: Volume) -> tuple[float, float, float]:
         )
     if question.place_lps_mm is None:
         alone = known.with_array(np.where(known.array == question.again, known.array, 0))
-        body_mm = follow(alone).bodies_mm[question.again]
+        body_mm = trace_spine(alone).bodies_mm[question.again]
         at = known.geometry.to_lps_mm(body_mm / np.asarray(known.spacing_mm))
         return tuple(float(v) for v in at)
     index = known.geometry.to_index_zyx(np.asarray(question.place_lps_mm))

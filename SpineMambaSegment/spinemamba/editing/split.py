@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.graph import MCP_Geometric
 
-from spinemamba.imaging.orientation import canonical, restore
+from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.volume import Volume
 from spinemamba.instances.partition import Hints, divide
 
@@ -40,7 +40,7 @@ def split_by_seeds(inside: Volume, seeds_lps_mm: np.ndarray) -> np.ndarray:
     """
     upright, turned = canonical(inside)
     seeds = upright.geometry.to_index_zyx(np.asarray(seeds_lps_mm))
-    return restore(_split(upright.array, seeds, upright.spacing_mm), turned).array
+    return reorient_back(_split(upright.array, seeds, upright.spacing_mm), turned).array
 
 
 def _split(

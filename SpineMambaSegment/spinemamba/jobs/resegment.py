@@ -14,7 +14,7 @@ from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.orientation import with_axes_of
 from spinemamba.imaging.read import read_labels, read_volume
-from spinemamba.imaging.truncation import data_part
+from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.inference.device import no_memory, with_model
@@ -56,7 +56,7 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
 def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
-    modality = choose_modality(data_part(image), job.modality, warn)
+    modality = choose_modality(without_padding(image), job.modality, warn)
     question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
 
     def work(model: Model) -> tuple[Volume, BoxResult]:

@@ -152,11 +152,11 @@ REFUSALS = {
     ),
     "orientation not at right angles": (
         made.put(ImageOrientationPatient=[1, 0, 0, 0.1, 0.995, 0]),
-        "no pair of directions at right angles",
+        "not a pair of orthogonal directions",
     ),
     "orientation of length 2": (
         made.put(ImageOrientationPatient=[2, 0, 0, 0, 1, 0]),
-        "no pair of directions at right angles",
+        "not a pair of orthogonal directions",
     ),
     "no orientation": (made.put(ImageOrientationPatient=None), "no position or orientation"),
     "no position": (made.put(ImagePositionPatient=None), "no position or orientation"),

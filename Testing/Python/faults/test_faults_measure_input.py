@@ -81,7 +81,7 @@ DIFFERENCES = {
     "size": " voxels. ",
     "spacing": "voxels of 2 x 2 x 2.1 and 2 x 2 x 2 mm",
     "origin": "first voxels at 0, 0, 500 and at ",
-    "direction": "axes turned by 5 degrees",
+    "direction": "axes rotated by 5 degrees",
 }
 
 

@@ -14,8 +14,8 @@ from fake_worker_process import collect, is_gone
 from spinemamba.cli.main import main
 from spinemamba.common.errors import Code, UserError
 from spinemamba.editing.resegment import BoxQuestion, look_in_box
-from spinemamba.imaging.curved_planar import follow
-from spinemamba.imaging.masks import dice, with_vertebra
+from spinemamba.imaging.curved_planar import trace_spine
+from spinemamba.imaging.masks import dice, merge_mask
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Volume
@@ -62,7 +62,7 @@ def model():
 def middle_of(labels: Volume, value: int) -> tuple[float, float, float]:
     """Return where a person would click: the deepest place in front of a vertebra."""
     upright = canonical(labels)[0]
-    body_mm = follow(upright).bodies_mm[value]
+    body_mm = trace_spine(upright).bodies_mm[value]
     at = upright.geometry.to_lps_mm(body_mm / np.asarray(upright.spacing_mm))
     return tuple(float(v) for v in at)
 
@@ -84,7 +84,7 @@ def test_a_damaged_vertebra_is_mended_and_no_neighbour_loses_a_voxel(phantom, mo
     before = dice(damaged == L2, truth == L2)
     assert dice(mask, truth == L2) > before + 0.05
     assert not (mask & np.isin(damaged, (L1, L3))).any()
-    new = with_vertebra(damaged, mask, L2)
+    new = merge_mask(damaged, mask, L2)
     for value in (L1, L3):
         np.testing.assert_array_equal(new == value, damaged == value)
 
@@ -254,8 +254,8 @@ def test_labels_may_be_stored_with_other_axes_than_the_image(job: BoxJob, tmp_pa
 def test_a_patch_moves_the_vertebra_and_nothing_else():
     labels = np.array([1, 1, 2, 2, 3, 0])
     mask = np.array([False, True, False, True, True, True])
-    np.testing.assert_array_equal(with_vertebra(labels, mask, 2), [1, 2, 0, 2, 2, 2])
-    np.testing.assert_array_equal(with_vertebra(labels, mask, 2, keep=(3,)), [1, 2, 0, 2, 3, 2])
+    np.testing.assert_array_equal(merge_mask(labels, mask, 2), [1, 2, 0, 2, 2, 2])
+    np.testing.assert_array_equal(merge_mask(labels, mask, 2, keep=(3,)), [1, 2, 0, 2, 3, 2])
     np.testing.assert_array_equal(labels, [1, 1, 2, 2, 3, 0])
     with pytest.raises(ValueError, match="shall be kept"):
-        with_vertebra(labels, mask, 2, keep=(2,))
+        merge_mask(labels, mask, 2, keep=(2,))
