@@ -9,7 +9,7 @@ import numpy as np
 from spinemamba import __version__
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.progress import Progress, Warn
-from spinemamba.editing.resegment import BoxAnswer, BoxQuestion, look_in_box
+from spinemamba.editing.resegment import BoxAnswer, BoxQuestion, segment_in_box
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.orientation import with_axes_of
@@ -61,7 +61,7 @@ def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Vo
 
     def work(model: Model) -> tuple[Volume, BoxResult]:
         progress("read", 1.0)
-        answer = look_in_box(image, labels, question, (model.fine, modality), progress)
+        answer = segment_in_box(image, labels, question, (model.fine, modality), progress)
         before = None if labels is None else with_axes_of(image, labels)
         return answer.mask, _result(answer, before, job.again, (model, modality))
 
