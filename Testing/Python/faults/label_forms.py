@@ -181,7 +181,7 @@ WRONG = [
         "names that are no level",
         segments(("Segment_1", 21), ("Segment_2", 22), ("tumour", 23)),
         (),
-        refused="holds no vertebra, only Segment_1, Segment_2, tumour",
+        refused="has no vertebra, only Segment_1, Segment_2, tumour",
     ),
     Form(
         "a label value that is none",
@@ -195,8 +195,8 @@ WRONG = [
         (),
         refused="does not define the voxels of segment L2",
     ),
-    Form("instances 1, 2, 3", numbers({"L2": 1, "L3": 2, "L4": 3}), (), refused="count instances"),
-    Form("instances 5, 6, 7", numbers({"L2": 5, "L3": 6, "L4": 7}), (), refused="count instances"),
+    Form("instances 1, 2, 3", numbers({"L2": 1, "L3": 2, "L4": 3}), (), refused="instance numbers"),
+    Form("instances 5, 6, 7", numbers({"L2": 5, "L3": 6, "L4": 7}), (), refused="instance numbers"),
     Form("instances from below", numbers({"L2": 3, "L3": 2, "L4": 1}), (), refused="upside down"),
     Form("a mask", numbers({"L2": 1, "L3": 1, "L4": 1}), (), refused="masks"),
     Form(
@@ -216,7 +216,7 @@ WRONG = [
         "a numbering that nobody knows",
         numbers({"L2": 201, "L3": 202, "L4": 203}),
         (),
-        refused="no levels",
+        refused="not levels",
     ),
     Form(
         "a map without a level",
