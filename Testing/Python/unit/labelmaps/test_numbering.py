@@ -302,7 +302,7 @@ def test_voxels_of_no_segment_are_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.int64])
-def test_values_of_any_whole_type_are_listed_and_exchanged(kind):
+def test_values_of_any_integer_type_are_listed_and_remapped(kind):
     array = np.zeros((3, 4, 5), kind)
     array[0, 0], array[1, 1] = 5, 100
     assert values_in(array) == [5, 100]
