@@ -22,8 +22,8 @@ from spinemamba.common.progress import Progress, ignore
 from spinemamba.findings.build_result import RunDetails, build_result
 from spinemamba.findings.shape_flags import shape_flags, with_metal
 from spinemamba.imaging.intensity import choose_modality, normalise
-from spinemamba.imaging.orientation import canonical, restore
-from spinemamba.imaging.truncation import acquired, in_whole
+from spinemamba.imaging.orientation import canonical, reorient_back
+from spinemamba.imaging.truncation import crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import fine_stage
@@ -93,7 +93,8 @@ def segment(
     """
     options, seconds = options or SegmentOptions(), {}
     reoriented, reorientation = canonical(volume)
-    data, view, box = acquired(reoriented)  # without padding, so that padding changes no result
+    # Without padding, so that padding changes no result.
+    data, view, box = crop_to_data(reoriented)
     modality = choose_modality(data, options.modality, warn)
     image = data.with_array(normalise(data.array, modality))
     with _timed("locate", seconds):
@@ -123,7 +124,8 @@ def segment(
     result = build_result(volume.geometry, instances, solution, details)
     for message in result.warnings:
         warn(message)
-    return Segmentation(restore(in_whole(labels, reoriented, box), reorientation), result)
+    whole = pad_to_image(labels, reoriented, box)
+    return Segmentation(reorient_back(whole, reorientation), result)
 
 
 def _label_values(solution: LevelSolution) -> dict[int, int]:

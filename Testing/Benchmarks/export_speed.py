@@ -67,7 +67,7 @@ def timed(owner: object, name: str, seconds: dict[str, float], key: str) -> None
 def main() -> None:
     """Make, write, read, export, and print."""
     seconds: dict[str, float] = {}
-    timed(exporter, "draft_of", seconds, "voxels to surface")
+    timed(exporter, "make_raw_surface", seconds, "voxels to surface")
     timed(exporter, "smooth", seconds, "smoothing")
     timed(smooth, "hold_back", seconds, "search for self-intersections")
     timed(smooth, "deviation", seconds, "deviation from the label")

@@ -25,9 +25,9 @@ sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
-from spinemamba.editing.resegment import BoxQuestion, look_in_box  # noqa: E402 - the path is set just above
+from spinemamba.editing.resegment import BoxQuestion, segment_in_box  # noqa: E402 - the path is set just above
 from spinemamba.editing.split import split_by_seeds  # noqa: E402
-from spinemamba.imaging.curved_planar import follow  # noqa: E402
+from spinemamba.imaging.curved_planar import trace_spine  # noqa: E402
 from spinemamba.imaging.masks import (  # noqa: E402
     above_plane,
     dice,
@@ -114,7 +114,7 @@ def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
     """Print how well each vertebra comes back by a click, if it alone was missed."""
     name, image, truth = case
     wanted = [v for v in inner(truth) if not levels or BY_VALUE[v].name in levels]
-    bodies_mm = follow(truth).bodies_mm
+    bodies_mm = trace_spine(truth).bodies_mm
     rows = []
     for value in wanted:
         own = truth.array == value
@@ -124,7 +124,7 @@ def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
         place = truth.geometry.to_lps_mm(bodies_mm[value] / np.asarray(truth.spacing_mm))
         question = BoxQuestion(tuple(map(float, place)))
         try:
-            mask = look_in_box(image, labels, question, (model.fine, "ct")).mask.array > 0
+            mask = segment_in_box(image, labels, question, (model.fine, "ct")).mask.array > 0
         except UserError:
             mask = np.zeros_like(own)
         found = there.array == before if before else np.zeros_like(own)
@@ -136,7 +136,7 @@ def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
 
 def split(name: str, truth: Volume) -> None:
     """Print how well each two neighbours come apart that were one."""
-    spacing_mm, bodies_mm = np.asarray(truth.spacing_mm), follow(truth).bodies_mm
+    spacing_mm, bodies_mm = np.asarray(truth.spacing_mm), trace_spine(truth).bodies_mm
     by_seeds, by_plane = [], []
     for upper, lower in itertools.pairwise(inner(truth)):
         both = np.isin(truth.array, (upper, lower))

@@ -155,7 +155,7 @@ def withVertebra(
     mask = np.zeros(labels.shape, bool)
     box = tuple(slice(f, f + n) for f, n in zip(patch.firstKji, patch.mask.shape, strict=True))
     mask[box] = patch.mask
-    return tool("imaging.masks").with_vertebra(labels, mask, number, keep)
+    return tool("imaging.masks").merge_mask(labels, mask, number, keep)
 
 
 def _extent(

@@ -196,7 +196,7 @@ def _checkNumbering(labels: np.ndarray, grid: Grid, name: str) -> None:
         ValueError: If anatomy speaks against them.
     """
     guess = tool("labelmaps.recognise_scheme")
-    seen = guess.seen_values(volumeOf(labels, grid))
+    seen = guess.label_stats(volumeOf(labels, grid))
     try:
         guess.guess_numbering(seen, sorted(seen), name)
     except UserError as error:

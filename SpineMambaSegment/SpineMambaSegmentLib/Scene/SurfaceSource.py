@@ -141,7 +141,7 @@ def _located(image: slicer.vtkOrientedImageData, centre: Centre) -> Located:
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     toRas = matrixArray(matrix)
-    ijk = np.add(image.GetExtent()[::2], centre.middle_zyx[::-1])
+    ijk = np.add(image.GetExtent()[::2], centre.centroid_zyx[::-1])
     lps = (toRas[:3, :3] @ ijk + toRas[:3, 3]) * RAS_TO_LPS
     volume = centre.voxels * abs(np.linalg.det(toRas[:3, :3])) / 1000
     return Located(tuple(lps.round(3).tolist()), round(float(volume), 6))

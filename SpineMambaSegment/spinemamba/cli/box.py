@@ -14,7 +14,7 @@ from spinemamba.cli.console import ProgressBar, say
 from spinemamba.cli.names import add_numbering, add_overwrite
 from spinemamba.common.atomic_files import whole_or_nothing
 from spinemamba.common.errors import UserError
-from spinemamba.imaging.masks import with_vertebra
+from spinemamba.imaging.masks import merge_mask
 from spinemamba.imaging.orientation import with_axes_of
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import check_output, write_image
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     _check_there(spine, value, again=bool(args.again))
     mask, result = _look(args, spine.volume, keep)
     found = with_axes_of(spine.volume, mask).array > 0
-    after = with_vertebra(spine.volume.array, found, value, keep)
+    after = merge_mask(spine.volume.array, found, value, keep)
     with whole_or_nothing(args.output, overwrite=args.overwrite) as partial:
         write_changed(spine, after, partial)
     say(_sentence(BY_VALUE[value].name, result))

@@ -1,4 +1,4 @@
-"""What of the bone in a box is whose, by the networks and by the vertebrae that are there."""
+"""Assign the bone in a box to the target vertebra, to unsegmented or to existing vertebrae."""
 
 from __future__ import annotations
 
@@ -6,62 +6,63 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.editing.outline import FIRM, OTHER, OWN
-from spinemamba.editing.seeds import BoxSeeds, sampled
+from spinemamba.editing.outline import EXISTING, TARGET, UNKNOWN
+from spinemamba.editing.seeds import BoxSeeds, sample_nearest
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.find import expected_level
 from spinemamba.instances.partition import VoxelHints, assign_voxels
 
 HELD = 0.25
-"""A neighbour of which so much would be the new vertebra's holds it by mistake; less is a
-different opinion on where the facets part."""
+"""Share of a neighbour that overlaps the target. Above it, the neighbour contains the target by
+mistake; less is a different boundary at the facet joints."""
 
 
 @dataclass(frozen=True)
-class BoxParts:
-    """Whose bone it is.
+class Assignment:
+    """Assignment of the bone in a box.
 
     Attributes:
-        parts: `OWN`, `OTHER` or `FIRM` on the evidence's grid, int16; 0 where there is no bone.
-        there: Values of the neighbours where they are for certain, on the image, uint8.
+        parts: `TARGET`, `UNKNOWN` or `EXISTING`, 0 for background; int16, on the grid of the voxel
+            predictions.
+        neighbours: Label values of the neighbours that keep their voxels, uint8, on the image.
     """
 
     parts: np.ndarray
-    there: np.ndarray
+    neighbours: np.ndarray
 
 
-def box_parts(seeds: BoxSeeds, evidence: Evidence, known: Volume, kept: np.ndarray) -> BoxParts:
-    """Divide the bone of a box.
+def assign_bone(seeds: BoxSeeds, evidence: Evidence, known: Volume, kept: np.ndarray) -> Assignment:
+    """Assign the bone in a box.
 
-    What is known of the neighbours is no seed: it begins at the very facets of the vertebra, and
-    would take its arch before the way from its own body gets there.
+    Existing labels are not used as seeds: they begin at the facet joints of the target, and would
+    reach its arch before the path from its own body does.
 
     Args:
-        seeds: Where vertebrae begin.
-        evidence: What the fine network says.
-        known: Values of the vertebrae that are there, on the canonical image.
-        kept: Voxels of the image that are others' for certain.
+        seeds: Seeds of the vertebrae.
+        evidence: Voxel predictions of the fine network.
+        known: Label values of the existing vertebrae, on the canonical image.
+        kept: Mask of voxels of the image that must not be overwritten.
     """
-    # The coarse network has not looked into a box.
+    # The coarse stage does not run in a box.
     level = expected_level(evidence, seeds.bone, fine_share=1.0)
     hints = VoxelHints(level, evidence.offsets_mm)
-    found = assign_voxels(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
-    labels = sampled(known.array, known.geometry, evidence.geometry)
-    held = _held(labels, found, seeds.own)
-    firm = kept | ((known.array > 0) & ~np.isin(known.array, held))
-    sure = sampled(firm, known.geometry, evidence.geometry)
-    code = np.full(int(found.max()) + 1, OTHER, np.int16)
+    numbers = assign_voxels(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
+    labels = sample_nearest(known.array, known.geometry, evidence.geometry)
+    containing = _containing_target(labels, numbers, seeds.target)
+    existing = kept | ((known.array > 0) & ~np.isin(known.array, containing))
+    existing_fine = sample_nearest(existing, known.geometry, evidence.geometry)
+    code = np.full(int(numbers.max()) + 1, UNKNOWN, np.int16)
     for number in range(1, len(code)):
         seed = seeds.numbers == number
-        if 2 * int((seed & sure).sum()) > int(seed.sum()):
-            code[number] = FIRM
-    code[0], code[seeds.own] = 0, OWN
-    return BoxParts(code[found], np.where(firm, known.array, 0))
+        if 2 * int((seed & existing_fine).sum()) > int(seed.sum()):
+            code[number] = EXISTING
+    code[0], code[seeds.target] = 0, TARGET
+    return Assignment(code[numbers], np.where(existing, known.array, 0))
 
 
-def _held(labels: np.ndarray, found: np.ndarray, own: int) -> list[int]:
-    """Return the values of which a large share was found to be the vertebra's."""
+def _containing_target(labels: np.ndarray, numbers: np.ndarray, target: int) -> list[int]:
+    """Return the label values of which a share above `HELD` is assigned to the target."""
     sizes = np.bincount(labels.ravel())
-    lost = np.bincount(labels[found == own], minlength=len(sizes))
-    return [value for value in range(1, len(sizes)) if lost[value] > HELD * sizes[value]]
+    overlap = np.bincount(labels[numbers == target], minlength=len(sizes))
+    return [value for value in range(1, len(sizes)) if overlap[value] > HELD * sizes[value]]

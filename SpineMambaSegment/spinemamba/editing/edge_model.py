@@ -1,10 +1,9 @@
-"""Where a vertebra ends, learned from the outlines of its neighbours in the same scan.
+"""Edge model: the boundary of bone, learned from existing vertebrae in the same scan.
 
-What the fine network says at 1.5 mm, and what the image says at its own voxels, are two hints at
-the edge of bone. How much each is worth depends on the scan: on its noise, its sharpness and how
-dense this patient's bone is. The vertebrae that are there already show it. If they are what the
-network found, nothing else than its own answer is learned from them; if a person drew them, the
-new one is drawn alike.
+The bone probability of the fine network at 1.5 mm, and the intensities at the image's own voxels,
+both indicate the edge of bone. Their best weights depend on noise, sharpness and bone density of
+the scan, and are learned from the existing vertebrae. If those are outputs of the network, the
+model reproduces the network; if a user drew them, the new vertebra follows the user's style.
 """
 
 from __future__ import annotations
@@ -17,29 +16,34 @@ from scipy import ndimage
 Spacing = tuple[float, float, float]
 
 IMAGE_MM, BONE_MM = (1.0, 2.5), (1.5, 4.0)
-"""Widths of the Gaussians through which the image and the network's answer are seen as well."""
+"""Standard deviations of the Gaussians for smoothed features of the image and of bone."""
 
 MOST_SAMPLES = 12_000
-"""For 45 numbers; more make no difference."""
+"""Training voxels for 45 weights; more do not improve the fit."""
 
 LEAST_SAMPLES = 2_000
-"""Less is no vertebra's outline."""
+"""Minimum number of training voxels; fewer are not the outline of a vertebra."""
 
 RIDGE = 1e-3
+"""Weight of the L2 penalty of the regression."""
+
 NEWTON_STEPS = 10
 LEAST_CURVATURE = 1e-3
+"""Lower bound of p (1 - p) in the Hessian, for numerical stability."""
+
 LEAST_BONE = 0.01
-"""Where the network is surer than this that there is none, there is none."""
+"""Voxels with a lower bone probability are background."""
 
 
 @dataclass(frozen=True)
-class Hints:
-    """What is known of the voxels of an image, all (z, y, x).
+class EdgeInputs:
+    """Inputs of the edge model; arrays (z, y, x).
 
     Attributes:
-        image: Normalised values.
-        bone: Probability of bone by the network.
-        gap_mm: How far the next vertebra is that the voxel is none of: joints are dark and thin.
+        image: Normalised intensities.
+        bone: Bone probability of the network.
+        gap_mm: Distance to the nearest vertebra that does not contain the voxel (joint spaces are
+            thin and dark).
         spacing_mm: Voxel size.
     """
 
@@ -48,72 +52,77 @@ class Hints:
     gap_mm: np.ndarray
     spacing_mm: Spacing
 
-    def seen(self) -> list[np.ndarray]:
-        """Return what is looked at in each voxel, float32 arrays (z, y, x)."""
+    def features(self) -> list[np.ndarray]:
+        """Return the features of each voxel, float32 arrays (z, y, x)."""
         bone = np.clip(self.bone, 1e-4, 1 - 1e-4)
-        odds = np.log(bone / (1 - bone))
+        logit = np.log(bone / (1 - bone))
         return [
             self.image,
-            odds,
+            logit,
             self.gap_mm,
             np.exp(-self.gap_mm),
-            *(self._blurred(self.image, width_mm) for width_mm in IMAGE_MM),
-            *(self._blurred(odds, width_mm) for width_mm in BONE_MM),
+            *(self._smoothed(self.image, width_mm) for width_mm in IMAGE_MM),
+            *(self._smoothed(logit, width_mm) for width_mm in BONE_MM),
         ]
 
-    def _blurred(self, values: np.ndarray, width_mm: float) -> np.ndarray:
+    def _smoothed(self, values: np.ndarray, width_mm: float) -> np.ndarray:
         return ndimage.gaussian_filter(values, [width_mm / step for step in self.spacing_mm])
 
 
 def learned_bone(
-    hints: Hints, drawn: np.ndarray, taught: np.ndarray, wanted: np.ndarray
+    inputs: EdgeInputs, labelled: np.ndarray, training: np.ndarray, query: np.ndarray
 ) -> np.ndarray:
-    """Return the probability of bone as outlines that are there teach it.
+    """Return the bone probability of an edge model, trained on existing outlines.
 
-    A logistic regression on what is seen in a voxel, its squares and products.
+    The model is a logistic regression on the features of a voxel, their squares and products.
 
     Args:
-        hints: What is known of the voxels.
-        drawn: Where the vertebrae are whose outlines teach, bool (z, y, x).
-        taught: Voxels to learn from, inside of them and around.
-        wanted: Voxels to answer for.
+        inputs: Inputs of the model.
+        labelled: Mask of the existing vertebrae, bool (z, y, x).
+        training: Mask of the training voxels, inside and around the existing vertebrae.
+        query: Mask of the voxels to predict.
 
     Returns:
-        float32 (z, y, x); 0 where nothing is wanted, and what the network says if there is too
-        little to learn from.
+        float32 (z, y, x); 0 outside of ``query``. The network's bone probability if there are too
+        few training voxels.
     """
-    inside = np.where(wanted & (hints.bone > LEAST_BONE), hints.bone, 0).astype(np.float32)
-    samples = np.flatnonzero(taught)
-    share = drawn.ravel()[samples].mean() if len(samples) else 0.0
+    predicted = np.where(query & (inputs.bone > LEAST_BONE), inputs.bone, 0).astype(np.float32)
+    samples = np.flatnonzero(training)
+    share = labelled.ravel()[samples].mean() if len(samples) else 0.0
     if min(share, 1 - share) * len(samples) < LEAST_SAMPLES / 2:
-        return inside
+        return predicted
     samples = np.random.default_rng(0).permutation(samples)[:MOST_SAMPLES]
-    seen = [values.ravel() for values in hints.seen()]
-    known = np.stack([values[samples] for values in seen], axis=-1).astype(float)
-    middle, spread = known.mean(axis=0), known.std(axis=0) + 1e-6
-    weights = _logistic(_terms((known - middle) / spread), drawn.ravel()[samples].astype(float))
-    asked = np.flatnonzero(inside)
-    new = np.stack([values[asked] for values in seen], axis=-1).astype(float)
-    margin = np.clip(_terms((new - middle) / spread) @ weights, -30, 30)
-    inside.ravel()[asked] = 1 / (1 + np.exp(-margin))
-    return inside
+    features = [values.ravel() for values in inputs.features()]
+    known = np.stack([values[samples] for values in features], axis=-1).astype(float)
+    mean, std = known.mean(axis=0), known.std(axis=0) + 1e-6
+    weights = _logistic_fit(_design((known - mean) / std), labelled.ravel()[samples].astype(float))
+    queried = np.flatnonzero(predicted)
+    new = np.stack([values[queried] for values in features], axis=-1).astype(float)
+    logit = np.clip(_design((new - mean) / std) @ weights, -30, 30)
+    predicted.ravel()[queried] = 1 / (1 + np.exp(-logit))
+    return predicted
 
 
-def _terms(values: np.ndarray) -> np.ndarray:
-    """Return one, the values (n, k), and their squares and products."""
+def _design(values: np.ndarray) -> np.ndarray:
+    """Return the design matrix: one, the values (n, k), and their squares and products."""
     first, second = np.triu_indices(values.shape[1])
     ones = np.ones((len(values), 1))
     return np.hstack([ones, values, values[:, first] * values[:, second]])
 
 
-def _logistic(terms: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return the weights of a logistic regression, by Newton's method."""
-    weights = np.zeros(terms.shape[1])
+def _logistic_fit(design: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the weights of a ridge logistic regression, by Newton's method.
+
+    Args:
+        design: Design matrix (n, weights).
+        target: 0 or 1 for each row.
+    """
+    weights = np.zeros(design.shape[1])
     ridge = RIDGE * np.eye(len(weights))
     for _ in range(NEWTON_STEPS):
-        expected = 1 / (1 + np.exp(-np.clip(terms @ weights, -30, 30)))
-        slope = terms.T @ (expected - inside) / len(terms) + ridge @ weights
-        certain = np.maximum(expected * (1 - expected), LEAST_CURVATURE)
-        bend = (terms.T * certain) @ terms / len(terms) + ridge
-        weights -= np.linalg.solve(bend, slope)
+        expected = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
+        gradient = design.T @ (expected - target) / len(design) + ridge @ weights
+        curvature = np.maximum(expected * (1 - expected), LEAST_CURVATURE)
+        hessian = (design.T * curvature) @ design / len(design) + ridge
+        weights -= np.linalg.solve(hessian, gradient)
     return weights

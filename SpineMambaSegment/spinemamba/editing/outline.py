@@ -1,7 +1,7 @@
-"""The outline of one vertebra in a box, where its neighbours are there already.
+"""Outline of the target vertebra, given the existing neighbours.
 
-A vertebra that is there has all that is its own. So what is left of the bone is the new one's, but
-for a rim: the network and whoever drew the neighbours do not agree to a voxel on where those end.
+Existing vertebrae keep their voxels. The rest of the bone is the target vertebra, minus a 1.5 mm
+rim where the network and the outline of an existing vertebra may disagree.
 """
 
 from __future__ import annotations
@@ -11,85 +11,87 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.editing.edge_model import Hints, learned_bone
+from spinemamba.editing.edge_model import EdgeInputs, learned_bone
 from spinemamba.imaging.masks import grow_labels, without_islands
 from spinemamba.imaging.resample import crop_geometry, resample_box
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import Evidence
 from spinemamba.instances.to_input_grid import BONE_THRESHOLD, RIM_VOX, box_in
 
-OWN, OTHER, FIRM = 1, 2, 3
-"""Parts of the bone in a box: the vertebra's that is wanted, that of others of which nothing is
-known, and that of neighbours which are there."""
+TARGET, UNKNOWN, EXISTING = 1, 2, 3
+"""Part codes: target vertebra, bone of unsegmented vertebrae, existing neighbours."""
 
 RIM_MM = 1.5
-"""One fine voxel: bone this close to a neighbour that is there may be its own."""
+"""One voxel of the fine stage. Bone this close to an existing neighbour may belong to it."""
 
-TAUGHT_MM = 5.0
-"""Voxels this close to an outline teach where it runs."""
+TRAINING_MM = 5.0
+"""Distance from an outline up to which voxels train the edge model."""
 
 GAP_MM = 6.0
-"""No joint is wider."""
+"""Upper limit of the width of a joint space."""
 
-ROOM_MM = 18.0
-"""Around the vertebra: the outlines that teach."""
+MARGIN_MM = 18.0
+"""Margin around the vertebra, in which outlines train the edge model."""
 
 
 @dataclass(frozen=True)
 class _View:
-    """A part of the image at its own voxels, all (z, y, x).
+    """A part of the image at its own resolution; arrays (z, y, x).
 
     Attributes:
-        image: Normalised values.
-        bone: Probability of bone.
-        there: Values of the neighbours that are there.
-        other: Voxels that are nearer to a vertebra of which nothing is known, bool.
+        image: Normalised intensities.
+        bone: Bone probability.
+        neighbours: Label values of the existing neighbours.
+        unknown: Mask of voxels that are nearer to an unsegmented vertebra.
         spacing_mm: Voxel size.
     """
 
     image: np.ndarray
     bone: np.ndarray
-    there: np.ndarray
-    other: np.ndarray
+    neighbours: np.ndarray
+    unknown: np.ndarray
     spacing_mm: tuple[float, float, float]
 
-    def cut(self, box: tuple[slice, ...]) -> _View:
-        """Return a part of it."""
-        arrays = (self.image, self.bone, self.there, self.other)
+    def crop(self, box: tuple[slice, ...]) -> _View:
+        """Return a part of the view."""
+        arrays = (self.image, self.bone, self.neighbours, self.unknown)
         return _View(*(array[box] for array in arrays), self.spacing_mm)
 
     @property
-    def firm(self) -> np.ndarray:
-        """Voxels of neighbours that are there, bool."""
-        return self.there > 0
+    def existing(self) -> np.ndarray:
+        """Mask of the existing neighbours."""
+        return self.neighbours > 0
 
-    def far_mm(self, mask: np.ndarray) -> np.ndarray:
-        """Return how far each voxel is from a mask that is not empty."""
+    def distance_mm(self, mask: np.ndarray) -> np.ndarray:
+        """Return the distance of each voxel from a non-empty mask."""
         return ndimage.distance_transform_edt(~mask, self.spacing_mm)
 
 
-def outline(normal: Volume, evidence: Evidence, parts: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """Return where the vertebra is, bool, on the voxels of an image.
+def outline(
+    normal: Volume, evidence: Evidence, parts: np.ndarray, neighbours: np.ndarray
+) -> np.ndarray:
+    """Return the mask of the target vertebra on the grid of the image.
 
     Args:
         normal: The normalised image, canonical orientation.
-        evidence: What the fine network says.
-        parts: `OWN`, `OTHER` or `FIRM` where there is bone, 0 elsewhere, on the evidence's grid.
-        there: Values of the neighbours that are there, on the voxels of the image; 0 elsewhere.
+        evidence: Voxel predictions of the fine network.
+        parts: `TARGET`, `UNKNOWN` or `EXISTING` in bone, 0 elsewhere, on the grid of the voxel
+            predictions.
+        neighbours: Label values of the existing neighbours, 0 elsewhere, on the grid of the image.
     """
     mask = np.zeros(normal.array.shape, bool)
     window = box_in(evidence.geometry, normal.geometry)
     if window is None:
         return mask
-    view = _view(normal, evidence, parts, window, there)
-    own = _left_over(view, view.bone)
-    if not own.any():
+    view = _view(normal, evidence, parts, window, neighbours)
+    target = _free_bone(view, view.bone)
+    if not target.any():
         return mask
-    if view.firm.any():
-        near = _around(own, view.spacing_mm)
-        part = view.cut(near)
-        own[near] = _left_over(part, _taught(part, own[near]))
-    mask[window] = own
+    if view.existing.any():
+        near = _box_around(target, view.spacing_mm)
+        part = view.crop(near)
+        target[near] = _free_bone(part, _learned_bone(part, target[near]))
+    mask[window] = target
     return mask
 
 
@@ -98,50 +100,51 @@ def _view(
     evidence: Evidence,
     parts: np.ndarray,
     window: tuple[slice, slice, slice],
-    there: np.ndarray,
+    neighbours: np.ndarray,
 ) -> _View:
     grown = grow_labels(parts, RIM_VOX)
-    stack = np.stack([evidence.bone, grown == OTHER, (grown == OWN) | (grown == FIRM)])
-    target = crop_geometry(normal.geometry, window)
-    bone, other, own = resample_box(stack, evidence.geometry, target)
-    return _View(normal.array[window], bone, there[window], other > own, normal.spacing_mm)
+    stack = np.stack([evidence.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
+    geometry = crop_geometry(normal.geometry, window)
+    bone, unknown, known = resample_box(stack, evidence.geometry, geometry)
+    return _View(normal.array[window], bone, neighbours[window], unknown > known, normal.spacing_mm)
 
 
-def _left_over(view: _View, bone: np.ndarray) -> np.ndarray:
-    """Return the largest piece of bone that is nobody else's."""
-    free = (bone > BONE_THRESHOLD) & ~view.firm & ~view.other
-    if not view.firm.any():
+def _free_bone(view: _View, bone: np.ndarray) -> np.ndarray:
+    """Return the largest component of bone that belongs to no other vertebra."""
+    free = (bone > BONE_THRESHOLD) & ~view.existing & ~view.unknown
+    if not view.existing.any():
         return without_islands(free)
-    sure = without_islands(free & (view.far_mm(view.firm) > RIM_MM))
-    if not sure.any():
-        return sure
+    inner = without_islands(free & (view.distance_mm(view.existing) > RIM_MM))
+    if not inner.any():
+        return inner
     reach_mm = RIM_MM + 0.5 * min(view.spacing_mm)
-    return without_islands(free & (view.far_mm(sure) <= reach_mm))
+    return without_islands(free & (view.distance_mm(inner) <= reach_mm))
 
 
-def _taught(view: _View, own: np.ndarray) -> np.ndarray:
-    """Return the probability of bone as the neighbours' outlines teach it."""
-    from_own_mm, from_firm_mm = view.far_mm(own), view.far_mm(view.firm)
-    deep = ndimage.distance_transform_edt(view.firm, view.spacing_mm) > TAUGHT_MM
-    theirs = ~view.other & (from_own_mm > np.maximum(TAUGHT_MM, from_firm_mm + RIM_MM))
-    taught = theirs & ~deep & (from_firm_mm < TAUGHT_MM)
-    wanted = from_own_mm < TAUGHT_MM
-    gap_mm = np.where(wanted, from_firm_mm, _gap_mm(view, from_own_mm)).clip(max=GAP_MM)
-    hints = Hints(view.image, view.bone, gap_mm.astype(np.float32), view.spacing_mm)
-    return learned_bone(hints, view.firm, taught, wanted)
+def _learned_bone(view: _View, target: np.ndarray) -> np.ndarray:
+    """Return the bone probability of an edge model, trained on the neighbours' outlines."""
+    target_mm, existing_mm = view.distance_mm(target), view.distance_mm(view.existing)
+    deep = ndimage.distance_transform_edt(view.existing, view.spacing_mm) > TRAINING_MM
+    away = ~view.unknown & (target_mm > np.maximum(TRAINING_MM, existing_mm + RIM_MM))
+    training = away & ~deep & (existing_mm < TRAINING_MM)
+    query = target_mm < TRAINING_MM
+    gap_mm = np.where(query, existing_mm, _gap_mm(view, target_mm)).clip(max=GAP_MM)
+    inputs = EdgeInputs(view.image, view.bone, gap_mm.astype(np.float32), view.spacing_mm)
+    return learned_bone(inputs, view.existing, training, query)
 
 
-def _gap_mm(view: _View, from_own_mm: np.ndarray) -> np.ndarray:
-    """Return how far the second nearest vertebra is: the next one but that which teaches."""
-    values = np.unique(view.there[view.firm])
-    theirs_mm = (view.far_mm(view.there == value) for value in values)
-    return np.sort(np.stack([from_own_mm, *theirs_mm]), axis=0)[1]
+def _gap_mm(view: _View, target_mm: np.ndarray) -> np.ndarray:
+    """Return the distance of the second nearest vertebra; the nearest one contains the outline."""
+    values = np.unique(view.neighbours[view.existing])
+    existing_mm = (view.distance_mm(view.neighbours == value) for value in values)
+    return np.sort(np.stack([target_mm, *existing_mm]), axis=0)[1]
 
 
-def _around(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:
+def _box_around(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:
+    """Return the bounding box of a mask with a margin."""
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    rooms = [round(ROOM_MM / step) for step in spacing_mm]
+    margins = [round(MARGIN_MM / step) for step in spacing_mm]
     return tuple(
-        slice(max(0, s.start - room), min(n, s.stop + room))
-        for s, room, n in zip(box, rooms, mask.shape, strict=True)
+        slice(max(0, s.start - margin), min(n, s.stop + margin))
+        for s, margin, n in zip(box, margins, mask.shape, strict=True)
     )

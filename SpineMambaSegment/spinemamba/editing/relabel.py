@@ -1,6 +1,6 @@
-"""Name the vertebrae of a finished run again, with levels that a person is sure of.
+"""Solve the levels of a finished run again, with levels fixed by the user.
 
-Nothing is segmented anew: result.json keeps what the networks said of every vertebra.
+The segmentation is not repeated: result.json has the level probabilities of every vertebra.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
     """Solve the levels of a run again.
 
     Args:
-        result: The run.
-        pins: Level of each vertebra that a person is sure of, by the vertebra's number.
+        result: Result of the run.
+        pins: Fixed levels, by instance number.
 
     Returns:
-        The run with new names, posteriors and flags; the numbers of the vertebrae stay.
+        The result with new names, posteriors and flags. Instance numbers do not change.
 
     Raises:
-        UserError: If no spine can have these levels at these places.
+        UserError: If the fixed levels contradict each other.
     """
     items = tuple(_instance(entry) for entry in result.instances)
     solution = assign_levels(items, pins)
@@ -60,11 +60,11 @@ def _instance(entry: InstanceResult) -> Instance:
 
 
 def new_values(before: Result, after: Result) -> dict[int, int]:
-    """Return the new label value of each old one; 0 for a vertebra that has no name any more.
+    """Return the new label value of each old one; 0 for an instance without a level.
 
     Args:
-        before: A run as it was.
-        after: The same run, relabelled.
+        before: Result of a run.
+        after: Relabelled result.
     """
     values = {entry.id: entry.label for entry in after.instances}
     return {entry.label: values.get(entry.id, 0) for entry in before.instances}

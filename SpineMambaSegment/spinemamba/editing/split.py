@@ -1,8 +1,8 @@
-"""Cut a mask that holds vertebrae, where a person has put a seed into each.
+"""Split a mask of several vertebrae, given a seed point in each.
 
-Two ways lead there. Through thick bone every voxel is nearest to the seed of its own body: right
-where facets touch by thin bridges. Where they are fused, neighbours part along a surface that is
-much the same in all people (`partition`). Whichever cuts through less bone is taken.
+Two methods are compared, and the one that cuts less bone is used. Geodesic distances with a high
+cost in thin bone assign each voxel to a seed: right if facets touch by thin bridges. If they are
+fused, the cut surfaces of `instances.partition` separate the neighbours.
 """
 
 from __future__ import annotations
@@ -11,42 +11,43 @@ import numpy as np
 from scipy import ndimage
 from skimage.graph import MCP_Geometric
 
-from spinemamba.imaging.orientation import canonical, restore
+from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.volume import Volume
 from spinemamba.instances.partition import VoxelHints, assign_voxels
 
 SEED_MM = 5.0
-"""Radius of a seed: most of a body's core, so that a click need not be exact."""
+"""Radius of a seed: most of the core of a body, so that the point need not be exact."""
 
 LEAST_DEPTH_MM = 0.5
+"""Lower bound of the depth of bone in the cost of a step."""
 
 SEARCH_MM = 1.6
-"""Finer grids are searched at about this step; the cut is as exact as the facets are wide."""
+"""Finer grids are subsampled to about this step, which is enough for the width of facet joints."""
 
 LEAST_APART_MM = 8.0
-"""Bodies that are closer than this are no neighbours in a spine, and have no usual surface."""
+"""Closer seeds are not in two bodies, so that no cut surface applies."""
 
 
 def split_by_seeds(inside: Volume, seeds_lps_mm: np.ndarray) -> np.ndarray:
-    """Divide a mask among seeds.
+    """Split a mask by seeds.
 
     Args:
         inside: The mask, bool, in any orientation.
-        seeds_lps_mm: Place of each seed, (seeds, 3), from head to tail.
+        seeds_lps_mm: Position of each seed, (seeds, 3), from cranial to caudal.
 
     Returns:
-        1 for voxels of the first seed and so on, 0 outside the mask, int32. A seed whose every
-        voxel is nearer to another gets none.
+        Number of the seed of each voxel, from 1; 0 outside the mask; int32. A seed may get no
+        voxel, if all are nearer to others.
     """
     upright, turned = canonical(inside)
     seeds = upright.geometry.to_index_zyx(np.asarray(seeds_lps_mm))
-    return restore(_split(upright.array, seeds, upright.spacing_mm), turned).array
+    return reorient_back(_split(upright.array, seeds, upright.spacing_mm), turned).array
 
 
 def _split(
     inside: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
-    """Divide a mask in canonical orientation."""
+    """Split a mask in canonical orientation."""
     steps = [max(1, round(SEARCH_MM / s)) for s in spacing_mm]
     small = inside[:: steps[0], :: steps[1], :: steps[2]]
     if not small.any():  # too thin for the coarse search
@@ -69,7 +70,7 @@ def _split(
 def _divided(
     small: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
-    """Return the better one of two ways to divide a mask, int32; 0 where no seed leads."""
+    """Return the better of the two splits, int32; 0 in components without a seed."""
     seeds = _balls(small, seeds_zyx, spacing_mm)
     by_depth = _nearest(small, seeds, spacing_mm, len(seeds_zyx))
     gaps_mm = np.linalg.norm(np.diff(seeds_zyx * spacing_mm, axis=0), axis=1)
@@ -84,7 +85,7 @@ def _divided(
 
 
 def cut_mm2(parts: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
-    """Return the area in which different parts touch, by the faces of their voxels."""
+    """Return the contact area of different parts, by the faces of their voxels."""
     area_mm2 = 0.0
     for axis, step_mm in enumerate(spacing_mm):
         turned = np.moveaxis(parts, axis, 0)
@@ -97,12 +98,13 @@ def cut_mm2(parts: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
 def _nearest(
     inside: np.ndarray, seeds: np.ndarray, spacing_mm: tuple[float, ...], count: int
 ) -> np.ndarray:
-    """Return which of a number of seeds has the cheapest way to each voxel; 0 where none leads.
+    """Return the seed with the cheapest path to each voxel; 0 in components without a seed.
 
-    Facets are thin bridges, pedicles are thick: a step costs one over the squared depth of bone.
+    The cost of a step is 1 / depth^2 of the bone, because facet joints are thin and pedicles
+    thick.
     """
     depth_mm = ndimage.distance_transform_edt(np.pad(inside, 1), spacing_mm)[1:-1, 1:-1, 1:-1]
-    # Negative costs are walls.
+    # Negative costs are obstacles.
     costs = np.where(inside, 1 / np.maximum(depth_mm, LEAST_DEPTH_MM) ** 2, -1.0)
     ways = []
     for number in range(1, count + 1):
@@ -117,7 +119,7 @@ def _nearest(
 
 
 def _balls(small: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
-    """Return seeds as balls inside the mask; where two meet, the nearer one has the voxel."""
+    """Return seeds as balls within the mask; overlaps go to the nearer seed."""
     at = np.argwhere(small)
     gaps = ((at[:, None] - seeds_zyx[None]) * np.asarray(spacing_mm)) ** 2
     distance_mm = np.sqrt(gaps.sum(axis=-1))

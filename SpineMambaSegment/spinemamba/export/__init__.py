@@ -1,5 +1,6 @@
-"""Vertebrae as surfaces and as DICOM SEG, with proof of what was exported.
+"""Export vertebrae as surfaces with a manifest, and as DICOM SEG.
 
-``surface`` is where VTK works; the modules that 3D Slicer runs in its own process (all but
-``source`` and ``dicom_seg``) need nothing but numpy and ``vtkmodules``, which Slicer brings.
+`meshing.vtk_surface` is the only module that uses VTK. The modules that 3D Slicer runs in its own
+process (all but `run_files`, `dicom_seg` and `dicom_source`) need only numpy and ``vtkmodules``,
+which Slicer provides.
 """

@@ -1,4 +1,4 @@
-"""Where each value of a label image lies. NumPy only: Slicer's process uses it, too."""
+"""Centroids of the values of a label map. NumPy only, because Slicer's process uses it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Centre:
-    """Where the voxels of one label value lie.
+    """Centroid of a label value.
 
     Attributes:
-        middle_zyx: Mean of their indices.
-        voxels: How many there are.
+        centroid_zyx: Mean voxel index.
+        voxels: Number of voxels.
     """
 
-    middle_zyx: tuple[float, float, float]
+    centroid_zyx: tuple[float, float, float]
     voxels: int
 
 
 def centres_of(labels: np.ndarray) -> dict[int, Centre]:
-    """Return the centre of each value but 0 of a label image, shape (z, y, x)."""
+    """Return the centroid of each nonzero value of a label map, shape (z, y, x)."""
     inside = np.flatnonzero(labels)
     values, numbers = np.unique(labels.ravel()[inside], return_inverse=True)
     counts = np.bincount(numbers.ravel(), minlength=len(values))

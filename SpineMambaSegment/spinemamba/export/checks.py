@@ -1,4 +1,4 @@
-"""What is told about a vertebra before its surface is written. Nothing is repaired here."""
+"""Findings about an exported surface. Nothing is repaired here."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from spinemamba.protocol.flags import Flag
 
 VOLUME_SHARE = 0.015
 P95_MM = 0.7
-"""Largest difference from the label that is not worth a sentence."""
+"""Larger differences from the label (volume, 95th percentile of distance) are a finding."""
 
 TUNNELS = {"C": 3, "T": 1, "L": 1}
-"""Holes that a vertebra has by nature, by the first letter of its level: the canal for the cord
-and, in the neck, two for arteries. A sacrum has too many to count on."""
+"""Anatomical holes of a vertebra, by the first letter of its level: the vertebral foramen and, in
+the neck, two transverse foramina. The number is not defined for a sacrum."""
 
 
 NOT_REMOVED = 0.01
-"""Share of the triangles that may stay against the user's wish without a sentence."""
+"""Share of triangles by which decimation may fall short without a finding."""
 
 
 @dataclass(frozen=True)
 class Topology:
-    """How a surface hangs together.
+    """Topology of a surface.
 
     Attributes:
         euler_number: Points minus edges plus triangles.
-        faulty_edges: Edges that do not belong to two triangles that agree on what is outside.
-        bodies: Pieces that do not touch each other.
-        largest_share: Of the volume of all bodies, the part of the largest one.
-        cavities: Hollow spaces inside, closed on all sides.
-        cavity_mm3: Their volume.
-        tunnels: Holes that go through.
+        faulty_edges: Edges that do not have exactly two triangles of consistent orientation.
+        bodies: Connected pieces.
+        largest_share: Share of the largest piece in the volume of all pieces.
+        cavities: Closed cavities.
+        cavity_mm3: Volume of the cavities.
+        tunnels: Holes through the pieces (sum of the genera).
     """
 
     euler_number: int
@@ -47,12 +47,12 @@ class Topology:
 
     @property
     def watertight(self) -> bool:
-        """Whether every edge belongs to two triangles that agree on what is outside."""
+        """Whether every edge has exactly two triangles of consistent orientation."""
         return self.faulty_edges == 0
 
     @classmethod
     def of(cls, mesh: Mesh) -> Topology:
-        """Return what a surface is like; one that is not watertight counts as far as it can be."""
+        """Return the topology of a surface; an approximation if it is not watertight."""
         shells = Shells.of(mesh)
         bodies_mm3 = shells.net_mm3[shells.is_body]
         cavities_mm3 = shells.net_mm3[~shells.is_body]
@@ -64,7 +64,7 @@ class Topology:
             float(bodies_mm3.max(initial=0.0) / max(bodies_mm3.sum(), 1e-9)),
             len(cavities_mm3),
             float(cavities_mm3.sum()),
-            # Each shell has 2 minus twice its tunnels.
+            # The Euler number of a shell is 2 - 2 * tunnels.
             (2 * len(shells.volumes_mm3) - euler) // 2,
         )
 
@@ -72,20 +72,19 @@ class Topology:
 def findings(
     made: Finished, topology: Topology, level: str, cut_sides: Sequence[str]
 ) -> tuple[Flag, ...]:
-    """Return what a person should know about a surface, as sentences.
+    """Return the findings about a surface.
 
     Args:
         made: The surface.
-        topology: How it hangs together.
-        level: Name of the level, which says how many holes are natural.
-        cut_sides: Sides of the image that cut the vertebra.
+        topology: Topology of the surface.
+        level: Name of the level, which defines the number of anatomical holes.
+        cut_sides: Sides at which the field of view truncates the vertebra.
     """
-    found = [
+    return (
         *_of_label(topology, level, cut_sides),
         *_of_closure(topology),
         *_of_surface(made),
-    ]
-    return tuple(found)
+    )
 
 
 def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[Flag]:
@@ -144,7 +143,7 @@ def _of_surface(made: Finished) -> list[Flag]:
             "cut itself."
         )
         found.append(Flag("held_back", made.held_back, sentence))
-    label_mm3 = made.draft.label_volume_mm3
+    label_mm3 = made.raw_surface.label_volume_mm3
     share = made.mesh.volume_mm3 / label_mm3 - 1
     if abs(share) > VOLUME_SHARE:
         sentence = f"The surface volume is {100 * share:+.1f} % off the label volume."

@@ -1,7 +1,7 @@
-"""Vertebrae as a DICOM Segmentation that refers to the series it was made from.
+"""Export vertebrae as a DICOM Segmentation that refers to its source series.
 
 DICOM PS3.3 A.51, written by highdicom. Patient and study are those of the series, as the standard
-wants it: the file belongs into the archive that the series came from.
+requires, so that the file can be stored in the archive of the series.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from spinemamba.anatomy.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCH
 from spinemamba.common.atomic_files import already_there, write_together
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Warn
-from spinemamba.export.dicom_source import no_values_told, read_sources, slice_thickness_mm
+from spinemamba.export.dicom_source import (
+    patient_values_suppressed,
+    read_sources,
+    slice_thickness_mm,
+)
 from spinemamba.export.item import LeftOut, Vertebra
 from spinemamba.imaging.formats.dicom import find_stack
 from spinemamba.imaging.formats.dicom_stack import Stack
@@ -30,7 +34,7 @@ from spinemamba.imaging.volume import GRID_TOLERANCE_VOX, Geometry
 ALGORITHM = "SpineMamba Segment"
 SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
 SERIES_NUMBER = 9001
-"""Far from the numbers that scanners give."""
+"""Far from the series numbers of scanners."""
 
 
 def write_dicom_seg(
@@ -41,21 +45,21 @@ def write_dicom_seg(
     overwrite: bool = False,
     warn: Warn = lambda message: None,
 ) -> list[str]:
-    """Write a DICOM SEG with one segment for each vertebra, from head to tail.
+    """Write a DICOM SEG with one segment per vertebra, from cranial to caudal.
 
     Args:
-        vertebrae: Their voxels lie on those of the series.
-        series: Folder of the DICOM series they were made from, or one of its files.
+        vertebrae: Vertebrae on the grid of the series.
+        series: Folder of the source series, or one of its files.
         path: File to write.
-        overwrite: Whether it may be replaced.
-        warn: Told what the user should know about the series.
+        overwrite: Whether an existing file may be replaced.
+        warn: Called with each warning about the series.
 
     Returns:
-        The levels that were written.
+        The written levels.
 
     Raises:
-        UserError: If highdicom is missing (DEPENDENCY_MISSING), the series cannot be read, the
-            voxels are not on its grid or overlap, or the file cannot be written.
+        UserError: If highdicom is missing (DEPENDENCY_MISSING), the series cannot be read,
+            vertebrae are not on its grid or overlap, or the file cannot be written.
     """
     if path.exists() and not overwrite:
         raise already_there([path])
@@ -63,7 +67,7 @@ def write_dicom_seg(
     stack = find_stack(series, warn)
     ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])
     numbers, present = _segment_numbers(ordered, stack.geometry)
-    with no_values_told():
+    with patient_values_suppressed():
         data = _encoded(highdicom, stack, (numbers, present), warn)
     write_together({path: data}, [path] if overwrite else [])
     return [vertebra.level for vertebra in present]
@@ -72,13 +76,13 @@ def write_dicom_seg(
 def _encoded(
     highdicom: ModuleType, stack: Stack, segments: tuple[np.ndarray, list[Vertebra]], warn: Warn
 ) -> bytes:
-    """Return the file.
+    """Return the bytes of the file.
 
     Args:
         highdicom: The package.
         stack: The series.
-        segments: Number of the segment at each voxel of the series, and what the numbers are.
-        warn: Told what was mended.
+        segments: Segment number of each voxel of the series, and the vertebra of each number.
+        warn: Called with each warning about invalid attributes.
     """
     sources = read_sources(stack, warn)
     numbers, present = segments
@@ -103,7 +107,7 @@ def _encoded(
         )
         made.SeriesDescription = SERIES_DESCRIPTION
         made.save_as(buffer := io.BytesIO())
-    # The text of the error may hold values of the patient's tags.
+    # The message of the error may contain patient data.
     except Exception as error:
         raise UserError(
             "No DICOM SEG can be made of this series: highdicom refuses it "
@@ -114,7 +118,7 @@ def _encoded(
 
 
 def _pixel_measures(highdicom: ModuleType, stack: Stack) -> Any:
-    """Return the size of voxels; the step is that between positions, whatever the tags say."""
+    """Return the voxel size. The step is the distance of slice positions, not a stated one."""
     step_mm, *in_plane_mm = stack.geometry.spacing_mm
     return highdicom.PixelMeasuresSequence(
         pixel_spacing=in_plane_mm,
@@ -137,10 +141,10 @@ def _highdicom() -> ModuleType:
 def _segment_numbers(
     vertebrae: Sequence[Vertebra], grid: Geometry
 ) -> tuple[np.ndarray, list[Vertebra]]:
-    """Return the number of the segment at each voxel of the series, (z, y, x), and its segments.
+    """Return the segment number of each voxel of the series, (z, y, x), and the vertebrae.
 
     Raises:
-        UserError: If voxels are not on the grid, or two vertebrae share some.
+        UserError: If voxels are not on the grid, or vertebrae overlap.
     """
     numbers = np.zeros(grid.shape, np.uint8)
     present: list[Vertebra] = []
@@ -158,13 +162,13 @@ def _segment_numbers(
         if outside or np.abs(place - voxels).max() > GRID_TOLERANCE_VOX:
             raise UserError(
                 f"{vertebra.level} does not lie on the voxels of the DICOM series.",
-                "Choose the series that was segmented; after resampling there is none.",
+                "Choose the series that was segmented. A resampled image has no series.",
             )
         where = tuple(voxels.T)
         if taken := int(np.count_nonzero(numbers[where])):
             raise UserError(
                 f"{vertebra.level} shares {taken} voxels with another vertebra.",
-                "Let each voxel belong to one vertebra, and export again.",
+                "Assign each voxel to one vertebra, and export again.",
             )
         present.append(vertebra)
         numbers[where] = len(present)
@@ -179,7 +183,7 @@ def _segment_numbers(
 
 
 def _description(highdicom: ModuleType, number: int, vertebra: Vertebra) -> Any:
-    """Return what the file says of one segment: level, code, colour and what made it."""
+    """Return the description of one segment: level, code, colour and algorithm."""
     label, origin = BY_NAME[vertebra.level], vertebra.origin
     automatic = bool(origin.model)
     kind = "MANUAL" if not automatic else "SEMIAUTOMATIC" if vertebra.reviewed else "AUTOMATIC"
@@ -205,7 +209,7 @@ def _description(highdicom: ModuleType, number: int, vertebra: Vertebra) -> Any:
         display_color=highdicom.color.CIELabColor.from_rgb(*label.color),
     )
     if label.snomed is None:
-        # As in Slicer: a vertebra, with a modifier of our own that says which.
+        # As in Slicer: the code of a vertebra, with a private modifier for the level.
         modifier = f"{PRIVATE_SCHEME}^{label.name}^{meaning(label)}"
         kind_item = description.SegmentedPropertyTypeCodeSequence[0]
         kind_item.SegmentedPropertyTypeModifierCodeSequence = [_concept(highdicom, modifier)]

@@ -1,8 +1,8 @@
-"""What a DICOM SEG takes from the slices that it refers to, with valid values only.
+"""Attributes that a DICOM SEG copies from its source slices, restricted to valid values.
 
-Tools that hide patients delete attributes, or write values that their type does not allow. Neither
-concerns the segmentation: what the standard allows to be empty becomes empty, the rest is left
-out. No message holds a value, because most of them belong to a patient.
+Anonymisation tools delete attributes, or write values that their type does not allow. Attributes
+that may be empty (type 2) become empty, others are omitted. Messages never contain values, because
+most of them are patient data.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ MAY_BE_EMPTY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-"""Type 2 of patient and study: has to be there, without a value if none is known."""
+"""Type 2 attributes of patient and study: required, but may be empty."""
 
 SEXES = ("", "M", "F", "O")
 PATIENT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0040)
-"""Where the attributes of patient, study and trial stand; of another group StudyID alone."""
+"""Groups of the attributes of patient, study and trial. StudyID is in another group."""
 
 OF_THE_SLICE = ("SpecificCharacterSet", "Modality", *IDENTIFIERS)
 UTF8 = "ISO_IR 192"
@@ -51,10 +51,10 @@ MOST_UID = 64
 
 
 @contextmanager
-def no_values_told() -> Iterator[None]:
-    """Keep pydicom and highdicom from printing values, and let them take identifiers as they are.
+def patient_values_suppressed() -> Iterator[None]:
+    """Suppress logs of pydicom and highdicom, and let them accept invalid identifiers.
 
-    A reference has to hold the identifier that the archive knows, also one that is not valid.
+    A reference must contain the identifier of the archive, even if it is not valid.
     """
     from pydicom import config
 
@@ -73,35 +73,35 @@ def no_values_told() -> Iterator[None]:
 
 
 def read_sources(stack: Stack, warn: Warn) -> list[Any]:
-    """Return a pydicom data set for each slice: identifiers, place, and whose it is.
+    """Return a pydicom dataset for each slice: identifiers, geometry, patient and study.
 
     Args:
         stack: The series.
-        warn: Told which attributes were not valid, and if frames of reference differ.
+        warn: Called with a warning about invalid attributes, or several frames of reference.
 
     Raises:
-        UserError: If a slice cannot be read, or lacks an identifier; some tools empty them to hide
-            the patient.
+        UserError: If a slice cannot be read, or has no valid identifier, because some
+            anonymisation tools remove them.
     """
-    found = [_read(header.path) for header in stack.slices]
-    _check_identity(found)
-    patient, invalid = _patient(found[0])
+    sources = [_read(header.path) for header in stack.slices]
+    _check_identity(sources)
+    patient, invalid = _patient(sources[0])
     if invalid:
         warn(
             f"The series holds invalid values of {', '.join(sorted(invalid))}; the DICOM SEG is "
             "written without them."
         )
-    frames = {source.FrameOfReferenceUID for source in found}
+    frames = {source.FrameOfReferenceUID for source in sources}
     if len(frames) > 1:
         warn(
-            f"The {len(found)} slices name {len(frames)} frames of reference; that of the first "
+            f"The {len(sources)} slices name {len(frames)} frames of reference; that of the first "
             "slice is used for all."
         )
-    return [_source(patient, source, found[0], stack, k) for k, source in enumerate(found)]
+    return [_source(patient, source, sources[0], stack, k) for k, source in enumerate(sources)]
 
 
 def slice_thickness_mm(stack: Stack) -> float:
-    """Return the thickness that the first slice states, or else the step between slices."""
+    """Return the slice thickness of the first slice, or the slice distance if it is not stated."""
     stated_mm = stack.slices[0].number(SLICE_THICKNESS, 0.0)
     return stated_mm if stated_mm > 0 else stack.geometry.spacing_mm[0]
 
@@ -111,7 +111,7 @@ def _read(path: Path) -> Any:
 
     try:
         return pydicom.dcmread(path, stop_before_pixels=True, force=True)
-    # pydicom has no common type of error for what a file may hold.
+    # pydicom raises errors of many types for damaged files.
     except Exception:
         raise UserError(
             f"The slice {path.name} cannot be read by pydicom.", "Export the series again."
@@ -122,7 +122,7 @@ def _value(source: Any, keyword: str) -> str:
     """Return the text of an attribute; empty if it is absent or cannot be decoded."""
     try:
         value = source.get(keyword)
-    except Exception:  # whatever pydicom makes of damaged bytes
+    except Exception:  # pydicom raises errors of many types for damaged bytes
         return ""
     return "" if value is None else str(value)
 
@@ -130,10 +130,10 @@ def _value(source: Any, keyword: str) -> str:
 def _check_identity(sources: Sequence[Any]) -> None:
     for name in IDENTIFIERS:
         values = [_value(source, name) for source in sources]
-        lacking = sum(not _is_uid(value) for value in values)
-        if lacking:
+        missing = sum(not _is_uid(value) for value in values)
+        if missing:
             raise UserError(
-                f"{lacking} of the {len(sources)} slices have no {name}, so that no DICOM SEG can "
+                f"{missing} of the {len(sources)} slices have no {name}, so that no DICOM SEG can "
                 "refer to them.",
                 "Choose the series as it came from the archive.",
             )
@@ -155,15 +155,15 @@ def _is_uid(value: str) -> bool:
 
 
 def _patient(source: Any) -> tuple[Any, set[str]]:
-    """Return the valid attributes of patient and study, and the names of those that are not."""
+    """Return the valid attributes of patient and study, and the keywords of invalid ones."""
     from pydicom.datadict import keyword_for_tag
     from pydicom.dataset import Dataset
 
     patient, invalid = Dataset(), set()
     for tag in source.keys():  # noqa: SIM118 - iterating decodes, which may raise
         keyword = keyword_for_tag(tag)
-        wanted = tag.group in PATIENT_GROUPS or keyword == "StudyID"
-        if not wanted or not keyword or keyword in OF_THE_SLICE:
+        of_patient = tag.group in PATIENT_GROUPS or keyword == "StudyID"
+        if not of_patient or not keyword or keyword in OF_THE_SLICE:
             continue
         element = _decoded(source, tag)
         if element is not None and _is_valid(element):
@@ -173,7 +173,7 @@ def _patient(source: Any) -> tuple[Any, set[str]]:
     for keyword in MAY_BE_EMPTY:
         if keyword not in patient:
             setattr(patient, keyword, "")
-    # Text is decoded by now; UTF-8 can hold whatever it is.
+    # The text is decoded now, and is written as UTF-8.
     patient.SpecificCharacterSet = UTF8
     return patient, invalid
 
@@ -181,12 +181,12 @@ def _patient(source: Any) -> tuple[Any, set[str]]:
 def _decoded(source: Any, tag: Any) -> Any | None:
     try:
         return source[tag]
-    except Exception:  # whatever pydicom makes of damaged bytes
+    except Exception:  # pydicom raises errors of many types for damaged bytes
         return None
 
 
 def _is_valid(element: Any) -> bool:
-    """Return whether the value is one that its type allows, in sequences as well."""
+    """Return whether the value is valid for its value representation; recursive in sequences."""
     from pydicom import config
     from pydicom.datadict import dictionary_VM
     from pydicom.multival import MultiValue
@@ -215,14 +215,14 @@ def _is_valid(element: Any) -> bool:
 
 
 def _source(patient: Any, source: Any, first: Any, stack: Stack, k: int) -> Any:
-    """Return what is needed of one slice.
+    """Return the dataset of one slice.
 
     Args:
         patient: Attributes of patient and study, for all slices.
         source: The slice.
-        first: The first slice, whose frame of reference and orientation hold for all.
+        first: The first slice, whose frame of reference and orientation are used for all.
         stack: The series.
-        k: Number of the slice in it.
+        k: Index of the slice in the series.
     """
     from pydicom.valuerep import DSfloat
 
@@ -239,7 +239,7 @@ def _source(patient: Any, source: Any, first: Any, stack: Stack, k: int) -> Any:
         "ImagePositionPatient": stack.slices[k].numbers(POSITION),
     }
     for keyword, values in numbers.items():
-        # DICOM allows 16 characters.
+        # DICOM limits decimal strings to 16 characters.
         texts = [DSfloat(value, auto_format=True) for value in values]
         setattr(made, keyword, texts if len(texts) > 1 else texts[0])
     return made

@@ -1,4 +1,4 @@
-"""Vertebrae into files, one after another. 3D Slicer and the shell run the same steps."""
+"""Export vertebrae as surface files, one after another. Used by 3D Slicer and the shell."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from spinemamba.common.atomic_files import already_there, sha256, write_together
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.folder_lock import locked
 from spinemamba.export import names
-from spinemamba.export.item import LeftOut, Vertebra, entry_of
+from spinemamba.export.item import LeftOut, Vertebra, manifest_entry
 from spinemamba.export.meshing import formats
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
-from spinemamba.export.meshing.raw_surface import Draft, Mask, draft_of
-from spinemamba.export.meshing.shared_borders import others_around, smooth_together
+from spinemamba.export.meshing.raw_surface import Mask, RawSurface, make_raw_surface
+from spinemamba.export.meshing.shared_borders import neighbour_masks, smooth_together
 from spinemamba.export.meshing.smooth import Finished, finish, smooth
 from spinemamba.export.meshing.vtk_surface import share_cores
 from spinemamba.protocol.case_source import CaseSource
@@ -36,15 +36,15 @@ RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
 
 @dataclass(frozen=True)
 class Target:
-    """Where an export goes.
+    """Destination of an export.
 
     Attributes:
         folder: An existing folder.
-        case: Name of the case; made safe for file systems.
+        case: Name of the case; converted to a safe file name.
         overwrite: Whether files of the same case may be replaced.
         unreviewed_accepted: As in `Manifest`.
-        left_out: Name and reason of what the segmentation holds beside vertebrae.
-        source: What tells the case from others of the same safe name; None if that is not known.
+        left_out: Name and reason of segments that are not vertebrae.
+        source: Distinguishes the case from others with the same safe name; None if unknown.
     """
 
     folder: Path
@@ -57,12 +57,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Step:
-    """How far an export is.
+    """Progress of an export.
 
     Attributes:
-        fraction: Share of the work that is done, in [0, 1].
-        level: The vertebra that is worked on.
-        written: Entry of a vertebra whose files have just appeared; None in between.
+        fraction: Completed share of the work, in [0, 1].
+        level: The current vertebra.
+        written: Entry of a vertebra whose files were written in this step, else None.
     """
 
     fraction: float
@@ -73,22 +73,22 @@ class Step:
 class Export:
     """An export that can be stopped between any two steps.
 
-    Whenever it stops, each vertebra has all of its files or none, and the manifest tells which.
-    Several exports of a case may write into one folder at the same time.
+    At any time, each vertebra has all of its files or none, and the manifest lists the complete
+    ones. Several exports of a case may write to one folder at the same time.
 
     Args:
-        vertebrae: What to export; files are written in the order from head to tail.
-        target: Where to.
-        options: How surfaces are made.
+        vertebrae: Vertebrae to export; files are written from cranial to caudal.
+        target: Destination.
+        options: Options of the surfaces.
 
     Attributes:
-        manifest: What is there so far.
+        manifest: Manifest of the files written so far.
         left_out: Level and reason of each vertebra that this export could not write.
         existing: Files that will be replaced.
 
     Raises:
-        UserError: If there is nothing to export, the folder is missing or holds another case, or
-            files are there that must not be replaced (OUTPUT_BAD).
+        UserError: If there is nothing to export, the folder is missing or has another case, or
+            existing files must not be replaced (OUTPUT_BAD).
     """
 
     def __init__(self, vertebrae: Sequence[Vertebra], target: Target, options: MeshOptions):
@@ -102,69 +102,69 @@ class Export:
             [target.folder / f"{stem}.{suffix}" for suffix in options.formats] for stem in stems
         ]
         self._case = case
-        with locked(target.folder):  # while another export writes, the manifest may be missing
+        with locked(target.folder):  # the manifest may be missing while another export writes
             before = _manifest_before(target.folder, case, target.source)
             self.existing = self._existing(before is not None)
         if self.existing and not target.overwrite:
             raise already_there(self.existing)
         self._replaced = before.left_out if before else ()
         self.left_out: tuple[tuple[str, str], ...] = ()
-        self.manifest = self._continued(before)
+        self.manifest = self._updated_manifest(before)
 
     @property
     def unreviewed(self) -> list[str]:
-        """Levels that nobody has marked as completed."""
+        """Levels that are not marked as completed."""
         return [v.level for v in self._vertebrae if not v.reviewed]
 
     def steps(self) -> Iterator[Step]:
-        """Export, a piece of work at a time; closing the iterator stops.
+        """Export in small steps. Closing the iterator stops the export.
 
         Raises:
-            UserError: If a file cannot be written; vertebrae before it stay (OUTPUT_BAD,
-                DISK_FULL).
+            UserError: If a file cannot be written (OUTPUT_BAD, DISK_FULL). Vertebrae written before
+                are kept.
         """
         share_cores()
         count = len(self._vertebrae)
         if self._options.joint and self._options.smoothing:
             surfaces = self._smoothed_together()
         else:
-            surfaces = self._smoothed_one_by_one()
+            surfaces = self._smoothed_separately()
         for number, ready in enumerate(surfaces):
             vertebra = self._vertebrae[number]
             yield Step((number + 0.3) / count, vertebra.level)
             if isinstance(ready, str):
                 self._leave_out(vertebra.level, ready)
                 continue
-            draft, smoothed, free = ready
-            made = finish(draft, smoothed, self._options, free)
+            raw_surface, smoothed, free = ready
+            made = finish(raw_surface, smoothed, self._options, free)
             yield Step((number + 0.8) / count, vertebra.level)
             entry = self._write(number, made)
             yield Step((number + 1) / count, vertebra.level, entry)
 
     def run(self) -> Manifest:
-        """Do all steps and return what was exported; errors as `steps`."""
+        """Run all steps and return the manifest. Errors as in `steps`."""
         for _ in self.steps():
             pass
         return self.manifest
 
     def _existing(self, is_same_case: bool) -> list[Path]:
-        """Return the files that would be replaced; the manifest of the same case only grows."""
-        wanted = [path for paths in self._paths for path in paths]
+        """Return the files that would be replaced. A manifest of the same case is extended."""
+        paths = [path for paths in self._paths for path in paths]
         if not is_same_case:
-            wanted += [self._target.folder / name for name in (JSON, CSV)]
-        return [path for path in wanted if path.exists()]
+            paths += [self._target.folder / name for name in (JSON, CSV)]
+        return [path for path in paths if path.exists()]
 
-    def _smoothed_one_by_one(self) -> Iterator[tuple[Draft, Mesh, None] | str]:
+    def _smoothed_separately(self) -> Iterator[tuple[RawSurface, Mesh, None] | str]:
         for vertebra in self._vertebrae:
             try:
                 mask = _mask(vertebra)
             except LeftOut as reason:
                 yield str(reason)
             else:
-                draft = draft_of(mask, vertebra.place, self._options)
-                yield draft, smooth(draft, self._options), None
+                raw_surface = make_raw_surface(mask, vertebra.place, self._options)
+                yield raw_surface, smooth(raw_surface, self._options), None
 
-    def _smoothed_together(self) -> Iterator[tuple[Draft, Mesh, np.ndarray] | str]:
+    def _smoothed_together(self) -> Iterator[tuple[RawSurface, Mesh, np.ndarray] | str]:
         masks: dict[int, Mask] = {}
         reasons: dict[int, str] = {}
         for number, vertebra in enumerate(self._vertebrae):
@@ -172,32 +172,32 @@ class Export:
                 masks[number] = _mask(vertebra)
             except LeftOut as reason:
                 reasons[number] = str(reason)
-        others = others_around(list(masks.values()))
-        drafts = [
-            draft_of(mask, self._vertebrae[number].place, self._options, other)
+        others = neighbour_masks(list(masks.values()))
+        raw_surfaces = [
+            make_raw_surface(mask, self._vertebrae[number].place, self._options, other)
             for (number, mask), other in zip(masks.items(), others, strict=True)
         ]
-        smoothed = smooth_together(drafts, self._options.smoothing) if drafts else []
-        ready = iter(zip(drafts, smoothed, strict=True))
+        smoothed = smooth_together(raw_surfaces, self._options.smoothing) if raw_surfaces else []
+        ready = iter(zip(raw_surfaces, smoothed, strict=True))
         for number in range(len(self._vertebrae)):
             if number in reasons:
                 yield reasons[number]
             else:
-                draft, (mesh, own) = next(ready)
-                yield draft, mesh, own
+                raw_surface, (mesh, own) = next(ready)
+                yield raw_surface, mesh, own
 
-    def _continued(self, there: Manifest | None) -> Manifest:
-        """Return the manifest of a folder as it is before this export adds to it."""
+    def _updated_manifest(self, before: Manifest | None) -> Manifest:
+        """Return the manifest of a folder with the metadata of this export."""
         target = self._target
-        there = there or Manifest(self._case)
-        own = (*target.left_out, *self.left_out)
-        # What another export has left out since this one began stays.
-        others = tuple(x for x in there.left_out if x not in own and x not in self._replaced)
+        before = before or Manifest(self._case)
+        left_out = (*target.left_out, *self.left_out)
+        # Keep entries that another export has added since this one began.
+        others = tuple(x for x in before.left_out if x not in left_out and x not in self._replaced)
         return replace(
-            there,
-            left_out=own + others,
+            before,
+            left_out=left_out + others,
             unreviewed_accepted=target.unreviewed_accepted,
-            source=target.source or there.source,
+            source=target.source or before.source,
         )
 
     def _leave_out(self, level: str, reason: str) -> None:
@@ -205,7 +205,7 @@ class Export:
         self._write_files({})
 
     def _write(self, number: int, made: Finished) -> VertebraEntry:
-        """Write all files of a vertebra and the manifest that tells of them, or nothing."""
+        """Write all files of a vertebra and the manifest, or nothing."""
         vertebra, options = self._vertebrae[number], self._options
         mesh = made.mesh
         if options.space == "RAS":
@@ -216,15 +216,17 @@ class Export:
             for path in self._paths[number]
         }
         files = tuple(_file_entry(path, content) for path, content in data.items())
-        entry = entry_of(vertebra, made, files, options)
+        entry = manifest_entry(vertebra, made, files, options)
         self._write_files(data, entry)
         return entry
 
     def _write_files(self, data: dict[Path, bytes], entry: VertebraEntry | None = None) -> None:
-        """Write files with the manifest, which another export may have changed meanwhile."""
+        """Write files and the manifest, which another export may have changed in the meantime."""
         folder = self._target.folder
         with locked(folder):
-            manifest = self._continued(_manifest_before(folder, self._case, self._target.source))
+            manifest = self._updated_manifest(
+                _manifest_before(folder, self._case, self._target.source)
+            )
             if entry is not None:
                 manifest = manifest.with_vertebra(entry)
             texts = {folder / name: text for name, text in manifest.contents().items()}
@@ -234,7 +236,7 @@ class Export:
 
 
 def _manifest_before(folder: Path, case: str, source: CaseSource | None) -> Manifest | None:
-    """Return the manifest that this export goes on with; None if there is none.
+    """Return the manifest that this export extends, or None.
 
     Raises:
         UserError: If the folder is missing, or its manifest belongs to another case (OUTPUT_BAD).
@@ -265,7 +267,7 @@ def _mask(vertebra: Vertebra) -> Mask:
     """Return the voxels of a vertebra.
 
     Raises:
-        LeftOut: If there are none, or they lie where files cannot tell them apart.
+        LeftOut: If it is empty, or too far from the origin for 32-bit coordinates.
     """
     mask = vertebra.load()
     if not np.any(mask.voxels):

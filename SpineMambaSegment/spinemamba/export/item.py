@@ -1,4 +1,4 @@
-"""A vertebra that is to be exported, and what the manifest says of it afterwards."""
+"""A vertebra to export, and its entry in the manifest."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from spinemamba.protocol.manifest import FileEntry, Origin, VertebraEntry
 from spinemamba.protocol.result import Result
 
 
-class LeftOut(Exception):  # noqa: N818 - not an error: the others go on
-    """A vertebra cannot be exported; the text says why."""
+class LeftOut(Exception):  # noqa: N818 - not an error: the export continues
+    """A vertebra cannot be exported. The message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Vertebra:
 
     Attributes:
         level: Name of its level.
-        load: Returns its voxels; called when its turn comes. May raise `LeftOut`.
-        place: Where its voxels lie.
-        segment_id: Of the segment in Slicer.
-        cut_sides: Sides of the image that cut it, as far as they are known beforehand.
-        image_xyz: First and last voxel of the image along x, y and z, counted as the voxels of the
-            mask are; None if it is not known.
-        reviewed: Whether a person marked it as completed.
-        reviewed_by: Who, if known.
-        origin: What made it.
-        frame: What coordinates are relative to: "image", or "scene" with the transforms of the
-            image in Slicer's scene applied.
+        load: Returns its voxels; called just before the export. May raise `LeftOut`.
+        place: Maps voxel indices to LPS.
+        segment_id: ID of the segment in Slicer.
+        cut_sides: Sides at which the field of view truncates it, if known in advance.
+        image_xyz: First and last voxel of the image along x, y and z, in the indices of the mask;
+            None if unknown.
+        reviewed: Whether a user marked it as completed.
+        reviewed_by: Name of that user, if known.
+        origin: Model and run that made it.
+        frame: Frame of the coordinates: "image", or "scene" with the transforms of the image in
+            Slicer's scene applied.
     """
 
     level: str
@@ -53,12 +53,12 @@ class Vertebra:
     frame: str = "image"
 
 
-def entry_of(
+def manifest_entry(
     vertebra: Vertebra, made: Finished, files: tuple[FileEntry, ...], options: MeshOptions
 ) -> VertebraEntry:
-    """Return what the manifest says of a vertebra."""
+    """Return the manifest entry of a vertebra."""
     topology = Topology.of(made.mesh)
-    found = findings(made, topology, vertebra.level, _cut_sides(vertebra, made.draft.mask))
+    flags = findings(made, topology, vertebra.level, _cut_sides(vertebra, made.raw_surface.mask))
     return VertebraEntry(
         level=vertebra.level,
         segment_id=vertebra.segment_id,
@@ -69,8 +69,8 @@ def entry_of(
         exported_with=f"SpineMamba Segment {__version__}",
         coordinate_system=options.space,
         frame=vertebra.frame,
-        voxels=made.draft.voxels,
-        label_volume_ml=round(made.draft.label_volume_mm3 / 1000, 6),
+        voxels=made.raw_surface.voxels,
+        label_volume_ml=round(made.raw_surface.label_volume_mm3 / 1000, 6),
         mesh_volume_ml=round(made.mesh.volume_mm3 / 1000, 6),
         deviation_mean_mm=round(made.deviation.mean_mm, 4),
         deviation_p95_mm=round(made.deviation.p95_mm, 4),
@@ -84,13 +84,13 @@ def entry_of(
         self_intersections=made.intersecting,
         smoothing=_smoothing(made, options),
         decimation=options.decimation,
-        findings=tuple(flag.sentence for flag in found),
+        findings=tuple(flag.sentence for flag in flags),
         origin=vertebra.origin,
     )
 
 
 def _cut_sides(vertebra: Vertebra, mask: Mask) -> tuple[str, ...]:
-    """Return the sides that are known beforehand, and those where the array ends."""
+    """Return the sides known in advance, and those at which the edge of the image truncates."""
     sides = set(vertebra.cut_sides)
     if vertebra.image_xyz is not None:
         parts = (mask.voxels, mask.first_xyz, vertebra.image_xyz, vertebra.place)
@@ -101,11 +101,11 @@ def _cut_sides(vertebra: Vertebra, mask: Mask) -> tuple[str, ...]:
 def _smoothing(made: Finished, options: MeshOptions) -> dict[str, Any]:
     if not options.smoothing:
         return {"method": "none"}
-    sinc = Filter.of(options.smoothing, made.draft.slices_for_one)
+    sinc = Filter.of(options.smoothing, made.raw_surface.slices_for_one)
     return {
         "method": "windowed sinc",
         "strength": options.smoothing,
-        "slices_for_one": made.draft.slices_for_one,
+        "slices_for_one": made.raw_surface.slices_for_one,
         "pass_band": round(sinc.pass_band, 6),
         "iterations": sinc.iterations,
         "joint": options.joint,
@@ -116,7 +116,7 @@ def _smoothing(made: Finished, options: MeshOptions) -> dict[str, Any]:
 
 
 def cut_by_result(result: Result | None, level: str) -> tuple[str, ...]:
-    """Return the sides that a run found cut; it knew the image, labels may be cropped."""
+    """Return the sides at which a run found a level truncated, because labels may be cropped."""
     if result is None:
         return ()
     return tuple(side for item in result.instances if item.name == level for side in item.cut_sides)

@@ -10,43 +10,42 @@ from spinemamba.anatomy.labels import ORDER
 from spinemamba.common.atomic_files import sha256
 
 CASE = "spine"
-"""What a case is called unless the user says otherwise: names of nodes often name patients."""
+"""Default name of a case. Names of Slicer nodes are not used, because they often name patients."""
 
 LONGEST_CASE = 60
 HASH_DIGITS = 8
 
 
 def safe_case(text: str) -> str:
-    """Return a name of a case that every file system takes: letters, digits, ``-`` and ``_``.
+    """Convert the name of a case to a safe file name of letters, digits, ``-`` and ``_``.
 
-    Accents go, other characters become ``_``; `CASE` if nothing is left. Where letters are lost,
-    as those of other scripts are, a hash of the name tells cases apart.
+    Accents are removed, other characters become ``_``; `CASE` if nothing remains. If letters of
+    other scripts are lost, a hash of the name keeps the result unique.
     """
-    whole = unicodedata.normalize("NFC", text)
-    apart = unicodedata.normalize("NFKD", whole)
-    plain = apart.encode("ascii", "ignore").decode()
+    composed = unicodedata.normalize("NFC", text)
+    decomposed = unicodedata.normalize("NFKD", composed)
+    plain = decomposed.encode("ascii", "ignore").decode()
     clean = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:LONGEST_CASE].rstrip("_-") or CASE
-    if not any(character.isalnum() and not character.isascii() for character in apart):
+    if not any(character.isalnum() and not character.isascii() for character in decomposed):
         return clean
-    digest = sha256(whole.encode("utf-8", "surrogatepass"))
+    digest = sha256(composed.encode("utf-8", "surrogatepass"))
     return f"{clean[: LONGEST_CASE - HASH_DIGITS - 1]}-{digest[:HASH_DIGITS]}"
 
 
 def stems(case: str, levels: Iterable[str]) -> list[str]:
-    """Return the names of files without their endings, such as ``spine_21_L1``.
+    """Return file names without ending, such as ``spine_21_L1``.
 
-    The number is the place of the level from head to tail among all levels that there are, so
-    that it is the same in every case, and T13 and L6 sort where they belong.
+    The number is the rank of the level from cranial to caudal among all possible levels. It is the
+    same in every case, and sorts T13 and L6 correctly.
 
     Args:
-        case: From `safe_case`.
-        levels: Names of levels, each as often as there are vertebrae of it; a second one of the
-            same level becomes ``spine_21_L1-2``.
+        case: As returned by `safe_case`.
+        levels: Names of the levels. A second vertebra of one level becomes ``spine_21_L1-2``.
     """
-    seen: dict[str, int] = {}
-    found = []
+    counts: dict[str, int] = {}
+    out = []
     for level in levels:
-        seen[level] = seen.get(level, 0) + 1
-        again = f"-{seen[level]}" if seen[level] > 1 else ""
-        found.append(f"{case}_{ORDER[level] + 1:02d}_{level}{again}")
-    return found
+        counts[level] = counts.get(level, 0) + 1
+        suffix = f"-{counts[level]}" if counts[level] > 1 else ""
+        out.append(f"{case}_{ORDER[level] + 1:02d}_{level}{suffix}")
+    return out

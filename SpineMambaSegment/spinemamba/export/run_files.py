@@ -1,4 +1,4 @@
-"""The files of a run, or of a review in Slicer, as vertebrae to export. For the shell."""
+"""Load the vertebrae to export from the files of a run or of a review in Slicer, for the shell."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from spinemamba.protocol.result import RESULT_END, Result, read_result
 
 SEGMENTATION_END = ".seg.nrrd"
 COMPLETED = "completed"
-"""What Slicer writes as the status of a segment that was reviewed."""
+"""Status of a reviewed segment in Slicer."""
 
 STATUS_TAG = "Segmentation.Status"
 REVIEWER_TAG, RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
@@ -42,8 +42,8 @@ class RunFiles:
     """The two files of a run.
 
     Attributes:
-        labels: Label image.
-        result: result.json, None if there is none.
+        labels: Label map.
+        result: result.json, or None.
     """
 
     labels: Path
@@ -51,10 +51,10 @@ class RunFiles:
 
 
 def find_files(path: Path) -> RunFiles:
-    """Return the files of a run when one of them is given; they lie side by side.
+    """Return the files of a run, given one of them. Both are in the same folder.
 
     Raises:
-        UserError: If there is no such file, or only a result.json without its labels.
+        UserError: If the file is missing, or a result.json has no labels.
     """
     if not path.is_file():
         raise UserError(f"Input not found: {path}.", "Check the path.")
@@ -64,15 +64,15 @@ def find_files(path: Path) -> RunFiles:
         return RunFiles(path, result_beside(path))
     if not lower.endswith(RESULT_END):
         raise UserError(
-            f"{path.name} is neither labels nor a result of a run.",
-            f"Give a label image ({', '.join(LABEL_FORMATS)}) or a file ...{RESULT_END}.",
+            f"{path.name} is neither a label map nor a result of a run.",
+            f"Give a label map ({', '.join(LABEL_FORMATS)}) or a file ...{RESULT_END}.",
         )
     stem = path.name[: -len(RESULT_END)]
     for ending in LABEL_FORMATS:
         if (labels := path.with_name(stem + ending)).is_file():
             return RunFiles(labels, path)
     raise UserError(
-        f"The labels of {path.name} are not beside it.", f"Put {stem}{SEGMENTATION_END} there."
+        f"The labels of {path.name} are not in its folder.", f"Put {stem}{SEGMENTATION_END} there."
     )
 
 
@@ -80,29 +80,29 @@ def read_vertebrae(files: RunFiles, numbering: Numbering | None = None) -> list[
     """Return the vertebrae of a run, from its files.
 
     Raises:
-        UserError: If a file cannot be read, or holds no vertebra.
+        UserError: If a file cannot be read, or has no vertebra.
     """
     return vertebrae_of(read_label_file(files.labels, numbering), files)
 
 
 def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
-    """Return the vertebrae of a label file that was read.
+    """Return the vertebrae of a label file.
 
     Raises:
-        UserError: If its result.json cannot be read, or it holds no vertebra.
+        UserError: If its result.json cannot be read, or it has no vertebra.
     """
     result = None if files.result is None else read_result(files.result)
     boxes = [_boxes(layer.array) for layer in content.layers]
     place = place_of(content.layers[0].geometry)
-    found = []
-    for labels in _together(content):
+    vertebrae = []
+    for labels in _grouped(content):
         first, level = labels[0].segment, labels[0].level.name
         values = [label.segment.value for label in labels]
-        there = [boxes[first.layer][v] for v in values if v in boxes[first.layer]]
-        found.append(
+        present = [boxes[first.layer][v] for v in values if v in boxes[first.layer]]
+        vertebrae.append(
             Vertebra(
                 level=level,
-                load=partial(_mask, content.layers[first.layer].array, there, values),
+                load=partial(_mask, content.layers[first.layer].array, present, values),
                 place=place,
                 segment_id=first.segment_id,
                 cut_sides=cut_by_result(result, level),
@@ -112,28 +112,28 @@ def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
                 origin=_origin(first, result),
             )
         )
-    if not found:
-        raise UserError(f"{content.name} holds no vertebra.", "Choose the labels of a spine.")
-    return found
+    if not vertebrae:
+        raise UserError(f"{content.name} has no vertebra.", "Choose the labels of a spine.")
+    return vertebrae
 
 
 def source_of(content: LabelFile, case: str) -> CaseSource:
-    """Return what tells a label file from that of another case.
+    """Return the case source, which distinguishes a label file from those of other cases.
 
     Args:
         content: The file.
-        case: Name of the case before it is made safe for file systems.
+        case: Name of the case before conversion to a safe file name.
     """
     centres = [centres_of(layer.array) for layer in content.layers]
     geometry = content.layers[0].geometry
     located = {}
-    for labels in _together(content):
-        there = [centres[x.segment.layer].get(x.segment.value) for x in labels]
-        found = [centre for centre in there if centre is not None]
-        if found:
-            largest = max(found, key=lambda centre: centre.voxels)
-            centre_mm = geometry.to_lps_mm(np.array(largest.middle_zyx)).round(3)
-            voxels = sum(centre.voxels for centre in found)
+    for labels in _grouped(content):
+        optional = [centres[x.segment.layer].get(x.segment.value) for x in labels]
+        parts = [centre for centre in optional if centre is not None]
+        if parts:
+            largest = max(parts, key=lambda centre: centre.voxels)
+            centre_mm = geometry.to_lps_mm(np.array(largest.centroid_zyx)).round(3)
+            voxels = sum(centre.voxels for centre in parts)
             volume_ml = voxels * float(np.prod(geometry.spacing_mm)) / 1000
             located.setdefault(
                 labels[0].level.name, Located(tuple(centre_mm.tolist()), round(volume_ml, 6))
@@ -142,12 +142,12 @@ def source_of(content: LabelFile, case: str) -> CaseSource:
 
 
 def place_of(geometry: Geometry) -> Place:
-    """Return where the voxels of a grid lie."""
+    """Return the function that maps voxel indices of a grid to LPS."""
     return lambda index_xyz: geometry.to_lps_mm(index_xyz[:, ::-1])
 
 
-def _together(content: LabelFile) -> list[list[NamedLabel]]:
-    """Return the labels of each vertebra: one, or the parts of a sacrum."""
+def _grouped(content: LabelFile) -> list[list[NamedLabel]]:
+    """Group the labels by vertebra: one label each, or the parts of a sacrum."""
     sacrum = [x for x in content.vertebrae if x.level.name == "Sacrum"]
     in_one_layer = len({x.segment.layer for x in sacrum}) == 1
     if in_one_layer and (content.numbering is not None or are_parts(sacrum)):
@@ -156,9 +156,9 @@ def _together(content: LabelFile) -> list[list[NamedLabel]]:
 
 
 def _boxes(array: np.ndarray) -> dict[int, Box]:
-    """Return the box around each value of a label image, without 0."""
-    found = ndimage.find_objects(array.astype(np.int32, copy=False), max(int(array.max()), 1))
-    return {value: box for value, box in enumerate(found, 1) if box is not None}
+    """Return the bounding box of each nonzero value of a label map."""
+    boxes = ndimage.find_objects(array.astype(np.int32, copy=False), max(int(array.max()), 1))
+    return {value: box for value, box in enumerate(boxes, 1) if box is not None}
 
 
 def _mask(array: np.ndarray, boxes: list[Box], values: list[int]) -> Mask:

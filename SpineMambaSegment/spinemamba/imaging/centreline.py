@@ -1,4 +1,4 @@
-"""A line through the vertebral bodies, as smooth as the spine."""
+"""Smooth centre line through the vertebral bodies."""
 
 from __future__ import annotations
 
@@ -9,22 +9,29 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 SMOOTH_MM = 8.0
-
+"""Standard deviation of the Gaussian that smooths the line."""
 
 BEYOND_MM = 30.0
-"""The line goes on straight by this much: the masses of C1 lie above the last body."""
+"""Straight extension at both ends: the lateral masses of C1 lie above the highest body."""
 
 
 @dataclass(frozen=True)
 class CentreLine:
-    """A line from head to tail, with a point for every millimetre, (n, 3) along z, y, x."""
+    """A line from cranial to caudal.
+
+    Attributes:
+        points_mm: Points at 1 mm distance, (n, 3) along z, y, x.
+    """
 
     points_mm: np.ndarray
 
     def project(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return how far down the line points (n, 3) lie, and how far from it, both (n,) in mm.
+        """Return the position along the line and the distance from it, both (n,) in mm.
 
-        Points beyond its ends are infinitely far from it.
+        The distance of points beyond the ends is infinite.
+
+        Args:
+            points_mm: Points (n, 3).
         """
         aside, nearest = cKDTree(self.points_mm).query(points_mm)
         beyond = (nearest == 0) | (nearest == len(self.points_mm) - 1)
@@ -32,16 +39,16 @@ class CentreLine:
 
 
 def line_through(places_mm: np.ndarray) -> CentreLine:
-    """Return the smooth line through places (n, 3) along z, y, x, from head to tail."""
+    """Return the smooth line through points (n, 3) along z, y, x, from cranial to caudal."""
     return CentreLine(_smooth_line(places_mm))
 
 
-def _smooth_line(way_mm: np.ndarray) -> np.ndarray:
-    """Return a smooth line through places, a point per millimetre, longer at both ends."""
-    if len(way_mm) == 1:
-        way_mm = way_mm + np.array([[0.5, 0, 0], [-0.5, 0, 0]])
-    line = _resample(way_mm)
-    # Mirrored at its ends, a straight line stays straight.
+def _smooth_line(path_mm: np.ndarray) -> np.ndarray:
+    """Smooth a polyline, extend it at both ends, and resample it to 1 mm."""
+    if len(path_mm) == 1:
+        path_mm = path_mm + np.array([[0.5, 0, 0], [-0.5, 0, 0]])
+    line = _resample(path_mm)
+    # With odd reflection at the ends, a straight line stays straight.
     reach = round(3 * SMOOTH_MM)
     padded = np.pad(line, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
     line = ndimage.gaussian_filter1d(padded, SMOOTH_MM, axis=0)[reach:-reach]
@@ -56,7 +63,7 @@ def _direction(line: np.ndarray) -> np.ndarray:
 
 
 def _resample(points: np.ndarray) -> np.ndarray:
-    """Return points one millimetre apart on a broken line."""
+    """Return points at 1 mm distance on a polyline."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     places = np.arange(0.0, max(along[-1], 2.0), 1.0)
     return np.stack([np.interp(places, along, points[:, a]) for a in range(3)], axis=-1)

@@ -1,4 +1,4 @@
-"""What lies beyond the convex hull of an image's data, and holds one value."""
+"""Constant regions beyond the convex hull of an image's acquired data."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from dataclasses import dataclass
 import numpy as np
 
 FLAT_SHARE = 0.01
-"""Share of a side of the image that a value fills without a gap, before it may be outside."""
+"""Minimum share of a side of the image that a value of the outside fills without a gap."""
 
 DIRECTIONS = 64
-"""In each slice the hull has so many corners at most: a circle of 25 cm is off by 0.3 mm."""
+"""Maximum corners of the hull per slice: the error for a circle of 25 cm is 0.3 mm."""
 
 FEW_VALUES = 40
-"""An image with fewer values is drawn, not acquired."""
+"""An image with fewer distinct values is synthetic, not acquired."""
 
 MOST_EMPTY = 0.5
-"""Of the hull of a patient, so much may be air that was clipped. Bone alone fills far less of its
-own hull, and ends everywhere without being cut."""
+"""Maximum share of clipped air in the hull of a patient. Bone alone fills far less of its hull, and
+ends everywhere without being truncated."""
 
 CLEAR = 0.1
-"""What is brighter than the darkest data by this share of their range looks like tissue or bone."""
+"""Share of the range of the data by which tissue is brighter than the darkest data."""
 
 AIR_HU = -1024
-"""What is made dark becomes as dark as this, if negative values tell that it is a CT."""
+"""New value of a bright outside in CT, which is recognised by negative values."""
 
 CHUNK = 4096
-"""Places that are compared with all planes at once."""
+"""Number of points that are compared with all planes at once."""
 
 Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
 class Hull:
-    """The convex hull of all voxels that do not have the values of the outside.
+    """The convex hull of all voxels that do not have a value of the outside.
 
     Attributes:
         array: The image, (z, y, x).
-        box: The part of the image that the hull is about.
+        box: Part of the image that the hull describes.
         values: Values of the outside.
-        planes: Normals and offsets (planes, 4): a place z, y, x is outside if ``normal @ place +
-            offset`` is positive for one of them.
+        planes: Normals and offsets (planes, 4): a point z, y, x is outside if ``normal @ point +
+            offset`` is positive for one plane.
     """
 
     array: np.ndarray
@@ -48,90 +48,95 @@ class Hull:
     values: np.ndarray
     planes: np.ndarray
 
-    def beyond(self, index_zyx: np.ndarray) -> np.ndarray:
+    def is_outside(self, index_zyx: np.ndarray) -> np.ndarray:
         """Return whether voxels are outside, bool (n,); False outside of the box.
 
         Args:
-            index_zyx: Indices (n, 3), whole numbers; may lie outside of the image.
+            index_zyx: Integer indices (n, 3); may be outside of the image.
         """
         low = np.array([part.start for part in self.box])
         high = np.array([part.stop for part in self.box])
         out = ((index_zyx >= low) & (index_zyx < high)).all(axis=1)
-        out[out] = self.empty(index_zyx[out])
-        asked = np.flatnonzero(out)
-        for start in range(0, len(asked), CHUNK):
-            some = asked[start : start + CHUNK]
-            height = index_zyx[some] @ self.planes[:, :3].T + self.planes[:, 3]
-            out[some] = height.max(axis=1) > 1e-6
+        out[out] = self.has_outside_value(index_zyx[out])
+        candidates = np.flatnonzero(out)
+        for start in range(0, len(candidates), CHUNK):
+            chunk = candidates[start : start + CHUNK]
+            height = index_zyx[chunk] @ self.planes[:, :3].T + self.planes[:, 3]
+            out[chunk] = height.max(axis=1) > 1e-6
         return out
 
-    def empty(self, index_zyx: np.ndarray) -> np.ndarray:
+    def has_outside_value(self, index_zyx: np.ndarray) -> np.ndarray:
         """Return whether voxels of the image have a value of the outside, bool (n,)."""
         return np.isin(self.array[tuple(index_zyx.T)], self.values)
 
 
 def hull_of(array: np.ndarray, box: Box) -> Hull | None:
-    """Return the hull of the data in a box of an image; None if no side of it is flat anywhere.
+    """Return the hull of the data in a box of an image.
 
     Args:
         array: Values, (z, y, x).
-        box: The part to look at.
+        box: Part of the image.
+
+    Returns:
+        The hull, or None if no side of the box has a constant region, the image is synthetic, or
+        the hull is mostly empty.
     """
     from scipy.spatial import ConvexHull, QhullError
 
-    values = flat_values(array[box])
-    if not len(values) or is_drawing(array[box]):
+    values = _flat_values(array[box])
+    if not len(values) or is_synthetic(array[box]):
         return None
     corners = _corners(array[box], values) + [part.start for part in box]
     try:
         planes = ConvexHull(corners).equations
-    except (QhullError, ValueError):  # all data lie in one plane, or there are none
+    except (QhullError, ValueError):  # no data, or all in one plane
         return None
     hull = Hull(array, box, values, planes)
     return None if _empty_share(hull) > MOST_EMPTY else hull
 
 
-def is_drawing(array: np.ndarray) -> bool:
-    """Return whether an image has so few values that none stands out as the outside."""
+def is_synthetic(array: np.ndarray) -> bool:
+    """Return whether an image has too few distinct values to recognise the outside."""
     thinned = array[tuple(slice(None, None, 1 + n // 100) for n in array.shape)]
     return len(np.unique(thinned)) < FEW_VALUES
 
 
-def flat_values(array: np.ndarray) -> np.ndarray:
+def _flat_values(array: np.ndarray) -> np.ndarray:
     """Return the values that fill a part of a side of an array without a gap, sorted."""
-    found = set()
+    flat_values = set()
     for axis in range(3):
         for end in (0, -1):
             face = np.take(array, end, axis=axis)
-            own = face[:-1, :-1]
-            flat = (own == face[1:, :-1]) & (own == face[:-1, 1:]) & (own == face[1:, 1:])
-            values, counts = np.unique(own[flat], return_counts=True)
-            found |= set(values[counts >= FLAT_SHARE * face.size].tolist())
-    return np.array(sorted(found), array.dtype)
+            corner = face[:-1, :-1]
+            flat = corner == face[1:, :-1]
+            flat = flat & (corner == face[:-1, 1:]) & (corner == face[1:, 1:])
+            values, counts = np.unique(corner[flat], return_counts=True)
+            flat_values |= set(values[counts >= FLAT_SHARE * face.size].tolist())
+    return np.array(sorted(flat_values), array.dtype)
 
 
 def darkened(array: np.ndarray) -> np.ndarray:
-    """Return an image whose outside looks like no tissue, and is not negative where data are not.
+    """Replace an outside that looks like tissue, or is negative while the data are not.
 
-    Only values at the corners of the image are changed, and only in front of and behind the data of
-    each row: elsewhere they may be data.
+    Only values that occur at the corners of the image are replaced, and only before and after the
+    data of each row: elsewhere they may be data.
 
     Args:
         array: Values, (z, y, x).
 
     Returns:
-        The array itself if nothing has to change, else a copy.
+        A copy, or the array itself if nothing has to change.
     """
     corners = array[np.ix_(*((0, n - 1) for n in array.shape))]
-    values = np.intersect1d(flat_values(array), corners)
-    if not len(values) or is_drawing(array):
+    values = np.intersect1d(_flat_values(array), corners)
+    if not len(values) or is_synthetic(array):
         return array
     data = _sample(array, values)
     low, dark, bright = np.percentile(data, (0, 5, 95))
     if values[-1] <= low + CLEAR * (bright - dark) and (values[0] >= 0 or low < 0):
         return array
     fill = min(low, AIR_HU) if low < 0 else low
-    first, last, present = row_ends(array, values)
+    first, last, present = _row_ends(array, values)
     out, x = array.copy(), np.arange(array.shape[2])
     for z, plane in enumerate(out):
         outside = (x < first[z][:, None]) | (x > last[z][:, None]) | ~present[z][:, None]
@@ -139,15 +144,15 @@ def darkened(array: np.ndarray) -> np.ndarray:
     return out
 
 
-def row_ends(array: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _row_ends(array: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return where data begin and end in each row.
 
     Args:
         array: Values, (z, y, x).
-        values: Values that are no data.
+        values: Values of the outside.
 
     Returns:
-        First and last place along x, and whether there are any data, each (z, y).
+        First and last index along x, and whether the row has data, each (z, y).
     """
     first, last = (np.zeros(array.shape[:2], np.int32) for _ in range(2))
     present = np.zeros(array.shape[:2], bool)
@@ -162,7 +167,7 @@ def row_ends(array: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _sample(array: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return some of the data of an array, that is, without some values."""
+    """Return a subset of the voxels of an array, without some values."""
     thinned = array.reshape(-1)[:: max(1, array.size // 500_000)]
     return thinned[~np.isin(thinned, values)]
 
@@ -170,20 +175,20 @@ def _sample(array: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _empty_share(hull: Hull) -> float:
     """Return the share of the hull that has values of the outside."""
     axes = [np.unique(np.linspace(p.start, p.stop - 1, 24).astype(int)) for p in hull.box]
-    places = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    inside = places[~hull.beyond(places)]
-    return float(hull.empty(inside).mean()) if len(inside) else 1.0
+    index_zyx = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    inside = index_zyx[~hull.is_outside(index_zyx)]
+    return float(hull.has_outside_value(inside).mean()) if len(inside) else 1.0
 
 
 def _corners(array: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the outermost data of each slice in some directions, indices (n, 3)."""
-    first, last, present = row_ends(array, values)
+    """Return the outermost data of each slice in `DIRECTIONS` directions, indices (n, 3)."""
+    first, last, present = _row_ends(array, values)
     angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
     directions = np.stack([np.sin(angles), np.cos(angles)])
-    found = [np.zeros((0, 3))]
+    corners = [np.zeros((0, 3))]
     for z in np.flatnonzero(present.any(axis=1)):
         y = np.flatnonzero(present[z])
         ends = np.concatenate([np.stack([y, e[z, y]], axis=1) for e in (first, last)])
         outer = ends[np.unique((ends @ directions).argmax(axis=0))]
-        found.append(np.column_stack([np.full(len(outer), z), outer]))
-    return np.concatenate(found)
+        corners.append(np.column_stack([np.full(len(outer), z), outer]))
+    return np.concatenate(corners)

@@ -1,4 +1,4 @@
-"""Cut a volume along the spine, so that a crooked spine stays in view."""
+"""Curved planar reformation that keeps heights: sagittal and coronal views along the spine."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Volume
 
 SEARCH_MM = 2.0
-"""Step at which the spine is followed; bodies are far larger."""
+"""Step at which the spine is traced; bodies are far larger."""
 
 BODY_POWER = 3
-"""Arches are thin: a third of a body's depth to this power weighs next to nothing."""
+"""Exponent of the depth in the weights: arches have a third of a body's depth, so 1/27 of its
+weight."""
 
 FRONT = 5.0
-"""Bodies lie in front: from a vertebra's front to its back the weight falls by exp(-FRONT).
+"""Weights fall by exp(-FRONT) from the anterior to the posterior end of a vertebra.
 
-In the neck, where joints are as deep as bodies, depth alone is not enough.
+In the neck, where facet joints are as deep as bodies, depth alone does not select the body.
 """
 
 SMOOTH_MM = 8.0
-"""Standard deviation along the spine: bridges the discs."""
+"""Standard deviation of the smoothing along z, which bridges the discs."""
 
 SLAB_MM = (-1.0, 0.0, 1.0)
-"""Offsets whose mean is shown: less noise, and no edge is lost."""
+"""Offsets of the averaged surfaces: a thin slab has less noise and keeps edges."""
 
 MARGIN_MM = {"z": (20.0, 20.0), "y": (60.0, 30.0), "x": (45.0, 45.0)}
-"""Room around the spine, before its first and after its last voxel."""
+"""Margin before the first and after the last voxel of the spine, along each axis."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A picture of the spine with square pixels; row 0 is the lowest.
+    """A reformatted view with square pixels; row 0 is the lowest.
 
     Attributes:
         image: Values of the image, (rows, columns), float32.
         labels: Label values, (rows, columns).
-        pixel_mm: Size of a pixel.
-        bodies: Row and column of the body's centre of each label value in view.
-        corner_mm: Height and place across of row 0, column 0, in mm along the canonical image's
-            axes from its first voxel; None where rows and columns do not run along them.
+        pixel_mm: Pixel size.
+        bodies: Row and column of the centre of the body of each label value.
+        corner_mm: Position of row 0, column 0 in mm along the canonical image's axes from its
+            first voxel; None if rows and columns are not parallel to them.
     """
 
     image: np.ndarray
@@ -54,12 +55,12 @@ class View:
 
 @dataclass(frozen=True)
 class SpineLine:
-    """Where the bodies are.
+    """Line through the vertebral bodies, and their centres.
 
     Attributes:
         heights_mm: Heights above the first slice, ascending, (n,).
-        places_mm: y and x at these heights, from the first voxel, (n, 2).
-        bodies_mm: z, y, x of the body's centre of each label value.
+        places_mm: y and x of the line at these heights, from the first voxel, (n, 2).
+        bodies_mm: Centre of the body of each label value, z, y, x.
         box_mm: First and last labelled z, y, x, (2, 3); the whole image if nothing is labelled.
     """
 
@@ -70,20 +71,20 @@ class SpineLine:
 
 
 def side_and_front(image: Volume, labels: Volume, pixel_mm: float = 0.5) -> tuple[View, View]:
-    """Return the side view (anterior on the left) and the front view (right side on the left).
+    """Return the sagittal view (anterior left) and the coronal view (patient's right left).
 
     Args:
-        image: What was segmented, in any orientation.
+        image: Segmented image, in any orientation.
         labels: Label values on the same grid.
-        pixel_mm: Size of a pixel.
+        pixel_mm: Pixel size.
     """
     image, labels = canonical(image)[0], canonical(labels)[0]
-    line = follow(labels)
+    line = trace_spine(labels)
     return _view(image, labels, line, ("y", pixel_mm)), _view(image, labels, line, ("x", pixel_mm))
 
 
-def follow(labels: Volume) -> SpineLine:
-    """Find the bodies of the vertebrae: what is deep and in front.
+def trace_spine(labels: Volume) -> SpineLine:
+    """Find the line through the vertebral bodies, the deep anterior parts of the vertebrae.
 
     Args:
         labels: Label values in canonical orientation.
@@ -111,15 +112,16 @@ def follow(labels: Volume) -> SpineLine:
 
 
 def _depth(small: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Return how deep each voxel lies in its vertebra, relative to the vertebra's deepest."""
+    """Return the depth of each voxel in its vertebra, relative to the vertebra's maximum."""
     depth = np.zeros(small.shape, np.float32)
     deepest = {}
     for value, box in _boxes(small):
         inside = small[box] == value
-        own = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-        deepest[value] = float(own.max())
-        depth[box][inside] = own[inside]
-    # What little is left of a vertebra at the border must not weigh like a body.
+        distance = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)
+        distance = distance[1:-1, 1:-1, 1:-1]
+        deepest[value] = float(distance.max())
+        depth[box][inside] = distance[inside]
+    # A small rest of a truncated vertebra must not weigh as much as a body.
     least = float(np.median(list(deepest.values()))) if deepest else 1.0
     for value, box in _boxes(small):
         inside = small[box] == value
@@ -128,12 +130,12 @@ def _depth(small: np.ndarray, spacing: np.ndarray) -> np.ndarray:
 
 
 def _boxes(small: np.ndarray) -> list[tuple[int, tuple[slice, slice, slice]]]:
-    found = enumerate(ndimage.find_objects(small), start=1)
-    return [(value, box) for value, box in found if box is not None]
+    boxes = enumerate(ndimage.find_objects(small), start=1)
+    return [(value, box) for value, box in boxes if box is not None]
 
 
 def _line(sums: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth weighted places along z; beyond the spine its ends go on."""
+    """Smooth the weighted positions along z; return heights, and y and x at each."""
     smooth = ndimage.gaussian_filter1d(sums, SMOOTH_MM / spacing[0], axis=0, mode="constant")
     rows = np.flatnonzero(smooth[:, 2] > 0)
     places = smooth[rows, :2] / smooth[rows, 2:]
@@ -141,7 +143,7 @@ def _line(sums: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _view(image: Volume, labels: Volume, line: SpineLine, kind: tuple[str, float]) -> View:
-    """Sample image and labels on the surface through the spine that runs along ``y`` or ``x``."""
+    """Sample image and labels on the curved surface along the spine and the ``y`` or ``x`` axis."""
     across, pixel_mm = kind
     axis = "zyx".index(across)
     rows_mm = _range(line, image, "z", pixel_mm)
@@ -154,24 +156,26 @@ def _view(image: Volume, labels: Volume, line: SpineLine, kind: tuple[str, float
     surface[axis] = columns_mm
     surface[3 - axis] = places[:, 2 - axis, None]
     per_voxel = 1 / np.array(image.spacing_mm)[:, None, None]
-    shown = np.zeros(surface.shape[1:], np.float32)
+    averaged = np.zeros(surface.shape[1:], np.float32)
     for offset in SLAB_MM:
         moved = surface.copy()
         moved[3 - axis] += offset
-        shown += ndimage.map_coordinates(
+        averaged += ndimage.map_coordinates(
             image.array, moved * per_voxel, np.float32, order=1, mode="nearest"
         )
-    painted = ndimage.map_coordinates(labels.array, surface * per_voxel, order=0, mode="nearest")
+    label_values = ndimage.map_coordinates(
+        labels.array, surface * per_voxel, order=0, mode="nearest"
+    )
     bodies = {
         value: ((at[0] - rows_mm[0]) / pixel_mm, (at[axis] - columns_mm[0]) / pixel_mm)
         for value, at in line.bodies_mm.items()
     }
     corner_mm = float(rows_mm[0]), float(columns_mm[0])
-    return View(shown / len(SLAB_MM), painted, pixel_mm, bodies, corner_mm)
+    return View(averaged / len(SLAB_MM), label_values, pixel_mm, bodies, corner_mm)
 
 
 def _range(line: SpineLine, image: Volume, name: str, pixel_mm: float) -> np.ndarray:
-    """Return the places of the pixels along an axis: the spine and some room, in the image."""
+    """Return pixel positions along an axis, over the spine and a margin within the image."""
     axis = "zyx".index(name)
     before, after = MARGIN_MM[name]
     end = (image.array.shape[axis] - 1) * image.spacing_mm[axis]

@@ -1,4 +1,4 @@
-"""From scanner values to what the network was trained on."""
+"""Modality detection, checks of Hounsfield units, and intensity normalisation."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from spinemamba.imaging.volume import Volume
 Modality = Literal["ct", "mr"]
 
 CT_WINDOW_HU = (-250.0, 1250.0)
-"""Fat to cortical bone. Metal and air carry no further information about vertebrae."""
+"""From fat to cortical bone. Lower and higher values (air, metal) are clipped."""
 
 MR_PERCENTILES = (1.0, 99.0)
 
 FAT_HU = -40.0
-"""Fat and air lie below; nothing else in a body does."""
+"""Of all tissue in a body, only fat and air (lungs) have lower values."""
 
 LEAST_FAT = 0.005
-"""Share of the voxels of a CT, also of a tight crop, that lie below `FAT_HU`."""
+"""Minimum share of voxels below `FAT_HU` in a CT, including a tight crop."""
 
 NO_TISSUE_HU = -300.0
-"""Below lie lungs, air and padding."""
+"""Lungs, air and padding have lower values."""
 
 SOFT_HU = (-200.0, 300.0)
 LEAST_SOFT = 0.05
-"""Share of the voxels of a CT within `SOFT_HU`: fat, soft tissue and much of a vertebra."""
+"""Minimum share of voxels within `SOFT_HU` in a CT: fat, soft tissue and much of a vertebra."""
 
 MOST_BRIGHT_HU = 900.0
-"""In a CT of a body at most a tenth of the voxels is brighter; water and air are not."""
+"""Upper limit of the 90th percentile of a CT (of the median in a bone-only CT)."""
 
 MOST_BONE = 0.5
-"""Share of bone in a tight crop; the rest is zero in a CT that was reduced to bone."""
+"""Share of zeros in a bone-only CT: bone fills at most half of a tight crop."""
 
 LEAST_RANGE_HU = 300.0
-"""From fat to dense bone; what spans less is scaled, or stored in 8 bits."""
+"""Minimum range of a CT, from fat to dense bone. A smaller one is rescaled, or stored in 8 bits."""
 
 THRESHOLD_HU = 150.0
-"""Where a CT is reduced to bone, with zeros elsewhere, nothing lies between zero and this."""
+"""Threshold of a bone-only CT: no values between zero and this."""
 
 PADDED = 0.05
-"""A bright value that more voxels have is no tissue: measured values scatter."""
+"""Share of voxels with one bright value from which on it is padding: tissue has noise."""
 
 SAMPLE = 500_000
-"""Voxels that are looked at."""
+"""Number of voxels that are checked."""
 
 UNITS_REMEDY = (
-    "Convert it to Hounsfield units (air -1000, water 0; often 1024 is to be subtracted), or "
+    "Convert it to Hounsfield units (air -1000, water 0; often by subtracting 1024), or "
     "choose the modality 'auto' or 'mr'."
 )
 NORMALISATION = {"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": MR_PERCENTILES}
-"""What a model's card says of it."""
+"""Entry of the model card."""
 
 
 def guess_modality(array: np.ndarray) -> Modality:
-    """Tell CT from MR by its values.
+    """Guess the modality from the intensities.
 
-    CT in Hounsfield units has fat near -100 and air near -1000, also in a tight crop; MR has no
-    negative values of that size.
+    CT in Hounsfield units has fat near -100 and air near -1000, even in a tight crop; MR has no
+    negative values of that magnitude.
 
     Args:
         array: Image, shape (z, y, x).
@@ -73,40 +73,39 @@ def guess_modality(array: np.ndarray) -> Modality:
 
 
 def choose_modality(
-    volume: Volume, wanted: str, warn: Callable[[str], None] = lambda message: None
+    volume: Volume, requested: str, warn: Callable[[str], None] = lambda message: None
 ) -> Modality:
-    """Return how an image is treated.
+    """Return the modality as which an image is normalised.
 
     Args:
         volume: Image in any orientation.
-        wanted: "ct", "mr", or "auto": what the file says, else what the values look like; values
-            that are not Hounsfield units are treated as those of an MR, of which only the order
-            counts.
-        warn: Told where file, values and ``wanted`` contradict each other.
+        requested: "ct", "mr", or "auto". "auto" takes the modality from the file, else guesses it
+            from the values. Values that are not Hounsfield units are then treated as MR, for which
+            only their order matters.
+        warn: Called with a warning if file, values and ``requested`` contradict each other.
 
     Raises:
-        UserError: If ``wanted`` is "ct" and the values are not Hounsfield units.
+        UserError: If ``requested`` is "ct" and the values are not Hounsfield units.
     """
-    said = volume.modality
-    if wanted != "auto":
-        if said is not None and said != wanted:
-            warn(f"The file says that it is a {said.upper()}; it is treated as {wanted.upper()}.")
-        if wanted == "ct":
-            check_hounsfield(volume)
-        return "ct" if wanted == "ct" else "mr"
-    guess = said or guess_modality(volume.array)
+    stated = volume.modality
+    if requested != "auto":
+        if stated is not None and stated != requested:
+            warn(
+                f"The modality of the file is {stated.upper()}; it is treated as "
+                f"{requested.upper()}."
+            )
+        if requested == "ct":
+            _check_hounsfield(volume)
+        return "ct" if requested == "ct" else "mr"
+    guess = stated or guess_modality(volume.array)
     if guess == "ct" and (problem := hounsfield_problem(volume)):
         warn(f"{problem} It is treated as MR, whose values have no fixed unit.")
         return "mr"
     return "ct" if guess == "ct" else "mr"
 
 
-def check_hounsfield(volume: Volume) -> None:
-    """Refuse an image whose values are not Hounsfield units.
-
-    Raises:
-        UserError: As `hounsfield_problem`.
-    """
+def _check_hounsfield(volume: Volume) -> None:
+    """Refuse an image whose values are not Hounsfield units."""
     if problem := hounsfield_problem(volume):
         raise UserError(problem, UNITS_REMEDY)
 
@@ -114,11 +113,10 @@ def check_hounsfield(volume: Volume) -> None:
 def hounsfield_problem(volume: Volume) -> str | None:
     """Return a sentence if the values of an image are not Hounsfield units, else None.
 
-    What may be padding or clipped air is left aside. A CT that was reduced to bone is recognised by
-    its gap above zero.
+    Padding and clipped air are excluded. A bone-only CT is recognised by its gap above zero.
 
     Args:
-        volume: Image of a body in any orientation, also a tight crop.
+        volume: Image of a body in any orientation; may be a tight crop.
     """
     step = max(1, round((volume.array.size / SAMPLE) ** (1 / 3)))
     values = volume.array[::step, ::step, ::step].ravel()
@@ -152,19 +150,19 @@ def _share(mask: np.ndarray) -> float:
 
 
 def _bright_padding(values: np.ndarray) -> float:
-    """Return the value of padding that is brighter than a body can be; NaN if there is none."""
-    found, counts = np.unique(values[values > MOST_BRIGHT_HU], return_counts=True)
-    padding = counts.size and counts.max() > PADDED * values.size
-    return float(found[counts.argmax()]) if padding else float("nan")
+    """Return the value of bright padding; NaN if there is none."""
+    bright, counts = np.unique(values[values > MOST_BRIGHT_HU], return_counts=True)
+    is_padding = counts.size and counts.max() > PADDED * values.size
+    return float(bright[counts.argmax()]) if is_padding else float("nan")
 
 
 def normalise(array: np.ndarray, modality: Modality) -> np.ndarray:
-    """Scale an image to about [-1, 1], the range the network is trained on.
+    """Scale an image to about [-1, 1], the input range of the networks.
 
     Args:
-        array: Image, any shape and number type.
-        modality: "ct" maps `CT_WINDOW_HU` to [-1, 1] and clips; "mr" does so with the 1st and
-            99th percentile of the voxels above zero, then clips to [-1, 1.5].
+        array: Image, any shape and dtype.
+        modality: "ct" maps `CT_WINDOW_HU` to [-1, 1] and clips; "mr" maps the 1st and 99th
+            percentile of the voxels above zero, and clips to [-1, 1.5].
 
     Returns:
         float32 array of the same shape.

@@ -1,7 +1,7 @@
-"""Voxels of vertebrae: where they lie, and how to cut, join and mend them.
+"""Operations on masks and label maps.
 
-Arrays are bool or labels in (k, j, i), which is (z, y, x) of the grid they come from. numpy and
-scipy only: Slicer's own process uses this too, and torch must not come into it.
+Arrays are bool or label values, indexed (k, j, i), the (z, y, x) axes of their grid. This module
+needs only numpy and scipy, because Slicer's process imports it and must not load torch.
 """
 
 from __future__ import annotations
@@ -16,42 +16,46 @@ Box = tuple[slice, slice, slice]
 
 
 def boxes_of(labels: np.ndarray) -> dict[int, Box]:
-    """Return the box around the voxels of each label that is there."""
-    found = enumerate(ndimage.find_objects(labels), start=1)
-    return {value: box for value, box in found if box is not None}
+    """Return the bounding box of each label."""
+    boxes = enumerate(ndimage.find_objects(labels), start=1)
+    return {value: box for value, box in boxes if box is not None}
 
 
 def pieces_of(inside: np.ndarray, *, by_corners: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pieces of a mask, and their voxel counts.
+    """Return the connected components of a mask, and their voxel counts.
 
     Args:
         inside: The mask, bool.
-        by_corners: Voxels hang together if they share a face, an edge or a corner (connectivity 26)
-            and not only a face (6). So pieces are counted for flags: what touches at a corner is no
-            loose piece. Tools that edit, and the surfaces of exported meshes, go by faces.
+        by_corners: Use 26-connectivity (faces, edges and corners) instead of 6-connectivity
+            (faces). Flags use 26: a piece that touches at a corner is not loose. Editing tools and
+            surfaces of exported meshes use 6.
 
     Returns:
-        Numbers of the pieces, 0 outside, int32; and the counts of pieces 1, 2, ...
+        Component numbers, 0 outside, int32; and the counts of components 1, 2, ...
     """
     pieces, count = ndimage.label(inside, np.ones((3, 3, 3)) if by_corners else None)
     return pieces, np.bincount(pieces.ravel(), minlength=count + 1)[1:]
 
 
 def grow_labels(labels: np.ndarray, reach_vox: int) -> np.ndarray:
-    """Return labels grown into what is 0, each voxel by the nearest label within a distance.
+    """Dilate labels into the background; each voxel gets the nearest label within a distance.
 
-    Where two labels are equally near, one of them wins.
+    Ties are resolved arbitrarily but reproducibly.
+
+    Args:
+        labels: Label values, any dimension.
+        reach_vox: Largest distance.
     """
     padded = np.pad(labels, reach_vox)
     inside = padded > 0
-    # The label that is nearest to a voxel ends there: only such voxels need to be looked at.
-    ends = inside & ~ndimage.binary_erosion(inside)
-    at, inside, grown = np.flatnonzero(ends), inside.ravel(), padded.ravel()
+    # The nearest voxel of a label lies on its surface, so that only surface voxels are dilated.
+    surface = inside & ~ndimage.binary_erosion(inside)
+    at, inside, grown = np.flatnonzero(surface), inside.ravel(), padded.ravel()
     values = grown[at]
     strides = np.array(padded.strides) // padded.itemsize
     steps = np.argwhere(np.ones((2 * reach_vox + 1,) * labels.ndim)) - reach_vox
     squared = (steps**2).sum(axis=1)
-    # The nearest come last, and stay.
+    # Steps are applied from far to near, so that the nearest label overwrites others.
     for step in np.argsort(-squared, kind="stable")[(squared > reach_vox**2).sum() :]:
         places = at + steps[step] @ strides
         free = ~inside[places]
@@ -60,7 +64,7 @@ def grow_labels(labels: np.ndarray, reach_vox: int) -> np.ndarray:
 
 
 def without_islands(inside: np.ndarray) -> np.ndarray:
-    """Return the largest piece of a mask."""
+    """Return the largest component of a mask (6-connectivity)."""
     pieces, counts = pieces_of(inside)
     if len(counts) < 2:
         return inside.copy()
@@ -68,16 +72,16 @@ def without_islands(inside: np.ndarray) -> np.ndarray:
 
 
 def without_holes(inside: np.ndarray) -> np.ndarray:
-    """Return a mask with what it encloses on all sides; the canal is open and stays so."""
+    """Fill cavities that a mask encloses on all sides. The spinal canal is open and stays so."""
     return ndimage.binary_fill_holes(inside)
 
 
 def above_plane(inside: np.ndarray, point: Sequence[float], normal: Sequence[float]) -> np.ndarray:
-    """Return the voxels of a mask on the side of a plane that its normal points to.
+    """Return the voxels of a mask on the positive side of a plane.
 
     Args:
         inside: The mask, (k, j, i).
-        point: A place in the plane, as k, j, i of the array.
+        point: A point in the plane, array indices k, j, i.
         normal: Gradient of the height above the plane along k, j, i.
     """
     height = np.zeros(inside.shape, np.float32)
@@ -88,13 +92,13 @@ def above_plane(inside: np.ndarray, point: Sequence[float], normal: Sequence[flo
 
 
 BODY_POWER = 3
-"""Arches are thin: depth to this power leaves the body alone."""
+"""Exponent of the depth in the weights: the arch is thin, so that only the body counts."""
 
 COARSE_MM = 2.0
 
 
 def body_centre(inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Return the middle of the thickest part of a vertebra, its body, as k, j, i.
+    """Return the centre of the thickest part of a vertebra, its body, as k, j, i.
 
     Args:
         inside: Mask of one vertebra, not empty.
@@ -111,25 +115,25 @@ def body_centre(inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     return np.average(at, axis=0, weights=weights) * steps
 
 
-def with_vertebra(
+def merge_mask(
     labels: np.ndarray, mask: np.ndarray, value: int, keep: Collection[int] = ()
 ) -> np.ndarray:
-    """Return label values in which a vertebra is where a mask says.
+    """Replace one vertebra in a label map by a mask.
 
     Args:
         labels: Label values, any shape.
-        mask: Where the vertebra is, bool, the same shape.
-        value: Its value; voxels that have it now and lie outside of the mask become 0.
-        keep: Values whose voxels stay what they are.
+        mask: New mask of the vertebra, bool, same shape.
+        value: Label value of the vertebra. Its voxels outside of the mask become 0.
+        keep: Label values that are not overwritten.
 
     Returns:
         A copy of ``labels``.
 
     Raises:
-        ValueError: If the vertebra itself shall be kept.
+        ValueError: If ``value`` is in ``keep``.
     """
     if value in keep:
-        raise ValueError(f"the vertebra of the value {value} shall be kept as it is")
+        raise ValueError(f"the vertebra with the value {value} cannot be replaced and kept")
     out = labels.copy()
     out[labels == value] = 0
     out[mask & ~np.isin(labels, list(keep))] = value
@@ -137,6 +141,6 @@ def with_vertebra(
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Return 2 |A and B| / (|A| + |B|), in [0, 1]; NaN if both masks are empty."""
+    """Return the Dice coefficient 2 |A and B| / (|A| + |B|); NaN if both masks are empty."""
     total = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / total if total else math.nan

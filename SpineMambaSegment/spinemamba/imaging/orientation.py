@@ -1,4 +1,4 @@
-"""Turn an image into the canonical orientation and back, voxel for voxel."""
+"""Reorient an image to the canonical orientation and back, without interpolation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from spinemamba.imaging.volume import Geometry, Volume
 
 @dataclass(frozen=True)
 class Reorientation:
-    """How an image was turned.
+    """Permutation and flips that reorient an image.
 
     Attributes:
-        permutation: Axis of the original array that became each canonical axis (z, y, x).
-        flips: Whether each canonical axis (z, y, x) runs against the original.
-        original: Grid before turning.
+        permutation: Axis of the original array for each canonical axis (z, y, x).
+        flips: Whether each canonical axis (z, y, x) is opposite to the original axis.
+        original: Grid before reorientation.
     """
 
     permutation: tuple[int, int, int]
@@ -26,42 +26,44 @@ class Reorientation:
 
 
 def canonical(volume: Volume) -> tuple[Volume, Reorientation]:
-    """Return the volume with array axes nearest to superior, posterior, left.
+    """Return the volume with array axes closest to superior, posterior, left.
 
-    Only permutes and flips: no interpolation, and every voxel keeps its place in the patient.
-    An oblique image stays oblique.
+    Axes are only permuted and flipped: voxels keep their position in the patient, and an oblique
+    image stays oblique.
 
     Returns:
-        The turned volume, contiguous, and how it was turned.
+        The reoriented volume, contiguous, and the reorientation.
     """
-    # Column a of this matrix: direction of array axis a (z, y, x) in superior, posterior, left.
+    # Column a: direction of array axis a (z, y, x) in superior, posterior, left.
     axes_spl = np.asarray(volume.geometry.direction_lps)[::-1, ::-1]
     permutation = _best_permutation(np.abs(axes_spl))
     flips = tuple(bool(axes_spl[k, permutation[k]] < 0) for k in range(3))
     array = _flip(volume.array.transpose(permutation), flips)
-    turned = Volume(np.ascontiguousarray(array), _turned(volume.geometry, permutation, flips))
-    return turned, Reorientation(permutation, flips, volume.geometry)
+    reoriented = Volume(
+        np.ascontiguousarray(array), _reoriented_geometry(volume.geometry, permutation, flips)
+    )
+    return reoriented, Reorientation(permutation, flips, volume.geometry)
 
 
-def restore(array: np.ndarray, reorientation: Reorientation) -> Volume:
-    """Return an array on the canonical grid to the original one, exactly.
+def reorient_back(array: np.ndarray, reorientation: Reorientation) -> Volume:
+    """Reorient an array on the canonical grid back to the original grid, exactly.
 
     Args:
         array: Values on the canonical grid, (z, y, x).
-        reorientation: What `canonical` returned.
+        reorientation: As returned by `canonical`.
     """
     inverse = np.argsort(reorientation.permutation)
-    turned = _flip(array, reorientation.flips).transpose(inverse)
-    return Volume(np.ascontiguousarray(turned), reorientation.original)
+    reoriented = _flip(array, reorientation.flips).transpose(inverse)
+    return Volume(np.ascontiguousarray(reoriented), reorientation.original)
 
 
 def with_axes_of(other: Volume, volume: Volume) -> Volume:
-    """Return a volume whose array axes run as those of another one on the same voxels."""
-    return restore(canonical(volume)[0].array, canonical(other)[1])
+    """Reorient a volume to the axes of another volume that covers the same voxels."""
+    return reorient_back(canonical(volume)[0].array, canonical(other)[1])
 
 
 def _best_permutation(strength: np.ndarray) -> tuple[int, int, int]:
-    """Return for each canonical axis the array axis along it, each used once."""
+    """Return the best matching array axis for each canonical axis, each used once."""
     return max(
         itertools.permutations(range(3)), key=lambda p: sum(strength[k, p[k]] for k in range(3))
     )
@@ -71,8 +73,10 @@ def _flip(array: np.ndarray, flips: tuple[bool, ...]) -> np.ndarray:
     return array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
 
 
-def _turned(geometry: Geometry, permutation: tuple[int, ...], flips: tuple[bool, ...]) -> Geometry:
-    """Return the grid after permuting its axes and flipping the new axes that are marked."""
+def _reoriented_geometry(
+    geometry: Geometry, permutation: tuple[int, ...], flips: tuple[bool, ...]
+) -> Geometry:
+    """Return the grid after permuting its axes and then flipping some of the new axes."""
     corner = np.zeros(3)
     for new, old in enumerate(permutation):
         if flips[new]:

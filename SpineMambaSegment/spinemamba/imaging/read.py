@@ -1,4 +1,4 @@
-"""Read images, or say in a sentence why not."""
+"""Read images and label maps in any supported format."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from spinemamba.imaging.formats.stated_geometry import is_orthonormal, not_ortho
 from spinemamba.imaging.volume import Geometry, Volume
 
 LEAST_VOXELS = 8
-"""Along every axis; less is a slice, not a volume."""
+"""Minimum along every axis; a thinner image is a slice, not a volume."""
 
 LABEL_ROUNDING = 0.05
-"""Labels that were computed as floats are often stored scaled, which moves them a little."""
+"""Largest deviation of a label from an integer. Float labels stored with a scale are inexact."""
 
 VOXEL_MM = (0.01, 50.0)
-"""Sizes that a voxel can have; smaller ones are metres written as millimetres."""
+"""Accepted range of voxel sizes; smaller ones are metres written as millimetres."""
 
 DICOM_MARK = (128, b"DICM")
-"""Where a DICOM file says that it is one; many have no suffix."""
+"""Offset and content of the DICOM prefix; many DICOM files have no suffix."""
 
 MODALITY_TAG = "0008|0060"
 
@@ -36,18 +36,17 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
 
     Args:
         path: NRRD, NIfTI or MetaImage file, DICOM file, or folder with a DICOM series.
-        warn: Told what the user should know about the file.
+        warn: Called with each warning about the file.
 
     Returns:
-        The image as stored: int16 if its values are whole and fit, else float32. What is not a
-        number (NaN) and reaches the border lies outside of what was scanned; it becomes the
-        least value of the image.
+        The image as stored: int16 if all values are integers in its range, else float32. NaN
+        regions that reach the border are outside the field of view and get the minimum of the
+        image.
 
     Raises:
-        UserError: If there is no such file, it is damaged, does not say or contradicts itself
-            where its voxels lie, or it is not a 3-D grey-value image of at least `LEAST_VOXELS`
-            voxels along every axis, with finite and different values; if there is too little
-            memory (OOM_HOST).
+        UserError: If the file is missing or damaged, its geometry is missing or contradictory, or
+            it is not a 3-D grey-value image of at least `LEAST_VOXELS` voxels along every axis
+            with finite, non-constant values; if memory is too small (OOM_HOST).
     """
     warn = warn or _ignore
     with enough_memory():
@@ -57,34 +56,34 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
 
 
 def read_labels(path: Path) -> Volume:
-    """Read a label image, which may be background everywhere.
+    """Read a label map. It may be empty.
 
     Args:
         path: As for `read_volume`.
 
     Returns:
-        The label values: as stored if that is a type of whole numbers, else int16.
+        The label values: as stored if the type is an integer type, else int16.
 
     Raises:
-        UserError: As `read_volume`, but an image of one value is read; if a value is further than
-            `LABEL_ROUNDING` from a whole number.
+        UserError: As `read_volume`, but a constant image is accepted; if a value differs by more
+            than `LABEL_ROUNDING` from an integer.
     """
     with enough_memory():
-        return labels_in(_open(path, _ignore), path.name)
+        return labels_from_image(_open(path, _ignore), path.name)
 
 
-def labels_in(image: sitk.Image, name: str) -> Volume:
-    """Return the label values of an image; as `read_labels`."""
+def labels_from_image(image: sitk.Image, name: str) -> Volume:
+    """Convert an image to label values. Arguments and errors as in `read_labels`."""
     volume = _checked(image, name)
     if volume.array.dtype.kind in "iu":
         return volume
-    with np.errstate(invalid="ignore"):  # what is no number differs below
+    with np.errstate(invalid="ignore"):  # NaN is rejected by the comparison below
         labels = np.rint(volume.array).astype(np.int16)
         wrong = volume.array[~(np.abs(volume.array - labels) <= LABEL_ROUNDING)]
     if wrong.size:
         raise UserError(
-            f"{name} holds values that are no labels, such as {wrong[0]:g}.",
-            "Choose a label image, not the CT, the MR or probabilities.",
+            f"{name} holds values that are not labels, such as {wrong[0]:g}.",
+            "Choose a label map, not the CT, the MR or probabilities.",
         )
     return volume.with_array(labels)
 
@@ -103,7 +102,7 @@ def _open(path: Path, warn: Warn) -> sitk.Image:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that no file system allows
+    except OSError:  # the name is invalid on this file system
         return False
 
 
@@ -114,14 +113,18 @@ def _is_dicom(path: Path) -> bool:
             start = file.read(offset + len(mark))
     except OSError as error:
         raise UserError(
-            f"{path.name} may not be read: {error.strerror}.",
+            f"{path.name} cannot be read: {error.strerror}.",
             "Ask for permission to read it, or copy it to a folder of your own.",
         ) from error
     return path.suffix.lower() in (".dcm", ".ima") or start[offset:] == mark
 
 
 def _checked(image: sitk.Image, name: str) -> Volume:
-    """Turn an image into a volume with its values as stored, or say why it is none."""
+    """Convert an image to a volume with its values as stored.
+
+    Raises:
+        UserError: If it is not a 3-D scalar image, is too small or has an invalid geometry.
+    """
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(
             f"{name} has {image.GetNumberOfComponentsPerPixel()} values per voxel (a colour or "
@@ -130,7 +133,7 @@ def _checked(image: sitk.Image, name: str) -> Volume:
         )
     if "complex" in image.GetPixelIDTypeAsString():
         raise UserError(
-            f"{name} holds numbers of the kind '{image.GetPixelIDTypeAsString()}'.",
+            f"{name} has the pixel type '{image.GetPixelIDTypeAsString()}'.",
             "Choose a grey-value CT or MR volume, for MR the magnitude image.",
         )
     size = image.GetSize()
@@ -152,7 +155,7 @@ def _checked(image: sitk.Image, name: str) -> Volume:
 
 
 def _modality(image: sitk.Image) -> str | None:
-    """Return the modality by DICOM's tag; an NRRD file made from a series may hold it, too."""
+    """Return the modality from the DICOM tag, which NRRD files made from a series may keep."""
     known = {"CT": "ct", "MR": "mr"}
     name = image.GetMetaData(MODALITY_TAG) if image.HasMetaDataKey(MODALITY_TAG) else ""
     return known.get(name.strip().upper())
@@ -171,35 +174,35 @@ def _geometry(image: sitk.Image, name: str) -> Geometry:
         )
     if not all(np.isfinite(image.GetOrigin())):
         raise UserError(
-            f"{name} lies at {image.GetOrigin()}, which is no place.", "Export the image again."
+            f"{name} has the invalid origin {image.GetOrigin()}.", "Export the image again."
         )
     return Geometry(image.GetSize()[::-1], spacing, image.GetOrigin(), direction)
 
 
 def _without_nan(array: np.ndarray, name: str, warn: Warn) -> np.ndarray:
-    """Return values with the least one where NaN lies outside of what was scanned."""
+    """Replace NaN outside the field of view by the minimum."""
     if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
         return array
-    strange = ~finite
-    pieces, _ = ndimage.label(strange, np.ones((3, 3, 3)))
+    non_finite = ~finite
+    pieces, _ = ndimage.label(non_finite, np.ones((3, 3, 3)))
     faces = [np.moveaxis(pieces, axis, 0)[[0, -1]] for axis in range(3)]
     at_border = np.unique(np.concatenate([face.ravel() for face in faces]))
-    bad = int((strange & (np.isinf(array) | ~np.isin(pieces, at_border))).sum())
-    if bad or strange.all():
+    bad = int((non_finite & (np.isinf(array) | ~np.isin(pieces, at_border))).sum())
+    if bad or non_finite.all():
         raise UserError(
             f"{name} holds {bad or array.size} values that are not numbers (NaN or infinite).",
             "Export the image again, or replace these values by the background.",
         )
-    count = int(strange.sum())
+    count = int(non_finite.sum())
     warn(
-        f"{count} voxels of {name} at the border of the image are not numbers (NaN); they count "
-        "as outside of what was scanned."
+        f"{count} voxels of {name} at the border of the image are not numbers (NaN); they are "
+        "treated as outside of the field of view."
     )
-    return np.where(strange, array[finite].min(), array)
+    return np.where(non_finite, array[finite].min(), array)
 
 
 def _values(array: np.ndarray, name: str) -> np.ndarray:
-    """Return int16 where nothing is lost, else float32."""
+    """Convert to int16 if that is lossless, else to float32."""
     low, high = float(array.min()), float(array.max())
     if low == high:
         raise UserError(
@@ -213,4 +216,4 @@ def _values(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _ignore(message: str) -> None:
-    """Warn nobody."""
+    """Drop a warning."""

@@ -1,4 +1,4 @@
-"""Resampling between grids whose axes are parallel, one axis at a time."""
+"""Separable resampling between grids with parallel axes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import math
 import numpy as np
 import torch
 
-from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.volume import Geometry
 
 
 def axis_weights(length_in: int, centres_vox: np.ndarray, reach_vox: float) -> np.ndarray:
     """Return the matrix that resamples one axis.
 
-    Linear interpolation where the target is finer than the source; where it is coarser, the
-    mean of the interpolated line over the target's step, so that nothing aliases and a slope
-    stays where it is. Beyond the ends the outermost voxel goes on.
+    Linear interpolation if the target is finer than the source. If it is coarser, the mean of the
+    interpolated line over the target's step, which avoids aliasing and does not shift slopes.
+    Beyond the ends, the outermost voxel is repeated.
 
     Args:
         length_in: Voxels of the source along this axis.
-        centres_vox: Where the target's voxels lie, in source voxels; shape (n,).
-        reach_vox: Target step in source voxels.
+        centres_vox: Centres of the target's voxels, in source voxels; shape (n,).
+        reach_vox: Step of the target in source voxels.
 
     Returns:
         Weights of shape (n, length_in), float32; every row sums to 1.
@@ -35,21 +35,21 @@ def axis_weights(length_in: int, centres_vox: np.ndarray, reach_vox: float) -> n
 
 
 def _hat_integral(t: np.ndarray) -> np.ndarray:
-    """Return the integral up to ``t`` of the hat function that linear interpolation uses."""
+    """Return the integral up to ``t`` of the hat function (kernel of linear interpolation)."""
     t = np.clip(t, -1.0, 1.0)
     return np.where(t < 0, (t + 1) ** 2 / 2, 1 - (1 - t) ** 2 / 2)
 
 
 def resample_box(array: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
-    """Resample an array to another grid with parallel axes, linearly.
+    """Resample an array linearly to another grid with parallel axes.
 
     Args:
-        array: Values on ``source``, shape (z, y, x) or (channels, z, y, x), any number type.
+        array: Values on ``source``, shape (z, y, x) or (channels, z, y, x), any dtype.
         source: Grid of ``array``.
-        target: Wanted grid; may reach beyond the source, where the outermost voxel goes on.
+        target: Grid of the result; outside of the source, the outermost voxel is repeated.
 
     Returns:
-        float32 values on ``target``, with the channels of ``array`` if it has them.
+        float32 values on ``target``, with the channels of ``array`` if any.
 
     Raises:
         ValueError: If the axes of the grids are not parallel.
@@ -59,7 +59,7 @@ def resample_box(array: np.ndarray, source: Geometry, target: Geometry) -> np.nd
     first_vox = source.to_index_zyx(np.asarray(target.origin_lps_mm))
     values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     steps = [target.spacing_mm[a] / source.spacing_mm[a] for a in range(3)]
-    # The axis that shrinks most goes first: the others then have less to do.
+    # The axis that shrinks most goes first, to save time on the others.
     for axis in sorted(range(3), key=lambda a: target.shape[a] / source.shape[a]):
         centres = first_vox[axis] + steps[axis] * np.arange(target.shape[axis])
         weights = axis_weights(source.shape[axis], centres, steps[axis])
@@ -81,18 +81,18 @@ def _apply(values: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.Tens
 def grid_with_spacing(
     geometry: Geometry, spacing_mm: float | tuple[float, float, float]
 ) -> Geometry:
-    """Return a grid over the same extent, with parallel axes and another spacing.
+    """Return a grid of another spacing over the same extent, with parallel axes.
 
-    The outer faces of the first voxels coincide; the last voxel may reach further by less than
-    one step.
+    The outer faces of the first voxels coincide; the last voxel may extend beyond the source by
+    less than one step.
     """
-    wanted = np.broadcast_to(np.asarray(spacing_mm, float), (3,))
+    steps_mm = np.broadcast_to(np.asarray(spacing_mm, float), (3,))
     extent_mm = np.asarray(geometry.shape) * np.asarray(geometry.spacing_mm)
-    shape = tuple(max(1, math.ceil(e / s - 1e-6)) for e, s in zip(extent_mm, wanted, strict=True))
-    shift_vox = (wanted / np.asarray(geometry.spacing_mm) - 1.0) / 2.0
+    shape = tuple(max(1, math.ceil(e / s - 1e-6)) for e, s in zip(extent_mm, steps_mm, strict=True))
+    shift_vox = (steps_mm / np.asarray(geometry.spacing_mm) - 1.0) / 2.0
     origin = geometry.to_lps_mm(shift_vox)
     return Geometry(
-        shape, tuple(map(float, wanted)), tuple(map(float, origin)), geometry.direction_lps
+        shape, tuple(map(float, steps_mm)), tuple(map(float, origin)), geometry.direction_lps
     )
 
 
@@ -102,9 +102,3 @@ def crop_geometry(geometry: Geometry, box: tuple[slice, slice, slice]) -> Geomet
     shape = tuple(int(s.stop - s.start) for s in box)
     origin = geometry.to_lps_mm(starts)
     return Geometry(shape, geometry.spacing_mm, tuple(map(float, origin)), geometry.direction_lps)
-
-
-def resample_volume(volume: Volume, spacing_mm: float | tuple[float, float, float]) -> Volume:
-    """Return the volume on a grid of another spacing over the same extent, float32."""
-    target = grid_with_spacing(volume.geometry, spacing_mm)
-    return Volume(resample_box(volume.array, volume.geometry, target), target)

@@ -1,4 +1,4 @@
-"""Label images as ``.seg.nrrd``, in which Slicer keeps names, colours, codes and tags."""
+"""Read and write ``.seg.nrrd``, Slicer's segmentation format with names, colours and tags."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spinemamba.common.atomic_files import check_spelling
 from spinemamba.common.errors import UserError
 from spinemamba.common.process_tuning import enough_memory
 from spinemamba.imaging.formats.image_file import read_file
-from spinemamba.imaging.read import labels_in
+from spinemamba.imaging.read import labels_from_image
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import save, to_image, write_image
 
@@ -26,24 +26,24 @@ SEGMENT_FIELDS = ("ID", "Name", "LabelValue", "Layer", "Tags")
 FIELD = re.compile(r"Segment(?:ation_|\d+_)")
 OFFSET = "Segmentation_ReferenceImageExtentOffset"
 MOST_FILLED_VOXELS = 1 << 30
-"""Up to here the segmented image is filled; a header may state anything."""
+"""Limit of the size to which layers are padded, because a header may state anything."""
 
 NAMED = re.compile(rb"Segment\d+_Name:?=")
 EXTENT = re.compile(r"Reference image geometry\|(?:[^;|]*;){16}((?:-?\d+;){5}-?\d+)")
-"""After the 16 numbers of a matrix: first and last voxel along x, y, z."""
+"""16 numbers of a matrix, then first and last voxel along x, y, z."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment of a file.
+    """A segment of a file.
 
     Attributes:
-        segment_id: Its ID.
-        name: Name shown to people.
-        value: What its voxels have in its layer.
-        layer: Number of the layer; segments that overlap are in different ones.
-        tags: All of its tags.
-        number: That of its fields in the header, as in Segment3_Name.
+        segment_id: ID.
+        name: Display name.
+        value: Label value in its layer.
+        layer: Number of the layer; overlapping segments are in different layers.
+        tags: All tags.
+        number: Number in the names of its header fields, such as 3 in Segment3_Name.
     """
 
     segment_id: str
@@ -56,14 +56,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class SegmentationFile:
-    """A ``.seg.nrrd``, also one that Slicer saved after review.
+    """Content of a ``.seg.nrrd``, written by this package or by Slicer.
 
     Attributes:
-        layers: Label images on one grid.
+        layers: Label maps on one grid.
         segments: In the order that Slicer shows.
-        image_xyz: First and last voxel of the segmented image along x, y and z, counted from the
-            first voxel of the layers, which hold at least that image.
-        header: The fields of its segments, as stored.
+        image_xyz: First and last voxel of the segmented image along x, y and z, relative to the
+            first voxel of the layers, which contain the image.
+        header: Metadata fields of the segmentation, as stored.
     """
 
     layers: tuple[Volume, ...]
@@ -76,11 +76,12 @@ class SegmentationFile:
 def read_segmentation(path: Path) -> SegmentationFile:
     """Read a segmentation.
 
-    Slicer may save only the part of the image that has segments; the rest is filled with zeros.
+    Slicer may save only the part of the image that has segments; the layers are padded with zeros
+    to the image.
 
     Raises:
-        UserError: If the file is missing, damaged or holds no segments; if there is too little
-            memory (OOM_HOST).
+        UserError: If the file is missing, damaged or has no segments; if memory is too small
+            (OOM_HOST).
     """
     check_spelling(path)
     if not path.is_file():
@@ -93,13 +94,13 @@ def read_segmentation(path: Path) -> SegmentationFile:
         if count == 1
         else [sitk.VectorIndexSelectionCast(image, layer) for layer in range(count)]
     )
-    layers = tuple(labels_in(one, path.name) for one in images)
+    layers = tuple(labels_from_image(one, path.name) for one in images)
     segments = _segments(meta, count, path.name)
     if not segments:
-        raise UserError(f"{path.name} holds no segments.", "Choose a segmentation of a spine.")
-    kept = {key: text for key, text in meta.items() if FIELD.match(key)}
+        raise UserError(f"{path.name} has no segments.", "Choose a segmentation of a spine.")
+    fields = {key: text for key, text in meta.items() if FIELD.match(key)}
     extent = _image_extent(meta, layers[0].geometry.shape)
-    return _in_whole_image(SegmentationFile(layers, segments, extent, kept))
+    return _padded_to_image(SegmentationFile(layers, segments, extent, fields))
 
 
 def names_segments(path: Path) -> bool:
@@ -111,38 +112,38 @@ def names_segments(path: Path) -> bool:
             # An empty line ends the header.
             lines = itertools.takewhile(lambda line: line.strip(), file)
             return any(NAMED.match(line) for line in lines)
-    except OSError:  # a folder, or what the reader itself refuses
+    except OSError:  # a folder, or an error that the reader reports
         return False
 
 
 def write_labels(labels: Volume, path: Path, segments: Sequence[SegmentInfo]) -> None:
-    """Write a label image; the format follows from the name.
+    """Write a label map. The ending of the name selects the format.
 
     Args:
         labels: Label values, uint8.
-        path: ``.seg.nrrd`` carries the segments' details; other formats only the values.
-        segments: Details of the segments, from head to tail.
+        path: ``.seg.nrrd`` stores the metadata of the segments; other formats only the values.
+        segments: Metadata of the segments, from cranial to caudal.
 
     Raises:
-        UserError: If the file cannot be written; then none is left.
+        UserError: If the file cannot be written; no partial file remains.
     """
     if not path.name.lower().endswith(".seg.nrrd"):
         write_image(labels, path)
         return
     image = to_image(labels)
-    for key, value in header(labels.array, segments).items():
+    for key, value in metadata_fields(labels.array, segments).items():
         image.SetMetaData(key, value)
     save(image, path)
 
 
-def header(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[str, str]:
-    """Return the fields that Slicer's segmentation storage node reads.
+def metadata_fields(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[str, str]:
+    """Return the metadata fields that Slicer's segmentation storage node reads.
 
-    Slicer documentation, "Segmentation file format (.seg.nrrd)".
+    See the Slicer documentation, "Segmentation file format (.seg.nrrd)".
 
     Args:
         array: Label values, (z, y, x).
-        segments: Details of the segments, in the order that Slicer shall show.
+        segments: Metadata of the segments, in display order.
     """
     fields = {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
@@ -152,19 +153,19 @@ def header(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[str, str]
     boxes = ndimage.find_objects(array)
     for k, segment in enumerate(segments):
         box = boxes[segment.value - 1] if segment.value <= len(boxes) else None
-        of = segment_fields(segment, box)
-        fields |= {f"Segment{k}_{name}": text for name, text in of.items()}
+        own_fields = segment_fields(segment, box)
+        fields |= {f"Segment{k}_{name}": text for name, text in own_fields.items()}
     return fields
 
 
 def segment_fields(
     segment: SegmentInfo, box: tuple[slice, slice, slice] | None, layer: int = 0
 ) -> dict[str, str]:
-    """Return the fields of one segment, without its number.
+    """Return the fields of one segment, without the prefix ``Segment<number>_``.
 
     Args:
-        segment: Its details.
-        box: The voxels around it; None if it is empty.
+        segment: Metadata of the segment.
+        box: Bounding box; None if the segment is empty.
         layer: Number of its layer.
     """
     tags = {"TerminologyEntry": segment.terminology, **segment.tags}
@@ -182,11 +183,11 @@ def segment_fields(
 
 
 def fields_by_segment(header: Mapping[str, str]) -> dict[int, dict[str, str]]:
-    """Return the fields of each segment of a file, by its number and the field's name."""
+    """Return the fields of each segment, by segment number and name of the field."""
     out: dict[int, dict[str, str]] = {}
     for key, text in header.items():
-        if found := re.fullmatch(r"Segment(\d+)_(.+)", key):
-            out.setdefault(int(found[1]), {})[found[2]] = text
+        if match := re.fullmatch(r"Segment(\d+)_(.+)", key):
+            out.setdefault(int(match[1]), {})[match[2]] = text
     return dict(sorted(out.items()))
 
 
@@ -201,11 +202,11 @@ def write_layers(
     Args:
         layers: Label values on one grid.
         path: An NRRD file.
-        general: Fields of the file; those of single segments are passed over.
-        segments: Fields of each segment, in the order that Slicer shall show.
+        general: Fields of the file; fields of single segments are ignored.
+        segments: Fields of each segment, in display order.
 
     Raises:
-        UserError: If the file cannot be written; then none is left.
+        UserError: If the file cannot be written; no partial file remains.
     """
     images = [to_image(layer) for layer in layers]
     image = images[0] if len(images) == 1 else sitk.Compose(images)
@@ -219,31 +220,31 @@ def write_layers(
 
 
 def _segments(meta: Mapping[str, str], layers: int, file: str) -> tuple[Segment, ...]:
-    keys = (re.fullmatch(r"Segment(\d+)_(?:ID|Name)", key) for key in meta)
-    numbers = sorted({int(found[1]) for found in keys if found})
-    found = []
-    for place, number in enumerate(numbers):
-        of = {name: meta.get(f"Segment{number}_{name}", "") for name in SEGMENT_FIELDS}
-        pairs = (tag.split(":", 1) for tag in of["Tags"].split("|") if ":" in tag)
-        # Older versions of Slicer gave each segment a layer of its own, without these fields.
-        alone = layers == len(numbers)
-        value = _whole(of["LabelValue"], 1 if alone else None)
-        layer = _whole(of["Layer"], place if alone else 0)
+    matches = (re.fullmatch(r"Segment(\d+)_(?:ID|Name)", key) for key in meta)
+    numbers = sorted({int(match[1]) for match in matches if match})
+    segments = []
+    for index, number in enumerate(numbers):
+        fields = {name: meta.get(f"Segment{number}_{name}", "") for name in SEGMENT_FIELDS}
+        pairs = (tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
+        # Older versions of Slicer wrote each segment in a separate layer, without these fields.
+        one_per_layer = layers == len(numbers)
+        value = _parse_int(fields["LabelValue"], 1 if one_per_layer else None)
+        layer = _parse_int(fields["Layer"], index if one_per_layer else 0)
         if value is None or layer is None or value < 1 or not 0 <= layer < layers:
             raise UserError(
-                f"{file} does not say which voxels are segment {of['Name'] or number}: label value "
-                f"'{of['LabelValue']}', layer '{of['Layer']}' of {layers}.",
+                f"{file} does not define the voxels of segment {fields['Name'] or number}: label "
+                f"value '{fields['LabelValue']}', layer '{fields['Layer']}' of {layers}.",
                 "Save the segmentation again.",
             )
-        name = of["Name"] or of["ID"]
-        found.append(Segment(of["ID"] or name, name, value, layer, dict(pairs), number))
-    return tuple(found)
+        name = fields["Name"] or fields["ID"]
+        segments.append(Segment(fields["ID"] or name, name, value, layer, dict(pairs), number))
+    return tuple(segments)
 
 
-def _whole(text: str, otherwise: int | None) -> int | None:
-    """Return a number, another one for an empty text, None if it is none."""
+def _parse_int(text: str, default: int | None) -> int | None:
+    """Parse an integer. Return the default if the text is empty, None if it is not an integer."""
     try:
-        return int(text) if text.strip() else otherwise
+        return int(text) if text.strip() else default
     except ValueError:
         return None
 
@@ -251,23 +252,23 @@ def _whole(text: str, otherwise: int | None) -> int | None:
 def _image_extent(
     meta: Mapping[str, str], shape: tuple[int, int, int]
 ) -> tuple[tuple[int, int], ...]:
-    """Return first and last voxel of the segmented image along x, y, z, from those of the file."""
-    known = EXTENT.search(meta.get("Segmentation_ConversionParameters", ""))
-    if known is None:
+    """Return first and last voxel of the segmented image along x, y, z, relative to the file."""
+    match = EXTENT.search(meta.get("Segmentation_ConversionParameters", ""))
+    if match is None:
         return tuple((0, length - 1) for length in shape[::-1])
-    ends = [int(end) for end in known[1].split(";")]
+    ends = [int(end) for end in match[1].split(";")]
     offset = [int(n) for n in meta.get(OFFSET, "0 0 0").split()]
     return tuple((ends[2 * a] - offset[a], ends[2 * a + 1] - offset[a]) for a in range(3))
 
 
-def _in_whole_image(file: SegmentationFile) -> SegmentationFile:
-    """Return layers that reach over the segmented image, with the fields that change thereby."""
+def _padded_to_image(file: SegmentationFile) -> SegmentationFile:
+    """Pad the layers to the segmented image, and adapt the fields that count voxels."""
     grid = file.layers[0].geometry
     before = [max(0, -first) for first, _ in file.image_xyz]
-    behind = [
+    after = [
         max(0, last + 1 - n) for (_, last), n in zip(file.image_xyz, grid.shape[::-1], strict=True)
     ]
-    pads = list(zip(before, behind, strict=True))[::-1]
+    pads = list(zip(before, after, strict=True))[::-1]
     larger = [n + sum(pad) for n, pad in zip(grid.shape, pads, strict=True)]
     if larger == list(grid.shape) or math.prod(larger) > MOST_FILLED_VOXELS:
         return file
@@ -282,7 +283,7 @@ def _in_whole_image(file: SegmentationFile) -> SegmentationFile:
 
 
 def _moved(key: str, text: str, by_xyz: Sequence[int]) -> str:
-    """Return a field that counts voxels, for layers that begin so many voxels earlier."""
+    """Return a field for layers that are padded by some voxels in front."""
     try:
         if key == OFFSET:
             pairs = zip(map(int, text.split()), by_xyz, strict=True)
@@ -290,18 +291,18 @@ def _moved(key: str, text: str, by_xyz: Sequence[int]) -> str:
         if re.fullmatch(r"Segment\d+_Extent", key):
             twice = [n for n in by_xyz for _ in range(2)]
             return " ".join(str(int(old) + n) for old, n in zip(text.split(), twice, strict=True))
-    except ValueError:  # readers take such a field for none
+    except ValueError:  # readers ignore an invalid field
         return text
     return text
 
 
 def extent_field(box: tuple[slice, slice, slice] | None) -> str:
-    """Return first and last voxel along x, y, z; an empty segment has last before first."""
+    """Return first and last voxel along x, y, z; "0 -1" for each axis if the segment is empty."""
     if box is None:
         return "0 -1 0 -1 0 -1"
     return " ".join(f"{s.start} {s.stop - 1}" for s in box[::-1])
 
 
 def _clean(text: str) -> str:
-    """Return text without the character that ends a tag."""
+    """Replace the character that ends a tag."""
     return text.replace("|", "/")

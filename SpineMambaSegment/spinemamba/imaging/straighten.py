@@ -1,8 +1,7 @@
-"""Curved-planar strips: the spine from the side and from the front, pulled straight.
+"""Straightened curved planar reformation: sagittal and coronal strips along the centre line.
 
-Unlike the views of `reformat`, which keep heights, these follow the line through the bodies in
-every bend: along it and across it distances are true, and the whole spine fits into two narrow
-strips.
+The views of `curved_planar` keep heights. These strips follow the centre line in every bend:
+distances along and across it are true, and the whole spine fits into two narrow strips.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.imaging.centreline import line_through
-from spinemamba.imaging.curved_planar import SLAB_MM, View, follow
+from spinemamba.imaging.curved_planar import SLAB_MM, View, trace_spine
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Volume
 
 SIDE_MM = (40.0, 60.0)
-"""In front of the line and behind it: a lumbar body, and the spinous processes."""
+"""Extent in front of the line (a lumbar body) and behind it (spinous processes)."""
 
 FRONT_MM = (45.0, 45.0)
 LEFT_ZYX = np.array([0.0, 0.0, 1.0])
-"""Where the patient's left is in canonical orientation."""
+"""Direction to the patient's left in canonical orientation."""
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """The line and what is across it, from tail to head; (n, 3) each, along z, y, x.
+    """Moving frame along the centre line, caudal to cranial; arrays (n, 3) along z, y, x.
 
     Attributes:
-        points_mm: Places on the line, one for each row of the strips.
-        back: Unit vectors to the patient's back, upright on the line.
-        left: Unit vectors to the patient's left, upright on both.
+        points_mm: Points on the line, one for each row of the strips.
+        back: Unit vectors to posterior, orthogonal to the line.
+        left: Unit vectors to the patient's left, orthogonal to the line and ``back``.
     """
 
     points_mm: np.ndarray
@@ -41,18 +40,18 @@ class _Frame:
 
 
 def straighten(image: Volume, labels: Volume, pixel_mm: float = 0.8) -> tuple[View, View] | None:
-    """Return the side strip (anterior on the left) and the front strip (right side on the left).
+    """Return the sagittal strip (anterior left) and the coronal strip (patient's right left).
 
     Args:
-        image: What was segmented, in any orientation.
-        labels: Numbers of the vertebrae on the same grid, in any order; 0 elsewhere.
-        pixel_mm: Size of a pixel.
+        image: Segmented image, in any orientation.
+        labels: Label values of the vertebrae on the same grid; 0 elsewhere.
+        pixel_mm: Pixel size.
 
     Returns:
-        The strips; None if nothing is labelled.
+        The strips, or None if no voxel is labelled.
     """
     image, labels = canonical(image)[0], canonical(labels)[0]
-    bodies_mm = follow(labels).bodies_mm
+    bodies_mm = trace_spine(labels).bodies_mm
     if not bodies_mm:
         return None
     frame = _frame(bodies_mm, pixel_mm)
@@ -64,21 +63,21 @@ def straighten(image: Volume, labels: Volume, pixel_mm: float = 0.8) -> tuple[Vi
         columns_mm = np.arange(-reach_mm[0], reach_mm[1] + pixel_mm / 2, pixel_mm)
         sheet = frame.points_mm[:, None] + columns_mm[None, :, None] * across[:, None]
         bodies = _marks(bodies_mm, frame, across, (columns_mm[0], pixel_mm))
-        shown, painted = _sample(image, labels, sheet, aside)
-        views.append(View(shown, painted, pixel_mm, bodies))
+        averaged, label_values = _sample(image, labels, sheet, aside)
+        views.append(View(averaged, label_values, pixel_mm, bodies))
     return views[0], views[1]
 
 
 def _frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> _Frame:
-    """Return the line through the bodies, and what is across it."""
-    # By height and not by name: names may be what is wrong.
+    """Return the moving frame along the line through the bodies."""
+    # Sorted by height and not by level, because levels may be wrong.
     places = np.array(sorted(bodies_mm.values(), key=lambda place: -place[0]))
     line = line_through(places).points_mm[::-1]
     along = np.arange(0, len(line) - 1, pixel_mm)
     points = np.stack([np.interp(along, np.arange(len(line)), line[:, k]) for k in range(3)], -1)
     up = _unit(np.gradient(points, axis=0))
     left = _unit(LEFT_ZYX - (up @ LEFT_ZYX)[:, None] * up)
-    # Of axes z, y, x this product is right-handed: up x left would point to the front.
+    # Axes are z, y, x: the product of left and up points to posterior.
     return _Frame(points, _unit(np.cross(left, up)), left)
 
 
@@ -92,7 +91,7 @@ def _marks(
     across: np.ndarray,
     columns: tuple[float, float],
 ) -> dict[int, tuple[float, float]]:
-    """Return row and column of the bodies' centres."""
+    """Return row and column of the centre of each body."""
     first_mm, pixel_mm = columns
     marks = {}
     for value, body in bodies_mm.items():
@@ -105,15 +104,15 @@ def _marks(
 def _sample(
     image: Volume, labels: Volume, sheet_mm: np.ndarray, aside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return image and numbers on a bent sheet (rows, columns, 3); dark outside of the image."""
+    """Sample image and labels on a curved sheet (rows, columns, 3); minimum outside the image."""
     spacing = np.array(image.spacing_mm)
     least = float(image.array.min())
-    shown = np.zeros(sheet_mm.shape[:2], np.float32)
+    averaged = np.zeros(sheet_mm.shape[:2], np.float32)
     for offset_mm in SLAB_MM:
         at = np.moveaxis((sheet_mm + offset_mm * aside[:, None]) / spacing, -1, 0)
-        shown += ndimage.map_coordinates(
+        averaged += ndimage.map_coordinates(
             image.array, at, np.float32, order=1, mode="constant", cval=least
         )
     at = np.moveaxis(sheet_mm / spacing, -1, 0)
-    painted = ndimage.map_coordinates(labels.array, at, order=0, mode="constant", cval=0)
-    return shown / len(SLAB_MM), painted
+    label_values = ndimage.map_coordinates(labels.array, at, order=0, mode="constant", cval=0)
+    return averaged / len(SLAB_MM), label_values

@@ -1,21 +1,21 @@
-"""Where the acquired data end, and what they cut. The one definition of "cut by the image".
+"""Field of view, and truncation of objects by it. This module defines "truncated" for the package.
 
-The data need not fill the array: scans are padded, acquired in a circle, or turned when they are
-resampled, and what lies beyond holds one value. Data end in one of four ways:
+The acquired data need not fill the array: scans are padded, acquired in a circle, or rotated by
+resampling, and the region outside has a constant value. The field of view ends
 
 - at the edge of the array;
-- at layers of one value along a side of the array (`data_box`): every voxel there is equal, and the
-  data begin at once behind them;
-- at any other region of one value that lies beyond the convex hull of all other voxels, because a
-  scanner's field of view is convex: the corners around a circle, the wedges around a turned box;
-- at layers of one value in the middle, with data on both sides: slices are missing.
+- at constant layers along a side of the array (`data_box`) that are followed by data without a
+  transition;
+- at any other constant region beyond the convex hull of all other voxels, because a scanner's field
+  of view is convex: the corners around a circle, the wedges around a rotated box;
+- at constant layers between data: missing slices.
 
-Air that was clipped to one value, or all that a threshold removed, is flat as well. Air cuts
-nothing, because no bone touches it beyond the hull; and a hull that is mostly empty, as where bone
-alone is left, does not count, nor one of a drawing with few values.
+Air that was clipped, and everything removed by a threshold, is constant too. Air truncates nothing,
+because no bone touches it beyond the hull. A hull that is mostly empty, as in a bone-only image, is
+ignored, and so is that of a synthetic image with few values.
 
-A vertebra is cut at a side where at least `CUT_MM2` of it, seen along that axis, come within
-`GAP_MM` of the end of the data.
+A vertebra is truncated at a side where at least `CUT_MM2` of its projection along that axis come
+within `GAP_MM` of the end of the field of view.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spinemamba.imaging.convex_hull import Hull, darkened, hull_of, is_drawing
+from spinemamba.imaging.convex_hull import Hull, darkened, hull_of, is_synthetic
 from spinemamba.imaging.volume import Geometry, Volume
 
 CUT_MM2 = 40.0
-"""Less bone than this where the data end is a stray voxel or the tip of a process."""
+"""Minimum area of bone at the end of the data. Less is a stray voxel or the tip of a process."""
 
 SIDES = (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
-"""Names of the two directions along z, y and x in canonical orientation, backwards and forwards."""
+"""Names of the negative and positive direction along z, y and x in canonical orientation."""
 
 ABRUPT_SHARE = 0.25
-"""Behind padding, at least this share of the first layer has another value. Behind air that was
-clipped, a patient or the circle of a scanner begins with a narrow strip."""
+"""Minimum share of other values in the first layer after padding. After clipped air, a patient or a
+circular field of view begins with a narrow strip."""
 
 BLENDED = 0.9
-"""The first layer was mixed with the padding by interpolation where it differs from the padding by
-less than this share of what the second one does."""
+"""Interpolation blended the first layer with the padding if its difference from the padding is less
+than this share of the second layer's difference."""
 
 CLEAR_OF_DATA = 0.5
-"""That can be seen only where the padding lies outside of what the data usually are, by this share
-of their range."""
+"""Minimum distance of the padding from the range of the data, relative to that range, at which
+blending can be detected."""
 
 GAP_MM = 1.0
-"""Bone this near to the end of the data reaches it. Networks look at voxels of 1.5 mm, and nothing
-is labelled beyond the centre of the last one."""
+"""Bone within this distance reaches the end of the data. The networks use voxels of 1.5 mm, and
+nothing is labelled beyond the centre of the last one."""
 
 TINY = 1e-6
-"""Places are exact to so much of a voxel."""
+"""Numerical tolerance of positions, in voxels."""
 
 Box = tuple[slice, slice, slice]
 Place = Callable[[np.ndarray], np.ndarray]
-"""Takes voxel numbers (x, y, z), shape (points, 3), to LPS millimetres."""
+"""Maps voxel indices (x, y, z), shape (points, 3), to LPS millimetres."""
 
 Direction = tuple[int, int]
-"""Axis (0, 1, 2 for z, y, x) and -1 backwards or 1 forwards."""
+"""Axis (0, 1, 2 for z, y, x) and sign (-1 or 1)."""
 
 Extent = Sequence[tuple[int, int]]
 """First and last voxel along x, y and z."""
@@ -66,13 +66,13 @@ Extent = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """Where an array holds acquired data.
+    """Region of an array that holds acquired data.
 
     Attributes:
         geometry: Grid of the array, canonical orientation.
-        box: The part of the array that is not padded.
-        gaps: For each axis whether a layer of the array lies in a gap between data, bool.
-        hull: What is outside within the box; None if nothing is.
+        box: Part of the array without padding.
+        gaps: For each axis, whether each layer of the array lies in a gap between data, bool.
+        hull: Convex hull of the data in the box; None if the data fill the box.
     """
 
     geometry: Geometry
@@ -82,7 +82,7 @@ class FieldOfView:
 
     @classmethod
     def of_grid(cls, geometry: Geometry) -> FieldOfView:
-        """Return the field of view of an array that is full of data, or whose data are unknown."""
+        """Return the field of view of an array that is filled with data, or assumed to be."""
         box = tuple(slice(0, n) for n in geometry.shape)
         return cls(geometry, box, tuple(np.zeros(n, bool) for n in geometry.shape))
 
@@ -94,29 +94,29 @@ class FieldOfView:
         return cls(image.geometry, box, gaps, hull_of(image.array, box))
 
     def outside(self, index_zyx: np.ndarray) -> np.ndarray:
-        """Return which voxels of the array hold no data, bool (n,).
+        """Return whether voxels of the array are outside of the field of view, bool (n,).
 
         Args:
             index_zyx: Indices (n, 3) in the array.
         """
         low, high = ([getattr(part, end) for part in self.box] for end in ("start", "stop"))
-        found = ((index_zyx < low) | (index_zyx >= high)).any(axis=1)
+        out = ((index_zyx < low) | (index_zyx >= high)).any(axis=1)
         for axis, gaps in enumerate(self.gaps):
-            found |= gaps[index_zyx[:, axis]]
-        return found if self.hull is None else found | self.hull.beyond(index_zyx)
+            out |= gaps[index_zyx[:, axis]]
+        return out if self.hull is None else out | self.hull.is_outside(index_zyx)
 
     def ends(
         self, voxels: np.ndarray, grid: Geometry, direction: Direction, gap_mm: float = GAP_MM
     ) -> np.ndarray:
-        """Return whether the data end right behind voxels, bool (n,).
+        """Return whether the field of view ends next to voxels, bool (n,).
 
-        Where a hull ends the data, one voxel may lie between, because interpolation mixes it.
+        At a hull, one voxel may lie between, because interpolation blends it with the outside.
 
         Args:
             voxels: Indices (n, 3) on ``grid``.
-            grid: Grid of the voxels; its axes are parallel to those of the image.
-            direction: Where to look.
-            gap_mm: Largest distance from the voxel's face to the end of the data.
+            grid: Grid of the voxels, with axes parallel to those of the image.
+            direction: Direction from the voxels.
+            gap_mm: Largest distance from the face of a voxel to the end of the data.
         """
         axis, step = direction
         places = self.geometry.to_index_zyx(grid.to_lps_mm(voxels))
@@ -125,26 +125,26 @@ class FieldOfView:
         face = places[:, axis] + step * half
         from_edge = face - (part.start - 0.5) if step < 0 else part.stop - 0.5 - face
         reach = gap_mm / image_mm + TINY
-        found = from_edge <= reach
-        beside = np.rint(places).astype(int)
+        ended = from_edge <= reach
+        neighbour = np.rint(places).astype(int)
         outer = face + step * (0.5 + TINY)
-        beside[:, axis] = np.ceil(outer) if step < 0 else np.floor(outer)
-        for near in range(max(2, 1 + int(reach))):
-            if near <= reach and gaps.any():
-                found |= gaps[np.clip(beside[:, axis], 0, len(gaps) - 1)]
+        neighbour[:, axis] = np.ceil(outer) if step < 0 else np.floor(outer)
+        for distance in range(max(2, 1 + int(reach))):
+            if distance <= reach and gaps.any():
+                ended |= gaps[np.clip(neighbour[:, axis], 0, len(gaps) - 1)]
             if self.hull is not None:
-                found |= self.hull.beyond(beside)
-            beside[:, axis] += step
-        return found
+                ended |= self.hull.is_outside(neighbour)
+            neighbour[:, axis] += step
+        return ended
 
 
 def cut_sides(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> tuple[str, ...]:
-    """Return the sides at which the end of the data cuts an object.
+    """Return the sides at which the field of view truncates an object.
 
     Args:
         voxels: Indices (n, 3) on ``grid``, canonical orientation.
         grid: Grid of the object.
-        view: Where the image holds data.
+        view: Field of view of the image.
 
     Returns:
         Names out of `SIDES`, in that order.
@@ -164,15 +164,15 @@ def cut_sides(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> tuple[st
 def reaches_end(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> bool:
     """Return whether an object comes within a voxel of the upper or lower end of the data.
 
-    The voxel is one of the image or of the grid, whichever is larger.
+    The voxel is one of the image or of the object's grid, whichever is larger.
 
     Args:
         voxels: Indices (n, 3) on ``grid``, canonical orientation.
         grid: Grid of the object.
-        view: Where the image holds data.
+        view: Field of view of the image.
     """
-    own_mm, image_mm = grid.spacing_mm[0], view.geometry.spacing_mm[0]
-    gap_mm = max(own_mm, image_mm) + (image_mm - own_mm) / 2
+    grid_mm, image_mm = grid.spacing_mm[0], view.geometry.spacing_mm[0]
+    gap_mm = max(grid_mm, image_mm) + (image_mm - grid_mm) / 2
     return any(
         bool(view.ends(_outermost(voxels, 0, step), grid, (0, step), gap_mm).any())
         for step in (-1, 1)
@@ -182,40 +182,40 @@ def reaches_end(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> bool:
 def cut_sides_of_array(
     voxels: np.ndarray, first_xyz: Sequence[int], image_xyz: Extent, place: Place
 ) -> tuple[str, ...]:
-    """Return the sides at which the edge of an array cuts an object, wherever the array lies.
+    """Return the sides at which the edge of an array of any orientation truncates an object.
 
     Args:
-        voxels: Not 0 inside, shape (z, y, x); a part of the array.
-        first_xyz: Place of its first voxel in the array.
+        voxels: Mask of the object, shape (z, y, x); a part of the array.
+        first_xyz: Index of its first voxel in the array.
         image_xyz: First and last voxel of the array.
-        place: Where voxels lie, in LPS.
+        place: Maps voxel indices to LPS.
 
     Returns:
         Names out of `SIDES`, in that order, each for the direction nearest to the axis.
     """
     middle = np.asarray(first_xyz) + np.array(voxels.shape[::-1]) / 2
     steps_mm = np.array([np.subtract(*place(middle + np.array([e, -e]) / 2)) for e in np.eye(3)])
-    found = set()
+    cut = set()
     for axis, (start, end) in enumerate(image_xyz):
         face_mm2 = np.linalg.norm(np.cross(*np.delete(steps_mm, axis, axis=0)))
         main = int(np.abs(steps_mm[axis]).argmax())
-        # Left, posterior and superior are positive in LPS, as forwards is in canonical axes.
+        # Left, posterior and superior are positive in LPS and in canonical axes.
         names = SIDES[2 - main][:: 1 if steps_mm[axis][main] > 0 else -1]
         layers = np.moveaxis(voxels, 2 - axis, 0)
         reach = 1 + int(GAP_MM / np.linalg.norm(steps_mm[axis]) + TINY)
         low, high = (max(0, edge - first_xyz[axis]) for edge in (start + reach, end + 1 - reach))
         for name, part in zip(names, (layers[:low], layers[high:]), strict=True):
             if np.count_nonzero(part.any(axis=0)) * face_mm2 >= CUT_MM2:
-                found.add(name)
-    return tuple(name for names in SIDES for name in names if name in found)
+                cut.add(name)
+    return tuple(name for names in SIDES for name in names if name in cut)
 
 
 def data_box(array: np.ndarray) -> Box:
-    """Return the part of an array without padding: without layers of one value along its sides.
+    """Return the part of an array without padding, that is, without constant layers at its sides.
 
-    Layers count as padding if the data begin at once behind them. Layers of clipped air do not: at
-    their end, a patient or a circle begins with a narrow strip. If the first layer of the data was
-    mixed with the padding by interpolation, it is left out as well. A drawing has no padding.
+    Constant layers are padding only if data follow without a transition. Clipped air is not: after
+    it, a patient or a circle begins with a narrow strip. If interpolation blended the first layer
+    of the data with the padding, it is removed as well. Synthetic images have no padding.
 
     Args:
         array: Values, (z, y, x), any orientation.
@@ -227,7 +227,7 @@ def data_box(array: np.ndarray) -> Box:
         for axis in range(3):
             for step in (1, -1):
                 count = _padding(array[tuple(box)], axis, step)
-                if count and is_drawing(array):
+                if count and is_synthetic(array):
                     return tuple(slice(0, n) for n in array.shape)
                 part = box[axis]
                 if step > 0:
@@ -238,37 +238,37 @@ def data_box(array: np.ndarray) -> Box:
     return box[0], box[1], box[2]
 
 
-def acquired(image: Volume) -> tuple[Volume, FieldOfView, Box]:
-    """Return the part of an image that holds data, as the networks shall see it.
+def crop_to_data(image: Volume) -> tuple[Volume, FieldOfView, Box]:
+    """Crop an image to its data, as input of the networks.
 
-    Padding is left out. What is outside for another reason is made as dark as the darkest of the
-    data, unless it is dark already.
+    Padding is removed. Other regions outside of the field of view are darkened unless they are
+    dark already (`convex_hull.darkened`).
 
     Args:
         image: CT or MR in canonical orientation.
 
     Returns:
-        The part, its field of view, and where it lies in the image.
+        The cropped image, its field of view, and its box in the image.
     """
     box = data_box(image.array)
-    image = part_of(image, box)
+    image = crop_volume(image, box)
     view = FieldOfView.of_image(image)
     return image.with_array(darkened(image.array)), view, box
 
 
-def part_of(volume: Volume, box: Box) -> Volume:
-    """Return a box of voxels of a volume, which stay where they are."""
+def crop_volume(volume: Volume, box: Box) -> Volume:
+    """Crop a volume to a box. Voxels keep their position in the patient."""
     array = volume.array[box]
     if array.shape == volume.array.shape:
         return volume
     origin = volume.geometry.to_lps_mm([part.start for part in box])
-    place = {"shape": array.shape, "origin_lps_mm": tuple(map(float, origin))}
-    geometry = replace(volume.geometry, **place)
+    changes = {"shape": array.shape, "origin_lps_mm": tuple(map(float, origin))}
+    geometry = replace(volume.geometry, **changes)
     return replace(volume, array=np.ascontiguousarray(array), geometry=geometry)
 
 
-def in_whole(labels: np.ndarray, image: Volume, box: Box) -> np.ndarray:
-    """Return labels of a box of an image in the shape of the whole, 0 elsewhere."""
+def pad_to_image(labels: np.ndarray, image: Volume, box: Box) -> np.ndarray:
+    """Pad labels of a box of an image with zeros to the shape of the image."""
     if labels.shape == image.array.shape:
         return labels
     whole = np.zeros(image.array.shape, labels.dtype)
@@ -276,14 +276,14 @@ def in_whole(labels: np.ndarray, image: Volume, box: Box) -> np.ndarray:
     return whole
 
 
-def data_part(image: Volume) -> Volume:
-    """Return an image in any orientation without padding, for judging its values."""
-    part = part_of(image, data_box(image.array))
+def without_padding(image: Volume) -> Volume:
+    """Return an image in any orientation without padding, to judge its intensities."""
+    part = crop_volume(image, data_box(image.array))
     return part.with_array(darkened(part.array))
 
 
 def _padding(array: np.ndarray, axis: int, step: int) -> int:
-    """Return how many layers from one side are padding."""
+    """Return the number of layers of padding at one side."""
     layers = np.moveaxis(array, axis, 0)[::step]
     count, value = 0, layers[0].flat[0]
     while count < len(layers) and _is_flat(layers[count], value):
@@ -301,7 +301,7 @@ def _is_flat(layer: np.ndarray, value: float) -> bool:
 
 
 def _is_blended(first: np.ndarray, second: np.ndarray, value: float) -> bool:
-    """Return whether a layer lies between the padding and the next layer everywhere."""
+    """Return whether a layer is a blend of the padding and the next layer."""
     data = second != value
     first, second = first[data], second[data]
     if not data.any():
@@ -316,7 +316,7 @@ def _is_blended(first: np.ndarray, second: np.ndarray, value: float) -> bool:
 
 
 def _gaps(array: np.ndarray, box: Box, axis: int) -> np.ndarray:
-    """Return which layers of an array lie in a gap between data, bool (n,)."""
+    """Return whether each layer of an array lies in a gap between data, bool (n,)."""
     layers = np.moveaxis(array[box], axis, 0)
     thin = layers[:, ::16, ::16]
     flat = (thin == thin[:, :1, :1]).all(axis=(1, 2))
@@ -348,6 +348,6 @@ def _outermost(voxels: np.ndarray, axis: int, step: int) -> np.ndarray:
 
 
 def _line_count(voxels: np.ndarray, axis: int) -> int:
-    """Return how many lines along an axis voxels lie on."""
+    """Return the number of lines along an axis that contain voxels."""
     a, b = (voxels[:, k].astype(np.int64) for k in range(3) if k != axis)
     return len(np.unique(a * (1 << 31) + b))

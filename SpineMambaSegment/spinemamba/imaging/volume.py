@@ -1,4 +1,4 @@
-"""A 3-D image with its place in the patient."""
+"""A 3-D image with its geometry."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 GRID_TOLERANCE_VOX = 0.05
-"""How far voxels of one grid may lie off those of the other where both count as the same.
+"""Largest distance between corresponding voxels of two grids that count as equal.
 
-Headers round: 0.7031 for 0.703125 mm moves the last of 512 voxels by 0.02 of its size.
+Headers are rounded: 0.7031 instead of 0.703125 mm moves the last of 512 voxels by 0.02 voxels.
 """
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a voxel grid lies in the patient.
+    """Position, orientation and size of a voxel grid in the patient.
 
     Attributes:
         shape: Voxels along z, y, x.
@@ -59,17 +59,17 @@ class Geometry:
         return (offset @ np.asarray(self.direction_lps))[..., ::-1] / np.asarray(self.spacing_mm)
 
     def gap_vox(self, other: Geometry) -> float:
-        """Return how far corners of another grid of this shape lie off this one's, in voxels."""
-        # Only the gap is divided by the axes: those of a file are at right angles but for rounding.
+        """Return the largest distance between corresponding corners of two grids, in voxels."""
+        # Only the gap is projected on the axes: those of a file are orthogonal up to rounding.
         gap_xyz_mm = self._corner_gaps_mm(other) @ np.asarray(self.direction_lps)
         return float(np.abs(gap_xyz_mm[:, ::-1] / np.asarray(self.spacing_mm)).max())
 
     def matches(self, other: Geometry) -> bool:
-        """Return whether both grids have equal shape, and equal voxels but for rounding."""
+        """Return whether both grids are equal up to rounding."""
         return not self.difference(other)
 
     def difference(self, other: Geometry) -> str:
-        """Return in words what differs between this grid and another; empty if they match."""
+        """Describe how another grid differs from this one. Empty if they match."""
         if self.shape != other.shape:
             sizes = (" x ".join(map(str, grid.shape[::-1])) for grid in (self, other))
             return "{} and {} voxels".format(*sizes)
@@ -84,24 +84,26 @@ class Geometry:
         return other.to_lps_mm(corners) - self.to_lps_mm(corners)
 
     def _reason(self, other: Geometry) -> str:
-        """Return which part of two grids of one shape differs most."""
+        """Describe the part of the geometry that differs most between grids of one shape."""
         turned = replace(self, direction_lps=other.direction_lps)
         scaled = replace(self, spacing_mm=other.spacing_mm)
         moved = replace(self, origin_lps_mm=other.origin_lps_mm)
         gaps_vox = [self.gap_vox(grid) for grid in (scaled, turned, moved)]
         if gaps_vox[0] == max(gaps_vox):
-            one, two = told_apart(self.spacing_mm[::-1], other.spacing_mm[::-1])
+            one, two = distinct_texts(self.spacing_mm[::-1], other.spacing_mm[::-1])
             return f"voxels of {one} and {two} mm"
         if gaps_vox[1] == max(gaps_vox):
             angles = np.einsum("ij,ij->j", self.direction_lps, other.direction_lps)
             degrees = np.degrees(np.arccos(np.clip(angles, -1, 1))).max()
-            return f"axes turned by {degrees:.2g} degrees against each other"
-        one, two = told_apart(self.origin_lps_mm, other.origin_lps_mm, ", ")
+            return f"axes rotated by {degrees:.2g} degrees"
+        one, two = distinct_texts(self.origin_lps_mm, other.origin_lps_mm, ", ")
         return f"first voxels at {one} and at {two} mm (LPS)"
 
 
-def told_apart(one: Sequence[float], two: Sequence[float], between: str = " x ") -> tuple[str, str]:
-    """Return two rows of numbers as text, with as many digits as show that they differ."""
+def distinct_texts(
+    one: Sequence[float], two: Sequence[float], between: str = " x "
+) -> tuple[str, str]:
+    """Format two rows of numbers with enough digits to show how they differ."""
     for digits in range(4, 18):
         texts = tuple(between.join(f"{v:.{digits}g}" for v in row) for row in (one, two))
         if texts[0] != texts[1]:
@@ -115,8 +117,8 @@ class Volume:
 
     Attributes:
         array: Values, shape (z, y, x).
-        geometry: Place of the grid; its shape equals the array's.
-        modality: "ct" or "mr" if the file says so.
+        geometry: Grid of the array, of the same shape.
+        modality: "ct" or "mr" if the file states it, else None.
     """
 
     array: np.ndarray
@@ -133,14 +135,14 @@ class Volume:
         return self.geometry.spacing_mm
 
     def with_array(self, array: np.ndarray) -> Volume:
-        """Return a volume with other values on the same grid."""
+        """Return a volume with new values on the same grid."""
         return replace(self, array=array)
 
     def on(self, grid: Geometry) -> Volume:
-        """Return the same values on a grid that matches, so that rounding is gone from here on.
+        """Return the volume with its geometry replaced by an equal one, to remove rounding.
 
         Raises:
-            ValueError: If it does not match.
+            ValueError: If the grids do not match.
         """
         if difference := grid.difference(self.geometry):
             raise ValueError(f"the grids differ: {difference}")

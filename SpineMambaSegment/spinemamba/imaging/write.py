@@ -1,4 +1,4 @@
-"""Write images whole or not at all."""
+"""Write images atomically and verify them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse an image that could not be written, or not be read again, before hours of work.
+    """Check before a long run that an image can be written and read again.
 
     Args:
         path: Image to write later.
-        overwrite: Whether it may be there already.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UserError: If the format is unknown, or the name can only be written (OUTPUT_BAD); as
-            `check_place`.
+        UserError: If the format is unknown, or a file of that name could not be read again
+            (OUTPUT_BAD); as `check_place`.
     """
     if ending(path) not in LABEL_FORMATS:
         raise UserError(
             f"Cannot write {path.name}: unknown format.",
-            f"Let the name end in one of {', '.join(LABEL_FORMATS)}.",
+            f"Use one of the endings {', '.join(LABEL_FORMATS)}.",
             Code.OUTPUT_BAD,
         )
     _check_case(path)
@@ -47,11 +47,11 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
 
 
 def _check_case(path: Path) -> None:
-    """Refuse endings that ITK, and so Slicer, does not take for an image when it reads them."""
+    """Refuse endings that ITK, and so Slicer, does not recognise when it reads a file."""
     canonical = ending(path)
     written = path.name[len(path.name) - len(canonical) :]
     read = {".mha": (".mha",), ".nii.gz": (".nii.gz", ".NII.GZ")}
-    # NRRD files are recognised by what they hold.
+    # NRRD files are recognised by their content.
     if written not in read.get(canonical, (written,)):
         raise UserError(
             f"Cannot write {path.name}: programs that use ITK do not read the ending {written}.",
@@ -61,19 +61,19 @@ def _check_case(path: Path) -> None:
 
 
 def library_name(path: Path) -> str:
-    """Return a path as ITK takes it, which is UTF-8 whatever the locale says.
+    """Return a path as ITK expects it: UTF-8, whatever the locale.
 
     Raises:
-        UnicodeDecodeError: If the path has bytes that are no UTF-8: ITK would end the process.
+        UnicodeDecodeError: If the path is not valid UTF-8: ITK would end the process.
     """
     return os.fsencode(path).decode("utf-8")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, where they are not there.
+    """Create a folder and its parents if they do not exist.
 
     Raises:
-        UserError: If that is not possible (OUTPUT_BAD).
+        UserError: If a folder cannot be created (OUTPUT_BAD).
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +95,7 @@ def to_image(volume: Volume) -> sitk.Image:
 
 
 def write_image(volume: Volume, path: Path) -> None:
-    """Write an image, compressed; the format follows from the name.
+    """Write an image, compressed. The ending of the name selects the format.
 
     Raises:
         UserError: As `whole_or_nothing`.
@@ -104,22 +104,22 @@ def write_image(volume: Volume, path: Path) -> None:
 
 
 def save(image: sitk.Image, path: Path) -> None:
-    """Write a SimpleITK image with whatever its header holds.
+    """Write a SimpleITK image with its metadata.
 
     Raises:
-        UserError: As `whole_or_nothing`; if there is too little memory (OOM_HOST).
+        UserError: As `whole_or_nothing`; if memory is too small (OOM_HOST).
     """
     with whole_or_nothing(path) as partial:
-        name, said = library_name(partial), "what was written reads back different"
+        name, reason = library_name(partial), "the written file does not read back the same"
         try:
             with quiet_library():
                 sitk.WriteImage(image, name, useCompression=True)
-                # ITK is silent when a disk fills up; only reading back tells.
+                # ITK reports no error when a disk fills up, so the file is read back.
                 back = sitk.GetArrayFromImage(sitk.ReadImage(name))
-            whole = np.array_equal(back, sitk.GetArrayViewFromImage(image))
+            complete = np.array_equal(back, sitk.GetArrayViewFromImage(image))
         except RuntimeError as error:
             if is_no_memory(error):
                 raise no_host_memory() from error
-            whole, said = False, "the image library failed"
-        if not whole:
-            raise why_not_written(partial, said)
+            complete, reason = False, "the image library failed"
+        if not complete:
+            raise why_not_written(partial, reason)

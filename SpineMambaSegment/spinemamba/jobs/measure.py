@@ -14,7 +14,7 @@ from spinemamba.findings.build_result import level_warning
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_volume
-from spinemamba.imaging.truncation import data_part
+from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
 from spinemamba.jobs.outputs import spare_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
@@ -85,7 +85,9 @@ def study(sources: Sources, progress: Progress) -> Study:
     modality, notes = "", list(spine.notes)
     if image is not None:
         check_image(image, sources.image.name)
-        known = replace(data_part(image), modality=result.modality if result else image.modality)
+        known = replace(
+            without_padding(image), modality=result.modality if result else image.modality
+        )
         modality = choose_modality(known, sources.modality, notes.append)
     cuts = {} if result is None else cuts_by_place(result, labels)
     measured, stance = measure_standing(labels, image, modality, progress, cuts)

@@ -9,12 +9,12 @@ import numpy as np
 from spinemamba import __version__
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.progress import Progress, Warn
-from spinemamba.editing.resegment import BoxAnswer, BoxQuestion, look_in_box
+from spinemamba.editing.resegment import BoxAnswer, BoxQuestion, segment_in_box
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.orientation import with_axes_of
 from spinemamba.imaging.read import read_labels, read_volume
-from spinemamba.imaging.truncation import data_part
+from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.inference.device import translate_out_of_memory, with_model
@@ -56,12 +56,12 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
 def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
-    modality = choose_modality(data_part(image), job.modality, warn)
+    modality = choose_modality(without_padding(image), job.modality, warn)
     question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
 
     def work(model: Model) -> tuple[Volume, BoxResult]:
         progress("read", 1.0)
-        answer = look_in_box(image, labels, question, (model.fine, modality), progress)
+        answer = segment_in_box(image, labels, question, (model.fine, modality), progress)
         before = None if labels is None else with_axes_of(image, labels)
         return answer.mask, _result(answer, before, job.again, (model, modality))
 

@@ -1,4 +1,4 @@
-"""Is this a label image, or an image in place of one?"""
+"""Distinguish label maps from images."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.volume import Volume
 
 LEAST_VOXELS = 1000
-"""Fewer labelled voxels may be specks."""
+"""Minimum number of labelled voxels for the test of smoothness; fewer may be specks."""
 
 LEAST_LIKE = 0.55
-"""Share of the labelled voxels whose next one has the same value. Of real labels in voxels of 1 mm
-it is above 0.85, in voxels of 6 mm 0.5 to 0.7; of CT and MR in 28 values or more below 0.52."""
+"""Minimum share of labelled voxels whose neighbour has the same value. Measured: above 0.85 for
+labels in 1 mm voxels, 0.5 to 0.7 in 6 mm voxels; below 0.52 for CT and MR with 28 values or
+more."""
 
 MOST_FILLED, FILLED_LIKE = 0.5, 0.9
-"""Labels that fill more of the image than this are as even as this. Images in a few values are not:
-up to 0.85 in three."""
+"""If labels fill more than the first share of the image, the minimum is the second. An image
+quantised to three values reaches 0.85."""
 
 MOST_ML = {"Sacrum": 900.0}
 MOST_OTHER_ML = 300.0
-"""A level is not larger than this: then the values do not number the levels."""
+"""Largest volume of a level. If it is exceeded, the values are not levels."""
 
 LEAST_EVEN = 0.8
-"""As `LEAST_LIKE`, of an image that is no image but labels."""
+"""As `LEAST_LIKE`, to recognise labels that were given as the image."""
 
 
 def check_labels(labels: Volume, name: str) -> None:
-    """Refuse an image that was given in place of labels.
+    """Refuse an image that was given as labels.
 
     Raises:
         UserError: If its values cannot be those of levels.
@@ -36,16 +37,16 @@ def check_labels(labels: Volume, name: str) -> None:
     array = labels.array
     low, high = int(array.min()), int(array.max())
     if low < 0:
-        raise _no_labels(name, f"such as {low}")
-    shown = array != 0
-    if int(shown.sum()) >= LEAST_VOXELS:
-        like = _likeness(array, shown)
-        if like < (FILLED_LIKE if shown.mean() > MOST_FILLED else LEAST_LIKE):
+        raise _not_labels(name, f"such as {low}")
+    labelled = array != 0
+    if int(labelled.sum()) >= LEAST_VOXELS:
+        like = _smoothness(array, labelled)
+        if like < (FILLED_LIKE if labelled.mean() > MOST_FILLED else LEAST_LIKE):
             share = f"{100 * (1 - like):.0f} % of them differ from the next voxel"
-            raise _no_labels(name, f"from 0 to {high}, and {share}")
+            raise _not_labels(name, f"from 0 to {high}, and {share}")
     if high > max(BY_VALUE):
-        return  # the values number other structures as well, which may be larger
-    levels = array[shown]
+        return  # the values include other structures, which may be larger
+    levels = array[labelled]
     voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
     sizes_ml = np.bincount(levels, minlength=max(BY_VALUE) + 1) * voxel_ml
     for value, label in BY_VALUE.items():
@@ -53,45 +54,46 @@ def check_labels(labels: Volume, name: str) -> None:
             raise UserError(
                 f"In {name}, {label.name} (value {value}) has {sizes_ml[value]:.0f} mL, "
                 "more than a vertebra can have.",
-                "Choose a label image with a value for each level, such as VerSe's numbers.",
+                "Choose a label map with a value for each level, such as VerSe's numbers.",
             )
 
 
 def check_image(image: Volume, name: str) -> None:
-    """Refuse labels that were given in place of the image, whatever their numbers are.
+    """Refuse a label map that was given as the image, in any numbering.
 
     Raises:
-        UserError: If all its values are those of levels, or it is even where it is not empty.
+        UserError: If all values are those of levels, or neighbouring nonzero voxels mostly have the
+            same value.
     """
     array = image.array
     if array.dtype.kind not in "iu" or array.min() < 0:
         return
-    shown = array != 0
+    labelled = array != 0
     if array.max() <= max(BY_VALUE):
-        how = f"holds only the values 0 to {int(array.max())}"
-    elif shown.mean() <= MOST_FILLED and _likeness(array, shown) >= LEAST_EVEN:
-        how = "is 0 nearly everywhere, and even elsewhere"
+        how = f"has only the values 0 to {int(array.max())}"
+    elif labelled.mean() <= MOST_FILLED and _smoothness(array, labelled) >= LEAST_EVEN:
+        how = "is 0 nearly everywhere, and constant in regions elsewhere"
     else:
         return
     raise UserError(
-        f"{name} is a label image and no CT or MR: it {how}.", "Give the image that was segmented."
+        f"{name} is a label map, not a CT or MR: it {how}.", "Give the image that was segmented."
     )
 
 
-def _likeness(array: np.ndarray, shown: np.ndarray) -> float:
-    """Return the share of the shown voxels whose next one along x and y has the same value."""
+def _smoothness(array: np.ndarray, labelled: np.ndarray) -> float:
+    """Return the share of labelled voxels whose next voxel along y or x has the same value."""
     alike = total = 0
     for axis in (1, 2):
         first = tuple(slice(None, -1) if k == axis else slice(None) for k in range(3))
         second = tuple(slice(1, None) if k == axis else slice(None) for k in range(3))
-        seen = shown[first]
-        alike += int((array[first] == array[second])[seen].sum())
-        total += int(seen.sum())
+        inner = labelled[first]
+        alike += int((array[first] == array[second])[inner].sum())
+        total += int(inner.sum())
     return alike / max(total, 1)
 
 
-def _no_labels(name: str, how: str) -> UserError:
+def _not_labels(name: str, how: str) -> UserError:
     return UserError(
-        f"{name} holds values that are no labels, {how}.",
-        "Choose a label image, not the CT, the MR or probabilities.",
+        f"{name} holds values that are not labels, {how}.",
+        "Choose a label map, not the CT, the MR or probabilities.",
     )

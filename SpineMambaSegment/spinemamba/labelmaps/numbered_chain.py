@@ -1,4 +1,4 @@
-"""Numbered vertebrae as a chain: where they lie, how large they are, how well their names fit."""
+"""Chain of labelled vertebrae: positions, volumes, and how well a numbering fits them."""
 
 from __future__ import annotations
 
@@ -16,38 +16,41 @@ from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.imaging.volume import Volume
 
 CLEAR_SHARE = 0.3
-"""A step counts as up or down if at least this share of it is along the patient's axis."""
+"""Minimum share of a step along the patient's axis for it to count as up or down."""
 
 SAME_WAY = 0.8
-"""Share of the clear steps that go one way in a chain that is in order."""
+"""Minimum share of steps in one direction in an ordered chain."""
 
 STEP_RATIOS, MEDIAN_STEP_RATIO = (0.4, 2.0), (0.65, 1.4)
-"""Distance between neighbours over the usual one: of each, and the median of a real spine."""
+"""Accepted ratio of the distance between neighbours to the expected one: for each pair, and for the
+median."""
 
 MEDIAN_VOLUME_RATIO = (0.25, 2.2)
+"""Accepted median ratio of volumes to the expected ones."""
+
 SLIVER = 0.1
-"""Pieces below this share of the usual volume do not count: the image's edge cuts them off."""
+"""Share of the expected volume below which a truncated vertebra is ignored."""
 
 SACRUM_MM = 90.0
-"""The centre of a sacrum is closer than this to the vertebra above it."""
+"""Largest distance of the centre of a sacrum from the vertebra above it."""
 
 STEP_SPREAD, STEP_SIZE_SPREAD = 0.1, 0.2
 VOLUME_SPREAD, VOLUME_SIZE_SPREAD = 0.2, 0.5
-"""Standard deviations of logarithms: of steps and volumes over the usual ones of a patient's size,
-and of what they have in common. Children and tall people are to be read, not refused; thick slices
-and narrow images take much of all volumes."""
+"""Standard deviations of log ratios of steps and volumes to the expected ones: per vertebra and
+per patient (body size). The latter are wide, so that children and tall people are accepted, and
+because thick slices and narrow fields of view reduce all volumes."""
 
 USUAL = tuple(label.name for label in LABELS if label.name not in ("T13", "L6", "Coccyx", "Sacrum"))
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The voxels of one value.
+class LabelStats:
+    """Statistics of one label value.
 
     Attributes:
-        centre_lps_mm: Their centroid, shape (3,).
-        volume_ml: Their volume.
-        cut: Whether they touch the edge of the image.
+        centre_lps_mm: Centroid, shape (3,).
+        volume_ml: Volume.
+        cut: Whether the label touches the edge of the image.
     """
 
     centre_lps_mm: np.ndarray
@@ -55,12 +58,12 @@ class Seen:
     cut: bool
 
 
-def seen_values(labels: Volume) -> dict[int, Seen]:
-    """Return place and size of each value of a label image that is a level in any numbering."""
+def label_stats(labels: Volume) -> dict[int, LabelStats]:
+    """Return the statistics of each value of a label map that is a level in any numbering."""
     known = {v for n in BUILT_IN.values() for v in n.levels}
     boxes = ndimage.find_objects(labels.array, max(known))
     voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
-    found = {}
+    stats = {}
     for value, box in enumerate(boxes, start=1):
         if box is None or value not in known:
             continue
@@ -72,34 +75,34 @@ def seen_values(labels: Volume) -> dict[int, Seen]:
         last = [part.stop for part in box]
         edge = 0 in first or any(map(int.__eq__, last, labels.array.shape))
         centre = labels.geometry.to_lps_mm(np.add(first, index))
-        found[value] = Seen(centre, count * voxel_ml, edge)
-    return found
+        stats[value] = LabelStats(centre, count * voxel_ml, edge)
+    return stats
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Values under one numbering, from head to tail.
+    """Labels of one numbering, from cranial to caudal.
 
     Attributes:
-        levels: Names.
-        parts: What was seen of each.
+        levels: Names of the levels.
+        parts: Statistics of each level.
     """
 
     levels: tuple[str, ...]
-    parts: tuple[Seen, ...]
+    parts: tuple[LabelStats, ...]
 
     @classmethod
-    def of(cls, seen: Mapping[int, Seen], numbering: Numbering) -> Chain:
-        """Return the levels that are there, each once."""
-        parts: dict[str, list[Seen]] = {}
-        for value, one in seen.items():
+    def of(cls, stats: Mapping[int, LabelStats], numbering: Numbering) -> Chain:
+        """Return the chain of all levels that are present, each once."""
+        parts: dict[str, list[LabelStats]] = {}
+        for value, one in stats.items():
             if value in numbering.levels:
                 parts.setdefault(numbering.levels[value].name, []).append(one)
         names = sorted(parts, key=ORDER.__getitem__)
         return cls(tuple(names), tuple(_joined(parts[name]) for name in names))
 
     @cached_property
-    def whole_enough(self) -> Chain:
+    def without_slivers(self) -> Chain:
         """The chain without slivers."""
         kept = [
             (name, part)
@@ -109,14 +112,14 @@ class Chain:
         return Chain(tuple(n for n, _ in kept), tuple(p for _, p in kept))
 
     @property
-    def vertebrae(self) -> list[tuple[str, Seen]]:
+    def vertebrae(self) -> list[tuple[str, LabelStats]]:
         """Levels above the sacrum."""
         pairs = zip(self.levels, self.parts, strict=True)
         return [pair for pair in pairs if pair[0] not in ("Sacrum", "Coccyx")]
 
     @cached_property
     def directions(self) -> tuple[int, int]:
-        """How many clear steps go down, and how many up, along the patient's axis."""
+        """Number of steps down and up along the patient's axis."""
         down = up = 0
         for a, b in itertools.pairwise(self.parts):
             step = b.centre_lps_mm - a.centre_lps_mm
@@ -126,19 +129,19 @@ class Chain:
 
     @property
     def ordered(self) -> bool:
-        """Whether the levels go down."""
+        """Whether the levels run from cranial to caudal."""
         down, up = self.directions
         return down > 0 and down >= SAME_WAY * (down + up)
 
     @property
     def reversed(self) -> bool:
-        """Whether the levels go up."""
+        """Whether the levels run from caudal to cranial."""
         down, up = self.directions
         return up > 0 and up >= SAME_WAY * (down + up)
 
     @cached_property
     def step_ratios(self) -> list[float]:
-        """Distances between neighbouring vertebrae over the usual ones."""
+        """Ratios of distances between neighbours to the expected distances."""
         return [
             float(np.linalg.norm(b.centre_lps_mm - a.centre_lps_mm)) / usual_step_mm(upper, lower)
             for (upper, a), (lower, b) in itertools.pairwise(self.vertebrae)
@@ -146,17 +149,17 @@ class Chain:
 
     @cached_property
     def volume_ratios(self) -> list[float]:
-        """Volumes of whole vertebrae over the usual ones."""
+        """Ratios of volumes of complete vertebrae to the expected volumes."""
         return [p.volume_ml / usual_volume_ml(n) for n, p in self.vertebrae if not p.cut]
 
     @cached_property
     def is_real(self) -> bool:
-        """Whether at least two vertebrae lie in order, as far apart and as large as in people."""
-        chain = self.whole_enough
+        """Whether at least two vertebrae are in order, with plausible distances and volumes."""
+        chain = self.without_slivers
         if len(chain.vertebrae) < 2 or not chain.ordered:
             return False
         if len(chain.vertebrae) == 2 and all(part.cut for part in chain.parts):
-            return False  # the distance of their centres says nothing
+            return False  # the centres of truncated vertebrae are not comparable
         if chain.levels[-1] == "Sacrum":
             above, sacrum = chain.parts[-2:]
             gap_mm = np.linalg.norm(above.centre_lps_mm - sacrum.centre_lps_mm)
@@ -171,14 +174,14 @@ class Chain:
         )
 
     def renamed(self, shift: int) -> Chain | None:
-        """Return the vertebrae with other names, so many levels further down; None if none fit."""
-        places = [USUAL.index(n) + shift if n in USUAL else -1 for n, _ in self.vertebrae]
-        if min(places) < 0 or max(places) >= len(USUAL):
+        """Return the vertebrae with names shifted down by some levels; None if any is invalid."""
+        ranks = [USUAL.index(n) + shift if n in USUAL else -1 for n, _ in self.vertebrae]
+        if min(ranks) < 0 or max(ranks) >= len(USUAL):
             return None
-        return Chain(tuple(USUAL[k] for k in places), tuple(p for _, p in self.vertebrae))
+        return Chain(tuple(USUAL[k] for k in ranks), tuple(p for _, p in self.vertebrae))
 
     def cost(self) -> float:
-        """Return how badly the names fit: the mean squared deviation of steps and volumes."""
+        """Return the misfit of the names: sum of squared deviations of steps and volumes."""
         pairs = itertools.pairwise(p.cut for _, p in self.vertebrae)
         steps = [r for r, cut in zip(self.step_ratios, pairs, strict=True) if not any(cut)]
         cost = _deviation(np.log(steps), STEP_SPREAD, STEP_SIZE_SPREAD)
@@ -186,16 +189,16 @@ class Chain:
 
 
 def usual_step_mm(upper: str, lower: str) -> float:
-    """Return the usual distance between the centres of two levels, the upper one first."""
+    """Return the expected distance between the centres of two levels, the upper one first."""
     between = [n for n in USUAL if ORDER[upper] < ORDER[n] < ORDER[lower]]
     names = [upper, *between, lower]
     return sum(STEP_MM.get(pair, ANY_STEP_MM)[0] for pair in itertools.pairwise(names))
 
 
-def _joined(parts: list[Seen]) -> Seen:
+def _joined(parts: list[LabelStats]) -> LabelStats:
     volume = sum(part.volume_ml for part in parts)
     centre = sum(part.volume_ml * part.centre_lps_mm for part in parts) / volume
-    return Seen(centre, volume, any(part.cut for part in parts))
+    return LabelStats(centre, volume, any(part.cut for part in parts))
 
 
 def _deviation(logarithms: np.ndarray, spread: float, common: float) -> float:

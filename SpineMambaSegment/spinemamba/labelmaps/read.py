@@ -1,9 +1,9 @@
-"""Labels of a spine from any file, in the numbers of `labels.LABELS`; every command reads so.
+"""Read label maps of a spine from any file, as the values of `labels.LABELS`.
 
-A file that names its segments (``.seg.nrrd``, and other NRRD files with such fields) is read by
-names and codes: a person may have renamed segments, and other software counts its own way. In a
-label image without names, the numbers are judged by `numbering_guess`, unless the user says what
-they mean. What is no level is left out, and named.
+All commands use this module. A file with named segments (``.seg.nrrd``, and other NRRD files with
+such fields) is read by names and codes, because users rename segments and other software uses
+other values. The values of a label map without names are interpreted by `recognise_scheme`, unless
+the user states the numbering. Labels that are not levels are skipped and reported.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from spinemamba.imaging.seg_nrrd import Segment, names_segments, read_segmentati
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.is_labelmap import check_labels
-from spinemamba.labelmaps.recognise_scheme import check_numbering, guess_numbering, seen_values
+from spinemamba.labelmaps.recognise_scheme import check_numbering, guess_numbering, label_stats
 from spinemamba.protocol.result import RESULT_END, read_result
 
 ENTRY_TAG = "TerminologyEntry"
 SHOWN = 6
-"""Names that a sentence lists before it counts the rest."""
+"""Maximum number of names that a message lists."""
 
 TABLE_SIZE = 1 << 16
-"""Values up to here are exchanged by a table; larger ones, which are rare, one after another."""
+"""Size of lookup tables. Larger values are rare, and are handled one by one."""
 
 FIRST_SACRAL = "s1"
 NO_SEGMENT = "it belongs to no segment"
@@ -41,12 +41,12 @@ NO_SEGMENT = "it belongs to no segment"
 
 @dataclass(frozen=True)
 class NamedLabel:
-    """A segment of a file, or a value of a label image.
+    """A segment of a file, or a value of a label map, with its level.
 
     Attributes:
         segment: Name, value, layer and so on, as stored.
-        level: What it is; None if it is no vertebra.
-        reason: Why it is none; empty if it is one.
+        level: Its level; None if it is not a vertebra.
+        reason: Why it has no level; empty if it has one.
     """
 
     segment: Segment
@@ -56,15 +56,15 @@ class NamedLabel:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """What a label file holds.
+    """Content of a label file.
 
     Attributes:
-        name: Of the file.
+        name: File name.
         layers: Label values as stored, on one grid.
-        labels: All segments, or all values of a label image.
+        labels: All segments, or all values of a label map.
         image_xyz: As in `SegmentationFile`.
-        header: Fields of the segments, as stored; empty for a label image without names.
-        numbering: What the values of a label image mean; None where segments have names.
+        header: Metadata fields of the segments, as stored; empty for a label map without names.
+        numbering: Numbering of the values of a label map; None if segments have names.
     """
 
     name: str
@@ -76,40 +76,40 @@ class LabelFile:
 
     @property
     def vertebrae(self) -> list[NamedLabel]:
-        """What is a level, in the order of the file."""
+        """Labels with a level, in the order of the file."""
         return [label for label in self.labels if label.level is not None]
 
     @property
     def left_out(self) -> tuple[tuple[str, str], ...]:
-        """Name and reason of everything that is no level."""
+        """Name and reason of every label without a level."""
         return tuple((x.segment.name, x.reason) for x in self.labels if x.level is None)
 
     @property
     def unknown_values(self) -> tuple[int, ...]:
-        """Values of a label image that are no level in its numbering."""
+        """Values of a label map without a level in its numbering."""
         if self.numbering is None:
             return ()
         return tuple(label.segment.value for label in self.labels if label.level is None)
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know about how the file was read, as sentences."""
-        said = []
+        """Messages to the user about how the file was read."""
+        notes = []
         if self.numbering is not None and self.numbering is not VERSE:
-            said.append(f"The labels are read with the numbering of {self.numbering.title}.")
+            notes.append(f"The labels are read with the numbering of {self.numbering.title}.")
         for reason in dict.fromkeys(reason for _, reason in self.left_out):
             names = listed([name for name, why in self.left_out if why == reason])
-            said.append(f"Left out of the labels: {names} ({reason}).")
-        return said
+            notes.append(f"Left out of the labels: {names} ({reason}).")
+        return notes
 
 
 @dataclass(frozen=True)
 class LabelledSpine:
-    """The vertebrae of a label file in our own numbers.
+    """The vertebrae of a label file, converted to this package's label values.
 
     Attributes:
         volume: Label values as in `labels.LABELS`, uint8.
-        file: What they were read from.
+        file: The source file.
     """
 
     volume: Volume
@@ -117,74 +117,74 @@ class LabelledSpine:
 
     @property
     def left_out(self) -> tuple[tuple[str, str], ...]:
-        """Name and reason of everything in the file that is no level."""
+        """Name and reason of every label in the file without a level."""
         return self.file.left_out
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know about how the file was read, as sentences."""
+        """Messages to the user about how the file was read."""
         return self.file.notes
 
 
 def read_vertebra_labels(path: Path, numbering: Numbering | None = None) -> LabelledSpine:
-    """Read the vertebrae of a label file; an image of background alone has none.
+    """Read the vertebrae of a label file. An empty label map is accepted.
 
     Args:
-        path: Label image or segmentation.
-        numbering: What the values mean where segments have no names; None to judge by anatomy.
+        path: Label map or segmentation.
+        numbering: Numbering of values without names; None to recognise it by anatomy.
 
     Raises:
-        UserError: As `read_label_file`; if a level is there twice, or segments overlap.
+        UserError: As `read_label_file`; if two segments have the same level or overlap.
     """
     file = read_label_file(path, numbering)
-    return LabelledSpine(_in_our_numbers(file), file)
+    return LabelledSpine(_to_verse_values(file), file)
 
 
 def read_label_file(path: Path, numbering: Numbering | None = None) -> LabelFile:
-    """Read a label file as it is stored, and say what is which level.
+    """Read a label file with its stored values, and identify the levels.
 
     Raises:
-        UserError: If the file cannot be read, no label in it is a level, or it is a label image
-            whose numbering cannot be told.
+        UserError: If the file cannot be read, none of its labels is a level, or the numbering of a
+            label map cannot be recognised.
     """
-    read = _of_segmentation if names_segments(path) else _of_image
+    read = _read_segmentation if names_segments(path) else _read_label_image
     file = read(path, numbering)
     if file.labels and not file.vertebrae:
         names = listed([name for name, _ in file.left_out])
         remedy = "Name its segments L1, L2 and so on."
         if file.numbering is not None:
             remedy = (
-                f"Choose the labels of a spine, or say what the values mean: --labels {OPTION}."
+                f"Choose the labels of a spine, or state what the values mean: --labels {OPTION}."
             )
-        raise UserError(f"{path.name} holds no vertebra, only {names}.", remedy)
+        raise UserError(f"{path.name} has no vertebra, only {names}.", remedy)
     return file
 
 
 def are_parts(labels: list[NamedLabel]) -> bool:
-    """Return whether of two segments one is S1, and the other the rest of the sacrum."""
+    """Return whether two segments are S1 and the rest of the sacrum."""
     first = [label for label in labels if FIRST_SACRAL in label.segment.name.lower()]
     return len(labels) == 2 and len(first) == 1 and labels[0].level is BY_NAME["Sacrum"]
 
 
 def listed(names: list[str]) -> str:
-    """Return names as a text that stays short."""
+    """Join names to a short text; a long list is truncated."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def values_in(array: np.ndarray) -> list[int]:
-    """Return the values of a label image (z, y, x) without 0, ascending."""
+    """Return the values of a label map (z, y, x) without 0, ascending."""
     low, high = int(array.min()), int(array.max())
     if high - low >= TABLE_SIZE:
         return [int(value) for value in np.unique(array) if value]
-    found = np.zeros(high - low + 1, bool)
-    for part in array:  # as indices, the whole would need eight times its memory
-        found[part.astype(np.intp) - low] = True
-    return [int(value) for value in np.flatnonzero(found) + low if value]
+    present = np.zeros(high - low + 1, bool)
+    for part in array:  # slice by slice, because indices need eight times the memory
+        present[part.astype(np.intp) - low] = True
+    return [int(value) for value in np.flatnonzero(present) + low if value]
 
 
-def exchanged(array: np.ndarray, new: Mapping[int, int]) -> np.ndarray:
-    """Return label values (z, y, x) changed to others, uint8; values without a new one become 0."""
+def remap_values(array: np.ndarray, new: Mapping[int, int]) -> np.ndarray:
+    """Map label values (z, y, x) to new ones, uint8. Values that are not in ``new`` become 0."""
     out = np.zeros(array.shape, np.uint8)
     if int(array.min()) < 0 or int(array.max()) >= TABLE_SIZE:
         for value, other in new.items():
@@ -197,12 +197,12 @@ def exchanged(array: np.ndarray, new: Mapping[int, int]) -> np.ndarray:
     return out
 
 
-def _of_segmentation(path: Path, numbering: Numbering | None) -> LabelFile:
+def _read_segmentation(path: Path, numbering: Numbering | None) -> LabelFile:
     content = read_segmentation(path)
     _check_values(content.segments, path.name)
     labels = tuple(map(_named, content.segments))
     if numbering is not None and not any(label.level for label in labels):
-        # The user knows better than names such as Segment_1.
+        # The user's numbering takes precedence over names such as Segment_1.
         labels = tuple(_numbered(label.segment, numbering) for label in labels)
     nameless = tuple(_nameless(content.layers, content.segments))
     return LabelFile(
@@ -210,17 +210,17 @@ def _of_segmentation(path: Path, numbering: Numbering | None) -> LabelFile:
     )
 
 
-def _of_image(path: Path, numbering: Numbering | None) -> LabelFile:
+def _read_label_image(path: Path, numbering: Numbering | None) -> LabelFile:
     volume = read_labels(path)
-    if numbering is None:  # else the user says that these are labels
+    if numbering is None:  # otherwise the user states that these are labels
         check_labels(volume, path.name)
     present = values_in(volume.array)
     if numbering is None and _is_of_run(path, volume, present):
         numbering = VERSE
     elif numbering is None:
-        numbering = guess_numbering(seen_values(volume), present, path.name)
+        numbering = guess_numbering(label_stats(volume), present, path.name)
     elif numbering is not VERSE:
-        check_numbering(seen_values(volume), numbering, path.name)
+        check_numbering(label_stats(volume), numbering, path.name)
     segments = [Segment(f"V{v}", numbering.name_of(v), v, 0, {}) for v in present]
     labels = tuple(_numbered(segment, numbering) for segment in segments)
     extent = tuple((0, length - 1) for length in volume.geometry.shape[::-1])
@@ -228,26 +228,26 @@ def _of_image(path: Path, numbering: Numbering | None) -> LabelFile:
 
 
 def result_beside(labels: Path) -> Path | None:
-    """Return the result.json of the run that made a label image; None if none lies beside it."""
+    """Return the path of the result.json next to a label map, or None if there is none."""
     lower = labels.name.lower()
     ending = next((end for end in (*LABEL_FORMATS, *FORMATS) if lower.endswith(end)), "")
     result = labels.with_name(labels.name[: len(labels.name) - len(ending)] + RESULT_END)
     try:
         return result if result.is_file() else None
-    except OSError:  # a name that no file system allows
+    except OSError:  # the name is invalid on this file system
         return None
 
 
 def _is_of_run(path: Path, volume: Volume, present: list[int]) -> bool:
-    """Return whether a result.json beside a label image is of a run that found these values."""
-    if (beside := result_beside(path)) is None:
+    """Return whether the result.json next to a label map has the same values and shape."""
+    if (result_path := result_beside(path)) is None:
         return False
     try:
-        result = read_result(beside)
-    except UserError:  # it is judged where it is used
+        result = read_result(result_path)
+    except UserError:  # reported where the result is used
         return False
-    found = sorted(item.label for item in result.instances)
-    return found == present and result.shape == volume.geometry.shape
+    values = sorted(item.label for item in result.instances)
+    return values == present and result.shape == volume.geometry.shape
 
 
 def _named(segment: Segment) -> NamedLabel:
@@ -264,7 +264,7 @@ def _numbered(segment: Segment, numbering: Numbering) -> NamedLabel:
 
 
 def _nameless(layers: tuple[Volume, ...], segments: tuple[Segment, ...]) -> Iterator[NamedLabel]:
-    """Yield values that no segment has."""
+    """Yield values that belong to no segment."""
     for layer, volume in enumerate(layers):
         known = {segment.value for segment in segments if segment.layer == layer}
         for value in values_in(volume.array):
@@ -274,10 +274,10 @@ def _nameless(layers: tuple[Volume, ...], segments: tuple[Segment, ...]) -> Iter
 
 
 def _check_values(segments: tuple[Segment, ...], file: str) -> None:
-    """Refuse segments that have the same voxels.
+    """Refuse segments with the same voxels.
 
     Raises:
-        UserError: If there are such.
+        UserError: If two segments have the same layer and label value.
     """
     first: dict[tuple[int, int], str] = {}
     for segment in segments:
@@ -291,30 +291,30 @@ def _check_values(segments: tuple[Segment, ...], file: str) -> None:
         first[place] = segment.name
 
 
-def _in_our_numbers(file: LabelFile) -> Volume:
+def _to_verse_values(file: LabelFile) -> Volume:
     grid = file.layers[0]
     out = np.zeros(grid.array.shape, np.uint8)
     for layer, volume in enumerate(file.layers):
         new = {x.segment.value: x.level.value for x in file.vertebrae if x.segment.layer == layer}
-        part = exchanged(volume.array, new)
+        part = remap_values(volume.array, new)
         if layer:
             _check_overlap(file, out, part)
         np.copyto(out, part, where=part != 0)
-    _check_doubles(file)
+    _check_duplicates(file)
     return grid.with_array(out)
 
 
-def _check_overlap(file: LabelFile, there: np.ndarray, part: np.ndarray) -> None:
-    """Refuse voxels of two levels.
+def _check_overlap(file: LabelFile, labels: np.ndarray, part: np.ndarray) -> None:
+    """Refuse voxels with two levels.
 
     Raises:
-        UserError: If there are any.
+        UserError: If two layers overlap.
     """
-    both = (there != 0) & (part != 0) & (there != part)
+    both = (labels != 0) & (part != 0) & (labels != part)
     if not both.any():
         return
     names = {label.value: label.name for label in BY_NAME.values()}
-    pairs = Counter(zip(there[both].tolist(), part[both].tolist(), strict=True))
+    pairs = Counter(zip(labels[both].tolist(), part[both].tolist(), strict=True))
     (a, b), count = pairs.most_common(1)[0]
     raise UserError(
         f"{file.name}: the layers overlap, {names[a]} and {names[b]} share {count} voxels.",
@@ -322,22 +322,22 @@ def _check_overlap(file: LabelFile, there: np.ndarray, part: np.ndarray) -> None
     )
 
 
-def _check_doubles(file: LabelFile) -> None:
-    """Refuse two labels of one level, but for the parts of the sacrum.
+def _check_duplicates(file: LabelFile) -> None:
+    """Refuse two labels with the same level, except the parts of the sacrum.
 
     Raises:
-        UserError: If there are such.
+        UserError: If a level has several labels.
     """
     if file.numbering is not None:
-        return  # a numbering has several values for one level only where they are parts of it
+        return  # several values of a numbering have one level only if they are parts of it
     present = [set(values_in(layer.array)) for layer in file.layers]
-    there: dict[str, list[NamedLabel]] = {}
+    by_level: dict[str, list[NamedLabel]] = {}
     for label in file.vertebrae:
         if label.segment.value in present[label.segment.layer]:
-            there.setdefault(label.level.name, []).append(label)
-    for level in sorted(there, key=ORDER.__getitem__):
-        if len(there[level]) > 1 and not are_parts(there[level]):
-            names = " and ".join(label.segment.name for label in there[level])
+            by_level.setdefault(label.level.name, []).append(label)
+    for level in sorted(by_level, key=ORDER.__getitem__):
+        if len(by_level[level]) > 1 and not are_parts(by_level[level]):
+            names = " and ".join(label.segment.name for label in by_level[level])
             raise UserError(
                 f"{file.name}: the segments {names} are both {level}.",
                 "Rename or join them, and save the segmentation again.",

@@ -1,4 +1,4 @@
-"""Whether labels are those that a result.json describes."""
+"""Check that a label map belongs to a result.json."""
 
 from __future__ import annotations
 
@@ -16,16 +16,23 @@ from spinemamba.protocol.result import Result
 RUN_TAG = "SpineMamba.Run"
 
 SAME_PLACE_MM = 5.0
-"""Centroids of a result and of its labels differ by less than 1 mm, in slices of 5 mm too."""
+"""Largest distance between centroids of a result and of its labels. Measured: below 1 mm, even in
+5 mm slices."""
 
 SAME_VOLUME = {True: (0.05, 0.3), False: (0.2, 1.0)}
-"""Share, and mL, that the volume of a whole (True) or cut (False) vertebra may differ by: it is
-counted on another grid. Of whole ones 3 % were seen, of cut ones 15 %, in slices of 5 mm."""
+"""Accepted volume difference of a complete (True) or truncated (False) vertebra, as a share and in
+mL, because the result counts voxels on another grid. Measured: 3 % and 15 %, in 5 mm slices."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """A level in a label image: its name, its volume, and its centroid in LPS, (3,)."""
+    """A level in a label map.
+
+    Attributes:
+        name: Name of the level.
+        volume_ml: Volume.
+        centroid_lps_mm: Centroid in LPS, (3,).
+    """
 
     name: str
     volume_ml: float
@@ -33,42 +40,42 @@ class Extent:
 
 
 def check_same_run(spine: LabelledSpine, result: Result) -> None:
-    """Refuse labels of another run, and labels that were changed since.
+    """Refuse labels of another run, and labels that were changed after the run.
 
     Raises:
-        UserError: If run, grid, levels, volumes or places differ.
+        UserError: If run ID, grid, levels, volumes or positions differ.
     """
     runs = {label.segment.tags.get(RUN_TAG, "") for label in spine.file.vertebrae} - {""}
     if runs and runs != {result.run_id}:
         raise _other(f"the segments name the run {min(runs - {result.run_id})}")
-    found = set(values_in(spine.volume.array))
+    present = set(values_in(spine.volume.array))
     expected = {item.label for item in result.instances}
-    if found != expected or spine.file.unknown_values:
-        raise _other(f"they hold {_names(found)}, the run found {_names(expected)}")
+    if present != expected or spine.file.unknown_values:
+        raise _other(f"they hold {_names(present)}, the run found {_names(expected)}")
     if why := why_other(result, spine.volume):
         raise _other(why)
 
 
 def extents(labels: Volume) -> list[Extent]:
-    """Return every level that is there."""
+    """Return the extents of all levels in a label map."""
     voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
     boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
-    found = []
+    out = []
     for value, box in enumerate(boxes, start=1):
         if box is not None and value in BY_VALUE:
             index = np.argwhere(labels.array[box] == value)
             centre = labels.geometry.to_lps_mm(index.mean(axis=0) + [part.start for part in box])
-            found.append(Extent(BY_VALUE[value].name, len(index) * voxel_ml, centre))
-    return found
+            out.append(Extent(BY_VALUE[value].name, len(index) * voxel_ml, centre))
+    return out
 
 
 def why_other(result: Result, labels: Volume, *, corrected: bool = False) -> str:
-    """Return why a result cannot be that of these labels; empty if it can.
+    """Return why a result does not belong to labels; empty if it does.
 
     Args:
-        result: Of a run.
+        result: Result of a run.
         labels: Label values.
-        corrected: Whether a person may have changed the labels since: volumes say nothing then.
+        corrected: Whether a user may have edited the labels; volumes are not compared then.
     """
     grid = _grid_of(result)
     if difference := grid.difference(labels.geometry):
@@ -82,19 +89,19 @@ def why_other(result: Result, labels: Volume, *, corrected: bool = False) -> str
         if away_mm > SAME_PLACE_MM:
             return f"{name} lies {away_mm:.0f} mm away from where the run found it"
         share, ml = SAME_VOLUME[known[name].complete]
-        there_ml = known[name].volume_ml
-        if not corrected and abs(there_ml - level.volume_ml) > ml + share * there_ml:
-            return f"{name} has {level.volume_ml:.1f} mL, the run found {there_ml:.1f} mL"
+        run_ml = known[name].volume_ml
+        if not corrected and abs(run_ml - level.volume_ml) > ml + share * run_ml:
+            return f"{name} has {level.volume_ml:.1f} mL, the run found {run_ml:.1f} mL"
     return ""
 
 
 def cuts_by_place(result: Result, labels: Volume) -> dict[str, tuple[str, ...]]:
-    """Return the sides at which a run found each level of its labels cut.
+    """Return the sides at which the run found each level truncated.
 
-    Instances are found by place, since a person may have renamed them after the run.
+    Instances are matched by position, because the user may have renamed them after the run.
 
     Args:
-        result: Of the run that made the labels.
+        result: Result of the run that made the labels.
         labels: Label values.
     """
     cuts: dict[str, tuple[str, ...]] = {}
@@ -117,6 +124,6 @@ def _names(values: set[int]) -> str:
 
 def _other(why: str) -> UserError:
     return UserError(
-        f"The labels are not those of this result.json: {why}.",
-        "Give the two files that one run wrote.",
+        f"The labels do not belong to this result.json: {why}.",
+        "Give two files of the same run.",
     )

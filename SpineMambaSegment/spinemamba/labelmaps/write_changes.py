@@ -1,4 +1,4 @@
-"""Write labels back after a change: what was not changed keeps its values, names and layers."""
+"""Write labels after a change, with all other values, names and layers unchanged."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from spinemamba.imaging.seg_nrrd import (
     write_layers,
 )
 from spinemamba.imaging.write import write_image
-from spinemamba.labelmaps.read import LabelledSpine, NamedLabel, exchanged, values_in
+from spinemamba.labelmaps.read import LabelledSpine, NamedLabel, remap_values, values_in
 
 NRRD = ".nrrd"
 STATUS_TAG = "Segmentation.Status"
 
 
 def write_changed(spine: LabelledSpine, after: np.ndarray, path: Path) -> None:
-    """Write labels in which vertebrae have got or lost voxels.
+    """Write labels after the masks of vertebrae have changed.
 
-    Segments keep names, values, colours, tags and layers; values of a label image stay in its
-    numbering, unless it becomes a segmentation. Structures that are no vertebra lose no voxel.
+    Segments keep names, values, colours, tags and layers. The values of a label map stay in its
+    numbering, unless it is written as a segmentation. Structures that are not vertebrae keep their
+    voxels.
 
     Args:
-        spine: The labels as they were read.
-        after: Values as in `labels.LABELS`, shape of ``spine.volume``.
-        path: File to write; the name decides the format.
+        spine: The labels as read.
+        after: New values as in `labels.LABELS`, shape of ``spine.volume``.
+        path: File to write; the ending selects the format.
 
     Raises:
-        UserError: If it cannot be written, or a new level has no number in its numbering.
+        UserError: If the file cannot be written, or the numbering has no value for a new level.
     """
     file, named = spine.file, path.name.lower().endswith(".seg.nrrd")
     if not file.header and named:
@@ -58,19 +59,19 @@ def write_changed(spine: LabelledSpine, after: np.ndarray, path: Path) -> None:
 def write_renamed(
     spine: LabelledSpine, new: Mapping[int, int], infos: Sequence[SegmentInfo], path: Path
 ) -> None:
-    """Write labels whose vertebrae have got other levels; other segments stay as they are.
+    """Write labels after vertebrae got other levels; other segments do not change.
 
     Args:
-        spine: The labels as they were read.
-        new: New value of each value in ``spine.volume``; what has none is taken away.
+        spine: The labels as read.
+        new: New value of each value in ``spine.volume``; values without one are removed.
         infos: Name, colour, code and provenance of each new value.
-        path: File to write; the name decides the format.
+        path: File to write; the ending selects the format.
 
     Raises:
-        UserError: If it cannot be written.
+        UserError: If the file cannot be written.
     """
     if not (spine.file.header and path.name.lower().endswith(NRRD)):
-        array = exchanged(spine.volume.array, new)
+        array = remap_values(spine.volume.array, new)
         write_labels(spine.volume.with_array(array), path, infos)
         return
     by_value = {info.value: info for info in infos}
@@ -95,17 +96,17 @@ def write_renamed(
 def _renamed_fields(
     label: NamedLabel, info: SegmentInfo, old: Mapping[str, str], array: np.ndarray
 ) -> dict[str, str]:
-    """Return the fields of a vertebra under its new level; who approved the old one is dropped."""
-    kept = dict(label.segment.tags)
+    """Return the fields of a vertebra with its new level. A new level resets the review status."""
+    tags = dict(label.segment.tags)
     if label.level.value != info.value:
-        kept.pop(STATUS_TAG, None)
-    kept.pop("TerminologyEntry", None)
-    changed = replace(info, tags={**kept, **info.tags})
+        tags.pop(STATUS_TAG, None)
+    tags.pop("TerminologyEntry", None)
+    changed = replace(info, tags={**tags, **info.tags})
     return {**old, **segment_fields(changed, _box(array, info.value), label.segment.layer)}
 
 
 def _renamed_values(spine: LabelledSpine, new: Mapping[int, int]) -> list[dict[int, int]]:
-    """Return the new values of each layer; other segments make room where they have to."""
+    """Return the map of values of each layer; other segments move to free values on conflict."""
     out = []
     for layer in range(len(spine.file.layers)):
         here = [label for label in spine.file.labels if label.segment.layer == layer]
@@ -128,7 +129,7 @@ def _looked_up(array: np.ndarray, table: Mapping[int, int]) -> np.ndarray:
 
 
 def _changed(spine: LabelledSpine, after: np.ndarray) -> tuple[list[NamedLabel], list[np.ndarray]]:
-    """Return the labels of a file, with those that are new, and its changed layers."""
+    """Return the labels of a file, including new ones, and its changed layers."""
     before, labels = spine.volume.array, list(spine.file.labels)
     layers = [volume.array.copy() for volume in spine.file.layers]
     changed = before != after
@@ -146,7 +147,7 @@ def _changed(spine: LabelledSpine, after: np.ndarray) -> tuple[list[NamedLabel],
 
 
 def _new_label(spine: LabelledSpine, level: Label) -> NamedLabel:
-    """Return a label for a level that a file does not have yet."""
+    """Return a label for a level that is not in the file."""
     numbering = spine.file.numbering
     if numbering is None:
         taken = {x.segment.value for x in spine.file.labels if x.segment.layer == 0}
@@ -156,7 +157,7 @@ def _new_label(spine: LabelledSpine, level: Label) -> NamedLabel:
     value = next((v for v, other in numbering.levels.items() if other is level), None)
     if value is None:
         raise UserError(
-            f"The numbering of {numbering.title} has no number for {level.name}.",
+            f"The numbering of {numbering.title} has no value for {level.name}.",
             "Write a .seg.nrrd, which has names.",
         )
     return NamedLabel(Segment(f"V{value}", level.name, value, 0, {}), level)
@@ -188,6 +189,6 @@ def _box(array: np.ndarray, value: int) -> tuple[slice, slice, slice] | None:
 
 
 def _present(array: np.ndarray) -> list[int]:
-    """Return the values of levels in an array, from head to tail."""
-    there = set(values_in(array))
-    return [value for value in BY_VALUE if value in there]
+    """Return the values of levels in an array, from cranial to caudal."""
+    present = set(values_in(array))
+    return [value for value in BY_VALUE if value in present]

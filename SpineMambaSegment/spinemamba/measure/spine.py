@@ -13,7 +13,7 @@ from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, ORDER
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.truncation import SIDES as IMAGE_SIDES
-from spinemamba.imaging.truncation import FieldOfView, cut_sides, data_box, part_of
+from spinemamba.imaging.truncation import FieldOfView, crop_volume, cut_sides, data_box
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.angles import adjacent, angle_items, curve_items
 from spinemamba.measure.body import Body
@@ -74,7 +74,7 @@ def measure_standing(
     shown = None if image is None else _on_grid_of(upright, image)
     if shown is not None:
         box = data_box(shown.array)
-        upright, shown = part_of(upright, box), part_of(shown, box)
+        upright, shown = crop_volume(upright, box), crop_volume(shown, box)
     sides = _sides(upright, shown, known_cuts or {})
     stance = stance_of(landmarks(upright, {value for value, cut in sides.items() if cut}))
     sides = {value: stance.sides(cut) for value, cut in sides.items()}

@@ -120,12 +120,12 @@ READ = ALWAYS | {
     "oblique": turned(np.array([[0.8, 0.6, 0], [-0.48, 0.64, 0.6]])),
 }
 REFUSALS = {
-    "no PixelSpacing": (made.put(PixelSpacing=None), "how large its pixels are"),
-    "empty PixelSpacing": (made.put(PixelSpacing=""), "how large its pixels are"),
-    "one PixelSpacing": (made.put(PixelSpacing="1.5"), "how large its pixels are"),
-    "PixelSpacing 0": (made.put(PixelSpacing="0\\0"), "how large its pixels are"),
-    "negative PixelSpacing": (made.put(PixelSpacing="-1.5\\0.75"), "how large its pixels are"),
-    "PixelSpacing nan": (made.put(PixelSpacing="nan\\nan"), "how large its pixels are"),
+    "no PixelSpacing": (made.put(PixelSpacing=None), "does not state its pixel size"),
+    "empty PixelSpacing": (made.put(PixelSpacing=""), "does not state its pixel size"),
+    "one PixelSpacing": (made.put(PixelSpacing="1.5"), "does not state its pixel size"),
+    "PixelSpacing 0": (made.put(PixelSpacing="0\\0"), "does not state its pixel size"),
+    "negative PixelSpacing": (made.put(PixelSpacing="-1.5\\0.75"), "does not state its pixel size"),
+    "PixelSpacing nan": (made.put(PixelSpacing="nan\\nan"), "does not state its pixel size"),
     "PixelSpacing missing in one": (
         at(range(5, 6), made.put(PixelSpacing=None)),
         "1 of its 12 slices",
@@ -152,11 +152,11 @@ REFUSALS = {
     ),
     "orientation not at right angles": (
         made.put(ImageOrientationPatient=[1, 0, 0, 0.1, 0.995, 0]),
-        "no pair of directions at right angles",
+        "not a pair of orthogonal directions",
     ),
     "orientation of length 2": (
         made.put(ImageOrientationPatient=[2, 0, 0, 0, 1, 0]),
-        "no pair of directions at right angles",
+        "not a pair of orthogonal directions",
     ),
     "no orientation": (made.put(ImageOrientationPatient=None), "no position or orientation"),
     "no position": (made.put(ImagePositionPatient=None), "no position or orientation"),

@@ -42,7 +42,7 @@ def test_an_image_in_place_of_labels_is_refused(image, folder, tmp_path, capsys,
     command = ["measure", str(folder / f"{image}.nii.gz"), "--out", str(out)]
     code, output, error = told(command, capsys)
     assert (code, output) == (2, "")
-    assert f"{image}.nii.gz holds values that are no labels" in error
+    assert f"{image}.nii.gz holds values that are not labels" in error
     assert not out.exists()
     outcome("given to measure", "refused")
 
@@ -65,7 +65,7 @@ def test_labels_in_place_of_the_image_are_refused(numbers, folder, tmp_path, cap
     command = ["measure", str(folder / "labels.nii.gz"), "--image", str(tmp_path / "again.nii.gz")]
     code, output, error = told(command, capsys)
     assert (code, output) == (2, "")
-    assert "again.nii.gz is a label image and no CT or MR" in error
+    assert "again.nii.gz is a label map, not a CT or MR" in error
     outcome("given to measure", "refused")
 
 
@@ -81,7 +81,7 @@ DIFFERENCES = {
     "size": " voxels. ",
     "spacing": "voxels of 2 x 2 x 2.1 and 2 x 2 x 2 mm",
     "origin": "first voxels at 0, 0, 500 and at ",
-    "direction": "axes turned by 5 degrees",
+    "direction": "axes rotated by 5 degrees",
 }
 
 

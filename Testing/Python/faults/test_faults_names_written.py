@@ -148,7 +148,7 @@ def test_relabel_refuses_labels_that_the_result_does_not_describe(
     write_numbers(folder / "a.nii.gz", volume, {name: BY_NAME[name].value for name in L234})
     assert main(["relabel", "a_result.json", "a.nii.gz", "b.seg.nrrd", "--pin", "L5#3"]) == REFUSED
     said = capsys.readouterr().err
-    assert "The labels are not those of this result.json" in said
+    assert "The labels do not belong to this result.json" in said
     assert says in said
     assert not (folder / "b.seg.nrrd").exists()
     assert not (folder / "b_result.json").exists()

@@ -16,7 +16,7 @@ from spinemamba.cli.main import main
 from spinemamba.imaging.intensity import guess_modality
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_labels, read_volume
-from spinemamba.imaging.truncation import FieldOfView, acquired, cut_sides, data_part
+from spinemamba.imaging.truncation import FieldOfView, crop_to_data, cut_sides, without_padding
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import to_image
 from spinemamba.inference.model import load_model
@@ -90,13 +90,13 @@ def test_the_networks_see_of_a_padded_scan_what_they_see_of_the_bare_one(
     bare = canonical(read_volume(shared_data / f"{name}.nii.gz"))[0]
     for value in VALUES:
         for sides in SIDES:
-            data, view, box = acquired(padded(bare, sides, value))
+            data, view, box = crop_to_data(padded(bare, sides, value))
             np.testing.assert_array_equal(data.array, bare.array)
             assert data.geometry.matches(bare.geometry)
             assert [part.start for part in box] == [low for low, _ in sides]
             assert view.hull is None
             whole = padded(bare, sides, value)
-            assert guess_modality(data_part(whole).array) == guess_modality(bare.array)
+            assert guess_modality(without_padding(whole).array) == guess_modality(bare.array)
             outcome(KIND, "right")
 
 
@@ -107,7 +107,7 @@ ORDINARY += ("totalsegmentator/s0328_bone_ct.nii.gz", "totalsegmentator/ts_examp
 @pytest.mark.parametrize("name", ORDINARY)
 def test_an_ordinary_scan_is_not_cropped_and_air_cuts_none_of_it(name: str, shared_data: Path):
     image = canonical(read_volume(shared_data / name))[0]
-    data, _, box = acquired(image)
+    data, _, box = crop_to_data(image)
     assert data.array is image.array
     assert box == tuple(slice(0, n) for n in image.array.shape)
     truth = shared_data / name.replace("_bone_ct", "_ct").replace("_ct.nii", "_seg.nii")

@@ -1,1 +1,1 @@
-"""From a label mask to a closed surface."""
+"""Convert masks to closed surfaces: extraction, smoothing, decimation, checks, file formats."""

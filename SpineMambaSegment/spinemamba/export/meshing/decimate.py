@@ -1,10 +1,10 @@
-"""Fewer triangles for a closed surface that stays closed.
+"""Decimate closed surfaces without changing their topology.
 
 Edges are collapsed in the order of their quadric error (Garland, Heckbert, SIGGRAPH 1997), each to
-the place of least error that keeps the volume (Lindstrom, Turk, IEEE Visualization 1998). The
-filters of VTK do not test whether a collapse pinches the surface; here an edge goes only if that
-keeps the topology (link condition: Dey, Edelsbrunner, Guha, Nekhayev, 1999). Pieces, cavities and
-holes stay as they are.
+the point of least error that preserves the volume (Lindstrom, Turk, IEEE Visualization 1998).
+VTK's filters do not test whether a collapse pinches the surface. Here, an edge is collapsed only if
+it satisfies the link condition (Dey, Edelsbrunner, Guha, Nekhayev, 1999), which preserves pieces,
+cavities and holes.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import numpy as np
 from spinemamba.export.meshing.mesh import Mesh
 
 CHEAPEST = 0.4
-"""Share of the edges that may go in one round: more would take expensive ones before cheap ones."""
+"""Share of the edges considered in one round. With more, costly edges go before cheap ones."""
 
 PASSES = 3
-"""So often edges that lie apart from those chosen are looked for in one round."""
+"""Passes per round that search for further independent edges."""
 
 SMALL = 1e-6
-"""Weight of the middle of an edge, which decides where a surface is flat or a ridge."""
+"""Relative weight of the midpoint of an edge, which decides on flat surfaces and ridges."""
 
 STEEPEST = 0.3
-"""Cosine of the angle by which a triangle may turn in one collapse."""
+"""Cosine of the largest rotation of a triangle in one collapse."""
 
 FLATTEST = 0.05
-"""Twice the area of a triangle by the square of its longest side: a sliver has less."""
+"""Minimum of twice the area of a triangle over the square of its longest side."""
 
 
 def decimated(mesh: Mesh, share: float, fixed: np.ndarray | None = None) -> Mesh:
-    """Return a surface of fewer triangles and the same topology.
+    """Return a surface with fewer triangles and the same topology.
 
     Args:
-        mesh: Closed surface. Edges of more than two triangles stay.
-        share: Of the triangles, how many shall go, in (0, 1). Fewer go where no edge is left that
-            may go.
-        fixed: For each point whether it stays where it is; none does if None.
+        mesh: Closed surface. Non-manifold edges are kept.
+        share: Share of triangles to remove, in (0, 1). Fewer are removed if no further edge can be
+            collapsed.
+        fixed: Whether each point is fixed; None if none is.
     """
     free = np.ones(len(mesh.points_mm), bool) if fixed is None else ~fixed
     middle_mm = mesh.points_mm.mean(axis=0) if len(mesh.points_mm) else np.zeros(3)
@@ -67,15 +67,15 @@ def decimated(mesh: Mesh, share: float, fixed: np.ndarray | None = None) -> Mesh
 
 @dataclass(frozen=True)
 class _Sides:
-    """The sides of all triangles, each with its direction, in the order of their starts and ends.
+    """Directed sides (half-edges) of all triangles, sorted by start and end.
 
     Attributes:
-        start: Point where each begins, shape (sides,).
-        end: Point where it ends.
-        opposite: Third corner of its triangle.
-        triangle: Number of that triangle.
-        keys: Start and end in one number, ascending.
-        first: For each point the first side that begins there, shape (points + 1,).
+        start: Start point of each side, shape (sides,).
+        end: End point.
+        opposite: Third point of the triangle.
+        triangle: Number of the triangle.
+        keys: Start and end encoded in one number, ascending.
+        first: Index of the first side that starts at each point, shape (points + 1,).
     """
 
     start: np.ndarray
@@ -101,17 +101,17 @@ class _Sides:
 
     @property
     def degree(self) -> np.ndarray:
-        """How many sides begin at each point."""
+        """Number of sides that start at each point."""
         return np.diff(self.first)
 
     def find(self, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of sides in the order, and whether they are there."""
+        """Return the indices of sides, and whether they exist."""
         keys = start * self.points + end
         place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         return place, self.keys[place] == keys
 
     def around(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return positions in a list of points, each with all sides that begin there."""
+        """Return pairs of an index in ``points`` and a side that starts at that point."""
         counts = self.degree[points]
         position = np.repeat(np.arange(len(points)), counts)
         within = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -119,7 +119,7 @@ class _Sides:
 
 
 def _quadrics(mesh: Mesh) -> np.ndarray:
-    """Return for each point the squared distances from the planes around it, by area, (n, 4, 4)."""
+    """Return the error quadric of each point, weighted by area, (n, 4, 4)."""
     length = np.linalg.norm(mesh.area_vectors_mm2, axis=1, keepdims=True)
     normal = mesh.area_vectors_mm2 / np.maximum(length, 1e-12)
     offset = -np.einsum("td,td->t", normal, mesh.corners_mm[:, 0])
@@ -136,14 +136,14 @@ def _quadrics(mesh: Mesh) -> np.ndarray:
 def _independent(
     mesh: Mesh, sides: _Sides, quadrics: np.ndarray, allowed: tuple[np.ndarray, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return edges that may go at the same time, cheapest first, and where their points go.
+    """Return edges that can be collapsed at the same time, cheapest first, and their new points.
 
-    No two of them have neighbouring points, so that what is tested of one stays true.
+    No two of them have neighbouring points, so that the tests of one are independent of others.
 
     Args:
         mesh: The surface.
         sides: Its sides.
-        quadrics: Of its points.
+        quadrics: Error quadrics of its points.
         allowed: Whether each point may move, and the share of the edges to choose from.
     """
     free, part = allowed
@@ -157,27 +157,29 @@ def _independent(
 
 
 def _apart(sides: _Sides, edges: np.ndarray) -> np.ndarray:
-    """Return the places of edges of which no two have neighbouring points; the first come first."""
+    """Return indices of edges without neighbouring points; earlier edges take precedence."""
     start, end = sides.start[edges], sides.end[edges]
     taken = np.zeros(len(edges), bool)
-    left = np.arange(len(edges))
+    remaining = np.arange(len(edges))
     for _ in range(PASSES):
         best = np.full(sides.points, len(edges))
         for ends in (start, end):
-            np.minimum.at(best, ends[left], left)
+            np.minimum.at(best, ends[remaining], remaining)
         best_near = best.copy()
         np.minimum.at(best_near, sides.start, best[sides.end])
-        won = left[(best_near[start[left]] == left) & (best_near[end[left]] == left)]
-        taken[won] = True
+        is_best = (best_near[start[remaining]] == remaining) & (
+            best_near[end[remaining]] == remaining
+        )
+        taken[remaining[is_best]] = True
         near = np.zeros(sides.points, bool)
         near[start[taken]] = near[end[taken]] = True
         near[sides.start[near[sides.end]]] = True
-        left = left[~near[start[left]] & ~near[end[left]]]
+        remaining = remaining[~near[start[remaining]] & ~near[end[remaining]]]
     return np.flatnonzero(taken)
 
 
 def _edges(sides: _Sides, free: np.ndarray) -> np.ndarray:
-    """Return one side of each edge between free points that lie on edges of two triangles only."""
+    """Return one side of each edge between free points that have manifold edges only."""
     back, there = sides.find(sides.end, sides.start)
     twice = np.zeros(len(sides.keys), bool)
     twice[1:] = sides.keys[1:] == sides.keys[:-1]
@@ -192,12 +194,12 @@ def _edges(sides: _Sides, free: np.ndarray) -> np.ndarray:
 def _best_places(
     mesh: Mesh, sides: _Sides, quadrics: np.ndarray, edges: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the points of edges best become one, (edges, 3), and the error there."""
+    """Return the best point for the collapse of each edge, (edges, 3), and its error."""
     start, end = sides.start[edges], sides.end[edges]
     middle_mm = (mesh.points_mm[start] + mesh.points_mm[end]) / 2
     quadric = quadrics[start] + quadrics[end]
     square, linear = quadric[:, :3, :3].copy(), quadric[:, :3, 3]
-    # From the middle of the edge, where the numbers are small.
+    # Relative to the midpoint of the edge, to reduce rounding.
     linear = linear + np.einsum("eij,ej->ei", square, middle_mm)
     weight = SMALL * np.trace(square, axis1=1, axis2=2) + 1e-12
     square[:, [0, 1, 2], [0, 1, 2]] += weight[:, None]
@@ -214,7 +216,7 @@ def _best_places(
 
 
 def _volume_plane(mesh: Mesh, sides: _Sides, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return normals and offsets of the planes on which the ends of edges keep the volume."""
+    """Return normals and offsets of the planes of volume-preserving points."""
     vectors = mesh.area_vectors_mm2
     values = np.column_stack([vectors, np.einsum("td,td->t", vectors, mesh.corners_mm[:, 0])])
     of_point = np.stack(
@@ -231,9 +233,9 @@ def _volume_plane(mesh: Mesh, sides: _Sides, edges: np.ndarray) -> tuple[np.ndar
 
 
 def _keeps_topology(sides: _Sides, edges: np.ndarray) -> np.ndarray:
-    """Return for each edge whether its ends have no common neighbours but those of its triangles.
+    """Return whether each edge satisfies the link condition: only two common neighbours.
 
-    A tetrahedron, of which nothing would be left, has corners with three neighbours.
+    Points with three neighbours are excluded, so that tetrahedra are not removed.
     """
     start, end = sides.start[edges], sides.end[edges]
     position, side = sides.around(start)
@@ -247,7 +249,7 @@ def _keeps_topology(sides: _Sides, edges: np.ndarray) -> np.ndarray:
 def _keeps_direction(
     mesh: Mesh, sides: _Sides, edges: np.ndarray, places_mm: np.ndarray
 ) -> np.ndarray:
-    """Return for each edge whether no triangle around its ends turns over or becomes a sliver."""
+    """Return whether no triangle around an edge flips or becomes a sliver."""
     sound = np.ones(len(edges), bool)
     ends = sides.start[edges], sides.end[edges]
     for moved, other in (ends, ends[::-1]):
@@ -270,7 +272,7 @@ def _keeps_direction(
 
 
 def _joined(triangles: np.ndarray, kept: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    """Return triangles after points became others, without those that lost a side."""
+    """Replace points in triangles, and drop degenerate triangles."""
     numbers = np.arange(int(triangles.max()) + 1)
     numbers[gone] = kept
     triangles = numbers[triangles]

@@ -1,10 +1,9 @@
-"""How far smoothing may move a surface without leaving what its label says.
+"""Bound of the displacement by smoothing, so that a surface stays consistent with its label.
 
-The surface of whatever was labelled passes between the middle of each voxel inside and that of its
-neighbour outside. A place from which both are within half a voxel diagonal is therefore no further
-from that surface. Between thick slices the voxels of interpolated slices stand for those of the
-label, except at plateaus. Smoothing alone keeps to this nearly everywhere, but bulges on wide
-steps.
+The true surface passes between the centre of each voxel inside and that of its neighbour outside.
+A point within half a voxel diagonal of both is therefore within half a diagonal of the true
+surface. Between thick slices, the voxels of interpolated slices replace those of the label, except
+at plateaus. Smoothing alone observes the bound nearly everywhere, but bulges on wide steps.
 """
 
 from __future__ import annotations
@@ -16,16 +15,17 @@ import numpy as np
 from spinemamba.export.meshing.mesh import Mesh
 
 HALVINGS = 5
+"""Bisection steps of the displacement of a point that exceeds the bound."""
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Where the points of a surface may go.
+class DisplacementBound:
+    """Displacement bound of the points of a surface.
 
     Attributes:
-        inside_mm: For each point the middle of one of the two voxels it lies between, (points, 3).
-        outside_mm: The other one; which is which does not matter.
-        half_diagonal_mm: Half a voxel diagonal there, shape (points,).
+        inside_mm: Centre of one of the two voxels that a point lies between, (points, 3).
+        outside_mm: Centre of the other voxel; the order is arbitrary.
+        half_diagonal_mm: Half a voxel diagonal at each point, shape (points,).
     """
 
     inside_mm: np.ndarray
@@ -33,18 +33,18 @@ class Reach:
     half_diagonal_mm: np.ndarray
 
     def limit(self, raw: Mesh, wanted: Mesh, free: np.ndarray | None = None) -> tuple[Mesh, int]:
-        """Return the wanted surface with points that go too far moved back towards the raw one.
+        """Move points of a smoothed surface that exceed the bound back towards the raw surface.
 
         Args:
             raw: Surface before smoothing.
             wanted: The same points after smoothing.
-            free: For each point whether it belongs to this surface alone; all do if None. For a
-                point of two surfaces only its own voxels vouch, which are the same for both.
+            free: Whether each point belongs to this surface only; None if all do. For a point of
+                two surfaces, only its own voxels count, which are the same for both.
 
         Returns:
-            The surface, and how many points were moved back.
+            The surface, and the number of points moved back.
         """
-        far = np.flatnonzero(self._own_mm(wanted.points_mm) > self.half_diagonal_mm)
+        far = np.flatnonzero(self._own_voxels_mm(wanted.points_mm) > self.half_diagonal_mm)
         starts, ends = _around(raw, far)
         if free is not None:
             vouches = free[far[starts]] | (far[starts] == ends)
@@ -62,36 +62,38 @@ class Reach:
         points_mm[far] = raw.points_mm[far] + low[:, None] * moves_mm
         return wanted.moved_to(points_mm), int(too_far.sum())
 
-    def _own_mm(self, points_mm: np.ndarray) -> np.ndarray:
-        """Return how far each point is from the further one of its own two voxels."""
+    def _own_voxels_mm(self, points_mm: np.ndarray) -> np.ndarray:
+        """Return the distance of each point from the more distant one of its two voxels."""
         one = np.linalg.norm(points_mm - self.inside_mm, axis=1)
         return np.maximum(one, np.linalg.norm(points_mm - self.outside_mm, axis=1))
 
     def _is_within(
         self, places_mm: np.ndarray, points: np.ndarray, starts: np.ndarray, ends: np.ndarray
     ) -> np.ndarray:
-        """Return for places of some points whether a pair of voxels around them vouches for them.
+        """Return whether new positions of points are within the bound of a voxel pair nearby.
 
         Args:
-            places_mm: Where these points would be.
-            points: Their numbers.
-            starts: Positions in ``points``, with
-            ends: the points at the other ends of edges from there, and themselves.
+            places_mm: New positions of the points.
+            points: Numbers of the points.
+            starts: For each pair of a point and a neighbour (or itself), the index in ``points``.
+            ends: Number of the neighbour in each pair.
         """
-        reach = Reach(self.inside_mm[ends], self.outside_mm[ends], self.half_diagonal_mm[ends])
-        vouched = reach._own_mm(places_mm[starts]) <= self.half_diagonal_mm[points[starts]]
+        reach = DisplacementBound(
+            self.inside_mm[ends], self.outside_mm[ends], self.half_diagonal_mm[ends]
+        )
+        vouched = reach._own_voxels_mm(places_mm[starts]) <= self.half_diagonal_mm[points[starts]]
         return np.bincount(starts[vouched], minlength=len(points)) > 0
 
 
 def _around(mesh: Mesh, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each of some points with itself and each of its neighbours, as positions and points.
+    """Return pairs of some points with themselves and their neighbours, as indices and numbers.
 
-    On a closed surface every edge is the side of one triangle in either direction.
+    On a closed surface, every edge occurs once in each direction.
     """
     position = np.full(len(mesh.points_mm), -1)
     position[points] = np.arange(len(points))
     starts = position[mesh.triangles].ravel()
     ends = np.roll(mesh.triangles, -1, axis=1).ravel()
-    wanted = starts >= 0
-    own = np.arange(len(points))
-    return np.concatenate([own, starts[wanted]]), np.concatenate([points, ends[wanted]])
+    selected = starts >= 0
+    itself = np.arange(len(points))
+    return np.concatenate([itself, starts[selected]]), np.concatenate([points, ends[selected]])

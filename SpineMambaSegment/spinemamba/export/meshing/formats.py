@@ -1,7 +1,7 @@
-"""A surface as the bytes of a file.
+"""Encode a surface as STL, PLY, OBJ or GLB.
 
-Not VTK's writers: they are silent when a disk fills up, and bytes can be hashed before they are
-written. Each format is a few lines, and the tests read all of them back with other libraries.
+VTK's writers are not used: they report no error when a disk fills up, and bytes in memory can be
+hashed before they are written. The tests read all formats back with other libraries.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from spinemamba.export.meshing.mesh import Mesh
 STL_HEADER = 80
 GLB_MAGIC, GLB_VERSION = b"glTF", 2
 FLOAT, UNSIGNED = 5126, 5125
-"""Numbers of glTF 2.0 for 32-bit floats and unsigned integers."""
+"""Component types of glTF 2.0: 32-bit float and unsigned integer."""
 
 UNITS = {"stl": "mm", "ply": "mm", "obj": "mm", "glb": "m"}
-"""What one unit of length is in each format; glTF prescribes metres."""
+"""Unit of length in each format; glTF requires metres."""
 
 LPS_TO_GLTF = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]) / 1000
 RAS_TO_GLTF = np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]) / 1000
-"""glTF: metres, y upwards, z towards who looks; a patient who stands and looks at you."""
+"""glTF: metres, y upwards, z towards the viewer, so that a standing patient faces the viewer."""
 
 
 def encode(mesh: Mesh, format_: str, space: str, color: tuple[int, int, int]) -> bytes:
-    """Return a surface as a file.
+    """Return the bytes of a surface file.
 
     Args:
         mesh: The surface, in ``space``.
         format_: One of `UNITS`.
-        space: "LPS" or "RAS", written where the format has room for it.
-        color: Red, green, blue, 0 to 255, for formats that have colours.
+        space: "LPS" or "RAS"; written if the format can store it.
+        color: Red, green, blue, 0 to 255; written if the format has colours.
     """
     writers: dict[str, Callable[..., bytes]] = {"stl": stl, "ply": ply, "obj": obj, "glb": glb}
     return writers[format_](mesh, space, color)
@@ -94,7 +94,7 @@ def glb(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
     vector = {"componentType": FLOAT, "count": len(places), "type": "VEC3"}
     number = {"componentType": UNSIGNED, "count": mesh.triangles.size, "type": "SCALAR"}
     shape = {"attributes": {"POSITION": 0, "NORMAL": 1}, "indices": 2, "material": 0}
-    # Colours are meant for screens, glTF calculates with light.
+    # Convert from display (sRGB) to linear intensity, which glTF uses.
     light = [round((channel / 255) ** 2.2, 4) for channel in color]
     paint = {"baseColorFactor": [*light, 1.0], "metallicFactor": 0.0}
     scene = {
@@ -120,6 +120,6 @@ def glb(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
 
 
 def _chunk(kind: bytes, data: bytes, filler: bytes) -> bytes:
-    """Return a part of a GLB file, filled up to a multiple of four bytes."""
+    """Return a chunk of a GLB file, padded to a multiple of four bytes."""
     data += filler * (-len(data) % 4)
     return struct.pack("<I", len(data)) + kind + data

@@ -1,4 +1,4 @@
-"""A surface of triangles, and what can be said of it by counting and summing."""
+"""Triangle mesh, with volume, area, edges and normals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mesh:
-    """A surface.
+    """A triangle mesh.
 
     Attributes:
-        points_mm: Corners, shape (points, 3), in LPS unless said otherwise.
-        triangles: Numbers of the corners, shape (triangles, 3); seen from outside they go
-            round counter-clockwise.
+        points_mm: Points, shape (points, 3), in LPS unless stated otherwise.
+        triangles: Point numbers, shape (triangles, 3); counter-clockwise seen from outside.
     """
 
     points_mm: np.ndarray
@@ -28,14 +27,14 @@ class Mesh:
 
     @cached_property
     def area_vectors_mm2(self) -> np.ndarray:
-        """Outward normal of each triangle, as long as twice its area, shape (triangles, 3)."""
+        """Outward normal of each triangle, with twice its area as length, (triangles, 3)."""
         first, second, third = self.corners_mm.transpose(1, 0, 2)
         return np.cross(second - first, third - first)
 
     @property
     def volume_mm3(self) -> float:
-        """Volume inside; negative where the triangles face inwards."""
-        # About the middle, where rounding is least. Sum of tetrahedra: divergence theorem.
+        """Enclosed volume; negative if the triangles face inwards."""
+        # Divergence theorem: sum of tetrahedra, relative to the centre to reduce rounding.
         first = self.corners_mm[:, 0] - self.points_mm.mean(axis=0)
         return float(np.einsum("ij,ij->", first, self.area_vectors_mm2) / 6)
 
@@ -46,33 +45,33 @@ class Mesh:
 
     @cached_property
     def edges(self) -> Edges:
-        """What the triangles' sides say about how they hang together."""
+        """Counts of edges by number of triangles."""
         return Edges.of(self.triangles)
 
     @property
     def euler_number(self) -> int:
-        """Corners minus edges plus triangles: 2 for a ball, 0 for a ring; pieces add up."""
+        """Points minus edges plus triangles: 2 for a sphere, 0 for a torus; additive."""
         return len(np.unique(self.triangles)) - self.edges.count + len(self.triangles)
 
     def reversed(self) -> Mesh:
-        """Return the same surface facing the other way."""
+        """Return the surface with opposite orientation."""
         return Mesh(self.points_mm, self.triangles[:, ::-1])
 
     def facing_outwards(self) -> Mesh:
-        """Return the same surface with a positive volume.
+        """Return the surface with positive volume.
 
-        A left-handed grid and a transform that mirrors turn triangles inside out.
+        Left-handed grids and mirroring transforms invert the orientation.
         """
         return self.reversed() if self.volume_mm3 < 0 else self
 
     def moved_to(self, points_mm: np.ndarray) -> Mesh:
-        """Return a surface of the same triangles with other corners."""
+        """Return a surface with the same triangles and new points."""
         return replace(self, points_mm=points_mm)
 
     def welded(self) -> Mesh:
-        """Return the same surface without points at the same place and triangles without area.
+        """Merge equal points, as readers of STL files do, and drop degenerate triangles.
 
-        Readers of STL files take equal points for one. The surface itself where all points differ.
+        Returns the surface itself if all points differ.
         """
         places = np.ascontiguousarray(self.points_mm + 0.0)  # -0 becomes 0
         rows = places.view([("", places.dtype)] * 3).ravel()
@@ -85,7 +84,7 @@ class Mesh:
         return Mesh(self.points_mm[first], triangles.astype(self.triangles.dtype))
 
     def point_normals(self) -> np.ndarray:
-        """Return the mean direction of the triangles at each point, by area, shape (points, 3)."""
+        """Return the area-weighted normal at each point, shape (points, 3)."""
         sums = np.zeros((len(self.points_mm), 3))
         for corner in range(3):
             for axis in range(3):
@@ -100,13 +99,12 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Edges:
-    """How triangles hang together.
+    """Counts of edges.
 
     Attributes:
-        count: Different edges.
-        open: Edges of one triangle alone.
-        non_manifold: Edges of more than two triangles, or of two that do not agree on what is
-            outside.
+        count: All edges.
+        open: Edges of only one triangle.
+        non_manifold: Edges of more than two triangles, or of two with inconsistent orientation.
     """
 
     count: int
@@ -119,12 +117,12 @@ class Edges:
         starts = triangles.astype(np.int64).ravel()
         ends = np.roll(triangles, -1, axis=1).astype(np.int64).ravel()
         size = int(triangles.max(initial=0)) + 1
-        # Each edge as one number, with its direction in the lowest bit.
+        # Encode each edge as one number, with its direction in the lowest bit.
         keys = (np.minimum(starts, ends) * size + np.maximum(starts, ends)) * 2 + (starts < ends)
         keys.sort()
         _, first, counts = np.unique(keys >> 1, return_index=True, return_counts=True)
         twice = counts == 2
-        # In order within an edge, so a pair that agrees has 0 first and 1 second.
+        # Keys are sorted, so that a consistent pair has direction 0 first and 1 second.
         agree = (keys[first] & 1 == 0) & (keys[np.minimum(first + 1, len(keys) - 1)] & 1 == 1)
         opened = int((counts == 1).sum())
         return cls(len(counts), opened, int(len(counts) - opened - (twice & agree).sum()))

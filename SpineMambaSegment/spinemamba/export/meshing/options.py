@@ -1,4 +1,4 @@
-"""What the user can choose about exported surfaces."""
+"""Options of exported surfaces."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 FORMATS = ("stl", "ply", "obj", "glb")
 SPACES = ("LPS", "RAS")
 SMOOTHING = 0.4
-"""Strength of the windowed sinc filter: on four masks of slices of 1 to 2.5 mm it moved 95 % of
-the surface by less than 0.7 mm, and spheres and rings stayed within half a voxel diagonal."""
+"""Default strength of the windowed sinc filter. On four masks with slices of 1 to 2.5 mm, it moved
+95 % of the surface by less than 0.7 mm; spheres and tori stayed within half a voxel diagonal."""
 
 
 @dataclass(frozen=True)
 class MeshOptions:
-    """How surfaces are made and written.
+    """Options of surfaces and their files.
 
     Attributes:
-        formats: Which of `FORMATS`, each a file for each vertebra.
+        formats: Some of `FORMATS`; one file per vertebra and format.
         smoothing: Strength in [0, 1]; 0 keeps the steps between voxels.
-        decimation: Share of the triangles that shall go, in [0, 0.99]; 0 keeps all.
+        decimation: Share of triangles to remove, in [0, 0.99]; 0 keeps all.
         joint: Whether touching vertebrae are smoothed together, so that they neither overlap nor
-            come apart where they touch.
+            separate.
         space: One of `SPACES`: the directions of x, y and z.
     """
 

@@ -1,4 +1,4 @@
-"""Where a surface cuts through itself."""
+"""Find self-intersections of a triangle mesh."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SIDES = ((0, 1), (1, 2), (2, 0))
 
 
 def self_intersections(mesh: Mesh, moved: np.ndarray | None = None) -> np.ndarray:
-    """Return the numbers of the triangles that cut through another one, ascending.
+    """Return the numbers of the triangles that intersect another one, ascending.
 
-    Triangles that share a corner or a side touch there, which counts only where they cut each
-    other elsewhere, too. Triangles in one plane do not count.
+    Triangles that share a corner or a side count only if they also intersect elsewhere. Coplanar
+    triangles do not count.
 
     Args:
         mesh: The surface.
-        moved: For each triangle, whether it has moved since none of the others cut each other, so
-            that pairs without it need not be tried again; all are tried if None.
+        moved: Whether each triangle has moved since the last test. Pairs of unmoved triangles are
+            assumed not to intersect; None tests all pairs.
     """
     one, other = _neighbours(mesh, moved)
     suspect = _is_suspect(mesh, one, other)
@@ -32,9 +32,9 @@ def self_intersections(mesh: Mesh, moved: np.ndarray | None = None) -> np.ndarra
 
 
 def _is_suspect(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return for each pair whether it may cut: not if it shares a side, or a corner without folds.
+    """Return whether each pair may intersect: not if it shares a side, or a corner without folds.
 
-    Nearly all pairs share something; this is what makes the search fast.
+    Nearly all neighbouring pairs share something, so that this filter makes the search fast.
     """
     folded = _folded_points(mesh)
     common = np.zeros(len(one), np.uint8)
@@ -50,10 +50,10 @@ def _is_suspect(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _folded_points(mesh: Mesh) -> np.ndarray:
-    """Return for each point whether the triangles around it may overlap, seen along the normal.
+    """Return whether the triangles around each point may overlap in projection along the normal.
 
-    Where none of them faces away from the normal and together they go round once, they lie side
-    by side, and no two of them can cut each other.
+    If no triangle faces away from the normal and their angles add up to one turn, they lie side by
+    side, and no two of them can intersect.
     """
     normals = mesh.point_normals()[mesh.triangles]  # (triangles, corners, 3)
     facing = np.einsum("tcd,td->tc", normals, mesh.area_vectors_mm2)
@@ -70,9 +70,9 @@ def _folded_points(mesh: Mesh) -> np.ndarray:
 
 
 def _straddles(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return for each pair whether the plane of the first has corners of the second on both sides.
+    """Return whether the corners of the second triangle are on both sides of the first's plane.
 
-    Corners that both have lie in the plane, on neither side.
+    Shared corners lie in the plane, on neither side.
     """
     offsets = mesh.corners_mm[other] - mesh.corners_mm[one][:, :1]
     heights = np.einsum("pcd,pd->pc", offsets, mesh.area_vectors_mm2[one])
@@ -82,9 +82,9 @@ def _straddles(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _sides_hit(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return for each pair whether a side of the first goes through the second.
+    """Return whether a side of the first triangle of a pair crosses the second.
 
-    A side that ends in a corner of the second touches it, and goes through it nowhere else.
+    A side that ends in a corner of the second only touches it.
     """
     hit = np.zeros(len(one), bool)
     for start, end in SIDES:
@@ -96,10 +96,7 @@ def _sides_hit(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _crosses(start: np.ndarray, end: np.ndarray, mesh: Mesh, triangle: np.ndarray) -> np.ndarray:
-    """Return for each segment whether it crosses its triangle.
-
-    Where it meets the plane, in barycentric coordinates.
-    """
+    """Return whether each segment crosses its triangle, by barycentric coordinates."""
     first, second, third = mesh.corners_mm[triangle].transpose(1, 0, 2)
     normal = mesh.area_vectors_mm2[triangle]
     below = np.einsum("pd,pd->p", start - first, normal)
@@ -114,9 +111,9 @@ def _crosses(start: np.ndarray, end: np.ndarray, mesh: Mesh, triangle: np.ndarra
 
 
 def _neighbours(mesh: Mesh, moved: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return all pairs of triangles whose boxes overlap, each pair once; one of them has moved."""
+    """Return all pairs of triangles with overlapping boxes, once each; at least one has moved."""
     first, second, third = mesh.corners_mm.transpose(1, 0, 2)
-    # Faster than the least and greatest along an axis of length 3.
+    # Faster than a reduction along an axis of length 3.
     low = np.minimum(np.minimum(first, second), third)
     high = np.maximum(np.maximum(first, second), third)
     cell_mm = max(float(np.median((high - low).max(axis=1))), 1e-9)
@@ -127,7 +124,7 @@ def _neighbours(mesh: Mesh, moved: np.ndarray | None) -> tuple[np.ndarray, np.nd
         number = np.concatenate([[0], np.cumsum(cell[1:] != cell[:-1])])
         near = (np.bincount(number, moved[triangle]) > 0)[number]
         triangle, cell = triangle[near], cell[near]
-    # One array for each axis, in the order of cells: what is compared lies close in memory.
+    # One array for each axis, sorted by cell, so that compared values are close in memory.
     bounds = [(low[triangle, axis], high[triangle, axis]) for axis in range(3)]
     corner = [first[triangle, axis] for axis in range(3)]
     ones, others = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -135,7 +132,7 @@ def _neighbours(mesh: Mesh, moved: np.ndarray | None) -> tuple[np.ndarray, np.nd
         for lowest, highest in bounds:
             overlap = (lowest[one] <= highest[other]) & (lowest[other] <= highest[one])
             one, other = one[overlap], other[overlap]
-        # Two boxes share several cells; the first of these stands for all.
+        # Boxes may share several cells; a pair is reported in the first of them.
         place = [np.maximum(along[one], along[other]) for along in corner]
         own = _number(place, size) == cell[one]
         if moved is not None:
@@ -146,7 +143,7 @@ def _neighbours(mesh: Mesh, moved: np.ndarray | None) -> tuple[np.ndarray, np.nd
 
 
 def _cells(first: np.ndarray, last: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each triangle with each cell of a grid that its box touches, in order of cells."""
+    """Return pairs of a triangle and a grid cell that its box overlaps, sorted by cell."""
     spans = last - first + 1
     counts = spans.prod(axis=1)
     triangle = np.repeat(np.arange(len(first)), counts)
@@ -162,7 +159,7 @@ def _cells(first: np.ndarray, last: np.ndarray, size: np.ndarray) -> tuple[np.nd
 
 
 def _within_cells(cell: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the places in a sorted list of all pairs in one cell: neighbours, then the next."""
+    """Yield index pairs with equal cells in a sorted list: at distance 1, then 2, and so on."""
     start = np.arange(len(cell))
     for step in range(1, len(cell)):
         start = start[: np.searchsorted(start, len(cell) - step)]
@@ -173,6 +170,6 @@ def _within_cells(cell: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _number(place: Sequence[np.ndarray], size: np.ndarray) -> np.ndarray:
-    """Return one number for each cell of a grid, from its place along x, y, z."""
+    """Return the number of each grid cell, from its index along x, y, z."""
     x, y, z = (along.astype(np.int64) for along in place)
     return (z * size[1] + y) * size[0] + x

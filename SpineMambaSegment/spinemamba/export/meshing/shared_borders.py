@@ -1,4 +1,4 @@
-"""Smooth touching vertebrae together: one surface between them, not two that overlap or gape."""
+"""Smooth touching vertebrae together, so that they share one border without overlap or gap."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 from spinemamba.export.meshing import vtk_surface
 from spinemamba.export.meshing.mesh import Mesh
-from spinemamba.export.meshing.raw_surface import Draft, Mask
+from spinemamba.export.meshing.raw_surface import Mask, RawSurface
 from spinemamba.export.meshing.vtk_surface import Filter
 
 
-def others_around(masks: Sequence[Mask]) -> list[np.ndarray]:
-    """Return for each mask of one image where the others are.
+def neighbour_masks(masks: Sequence[Mask]) -> list[np.ndarray]:
+    """Return for each mask of one image the voxels of the other masks.
 
     Returns:
-        Arrays in the shapes of the masks with one voxel more on every side.
+        Arrays in the shapes of the masks, padded by one voxel on every side.
     """
     first = [np.array(mask.first_xyz)[::-1] for mask in masks]
-    found = []
+    out = []
     for own, start in zip(masks, first, strict=True):
         around = np.zeros(np.add(own.voxels.shape, 2), bool)
         for mask, low in zip(masks, first, strict=True):
@@ -30,40 +30,40 @@ def others_around(masks: Sequence[Mask]) -> list[np.ndarray]:
                 here = tuple(map(slice, begin, end))
                 there = tuple(map(slice, begin - offset, end - offset))
                 around[here] |= mask.voxels[there] != 0
-        found.append(around)
-    return found
+        out.append(around)
+    return out
 
 
-def smooth_together(drafts: Sequence[Draft], strength: float) -> list[tuple[Mesh, np.ndarray]]:
-    """Smooth the surfaces of one image as a whole.
-
-    Where two of them have the same point, they keep one.
+def smooth_together(
+    raw_surfaces: Sequence[RawSurface], strength: float
+) -> list[tuple[Mesh, np.ndarray]]:
+    """Smooth the surfaces of one image as one mesh, in which equal points are merged.
 
     Args:
-        drafts: Of one image.
-        strength: As `Filter.of` takes it, in (0, 1].
+        raw_surfaces: Surfaces of one image.
+        strength: As for `Filter.of`, in (0, 1].
 
     Returns:
-        For each draft its smoothed surface, and for each of its points whether it is its alone.
+        For each surface: the smoothed surface, and whether each point belongs to it only.
     """
-    places = np.concatenate([draft.numbers_xyz for draft in drafts])
+    places = np.concatenate([raw_surface.numbers_xyz for raw_surface in raw_surfaces])
     _, first, numbers = np.unique(places, axis=0, return_index=True, return_inverse=True)
     numbers = numbers.ravel()
-    points_mm = np.concatenate([draft.raw.points_mm for draft in drafts])[first]
+    points_mm = np.concatenate([raw_surface.raw.points_mm for raw_surface in raw_surfaces])[first]
     own = (np.bincount(numbers) == 1)[numbers]
-    starts = np.cumsum([0, *(len(draft.numbers_xyz) for draft in drafts)])
+    starts = np.cumsum([0, *(len(raw_surface.numbers_xyz) for raw_surface in raw_surfaces)])
     whole = Mesh(
         points_mm,
         np.concatenate(
             [
-                numbers[start + draft.raw.triangles]
-                for start, draft in zip(starts, drafts, strict=False)
+                numbers[start + raw_surface.raw.triangles]
+                for start, raw_surface in zip(starts, raw_surfaces, strict=False)
             ]
         ),
     )
-    sinc = Filter.of(strength, max(draft.slices_for_one for draft in drafts))
+    sinc = Filter.of(strength, max(raw_surface.slices_for_one for raw_surface in raw_surfaces))
     moved_mm = vtk_surface.smoothed(whole, sinc).points_mm[numbers]
     return [
-        (draft.raw.moved_to(moved_mm[start:end]), own[start:end])
-        for draft, start, end in zip(drafts, starts, starts[1:], strict=False)
+        (raw_surface.raw.moved_to(moved_mm[start:end]), own[start:end])
+        for raw_surface, start, end in zip(raw_surfaces, starts, starts[1:], strict=False)
     ]

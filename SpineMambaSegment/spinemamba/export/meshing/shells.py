@@ -1,4 +1,4 @@
-"""The closed parts of a surface: pieces of bone and cavities in them, and which lies in which."""
+"""Connected shells of a surface (pieces and cavities) and their nesting."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from spinemamba.export.meshing.mesh import Mesh
 
 TURN, _ = np.linalg.qr(np.array([[3.0, 1.0, 0.5], [0.3, 2.0, 1.1], [0.7, 0.2, 2.5]]))
-"""A direction along which no edge of a voxel lies: rays along it meet no edge and no corner."""
+"""Rotation to axes that are not parallel to voxel edges, so that rays hit no edge and no corner."""
 
 OUTSIDE = -1
 
 
 @dataclass(frozen=True)
 class Shells:
-    """The parts of a surface that share no point.
+    """Connected components of a surface, by shared points.
 
     Attributes:
         of_triangle: Number of the shell of each triangle, shape (triangles,).
-        volumes_mm3: Volume inside each shell, shape (shells,): negative for the wall of a cavity,
-            whose triangles face into it.
-        parents: The shell around each one, the innermost if there are several; `OUTSIDE` if none.
+        volumes_mm3: Signed volume of each shell, shape (shells,): negative for the wall of a
+            cavity, whose triangles face into it.
+        parents: Innermost shell around each shell; `OUTSIDE` if there is none.
     """
 
     of_triangle: np.ndarray
@@ -45,15 +45,12 @@ class Shells:
 
     @property
     def is_body(self) -> np.ndarray:
-        """Whether each shell is the outside of a piece, and not the wall of a cavity."""
+        """Whether each shell is the outer wall of a piece, not the wall of a cavity."""
         return self.volumes_mm3 >= 0
 
     @property
     def net_mm3(self) -> np.ndarray:
-        """Volume of each shell without that of the shells in it, shape (shells,).
-
-        Of a piece without its cavities, and of a cavity without the pieces that lie in it.
-        """
+        """Volume of each shell minus that of the shells directly in it, shape (shells,)."""
         net_mm3 = np.abs(self.volumes_mm3)
         inner = self.parents != OUTSIDE
         np.subtract.at(net_mm3, self.parents[inner], np.abs(self.volumes_mm3)[inner])
@@ -61,12 +58,12 @@ class Shells:
 
 
 def _components(triangles: np.ndarray) -> np.ndarray:
-    """Return for each triangle the number of its part; parts share no point."""
+    """Return the number of the connected component of each triangle."""
     if not len(triangles):
         return np.zeros(0, int)
     root = np.arange(int(triangles.max()) + 1)
     while True:
-        # The least number spreads over each triangle, and then along chains of numbers.
+        # The smallest number spreads over each triangle, and then along chains of roots.
         least = root[triangles].min(axis=1)
         before = root.copy()
         for corner in range(3):
@@ -81,7 +78,7 @@ def _components(triangles: np.ndarray) -> np.ndarray:
 
 
 def _parents(mesh: Mesh, of_triangle: np.ndarray, sizes_mm3: np.ndarray) -> np.ndarray:
-    """Return for each shell the smallest one around it."""
+    """Return the smallest enclosing shell of each shell."""
     parents = np.full(len(sizes_mm3), OUTSIDE)
     corners = mesh.corners_mm @ TURN
     order = np.argsort(of_triangle, kind="stable")
@@ -89,10 +86,10 @@ def _parents(mesh: Mesh, of_triangle: np.ndarray, sizes_mm3: np.ndarray) -> np.n
     first = order[starts[:-1]]
     low = np.minimum.reduceat(corners.min(axis=1)[order], starts[:-1])
     high = np.maximum.reduceat(corners.max(axis=1)[order], starts[:-1])
-    # From the largest to the smallest, so that the last one that holds a shell is the innermost.
+    # From the largest to the smallest, so that the last shell around another is the innermost.
     for outer in np.argsort(-sizes_mm3, kind="stable"):
-        held = (low[outer] < low).all(axis=1) & (high < high[outer]).all(axis=1)
-        inner = np.flatnonzero(held)
+        enclosed = (low[outer] < low).all(axis=1) & (high < high[outer]).all(axis=1)
+        inner = np.flatnonzero(enclosed)
         if len(inner):
             wall = corners[order[starts[outer] : starts[outer + 1]]]
             inner = inner[_is_inside(corners[first[inner], 0], wall)]
@@ -101,7 +98,7 @@ def _parents(mesh: Mesh, of_triangle: np.ndarray, sizes_mm3: np.ndarray) -> np.n
 
 
 def _is_inside(points: np.ndarray, wall: np.ndarray) -> np.ndarray:
-    """Return whether points lie inside of a closed surface, by the parity of what a ray meets.
+    """Return whether points are inside a closed surface, by the parity of ray crossings.
 
     Args:
         points: Shape (points, 3).
@@ -109,7 +106,7 @@ def _is_inside(points: np.ndarray, wall: np.ndarray) -> np.ndarray:
     """
     wall = wall[np.argsort(wall[:, :, 0].min(axis=1))]
     low, high = wall.min(axis=1), wall.max(axis=1)
-    # The triangles at a place along the first axis follow each other.
+    # Triangles are sorted along the first axis, so that candidates are consecutive.
     widest = (high[:, 0] - low[:, 0]).max()
     begins = np.searchsorted(low[:, 0], points[:, 0] - widest)
     ends = np.searchsorted(low[:, 0], points[:, 0], "right")
@@ -122,11 +119,11 @@ def _is_inside(points: np.ndarray, wall: np.ndarray) -> np.ndarray:
 
 
 def _crossings(wall: np.ndarray) -> int:
-    """Return how many triangles (n, 3, 3) the third axis meets in front of the origin."""
+    """Return the number of triangles (n, 3, 3) that the positive third axis crosses."""
     x, y, _ = wall.transpose(2, 0, 1)
     turns = x * np.roll(y, -1, axis=1) - y * np.roll(x, -1, axis=1)
     met = (turns > 0).all(axis=1) | (turns < 0).all(axis=1)
     turns, wall = turns[met], wall[met]
-    # Each corner counts as much as the area opposite of it.
+    # Barycentric weights: the area opposite of each corner.
     heights = np.einsum("tc,tc->t", np.roll(turns, -1, axis=1), wall[:, :, 2])
     return int((heights / turns.sum(axis=1) > 0).sum())

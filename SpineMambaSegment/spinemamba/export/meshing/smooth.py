@@ -1,7 +1,7 @@
-"""From the surface of one vertebra's voxels to one that can be printed, and what it measures.
+"""Smooth, check and measure the surface of a vertebra.
 
-The steps are `draft.draft_of`, `smooth` (or `joint.smooth_together`) and `finish`; `exporter`
-calls them one after another.
+The steps are `raw_surface.make_raw_surface`, `smooth` (or `shared_borders.smooth_together`) and
+`finish`; `exporter` calls them in this order.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from spinemamba.export.meshing import vtk_surface
 from spinemamba.export.meshing.decimate import decimated
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
-from spinemamba.export.meshing.raw_surface import Draft
+from spinemamba.export.meshing.raw_surface import RawSurface
 from spinemamba.export.meshing.self_intersections import self_intersections
 from spinemamba.export.meshing.vtk_surface import Filter
 
 ROUNDS = 12
-"""So often smoothing is held back where a surface cuts itself, each time in a wider part."""
+"""Maximum rounds in which smoothing is reduced at self-intersections, each in a wider region."""
 
 DECIMATIONS = 8
-"""So often a surface is decimated, with more points that stay where it cut itself."""
+"""Maximum attempts of decimation, each with more fixed points at self-intersections."""
 
 MOST_FIXED = 0.2
-"""Where more of the points would have to stay, a smaller share of the triangles goes instead."""
+"""Largest share of fixed points. Beyond it, fewer triangles are removed instead."""
 
 NEWTON_STEPS = 3
 
 SETTLED = 1e-5
-"""Share of the volume that is not worth another of these steps."""
+"""Relative volume error at which the steps stop."""
 
 SAME_VOLUME = 0.0015
-"""Difference from the volume of the label that needs no further offset."""
+"""Relative difference from the volume of the label at which no further offset is applied."""
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a surface lies from that of its label before smoothing.
+    """Distance between a surface and the unsmoothed surface of its label.
 
-    From the points of each to the nearest place of the other, both directions together.
+    Distances are from the points of each surface to the other surface, both directions pooled.
     """
 
     mean_mm: float
@@ -50,23 +50,22 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Finished:
-    """A surface as it is written.
+    """A finished surface.
 
     Attributes:
-        mesh: LPS; coordinates are rounded as files store them.
-        draft: What it was made of.
-        offset_mm: How far points were moved outwards, so that smoothing keeps the volume; the
-            median.
-        limited: Points that smoothing would have moved further than half a voxel diagonal from
-            what the label says.
-        held_back: Points where smoothing was held back because the surface cut itself.
-        intersecting: Triangles that cut through others nevertheless.
-        deviation: From its label.
-        decimation: Share of the triangles that were to go.
+        mesh: The surface in LPS; coordinates are rounded to 32 bits.
+        raw_surface: The surface before smoothing.
+        offset_mm: Median outward shift of the points that compensates the volume lost by smoothing.
+        limited: Points that smoothing would have moved more than half a voxel diagonal away from
+            the label.
+        held_back: Points at which smoothing was reduced because of a self-intersection.
+        intersecting: Triangles that still intersect others.
+        deviation: Distance from the label.
+        decimation: Requested share of removed triangles.
     """
 
     mesh: Mesh
-    draft: Draft
+    raw_surface: RawSurface
     offset_mm: float
     limited: int
     held_back: int
@@ -76,26 +75,28 @@ class Finished:
 
     @property
     def removed_share(self) -> float:
-        """Share of the triangles that are gone."""
-        return 1 - len(self.mesh.triangles) / len(self.draft.raw.triangles)
+        """Share of removed triangles."""
+        return 1 - len(self.mesh.triangles) / len(self.raw_surface.raw.triangles)
 
 
-def smooth(draft: Draft, options: MeshOptions) -> Mesh:
-    """Return the surface of a draft, smoothed by itself."""
+def smooth(raw_surface: RawSurface, options: MeshOptions) -> Mesh:
+    """Return the smoothed surface of a single vertebra."""
     if not options.smoothing:
-        return draft.raw
-    return vtk_surface.smoothed(draft.raw, Filter.of(options.smoothing, draft.slices_for_one))
+        return raw_surface.raw
+    return vtk_surface.smoothed(
+        raw_surface.raw, Filter.of(options.smoothing, raw_surface.slices_for_one)
+    )
 
 
 def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -> Mesh:
-    """Return a surface moved outwards, the same everywhere, until it has a volume.
+    """Offset a surface uniformly along its normals until it has a given volume.
 
-    Smoothing takes from ridges and tips; this gives it back, some hundredths of a millimetre.
+    Smoothing shrinks ridges and tips; the offset is some hundredths of a millimetre.
 
     Args:
         mesh: Closed surface, facing outwards.
-        volume_mm3: The volume to reach.
-        free: For each point, whether it may move; all may if None.
+        volume_mm3: Volume to reach.
+        free: Whether each point may move; None if all may.
     """
     for _ in range(NEWTON_STEPS):
         missing_mm3 = volume_mm3 - mesh.volume_mm3
@@ -109,19 +110,19 @@ def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -
     return mesh
 
 
-def hold_back(raw: Mesh, wanted: Mesh) -> tuple[Mesh, np.ndarray, int]:
-    """Return a surface that goes as far from a raw one towards a wanted one as it can be whole.
+def hold_back(raw: Mesh, target: Mesh) -> tuple[Mesh, np.ndarray, int]:
+    """Reduce the displacement from a raw to a smoothed surface at self-intersections.
 
-    Where the wanted surface cuts itself, points go half of the way, a quarter, and so on, in a
-    part that grows each time: the raw surface never cuts itself.
+    Around each self-intersection, displacements are halved repeatedly, in a region that grows each
+    time. This ends because the raw surface has no self-intersection.
 
     Returns:
-        The surface, rounded to what files store; for each point whether it was held back; and how
-        many triangles cut others nevertheless.
+        The surface, rounded to 32 bits; whether each point was held back; and the number of
+        triangles that still intersect others.
     """
     share, moved = np.ones((len(raw.points_mm), 1)), None
     for round_ in range(ROUNDS):
-        mesh = stored(raw.moved_to(raw.points_mm + share * (wanted.points_mm - raw.points_mm)))
+        mesh = stored(raw.moved_to(raw.points_mm + share * (target.points_mm - raw.points_mm)))
         cutting = self_intersections(mesh, moved)
         if not len(cutting):
             break
@@ -135,52 +136,52 @@ def hold_back(raw: Mesh, wanted: Mesh) -> tuple[Mesh, np.ndarray, int]:
 
 
 def finish(
-    draft: Draft, smoothed: Mesh, options: MeshOptions, free: np.ndarray | None = None
+    raw_surface: RawSurface, smoothed: Mesh, options: MeshOptions, free: np.ndarray | None = None
 ) -> Finished:
-    """Return a smoothed surface as it is written, with what it measures.
+    """Correct the volume of a smoothed surface, decimate it, and measure it.
 
     Args:
-        draft: What was smoothed.
-        smoothed: Its surface after smoothing.
-        options: How it is made.
-        free: Points that do not belong to another vertebra, too; None if none does.
+        raw_surface: The surface before smoothing.
+        smoothed: The surface after smoothing.
+        options: Options of the surface.
+        free: Whether each point belongs to this vertebra only; None if all do.
     """
-    raw, wanted, limited = draft.raw, smoothed, 0
+    raw, target, limited = raw_surface.raw, smoothed, 0
     for _ in range(ROUNDS if options.smoothing else 0):
-        kept = keep_volume(wanted, draft.label_volume_mm3, free)
-        wanted, limited = draft.reach.limit(raw, kept, free)
-        # Points that were moved back took volume with them.
-        if abs(wanted.volume_mm3 / draft.label_volume_mm3 - 1) < SAME_VOLUME:
+        kept = keep_volume(target, raw_surface.label_volume_mm3, free)
+        target, limited = raw_surface.reach.limit(raw, kept, free)
+        # Points that were moved back have changed the volume.
+        if abs(target.volume_mm3 / raw_surface.label_volume_mm3 - 1) < SAME_VOLUME:
             break
-    mesh, held_back, intersecting = hold_back(raw, wanted)
+    mesh, held_back, intersecting = hold_back(raw, target)
     if options.decimation:
         mesh, intersecting = fewer_triangles(mesh, options.decimation, free)
     elif (welded := mesh.welded()) is not mesh:
         mesh, intersecting = welded, len(self_intersections(welded))
-    moves_mm = wanted.points_mm - smoothed.points_mm
+    moves_mm = target.points_mm - smoothed.points_mm
     offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
     return Finished(
         mesh,
-        draft,
+        raw_surface,
         offset_mm,
         limited,
         int(held_back.sum()),
         intersecting,
-        deviation(draft.label, mesh),
+        deviation(raw_surface.label, mesh),
         options.decimation,
     )
 
 
 def fewer_triangles(mesh: Mesh, share: float, free: np.ndarray | None = None) -> tuple[Mesh, int]:
-    """Return a decimated surface, rounded as files store it, and how many triangles cut others.
+    """Return a decimated surface, rounded to 32 bits, and the number of intersecting triangles.
 
-    Where it cuts itself, the points around stay as they were; where that is nearly everywhere,
-    more triangles stay.
+    Points around self-intersections are fixed, and decimation is repeated. If too many points
+    become fixed, fewer triangles are removed.
 
     Args:
         mesh: Closed surface.
-        share: Of the triangles, how many shall go.
-        free: For each point, whether it may move; all may if None.
+        share: Share of triangles to remove.
+        free: Whether each point may move; None if all may.
     """
     shared = np.zeros(len(mesh.points_mm), bool) if free is None else ~free
     fixed, made = shared.copy(), []
@@ -197,7 +198,7 @@ def fewer_triangles(mesh: Mesh, share: float, free: np.ndarray | None = None) ->
 
 
 def _around(mesh: Mesh, corners_mm: np.ndarray) -> np.ndarray:
-    """Return for each point of a surface whether it is near one of some triangles (n, 3, 3)."""
+    """Return whether each point of a surface is near one of some triangles (n, 3, 3)."""
     near = np.zeros(len(mesh.points_mm), bool)
     for low_mm, high_mm in zip(corners_mm.min(axis=1), corners_mm.max(axis=1), strict=True):
         margin_mm = (high_mm - low_mm).max() / 2
@@ -207,13 +208,13 @@ def _around(mesh: Mesh, corners_mm: np.ndarray) -> np.ndarray:
 
 
 def stored(mesh: Mesh) -> Mesh:
-    """Return a surface with its coordinates rounded to 32 bits, as files store them."""
+    """Round the coordinates of a surface to 32 bits, as files store them."""
     return mesh.moved_to(mesh.points_mm.astype(np.float32).astype(float))
 
 
 def deviation(one: Mesh, other: Mesh) -> Deviation:
-    """Return how far two surfaces lie from each other."""
-    there = vtk_surface.distances_mm(one.points_mm, other)
-    back = vtk_surface.distances_mm(other.points_mm, one)
-    both = np.concatenate([there, back])
+    """Return the distance between two surfaces."""
+    forward = vtk_surface.distances_mm(one.points_mm, other)
+    backward = vtk_surface.distances_mm(other.points_mm, one)
+    both = np.concatenate([forward, backward])
     return Deviation(float(both.mean()), float(np.percentile(both, 95)), float(both.max()))

@@ -1,4 +1,4 @@
-"""The surfaces of masks: where VTK works. Arrays in, arrays out."""
+"""Functions of VTK for surfaces, with arrays as input and output."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from vtkmodules.vtkFiltersCore import (
 from spinemamba.export.meshing.mesh import Mesh
 
 ITERATIONS = 20
-"""Degree of the filter. More do not smooth more but ring: on spheres and rings in slices of 2 to
-3 mm, 20 stayed within half a voxel diagonal of the truth, 32 and 60 did not."""
+"""Degree of the filter. A higher degree does not smooth more, but causes ringing: on spheres and
+tori with slices of 2 to 3 mm, 20 stayed within half a voxel diagonal of the truth; 32 and 60 did
+not."""
 
 
 def surface_of(mask: np.ndarray) -> Mesh:
@@ -28,11 +29,11 @@ def surface_of(mask: np.ndarray) -> Mesh:
     edge has two triangles.
 
     Args:
-        mask: Voxels, not 0 inside, shape (z, y, x). What lies outside of the array is outside.
+        mask: Mask, shape (z, y, x). Voxels outside of the array count as background.
 
     Returns:
-        A surface with points in voxels, (x, y, z) from the middle of the first voxel; facing
-        outwards in a right-handed grid. Without any voxel it has no triangle.
+        A surface with points in voxels, (x, y, z) from the centre of the first voxel, facing
+        outwards in a right-handed grid. It has no triangle if the mask is empty.
     """
     padded = np.pad(mask != 0, 1).astype(np.uint8)
     depth, height, width = padded.shape
@@ -53,8 +54,8 @@ class Filter:
     """A windowed sinc filter.
 
     Attributes:
-        pass_band: Share of the detail that it lets through.
-        iterations: Its degree.
+        pass_band: Pass band of VTK's filter.
+        iterations: Degree of the filter.
     """
 
     pass_band: float
@@ -62,27 +63,28 @@ class Filter:
 
     @classmethod
     def of(cls, strength: float, slices_for_one: int = 1) -> Filter:
-        """Return the filter of a strength in (0, 1], the scale of Slicer's "Smoothing factor".
+        """Return the filter of a strength, on the scale of Slicer's "Smoothing factor".
 
         Args:
             strength: In (0, 1].
-            slices_for_one: By how many slices the surface is finer than its label. So many times
-                smaller are its triangles: the share of a detail of so many millimetres falls with
-                the square of their edges, and the degree that tells it apart grows with 1 / edge.
+            slices_for_one: Number of interpolated slices that replace one. The triangles are
+                smaller by this factor: the pass band for the same detail in millimetres falls with
+                the square of their edge length, and the degree that resolves it grows with its
+                inverse.
         """
         iterations = round(ITERATIONS * slices_for_one**0.5)
         return cls(10.0 ** (-4.0 * strength) / slices_for_one, iterations)
 
 
 def smoothed(mesh: Mesh, sinc: Filter) -> Mesh:
-    """Return a surface whose steps are smoothed without shrinking it much.
+    """Smooth the steps of a surface with little shrinkage.
 
-    Windowed sinc (Taubin, Zhang, Golub, ECCV 1996), in millimetres and not in voxels, so that
-    flat voxels are smoothed alike in all directions.
+    Windowed sinc filter (Taubin, Zhang, Golub, ECCV 1996), applied in millimetres, so that
+    anisotropic voxels are smoothed equally in all directions.
 
     Args:
-        mesh: Closed surface; edges of more than two triangles are smoothed like all others.
-        sinc: How strongly.
+        mesh: Closed surface; non-manifold edges are smoothed like all others.
+        sinc: Parameters of the filter.
     """
     filter_ = vtkWindowedSincPolyDataFilter()
     filter_.SetInputData(_polydata(mesh))
@@ -99,14 +101,14 @@ def smoothed(mesh: Mesh, sinc: Filter) -> Mesh:
 def share_cores() -> None:
     """Let VTK's filters use all cores in this process.
 
-    Slicer's VTK does so anyway; that of the package index takes one unless it is told.
+    Slicer's VTK does so by default; the one from PyPI uses one core.
     """
     if vtkSMPTools.GetBackend() == "Sequential":
         vtkSMPTools.SetBackend("STDThread")
 
 
 def distances_mm(points_mm: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """Return how far points, shape (points, 3), lie from the nearest place of a surface."""
+    """Return the distance of points, shape (points, 3), from a surface."""
     distance = vtkImplicitPolyDataDistance()
     distance.SetInput(_polydata(mesh))
     signed = numpy_to_vtk(np.zeros(len(points_mm)))

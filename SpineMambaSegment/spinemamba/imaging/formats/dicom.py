@@ -1,7 +1,7 @@
 """Find and read a DICOM series.
 
-SimpleITK reads tags and pixels. Where a volume lies is computed here from the tags: what GDCM
-makes of them depends on the SOP class, and it replaces what it does not find.
+SimpleITK reads tags and pixels. The geometry is computed here from the tags, because GDCM's
+interpretation depends on the SOP class, and it substitutes defaults for missing values.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from spinemamba.imaging.formats.dicom_padding import fill_padding
 from spinemamba.imaging.formats.dicom_stack import Stack, make_stack
 
 STORED_AS = (SLOPE, INTERCEPT, SIGNED, BITS_ALLOCATED, BITS_STORED, HIGH_BIT)
-"""Where these differ, the number type of the first slice need not hold the values of others."""
+"""If these tags differ, the pixel type of the first slice may be too small for other slices."""
 
 DAMAGE_WORDS = ("corrupt jpeg", "stream too short")
-"""What decoders of pixels print where they go on with what they have."""
+"""Printed by pixel decoders that continue after an error."""
 
 MOST_LISTED = 6
 
@@ -49,16 +49,15 @@ def read_series(path: Path, warn: Warn) -> sitk.Image:
 
     Args:
         path: Folder, or a file of the series.
-        warn: Told if other series, localizers or damaged files were left out.
+        warn: Called with a warning if other series, localizers or damaged files are skipped.
 
     Returns:
-        The image, slices in order of their positions; the tag "0008|0060" of its metadata holds
-        the modality.
+        The image, with slices sorted by position. The metadata key "0008|0060" holds the modality.
 
     Raises:
-        UserError: If there is no series of CT or MR slices, its tags do not say where each slice
-            lies and how large its pixels are, or no regular grid holds them (INPUT_BAD), or the
-            memory does not suffice (OOM_HOST).
+        UserError: If there is no CT or MR series, a slice has no position, orientation or pixel
+            spacing, or the slices do not form a regular grid (INPUT_BAD); if memory is too small
+            (OOM_HOST).
     """
     stack = find_stack(path, warn)
     array = sitk.GetArrayViewFromImage(image := _pixels(stack))
@@ -74,54 +73,54 @@ def read_series(path: Path, warn: Warn) -> sitk.Image:
 
 
 def series_files(path: Path, warn: Warn) -> list[str]:
-    """Return the files of a series in the order of the slices of its image; as `read_series`."""
+    """Return the files of a series, sorted by slice position. Arguments as for `read_series`."""
     return find_stack(path, warn).files
 
 
 def find_stack(path: Path, warn: Warn) -> Stack:
-    """Return the slices that `read_series` reads."""
+    """Return the slices that `read_series` reads, without their pixels."""
     check_spelling(path)
     folder = path if path.is_dir() else path.parent
     with _quiet():
         headers = read_headers(folder)
-    return make_stack(_chosen(folder, path if path.is_file() else None, headers, warn))
+    return make_stack(_choose_series(folder, path if path.is_file() else None, headers, warn))
 
 
-def _chosen(
-    folder: Path, wanted: Path | None, headers: Sequence[Header], warn: Warn
+def _choose_series(
+    folder: Path, file: Path | None, headers: Sequence[Header], warn: Warn
 ) -> list[Header]:
-    """Return the slices of the series with most of them, or of the wanted file's series."""
+    """Return the slices of the largest series, or of the series that contains a file."""
     series: dict[str, list[Header]] = {}
     for header in headers:
         series.setdefault(header.text(SERIES_UID), []).append(header)
-    found = [
+    candidates = [
         files
         for files in series.values()
-        if wanted is None or wanted.name in (header.path.name for header in files)
+        if file is None or file.name in (header.path.name for header in files)
     ]
-    images = [files for files in found if any(header.is_image for header in files)]
+    images = [files for files in candidates if any(header.is_image for header in files)]
     if not images:
-        lost = len(_unreadable(folder, headers))
-        more = f", {lost} files without a readable image" if lost else ""
+        unreadable = len(_unreadable(folder, headers))
+        more = f", {unreadable} files without a readable image" if unreadable else ""
         raise UserError(
-            f"No CT or MR series found in {folder} ({len(found)} series of other kinds{more}).",
+            f"No CT or MR series found in {folder} ({len(candidates)} other series{more}).",
             "Choose the folder that holds the slices of one series.",
         )
     images.sort(key=_rank)
     chosen = [header for header in images[0] if header.is_image]
-    _tell_left_out(folder, headers, warn)
+    _warn_unreadable(folder, headers, warn)
     if len(images) > 1:
-        _tell_others(images, warn)
+        _warn_several(images, warn)
     if others := len(images[0]) - len(chosen):
         warn(
-            f"{others} of the {len(images[0])} files of the series are localizers or of another "
-            "kind and were left out."
+            f"{others} of the {len(images[0])} files of the series are localizers or not images "
+            "and were skipped."
         )
     return chosen
 
 
 def _rank(files: Sequence[Header]) -> tuple[bool, int, float, str]:
-    """Sort series: readable ones first, large ones before small ones, then by number."""
+    """Return the sort key of a series: readable first, then the largest, then by number."""
     slices = [header for header in files if header.is_image]
     readable = not any(header.is_multi_frame for header in slices) and len(slices) > 1
     number = files[0].number(SERIES_NUMBER, float("inf"))
@@ -132,9 +131,9 @@ def _count(files: Sequence[Header]) -> int:
     return sum(max(1, header.frames) for header in files if header.is_image)
 
 
-def _tell_others(images: Sequence[Sequence[Header]], warn: Warn) -> None:
-    """Warn that there are several series; name each, and say how to choose."""
-    listed = "; ".join(map(_named, images[:MOST_LISTED]))
+def _warn_several(images: Sequence[Sequence[Header]], warn: Warn) -> None:
+    """Warn about several series in the folder."""
+    listed = "; ".join(map(_described, images[:MOST_LISTED]))
     more = f"; {len(images) - MOST_LISTED} more" if len(images) > MOST_LISTED else ""
     equal = _rank(images[0])[:2] == _rank(images[1])[:2]
     which = "They are equally large, and the first" if equal else "The first"
@@ -144,20 +143,21 @@ def _tell_others(images: Sequence[Sequence[Header]], warn: Warn) -> None:
     )
 
 
-def _named(files: Sequence[Header]) -> str:
-    """Return what tells a series from others, and nothing of the patient."""
+def _described(files: Sequence[Header]) -> str:
+    """Describe a series without data of the patient."""
     first = next(header for header in files if header.is_image)
     number = first.text(SERIES_NUMBER)
     name = f"number {number}" if number.lstrip("-").isdigit() else "without number"
     return f"{name} ({first.modality}, {_count(files)} slices, such as {first.path.name})"
 
 
-def _tell_left_out(folder: Path, headers: Sequence[Header], warn: Warn) -> None:
-    """Warn of files that hold no image: a damaged one at an end leaves no gap."""
-    lost, total = len(_unreadable(folder, headers)), len(_dicom_names(folder))
-    if lost:
+def _warn_unreadable(folder: Path, headers: Sequence[Header], warn: Warn) -> None:
+    """Warn about files without an image: a damaged slice at an end of the stack leaves no gap."""
+    unreadable, total = len(_unreadable(folder, headers)), len(_dicom_names(folder))
+    if unreadable:
         warn(
-            f"{lost} of {total} .dcm files in the folder hold no readable image and were left out."
+            f"{unreadable} of {total} .dcm files in the folder have no readable image and were "
+            "skipped."
         )
 
 
@@ -170,7 +170,7 @@ def _dicom_names(folder: Path) -> set[str]:
 
 
 def _pixels(stack: Stack) -> sitk.Image:
-    """Return the rescaled values; their place is not set yet."""
+    """Return the rescaled values, without geometry."""
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileNames(stack.files)
@@ -188,7 +188,7 @@ def _pixels(stack: Stack) -> sitk.Image:
     if error is not None or damaged or image.GetSize() != stack.geometry.shape[::-1]:
         raise UserError(
             f"The DICOM series of {len(stack.slices)} slices cannot be read: a slice is damaged, "
-            "or holds another number of pixels than it says.",
+            "or its number of pixels differs from its header.",
             "Export the series again.",
         ) from error
     return image
@@ -196,25 +196,25 @@ def _pixels(stack: Stack) -> sitk.Image:
 
 @contextmanager
 def _quiet() -> Iterator[list[str]]:
-    """Keep what C++ prints off the terminal.
+    """Redirect the standard error of C++ libraries.
 
     Yields:
-        A list that afterwards holds the lines, in lower case.
+        A list that holds the lines in lower case after the block.
     """
     lines: list[str] = []
     with ExitStack() as stack:
-        # Without standard error or a place for temporary files, nothing is kept off.
+        # Without standard error or a temporary folder, nothing is redirected.
         with suppress(OSError):
             file = stack.enter_context(tempfile.TemporaryFile())
-            kept = os.dup(2)
-            stack.callback(_read_back, file, kept, lines)
+            saved_stderr = os.dup(2)
+            stack.callback(_read_back, file, saved_stderr, lines)
             os.dup2(file.fileno(), 2)
         yield lines
 
 
-def _read_back(file: BinaryIO, kept: int, lines: list[str]) -> None:
-    """Restore standard error, and fill the lines that were written instead."""
-    os.dup2(kept, 2)
-    os.close(kept)
+def _read_back(file: BinaryIO, saved_stderr: int, lines: list[str]) -> None:
+    """Restore standard error, and append the redirected lines."""
+    os.dup2(saved_stderr, 2)
+    os.close(saved_stderr)
     file.seek(0)
     lines += file.read().decode(errors="replace").lower().splitlines()

@@ -1,4 +1,4 @@
-"""What the tags of one DICOM file say."""
+"""Tags of a DICOM file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PADDING, PADDING_LIMIT = "0028|0120", "0028|0121"
 INTERCEPT, SLOPE = "0028|1052", "0028|1053"
 
 READABLE = ("CT", "MR", "OT")
-"""Modalities of volumes; OT is what converters write."""
+"""Modalities of volumes; OT is written by converters."""
 
 ENHANCED = {
     "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT",
@@ -34,12 +34,12 @@ ENHANCED = {
     "1.2.840.10008.5.1.4.1.1.7.3": "Multi-frame Secondary Capture",
     "1.2.840.10008.5.1.4.1.1.7.4": "Multi-frame Secondary Capture",
 }
-"""SOP classes that may keep their geometry in sequences, which SimpleITK does not hand over."""
+"""SOP classes that may keep their geometry in sequences, which SimpleITK does not return."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """One DICOM file with an image.
+    """Header of a DICOM file with an image.
 
     Attributes:
         path: The file.
@@ -51,11 +51,11 @@ class Header:
 
     def text(self, tag: str) -> str:
         """Return the text of a tag without padding; empty if it is absent."""
-        # Some writers pad with NUL, which text of any tag may not hold.
+        # Some writers pad with NUL, which no value representation of text allows.
         return self.tags.get(tag, "").replace("\0", " ").strip()
 
     def numbers(self, tag: str) -> tuple[float, ...]:
-        """Return the numbers of a tag; none if it is absent or holds anything else."""
+        """Return the numbers of a tag; empty if it is absent or not numeric."""
         try:
             values = tuple(float(part) for part in self.text(tag).split("\\"))
         except ValueError:
@@ -63,55 +63,55 @@ class Header:
         return values if all(map(math.isfinite, values)) else ()
 
     def number(self, tag: str, default: float) -> float:
-        """Return the only number of a tag."""
+        """Return the single number of a tag, else the default."""
         values = self.numbers(tag)
         return values[0] if len(values) == 1 else default
 
     @property
     def frames(self) -> int:
-        """How many images the file holds."""
+        """Number of frames in the file."""
         return int(self.number(FRAMES, 1))
 
     @property
     def modality(self) -> str:
-        """DICOM's name of the modality."""
+        """DICOM modality, "OT" if absent."""
         return self.text(MODALITY).upper() or "OT"
 
     @property
     def is_localizer(self) -> bool:
-        """Whether it is an overview image, which belongs to no stack."""
+        """Whether it is a localizer (scout), which does not belong to a stack."""
         return "LOCALIZER" in self.text(IMAGE_TYPE).upper()
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a slice of a CT or MR."""
+        """Whether it is a slice of a volume."""
         return self.modality in READABLE and not self.is_localizer
 
     @property
     def is_multi_frame(self) -> bool:
-        """Whether its geometry is that of frames."""
+        """Whether its geometry is stored per frame."""
         in_sequences = self.text(SOP_CLASS) in ENHANCED and not self.text(POSITION)
         return self.frames > 1 or in_sequences
 
 
 def read_headers(folder: Path) -> list[Header]:
-    """Return the header of every file of a folder that holds a DICOM image, by file name.
+    """Return the headers of all DICOM images in a folder, sorted by file name.
 
     Raises:
-        UserError: If the folder may not be read.
+        UserError: If the folder cannot be read.
     """
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise UserError(
-            f"The folder {folder} may not be read: {error.strerror}.",
+            f"The folder {folder} cannot be read: {error.strerror}.",
             "Ask for permission to read it, or copy it to a folder of your own.",
         ) from error
     return [header for header in map(read_header, files) if header is not None]
 
 
 def read_header(path: Path) -> Header | None:
-    """Return the header of a DICOM image; None if the file holds none."""
+    """Return the header of a DICOM image, or None if the file is not one."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))

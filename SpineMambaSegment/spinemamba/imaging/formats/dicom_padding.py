@@ -1,4 +1,4 @@
-"""Voxels that a DICOM series marks as outside of what the scanner measured."""
+"""Pixel padding of a DICOM series: voxels outside of the scanner's field of view."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from spinemamba.imaging.formats.dicom_stack import Stack
 
 AIR_HU = -1024.0
 LEAST_REGION = 64
-"""Voxels; fewer of one value that lie together are noise, as some headers give a true value."""
+"""Voxels. Smaller connected regions are noise, because some headers state a value of tissue."""
 
 
 def fill_padding(array: np.ndarray, stack: Stack) -> np.ndarray:
-    """Give padding the smallest value of the true voxels, for CT not below air.
+    """Replace padding by the minimum of the other voxels, in CT by at least -1024 HU (air).
 
     PixelPaddingValue and PixelPaddingRangeLimit are stored values, before RescaleSlope and
-    RescaleIntercept. Where they lie among the values of true voxels, which some headers claim,
-    only regions that reach the border of a slice are padding.
+    RescaleIntercept. If they lie within the range of the other voxels, as some headers state, only
+    regions that reach the border of a slice count as padding.
 
     Args:
         array: Values after rescaling, shape (z, y, x).
-        stack: Its slices, in the same order.
+        stack: The slices, in the same order.
 
     Returns:
-        The array itself if nothing is padded.
+        A copy, or the array itself if it has no padding.
     """
     if not any(header.text(PADDING) for header in stack.slices):
         return array
@@ -48,7 +48,7 @@ def fill_padding(array: np.ndarray, stack: Stack) -> np.ndarray:
 
 
 def _padding_range(header: Header) -> tuple[float, float]:
-    """Return the lowest and highest value of padding after rescaling; NaN if there is none."""
+    """Return the range of padding values after rescaling; NaN if the slice has no padding."""
     values = [
         _stored(header, header.numbers(tag)[0])
         for tag in (PADDING, PADDING_LIMIT)
@@ -58,13 +58,13 @@ def _padding_range(header: Header) -> tuple[float, float]:
         return float("nan"), float("nan")
     slope, intercept = header.number(SLOPE, 1.0), header.number(INTERCEPT, 0.0)
     low, high = sorted(value * slope + intercept for value in (values[0], values[-1]))
-    # Rescaled values are rounded to float32 where they are no whole numbers.
+    # Rescaled values that are not integers are rounded to float32.
     margin = 1e-3 * abs(slope) + 1e-6 * max(abs(low), abs(high))
     return low - margin, high + margin
 
 
 def _stored(header: Header, value: float) -> float:
-    """Return a value as the pixels are stored: files mix up signed and unsigned padding."""
+    """Convert a padding value to the signedness of the pixels, which some files mix up."""
     bits = int(header.number(BITS_ALLOCATED, 16))
     wrapped = value % 2**bits
     return wrapped - 2**bits if header.number(SIGNED, 0) and wrapped >= 2 ** (bits - 1) else wrapped

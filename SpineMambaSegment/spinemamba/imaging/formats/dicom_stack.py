@@ -1,4 +1,4 @@
-"""The grid that the slices of a DICOM series form, as their tags say."""
+"""The voxel grid of a DICOM series, from the tags of its slices."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from spinemamba.imaging.formats.dicom_header import (
 from spinemamba.imaging.volume import Geometry
 
 OFF_GRID_TOLERANCE = 0.02
-"""How far a slice may lie from its even place, in slice distances; a missing one is off by 0.5."""
+"""Largest error of a slice position, in slice distances. A missing slice causes about 0.5."""
 
 ROUNDING_MM = 0.1
-"""Some scanners write positions with one decimal; so much off its place is always well."""
+"""Accepted error of positions: some scanners write them with one decimal."""
 
 TILT_TOLERANCE_MM = 1.0
-"""Largest shift of the last slice within its plane, against the first."""
+"""Largest in-plane shift of a slice relative to the first one."""
 
 PARALLEL_TOLERANCE = 1e-3
 """Largest difference between the direction cosines of two slices of a stack."""
@@ -47,7 +47,7 @@ REPAIR = (
     "result as NRRD."
 )
 INVERTED = "MONOCHROME1"
-"""Only display is to be inverted by DICOM, but GDCM inverts the stored values."""
+"""DICOM defines an inverted display only, but GDCM inverts the stored values."""
 
 CONSTANT = {
     ROWS: "Rows",
@@ -55,7 +55,7 @@ CONSTANT = {
     SAMPLES: "SamplesPerPixel",
     PHOTOMETRIC: "PhotometricInterpretation",
 }
-"""What has to be the same in all slices of a volume."""
+"""Tags that must be equal in all slices of a volume."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Stack:
     """The slices of a volume.
 
     Attributes:
-        slices: Their headers, in order of their places.
-        geometry: Of the volume, from the tags.
+        slices: Headers, sorted by position.
+        geometry: Grid of the volume.
     """
 
     slices: tuple[Header, ...]
@@ -72,41 +72,41 @@ class Stack:
 
     @property
     def files(self) -> list[str]:
-        """Their files."""
+        """File names, in the order of the slices."""
         return [str(header.path) for header in self.slices]
 
     @property
     def modality(self) -> str:
-        """DICOM's name of the modality; empty if slices differ."""
+        """DICOM modality; empty if slices differ."""
         names = {header.modality for header in self.slices}
         return names.pop() if len(names) == 1 else ""
 
 
 def make_stack(headers: Sequence[Header]) -> Stack:
-    """Order slices by their places.
+    """Sort slices by position.
 
     Args:
         headers: At least one, in any order.
 
     Raises:
-        UserError: If they do not say where they lie and how large their pixels are, or no regular
-            grid holds them.
+        UserError: If a slice has no position, orientation or pixel spacing, or the slices do not
+            form a regular grid.
     """
     _check_single_frames(headers)
     _check_constant(headers)
     spacing_yx_mm = _pixel_spacing(headers)
-    places_mm = np.array([_needed(header, POSITION, 3) for header in headers])
-    rows = np.array([_needed(header, ORIENTATION, 6) for header in headers])
+    positions_mm = np.array([_required_numbers(header, POSITION, 3) for header in headers])
+    rows = np.array([_required_numbers(header, ORIENTATION, 6) for header in headers])
     direction_lps = _direction(headers, rows)
-    heights_mm = places_mm @ direction_lps[:, 2]
+    heights_mm = positions_mm @ direction_lps[:, 2]
     order = np.argsort(heights_mm, kind="stable")
-    places_mm, heights_mm = places_mm[order], heights_mm[order]
+    positions_mm, heights_mm = positions_mm[order], heights_mm[order]
     step_mm = 1.0
     if len(headers) > 1:
-        _check_grid(places_mm, heights_mm, direction_lps[:, 2])
+        _check_grid(positions_mm, heights_mm, direction_lps[:, 2])
         step_mm = float(heights_mm[-1] - heights_mm[0]) / (len(headers) - 1)
     shape = (len(headers), *(int(headers[0].number(tag, 0)) for tag in (ROWS, COLUMNS)))
-    first_lps_mm = tuple(places_mm[0].tolist())
+    first_lps_mm = tuple(positions_mm[0].tolist())
     geometry = Geometry(shape, (step_mm, *spacing_yx_mm), first_lps_mm, direction_lps)
     return Stack(tuple(headers[k] for k in order), geometry)
 
@@ -118,7 +118,7 @@ def _check_single_frames(headers: Sequence[Header]) -> None:
         kind = ENHANCED.get(header.text(SOP_CLASS), "multi-frame image")
         raise UserError(
             f"{header.path.name} is a DICOM file with several slices ({kind}, {header.frames} in "
-            "all), whose places cannot be read.",
+            "all), whose positions cannot be read.",
             "Convert it to one file per slice or, with dcm2niix or 3D Slicer, to NIfTI or NRRD.",
         )
 
@@ -143,32 +143,32 @@ def _check_constant(headers: Sequence[Header]) -> None:
 
 
 def _check_values(header: Header) -> None:
-    """Refuse a slice that does not say how numbers are stored: GDCM then takes defaults.
+    """Refuse a slice with an invalid pixel encoding, for which GDCM would use defaults.
 
-    Slope and intercept may be absent; a slope of 0 would be read as 1.
+    Slope and intercept may be absent. GDCM reads a slope of 0 as 1.
     """
     bits, signed = header.number(BITS_STORED, 0), header.number(SIGNED, -1)
-    right = {
+    valid = {
         "BitsStored": 1 <= bits <= header.number(BITS_ALLOCATED, 0),
         "PixelRepresentation": signed in (0, 1),
         "RescaleSlope": header.number(SLOPE, 0.0 if header.text(SLOPE) else 1.0) != 0,
         "RescaleIntercept": not header.text(INTERCEPT) or bool(header.numbers(INTERCEPT)),
     }
-    for name, is_right in right.items():
-        if not is_right:
+    for name, is_valid in valid.items():
+        if not is_valid:
             raise UserError(
-                f"The slice {header.path.name} of the DICOM series has no valid {name}, without "
-                "which its values are not known.",
+                f"The slice {header.path.name} of the DICOM series has no valid {name}, so that "
+                "its values are unknown.",
                 "Export the series again.",
             )
 
 
 def _pixel_spacing(headers: Sequence[Header]) -> tuple[float, float]:
-    """Return the size of pixels along y and x (DICOM: between rows, between columns)."""
-    found = [header.numbers(PIXEL_SPACING) for header in headers]
-    if lacking := sum(len(value) != 2 or min(value) <= 0 for value in found):
-        raise _no_pixel_spacing(headers, lacking)
-    spacing_mm = np.array(found)
+    """Return the pixel spacing along y and x (DICOM: between rows, between columns)."""
+    spacings_mm = [header.numbers(PIXEL_SPACING) for header in headers]
+    if missing := sum(len(value) != 2 or min(value) <= 0 for value in spacings_mm):
+        raise _no_pixel_spacing(headers, missing)
+    spacing_mm = np.array(spacings_mm)
     size = max(int(headers[0].number(tag, 0)) for tag in (ROWS, COLUMNS))
     off_mm = np.abs(spacing_mm - spacing_mm[0]).max(axis=1) * size
     if off_mm.max() > ROUNDING_MM:
@@ -182,12 +182,12 @@ def _pixel_spacing(headers: Sequence[Header]) -> tuple[float, float]:
     return float(spacing_mm[0, 0]), float(spacing_mm[0, 1])
 
 
-def _no_pixel_spacing(headers: Sequence[Header], lacking: int) -> UserError:
+def _no_pixel_spacing(headers: Sequence[Header], missing: int) -> UserError:
     others = {IMAGER_SPACING: "ImagerPixelSpacing", NOMINAL_SPACING: "NominalScannedPixelSpacing"}
-    beside = [name for tag, name in others.items() if any(h.text(tag) for h in headers)]
-    more = f"; {' and '.join(beside)} is not the size in the patient" if beside else ""
+    present = [name for tag, name in others.items() if any(h.text(tag) for h in headers)]
+    more = f"; {' and '.join(present)} is not the size in the patient" if present else ""
     return UserError(
-        f"The DICOM series does not say how large its pixels are: {lacking} of its {len(headers)} "
+        f"The DICOM series does not state its pixel size: {missing} of its {len(headers)} "
         f"slices have no valid PixelSpacing{more}.",
         "Export the series again, or load it in 3D Slicer, set the spacing and save it as NRRD.",
     )
@@ -200,18 +200,18 @@ def _direction(headers: Sequence[Header], rows: np.ndarray) -> np.ndarray:
         headers: The slices.
         rows: Their direction cosines, shape (slices, 6).
     """
-    turned = int((np.abs(rows - np.median(rows, axis=0)).max(axis=1) > PARALLEL_TOLERANCE).sum())
-    if turned:
+    oblique = int((np.abs(rows - np.median(rows, axis=0)).max(axis=1) > PARALLEL_TOLERANCE).sum())
+    if oblique:
         raise UserError(
-            f"The DICOM series is no stack: {turned} of its {len(headers)} slices are not "
+            f"The DICOM series is not a stack: {oblique} of its {len(headers)} slices are not "
             "parallel to the others.",
             "Choose a folder with one stack of parallel slices.",
         )
     x, y = rows[0, :3], rows[0, 3:]
     if np.abs([x @ x - 1, y @ y - 1, x @ y]).max() > PARALLEL_TOLERANCE:
         raise UserError(
-            "The ImageOrientationPatient of the DICOM series is no pair of directions at right "
-            f"angles: {headers[0].text(ORIENTATION)}.",
+            "The ImageOrientationPatient of the DICOM series is not a pair of orthogonal "
+            f"directions: {headers[0].text(ORIENTATION)}.",
             "Export the series again.",
         )
     x = x / np.linalg.norm(x)
@@ -220,40 +220,40 @@ def _direction(headers: Sequence[Header], rows: np.ndarray) -> np.ndarray:
     return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
-def _check_grid(places_mm: np.ndarray, heights_mm: np.ndarray, normal: np.ndarray) -> None:
-    """Refuse a stack with slices at one place, or one that is uneven or tilted.
+def _check_grid(positions_mm: np.ndarray, heights_mm: np.ndarray, normal: np.ndarray) -> None:
+    """Refuse a stack with coincident slices, uneven spacing or gantry tilt.
 
     Args:
-        places_mm: First voxel of each slice in LPS, shape (slices, 3), in order.
-        heights_mm: The same along the normal.
-        normal: Direction at right angles to the slices.
+        positions_mm: First voxel of each slice in LPS, shape (slices, 3), sorted.
+        heights_mm: Positions along the normal.
+        normal: Unit vector orthogonal to the slices.
     """
     distances_mm = np.diff(heights_mm)
     if shared := int((distances_mm < SAME_PLACE_MM).sum()):
         raise UserError(
-            f"The DICOM series is no stack: {shared} of its {len(heights_mm)} slices lie at the "
-            "same place as another.",
-            "Choose a folder with one time point and one echo, in which every slice has its "
+            f"The DICOM series is not a stack: {shared} of its {len(heights_mm)} slices have the "
+            "same position as another.",
+            "Choose a folder with one time point and one echo, in which every slice has its own "
             "position.",
         )
     even_mm = np.linspace(heights_mm[0], heights_mm[-1], len(heights_mm))
     off_mm = np.abs(heights_mm - even_mm).max()
     if off_mm > max(ROUNDING_MM, OFF_GRID_TOLERANCE * np.median(distances_mm)):
-        gaps_mm = np.linalg.norm(np.diff(places_mm, axis=0), axis=1)
+        gaps_mm = np.linalg.norm(np.diff(positions_mm, axis=0), axis=1)
         raise UserError(
             f"The slices of the DICOM series are unevenly spaced: {gaps_mm.min():.2f} to "
             f"{gaps_mm.max():.2f} mm.",
             REPAIR,
         )
-    aside_mm = np.linalg.norm(np.cross(places_mm - places_mm[0], normal), axis=1)
-    if aside_mm.max() > TILT_TOLERANCE_MM:
-        if aside_mm.max() - aside_mm[-1] > TILT_TOLERANCE_MM:
+    shifts_mm = np.linalg.norm(np.cross(positions_mm - positions_mm[0], normal), axis=1)
+    if shifts_mm.max() > TILT_TOLERANCE_MM:
+        if shifts_mm.max() - shifts_mm[-1] > TILT_TOLERANCE_MM:
             raise UserError(
-                f"Slices of the DICOM series are shifted by up to {aside_mm.max():.1f} mm within "
+                f"Slices of the DICOM series are shifted by up to {shifts_mm.max():.1f} mm within "
                 "their plane.",
                 REPAIR,
             )
-        angle = np.degrees(np.arctan2(aside_mm[-1], heights_mm[-1] - heights_mm[0]))
+        angle = np.degrees(np.arctan2(shifts_mm[-1], heights_mm[-1] - heights_mm[0]))
         raise UserError(
             f"The DICOM series is tilted by {angle:.1f} degrees (gantry tilt): its slices are "
             "not stacked at right angles.",
@@ -261,7 +261,7 @@ def _check_grid(places_mm: np.ndarray, heights_mm: np.ndarray, normal: np.ndarra
         )
 
 
-def _needed(header: Header, tag: str, count: int) -> tuple[float, ...]:
+def _required_numbers(header: Header, tag: str, count: int) -> tuple[float, ...]:
     values = header.numbers(tag)
     if len(values) != count:
         raise UserError(

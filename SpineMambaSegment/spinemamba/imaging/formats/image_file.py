@@ -1,4 +1,4 @@
-"""Read an image file whole and as its header says, or say in a sentence why not."""
+"""Read image files that are not DICOM, and verify them against their header."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from spinemamba.imaging.formats.metaimage_header import read_metaimage_header
 from spinemamba.imaging.formats.nifti_header import read_nifti_header
 from spinemamba.imaging.formats.nrrd_header import read_nrrd_header
 from spinemamba.imaging.formats.stated_geometry import Statement, check_statements, not_orthonormal
-from spinemamba.imaging.formats.stored_voxels import UnreadableError, Walked, walk
+from spinemamba.imaging.formats.stored_voxels import UnreadableError, VoxelScan, scan_voxels
 
 READERS: dict[str, Callable[[Path], ImageHeader]] = {
     ".nii.gz": read_nifti_header,
@@ -34,7 +34,7 @@ READERS: dict[str, Callable[[Path], ImageHeader]] = {
     ".mhd": read_metaimage_header,
 }
 FORMATS = tuple(READERS)
-DAMAGED = (
+PARSE_ERRORS = (
     ValueError,
     TypeError,
     ArithmeticError,
@@ -44,28 +44,28 @@ DAMAGED = (
     zlib.error,
     gzip.BadGzipFile,
 )
-"""What a header raises that is not what its file's name says."""
+"""Raised while parsing a header of another format or a damaged one."""
 
 SCALE_ROUNDING = 1e-5
-"""Share of the greatest value that the library's float32 may be off after scaling."""
+"""Largest float32 error of scaled values, relative to the largest value."""
 
 
 def read_file(path: Path) -> sitk.Image:
-    """Read an image that is no DICOM: lengths in mm, and NaN where the file has it.
+    """Read an image that is not DICOM, with lengths in mm and NaN as stored.
 
     Args:
-        path: One of `FORMATS`; also a vector image or one of other dimensions.
+        path: File in one of `FORMATS`. Vector images and other dimensions are accepted.
 
     Raises:
-        UserError: If it is no such file; if voxels are missing, too many or damaged; if it does
-            not say where its voxels lie, or says it differently twice, or otherwise than the
-            library reads it; if there is too little memory (OOM_HOST).
+        UserError: If the format is unknown; if voxels are missing, surplus or damaged; if the
+            geometry is missing, contradictory or read differently by the library; if memory is
+            too small (OOM_HOST).
     """
     check_spelling(path)
     end = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
     if end is None:
         raise UserError(
-            f"{path.name} is not an image format that can be read.",
+            f"{path.name} is not in an image format that can be read.",
             f"Give a DICOM folder or one of {', '.join(FORMATS)}.",
         )
     try:
@@ -75,7 +75,7 @@ def read_file(path: Path) -> sitk.Image:
             return _guarded(path, READERS[end])
     except UnreadableError as error:
         raise _unreadable(path, str(error)) from error
-    except DAMAGED as error:
+    except PARSE_ERRORS as error:
         raise _unreadable(path) from error
     except OSError as error:
         raise _unreadable(path, str(error.strerror or error)) from error
@@ -86,14 +86,14 @@ def read_file(path: Path) -> sitk.Image:
 
 
 def _unreadable(path: Path, why: str = "") -> UserError:
-    why = why or "it is damaged, cut off, or not what its name says"
+    why = why or "it is damaged, truncated, or not of the type that its name states"
     return UserError(f"{path.name} cannot be read: {why}.", "Export or copy the image again.")
 
 
 def _guarded(path: Path, read_header: Callable[[Path], ImageHeader]) -> sitk.Image:
     header = read_header(path)
-    # Before the library reserves memory for what the header says.
-    found = walk(header.voxels)
+    # Before the library allocates memory for the size that the header states.
+    scan = scan_voxels(header.voxels)
     sizes, shape = _without_ones(header.sizes), header.sizes[:3]
     spatial = len(sizes) in (3, 4)
     if spatial:
@@ -103,20 +103,20 @@ def _guarded(path: Path, read_header: Callable[[Path], ImageHeader]) -> sitk.Ima
         raise UnreadableError(
             f"its header states {_times(sizes)} voxels, but {_times(read)} are read"
         )
-    _check_values(image, header, found)
+    _check_values(image, header, scan)
     if spatial:
-        said = (*header.statements, _statement(image))
-        check_statements(path.name, shape, said, header.missing)
+        statements = (*header.statements, _statement(image))
+        check_statements(path.name, shape, statements, header.missing)
         _to_mm(image, header.unit_mm)
-    return image if found.strange is None else _with_strange(image, found)
+    return image if scan.non_finite is None else _with_non_finite(image, scan)
 
 
 @contextmanager
 def quiet_library() -> Iterator[None]:
-    """Let ITK print no warnings of its own: what matters is told in a sentence.
+    """Suppress ITK's warnings, and make it read and write numbers in the C locale.
 
-    Numbers in headers have a point. Where a program has chosen a locale that writes a comma, ITK
-    reads them up to the point, and writes commas.
+    In a locale with a decimal comma, ITK reads numbers of a header up to the point, and writes
+    commas.
     """
     was_on = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -132,7 +132,7 @@ def quiet_library() -> Iterator[None]:
 def _read(path: Path) -> sitk.Image:
     if not path.name.lower().endswith(".nii.gz") or not path.with_suffix("").exists():
         return sitk.ReadImage(str(path))
-    # Of a.nii.gz the library reads only the header, and the voxels of a.nii if that is beside it.
+    # If a.nii lies beside a.nii.gz, the library reads the voxels from a.nii.
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder) / "image.nii.gz"
         shutil.copyfile(path, alone)
@@ -140,7 +140,7 @@ def _read(path: Path) -> sitk.Image:
 
 
 def _without_ones(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Return sizes without axes behind the third that have one voxel."""
+    """Drop trailing axes of one voxel after the third."""
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes = sizes[:-1]
     return sizes
@@ -150,31 +150,31 @@ def _times(numbers: tuple[int, ...]) -> str:
     return " x ".join(map(str, numbers))
 
 
-def _check_values(image: sitk.Image, header: ImageHeader, found: Walked) -> None:
-    """Refuse values that are not those of the file, as after a failed decompression."""
+def _check_values(image: sitk.Image, header: ImageHeader, scan: VoxelScan) -> None:
+    """Refuse values that differ from those in the file, as after a failed decompression."""
     if not header.in_order:
         return
     values = sitk.GetArrayViewFromImage(image)
     if header.voxels.scale is not None:
         factor, shift = header.voxels.scale
-        ends = sorted(factor * end + shift for end in found.ends)
+        ends = sorted(factor * end + shift for end in scan.ends)
         rounding = SCALE_ROUNDING * max(map(abs, ends))
         same = np.allclose((values.min(), values.max()), ends, rtol=0, atol=rounding)
     else:
         same = values.dtype == header.voxels.dtype.newbyteorder("=")
-        same = same and zlib.crc32(np.ascontiguousarray(values)) == found.crc
+        same = same and zlib.crc32(np.ascontiguousarray(values)) == scan.crc
     if not same:
-        raise UnreadableError("its voxels are read otherwise than they are stored")
+        raise UnreadableError("its voxels are read differently from how they are stored")
 
 
 def _statement(image: sitk.Image) -> Statement:
     axes = image.GetDimension()
     direction = np.array(image.GetDirection()).reshape(axes, axes)[:3, :3]
-    return Statement("as it is read", image.GetSpacing()[:3], direction, image.GetOrigin()[:3])
+    return Statement("as read", image.GetSpacing()[:3], direction, image.GetOrigin()[:3])
 
 
 def _to_mm(image: sitk.Image, unit_mm: float) -> None:
-    """Turn lengths into millimetres where the library ignores the unit of a header."""
+    """Convert lengths to millimetres, because the library ignores the unit of the header."""
     if unit_mm != 1:
         for get, put in (
             (image.GetSpacing, image.SetSpacing),
@@ -183,11 +183,11 @@ def _to_mm(image: sitk.Image, unit_mm: float) -> None:
             put([value * unit_mm for value in get()])
 
 
-def _with_strange(image: sitk.Image, found: Walked) -> sitk.Image:
-    """Return an image with NaN where the file has NaN or infinity, which the library hides."""
+def _with_non_finite(image: sitk.Image, scan: VoxelScan) -> sitk.Image:
+    """Put NaN (infinity if the file has any) where the library replaced non-finite values by 0."""
     array = sitk.GetArrayFromImage(image)
-    array.reshape(-1)[found.strange] = np.inf if found.infinite else np.nan
+    array.reshape(-1)[scan.non_finite] = np.inf if scan.infinite else np.nan
     vector = image.GetNumberOfComponentsPerPixel() > 1
-    again = sitk.GetImageFromArray(array, isVector=vector)
-    again.CopyInformation(image)
-    return again
+    out = sitk.GetImageFromArray(array, isVector=vector)
+    out.CopyInformation(image)
+    return out

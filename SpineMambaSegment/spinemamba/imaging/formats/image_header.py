@@ -1,4 +1,4 @@
-"""What the header of an image file says, read apart from the library that reads the voxels."""
+"""Header of an image file, parsed independently of the library that reads the voxels."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from spinemamba.imaging.formats.stored_voxels import StoredVoxels, UnreadableErr
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a header says.
+    """Parsed header.
 
     Attributes:
-        sizes: Voxels along the axes that lie in space, as the library orders them; a fourth may
-            be time.
-        statements: All that it says of the voxel grid, in LPS.
-        voxels: Where they are.
-        missing: For each part of the geometry what the header lacks if nothing states it.
-        unit_mm: Millimetres that one unit of length of the statements is worth.
+        sizes: Voxels along the spatial axes, in the library's order; a fourth may be time.
+        statements: All statements about the voxel grid, in LPS.
+        voxels: Location and type of the voxels.
+        missing: For each part of the geometry, what the header lacks if no statement covers it.
+        unit_mm: Unit of length of the statements, in millimetres.
         in_order: Whether the library keeps the order of the numbers in the file.
     """
 
@@ -36,39 +35,39 @@ class ImageHeader:
     in_order: bool = True
 
 
-def beside(header: Path, name: str) -> Path:
-    """Return a file that a header names.
+def data_file(header: Path, name: str) -> Path:
+    """Return the path of a data file named in a header.
 
     Raises:
-        UnreadableError: If it is missing or lies outside of the header's folder: a copied header
+        UnreadableError: If it is missing, or outside the folder of the header: a copied header
             could then show another patient's voxels.
     """
-    # Links are not followed: some archives of data consist of them.
+    # Symbolic links are not resolved: some data archives consist of them.
     folder = Path(os.path.abspath(header.parent))  # noqa: PTH100
     path = Path(os.path.abspath(folder / name))  # noqa: PTH100
     if Path(name).is_absolute() or not path.is_relative_to(folder):
         raise UnreadableError(f"its header names a file outside of its folder, {name}")
     if not path.is_file():
-        raise UnreadableError(f"the file with its voxels, {name}, is not there")
+        raise UnreadableError(f"the file with its voxels, {name}, is missing")
     return path
 
 
-def numbered(pattern: str, number: int) -> str:
-    """Return the name of one of several numbered files.
+def numbered_name(pattern: str, number: int) -> str:
+    """Return the name of one of several numbered data files.
 
     Raises:
-        UnreadableError: If the pattern is not one ``%d``, of a width below 100.
+        UnreadableError: If the pattern has not exactly one ``%d``, of a width below 100.
     """
     if re.fullmatch(r"[^%]*%\d{0,2}[di][^%]*", pattern) is None:
         raise UnreadableError(f"its header names files as '{pattern[:60]}'")
     return pattern % number
 
 
-def numbers(text: str, count: int, what: str) -> tuple[float, ...]:
-    """Return the numbers of a field.
+def parse_numbers(text: str, count: int, what: str) -> tuple[float, ...]:
+    """Parse the numbers of a field.
 
     Raises:
-        UnreadableError: If they are not so many numbers.
+        UnreadableError: If the field is not a list of ``count`` numbers.
     """
     try:
         values = tuple(map(float, text.split()))
@@ -81,28 +80,28 @@ def numbers(text: str, count: int, what: str) -> tuple[float, ...]:
     return values
 
 
-def whole_numbers(text: str, count: int, what: str) -> tuple[int, ...]:
-    """Return the whole numbers of a field; as `numbers`."""
-    values = numbers(text, count, what)
+def parse_integers(text: str, count: int, what: str) -> tuple[int, ...]:
+    """Parse the integers of a field. Errors as in `parse_numbers`."""
+    values = parse_numbers(text, count, what)
     if any(not value.is_integer() for value in values):
-        raise UnreadableError(f"its header states {what} as '{text[:60]}', no whole numbers")
+        raise UnreadableError(f"its header states {what} as '{text[:60]}', not whole numbers")
     return tuple(map(int, values))
 
 
 def grid_statement(source: str, matrix: np.ndarray, origin: Iterable[float] | None) -> Statement:
-    """Return what a matrix says whose columns lead from voxel to voxel along x, y, z."""
+    """Return the statement of a matrix whose columns are the voxel steps along x, y, z."""
     spacing = np.linalg.norm(matrix, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):  # refused later
+    with np.errstate(divide="ignore", invalid="ignore"):  # `check_statements` refuses it
         direction = matrix / spacing
-    place = None if origin is None else tuple(map(float, origin))
-    return Statement(source, tuple(map(float, spacing)), direction, place)
+    origin_lps_mm = None if origin is None else tuple(map(float, origin))
+    return Statement(source, tuple(map(float, spacing)), direction, origin_lps_mm)
 
 
-def once(fields: dict[str, str], name: str, value: str) -> None:
-    """Add a field of a header.
+def add_field(fields: dict[str, str], name: str, value: str) -> None:
+    """Add a header field.
 
     Raises:
-        UnreadableError: If it is there already with another value.
+        UnreadableError: If the field already exists with another value.
     """
     if fields.setdefault(name, value) != value:
         raise UnreadableError(f"its header states {name} twice: '{fields[name]}' and '{value}'")

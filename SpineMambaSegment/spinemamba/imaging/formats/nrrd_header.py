@@ -10,12 +10,12 @@ import numpy as np
 
 from spinemamba.imaging.formats.image_header import (
     ImageHeader,
-    beside,
+    add_field,
+    data_file,
     grid_statement,
-    numbered,
-    numbers,
-    once,
-    whole_numbers,
+    numbered_name,
+    parse_integers,
+    parse_numbers,
 )
 from spinemamba.imaging.formats.stated_geometry import Statement
 from spinemamba.imaging.formats.stored_voxels import (
@@ -29,7 +29,7 @@ from spinemamba.imaging.formats.stored_voxels import (
 )
 
 LONGEST_HEADER_BYTES = 1 << 24
-"""Segmentations with many segments have long ones."""
+"""Segmentations with many segments have long headers."""
 
 TYPES = {
     "i1": "signed char, int8, int8_t",
@@ -56,8 +56,8 @@ SPACES = {
     "lps": (1, 1, 1),
     "scanner-xyz": (1, 1, 1),
 }
-"""Signs that turn its axes into LPS. The library takes the scanner's axes for LPS, as it takes
-those of an image of 4 dimensions, which it writes without the name of a space."""
+"""Signs that convert the axes of a space to LPS. As in ITK, scanner axes count as LPS, and so do
+those of 4-D images, which ITK writes without the name of a space."""
 
 UNITS_MM = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "micron": 0.001, "\u00b5m": 0.001}
 UNITS_MM |= {"millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "micrometer": 0.001}
@@ -71,19 +71,19 @@ MISSING = {
 
 
 def read_nrrd_header(path: Path) -> ImageHeader:
-    """Return what the header of an ``.nrrd`` or ``.nhdr`` says.
+    """Read the header of an ``.nrrd`` or ``.nhdr`` file.
 
     Raises:
-        UnreadableError: If it is no such header, or contradicts itself.
-        OSError: If it cannot be read.
+        UnreadableError: If it is not an NRRD header, or contradictory.
+        OSError: If the file cannot be read.
     """
     with path.open("rb") as file:
         text = file.read(LONGEST_HEADER_BYTES)
     if not text.startswith(b"NRRD"):
-        raise UnreadableError("it is no NRRD file")
+        raise UnreadableError("it is not an NRRD file")
     fields, end, listed = _fields(text)
-    axes = whole_numbers(fields.get("dimension", ""), 1, "dimension")[0]
-    sizes = whole_numbers(fields.get("sizes", ""), axes, "sizes")
+    axes = parse_integers(fields.get("dimension", ""), 1, "dimension")[0]
+    sizes = parse_integers(fields.get("sizes", ""), axes, "sizes")
     count_of(sizes)
     vectors = _vectors(fields, axes)
     in_space = [k for k in range(axes) if vectors[k] is not None] if any(vectors) else range(axes)
@@ -99,7 +99,7 @@ def read_nrrd_header(path: Path) -> ImageHeader:
 
 
 def _fields(text: bytes) -> tuple[dict[str, str], int, list[str]]:
-    """Return the fields, the byte where the header ends, and the files that a list names."""
+    """Return the fields, the end of the header in bytes, and the data files of a LIST."""
     fields: dict[str, str] = {}
     pairs: dict[str, str] = {}
     listed: list[str] = []
@@ -116,26 +116,26 @@ def _fields(text: bytes) -> tuple[dict[str, str], int, list[str]]:
             continue
         name, mark, value = re.match(r"([^:]*)(:=|:|)(.*)", line, re.DOTALL).groups()
         if mark == ":=":
-            once(pairs, name, value)
+            add_field(pairs, name, value)
         elif mark:
-            once(fields, name.replace(" ", "").lower(), value.strip())
+            add_field(fields, name.replace(" ", "").lower(), value.strip())
     return fields, end, listed
 
 
 def _vectors(fields: dict[str, str], axes: int) -> list[tuple[float, ...] | None]:
-    """Return the vector of each axis, None for one that does not lie in space."""
+    """Return the space direction of each axis, None for an axis that is not spatial."""
     text = fields.get("spacedirections")
     if text is None:
         return [None] * axes
-    found = re.findall(r"none|\(([^)]*)\)", text)
-    if len(found) != axes:
-        raise UnreadableError(f"its header states {len(found)} space directions for {axes} axes")
-    return [_vector(one) if one else None for one in found]
+    vectors = re.findall(r"none|\(([^)]*)\)", text)
+    if len(vectors) != axes:
+        raise UnreadableError(f"its header states {len(vectors)} space directions for {axes} axes")
+    return [_vector(one) if one else None for one in vectors]
 
 
 def _vector(text: str) -> tuple[float, ...]:
     parts = text.strip(" ()").split(",")
-    return numbers(" ".join(parts), len(parts), "a vector")
+    return parse_numbers(" ".join(parts), len(parts), "a vector")
 
 
 def _statements(fields: dict[str, str], vectors: list[tuple[float, ...]]) -> Iterator[Statement]:
@@ -157,7 +157,7 @@ def _statements(fields: dict[str, str], vectors: list[tuple[float, ...]]) -> Ite
 
 
 def _signs(fields: dict[str, str]) -> np.ndarray | None:
-    """Return the signs that turn the header's space into LPS; None if it is none of a patient."""
+    """Return the signs that convert the header's space to LPS; None if it is not anatomical."""
     name = fields.get("space", "").lower().removesuffix("-time")
     if not name and fields.get("spacedimension") == "4":
         name = "lps"
@@ -174,33 +174,33 @@ def _unit_mm(fields: dict[str, str]) -> float:
 
 
 def _voxels(
-    path: Path, fields: dict[str, str], count: int, behind: tuple[int, list[str]]
+    path: Path, fields: dict[str, str], count: int, data_start: tuple[int, list[str]]
 ) -> StoredVoxels:
     kind, encoding = fields.get("type", "").lower(), fields.get("encoding", "").lower()
     if kind not in KINDS:
-        raise UnreadableError(f"its numbers are of a type that is not supported, '{kind}'")
+        raise UnreadableError(f"its pixel type '{kind}' is not supported")
     if encoding not in ENCODINGS:
         raise UnreadableError(f"its encoding '{encoding}' is not supported; raw and gzip are")
     detached = fields.get("datafile", "")
-    files = _files(path, detached, behind[1]) if detached else (path,)
+    files = _files(path, detached, data_start[1]) if detached else (path,)
     order = ">" if fields.get("endian", "").lower() == "big" else "<"
     return StoredVoxels(
         files,
         np.dtype(KINDS[kind]).newbyteorder(order),
         count,
         ENCODINGS[encoding],
-        start=0 if detached else behind[0],
-        skip_lines=whole_numbers(fields.get("lineskip", "0"), 1, "line skip")[0],
-        skip_bytes=whole_numbers(fields.get("byteskip", "0"), 1, "byte skip")[0],
+        start=0 if detached else data_start[0],
+        skip_lines=parse_integers(fields.get("lineskip", "0"), 1, "line skip")[0],
+        skip_bytes=parse_integers(fields.get("byteskip", "0"), 1, "byte skip")[0],
     )
 
 
 def _files(path: Path, named: str, listed: list[str]) -> tuple[Path, ...]:
     if named.startswith("LIST"):
-        return tuple(beside(path, name) for name in listed if name)
+        return tuple(data_file(path, name) for name in listed if name)
     first, *rest = named.split()
     if "%" in first and len(rest) >= 3:
         low, high, step = map(int, rest[:3])
         last = high + (1 if step > 0 else -1)
-        return tuple(beside(path, numbered(first, k)) for k in range(low, last, step))
-    return (beside(path, named),)
+        return tuple(data_file(path, numbered_name(first, k)) for k in range(low, last, step))
+    return (data_file(path, named),)

@@ -1,4 +1,4 @@
-"""Read the voxels of an image file once, in blocks: whether they are all there, and undamaged."""
+"""Read the voxels of an image file once, in blocks, to verify that they are complete and intact."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ import numpy as np
 
 BLOCK_BYTES, PACKED_BLOCK_BYTES = 1 << 22, 1 << 18
 DISK_BLOCK_BYTES = 512
-"""Some tools write whole blocks; zeros that end elsewhere are no padding, but a shift."""
+"""Some tools fill the last disk block with zeros. Zeros that end elsewhere are shifted voxels."""
 
 MOST_INFLATION = 1032
-"""Bytes that one byte of a deflate stream can hold at most (zlib, "Maximum expansion factor")."""
+"""Largest expansion of a deflate stream (zlib, "Maximum expansion factor")."""
 
 EITHER_HEADER = 47
-"""zlib's code for: of zlib or of gzip, with 32 kB of memory."""
+"""zlib's ``wbits`` for automatic detection of zlib or gzip headers, window of 32 kB."""
 
 GZIP_MARK = b"\x1f\x8b"
 GZIP, ZLIB, RAW, TEXT, HEX = "gzip", "zlib", "raw", "text", "hex"
 
 
 class UnreadableError(ValueError):
-    """Why a file cannot be read, as the end of a sentence."""
+    """Reason why a file cannot be read, as the end of a sentence."""
 
 
 @dataclass(frozen=True)
 class StoredVoxels:
-    """Where the voxels of an image are, according to its header.
+    """Location and encoding of the voxels of an image, according to its header.
 
     Attributes:
-        files: One, or several of equal share.
+        files: One file, or several with equal numbers of voxels.
         dtype: Type of one number, with its byte order.
         count: Numbers in all files together.
         encoding: One of `RAW`, `GZIP`, `ZLIB`, `TEXT` and `HEX`.
-        start: Byte of each file at which what is described here begins.
-        skip_lines: Lines to skip after it.
+        start: Byte offset in each file, before lines and bytes are skipped.
+        skip_lines: Lines to skip after ``start``.
         skip_bytes: Bytes to skip then, after decompression; -1 if the voxels end with the file.
         packed_bytes: Size of the compressed voxels if the header states it.
-        zeroes_strange: Whether the library puts 0 where a number is NaN or infinite.
-        scale: Factor and shift with which the library computes values from what is stored; None
-            if it hands over what is stored.
+        zeroes_non_finite: Whether the library replaces NaN and infinity by 0.
+        scale: Slope and intercept that the library applies to stored values; None if it does not
+            scale.
     """
 
     files: tuple[Path, ...]
@@ -55,42 +55,41 @@ class StoredVoxels:
     skip_lines: int = 0
     skip_bytes: int = 0
     packed_bytes: int | None = None
-    zeroes_strange: bool = False
+    zeroes_non_finite: bool = False
     scale: tuple[float, float] | None = None
 
 
 @dataclass
-class Walked:
-    """What was found in the voxels.
+class VoxelScan:
+    """Properties of the stored voxels.
 
     Attributes:
-        crc: CRC-32 of the values in this computer's byte order, as the library shall hand them
-            over.
-        strange: Where a number is NaN or infinite, in the order of the file; only if the library
-            hides it.
-        infinite: How many of them are infinite.
-        ends: Least and greatest of the values that are to be scaled.
+        crc: CRC-32 of the values in native byte order, as the library should return them.
+        non_finite: Mask of NaN and infinite numbers, in the order of the file; None if there are
+            none, or if the library keeps them.
+        infinite: Number of infinite values.
+        ends: Minimum and maximum before scaling; only if the library scales.
     """
 
     crc: int = 0
-    strange: np.ndarray | None = None
+    non_finite: np.ndarray | None = None
     infinite: int = 0
     ends: tuple[float, float] = (math.inf, -math.inf)
 
 
 class Stream(Protocol):
-    """What voxels are read from, decompressed."""
+    """Source of decompressed voxels."""
 
     def read(self, size: int) -> bytes:
-        """Return up to so many bytes; none at the end, after all checks of the format."""
+        """Return up to ``size`` bytes. Empty at the end, after all checks of the format."""
 
 
-def walk(stored: StoredVoxels) -> Walked:
+def scan_voxels(stored: StoredVoxels) -> VoxelScan:
     """Read all voxels without keeping them.
 
     Raises:
-        UnreadableError: If there are fewer or more than the header says, or the compression's own
-            checks fail.
+        UnreadableError: If there are fewer or more than the header states, or a checksum of the
+            compression fails.
         OSError: If a file cannot be read.
     """
     if not stored.files:
@@ -99,28 +98,28 @@ def walk(stored: StoredVoxels) -> Walked:
     share, rest = divmod(size, len(stored.files))
     if rest or share % stored.dtype.itemsize:
         raise UnreadableError(f"its voxels are not {len(stored.files)} equal parts")
-    found = Walked()
+    scan = VoxelScan()
     at = 0
     for path in stored.files:
         with path.open("rb") as file:
             stream = _stream(file, stored, share)
             try:
-                at = _walk_stream(stream, stored, share, found, at)
+                at = _scan_stream(stream, stored, share, scan, at)
             except (EOFError, zlib.error) as error:
                 raise UnreadableError("its compressed data are damaged or cut off") from error
-    return found
+    return scan
 
 
-def _walk_stream(stream: Stream, stored: StoredVoxels, share: int, found: Walked, at: int) -> int:
-    """Read one file's share of bytes; return how many numbers are read by then."""
-    left = share
-    while left:
-        block = _exactly(stream, min(left, BLOCK_BYTES))
-        if len(block) < min(left, BLOCK_BYTES):
-            raise short(share - left + len(block), share)
-        left -= len(block)
+def _scan_stream(stream: Stream, stored: StoredVoxels, share: int, scan: VoxelScan, at: int) -> int:
+    """Read the ``share`` bytes of one file; return the count of numbers read from all files."""
+    remaining = share
+    while remaining:
+        block = _exactly(stream, min(remaining, BLOCK_BYTES))
+        if len(block) < min(remaining, BLOCK_BYTES):
+            raise too_short(share - remaining + len(block), share)
+        remaining -= len(block)
         values = np.frombuffer(block, stored.dtype)
-        _add(values.astype(stored.dtype.newbyteorder("="), copy=False), stored, found, at)
+        _add(values.astype(stored.dtype.newbyteorder("="), copy=False), stored, scan, at)
         at += values.size
     surplus = _exactly(stream, DISK_BLOCK_BYTES)
     if surplus and not _is_padding(stream, surplus):
@@ -131,30 +130,30 @@ def _walk_stream(stream: Stream, stored: StoredVoxels, share: int, found: Walked
 
 
 def _is_padding(stream: Stream, surplus: bytes) -> bool:
-    """Return whether bytes behind the voxels only fill up a block of a disk."""
+    """Return whether bytes after the voxels are zeros that fill a disk block."""
     ends_with_block = (
         isinstance(stream, io.BufferedReader) and stream.tell() % DISK_BLOCK_BYTES == 0
     )
     return ends_with_block and len(surplus) < DISK_BLOCK_BYTES and not surplus.strip(b"\0")
 
 
-def _add(values: np.ndarray, stored: StoredVoxels, found: Walked, at: int) -> None:
-    if stored.zeroes_strange and values.dtype.kind == "f":
-        strange = ~np.isfinite(values)
-        if strange.any():
-            if found.strange is None:
-                found.strange = np.zeros(stored.count, bool)
-            found.strange[at : at + values.size] = strange
-            found.infinite += int(np.isinf(values).sum())
-            values = np.where(strange, values.dtype.type(0), values)
+def _add(values: np.ndarray, stored: StoredVoxels, scan: VoxelScan, at: int) -> None:
+    if stored.zeroes_non_finite and values.dtype.kind == "f":
+        non_finite = ~np.isfinite(values)
+        if non_finite.any():
+            if scan.non_finite is None:
+                scan.non_finite = np.zeros(stored.count, bool)
+            scan.non_finite[at : at + values.size] = non_finite
+            scan.infinite += int(np.isinf(values).sum())
+            values = np.where(non_finite, values.dtype.type(0), values)
     if stored.scale is not None:
-        low, high = found.ends
-        found.ends = min(low, float(values.min())), max(high, float(values.max()))
-    found.crc = zlib.crc32(values, found.crc)
+        low, high = scan.ends
+        scan.ends = min(low, float(values.min())), max(high, float(values.max()))
+    scan.crc = zlib.crc32(values, scan.crc)
 
 
 def _exactly(stream: Stream, size: int) -> bytes:
-    """Return so many bytes, fewer only at the end."""
+    """Return ``size`` bytes, fewer only at the end of the stream."""
     parts = []
     while size and (part := stream.read(size)):
         parts.append(part)
@@ -162,15 +161,15 @@ def _exactly(stream: Stream, size: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def short(found: int, wanted: int) -> UnreadableError:
-    """Return the error that a file holds too little."""
+def too_short(found: int, expected: int) -> UnreadableError:
+    """Return the error for a file with too few bytes."""
     return UnreadableError(
-        f"it holds {found} of the {wanted} bytes of voxels that its header states"
+        f"it holds {found} of the {expected} bytes of voxels that its header states"
     )
 
 
 def _stream(file: BinaryIO, stored: StoredVoxels, share: int) -> Stream:
-    """Return what gives the voxels of a file, and refuse what cannot hold them before reading."""
+    """Return a stream of the voxels of a file. A file that is too small is refused unread."""
     size = file.seek(0, io.SEEK_END)
     file.seek(stored.start)
     for _ in range(stored.skip_lines):
@@ -182,7 +181,7 @@ def _stream(file: BinaryIO, stored: StoredVoxels, share: int) -> Stream:
             here = size - share
         file.seek(max(0, here + max(0, stored.skip_bytes)))
         if (there := size - (here + max(0, stored.skip_bytes))) < share or here < 0:
-            raise short(max(0, min(there, size)), share)
+            raise too_short(max(0, min(there, size)), share)
         return file
     if stored.encoding in (TEXT, HEX):
         digits = 2 * share if stored.encoding == HEX else 2 * share // stored.dtype.itemsize - 1
@@ -190,7 +189,7 @@ def _stream(file: BinaryIO, stored: StoredVoxels, share: int) -> Stream:
             raise UnreadableError(f"it holds {left} characters, too few for what its header states")
         return io.BytesIO(_parsed(file.read(), stored))
     if stored.skip_bytes < 0:
-        raise UnreadableError("the place of its compressed voxels is not stated")
+        raise UnreadableError("the offset of its compressed voxels is not stated")
     if share + stored.skip_bytes > MOST_INFLATION * left:
         raise UnreadableError(
             f"{left} bytes of compressed data cannot hold the {share} that it states"
@@ -203,7 +202,7 @@ def _stream(file: BinaryIO, stored: StoredVoxels, share: int) -> Stream:
 
 
 def _packed_bytes(stored: StoredVoxels, left: int) -> int:
-    """Return how many compressed bytes there are."""
+    """Return the number of compressed bytes."""
     if stored.packed_bytes is None:
         raise UnreadableError(
             "it does not state the size of its compressed data (CompressedDataSize)"
@@ -216,7 +215,7 @@ def _packed_bytes(stored: StoredVoxels, left: int) -> int:
 
 
 def _parsed(text: bytes, stored: StoredVoxels) -> bytes:
-    """Return numbers that are written in digits as bytes."""
+    """Parse numbers in text or hexadecimal digits; return their bytes."""
     if stored.encoding == HEX:
         return bytes.fromhex(text.decode("ascii"))
     tokens = np.array(text.replace(b",", b" ").split())
@@ -225,7 +224,7 @@ def _parsed(text: bytes, stored: StoredVoxels) -> bytes:
 
 
 class _Inflating:
-    """Decompress zlib or gzip, as `Stream`; gzip may consist of several members."""
+    """`Stream` that decompresses zlib or gzip; gzip may consist of several members."""
 
     def __init__(self, file: BinaryIO, packed_bytes: int):
         self._file, self._left = file, packed_bytes
@@ -239,7 +238,7 @@ class _Inflating:
             if not self._data:
                 self._data = self._file.read(max(0, min(self._left, PACKED_BLOCK_BYTES)))
                 self._left -= len(self._data)
-            # Without new data there may still be output that had no room before.
+            # Without new data there may still be output that exceeded ``size`` before.
             part, ended = self._inflate.decompress(self._data, size), not self._data
             self._data = self._inflate.unconsumed_tail
             if part:
@@ -249,19 +248,19 @@ class _Inflating:
         return b""
 
     def _next_member(self) -> bool:
-        """Begin what follows a finished stream; only zeros may if it is no other one."""
-        behind = self._inflate.unused_data
-        if len(behind) < len(GZIP_MARK):
+        """Start the next gzip member and return True, or check that only zeros follow."""
+        rest = self._inflate.unused_data
+        if len(rest) < len(GZIP_MARK):
             more = self._file.read(len(GZIP_MARK))
             self._left -= len(more)
-            behind += more
-        if behind.startswith(GZIP_MARK):
-            self._start(behind)
+            rest += more
+        if rest.startswith(GZIP_MARK):
+            self._start(rest)
             return True
-        while behind:
-            if behind.strip(b"\0"):
+        while rest:
+            if rest.strip(b"\0"):
                 raise zlib.error("other bytes follow the compressed data")
-            behind = self._file.read(PACKED_BLOCK_BYTES)
+            rest = self._file.read(PACKED_BLOCK_BYTES)
         return False
 
 
@@ -269,7 +268,7 @@ def count_of(sizes: tuple[int, ...]) -> int:
     """Return the number of voxels of a grid.
 
     Raises:
-        UnreadableError: If there is none along an axis.
+        UnreadableError: If an axis has no voxel.
     """
     if not sizes or min(sizes) < 1:
         raise UnreadableError(f"its header states {' x '.join(map(str, sizes))} voxels")

@@ -242,7 +242,7 @@ def test_a_library_that_fails_is_not_called_a_full_disk_and_leaves_nothing(tmp_p
 def test_a_file_that_reads_back_different_is_not_kept(tmp_path, monkeypatch):
     read = sitk.ReadImage
     monkeypatch.setattr(sitk, "ReadImage", lambda name: read(name) + 1)
-    with pytest.raises(UserError, match=r"a.nrrd: what was written reads back different"):
+    with pytest.raises(UserError, match=r"a.nrrd: the written file does not read back the same"):
         write_image(labels(), tmp_path / "a.nrrd")
     assert every_file(tmp_path) == set()
 

@@ -13,9 +13,9 @@ from fake_worker_process import collect, is_gone
 
 from spinemamba.cli.main import main
 from spinemamba.common.errors import Code, UserError
-from spinemamba.editing.resegment import BoxQuestion, look_in_box
-from spinemamba.imaging.curved_planar import follow
-from spinemamba.imaging.masks import dice, with_vertebra
+from spinemamba.editing.resegment import BoxQuestion, segment_in_box
+from spinemamba.imaging.curved_planar import trace_spine
+from spinemamba.imaging.masks import dice, merge_mask
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Volume
@@ -62,7 +62,7 @@ def model():
 def middle_of(labels: Volume, value: int) -> tuple[float, float, float]:
     """Return where a person would click: the deepest place in front of a vertebra."""
     upright = canonical(labels)[0]
-    body_mm = follow(upright).bodies_mm[value]
+    body_mm = trace_spine(upright).bodies_mm[value]
     at = upright.geometry.to_lps_mm(body_mm / np.asarray(upright.spacing_mm))
     return tuple(float(v) for v in at)
 
@@ -77,14 +77,14 @@ def test_a_damaged_vertebra_is_mended_and_no_neighbour_loses_a_voxel(phantom, mo
     # A person rubbed out all that lies behind the body.
     rows = np.argwhere(truth == L2)[:, 1]
     damaged[:, int(np.median(rows)) :][truth[:, int(np.median(rows)) :] == L2] = 0
-    answer = look_in_box(
+    answer = segment_in_box(
         phantom.image, phantom.labels.with_array(damaged), BoxQuestion(again=L2), model
     )
     mask = answer.mask.array > 0
     before = dice(damaged == L2, truth == L2)
     assert dice(mask, truth == L2) > before + 0.05
     assert not (mask & np.isin(damaged, (L1, L3))).any()
-    new = with_vertebra(damaged, mask, L2)
+    new = merge_mask(damaged, mask, L2)
     for value in (L1, L3):
         np.testing.assert_array_equal(new == value, damaged == value)
 
@@ -92,7 +92,7 @@ def test_a_damaged_vertebra_is_mended_and_no_neighbour_loses_a_voxel(phantom, mo
 def test_a_missed_vertebra_grows_from_a_click(phantom, model):
     place = middle_of(phantom.labels, L2)
     labels = without(phantom.labels, L2)
-    answer = look_in_box(phantom.image, labels, BoxQuestion(place, keep=(L1, L3)), model)
+    answer = segment_in_box(phantom.image, labels, BoxQuestion(place, keep=(L1, L3)), model)
     mask = answer.mask.array > 0
     assert dice(mask, phantom.labels.array == L2) > 0.5
     assert not (mask & (labels.array > 0)).any()
@@ -102,7 +102,7 @@ def test_a_missed_vertebra_grows_from_a_click(phantom, model):
 def test_padding_around_the_image_changes_nothing(phantom, model):
     question = BoxQuestion(middle_of(phantom.labels, L2), keep=(L1, L3))
     labels = without(phantom.labels, L2)
-    wanted = look_in_box(phantom.image, labels, question, model)
+    wanted = segment_in_box(phantom.image, labels, question, model)
     origin = phantom.image.geometry.to_lps_mm([-4, -3, -2])
     sides = ((4, 5), (3, 0), (2, 6))
 
@@ -111,7 +111,7 @@ def test_padding_around_the_image_changes_nothing(phantom, model):
         place = {"shape": array.shape, "origin_lps_mm": tuple(map(float, origin))}
         return Volume(array, replace(volume.geometry, **place))
 
-    found = look_in_box(padded(phantom.image, -3024), padded(labels, 0), question, model)
+    found = segment_in_box(padded(phantom.image, -3024), padded(labels, 0), question, model)
     assert found.mask.array.shape == padded(labels, 0).array.shape
     np.testing.assert_array_equal(found.mask.array, padded(wanted.mask, 0).array)
     assert (found.cut_sides, found.evidence) == (wanted.cut_sides, wanted.evidence)
@@ -123,10 +123,10 @@ def test_what_nobody_approved_may_be_taken_and_what_somebody_did_may_not(phantom
     merged = phantom.labels.with_array(
         np.where(phantom.labels.array == L2, L1, phantom.labels.array)
     )
-    free = look_in_box(phantom.image, merged, BoxQuestion(place), model)
+    free = segment_in_box(phantom.image, merged, BoxQuestion(place), model)
     assert dice(free.mask.array > 0, phantom.labels.array == L2) > 0.5
     with pytest.raises(UserError, match="No vertebra found") as caught:
-        look_in_box(phantom.image, merged, BoxQuestion(place, keep=(L1, L3)), model)
+        segment_in_box(phantom.image, merged, BoxQuestion(place, keep=(L1, L3)), model)
     assert caught.value.code is Code.NO_SPINE
 
 
@@ -137,8 +137,8 @@ def test_an_image_in_another_orientation_gets_the_same_vertebra(phantom, model, 
         return read_labels(path)
 
     question = BoxQuestion(middle_of(phantom.labels, L2))
-    plain = look_in_box(phantom.image, None, question, model)
-    other = look_in_box(turned(phantom.image), None, question, model)
+    plain = segment_in_box(phantom.image, None, question, model)
+    other = segment_in_box(turned(phantom.image), None, question, model)
     np.testing.assert_array_equal(turned(plain.mask).array, other.mask.array)
 
 
@@ -146,19 +146,19 @@ def test_an_image_in_another_orientation_gets_the_same_vertebra(phantom, model, 
     ("question", "code", "says"),
     [
         (BoxQuestion((0.0, 0.0, 9e4)), Code.INPUT_BAD, "outside of the image"),
-        (BoxQuestion(again=7), Code.INPUT_BAD, "no vertebra of the value 7"),
+        (BoxQuestion(again=7), Code.INPUT_BAD, "no vertebra with the value 7"),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(phantom, model, question, code, says):
     with pytest.raises(UserError, match=says) as caught:
-        look_in_box(phantom.image, phantom.labels, question, model)
+        segment_in_box(phantom.image, phantom.labels, question, model)
     assert caught.value.code is code
 
 
 def test_a_click_into_the_air_finds_nothing(phantom, model):
     air = phantom.image.with_array(np.full_like(phantom.image.array, -1000))
     with pytest.raises(UserError, match="No vertebra found") as caught:
-        look_in_box(air, None, BoxQuestion(middle_of(phantom.labels, L2)), model)
+        segment_in_box(air, None, BoxQuestion(middle_of(phantom.labels, L2)), model)
     assert caught.value.code is Code.NO_SPINE
 
 
@@ -254,8 +254,8 @@ def test_labels_may_be_stored_with_other_axes_than_the_image(job: BoxJob, tmp_pa
 def test_a_patch_moves_the_vertebra_and_nothing_else():
     labels = np.array([1, 1, 2, 2, 3, 0])
     mask = np.array([False, True, False, True, True, True])
-    np.testing.assert_array_equal(with_vertebra(labels, mask, 2), [1, 2, 0, 2, 2, 2])
-    np.testing.assert_array_equal(with_vertebra(labels, mask, 2, keep=(3,)), [1, 2, 0, 2, 3, 2])
+    np.testing.assert_array_equal(merge_mask(labels, mask, 2), [1, 2, 0, 2, 2, 2])
+    np.testing.assert_array_equal(merge_mask(labels, mask, 2, keep=(3,)), [1, 2, 0, 2, 3, 2])
     np.testing.assert_array_equal(labels, [1, 1, 2, 2, 3, 0])
-    with pytest.raises(ValueError, match="shall be kept"):
-        with_vertebra(labels, mask, 2, keep=(2,))
+    with pytest.raises(ValueError, match="cannot be replaced and kept"):
+        merge_mask(labels, mask, 2, keep=(2,))

@@ -1,4 +1,4 @@
-"""A vertebra in a box gets what its neighbours leave, and is drawn as they are."""
+"""Outline of a vertebra in a box, limited by its neighbours and learned from them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
-from spinemamba.editing.assignment import box_parts
-from spinemamba.editing.edge_model import Hints, learned_bone
-from spinemamba.editing.outline import FIRM, OTHER, OWN, outline
+from spinemamba.editing.assignment import assign_bone
+from spinemamba.editing.edge_model import EdgeInputs, learned_bone
+from spinemamba.editing.outline import EXISTING, TARGET, UNKNOWN, outline
 from spinemamba.editing.seeds import BoxSeeds
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.volume import Geometry, Volume
@@ -39,61 +39,65 @@ def image_of(labels: np.ndarray) -> Volume:
     return Volume((np.where(labels > 0, 0.6, -0.6) + noise).astype(np.float32), GRID)
 
 
-def test_a_network_that_draws_too_much_is_taught_by_the_neighbours():
+def test_neighbours_correct_a_network_that_labels_too_much():
     truth = blocks()
     thick = np.where(blocks(rim=1) > 0, 0.7, 0.02)
-    parts = np.select([blocks(1) == 2, blocks(1) > 0], [OWN, FIRM], 0)
-    there = np.where(truth == 2, 0, truth)
-    mask = outline(image_of(truth), evidence_of(thick), parts, there)
+    parts = np.select([blocks(1) == 2, blocks(1) > 0], [TARGET, EXISTING], 0)
+    neighbours = np.where(truth == 2, 0, truth)
+    mask = outline(image_of(truth), evidence_of(thick), parts, neighbours)
     assert dice(thick > 0.5, truth > 0) < 0.9
     assert dice(mask, truth == 2) > 0.99
 
 
-def test_an_arch_that_was_given_to_a_neighbour_which_has_all_of_its_own_comes_back():
+def test_an_arch_assigned_to_a_complete_neighbour_comes_back():
     truth = blocks()
     bone = np.where(truth > 0, 0.9, 0.02)
-    parts = np.select([truth == 2, truth > 0], [OWN, FIRM], 0)
-    parts[22:38, 20:32] = FIRM
+    parts = np.select([truth == 2, truth > 0], [TARGET, EXISTING], 0)
+    parts[22:38, 20:32] = EXISTING
     mask = outline(image_of(truth), evidence_of(bone), parts, np.where(truth == 2, 0, truth))
     assert dice(mask, truth == 2) > 0.99
-    # Of a neighbour nothing is known of, it may be the arch.
-    parts[22:38, 20:32][parts[22:38, 20:32] == FIRM] = OTHER
+    # If the neighbour is unsegmented, the arch may belong to it.
+    parts[22:38, 20:32][parts[22:38, 20:32] == EXISTING] = UNKNOWN
     less = outline(image_of(truth), evidence_of(bone), parts, np.where(truth == 2, 0, truth))
     assert not less[22:38, 22:32].any()
 
 
-def test_without_neighbours_it_is_what_the_network_says():
+def test_without_neighbours_the_network_decides():
     truth = blocks()
     bone = np.where(truth > 0, 0.9, 0.02)
-    parts = np.where(truth == 2, OWN, 0)
-    nobody = np.zeros(SHAPE, np.uint8)
-    mask = outline(image_of(truth), evidence_of(bone), np.where(truth == 2, OWN, OTHER), nobody)
+    parts = np.where(truth == 2, TARGET, 0)
+    no_labels = np.zeros(SHAPE, np.uint8)
+    mask = outline(
+        image_of(truth), evidence_of(bone), np.where(truth == 2, TARGET, UNKNOWN), no_labels
+    )
     np.testing.assert_array_equal(mask, truth == 2)
-    assert not outline(image_of(truth), evidence_of(bone * 0), parts, nobody).any()
+    assert not outline(image_of(truth), evidence_of(bone * 0), parts, no_labels).any()
 
 
-@pytest.mark.parametrize(("held", "firm"), [(2, True), (10, False)])
-def test_a_neighbour_that_holds_much_of_the_vertebra_is_not_believed(held: int, firm: bool):
+@pytest.mark.parametrize(("overlap", "existing"), [(2, True), (10, False)])
+def test_a_neighbour_that_contains_much_of_the_target_is_ignored(overlap: int, existing: bool):
     truth = blocks()
     labels = np.where(truth == 2, 0, truth)
-    labels[38 - held : 38][truth[38 - held : 38] == 2] = 1
+    labels[38 - overlap : 38][truth[38 - overlap : 38] == 2] = 1
     numbers = np.zeros(SHAPE, np.int32)
     for number, low in zip((3, 2, 1), TOPS, strict=True):
         numbers[low + 6 : low + 10, 18:22, 18:22] = number
     seeds = BoxSeeds(numbers, 2, truth > 0, from_place=False)
-    nobody = np.zeros(SHAPE, np.uint8)
-    found = box_parts(seeds, evidence_of(truth > 0), Volume(labels, GRID), nobody > 0)
-    assert found.there[44, 20, 20] == firm
-    assert found.there[10, 20, 20] == 3
-    assert found.parts[30, 20, 20] == OWN
-    assert found.parts[50, 20, 20] == (FIRM if firm else OTHER)
+    no_labels = np.zeros(SHAPE, np.uint8)
+    assignment = assign_bone(seeds, evidence_of(truth > 0), Volume(labels, GRID), no_labels > 0)
+    assert assignment.neighbours[44, 20, 20] == existing
+    assert assignment.neighbours[10, 20, 20] == 3
+    assert assignment.parts[30, 20, 20] == TARGET
+    assert assignment.parts[50, 20, 20] == (EXISTING if existing else UNKNOWN)
 
 
-def test_too_little_to_learn_from_leaves_the_network_its_answer():
+def test_with_few_training_voxels_the_network_decides():
     bone = np.random.default_rng(0).uniform(0, 1, SHAPE).astype(np.float32)
-    hints = Hints(np.zeros(SHAPE, np.float32), bone, np.zeros(SHAPE, np.float32), (1.5, 1.5, 1.5))
+    inputs = EdgeInputs(
+        np.zeros(SHAPE, np.float32), bone, np.zeros(SHAPE, np.float32), (1.5, 1.5, 1.5)
+    )
     few = np.zeros(SHAPE, bool)
     few[:5, :5, :5] = True
-    wanted = bone > 0.3
-    same = learned_bone(hints, bone > 0.9, few, wanted)
-    np.testing.assert_array_equal(same, np.where(wanted, bone, 0))
+    query = bone > 0.3
+    same = learned_bone(inputs, bone > 0.9, few, query)
+    np.testing.assert_array_equal(same, np.where(query, bone, 0))

@@ -193,7 +193,7 @@ def test_the_command_refuses_the_labels_of_another_run(files, shifted, tmp_path:
     replace(shifted, shape=(9, 9, 9)).write(tmp_path / "other_result.json")
     words = ["relabel", str(tmp_path / "other_result.json"), files[1], str(tmp_path / "b.nrrd")]
     assert main(words) == 2
-    assert "not those of this result.json" in capsys.readouterr().err
+    assert "do not belong to this result.json" in capsys.readouterr().err
     assert not (tmp_path / "b.nrrd").exists()
 
 

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.editing.split import cut_mm2, split_by_seeds
-from spinemamba.imaging.curved_planar import follow
+from spinemamba.imaging.curved_planar import trace_spine
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Geometry, Volume
@@ -61,7 +61,7 @@ def merged_pair(upper: str, lower: str) -> tuple[Volume, np.ndarray, np.ndarray]
     truth = np.zeros(labels.array.shape, np.int32)
     for number, name in enumerate((upper, lower), start=1):
         truth[labels.array == BY_NAME[name].value] = number
-    bodies_mm = follow(labels).bodies_mm
+    bodies_mm = trace_spine(labels).bodies_mm
     at = [bodies_mm[BY_NAME[n].value] / np.asarray(labels.spacing_mm) for n in (upper, lower)]
     return labels.with_array(truth > 0), labels.geometry.to_lps_mm(np.stack(at)), truth
 

@@ -112,7 +112,7 @@ def test_an_empty_label_image_can_be_read_and_an_image_cannot(tmp_path: Path):
     assert not read_labels(write(tmp_path / "a.nii.gz")).array.any()
     array = np.full(SHAPE, 0.25, np.float32)
     write_image(Volume(array, GEOMETRY), tmp_path / "b.nii.gz")
-    with pytest.raises(UserError, match=r"values that are no labels, such as 0\.25"):
+    with pytest.raises(UserError, match=r"values that are not labels, such as 0\.25"):
         read_labels(tmp_path / "b.nii.gz")
 
 

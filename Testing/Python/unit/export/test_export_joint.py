@@ -8,8 +8,8 @@ import pytest
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing.options import MeshOptions
-from spinemamba.export.meshing.raw_surface import Mask, draft_of
-from spinemamba.export.meshing.shared_borders import others_around, smooth_together
+from spinemamba.export.meshing.raw_surface import Mask, make_raw_surface
+from spinemamba.export.meshing.shared_borders import neighbour_masks, smooth_together
 from spinemamba.export.meshing.smooth import finish, smooth
 from spinemamba.protocol.manifest import read_manifest
 
@@ -34,22 +34,25 @@ def gap_mm(first: np.ndarray, second: np.ndarray) -> float:
 
 def test_shared_points_stay_together_and_all_others_are_smoothed_as_alone(masks):
     options = MeshOptions(joint=True)
-    drafts = [
-        draft_of(mask, place, options, other)
-        for mask, other in zip(masks, others_around(masks), strict=True)
+    raw_surfaces = [
+        make_raw_surface(mask, place, options, other)
+        for mask, other in zip(masks, neighbour_masks(masks), strict=True)
     ]
     made = [
-        finish(draft, mesh, options, own)
-        for draft, (mesh, own) in zip(
-            drafts, smooth_together(drafts, options.smoothing), strict=True
+        finish(raw_surface, mesh, options, own)
+        for raw_surface, (mesh, own) in zip(
+            raw_surfaces, smooth_together(raw_surfaces, options.smoothing), strict=True
         )
     ]
-    keys = [{tuple(step): k for k, step in enumerate(d.numbers_xyz.tolist())} for d in drafts]
+    keys = [{tuple(step): k for k, step in enumerate(d.numbers_xyz.tolist())} for d in raw_surfaces]
     shared = sorted(set(keys[0]) & set(keys[1]))
     assert len(shared) > 100
     rows = [[key[step] for step in shared] for key in keys]
     joint = gap_mm(*(m.mesh.points_mm[r] for m, r in zip(made, rows, strict=True)))
-    alone = [finish(draft, smooth(draft, MeshOptions()), MeshOptions()) for draft in drafts]
+    alone = [
+        finish(raw_surface, smooth(raw_surface, MeshOptions()), MeshOptions())
+        for raw_surface in raw_surfaces
+    ]
     apart = gap_mm(*(m.mesh.points_mm[r] for m, r in zip(alone, rows, strict=True)))
     assert joint < 0.2 * apart
     assert apart > 0.3

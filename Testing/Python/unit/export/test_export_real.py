@@ -12,7 +12,7 @@ from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing import vtk_surface
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
-from spinemamba.export.meshing.raw_surface import draft_of
+from spinemamba.export.meshing.raw_surface import make_raw_surface
 from spinemamba.export.meshing.self_intersections import self_intersections
 from spinemamba.export.run_files import RunFiles, read_vertebrae
 
@@ -80,10 +80,10 @@ def test_what_the_manifest_says_of_a_file_is_true_of_the_file(shared_data, tmp_p
     read = trimesh.load(tmp_path / entry.files[0].name)
     mesh = Mesh(np.asarray(read.vertices, float), np.asarray(read.faces))
     assert len(self_intersections(mesh)) == 0
-    draft = draft_of(vertebra.load(), vertebra.place, MeshOptions())
-    there = vtk_surface.distances_mm(mesh.points_mm, draft.label)
-    back = vtk_surface.distances_mm(draft.label.points_mm, mesh)
+    raw_surface = make_raw_surface(vertebra.load(), vertebra.place, MeshOptions())
+    there = vtk_surface.distances_mm(mesh.points_mm, raw_surface.label)
+    back = vtk_surface.distances_mm(raw_surface.label.points_mm, mesh)
     both = np.concatenate([there, back])
     told = (entry.deviation_mean_mm, entry.deviation_p95_mm, entry.deviation_max_mm)
     assert told == pytest.approx((both.mean(), np.percentile(both, 95), both.max()), abs=1e-3)
-    assert 1000 * entry.label_volume_ml == pytest.approx(draft.label_volume_mm3)
+    assert 1000 * entry.label_volume_ml == pytest.approx(raw_surface.label_volume_mm3)

@@ -14,7 +14,7 @@ from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing import vtk_surface
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
-from spinemamba.export.meshing.raw_surface import draft_of
+from spinemamba.export.meshing.raw_surface import make_raw_surface
 from spinemamba.export.meshing.smooth import finish, smooth
 
 MANY_VOXELS = [
@@ -37,8 +37,8 @@ def made(name: str, spacing_mm: tuple[float, float, float], left: bool):
 
 def finished(solid, grid, options=None):
     options = options or MeshOptions()
-    draft = draft_of(grid.mask(solid), grid.place, options)
-    return finish(draft, smooth(draft, options), options)
+    raw_surface = make_raw_surface(grid.mask(solid), grid.place, options)
+    return finish(raw_surface, smooth(raw_surface, options), options)
 
 
 @pytest.mark.parametrize(("name", "left"), SIDES)

@@ -15,7 +15,7 @@ from spinemamba.export.meshing import formats
 from spinemamba.export.meshing.decimate import decimated
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
-from spinemamba.export.meshing.raw_surface import Mask, draft_of
+from spinemamba.export.meshing.raw_surface import Mask, make_raw_surface
 from spinemamba.export.meshing.shells import Shells
 from spinemamba.export.meshing.smooth import Finished, finish, smooth
 from spinemamba.export.meshing.vtk_surface import surface_of
@@ -70,8 +70,10 @@ def by_trimesh(mesh: Mesh) -> tuple[int, int]:
 
 
 def made_of(mask: np.ndarray, options: MeshOptions) -> Finished:
-    draft = draft_of(Mask(mask), lambda index: index * np.array([1.0, 1.0, 1.4]), options)
-    return finish(draft, smooth(draft, options), options)
+    raw_surface = make_raw_surface(
+        Mask(mask), lambda index: index * np.array([1.0, 1.0, 1.4]), options
+    )
+    return finish(raw_surface, smooth(raw_surface, options), options)
 
 
 def shuffled(mesh: Mesh, seed: int) -> Mesh:

@@ -10,12 +10,12 @@ from spinemamba.export.checks import Topology
 from spinemamba.export.meshing import vtk_surface
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
-from spinemamba.export.meshing.raw_surface import Mask, draft_of
-from spinemamba.export.meshing.shared_borders import others_around
+from spinemamba.export.meshing.raw_surface import Mask, make_raw_surface
+from spinemamba.export.meshing.shared_borders import neighbour_masks
 from spinemamba.export.meshing.slice_interpolation import (
     edge_distance_mm,
+    interpolate_slices,
     slices_for_one,
-    with_slices_between,
 )
 from spinemamba.export.meshing.smooth import finish, smooth
 from spinemamba.export.meshing.vtk_surface import Filter
@@ -66,12 +66,14 @@ def test_an_oblique_cylinder_in_thick_slices_has_no_terraces(tilt_degrees, thick
     solid, grid = Cylinder(tilt_degrees), grid_of(THICK_MM)
     cycle = np.roll(np.arange(3), thick - 2)
     mask = Mask(np.transpose(grid.mask(solid).voxels, 2 - cycle[::-1]))
-    draft = draft_of(mask, lambda index: grid.place(index[:, np.argsort(cycle)]), OPTIONS)
-    made = finish(draft, smooth(draft, OPTIONS), OPTIONS).mesh
-    plain = vtk_surface.smoothed(draft.label, Filter.of(OPTIONS.smoothing))
+    raw_surface = make_raw_surface(
+        mask, lambda index: grid.place(index[:, np.argsort(cycle)]), OPTIONS
+    )
+    made = finish(raw_surface, smooth(raw_surface, OPTIONS), OPTIONS).mesh
+    plain = vtk_surface.smoothed(raw_surface.label, Filter.of(OPTIONS.smoothing))
     assert solid.p95_degrees(made) < 5
     assert solid.p95_degrees(made) < 0.5 * solid.p95_degrees(plain)
-    assert made.volume_mm3 == pytest.approx(draft.label_volume_mm3, rel=0.0015)
+    assert made.volume_mm3 == pytest.approx(raw_surface.label_volume_mm3, rel=0.0015)
 
 
 def test_slices_become_about_as_thin_as_voxels_are_wide_and_an_odd_number_of_them():
@@ -90,25 +92,27 @@ def test_slices_become_about_as_thin_as_voxels_are_wide_and_an_odd_number_of_the
 @pytest.mark.parametrize("options", [OPTIONS, MeshOptions(smoothing=0)])
 def test_voxels_that_are_not_thick_and_surfaces_with_steps_get_no_slices(options):
     spacing_mm = (1.0, 1.0, 1.4) if options.smoothing else (1.0, 1.0, 3.0)
-    draft = draft_of(grid_of(spacing_mm).mask(Cylinder(30)), grid_of(spacing_mm).place, options)
-    assert draft.raw is draft.label
-    assert draft.slices_for_one == 1
+    raw_surface = make_raw_surface(
+        grid_of(spacing_mm).mask(Cylinder(30)), grid_of(spacing_mm).place, options
+    )
+    assert raw_surface.raw is raw_surface.label
+    assert raw_surface.slices_for_one == 1
 
 
 def test_every_slice_stays_and_between_two_a_column_changes_once_at_most():
     inside = np.random.default_rng(0).random((7, 12, 10)) < 0.5
     counts, steps_mm = np.array([5, 1, 1]), np.array([1.5, 0.3, 0.4])
-    fine = with_slices_between(inside, counts, steps_mm)
+    fine = interpolate_slices(inside, counts, steps_mm)
     np.testing.assert_array_equal(fine[::5], np.pad(inside, 1))
     changes = np.diff(fine.astype(np.int8), axis=0) != 0
     assert changes.reshape(-1, 5, *changes.shape[1:]).sum(axis=1).max() == 1
-    turned = with_slices_between(inside.T, counts[::-1], steps_mm[::-1])
+    turned = interpolate_slices(inside.T, counts[::-1], steps_mm[::-1])
     np.testing.assert_array_equal(turned, fine.T)
 
 
 def test_a_plateau_ends_half_way_between_slices():
     inside = np.ones((1, 40, 40), bool)
-    fine = with_slices_between(inside, np.array([3, 1, 1]), np.array([1.0, 0.3, 0.3]))
+    fine = interpolate_slices(inside, np.array([3, 1, 1]), np.array([1.0, 0.3, 0.3]))
     assert np.flatnonzero(fine[:, 20, 20]).tolist() == [2, 3, 4]
     assert fine[2:5, 1:-1, 1:-1].all()
 
@@ -135,9 +139,9 @@ def test_a_branch_one_voxel_thick_is_not_lost(run):
     for step in (0, 1):  # one voxel in two slices wherever it changes slices
         voxels[2 + (row - 25 + step) // run, 15, row] = True
     grid = grid_of(THICK_MM)
-    draft = draft_of(Mask(voxels), grid.place, OPTIONS)
-    made = finish(draft, smooth(draft, OPTIONS), OPTIONS)
-    assert Topology.of(made.mesh).bodies == Topology.of(draft.label).bodies == 1
+    raw_surface = make_raw_surface(Mask(voxels), grid.place, OPTIONS)
+    made = finish(raw_surface, smooth(raw_surface, OPTIONS), OPTIONS)
+    assert Topology.of(made.mesh).bodies == Topology.of(raw_surface.label).bodies == 1
     tip_mm = grid.place(np.array([[54, 15, 2 + 29 // run]]))
     assert np.linalg.norm(made.mesh.points_mm - tip_mm, axis=1).min() <= grid.half_diagonal_mm
     assert made.intersecting == 0
@@ -147,13 +151,13 @@ def test_vertebrae_smoothed_together_meet_half_way_where_one_is_above_the_other(
     z, _, x = np.indices((8, 30, 30))
     upper = z + 0.1 * x > 4
     masks = [Mask(upper), Mask(~upper & (x > 10))]
-    others = others_around(masks)
+    others = neighbour_masks(masks)
 
     def filled(*around: np.ndarray | None) -> np.ndarray:
         """Return how many masks have each voxel of columns that have no other ones."""
         counts, steps_mm = np.array([5, 1, 1]), np.array([1.5, 0.3, 0.3])
         fine = [
-            with_slices_between(mask.voxels, counts, steps_mm, other)
+            interpolate_slices(mask.voxels, counts, steps_mm, other)
             for mask, other in zip(masks, around, strict=True)
         ]
         return np.sum(fine, axis=0)[5:-5, 1:-1, 12:-1]

@@ -107,7 +107,7 @@ def random(*shape: int) -> np.ndarray:
 
 BAD_INPUT = {
     "missing file": (lambda p: p / "no.nrrd", "not found"),
-    "wrong type": (lambda p: text_as_image(p / "letter.docx"), "not an image format"),
+    "wrong type": (lambda p: text_as_image(p / "letter.docx"), "not in an image format"),
     "text called nifti": (lambda p: text_as_image(p / "a.nii.gz"), "damaged"),
     "empty file": (lambda p: empty(p / "a.nrrd"), "0 bytes"),
     "truncated nrrd": (lambda p: truncated(p / "a.nrrd"), "cannot be read"),
@@ -167,7 +167,7 @@ def test_bad_input_gives_one_sentence_and_a_remedy(tmp_path: Path, kind: str):
 def test_a_file_closed_to_the_user_is_not_called_damaged(tmp_path: Path, name: str):
     write_image(volume(), tmp_path / name)
     (tmp_path / name).chmod(0)
-    with pytest.raises(UserError, match="may not be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_volume(tmp_path / name)
 
 

@@ -90,7 +90,7 @@ def test_a_slight_tilt_counts_by_the_millimetres_that_it_moves_the_last_slice(tm
 @pytest.mark.parametrize("positions", [[3.0] * 12, [2.0 * (k // 2) for k in range(24)]])
 def test_slices_at_one_place_are_no_stack(tmp_path: Path, positions: list[float]):
     write_dicom(tmp_path / "ct", positions)
-    with pytest.raises(UserError, match=r"(11|12) of its (12|24) slices .* same place"):
+    with pytest.raises(UserError, match=r"(11|12) of its (12|24) slices .* same position"):
         read_volume(tmp_path / "ct")
 
 
@@ -136,7 +136,7 @@ def test_a_damaged_last_slice_is_told(tmp_path: Path):
     last.write_bytes(last.read_bytes()[:200])
     told: list[str] = []
     assert read_volume(tmp_path, told.append).array.shape[0] == 11
-    assert told == ["1 of 12 .dcm files in the folder hold no readable image and were left out."]
+    assert told == ["1 of 12 .dcm files in the folder have no readable image and were skipped."]
 
 
 def test_a_slice_needs_no_suffix(tmp_path: Path):

@@ -38,9 +38,7 @@ def test_a_localizer_in_the_series_is_left_out_and_told(tmp_path: Path, name: st
     told: list[str] = []
     for path in (tmp_path, tmp_path / name):
         assert np.array_equal(read_volume(path, told.append).array, HU)
-    sentence = (
-        "1 of the 13 files of the series are localizers or of another kind and were left out."
-    )
+    sentence = "1 of the 13 files of the series are localizers or not images and were skipped."
     assert told == [sentence] * 2
 
 
@@ -207,7 +205,7 @@ def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pyte
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(UserError, match="may not be read: Permission denied"):
+    with pytest.raises(UserError, match="cannot be read: Permission denied"):
         read_volume(tmp_path)
 
 

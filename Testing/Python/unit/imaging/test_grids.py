@@ -46,8 +46,7 @@ def test_a_grid_matches_within_a_share_of_its_voxels():
         ),
         (
             moved(direction_lps=np.diag([1.0, -1.0, -1.0])),
-            "axes turned by 1.8e+02 degrees against each other, so that voxels lie up to 42 mm "
-            "apart",
+            "axes rotated by 1.8e+02 degrees, so that voxels lie up to 42 mm apart",
         ),
     ):
         assert GRID.difference(other) == says

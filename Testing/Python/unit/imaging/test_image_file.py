@@ -81,7 +81,7 @@ CHANGES: dict[str, tuple[str, Callable[[bytes, bytes], bytes], str]] = {
     "not compressed, nii.gz": (
         "a.nii.gz",
         lambda head, data: gzip.decompress(data),
-        "not what its name says",
+        "not of the type that its name states",
     ),
     "zeros behind, nrrd": ("a.nrrd", lambda head, data: head + data + b"\0" * 3000, ""),
     "two members, nrrd": (
@@ -253,7 +253,7 @@ def test_scaled_values_are_those_of_the_header_also_beside_nan(tmp_path: Path):
     # The library takes so small a slope for none.
     data[112:120] = np.array([1e-17, 0.0], "<f4").tobytes()
     (tmp_path / "a.nii").write_bytes(data)
-    with pytest.raises(UserError, match="read otherwise than they are stored"):
+    with pytest.raises(UserError, match="read differently from how they are stored"):
         read_volume(tmp_path / "a.nii")
 
 
@@ -274,7 +274,7 @@ def test_nan_is_no_label(tmp_path: Path, name: str):
     array = (VALUES % 3).astype(np.float32)
     array[0] = np.nan
     save(array, tmp_path / name)
-    with pytest.raises(UserError, match="no labels, such as nan"):
+    with pytest.raises(UserError, match="not labels, such as nan"):
         read_labels(tmp_path / name)
 
 

@@ -11,7 +11,7 @@ from spinemamba.anatomy.terminology import segment_info
 from spinemamba.common.atomic_files import all_or_none, whole_or_nothing
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.read import read_volume
-from spinemamba.imaging.seg_nrrd import header, write_labels
+from spinemamba.imaging.seg_nrrd import metadata_fields, write_labels
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import check_output, to_image, write_image
 
@@ -45,7 +45,7 @@ def test_labels_come_back_from_every_format(tmp_path: Path, name: str):
 def test_the_header_of_a_segmentation_names_places_and_colours():
     array = np.zeros((4, 5, 6), np.uint8)
     array[1:3, 2, 3:6] = 20
-    fields = header(array, [segment_info(20, {"Model": "a|b"}), segment_info(28)])
+    fields = metadata_fields(array, [segment_info(20, {"Model": "a|b"}), segment_info(28)])
     assert fields["Segment0_ID"] == "V20"
     assert fields["Segment0_Name"] == "L1"
     assert fields["Segment0_Extent"] == "3 5 2 2 1 2"

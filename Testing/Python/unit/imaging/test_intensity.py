@@ -124,7 +124,7 @@ def test_hounsfield_units_are_known_as_such(name: str, make: Callable[[], np.nda
 def test_other_units_are_known_as_such(name: str, make: Callable[[], np.ndarray]):
     image = volume(NO_HOUNSFIELD[name](make()))
     assert "not Hounsfield units" in str(hounsfield_problem(image))
-    with pytest.raises(UserError, match="1024 is to be subtracted"):
+    with pytest.raises(UserError, match="by subtracting 1024"):
         choose_modality(image, "ct")
     told: list[str] = []
     assert choose_modality(image, "auto", told.append) == "mr"
@@ -147,8 +147,8 @@ def test_real_ct_is_in_hounsfield_units_and_nothing_made_of_it_is(shared_data: P
         (body(), None, "auto", "ct", ""),
         (body(), "ct", "auto", "ct", ""),
         (body(), "mr", "auto", "mr", ""),
-        (body(), "mr", "ct", "ct", "The file says that it is a MR; it is treated as CT."),
-        (body(), "ct", "mr", "mr", "The file says that it is a CT; it is treated as MR."),
+        (body(), "mr", "ct", "ct", "The modality of the file is MR; it is treated as CT."),
+        (body(), "ct", "mr", "mr", "The modality of the file is CT; it is treated as MR."),
         (body() + 1024, "ct", "auto", "mr", "not Hounsfield units"),
         (body() + 1024, None, "auto", "mr", ""),
         (body() - 1024, None, "auto", "mr", "not Hounsfield units"),

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from spinemamba.imaging.orientation import canonical, restore
+from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.volume import Geometry, Volume
 
 ORIENTATIONS = [
@@ -41,7 +41,7 @@ def test_every_orientation_becomes_upright_and_comes_back_byte_for_byte(directio
     image = volume(direction)
     upright, turned = canonical(image)
     np.testing.assert_allclose(upright.geometry.direction_lps, np.eye(3), atol=1e-12)
-    back = restore(upright.array, turned)
+    back = reorient_back(upright.array, turned)
     assert back.array.tobytes() == image.array.tobytes()
     assert back.geometry == image.geometry
 

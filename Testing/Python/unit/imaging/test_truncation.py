@@ -11,12 +11,12 @@ from scipy import ndimage
 from spinemamba.imaging.intensity import normalise
 from spinemamba.imaging.truncation import (
     FieldOfView,
-    acquired,
+    crop_to_data,
     cut_sides,
     cut_sides_of_array,
     data_box,
-    data_part,
     reaches_end,
+    without_padding,
 )
 from spinemamba.imaging.volume import Geometry, Volume
 
@@ -112,7 +112,11 @@ def test_a_drawing_has_no_padding():
     array = np.zeros((20, 20, 20), np.int16)
     array[5:] = 300
     assert data_box(array) == (slice(0, 20),) * 3
-    assert data_part(tissue().with_array(np.zeros_like(tissue().array))).array.shape == (40, 48, 44)
+    assert without_padding(tissue().with_array(np.zeros_like(tissue().array))).array.shape == (
+        40,
+        48,
+        44,
+    )
 
 
 @pytest.mark.parametrize("value", [-1024, 0, 3071])
@@ -211,7 +215,7 @@ def test_a_bright_outside_is_made_dark_and_a_dark_one_stays(
     inside, seen = outside(), []
     for value, dark in ((-2048, True), (63536, False), (3071, False), (0, False)):
         image = masked(inside, value)
-        data, _, _ = acquired(image)
+        data, _, _ = crop_to_data(image)
         sure = inside & (image.array != value)  # noise may have the value, too
         np.testing.assert_array_equal(data.array[sure], image.array[sure])
         assert (data.array is image.array) == dark

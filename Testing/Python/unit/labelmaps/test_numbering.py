@@ -30,8 +30,8 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.labelmaps.read import exchanged, read_vertebra_labels, values_in
-from spinemamba.labelmaps.recognise_scheme import guess_numbering, seen_values
+from spinemamba.labelmaps.read import read_vertebra_labels, remap_values, values_in
+from spinemamba.labelmaps.recognise_scheme import guess_numbering, label_stats
 
 VERSE_FILES = (
     "verse/gl003_maskonly_seg.nii.gz",
@@ -62,9 +62,9 @@ OTHER_FILES = (
 
 def title(labels: dict | Volume) -> str:
     """Return the numbering that is recognised, or that the labels are refused."""
-    seen = seen_values(labels) if isinstance(labels, Volume) else labels
+    stats = label_stats(labels) if isinstance(labels, Volume) else labels
     try:
-        return guess_numbering(seen, sorted(seen), "f").title
+        return guess_numbering(stats, sorted(stats), "f").title
     except UserError:
         return "refused"
 
@@ -158,23 +158,23 @@ def test_a_json_file_that_is_no_map_is_refused(text, says, tmp_path: Path):
 
 @pytest.mark.parametrize("name", VERSE_FILES)
 def test_every_part_of_a_real_label_image_is_read_with_verses_numbers(shared_data, name):
-    seen = seen_values(read_labels(shared_data / name))
-    order = sorted(seen, key=lambda value: ORDER[BY_VALUE[value].name])
+    stats = label_stats(read_labels(shared_data / name))
+    order = sorted(stats, key=lambda value: ORDER[BY_VALUE[value].name])
     for first, stop in itertools.combinations(range(len(order) + 1), 2):
         values = order[first:stop]
         if values not in ([1], [1, 2]):  # masks and classes look the same
-            assert title({value: seen[value] for value in values}) == VERSE.title, values
+            assert title({value: stats[value] for value in values}) == VERSE.title, values
 
 
 @pytest.mark.parametrize("name", VERSE_FILES)
 def test_a_real_spine_in_another_numbering_is_never_taken_for_verses(shared_data, name):
-    seen = seen_values(read_labels(shared_data / name))
-    order = sorted(seen, key=lambda value: ORDER[BY_VALUE[value].name])
+    stats = label_stats(read_labels(shared_data / name))
+    order = sorted(stats, key=lambda value: ORDER[BY_VALUE[value].name])
     for first, stop in itertools.combinations(range(len(order) + 1), 2):
         values = order[first:stop]
         if len(values) < 3:
             continue
-        parts = [seen[value] for value in values]
+        parts = [stats[value] for value in values]
         for scheme in ("totalsegmentator", "totalsegmentator-v1"):
             numbers = numbers_of(scheme, [BY_VALUE[value].name for value in values])
             known = dict(zip(numbers.values(), parts, strict=True))
@@ -195,13 +195,13 @@ def test_a_whole_spine_in_totalsegmentators_numbers_is_recognised(shared_data):
 @pytest.mark.parametrize("scheme", ["totalsegmentator-mr", "totalspineseg", "vista3d"])
 @pytest.mark.parametrize("name", VERSE_FILES)
 def test_numberings_of_other_software_are_refused_until_they_are_named(shared_data, name, scheme):
-    seen = seen_values(read_labels(shared_data / name))
-    order = sorted(seen, key=lambda value: ORDER[BY_VALUE[value].name])
+    stats = label_stats(read_labels(shared_data / name))
+    order = sorted(stats, key=lambda value: ORDER[BY_VALUE[value].name])
     for first, stop in itertools.combinations(range(len(order) + 1), 2):
         values = order[first:stop]
         numbers = numbers_of(scheme, [BY_VALUE[value].name for value in values])
         if len(values) > 8:
-            known = dict(zip(numbers.values(), map(seen.get, values), strict=True))
+            known = dict(zip(numbers.values(), map(stats.get, values), strict=True))
             assert title(known) == "refused", values
 
 
@@ -302,20 +302,20 @@ def test_voxels_of_no_segment_are_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.int64])
-def test_values_of_any_whole_type_are_listed_and_exchanged(kind):
+def test_values_of_any_integer_type_are_listed_and_remapped(kind):
     array = np.zeros((3, 4, 5), kind)
     array[0, 0], array[1, 1] = 5, 100
     assert values_in(array) == [5, 100]
-    assert exchanged(array, {5: 20, 7: 21})[0, 0, 0] == 20
-    assert exchanged(array, {5: 20, 7: 21}).max() == 20
+    assert remap_values(array, {5: 20, 7: 21})[0, 0, 0] == 20
+    assert remap_values(array, {5: 20, 7: 21}).max() == 20
     if np.iinfo(kind).min < 0:
         array[2, 2] = -3
         assert values_in(array) == [-3, 5, 100]
-        assert exchanged(array, {5: 20}).sum() == 20 * 5
+        assert remap_values(array, {5: 20}).sum() == 20 * 5
     if np.iinfo(kind).max > 1 << 20:
         array[2, 3] = 1 << 20
         assert values_in(array)[-1] == 1 << 20
-        assert exchanged(array, {1 << 20: 9})[2, 3, 0] == 9
+        assert remap_values(array, {1 << 20: 9})[2, 3, 0] == 9
 
 
 def test_the_labels_of_a_run_are_known_by_the_result_beside_them(tmp_path: Path):

@@ -10,7 +10,7 @@ from made_results import result_of
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import UserError
-from spinemamba.imaging.curved_planar import follow, side_and_front
+from spinemamba.imaging.curved_planar import side_and_front, trace_spine
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.report.run_picture import spread, write_report
@@ -36,7 +36,7 @@ def leaning_spine() -> Volume:
 
 
 def test_the_bodies_are_found_where_they_are_and_not_in_the_arches() -> None:
-    bodies = follow(leaning_spine()).bodies_mm
+    bodies = trace_spine(leaning_spine()).bodies_mm
     for k, name in enumerate(NAMES):
         z, y, x = bodies[BY_NAME[name].value]
         assert z == pytest.approx(2 * (8 + 15 * k + 5.5), abs=3)
