@@ -98,7 +98,7 @@ def all_or_none(
     except OSError as error:
         if not _is_about(error, paths):
             raise
-        raise cannot_write(_meant(error, partial) or paths[0], error) from error
+        raise write_error(_meant(error, partial) or paths[0], error) from error
     finally:
         for folder in reversed(made):
             # Another process may have put something there meanwhile.
@@ -120,7 +120,7 @@ def write_together(contents: Mapping[Path, bytes], replaceable: Collection[Path]
             (OUTPUT_BAD), or the disk is full (DISK_FULL).
     """
     if there := [path for path in contents if path.exists() and path not in replaceable]:
-        raise already_there(there)
+        raise exists_error(there)
     with all_or_none(list(contents), overwrite=replaceable) as partial:
         for path, data in contents.items():
             with whole_or_nothing(partial[path]) as part:
@@ -145,7 +145,7 @@ def check_place(path: Path, *, overwrite: bool = False) -> None:
         target = target_of(path)
         if target.exists():
             if not overwrite:
-                raise already_there([path])
+                raise exists_error([path])
             _check_replaceable(target)
         folder = target.parent
         while not folder.is_dir():
@@ -158,7 +158,7 @@ def check_place(path: Path, *, overwrite: bool = False) -> None:
             tried.parent.mkdir(parents=True, exist_ok=True)
             tried.write_bytes(bytes(4096))
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def target_of(path: Path) -> Path:
@@ -201,7 +201,7 @@ def check_spelling(path: Path) -> None:
         ) from error
 
 
-def already_there(paths: Collection[Path]) -> UserError:
+def exists_error(paths: Collection[Path]) -> UserError:
     """Return the error that files exist which were not to be replaced."""
     names = ", ".join(sorted(path.name for path in paths)[:3])
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
@@ -212,7 +212,7 @@ def already_there(paths: Collection[Path]) -> UserError:
     )
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
+def write_error(path: Path, error: OSError) -> UserError:
     """Return what the user can do about a file that cannot be written."""
     reason = str(error.strerror or error or type(error).__name__).rstrip(".")
     return UserError(
@@ -222,7 +222,7 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     )
 
 
-def why_not_written(path: Path, said: str) -> OSError:
+def failed_write_error(path: Path, said: str) -> OSError:
     """Return why a library could not write a file: libraries rarely say, so bytes are tried.
 
     Args:
@@ -329,10 +329,10 @@ def _name(part: Path, target: Path, *, overwrite: bool) -> None:
         os.link(part, target)
         part.unlink()
     except FileExistsError:
-        raise already_there([target]) from None
+        raise exists_error([target]) from None
     except OSError:  # a file system without hard links
         if target.exists():
-            raise already_there([target]) from None
+            raise exists_error([target]) from None
         part.replace(target)
 
 

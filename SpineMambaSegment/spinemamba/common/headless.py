@@ -10,7 +10,7 @@ from pathlib import Path
 RC_FILE = "matplotlibrc"
 
 
-def draw_into_files() -> None:
+def use_agg_backend() -> None:
     """Keep the user's settings of matplotlib out of this process.
 
     Jupyter sets MPLBACKEND for all processes that it starts, to a backend that may be missing

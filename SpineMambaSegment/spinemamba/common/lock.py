@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from spinemamba.common.atomic_files import cannot_write
+from spinemamba.common.atomic_files import write_error
 from spinemamba.common.errors import Code, UserError
 
 FAR_BYTE = 1 << 20
@@ -18,7 +18,7 @@ FAR_BYTE = 1 << 20
 
 
 @contextmanager
-def only_one(path: Path, work: str) -> Iterator[None]:
+def exclusive_lock(path: Path, work: str) -> Iterator[None]:
     """Hold a lock file while the block runs; it is removed afterwards.
 
     The operating system releases the lock when its process ends, however it ends: a file that a
@@ -35,7 +35,7 @@ def only_one(path: Path, work: str) -> Iterator[None]:
         file = _locked(path)
     except OSError as error:
         # The user knows the folder, and not this file.
-        raise cannot_write(path.parent, error) from error
+        raise write_error(path.parent, error) from error
     if file is None:
         raise UserError(
             f"Another {work} is running in {path.parent} ({_holder(path)}).",

@@ -44,7 +44,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
-def let_idle_threads_sleep() -> None:
+def use_passive_waiting() -> None:
     """Let OpenMP's threads sleep soon where they wait for each other, instead of spinning.
 
     Where another program wants a core too (Slicer renders, somebody compiles), a spinning thread
@@ -58,7 +58,7 @@ def let_idle_threads_sleep() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def step_aside() -> None:
+def lower_priority() -> None:
     """Let other programs go first: Slicer draws while the worker has all cores.
 
     A core that is left idle would make a run on two cores twice as long, and would not be enough

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def of_schema(values: Mapping[str, Any], schema: int) -> dict[str, Any]:
+def strip_schema(values: Mapping[str, Any], schema: int) -> dict[str, Any]:
     """Return the entries of a JSON file beside its schema.
 
     Args:

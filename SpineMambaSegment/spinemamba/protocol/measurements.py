@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 
 SCHEMA = 2
 Vector = tuple[float, float, float]
@@ -110,7 +110,7 @@ class Measurements:
         Raises:
             ValueError: If it is of another schema, or something is missing or unknown.
         """
-        values = of_schema(values, SCHEMA)
+        values = strip_schema(values, SCHEMA)
         items = tuple(map(_item, values.pop("items")))
         _check_names(cls, [*values, "items"])
         lists = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

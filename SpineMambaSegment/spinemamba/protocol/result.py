@@ -13,7 +13,7 @@ from typing import Any
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 from spinemamba.protocol.flags import Flag
 
 SCHEMA = 2
@@ -119,7 +119,7 @@ class Result:
         Raises:
             ValueError: If it is of another schema, or something is missing or unknown.
         """
-        values = of_schema(values, SCHEMA)
+        values = strip_schema(values, SCHEMA)
         _check_names(cls, values)
         instances = tuple(_instance(entry) for entry in values.pop("instances"))
         labelings = tuple(

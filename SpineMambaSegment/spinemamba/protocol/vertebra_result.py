@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class BoxResult:
+class VertebraResult:
     """One vertebra, looked for in a box.
 
     Attributes:
@@ -55,17 +55,19 @@ class BoxResult:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_box_result(path: Path) -> BoxResult:
-    """Read and check what `BoxResult.write` wrote.
+def read_vertebra_result(path: Path) -> VertebraResult:
+    """Read and check what `VertebraResult.write` wrote.
 
     Raises:
         UserError: If it is missing, damaged, or of another version.
     """
     try:
-        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
-        if wrong := {f.name for f in fields(BoxResult)} ^ set(values):
+        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+        if wrong := {f.name for f in fields(VertebraResult)} ^ set(values):
             raise ValueError(f"missing or unknown entries: {', '.join(sorted(wrong))}")
-        return BoxResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return VertebraResult(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path.name} does not say what was found: {error}.", "Look for the vertebra again."

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spinemamba.cli.arguments import split_name
 from spinemamba.cli.main import main
-from spinemamba.cli.names import split_name
 from spinemamba.common import atomic_files
 from spinemamba.common.scratch import SCRATCH
 from spinemamba.imaging.read import read_volume
@@ -163,7 +163,7 @@ def test_closed_and_full_streams_do_not_stop_the_work(tmp_path, judge, spinemamb
     [
         ('"$@" | true; exit ${PIPESTATUS[0]}', 0, ""),
         ('"$@" >&-', 0, ""),
-        ('"$@" >/dev/full', 2, "What was found cannot be printed: No space left on device."),
+        ('"$@" >/dev/full', 2, "The result cannot be printed: No space left on device."),
     ],
 )
 def test_an_answer_that_is_only_printed_is_lost_with_a_word(

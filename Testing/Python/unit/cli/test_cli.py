@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spinemamba.cli.console import ProgressBar, Stream, safe_streams, say, table
+from spinemamba.cli.arguments import split_name
+from spinemamba.cli.console import ProgressBar, Stream, print_line, safe_streams, table
 from spinemamba.cli.demo import with_dice
 from spinemamba.cli.main import COMMANDS, main
-from spinemamba.cli.names import split_name
 from spinemamba.cli.segment import BESIDE, report_paths
 from spinemamba.common import atomic_files
 from spinemamba.common.errors import Cancelled
@@ -114,7 +114,7 @@ WRONG_USE = {
     "no steps": (["train", "fine", "--out", "{out}", "--learning-rate", "inf"], "above 0"),
     "not DICOM": (
         ["export", "{scan}", "--dicom-seg", "{out}/a.nii.gz", "--source", "{out}"],
-        "a.nii.gz is not the name of a DICOM file",
+        "a.nii.gz does not have the suffix of a DICOM",
     ),
     "no model": (["segment", "{scan}", "{out}/a.nrrd", "--model", "rabbit"], "rabbit"),
     "input again": (["segment", "{scan}", "{scan}"], "is the input; it would be"),
@@ -303,10 +303,10 @@ def test_streams_that_fail_or_are_missing_do_not_stop_the_work(monkeypatch):
     monkeypatch.setattr("sys.stderr", None)
     monkeypatch.setattr("sys.stdin", None)
     with safe_streams() as out:
-        say("\u0141\u00f3d\u017a")
+        print_line("\u0141\u00f3d\u017a")
         assert out.failure is None
-        say("last")
-        say("dropped")
+        print_line("last")
+        print_line("dropped")
         with ProgressBar() as bar:
             bar("segment", 0.0)
             bar.warn("nobody reads this")

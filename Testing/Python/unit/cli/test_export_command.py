@@ -46,7 +46,7 @@ def test_a_run_becomes_surfaces_and_a_table(run, tmp_path, capsys):
         "manifest.csv", "manifest.json",
     ]  # fmt: skip
     said = capsys.readouterr()
-    assert "Nobody has reviewed T12." in said.err
+    assert "Not reviewed: T12." in said.err
     assert "Wrote 2 vertebrae" in said.out
     first, second = manifest(out)["vertebrae"]
     assert (first["reviewed"], second["reviewed"], second["reviewed_by"]) == (False, True, "Dr. A")

@@ -25,7 +25,7 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol import events
 from spinemamba.protocol.job import BoxJob, read_job
 from spinemamba.protocol.model_card import DEFAULT, find_model
-from spinemamba.protocol.vertebra_result import read_box_result
+from spinemamba.protocol.vertebra_result import read_vertebra_result
 from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 
 L1, L2, L3 = 20, 21, 22
@@ -185,7 +185,7 @@ def test_the_worker_looks_in_a_box_and_names_no_file_in_its_log(job: BoxJob, pha
     collect(worker, events.Finished, seconds=120)
     assert worker.wait(10) == 0
     assert {p.name for p in job.output.parent.iterdir()} == {"mask.nrrd", "box.json", LOG_NAME}
-    mask, result = read_labels(job.output), read_box_result(job.result)
+    mask, result = read_labels(job.output), read_vertebra_result(job.result)
     assert mask.geometry.matches(phantom.image.geometry)
     assert dice(mask.array > 0, phantom.labels.array == L2) > 0.5
     voxel_ml = np.prod(mask.spacing_mm) / 1000
