@@ -20,7 +20,7 @@ from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other
-from spinemamba.measure.spine import Progress, measure_standing
+from spinemamba.measure.spine import Progress, measure_with_stance
 from spinemamba.measure.stance import Stance
 from spinemamba.measure.tables import write_json
 from spinemamba.protocol.job import MeasureJob
@@ -97,7 +97,7 @@ def study(sources: Sources, progress: Progress) -> Study:
         known = replace(data_part(image), modality=result.modality if result else image.modality)
         modality = choose_modality(known, sources.modality, notes.append)
     cuts = {} if result is None else cuts_by_place(result, labels)
-    measured, stance = measure_standing(labels, image, modality, progress, cuts)
+    measured, stance = measure_with_stance(labels, image, modality, progress, cuts)
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )

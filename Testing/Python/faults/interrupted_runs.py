@@ -35,7 +35,7 @@ from typing import Any, BinaryIO
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
-sys.path.insert(0, str(REPOSITORY / "Testing" / "Python" / "unit"))
+sys.path.insert(0, str(REPOSITORY / "Testing" / "Python" / "unit" / "instances"))
 
 from forks import fill, start, text_of  # noqa: E402 - as all below, needs the path
 

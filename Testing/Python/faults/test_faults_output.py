@@ -357,7 +357,7 @@ def test_an_empty_argument_is_not_the_working_directory(
 
 def test_a_working_directory_that_was_removed_is_named(tmp_path, spinemamba, outcome):
     done = spinemamba("phantom", "a.nrrd", *SMALL, shell='mkdir x; cd x; rmdir ../x; "$@"')
-    said = "The folder in which the command was called is not there any more. Change"
+    said = "The working directory does not exist any more. Change"
     right = done.returncode == 2 and said in done.stderr and not list(tmp_path.iterdir())
     outcome("lost working directory", REFUSED if right else ELSE)
     assert right, done
