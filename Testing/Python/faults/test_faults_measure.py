@@ -60,7 +60,7 @@ def test_a_spine_that_does_not_stand_is_measured_in_its_own_planes(how: str, out
     matrix, what = LIES[how]
     measured = measure(turned(upright(), matrix))
     assert len(measured.alerts) == 1
-    assert f"The spine does not stand as the header says: {what}." in measured.alerts[0]
+    assert f"The orientation in the header contradicts the spine: {what}." in measured.alerts[0]
     for item, true in zip(measured.items, reference().items, strict=True):
         assert (item.kind, item.name, item.view) == (true.kind, true.name, true.view)
         for key, value in true.values.items():
@@ -174,10 +174,10 @@ def test_two_levels_the_wrong_way_round_are_swapped_names_or_a_wrong_header(outc
 @pytest.mark.parametrize("second", ["L3", "L5"])
 def test_a_level_in_two_places_has_no_numbers(second: str, outcome):
     measured = measure(renamed(upright(), {second: "L2"}))
-    assert "The label of L2 holds two bodies." in measured.alerts
+    assert "The label of L2 contains two bodies." in measured.alerts
     double = next(item for item in measured.of("vertebra") if item.name == "L2")
     assert set(double.values.values()) == {None}
-    assert double.reasons["volume_ml"] == "its label holds two bodies"
+    assert double.reasons["volume_ml"] == "its label contains two bodies"
     for name in ("T12", "L1", "L4"):
         true = values(reference(), "vertebra", name)["middle_height_mm"]
         found = values(measured, "vertebra", name)["middle_height_mm"]

@@ -99,7 +99,7 @@ def test_an_image_on_another_grid_is_refused_with_what_differs(
     command = ["measure", str(folder / "labels.nii.gz"), "--image", str(tmp_path / "ct.nii.gz")]
     code, _, error = told(command, capsys)
     assert code == 2
-    assert "Image and labels do not have the same voxels: " in error
+    assert "Image and labels have different grids: " in error
     assert DIFFERENCES[what] in error
     outcome("given to measure", "refused")
 

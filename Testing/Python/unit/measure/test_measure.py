@@ -18,8 +18,8 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.measure.curves import Tilt, difference_deg, find_curves
-from spinemamba.measure.heights import genant_grade, height_loss
 from spinemamba.measure.spine import measure
+from spinemamba.measure.vertebra import genant_grade, height_loss
 from spinemamba.protocol.measurements import KINDS, Measurements, read_measurements
 from spinemamba.protocol.quantities import BY_KEY, QUANTITIES
 
@@ -215,5 +215,5 @@ def test_a_damaged_file_is_told_as_such(tmp_path: Path, damage: dict):
     measured = measure(draw(stack(("L1",), np.zeros((1, 2))), (2.0, 2.0, 2.0), np.eye(3)))
     path = tmp_path / "measurements.json"
     path.write_text(json.dumps(measured.to_json() | damage), encoding="utf-8")
-    with pytest.raises(UserError, match="does not hold measurements"):
+    with pytest.raises(UserError, match="does not contain measurements"):
         read_measurements(path)
