@@ -107,8 +107,8 @@ def evaluation(out: Path) -> dict:
 
 EMPTY = {
     "both": (("empty", "empty"), None, "Neither the segmentation nor the reference"),
-    "the segmentation": (("empty", "a"), 0.0, "The segmentation holds no vertebra"),
-    "the reference": (("a", "empty"), 0.0, "The reference holds no vertebra"),
+    "the segmentation": (("empty", "a"), 0.0, "The segmentation contains no vertebra"),
+    "the reference": (("a", "empty"), 0.0, "The reference contains no vertebra"),
 }
 
 

@@ -199,7 +199,7 @@ def test_axes_in_another_direction_are_no_other_grid():
 
 @pytest.mark.parametrize("value", [-1, 29, 300])
 def test_a_number_that_is_no_level_is_refused(value: int):
-    with pytest.raises(UserError, match=f"reference holds the value {value}"):
+    with pytest.raises(UserError, match=f"reference contains the value {value}"):
         compare(volume([L1, L1]), volume([L1, value]))
 
 

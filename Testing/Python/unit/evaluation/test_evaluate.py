@@ -100,7 +100,7 @@ def test_a_table_that_lacks_something_is_refused(tmp_path: Path, text: str, mess
 
 def test_things_that_cannot_be_compared_are_refused(tmp_path: Path):
     file = write(tmp_path / "a.nii.gz", L1)
-    with pytest.raises(UserError, match="nothing to compare"):
+    with pytest.raises(UserError, match="There is no reference for"):
         find_cases(file, None)
     with pytest.raises(UserError, match="a file and a folder"):
         find_cases(file, tmp_path)
@@ -185,7 +185,7 @@ def test_a_file_without_a_partner_is_an_error_that_stops_no_other(cohort: Path, 
     assert "no reference" in cases[3]["error"]
     out = capsys.readouterr()
     assert "Named right: 5 of 6" in out.out
-    assert "lonely<b>: There is no reference of this case." in out.err
+    assert "lonely<b>: There is no reference for this case." in out.err
 
 
 def test_the_page_needs_nothing_else_and_shows_what_went_wrong(cohort: Path):
