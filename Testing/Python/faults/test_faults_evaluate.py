@@ -140,7 +140,7 @@ def test_a_side_without_vertebrae_has_all_files_and_a_reason(
     outcome("cases without vertebrae", "right")
 
 
-def test_a_case_that_cannot_be_compared_loses_no_other(tmp_path, capsys, monkeypatch, outcome):
+def test_an_error_in_one_case_keeps_the_others(tmp_path, capsys, monkeypatch, outcome):
     pair(tmp_path)
     rows = ["bad,far/b.nii.gz,a.nii.gz", "worse,a.nii.gz,empty.nii.gz", "good,a.nii.gz,a.nii.gz"]
     (tmp_path / "table.csv").write_text("\n".join(["case,predicted,reference", *rows]) + "\n")

@@ -56,7 +56,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("how", LIES)
-def test_a_spine_that_does_not_stand_is_measured_in_its_own_planes(how: str, outcome):
+def test_a_spine_that_contradicts_its_header_is_measured_in_its_own_planes(how: str, outcome):
     matrix, what = LIES[how]
     measured = measure(turned(upright(), matrix))
     assert len(measured.alerts) == 1
@@ -119,7 +119,7 @@ def test_a_mirrored_scoliosis_bends_the_other_way(outcome):
 
 
 @pytest.mark.parametrize(("axis", "verb"), [("y", "leans"), ("z", "looks")])
-def test_a_spine_aslant_is_told_as_such(axis: str, verb: str, outcome):
+def test_an_oblique_spine_has_a_note(axis: str, verb: str, outcome):
     matrix = Rotation.from_euler(axis, 30, degrees=True).as_matrix()
     alerts = measure(turned(upright(), matrix)).alerts
     assert len(alerts) == 1
@@ -193,7 +193,7 @@ def test_a_vertebra_without_a_label_makes_no_high_disc(outcome):
     outcome("names of levels", "right")
 
 
-def test_a_missing_level_and_t13_and_l6_are_no_disorder(outcome):
+def test_a_missing_level_and_t13_and_l6_are_in_order(outcome):
     whole = values(reference(), "angle", "L1-L5")["angle_deg"]
     measured = measure(renamed(upright(), {"L3": None}))
     assert measured.alerts == ()
@@ -208,7 +208,7 @@ def test_a_missing_level_and_t13_and_l6_are_no_disorder(outcome):
     outcome("names of levels", "right")
 
 
-def test_a_speck_is_no_level_out_of_order(outcome):
+def test_a_speck_does_not_change_the_order_of_levels(outcome):
     array = upright().array.copy()
     where = np.argwhere(array == BY_NAME["L4"].value)[0]
     array[tuple(where)] = BY_NAME["T3"].value

@@ -71,7 +71,7 @@ def test_labels_without_names_and_a_choice_of_levels(labels, tmp_path, capsys):
     assert "There is no C1." in capsys.readouterr().err
 
 
-def test_wrong_use_is_told(run, tmp_path, capsys):
+def test_wrong_arguments_give_a_message(run, tmp_path, capsys):
     assert main(["export", str(run)]) == 2
     assert "Add --stl DIR" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "away.seg.nrrd"), "--stl", str(tmp_path)]) == 2

@@ -17,7 +17,7 @@ runpy.run_module("spinemamba.worker", run_name="__main__")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has classes, not numbers")
-def test_the_worker_lets_other_programs_go_first(repository: Path):
+def test_the_worker_has_low_priority(repository: Path):
     done = subprocess.run(
         [sys.executable, "-c", WORKER],
         cwd=repository / "SpineMambaSegment",

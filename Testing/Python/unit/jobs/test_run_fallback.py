@@ -26,7 +26,7 @@ def job(tmp_path: Path) -> Job:
     return Job(tmp_path / "in.nrrd", tmp_path / "a.nrrd", device="cuda")
 
 
-def test_a_gpu_that_is_too_small_is_followed_by_the_cpu_and_the_user_is_told(
+def test_a_gpu_without_enough_memory_falls_back_to_the_cpu_with_a_warning(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ):
     tried, told = [], []

@@ -48,13 +48,15 @@ def labels_of(image: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_segment_refuses_what_is_called_a_ct(name: str, phantom: Phantom):
+def test_segment_refuses_an_image_that_is_wrongly_declared_ct(name: str, phantom: Phantom):
     array = WRONG[name](phantom.image.array)
     with pytest.raises(UserError, match=SENTENCE):
         segment(phantom.image.with_array(array), SimpleNamespace(), SegmentOptions(modality="ct"))
 
 
-def test_box_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixture[str]):
+def test_box_refuses_an_image_that_is_wrongly_declared_ct(
+    image: Path, capsys: pytest.CaptureFixture[str]
+):
     out = image.with_name("new.nii.gz")
     arguments = [str(image), str(labels_of(image)), str(out), "--again", "L2", "--modality", "ct"]
     assert main(["box", *arguments]) == 2
@@ -62,7 +64,9 @@ def test_box_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixt
     assert not out.exists()
 
 
-def test_measure_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixture[str]):
+def test_measure_refuses_an_image_that_is_wrongly_declared_ct(
+    image: Path, capsys: pytest.CaptureFixture[str]
+):
     arguments = [str(labels_of(image)), "--image", str(image), "--modality", "ct"]
     assert main(["measure", *arguments]) == 2
     assert SENTENCE in capsys.readouterr().err
@@ -86,7 +90,7 @@ def test_measure_gives_the_density_of_a_ct(phantom: Phantom, tmp_path: Path):
     assert any(value is not None for value in found)
 
 
-def test_a_run_that_called_the_image_a_ct_does_not_make_it_one(
+def test_the_modality_in_a_result_does_not_make_an_image_a_ct(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = SimpleNamespace(modality="ct", instances=(), ambiguous=False)
