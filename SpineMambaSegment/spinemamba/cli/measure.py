@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the files, and print tables."""
-    from spinemamba.jobs.measure import Sources, study, write_study_page  # loads matplotlib
+    from spinemamba.jobs.measure import Sources, measure_files, write_case_page  # loads matplotlib
     from spinemamba.labelmaps.read import result_beside
     from spinemamba.measure.tables import write_csv, write_json
 
@@ -61,14 +61,14 @@ def run(args: argparse.Namespace) -> int:
     named, numbering = bool(args.result), numbering_of(args.numbering)
     sources = Sources(args.labels, args.image, args.modality, run, named=named, numbering=numbering)
     outputs = _outputs(args, sources) if args.out else []
-    done = study(sources, _print_progress)
+    done = measure_files(sources, _print_progress)
     # Written before printing, which may fail.
     if outputs:
         csv, json, page = outputs
         with all_or_none(outputs, overwrite=args.overwrite) as partial:
             write_csv(done.measured, partial[csv])
             write_json(done.measured, partial[json])
-            write_study_page(done, partial[page], args.name or "")
+            write_case_page(done, partial[page], args.name or "")
     for text in (*done.measured.alerts, *tables(done.measured), *done.measured.notes):
         print_line(text)
     for path in outputs:

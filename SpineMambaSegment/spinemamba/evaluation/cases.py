@@ -104,14 +104,17 @@ def _parts(path: Path) -> tuple[str, int]:
 
 
 def _from_folders(predicted: Path, reference: Path) -> list[Case]:
-    ours, true = _masks(predicted), _masks(reference)
-    if not ours.keys() & true.keys():
+    predictions, references = _masks(predicted), _masks(reference)
+    if not predictions.keys() & references.keys():
         raise UserError(
             f"No file in {predicted.name} has the name of one in {reference.name} "
-            f"({len(ours)} and {len(true)} images).",
+            f"({len(predictions)} and {len(references)} images).",
             "Name segmentations like their references, or list the pairs in a .csv file.",
         )
-    return [Case(name, ours.get(name), true.get(name)) for name in sorted(ours.keys() | true)]
+    return [
+        Case(name, predictions.get(name), references.get(name))
+        for name in sorted(predictions.keys() | references)
+    ]
 
 
 def _masks(folder: Path) -> dict[str, Path]:

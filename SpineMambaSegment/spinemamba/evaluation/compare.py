@@ -54,9 +54,9 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
     """
     pair = pair_labels(predicted, reference)
     matches = match_by_overlap(pair)
-    unmatched = pair.found.boxes.keys() - {value for value, _ in matches.values()}
+    unmatched = pair.predicted.boxes.keys() - {value for value, _ in matches.values()}
     beyond = {value for value in unmatched if _is_beyond(pair, value)}
-    counted = [value for value in pair.found.boxes if value not in beyond]
+    counted = [value for value in pair.predicted.boxes if value not in beyond]
     scorer = _Scorer(pair, matches, distances)
     bone = pair.shared[counted, 1:].sum()
     sizes = pair.shared[counted].sum() + pair.shared[:, 1:].sum()
@@ -76,7 +76,7 @@ def _names(values: set[int]) -> tuple[str, ...]:
 def _is_beyond(pair: LabelPair, value: int) -> bool:
     """Return whether an unmatched prediction is beyond the labelled part of the spine."""
     heights = [centre[0] for centre in pair.truth.centres_mm.values()]
-    if not heights or min(heights) <= pair.found.centres_mm[value][0] <= max(heights):
+    if not heights or min(heights) <= pair.predicted.centres_mm[value][0] <= max(heights):
         return False
     return bool(pair.shared[value, 1:].sum() < LABELLED_SHARE * pair.shared[value].sum())
 
@@ -89,13 +89,13 @@ def _identified(pair: LabelPair, value: int) -> bool:
     the prediction has the same level; and it is at most 20 mm away. Positions are centroids of the
     masks here, and manually annotated centres of the vertebral bodies in VerSe.
     """
-    if value not in pair.found.centres_mm:
+    if value not in pair.predicted.centres_mm:
         return False
-    position = pair.found.centres_mm[value]
+    position = pair.predicted.centres_mm[value]
     distances_mm = {
         other: float(np.linalg.norm(position - centre))
         for other, centre in pair.truth.centres_mm.items()
-        if other in pair.found.centres_mm
+        if other in pair.predicted.centres_mm
     }
     return distances_mm[value] <= min(HIT_MM, *distances_mm.values())
 
@@ -119,8 +119,8 @@ class _Scorer:
         pair = self.pair
         match, iou = self.matches.get(value, (None, 0.0))
         surface = self._surface(match, value)
-        named = value if value in pair.found.boxes else None
-        centres = [side.centres_mm.get(value) for side in (pair.found, pair.truth)]
+        named = value if value in pair.predicted.boxes else None
+        centres = [side.centres_mm.get(value) for side in (pair.predicted, pair.truth)]
         voxels = int(pair.shared[:, value].sum())
         return VertebraScore(
             name=BY_VALUE[value].name,
@@ -140,20 +140,25 @@ class _Scorer:
         """Return the distances between the bone masks, with these predicted values only."""
         return self._between(counted, list(self.pair.truth.boxes))
 
-    def _dice(self, found: int | None, true: int) -> float:
-        if found is None:
+    def _dice(self, predicted: int | None, true: int) -> float:
+        if predicted is None:
             return 0.0
         shared = self.pair.shared
-        return float(2 * shared[found, true] / (shared[found].sum() + shared[:, true].sum()))
+        return float(
+            2 * shared[predicted, true] / (shared[predicted].sum() + shared[:, true].sum())
+        )
 
-    def _surface(self, found: int | None, true: int) -> SurfaceDistance:
-        return self._between([found] if found else [], [true])
+    def _surface(self, predicted: int | None, true: int) -> SurfaceDistance:
+        return self._between([predicted] if predicted else [], [true])
 
-    def _between(self, found: list[int], true: list[int]) -> SurfaceDistance:
+    def _between(self, predicted: list[int], true: list[int]) -> SurfaceDistance:
         """Return the distances between the masks of several values, cropped to their box."""
-        if not (self.distances and found and true):
+        if not (self.distances and predicted and true):
             return NO_DISTANCE
-        sides: list[tuple[Side, list[int]]] = [(self.pair.found, found), (self.pair.truth, true)]
+        sides: list[tuple[Side, list[int]]] = [
+            (self.pair.predicted, predicted),
+            (self.pair.truth, true),
+        ]
         box = joint_box([side.boxes[value] for side, values in sides for value in values])
         masks = (np.isin(side.array[box], values) for side, values in sides)
         return surface_distance(*masks, self.pair.truth.spacing_mm)

@@ -57,13 +57,13 @@ class LabelPair:
     """A segmentation and its reference on the same grid.
 
     Attributes:
-        found: The segmentation.
+        predicted: The segmentation.
         truth: The reference.
         shared: Confusion matrix: number of voxels for each pair of values, (`SIZE` predicted,
             `SIZE` true); row and column 0 are the background inside the crop.
     """
 
-    found: Side
+    predicted: Side
     truth: Side
     shared: np.ndarray
 
@@ -89,9 +89,9 @@ def pair_labels(predicted: Volume, reference: Volume) -> LabelPair:
         )
     for volume, side in zip(volumes, ("prediction", "reference"), strict=True):
         _check_levels(volume.array, side)
-    whole = _union_box([volume.array for volume in volumes])
-    found, truth = (_side(volume, whole) for volume in volumes)
-    return LabelPair(found, truth, _shared(found.array, truth.array))
+    box = _union_box([volume.array for volume in volumes])
+    predicted_side, truth = (_side(volume, box) for volume in volumes)
+    return LabelPair(predicted_side, truth, _shared(predicted_side.array, truth.array))
 
 
 def joint_box(boxes: list[Box]) -> Box:
@@ -120,11 +120,11 @@ def _union_box(arrays: list[np.ndarray]) -> Box:
     return tuple(sides)
 
 
-def _side(volume: Volume, whole: Box) -> Side:
-    array = volume.array[whole].astype(np.uint8)
+def _side(volume: Volume, crop: Box) -> Side:
+    array = volume.array[crop].astype(np.uint8)
     all_boxes = ndimage.find_objects(array, max_label=SIZE - 1)
     boxes = {value: box for value, box in enumerate(all_boxes, start=1) if box}
-    view, first = FieldOfView.of_grid(volume.geometry), [part.start for part in whole]
+    view, first = FieldOfView.of_grid(volume.geometry), [part.start for part in crop]
     cut = set()
     for value, box in boxes.items():
         voxels = np.argwhere(array[box] == value) + [part.start for part in box] + first
@@ -133,11 +133,11 @@ def _side(volume: Volume, whole: Box) -> Side:
     return Side(array, boxes, frozenset(cut), volume.spacing_mm, volume.geometry.voxel_ml)
 
 
-def _shared(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _shared(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the confusion matrix, computed slice by slice to save memory."""
     total = np.zeros(SIZE * SIZE, np.int64)
-    for below, above in zip(found, truth, strict=True):
-        codes = below.astype(np.int32) * SIZE + above
+    for predicted_slice, true_slice in zip(predicted, truth, strict=True):
+        codes = predicted_slice.astype(np.int32) * SIZE + true_slice
         total += np.bincount(codes.ravel(), minlength=SIZE * SIZE)
     return total.reshape(SIZE, SIZE)
 
@@ -163,16 +163,16 @@ def match_by_overlap(pair: LabelPair) -> dict[int, tuple[int, float]]:
     Returns:
         Predicted value and IoU, at least `LEAST_IOU`, for each true value with a match.
     """
-    found, true = list(pair.found.boxes), list(pair.truth.boxes)
-    shared = pair.shared[np.ix_(found, true)]
-    sizes_found = pair.shared[found].sum(axis=1)
+    predicted, true = list(pair.predicted.boxes), list(pair.truth.boxes)
+    shared = pair.shared[np.ix_(predicted, true)]
+    sizes_predicted = pair.shared[predicted].sum(axis=1)
     sizes_true = pair.shared[:, true].sum(axis=0)
-    iou = shared / (sizes_found[:, None] + sizes_true - shared)
+    iou = shared / (sizes_predicted[:, None] + sizes_true - shared)
     iou = np.where(iou >= LEAST_IOU, iou, 0.0)
     # The bonus of 1 exceeds the IoU sum of any two alternative pairs of the same masks.
     rows, columns = linear_sum_assignment(iou + (iou > INSTANCE_IOU), maximize=True)
     return {
-        true[column]: (found[row], float(iou[row, column]))
+        true[column]: (predicted[row], float(iou[row, column]))
         for row, column in zip(rows, columns, strict=True)
         if iou[row, column] > 0
     }

@@ -30,7 +30,7 @@ NO_DISTANCE = SurfaceDistance(math.nan, math.nan)
 
 
 def surface_distance(
-    found: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float, float]
+    predicted: np.ndarray, truth: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> SurfaceDistance:
     """Return the distances between the surfaces of two masks.
 
@@ -39,7 +39,7 @@ def surface_distance(
     of view truncates a vertebra, the cut face is part of the surface in both masks.
 
     Args:
-        found: Mask, shape (z, y, x).
+        predicted: Mask, shape (z, y, x).
         truth: Mask of the same shape.
         spacing_mm: Distance between voxel centres along z, y, x.
 
@@ -49,7 +49,7 @@ def surface_distance(
     Raises:
         UserError: If MONAI is not installed (DEPENDENCY_MISSING).
     """
-    if not (found.any() and truth.any()):
+    if not (predicted.any() and truth.any()):
         return NO_DISTANCE
     try:
         from monai.metrics import get_mask_edges, get_surface_distance
@@ -59,7 +59,7 @@ def surface_distance(
             "Install it with pip, or skip surface distances with --no-distances.",
             Code.DEPENDENCY_MISSING,
         ) from error
-    edges = [np.asarray(edge, bool) for edge in get_mask_edges(found, truth)]
+    edges = [np.asarray(edge, bool) for edge in get_mask_edges(predicted, truth)]
     distances_mm = [
         np.asarray(get_surface_distance(start, end, spacing=spacing_mm), float)
         for start, end in (edges, edges[::-1])

@@ -59,7 +59,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Study:
+class MeasuredCase:
     """Measurements, with the inputs that the report needs.
 
     Attributes:
@@ -77,7 +77,7 @@ class Study:
     stance: Stance
 
 
-def study(sources: Sources, progress: Progress) -> Study:
+def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
     """Read the input files and measure.
 
     Args:
@@ -101,10 +101,10 @@ def study(sources: Sources, progress: Progress) -> Study:
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )
-    return Study(measured, labels, image, result, stance)
+    return MeasuredCase(measured, labels, image, result, stance)
 
 
-def write_study_page(done: Study, path: Path, title: str = "") -> None:
+def write_case_page(done: MeasuredCase, path: Path, title: str = "") -> None:
     """Write the report; a spine in an odd position is drawn upright."""
     image, labels = (
         None if volume is None else canonical(done.stance.stand(volume))[0]
@@ -135,11 +135,11 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
 
     # The panel writes label images with VerSe's values.
     sources = Sources(job.input, job.image, job.modality, job.run, corrected=True, numbering=VERSE)
-    done = study(sources, report)
+    done = measure_files(sources, report)
     with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
-            write_study_page(done, partial[job.page])
+            write_case_page(done, partial[job.page])
     progress(MEASURE, 1.0)
 
 

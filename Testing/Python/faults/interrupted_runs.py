@@ -62,7 +62,7 @@ POINTS = {
         ("measure", "spinemamba.cli.measure", "_tell"),
         ("table", "spinemamba.measure.tables", "write_csv"),
         ("record", "spinemamba.measure.tables", "write_json"),
-        ("page", "spinemamba.jobs.measure", "write_study_page"),
+        ("page", "spinemamba.jobs.measure", "write_case_page"),
     ),
     "export": (
         ("read", "spinemamba.cli.export", "read_label_file"),

@@ -14,7 +14,7 @@ from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.write import write_image
 from spinemamba.jobs.export_case import write_case
-from spinemamba.jobs.measure import Sources, study
+from spinemamba.jobs.measure import Sources, measure_files
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
 from spinemamba.protocol.job import CaseJob
 from spinemamba.segment import SegmentOptions, segment
@@ -73,7 +73,7 @@ def test_measure_refuses_an_image_that_is_wrongly_declared_ct(
 
 
 def test_measure_gives_no_density_and_says_why(image: Path, phantom: Phantom):
-    done = study(Sources(labels_of(image), image), lambda name, share: None).measured
+    done = measure_files(Sources(labels_of(image), image), lambda name, share: None).measured
     for item in done.of("vertebra"):
         assert item.values["trabecular_hu"] is None
         assert item.reasons["trabecular_hu"]
@@ -84,7 +84,7 @@ def test_measure_gives_the_density_of_a_ct(phantom: Phantom, tmp_path: Path):
     write_image(phantom.image, tmp_path / "ct.nii.gz")
     write_image(phantom.labels, tmp_path / "labels.nii.gz")
     paths = (tmp_path / "labels.nii.gz", tmp_path / "ct.nii.gz")
-    done = study(Sources(*paths), lambda name, share: None).measured
+    done = measure_files(Sources(*paths), lambda name, share: None).measured
     found = [item.values["trabecular_hu"] for item in done.of("vertebra")]
     assert all(20 < value < 400 for value in found if value is not None)
     assert any(value is not None for value in found)
@@ -97,7 +97,7 @@ def test_the_modality_in_a_result_does_not_make_an_image_a_ct(
     monkeypatch.setattr("spinemamba.jobs.measure.read_result", lambda path: run)
     monkeypatch.setattr("spinemamba.jobs.measure.why_other", lambda *known, **how: "")
     sources = Sources(labels_of(image), image, run=Path("r.json"))
-    done = study(sources, lambda name, share: None)
+    done = measure_files(sources, lambda name, share: None)
     assert done.measured.modality == "mr"
     assert SENTENCE in " ".join(done.measured.notes)
 
