@@ -45,7 +45,7 @@ from spinemamba.cli.main import main  # noqa: E402
 Call = dict[str, Any]
 
 STAGE = "stage"
-"""Points of this name are called after the stage that is told."""
+"""Points of this name are called after the stage that is reported."""
 
 EVERYWHERE = (("synced", "os", "fsync"), ("named", "spinemamba.common.atomic_files", "_name"))
 POINTS = {
@@ -198,7 +198,7 @@ def draw_coarsely() -> None:
 
 
 def import_for(command: str) -> None:
-    """Import what a command needs, so that no child has to; replace what takes long."""
+    """Import the modules of a command before forking, and replace slow functions."""
     import matplotlib.font_manager  # noqa: F401
 
     if command == "segment":

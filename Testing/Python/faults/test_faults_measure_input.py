@@ -157,7 +157,7 @@ AMBIGUOUS = "The levels are ambiguous: L4 to L5 (60 %) or L3 to L4 (40 %). Verif
 
 
 def first_lines(out: Path, output: str) -> tuple[str, str, str, str]:
-    """Return what stands first on the terminal, in JSON, in CSV, and on the page."""
+    """Return the alerts on the terminal, in JSON, in CSV, and on the page."""
     measured = read_measurements(out / "labels_measurements.json")
     row = (out / "labels_measurements.csv").read_text("utf-8").splitlines()[1]
     page = (out / "labels_report.html").read_text("utf-8").split("</header>")[1]

@@ -304,7 +304,7 @@ def test_a_run_that_ends_while_writing_keeps_earlier_files(tmp_path, outcome, nu
     )
     if number == signal.SIGKILL:
         assert done.returncode == -9
-        # The next run beside it takes away what is left.
+        # The next run beside it removes the partial files.
         assert main(["phantom", str(tmp_path / "b.nrrd"), *SMALL]) == 0
         for name in ("b.nrrd", "b_labels.nrrd"):
             (tmp_path / name).unlink()

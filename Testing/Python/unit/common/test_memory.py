@@ -10,7 +10,7 @@ WORKER = """
 import os, runpy, sys
 sys.argv = ["worker"]
 asked = []
-os.nice = asked.append  # whoever runs the tests may be behind all others already
+os.nice = asked.append  # the tests may already run with the lowest priority
 os._exit = lambda code: print("went", asked, file=sys.stderr)
 runpy.run_module("spinemamba.worker", run_name="__main__")
 """

@@ -1,4 +1,4 @@
-"""A run goes on where the GPU is too small, and never overwrites what it reads."""
+"""A run falls back to the CPU if the GPU has too little memory, and never overwrites its input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be measured in voxels of 3 mm in all directions, and what nobody can.
+"""Accuracy of measurements at 3 mm isotropic voxels, and its lower bound.
 
 A few spines each; ``Testing/Benchmarks/measurement_error.py`` draws as many as one likes.
 """

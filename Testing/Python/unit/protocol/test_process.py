@@ -206,5 +206,5 @@ def test_a_worker_ends_and_cleans_up_when_its_parent_is_killed(
     parent.wait()
     parent.stdout.close()
     assert is_gone(pid)
-    # Nobody is there who could tidy up the job file.
+    # The parent that would delete the job file has been killed.
     assert {path.name for path in folder.iterdir()} == {LOG_NAME, JOB_NAME}
