@@ -47,7 +47,7 @@ Call = dict[str, Any]
 STAGE = "stage"
 """Points of this name are called after the stage that is reported."""
 
-EVERYWHERE = (("synced", "os", "fsync"), ("named", "spinemamba.common.atomic_files", "_name"))
+EVERYWHERE = (("synced", "os", "fsync"), ("named", "spinemamba.common.atomic_files", "_rename"))
 POINTS = {
     "segment": (
         ("read", "spinemamba.jobs.segment", "read_volume"),
@@ -59,7 +59,7 @@ POINTS = {
     "measure": (
         ("read", "spinemamba.jobs.measure", "read_vertebra_labels"),
         ("image", "spinemamba.jobs.measure", "read_volume"),
-        ("measure", "spinemamba.cli.measure", "_tell"),
+        ("measure", "spinemamba.cli.measure", "_print_progress"),
         ("table", "spinemamba.measure.tables", "write_csv"),
         ("record", "spinemamba.measure.tables", "write_json"),
         ("page", "spinemamba.jobs.measure", "write_case_page"),
@@ -145,7 +145,7 @@ def give_up_rights() -> None:
 
 
 def stand_in_for_networks() -> None:
-    """Let perfect networks say at once what they see in a phantom."""
+    """Replace the networks by functions that return the labels of a phantom at once."""
     from test_instances import evidence_of
 
     from spinemamba import segment
@@ -154,8 +154,8 @@ def stand_in_for_networks() -> None:
     from spinemamba.protocol.model_card import DEFAULT, find_model
 
     truth = evidence_of(read_volume(Path(os.environ["TRUTH"])))
-    model = model.load_model(find_model(DEFAULT))
-    model.load_model = lambda *options: model
+    loaded = model.load_model(find_model(DEFAULT))
+    model.load_model = lambda *options: loaded
 
     def locate(image: object, model: object, progress: Callable[[str, float], None]) -> None:
         progress("locate", 0.5)
@@ -168,7 +168,7 @@ def stand_in_for_networks() -> None:
 
 
 def always_the_same() -> None:
-    """Let two runs differ in nothing: neither in their names nor in their times."""
+    """Make two runs identical, including their identifiers and times."""
     import uuid
     from datetime import datetime, timezone
 
