@@ -74,5 +74,5 @@ def test_labels_beside_the_reference_by_rounding_are_compared_and_further_ones_r
         pair_labels(moved(0.5), labels)
     assert caught.value.message.count("-12.5,") == 1
     image = moved(0.5).with_array(VALUES)
-    with pytest.raises(UserError, match=r"same voxels: .* up to 0\.5 mm apart"):
+    with pytest.raises(UserError, match=r"different grids: .* up to 0\.5 mm apart"):
         measure(labels, image, "ct")
