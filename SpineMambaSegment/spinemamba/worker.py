@@ -1,9 +1,9 @@
 """The background process: ``python -m spinemamba.worker job.json``.
 
-Events go to stdout, one JSON object per line; everything else goes to stderr, which the parent
-sends to the log. The parent closes stdin, or writes a line with ``{"cmd": "cancel"}``, to stop
-the run, which also happens when the parent dies; work that does not listen is cut off after a
-grace period. Exit codes: 0 done, 1 our bug, 2 the user can put it right, 3 cancelled.
+Events go to stdout, one JSON object per line. Everything else goes to stderr, which the parent
+redirects to the log. To cancel, the parent closes stdin or writes ``{"cmd": "cancel"}`` and a line
+end; if the parent dies, stdin closes too. If the job has not stopped after a grace period, the
+process exits. Exit codes: 0 done, 1 bug, 2 user error, 3 cancelled.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import TextIO
 from spinemamba import __version__
 from spinemamba.common.error_reports import as_user_error, stack_of
 from spinemamba.common.errors import Cancelled, Code, UserError
-from spinemamba.common.headless import draw_into_files
-from spinemamba.common.process_tuning import step_aside
+from spinemamba.common.headless import use_agg_backend
+from spinemamba.common.process_tuning import lower_priority
 from spinemamba.common.progress import overall_fraction
 from spinemamba.protocol import events
 from spinemamba.protocol.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
@@ -36,7 +36,7 @@ Runner = Callable[..., object]
 
 
 class Channel:
-    """The way to the parent: sends events, and knows whether the parent wants to stop."""
+    """Connection to the parent process: sends events, and receives the request to cancel."""
 
     def __init__(self, out: TextIO):
         self._out = out
@@ -46,15 +46,15 @@ class Channel:
         self.cancelled = threading.Event()
 
     def send(self, event: events.Event) -> None:
-        """Send one event; a parent that is gone counts as a wish to stop.
+        """Send one event; if the parent has ended, cancel.
 
-        Nothing follows `Finished` or `Failed`: a late sign of life is not sent.
+        Nothing is sent after `Finished` or `Failed`, not even a heartbeat.
         """
         with self._lock:
             self._send(event)
 
     def progress(self, stage: str, fraction: float) -> None:
-        """Report progress; raise `Cancelled` if the parent wants to stop."""
+        """Report progress; raise `Cancelled` if the parent has asked to cancel."""
         if self.cancelled.is_set():
             raise Cancelled
         event = events.Progress(stage, fraction, overall_fraction(stage, fraction))
@@ -63,14 +63,14 @@ class Channel:
             self._send(event)
 
     def warn(self, message: str) -> None:
-        """Tell what the user should know."""
+        """Send a warning to the user."""
         self.send(events.Warning(message))
 
     def listen(self) -> None:
-        """Wait for the wish to stop; runs in a thread of its own."""
-        # os.read, not sys.stdin: its lock makes Python abort when the process ends normally.
+        """Wait for the request to cancel; runs in its own thread."""
+        # os.read, because the lock of sys.stdin makes Python abort at a normal exit.
         pending = b""
-        # A stdin that cannot be read is as good as a closed one: nobody could stop the run.
+        # Without a readable stdin the run could not be cancelled, so it counts as closed.
         with contextlib.suppress(OSError):
             while data := os.read(0, 4096):
                 *lines, pending = (pending + data).split(b"\n")
@@ -79,7 +79,7 @@ class Channel:
         self.cancelled.set()
 
     def beat(self) -> None:
-        """Show a sign of life while a step takes long; runs in a thread of its own."""
+        """Send a heartbeat during long steps; runs in its own thread."""
         while not self.cancelled.wait(HEARTBEAT_S):
             with self._lock:
                 self._send(self._last)
@@ -105,18 +105,18 @@ def _is_cancel(line: bytes) -> bool:
 def main(
     argv: Sequence[str] | None = None, run: Runner | None = None, grace_s: float = GRACE_S
 ) -> int:
-    """Run the job in the file that the first argument names; return the exit code.
+    """Run the job in the file given as first argument; return the exit code.
 
     Args:
-        argv: Arguments without the program's name.
-        run: What does the job; what its kind asks for if None.
-        grace_s: Time for the run to notice that it shall stop; then the process is cut off.
+        argv: Arguments without the program name.
+        run: Function that runs the job; None to select it by the kind of job.
+        grace_s: Time in seconds for the job to stop after a request to cancel.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     channel = Channel(_take_stdout())
-    # A crash in C leaves a traceback in the log.
+    # Write a traceback to the log if C code crashes.
     faulthandler.enable()
-    draw_into_files()
+    use_agg_backend()
     channel.send(events.Hello(events.PROTOCOL, __version__, os.getpid()))
     for target in (channel.listen, channel.beat):
         threading.Thread(target=target, daemon=True).start()
@@ -124,18 +124,20 @@ def main(
         if len(arguments) != 1:
             raise UserError("The worker needs one argument: job.json.", "Start it from the panel.")
         job = read_job(Path(arguments[0]))
-        threading.Thread(target=_cut_off, args=(job, channel, grace_s), daemon=True).start()
+        threading.Thread(target=_force_exit, args=(job, channel, grace_s), daemon=True).start()
         return _work(job, channel, run or _run_job)
     except Cancelled:
         return CANCELLED
     except UserError as error:
         channel.send(events.Failed(error.code.value, error.message, error.remedy))
         return USER
-    # The last line of defence: whatever went wrong must reach the panel as an event.
+    # Last resort: every error must reach the panel as an event.
     except Exception as error:
         sys.stderr.write(stack_of(error))
-        if (told := as_user_error(error)) is not None:
-            channel.send(events.Failed(told.code.value, told.message, told.remedy))
+        if (user_error := as_user_error(error)) is not None:
+            channel.send(
+                events.Failed(user_error.code.value, user_error.message, user_error.remedy)
+            )
             return USER
         channel.send(
             events.Failed(
@@ -147,8 +149,8 @@ def main(
         return BUG
 
 
-def _cut_off(job: FileJob, channel: Channel, grace_s: float) -> None:
-    """End work that does not listen; runs in a thread of its own."""
+def _force_exit(job: FileJob, channel: Channel, grace_s: float) -> None:
+    """Exit if a cancelled job does not stop in time; runs in its own thread."""
     channel.cancelled.wait()
     time.sleep(grace_s)
     job.remove_partial(os.getpid())
@@ -177,14 +179,14 @@ def _run_job(
 
         run_measure(job, progress)
         return
-    from spinemamba.common.process_tuning import keep_freed_memory, let_idle_threads_sleep
+    from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
 
-    let_idle_threads_sleep()
+    use_passive_waiting()
     keep_freed_memory()
     if isinstance(job, BoxJob):
-        from spinemamba.jobs.resegment import run_box
+        from spinemamba.jobs.resegment import run_resegmentation
 
-        run_box(job, progress, warn)
+        run_resegmentation(job, progress, warn)
         return
     from spinemamba.jobs.segment import run_job
 
@@ -192,16 +194,16 @@ def _run_job(
 
 
 def _take_stdout() -> TextIO:
-    """Keep stdout for events; send what anybody else prints there, even in C, to the log."""
+    """Return a private copy of stdout for events; redirect stdout to stderr, also for C code."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return out
 
 
 if __name__ == "__main__":
-    step_aside()
+    lower_priority()
     code = main()
-    # Threads that read stdin would hold up a normal end under some launchers.
+    # Under some launchers, the thread that reads stdin would block a normal exit.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 from spinemamba.protocol.result import Result
 from SpineMambaSegmentLib.Review import Log
 from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE
@@ -61,7 +61,7 @@ def read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
         UserError: If it is no such file, or of another segmentation; nothing has changed then.
     """
     try:
-        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         if values["result"] is not None:
             Result.from_json(values["result"])
         pins, log = dict(values["pins"] or {}), list(values["log"] or [])

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.job import BoxJob
-from spinemamba.protocol.vertebra_result import BoxResult, read_box_result
+from spinemamba.protocol.vertebra_result import VertebraResult, read_vertebra_result
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments
@@ -58,7 +58,7 @@ class BoxPatch:
     mask: np.ndarray
     grid: Grid
     firstKji: tuple[int, int, int]
-    result: BoxResult
+    result: VertebraResult
 
 
 class BoxRun(WorkerRun):
@@ -135,7 +135,7 @@ class BoxRun(WorkerRun):
             )
         yield
         mask = onGrid(image, self._grid) > 0
-        self.patch = BoxPatch(mask, self._grid, self._first, read_box_result(self._job.result))
+        self.patch = BoxPatch(mask, self._grid, self._first, read_vertebra_result(self._job.result))
 
 
 def withVertebra(

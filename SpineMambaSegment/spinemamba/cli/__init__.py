@@ -1,4 +1,4 @@
-"""The shell: ``spinemamba segment | demo | evaluate | train | pack | phantom | probe``."""
+"""The commands of ``spinemamba``: one module each, with ``add_arguments`` and ``run``."""
 
 from spinemamba.cli.main import main
 

@@ -1,4 +1,4 @@
-"""``spinemamba box IMAGE LABELS OUTPUT --again L3``: one vertebra anew, the others as they are."""
+"""``spinemamba box IMAGE LABELS OUTPUT --again L3``: re-segment one vertebra."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 from spinemamba.anatomy.label_schemes import numbering_of
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import level_named
-from spinemamba.cli.console import ProgressBar, say
-from spinemamba.cli.names import add_numbering, add_overwrite
+from spinemamba.cli.arguments import add_numbering, add_overwrite
+from spinemamba.cli.console import ProgressBar, print_line
 from spinemamba.common.atomic_files import whole_or_nothing
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.masks import merge_mask
 from spinemamba.imaging.orientation import with_axes_of
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import check_output, write_image
-from spinemamba.jobs.outputs import spare_inputs
-from spinemamba.jobs.resegment import run_box
+from spinemamba.jobs.outputs import refuse_overwriting_inputs
+from spinemamba.jobs.resegment import run_resegmentation
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels, values_in
 from spinemamba.labelmaps.write_changes import write_changed
 from spinemamba.protocol.job import DEVICES, MODALITIES, BoxJob, FileJob
 from spinemamba.protocol.model_card import DEFAULT
-from spinemamba.protocol.vertebra_result import BoxResult
+from spinemamba.protocol.vertebra_result import VertebraResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,17 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, help="CT or MR, as for segment")
     parser.add_argument("labels", type=Path, help="its label image")
     parser.add_argument("output", type=Path, help="new label image")
-    parser.add_argument("--again", metavar="LEVEL", help="the vertebra to find anew")
+    parser.add_argument("--again", metavar="LEVEL", help="vertebra to segment again")
     parser.add_argument(
-        "--at", metavar="X,Y,Z", help="place in the body of one that was missed (LPS, mm)"
+        "--at", metavar="X,Y,Z", help="point in the body of a missed vertebra (LPS, mm)"
     )
-    parser.add_argument("--name", metavar="LEVEL", help="level of the vertebra at that place")
+    parser.add_argument("--name", metavar="LEVEL", help="level of the vertebra at that point")
     parser.add_argument(
         "--keep",
         metavar="LEVEL",
         action="append",
         default=[],
-        help="a level whose voxels stay; may be repeated. With --again, every other one stays",
+        help="level whose voxels must not change; may be repeated. With --again, no other level "
+        "changes",
     )
     parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
@@ -52,92 +53,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Find one vertebra and put it into the labels."""
+    """Segment one vertebra, and merge it into the labels."""
     from spinemamba.common.process_tuning import keep_freed_memory
 
     keep_freed_memory()
     if bool(args.again) == bool(args.at) or bool(args.at) != bool(args.name):
         raise UserError(
-            "Either --again, or --at with --name is needed.",
+            "The command needs either --again, or --at with --name.",
             "Write --again L3, or --at=12.5,-30,104 --name L3.",
         )
     value, keep = _value(args.again or args.name), tuple(_value(level) for level in args.keep)
     check_output(args.output, overwrite=args.overwrite)
     for path in (args.image, args.labels):
-        spare_inputs(FileJob(path, args.output))
+        refuse_overwriting_inputs(FileJob(path, args.output))
     spine = read_vertebra_labels(args.labels, numbering_of(args.numbering))
     for note in spine.notes:
         sys.stderr.write(f"{note}\n")
-    _check_there(spine, value, again=bool(args.again))
-    mask, result = _look(args, spine.volume, keep)
-    found = with_axes_of(spine.volume, mask).array > 0
-    after = merge_mask(spine.volume.array, found, value, keep)
+    _check_present(spine, value, again=bool(args.again))
+    mask, result = _resegment(args, spine.volume, keep)
+    inside = with_axes_of(spine.volume, mask).array > 0
+    after = merge_mask(spine.volume.array, inside, value, keep)
     with whole_or_nothing(args.output, overwrite=args.overwrite) as partial:
         write_changed(spine, after, partial)
-    say(_sentence(BY_VALUE[value].name, result))
-    say(f"Wrote {args.output}")
+    print_line(_summary(BY_VALUE[value].name, result))
+    print_line(f"Wrote {args.output}")
     return 0
 
 
-def _check_there(spine: LabelledSpine, value: int, *, again: bool) -> None:
-    """Refuse to find anew what is not there, or for the first time what is.
+def _check_present(spine: LabelledSpine, value: int, *, again: bool) -> None:
+    """Check that a vertebra exists in the labels if, and only if, it is segmented again.
 
     Raises:
-        UserError: If it is so.
+        UserError: If it does not exist and ``again``, or exists and not ``again``.
     """
     present = set(values_in(spine.volume.array))
     name = BY_VALUE[value].name
     if again and value not in present:
-        there = ", ".join(label.name for v, label in BY_VALUE.items() if v in present)
-        raise UserError(f"The labels hold no {name}.", f"They hold {there or 'no vertebra'}.")
+        existing = ", ".join(label.name for v, label in BY_VALUE.items() if v in present)
+        raise UserError(
+            f"The labels do not contain {name}.", f"They contain {existing or 'no vertebra'}."
+        )
     if not again and value in present:
-        raise UserError(f"The labels hold {name} already.", f"Find it anew: --again {name}.")
+        raise UserError(f"The labels already contain {name}.", f"Segment it again: --again {name}.")
 
 
-def _look(
+def _resegment(
     args: argparse.Namespace, labels: Volume, keep: tuple[int, ...]
-) -> tuple[Volume, BoxResult]:
+) -> tuple[Volume, VertebraResult]:
     with tempfile.TemporaryDirectory(prefix="spinemamba-") as folder, ProgressBar() as bar:
-        # In a job, labels are numbers: those of the file may be others.
-        numbers = Path(folder) / "labels.nrrd"
-        write_image(labels, numbers)
+        # A job refers to levels by VerSe's values; the file may use another scheme.
+        verse_labels = Path(folder) / "labels.nrrd"
+        write_image(labels, verse_labels)
         job = BoxJob(
             args.image,
             Path(folder) / "mask.nrrd",
-            labels=numbers,
-            place_lps_mm=_place(args.at),
+            labels=verse_labels,
+            place_lps_mm=_point_lps_mm(args.at),
             again=_value(args.again) if args.again else 0,
             keep=keep,
             model=args.model,
             device=args.device,
             modality=args.modality,
         )
-        return run_box(job, bar, bar.warn)
+        return run_resegmentation(job, bar, bar.warn)
 
 
-def _sentence(name: str, result: BoxResult) -> str:
+def _summary(name: str, result: VertebraResult) -> str:
     text = f"{name}: {result.volume_ml:.1f} mL"
     if result.dice_before is not None:
-        text += f", Dice with what it was {result.dice_before:.2f}"
-    return f"{text}, the place given counted as its body." if result.seeded else f"{text}."
+        text += f", Dice with the previous outline {result.dice_before:.2f}"
+    return f"{text}, seeded by the given point." if result.seeded else f"{text}."
 
 
 def _value(text: str) -> int:
-    """Return the value of a level.
+    """Return the label value of a level.
 
     Raises:
-        UserError: If there is none of that name.
+        UserError: If there is no level of that name.
     """
     if label := level_named(text):
         return label.value
-    raise UserError(f"{text!r} is no level.", "Use C1 to L6, T13, Sacrum or Coccyx.")
+    raise UserError(f"{text!r} is not a level.", "Use C1 to L6, T13, Sacrum or Coccyx.")
 
 
-def _place(text: str | None) -> tuple[float, float, float] | None:
+def _point_lps_mm(text: str | None) -> tuple[float, float, float] | None:
     if text is None:
         return None
     try:
         x, y, z = (float(part) for part in text.split(","))
     except ValueError:
-        raise UserError(f"{text!r} is no place.", "Write three numbers: 12.5,-30,104.") from None
+        raise UserError(f"{text!r} is not a point.", "Write three numbers: 12.5,-30,104.") from None
     return x, y, z

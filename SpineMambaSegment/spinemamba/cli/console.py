@@ -1,4 +1,4 @@
-"""What a person sees on the terminal: progress and tables."""
+"""Terminal output: robust standard streams, messages, progress and tables."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ STAGE_WORDS = {
 }
 
 LINE_STEP = 0.1
-"""Share of the run after which a log gets another line though the stage is the same."""
+"""Share of the run after which a log file gets another line within one stage."""
 
 
 STANDARD_HANDLES = (0, 1, 2)
 
 
 class Stream(io.TextIOBase):
-    """A standard stream that never stops the work: what cannot be written there is dropped.
+    """A standard stream that never raises: text that cannot be written is dropped.
 
     Args:
-        inner: The real stream; None where the process has none, as under ``pythonw``.
+        inner: The real stream; None if the process has none, as under ``pythonw``.
 
     Attributes:
-        failure: What went wrong at the first write that failed; None if nothing did.
+        failure: Error of the first failed write, after which nothing is written; or None.
     """
 
     def __init__(self, inner: TextIO | None):
@@ -51,49 +51,49 @@ class Stream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:
-        """What characters become."""
+        """Encoding of the real stream."""
         return getattr(self._inner, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write text; characters that the encoding lacks are written as escapes."""
+        """Write text; characters outside the encoding are written as backslash escapes."""
         self._try(lambda inner: _write(inner, text, self.encoding))
         return len(text)
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Flush the real stream."""
         self._try(lambda inner: inner.flush())
 
     def writable(self) -> bool:
-        """Return True: text may be given, wherever it ends."""
+        """Return True, also if writing fails: errors are recorded in ``failure``."""
         return True
 
     def isatty(self) -> bool:
-        """Return whether a person watches."""
+        """Return whether the real stream is a terminal."""
         return is_terminal(self._inner)
 
     def fileno(self) -> int:
-        """Return the handle of the real stream, if it has one."""
+        """Return the file descriptor of the real stream."""
         if self._inner is None:
             raise io.UnsupportedOperation("fileno")
         return self._inner.fileno()
 
-    def let_go(self) -> None:
-        """Flush; after a failure, keep the interpreter's own last flush from failing again."""
+    def release(self) -> None:
+        """Flush; after a failure, redirect to the null device, so that exit does not fail again."""
         self.flush()
         if self.failure is not None:
-            # Streams that programs put in place of the real one may have no handle.
+            # A replacement of sys.stdout may have no file descriptor.
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 handle = self._inner.fileno()
-                nothing = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nothing, handle)
-                os.close(nothing)
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, handle)
+                os.close(null)
 
-    def _try(self, act: Callable[[TextIO], object]) -> None:
+    def _try(self, action: Callable[[TextIO], object]) -> None:
         if self._inner is None or self.failure is not None:
             return
         try:
-            act(self._inner)
-        # Python raises ValueError for a stream that was closed.
+            action(self._inner)
+        # Python raises ValueError for a closed stream.
         except (OSError, ValueError) as error:
             self.failure = error
 
@@ -107,17 +107,17 @@ def _write(stream: TextIO, text: str, encoding: str) -> None:
 
 @contextmanager
 def safe_streams() -> Iterator[Stream]:
-    """Let standard streams that are closed, full or missing not stop the work.
+    """Replace the standard streams, so that closed, full or missing ones raise no errors.
 
     Yields:
-        What stands for stdout.
+        The replacement of stdout.
     """
     for handle in STANDARD_HANDLES:
         try:
             os.fstat(handle)
         except OSError:
-            # Else the next file that is opened would get this number, and with it what C
-            # libraries print. The lowest free number is given, so this one.
+            # Otherwise the next opened file gets this descriptor, and the output of C libraries
+            # is written into it. os.open returns the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdin, sys.stdout, sys.stderr
     out, errors = Stream(sys.stdout), Stream(sys.stderr)
@@ -126,35 +126,35 @@ def safe_streams() -> Iterator[Stream]:
         yield out
     finally:
         sys.stdin, sys.stdout, sys.stderr = before
-        out.let_go()
-        errors.let_go()
+        out.release()
+        errors.release()
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a person is at the other end of a stream."""
+    """Return whether a stream is an interactive terminal."""
     try:
         return stream is not None and stream.isatty()
-    except (OSError, ValueError):  # it is closed
+    except (OSError, ValueError):  # closed
         return False
 
 
-def say(text: str) -> None:
-    """Print a line at once."""
+def print_line(text: str) -> None:
+    """Print a line to stdout and flush."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def tell(text: str) -> None:
-    """Print a line beside the answer, on stderr, at once."""
+def print_error(text: str) -> None:
+    """Print a line to stderr and flush."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 class ProgressBar:
-    """A bar with the remaining time on a terminal; a line now and then elsewhere."""
+    """Progress on stderr: a bar with the remaining time on a terminal, otherwise a few lines."""
 
     def __init__(self) -> None:
-        self._said = ("", 0.0)
+        self._last_line = ("", 0.0)
         self._bar = None
         if is_terminal(sys.stderr):
             shape = "{desc:<22} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
@@ -166,14 +166,14 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.set_description_str(STAGE_WORDS[stage], refresh=False)
             self._bar.update(max(0.0, done - self._bar.n))
-        elif stage != self._said[0] or done >= self._said[1] + LINE_STEP:
-            self._said = (stage, done)
-            tell(f"{100 * done:3.0f}%  {STAGE_WORDS[stage]}")
+        elif stage != self._last_line[0] or done >= self._last_line[1] + LINE_STEP:
+            self._last_line = (stage, done)
+            print_error(f"{100 * done:3.0f}%  {STAGE_WORDS[stage]}")
 
     def warn(self, message: str) -> None:
         """Print a warning without breaking the bar."""
         if self._bar is None:
-            tell(f"Warning: {message}")
+            print_error(f"Warning: {message}")
         else:
             tqdm.write(f"Warning: {message}", file=sys.stderr)
 
@@ -210,8 +210,8 @@ def _is_number(cell: str) -> bool:
     return cell.replace(".", "").replace("%", "").replace("-", "").strip().isdigit() or cell == "-"
 
 
-def vertebra_rows(result: Result) -> list[list[str]]:
-    """Return a row for each vertebra: number, level, certainty, volume, whether whole, flags."""
+def result_rows(result: Result) -> list[list[str]]:
+    """Return a row per vertebra: number, level, posterior, volume, whether complete, flags."""
     return [
         [
             str(item.id),

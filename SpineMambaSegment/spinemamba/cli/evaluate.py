@@ -1,4 +1,4 @@
-"""``spinemamba evaluate PREDICTED [REFERENCE]``."""
+"""``spinemamba evaluate PREDICTED [REFERENCE]``: compare labels with a reference."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.anatomy.label_schemes import OPTION, numbering_of
-from spinemamba.cli.console import say, table
-from spinemamba.cli.names import add_numbering, add_overwrite
+from spinemamba.cli.arguments import add_numbering, add_overwrite
+from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Numberings, Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
-from spinemamba.jobs.outputs import spare
+from spinemamba.jobs.outputs import refuse_overwriting
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 ALL_DONE, SOME_FAILED = 0, 2
@@ -37,22 +37,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-unmatched",
         action="store_true",
-        help="leave out files without a partner instead of listing them as errors",
+        help="skip files without a counterpart instead of reporting them as errors",
     )
     parser.add_argument(
-        "--no-distances", action="store_true", help="no surface distances, which take longest"
+        "--no-distances", action="store_true", help="skip surface distances, the slowest part"
     )
     add_overwrite(parser)
     add_numbering(parser)
     parser.add_argument(
         "--reference-labels",
         metavar=OPTION,
-        help="the same for references, if theirs mean something else (default: as --labels)",
+        help="the same for references, if they use another scheme (default: as --labels)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, print, write; 2 if a case could not be compared."""
+    """Compare cases, write files and print tables; return 2 if a case could not be compared."""
     cases = find_cases(args.predicted, args.reference)
     if args.skip_unmatched:
         cases = [case for case in cases if not case.problem]
@@ -64,36 +64,36 @@ def run(args: argparse.Namespace) -> int:
     numberings = Numberings(predicted, predicted if other is None else numbering_of(other))
     outcomes = _evaluate_visibly(cases, distances=not args.no_distances, numberings=numberings)
     summary = summarize(outcomes)
-    # Whatever becomes of the terminal, the files are there.
+    # Written before printing, which may fail.
     if outputs:
         _write(outcomes, summary, outputs, overwrite=args.overwrite)
-    _tell(outcomes, summary)
+    _print(outcomes, summary)
     for path in outputs:
-        say(f"Wrote {path}")
+        print_line(f"Wrote {path}")
     return SOME_FAILED if summary.failed else ALL_DONE
 
 
-def _tell(outcomes: Sequence[Outcome], summary: Summary) -> None:
-    """Print tables and means, and on the other stream what could not be compared."""
+def _print(outcomes: Sequence[Outcome], summary: Summary) -> None:
+    """Print tables and means to stdout, and notes and errors of cases to stderr."""
     for outcome in outcomes:
         for note in outcome.notes:
             sys.stderr.write(f"{outcome.case.name}: {note}\n")
         if outcome.error:
             sys.stderr.write(f"{outcome.case.name}: {outcome.error}\n")
     if len(outcomes) == 1 and summary.scores:
-        say(vertebra_table(summary.scores[0]))
+        print_line(vertebra_table(summary.scores[0]))
     elif summary.scores:
-        say(case_table(outcomes))
+        print_line(case_table(outcomes))
     for outcome in outcomes:
         if outcome.score is not None and outcome.score.note:
-            say(f"{outcome.case.name}: {outcome.score.note}")
+            print_line(f"{outcome.case.name}: {outcome.score.note}")
     if summary.scores:
         for line in summary_lines(summary):
-            say(line)
+            print_line(line)
 
 
 def vertebra_table(score: Comparison) -> str:
-    """Return a row for each vertebra of the reference."""
+    """Return a table with a row for each vertebra of the reference."""
     dice, mm = BY_KEY["dice_matched"].text, BY_KEY["hd95_matched_mm"].text
     heads = ("reference", "found as", "Dice", "HD95 mm", "ASSD mm", "Dice by name", "centroid mm")
     rows = [
@@ -112,7 +112,7 @@ def vertebra_table(score: Comparison) -> str:
 
 
 def case_table(outcomes: Sequence[Outcome]) -> str:
-    """Return a row for each case that could be compared."""
+    """Return a table with a row for each case that was compared."""
     keys = ("bone_dice", "dice_matched", "dice_named", "hd95_matched_mm", "f1")
     rows = [
         [
@@ -127,9 +127,9 @@ def case_table(outcomes: Sequence[Outcome]) -> str:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """Return the numbers of all cases together, a line each; means are over the cases."""
+    """Return the summary of all cases as lines of text; means are over cases."""
     means = {m.key: m.text(summary.measures[m.key].mean) for m in MEASURES}
-    right, judged = summary.all_right
+    right, counted = summary.all_right
     vertebrae = summary.vertebrae
     extra = [name for score in summary.scores for name in score.extra]
     beyond = [name for score in summary.scores for name in score.beyond]
@@ -145,7 +145,7 @@ def summary_lines(summary: Summary) -> list[str]:
         f"localisation distance {means['localisation_mm']} mm",
         f"Named right: {summary.total('named_right')} of {vertebrae}; "
         f"missed {summary.total('missed')}, extra {len(extra)}",
-        f"All levels right: {right} of {judged} case{'' if judged == 1 else 's'}",
+        f"All levels right: {right} of {counted} case{'' if counted == 1 else 's'}",
         f"Instance F1 {BY_KEY['f1'].text(summary.f1)}, "
         f"panoptic quality {BY_KEY['pq'].text(summary.pq)}",
     ]
@@ -160,16 +160,16 @@ def summary_lines(summary: Summary) -> list[str]:
 def _evaluate_visibly(
     cases: Sequence[Case], *, distances: bool, numberings: Numberings
 ) -> list[Outcome]:
-    """Compare with a bar on a terminal and a line per case elsewhere, if there are several."""
+    """Compare; for several cases, show a progress bar on a terminal, otherwise a line per case."""
     if len(cases) == 1:
         return list(evaluate(cases, distances=distances, numberings=numberings))
     outcomes = []
-    watched = sys.stderr.isatty()
-    with tqdm(total=len(cases), unit="case", file=sys.stderr, disable=not watched) as bar:
+    interactive = sys.stderr.isatty()
+    with tqdm(total=len(cases), unit="case", file=sys.stderr, disable=not interactive) as bar:
         for outcome in evaluate(cases, distances=distances, numberings=numberings):
             outcomes.append(outcome)
             bar.update()
-            if not watched:
+            if not interactive:
                 sys.stderr.write(f"{len(outcomes)} of {len(cases)}  {outcome.case.name}\n")
                 sys.stderr.flush()
     return outcomes
@@ -178,21 +178,20 @@ def _evaluate_visibly(
 def _outputs(
     folder: Path, read: list[Path], cases: Sequence[Case], *, overwrite: bool
 ) -> list[Path]:
-    """Return what is written into a folder.
+    """Return the output files in a folder, checked before the work starts.
 
     Args:
-        folder: Where it goes.
-        read: Files that are read besides those of the cases, such as the table.
-        cases: What is compared.
+        folder: Output folder.
+        read: Input files besides those of the cases, such as the table.
+        cases: Cases to compare.
         overwrite: Whether files may be replaced.
 
     Raises:
-        UserError: If the folder cannot be written, or a file there is one that is read
-            (OUTPUT_BAD).
+        UserError: If the folder cannot be written, or an output is also an input (OUTPUT_BAD).
     """
     outputs = [folder / name for name in FILES]
-    sides = (path for case in cases for path in (case.predicted, case.reference))
-    spare(outputs, [*read, *(path for path in sides if path is not None)])
+    images = (path for case in cases for path in (case.predicted, case.reference))
+    refuse_overwriting(outputs, [*read, *(path for path in images if path is not None)])
     for path in outputs:
         check_place(path, overwrite=overwrite)
     return outputs

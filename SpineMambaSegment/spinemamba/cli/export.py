@@ -1,4 +1,4 @@
-"""``spinemamba export RESULT --stl DIR --dicom-seg FILE``: vertebrae as surfaces and DICOM SEG."""
+"""``spinemamba export RESULT --stl DIR --dicom-seg FILE``: write surfaces and DICOM SEG."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tqdm import tqdm
 from spinemamba.anatomy.label_schemes import numbering_of
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.terminology import mentions_level
-from spinemamba.cli.console import is_terminal, say, table
-from spinemamba.cli.names import add_numbering, split_name
+from spinemamba.cli.arguments import add_numbering, split_name
+from spinemamba.cli.console import is_terminal, print_line, table
 from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.export.exporter import Export, Target
@@ -24,7 +24,7 @@ from spinemamba.imaging.write import make_folder
 from spinemamba.labelmaps.read import LabelFile, read_label_file
 from spinemamba.protocol.manifest import CSV, JSON, VertebraEntry
 
-HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "told")
+HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "findings")
 DICOM_SUFFIX = ".dcm"
 ALL_DONE, SOME_LEFT_OUT = 0, 2
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=FORMATS[1:],
         default=[],
-        help="other formats of the same surfaces, beside the STL files",
+        help="also write the surfaces in these formats",
     )
     parser.add_argument(
         "--dicom-seg", type=Path, metavar="FILE", help="write a DICOM SEG; needs --source"
@@ -71,35 +71,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, and say what was written."""
+    """Export, and print what was written."""
     if args.stl is None and args.dicom_seg is None:
-        raise UserError("Nothing was asked for.", "Add --stl DIR or --dicom-seg FILE.")
+        raise UserError("No output is given.", "Add --stl DIR or --dicom-seg FILE.")
     if args.dicom_seg is not None:
         _check_dicom_seg(args)
     files = find_files(args.result)
     content = read_label_file(files.labels, numbering_of(args.numbering))
     for note in content.notes:
         sys.stderr.write(f"{note}\n")
-    vertebrae = _wanted(vertebrae_of(content, files), args.levels)
+    vertebrae = _selected(vertebrae_of(content, files), args.levels)
     if args.dicom_seg is not None:
         _write_dicom_seg(vertebrae, args)
     written = args.stl is None or _write_surfaces((files, content), vertebrae, args)
-    lost = args.levels is None and any(mentions_level(name) for name, _ in content.left_out)
-    return ALL_DONE if written and not lost else SOME_LEFT_OUT
+    unread = args.levels is None and any(mentions_level(name) for name, _ in content.left_out)
+    return ALL_DONE if written and not unread else SOME_LEFT_OUT
 
 
 def _check_dicom_seg(args: argparse.Namespace) -> None:
-    """Refuse a DICOM SEG that could not be written, or not be found again, before the work.
+    """Check the arguments of a DICOM SEG before the work starts.
 
     Raises:
-        UserError: If its series or its ending is missing, or as `files.check_place`.
+        UserError: If the series or the file suffix is missing, or as `atomic_files.check_place`.
     """
     if args.source is None:
-        raise UserError("A DICOM SEG refers to its series.", "Add --source DIR.")
+        raise UserError("A DICOM SEG needs the series it refers to.", "Add --source DIR.")
     if args.dicom_seg.suffix.lower() != DICOM_SUFFIX:
         raise UserError(
-            f"{args.dicom_seg.name} is not the name of a DICOM file.",
-            f"Let the name end in {DICOM_SUFFIX}.",
+            f"{args.dicom_seg.name} does not have the suffix of a DICOM file.",
+            f"Choose a name that ends in {DICOM_SUFFIX}.",
             Code.OUTPUT_BAD,
         )
     check_place(args.dicom_seg, overwrite=args.overwrite)
@@ -115,13 +115,13 @@ def _write_dicom_seg(vertebrae: Sequence[Vertebra], args: argparse.Namespace) ->
         overwrite=args.overwrite,
         warn=lambda message: sys.stderr.write(f"Warning: {message}\n"),
     )
-    say(f"Wrote {args.dicom_seg} with {', '.join(levels)}")
+    print_line(f"Wrote {args.dicom_seg} with {', '.join(levels)}")
 
 
 def _write_surfaces(
     read: tuple[RunFiles, LabelFile], vertebrae: Sequence[Vertebra], args: argparse.Namespace
 ) -> bool:
-    """Write surfaces and say which; return whether every vertebra became one."""
+    """Write surfaces and print a table; return whether every vertebra was exported."""
     files, content = read
     accepted = _accept([v.level for v in vertebrae if not v.reviewed], args.yes)
     make_folder(args.stl)
@@ -131,18 +131,18 @@ def _write_surfaces(
     target = Target(args.stl, case, args.overwrite, accepted, others, source)
     export = Export(vertebrae, target, _options(args))
     written = _export_visibly(export)
-    say(table(HEADS, [_row(entry) for entry in written]))
+    print_line(table(HEADS, [_row(entry) for entry in written]))
     for level, reason in export.left_out:
         sys.stderr.write(f"{level} was left out: {reason}\n")
-    say(f"Wrote {len(written)} vertebrae, {JSON} and {CSV} into {args.stl}")
+    print_line(f"Wrote {len(written)} vertebrae, {JSON} and {CSV} into {args.stl}")
     return not export.left_out
 
 
 def _share(text: str) -> float:
-    """Return a share.
+    """Return a number from 0 to 1.
 
     Raises:
-        ArgumentTypeError: If it is no number in [0, 1].
+        ArgumentTypeError: If the text is anything else.
     """
     try:
         value = float(text)
@@ -167,15 +167,15 @@ def _options(args: argparse.Namespace) -> MeshOptions:
 
 
 def _case(files: RunFiles) -> str:
-    """Return the name of the labels without their ending."""
+    """Return the file name of the labels without its suffix."""
     return split_name(files.labels)[0]
 
 
-def _wanted(vertebrae: Sequence[Vertebra], levels: Sequence[str] | None) -> list[Vertebra]:
-    """Return the vertebrae of some levels, of all if None.
+def _selected(vertebrae: Sequence[Vertebra], levels: Sequence[str] | None) -> list[Vertebra]:
+    """Return the vertebrae of the given levels, or all if None.
 
     Raises:
-        UserError: If a level is not there.
+        UserError: If a level is missing.
     """
     if levels is None:
         return list(vertebrae)
@@ -189,18 +189,18 @@ def _wanted(vertebrae: Sequence[Vertebra], levels: Sequence[str] | None) -> list
 
 
 def _accept(unreviewed: Sequence[str], yes: bool) -> bool | None:
-    """Ask once whether vertebrae that nobody has reviewed shall be exported.
+    """Ask for confirmation to export unreviewed vertebrae.
 
     Returns:
-        True if the user said so; None if nothing had to be asked or nobody is there to answer,
-        as in a script: the manifest then tells that they are unreviewed.
+        True if the user confirmed; None if all are reviewed, or stdin is no terminal, as in a
+        script: the manifest then records that they are unreviewed.
 
     Raises:
-        Cancelled: If the user said no.
+        Cancelled: If the user declined.
     """
     if not unreviewed:
         return None
-    sys.stderr.write(f"Nobody has reviewed {', '.join(unreviewed)}. The manifest will say so.\n")
+    sys.stderr.write(f"Not reviewed: {', '.join(unreviewed)}. The manifest records this.\n")
     if yes:
         return True
     if not is_terminal(sys.stdin):
@@ -213,12 +213,12 @@ def _accept(unreviewed: Sequence[str], yes: bool) -> bool | None:
 
 
 def _export_visibly(export: Export) -> list[VertebraEntry]:
-    """Export with a bar on a terminal; when it is stopped, say what is there."""
+    """Export with a progress bar on a terminal; if interrupted, print what was written."""
     written: list[VertebraEntry] = []
     shape = "{desc:<12} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
-    watched = is_terminal(sys.stderr)
+    interactive = is_terminal(sys.stderr)
     try:
-        with tqdm(total=1.0, bar_format=shape, file=sys.stderr, disable=not watched) as bar:
+        with tqdm(total=1.0, bar_format=shape, file=sys.stderr, disable=not interactive) as bar:
             for step in export.steps():
                 bar.set_description_str(step.level, refresh=False)
                 bar.update(step.fraction - bar.n)
@@ -226,7 +226,7 @@ def _export_visibly(export: Export) -> list[VertebraEntry]:
                     written.append(step.written)
     except BaseException:
         sys.stderr.write(
-            f"Stopped. {len(written)} vertebrae were written, whole, and the manifest lists them.\n"
+            f"Stopped. {len(written)} vertebrae were written completely; see the manifest.\n"
         )
         raise
     return written

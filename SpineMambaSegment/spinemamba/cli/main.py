@@ -1,4 +1,4 @@
-"""Arguments in, exit code out."""
+"""Entry point of the command line: parse arguments, run a command, return its exit code."""
 
 from __future__ import annotations
 
@@ -12,82 +12,82 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spinemamba import __version__
-from spinemamba.cli.console import Stream, safe_streams, tell
+from spinemamba.cli.console import Stream, print_error, safe_streams
 from spinemamba.common.atomic_files import FULL
 from spinemamba.common.error_reports import as_user_error, stack_of
 from spinemamba.common.errors import Cancelled, Code, UserError
-from spinemamba.common.headless import draw_into_files
-from spinemamba.common.process_tuning import let_idle_threads_sleep
+from spinemamba.common.headless import use_agg_backend
+from spinemamba.common.process_tuning import use_passive_waiting
 
 COMMANDS = {
-    "segment": "give every vertebra of a CT or MR volume its label",
-    "demo": "segment a synthetic CT and compare with its truth",
+    "segment": "label every vertebra of a CT or MR volume",
+    "demo": "segment a synthetic CT and compare with its exact labels",
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
-    "relabel": "name the vertebrae of a finished run again, with levels that you are sure of",
+    "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
-    "box": "find one vertebra anew, or one that was missed, and leave the others as they are",
+    "box": "segment one vertebra again, or one that was missed, without changing the others",
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
-    "stress": "test the level solver on made-up spines with known names",
-    "networks": "list the named sizes of the network, and what each costs",
+    "stress": "test the level solver on simulated spines with known levels",
+    "networks": "list the named sizes of the network with parameters and multiply-adds",
     "bench": "measure scans and networks on this computer",
-    "probe": "say what this computer can do, as JSON",
+    "probe": "print devices and versions of this computer as JSON",
 }
 OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
-"""Arguments that name what a command writes; without them, its answer is what it prints."""
+"""Arguments that name output files; without them, the result is the printed text."""
 
 DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 our bug, 2 wrong use, 3 cancelled."""
+    """Run a command and return its exit code: 0 done, 1 bug, 2 user error, 3 cancelled."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    let_idle_threads_sleep()
-    draw_into_files()
-    _stop_as_on_ctrl_c()
+    use_passive_waiting()
+    use_agg_backend()
+    _handle_signals_as_ctrl_c()
     with safe_streams() as out:
         try:
-            _check_filled(arguments)
+            _check_not_empty(arguments)
             args = _parser(arguments).parse_args(arguments)
             code = args.run(args)
-            _check_answer(out, args)
+            _check_printed(out, args)
             return code
-        # This is how argparse ends after --help and after wrong arguments, which it has explained.
+        # Argparse exits this way after --help, and after wrong arguments with its own message.
         except SystemExit as stop:
             return int(stop.code or DONE)
         except UserError as error:
-            tell(str(error))
+            print_error(str(error))
             return USER
         except (KeyboardInterrupt, Cancelled):
-            tell("Cancelled. No half-written file is left.")
+            print_error("Cancelled. No half-written file is left.")
             return CANCELLED
-        # The last line of defence: a user gets a sentence, the log the stack.
+        # Last resort: the user gets a message, the log the stack.
         except Exception as error:
-            if (told := as_user_error(error)) is not None:
-                tell(str(told))
+            if (user_error := as_user_error(error)) is not None:
+                print_error(str(user_error))
                 return USER
-            tell(f"Something went wrong inside SpineMamba. {_how_to_report(error)}")
+            print_error(f"Something went wrong inside SpineMamba. {_how_to_report(error)}")
             return BUG
 
 
-def _stop_as_on_ctrl_c() -> None:
-    """Let signals that end a process clean up first, as Ctrl-C does.
+def _handle_signals_as_ctrl_c() -> None:
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP, so that partial files are removed.
 
-    Schedulers send SIGTERM, terminals that are closed SIGHUP; both would leave half-written files.
+    Schedulers send SIGTERM, and a terminal that is closed sends SIGHUP.
     """
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # A process that shall outlive its terminal (nohup) ignores SIGHUP.
+        # Under nohup, SIGHUP is ignored and must stay so.
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
 
-def _check_answer(out: Stream, args: argparse.Namespace) -> None:
-    """Refuse to call a command done whose whole answer could not be printed.
+def _check_printed(out: Stream, args: argparse.Namespace) -> None:
+    """Check that the printed result arrived, if it is the only result of the command.
 
-    A reader that went (``| head``) has what it wanted, and files that were written are there.
+    A reader that closed the pipe (``| head``) is no error.
 
     Raises:
         UserError: If stdout could not be written, and the command writes no files (DISK_FULL,
@@ -101,37 +101,37 @@ def _check_answer(out: Stream, args: argparse.Namespace) -> None:
         reason = error.strerror or type(error).__name__
         full = error.errno in FULL
         raise UserError(
-            f"What was found cannot be printed: {reason}.",
-            "Free some disk space." if full else "Send it somewhere else.",
+            f"The result cannot be printed: {reason}.",
+            "Free some disk space." if full else "Redirect the output to another file.",
             Code.DISK_FULL if full else Code.OUTPUT_BAD,
         )
 
 
-def _check_filled(arguments: Sequence[str]) -> None:
-    """Refuse empty arguments: as a path they would stand for the working directory.
+def _check_not_empty(arguments: Sequence[str]) -> None:
+    """Refuse empty arguments: an empty path means the working directory.
 
     Raises:
-        UserError: If there is one.
+        UserError: If an argument is empty.
     """
     if "" in arguments:
         raise UserError(
             f"Argument {arguments.index('') + 1} is empty.",
-            "A variable that the shell put in may have no value.",
+            "Check whether a shell variable in the command is unset.",
         )
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    """Return the parser; only the wanted command is imported, because some take seconds."""
+    """Return the parser; only the requested command is imported, because some take seconds."""
     parser = argparse.ArgumentParser(
         prog="spinemamba",
-        description="One named, coloured and coded segment per vertebra. Not for clinical use.",
+        description="Label every vertebra in CT and MR volumes. Not for clinical use.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    wanted = next((a for a in arguments if not a.startswith("-")), None)
+    requested = next((a for a in arguments if not a.startswith("-")), None)
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        if name == wanted:
+        if name == requested:
             module = importlib.import_module(f"spinemamba.cli.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
@@ -139,9 +139,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 
 def _how_to_report(error: BaseException) -> str:
-    """Write the stack of an exception into a file of its own; return what to do with it.
+    """Write the stack of an exception to a temporary log; return a remedy for the message.
 
-    The file is for its owner alone, because paths in it may name a patient.
+    Only the user can read the log, because paths in it may name a patient.
     """
     path = None
     try:

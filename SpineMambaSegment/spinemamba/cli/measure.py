@@ -1,4 +1,4 @@
-"""``spinemamba measure LABELS --image CT --out DIR``: heights, angles, slips, density, canal."""
+"""``spinemamba measure LABELS --image CT --out DIR``: measure vertebrae, discs and curves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spinemamba.anatomy.label_schemes import numbering_of
-from spinemamba.cli.console import say, table
-from spinemamba.cli.names import add_numbering, add_overwrite, split_name
+from spinemamba.cli.arguments import add_numbering, add_overwrite, split_name
+from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import UserError
-from spinemamba.jobs.outputs import spare
+from spinemamba.jobs.outputs import refuse_overwriting
 from spinemamba.protocol.job import MODALITIES
 from spinemamba.protocol.measurements import Item, Measurements
 from spinemamba.protocol.quantities import of_kind
@@ -31,58 +31,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image",
         type=Path,
-        help="what was segmented; gives densities, and the report its pictures",
+        help="segmented image; needed for densities and for pictures in the report",
     )
     parser.add_argument(
         "--result",
         type=Path,
-        help="result.json of the run, which says how sure its levels are; found if it lies beside "
-        "the labels",
+        help="result.json of the run, with the posteriors of the levels (default: the one beside "
+        "the labels)",
     )
     parser.add_argument("--modality", choices=MODALITIES, default="auto", help="of the image")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write CSV, JSON and the report into this folder"
     )
     parser.add_argument(
-        "--name", help="title of the report, and how the files begin (the name of the label image)"
+        "--name",
+        help="title of the report and prefix of the files (default: name of the label image)",
     )
     add_overwrite(parser)
     add_numbering(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write, print."""
-    from spinemamba.jobs.measure import Sources, study, write_study_page  # loads matplotlib
+    """Measure, write the files, and print tables."""
+    from spinemamba.jobs.measure import Sources, measure_files, write_case_page  # loads matplotlib
     from spinemamba.labelmaps.read import result_beside
     from spinemamba.measure.tables import write_csv, write_json
 
     run = args.result or result_beside(args.labels)
-    named, meant = bool(args.result), numbering_of(args.numbering)
-    sources = Sources(args.labels, args.image, args.modality, run, named=named, numbering=meant)
+    named, numbering = bool(args.result), numbering_of(args.numbering)
+    sources = Sources(args.labels, args.image, args.modality, run, named=named, numbering=numbering)
     outputs = _outputs(args, sources) if args.out else []
-    done = study(sources, _tell)
-    # Whatever becomes of the terminal, the files are there.
+    done = measure_files(sources, _print_progress)
+    # Written before printing, which may fail.
     if outputs:
         csv, json, page = outputs
         with all_or_none(outputs, overwrite=args.overwrite) as partial:
             write_csv(done.measured, partial[csv])
             write_json(done.measured, partial[json])
-            write_study_page(done, partial[page], args.name or "")
+            write_case_page(done, partial[page], args.name or "")
     for text in (*done.measured.alerts, *tables(done.measured), *done.measured.notes):
-        say(text)
+        print_line(text)
     for path in outputs:
-        say(f"Wrote {path}")
+        print_line(f"Wrote {path}")
     return 0
 
 
 def tables(measured: Measurements) -> list[str]:
-    """Return the vertebrae, the discs, and the angles with curves, as text."""
+    """Return text tables of the vertebrae, of the discs, and of the angles and curves."""
     out = []
     for kind, keys in (("vertebra", SHOWN), ("disc", None)):
         items = measured.of(kind)
-        shown = [q for q in of_kind(kind) if keys is None or q.key in keys]
-        heads = [f"{q.head} {q.unit}".strip() for q in shown]
-        rows = [[item.name, *(item.text(q.key, q.digits) for q in shown)] for item in items]
+        columns = [q for q in of_kind(kind) if keys is None or q.key in keys]
+        heads = [f"{q.head} {q.unit}".strip() for q in columns]
+        rows = [[item.name, *(item.text(q.key, q.digits) for q in columns)] for item in items]
         if rows:
             out.append(table((kind, *heads), rows) + "\n")
     rows = [_angle_row(item) for item in (*measured.of("angle"), *measured.of("curve"))]
@@ -98,22 +99,22 @@ def _angle_row(item: Item) -> list[str]:
 
 
 def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
-    """Return where CSV, JSON and report go.
+    """Return the paths of CSV, JSON and report.
 
     Raises:
-        UserError: If the folder cannot be written, the name is no file name, or a file there is
-            one that is read.
+        UserError: If the folder cannot be written, the name is not valid in a file name, or an
+            output is also an input.
     """
     name = args.name or split_name(args.labels)[0]
     if name != Path(name).name:
-        raise UserError(f"'{name}' is not the beginning of a file name.", "Leave out slashes.")
+        raise UserError(f"'{name}' is not valid in a file name.", "Leave out slashes.")
     paths = [args.out / f"{name}_{suffix}" for suffix in SUFFIXES]
-    spare(paths, filter(None, (sources.labels, sources.image, sources.run)))
+    refuse_overwriting(paths, filter(None, (sources.labels, sources.image, sources.run)))
     for path in paths:
         check_place(path, overwrite=args.overwrite)
     return paths
 
 
-def _tell(name: str, fraction: float) -> None:
+def _print_progress(name: str, fraction: float) -> None:
     sys.stderr.write(f"{100 * fraction:3.0f}%  measuring {name}\n")
     sys.stderr.flush()

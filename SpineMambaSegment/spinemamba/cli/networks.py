@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from spinemamba.cli.console import say, table
+from spinemamba.cli.console import print_line, table
 
 HEADS = ("network", "patch", "channels", "RVM", "VSP", "M parameters", "GMAC", "of these scans")
 
@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table."""
-    say(table(HEADS, rows()))
-    say("GMAC: thousand million multiply-adds for one patch.")
+    print_line(table(HEADS, rows()))
+    print_line("GMAC: 10^9 multiply-adds for one patch.")
     return 0
 
 
@@ -25,7 +25,7 @@ def rows() -> list[list[str]]:
     from spinemamba.network.config import SIZES
     from spinemamba.network.size import network_size
 
-    found = []
+    table_rows = []
     for name, config in SIZES.items():
         size = network_size(config)
         layers = "-".join(map(str, config.encoder_rvm))
@@ -40,5 +40,5 @@ def rows() -> list[list[str]]:
             f"{size.macs / 1e9:.1f}",
             f"{size.scan_macs / 1e9:.2f}",
         )
-        found.append(list(cells))
-    return found
+        table_rows.append(list(cells))
+    return table_rows

@@ -1,14 +1,14 @@
-"""``spinemamba pack``: from two trainings to a model."""
+"""``spinemamba pack``: make a model of two trainings."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from spinemamba.cli.console import say
-from spinemamba.cli.names import add_overwrite
+from spinemamba.cli.arguments import add_overwrite
+from spinemamba.cli.console import print_line
 
-SOURCE = "folder of that training; or a model (name or folder) that keeps its own"
+SOURCE = "folder of its training, or a model (name or folder) to copy this network from"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack the averaged weights of both networks with their card."""
+    """Write the averaged weights of both networks and the model card."""
     from spinemamba.training.pack_model import pack_model
 
     card = pack_model(
@@ -33,5 +33,5 @@ def run(args: argparse.Namespace) -> int:
         version=args.version,
         overwrite=args.overwrite,
     )
-    say(f"Wrote model {card.name} {card.version} ({card.licence}) to {args.output}")
+    print_line(f"Wrote model {card.name} {card.version} ({card.licence}) to {args.output}")
     return 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spinemamba.cli.console import say
-from spinemamba.cli.names import add_overwrite, split_name
-from spinemamba.cli.numbers import seed, spacing_mm
+from spinemamba.cli.arguments import add_overwrite, seed, spacing_mm, split_name
+from spinemamba.cli.console import print_line
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.write import check_output, write_image
@@ -16,7 +15,7 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("output", type=Path, help="image to write; its labels go beside it")
+    parser.add_argument("output", type=Path, help="image to write; labels are written beside it")
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--first", default="C1", help="highest level (%(default)s)")
     parser.add_argument("--last", default="Sacrum", help="lowest level (%(default)s)")
@@ -56,5 +55,5 @@ def run(args: argparse.Namespace) -> int:
     with all_or_none([args.output, labels], overwrite=args.overwrite) as partial:
         write_image(phantom.image, partial[args.output])
         write_image(phantom.labels, partial[labels])
-    say(f"Wrote {args.output}\nWrote {labels}")
+    print_line(f"Wrote {args.output}\nWrote {labels}")
     return 0

@@ -1,11 +1,11 @@
-"""``spinemamba probe``: what this computer can do, as JSON."""
+"""``spinemamba probe``: devices and versions of this computer as JSON."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
-from spinemamba.cli.console import say
+from spinemamba.cli.console import print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the facts."""
+    """Print what `inference.probe` reports."""
     from spinemamba.inference.probe import probe
 
-    say(json.dumps(probe(), indent=2))
+    print_line(json.dumps(probe(), indent=2))
     return 0

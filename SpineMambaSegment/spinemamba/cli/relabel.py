@@ -1,4 +1,4 @@
-"""``spinemamba relabel RESULT LABELS OUTPUT --pin L5#7``: name again, without segmenting again."""
+"""``spinemamba relabel RESULT LABELS OUTPUT --pin L5#7``: name again, without the networks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from spinemamba.anatomy.label_schemes import VERSE
-from spinemamba.cli.console import VERTEBRA_HEADS, say, table, vertebra_rows
-from spinemamba.cli.names import add_overwrite, add_pins, split_name
+from spinemamba.cli.arguments import add_overwrite, add_pins, split_name
+from spinemamba.cli.console import VERTEBRA_HEADS, print_line, result_rows, table
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import Code, UserError
 from spinemamba.editing.relabel import new_values, relabel
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Name the vertebrae again and say what changed."""
+    """Name the vertebrae again, write labels and result, and print the table."""
     before = read_result(args.result)
     pins = {**dict(before.pins), **match_pins(map(parse_pin, args.pin), before.instances)}
     new_json = args.output.with_name(f"{split_name(args.output)[0]}_result.json")
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
             )
     check_output(args.output, overwrite=args.overwrite)
     check_place(new_json, overwrite=args.overwrite)
-    spine = read_vertebra_labels(args.labels, VERSE)  # runs write these numbers
+    spine = read_vertebra_labels(args.labels, VERSE)  # runs write VerSe's label values
     check_same_run(spine, before)
     for note in spine.notes:
         sys.stderr.write(f"{note}\n")
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     with all_or_none([args.output, new_json], overwrite=args.overwrite) as partial:
         write_renamed(spine, new, segments_of(after), partial[args.output])
         after.write(partial[new_json])
-    say(table(VERTEBRA_HEADS, vertebra_rows(after)))
+    print_line(table(VERTEBRA_HEADS, result_rows(after)))
     for text in after.warnings:
-        say(text)
+        print_line(text)
     for path in (args.output, new_json):
-        say(f"Wrote {path}")
+        print_line(f"Wrote {path}")
     return 0

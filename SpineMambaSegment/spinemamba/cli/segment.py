@@ -1,18 +1,18 @@
-"""``spinemamba segment INPUT OUTPUT``."""
+"""``spinemamba segment INPUT OUTPUT``: label every vertebra of a volume."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, say, table, vertebra_rows
-from spinemamba.cli.names import add_overwrite, add_pins, split_name
+from spinemamba.cli.arguments import add_overwrite, add_pins, split_name
+from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, print_line, result_rows, table
 from spinemamba.jobs.segment import RunFiles, run_job
 from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, Job
 from spinemamba.protocol.model_card import DEFAULT
 
 BESIDE = Path("beside the output")
-"""What ``--report`` without a folder stands for. Told by identity: ``--report .`` is a folder."""
+"""Value of ``--report`` without a folder; compared by identity."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="auto",
-        help="of the convolutions; float32 gives the same labels on every processor (%(default)s)",
+        help="of convolutions; float32 gives the same labels on every processor (%(default)s)",
     )
     add_pins(parser)
     add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment a volume and say what was found."""
+    """Segment a volume and print a table of its vertebrae."""
     result, picture = report_paths(args.output, args.report)
     job = Job(
         args.input,
@@ -57,14 +57,14 @@ def run(args: argparse.Namespace) -> int:
         pins=tuple(args.pin),
         overwrite=args.overwrite,
     )
-    files = run_visibly(job)
-    say(table(VERTEBRA_HEADS, vertebra_rows(files.result_data)))
+    files = run_with_progress_bar(job)
+    print_line(table(VERTEBRA_HEADS, result_rows(files.result_data)))
     for path in filter(None, (files.labels, files.result, files.picture)):
-        say(f"Wrote {path}")
+        print_line(f"Wrote {path}")
     return 0
 
 
-def run_visibly(job: Job) -> RunFiles:
+def run_with_progress_bar(job: Job) -> RunFiles:
     """Run a job with a progress bar."""
     from spinemamba.common.process_tuning import keep_freed_memory
 
@@ -74,7 +74,7 @@ def run_visibly(job: Job) -> RunFiles:
 
 
 def report_paths(output: Path, report: Path | None) -> tuple[Path | None, Path | None]:
-    """Return where result.json and the picture go; named after the output."""
+    """Return the paths of result.json and of the picture, named after the output."""
     if report is None:
         return None, None
     folder = output.parent if report is BESIDE else report

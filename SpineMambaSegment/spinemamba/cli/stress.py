@@ -1,4 +1,4 @@
-"""``spinemamba stress``: how often the level solver names made-up spines right."""
+"""``spinemamba stress``: accuracy of the level solver on simulated spines."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
-from spinemamba.cli.console import say, table
-from spinemamba.cli.names import add_overwrite
-from spinemamba.cli.numbers import seed, whole
+from spinemamba.cli.arguments import add_overwrite, seed, whole
+from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import check_place, whole_or_nothing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--seed", type=seed, default=0, help="another seed, other spines")
+    parser.add_argument("--seed", type=seed, default=0, help="random seed (%(default)s)")
     parser.add_argument(
-        "--count", type=whole(1, 10**9), default=200, help="spines per noise (%(default)s)"
+        "--count", type=whole(1, 10**9), default=200, help="spines per noise level (%(default)s)"
     )
     parser.add_argument(
         "--centres",
         type=Path,
         metavar="CSV",
-        help="also real chains from this table of annotated centres",
+        help="also test real chains from this table of annotated centres",
     )
     parser.add_argument("--json", type=Path, help="also write the shares into this file")
-    parser.add_argument("--plot", type=Path, help="also draw how true the probabilities are")
+    parser.add_argument("--plot", type=Path, help="also draw a calibration plot")
     add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Solve the chains of every noise and print the shares."""
+    """Solve the chains of every noise level and print the shares that are right."""
     from spinemamba.benchmark.level_solver import rates, solve, write_plot
     from spinemamba.benchmark.simulated_chains import NOISES, real_chains, stress_cases
 
@@ -45,18 +44,18 @@ def run(args: argparse.Namespace) -> int:
             sets[f"{name}, real chains"] = real_chains(args.centres, noise, args.seed)
     answers, rows, shares = {}, [], {}
     for name, cases in sets.items():
-        answers[name] = found = solve(cases)
-        shares[name] = asdict(rates(found))
-        slowest = max(a.seconds for a in found)
+        answers[name] = solved = solve(cases)
+        shares[name] = asdict(rates(solved))
+        slowest = max(a.seconds for a in solved)
         rows.append([name, *(_percent(v) for v in shares[name].values()), f"{1000 * slowest:.0f}"])
-    say(
+    print_line(
         table(
             (
                 "noise",
                 "whole spines right",
                 "crops with an anchor",
                 "without",
-                "wrong ones of these called ambiguous",
+                "of these, wrong ones flagged ambiguous",
                 "right if p >= 0.9",
                 "slowest ms",
             ),

@@ -1,13 +1,13 @@
-"""``spinemamba train``: prepare a bank, train a network, pack a model."""
+"""``spinemamba train``: prepare the data, and train one of the two networks."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spinemamba.cli.numbers import above_zero, seed, threads, whole
+from spinemamba.cli.arguments import above_zero, seed, threads, whole
+from spinemamba.cli.console import print_line
 from spinemamba.common.errors import Code, UserError
 from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACING_MM
 
@@ -24,13 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", choices=sorted(SPACING_MM), help="which of the two networks")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument(
-        "--real", type=Path, help="folder of real cases laid out as training/real.py says"
+        "--real",
+        type=Path,
+        help="folder of public cases, laid out as training/data/public_cases.py describes",
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="own cases, laid out as VerSe or nnU-Net (raw)"
+        "--data", type=Path, metavar="DIR", help="your cases, in the layout of VerSe or nnU-Net"
     )
     parser.add_argument(
-        "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to keep for testing"
+        "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to exclude, for testing"
     )
     parser.add_argument(
         "--phantoms", type=whole(0, 100_000), default=12, help="synthetic spines (default 12)"
@@ -39,20 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kind",
         choices=KINDS,
         default="spinemamba",
-        help="SpineMamba, SpineMamba without its parts, or MONAI's DynUNet (%(default)s)",
+        help="architecture: SpineMamba, an ablation of it, or MONAI's DynUNet (%(default)s)",
     )
     parser.add_argument(
         "--size",
         choices=SIZES,
         default="tiny",
-        help="the starter's, or the reconstruction of the paper's network (%(default)s)",
+        help="size of the starter model, or the reconstruction of the paper's (%(default)s)",
     )
-    parser.add_argument("--start-from", metavar="MODEL", help="learn on from a model's weights")
+    parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
     _add_schedule(parser)
 
 
 def _add_schedule(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say how long and how fast to learn."""
+    """Add the arguments of the schedule."""
     parser.add_argument(
         "--minutes", type=above_zero(1e7), default=60.0, help="time of the whole schedule"
     )
@@ -60,14 +62,14 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
         "--steps", type=whole(1, 10**9), default=100_000, help="steps of the whole schedule"
     )
     parser.add_argument(
-        "--learning-rate", type=above_zero(1.0), default=1e-3, help="at its peak (%(default)s)"
+        "--learning-rate", type=above_zero(1.0), default=1e-3, help="peak value (%(default)s)"
     )
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train until time or steps are over; a second call goes on where the first stopped."""
+    """Train until the time or the steps are used up; a second call resumes from the checkpoint."""
     import torch
 
     from spinemamba.common.process_tuning import keep_freed_memory
@@ -80,22 +82,22 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     with working_in(args.out, TRAINED[args.size, args.network], args.kind):
-        cases, weights = prepare(args, SPACING_MM[args.network], _say)
+        cases, weights = prepare(args, SPACING_MM[args.network], print_line)
         if not cases:
             raise UserError(
-                "There is nothing to learn from.",
+                "There are no cases to train on.",
                 "Give --data, --real or --phantoms.",
                 Code.INPUT_BAD,
             )
         trainer = _trainer(args, cases, weights)
         write_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
-        _say(f"what the network is fed: {args.out / SHEET}")
-        trainer.run(args.out, _say)
+        print_line(f"preview of the training patches: {args.out / SHEET}")
+        trainer.run(args.out, print_line)
     return 0
 
 
 def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
-    """Return the training that the arguments ask for, as far as it has come."""
+    """Return the training described by the arguments, resumed if there is a checkpoint."""
     import torch
 
     from spinemamba.inference.model import load_model
@@ -115,15 +117,10 @@ def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) 
     )
     trainer = Trainer(TRAINED[args.size, args.network], cases, weights, options)
     if trainer.resume(args.out):
-        _say(f"goes on at step {trainer.step}")
+        print_line(f"resuming at step {trainer.step}")
         if args.start_from:
-            began = trainer.started_from or "nothing"
-            _say(f"--start-from is not used: the training began from {began}")
+            initial = trainer.started_from or "random weights"
+            print_line(f"--start-from is not used: the training began from {initial}")
     elif args.start_from:
         trainer.start_from(load_model(find_model(args.start_from)), args.network)
     return trainer
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""Errors, progress, atomic files, versioned JSON. Standard library only."""
+"""Errors, progress, atomic files, locks and process settings. Standard library only."""

@@ -1,6 +1,6 @@
-"""Write files whole or not at all, one or several. Standard library only.
+"""Write one or several files atomically. Standard library only.
 
-What is written first lies in a hidden folder beside the file; see `scratch`.
+Partial files are written in a hidden folder beside the final path; see `scratch`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,13 @@ TRIED_BYTES = 1 << 20
 
 @contextmanager
 def whole_or_nothing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary name, which becomes ``path`` when all went well.
+    """Yield a temporary path, which is renamed to ``path`` if the block succeeds.
 
-    A path that `all_or_none` gave is written as it is: it becomes the user's together with others.
+    A temporary path of `all_or_none` is yielded unchanged, because that function renames it.
+
+    Args:
+        path: File to write.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
         UserError: As `all_or_none`.
@@ -49,7 +53,7 @@ def whole_or_nothing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         try:
             yield path
         except OSError as error:
-            # Errors of writing name no file, and the user shall read which one it was.
+            # Errors of write() have no file name, but the message needs one.
             error.filename = error.filename or os.fspath(path)
             raise
     else:
@@ -61,19 +65,19 @@ def whole_or_nothing(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 def all_or_none(
     paths: Sequence[Path], *, overwrite: bool | Collection[Path] = True
 ) -> Iterator[dict[Path, Path]]:
-    """Give a temporary name for each path; all get their own names when all went well.
+    """Yield a temporary path for each file; all are renamed together if the block succeeds.
 
-    Missing folders are made, and go again if it fails. Files get the mode that the umask asks for.
+    Missing folders are created, and removed after a failure. Files get the mode of the umask.
 
     Args:
         paths: Files to write, all different.
-        overwrite: Whether they may be there already, or which of them.
+        overwrite: Whether existing files may be replaced, or which of them.
 
     Raises:
-        UserError: If one cannot be written (OUTPUT_BAD, DISK_FULL); then none is left, and what
-            was there before is there again.
+        UserError: If a file cannot be written (OUTPUT_BAD, DISK_FULL); then no new file remains,
+            and earlier files are restored.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     partial: dict[Path, Path] = {}
     try:
         with contextlib.ExitStack() as stack:
@@ -81,91 +85,92 @@ def all_or_none(
             folders: dict[Path, Path] = {}
             for number, (path, target) in enumerate(zip(paths, targets, strict=True)):
                 if target.parent not in folders:
-                    _make_folder(target.parent, made)
+                    _make_folder(target.parent, created)
                     folders[target.parent] = stack.enter_context(scratch(target.parent))
                 partial[path] = folders[target.parent] / f"{number}{ending(target)}"
             yield dict(partial)
             for part in partial.values():
                 _finish(part)
-            may = set(paths if overwrite is True else overwrite or ())
-            _name_together(
+            replaceable = set(paths if overwrite is True else overwrite or ())
+            _rename_together(
                 [
-                    (target, partial[path], path in may)
+                    (target, partial[path], path in replaceable)
                     for target, path in zip(targets, paths, strict=True)
                 ]
             )
-            made.clear()
+            created.clear()
     except OSError as error:
         if not _is_about(error, paths):
             raise
-        raise cannot_write(_meant(error, partial) or paths[0], error) from error
+        raise write_error(_path_of(error, partial) or paths[0], error) from error
     finally:
-        for folder in reversed(made):
-            # Another process may have put something there meanwhile.
+        for folder in reversed(created):
+            # Another process may have written something there meanwhile.
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
 
 def write_together(contents: Mapping[Path, bytes], replaceable: Collection[Path] = ()) -> None:
-    """Write several files, all of them or none; what was there before comes back if one fails.
+    """Write several files, all or none; if one fails, earlier files are restored.
 
-    Each is read again and compared before any gets its name.
+    Each file is read back and compared before any is renamed.
 
     Args:
-        contents: What goes where.
-        replaceable: Files that may be there already.
+        contents: Bytes by path.
+        replaceable: Existing files that may be replaced.
 
     Raises:
-        UserError: If one is there that may not be replaced, or one cannot be written
-            (OUTPUT_BAD), or the disk is full (DISK_FULL).
+        UserError: If a file exists and may not be replaced, or cannot be written (OUTPUT_BAD), or
+            the disk is full (DISK_FULL).
     """
-    if there := [path for path in contents if path.exists() and path not in replaceable]:
-        raise already_there(there)
+    if existing := [path for path in contents if path.exists() and path not in replaceable]:
+        raise exists_error(existing)
     with all_or_none(list(contents), overwrite=replaceable) as partial:
         for path, data in contents.items():
             with whole_or_nothing(partial[path]) as part:
                 part.write_bytes(data)
                 if sha256(part.read_bytes()) != sha256(data):
-                    raise OSError(errno.EIO, "what was written reads back different")
+                    raise OSError(errno.EIO, "the file reads back different")
 
 
 def check_place(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse a file that could not be written where it shall go, before hours of work.
+    """Check that a file can be written later, before hours of work.
 
-    The name is tried in a hidden folder, with the missing folders above it; nothing stays.
+    A file of this name is written in a hidden folder, with missing parent folders, and removed.
 
     Args:
         path: File to write later.
-        overwrite: Whether it may be there already.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UserError: If it is there, is no file, or cannot be written (OUTPUT_BAD, DISK_FULL).
+        UserError: If the file exists, is not a regular file, or cannot be written (OUTPUT_BAD,
+            DISK_FULL).
     """
     try:
         target = target_of(path)
         if target.exists():
             if not overwrite:
-                raise already_there([path])
+                raise exists_error([path])
             _check_replaceable(target)
         folder = target.parent
         while not folder.is_dir():
             if os.path.lexists(folder):
                 raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
             folder = folder.parent
-        # What the file system says of permissions is not always so; trying is.
-        with scratch(folder) as trial:
-            tried = trial / target.relative_to(folder)
-            tried.parent.mkdir(parents=True, exist_ok=True)
-            tried.write_bytes(bytes(4096))
+        # Permissions as reported by file systems are not reliable; writing is.
+        with scratch(folder) as hidden:
+            trial = hidden / target.relative_to(folder)
+            trial.parent.mkdir(parents=True, exist_ok=True)
+            trial.write_bytes(bytes(4096))
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def target_of(path: Path) -> Path:
-    """Return the file that a path leads to, absolute; a link is followed, not replaced.
+    """Return the absolute path of a file; symbolic links are followed, not replaced.
 
     Raises:
-        OSError: If it is a folder, or a device or pipe, which a new file would replace.
+        OSError: If it is a folder, or a device or pipe, which renaming would replace.
     """
     target = Path(os.path.realpath(path)) if path.is_symlink() else path.absolute()
     if target.is_symlink():
@@ -178,7 +183,7 @@ def target_of(path: Path) -> Path:
 
 
 def ending(path: Path) -> str:
-    """Return how a file's name ends, in lower case, or "" if that is no ordinary suffix."""
+    """Return the suffix of a file name in lower case, or "" if it is not an ordinary suffix."""
     lower = path.name.lower()
     for double in DOUBLE_ENDINGS:
         if lower.endswith(double):
@@ -187,10 +192,10 @@ def ending(path: Path) -> str:
 
 
 def check_spelling(path: Path) -> None:
-    """Refuse a path that is no text: the libraries that read and write images end the process.
+    """Check that a path is valid UTF-8; image libraries abort the process if it is not.
 
     Raises:
-        UserError: If its bytes are no UTF-8 (INPUT_BAD).
+        UserError: If it is not (INPUT_BAD).
     """
     try:
         str(path).encode()
@@ -201,19 +206,19 @@ def check_spelling(path: Path) -> None:
         ) from error
 
 
-def already_there(paths: Collection[Path]) -> UserError:
-    """Return the error that files exist which were not to be replaced."""
+def exists_error(paths: Collection[Path]) -> UserError:
+    """Return the error for existing files that may not be replaced."""
     names = ", ".join(sorted(path.name for path in paths)[:3])
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     return UserError(
         f"{names}{more} already exist{'s' if len(paths) == 1 else ''}.",
-        "Choose another folder or name, or allow that files are replaced (--overwrite).",
+        "Choose another folder or name, or allow replacing files (--overwrite).",
         Code.OUTPUT_BAD,
     )
 
 
-def cannot_write(path: Path, error: OSError) -> UserError:
-    """Return what the user can do about a file that cannot be written."""
+def write_error(path: Path, error: OSError) -> UserError:
+    """Return the user error for a file that cannot be written."""
     reason = str(error.strerror or error or type(error).__name__).rstrip(".")
     return UserError(
         f"Cannot write {path.name}: {reason}.",
@@ -222,62 +227,62 @@ def cannot_write(path: Path, error: OSError) -> UserError:
     )
 
 
-def why_not_written(path: Path, said: str) -> OSError:
-    """Return why a library could not write a file: libraries rarely say, so bytes are tried.
+def failed_write_error(path: Path, message: str) -> OSError:
+    """Return the cause of a failed write of a library, found by writing bytes to the same folder.
 
     Args:
-        path: What the library has written, if anything.
-        said: What it said, for where bytes can be written.
+        path: File that the library tried to write; may exist in part.
+        message: Message of the library, used if writing bytes succeeds.
     """
     written = path.stat().st_size if path.exists() else 0
     try:
-        with path.with_name("tried").open("wb") as file:
-            # As many as were written, and some more: limits are on the size of a file, too.
+        with path.with_name("trial").open("wb") as file:
+            # More than the library has written, because file sizes may be limited, too.
             for _ in range(written // TRIED_BYTES + 1):
                 file.write(os.urandom(TRIED_BYTES))
                 file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         return OSError(error.errno, error.strerror, os.fspath(path))
-    return OSError(errno.EIO, said, os.fspath(path))
+    return OSError(errno.EIO, message, os.fspath(path))
 
 
 def sha256(data: bytes) -> str:
-    """Return the SHA-256 of bytes, in hexadecimal."""
+    """Return the SHA-256 of bytes as a hexadecimal string."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _make_folder(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those above it; add what was not there to ``made``, as it is made."""
+def _make_folder(folder: Path, created: list[Path]) -> None:
+    """Create a folder and its parents; append each new folder to ``created`` at once."""
     if folder.is_dir():
         return
     if folder.parent != folder:
-        _make_folder(folder.parent, made)
+        _make_folder(folder.parent, created)
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
-        made.append(folder)
+        created.append(folder)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder")
 
 
 def _check_replaceable(target: Path) -> None:
-    """Raise PermissionError if a file is protected against everybody, as with ``chattr +i``."""
+    """Raise PermissionError if a file is immutable, as after ``chattr +i``."""
     try:
         os.close(os.open(target, os.O_WRONLY))
     except PermissionError as error:
-        # A file that may not be written can still be replaced.
+        # A read-only file can still be replaced.
         if error.errno == errno.EPERM:
             raise
 
 
 def _finish(part: Path) -> None:
-    """Bring a file to the disk, and give it the mode of a new file.
+    """Flush a file to the disk, and give it the mode of a new file.
 
-    Some libraries make files that only their owner may read, whatever the umask says.
+    Some libraries create files that only the owner can read, whatever the umask is.
     """
     handle = os.open(part, os.O_RDWR)
     try:
-        # Some systems tell only now that the disk is full.
+        # Some systems report a full disk only now.
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -286,77 +291,77 @@ def _finish(part: Path) -> None:
     mode = stat.S_IMODE(new.stat().st_mode)
     new.unlink()
     if stat.S_IMODE(part.stat().st_mode) != mode:
-        # Some file systems know no modes.
+        # Some file systems have no modes.
         with contextlib.suppress(PermissionError):
             part.chmod(mode)
 
 
-def _name_together(files: Sequence[tuple[Path, Path, bool]]) -> None:
-    """Give partial files their names, or none of them.
+def _rename_together(files: Sequence[tuple[Path, Path, bool]]) -> None:
+    """Rename partial files to their targets, all or none.
 
     Args:
-        files: Target, partial file, and whether the target may be there; every partial file is.
+        files: Target, existing partial file, and whether the target may be replaced.
     """
-    kept = {part: part.with_name(f"before-{part.name}") for _, part, _ in files}
+    backups = {part: part.with_name(f"before-{part.name}") for _, part, _ in files}
     several = files if len(files) > 1 else ()
     try:
         for target, part, _ in several:
             if target.exists():
-                _keep(target, kept[part])
+                _back_up(target, backups[part])
         for target, part, overwrite in files:
-            _name(part, target, overwrite=overwrite)
-    # Also when the user interrupts.
+            _rename(part, target, overwrite=overwrite)
+    # Also after KeyboardInterrupt.
     except BaseException:
         for target, part, _ in several:
             if not part.exists() or (target.exists() and target.samefile(part)):
-                # What cannot be taken back must not keep the others.
+                # A failure to restore one file must not prevent restoring the others.
                 with contextlib.suppress(OSError):
-                    _take_back(target, kept[part])
+                    _restore(target, backups[part])
         raise
 
 
-def _name(part: Path, target: Path, *, overwrite: bool) -> None:
-    """Give a partial file its name.
+def _rename(part: Path, target: Path, *, overwrite: bool) -> None:
+    """Rename a partial file to its target.
 
     Raises:
-        UserError: If a file is there that may not be replaced (OUTPUT_BAD).
+        UserError: If the target exists and may not be replaced (OUTPUT_BAD).
     """
     if overwrite:
         part.replace(target)
         return
     try:
-        # Unlike a look and a rename, this lets one of two runs win that end together.
+        # Unlike a check followed by a rename, this is safe if two runs end at the same time.
         os.link(part, target)
         part.unlink()
     except FileExistsError:
-        raise already_there([target]) from None
+        raise exists_error([target]) from None
     except OSError:  # a file system without hard links
         if target.exists():
-            raise already_there([target]) from None
+            raise exists_error([target]) from None
         part.replace(target)
 
 
-def _keep(path: Path, copy: Path) -> None:
-    """Keep what a file holds under a second name; the first stays, whatever happens."""
+def _back_up(path: Path, backup: Path) -> None:
+    """Link or copy a file to a second path; the original stays."""
     try:
-        os.link(path, copy)
+        os.link(path, backup)
     except OSError:  # a file system without hard links
-        shutil.copy2(path, copy)
+        shutil.copy2(path, backup)
 
 
-def _take_back(target: Path, kept: Path) -> None:
-    """Give a file its earlier content, or remove it if there was none."""
-    if not kept.exists():
+def _restore(target: Path, backup: Path) -> None:
+    """Restore the earlier content of a file, or remove the file if there was none."""
+    if not backup.exists():
         target.unlink(missing_ok=True)
         return
     try:
-        kept.replace(target)
-    except OSError:  # a folder that has become read-only; the file in it has not
-        shutil.copyfile(kept, target)
+        backup.replace(target)
+    except OSError:  # the folder has become read-only, but the file is writable
+        shutil.copyfile(backup, target)
 
 
-def _meant(error: OSError, partial: Mapping[Path, Path]) -> Path | None:
-    """Return the user's file that an error is about, if it says so."""
+def _path_of(error: OSError, partial: Mapping[Path, Path]) -> Path | None:
+    """Return the final path of the file named in an error, or None."""
     for path, part in partial.items():
         if os.fspath(part) in (error.filename, error.filename2):
             return path
@@ -364,7 +369,7 @@ def _meant(error: OSError, partial: Mapping[Path, Path]) -> Path | None:
 
 
 def _is_about(error: OSError, paths: Sequence[Path]) -> bool:
-    """Return whether an error is about writing files, not about another file that was read."""
+    """Return whether an error is about the files to write, not about another file."""
     if not isinstance(error.filename, str) or SCRATCH in error.filename:
         return True
     named = Path(error.filename).absolute()

@@ -1,4 +1,4 @@
-"""What became of an exception, in words for the user and in lines for a log. Standard library."""
+"""Convert exceptions to messages for the user and to stacks for a log. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NO_MEMORY_WORDS = (
     "bad_alloc",
     "bad allocation",
 )
-"""How torch (on Linux and on Windows), ITK and C++ say that there is no memory."""
+"""Messages of torch (Linux and Windows), ITK and C++ for a failed allocation."""
 
 NO_FOLDER_FOR_TEMPORARY_FILES = "No usable temporary directory"
-"""How Python's tempfile says it, without a file name."""
+"""Message of Python's tempfile, whose error has no file name."""
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECK = "Check the path and its disk."
@@ -37,16 +37,16 @@ REMEDIES = {
 
 
 def is_no_memory(error: BaseException) -> bool:
-    """Return whether an exception says that there is too little memory."""
+    """Return whether an exception was caused by too little memory."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    # Torch and ITK have no type of their own for this; only their words tell.
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(word in words for word in NO_MEMORY_WORDS)
+    # Torch and ITK have no exception type for this; only the message differs.
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(word in message for word in NO_MEMORY_WORDS)
 
 
 def no_host_memory() -> UserError:
-    """Return what the user can do where there is too little memory."""
+    """Return the error for too little main memory."""
     return UserError(
         "This computer has too little free memory for this volume.",
         "Close other programs, or crop the volume to the spine.",
@@ -55,14 +55,14 @@ def no_host_memory() -> UserError:
 
 
 def as_user_error(error: BaseException) -> UserError | None:
-    """Return what the user can do about an exception that nothing else has explained.
+    """Return the user error for an exception that no other code has handled.
 
     Args:
         error: Any exception.
 
     Returns:
-        The sentence for too little memory, a full disk, and files that the system does not let us
-        use; None if it is a bug of ours, as are missing files of the package itself.
+        An error for too little memory, a full disk, or a file that the operating system refuses
+        to open; None for a bug, which includes missing files of the package itself.
     """
     if is_no_memory(error):
         return no_host_memory()
@@ -70,14 +70,14 @@ def as_user_error(error: BaseException) -> UserError | None:
         return None
     if NO_FOLDER_FOR_TEMPORARY_FILES in str(error):
         return UserError(
-            "There is no folder for temporary files that can be written.",
-            "Let the environment variable TMPDIR name one.",
+            "There is no writable folder for temporary files.",
+            "Set the environment variable TMPDIR to a writable folder.",
             Code.OUTPUT_BAD,
         )
-    if error.errno == errno.ENOENT and _is_lost():
+    if error.errno == errno.ENOENT and _working_directory_is_missing():
         return UserError(
-            "The folder in which the command was called is not there any more.",
-            "Change to another folder, or give whole paths.",
+            "The working directory does not exist any more.",
+            "Change to another folder, or use absolute paths.",
         )
     full = error.errno in FULL
     code = Code.DISK_FULL if full else Code.INPUT_BAD
@@ -91,8 +91,8 @@ def as_user_error(error: BaseException) -> UserError | None:
     return UserError(f"{path} cannot be used: {reason}.", remedy, code)
 
 
-def _is_lost() -> bool:
-    """Return whether the working directory was removed, so that relative paths lead nowhere."""
+def _working_directory_is_missing() -> bool:
+    """Return whether the working directory was removed."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -101,10 +101,10 @@ def _is_lost() -> bool:
 
 
 def stack_of(error: BaseException) -> str:
-    """Return where an exception and its causes arose, line by line, without their messages.
+    """Return the traceback of an exception and its causes, without their messages.
 
-    Messages of libraries hold values: that of a DICOM tag that could not be read, for one. A log
-    is passed on, and must not name a patient.
+    Messages of libraries may contain values, such as that of a DICOM tag. A log is passed on to
+    developers and must not name a patient.
     """
     chain: list[BaseException] = []
     step: BaseException | None = error

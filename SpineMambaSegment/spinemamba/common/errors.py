@@ -1,4 +1,4 @@
-"""The one exception that a user can put right."""
+"""The exception for errors that a user can correct, and its codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Code(str, Enum):
-    """What kind of thing went wrong; the panel and the log show the value."""
+    """Kinds of errors; panel and log show the value."""
 
     INPUT_BAD = "INPUT_BAD"
     OUTPUT_BAD = "OUTPUT_BAD"
@@ -24,12 +24,12 @@ class Code(str, Enum):
 
 
 class UserError(Exception):
-    """Something that the user can put right.
+    """An error that the user can correct.
 
     Args:
-        message: One sentence: what happened, with the value.
-        remedy: One sentence: what to do about it.
-        code: What kind of error it is.
+        message: One sentence: what happened, with the offending value.
+        remedy: One sentence: how to correct it.
+        code: Kind of error.
     """
 
     def __init__(self, message: str, remedy: str, code: Code = Code.INPUT_BAD):
@@ -42,5 +42,5 @@ class UserError(Exception):
         return f"{self.message} {self.remedy}"
 
 
-class Cancelled(Exception):  # noqa: N818 - not an error: the user asked for it
-    """The user asked to stop."""
+class Cancelled(Exception):  # noqa: N818 - not an error
+    """The user has cancelled the work."""

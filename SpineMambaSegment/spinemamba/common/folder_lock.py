@@ -1,7 +1,7 @@
-"""A lock on a folder, so that two processes do not change one file at once. Standard library only.
+"""Lock a folder against other processes that write to it. Standard library only.
 
-It goes when its process ends, however that happens, and leaves nothing behind: on POSIX systems the
-folder itself is locked, on Windows a file that the system deletes when it is closed.
+The lock ends with its process, also after a crash, and leaves no file: POSIX systems lock the
+folder itself, Windows a file that the system deletes when it is closed.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ except ImportError:  # Windows
 
 LOCK = ".spinemamba-lock"
 LONGEST_S = 60.0
-"""Writing a vertebra takes less than that, also over a network."""
+"""Longest wait; writing a vertebra takes less, also over a network."""
 
 STEP_S = 0.05
 
 
 @contextmanager
 def locked(folder: Path, longest_s: float = LONGEST_S) -> Iterator[None]:
-    """Hold the lock of a folder; wait for another process that has it.
+    """Hold the lock of a folder; wait while another process holds it.
 
-    File systems without locks, such as some of networks, are used without one.
+    File systems without locks, such as some network drives, are used without one.
 
     Args:
         folder: An existing folder.
-        longest_s: How long to wait.
+        longest_s: Longest time to wait, in seconds.
 
     Raises:
-        UserError: If another process still has it after that time (OUTPUT_BAD).
+        UserError: If another process still holds the lock after that time (OUTPUT_BAD).
     """
-    held = _take(folder, longest_s)
+    descriptor = _take(folder, longest_s)
     try:
         yield
     finally:
-        if held is not None:
-            os.close(held)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _take(folder: Path, longest_s: float) -> int | None:
-    """Return the descriptor that holds the lock; None if the file system has no locks."""
+    """Return the file descriptor that holds the lock; None if the file system has no locks."""
     end = time.monotonic() + longest_s
     while True:
         try:
@@ -69,7 +69,7 @@ def _take(folder: Path, longest_s: float) -> int | None:
 def _open_folder(folder: Path) -> int | None:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # not readable: whether it can be written, writing will tell
+    except OSError:  # not readable; a later write reports whether the folder is writable
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +85,7 @@ def _open_file(folder: Path) -> int:
 
 
 def _is_held(folder: Path, error: OSError) -> bool:
-    """Return whether a lock was refused because another process has it."""
-    if error.errno == errno.EACCES:  # Windows, while the file of another process goes
+    """Return whether a lock was refused because another process holds it."""
+    if error.errno == errno.EACCES:  # Windows, while the file of another process is being deleted
         return fcntl is not None or (folder / LOCK).exists()
     return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK, errno.EEXIST)

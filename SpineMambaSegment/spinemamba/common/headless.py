@@ -1,4 +1,4 @@
-"""Let matplotlib draw into files, whatever the user has set for plots. Standard library only."""
+"""Select matplotlib's Agg backend and default style. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 RC_FILE = "matplotlibrc"
 
 
-def draw_into_files() -> None:
-    """Keep the user's settings of matplotlib out of this process.
+def use_agg_backend() -> None:
+    """Make this process ignore the user's settings of matplotlib.
 
-    Jupyter sets MPLBACKEND for all processes that it starts, to a backend that may be missing
-    here, and a matplotlibrc can ask for LaTeX or be damaged. Our figures are drawn by Agg and SVG
-    with the defaults. For processes of our own only (worker, shell); must run before matplotlib
-    is imported.
+    Jupyter sets MPLBACKEND for all child processes, to a backend that may be missing here, and a
+    matplotlibrc may require LaTeX or be damaged. Figures are drawn by Agg and SVG with the default
+    style. Only for processes of this package (worker, command line); call it before matplotlib is
+    imported.
     """
     os.environ["MPLBACKEND"] = "agg"
     spec = importlib.util.find_spec("matplotlib")
@@ -26,7 +26,7 @@ def draw_into_files() -> None:
     if not defaults.is_file():
         return
     os.environ["MATPLOTLIBRC"] = str(defaults)
-    # A file of that name in the working folder comes before the variable.
+    # A file of that name in the working directory has priority over the variable.
     if Path(RC_FILE).exists():
         folder = Path.cwd()
         os.chdir(defaults.parent)

@@ -1,4 +1,4 @@
-"""Let one process at a time work in a folder. Standard library only."""
+"""Lock files, for work that only one process at a time may do. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from spinemamba.common.atomic_files import cannot_write
+from spinemamba.common.atomic_files import write_error
 from spinemamba.common.errors import Code, UserError
 
 FAR_BYTE = 1 << 20
-"""Byte that is locked on Windows, where what is locked cannot be read: beyond the text."""
+"""Offset of the locked byte on Windows, beyond the text: locked bytes cannot be read."""
 
 
 @contextmanager
-def only_one(path: Path, work: str) -> Iterator[None]:
+def exclusive_lock(path: Path, work: str) -> Iterator[None]:
     """Hold a lock file while the block runs; it is removed afterwards.
 
-    The operating system releases the lock when its process ends, however it ends: a file that a
-    killed process left behind locks nothing.
+    The operating system releases the lock when the process ends, also after a crash: a lock file
+    left by a killed process is not locked.
 
     Args:
-        path: The lock file, in the folder that is to be protected.
-        work: What runs in the folder, for the message: "training".
+        path: Lock file, in the folder to protect.
+        work: Noun for the message, such as "training".
 
     Raises:
         UserError: If another process holds the lock, or the file cannot be written (OUTPUT_BAD).
@@ -34,8 +34,8 @@ def only_one(path: Path, work: str) -> Iterator[None]:
     try:
         file = _locked(path)
     except OSError as error:
-        # The user knows the folder, and not this file.
-        raise cannot_write(path.parent, error) from error
+        # The user knows the folder, but not this file.
+        raise write_error(path.parent, error) from error
     if file is None:
         raise UserError(
             f"Another {work} is running in {path.parent} ({_holder(path)}).",
@@ -45,17 +45,17 @@ def only_one(path: Path, work: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _let_go(file, path)
+        _release(file, path)
 
 
 def _locked(path: Path) -> TextIO | None:
-    """Return the lock file, locked and open; None if another process has it."""
+    """Return the lock file, open and locked; None if another process holds the lock."""
     while True:
         file = path.open("a+", encoding="utf-8")
         if not _take(file):
             file.close()
             return None
-        if _is_still(file, path):
+        if _is_same_file(file, path):
             break
         file.close()
     try:
@@ -63,22 +63,22 @@ def _locked(path: Path) -> TextIO | None:
         file.write(f"process {os.getpid()} on {platform.node() or 'this computer'}\n")
         file.flush()
     except OSError:
-        _let_go(file, path)
+        _release(file, path)
         raise
     return file
 
 
-def _let_go(file: TextIO, path: Path) -> None:
-    # Windows removes no open file; one that stays locks nothing.
+def _release(file: TextIO, path: Path) -> None:
+    # Windows does not remove open files; a file that remains is not locked.
     with contextlib.suppress(OSError):
         path.unlink()
-    # What could not be written cannot be flushed either.
+    # After a failed write, closing fails too, because it flushes.
     with contextlib.suppress(OSError):
         file.close()
 
 
-def _is_still(file: TextIO, path: Path) -> bool:
-    """Return whether the file has its name still: its last holder may just have removed it."""
+def _is_same_file(file: TextIO, path: Path) -> bool:
+    """Return whether the open file still has its name; the last holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -101,7 +101,7 @@ def _take(file: TextIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # some network drives know no locks; work there goes unprotected
+    except OSError:  # some network drives have no locks; work there is not protected
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""How a process of ours treats memory, idle threads, and the programs beside it."""
+"""Settings of a process: memory allocation, idle threads, priority. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 @contextlib.contextmanager
 def enough_memory() -> Iterator[None]:
-    """Turn running out of memory into what the user can do about it.
+    """Convert out-of-memory errors of the block to a user error.
 
     Raises:
         UserError: If there is too little memory (OOM_HOST).
@@ -29,40 +29,40 @@ def enough_memory() -> Iterator[None]:
 
 
 def keep_freed_memory() -> None:
-    """Stop glibc from giving large blocks back after every use.
+    """Stop glibc from returning large blocks to the operating system after every use.
 
-    A network allocates and frees the same blocks all the time, and every fresh one costs a page
-    fault for each 4 kB: a third of the time of a forward pass on a CPU. For processes of our own
-    only (worker, shell), because memory that was used once stays taken.
+    A network allocates and frees blocks of the same sizes all the time, and a fresh block costs a
+    page fault for each 4 kB: a third of the time of a forward pass on a CPU. Only for processes of
+    this package (worker, command line), because the process keeps all memory that it ever used.
     """
     if not sys.platform.startswith("linux"):
         return
-    # Not every Linux has glibc; without mallopt everything works, only slower.
+    # Not every Linux has glibc; without mallopt, inference is only slower.
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
-def let_idle_threads_sleep() -> None:
-    """Let OpenMP's threads sleep soon where they wait for each other, instead of spinning.
+def use_passive_waiting() -> None:
+    """Make waiting OpenMP threads sleep after a short time, instead of spinning.
 
-    Where another program wants a core too (Slicer renders, somebody compiles), a spinning thread
-    holds up the one that it waits for: a window then took 20 s instead of 0.8 s on two cores.
-    GNU's library may spin a thousand times first: to sleep at once makes a step half as slow again
-    on an idle computer, and saves only a fifth where another program takes one of two cores.
-    Must run before torch is imported; a choice of the user's stands.
+    If another program uses a core too (Slicer renders, a compiler runs), a spinning thread delays
+    the thread that it waits for: a window then took 20 s instead of 0.8 s on two cores. GNU's
+    OpenMP spins a thousand times first: sleeping at once makes a step half as slow again on an idle
+    computer, and saves only a fifth if another program uses one of two cores. Call it before torch
+    is imported; a setting of the user has priority.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def step_aside() -> None:
-    """Let other programs go first: Slicer draws while the worker has all cores.
+def lower_priority() -> None:
+    """Lower the priority of this process: Slicer renders while the worker uses all cores.
 
-    A core that is left idle would make a run on two cores twice as long, and would not be enough
-    where Slicer draws with two threads.
+    Leaving a core idle instead would double the time of a run on two cores, and would not suffice
+    if Slicer renders with two threads.
     """
     if sys.platform == "win32":
         below_normal = 0x4000

@@ -1,4 +1,4 @@
-"""How long-running work tells how far it is, and how it is told to stop."""
+"""Progress callbacks of long-running work; they also cancel it. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Progress(Protocol):
 
         Args:
             stage: One of `STAGES`, or `MEASURE`.
-            fraction: Share of this stage that is done, in [0, 1].
+            fraction: Completed share of this stage, in [0, 1].
 
         Raises:
             Cancelled: If the work should stop now.
@@ -30,18 +30,18 @@ STAGES = {
     "restore": 0.10,
     "write": 0.03,
 }
-"""Stages of a run in their order, with the share of the whole time that each takes."""
+"""Stages of a run in order, with their shares of the total time."""
 
 MEASURE = "measure"
-"""The only stage of measuring: its fraction is that of the whole job."""
+"""The only stage of a measuring job; its fraction is that of the whole job."""
 
 
 def ignore(stage: str, fraction: float) -> None:
-    """Report to nobody."""
+    """Discard the progress."""
 
 
 def overall_fraction(stage: str, fraction: float) -> float:
-    """Return the share of the whole run that is done, in [0, 1].
+    """Return the completed share of the whole run, in [0, 1].
 
     Raises:
         KeyError: If ``stage`` is not in `STAGES`.

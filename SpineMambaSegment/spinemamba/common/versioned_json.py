@@ -1,4 +1,4 @@
-"""Which version of a JSON file this is. Standard library only."""
+"""Schema versions of JSON files. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def of_schema(values: Mapping[str, Any], schema: int) -> dict[str, Any]:
-    """Return the entries of a JSON file beside its schema.
+def strip_schema(values: Mapping[str, Any], schema: int) -> dict[str, Any]:
+    """Check the schema version of a JSON file, and return the other entries.
 
     Args:
         values: All entries.
-        schema: The version that is read.
+        schema: Supported version.
 
     Raises:
-        ValueError: If the file is of another version, or of none.
+        ValueError: If the version differs or is missing.
     """
-    rest = dict(values)
-    if (found := rest.pop("schema", None)) != schema:
-        raise ValueError(f"schema {found}, this version reads {schema}")
-    return rest
+    entries = dict(values)
+    if (version := entries.pop("schema", None)) != schema:
+        raise ValueError(f"schema {version}, this version reads {schema}")
+    return entries

@@ -1,1 +1,1 @@
-"""Evaluation: a segmentation against a reference."""
+"""Evaluation of segmentations against references."""

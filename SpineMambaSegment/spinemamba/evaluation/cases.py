@@ -1,4 +1,4 @@
-"""Which segmentation belongs to which reference: two files, two folders, or a table."""
+"""Pair segmentations with references: two files, two folders, or a table."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.formats.image_file import FORMATS
 
 MASK_ENDINGS = ("_seg-vert_msk", "_seg", "_labels")
-"""Ends of a mask's name that do not belong to the case: VerSe's, and those of this project."""
+"""Name suffixes of masks in VerSe and in this project, which are not part of the case name."""
 
 IMAGE_ENDINGS = ("_ct", "_0000")
-"""Ends of an image's name (VerSe's, nnU-Net's), which some tools give to their masks, too."""
+"""Name suffixes of images (VerSe, nnU-Net), which some tools also use for masks."""
 
 COLUMNS = ("predicted", "reference")
 
@@ -23,9 +23,9 @@ class Case:
     """A segmentation and its reference.
 
     Attributes:
-        name: What the case is called in tables.
-        predicted: Its segmentation; None if there is none for this reference.
-        reference: Its reference; None if there is none for this segmentation.
+        name: Name of the case in tables.
+        predicted: Path of the segmentation; None if the reference has no counterpart.
+        reference: Path of the reference; None if the segmentation has no counterpart.
     """
 
     name: str
@@ -34,39 +34,37 @@ class Case:
 
     @property
     def problem(self) -> str:
-        """What is missing, as a sentence; empty if nothing is."""
+        """Message about a missing file; empty if both exist."""
         if self.predicted is None:
-            return "There is no segmentation of this case."
-        return "" if self.reference else "There is no reference of this case."
+            return "There is no segmentation for this case."
+        return "" if self.reference else "There is no reference for this case."
 
 
 def find_cases(predicted: Path, reference: Path | None) -> list[Case]:
     """Return the cases to compare, in the order of their names or of the table.
 
     - Two files are one case.
-    - Two folders, with all that is below them: files are paired by what `case_name` makes of
-      their names. If several files of one folder have the same case name, one that ends in one
-      of `MASK_ENDINGS` is taken before a plain one, and that before one that ends in one of
-      `IMAGE_ENDINGS`, so that images may lie beside their masks.
-    - A table: a .csv file with the columns ``predicted`` and ``reference``, and ``case`` if the
-      names of the segmentations shall not be the names of the cases. Relative paths start at
-      the table's folder.
+    - Two folders, searched recursively: files are paired by `case_name`. If several files of a
+      folder have the same case name, those with `MASK_ENDINGS` have priority over those without,
+      and these over those with `IMAGE_ENDINGS`, so that images may be beside their masks.
+    - A table: a .csv file with the columns ``predicted`` and ``reference``, and optionally
+      ``case`` with the names of the cases. Paths are relative to the folder of the table.
 
     Args:
         predicted: File, folder, or table.
         reference: File or folder; None with a table.
 
     Returns:
-        The cases. In folders, files without a partner are cases that lack a side.
+        The cases. Files of a folder without a counterpart are cases with one path.
 
     Raises:
-        UserError: If the two do not fit together, nothing is there, a name is not unique, or
-            the table lacks a column.
+        UserError: If a path does not exist, the paths are of different kinds, no names match, a
+            name is not unique, or the table lacks a column.
     """
     if reference is None:
         if predicted.suffix.lower() != ".csv":
             raise UserError(
-                f"There is nothing to compare {predicted.name} with.",
+                f"There is no reference for {predicted.name}.",
                 "Give a reference as well, or a .csv file with the columns predicted, reference.",
             )
         return _from_table(predicted)
@@ -84,7 +82,7 @@ def find_cases(predicted: Path, reference: Path | None) -> list[Case]:
 
 
 def case_name(path: Path) -> str:
-    """Return a file's name without its format and without an ending that tells its kind.
+    """Return the name of a file without its extension and without a suffix for masks or images.
 
     ``sub-verse004_dir-ax_seg-vert_msk.nii.gz`` and ``sub-verse004_dir-ax.nii.gz`` are the case
     ``sub-verse004_dir-ax``.
@@ -93,11 +91,11 @@ def case_name(path: Path) -> str:
 
 
 def _parts(path: Path) -> tuple[str, int]:
-    """Return the case name and a rank, the lower the likelier a mask."""
+    """Return the case name, and a rank that is lower for names of masks."""
     formats = (".seg.nrrd", *FORMATS)
     name = path.name
-    known = next((end for end in formats if name.lower().endswith(end)), path.suffix)
-    name = name[: len(name) - len(known)]
+    extension = next((end for end in formats if name.lower().endswith(end)), path.suffix)
+    name = name[: len(name) - len(extension)]
     for rank, endings in ((0, MASK_ENDINGS), (2, IMAGE_ENDINGS)):
         for ending in endings:
             if name.endswith(ending) and name != ending:
@@ -106,14 +104,17 @@ def _parts(path: Path) -> tuple[str, int]:
 
 
 def _from_folders(predicted: Path, reference: Path) -> list[Case]:
-    found, true = _masks(predicted), _masks(reference)
-    if not found.keys() & true.keys():
+    predictions, references = _masks(predicted), _masks(reference)
+    if not predictions.keys() & references.keys():
         raise UserError(
             f"No file in {predicted.name} has the name of one in {reference.name} "
-            f"({len(found)} and {len(true)} images).",
+            f"({len(predictions)} and {len(references)} images).",
             "Name segmentations like their references, or list the pairs in a .csv file.",
         )
-    return [Case(name, found.get(name), true.get(name)) for name in sorted(found.keys() | true)]
+    return [
+        Case(name, predictions.get(name), references.get(name))
+        for name in sorted(predictions.keys() | references)
+    ]
 
 
 def _masks(folder: Path) -> dict[str, Path]:
@@ -144,22 +145,22 @@ def _from_table(path: Path) -> list[Case]:
         columns = ", ".join(map(str, rows[0])) if rows else "no row"
         raise UserError(
             f"{path.name} has {columns}.",
-            "Give it the columns predicted and reference, separated by commas, and a row a case.",
+            "Use the columns predicted and reference, separated by commas, and a row per case.",
         )
     cases = [_from_row(row, number, path) for number, row in enumerate(rows, start=2)]
     names = [case.name for case in cases]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate is not None:
         raise UserError(
-            f"{path.name} has the case {twice} more than once.",
-            "Give it a column case with a name of its own in each row.",
+            f"{path.name} has the case {duplicate} more than once.",
+            "Add a column case with a unique name in each row.",
         )
     return cases
 
 
 def _from_row(row: dict[str, str], number: int, table: Path) -> Case:
-    places = [(row[column] or "").strip() for column in COLUMNS]
-    if not all(places):
+    paths = [(row[column] or "").strip() for column in COLUMNS]
+    if not all(paths):
         raise UserError(f"Row {number} of {table.name} lacks a path.", "Fill it in or remove it.")
-    predicted, reference = (table.parent / place for place in places)
+    predicted, reference = (table.parent / path for path in paths)
     return Case((row.get("case") or "").strip() or case_name(predicted), predicted, reference)

@@ -1,4 +1,4 @@
-"""Many cases: compare each, and sum up."""
+"""Evaluation of several cases, and summary statistics."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case.
+    """Result of one case.
 
     Attributes:
         case: The two files.
-        score: The comparison; None if there was an error.
-        error: Why it could not be compared, and what to do; empty if it could.
-        notes: How its files were read, as sentences, if not in the ordinary way.
+        score: Scores; None after an error.
+        error: Message and remedy of the error; empty if there was none.
+        notes: Notes about reading the files, as sentences.
     """
 
     case: Case
@@ -39,11 +39,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Numberings:
-    """What the numbers in label images mean; None where anatomy shall tell.
+    """Label schemes of the label images; None to recognise the scheme by anatomy.
 
     Attributes:
-        predicted: In segmentations.
-        reference: In references.
+        predicted: Scheme of the segmentations.
+        reference: Scheme of the references.
     """
 
     predicted: Numbering | None = None
@@ -56,15 +56,18 @@ BY_ANATOMY = Numberings()
 def evaluate(
     cases: Iterable[Case], *, distances: bool = True, numberings: Numberings = BY_ANATOMY
 ) -> Iterator[Outcome]:
-    """Compare case after case; one that cannot be compared does not stop the others.
+    """Compare cases one after another; an error in one case does not stop the others.
 
     Args:
-        cases: What to compare.
-        distances: As for `compare`.
-        numberings: Of label images.
+        cases: Cases to compare.
+        distances: Whether to compute surface distances.
+        numberings: Label schemes.
+
+    Yields:
+        The result of each case.
 
     Raises:
-        UserError: If a Python package is missing (DEPENDENCY_MISSING), which concerns all.
+        UserError: If a Python package is missing (DEPENDENCY_MISSING), which affects all cases.
     """
     for case in cases:
         try:
@@ -79,7 +82,7 @@ def evaluate(
             yield Outcome(case, None, str(error))
         except MemoryError:
             yield Outcome(case, None, "This computer has too little free memory for this case.")
-        # What is wrong with one case must not lose the results of the others.
+        # A bug in one case must not lose the results of the others.
         except Exception as error:
             kind = type(error).__name__
             yield Outcome(case, None, f"Something went wrong inside SpineMamba ({kind}).")
@@ -98,20 +101,20 @@ def read_pair(case: Case, numberings: Numberings = BY_ANATOMY) -> list[LabelledS
     """Read segmentation and reference of a case.
 
     Raises:
-        UserError: If one is missing, cannot be read, or holds a value that is no level.
+        UserError: If a file is missing, cannot be read, or contains a value that is not a level.
     """
     if case.predicted is None or case.reference is None:
-        raise UserError(case.problem, "Add it, or leave such cases out with --skip-unmatched.")
+        raise UserError(case.problem, "Add it, or skip such cases with --skip-unmatched.")
     sides = ((case.predicted, numberings.predicted), (case.reference, numberings.reference))
     spines = []
     for path, numbering in sides:
-        if not path.exists():  # the name only: what is said here goes into files
+        if not path.exists():  # only the name, because messages are written to files
             raise UserError(f"There is no file {path.name}.", "Check the paths in the table.")
         spines.append(read_vertebra_labels(path, numbering))
     for spine in spines:
         if spine.file.numbering is VERSE and (unknown := spine.file.unknown_values):
             raise UserError(
-                f"{spine.file.name} holds the value {unknown[0]}, which is no level.",
+                f"{spine.file.name} contains the value {unknown[0]}, which is not a level.",
                 f"Renumber its labels as VerSe does, or say what they mean: --labels {OPTION}.",
             )
     return spines
@@ -119,15 +122,17 @@ def read_pair(case: Case, numberings: Numberings = BY_ANATOMY) -> list[LabelledS
 
 @dataclass(frozen=True)
 class Spread:
-    """How a measure varies over cases or vertebrae; NaN in all but the count if there is none.
+    """Summary statistics of a measure over the cases in which it is defined.
+
+    All are NaN, except the count, if there is no such case.
 
     Attributes:
-        mean: Mean of those that have a value.
-        sd: Standard deviation (n - 1); NaN with fewer than two.
+        mean: Mean.
+        sd: Standard deviation (n - 1); NaN for fewer than two values.
         median: Median.
-        least: Smallest value.
-        most: Largest value.
-        count: How many have a value.
+        least: Minimum.
+        most: Maximum.
+        count: Number of values.
     """
 
     mean: float
@@ -153,18 +158,18 @@ class Level:
 
 @dataclass(frozen=True)
 class Summary:
-    """All cases that could be compared.
+    """Summary of all cases.
 
     Attributes:
-        scores: Their comparisons.
-        failed: Number of cases that could not be compared.
+        scores: Scores of the cases that were compared.
+        failed: Number of cases with an error.
     """
 
     scores: tuple[Comparison, ...]
     failed: int
 
     def total(self, name: str) -> int:
-        """Return the sum over cases of a number that `Comparison` has under this name."""
+        """Return the sum of an attribute of `Comparison` over all cases."""
         return sum(getattr(score, name) for score in self.scores)
 
     @property
@@ -174,17 +179,17 @@ class Summary:
 
     @property
     def all_right(self) -> tuple[int, int]:
-        """Cases with all levels right, and cases that have levels at all."""
-        judged = [score.all_right for score in self.scores if score.all_right is not None]
-        return sum(judged), len(judged)
+        """Number of cases with all levels right, and number of cases with any vertebra."""
+        right = [score.all_right for score in self.scores if score.all_right is not None]
+        return sum(right), len(right)
 
     @property
     def all_right_interval(self) -> tuple[float, float]:
         """95 % confidence interval of the all-right rate (Wilson); NaN without cases."""
-        right, judged = self.all_right
-        if not judged:
+        right, count = self.all_right
+        if not count:
             return math.nan, math.nan
-        interval = binomtest(right, judged).proportion_ci(0.95, method="wilson")
+        interval = binomtest(right, count).proportion_ci(0.95, method="wilson")
         return float(interval.low), float(interval.high)
 
     @property
@@ -201,12 +206,12 @@ class Summary:
 
     @property
     def measures(self) -> dict[str, Spread]:
-        """Every measure's spread over the cases."""
+        """Summary statistics of every measure over the cases."""
         return {m.key: spread([m.of(score) for score in self.scores]) for m in MEASURES}
 
     @property
     def levels(self) -> list[Level]:
-        """The reference's vertebrae by level, from head to tail."""
+        """Vertebrae of the references by level, from top to bottom."""
         groups: dict[str, list[VertebraScore]] = {}
         for score in self.scores:
             for vertebra in score.vertebrae:
@@ -215,7 +220,7 @@ class Summary:
 
     @property
     def confusions(self) -> list[tuple[str, str, int]]:
-        """True level, level it was found as or "missed", and how often; the most frequent first."""
+        """True level, wrong predicted level or "missed", and count; most frequent first."""
         counts = Counter(
             (v.name, v.found_as or "missed")
             for score in self.scores
@@ -226,17 +231,17 @@ class Summary:
 
 
 def summarize(outcomes: Iterable[Outcome]) -> Summary:
-    """Sum up."""
+    """Return the summary of all cases."""
     scores = [outcome.score for outcome in outcomes]
-    there = tuple(score for score in scores if score is not None)
-    return Summary(there, len(scores) - len(there))
+    valid = tuple(score for score in scores if score is not None)
+    return Summary(valid, len(scores) - len(valid))
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Return how values vary; NaN among them do not count."""
-    there = np.array([value for value in values if not math.isnan(value)], float)
-    if not there.size:
+    """Return the summary statistics of the values that are not NaN."""
+    valid = np.array([value for value in values if not math.isnan(value)], float)
+    if not valid.size:
         return Spread(*[math.nan] * 5, 0)
-    sd = float(there.std(ddof=1)) if there.size > 1 else math.nan
-    numbers = (there.mean(), sd, np.median(there), there.min(), there.max())
-    return Spread(*map(float, numbers), int(there.size))
+    sd = float(valid.std(ddof=1)) if valid.size > 1 else math.nan
+    numbers = (valid.mean(), sd, np.median(valid), valid.min(), valid.max())
+    return Spread(*map(float, numbers), int(valid.size))

@@ -1,4 +1,4 @@
-"""The evaluation as files: a row per vertebra, a row per case, and everything as JSON."""
+"""Write an evaluation: CSV tables of vertebrae and of cases, and JSON with all values."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison, VertebraScore
 
 SCHEMA = 1
-"""Raised when a field of the JSON file changes its meaning or goes away."""
+"""Increased when a field of the JSON file changes its meaning or is removed."""
 
 DIGITS = 4
 
 COUNTS = ("named_right", "identified", "missed", "detected", "counted")
-"""Numbers of vertebrae that each case has, as `Comparison` calls them."""
+"""Attributes of `Comparison` that are numbers of vertebrae."""
 
 
 def write_vertebrae(outcomes: Iterable[Outcome], path: Path) -> None:
-    """Write a CSV row for each vertebra of the reference, then for each extra and beyond.
+    """Write a CSV row for each vertebra of the reference, and each extra or beyond vertebra.
 
-    The column ``state`` says right, misnamed, missed, extra or beyond. A number that does not
-    exist is left empty.
+    The column ``state`` is right, misnamed, missed, extra or beyond. Undefined values are empty.
 
     Raises:
         UserError: As `whole_or_nothing`.
@@ -44,7 +43,7 @@ def write_vertebrae(outcomes: Iterable[Outcome], path: Path) -> None:
 
 
 def write_cases(outcomes: Iterable[Outcome], path: Path) -> None:
-    """Write a CSV row for each case; one that could not be compared has only its error.
+    """Write a CSV row for each case; after an error, only the error is given.
 
     Raises:
         UserError: As `whole_or_nothing`.
@@ -58,7 +57,7 @@ def write_cases(outcomes: Iterable[Outcome], path: Path) -> None:
 
 
 def write_json(outcomes: Sequence[Outcome], summary: Summary, path: Path) -> None:
-    """Write all numbers with their meanings; what does not exist is null.
+    """Write all values as JSON, with the definitions of the measures; undefined values are null.
 
     Raises:
         UserError: As `whole_or_nothing`.
@@ -76,7 +75,7 @@ def write_json(outcomes: Sequence[Outcome], summary: Summary, path: Path) -> Non
 
 
 def vertebra_rows(score: Comparison) -> list[dict[str, Any]]:
-    """Return the fields of each vertebra of a case, from head to tail, then extra and beyond."""
+    """Return the fields of each vertebra of a case, top to bottom, then of extra and beyond."""
     rows = [_vertebra_fields(vertebra) for vertebra in score.vertebrae]
     for state, names in (("extra", score.extra), ("beyond", score.beyond)):
         rows += [{"level": name, "state": state} for name in names]
@@ -84,14 +83,14 @@ def vertebra_rows(score: Comparison) -> list[dict[str, Any]]:
 
 
 def state(vertebra: VertebraScore) -> str:
-    """Return whether a vertebra of the reference is right, misnamed or missed."""
+    """Return "right", "misnamed" or "missed" for a vertebra of the reference."""
     if vertebra.found_as is None:
         return "missed"
     return "right" if vertebra.found_as == vertebra.name else "misnamed"
 
 
 def case_row(score: Comparison) -> dict[str, Any]:
-    """Return the numbers of a case."""
+    """Return the fields of a case."""
     counts = {name: getattr(score, name) for name in COUNTS}
     return {
         "vertebrae": len(score.vertebrae),
@@ -105,15 +104,15 @@ def case_row(score: Comparison) -> dict[str, Any]:
 
 
 def summary_fields(summary: Summary) -> dict[str, Any]:
-    """Return the numbers of all cases together."""
-    right, judged = summary.all_right
+    """Return the fields of the summary."""
+    right, counted = summary.all_right
     return {
         "cases": len(summary.scores),
         "failed": summary.failed,
         "vertebrae": summary.vertebrae,
         **{name: summary.total(name) for name in COUNTS},
         "all_right": right,
-        "all_right_of": judged,
+        "all_right_of": counted,
         "all_right_interval_95": list(summary.all_right_interval),
         "f1_pooled": summary.f1,
         "pq_pooled": summary.pq,
@@ -146,7 +145,7 @@ def _vertebra_fields(vertebra: VertebraScore) -> dict[str, Any]:
 
 def _case_fields(outcome: Outcome) -> dict[str, Any]:
     paths = {"predicted": outcome.case.predicted, "reference": outcome.case.reference}
-    # Names only: a path can tell who the patient is or whose computer it was.
+    # File names only, because a path may identify the patient or the user.
     fields = {"case": outcome.case.name} | {k: p.name if p else None for k, p in paths.items()}
     if outcome.score is None:
         return fields | {"error": outcome.error}
@@ -166,7 +165,7 @@ def _without_nan(content: Any) -> Any:
 
 
 def _write_csv(rows: list[dict[str, Any]], heads: Sequence[str], path: Path) -> None:
-    """Write rows; the columns are those of the fullest row, or the given ones."""
+    """Write rows; the columns are the given ones, and those of the row with the most fields."""
     fullest = max(rows, key=len, default={})
     columns = list(dict.fromkeys([*heads, *fullest]))
     with (

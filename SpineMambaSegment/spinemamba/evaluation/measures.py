@@ -1,4 +1,4 @@
-"""The measures of a case: the only place where their names and meanings stand."""
+"""Names, units and definitions of the measures of a case."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from spinemamba.evaluation.scores import Comparison
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that each case has.
+    """A measure of a case.
 
     Attributes:
-        key: Its name in files.
-        title: Its name for people.
+        key: Name in files.
+        title: Name in tables.
         unit: "mm", or "" for a share in [0, 1].
-        meaning: What it is, as a sentence.
-        path: Where `Comparison` has it.
+        meaning: Definition, as a sentence.
+        path: Attribute path in `Comparison`.
     """
 
     key: str
@@ -28,11 +28,11 @@ class Measure:
     path: str
 
     def of(self, score: Comparison) -> float:
-        """Return its value; NaN if the case has none."""
+        """Return the value of a case; NaN if it is undefined."""
         return float(attrgetter(self.path)(score))
 
     def text(self, value: float) -> str:
-        """Return a value as people read it."""
+        """Return a value formatted for tables."""
         if math.isnan(value):
             return "-"
         return f"{value:.2f}" if self.unit == "mm" else f"{value:.3f}"
@@ -69,23 +69,23 @@ MEASURES = (
         "dice_matched",
         "Dice, matched",
         "",
-        "Mean over the reference's vertebrae of the Dice with the found vertebra that lies "
-        "there, whatever its name; a missed one counts as 0.",
+        "Mean over the reference's vertebrae of the Dice with the prediction matched by overlap, "
+        "whatever its name; a missed one counts as 0.",
         "mean_dice",
     ),
     Measure(
         "dice_named",
         "Dice, by name",
         "",
-        "Mean over the reference's vertebrae of the Dice with the found vertebra of the same "
-        "name, as in VerSe; a name that was not given counts as 0.",
+        "Mean over the reference's vertebrae of the Dice with the prediction of the same name, as "
+        "in VerSe; a missing name counts as 0.",
         "mean_named_dice",
     ),
     Measure(
         "hd95_matched_mm",
         "HD95, matched",
         "mm",
-        "Mean over matched vertebrae; missed ones have no distance, so read it with their count.",
+        "Mean over matched vertebrae; missed ones have no distance, so read it with their number.",
         "hd95_mm",
     ),
     Measure(
@@ -99,22 +99,22 @@ MEASURES = (
         "hd95_named_mm",
         "HD95, by name",
         "mm",
-        "Mean over the names that both have; large where names are wrong.",
+        "Mean over the names in both images; large if names are wrong.",
         "named_hd95_mm",
     ),
     Measure(
         "assd_named_mm",
         "ASSD, by name",
         "mm",
-        "Mean over the names that both have.",
+        "Mean over the names in both images.",
         "named_assd_mm",
     ),
     Measure(
         "identification_rate",
         "Identification rate",
         "",
-        "VerSe: share of the reference's vertebrae whose name was given, nearest to its own true "
-        "place and at most 20 mm from it. Places are centroids of the masks.",
+        "VerSe: share of the reference's vertebrae whose prediction of the same name is nearest to "
+        "them and at most 20 mm away. Positions are centroids of the masks.",
         "identification_rate",
     ),
     Measure(
@@ -128,7 +128,7 @@ MEASURES = (
         "f1",
         "Instance F1",
         "",
-        "2 TP / (2 TP + FP + FN); a vertebra is found if IoU > 0.5, whatever its name.",
+        "2 TP / (2 TP + FP + FN); a vertebra is detected if IoU > 0.5, whatever its name.",
         "f1",
     ),
     Measure(
@@ -139,4 +139,4 @@ MEASURES = (
         "pq",
     ),
 )
-"""In the order of tables."""
+"""All measures, in the order of tables."""

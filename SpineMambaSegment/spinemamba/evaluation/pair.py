@@ -1,4 +1,4 @@
-"""Two label images of one spine, side by side: boxes, centres and shared voxels of each level."""
+"""Pair of label images on one grid: boxes, centroids and overlaps of all levels, and matching."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spinemamba.imaging.volume import Volume
 Box = tuple[slice, slice, slice]
 
 SIZE = max(BY_VALUE) + 1
-"""Label values lie below this, without a gap."""
+"""Number of label values including background; they have no gaps."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,14 @@ class Side:
     """One of the two images.
 
     Attributes:
-        array: Label values, canonical axes (z, y, x), cut to what either image labels.
-        boxes: Smallest box of each level that is there, by label value.
-        cut: Values that the edge of the whole image cuts (`truncation`).
+        array: Label values in canonical orientation (z, y, x), cropped to the labels of both
+            images.
+        boxes: Bounding box of each level in the image, by label value.
+        cut: Label values of the vertebrae truncated by the whole image (`truncation`).
         spacing_mm: Distance between voxel centres along z, y, x.
         voxel_ml: Volume of a voxel.
-        centres_mm: Centroid of each level's mask, by value: millimetres along the image's own
-            axes (z, y, x) from a place that both sides share.
+        centres_mm: Centroid of each level's mask, by value, in mm along z, y, x from an origin
+            shared by both images.
     """
 
     array: np.ndarray
@@ -53,32 +54,32 @@ class Side:
 
 @dataclass(frozen=True)
 class LabelPair:
-    """A segmentation and its reference on the same voxels.
+    """A segmentation and its reference on the same grid.
 
     Attributes:
-        found: The segmentation.
+        predicted: The segmentation.
         truth: The reference.
-        shared: Number of voxels with each pair of values, (`SIZE` found, `SIZE` truth); row and
-            column 0 are the background, as far as it was kept.
+        shared: Confusion matrix: number of voxels for each pair of values, (`SIZE` predicted,
+            `SIZE` true); row and column 0 are the background inside the crop.
     """
 
-    found: Side
+    predicted: Side
     truth: Side
     shared: np.ndarray
 
 
 def pair_labels(predicted: Volume, reference: Volume) -> LabelPair:
-    """Lay two label images on each other.
+    """Pair two label images.
 
-    Images whose axes are merely in another order or direction are turned first, voxel for voxel;
-    nothing is ever resampled, because that changes what is measured.
+    Both are reoriented to canonical axes. They are never resampled, because that would change the
+    scores.
 
     Args:
-        predicted: Label values; 0 is background.
-        reference: Label values with the same voxels.
+        predicted: Label image; 0 is background.
+        reference: Label image on the same grid, in any orientation.
 
     Raises:
-        UserError: If the voxels are not the same, or a value is not in the label table.
+        UserError: If the grids differ, or a value is not in the label table.
     """
     volumes = [canonical(volume)[0] for volume in (predicted, reference)]
     if difference := volumes[0].geometry.difference(volumes[1].geometry):
@@ -88,29 +89,29 @@ def pair_labels(predicted: Volume, reference: Volume) -> LabelPair:
         )
     for volume, side in zip(volumes, ("prediction", "reference"), strict=True):
         _check_levels(volume.array, side)
-    whole = _union_box([volume.array for volume in volumes])
-    found, truth = (_side(volume, whole) for volume in volumes)
-    return LabelPair(found, truth, _shared(found.array, truth.array))
+    box = _union_box([volume.array for volume in volumes])
+    predicted_side, truth = (_side(volume, box) for volume in volumes)
+    return LabelPair(predicted_side, truth, _shared(predicted_side.array, truth.array))
 
 
 def joint_box(boxes: list[Box]) -> Box:
-    """Return the smallest box around boxes."""
+    """Return the bounding box of several boxes."""
     parts = zip(*boxes, strict=True)
     return tuple(slice(min(p.start for p in axis), max(p.stop for p in axis)) for axis in parts)
 
 
 def _check_levels(array: np.ndarray, side: str) -> None:
-    # Every number below SIZE is a level; sorting all voxels to list them would take seconds.
+    # All values below SIZE are levels. Listing the unique values would take seconds.
     for value in (int(array.min()), int(array.max())):
         if not 0 <= value < SIZE:
             raise UserError(
-                f"The {side} holds the value {value}, which is no level.",
-                "Renumber its labels as the label table does (C1 = 1 ... L5 = 24, sacrum = 26).",
+                f"The {side} contains the value {value}, which is not a level.",
+                "Use the values of the label table (C1 = 1 ... L5 = 24, sacrum = 26).",
             )
 
 
 def _union_box(arrays: list[np.ndarray]) -> Box:
-    """Return the box around everything that is labelled; one voxel if nothing is."""
+    """Return the bounding box of all labels; a single voxel if there are none."""
     sides = []
     for axis in range(3):
         others = tuple(k for k in range(3) if k != axis)
@@ -119,11 +120,11 @@ def _union_box(arrays: list[np.ndarray]) -> Box:
     return tuple(sides)
 
 
-def _side(volume: Volume, whole: Box) -> Side:
-    array = volume.array[whole].astype(np.uint8)
-    found = ndimage.find_objects(array, max_label=SIZE - 1)
-    boxes = {value: box for value, box in enumerate(found, start=1) if box}
-    view, first = FieldOfView.of_grid(volume.geometry), [part.start for part in whole]
+def _side(volume: Volume, crop: Box) -> Side:
+    array = volume.array[crop].astype(np.uint8)
+    all_boxes = ndimage.find_objects(array, max_label=SIZE - 1)
+    boxes = {value: box for value, box in enumerate(all_boxes, start=1) if box}
+    view, first = FieldOfView.of_grid(volume.geometry), [part.start for part in crop]
     cut = set()
     for value, box in boxes.items():
         voxels = np.argwhere(array[box] == value) + [part.start for part in box] + first
@@ -132,47 +133,46 @@ def _side(volume: Volume, whole: Box) -> Side:
     return Side(array, boxes, frozenset(cut), volume.spacing_mm, volume.geometry.voxel_ml)
 
 
-def _shared(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Count pairs of values slice by slice: codes of a whole image would take much memory."""
+def _shared(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the confusion matrix, computed slice by slice to save memory."""
     total = np.zeros(SIZE * SIZE, np.int64)
-    for below, above in zip(found, truth, strict=True):
-        codes = below.astype(np.int32) * SIZE + above
+    for predicted_slice, true_slice in zip(predicted, truth, strict=True):
+        codes = predicted_slice.astype(np.int32) * SIZE + true_slice
         total += np.bincount(codes.ravel(), minlength=SIZE * SIZE)
     return total.reshape(SIZE, SIZE)
 
 
 LEAST_IOU = 0.1
-"""Two vertebrae that share less are neighbours that touch, not the same one."""
+"""Smallest IoU of a match; vertebrae with a smaller one are touching neighbours."""
 
 
 INSTANCE_IOU = 0.5
-"""A vertebra counts as detected above this (Kirillov et al., Panoptic Segmentation, CVPR 2019,
-section 4.1: above one half, no mask has two partners)."""
+"""IoU above which a vertebra is detected (Kirillov et al., Panoptic Segmentation, CVPR 2019,
+section 4.1: above 0.5, matches are unique)."""
 
 
 def match_by_overlap(pair: LabelPair) -> dict[int, tuple[int, float]]:
-    """Pair found with true vertebrae one to one.
+    """Match predicted and true vertebrae one to one.
 
-    The pairs with an IoU above `INSTANCE_IOU` are always taken, because no other partner can
-    reach it; the rest are chosen so that the sum of IoU is largest (Hungarian algorithm, scipy).
+    Pairs with an IoU above `INSTANCE_IOU` are always matched, because they are unique; the others
+    are chosen to maximise the sum of IoU (Hungarian algorithm of scipy).
 
     Args:
-        pair: The two images.
+        pair: The two label images.
 
     Returns:
-        For each true value that has a partner: the partner's value and their IoU, which is at
-        least `LEAST_IOU`.
+        Predicted value and IoU, at least `LEAST_IOU`, for each true value with a match.
     """
-    found, true = list(pair.found.boxes), list(pair.truth.boxes)
-    shared = pair.shared[np.ix_(found, true)]
-    sizes_found = pair.shared[found].sum(axis=1)
+    predicted, true = list(pair.predicted.boxes), list(pair.truth.boxes)
+    shared = pair.shared[np.ix_(predicted, true)]
+    sizes_predicted = pair.shared[predicted].sum(axis=1)
     sizes_true = pair.shared[:, true].sum(axis=0)
-    iou = shared / (sizes_found[:, None] + sizes_true - shared)
+    iou = shared / (sizes_predicted[:, None] + sizes_true - shared)
     iou = np.where(iou >= LEAST_IOU, iou, 0.0)
-    # One more than any two other pairs of the same masks can bring together.
+    # The bonus of 1 exceeds the IoU sum of any two alternative pairs of the same masks.
     rows, columns = linear_sum_assignment(iou + (iou > INSTANCE_IOU), maximize=True)
     return {
-        true[column]: (found[row], float(iou[row, column]))
+        true[column]: (predicted[row], float(iou[row, column]))
         for row, column in zip(rows, columns, strict=True)
         if iou[row, column] > 0
     }

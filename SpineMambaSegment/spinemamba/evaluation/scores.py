@@ -1,4 +1,4 @@
-"""What a comparison found: numbers of a vertebra and of a case."""
+"""Scores of a vertebra and of a case."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from spinemamba.evaluation.surfaces import SurfaceDistance
 
 @dataclass(frozen=True)
 class VertebraScore:
-    """One vertebra of the reference.
+    """Scores of one vertebra of the reference.
 
-    "Matched" is the found vertebra that lies on it, whatever its name; "named" is the found
-    vertebra that bears its name, wherever it lies. For a vertebra that was named right these are
-    one and the same.
+    The *matched* vertebra is the prediction matched by overlap, whatever its level; the *named*
+    vertebra is the prediction with the same level, wherever it is. If the level is right, they are
+    the same.
 
     Attributes:
-        name: Its level.
+        name: Level.
         found_as: Level of the matched vertebra; None if it was missed.
-        cut: Whether the edge of the image cuts the reference, so that a part is not in view.
-        volume_ml: Its volume in the reference.
+        cut: Whether it is truncated in the reference.
+        volume_ml: Volume in the reference.
         iou: Intersection over union with the matched vertebra; 0 if it was missed.
         dice: Dice with the matched vertebra; 0 if it was missed.
         surface: Distances to the matched vertebra; NaN if it was missed.
-        named_dice: Dice with the named vertebra; 0 if there is none.
-        named_surface: Distances to the named vertebra; NaN if there is none.
-        centre_mm: Distance between its centroid and the named vertebra's; NaN if there is none.
-        identified: Whether it was identified as VerSe defines it.
+        named_dice: Dice with the named vertebra; 0 if it does not exist.
+        named_surface: Distances to the named vertebra; NaN if it does not exist.
+        centre_mm: Distance to the centroid of the named vertebra; NaN if it does not exist.
+        identified: Whether it was identified, as defined by VerSe.
     """
 
     name: str
@@ -49,14 +49,14 @@ class VertebraScore:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A case.
+    """Scores of a case.
 
     Attributes:
-        bone_dice: All vertebrae against background; NaN if both are empty.
+        bone_dice: Dice of all vertebrae against background; NaN if both are empty.
         bone_surface: Distances between the two bone masks; NaN if one is empty.
-        vertebrae: Each vertebra of the reference, from head to tail.
-        extra: Levels of found vertebrae that lie on none of the reference's and count as wrong.
-        beyond: Levels of found vertebrae outside of the labelled part, which count nowhere.
+        vertebrae: Scores of the vertebrae of the reference, from top to bottom.
+        extra: Levels of predicted vertebrae without a match, which are false positives.
+        beyond: Levels of predicted vertebrae outside the labelled part, which are not counted.
     """
 
     bone_dice: float
@@ -67,86 +67,86 @@ class Comparison:
 
     @property
     def found(self) -> bool:
-        """Whether the segmentation holds a vertebra."""
+        """Whether the segmentation contains a vertebra."""
         return bool(self.counted or self.beyond)
 
     @property
     def note(self) -> str:
-        """Why scores are not given or 0 when a side holds no vertebra; empty otherwise."""
+        """Why scores are missing or 0 if an image contains no vertebra; empty otherwise."""
         if not self.vertebrae and not self.found:
             return (
-                "Neither the segmentation nor the reference holds a vertebra: "
-                "no Dice, distance or rate is given."
+                "Neither the segmentation nor the reference contains a vertebra: "
+                "Dice, distances and rates are undefined."
             )
         if not self.vertebrae:
             return (
-                "The reference holds no vertebra: no score per vertebra is given, "
-                "and whatever was found is extra."
+                "The reference contains no vertebra: scores per vertebra are undefined, "
+                "and all predicted vertebrae are extra."
             )
         if not self.found:
-            return "The segmentation holds no vertebra: all are missed, and no distance is given."
+            return "The segmentation contains no vertebra: all are missed, distances are undefined."
         return ""
 
     @property
     def mean_dice(self) -> float:
-        """Mean Dice of the reference's vertebrae after matching; missed ones count as 0."""
+        """Mean Dice of the reference's vertebrae, matched by overlap; missed ones count as 0."""
         return mean(v.dice for v in self.vertebrae)
 
     @property
     def mean_named_dice(self) -> float:
-        """Mean Dice of the reference's vertebrae by name; a name that is missing counts as 0."""
+        """Mean Dice of the reference's vertebrae by name; missing names count as 0."""
         return mean(v.named_dice for v in self.vertebrae)
 
     @property
     def hd95_mm(self) -> float:
-        """Mean HD95 of the vertebrae that were found, after matching."""
+        """Mean HD95 of the matched vertebrae."""
         return mean(v.surface.hd95_mm for v in self.vertebrae)
 
     @property
     def assd_mm(self) -> float:
-        """Mean ASSD of the vertebrae that were found, after matching."""
+        """Mean ASSD of the matched vertebrae."""
         return mean(v.surface.assd_mm for v in self.vertebrae)
 
     @property
     def named_hd95_mm(self) -> float:
-        """Mean HD95 by name, of the names that both have."""
+        """Mean HD95 by name, over the names in both images."""
         return mean(v.named_surface.hd95_mm for v in self.vertebrae)
 
     @property
     def named_assd_mm(self) -> float:
-        """Mean ASSD by name, of the names that both have."""
+        """Mean ASSD by name, over the names in both images."""
         return mean(v.named_surface.assd_mm for v in self.vertebrae)
 
     @property
     def identified(self) -> int:
-        """Number of vertebrae that were identified as VerSe defines it."""
+        """Number of identified vertebrae, as defined by VerSe."""
         return sum(v.identified for v in self.vertebrae)
 
     @property
     def identification_rate(self) -> float:
-        """Share of the reference's vertebrae that were identified; NaN if it has none."""
+        """Share of identified vertebrae of the reference; NaN if it has none."""
         return mean(v.identified for v in self.vertebrae)
 
     @property
     def localisation_mm(self) -> float:
-        """Mean distance between centroids of the same name, of the names that both have."""
+        """Mean distance between centroids of the same name, over the names in both images."""
         return mean(v.centre_mm for v in self.vertebrae)
 
     @property
     def named_right(self) -> int:
-        """Number of vertebrae that were found under their own level."""
+        """Number of vertebrae with the right level."""
         return sum(v.found_as == v.name for v in self.vertebrae)
 
     @property
     def missed(self) -> int:
-        """Number of the reference's vertebrae on which nothing lies."""
+        """Number of vertebrae of the reference without a match."""
         return sum(v.found_as is None for v in self.vertebrae)
 
     @property
     def all_right(self) -> bool | None:
-        """Whether each vertebra bears its own level and none is missed or extra.
+        """Whether all levels are right, and no vertebra is missed or extra.
 
-        None if there is no vertebra to name and none was found: neither right nor wrong.
+        None if both the reference and the prediction have no vertebra.
         """
         if not self.vertebrae and not self.extra:
             return None
@@ -154,17 +154,17 @@ class Comparison:
 
     @property
     def detected(self) -> int:
-        """Number of true positives: vertebrae matched with an IoU above `INSTANCE_IOU`."""
+        """Number of true positives: matches with an IoU above `INSTANCE_IOU`."""
         return sum(v.iou > INSTANCE_IOU for v in self.vertebrae)
 
     @property
     def counted(self) -> int:
-        """Number of found vertebrae that count: those that were matched, and the extra ones."""
+        """Number of predicted vertebrae that count: matched and extra ones."""
         return len(self.vertebrae) - self.missed + len(self.extra)
 
     @property
     def f1(self) -> float:
-        """Instance F1, 2 TP / (2 TP + FP + FN); levels play no part; NaN if both are empty."""
+        """Instance F1, 2 TP / (2 TP + FP + FN), regardless of levels; NaN if both are empty."""
         return share(2 * self.detected, len(self.vertebrae) + self.counted)
 
     @property
@@ -183,11 +183,11 @@ class Comparison:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Return the mean of the values that are not NaN; NaN if there is none."""
-    there = [float(value) for value in values if not math.isnan(value)]
-    return float(np.mean(there)) if there else math.nan
+    """Return the mean of the values that are not NaN; NaN if there are none."""
+    finite = [float(value) for value in values if not math.isnan(value)]
+    return float(np.mean(finite)) if finite else math.nan
 
 
 def share(part: float, whole: float) -> float:
-    """Return the quotient; NaN if the whole is 0."""
+    """Return ``part / whole``; NaN if the whole is 0."""
     return part / whole if whole else math.nan

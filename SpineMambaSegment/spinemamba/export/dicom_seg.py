@@ -18,7 +18,7 @@ import numpy as np
 from spinemamba import __version__
 from spinemamba.anatomy.labels import BY_NAME, ORDER, Label
 from spinemamba.anatomy.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
-from spinemamba.common.atomic_files import already_there, write_together
+from spinemamba.common.atomic_files import exists_error, write_together
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Warn
 from spinemamba.export.dicom_source import (
@@ -62,7 +62,7 @@ def write_dicom_seg(
             vertebrae are not on its grid or overlap, or the file cannot be written.
     """
     if path.exists() and not overwrite:
-        raise already_there([path])
+        raise exists_error([path])
     highdicom = _highdicom()
     stack = find_stack(series, warn)
     ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from spinemamba.anatomy.labels import BY_NAME, ORDER
-from spinemamba.common.atomic_files import already_there, sha256, write_together
+from spinemamba.common.atomic_files import exists_error, sha256, write_together
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.folder_lock import locked
 from spinemamba.export import names
@@ -106,7 +106,7 @@ class Export:
             before = _manifest_before(target.folder, case, target.source)
             self.existing = self._existing(before is not None)
         if self.existing and not target.overwrite:
-            raise already_there(self.existing)
+            raise exists_error(self.existing)
         self._replaced = before.left_out if before else ()
         self.left_out: tuple[tuple[str, str], ...] = ()
         self.manifest = self._updated_manifest(before)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from spinemamba.common.atomic_files import check_place, ending, whole_or_nothing, why_not_written
+from spinemamba.common.atomic_files import check_place, ending, failed_write_error, whole_or_nothing
 from spinemamba.common.error_reports import is_no_memory, no_host_memory
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.formats.image_file import quiet_library
@@ -122,4 +122,4 @@ def save(image: sitk.Image, path: Path) -> None:
                 raise no_host_memory() from error
             complete, reason = False, "the image library failed"
         if not complete:
-            raise why_not_written(partial, reason)
+            raise failed_write_error(partial, reason)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from spinemamba.common.atomic_files import whole_or_nothing, why_not_written
+from spinemamba.common.atomic_files import failed_write_error, whole_or_nothing
 from spinemamba.common.error_reports import is_no_memory
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
@@ -162,7 +162,7 @@ def save_weights(state: dict[str, Tensor], path: Path) -> str:
         try:
             save_file(halves, partial)
         except SafetensorError as error:
-            raise why_not_written(partial, _first_line(error)) from error
+            raise failed_write_error(partial, _first_line(error)) from error
         return sha256_of(partial)
 
 

@@ -1,1 +1,1 @@
-"""From file to file, for the worker and the shell alike."""
+"""Jobs of the worker and of the command line: read files, compute, write files."""

@@ -1,4 +1,4 @@
-"""An image and its corrected labels as a case to train on: all files, or none."""
+"""Export an image and its corrected labels as a training case."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from spinemamba.imaging.intensity import hounsfield_problem
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.jobs.outputs import spare_inputs
+from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.protocol.job import CaseJob
 
 
 def write_case(job: CaseJob, progress: Progress = ignore) -> None:
-    """Write the files of a case; older ones of the same name are replaced together if allowed.
+    """Write all files of a training case, or none.
 
     Args:
-        job: What is read, and where it goes; folders are made.
-        progress: Called now and then; may stop the work by raising `Cancelled`.
+        job: Input and output files; missing folders are created.
+        progress: Called a few times; may stop the work by raising `Cancelled`.
 
     Raises:
-        UserError: If the case could not be trained on (INPUT_BAD), or not be written
+        UserError: If the case is not suitable for training (INPUT_BAD), or cannot be written
             (OUTPUT_BAD, DISK_FULL).
     """
-    spare_inputs(job)
+    refuse_overwriting_inputs(job)
     for path in job.outputs:
         check_place(path, overwrite=job.overwrite)
     progress("read", 0.0)
@@ -38,29 +38,30 @@ def write_case(job: CaseJob, progress: Progress = ignore) -> None:
         progress("write", 0.0)
         write_image(image, partial[job.image])
         progress("write", 0.8)
-        small = image.with_array(labels.array.astype(np.uint8))
-        write_image(small, partial[job.output])
+        label_values = image.with_array(labels.array.astype(np.uint8))
+        write_image(label_values, partial[job.output])
         partial[job.log_copy].write_bytes(job.log.read_bytes())
         progress("write", 1.0)
 
 
 def _check(image: Volume, labels: Volume) -> None:
-    """Refuse what `training.own.check_cases` would refuse later.
+    """Refuse a case that `training.data.read_dataset` would refuse later.
 
     Raises:
-        UserError: If the image is no CT, or the labels do not fit or hold no vertebra.
+        UserError: If the image is not a CT, or the labels have another grid, unknown values or no
+            vertebra.
     """
     if difference := image.geometry.difference(labels.geometry):
         raise UserError(
-            f"The labels do not lie on the voxels of the image: {difference}.",
+            f"Labels and image have different grids: {difference}.",
             "Export the case again from the panel.",
         )
     present = set(np.unique(labels.array).tolist()) - {0}
     if unknown := sorted(present - set(BY_VALUE)):
-        raise UserError(f"The labels hold the unknown values {unknown}.", "Name every vertebra.")
+        raise UserError(f"The labels have unknown values: {unknown}.", "Name every vertebra.")
     if not present:
-        raise UserError("The labels hold no vertebra.", "Segment or paint a vertebra first.")
+        raise UserError("The labels contain no vertebra.", "Segment or paint a vertebra first.")
     if problem := hounsfield_problem(image):
         raise UserError(
-            f"{problem} Training reads only CT in Hounsfield units.", "Export cases of CT only."
+            f"{problem} Training reads only CT in Hounsfield units.", "Export CT cases only."
         )

@@ -1,4 +1,4 @@
-"""One measuring from file to file: what the worker and the shell both do."""
+"""Measure a label image: read files, measure, write JSON and the HTML report."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
-from spinemamba.jobs.outputs import spare_inputs
+from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other
-from spinemamba.measure.spine import Progress, measure_standing
+from spinemamba.measure.spine import Progress, measure_with_stance
 from spinemamba.measure.stance import Stance
 from spinemamba.measure.tables import write_json
 from spinemamba.protocol.job import MeasureJob
@@ -29,23 +29,24 @@ from spinemamba.protocol.result import Result, read_result
 from spinemamba.report.case_page import write_page
 
 MEASURED = 0.8
-"""Share of the work that is done when the numbers are there, and the page is still to draw."""
+"""Progress after measuring, before the report is written."""
 
 UNVERIFIED = "Levels not verified"
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The files that are read.
+    """Input files.
 
     Attributes:
         labels: Label image.
-        image: What was segmented, with the same voxels; None for none.
-        modality: One of `job.MODALITIES`, of the image.
-        run: result.json of the run that made the labels; None if none is known.
-        named: Whether the user named the result; one that was found is left if it does not fit.
-        corrected: Whether the result is known to be that of the labels before a person's changes.
-        numbering: What the values of a label image mean; None to judge by anatomy.
+        image: Segmented image on the same grid, or None.
+        modality: Modality of the image, one of `job.MODALITIES`.
+        run: result.json of the run that made the labels, or None.
+        named: Whether the user gave ``run``: a mismatch is then an error. A file that was found
+            beside the labels is ignored if it does not match.
+        corrected: Whether the labels are known to be a corrected version of those of the run.
+        numbering: Label scheme of the label image; None to recognise it by anatomy.
     """
 
     labels: Path
@@ -58,8 +59,16 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Study:
-    """What was measured, and of what; image and result are None if there is none."""
+class MeasuredCase:
+    """Measurements, with the inputs that the report needs.
+
+    Attributes:
+        measured: The measurements.
+        labels: Label image with VerSe's values.
+        image: Segmented image, or None.
+        result: Result of the run, or None.
+        stance: How the patient lies in the file's coordinates.
+    """
 
     measured: Measurements
     labels: Volume
@@ -68,15 +77,15 @@ class Study:
     stance: Stance
 
 
-def study(sources: Sources, progress: Progress) -> Study:
-    """Read files and measure.
+def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
+    """Read the input files and measure.
 
     Args:
-        sources: What is read.
-        progress: As for `spine.measure`.
+        sources: Input files.
+        progress: As for `measure.spine`.
 
     Raises:
-        UserError: For everything that the user can put right.
+        UserError: If an input cannot be read or does not match the labels.
     """
     spine = read_vertebra_labels(sources.labels, sources.numbering)
     labels = spine.volume
@@ -90,15 +99,15 @@ def study(sources: Sources, progress: Progress) -> Study:
         )
         modality = choose_modality(known, sources.modality, notes.append)
     cuts = {} if result is None else cuts_by_place(result, labels)
-    measured, stance = measure_standing(labels, image, modality, progress, cuts)
+    measured, stance = measure_with_stance(labels, image, modality, progress, cuts)
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )
-    return Study(measured, labels, image, result, stance)
+    return MeasuredCase(measured, labels, image, result, stance)
 
 
-def write_study_page(done: Study, path: Path, title: str = "") -> None:
-    """Write the report; a spine that lies in its header is shown as it stands."""
+def write_case_page(done: MeasuredCase, path: Path, title: str = "") -> None:
+    """Write the report; a spine in an odd position is drawn upright."""
     image, labels = (
         None if volume is None else canonical(done.stance.stand(volume))[0]
         for volume in (done.image, done.labels)
@@ -108,39 +117,39 @@ def write_study_page(done: Study, path: Path, title: str = "") -> None:
 
 
 def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
-    """Measure and write; all files or none.
+    """Measure, and write all output files or none.
 
     Args:
-        job: What is read, and where it goes.
+        job: Input and output files.
         progress: Called often; may stop the work by raising `Cancelled`.
 
     Raises:
-        UserError: For everything that the user can put right.
+        UserError: If an input is not usable, or an output cannot be written.
     """
-    spare_inputs(job)
+    refuse_overwriting_inputs(job)
     for path in job.outputs:
         check_place(path, overwrite=job.overwrite)
     progress(MEASURE, 0.0)
     share = MEASURED if job.page else 1.0
 
-    def tell(name: str, fraction: float) -> None:
+    def report(name: str, fraction: float) -> None:
         progress(MEASURE, share * fraction)
 
-    # The panel writes label images by the names of its segments.
+    # The panel writes label images with VerSe's values.
     sources = Sources(job.input, job.image, job.modality, job.run, corrected=True, numbering=VERSE)
-    done = study(sources, tell)
+    done = measure_files(sources, report)
     with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
         write_json(done.measured, partial[job.output])
         if job.page:
-            write_study_page(done, partial[job.page])
+            write_case_page(done, partial[job.page])
     progress(MEASURE, 1.0)
 
 
 def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, list[str]]:
-    """Return the result of the run that made the labels, and what it says of their levels.
+    """Return the result of the run that made the labels, and alerts about their levels.
 
     Raises:
-        UserError: If the user named a result that is not that of the labels.
+        UserError: If the user gave a result that does not belong to the labels.
     """
     if sources.run is None:
         return None, [f"{UNVERIFIED}: no result of a run is known for these labels."]
@@ -157,6 +166,6 @@ def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, l
                 f"{name} is not the result of these labels: {why}.",
                 "Give the result.json that was written with them, or leave it out.",
             )
-        said = [f"{UNVERIFIED}: {name} is not the result of these labels ({why})."]
-        return None, said + ([level_warning(result.labelings)] if result.ambiguous else [])
+        alerts = [f"{UNVERIFIED}: {name} is not the result of these labels ({why})."]
+        return None, alerts + ([level_warning(result.labelings)] if result.ambiguous else [])
     return result, [level_warning(result.labelings)] if result.ambiguous else []

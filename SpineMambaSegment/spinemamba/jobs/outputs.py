@@ -1,4 +1,4 @@
-"""Outputs of a job: tried before the work, never an input."""
+"""Checks of the output paths of a job, before the work starts."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 
 def check_outputs(job: FileJob) -> None:
-    """Refuse outputs that are inputs, or could not be written, before the work.
+    """Check that no output is an input, and that all can be written.
 
     Raises:
-        UserError: As `spare_inputs`, `output.check_output` for the first output, which is an image,
-            and `files.check_place` for the others.
+        UserError: As `refuse_overwriting`, `imaging.write.check_output` (``job.output``, an image)
+            and `atomic_files.check_place` (other outputs).
     """
-    spare_inputs(job)
+    refuse_overwriting_inputs(job)
     check_output(job.output, overwrite=job.overwrite)
     for path in job.outputs:
         if path != job.output:
             check_place(path, overwrite=job.overwrite)
 
 
-def spare_inputs(job: FileJob) -> None:
-    """Refuse to write over what is read; as `spare`."""
-    spare(job.outputs, job.inputs)
+def refuse_overwriting_inputs(job: FileJob) -> None:
+    """Check that no output of a job is one of its inputs; see `refuse_overwriting`."""
+    refuse_overwriting(job.outputs, job.inputs)
 
 
-def spare(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read.
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Check that no output is an input.
 
     Raises:
         UserError: If an output is an input (OUTPUT_BAD).
     """
-    for path, read in itertools.product(outputs, inputs):
-        both = path.exists() and read.exists()
-        if path.absolute() == read.absolute() or (both and path.samefile(read)):
+    for path, source in itertools.product(outputs, inputs):
+        both = path.exists() and source.exists()
+        if path.absolute() == source.absolute() or (both and path.samefile(source)):
             raise UserError(
                 f"{path.name} is the input; it would be overwritten.",
                 "Choose another name for the output.",

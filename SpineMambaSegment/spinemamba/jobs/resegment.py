@@ -1,4 +1,4 @@
-"""A vertebra in a box, from file to file: what the worker and the shell both do."""
+"""Re-segment one vertebra: read files, run the fine network, write mask and result."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ from spinemamba.inference.model import Model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.job import BoxJob
 from spinemamba.protocol.model_card import find_model
-from spinemamba.protocol.vertebra_result import BoxResult
+from spinemamba.protocol.vertebra_result import VertebraResult
 
 
-def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
-    """Look for the vertebra of a job; write mask and result, or neither.
+def run_resegmentation(
+    job: BoxJob, progress: Progress, warn: Warn
+) -> tuple[Volume, VertebraResult]:
+    """Segment the vertebra of a job; write mask and result, or neither.
 
     Args:
-        job: What to look for, and where.
+        job: Input and output files, and the vertebra or the point to segment at.
         progress: Called often; may stop the run by raising `Cancelled`.
-        warn: Told what the user should know.
+        warn: Called with each warning.
 
     Returns:
-        The mask, on the voxels of the input, and what is known of it.
+        The mask on the grid of the input, and its properties.
 
     Raises:
-        UserError: For everything the user can put right.
+        UserError: If an input, the model or an output is not usable, or memory runs out.
     """
     check_outputs(job)
     folder = find_model(job.model)
     progress("read", 0.0)
     with translate_out_of_memory():
-        mask, result = _look(job, folder, progress, warn)
+        mask, result = _segment(job, folder, progress, warn)
         progress("write", 0.0)
         with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
             write_image(mask, partial[job.output])
@@ -53,13 +55,15 @@ def run_box(job: BoxJob, progress: Progress, warn: Warn) -> tuple[Volume, BoxRes
     return mask, result
 
 
-def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Volume, BoxResult]:
+def _segment(
+    job: BoxJob, folder: Path, progress: Progress, warn: Warn
+) -> tuple[Volume, VertebraResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
     modality = choose_modality(without_padding(image), job.modality, warn)
     question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
 
-    def work(model: Model) -> tuple[Volume, BoxResult]:
+    def work(model: Model) -> tuple[Volume, VertebraResult]:
         progress("read", 1.0)
         answer = segment_in_box(image, labels, question, (model.fine, modality), progress)
         before = None if labels is None else with_axes_of(image, labels)
@@ -69,12 +73,12 @@ def _look(job: BoxJob, folder: Path, progress: Progress, warn: Warn) -> tuple[Vo
 
 
 def _result(
-    answer: BoxAnswer, labels: Volume | None, again: int, made_with: tuple[Model, str]
-) -> BoxResult:
-    model, modality = made_with
+    answer: BoxAnswer, labels: Volume | None, again: int, model_and_modality: tuple[Model, str]
+) -> VertebraResult:
+    model, modality = model_and_modality
     mask, geometry = answer.mask.array > 0, answer.mask.geometry
     centre = geometry.to_lps_mm(np.argwhere(mask).mean(axis=0))
-    return BoxResult(
+    return VertebraResult(
         again=again,
         place_lps_mm=answer.place_lps_mm,
         centroid_lps_mm=tuple(float(v) for v in centre),

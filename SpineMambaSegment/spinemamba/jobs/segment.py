@@ -1,4 +1,4 @@
-"""One run from file to file: what the worker and the shell both do."""
+"""Segment a volume: read it, run the method, write labels, result and picture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run wrote; all of it complete."""
+    """Output files of a run, and its result."""
 
     labels: Path
     result: Path | None
@@ -36,15 +36,16 @@ class RunFiles:
 
 
 def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
-    """Segment a file; write all results or none.
+    """Segment a file; write all outputs or none.
 
     Args:
-        job: What to do.
+        job: Input, outputs and options.
         progress: Called often; may stop the run by raising `Cancelled`.
-        warn: Told what the user should know.
+        warn: Called with each warning.
 
     Raises:
-        UserError: For everything the user can put right.
+        UserError: If the input, the model or an output is not usable, no spine is found, or memory
+            runs out.
     """
     check_outputs(job)
     folder = find_model(job.model)
@@ -52,7 +53,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     with translate_out_of_memory():
         volume = read_volume(job.input, warn)
         progress("read", 0.7)
-        done = _segment_somewhere(volume, folder, job, progress, warn)
+        done = _segment_on_device(volume, folder, job, progress, warn)
         progress("write", 0.0)
         with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
             write_labels(done.labels, partial[job.output], segments_of(done.result))
@@ -67,7 +68,7 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
     return RunFiles(job.output, job.result, job.picture, done.result)
 
 
-def _segment_somewhere(
+def _segment_on_device(
     volume: Volume, folder: Path, job: Job, progress: Progress, warn: Warn
 ) -> Segmentation:
     from spinemamba.levels.pins import parse_pin
@@ -83,7 +84,7 @@ def _segment_somewhere(
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:
-    """Return name, colour, code and provenance of each vertebra, from head to tail."""
+    """Return name, colour, terminology code and provenance of each vertebra, top to bottom."""
     infos = []
     for item in result.instances:
         tags = {

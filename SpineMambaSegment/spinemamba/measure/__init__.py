@@ -1,1 +1,1 @@
-"""Measurements of a labelled spine: bodies, endplates, heights, angles, slips, density, canal."""
+"""Morphometry of a labelled spine: bodies, endplates, heights, angles, slips, density, canal."""

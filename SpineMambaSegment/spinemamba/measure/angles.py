@@ -1,4 +1,4 @@
-"""Angles between named levels, and curves found by themselves, as items of the record."""
+"""Items for angles between given levels, and for detected curves."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from spinemamba.measure.vertebra import SIDES, Vertebra, plate_of
 from spinemamba.protocol.measurements import Item
 
 OPTIONAL = ("T13", "L6")
-"""Levels that most people do not have: their neighbours touch."""
+"""Levels that most people lack: their neighbours are adjacent."""
 
 S1 = "Sacrum"
 
 
 @dataclass(frozen=True)
 class Region:
-    """An angle that has a name: between an endplate (1 upper, -1 lower) of each of two levels."""
+    """A regional angle between two endplates, each given by level and sign (1 upper, -1 lower)."""
 
     name: str
     upper: tuple[str, int]
@@ -51,9 +51,9 @@ def adjacent(upper: str, lower: str) -> bool:
     return set(between) <= set(OPTIONAL)
 
 
-def angle_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
-    """Yield the angles between named levels; also those that cannot be given, with the reason."""
-    by_name = {vertebra.name: vertebra for vertebra in found}
+def angle_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
+    """Yield the regional angles; missing ones carry a reason."""
+    by_name = {vertebra.name: vertebra for vertebra in vertebrae}
     for region in REGIONS:
         ends = (region.upper, region.lower)
         words = {"between": _between(*ends)}
@@ -71,19 +71,19 @@ def angle_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
         )
 
 
-def curve_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
-    """Yield the curves to the side and in the sagittal plane, from head to tail each.
+def curve_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
+    """Yield the coronal curves and the sagittal curves, each from top to bottom.
 
-    There are none where the levels are not in order; the notes of the stance tell why.
+    Yields nothing if the levels are not in order; the notes of the stance give the reason.
     """
     if stance.doubtful:
         return
-    by_name = {vertebra.name: vertebra for vertebra in found}
+    by_name = {vertebra.name: vertebra for vertebra in vertebrae}
     views = (("coronal", coronal_deg, 0), ("sagittal", sagittal_deg, 1))
     for view, tilt_of, axis in views:
-        for curve in find_curves(_tilts(found, tilt_of)):
+        for curve in find_curves(_tilts(vertebrae, tilt_of)):
             ends = ((curve.upper.name, curve.upper.sign), (curve.lower.name, curve.lower.sign))
-            words = {"between": _between(*ends), "apex": _apex(found, curve, axis)}
+            words = {"between": _between(*ends), "apex": _apex(vertebrae, curve, axis)}
             if view == "coronal":
                 angle = abs(curve.deg)
                 side = "right" if curve.deg < 0 else "left"
@@ -96,19 +96,19 @@ def curve_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
             yield Item("curve", name, {"cobb_deg": angle}, words=words, view=view, plates=plates)
 
 
-def _tilts(found: Sequence[Vertebra], tilt_of: Callable[[np.ndarray], float]) -> list[Tilt]:
+def _tilts(vertebrae: Sequence[Vertebra], tilt_of: Callable[[np.ndarray], float]) -> list[Tilt]:
     return [
         Tilt(vertebra.name, sign, tilt_of(vertebra.body.plates[sign].normal_lps))
-        for vertebra in found
+        for vertebra in vertebrae
         for sign in (1, -1)
         if vertebra.has(sign)
     ]
 
 
-def _apex(found: Sequence[Vertebra], curve: Curve, axis: int) -> str:
-    """Return the level that lies farthest from the straight line between the ends of a curve."""
-    names = [vertebra.name for vertebra in found]
-    inside = found[names.index(curve.upper.name) : names.index(curve.lower.name) + 1]
+def _apex(vertebrae: Sequence[Vertebra], curve: Curve, axis: int) -> str:
+    """Return the level with the largest distance from the line between the ends of a curve."""
+    names = [vertebra.name for vertebra in vertebrae]
+    inside = vertebrae[names.index(curve.upper.name) : names.index(curve.lower.name) + 1]
     inside = [vertebra for vertebra in inside if vertebra.body is not None]
     places = np.array([vertebra.body.frame.centre_lps_mm[[axis, 2]] for vertebra in inside])
     chord = places[-1] - places[0]

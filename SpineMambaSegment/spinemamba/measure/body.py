@@ -1,4 +1,4 @@
-"""Find a vertebra's body in its label: axes, extent, endplates and back wall."""
+"""Find the body of a vertebra in its label: axes, extent and endplates."""
 
 from __future__ import annotations
 
@@ -8,42 +8,47 @@ import numpy as np
 
 from spinemamba.measure.frame import Frame, Patch, unit
 from spinemamba.measure.plane_fit import Plane, fit_level, fit_plane
-from spinemamba.measure.symmetry import mirror_axis
 
 RIM = 0.9
-"""Endplates are fitted within this share of the body's half width and depth: rims are rounded."""
+"""Share of the half width and depth within which endplates are fitted, because rims are rounded."""
 
 PLACES = (-0.7, 0.0, 0.7)
-"""Anterior, middle and posterior, as shares of the half depth: 15, 50 and 85 % of the depth."""
+"""Anterior, middle and posterior position in half depths: 15, 50 and 85 % of the depth."""
 
 ROUNDS = 6
 SETTLED = 0.02
 REACH_MM = 40.0
 BEYOND_MM = 5.0
-"""Voxels up to here beyond an endplate help to find it."""
+"""Distance beyond an endplate up to which voxels are used to fit it."""
 
 LEAST_AGREEMENT = 0.65
-"""An endplate that fewer voxels agree with is not given."""
+"""Smallest agreement (see `Plane`) of an endplate; otherwise it is missing."""
 
 SIZE_MM = {"width": (10.0, 65.0), "depth": (8.0, 55.0), "height": (4.0, 60.0)}
-"""What a body can measure."""
+"""Plausible sizes of a body."""
 
 LEAST_COS = 0.6
-"""A body is not turned by more than about 50 degrees against its neighbours."""
+"""Cosine of the largest rotation against the neighbours, about 50 degrees."""
 
 LEAST_SHOWN = 0.85
-"""An endplate of whose rim less is in the image is cut."""
+"""Smallest share of the rim in the field of view; otherwise the endplate is truncated."""
 
 MOST_WIDTH, USUAL_WIDTH = 1.75, 1.2
-"""What is wider than so many depths is no body alone (sacrum, axis); it then counts as usual."""
+"""Largest and usual ratio of width and depth; wider parts (sacrum, axis) are more than a body, and
+get the usual ratio."""
 
 NEAR_PLATE_MM = 7.0
-"""Where only one endplate is there, the body is looked at so far from it."""
+"""Distance from the centre to the endplate, if only one endplate exists."""
+
+
+COARSE_TURNS = np.radians(np.arange(-40.0, 41.0, 10.0))
+FINE_TURNS = np.radians(np.arange(-6.0, 7.0, 3.0))
+"""Rotations about the superior axis that are tried; the best one is interpolated."""
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How far a body reaches from its frame's centre, in mm, on either side alike."""
+    """Half the size of a body along the axes of its frame, in mm."""
 
     half_width_mm: float
     half_depth_mm: float
@@ -55,11 +60,12 @@ class Endplate:
     """An endplate.
 
     Attributes:
-        plane: Over the frame's left and posterior.
-        profile_mm: Heights of the endplate itself, which may be hollow, at `PLACES` on the midline.
-        centre_lps_mm: Middle of the plane.
-        normal_lps: Of the plane, towards the head.
-        seen: Whether the image goes on beyond it.
+        plane: Fitted plane over the left and posterior axis of the frame.
+        profile_mm: Heights of the endplate itself, which may be concave, at `PLACES` on the
+            midline.
+        centre_lps_mm: Centre of the plane.
+        normal_lps: Normal of the plane, pointing up.
+        seen: Whether the field of view extends beyond it.
     """
 
     plane: Plane
@@ -74,9 +80,9 @@ class Body:
     """A vertebral body.
 
     Attributes:
-        frame: Centre of the body; left, posterior, up.
-        extent: Its size.
-        plates: Upper (1) and lower (-1) endplate, as far as there are.
+        frame: Centre and axes (left, posterior, superior).
+        extent: Size.
+        plates: Endplates by sign, 1 upper and -1 lower; missing ones are left out.
     """
 
     frame: Frame
@@ -84,7 +90,7 @@ class Body:
     plates: dict[int, Endplate]
 
     def on_plate(self, sign: int, x_mm: float, y_mm: float) -> np.ndarray:
-        """Return the place of an endplate's plane at so many mm to the left and back, LPS."""
+        """Return the point of an endplate's plane at a left and a posterior offset, in LPS."""
         height = float(self.plates[sign].plane.height_mm(x_mm, y_mm))
         return self.frame.to_lps(np.array([x_mm, y_mm, height]))
 
@@ -92,17 +98,17 @@ class Body:
 def find_body(patch: Patch, start: Frame, signs: tuple[int, ...] = (1, -1)) -> Body:
     """Return the body around a frame.
 
-    The centre goes to the middle of the body between its walls, the axis up to the mean of the
-    endplates' normals, until neither moves any more. On the midline the back wall is bare: the
-    pedicles leave the body beside it.
+    The centre moves to the middle between the walls, and the superior axis to the mean normal of
+    the endplates, until convergence. The posterior wall is measured on the midline, where no
+    pedicle covers it.
 
     Args:
-        patch: The vertebra.
-        start: Within the body; roughly up and posterior.
-        signs: Which endplates there are: 1 above, -1 below.
+        patch: Label image around the vertebra.
+        start: Initial frame inside the body, with approximate axes.
+        signs: Endplates to fit: 1 upper, -1 lower.
 
     Raises:
-        ValueError: If there is no body around the frame; says why.
+        ValueError: If no plausible body is found; the message is the reason.
     """
     frame = start
     for _ in range(ROUNDS):
@@ -110,7 +116,7 @@ def find_body(patch: Patch, start: Frame, signs: tuple[int, ...] = (1, -1)) -> B
         planes = [_fit(patch, frame, extent, sign)[0] for sign in signs]
         up = unit(np.sum([plane.normal() for plane in planes], axis=0)) @ frame.axes_lps
         turned = Frame.along(frame.centre_lps_mm, up, frame.posterior)
-        turned = Frame.along(turned.centre_lps_mm, up, mirror_axis(patch, turned))
+        turned = Frame.along(turned.centre_lps_mm, up, symmetry_axis(patch, turned))
         change = np.linalg.norm(turned.axes_lps - frame.axes_lps)
         frame = turned
         if change < SETTLED:
@@ -122,22 +128,22 @@ def find_body(patch: Patch, start: Frame, signs: tuple[int, ...] = (1, -1)) -> B
 
 
 def _centred(patch: Patch, frame: Frame, signs: tuple[int, ...]) -> tuple[Frame, Extent]:
-    """Return the frame in the middle of the walls around it, and how far they are."""
+    """Return the frame centred between the walls, and the size of the body."""
     for _ in range(3):
         ends = {sign: reach(patch, frame, (0, 0, sign), (4.0, 4.0, 0.0)) for sign in signs}
         height = sum(ends.values()) if len(ends) == 2 else 2 * NEAR_PLATE_MM
-        # Where only one end is there, stay near it.
+        # With only one endplate, stay near it.
         up = ends.get(1, height - ends.get(-1, 0.0))
         frame = frame.moved((0, 0, up - height / 2))
         spread = (3.0, 0.0, 0.2 * height)
         back, front = (reach(patch, frame, (0, sign, 0), spread) for sign in (1, -1))
         frame, depth = frame.moved((0, (back - front) / 2, 0)), back + front
-        # Ahead of the middle, where no pedicle leaves.
+        # Anterior to the centre, where no pedicle is attached.
         ahead, spread = frame.moved((0, -0.15 * depth, 0)), (0.0, 0.15 * depth, 0.2 * height)
         try:
             left, right = (reach(patch, ahead, (sign, 0, 0), spread) for sign in (1, -1))
         except ValueError:
-            left, right = REACH_MM, REACH_MM  # the sacrum's sides go on
+            left, right = REACH_MM, REACH_MM  # the sacrum has no lateral wall
         width = left + right
         if width > MOST_WIDTH * depth:
             width = USUAL_WIDTH * depth
@@ -153,7 +159,7 @@ def _centred(patch: Patch, frame: Frame, signs: tuple[int, ...]) -> tuple[Frame,
 def reach(
     patch: Patch, frame: Frame, toward: tuple[int, int, int], spread_mm: tuple[float, float, float]
 ) -> float:
-    """Return how far the body reaches in a direction: the median over rays side by side.
+    """Return the distance to the wall in a direction, as median over parallel rays.
 
     Raises:
         ValueError: If most rays start outside, or find no end.
@@ -170,13 +176,13 @@ def reach(
 def _fit(
     patch: Patch, frame: Frame, extent: Extent, sign: int
 ) -> tuple[Plane, tuple[np.ndarray, np.ndarray]]:
-    """Return an endplate's plane, seen with the endplate on top, and the voxels that gave it."""
+    """Return the plane of an endplate, and the voxels used, with the endplate pointing up."""
     height = extent.half_height_mm + BEYOND_MM
-    places, inside = patch.near(frame, (extent.half_width_mm, extent.half_depth_mm, height))
+    points, inside = patch.near(frame, (extent.half_width_mm, extent.half_depth_mm, height))
     half = np.array([extent.half_width_mm, extent.half_depth_mm])
-    ring = ((places[:, :2] / half) ** 2).sum(axis=1)
-    keep = (ring <= RIM**2) & (sign * places[:, 2] > 0)
-    voxels = places[keep] * (1, 1, sign), inside[keep]
+    radius_squared = ((points[:, :2] / half) ** 2).sum(axis=1)
+    selected = (radius_squared <= RIM**2) & (sign * points[:, 2] > 0)
+    voxels = points[selected] * (1, 1, sign), inside[selected]
     plane = fit_plane(*voxels, patch.step_mm(frame.up))
     return Plane(sign * plane.level_mm, sign * plane.slope, plane.agreement), voxels
 
@@ -185,19 +191,19 @@ def _endplate(patch: Patch, frame: Frame, extent: Extent, sign: int) -> Endplate
     """Return the upper (sign 1) or lower (-1) endplate of a body.
 
     Raises:
-        ValueError: If it is not clear.
+        ValueError: If it is not clear in the label.
     """
-    plane, (places, inside) = _fit(patch, frame, extent, sign)
+    plane, (points, inside) = _fit(patch, frame, extent, sign)
     if plane.agreement < LEAST_AGREEMENT:
         raise ValueError("the endplate is not clear in the label")
     window = np.array(
         [0.45 * extent.half_width_mm, max(3.0, 1.25 * max(patch.geometry.spacing_mm))]
     )
-    above = places[:, 2] - sign * plane.height_mm(places[:, 0], places[:, 1])
+    above = points[:, 2] - sign * plane.height_mm(points[:, 0], points[:, 1])
     profile = []
     for share in PLACES:
         y = share * extent.half_depth_mm
-        near = (np.abs(places[:, :2] - (0, y)) <= window).all(axis=1)
+        near = (np.abs(points[:, :2] - (0, y)) <= window).all(axis=1)
         level = fit_level(above[near], inside[near], patch.step_mm(frame.up))
         profile.append(sign * level + float(plane.height_mm(0.0, y)))
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -210,3 +216,37 @@ def _endplate(patch: Patch, frame: Frame, extent: Extent, sign: int) -> Endplate
         plane.normal() @ frame.axes_lps,
         bool(patch.shows(frame.to_lps(beyond)).mean() >= LEAST_SHOWN),
     )
+
+
+def symmetry_axis(patch: Patch, frame: Frame) -> np.ndarray:
+    """Return the posterior direction of the plane of symmetry through the frame's centre, in LPS.
+
+    All voxels of the vertebra are used: the processes are long levers, and neither the width of the
+    body nor the shape of one process matters. Voxels whose mirror image is outside the field of
+    view are ignored.
+    """
+    points = frame.to_local(patch.points_lps_mm)
+    angle = 0.0
+    for turns in (COARSE_TURNS, FINE_TURNS):
+        overlaps = [_overlap(patch, frame, points, angle + turn) for turn in turns]
+        angle += _peak(turns, overlaps)
+    return np.array([-np.sin(angle), np.cos(angle), 0.0]) @ frame.axes_lps
+
+
+def _peak(turns: np.ndarray, overlaps: list[float]) -> float:
+    """Return the rotation of the largest overlap, interpolated by a parabola."""
+    k = int(np.argmax(overlaps))
+    if not 0 < k < len(turns) - 1:
+        return float(turns[k])
+    before, best, after = overlaps[k - 1 : k + 2]
+    bend = before - 2 * best + after
+    shift = (before - after) / (2 * bend) if bend < 0 else 0.0
+    return float(turns[k] + shift * (turns[1] - turns[0]))
+
+
+def _overlap(patch: Patch, frame: Frame, points: np.ndarray, angle: float) -> float:
+    """Return the share of points whose mirror image is inside the vertebra, too."""
+    across = np.array([np.cos(angle), np.sin(angle), 0.0])
+    mirrored = frame.to_lps(points - 2 * (points @ across)[:, None] * across)
+    shown = patch.shows(mirrored)
+    return float(patch.share(mirrored[shown]).mean()) if shown.any() else 0.0

@@ -1,4 +1,4 @@
-"""Where the bodies are, roughly: the start for finding each one exactly."""
+"""Initial position and axes of each vertebral body, for the exact search in `body`."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from spinemamba.measure.frame import Frame, Patch, unit
 SEARCH_MM = 1.5
 BODY_POWER = 3
 FRONT_MM = 12.0
-"""Bodies lie in front: the weight falls by 1/e over so many mm towards the back."""
+"""Decay length of the weight towards the back, because bodies are anterior."""
 
 HEAD, BACK = np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
-"""Of the patient, in LPS."""
+"""Superior and posterior direction of the patient, in LPS."""
 
 ODD = ("C1", "Sacrum", "Coccyx")
-"""Levels whose thickest part lies off the line of the bodies."""
+"""Levels whose thickest part is not on the line of the bodies."""
 
 MIDLINE_MM = 8.0
-"""And in the middle: in the neck, the joints' pillars are as thick as bodies."""
+"""Distance from the midline where the weight falls to 1/e; in the neck, the articular pillars are
+as thick as the bodies."""
 
 
 def patches_of(
     labels: Volume, sides: Mapping[int, Collection[str]] | None = None
 ) -> dict[int, Patch]:
-    """Return the patch of each level that is there, by label value, from head to tail.
+    """Return the patch of each level in the labels, by label value, from top to bottom.
 
     Args:
-        labels: In canonical orientation.
-        sides: Sides at which the end of the data cuts each, by label value.
+        labels: Label image in canonical orientation.
+        sides: Sides at which each vertebra is truncated, by label value.
     """
     sides = sides or {}
     boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
-    found = {v: box for v, box in enumerate(boxes, start=1) if box is not None and v in BY_VALUE}
-    order = sorted(found, key=lambda value: ORDER[BY_VALUE[value].name])
-    return {value: Patch.of(labels, value, found[value], sides.get(value, ())) for value in order}
+    by_value = {v: b for v, b in enumerate(boxes, start=1) if b is not None and v in BY_VALUE}
+    order = sorted(by_value, key=lambda value: ORDER[BY_VALUE[value].name])
+    return {v: Patch.of(labels, v, by_value[v], sides.get(v, ())) for v in order}
 
 
-def start_frames(patches: dict[int, Patch], cut: Container[int] = ()) -> dict[int, Frame]:
-    """Return a frame within each body, by label value, from head to tail.
+def initial_frames(patches: dict[int, Patch], cut: Container[int] = ()) -> dict[int, Frame]:
+    """Return a frame within each body, by label value, from top to bottom.
 
-    The axis up follows the line through the neighbours' bodies; posterior is where the rest of the
-    vertebra lies. What is left of a cut vertebra says neither.
+    The superior axis follows the line through the neighbouring bodies; the posterior axis points to
+    the centroid of the vertebra. Truncated vertebrae are not used for either.
 
     Args:
-        patches: From `patches_of`.
-        cut: Label values of the vertebrae that the image cuts.
+        patches: Patches from `patches_of`.
+        cut: Label values of the truncated vertebrae.
     """
     values = list(patches)
     centres, middles = {}, {}
@@ -69,21 +70,21 @@ def start_frames(patches: dict[int, Patch], cut: Container[int] = ()) -> dict[in
 
 
 def _beside(values: list[int], sure: list[int], k: int) -> tuple[int, int]:
-    """Return two sure vertebrae around or next to the k-th one; the same one if there is none."""
-    places = [values.index(value) for value in sure]
-    upper = [place for place in places if place < k][-1:]
-    lower = [place for place in places if place > k][:1]
-    own = [k] if values[k] in sure else []
-    around = [*upper, *own, *lower]
+    """Return two reliable vertebrae around or near the k-th one; or the k-th one twice."""
+    indices = [values.index(value) for value in sure]
+    upper = [index for index in indices if index < k][-1:]
+    lower = [index for index in indices if index > k][:1]
+    this = [k] if values[k] in sure else []
+    around = [*upper, *this, *lower]
     if len(around) < 2:
-        around = sorted(sorted(places, key=lambda place: abs(place - k))[:2])
+        around = sorted(sorted(indices, key=lambda index: abs(index - k))[:2])
     if len(around) < 2:
         return values[k], values[k]
     return values[around[0]], values[around[-1]]
 
 
 def _centre(patch: Patch) -> tuple[np.ndarray, np.ndarray]:
-    """Return where a body is, deep and in front, and the middle of the whole vertebra."""
+    """Return the weighted centre of the thick anterior part, and the centroid of the vertebra."""
     steps = [max(1, round(SEARCH_MM / s)) for s in patch.geometry.spacing_mm]
     inside = np.pad(patch.inside[:: steps[0], :: steps[1], :: steps[2]] > 0.5, 1)
     spacing = np.asarray(patch.geometry.spacing_mm) * steps

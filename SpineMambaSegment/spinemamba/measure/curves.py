@@ -1,4 +1,4 @@
-"""Angles of endplates in the patient's planes, and the curves that they make."""
+"""Tilts of endplates in the patient's planes, and curves by Cobb's method."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from spinemamba.protocol.quantities import COBB_LEAST_DEG
 
 TURN_DEG = 5.0
-"""A turn of the tilts by less than this is noise and ends no curve."""
+"""Smallest reversal of the tilts that ends a curve; smaller ones are noise."""
 
 LEAST_LEVELS = 3
-"""Two neighbours alone are a wedge, no curve."""
+"""Smallest number of levels of a curve; two neighbours are only a wedge."""
 
 
 @dataclass(frozen=True)
 class Tilt:
-    """How an endplate is tilted.
+    """Tilt of an endplate in a view.
 
     Attributes:
         name: Level.
-        sign: 1 for its upper endplate, -1 for its lower one.
-        deg: Angle in the view.
+        sign: 1 for the upper endplate, -1 for the lower one.
+        deg: Angle in degrees.
     """
 
     name: str
@@ -35,12 +35,11 @@ class Tilt:
 
 @dataclass(frozen=True)
 class Curve:
-    """Two endplates between which the spine bends one way.
+    """A part of the spine that bends to one side.
 
     Attributes:
-        upper: Endplate at its upper end.
-        lower: Endplate at its lower end.
-        deg: Tilt of the lower one minus tilt of the upper one.
+        upper: Endplate at the upper end.
+        lower: Endplate at the lower end.
     """
 
     upper: Tilt
@@ -48,59 +47,59 @@ class Curve:
 
     @property
     def deg(self) -> float:
-        """By how much the tilt grows from the upper to the lower end."""
+        """Tilt of the lower endplate minus tilt of the upper endplate."""
         return self.lower.deg - self.upper.deg
 
 
 def difference_deg(one: float, other: float) -> float:
-    """Return one angle minus another, within -180 and 180 degrees."""
+    """Return the difference of two angles, wrapped to -180 to 180 degrees."""
     return (one - other + 180.0) % 360.0 - 180.0
 
 
 def sagittal_deg(normal_lps: np.ndarray) -> float:
-    """Return how an endplate is tilted in the sagittal plane; positive if its normal tends back."""
+    """Return the sagittal tilt of an endplate; positive if its normal points posteriorly."""
     return math.degrees(math.atan2(normal_lps[1], normal_lps[2]))
 
 
 def coronal_deg(normal_lps: np.ndarray) -> float:
-    """Return how an endplate is tilted in the coronal plane; positive if its normal points left."""
+    """Return the coronal tilt of an endplate; positive if its normal points to the left."""
     return math.degrees(math.atan2(normal_lps[0], normal_lps[2]))
 
 
 def find_curves(tilts: Sequence[Tilt], least_deg: float = COBB_LEAST_DEG) -> list[Curve]:
-    """Return the curves from head to tail: between one turn of the tilts and the next.
+    """Return the curves from top to bottom, each between two reversals of the tilts.
 
-    A vertebra's tilt is the mean of its endplates'. A curve begins with the upper endplate and ends
-    with the lower endplate of an end vertebra, as Cobb's method has it, the most tilted ones within
-    the bend. Neighbouring curves share an end vertebra.
+    The tilt of a vertebra is the mean of its endplates' tilts. As in Cobb's method, a curve extends
+    from the upper endplate of one end vertebra to the lower endplate of the other, the most tilted
+    endplates of the curve. Neighbouring curves share an end vertebra.
 
     Args:
-        tilts: Of all endplates that are known, from head to tail.
-        least_deg: Smaller curves are left out, and so are those of fewer than `LEAST_LEVELS`.
+        tilts: Tilts of all known endplates, from top to bottom.
+        least_deg: Smallest angle of a curve; curves of fewer than `LEAST_LEVELS` are left out, too.
     """
     tilts = _continuous(tilts)
     names = list(dict.fromkeys(tilt.name for tilt in tilts))
     means = [_mean(tilts, name) for name in names]
-    found = []
+    curves = []
     turns = _turns(means)
     for first, last in pairwise(turns):
-        way = math.copysign(1, means[last] - means[first])
+        direction = math.copysign(1, means[last] - means[first])
         inside = names[first : last + 1]
         uppers = [t for t in tilts if t.name in inside and t.sign == 1]
         lowers = [t for t in tilts if t.name in inside and t.sign == -1]
         if not uppers or not lowers:
             continue
-        upper = min(uppers, key=lambda tilt: way * tilt.deg)
-        lower = max(lowers, key=lambda tilt: way * tilt.deg)
+        upper = min(uppers, key=lambda tilt: direction * tilt.deg)
+        lower = max(lowers, key=lambda tilt: direction * tilt.deg)
         curve = Curve(upper, lower)
         levels = names.index(lower.name) - names.index(upper.name) + 1
         if levels >= LEAST_LEVELS and abs(curve.deg) >= least_deg:
-            found.append(curve)
-    return found
+            curves.append(curve)
+    return curves
 
 
 def _continuous(tilts: Sequence[Tilt]) -> list[Tilt]:
-    """Return tilts without jumps of a whole turn from one to the next."""
+    """Return unwrapped tilts, without jumps of 360 degrees."""
     out: list[Tilt] = []
     for tilt in tilts:
         last = out[-1].deg if out else tilt.deg
@@ -109,24 +108,24 @@ def _continuous(tilts: Sequence[Tilt]) -> list[Tilt]:
 
 
 def _mean(tilts: Sequence[Tilt], name: str) -> float:
-    own = [tilt.deg for tilt in tilts if tilt.name == name]
-    return sum(own) / len(own)
+    degrees = [tilt.deg for tilt in tilts if tilt.name == name]
+    return sum(degrees) / len(degrees)
 
 
 def _turns(degrees: Sequence[float]) -> list[int]:
-    """Return where a line turns by more than `TURN_DEG`, with its ends; ascending."""
+    """Return the indices of reversals larger than `TURN_DEG`, and of both ends, ascending."""
     if len(degrees) < 2:
         return []
     turns = [0]
     low = high = 0
-    way = 0
+    direction = 0
     for k, value in enumerate(degrees):
         low, high = (k if value < degrees[low] else low), (k if value > degrees[high] else high)
-        if way >= 0 and degrees[high] - value > TURN_DEG:
+        if direction >= 0 and degrees[high] - value > TURN_DEG:
             turns.append(high)
-            way, low = -1, k
-        elif way <= 0 and value - degrees[low] > TURN_DEG:
+            direction, low = -1, k
+        elif direction <= 0 and value - degrees[low] > TURN_DEG:
             turns.append(low)
-            way, high = 1, k
-    turns.append(high if way >= 0 else low)
+            direction, high = 1, k
+    turns.append(high if direction >= 0 else low)
     return sorted(set(turns))

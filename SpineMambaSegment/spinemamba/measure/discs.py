@@ -1,4 +1,4 @@
-"""What lies between two vertebrae: height of the disc, its angle, and slips."""
+"""Measurements of a disc: heights, angle, and slip of the vertebra above."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from spinemamba.measure.walls import back_corner
 HEIGHTS = ("anterior_disc_mm", "middle_disc_mm", "posterior_disc_mm")
 SLIPS = ("slip_mm", "slip_percent")
 DIRECTED = (*SLIPS, "lateral_slip_mm")
-"""These change with which of the two is the upper one."""
+"""Values that depend on which of the two vertebrae is the upper one."""
 
 ALL = (*HEIGHTS, "disc_angle_deg", *DIRECTED)
 
 MOST_OF_BODY = 1.3
-"""A higher disc, in bodies beside it, is none: between them lies a vertebra without a label."""
+"""Largest height of a disc, as multiple of the body height; larger gaps contain a vertebra without
+a label."""
 
 APART = "are not neighbours in space"
 
 LEAST_MM = 2.0
-"""Endplates of fused vertebrae overlap by no more than this, by the error of the labels."""
+"""Largest overlap of the endplates of fused vertebrae, caused by label errors."""
 
 MEET = "the endplates meet there"
 
@@ -33,14 +34,14 @@ MEET = "the endplates meet there"
 def disc_numbers(
     upper: Vertebra, lower: Vertebra
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the numbers of the disc between two neighbours, and why some are missing."""
+    """Return the measurements of the disc between two neighbours, and reasons for missing ones."""
     values: dict[str, float | None] = dict.fromkeys(ALL)
     if not upper.has(-1) or not lower.has(1):
         which = upper if not upper.has(-1) else lower
         return values, dict.fromkeys(ALL, f"{which.name}: {which.reason}")
     heights = heights_mm(upper, lower)
     if not _fit(heights, upper, lower):
-        return apart(upper.name, lower.name)
+        return missing_disc(upper.name, lower.name)
     values.update({key: h if h >= 0 else None for key, h in zip(HEIGHTS, heights, strict=True)})
     reasons = {key: MEET for key in HEIGHTS if values[key] is None}
     floor, roof = upper.body.plates[-1], lower.body.plates[1]
@@ -58,20 +59,20 @@ def disc_numbers(
     return values, reasons
 
 
-def apart(upper: str, lower: str) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the numbers of a disc between levels that are not next to each other: none."""
+def missing_disc(upper: str, lower: str) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return missing values, with the reason that two levels are not neighbours in space."""
     return dict.fromkeys(ALL), dict.fromkeys(ALL, f"{upper} and {lower} {APART}")
 
 
-def is_apart(reasons: Mapping[str, str]) -> bool:
-    """Return whether these are the reasons that `apart` gives."""
+def not_neighbours(reasons: Mapping[str, str]) -> bool:
+    """Return whether values are missing because the levels are not neighbours in space."""
     return reasons.get(HEIGHTS[0], "").endswith(APART)
 
 
 def _fit(heights: list[float], upper: Vertebra, lower: Vertebra) -> bool:
-    """Return whether heights can be those of a disc between these bodies."""
+    """Return whether the heights are plausible for a disc between these bodies."""
     bodies = [v.body.extent for v in (upper, lower) if v.has(1, -1)]
-    # Of bodies with one endplate the depth is known, which is somewhat more than the height.
+    # For bodies with one endplate, use the depth, which is somewhat larger than the height.
     most = MOST_OF_BODY * max((2 * extent.half_height_mm for extent in bodies), default=0.0)
     most = most or upper.body.extent.half_depth_mm + lower.body.extent.half_depth_mm
     opposite = upper.body.frame.up @ lower.body.frame.up < 0
@@ -79,7 +80,7 @@ def _fit(heights: list[float], upper: Vertebra, lower: Vertebra) -> bool:
 
 
 def heights_mm(upper: Vertebra, lower: Vertebra) -> list[float]:
-    """Return the height of the disc in front, in the middle and behind."""
+    """Return the anterior, middle and posterior height of the disc."""
     along = unit(upper.body.plates[-1].normal_lps + lower.body.plates[1].normal_lps)
     places = []
     for vertebra, sign in ((upper, -1), (lower, 1)):
@@ -91,10 +92,10 @@ def heights_mm(upper: Vertebra, lower: Vertebra) -> list[float]:
 
 
 def slip_mm(upper: Vertebra, lower: Vertebra) -> float:
-    """Return by how much the upper body lies forward on the lower one.
+    """Return the anterior displacement of the upper body against the lower one.
 
     Raises:
-        ValueError: If a back wall is not clear.
+        ValueError: If a posterior wall is not clear in the label.
     """
     above = back_corner(upper.patch, upper.body, -1)
     below = back_corner(lower.patch, lower.body, 1)

@@ -1,4 +1,4 @@
-"""A vertebra's own axes, and its voxels seen from there."""
+"""Local coordinate frame of a vertebra, and the label image around it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from spinemamba.imaging.volume import Geometry, Volume
 Box = tuple[slice, slice, slice]
 
 MARGIN_MM = 12.0
-"""Of a patch around its vertebra."""
+"""Margin of a patch around its vertebra."""
 
 STEP_MM = 0.25
-"""Step along a ray; the place of a crossing is interpolated between two steps."""
+"""Step along a ray; crossings are interpolated between two steps."""
 
 
 MOST_POINTS = 2000
 
 FINE_MM = 1.0
-"""Of voxels finer than this, some are left out: labels are not that exact."""
+"""Smaller voxels are subsampled, because labels are not more accurate."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A place and three directions at right angles.
+    """An orthonormal coordinate frame.
 
     Attributes:
         centre_lps_mm: Origin, (3,).
-        axes_lps: Rows are the directions left, posterior and up of the vertebra, (3, 3).
+        axes_lps: Rows are the left, posterior and superior axis of the vertebra, (3, 3).
     """
 
     centre_lps_mm: np.ndarray
@@ -41,7 +41,7 @@ class Frame:
 
     @classmethod
     def along(cls, centre_lps_mm: np.ndarray, up: np.ndarray, posterior: np.ndarray) -> Frame:
-        """Return the frame whose third axis is ``up``, and whose second is nearest to the other."""
+        """Return the frame with superior axis ``up`` and a posterior axis near the given one."""
         up = unit(up)
         posterior = unit(posterior - (posterior @ up) * up)
         return cls(
@@ -50,29 +50,29 @@ class Frame:
 
     @property
     def up(self) -> np.ndarray:
-        """Direction of the head."""
+        """Superior axis."""
         return self.axes_lps[2]
 
     @property
     def posterior(self) -> np.ndarray:
-        """Direction of the back."""
+        """Posterior axis."""
         return self.axes_lps[1]
 
     def to_local(self, points_lps_mm: np.ndarray) -> np.ndarray:
-        """Return points (..., 3) in mm to the left, to the back and up."""
+        """Return points (..., 3) in the frame: mm along left, posterior and superior."""
         return (points_lps_mm - self.centre_lps_mm) @ self.axes_lps.T
 
     def to_lps(self, points_mm: np.ndarray) -> np.ndarray:
-        """Return points (..., 3), given in mm to the left, to the back and up, in LPS."""
+        """Return points (..., 3) of the frame in LPS."""
         return np.asarray(points_mm, float) @ self.axes_lps + self.centre_lps_mm
 
     def moved(self, offset_mm: tuple[float, float, float]) -> Frame:
-        """Return the same directions around a place given in this frame."""
+        """Return a frame with the same axes and an origin given in this frame."""
         return Frame(self.to_lps(np.array(offset_mm)), self.axes_lps)
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """Return the vector with length 1."""
+    """Return the normalised vector."""
     return vector / np.linalg.norm(vector)
 
 
@@ -81,10 +81,10 @@ class Patch:
     """The part of a label image around one vertebra.
 
     Attributes:
-        inside: 1 in its voxels and 0 elsewhere, (z, y, x), float32.
+        inside: Mask of the vertebra, (z, y, x), float32.
         geometry: Grid of ``inside``.
-        box: The vertebra's voxels in the whole image.
-        shown: First and last place on ``geometry`` that the image shows, along z, y, x, (2, 3).
+        box: Bounding box of the vertebra in the whole image.
+        shown: First and last index in ``geometry`` inside the field of view, (2, 3).
     """
 
     inside: np.ndarray
@@ -94,14 +94,14 @@ class Patch:
 
     @classmethod
     def of(cls, labels: Volume, value: int, box: Box, sides: Collection[str] = ()) -> Patch:
-        """Return the patch of a label value that lies in a box of voxels.
+        """Return the patch of a label value.
 
         Args:
-            labels: In canonical orientation.
+            labels: Label image in canonical orientation.
             value: Label value.
-            box: Its voxels.
-            sides: Sides at which the end of the data cuts it: there the patch ends, whether or not
-                the array goes on.
+            box: Bounding box of its voxels.
+            sides: Sides at which it is truncated. The patch ends there, even if the array does
+                not.
         """
         wider, ends = [], []
         whole = zip(box, labels.spacing_mm, labels.array.shape, IMAGE_SIDES, strict=True)
@@ -126,26 +126,26 @@ class Patch:
 
     @cached_property
     def points_lps_mm(self) -> np.ndarray:
-        """Places of the vertebra's voxels, evenly thinned to `MOST_POINTS` or a little more."""
+        """Centres of the vertebra's voxels, subsampled to about `MOST_POINTS`."""
         index = np.argwhere(self.inside > 0.5)
         return self.geometry.to_lps_mm(index[:: max(1, len(index) // MOST_POINTS)])
 
     def step_mm(self, direction_lps: np.ndarray) -> float:
-        """Return how far a voxel reaches along a direction."""
+        """Return the extent of a voxel along a direction."""
         parts = np.abs(np.asarray(self.geometry.direction_lps).T @ direction_lps)[::-1]
         return float(parts @ np.asarray(self.geometry.spacing_mm))
 
     def near(
         self, frame: Frame, reach_mm: tuple[float, float, float]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the voxels of a box around a frame.
+        """Return the voxels in a box around a frame.
 
         Args:
-            frame: Middle and directions of the box.
-            reach_mm: Half its size to the left, to the back and up.
+            frame: Centre and axes of the box.
+            reach_mm: Half the size of the box along the axes.
 
         Returns:
-            Places in the frame, (n, 3), and whether each is the vertebra's, (n,).
+            Voxel centres in the frame, (n, 3), and whether each is in the vertebra, (n,).
         """
         corners = np.array(np.meshgrid(*[(-r, r) for r in reach_mm])).reshape(3, -1).T
         index = self.geometry.to_index_zyx(frame.to_lps(corners))
@@ -153,22 +153,22 @@ class Patch:
         high = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, self.inside.shape)
         box = tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
         grid = np.stack(np.meshgrid(*[np.arange(s.start, s.stop) for s in box], indexing="ij"), -1)
-        places = frame.to_local(self.geometry.to_lps_mm(grid.reshape(-1, 3)))
-        keep = (np.abs(places) <= reach_mm).all(axis=1)
-        return places[keep], self.inside[box].reshape(-1)[keep] > 0.5
+        points = frame.to_local(self.geometry.to_lps_mm(grid.reshape(-1, 3)))
+        within = (np.abs(points) <= reach_mm).all(axis=1)
+        return points[within], self.inside[box].reshape(-1)[within] > 0.5
 
     def share(self, points_lps_mm: np.ndarray) -> np.ndarray:
-        """Return how much each point (..., 3) is the vertebra's, interpolated, in [0, 1]."""
+        """Return the mask at points (..., 3), interpolated linearly, in [0, 1]."""
         index = np.moveaxis(self.geometry.to_index_zyx(points_lps_mm), -1, 0)
         return ndimage.map_coordinates(self.inside, index, order=1)
 
     def exits_mm(
         self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, reach_mm: float
     ) -> np.ndarray:
-        """Return how far from each start (n, 3) the vertebra ends in a direction.
+        """Return the distance from each start (n, 3) to where a ray leaves the vertebra.
 
         Returns:
-            Distances (n,); NaN where the start is outside, or no end comes within the reach.
+            Distances (n,); NaN if the start is outside, or the ray does not leave within the reach.
         """
         values, steps = self._along(starts_lps_mm, direction_lps, reach_mm)
         return _first_below(values, steps)
@@ -176,7 +176,7 @@ class Patch:
     def entries_mm(
         self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, reach_mm: float
     ) -> np.ndarray:
-        """Return how far from each start (n, 3), which is outside, the vertebra begins; or NaN."""
+        """Return the distance from each start (n, 3), outside, to the vertebra; NaN if none."""
         values, steps = self._along(starts_lps_mm, direction_lps, reach_mm)
         return _first_below(1 - values, steps)
 
@@ -187,13 +187,13 @@ class Patch:
         return self.share(starts[:, None] + steps[None, :, None] * direction), steps
 
     def shows(self, points_lps_mm: np.ndarray) -> np.ndarray:
-        """Return which points (..., 3) lie among the voxels of the image."""
+        """Return which points (..., 3) are inside the field of view."""
         index = self.geometry.to_index_zyx(points_lps_mm)
         return ((index >= self.shown[0]) & (index <= self.shown[1])).all(axis=-1)
 
 
 def _first_below(values: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return where rows of values, which start high, first fall below a half; or NaN."""
+    """Return the interpolated position where each row first falls below 0.5; NaN if it does not."""
     low = values < 0.5
     first = np.argmax(low, axis=1)
     known = low.any(axis=1) & (first > 0)

@@ -1,4 +1,4 @@
-"""A vertebra's body and its back, found without knowing which way the spine stands."""
+"""Landmarks of a vertebra that do not depend on the orientation of the spine."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from spinemamba.imaging.volume import Volume
 
 SEARCH_MM = 2.0
 CORE = 0.45
-"""A core is what lies deeper than this share of the greatest depth; as `Evidence.core`."""
+"""Voxels deeper than this share of the greatest depth are core, as in the voxel predictions."""
 
 BODY_POWER = 3
 APART_MM = 10.0
-"""Cores of two vertebrae lie at least so far apart along the spine."""
+"""Smallest distance along the spine between the cores of two vertebrae."""
 
 WIDE = ("C1", "Sacrum", "Coccyx")
-"""Levels that may have several cores: lateral masses, pieces of the sacrum."""
+"""Levels that may have several cores: lateral masses, sacral segments."""
 
 
 @dataclass(frozen=True)
 class Landmark:
-    """Where a level lies.
+    """Landmarks of a level.
 
     Attributes:
         name: Level.
-        deep_lps_mm: Middle of its thickest part: in the body, (3,).
-        back_mm: Way from there to the middle of all its voxels, LPS, (3,).
-        volume_ml: Of its voxels.
-        cut: Whether the image cuts it.
-        cores_lps_mm: Middles of its cores that are large, the largest first, (n, 3).
+        deep_lps_mm: Centre of the thickest part, inside the body, (3,).
+        back_mm: Vector from there to the centroid of all voxels, LPS, (3,).
+        volume_ml: Volume of the voxels.
+        cut: Whether it is truncated.
+        cores_lps_mm: Centroids of the large cores, largest first, (n, 3).
     """
 
     name: str
@@ -46,15 +46,15 @@ class Landmark:
 
 
 def landmarks(labels: Volume, cut: Container[int]) -> list[Landmark]:
-    """Return the landmarks of every level, from head to tail.
+    """Return the landmarks of every level, from top to bottom.
 
     Args:
-        labels: Label values in canonical orientation.
-        cut: Label values of the levels that the image cuts.
+        labels: Label image in canonical orientation.
+        cut: Label values of the truncated levels.
     """
     boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
-    found = {v: box for v, box in enumerate(boxes, start=1) if box is not None and v in BY_VALUE}
-    marks = [_landmark(labels, value, box, value in cut) for value, box in found.items()]
+    by_value = {v: b for v, b in enumerate(boxes, start=1) if b is not None and v in BY_VALUE}
+    marks = [_landmark(labels, value, box, value in cut) for value, box in by_value.items()]
     return sorted(marks, key=lambda mark: ORDER[mark.name])
 
 
@@ -65,7 +65,7 @@ def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> 
     volume_ml = float(mask.sum()) * float(np.prod(labels.spacing_mm)) / 1000
     steps = np.array([max(1, round(SEARCH_MM / s)) for s in labels.spacing_mm])
     small = mask[:: steps[0], :: steps[1], :: steps[2]]
-    if not small.any():  # thinner than a step
+    if not small.any():  # thinner than the subsampling
         steps, small = np.ones(3, int), mask
     inside = np.pad(small, 1)
     depth = ndimage.distance_transform_edt(inside, sampling=labels.spacing_mm * steps)
@@ -81,7 +81,7 @@ def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> 
 
 
 def _cores(depth: np.ndarray) -> np.ndarray:
-    """Return the middles of the cores that are large, the largest first, (n, 3) indices."""
+    """Return the centroids of the large cores, largest first, (n, 3) indices."""
     core = depth > CORE * depth.max()
     pieces, _ = ndimage.label(core)
     sizes = np.bincount(pieces.ravel())[1:]
@@ -89,16 +89,16 @@ def _cores(depth: np.ndarray) -> np.ndarray:
     return np.array(ndimage.center_of_mass(core, pieces, [k + 1 for k in large]))
 
 
-def doubled(mark: Landmark, up: np.ndarray) -> bool:
-    """Return whether a label holds two bodies, one above the other.
+def has_two_bodies(mark: Landmark, up: np.ndarray) -> bool:
+    """Return whether a label contains two bodies, one above the other.
 
     Args:
-        mark: Of the label.
+        mark: Landmarks of the label.
         up: Direction of the spine, (3,).
     """
     if mark.name in WIDE or len(mark.cores_lps_mm) < 2:
         return False
-    way = mark.cores_lps_mm[0] - mark.cores_lps_mm[1]
-    along = abs(float(way @ up))
-    across = float(np.linalg.norm(way - (way @ up) * up))
+    offset = mark.cores_lps_mm[0] - mark.cores_lps_mm[1]
+    along = abs(float(offset @ up))
+    across = float(np.linalg.norm(offset - (offset @ up) * up))
     return along >= APART_MM and along >= across

@@ -1,9 +1,9 @@
-"""Find the plane from which voxels are inside on one side and outside on the other.
+"""Fit a plane that separates voxels inside an object from voxels outside.
 
-A voxel says only on which side its centre lies. Averaging the places where neighbours differ wastes
-much of that, so the plane is found that separates the two sides best: logistic regression whose
-slope is given (a share of a voxel's size), which is convex, needs no starting point, and, like a
-median, follows the many and not the few far off (osteophytes, Schmorl's nodes, label errors).
+A voxel only tells on which side of the surface its centre lies. Averaging the positions of boundary
+faces loses much of this information. Here, the plane is the decision boundary of a logistic
+regression with a fixed slope (a fraction of the voxel size). The fit is convex, needs no initial
+value, and is robust, like a median, to outliers (osteophytes, Schmorl's nodes, label errors).
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from scipy.special import expit
 
 SHARPNESS = (1.0, 0.5, 0.25, 0.12, 0.06)
-"""Widths of the transition, in voxels, one after the other: the last decides."""
+"""Successive widths of the transition, in voxels; the last one defines the result."""
 
 MOST_STEPS = 25
 NEAR_MM = 2.0
-"""Voxels within this of the plane, or a voxel and a half, say how well it separates them."""
+"""Distance from the plane within which the agreement is computed, or 1.5 voxels if larger."""
 
 FIRST_VOXELS, FIRST_MM = 4000, 1.0
-"""A first, coarse look takes about so many voxels, and no sharper a transition than this."""
+"""Approximate number of voxels and smallest width of the transition for the first, coarse fit."""
 
 FAR_MM, FAR_VOXELS = 4.0, 2.5
-"""Voxels farther than either from the first plane play no part in the exact one."""
+"""Voxels farther than both from the first plane are not used in the final fit."""
 
 RIDGE = 1e-6
 
@@ -34,9 +34,9 @@ class Plane:
     """A plane over x and y.
 
     Attributes:
-        level_mm: Its height at x = y = 0.
-        slope: By how much it rises along x and y, (2,).
-        agreement: Share of the voxels near the plane that lie on their own side of it.
+        level_mm: Height at x = y = 0.
+        slope: Slopes along x and y, (2,).
+        agreement: Share of the voxels near the plane that are on the correct side.
     """
 
     level_mm: float
@@ -44,22 +44,22 @@ class Plane:
     agreement: float
 
     def height_mm(self, x_mm: np.ndarray | float, y_mm: np.ndarray | float) -> np.ndarray:
-        """Return heights at places."""
+        """Return the heights at x and y."""
         return self.level_mm + self.slope[0] * np.asarray(x_mm) + self.slope[1] * np.asarray(y_mm)
 
     def normal(self) -> np.ndarray:
-        """Return the normal towards greater heights, (3,)."""
+        """Return the unit normal towards greater heights, (3,)."""
         normal = np.array([-self.slope[0], -self.slope[1], 1.0])
         return normal / np.linalg.norm(normal)
 
 
 def fit_plane(places_mm: np.ndarray, inside: np.ndarray, voxel_mm: float) -> Plane:
-    """Return the plane below which voxels are inside.
+    """Return the upper boundary plane of an object.
 
     Args:
-        places_mm: Centres of voxels: x, y and height, (n, 3).
-        inside: Which of them belong to the object below, (n,).
-        voxel_mm: How far a voxel reaches along the height.
+        places_mm: Voxel centres (x, y, height), (n, 3).
+        inside: Whether each voxel is in the object, which is below the plane, (n,).
+        voxel_mm: Extent of a voxel along the height.
 
     Raises:
         ValueError: If all voxels are on one side.
@@ -77,14 +77,14 @@ def fit_plane(places_mm: np.ndarray, inside: np.ndarray, voxel_mm: float) -> Pla
 def fit_level(
     heights_mm: np.ndarray, inside: np.ndarray, voxel_mm: float, stray_mm: float = np.inf
 ) -> float:
-    """Return how far a part of a surface lies from the plane that was fitted to the whole.
+    """Return the height of a part of a surface above the plane fitted to the whole surface.
 
     Args:
-        heights_mm: Heights of the part's voxels above that plane, (n,).
-        inside: Which of them belong to the object below, (n,).
-        voxel_mm: How far a voxel reaches along the height.
-        stray_mm: How far parts usually lie from the plane: of the levels that coarse voxels leave
-            open, those near the plane are likelier. By default all are alike.
+        heights_mm: Heights of the voxels of this part above that plane, (n,).
+        inside: Whether each voxel is in the object, (n,).
+        voxel_mm: Extent of a voxel along the height.
+        stray_mm: Prior standard deviation of the result: among heights that coarse voxels do not
+            distinguish, those near the plane are preferred. Infinite by default.
 
     Raises:
         ValueError: If all voxels are on one side.
@@ -98,7 +98,7 @@ def _fit(
     height: np.ndarray,
     inside: np.ndarray,
     voxel_mm: float,
-    pull: float = 0.0,
+    prior_precision: float = 0.0,
 ) -> np.ndarray:
     if inside.all() or not inside.any():
         raise ValueError("no boundary: all voxels are on one side")
@@ -107,16 +107,17 @@ def _fit(
     some = slice(None, None, max(1, len(height) // FIRST_VOXELS))
     first = SHARPNESS[0] * max(voxel_mm, FIRST_MM)
     weights = _newton((design[some], height[some], inside[some]), weights, first)
-    # What lies farther off is on its own side, or another thing than this boundary.
+    # Voxels farther away are on the correct side, or belong to another boundary.
     near = np.abs(design @ weights - height) < max(FAR_MM, FAR_VOXELS * voxel_mm)
     design, height, inside = design[near], height[near], inside[near]
     for sharpness in SHARPNESS:
-        weights = _newton((design, height, inside), weights, sharpness * voxel_mm, pull)
+        width_mm = sharpness * voxel_mm
+        weights = _newton((design, height, inside), weights, width_mm, prior_precision)
     return weights
 
 
 def _best_level(height: np.ndarray, inside: np.ndarray) -> float:
-    """Return the height that leaves fewest voxels on the wrong side."""
+    """Return the height with the fewest voxels on the wrong side."""
     order = np.argsort(height)
     wrong = np.cumsum(~inside[order]) - np.cumsum(inside[order])
     return float(height[order][int(np.argmin(wrong))])
@@ -126,32 +127,36 @@ def _newton(
     voxels: tuple[np.ndarray, np.ndarray, np.ndarray],
     weights: np.ndarray,
     width_mm: float,
-    pull: float = 0.0,
+    prior_precision: float = 0.0,
 ) -> np.ndarray:
-    """Minimise the logistic loss of ``design @ weights - height``, in units of the width.
+    """Minimise the logistic loss of ``design @ weights - height`` by Newton's method.
 
-    ``voxels`` are the design (n, k), the height and whether it is inside, (n,). ``pull`` times half
-    the square of the weights is added.
+    Args:
+        voxels: Design matrix (n, k), height (n,) and whether each voxel is inside (n,).
+        weights: Initial weights, (k,).
+        width_mm: Width of the transition, the scale of the logistic function.
+        prior_precision: Weight of the penalty ``|weights|^2 / 2``.
     """
     design, height, inside = voxels
 
     def loss(w: np.ndarray) -> float:
         t = (design @ w - height) / width_mm
-        return float(np.logaddexp(0, np.where(inside, -t, t)).sum() + pull * (w @ w) / 2)
+        penalty = prior_precision * (w @ w) / 2
+        return float(np.logaddexp(0, np.where(inside, -t, t)).sum() + penalty)
 
-    now = loss(weights)
+    current = loss(weights)
     for _ in range(MOST_STEPS):
-        chance = expit((design @ weights - height) / width_mm)
-        gradient = design.T @ (chance - inside) / width_mm + pull * weights
-        hessian = (design * (chance * (1 - chance))[:, None]).T @ design / width_mm**2
-        hessian[np.diag_indices_from(hessian)] += pull + RIDGE
+        probability = expit((design @ weights - height) / width_mm)
+        gradient = design.T @ (probability - inside) / width_mm + prior_precision * weights
+        hessian = (design * (probability * (1 - probability))[:, None]).T @ design / width_mm**2
+        hessian[np.diag_indices_from(hessian)] += prior_precision + RIDGE
         step = np.linalg.solve(hessian, gradient)
         rate = 1.0
-        while rate > 1e-3 and (then := loss(weights - rate * step)) > now:
+        while rate > 1e-3 and (new := loss(weights - rate * step)) > current:
             rate /= 2
         if rate <= 1e-3:
             break
-        weights, gained, now = weights - rate * step, now - then, then
-        if gained < 1e-6 * max(now, 1e-3):
+        weights, decrease, current = weights - rate * step, current - new, new
+        if decrease < 1e-6 * max(current, 1e-3):
             break
     return weights

@@ -1,4 +1,4 @@
-"""Measure a labelled spine: the whole way from labels to numbers."""
+"""Measure a labelled spine: all steps from labels to measurements."""
 
 from __future__ import annotations
 
@@ -17,19 +17,27 @@ from spinemamba.imaging.truncation import FieldOfView, crop_volume, cut_sides, d
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.angles import adjacent, angle_items, curve_items
 from spinemamba.measure.body import Body
-from spinemamba.measure.body_guess import patches_of, start_frames
-from spinemamba.measure.discs import DIRECTED, apart, disc_numbers, is_apart
+from spinemamba.measure.body_guess import initial_frames, patches_of
+from spinemamba.measure.discs import DIRECTED, disc_numbers, missing_disc, not_neighbours
 from spinemamba.measure.frame import Frame, Patch
-from spinemamba.measure.heights import genant_grade, height_loss
 from spinemamba.measure.landmarks import landmarks
 from spinemamba.measure.stance import NO_SIDE, Stance, stance_of
-from spinemamba.measure.vertebra import SIDES, Vertebra, body_of, numbers, plate_of, vector
+from spinemamba.measure.vertebra import (
+    SIDES,
+    Vertebra,
+    body_of,
+    genant_grade,
+    height_loss,
+    numbers,
+    plate_of,
+    vector,
+)
 from spinemamba.protocol.measurements import Item, Measurements
 
 COARSE_MM = 2.0
-"""With voxels larger than this in any direction, numbers are less sure than they look."""
+"""With voxels larger than this in any direction, a note warns of limited accuracy."""
 
-DOUBLE = "its label holds two bodies"
+DOUBLE = "its label contains two bodies"
 
 Progress = Callable[[str, float], None]
 
@@ -41,52 +49,51 @@ def measure(
     progress: Progress = lambda name, fraction: None,
     known_cuts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Measurements:
-    """Measure every vertebra, what lies between them, and the spine as a whole.
+    """Measure every vertebra, the discs between them, and angles and curves of the spine.
 
-    As `measure_standing`, which see.
+    Arguments and errors are those of `measure_with_stance`.
     """
-    return measure_standing(labels, image, modality, progress, known_cuts)[0]
+    return measure_with_stance(labels, image, modality, progress, known_cuts)[0]
 
 
-def measure_standing(
+def measure_with_stance(
     labels: Volume,
     image: Volume | None,
     modality: str,
     progress: Progress,
     known_cuts: Mapping[str, tuple[str, ...]] | None = None,
 ) -> tuple[Measurements, Stance]:
-    """Measure a spine, and say how it stands in its header.
+    """Measure a spine, and return its position in the header's coordinates, too.
 
     Args:
-        labels: Label values, in any orientation.
-        image: What was segmented, on the same voxels in any order; gives densities if it is a CT.
-        modality: "ct", "mr" or, without an image, "".
-        progress: Told the level that comes next and the share that is done; may raise `Cancelled`.
-        known_cuts: Sides at which the run that made the labels found each level cut. Without an
-            image, labels alone do not show where data end within the array.
+        labels: Label image with VerSe's values, in any orientation.
+        image: Segmented image on the same grid, in any orientation; a CT gives densities.
+        modality: "ct", "mr", or "" without an image.
+        progress: Called with the next level and the completed share; may raise `Cancelled`.
+        known_cuts: Sides at which each level is truncated, according to the run that made the
+            labels. Without the image, padding within the array cannot be detected.
 
     Raises:
-        UserError: If there is no known level in the labels (NO_SPINE), or the image has another
-            grid.
+        UserError: If the labels contain no known level (NO_SPINE), or the image has another grid.
     """
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
     upright = canonical(labels)[0]
-    shown = None if image is None else _on_grid_of(upright, image)
-    if shown is not None:
-        box = data_box(shown.array)
-        upright, shown = crop_volume(upright, box), crop_volume(shown, box)
-    sides = _sides(upright, shown, known_cuts or {})
+    on_grid = None if image is None else _on_grid_of(upright, image)
+    if on_grid is not None:
+        box = data_box(on_grid.array)
+        upright, on_grid = crop_volume(upright, box), crop_volume(on_grid, box)
+    sides = _sides(upright, on_grid, known_cuts or {})
     stance = stance_of(landmarks(upright, {value for value, cut in sides.items() if cut}))
     sides = {value: stance.sides(cut) for value, cut in sides.items()}
-    ct = canonical(stance.stand(shown))[0] if shown is not None and modality == "ct" else None
+    ct = canonical(stance.stand(on_grid))[0] if on_grid is not None and modality == "ct" else None
     standing = canonical(stance.stand(upright))[0]
-    found = list(find_vertebrae(standing, sides, stance, progress))
-    found.sort(key=lambda vertebra: ORDER[vertebra.name])
+    vertebrae = list(find_vertebrae(standing, sides, stance, progress))
+    vertebrae.sort(key=lambda vertebra: ORDER[vertebra.name])
     progress("discs and curves", 1.0)
-    discs = list(_disc_items(found, stance))
-    stance = stance.with_breaks([item.name for item in discs if is_apart(item.reasons)])
-    items = [*_vertebra_items(found, ct, stance), *discs]
-    items += [*angle_items(found, stance), *curve_items(found, stance)]
+    discs = list(_disc_items(vertebrae, stance))
+    stance = stance.with_breaks([item.name for item in discs if not_neighbours(item.reasons)])
+    items = [*_vertebra_items(vertebrae, ct, stance), *discs]
+    items += [*angle_items(vertebrae, stance), *curve_items(vertebrae, stance)]
     measured = Measurements(
         package_version=__version__,
         labels_sha256=digest,
@@ -100,22 +107,22 @@ def measure_standing(
 
 
 def _on_grid_of(labels: Volume, image: Volume) -> Volume:
-    """Return an image on exactly the grid of its labels.
+    """Return the image with the geometry of the labels.
 
     Args:
-        labels: In canonical orientation.
-        image: On the same voxels, in any order of its axes.
+        labels: Label image in canonical orientation.
+        image: Image on the same grid, in any orientation.
 
     Returns:
         The image in canonical orientation.
 
     Raises:
-        UserError: If the grids differ; says in what.
+        UserError: If the grids differ.
     """
     upright = canonical(image)[0]
     if difference := upright.geometry.difference(labels.geometry):
         raise UserError(
-            f"Image and labels do not have the same voxels: {difference}.",
+            f"Image and labels have different grids: {difference}.",
             "Give the image that was segmented.",
         )
     return upright.on(labels.geometry)
@@ -124,33 +131,36 @@ def _on_grid_of(labels: Volume, image: Volume) -> Volume:
 def _sides(
     labels: Volume, image: Volume | None, known: Mapping[str, tuple[str, ...]]
 ) -> dict[int, tuple[str, ...]]:
-    """Return the sides at which the data end in each vertebra, by label value."""
+    """Return the sides at which each vertebra is truncated, by label value."""
     grid = labels.geometry
     view = FieldOfView.of_grid(grid) if image is None else FieldOfView.of_image(image)
-    found = {}
+    truncated = {}
     for value, patch in patches_of(labels).items():
         voxels = np.argwhere(labels.array[patch.box] == value) + [s.start for s in patch.box]
         sides = {*cut_sides(voxels, grid, view), *known.get(BY_VALUE[value].name, ())}
-        found[value] = tuple(s for names in IMAGE_SIDES for s in names if s in sides)
-    return found
+        truncated[value] = tuple(s for names in IMAGE_SIDES for s in names if s in sides)
+    return truncated
 
 
 def find_vertebrae(
     labels: Volume, sides: Mapping[int, tuple[str, ...]], stance: Stance, progress: Progress
 ) -> Iterable[Vertebra]:
-    """Yield the vertebrae as they lie in space, from head to tail.
+    """Yield the vertebrae in their spatial order, top to bottom.
 
     Args:
-        labels: In canonical orientation, standing.
-        sides: Sides of the image that cut each, by label value, where the spine stands.
-        stance: How the spine stands.
+        labels: Label image in canonical orientation, rotated so that the spine is upright.
+        sides: Sides at which each vertebra is truncated, by label value, in the same frame.
+        stance: Position of the spine.
         progress: As for `measure`.
+
+    Raises:
+        UserError: If the labels contain no known level (NO_SPINE).
     """
     named = patches_of(labels, sides)
     if not named:
         raise UserError(
-            "There is no vertebra in the labels.",
-            "Choose a label image whose numbers are those of the label table.",
+            "The labels contain no vertebra.",
+            "Choose a label image with the values of the label table.",
             Code.NO_SPINE,
         )
     order = stance.along([BY_VALUE[value].name for value in named])
@@ -160,7 +170,7 @@ def find_vertebrae(
         for value, patch in patches.items()
     }
     unsure = {v for v, cut in sides.items() if cut or BY_VALUE[v].name not in stance.order}
-    frames = start_frames(patches, unsure)
+    frames = initial_frames(patches, unsure)
     above: Body | None = None
     for k, (value, patch) in enumerate(patches.items()):
         name, start = BY_VALUE[value].name, frames[value]
@@ -178,7 +188,7 @@ def find_vertebrae(
 
 
 def below(above: Body, patch: Patch, frame: Frame) -> Frame:
-    """Return a frame within the first piece of the sacrum, where the last body stands on it."""
+    """Return a frame in the first segment of the sacrum, below the last body."""
     if -1 not in above.plates:
         return frame
     floor = above.plates[-1].centre_lps_mm
@@ -188,17 +198,19 @@ def below(above: Body, patch: Patch, frame: Frame) -> Frame:
     return Frame(floor - (gap + 8.0) * above.frame.up, above.frame.axes_lps)
 
 
-def _vertebra_items(found: Sequence[Vertebra], ct: Volume | None, stance: Stance) -> Iterable[Item]:
-    measured = [_numbers(vertebra, ct, stance) for vertebra in found]
-    for k, vertebra in enumerate(found):
+def _vertebra_items(
+    vertebrae: Sequence[Vertebra], ct: Volume | None, stance: Stance
+) -> Iterable[Item]:
+    measured = [_numbers(vertebra, ct, stance) for vertebra in vertebrae]
+    for k, vertebra in enumerate(vertebrae):
         values, reasons = measured[k]
-        beside = [
+        neighbours = [
             measured[j][0]
             for j in (k - 1, k + 1)
-            if 0 <= j < len(found)
-            and _beside(*sorted((found[j].name, vertebra.name), key=ORDER.get), stance)
+            if 0 <= j < len(vertebrae)
+            and _are_neighbours(*sorted((vertebrae[j].name, vertebra.name), key=ORDER.get), stance)
         ]
-        loss = height_loss(values, beside)
+        loss = height_loss(values, neighbours)
         words = {"cut": ", ".join(vertebra.cut_sides)} if vertebra.cut_sides else {}
         graded = loss is not None and vertebra.name[0] in "TL"
         values["height_loss_percent"] = None if loss is None else loss[0]
@@ -226,7 +238,7 @@ def _vertebra_items(found: Sequence[Vertebra], ct: Volume | None, stance: Stance
 def _numbers(
     vertebra: Vertebra, ct: Volume | None, stance: Stance
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return what one vertebra shows by itself, as far as its label and its stance allow it."""
+    """Return the measurements of one vertebra; without its neighbours, and missing ones as None."""
     values, reasons = numbers(vertebra, ct)
     if vertebra.name in stance.doubles:
         values["volume_ml"], reasons["volume_ml"] = None, DOUBLE
@@ -235,18 +247,18 @@ def _numbers(
     return values, reasons
 
 
-def _beside(upper: str, lower: str, stance: Stance) -> bool:
+def _are_neighbours(upper: str, lower: str, stance: Stance) -> bool:
     return adjacent(upper, lower) and stance.neighbours(upper, lower)
 
 
-def _disc_items(found: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
-    for upper, lower in pairwise(found):
+def _disc_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
+    for upper, lower in pairwise(vertebrae):
         if not adjacent(upper.name, lower.name):
             continue
         if stance.neighbours(upper.name, lower.name):
             values, reasons = disc_numbers(upper, lower)
         else:
-            values, reasons = apart(upper.name, lower.name)
+            values, reasons = missing_disc(upper.name, lower.name)
         unknown = dict.fromkeys(DIRECTED, stance.doubtful) if stance.doubtful else {}
         if not stance.as_header:
             unknown.setdefault("lateral_slip_mm", NO_SIDE)
@@ -261,6 +273,6 @@ def _notes(labels: Volume) -> Iterable[str]:
     largest = max(labels.spacing_mm)
     if largest > COARSE_MM:
         yield (
-            f"Voxels reach {largest:.1f} mm: an endplate nearly parallel to them is known to about "
-            "half a voxel only."
+            f"Voxels measure up to {largest:.1f} mm: the position of an endplate nearly parallel "
+            "to them is accurate to about half a voxel only."
         )

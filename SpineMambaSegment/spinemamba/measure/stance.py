@@ -1,8 +1,8 @@
-"""Which way a labelled spine stands in its header, and whether its levels follow each other.
+"""Orientation of a labelled spine in the header's coordinates, and order of its levels in space.
 
-Numbers are measured in planes of the patient. Where the header has another idea of the patient
-than the spine, its axes are turned by quarter turns until the head is up and the processes are
-behind; voxels stay as they are.
+Measurements refer to the patient's planes. If the orientation in the header contradicts the spine,
+its axes are rotated by multiples of 90 degrees until the head is up and the processes are
+posterior. Voxels are not changed.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from spinemamba.findings.level_flags import LIMITS
 from spinemamba.findings.orientation_flags import back_to_front, upside_down
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.frame import unit
-from spinemamba.measure.landmarks import Landmark, doubled
+from spinemamba.measure.landmarks import Landmark, has_two_bodies
 from spinemamba.protocol.measurements import Item, Plate, Vector
 
 LEAST_GAIN = 0.4
-"""The axes are turned only if head and back, as cosines, then agree so much better in sum: a bent
-neck and a tilted trunk stand as they are."""
+"""Smallest gain in the sum of the cosines of head and back for rotating the axes: a bent neck and a
+tilted trunk are not rotated."""
 
 LEAST_BACK_MM = 2.0
-"""Bodies alone, without processes, do not say where the back is."""
+"""Smallest offset of the centroid from the body; without processes, it does not show the back."""
 
 LEAST_ORDER = 0.5
-"""Correlation of the levels with their places along the spine that tells which end is the head."""
+"""Smallest correlation of levels and positions along the spine that determines the cranial end."""
 
 LEAST_PART = 0.5
-"""Of the volume of the largest: so much of a cut vertebra has its place in the row."""
+"""Smallest volume of a truncated vertebra with a reliable position, as share of the largest one."""
 
 LEAST_SHARE = 0.1
-"""A label smaller than this share of the others' median is a speck without a place."""
+"""Labels smaller than this share of the median volume are specks and have no position."""
 
 MOST_TILT_DEG, MOST_TURN_DEG = 20.0, 15.0
-"""A spine that leans more than this to the side, or looks so far to one, shows other angles in the
-patient's planes than in its own: a degree or two at 20 degrees of lean."""
+"""Largest lateral tilt and axial rotation without a note. Beyond, angles in the patient's planes
+differ from those in the spine's own planes: by a degree or two at a tilt of 20 degrees."""
 
 MOST_REST_DEG = 5.0
-"""The same of a spine whose axes were turned: nothing is known of the patient's planes."""
+"""The same after rotating the axes, because the patient's planes are then unknown."""
 
 PLACED = {
     (0, 1): "to the left of",
@@ -58,31 +58,30 @@ POINTS = {(0, 1): "to the left", (0, -1): "to the right", (1, -1): "to the front
 POINTS |= {(1, 1): "to the back", (2, 1): "up", (2, -1): "down"}
 
 
-OWN_PLANES = "It is measured in its own planes, and its left and right are not known."
+OWN_PLANES = "It is measured in its own planes; left and right are unknown."
 SIDES = {(0, 1): "left", (0, -1): "right", (1, 1): "posterior", (1, -1): "anterior"}
 SIDES |= {(2, 1): "superior", (2, -1): "inferior"}
 DIRECTIONS = {name: sign * np.eye(3)[axis] for (axis, sign), name in SIDES.items()}
 
 OBLIQUE = (
-    "The spine {} to the side by {:.0f} degrees: angles and curves are those that show in the "
-    "header's planes."
+    "The spine {} to the side by {:.0f} degrees: angles and curves refer to the header's planes."
 )
-BREAK = "{} and {} are not neighbours in space: a vertebra is without a label, or misnamed."
-NO_SIDE = "left and right are not known: the spine does not stand as the header says"
+BREAK = "{} and {} are not neighbours in space: a vertebra is unlabelled or misnamed."
+NO_SIDE = "left and right are unknown: the orientation in the header contradicts the spine"
 
 
 @dataclass(frozen=True)
 class Stance:
-    """How a spine stands.
+    """Orientation and order of a spine.
 
     Attributes:
-        turn: Rows are the directions left, posterior and up of the patient that the spine
-            shows, in the header's LPS, (3, 3); the identity where both agree.
-        order: Levels along the spine in space, from the head; without specks.
-        doubles: Levels whose label holds two bodies.
-        doubtful: Why angles and slips are not given; empty if they are.
-        notes: What the reader must know, as sentences.
-        breaks: Levels that follow each other by name but do not lie next to each other.
+        turn: Rows are the left, posterior and superior axis of the patient according to the spine,
+            in the header's LPS, (3, 3); the identity if both agree.
+        order: Levels in their order in space, from the head, without specks.
+        doubles: Levels whose label contains two bodies.
+        doubtful: Why angles and slips are missing; empty if they are not.
+        notes: Notes for the reader, as sentences.
+        breaks: Pairs of consecutive levels that are not neighbours in space.
     """
 
     turn: np.ndarray
@@ -94,11 +93,11 @@ class Stance:
 
     @property
     def as_header(self) -> bool:
-        """Whether the spine stands as the header says."""
+        """Whether the spine agrees with the orientation in the header."""
         return bool(np.array_equal(self.turn, np.eye(3)))
 
     def neighbours(self, upper: str, lower: str) -> bool:
-        """Return whether a level lies directly below another one in space, if that is known."""
+        """Return whether a level is directly below another one in space; True if unknown."""
         if (upper, lower) in self.breaks:
             return False
         if upper not in self.order or lower not in self.order:
@@ -106,27 +105,27 @@ class Stance:
         return self.order.index(lower) == self.order.index(upper) + 1
 
     def along(self, names: Sequence[str]) -> list[str]:
-        """Return levels in their order in space; those without a place at the end."""
+        """Return levels in their order in space; those without a position come last."""
         if list(self.order) == sorted(self.order, key=ORDER.__getitem__):
             return sorted(names, key=ORDER.__getitem__)
         places = {name: place for place, name in enumerate(self.order)}
         return sorted(names, key=lambda name: (places.get(name, len(places)), ORDER[name]))
 
     def with_breaks(self, discs: Sequence[str]) -> Stance:
-        """Return the stance where discs, named like "L4-L5", are no discs by their size."""
+        """Return the stance with breaks at discs, named like "L4-L5", of implausible size."""
         breaks = tuple(tuple(name.split("-")) for name in discs)
         notes = () if self.doubtful else tuple(BREAK.format(*pair) for pair in breaks)
         return replace(self, breaks=breaks, notes=(*self.notes, *notes))
 
     def why_no_angle(self, upper: str, lower: str) -> str:
-        """Return why no angle can be given from one level to another; empty if it can."""
+        """Return why the angle between two levels is missing; empty if it is not."""
         for first, second in self.breaks:
             if ORDER[upper] <= ORDER[first] and ORDER[second] <= ORDER[lower]:
                 return self.doubtful or f"{first} and {second} are not neighbours in space"
         return self.doubtful
 
     def stand(self, volume: Volume) -> Volume:
-        """Return a volume with a header in which the spine stands; same voxels."""
+        """Return a volume with a rotated header, in which the spine is upright; same voxels."""
         if self.as_header:
             return volume
         place = volume.geometry
@@ -137,57 +136,59 @@ class Stance:
         )
 
     def sides(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return the sides of the image, named as in the header, as they lie where it stands."""
+        """Return names of sides in the header's frame converted to the frame of `stand`."""
         return tuple(SIDES[_axis(self.turn @ DIRECTIONS[name])] for name in names)
 
     def back(self, item: Item) -> Item:
-        """Return an item that was measured on `stand`'s grid, where it lies in the header."""
-        return turned(item, self.turn.T)
+        """Return an item in the frame of `stand` converted to the header's frame."""
+        return rotate_item(item, self.turn.T)
 
     def upright(self, item: Item) -> Item:
-        """Return an item in the header's place as it lies on `stand`'s grid."""
-        return turned(item, self.turn)
+        """Return an item in the header's frame converted to the frame of `stand`."""
+        return rotate_item(item, self.turn)
 
 
-def turned(item: Item, turn: np.ndarray) -> Item:
-    """Return an item whose places and directions are turned about the origin."""
+def rotate_item(item: Item, rotation: np.ndarray) -> Item:
+    """Return an item with all points and directions rotated about the origin."""
 
-    def moved(place: Vector) -> Vector:
-        return tuple(float(v) for v in turn @ np.asarray(place))
+    def rotate(vector: Vector) -> Vector:
+        return tuple(float(v) for v in rotation @ np.asarray(vector))
 
-    def optional(place: Vector | None) -> Vector | None:
-        return None if place is None else moved(place)
+    def optional(vector: Vector | None) -> Vector | None:
+        return None if vector is None else rotate(vector)
 
     return replace(
         item,
         plates={
-            side: Plate(*(moved(getattr(plate, name)) for name in Plate.__dataclass_fields__))
+            side: Plate(*(rotate(getattr(plate, name)) for name in Plate.__dataclass_fields__))
             for side, plate in item.plates.items()
         },
         centre_lps_mm=optional(item.centre_lps_mm),
         body_lps_mm=optional(item.body_lps_mm),
-        axes_lps=None if item.axes_lps is None else tuple(map(moved, item.axes_lps)),
+        axes_lps=None if item.axes_lps is None else tuple(map(rotate, item.axes_lps)),
     )
 
 
 def stance_of(marks: Sequence[Landmark]) -> Stance:
-    """Return how a spine stands.
+    """Return orientation and order of a spine.
 
     Args:
-        marks: Of its levels, from head to tail.
+        marks: Landmarks of its levels, from top to bottom.
     """
     marks = _sizeable(marks)
     up = _up(_in_order(marks))
-    doubles = frozenset(mark.name for mark in marks if doubled(mark, up))
+    doubles = frozenset(mark.name for mark in marks if has_two_bodies(mark, up))
     marks = _in_order([mark for mark in marks if mark.name not in doubles])
     up = _up(marks)
     turn = _turn(up, _back(marks, up))
     order = tuple(mark.name for mark in marks)
     doubtful, *notes = _disorder(order)
-    notes += [f"The label of {name} holds two bodies." for name in sorted(doubles, key=ORDER.get)]
+    notes += [
+        f"The label of {name} contains two bodies." for name in sorted(doubles, key=ORDER.get)
+    ]
     if not np.array_equal(turn, np.eye(3)):
         notes.append(_posture(marks, turn))
-        # So few vertebrae look the same if it is their names that are the wrong way round.
+        # With few vertebrae, reversed names look the same as a reversed header.
         if turn[2, 2] != 1 and 1 < len(order) < LIMITS.least_for_order and not doubtful:
             doubtful = f"{_lies(order, turn)}: either the header or the names are wrong"
             notes.append(f"{doubtful}.")
@@ -197,19 +198,19 @@ def stance_of(marks: Sequence[Landmark]) -> Stance:
 
 
 def _sizeable(marks: Sequence[Landmark]) -> list[Landmark]:
-    """Return the landmarks that have a place in the row of the vertebrae."""
-    row = [mark for mark in marks if mark.name != "Coccyx"]
-    least = LEAST_SHARE * float(np.median([mark.volume_ml for mark in row])) if row else 0.0
-    return [mark for mark in row if mark.volume_ml >= least]
+    """Return the landmarks without the coccyx and without specks."""
+    marks = [mark for mark in marks if mark.name != "Coccyx"]
+    least = LEAST_SHARE * float(np.median([mark.volume_ml for mark in marks])) if marks else 0.0
+    return [mark for mark in marks if mark.volume_ml >= least]
 
 
 def _in_order(marks: Sequence[Landmark]) -> list[Landmark]:
-    """Return landmarks in their order along the spine in space, from the head."""
+    """Return landmarks in their order in space, from the head."""
     return [marks[k] for k in _along(np.array([mark.deep_lps_mm for mark in marks]))]
 
 
 def _disorder(order: Sequence[str]) -> list[str]:
-    """Return why levels that lie so along the spine are not in order, and a note; or ""."""
+    """Return why levels in this order in space are wrong, and a note; [""] if they are right."""
     for above, below in itertools.pairwise(order):
         if ORDER[above] > ORDER[below]:
             why = f"{above} lies above {below}: the levels are not in order"
@@ -218,13 +219,13 @@ def _disorder(order: Sequence[str]) -> list[str]:
 
 
 def _along(places: np.ndarray) -> list[int]:
-    """Return the order of places along the spine, from the head.
+    """Return the order of points along the spine, from the head.
 
-    The shortest tree through bodies in a row is the row itself, however bent it is. The head is
-    where the levels say so, and where they do not, above.
+    The minimum spanning tree of points along a curve is the curve itself, however bent it is. The
+    cranial end is determined by the levels, or, if they are inconclusive, by the height.
 
     Args:
-        places: From head to tail by their levels, (n, 3).
+        places: Points in the order of their levels, (n, 3).
     """
     count = len(places)
     if count < 2:
@@ -236,20 +237,20 @@ def _along(places: np.ndarray) -> list[int]:
         row = [int(ends[0])]
         while len(row) < count:
             row += [int(k) for k in np.flatnonzero(tree[row[-1]]) if k not in row]
-    else:  # a tree with branches: along the longest extent
+    else:  # a tree with branches: order along the first principal axis
         _, _, axes = np.linalg.svd(places - places.mean(axis=0))
         row = [int(k) for k in np.argsort(places @ axes[0])]
-    agree = np.corrcoef(row, np.arange(count))[0, 1]
-    if abs(agree) < LEAST_ORDER:
-        agree = places[row[0], 2] - places[row[-1], 2]
-    return row if agree > 0 else row[::-1]
+    agreement = np.corrcoef(row, np.arange(count))[0, 1]
+    if abs(agreement) < LEAST_ORDER:
+        agreement = places[row[0], 2] - places[row[-1], 2]
+    return row if agreement > 0 else row[::-1]
 
 
 def _up(marks: Sequence[Landmark]) -> np.ndarray:
-    """Return the direction of the head, from vertebrae in order; up if there are too few."""
+    """Return the cranial direction of ordered vertebrae; superior if there are too few."""
     whole = [mark for mark in marks if not mark.cut]
     if len(whole) < 2:
-        # What is left of a cut vertebra lies anywhere, but most of one lies where it does.
+        # The position of a truncated vertebra is reliable only if most of it is visible.
         least = LEAST_PART * max((mark.volume_ml for mark in marks), default=0.0)
         whole = [mark for mark in marks if mark.volume_ml >= least]
     if len(whole) < 2:
@@ -259,18 +260,18 @@ def _up(marks: Sequence[Landmark]) -> np.ndarray:
 
 
 def _back(marks: Sequence[Landmark], up: np.ndarray) -> np.ndarray:
-    """Return the direction of the back, at right angles to ``up``; zeros if it is not known."""
-    ways = [m.back_mm for m in marks if not m.cut] or [np.zeros(3)]
-    way = np.mean(ways, axis=0)
-    way = way - (way @ up) * up
-    return unit(way) if np.linalg.norm(way) >= LEAST_BACK_MM else np.zeros(3)
+    """Return the posterior direction, orthogonal to ``up``; zeros if it is unknown."""
+    offsets = [m.back_mm for m in marks if not m.cut] or [np.zeros(3)]
+    offset = np.mean(offsets, axis=0)
+    offset = offset - (offset @ up) * up
+    return unit(offset) if np.linalg.norm(offset) >= LEAST_BACK_MM else np.zeros(3)
 
 
 def _turn(up: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Return the signed axes, right-handed, that agree best with the spine; see `Stance.turn`."""
+    """Return the right-handed signed axes that agree best with the spine; see `Stance.turn`."""
     best, most = np.eye(3), up[2] + back[1] + LEAST_GAIN
     if not back.any():
-        # The least turn: what is known of the back is that it was not said to be elsewhere.
+        # Prefer the smallest rotation if the spine does not show the back.
         back = 0.1 * np.array([0.0, 1.0, 0.0])
     for axes in itertools.permutations(np.eye(3)):
         for signs in itertools.product((1.0, -1.0), repeat=3):
@@ -282,16 +283,16 @@ def _turn(up: np.ndarray, back: np.ndarray) -> np.ndarray:
 
 
 def _posture(marks: Sequence[Landmark], turn: np.ndarray) -> str:
-    """Return how a spine, from the head, lies in its header, as sentences."""
+    """Return sentences about the orientation of a spine, given from the head."""
     heights = sorted(marks, key=lambda mark: -mark.deep_lps_mm[2])
     flags = [
         upside_down([ORDER[mark.name] for mark in heights]),
         back_to_front([mark.back_mm[1] for mark in marks if not mark.cut]),
     ]
-    asked = [flag.sentence for flag in flags if flag is not None]
+    messages = [flag.sentence for flag in flags if flag is not None]
     what = _lies([mark.name for mark in marks], turn)
-    said = f"The spine does not stand as the header says: {what}."
-    return " ".join([*asked, said, OWN_PLANES])
+    message = f"The orientation in the header contradicts the spine: {what}."
+    return " ".join([*messages, message, OWN_PLANES])
 
 
 def _lies(order: Sequence[str], turn: np.ndarray) -> str:
@@ -307,14 +308,14 @@ def _axis(direction: np.ndarray) -> tuple[int, int]:
 
 
 def _oblique(up: np.ndarray, back: np.ndarray, most_deg: tuple[float, float]) -> list[str]:
-    """Return notes about a spine that stands aslant.
+    """Return notes about an oblique spine.
 
     Args:
-        up: Direction of the head where the spine stands.
-        back: Direction of the back there; zeros if it is not known.
-        most_deg: How far it may lean and look to the side.
+        up: Cranial direction in the frame of `Stance.stand`.
+        back: Posterior direction there; zeros if unknown.
+        most_deg: Largest lateral tilt and axial rotation without a note.
     """
-    leans = float(np.degrees(np.arctan2(abs(up[0]), abs(up[2]))))
-    looks = float(np.degrees(np.arctan2(abs(back[0]), back[1]))) if back.any() else 0.0
-    sides = zip(("leans", "looks"), (leans, looks), most_deg, strict=True)
+    tilt = float(np.degrees(np.arctan2(abs(up[0]), abs(up[2]))))
+    rotation = float(np.degrees(np.arctan2(abs(back[0]), back[1]))) if back.any() else 0.0
+    sides = zip(("leans", "looks"), (tilt, rotation), most_deg, strict=True)
     return [OBLIQUE.format(verb, deg) for verb, deg, most in sides if deg > most]

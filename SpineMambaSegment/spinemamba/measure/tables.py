@@ -1,4 +1,4 @@
-"""Measurements as files: everything as JSON, and a row per number as CSV."""
+"""Write measurements: all as JSON, and a CSV table with a row per value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DIGITS = 3
 
 
 def write_json(measured: Measurements, path: Path) -> None:
-    """Write all measurements; `record.read_measurements` reads them.
+    """Write all measurements as JSON; `measurements.read_measurements` reads them.
 
     Raises:
         UserError: As `whole_or_nothing`.
@@ -27,9 +27,9 @@ def write_json(measured: Measurements, path: Path) -> None:
 
 
 def write_csv(measured: Measurements, path: Path) -> None:
-    """Write a row for every number, with its unit, how it is computed, or why it is not given.
+    """Write a CSV row for every value, with unit, definition, and the reason if it is missing.
 
-    What stands above all numbers has the first rows, of the kind "alert".
+    Alerts are the first rows, with the kind "alert".
 
     Raises:
         UserError: As `whole_or_nothing`.

@@ -1,8 +1,9 @@
-"""One vertebra: its body as far as it can be found, and its numbers."""
+"""Measurements of one vertebra: body, size, density, canal and rotation."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,10 @@ from spinemamba.measure.body import Body, find_body
 from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.walls import canal
 from spinemamba.protocol.measurements import Plate, Vector
-from spinemamba.protocol.quantities import TRABECULAR
+from spinemamba.protocol.quantities import GENANT_PERCENT, TRABECULAR
 
 PLATE_SIGNS = {"C1": (), "C2": (-1,), "Sacrum": (1,), "Coccyx": ()}
-"""Endplates of the levels that have not both: 1 above, -1 below."""
+"""Endplates (1 upper, -1 lower) of the levels that lack one or both."""
 
 NO_BODY = {
     "C1": "C1 has no body",
@@ -26,22 +27,25 @@ NO_BODY = {
 CUT = "cut by the image"
 NO_CT = "no CT in Hounsfield units was given"
 LEAST_ML = 0.2
-"""A smaller region is no sample of a body."""
+"""Smallest volume of the region for the density."""
+
+Values = Mapping[str, float | None]
+DEFORMITIES = ("wedge", "biconcave", "crush")
 
 
 @dataclass(frozen=True)
 class Vertebra:
-    """A vertebra.
+    """A vertebra and its body.
 
     Attributes:
         value: Label value.
         name: Level.
-        patch: Its voxels.
-        centroid_lps_mm: Mean of its voxels, (3,).
-        volume_ml: Of its voxels.
-        cut_sides: Sides of the image that cut it.
-        body: None if it has none, or none was found.
-        reason: Why an endplate is missing; empty if none is.
+        patch: Label image around the vertebra.
+        centroid_lps_mm: Centroid of the voxels, (3,).
+        volume_ml: Volume of the voxels.
+        cut_sides: Sides at which it is truncated.
+        body: Vertebral body; None if the level has none, or it was not found.
+        reason: Why an endplate is missing; empty if both are there.
     """
 
     value: int
@@ -54,20 +58,20 @@ class Vertebra:
     reason: str
 
     def has(self, *signs: int) -> bool:
-        """Return whether these endplates were found."""
+        """Return whether the endplates with these signs were found."""
         return self.body is not None and all(sign in self.body.plates for sign in signs)
 
 
 def body_of(
     patch: Patch, start: Frame, name: str, cut_sides: tuple[str, ...]
 ) -> tuple[Body | None, str]:
-    """Return the body with the endplates that the image shows, and why one is missing.
+    """Return the body with its visible endplates, and the reason if one is missing.
 
     Args:
-        patch: The vertebra.
-        start: Within the body.
+        patch: Label image around the vertebra.
+        start: Initial frame inside the body.
         name: Level.
-        cut_sides: Sides of the image that cut it.
+        cut_sides: Sides at which the vertebra is truncated.
     """
     signs = PLATE_SIGNS.get(name, (1, -1))
     reason = NO_BODY.get(name, "")
@@ -86,18 +90,18 @@ def body_of(
 
 
 def _tries(signs: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return what is looked for: both endplates, and where the image shows but one, that one."""
+    """Return the sets of endplates to try: both, then each alone, for truncated vertebrae."""
     return [signs, (1,), (-1,)] if len(signs) == 2 else [signs] if signs else []
 
 
 def numbers(
     vertebra: Vertebra, image: Volume | None
 ) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return what one vertebra shows by itself, and why what is missing is missing.
+    """Return the measurements of one vertebra, and reasons for missing ones.
 
     Args:
-        vertebra: What to measure.
-        image: CT on the grid of the labels; None gives no density.
+        vertebra: Vertebra to measure.
+        image: CT on the grid of the labels, for the density; or None.
     """
     values: dict[str, float | None] = {"volume_ml": vertebra.volume_ml}
     reasons: dict[str, str] = {}
@@ -117,7 +121,7 @@ def numbers(
 
 
 def wedge_deg(body: Body) -> float:
-    """Return by how much a body is lower in front, in its own sagittal plane."""
+    """Return the wedge angle in the body's sagittal plane; positive if lower in front."""
     upper, lower = (math.atan(body.plates[sign].plane.slope[1]) for sign in (1, -1))
     return math.degrees(upper - lower)
 
@@ -147,7 +151,7 @@ def _add_body(
     if behind.depth_mm is None:
         reasons["canal_depth_mm"] = "the arch does not close on the midline"
     if behind.width_mm is None:
-        reasons["canal_width_mm"] = "no pedicles are in the label on both sides"
+        reasons["canal_width_mm"] = "the label has no pedicles on both sides"
     density = None if image is None else trabecular(vertebra.patch, body, image)
     values["trabecular_hu"] = density
     if density is None:
@@ -155,7 +159,7 @@ def _add_body(
 
 
 def trabecular(patch: Patch, body: Body, image: Volume) -> float | None:
-    """Return the mean of the image in the middle of a body; None if that is too little."""
+    """Return the mean intensity in the middle of a body; None if the region is too small."""
     across, high = TRABECULAR
     extent = body.extent
     half = across * np.array([extent.half_width_mm, extent.half_depth_mm])
@@ -167,11 +171,40 @@ def trabecular(patch: Patch, body: Body, image: Volume) -> float | None:
     return float(image.array[tuple(index.T)].mean())
 
 
+def height_loss(values: Values, neighbours: Sequence[Values]) -> tuple[float, str] | None:
+    """Return the height loss in per cent, never below 0, and the kind of deformity.
+
+    Args:
+        values: Heights of the vertebra.
+        neighbours: Known heights of the vertebrae directly above and below.
+
+    Returns:
+        The largest of the anterior ("wedge"), middle ("biconcave") and posterior ("crush") height
+        loss; None if the heights of the vertebra are missing.
+    """
+    front, middle, back = (
+        values.get(f"{place}_height_mm") for place in ("anterior", "middle", "posterior")
+    )
+    if front is None or middle is None or back is None:
+        return None
+    losses = [1 - front / back, 1 - middle / back]
+    beside = [v for n in neighbours if (v := n.get("posterior_height_mm")) is not None]
+    if beside:
+        losses.append(1 - back / (sum(beside) / len(beside)))
+    worst = max(range(len(losses)), key=losses.__getitem__)
+    return max(0.0, 100 * losses[worst]), DEFORMITIES[worst]
+
+
+def genant_grade(loss_percent: float) -> int:
+    """Return the Genant grade of a height loss, 0 to 3."""
+    return sum(loss_percent >= least for least in GENANT_PERCENT)
+
+
 SIDES = {1: "superior", -1: "inferior"}
 
 
 def plate_of(body: Body, sign: int) -> Plate:
-    """Return the upper (1) or lower (-1) endplate of a body that has it."""
+    """Return the upper (1) or lower (-1) endplate of a body for measurements.json."""
     width, depth = body.extent.half_width_mm, body.extent.half_depth_mm
     places = ((0, 0), (0, -depth), (0, depth), (width, 0), (-width, 0))
     middle, *others = (vector(body.on_plate(sign, x, y)) for x, y in places)
@@ -179,5 +212,5 @@ def plate_of(body: Body, sign: int) -> Plate:
 
 
 def vector(values: np.ndarray) -> Vector:
-    """Return three numbers as the record keeps them."""
+    """Return a vector as a tuple of Python floats."""
     return tuple(float(v) for v in values)

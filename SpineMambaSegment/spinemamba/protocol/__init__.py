@@ -1,1 +1,4 @@
-"""Every JSON that crosses a border, and the client of the worker process. Standard library only."""
+"""JSON files and messages exchanged between processes, and the client of the worker process.
+
+Standard library only.
+"""

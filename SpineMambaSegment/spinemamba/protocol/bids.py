@@ -1,4 +1,4 @@
-"""Where the files of a training case lie, as VerSe (BIDS) lays them out. Standard library only."""
+"""File layout of training cases, as in VerSe (BIDS). Standard library only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 IMAGE, MASK = "_ct", "_seg-vert_msk"
-"""Ends of the names of an image and of its label image, before the format."""
+"""Suffixes of the names of an image and its label image, before the file extension."""
 
 LOG = "_audit.csv"
 NAME = re.compile(r"[A-Za-z0-9]+")
@@ -15,7 +15,7 @@ NAME = re.compile(r"[A-Za-z0-9]+")
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case."""
+    """Paths of one case."""
 
     image: Path
     labels: Path
@@ -23,21 +23,21 @@ class CaseFiles:
 
 
 def case_files(folder: Path, name: str) -> CaseFiles:
-    """Return where a case goes: the image below rawdata, what people made of it below derivatives.
+    """Return the paths of a case: the image in rawdata, labels and log in derivatives.
 
     Args:
         folder: Folder of all cases.
-        name: Letters and digits, and nothing of a patient.
+        name: Letters and digits; must not identify a patient.
 
     Raises:
-        ValueError: If the name holds anything else.
+        ValueError: If the name has other characters.
     """
     if not NAME.fullmatch(name):
         raise ValueError(f"a case's name has letters and digits only, got {name!r}")
     subject = f"sub-{name}"
-    made = folder / "derivatives" / subject
+    derived = folder / "derivatives" / subject
     return CaseFiles(
         folder / "rawdata" / subject / f"{subject}{IMAGE}.nii.gz",
-        made / f"{subject}{MASK}.nii.gz",
-        made / f"{subject}{LOG}",
+        derived / f"{subject}{MASK}.nii.gz",
+        derived / f"{subject}{LOG}",
     )

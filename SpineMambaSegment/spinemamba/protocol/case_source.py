@@ -1,8 +1,8 @@
-"""What tells the input of an export from another one of the same case name. Standard library only.
+"""Identity of the input of an export. Standard library only.
 
-A case name made safe for file systems is no identity: "a b" and "a_b" become one, and two patients
-may have files of one name. The manifest therefore keeps a hash of the name as it was given, and
-where the vertebrae lie.
+A case name that was made safe for file systems does not identify a case: "a b" and "a_b" become
+the same, and two patients may have files of the same name. The manifest therefore stores a hash of
+the original name, and position and volume of every vertebra.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typing import Any
 from spinemamba.common.atomic_files import sha256
 
 SAME_PLACE_MM = 5.0
-"""Corrected labels of a vertebra lie no further apart; neighbouring vertebrae do."""
+"""Largest distance between two versions of a vertebra; neighbouring vertebrae are farther apart."""
 
 SAME_VOLUME = 1.5
-"""Nor do their volumes differ by more than this factor."""
+"""Largest ratio of the volumes of two versions of a vertebra."""
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where the labels of a vertebra lie.
+    """Position and volume of the voxels of a vertebra.
 
     Attributes:
-        centre_lps_mm: Their centre in the image, without transforms of a scene.
-        volume_ml: Their volume.
+        centre_lps_mm: Centroid in the image, without transforms of Slicer's scene.
+        volume_ml: Volume.
     """
 
     centre_lps_mm: tuple[float, float, float]
     volume_ml: float
 
     def distance_mm(self, other: Located) -> float:
-        """Return how far the centres are from each other."""
+        """Return the distance between the centroids."""
         return math.dist(self.centre_lps_mm, other.centre_lps_mm)
 
     def matches(self, other: Located) -> bool:
-        """Return whether both may be the same vertebra, one of them corrected."""
+        """Return whether both may be the same vertebra, before and after a correction."""
         small, large = sorted((self.volume_ml, other.volume_ml))
         return self.distance_mm(other) <= SAME_PLACE_MM and large <= SAME_VOLUME * small
 
 
 @dataclass(frozen=True)
 class CaseSource:
-    """What an export is made of.
+    """The input of an export.
 
     Attributes:
-        name_sha256: Of the name of the case before it was made safe for file systems.
-        vertebrae: By level, all that the labels hold, also those that are not exported.
+        name_sha256: SHA-256 of the original name of the case.
+        vertebrae: All vertebrae in the labels by level, including those that are not exported.
     """
 
     name_sha256: str
@@ -58,16 +58,16 @@ class CaseSource:
 
     @classmethod
     def of(cls, name: str, vertebrae: Mapping[str, Located]) -> CaseSource:
-        """Return the source of a case by the name that the user or the input gave it."""
+        """Return the source of a case with the given original name."""
         data = unicodedata.normalize("NFC", name).encode("utf-8", "surrogatepass")
         return cls(sha256(data), dict(vertebrae))
 
     @classmethod
     def from_json(cls, values: dict[str, Any] | None) -> CaseSource | None:
-        """Return the source in a dictionary; None as it is.
+        """Return the source stored in a dictionary, or None for None.
 
         Raises:
-            TypeError: If something is missing or unknown.
+            KeyError: If an entry is missing.
         """
         if values is None:
             return None
@@ -78,9 +78,9 @@ class CaseSource:
         return cls(values["name_sha256"], vertebrae)
 
     def difference(self, other: CaseSource) -> str:
-        """Return why another source is not of the same labels, as a clause; empty if it may be.
+        """Return why another source is a different case, as a clause; empty if it may be the same.
 
-        Where the vertebrae of one are not known, the name decides.
+        If the vertebrae of one source are not known, only the names are compared.
         """
         if self.name_sha256 != other.name_sha256:
             return "its name was written differently"
@@ -90,7 +90,7 @@ class CaseSource:
         if not common:
             return "the labels have no level in common"
         moved = [x for x in common if not self.vertebrae[x].matches(other.vertebrae[x])]
-        # Corrections change some vertebrae; more than half are others.
+        # Corrections change some vertebrae; if more than half differ, it is another case.
         if 2 * len(moved) <= len(common):
             return ""
         one, two = self.vertebrae[moved[0]], other.vertebrae[moved[0]]

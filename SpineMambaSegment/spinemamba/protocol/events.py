@@ -1,4 +1,4 @@
-"""The words that worker and panel exchange: one JSON object per line. Standard library only."""
+"""Events that the worker sends to the panel, one JSON object per line. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROTOCOL = 1
 
 @dataclass(frozen=True)
 class Hello:
-    """The worker runs."""
+    """The worker has started."""
 
     protocol: int
     version: str
@@ -20,12 +20,12 @@ class Hello:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the worker is; also sent every two seconds as a sign of life.
+    """Progress of the run; repeated every two seconds as a heartbeat.
 
     Attributes:
         stage: One of `progress.STAGES`.
-        fraction: Share of the stage that is done.
-        overall: Share of the whole run that is done.
+        fraction: Completed share of the stage, in [0, 1].
+        overall: Completed share of the whole run, in [0, 1].
     """
 
     stage: str
@@ -35,19 +35,19 @@ class Progress:
 
 @dataclass(frozen=True)
 class Warning:
-    """Something the user should know; the run goes on."""
+    """A warning for the user; the run continues."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The result is complete on disk.
+    """The run has finished; all outputs are complete.
 
     Attributes:
-        labels: The label file.
-        result: The result.json, empty if none was asked for.
-        seconds: Time of the whole run.
+        labels: Path of the main output, the labels for most jobs.
+        result: Path of result.json; empty if none was requested.
+        seconds: Duration of the whole run.
     """
 
     labels: str
@@ -57,7 +57,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """There is no result.
+    """The run has failed; no output was written.
 
     Attributes:
         code: A value of `errors.Code`.
@@ -91,8 +91,8 @@ def from_line(line: str) -> Event:
     """Return the event in a line.
 
     Raises:
-        ValueError: If the line is no event. Unknown entries are passed over, so that a newer
-            worker may say more.
+        ValueError: If the line is not an event. Unknown entries are ignored, so that a newer
+            worker may send more.
     """
     try:
         values = json.loads(line)

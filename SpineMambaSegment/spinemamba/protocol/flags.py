@@ -1,4 +1,4 @@
-"""A reason to look at a vertebra. Standard library only: the panel reads it too."""
+"""Quality flags of a vertebra. Standard library only, because the panel reads them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Flag:
-    """A reason to look at a vertebra.
+    """A reason to check a vertebra.
 
     Attributes:
-        name: Identifier that stays the same from version to version, such as "low_margin".
-        value: The number that was too high or too low; None where there is none.
-        sentence: What the user reads.
+        name: Identifier, stable between versions, such as "low_margin".
+        value: Measured value that is out of range; None if the flag has no value.
+        sentence: Message for the user.
     """
 
     name: str
@@ -22,10 +22,10 @@ class Flag:
 
 
 def sentences(flags: Iterable[Flag]) -> str:
-    """Return what the user reads of all flags, in one line."""
+    """Return the messages of all flags in one line."""
     return " ".join(flag.sentence for flag in flags)
 
 
 def names(flags: Iterable[Flag]) -> str:
-    """Return the names of all flags, in one line."""
+    """Return the names of all flags in one line."""
     return " ".join(flag.name for flag in flags)

@@ -1,4 +1,4 @@
-"""What the worker shall do: job.json, in a versioned schema. Standard library only."""
+"""Jobs of the worker, stored as job.json with a schema version. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from spinemamba.common.errors import UserError
 from spinemamba.common.scratch import remove_scratch_of
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 from spinemamba.protocol.model_card import DEFAULT
 
 SCHEMA = 1
@@ -24,13 +24,13 @@ NTH_GPU = re.compile(r"cuda:\d+")
 
 @dataclass(frozen=True)
 class FileJob:
-    """Files in, files out: what every kind of job has.
+    """Base of all jobs: input and output files.
 
     Attributes:
         input: Image file, or folder with a DICOM series.
-        output: Label file to write; the name decides the format.
-        result: JSON to write about it, None for none.
-        overwrite: Whether outputs may be there already.
+        output: Label file to write; its suffix decides the format.
+        result: JSON file to write, or None.
+        overwrite: Whether existing outputs may be replaced.
     """
 
     KIND: ClassVar[str]
@@ -51,7 +51,7 @@ class FileJob:
         return tuple(p for p in (self.output, self.result) if p is not None)
 
     def remove_partial(self, pid: int) -> None:
-        """Delete what a process left half written beside the outputs; see `scratch`."""
+        """Delete partial files that a process left beside the outputs; see `scratch`."""
         for folder in {path.absolute().parent for path in self.outputs}:
             remove_scratch_of(pid, folder)
 
@@ -67,10 +67,10 @@ class FileJob:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelJob(FileJob):
-    """What every job has that runs a model.
+    """Base of jobs that run a model.
 
     Attributes:
-        model: Name of a bundled model, or a folder.
+        model: Name of a bundled model, or folder of a model.
         device: One of `DEVICES`, or one GPU of several, for example "cuda:1".
         modality: One of `MODALITIES`.
         precision: One of `PRECISIONS`.
@@ -90,12 +90,12 @@ class ModelJob(FileJob):
 
 @dataclass(frozen=True)
 class Job(ModelJob):
-    """One run over a whole image.
+    """Segment a whole image.
 
     Attributes:
-        picture: PNG to write, None for none.
+        picture: PNG to write, or None.
         quality: One of `QUALITIES`.
-        pins: Levels that the user is sure of; `pins.parse_pin` says how they are written.
+        pins: Levels fixed by the user, in the syntax of `levels.pins.parse_pin`.
     """
 
     KIND: ClassVar[str] = "segment"
@@ -116,16 +116,16 @@ class Job(ModelJob):
 
 @dataclass(frozen=True)
 class BoxJob(ModelJob):
-    """One vertebra anew, or one that was missed, in a box around a place.
+    """Segment one vertebra again, or one that was missed, in a region around a point.
 
-    ``output`` gets a mask, 1 where the vertebra is, on the voxels of ``input``; ``result`` gets a
-    `box_result.BoxResult`.
+    ``output`` is a mask of the vertebra on the grid of ``input``; ``result`` is a
+    `vertebra_result.VertebraResult`.
 
     Attributes:
-        labels: Label values that are there, on the voxels of ``input``; None for none.
-        place_lps_mm: A place in the body of the vertebra; None for the body of ``again``.
-        again: Value of the vertebra that shall be found anew; 0 for one that was missed.
-        keep: Values whose voxels the vertebra must not take: a person has approved them.
+        labels: Existing label image on the grid of ``input``, or None.
+        place_lps_mm: A point in the body of the vertebra; None for the body of ``again``.
+        again: Label value of the vertebra to segment again; 0 for a missed vertebra.
+        keep: Label values whose voxels must not change, because they were approved in review.
     """
 
     KIND: ClassVar[str] = "box"
@@ -139,11 +139,11 @@ class BoxJob(ModelJob):
         super().__post_init__()
         place = self.place_lps_mm
         if place is None and (not self.again or self.labels is None):
-            raise ValueError("a place is needed, or labels and the value of a vertebra in them")
+            raise ValueError("place_lps_mm is required, or labels and again")
         if place is not None and (len(place) != 3 or not all(map(math.isfinite, place))):
-            raise ValueError(f"a place has three numbers, got {place}")
+            raise ValueError(f"place_lps_mm must be three finite numbers, got {place}")
         if self.again in self.keep:
-            raise ValueError(f"the vertebra of the value {self.again} shall be kept as it is")
+            raise ValueError(f"label value {self.again} is both in keep and in again")
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -153,15 +153,15 @@ class BoxJob(ModelJob):
 
 @dataclass(frozen=True)
 class CaseJob(FileJob):
-    """An image and its corrected labels as a case to train on; `case_layout` names the files.
+    """Export an image and its corrected labels as a training case; `bids` names the files.
 
-    ``output`` gets the labels.
+    ``output`` is the label image.
 
     Attributes:
-        labels: Label values with VerSe's numbers, on the voxels of ``input``.
-        log: Who changed what; copied as it is.
-        image: File that the image is written to.
-        log_copy: File that the log is written to.
+        labels: Label image with VerSe's values on the grid of ``input``.
+        log: Log of the review, copied unchanged.
+        image: Image file to write.
+        log_copy: Copy of the log to write.
     """
 
     KIND: ClassVar[str] = "case"
@@ -184,13 +184,13 @@ class CaseJob(FileJob):
 
 @dataclass(frozen=True)
 class MeasureJob(FileJob):
-    """Measure the label values in ``input``; ``output`` gets a `measure.record.Measurements`.
+    """Measure the label image ``input``; ``output`` is a `measurements.Measurements`.
 
     Attributes:
-        image: What was segmented, on the voxels of ``input``; None for none.
-        modality: One of `MODALITIES`, of the image.
-        run: result.json of the run that made the labels, for the page; None if none is known.
-        page: Report to write, ``.html``; None for none.
+        image: Segmented image on the grid of ``input``, or None.
+        modality: Modality of the image, one of `MODALITIES`.
+        run: result.json of the run that made the labels, for the report; or None.
+        page: HTML report to write, or None.
     """
 
     KIND: ClassVar[str] = "measure"
@@ -224,7 +224,7 @@ def read_job(path: Path) -> FileJob:
         UserError: If it is missing, damaged, or of another version.
     """
     try:
-        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         kind = KINDS[values.pop("kind", Job.KIND)]
         known = {f.name: f.type for f in fields(kind)}
         if unknown := set(values) - set(known):
@@ -237,7 +237,7 @@ def read_job(path: Path) -> FileJob:
 
 
 def _value(kind: str, entry: Any) -> Any:
-    """Return an entry of job.json as the type that its field names; JSON has few."""
+    """Return an entry of job.json converted to the type of its field."""
     if entry is not None and kind.startswith("Path"):
         return Path(entry)
     return tuple(entry) if isinstance(entry, list) else entry

@@ -1,7 +1,7 @@
-"""manifest.json and manifest.csv: the proof of what was exported. Standard library only.
+"""manifest.json and manifest.csv: list of exported surfaces. Standard library only.
 
-A schema of its own, versioned. Every vertebra carries all that is said of it, so that exports
-into one folder at different times stay true side by side.
+Every vertebra has complete metadata of its own, because vertebrae of one folder may be exported at
+different times.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 from spinemamba.protocol.case_source import CaseSource
 
 SCHEMA = 1
-"""Raised when a field changes its meaning or goes away."""
+"""Increased when a field changes its meaning or is removed."""
 
 JSON, CSV = "manifest.json", "manifest.csv"
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file.
+    """One exported file.
 
     Attributes:
-        name: In the folder of the manifest.
-        format: "stl" and so on.
-        unit: Of its coordinates.
-        bytes: Its size.
-        sha256: Of its bytes, hexadecimal.
+        name: File name in the folder of the manifest.
+        format: "stl", "ply", "obj" or "glb".
+        unit: Unit of the coordinates.
+        bytes: File size.
+        sha256: SHA-256 of the file, hexadecimal.
     """
 
     name: str
@@ -45,14 +45,14 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a segmentation; empty where it is not known.
+    """Model and run that made a segmentation; unknown entries are empty.
 
     Attributes:
         model: Name of the model.
         model_version: Version of its weights.
-        model_hash: Which weights exactly.
-        package_version: Version of this package that ran it.
-        run_id: The run, as in its result.json.
+        model_hash: Hash of its weights.
+        package_version: Version of this package.
+        run_id: Identifier of the run, as in its result.json.
     """
 
     model: str = ""
@@ -63,7 +63,7 @@ class Origin:
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> Origin:
-        """Return what the tags of a segment say; runs write them, review keeps them."""
+        """Return the origin in the tags of a segment, which runs write and reviews keep."""
         model, _, version = tags.get("SpineMamba.Model", "").rpartition(" ")
         return cls(
             model,
@@ -76,35 +76,35 @@ class Origin:
 
 @dataclass(frozen=True)
 class VertebraEntry:
-    """One vertebra.
+    """One exported vertebra.
 
     Attributes:
         level: Name of the level.
-        segment_id: Of the segment in Slicer.
-        files: Its files, all of the same surface.
-        reviewed: Whether a person marked it as completed.
-        reviewed_by: Who, as far as the segmentation says.
-        exported_utc: When, ISO 8601.
+        segment_id: Identifier of the segment in Slicer.
+        files: Files of the surface, one for each format.
+        reviewed: Whether a reviewer marked it as completed.
+        reviewed_by: Name of the reviewer in the segmentation; may be empty.
+        exported_utc: Time of the export, ISO 8601.
         exported_with: Name and version of this software.
-        coordinate_system: "LPS" or "RAS"; glTF files have their own, which is part of the format.
+        coordinate_system: "LPS" or "RAS"; glTF defines its own.
         frame: "image", or "scene" if the transforms of the image in Slicer's scene are applied.
         voxels: Number of voxels.
         label_volume_ml: Volume of the voxels.
-        mesh_volume_ml: Volume inside the surface.
-        deviation_mean_mm: From the surface before smoothing, both directions together.
-        deviation_p95_mm: 95 % lie closer.
-        deviation_max_mm: The largest.
+        mesh_volume_ml: Volume enclosed by the surface.
+        deviation_mean_mm: Mean distance to the surface before smoothing, both directions pooled.
+        deviation_p95_mm: 95th percentile of these distances.
+        deviation_max_mm: Maximum of these distances.
         triangles: Number of triangles.
-        watertight: Whether every edge belongs to two triangles that agree on what is outside.
+        watertight: Whether every edge belongs to two triangles with consistent orientation.
         euler_number: Points minus edges plus triangles.
-        bodies: Pieces that do not touch each other.
-        cavities: Hollow spaces inside.
-        tunnels: Holes that go through.
-        self_intersections: Triangles that cut others.
-        smoothing: What was done, with its numbers.
-        decimation: Share of the triangles that were to go.
-        findings: What a person should know, as sentences.
-        origin: What made the segmentation.
+        bodies: Number of connected components.
+        cavities: Number of enclosed cavities.
+        tunnels: Number of through holes.
+        self_intersections: Number of triangles that intersect others.
+        smoothing: Smoothing method and its parameters.
+        decimation: Share of the triangles requested to be removed.
+        findings: Warnings about the surface, as sentences.
+        origin: Model and run of the segmentation.
     """
 
     level: str
@@ -136,10 +136,10 @@ class VertebraEntry:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> VertebraEntry:
-        """Return the entry in a dictionary.
+        """Return the entry stored in a dictionary.
 
         Raises:
-            TypeError: If something is missing or unknown.
+            TypeError: If an entry is missing or unknown.
         """
         values = dict(values)
         files = tuple(FileEntry(**entry) for entry in values.pop("files"))
@@ -149,16 +149,16 @@ class VertebraEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds.
+    """Content of an export folder.
 
     Attributes:
-        case: Name of the case, the beginning of every file name.
-        vertebrae: In the order of their file names.
-        left_out: Level and reason of each vertebra that was asked for and could not be exported;
-            name and reason of each segment that is not recognised as one.
-        unreviewed_accepted: Whether the user was asked about vertebrae that nobody had reviewed,
-            and wanted them; None where all were reviewed or nobody was there to be asked.
-        source: What tells the case from others of the same safe name; None in older manifests.
+        case: Name of the case, the prefix of every file name.
+        vertebrae: Entries in the order of their file names.
+        left_out: Level and reason of each requested vertebra that was not exported; name and
+            reason of each segment that was not recognised as a vertebra.
+        unreviewed_accepted: True if the user confirmed the export of unreviewed vertebrae; None
+            if there were none or the run was not interactive.
+        source: Identity of the input; None in older manifests.
     """
 
     case: str
@@ -168,14 +168,14 @@ class Manifest:
     source: CaseSource | None = None
 
     def with_vertebra(self, entry: VertebraEntry) -> Manifest:
-        """Return a manifest with one more vertebra, which replaces any of the same files."""
+        """Return a manifest with one more vertebra; it replaces entries with the same files."""
         names = {file.name for file in entry.files}
         others = [v for v in self.vertebrae if not names & {file.name for file in v.files}]
         ordered = sorted([*others, entry], key=lambda v: v.files[0].name)
         return replace(self, vertebrae=tuple(ordered))
 
     def contents(self) -> dict[str, bytes]:
-        """Return the two files by their names."""
+        """Return the bytes of manifest.json and manifest.csv by file name."""
         values = {
             "schema": SCHEMA,
             "notice": "For research and education. Not for clinical use.",
@@ -186,16 +186,16 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return the manifest of a folder; None if it has none.
+    """Return the manifest of a folder, or None if the folder has no manifest.
 
     Raises:
-        UserError: If it is damaged or of another version (OUTPUT_BAD).
+        UserError: If it is damaged or has another schema version (OUTPUT_BAD).
     """
     path = folder / JSON
     if not path.exists():
         return None
     try:
-        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         return Manifest(
             values["case"],
             tuple(VertebraEntry.from_json(entry) for entry in values["vertebrae"]),
@@ -205,14 +205,14 @@ def read_manifest(folder: Path) -> Manifest | None:
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{JSON} in {folder.name} is not the manifest of an export: {error}.",
+            f"{JSON} in {folder.name} is not a manifest of this program: {error}.",
             "Choose another folder.",
             Code.OUTPUT_BAD,
         ) from error
 
 
 def _table(vertebrae: Sequence[VertebraEntry]) -> str:
-    """Return a row for each file as CSV."""
+    """Return a CSV table with a row for each file."""
     plain = [f.name for f in fields(VertebraEntry) if f.name not in ("files", "findings", "origin")]
     of_file = ["file" if f.name == "name" else f.name for f in fields(FileEntry)]
     columns = [*of_file, *plain, *(f.name for f in fields(Origin)), "findings"]

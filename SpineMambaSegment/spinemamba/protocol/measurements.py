@@ -1,6 +1,6 @@
-"""measurements.json: every number of a spine with its place, or why it is not given.
+"""measurements.json: all measurements of a spine, with positions and reasons for missing values.
 
-Standard library only: the panel reads this file and nothing else about measuring.
+Standard library only, because the panel reads this file.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 
 SCHEMA = 2
 Vector = tuple[float, float, float]
 
 KINDS = ("vertebra", "disc", "angle", "curve")
-"""What can be measured, in the order of the files."""
+"""Kinds of items, in the order of the files."""
 
 
 @dataclass(frozen=True)
 class Plate:
-    """An endplate's plane, by five places of it in LPS mm, and its normal towards the head."""
+    """Plane of an endplate: centre, four edge points in LPS mm, and the cranial normal."""
 
     centre_lps_mm: Vector
     normal_lps: Vector
@@ -33,7 +33,7 @@ class Plate:
     right_lps_mm: Vector
 
     def line(self, view: str) -> tuple[Vector, Vector]:
-        """Return the ends of the line that a reader draws in the "sagittal" or "coronal" view."""
+        """Return the end points of the endplate's line in the "sagittal" or "coronal" view."""
         if view == "sagittal":
             return self.anterior_lps_mm, self.posterior_lps_mm
         return self.right_lps_mm, self.left_lps_mm
@@ -41,19 +41,20 @@ class Plate:
 
 @dataclass(frozen=True)
 class Item:
-    """A vertebra, a disc, an angle between named levels, or a curve that was found.
+    """Measurements of a vertebra, a disc, an angle between given levels, or a detected curve.
 
     Attributes:
         kind: One of `KINDS`.
-        name: Level, or two levels from head to tail such as "L4-L5".
-        values: Numbers by the keys of `quantities.QUANTITIES`; None is not given.
-        reasons: Why each None is not given, by key.
-        words: Further findings in words, by key.
+        name: Level, or two levels from top to bottom such as "L4-L5".
+        values: Values by the keys of `quantities.QUANTITIES`; None if missing.
+        reasons: Reason for each missing value, by key.
+        words: Further findings as text, by key.
         view: "sagittal" or "coronal" for angles and curves; empty otherwise.
-        plates: By "superior" and "inferior"; of angles and curves, the upper and the lower one.
-        centre_lps_mm: Centroid of a vertebra's voxels; None for others.
-        body_lps_mm: Centre of a vertebra's body; None if it was not found.
-        axes_lps: Directions left, posterior and up of a body; None if it was not found.
+        plates: Endplates by "superior" and "inferior"; of angles and curves, the upper and the
+            lower endplate.
+        centre_lps_mm: Centroid of the voxels of a vertebra; None for other kinds.
+        body_lps_mm: Centre of the vertebral body; None if the body was not found.
+        axes_lps: Axes of the body (left, posterior, superior); None if the body was not found.
     """
 
     kind: str
@@ -68,7 +69,7 @@ class Item:
     axes_lps: tuple[Vector, Vector, Vector] | None = None
 
     def text(self, key: str, digits: int) -> str:
-        """Return a value with so many digits; "-" if it is not given."""
+        """Return a value with a number of decimals, or "-" if it is missing."""
         value = self.values.get(key)
         return "-" if value is None else f"{value:.{digits}f}"
 
@@ -79,12 +80,12 @@ class Measurements:
 
     Attributes:
         package_version: Version of this package.
-        labels_sha256: Of the label values, bytes (z, y, x): tells what was measured.
+        labels_sha256: SHA-256 of the label values as bytes in the order z, y, x.
         spacing_mm: Voxel size of the labels along z, y, x.
         modality: "ct", "mr", or "" without an image.
-        items: Vertebrae from head to tail, discs, angles, curves.
-        notes: What the reader of the numbers should know, as sentences.
-        alerts: What stands above all numbers: whether the levels are sure, and how the spine lies.
+        items: Vertebrae from top to bottom, discs, angles, curves.
+        notes: Remarks on the measurements, as sentences.
+        alerts: Cautions above all numbers: unverified levels, odd patient position.
     """
 
     package_version: str
@@ -105,12 +106,12 @@ class Measurements:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Measurements:
-        """Return the measurements in a dictionary.
+        """Return the measurements stored in a dictionary.
 
         Raises:
-            ValueError: If it is of another schema, or something is missing or unknown.
+            ValueError: If the schema differs, or an entry is missing or unknown.
         """
-        values = of_schema(values, SCHEMA)
+        values = strip_schema(values, SCHEMA)
         items = tuple(map(_item, values.pop("items")))
         _check_names(cls, [*values, "items"])
         lists = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
@@ -121,13 +122,13 @@ def read_measurements(path: Path) -> Measurements:
     """Read and check measurements.json.
 
     Raises:
-        UserError: If the file is missing, damaged or of another version.
+        UserError: If the file is missing or damaged, or has another schema version.
     """
     try:
         return Measurements.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path.name} does not hold measurements: {error}.", "Measure again."
+            f"{path.name} does not contain measurements: {error}.", "Measure again."
         ) from error
 
 

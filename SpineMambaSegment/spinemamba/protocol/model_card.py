@@ -1,6 +1,6 @@
-"""Which models there are, and the card (model.json) that says what a model is.
+"""Model cards (model.json), and the models that ship with the package.
 
-Standard library only: Slicer's own process reads cards.
+Standard library only, because Slicer's own process reads cards.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from spinemamba.common.errors import Code, UserError
 
 SCHEMA = 1
 CARD = "model.json"
-"""Name of the card in a model's folder."""
+"""File name of the card in the folder of a model."""
 
 BUNDLED = Path(__file__).parents[1] / "weights"
-"""Models that ship with the package, one folder each."""
+"""Folder of the models that ship with the package, one subfolder each."""
 
 DEFAULT = "starter"
 
 SPACING_RANGE_MM = (0.1, 20.0)
-"""Voxels that a network of spines can have been trained with."""
+"""Plausible voxel sizes of a network."""
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
@@ -34,7 +34,7 @@ TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "dict[str, NetworkCard]": (dict, "a table of networks"),
     "tuple[str, ...]": (tuple, "a list of texts"),
 }
-"""What JSON gives for each type of an entry, and how that is called."""
+"""Python type and description for each annotation of a card's fields."""
 
 NOT_EMPTY = ("name", "version", "file")
 REMEDY = "Choose a folder that holds model.json and the weights it names."
@@ -46,10 +46,10 @@ class NetworkCard:
 
     Attributes:
         file: Name of the weights file in the model's folder.
-        sha256: Its SHA-256.
+        sha256: SHA-256 of the weights file.
         spacing_mm: Voxel size that the network was trained with.
         config: `network.config.NetworkConfig` as a dictionary.
-        training: Steps, seeds and whatever else made the weights.
+        training: Record of the training: steps, seeds and other settings.
     """
 
     file: str
@@ -61,18 +61,18 @@ class NetworkCard:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is, what it was made from, and what was measured.
+    """Configuration, origin and evaluation of a model.
 
     Attributes:
         name: Short name, shown in the panel and written into results.
         version: Version of the weights.
-        networks: "coarse" and "fine".
+        networks: The "coarse" and the "fine" network.
         labels: Names of the levels in the order of the output channels.
-        normalisation: How images are scaled before the network, in words and numbers.
+        normalisation: Method and parameters of the intensity normalisation.
         data: One sentence for each source of training data, with its licence.
-        licence: SPDX name of the licence of the weights.
-        results: What was measured, by case; empty if nothing was.
-        intended_use: Whom and what it is for, and not for.
+        licence: SPDX identifier of the licence of the weights.
+        results: Evaluation results by case; may be empty.
+        intended_use: Intended users and purposes, and limitations.
     """
 
     name: str
@@ -86,7 +86,7 @@ class ModelCard:
     intended_use: str
 
     def hash(self) -> str:
-        """Return a short name for exactly these weights."""
+        """Return a short hash of the weights of all networks."""
         return "-".join(self.networks[name].sha256[:8] for name in sorted(self.networks))
 
     def write(self, folder: Path) -> None:
@@ -94,10 +94,10 @@ class ModelCard:
         (folder / CARD).write_text(self.text(), encoding="utf-8")
 
     def text(self) -> str:
-        """Return what model.json holds.
+        """Return the content of model.json.
 
         Raises:
-            UserError: If `read_card` would refuse it (MODEL_BAD).
+            UserError: If the card is not valid (MODEL_BAD).
         """
         _check(self, Path(CARD))
         return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
@@ -107,8 +107,8 @@ def read_card(folder: Path) -> ModelCard:
     """Read and check model.json.
 
     Raises:
-        UserError: If there is none (MODEL_MISSING), or it is damaged, of another schema, or
-            made for other levels (MODEL_BAD).
+        UserError: If the file does not exist (MODEL_MISSING), is damaged, has another schema, or
+            was made for other levels (MODEL_BAD).
     """
     path = folder / CARD
     if not path.is_file():
@@ -132,10 +132,10 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def find_model(name_or_folder: str) -> Path:
-    """Return the folder of a bundled model's name, or the folder itself.
+    """Return the folder of a model, given the name of a bundled model or a folder.
 
     Raises:
-        UserError: If it is neither (MODEL_MISSING).
+        UserError: If the argument is neither (MODEL_MISSING).
     """
     if name_or_folder in bundled_models():
         return BUNDLED / name_or_folder
@@ -162,16 +162,16 @@ def _card(values: dict[str, Any]) -> ModelCard:
     lists = {name: values.pop(name) for name in ("labels", "data")}
     for name, entries in lists.items():
         if not isinstance(entries, list):
-            raise TypeError(f"{name} is no list")
+            raise TypeError(f"{name} is not a list")
     labels, data = tuple(lists["labels"]), tuple(lists["data"])
     return ModelCard(networks=networks, labels=labels, data=data, **values)
 
 
 def _check(card: ModelCard, path: Path) -> None:
-    """Refuse a card whose entries are not what the rest of the program takes them for.
+    """Check the types and ranges of all entries.
 
     Raises:
-        UserError: If one is of another type or out of its range (MODEL_BAD).
+        UserError: If an entry has another type or is out of range (MODEL_BAD).
     """
     _check_types(card, path)
     if set(card.networks) != {"coarse", "fine"}:

@@ -1,31 +1,31 @@
-"""What is measured, how, in which unit, and when it is not given. Standard library only."""
+"""Definitions of all measured quantities. Standard library only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 COBB_LEAST_DEG = 10.0
-"""A smaller bend to the side is no scoliosis (the usual definition)."""
+"""Smallest Cobb angle of a scoliosis, by the usual definition."""
 
 GENANT_PERCENT = (20.0, 25.0, 40.0)
-"""From these losses of height on, a deformity is mild (1), moderate (2), severe (3)."""
+"""Lower limits of the height loss for the Genant grades 1 (mild), 2 (moderate), 3 (severe)."""
 
 TRABECULAR = (0.6, 0.5)
-"""Share of the body's width and depth, and of its height, in whose middle density is measured."""
+"""Size of the region for the density: share of the body's width and depth, and of its height."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that is measured.
+    """A measured quantity.
 
     Attributes:
         key: Name in files.
-        kind: What has it: one of `record.KINDS`.
-        head: Name for people.
+        kind: Kind of items that have it, one of `measurements.KINDS`.
+        head: Name in tables.
         unit: "mm", "mL", "HU", "deg", "%" or "" for a grade.
-        digits: Decimals worth showing.
-        how: How it is computed.
-        missing: When it is not given.
+        digits: Number of decimals to show.
+        how: Definition, as sentences.
+        missing: Conditions under which the value is missing.
     """
 
     key: str
@@ -39,17 +39,23 @@ class Quantity:
 
 _HEIGHT = (
     "Between the endplates on the midline, along the body's axis, at {} % of its depth from the "
-    "front; each endplate there is the level that best separates its voxels from others within 3 "
-    "mm (1.25 voxels, if that is more)."
+    "front; each endplate there is the height that best separates its voxels from others within 3 "
+    "mm (or 1.25 voxels, if larger)."
 )
 _DISC = "Between the facing endplates at {} % of the depth, along the mean of their normals."
 _NEIGHBOUR = "one of the facing endplates is missing, or the levels are not neighbours in space"
 _BOTH = "a level is missing or out of order, or its endplate is cut or not clear"
-_SIDE = "the spine does not stand as the header says, so that left and right are not known"
+_SIDE = "the orientation in the header contradicts the spine, so that left and right are unknown"
 
 QUANTITIES: tuple[Quantity, ...] = (
     Quantity(
-        "volume_ml", "vertebra", "volume", "mL", 1, "Voxels times their size.", "cut by the image"
+        "volume_ml",
+        "vertebra",
+        "volume",
+        "mL",
+        1,
+        "Number of voxels times the voxel volume.",
+        "cut by the image",
     ),
     Quantity("anterior_height_mm", "vertebra", "anterior height", "mm", 1, _HEIGHT.format(15)),
     Quantity("middle_height_mm", "vertebra", "middle height", "mm", 1, _HEIGHT.format(50)),
@@ -70,7 +76,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         "%",
         0,
         "Largest of: anterior and middle against the posterior height; posterior height against "
-        "the mean of the neighbours' (one neighbour, if only one is there). Never below 0.",
+        "the mean of the neighbours' (of one neighbour, if only one exists). Never below 0.",
     ),
     Quantity(
         "genant_grade",
@@ -79,8 +85,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "",
         0,
         "Genant, T1 to L5: 0 below 20 %, 1 from 20, 2 from 25, 3 from 40 % height loss. A "
-        "suggestion for review: short vertebrae and Scheuermann's disease look alike in numbers.",
-        "the height loss is not given, or the level is not thoracic or lumbar",
+        "suggestion for review: short vertebrae and Scheuermann's disease have similar values.",
+        "the height loss is missing, or the level is not thoracic or lumbar",
     ),
     Quantity(
         "width_mm",
@@ -114,8 +120,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "canal depth",
         "mm",
         1,
-        "From the back wall to the arch on the midline: the least over the heights at which the "
-        "arch closes behind (10th percentile).",
+        "From the back wall to the arch on the midline: the minimum (10th percentile) over the "
+        "heights at which the arch is closed.",
         "the body was not found, or the arch does not close on the midline",
     ),
     Quantity(
@@ -124,9 +130,9 @@ QUANTITIES: tuple[Quantity, ...] = (
         "canal width",
         "mm",
         1,
-        "Between the pedicles: the greatest at 3 to 10.5 mm behind the back wall, and of that the "
-        "least over the heights with bone on both sides 3 mm behind it (10th percentile).",
-        "the body was not found, or no pedicles are in the label",
+        "Between the pedicles: the maximum at 3 to 10.5 mm behind the back wall, and of these the "
+        "minimum (10th percentile) over the heights with bone on both sides 3 mm behind it.",
+        "the body was not found, or the label has no pedicles",
     ),
     Quantity(
         "rotation_deg",
@@ -134,8 +140,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "axial rotation",
         "deg",
         0,
-        "Of the plane that halves the vertebra into mirror images against the patient's sagittal "
-        "plane; positive if the front looks to the patient's right.",
+        "Angle between the vertebra's plane of symmetry and the patient's sagittal plane; positive "
+        "if the front points to the patient's right.",
         f"the body was not found, or {_SIDE}",
     ),
     Quantity("anterior_disc_mm", "disc", "anterior height", "mm", 1, _DISC.format(15), _NEIGHBOUR),
@@ -160,7 +166,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         1,
         "From the lower back corner of the upper body to the upper back corner of the lower one, "
         "along the lower one's upper endplate; positive if the upper one lies forward. A corner is "
-        "where the back wall near the endplate meets it.",
+        "the intersection of the endplate and the back wall near it.",
         _NEIGHBOUR + ", or a back wall is not clear",
     ),
     Quantity(
@@ -170,7 +176,7 @@ QUANTITIES: tuple[Quantity, ...] = (
         "%",
         0,
         "Slip in per cent of the lower body's depth.",
-        "the slip is not given",
+        "the slip is missing",
     ),
     Quantity(
         "lateral_slip_mm",
@@ -188,8 +194,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "angle",
         "deg",
         1,
-        "Between two endplates as they appear in the patient's sagittal plane; positive is "
-        "lordosis, negative kyphosis. Which endplates is told with each.",
+        "Between two endplates, projected onto the patient's sagittal plane; positive is lordosis, "
+        "negative kyphosis. Each angle names its endplates.",
         _BOTH,
     ),
     Quantity(
@@ -199,8 +205,8 @@ QUANTITIES: tuple[Quantity, ...] = (
         "deg",
         1,
         "Between the most tilted endplates at both ends of a curve, in the patient's coronal or "
-        "sagittal plane. Curves run from one turn of the vertebrae's tilts (5 degrees or more) "
-        "to the next, over three levels at least and 10 degrees at least. In the sagittal plane "
+        "sagittal plane. A curve extends between two reversals of the vertebrae's tilts (5 degrees "
+        "or more), over at least three levels and at least 10 degrees. In the sagittal plane "
         "positive is lordosis, negative kyphosis.",
         _BOTH,
     ),
@@ -210,5 +216,5 @@ BY_KEY = {quantity.key: quantity for quantity in QUANTITIES}
 
 
 def of_kind(kind: str) -> list[Quantity]:
-    """Return the quantities that things of a kind have, in order."""
+    """Return the quantities of a kind of items, in order."""
     return [quantity for quantity in QUANTITIES if quantity.kind == kind]

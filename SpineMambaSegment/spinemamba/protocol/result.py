@@ -1,7 +1,6 @@
-"""result.json: everything that is known about a run, in a versioned schema.
+"""result.json: the result of a run, with a schema version.
 
-Standard library only: the panel, the shell, the evaluation and the review read this file and
-nothing else about a run.
+Standard library only, because panel, command line, evaluation and review read this file.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from typing import Any
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 from spinemamba.protocol.flags import Flag
 
 SCHEMA = 2
 RESULT_END = "_result.json"
-"""How the name of the file ends that belongs to the labels of a run."""
+"""Suffix of the file name of a result; the stem is that of the labels."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +25,19 @@ class InstanceResult:
     """One vertebra.
 
     Attributes:
-        id: 1 at the top; stays when the vertebra is renamed.
-        label: Label value in the label image.
+        id: Number from top to bottom, from 1; does not change when the vertebra is renamed.
+        label: Value in the label image.
         name: Name of the level.
-        posterior: Probability of this level.
+        posterior: Posterior probability of this level.
         alternatives: Other levels with their probabilities, most likely first.
-        evidence: Probability of each of `labels.NETWORK_LEVELS` by appearance alone.
-        centroid_lps_mm: Centre of its voxels.
-        volume_ml: Volume of its voxels.
-        complete: Whether the image shows all of it.
-        cut_sides: Sides of the image that cut it.
-        flags: Reasons to look at it.
-        is_sacrum: Whether its looks, and not its level, say that it is the sacrum.
+        evidence: Level probabilities, by appearance alone, in the order of
+            `labels.NETWORK_LEVELS`.
+        centroid_lps_mm: Centroid of the voxels.
+        volume_ml: Volume of the voxels.
+        complete: Whether the field of view contains the whole vertebra.
+        cut_sides: Sides of the field of view that truncate it.
+        flags: Quality flags.
+        is_sacrum: Whether it is the sacrum by its appearance, whatever its level.
     """
 
     id: int
@@ -56,7 +56,7 @@ class InstanceResult:
 
 @dataclass(frozen=True)
 class LabelingResult:
-    """One way to name all vertebrae, top to bottom; None is no vertebra."""
+    """One labeling of all instances, top to bottom; None stands for *not a vertebra*."""
 
     names: tuple[str | None, ...]
     posterior: float
@@ -67,12 +67,12 @@ class Result:
     """One run.
 
     Attributes:
-        run_id: Different for every run.
+        run_id: Unique identifier.
         model_name: Name of the model.
         model_version: Version of its weights.
-        model_hash: Which weights exactly.
+        model_hash: Hash of its weights.
         package_version: Version of this package.
-        device: Where the networks ran.
+        device: Device of the networks.
         scan_backend: Which selective scan ran.
         modality: "ct" or "mr".
         seconds: Time of each stage.
@@ -80,12 +80,12 @@ class Result:
         spacing_mm: Voxel size of the input along z, y, x.
         origin_lps_mm: Centre of the input's first voxel.
         direction_lps: Directions of the input's x, y, z axes as columns, row by row.
-        instances: Top to bottom.
-        labelings: The most likely ways to name them, best first.
+        instances: Vertebrae, top to bottom.
+        labelings: The most likely labelings, best first.
         ambiguous: Whether a shift by one level is nearly as likely.
-        warnings: What the user should know, as sentences.
-        pins: Number and level of each vertebra whose level a person has fixed.
-        precision: Numbers that the convolutions were computed with.
+        warnings: Warnings for the user, as sentences.
+        pins: Number and level of each vertebra with a level fixed by the user.
+        precision: Number format of the convolutions, "float32" or "bfloat16".
     """
 
     run_id: str
@@ -114,12 +114,12 @@ class Result:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Result:
-        """Return the result in a dictionary.
+        """Return the result stored in a dictionary.
 
         Raises:
-            ValueError: If it is of another schema, or something is missing or unknown.
+            ValueError: If the schema differs, or an entry is missing or unknown.
         """
-        values = of_schema(values, SCHEMA)
+        values = strip_schema(values, SCHEMA)
         _check_names(cls, values)
         instances = tuple(_instance(entry) for entry in values.pop("instances"))
         labelings = tuple(
@@ -130,7 +130,7 @@ class Result:
         return cls(instances=instances, labelings=labelings, pins=pins, **_tuples(values))
 
     def write(self, path: Path) -> None:
-        """Write result.json; the caller makes it whole or nothing."""
+        """Write result.json; not atomic, so callers pass a path from `atomic_files`."""
         text = json.dumps(self.to_json(), indent=2, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
 
@@ -139,14 +139,14 @@ def read_result(path: Path) -> Result:
     """Read and check result.json.
 
     Raises:
-        UserError: If the file is missing, damaged or of another version.
+        UserError: If the file is missing or damaged, or has another schema version.
     """
     try:
         return Result.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path.name} is not the result of a run: {error}.",
-            "Choose a result.json that this version wrote, or segment again.",
+            "Choose a result.json written by this version, or segment again.",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""What is known of a vertebra that was looked for in a box. Standard library only."""
+"""Result of the re-segmentation of one vertebra. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import of_schema
+from spinemamba.common.versioned_json import strip_schema
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class BoxResult:
-    """One vertebra, looked for in a box.
+class VertebraResult:
+    """One vertebra, segmented in a region around a point.
 
     Attributes:
-        again: Label value that it had before; 0 if it was missed.
-        place_lps_mm: Where it was looked for.
-        centroid_lps_mm: Centre of its voxels.
-        volume_ml: Volume of its voxels.
-        evidence: Probability of each of `labels.NETWORK_LEVELS` by appearance alone. The box
-            shows too little for the coarse network: its share of the evidence is even.
-        cut_sides: Sides of the image that cut it.
-        dice_before: Dice with what it was before; None if it was missed.
-        seeded: Whether the place itself had to stand for a body core that the network missed.
+        again: Label value of the vertebra before; 0 if it had been missed.
+        place_lps_mm: Point in the vertebral body that the region was centred on.
+        centroid_lps_mm: Centroid of the voxels.
+        volume_ml: Volume of the voxels.
+        evidence: Level probabilities, by appearance alone, in the order of
+            `labels.NETWORK_LEVELS`. The region is too small for the coarse network, which
+            contributes equal probabilities.
+        cut_sides: Sides of the field of view that truncate it.
+        dice_before: Dice with the previous mask; None if it had been missed.
+        seeded: Whether the point was used as the core, because the network predicted none.
         model_name: Name of the model.
         model_version: Version of its weights.
-        model_hash: Which weights exactly.
+        model_hash: Hash of its weights.
         package_version: Version of this package.
-        device: Where the network ran.
+        device: Device of the network.
         modality: "ct" or "mr".
     """
 
@@ -50,23 +51,26 @@ class BoxResult:
     modality: str
 
     def write(self, path: Path) -> None:
-        """Write it as JSON; the caller makes it whole or nothing."""
+        """Write JSON; not atomic, so callers pass a path from `atomic_files`."""
         text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_box_result(path: Path) -> BoxResult:
-    """Read and check what `BoxResult.write` wrote.
+def read_vertebra_result(path: Path) -> VertebraResult:
+    """Read and check a file written by `VertebraResult.write`.
 
     Raises:
-        UserError: If it is missing, damaged, or of another version.
+        UserError: If the file is missing or damaged, or has another schema version.
     """
     try:
-        values = of_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
-        if wrong := {f.name for f in fields(BoxResult)} ^ set(values):
+        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
+        if wrong := {f.name for f in fields(VertebraResult)} ^ set(values):
             raise ValueError(f"missing or unknown entries: {', '.join(sorted(wrong))}")
-        return BoxResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return VertebraResult(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path.name} does not say what was found: {error}.", "Look for the vertebra again."
+            f"{path.name} is not the result of a re-segmentation: {error}.",
+            "Segment the vertebra again.",
         ) from error

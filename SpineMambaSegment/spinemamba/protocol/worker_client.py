@@ -25,7 +25,7 @@ WINDOWS = sys.platform == "win32"
 
 
 class WorkerProcess:
-    """A running worker; made by `start`."""
+    """A running worker process; create it with `start`."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path, job: FileJob):
         self._process = process
@@ -33,7 +33,7 @@ class WorkerProcess:
         self._job = job
         self._events: queue.Queue[events.Event] = queue.Queue()
         self._worker_pid: int | None = None
-        self._told_end = False
+        self._end_reported = False
         self._cancelled = False
         self._tidy = False
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -41,12 +41,12 @@ class WorkerProcess:
 
     @classmethod
     def start(cls, job: FileJob, folder: Path, python: str = sys.executable) -> WorkerProcess:
-        """Start a worker in a process group of its own.
+        """Start a worker in a new process group.
 
         Args:
-            job: What it shall do.
+            job: Job to run.
             folder: Run folder for job.json and the log; must exist.
-            python: Interpreter, or a launcher that passes stdin on.
+            python: Interpreter, or a launcher that forwards stdin.
 
         Raises:
             OSError: If the interpreter cannot be started.
@@ -59,54 +59,54 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Process number of what was started: the worker, or its launcher."""
+        """Process id of the worker, or of its launcher."""
         return self._process.pid
 
     @property
     def log(self) -> Path:
-        """File that everything goes to which is no event."""
+        """Log file, with all output of the worker except events."""
         return self._folder / LOG_NAME
 
     def new_events(self) -> list[events.Event]:
-        """Return what the worker said since the last call; does not wait.
+        """Return the events since the last call, without waiting.
 
-        The last event of a worker that was not cancelled is `Finished` or `Failed`, also if it
-        died without a word. When it is returned, the process is gone, and what is left in the
-        run folder is the log and whatever the job names as its output.
+        The last event of a worker that was not cancelled is `Finished` or `Failed`, also if the
+        worker crashed. When it is returned, the process has ended, and the run folder contains
+        only the log and outputs of the job.
         """
-        found = []
+        new = []
         with contextlib.suppress(queue.Empty):
             while True:
-                found.append(self._events.get_nowait())
-        if any(isinstance(event, events.Finished | events.Failed) for event in found):
-            self._told_end = True
+                new.append(self._events.get_nowait())
+        if any(isinstance(event, events.Finished | events.Failed) for event in new):
+            self._end_reported = True
             self._tidy_up()
-        gone = self._process.poll() is not None and not self._reader.is_alive()
-        if gone and self._events.empty() and not self._told_end and not self._cancelled:
-            self._told_end = True
+        ended = self._process.poll() is not None and not self._reader.is_alive()
+        if ended and self._events.empty() and not self._end_reported and not self._cancelled:
+            self._end_reported = True
             self._tidy_up()
-            found.append(self._crash())
-        return found
+            new.append(self._crash())
+        return new
 
     def is_running(self) -> bool:
-        """Return whether the process is there."""
+        """Return whether the process is running."""
         return self._process.poll() is None
 
     def ask_to_stop(self) -> None:
-        """Ask politely by closing stdin; returns at once."""
+        """Ask the worker to stop by closing its stdin; return at once."""
         self._cancelled = True
         self._close_stdin()
 
     def kill(self) -> None:
-        """End the whole process group, wait for it, and delete what it left half written."""
+        """Kill the process group, wait for its end, and delete partial files."""
         self._cancelled = True
-        # After the end, the number may belong to somebody else.
+        # After the end, the process id may belong to another process.
         if not self._tidy:
             kill_group(self._process)
         self._tidy_up()
 
     def cancel(self, grace_s: float = GRACE_S) -> None:
-        """Ask to stop, wait so long, then kill."""
+        """Ask to stop, wait up to ``grace_s`` seconds, then kill."""
         self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_s)
@@ -125,7 +125,7 @@ class WorkerProcess:
     def _read(self) -> None:
         with self._process.stdout as lines:
             for line in lines:
-                # A launcher may print lines of its own before the worker starts.
+                # A launcher may print other lines before the worker starts.
                 with contextlib.suppress(ValueError):
                     event = events.from_line(line)
                     if isinstance(event, events.Hello):
@@ -144,15 +144,15 @@ class WorkerProcess:
         )
 
     def _tidy_up(self) -> None:
-        """Wait for the end; delete what is half written, and job.json; the log stays."""
+        """Wait for the end; delete partial files and job.json, and redact the log."""
         if self._tidy:
             return
         self._tidy = True
-        # A launcher may end only when nothing more can come for its worker.
+        # A launcher may not end before its stdin is closed.
         self._close_stdin()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(GRACE_S)
-        # The pipe ends with the last process of the group, which a launcher may not wait for.
+        # The pipe closes with the last process of the group; a launcher may end earlier.
         self._reader.join(GRACE_S)
         if self._process.poll() is None or self._reader.is_alive():
             kill_group(self._process)
@@ -167,22 +167,22 @@ class WorkerProcess:
 
 
 def without_names(text: str, files: Sequence[Path], run_folder: Path) -> str:
-    """Return a log without the paths and names of files, which often name a patient.
+    """Return a log with paths and file names replaced, because they often name a patient.
 
     Args:
         text: The log.
-        files: Files of the job; those in ``run_folder`` were named by the program.
+        files: Files of the job; files in ``run_folder`` have names given by the program.
         run_folder: Folder of the run.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for path in files:
         if path.parent != run_folder:
             whole = path.absolute()
             paths = (path, whole, path.parent, whole.parent)
-            found |= {str(p) for p in paths} | {p.as_posix() for p in paths} | {path.name}
-    # A backslash is doubled where Python shows a path in quotes.
-    found |= {name.replace("\\", "\\\\") for name in found}
-    for name in sorted(found - {"", ".", "/"}, key=len, reverse=True):
+            names |= {str(p) for p in paths} | {p.as_posix() for p in paths} | {path.name}
+    # In the repr of a path, backslashes are doubled.
+    names |= {name.replace("\\", "\\\\") for name in names}
+    for name in sorted(names - {"", ".", "/"}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "<file>", text)
     return text
 
@@ -190,12 +190,12 @@ def without_names(text: str, files: Sequence[Path], run_folder: Path) -> str:
 def start_module(
     python: str, arguments: Sequence[str], errors: IO[bytes] | int
 ) -> subprocess.Popen[str]:
-    """Start a module of this package in a process group of its own, with pipes to and from it.
+    """Start a module of this package in a new process group, with pipes for stdin and stdout.
 
     Args:
-        python: Interpreter, or a launcher that passes stdin on.
-        arguments: Name of the module and what it shall get.
-        errors: Where its stderr goes.
+        python: Interpreter, or a launcher that forwards stdin.
+        arguments: Name of the module, and its arguments.
+        errors: Destination of stderr.
 
     Raises:
         OSError: If the interpreter cannot be started.
@@ -216,7 +216,7 @@ def start_module(
 
 
 def _own_group() -> dict[str, object]:
-    """Return what starts a process in a group of its own, without a window on Windows."""
+    """Return options of Popen for a new process group, on Windows without a window."""
     if WINDOWS:
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"creationflags": flags}
@@ -224,11 +224,11 @@ def _own_group() -> dict[str, object]:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """End a process and all that it started."""
+    """Kill a process and all processes that it started."""
     if WINDOWS:
         command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
         subprocess.run(command, capture_output=True, check=False)
         return
-    # The leader may have ended while a child of a launcher goes on: the group still exists.
+    # A launcher may have ended before its child; the group then still exists.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

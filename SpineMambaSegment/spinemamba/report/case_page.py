@@ -1,4 +1,4 @@
-"""The report of a case: one page to file that needs nothing else, no script, no other file."""
+"""Report of the measurements of a case: one self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ NOTES = (
     "Heights at 15, 50 and 85 % of the body's depth. Loss: the largest of front and middle against "
     "back, and back against the neighbours. Grade: Genant, suggested, for review. Canal: depth x "
     "width. Disc: front, middle, back. Slip: positive if the upper body lies forward. Angles: "
-    "positive is lordosis. A dash is not given; the reason stands in the .csv file. "
-    "Side and front view follow the spine: distances across it are true, along a bend they are not."
+    "positive is lordosis. A dash is a missing value; the .csv file gives the reason. "
+    "Side and front view are curved planar reformations: distances across the spine are correct, "
+    "along a bend they are not."
 )
 
 
@@ -35,14 +36,14 @@ def write_page(
     path: Path,
     title: str = "",
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
-        measured: What was measured.
-        volumes: The image, or None, and the labels.
-        result: The run that made the labels; None if that is not known.
+        measured: Measurements to show.
+        volumes: Image, or None, and labels.
+        result: Result of the run that made the labels; None if it is unknown.
         path: File to write, ``.html``.
-        title: How the case is called; no name is taken from a file.
+        title: Heading; no name is taken from a file, because it may identify a patient.
 
     Raises:
         UserError: As `whole_or_nothing`.
@@ -93,10 +94,11 @@ def _source(measured: Measurements) -> str:
 
 
 def _levels(measured: Measurements, result: Result | None) -> str:
-    sure = {} if result is None else {item.name: item for item in result.instances}
+    instances = {} if result is None else {item.name: item for item in result.instances}
     discs = {item.name.split("-")[0]: item for item in measured.of("disc")}
     rows = [
-        _row(item, sure.get(item.name), discs.get(item.name)) for item in measured.of("vertebra")
+        _row(item, instances.get(item.name), discs.get(item.name))
+        for item in measured.of("vertebra")
     ]
     return table(HEADS, rows)
 
@@ -124,9 +126,9 @@ def _text(item: Item | None, key: str) -> str:
     return "-" if item is None else item.text(key, BY_KEY[key].digits)
 
 
-def _joined(item: Item | None, keys: tuple[str, ...], by: str) -> str:
+def _joined(item: Item | None, keys: tuple[str, ...], separator: str) -> str:
     texts = [_text(item, key) for key in keys]
-    return "-" if set(texts) == {"-"} else by.join(texts)
+    return "-" if set(texts) == {"-"} else separator.join(texts)
 
 
 def _angles(measured: Measurements) -> str:
@@ -149,7 +151,7 @@ def _angles(measured: Measurements) -> str:
     if rows:
         out += table(("angle", "degrees", "finding", "between"), rows)
     if missing:
-        out += f"<p>Not given, because a level or an endplate is missing: {', '.join(missing)}.</p>"
+        out += f"<p>Missing, because a level or an endplate is missing: {', '.join(missing)}.</p>"
     return out
 
 
@@ -176,7 +178,7 @@ def _provenance(measured: Measurements, result: Result | None) -> str:
     text = f"Measured by SpineMamba Segment {measured.package_version}; "
     text += f"{len(QUANTITIES)} quantities; labels SHA-256 {measured.labels_sha256[:16]}."
     if result is None:
-        return text + " No run is known that made the labels."
+        return text + " The run that made the labels is unknown."
     model = f"{result.model_name} {result.model_version} ({result.model_hash[:16]})"
     package = f"package {result.package_version}, {result.modality.upper()}"
     return f"{text} Labels by model {model}, run {result.run_id}, {package}."

@@ -1,4 +1,4 @@
-"""The pictures of the report: the spine along itself with its endplates, and its surface."""
+"""Pictures of the case report: curved planar reformations with endplates, and a 3-D view."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from spinemamba.report.run_picture import BACKGROUND, draw_view
 
 HEIGHT_IN, DPI = 6.2, 150
 TURN_DEG = 55.0
-"""The surface is seen from the left and in front: bodies, joints and processes show."""
+"""Angle of the 3-D view, from the left and front: bodies, joints and processes are visible."""
 
 ROOM_MM = 18.0
 LINE = "#ffffff"
 
 
 def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) -> str:
-    """Return the side view and the front view with the endplates found, as a PNG data URI.
+    """Return side view and front view with the measured endplates as a PNG data URI.
 
     Args:
-        image: What was segmented; None shows the labels alone.
-        labels: Label values on the same grid.
-        measured: What was measured of them.
+        image: Segmented image; None to show the labels alone.
+        labels: Label image on the same grid.
+        measured: Measurements of the labels.
     """
-    shown = labels.with_array(np.zeros(labels.array.shape, np.int16)) if image is None else image
+    background = image
+    if image is None:
+        background = labels.with_array(np.zeros(labels.array.shape, np.int16))
     modality = "mr" if image is not None and measured.modality == "mr" else "ct"
-    # The letters of a spine that does not stand as its header says would be guesses.
+    # If the orientation in the header contradicts the spine, left and right are unknown.
     unknown = any(NO_SIDE in item.reasons.values() for item in measured.items)
     sides = "??" if unknown else "RL"
-    views = side_and_front(shown, labels)
+    views = side_and_front(background, labels)
     grid = canonical(labels)[0].geometry
     ranges = [_columns(view) for view in views]
     widths = [
@@ -60,14 +62,14 @@ def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) 
 
 
 def _columns(view: View) -> tuple[float, float]:
-    """Return the first and last column to show: the labels and room for their names."""
+    """Return the first and last column to show: the labels with a margin for their names."""
     labelled = np.flatnonzero((view.labels > 0).any(axis=0))
     room = ROOM_MM / view.pixel_mm
     return float(labelled.min(initial=0)) - room, float(labelled.max(initial=0)) + room
 
 
 def _draw_plates(axes: Axes, view: View, grid: Geometry, measured: Measurements, kind: str) -> None:
-    """Draw the lines of the endplates. Both views follow the spine, so lines lie where they are."""
+    """Draw the lines of the endplates; both views follow the spine, so no projection is needed."""
     column = 1 if kind == "sagittal" else 2
     for item in measured.of("vertebra"):
         for plate in item.plates.values():

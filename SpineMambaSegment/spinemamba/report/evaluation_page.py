@@ -1,4 +1,4 @@
-"""The evaluation as one page that needs nothing else: no script, no file beside it."""
+"""Report of an evaluation: one self-contained HTML page without scripts."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ CASE_KEYS += ("f1", "pq")
 
 
 RULES = (
-    "A found vertebra without a partner above or below the labelled part of the spine counts "
-    "nowhere but in the scores by name; it is listed as beyond.",
-    "Any other found vertebra without a partner is extra: a false positive.",
-    "A missed vertebra has Dice 0 and no distance; read distances with the count of the missed.",
-    "All levels right: each vertebra of the reference bears its own name, none is missed, none "
-    "is extra.",
+    "A predicted vertebra without a match above or below the labelled part of the spine counts "
+    "only in the scores by name; it is listed as beyond.",
+    "Any other predicted vertebra without a match is extra: a false positive.",
+    "A missed vertebra has Dice 0 and no distance; read distances with the number of missed ones.",
+    "All levels right: each vertebra of the reference has its correct name, and there are no "
+    "missed and no extra vertebrae.",
     "Means are over the cases; F1 and PQ at the top are of the vertebrae of all cases together.",
-    "Vertebrae cut by the image's edge count with what is labelled of them.",
-    "Matched means one to one by the largest sum of IoU; partners share an IoU of 0.1 or more.",
+    "Of truncated vertebrae, only the labelled part counts.",
+    "Matching is one to one and maximises the sum of IoU; matches have an IoU of at least 0.1.",
 )
 
 
 def write_page(outcomes: Sequence[Outcome], summary: Summary, path: Path) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Raises:
         UserError: As `whole_or_nothing`.
@@ -64,8 +64,8 @@ def _sections(outcomes: Sequence[Outcome], summary: Summary) -> Iterable[str]:
     if summary.scores:
         yield _tiles(summary)
     if summary.vertebrae:
-        yield "<section><h2>By level</h2><p>A point is a vertebra: blue if it bears its own name, "
-        yield 'red if not or if it was missed; numbers below are counts.</p><div class="wide">'
+        yield "<section><h2>By level</h2><p>Each point is a vertebra: blue if its level is right, "
+        yield 'red if it is wrong or missed; numbers below are counts.</p><div class="wide">'
         yield level_plot(summary.levels) + "</div>"
         # A single case has the same numbers in its own table.
         yield (_levels(summary) if len(summary.scores) > 1 else "") + "</section>"
@@ -79,9 +79,9 @@ def _s(count: int) -> str:
 
 def _tiles(summary: Summary) -> str:
     spreads = summary.measures
-    right, judged = summary.all_right
+    right, counted = summary.all_right
     low, high = summary.all_right_interval
-    interval = "" if judged < 2 else f"95 % interval {100 * low:.0f} to {100 * high:.0f} %"
+    interval = "" if counted < 2 else f"95 % interval {100 * low:.0f} to {100 * high:.0f} %"
     named, identified = summary.total("named_right"), summary.total("identified")
     missed, extra = summary.total("missed"), sum(len(score.extra) for score in summary.scores)
 
@@ -100,7 +100,7 @@ def _tiles(summary: Summary) -> str:
         ),
         ("Localisation", average("localisation_mm"), "centroids, by name"),
         ("Named right", f"{named} of {summary.vertebrae}", f"{missed} missed, {extra} extra"),
-        ("All levels right", f"{right} of {judged} case{_s(judged)}", interval),
+        ("All levels right", f"{right} of {counted} case{_s(counted)}", interval),
         ("Instance F1", BY_KEY["f1"].text(summary.f1), f"PQ {BY_KEY['pq'].text(summary.pq)}"),
     )
     boxes = "".join(
@@ -116,14 +116,14 @@ def _levels(summary: Summary) -> str:
     heads += ("Dice, by name", "HD95, matched (mm)", "ASSD, matched (mm)", "localisation (mm)")
     rows = []
     for level in summary.levels:
-        all_of = level.vertebrae
+        vertebrae = level.vertebrae
         counts = (
-            len(all_of),
-            sum(v.found_as is not None for v in all_of),
-            sum(v.found_as == v.name for v in all_of),
-            sum(v.identified for v in all_of),
+            len(vertebrae),
+            sum(v.found_as is not None for v in vertebrae),
+            sum(v.found_as == v.name for v in vertebrae),
+            sum(v.identified for v in vertebrae),
         )
-        rows.append([level.name, *map(str, counts), *_numbers(all_of)])
+        rows.append([level.name, *map(str, counts), *_numbers(vertebrae)])
     return table(heads, rows)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, as SVG that stands in the page itself."""
+"""Plots of an evaluation, as SVG elements for the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDTH_IN, PANEL_IN, FOOT_IN = 10.4, 2.2, 0.9
 CELL_IN = (0.36, 0.24)
 MISSED = "missed"
 BOX_FROM = 5
-"""Fewer vertebrae of a level are shown as points only: a box would invent quartiles."""
+"""Smallest number of vertebrae of a level for a box plot; fewer have no meaningful quartiles."""
 
 Value = Callable[[VertebraScore], float]
 PANELS: tuple[tuple[str, Value], ...] = (
@@ -33,10 +33,10 @@ PANELS: tuple[tuple[str, Value], ...] = (
 
 
 def level_plot(levels: list[Level]) -> str:
-    """Return the Dice and the HD95 of each vertebra by level, as an SVG element.
+    """Return the Dice and the HD95 of each vertebra by level as an SVG element.
 
-    A point is a vertebra: blue if it bears its own name, red if not or if it was missed.
-    Levels stand from head to tail. HD95 is left out where no distance was measured.
+    Each point is a vertebra: blue if its level is right, red if it is wrong or missed. Levels are
+    in order from top to bottom. The HD95 is left out if no distances were measured.
     """
     panels = [(title, value) for title, value in PANELS if _has_values(levels, value)]
     height = PANEL_IN * len(panels) + FOOT_IN
@@ -52,14 +52,14 @@ def level_plot(levels: list[Level]) -> str:
 
 
 def name_plot(levels: list[Level]) -> str:
-    """Return how often each level (row) was found as which one (column), as an SVG element.
+    """Return the confusion matrix of levels as an SVG element.
 
-    The diagonal is right; the last column counts the missed.
+    Rows are true levels, columns predicted ones; the last column counts missed vertebrae.
     """
     true = [level.name for level in levels]
     counts = Counter((v.name, v.found_as or MISSED) for level in levels for v in level.vertebrae)
-    found = {name for _, name in counts} | set(true)
-    columns = [*sorted(found - {MISSED}, key=ORDER.__getitem__), MISSED]
+    predicted = {name for _, name in counts} | set(true)
+    columns = [*sorted(predicted - {MISSED}, key=ORDER.__getitem__), MISSED]
     table = np.array([[counts[row, column] for column in columns] for row in true])
     size = (CELL_IN[0] * len(columns) + 1.2, CELL_IN[1] * len(true) + 0.6)
     figure = Figure(figsize=size, layout="constrained")
@@ -80,7 +80,7 @@ def name_plot(levels: list[Level]) -> str:
 
 
 def _svg(figure: Figure) -> str:
-    # Text stays text, and equal numbers give an equal file.
+    # Keep text as text, and write the same file for the same numbers.
     style = {"svg.fonttype": "none", "svg.hashsalt": "evaluation"}
     with matplotlib.rc_context(style), io.StringIO() as text:
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -105,14 +105,14 @@ def _draw(axes: Axes, title: str, groups: list[list[tuple[float, VertebraScore]]
     axes.tick_params(colors=TEXT, labelsize=9, length=0)
     axes.set_xlim(-0.6, len(groups) - 0.4)
     for place, group in enumerate(groups):
-        there = [(value, v) for value, v in group if not math.isnan(value)]
-        if len(there) >= BOX_FROM:
-            _draw_box(axes, place, [value for value, _ in there])
-        for k, (value, vertebra) in enumerate(there):
-            # Points of one level stand side by side, in a pattern that is the same each time.
-            aside = 0.24 * math.sin(2.4 * k) if len(there) > 1 else 0.0
+        finite = [(value, v) for value, v in group if not math.isnan(value)]
+        if len(finite) >= BOX_FROM:
+            _draw_box(axes, place, [value for value, _ in finite])
+        for k, (value, vertebra) in enumerate(finite):
+            # Deterministic jitter separates the points of one level.
+            jitter = 0.24 * math.sin(2.4 * k) if len(finite) > 1 else 0.0
             color = RIGHT if vertebra.found_as == vertebra.name else WRONG
-            axes.plot(place + aside, value, "o", color=color, markersize=5, alpha=0.75, mew=0)
+            axes.plot(place + jitter, value, "o", color=color, markersize=5, alpha=0.75, mew=0)
     axes.set_ylim(bottom=0)
 
 

@@ -1,4 +1,4 @@
-"""Parts of HTML pages that both reports have."""
+"""Parts of HTML pages that both reports use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 MARKED = ("misnamed", "missed", "extra")
-"""Words in a cell that are set in the colour of what needs a look."""
+"""Words of a cell that are highlighted."""
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The picture of a run: the spine from the side and from the front, and a table."""
+"""Picture of a run: side and front view of the spine, and a table of the vertebrae."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ MR_WINDOW_PERCENT = (1, 99.5)
 DPI = 140
 EDGE_IN, TITLE_IN, TABLE_IN, LINE_IN = 0.3, 0.75, 6.9, 0.25
 VIEW_IN = (9.2, 4.6)
-"""Most height and most width of a view beside a table that is not higher."""
+"""Largest height and width of a view, if the table is not higher."""
 
 MOST_GROWTH = 1.4
-"""A view grows with the table beside it so many times, and no more: it would only be blurred."""
+"""Largest magnification of a view beside a higher table; beyond, it is only blurred."""
 
 SURE = 0.9
-"""A level less certain than this is shown in the colour of what needs a look."""
+"""Levels with a smaller posterior are highlighted."""
 
 FLAG_CHARACTERS = 53
 
 
 def write_report(image: Volume, labels: Volume, result: Result, path: Path) -> None:
-    """Write the picture of a run as PNG, whole or not at all.
+    """Write the picture of a run as PNG, atomically.
 
     Args:
-        image: What was segmented, in any orientation.
-        labels: Label values on the same grid.
-        result: The run.
+        image: Segmented image, in any orientation.
+        labels: Label image on the same grid.
+        result: Result of the run.
         path: File to write.
 
     Raises:
@@ -58,7 +58,7 @@ def write_report(image: Volume, labels: Volume, result: Result, path: Path) -> N
 
 @dataclass(frozen=True)
 class Row:
-    """A vertebra in the table; its flags are broken into lines."""
+    """A vertebra in the table, with its flags wrapped into lines."""
 
     item: InstanceResult
     flags: list[str]
@@ -107,7 +107,7 @@ def _draw_title(figure: Figure, result: Result, left: float, middle: float) -> N
     model = f"model {result.model_name} {result.model_version}"
     style = {"va": "center", "color": TEXT}
     figure.text(left, middle, f"{name}  ·  {model}", fontsize=13, **style)
-    # Whoever sees only a part of the picture must still see this.
+    # On the other side of the title, so that a cropped picture shows one of them.
     box = {"facecolor": "#5c2b29", "edgecolor": "none", "boxstyle": "round,pad=0.4"}
     figure.text(
         1 - left, middle, "Not for clinical use", fontsize=12, ha="right", bbox=box, **style
@@ -115,13 +115,13 @@ def _draw_title(figure: Figure, result: Result, left: float, middle: float) -> N
 
 
 def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
-    """Draw a view with its labels, their names and a scale.
+    """Draw a view with labels, names and a scale bar.
 
     Args:
-        axes: Where to draw.
-        view: What to draw.
-        modality: "ct" or "mr": how grey values are shown.
-        sides: Letters of the left and the right side; "AP" has the names on the left.
+        axes: Axes to draw in.
+        view: View to draw.
+        modality: "ct" or "mr", for the window of intensities.
+        sides: Letters of the left and the right side; with "AP", names are on the left.
     """
     if modality == "ct":
         low, high = CT_WINDOW_HU
@@ -135,7 +135,7 @@ def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
         mask = view.labels == value
         color = np.array(BY_VALUE[value].color) / 255
         overlay[mask] = (*color, 0.28)
-        # Less than a voxel's smoothing takes the stairs off the outline and moves it nowhere.
+        # Smoothing by less than a voxel removes steps without moving the outline.
         rounded = ndimage.gaussian_filter(mask.astype(np.float32), 0.6 / view.pixel_mm)
         axes.contour(rounded, levels=[0.5], colors=[color], linewidths=1.1)
     axes.imshow(overlay, origin="lower", interpolation="nearest")
@@ -146,7 +146,7 @@ def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
 
 
 def _write_names(axes: Axes, view: View, values: list[int], beside: str) -> None:
-    """Write each name beside the vertebra's body, or what is in view of the vertebra."""
+    """Write each name beside the visible part of the vertebra, at the height of its body."""
     bodies = {value: view.bodies[value] for value in values if value in view.bodies}
     height = view.labels.shape[0]
     rows = spread([row for row, _ in bodies.values()], least=height / 46, most=0.99 * height)
@@ -163,13 +163,16 @@ def _write_names(axes: Axes, view: View, values: list[int], beside: str) -> None
 
 
 def spread(places: list[float], least: float, most: float) -> list[float]:
-    """Return places ``least`` apart and up to ``most``, near the given ones, in their order."""
+    """Return positions at least ``least`` apart and at most ``most``, near the given ones.
+
+    The order of the positions does not change.
+    """
     order = np.argsort(places, kind="stable")
     out = np.array(places, float)
     groups: list[list[int]] = []
     for k in order:
         groups.append([int(k)])
-        # Whoever comes too near joins the group before, which then lies around its own middle.
+        # Overlapping labels are merged into one group and centred on it.
         while len(groups) > 1 and _near(places, groups[-2], groups[-1], least):
             groups[-2:] = [groups[-2] + groups[-1]]
     for group in groups:
@@ -200,7 +203,7 @@ def _draw_scale(axes: Axes, view: View) -> None:
 
 
 def _draw_table(axes: Axes, rows: list[Row], result: Result, height_in: float) -> None:
-    """List the vertebrae with what a reader needs to decide where to look."""
+    """Draw the warnings, the table of the vertebrae with their flags, and the footer."""
     axes.set_axis_off()
     axes.set_xlim(0, TABLE_IN)
     axes.set_ylim(-height_in, 0)
@@ -222,7 +225,7 @@ def _draw_table(axes: Axes, rows: list[Row], result: Result, height_in: float) -
     spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm[::-1])
     foot = f"{result.modality.upper()}, voxels {spacing} mm.  Weights {result.model_hash}."
     axes.text(0, y - 2 * LINE_IN, foot, color=FAINT, fontsize=8)
-    foot = "Both views follow the spine: distances across it are true, along a bend they are not."
+    foot = "Views follow the spine: distances across it are correct, along a bend they are not."
     axes.text(0, y - 2.8 * LINE_IN, foot, color=FAINT, fontsize=8)
 
 

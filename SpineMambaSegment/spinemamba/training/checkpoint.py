@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from spinemamba.common.atomic_files import cannot_write, sha256
+from spinemamba.common.atomic_files import sha256, write_error
 from spinemamba.common.errors import Code, UserError
 
 PIECE_BYTES = 15_000_000
@@ -48,7 +48,7 @@ def save_pieces(state: dict[str, Any], folder: Path) -> None:
             current.rename(before)
         partial.rename(current)
     except OSError as error:
-        raise cannot_write(current, error) from error
+        raise write_error(current, error) from error
     finally:
         # What is not finished would keep a full disk full.
         shutil.rmtree(partial, ignore_errors=True)

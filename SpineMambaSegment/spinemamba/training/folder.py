@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spinemamba.common.atomic_files import cannot_write, whole_or_nothing
+from spinemamba.common.atomic_files import whole_or_nothing, write_error
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.lock import only_one
+from spinemamba.common.lock import exclusive_lock
 from spinemamba.common.scratch import sweep
 from spinemamba.network.config import TRAINED, NetworkConfig
 from spinemamba.training.architectures import SWITCHES
@@ -47,10 +47,10 @@ def working_in(folder: Path, config: NetworkConfig, kind: str) -> Iterator[None]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise write_error(folder, error) from error
     try:
         # The lock is also the trial whether anything can be written here.
-        with only_one(folder / LOCK, "training"):
+        with exclusive_lock(folder / LOCK, "training"):
             if has_checkpoint(folder):
                 check_same_network(folder, _of_kind(config, kind), kind)
             remove_leftovers(folder)
@@ -75,7 +75,7 @@ def remove_leftovers(folder: Path) -> None:
             try:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             except OSError as error:
-                raise cannot_write(path, error) from error
+                raise write_error(path, error) from error
 
 
 def _check_space(folder: Path, config: NetworkConfig, kind: str) -> None:

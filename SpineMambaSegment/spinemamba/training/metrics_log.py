@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
-from spinemamba.common.atomic_files import cannot_write
+from spinemamba.common.atomic_files import write_error
 
 EVERY_STEPS = 50
 
@@ -37,7 +37,7 @@ class Curves:
             self._board = None
             report("TensorBoard is not installed: curves go to curves.csv only")
         except OSError as error:
-            raise cannot_write(folder / "tensorboard", error) from error
+            raise write_error(folder / "tensorboard", error) from error
 
     def add(self, step: int, values: dict[str, float], seconds: float) -> None:
         """Take in one step.
@@ -68,7 +68,7 @@ class Curves:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_error(self._path, error) from error
 
     def _write(self, row: dict[str, float]) -> None:
         text = io.StringIO(newline="")
@@ -80,7 +80,7 @@ class Curves:
             with self._path.open("a", newline="", encoding="utf-8") as file:
                 file.write(text.getvalue())
         except OSError as error:
-            raise cannot_write(self._path, error) from error
+            raise write_error(self._path, error) from error
 
     def close(self) -> None:
         """End TensorBoard's file."""

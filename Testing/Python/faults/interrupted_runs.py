@@ -45,9 +45,9 @@ from spinemamba.cli.main import main  # noqa: E402
 Call = dict[str, Any]
 
 STAGE = "stage"
-"""Points of this name are called after the stage that is told."""
+"""Points of this name are called after the stage that is reported."""
 
-EVERYWHERE = (("synced", "os", "fsync"), ("named", "spinemamba.common.atomic_files", "_name"))
+EVERYWHERE = (("synced", "os", "fsync"), ("named", "spinemamba.common.atomic_files", "_rename"))
 POINTS = {
     "segment": (
         ("read", "spinemamba.jobs.segment", "read_volume"),
@@ -59,10 +59,10 @@ POINTS = {
     "measure": (
         ("read", "spinemamba.jobs.measure", "read_vertebra_labels"),
         ("image", "spinemamba.jobs.measure", "read_volume"),
-        ("measure", "spinemamba.cli.measure", "_tell"),
+        ("measure", "spinemamba.cli.measure", "_print_progress"),
         ("table", "spinemamba.measure.tables", "write_csv"),
         ("record", "spinemamba.measure.tables", "write_json"),
-        ("page", "spinemamba.jobs.measure", "write_study_page"),
+        ("page", "spinemamba.jobs.measure", "write_case_page"),
     ),
     "export": (
         ("read", "spinemamba.cli.export", "read_label_file"),
@@ -145,7 +145,7 @@ def give_up_rights() -> None:
 
 
 def stand_in_for_networks() -> None:
-    """Let perfect networks say at once what they see in a phantom."""
+    """Replace the networks by functions that return the labels of a phantom at once."""
     from voxel_evidence import evidence_of
 
     from spinemamba import segment
@@ -168,7 +168,7 @@ def stand_in_for_networks() -> None:
 
 
 def always_the_same() -> None:
-    """Let two runs differ in nothing: neither in their names nor in their times."""
+    """Make two runs identical, including their identifiers and times."""
     import uuid
     from datetime import datetime, timezone
 
@@ -206,7 +206,7 @@ def wait_briefly() -> None:
 
 
 def import_for(command: str) -> None:
-    """Import what a command needs, so that no child has to; replace what takes long."""
+    """Import the modules of a command before forking, and replace slow functions."""
     import matplotlib.font_manager  # noqa: F401
 
     if command == "segment":

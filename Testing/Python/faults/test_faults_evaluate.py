@@ -107,8 +107,8 @@ def evaluation(out: Path) -> dict:
 
 EMPTY = {
     "both": (("empty", "empty"), None, "Neither the segmentation nor the reference"),
-    "the segmentation": (("empty", "a"), 0.0, "The segmentation holds no vertebra"),
-    "the reference": (("a", "empty"), 0.0, "The reference holds no vertebra"),
+    "the segmentation": (("empty", "a"), 0.0, "The segmentation contains no vertebra"),
+    "the reference": (("a", "empty"), 0.0, "The reference contains no vertebra"),
 }
 
 
@@ -140,7 +140,7 @@ def test_a_side_without_vertebrae_has_all_files_and_a_reason(
     outcome("cases without vertebrae", "right")
 
 
-def test_a_case_that_cannot_be_compared_loses_no_other(tmp_path, capsys, monkeypatch, outcome):
+def test_an_error_in_one_case_keeps_the_others(tmp_path, capsys, monkeypatch, outcome):
     pair(tmp_path)
     rows = ["bad,far/b.nii.gz,a.nii.gz", "worse,a.nii.gz,empty.nii.gz", "good,a.nii.gz,a.nii.gz"]
     (tmp_path / "table.csv").write_text("\n".join(["case,predicted,reference", *rows]) + "\n")

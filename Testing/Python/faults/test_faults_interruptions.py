@@ -125,7 +125,7 @@ def _lasting(path: Path) -> bytes:
 
 
 def said(result: Result) -> str:
-    """Return the sentence with which a run was refused; empty if there is none."""
+    """Return the message with which a run was refused; empty if it was not."""
     lines = result["error"].splitlines()
     right = lines and lines[-1].endswith(".") and not any(word in result["error"] for word in BUG)
     return lines[-1] if right and result["code"] in (2, 3) else ""

@@ -56,11 +56,11 @@ LIES = {
 
 
 @pytest.mark.parametrize("how", LIES)
-def test_a_spine_that_does_not_stand_is_measured_in_its_own_planes(how: str, outcome):
+def test_a_spine_that_contradicts_its_header_is_measured_in_its_own_planes(how: str, outcome):
     matrix, what = LIES[how]
     measured = measure(turned(upright(), matrix))
     assert len(measured.alerts) == 1
-    assert f"The spine does not stand as the header says: {what}." in measured.alerts[0]
+    assert f"The orientation in the header contradicts the spine: {what}." in measured.alerts[0]
     for item, true in zip(measured.items, reference().items, strict=True):
         assert (item.kind, item.name, item.view) == (true.kind, true.name, true.view)
         for key, value in true.values.items():
@@ -119,7 +119,7 @@ def test_a_mirrored_scoliosis_bends_the_other_way(outcome):
 
 
 @pytest.mark.parametrize(("axis", "verb"), [("y", "leans"), ("z", "looks")])
-def test_a_spine_aslant_is_told_as_such(axis: str, verb: str, outcome):
+def test_an_oblique_spine_has_a_note(axis: str, verb: str, outcome):
     matrix = Rotation.from_euler(axis, 30, degrees=True).as_matrix()
     alerts = measure(turned(upright(), matrix)).alerts
     assert len(alerts) == 1
@@ -174,10 +174,10 @@ def test_two_levels_the_wrong_way_round_are_swapped_names_or_a_wrong_header(outc
 @pytest.mark.parametrize("second", ["L3", "L5"])
 def test_a_level_in_two_places_has_no_numbers(second: str, outcome):
     measured = measure(renamed(upright(), {second: "L2"}))
-    assert "The label of L2 holds two bodies." in measured.alerts
+    assert "The label of L2 contains two bodies." in measured.alerts
     double = next(item for item in measured.of("vertebra") if item.name == "L2")
     assert set(double.values.values()) == {None}
-    assert double.reasons["volume_ml"] == "its label holds two bodies"
+    assert double.reasons["volume_ml"] == "its label contains two bodies"
     for name in ("T12", "L1", "L4"):
         true = values(reference(), "vertebra", name)["middle_height_mm"]
         found = values(measured, "vertebra", name)["middle_height_mm"]
@@ -193,7 +193,7 @@ def test_a_vertebra_without_a_label_makes_no_high_disc(outcome):
     outcome("names of levels", "right")
 
 
-def test_a_missing_level_and_t13_and_l6_are_no_disorder(outcome):
+def test_a_missing_level_and_t13_and_l6_are_in_order(outcome):
     whole = values(reference(), "angle", "L1-L5")["angle_deg"]
     measured = measure(renamed(upright(), {"L3": None}))
     assert measured.alerts == ()
@@ -208,7 +208,7 @@ def test_a_missing_level_and_t13_and_l6_are_no_disorder(outcome):
     outcome("names of levels", "right")
 
 
-def test_a_speck_is_no_level_out_of_order(outcome):
+def test_a_speck_does_not_change_the_order_of_levels(outcome):
     array = upright().array.copy()
     where = np.argwhere(array == BY_NAME["L4"].value)[0]
     array[tuple(where)] = BY_NAME["T3"].value

@@ -99,7 +99,7 @@ def test_an_image_on_another_grid_is_refused_with_what_differs(
     command = ["measure", str(folder / "labels.nii.gz"), "--image", str(tmp_path / "ct.nii.gz")]
     code, _, error = told(command, capsys)
     assert code == 2
-    assert "Image and labels do not have the same voxels: " in error
+    assert "Image and labels have different grids: " in error
     assert DIFFERENCES[what] in error
     outcome("given to measure", "refused")
 
@@ -157,7 +157,7 @@ AMBIGUOUS = "The levels are ambiguous: L4 to L5 (60 %) or L3 to L4 (40 %). Verif
 
 
 def first_lines(out: Path, output: str) -> tuple[str, str, str, str]:
-    """Return what stands first on the terminal, in JSON, in CSV, and on the page."""
+    """Return the alerts on the terminal, in JSON, in CSV, and on the page."""
     measured = read_measurements(out / "labels_measurements.json")
     row = (out / "labels_measurements.csv").read_text("utf-8").splitlines()[1]
     page = (out / "labels_report.html").read_text("utf-8").split("</header>")[1]
@@ -176,7 +176,7 @@ def measured_with(labels: Volume, result: Result | str | None, folder: Path, cap
     return first_lines(folder / "out", output)
 
 
-def test_ambiguous_levels_of_the_result_beside_stand_on_top(tmp_path, capsys, outcome):
+def test_ambiguous_levels_of_the_result_are_an_alert(tmp_path, capsys, outcome):
     result = result_of(two_levels())
     assert level_warning(result.labelings) == AMBIGUOUS
     for text in measured_with(two_levels(), result, tmp_path, capsys):
@@ -184,7 +184,7 @@ def test_ambiguous_levels_of_the_result_beside_stand_on_top(tmp_path, capsys, ou
     outcome("result of the run", "right")
 
 
-def test_sure_levels_need_no_word(tmp_path, capsys, outcome):
+def test_certain_levels_give_no_alert(tmp_path, capsys, outcome):
     write_image(two_levels(), tmp_path / "labels.nii.gz")
     result_of(two_levels(), ambiguous=False).write(tmp_path / "labels_result.json")
     code, output, _ = told(["measure", str(tmp_path / "labels.nii.gz")], capsys)
@@ -228,7 +228,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_a_result_of_other_labels_is_left_if_found_and_refused_if_named(
+def test_a_result_of_other_labels_is_ignored_if_found_and_refused_if_given(
     what, tmp_path, capsys, outcome
 ):
     why, change = OTHERS[what]
@@ -247,7 +247,7 @@ def test_a_result_of_other_labels_is_left_if_found_and_refused_if_named(
     outcome("result of the run", "refused")
 
 
-def test_a_damaged_result_beside_the_labels_stops_nothing(tmp_path, capsys, outcome):
+def test_a_damaged_result_beside_the_labels_is_ignored(tmp_path, capsys, outcome):
     for text in measured_with(two_levels(), "{", tmp_path, capsys):
         assert "Levels not verified: labels_result.json is not the result of a run" in text
     outcome("result of the run", "right")

@@ -62,7 +62,7 @@ def found_again(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         mask[tuple(slice(max(0, m - 2), m + 2) for m in middle)] = 1
         return labels.with_array(mask), Found
 
-    monkeypatch.setattr(box_command, "run_box", look)
+    monkeypatch.setattr(box_command, "run_resegmentation", look)
     return asked
 
 

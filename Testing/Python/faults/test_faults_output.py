@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spinemamba.cli.arguments import split_name
 from spinemamba.cli.main import main
-from spinemamba.cli.names import split_name
 from spinemamba.common import atomic_files
 from spinemamba.common.scratch import SCRATCH
 from spinemamba.imaging.read import read_volume
@@ -163,12 +163,10 @@ def test_closed_and_full_streams_do_not_stop_the_work(tmp_path, judge, spinemamb
     [
         ('"$@" | true; exit ${PIPESTATUS[0]}', 0, ""),
         ('"$@" >&-', 0, ""),
-        ('"$@" >/dev/full', 2, "What was found cannot be printed: No space left on device."),
+        ('"$@" >/dev/full', 2, "The result cannot be printed: No space left on device."),
     ],
 )
-def test_an_answer_that_is_only_printed_is_lost_with_a_word(
-    spinemamba, outcome, shell, code, error
-):
+def test_a_result_that_cannot_be_printed_is_an_error(spinemamba, outcome, shell, code, error):
     done = spinemamba("probe", shell=shell)
     right = done.returncode == code and done.stderr.startswith(error)
     outcome("standard stream", (REFUSED if code else RIGHT) if right else ELSE)
@@ -184,7 +182,7 @@ def test_an_answer_that_is_only_printed_is_lost_with_a_word(
         {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
     ],
 )
-def test_a_terminal_that_lacks_letters_does_not_stop_the_work(tmp_path, judge, spinemamba, env):
+def test_a_terminal_with_another_encoding_does_not_stop_the_work(tmp_path, judge, spinemamba, env):
     name = "\u0141\u00f3d\u017a \u5c71.nrrd"
     done = spinemamba("phantom", name, *SMALL, **env)
     assert done.stderr == ""
@@ -221,7 +219,7 @@ def test_a_folder_that_may_only_be_read_is_refused(tmp_path, judge, spinemamba, 
     ],
     ids=lambda words: words[0],
 )
-def test_a_folder_that_may_not_be_read_is_no_bug(tmp_path, spinemamba, as_a_user, outcome, words):
+def test_an_unreadable_folder_is_a_user_error(tmp_path, spinemamba, as_a_user, outcome, words):
     (tmp_path / "theirs").mkdir(mode=0o000)
     done = spinemamba(*words, before=as_a_user)
     (tmp_path / "theirs").chmod(0o755)
@@ -248,7 +246,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_disk_that_fills_up_is_called_that(full, capsys, judge):
+def test_a_full_disk_is_reported_as_such(full, capsys, judge):
     code = main(["phantom", str(full / "a.nrrd"), *SMALL])
     error = capsys.readouterr().err
     assert error == "Cannot write a.nrrd: No space left on device. Free some disk space.\n"
@@ -256,7 +254,7 @@ def test_a_disk_that_fills_up_is_called_that(full, capsys, judge):
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.nii.gz", "new/a.mha"])
-def test_a_limit_on_the_size_of_files_is_called_that(tmp_path, judge, spinemamba, name):
+def test_a_limit_on_file_sizes_is_reported_as_such(tmp_path, judge, spinemamba, name):
     done = spinemamba("phantom", name, *SMALL, shell='ulimit -f 8; "$@"')
     assert f"Cannot write {Path(name).name}: File too large. Raise the limit" in done.stderr
     # MetaIO prints a line of its own before.
@@ -265,7 +263,7 @@ def test_a_limit_on_the_size_of_files_is_called_that(tmp_path, judge, spinemamba
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_temporary_folder_that_is_lost_does_not_matter(tmp_path, judge, spinemamba):
+def test_a_missing_temporary_folder_does_not_matter(tmp_path, judge, spinemamba):
     done = spinemamba("phantom", "a.nrrd", *SMALL, TMPDIR=str(tmp_path / "away"))
     assert judge("lost TMPDIR", tmp_path / "a.nrrd", done.returncode) == RIGHT
 
@@ -292,9 +290,7 @@ sys.exit(main(sys.argv[2:]))
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("there", [False, True], ids=["new", "over old files"])
-def test_a_run_that_is_ended_while_it_writes_spares_what_was_there(
-    tmp_path, outcome, number, there
-):
+def test_a_run_that_ends_while_writing_keeps_earlier_files(tmp_path, outcome, number, there):
     old = {f"a{part}.nrrd": f"old{part}" for part in ("", "_labels")} if there else {}
     for name, text in old.items():
         (tmp_path / name).write_text(text)
@@ -308,7 +304,7 @@ def test_a_run_that_is_ended_while_it_writes_spares_what_was_there(
     )
     if number == signal.SIGKILL:
         assert done.returncode == -9
-        # The next run beside it takes away what is left.
+        # The next run beside it removes the partial files.
         assert main(["phantom", str(tmp_path / "b.nrrd"), *SMALL]) == 0
         for name in ("b.nrrd", "b_labels.nrrd"):
             (tmp_path / name).unlink()
@@ -357,7 +353,7 @@ def test_an_empty_argument_is_not_the_working_directory(
 
 def test_a_working_directory_that_was_removed_is_named(tmp_path, spinemamba, outcome):
     done = spinemamba("phantom", "a.nrrd", *SMALL, shell='mkdir x; cd x; rmdir ../x; "$@"')
-    said = "The folder in which the command was called is not there any more. Change"
+    said = "The working directory does not exist any more. Change"
     right = done.returncode == 2 and said in done.stderr and not list(tmp_path.iterdir())
     outcome("lost working directory", REFUSED if right else ELSE)
     assert right, done

@@ -20,7 +20,7 @@ from spinemamba.imaging.truncation import FieldOfView, crop_to_data, cut_sides, 
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import to_image
 from spinemamba.inference.model import load_model
-from spinemamba.jobs.measure import Sources, study
+from spinemamba.jobs.measure import Sources, measure_files
 from spinemamba.labelmaps.same_run import extents
 from spinemamba.measure.spine import measure
 from spinemamba.protocol.manifest import read_manifest
@@ -183,7 +183,9 @@ def test_table_result_measures_and_manifest_say_the_same_of_each_vertebra(
     result_of(labels, known).write(tmp_path / "a_result.json")
     paths = tmp_path / "a.nii.gz", tmp_path / "ct.nii.gz", tmp_path / "a_result.json"
     for ct, run in ((paths[1], None), (None, paths[2]), (paths[1], paths[2])):
-        measured = study(Sources(paths[0], ct, "ct", run), lambda name, share: None).measured
+        measured = measure_files(
+            Sources(paths[0], ct, "ct", run), lambda name, share: None
+        ).measured
         said = {item.name: item.words.get("cut", "") for item in measured.of("vertebra")}
         assert said == {name: ", ".join(sides) for name, sides in known.items()}
         outcome(KIND, "right")

@@ -207,5 +207,5 @@ def test_what_may_not_be_read_or_written_is_named(data: Path, tmp_path: Path, ou
         right = refused(result) and Path(denied).name in str(result["error"])
         outcome("training without permission", "refused" if right else "anything else")
         assert right, (denied, result)
-        assert "what the network is fed" not in str(result["out"])
+        assert "preview of the training patches" not in str(result["out"])
         assert not [*(case / "out").iterdir()]

@@ -7,7 +7,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from spinemamba.protocol.vertebra_result import BoxResult  # noqa: E402 - after the skip
+from spinemamba.protocol.vertebra_result import VertebraResult  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Runs.ReviewBox import setMask  # noqa: E402
 from SpineMambaSegmentLib.Runs.VertebraRun import BoxPatch  # noqa: E402
@@ -17,7 +17,7 @@ from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
 from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 MATRIX = np.array([[-0.9, 0.0, 0.0, 4.0], [0.0, -0.9, 0.0, 5.0], [0, 0, 2.0, -7.0], [0, 0, 0, 1]])
-RESULT = BoxResult(
+RESULT = VertebraResult(
     0, (0.0,) * 3, (0.0,) * 3, 1.0, (), (), None, False, "m", "1", "h", "0", "cpu", "ct"
 )
 

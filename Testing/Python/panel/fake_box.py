@@ -18,7 +18,7 @@ from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.protocol.job import BoxJob
-from spinemamba.protocol.vertebra_result import BoxResult
+from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.worker import main
 
 
@@ -33,7 +33,7 @@ def run(job: BoxJob, progress: Callable[[str, float], None], warn: Any) -> None:
     box = tuple(slice(f, f + n) for f, n in zip(corner, image.array.shape, strict=True))
     mask = truth.array[box] == truth.array[tuple(place)]
     mask &= ~np.isin(there.array, job.keep)
-    result = BoxResult(
+    result = VertebraResult(
         again=0, place_lps_mm=job.place_lps_mm, centroid_lps_mm=job.place_lps_mm,
         volume_ml=float(mask.sum()) * float(np.prod(image.spacing_mm)) / 1000,
         evidence=(1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS), cut_sides=(), dice_before=None,

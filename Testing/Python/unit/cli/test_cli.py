@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spinemamba.cli.console import ProgressBar, Stream, safe_streams, say, table
+from spinemamba.cli.arguments import split_name
+from spinemamba.cli.console import ProgressBar, Stream, print_line, safe_streams, table
 from spinemamba.cli.demo import with_dice
 from spinemamba.cli.main import COMMANDS, main
-from spinemamba.cli.names import split_name
 from spinemamba.cli.segment import BESIDE, report_paths
 from spinemamba.common import atomic_files
 from spinemamba.common.errors import Cancelled
@@ -84,7 +84,7 @@ def test_the_demo_compares_what_it_found_with_the_truth(monkeypatch, tmp_path: P
     assert "report.png" in printed
 
 
-def test_each_found_vertebra_is_compared_with_the_true_one_below_it():
+def test_each_vertebra_is_compared_with_the_true_one_that_overlaps_most():
     found, truth = np.zeros((3, 1, 4), np.uint8), np.zeros((3, 1, 4), np.uint8)
     found[0] = 20
     truth[0, 0, :3] = 21
@@ -114,7 +114,7 @@ WRONG_USE = {
     "no steps": (["train", "fine", "--out", "{out}", "--learning-rate", "inf"], "above 0"),
     "not DICOM": (
         ["export", "{scan}", "--dicom-seg", "{out}/a.nii.gz", "--source", "{out}"],
-        "a.nii.gz is not the name of a DICOM file",
+        "a.nii.gz does not have the suffix of a DICOM",
     ),
     "no model": (["segment", "{scan}", "{out}/a.nrrd", "--model", "rabbit"], "rabbit"),
     "input again": (["segment", "{scan}", "{scan}"], "is the input; it would be"),
@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_refused(scan: Path, capsys):
     assert "Cannot write" in capsys.readouterr().err
 
 
-def test_our_own_bug_gives_a_sentence_and_a_log(monkeypatch, capsys, tmp_path: Path):
+def test_a_bug_gives_a_message_and_a_log(monkeypatch, capsys, tmp_path: Path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("spinemamba.cli.probe.run", lambda args: 1 / 0)
     assert main(["probe"]) == 1
@@ -154,7 +154,7 @@ def test_our_own_bug_gives_a_sentence_and_a_log(monkeypatch, capsys, tmp_path: P
     assert str(log) in error
 
 
-def test_a_log_holds_the_places_of_an_error_and_its_causes_but_no_value(monkeypatch, tmp_path):
+def test_a_log_has_the_tracebacks_of_an_error_and_its_causes_but_no_values(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def read_tag(args: object) -> int:
@@ -175,7 +175,7 @@ def test_a_log_holds_the_places_of_an_error_and_its_causes_but_no_value(monkeypa
     assert "ValueError: " not in text
 
 
-def test_a_bug_is_told_in_a_sentence_where_no_log_can_be_written(monkeypatch, capsys, tmp_path):
+def test_a_bug_gives_a_message_if_no_log_can_be_written(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "away"))
     monkeypatch.setattr("spinemamba.cli.probe.run", lambda args: 1 / 0)
     assert main(["probe"]) == 1
@@ -208,7 +208,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_what_the_system_refuses_is_no_bug(monkeypatch, capsys, tmp_path, kind):
+def test_errors_of_the_operating_system_are_user_errors(monkeypatch, capsys, tmp_path, kind):
     error, code, says = ERRORS[kind]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
@@ -224,7 +224,7 @@ def test_what_the_system_refuses_is_no_bug(monkeypatch, capsys, tmp_path, kind):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_by_hand_or_by_a_scheduler_gives_exit_code_3(monkeypatch, capsys, number):
+def test_ctrl_c_and_sigterm_give_exit_code_3(monkeypatch, capsys, number):
     before = signal.getsignal(signal.SIGTERM)
 
     def stop(args: object) -> int:
@@ -254,13 +254,13 @@ def test_a_phantom_and_its_labels_can_be_compared_with_themselves(tmp_path: Path
     assert "Dice 1.000" in capsys.readouterr().out
 
 
-def test_every_command_explains_itself(capsys):
+def test_every_command_has_help(capsys):
     for name in COMMANDS:
         assert main([name, "--help"]) == 0
         assert COMMANDS[name].split()[0] in capsys.readouterr().out.lower()
 
 
-def test_progress_is_a_line_now_and_then_where_nobody_watches(capsys):
+def test_progress_is_a_few_lines_without_a_terminal(capsys):
     with ProgressBar() as bar:
         for step in range(101):
             bar("locate", step / 100)
@@ -303,10 +303,10 @@ def test_streams_that_fail_or_are_missing_do_not_stop_the_work(monkeypatch):
     monkeypatch.setattr("sys.stderr", None)
     monkeypatch.setattr("sys.stdin", None)
     with safe_streams() as out:
-        say("\u0141\u00f3d\u017a")
+        print_line("\u0141\u00f3d\u017a")
         assert out.failure is None
-        say("last")
-        say("dropped")
+        print_line("last")
+        print_line("dropped")
         with ProgressBar() as bar:
             bar("segment", 0.0)
             bar.warn("nobody reads this")
@@ -316,7 +316,7 @@ def test_streams_that_fail_or_are_missing_do_not_stop_the_work(monkeypatch):
     assert (sys.stdin, sys.stdout, sys.stderr) == (None, full, None)
 
 
-def test_a_stream_that_is_closed_under_us_is_no_terminal():
+def test_a_closed_stream_is_not_a_terminal():
     closed = io.StringIO()
     closed.close()
     stream = Stream(closed)
@@ -325,7 +325,7 @@ def test_a_stream_that_is_closed_under_us_is_no_terminal():
     assert not stream.isatty()
 
 
-def test_a_demo_replaces_only_what_is_in_its_own_folder(monkeypatch, tmp_path, capsys):
+def test_a_demo_replaces_files_only_in_its_default_folder(monkeypatch, tmp_path, capsys):
     def made(*_: object) -> None:
         raise Cancelled  # the names have been tried
 

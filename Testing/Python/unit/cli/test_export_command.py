@@ -46,7 +46,7 @@ def test_a_run_becomes_surfaces_and_a_table(run, tmp_path, capsys):
         "manifest.csv", "manifest.json",
     ]  # fmt: skip
     said = capsys.readouterr()
-    assert "Nobody has reviewed T12." in said.err
+    assert "Not reviewed: T12." in said.err
     assert "Wrote 2 vertebrae" in said.out
     first, second = manifest(out)["vertebrae"]
     assert (first["reviewed"], second["reviewed"], second["reviewed_by"]) == (False, True, "Dr. A")
@@ -71,7 +71,7 @@ def test_labels_without_names_and_a_choice_of_levels(labels, tmp_path, capsys):
     assert "There is no C1." in capsys.readouterr().err
 
 
-def test_wrong_use_is_told(run, tmp_path, capsys):
+def test_wrong_arguments_give_a_message(run, tmp_path, capsys):
     assert main(["export", str(run)]) == 2
     assert "Add --stl DIR" in capsys.readouterr().err
     assert main(["export", str(tmp_path / "away.seg.nrrd"), "--stl", str(tmp_path)]) == 2

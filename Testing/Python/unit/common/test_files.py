@@ -109,7 +109,7 @@ def test_a_name_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path
 
 
 @posix
-def test_a_name_that_is_no_utf_8_is_refused_before_itk_would_end_the_process(tmp_path: Path):
+def test_a_name_that_is_not_utf_8_is_refused_before_itk_aborts(tmp_path: Path):
     for path in (tmp_path / os.fsdecode(b"\xff.nrrd"), tmp_path / os.fsdecode(b"\xfe") / "a.nrrd"):
         with pytest.raises(UserError, match="not valid UTF-8"):
             check_output(path)
@@ -142,7 +142,7 @@ def test_links_are_followed_and_devices_and_pipes_stay(tmp_path: Path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_what_is_there_is_replaced_only_when_that_was_asked_for(tmp_path: Path):
+def test_existing_files_are_replaced_only_with_overwrite(tmp_path: Path):
     path = tmp_path / "a.nrrd"
     path.write_text("corrected by hand")
     with pytest.raises(UserError, match=r"a.nrrd already exists\. .* \(--overwrite\)"):
@@ -165,7 +165,7 @@ def test_a_file_that_appears_during_the_work_is_spared(tmp_path: Path):
     assert every_file(tmp_path) == {"a"}
 
 
-def test_folders_that_were_made_go_again_if_the_writing_fails(tmp_path: Path):
+def test_created_folders_are_removed_if_writing_fails(tmp_path: Path):
     (tmp_path / "old").mkdir()
     paths = [tmp_path / "old" / "new" / "a", tmp_path / "x" / "y" / "b"]
     for path in paths:
@@ -183,7 +183,7 @@ def test_folders_that_were_made_go_again_if_the_writing_fails(tmp_path: Path):
 
 
 @pytest.mark.parametrize("fails_at", range(3))
-def test_one_rename_that_fails_brings_all_old_files_back(tmp_path, monkeypatch, fails_at):
+def test_a_failed_rename_restores_all_earlier_files(tmp_path, monkeypatch, fails_at):
     paths = [tmp_path / name for name in "abc"]
     paths[0].write_text("old a")
     paths[2].write_text("old c")
@@ -209,7 +209,7 @@ def test_one_rename_that_fails_brings_all_old_files_back(tmp_path, monkeypatch, 
     assert [path.read_text() for path in paths] == ["new"] * 3
 
 
-def test_an_error_about_another_file_is_not_called_an_error_of_writing(tmp_path: Path):
+def test_an_error_about_another_file_is_not_reported_as_a_write_error(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="no log"), whole_or_nothing(tmp_path / "a"):
         (tmp_path / "no log").read_bytes()
     assert every_file(tmp_path) == set()
@@ -226,7 +226,7 @@ def test_every_file_has_the_mode_that_the_umask_asks_for(tmp_path: Path, new_mod
     assert modes == dict.fromkeys(["w.safetensors", "a.nii.gz", "private", "b", "c"], new_mode)
 
 
-def test_a_library_that_fails_is_not_called_a_full_disk_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_failing_library_is_not_reported_as_a_full_disk(tmp_path, monkeypatch):
     def fails(image: sitk.Image, name: str, **options: object) -> None:
         for ending in (".mhd", ".zraw"):
             Path(name).with_suffix(ending).touch()
@@ -257,7 +257,7 @@ def test_a_file_that_reads_back_different_is_not_kept(tmp_path, monkeypatch):
         (errno.EACCES, Code.OUTPUT_BAD, "Choose a folder that you may write to."),
     ],
 )
-def test_the_reason_is_the_true_one_and_names_the_users_file(
+def test_a_write_error_has_the_real_cause_and_the_users_file_name(
     tmp_path, monkeypatch, number, code, remedy
 ):
     def fails(image: sitk.Image, name: str, **options: object) -> None:
@@ -281,7 +281,7 @@ def test_the_reason_is_the_true_one_and_names_the_users_file(
     assert caught.value.code is code
 
 
-def test_too_little_memory_in_a_writer_is_called_that(tmp_path, monkeypatch):
+def test_too_little_memory_in_a_writer_is_reported_as_such(tmp_path, monkeypatch):
     def fails(image: sitk.Image, name: str, **options: object) -> None:
         raise RuntimeError("Failed to allocate memory for image.")
 
@@ -292,7 +292,7 @@ def test_too_little_memory_in_a_writer_is_called_that(tmp_path, monkeypatch):
 
 
 @posix
-def test_what_a_killed_process_left_goes_with_the_next_file(tmp_path: Path):
+def test_partial_files_of_a_killed_process_are_removed_at_the_next_write(tmp_path: Path):
     code = (
         "import os, sys\nfrom pathlib import Path\n"
         "from spinemamba.common.atomic_files import all_or_none\n"

@@ -43,14 +43,14 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_a_lock_that_another_process_holds_is_told_after_a_while(holder, tmp_path):
+def test_a_lock_held_too_long_by_another_process_is_an_error(holder, tmp_path):
     lock = locked(tmp_path, 0.2)
     with pytest.raises(UserError, match="Another program is writing into the folder") as caught:
         lock.__enter__()
     assert caught.value.code is Code.OUTPUT_BAD
 
 
-def test_a_lock_goes_with_its_process_and_leaves_nothing(holder, tmp_path):
+def test_a_lock_ends_with_its_process_and_leaves_no_file(holder, tmp_path):
     holder.kill()
     holder.wait()
     with locked(tmp_path, 0.2):
@@ -96,7 +96,7 @@ def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
         pass
 
 
-def test_where_folders_cannot_be_locked_a_file_is(tmp_path, monkeypatch):
+def test_a_file_is_locked_if_folders_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_lock, "fcntl", None)
     with locked(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [folder_lock.LOCK]

@@ -10,14 +10,14 @@ WORKER = """
 import os, runpy, sys
 sys.argv = ["worker"]
 asked = []
-os.nice = asked.append  # whoever runs the tests may be behind all others already
+os.nice = asked.append  # the tests may already run with the lowest priority
 os._exit = lambda code: print("went", asked, file=sys.stderr)
 runpy.run_module("spinemamba.worker", run_name="__main__")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has classes, not numbers")
-def test_the_worker_lets_other_programs_go_first(repository: Path):
+def test_the_worker_has_low_priority(repository: Path):
     done = subprocess.run(
         [sys.executable, "-c", WORKER],
         cwd=repository / "SpineMambaSegment",

@@ -25,7 +25,7 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol import events
 from spinemamba.protocol.job import BoxJob, read_job
 from spinemamba.protocol.model_card import DEFAULT, find_model
-from spinemamba.protocol.vertebra_result import read_box_result
+from spinemamba.protocol.vertebra_result import read_vertebra_result
 from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 
 L1, L2, L3 = 20, 21, 22
@@ -185,7 +185,7 @@ def test_the_worker_looks_in_a_box_and_names_no_file_in_its_log(job: BoxJob, pha
     collect(worker, events.Finished, seconds=120)
     assert worker.wait(10) == 0
     assert {p.name for p in job.output.parent.iterdir()} == {"mask.nrrd", "box.json", LOG_NAME}
-    mask, result = read_labels(job.output), read_box_result(job.result)
+    mask, result = read_labels(job.output), read_vertebra_result(job.result)
     assert mask.geometry.matches(phantom.image.geometry)
     assert dice(mask.array > 0, phantom.labels.array == L2) > 0.5
     voxel_ml = np.prod(mask.spacing_mm) / 1000
@@ -207,11 +207,11 @@ def test_a_cancelled_box_leaves_no_process_and_no_file(job: BoxJob):
 def test_a_box_job_survives_its_file_and_refuses_what_makes_no_sense(job: BoxJob, tmp_path: Path):
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
-    with pytest.raises(ValueError, match="a place is needed"):
+    with pytest.raises(ValueError, match="place_lps_mm is required"):
         BoxJob(job.input, job.output)
-    with pytest.raises(ValueError, match="shall be kept"):
+    with pytest.raises(ValueError, match="both in keep and"):
         BoxJob(job.input, job.output, labels=job.labels, again=L1, keep=(L1,))
-    with pytest.raises(ValueError, match="three numbers"):
+    with pytest.raises(ValueError, match="three finite numbers"):
         BoxJob(job.input, job.output, place_lps_mm=(1.0, float("nan"), 2.0))
 
 
@@ -228,7 +228,7 @@ def test_the_shell_puts_the_vertebra_into_a_new_label_image(job: BoxJob, tmp_pat
     assert "new.seg.nrrd already exists" in capsys.readouterr().err
     words += ["--overwrite"]
     assert main([*words, f"--at={place}", "--name", "L1"]) == 2
-    assert "hold L1 already" in capsys.readouterr().err
+    assert "already contain L1" in capsys.readouterr().err
     assert main([*words, "--again", "L3", "--at", "1,2,3"]) == 2
     assert main([*words[:3], str(job.labels), "--overwrite", "--again", "L3"]) == 2
     assert "is the input" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_a_vertebra_beyond_may_reach_into_the_labelled_part_with_less_than_its_h
     assert (score.beyond, score.extra) == ((), ("T12",))
 
 
-def test_a_found_vertebra_with_a_partner_is_never_beyond():
+def test_a_matched_vertebra_is_never_beyond():
     # Its centre lies below that of the labelled part of it, and only two of five are labelled.
     score = compare(volume([L1] * 5), volume([0, 0, 0, L1, L1]))
     assert (score.beyond, score.vertebrae[0].found_as) == ((), "L1")
@@ -143,7 +143,7 @@ def test_a_vertebra_at_the_edge_of_the_image_is_marked_as_cut():
     assert score.vertebrae[0].volume_ml == pytest.approx(27 * 8 / 1000)
 
 
-def test_an_empty_segmentation_finds_nothing():
+def test_an_empty_segmentation_misses_all_vertebrae():
     score = compare(volume([0, 0, 0]), volume([L1, 0, 0]))
     assert (score.bone_dice, score.mean_dice, score.mean_named_dice) == (0, 0, 0)
     assert (score.identification_rate, score.f1, score.pq) == (0, 0, 0)
@@ -152,7 +152,7 @@ def test_an_empty_segmentation_finds_nothing():
     assert math.isnan(score.localisation_mm)
 
 
-def test_what_is_found_where_no_vertebra_is_is_extra():
+def test_predictions_with_an_empty_reference_are_extra():
     score = compare(volume([L1, 0, 0]), volume([0, 0, 0]))
     assert score.extra == ("L1",)
     assert (score.bone_dice, score.f1, score.pq) == (0, 0, 0)
@@ -161,7 +161,7 @@ def test_what_is_found_where_no_vertebra_is_is_extra():
     assert math.isnan(score.identification_rate)
 
 
-def test_nothing_found_where_nothing_is_is_neither_right_nor_wrong():
+def test_two_empty_images_are_neither_right_nor_wrong():
     score = compare(volume([0, 0, 0]), volume([0, 0, 0]))
     assert all(math.isnan(v) for v in (score.bone_dice, score.mean_dice, score.f1, score.pq))
     assert score.all_right is None
@@ -190,7 +190,7 @@ def test_different_grids_are_refused():
         compare(volume([1, 1]), volume([1, 1], 1.5))
 
 
-def test_axes_in_another_direction_are_no_other_grid():
+def test_images_in_another_orientation_have_the_same_grid():
     labels = volume([L2, L2, 0, L1, L1])
     place = Geometry((5, 2, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 4.0), np.diag([1.0, 1.0, -1.0]))
     upside_down = Volume(labels.array[::-1].copy(), place)
@@ -198,12 +198,12 @@ def test_axes_in_another_direction_are_no_other_grid():
 
 
 @pytest.mark.parametrize("value", [-1, 29, 300])
-def test_a_number_that_is_no_level_is_refused(value: int):
-    with pytest.raises(UserError, match=f"reference holds the value {value}"):
+def test_a_value_that_is_not_a_level_is_refused(value: int):
+    with pytest.raises(UserError, match=f"reference contains the value {value}"):
         compare(volume([L1, L1]), volume([L1, value]))
 
 
-def test_without_distances_everything_else_stays():
+def test_other_scores_do_not_depend_on_distances():
     labels = volume([L2, L2, 0, L1, L1])
     score = compare(labels, labels, distances=False)
     assert score.pq == 1

@@ -37,7 +37,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_end_of_a_name_that_tells_its_kind_does_not_belong_to_the_case():
+def test_suffixes_for_masks_and_images_are_not_part_of_the_case_name():
     names = {
         "sub-verse004_dir-ax_seg-vert_msk.nii.gz": "sub-verse004_dir-ax",
         "sub-verse004_dir-ax_ct.nii.gz": "sub-verse004_dir-ax",
@@ -61,7 +61,7 @@ def test_folders_are_paired_by_case_and_images_beside_masks_are_left_alone(tmp_p
     ]
 
 
-def test_a_case_that_stands_twice_in_a_folder_is_refused(tmp_path: Path):
+def test_a_duplicate_case_in_a_folder_is_refused(tmp_path: Path):
     for name in ("p/a.nii.gz", "r/a.nii.gz", "r/a.nrrd"):
         write(tmp_path / name, L1)
     with pytest.raises(UserError, match=r"a.nii.gz and a.nrrd in r are the same case"):
@@ -98,9 +98,9 @@ def test_a_table_that_lacks_something_is_refused(tmp_path: Path, text: str, mess
         find_cases(table, None)
 
 
-def test_things_that_cannot_be_compared_are_refused(tmp_path: Path):
+def test_paths_of_different_kinds_are_refused(tmp_path: Path):
     file = write(tmp_path / "a.nii.gz", L1)
-    with pytest.raises(UserError, match="nothing to compare"):
+    with pytest.raises(UserError, match="There is no reference for"):
         find_cases(file, None)
     with pytest.raises(UserError, match="a file and a folder"):
         find_cases(file, tmp_path)
@@ -178,17 +178,17 @@ def test_folders_give_tables_that_can_be_checked_by_hand(cohort: Path, capsys):
     assert capsys.readouterr().err.splitlines() == ["1 of 3  a", "2 of 3  b", "3 of 3  c"]
 
 
-def test_a_file_without_a_partner_is_an_error_that_stops_no_other(cohort: Path, capsys):
+def test_a_file_without_a_counterpart_is_an_error_of_its_case_only(cohort: Path, capsys):
     assert evaluate(cohort, "--out", str(cohort / "out")) == 2
     cases = rows(cohort / "out" / "cases.csv")
     assert [c["case"] for c in cases] == ["a", "b", "c", "lonely<b>"]
     assert "no reference" in cases[3]["error"]
     out = capsys.readouterr()
     assert "Named right: 5 of 6" in out.out
-    assert "lonely<b>: There is no reference of this case." in out.err
+    assert "lonely<b>: There is no reference for this case." in out.err
 
 
-def test_the_page_needs_nothing_else_and_shows_what_went_wrong(cohort: Path):
+def test_the_page_is_self_contained_and_lists_errors(cohort: Path):
     evaluate(cohort, "--out", str(cohort / "out"))
     page = (cohort / "out" / "evaluation.html").read_text(encoding="utf-8")
     assert not re.search(r"<script|<link|<img|src=|@import|url\(http", page)
@@ -224,7 +224,7 @@ def test_a_file_that_the_table_names_but_is_not_there_is_an_error(cohort: Path, 
     assert f"b: {error}" in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_the_work(cohort: Path, capsys):
+def test_an_output_folder_that_cannot_be_written_is_refused_first(cohort: Path, capsys):
     (cohort / "out").write_text("a file")
     assert evaluate(cohort, "--out", str(cohort / "out")) == 2
     assert "is not a folder" in capsys.readouterr().err
@@ -234,14 +234,14 @@ def test_a_table_without_rows_has_its_heads():
     assert "<th>case</th><th>why</th>" in table(("case", "why"), [])
 
 
-def test_no_case_at_all_is_no_crash():
+def test_an_evaluation_without_cases_does_not_crash():
     summary = summarize([])
     assert (summary.vertebrae, summary.all_right) == (0, (0, 0))
     assert np.isnan(summary.f1)
     assert np.isnan(summary.all_right_interval).all()
 
 
-def test_a_spread_leaves_out_what_has_no_value():
+def test_a_spread_ignores_nan():
     nan = float("nan")
     assert spread([1.0, nan, 3.0]) == Spread(2.0, pytest.approx(2**0.5), 2.0, 1.0, 3.0, 2)
     assert spread([nan]).count == 0

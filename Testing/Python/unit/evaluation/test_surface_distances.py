@@ -44,7 +44,7 @@ def test_a_plate_that_is_moved_is_as_far_as_it_was_moved(axis: int):
     assert distance.assd_mm == pytest.approx(3 * spacing_mm[axis])
 
 
-def test_inner_voxels_are_no_surface():
+def test_inner_voxels_are_not_part_of_the_surface():
     block = np.ones((5, 5, 5), bool)
     hollow = block.copy()
     hollow[2, 2, 2] = False
@@ -54,7 +54,7 @@ def test_inner_voxels_are_no_surface():
     assert distance.assd_mm == pytest.approx(6 * 1 / (98 + 98 + 6))
 
 
-def test_there_is_no_distance_to_an_empty_mask():
+def test_distances_to_an_empty_mask_are_nan():
     empty = np.zeros((1, 1, 20), bool)
     for pair in ((line(3), empty), (empty, line(3)), (empty, empty)):
         assert math.isnan(surface_distance(*pair, (1.0, 1.0, 1.0)).hd95_mm)
@@ -86,7 +86,7 @@ def test_simpleitk_measures_the_same_distances(seed: int):
     assert distance.assd_mm == pytest.approx(np.concatenate(ways_mm).mean(), abs=1e-4)
 
 
-def test_without_monai_the_user_learns_what_to_do(monkeypatch: pytest.MonkeyPatch):
+def test_without_monai_there_is_a_message_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "monai.metrics", None)
     with pytest.raises(UserError, match=r"monai.*--no-distances") as caught:
         surface_distance(line(3), line(2), (1.0, 1.0, 1.0))

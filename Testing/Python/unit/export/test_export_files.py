@@ -219,5 +219,5 @@ def test_a_folder_that_is_not_there_and_an_empty_list_are_told(tmp_path):
 
 def test_a_damaged_manifest_is_not_written_over(export, tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(UserError, match="not the manifest of an export"):
+    with pytest.raises(UserError, match="not a manifest of this program"):
         export(box(), overwrite=True)

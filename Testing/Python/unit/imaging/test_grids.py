@@ -68,10 +68,10 @@ def test_labels_beside_the_reference_by_rounding_are_compared_and_further_ones_r
         return Volume(labels.array, Geometry(GRID.shape, GRID.spacing_mm, place, np.eye(3)))
 
     pair = pair_labels(moved(0.002), labels)
-    assert np.array_equal(pair.found.array, pair.truth.array)
+    assert np.array_equal(pair.predicted.array, pair.truth.array)
     with pytest.raises(UserError, match=r"grids differ: .* up to 0\.5 mm apart\.") as caught:
         pair_labels(moved(0.5), labels)
     assert caught.value.message.count("-12.5,") == 1
     image = moved(0.5).with_array(VALUES)
-    with pytest.raises(UserError, match=r"same voxels: .* up to 0\.5 mm apart"):
+    with pytest.raises(UserError, match=r"different grids: .* up to 0\.5 mm apart"):
         measure(labels, image, "ct")

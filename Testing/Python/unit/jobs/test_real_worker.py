@@ -57,7 +57,9 @@ def test_cancelling_the_real_worker_leaves_no_process_and_no_output(job: Job, st
     assert {path.name for path in job.output.parent.iterdir()} == {LOG_NAME}
 
 
-def test_a_real_ct_that_was_never_trained_on_reaches_its_bar(shared_data: Path, tmp_path: Path):
+def test_a_real_ct_outside_the_training_data_reaches_the_required_dice(
+    shared_data: Path, tmp_path: Path
+):
     folder = shared_data / "verse"
     run_job(
         Job(folder / "verse012_ct.nii.gz", tmp_path / "a.nii.gz"),

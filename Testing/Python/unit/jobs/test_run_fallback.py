@@ -1,4 +1,4 @@
-"""A run goes on where the GPU is too small, and never overwrites what it reads."""
+"""A run falls back to the CPU if the GPU has too little memory, and never overwrites its input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def job(tmp_path: Path) -> Job:
     return Job(tmp_path / "in.nrrd", tmp_path / "a.nrrd", device="cuda")
 
 
-def test_a_gpu_that_is_too_small_is_followed_by_the_cpu_and_the_user_is_told(
+def test_a_gpu_without_enough_memory_falls_back_to_the_cpu_with_a_warning(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ):
     tried, told = [], []

@@ -101,7 +101,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(job: Job, na
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), Code.OOM_HOST),
     ],
 )
-def test_too_little_memory_is_something_the_user_can_mend(job, monkeypatch, error, code):
+def test_too_little_memory_is_a_user_error(job, monkeypatch, error, code):
     def fail(*_: object) -> None:
         raise error
 
@@ -111,7 +111,7 @@ def test_too_little_memory_is_something_the_user_can_mend(job, monkeypatch, erro
     assert caught.value.code is code
 
 
-def test_other_errors_of_torch_stay_our_bugs(job: Job, monkeypatch: pytest.MonkeyPatch):
+def test_other_errors_of_torch_are_not_user_errors(job: Job, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

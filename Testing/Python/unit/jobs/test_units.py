@@ -14,7 +14,7 @@ from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.write import write_image
 from spinemamba.jobs.export_case import write_case
-from spinemamba.jobs.measure import Sources, study
+from spinemamba.jobs.measure import Sources, measure_files
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
 from spinemamba.protocol.job import CaseJob
 from spinemamba.segment import SegmentOptions, segment
@@ -48,13 +48,15 @@ def labels_of(image: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_segment_refuses_what_is_called_a_ct(name: str, phantom: Phantom):
+def test_segment_refuses_an_image_that_is_wrongly_declared_ct(name: str, phantom: Phantom):
     array = WRONG[name](phantom.image.array)
     with pytest.raises(UserError, match=SENTENCE):
         segment(phantom.image.with_array(array), SimpleNamespace(), SegmentOptions(modality="ct"))
 
 
-def test_box_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixture[str]):
+def test_box_refuses_an_image_that_is_wrongly_declared_ct(
+    image: Path, capsys: pytest.CaptureFixture[str]
+):
     out = image.with_name("new.nii.gz")
     arguments = [str(image), str(labels_of(image)), str(out), "--again", "L2", "--modality", "ct"]
     assert main(["box", *arguments]) == 2
@@ -62,14 +64,16 @@ def test_box_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixt
     assert not out.exists()
 
 
-def test_measure_refuses_what_is_called_a_ct(image: Path, capsys: pytest.CaptureFixture[str]):
+def test_measure_refuses_an_image_that_is_wrongly_declared_ct(
+    image: Path, capsys: pytest.CaptureFixture[str]
+):
     arguments = [str(labels_of(image)), "--image", str(image), "--modality", "ct"]
     assert main(["measure", *arguments]) == 2
     assert SENTENCE in capsys.readouterr().err
 
 
 def test_measure_gives_no_density_and_says_why(image: Path, phantom: Phantom):
-    done = study(Sources(labels_of(image), image), lambda name, share: None).measured
+    done = measure_files(Sources(labels_of(image), image), lambda name, share: None).measured
     for item in done.of("vertebra"):
         assert item.values["trabecular_hu"] is None
         assert item.reasons["trabecular_hu"]
@@ -80,20 +84,20 @@ def test_measure_gives_the_density_of_a_ct(phantom: Phantom, tmp_path: Path):
     write_image(phantom.image, tmp_path / "ct.nii.gz")
     write_image(phantom.labels, tmp_path / "labels.nii.gz")
     paths = (tmp_path / "labels.nii.gz", tmp_path / "ct.nii.gz")
-    done = study(Sources(*paths), lambda name, share: None).measured
+    done = measure_files(Sources(*paths), lambda name, share: None).measured
     found = [item.values["trabecular_hu"] for item in done.of("vertebra")]
     assert all(20 < value < 400 for value in found if value is not None)
     assert any(value is not None for value in found)
 
 
-def test_a_run_that_called_the_image_a_ct_does_not_make_it_one(
+def test_the_modality_in_a_result_does_not_make_an_image_a_ct(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = SimpleNamespace(modality="ct", instances=(), ambiguous=False)
     monkeypatch.setattr("spinemamba.jobs.measure.read_result", lambda path: run)
     monkeypatch.setattr("spinemamba.jobs.measure.why_other", lambda *known, **how: "")
     sources = Sources(labels_of(image), image, run=Path("r.json"))
-    done = study(sources, lambda name, share: None)
+    done = measure_files(sources, lambda name, share: None)
     assert done.measured.modality == "mr"
     assert SENTENCE in " ".join(done.measured.notes)
 

@@ -25,7 +25,7 @@ def said(out: io.StringIO) -> list[events.Event]:
     return [events.from_line(line) for line in out.getvalue().splitlines()]
 
 
-def test_nothing_follows_the_last_event():
+def test_no_event_follows_the_last_one():
     out = io.StringIO()
     channel = Channel(out)
     channel.send(events.Finished("a", "", 1.0))
@@ -34,7 +34,7 @@ def test_nothing_follows_the_last_event():
     assert said(out) == [events.Finished("a", "", 1.0)]
 
 
-def test_the_sign_of_life_repeats_where_the_run_is(monkeypatch: pytest.MonkeyPatch):
+def test_the_heartbeat_repeats_the_last_progress(monkeypatch: pytest.MonkeyPatch):
     out = io.StringIO()
     channel = Channel(out)
     channel.progress("locate", 0.5)
@@ -56,7 +56,7 @@ def test_a_parent_that_no_longer_reads_stops_the_run():
     [b'{"cmd": "cancel"}\n', b'chatter\n{"cmd": "can', b""],
     ids=["command", "half a command and the end", "the end"],
 )
-def test_the_wish_to_stop_comes_as_a_command_or_as_the_end_of_stdin(
+def test_a_cancel_command_or_the_end_of_stdin_stops_the_run(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ):
     pieces = [sent[:5], sent[5:], b""]
@@ -75,7 +75,7 @@ def test_a_command_stops_the_run_before_stdin_ends(monkeypatch: pytest.MonkeyPat
     assert pieces == []
 
 
-def test_only_what_this_process_left_half_written_is_deleted(tmp_path: Path):
+def test_only_partial_files_of_this_process_are_deleted(tmp_path: Path):
     (tmp_path / "reports").mkdir()
     job = Job(tmp_path / "in.nrrd", tmp_path / "a.nrrd", result=tmp_path / "reports" / "r.json")
     mine = [tmp_path / ".spinemamba-ab-12-x", tmp_path / "reports" / ".spinemamba-ab-12-y"]

@@ -18,8 +18,8 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.measure.curves import Tilt, difference_deg, find_curves
-from spinemamba.measure.heights import genant_grade, height_loss
 from spinemamba.measure.spine import measure
+from spinemamba.measure.vertebra import genant_grade, height_loss
 from spinemamba.protocol.measurements import KINDS, Measurements, read_measurements
 from spinemamba.protocol.quantities import BY_KEY, QUANTITIES
 
@@ -40,7 +40,7 @@ def case(request: pytest.FixtureRequest) -> tuple[list, Measurements]:
     return vertebrae, measure(labels)
 
 
-def test_heights_are_right_within_half_a_millimetre(case):
+def test_heights_are_accurate_to_half_a_millimetre(case):
     vertebrae, measured = case
     found = by_name(measured, "vertebra")
     for vertebra in vertebrae:
@@ -137,7 +137,7 @@ def test_a_missing_level_leaves_no_disc_between_its_neighbours():
     assert measure(labels).of("disc") == []
 
 
-def test_a_loss_of_height_is_told_with_its_kind_and_grade():
+def test_a_height_loss_has_a_kind_and_a_grade():
     def heights(*values: float) -> dict[str, float]:
         return dict(zip(HEIGHTS, values, strict=True))
 
@@ -182,7 +182,7 @@ def test_labels_without_a_vertebra_are_refused():
         measure(empty.with_array(np.zeros_like(empty.array)))
 
 
-def test_every_quantity_says_how_in_which_unit_and_when_not():
+def test_every_quantity_has_a_definition_a_unit_and_conditions():
     assert len(BY_KEY) == len(QUANTITIES)
     for quantity in QUANTITIES:
         assert quantity.kind in KINDS
@@ -211,9 +211,9 @@ def test_the_command_writes_files_that_can_be_read_again(tmp_path: Path, capsys)
 
 
 @pytest.mark.parametrize("damage", [{"schema": 9}, {"items": 3}, {"more": 1}])
-def test_a_damaged_file_is_told_as_such(tmp_path: Path, damage: dict):
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: dict):
     measured = measure(draw(stack(("L1",), np.zeros((1, 2))), (2.0, 2.0, 2.0), np.eye(3)))
     path = tmp_path / "measurements.json"
     path.write_text(json.dumps(measured.to_json() | damage), encoding="utf-8")
-    with pytest.raises(UserError, match="does not hold measurements"):
+    with pytest.raises(UserError, match="does not contain measurements"):
         read_measurements(path)

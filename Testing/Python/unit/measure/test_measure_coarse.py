@@ -1,4 +1,4 @@
-"""What can be measured in voxels of 3 mm in all directions, and what nobody can.
+"""Accuracy of measurements at 3 mm isotropic voxels, and its lower bound.
 
 A few spines each; ``Testing/Benchmarks/measurement_error.py`` draws as many as one likes.
 """
@@ -33,13 +33,13 @@ def check(seeds: range, kind: str) -> None:
         assert np.median(off) <= bar
 
 
-def test_numbers_are_as_right_as_coarse_voxels_allow():
+def test_measurements_are_as_accurate_as_coarse_voxels_allow():
     check(range(2), "coarse")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "draws"), [("coarse", 6), ("mixed", 3)])
-def test_numbers_of_more_spines_are_as_right_as_their_voxels_allow(kind, draws):
+def test_measurements_of_more_spines_are_as_accurate_as_voxels_allow(kind, draws):
     check(range(draws), kind)
 
 

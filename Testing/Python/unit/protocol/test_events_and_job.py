@@ -19,24 +19,24 @@ EVENTS = [
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_an_event_survives_its_line(event: events.Event):
+def test_an_event_is_unchanged_after_writing_and_reading(event: events.Event):
     line = events.to_line(event)
     assert line.count("\n") == 1
     assert events.from_line(line) == event
 
 
-def test_a_newer_worker_may_say_more():
+def test_unknown_entries_of_an_event_are_ignored():
     line = json.dumps({"type": "warning", "message": "Hm.", "volume_db": 11})
     assert events.from_line(line) == events.Warning("Hm.")
 
 
 @pytest.mark.parametrize("line", ["", "chatter", "[1]", '{"type": "song"}', '{"type": "hello"}'])
-def test_what_is_no_event_is_refused(line: str):
+def test_a_line_that_is_not_an_event_is_refused(line: str):
     with pytest.raises(ValueError, match="not an event"):
         events.from_line(line)
 
 
-def test_a_job_survives_its_file(tmp_path: Path):
+def test_a_job_is_unchanged_after_writing_and_reading(tmp_path: Path):
     job = Job(Path("in.nii.gz"), Path("out.nrrd"), result=Path("r.json"), quality="fast")
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job

@@ -48,7 +48,7 @@ def launched(tmp_path: Path, python: str) -> str:
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are shell scripts")
 
 
-def test_a_run_tells_its_progress_in_order_and_ends_with_a_whole_file(tmp_path, python):
+def test_a_run_reports_progress_in_order_and_ends_with_a_complete_file(tmp_path, python):
     worker = start(tmp_path, python)
     found = collect(worker, events.Finished)
     assert isinstance(found[0], events.Hello)
@@ -82,7 +82,7 @@ def test_cancelling_at_any_stage_leaves_no_process_and_nothing_but_the_log(
 
 
 @pytest.mark.parametrize("how", ["deaf", "busy"])
-def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(
+def test_an_unresponsive_worker_is_killed_after_the_grace_period(
     tmp_path, python, monkeypatch, how
 ):
     monkeypatch.setenv("GRACE_S", "60")
@@ -112,7 +112,7 @@ def test_cancelling_reaches_the_worker_behind_a_launcher(tmp_path, launched, mon
     assert left_in(worker) == {LOG_NAME}
 
 
-def test_what_is_half_written_in_another_folder_is_deleted_too(tmp_path, python, monkeypatch):
+def test_partial_files_in_another_folder_are_deleted_too(tmp_path, python, monkeypatch):
     monkeypatch.setenv("STOP_AT", "write")
     monkeypatch.setenv("HOW", "abort")
     other = tmp_path / "reports"
@@ -123,14 +123,14 @@ def test_what_is_half_written_in_another_folder_is_deleted_too(tmp_path, python,
     assert not list(other.iterdir())
 
 
-def test_a_launcher_that_waits_for_the_end_of_stdin_does_not_hold_up_the_end(tmp_path, launched):
+def test_a_launcher_that_waits_for_the_end_of_stdin_does_not_block(tmp_path, launched):
     worker = start(tmp_path, launched)
     collect(worker, events.Finished)
     assert worker.wait(1) == 0
     assert not worker.is_running()
 
 
-def test_a_crash_without_a_word_becomes_one_failed_event(tmp_path, python, monkeypatch):
+def test_a_silent_crash_becomes_one_failed_event(tmp_path, python, monkeypatch):
     monkeypatch.setenv("STOP_AT", "locate")
     monkeypatch.setenv("HOW", "abort")
     worker = start(tmp_path, python)
@@ -146,7 +146,7 @@ def test_a_crash_without_a_word_becomes_one_failed_event(tmp_path, python, monke
     [("bug", "INTERNAL", 1, "inside"), ("user", "INPUT_BAD", 2, "too dark")],
     ids=["bug", "user"],
 )
-def test_failures_say_what_the_user_needs_and_leave_no_file(tmp_path, python, monkeypatch, failure):
+def test_failures_give_message_and_remedy_and_leave_no_file(tmp_path, python, monkeypatch, failure):
     how, code, exit_code, says = failure
     monkeypatch.setenv("STOP_AT", "restore")
     monkeypatch.setenv("HOW", how)
@@ -206,5 +206,5 @@ def test_a_worker_ends_and_cleans_up_when_its_parent_is_killed(
     parent.wait()
     parent.stdout.close()
     assert is_gone(pid)
-    # Nobody is there who could tidy up the job file.
+    # The parent that would delete the job file has been killed.
     assert {path.name for path in folder.iterdir()} == {LOG_NAME, JOB_NAME}

@@ -44,7 +44,7 @@ RESULT = Result(
 )
 
 
-def test_a_result_survives_its_file(tmp_path: Path):
+def test_a_result_is_unchanged_after_writing_and_reading(tmp_path: Path):
     RESULT.write(tmp_path / "result.json")
     assert read_result(tmp_path / "result.json") == RESULT
 

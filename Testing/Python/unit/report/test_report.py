@@ -1,4 +1,4 @@
-"""The report picture: it follows the spine, shows what is there, and is whole or missing."""
+"""The report picture follows the spine, shows all vertebrae, and is written atomically."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tiny_training import CONFIG, lumbar_case, trainer
 
 from spinemamba.cli.main import main
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.lock import only_one
+from spinemamba.common.lock import exclusive_lock
 from spinemamba.network.config import COARSE, FINE
 from spinemamba.training.checkpoint import load_pieces, save_pieces
 from spinemamba.training.data.dataset import Case, load_bank
@@ -303,8 +303,8 @@ def test_a_row_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path):
 HOLD = """
 import sys
 from pathlib import Path
-from spinemamba.common.lock import only_one
-with only_one(Path(sys.argv[1]), "training"):
+from spinemamba.common.lock import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "training"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -320,14 +320,14 @@ def test_a_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path, repos
     ) as other:
         assert other.stdout.readline() == b"held\n"
         says = rf"Another training .*process {other.pid} on "
-        with pytest.raises(UserError, match=says), only_one(path, "training"):
+        with pytest.raises(UserError, match=says), exclusive_lock(path, "training"):
             pytest.fail("two at once")
         other.kill()
         other.wait()
     assert path.exists()  # but it locks nothing
-    with only_one(path, "training"):
+    with exclusive_lock(path, "training"):
         assert str(os.getpid()) in path.read_text()
-        with pytest.raises(UserError), only_one(path, "training"):
+        with pytest.raises(UserError), exclusive_lock(path, "training"):
             pytest.fail("two at once")
     assert not path.exists()
 

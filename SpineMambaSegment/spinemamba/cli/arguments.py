@@ -1,0 +1,110 @@
+"""Arguments that several commands share: options, and types that check numbers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from spinemamba.anatomy.label_schemes import AUTO, OPTION
+from spinemamba.imaging.formats.image_file import FORMATS
+from spinemamba.imaging.write import LABEL_FORMATS
+
+
+def split_name(path: Path) -> tuple[str, str]:
+    """Return the stem and the suffix of a file name; ``.seg.nrrd`` counts as one suffix.
+
+    Other dots belong to the stem, because patient numbers contain them.
+    """
+    lower = path.name.lower()
+    ending = next((e for e in (*LABEL_FORMATS, *FORMATS) if lower.endswith(e)), path.suffix)
+    stem = path.name[: len(path.name) - len(ending)]
+    return stem, path.name[len(stem) :]
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add ``--overwrite``; without it, existing outputs are refused before the work starts."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace outputs that exist already"
+    )
+
+
+def add_pins(parser: argparse.ArgumentParser) -> None:
+    """Add ``--pin`` for levels fixed by the user; `levels.pins.parse_pin` reads its values."""
+    parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        metavar="LEVEL",
+        help="L5@x,y,z: the vertebra at this place (LPS, mm) is L5; L5#7: the one in row 7 of the "
+        "table; may be repeated",
+    )
+
+
+def add_numbering(parser: argparse.ArgumentParser) -> None:
+    """Add ``--labels``; `label_schemes.numbering_of` reads its value."""
+    parser.add_argument(
+        "--labels",
+        dest="numbering",
+        default=AUTO,
+        metavar=OPTION,
+        help="meaning of the values of a label image; a file is nnU-Net's dataset.json or maps "
+        "names to numbers. Default: use segment names, otherwise recognise the scheme by anatomy",
+    )
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return an argument type: integers from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not a whole number from {least} to {most}"
+            )
+        return value
+
+    return read
+
+
+def above_zero(most: float, unit: str = "") -> Callable[[str], float]:
+    """Return an argument type: numbers above zero and at most ``most``; NaN is refused."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not 0 < value <= most:
+            raise argparse.ArgumentTypeError(
+                f"'{text}' is not a number{unit} above 0, at most {most:g}"
+            )
+        return value
+
+    return read
+
+
+seed = whole(0, 2**62)
+"""Argument type of a random seed."""
+
+threads = whole(0, 1024)
+"""Argument type of a number of threads; 0 leaves the choice to torch."""
+
+
+def spacing_mm(text: str) -> float:
+    """Return the voxel size of a phantom in mm.
+
+    Raises:
+        ArgumentTypeError: If it is not a number, or outside 0.4 to 8 mm: smaller voxels do not
+            fit into memory, larger ones show no vertebra.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.4 <= value <= 8:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of mm from 0.4 to 8")
+    return value
