@@ -47,26 +47,6 @@ def labelArray(
     return out
 
 
-def slowLabelArray(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Sequence[str], grid: Grid
-) -> np.ndarray:
-    """Return what `labelArray` does, by asking for the nearest voxel of each place."""
-    out = np.zeros(grid.size[::-1], np.uint8)
-    kji = np.moveaxis(np.indices(out.shape), 0, -1)
-    places = kji[..., ::-1] @ grid.ijkToRas[:3, :3].T + grid.ijkToRas[:3, 3]
-    for number, segmentId in enumerate(ids, start=1):
-        image, matrix = Image(), vtk.vtkMatrix4x4()
-        if not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
-            continue
-        image.GetImageToWorldMatrix(matrix)
-        first, last = np.array(image.GetExtent()).reshape(3, 2).T
-        at = np.rint(Grid(matrixArray(matrix), grid.size).toIjk(places)).astype(int)
-        inside = ((at >= first) & (at <= last)).all(axis=-1)
-        i, j, k = (at[inside] - first).T
-        out[inside] = np.where(_voxels(image)[k, j, i] != 0, number, out[inside])
-    return out
-
-
 def onGrid(image: Image, grid: Grid) -> np.ndarray:
     """Return the numbers of an image on a grid, uint8 (k, j, i); 0 outside of the image."""
     out = np.zeros(grid.size[::-1], np.uint8)
