@@ -31,7 +31,7 @@ from SpineMambaSegmentLib.Panel.ReviewBoxMenu import ReviewBoxMenu
 from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
-from SpineMambaSegmentLib.Runs.RunManager import Runs
+from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Scene import Segments, Views
 from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume
 from SpineMambaSegmentLib.Setup import Diagnostics
@@ -93,7 +93,9 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.setupSection = SetupSection(self.ui, project, store, devices, self.onModelImported)
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
         self.checkSection = CheckSection(self.ui, self.reviewSection, self.jobs, self.inputSection)
-        self.boxMenu = ReviewBoxMenu(self.reviewSection, self.jobs, self.inputSection)
+        self.boxMenu = ReviewBoxMenu(
+            self.reviewSection, self.reviewSection.menus, self.jobs, self.inputSection
+        )
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
@@ -216,12 +218,12 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.exportSection.show(node)
 
 
-class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic, Runs):
+class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic, RunManager):
     """The runs, for the panel and for scripts: ``process`` waits, ``start`` does not."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        Runs.__init__(self, lambda: Path(slicer.app.temporaryPath))
+        RunManager.__init__(self, lambda: Path(slicer.app.temporaryPath))
 
 
 class SpineMambaSegmentTest(ScriptedLoadableModuleTest):

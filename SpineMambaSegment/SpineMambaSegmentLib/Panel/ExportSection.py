@@ -17,8 +17,8 @@ from spinemamba.export.exporter import Step, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing.options import SMOOTHING, MeshOptions
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.DicomRun import DicomExport, isFromDicom
-from SpineMambaSegmentLib.Runs.ExportTimer import ExportRun
+from SpineMambaSegmentLib.Runs.DicomRun import DicomRun, isFromDicom
+from SpineMambaSegmentLib.Runs.ExportTimer import ExportTimer
 from SpineMambaSegmentLib.Scene import SegmentationFiles
 from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebraeOf
 
@@ -42,9 +42,9 @@ class ExportSection:
     def __init__(self, ui: Any, say: Callable[[str], None]):
         self._ui, self._say = ui, say
         self._node: slicer.vtkMRMLSegmentationNode | None = None
-        self._run: ExportRun | None = None
+        self._run: ExportTimer | None = None
         self._written = 0
-        self._dicom: DicomExport | None = None
+        self._dicom: DicomRun | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._pollDicom)
@@ -99,7 +99,7 @@ class ExportSection:
             if not _acceptReplacing(export.existing):
                 return
             self._written = 0
-            self._run = ExportRun(export, self._onStep, lambda error: self._onEnd(export, error))
+            self._run = ExportTimer(export, self._onStep, lambda error: self._onEnd(export, error))
             self._refresh()
 
     def options(self) -> MeshOptions:
@@ -132,7 +132,7 @@ class ExportSection:
     def exportDicom(self, path: Path) -> None:
         """Start to write all vertebrae as one DICOM SEG, in the background."""
         with Errors.shown(_("The DICOM SEG could not be written."), self._say):
-            self._dicom = DicomExport(self._node, path, slicer.dicomDatabase.fileForInstance)
+            self._dicom = DicomRun(self._node, path, slicer.dicomDatabase.fileForInstance)
             self._timer.start()
             self._tell(_("Writing the DICOM SEG"))
         self._refresh()
@@ -171,7 +171,7 @@ class ExportSection:
             export.finish()
             self._tell(_("Saved {file}.").format(file=export.path.name))
 
-    def _endDicom(self) -> DicomExport:
+    def _endDicom(self) -> DicomRun:
         export, self._dicom = self._dicom, None
         self._timer.stop()
         return export

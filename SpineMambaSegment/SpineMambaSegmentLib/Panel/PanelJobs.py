@@ -12,7 +12,7 @@ from spinemamba.protocol import events
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
-from SpineMambaSegmentLib.Runs.RunManager import Runs
+from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 Job = TypeVar("Job", bound=WorkerRun)
@@ -30,7 +30,7 @@ class PanelJobs:
 
     def __init__(
         self,
-        runs: Runs,
+        runs: RunManager,
         section: RunSection,
         setup: SetupSection,
         refresh: Callable[[], None],

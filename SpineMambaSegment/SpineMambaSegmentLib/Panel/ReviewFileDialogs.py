@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
 from SpineMambaSegmentLib.Review import Log, ReviewFile
-
-if TYPE_CHECKING:
-    from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
 
 CSV = "_log.csv"
 
@@ -25,8 +23,8 @@ class ReviewFileDialogs:
         section: Shows it, and says what did not work.
     """
 
-    def __init__(self, section: ReviewSection):
-        self._section = section
+    def __init__(self, host: ReviewHost):
+        self._host = host
 
     def saveCsv(self, path: Path) -> None:
         """Write the log as a table, or say why not."""
@@ -38,18 +36,18 @@ class ReviewFileDialogs:
 
     def openReview(self, path: Path) -> None:
         """Bring what such a file says to the segmentation, or say why not."""
-        with Errors.shown(_("The review could not be opened."), self._section.say):
+        with Errors.shown(_("The review could not be opened."), self._host.say):
             ReviewFile.read(self._node(), path)
-            self._section.startOver()
-            self._section.say(_("Opened {file}.").format(file=path.name))
+            self._host.reload()
+            self._host.say(_("Opened {file}.").format(file=path.name))
 
     def _save(self, path: Path, write: Callable[[], None]) -> None:
-        with Errors.shown(_("The review could not be saved."), self._section.say):
+        with Errors.shown(_("The review could not be saved."), self._host.say):
             write()
-            self._section.say(_("Saved {file}.").format(file=path.name))
+            self._host.say(_("Saved {file}.").format(file=path.name))
 
     def _node(self) -> Any:
-        return self._section.session.node
+        return self._host.session.node
 
     def chooseCsv(self) -> None:
         """Let the user choose where the log goes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
@@ -12,6 +12,7 @@ from spinemamba.anatomy.labels import BY_NAME, LABELS
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewClicks import Clicks
 from SpineMambaSegmentLib.Panel.ReviewFileDialogs import ReviewFileDialogs
+from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
 from SpineMambaSegmentLib.Review.LevelActions import (
     LUMBARISED,
     SACRALISED,
@@ -31,9 +32,6 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
     SplitBySeeds,
 )
 
-if TYPE_CHECKING:
-    from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
-
 FREE = ("dim", "axes", "csv", "save", "open", "grow")
 """Entries that need no vertebra to be chosen."""
 
@@ -45,14 +43,14 @@ class ReviewMenus:
 
     Args:
         ui: Widgets of the panel.
-        section: Does what is chosen.
+        host: Applies the actions.
     """
 
-    def __init__(self, ui: Any, section: ReviewSection):
-        self._ui, self._section = ui, section
+    def __init__(self, ui: Any, host: ReviewHost):
+        self._ui, self._host = ui, host
         self._clicks: Clicks | None = None
         self.actions: dict[str, Any] = {}
-        self.files = ReviewFileDialogs(section)
+        self.files = ReviewFileDialogs(host)
         ui.levelSelector.addItems([label.name for label in LABELS])
         ui.setLevelButton.connect("clicked(bool)", self._setLevel)
         self._menus = [self._names(), self._shapes(), self._more()]
@@ -62,9 +60,9 @@ class ReviewMenus:
 
     def refresh(self) -> None:
         """Show the level of the current vertebra, and offer what can be done now."""
-        session = self._section.session
-        ids = self._section.table.selected()
-        current = self._section.table.current()
+        session = self._host.session
+        ids = self._host.selectedIds()
+        current = self._host.currentId()
         one, two = bool(current), len(ids) == 2
         for name, action in self.actions.items():
             needs = {"swap": two, "merge": len(ids) > 1, "shiftUp": True, "shiftDown": True}
@@ -91,8 +89,8 @@ class ReviewMenus:
             then: Gets the places, in the segmentation's own RAS.
         """
         self.stopClicks()
-        self._section.say(text)
-        self._clicks = Clicks(self._section.session.node, count, then)
+        self._host.say(text)
+        self._clicks = Clicks(self._host.session.node, count, then)
 
     def _names(self) -> Any:
         menu, here = qt.QMenu(self._ui.namesButton), self._here
@@ -160,7 +158,7 @@ class ReviewMenus:
 
     def _add(self, menu: Any, name: str, title: str, make: Slot) -> None:
         """Add an entry that does an action as one step."""
-        self._entry(menu, name, title, lambda: self._section.do(make()))
+        self._entry(menu, name, title, lambda: self._host.do(make()))
 
     def _entry(self, menu: Any, name: str, title: str, slot: Slot) -> None:
         action = menu.addAction(title)
@@ -168,35 +166,33 @@ class ReviewMenus:
         self.actions[name] = action
 
     def _here(self) -> str:
-        return self._section.table.current()
+        return self._host.currentId()
 
     def _chosen(self) -> tuple[str, ...]:
-        return tuple(self._section.table.selected())
+        return tuple(self._host.selectedIds())
 
     def _switch(self, attribute: str) -> Callable[[bool], None]:
         def switch(on: bool) -> None:
-            setattr(self._section, attribute, on)
-            self._section.goTo(self._here())
+            setattr(self._host, attribute, on)
+            self._host.goTo(self._here())
 
         return switch
 
     def _setLevel(self) -> None:
         kind = PinLevel if self._ui.solveBox.checked else SetLevel
-        self._section.do(kind(self._here(), self._ui.levelSelector.currentText))
+        self._host.do(kind(self._here(), self._ui.levelSelector.currentText))
 
     def _splitBySeeds(self) -> None:
         here = self._here()
         text = _("Click into the body of each of the two vertebrae.")
-        self.waitForClicks(
-            2, text, lambda seeds: self._section.do(SplitBySeeds(here, tuple(seeds)))
-        )
+        self.waitForClicks(2, text, lambda seeds: self._host.do(SplitBySeeds(here, tuple(seeds))))
 
     def _splitByPlane(self) -> None:
-        plane = ReviewViews.axialPlane(self._section.session.node)
+        plane = ReviewViews.axialPlane(self._host.session.node)
         if plane is None:
-            self._section.say(_("There is no axial view; split by clicks."))
+            self._host.say(_("There is no axial view; split by clicks."))
         else:
-            self._section.do(SplitByPlane(self._here(), *plane))
+            self._host.do(SplitByPlane(self._here(), *plane))
 
 
 def _shift(here: Callable[[], str], by: int, towards: str) -> Callable[[], ShiftLevels]:

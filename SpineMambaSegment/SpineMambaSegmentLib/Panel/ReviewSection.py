@@ -64,7 +64,7 @@ class ReviewSection:
         self._loading = qt.QTimer()
         self._loading.setSingleShot(True)
         self._loading.setInterval(LOADING_MS)
-        self._loading.connect("timeout()", load)
+        self._loading.connect("timeout()", _loadSolver)
         self._connect()
 
     def _connect(self) -> None:
@@ -105,8 +105,8 @@ class ReviewSection:
         """Take note that a run has made the vertebrae anew; nothing before it can be undone."""
         self._sessions.startAgain(node)
 
-    def startOver(self) -> None:
-        """Read everything anew after a file has changed it."""
+    def reload(self) -> None:
+        """Read the segmentation again after a file changed its attributes."""
         node = self.session.node
         self._sessions.drop(node)
         self.show(node)
@@ -168,6 +168,14 @@ class ReviewSection:
         ReviewViews.dimOthers(node, segmentId if self.dims else "")
         self.editor.select(segmentId)
         self._showDetails()
+
+    def currentId(self) -> str:
+        """Return the segment ID of the current vertebra, or an empty string."""
+        return self.table.current()
+
+    def selectedIds(self) -> list[str]:
+        """Return the segment IDs of the selected vertebrae, in the order of the table."""
+        return self.table.selected()
 
     def refresh(self) -> None:
         """Show what the session knows, and what was edited elsewhere."""
@@ -236,7 +244,7 @@ class ReviewSection:
             self.refresh()
 
 
-def load() -> None:
+def _loadSolver() -> None:
     """Load the solver of levels; whoever uses it is told if a package is missing."""
     with contextlib.suppress(UserError):
         tool("editing.relabel")

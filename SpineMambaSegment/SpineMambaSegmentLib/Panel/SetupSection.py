@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.model_card import find_model
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.ProbeRun import ProbeProcess
+from SpineMambaSegmentLib.Runs.ProbeRun import ProbeRun
 from SpineMambaSegmentLib.Setup import Dependencies
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, checkModel
 
@@ -44,7 +44,7 @@ class SetupSection:
     ):
         self._ui, self._pyproject, self._store = ui, pyproject, store
         self._onChange, self._onModel = onChange, onModel
-        self._probe: ProbeProcess | None = None
+        self._probe: ProbeRun | None = None
         self._packagesAreThere = False
         self.facts: dict[str, Any] | str = _("not probed")
         self._timer = qt.QTimer()
@@ -88,7 +88,7 @@ class SetupSection:
             self._showNoFacts(_("PyTorch is not installed."))
         elif self._probe is None:
             self._ui.deviceLabel.text = _("Looking at this computer")
-            self._probe = ProbeProcess()
+            self._probe = ProbeRun()
             self._timer.start()
 
     def checkModel(self, name: str) -> None:

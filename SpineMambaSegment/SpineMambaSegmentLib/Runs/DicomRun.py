@@ -22,7 +22,7 @@ USER = 2
 """Exit code of a command whose last line of errors tells the user what to do."""
 
 
-class DicomExport:
+class DicomRun:
     """Runs ``spinemamba export --dicom-seg``; starts at once.
 
     Args:

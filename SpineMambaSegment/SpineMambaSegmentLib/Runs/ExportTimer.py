@@ -10,7 +10,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.export.exporter import Export, Step
 
 
-class ExportRun:
+class ExportTimer:
     """Does an export in Qt's main thread, where segments may be read, a piece at a time.
 
     Args:

@@ -11,7 +11,7 @@ from spinemamba.protocol.worker_client import kill_group, start_module
 from SpineMambaSegmentLib.Runs import Interpreter
 
 
-class ProbeProcess:
+class ProbeRun:
     """Runs ``python -m spinemamba probe``; starts at once."""
 
     def __init__(self) -> None:

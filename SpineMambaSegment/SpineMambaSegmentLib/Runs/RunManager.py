@@ -8,12 +8,12 @@ from pathlib import Path
 import slicer
 
 from spinemamba.protocol import events
-from SpineMambaSegmentLib.Runs.RunTimer import Segmentation
-from SpineMambaSegmentLib.Runs.SegmentRun import Run, RunOptions
+from SpineMambaSegmentLib.Runs.RunTimer import RunTimer
+from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, SegmentRun
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 
-class Runs:
+class RunManager:
     """Starts and stops runs.
 
     Args:
@@ -22,8 +22,8 @@ class Runs:
 
     def __init__(self, temporaryFolder: Callable[[], Path]):
         self._temporaryFolder = temporaryFolder
-        self._segmentation: Segmentation | None = None
-        self._lastRun: Run | None = None
+        self._timer: RunTimer | None = None
+        self._lastRun: SegmentRun | None = None
 
     def start(
         self,
@@ -40,7 +40,9 @@ class Runs:
             UserError: If the volume cannot be segmented.
             ValueError: If a run is going on.
         """
-        self.begin(lambda folder: Run(volumeNode, segmentationNode, folder, options), onEvent)
+        self.begin(
+            lambda folder: SegmentRun(volumeNode, segmentationNode, folder, options), onEvent
+        )
 
     def begin(
         self, make: Callable[[Path], WorkerRun], onEvent: Callable[[events.Event], None]
@@ -58,28 +60,28 @@ class Runs:
         if self.isRunning():
             raise ValueError("a run is going on; cancel it first")
         run = make(self._temporaryFolder())
-        self._segmentation = Segmentation(run, onEvent)
-        if isinstance(run, Run):
+        self._timer = RunTimer(run, onEvent)
+        if isinstance(run, SegmentRun):
             self._lastRun = run
         return run
 
     def cancel(self) -> None:
         """Ask the run to stop, if there is one, and return at once."""
-        if self._segmentation is not None:
-            self._segmentation.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def stopNow(self) -> None:
         """Stop the run, if there is one, and wait until it is gone; no event follows."""
-        if self._segmentation is not None:
-            self._segmentation.stopNow()
+        if self._timer is not None:
+            self._timer.stopNow()
 
     def isRunning(self) -> bool:
         """Return whether a run is going on."""
-        return self._segmentation is not None and self._segmentation.isRunning()
+        return self._timer is not None and self._timer.isRunning()
 
     def canCancel(self) -> bool:
         """Return whether `cancel` can stop a run."""
-        return self._segmentation is not None and self._segmentation.canCancel()
+        return self._timer is not None and self._timer.canCancel()
 
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
         """Return the node that the last run over a whole volume wrote to."""
@@ -91,7 +93,7 @@ class Runs:
 
     def log(self) -> str:
         """Return the log of the last run."""
-        return "" if self._segmentation is None else self._segmentation.run.log()
+        return "" if self._timer is None else self._timer.run.log()
 
     def process(
         self,
@@ -104,4 +106,4 @@ class Runs:
         Raises:
             UserError: If the volume cannot be segmented, or the worker fails.
         """
-        return Run(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()
+        return SegmentRun(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()

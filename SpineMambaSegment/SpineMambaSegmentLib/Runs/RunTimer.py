@@ -17,7 +17,7 @@ INTERVAL_MS = 50
 SILENT_S = 60.0
 
 
-class Segmentation:
+class RunTimer:
     """Passes the events of a run on, from Qt's main thread, until `Finished` or `Failed`.
 
     Each run has its own object: an event that arrives after ``stopNow`` goes nowhere.

@@ -39,7 +39,7 @@ class RunOptions:
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None
 
 
-class Run(WorkerRun):
+class SegmentRun(WorkerRun):
     """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
 
     Args:

@@ -1,11 +1,11 @@
 """One vertebra in a box around a place: volume and segments -> worker -> voxels of the vertebra.
 
-Nothing in the scene changes: who asked gets a `BoxPatch`, and does with it what can be undone.
+Nothing in the scene changes: who asked gets a `VertebraPatch`, and does with it what can be undone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,14 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.job import BoxJob
 from spinemamba.protocol.vertebra_result import BoxResult, read_box_result
+from SpineMambaSegmentLib.Review.Mask import Mask
+from SpineMambaSegmentLib.Review.ShapeActions import SetMask
+from SpineMambaSegmentLib.Review.Spine import Spine
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import labelArray, onGrid, vertebraIds
-from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid, vertebraIds
 from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, Extent, VolumeFile
 
 REACH_MM = np.array([80.0, 100.0, 70.0])
@@ -29,7 +31,7 @@ REACH_MM = np.array([80.0, 100.0, 70.0])
 
 
 @dataclass(frozen=True)
-class BoxWish:
+class VertebraRequest:
     """Which vertebra is wanted.
 
     Attributes:
@@ -45,7 +47,7 @@ class BoxWish:
 
 
 @dataclass(frozen=True)
-class BoxPatch:
+class VertebraPatch:
     """The vertebra that was found.
 
     Attributes:
@@ -61,7 +63,7 @@ class BoxPatch:
     result: BoxResult
 
 
-class BoxRun(WorkerRun):
+class VertebraRun(WorkerRun):
     """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
 
     Attributes:
@@ -70,7 +72,7 @@ class BoxRun(WorkerRun):
     Args:
         volumeNode: The image.
         segmentationNode: What is there; under the same transform as the volume.
-        wish: Which vertebra.
+        request: Which vertebra.
         temporaryFolder: The run folder is made in here, and deleted when the run ends.
         options: What the user chose; quality and region do not matter.
 
@@ -82,7 +84,7 @@ class BoxRun(WorkerRun):
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: slicer.vtkMRMLSegmentationNode,
-        wish: BoxWish,
+        request: VertebraRequest,
         temporaryFolder: Path,
         options: RunOptions | None = None,
     ):
@@ -90,32 +92,32 @@ class BoxRun(WorkerRun):
         Inputs.checkSegmentation(segmentationNode)
         options = options or RunOptions()
         ids = vertebraIds(segmentationNode)
-        extent = _extent(volumeNode, segmentationNode, wish)
+        extent = _extent(volumeNode, segmentationNode, request)
         super().__init__(temporaryFolder)
-        self.volumeNode, self.wish = volumeNode, wish
-        self.patch: BoxPatch | None = None
+        self.volumeNode, self.request = volumeNode, request
+        self.patch: VertebraPatch | None = None
         self._first = (extent[4], extent[2], extent[0])
         self._gridAtStart = gridOf(volumeNode)
         image = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
         self._grid = image.grid
         there = labelArray(segmentationNode, ids, image.grid)
         numbers = {segmentId: number for number, segmentId in enumerate(ids, start=1)}
-        place = wish.placeRas
+        place = request.placeRas
         job = BoxJob(
             self._folder / "input.nrrd",
             self._folder / "mask.nrrd",
             self._folder / "box.json",
             labels=self._folder / "there.nrrd",
             place_lps_mm=None if place is None else (-place[0], -place[1], place[2]),
-            again=numbers[wish.segmentId] if wish.segmentId else 0,
-            keep=tuple(numbers[i] for i in wish.keep if i in numbers and i != wish.segmentId),
+            again=numbers[request.segmentId] if request.segmentId else 0,
+            keep=tuple(numbers[i] for i in request.keep if i in numbers and i != request.segmentId),
             model=options.model,
             device=options.device,
             modality=options.modality,
         )
         self._start([image, ArrayFile(there, image.grid, self._folder / "there.nrrd")], job)
 
-    def wait(self) -> BoxPatch:
+    def wait(self) -> VertebraPatch:
         """Wait for the end and return the vertebra; for scripts.
 
         Raises:
@@ -135,33 +137,36 @@ class BoxRun(WorkerRun):
             )
         yield
         mask = onGrid(image, self._grid) > 0
-        self.patch = BoxPatch(mask, self._grid, self._first, read_box_result(self._job.result))
+        self.patch = VertebraPatch(mask, self._grid, self._first, read_box_result(self._job.result))
 
 
-def withVertebra(
-    labels: np.ndarray, patch: BoxPatch, number: int, keep: Collection[int] = ()
-) -> np.ndarray:
-    """Return the labels of a whole volume with a vertebra where a patch says.
+def setMask(spine: Spine, patch: VertebraPatch, segmentId: str = "", level: str = "") -> SetMask:
+    """Return the step that gives a vertebra the voxels of a patch.
 
     Args:
-        labels: Numbers on the voxels of the volume (k, j, i); not changed.
+        spine: The vertebrae as they are now.
         patch: What a run in a box found.
-        number: The vertebra's; where it is now and the patch is not, 0 comes.
-        keep: Numbers whose voxels stay what they are.
-
-    Raises:
-        ValueError: If the vertebra itself shall be kept.
+        segmentId: The vertebra; empty for a new one.
+        level: Level of a new one; empty for the free one that fits best to its place.
     """
-    mask = np.zeros(labels.shape, bool)
-    box = tuple(slice(f, f + n) for f, n in zip(patch.firstKji, patch.mask.shape, strict=True))
-    mask[box] = patch.mask
-    return tool("imaging.masks").with_vertebra(labels, mask, number, keep)
+    title = _("Find again") if segmentId else _("Add a vertebra")
+    return SetMask(segmentId, _maskOf(spine, patch), level, title)
+
+
+def _maskOf(spine: Spine, patch: VertebraPatch) -> Mask:
+    """Return a patch on the lattice of the segmentation, which need not be the volume's."""
+    ijk = spine.grid.toIjk(patch.grid.corners())
+    first = np.floor(ijk.min(axis=0) + 1e-4).astype(int)
+    last = np.ceil(ijk.max(axis=0) - 1e-4).astype(int)
+    part = spine.grid.cut(tuple(int(n) for pair in zip(first, last, strict=True) for n in pair))
+    inside = onGrid(imageOf(patch.mask.astype(np.uint8), patch.grid), part) > 0
+    return Mask.of(inside, tuple(int(n) for n in first[::-1]))
 
 
 def _extent(
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
-    wish: BoxWish,
+    request: VertebraRequest,
 ) -> Extent:
     """Return the voxels (i, i, j, j, k, k) that matter.
 
@@ -169,7 +174,7 @@ def _extent(
         UserError: If the place is not in the volume, or the vertebra is not there.
     """
     grid = gridOf(volumeNode)
-    low, high = _boundsRas(segmentationNode, wish)
+    low, high = _boundsRas(segmentationNode, request)
     middle = grid.toIjk((low + high) / 2)
     if (middle < -0.5).any() or (middle > np.array(grid.size) - 0.5).any():
         raise UserError(
@@ -181,13 +186,13 @@ def _extent(
 
 
 def _boundsRas(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, wish: BoxWish
+    segmentationNode: slicer.vtkMRMLSegmentationNode, request: VertebraRequest
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lowest and highest RAS of the place, or of the vertebra that is to be replaced."""
-    if wish.placeRas is not None:
-        return np.array(wish.placeRas), np.array(wish.placeRas)
+    if request.placeRas is not None:
+        return np.array(request.placeRas), np.array(request.placeRas)
     bounds = np.zeros(6)
-    segment = segmentationNode.GetSegmentation().GetSegment(wish.segmentId)
+    segment = segmentationNode.GetSegmentation().GetSegment(request.segmentId)
     if segment is not None:
         segment.GetBounds(bounds)
     if segment is None or bounds[0] > bounds[1]:

@@ -9,8 +9,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from spinemamba.protocol.vertebra_result import BoxResult  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.Runs.ReviewBox import setMask  # noqa: E402
-from SpineMambaSegmentLib.Runs.VertebraRun import BoxPatch  # noqa: E402
+from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, setMask  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
@@ -34,14 +33,14 @@ def segmented(scene, make_volume, tmp_path):
     return volume, node, labels
 
 
-def patch_of(volume, extent: tuple[int, ...], box: tuple[slice, slice, slice]) -> BoxPatch:
+def patch_of(volume, extent: tuple[int, ...], box: tuple[slice, slice, slice]) -> VertebraPatch:
     """Return a box of voxels, as a run in a part of a volume would."""
     grid = gridOf(volume).cut(extent)
     whole = np.zeros(gridOf(volume).size[::-1], bool)
     whole[box] = True
     i0, i1, j0, j1, k0, k1 = extent
     mask = whole[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
-    return BoxPatch(mask, grid, (k0, j0, i0), RESULT)
+    return VertebraPatch(mask, grid, (k0, j0, i0), RESULT)
 
 
 def test_a_missed_vertebra_is_added_between_its_neighbours_and_can_be_taken_back(segmented):
@@ -75,7 +74,7 @@ def test_a_patch_fits_a_segmentation_on_other_voxels(segmented):
     finer[:3, :3] /= 2
     patch = patch_of(volume, (1, 9, 0, 11, 8, 22), np.s_[12:17, 3:7, 2:8])
     mask = setMask(session.spine, patch).mask
-    moved = BoxPatch(patch.mask, patch.grid, patch.firstKji, RESULT)
+    moved = VertebraPatch(patch.mask, patch.grid, patch.firstKji, RESULT)
     half = type(session.spine)(
         session.spine.states, Grid(finer, (20, 24, 60)), session.spine.attributes, volume
     )

@@ -46,7 +46,7 @@ def test_cancel_right_after_the_press_comes_before_any_worker(watched):
 
 def test_while_segments_are_brought_in_cancel_is_off_and_closing_the_scene_is_safe(watched):
     watched.start("write")
-    watched.pump(lambda: watched.panel.logic._segmentation.run.isImporting)
+    watched.pump(lambda: watched.panel.logic._timer.run.isImporting)
     watched.panel.refresh()
     assert not watched.ui.cancelButton.enabled
     assert watched.ui.cancelButton.toolTip == "The run is about to end"
@@ -86,7 +86,7 @@ def test_cancel_reaches_the_worker_behind_a_launcher(watched, monkeypatch, tmp_p
     monkeypatch.setattr(Interpreter, "path", lambda: str(script))
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
-    launcher = watched.panel.logic._segmentation.run._worker.pid
+    launcher = watched.panel.logic._timer.run._worker.pid
     assert launcher not in watched.pids
     watched.ui.cancelButton.click()
     watched.wait()

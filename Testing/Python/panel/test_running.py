@@ -139,7 +139,7 @@ def test_a_silent_worker_is_told_once_and_not_killed(watched, monkeypatch):
 def test_an_event_of_an_old_run_goes_nowhere(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
-    old = watched.panel.logic._segmentation
+    old = watched.panel.logic._timer
     watched.panel.logic.stopNow()
     watched.panel.runSection.say("quiet")
     old.run._early.append(events.Warning("from the past"))
