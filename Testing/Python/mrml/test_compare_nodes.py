@@ -125,7 +125,7 @@ def test_what_is_no_reference_is_refused_and_leaves_no_node(make, scene, make_vo
         writeVolume(volume, tmp_path / f"{name}.nrrd")
     (tmp_path / "broken.seg.nrrd").write_text("no image")
     for path in (*(tmp_path / f"{name}.nrrd" for name in files), tmp_path / "broken.seg.nrrd"):
-        with pytest.raises(UserError, match="is no reference for this volume"):
+        with pytest.raises(UserError, match="cannot be used as a reference for this volume"):
             Comparison.loadReference(path, make.volume)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == count
 
@@ -133,8 +133,8 @@ def test_what_is_no_reference_is_refused_and_leaves_no_node(make, scene, make_vo
 def test_segmentations_that_cannot_be_compared_are_refused_with_a_sentence(make, scene):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v20=slice(5, 9)), "Truth")
     empty = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Nothing")
-    with pytest.raises(UserError, match="Nothing has no vertebra"):
+    with pytest.raises(UserError, match="Nothing contains no vertebrae"):
         Comparison.compare(here, empty, make.volume)
     there.SetAndObserveTransformNodeID(scene.AddNewNodeByClass("vtkMRMLTransformNode").GetID())
-    with pytest.raises(UserError, match="Truth lies under another transform"):
+    with pytest.raises(UserError, match="Truth is under another transform"):
         Comparison.compare(here, there, make.volume)

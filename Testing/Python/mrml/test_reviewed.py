@@ -114,7 +114,7 @@ def test_a_segmentation_made_of_surfaces_is_refused_with_a_sentence(scene):
     sphere = vtk.vtkSphereSource()
     sphere.Update()
     node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "Ball")
-    with pytest.raises(UserError, match="From STL is made of surfaces"):
+    with pytest.raises(UserError, match="From STL consists of surfaces"):
         checkSegmentation(node)
 
 
