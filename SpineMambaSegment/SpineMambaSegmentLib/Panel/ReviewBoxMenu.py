@@ -1,4 +1,4 @@
-"""Entries of the menu Shape that run the model in a box: add a missed vertebra, find one again."""
+"""Entries of the menu Shape that run the fine network: add or re-segment one vertebra."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from SpineMambaSegmentLib.Runs.VertebraRun import VertebraRequest, VertebraRun, 
 
 
 class ReviewBoxMenu:
-    """Runs in a box, whose result is a step of review like any other.
+    """Adds and re-segments vertebrae; the result is one step of the review.
 
     Args:
         host: Session and selection of the section Review; receives the result.
@@ -32,23 +32,23 @@ class ReviewBoxMenu:
         self._jobs, self._inputs = jobs, inputs
         menus.addShapes(
             ("grow", _("Add a missed vertebra: click into its body"), self.waitForClick),
-            ("again", _("Find the selected one again, in a box"), self.findAgain),
+            ("again", _("Re-segment the selected vertebra"), self.resegment),
         )
 
     def waitForClick(self) -> None:
-        """Let a person click into the body of a vertebra that was missed, and look for it."""
+        """Wait for a click into the body of a missed vertebra, and segment it."""
         text = _("Click into the body of the vertebra that was missed.")
         self._menus.waitForClicks(1, text, lambda places: self.grow(places[0]))
 
     def grow(self, placeRas: tuple[float, float, float]) -> bool:
-        """Look for a missed vertebra around a place in the segmentation's own RAS."""
+        """Segment a missed vertebra around a position in the segmentation's own RAS."""
         return self._run(VertebraRequest(placeRas=placeRas, keep=self._approved()))
 
-    def findAgain(self) -> bool:
-        """Look for the current vertebra again, at the network's finest."""
+    def resegment(self) -> bool:
+        """Segment the current vertebra again with the fine network."""
         current = self._host.currentId()
         if current in self._approved():
-            self._host.say(_("It is approved; take that back first."))
+            self._host.say(_("The vertebra is approved; withdraw the approval first."))
             return False
         return self._run(VertebraRequest(segmentId=current, keep=self._approved()))
 
@@ -67,6 +67,6 @@ class ReviewBoxMenu:
 
         return self._jobs.start(
             lambda folder: VertebraRun(volume, session.node, request, folder, options),
-            _("The vertebra could not be found."),
+            _("The vertebra could not be segmented."),
             finished,
         )

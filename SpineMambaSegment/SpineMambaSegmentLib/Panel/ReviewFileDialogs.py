@@ -1,4 +1,4 @@
-"""Review and log as files, chosen by the user."""
+"""Saving and opening of review and log, with file dialogs."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ CSV = "_log.csv"
 
 
 class ReviewFileDialogs:
-    """Writes and reads the files of the review that is shown.
+    """Writes and reads the files of the current review.
 
     Args:
-        section: Shows it, and says what did not work.
+        host: Session to save or reload, and status line.
     """
 
     def __init__(self, host: ReviewHost):
         self._host = host
 
     def saveCsv(self, path: Path) -> None:
-        """Write the log as a table, or say why not."""
+        """Write the log as a CSV table; errors are shown."""
         self._save(path, lambda: ReviewFile.writeText(Log.csvText(self._node()), path))
 
     def saveReview(self, path: Path) -> None:
-        """Write the file that goes with a saved segmentation, or say why not."""
+        """Write the review file that belongs to a saved segmentation; errors are shown."""
         self._save(path, lambda: ReviewFile.write(self._node(), path))
 
     def openReview(self, path: Path) -> None:
-        """Bring what such a file says to the segmentation, or say why not."""
+        """Restore a review file into the segmentation; errors are shown."""
         with Errors.shown(_("The review could not be opened."), self._host.say):
             ReviewFile.read(self._node(), path)
             self._host.reload()
@@ -50,15 +50,15 @@ class ReviewFileDialogs:
         return self._host.session.node
 
     def chooseCsv(self) -> None:
-        """Let the user choose where the log goes."""
+        """Ask for the file of the log, and write it."""
         self._choose(CSV, self.saveCsv)
 
     def chooseSave(self) -> None:
-        """Let the user choose where the review goes."""
+        """Ask for the file of the review, and write it."""
         self._choose(ReviewFile.SUFFIX, self.saveReview)
 
     def chooseOpen(self) -> None:
-        """Let the user choose a review that was saved."""
+        """Ask for a saved review, and open it."""
         chosen = qt.QFileDialog.getOpenFileName(None, _("Open a review"), "", "(*.json)")
         if chosen:
             self.openReview(Path(chosen))

@@ -1,4 +1,4 @@
-"""The menus of the section Review: names, shapes, and what else there is."""
+"""The menus of the section Review: Names, Shape and More."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
     SplitBySeeds,
 )
 
-FREE = ("dim", "axes", "csv", "save", "open", "grow")
-"""Entries that need no vertebra to be chosen."""
+_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow")
+"""Entries that need no selected vertebra."""
 
 Slot = Callable[[], Any]
 
 
 class ReviewMenus:
-    """Three menus, and the selector of levels.
+    """Three menus, and the level selector.
 
     Args:
         ui: Widgets of the panel.
@@ -59,15 +59,14 @@ class ReviewMenus:
             button.setMenu(menu)
 
     def refresh(self) -> None:
-        """Show the level of the current vertebra, and offer what can be done now."""
+        """Show the level of the current vertebra, and enable the entries that apply."""
         session = self._host.session
         ids = self._host.selectedIds()
         current = self._host.currentId()
         one, two = bool(current), len(ids) == 2
         for name, action in self.actions.items():
             needs = {"swap": two, "merge": len(ids) > 1, "shiftUp": True, "shiftDown": True}
-            free = name in FREE
-            action.setEnabled(needs.get(name, free or one))
+            action.setEnabled(needs.get(name, name in _ALWAYS_ENABLED or one))
         self._ui.setLevelButton.enabled = one
         if one and session is not None and current in session.spine.states:
             level = session.spine.states[current].level
@@ -75,18 +74,18 @@ class ReviewMenus:
                 self._ui.levelSelector.setCurrentIndex([n.name for n in LABELS].index(level))
 
     def stopClicks(self) -> None:
-        """Wait for clicks in the views no longer."""
+        """Stop waiting for clicks in the views."""
         if self._clicks is not None:
             self._clicks.stop()
             self._clicks = None
 
     def waitForClicks(self, count: int, text: str, then: Callable[[list[Any]], Any]) -> None:
-        """Let a person click in the views.
+        """Wait for clicks in the views.
 
         Args:
-            count: How many places are wanted.
-            text: What the status line says meanwhile.
-            then: Gets the places, in the segmentation's own RAS.
+            count: Number of clicks.
+            text: Message for the status line while waiting.
+            then: Called with the clicked positions, in the segmentation's own RAS.
         """
         self.stopClicks()
         self._host.say(text)
@@ -97,44 +96,48 @@ class ReviewMenus:
         self._add(menu, "shiftDown", _("All down by one (L1 to L2)"), lambda: ShiftLevels(1))
         self._add(menu, "shiftUp", _("All up by one (L1 to T12)"), lambda: ShiftLevels(-1))
         for name, title, by, towards in (
-            ("belowDown", _("From here to the tail: down by one"), 1, "tail"),
-            ("belowUp", _("From here to the tail: up by one"), -1, "tail"),
-            ("aboveDown", _("From here to the head: down by one"), 1, "head"),
-            ("aboveUp", _("From here to the head: up by one"), -1, "head"),
+            ("belowDown", _("From here caudally: down by one"), 1, "tail"),
+            ("belowUp", _("From here caudally: up by one"), -1, "tail"),
+            ("aboveDown", _("From here cranially: down by one"), 1, "head"),
+            ("aboveUp", _("From here cranially: up by one"), -1, "head"),
         ):
             make = _shift(here, by, towards)
             self._add(menu, name, title, make)
         menu.addSeparator()
-        self._add(menu, "swap", _("Swap the two selected"), lambda: SwapLevels(*self._chosen()))
+        self._add(
+            menu, "swap", _("Swap the two selected levels"), lambda: SwapLevels(*self._selected())
+        )
         for level, title in (
             ("T13", _("This is T13")),
             ("L6", _("This is L6")),
-            ("T11", _("This is T11, the last with ribs")),
+            ("T11", _("This is T11, the last level with ribs")),
         ):
             self._add(menu, f"insert{level}", title, _insert(here, level))
         menu.addSeparator()
         for name, title, variant in (
             ("sacralised", _("Mark as sacralised L5"), SACRALISED),
             ("lumbarised", _("Mark as lumbarised S1 (L6)"), LUMBARISED),
-            ("unmark", _("Take the mark back"), ""),
+            ("unmark", _("Remove the mark"), ""),
         ):
             self._add(menu, name, title, _mark(here, variant))
-        self._add(menu, "unpin", _("Take the pin back"), lambda: PinLevel(here(), ""))
+        self._add(menu, "unpin", _("Release the fixed level"), lambda: PinLevel(here(), ""))
         return menu
 
     def _shapes(self) -> Any:
         menu = qt.QMenu(self._ui.shapeButton)
-        self._entry(menu, "splitSeeds", _("Split: click into each of the two"), self._splitBySeeds)
+        self._entry(menu, "splitSeeds", _("Split: click into both bodies"), self._splitBySeeds)
         self._entry(menu, "splitPlane", _("Split at the axial slice"), self._splitByPlane)
-        self._add(menu, "merge", _("Merge the selected"), lambda: Merge(self._chosen()))
-        self._add(menu, "delete", _("Delete the selected"), lambda: Delete(self._chosen()))
+        self._add(menu, "merge", _("Merge the selected vertebrae"), lambda: Merge(self._selected()))
+        self._add(
+            menu, "delete", _("Delete the selected vertebrae"), lambda: Delete(self._selected())
+        )
         menu.addSeparator()
-        self._add(menu, "islands", _("Remove islands"), lambda: RemoveIslands(self._chosen()))
-        self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._chosen()))
+        self._add(menu, "islands", _("Remove islands"), lambda: RemoveIslands(self._selected()))
+        self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._selected()))
         return menu
 
     def addShapes(self, *entries: tuple[str, str, Slot]) -> None:
-        """Add entries to the menu of shapes: name, title and what they do."""
+        """Add entries to the menu Shape: name, title and function to call."""
         self._menus[1].addSeparator()
         for name, title, slot in entries:
             self._entry(self._menus[1], name, title, slot)
@@ -143,7 +146,7 @@ class ReviewMenus:
         menu = qt.QMenu(self._ui.moreButton)
         for name, title, attribute in (
             ("dim", _("Dim the neighbours"), "dims"),
-            ("axes", _("Slices along the vertebra's own axes"), "alongAxes"),
+            ("axes", _("Align slices with the vertebra"), "alongAxes"),
         ):
             action = menu.addAction(title)
             action.setCheckable(True)
@@ -157,7 +160,7 @@ class ReviewMenus:
         return menu
 
     def _add(self, menu: Any, name: str, title: str, make: Slot) -> None:
-        """Add an entry that does an action as one step."""
+        """Add an entry that applies an action as one step."""
         self._entry(menu, name, title, lambda: self._host.do(make()))
 
     def _entry(self, menu: Any, name: str, title: str, slot: Slot) -> None:
@@ -168,7 +171,7 @@ class ReviewMenus:
     def _here(self) -> str:
         return self._host.currentId()
 
-    def _chosen(self) -> tuple[str, ...]:
+    def _selected(self) -> tuple[str, ...]:
         return tuple(self._host.selectedIds())
 
     def _switch(self, attribute: str) -> Callable[[bool], None]:
@@ -179,8 +182,8 @@ class ReviewMenus:
         return switch
 
     def _setLevel(self) -> None:
-        kind = PinLevel if self._ui.solveBox.checked else SetLevel
-        self._host.do(kind(self._here(), self._ui.levelSelector.currentText))
+        action = PinLevel if self._ui.solveBox.checked else SetLevel
+        self._host.do(action(self._here(), self._ui.levelSelector.currentText))
 
     def _splitBySeeds(self) -> None:
         here = self._here()

@@ -1,4 +1,4 @@
-"""What the module does, for the panel and for scripts: one run at a time."""
+"""Starts and stops runs, for the panel and for scripts; one run at a time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 
 class RunManager:
-    """Starts and stops runs.
+    """Owner of the current run.
 
     Args:
-        temporaryFolder: Returns where run folders are made; the user may change it at any time.
+        temporaryFolder: Returns the folder in which run folders are created; the user may change
+            it at any time.
     """
 
     def __init__(self, temporaryFolder: Callable[[], Path]):
@@ -32,13 +33,13 @@ class RunManager:
         onEvent: Callable[[events.Event], None] = lambda event: None,
         options: RunOptions | None = None,
     ) -> None:
-        """Start a run and return; ``onEvent`` is called from Qt's event loop.
+        """Start a segmentation and return; ``onEvent`` is called from Qt's event loop.
 
-        The last event is `Finished` (the segments are there) or `Failed`.
+        The last event is `Finished` (the segments are in the scene) or `Failed`.
 
         Raises:
             UserError: If the volume cannot be segmented.
-            ValueError: If a run is going on.
+            ValueError: If another run is in progress.
         """
         self.begin(
             lambda folder: SegmentRun(volumeNode, segmentationNode, folder, options), onEvent
@@ -47,18 +48,18 @@ class RunManager:
     def begin(
         self, make: Callable[[Path], WorkerRun], onEvent: Callable[[events.Event], None]
     ) -> WorkerRun:
-        """Start any job of the worker and return; what is said of runs goes for it, too.
+        """Start any run of the worker and return.
 
         Args:
-            make: Starts it, in a folder for temporary files.
+            make: Creates and starts the run, given a folder for temporary files.
             onEvent: Called from Qt's event loop; the last event is `Finished` or `Failed`.
 
         Raises:
-            UserError: What ``make`` refuses with.
-            ValueError: If a run is going on.
+            UserError: Error of ``make``.
+            ValueError: If another run is in progress.
         """
         if self.isRunning():
-            raise ValueError("a run is going on; cancel it first")
+            raise ValueError("another run is in progress; cancel it first")
         run = make(self._temporaryFolder())
         self._timer = RunTimer(run, onEvent)
         if isinstance(run, SegmentRun):
@@ -66,29 +67,29 @@ class RunManager:
         return run
 
     def cancel(self) -> None:
-        """Ask the run to stop, if there is one, and return at once."""
+        """Ask the current run to stop, and return at once."""
         if self._timer is not None:
             self._timer.cancel()
 
     def stopNow(self) -> None:
-        """Stop the run, if there is one, and wait until it is gone; no event follows."""
+        """Stop the current run and wait for its end; no event follows."""
         if self._timer is not None:
             self._timer.stopNow()
 
     def isRunning(self) -> bool:
-        """Return whether a run is going on."""
+        """Return True if a run is in progress."""
         return self._timer is not None and self._timer.isRunning()
 
     def canCancel(self) -> bool:
-        """Return whether `cancel` can stop a run."""
+        """Return True if `cancel` can stop the run."""
         return self._timer is not None and self._timer.canCancel()
 
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """Return the node that the last run over a whole volume wrote to."""
+        """Return the node with the result of the last `SegmentRun`."""
         return None if self._lastRun is None else self._lastRun.segmentationNode
 
     def importedIds(self) -> list[str]:
-        """Return the IDs of the segments that this run made, from head to tail."""
+        """Return the IDs of the segments that the last `SegmentRun` made, from head to tail."""
         return [] if self._lastRun is None else self._lastRun.importedIds
 
     def log(self) -> str:
@@ -101,7 +102,7 @@ class RunManager:
         segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
         options: RunOptions | None = None,
     ) -> slicer.vtkMRMLSegmentationNode:
-        """Segment and wait; for scripts.
+        """Segment a volume and wait for the result; for scripts.
 
         Raises:
             UserError: If the volume cannot be segmented, or the worker fails.

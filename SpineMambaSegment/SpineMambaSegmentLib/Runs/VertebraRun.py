@@ -1,6 +1,7 @@
-"""One vertebra in a box around a place: volume and segments -> worker -> voxels of the vertebra.
+"""Re-segmentation of one vertebra, or segmentation of a missed one, in a box around it.
 
-Nothing in the scene changes: who asked gets a `VertebraPatch`, and does with it what can be undone.
+The run changes nothing in the scene. It returns a `VertebraPatch`, from which `setMask` makes a
+review action that can be undone.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid, vertebraIds
 from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, Extent, VolumeFile
 
-REACH_MM = np.array([80.0, 100.0, 70.0])
-"""Along R, A and S, from a place in a body: the worker looks no further."""
+HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
+"""Half size of the box along R, A and S around a position in the body. The worker uses a smaller
+box."""
 
 
 @dataclass(frozen=True)
 class VertebraRequest:
-    """Which vertebra is wanted.
+    """Which vertebra to segment.
 
     Attributes:
-        placeRas: A place in its body, in the volume's own RAS; None for the body of ``segmentId``.
-        segmentId: The vertebra that shall be found anew; empty for one that was missed.
-        keep: IDs of segments whose voxels it must not take, because a person approved them. Found
-            anew, it takes those of no segment.
+        placeRas: Position in its body, in the volume's own RAS; None for the body of ``segmentId``.
+        segmentId: Vertebra to segment again; empty to add a missed one.
+        keep: IDs of approved segments, whose voxels are excluded. A vertebra that is segmented
+            again takes no voxels from any segment.
     """
 
     placeRas: tuple[float, float, float] | None = None
@@ -48,13 +50,13 @@ class VertebraRequest:
 
 @dataclass(frozen=True)
 class VertebraPatch:
-    """The vertebra that was found.
+    """Voxels of the segmented vertebra.
 
     Attributes:
-        mask: Where it is, bool (k, j, i).
-        grid: Voxels of the mask: a part of the volume's, in its own RAS.
-        firstKji: First voxel of the mask on the whole volume.
-        result: What is known of it.
+        mask: bool (k, j, i).
+        grid: Grid of the mask: a part of the volume's grid, in its own RAS.
+        firstKji: Index of the mask's first voxel in the whole volume.
+        result: Volume, level probabilities, model and other properties.
     """
 
     mask: np.ndarray
@@ -64,20 +66,21 @@ class VertebraPatch:
 
 
 class VertebraRun(WorkerRun):
-    """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
+    """Run for one vertebra. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
 
     Attributes:
-        patch: The vertebra; None until `Finished` came.
+        patch: The vertebra; None before `Finished`.
 
     Args:
         volumeNode: The image.
-        segmentationNode: What is there; under the same transform as the volume.
-        request: Which vertebra.
-        temporaryFolder: The run folder is made in here, and deleted when the run ends.
-        options: What the user chose; quality and region do not matter.
+        segmentationNode: Existing vertebrae; under the same transform as the volume.
+        request: Vertebra to segment.
+        temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
+        options: Model, device and modality; quality and region are ignored.
 
     Raises:
-        UserError: If the volume cannot be segmented, or the place or the vertebra is not there.
+        UserError: If the volume cannot be segmented, the position is outside it, or the vertebra
+            does not exist.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class VertebraRun(WorkerRun):
         self._gridAtStart = gridOf(volumeNode)
         image = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
         self._grid = image.grid
-        there = labelArray(segmentationNode, ids, image.grid)
+        labels = labelArray(segmentationNode, ids, image.grid)
         numbers = {segmentId: number for number, segmentId in enumerate(ids, start=1)}
         place = request.placeRas
         job = BoxJob(
@@ -115,13 +118,13 @@ class VertebraRun(WorkerRun):
             device=options.device,
             modality=options.modality,
         )
-        self._start([image, ArrayFile(there, image.grid, self._folder / "there.nrrd")], job)
+        self._start([image, ArrayFile(labels, image.grid, self._folder / "there.nrrd")], job)
 
     def wait(self) -> VertebraPatch:
-        """Wait for the end and return the vertebra; for scripts.
+        """Wait for the end of the run and return the vertebra; for scripts.
 
         Raises:
-            UserError: What the run failed with.
+            UserError: Error of the run.
         """
         self.waitForEnd()
         return self.patch
@@ -133,7 +136,7 @@ class VertebraRun(WorkerRun):
         image = Segments.readImage(self._job.output, self._grid)
         if not gridOf(self.volumeNode).isSameAs(self._gridAtStart):
             raise UserError(
-                _("The input volume was replaced during the run."), _("Look for it again.")
+                _("The input volume was replaced during the run."), _("Segment the vertebra again.")
             )
         yield
         mask = onGrid(image, self._grid) > 0
@@ -141,20 +144,20 @@ class VertebraRun(WorkerRun):
 
 
 def setMask(spine: Spine, patch: VertebraPatch, segmentId: str = "", level: str = "") -> SetMask:
-    """Return the step that gives a vertebra the voxels of a patch.
+    """Return the action that gives a vertebra the voxels of a patch.
 
     Args:
-        spine: The vertebrae as they are now.
-        patch: What a run in a box found.
-        segmentId: The vertebra; empty for a new one.
-        level: Level of a new one; empty for the free one that fits best to its place.
+        spine: Current vertebrae.
+        patch: Result of a run.
+        segmentId: The vertebra; empty to add one.
+        level: Level of a new vertebra; empty for the unused level that fits best.
     """
-    title = _("Find again") if segmentId else _("Add a vertebra")
+    title = _("Re-segment") if segmentId else _("Add a vertebra")
     return SetMask(segmentId, _maskOf(spine, patch), level, title)
 
 
 def _maskOf(spine: Spine, patch: VertebraPatch) -> Mask:
-    """Return a patch on the lattice of the segmentation, which need not be the volume's."""
+    """Return a patch on the grid of the segmentation, which may differ from that of the volume."""
     ijk = spine.grid.toIjk(patch.grid.corners())
     first = np.floor(ijk.min(axis=0) + 1e-4).astype(int)
     last = np.ceil(ijk.max(axis=0) - 1e-4).astype(int)
@@ -168,27 +171,27 @@ def _extent(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     request: VertebraRequest,
 ) -> Extent:
-    """Return the voxels (i, i, j, j, k, k) that matter.
+    """Return first and last voxels (i, i, j, j, k, k) of the box.
 
     Raises:
-        UserError: If the place is not in the volume, or the vertebra is not there.
+        UserError: If the position is outside the volume, or the vertebra does not exist.
     """
     grid = gridOf(volumeNode)
     low, high = _boundsRas(segmentationNode, request)
     middle = grid.toIjk((low + high) / 2)
     if (middle < -0.5).any() or (middle > np.array(grid.size) - 0.5).any():
         raise UserError(
-            _("The place lies outside of {volume}.").format(volume=volumeNode.GetName()),
+            _("The position lies outside of {volume}.").format(volume=volumeNode.GetName()),
             _("Click into the body of a vertebra."),
             Code.INPUT_BAD,
         )
-    return grid.extentAround(low - REACH_MM, high + REACH_MM)
+    return grid.extentAround(low - HALF_BOX_MM, high + HALF_BOX_MM)
 
 
 def _boundsRas(
     segmentationNode: slicer.vtkMRMLSegmentationNode, request: VertebraRequest
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and highest RAS of the place, or of the vertebra that is to be replaced."""
+    """Return lowest and highest RAS of the position, or of the vertebra to segment again."""
     if request.placeRas is not None:
         return np.array(request.placeRas), np.array(request.placeRas)
     bounds = np.zeros(6)
@@ -197,7 +200,7 @@ def _boundsRas(
         segment.GetBounds(bounds)
     if segment is None or bounds[0] > bounds[1]:
         raise UserError(
-            _("The vertebra is not there any more."),
+            _("The vertebra no longer exists."),
             _("Choose a vertebra in the table."),
             Code.INPUT_BAD,
         )

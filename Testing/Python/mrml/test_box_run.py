@@ -93,7 +93,7 @@ def test_a_cancelled_run_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
 def test_a_missing_vertebra_or_place_is_refused_and_leaves_no_file(segmented, tmp_path: Path):
     volume, node, _ = segmented
     for request, says in (
-        (VertebraRequest(segmentId="V7"), "not there any more"),
+        (VertebraRequest(segmentId="V7"), "no longer exists"),
         (VertebraRequest(placeRas=(0.0, 0.0, 9e4)), "outside of"),
     ):
         with pytest.raises(UserError, match=says):

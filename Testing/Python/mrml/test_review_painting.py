@@ -16,7 +16,7 @@ from vtk.util.numpy_support import numpy_to_vtk  # noqa: E402
 
 from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED  # noqa: E402
-from SpineMambaSegmentLib.Review.Session import OUTSIDE, ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import MANUAL_EDIT, ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.StatusActions import SetStatus  # noqa: E402
 
 STROKE = Mask.of(np.ones((30, 12, 12), bool), (25, 6, 2))
@@ -75,7 +75,7 @@ def test_a_stroke_over_all_takes_what_it_may_and_is_one_step(painter, over: bool
     assert kept is not over
     for other in ("V21", "V22", "V23"):
         assert not after["V20"].mask.overlap(after[other].mask)
-    assert session.undoTitle == OUTSIDE
+    assert session.undoTitle == MANUAL_EDIT
     session.undo()
     assert everything(node) == known
     session.redo()

@@ -23,7 +23,7 @@ from SpineMambaSegmentLib.Review.LevelActions import (  # noqa: E402
     SwapLevels,
 )
 from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
-from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, NEEDS_LOOK  # noqa: E402
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import (  # noqa: E402
     Delete,
@@ -155,8 +155,8 @@ def test_who_approved_what_and_when_stands_on_the_segment_and_is_saved(session):
 
 
 def test_a_corrected_vertebra_is_no_longer_marked_for_a_look(session):
-    assert session.spine.states["V20"].status == NEEDS_LOOK
-    with pytest.raises(UserError, match="Marked for a look: L1"):
+    assert session.spine.states["V20"].status == FLAGGED
+    with pytest.raises(UserError, match="Flagged: L1"):
         session.apply(ApproveRest())
     session.apply(SetStatus(("V20",), APPROVED))
     session.apply(ApproveRest())

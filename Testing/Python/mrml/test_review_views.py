@@ -63,7 +63,7 @@ def test_slices_stand_along_the_axes_of_the_vertebra_and_through_its_body(sessio
     # L2's body: slices 38 to 43, rows 8 to 15, columns 4 to 11.
     place = matrixArray(views["Red"].GetSliceToRAS())[:3, 3]
     np.testing.assert_allclose(place, tilted()[:3, :3] @ [7.5, 11.5, 40.5], atol=4.0)
-    ReviewViews.turnBack(session.node.GetScene())
+    ReviewViews.resetOrientation(session.node.GetScene())
     np.testing.assert_allclose(columns(views["Red"]), np.diag([-1, 1, 1]), atol=1e-9)
 
 

@@ -41,9 +41,9 @@ def test_a_missed_vertebra_is_added_by_a_click_found_again_and_taken_back(three,
     (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}
     assert node.GetSegmentation().GetSegment(added).GetName() == "L2"
     review.table.goTo(added)
-    assert panel.boxMenu.findAgain()
+    assert panel.boxMenu.resegment()
     pump(lambda: not panel.logic.isRunning(), 120.0)
-    assert review.session.undoTitle == "Find again"
+    assert review.session.undoTitle == "Re-segment"
     review.undo()
     review.undo()
     assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
@@ -53,14 +53,14 @@ def test_an_approved_vertebra_is_not_found_again(three):
     panel, _, _ = three
     panel.reviewSection.toggleApproved()
     panel.reviewSection.table.goTo("V22")
-    assert not panel.boxMenu.findAgain()
+    assert not panel.boxMenu.resegment()
     assert "approved" in panel.ui.statusLabel.text
     assert not panel.logic.isRunning()
 
 
 def test_a_box_can_be_cancelled_and_changes_nothing(three, pump):
     panel, node, _ = three
-    panel.boxMenu.findAgain()
+    panel.boxMenu.resegment()
     pump(lambda: panel.ui.progressBar.value > 0, 60.0)
     panel.ui.cancelButton.click()
     pump(lambda: not panel.logic.isRunning(), 30.0)

@@ -149,7 +149,7 @@ def test_the_comparison_lists_every_vertebra_and_outlines_differences(reviewed, 
     assert cells["L6"] == ["L4", 1.0]
     assert cells["T5"][0] == "T5"
     assert 0.3 < cells["T5"][1] < 0.9
-    assert "Not there: L2." in section.summary.text
+    assert "Not in the reference: L2." in section.summary.text
     photograph(reviewed, "compare")
     assert len(differences()) == 1
     section.outlineBox.click()
@@ -178,7 +178,9 @@ def test_a_reference_that_does_not_fit_is_refused_with_a_sentence(reviewed, tmp_
     path.write_bytes(b"no image")
     count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     reviewed.checkSection.compare.load(path)
-    assert "other.nii.gz is no reference for this volume" in reviewed.ui.statusLabel.text
+    assert (
+        "other.nii.gz cannot be used as a reference for this volume" in reviewed.ui.statusLabel.text
+    )
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == count
 
 

@@ -57,10 +57,10 @@ def test_each_vertebra_gets_its_files_and_what_is_told_is_shown(finished, asked,
     stems = ("Case_7_19_T12", "Case_7_21_L1", "Case_7_22_L2")
     wanted = [f"{stem}.{suffix}" for stem in stems for suffix in ("glb", "stl")]
     assert names_in(folder) == sorted([*wanted, "manifest.csv", "manifest.json"])
-    assert asked == ["Nobody has reviewed T12, L1, L2. Export them? The manifest will say so."]
+    assert asked == ["Not approved: T12, L1, L2. Export them anyway? The manifest marks them."]
     values = json.loads((folder / "manifest.json").read_text("utf-8"))
     assert values["unreviewed_accepted"] is True
-    assert finished.ui.statusLabel.text == "3 vertebrae were written, each whole."
+    assert finished.ui.statusLabel.text == "3 vertebrae were written."
     assert finished.ui.exportLabel.visible
     assert finished.ui.exportButton.enabled
     if pictures := os.environ.get("SPINEMAMBA_PICTURES"):
@@ -103,7 +103,7 @@ def test_a_stopped_export_leaves_whole_vertebrae(finished, asked, tmp_path, pump
     listed = [file["name"] for entry in values["vertebrae"] for file in entry["files"]]
     assert names_in(folder) == sorted([*listed, "manifest.csv", "manifest.json"])
     assert 1 <= len(listed) < 3
-    assert "were written, each whole." in finished.ui.exportLabel.text
+    assert "vertebrae were written." in finished.ui.exportLabel.text
 
 
 def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):

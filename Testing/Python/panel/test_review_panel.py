@@ -61,7 +61,7 @@ def test_j_and_k_walk_through_the_spine_and_a_approves_and_goes_on(reviewed):
     press(reviewed, "A")
     assert reviewed.ui.reviewProgressBar.text() == "0 of 3 reviewed"
     press(reviewed, "F")
-    assert "needs a look" in reviewed.ui.reviewDetailLabel.text
+    assert "flagged" in reviewed.ui.reviewDetailLabel.text
 
 
 def test_urgent_vertebrae_come_first_when_asked_for(reviewed):
@@ -83,7 +83,7 @@ def test_set_level_is_one_step_and_the_banner_goes(reviewed):
     ui.setLevelButton.click()
     assert names(reviewed) == ["L1", "L2", "L3"]
     assert not ui.reviewBannerLabel.isVisible()
-    assert ui.undoButton.toolTip == "Undo: Pin L2"
+    assert ui.undoButton.toolTip == "Undo: Fix level L2"
     ui.undoButton.click()
     assert names(reviewed) == ["T12", "L1", "L2"]
     assert ui.reviewBannerLabel.isVisible()

@@ -75,7 +75,7 @@ def test_a_second_press_does_nothing_and_a_second_start_is_refused(watched, volu
     monkeypatch.setenv("PAUSE_S", "0.02")
     watched.start("locate")
     watched.panel.onSegment()
-    with pytest.raises(ValueError, match="a run is going on"):
+    with pytest.raises(ValueError, match="another run is in progress"):
         watched.panel.logic.start(volume)
     watched.wait()
     assert len(watched.pids) == 1
@@ -116,7 +116,7 @@ def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, say
     watched.start("locate")
     watched.wait()
     assert says in watched.ui.statusLabel.text
-    assert "eport it with the log" in watched.ui.statusLabel.text
+    assert "include the copied text" in watched.ui.statusLabel.text
     assert "secret" not in watched.ui.statusLabel.text
     assert watched.ui.segmentButton.enabled
     if how == "fail":
@@ -124,14 +124,14 @@ def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, say
     watched.assert_nothing_left()
 
 
-def test_a_silent_worker_is_told_once_and_not_killed(watched, monkeypatch):
+def test_a_silent_worker_is_reported_once_and_not_killed(watched, monkeypatch):
     from SpineMambaSegmentLib.Runs import RunTimer
 
     monkeypatch.setattr(RunTimer, "SILENT_S", 0.2)
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "deaf")
     watched.start("segment")
-    watched.pump(lambda: "No sign of life" in watched.ui.statusLabel.text)
+    watched.pump(lambda: "No message from the background process" in watched.ui.statusLabel.text)
     assert watched.panel.logic.isRunning()
     watched.panel.logic.stopNow()
 

@@ -43,7 +43,7 @@ def store(tmp_path: Path):
 def test_devices_come_from_the_probe_with_name_and_free_memory(panel, fake_worker, pump):
     panel.enter()
     ui = panel.ui
-    assert "Looking" in ui.deviceLabel.text
+    assert "Checking" in ui.deviceLabel.text
     pump(lambda: isinstance(panel.setupSection.facts, dict))
     texts = [ui.deviceSelector.itemText(k) for k in range(ui.deviceSelector.count)]
     assert texts == ["Automatic", "CPU (Test CPU)", "Test GPU: 20.5 of 24 GB free"]
@@ -71,7 +71,7 @@ def test_a_probe_that_fails_says_why_and_the_panel_stays_usable(panel, monkeypat
     script.chmod(0o755)
     monkeypatch.setattr(Interpreter, "path", lambda: str(script))
     panel.setupSection.check()
-    pump(lambda: "Looking" not in panel.ui.deviceLabel.text)
+    pump(lambda: "Checking" not in panel.ui.deviceLabel.text)
     assert "No module named 'torch'" in panel.ui.deviceLabel.text
     assert panel.ui.deviceSelector.count == 2
 
@@ -152,7 +152,7 @@ def test_a_status_line_is_green_or_says_what_to_do_in_red(panel, fake_worker, pu
 
 def test_the_bundled_model_is_whole_and_its_card_is_shown(panel):
     panel.setupSection.checkModel(DEFAULT)
-    assert "is whole" in panel.ui.modelLabel.text
+    assert "is complete" in panel.ui.modelLabel.text
     card = read_card(find_model(DEFAULT))
     text = panel.ui.modelCardText.toPlainText()
     for part in (card.name, card.hash(), card.licence, card.intended_use, card.data[0]):
@@ -175,7 +175,7 @@ def test_an_imported_model_is_copied_chosen_and_remembered(
     chosen = Path(panel.inputSection.model())
     assert chosen.parent.name == "SpineMambaModels"
     assert "evil" in chosen.name
-    assert "is whole" in panel.ui.modelLabel.text
+    assert "is complete" in panel.ui.modelLabel.text
     assert make_panel().inputSection.model() == str(chosen)
 
 
