@@ -79,8 +79,8 @@ class ReviewTable:
         self._filling = True
         self._rows = rows
         self._table.setRowCount(len(rows))
-        for place, row in enumerate(rows):
-            self._fill(place, row)
+        for index, row in enumerate(rows):
+            self._fill(index, row)
         for column in range(COLUMNS - 1):
             self._table.resizeColumnToContents(column)
         self._select([i for i in chosen if i != current] + [i for i in (current,) if i])
@@ -88,13 +88,13 @@ class ReviewTable:
 
     def current(self) -> str:
         """Return the segment ID of the current vertebra, or an empty string."""
-        place = self._table.currentRow()
-        return self._rows[place].segmentId if 0 <= place < len(self._rows) else ""
+        index = self._table.currentRow()
+        return self._rows[index].segmentId if 0 <= index < len(self._rows) else ""
 
     def selected(self) -> list[str]:
         """Return the segment IDs of the selected vertebrae, in the order of the table."""
-        places = {index.row() for index in self._table.selectionModel().selectedRows()}
-        return [self._rows[place].segmentId for place in sorted(places) if place < len(self._rows)]
+        indices = {index.row() for index in self._table.selectionModel().selectedRows()}
+        return [self._rows[index].segmentId for index in sorted(indices) if index < len(self._rows)]
 
     def goTo(self, segmentId: str) -> None:
         """Make a vertebra current and the only selected one, and call ``onCurrent``."""
@@ -110,12 +110,12 @@ class ReviewTable:
         """Go to the next (1) or the previous (-1) vertebra in the table."""
         if not self._rows:
             return
-        place = self._table.currentRow() + by if self.current() else 0
-        self.goTo(self._rows[max(0, min(place, len(self._rows) - 1))].segmentId)
+        index = self._table.currentRow() + by if self.current() else 0
+        self.goTo(self._rows[max(0, min(index, len(self._rows) - 1))].segmentId)
 
     def _select(self, ids: list[str]) -> None:
         self._table.clearSelection()
-        at = {row.segmentId: place for place, row in enumerate(self._rows)}
+        at = {row.segmentId: index for index, row in enumerate(self._rows)}
         select = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
         for segmentId in (i for i in ids if i in at):
             index = self._table.model().index(at[segmentId], NAME)
@@ -130,7 +130,7 @@ class ReviewTable:
         if not self._filling and 0 <= row < len(self._rows) and self._table.hasFocus():
             self._onCurrent(self._rows[row].segmentId)
 
-    def _fill(self, place: int, row: Row) -> None:
+    def _fill(self, index: int, row: Row) -> None:
         texts = {
             NAME: row.name,
             PROBABILITY: "\N{EN DASH}" if row.posterior is None else f"{100 * row.posterior:.0f} %",
@@ -143,13 +143,13 @@ class ReviewTable:
             item.setToolTip(self._tip(row, column))
             if column in (PROBABILITY, VOLUME):
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-            self._table.setItem(place, column, item)
-        self._table.item(place, STATUS).setIcon(self._icons[row.status])
-        self._table.item(place, NAME).setIcon(swatch(row.color))
+            self._table.setItem(index, column, item)
+        self._table.item(index, STATUS).setIcon(self._icons[row.status])
+        self._table.item(index, NAME).setIcon(swatch(row.color))
         if row.pinned:
-            self._table.item(place, PROBABILITY).setIcon(self._pin)
+            self._table.item(index, PROBABILITY).setIcon(self._pin)
         if row.reasons:
-            self._table.item(place, FLAG).setIcon(self._flag)
+            self._table.item(index, FLAG).setIcon(self._flag)
 
     def _tip(self, row: Row, column: int) -> str:
         if column == FLAG:

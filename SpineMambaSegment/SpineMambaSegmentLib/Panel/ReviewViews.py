@@ -30,8 +30,8 @@ def axesOf(spine: Spine, segmentId: str) -> tuple[np.ndarray, np.ndarray]:
     """
     bodies = {i: _body(spine, i) for i in _neighbourhood(spine, segmentId)}
     body = bodies[segmentId]
-    places = list(bodies.values())
-    up = _plausible(places[0] - places[-1], np.array([0.0, 0.0, 1.0]))
+    centres = list(bodies.values())
+    up = _plausible(centres[0] - centres[-1], np.array([0.0, 0.0, 1.0]))
     front = body - spine.centerRas(segmentId)
     front = _plausible(front - up * (front @ up), np.array([0.0, 1.0, 0.0]))
     front = front - up * (front @ up)
@@ -107,16 +107,16 @@ def axialPlane(node: Node, name: str = "Red") -> tuple[tuple[float, ...], tuple[
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
         None, node.GetParentTransformNode(), fromWorld
     )
-    place = np.array(fromWorld.TransformPoint(matrix[:3, 3]))
+    position = np.array(fromWorld.TransformPoint(matrix[:3, 3]))
     beyond = np.array(fromWorld.TransformPoint(matrix[:3, 3] + matrix[:3, 2]))
-    return tuple(map(float, place)), tuple(map(float, beyond - place))
+    return tuple(map(float, position)), tuple(map(float, beyond - position))
 
 
 def _neighbourhood(spine: Spine, segmentId: str) -> list[str]:
     """Return the IDs of a vertebra and its non-empty neighbours, from head to tail."""
-    place = spine.indexOf(segmentId)
-    near = spine.ids[max(0, place - 1) : place + 2]
-    return [i for i in near if spine.states[i].mask.count()]
+    index = spine.indexOf(segmentId)
+    neighbours = spine.ids[max(0, index - 1) : index + 2]
+    return [i for i in neighbours if spine.states[i].mask.count()]
 
 
 def _body(spine: Spine, segmentId: str) -> np.ndarray:

@@ -40,7 +40,7 @@ class StraightenedSection:
         self._shown: tuple | None = None
         self._straight: Straightened.Straightened | None = None
         self._fingerprint: tuple | None = None
-        self._places: list[tuple[Straightened.Strip, float, float]] = []
+        self._drawnStrips: list[tuple[Straightened.Strip, float, float]] = []
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Straightened spine")
         inside = insideOf(self.button)
@@ -117,7 +117,7 @@ class StraightenedSection:
         canvas = qt.QPixmap(SCALE * width, SCALE * height)
         canvas.fill(qt.QColor(0, 0, 0))
         painter = qt.QPainter(canvas)
-        left, self._places = 0.0, []
+        left, self._drawnStrips = 0.0, []
         for strip in strips:
             picture = _pixmap(Straightened.painted(straight, strip, chosenId))
             wide = round(SCALE * strip.grey.shape[1] * scale)
@@ -127,7 +127,7 @@ class StraightenedSection:
             for number, (row, column) in strip.marks.items():
                 at = (SCALE * (left + (column + 0.5) * scale), SCALE * (row + 0.5) * scale)
                 _write(painter, at, straight.names[number - 1])
-            self._places.append((strip, left, scale))
+            self._drawnStrips.append((strip, left, scale))
             left += strip.grey.shape[1] * scale + GAP
         painter.end()
         self.label.setFixedSize(width, height)
@@ -142,7 +142,7 @@ class StraightenedSection:
             return
         # The second strip begins where the first one ends.
         strip, left, scale = next(
-            (place for place in reversed(self._places) if x >= place[1]), self._places[0]
+            (drawn for drawn in reversed(self._drawnStrips) if x >= drawn[1]), self._drawnStrips[0]
         )
         self._onSelect(self._straight.segmentAt(strip, y / scale, (x - left) / scale))
 
@@ -204,7 +204,7 @@ def _write(painter: qt.QPainter, at: tuple[float, float], text: str) -> None:
     painter.setFont(font)
     half = SCALE * 40
     for shift, color in (*((by, (0, 0, 0)) for by in HALO), ((0, 0), (255, 255, 255))):
-        x, y = (round(place + SCALE * by) for place, by in zip(at, shift, strict=True))
+        x, y = (round(coordinate + SCALE * by) for coordinate, by in zip(at, shift, strict=True))
         painter.setPen(qt.QColor(*color))
         box = qt.QRect(x - half, y - half, 2 * half, 2 * half)
         painter.drawText(box, qt.Qt.AlignCenter, text)

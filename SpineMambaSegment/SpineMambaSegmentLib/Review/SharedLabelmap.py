@@ -21,7 +21,7 @@ Image = slicer.vtkOrientedImageData
 
 
 def imageOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> Image | None:
-    """Return the label map that a segment lies in; None if it has none yet."""
+    """Return the label map of a segment; None if it has none."""
     return node.GetSegmentation().GetSegment(segmentId).GetRepresentation(LABELMAP)
 
 

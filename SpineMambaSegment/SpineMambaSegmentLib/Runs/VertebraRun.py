@@ -105,13 +105,13 @@ class VertebraRun(WorkerRun):
         self._grid = image.grid
         labels = labelArray(segmentationNode, ids, image.grid)
         numbers = {segmentId: number for number, segmentId in enumerate(ids, start=1)}
-        place = request.placeRas
+        position = request.placeRas
         job = BoxJob(
             self._folder / "input.nrrd",
             self._folder / "mask.nrrd",
             self._folder / "box.json",
             labels=self._folder / "there.nrrd",
-            place_lps_mm=None if place is None else (-place[0], -place[1], place[2]),
+            place_lps_mm=None if position is None else (-position[0], -position[1], position[2]),
             again=numbers[request.segmentId] if request.segmentId else 0,
             keep=tuple(numbers[i] for i in request.keep if i in numbers and i != request.segmentId),
             model=options.model,

@@ -84,17 +84,17 @@ def showMarkups(
     """
     forget(segmentationNode, "vtkMRMLMarkupsNode")
     centroids = _add(segmentationNode, "vtkMRMLMarkupsFiducialNode", _("centroids"))
-    made = [centroids]
+    nodes = [centroids]
     for item in measured.of("vertebra"):
         centroids.AddControlPoint(vtk.vtkVector3d(*toRas(item.centre_lps_mm)), item.name)
         for side, plate in item.plates.items():
             color = UPPER_COLOR if side == "superior" else LOWER_COLOR
-            made.append(_addPlane(segmentationNode, f"{item.name} {side}", plate, color))
+            nodes.append(_addPlane(segmentationNode, f"{item.name} {side}", plate, color))
     for item in (*measured.of("angle"), *measured.of("curve")):
-        made += _addAngle(segmentationNode, item)
-    for node in made:
+        nodes += _addAngle(segmentationNode, item)
+    for node in nodes:
         node.SetLocked(True)
-    return made
+    return nodes
 
 
 def nodesOf(
@@ -113,9 +113,9 @@ def forget(segmentationNode: slicer.vtkMRMLSegmentationNode, className: str) -> 
         segmentationNode.GetScene().RemoveNode(node)
 
 
-def toRas(place: Vector) -> Vector:
+def toRas(position: Vector) -> Vector:
     """Return the RAS coordinates of an LPS position."""
-    return -place[0], -place[1], place[2]
+    return -position[0], -position[1], position[2]
 
 
 def _add(
@@ -181,18 +181,18 @@ def _addAngle(
     value = next(iter(item.values.values()))
     if value is None:
         return []
-    made = []
+    nodes = []
     for side, plate in item.plates.items():
         what = f"{item.name} {item.view} {value:.0f}\N{DEGREE SIGN} {side}"
         node = _add(segmentationNode, "vtkMRMLMarkupsLineNode", what)
-        for place in plate.line(item.view):
-            node.AddControlPoint(vtk.vtkVector3d(*toRas(place)))
+        for position in plate.line(item.view):
+            node.AddControlPoint(vtk.vtkVector3d(*toRas(position)))
         display = node.GetDisplayNode()
         display.SetSelectedColor(*(UPPER_COLOR if side == "superior" else LOWER_COLOR))
         display.SetPropertiesLabelVisibility(False)
         display.SetLineThickness(LINE_SCALE / 4)
-        made.append(node)
-    return made
+        nodes.append(node)
+    return nodes
 
 
 def _step(start: Vector, end: Vector) -> list[float]:

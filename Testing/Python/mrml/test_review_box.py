@@ -1,4 +1,4 @@
-"""What a run in a box found becomes a step of review, also where lattices differ."""
+"""Results of re-segmentation as steps of the review, also on different grids."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def patch_of(volume, extent: tuple[int, ...], box: tuple[slice, slice, slice]) -
     return VertebraPatch(mask, grid, (k0, j0, i0), RESULT)
 
 
-def test_a_missed_vertebra_is_added_between_its_neighbours_and_can_be_taken_back(segmented):
+def test_adding_a_missed_vertebra_between_its_neighbours_can_be_undone(segmented):
     volume, node, labels = segmented
     session = ReviewSession(node, volume)
     patch = patch_of(volume, (1, 9, 0, 11, 8, 22), np.s_[12:17, 3:7, 2:8])
@@ -57,7 +57,7 @@ def test_a_missed_vertebra_is_added_between_its_neighbours_and_can_be_taken_back
     assert list(node.GetSegmentation().GetSegmentIDs()) == ["V19", "V21"]
 
 
-def test_a_vertebra_found_anew_changes_alone(segmented):
+def test_resegmentation_changes_one_vertebra_only(segmented):
     volume, node, labels = segmented
     session = ReviewSession(node, volume)
     patch = patch_of(volume, (1, 9, 0, 11, 2, 12), np.s_[3:10, 3:7, 2:8])
@@ -67,7 +67,7 @@ def test_a_vertebra_found_anew_changes_alone(segmented):
     np.testing.assert_array_equal(found == 1, labels == 19)
 
 
-def test_a_patch_fits_a_segmentation_on_other_voxels(segmented):
+def test_a_patch_is_resampled_to_a_segmentation_on_another_grid(segmented):
     volume, node, _ = segmented
     session = ReviewSession(node, volume)
     finer = session.spine.grid.ijkToRas.copy()

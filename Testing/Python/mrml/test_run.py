@@ -22,7 +22,7 @@ def volume_node(make_volume):
     return make_volume(image.array, matrix)
 
 
-def test_a_volume_node_becomes_named_segments_and_the_run_folder_goes(volume_node, tmp_path):
+def test_a_run_makes_named_segments_and_deletes_its_folder(volume_node, tmp_path):
     segmentation_node = SegmentRun(volume_node, None, tmp_path).wait()
     segmentation = segmentation_node.GetSegmentation()
     ids = list(segmentation.GetSegmentIDs())

@@ -1,4 +1,4 @@
-"""The panel with a run that has reached a stage, and what tests ask of processes."""
+"""The panel with a run at a given stage, and helpers for processes."""
 
 from __future__ import annotations
 
