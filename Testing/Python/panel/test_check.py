@@ -72,7 +72,7 @@ def test_a_click_on_a_body_selects_the_vertebra_in_table_and_views(reviewed, pum
     section, table = reviewed.checkSection.straightened, reviewed.reviewSection.table
     node = reviewed.ui.outputSelector.currentNode()
     straight = section._straight
-    for strip, left, scale in section._places:
+    for strip, left, scale in section._drawnStrips:
         for level in ("C5", "T7", "L3"):
             number = straight.names.index(level) + 1
             segment_id = straight.ids[number - 1]
