@@ -1,4 +1,4 @@
-"""SpineMamba Segment: the four classes that Slicer looks for. No computation here."""
+"""SpineMamba Segment: the four classes that Slicer loads. Computation is in other modules."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from SpineMambaSegmentLib.Panel.ReviewBoxMenu import ReviewBoxMenu
 from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
-from SpineMambaSegmentLib.Runs.RunManager import Runs
+from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Scene import Segments, Views
 from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
 
 MODULE_FOLDER = Path(__file__).resolve().parent
-OWN_PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
+PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
 
 
 class SpineMambaSegment(ScriptedLoadableModule):
-    """What Slicer shows about the module."""
+    """Name, category, help and acknowledgement of the module."""
 
     def __init__(self, parent):
         super().__init__(parent)
@@ -51,18 +51,18 @@ class SpineMambaSegment(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations", "Terminologies"]
         parent.contributors = ["SpineMamba Segment contributors"]
         parent.helpText = _(
-            "Makes one named, coloured and coded segment per vertebra from a CT or MR image. "
+            "Creates one named, coloured and coded segment per vertebra from a CT or MR image. "
             "Everything runs on this computer. Research use only, not for clinical use."
         )
         parent.acknowledgementText = _(
             "A re-implementation from public descriptions of SpineMamba (Zhang et al., "
-            "arXiv 2408.15887); it holds none of its authors' weights."
+            "arXiv 2408.15887); it contains none of its authors' weights."
         )
         slicer.app.connect("startupCompleted()", loadTerminology)
 
 
 def loadTerminology() -> None:
-    """Offer the levels in Slicer's terminology selector."""
+    """Add the levels to Slicer's terminology selector."""
     path = MODULE_FOLDER / "Resources" / "Terminology" / "SpineMamba.term.json"
     slicer.modules.terminologies.logic().LoadTerminologyFromFile(str(path))
 
@@ -76,7 +76,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._shortcuts = []
 
     def setup(self) -> None:
-        """Build the panel; called once, when it is first opened."""
+        """Build the panel; called once, when the module is first opened."""
         super().setup()
         self._panel = slicer.util.loadUI(self.resourcePath("UI/SpineMambaSegment.ui"))
         self.layout.addWidget(self._panel)
@@ -93,7 +93,9 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.setupSection = SetupSection(self.ui, project, store, devices, self.onModelImported)
         self.jobs = PanelJobs(logic, self.runSection, self.setupSection, self.refresh)
         self.checkSection = CheckSection(self.ui, self.reviewSection, self.jobs, self.inputSection)
-        self.boxMenu = ReviewBoxMenu(self.reviewSection, self.jobs, self.inputSection)
+        self.boxMenu = ReviewBoxMenu(
+            self.reviewSection, self.reviewSection.menus, self.jobs, self.inputSection
+        )
         self.ui.segmentButton.connect("clicked(bool)", self.onSegment)
         self.ui.cancelButton.connect("clicked(bool)", self.onCancel)
         self.ui.diagnosticsButton.connect("clicked(bool)", self.onCopyDiagnostics)
@@ -108,7 +110,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Called each time the panel is shown."""
         for keys, action in (("Ctrl+Return", self.onSegment), ("Ctrl+Backspace", self.onCancel)):
             shortcut = qt.QShortcut(qt.QKeySequence(keys), self._panel)
-            # Other modules use the same keys.
+            # The shortcuts must not work in other modules, which may use the same keys.
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
             shortcut.connect("activated()", action)
             self._shortcuts.append(shortcut)
@@ -119,14 +121,14 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.inputSection.suggestVolume()
 
     def exit(self) -> None:
-        """Called each time the panel is hidden; a run goes on."""
+        """Called each time the panel is hidden; a run continues."""
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._shortcuts.clear()
 
     def cleanup(self) -> None:
-        """Stop what runs; called when Slicer quits or the module is reloaded."""
+        """Stop all processes; called when Slicer quits or the module is reloaded."""
         self.exit()
         self.removeObservers()
         self.reviewSection.forget()
@@ -134,19 +136,19 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.stop()
 
     def onReload(self) -> None:
-        """Forget our packages, so that reloading reads them again."""
+        """Remove our packages from `sys.modules`, so that reloading imports them again."""
         self.stop()
-        for name in [n for n in sys.modules if n.partition(".")[0] in OWN_PACKAGES]:
+        for name in [n for n in sys.modules if n.partition(".")[0] in PACKAGES]:
             del sys.modules[name]
         super().onReload()
 
     def stop(self) -> None:
-        """Stop every process; waits until they are gone."""
+        """Stop every process, and wait until all have ended."""
         for stop in (self.logic.stopNow, self.setupSection.stop, self.exportSection.cancel):
             stop()
 
     def onSceneStartClose(self, caller=None, event=None) -> None:
-        """Stop before the nodes of the run disappear."""
+        """Stop the run before its nodes are removed."""
         if self.logic.isRunning():
             self.logic.stopNow()
             self.runSection.say(_("The scene was closed; the run was cancelled."))
@@ -155,18 +157,18 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.reviewSection.forget()
 
     def onSceneChanged(self, caller=None, event=None) -> None:
-        """Show what the scene says."""
+        """Show the parameter node of the scene."""
         self.inputSection.setParameterNode(self.logic.getParameterNode())
         self.refresh()
 
     def onModelImported(self, name: str) -> None:
-        """Offer an imported model, and choose it."""
+        """Add an imported model to the selector, and choose it."""
         self.inputSection.showModels()
         self.inputSection.selectModel(name)
         self.setupSection.checkModel(name)
 
     def onSegment(self) -> None:
-        """Start a run; a press that cannot work does nothing."""
+        """Start a run; do nothing if one is running or an input is missing."""
         if self.logic.isRunning() or self.inputSection.missing():
             return
         with Errors.shown(_("The spine could not be segmented."), self.runSection.say):
@@ -177,24 +179,24 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.refresh()
 
     def onCancel(self) -> None:
-        """Stop the run, if there is one."""
+        """Cancel the run, if it can be cancelled."""
         if self.logic.canCancel():
             self.logic.cancel()
             self.runSection.say(_("Stopping"))
         self.refresh()
 
     def onEvent(self, event: events.Event) -> None:
-        """Show what the worker says, and what it found."""
+        """Show an event of the worker, and the new segments after the last one."""
         self.runSection.show(event)
         if isinstance(event, events.Finished):
             node = self.logic.segmentationNode()
-            self.reviewSection.startAgain(node)
+            self.reviewSection.onSegmented(node)
             self.ui.outputSelector.setCurrentNode(node)
             Views.showSegments(node, self.logic.importedIds(), slicer.app.layoutManager())
         self.refresh()
 
     def onCopyDiagnostics(self) -> None:
-        """Copy what a bug report needs."""
+        """Copy versions, devices, options and the log for a bug report."""
         text = Diagnostics.text(
             slicer.app.applicationVersion,
             self.setupSection.facts,
@@ -206,7 +208,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.runSection.say(_("Diagnostics are in the clipboard."))
 
     def refresh(self) -> None:
-        """Enable what a press can do now, and show the chosen segmentation's vertebrae."""
+        """Enable buttons, and show the vertebrae of the chosen segmentation."""
         self.runSection.refresh(self.inputSection.missing())
         if not self.logic.isRunning():
             self._showSegmentation(self.inputSection.segmentationNode())
@@ -216,28 +218,28 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.exportSection.show(node)
 
 
-class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic, Runs):
-    """The runs, for the panel and for scripts: ``process`` waits, ``start`` does not."""
+class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic, RunManager):
+    """Runs, for the panel and for scripts: ``process`` waits, ``start`` returns at once."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
-        Runs.__init__(self, lambda: Path(slicer.app.temporaryPath))
+        RunManager.__init__(self, lambda: Path(slicer.app.temporaryPath))
 
 
 class SpineMambaSegmentTest(ScriptedLoadableModuleTest):
-    """A smoke test that needs neither torch nor a network nor a main window."""
+    """A smoke test; it needs no torch, no network and no main window."""
 
     def setUp(self):
         """Start with an empty scene."""
         slicer.mrmlScene.Clear()
 
     def runTest(self):
-        """Run the only test."""
+        """Run the test."""
         self.setUp()
         self.test_labelsBecomeNamedSegments()
 
     def test_labelsBecomeNamedSegments(self):
-        """A label image of one L1 comes back as one segment of that name."""
+        """A label image of one L1 becomes one segment named L1."""
         image = vtk.vtkImageData()
         image.SetDimensions(8, 8, 8)
         image.AllocateScalars(vtk.VTK_SHORT, 1)
@@ -247,6 +249,6 @@ class SpineMambaSegmentTest(ScriptedLoadableModuleTest):
         node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
         with tempfile.TemporaryDirectory() as folder:
             writeVolume(volume, Path(folder) / "labels.nrrd")
-            made = Segments.readSegmentation(Path(folder) / "labels.nrrd", node, volume)
-        self.assertEqual(made, ["V20"])
+            ids = Segments.readSegmentation(Path(folder) / "labels.nrrd", node, volume)
+        self.assertEqual(ids, ["V20"])
         self.assertEqual(node.GetSegmentation().GetSegment("V20").GetName(), BY_VALUE[20].name)

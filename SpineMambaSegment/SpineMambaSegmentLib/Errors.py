@@ -1,4 +1,4 @@
-"""What a user sees when something did not work: a sentence, a remedy, and a code to look up."""
+"""Error messages for users: a message, a remedy, and a code to look up in the documentation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from spinemamba.protocol import events
 
 @contextmanager
 def shown(message: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """Show errors; what the user can put right ends here, a bug of ours goes on to Slicer's log.
+    """Show errors in a dialog; errors other than `UserError` are also logged by Slicer.
 
     Args:
-        message: What did not work.
-        say: Gets the sentence, too, for the status line.
+        message: Message that says what failed.
+        say: Also receives the message, for the status line.
     """
     with slicer.util.tryWithErrorDisplay(message):
         try:
@@ -29,19 +29,19 @@ def shown(message: str, say: Callable[[str], None] = lambda text: None) -> Itera
 
 
 def withCode(code: str, text: str) -> str:
-    """Return what happened under its code, by which it can be looked up."""
+    """Return a message with its error code in front."""
     return f"{code}: {text}"
 
 
-def inFull(error: UserError) -> str:
-    """Return an error of the computing part in the user's language, then in its own words."""
+def fullText(error: UserError) -> str:
+    """Return an error of `spinemamba` in the user's language, followed by its original message."""
     return f"{sentences()[error.code]} {remedies()[error.code]}\n{error.message}"
 
 
-def inUsersWords(event: events.Event) -> events.Event:
-    """Return a failure in the user's language; every other event as it is.
+def translated(event: events.Event) -> events.Event:
+    """Return a `Failed` event with its message translated; other events are returned unchanged.
 
-    The worker knows no language but English; its own words, which name values, come last.
+    The worker writes English only. Its original message, which names values, comes last.
     """
     if not isinstance(event, events.Failed):
         return event
@@ -51,14 +51,14 @@ def inUsersWords(event: events.Event) -> events.Event:
 
 
 def sentences() -> dict[Code, str]:
-    """Return what each error code means."""
+    """Return the message of each error code."""
     return {
         Code.INPUT_BAD: _("The volume cannot be segmented."),
         Code.OUTPUT_BAD: _("The result cannot be written."),
-        Code.MODEL_MISSING: _("The model is not there."),
-        Code.MODEL_BAD: _("The model is damaged, or made for another version."),
+        Code.MODEL_MISSING: _("The model was not found."),
+        Code.MODEL_BAD: _("The model is damaged or belongs to another version."),
         Code.NO_SPINE: _("No spine was found."),
-        Code.NO_GPU: _("The chosen GPU is not there."),
+        Code.NO_GPU: _("The chosen GPU is not available."),
         Code.OOM_GPU: _("The GPU has too little free memory."),
         Code.OOM_HOST: _("This computer has too little free memory."),
         Code.DISK_FULL: _("The disk is full."),
@@ -70,13 +70,13 @@ def sentences() -> dict[Code, str]:
 
 
 def remedies() -> dict[Code, str]:
-    """Return what to do about each error code."""
-    report = _("Press Copy diagnostics, and report it with the log that this copies.")
+    """Return the remedy for each error code."""
+    report = _("Press Copy diagnostics and include the copied text in your report.")
     return {
         Code.INPUT_BAD: _("Choose a CT or MR volume with one value per voxel."),
         Code.OUTPUT_BAD: _("Choose another temporary folder in Slicer's settings."),
         Code.MODEL_MISSING: _("Choose the bundled model, or import the other one again in Setup."),
-        Code.MODEL_BAD: _("Choose the bundled model, or get the other one again."),
+        Code.MODEL_BAD: _("Choose the bundled model, or download the other one again."),
         Code.NO_SPINE: _("Check that the volume shows a spine, and the modality."),
         Code.NO_GPU: _("Choose the device Automatic or CPU; update the graphics driver."),
         Code.OOM_GPU: _("Close other programs, choose a region, or the device CPU."),

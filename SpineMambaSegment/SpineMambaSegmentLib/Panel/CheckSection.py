@@ -1,4 +1,4 @@
-"""What helps to check a spine as a whole: straightened, against a reference, and measured."""
+"""Sections that show the whole spine: straightened spine, comparison and measurements."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from SpineMambaSegmentLib.Panel.StraightenedSection import StraightenedSection
 
 
 class CheckSection:
-    """The lower part of the section Review, and Measurements; follow what is reviewed.
+    """The lower part of the section Review, and Measurements; they follow the review.
 
     Args:
         ui: Widgets of the panel.
-        review: What is reviewed, and which vertebra is current.
-        jobs: Starts what takes time.
-        inputs: Gives the volume, where the segmentation does not name its own.
+        review: Segmentation under review, and current vertebra.
+        jobs: Starts runs of the worker.
+        inputs: Volume, if the segmentation does not refer to one.
     """
 
     def __init__(self, ui: Any, review: ReviewSection, jobs: PanelJobs, inputs: InputSection):
@@ -32,7 +32,7 @@ class CheckSection:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what is reviewed as it is now."""
+        """Show the current state of the review."""
         session = self._review.session
         node = None if session is None or not session.spine.states else session.node
         volumeNode = self._inputs.volumeNode()

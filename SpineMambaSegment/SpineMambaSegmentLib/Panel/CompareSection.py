@@ -1,4 +1,4 @@
-"""Compare with a reference or an earlier run, and hand corrected cases on, in the panel."""
+"""Comparison with a reference or an earlier run, and export of corrected cases."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from SpineMambaSegmentLib.Runs.CaseRun import CaseRun
 from SpineMambaSegmentLib.Scene import Comparison
 
 COLUMNS = 3
-POOR_DICE = 0.8
-"""A vertebra that agrees less is worth a look."""
+LOW_DICE = 0.8
+"""A vertebra with a lower Dice is highlighted."""
 
 TABLE_HEIGHT = 150
 
@@ -27,9 +27,9 @@ class CompareSection:
     """Reference, table of Dice, differences in the slice views, and the export of a case.
 
     Args:
-        layout: Where it goes.
+        layout: Receives the section.
         jobs: Starts the export.
-        say: Shows a sentence in the status line.
+        say: Shows a message in the status line.
         onSelect: Called with the ID of the segment whose row was clicked.
     """
 
@@ -46,7 +46,7 @@ class CompareSection:
         self._comparison: Comparison.Comparison | None = None
         self._scene: slicer.vtkMRMLScene | None = None
         self.button = ctk.ctkCollapsibleButton()
-        self.button.text = _("Compare and learn")
+        self.button.text = _("Compare and export case")
         self._makeWidgets(insideOf(self.button))
         layout.addWidget(self.button)
         self.button.collapsed = True
@@ -57,7 +57,7 @@ class CompareSection:
         volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
         segmentationNode: slicer.vtkMRMLSegmentationNode | None,
     ) -> None:
-        """Offer what can be done with a segmentation; an older comparison is not shown any more."""
+        """Enable the buttons for a segmentation; drop the comparison if it is another one."""
         if (volumeNode, segmentationNode) != (self._volumeNode, self._node):
             self._forget()
         self._volumeNode, self._node = volumeNode, segmentationNode
@@ -65,22 +65,22 @@ class CompareSection:
             self._scene = volumeNode.GetScene()
             self.selector.setMRMLScene(self._scene)
         both = volumeNode is not None and segmentationNode is not None
-        there = both and bool(Comparison.levelIds(segmentationNode))
+        hasLevels = both and bool(Comparison.levelIds(segmentationNode))
         self.loadButton.enabled = volumeNode is not None
-        self.compareButton.enabled = there and self._reference() is not None
-        self.exportButton.enabled = there
+        self.compareButton.enabled = hasLevels and self._reference() is not None
+        self.exportButton.enabled = hasLevels
 
     def compare(self) -> None:
-        """Compare with the chosen reference, or say why not."""
+        """Compare with the selected reference; errors are shown."""
         with Errors.shown(_("The segmentations could not be compared."), self._say):
             self._forget()
-            found = Comparison.compare(self._node, self._reference(), self._volumeNode)
-            self._comparison = found
-            self._fill(found)
+            result = Comparison.compare(self._node, self._reference(), self._volumeNode)
+            self._comparison = result
+            self._fill(result)
             self._outline()
 
     def load(self, path: Path) -> None:
-        """Load a reference and compare with it, or say why not."""
+        """Load a reference and compare with it; errors are shown."""
         with Errors.shown(_("The reference could not be loaded."), self._say):
             node = Comparison.loadReference(path, self._volumeNode)
             self.selector.setCurrentNode(node)
@@ -88,7 +88,7 @@ class CompareSection:
             self.compare()
 
     def export(self, folder: Path) -> None:
-        """Write the corrected case below a folder, or say why not."""
+        """Write the corrected case to a folder; errors are shown."""
         volumeNode, node = self._volumeNode, self._node
         self._jobs.start(
             lambda temporary: CaseRun(volumeNode, node, folder, temporary),
@@ -104,23 +104,26 @@ class CompareSection:
         self.selector.noneEnabled = True
         self.selector.addEnabled = self.selector.removeEnabled = False
         self.selector.noneDisplay = _("Reference or earlier run")
-        self.selector.setToolTip(_("What the segmentation is compared with"))
+        self.selector.setToolTip(_("Reference for the comparison"))
         self.loadButton = _button(_("Load reference..."), _("Read a label image or .seg.nrrd"))
         self.compareButton = _button(_("Compare"), _("Dice of every vertebra, and differences"))
         self.outlineBox = qt.QCheckBox(_("Outline differences in the slice views"))
         self.outlineBox.checked = True
         self.outlineBox.setToolTip(
-            _("Orange: only here. Light blue: only in the reference. Purple: another level.")
+            _(
+                "Orange: only in the segmentation. Light blue: only in the reference. "
+                "Purple: different levels."
+            )
         )
         self.table = qt.QTableWidget()
         self.table.setObjectName("compareTable")
-        self.table.setToolTip(_("A click brings the views to the vertebra"))
+        self.table.setToolTip(_("Click a row to centre the views on the vertebra"))
         self.summary = qt.QLabel()
         self.summary.setObjectName("compareSummary")
         self.summary.setWordWrap(True)
         self.exportButton = _button(
             _("Export corrected case..."),
-            _("Write image, labels and log of review, without names, for spinemamba train --data"),
+            _("Write image, labels and log, without patient data, for spinemamba train"),
         )
         row = qt.QHBoxLayout()
         row.addWidget(self.loadButton)
@@ -160,23 +163,24 @@ class CompareSection:
         self._forget()
         self.show(self._volumeNode, self._node)
 
-    def _fill(self, found: Comparison.Comparison) -> None:
-        self.table.setRowCount(len(found.rows))
-        for row, item in enumerate(found.rows):
+    def _fill(self, comparison: Comparison.Comparison) -> None:
+        self.table.setRowCount(len(comparison.rows))
+        for row, item in enumerate(comparison.rows):
             texts = (item.name, item.foundAs or _("missed"), f"{item.dice:.2f}")
-            poor = item.dice < POOR_DICE or item.foundAs != item.name
+            isLow = item.dice < LOW_DICE or item.foundAs != item.name
             for column, text in enumerate(texts):
-                self.table.setItem(row, column, _cell(text, poor))
+                self.table.setItem(row, column, _cell(text, isLow))
         self.table.resizeColumnsToContents()
         self.table.setVisible(True)
         self.outlineBox.setVisible(True)
         text = _("Mean Dice {dice:.2f}, {right} of {count} levels as in the reference.").format(
-            dice=found.meanDice,
-            right=sum(item.foundAs == item.name for item in found.rows),
-            count=len(found.rows),
+            dice=comparison.meanDice,
+            right=sum(item.foundAs == item.name for item in comparison.rows),
+            count=len(comparison.rows),
         )
-        if found.extra:
-            text += " " + _("Not there: {names}.").format(names=", ".join(found.extra))
+        if comparison.extra:
+            names = ", ".join(comparison.extra)
+            text += " " + _("Not in the reference: {names}.").format(names=names)
         self.summary.text = text
 
     def _forget(self) -> None:
@@ -223,12 +227,12 @@ def _button(text: str, tip: str) -> qt.QPushButton:
     return button
 
 
-def _cell(text: str, poor: bool) -> qt.QTableWidgetItem:
-    """Return a cell; what is worth a look is bold, which needs no eye for colours."""
+def _cell(text: str, isLow: bool) -> qt.QTableWidgetItem:
+    """Return a table cell; low agreement is bold, which does not depend on colour vision."""
     item = qt.QTableWidgetItem(text)
     item.setFlags(item.flags() & ~qt.Qt.ItemIsEditable)
     font = item.font()
-    font.setBold(poor)
+    font.setBold(isLow)
     item.setFont(font)
-    item.setToolTip(_("Worth a look") if poor else text)
+    item.setToolTip(_("Low agreement, or another level") if isLow else text)
     return item

@@ -1,4 +1,4 @@
-"""The section Export: surfaces, DICOM SEG, the segmentation and what is known of it, as files."""
+"""The section Export: surfaces, DICOM SEG, segmentation and result as files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from spinemamba.export.exporter import Step, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing.options import SMOOTHING, MeshOptions
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.DicomRun import DicomExport, isFromDicom
-from SpineMambaSegmentLib.Runs.ExportTimer import ExportRun
+from SpineMambaSegmentLib.Runs.DicomRun import DicomRun, isFromDicom
+from SpineMambaSegmentLib.Runs.ExportTimer import ExportTimer
 from SpineMambaSegmentLib.Scene import SegmentationFiles
 from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebraeOf
 
 STRENGTHS = (0.0, 0.2, SMOOTHING, 0.6)
 DECIMATIONS = (0.0, 0.5, 0.8)
-"""What the entries of the two selectors mean, in their order."""
+"""Values of the entries of the two selectors."""
 
 PROGRESS_STEPS = 1000
 POLL_MS = 100
@@ -32,19 +32,19 @@ DICOM_SEG = ".dcm"
 
 
 class ExportSection:
-    """Buttons that write files; surfaces appear one after another while Slicer stays usable.
+    """Buttons that write files. Surfaces are written one by one, so that Slicer stays responsive.
 
     Args:
         ui: Widgets of the panel.
-        say: Shows a sentence in the status line.
+        say: Shows a message in the status line.
     """
 
     def __init__(self, ui: Any, say: Callable[[str], None]):
         self._ui, self._say = ui, say
         self._node: slicer.vtkMRMLSegmentationNode | None = None
-        self._run: ExportRun | None = None
+        self._run: ExportTimer | None = None
         self._written = 0
-        self._dicom: DicomExport | None = None
+        self._dicom: DicomRun | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self._pollDicom)
@@ -55,38 +55,42 @@ class ExportSection:
         ui.saveResultButton.connect("clicked(bool)", self.chooseResult)
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Offer what can be saved of a segmentation; None offers nothing."""
+        """Enable the buttons that apply to a segmentation; None disables all."""
         if self.isExporting() and (self._node is not node or node is None):
             self.cancel()
         self._node = node
-        has = node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
-        known = has and SegmentationFiles.resultText(node) is not None
-        dicom = has and isFromDicom(node)
+        hasSegments = node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
+        hasResult = hasSegments and SegmentationFiles.resultText(node) is not None
+        dicom = hasSegments and isFromDicom(node)
         ui, nothing = self._ui, _("Nothing was segmented yet.")
-        offers = (
-            (ui.exportButton, has, _("Write a surface of each vertebra, and a manifest of them")),
+        buttons = (
+            (ui.exportButton, hasSegments, _("Write a surface of each vertebra, and a manifest")),
             (ui.dicomButton, dicom, _("Write all vertebrae as one DICOM SEG of the series")),
-            (ui.saveButton, has, _("Write all segments, on the voxels of the volume")),
-            (ui.saveResultButton, known, _("Write what was found, how sure, and with what")),
+            (ui.saveButton, hasSegments, _("Write all segments, on the voxels of the volume")),
+            (
+                ui.saveResultButton,
+                hasResult,
+                _("Write levels, probabilities and flags as JSON"),
+            ),
         )
-        for button, isOffered, tip in offers:
-            button.enabled = isOffered and not self.isExporting()
-            button.toolTip = tip if isOffered else nothing
-        if has and not dicom:
+        for button, isPossible, tip in buttons:
+            button.enabled = isPossible and not self.isExporting()
+            button.toolTip = tip if isPossible else nothing
+        if hasSegments and not dicom:
             ui.dicomButton.toolTip = _("The volume was not loaded from DICOM.")
 
     def isExporting(self) -> bool:
-        """Return whether surfaces or a DICOM SEG are being written."""
+        """Return True while surfaces or a DICOM SEG are being written."""
         return self._dicom is not None or (self._run is not None and self._run.isRunning())
 
     def chooseFolder(self) -> None:
-        """Let the user choose where surfaces go."""
+        """Ask for the folder of the surfaces, and export them."""
         chosen = qt.QFileDialog.getExistingDirectory(None, _("Folder for the surfaces"))
         if chosen:
             self.exportSurfaces(Path(chosen))
 
     def exportSurfaces(self, folder: Path) -> None:
-        """Start to write a surface of each vertebra, after asking what has to be asked."""
+        """Start to write a surface of each vertebra, after the necessary questions."""
         with Errors.shown(_("The surfaces could not be exported."), self._say):
             vertebrae = vertebraeOf(self._node)
             accepted = _acceptUnreviewed(vertebrae)
@@ -99,11 +103,11 @@ class ExportSection:
             if not _acceptReplacing(export.existing):
                 return
             self._written = 0
-            self._run = ExportRun(export, self._onStep, lambda error: self._onEnd(export, error))
+            self._run = ExportTimer(export, self._onStep, lambda error: self._onEnd(export, error))
             self._refresh()
 
     def options(self) -> MeshOptions:
-        """Return what the user chose."""
+        """Return the options chosen in the panel."""
         ui = self._ui
         boxes = ((ui.plyBox, "ply"), (ui.objBox, "obj"), (ui.glbBox, "glb"))
         return MeshOptions(
@@ -118,41 +122,41 @@ class ExportSection:
         """Stop the export, if there is one."""
         if self._dicom is not None:
             self._endDicom().stop()
-            self._tell(_("Stopped. No DICOM SEG was written."))
+            self._report(_("Stopped. No DICOM SEG was written."))
         elif self.isExporting():
             self._run.stop()
-            text = _("Stopped. {count} vertebrae were written, each whole.")
-            self._tell(text.format(count=self._written))
+            text = _("Stopped. {count} vertebrae were written.")
+            self._report(text.format(count=self._written))
         self._refresh()
 
     def chooseDicom(self) -> None:
-        """Let the user choose where the DICOM SEG goes."""
+        """Ask for the file of the DICOM SEG, and write it."""
         self._choose(_("Export DICOM SEG"), DICOM_SEG, self.exportDicom)
 
     def exportDicom(self, path: Path) -> None:
-        """Start to write all vertebrae as one DICOM SEG, in the background."""
+        """Start to write all vertebrae as one DICOM SEG, in a background process."""
         with Errors.shown(_("The DICOM SEG could not be written."), self._say):
-            self._dicom = DicomExport(self._node, path, slicer.dicomDatabase.fileForInstance)
+            self._dicom = DicomRun(self._node, path, slicer.dicomDatabase.fileForInstance)
             self._timer.start()
-            self._tell(_("Writing the DICOM SEG"))
+            self._report(_("Writing the DICOM SEG"))
         self._refresh()
 
     def chooseSegmentation(self) -> None:
-        """Let the user choose where the segmentation goes."""
+        """Ask for the file of the segmentation, and write it."""
         self._choose(_("Save segmentation"), SegmentationFiles.SEGMENTATION, self.saveSegmentation)
 
     def chooseResult(self) -> None:
-        """Let the user choose where the result goes."""
+        """Ask for the file of the result, and write it."""
         self._choose(_("Save result"), SegmentationFiles.RESULT, self.saveResult)
 
     def saveSegmentation(self, path: Path) -> None:
-        """Write the segmentation, or say why not."""
+        """Write the segmentation; errors are shown."""
         with Errors.shown(_("The segmentation could not be saved."), self._say):
             SegmentationFiles.writeSegmentation(self._node, path)
             self._say(_("Saved {file}.").format(file=path.name))
 
     def saveResult(self, path: Path) -> None:
-        """Write the result of the run, or say why not."""
+        """Write the result of the run; errors are shown."""
         with Errors.shown(_("The result could not be saved."), self._say):
             SegmentationFiles.writeResult(self._node, path)
             self._say(_("Saved {file}.").format(file=path.name))
@@ -169,9 +173,9 @@ class ExportSection:
         self._refresh()
         with Errors.shown(_("The DICOM SEG could not be written."), self._say):
             export.finish()
-            self._tell(_("Saved {file}.").format(file=export.path.name))
+            self._report(_("Saved {file}.").format(file=export.path.name))
 
-    def _endDicom(self) -> DicomExport:
+    def _endDicom(self) -> DicomRun:
         export, self._dicom = self._dicom, None
         self._timer.stop()
         return export
@@ -181,24 +185,24 @@ class ExportSection:
         self._ui.exportProgressBar.value = round(PROGRESS_STEPS * step.fraction)
 
     def _onEnd(self, export: SurfaceExport, error: Exception | None) -> None:
-        whole = _("{count} vertebrae were written, each whole.").format(count=self._written)
+        summary = _("{count} vertebrae were written.").format(count=self._written)
         self._refresh()
         if isinstance(error, UserError):
-            self._tell(whole)
+            self._report(summary)
             with Errors.shown(_("The export stopped."), self._say):
                 raise error
         elif error is not None:
-            self._tell(" ".join([_("Something went wrong inside SpineMamba."), whole]))
+            self._report(" ".join([_("An internal error occurred."), summary]))
         else:
             leftOut = [f"{level}: {reason}" for level, reason in export.manifest.left_out]
-            told = [
+            findings = [
                 f"{entry.level}: {text}"
                 for entry in export.manifest.vertebrae
                 for text in entry.findings
             ]
-            self._tell("\n".join([whole, *leftOut, *told]))
+            self._report("\n".join([summary, *leftOut, *findings]))
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         self._ui.exportLabel.text = text
         self._ui.exportLabel.visible = True
         self._say(text.split("\n")[0])
@@ -208,22 +212,22 @@ class ExportSection:
         self._ui.exportCancelButton.enabled = isExporting
         self._ui.exportProgressBar.visible = isExporting
         self._ui.exportProgressBar.value = 0
-        # A process does not tell how far it is.
+        # The process of the DICOM export reports no progress.
         self._ui.exportProgressBar.maximum = PROGRESS_STEPS if self._dicom is None else 0
         self.show(self._node)
 
 
 def _acceptUnreviewed(vertebrae: list[Vertebra]) -> bool | None:
-    """Ask once about vertebrae that nobody reviewed; None if there is nothing to ask."""
+    """Ask once whether to export unreviewed vertebrae; return None if there are none."""
     unreviewed = [vertebra.level for vertebra in vertebrae if not vertebra.reviewed]
     if not unreviewed:
         return None
-    text = _("Nobody has reviewed {levels}. Export them? The manifest will say so.")
+    text = _("Not approved: {levels}. Export them anyway? The manifest marks them.")
     return slicer.util.confirmOkCancelDisplay(text.format(levels=", ".join(unreviewed)))
 
 
 def _acceptReplacing(paths: list[Path]) -> bool:
-    """Ask once whether files may be replaced."""
+    """Ask once whether existing files may be replaced."""
     if not paths:
         return True
     text = _("Replace {count} files, such as {name}?")

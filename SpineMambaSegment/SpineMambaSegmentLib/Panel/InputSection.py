@@ -1,4 +1,4 @@
-"""What to segment and how: shown in the panel, kept with the case or with the machine."""
+"""Inputs and options of a run: selectors in the panel, parameter node and settings."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CHOICES |= {"qualitySelector": ("Quality", QUALITIES)}
 class InputSection:
     """The selectors of the sections Inputs and Segment.
 
-    What belongs to the case (nodes, modality, quality) goes to the parameter node and so into
-    the scene; what belongs to the machine (model, device) goes to Slicer's settings.
+    Nodes, modality and quality are stored in the parameter node and saved with the scene. Model
+    and device are stored in Slicer's settings.
 
     Args:
         ui: Widgets of the panel.
         settings: Slicer's settings.
-        store: The models to offer.
-        onChange: Called when the user changed something.
+        store: Installed models.
+        onChange: Called when the user changed a selector.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class InputSection:
             getattr(ui, name).connect("currentIndexChanged(int)", self._machineChanged)
 
     def setParameterNode(self, node: slicer.vtkMRMLScriptedModuleNode | None) -> None:
-        """Show what a parameter node says, and write what changes to it; None writes nowhere."""
+        """Show the values of a parameter node, and write later changes to it; None detaches it."""
         self._node = node
         if node is None:
             return
@@ -74,16 +74,16 @@ class InputSection:
         return self._ui.inputSelector.currentNode()
 
     def suggestVolume(self) -> None:
-        """Choose the first volume that can be segmented, if none is chosen."""
+        """Select the first volume that can be segmented, if none is selected."""
         if self.volumeNode() is None and self._node is not None:
             self._ui.inputSelector.setCurrentNode(Inputs.firstVolume(self._node.GetScene()))
 
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """Return where the segments go; None for a new node."""
+        """Return the output segmentation; None for a new node."""
         return self._ui.outputSelector.currentNode()
 
     def options(self) -> RunOptions:
-        """Return what the user chose."""
+        """Return the options of a run."""
         words = {
             name: words[getattr(self._ui, widget).currentIndex]
             for widget, (name, words) in CHOICES.items()
@@ -97,17 +97,17 @@ class InputSection:
         )
 
     def model(self) -> str:
-        """Return the name or folder of the chosen model."""
+        """Return the name or folder of the selected model."""
         return _data(self._ui.modelSelector) or DEFAULT
 
     def describe(self) -> str:
-        """Return the choices in words that name no node and no folder."""
+        """Return the options as text without names of nodes and folders, for diagnostics."""
         chosen = self.options()
         words = (Path(chosen.model).name, chosen.device, chosen.modality, chosen.quality)
         return ", ".join([*words, *(["region"] if chosen.roiNode is not None else [])])
 
     def missing(self) -> str:
-        """Return why a press cannot work now; empty if it can."""
+        """Return the reason why no run can be started; empty if one can."""
         node = self.volumeNode()
         if node is None:
             return _("Choose an input volume")
@@ -119,41 +119,41 @@ class InputSection:
         return ""
 
     def showModels(self) -> None:
-        """Offer the models that there are, and show the card of the chosen one."""
+        """List the installed models, and show the card of the selected one."""
         entries = []
         for name in self._store.names():
             title = Path(name).name if name != DEFAULT else _("{name} (bundled)").format(name=name)
             entries.append((title, name))
-        self._offer(self._ui.modelSelector, entries, "Model")
+        self._fill(self._ui.modelSelector, entries, "Model")
         self._showCard()
 
     def showDevices(self, devices: Sequence[dict[str, Any]]) -> None:
-        """Offer the devices that `probe` found."""
+        """List the devices found by `probe`."""
         entries = [(_("Automatic"), "auto"), *((deviceText(d), d["device"]) for d in devices)]
         if not devices:
             entries.append((_("CPU"), "cpu"))
-        self._offer(self._ui.deviceSelector, entries, "Device")
+        self._fill(self._ui.deviceSelector, entries, "Device")
 
     def selectModel(self, name: str) -> None:
-        """Choose a model."""
+        """Select a model."""
         selector = self._ui.modelSelector
         selector.setCurrentIndex(max(0, selector.findData(name)))
 
-    def _offer(self, selector: qt.QComboBox, entries: list[tuple[str, str]], key: str) -> None:
+    def _fill(self, selector: qt.QComboBox, entries: list[tuple[str, str]], key: str) -> None:
         self._reading = True
         selector.clear()
         for title, data in entries:
             selector.addItem(title, data)
-        wanted = self._settings.value(f"{SETTINGS}/{key}")
-        # A device that is away today may be back tomorrow: the setting itself stays.
-        selector.setCurrentIndex(max(0, selector.findData(wanted or "")))
+        saved = self._settings.value(f"{SETTINGS}/{key}")
+        # A missing device may be connected again later: the setting is not changed.
+        selector.setCurrentIndex(max(0, selector.findData(saved or "")))
         self._reading = False
 
     def _showCard(self) -> None:
         try:
             text = cardText(read_card(find_model(self.model())))
         except UserError as error:
-            text = Errors.inFull(error)
+            text = Errors.fullText(error)
         self._ui.modelCardText.setPlainText(text)
 
     def _caseChanged(self) -> None:
@@ -177,7 +177,7 @@ class InputSection:
 
 
 def deviceText(device: dict[str, Any]) -> str:
-    """Return a device as the selector shows it."""
+    """Return the displayed name of a device."""
     name = device.get("name", "")
     if device["device"] == "cpu":
         return _("CPU ({name})").format(name=name)
@@ -188,5 +188,5 @@ def deviceText(device: dict[str, Any]) -> str:
 
 
 def _data(selector: qt.QComboBox) -> str:
-    """Return what the chosen entry stands for; empty if there is none."""
+    """Return the data of the selected entry; empty if there is none."""
     return selector.itemData(selector.currentIndex) or ""

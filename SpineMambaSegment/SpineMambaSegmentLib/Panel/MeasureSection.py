@@ -1,4 +1,4 @@
-"""The section Measurements: numbers of the spine as tables, in the views, and as a report."""
+"""The section Measurements: tables, markups in the views, and an HTML report."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REPORT = ".html"
 
 
 class MeasureSection:
-    """Two buttons, a box for the markups, and a table of what a reader looks for first.
+    """Two buttons, a check box for the markups, and a table of the main findings.
 
     Args:
         ui: Widgets of the panel.
-        jobs: Starts measuring.
+        jobs: Starts the measurement.
     """
 
     def __init__(self, ui: Any, jobs: PanelJobs):
@@ -34,7 +34,7 @@ class MeasureSection:
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         table = ui.measureTable
         table.setColumnCount(3)
-        table.setHorizontalHeaderLabels([_("What"), _("Value"), _("Finding")])
+        table.setHorizontalHeaderLabels([_("Measurement"), _("Value"), _("Finding")])
         table.verticalHeader().hide()
         table.horizontalHeader().setStretchLastSection(True)
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
@@ -48,14 +48,14 @@ class MeasureSection:
         volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
         segmentationNode: slicer.vtkMRMLSegmentationNode | None,
     ) -> None:
-        """Offer to measure a segmentation; what was shown of another one goes away."""
+        """Enable the buttons for a segmentation; clear the table if it is another one."""
         if segmentationNode is not self._node:
             self._fill([])
         self._volumeNode, self._node = volumeNode, segmentationNode
         ready = volumeNode is not None and segmentationNode is not None
         tips = {
             self._ui.measureButton: _("Heights, discs, canal, density, slips and Cobb angles"),
-            self._ui.measureReportButton: _("Measure, and write one page with pictures to file"),
+            self._ui.measureReportButton: _("Measure, and write an HTML report with pictures"),
         }
         nothing = _("Nothing was segmented yet.") if segmentationNode is None else ""
         for button, tip in tips.items():
@@ -64,11 +64,11 @@ class MeasureSection:
         self._ui.measureMarkupsBox.enabled = ready
 
     def measure(self, checked: bool = False) -> None:
-        """Measure what is there now."""
+        """Measure the current segmentation."""
         self._start(None)
 
     def chooseReport(self, checked: bool = False) -> None:
-        """Let the user choose where the report goes."""
+        """Ask for the file of the report, then measure and write it."""
         name = f"spine_report{REPORT}"
         path = qt.QFileDialog.getSaveFileName(None, _("Save report"), name, f"(*{REPORT})")
         if path:
@@ -99,16 +99,16 @@ class MeasureSection:
         return MeasureRun(volumeNode, segmentationNode, temporaryFolder, page)
 
     def _finished(self, run: MeasureRun) -> str:
-        self._fill(rows(run.measured))
+        self._fill(summaryRows(run.measured))
         self.showMarkups(self._ui.measureMarkupsBox.checked)
         if run.page is not None:
             return _("Measured. Saved {file}.").format(file=run.page.name)
         return _("Measured: two tables and markups are in the scene. Check every endplate.")
 
-    def _fill(self, found: Sequence[Sequence[str]]) -> None:
+    def _fill(self, rows: Sequence[Sequence[str]]) -> None:
         table = self._ui.measureTable
-        table.setRowCount(len(found))
-        for row, texts in enumerate(found):
+        table.setRowCount(len(rows))
+        for row, texts in enumerate(rows):
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(text)
@@ -117,10 +117,10 @@ class MeasureSection:
         table.resizeRowsToContents()
 
 
-def rows(measured: Measurements) -> list[tuple[str, str, str]]:
-    """Return what a reader looks for first: alerts, angles, curves, vertebrae that lost height."""
-    found = [(_("Look at"), "", text) for text in measured.alerts]
-    found += [
+def summaryRows(measured: Measurements) -> list[tuple[str, str, str]]:
+    """Return the main findings: alerts, angles, curves and vertebrae with height loss."""
+    rows = [(_("Alert"), "", text) for text in measured.alerts]
+    rows += [
         _row(item, value)
         for item in (*measured.of("angle"), *measured.of("curve"))
         if (value := next(iter(item.values.values()))) is not None
@@ -131,8 +131,8 @@ def rows(measured: Measurements) -> list[tuple[str, str, str]]:
             finding = _("{kind}, suggested grade {grade}, for review").format(
                 kind=item.words["deformity"], grade=item.text("genant_grade", 0)
             )
-            found.append((item.name, loss, finding))
-    return found
+            rows.append((item.name, loss, finding))
+    return rows
 
 
 def _row(item: Item, value: float) -> tuple[str, str, str]:

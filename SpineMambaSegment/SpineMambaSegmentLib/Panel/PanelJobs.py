@@ -1,4 +1,4 @@
-"""Jobs that are no run over the whole volume, in the panel: started, followed and cancelled."""
+"""Starts runs other than the segmentation of a volume, and shows their progress in the panel."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from spinemamba.protocol import events
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
-from SpineMambaSegmentLib.Runs.RunManager import Runs
+from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 Job = TypeVar("Job", bound=WorkerRun)
 
 
 class PanelJobs:
-    """Shows such a job where runs are shown: bar, status line, log and Cancel are theirs.
+    """Shows these runs in the section Segment: progress bar, status line, log and Cancel.
 
     Args:
-        runs: Only one of all runs and jobs goes on at a time.
-        section: Where it is shown.
-        setup: Offers to install what is missing.
-        refresh: Called when what can be pressed may have changed.
+        runs: Owner of the current run; only one run at a time.
+        section: Shows the progress.
+        setup: Installs missing packages.
+        refresh: Called when buttons may have to be enabled or disabled.
     """
 
     def __init__(
         self,
-        runs: Runs,
+        runs: RunManager,
         section: RunSection,
         setup: SetupSection,
         refresh: Callable[[], None],
@@ -41,16 +41,16 @@ class PanelJobs:
     def start(
         self, make: Callable[[Path], Job], failure: str, onFinished: Callable[[Job], str]
     ) -> bool:
-        """Start a job, or say why not; while another goes on, nothing happens.
+        """Start a run; errors are shown. Do nothing while another run is in progress.
 
         Args:
-            make: Starts it, in a folder for temporary files.
-            failure: What did not work, if it does not.
-            onFinished: Called with the job when it has all that it should bring; returns what
-                the status line shall say. A `UserError` from it is shown.
+            make: Creates and starts the run, given a folder for temporary files.
+            failure: Message for the error dialog.
+            onFinished: Called with the finished run; returns the message for the status line. A
+                `UserError` that it raises is shown.
 
         Returns:
-            Whether it has started.
+            True if the run was started.
         """
         if self._runs.isRunning():
             return False
@@ -73,5 +73,5 @@ class PanelJobs:
 
 
 def foundText(volume_ml: float) -> str:
-    """Return what the status line says when a vertebra was found in a box."""
+    """Return the message for a vertebra that was added or segmented again."""
     return _("Found {volume:.1f} mL. Check its outline and its level.").format(volume=volume_ml)

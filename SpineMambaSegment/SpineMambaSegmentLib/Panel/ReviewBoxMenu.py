@@ -1,74 +1,72 @@
-"""Entries of the menu Shape that run the model in a box: add a missed vertebra, find one again."""
+"""Entries of the menu Shape that run the fine network: add or re-segment one vertebra."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from slicer.i18n import tr as _
 
+from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs, foundText
-from SpineMambaSegmentLib.Runs import ReviewBox
-from SpineMambaSegmentLib.Runs.VertebraRun import BoxRun, BoxWish
-
-if TYPE_CHECKING:
-    from SpineMambaSegmentLib.Panel.InputSection import InputSection
-    from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
+from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
+from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
+from SpineMambaSegmentLib.Runs.VertebraRun import VertebraRequest, VertebraRun, setMask
 
 
 class ReviewBoxMenu:
-    """Runs in a box, whose result is a step of review like any other.
+    """Adds and re-segments vertebrae; the result is one step of the review.
 
     Args:
-        section: Where the result goes.
-        jobs: Starts the runs, and shows how far they are.
-        inputs: Knows the image, and what the user chose for runs.
+        host: Session and selection of the section Review; receives the result.
+        menus: Get the entries, and wait for clicks.
+        jobs: Start the runs and show their progress.
+        inputs: Image and run options.
     """
 
     def __init__(
         self,
-        section: ReviewSection,
+        host: ReviewHost,
+        menus: ReviewMenus,
         jobs: PanelJobs,
         inputs: InputSection,
     ):
-        self._section, self._jobs = section, jobs
-        self._inputs = inputs
-        section.menus.addShapes(
+        self._host, self._menus = host, menus
+        self._jobs, self._inputs = jobs, inputs
+        menus.addShapes(
             ("grow", _("Add a missed vertebra: click into its body"), self.waitForClick),
-            ("again", _("Find the selected one again, in a box"), self.findAgain),
+            ("again", _("Re-segment the selected vertebra"), self.resegment),
         )
 
     def waitForClick(self) -> None:
-        """Let a person click into the body of a vertebra that was missed, and look for it."""
+        """Wait for a click into the body of a missed vertebra, and segment it."""
         text = _("Click into the body of the vertebra that was missed.")
-        self._section.menus.waitForClicks(1, text, lambda places: self.grow(places[0]))
+        self._menus.waitForClicks(1, text, lambda places: self.grow(places[0]))
 
     def grow(self, placeRas: tuple[float, float, float]) -> bool:
-        """Look for a missed vertebra around a place in the segmentation's own RAS."""
-        return self._run(BoxWish(placeRas=placeRas, keep=self._approved()))
+        """Segment a missed vertebra around a position in the segmentation's own RAS."""
+        return self._run(VertebraRequest(placeRas=placeRas, keep=self._approved()))
 
-    def findAgain(self) -> bool:
-        """Look for the current vertebra again, at the network's finest."""
-        current = self._section.table.current()
+    def resegment(self) -> bool:
+        """Segment the current vertebra again with the fine network."""
+        current = self._host.currentId()
         if current in self._approved():
-            self._section.say(_("It is approved; take that back first."))
+            self._host.say(_("The vertebra is approved; withdraw the approval first."))
             return False
-        return self._run(BoxWish(segmentId=current, keep=self._approved()))
+        return self._run(VertebraRequest(segmentId=current, keep=self._approved()))
 
     def _approved(self) -> tuple[str, ...]:
-        return tuple(self._section.session.spine.approved())
+        return tuple(self._host.session.spine.approved())
 
-    def _run(self, wish: BoxWish) -> bool:
-        session, inputs = self._section.session, self._inputs
+    def _run(self, request: VertebraRequest) -> bool:
+        session, inputs = self._host.session, self._inputs
         volume, options = inputs.volumeNode(), inputs.options()
 
-        def finished(run: BoxRun) -> str:
-            action: Any = ReviewBox.setMask(session.spine, run.patch, wish.segmentId)
+        def finished(run: VertebraRun) -> str:
+            action = setMask(session.spine, run.patch, request.segmentId)
             changed = session.apply(action)
-            self._section.follow(session, changed)
+            self._host.follow(session, changed)
             return foundText(run.patch.result.volume_ml)
 
         return self._jobs.start(
-            lambda folder: BoxRun(volume, session.node, wish, folder, options),
-            _("The vertebra could not be found."),
+            lambda folder: VertebraRun(volume, session.node, request, folder, options),
+            _("The vertebra could not be segmented."),
             finished,
         )

@@ -1,4 +1,4 @@
-"""Places that a person clicks in the views, as many as an action wants. MRML only: no Qt."""
+"""Collects clicks in the views for an action. MRML only, no Qt."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 import slicer
 import vtk
 
-Place = tuple[float, float, float]
+Position = tuple[float, float, float]
 NAME = "SpineMamba clicks"
 
 
 class Clicks:
-    """Waits for clicks in the views; ``stop`` gives it up.
+    """Waits for clicks in the views until ``stop`` is called or all have been made.
 
     Args:
-        segmentationNode: The places are in this one's own RAS.
-        count: How many.
-        onDone: Gets them when the last one is there.
+        segmentationNode: Positions are given in its own RAS (before parent transforms).
+        count: Number of clicks.
+        onDone: Called with all positions after the last click.
     """
 
     def __init__(
         self,
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         count: int,
-        onDone: Callable[[list[Place]], None],
+        onDone: Callable[[list[Position]], None],
     ):
         self._segmentationNode, self._count, self._onDone = segmentationNode, count, onDone
         scene = segmentationNode.GetScene()
@@ -39,7 +39,7 @@ class Clicks:
         self._setPlacing(True)
 
     def stop(self) -> None:
-        """Wait no longer, and take the marks away."""
+        """Stop waiting, and remove the markups from the scene."""
         if self.markups is None:
             return
         self._setPlacing(False)
@@ -51,11 +51,11 @@ class Clicks:
     def _onPoint(self, caller: slicer.vtkMRMLMarkupsNode, event: int) -> None:
         if caller.GetNumberOfDefinedControlPoints() < self._count:
             return
-        places = [self._place(k) for k in range(self._count)]
+        positions = [self._position(k) for k in range(self._count)]
         self.stop()
-        self._onDone(places)
+        self._onDone(positions)
 
-    def _place(self, number: int) -> Place:
+    def _position(self, number: int) -> Position:
         fromWorld, world = vtk.vtkGeneralTransform(), np.zeros(3)
         self.markups.GetNthControlPointPositionWorld(number, world)
         slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(

@@ -1,4 +1,4 @@
-"""Slicer's Segment Editor inside the panel, with rules that protect the neighbours."""
+"""Slicer's Segment Editor inside the panel, with masking that protects the neighbours."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ EFFECTS = ("Paint", "Erase", "Draw", "Scissors", "Islands", "Smoothing", "Margin
 
 
 def protectNeighbours(node: slicer.vtkMRMLSegmentEditorNode, overUnapproved: bool) -> None:
-    """Set what painting may take.
+    """Set which voxels painting may overwrite.
 
     Args:
-        node: Parameters of the editor.
-        overUnapproved: Painting takes voxels of neighbours, too; the session gives those of
-            approved ones back. Else no voxel of any other segment is ever touched.
+        node: Parameter node of the editor.
+        overUnapproved: If True, painting may overwrite other segments; the session then restores
+            approved vertebrae. If False, no voxel of another segment is changed.
     """
     rules = slicer.vtkMRMLSegmentationNode
     if overUnapproved:
@@ -28,7 +28,7 @@ def protectNeighbours(node: slicer.vtkMRMLSegmentEditorNode, overUnapproved: boo
 
 
 def editorNode(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentEditorNode:
-    """Return our parameters of the editor; others have theirs."""
+    """Return the editor's parameter node of this module, and create it if needed."""
     node = scene.GetSingletonNode(EDITOR_NODE, "vtkMRMLSegmentEditorNode")
     if node is None:
         node = slicer.vtkMRMLSegmentEditorNode()
@@ -39,11 +39,11 @@ def editorNode(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentEditorNode:
 
 
 class ReviewEditor:
-    """The embedded editor; made when it is first shown, since that takes a moment.
+    """The embedded editor. It is created when first shown, because that is slow.
 
     Args:
-        frame: Where the editor goes.
-        overBox: Check box "may take voxels of neighbours".
+        frame: Widget that receives the editor.
+        overBox: Check box "Paint over unapproved neighbours".
     """
 
     def __init__(self, frame: Any, overBox: Any):
@@ -58,7 +58,7 @@ class ReviewEditor:
         volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
         segmentId: str,
     ) -> None:
-        """Edit one segment."""
+        """Show the editor for one segment."""
         if self._widget is None:
             self._make(node.GetScene())
         parameters = self._parameters = editorNode(node.GetScene())
@@ -71,7 +71,7 @@ class ReviewEditor:
         self._widget.installKeyboardShortcuts()
 
     def hide(self) -> None:
-        """Stop editing."""
+        """Deactivate effects and shortcuts of the editor."""
         if self._widget is None:
             return
         self._widget.setActiveEffectByName("")
@@ -79,7 +79,7 @@ class ReviewEditor:
         self._widget.removeViewObservations()
 
     def select(self, segmentId: str) -> None:
-        """Edit another segment."""
+        """Switch the editor to another segment."""
         if self._widget is not None:
             self._widget.setCurrentSegmentID(segmentId)
 

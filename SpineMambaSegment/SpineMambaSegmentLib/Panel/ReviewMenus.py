@@ -1,9 +1,9 @@
-"""The menus of the section Review: names, shapes, and what else there is."""
+"""The menus of the section Review: Names, Shape and More."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
@@ -12,6 +12,7 @@ from spinemamba.anatomy.labels import BY_NAME, LABELS
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewClicks import Clicks
 from SpineMambaSegmentLib.Panel.ReviewFileDialogs import ReviewFileDialogs
+from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
 from SpineMambaSegmentLib.Review.LevelActions import (
     LUMBARISED,
     SACRALISED,
@@ -31,28 +32,25 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
     SplitBySeeds,
 )
 
-if TYPE_CHECKING:
-    from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
-
-FREE = ("dim", "axes", "csv", "save", "open", "grow")
-"""Entries that need no vertebra to be chosen."""
+_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow")
+"""Entries that need no selected vertebra."""
 
 Slot = Callable[[], Any]
 
 
 class ReviewMenus:
-    """Three menus, and the selector of levels.
+    """Three menus, and the level selector.
 
     Args:
         ui: Widgets of the panel.
-        section: Does what is chosen.
+        host: Applies the actions.
     """
 
-    def __init__(self, ui: Any, section: ReviewSection):
-        self._ui, self._section = ui, section
+    def __init__(self, ui: Any, host: ReviewHost):
+        self._ui, self._host = ui, host
         self._clicks: Clicks | None = None
         self.actions: dict[str, Any] = {}
-        self.files = ReviewFileDialogs(section)
+        self.files = ReviewFileDialogs(host)
         ui.levelSelector.addItems([label.name for label in LABELS])
         ui.setLevelButton.connect("clicked(bool)", self._setLevel)
         self._menus = [self._names(), self._shapes(), self._more()]
@@ -61,15 +59,14 @@ class ReviewMenus:
             button.setMenu(menu)
 
     def refresh(self) -> None:
-        """Show the level of the current vertebra, and offer what can be done now."""
-        session = self._section.session
-        ids = self._section.table.selected()
-        current = self._section.table.current()
+        """Show the level of the current vertebra, and enable the entries that apply."""
+        session = self._host.session
+        ids = self._host.selectedIds()
+        current = self._host.currentId()
         one, two = bool(current), len(ids) == 2
         for name, action in self.actions.items():
             needs = {"swap": two, "merge": len(ids) > 1, "shiftUp": True, "shiftDown": True}
-            free = name in FREE
-            action.setEnabled(needs.get(name, free or one))
+            action.setEnabled(needs.get(name, name in _ALWAYS_ENABLED or one))
         self._ui.setLevelButton.enabled = one
         if one and session is not None and current in session.spine.states:
             level = session.spine.states[current].level
@@ -77,66 +74,70 @@ class ReviewMenus:
                 self._ui.levelSelector.setCurrentIndex([n.name for n in LABELS].index(level))
 
     def stopClicks(self) -> None:
-        """Wait for clicks in the views no longer."""
+        """Stop waiting for clicks in the views."""
         if self._clicks is not None:
             self._clicks.stop()
             self._clicks = None
 
     def waitForClicks(self, count: int, text: str, then: Callable[[list[Any]], Any]) -> None:
-        """Let a person click in the views.
+        """Wait for clicks in the views.
 
         Args:
-            count: How many places are wanted.
-            text: What the status line says meanwhile.
-            then: Gets the places, in the segmentation's own RAS.
+            count: Number of clicks.
+            text: Message for the status line while waiting.
+            then: Called with the clicked positions, in the segmentation's own RAS.
         """
         self.stopClicks()
-        self._section.say(text)
-        self._clicks = Clicks(self._section.session.node, count, then)
+        self._host.say(text)
+        self._clicks = Clicks(self._host.session.node, count, then)
 
     def _names(self) -> Any:
         menu, here = qt.QMenu(self._ui.namesButton), self._here
         self._add(menu, "shiftDown", _("All down by one (L1 to L2)"), lambda: ShiftLevels(1))
         self._add(menu, "shiftUp", _("All up by one (L1 to T12)"), lambda: ShiftLevels(-1))
         for name, title, by, towards in (
-            ("belowDown", _("From here to the tail: down by one"), 1, "tail"),
-            ("belowUp", _("From here to the tail: up by one"), -1, "tail"),
-            ("aboveDown", _("From here to the head: down by one"), 1, "head"),
-            ("aboveUp", _("From here to the head: up by one"), -1, "head"),
+            ("belowDown", _("From here caudally: down by one"), 1, "tail"),
+            ("belowUp", _("From here caudally: up by one"), -1, "tail"),
+            ("aboveDown", _("From here cranially: down by one"), 1, "head"),
+            ("aboveUp", _("From here cranially: up by one"), -1, "head"),
         ):
             make = _shift(here, by, towards)
             self._add(menu, name, title, make)
         menu.addSeparator()
-        self._add(menu, "swap", _("Swap the two selected"), lambda: SwapLevels(*self._chosen()))
+        self._add(
+            menu, "swap", _("Swap the two selected levels"), lambda: SwapLevels(*self._selected())
+        )
         for level, title in (
             ("T13", _("This is T13")),
             ("L6", _("This is L6")),
-            ("T11", _("This is T11, the last with ribs")),
+            ("T11", _("This is T11, the last level with ribs")),
         ):
             self._add(menu, f"insert{level}", title, _insert(here, level))
         menu.addSeparator()
         for name, title, variant in (
             ("sacralised", _("Mark as sacralised L5"), SACRALISED),
             ("lumbarised", _("Mark as lumbarised S1 (L6)"), LUMBARISED),
-            ("unmark", _("Take the mark back"), ""),
+            ("unmark", _("Remove the mark"), ""),
         ):
             self._add(menu, name, title, _mark(here, variant))
-        self._add(menu, "unpin", _("Take the pin back"), lambda: PinLevel(here(), ""))
+        self._add(menu, "unpin", _("Release the fixed level"), lambda: PinLevel(here(), ""))
         return menu
 
     def _shapes(self) -> Any:
         menu = qt.QMenu(self._ui.shapeButton)
-        self._entry(menu, "splitSeeds", _("Split: click into each of the two"), self._splitBySeeds)
+        self._entry(menu, "splitSeeds", _("Split: click into both bodies"), self._splitBySeeds)
         self._entry(menu, "splitPlane", _("Split at the axial slice"), self._splitByPlane)
-        self._add(menu, "merge", _("Merge the selected"), lambda: Merge(self._chosen()))
-        self._add(menu, "delete", _("Delete the selected"), lambda: Delete(self._chosen()))
+        self._add(menu, "merge", _("Merge the selected vertebrae"), lambda: Merge(self._selected()))
+        self._add(
+            menu, "delete", _("Delete the selected vertebrae"), lambda: Delete(self._selected())
+        )
         menu.addSeparator()
-        self._add(menu, "islands", _("Remove islands"), lambda: RemoveIslands(self._chosen()))
-        self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._chosen()))
+        self._add(menu, "islands", _("Remove islands"), lambda: RemoveIslands(self._selected()))
+        self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._selected()))
         return menu
 
     def addShapes(self, *entries: tuple[str, str, Slot]) -> None:
-        """Add entries to the menu of shapes: name, title and what they do."""
+        """Add entries to the menu Shape: name, title and function to call."""
         self._menus[1].addSeparator()
         for name, title, slot in entries:
             self._entry(self._menus[1], name, title, slot)
@@ -145,7 +146,7 @@ class ReviewMenus:
         menu = qt.QMenu(self._ui.moreButton)
         for name, title, attribute in (
             ("dim", _("Dim the neighbours"), "dims"),
-            ("axes", _("Slices along the vertebra's own axes"), "alongAxes"),
+            ("axes", _("Align slices with the vertebra"), "alongAxes"),
         ):
             action = menu.addAction(title)
             action.setCheckable(True)
@@ -159,8 +160,8 @@ class ReviewMenus:
         return menu
 
     def _add(self, menu: Any, name: str, title: str, make: Slot) -> None:
-        """Add an entry that does an action as one step."""
-        self._entry(menu, name, title, lambda: self._section.do(make()))
+        """Add an entry that applies an action as one step."""
+        self._entry(menu, name, title, lambda: self._host.do(make()))
 
     def _entry(self, menu: Any, name: str, title: str, slot: Slot) -> None:
         action = menu.addAction(title)
@@ -168,35 +169,33 @@ class ReviewMenus:
         self.actions[name] = action
 
     def _here(self) -> str:
-        return self._section.table.current()
+        return self._host.currentId()
 
-    def _chosen(self) -> tuple[str, ...]:
-        return tuple(self._section.table.selected())
+    def _selected(self) -> tuple[str, ...]:
+        return tuple(self._host.selectedIds())
 
     def _switch(self, attribute: str) -> Callable[[bool], None]:
         def switch(on: bool) -> None:
-            setattr(self._section, attribute, on)
-            self._section.goTo(self._here())
+            setattr(self._host, attribute, on)
+            self._host.goTo(self._here())
 
         return switch
 
     def _setLevel(self) -> None:
-        kind = PinLevel if self._ui.solveBox.checked else SetLevel
-        self._section.do(kind(self._here(), self._ui.levelSelector.currentText))
+        action = PinLevel if self._ui.solveBox.checked else SetLevel
+        self._host.do(action(self._here(), self._ui.levelSelector.currentText))
 
     def _splitBySeeds(self) -> None:
         here = self._here()
         text = _("Click into the body of each of the two vertebrae.")
-        self.waitForClicks(
-            2, text, lambda seeds: self._section.do(SplitBySeeds(here, tuple(seeds)))
-        )
+        self.waitForClicks(2, text, lambda seeds: self._host.do(SplitBySeeds(here, tuple(seeds))))
 
     def _splitByPlane(self) -> None:
-        plane = ReviewViews.axialPlane(self._section.session.node)
+        plane = ReviewViews.axialPlane(self._host.session.node)
         if plane is None:
-            self._section.say(_("There is no axial view; split by clicks."))
+            self._host.say(_("There is no axial view; split by clicks."))
         else:
-            self._section.do(SplitByPlane(self._here(), *plane))
+            self._host.do(SplitByPlane(self._here(), *plane))
 
 
 def _shift(here: Callable[[], str], by: int, towards: str) -> Callable[[], ShiftLevels]:

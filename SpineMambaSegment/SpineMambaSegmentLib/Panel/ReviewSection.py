@@ -1,4 +1,4 @@
-"""The section Review: go through the vertebrae, correct them, approve them."""
+"""The section Review: inspect, correct and approve the vertebrae."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
 from SpineMambaSegmentLib.Review import Rows, Texts
-from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, NEEDS_LOOK, NOT_STARTED
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED, NOT_STARTED
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
 from SpineMambaSegmentLib.Review.Spine import Action
@@ -26,23 +26,26 @@ from SpineMambaSegmentLib.Scene.LazyImport import tool
 
 BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
 LOADING_MS = 1000
-"""So long after a spine is first shown, the solver of levels is loaded, which takes half a second:
-a first pin shall not wait for it."""
+"""Delay after which the level solver is imported. The import takes half a second, which would
+otherwise delay the first use."""
 
 EDITED_MS = 300
-"""So long after the last stroke of a brush the table follows."""
+"""Delay between the last stroke of a brush and the update of the table."""
 
 
 class ReviewSection:
-    """Table, keys and buttons; made from the segments' tags, so that a loaded scene has it too.
+    """Table, shortcuts and buttons. Everything shown comes from the nodes, also in a loaded scene.
 
     Attributes:
-        onShown: Called when another vertebra is current, or one has changed.
+        session: Session of the segmentation in the table; None if the table is empty.
+        dims: If True, neighbours of the current vertebra are dimmed in the views.
+        alongAxes: If True, slices follow the axes of the current vertebra.
+        onShown: Called when the current vertebra, or any vertebra, has changed.
 
     Args:
         ui: Widgets of the panel.
-        say: Shows a sentence in the status line.
-        reviewer: Returns the name of the user, if given.
+        say: Shows a message in the status line.
+        reviewer: Returns the user's name; may be empty.
     """
 
     def __init__(self, ui: Any, say: Callable[[str], None], reviewer: Callable[[], str]):
@@ -64,14 +67,14 @@ class ReviewSection:
         self._loading = qt.QTimer()
         self._loading.setSingleShot(True)
         self._loading.setInterval(LOADING_MS)
-        self._loading.connect("timeout()", load)
+        self._loading.connect("timeout()", _loadSolver)
         self._connect()
 
     def _connect(self) -> None:
         ui = self._ui
         presses = {
             ui.approveButton: self.toggleApproved,
-            ui.lookButton: self.toggleLook,
+            ui.lookButton: self.toggleFlag,
             ui.approveRestButton: lambda: self.do(ApproveRest()),
             ui.previousButton: lambda: self.table.step(-1),
             ui.nextButton: lambda: self.table.step(1),
@@ -87,12 +90,12 @@ class ReviewSection:
         for key, button in keys.items():
             shortcut = qt.QShortcut(ui.reviewFrame)
             shortcut.setKey(qt.QKeySequence(key))
-            # Letters belong to the table only: the Segment Editor below has its own.
+            # Single letters work in the table only: the Segment Editor below uses them, too.
             shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
             shortcut.connect("activated()", button.click)
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Show the vertebrae of a segmentation; None empties the table."""
+        """Show the vertebrae of a segmentation; None clears the table."""
         if node is not (None if self.session is None else self.session.node):
             self.menus.stopClicks()
             self._ui.paintButton.setChecked(False)
@@ -101,25 +104,25 @@ class ReviewSection:
             self._loading.start()
         self.refresh()
 
-    def startAgain(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        """Take note that a run has made the vertebrae anew; nothing before it can be undone."""
-        self._sessions.startAgain(node)
+    def onSegmented(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        """Start a new session after a run; earlier steps cannot be undone."""
+        self._sessions.onSegmented(node)
 
-    def startOver(self) -> None:
-        """Read everything anew after a file has changed it."""
+    def reload(self) -> None:
+        """Read the segmentation again after a file changed its attributes."""
         node = self.session.node
         self._sessions.drop(node)
         self.show(node)
 
     def forget(self) -> None:
-        """Forget all segmentations; the scene is being closed."""
+        """Drop all sessions, because the scene is being closed."""
         self.show(None)
         self._loading.stop()
         self._edited.stop()
         self._sessions.clear()
 
     def do(self, action: Action) -> bool:
-        """Do something as one step; what cannot be done is said, and False comes back."""
+        """Apply an action as one step; return False after showing why it failed."""
         if self.session is None:
             return False
         with Errors.shown(_("{what} is not possible.").format(what=action.title), self.say):
@@ -130,34 +133,34 @@ class ReviewSection:
         return False
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Undo the last step."""
         if self.session is not None and (title := self.session.undoTitle):
             self.follow(self.session, self.session.undo())
             self.say(_("Undone: {what}.").format(what=title))
 
     def redo(self) -> None:
-        """Do again what was taken back."""
+        """Redo the last undone step."""
         if self.session is not None and (title := self.session.redoTitle):
             self.follow(self.session, self.session.redo())
-            self.say(_("Done again: {what}.").format(what=title))
+            self.say(_("Redone: {what}.").format(what=title))
 
     def toggleApproved(self) -> None:
-        """Approve the selected vertebrae, or take that back; then go on to the next."""
+        """Approve the selected vertebrae and go to the next, or withdraw their approval."""
         ids = self.table.selected()
         if self._allAre(ids, APPROVED):
             self.do(SetStatus(tuple(ids), CORRECTED))
         elif ids and self.do(SetStatus(tuple(ids), APPROVED)) and len(ids) == 1:
             self.table.step(1)
 
-    def toggleLook(self) -> None:
-        """Mark the selected vertebrae for a look, or take that back."""
+    def toggleFlag(self) -> None:
+        """Flag the selected vertebrae, or remove their flag."""
         ids = self.table.selected()
         if ids:
-            marked = self._allAre(ids, NEEDS_LOOK)
-            self.do(SetStatus(tuple(ids), NOT_STARTED if marked else NEEDS_LOOK))
+            flagged = self._allAre(ids, FLAGGED)
+            self.do(SetStatus(tuple(ids), NOT_STARTED if flagged else FLAGGED))
 
     def goTo(self, segmentId: str) -> None:
-        """Bring the views to a vertebra."""
+        """Centre the views on a vertebra."""
         if self.session is None or segmentId not in self.session.spine.states:
             return
         node, spine = self.session.node, self.session.spine
@@ -169,38 +172,46 @@ class ReviewSection:
         self.editor.select(segmentId)
         self._showDetails()
 
+    def currentId(self) -> str:
+        """Return the segment ID of the current vertebra, or an empty string."""
+        return self.table.current()
+
+    def selectedIds(self) -> list[str]:
+        """Return the segment IDs of the selected vertebrae, in the order of the table."""
+        return self.table.selected()
+
     def refresh(self) -> None:
-        """Show what the session knows, and what was edited elsewhere."""
+        """Record changes made elsewhere, and show the current state."""
         session, ui = self.session, self._ui
         if session is not None:
             session.absorb()
         spine = None if session is None else session.spine
-        has = spine is not None and bool(spine.states)
-        self.table.show(Rows.rowsOf(spine, ui.urgentBox.checked) if has else [])
-        done, total = Rows.progress(spine) if has else (0, 0)
+        hasRows = spine is not None and bool(spine.states)
+        self.table.show(Rows.rowsOf(spine, ui.urgentBox.checked) if hasRows else [])
+        done, total = Rows.progress(spine) if hasRows else (0, 0)
         ui.reviewProgressBar.setMaximum(max(1, total))
         ui.reviewProgressBar.setValue(done)
         ui.reviewProgressBar.setFormat(
             _("{done} of {total} reviewed").format(done=done, total=total)
         )
-        text = Texts.banner(spine) if has else ""
+        text = Texts.banner(spine) if hasRows else ""
         ui.reviewBannerLabel.text = text
         ui.reviewBannerLabel.setVisible(bool(text))
         ui.summaryLabel.text = Texts.summary(spine)
         ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
-        ui.reviewFrame.enabled = has
+        ui.reviewFrame.enabled = hasRows
         self._showSteps()
         self._showDetails()
 
     def follow(self, session: ReviewSession, changed: list[str]) -> None:
-        """Show what a step has changed; nothing if another segmentation is shown meanwhile."""
+        """Update the table after a step; do nothing if another segmentation is shown now."""
         if session is not self.session:
             return
         before, current = {row.segmentId for row in self.table.rows}, self.table.current()
         self.refresh()
         present = [i for i in changed if i in session.spine.states]
         new = [i for i in present if i not in before]
-        # What a step has made is what a person wants to see now.
+        # Go to the vertebra that the step has created.
         if new or (current not in session.spine.states and present):
             self.table.goTo((new or present)[0])
 
@@ -236,7 +247,7 @@ class ReviewSection:
             self.refresh()
 
 
-def load() -> None:
-    """Load the solver of levels; whoever uses it is told if a package is missing."""
+def _loadSolver() -> None:
+    """Import the level solver; errors are shown when it is used."""
     with contextlib.suppress(UserError):
         tool("editing.relabel")

@@ -1,4 +1,4 @@
-"""The table of vertebrae under review. Qt only: what it says comes from `ReviewRows`."""
+"""The table of vertebrae under review. Its contents come from `Review.Rows`."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from SpineMambaSegmentLib.Review.SegmentState import STATUS_TEXT
 from SpineMambaSegmentLib.Review.Texts import fullStamp, statusText, whoAndWhen
 
 ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
-STATUS, NAME, CERTAINTY, VOLUME, FLAG, REVIEWED = range(6)
+STATUS, NAME, PROBABILITY, VOLUME, FLAG, REVIEWED = range(6)
 COLUMNS = 6
 SWATCH = 32
-"""Pixels of a swatch, which is drawn at half of that: sharp at 200 %, too."""
+"""Size of a colour swatch in pixels; drawn at half of it, so that it is sharp at 200 % scaling."""
 
-SMALLEST = 22
-"""Pixels of a column that has an icon only."""
+_MIN_COLUMN_WIDTH = 22
+"""Width in pixels of a column that holds an icon only."""
 
 
 def icon(name: str) -> qt.QIcon:
-    """Return one of our icons; their shapes differ, so that colours need not be told apart."""
+    """Return one of the module's icons; their shapes differ, so that they work without colour."""
     path = str(ICONS / f"{name}.svg")
-    found = qt.QIcon(path)
-    # Else the style paints it over with the colour of the selection.
-    found.addFile(path, qt.QSize(), qt.QIcon.Selected)
-    return found
+    result = qt.QIcon(path)
+    # Without this, Qt tints the icon with the selection colour in a selected row.
+    result.addFile(path, qt.QSize(), qt.QIcon.Selected)
+    return result
 
 
 def swatch(color: tuple[int, int, int]) -> qt.QIcon:
-    """Return the colour of a segment, the same in a selected row."""
+    """Return an icon filled with a segment's colour, not tinted in a selected row."""
     pixmap = qt.QPixmap(SWATCH, SWATCH)
     pixmap.fill(qt.QColor(*color))
-    found = qt.QIcon(pixmap)
-    found.addPixmap(pixmap, qt.QIcon.Selected)
-    return found
+    result = qt.QIcon(pixmap)
+    result.addPixmap(pixmap, qt.QIcon.Selected)
+    return result
 
 
 class ReviewTable:
@@ -46,7 +46,7 @@ class ReviewTable:
 
     Args:
         table: The widget.
-        onCurrent: Called when a person goes to a vertebra.
+        onCurrent: Called with the segment ID when the user makes a vertebra current.
     """
 
     def __init__(self, table: Any, onCurrent: Callable[[str], None]):
@@ -56,49 +56,48 @@ class ReviewTable:
         self._icons = {status: icon(f"status-{text}") for status, text in STATUS_TEXT.items()}
         self._flag, self._pin = icon("flag"), icon("pin")
         table.setColumnCount(COLUMNS)
-        table.setHorizontalHeaderLabels(
-            ["", _("Vertebra"), _("Certain"), _("mL"), "", _("Reviewed")]
-        )
+        table.setHorizontalHeaderLabels(["", _("Vertebra"), _("Prob."), _("mL"), "", _("Reviewed")])
         table.horizontalHeaderItem(FLAG).setIcon(self._flag)
-        table.horizontalHeaderItem(FLAG).setToolTip(_("Why it needs a look"))
-        table.horizontalHeaderItem(STATUS).setToolTip(_("How far the review is"))
+        table.horizontalHeaderItem(FLAG).setToolTip(_("Reasons to check the vertebra"))
+        table.horizontalHeaderItem(STATUS).setToolTip(_("Review status"))
+        table.horizontalHeaderItem(PROBABILITY).setToolTip(_("Probability of the level"))
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
-        table.horizontalHeader().setMinimumSectionSize(SMALLEST)
+        table.horizontalHeader().setMinimumSectionSize(_MIN_COLUMN_WIDTH)
         table.connect("cellClicked(int,int)", self._go)
-        table.connect("cellActivated(int,int)", self._go)  # the key Return
+        table.connect("cellActivated(int,int)", self._go)  # Return key
         table.connect("currentCellChanged(int,int,int,int)", self._onCell)
 
     @property
     def rows(self) -> list[Row]:
-        """What is shown, from top to bottom."""
+        """Rows from top to bottom."""
         return self._rows
 
     def show(self, rows: list[Row]) -> None:
-        """Fill the table; the current vertebra and the selection stay if they are still there."""
+        """Fill the table; current vertebra and selection are restored if they still exist."""
         chosen, current = self.selected(), self.current()
         self._filling = True
         self._rows = rows
         self._table.setRowCount(len(rows))
-        for place, row in enumerate(rows):
-            self._fill(place, row)
+        for index, row in enumerate(rows):
+            self._fill(index, row)
         for column in range(COLUMNS - 1):
             self._table.resizeColumnToContents(column)
         self._select([i for i in chosen if i != current] + [i for i in (current,) if i])
         self._filling = False
 
     def current(self) -> str:
-        """Return the ID of the current vertebra; empty if there is none."""
-        place = self._table.currentRow()
-        return self._rows[place].segmentId if 0 <= place < len(self._rows) else ""
+        """Return the segment ID of the current vertebra, or an empty string."""
+        index = self._table.currentRow()
+        return self._rows[index].segmentId if 0 <= index < len(self._rows) else ""
 
     def selected(self) -> list[str]:
-        """Return the IDs of the selected vertebrae, as the table shows them."""
-        places = {index.row() for index in self._table.selectionModel().selectedRows()}
-        return [self._rows[place].segmentId for place in sorted(places) if place < len(self._rows)]
+        """Return the segment IDs of the selected vertebrae, in the order of the table."""
+        indices = {index.row() for index in self._table.selectionModel().selectedRows()}
+        return [self._rows[index].segmentId for index in sorted(indices) if index < len(self._rows)]
 
     def goTo(self, segmentId: str) -> None:
-        """Make a vertebra the current and only selected one, and tell."""
+        """Make a vertebra current and the only selected one, and call ``onCurrent``."""
         ids = [row.segmentId for row in self._rows]
         if segmentId in ids:
             self._filling = True
@@ -111,12 +110,12 @@ class ReviewTable:
         """Go to the next (1) or the previous (-1) vertebra in the table."""
         if not self._rows:
             return
-        place = self._table.currentRow() + by if self.current() else 0
-        self.goTo(self._rows[max(0, min(place, len(self._rows) - 1))].segmentId)
+        index = self._table.currentRow() + by if self.current() else 0
+        self.goTo(self._rows[max(0, min(index, len(self._rows) - 1))].segmentId)
 
     def _select(self, ids: list[str]) -> None:
         self._table.clearSelection()
-        at = {row.segmentId: place for place, row in enumerate(self._rows)}
+        at = {row.segmentId: index for index, row in enumerate(self._rows)}
         select = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
         for segmentId in (i for i in ids if i in at):
             index = self._table.model().index(at[segmentId], NAME)
@@ -127,14 +126,14 @@ class ReviewTable:
             self._onCurrent(self._rows[row].segmentId)
 
     def _onCell(self, row: int) -> None:
-        # A click tells by itself; this is for the arrow keys.
+        # Clicks call ``onCurrent`` themselves; this handles the arrow keys.
         if not self._filling and 0 <= row < len(self._rows) and self._table.hasFocus():
             self._onCurrent(self._rows[row].segmentId)
 
-    def _fill(self, place: int, row: Row) -> None:
+    def _fill(self, index: int, row: Row) -> None:
         texts = {
             NAME: row.name,
-            CERTAINTY: _("by hand") if row.posterior is None else f"{100 * row.posterior:.0f} %",
+            PROBABILITY: "\N{EN DASH}" if row.posterior is None else f"{100 * row.posterior:.0f} %",
             VOLUME: f"{row.volume_ml:.1f}",
             REVIEWED: whoAndWhen(row),
         }
@@ -142,21 +141,23 @@ class ReviewTable:
             item = qt.QTableWidgetItem(texts.get(column, ""))
             item.setFlags(item.flags() & ~qt.Qt.ItemIsEditable)
             item.setToolTip(self._tip(row, column))
-            if column in (CERTAINTY, VOLUME):
+            if column in (PROBABILITY, VOLUME):
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
-            self._table.setItem(place, column, item)
-        self._table.item(place, STATUS).setIcon(self._icons[row.status])
-        self._table.item(place, NAME).setIcon(swatch(row.color))
+            self._table.setItem(index, column, item)
+        self._table.item(index, STATUS).setIcon(self._icons[row.status])
+        self._table.item(index, NAME).setIcon(swatch(row.color))
         if row.pinned:
-            self._table.item(place, CERTAINTY).setIcon(self._pin)
+            self._table.item(index, PROBABILITY).setIcon(self._pin)
         if row.reasons:
-            self._table.item(place, FLAG).setIcon(self._flag)
+            self._table.item(index, FLAG).setIcon(self._flag)
 
     def _tip(self, row: Row, column: int) -> str:
         if column == FLAG:
             return row.reasons
-        if column == CERTAINTY and row.pinned:
-            return _("Pinned: a person is sure of this level.")
+        if column == PROBABILITY and row.pinned:
+            return _("Fixed level: set by the user, kept by the level solver.")
+        if column == PROBABILITY and row.posterior is None:
+            return _("No probability: the level was set by the user or was not solved.")
         if column in (STATUS, REVIEWED):
             return " ".join(filter(None, [statusText(row.status), fullStamp(row)]))
         return row.name

@@ -1,4 +1,4 @@
-"""Slice views that follow the vertebra under review, along its own axes. No Qt."""
+"""Slice views that follow the vertebra under review and its axes. No Qt."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from SpineMambaSegmentLib.Scene.Grid import matrixArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
 DIM = 0.35
-"""Opacity of neighbours: seen, but not in the way."""
+"""Opacity of dimmed neighbours."""
 
-STEEPEST_DEG = 60.0
-"""A vertebra whose own axes differ by more from the patient's is no vertebra: its are not used."""
+MAX_TILT_DEG = 60.0
+"""If an estimated axis deviates more than this from the patient axis, the estimate is rejected."""
 
 Node = slicer.vtkMRMLSegmentationNode
 
 
 def axesOf(spine: Spine, segmentId: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a vertebra's middle and its axes, in the segmentation's own RAS.
+    """Return centre and axes of a vertebra, in the segmentation's own RAS.
 
-    Up is the direction between the bodies of its neighbours; front is where the body lies as seen
-    from the whole vertebra; right follows.
+    The superior axis is the direction between the bodies of its neighbours. The anterior axis
+    points from the centroid of the whole vertebra to its body. The right axis is their product.
 
     Returns:
         Centre of the body, (3,); right, anterior and superior as columns, (3, 3).
     """
-    bodies = {i: _body(spine, i) for i in _beside(spine, segmentId)}
+    bodies = {i: _body(spine, i) for i in _neighbourhood(spine, segmentId)}
     body = bodies[segmentId]
-    places = list(bodies.values())
-    up = _likely(places[0] - places[-1], np.array([0.0, 0.0, 1.0]))
+    centres = list(bodies.values())
+    up = _plausible(centres[0] - centres[-1], np.array([0.0, 0.0, 1.0]))
     front = body - spine.centerRas(segmentId)
-    front = _likely(front - up * (front @ up), np.array([0.0, 1.0, 0.0]))
+    front = _plausible(front - up * (front @ up), np.array([0.0, 1.0, 0.0]))
     front = front - up * (front @ up)
     front /= np.linalg.norm(front)
     return body, np.stack([np.cross(front, up), front, up], axis=1)
 
 
 def jumpTo(node: Node, spine: Spine, segmentId: str) -> None:
-    """Bring all slice views to a vertebra, along its own axes."""
+    """Centre all slice views on a vertebra, aligned with its axes."""
     if not spine.states[segmentId].mask.count():
         return
     body, axes = axesOf(spine, segmentId)
@@ -58,8 +58,8 @@ def jumpTo(node: Node, spine: Spine, segmentId: str) -> None:
 
 
 def centreOn(node: Node, spine: Spine, segmentId: str) -> None:
-    """Bring all slice views to a vertebra, along the patient's axes."""
-    turnBack(node.GetScene())
+    """Centre all slice views on a vertebra, aligned with the patient axes."""
+    resetOrientation(node.GetScene())
     toWorld, views = vtk.vtkGeneralTransform(), slicer.vtkMRMLSliceNode
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
         node.GetParentTransformNode(), None, toWorld
@@ -68,15 +68,15 @@ def centreOn(node: Node, spine: Spine, segmentId: str) -> None:
     views.JumpAllSlices(node.GetScene(), *centre, views.CenteredJumpSlice)
 
 
-def turnBack(scene: slicer.vtkMRMLScene) -> None:
-    """Show all slices along the patient's axes again."""
+def resetOrientation(scene: slicer.vtkMRMLScene) -> None:
+    """Reset all slice views to the patient axes."""
     for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
         sliceNode = scene.GetNthNodeByClass(k, "vtkMRMLSliceNode")
         sliceNode.SetOrientationToDefault()
 
 
 def dimOthers(node: Node, segmentId: str) -> None:
-    """Show one vertebra in full and the others faintly; an empty ID shows all in full."""
+    """Dim all segments but one; an empty ID resets the opacity of all."""
     display = node.GetDisplayNode()
     if display is None:
         return
@@ -90,9 +90,9 @@ def dimOthers(node: Node, segmentId: str) -> None:
 
 
 def axialPlane(node: Node, name: str = "Red") -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return a place and the normal of the axial slice view in a segmentation's own RAS.
+    """Return position and normal of the axial slice view in a segmentation's own RAS.
 
-    None if there is no such view.
+    Return None if there is no such view.
     """
     scene = node.GetScene()
     views = [
@@ -107,16 +107,16 @@ def axialPlane(node: Node, name: str = "Red") -> tuple[tuple[float, ...], tuple[
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
         None, node.GetParentTransformNode(), fromWorld
     )
-    place = np.array(fromWorld.TransformPoint(matrix[:3, 3]))
+    position = np.array(fromWorld.TransformPoint(matrix[:3, 3]))
     beyond = np.array(fromWorld.TransformPoint(matrix[:3, 3] + matrix[:3, 2]))
-    return tuple(map(float, place)), tuple(map(float, beyond - place))
+    return tuple(map(float, position)), tuple(map(float, beyond - position))
 
 
-def _beside(spine: Spine, segmentId: str) -> list[str]:
-    """Return a vertebra and its neighbours that have voxels, from head to tail."""
-    place = spine.place(segmentId)
-    near = spine.ids[max(0, place - 1) : place + 2]
-    return [i for i in near if spine.states[i].mask.count()]
+def _neighbourhood(spine: Spine, segmentId: str) -> list[str]:
+    """Return the IDs of a vertebra and its non-empty neighbours, from head to tail."""
+    index = spine.indexOf(segmentId)
+    neighbours = spine.ids[max(0, index - 1) : index + 2]
+    return [i for i in neighbours if spine.states[i].mask.count()]
 
 
 def _body(spine: Spine, segmentId: str) -> np.ndarray:
@@ -125,18 +125,18 @@ def _body(spine: Spine, segmentId: str) -> np.ndarray:
     return spine.toRas(kji + mask.first)
 
 
-def _likely(direction: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Return a direction of length 1; the usual one if it is far from that, or none."""
+def _plausible(direction: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Return the unit vector of a direction, or the usual one if the direction is implausible."""
     length = float(np.linalg.norm(direction))
-    if length < 1.0 or direction @ usual / length < np.cos(np.radians(STEEPEST_DEG)):
+    if length < 1.0 or direction @ usual / length < np.cos(np.radians(MAX_TILT_DEG)):
         return usual
     return direction / length
 
 
 def _turn(view: slicer.vtkMRMLSliceNode, frame: np.ndarray, centre: np.ndarray) -> None:
-    """Show what the view's usual orientation would show if the patient had these axes."""
+    """Align a slice view with a frame, as its default orientation is with the patient axes."""
     orientation = view.GetDefaultOrientation() or view.GetOrientation()
-    if not view.HasSliceOrientationPreset(orientation):  # a view that the user turned
+    if not view.HasSliceOrientationPreset(orientation):  # reformatted by the user
         view.JumpSliceByCentering(*centre)
         return
     usual = view.GetSliceOrientationPreset(orientation)

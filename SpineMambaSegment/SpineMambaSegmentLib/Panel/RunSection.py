@@ -20,8 +20,8 @@ class RunSection:
 
     Args:
         ui: Widgets of the panel.
-        isRunning: Returns whether a run goes on.
-        canCancel: Returns whether Cancel can stop it.
+        isRunning: Returns True while a run is in progress.
+        canCancel: Returns True if Cancel can stop it.
         log: Returns the log of the last run.
     """
 
@@ -40,7 +40,7 @@ class RunSection:
         ui.logButton.connect("toggled(bool)", self._showLog)
 
     def started(self) -> None:
-        """Show that a run starts."""
+        """Reset progress and warnings at the start of a run."""
         self._remaining = RemainingTime()
         self._warnings.clear()
         self.lastCode = ""
@@ -48,11 +48,11 @@ class RunSection:
         self.say(_("Starting"))
 
     def say(self, text: str) -> None:
-        """Show a sentence in the status line."""
+        """Show a message in the status line, above the warnings of the run."""
         self._ui.statusLabel.text = "\n".join([text, *self._warnings])
 
     def show(self, event: events.Event) -> None:
-        """Show what the worker says."""
+        """Show an event of the worker."""
         if isinstance(event, events.Progress):
             self._showProgress(event)
         elif isinstance(event, events.Warning):
@@ -74,10 +74,10 @@ class RunSection:
         self._showLog(self._ui.logButton.checked)
 
     def refresh(self, missing: str) -> None:
-        """Enable what a press can do now.
+        """Enable or disable the buttons.
 
         Args:
-            missing: Why a press of Segment Spine cannot work; empty if it can.
+            missing: Reason why Segment Spine is disabled; empty if it is enabled.
         """
         running = self._isRunning()
         self._ui.segmentButton.enabled = not (missing or running)
@@ -91,10 +91,10 @@ class RunSection:
 
     def _showProgress(self, event: events.Progress) -> None:
         self._ui.progressBar.value = round(SCALE * event.overall)
-        left_s = self._remaining.update(event.overall)
+        remaining_s = self._remaining.update(event.overall)
         text = stageText(event.stage)
-        if left_s is not None:
-            text = _("{stage}, about {time} left").format(stage=text, time=timeText(left_s))
+        if remaining_s is not None:
+            text = _("{stage}, about {time} left").format(stage=text, time=timeText(remaining_s))
         self.say(text)
 
     def _showLog(self, visible: bool) -> None:
@@ -106,14 +106,14 @@ class RunSection:
 
 
 def stageText(stage: str) -> str:
-    """Return what happens in a stage of a run, for people."""
+    """Return the displayed name of a stage of a run."""
     texts = {
         "read": _("Reading the volume"),
-        "locate": _("Looking for the spine"),
+        "locate": _("Locating the spine"),
         "segment": _("Outlining the vertebrae"),
-        "instances": _("Telling the vertebrae apart"),
+        "instances": _("Separating the vertebrae"),
         "levels": _("Naming the levels"),
-        "restore": _("Going back to the volume's voxels"),
+        "restore": _("Resampling to the voxels of the volume"),
         "write": _("Writing the result"),
         "measure": _("Measuring the spine"),
     }
@@ -121,7 +121,7 @@ def stageText(stage: str) -> str:
 
 
 def timeText(seconds: float) -> str:
-    """Return a time as a person would say it."""
+    """Return a duration in seconds or minutes."""
     if seconds < 90:
         return _("{count} s").format(count=max(1, round(seconds)))
     return _("{count} min").format(count=round(seconds / 60))

@@ -1,4 +1,4 @@
-"""The section Setup: what is installed, what this computer can do, and which model is used."""
+"""The section Setup: packages, devices and models."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.model_card import find_model
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.ProbeRun import ProbeProcess
+from SpineMambaSegmentLib.Runs.ProbeRun import ProbeRun
 from SpineMambaSegmentLib.Setup import Dependencies
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, checkModel
 
 POLL_MS = 100
 GOOD, BAD = "\N{CHECK MARK}", "\N{BALLOT X}"
 GREEN, RED = "color: #2e8b57", "color: #d9483b"
-"""Readable on Slicer's light and on its dark background."""
+"""Readable in Slicer's light and dark styles."""
 
 
 class SetupSection:
-    """A status line per part: good, or what to do.
+    """One status line each for packages, devices, kernels and model, with a remedy if needed.
 
     Args:
         ui: Widgets of the panel.
-        pyproject: The file that lists the packages.
-        store: Where imported models go.
-        onChange: Called with the devices, when the probe has answered.
+        pyproject: The pyproject.toml that lists the required packages.
+        store: Receives imported models.
+        onChange: Called with the devices when the probe has ended.
         onModel: Called with the folder of an imported model.
     """
 
@@ -44,8 +44,8 @@ class SetupSection:
     ):
         self._ui, self._pyproject, self._store = ui, pyproject, store
         self._onChange, self._onModel = onChange, onModel
-        self._probe: ProbeProcess | None = None
-        self._packagesAreThere = False
+        self._probe: ProbeRun | None = None
+        self._packagesInstalled = False
         self.facts: dict[str, Any] | str = _("not probed")
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
@@ -58,19 +58,19 @@ class SetupSection:
         ui.kernelsButton.enabled = False
 
     def ensurePackages(self) -> None:
-        """Install what is missing, after asking; what was there once is not looked for again.
+        """Install missing packages, after asking; nothing is checked again after a success.
 
         Raises:
-            UserError: If something is missing and the user declines, or it cannot be installed.
+            UserError: If packages are missing and the user declines, or they cannot be installed.
         """
-        if not self._packagesAreThere:
+        if not self._packagesInstalled:
             Dependencies.ensurePackages(self._pyproject)
-            self._packagesAreThere = True
+            self._packagesInstalled = True
 
     def check(self) -> None:
-        """Look at everything again; the answer about devices comes later."""
+        """Check packages at once, and devices in a background process."""
         missing = [required.name for required in Dependencies.missingPackages(self._pyproject)]
-        self._packagesAreThere = not missing
+        self._packagesInstalled = not missing
         good = _("Python packages are installed.")
         bad = _("Missing: {names}. Press Install.").format(names=", ".join(missing))
         self._say(self._ui.packagesLabel, not missing, bad if missing else good)
@@ -87,18 +87,18 @@ class SetupSection:
         if "torch" in missing:
             self._showNoFacts(_("PyTorch is not installed."))
         elif self._probe is None:
-            self._ui.deviceLabel.text = _("Looking at this computer")
-            self._probe = ProbeProcess()
+            self._ui.deviceLabel.text = _("Checking this computer")
+            self._probe = ProbeRun()
             self._timer.start()
 
     def checkModel(self, name: str) -> None:
-        """Say whether the chosen model is whole; reads all of it."""
+        """Check all files of a model, and show the result."""
         try:
             card = checkModel(find_model(name))
         except UserError as error:
-            self._say(self._ui.modelLabel, False, Errors.inFull(error))
+            self._say(self._ui.modelLabel, False, Errors.fullText(error))
             return
-        text = _("Model {name} {version} is whole.").format(name=card.name, version=card.version)
+        text = _("Model {name} {version} is complete.").format(name=card.name, version=card.version)
         self._say(self._ui.modelLabel, True, text)
 
     def install(self) -> None:
@@ -109,7 +109,7 @@ class SetupSection:
         self.check()
 
     def chooseWheels(self) -> None:
-        """Let the user choose a folder of wheels to install from."""
+        """Ask for a folder of wheels, and install from it."""
         folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of wheels"))
         if folder:
             self.installFromWheels(Path(folder))
@@ -128,7 +128,7 @@ class SetupSection:
         self.check()
 
     def chooseModel(self) -> None:
-        """Let the user choose a model file to import."""
+        """Ask for a model file, and import it."""
         path = qt.QFileDialog.getOpenFileName(
             None, _("Import model"), "", _("Models (model.json *.zip)")
         )
@@ -136,12 +136,12 @@ class SetupSection:
             self.importModel(Path(path))
 
     def importModel(self, path: Path) -> None:
-        """Import a model, or say why not."""
+        """Import a model; errors are shown."""
         with Errors.shown(_("The model could not be imported.")):
             self._onModel(str(self._store.importModel(path)))
 
     def stop(self) -> None:
-        """End the probe, if it runs."""
+        """Stop the probe, if it is running."""
         self._timer.stop()
         if self._probe is not None:
             self._probe.stop()
@@ -149,8 +149,8 @@ class SetupSection:
 
     def _installing(self) -> None:
         self._ui.packagesLabel.text = _("Installing Python packages; this can take minutes.")
-        # pip keeps Slicer's main thread: without this the sentence would come too late. Slicer 5.12
-        # shows pip's progress besides; 5.10 has nothing like it.
+        # pip blocks Slicer's main thread: without this, the text would be drawn too late. Slicer
+        # 5.12 also shows pip's progress; 5.10 does not.
         self._ui.packagesLabel.repaint()
 
     def _poll(self) -> None:

@@ -1,4 +1,4 @@
-"""The straightened spine in the panel: one look at all of it; a click goes to a vertebra."""
+"""The straightened spine (curved planar reformation) in the panel."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from spinemamba.common.errors import UserError
 from SpineMambaSegmentLib.Scene import Straightened
 
 DELAY_MS = 200
-"""Several changes one after another are drawn once."""
+"""Delay before drawing, so that several changes in a row are drawn once."""
 
-MOST_WIDTH, MOST_HEIGHT = 320, 560
-"""In the panel, which may be 360 pixels narrow: all of a spine at once."""
+MAX_WIDTH, MAX_HEIGHT = 320, 560
+"""Maximum size in pixels; the panel may be only 360 pixels wide."""
 
 GAP = 6
-FINE = 2
-"""The picture has so many pixels for one of the panel's: it stays sharp on a screen at 200 %."""
+SCALE = 2
+"""Pixels of the picture per pixel of the panel, so that it is sharp at 200 % scaling."""
 
 FONT_PIXELS = 10
 HALO = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 class StraightenedSection:
-    """The picture, below a header that folds it away; hidden, it costs nothing.
+    """The picture below a collapsible header; nothing is computed while it is collapsed.
 
     Args:
-        layout: Where it goes.
+        layout: Receives the section.
         onSelect: Called with the ID of the segment that was clicked.
     """
 
@@ -39,8 +39,8 @@ class StraightenedSection:
         self._onSelect = onSelect
         self._shown: tuple | None = None
         self._straight: Straightened.Straightened | None = None
-        self._cutFrom: tuple | None = None
-        self._places: list[tuple[Straightened.Strip, float, float]] = []
+        self._fingerprint: tuple | None = None
+        self._drawnStrips: list[tuple[Straightened.Strip, float, float]] = []
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Straightened spine")
         inside = insideOf(self.button)
@@ -68,12 +68,12 @@ class StraightenedSection:
         segmentationNode: slicer.vtkMRMLSegmentationNode | None,
         chosenId: str = "",
     ) -> None:
-        """Show a segmentation as it is now, soon; None shows nothing.
+        """Schedule a drawing of a segmentation; None shows nothing.
 
         Args:
             volumeNode: The image.
-            segmentationNode: Its vertebrae.
-            chosenId: Segment that stands out; empty for none.
+            segmentationNode: Its vertebrae are drawn.
+            chosenId: Segment to highlight; empty for none.
         """
         both = volumeNode is not None and segmentationNode is not None
         self._shown = (volumeNode, segmentationNode, chosenId) if both else None
@@ -91,43 +91,43 @@ class StraightenedSection:
             self._draw(self._straight, self._shown[2])
 
     def _cut(self) -> tuple[Straightened.Straightened | None, str]:
-        """Return the strips, or why there are none; cuts them anew only if that is needed."""
+        """Return the strips, or the reason why there are none; reuses them if nothing changed."""
         nothing = _("Nothing was segmented yet.")
         if self._shown is None or self._shown[0].GetImageData() is None:
             return None, nothing
         volumeNode, node = self._shown[:2]
         if volumeNode.GetScene() is None or node.GetScene() is None:
             return None, nothing
-        cutFrom = Straightened.fingerprint(volumeNode, node)
-        if self._straight is not None and cutFrom == self._cutFrom:
+        fingerprint = Straightened.fingerprint(volumeNode, node)
+        if self._straight is not None and fingerprint == self._fingerprint:
             return Straightened.renamed(self._straight, node), ""
         try:
             straight = Straightened.straightened(volumeNode, node)
         except UserError as error:
             return None, str(error)
-        self._cutFrom = cutFrom
+        self._fingerprint = fingerprint
         return straight, nothing if straight is None else ""
 
     def _draw(self, straight: Straightened.Straightened, chosenId: str) -> None:
         strips = (straight.side, straight.front)
         rows = len(straight.side.grey)
         columns = sum(strip.grey.shape[1] for strip in strips)
-        scale = min((MOST_WIDTH - GAP) / columns, MOST_HEIGHT / rows)
+        scale = min((MAX_WIDTH - GAP) / columns, MAX_HEIGHT / rows)
         width, height = round(columns * scale) + GAP, round(rows * scale)
-        canvas = qt.QPixmap(FINE * width, FINE * height)
+        canvas = qt.QPixmap(SCALE * width, SCALE * height)
         canvas.fill(qt.QColor(0, 0, 0))
         painter = qt.QPainter(canvas)
-        left, self._places = 0.0, []
+        left, self._drawnStrips = 0.0, []
         for strip in strips:
             picture = _pixmap(Straightened.painted(straight, strip, chosenId))
-            wide = round(FINE * strip.grey.shape[1] * scale)
+            wide = round(SCALE * strip.grey.shape[1] * scale)
             smooth = qt.Qt.SmoothTransformation
-            size = (wide, FINE * height, qt.Qt.IgnoreAspectRatio, smooth)
-            painter.drawPixmap(round(FINE * left), 0, picture.scaled(*size))
+            size = (wide, SCALE * height, qt.Qt.IgnoreAspectRatio, smooth)
+            painter.drawPixmap(round(SCALE * left), 0, picture.scaled(*size))
             for number, (row, column) in strip.marks.items():
-                at = (FINE * (left + (column + 0.5) * scale), FINE * (row + 0.5) * scale)
+                at = (SCALE * (left + (column + 0.5) * scale), SCALE * (row + 0.5) * scale)
                 _write(painter, at, straight.names[number - 1])
-            self._places.append((strip, left, scale))
+            self._drawnStrips.append((strip, left, scale))
             left += strip.grey.shape[1] * scale + GAP
         painter.end()
         self.label.setFixedSize(width, height)
@@ -140,9 +140,9 @@ class StraightenedSection:
     def _clicked(self, x: float, y: float) -> None:
         if self._straight is None:
             return
-        # The later strip begins where the earlier one ends.
+        # The second strip begins where the first one ends.
         strip, left, scale = next(
-            (place for place in reversed(self._places) if x >= place[1]), self._places[0]
+            (drawn for drawn in reversed(self._drawnStrips) if x >= drawn[1]), self._drawnStrips[0]
         )
         self._onSelect(self._straight.segmentAt(strip, y / scale, (x - left) / scale))
 
@@ -152,9 +152,9 @@ class StraightenedSection:
 
 
 def insideOf(button: ctk.ctkCollapsibleButton) -> qt.QVBoxLayout:
-    """Return the layout of a widget in a folding header.
+    """Return the layout of a widget inside a collapsible button.
 
-    The header shows and hides all that is directly in it, also what shall stay hidden.
+    The button shows and hides all its direct children, also those that must stay hidden.
     """
     frame = qt.QVBoxLayout(button)
     frame.setContentsMargins(0, 0, 0, 0)
@@ -164,47 +164,47 @@ def insideOf(button: ctk.ctkCollapsibleButton) -> qt.QVBoxLayout:
 
 
 class _Clicks(qt.QObject):
-    """Passes on where a widget was clicked."""
+    """Event filter that reports the positions of clicks."""
 
     def __init__(self, onClick: Callable[[float, float], None]):
         super().__init__()
         self._onClick, self._place = onClick, (0.0, 0.0)
-        # What goes wrong within an event filter ends the program in place of being told.
+        # An exception in an event filter would end the program without a message.
         self._later = qt.QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(0)
-        self._later.connect("timeout()", self._tell)
+        self._later.connect("timeout()", self._report)
 
     def eventFilter(self, watched: qt.QObject, event: qt.QEvent) -> bool:
-        """Return whether an event of a watched widget ends here; called by Qt."""
+        """Return True if an event is consumed; called by Qt."""
         if event.type() != qt.QEvent.MouseButtonPress:
             return False
         self._place = event.pos().x(), event.pos().y()
         self._later.start()
         return True
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._onClick(*self._place)
 
 
 def _pixmap(pixels: np.ndarray) -> qt.QPixmap:
-    """Return pixels (rows, columns, 3) as Qt draws them."""
+    """Return pixels (rows, columns, 3) as a pixmap."""
     rows, columns = pixels.shape[:2]
     pixmap = qt.QPixmap()
-    # Portable pixmap, the simplest of all formats that Qt reads.
+    # Portable pixmap is the simplest format that Qt reads.
     pixmap.loadFromData(qt.QByteArray(b"P6 %d %d 255\n" % (columns, rows) + pixels.tobytes()))
     return pixmap
 
 
 def _write(painter: qt.QPainter, at: tuple[float, float], text: str) -> None:
-    """Write a name in white with a dark rim, readable on bone and on lung."""
+    """Draw a name in white with a dark outline, readable on bone and on lung."""
     font = qt.QFont()
-    font.setPixelSize(FINE * FONT_PIXELS)
+    font.setPixelSize(SCALE * FONT_PIXELS)
     font.setBold(True)
     painter.setFont(font)
-    half = FINE * 40
+    half = SCALE * 40
     for shift, color in (*((by, (0, 0, 0)) for by in HALO), ((0, 0), (255, 255, 255))):
-        x, y = (round(place + FINE * by) for place, by in zip(at, shift, strict=True))
+        x, y = (round(coordinate + SCALE * by) for coordinate, by in zip(at, shift, strict=True))
         painter.setPen(qt.QColor(*color))
         box = qt.QRect(x - half, y - half, 2 * half, 2 * half)
         painter.drawText(box, qt.Qt.AlignCenter, text)

@@ -1,4 +1,4 @@
-"""Actions that give vertebrae other names; no voxel and no segment ID changes. No Qt."""
+"""Actions that rename vertebrae; voxels and segment IDs do not change."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from SpineMambaSegmentLib.Review.Spine import Edit, Spine
 
 SACRALISED, LUMBARISED = _("sacralised L5"), _("lumbarised S1")
 VARIANTS = {SACRALISED: "L5", LUMBARISED: "L6"}
-"""Variants, and the level that such a vertebra has: a lumbarised S1 counts as L6."""
+"""Transitional vertebrae and their levels: a lumbarised S1 counts as L6."""
 
-WAYS = {1: "down", -1: "up"}
+_DIRECTIONS = {1: "down", -1: "up"}
 
 
 @dataclass(frozen=True)
 class ShiftLevels:
-    """Move names by one level.
+    """Shift levels by one.
 
     Attributes:
-        by: 1: L1 becomes L2; -1: L1 becomes T12.
-        start: From this vertebra; None for all.
-        towards: Where from ``start``: "tail" or "head".
+        by: 1 if L1 becomes L2, -1 if L1 becomes T12.
+        start: Segment ID of the first vertebra to shift; None shifts all.
+        towards: Direction from ``start``: "tail" or "head".
     """
 
     by: int
@@ -34,63 +34,63 @@ class ShiftLevels:
 
     @property
     def title(self) -> str:
-        """What it is."""
+        """Title of the step."""
         part = (
             "all"
             if self.start is None
             else _("part towards the {towards}").format(towards=self.towards)
         )
-        return _("Shift {part} {value} by one").format(part=part, value=WAYS[self.by])
+        return _("Shift {part} {value} by one").format(part=part, value=_DIRECTIONS[self.by])
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
-        places = range(len(spine.states))
+        indices = range(len(spine.states))
         if self.start is not None:
-            here = spine.place(self.start)
-            places = places[here:] if self.towards == "tail" else places[: here + 1]
-        return renamed(spine, numbering_rules.shift(spine.chain, self.by, places))
+            here = spine.indexOf(self.start)
+            indices = indices[here:] if self.towards == "tail" else indices[: here + 1]
+        return _renamed(spine, numbering_rules.shift(spine.chain, self.by, indices))
 
 
 @dataclass(frozen=True)
 class SetLevel:
-    """Give one vertebra a level and leave all others."""
+    """Set the level of one vertebra and keep all others."""
 
     segmentId: str
     level: str
 
     @property
     def title(self) -> str:
-        """What it is."""
-        return f"Name {self.level}"
+        """Title of the step."""
+        return _("Set level {level}").format(level=self.level)
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new name."""
-        chain = numbering_rules.set_level(spine.chain, spine.place(self.segmentId), self.level)
-        return renamed(spine, chain)
+        chain = numbering_rules.set_level(spine.chain, spine.indexOf(self.segmentId), self.level)
+        return _renamed(spine, chain)
 
 
 @dataclass(frozen=True)
 class SwapLevels:
-    """Exchange the names of two vertebrae."""
+    """Swap the levels of two vertebrae."""
 
     one: str
     other: str
 
-    title = _("Swap two names")
+    title = _("Swap two levels")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
-        places = spine.place(self.one), spine.place(self.other)
-        return renamed(spine, numbering_rules.swap(spine.chain, *places))
+        indices = spine.indexOf(self.one), spine.indexOf(self.other)
+        return _renamed(spine, numbering_rules.swap(spine.chain, *indices))
 
 
 @dataclass(frozen=True)
 class InsertLevel:
-    """Say that a vertebra is one that most people do not have; its neighbours follow.
+    """Insert a level that most spines do not have; the neighbours are renamed.
 
     Attributes:
         segmentId: The vertebra.
-        level: "T13", "L6", or "T11" for the last with ribs where T12 has none.
+        level: "T13", "L6", or "T11" for the last level with ribs in a spine whose T12 has none.
     """
 
     segmentId: str
@@ -98,8 +98,10 @@ class InsertLevel:
 
     @property
     def title(self) -> str:
-        """What it is."""
-        return _("T11 is the last with ribs") if self.level == "T11" else f"Insert {self.level}"
+        """Title of the step."""
+        return (
+            _("T11 is the last level with ribs") if self.level == "T11" else f"Insert {self.level}"
+        )
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
@@ -108,35 +110,35 @@ class InsertLevel:
             "L6": numbering_rules.insert_l6,
             "T11": numbering_rules.last_ribs_t11,
         }[self.level]
-        return renamed(spine, rule(spine.chain, spine.place(self.segmentId)))
+        return _renamed(spine, rule(spine.chain, spine.indexOf(self.segmentId)))
 
 
 @dataclass(frozen=True)
 class MarkVariant:
-    """Note that a vertebra is of a kind between two regions; an empty text takes it back."""
+    """Mark a transitional vertebra; an empty variant removes the mark."""
 
     segmentId: str
     variant: str
 
     @property
     def title(self) -> str:
-        """What it is."""
-        return f"Mark {self.variant}" if self.variant else _("Take a mark back")
+        """Title of the step."""
+        return f"Mark {self.variant}" if self.variant else _("Remove a mark")
 
     def edit(self, spine: Spine) -> Edit:
-        """Return the mark, and the name that goes with it."""
-        place = spine.place(self.segmentId)
+        """Return the mark, and the new names."""
+        index = spine.indexOf(self.segmentId)
         chain = spine.chain
         level = VARIANTS.get(self.variant)
-        if level is not None and chain[place] != level:
-            inserts = level == "L6" and chain[place] in ("L5", "Sacrum")
+        if level is not None and chain[index] != level:
+            inserts = level == "L6" and chain[index] in ("L5", "Sacrum")
             rule = numbering_rules.insert_l6 if inserts else None
-            chain = rule(chain, place) if rule else numbering_rules.set_level(chain, place, level)
-        names = renamed(spine, chain).levels
+            chain = rule(chain, index) if rule else numbering_rules.set_level(chain, index, level)
+        names = _renamed(spine, chain).levels
         return Edit(levels=names, tags={self.segmentId: {VARIANT_TAG: self.variant}})
 
 
-def renamed(spine: Spine, chain: Sequence[str | None]) -> Edit:
-    """Return the edit that leads to other names."""
+def _renamed(spine: Spine, chain: Sequence[str | None]) -> Edit:
+    """Return the edit that changes the levels of a spine to those of a chain."""
     pairs = zip(spine.states.items(), chain, strict=True)
     return Edit(levels={i: new for (i, old), new in pairs if new is not None and new != old.level})

@@ -1,7 +1,7 @@
-"""What was changed, when and by whom: kept with the segmentation, and as a table. No Qt.
+"""Log of the review: changes with time and reviewer, stored in an attribute of the segmentation.
 
-An entry is plain data for JSON. It names levels and the reviewer, if given; never a patient, a
-volume or a file.
+An entry is JSON data. It contains levels and the reviewer's name, if given, but no name of a
+patient, volume or file.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ States = Mapping[str, SegmentState | None]
 
 
 def now() -> str:
-    """Return the time, ISO 8601 in UTC."""
+    """Return the current time as ISO 8601 in UTC."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def entry(action: str, reviewer: str, time: str) -> dict[str, Any]:
-    """Return an entry without changes yet."""
+    """Return an entry without changes."""
     return {"time": time, "action": action, "reviewer": reviewer, "changes": []}
 
 
 def changes(before: States, after: States, voxel_ml: float) -> list[dict[str, Any]]:
-    """Return what changed of each segment.
+    """Return level, status, volume and Dice of each changed segment.
 
     Args:
-        before: Segments by ID; None where one is new.
-        after: The same; None where one is removed.
-        voxel_ml: Volume of a voxel.
+        before: States by segment ID; None for a new segment.
+        after: States by segment ID; None for a removed segment.
+        voxel_ml: Volume of a voxel in mL.
     """
-    found = []
+    rows = []
     for segmentId, new in after.items():
         old = before[segmentId]
         both = old is not None and new is not None
-        found.append(
+        rows.append(
             {
                 "segment": segmentId,
                 "level_before": _level(old),
@@ -61,7 +61,7 @@ def changes(before: States, after: States, voxel_ml: float) -> list[dict[str, An
                 "dice": _dice(old, new) if both else 0.0,
             }
         )
-    return found
+    return rows
 
 
 def _level(state: SegmentState | None) -> str:
@@ -79,18 +79,18 @@ def _dice(old: SegmentState, new: SegmentState) -> float:
 
 
 def read(node: slicer.vtkMRMLSegmentationNode) -> list[dict[str, Any]]:
-    """Return the entries of a segmentation, the oldest first."""
+    """Return the log entries of a segmentation, oldest first."""
     return json.loads(node.GetAttribute(ATTRIBUTE) or "[]")
 
 
 def append(node: slicer.vtkMRMLSegmentationNode, new: Mapping[str, Any]) -> None:
-    """Add an entry; none is ever taken away, not even by undo."""
+    """Append an entry; entries are never removed, not even by undo."""
     text = json.dumps([*read(node), dict(new)], separators=(",", ":"))
     node.SetAttribute(ATTRIBUTE, text)
 
 
 def csvText(node: slicer.vtkMRMLSegmentationNode) -> str:
-    """Return the log as a table, one line per changed segment."""
+    """Return the log as CSV, one line per changed segment."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()

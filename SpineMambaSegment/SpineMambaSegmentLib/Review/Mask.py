@@ -1,4 +1,4 @@
-"""Voxels of one segment, packed: what undo keeps and what actions change. No Qt, no scene."""
+"""Bit-packed voxels of one segment, used by actions and undo."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class Mask:
-    """Voxels on the lattice of a segmentation; masks of the same voxels are equal.
+    """Set of voxels on the grid of a segmentation; equal sets give equal masks.
 
     Attributes:
-        first: First voxel k, j, i of the box around the voxels.
-        shape: Size of that box along k, j, i; zeros if there is no voxel.
-        packed: The voxels in the box, eight in a byte.
+        first: First voxel k, j, i of the bounding box.
+        shape: Size of the bounding box along k, j, i; zeros if the mask is empty.
+        packed: Voxels of the bounding box, eight per byte (`numpy.packbits`).
     """
 
     first: tuple[int, int, int]
@@ -30,15 +30,15 @@ class Mask:
         """Return the mask of an array.
 
         Args:
-            inside: True where a voxel is, (k, j, i).
-            first: Where the array's first voxel lies.
+            inside: bool (k, j, i).
+            first: Grid index k, j, i of the array's first voxel.
         """
         spans = []
         for axis in range(3):
             others = tuple(a for a in range(3) if a != axis)
             hit = np.flatnonzero(inside.any(axis=others))
             if not len(hit):
-                return NOTHING
+                return EMPTY
             spans.append(slice(int(hit[0]), int(hit[-1]) + 1))
         part = inside[tuple(spans)]
         k, j, i = (int(f) + s.start for f, s in zip(first, spans, strict=True))
@@ -46,17 +46,17 @@ class Mask:
 
     @property
     def box(self) -> Box:
-        """The box around the voxels; its bounds may be negative on a lattice that starts there."""
+        """The bounding box; bounds may be negative, because Slicer's extents may be."""
         k, j, i = (slice(f, f + n) for f, n in zip(self.first, self.shape, strict=True))
         return k, j, i
 
     def array(self) -> np.ndarray:
-        """Return the voxels in the box as a new array, bool (k, j, i)."""
+        """Return the voxels of the bounding box as a new array, bool (k, j, i)."""
         bits = np.frombuffer(self.packed, np.uint8)
         return np.unpackbits(bits, count=int(np.prod(self.shape))).reshape(self.shape).astype(bool)
 
     def inBox(self, box: Box) -> np.ndarray:
-        """Return the voxels in another box as a new array, bool (k, j, i)."""
+        """Return the voxels of another box as a new array, bool (k, j, i)."""
         out = np.zeros([s.stop - s.start for s in box], bool)
         common = meet(self.box, box)
         if common is not None:
@@ -64,36 +64,36 @@ class Mask:
         return out
 
     def count(self) -> int:
-        """Return how many voxels there are."""
+        """Return the number of voxels."""
         return _countAndMean(self)[0]
 
     def mean(self) -> tuple[float, float, float]:
-        """Return the mean k, j, i of the voxels; NaN if there is none."""
+        """Return the mean k, j, i of the voxels; NaN if the mask is empty."""
         return _countAndMean(self)[1]
 
     def minus(self, other: Mask) -> Mask:
         """Return the voxels that are not in another mask."""
         if meet(self.box, other.box) is None:
             return self
-        theirs = other.inBox(self.box)
-        own = self.array()
-        return Mask.of(own & ~theirs, self.first) if (own & theirs).any() else self
+        removed = other.inBox(self.box)
+        inside = self.array()
+        return Mask.of(inside & ~removed, self.first) if (inside & removed).any() else self
 
     def overlap(self, other: Mask) -> int:
-        """Return how many voxels two masks share."""
+        """Return the number of voxels in both masks."""
         common = meet(self.box, other.box)
         if common is None:
             return 0
         return int(np.count_nonzero(self.inBox(common) & other.inBox(common)))
 
 
-NOTHING = Mask((0, 0, 0), (0, 0, 0), b"")
+EMPTY = Mask((0, 0, 0), (0, 0, 0), b"")
 
 
 @lru_cache(maxsize=512)
 def _countAndMean(mask: Mask) -> tuple[int, tuple[float, float, float]]:
-    """Count voxels and find their mean from the sums along each axis."""
-    if mask == NOTHING:
+    """Return number and mean of the voxels, from the sums along each axis."""
+    if mask == EMPTY:
         return 0, (float("nan"),) * 3
     inside, means = mask.array(), []
     for axis, start in enumerate(mask.first):
@@ -104,7 +104,7 @@ def _countAndMean(mask: Mask) -> tuple[int, tuple[float, float, float]]:
 
 
 def meet(one: Box, other: Box) -> Box | None:
-    """Return the part that two boxes share; None if there is none."""
+    """Return the intersection of two boxes; None if it is empty."""
     spans = [
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
     ]
@@ -114,7 +114,7 @@ def meet(one: Box, other: Box) -> Box | None:
 
 
 def around(boxes: Sequence[Box], margin: int = 0) -> Box:
-    """Return the smallest box that holds some boxes, and so many voxels more to each side."""
+    """Return the smallest box that contains all boxes, enlarged by a margin in voxels."""
     k, j, i = (
         slice(
             min(box[axis].start for box in boxes) - margin,
@@ -126,7 +126,7 @@ def around(boxes: Sequence[Box], margin: int = 0) -> Box:
 
 
 def relativeTo(box: Box, origin: Box) -> Box:
-    """Return a box as seen from the first voxel of another."""
+    """Return a box relative to the first voxel of another box."""
     k, j, i = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, origin, strict=True))
     return k, j, i
 

@@ -1,7 +1,7 @@
-"""What review knows beside the segments, as a file: result, pins and log; no Qt.
+"""The review as a JSON file: result of the run, fixed levels and log.
 
-Names, codes, status and who approved stand on the segments themselves and come with ``.seg.nrrd``;
-this file holds what that format has no place for.
+Names, codes, status and reviewer are tags of the segments and are saved in ``.seg.nrrd``; this
+file holds attributes of the segmentation node, which that format does not save.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PARTS = {"result": RESULT_ATTRIBUTE, "pins": PINS_ATTRIBUTE, "log": Log.ATTRIBUT
 
 
 def write(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
-    """Write the file; it is whole or not there.
+    """Write the review; on an error, no partial file is left.
 
     Raises:
         UserError: If it cannot be written (OUTPUT_BAD).
@@ -36,7 +36,7 @@ def write(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
 
 
 def writeText(text: str, path: Path) -> None:
-    """Write a text file that is whole or not there.
+    """Write a text file; on an error, no partial file is left.
 
     Raises:
         UserError: If it cannot be written (OUTPUT_BAD).
@@ -55,26 +55,27 @@ def writeText(text: str, path: Path) -> None:
 
 
 def read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
-    """Bring what a file says to a segmentation.
+    """Restore a review into the attributes of a segmentation.
 
     Raises:
-        UserError: If it is no such file, or of another segmentation; nothing has changed then.
+        UserError: If the file is not a review, or belongs to another segmentation; then nothing
+            is changed.
     """
     try:
         values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
         if values["result"] is not None:
             Result.from_json(values["result"])
         pins, log = dict(values["pins"] or {}), list(values["log"] or [])
-        named = {change["segment"] for item in log for change in item["changes"]}
+        logged = {change["segment"] for item in log for change in item["changes"]}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             _("{file} is not the review of a segmentation: {error}.").format(
                 file=path.name, error=error
             ),
-            _("Choose a file that was saved by Save review."),
+            _("Choose a file written by Save the review."),
         ) from error
     ids = set(node.GetSegmentation().GetSegmentIDs())
-    if not set(pins) <= ids or (named and not named & ids):
+    if not set(pins) <= ids or (logged and not logged & ids):
         raise UserError(
             _("{file} is the review of another segmentation.").format(file=path.name),
             _("Open the segmentation that was saved with it, and choose it above."),

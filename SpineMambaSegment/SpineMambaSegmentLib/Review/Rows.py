@@ -1,4 +1,4 @@
-"""What the table of review says: rows, order and progress. No Qt."""
+"""Contents of the table of vertebrae: rows, order and progress."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from SpineMambaSegmentLib.Review.SegmentState import (
     BY_HAND,
     BY_TAG,
     CORRECTED,
+    FLAGGED,
     NAMED_TAG,
-    NEEDS_LOOK,
     NOT_STARTED,
     VARIANT_TAG,
     SegmentState,
 )
 from SpineMambaSegmentLib.Review.Spine import Spine
 
-URGENCY = {NEEDS_LOOK: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
+URGENCY = {FLAGGED: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One vertebra.
+    """One row of the table.
 
     Attributes:
         segmentId: ID of its segment.
-        name: What it is called.
+        name: Displayed name.
         color: Red, green, blue, 0 to 255.
-        posterior: Probability of its level; None where a person named it.
-        volume_ml: Volume of its voxels.
-        reasons: Sentences that say why it needs a look, and marks such as "sacralised L5".
-        status: One of `ReviewState.STATUSES`.
-        reviewer: Who approved it; may be empty.
-        at: When that was, ISO 8601 in UTC.
-        pinned: Whether a person has pinned its level.
+        posterior: Probability of its level; None if the level was set by the user, or if no run
+            is known.
+        volume_ml: Volume in mL.
+        reasons: Sentences of its flags, and marks such as "sacralised L5".
+        status: One of `SegmentState.STATUSES`.
+        reviewer: Name of the user who approved it; may be empty.
+        at: Time of the approval, ISO 8601 in UTC.
+        pinned: True if its level is fixed.
     """
 
     segmentId: str
@@ -54,12 +55,12 @@ class Row:
 
     @property
     def urgency(self) -> tuple[int, float]:
-        """What comes first when the table is sorted by urgency."""
+        """Sort key: status, then probability of the level."""
         return URGENCY[self.status], 1.0 if self.posterior is None else self.posterior
 
 
 def rowsOf(spine: Spine, byUrgency: bool = False) -> list[Row]:
-    """Return the rows from head to tail, or what needs a look first."""
+    """Return the rows from head to tail, or sorted by urgency."""
     pins = pinsOf(spine)
     rows = [_row(spine, i, state, i in pins) for i, state in spine.states.items()]
     return sorted(rows, key=lambda row: row.urgency) if byUrgency else rows
@@ -67,7 +68,7 @@ def rowsOf(spine: Spine, byUrgency: bool = False) -> list[Row]:
 
 def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row:
     posterior = state.tag("SpineMamba.Posterior")
-    named = state.tag(NAMED_TAG) == BY_HAND
+    isManual = state.tag(NAMED_TAG) == BY_HAND
     reasons = [state.tag("SpineMamba.Flags")]
     if variant := state.tag(VARIANT_TAG):
         reasons.append(_("Marked as {variant}.").format(variant=variant))
@@ -75,7 +76,7 @@ def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row
         segmentId=segmentId,
         name=state.name,
         color=state.color,
-        posterior=float(posterior) if posterior and not named else None,
+        posterior=float(posterior) if posterior and not isManual else None,
         volume_ml=round(state.mask.count() * spine.voxel_ml, 3),
         reasons=" ".join(filter(None, reasons)),
         status=state.status,
@@ -86,5 +87,5 @@ def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row
 
 
 def progress(spine: Spine) -> tuple[int, int]:
-    """Return how many vertebrae are approved, and how many there are."""
+    """Return the numbers of approved and of all vertebrae."""
     return len(spine.approved()), len(spine.states)

@@ -1,4 +1,4 @@
-"""From what an action asks for to the states of the segments: the rules of review. No Qt."""
+"""Rules of the review: from a requested `Edit` to the new states of the segments."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ from SpineMambaSegmentLib.Review.SegmentState import (
     BY_HAND,
     BY_TAG,
     CORRECTED,
+    FLAGGED,
     NAMED_TAG,
-    NEEDS_LOOK,
     STATUS_TAG,
     SegmentState,
     newState,
 )
 from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE, Edit, Spine, sortedByHeight
 
-SHAPED = {
-    "DICOM.SegmentAlgorithmType": "SEMIAUTOMATIC",  # made by a program, corrected by a person
-    "SpineMamba.Flags": "",  # said of the voxels as they were
+_RESHAPED_TAGS = {
+    "DICOM.SegmentAlgorithmType": "SEMIAUTOMATIC",  # automatic, corrected by the user
+    "SpineMamba.Flags": "",  # flags refer to the voxels before the change
     "SpineMamba.FlagNames": "",
 }
-"""Tags of a vertebra whose voxels a person has changed."""
+"""Tags of a vertebra whose voxels were changed by the user."""
 
 
 def changedStates(
     spine: Spine, edit: Edit, stamp: tuple[str, str]
 ) -> dict[str, SegmentState | None]:
-    """Return the segments that an edit changes, as they shall be; None for one that goes.
+    """Return the new states of the segments that an edit changes; None for removed ones.
 
     Args:
-        spine: The vertebrae before.
-        edit: What is asked for.
-        stamp: Who does it, and when; written where a status is set.
+        spine: The vertebrae before the edit.
+        edit: The requested changes.
+        stamp: Reviewer and time; stored with a new status.
 
     Raises:
         UserError: If an approved vertebra would change.
     """
     _refuseApproved(spine, edit)
-    found: dict[str, SegmentState | None] = dict.fromkeys(edit.removed)
+    states: dict[str, SegmentState | None] = dict.fromkeys(edit.removed)
     for segmentId, mask in _disjoint(spine, edit).items():
-        found[segmentId] = _reshaped(spine, edit, segmentId, mask)
+        states[segmentId] = _reshaped(spine, edit, segmentId, mask)
     for segmentId, level in edit.levels.items():
-        state = found.get(segmentId, spine.states.get(segmentId))
+        state = states.get(segmentId, spine.states.get(segmentId))
         if state.level != level or state.name != level:
             renamed = state.withLevel(level).withTags({NAMED_TAG: BY_HAND})
-            # Another name is no answer to what is wrong with the shape.
-            looked = state.status != NEEDS_LOOK
-            found[segmentId] = _corrected(renamed) if looked else renamed
+            # Renaming does not clear a shape flag.
+            isFlagged = state.status == FLAGGED
+            states[segmentId] = renamed if isFlagged else _corrected(renamed)
     for segmentId, tags in edit.tags.items():
-        state = found.get(segmentId, spine.states.get(segmentId))
-        who = dict(zip((BY_TAG, AT_TAG), stamp, strict=True)) if STATUS_TAG in tags else {}
-        found[segmentId] = state.withTags({**who, **tags})
-    return {i: state for i, state in found.items() if state != spine.states.get(i)}
+        state = states.get(segmentId, spine.states.get(segmentId))
+        review = dict(zip((BY_TAG, AT_TAG), stamp, strict=True)) if STATUS_TAG in tags else {}
+        states[segmentId] = state.withTags({**review, **tags})
+    return {i: state for i, state in states.items() if state != spine.states.get(i)}
 
 
 def repaired(old: Spine, now: Spine) -> dict[str, SegmentState | None]:
-    """Return what must be written after an edit elsewhere, so that the rules hold again.
+    """Return the states to write after an edit elsewhere, so that the rules hold again.
 
-    A vertebra that was approved and still is keeps its voxels; where two vertebrae overlap, what
-    changed last has the voxel.
+    A vertebra that was approved and still is keeps its old voxels. Where two vertebrae overlap,
+    the changed one keeps the voxel unless the other is approved.
 
     Args:
         old: The vertebrae before the edit.
@@ -84,77 +84,75 @@ def repaired(old: Spine, now: Spine) -> dict[str, SegmentState | None]:
         if i in old.states and APPROVED == state.status == old.states[i].status
     }
     masks = {i: locked.get(i, state.mask) for i, state in now.states.items()}
-    # Who comes first keeps what it has.
+    # On overlap, the earlier segment in this order keeps its voxels.
     order = sorted(masks, key=lambda i: (i not in locked, i not in changed))
-    for place, segmentId in enumerate(order):
+    for index, segmentId in enumerate(order):
         if segmentId not in locked:
-            own = segmentId in changed
-            for first in (i for i in order[:place] if own or i in changed):
-                masks[segmentId] = masks[segmentId].minus(masks[first])
+            isChanged = segmentId in changed
+            for earlier in (i for i in order[:index] if isChanged or i in changed):
+                masks[segmentId] = masks[segmentId].minus(masks[earlier])
     states = {i: replace(state, mask=masks[i]) for i, state in now.states.items()}
     return {i: state for i, state in states.items() if state.mask != now.states[i].mask}
 
 
 def pinsAfter(spine: Spine, after: Mapping[str, SegmentState | None]) -> dict[str, str]:
-    """Return the pins without those of vertebrae that get another level, or go, as an attribute."""
+    """Return the pin attribute without the pins of renamed and removed vertebrae."""
     pins = json.loads(spine.attributes[PINS_ATTRIBUTE] or "{}")
     states = {**spine.states, **after}
-    kept = {i: n for i, n in pins.items() if states.get(i) is not None and states[i].level == n}
-    return {PINS_ATTRIBUTE: json.dumps(kept, separators=(",", ":")) if kept else ""}
+    valid = {i: n for i, n in pins.items() if states.get(i) is not None and states[i].level == n}
+    return {PINS_ATTRIBUTE: json.dumps(valid, separators=(",", ":")) if valid else ""}
 
 
 def orderWith(
     spine: Spine, after: Mapping[str, SegmentState | None], order: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return Slicer's order of the segments after a change: a new one follows what lies above."""
+    """Return Slicer's order of the segments; a new one comes after the vertebra above it."""
     ids = [i for i in order if i not in after or after[i] is not None]
     states = {**spine.states, **{i: s for i, s in after.items() if s is not None}}
     states = {i: s for i, s in states.items() if after.get(i, s) is not None}
     fromHead = sortedByHeight(replace(spine, states=states)).ids
     for segmentId in [i for i in fromHead if i not in ids]:
-        place = fromHead.index(segmentId)
-        above = fromHead[place - 1] if place else None
+        index = fromHead.index(segmentId)
+        above = fromHead[index - 1] if index else None
         ids.insert(ids.index(above) + 1 if above else 0, segmentId)
     return tuple(ids)
 
 
 def _refuseApproved(spine: Spine, edit: Edit) -> None:
-    wanted = {*edit.removed, *edit.masks, *edit.levels}
+    edited = {*edit.removed, *edit.masks, *edit.levels}
     for segmentId in spine.approved():
         state = spine.states[segmentId]
         renamed = edit.levels.get(segmentId, state.level) != state.level
         reshaped = edit.masks.get(segmentId, state.mask) != state.mask
-        if segmentId in wanted and (renamed or reshaped or segmentId in edit.removed):
+        if segmentId in edited and (renamed or reshaped or segmentId in edit.removed):
             raise UserError(
-                _("{name} is approved and stays as it is.").format(name=state.name),
-                _("Take the approval of {name} back first, or leave it out.").format(
-                    name=state.name
-                ),
+                _("{name} is approved and cannot be changed.").format(name=state.name),
+                _("Withdraw the approval of {name} first, or exclude it.").format(name=state.name),
             )
 
 
 def _disjoint(spine: Spine, edit: Edit) -> Mapping[str, Mask]:
-    """Return the new masks without what others keep, and those that lose something to them."""
+    """Return the new masks without approved voxels, and the masks that lose voxels to them."""
     others = {
         i: state for i, state in spine.states.items() if i not in {*edit.masks, *edit.removed}
     }
-    found: dict[str, Mask] = {}
+    masks: dict[str, Mask] = {}
     for segmentId, mask in edit.masks.items():
         for state in others.values():
             if state.status == APPROVED:
                 mask = mask.minus(state.mask)
-        for earlier in found.values():
+        for earlier in masks.values():
             mask = mask.minus(earlier)
-        found[segmentId] = mask
+        masks[segmentId] = mask
     for segmentId, state in others.items():
         if state.status == APPROVED:
             continue
-        left = state.mask
-        for segmentIdOfNew in edit.masks:
-            left = left.minus(found[segmentIdOfNew])
-        if left != state.mask:
-            found[segmentId] = left
-    return found
+        remaining = state.mask
+        for newId in edit.masks:
+            remaining = remaining.minus(masks[newId])
+        if remaining != state.mask:
+            masks[segmentId] = remaining
+    return masks
 
 
 def _reshaped(spine: Spine, edit: Edit, segmentId: str, mask: Mask) -> SegmentState:
@@ -163,9 +161,9 @@ def _reshaped(spine: Spine, edit: Edit, segmentId: str, mask: Mask) -> SegmentSt
     if old is not None and old.mask == mask:
         return old
     volume = f"{mask.count() * spine.voxel_ml:.1f}"
-    return _corrected(state.withTags({**SHAPED, "SpineMamba.VolumeMl": volume}))
+    return _corrected(state.withTags({**_RESHAPED_TAGS, "SpineMamba.VolumeMl": volume}))
 
 
 def _corrected(state: SegmentState) -> SegmentState:
-    """Return a state that is marked as corrected and by nobody approved."""
+    """Return a state with status corrected and without reviewer."""
     return state.withStatus(CORRECTED).withTags({BY_TAG: "", AT_TAG: ""})

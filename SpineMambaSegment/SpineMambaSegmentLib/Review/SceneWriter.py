@@ -1,4 +1,4 @@
-"""States of segments into the scene, in one go; undo and redo take the same way. No Qt."""
+"""Writes states of segments to the scene; used by actions, undo and redo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import slicer
 
 from SpineMambaSegmentLib.Review import SharedLabelmap, Surfaces
-from SpineMambaSegmentLib.Review.Mask import NOTHING
+from SpineMambaSegmentLib.Review.Mask import EMPTY
 from SpineMambaSegmentLib.Review.SegmentState import SegmentState, writeState
 from SpineMambaSegmentLib.Review.Spine import Spine
 
@@ -18,21 +18,21 @@ def write(
     after: Mapping[str, SegmentState | None],
     order: Sequence[str],
 ) -> None:
-    """Make segments what they shall be; None takes one away.
+    """Write new states of segments; None removes a segment.
 
     Args:
         node: The segmentation.
-        spine: What it holds now.
-        after: The segments that change.
-        order: IDs of all segments afterwards, in Slicer's order.
+        spine: Its current state.
+        after: New states by segment ID.
+        order: IDs of all segments after the change, in Slicer's order.
     """
     segmentation = node.GetSegmentation()
     before = node.StartModify()
     try:
-        surfaces = Surfaces.held(node)
+        surfaces = Surfaces.current(node)
         masks = {i: s.mask for i, s in spine.states.items()}
         changed = {
-            i: NOTHING if state is None else state.mask
+            i: EMPTY if state is None else state.mask
             for i, state in after.items()
             if (state is None and i in masks) or (state is not None and state.mask != masks.get(i))
         }
@@ -51,7 +51,7 @@ def write(
             if segmentation.GetSegmentIndex(segmentId) != index:
                 segmentation.SetSegmentIndex(segmentId, index)
         if changed:
-            left = {i: mask for i, mask in changed.items() if after[i] is not None}
-            Surfaces.follow(node, surfaces, left)
+            present = {i: mask for i, mask in changed.items() if after[i] is not None}
+            Surfaces.update(node, surfaces, present)
     finally:
         node.EndModify(before)

@@ -1,4 +1,4 @@
-"""Review of one segmentation: actions as single steps, undo, redo, and the log. No Qt."""
+"""Review of one segmentation: actions as single steps, undo, redo and log."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from SpineMambaSegmentLib.Review.Spine import ATTRIBUTES, Action, Spine, sortedB
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.Segments import SEGMENT_ID
 
-OUTSIDE = _("Edited by hand")
+MANUAL_EDIT = _("Edited by hand")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step that can be taken back.
+    """One step that can be undone.
 
     Attributes:
-        title: What it was.
-        before: Segments that it changed, by ID; None where one was not there.
-        after: The same segments after it.
-        attributesBefore: Attributes that it changed.
-        attributesAfter: The same after it.
-        orderBefore: IDs of all segments in Slicer's order.
-        orderAfter: The same after it.
+        title: Title of the action.
+        before: Changed segments before the step, by ID; None if the segment did not exist.
+        after: The same segments after the step; None if the segment was removed.
+        attributesBefore: Changed attributes of the segmentation node before the step.
+        attributesAfter: The same attributes after the step.
+        orderBefore: IDs of all segments in Slicer's order before the step.
+        orderAfter: The same after the step.
     """
 
     title: str
@@ -50,9 +50,9 @@ class ReviewSession:
     """The vertebrae of one segmentation under review.
 
     Args:
-        node: The segmentation; what it holds is read now.
-        volumeNode: The image; None if it is not known.
-        reviewer: Name that goes into the log and onto what is approved; may be empty.
+        node: The segmentation; its segments are read at once.
+        volumeNode: The image; None if unknown.
+        reviewer: Name for the log and for approved segments; may be empty.
     """
 
     def __init__(
@@ -65,30 +65,30 @@ class ReviewSession:
         self._undo: list[Step] = []
         self._redo: list[Step] = []
         self._masks: dict[str, Mask] = {}
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._lastFingerprints: dict[str, tuple[int, int]] = {}
         self._spine = self._read()
         self._order = self._readOrder()
 
     @property
     def spine(self) -> Spine:
-        """The vertebrae as they were after the last step."""
+        """The vertebrae after the last step."""
         return self._spine
 
     def apply(self, action: Action) -> list[str]:
-        """Do something as one step.
+        """Apply an action as one step.
 
         Returns:
             IDs of the segments that changed.
 
         Raises:
-            UserError: If it cannot be done; then nothing has changed.
+            UserError: If the action is not possible; then nothing is changed.
         """
         self.absorb()
         edit = action.edit(self._spine)
         after = changedStates(self._spine, edit, self._stamp())
         before = {i: self._spine.states.get(i) for i in after}
-        wanted = {**pinsAfter(self._spine, after), **edit.attributes}
-        attributes = {n: v for n, v in wanted.items() if self._spine.attributes[n] != v}
+        values = {**pinsAfter(self._spine, after), **edit.attributes}
+        attributes = {n: v for n, v in values.items() if self._spine.attributes[n] != v}
         checked([s.level for s in {**self._spine.states, **after}.values() if s is not None])
         if not after and not attributes:
             raise UserError(
@@ -98,17 +98,17 @@ class ReviewSession:
         old = {name: self._spine.attributes[name] for name in attributes}
         orders = self._order, orderWith(self._spine, after, self._order)
         step = Step(action.title, before, after, old, attributes, *orders)
-        self._go(step.after, step.attributesAfter, step.orderAfter)
+        self._write(step.after, step.attributesAfter, step.orderAfter)
         self._record(step)
         return list(after)
 
     def absorb(self) -> list[str]:
-        """Take note of what was changed elsewhere, such as in the Segment Editor, as one step.
+        """Record changes made elsewhere, such as in the Segment Editor, as one step.
 
-        What it did to approved vertebrae is taken back, and so are overlaps.
+        Changes of approved vertebrae are reverted, and overlaps are removed.
 
         Returns:
-            IDs of the segments that had changed.
+            IDs of the segments that changed.
         """
         now = self._read()
         if repairs := repaired(self._spine, now):
@@ -121,41 +121,41 @@ class ReviewSession:
         after = {i: now.states.get(i) for i in ids}
         order, self._order = self._order, self._readOrder()
         self._spine = now
-        self._record(Step(OUTSIDE, before, after, {}, {}, order, self._order))
+        self._record(Step(MANUAL_EDIT, before, after, {}, {}, order, self._order))
         return ids
 
     @property
     def undoTitle(self) -> str:
-        """What `undo` takes back; empty if there is nothing."""
+        """Title of the step that `undo` reverts; empty if there is none."""
         return self._undo[-1].title if self._undo else ""
 
     @property
     def redoTitle(self) -> str:
-        """What `redo` does again; empty if there is nothing."""
+        """Title of the step that `redo` repeats; empty if there is none."""
         return self._redo[-1].title if self._redo else ""
 
     def undo(self) -> list[str]:
-        """Take the last step back; returns the IDs of the segments that changed."""
+        """Undo the last step, and return the IDs of the segments that changed."""
         self.absorb()
         if not self._undo:
             return []
         step = self._undo.pop()
-        self._go(step.before, step.attributesBefore, step.orderBefore)
+        self._write(step.before, step.attributesBefore, step.orderBefore)
         self._redo.append(step)
         self._log(f"Undo: {step.title}", step.after, step.before)
         return list(step.before)
 
     def redo(self) -> list[str]:
-        """Do again what `undo` took back; returns the IDs of the segments that changed."""
+        """Repeat the last undone step, and return the IDs of the segments that changed."""
         if self.absorb() or not self._redo:
             return []
         step = self._redo.pop()
-        self._go(step.after, step.attributesAfter, step.orderAfter)
+        self._write(step.after, step.attributesAfter, step.orderAfter)
         self._undo.append(step)
         self._log(f"Redo: {step.title}", step.before, step.after)
         return list(step.after)
 
-    def _go(
+    def _write(
         self,
         after: Mapping[str, SegmentState | None],
         attributes: Mapping[str, str],
@@ -167,7 +167,7 @@ class ReviewSession:
             self.node.SetAttribute(name, value or None)
         states = {**self._spine.states, **after}
         self._masks = {i: s.mask for i, s in states.items() if s is not None}
-        self._see()
+        self._updateFingerprints()
         self._spine = self._read()
 
     def _record(self, step: Step) -> None:
@@ -186,15 +186,15 @@ class ReviewSession:
         Log.append(self.node, item)
 
     def _stamp(self) -> tuple[str, str]:
-        """Return who and when."""
+        """Return the reviewer's name and the time."""
         return self.reviewer, Log.now()
 
     def _read(self) -> Spine:
-        """Return what the segmentation holds now; voxels are read again only if they changed."""
+        """Return the current segments; voxels are read again only if they changed."""
         ids = [i for i in self.node.GetSegmentation().GetSegmentIDs() if SEGMENT_ID.fullmatch(i)]
-        if self._fingerprints(ids) != self._seen:
+        if self._fingerprints(ids) != self._lastFingerprints:
             self._masks = SharedLabelmap.readMasks(self.node, ids)
-            self._see()
+            self._updateFingerprints()
         states = {i: readState(self.node, i, self._masks[i]) for i in ids}
         attributes = {name: self.node.GetAttribute(name) or "" for name in ATTRIBUTES}
         return sortedByHeight(Spine(states, self._grid(ids), attributes, self.volumeNode))
@@ -202,18 +202,18 @@ class ReviewSession:
     def _readOrder(self) -> tuple[str, ...]:
         return tuple(self.node.GetSegmentation().GetSegmentIDs())
 
-    def _see(self) -> None:
+    def _updateFingerprints(self) -> None:
         ids = [i for i in self.node.GetSegmentation().GetSegmentIDs() if SEGMENT_ID.fullmatch(i)]
-        self._seen = self._fingerprints(ids)
+        self._lastFingerprints = self._fingerprints(ids)
 
     def _fingerprints(self, ids: list[str]) -> dict[str, tuple[int, int]]:
-        """Return what tells whether the voxels of a segment may have changed."""
-        found = {}
+        """Return modification time and label value of each segment, to detect changed voxels."""
+        fingerprints = {}
         for segmentId in ids:
             image = SharedLabelmap.imageOf(self.node, segmentId)
             value = self.node.GetSegmentation().GetSegment(segmentId).GetLabelValue()
-            found[segmentId] = (0 if image is None else image.GetMTime(), value)
-        return found
+            fingerprints[segmentId] = (0 if image is None else image.GetMTime(), value)
+        return fingerprints
 
     def _grid(self, ids: list[str]) -> Grid:
         for segmentId in ids:
@@ -221,7 +221,7 @@ class ReviewSession:
                 return SharedLabelmap.gridOfImage(image)
         if self.volumeNode is not None:
             return gridOf(self.volumeNode)
-        return Grid(np.eye(4), (0, 0, 0))  # there is no voxel that could lie anywhere
+        return Grid(np.eye(4), (0, 0, 0))  # no segment has voxels
 
 
 def _differs(one: Spine, other: Spine, segmentId: str) -> bool:

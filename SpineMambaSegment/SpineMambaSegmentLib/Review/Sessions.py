@@ -1,4 +1,4 @@
-"""The sessions of the segmentations of a scene, and word of edits made elsewhere. No Qt."""
+"""Review sessions of all segmentations of a scene, and observers of their changes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Node = slicer.vtkMRMLSegmentationNode
 
 
 class ReviewSessions:
-    """One session per segmentation, so that undo is there again after another one was shown.
+    """One session per segmentation, so that undo still works after switching between them.
 
     Args:
-        onEdited: Called when the watched segmentation changes, also by a session itself.
+        onEdited: Called when the watched segmentation changes, by a session or otherwise.
     """
 
     def __init__(self, onEdited: Callable[[], None]):
@@ -33,13 +33,13 @@ class ReviewSessions:
         self._tags: list[int] = []
 
     def watch(self, node: Node | None, reviewer: str) -> ReviewSession | None:
-        """Return the session of a segmentation, and tell of its edits from now on."""
+        """Return the session of a segmentation, and report its changes from now on."""
         segmentation = None if node is None else node.GetSegmentation()
         if segmentation is not self._segmentation:
             for tag in self._tags:
                 self._segmentation.RemoveObserver(tag)
             events = [] if node is None else [getattr(slicer.vtkSegmentation, e) for e in EDITS]
-            self._tags = [segmentation.AddObserver(e, self._tell) for e in events]
+            self._tags = [segmentation.AddObserver(e, self._onEvent) for e in events]
             self._segmentation = segmentation
         if node is None:
             return None
@@ -51,19 +51,19 @@ class ReviewSessions:
         session.reviewer = reviewer
         return session
 
-    def startAgain(self, node: Node) -> None:
-        """Take note that a run has made the vertebrae anew; nothing before it can be undone.
+    def onSegmented(self, node: Node) -> None:
+        """Start a new session after a run; earlier steps cannot be undone.
 
-        What was approved is still there, and is a pin for the names of all others: the run did not
-        know of it.
+        Approved vertebrae were kept, but unknown to the run. They count as fixed levels, and the
+        level solver renames the others to match.
         """
         self.drop(node)
         for segmentId in Segments.reviewedIds(node):
-            # Its number is that of an earlier run.
+            # The instance number belongs to an earlier run.
             node.GetSegmentation().GetSegment(segmentId).RemoveTag(INSTANCE_TAG)
         session = ReviewSession(node)
         if session.spine.approved():
-            # Where names cannot follow, the panel says what is out of order.
+            # If there is no consistent labeling, the panel shows which levels are out of order.
             with contextlib.suppress(UserError):
                 session.apply(PinLevel("", ""))
         result = Provenance.keptResult(node)
@@ -72,13 +72,13 @@ class ReviewSessions:
         Log.append(node, Log.entry(title, "", Log.now()))
 
     def drop(self, node: Node) -> None:
-        """Forget the session of a segmentation; the next one reads it anew."""
+        """Drop the session of a segmentation; the next session reads it again."""
         self._sessions.pop(node.GetID(), None)
 
     def clear(self) -> None:
-        """Forget all; the scene is being closed."""
+        """Drop all sessions, because the scene is being closed."""
         self.watch(None, "")
         self._sessions.clear()
 
-    def _tell(self, caller: slicer.vtkSegmentation, event: str) -> None:
+    def _onEvent(self, caller: slicer.vtkSegmentation, event: str) -> None:
         self._onEdited()

@@ -1,4 +1,4 @@
-"""Actions that change the voxels of vertebrae. No Qt."""
+"""Actions that change the voxels of vertebrae."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from SpineMambaSegmentLib.Review.Spine import Edit, Spine
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 from SpineMambaSegmentLib.Scene.Straightened import volumeOf
 
-Place = tuple[float, float, float]
+Position = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class SplitBySeeds:
-    """Make two vertebrae of one that holds two.
+    """Split a segment that contains two vertebrae, by a seed in each.
 
     Attributes:
-        segmentId: The one; it keeps the half of the upper seed.
-        seedsRas: A place in each vertebra, in the segmentation's own RAS.
-        level: Level of the new one; empty for the nearest free one.
+        segmentId: The segment; it keeps the part of the upper seed.
+        seedsRas: A position in each vertebra, in the segmentation's own RAS.
+        level: Level of the new vertebra; empty for the nearest unused one.
     """
 
     segmentId: str
-    seedsRas: tuple[Place, Place]
+    seedsRas: tuple[Position, Position]
     level: str = ""
 
     title = _("Split in two by seeds")
 
     def edit(self, spine: Spine) -> Edit:
-        """Return the two halves."""
+        """Return the masks of both parts."""
         mask = _maskOf(spine, self.segmentId)
-        # The upper one first, whatever the order of the clicks.
-        seeds = sorted(self.seedsRas, key=lambda place: -place[2])
+        # Upper seed first; the order of the clicks does not matter.
+        seeds = sorted(self.seedsRas, key=lambda position: -position[2])
         ends = [(s.start, s.stop - 1) for s in reversed(mask.box)]
         grid = spine.grid.cut(tuple(end for pair in ends for end in pair))
         lps = np.array(seeds) * [-1, -1, 1]
@@ -47,24 +47,24 @@ class SplitBySeeds:
 
 @dataclass(frozen=True)
 class SplitByPlane:
-    """Make two vertebrae of one, cut by a plane.
+    """Split a segment that contains two vertebrae by a plane.
 
     Attributes:
-        segmentId: The one; it keeps the upper half.
-        pointRas: A place in the plane, in the segmentation's own RAS.
-        normalRas: Upright on the plane.
-        level: Level of the new one; empty for the nearest free one.
+        segmentId: The segment; it keeps the upper part.
+        pointRas: A position in the plane, in the segmentation's own RAS.
+        normalRas: Normal of the plane.
+        level: Level of the new vertebra; empty for the nearest unused one.
     """
 
     segmentId: str
-    pointRas: Place
-    normalRas: Place
+    pointRas: Position
+    normalRas: Position
     level: str = ""
 
     title = _("Split in two by a plane")
 
     def edit(self, spine: Spine) -> Edit:
-        """Return the two halves."""
+        """Return the masks of both parts."""
         mask = _maskOf(spine, self.segmentId)
         up = np.array(self.normalRas) * (1 if self.normalRas[2] >= 0 else -1)
         gradient = (up @ spine.grid.ijkToRas[:3, :3])[::-1]
@@ -76,75 +76,75 @@ class SplitByPlane:
 
 @dataclass(frozen=True)
 class Merge:
-    """Make one vertebra of several fragments; the first keeps its name and ID."""
+    """Merge fragments into one vertebra; the first keeps its name and ID."""
 
     segmentIds: tuple[str, ...]
 
     title = "Merge"
 
     def edit(self, spine: Spine) -> Edit:
-        """Return what they are together."""
+        """Return the union of the masks."""
         if len(set(self.segmentIds)) < 2:
             raise UserError(
                 _("One vertebra alone cannot be merged."), _("Select two or more rows.")
             )
         masks = [_maskOf(spine, segmentId) for segmentId in self.segmentIds]
         box = around([mask.box for mask in masks])
-        together = np.any([mask.inBox(box) for mask in masks], axis=0)
-        whole = Mask.of(together, [span.start for span in box])
-        return Edit(masks={self.segmentIds[0]: whole}, removed=self.segmentIds[1:])
+        inside = np.any([mask.inBox(box) for mask in masks], axis=0)
+        union = Mask.of(inside, [span.start for span in box])
+        return Edit(masks={self.segmentIds[0]: union}, removed=self.segmentIds[1:])
 
 
 @dataclass(frozen=True)
 class Delete:
-    """Take vertebrae away."""
+    """Delete vertebrae."""
 
     segmentIds: tuple[str, ...]
 
     title = "Delete"
 
     def edit(self, spine: Spine) -> Edit:
-        """Return what goes."""
+        """Return the segments to remove."""
         for segmentId in self.segmentIds:
-            spine.place(segmentId)
+            spine.indexOf(segmentId)
         return Edit(removed=self.segmentIds)
 
 
 @dataclass(frozen=True)
 class RemoveIslands:
-    """Keep only the largest piece of some vertebrae."""
+    """Keep only the largest component of some vertebrae."""
 
     segmentIds: tuple[str, ...]
 
     title = _("Remove islands")
 
     def edit(self, spine: Spine) -> Edit:
-        """Return the largest pieces."""
+        """Return the largest components."""
         return _each(spine, self.segmentIds, tool("imaging.masks").without_islands)
 
 
 @dataclass(frozen=True)
 class FillHoles:
-    """Fill what some vertebrae enclose."""
+    """Fill the holes of some vertebrae."""
 
     segmentIds: tuple[str, ...]
 
     title = _("Fill holes")
 
     def edit(self, spine: Spine) -> Edit:
-        """Return the vertebrae without holes."""
+        """Return the masks without holes."""
         return _each(spine, self.segmentIds, tool("imaging.masks").without_holes)
 
 
 @dataclass(frozen=True)
 class SetMask:
-    """Give a vertebra other voxels, or add one; what a run in a box ends with.
+    """Replace the voxels of a vertebra, or add a vertebra.
 
     Attributes:
-        segmentId: The vertebra; empty for a new one.
-        mask: All its voxels on the lattice of the segmentation.
-        level: Level of a new one; empty for the nearest free one.
-        title: What it is.
+        segmentId: The vertebra; empty to add one.
+        mask: All its voxels on the grid of the segmentation.
+        level: Level of a new vertebra; empty for the nearest unused one.
+        title: Title of the step.
     """
 
     segmentId: str
@@ -153,27 +153,27 @@ class SetMask:
     title: str = _("Add a vertebra")
 
     def edit(self, spine: Spine) -> Edit:
-        """Return the voxels."""
+        """Return the new mask, and the level of a new vertebra."""
         if not self.mask.count():
             raise UserError(
                 _("No bone was found there."), _("Click into the middle of the vertebra.")
             )
         if self.segmentId:
             return Edit(masks={self.segmentId: self.mask})
-        level = self.level or levelAt(spine, self.mask)
+        level = self.level or _levelAt(spine, self.mask)
         segmentId = spine.newId(level)
         return Edit(masks={segmentId: self.mask}, levels={segmentId: level})
 
 
-def levelAt(spine: Spine, mask: Mask) -> str:
-    """Return the free level that fits best to where a new vertebra lies."""
+def _levelAt(spine: Spine, mask: Mask) -> str:
+    """Return the unused level that fits best to the position of a new vertebra."""
     height = spine.toRas(mask.mean())[2]
     above = sum(bool(spine.centerRas(i)[2] > height) for i in spine.ids)
     return spine.freeLevel(above)
 
 
 def _maskOf(spine: Spine, segmentId: str) -> Mask:
-    spine.place(segmentId)
+    spine.indexOf(segmentId)
     return spine.states[segmentId].mask
 
 
@@ -182,11 +182,11 @@ def _halves(
 ) -> Edit:
     if not upper.any() or not lower.any():
         raise UserError(
-            _("All of the vertebra lies on one side."),
-            _("Put a seed into each of the two, or move the plane."),
+            _("The whole vertebra lies on one side."),
+            _("Click into both vertebrae, or move the plane."),
         )
     first = spine.states[action.segmentId].mask.first
-    level = action.level or spine.freeLevel(spine.place(action.segmentId) + 1)
+    level = action.level or spine.freeLevel(spine.indexOf(action.segmentId) + 1)
     newId = spine.newId(level)
     return Edit(
         masks={action.segmentId: Mask.of(upper, first), newId: Mask.of(lower, first)},

@@ -1,4 +1,4 @@
-"""Masks out of and into the label map that the vertebrae of a segmentation share. No Qt."""
+"""Reads and writes masks in the label map that all vertebrae of a segmentation share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from SpineMambaSegmentLib.Review.Mask import NOTHING, Box, Mask, around, relativeTo
+from SpineMambaSegmentLib.Review.Mask import EMPTY, Box, Mask, around, relativeTo
 from SpineMambaSegmentLib.Scene.Grid import Grid, matrixArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-MOST_LABELS = 255
-"""The shared label map has a byte for a voxel."""
+_MAX_LABEL = 255
+"""The shared label map has one byte per voxel."""
 
 Image = slicer.vtkOrientedImageData
 
 
 def imageOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> Image | None:
-    """Return the label map that a segment lies in; None if it has none yet."""
+    """Return the label map of a segment; None if it has none."""
     return node.GetSegmentation().GetSegment(segmentId).GetRepresentation(LABELMAP)
 
 
@@ -33,20 +33,20 @@ def voxelsOf(image: Image) -> np.ndarray:
 
 
 def boxOf(image: Image) -> Box:
-    """Return the voxels that an image has, on its lattice."""
+    """Return the extent of an image as a box on its grid."""
     e = image.GetExtent()
     return slice(e[4], e[5] + 1), slice(e[2], e[3] + 1), slice(e[0], e[1] + 1)
 
 
 def gridOfImage(image: Image) -> Grid:
-    """Return the lattice of an image in the segmentation's own RAS; voxel 0 may be outside."""
+    """Return the grid of an image in the segmentation's own RAS; its extent need not start at 0."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     return Grid(matrixArray(matrix), image.GetDimensions())
 
 
 def imageLike(image: Image, box: Box) -> Image:
-    """Return an empty image with the voxels of a box on the lattice of another."""
+    """Return an image of zeros over a box on the grid of another image."""
     new, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
     k, j, i = box
     new.SetExtent(i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
@@ -58,10 +58,10 @@ def imageLike(image: Image, box: Box) -> Image:
 
 
 def readMasks(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> dict[str, Mask]:
-    """Return the voxels of some segments."""
-    found, groups = {}, {}
+    """Return the masks of some segments."""
+    masks, groups = {}, {}
     for segmentId in ids:
-        found[segmentId] = NOTHING
+        masks[segmentId] = EMPTY
         image = imageOf(node, segmentId)
         if image is not None and image.GetPointData().GetScalars() is not None:
             groups.setdefault(image, []).append(segmentId)
@@ -72,8 +72,8 @@ def readMasks(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> dict[
             value = node.GetSegmentation().GetSegment(segmentId).GetLabelValue()
             if (box := boxes.get(value)) is not None:
                 first = [s.start + c.start for s, c in zip(box, corner, strict=True)]
-                found[segmentId] = Mask.of(voxels[box] == value, first)
-    return found
+                masks[segmentId] = Mask.of(voxels[box] == value, first)
+    return masks
 
 
 def writeMasks(
@@ -82,27 +82,27 @@ def writeMasks(
     after: Mapping[str, Mask],
     ids: Iterable[str],
 ) -> None:
-    """Change the voxels of some segments.
+    """Write new masks of some segments.
 
     Args:
         node: The segmentation.
-        before: What the label map holds of every vertebra, before the change.
-        after: New voxels of those that change; they must not lie in those of another segment.
-        ids: All vertebrae; they share one label map afterwards.
+        before: Masks of all vertebrae before the change.
+        after: New masks of the changed segments; they must not overlap other segments.
+        ids: IDs of all vertebrae; they share one label map afterwards.
     """
     image = _shared(node, before, list(ids))
-    boxes = [mask.box for mask in after.values() if mask != NOTHING]
+    boxes = [mask.box for mask in after.values() if mask != EMPTY]
     if boxes:
         image = _grown(node, image, around([boxOf(image), *boxes]), list(ids))
     voxels, corner = voxelsOf(image), boxOf(image)
     values = {i: node.GetSegmentation().GetSegment(i).GetLabelValue() for i in after}
     for segmentId in after:
-        old = before.get(segmentId, NOTHING)
-        if old != NOTHING:
+        old = before.get(segmentId, EMPTY)
+        if old != EMPTY:
             part = voxels[relativeTo(old.box, corner)]
             part[part == values[segmentId]] = 0
     for segmentId, mask in after.items():
-        if mask != NOTHING:
+        if mask != EMPTY:
             voxels[relativeTo(mask.box, corner)][mask.array()] = values[segmentId]
     image.Modified()
 
@@ -110,16 +110,16 @@ def writeMasks(
 def _shared(
     node: slicer.vtkMRMLSegmentationNode, masks: Mapping[str, Mask], ids: list[str]
 ) -> Image:
-    """Return the one label map of all vertebrae; make it if they lie in several."""
+    """Return the label map of all vertebrae; merge several label maps into one if needed."""
     for image in {imageOf(node, segmentId) for segmentId in ids} - {None}:
         _moveOut(node, image, set(ids))
     images = [imageOf(node, segmentId) for segmentId in ids]
-    known = [image for image in images if image is not None]
-    if known and all(image is known[0] for image in images):
-        return known[0]
-    # The largest stays, so that most voxels need not move.
-    image = max(known, key=lambda i: i.GetNumberOfPoints()) if known else _blank(node)
-    boxes = [masks[i].box for i in ids if masks.get(i, NOTHING) != NOTHING]
+    existing = [image for image in images if image is not None]
+    if existing and all(image is existing[0] for image in images):
+        return existing[0]
+    # Keep the largest, so that few voxels must be copied.
+    image = max(existing, key=lambda i: i.GetNumberOfPoints()) if existing else _blank(node)
+    boxes = [masks[i].box for i in ids if masks.get(i, EMPTY) != EMPTY]
     members = [i for i in ids if imageOf(node, i) is image]
     image = _grown(node, image, around([boxOf(image), *boxes]), members)
     voxels, corner = voxelsOf(image), boxOf(image)
@@ -130,41 +130,41 @@ def _shared(
         segment = node.GetSegmentation().GetSegment(segmentId)
         segment.AddRepresentation(LABELMAP, image)
         segment.SetLabelValue(value)
-        mask = masks.get(segmentId, NOTHING)
-        if mask != NOTHING:
+        mask = masks.get(segmentId, EMPTY)
+        if mask != EMPTY:
             part = voxels[relativeTo(mask.box, corner)]
             part[mask.array() & (part == 0)] = value
     return image
 
 
 def _moveOut(node: slicer.vtkMRMLSegmentationNode, image: Image, ours: set[str]) -> None:
-    """Give other segments label maps of their own: no action may touch their voxels."""
+    """Move other segments to separate label maps: no action may change their voxels."""
     segmentation = node.GetSegmentation()
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         if segmentId in ours or segment.GetRepresentation(LABELMAP) is not image:
             continue
-        voxels, own = voxelsOf(image), imageLike(image, boxOf(image))
+        voxels, separate = voxelsOf(image), imageLike(image, boxOf(image))
         inside = voxels == segment.GetLabelValue()
-        voxelsOf(own)[inside] = 1
+        voxelsOf(separate)[inside] = 1
         voxels[inside] = 0
-        segment.AddRepresentation(LABELMAP, own)
+        segment.AddRepresentation(LABELMAP, separate)
         segment.SetLabelValue(1)
 
 
 def _freeValue(node: slicer.vtkMRMLSegmentationNode, image: Image) -> int:
-    """Return the least label that no segment of an image has."""
+    """Return the lowest label value that no segment of an image uses."""
     segmentation = node.GetSegmentation()
     taken = {
         segmentation.GetSegment(i).GetLabelValue()
         for i in segmentation.GetSegmentIDs()
         if segmentation.GetSegment(i).GetRepresentation(LABELMAP) is image
     }
-    return next(value for value in range(1, MOST_LABELS + 1) if value not in taken)
+    return next(value for value in range(1, _MAX_LABEL + 1) if value not in taken)
 
 
 def _blank(node: slicer.vtkMRMLSegmentationNode) -> Image:
-    """Return an empty label map on the grid of the volume that the segmentation refers to."""
+    """Return an empty label map on the segmentation's reference geometry."""
     image = slicer.vtkOrientedImageData()
     name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     text = node.GetSegmentation().GetConversionParameter(name)
@@ -177,7 +177,7 @@ def _blank(node: slicer.vtkMRMLSegmentationNode) -> Image:
 def _grown(
     node: slicer.vtkMRMLSegmentationNode, image: Image, box: Box, members: list[str]
 ) -> Image:
-    """Return a label map that also reaches over a box; its segments move there."""
+    """Return a label map that also covers a box, after moving its segments there."""
     if box == boxOf(image):
         return image
     larger = imageLike(image, box)

@@ -1,4 +1,4 @@
-"""What an action sees, and what it asks for. No Qt, and nothing here changes the scene."""
+"""Input and output of review actions: `Spine` and `Edit`. Nothing here changes the scene."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Grid import Grid
 
 PINS_ATTRIBUTE = "SpineMamba.Pins"
-"""Attribute of the segmentation node: levels that a person is sure of, by segment ID, as JSON."""
+"""Attribute of the segmentation node: levels fixed by the user, by segment ID, as JSON."""
 
 ATTRIBUTES = (Provenance.RESULT_ATTRIBUTE, PINS_ATTRIBUTE)
-"""What undo knows of the node."""
+"""Attributes of the segmentation node that undo restores."""
 
 
 @dataclass(frozen=True)
 class Spine:
-    """The vertebrae of a segmentation at one moment.
+    """Snapshot of the vertebrae of a segmentation.
 
     Attributes:
-        states: From head to tail, by segment ID.
-        grid: Lattice of the masks in the segmentation's own RAS.
-        attributes: Attributes of the segmentation that review may change.
-        volumeNode: The image; None if it is not known.
+        states: States by segment ID, from head to tail.
+        grid: Voxel grid of the masks in the segmentation's own RAS (before parent transforms).
+        attributes: Those of `ATTRIBUTES`, by name.
+        volumeNode: The image; None if unknown.
     """
 
     states: Mapping[str, SegmentState]
@@ -52,68 +52,68 @@ class Spine:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of a voxel."""
+        """Volume of a voxel in mL."""
         return abs(float(np.linalg.det(self.grid.ijkToRas[:3, :3]))) / 1000
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Size of a voxel along k, j, i."""
+        """Voxel size along k, j, i, in mm."""
         i, j, k = np.linalg.norm(self.grid.ijkToRas[:3, :3], axis=0)
         return float(k), float(j), float(i)
 
-    def place(self, segmentId: str) -> int:
-        """Return where a segment stands from head to tail.
+    def indexOf(self, segmentId: str) -> int:
+        """Return the index of a segment from head to tail.
 
         Raises:
-            UserError: If there is none of that ID.
+            UserError: If there is no segment with that ID.
         """
         if segmentId not in self.states:
             raise UserError(
-                _("The vertebra is not there any more."), _("Choose a vertebra in the table.")
+                _("The vertebra no longer exists."), _("Choose a vertebra in the table.")
             )
         return self.ids.index(segmentId)
 
     def centerRas(self, segmentId: str) -> np.ndarray:
-        """Return the mean place of a segment's voxels in the segmentation's own RAS."""
+        """Return the centroid of a segment in the segmentation's own RAS, in mm."""
         return self.toRas(self.states[segmentId].mask.mean())
 
     def toRas(self, kji: np.ndarray | tuple[float, float, float]) -> np.ndarray:
-        """Return the RAS of voxel numbers k, j, i, of shape (..., 3)."""
+        """Return the RAS coordinates of voxel indices k, j, i, shape (..., 3)."""
         matrix = self.grid.ijkToRas
         return np.asarray(kji, float)[..., ::-1] @ matrix[:3, :3].T + matrix[:3, 3]
 
     def toKji(self, ras: np.ndarray | tuple[float, float, float]) -> np.ndarray:
-        """Return the voxel numbers k, j, i of places in RAS, of shape (..., 3)."""
+        """Return the fractional voxel indices k, j, i of RAS coordinates, shape (..., 3)."""
         matrix = np.linalg.inv(self.grid.ijkToRas)
         return (np.asarray(ras, float) @ matrix[:3, :3].T + matrix[:3, 3])[..., ::-1]
 
     def newId(self, level: str) -> str:
-        """Return an ID that no segment has, for a new vertebra of some level."""
+        """Return an unused segment ID for a new vertebra of a level."""
         stem = idStem(level)
         names = [stem, *(f"{stem}_{n}" for n in range(1, len(self.states) + 2))]
         return next(name for name in names if name not in self.states)
 
     def approved(self) -> list[str]:
-        """Return the IDs of the vertebrae that are approved."""
+        """Return the IDs of the approved vertebrae."""
         return [i for i, state in self.states.items() if state.status == APPROVED]
 
-    def freeLevel(self, place: int) -> str:
-        """Return a level for a new vertebra at a place in the chain: a free one that fits best."""
-        return free_level(self.chain, place)
+    def freeLevel(self, index: int) -> str:
+        """Return the unused level that fits best for a new vertebra at an index of the chain."""
+        return free_level(self.chain, index)
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What an action asks for; `ReviewSession.apply` does it, records it and can take it back.
+    """Changes requested by an action; `ReviewSession.apply` makes and records them.
 
     Attributes:
-        levels: New level of some segments; name, terminology and colour follow.
-        masks: All voxels of some segments after the action. An ID that is not there becomes a
-            new segment, and needs an entry in ``levels``. Voxels of approved vertebrae are never
-            taken; other vertebrae lose what is taken from them.
-        removed: Segments to take away.
-        tags: Tags of some segments, of those that `ReviewState.TAGS` names; "" takes one away.
-        attributes: Attributes of the segmentation node, of those that `ATTRIBUTES` names.
+        levels: New levels by segment ID; name, terminology and colour follow.
+        masks: New masks by segment ID. An unknown ID creates a segment and needs an entry in
+            ``levels``. Approved vertebrae keep their voxels; other vertebrae lose the voxels
+            that they share with a new mask.
+        removed: IDs of segments to remove.
+        tags: New values of tags in `SegmentState.TAGS`, by segment ID; "" removes a tag.
+        attributes: New values of `ATTRIBUTES` of the segmentation node.
     """
 
     levels: Mapping[str, str] = field(default_factory=dict)
@@ -124,23 +124,23 @@ class Edit:
 
 
 class Action(Protocol):
-    """Something that a person does to the vertebrae as one step."""
+    """A change of the vertebrae that is applied, undone and logged as one step."""
 
     @property
     def title(self) -> str:
-        """What it is, for the log and for the tooltips of undo and redo: "Split L2"."""
+        """Title for the log and for the tooltips of undo and redo, such as "Split L2"."""
 
     def edit(self, spine: Spine) -> Edit:
-        """Return what shall change; changes nothing itself.
+        """Return the requested changes, without applying them.
 
         Raises:
-            UserError: If it cannot be done.
+            UserError: If the action is not possible.
         """
 
 
 def sortedByHeight(spine: Spine) -> Spine:
     """Return the spine with its vertebrae in order from head to tail."""
     heights = {i: spine.centerRas(i)[2] for i in spine.states}
-    # An empty segment has no place: it goes to the end.
+    # Empty segments have no centroid and come last.
     order = sorted(spine.states, key=lambda i: (np.isnan(heights[i]), -heights[i]))
     return replace(spine, states={i: spine.states[i] for i in order})

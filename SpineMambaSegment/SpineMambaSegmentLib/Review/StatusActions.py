@@ -1,4 +1,4 @@
-"""Actions that say how far the review of vertebrae is. No Qt."""
+"""Actions that change the review status of vertebrae."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from spinemamba.common.errors import UserError
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
     CORRECTED,
-    NEEDS_LOOK,
+    FLAGGED,
     NOT_STARTED,
     STATUS_TAG,
     STATUS_TEXT,
 )
 from SpineMambaSegmentLib.Review.Spine import Edit, Spine
 
-TITLES = {
+_TITLES = {
     APPROVED: "Approve",
-    NEEDS_LOOK: _("Mark for a look"),
+    FLAGGED: "Flag",
     CORRECTED: _("Mark as corrected"),
-    NOT_STARTED: _("Take the review back"),
+    NOT_STARTED: _("Remove the flag"),
 }
 
 
 @dataclass(frozen=True)
 class SetStatus:
-    """Say how far the review of some vertebrae is.
+    """Set the review status of some vertebrae.
 
     Attributes:
-        segmentIds: The vertebrae.
-        status: One of `ReviewState.STATUSES`.
+        segmentIds: IDs of the vertebrae.
+        status: One of `SegmentState.STATUSES`.
     """
 
     segmentIds: tuple[str, ...]
@@ -39,14 +39,14 @@ class SetStatus:
 
     @property
     def title(self) -> str:
-        """What it is."""
+        """Title of the step."""
         count = len(self.segmentIds)
-        return TITLES[self.status] if count == 1 else f"{TITLES[self.status]} ({count})"
+        return _TITLES[self.status] if count == 1 else f"{_TITLES[self.status]} ({count})"
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new status."""
         for segmentId in self.segmentIds:
-            state = spine.states[spine.ids[spine.place(segmentId)]]
+            state = spine.states[spine.ids[spine.indexOf(segmentId)]]
             if self.status == APPROVED and state.level is None:
                 raise UserError(
                     _("{name} has no level.").format(name=state.name),
@@ -63,17 +63,17 @@ class SetStatus:
 
 @dataclass(frozen=True)
 class ApproveRest:
-    """Approve every vertebra that is not approved yet; none may be marked for a look."""
+    """Approve all vertebrae that are not approved yet; not possible while one is flagged."""
 
     title = _("Approve the rest")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the approvals."""
-        waiting = [s.name for s in spine.states.values() if s.status == NEEDS_LOOK]
-        if waiting:
+        flagged = [s.name for s in spine.states.values() if s.status == FLAGGED]
+        if flagged:
             raise UserError(
-                _("Marked for a look: {value}.").format(value=", ".join(waiting)),
-                _("Look at each and approve it by itself."),
+                _("Flagged: {value}.").format(value=", ".join(flagged)),
+                _("Check each of them and approve it individually."),
             )
-        left = tuple(i for i, state in spine.states.items() if state.status != APPROVED)
-        return SetStatus(left, APPROVED).edit(spine)
+        remaining = tuple(i for i, state in spine.states.items() if state.status != APPROVED)
+        return SetStatus(remaining, APPROVED).edit(spine)

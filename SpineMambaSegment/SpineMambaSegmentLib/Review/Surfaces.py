@@ -1,4 +1,4 @@
-"""Closed surfaces that follow changes of the voxels: only those that changed are new. No Qt."""
+"""Updates closed surfaces after changes of the voxels, only for the changed segments."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ import slicer
 import vtk
 
 from SpineMambaSegmentLib.Review import SharedLabelmap
-from SpineMambaSegmentLib.Review.Mask import NOTHING, Mask, around
+from SpineMambaSegmentLib.Review.Mask import EMPTY, Mask, around
 from SpineMambaSegmentLib.Scene.Segments import SURFACE, keepSurfaces, surfaceOf
 
 Node = slicer.vtkMRMLSegmentationNode
 
 
-def held(node: Node) -> dict[str, vtk.vtkPolyData]:
-    """Return the surfaces that segments have now; none if 3-D is off."""
+def current(node: Node) -> dict[str, vtk.vtkPolyData]:
+    """Return the surfaces of the segments; empty if the 3-D view is off."""
     segmentation = node.GetSegmentation()
     ids = segmentation.GetSegmentIDs()
-    found = {i: segmentation.GetSegment(i).GetRepresentation(SURFACE) for i in ids}
-    return {segmentId: surface for segmentId, surface in found.items() if surface is not None}
+    surfaces = {i: segmentation.GetSegment(i).GetRepresentation(SURFACE) for i in ids}
+    return {segmentId: surface for segmentId, surface in surfaces.items() if surface is not None}
 
 
-def follow(node: Node, before: Mapping[str, vtk.vtkPolyData], masks: Mapping[str, Mask]) -> None:
-    """Bring surfaces back after the label map has changed.
+def update(node: Node, before: Mapping[str, vtk.vtkPolyData], masks: Mapping[str, Mask]) -> None:
+    """Restore the surfaces after the label map has changed.
 
     Args:
         node: The segmentation.
-        before: What `held` returned before the change; empty: 3-D stays off.
-        masks: The segments whose voxels changed.
+        before: Result of `current` before the change; if empty, no surface is made.
+        masks: New masks of the changed segments.
     """
     if not before:
         return
-    kept = {i: surface for i, surface in before.items() if i not in masks}
-    made = {i: ofMask(node, i, mask) for i, mask in masks.items()}
-    keepSurfaces(node, {**kept, **made})
+    unchanged = {i: surface for i, surface in before.items() if i not in masks}
+    changed = {i: ofMask(node, i, mask) for i, mask in masks.items()}
+    keepSurfaces(node, {**unchanged, **changed})
 
 
 def ofMask(node: Node, segmentId: str, mask: Mask) -> vtk.vtkPolyData:
-    """Return the closed surface of a mask, made as Slicer makes that of a segment.
+    """Return the closed surface of a mask, computed by Slicer with the node's parameters.
 
-    Of a copy that is as small as the mask: Slicer's own takes time in proportion to the whole
-    label map.
+    It is computed on a copy cropped to the mask, because Slicer's computing time grows with the
+    whole label map.
     """
-    if mask == NOTHING:
+    if mask == EMPTY:
         return vtk.vtkPolyData()
     layer = SharedLabelmap.imageOf(node, segmentId)
     box = around([mask.box], 1)

@@ -1,4 +1,4 @@
-"""Sentences of the section Review: banner, warnings, and what is known of one vertebra. No Qt."""
+"""Texts of the section Review: banner, warnings, and details of one vertebra."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
     BY_HAND,
     CORRECTED,
+    FLAGGED,
     NAMED_TAG,
-    NEEDS_LOOK,
     NOT_STARTED,
 )
 from SpineMambaSegmentLib.Review.Spine import Spine
 
-MOST_WAYS = 3
+_MAX_LABELINGS = 3
 
 
 def banner(spine: Spine) -> str:
-    """Return what is wrong with the levels as a whole; empty if nothing is.
+    """Return the warning about ambiguous levels; empty if there is none.
 
-    It is there while the run's levels are ambiguous and nobody has pinned or approved one.
+    The warning is shown while the run's levels are ambiguous and the user has not named, fixed or
+    approved any vertebra.
     """
     result = resultOf(spine)
     if result is None or not result.ambiguous or pinsOf(spine) or spine.approved():
         return ""
     if any(state.tag(NAMED_TAG) == BY_HAND for state in spine.states.values()):
         return ""
-    ways = [_way(labeling) for labeling in _distinct(result.labelings)]
+    ranges = [_range(labeling) for labeling in _distinct(result.labelings)]
     text = _("The levels are ambiguous.")
-    if len(ways) > 1:
-        text = _("The levels are ambiguous: {ways}.").format(ways=_(" or ").join(ways))
+    if len(ranges) > 1:
+        text = _("The levels are ambiguous: {ranges}.").format(ranges=_(" or ").join(ranges))
     return f"{text} {_('Set one level that you are sure of.')}"
 
 
 def _distinct(labelings: tuple[LabelingResult, ...]) -> list[LabelingResult]:
-    """Return the best ways that begin or end differently."""
+    """Return the most likely labelings that differ in their first or last level."""
     ends: dict[tuple[str | None, str | None], LabelingResult] = {}
     for labeling in labelings:
         if any(labeling.names):
             ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:MOST_WAYS]
+    return list(ends.values())[:_MAX_LABELINGS]
 
 
-def _way(labeling: LabelingResult) -> str:
+def _range(labeling: LabelingResult) -> str:
     names = [name for name in labeling.names if name]
     return _("{first} to {last} ({percent:.0f} %)").format(
         first=names[0], last=names[-1], percent=100 * labeling.posterior
@@ -58,61 +59,61 @@ def _way(labeling: LabelingResult) -> str:
 
 
 def gaps(spine: Spine) -> list[str]:
-    """Return sentences about levels that are missing between two neighbours, or out of order."""
+    """Return sentences about neighbours that are out of order or have missing levels between."""
     names = [(state.name, state.level) for state in spine.states.values() if state.level]
-    found = []
+    sentences = []
     for (upper, above), (lower, below) in itertools.pairwise(names):
         missing = missing_between(above, below)
         if missing is None:
             text = _("{upper} lies above {lower}: out of order.")
-            found.append(text.format(upper=upper, lower=lower))
+            sentences.append(text.format(upper=upper, lower=lower))
         elif missing:
             text = _("Between {upper} and {lower}, {missing} is missing.")
-            found.append(text.format(upper=upper, lower=lower, missing=", ".join(missing)))
-    return found
+            sentences.append(text.format(upper=upper, lower=lower, missing=", ".join(missing)))
+    return sentences
 
 
 def summary(spine: Spine | None) -> str:
-    """Return what the user should know of all vertebrae together."""
+    """Return the warnings about the whole spine, one per line."""
     if spine is None or not spine.states:
         return _("Nothing was segmented yet.")
     result = resultOf(spine)
-    # The banner tells of ambiguous levels, and is gone when they are settled.
+    # The banner shows ambiguous levels, and disappears when they are resolved.
     warnings = [] if result is None else [w for w in result.warnings if "ambiguous" not in w]
     return "\n".join([*gaps(spine), *warnings])
 
 
 def details(spine: Spine, row: Row) -> str:
-    """Return what is known of one vertebra, in a few sentences."""
+    """Return status, reviewer, alternative levels and flags of one vertebra as text."""
     stamp = fullStamp(row)
     state = statusText(row.status).lower()
     head = _("{name}: {state}.").format(
         name=row.name, state=", ".join(filter(None, [state, stamp]))
     )
-    return " ".join(filter(None, [head, _others(spine, row.segmentId), row.reasons]))
+    return " ".join(filter(None, [head, _alternatives(spine, row.segmentId), row.reasons]))
 
 
-def _others(spine: Spine, segmentId: str) -> str:
+def _alternatives(spine: Spine, segmentId: str) -> str:
     result = resultOf(spine)
     entry = None if result is None else instanceOf(spine, segmentId, result)
     if entry is None or not entry.alternatives:
         return ""
-    others = ", ".join(f"{name} {100 * p:.0f} %" for name, p in entry.alternatives)
-    return _("The networks and the chain also allow {others}.").format(others=others)
+    levels = ", ".join(f"{name} {100 * p:.0f} %" for name, p in entry.alternatives)
+    return _("Alternative levels: {levels}.").format(levels=levels)
 
 
 def statusText(status: int) -> str:
-    """Return what a status is called."""
+    """Return the displayed name of a status."""
     return {
         NOT_STARTED: _("Not started"),
-        NEEDS_LOOK: _("Needs a look"),
+        FLAGGED: _("Flagged"),
         CORRECTED: _("Corrected"),
         APPROVED: _("Approved"),
     }[status]
 
 
 def whoAndWhen(row: Row) -> str:
-    """Return initials and day of an approval, short enough for a column."""
+    """Return initials and day of an approval, short enough for a table column."""
     if not row.at:
         return ""
     initials = "".join(word[0] for word in row.reviewer.split() if word)
@@ -120,7 +121,7 @@ def whoAndWhen(row: Row) -> str:
 
 
 def fullStamp(row: Row) -> str:
-    """Return who approved it and when, in full; empty if nobody did."""
+    """Return name and time of an approval in full; empty if the vertebra is not approved."""
     if not row.at:
         return ""
     when = _localTime(row.at).strftime("%d %b %Y, %H:%M")

@@ -1,4 +1,4 @@
-"""Volume and corrected segments -> worker -> a case to train on. MRML and files, no Qt."""
+"""Export of a volume and its corrected segments as a training case."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
 from SpineMambaSegmentLib.Scene.Segments import Logic
 from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, VolumeFile, voxelsIn
 
-STEP_VOXELS = 3
-"""Every third voxel along each axis tells one scan from another."""
+HASH_STEP_VOXELS = 3
+"""The case name is a hash of every third voxel along each axis."""
 
 NAME_DIGITS = 12
 
 
 class CaseRun(WorkerRun):
-    """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
+    """Export of a case. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
 
     Attributes:
-        files: What the case consists of when `Finished` came; until then, what an earlier export
-            of the same scan left stays as it is.
+        files: Files of the case. They are written at `Finished`; until then, an earlier export of
+            the same scan is unchanged.
 
     Args:
         volumeNode: The CT.
-        segmentationNode: Its vertebrae, named by level, and the log of their review.
+        segmentationNode: Its vertebrae, named by level, with their review log.
         folder: Folder of all cases.
-        temporaryFolder: The run folder is made in here, and deleted when the run ends.
+        temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
 
     Raises:
-        UserError: If there is no vertebra, two have the same level, or the nodes do not fit.
+        UserError: If there are no vertebrae, two have the same level, or the nodes are under
+            different transforms.
     """
 
     def __init__(
@@ -62,8 +63,8 @@ class CaseRun(WorkerRun):
         super().__init__(temporaryFolder)
         self.volumeNode = volumeNode
         self.files: CaseFiles = case_files(folder, caseName(array))
-        if waiting := notApproved(segmentationNode):
-            text = _("Not approved yet: {names}.").format(names=", ".join(waiting))
+        if names := _notApproved(segmentationNode):
+            text = _("Not approved yet: {names}.").format(names=", ".join(names))
             self._early.append(events.Warning(text))
         labels = np.array([0, *values.values()], np.uint8)[
             labelArray(segmentationNode, list(values), grid)
@@ -83,10 +84,10 @@ class CaseRun(WorkerRun):
         self._start(files, job)
 
     def wait(self) -> CaseFiles:
-        """Wait for the end and return the files; for scripts.
+        """Wait for the end of the run and return the files; for scripts.
 
         Raises:
-            UserError: What the export failed with.
+            UserError: Error of the export.
         """
         self.waitForEnd()
         return self.files
@@ -95,50 +96,50 @@ class CaseRun(WorkerRun):
         checkInScene(self.volumeNode)
 
     def _import(self) -> Iterator[None]:
-        """Nothing comes back into the scene."""
+        """Nothing to import: the results are files."""
         yield from ()
 
 
 def caseName(array: np.ndarray) -> str:
-    """Return the name of a case, always the same for the same scan, that tells nothing of a person.
+    """Return a case name without personal data; the same scan always gets the same name.
 
-    A scan that is exported again replaces itself: twice in a training set, it might be trained on
-    and judged by at the same time.
+    A scan that is exported again replaces its earlier export. Two copies under different names
+    could end up in both training and validation data.
 
     Args:
         array: Voxels (k, j, i).
     """
     digest = hashlib.sha256(repr((array.shape, array.dtype.name)).encode())
-    step = slice(None, None, STEP_VOXELS)
+    step = slice(None, None, HASH_STEP_VOXELS)
     digest.update(np.ascontiguousarray(array[step, step, step]).data)
     return digest.hexdigest()[:NAME_DIGITS]
 
 
-def notApproved(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Return the names of the vertebrae that nobody has approved."""
+def _notApproved(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the names of the vertebrae that are not approved."""
     segmentation = segmentationNode.GetSegmentation()
     segments = [segmentation.GetSegment(i) for i in levelIds(segmentationNode)]
     return [s.GetName() for s in segments if Logic.GetSegmentStatus(s) != Logic.Completed]
 
 
 def levelValues(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
-    """Return the label value of each vertebra by its segment's ID.
+    """Return the label value of each vertebra by segment ID.
 
     Raises:
-        UserError: If there is none, or a level is there twice.
+        UserError: If there is no vertebra, or two have the same level.
     """
     values = levelIds(segmentationNode)
     if not values:
         raise UserError(
-            _("{name} has no vertebra.").format(name=segmentationNode.GetName()),
+            _("{name} contains no vertebrae.").format(name=segmentationNode.GetName()),
             _("Segment the spine first, and correct it."),
             Code.INPUT_BAD,
         )
     counts = Counter(BY_VALUE[value].name for value in values.values())
-    if twice := sorted(name for name, count in counts.items() if count > 1):
+    if duplicates := sorted(name for name, count in counts.items() if count > 1):
         raise UserError(
-            _("There are two of {names}.").format(names=", ".join(twice)),
-            _("Give every vertebra a level of its own."),
+            _("More than one vertebra is named {names}.").format(names=", ".join(duplicates)),
+            _("Give every vertebra a different level."),
             Code.INPUT_BAD,
         )
     return values

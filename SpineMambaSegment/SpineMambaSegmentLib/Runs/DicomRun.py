@@ -1,4 +1,4 @@
-"""A DICOM SEG of a segmentation, by a process of its own: highdicom stays out of Slicer's."""
+"""DICOM SEG export in a separate process, so that Slicer does not import highdicom."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from SpineMambaSegmentLib.Runs import Interpreter
 from SpineMambaSegmentLib.Scene import SegmentationFiles
 
 INSTANCES = "DICOM.instanceUIDs"
-USER = 2
-"""Exit code of a command whose last line of errors tells the user what to do."""
+_USER_ERROR = 2
+"""Exit code of `spinemamba` for a `UserError`; the last line of stderr is its message."""
 
 
-class DicomExport:
+class DicomRun:
     """Runs ``spinemamba export --dicom-seg``; starts at once.
 
     Args:
-        segmentationNode: What to write; its volume was loaded from DICOM.
-        path: File to write; the user was asked whether it may be replaced.
-        fileOf: Returns the file of an instance UID, as Slicer's DICOM database does.
+        segmentationNode: The segmentation; its volume was loaded from DICOM.
+        path: File to write; replaced if it exists.
+        fileOf: Returns the path of an instance UID, as Slicer's DICOM database does.
 
     Raises:
-        UserError: If the volume is not from DICOM, or its files are gone.
+        UserError: If the volume is not from DICOM, or its files do not exist.
     """
 
     def __init__(
@@ -53,26 +53,26 @@ class DicomExport:
         self._reader.start()
 
     def isRunning(self) -> bool:
-        """Return whether the file is still to come."""
+        """Return True until the process has ended."""
         return self._reader.is_alive()
 
     def finish(self) -> str:
-        """Return what was written and what to know about it, in lines; waits for it.
+        """Wait for the process, and return its output: file and warnings, one per line.
 
         Raises:
-            UserError: If it could not be written.
+            UserError: If the file could not be written.
         """
         self._reader.join()
         self._folder.cleanup()
         answer, errors = self._texts
         if self._process.returncode == 0:
             return "\n".join([answer.strip(), errors.strip()]).strip()
-        told = errors.strip().splitlines()[-1:] or [_("The process ended without a word.")]
-        isTheirs = self._process.returncode == USER
-        raise UserError(told[0], "", Code.OUTPUT_BAD if isTheirs else Code.INTERNAL)
+        lines = errors.strip().splitlines() or [_("The process ended without a message.")]
+        isUserError = self._process.returncode == _USER_ERROR
+        raise UserError(lines[-1], "", Code.OUTPUT_BAD if isUserError else Code.INTERNAL)
 
     def stop(self) -> None:
-        """End it at once; no file is left."""
+        """Kill the process, and remove partial files."""
         if self._process.poll() is None:
             kill_group(self._process)
         self._reader.join()
@@ -84,17 +84,17 @@ class DicomExport:
 
 
 def isFromDicom(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Return whether the volume of a segmentation was loaded from DICOM."""
+    """Return True if the volume of a segmentation was loaded from DICOM."""
     return bool(_instances(segmentationNode))
 
 
 def sourceFile(
     segmentationNode: slicer.vtkMRMLSegmentationNode, fileOf: Callable[[str], str]
 ) -> Path:
-    """Return a file of the series that a segmentation was made from.
+    """Return a file of the series of a segmentation's volume.
 
     Raises:
-        UserError: If its volume is not from DICOM, or the file is gone.
+        UserError: If the volume is not from DICOM, or the file does not exist.
     """
     instances = _instances(segmentationNode)
     if not instances:
@@ -104,7 +104,7 @@ def sourceFile(
     path = fileOf(instances[0])
     if not path or not Path(path).is_file():
         raise UserError(
-            _("The DICOM files of the volume are not where the database says."),
+            _("The DICOM files of the volume do not exist any more."),
             _("Import the series into the DICOM database again."),
         )
     return Path(path)

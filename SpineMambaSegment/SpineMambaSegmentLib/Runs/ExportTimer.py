@@ -1,4 +1,4 @@
-"""Qt only: a timer that does one step of an export after another, so that Slicer stays usable."""
+"""Timer that runs an export in steps, so that Slicer stays responsive."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from spinemamba.common.errors import UserError
 from spinemamba.export.exporter import Export, Step
 
 
-class ExportRun:
-    """Does an export in Qt's main thread, where segments may be read, a piece at a time.
+class ExportTimer:
+    """Runs an export step by step in Qt's main thread, the only one that may read segments.
 
     Args:
-        export: What to do.
-        onStep: Called after each piece.
-        onEnd: Called once when all is done, or with the error that ended it; not after ``stop``.
+        export: The export.
+        onStep: Called after each step.
+        onEnd: Called once at the end, with None or the error; not called after ``stop``.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class ExportRun:
         self._timer.start()
 
     def isRunning(self) -> bool:
-        """Return whether the export goes on."""
+        """Return True until the export has ended."""
         return self._timer is not None
 
     def stop(self) -> None:
-        """Stop between two pieces: what is written stays, and nothing half written is left."""
+        """Stop between two steps: complete files are kept, and no partial file is left."""
         if self._timer is not None:
             self._timer.stop()
             self._timer.deleteLater()
@@ -49,7 +49,7 @@ class ExportRun:
             return
         try:
             step = next(self._steps, None)
-        # A bug of ours must end the timer, too; the section shows it.
+        # An unexpected error must also stop the timer; the section shows it.
         except Exception as error:
             self.stop()
             self._onEnd(error)

@@ -1,4 +1,4 @@
-"""Which Python runs the worker and other commands."""
+"""Python interpreter for the worker and other commands."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import sys
 
 
 def path() -> str:
-    """Return the interpreter of this Slicer; inside the application that is a launcher."""
+    """Return the path of Slicer's Python; in Slicer, this is the launcher PythonSlicer."""
     return shutil.which("PythonSlicer") or sys.executable

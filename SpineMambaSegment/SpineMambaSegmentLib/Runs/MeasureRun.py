@@ -1,4 +1,4 @@
-"""Segments, and the volume if there is one -> worker -> measurements. MRML and files, no Qt."""
+"""Measurement of a segmentation: volume and segments -> worker -> tables and markups."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, VolumeFile, voxelsI
 
 
 class MeasureRun(WorkerRun):
-    """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
+    """Measurement. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
 
     Attributes:
-        measured: The measurements when `Finished` came; they are then in the scene, too.
-        page: Where the report goes; None for none.
+        measured: The measurements; None before `Finished`. They are then also in the scene.
+        page: Path of the HTML report; None if no report is written.
 
     Args:
-        volumeNode: The image; its voxels are those that are measured.
-        segmentationNode: Its vertebrae, named by level, as they are now.
-        temporaryFolder: The run folder is made in here, and deleted when the run ends.
-        page: Report to write; None for none.
+        volumeNode: The image; its grid is used for the measurement.
+        segmentationNode: Its vertebrae, named by level.
+        temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
+        page: Path of the HTML report; None to write no report.
 
     Raises:
-        UserError: If there is no vertebra, two have the same level, or the nodes do not fit.
+        UserError: If there are no vertebrae, two have the same level, or the nodes are under
+            different transforms.
     """
 
     def __init__(
@@ -55,24 +56,24 @@ class MeasureRun(WorkerRun):
         numbers = np.array([0, *values.values()], np.uint8)
         labels = numbers[labelArray(segmentationNode, list(values), grid)]
         paths = [self._folder / name for name in ("input.nrrd", "labels.nrrd", "result.json")]
-        known = resultText(segmentationNode)
-        if known is not None:
-            paths[2].write_text(known, encoding="utf-8")
+        result = resultText(segmentationNode)
+        if result is not None:
+            paths[2].write_text(result, encoding="utf-8")
         job = MeasureJob(
             paths[1],
             self._folder / "measurements.json",
             image=paths[0],
-            run=paths[2] if known is not None else None,
+            run=paths[2] if result is not None else None,
             page=page,
             overwrite=True,
         )
         self._start([VolumeFile(volumeNode, paths[0]), ArrayFile(labels, grid, paths[1])], job)
 
     def wait(self) -> Measurements:
-        """Wait for the end and return the measurements; for scripts.
+        """Wait for the end of the run and return the measurements; for scripts.
 
         Raises:
-            UserError: What measuring failed with.
+            UserError: Error of the run.
         """
         self.waitForEnd()
         return self.measured
@@ -81,12 +82,12 @@ class MeasureRun(WorkerRun):
         if self._node.GetScene() is None:
             raise UserError(
                 _("The segmentation was deleted while it was measured."),
-                _("Measure another one."),
+                _("Choose another segmentation."),
                 Code.INPUT_BAD,
             )
 
     def _import(self) -> Iterator[None]:
-        """Bring tables and markups into the scene, in two steps."""
+        """Add tables and markups to the scene, in two steps."""
         self.measured = read_measurements(self._job.output)
         yield
         self._check()

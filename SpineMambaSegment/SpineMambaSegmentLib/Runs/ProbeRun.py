@@ -1,4 +1,4 @@
-"""What this computer can do, asked of a process of its own: torch stays out of Slicer's."""
+"""Query of devices and packages in a separate process, because Slicer must not import torch."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from spinemamba.protocol.worker_client import kill_group, start_module
 from SpineMambaSegmentLib.Runs import Interpreter
 
 
-class ProbeProcess:
+class ProbeRun:
     """Runs ``python -m spinemamba probe``; starts at once."""
 
     def __init__(self) -> None:
         self._process = start_module(Interpreter.path(), ["spinemamba", "probe"], subprocess.PIPE)
         self._texts = ("", "")
-        # Both pipes are read together, lest a full one stops the process.
+        # Both pipes are read together: a full pipe would block the process.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def isRunning(self) -> bool:
-        """Return whether the answer is still to come."""
+        """Return True until the process has ended."""
         return self._reader.is_alive()
 
     def facts(self) -> dict[str, Any]:
-        """Return what `spinemamba.inference.probe.probe` found; waits for it.
+        """Wait for the process, and return the result of `spinemamba.inference.probe.probe`.
 
         Raises:
-            ValueError: If there is no answer; says why in one line.
+            ValueError: If there is no result; the message is one line.
         """
         self._reader.join()
         answer, errors = self._texts
-        # A launcher may print lines of its own before the answer.
+        # A launcher may print other lines before the result.
         start = answer.find("{")
         try:
             return json.loads(answer[max(start, 0) :])
@@ -42,7 +42,7 @@ class ProbeProcess:
             raise ValueError(last[0]) from error
 
     def stop(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         if self._process.poll() is None:
             kill_group(self._process)
         self._reader.join()

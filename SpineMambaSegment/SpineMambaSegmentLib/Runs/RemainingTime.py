@@ -1,17 +1,17 @@
-"""How long a run will still take, from how far it is."""
+"""Estimate of the remaining time of a run from its progress."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-LEAST_S = 3.0
-LEAST_SHARE = 0.05
+MIN_ELAPSED_S = 3.0
+MIN_PROGRESS = 0.05
 SMOOTHING = 0.3
 
 
 class RemainingTime:
-    """Estimates the rest of a run; the shares of its stages are only nearly right.
+    """Smoothed estimate of the remaining time; the progress of a run is only roughly linear.
 
     Args:
         clock: Returns seconds.
@@ -23,13 +23,13 @@ class RemainingTime:
         self._total_s: float | None = None
 
     def update(self, overall: float) -> float | None:
-        """Return the seconds that are left; None as long as there is no telling.
+        """Return the remaining seconds; None while it is too early for an estimate.
 
         Args:
-            overall: Share of the run that is done, in [0, 1].
+            overall: Progress of the run, in [0, 1].
         """
         elapsed_s = self._clock() - self._start_s
-        if elapsed_s < LEAST_S or overall < LEAST_SHARE:
+        if elapsed_s < MIN_ELAPSED_S or overall < MIN_PROGRESS:
             return None
         total_s = elapsed_s / overall
         if self._total_s is None:

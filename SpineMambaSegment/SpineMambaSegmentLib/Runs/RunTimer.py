@@ -1,4 +1,4 @@
-"""Qt only: a timer that passes the events of one run to the panel."""
+"""Timer that passes the events of one run to the panel."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ INTERVAL_MS = 50
 SILENT_S = 60.0
 
 
-class Segmentation:
-    """Passes the events of a run on, from Qt's main thread, until `Finished` or `Failed`.
+class RunTimer:
+    """Polls a run in Qt's main thread and passes on its events, until `Finished` or `Failed`.
 
-    Each run has its own object: an event that arrives after ``stopNow`` goes nowhere.
+    Each run has its own timer: events that arrive after ``stopNow`` are dropped.
 
     Args:
-        run: A run that has started.
-        onEvent: Called with each event; when it gets the last one, the run is no longer running.
+        run: A started run.
+        onEvent: Called with each event; at the last one, `isRunning` already returns False.
     """
 
     def __init__(self, run: WorkerRun, onEvent: Callable[[events.Event], None]):
         self.run = run
         self._onEvent = onEvent
         self._killAt_s: float | None = None
-        self._toldSilent = False
+        self._warned = False
         self._timer = qt.QTimer()
         self._timer.setInterval(INTERVAL_MS)
         self._timer.connect("timeout()", self._poll)
         self._timer.start()
 
     def isRunning(self) -> bool:
-        """Return whether the run goes on; also while it is being cancelled."""
+        """Return True until the run has ended; also while it is being cancelled."""
         return self._timer is not None
 
     def canCancel(self) -> bool:
-        """Return whether the run goes on, is not being cancelled, and has changed nothing yet."""
+        """Return True if the run is in progress, not being cancelled, and not yet importing."""
         return self.isRunning() and self._killAt_s is None and not self.run.isImporting
 
     def cancel(self) -> None:
         """Ask the run to stop and return at once; its last event is `Failed`, code CANCELLED.
 
-        What does not stop within three seconds is killed.
+        A process that does not stop within three seconds is killed.
         """
         if self.canCancel():
             self.run.askToStop()
             self._killAt_s = time.monotonic() + GRACE_S
 
     def stopNow(self) -> None:
-        """Stop the run and wait until it is gone, three seconds at most; no further event comes."""
+        """Stop the run and wait for its end, at most three seconds; no event follows."""
         if self.isRunning():
             self._stop()
             self.run.cancel()
@@ -65,7 +65,7 @@ class Segmentation:
             self._pollCancelled()
             return
         for event in self.run.newEvents():
-            if not self.isRunning():  # stopped by the receiver of the event before
+            if not self.isRunning():  # stopped by the receiver of the previous event
                 return
             if isinstance(event, events.Finished | events.Failed):
                 self._stop()
@@ -81,10 +81,13 @@ class Segmentation:
 
     def _watchSilence(self) -> None:
         silent = self.run.silent_s > SILENT_S
-        if silent and not self._toldSilent and self.canCancel():
-            text = _("No sign of life for {seconds:.0f} s. Wait, or press Cancel and try again.")
+        if silent and not self._warned and self.canCancel():
+            text = _(
+                "No message from the background process for {seconds:.0f} s. "
+                "Wait, or press Cancel and try again."
+            )
             self._onEvent(events.Warning(text.format(seconds=self.run.silent_s)))
-        self._toldSilent = silent
+        self._warned = silent
 
     def _stop(self) -> None:
         self._timer.stop()

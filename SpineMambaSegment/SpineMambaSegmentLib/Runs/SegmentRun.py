@@ -1,4 +1,4 @@
-"""One run: volume node -> run folder -> worker process -> segments. MRML and files, no Qt."""
+"""Segmentation of a volume: volume node -> run folder -> worker process -> segments."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from SpineMambaSegmentLib.Scene.VolumeFile import VolumeFile
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user may choose for a run; the words are those of `job.Job`.
+    """Options of a run; values as in `spinemamba.protocol.job.Job`.
 
     Attributes:
         model: Name of a bundled model, or a folder.
         device: "auto", "cpu", "cuda", "cuda:1" ..., "mps".
         modality: "auto", "ct" or "mr".
         quality: "standard" or "fast".
-        roiNode: Only what lies in this region is segmented; None for all.
+        roiNode: Region to segment; None for the whole volume.
     """
 
     model: str = DEFAULT
@@ -39,17 +39,17 @@ class RunOptions:
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None
 
 
-class Run(WorkerRun):
-    """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
+class SegmentRun(WorkerRun):
+    """Run over a volume. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
 
     Args:
         volumeNode: The image to segment.
-        segmentationNode: Where the segments go; None makes a new node when they are there.
-        temporaryFolder: The run folder is made in here, and deleted when the run ends.
-        options: What the user chose.
+        segmentationNode: Node that receives the segments; None creates a node at the end.
+        temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
+        options: Model, device, modality, quality and region.
 
     Raises:
-        UserError: If the volume cannot be segmented, or the segmentation not be added to.
+        UserError: If the volume cannot be segmented, or the segmentation cannot take segments.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Run(WorkerRun):
         """Wait for the end and return the segmentation; for scripts.
 
         Raises:
-            UserError: What the run failed with.
+            UserError: Error of the run.
         """
         self.waitForEnd()
         return self.segmentationNode
@@ -94,7 +94,7 @@ class Run(WorkerRun):
         checkInScene(self.volumeNode)
 
     def _import(self) -> Iterator[None]:
-        """Bring the result into the scene, in steps that each are short."""
+        """Add the result to the scene, in short steps."""
         labels = Segments.readLabels(self._job.output, self._file.grid)
         result = read_result(self._job.result)
         yield
@@ -103,18 +103,18 @@ class Run(WorkerRun):
             raise UserError(
                 _("The input volume was replaced during the run."), _("Press Segment Spine again.")
             )
-        # A node that the user deleted meanwhile is out of the scene, but not None.
+        # A node that the user deleted during the run is not None, but has no scene.
         if self.segmentationNode is None or self.segmentationNode.GetScene() is None:
             name = _("{volume} spine").format(volume=self.volumeNode.GetName())
             self.segmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
         node, tags = self.segmentationNode, Provenance.tagsByLabel(result)
         self.importedIds = Segments.addSegments(labels, node, self.volumeNode, tags)
         Provenance.keepResult(node, self._job.result)
-        # One by one: all surfaces at once hold up Slicer for more than a second.
+        # One surface per step: all at once would block Slicer for more than a second.
         surfaces = {}
         for segmentId in self.importedIds:
             yield
-            # The user may delete one meanwhile.
+            # The user may have deleted it.
             if node.GetSegmentation().GetSegment(segmentId) is not None:
                 surfaces[segmentId] = Segments.surfaceOf(node, segmentId)
         yield
@@ -122,10 +122,10 @@ class Run(WorkerRun):
 
 
 def checkInScene(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Check that a volume was not deleted during a run.
+    """Check that a volume is still in the scene.
 
     Raises:
-        UserError: If it was.
+        UserError: If it was deleted.
     """
     if volumeNode.GetScene() is None:
         raise UserError(

@@ -1,11 +1,12 @@
-"""One vertebra in a box around a place: volume and segments -> worker -> voxels of the vertebra.
+"""Re-segmentation of one vertebra, or segmentation of a missed one, in a box around it.
 
-Nothing in the scene changes: who asked gets a `BoxPatch`, and does with it what can be undone.
+The run changes nothing in the scene. It returns a `VertebraPatch`, from which `setMask` makes a
+review action that can be undone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,27 +17,30 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.job import BoxJob
 from spinemamba.protocol.vertebra_result import VertebraResult, read_vertebra_result
+from SpineMambaSegmentLib.Review.Mask import Mask
+from SpineMambaSegmentLib.Review.ShapeActions import SetMask
+from SpineMambaSegmentLib.Review.Spine import Spine
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import labelArray, onGrid, vertebraIds
-from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid, vertebraIds
 from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, Extent, VolumeFile
 
-REACH_MM = np.array([80.0, 100.0, 70.0])
-"""Along R, A and S, from a place in a body: the worker looks no further."""
+HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
+"""Half size of the box along R, A and S around a position in the body. The worker uses a smaller
+box."""
 
 
 @dataclass(frozen=True)
-class BoxWish:
-    """Which vertebra is wanted.
+class VertebraRequest:
+    """Which vertebra to segment.
 
     Attributes:
-        placeRas: A place in its body, in the volume's own RAS; None for the body of ``segmentId``.
-        segmentId: The vertebra that shall be found anew; empty for one that was missed.
-        keep: IDs of segments whose voxels it must not take, because a person approved them. Found
-            anew, it takes those of no segment.
+        placeRas: Position in its body, in the volume's own RAS; None for the body of ``segmentId``.
+        segmentId: Vertebra to segment again; empty to add a missed one.
+        keep: IDs of approved segments, whose voxels are excluded. A vertebra that is segmented
+            again takes no voxels from any segment.
     """
 
     placeRas: tuple[float, float, float] | None = None
@@ -45,14 +49,14 @@ class BoxWish:
 
 
 @dataclass(frozen=True)
-class BoxPatch:
-    """The vertebra that was found.
+class VertebraPatch:
+    """Voxels of the segmented vertebra.
 
     Attributes:
-        mask: Where it is, bool (k, j, i).
-        grid: Voxels of the mask: a part of the volume's, in its own RAS.
-        firstKji: First voxel of the mask on the whole volume.
-        result: What is known of it.
+        mask: bool (k, j, i).
+        grid: Grid of the mask: a part of the volume's grid, in its own RAS.
+        firstKji: Index of the mask's first voxel in the whole volume.
+        result: Volume, level probabilities, model and other properties.
     """
 
     mask: np.ndarray
@@ -61,28 +65,29 @@ class BoxPatch:
     result: VertebraResult
 
 
-class BoxRun(WorkerRun):
-    """Starts at once; ``newEvents`` must then be called until `Finished` or `Failed` came.
+class VertebraRun(WorkerRun):
+    """Run for one vertebra. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
 
     Attributes:
-        patch: The vertebra; None until `Finished` came.
+        patch: The vertebra; None before `Finished`.
 
     Args:
         volumeNode: The image.
-        segmentationNode: What is there; under the same transform as the volume.
-        wish: Which vertebra.
-        temporaryFolder: The run folder is made in here, and deleted when the run ends.
-        options: What the user chose; quality and region do not matter.
+        segmentationNode: Existing vertebrae; under the same transform as the volume.
+        request: Vertebra to segment.
+        temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
+        options: Model, device and modality; quality and region are ignored.
 
     Raises:
-        UserError: If the volume cannot be segmented, or the place or the vertebra is not there.
+        UserError: If the volume cannot be segmented, the position is outside it, or the vertebra
+            does not exist.
     """
 
     def __init__(
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode,
         segmentationNode: slicer.vtkMRMLSegmentationNode,
-        wish: BoxWish,
+        request: VertebraRequest,
         temporaryFolder: Path,
         options: RunOptions | None = None,
     ):
@@ -90,36 +95,36 @@ class BoxRun(WorkerRun):
         Inputs.checkSegmentation(segmentationNode)
         options = options or RunOptions()
         ids = vertebraIds(segmentationNode)
-        extent = _extent(volumeNode, segmentationNode, wish)
+        extent = _extent(volumeNode, segmentationNode, request)
         super().__init__(temporaryFolder)
-        self.volumeNode, self.wish = volumeNode, wish
-        self.patch: BoxPatch | None = None
+        self.volumeNode, self.request = volumeNode, request
+        self.patch: VertebraPatch | None = None
         self._first = (extent[4], extent[2], extent[0])
         self._gridAtStart = gridOf(volumeNode)
         image = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
         self._grid = image.grid
-        there = labelArray(segmentationNode, ids, image.grid)
+        labels = labelArray(segmentationNode, ids, image.grid)
         numbers = {segmentId: number for number, segmentId in enumerate(ids, start=1)}
-        place = wish.placeRas
+        position = request.placeRas
         job = BoxJob(
             self._folder / "input.nrrd",
             self._folder / "mask.nrrd",
             self._folder / "box.json",
             labels=self._folder / "there.nrrd",
-            place_lps_mm=None if place is None else (-place[0], -place[1], place[2]),
-            again=numbers[wish.segmentId] if wish.segmentId else 0,
-            keep=tuple(numbers[i] for i in wish.keep if i in numbers and i != wish.segmentId),
+            place_lps_mm=None if position is None else (-position[0], -position[1], position[2]),
+            again=numbers[request.segmentId] if request.segmentId else 0,
+            keep=tuple(numbers[i] for i in request.keep if i in numbers and i != request.segmentId),
             model=options.model,
             device=options.device,
             modality=options.modality,
         )
-        self._start([image, ArrayFile(there, image.grid, self._folder / "there.nrrd")], job)
+        self._start([image, ArrayFile(labels, image.grid, self._folder / "there.nrrd")], job)
 
-    def wait(self) -> BoxPatch:
-        """Wait for the end and return the vertebra; for scripts.
+    def wait(self) -> VertebraPatch:
+        """Wait for the end of the run and return the vertebra; for scripts.
 
         Raises:
-            UserError: What the run failed with.
+            UserError: Error of the run.
         """
         self.waitForEnd()
         return self.patch
@@ -131,68 +136,72 @@ class BoxRun(WorkerRun):
         image = Segments.readImage(self._job.output, self._grid)
         if not gridOf(self.volumeNode).isSameAs(self._gridAtStart):
             raise UserError(
-                _("The input volume was replaced during the run."), _("Look for it again.")
+                _("The input volume was replaced during the run."), _("Segment the vertebra again.")
             )
         yield
         mask = onGrid(image, self._grid) > 0
-        self.patch = BoxPatch(mask, self._grid, self._first, read_vertebra_result(self._job.result))
+        result = read_vertebra_result(self._job.result)
+        self.patch = VertebraPatch(mask, self._grid, self._first, result)
 
 
-def withVertebra(
-    labels: np.ndarray, patch: BoxPatch, number: int, keep: Collection[int] = ()
-) -> np.ndarray:
-    """Return the labels of a whole volume with a vertebra where a patch says.
+def setMask(spine: Spine, patch: VertebraPatch, segmentId: str = "", level: str = "") -> SetMask:
+    """Return the action that gives a vertebra the voxels of a patch.
 
     Args:
-        labels: Numbers on the voxels of the volume (k, j, i); not changed.
-        patch: What a run in a box found.
-        number: The vertebra's; where it is now and the patch is not, 0 comes.
-        keep: Numbers whose voxels stay what they are.
-
-    Raises:
-        ValueError: If the vertebra itself shall be kept.
+        spine: Current vertebrae.
+        patch: Result of a run.
+        segmentId: The vertebra; empty to add one.
+        level: Level of a new vertebra; empty for the unused level that fits best.
     """
-    mask = np.zeros(labels.shape, bool)
-    box = tuple(slice(f, f + n) for f, n in zip(patch.firstKji, patch.mask.shape, strict=True))
-    mask[box] = patch.mask
-    return tool("imaging.masks").merge_mask(labels, mask, number, keep)
+    title = _("Re-segment") if segmentId else _("Add a vertebra")
+    return SetMask(segmentId, _maskOf(spine, patch), level, title)
+
+
+def _maskOf(spine: Spine, patch: VertebraPatch) -> Mask:
+    """Return a patch on the grid of the segmentation, which may differ from that of the volume."""
+    ijk = spine.grid.toIjk(patch.grid.corners())
+    first = np.floor(ijk.min(axis=0) + 1e-4).astype(int)
+    last = np.ceil(ijk.max(axis=0) - 1e-4).astype(int)
+    part = spine.grid.cut(tuple(int(n) for pair in zip(first, last, strict=True) for n in pair))
+    inside = onGrid(imageOf(patch.mask.astype(np.uint8), patch.grid), part) > 0
+    return Mask.of(inside, tuple(int(n) for n in first[::-1]))
 
 
 def _extent(
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
-    wish: BoxWish,
+    request: VertebraRequest,
 ) -> Extent:
-    """Return the voxels (i, i, j, j, k, k) that matter.
+    """Return first and last voxels (i, i, j, j, k, k) of the box.
 
     Raises:
-        UserError: If the place is not in the volume, or the vertebra is not there.
+        UserError: If the position is outside the volume, or the vertebra does not exist.
     """
     grid = gridOf(volumeNode)
-    low, high = _boundsRas(segmentationNode, wish)
+    low, high = _boundsRas(segmentationNode, request)
     middle = grid.toIjk((low + high) / 2)
     if (middle < -0.5).any() or (middle > np.array(grid.size) - 0.5).any():
         raise UserError(
-            _("The place lies outside of {volume}.").format(volume=volumeNode.GetName()),
+            _("The position lies outside of {volume}.").format(volume=volumeNode.GetName()),
             _("Click into the body of a vertebra."),
             Code.INPUT_BAD,
         )
-    return grid.extentAround(low - REACH_MM, high + REACH_MM)
+    return grid.extentAround(low - HALF_BOX_MM, high + HALF_BOX_MM)
 
 
 def _boundsRas(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, wish: BoxWish
+    segmentationNode: slicer.vtkMRMLSegmentationNode, request: VertebraRequest
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and highest RAS of the place, or of the vertebra that is to be replaced."""
-    if wish.placeRas is not None:
-        return np.array(wish.placeRas), np.array(wish.placeRas)
+    """Return lowest and highest RAS of the position, or of the vertebra to segment again."""
+    if request.placeRas is not None:
+        return np.array(request.placeRas), np.array(request.placeRas)
     bounds = np.zeros(6)
-    segment = segmentationNode.GetSegmentation().GetSegment(wish.segmentId)
+    segment = segmentationNode.GetSegmentation().GetSegment(request.segmentId)
     if segment is not None:
         segment.GetBounds(bounds)
     if segment is None or bounds[0] > bounds[1]:
         raise UserError(
-            _("The vertebra is not there any more."),
+            _("The vertebra no longer exists."),
             _("Choose a vertebra in the table."),
             Code.INPUT_BAD,
         )

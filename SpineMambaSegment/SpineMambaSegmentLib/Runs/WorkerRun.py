@@ -1,4 +1,4 @@
-"""One job of the worker: files -> worker process -> what comes of it. MRML and files, no Qt."""
+"""Base of all runs of the worker: input files -> worker process -> import of its results."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ STALE_S = 7 * 24 * 3600.0
 
 
 class InputFile(Protocol):
-    """A file that the worker shall read."""
+    """An input file of the worker."""
 
     def write(self) -> None:
-        """Write it; runs in a thread, and ends early after `stop`."""
+        """Write the file; called in a thread, ends early after `stop`."""
 
     def stop(self) -> None:
-        """Let `write` return soon."""
+        """Let `write` end early."""
 
 
 class WorkerRun:
-    """Starts with `_start`; ``newEvents`` must then be called until `Finished` or `Failed` came.
+    """A run, started by `_start`. Call ``newEvents`` until it returns `Finished` or `Failed`.
 
-    Subclasses say what comes of it: in `_import`, in steps that each are short.
+    Subclasses import the results in `_import`, in short steps.
 
     Args:
-        temporaryFolder: The run folder is made in here, and deleted when the run ends.
+        temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
     """
 
     def __init__(self, temporaryFolder: Path):
@@ -54,7 +54,7 @@ class WorkerRun:
         self._failure: Exception | None = None
         self._steps: Iterator[None] | None = None
         self._finished: events.Finished | None = None
-        self._lastWord_s = time.monotonic()
+        self._lastEvent_s = time.monotonic()
         self._writer = threading.Thread(target=self._write, daemon=True)
 
     def _start(self, files: Sequence[InputFile], job: FileJob) -> None:
@@ -63,79 +63,80 @@ class WorkerRun:
         self._writer.start()
 
     def _import(self) -> Iterator[None]:
-        """Make something of what the worker wrote, in steps that each are short."""
+        """Import the results of the worker, in short steps."""
         raise NotImplementedError
 
     def _check(self) -> None:
-        """Refuse to go on, for example when a node was deleted.
+        """Check that the run can continue, for example that no node was deleted.
 
         Raises:
-            UserError: If there is no point in going on.
+            UserError: If it cannot.
         """
 
     @property
     def silent_s(self) -> float:
-        """Seconds since the worker last gave a sign of life; it gives one every two seconds."""
-        return time.monotonic() - self._lastWord_s
+        """Seconds since the last event; the worker sends one at least every two seconds."""
+        return time.monotonic() - self._lastEvent_s
 
     def newEvents(self) -> list[events.Event]:
-        """Return what happened since the last call; with `Finished`, everything is there.
+        """Return the events since the last call. At `Finished`, the results are imported.
 
         Each call does at most one step of the import.
         """
-        found: list[events.Event] = []
-        found, self._early = self._early, found
+        newEvents: list[events.Event] = []
+        newEvents, self._early = self._early, newEvents
         try:
-            found += self._advance()
+            newEvents += self._advance()
         except UserError as error:
-            found.append(events.Failed(error.code.value, error.message, error.remedy))
+            newEvents.append(events.Failed(error.code.value, error.message, error.remedy))
         except Exception as error:
             logging.exception("The run failed")
-            found.append(Errors.inUsersWords(events.Failed(Code.INTERNAL.value, str(error), "")))
-        if any(isinstance(event, events.Finished | events.Failed) for event in found):
+            failure = events.Failed(Code.INTERNAL.value, str(error), "")
+            newEvents.append(Errors.translated(failure))
+        if any(isinstance(event, events.Finished | events.Failed) for event in newEvents):
             self.kill()
-        return found
+        return newEvents
 
     def askToStop(self) -> None:
-        """Ask the worker politely to stop; returns at once."""
+        """Ask the worker to stop, and return at once."""
         for file in self._files:
             file.stop()
         if self._worker is not None:
             self._worker.ask_to_stop()
 
     def isGone(self) -> bool:
-        """Return whether nothing is at work any more."""
-        working = self._worker is not None and self._worker.is_running()
-        return not working and not self._writer.is_alive()
+        """Return True if the worker process and the writing thread have ended."""
+        isRunning = self._worker is not None and self._worker.is_running()
+        return not isRunning and not self._writer.is_alive()
 
     def kill(self) -> None:
-        """End everything that is left of the run, and delete its folder."""
+        """Kill the worker, and delete the run folder."""
         self.askToStop()
         self._writer.join()
         if self._worker is not None:
             self._worker.kill()
         self._steps = None
         self._log = self.log()
-        # On Windows the log may stay open for a moment after the worker has ended.
+        # On Windows the log file may stay open for a moment after the worker has ended.
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def cancel(self) -> None:
-        """Stop politely, and after a grace period by force; waits for the end."""
+        """Ask the worker to stop, kill it after a grace period, and wait for its end."""
         self.askToStop()
         if self._worker is not None:
             self._worker.cancel()
         self.kill()
 
     def log(self) -> str:
-        """Return what the worker wrote for people who look for a fault."""
+        """Return the log of the worker."""
         path = self._folder / LOG_NAME
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else self._log
 
     def waitForEnd(self) -> None:
-        """Wait until everything is there; for scripts.
+        """Wait for the end of the run; for scripts.
 
         Raises:
-            UserError: What the run failed with.
+            UserError: Error of the run.
         """
         try:
             while True:
@@ -149,7 +150,7 @@ class WorkerRun:
             self.kill()
 
     def _write(self) -> None:
-        # Whatever goes wrong in this thread must reach the one that asks for events.
+        # An error in this thread must reach the caller of `newEvents`.
         try:
             for file in self._files:
                 file.write()
@@ -157,7 +158,7 @@ class WorkerRun:
             self._failure = error
 
     def _advance(self) -> list[events.Event]:
-        """Go on with what is due: the input files, the worker, or a step of the import."""
+        """Continue with the input files, the worker, or the next step of the import."""
         if self._steps is not None:
             if next(self._steps, self) is not self:
                 return []
@@ -166,16 +167,16 @@ class WorkerRun:
             self._startWorker()
             return []
         self._check()
-        found = [Errors.inUsersWords(event) for event in self._worker.new_events()]
-        if found:
-            self._lastWord_s = time.monotonic()
-        if found and isinstance(found[-1], events.Finished):
-            self._finished = found.pop()
+        newEvents = [Errors.translated(event) for event in self._worker.new_events()]
+        if newEvents:
+            self._lastEvent_s = time.monotonic()
+        if newEvents and isinstance(newEvents[-1], events.Finished):
+            self._finished = newEvents.pop()
             self._steps, self.isImporting = self._import(), True
-        return found
+        return newEvents
 
     def _startWorker(self) -> None:
-        self._lastWord_s = time.monotonic()
+        self._lastEvent_s = time.monotonic()
         if self._writer.is_alive():
             return
         if self._failure is not None:
@@ -184,7 +185,7 @@ class WorkerRun:
 
 
 def removeStale(temporaryFolder: Path) -> None:
-    """Delete run folders that a crash of Slicer left; another Slicer may be using newer ones."""
+    """Delete old run folders left by a crash; newer ones may belong to another Slicer."""
     for folder in temporaryFolder.glob(f"{FOLDER_PREFIX}*"):
         if time.time() - folder.stat().st_mtime > STALE_S:
             shutil.rmtree(folder, ignore_errors=True)

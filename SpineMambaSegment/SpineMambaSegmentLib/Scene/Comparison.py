@@ -1,4 +1,4 @@
-"""A segmentation against a reference or an earlier run. MRML only: no Qt, no singleton."""
+"""Comparison of a segmentation with a reference or an earlier run."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from SpineMambaSegmentLib.Scene.Straightened import volumeOf
 from SpineMambaSegmentLib.Scene.SurfaceSource import labelOf
 
 DIFFERENCES_ATTRIBUTE = "SpineMamba.Differences"
-"""Marks the node that shows them; it is made anew at will, and never saved."""
+"""Attribute that marks the node with the differences; it is not saved with the scene."""
 
-ONLY_HERE, ONLY_THERE, OTHER_LEVEL = 1, 2, 3
+ONLY_SEGMENTATION, ONLY_REFERENCE, OTHER_LEVEL = 1, 2, 3
 COLORS = {
-    ONLY_HERE: (0.90, 0.62, 0.0),
-    ONLY_THERE: (0.34, 0.71, 0.91),
+    ONLY_SEGMENTATION: (0.90, 0.62, 0.0),
+    ONLY_REFERENCE: (0.34, 0.71, 0.91),
     OTHER_LEVEL: (0.80, 0.47, 0.65),
 }
-"""Orange, sky blue and purple, which also those tell apart who do not see all colours."""
+"""Orange, sky blue and purple: distinguishable with colour vision deficiency."""
 
 OUTLINE_PIXELS = 2
 NRRD = b"NRRD"
-"""How a file of this format begins."""
+"""First bytes of an NRRD file."""
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 Node = slicer.vtkMRMLSegmentationNode
@@ -42,10 +42,10 @@ class ComparedVertebra:
     """One vertebra of the reference.
 
     Attributes:
-        name: Its level there.
-        foundAs: Level of what lies on it here; None if nothing does.
-        dice: Dice with what lies on it; 0 if nothing does.
-        volume_ml: Its volume in the reference.
+        name: Its level in the reference.
+        foundAs: Level of the matching vertebra in the segmentation; None if there is none.
+        dice: Dice with the matching vertebra; 0 if there is none.
+        volume_ml: Its volume in the reference, in mL.
     """
 
     name: str
@@ -56,13 +56,14 @@ class ComparedVertebra:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """Result of a comparison.
 
     Attributes:
         rows: Vertebrae of the reference, from head to tail.
-        extra: Levels here that have no partner there.
-        differences: `ONLY_HERE`, `ONLY_THERE` or `OTHER_LEVEL` where both differ, uint8 (k, j, i).
-        grid: Voxels of ``differences``.
+        extra: Levels of the segmentation without a match in the reference.
+        differences: `ONLY_SEGMENTATION`, `ONLY_REFERENCE` or `OTHER_LEVEL` where both differ; 0
+            elsewhere. uint8 (k, j, i).
+        grid: Grid of ``differences``.
     """
 
     rows: tuple[ComparedVertebra, ...]
@@ -72,56 +73,56 @@ class Comparison:
 
     @property
     def meanDice(self) -> float:
-        """Mean over the vertebrae of the reference."""
+        """Mean Dice of the vertebrae of the reference."""
         return float(np.mean([row.dice for row in self.rows]))
 
 
 def compare(
     segmentationNode: Node, referenceNode: Node, volumeNode: slicer.vtkMRMLScalarVolumeNode
 ) -> Comparison:
-    """Compare the vertebrae of two segmentations, voxel by voxel of a volume.
+    """Compare the vertebrae of two segmentations on the grid of a volume.
 
     Args:
-        segmentationNode: What is judged.
-        referenceNode: What it is judged by; segments count that are called as a level is.
-        volumeNode: Gives the voxels.
+        segmentationNode: The segmentation.
+        referenceNode: The reference; only segments with the name or code of a level are used.
+        volumeNode: Defines the grid.
 
     Raises:
-        UserError: If one has no vertebra, or they lie under different transforms.
+        UserError: If one of them has no vertebra, or they are under different transforms.
     """
     checkSameTransform(segmentationNode, referenceNode)
     grid = _commonGrid([segmentationNode, referenceNode], volumeNode)
-    here, there = (_levels(node, grid) for node in (segmentationNode, referenceNode))
-    pair = [volumeOf(values, grid) for values in (here, there)]
+    labels, reference = (_levels(node, grid) for node in (segmentationNode, referenceNode))
+    pair = [volumeOf(values, grid) for values in (labels, reference)]
     scores = tool("evaluation.compare").compare(*pair, distances=False)
     rows = tuple(
         ComparedVertebra(s.name, s.found_as, s.dice, s.volume_ml) for s in scores.vertebrae
     )
-    differences = np.zeros(here.shape, np.uint8)
-    differences[(here > 0) & (there == 0)] = ONLY_HERE
-    differences[(here == 0) & (there > 0)] = ONLY_THERE
-    differences[(here > 0) & (there > 0) & (here != there)] = OTHER_LEVEL
+    differences = np.zeros(labels.shape, np.uint8)
+    differences[(labels > 0) & (reference == 0)] = ONLY_SEGMENTATION
+    differences[(labels == 0) & (reference > 0)] = ONLY_REFERENCE
+    differences[(labels > 0) & (reference > 0) & (labels != reference)] = OTHER_LEVEL
     return Comparison(rows, (*scores.extra, *scores.beyond), differences, grid)
 
 
 def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Node:
-    """Add the reference in a file to the scene of a volume.
+    """Load a reference into the scene of a volume.
 
     Args:
-        path: ``.seg.nrrd`` with the names of its segments, or a label image with VerSe's numbers
-            on the voxels of the volume.
-        volumeNode: What it belongs to.
+        path: ``.seg.nrrd`` whose segments are named by level, or a label image with VerSe's numbers
+            on the grid of the volume.
+        volumeNode: The image of the reference.
 
     Raises:
-        UserError: If it cannot be read, or does not fit the volume; then no node is left.
+        UserError: If it cannot be read, or does not fit the volume; then no node is added.
     """
-    # Names of files often are names of patients.
+    # The file name is not used: it may contain the name of the patient.
     node = volumeNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", _("Reference"))
     try:
         if path.name.lower().endswith(".seg.nrrd"):
             storage = slicer.vtkMRMLSegmentationStorageNode()
             storage.SetFileName(str(path))
-            # Slicer would try to read anything else as surfaces, and log what that brings.
+            # Slicer would try to read other files as surfaces, and log errors.
             if not _beginsWith(path, NRRD) or not storage.ReadData(node):
                 raise ValueError("it cannot be read")
             Segments.placeUnder(node, volumeNode)
@@ -130,14 +131,14 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
             _checkNumbering(onGrid(labels, gridOf(volumeNode)), gridOf(volumeNode), path.name)
             Segments.addSegments(labels, node, volumeNode)
         if not levelIds(node):
-            raise ValueError("no segment is called as a vertebra is")
+            raise ValueError("no segment has the name of a vertebra")
     except (OSError, ValueError, UserError) as error:
         volumeNode.GetScene().RemoveNode(node)
         raise UserError(
-            _("{file} is no reference for this volume: {error}.").format(
+            _("{file} cannot be used as a reference for this volume: {error}.").format(
                 file=path.name, error=str(error).rstrip(".")
             ),
-            _("Choose labels of this very volume, with VerSe's numbers (C1 = 1 ... L5 = 24)."),
+            _("Choose labels of this volume, with VerSe's numbers (C1 = 1 ... L5 = 24)."),
             Code.INPUT_BAD,
         ) from error
     node.GetDisplayNode().SetVisibility(False)
@@ -145,7 +146,7 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
 
 
 def levelIds(node: Node) -> dict[str, int]:
-    """Return the label value of each segment that is a level by name or code, by its ID."""
+    """Return the label values, by segment ID, of segments with the name or code of a level."""
     segmentation = node.GetSegmentation()
     segments = {i: segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()}
     labels = {i: labelOf(segment) for i, segment in segments.items()}
@@ -153,7 +154,7 @@ def levelIds(node: Node) -> dict[str, int]:
 
 
 def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Node:
-    """Outline in the slice views where two segmentations differ; there is one such node."""
+    """Outline the differences in the slice views; an earlier node is replaced."""
     hideDifferences(volumeNode.GetScene())
     node = volumeNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", _("Differences"))
     node.SetAttribute(DIFFERENCES_ATTRIBUTE, "1")
@@ -162,9 +163,9 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
     Segments.placeUnder(node, volumeNode)
     ids = vtk.vtkStringArray()
     texts = {
-        ONLY_HERE: _("only here"),
-        ONLY_THERE: _("only in the reference"),
-        OTHER_LEVEL: _("another level"),
+        ONLY_SEGMENTATION: _("only in the segmentation"),
+        ONLY_REFERENCE: _("only in the reference"),
+        OTHER_LEVEL: _("different levels"),
     }
     for kind, text in texts.items():
         segmentId = f"Difference{kind}"
@@ -181,7 +182,7 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
 
 
 def hideDifferences(scene: slicer.vtkMRMLScene) -> None:
-    """Take away what `showDifferences` added."""
+    """Remove the node added by `showDifferences`."""
     count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     nodes = [scene.GetNthNodeByClass(k, "vtkMRMLSegmentationNode") for k in range(count)]
     for node in nodes:
@@ -190,15 +191,15 @@ def hideDifferences(scene: slicer.vtkMRMLScene) -> None:
 
 
 def _checkNumbering(labels: np.ndarray, grid: Grid, name: str) -> None:
-    """Refuse a label image whose numbers are not VerSe's, such as counted instances.
+    """Check that the numbers of a label image are VerSe's, not for example instance numbers.
 
     Raises:
-        ValueError: If anatomy speaks against them.
+        ValueError: If the numbers are implausible for the anatomy.
     """
-    guess = tool("labelmaps.recognise_scheme")
-    seen = guess.label_stats(volumeOf(labels, grid))
+    scheme = tool("labelmaps.recognise_scheme")
+    values = scheme.label_stats(volumeOf(labels, grid))
     try:
-        guess.guess_numbering(seen, sorted(seen), name)
+        scheme.guess_numbering(values, sorted(values), name)
     except UserError as error:
         raise ValueError(error.message) from error
 
@@ -216,7 +217,7 @@ def _levels(node: Node, grid: Grid) -> np.ndarray:
 
 
 def _commonGrid(nodes: list[Node], volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
-    """Return the voxels of a volume around the vertebrae of segmentations.
+    """Return the part of a volume's grid around the vertebrae of several segmentations.
 
     Raises:
         UserError: If one of them has no vertebra.
@@ -227,8 +228,8 @@ def _commonGrid(nodes: list[Node], volumeNode: slicer.vtkMRMLScalarVolumeNode) -
         node.GetSegmentation().GetBounds(bounds)
         if not levelIds(node) or bounds[0] > bounds[1]:
             raise UserError(
-                _("{name} has no vertebra.").format(name=node.GetName()),
-                _("Choose a segmentation whose segments are called C1 to Sacrum."),
+                _("{name} contains no vertebrae.").format(name=node.GetName()),
+                _("Choose a segmentation whose segments are named C1 to Sacrum."),
             )
         lows.append(bounds[::2])
         highs.append(bounds[1::2])

@@ -1,4 +1,4 @@
-"""Where the voxels of a volume lie, in the volume's own RAS: without its parent transforms."""
+"""Voxel grid of a volume in its own RAS, that is before parent transforms."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Grid:
     """A voxel grid.
 
     Attributes:
-        ijkToRas: Matrix (4, 4) from voxel numbers to mm.
-        size: Voxels along i, j, k.
+        ijkToRas: Matrix (4, 4) from voxel indices i, j, k to RAS in mm.
+        size: Number of voxels along i, j, k.
     """
 
     ijkToRas: np.ndarray
     size: tuple[int, int, int]
 
     def cut(self, extent: tuple[int, int, int, int, int, int]) -> Grid:
-        """Return the part between first and last voxels (i, i, j, j, k, k), both included."""
+        """Return the part between first and last voxels (i, i, j, j, k, k), inclusive."""
         first, last = np.array(extent[::2]), np.array(extent[1::2])
         matrix = self.ijkToRas.copy()
         matrix[:3, 3] += matrix[:3, :3] @ first
@@ -33,11 +33,11 @@ class Grid:
     def extentAround(
         self, lowRas: np.ndarray, highRas: np.ndarray
     ) -> tuple[int, int, int, int, int, int]:
-        """Return the first and last voxels (i, i, j, j, k, k) of a box, within the grid.
+        """Return the first and last voxels (i, i, j, j, k, k) of a RAS box, clipped to the grid.
 
         Args:
-            lowRas: Least R, A, S of the box.
-            highRas: Greatest.
+            lowRas: Lowest R, A, S of the box, in mm.
+            highRas: Highest R, A, S of the box, in mm.
         """
         corners = np.array(np.meshgrid(*zip(lowRas, highRas, strict=True))).reshape(3, -1).T
         ijk = self.toIjk(corners)
@@ -47,34 +47,34 @@ class Grid:
         return tuple(int(n) for pair in zip(first, stop, strict=True) for n in pair)
 
     def toIjk(self, ras: np.ndarray) -> np.ndarray:
-        """Return the (fractional) voxel numbers i, j, k of places in RAS, shape (..., 3)."""
+        """Return the fractional voxel indices i, j, k of RAS coordinates, shape (..., 3)."""
         matrix = np.linalg.inv(self.ijkToRas)
         return np.asarray(ras, float) @ matrix[:3, :3].T + matrix[:3, 3]
 
     def corners(self) -> np.ndarray:
-        """Return the centers of the eight corner voxels, shape (8, 3)."""
+        """Return the centres of the eight corner voxels in RAS, shape (8, 3)."""
         ends = [(0, n - 1) for n in self.size]
         ijk = np.array(np.meshgrid(*ends)).reshape(3, -1).T
         return ijk @ self.ijkToRas[:3, :3].T + self.ijkToRas[:3, 3]
 
     def isSameAs(self, other: Grid) -> bool:
-        """Return whether the corner voxels lie at the same places.
+        """Return True if the corner voxels have the same positions.
 
-        Not the matrices are compared: Slicer's reader may reverse an axis to make a grid
+        Matrices are not compared, because Slicer's reader may reverse an axis to make a grid
         right-handed.
         """
-        gaps_mm = np.linalg.norm(self.corners()[:, None] - other.corners()[None, :], axis=-1)
-        near = bool(gaps_mm.min(axis=1).max() <= TOLERANCE_MM)
-        return sorted(self.size) == sorted(other.size) and near
+        distances_mm = np.linalg.norm(self.corners()[:, None] - other.corners()[None, :], axis=-1)
+        match = bool(distances_mm.min(axis=1).max() <= TOLERANCE_MM)
+        return sorted(self.size) == sorted(other.size) and match
 
 
 def gridOf(volumeNode: slicer.vtkMRMLVolumeNode) -> Grid:
-    """Return the grid of a volume that has voxels."""
+    """Return the grid of a non-empty volume."""
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     return Grid(matrixArray(matrix), volumeNode.GetImageData().GetDimensions())
 
 
 def matrixArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
-    """Return a VTK matrix as an array (4, 4)."""
+    """Return a VTK matrix as a NumPy array (4, 4)."""
     return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])

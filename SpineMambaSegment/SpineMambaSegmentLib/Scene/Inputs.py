@@ -1,4 +1,4 @@
-"""Which nodes can be segmented, and which part of them. MRML only: no Qt, no singleton."""
+"""Checks of input nodes, and the voxel extent of a region."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spinemamba.common.errors import Code, UserError
 from SpineMambaSegmentLib.Scene.Grid import gridOf
 
 ROI_STEPS = 9
-"""Points along each edge of a region that are followed through a non-linear transform."""
+"""Sample points along each axis of a region, for non-linear transforms."""
 
 
 def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """Check that a node is an image that can be segmented.
 
     Raises:
-        UserError: If there is no node, or it is no scalar 3-D image; the message says why.
+        UserError: If there is no node, or it is not a scalar 3-D image.
     """
     if volumeNode is None:
         raise _inputBad(_("No input volume is chosen."))
@@ -51,10 +51,10 @@ def firstVolume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode | 
 
 
 def checkSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
-    """Check that segments can be added to a segmentation; None is a new one.
+    """Check that segments can be added to a segmentation; None stands for a new one.
 
     Raises:
-        UserError: If it is made of surfaces, for example of STL files.
+        UserError: If it consists of surfaces, for example from STL files.
     """
     if segmentationNode is None:
         return
@@ -62,31 +62,31 @@ def checkSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -
     kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != kind:
         raise UserError(
-            _("{name} is made of surfaces, not of voxels.").format(name=segmentationNode.GetName()),
+            _("{name} consists of surfaces, not voxels.").format(name=segmentationNode.GetName()),
             _("Choose another segmentation, or create a new one."),
             Code.INPUT_BAD,
         )
 
 
 def hints(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[str]:
-    """Return what the user should know of a volume before it is segmented."""
-    found = []
+    """Return warnings about a volume before it is segmented."""
+    warnings = []
     if (frame := sequenceFrame(volumeNode)) is not None:
         text = _("This is a 4-D image: only the current frame, {frame} of {count}, is segmented.")
-        found.append(text.format(frame=frame[0], count=frame[1]))
+        warnings.append(text.format(frame=frame[0], count=frame[1]))
     transform = volumeNode.GetParentTransformNode()
     if transform is not None and not transform.IsTransformToWorldLinear():
-        found.append(
+        warnings.append(
             _(
                 "The volume is under a non-linear transform: the segments follow it, but volumes "
                 "in mL are those before it."
             )
         )
-    return found
+    return warnings
 
 
 def sequenceFrame(volumeNode: slicer.vtkMRMLNode) -> tuple[int, int] | None:
-    """Return (frame, number of frames), counted from 1, of a node that shows a sequence."""
+    """Return (frame, number of frames) of a sequence's proxy node, counted from 1; else None."""
     scene = volumeNode.GetScene()
     for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
         browser = scene.GetNthNodeByClass(k, "vtkMRMLSequenceBrowserNode")
@@ -98,12 +98,12 @@ def sequenceFrame(volumeNode: slicer.vtkMRMLNode) -> tuple[int, int] | None:
 def regionExtent(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, roiNode: slicer.vtkMRMLMarkupsROINode
 ) -> tuple[int, int, int, int, int, int]:
-    """Return the first and last voxels (i, i, j, j, k, k) of the smallest box around a region.
+    """Return the first and last voxels (i, i, j, j, k, k) of the bounding box of a region.
 
-    Parent transforms of volume and region are followed, also non-linear ones.
+    Parent transforms of volume and region are applied, also non-linear ones.
 
     Raises:
-        UserError: If the region holds no voxels, or fewer than two along an axis.
+        UserError: If the region contains fewer than two voxels along an axis.
     """
     toVolume = vtk.vtkGeneralTransform()
     volumeTransform = volumeNode.GetParentTransformNode()
@@ -126,7 +126,10 @@ def regionExtent(
 
 
 def _pointsInWorld(roiNode: slicer.vtkMRMLMarkupsROINode) -> np.ndarray:
-    """Return points all over a region's box, shape (n, 3); its edges alone may not bulge enough."""
+    """Return sample points of a region in world coordinates, shape (n, 3).
+
+    Points inside the box are included, because a non-linear transform may bulge its faces.
+    """
     half = np.array(roiNode.GetSize()) / 2
     steps = np.linspace(-1.0, 1.0, ROI_STEPS)
     inBox = np.array(np.meshgrid(steps, steps, steps)).reshape(3, -1).T * half

@@ -1,4 +1,4 @@
-"""Segments as one array of numbers on the voxels of a volume. MRML only: no Qt."""
+"""Segments as one label array on the grid of a volume."""
 
 from __future__ import annotations
 
@@ -16,67 +16,47 @@ from SpineMambaSegmentLib.Scene.Grid import Grid, matrixArray
 
 Image = slicer.vtkOrientedImageData
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-ALIGNED = 1e-4
-"""In voxels: grids that differ by less have the same voxels."""
+_ALIGNMENT_VOXELS = 1e-4
+"""Grids that differ by less, in voxels, are aligned."""
 
 
 def labelArray(
     segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Sequence[str], grid: Grid
 ) -> np.ndarray:
-    """Return where segments lie on a grid.
+    """Return segments as a label array on a grid.
 
     Args:
-        segmentationNode: Its segments are read from their label maps.
-        ids: Segment IDs; where segments overlap, the later one wins.
-        grid: Voxels, in the segmentation's own RAS.
+        segmentationNode: Segmentation whose label maps are read.
+        ids: Segment IDs; on overlap, the later one is used.
+        grid: Grid in the segmentation's own RAS (before parent transforms).
 
     Returns:
         uint8 (k, j, i): 1 for the first of ``ids``, 2 for the second and so on; 0 elsewhere.
 
     Raises:
-        ValueError: If there are more segments than numbers.
+        ValueError: If there are more than 255 segments.
     """
     if len(ids) > np.iinfo(np.uint8).max:
-        raise ValueError(f"{len(ids)} segments are more than fit into a byte")
+        raise ValueError(f"{len(ids)} segments do not fit into uint8")
     out = np.zeros(grid.size[::-1], np.uint8)
     for image, numbers in _layers(segmentationNode, ids).items():
-        values, place = _placed(image, grid)
+        values, first = _valuesOnGrid(image, grid)
         lookup = np.zeros(max(int(values.max(initial=0)), *numbers) + 1, np.uint8)
         lookup[list(numbers)] = list(numbers.values())
-        _paste(lookup[values], place, out)
-    return out
-
-
-def slowLabelArray(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Sequence[str], grid: Grid
-) -> np.ndarray:
-    """Return what `labelArray` does, by asking for the nearest voxel of each place."""
-    out = np.zeros(grid.size[::-1], np.uint8)
-    kji = np.moveaxis(np.indices(out.shape), 0, -1)
-    places = kji[..., ::-1] @ grid.ijkToRas[:3, :3].T + grid.ijkToRas[:3, 3]
-    for number, segmentId in enumerate(ids, start=1):
-        image, matrix = Image(), vtk.vtkMatrix4x4()
-        if not segmentationNode.GetBinaryLabelmapRepresentation(segmentId, image):
-            continue
-        image.GetImageToWorldMatrix(matrix)
-        first, last = np.array(image.GetExtent()).reshape(3, 2).T
-        at = np.rint(Grid(matrixArray(matrix), grid.size).toIjk(places)).astype(int)
-        inside = ((at >= first) & (at <= last)).all(axis=-1)
-        i, j, k = (at[inside] - first).T
-        out[inside] = np.where(_voxels(image)[k, j, i] != 0, number, out[inside])
+        _paste(lookup[values], first, out)
     return out
 
 
 def onGrid(image: Image, grid: Grid) -> np.ndarray:
-    """Return the numbers of an image on a grid, uint8 (k, j, i); 0 outside of the image."""
+    """Return the values of an image on a grid, uint8 (k, j, i); 0 outside the image."""
     out = np.zeros(grid.size[::-1], np.uint8)
-    values, place = _placed(image, grid)
-    _paste(values.astype(np.uint8), place, out)
+    values, first = _valuesOnGrid(image, grid)
+    _paste(values.astype(np.uint8), first, out)
     return out
 
 
 def imageOf(array: np.ndarray, grid: Grid) -> Image:
-    """Return numbers (k, j, i) on a grid as an image in its place."""
+    """Return an array (k, j, i) on a grid as an oriented image."""
     image, matrix = Image(), vtk.vtkMatrix4x4()
     image.SetDimensions(*grid.size)
     image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
@@ -88,34 +68,34 @@ def imageOf(array: np.ndarray, grid: Grid) -> Image:
 def checkSameTransform(
     node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransformableNode
 ) -> None:
-    """Check that what lies at the same place in two nodes lies at the same place in the scene.
+    """Check that two nodes are under the same parent transform.
 
     Raises:
         UserError: If their parent transforms differ.
     """
     if node.GetTransformNodeID() != other.GetTransformNodeID():
         raise UserError(
-            _("{name} lies under another transform.").format(name=other.GetName()),
+            _("{name} is under another transform.").format(name=other.GetName()),
             _("Put both under the transform of the volume, or harden it."),
         )
 
 
 def vertebraIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Return the IDs of our segments from head to tail."""
+    """Return the IDs of this module's segments, from head to tail."""
     ids = segmentationNode.GetSegmentation().GetSegmentIDs()
     return sorted(filter(Segments.SEGMENT_ID.fullmatch, ids), key=Segments.position)
 
 
-def _placed(image: Image, grid: Grid) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Return an image's values and where on a grid they begin; resampled if voxels differ."""
-    place = _offset(image, grid)
-    return (_resampled(image, grid), (0, 0, 0)) if place is None else (_voxels(image), place)
+def _valuesOnGrid(image: Image, grid: Grid) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Return an image's values and their first index on a grid; resampled if not aligned."""
+    first = _offset(image, grid)
+    return (_resampled(image, grid), (0, 0, 0)) if first is None else (_voxels(image), first)
 
 
 def _layers(
     segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Sequence[str]
 ) -> dict[Image, dict[int, int]]:
-    """Return for each label map the number of each label value in it."""
+    """Return for each label map the output number of each of its label values."""
     layers: dict[Image, dict[int, int]] = {}
     for number, segmentId in enumerate(ids, start=1):
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
@@ -132,29 +112,29 @@ def _voxels(image: Image) -> np.ndarray:
 
 
 def _offset(image: Image, grid: Grid) -> tuple[int, int, int] | None:
-    """Return k, j, i of an image's first voxel on a grid; None if their voxels differ."""
+    """Return index k, j, i of an image's first voxel on a grid; None if they are not aligned."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     toGrid = np.linalg.inv(grid.ijkToRas) @ matrixArray(matrix)
     extent = image.GetExtent()
     first = toGrid @ (extent[0], extent[2], extent[4], 1.0)
     last = toGrid @ (extent[1], extent[3], extent[5], 1.0)
-    wanted = np.rint(first[:3])
+    rounded = np.rint(first[:3])
     size = np.array(extent[1::2]) - extent[::2]
-    if not np.allclose(first[:3], wanted, atol=ALIGNED):
+    if not np.allclose(first[:3], rounded, atol=_ALIGNMENT_VOXELS):
         return None
-    if not np.allclose(last[:3], wanted + size, atol=ALIGNED) or not np.allclose(
-        toGrid[:3, :3], np.eye(3), atol=ALIGNED
+    if not np.allclose(last[:3], rounded + size, atol=_ALIGNMENT_VOXELS) or not np.allclose(
+        toGrid[:3, :3], np.eye(3), atol=_ALIGNMENT_VOXELS
     ):
         return None
-    i, j, k = (int(n) for n in wanted)
+    i, j, k = (int(n) for n in rounded)
     return k, j, i
 
 
-def _paste(values: np.ndarray, place: tuple[int, int, int], out: np.ndarray) -> None:
-    """Put what is not 0 into an array, at a place that may lie partly outside of it."""
+def _paste(values: np.ndarray, corner: tuple[int, int, int], out: np.ndarray) -> None:
+    """Copy non-zero values into an array at a corner index; parts outside are ignored."""
     target, source = [], []
-    for first, length, size in zip(place, values.shape, out.shape, strict=True):
+    for first, length, size in zip(corner, values.shape, out.shape, strict=True):
         low, high = max(0, first), min(size, first + length)
         if low >= high:
             return
@@ -165,14 +145,14 @@ def _paste(values: np.ndarray, place: tuple[int, int, int], out: np.ndarray) -> 
 
 
 def _resampled(image: Image, grid: Grid) -> np.ndarray:
-    """Return the values of an image at the nearest of its voxels, on a grid."""
-    reference, found, matrix = Image(), Image(), vtk.vtkMatrix4x4()
+    """Return the values of an image on a grid, by nearest neighbour."""
+    reference, resampled, matrix = Image(), Image(), vtk.vtkMatrix4x4()
     reference.SetExtent(0, grid.size[0] - 1, 0, grid.size[1] - 1, 0, grid.size[2] - 1)
     matrix.DeepCopy(grid.ijkToRas.ravel())
     reference.SetImageToWorldMatrix(matrix)
     resample = slicer.vtkOrientedImageDataResample
-    resample.ResampleOrientedImageToReferenceOrientedImage(image, reference, found, False, True)
-    values, extent = _voxels(found), found.GetExtent()
-    whole = np.zeros(grid.size[::-1], values.dtype)
-    _paste(values, (extent[4], extent[2], extent[0]), whole)
-    return whole
+    resample.ResampleOrientedImageToReferenceOrientedImage(image, reference, resampled, False, True)
+    values, extent = _voxels(resampled), resampled.GetExtent()
+    out = np.zeros(grid.size[::-1], values.dtype)
+    _paste(values, (extent[4], extent[2], extent[0]), out)
+    return out

@@ -1,6 +1,6 @@
-"""The computing modules that review uses, loaded when they are first needed. No Qt.
+"""Modules of `spinemamba` that are imported at first use.
 
-Importing the panel must load neither scipy nor skimage, and Slicer may not have them yet.
+The panel must open without scipy and scikit-image, which may not be installed yet.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NAMES = (
     "imaging.volume",
     "labelmaps.recognise_scheme",
 )
-"""Modules of spinemamba that run in Slicer's process; none of them may load torch."""
+"""Modules that may be imported into Slicer's process; none of them imports torch."""
 
 
 def tool(name: str) -> ModuleType:
-    """Return one of the modules `NAMES`.
+    """Import and return one of the modules in `NAMES`.
 
     Raises:
         UserError: If a package that it needs is not installed.

@@ -1,7 +1,4 @@
-"""Measurements in the scene: two tables, the centroids, the endplates and the lines of angles.
-
-MRML only: no Qt, no singleton.
-"""
+"""Measurements in the scene: two tables, centroids, endplates and the lines of angles."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from spinemamba.protocol.measurements import Item, Measurements, Plate, Vector
 from spinemamba.protocol.quantities import Quantity, of_kind
 
 ATTRIBUTE = "SpineMamba.MeasuredOf"
-"""Of every node that shows measurements: the ID of the segmentation that was measured."""
+"""Attribute of every node with measurements: the ID of the measured segmentation."""
 
 SPINE_COLUMNS = (
     "kind",
@@ -35,9 +32,9 @@ CENTROID_SCALE, LINE_SCALE = 1.2, 1.6
 def showTables(
     measured: Measurements, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> list[slicer.vtkMRMLTableNode]:
-    """Put a table of vertebrae and one of everything else into the scene; older ones are replaced.
+    """Add a table of vertebrae and one of all other measurements; older tables are replaced.
 
-    A number that is not given is NaN in the table of vertebrae, and its reason in the last column.
+    A missing value is NaN in the table of vertebrae; the last column gives the reason.
     """
     forget(segmentationNode, "vtkMRMLTableNode")
     vertebrae = _add(segmentationNode, "vtkMRMLTableNode", _("vertebrae"))
@@ -61,7 +58,7 @@ def showTables(
 
 
 def spineRows(item: Item) -> list[tuple[str, ...]]:
-    """Return a row of `SPINE_COLUMNS` for every quantity of a disc, an angle or a curve."""
+    """Return one row of `SPINE_COLUMNS` for each quantity of a disc, an angle or a curve."""
     finding = ", ".join(item.words.values())
     return [
         (
@@ -81,50 +78,50 @@ def spineRows(item: Item) -> list[tuple[str, ...]]:
 def showMarkups(
     measured: Measurements, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> list[slicer.vtkMRMLMarkupsNode]:
-    """Put centroids, endplates and the lines of angles into the scene; older ones are replaced.
+    """Add centroids, endplates and the lines of angles to the scene; older ones are replaced.
 
-    They are locked, and lie under the transform of the segmentation.
+    The markups are locked, and under the transform of the segmentation.
     """
     forget(segmentationNode, "vtkMRMLMarkupsNode")
     centroids = _add(segmentationNode, "vtkMRMLMarkupsFiducialNode", _("centroids"))
-    made = [centroids]
+    nodes = [centroids]
     for item in measured.of("vertebra"):
         centroids.AddControlPoint(vtk.vtkVector3d(*toRas(item.centre_lps_mm)), item.name)
         for side, plate in item.plates.items():
             color = UPPER_COLOR if side == "superior" else LOWER_COLOR
-            made.append(_addPlane(segmentationNode, f"{item.name} {side}", plate, color))
+            nodes.append(_addPlane(segmentationNode, f"{item.name} {side}", plate, color))
     for item in (*measured.of("angle"), *measured.of("curve")):
-        made += _addAngle(segmentationNode, item)
-    for node in made:
+        nodes += _addAngle(segmentationNode, item)
+    for node in nodes:
         node.SetLocked(True)
-    return made
+    return nodes
 
 
 def nodesOf(
     segmentationNode: slicer.vtkMRMLSegmentationNode, className: str
 ) -> list[slicer.vtkMRMLNode]:
-    """Return the nodes of a class that show measurements of a segmentation."""
-    found = segmentationNode.GetScene().GetNodesByClass(className)
-    found.UnRegister(None)
-    nodes = [found.GetItemAsObject(k) for k in range(found.GetNumberOfItems())]
+    """Return the nodes of a class with measurements of a segmentation."""
+    collection = segmentationNode.GetScene().GetNodesByClass(className)
+    collection.UnRegister(None)
+    nodes = [collection.GetItemAsObject(k) for k in range(collection.GetNumberOfItems())]
     return [node for node in nodes if node.GetAttribute(ATTRIBUTE) == segmentationNode.GetID()]
 
 
 def forget(segmentationNode: slicer.vtkMRMLSegmentationNode, className: str) -> None:
-    """Take the nodes of a class that show measurements of a segmentation out of the scene."""
+    """Remove the nodes of a class with measurements of a segmentation from the scene."""
     for node in nodesOf(segmentationNode, className):
         segmentationNode.GetScene().RemoveNode(node)
 
 
-def toRas(place: Vector) -> Vector:
-    """Return a place in LPS as Slicer has it."""
-    return -place[0], -place[1], place[2]
+def toRas(position: Vector) -> Vector:
+    """Return the RAS coordinates of an LPS position."""
+    return -position[0], -position[1], position[2]
 
 
 def _add(
     segmentationNode: slicer.vtkMRMLSegmentationNode, className: str, what: str
 ) -> slicer.vtkMRMLNode:
-    """Add a node that belongs to a segmentation."""
+    """Add a node marked as a measurement of a segmentation."""
     name = f"{segmentationNode.GetName()} {what}"
     node = segmentationNode.GetScene().AddNewNodeByClass(className, name)
     node.SetAttribute(ATTRIBUTE, segmentationNode.GetID())
@@ -160,11 +157,11 @@ def _addPlane(
     plate: Plate,
     color: tuple[float, float, float],
 ) -> slicer.vtkMRMLMarkupsPlaneNode:
-    """Add an endplate as a plane as large as the body."""
+    """Add an endplate as a plane of the size of the body."""
     node = _add(segmentationNode, "vtkMRMLMarkupsPlaneNode", what)
     right = _step(plate.left_lps_mm, plate.right_lps_mm)
     forward = _step(plate.posterior_lps_mm, plate.anterior_lps_mm)
-    # The two lie in the plane, but need not be at right angles to each other.
+    # Both vectors lie in the plane, but need not be perpendicular.
     x, z = _unit(right), _unit(_cross(right, forward))
     node.SetCenter(toRas(plate.centre_lps_mm))
     node.SetAxes(x, _cross(z, x), z)
@@ -180,26 +177,26 @@ def _addPlane(
 def _addAngle(
     segmentationNode: slicer.vtkMRMLSegmentationNode, item: Item
 ) -> list[slicer.vtkMRMLMarkupsLineNode]:
-    """Add the two lines of an angle that is given."""
+    """Add the two lines of an angle; none if its value is missing."""
     value = next(iter(item.values.values()))
     if value is None:
         return []
-    made = []
+    nodes = []
     for side, plate in item.plates.items():
         what = f"{item.name} {item.view} {value:.0f}\N{DEGREE SIGN} {side}"
         node = _add(segmentationNode, "vtkMRMLMarkupsLineNode", what)
-        for place in plate.line(item.view):
-            node.AddControlPoint(vtk.vtkVector3d(*toRas(place)))
+        for position in plate.line(item.view):
+            node.AddControlPoint(vtk.vtkVector3d(*toRas(position)))
         display = node.GetDisplayNode()
         display.SetSelectedColor(*(UPPER_COLOR if side == "superior" else LOWER_COLOR))
         display.SetPropertiesLabelVisibility(False)
         display.SetLineThickness(LINE_SCALE / 4)
-        made.append(node)
-    return made
+        nodes.append(node)
+    return nodes
 
 
 def _step(start: Vector, end: Vector) -> list[float]:
-    """Return the way between two places in LPS, in RAS."""
+    """Return the vector between two LPS positions, in RAS."""
     return [b - a for a, b in zip(toRas(start), toRas(end), strict=True)]
 
 

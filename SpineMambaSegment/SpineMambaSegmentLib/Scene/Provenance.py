@@ -1,4 +1,4 @@
-"""What is written onto segments and segmentations about the run that made them."""
+"""Tags and attributes that record the run that made a segmentation."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from spinemamba.protocol.result import InstanceResult, Result
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 STATUS_TAG = Logic.GetStatusTagName()
 FLAGGED = Logic.GetSegmentStatusAsMachineReadableString(Logic.Flagged)
-"""What the Segment Editor calls a vertebra that needs a look."""
+"""Value of Slicer's status tag for a flagged segment."""
 
 ALGORITHM = "SpineMamba Segment"
 RESULT_ATTRIBUTE = "SpineMamba.Result"
-"""Attribute of the segmentation node: the whole result.json; no name of a person or file."""
+"""Attribute of the segmentation node: result.json, which contains no names of persons or files."""
 
 SEGMENT_TAGS = (
     "SpineMamba.Model", "SpineMamba.ModelHash", "SpineMamba.Version", "SpineMamba.Run",
     "SpineMamba.Posterior", "SpineMamba.Flags", "SpineMamba.FlagNames", "SpineMamba.VolumeMl",
     "SpineMamba.Instance", "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName",
 )  # fmt: skip
-"""Tags that `segmentTags` gives."""
+"""Tags written by `segmentTags`."""
 
 
 def segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
-    """Return the tags of one vertebra; DICOM's own let it be exported as DICOM SEG."""
+    """Return the tags of one vertebra; the DICOM tags are used by Slicer's DICOM SEG export."""
     return {
         "SpineMamba.Model": f"{result.model_name} {result.model_version}",
         "SpineMamba.ModelHash": result.model_hash,
@@ -53,30 +53,30 @@ def tagsByLabel(result: Result) -> dict[int, dict[str, str]]:
 
 
 def setTags(segment: slicer.vtkSegment, tags: Mapping[str, str]) -> None:
-    """Write tags onto a segment."""
+    """Set tags of a segment."""
     for name, value in tags.items():
         segment.SetTag(name, value)
 
 
 def tagOf(segment: slicer.vtkSegment, name: str) -> str:
-    """Return a tag of a segment; empty if it has none."""
+    """Return the value of a segment's tag, or an empty string."""
     value = vtk.reference("")
     return str(value) if segment.GetTag(name, value) else ""
 
 
 def keepResult(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
-    """Keep result.json with the segmentation, so that it is saved with the scene."""
+    """Store result.json in an attribute, so that it is saved with the scene."""
     values = json.loads(path.read_text(encoding="utf-8"))
     segmentationNode.SetAttribute(RESULT_ATTRIBUTE, json.dumps(values, separators=(",", ":")))
 
 
 def keptResult(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Result | None:
-    """Return the result that was kept with a segmentation; None if there is none, or an old one."""
+    """Return the stored result of a segmentation; None if missing or in an unreadable version."""
     return resultFrom(segmentationNode.GetAttribute(RESULT_ATTRIBUTE))
 
 
 def resultFrom(text: str | None) -> Result | None:
-    """Return the result in a text; None if there is none, or an old one."""
+    """Return the result in a JSON text; None if missing or in an unreadable version."""
     try:
         return Result.from_json(json.loads(text)) if text else None
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,4 +1,4 @@
-"""A segmentation and its result as files. MRML only: no Qt, no singleton."""
+"""Saving a segmentation and its result as files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RESULT = ".json"
 
 
 def writeSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
-    """Write all segments, on the voxels of the volume and without its parent transforms.
+    """Write all segments on the grid of the volume, without parent transforms.
 
     Args:
-        segmentationNode: Stays as it is; also its own file name, if it was saved before.
-        path: Replaced when the new file is whole.
+        segmentationNode: Not changed; its storage node keeps its file name.
+        path: Replaced when the new file is complete.
 
     Raises:
         UserError: If it cannot be written (OUTPUT_BAD).
@@ -38,7 +38,7 @@ def writeSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Pa
 
 
 def resultText(segmentationNode: slicer.vtkMRMLSegmentationNode) -> str | None:
-    """Return the result.json of the run that made a segmentation; None if none did."""
+    """Return the result.json of the run that made a segmentation; None if there is none."""
     return segmentationNode.GetAttribute(RESULT_ATTRIBUTE)
 
 

@@ -1,4 +1,4 @@
-"""A label file into the segments of a scene. MRML only: no Qt, no singleton."""
+"""Import of label files as segments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 
 SEGMENT_ID = re.compile(r"V\d+(_\d+)?")
-"""IDs of our segments: "V" and the label value. A renumbered segment keeps its ID."""
+"""IDs of this module's segments: "V" and the label value. A renamed segment keeps its ID."""
 
 BLOCK = 1 << 20
 Tags = Mapping[int, Mapping[str, str]]
@@ -28,11 +28,11 @@ SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresenta
 
 
 def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
-    """Return the labels in a file, placed as in the volume's own RAS.
+    """Return the labels in a file, in the volume's own RAS (before parent transforms).
 
     Raises:
         UserError: If the file cannot be read.
-        ValueError: If it is not on ``grid``, or has an unknown label.
+        ValueError: If it is not on ``grid``, or contains an unknown label.
     """
     labels = readImage(path, grid)
     if unknown := _present(labels) - set(BY_VALUE):
@@ -41,7 +41,7 @@ def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
 
 
 def readImage(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
-    """Return an image of whole numbers in a file, placed as in the volume's own RAS.
+    """Return an integer image in a file, in the volume's own RAS (before parent transforms).
 
     Raises:
         UserError: If the file cannot be read.
@@ -66,18 +66,18 @@ def addSegments(
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     tags: Tags | None = None,
 ) -> list[str]:
-    """Make one segment per label, named, colored and coded.
+    """Add one segment per label, with name, colour and terminology code.
 
-    Segments of an earlier run (IDs such as ``V20``) are replaced, except reviewed ones: their
-    voxels stay theirs, and a new vertebra that lies mostly in one of them is the same and left
-    out. All other segments stay. The segmentation goes under the volume's transform and into its
-    place in the subject hierarchy.
+    Segments of an earlier run (IDs such as ``V20``) are replaced. Reviewed ones keep all their
+    voxels, and a new vertebra that lies mostly inside one of them is omitted as a duplicate. All
+    other segments are kept. The segmentation is placed under the volume's transform and into its
+    folder in the subject hierarchy.
 
     Args:
-        labels: From `readLabels`; changed where reviewed segments are.
-        segmentationNode: Where the segments go; in the scene of ``volumeNode``.
-        volumeNode: The image that was segmented.
-        tags: By label value, what is written to the new segments.
+        labels: From `readLabels`; voxels of reviewed segments are set to 0 in place.
+        segmentationNode: Receives the segments; in the scene of ``volumeNode``.
+        volumeNode: The segmented image.
+        tags: Tags of the new segments, by label value.
 
     Returns:
         IDs of the new segments, from head to tail.
@@ -86,7 +86,7 @@ def addSegments(
     segmentation = segmentationNode.GetSegmentation()
     reviewed = reviewedIds(segmentationNode)
     for segmentId in reviewed:
-        _leaveOut(labels, segmentationNode, segmentId)
+        _removeReviewed(labels, segmentationNode, segmentId)
     for segmentId in list(segmentation.GetSegmentIDs()):
         if SEGMENT_ID.fullmatch(segmentId) and segmentId not in reviewed:
             segmentation.RemoveSegment(segmentId)
@@ -96,26 +96,26 @@ def addSegments(
         ids[label.value] = _addSegment(segmentation, label, (tags or {}).get(label.value, {}))
     if not ids:
         return []
-    byValue = vtk.vtkStringArray()  # position = label value - 1; an empty string skips the value
+    byValue = vtk.vtkStringArray()  # index = label value - 1; an empty string skips the value
     for value in range(1, max(ids) + 1):
         byValue.InsertNextValue(ids.get(value, ""))
-    # An image and not a label map node: for those, the import with explicit IDs applies a
-    # transform between the nodes twice. Here there is none: both are in the volume's own RAS.
+    # An image instead of a label map node: for a node, the import with explicit IDs applies the
+    # transform between the nodes twice. An image has no transform.
     if not Logic.ImportLabelmapToSegmentationNode(_cropped(labels), segmentationNode, byValue):
         raise ValueError("Slicer could not import the labels")
     return list(ids.values())
 
 
 def surfaceOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> vtk.vtkPolyData:
-    """Return the closed surface of a segment, in the segmentation's own RAS; it is not kept.
+    """Return the closed surface of a segment, in the segmentation's own RAS, without storing it.
 
     Raises:
-        ValueError: If Slicer cannot make it.
+        ValueError: If Slicer cannot compute it.
     """
     segmentation = segmentationNode.GetSegmentation()
     surface = Logic.CreateRepresentationForOneSegment(segmentation, segmentId, SURFACE)
     if surface is None:
-        raise ValueError(f"no surface could be made of segment {segmentId}")
+        raise ValueError(f"no surface could be computed of segment {segmentId}")
     surface.UnRegister(None)
     return surface
 
@@ -123,7 +123,7 @@ def surfaceOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) 
 def keepSurfaces(
     segmentationNode: slicer.vtkMRMLSegmentationNode, surfaces: Mapping[str, vtk.vtkPolyData]
 ) -> None:
-    """Give segments their surfaces for 3-D views; segments that are left out get theirs, too."""
+    """Store surfaces for the 3-D view; Slicer computes those of all other segments."""
     before = segmentationNode.StartModify()
     for segmentId, surface in surfaces.items():
         segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
@@ -144,13 +144,13 @@ def readSegmentation(
 
 
 def position(segmentId: str) -> int:
-    """Return where a segment of ours stands from head to tail, by the level it was made as."""
+    """Return the order from head to tail of a segment, by the level in its ID."""
     value = int(segmentId[1:].partition("_")[0])
     return ORDER[BY_VALUE[value].name] if value in BY_VALUE else len(ORDER)
 
 
 def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Return the IDs of our segments that a person marked as completed."""
+    """Return the IDs of this module's segments with status completed."""
     segmentation = segmentationNode.GetSegmentation()
     return [
         segmentId
@@ -163,7 +163,7 @@ def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
 def placeUnder(
     segmentationNode: slicer.vtkMRMLSegmentationNode, volumeNode: slicer.vtkMRMLScalarVolumeNode
 ) -> None:
-    """Give a segmentation the geometry, the transform and the folder of a volume."""
+    """Set reference geometry, transform and subject hierarchy folder to those of a volume."""
     if segmentationNode.GetDisplayNode() is None:
         segmentationNode.CreateDefaultDisplayNodes()
     segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
@@ -180,24 +180,24 @@ def placeUnder(
 
 
 def _voxels(image: slicer.vtkOrientedImageData) -> np.ndarray:
-    """Return the voxels of an image as a flat view."""
+    """Return the voxels of an image as a flat array view."""
     return vtk_to_numpy(image.GetPointData().GetScalars())
 
 
 def _present(labels: slicer.vtkOrientedImageData) -> set[int]:
     """Return the label values in an image, without 0."""
     voxels = _voxels(labels)
-    # Block by block: counting turns what it counts into eight bytes each.
-    found: set[int] = set()
+    # Block by block: bincount converts its input to int64.
+    values: set[int] = set()
     for start in range(0, len(voxels), BLOCK):
-        found |= set(np.flatnonzero(np.bincount(voxels[start : start + BLOCK])).tolist())
-    return found - {0}
+        values |= set(np.flatnonzero(np.bincount(voxels[start : start + BLOCK])).tolist())
+    return values - {0}
 
 
 def _cropped(labels: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
-    """Return the part of an image that has labels, in its place.
+    """Return an image cropped to its labels.
 
-    Everything that Slicer does with a segment takes time in proportion to the whole layer.
+    The time of Slicer's operations on a segment grows with the size of its label map.
     """
     extent, cropped = [0] * 6, slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labels, extent)
@@ -205,16 +205,16 @@ def _cropped(labels: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData
     return cropped
 
 
-def _leaveOut(
+def _removeReviewed(
     labels: slicer.vtkOrientedImageData,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     segmentId: str,
 ) -> None:
-    """Take the voxels of a segment out of labels, and any label that mostly lies in it."""
-    own, onGrid = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    segmentationNode.GetBinaryLabelmapRepresentation(segmentId, own)
+    """Remove the voxels of a reviewed segment, and any label that lies mostly inside it."""
+    reviewed, onGrid = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    segmentationNode.GetBinaryLabelmapRepresentation(segmentId, reviewed)
     resample = slicer.vtkOrientedImageDataResample
-    resample.ResampleOrientedImageToReferenceOrientedImage(own, labels, onGrid, False, True)
+    resample.ResampleOrientedImageToReferenceOrientedImage(reviewed, labels, onGrid, False, True)
     voxels, inside = _voxels(labels), _voxels(onGrid) != 0
     counts = np.bincount(voxels[inside], minlength=256)
     for value in np.flatnonzero(counts[1:]) + 1:
@@ -225,17 +225,17 @@ def _leaveOut(
 
 
 def _addSegment(segmentation: slicer.vtkSegmentation, label: Label, tags: Mapping[str, str]) -> str:
-    """Add an empty segment with the name, color and code of a level; return its ID."""
-    wanted = f"V{label.value}"
-    taken = segmentation.GetSegment(wanted) is not None
-    segmentId = segmentation.GenerateUniqueSegmentID(wanted) if taken else wanted
+    """Add an empty segment with the name, colour and code of a level; return its ID."""
+    stem = f"V{label.value}"
+    exists = segmentation.GetSegment(stem) is not None
+    segmentId = segmentation.GenerateUniqueSegmentID(stem) if exists else stem
     color = [channel / 255 for channel in label.color]
     segmentation.AddEmptySegment(segmentId, label.name, color)
     segment = segmentation.GetSegment(segmentId)
     segment.SetNameAutoGenerated(False)
     segment.SetColorAutoGenerated(False)
-    # No label value: the import gives it. Until then the segment shares a layer with others, and
-    # one of these may have the same value.
+    # No label value: the import sets it. Until then the segment shares a label map with others,
+    # one of which may have the same value.
     segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(label))
     Provenance.setTags(segment, tags)
     return segmentId

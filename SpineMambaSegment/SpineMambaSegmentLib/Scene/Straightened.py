@@ -1,4 +1,4 @@
-"""The spine of a scene pulled straight, as two strips of pixels. MRML only: no Qt, no singleton."""
+"""Straightened spine of a scene (curved planar reformation), as two strips of pixels."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from SpineMambaSegmentLib.Scene.LazyImport import tool
 from SpineMambaSegmentLib.Scene.VolumeFile import voxelsIn
 
 AROUND_MM = 70.0
-"""What is further from every vertebra is in no strip."""
+"""Margin around the vertebrae."""
 
 FILL, CHOSEN_FILL = 0.25, 0.6
-"""How strongly a vertebra's colour covers the image; of the chosen one, more."""
+"""Opacity of a vertebra's colour over the image, and that of the highlighted one."""
 
 GREY_PERCENTILES = (1.0, 99.5)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One of the two pictures; row 0 is at the head.
+    """One of the two views; row 0 is at the head.
 
     Attributes:
-        grey: Values of the image, in [0, 1], (rows, columns).
-        numbers: Which of the vertebrae is where, from 1; 0 for none, (rows, columns).
-        marks: Row and column of the middle of each vertebra's body, by its number.
+        grey: Image values in [0, 1], (rows, columns).
+        numbers: Number of the vertebra at each pixel, from 1; 0 for none, (rows, columns).
+        marks: Row and column of the centre of each vertebral body, by number.
     """
 
     grey: np.ndarray
@@ -42,11 +42,11 @@ class Straightened:
     """Both strips.
 
     Attributes:
-        side: From the right side: anterior is on the left.
-        front: From the front: the patient's right is on the left.
-        pixel_mm: Size of a pixel, along the spine and across it.
-        ids: Segment of each number, the first is 1.
-        names: What the segments are called.
+        side: View from the right; anterior is on the left.
+        front: View from the front; the patient's right is on the left.
+        pixel_mm: Pixel size, along the spine and across it.
+        ids: Segment IDs; the index plus 1 is the number in the strips.
+        names: Names of the segments.
         colors: Red, green, blue, 0 to 1.
     """
 
@@ -58,7 +58,7 @@ class Straightened:
     colors: tuple[tuple[float, float, float], ...]
 
     def segmentAt(self, strip: Strip, row: float, column: float) -> str:
-        """Return the ID of the vertebra at a place, else of the one whose body is nearest."""
+        """Return the ID of the vertebra at a pixel, or of the one with the nearest body."""
         r = min(max(int(row), 0), strip.numbers.shape[0] - 1)
         c = min(max(int(column), 0), strip.numbers.shape[1] - 1)
         number = int(strip.numbers[r, c])
@@ -70,17 +70,17 @@ class Straightened:
 def straightened(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> Straightened | None:
-    """Return the strips of what the segmentation holds now.
+    """Return the straightened views of a segmentation.
 
     Args:
         volumeNode: The image; under the same transform as the segmentation.
-        segmentationNode: Its vertebrae are shown.
+        segmentationNode: Its vertebrae define the centre line.
 
     Returns:
-        The strips; None if there is no vertebra in the image.
+        The views; None if the image contains no vertebra.
 
     Raises:
-        UserError: If a package that is needed is not installed (DEPENDENCY_MISSING).
+        UserError: If a required package is not installed (DEPENDENCY_MISSING).
     """
     ids, segmentation = tuple(vertebraIds(segmentationNode)), segmentationNode.GetSegmentation()
     bounds = np.zeros(6)
@@ -102,7 +102,7 @@ def straightened(
 def renamed(
     straight: Straightened, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> Straightened:
-    """Return the strips with the names and colors that their segments have now."""
+    """Return the strips with the current names and colours of their segments."""
     segmentation = segmentationNode.GetSegmentation()
     segments = [segmentation.GetSegment(segmentId) for segmentId in straight.ids]
     names = tuple(segment.GetName() for segment in segments)
@@ -112,7 +112,7 @@ def renamed(
 def fingerprint(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> tuple[Any, ...]:
-    """Return what differs when the strips must be cut anew; names and colors are no reason."""
+    """Return a value that changes when the strips must be recomputed; ignores names and colours."""
     segmentation = segmentationNode.GetSegmentation()
     display = volumeNode.GetScalarVolumeDisplayNode()
     segments = []
@@ -128,12 +128,12 @@ def fingerprint(
 
 
 def painted(straight: Straightened, strip: Strip, chosenId: str = "") -> np.ndarray:
-    """Return a strip with the vertebrae in their colours.
+    """Return a strip as RGB pixels, with the vertebrae in their colours.
 
     Args:
-        straight: What the strip belongs to.
-        strip: One of its two.
-        chosenId: Segment that stands out; empty for none.
+        straight: The straightened spine.
+        strip: One of its two strips.
+        chosenId: Segment to highlight; empty for none.
 
     Returns:
         uint8 (rows, columns, 3), row 0 at the head.
@@ -160,14 +160,14 @@ def volumeOf(array: np.ndarray, grid: Grid) -> Any:
 
 
 def _edges(numbers: np.ndarray) -> np.ndarray:
-    """Return the outermost pixels of each vertebra."""
+    """Return the boundary pixels of each vertebra."""
     padded = np.pad(numbers, 1)
-    beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return (numbers > 0) & np.any([side != numbers for side in beside], axis=0)
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return (numbers > 0) & np.any([n != numbers for n in neighbours], axis=0)
 
 
 def _strip(view: Any, window: tuple[float, float]) -> Strip:
-    """Return a view head up, in grey as the window says."""
+    """Return a view with the head at the top, with grey values of a window."""
     low, high = window
     grey = np.clip((view.image[::-1] - low) / max(high - low, 1e-6), 0, 1)
     last = len(grey) - 1
@@ -176,7 +176,7 @@ def _strip(view: Any, window: tuple[float, float]) -> Strip:
 
 
 def _window(volumeNode: slicer.vtkMRMLScalarVolumeNode, image: np.ndarray) -> tuple[float, float]:
-    """Return the values that are black and white in the slice views; else of most of the image."""
+    """Return the black and white values of the slice views, or percentiles of the image."""
     display = volumeNode.GetScalarVolumeDisplayNode()
     if display is not None and display.GetWindow() > 0:
         half = display.GetWindow() / 2

@@ -1,4 +1,4 @@
-"""The vertebrae of a segmentation for `spinemamba.export`. MRML only: no Qt, no singleton."""
+"""The vertebrae of a segmentation as input of `spinemamba.export`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Extent = tuple[tuple[int, int], ...]
 
 
 class Voxels:
-    """The voxels of one segment: read when its turn comes, placed as the scene shows them.
+    """Voxels of one segment, read on demand, with their positions in the scene.
 
     Args:
         node: The segmentation.
@@ -39,10 +39,10 @@ class Voxels:
         self._ijkToRas = np.eye(4)
 
     def load(self) -> Mask:
-        """Return the voxels.
+        """Return the mask, cropped to its voxels.
 
         Raises:
-            LeftOut: If the segment is gone.
+            LeftOut: If the segment was deleted or is empty.
         """
         image = slicer.vtkOrientedImageData()
         inScene = self._node.GetScene() is not None
@@ -61,13 +61,13 @@ class Voxels:
         return _cropped(Mask(voxels, (i, j, k)))
 
     def place(self, ijk: np.ndarray) -> np.ndarray:
-        """Return where voxels lie in the scene, in LPS, with every parent transform applied."""
+        """Return the LPS positions of voxel indices in the scene, with all parent transforms."""
         ras = ijk @ self._ijkToRas[:3, :3].T + self._ijkToRas[:3, 3]
         return toWorld(ras, self._node.GetParentTransformNode()) * RAS_TO_LPS
 
 
 def toWorld(ras: np.ndarray, parent: slicer.vtkMRMLTransformNode | None) -> np.ndarray:
-    """Return points (n, 3) below a transform in the world; the transform may bend."""
+    """Return the world coordinates of points (n, 3) under a linear or non-linear transform."""
     if parent is None:
         return ras
     transform = vtk.vtkGeneralTransform()
@@ -81,17 +81,17 @@ def toWorld(ras: np.ndarray, parent: slicer.vtkMRMLTransformNode | None) -> np.n
 
 
 def vertebraeOf(node: slicer.vtkMRMLSegmentationNode) -> list[Vertebra]:
-    """Return every segment that is a vertebra, by its name or else by its code."""
+    """Return all segments that are vertebrae by name or terminology code."""
     result = Provenance.keptResult(node)
     image = _imageExtent(node)
-    found = []
+    vertebrae = []
     for segmentId in node.GetSegmentation().GetSegmentIDs():
         segment = node.GetSegmentation().GetSegment(segmentId)
         label = labelOf(segment)
         if label is None:
             continue
         voxels = Voxels(node, segmentId)
-        found.append(
+        vertebrae.append(
             Vertebra(
                 level=label.name,
                 load=voxels.load,
@@ -105,11 +105,11 @@ def vertebraeOf(node: slicer.vtkMRMLSegmentationNode) -> list[Vertebra]:
                 frame="scene",
             )
         )
-    return found
+    return vertebrae
 
 
 def leftOut(node: slicer.vtkMRMLSegmentationNode) -> tuple[tuple[str, str], ...]:
-    """Return name and reason of every segment that is no vertebra, for the manifest."""
+    """Return name and reason of every segment that is not a vertebra, for the manifest."""
     segmentation = node.GetSegmentation()
     segments = [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]
     return tuple(
@@ -120,7 +120,7 @@ def leftOut(node: slicer.vtkMRMLSegmentationNode) -> tuple[tuple[str, str], ...]
 
 
 def sourceOf(node: slicer.vtkMRMLSegmentationNode, case: str) -> CaseSource:
-    """Return what tells a segmentation from that of another case; transforms do not count."""
+    """Return a description that identifies the case of a segmentation; transforms are ignored."""
     located: dict[str, Located] = {}
     centres: dict[str, dict[int, Centre]] = {}
     for segmentId in node.GetSegmentation().GetSegmentIDs():
@@ -148,34 +148,36 @@ def _located(image: slicer.vtkOrientedImageData, centre: Centre) -> Located:
 
 
 def labelOf(segment: slicer.vtkSegment) -> Label | None:
-    """Return the level of a segment; None if it is no vertebra."""
+    """Return the level of a segment; None if it is not a vertebra."""
     entry = Provenance.tagOf(segment, segment.GetTerminologyEntryTagName())
     return level_of(segment.GetName(), entry)
 
 
 def _imageExtent(node: slicer.vtkMRMLSegmentationNode) -> Extent | None:
-    """Return first and last voxel of the segmented image; None if segments have another grid."""
+    """Return first and last voxel of the reference image; None if segments use other grids."""
     segmentation = node.GetSegmentation()
     name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
-    reference, own, wanted = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    reference = slicer.vtkOrientedImageData()
+    segmentMatrix, referenceMatrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     text = segmentation.GetConversionParameter(name)
-    read = slicer.vtkSegmentationConverter.DeserializeImageGeometry
-    if not text or not read(text, reference, False):
+    deserialize = slicer.vtkSegmentationConverter.DeserializeImageGeometry
+    if not text or not deserialize(text, reference, False):
         return None
-    reference.GetImageToWorldMatrix(wanted)
+    reference.GetImageToWorldMatrix(referenceMatrix)
     for segmentId in segmentation.GetSegmentIDs():
         image = segmentation.GetSegment(segmentId).GetRepresentation(LABELMAP)
         if image is None:
             return None
-        image.GetImageToWorldMatrix(own)
-        if np.abs(matrixArray(own) - matrixArray(wanted)).max() > TOLERANCE_MM:
+        image.GetImageToWorldMatrix(segmentMatrix)
+        difference = matrixArray(segmentMatrix) - matrixArray(referenceMatrix)
+        if np.abs(difference).max() > TOLERANCE_MM:
             return None
     extent = reference.GetExtent()
     return tuple((extent[2 * axis], extent[2 * axis + 1]) for axis in range(3))
 
 
 def _cropped(mask: Mask) -> Mask:
-    """Return the part of a mask that has voxels inside."""
+    """Return a mask cropped to its voxels."""
     inside = mask.voxels != 0
     box = []
     for axis in range(3):

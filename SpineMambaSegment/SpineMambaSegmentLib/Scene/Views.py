@@ -1,4 +1,4 @@
-"""What the views show after a run."""
+"""Views after a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import slicer
 def showSegments(
     segmentationNode: slicer.vtkMRMLSegmentationNode, ids: list[str], layoutManager: Any
 ) -> None:
-    """Centre slices and 3-D views on the middle one of some segments.
+    """Centre slice and 3-D views on the middle one of several segments.
 
-    The middle one and not the middle of all: a curved spine may not pass through that.
+    The centre of all segments is not used: it may lie outside a curved spine.
 
     Args:
-        segmentationNode: Where the segments are.
-        ids: IDs from head to tail.
-        layoutManager: Slicer's; None without a main window.
+        segmentationNode: Segmentation of the segments.
+        ids: Segment IDs from head to tail.
+        layoutManager: Slicer's layout manager; None without a main window.
     """
     if not ids:
         return

@@ -1,4 +1,4 @@
-"""A volume node as a file for the worker: NRRD, uncompressed, without parent transforms."""
+"""Writes a volume node as input of the worker: uncompressed NRRD, without parent transforms."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ TYPES = {
     "float32": "float",
     "float64": "double",
 }
-"""Names of numbers in NRRD headers."""
+"""NumPy types and their names in NRRD headers."""
 
 Extent = tuple[int, int, int, int, int, int]
 
 
 class ArrayFile:
-    """Voxels that `write` writes as a file, in any thread.
+    """Voxels to be written as a file, in any thread.
 
-    Slicer's own writer would hold Python, and with it the panel, for seconds on a large CT.
+    Slicer's own writer would hold the GIL, and block the panel, for seconds on a large CT.
 
     Args:
-        array: Values (k, j, i); must not change until they are written.
-        grid: Where they lie.
+        array: Values (k, j, i); must not change before they are written.
+        grid: Grid of the array.
         path: File to write, ``.nrrd``.
     """
 
@@ -69,12 +69,12 @@ class ArrayFile:
             ) from error
 
     def stop(self) -> None:
-        """Let `write` return soon."""
+        """Let `write` return early."""
         self._stopped.set()
 
 
 class VolumeFile(ArrayFile):
-    """Takes hold of a volume's voxels at once; `write` may then run in any thread.
+    """File of a volume node. The voxels are referenced at once; `write` may run in any thread.
 
     Args:
         volumeNode: A scalar volume.
@@ -82,7 +82,7 @@ class VolumeFile(ArrayFile):
         extent: First and last voxels (i, i, j, j, k, k) to write; None for all.
 
     Raises:
-        UserError: If the node is no image that can be segmented.
+        UserError: If the node is not an image that can be segmented.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class VolumeFile(ArrayFile):
 def voxelsIn(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, extent: Extent | None = None
 ) -> tuple[np.ndarray, Grid]:
-    """Return a view of a volume's voxels (k, j, i), all or those of an extent, and their grid."""
+    """Return a view of a volume's voxels (k, j, i), optionally of an extent, and their grid."""
     whole = gridOf(volumeNode)
     i0, i1, j0, j1, k0, k1 = extent or [n for m in whole.size for n in (0, m - 1)]
     scalars = volumeNode.GetImageData().GetPointData().GetScalars()
@@ -109,12 +109,12 @@ def voxelsIn(
 
 
 def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
-    """Write a volume in its own voxel grid; errors as `VolumeFile`."""
+    """Write a volume on its own grid; raises the errors of `VolumeFile`."""
     VolumeFile(volumeNode, path).write()
 
 
 def header(grid: Grid, kind: np.dtype) -> str:
-    """Return the header of an NRRD file with raw voxels, i fastest; files are LPS."""
+    """Return the header of an NRRD file with raw encoding, i fastest, in LPS."""
     toLps = np.diag([-1.0, -1.0, 1.0])
     directions = " ".join(_vector(toLps @ grid.ijkToRas[:3, axis]) for axis in range(3))
     lines = {

@@ -1,4 +1,4 @@
-"""The Python packages that the worker needs: installed at the first use, never without asking."""
+"""Python packages of the worker: installed at the first use, after asking."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from spinemamba.common.errors import Code, UserError
 REQUESTER = "SpineMamba Segment"
 
 WITHOUT_METADATA = {"vtk": "vtkmodules"}
-"""Packages that Slicer brings without telling pip, by the module that shows they are there. A
-second VTK from pip would take the place of the one that Slicer runs on.
-"""
+"""Packages of Slicer without pip metadata, and a module that shows that they are installed.
+Another VTK from pip would replace the one that Slicer uses."""
 
 
 def missingPackages(pyproject: Path, extra: str | None = None) -> list[Requirement]:
-    """Return the requirements of the project, or of one of its extras, that are not met here.
+    """Return the requirements of the project, or of one of its extras, that are not met.
 
-    Nothing is imported: what is installed is read from package metadata.
+    Nothing is imported: installed versions are read from package metadata.
     """
     with pyproject.open("rb") as file:
         project = tomllib.load(file)["project"]
@@ -34,13 +33,13 @@ def missingPackages(pyproject: Path, extra: str | None = None) -> list[Requireme
 
 
 def ensurePackages(pyproject: Path) -> None:
-    """Install what is missing, after asking.
+    """Install missing packages, after asking.
 
-    torch comes first and through the PyTorch extension, which chooses the build that suits the
-    graphics driver; pip alone would not.
+    torch is installed first, by the PyTorch extension, which chooses the build for the graphics
+    driver; pip alone does not.
 
     Raises:
-        UserError: If something is missing and the user declines, or it cannot be installed.
+        UserError: If packages are missing and the user declines, or they cannot be installed.
     """
     missing = {required.name: required for required in missingPackages(pyproject)}
     if "torch" in missing:
@@ -52,12 +51,12 @@ def ensurePackages(pyproject: Path) -> None:
 
 
 def ensureFromWheels(pyproject: Path, folder: Path) -> None:
-    """Install what is missing from wheels in a folder: torch too, and without any network.
+    """Install missing packages, including torch, from wheels in a folder, without a network.
 
-    The user asked for it by choosing the folder.
+    There is no further question: the user has chosen the folder.
 
     Raises:
-        UserError: If a wheel is missing there, or suits another computer.
+        UserError: If a wheel is missing, or is for another platform.
     """
     missing = [str(required) for required in missingPackages(pyproject)]
     if missing:
@@ -77,7 +76,7 @@ def ensureKernels(pyproject: Path) -> None:
 
 
 def _install(requirements: list[str]) -> None:
-    # slicer.packaging came with Slicer 5.12; find_spec does not import it.
+    # slicer.packaging exists since Slicer 5.12; find_spec does not import it.
     if importlib.util.find_spec("slicer.packaging") is not None:
         _installWithSlicer(requirements)
     else:
@@ -120,7 +119,7 @@ def _installWithSlicer(requirements: list[str]) -> None:
 
     try:
         slicer.packaging.pip_ensure(requirements, requester=REQUESTER)
-    except RuntimeError as error:  # what pip_ensure raises when the user declines
+    except RuntimeError as error:  # raised by pip_ensure when the user declines
         raise _missing(requirements) from error
     except CalledProcessError as error:
         raise _pipFailed() from error
@@ -146,7 +145,7 @@ def _pip(arguments: list[str]) -> None:
 def _pipFailed() -> UserError:
     return UserError(
         _("pip could not install the packages."),
-        _("See what it wrote in the Python console (View > Python Console)."),
+        _("See its output in the Python console (View > Python Console)."),
         Code.DEPENDENCY_MISSING,
     )
 

@@ -1,4 +1,4 @@
-"""What somebody who looks for a fault needs to know; nothing that names a person or a file."""
+"""Diagnostics for bug reports, without names of persons or files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ LAST_LINES = 60
 def text(
     slicerVersion: str, facts: Mapping[str, Any] | str, status: str, options: str, log: str
 ) -> str:
-    """Return the diagnostics.
+    """Return the diagnostics as text.
 
     Args:
         slicerVersion: Version of Slicer.
-        facts: Answer of the probe, or why there is none.
-        status: Code of the last error, or what was done last.
-        options: How the last run was called; no names of nodes.
-        log: Log of the last run, whose file names the worker has taken out.
+        facts: Result of the probe, or the reason why there is none.
+        status: Code of the last error.
+        options: Options of the last run, without names of nodes.
+        log: Log of the last run; the worker has removed file names.
     """
-    shown = facts if isinstance(facts, str) else json.dumps(dict(facts), indent=1)
+    computer = facts if isinstance(facts, str) else json.dumps(dict(facts), indent=1)
     lines = log.strip().splitlines()[-LAST_LINES:]
     return "\n".join(
         [
@@ -32,7 +32,7 @@ def text(
             f"Python {platform.python_version()}, {platform.system()} {platform.release()}",
             f"last: {status}",
             f"options: {options}",
-            f"computer: {shown}",
+            f"computer: {computer}",
             "log:",
             *(lines or ["(empty)"]),
         ]

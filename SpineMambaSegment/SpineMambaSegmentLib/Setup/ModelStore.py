@@ -1,7 +1,7 @@
-"""The models that the panel offers: bundled ones and those that the user imported.
+"""Models of the panel: bundled and imported ones.
 
-Nothing here runs a model or unpickles: a card is JSON, and weights are safetensors, whose header
-is JSON too.
+No model is run and nothing is unpickled: a model card is JSON, and weights are safetensors, whose
+header is JSON.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from spinemamba.protocol.model_card import ModelCard, bundled_models, read_card
 
 CARD = "model.json"
 BLOCK = 1 << 20
-MOST_HEADER = 100 << 20
+MAX_HEADER_BYTES = 100 << 20
 
 
 class ModelStore:
-    """A folder with imported models, one folder each.
+    """A folder of imported models, with one folder per model.
 
     Args:
-        folder: Made when the first model is imported.
+        folder: Created when the first model is imported.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
 
     def names(self) -> list[str]:
-        """Return what `models.find_model` takes: bundled names, then folders."""
+        """Return names for `find_model`: bundled models, then folders of imported ones."""
         imported = sorted(str(path.parent) for path in self._folder.glob(f"*/{CARD}"))
         return [*bundled_models(), *imported]
 
@@ -47,7 +47,7 @@ class ModelStore:
             source: A folder, the model.json in it, or a .zip of both.
 
         Raises:
-            UserError: If it is no model (MODEL_MISSING), or damaged (MODEL_BAD).
+            UserError: If it is not a model (MODEL_MISSING), or damaged (MODEL_BAD).
         """
         if source.suffix.lower() == ".zip":
             with tempfile.TemporaryDirectory() as folder:
@@ -59,11 +59,11 @@ class ModelStore:
         card = checkModel(source)
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in card.name).strip(".")
         target = self._folder / f"{safe}-{card.version}-{card.hash()}"
-        if target.is_dir():  # the hash in the name says that it is the same
+        if target.is_dir():  # same name and hash: already imported
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete: a copy that breaks off must not look like a model.
-        # Not a folder of tempfile: that one would be for its owner alone, whatever the umask says.
+        # Renamed when complete, so that an interrupted copy does not look like a model. tempfile is
+        # not used: its folders are readable by the owner only, whatever the umask.
         partial = self._folder / f".partial-{uuid.uuid4().hex}"
         partial.mkdir()
         for name in (CARD, *(entry.file for entry in card.networks.values())):
@@ -72,10 +72,10 @@ class ModelStore:
 
 
 def checkModel(folder: Path) -> ModelCard:
-    """Check card, hashes and headers of a model's files; return the card.
+    """Check model card, hashes and headers of a model's files; return the card.
 
     Raises:
-        UserError: If something is missing (MODEL_MISSING) or wrong (MODEL_BAD).
+        UserError: If a file is missing (MODEL_MISSING) or damaged (MODEL_BAD).
     """
     card = read_card(folder)
     for entry in card.networks.values():
@@ -94,45 +94,45 @@ def checkModel(folder: Path) -> ModelCard:
 
 
 def cardText(card: ModelCard) -> str:
-    """Return a model card as text for people."""
+    """Return a model card as plain text."""
     rows = [
         f"{card.name} {card.version} ({card.hash()})",
         card.intended_use,
         _("Licence of the weights: {licence}").format(licence=card.licence),
-        _("Made from:"),
+        _("Training data:"),
         *(f"- {line}" for line in card.data),
     ]
     if card.results:
-        rows.append(_("Measured:"))
+        rows.append(_("Results:"))
         rows += [f"- {case}: {json.dumps(value)}" for case, value in card.results.items()]
     return "\n".join(rows)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Take model.json and the files that it names out of an archive, wherever they lie in it."""
+    """Extract model.json and the files that it lists, from any folder of an archive."""
     try:
         with zipfile.ZipFile(archive) as file:
-            found = {Path(name).name: name for name in file.namelist()}
-            if CARD not in found:
+            members = {Path(name).name: name for name in file.namelist()}
+            if CARD not in members:
                 raise UserError(
-                    _("{file} holds no model.json.").format(file=archive.name),
+                    _("{file} contains no model.json.").format(file=archive.name),
                     _("Choose an archive of a model's folder."),
                     Code.MODEL_MISSING,
                 )
-            (folder / CARD).write_bytes(file.read(found[CARD]))
+            (folder / CARD).write_bytes(file.read(members[CARD]))
             for entry in read_card(folder).networks.values():
-                if entry.file in found:
-                    (folder / entry.file).write_bytes(file.read(found[entry.file]))
+                if entry.file in members:
+                    (folder / entry.file).write_bytes(file.read(members[entry.file]))
     except zipfile.BadZipFile as error:
         raise _bad(archive.name, _("it is not a .zip archive")) from error
 
 
 def _isSafetensors(path: Path) -> bool:
-    """Return whether a file has safetensors' header: its length, then JSON."""
+    """Return True if a file starts with a safetensors header: its length, then JSON."""
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(MOST_HEADER, path.stat().st_size - 8):
+        if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
             return False
         try:
             return isinstance(json.loads(file.read(length)), dict)
@@ -151,6 +151,6 @@ def _sha256(path: Path) -> str:
 def _bad(name: str, why: str) -> UserError:
     return UserError(
         _("{file} cannot be used: {why}.").format(file=name, why=why),
-        _("Get the model again."),
+        _("Download the model again."),
         Code.MODEL_BAD,
     )

@@ -1,4 +1,4 @@
-"""A small spine in a scene, and what tests ask of one under review."""
+"""A small spine in a scene, and helpers for tests of the review."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""One vertebra in a box, from the scene through the real worker and back."""
+"""Re-segmentation of one vertebra, through the real worker."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from spinemamba.common.errors import UserError  # noqa: E402
+from spinemamba.imaging.masks import with_vertebra  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol import events  # noqa: E402 - after the skip
-from SpineMambaSegmentLib.Runs.VertebraRun import BoxRun, BoxWish, withVertebra  # noqa: E402
+from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, VertebraRequest, VertebraRun  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray, vertebraIds  # noqa: E402
@@ -36,15 +38,25 @@ def segmented(scene, make_volume, tmp_path: Path):
     return volume, node, phantom.labels.array
 
 
-def test_a_vertebra_found_anew_comes_back_as_a_patch_and_the_scene_stays(segmented, tmp_path: Path):
+def with_patch(
+    labels: np.ndarray, patch: VertebraPatch, number: int, keep: Collection[int] = ()
+) -> np.ndarray:
+    """Return the labels of a whole volume with one vertebra replaced by a patch."""
+    mask = np.zeros(labels.shape, bool)
+    box = tuple(slice(f, f + n) for f, n in zip(patch.firstKji, patch.mask.shape, strict=True))
+    mask[box] = patch.mask
+    return with_vertebra(labels, mask, number, keep)
+
+
+def test_resegmentation_returns_a_patch_and_leaves_the_scene(segmented, tmp_path: Path):
     volume, node, truth = segmented
     before = labelArray(node, vertebraIds(node), gridOf(volume))
-    run = BoxRun(volume, node, BoxWish(segmentId="V21"), tmp_path)
+    run = VertebraRun(volume, node, VertebraRequest(segmentId="V21"), tmp_path)
     patch = run.wait()
     assert list(tmp_path.iterdir()) == []
     np.testing.assert_array_equal(labelArray(node, vertebraIds(node), gridOf(volume)), before)
     assert patch.result.dice_before > 0.5
-    new = withVertebra(before, patch, 2)
+    new = with_patch(before, patch, 2)
     for number in (1, 3):
         np.testing.assert_array_equal(new == number, before == number)
     assert 2 * ((new == 2) & (truth == L2)).sum() > 0.5 * ((new == 2).sum() + (truth == L2).sum())
@@ -53,10 +65,10 @@ def test_a_vertebra_found_anew_comes_back_as_a_patch_and_the_scene_stays(segment
 def test_a_missed_vertebra_grows_from_a_click(segmented, tmp_path: Path):
     volume, node, truth = segmented
     node.GetSegmentation().RemoveSegment("V21")
-    wish = BoxWish(placeRas=body_ras(volume, truth == L2), keep=("V20", "V22"))
-    patch = BoxRun(volume, node, wish, tmp_path).wait()
+    request = VertebraRequest(placeRas=body_ras(volume, truth == L2), keep=("V20", "V22"))
+    patch = VertebraRun(volume, node, request, tmp_path).wait()
     there = labelArray(node, vertebraIds(node), gridOf(volume))
-    new = withVertebra(there, patch, 9, keep=(1, 2))
+    new = with_patch(there, patch, 9, keep=(1, 2))
     assert ((new == 9) & (truth == L2)).sum() > 0.5 * (truth == L2).sum()
     np.testing.assert_array_equal(np.isin(new, (1, 2)), np.isin(there, (1, 2)))
 
@@ -68,9 +80,9 @@ def body_ras(volume, mask: np.ndarray) -> tuple[float, float, float]:
     return tuple(gridOf(volume).ijkToRas[:3] @ (i, j, k, 1))
 
 
-def test_a_cancelled_box_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
+def test_a_cancelled_run_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
     volume, node, _ = segmented
-    run = BoxRun(volume, node, BoxWish(segmentId="V21"), tmp_path)
+    run = VertebraRun(volume, node, VertebraRequest(segmentId="V21"), tmp_path)
     while not any(isinstance(event, events.Progress) for event in run.newEvents()):
         pass
     run.cancel()
@@ -78,12 +90,12 @@ def test_a_cancelled_box_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
     assert run.patch is None
 
 
-def test_what_is_not_there_is_refused_at_once_and_leaves_no_file(segmented, tmp_path: Path):
+def test_a_missing_vertebra_or_place_is_refused_and_leaves_no_file(segmented, tmp_path: Path):
     volume, node, _ = segmented
-    for wish, says in (
-        (BoxWish(segmentId="V7"), "not there any more"),
-        (BoxWish(placeRas=(0.0, 0.0, 9e4)), "outside of"),
+    for request, says in (
+        (VertebraRequest(segmentId="V7"), "no longer exists"),
+        (VertebraRequest(placeRas=(0.0, 0.0, 9e4)), "outside of"),
     ):
         with pytest.raises(UserError, match=says):
-            BoxRun(volume, node, wish, tmp_path)
+            VertebraRun(volume, node, request, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A corrected case leaves the scene as files that training reads: all of them, or none."""
+"""Export of corrected cases for training: all files or none."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_training_finds_the_corrected_case_and_has_nothing_to_say_against_it(
-    segmented, phantom, tmp_path: Path
-):
+def test_an_exported_case_passes_the_checks_of_training(segmented, phantom, tmp_path: Path):
     volume, node = segmented
     ReviewSession(node, volume, "Dr. Roe").apply(Delete(("V22",)))
     files = CaseRun(volume, node, tmp_path / "cases", tmp_path / "run").wait()
@@ -71,7 +69,7 @@ def test_training_finds_the_corrected_case_and_has_nothing_to_say_against_it(
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_no_name_of_a_person_is_in_names_or_files(segmented, tmp_path: Path):
+def test_exported_names_and_files_contain_no_personal_data(segmented, tmp_path: Path):
     volume, node = segmented
     CaseRun(volume, node, tmp_path / "cases", tmp_path / "run").wait()
     written = files_in(tmp_path / "cases")
@@ -84,7 +82,7 @@ def test_no_name_of_a_person_is_in_names_or_files(segmented, tmp_path: Path):
         assert b"1.2.3" not in bytes_
 
 
-def test_the_same_scan_exported_again_replaces_itself(segmented, tmp_path: Path):
+def test_exporting_a_scan_again_replaces_the_earlier_export(segmented, tmp_path: Path):
     volume, node = segmented
     first = CaseRun(volume, node, tmp_path / "cases", tmp_path / "run").wait()
     node.GetSegmentation().GetSegment("V22").SetName("L4")
@@ -103,7 +101,7 @@ def test_different_scans_have_different_names():
     assert caseName(array).isalnum()
 
 
-def test_what_is_not_approved_is_said(segmented, tmp_path: Path):
+def test_vertebrae_that_are_not_approved_cause_a_warning(segmented, tmp_path: Path):
     volume, node = segmented
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     logic.SetSegmentStatus(node.GetSegmentation().GetSegment("V20"), logic.Completed)
@@ -113,7 +111,7 @@ def test_what_is_not_approved_is_said(segmented, tmp_path: Path):
     run.cancel()
 
 
-def test_a_cancelled_export_leaves_no_file_and_spares_the_earlier_one(segmented, tmp_path: Path):
+def test_a_cancelled_export_keeps_the_earlier_one(segmented, tmp_path: Path):
     volume, node = segmented
     files = CaseRun(volume, node, tmp_path / "cases", tmp_path / "run").wait()
     before = {path: path.read_bytes() for path in files_in(tmp_path / "cases")}
@@ -127,7 +125,7 @@ def test_a_cancelled_export_leaves_no_file_and_spares_the_earlier_one(segmented,
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_an_mr_is_refused_since_training_reads_ct_only(segmented, make_volume, tmp_path: Path):
+def test_an_mr_is_refused_because_training_reads_ct_only(segmented, make_volume, tmp_path: Path):
     volume, node = segmented
     array, grid = voxelsIn(volume)
     # MR has no values below zero.
@@ -138,10 +136,10 @@ def test_an_mr_is_refused_since_training_reads_ct_only(segmented, make_volume, t
     assert files_in(tmp_path / "cases") == []
 
 
-def test_two_vertebrae_of_one_level_are_refused_before_the_work(segmented, tmp_path: Path):
+def test_two_vertebrae_of_one_level_are_refused_at_once(segmented, tmp_path: Path):
     volume, node = segmented
     node.GetSegmentation().GetSegment("V22").SetName("L1")
-    with pytest.raises(UserError, match="two of L1"):
+    with pytest.raises(UserError, match="named L1"):
         CaseRun(volume, node, tmp_path / "cases", tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""A segmentation against a reference: the table, and what is outlined in the slice views."""
+"""Comparison with a reference: scores and outlined differences."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make(scene, make_volume, tmp_path: Path):
     return segmentation
 
 
-def test_each_vertebra_of_the_reference_gets_its_dice_and_what_lies_on_it(make):
+def test_each_vertebra_of_the_reference_gets_its_dice_and_its_match(make):
     here = make(column(v19=slice(20, 25), v21=slice(10, 15), v24=slice(0, 3)), "Run")
     there = make(column(v19=slice(20, 25), v20=slice(11, 15), v22=slice(4, 7)), "Truth")
     found = Comparison.compare(here, there, make.volume)
@@ -55,14 +55,14 @@ def test_each_vertebra_of_the_reference_gets_its_dice_and_what_lies_on_it(make):
     assert found.meanDice == pytest.approx((1 + 8 / 9) / 3)
 
 
-def test_names_given_in_review_count_and_not_those_of_the_run(make):
+def test_levels_set_in_review_are_compared_not_those_of_the_run(make):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v21=slice(5, 9)), "Truth")
     here.GetSegmentation().GetSegment("V20").SetName("L2")
     (row,) = Comparison.compare(here, there, make.volume).rows
     assert (row.name, row.foundAs, row.dice) == ("L2", "L2", 1.0)
 
 
-def test_differences_are_outlined_where_they_are_and_never_saved(make, scene):
+def test_differences_are_outlined_and_never_saved(make, scene):
     here = make(column(v19=slice(20, 25), v21=slice(10, 15)), "Run")
     there = make(column(v19=slice(20, 27), v20=slice(11, 15)), "Truth")
     found = Comparison.compare(here, there, make.volume)
@@ -88,7 +88,7 @@ def test_differences_are_outlined_where_they_are_and_never_saved(make, scene):
 
 
 @pytest.mark.parametrize("suffix", [".nrrd", ".seg.nrrd"])
-def test_a_reference_comes_from_a_file_and_brings_no_name_of_a_file(make, tmp_path: Path, suffix):
+def test_a_reference_is_loaded_from_a_file_without_its_file_name(make, tmp_path: Path, suffix):
     labels = column(v19=slice(20, 25), v20=slice(10, 15))
     path = tmp_path / f"Doe_John{suffix}"
     first = make(labels, "Truth")
@@ -103,20 +103,22 @@ def test_a_reference_comes_from_a_file_and_brings_no_name_of_a_file(make, tmp_pa
     assert not found.differences.any()
 
 
-def test_a_segment_that_only_its_code_names_counts(make):
+def test_a_segment_named_only_by_its_code_is_compared(make):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v20=slice(5, 9)), "Truth")
     there.GetSegmentation().GetSegment("V20").SetName("checked")
     (row,) = Comparison.compare(here, there, make.volume).rows
     assert (row.name, row.foundAs, row.dice) == ("L1", "L1", 1.0)
 
 
-def test_counted_instances_are_no_reference(make, make_volume, tmp_path: Path):
+def test_instance_numbers_are_refused_as_reference(make, make_volume, tmp_path: Path):
     writeVolume(make_volume(column(v1=slice(0, 5), v2=slice(20, 25)), MATRIX), tmp_path / "n.nrrd")
     with pytest.raises(UserError, match="masks of one or two structures look the same"):
         Comparison.loadReference(tmp_path / "n.nrrd", make.volume)
 
 
-def test_what_is_no_reference_is_refused_and_leaves_no_node(make, scene, make_volume, tmp_path):
+def test_a_file_that_is_not_a_reference_is_refused_and_leaves_no_node(
+    make, scene, make_volume, tmp_path
+):
     count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     files = {"grid": make_volume(column(v19=slice(0, 9))[:-1], MATRIX)}
     files["unknown"] = make_volume(column(v99=slice(0, 9)), MATRIX)
@@ -125,16 +127,16 @@ def test_what_is_no_reference_is_refused_and_leaves_no_node(make, scene, make_vo
         writeVolume(volume, tmp_path / f"{name}.nrrd")
     (tmp_path / "broken.seg.nrrd").write_text("no image")
     for path in (*(tmp_path / f"{name}.nrrd" for name in files), tmp_path / "broken.seg.nrrd"):
-        with pytest.raises(UserError, match="is no reference for this volume"):
+        with pytest.raises(UserError, match="cannot be used as a reference for this volume"):
             Comparison.loadReference(path, make.volume)
     assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == count
 
 
-def test_segmentations_that_cannot_be_compared_are_refused_with_a_sentence(make, scene):
+def test_segmentations_that_cannot_be_compared_are_refused(make, scene):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v20=slice(5, 9)), "Truth")
     empty = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Nothing")
-    with pytest.raises(UserError, match="Nothing has no vertebra"):
+    with pytest.raises(UserError, match="Nothing contains no vertebrae"):
         Comparison.compare(here, empty, make.volume)
     there.SetAndObserveTransformNodeID(scene.AddNewNodeByClass("vtkMRMLTransformNode").GetID())
-    with pytest.raises(UserError, match="Truth lies under another transform"):
+    with pytest.raises(UserError, match="Truth is under another transform"):
         Comparison.compare(here, there, make.volume)

@@ -1,4 +1,4 @@
-"""Packages for the worker: what is missing, and that nothing is installed without a yes."""
+"""Python packages of the worker: detection and installation after consent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_absent_and_too_old_packages_are_missing(pyproject: Path):
     assert missing == ["pytest>=9999", "no-such-package"]
 
 
-def test_what_slicer_brings_without_metadata_is_not_installed_again(
+def test_packages_of_slicer_without_metadata_are_not_installed_again(
     pyproject: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(Dependencies, "WITHOUT_METADATA", {"no-such-package": "json"})
@@ -39,12 +39,12 @@ def test_what_slicer_brings_without_metadata_is_not_installed_again(
     assert "vtk" in (Path(Dependencies.__file__).parents[2] / "pyproject.toml").read_text("utf-8")
 
 
-def test_the_module_finds_its_own_list(repository: Path):
+def test_the_module_finds_its_list_of_packages(repository: Path):
     own = repository / "SpineMambaSegment" / "pyproject.toml"
     assert Dependencies.missingPackages(own) == []
 
 
-def test_without_a_yes_nothing_is_installed(pyproject: Path, monkeypatch: pytest.MonkeyPatch):
+def test_nothing_is_installed_without_consent(pyproject: Path, monkeypatch: pytest.MonkeyPatch):
     installed: list[list[str]] = []
     monkeypatch.setattr(util, "pip_install", installed.append)
     monkeypatch.setattr(util, "confirmOkCancelDisplay", lambda *a, **k: False)
@@ -54,7 +54,7 @@ def test_without_a_yes_nothing_is_installed(pyproject: Path, monkeypatch: pytest
     assert installed == []
 
 
-def test_after_a_yes_only_what_is_missing_is_installed(
+def test_after_consent_only_missing_packages_are_installed(
     pyproject: Path, monkeypatch: pytest.MonkeyPatch
 ):
     installed: list[list[str]] = []
@@ -66,7 +66,9 @@ def test_after_a_yes_only_what_is_missing_is_installed(
     assert installed == [["pytest>=9999", "no-such-package"]]
 
 
-def test_torch_comes_through_the_pytorch_extension(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_torch_is_installed_by_the_pytorch_extension(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     path = tmp_path / "pyproject.toml"
     path.write_text('[project]\ndependencies = ["torch>=9999"]\n', encoding="utf-8")
     with pytest.raises(UserError, match="PyTorch extension"):

@@ -1,4 +1,4 @@
-"""Exported surfaces lie where Slicer shows the segments, under every kind of transform."""
+"""Exported surfaces have the positions of the segments, under every kind of transform."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_millimetres_and_millilitres_are_those_of_the_world(segmented, tmp_path,
         assert entry.self_intersections == 0
 
 
-def test_status_reviewer_and_model_are_written_down(segmented, tmp_path):
+def test_status_reviewer_and_model_are_in_the_manifest(segmented, tmp_path):
     node = segmented(0, "none")
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     segment = node.GetSegmentation().GetSegment("V20")
@@ -133,7 +133,7 @@ def test_status_reviewer_and_model_are_written_down(segmented, tmp_path):
     assert not read_manifest(tmp_path / "out").vertebrae[0].reviewed
 
 
-def test_a_renamed_segment_is_exported_as_what_it_is_called(segmented, tmp_path):
+def test_a_renamed_segment_is_exported_under_its_new_name(segmented, tmp_path):
     node = segmented(0, "none")
     node.GetSegmentation().GetSegment("V20").SetName("L2")
     node.GetSegmentation().GetSegment("V19").SetName("looks odd")  # its code still says T12
@@ -143,7 +143,7 @@ def test_a_renamed_segment_is_exported_as_what_it_is_called(segmented, tmp_path)
     ]  # fmt: skip
 
 
-def test_a_segment_that_is_deleted_meanwhile_is_told(segmented, tmp_path):
+def test_a_segment_deleted_during_export_is_reported(segmented, tmp_path):
     node = segmented(0, "none")
     (tmp_path / "out").mkdir()
     run = Export(vertebraeOf(node), Target(tmp_path / "out"), MeshOptions())
@@ -153,7 +153,7 @@ def test_a_segment_that_is_deleted_meanwhile_is_told(segmented, tmp_path):
     assert manifest.left_out == (("T13", "Its segment was deleted."),)
 
 
-def test_a_vertebra_at_the_edge_of_the_image_is_told(scene, make_volume, tmp_path):
+def test_a_vertebra_at_the_edge_of_the_image_is_reported(scene, make_volume, tmp_path):
     labels = np.zeros((30, 20, 20), np.int16)
     labels[20:, 4:16, 4:16] = 19
     labels[3:12, 4:16, 4:16] = 20
@@ -168,7 +168,7 @@ def test_a_vertebra_at_the_edge_of_the_image_is_told(scene, make_volume, tmp_pat
     assert second.findings == ()
 
 
-def test_segments_that_are_no_level_are_named(segmented):
+def test_segments_without_a_level_are_reported(segmented):
     node = segmented(0, "none")
     assert leftOut(node) == ()
     node.GetSegmentation().AddEmptySegment("Segment_9", "tumour")
@@ -182,9 +182,7 @@ def test_segments_that_are_no_level_are_named(segmented):
 
 
 @pytest.mark.parametrize("kind", PARENTS)
-def test_a_case_is_known_by_its_labels_in_slicer_and_in_its_file_under_any_transform(
-    segmented, tmp_path, kind
-):
+def test_a_case_is_identified_by_its_labels_in_slicer_and_in_its_file(segmented, tmp_path, kind):
     found = sourceOf(segmented(5, kind), "a b")
     path = tmp_path / "labels.nrrd"
     in_file = source_of(read_label_file(path, VERSE), "a b")

@@ -47,7 +47,7 @@ def node(scene):
     return scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
 
 
-def test_the_tables_have_a_row_per_vertebra_and_say_unit_and_way(measured, node):
+def test_the_tables_have_a_row_per_vertebra_with_unit_and_description(measured, node):
     vertebrae, spine = MeasurementNodes.showTables(measured, node)
     assert vertebrae.GetNumberOfRows() == 2
     table = vertebrae.GetTable()
@@ -78,7 +78,7 @@ def test_centroids_endplates_and_lines_lie_where_the_vertebrae_are(measured, nod
     assert "45\N{DEGREE SIGN}" in lines[0].GetName()
 
 
-def test_an_endplate_whose_lines_are_not_quite_at_right_angles_becomes_a_plane(measured, node):
+def test_an_endplate_with_lines_not_quite_perpendicular_becomes_a_plane(measured, node):
     tilted = {
         "anterior_lps_mm": (2.0, -13.0, 33.0),
         "posterior_lps_mm": (0.0, 17.0, 27.0),
@@ -104,7 +104,7 @@ def test_markups_follow_the_transform_of_the_segmentation(measured, node, scene)
     assert centroids.GetNthControlPointPositionWorld(0) == pytest.approx((99, -2, 3))
 
 
-def test_measuring_again_replaces_what_was_there_of_this_segmentation_only(measured, node, scene):
+def test_measuring_again_replaces_nodes_of_this_segmentation_only(measured, node, scene):
     other = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Other")
     for segmentation in (node, other, node):
         MeasurementNodes.showTables(measured, segmentation)

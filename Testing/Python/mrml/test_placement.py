@@ -1,4 +1,4 @@
-"""Segments lie where the truth says, for any voxel grid and any transform above the volume."""
+"""Positions of segments, for any voxel grid and any parent transform of the volume."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_every_segment_has_the_bounds_of_the_truth(scene, make_volume, tmp_path,
 
 @pytest.mark.parametrize("kind", PARENTS)
 @pytest.mark.parametrize("seed", range(3))
-def test_the_box_around_a_region_holds_every_voxel_in_it(scene, make_volume, seed, kind):
+def test_the_bounding_box_of_a_region_contains_all_its_voxels(scene, make_volume, seed, kind):
     matrix = random_geometry(seed)
     volume = make_volume(labels_array(), matrix)
     parent = Parent(scene, kind, seed)

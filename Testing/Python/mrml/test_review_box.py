@@ -1,4 +1,4 @@
-"""What a run in a box found becomes a step of review, also where lattices differ."""
+"""Results of re-segmentation as steps of the review, also on different grids."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from spinemamba.protocol.vertebra_result import VertebraResult  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
-from SpineMambaSegmentLib.Runs.ReviewBox import setMask  # noqa: E402
-from SpineMambaSegmentLib.Runs.VertebraRun import BoxPatch  # noqa: E402
+from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, setMask  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
@@ -34,17 +33,17 @@ def segmented(scene, make_volume, tmp_path):
     return volume, node, labels
 
 
-def patch_of(volume, extent: tuple[int, ...], box: tuple[slice, slice, slice]) -> BoxPatch:
+def patch_of(volume, extent: tuple[int, ...], box: tuple[slice, slice, slice]) -> VertebraPatch:
     """Return a box of voxels, as a run in a part of a volume would."""
     grid = gridOf(volume).cut(extent)
     whole = np.zeros(gridOf(volume).size[::-1], bool)
     whole[box] = True
     i0, i1, j0, j1, k0, k1 = extent
     mask = whole[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1]
-    return BoxPatch(mask, grid, (k0, j0, i0), RESULT)
+    return VertebraPatch(mask, grid, (k0, j0, i0), RESULT)
 
 
-def test_a_missed_vertebra_is_added_between_its_neighbours_and_can_be_taken_back(segmented):
+def test_adding_a_missed_vertebra_between_its_neighbours_can_be_undone(segmented):
     volume, node, labels = segmented
     session = ReviewSession(node, volume)
     patch = patch_of(volume, (1, 9, 0, 11, 8, 22), np.s_[12:17, 3:7, 2:8])
@@ -58,7 +57,7 @@ def test_a_missed_vertebra_is_added_between_its_neighbours_and_can_be_taken_back
     assert list(node.GetSegmentation().GetSegmentIDs()) == ["V19", "V21"]
 
 
-def test_a_vertebra_found_anew_changes_alone(segmented):
+def test_resegmentation_changes_one_vertebra_only(segmented):
     volume, node, labels = segmented
     session = ReviewSession(node, volume)
     patch = patch_of(volume, (1, 9, 0, 11, 2, 12), np.s_[3:10, 3:7, 2:8])
@@ -68,14 +67,14 @@ def test_a_vertebra_found_anew_changes_alone(segmented):
     np.testing.assert_array_equal(found == 1, labels == 19)
 
 
-def test_a_patch_fits_a_segmentation_on_other_voxels(segmented):
+def test_a_patch_is_resampled_to_a_segmentation_on_another_grid(segmented):
     volume, node, _ = segmented
     session = ReviewSession(node, volume)
     finer = session.spine.grid.ijkToRas.copy()
     finer[:3, :3] /= 2
     patch = patch_of(volume, (1, 9, 0, 11, 8, 22), np.s_[12:17, 3:7, 2:8])
     mask = setMask(session.spine, patch).mask
-    moved = BoxPatch(patch.mask, patch.grid, patch.firstKji, RESULT)
+    moved = VertebraPatch(patch.mask, patch.grid, patch.firstKji, RESULT)
     half = type(session.spine)(
         session.spine.states, Grid(finer, (20, 24, 60)), session.spine.attributes, volume
     )

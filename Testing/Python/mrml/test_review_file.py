@@ -1,4 +1,4 @@
-"""Review goes on where it was left: from a scene file, and from .seg.nrrd with its JSON."""
+"""Saving and restoring the review: scene file, and .seg.nrrd with its JSON."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def facts(session: ReviewSession) -> dict:
     }
 
 
-def test_a_scene_that_is_saved_closed_and_loaded_goes_on_where_it_was(
-    session, scene, tmp_path: Path
-):
+def test_a_saved_scene_restores_the_review(session, scene, tmp_path: Path):
     wanted = facts(session)
     path = str(tmp_path / "case.mrb")
     # What unpacks .mrb files belongs to the application.
@@ -91,7 +89,7 @@ def test_a_scene_that_is_saved_closed_and_loaded_goes_on_where_it_was(
     assert progress(again.spine)[0] == wanted["progress"][0] + 1
 
 
-def test_a_segmentation_file_and_its_json_go_on_where_they_were(session, scene, tmp_path: Path):
+def test_a_segmentation_file_and_its_json_restore_the_review(session, scene, tmp_path: Path):
     wanted = facts(session)
     SegmentationFiles.writeSegmentation(session.node, tmp_path / "spine.seg.nrrd")
     ReviewFile.write(session.node, tmp_path / "spine_review.json")
@@ -125,7 +123,7 @@ def test_a_damaged_or_foreign_file_changes_nothing(session, tmp_path: Path):
     assert facts(session) == wanted
 
 
-def test_a_file_that_cannot_be_written_is_said_and_leaves_nothing(session, tmp_path: Path):
+def test_a_file_that_cannot_be_written_is_reported_and_leaves_nothing(session, tmp_path: Path):
     with pytest.raises(UserError, match="cannot be written"):
         ReviewFile.write(session.node, tmp_path / "missing" / "x_review.json")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Painting with Slicer's own editor never takes a voxel of an approved vertebra."""
+"""Painting with the Segment Editor never changes an approved vertebra."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vtk.util.numpy_support import numpy_to_vtk  # noqa: E402
 
 from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED  # noqa: E402
-from SpineMambaSegmentLib.Review.Session import OUTSIDE, ReviewSession  # noqa: E402
+from SpineMambaSegmentLib.Review.Session import MANUAL_EDIT, ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.StatusActions import SetStatus  # noqa: E402
 
 STROKE = Mask.of(np.ones((30, 12, 12), bool), (25, 6, 2))
@@ -63,7 +63,7 @@ def painter(make_volume, rules):
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_a_stroke_over_all_takes_what_it_may_and_is_one_step(painter, over: bool):
+def test_a_stroke_over_all_segments_spares_approved_ones_and_is_one_step(painter, over: bool):
     session, paint = painter
     before, node = session.spine.states, session.node
     known = everything(node)
@@ -75,14 +75,14 @@ def test_a_stroke_over_all_takes_what_it_may_and_is_one_step(painter, over: bool
     assert kept is not over
     for other in ("V21", "V22", "V23"):
         assert not after["V20"].mask.overlap(after[other].mask)
-    assert session.undoTitle == OUTSIDE
+    assert session.undoTitle == MANUAL_EDIT
     session.undo()
     assert everything(node) == known
     session.redo()
     assert session.spine.states == after
 
 
-def test_an_approved_vertebra_cannot_be_painted_but_one_that_is_not_any_more_can(painter):
+def test_a_vertebra_cannot_be_painted_while_it_is_approved(painter):
     session, paint = painter
     own = session.spine.states["V21"]
     paint("V21", True)

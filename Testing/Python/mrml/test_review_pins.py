@@ -1,4 +1,4 @@
-"""One level that a person is sure of names the whole spine, by the solver and without a network."""
+"""Fixed levels: the level solver renames the other vertebrae, without a network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shifted(make_volume):
     return add_spine(volume, labels, result_of(WRONG))
 
 
-def test_one_pin_names_the_whole_chain_and_is_one_step(shifted):
+def test_one_fixed_level_renames_the_whole_spine_in_one_step(shifted):
     session = ReviewSession(shifted)
     before = everything(shifted)
     session.apply(PinLevel("V19", "L1"))
@@ -48,7 +48,7 @@ def test_one_pin_names_the_whole_chain_and_is_one_step(shifted):
     assert everything(shifted) == before
 
 
-def test_what_is_approved_counts_as_a_pin_and_stays(shifted):
+def test_approved_vertebrae_count_as_fixed_and_keep_their_level(shifted):
     session = ReviewSession(shifted)
     session.apply(SetStatus(("V18",), APPROVED))  # T11, says the person
     before = everything(shifted)
@@ -57,7 +57,7 @@ def test_what_is_approved_counts_as_a_pin_and_stays(shifted):
     assert everything(shifted) == before
 
 
-def test_a_vertebra_that_a_person_added_gets_its_name_from_its_place(shifted):
+def test_an_added_vertebra_is_named_by_its_position(shifted):
     session = ReviewSession(shifted)
     missed = session.spine.states["V19"].mask
     session.apply(Delete(("V19",)))
@@ -66,7 +66,7 @@ def test_a_vertebra_that_a_person_added_gets_its_name_from_its_place(shifted):
     assert session.spine.chain == RIGHT
 
 
-def test_a_pin_goes_when_its_vertebra_gets_another_name(shifted):
+def test_renaming_a_vertebra_removes_its_pin(shifted):
     session = ReviewSession(shifted)
     session.apply(PinLevel("V19", "L1"))
     session.apply(ShiftLevels(1))
@@ -75,7 +75,7 @@ def test_a_pin_goes_when_its_vertebra_gets_another_name(shifted):
     assert pinsOf(session.spine) == {"V19": "L1"}
 
 
-def test_a_spine_from_elsewhere_is_named_by_places_alone(make_volume):
+def test_a_spine_without_a_run_is_named_by_positions(make_volume):
     labels = spine_labels(NAMES)
     volume = make_volume(labels.astype(np.int16), np.diag([STEP_MM, STEP_MM, STEP_MM, 1]))
     node = add_spine(volume, labels)

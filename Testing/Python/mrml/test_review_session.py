@@ -1,4 +1,4 @@
-"""Actions are single steps that can be taken back to the last byte."""
+"""Actions are single steps, and undo restores every byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from SpineMambaSegmentLib.Review.LevelActions import (  # noqa: E402
     SwapLevels,
 )
 from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
-from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, NEEDS_LOOK  # noqa: E402
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import (  # noqa: E402
     Delete,
@@ -84,7 +84,7 @@ ACTIONS = {
 
 
 @pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS.keys())
-def test_every_action_is_taken_back_and_done_again_to_the_last_byte(session, node, action):
+def test_undo_and_redo_of_every_action_restore_every_byte(session, node, action):
     before = everything(node)
     assert session.apply(action)
     after = everything(node)
@@ -108,7 +108,7 @@ def test_surfaces_follow_every_action(session, node, action):
         np.testing.assert_allclose(bounds, np.stack([first, last], 1) - 0.5, atol=1.5)
 
 
-def test_names_change_and_voxels_and_ids_do_not(session, node):
+def test_level_actions_change_names_but_not_voxels_and_ids(session, node):
     before = label_array(node)
     session.apply(ShiftLevels(-1))
     assert session.spine.chain == ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "Sacrum")
@@ -137,14 +137,14 @@ def test_an_approved_vertebra_keeps_its_name_and_its_voxels(session, node):
     assert not session.spine.states["V20"].mask.overlap(own)
 
 
-def test_two_vertebrae_never_get_one_name(session, node):
+def test_two_vertebrae_never_get_the_same_level(session, node):
     before = everything(node)
     with pytest.raises(UserError, match="Two vertebrae would be L3"):
         session.apply(SetLevel("V20", "L3"))
     assert everything(node) == before
 
 
-def test_who_approved_what_and_when_stands_on_the_segment_and_is_saved(session):
+def test_reviewer_and_time_are_tags_of_the_segment_and_are_saved(session):
     session.apply(SetStatus(("V20",), APPROVED))
     state = session.spine.states["V20"]
     assert state.tag("SpineMamba.ReviewedBy") == "Dr. Test"
@@ -154,16 +154,16 @@ def test_who_approved_what_and_when_stands_on_the_segment_and_is_saved(session):
     assert session.spine.states["V20"].tag("SpineMamba.ReviewedBy") == ""
 
 
-def test_a_corrected_vertebra_is_no_longer_marked_for_a_look(session):
-    assert session.spine.states["V20"].status == NEEDS_LOOK
-    with pytest.raises(UserError, match="Marked for a look: L1"):
+def test_a_corrected_vertebra_is_no_longer_flagged(session):
+    assert session.spine.states["V20"].status == FLAGGED
+    with pytest.raises(UserError, match="Flagged: L1"):
         session.apply(ApproveRest())
     session.apply(SetStatus(("V20",), APPROVED))
     session.apply(ApproveRest())
     assert session.spine.approved() == session.spine.ids
 
 
-def test_seeds_divide_what_a_fault_has_merged(make_volume):
+def test_seeds_split_merged_vertebrae(make_volume):
     labels = spine_labels()
     labels[labels == 21] = 20
     node = add_spine(make_volume(labels.astype(np.int16), np.eye(4)), labels)
@@ -177,7 +177,7 @@ def test_seeds_divide_what_a_fault_has_merged(make_volume):
         assert overlap / (found.sum() + (truth == value).sum()) > 0.95
 
 
-def test_islands_go_and_the_largest_piece_stays(session, node):
+def test_removing_islands_keeps_the_largest_component(session, node):
     mask = session.spine.states["V20"].mask
     box = mask.array()
     grown = np.pad(box, ((0, 0), (0, 0), (0, 3)))
@@ -187,7 +187,7 @@ def test_islands_go_and_the_largest_piece_stays(session, node):
     assert session.spine.states["V20"].mask == mask
 
 
-def test_what_the_segment_editor_does_becomes_a_step(session, node):
+def test_edits_in_the_segment_editor_become_a_step(session, node):
     before = everything(node)
     image = SharedLabelmap.imageOf(node, "V20")
     voxels = SharedLabelmap.voxelsOf(image)
@@ -215,7 +215,7 @@ def test_other_segments_keep_every_voxel(session, node, make_volume):
     assert label_array(node)["Tumour"] == own
 
 
-def test_the_log_tells_what_when_and_by_whom_and_is_never_shortened(session, node):
+def test_the_log_records_action_time_and_reviewer_and_is_append_only(session, node):
     session.apply(Delete(("V22",)))
     session.undo()
     session.apply(ShiftLevels(-1))

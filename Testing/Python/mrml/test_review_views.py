@@ -1,4 +1,4 @@
-"""The views follow the vertebra under review, as it lies in the patient."""
+"""Slice views follow the vertebra under review and its axes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def columns(view) -> np.ndarray:
     return matrix / np.linalg.norm(matrix, axis=0)
 
 
-def test_slices_stand_along_the_axes_of_the_vertebra_and_through_its_body(session, views):
+def test_slices_are_aligned_with_the_vertebra_and_centred_on_its_body(session, views):
     ReviewViews.jumpTo(session.node, session.spine, "V21")
     own = tilted()[:3, :3] / 4.0
     right, front, up = own.T
@@ -63,11 +63,11 @@ def test_slices_stand_along_the_axes_of_the_vertebra_and_through_its_body(sessio
     # L2's body: slices 38 to 43, rows 8 to 15, columns 4 to 11.
     place = matrixArray(views["Red"].GetSliceToRAS())[:3, 3]
     np.testing.assert_allclose(place, tilted()[:3, :3] @ [7.5, 11.5, 40.5], atol=4.0)
-    ReviewViews.turnBack(session.node.GetScene())
+    ReviewViews.resetOrientation(session.node.GetScene())
     np.testing.assert_allclose(columns(views["Red"]), np.diag([-1, 1, 1]), atol=1e-9)
 
 
-def test_a_transform_above_the_segmentation_turns_the_views_with_it(session, views):
+def test_a_parent_transform_of_the_segmentation_rotates_the_views(session, views):
     transform = session.node.GetScene().AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy([1, 0, 0, 50, 0, 0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 1])
@@ -84,7 +84,7 @@ def test_a_transform_above_the_segmentation_turns_the_views_with_it(session, vie
     np.testing.assert_allclose(plane[0], before["Red"][:3, 3], atol=1e-6)
 
 
-def test_odd_shapes_are_shown_along_the_axes_of_the_patient(make_volume):
+def test_odd_shapes_are_shown_along_the_patient_axes(make_volume):
     labels = np.zeros(SHAPE, np.uint8)
     labels[20:24, 4:18, 4:8] = 20
     session = ReviewSession(add_spine(make_volume(labels.astype(np.int16), np.eye(4)), labels))
@@ -92,7 +92,7 @@ def test_odd_shapes_are_shown_along_the_axes_of_the_patient(make_volume):
     np.testing.assert_allclose(axes, np.eye(3), atol=1e-9)
 
 
-def test_neighbours_are_dimmed_and_come_back(session):
+def test_neighbours_are_dimmed_and_restored(session):
     display = session.node.GetDisplayNode()
     ReviewViews.dimOthers(session.node, "V21")
     shown = [display.GetSegmentOpacity2DFill(i) for i in session.spine.ids]

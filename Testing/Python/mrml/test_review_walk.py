@@ -1,4 +1,4 @@
-"""Whatever a person does and takes back, in whatever order, the spine stays in order."""
+"""Random sequences of actions, undo and redo keep the spine valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person has reviewed stays, and what a run writes onto segments tells where it is from."""
+"""Reviewed segments are kept by a new run; segments record their provenance."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_reviewed_segment_keeps_its_voxels_and_its_name(segmented):
     )
 
 
-def test_a_vertebra_that_a_new_run_names_otherwise_is_not_there_twice(segmented):
+def test_a_reviewed_vertebra_is_not_duplicated_under_another_name(segmented):
     segmented(column(v20=slice(4, 8)))
     complete(segmented.node, "V20")
     # The same bone, now called L2, and its neighbour now called L1.
@@ -106,7 +106,7 @@ def test_a_neighbour_takes_no_voxel_of_a_reviewed_segment(segmented):
     assert voxels_of(segmented.node, "V19")[8:14, 2:8, 2:8].all()
 
 
-def test_a_segmentation_made_of_surfaces_is_refused_with_a_sentence(scene):
+def test_a_segmentation_of_surfaces_is_refused(scene):
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "From STL")
     checkSegmentation(None)
     checkSegmentation(node)
@@ -114,7 +114,7 @@ def test_a_segmentation_made_of_surfaces_is_refused_with_a_sentence(scene):
     sphere = vtk.vtkSphereSource()
     sphere.Update()
     node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "Ball")
-    with pytest.raises(UserError, match="From STL is made of surfaces"):
+    with pytest.raises(UserError, match="From STL consists of surfaces"):
         checkSegmentation(node)
 
 
@@ -129,7 +129,7 @@ def result() -> Result:
     )  # fmt: skip
 
 
-def test_segments_say_what_made_them_in_the_same_words_as_a_file_does():
+def test_segments_and_files_have_the_same_provenance_tags():
     tags = Provenance.tagsByLabel(result())[20]
     in_file = dict(segments_of(result())[0].tags)
     assert in_file.items() <= tags.items()
@@ -139,7 +139,7 @@ def test_segments_say_what_made_them_in_the_same_words_as_a_file_does():
     assert tags["DICOM.SegmentAlgorithmType"] == "AUTOMATIC"
 
 
-def test_the_result_is_saved_with_the_segmentation_and_names_no_person(scene, tmp_path: Path):
+def test_the_result_saved_with_the_segmentation_has_no_personal_data(scene, tmp_path: Path):
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     assert Provenance.keptResult(node) is None
     result().write(tmp_path / "result.json")
@@ -157,7 +157,7 @@ def test_levels_sort_from_head_to_tail_and_not_by_number():
     assert names == ["T12", "T13", "L1", "L6", "Sacrum"]
 
 
-def test_a_volume_under_a_bent_transform_says_that_millilitres_are_not_bent(scene, make_volume):
+def test_a_volume_under_a_non_linear_transform_causes_a_warning(scene, make_volume):
     volume = make_volume(column(), np.eye(4))
     assert hints(volume) == []
     node = scene.AddNewNodeByClass("vtkMRMLTransformNode")

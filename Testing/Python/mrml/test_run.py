@@ -9,7 +9,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol import events  # noqa: E402 - after the skip
-from SpineMambaSegmentLib.Runs.SegmentRun import Run  # noqa: E402
+from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun  # noqa: E402
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def volume_node(make_volume):
     return make_volume(image.array, matrix)
 
 
-def test_a_volume_node_becomes_named_segments_and_the_run_folder_goes(volume_node, tmp_path):
-    segmentation_node = Run(volume_node, None, tmp_path).wait()
+def test_a_run_makes_named_segments_and_deletes_its_folder(volume_node, tmp_path):
+    segmentation_node = SegmentRun(volume_node, None, tmp_path).wait()
     segmentation = segmentation_node.GetSegmentation()
     ids = list(segmentation.GetSegmentIDs())
     assert len(ids) >= 2
@@ -37,7 +37,7 @@ def test_a_volume_node_becomes_named_segments_and_the_run_folder_goes(volume_nod
 
 
 def test_a_cancelled_run_leaves_no_file_and_no_segmentation(volume_node, tmp_path):
-    run = Run(volume_node, None, tmp_path)
+    run = SegmentRun(volume_node, None, tmp_path)
     while not any(isinstance(event, events.Progress) for event in run.newEvents()):
         pass
     run.cancel()

@@ -133,7 +133,7 @@ def test_a_translated_volume_moves_its_segments_once(scene, make_volume, tmp_pat
     np.testing.assert_allclose(bounds, [103.5, 105.5, 2.5, 6.5, 1.5, 4.5], atol=1e-4)
 
 
-def test_the_file_has_the_volumes_place_in_lps(make_volume, tmp_path: Path):
+def test_the_file_has_the_position_of_the_volume_in_lps(make_volume, tmp_path: Path):
     volume = make_volume(two_boxes(), GEOMETRIES["oblique"])
     writeVolume(volume, tmp_path / "ct.nrrd")
     image = sitk.ReadImage(str(tmp_path / "ct.nrrd"))
@@ -199,7 +199,7 @@ def test_a_result_on_another_grid_is_refused(scene, make_volume, tmp_path: Path)
         readSegmentation(tmp_path / "labels.nrrd", node, volume)
 
 
-def test_what_is_no_image_is_refused_with_a_sentence(scene, make_volume):
+def test_nodes_that_are_not_images_are_refused(scene, make_volume):
     label_map = make_volume(two_boxes(), STRAIGHT, "vtkMRMLLabelMapVolumeNode")
     slice_only = make_volume(two_boxes()[:1], STRAIGHT)
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")

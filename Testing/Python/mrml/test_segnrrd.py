@@ -1,4 +1,4 @@
-"""A .seg.nrrd of ours, opened by Slicer's own storage node."""
+"""A .seg.nrrd written by spinemamba, read by Slicer's storage node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spinemamba.imaging.volume import Geometry, Volume  # noqa: E402
 LEVELS = ("T12", "T13", "L1", "Sacrum")
 
 
-def test_slicer_opens_names_colours_codes_voxels_and_places(scene, tmp_path):
+def test_slicer_reads_names_colours_codes_voxels_and_positions(scene, tmp_path):
     turn = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
     array = np.zeros((12, 14, 16), np.uint8)
     for k, name in enumerate(LEVELS):

@@ -1,4 +1,4 @@
-"""The straightened spine of a scene: what is segmented now, by the names that it has now."""
+"""The straightened spine of a scene, with current segments and names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def segmented(scene, make_volume, tmp_path: Path):
     return volume, node
 
 
-def test_each_body_is_marked_with_the_name_that_it_has_now(segmented):
+def test_each_body_is_marked_with_its_current_name(segmented):
     volume, node = segmented
     node.GetSegmentation().GetSegment("V21").SetName("L6")
     straight = straightened(volume, node)
@@ -42,7 +42,7 @@ def test_each_body_is_marked_with_the_name_that_it_has_now(segmented):
             assert strip.numbers[round(row), round(column)] == number
 
 
-def test_a_click_finds_the_vertebra_also_beside_it(segmented):
+def test_a_click_beside_a_vertebra_selects_it(segmented):
     volume, node = segmented
     straight = straightened(volume, node)
     row, column = straight.side.marks[2]
@@ -51,7 +51,7 @@ def test_a_click_finds_the_vertebra_also_beside_it(segmented):
     assert straight.segmentAt(straight.side, -50.0, 1e4) == "V20"
 
 
-def test_an_edited_vertebra_is_seen_as_it_is_now(segmented):
+def test_an_edited_vertebra_is_drawn_again(segmented):
     volume, node = segmented
     before = straightened(volume, node)
     node.GetSegmentation().RemoveSegment("V22")
@@ -63,7 +63,7 @@ def test_an_edited_vertebra_is_seen_as_it_is_now(segmented):
     assert straightened(volume, node) is None
 
 
-def test_colours_lie_on_the_vertebrae_only_and_more_on_the_chosen_one(segmented):
+def test_only_vertebrae_are_coloured_and_the_chosen_one_more(segmented):
     volume, node = segmented
     straight = straightened(volume, node)
     plain = painted(straight, straight.side).astype(int)
@@ -76,7 +76,7 @@ def test_colours_lie_on_the_vertebrae_only_and_more_on_the_chosen_one(segmented)
     assert set(np.unique(numbers[changed])) == {2}
 
 
-def test_the_window_of_the_slice_views_is_that_of_the_strips(segmented):
+def test_the_strips_use_the_window_of_the_slice_views(segmented):
     volume, node = segmented
     volume.CreateDefaultDisplayNodes()
     display = volume.GetScalarVolumeDisplayNode()

@@ -1,4 +1,4 @@
-"""Surfaces of segments: made one by one, so that Slicer is never away for long."""
+"""Surfaces of segments, made one by one so that Slicer stays responsive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def points_of(node, segment_id: str) -> np.ndarray:
     return vtk_to_numpy(surface.GetPoints().GetData())
 
 
-def test_surfaces_one_by_one_are_those_that_slicer_makes_at_once(node):
+def test_surfaces_made_one_by_one_equal_those_made_at_once(node):
     surfaces = {segment_id: surfaceOf(node, segment_id) for segment_id in ("V19", "V20")}
     assert not node.GetSegmentation().ContainsRepresentation(SURFACE)
     keepSurfaces(node, surfaces)
@@ -49,14 +49,14 @@ def test_surfaces_one_by_one_are_those_that_slicer_makes_at_once(node):
         np.testing.assert_array_equal(points, points_of(node, segment_id))
 
 
-def test_a_segment_that_is_left_out_or_gone_stops_no_other(node):
+def test_a_missing_segment_does_not_stop_the_others(node):
     surfaces = {"V19": surfaceOf(node, "V19")}
     node.GetSegmentation().RemoveSegment("V19")
     keepSurfaces(node, surfaces)
     assert len(points_of(node, "V20")) > 100
 
 
-def test_a_layer_is_no_larger_than_what_is_in_it(node):
+def test_label_maps_are_cropped_to_their_segments(node):
     image = node.GetSegmentation().GetSegment("V19").GetRepresentation("Binary labelmap")
     # Slicer takes hold of every voxel of the layer for every segment in it.
     assert np.prod(image.GetDimensions()) <= 12 * 12 * 21

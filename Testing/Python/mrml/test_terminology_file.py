@@ -27,14 +27,14 @@ def logic():
     return logic
 
 
-def test_our_file_does_not_replace_one_of_slicers():
+def test_the_terminology_file_does_not_replace_one_of_slicer():
     # Slicer keeps terminologies by name: the same name would hide the whole built-in list.
     content = json.loads(generate.TERMINOLOGY.read_text(encoding="utf-8"))
     assert content["SegmentationCategoryTypeContextName"] not in SLICERS_OWN
 
 
 @pytest.mark.parametrize("label", [label for label in LABELS if label.snomed], ids=lambda x: x.name)
-def test_slicer_finds_each_coded_level_as_it_stands_on_segments(logic, label):
+def test_slicer_finds_the_code_of_each_level(logic, label):
     entry = slicer.vtkSlicerTerminologyEntry()
     wanted = terminology_entry(label).split("~")
     assert logic.FindTypeInTerminologyBy3dSlicerLabel(wanted[0], label.name, entry)
@@ -45,7 +45,7 @@ def test_slicer_finds_each_coded_level_as_it_stands_on_segments(logic, label):
 
 
 @pytest.mark.parametrize("label", LABELS, ids=lambda label: label.name)
-def test_slicer_reads_what_is_written_on_segments(logic, label):
+def test_slicer_reads_the_terminology_entries_of_segments(logic, label):
     entry = slicer.vtkSlicerTerminologyEntry()
     assert logic.DeserializeTerminologyEntry(terminology_entry(label), entry)
     assert (

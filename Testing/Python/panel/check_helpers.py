@@ -1,4 +1,4 @@
-"""A segmented phantom in the panel's scene, and how tests look at it."""
+"""A segmented phantom in the panel's scene, and helpers to inspect it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panel with a run that has reached a stage, and what tests ask of processes."""
+"""The panel with a run at a given stage, and helpers for processes."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Ticks:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        segmentation = self._logic._segmentation
+        segmentation = self._logic._timer
         importing = segmentation is not None and segmentation.run.isImporting
         # The step that starts or ends the import falls between two ticks, and counts as import.
         kind = "import" if importing or self._was_importing else "run"

@@ -1,4 +1,4 @@
-"""What tests put into the host's scene."""
+"""Helpers that add nodes to the host's scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slicer's panel and its views in one picture, as a user has them before their eyes."""
+"""Screenshots of the panel and its views in one picture."""
 
 from __future__ import annotations
 

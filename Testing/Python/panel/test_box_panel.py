@@ -1,4 +1,4 @@
-"""The model in a box from the panel: a step of review that can be followed and cancelled."""
+"""Adding and re-segmenting a vertebra from the panel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def three(panel, real_worker, pump):
     return panel, node, add_segments(volume, labels, "Truth")
 
 
-def test_a_missed_vertebra_is_added_by_a_click_found_again_and_taken_back(three, pump):
+def test_a_missed_vertebra_is_added_by_a_click_resegmented_and_undone(three, pump):
     panel, node, truth = three
     review = panel.reviewSection
     panel.boxMenu.waitForClick()
@@ -41,26 +41,26 @@ def test_a_missed_vertebra_is_added_by_a_click_found_again_and_taken_back(three,
     (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}
     assert node.GetSegmentation().GetSegment(added).GetName() == "L2"
     review.table.goTo(added)
-    assert panel.boxMenu.findAgain()
+    assert panel.boxMenu.resegment()
     pump(lambda: not panel.logic.isRunning(), 120.0)
-    assert review.session.undoTitle == "Find again"
+    assert review.session.undoTitle == "Re-segment"
     review.undo()
     review.undo()
     assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
 
 
-def test_an_approved_vertebra_is_not_found_again(three):
+def test_an_approved_vertebra_is_not_resegmented(three):
     panel, _, _ = three
     panel.reviewSection.toggleApproved()
     panel.reviewSection.table.goTo("V22")
-    assert not panel.boxMenu.findAgain()
+    assert not panel.boxMenu.resegment()
     assert "approved" in panel.ui.statusLabel.text
     assert not panel.logic.isRunning()
 
 
-def test_a_box_can_be_cancelled_and_changes_nothing(three, pump):
+def test_a_cancelled_resegmentation_changes_nothing(three, pump):
     panel, node, _ = three
-    panel.boxMenu.findAgain()
+    panel.boxMenu.resegment()
     pump(lambda: panel.ui.progressBar.value > 0, 60.0)
     panel.ui.cancelButton.click()
     pump(lambda: not panel.logic.isRunning(), 30.0)

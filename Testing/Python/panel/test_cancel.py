@@ -1,4 +1,4 @@
-"""Cancel ends everything, whatever the worker does, and leaves nothing."""
+"""Cancel at every stage leaves no process and no file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
     watched.assert_nothing_left()
 
 
-def test_cancel_right_after_the_press_comes_before_any_worker(watched):
+def test_cancel_right_after_the_start_starts_no_worker(watched):
     watched.ui.segmentButton.click()
     assert list(watched.folder.iterdir()) != []
     watched.ui.cancelButton.click()
@@ -44,9 +44,9 @@ def test_cancel_right_after_the_press_comes_before_any_worker(watched):
     assert list(watched.folder.iterdir()) == []
 
 
-def test_while_segments_are_brought_in_cancel_is_off_and_closing_the_scene_is_safe(watched):
+def test_during_import_cancel_is_disabled_and_closing_the_scene_is_safe(watched):
     watched.start("write")
-    watched.pump(lambda: watched.panel.logic._segmentation.run.isImporting)
+    watched.pump(lambda: watched.panel.logic._timer.run.isImporting)
     watched.panel.refresh()
     assert not watched.ui.cancelButton.enabled
     assert watched.ui.cancelButton.toolTip == "The run is about to end"
@@ -56,9 +56,7 @@ def test_while_segments_are_brought_in_cancel_is_off_and_closing_the_scene_is_sa
     watched.assert_nothing_left()
 
 
-def test_a_worker_that_does_not_listen_is_killed_after_three_seconds_and_slicer_lives_on(
-    watched, monkeypatch
-):
+def test_a_worker_that_ignores_cancel_is_killed_after_three_seconds(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "deaf")
     monkeypatch.setenv("GRACE_S", "60")
@@ -86,7 +84,7 @@ def test_cancel_reaches_the_worker_behind_a_launcher(watched, monkeypatch, tmp_p
     monkeypatch.setattr(Interpreter, "path", lambda: str(script))
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
-    launcher = watched.panel.logic._segmentation.run._worker.pid
+    launcher = watched.panel.logic._timer.run._worker.pid
     assert launcher not in watched.pids
     watched.ui.cancelButton.click()
     watched.wait()

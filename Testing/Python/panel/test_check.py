@@ -1,4 +1,4 @@
-"""The straightened spine, the comparison and the export of cases, as a user sees them."""
+"""Straightened spine, comparison and export of cases in the panel."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def pixels_of(label) -> np.ndarray:
     return flat[:, : 3 * image.width()].reshape(image.height(), image.width(), 3)
 
 
-def test_the_whole_spine_is_seen_at_once_in_a_narrow_panel(reviewed):
+def test_the_straightened_spine_fits_a_narrow_panel(reviewed):
     label = reviewed.checkSection.straightened.label
     size = label.size
     assert size.width() <= WIDTH - 30
@@ -67,12 +67,12 @@ def test_the_whole_spine_is_seen_at_once_in_a_narrow_panel(reviewed):
         assert half.any(axis=1).mean() > 0.7
 
 
-def test_a_click_on_a_body_brings_table_and_views_to_the_vertebra(reviewed, pump):
+def test_a_click_on_a_body_selects_the_vertebra_in_table_and_views(reviewed, pump):
     red = add_slice_view()
     section, table = reviewed.checkSection.straightened, reviewed.reviewSection.table
     node = reviewed.ui.outputSelector.currentNode()
     straight = section._straight
-    for strip, left, scale in section._places:
+    for strip, left, scale in section._drawnStrips:
         for level in ("C5", "T7", "L3"):
             number = straight.names.index(level) + 1
             segment_id = straight.ids[number - 1]
@@ -85,7 +85,7 @@ def test_a_click_on_a_body_brings_table_and_views_to_the_vertebra(reviewed, pump
             assert is_at(red, node, segment_id)
 
 
-def test_the_vertebra_that_is_current_in_the_table_stands_out(reviewed, pump):
+def test_the_current_vertebra_is_highlighted(reviewed, pump):
     section = reviewed.checkSection.straightened
     before = pixels_of(section.label).copy()
     reviewed.reviewSection.table.goTo("V20")
@@ -96,7 +96,7 @@ def test_the_vertebra_that_is_current_in_the_table_stands_out(reviewed, pump):
     photograph(reviewed, "chosen")
 
 
-def test_a_renamed_vertebra_is_renamed_in_the_picture_without_cutting_anew(reviewed, pump):
+def test_renaming_updates_the_picture_without_recomputing_it(reviewed, pump):
     section = reviewed.checkSection.straightened
     before, strip = pixels_of(section.label).copy(), section._straight.side
     node = reviewed.ui.outputSelector.currentNode()
@@ -107,7 +107,7 @@ def test_a_renamed_vertebra_is_renamed_in_the_picture_without_cutting_anew(revie
     assert (pixels_of(section.label) != before).any()
 
 
-def test_folded_away_the_picture_costs_nothing(reviewed, pump, monkeypatch):
+def test_a_collapsed_section_computes_nothing(reviewed, pump, monkeypatch):
     from SpineMambaSegmentLib.Scene import Straightened
 
     section = reviewed.checkSection.straightened
@@ -149,7 +149,7 @@ def test_the_comparison_lists_every_vertebra_and_outlines_differences(reviewed, 
     assert cells["L6"] == ["L4", 1.0]
     assert cells["T5"][0] == "T5"
     assert 0.3 < cells["T5"][1] < 0.9
-    assert "Not there: L2." in section.summary.text
+    assert "Not in the reference: L2." in section.summary.text
     photograph(reviewed, "compare")
     assert len(differences()) == 1
     section.outlineBox.click()
@@ -173,12 +173,14 @@ def differences() -> list:
     return [node for node in nodes if node.GetAttribute(Comparison.DIFFERENCES_ATTRIBUTE)]
 
 
-def test_a_reference_that_does_not_fit_is_refused_with_a_sentence(reviewed, tmp_path: Path):
+def test_a_reference_that_does_not_fit_is_refused(reviewed, tmp_path: Path):
     path = tmp_path / "other.nii.gz"
     path.write_bytes(b"no image")
     count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     reviewed.checkSection.compare.load(path)
-    assert "other.nii.gz is no reference for this volume" in reviewed.ui.statusLabel.text
+    assert (
+        "other.nii.gz cannot be used as a reference for this volume" in reviewed.ui.statusLabel.text
+    )
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == count
 
 
@@ -199,7 +201,7 @@ def test_a_corrected_case_is_exported_with_progress_and_can_be_trained_on(
     assert list(real_worker.iterdir()) == []
 
 
-def test_what_cannot_be_pressed_says_why(panel):
+def test_disabled_buttons_say_why(panel):
     section = panel.checkSection.compare
     for button in (section.loadButton, section.compareButton, section.exportButton):
         assert not button.enabled

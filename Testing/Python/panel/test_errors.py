@@ -1,4 +1,4 @@
-"""Every error code has a sentence and a remedy in the panel."""
+"""Every error code has a message and a remedy in the panel."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ FAILURES = [code for code in Code if code is not Code.CANCELLED]
 
 
 @pytest.mark.parametrize("code", FAILURES, ids=lambda code: code.value)
-def test_a_failure_is_told_with_code_sentence_remedy_and_the_workers_own_words(
-    watched, monkeypatch, code
-):
+def test_a_failure_shows_code_message_remedy_and_the_original_message(watched, monkeypatch, code):
     from SpineMambaSegmentLib import Errors
 
     monkeypatch.setenv("STOP_AT", "locate")
@@ -27,7 +25,7 @@ def test_a_failure_is_told_with_code_sentence_remedy_and_the_workers_own_words(
     watched.assert_nothing_left()
 
 
-def test_every_code_has_one_sentence_and_one_remedy(module):
+def test_every_code_has_a_message_and_a_remedy(module):
     from SpineMambaSegmentLib import Errors
 
     sentences, remedies = Errors.sentences(), Errors.remedies()
@@ -39,7 +37,7 @@ def test_every_code_has_one_sentence_and_one_remedy(module):
             assert text.endswith(".")
 
 
-def test_a_script_gets_code_sentence_and_remedy(volume, module, fake_worker, monkeypatch):
+def test_a_script_gets_code_message_and_remedy(volume, module, fake_worker, monkeypatch):
     monkeypatch.setenv("STOP_AT", "locate")
     monkeypatch.setenv("HOW", "NO_SPINE")
     with pytest.raises(UserError, match=r"No spine was found\. Check .* modality") as caught:

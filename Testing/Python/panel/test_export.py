@@ -34,7 +34,7 @@ def test_without_segments_nothing_can_be_saved_and_the_tooltip_says_so(panel):
         assert button.toolTip == "Nothing was segmented yet."
 
 
-def test_what_is_saved_comes_back_with_names_colours_codes_and_voxels(finished, tmp_path):
+def test_a_saved_segmentation_keeps_names_colours_codes_and_voxels(finished, tmp_path):
     node = finished.ui.outputSelector.currentNode()
     assert finished.ui.saveButton.enabled
     finished.exportSection.saveSegmentation(tmp_path / "spine.seg.nrrd")
@@ -65,13 +65,13 @@ def test_the_result_of_the_run_can_be_saved(finished, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["saveSegmentation", "saveResult"])
-def test_a_folder_that_is_not_there_is_told_with_a_remedy(finished, tmp_path, what):
+def test_a_missing_folder_is_reported_with_a_remedy(finished, tmp_path, what):
     getattr(finished.exportSection, what)(tmp_path / "away" / "spine.seg.nrrd")
     assert finished.ui.statusLabel.text.startswith("OUTPUT_BAD: spine.seg.nrrd cannot be written.")
     assert "Choose a folder" in finished.ui.statusLabel.text
 
 
-def test_closing_the_scene_takes_the_offer_back(finished):
+def test_closing_the_scene_disables_the_buttons(finished):
     slicer.mrmlScene.Clear(0)
     assert not finished.ui.saveButton.enabled
     assert not finished.ui.saveResultButton.enabled

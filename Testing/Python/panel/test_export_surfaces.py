@@ -1,4 +1,4 @@
-"""Surfaces from the section Export: asked once, step by step, and stopped between vertebrae."""
+"""Export of surfaces and DICOM SEG from the section Export."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_without_segments_no_surface_can_be_exported(panel):
     assert not panel.ui.exportCancelButton.enabled
 
 
-def test_each_vertebra_gets_its_files_and_what_is_told_is_shown(finished, asked, tmp_path, pump):
+def test_each_vertebra_gets_its_files_and_findings_are_shown(finished, asked, tmp_path, pump):
     folder = tmp_path / "out"
     folder.mkdir()
     finished.ui.caseEdit.text = "Case 7"
@@ -57,10 +57,10 @@ def test_each_vertebra_gets_its_files_and_what_is_told_is_shown(finished, asked,
     stems = ("Case_7_19_T12", "Case_7_21_L1", "Case_7_22_L2")
     wanted = [f"{stem}.{suffix}" for stem in stems for suffix in ("glb", "stl")]
     assert names_in(folder) == sorted([*wanted, "manifest.csv", "manifest.json"])
-    assert asked == ["Nobody has reviewed T12, L1, L2. Export them? The manifest will say so."]
+    assert asked == ["Not approved: T12, L1, L2. Export them anyway? The manifest marks them."]
     values = json.loads((folder / "manifest.json").read_text("utf-8"))
     assert values["unreviewed_accepted"] is True
-    assert finished.ui.statusLabel.text == "3 vertebrae were written, each whole."
+    assert finished.ui.statusLabel.text == "3 vertebrae were written."
     assert finished.ui.exportLabel.visible
     assert finished.ui.exportButton.enabled
     if pictures := os.environ.get("SPINEMAMBA_PICTURES"):
@@ -87,7 +87,7 @@ def test_a_reviewed_spine_is_exported_without_a_question(finished, asked, tmp_pa
 
 
 @pytest.mark.parametrize("way", ["button", "scene", "module"])
-def test_a_stopped_export_leaves_whole_vertebrae(finished, asked, tmp_path, pump, way):
+def test_a_stopped_export_leaves_complete_files(finished, asked, tmp_path, pump, way):
     folder = tmp_path / "out"
     folder.mkdir()
     finished.exportSection.exportSurfaces(folder)
@@ -103,7 +103,7 @@ def test_a_stopped_export_leaves_whole_vertebrae(finished, asked, tmp_path, pump
     listed = [file["name"] for entry in values["vertebrae"] for file in entry["files"]]
     assert names_in(folder) == sorted([*listed, "manifest.csv", "manifest.json"])
     assert 1 <= len(listed) < 3
-    assert "were written, each whole." in finished.ui.exportLabel.text
+    assert "vertebrae were written." in finished.ui.exportLabel.text
 
 
 def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):
     assert list(tmp_path.glob("*.stl")) == []
 
 
-def test_a_folder_that_is_gone_is_told_with_a_remedy(finished, asked, tmp_path):
+def test_a_deleted_folder_is_reported_with_a_remedy(finished, asked, tmp_path):
     finished.exportSection.exportSurfaces(tmp_path / "away")
     assert finished.ui.statusLabel.text.startswith("OUTPUT_BAD: The folder does not exist")
     assert not finished.exportSection.isExporting()
@@ -129,7 +129,7 @@ class Database:
         return str(self.path)
 
 
-def test_a_volume_that_is_not_from_dicom_offers_no_dicom_seg(finished):
+def test_dicom_seg_is_disabled_for_a_volume_not_from_dicom(finished):
     assert not finished.ui.dicomButton.enabled
     assert finished.ui.dicomButton.toolTip == "The volume was not loaded from DICOM."
 
@@ -157,7 +157,7 @@ def test_a_dicom_seg_is_written_in_the_background(finished, volume, tmp_path, pu
     assert written.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
 
 
-def test_dicom_files_that_are_gone_are_told(finished, volume, tmp_path, monkeypatch):
+def test_deleted_dicom_files_are_reported(finished, volume, tmp_path, monkeypatch):
     gone = Database(tmp_path / "gone.dcm")
     monkeypatch.setattr(slicer, "dicomDatabase", gone, raising=False)
     volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")

@@ -62,7 +62,7 @@ def test_no_text_is_cut_off_in_a_narrow_panel(open_panel):
     assert seen > 20
 
 
-def test_what_to_look_at_is_never_cut_off(open_panel):
+def test_flags_are_never_cut_off(open_panel):
     label = open_panel.ui.reviewDetailLabel
     segment = open_panel.ui.outputSelector.currentNode().GetSegmentation().GetSegment("V20")
     reasons = "Cut by the image (superior). Level uncertain (74 %). " * 3
@@ -97,7 +97,7 @@ def test_every_button_and_selector_says_what_it_does(open_panel):
     assert [w.name for w in named if not w.toolTip] == []
 
 
-def test_the_key_return_in_the_table_brings_the_slices_to_the_vertebra(open_panel):
+def test_return_in_the_table_centres_the_slices_on_the_vertebra(open_panel):
     red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
     node = open_panel.ui.outputSelector.currentNode()
     open_panel.ui.reviewTable.cellActivated.emit(2, 0)

@@ -176,7 +176,7 @@ def test_a_name_that_is_not_on_the_list_is_found():
 
 
 @pytest.mark.parametrize("path", LIB, ids=lambda path: path.stem)
-def test_below_the_module_file_nothing_reaches_for_the_application(path: Path):
+def test_only_the_module_file_uses_the_application(path: Path):
     singletons = ("slicer.mrmlScene", "slicer.app", "slicer.modules")
     assert not [n for n in names_in(path.read_text("utf-8")) if n.startswith(singletons)]
 
@@ -184,7 +184,7 @@ def test_below_the_module_file_nothing_reaches_for_the_application(path: Path):
 @pytest.mark.parametrize(
     "path", [MODULE / "SpineMambaSegment.py", *LIB], ids=lambda path: path.stem
 )
-def test_what_newer_pythons_do_not_have_is_not_imported(path: Path):
+def test_modules_removed_from_newer_pythons_are_not_imported(path: Path):
     assert not imports_in(path.read_text("utf-8")) & {"imp", "distutils", "pkg_resources", "psutil"}
 
 
@@ -206,7 +206,7 @@ print(*[name for name in heavy if name in sys.modules])
 """
 
 
-def test_the_open_panel_has_loaded_nothing_heavy_into_slicers_process(tmp_path: Path):
+def test_the_open_panel_has_imported_no_heavy_package(tmp_path: Path):
     pytest.importorskip("application", reason="PySide6, slicer-core or Qt's libraries missing")
     host = str(Path(__file__).parent / "host")
     command = [

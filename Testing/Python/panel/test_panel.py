@@ -1,4 +1,4 @@
-"""What a user sees and presses."""
+"""Basic use of the panel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def table_of(ui) -> list[list[str]]:
     ]
 
 
-def test_a_press_gives_named_segments_a_table_and_a_tidy_disk(panel, volume, fake_worker, pump):
+def test_segmenting_makes_named_segments_and_a_table_and_no_files(panel, volume, fake_worker, pump):
     ui = panel.ui
     ui.inputSelector.setCurrentNode(volume)
     values = []
@@ -50,7 +50,7 @@ def test_a_press_gives_named_segments_a_table_and_a_tidy_disk(panel, volume, fak
     assert list(fake_worker.iterdir()) == []
 
 
-def test_what_is_missing_stands_in_the_tooltip_and_the_button_is_off(panel, volume):
+def test_a_missing_input_disables_the_button_and_is_in_its_tooltip(panel, volume):
     ui = panel.ui
     ui.inputSelector.setCurrentNode(None)
     assert not ui.segmentButton.enabled
@@ -89,7 +89,7 @@ def test_a_run_that_cannot_start_says_why_and_changes_nothing(panel, volume, fak
     assert list(fake_worker.iterdir()) == []
 
 
-def test_what_a_crash_of_slicer_left_goes_after_a_week(panel, volume, fake_worker, pump):
+def test_folders_left_by_a_crash_are_deleted_after_a_week(panel, volume, fake_worker, pump):
     old, young = fake_worker / "spinemamba-old", fake_worker / "spinemamba-young"
     for folder in (old, young):
         folder.mkdir()
@@ -107,7 +107,7 @@ def test_label_maps_and_colour_images_are_not_offered(panel):
     assert ui.inputSelector.nodes() == []
 
 
-def test_the_words_of_the_selectors_are_those_of_a_job(panel):
+def test_the_selectors_have_the_options_of_a_job(panel):
     assert panel.ui.modalitySelector.count == len(MODALITIES)
     assert panel.ui.qualitySelector.count == len(QUALITIES)
     panel.ui.modalitySelector.setCurrentIndex(2)
@@ -118,7 +118,7 @@ def test_the_words_of_the_selectors_are_those_of_a_job(panel):
     assert panel.ui.qualitySelector.currentText == "Fast"
 
 
-def test_choices_of_the_case_live_in_the_scene_and_those_of_the_machine_in_the_settings(
+def test_case_options_are_in_the_scene_and_machine_options_in_the_settings(
     panel, make_panel, volume
 ):
     ui = panel.ui
@@ -136,9 +136,7 @@ def test_choices_of_the_case_live_in_the_scene_and_those_of_the_machine_in_the_s
     assert again.inputSection.options().device == "cpu"
 
 
-def test_a_loaded_scene_brings_its_choices_and_its_table(
-    panel, volume, fake_worker, pump, tmp_path
-):
+def test_a_loaded_scene_restores_options_and_table(panel, volume, fake_worker, pump, tmp_path):
     ui = panel.ui
     ui.inputSelector.setCurrentNode(volume)
     ui.modalitySelector.setCurrentIndex(2)
@@ -156,7 +154,7 @@ def test_a_loaded_scene_brings_its_choices_and_its_table(
     assert "ambiguous" in ui.reviewBannerLabel.text
 
 
-def test_a_click_in_the_table_brings_the_slices_to_the_vertebra(panel, volume, fake_worker, pump):
+def test_a_click_in_the_table_centres_the_slices_on_the_vertebra(panel, volume, fake_worker, pump):
     red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
@@ -186,7 +184,7 @@ def test_diagnostics_name_versions_and_no_patient(panel, volume, fake_worker, pu
     assert str(fake_worker) not in text
 
 
-def test_the_log_is_there_when_asked_for(panel, volume, fake_worker, pump):
+def test_the_log_is_shown_on_demand(panel, volume, fake_worker, pump):
     ui = panel.ui
     assert not ui.logText.isVisible()
     ui.logButton.click()
@@ -206,7 +204,7 @@ def test_shortcuts_work_in_the_panel_only_while_it_is_shown(panel):
     assert all(s.isEnabled() == (s.parent() is panel.ui.reviewFrame) for s in shortcuts)
 
 
-def test_a_region_keeps_what_lies_outside_of_it_empty(panel, volume, fake_worker, pump):
+def test_nothing_is_segmented_outside_a_region(panel, volume, fake_worker, pump):
     roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
     roi.SetCenter(7.5, 9.5, 12.0)
     roi.SetSize(11.0, 13.0, 15.0)

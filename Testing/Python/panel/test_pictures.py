@@ -18,7 +18,7 @@ from spinemamba.imaging.read import read_volume
 from spinemamba.phantom import PhantomOptions, make_phantom
 
 
-def test_segments_are_seen_in_slices_and_in_3d(screen, fake_worker, pump, monkeypatch):
+def test_segments_are_visible_in_slices_and_in_3d(screen, fake_worker, pump, monkeypatch):
     monkeypatch.setenv("PAUSE_S", "0.02")
     grey = np.random.default_rng(0).integers(0, 300, (60, 60, 60)).astype(np.int16)
     scan = in_grey(add_volume(grey, np.eye(4), "Boxes"), 300, 150)
@@ -32,9 +32,7 @@ def test_segments_are_seen_in_slices_and_in_3d(screen, fake_worker, pump, monkey
 
 
 @pytest.mark.slow
-def test_a_real_ct_gets_its_vertebrae_at_the_press_of_the_button(
-    screen, real_worker, shared_data: Path, pump
-):
+def test_a_real_ct_is_segmented_by_the_button(screen, real_worker, shared_data: Path, pump):
     scan = add_scan(read_volume(shared_data / "lidc" / "lidc0001_ct.nii.gz"))
     screen.panel.ui.qualitySelector.setCurrentIndex(1)  # fast
     longest_s = screen.run(scan, "lidc", pump, 1800.0)

@@ -1,4 +1,4 @@
-"""Review by hand: keys, order, banner, painting, files, and how it looks on any screen."""
+"""The section Review: shortcuts, order, banner, painting, files and scaling."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def names(panel) -> list[str]:
     return [table.item(row, 1).text() for row in range(table.rowCount)]
 
 
-def test_j_and_k_walk_through_the_spine_and_a_approves_and_goes_on(reviewed):
+def test_j_and_k_select_neighbours_and_a_approves_and_goes_on(reviewed):
     table = reviewed.reviewSection.table
     press(reviewed, "J")
     press(reviewed, "J")
@@ -61,16 +61,16 @@ def test_j_and_k_walk_through_the_spine_and_a_approves_and_goes_on(reviewed):
     press(reviewed, "A")
     assert reviewed.ui.reviewProgressBar.text() == "0 of 3 reviewed"
     press(reviewed, "F")
-    assert "needs a look" in reviewed.ui.reviewDetailLabel.text
+    assert "flagged" in reviewed.ui.reviewDetailLabel.text
 
 
-def test_urgent_vertebrae_come_first_when_asked_for(reviewed):
+def test_urgent_vertebrae_can_be_sorted_first(reviewed):
     assert names(reviewed) == ["T12", "L1", "L2"]
     reviewed.ui.urgentBox.click()
     assert names(reviewed) == ["L1", "T12", "L2"]
 
 
-def test_set_level_is_one_step_and_the_banner_goes(reviewed):
+def test_set_level_is_one_step_and_hides_the_banner(reviewed):
     ui = reviewed.ui
     assert ui.reviewBannerLabel.isVisible()
     reviewed.reviewSection.table.goTo("V20")
@@ -83,7 +83,7 @@ def test_set_level_is_one_step_and_the_banner_goes(reviewed):
     ui.setLevelButton.click()
     assert names(reviewed) == ["L1", "L2", "L3"]
     assert not ui.reviewBannerLabel.isVisible()
-    assert ui.undoButton.toolTip == "Undo: Pin L2"
+    assert ui.undoButton.toolTip == "Undo: Fix level L2"
     ui.undoButton.click()
     assert names(reviewed) == ["T12", "L1", "L2"]
     assert ui.reviewBannerLabel.isVisible()
@@ -91,7 +91,7 @@ def test_set_level_is_one_step_and_the_banner_goes(reviewed):
     assert names(reviewed) == ["L1", "L2", "L3"]
 
 
-def test_the_status_is_slicers_own_and_follows_what_its_editor_says(reviewed, pump):
+def test_the_status_is_that_of_slicer_and_follows_the_segment_editor(reviewed, pump):
     node = reviewed.ui.outputSelector.currentNode()
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     segment = node.GetSegmentation().GetSegment("V19")
@@ -161,7 +161,7 @@ def test_a_second_run_keeps_what_is_approved_and_names_the_rest_around_it(review
     assert reviewed.ui.reviewProgressBar.text() == "1 of 3 reviewed"
 
 
-def test_nothing_is_cut_off_on_a_screen_of_twice_as_many_pixels(tmp_path: Path):
+def test_nothing_is_cut_off_at_200_percent_scaling(tmp_path: Path):
     if os.environ.get("QT_SCALE_FACTOR"):
         pytest.skip("runs itself in a process of another scale")
     folder = os.environ.get("SPINEMAMBA_PICTURES", str(tmp_path))

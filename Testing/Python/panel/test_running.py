@@ -1,4 +1,4 @@
-"""Whatever happens during a run: it ends, and leaves neither process nor file nor wrong words."""
+"""Events during a run: scene changes, crashes, quitting, reloading."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_closing_the_scene_ends_the_run_before_its_nodes_go(watched, monkeypatch
     watched.assert_nothing_left()
 
 
-def test_deleting_the_input_ends_the_run_with_a_sentence(watched, volume, monkeypatch):
+def test_deleting_the_input_ends_the_run_with_a_message(watched, volume, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     slicer.mrmlScene.RemoveNode(volume)
@@ -37,9 +37,7 @@ def test_deleting_the_input_ends_the_run_with_a_sentence(watched, volume, monkey
     watched.assert_nothing_left()
 
 
-def test_moving_the_input_to_another_grid_ends_the_run_with_a_sentence(
-    watched, volume, monkeypatch
-):
+def test_changing_the_grid_of_the_input_ends_the_run_with_a_message(watched, volume, monkeypatch):
     monkeypatch.setenv("PAUSE_S", "0.02")
     watched.start("segment")
     volume.SetOrigin(5.0, 0.0, 0.0)
@@ -59,7 +57,7 @@ def test_a_transform_set_during_the_run_moves_the_segments_too(watched, volume, 
     assert node.GetTransformNodeID() == transform.GetID()
 
 
-def test_deleting_the_output_gives_a_new_one(watched, monkeypatch):
+def test_deleting_the_output_makes_a_new_one(watched, monkeypatch):
     monkeypatch.setenv("PAUSE_S", "0.02")
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Old")
     watched.ui.outputSelector.setCurrentNode(output)
@@ -75,7 +73,7 @@ def test_a_second_press_does_nothing_and_a_second_start_is_refused(watched, volu
     monkeypatch.setenv("PAUSE_S", "0.02")
     watched.start("locate")
     watched.panel.onSegment()
-    with pytest.raises(ValueError, match="a run is going on"):
+    with pytest.raises(ValueError, match="another run is in progress"):
         watched.panel.logic.start(volume)
     watched.wait()
     assert len(watched.pids) == 1
@@ -110,13 +108,13 @@ def test_quitting_slicer_ends_run_and_probe(watched, monkeypatch):
     ("how", "says"),
     [("crash", "CRASH: The background process ended"), ("fail", "INTERNAL: Something went wrong")],
 )
-def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, says):
+def test_a_worker_that_dies_is_reported_with_a_remedy(watched, monkeypatch, how, says):
     monkeypatch.setenv("STOP_AT", "locate")
     monkeypatch.setenv("HOW", how)
     watched.start("locate")
     watched.wait()
     assert says in watched.ui.statusLabel.text
-    assert "eport it with the log" in watched.ui.statusLabel.text
+    assert "include the copied text" in watched.ui.statusLabel.text
     assert "secret" not in watched.ui.statusLabel.text
     assert watched.ui.segmentButton.enabled
     if how == "fail":
@@ -124,22 +122,22 @@ def test_a_worker_that_dies_is_told_with_a_remedy(watched, monkeypatch, how, say
     watched.assert_nothing_left()
 
 
-def test_a_silent_worker_is_told_once_and_not_killed(watched, monkeypatch):
+def test_a_silent_worker_is_reported_once_and_not_killed(watched, monkeypatch):
     from SpineMambaSegmentLib.Runs import RunTimer
 
     monkeypatch.setattr(RunTimer, "SILENT_S", 0.2)
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "deaf")
     watched.start("segment")
-    watched.pump(lambda: "No sign of life" in watched.ui.statusLabel.text)
+    watched.pump(lambda: "No message from the background process" in watched.ui.statusLabel.text)
     assert watched.panel.logic.isRunning()
     watched.panel.logic.stopNow()
 
 
-def test_an_event_of_an_old_run_goes_nowhere(watched, monkeypatch):
+def test_an_event_of_an_old_run_is_ignored(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
-    old = watched.panel.logic._segmentation
+    old = watched.panel.logic._timer
     watched.panel.logic.stopNow()
     watched.panel.runSection.say("quiet")
     old.run._early.append(events.Warning("from the past"))
@@ -155,7 +153,7 @@ def test_a_warning_of_the_worker_stays_in_view_to_the_end(watched, monkeypatch):
     assert watched.ui.statusLabel.text.endswith("The CPU goes on.")
 
 
-def test_scripts_can_wait_or_be_told(watched, volume, module):
+def test_scripts_can_wait_or_get_events(watched, volume, module):
     logic = module.SpineMambaSegmentLogic()
     node = logic.process(volume)
     assert node.GetSegmentation().GetNumberOfSegments() == 3

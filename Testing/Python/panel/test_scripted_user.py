@@ -197,7 +197,7 @@ def user(screen, case, pump) -> User:
     return User(screen, volume, pump)
 
 
-def test_three_faults_are_corrected_and_all_is_approved_in_twelve_gestures(
+def test_three_faults_are_corrected_and_approved_in_twelve_gestures(
     truthful_worker, user, case, pump
 ):
     correct_three_faults(user, case, pump, user.photograph)
@@ -205,7 +205,7 @@ def test_three_faults_are_corrected_and_all_is_approved_in_twelve_gestures(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [SEED], indirect=True)
-def test_the_bundled_model_finds_the_missed_one_as_well(real_worker, user, case, pump):
+def test_the_bundled_model_segments_the_missed_vertebra(real_worker, user, case, pump):
     correct_three_faults(user, case, pump, lambda name: None)
 
 

@@ -43,7 +43,7 @@ def store(tmp_path: Path):
 def test_devices_come_from_the_probe_with_name_and_free_memory(panel, fake_worker, pump):
     panel.enter()
     ui = panel.ui
-    assert "Looking" in ui.deviceLabel.text
+    assert "Checking" in ui.deviceLabel.text
     pump(lambda: isinstance(panel.setupSection.facts, dict))
     texts = [ui.deviceSelector.itemText(k) for k in range(ui.deviceSelector.count)]
     assert texts == ["Automatic", "CPU (Test CPU)", "Test GPU: 20.5 of 24 GB free"]
@@ -52,7 +52,9 @@ def test_devices_come_from_the_probe_with_name_and_free_memory(panel, fake_worke
     assert panel.inputSection.options().device == "cuda:0"
 
 
-def test_a_chosen_gpu_survives_a_day_without_it(panel, make_panel, fake_worker, pump):
+def test_a_chosen_gpu_stays_in_the_settings_while_it_is_missing(
+    panel, make_panel, fake_worker, pump
+):
     slicer.app.settings().setValue("SpineMambaSegment/Device", "cuda:0")
     panel.inputSection.showDevices([{"device": "cpu", "name": "x"}])
     assert panel.inputSection.options().device == "auto"
@@ -71,7 +73,7 @@ def test_a_probe_that_fails_says_why_and_the_panel_stays_usable(panel, monkeypat
     script.chmod(0o755)
     monkeypatch.setattr(Interpreter, "path", lambda: str(script))
     panel.setupSection.check()
-    pump(lambda: "Looking" not in panel.ui.deviceLabel.text)
+    pump(lambda: "Checking" not in panel.ui.deviceLabel.text)
     assert "No module named 'torch'" in panel.ui.deviceLabel.text
     assert panel.ui.deviceSelector.count == 2
 
@@ -86,7 +88,9 @@ def test_kernels_are_offered_where_they_can_work(panel):
     assert "is installed" in panel.ui.kernelsLabel.text
 
 
-def test_what_is_missing_is_named_and_can_be_installed(panel, monkeypatch, tmp_path, fake_worker):
+def test_missing_packages_are_listed_and_can_be_installed(
+    panel, monkeypatch, tmp_path, fake_worker
+):
     pyproject = tmp_path / "pyproject.toml"
     pyproject.write_text('[project]\ndependencies = ["no-such-package"]\n', "utf-8")
     monkeypatch.setattr(panel.setupSection, "_pyproject", pyproject)
@@ -136,7 +140,7 @@ def make_wheel(folder: Path, name: str) -> None:
             archive.writestr(f"{stem}.dist-info/{path}", text)
 
 
-def test_a_status_line_is_green_or_says_what_to_do_in_red(panel, fake_worker, pump, tmp_path):
+def test_a_status_line_is_green_or_a_red_remedy(panel, fake_worker, pump, tmp_path):
     panel.enter()
     pump(lambda: isinstance(panel.setupSection.facts, dict))
     ui = panel.ui
@@ -150,9 +154,9 @@ def test_a_status_line_is_green_or_says_what_to_do_in_red(panel, fake_worker, pu
     assert ui.modelLabel.styleSheet == "color: #d9483b"
 
 
-def test_the_bundled_model_is_whole_and_its_card_is_shown(panel):
+def test_the_bundled_model_is_complete_and_its_card_is_shown(panel):
     panel.setupSection.checkModel(DEFAULT)
-    assert "is whole" in panel.ui.modelLabel.text
+    assert "is complete" in panel.ui.modelLabel.text
     card = read_card(find_model(DEFAULT))
     text = panel.ui.modelCardText.toPlainText()
     for part in (card.name, card.hash(), card.licence, card.intended_use, card.data[0]):
@@ -175,7 +179,7 @@ def test_an_imported_model_is_copied_chosen_and_remembered(
     chosen = Path(panel.inputSection.model())
     assert chosen.parent.name == "SpineMambaModels"
     assert "evil" in chosen.name
-    assert "is whole" in panel.ui.modelLabel.text
+    assert "is complete" in panel.ui.modelLabel.text
     assert make_panel().inputSection.model() == str(chosen)
 
 
@@ -200,7 +204,7 @@ def test_a_damaged_or_foreign_model_is_refused_and_leaves_nothing(store, copy_of
     refused(Code.MODEL_MISSING, "no model", tmp_path)
 
 
-def test_a_pickle_with_the_right_hash_is_still_no_model(store, copy_of_starter):
+def test_a_pickle_with_the_right_hash_is_refused(store, copy_of_starter):
     import hashlib
     import pickle
 
@@ -213,12 +217,12 @@ def test_a_pickle_with_the_right_hash_is_still_no_model(store, copy_of_starter):
         store.importModel(copy_of_starter)
 
 
-def test_the_same_model_twice_is_there_once(store, copy_of_starter):
+def test_importing_a_model_twice_keeps_one_copy(store, copy_of_starter):
     assert store.importModel(copy_of_starter) == store.importModel(copy_of_starter)
     assert len(store.names()) == len({*store.names()}) == 2
 
 
-def test_the_remaining_time_settles_on_the_truth():
+def test_the_remaining_time_converges():
     from SpineMambaSegmentLib.Runs.RemainingTime import RemainingTime
 
     now = [0.0]

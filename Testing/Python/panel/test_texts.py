@@ -1,4 +1,4 @@
-"""Whatever a user reads can be translated."""
+"""All texts for users can be translated."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_every_text_for_users_goes_through_translation(path: Path):
         assert untranslated(path.read_text("utf-8")) - NAMES == set()
 
 
-def test_a_text_that_does_not_is_found():
+def test_an_untranslated_text_is_detected():
     code = "label.text = 'Press it'\nsay(_('Press it now'))\nraise ValueError('a bug of ours')"
     assert untranslated(code) == {"Press it"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_text_to_translate_is_whole_when_it_is_looked_up(path: Path):
+def test_texts_to_translate_are_constants(path: Path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and _name(node.func) in TRANSLATED:
             # Slicer's translators see only constants; values come in with format afterwards.
