@@ -11,7 +11,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from spinemamba.common.errors import UserError  # noqa: E402
-from spinemamba.imaging.masks import with_vertebra  # noqa: E402
+from spinemamba.imaging.masks import merge_mask  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol import events  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, VertebraRequest, VertebraRun  # noqa: E402
@@ -45,7 +45,7 @@ def with_patch(
     mask = np.zeros(labels.shape, bool)
     box = tuple(slice(f, f + n) for f, n in zip(patch.firstKji, patch.mask.shape, strict=True))
     mask[box] = patch.mask
-    return with_vertebra(labels, mask, number, keep)
+    return merge_mask(labels, mask, number, keep)
 
 
 def test_resegmentation_returns_a_patch_and_leaves_the_scene(segmented, tmp_path: Path):
