@@ -41,7 +41,7 @@ from spinemamba.training.architectures import (  # noqa: E402
     SPACING_MM,
 )
 from spinemamba.training.baselines import build_network  # noqa: E402
-from spinemamba.training.data.dataset import load_bank  # noqa: E402
+from spinemamba.training.data.dataset import load_dataset  # noqa: E402
 from spinemamba.training.data.gather import draw_weights  # noqa: E402
 from spinemamba.training.data.public_cases import TEST_ONLY  # noqa: E402
 from spinemamba.training.loop import Trainer, TrainOptions  # noqa: E402
@@ -79,7 +79,7 @@ def main() -> None:
 
 def train(args: argparse.Namespace, kind: str) -> Trainer:
     """Return a finished training."""
-    cases = load_bank(args.bank, SPACING_MM["fine"])
+    cases = load_dataset(args.bank, SPACING_MM["fine"])
     options = TrainOptions(
         minutes=24 * 60.0,
         steps=args.steps,

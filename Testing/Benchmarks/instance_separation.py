@@ -36,7 +36,7 @@ from spinemamba.instances.find import Instances, find_instances  # noqa: E402
 from spinemamba.instances.to_input_grid import restore_labels  # noqa: E402
 from spinemamba.levels.solve import assign_levels  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, crop_to, nearest  # noqa: E402
+from spinemamba.training.data.dataset import body_cores, crop_to, sample_nearest  # noqa: E402
 from spinemamba.training.data.public_cases import MASKS  # noqa: E402
 
 SHAPES = {
@@ -72,8 +72,8 @@ def divided(path: Path, parting: Parting | None = None) -> dict[str, float]:
     labels = labels.with_array(labels.array.astype(np.uint8))
     labels = crop_to(labels, ndimage.find_objects((labels.array > 0).astype(np.uint8))[0])
     grid = grid_with_spacing(labels.geometry, FINE_MM)
-    core = nearest(labels.with_array(body_cores(labels)), grid)
-    truth = nearest(labels, grid)
+    core = sample_nearest(labels.with_array(body_cores(labels)), grid)
+    truth = sample_nearest(labels, grid)
     found = find_instances(bare_evidence(truth > 0, core, grid), parting=parting)
     present = [label for label in LABELS if ((truth == label.value) & (core > 0)).any()]
     out = {}

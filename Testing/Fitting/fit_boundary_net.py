@@ -48,7 +48,7 @@ from spinemamba.instances.cut_surfaces import fit_surfaces, frames, usual_coeffi
 from spinemamba.instances.geodesic import nearest_seed  # noqa: E402
 from spinemamba.instances.spine_coordinate import chain_curve, core_middles, core_places  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, nearest  # noqa: E402
+from spinemamba.training.data.dataset import body_cores, sample_nearest  # noqa: E402
 from spinemamba.training.data.public_cases import PAIRS  # noqa: E402
 from spinemamba.training.data.vertebra_shapes import DONORS  # noqa: E402
 
@@ -125,7 +125,10 @@ def case_of(labels: Volume) -> Case:
     """
     labels = labels.with_array(labels.array.astype(np.uint8))
     grid = grid_with_spacing(labels.geometry, FINE_MM)
-    core, truth = nearest(labels.with_array(body_cores(labels)), grid), nearest(labels, grid)
+    core, truth = (
+        sample_nearest(labels.with_array(body_cores(labels)), grid),
+        sample_nearest(labels, grid),
+    )
     order = [BY_NAME[name].value for name in NETWORK_LEVELS[:-1]]
     order = [value for value in order if ((truth == value) & (core > 0)).any()]
     lookup = np.zeros(256, np.int32)

@@ -23,7 +23,7 @@ from spinemamba.imaging.read import read_labels  # noqa: E402 - the path is set 
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Volume  # noqa: E402
 from spinemamba.instances.cut_surfaces import USUAL, USUAL_AT, fit_surfaces, frames  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, nearest  # noqa: E402
+from spinemamba.training.data.dataset import body_cores, sample_nearest  # noqa: E402
 from spinemamba.training.data.vertebra_shapes import DONORS, core_centres_mm  # noqa: E402
 
 SPACING_MM = 1.5
@@ -60,7 +60,7 @@ def main() -> None:
 def surfaces_of(labels: Volume, names: tuple[str, ...]) -> tuple[list[int], np.ndarray]:
     """Return the place of each pair of neighbours and the coefficients of its surface, (n, 7)."""
     grid = grid_with_spacing(labels.geometry, SPACING_MM)
-    coarse = Volume(nearest(labels, grid), grid)
+    coarse = Volume(sample_nearest(labels, grid), grid)
     there = core_centres_mm(coarse, body_cores(coarse))
     order = [name for name in names if name in there]
     numbers = np.zeros(256, int)

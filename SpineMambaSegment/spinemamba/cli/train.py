@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.network.config import TRAINED
     from spinemamba.training.data.gather import prepare
     from spinemamba.training.folder import SHEET, working_in
-    from spinemamba.training.preview import write_sheet
+    from spinemamba.training.preview import write_contact_sheet
 
     keep_freed_memory()
     if args.threads:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
                 Code.INPUT_BAD,
             )
         trainer = _trainer(args, cases, weights)
-        write_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
+        write_contact_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
         _say(f"what the network is fed: {args.out / SHEET}")
         trainer.run(args.out, _say)
     return 0

@@ -112,8 +112,7 @@ def read_pair(case: Case, numberings: Numberings = BY_ANATOMY) -> list[LabelledS
         if spine.file.numbering is VERSE and (unknown := spine.file.unknown_values):
             raise UserError(
                 f"{spine.file.name} holds the value {unknown[0]}, which is no level.",
-                f"Renumber its labels as VerSe does, or say what they mean: "
-                f"--labels {OPTION}.",
+                f"Renumber its labels as VerSe does, or say what they mean: --labels {OPTION}.",
             )
     return spines
 

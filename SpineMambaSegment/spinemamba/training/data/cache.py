@@ -10,7 +10,7 @@ from pathlib import Path
 
 from spinemamba.common.atomic_files import sha256
 from spinemamba.inference.model import sha256_of
-from spinemamba.training.data.read_dataset import OwnCase
+from spinemamba.training.data.read_dataset import UserCase
 
 OWN, REAL, MADE_UP = "own:", "real:", "made up:"
 """Beginnings of keys: where a case comes from. A key that is nothing else fits no case."""
@@ -33,9 +33,9 @@ def digest_of(paths: Iterable[Path]) -> str:
     return sha256(" ".join(map(sha256_of, paths)).encode())
 
 
-def keyed(
-    cases: list[OwnCase], taken: Collection[str], report: Callable[[str], None]
-) -> list[OwnCase]:
+def with_keys(
+    cases: list[UserCase], taken: Collection[str], report: Callable[[str], None]
+) -> list[UserCase]:
     """Return own cases with their keys; one that is there twice is left out and reported.
 
     A case whose files cannot be read gets a key that fits none: `own.check_cases` says why.
@@ -45,7 +45,7 @@ def keyed(
         taken: Names that other cases have already.
         report: Told of cases with the same content.
     """
-    out: list[OwnCase] = []
+    out: list[UserCase] = []
     names: dict[str, str] = {}
     for case in cases:
         name = case.name
@@ -62,7 +62,7 @@ def keyed(
     return out
 
 
-def _content(case: OwnCase) -> tuple[str, str]:
+def _content(case: UserCase) -> tuple[str, str]:
     """Return digests of a case's image and of all that it is made of; empty if not known."""
     try:
         image, labels = sha256_of(case.image), sha256_of(case.labels)

@@ -16,10 +16,10 @@ from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.training.data.depth import bone_depth_mm, pack_depth
 from spinemamba.training.data.tensors import load_tensors, save_tensors
 
-UNKNOWN = 255
+IGNORE_INDEX = 255
 """Target value of voxels that nobody labelled; the losses leave them out."""
 
-BANK_VERSION = 2
+DATASET_VERSION = 2
 """Changes with what is made of the same files and seeds: older banks are not used."""
 
 FIELDS = ("target", "core", "image", "tissues", "depth", "anchors", "centres")
@@ -41,7 +41,7 @@ class Case:
 
     Attributes:
         name: Name of the case, for reports.
-        target: Network channel of each voxel (0 background, `UNKNOWN`), uint8 (z, y, x).
+        target: Network channel of each voxel (0 background, `IGNORE_INDEX`), uint8 (z, y, x).
         core: Whether a voxel belongs to a vertebra's core, uint8 (z, y, x).
         image: Image in HU, int16 (z, y, x); None if the case is only painted.
         tissues: `phantom.Tissue` of each voxel, uint8 (z, y, x); None if it is only real.
@@ -90,15 +90,15 @@ def make_case(
     lookup = np.zeros(256, np.uint8)
     for value, channel in channel_of_value().items():
         lookup[value] = channel
-    target = lookup[nearest(labels, grid)]
-    core = nearest(labels.with_array(body_cores(labels)), grid)
+    target = lookup[sample_nearest(labels, grid)]
+    core = sample_nearest(labels.with_array(body_cores(labels)), grid)
     if unknown is not None:
-        target[nearest(unknown, grid) > 0] = UNKNOWN
+        target[sample_nearest(unknown, grid) > 0] = IGNORE_INDEX
     hu = None if image is None else resample_box(image.array, image.geometry, grid)
     kinds = depth = None
     # Thin cortex falls through the meshes of a coarse grid: only its image is any good there.
     if tissues is not None and spacing_mm <= COARSEST_FOR_TISSUES_MM:
-        kinds = torch.from_numpy(nearest(tissues, grid))
+        kinds = torch.from_numpy(sample_nearest(tissues, grid))
         deep_mm = resample_box(bone_depth_mm(labels), labels.geometry, grid)
         depth = torch.from_numpy(pack_depth(deep_mm))
     return Case(
@@ -116,7 +116,7 @@ def make_case(
 def _anchors(target: np.ndarray, per_level: int = 64) -> np.ndarray:
     """Return voxels of every level, evenly picked, so that each level is drawn equally often."""
     picked = [np.empty((0, 3), np.int32)]
-    for level in np.setdiff1d(np.unique(target), (0, UNKNOWN)):
+    for level in np.setdiff1d(np.unique(target), (0, IGNORE_INDEX)):
         voxels = np.argwhere(target == level)
         picked.append(voxels[:: max(1, len(voxels) // per_level)][:per_level])
     return np.concatenate(picked).astype(np.int32)
@@ -125,7 +125,7 @@ def _anchors(target: np.ndarray, per_level: int = 64) -> np.ndarray:
 def core_centres(target: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Return the centre of each channel's core in voxels, float32 (26, 3); see `Case`."""
     centres = np.full((len(NETWORK_LEVELS) + 1, 3), np.nan, np.float32)
-    cores = np.where((core > 0) & (target != UNKNOWN), target, 0)
+    cores = np.where((core > 0) & (target != IGNORE_INDEX), target, 0)
     for channel, box in enumerate(ndimage.find_objects(cores), start=1):
         # T13 shares the channel of T12, and L6 that of L5: two cores have no common centre.
         if box is None or (box[0].stop - box[0].start) * spacing_mm > TALLEST_CORE_MM:
@@ -135,8 +135,8 @@ def core_centres(target: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.
     return centres
 
 
-def nearest(volume: Volume, grid: Geometry) -> np.ndarray:
-    """Return the values at the nearest voxels on a grid with parallel axes."""
+def sample_nearest(volume: Volume, grid: Geometry) -> np.ndarray:
+    """Return the values at the sample_nearest voxels on a grid with parallel axes."""
     first = volume.geometry.to_index_zyx(np.asarray(grid.origin_lps_mm))
     picks = [
         np.clip(
@@ -186,7 +186,7 @@ def crop_to(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
     return Volume(np.ascontiguousarray(volume.array[box]), crop_geometry(volume.geometry, box))
 
 
-def save_bank(cases: list[Case], spacing_mm: float, path: Path) -> None:
+def save_dataset(cases: list[Case], spacing_mm: float, path: Path) -> None:
     """Write cases into one safetensors file, whole or not at all.
 
     Raises:
@@ -198,7 +198,7 @@ def save_bank(cases: list[Case], spacing_mm: float, path: Path) -> None:
             if (tensor := getattr(case, field)) is not None:
                 tensors[f"{case.name}/{field}"] = tensor.contiguous()
     about = {
-        "version": BANK_VERSION,
+        "version": DATASET_VERSION,
         "spacing_mm": spacing_mm,
         "cases": [case.name for case in cases],
         "keys": [case.key for case in cases],
@@ -206,8 +206,8 @@ def save_bank(cases: list[Case], spacing_mm: float, path: Path) -> None:
     save_tensors(tensors, about, path)
 
 
-def load_bank(path: Path, spacing_mm: float | None = None) -> list[Case]:
-    """Read what `save_bank` wrote.
+def load_dataset(path: Path, spacing_mm: float | None = None) -> list[Case]:
+    """Read what `save_dataset` wrote.
 
     Args:
         path: The file.
@@ -218,7 +218,7 @@ def load_bank(path: Path, spacing_mm: float | None = None) -> list[Case]:
             spacing (INPUT_BAD).
     """
     tensors, about = load_tensors(path)
-    if about.get("version") != BANK_VERSION:
+    if about.get("version") != DATASET_VERSION:
         raise UserError(
             f"{path} was made by another version.",
             "Delete it to have it made again.",

@@ -14,11 +14,22 @@ import torch
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.orientation import canonical
 from spinemamba.phantom import ShapeBank, make_phantom, random_options
-from spinemamba.training.data.cache import MADE_UP, OWN, PREFIX, REAL, digest_of, keyed
-from spinemamba.training.data.dataset import Case, load_bank, make_case, save_bank
-from spinemamba.training.data.public_cases import COMPLETE, MASKS, PAIRS, real_cases, real_files
-from spinemamba.training.data.read_dataset import check_cases, find_cases, own_cases
-from spinemamba.training.data.vertebra_shapes import DONORS, harvest_all, load_shapes, save_shapes
+from spinemamba.training.data.cache import MADE_UP, OWN, PREFIX, REAL, digest_of, with_keys
+from spinemamba.training.data.dataset import Case, load_dataset, make_case, save_dataset
+from spinemamba.training.data.public_cases import (
+    COMPLETE,
+    MASKS,
+    PAIRS,
+    load_public_cases,
+    public_files,
+)
+from spinemamba.training.data.read_dataset import check_cases, find_cases, load_user_cases
+from spinemamba.training.data.vertebra_shapes import (
+    DONORS,
+    extract_all_shapes,
+    load_shapes,
+    save_shapes,
+)
 
 BANK, SHAPES = "bank.safetensors", "shapes.safetensors"
 
@@ -61,10 +72,10 @@ def prepare(
     if args.real:
         cases = _with_real(cases, args.real, spacing_mm, report)
     if args.data:
-        cases = _with_own(cases, args.data, spacing_mm, report)
+        cases = _with_user_cases(cases, args.data, spacing_mm, report)
     cases = _with_made_up(cases, args, spacing_mm, report)
     if [id(case) for case in cases] != [id(case) for case in before]:
-        save_bank(cases, spacing_mm, path)
+        save_dataset(cases, spacing_mm, path)
     kept = _without(cases, args.leave_out)
     return kept, draw_weights(kept)
 
@@ -74,7 +85,7 @@ def _bank(path: Path, spacing_mm: float, report: Callable[[str], None]) -> list[
     if not os.path.lexists(path):
         return []
     try:
-        return load_bank(path, spacing_mm)
+        return load_dataset(path, spacing_mm)
     except UserError as error:
         if error.code != Code.MODEL_BAD:
             raise
@@ -87,7 +98,7 @@ def _with_real(
 ) -> list[Case]:
     """Return the cases with those of the data folder, read again where files have changed."""
     try:
-        keys = {name: REAL + digest_of(files) for name, files in real_files(folder).items()}
+        keys = {name: REAL + digest_of(files) for name, files in public_files(folder).items()}
     except OSError as error:
         raise UserError(
             f"{error.filename} cannot be read: {error.strerror}.",
@@ -104,18 +115,18 @@ def _with_real(
     for name in names:
         if name in have:
             report(f"{name}: its files have changed since the bank was made; read again")
-    made = {c.name: c for c in real_cases(folder, spacing_mm, names, report)}
+    made = {c.name: c for c in load_public_cases(folder, spacing_mm, names, report)}
     made = {name: replace(case, key=keys[name]) for name, case in made.items()}
     return _replaced(cases, made)
 
 
-def _with_own(
+def _with_user_cases(
     cases: list[Case], folder: Path, spacing_mm: float, report: Callable[[str], None]
 ) -> list[Case]:
     """Return the cases with exactly the own cases of a folder, read where the bank lacks them."""
     old = {case.name: case for case in cases if case.key.startswith(OWN)}
     others = [case for case in cases if case.name not in old]
-    wanted = keyed(find_cases(folder), {case.name for case in others}, report)
+    wanted = with_keys(find_cases(folder), {case.name for case in others}, report)
     by_key = {case.key: case for case in old.values() if case.key != OWN}
     missing = [case for case in wanted if case.key not in by_key]
     for case in missing:
@@ -124,7 +135,7 @@ def _with_own(
     for name in old.keys() - {case.name for case in wanted}:
         report(f"{name}: no longer in {folder}; left out")
     check_cases(missing, report)
-    made = {case.name: case for case in own_cases(missing, spacing_mm, report)}
+    made = {case.name: case for case in load_user_cases(missing, spacing_mm, report)}
     for case in wanted:
         if case.name not in made:
             same = by_key[case.key]
@@ -210,7 +221,7 @@ def _shapes(real: Path, out: Path, report: Callable[[str], None]) -> tuple[Shape
             return load_shapes(path, digest), digest
         except UserError as error:
             report(f"{error.message} It is made again.")
-    save_shapes(harvest_all(real, report), path, digest)
+    save_shapes(extract_all_shapes(real, report), path, digest)
     return load_shapes(path, digest), digest
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.training.data.dataset import UNKNOWN, Case
+from spinemamba.training.data.dataset import IGNORE_INDEX, Case
 from spinemamba.training.data.depth import UNITS_PER_MM
 
 
@@ -67,7 +67,7 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
         generator: Source of randomness; equal state gives an equal patch.
 
     Returns:
-        The patch; voxels outside the case are `UNKNOWN`, and as bright as its edge.
+        The patch; voxels outside the case are `IGNORE_INDEX`, and as bright as its edge.
     """
     centre = _centre(case, options, generator)
     matrix = _matrix(options, generator)
@@ -78,7 +78,7 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     inside = ((points > first - 0.5) & (points < last + 0.5)).all(dim=-1)
     points = torch.minimum(torch.maximum(points, first), last)
     index = points.round().long().unbind(-1)
-    target = torch.where(inside, case.target[index], UNKNOWN).to(torch.uint8)
+    target = torch.where(inside, case.target[index], IGNORE_INDEX).to(torch.uint8)
     image = None if case.image is None else _interpolate(case.image, points)
     tissues = None if case.tissues is None else case.tissues[index]
     depth = None if case.depth is None else _interpolate(case.depth, points) / UNITS_PER_MM
@@ -91,7 +91,7 @@ def _offset(
 ) -> Tensor:
     """Return the way to the core of each voxel's vertebra in the patch's own axes."""
     here = (centres - centre) @ torch.linalg.inv(matrix).T  # centres in the patch, (26, 3)
-    channel = torch.where(target == UNKNOWN, 0, target).long()  # row 0 is NaN
+    channel = torch.where(target == IGNORE_INDEX, 0, target).long()  # row 0 is NaN
     return (here[channel] - grid).movedim(-1, 0)
 
 

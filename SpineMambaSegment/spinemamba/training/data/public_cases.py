@@ -18,7 +18,7 @@ from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.resample import grid_with_spacing
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import Tissue, paint_ct
-from spinemamba.training.data.dataset import Case, make_case, nearest
+from spinemamba.training.data.dataset import Case, make_case, sample_nearest
 
 TEST_ONLY = ("verse012", "tptbox")
 """Never trained on."""
@@ -66,13 +66,13 @@ MASK_SPACING_MM = 1.0
 """Grid on which tissues are drawn around a mask; finer than any network's."""
 
 
-def real_files(folder: Path) -> dict[str, list[Path]]:
+def public_files(folder: Path) -> dict[str, list[Path]]:
     """Return the files of each case of the data folder, by its name."""
     files = {name: [folder / path for path in pair] for name, pair in PAIRS.items()}
     return files | {name: [folder / path] for name, path in MASKS.items()}
 
 
-def real_cases(
+def load_public_cases(
     folder: Path, spacing_mm: float, names: Collection[str], report: Callable[[str], None]
 ) -> Iterator[Case]:
     """Yield cases of the data folder that may be trained on.
@@ -106,7 +106,7 @@ def real_cases(
         report(name)
         labels = as_labels(canonical(read_volume(folder / path))[0])
         grid = grid_with_spacing(labels.geometry, MASK_SPACING_MM)
-        labels = pad(Volume(nearest(labels, grid), grid), 0)
+        labels = pad(Volume(sample_nearest(labels, grid), grid), 0)
         tissues = tissues_around(labels)
         painted = tissues.with_array(paint_ct(tissues, np.random.default_rng(len(name))))
         yield make_case(name, labels, spacing_mm, image=painted, tissues=tissues)

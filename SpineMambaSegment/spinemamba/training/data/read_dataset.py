@@ -41,7 +41,7 @@ Values = dict[int, int]
 
 
 @dataclass(frozen=True)
-class OwnCase:
+class UserCase:
     """One case of the user's.
 
     Attributes:
@@ -49,7 +49,7 @@ class OwnCase:
         image: CT in HU.
         labels: Label image on the same grid.
         values: VerSe value of each value in the label image; None if they are VerSe's already.
-        key: What the files hold, see `cache.keyed`.
+        key: What the files hold, see `cache.with_keys`.
     """
 
     name: str
@@ -59,7 +59,7 @@ class OwnCase:
     key: str = ""
 
 
-def find_cases(folder: Path) -> list[OwnCase]:
+def find_cases(folder: Path) -> list[UserCase]:
     """Return the cases of a folder.
 
     Raises:
@@ -84,10 +84,10 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _cases(images: list[Found], masks: list[Found], values: Values | None) -> list[OwnCase]:
+def _cases(images: list[Found], masks: list[Found], values: Values | None) -> list[UserCase]:
     if not masks:
         raise UserError("There are no labelled cases in the folder.", LAYOUTS)
-    return [OwnCase(name, i.path, m.path, values) for name, i, m in paired(images, masks)]
+    return [UserCase(name, i.path, m.path, values) for name, i, m in paired(images, masks)]
 
 
 def _nnunet_values(path: Path) -> Values:
@@ -133,7 +133,7 @@ def _level(text: str) -> str | None:
     return None if label is None else label.name
 
 
-def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
+def check_cases(cases: list[UserCase], report: Callable[[str], None]) -> None:
     """Read every file once, before hours of work.
 
     Raises:
@@ -147,7 +147,7 @@ def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
     refuse(problems)
 
 
-def _problems(case: OwnCase) -> list[str]:
+def _problems(case: UserCase) -> list[str]:
     out, volumes = [], []
     for path, read in ((case.image, read_volume), (case.labels, _reader(case))):
         try:
@@ -172,7 +172,7 @@ def _problems(case: OwnCase) -> list[str]:
     return out
 
 
-def _reader(case: OwnCase) -> Callable[[Path], Volume]:
+def _reader(case: UserCase) -> Callable[[Path], Volume]:
     """Return what reads the labels of a case; dataset.json says what its values mean."""
     return _verse_labels if case.values is None else read_labels
 
@@ -202,8 +202,8 @@ def translated(labels: Volume, values: Values | None) -> Volume:
     return labels.with_array(lookup[labels.array])
 
 
-def own_cases(
-    cases: list[OwnCase], spacing_mm: float, report: Callable[[str], None]
+def load_user_cases(
+    cases: list[UserCase], spacing_mm: float, report: Callable[[str], None]
 ) -> Iterator[Case]:
     """Yield the user's cases on the grid of a network.
 

@@ -33,7 +33,7 @@ DONORS = {
 """Label images in the data folder, with the first and last vertebra that is whole in each."""
 
 
-def harvest_all(folder: Path, report: Callable[[str], None]) -> list[StoredShape]:
+def extract_all_shapes(folder: Path, report: Callable[[str], None]) -> list[StoredShape]:
     """Return the whole vertebrae of every donor.
 
     Args:
@@ -48,11 +48,11 @@ def harvest_all(folder: Path, report: Callable[[str], None]) -> list[StoredShape
         report(f"shapes of {donor}")
         labels = canonical(read_labels(folder / path))[0]
         names = NETWORK_LEVELS[NETWORK_LEVELS.index(first) : NETWORK_LEVELS.index(last) + 1]
-        found += harvest(labels.with_array(labels.array.astype(np.uint8)), donor, names)
+        found += extract_shapes(labels.with_array(labels.array.astype(np.uint8)), donor, names)
     return found
 
 
-def harvest(labels: Volume, donor: str, names: tuple[str, ...]) -> list[StoredShape]:
+def extract_shapes(labels: Volume, donor: str, names: tuple[str, ...]) -> list[StoredShape]:
     """Return the shapes of some vertebrae of a spine.
 
     A vertebra's frame has its origin at the centre of its core; its Z leads along the chain of

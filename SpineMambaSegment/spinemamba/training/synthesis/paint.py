@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spinemamba.imaging.intensity import CT_WINDOW_HU
 from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, Tissue
-from spinemamba.training.data.dataset import UNKNOWN
+from spinemamba.training.data.dataset import IGNORE_INDEX
 from spinemamba.training.data.patches import Patch
 from spinemamba.training.synthesis.augment import (
     blur,
@@ -83,7 +83,7 @@ def _paint_tissues(patch: Patch, generator: torch.Generator) -> Tensor:
 def _implanted(image: Tensor, patch: Patch, generator: torch.Generator) -> Tensor:
     if not chance(IMPLANT_SHARE, generator):
         return image
-    bone = (patch.target > 0) & (patch.target != UNKNOWN)
+    bone = (patch.target > 0) & (patch.target != IGNORE_INDEX)
     return add_implants(image, bone, generator)
 
 

@@ -21,7 +21,7 @@ from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
 from spinemamba.training.data import gather as preparing
 from spinemamba.training.data import public_cases
-from spinemamba.training.data.dataset import Case, load_bank, save_bank
+from spinemamba.training.data.dataset import Case, load_dataset, save_dataset
 from spinemamba.training.data.gather import prepare
 
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
@@ -139,7 +139,7 @@ def test_a_case_that_is_gone_leaves_the_training_and_a_renamed_one_stays(calls: 
     assert torch.equal(again["c"].target, first["b"].target)
     assert calls.checked() == []
     assert any("a: no longer in" in text for text in calls.said)
-    assert [case.name for case in load_bank(calls.out / "bank.safetensors")] == ["c"]
+    assert [case.name for case in load_dataset(calls.out / "bank.safetensors")] == ["c"]
 
 
 def test_a_call_without_own_cases_keeps_them_and_says_so(calls: Calls):
@@ -252,7 +252,7 @@ def test_the_bank_of_the_other_network_is_refused_and_stays(calls: Calls):
 
 
 def test_a_bank_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
-    save_bank(list(calls().values()), 8.0, tmp_path / "bank")
+    save_dataset(list(calls().values()), 8.0, tmp_path / "bank")
     (tmp_path / "usual").touch()
     assert (tmp_path / "bank").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert not list(tmp_path.glob(".*"))
