@@ -1,4 +1,4 @@
-"""``spinemamba train``: prepare a bank, train a network, pack a model."""
+"""``spinemamba train``: gather cases, train a network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACIN
 
 if TYPE_CHECKING:
     from spinemamba.training.data.dataset import Case
+    from spinemamba.training.data.gather import DataOptions
     from spinemamba.training.loop import Trainer
 
 
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", choices=sorted(SPACING_MM), help="which of the two networks")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument(
-        "--real", type=Path, help="folder of real cases laid out as training/real.py says"
+        "--real",
+        type=Path,
+        help="folder of the public cases in training/data/public_cases.py",
     )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="own cases, laid out as VerSe or nnU-Net (raw)"
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
     from spinemamba.common.process_tuning import keep_freed_memory
     from spinemamba.network.config import TRAINED
-    from spinemamba.training.data.gather import prepare
+    from spinemamba.training.data.gather import gather_cases
     from spinemamba.training.folder import SHEET, working_in
     from spinemamba.training.preview import write_contact_sheet
 
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     with working_in(args.out, TRAINED[args.size, args.network], args.kind):
-        cases, weights = prepare(args, SPACING_MM[args.network], _say)
+        cases, weights = gather_cases(_data_options(args), SPACING_MM[args.network], _say)
         if not cases:
             raise UserError(
                 "There is nothing to learn from.",
@@ -92,6 +95,19 @@ def run(args: argparse.Namespace) -> int:
         _say(f"what the network is fed: {args.out / SHEET}")
         trainer.run(args.out, _say)
     return 0
+
+
+def _data_options(args: argparse.Namespace) -> DataOptions:
+    from spinemamba.training.data.gather import DataOptions
+
+    return DataOptions(
+        folder=args.out,
+        public=args.real,
+        user=args.data,
+        leave_out=tuple(args.leave_out),
+        phantoms=args.phantoms,
+        seed=args.seed,
+    )
 
 
 def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
