@@ -101,7 +101,7 @@ def test_files_without_a_partner_are_listed(verse: Path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{}", "labels"), ("no json", "what the labels are"), ('{"labels": [1]}', "labels")],
+    [("{}", "labels"), ("no json", "does not define the labels"), ('{"labels": [1]}', "labels")],
 )
 def test_a_damaged_dataset_json_is_refused(nnunet: Path, text: str, says: str):
     (nnunet / "dataset.json").write_text(text)
