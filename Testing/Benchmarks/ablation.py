@@ -1,10 +1,9 @@
-"""Train SpineMamba, SpineMamba without its parts, and MONAI's DynUNet, and compare them.
+"""Train and compare SpineMamba, its ablations, and MONAI's DynUNet.
 
-``python Testing/Benchmarks/ablation.py FOLDER --bank BANK`` trains each kind from nothing on the
-same stream of patches (same bank, same seed, same number of steps) and segments the scans that
-nothing is trained on, with the bundled coarse network in front. It goes on where it was stopped,
-and writes the table into the model's MODEL_CARD.md. BANK is the ``bank.safetensors`` of a training
-of the fine network.
+``python Testing/Benchmarks/ablation.py FOLDER --bank BANK`` trains each kind from scratch on the
+same patches (same dataset, seed and number of steps), and segments the test cases with the coarse
+network of the default model. It continues after an interruption and writes the table into the
+model's MODEL_CARD.md. BANK is the ``bank.safetensors`` of a training of the fine network.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from spinemamba.training.architectures import (  # noqa: E402
     SPACING_MM,
 )
 from spinemamba.training.baselines import build_network  # noqa: E402
-from spinemamba.training.data.dataset import load_bank  # noqa: E402
+from spinemamba.training.data.dataset import load_dataset  # noqa: E402
 from spinemamba.training.data.gather import draw_weights  # noqa: E402
 from spinemamba.training.data.public_cases import TEST_ONLY  # noqa: E402
 from spinemamba.training.loop import Trainer, TrainOptions  # noqa: E402
@@ -56,7 +55,7 @@ NAMES = {
 
 
 def main() -> None:
-    """Train and measure what is missing, then write the table."""
+    """Train and measure the kinds that have no result yet, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where checkpoints and results are kept")
     parser.add_argument("--bank", type=Path, required=True, help="cases of the fine network")
@@ -78,8 +77,8 @@ def main() -> None:
 
 
 def train(args: argparse.Namespace, kind: str) -> Trainer:
-    """Return a finished training."""
-    cases = load_bank(args.bank, SPACING_MM["fine"])
+    """Return a completed training."""
+    cases = load_dataset(args.bank, SPACING_MM["fine"])
     options = TrainOptions(
         minutes=24 * 60.0,
         steps=args.steps,
@@ -96,7 +95,7 @@ def train(args: argparse.Namespace, kind: str) -> Trainer:
 
 
 def measure(trainer: Trainer) -> dict[str, Any]:
-    """Return what a training cost and what its averaged weights do on unseen scans."""
+    """Return the size of a network and its scores on the test cases, with averaged weights."""
     network = trainer.network
     network.load_state_dict(trainer.average)
     bundled = load_model(find_model(DEFAULT))
@@ -113,8 +112,8 @@ def measure(trainer: Trainer) -> dict[str, Any]:
     for name in TEST_ONLY:
         image, labels = (read_volume(data / path) for path in CASES[name])
         started = time.monotonic()
-        found = segment(image, replace(model))
-        score = compare(found.labels, labels)
+        segmentation = segment(image, replace(model))
+        score = compare(segmentation.labels, labels)
         row["cases"][name] = {
             "bone_dice": round(score.bone_dice, 3),
             "hd95_mm": round(score.bone_surface.hd95_mm, 1),
@@ -125,9 +124,10 @@ def measure(trainer: Trainer) -> dict[str, Any]:
 
 
 def step_ratios(rounds: int = 4) -> dict[str, float]:
-    """Return how long a step of each network takes, relative to SpineMamba's.
+    """Return the time of a step of each network, relative to SpineMamba.
 
-    By turns in one run, the fastest of several: other programs slow all alike.
+    The networks take turns in one run, and the fastest of several steps counts, so that other
+    programs affect all networks equally.
     """
     networks = {kind: build_network(FINE, kind) for kind in NAMES}
     image = torch.randn(1, 1, *FINE.patch_vox)

@@ -1,7 +1,7 @@
-"""What bfloat16 would change, where the processor has none: a run with rounded numbers.
+"""Emulation of bfloat16 on processors without it.
 
-Inputs and results of every convolution and matrix product that bfloat16 would compute are rounded
-to it and added up in float32, as processors and GPUs that have bfloat16 do it.
+Inputs and results of every convolution and matrix product that autocast would compute in bfloat16
+are rounded to bfloat16; sums are in float32, as in hardware with bfloat16.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROUNDED = (
 
 
 class Rounded(TorchFunctionMode):
-    """While it is entered, convolutions and matrix products are as exact as bfloat16."""
+    """Context in which convolutions and matrix products have the precision of bfloat16."""
 
     def __torch_function__(
         self,
@@ -45,9 +45,9 @@ class Rounded(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch."""
+        """Call a function of torch, rounded if it is in `ROUNDED`."""
         kwargs = kwargs or {}
-        # What the networks keep in full precision is outside of autocast.
+        # Operations in full precision are outside of autocast.
         if func not in ROUNDED or not torch.is_autocast_enabled("cpu"):
             return func(*args, **kwargs)
         kwargs = {name: _rounded(value) for name, value in kwargs.items()}
@@ -56,7 +56,7 @@ class Rounded(TorchFunctionMode):
 
 
 def rounded_labels(image: Path) -> Volume:
-    """Return the labels that the bundled model gives an image with rounded numbers."""
+    """Return the labels of an image by the default model with emulated bfloat16."""
     exact = load_model(find_model(DEFAULT), precision=FLOAT32)
     coarse, fine = (replace(each, precision=BFLOAT16) for each in (exact.coarse, exact.fine))
     model = replace(exact, coarse=coarse, fine=fine)
@@ -65,6 +65,6 @@ def rounded_labels(image: Path) -> Volume:
 
 
 def _rounded(value: Any) -> Any:
-    """Return a tensor's numbers as bfloat16 has them, in float32; anything else as it is."""
+    """Return a tensor rounded to bfloat16, as float32; return other values unchanged."""
     real = isinstance(value, Tensor) and value.dtype in (torch.float32, torch.bfloat16)
     return value.bfloat16().float() if real else value

@@ -1,4 +1,4 @@
-"""The tables of results: of the model card, of the page of benchmarks, and of README."""
+"""Tables of results for the model card, the benchmarks page and README."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spinemamba.evaluation.scores import Comparison, VertebraScore
 from spinemamba.training.data.public_cases import TEST_ONLY
 
 NAMELESS = ("tptbox_mr",)
-"""Their labels are numbers of instances, not of levels."""
+"""Cases whose labels are instance numbers, not levels."""
 
 
 def case_table(scores: dict[str, Comparison]) -> str:
-    """Return a row per case: VerSe's metrics, and those of instances."""
+    """Return a table with a row per case: metrics of VerSe, and instance metrics."""
     heads = (
         "case",
         "bone Dice",
@@ -52,7 +52,7 @@ def case_table(scores: dict[str, Comparison]) -> str:
 
 
 def level_table(scores: dict[str, Comparison]) -> str:
-    """Return a row per level, from cases with names; unseen cases and learned ones apart."""
+    """Return a table with a row per level; test and training cases have separate columns."""
     parts: dict[bool, dict[str, list[VertebraScore]]] = {True: defaultdict(list)}
     parts[False] = defaultdict(list)
     for name, score in scores.items():
@@ -71,7 +71,7 @@ def level_table(scores: dict[str, Comparison]) -> str:
 
 
 def summary(vertebrae: list[VertebraScore]) -> tuple[str, str, str]:
-    """Return count, mean Dice after matching, and mean HD95 of those that were found."""
+    """Return count, mean Dice after matching, and mean HD95 of matched vertebrae."""
     if not vertebrae:
         return "", "", ""
     distances = [v.surface.hd95_mm for v in vertebrae if np.isfinite(v.surface.hd95_mm)]
@@ -80,18 +80,18 @@ def summary(vertebrae: list[VertebraScore]) -> tuple[str, str, str]:
 
 
 def number(value: float) -> str:
-    """Return a number with one place, or a word where there is none."""
+    """Return a number with one decimal; "none" if it is not finite."""
     return f"{value:.1f}" if np.isfinite(value) else "none"
 
 
 def markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Return a table."""
+    """Return a Markdown table."""
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
 def result_table(results: dict[str, dict[str, Any]]) -> str:
-    """Return a row per case of ``results`` in model.json: scores, time and memory."""
+    """Return a table of ``results`` in model.json: scores, time and memory of each case."""
     heads = ("case", "in training", "bone Dice", "HD95 mm", "Dice per vertebra", "found")
     heads += ("named right", "ambiguous", "s", "GB")
     rows = []
@@ -114,7 +114,7 @@ def result_table(results: dict[str, dict[str, Any]]) -> str:
 
 
 def result_summary(results: dict[str, dict[str, Any]]) -> str:
-    """Return a row per case with labels, unseen cases first; a short form of `result_table`."""
+    """Return a short form of `result_table`, only cases with labels, test cases first."""
     heads = ("case", "modality", "in training", "Dice per vertebra", "found", "named right")
     scored = [(name, r) for name, r in results.items() if "bone_dice" in r]
     rows = [
@@ -132,6 +132,6 @@ def result_summary(results: dict[str, dict[str, Any]]) -> str:
 
 
 def _of(result: dict[str, Any], key: str) -> str:
-    """Return a count out of the labelled vertebrae; empty if it is not known."""
+    """Return a count relative to the labelled vertebrae; an empty string if unknown."""
     count = result.get(key)
     return "" if count is None else f"{count} of {result['labelled']}"

@@ -1,7 +1,7 @@
 """Measure the export of a whole spine: ``python Testing/Benchmarks/export_speed.py``.
 
-24 made-up vertebrae, C1 to L5, in a volume of 512 x 512 x 400 voxels of 0.7 x 0.7 x 1.6 mm. Prints
-the seconds of reading and of exporting, and each step's share of the export.
+The input has 24 simple vertebrae, C1 to L5, in 512 x 512 x 400 voxels of 0.7 x 0.7 x 1.6 mm. Prints
+the seconds of reading and of the export, and the share of each step in the export.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEVELS = [label for label in LABELS if label.name not in ("T13", "L6", "Sacrum",
 
 
 def spine() -> Volume:
-    """Return 24 vertebrae of body, ring and processes, growing from head to tail."""
+    """Return 24 vertebrae of body, ring and processes, increasing in size from the head down."""
     array = np.zeros(SHAPE, np.uint8)
     for k, label in enumerate(LEVELS):
         size = 0.5 + 0.5 * k / 23
@@ -51,7 +51,7 @@ def spine() -> Volume:
 
 
 def timed(owner: object, name: str, seconds: dict[str, float], key: str) -> None:
-    """Let a function count the seconds it takes."""
+    """Replace a function by one that adds its run time to ``seconds``."""
     function: Callable = getattr(owner, name)
 
     def count(*arguments: object, **more: object) -> object:
@@ -65,7 +65,7 @@ def timed(owner: object, name: str, seconds: dict[str, float], key: str) -> None
 
 
 def main() -> None:
-    """Make, write, read, export, and print."""
+    """Write and read a label map, export it, and print the times."""
     seconds: dict[str, float] = {}
     timed(exporter, "make_raw_surface", seconds, "voxels to surface")
     timed(exporter, "smooth", seconds, "smoothing")

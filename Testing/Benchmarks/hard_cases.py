@@ -1,7 +1,7 @@
-"""Segment made-up scans that are hard, and show where the bundled model fails.
+"""Segment difficult phantoms with the default model.
 
 ``python Testing/Benchmarks/hard_cases.py`` writes the table into the model's MODEL_CARD.md and the
-pictures of the three worst into Resources/.
+pictures of the three worst cases into Resources/.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PICTURES = 3
 
 
 def main() -> None:
-    """Segment all cases and write down what came out."""
+    """Segment all cases and write the table and pictures."""
     keep_freed_memory()
     model = load_model(find_model(DEFAULT))
     rows, worst = [], []

@@ -1,9 +1,9 @@
-"""Measure the part of the method that follows the networks: instances, levels and painting.
+"""Measure the steps after the networks: instances, levels, and labels on the input grid.
 
-``python Testing/Benchmarks/instance_separation.py shapes`` divides real label maps, given as
-nothing but bone and cores, and prints the Dice of every vertebra. ``... cost`` prints seconds and
-memory for a whole spine in a CT of 512 x 512 x 600 voxels, and for its lower half. Shapes need the
-data folder.
+``python Testing/Benchmarks/instance_separation.py shapes`` separates the vertebrae of real label
+maps, given bone and cores only, and prints the Dice of every vertebra; it needs the data folder.
+``... cost`` prints seconds and memory for a whole spine in a CT of 512 x 512 x 600 voxels, and for
+its lower half.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from spinemamba.instances.find import Instances, find_instances  # noqa: E402
 from spinemamba.instances.to_input_grid import labels_on_input_grid  # noqa: E402
 from spinemamba.levels.solve import assign_levels  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, crop_to, nearest  # noqa: E402
+from spinemamba.training.data.dataset import body_cores, crop_to, sample_nearest  # noqa: E402
 from spinemamba.training.data.public_cases import MASKS  # noqa: E402
 
 SHAPES = {
@@ -49,7 +49,7 @@ CT_SHAPE, CT_SPACING_MM = (600, 512, 512), (1.0, 0.8, 0.8)
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Run the measurement that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("shapes", "cost"))
     if parser.parse_args().what == "cost":
@@ -58,36 +58,36 @@ def main() -> None:
         return
     data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
     for name, path in SHAPES.items():
-        report(name, divided(data / path))
+        report(name, separation_scores(data / path))
 
 
-def divided(path: Path, boundary_net: BoundaryNet | None = None) -> dict[str, float]:
-    """Return the Dice of each vertebra of a label map that is given as bone and cores alone.
+def separation_scores(path: Path, boundary_net: BoundaryNet | None = None) -> dict[str, float]:
+    """Return the Dice of each vertebra after separation from bone and cores only.
 
     Args:
-        path: Of the label map.
-        boundary_net: What parts neighbours; None takes the package's own.
+        path: Label map.
+        boundary_net: Boundary network; None uses that of the package.
     """
     labels = canonical(read_volume(path))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
     labels = crop_to(labels, ndimage.find_objects((labels.array > 0).astype(np.uint8))[0])
     grid = grid_with_spacing(labels.geometry, FINE_MM)
-    core = nearest(labels.with_array(body_cores(labels)), grid)
-    truth = nearest(labels, grid)
+    core = sample_nearest(labels.with_array(body_cores(labels)), grid)
+    truth = sample_nearest(labels, grid)
     found = find_instances(bare_evidence(truth > 0, core, grid), boundary_net=boundary_net)
     present = [label for label in LABELS if ((truth == label.value) & (core > 0)).any()]
     out = {}
     for label in present:
-        own = truth == label.value
-        numbers = np.bincount(found.labels[own & (core > 0)])
-        out[label.name] = dice(found.labels == numbers[1:].argmax() + 1, own)
+        mask = truth == label.value
+        numbers = np.bincount(found.labels[mask & (core > 0)])
+        out[label.name] = dice(found.labels == numbers[1:].argmax() + 1, mask)
     if len(found.items) != len(present):
         out["number of instances"] = len(found.items) - len(present)
     return out
 
 
 def bare_evidence(bone: np.ndarray, core: np.ndarray, grid: Geometry) -> Evidence:
-    """Return evidence that knows nothing of levels nor of ways to cores."""
+    """Return voxel predictions with uniform level probabilities and without offsets."""
     levels = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float16)
     return Evidence(bone.astype(np.float32), core.astype(np.float32), levels, grid, levels, grid)
 
@@ -104,7 +104,7 @@ def report(name: str, scores: dict[str, float]) -> None:
 
 
 def cost(name: str, first: str) -> None:
-    """Print what the steps cost for a made-up spine with perfect evidence."""
+    """Print time and memory of the steps for a phantom with perfect voxel predictions."""
     options = PhantomOptions(first=first, last="Sacrum", spacing_mm=(FINE_MM,) * 3, tight=True)
     evidence = whole_evidence(make_phantom(1, options).labels)
     before_gb = peak_gb()
@@ -127,7 +127,7 @@ def cost(name: str, first: str) -> None:
 
 
 def whole_evidence(labels: Volume) -> Evidence:
-    """Return perfect evidence of labels, in a CT of `CT_SHAPE` around them."""
+    """Return perfect voxel predictions for labels, in a CT of `CT_SHAPE` around them."""
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():
         lookup[value] = channel
@@ -145,20 +145,20 @@ def whole_evidence(labels: Volume) -> Evidence:
 
 
 def painted(found: Instances, names: tuple[str | None, ...], evidence: Evidence) -> np.ndarray:
-    """Return the labels on the CT's grid."""
+    """Return the labels on the grid of the CT."""
     values = {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
     return labels_on_input_grid(found, values, evidence, lambda stage, fraction: None)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:
-    """Return what a function returns, and its seconds by the clock and of the processor."""
+    """Return the result of a function, its wall-clock seconds and its processor seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     out = work()
     return out, (time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def peak_gb() -> float:
-    """Return the most memory that this process held; Linux counts in kB, macOS in bytes."""
+    """Return the peak memory of this process in GB; Linux reports kB, macOS bytes."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (1e9 if sys.platform == "darwin" else 1e6)
 

@@ -1,4 +1,4 @@
-"""Rewrites what stands between two marks in a page."""
+"""Replace blocks of generated text in Markdown pages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def write_block(page: Path, mark: str, content: str) -> None:
-    """Replace what stands between ``<!-- mark -->`` and ``<!-- /mark -->``.
+    """Replace the text between ``<!-- mark -->`` and ``<!-- /mark -->``.
 
     Raises:
-        ValueError: If the page has no such marks.
+        ValueError: If the page does not have the marks exactly once.
     """
     text = page.read_text(encoding="utf-8")
     block = f"<!-- {mark} -->\n{content}\n<!-- /{mark} -->"

@@ -1,14 +1,15 @@
-"""Measure many made spines on random oblique grids, and say how far the numbers are off.
+"""Print the errors of measurements on analytic spines on random oblique grids.
 
-``python Testing/Benchmarks/measurement_error.py [DRAWS] [SPACING ...]`` draws spines whose geometry
-is known (curves of 5 to 60 degrees in both planes, wedges, slips to 10 mm) and prints the errors of
+``python Testing/Benchmarks/measurement_error.py [DRAWS] [SPACING ...]`` draws spines of known
+geometry (curves of 5 to 60 degrees in both planes, wedges, slips to 10 mm) and prints the errors of
 heights, slips and Cobb angles, once for each kind of spacing: ``clinical`` (slices of 1 to 3 mm,
 pixels of 0.6 to 1.2 mm), ``mixed`` (0.6 to 3 mm in each direction) and ``coarse`` (3 mm in all).
 
-It also says what the voxels leave open. Different spines draw the same labels; half of the range of
-a number over all of them is an error that every method makes on one of them, even if it knows
-everything else. ``open`` is the share of the numbers where that is more than the bar; ``settled``
-the share where all of them agree within the bar, and ``missed`` those of these off by more than it.
+It also prints lower bounds. Spines of different geometry give identical label maps; half of the
+range of a number over these spines is an error that no method can avoid for all of them. ``open``
+is the share of numbers for which this bound exceeds the tolerance ("bar"), ``settled`` the share
+for which the whole range is within the tolerance, and ``missed`` the number of settled ones with a
+larger error.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from measurement_errors import BARS, errors_of  # noqa: E402
 
 
 def main(words: list[str]) -> None:
-    """Draw, measure and print a table."""
+    """Draw spines, measure them and print the table."""
     draws = int(words[0]) if words else 60
     line = "{:9} {:10} {:>5} {:>7} {:>6} {:>6} {:>7} {:>6} {:>8} {:>7}\n"
     heads = ("spacing", "number", "n", "median", "p95", "max", "over", "open", "settled", "missed")

@@ -1,9 +1,9 @@
-"""Measure how long it takes to name a chain again after a pin.
+"""Measure the time of the level solver after a level is pinned.
 
-``python Testing/Benchmarks/pin_latency.py`` names made-up whole spines of 25 to 27 vertebrae with
-and without a pin, and prints milliseconds of the processor: other programs on the computer do not
-count. A pin shall be answered within 100 ms. The search over likely states alone is compared with
-the search over all, in time and in what it finds.
+``python Testing/Benchmarks/pin_latency.py`` solves simulated complete spines of 25 to 27 vertebrae
+with and without a pin, and prints processor milliseconds, which other programs hardly affect. The
+limit is 100 ms. The search over likely states is compared with the search over all states, in time
+and result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
-from spinemamba.benchmark.simulated_chains import NOISES, StressCase, stress_cases  # noqa: E402 - path above
+from spinemamba.benchmark.simulated_chains import (  # noqa: E402 - path above
+    NOISES,
+    SimulatedChain,
+    simulate_chains,
+)
 from spinemamba.levels.model import LEAST_STATE_POSTERIOR, SolverOptions, SpineModel  # noqa: E402
 from spinemamba.levels.solve import assign_levels  # noqa: E402
 
@@ -28,8 +32,8 @@ BEST = 5
 
 
 def main() -> int:
-    """Measure; the exit code says whether every chain is fast enough."""
-    cases = [c for c in stress_cases(NOISES["realistic"]) if len(c.items) >= LEAST_COUNT]
+    """Measure; return 1 if a chain exceeds the limit."""
+    cases = [c for c in simulate_chains(NOISES["realistic"]) if len(c.items) >= LEAST_COUNT]
     assign_levels(cases[0].items)
     free = [_ms(lambda c=case: assign_levels(c.items)) for case in cases]
     pinned = [_ms(lambda c=case: assign_levels(c.items, _pin(c))) for case in cases]
@@ -45,15 +49,15 @@ def main() -> int:
     return int(max(*free, *pinned) > LIMIT_MS)
 
 
-def _pin(case: StressCase) -> dict[int, str]:
-    """Return a pin of a vertebra in the middle to its true level."""
+def _pin(case: SimulatedChain) -> dict[int, str]:
+    """Return a pin of the middle vertebra to its true level."""
     named = [k for k, names in enumerate(case.truth, start=1) if names != (None,)]
     number = named[len(named) // 2]
     return {number: str(case.truth[number - 1][0])}
 
 
 def _ms(work: Callable[[], object]) -> float:
-    """Return the processor's milliseconds that something takes."""
+    """Return the processor milliseconds of a function."""
     start = time.process_time()
     work()
     return 1000 * (time.process_time() - start)

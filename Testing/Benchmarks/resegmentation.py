@@ -1,11 +1,11 @@
-"""Measure what runs in a box and splits make of faults of which the truth is known.
+"""Measure re-segmentation and splitting of vertebrae with simulated errors.
 
-``python Testing/Benchmarks/resegmentation.py add --seeds 0 1 2`` takes every inner vertebra out of
-the labels of made-up scans, adds it again by a click into the middle of its body, and prints its
-Dice to the truth, with the true neighbours and, with ``--whole``, with those of a run over the
-whole image (then also to what that run had found in its place). ``... split`` makes one of each two
-neighbours and cuts them by two clicks, and by a plane halfway between. ``--data`` does both on
-lidc0001 and ts_example of the data folder, whose labels are automatic and were learned from.
+``python Testing/Benchmarks/resegmentation.py add --seeds 0 1 2`` removes every inner vertebra from
+the labels of phantoms, adds it again by a click into the centre of its body, and prints its Dice.
+The neighbours are those of the ground truth, or with ``--whole`` those of a run over the whole
+image (then with the Dice to the vertebra of that run, too). ``... split`` merges neighbours and
+separates them by two clicks, and by a plane halfway between. ``--data`` uses lidc0001 and
+ts_example of the data folder, whose labels are automatic and belong to the training data.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
 from spinemamba.segment import segment  # noqa: E402
 
-MADE_UP = {
+PHANTOMS = {
     "review": PhantomOptions(first="T10", last="Sacrum", spacing_mm=(1.5, 1.2, 1.2), tight=True),
     "lumbar": PhantomOptions(first="T9", last="Sacrum", cut=True, spacing_mm=(1.5, 1.0, 1.0)),
     "chest": PhantomOptions(first="T3", last="T9", cut=True, spacing_mm=(2.0, 1.0, 1.0)),
     "whole": PhantomOptions(spacing_mm=(2.0, 1.5, 1.5)),
 }
-"""As the scripted user of the review has it, and as Testing/Benchmarks/hard_cases.py makes them."""
+"""Phantoms of the review test and of Testing/Benchmarks/hard_cases.py."""
 
 REAL = {
     "lidc0001": ("lidc/lidc0001_ct.nii.gz", "lidc/lidc0001_seg.nii.gz"),
@@ -57,19 +57,19 @@ REAL = {
     ),
 }
 LEAST_ML = 4.0
-"""Less of a vertebra is one that the image cuts off."""
+"""Vertebrae with a smaller volume are treated as truncated."""
 
 Case = tuple[str, Volume, Volume]
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Run the measurement that the command line selects."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("add", "split"))
-    parser.add_argument("--cases", nargs="+", choices=MADE_UP, default=list(MADE_UP))
+    parser.add_argument("--cases", nargs="+", choices=PHANTOMS, default=list(PHANTOMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--levels", nargs="+", default=[], help="only these; otherwise all")
-    parser.add_argument("--data", action="store_true", help="real cases instead of made-up ones")
+    parser.add_argument("--data", action="store_true", help="real cases instead of phantoms")
     parser.add_argument("--whole", action="store_true", help="neighbours of a whole run as well")
     args = parser.parse_args()
     if args.what == "split":
@@ -86,10 +86,10 @@ def main() -> None:
 
 
 def cases(args: argparse.Namespace) -> Iterator[Case]:
-    """Give name, image and true labels of each case, in canonical orientation."""
+    """Yield name, image and true labels of each case, in canonical orientation."""
     if not args.data:
         for name, seed in itertools.product(args.cases, args.seeds):
-            phantom = make_phantom(seed, MADE_UP[name])
+            phantom = make_phantom(seed, PHANTOMS[name])
             labels = phantom.labels.with_array(phantom.labels.array.astype(np.uint8))
             yield f"{name} {seed}", phantom.image, labels
         return
@@ -103,7 +103,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def inner(labels: Volume) -> list[int]:
-    """Return the values from head to tail without the first, the last and those cut off."""
+    """Return the label values from the head down, without first, last and truncated ones."""
     sizes = np.bincount(labels.array.ravel(), minlength=max(BY_VALUE) + 1)
     voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
     order = [v for v in BY_VALUE if sizes[v] * voxel_ml > LEAST_ML]
@@ -111,12 +111,12 @@ def inner(labels: Volume) -> list[int]:
 
 
 def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
-    """Print how well each vertebra comes back by a click, if it alone was missed."""
+    """Print the Dice of each vertebra that is removed and added again by a click."""
     name, image, truth = case
-    wanted = [v for v in inner(truth) if not levels or BY_VALUE[v].name in levels]
+    values = [v for v in inner(truth) if not levels or BY_VALUE[v].name in levels]
     bodies_mm = trace_spine(truth).bodies_mm
     rows = []
-    for value in wanted:
+    for value in values:
         own = truth.array == value
         hit = np.bincount(there.array[own])
         before = int(hit[1:].argmax()) + 1 if hit[1:].any() else 0
@@ -131,11 +131,11 @@ def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
         rows.append((BY_VALUE[value].name, dice(mask, own), dice(mask, found), dice(found, own)))
         level, new, same, old = rows[-1]
         say(f"  {level} {new:.3f}; to what was there {same:.3f}, which was {old:.3f}")
-    told(name, [new for _, new, _, _ in rows])
+    print_scores(name, [new for _, new, _, _ in rows])
 
 
 def split(name: str, truth: Volume) -> None:
-    """Print how well each two neighbours come apart that were one."""
+    """Print the Dice of neighbours that are merged and split again."""
     spacing_mm, bodies_mm = np.asarray(truth.spacing_mm), trace_spine(truth).bodies_mm
     by_seeds, by_plane = [], []
     for upper, lower in itertools.pairwise(inner(truth)):
@@ -151,12 +151,12 @@ def split(name: str, truth: Volume) -> None:
         halves = (labels == upper, labels == lower)
         by_seeds.append(min(dice(parts == 1, halves[0]), dice(parts == 2, halves[1])))
         by_plane.append(min(dice(cut, halves[0]), dice(inside & ~cut, halves[1])))
-    told(f"{name}, split by seeds", by_seeds)
-    told(f"{name}, split by a plane", by_plane)
+    print_scores(f"{name}, split by seeds", by_seeds)
+    print_scores(f"{name}, split by a plane", by_plane)
 
 
-def told(name: str, scores: list[float]) -> None:
-    """Print what scores come to."""
+def print_scores(name: str, scores: list[float]) -> None:
+    """Print a summary of scores."""
     words = " ".join(f"{score:.3f}" for score in scores)
     below = sum(score < 0.95 for score in scores)
     say(f"{name}: n {len(scores)}, mean {np.mean(scores):.3f}, least {min(scores):.3f}, "

@@ -1,6 +1,7 @@
-"""Print the table of surfaces of real masks: ``python Testing/Benchmarks/surface_quality.py``.
+"""Surface quality for real label maps: ``python Testing/Benchmarks/surface_quality.py``.
 
-Exports every vertebra with the default options, in minutes. Needs the data folder.
+Prints a table. Exports every vertebra with the default options, which takes minutes.
+Needs the data folder.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def row(name: str, mask: Path) -> str:
-    """Return what the manifest of a mask's export says, as a row of the table."""
+    """Return the row of the table for one label map."""
     with tempfile.TemporaryDirectory() as folder:
         vertebrae = read_vertebrae(RunFiles(mask, None))
         entries = Export(vertebrae, Target(Path(folder)), MeshOptions()).run().vertebrae

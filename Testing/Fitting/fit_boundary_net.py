@@ -1,12 +1,12 @@
-"""Teach the small network that parts neighbours by the shape of bone
-(spinemamba/instances/boundary_net.py).
+"""Train the boundary network (spinemamba/instances/boundary_net.py).
 
-``python Testing/Fitting/fit_boundary_net.py`` writes ``spinemamba/weights/parting.safetensors``;
-``... --hold-out CASE`` leaves a case out instead, and prints how it is then divided, given as
-nothing but bone and cores. It learns from the label maps that lend their shapes to made-up spines
-(`spinemamba.training.data.vertebra_shapes.DONORS`), ts_example, and made-up necks, which the others
-lack; never from a case kept for testing. Every case is seen clean and with a rough rim, with its
-surfaces fitted well, badly and not at all, since that is how a division meets it.
+``python Testing/Fitting/fit_boundary_net.py`` writes ``spinemamba/weights/parting.safetensors``.
+``... --hold-out CASE`` leaves a case out, and prints the accuracy of its separation from bone and
+cores alone. The training data are the donors of vertebral shapes
+(`spinemamba.training.data.vertebra_shapes.DONORS`), ts_example, and cervical phantoms, because the
+label maps have few cervical vertebrae; cases kept for testing are not used. Every case is used
+unchanged and with an irregular surface, each with cut surfaces that fit well and badly, as they
+occur in the method.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from scipy import ndimage
 from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+sys.path[:0] = [str(REPOSITORY / "SpineMambaSegment"), str(REPOSITORY / "Testing" / "Benchmarks")]
 
-from instance_separation import FINE_MM, divided, report  # noqa: E402
+from instance_separation import FINE_MM, report, separation_scores  # noqa: E402
 
 from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS  # noqa: E402
 from spinemamba.imaging.orientation import canonical  # noqa: E402
@@ -48,32 +48,32 @@ from spinemamba.instances.cut_surfaces import fit_surfaces, frames, mean_coeffic
 from spinemamba.instances.geodesic import nearest_seed  # noqa: E402
 from spinemamba.instances.spine_coordinate import core_centroids, level_positions, spine_curve  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, nearest  # noqa: E402
+from spinemamba.training.data.dataset import body_cores, sample_nearest  # noqa: E402
 from spinemamba.training.data.public_cases import PAIRS  # noqa: E402
 from spinemamba.training.data.vertebra_shapes import DONORS  # noqa: E402
 
 FILES = {name: path for name, (path, _, _) in DONORS.items()}
 FILES["ts_example"] = PAIRS["ts_example"][1]
 WEIGHT = {"lidc0001": 0.5, "ts_example": 0.3}
-"""Automatic labels are worth less than an expert's, and so are made-up necks."""
+"""Weights of cases with automatic labels; label maps of experts have weight 1."""
 
-NECKS, NECK_WEIGHT = 8, 0.3
+CERVICAL_PHANTOMS, CERVICAL_WEIGHT = 8, 0.3
 PER_PAIR = 4000
 FAR_MM = 20.0
-"""Further from the rim nothing is roughened."""
+"""Largest distance to the bone surface at which the surface is modified."""
 
 ROUGH_MM = 0.7
 PLACE_ERROR = 1.0
 HIDDEN, EPOCHS, BATCH, RATE, DECAY = 96, 12, 1024, 3e-3, 1e-2
 BLUR = 0.05
-"""Noise on the standardised features while learning."""
+"""Standard deviation of the noise on standardised features during training."""
 
 SACRUM = BY_NAME["Sacrum"].value
 
 
 @dataclass(frozen=True)
 class Case:
-    """A label map on the fine network's grid: number of each vertebra from the head, and cores."""
+    """A label map at the spacing of the fine network: numbers of vertebrae from the head, cores."""
 
     numbers: np.ndarray
     seeds: np.ndarray
@@ -82,7 +82,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Sample:
-    """Features (n, f), whether each point belongs to the lower one (n,), and its weight (n,)."""
+    """Features (n, f), whether each point belongs to the lower vertebra (n,), and weights (n,)."""
 
     features: np.ndarray
     lower: np.ndarray
@@ -90,42 +90,43 @@ class Sample:
 
 
 def main() -> None:
-    """Fit, and write or print."""
+    """Fit the network; write it, or print the accuracy of held-out cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hold-out", nargs="+", default=[], choices=sorted(FILES), metavar="CASE")
-    held = parser.parse_args().hold_out
+    held_out = parser.parse_args().hold_out
     data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
     rng = np.random.default_rng(0)
     samples = []
     for name, path in FILES.items():
-        if name not in held:
+        if name not in held_out:
             case = case_of(canonical(read_labels(data / path))[0])
             samples.append(sample_of(case, WEIGHT.get(name, 1.0), rng))
             sys.stderr.write(f"{name}: {len(samples[-1].lower)} points\n")
-    for seed in range(NECKS):
-        samples.append(sample_of(case_of(neck(seed)), NECK_WEIGHT, rng))
+    for seed in range(CERVICAL_PHANTOMS):
+        samples.append(sample_of(case_of(cervical_phantom(seed)), CERVICAL_WEIGHT, rng))
     boundary_net = fit(samples)
-    if not held:
+    if not held_out:
         save(boundary_net, WEIGHTS)
-    for name in held:
-        report(name, divided(data / FILES[name], boundary_net))
+    for name in held_out:
+        report(name, separation_scores(data / FILES[name], boundary_net))
 
 
-def neck(seed: int) -> Volume:
-    """Return the labels of a made-up neck, on the fine network's grid, most joints closed."""
+def cervical_phantom(seed: int) -> Volume:
+    """Return the labels of a cervical phantom; most of its facet joints have no joint space."""
     spacing = (FINE_MM,) * 3
     options = PhantomOptions("C1", "T2", spacing_mm=spacing, tight=True, arthrosis=0.8)
     return make_phantom(seed, options).labels
 
 
 def case_of(labels: Volume) -> Case:
-    """Return a label map with vertebrae counted from the head; those without a core are left out.
+    """Return a label map with vertebrae numbered from the head; those without a core are left out.
 
-    A sacrum counts as one more below them; it has no core.
+    The sacrum, which has no core, gets the number after the last vertebra.
     """
     labels = labels.with_array(labels.array.astype(np.uint8))
     grid = grid_with_spacing(labels.geometry, FINE_MM)
-    core, truth = nearest(labels.with_array(body_cores(labels)), grid), nearest(labels, grid)
+    core = sample_nearest(labels.with_array(body_cores(labels)), grid)
+    truth = sample_nearest(labels, grid)
     order = [BY_NAME[name].value for name in NETWORK_LEVELS[:-1]]
     order = [value for value in order if ((truth == value) & (core > 0)).any()]
     lookup = np.zeros(256, np.int32)
@@ -138,20 +139,20 @@ def case_of(labels: Volume) -> Case:
 
 
 def sample_of(case: Case, weight: float, rng: np.random.Generator) -> Sample:
-    """Return points near the cuts of a case, clean and rough."""
+    """Return points near the boundaries of a case, with the original and an irregular surface."""
     rough_case = roughened(case, rng)
     parts = []
-    for given in (case, rough_case):
-        bone = given.numbers > 0
-        first = nearest_seed(given.seeds, bone, (FINE_MM,) * 3)
-        for guess in (given.numbers, first):
-            parts += points_of(given, guess[bone], rng)
+    for variant in (case, rough_case):
+        bone = variant.numbers > 0
+        first = nearest_seed(variant.seeds, bone, (FINE_MM,) * 3)
+        for guess in (variant.numbers, first):
+            parts += points_of(variant, guess[bone], rng)
     features, lower = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Sample(features, lower, np.full(len(lower), weight, np.float32))
 
 
 def roughened(case: Case, rng: np.random.Generator) -> Case:
-    """Return a case whose rim is as wavy as a network's, and now and then too far in or out."""
+    """Return a case with an irregular bone surface, which is also shifted inwards or outwards."""
     about = bone_depth(case.numbers > 0, (FINE_MM,) * 3, FAR_MM)
     wave = ndimage.gaussian_filter(rng.standard_normal(case.numbers.shape), 1.5)
     depth = about.depth_mm + ROUGH_MM * (wave / wave.std() + rng.normal())
@@ -165,7 +166,7 @@ def roughened(case: Case, rng: np.random.Generator) -> Case:
 def points_of(
     case: Case, guess: np.ndarray, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return features and truth of points near each cut, the own surfaces fitted to a guess."""
+    """Return features and true side of points near each boundary, with fitted surfaces."""
     bone = case.numbers > 0
     voxels = np.argwhere(bone)
     points, truth = voxels * FINE_MM, case.numbers[bone]
@@ -189,7 +190,7 @@ def points_of(
 
 
 def fit(samples: list[Sample]) -> BoundaryNet:
-    """Return the network that says best to which side points belong."""
+    """Return a boundary network trained to predict the side of each point."""
     torch.manual_seed(0)
     features = torch.from_numpy(np.concatenate([s.features for s in samples]))
     lower = torch.from_numpy(np.concatenate([s.lower for s in samples]).astype(np.float32))
@@ -205,15 +206,15 @@ def fit(samples: list[Sample]) -> BoundaryNet:
         if step % (steps // EPOCHS) == 0:
             order = torch.randperm(len(lower))
         chosen = order[(step % (steps // EPOCHS)) * BATCH :][:BATCH]
-        seen = (features[chosen] - mean) / spread
-        seen = seen + BLUR * torch.randn_like(seen)
-        logit = network(seen)[:, 0] + BASELINE_SLOPE * features[chosen, 2]
+        inputs = (features[chosen] - mean) / spread
+        inputs = inputs + BLUR * torch.randn_like(inputs)
+        logit = network(inputs)[:, 0] + BASELINE_SLOPE * features[chosen, 2]
         loss = nn.functional.binary_cross_entropy_with_logits(logit, lower[chosen], weight[chosen])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    # Its first layer takes features as they are: what centres and scales them becomes part of it.
+    # The standardisation of the features becomes part of the first layer.
     with torch.no_grad():
         layers[0].weight /= spread
         layers[0].bias -= layers[0].weight @ mean

@@ -1,9 +1,9 @@
-"""Fit the usual surfaces between vertebrae to the real label maps that may be learned from.
+"""Fit the mean cut surfaces between vertebrae to the label maps of the training data.
 
 ``python Testing/Fitting/fit_cut_surfaces.py`` prints `MEAN` of
-spinemamba/instances/cut_surfaces.py anew. Each pair of neighbours gets the surface that parts its
-voxels best; coefficients are then smoothed along the spine, robustly, since a fused joint or a
-fracture bends a surface as no other spine has it.
+spinemamba/instances/cut_surfaces.py. For each pair of neighbours, the surface that best separates
+their voxels is fitted. The coefficients are then smoothed along the spine by a robust regression,
+because fused joints and fractures give outliers.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from spinemamba.imaging.read import read_labels  # noqa: E402 - the path is set 
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Volume  # noqa: E402
 from spinemamba.instances.cut_surfaces import MEAN, MEAN_AT, fit_surfaces, frames  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, nearest  # noqa: E402
+from spinemamba.training.data.dataset import (  # noqa: E402
+    body_cores,
+    sample_nearest,
+)
 from spinemamba.training.data.vertebra_shapes import DONORS, core_centres_mm  # noqa: E402
 
 SPACING_MM = 1.5
 WEAK = np.full(7, 0.003)
-"""How dear a coefficient is here: voxels alone shall tell, where they tell anything."""
+"""Prior precision of the coefficients: weak, so that the voxels determine them."""
 
 SMOOTH = 0.5
-"""Worth of the wish that neighbouring knots are alike, against that of one surface."""
+"""Weight of the difference of neighbouring knots, relative to one surface."""
 
 FIRST = {"gl003": "C1"}
-"""Whole vertebrae above those that lend their shapes."""
+"""First complete vertebra, if above the first donor vertebra."""
 
 ROUNDS = 5
 LEAST_RESIDUAL = 0.05
@@ -43,7 +46,7 @@ LEAST_RESIDUAL = 0.05
 def main() -> None:
     """Print the table."""
     data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    places, found = [], []
+    places, coefficients = [], []
     for donor, (path, first, last) in DONORS.items():
         top = NETWORK_LEVELS.index(FIRST.get(donor, first))
         names = NETWORK_LEVELS[top : NETWORK_LEVELS.index(last) + 1]
@@ -51,47 +54,47 @@ def main() -> None:
         own_places, own = surfaces_of(labels.with_array(labels.array.astype(np.uint8)), names)
         sys.stderr.write(f"{donor}: {len(own)} surfaces\n")
         places += own_places
-        found.append(own)
-    table = smoothed(np.array(places, float), np.concatenate(found))
+        coefficients.append(own)
+    table = smoothed(np.array(places, float), np.concatenate(coefficients))
     for row in table:
         sys.stdout.write("        (" + ", ".join(f"{value:.2f}" for value in row) + "),\n")
 
 
 def surfaces_of(labels: Volume, names: tuple[str, ...]) -> tuple[list[int], np.ndarray]:
-    """Return the place of each pair of neighbours and the coefficients of its surface, (n, 7)."""
+    """Return the level index of each pair of neighbours and its surface coefficients, (n, 7)."""
     grid = grid_with_spacing(labels.geometry, SPACING_MM)
-    coarse = Volume(nearest(labels, grid), grid)
-    there = core_centres_mm(coarse, body_cores(coarse))
-    order = [name for name in names if name in there]
+    coarse = Volume(sample_nearest(labels, grid), grid)
+    centre_of = core_centres_mm(coarse, body_cores(coarse))
+    order = [name for name in names if name in centre_of]
     numbers = np.zeros(256, int)
     for k, name in enumerate(order, start=1):
         numbers[BY_NAME[name].value] = k
     painted = numbers[coarse.array]
     voxels = np.argwhere(painted > 0)
-    centres = np.array([there[name][::-1] for name in order])  # z, y, x
+    centres = np.array([centre_of[name][::-1] for name in order])  # z, y, x
     pairs = frames(centres)
     flat = np.zeros((len(pairs), 7))
     own = fit_surfaces(voxels * SPACING_MM, painted[painted > 0], pairs, flat, WEAK)
     return [NETWORK_LEVELS.index(name) for name in order[:-1]], own
 
 
-def smoothed(places: np.ndarray, found: np.ndarray) -> np.ndarray:
+def smoothed(places: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Return coefficients at the knots `MEAN_AT`: least absolute residuals, smooth along knots."""
     knots = np.array(MEAN_AT)
     share = np.stack([np.interp(places, knots, row) for row in np.eye(len(knots))], axis=-1)
-    alike = np.diff(np.eye(len(knots)), axis=0) * SMOOTH
-    terms = np.concatenate([share, alike])
+    difference = np.diff(np.eye(len(knots)), axis=0) * SMOOTH
+    terms = np.concatenate([share, difference])
     table = np.zeros_like(MEAN)
-    for column in range(found.shape[1]):
-        wanted = np.concatenate([found[:, column], np.zeros(len(alike))])
-        weight = np.ones(len(wanted))
+    for column in range(coefficients.shape[1]):
+        target = np.concatenate([coefficients[:, column], np.zeros(len(difference))])
+        weight = np.ones(len(target))
         for _ in range(ROUNDS):
             table[:, column] = np.linalg.lstsq(
-                terms * weight[:, None], wanted * weight, rcond=None
+                terms * weight[:, None], target * weight, rcond=None
             )[0]
-            residual = np.abs(terms @ table[:, column] - wanted)
+            residual = np.abs(terms @ table[:, column] - target)
             weight = 1 / np.sqrt(np.maximum(residual, LEAST_RESIDUAL))
-    # Place and sideways tilt are each spine's own.
+    # Offset and lateral tilt vary between spines.
     table[:, [0, 2]] = 0
     return table
 

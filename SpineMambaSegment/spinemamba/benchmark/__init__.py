@@ -1,1 +1,1 @@
-"""How fast and how exact the scans and the networks are on this computer."""
+"""Benchmarks: scans, networks, a whole case, and the level solver on simulated chains."""

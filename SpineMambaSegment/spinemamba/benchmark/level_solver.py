@@ -1,4 +1,4 @@
-"""How the level solver does on chains with known names, and whether its probabilities are true."""
+"""Accuracy and calibration of the level solver on chains with known levels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from spinemamba.benchmark.simulated_chains import StressCase
+from spinemamba.benchmark.simulated_chains import SimulatedChain
 from spinemamba.levels.solve import assign_levels
 
 SURE = 0.9
@@ -18,18 +18,18 @@ BINS = np.linspace(0.0, 1.0, 11)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the solver said of a chain.
+class SolverResult:
+    """Result of the solver for a chain.
 
     Attributes:
-        case: The chain.
-        right: Whether all its names are right.
-        posterior: Probability that the solver gave to its answer.
-        ambiguous: Whether the solver called its answer ambiguous.
-        seconds: How long it took.
+        case: Simulated chain.
+        right: Whether all names are correct.
+        posterior: Posterior probability of the labeling.
+        ambiguous: Whether the solver reported the labeling as ambiguous.
+        seconds: Run time.
     """
 
-    case: StressCase
+    case: SimulatedChain
     right: bool
     posterior: float
     ambiguous: bool
@@ -38,14 +38,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares over many chains; NaN where there is none of the kind.
+    """Shares over many chains; NaN if no chain is of the kind.
 
     Attributes:
-        whole: Of whole spines, all names right.
-        anchored: The same of crops that show C1, C2 or the sacrum.
-        free: The same of crops that show none of these.
-        flagged: Of the wrong answers without an anchor, those called ambiguous.
-        sure: Of the answers with a probability of at least 0.9, those that are right.
+        whole: Share of complete spines with all names correct.
+        anchored: The same for crops with C1, C2 or the sacrum.
+        free: The same for crops without these.
+        flagged: Share of wrong labelings without an anchor that are reported as ambiguous.
+        sure: Share of labelings with a posterior of at least 0.9 that are correct.
     """
 
     whole: float
@@ -55,27 +55,29 @@ class Rates:
     sure: float
 
 
-def solve(cases: Iterable[StressCase]) -> list[Answer]:
-    """Let the solver name every chain."""
-    answers = []
+def solve(cases: Iterable[SimulatedChain]) -> list[SolverResult]:
+    """Run the level solver on every chain."""
+    results = []
     for case in cases:
         started = time.perf_counter()
         solution = assign_levels(case.items)
         seconds = time.perf_counter() - started
         pairs = zip(solution.best[0].names, case.truth, strict=True)
         right = all(name in names for name, names in pairs)
-        answers.append(Answer(case, right, solution.best[0].posterior, solution.ambiguous, seconds))
-    return answers
+        results.append(
+            SolverResult(case, right, solution.best[0].posterior, solution.ambiguous, seconds)
+        )
+    return results
 
 
-def rates(answers: list[Answer]) -> Rates:
-    """Return the shares that say how good the solver is."""
+def rates(answers: list[SolverResult]) -> Rates:
+    """Return accuracy and calibration over many chains."""
 
-    def share(wanted: Callable[[Answer], bool], of: Callable[[Answer], bool]) -> float:
-        chosen = [of(a) for a in answers if wanted(a)]
-        return float(np.mean(chosen)) if chosen else float("nan")
+    def share(group: Callable[[SolverResult], bool], hit: Callable[[SolverResult], bool]) -> float:
+        hits = [hit(a) for a in answers if group(a)]
+        return float(np.mean(hits)) if hits else float("nan")
 
-    def is_right(answer: Answer) -> bool:
+    def is_right(answer: SolverResult) -> bool:
         return answer.right
 
     return Rates(
@@ -87,29 +89,29 @@ def rates(answers: list[Answer]) -> Rates:
     )
 
 
-def write_plot(answers: dict[str, list[Answer]], path: Path) -> None:
-    """Draw how often answers of each announced probability are right, one line per noise.
+def write_plot(answers: dict[str, list[SolverResult]], path: Path) -> None:
+    """Plot the share of correct labelings against their posterior, one line per noise.
 
     Args:
-        answers: By the name of the noise.
-        path: PNG or SVG to write.
+        answers: Results by name of the noise.
+        path: PNG or SVG file to write.
     """
     figure = Figure(figsize=(5.2, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#9aa4af", linewidth=1, linestyle="--")
-    for name, found in answers.items():
-        announced = np.array([a.posterior for a in found])
-        right = np.array([a.right for a in found])
-        place = np.digitize(announced, BINS[1:-1])
-        kept = [k for k in range(len(BINS) - 1) if (place == k).sum()]
-        means = [(announced[place == k].mean(), right[place == k].mean()) for k in kept]
-        sizes = [12 + 2.0 * float((place == k).sum()) for k in kept]
+    for name, results in answers.items():
+        posterior = np.array([a.posterior for a in results])
+        right = np.array([a.right for a in results])
+        index = np.digitize(posterior, BINS[1:-1])
+        bins = [k for k in range(len(BINS) - 1) if (index == k).sum()]
+        means = [(posterior[index == k].mean(), right[index == k].mean()) for k in bins]
+        sizes = [12 + 2.0 * float((index == k).sum()) for k in bins]
         x, y = np.array(means).T
-        (line,) = axes.plot(x, y, linewidth=1.2, label=f"{name} ({len(found)} chains)")
+        (line,) = axes.plot(x, y, linewidth=1.2, label=f"{name} ({len(results)} chains)")
         axes.scatter(x, y, s=sizes, color=line.get_color(), alpha=0.7)
-    axes.set_xlabel("announced probability of the names")
-    axes.set_ylabel("share of chains with all names right")
-    axes.set_title("Dots grow with the number of chains", fontsize=9, color="#57606a")
+    axes.set_xlabel("posterior of the labeling")
+    axes.set_ylabel("share of chains with all names correct")
+    axes.set_title("Size of dots: number of chains", fontsize=9, color="#57606a")
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.02, 1.05)
     axes.grid(color="#e6e9ed")

@@ -1,4 +1,4 @@
-"""What a measurement was made on: enough to compare, nothing that tells whose computer it is."""
+"""Description of the computer of a benchmark, without anything that identifies it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spinemamba.inference.probe import memory_gb
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor, its load, and the versions; no names of computers, people or files."""
+    """Return processor, load and versions, without names of computers, people or files."""
     memory = memory_gb()
     return {
         "spinemamba": __version__,

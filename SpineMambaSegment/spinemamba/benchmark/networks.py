@@ -1,4 +1,4 @@
-"""Seconds per patch of the named sizes of the network, split into what takes them."""
+"""Seconds per patch for each size of the network, by kind of layer."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from spinemamba.network.rvm import RVM
 from spinemamba.network.unet import SpineMambaNet
 
 BASE_PATCH = (96, 96, 96)
-"""Patch on which `base` is measured: what runs in a process of a few gigabytes."""
+"""Patch size for `base`: it fits into a process of a few gigabytes."""
 
 
 @dataclass(frozen=True)
 class NetworkRow:
-    """Processor seconds, one thread, of one network for one patch.
+    """Processor seconds of one network for one patch, one thread.
 
     Attributes:
-        name: Its name; of `base` also how its RVM layers scan.
-        patch_vox: Patch (z, y, x).
-        total_s: All of it.
+        name: Name of the network; for `base` with the scan of its RVM layers.
+        patch_vox: Patch size (z, y, x).
+        total_s: Total.
         conv_s: Convolutions.
         scan_s: Selective scans.
         rest_of_rvm_s: The RVM layers without their scans.
@@ -44,28 +44,28 @@ class NetworkRow:
 
     @property
     def rvm_share(self) -> float:
-        """Share of the RVM layers, scans included."""
+        """Share of the RVM layers, including scans."""
         return (self.scan_s + self.rest_of_rvm_s) / self.total_s
 
 
 class Stopwatch:
-    """Adds up the time between pairs of `start` and `stop`."""
+    """Total time between pairs of `start` and `stop`."""
 
     def __init__(self) -> None:
         self.total_s = 0.0
         self._started_s = 0.0
 
     def start(self, *_: object) -> None:
-        """Start a pair; a module's hook may call it."""
+        """Start an interval; can be used as a hook of a module."""
         self._started_s = time.process_time()
 
     def stop(self, *_: object) -> None:
-        """End a pair."""
+        """End an interval."""
         self.total_s += time.process_time() - self._started_s
 
 
 def configurations(quick: bool) -> dict[str, NetworkConfig]:
-    """Return what is measured; without `base`, which takes a minute, if it shall be quick."""
+    """Return the networks to measure; ``quick`` omits `base`, which takes a minute."""
     small = {name: config for name, config in SIZES.items() if config is not BASE}
     if quick:
         return small
@@ -85,7 +85,7 @@ def measure_networks(
             network = SpineMambaNet(config).eval()
             patch = torch.randn(1, 1, *config.patch_vox)
             with torch.inference_mode():
-                network(patch)  # the first run pays for fresh memory
+                network(patch)  # the first run includes the allocation of memory
                 rows = [_measure(name, network, patch) for _ in range(repeats)]
             yield min(rows, key=lambda row: row.total_s)
 
@@ -119,7 +119,7 @@ def _measure(name: str, network: nn.Module, patch: Tensor) -> NetworkRow:
 
 @contextmanager
 def _timed_scans(watch: Stopwatch) -> Iterator[None]:
-    """Measure every scan of the network's layers."""
+    """Measure every scan of the RVM layers while the block runs."""
     scan = rvm.selective_scan_3d
 
     def timed(*args: object) -> Tensor:

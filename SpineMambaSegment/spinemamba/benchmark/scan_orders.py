@@ -1,4 +1,4 @@
-"""What it saves to walk several orders in one call, to tie rates, and to share among threads."""
+"""Gain of scanning several orders in one call, of tied decay rates, and of threads."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from spinemamba.selective_scan.orders import CROSS, Grid, Order
 
 COMPARED = {
     "raster, reversed, slices last": ORDERS["tri"],
-    "each axis fastest once": CROSS[::2],  # without the ways back
+    "each axis fastest once": CROSS[::2],  # without the reversed orders
 }
-"""Which three orders are compared."""
+"""Sets of three orders to compare."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """What three orders cost in one call, and with the same kernel on copies.
+    """Time of three orders in one call, and with the same kernel on copies.
 
     Attributes:
         orders: Key of `COMPARED`.
         fused_s: Processor seconds of one thread in one call.
-        permuted_s: The same with copies that permuted and flipped views give; an order that is how
-            the tokens lie is not copied.
-        indexed_s: The same with copies by lists of token numbers, one for each order.
+        permuted_s: The same with copies of permuted and flipped views; an order equal to the memory
+            order of the tokens is not copied.
+        indexed_s: The same with copies by token indices, one list for each order.
     """
 
     orders: str
@@ -49,47 +49,47 @@ class Fusion:
 
     @property
     def ratios(self) -> tuple[float, float]:
-        """How many times as long both kinds of copies take."""
+        """Time of both kinds of copies relative to one call."""
         return self.permuted_s / self.fused_s, self.indexed_s / self.fused_s
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedOrder(Order):
-    """An order that arranges tokens by their numbers.
+    """An order that arranges tokens by index.
 
     Attributes:
-        tokens: (L,), the tokens as they are visited.
+        tokens: Token indices in the order of the scan, (L,).
     """
 
     tokens: Tensor
 
     def arrange(self, x: Tensor, grid: Grid) -> Tensor:
-        """Return tokens (batch, L, ...) as they are visited."""
+        """Return tokens (batch, L, ...) in the order of the scan."""
         return x[:, self.tokens]
 
     def restore(self, x: Tensor, grid: Grid) -> Tensor:
-        """Undo `arrange`."""
+        """Return tokens in memory order, the inverse of `arrange`."""
         restored = torch.empty_like(x)
         restored[:, self.tokens] = x
         return restored
 
 
 def indexed(order: Order, grid: Grid) -> IndexedOrder:
-    """Return the same order of a grid, which arranges by numbers."""
+    """Return the same order of a grid as an `IndexedOrder`."""
     tokens = order.arrange(torch.arange(prod(grid))[None, :, None], grid).flatten()
     return IndexedOrder(order.axes, order.reverse, tokens=tokens)
 
 
 def measure_fusion(side: int, channels: int, repeats: int) -> list[Fusion]:
-    """Return how much three scan orders cost in one call, and with copies.
+    """Return the time of three scan orders in one call, and with copies.
 
     Args:
         side: Tokens along each axis of the grid.
         channels: Channels d; 16 states.
-        repeats: Measurements of each.
+        repeats: Number of measurements of each.
 
     Returns:
-        One for each of `COMPARED`, with the best C++ variant; none if the library is not there.
+        One for each of `COMPARED`, with the best C++ variant; empty without the native library.
     """
     native = [name for name in working_backends() if name.startswith(NATIVE)]
     if not native:
@@ -110,11 +110,11 @@ def measure_fusion(side: int, channels: int, repeats: int) -> list[Fusion]:
 
 
 def measure_tied(size: Size, repeats: int) -> dict[str, float]:
-    """Return what tied decay rates save, see `NetworkConfig.tied_decay`.
+    """Return the gain of tied decay rates, see `NetworkConfig.tied_decay`.
 
     Returns:
         ``free_s`` and ``tied_s``, processor seconds of one thread with the best C++ variant, and
-        ``ratio``; empty if the library is not there.
+        ``ratio``; empty without the native library.
     """
     native = [name for name in working_backends() if name.startswith(NATIVE)]
     if not native:
@@ -129,13 +129,12 @@ def measure_tied(size: Size, repeats: int) -> dict[str, float]:
 
 
 def measure_threads(size: Size, repeats: int) -> dict[str, float]:
-    """Return what the chosen native variant takes with one and two threads.
+    """Return the times of the selected native variant with one and two threads.
 
     Returns:
-        ``one_s``, ``two_s`` and ``ratio`` by the clock on the wall, which mean something only while
-        no other program wants a core; and ``work_ratio``, the processor time that two threads take
-        together over that of one, which tells on a busy computer, too, what sharing costs. Empty
-        if the library is not there.
+        ``one_s``, ``two_s`` and ``ratio`` in wall-clock time, meaningful on an idle computer only;
+        and ``work_ratio``, the total processor time of two threads divided by that of one, which
+        shows the overhead also on a busy computer. Empty without the native library.
     """
     native = [name for name in working_backends() if name.startswith(NATIVE)]
     if not native:

@@ -1,7 +1,7 @@
-"""Every scan back end against the readable loop: times of one thread, and errors.
+"""Times of one thread and errors of every scan back end, compared with the reference loop.
 
-Times are seconds that the processor worked for this process, not of the wall clock: a program
-that takes turns on the same core changes them little. Ratios hold within one run only.
+Times are processor seconds of this process, not wall-clock time, so that other programs on the
+same core change them little. Ratios are valid within one run only.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from spinemamba.selective_scan.dispatch import BACKENDS, available_backends
 from spinemamba.selective_scan.reference import scan_reference
 
 LOOP_TOKENS = 2048
-"""Tokens that the loop runs over. Its time is proportional to them, and its autograd keeps every
-state: a longer sequence would need gigabytes. Times are scaled up to the length in question."""
+"""Largest number of tokens of the reference loop. Its time is proportional to them, so times are
+scaled to longer sequences; its autograd stores every state, which would need gigabytes."""
 
 LARGEST_STEP = 16.0
-"""Of the input that errors are measured with; trained networks reach steps of 1 to 10."""
+"""Largest step size in the measurement of errors; trained networks reach 1 to 10."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class ScanRow:
     """One back end at one size.
 
     Attributes:
-        backend: Its name.
-        size: What it scanned.
+        backend: Name of the back end.
+        size: Size of the scan.
         forward_s: Processor seconds of a forward pass, one thread.
-        forward_ratio: How many times faster than the loop.
+        forward_ratio: Time of the loop divided by that of the back end.
         backward_s: The same for the backward pass.
-        backward_ratio: Over the loop's autograd.
-        largest_share: Numbers of the largest tensor that either pass makes, as a share of the L d n
+        backward_ratio: The same for the backward pass, with the autograd of the loop.
+        largest_share: Elements of the largest tensor created by either pass, relative to the L d n
             states.
     """
 
@@ -61,14 +61,14 @@ class ScanRow:
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers how many elements the largest result had."""
+    """Records the number of elements of the largest result."""
 
     def __init__(self) -> None:
         super().__init__()
         self.elements = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Run an operation, and look at what it gives."""
+        """Run an operation and record the size of its results."""
         out = func(*args, **(kwargs or {}))
         for x in out if isinstance(out, tuple | list) else (out,):
             if isinstance(x, Tensor):
@@ -78,7 +78,7 @@ class LargestTensor(TorchDispatchMode):
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads for a while."""
+    """Set the number of torch's threads while the block runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -90,19 +90,20 @@ def threads(count: int) -> Iterator[None]:
 def least_seconds(
     work: Callable[[], object], repeats: int, clock: Callable[[], float] = time.process_time
 ) -> float:
-    """Return the shortest of several times: what disturbs a measurement makes it longer only."""
-    found = []
+    """Return the shortest of several times, because disturbances only make a run longer."""
+    times = []
     for _ in range(repeats):
         started = clock()
         work()
-        found.append(clock() - started)
-    return min(found)
+        times.append(clock() - started)
+    return min(times)
 
 
 def scan_inputs(size: Size, largest_step: float | None = None) -> list[Tensor]:
-    """Return random u, delta, A, B, C, D of a batch of one, as trained layers see them.
+    """Return random u, delta, A, B, C, D of a batch of one, similar to those of trained layers.
 
-    The rates are near those that Mamba starts with, but not tied: those would be scanned faster.
+    The decay rates A are close to the initial ones of Mamba but not tied, because tied rates are
+    faster.
     """
     generator = torch.Generator().manual_seed(size.tokens)
 
@@ -119,12 +120,12 @@ def scan_inputs(size: Size, largest_step: float | None = None) -> list[Tensor]:
 
 
 def tied_rates(states: int) -> Tensor:
-    """Return the rates that Mamba starts with, multiples of one number: (n,)."""
+    """Return the initial decay rates of Mamba, (n,), which are tied: multiples of one number."""
     return -torch.arange(1.0, states + 1)
 
 
 def working_backends() -> list[str]:
-    """Return the back ends that work on this processor, without the loop."""
+    """Return the back ends that work on this processor, except the reference loop."""
     states = available_backends("cpu")
     return [name for name, state in states.items() if state == "ok" and name != "reference"]
 
@@ -147,25 +148,25 @@ def measure_scans(sizes: list[Size], repeats: int) -> Iterator[ScanRow]:
 def _forward_and_backward(name: str, size: Size, repeats: int) -> tuple[float, float]:
     scan, inputs = BACKENDS[name], scan_inputs(size)
     with torch.inference_mode():
-        scan(*inputs)  # the first run pays for fresh memory
+        scan(*inputs)  # the first run includes the allocation of memory
         forward = least_seconds(lambda: scan(*inputs), repeats)
-    learning = [x.requires_grad_() for x in inputs]
-    y = scan(*learning)
+    leaves = [x.requires_grad_() for x in inputs]
+    y = scan(*leaves)
     grad = torch.ones_like(y)
 
     def backward() -> None:
-        torch.autograd.grad(y, learning, grad, retain_graph=True)
+        torch.autograd.grad(y, leaves, grad, retain_graph=True)
 
     return forward, least_seconds(backward, max(1, repeats // 2))
 
 
 def _largest_share(name: str, size: Size) -> float:
-    """Return the largest tensor's share of all states, on as many tokens as the loop runs over."""
+    """Return the size of the largest tensor relative to all states, for `LOOP_TOKENS` at most."""
     short = Size(min(size.tokens, LOOP_TOKENS), size.channels, size.states)
     inputs = [x.requires_grad_() for x in scan_inputs(short)]
-    with LargestTensor() as seen:
+    with LargestTensor() as largest:
         BACKENDS[name](*inputs).sum().backward()
-    return seen.elements / (short.tokens * short.channels * short.states)
+    return largest.elements / (short.tokens * short.channels * short.states)
 
 
 @dataclass(frozen=True)
@@ -179,22 +180,22 @@ class ErrorRow:
 
 @threads(1)
 def measure_errors(size: Size) -> list[ErrorRow]:
-    """Return the errors of each back end, with steps up to 16; the loop itself comes last."""
+    """Return the errors of each back end for step sizes up to 16, and last those of the loop."""
     rows = []
     inputs = scan_inputs(size, LARGEST_STEP)
     exact = _value_and_gradients("reference", [x.double() for x in inputs])
     for name in [*working_backends(), "reference"]:
-        found = _value_and_gradients(name, inputs)
+        outputs = _value_and_gradients(name, inputs)
         errors = [
-            float((a.double() - b).norm() / b.norm()) for a, b in zip(found, exact, strict=True)
+            float((a.double() - b).norm() / b.norm()) for a, b in zip(outputs, exact, strict=True)
         ]
         rows.append(ErrorRow(name, errors[0], max(errors[1:])))
     return rows
 
 
 def _value_and_gradients(name: str, inputs: list[Tensor]) -> list[Tensor]:
-    learning = [x.detach().clone().requires_grad_() for x in inputs]
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
     scan = scan_reference if name == "reference" else BACKENDS[name]
-    y = scan(*learning)
+    y = scan(*leaves)
     weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
-    return [y.detach(), *torch.autograd.grad((y * weight).sum(), learning)]
+    return [y.detach(), *torch.autograd.grad((y * weight).sum(), leaves)]

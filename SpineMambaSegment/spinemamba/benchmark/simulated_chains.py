@@ -1,10 +1,10 @@
-"""Made-up chains of vertebrae with known names: a hard test for the level solver.
+"""Simulated chains of vertebrae with known levels, a benchmark for the level solver.
 
-No images: only what the solver sees, which is centres, volumes of evidence and the rare things that
-happen in patients (11 or 13 thoracic, 4 or 6 lumbar vertebrae, block vertebrae) and in networks
-(a vertebra that was missed, an instance that is none, evidence that is blurred, biased along the
-chain, or off by one level throughout). The strengths of the noise are those that the starter
-model showed on phantoms that it had not learned from ("realistic"), half and double.
+There are no images, only the input of the solver: centres, volumes and level probabilities. The
+chains contain variants (11 or 13 thoracic, 4 or 6 lumbar vertebrae), block vertebrae, and errors of
+networks: missed vertebrae, false instances, and level probabilities that are blurred, biased along
+the chain, or shifted by one level. The noise "realistic" has the strength that was measured for the
+starter model on phantoms outside its training data; "weak" and "strong" are half and double.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 
 from spinemamba.anatomy.labels import BY_VALUE, NETWORK_LEVELS, ORDER, RARE
 from spinemamba.anatomy.statistics import STEP_MM, usual_volume_ml
-from spinemamba.benchmark.distractors import PIECE_ML, bell, between, piece
 from spinemamba.common.errors import Code, UserError
 from spinemamba.instances.find import Instance
 from spinemamba.levels.emissions import DISTINCT
@@ -32,36 +31,42 @@ VARIANTS = {
     "L4 only": ((), ("L5",)),
     "L6": (("L6",), ()),
 }
-"""Levels that a spine has besides the usual ones, and usual ones that it lacks."""
+"""Additional levels of a spine, and missing levels."""
 
 FAULTS = (*["none"] * 8, "fused", "missed", "spurious", "above", "below")
-"""What went wrong before the solver; five in thirteen chains have a fault.
+"""Errors of the instances; five of thirteen chains have one.
 
-"spurious" is a piece between two vertebrae; "above" one of the skull over C1, of a rib or shoulder
-over other levels; "below" one of the pelvis at the sacrum, of a rib under other levels.
+"spurious" is a false instance between two vertebrae, "above" one beyond the upper end (skull, rib
+or shoulder), "below" one at the sacrum or beyond the lower end (pelvis or rib).
 """
 
 SHOWN_AS = {"T13": "T12", "L6": "L5"}
 
 PLAIN = (NETWORK_LEVELS.index("C3"), NETWORK_LEVELS.index("L5"))
-"""First and last level without a shape of its own."""
+"""First and last level without a distinct shape."""
+
+DISTRACTOR_ML = {"above": (3.0, 15.0), "below": (1.5, 20.0)}
+"""Range of volumes of a false instance beyond an end of the chain."""
+
+DISTRACTOR_STEP = (0.6, 1.3)
+"""Range of its distance to the last vertebra, relative to the usual distance of neighbours."""
 
 CROP_LEVELS = (3, 8)
 CENTRE_NOISE_MM = 1.5
 SIZE_SPREAD = 0.08
 DISTINCT_WIDTH = 0.5
-"""Spread of the evidence of a level that looks like no other."""
+"""Standard deviation of the level probabilities of a level with a distinct shape."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How far evidence is from the truth, in levels.
+    """Errors of the level probabilities, in levels.
 
     Attributes:
-        width: Standard deviation of the evidence of one vertebra.
+        width: Standard deviation of the level probabilities of one vertebra.
         bias: Standard deviation of a bias that changes slowly along the chain.
-        jitter: Standard deviation of an error of each vertebra alone.
-        shifted: How often all evidence is off by one level, to either side.
+        jitter: Standard deviation of an independent error of each vertebra.
+        shifted: Probability of a shift of all level probabilities by one level, per direction.
     """
 
     width: float
@@ -78,15 +83,15 @@ NOISES = {
 
 
 @dataclass(frozen=True)
-class StressCase:
-    """One chain.
+class SimulatedChain:
+    """One simulated chain.
 
     Attributes:
-        variant: Which of `VARIANTS`.
-        fault: Which of `FAULTS`.
-        whole: Whether the whole spine is in view.
-        truth: For each instance the names that are right; None stands for no vertebra.
-        items: What the solver sees, top to bottom.
+        variant: One of `VARIANTS`.
+        fault: One of `FAULTS`.
+        whole: Whether the complete spine is in view.
+        truth: Correct names of each instance; None means not a vertebra.
+        items: Input of the solver, top to bottom.
     """
 
     variant: str
@@ -97,33 +102,33 @@ class StressCase:
 
     @property
     def anchored(self) -> bool:
-        """Whether a level of a shape of its own is in view."""
+        """Whether a level with a distinct shape is in view."""
         return any(name in DISTINCT for names in self.truth for name in names)
 
 
-def stress_cases(noise: Noise, seed: int = 0, count: int = 200) -> list[StressCase]:
-    """Return seeded chains, half of them whole; every variant with every fault in turn."""
+def simulate_chains(noise: Noise, seed: int = 0, count: int = 200) -> list[SimulatedChain]:
+    """Return chains, half of them complete, with all combinations of variants and faults."""
     rng = np.random.default_rng(seed)
     rare = list(VARIANTS)[1:]
     cases = []
     for k in range(count):
-        # One in five spines has unusual counts, more than in real life.
+        # One in five spines has a variant, more than in reality.
         variant = rare[k // 5 % len(rare)] if k % 5 == 4 else "usual"
         cases.append(_case(variant, FAULTS[k // 2 % len(FAULTS)], k % 2 == 0, noise, rng))
     return cases
 
 
-def real_chains(path: Path, noise: Noise, seed: int = 0) -> list[StressCase]:
-    """Return chains at the places of real vertebrae, with made-up evidence.
+def real_chains(path: Path, noise: Noise, seed: int = 0) -> list[SimulatedChain]:
+    """Return chains at the positions of real vertebrae, with simulated level probabilities.
 
     Args:
-        path: CSV with the columns case, label, x_lr_mm, y_posterior_mm and z_superior_mm: VerSe's
+        path: CSV with the columns case, label, x_lr_mm, y_posterior_mm and z_superior_mm: VerSe
             label values and annotated centres.
-        noise: Of evidence and places.
-        seed: Of the noise.
+        noise: Errors of level probabilities and positions.
+        seed: Seed of the noise.
 
     Raises:
-        UserError: If the file is not such a table (INPUT_BAD).
+        UserError: If the file is not a table with these columns (INPUT_BAD).
     """
     chains: defaultdict[str, list[tuple[str, list[float]]]] = defaultdict(list)
     try:
@@ -142,18 +147,18 @@ def real_chains(path: Path, noise: Noise, seed: int = 0) -> list[StressCase]:
         names, centres = zip(*sorted(chain, key=lambda entry: ORDER[entry[0]]), strict=True)
         items = _chain(list(names), np.array(centres), rng.normal(1.0, SIZE_SPREAD), noise, rng)
         truth = tuple((name,) for name in names)
-        cases.append(StressCase("real", "none", False, truth, _numbered(items)))
+        cases.append(SimulatedChain("real", "none", False, truth, _numbered(items)))
     return cases
 
 
 def _case(
     variant: str, fault: str, whole: bool, noise: Noise, rng: np.random.Generator
-) -> StressCase:
+) -> SimulatedChain:
     more, less = VARIANTS[variant]
     names = [n for n in NAMES if (n not in RARE or n in more) and n not in less]
     if not whole:
         count = int(rng.integers(CROP_LEVELS[0], CROP_LEVELS[1] + 1))
-        # Every other crop begins or ends with a level of a shape of its own.
+        # Half of the crops start or end with the end of the spine.
         ends = (0, len(names) - count)
         inner = int(rng.integers(2, len(names) - count))
         first = int(rng.choice(ends)) if rng.uniform() < 0.5 else inner
@@ -167,18 +172,18 @@ def _case(
     if fault == "fused" and names[inner + 1] != "Sacrum":
         upper, lower = items[inner], items.pop(inner + 1)
         volume_ml = 0.95 * (upper.volume_ml + lower.volume_ml)
-        items[inner] = between(upper, lower, np.add(upper.evidence, lower.evidence), volume_ml)
+        items[inner] = _between(upper, lower, np.add(upper.evidence, lower.evidence), volume_ml)
         truth[inner : inner + 2] = [(names[inner], names[inner + 1])]
     if fault == "spurious":
-        nothing = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
-        items.insert(inner, between(items[inner - 1], items[inner], nothing, rng.uniform(1.5, 8)))
+        evidence = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
+        items.insert(inner, _between(items[inner - 1], items[inner], evidence, rng.uniform(1.5, 8)))
         truth.insert(inner, (None,))
-    if fault in PIECE_ML:
-        at = 0 if fault == "above" else len(items) - items[-1].is_sacrum
-        beside = items[0] if fault == "above" else items[at - 1]
-        items.insert(at, piece(fault, beside, noise.width, rng))
-        truth.insert(at, (None,))
-    return StressCase(variant, fault, whole, tuple(truth), _numbered(items))
+    if fault in DISTRACTOR_ML:
+        index = 0 if fault == "above" else len(items) - items[-1].is_sacrum
+        neighbour = items[0] if fault == "above" else items[index - 1]
+        items.insert(index, _distractor(fault, neighbour, noise.width, rng))
+        truth.insert(index, (None,))
+    return SimulatedChain(variant, fault, whole, tuple(truth), _numbered(items))
 
 
 def _numbered(items: list[Instance]) -> tuple[Instance, ...]:
@@ -186,7 +191,7 @@ def _numbered(items: list[Instance]) -> tuple[Instance, ...]:
 
 
 def _line(names: list[str], size: float, rng: np.random.Generator) -> np.ndarray:
-    """Return made-up centres from head to tail in LPS millimetres, (n, 3)."""
+    """Return simulated centres from head to sacrum in LPS millimetres, (n, 3)."""
     heights = [0.0]
     for pair in itertools.pairwise(names):
         heights.append(heights[-1] - size * rng.normal(*STEP_MM.get(pair, (33.0, 3.0))))
@@ -202,27 +207,63 @@ def _chain(
     noise: Noise,
     rng: np.random.Generator,
 ) -> list[Instance]:
-    """Return instances at places (n, 3), with noisy places, volumes and evidence."""
+    """Return instances at centres (n, 3), with noise of centres, volumes, level probabilities."""
     shift = rng.choice([-1, 0, 1], p=[noise.shifted, 1 - 2 * noise.shifted, noise.shifted])
     bias = _slow(len(names), rng) * noise.bias
     items = []
     for k, name in enumerate(names):
-        place, width = NETWORK_LEVELS.index(SHOWN_AS.get(name, name)), DISTINCT_WIDTH
+        level, width = NETWORK_LEVELS.index(SHOWN_AS.get(name, name)), DISTINCT_WIDTH
         if name not in DISTINCT:
-            place = place + shift + bias[k] + rng.normal() * noise.jitter
-            # What has no shape of its own is never taken for what has.
-            place = np.clip(place, *PLAIN)
+            level = level + shift + bias[k] + rng.normal() * noise.jitter
+            # Levels without a distinct shape are never confused with those that have one.
+            level = np.clip(level, *PLAIN)
             width = noise.width
         centre = rng.normal(centres[k], CENTRE_NOISE_MM)
         volume_ml = size**3 * usual_volume_ml(name) * np.exp(0.15 * rng.normal())
         sacrum = name == "Sacrum"
-        items.append(Instance(0, tuple(centre), volume_ml, bell(place, width), sacrum, ()))
+        items.append(Instance(0, tuple(centre), volume_ml, _gaussian(level, width), sacrum, ()))
     return items
 
 
 def _slow(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random walk along the chain that stays of unit variance."""
+    """Return an autoregressive series along the chain with unit variance."""
     out = [rng.normal()]
     for _ in range(count - 1):
         out.append(0.9 * out[-1] + np.sqrt(1 - 0.9**2) * rng.normal())
     return np.array(out)
+
+
+def _distractor(
+    fault: str, neighbour: Instance, width: float, rng: np.random.Generator
+) -> Instance:
+    """Return a false instance beyond an end of a chain, with the next level or that of the end.
+
+    Networks have no class for skull and pelvis, and give them the nearest levels.
+
+    Args:
+        fault: "above" or "below".
+        neighbour: Vertebra at that end.
+        width: Standard deviation of the level probabilities of a vertebra, in levels.
+        rng: Random generator.
+    """
+    down = 1 if fault == "below" else -1
+    level = int(np.argmax(neighbour.evidence)) + down * rng.uniform(0, 1)
+    blurred = width + rng.uniform(0, 1)
+    evidence = _gaussian(float(np.clip(level, 0, len(NETWORK_LEVELS) - 1)), blurred)
+    step_mm = 25.0 * (neighbour.volume_ml / 30.0) ** (1 / 3) * rng.uniform(*DISTRACTOR_STEP)
+    aside_mm = rng.normal(0.0, 8.0, 2)
+    centre = np.add(neighbour.centroid_lps_mm, (*aside_mm, -down * step_mm))
+    volume_ml = rng.uniform(*DISTRACTOR_ML[fault])
+    return Instance(0, tuple(map(float, centre)), volume_ml, evidence, False, ())
+
+
+def _gaussian(level: float, width: float) -> tuple[float, ...]:
+    """Return Gaussian level probabilities; ``level`` is an index into `NETWORK_LEVELS`."""
+    evidence = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - level) / width) ** 2)
+    return tuple(evidence / evidence.sum())
+
+
+def _between(a: Instance, b: Instance, evidence: np.ndarray, volume_ml: float) -> Instance:
+    """Return an instance halfway between two vertebrae; ``evidence`` is normalised."""
+    centre = np.add(a.centroid_lps_mm, b.centroid_lps_mm) / 2
+    return Instance(0, tuple(centre), volume_ml, tuple(evidence / evidence.sum()), False, ())

@@ -1,8 +1,8 @@
-"""A whole case: the pipeline as it is, and what the same model would take without its ideas.
+"""Time of a whole case with the pipeline, compared with a plain sliding window.
 
-The slow way is the fine network slid over all of the image, at half a window's overlap, with the
-scan as a loop. It takes minutes: unless it is asked for, one window of it is measured, as the
-others would take as long.
+The baseline ("slow way") is the fine network in a sliding window over the whole image, with an
+overlap of 0.5 and the reference loop as scan. It takes minutes. By default one window is measured
+and multiplied by the number of windows.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ SLIDING_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class CaseRow:
-    """A whole case. Processor seconds are those of all threads.
+    """Times of a whole case. Processor seconds are those of all threads.
 
     Attributes:
-        cpu_s: Processor seconds of the whole pipeline, reading included.
-        wall_s: By the clock on the wall; means something on an idle computer only.
-        stages_s: By the clock on the wall, by stage.
-        gigabytes: Most memory that this process held so far; None where that is not told.
-        slow: The slow way.
-        ratio: How many times the processor seconds of the pipeline it takes.
-        wall_ratio: The same by the clock on the wall; None if not all of it was run.
+        cpu_s: Processor seconds of the whole pipeline, including reading.
+        wall_s: Wall-clock time; meaningful on an idle computer only.
+        stages_s: Wall-clock time of each stage.
+        gigabytes: Peak memory of this process; None if the system does not report it.
+        slow: The baseline.
+        ratio: Processor seconds of the baseline divided by those of the pipeline.
+        wall_ratio: The same for wall-clock time; None if not all windows were run.
     """
 
     cpu_s: float
@@ -54,13 +54,13 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class SlowWay:
-    """The fine network slid over all of an image.
+    """Time of the fine network in a sliding window over an image.
 
     Attributes:
-        windows: How many there are.
-        windows_run: How many of them were run: all, or 1.
-        cpu_s: Processor seconds of all of them; if one was run, of that one times their number.
-        wall_s: By the clock on the wall; None if not all were run.
+        windows: Number of windows.
+        windows_run: Number of windows that were run: all, or 1.
+        cpu_s: Processor seconds of all windows; if one was run, its time times their number.
+        wall_s: Wall-clock time; None if not all windows were run.
     """
 
     windows: int
@@ -70,23 +70,23 @@ class SlowWay:
 
 
 def measure_case(path: Path, slide: bool = False) -> CaseRow:
-    """Segment an image with the bundled model, and go the slow way or project what it would take.
+    """Segment an image with the default model, and measure or project the baseline.
 
     Args:
-        path: The image.
-        slide: Whether to run the slow way, which takes minutes.
+        path: Image file.
+        slide: Whether to run all windows of the baseline, which takes minutes.
     """
     wall, cpu = time.perf_counter(), time.process_time()
     model = load_model(find_model(DEFAULT), "cpu", "float32")
     volume = read_volume(path)
-    done = segment(volume, model)
+    segmentation = segment(volume, model)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    gigabytes = _most_gigabytes()
-    slow = _slid(volume, model.fine) if slide else _projected(volume.geometry, model.fine)
+    gigabytes = _peak_gigabytes()
+    slow = _measured(volume, model.fine) if slide else _projected(volume.geometry, model.fine)
     return CaseRow(
         cpu_s=cpu,
         wall_s=wall,
-        stages_s=done.result.seconds,
+        stages_s=segmentation.result.seconds,
         gigabytes=gigabytes,
         slow=slow,
         ratio=slow.cpu_s / cpu,
@@ -99,14 +99,14 @@ def _boxes(geometry: Geometry, model: LoadedNetwork) -> list[Box]:
     return window_boxes(grid.shape, model.patch_vox, SLIDING_OVERLAP)
 
 
-def _slid(volume: Volume, model: LoadedNetwork) -> SlowWay:
-    """Go the slow way, from the image that has been read to the blended answers."""
+def _measured(volume: Volume, model: LoadedNetwork) -> SlowWay:
+    """Run the baseline, from the image in memory to the aggregated predictions."""
     wall, cpu = time.perf_counter(), time.process_time()
-    upright, _ = canonical(volume)
-    values = normalise(upright.array, guess_modality(upright.array))
-    grid = _grid(upright.geometry, model)
-    image = torch.from_numpy(resample_box(values, upright.geometry, grid))
-    boxes = _boxes(upright.geometry, model)
+    oriented, _ = canonical(volume)
+    values = normalise(oriented.array, guess_modality(oriented.array))
+    grid = _grid(oriented.geometry, model)
+    image = torch.from_numpy(resample_box(values, oriented.geometry, grid))
+    boxes = _boxes(oriented.geometry, model)
     with forced_backend("cpu", "reference"):
         predict(model, image, boxes, ignore, "segment")
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -114,7 +114,7 @@ def _slid(volume: Volume, model: LoadedNetwork) -> SlowWay:
 
 
 def _projected(geometry: Geometry, model: LoadedNetwork) -> SlowWay:
-    """Run one window of the slow way."""
+    """Run one window of the baseline, and project the time of all."""
     windows, patch = len(_boxes(geometry, model)), torch.randn(1, 1, *model.patch_vox)
     with forced_backend("cpu", "reference"):
         cpu = time.process_time()
@@ -127,7 +127,7 @@ def _grid(geometry: Geometry, model: LoadedNetwork) -> Geometry:
     return pad_geometry(grid_with_spacing(geometry, model.spacing_mm), model.patch_vox)
 
 
-def _most_gigabytes() -> float | None:
+def _peak_gigabytes() -> float | None:
     status = Path("/proc/self/status")
     if not status.exists():
         return None

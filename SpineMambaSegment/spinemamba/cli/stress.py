@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Solve the chains of every noise level and print the shares that are right."""
     from spinemamba.benchmark.level_solver import rates, solve, write_plot
-    from spinemamba.benchmark.simulated_chains import NOISES, real_chains, stress_cases
+    from spinemamba.benchmark.simulated_chains import NOISES, real_chains, simulate_chains
 
     for path in filter(None, (args.json, args.plot)):
         check_place(path, overwrite=args.overwrite)
-    sets = {name: stress_cases(noise, args.seed, args.count) for name, noise in NOISES.items()}
+    sets = {name: simulate_chains(noise, args.seed, args.count) for name, noise in NOISES.items()}
     if args.centres:
         for name, noise in NOISES.items():
             sets[f"{name}, real chains"] = real_chains(args.centres, noise, args.seed)

@@ -13,6 +13,7 @@ from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACIN
 
 if TYPE_CHECKING:
     from spinemamba.training.data.dataset import Case
+    from spinemamba.training.data.gather import DataOptions
     from spinemamba.training.loop import Trainer
 
 
@@ -74,15 +75,15 @@ def run(args: argparse.Namespace) -> int:
 
     from spinemamba.common.process_tuning import keep_freed_memory
     from spinemamba.network.config import TRAINED
-    from spinemamba.training.data.gather import prepare
+    from spinemamba.training.data.gather import gather_cases
     from spinemamba.training.folder import SHEET, working_in
-    from spinemamba.training.preview import write_sheet
+    from spinemamba.training.preview import write_contact_sheet
 
     keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     with working_in(args.out, TRAINED[args.size, args.network], args.kind):
-        cases, weights = prepare(args, SPACING_MM[args.network], print_line)
+        cases, weights = gather_cases(_data_options(args), SPACING_MM[args.network], print_line)
         if not cases:
             raise UserError(
                 "There are no cases to train on.",
@@ -90,10 +91,23 @@ def run(args: argparse.Namespace) -> int:
                 Code.INPUT_BAD,
             )
         trainer = _trainer(args, cases, weights)
-        write_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
+        write_contact_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
         print_line(f"preview of the training patches: {args.out / SHEET}")
         trainer.run(args.out, print_line)
     return 0
+
+
+def _data_options(args: argparse.Namespace) -> DataOptions:
+    from spinemamba.training.data.gather import DataOptions
+
+    return DataOptions(
+        folder=args.out,
+        public=args.real,
+        user=args.data,
+        leave_out=tuple(args.leave_out),
+        phantoms=args.phantoms,
+        seed=args.seed,
+    )
 
 
 def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:

@@ -1,4 +1,4 @@
-"""Procedural scans of a spine with exact labels."""
+"""Phantoms: synthetic CT or MR images of a spine with exact labels."""
 
 from spinemamba.phantom.appearance import PaintOptions, paint_ct, paint_mr
 from spinemamba.phantom.make import Phantom, make_phantom

@@ -1,4 +1,4 @@
-"""What a scanner makes of tissues."""
+"""CT and MR images from tissue maps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, OTHER_BONE, Tissue
 
 @dataclass(frozen=True)
 class PaintOptions:
-    """How a phantom is painted; None means drawn at random.
+    """Appearance of a phantom; None means drawn at random.
 
     Attributes:
         noise_hu: Standard deviation of the noise.
-        density: Trabecular bone from 0 (osteoporotic) to 1 (young).
-        blur_mm: Width (sigma) of the point spread in plane.
-        contrast: Whether vessels and kidneys carry contrast agent.
+        density: Density of trabecular bone from 0 (osteoporotic) to 1 (young).
+        blur_mm: Standard deviation of the point spread function.
+        contrast: Whether vessels and kidneys are enhanced by contrast agent.
     """
 
     noise_hu: float | None = None
@@ -33,19 +33,19 @@ def paint_ct(
     rng: np.random.Generator,
     options: PaintOptions = PaintOptions(),
 ) -> np.ndarray:
-    """Paint tissues as CT.
+    """Return a CT image of a tissue map.
 
     Args:
         tissues: Values of `Tissue`.
-        rng: Source of randomness.
-        options: What is fixed.
+        rng: Random generator.
+        options: Appearance.
 
     Returns:
-        Hounsfield units, int16, the shape of ``tissues``. Partial volume comes from blurring
-        the image, never from the labels.
+        Hounsfield units, int16, the shape of ``tissues``. Partial volume results from blurring
+        the image, not from the labels.
     """
     means = _ct_means(rng, options)
-    # A cortex thinner than a voxel is painted a voxel thick, so it must be fainter.
+    # Cortex thinner than a voxel is painted one voxel thick, with reduced brightness.
     share = min(1.0, 1.1 / float(np.prod(tissues.spacing_mm) ** (1 / 3)))
     for dense in (Tissue.CORTICAL, *OTHER_BONE):
         means[dense] = share * means[dense] + (1 - share) * means[Tissue.TRABECULAR]
@@ -60,7 +60,7 @@ def paint_ct(
     sigma_mm = options.blur_mm if options.blur_mm is not None else rng.uniform(0.5, 1.1)
     image = _blur(image, tissues.spacing_mm, sigma_mm)
     noise = options.noise_hu if options.noise_hu is not None else rng.uniform(8, 35)
-    image += np.float32(noise) * _coloured(image.shape, tissues.spacing_mm, rng)
+    image += np.float32(noise) * _correlated_noise(image.shape, tissues.spacing_mm, rng)
     return np.clip(np.round(image), -1024, 3071).astype(np.int16)
 
 
@@ -84,7 +84,7 @@ def paint_mr(
     rng: np.random.Generator,
     options: PaintOptions = PaintOptions(),
 ) -> np.ndarray:
-    """Paint tissues as T1- or T2-weighted MR with coil fall-off and Rician noise.
+    """Return a T1- or T2-weighted MR image with a bias field and Rician noise.
 
     Returns:
         Arbitrary units, int16, not negative, the shape of ``tissues``.
@@ -107,7 +107,7 @@ def paint_mr(
 
 
 def _grain(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Return texture of two grain sizes, standard deviation about 1."""
+    """Return random texture at two scales, with a standard deviation of about 1."""
     fine = rng.standard_normal(shape, dtype=np.float32)
     small = [max(2, -(-n // 3)) for n in shape]
     coarse = rng.standard_normal(small, dtype=np.float32)
@@ -121,10 +121,10 @@ def _blur(image: np.ndarray, spacing_mm: tuple[float, ...], sigma_mm: float) -> 
     return ndimage.gaussian_filter(image, sigma, truncate=2.5)
 
 
-def _coloured(
+def _correlated_noise(
     shape: tuple[int, ...], spacing_mm: tuple[float, ...], rng: np.random.Generator
 ) -> np.ndarray:
-    """Return noise as a reconstruction kernel leaves it: correlated in plane, deviation 1."""
+    """Return noise with standard deviation 1, correlated in plane as by reconstruction kernels."""
     white = rng.standard_normal(shape, dtype=np.float32)
     sigma = (0.0, 0.7 / spacing_mm[1], 0.7 / spacing_mm[2])
     smooth = ndimage.gaussian_filter(white, sigma, truncate=2.0)

@@ -1,4 +1,4 @@
-"""C1 and C2, which look like no other vertebra."""
+"""C1 and C2, whose shapes differ from all other vertebrae."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DENS_Y = -1.5
 
 
 def build_atlas(field: Field, placed: Placed) -> None:
-    """Add C1: two lateral masses and two arches around dens and canal."""
+    """Add C1: two lateral masses, and two arches around dens and canal."""
     shape = placed.shape
     size = shape.span / 76.0
     for side in SIDES:
@@ -54,7 +54,7 @@ def _add_arch(
 
 
 def build_axis(field: Field, placed: Placed, gap_mm: float) -> None:
-    """Add C2: an ordinary neck vertebra below, dens and flat shoulders above."""
+    """Add C2: a typical cervical vertebra with dens and flat superior joint surfaces."""
     shape = placed.shape
     build(field, placed, above=None, gap_mm=gap_mm)
     half = shape.height / 2

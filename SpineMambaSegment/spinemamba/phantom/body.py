@@ -9,12 +9,12 @@ from spinemamba.phantom.sdf import Distance, smooth_min
 
 
 def body_distance(placed: Placed) -> Distance:
-    """Return the distance to a body: waisted, with hollow endplates and back wall."""
+    """Return the distance to a body with a waist, concave endplates and posterior wall."""
     shape = placed.shape
     neck = placed.name[0] == "C"
     waist, hollow, widest = (0.07, 0.6, 0.05) if neck else (0.10, 1.3, 0.16)
     half = shape.height / 2
-    # Widest behind the middle: the front is round, the back flat.
+    # The largest width is posterior to the centre: the anterior wall is round, the posterior flat.
     middle = widest * shape.depth
     front, back = shape.wall + middle, shape.wall - middle
 
@@ -39,7 +39,7 @@ def body_distance(placed: Placed) -> Distance:
         solid = -smooth_min(-side, -ends, 2.0)
         if not neck:
             return solid
-        # Uncinate processes: the upper endplate's side rims rise.
+        # Uncinate processes: raised lateral rims of the upper endplate.
         lip = np.sqrt((np.abs(x) - shape.width / 2 + 1.2) ** 2 + (z - half - 0.5) ** 2) - 2.0
         lip = np.maximum(lip, np.abs(y - 1.0) - 0.32 * shape.depth)
         return smooth_min(solid, lip, 2.0)
@@ -50,9 +50,9 @@ def body_distance(placed: Placed) -> Distance:
 def _girth(
     x: np.ndarray, y: np.ndarray, level: np.ndarray, amount: tuple[float, float]
 ) -> np.ndarray:
-    """Return how wide the body is at a level (-1 below, 1 above) in shares of its width.
+    """Return the relative width of the body at a height from -1 (bottom) to 1 (top).
 
-    The amounts are of the waist, and of the osteophytes by which rims stick out here and there.
+    ``amount`` is the depth of the waist and the size of irregular osteophytes at the rims.
     """
     waist, lip = amount
     girth = 1 - np.float32(waist) * np.maximum(1 - level * level, 0) - np.float32(0.02) * level

@@ -1,4 +1,4 @@
-"""The label and tissue arrays that parts are painted on."""
+"""Label and tissue arrays of a phantom, and painting on them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Canvas:
 
     Args:
         geometry: Voxel grid with axes z, y, x in LPS directions.
-        rng: Source of randomness.
+        rng: Random generator.
 
     Attributes:
         grid: The voxel grid.
@@ -53,17 +53,17 @@ class Canvas:
         return float(np.prod(self.grid.geometry.spacing_mm) ** (1 / 3))
 
     def rough(self, box: Box, grain_mm: float) -> np.ndarray:
-        """Return smooth noise of standard deviation 1 in a box; equal wherever boxes overlap."""
+        """Return smooth noise with standard deviation 1 in a box; equal where boxes overlap."""
         if grain_mm not in self._tiles:
             white = self.rng.standard_normal((TILE, TILE, TILE), dtype=np.float32)
             sigma = [grain_mm / s for s in self.grid.geometry.spacing_mm]
             smooth = ndimage.gaussian_filter(white, sigma, mode="wrap")
             self._tiles[grain_mm] = smooth / smooth.std()
-        picks = [np.arange(s.start, s.stop) % TILE for s in box]
-        return self._tiles[grain_mm][np.ix_(*picks)]
+        indices = [np.arange(s.start, s.stop) % TILE for s in box]
+        return self._tiles[grain_mm][np.ix_(*indices)]
 
     def paint(self, field: Field, tissue: Tissue, over: Sequence[Tissue] | None = None) -> None:
-        """Give the inside of a field a tissue, everywhere or only over some tissues."""
+        """Set the tissue inside a field; ``over`` limits this to some tissues."""
         inside = field.distance < 0
         view = self.tissues[field.box]
         if over is not None:
@@ -71,7 +71,7 @@ class Canvas:
         view[inside] = tissue
 
     def paint_bone(self, field: Field, tissue: Tissue, cortex_mm: float) -> None:
-        """Paint bone that is not spine: a cortex, and marrow inside."""
+        """Paint bone other than the spine: cortex with marrow inside."""
         view = self.tissues[field.box]
         view[field.distance < 0] = tissue
         view[field.distance < -max(cortex_mm, 0.6 * self.voxel_mm)] = Tissue.MARROW
@@ -79,34 +79,34 @@ class Canvas:
     def paint_vertebra(
         self, field: Field, value: int, cortex_mm: np.ndarray, gap: np.ndarray
     ) -> None:
-        """Paint a vertebra, keeping its distance from those painted before.
+        """Paint a vertebra with a gap to the vertebrae painted before.
 
         Args:
-            field: Its distance.
+            field: Signed distance to the vertebra.
             value: Label value.
-            cortex_mm: Thickness of its cortex, in the shape of the field.
-            gap: Room that it must leave to its neighbours, mm, in the shape of the field.
+            cortex_mm: Thickness of the cortex, same shape as the field.
+            gap: Gap to neighbours in mm, same shape as the field.
         """
         distance = field.distance
         nearest = self._nearest[field.box]
-        mine = (distance < 0) & (distance < nearest)
+        inside = (distance < 0) & (distance < nearest)
         contested = np.abs(distance - nearest) < gap
         contested &= (distance < 0) | (nearest < 0)
         labels, tissues = self.labels[field.box], self.tissues[field.box]
-        # Cartilage parts ribs and pelvis from the spine.
+        # Cartilage separates ribs and pelvis from the spine.
         rim = (distance >= 0) & (distance < np.maximum(gap, np.float32(0.5)))
         tissues[rim & _IS_OTHER_BONE[tissues]] = Tissue.CARTILAGE
-        labels[mine] = value
+        labels[inside] = value
         bone = distance < -np.maximum(cortex_mm, 0.6 * self.voxel_mm)
-        tissues[mine] = Tissue.CORTICAL
-        tissues[mine & bone] = Tissue.TRABECULAR
-        room = contested & (mine | (labels > 0))
+        tissues[inside] = Tissue.CORTICAL
+        tissues[inside & bone] = Tissue.TRABECULAR
+        room = contested & (inside | (labels > 0))
         labels[room] = 0
         tissues[room] = Tissue.CARTILAGE
         np.minimum(nearest, distance, out=nearest, casting="same_kind")
 
     def field(self, frame: Frame, low: Point, high: Point) -> Field | None:
-        """Return an empty field over a local box, or None outside the image."""
+        """Return an empty field over a local box, or None if the box is outside the image."""
         box = self.grid.box(frame, low, high)
         return None if box is None else Field(self.grid, frame, box)
 
@@ -119,7 +119,7 @@ class Canvas:
         stretch: Point = (1.0, 1.0, 1.0),
         over: Sequence[Tissue] | None = None,
     ) -> None:
-        """Paint a tube along a line of LPS points, shape (n, 3)."""
+        """Paint a tube along a polyline of LPS points (n, 3)."""
         sizes = np.broadcast_to(np.asarray(radii, float), len(points))
         for k in range(len(points) - 1):
             ends = tuple(points[k]), tuple(points[k + 1])
@@ -130,14 +130,14 @@ class Canvas:
                 self.paint(field, tissue, over)
 
     def keep_largest(self) -> None:
-        """Leave one connected piece of each label; crumbs become cartilage."""
+        """Keep the largest connected component of each label; the others become cartilage."""
         for value, box in enumerate(ndimage.find_objects(self.labels), start=1):
             if box is None:
                 continue
             mask = self.labels[box] == value
-            pieces, count = ndimage.label(mask)
+            components, count = ndimage.label(mask)
             if count > 1:
-                sizes = np.bincount(pieces.ravel())[1:]
-                crumbs = mask & (pieces != sizes.argmax() + 1)
-                self.labels[box][crumbs] = 0
-                self.tissues[box][crumbs] = Tissue.CARTILAGE
+                sizes = np.bincount(components.ravel())[1:]
+                small = mask & (components != sizes.argmax() + 1)
+                self.labels[box][small] = 0
+                self.tissues[box][small] = Tissue.CARTILAGE

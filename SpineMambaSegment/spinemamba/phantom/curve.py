@@ -1,4 +1,4 @@
-"""The chain of vertebrae: where each one lies and how it is turned."""
+"""The chain of vertebrae: positions and orientations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STEPS: dict[str, tuple[float, float]] = {
     "L5": (30.5, 22.0),
     "L6": (29.5, 24.0),
 }
-"""From each level to the next: distance in mm, and degrees by which it leads backwards.
+"""Distance from each level to the next in mm, and its angle towards posterior in degrees.
 
 Means over 113 chains of VerSe 2020 (CC BY-SA 4.0, Sekuboyina et al. 2021); the step to the
 sacrum is an estimate.
@@ -46,16 +46,16 @@ sacrum is an estimate.
 
 SACRAL_TILT_DEG = 43.0
 PLATE_SHARE = 0.6
-"""How far endplates turn towards their discs; the discs' wedge makes up the rest."""
+"""Share of the angle between neighbours that the endplates take up; discs take up the rest."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """One vertebra in its place.
+    """A vertebra with its position.
 
     Attributes:
         name: Level.
-        frame: Origin at the body's centre.
+        frame: Local frame with the origin at the centre of the body.
         shape: Sizes.
         top: Slope of the upper endplate along X and Y.
         bottom: Slope of the lower endplate along X and Y.
@@ -69,20 +69,20 @@ class Placed:
 
 
 def landmarks(chain: list[Placed]) -> dict[str, Placed]:
-    """Return the vertebrae by name; a missing T12 or L5 is stood in for by the one above."""
-    found = {placed.name: placed for placed in chain}
-    found.setdefault("T12", found["T11"])
-    found.setdefault("L5", found["L4"])
-    return found
+    """Return the vertebrae by name; the level above replaces a missing T12 or L5."""
+    by_name = {placed.name: placed for placed in chain}
+    by_name.setdefault("T12", by_name["T11"])
+    by_name.setdefault("L5", by_name["L4"])
+    return by_name
 
 
 def draw_chain(options: PhantomOptions, scale: float, rng: np.random.Generator) -> list[Placed]:
-    """Return a whole spine, C1 to sacrum, with C1 at the origin.
+    """Return a complete spine, C1 to sacrum, with C1 at the origin.
 
     Args:
-        options: Counts of vertebrae and strength of the curves.
+        options: Numbers of vertebrae and strength of the curves.
         scale: Size of the patient.
-        rng: Source of randomness.
+        rng: Random generator.
     """
     names = options.all_levels
     distance = np.array([STEPS[n][0] for n in names[:-1]]) * scale
@@ -120,13 +120,13 @@ def _angles(
     waves = rng.uniform(1.0, 2.5)
     phase = rng.uniform(0, 2 * np.pi)
     lateral = cobb / 2 * np.sin(2 * np.pi * waves * np.arange(count) / count + phase)
-    # The head stays above the pelvis: no lateral curve leads away on the whole.
+    # The head stays above the pelvis: the mean lateral angle is zero.
     lateral = lateral - lateral.mean() + _wander(count, 1.2, rng)
     return np.radians(lateral), np.radians(sagittal)
 
 
 def _wander(count: int, sd: float, rng: np.random.Generator, memory: float = 0.75) -> np.ndarray:
-    """Return an autoregressive series of mean 0."""
+    """Return an autoregressive series with zero mean."""
     steps = rng.normal(0, sd * np.sqrt(1 - memory**2), count)
     out = np.zeros(count)
     value = rng.normal(0, sd)
@@ -137,7 +137,7 @@ def _wander(count: int, sd: float, rng: np.random.Generator, memory: float = 0.7
 
 
 def _up(angles: np.ndarray) -> np.ndarray:
-    """Return the upward unit vectors (..., 3) in LPS of (lateral, sagittal) angles."""
+    """Return superior unit vectors (..., 3) in LPS for (lateral, sagittal) angles."""
     lateral, sagittal = angles[..., 0], angles[..., 1]
     flat = np.cos(sagittal)
     return np.stack([np.sin(lateral) * flat, -np.sin(sagittal), np.cos(lateral) * flat], axis=-1)
@@ -157,11 +157,11 @@ def _slope(turn: np.ndarray) -> tuple[float, float]:
 
 
 def _height(names: list[str], distance: np.ndarray, k: int) -> float:
-    """Return the height of a body: what the discs leave of the steps."""
-    own = SHAPES[names[k]].disc
+    """Return the height of a body: the distance between levels minus the discs."""
+    below = SHAPES[names[k]].disc
     above = SHAPES[names[max(k - 1, 0)]].disc
     scale = distance[min(k, len(distance) - 1)] / STEPS[names[min(k, len(distance) - 1)]][0]
     if names[k] == "Sacrum":
         return float(2 * (distance[-1] / 2 - above * scale / 2))
     before = distance[k - 1] if k > 1 else distance[k]
-    return float((before + distance[k]) / 2 - (own + above) / 2 * scale)
+    return float((before + distance[k]) / 2 - (below + above) / 2 * scale)

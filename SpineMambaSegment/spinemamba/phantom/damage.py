@@ -1,4 +1,4 @@
-"""What fractures and surgeons leave of a vertebra of measured shape."""
+"""Compression fractures and laminectomies of real vertebral shapes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from spinemamba.phantom.curve import Placed
 
 
 def crushed(coordinates: list[np.ndarray], placed: Placed) -> list[np.ndarray]:
-    """Return coordinates in which the front of a body has lost a share of its height.
+    """Return coordinates that reduce the anterior height of a body.
 
-    The body is pressed together towards its lower endplate: fully at its front edge, not at all
-    from the back wall on, so that the arch keeps its shape.
+    The body is compressed towards its lower endplate, fully at the anterior edge and not at all
+    behind the posterior wall, so that the arch keeps its shape.
 
     Args:
         coordinates: X, Y, Z in mm.
-        placed: The vertebra; ``shape.crush`` is the share that its front loses.
+        placed: The vertebra; ``shape.crush`` is the relative loss of anterior height.
     """
     shape = placed.shape
     if not shape.crush:
@@ -27,11 +27,11 @@ def crushed(coordinates: list[np.ndarray], placed: Placed) -> list[np.ndarray]:
 
 
 def laminectomy(distance: np.ndarray, coordinates: list[np.ndarray], placed: Placed) -> np.ndarray:
-    """Return the distance to a vertebra without lamina and spinous process.
+    """Return the signed distance to a vertebra without lamina and spinous process.
 
     Args:
-        distance: Signed distance to the whole vertebra.
-        coordinates: X, Y, Z in mm, of the same shape.
+        distance: Signed distance to the complete vertebra.
+        coordinates: X, Y, Z in mm, same shape.
         placed: The vertebra.
     """
     shape = placed.shape

@@ -1,4 +1,4 @@
-"""Facet joints: where each vertebra meets the next."""
+"""Facet joints between neighbouring vertebrae."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from spinemamba.phantom.parameters import Shape
 
 @dataclass(frozen=True)
 class Joint:
-    """A facet joint, as seen from either of its vertebrae.
+    """A facet joint, in the frame of either vertebra.
 
     Attributes:
-        x: Distance of its centre from the middle.
-        y: Its centre.
-        turn_deg: 0 is a sagittal joint, 90 a coronal one.
-        tilt_deg: How far the joint leans: 0 is upright.
-        half: Half of its processes' thickness, width and height.
+        x: Distance of its centre from the midsagittal plane.
+        y: Y of its centre.
+        turn_deg: Rotation about Z: 0 is sagittal, 90 coronal.
+        tilt_deg: Inclination: 0 is vertical.
+        half: Half of the thickness, width and height of the articular processes.
     """
 
     x: float
@@ -28,7 +28,7 @@ class Joint:
     half: tuple[float, float, float]
 
     def axes(self, side: float) -> np.ndarray:
-        """Return rows: from the upper vertebra's process to the lower's, across, and along."""
+        """Return rows: normal from the upper process to the lower one, and two in-plane axes."""
         a, b = np.radians(self.turn_deg), np.radians(self.tilt_deg)
         normal = np.array([side * np.cos(a) * np.cos(b), -np.sin(a) * np.cos(b), -np.sin(b)])
         across = np.array([np.sin(a), side * np.cos(a), 0.0])
@@ -36,7 +36,7 @@ class Joint:
 
 
 def joint_below(name: str, shape: Shape) -> Joint:
-    """Return the joint with the next level, by the shape of either vertebra."""
+    """Return the joint with the level below, for the shape of either vertebra."""
     half_canal = shape.canal_width / 2
     if name[0] == "C" and name != "C7":
         return Joint(half_canal + 7.0, shape.canal_y - 0.5, 85.0, 42.0, (3.7, 7.0, 7.0))

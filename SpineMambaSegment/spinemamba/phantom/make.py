@@ -1,4 +1,4 @@
-"""The public way to a phantom."""
+"""Make a phantom: image, labels and tissues from a seed and options."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from spinemamba.phantom.outline import Outline
 from spinemamba.phantom.sdf import Frame
 from spinemamba.phantom.skeleton import paint_skeleton
 from spinemamba.phantom.soft import paint_soft
-from spinemamba.phantom.spine import paint_canal, paint_discs, paint_vertebrae, reach_of
+from spinemamba.phantom.spine import bounding_box, paint_canal, paint_discs, paint_vertebrae
 from spinemamba.phantom.stored import ShapeBank
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic scan and the truth about it, all on one grid.
+    """A synthetic image with its ground truth, on one grid.
 
     Attributes:
         image: int16; Hounsfield units, or arbitrary units for MR.
         labels: VerSe label values, uint8.
         tissues: Values of `Tissue`, uint8.
-        options: What was asked for.
-        scale: Size of the patient, 1 is an average adult.
-        seed: What it was made from.
+        options: Options of the phantom.
+        scale: Size of the patient; 1 is an average adult.
+        seed: Seed of the random generator.
     """
 
     image: Volume
@@ -45,15 +45,15 @@ def make_phantom(
     options: PhantomOptions = PhantomOptions(),  # noqa: B008
     shapes: ShapeBank | None = None,
 ) -> Phantom:
-    """Make a synthetic scan of a spine.
+    """Return a synthetic image of a spine with labels.
 
     Args:
-        seed: Equal seeds and options give byte-equal phantoms.
-        options: What it shows.
-        shapes: Real vertebrae to compose the spine of; None designs them all.
+        seed: Seed. Equal seeds and options give byte-equal phantoms.
+        options: Contents and appearance.
+        shapes: Real vertebral shapes; None uses parametric shapes only.
 
     Returns:
-        Image, labels and tissues. The axes are z up, y backwards, x to the patient's left.
+        Image, labels and tissues. The axes are z superior, y posterior, x to the patient's left.
     """
     rng = np.random.default_rng(seed)
     scale = options.scale if options.scale is not None else float(rng.normal(1.0, 0.05))
@@ -61,14 +61,14 @@ def make_phantom(
     outline = Outline(chain, scale, rng)
     geometry = field_of_view(chain, options, outline)
     canvas = Canvas(geometry, rng)
-    wanted = set(options.all_levels if options.cut else options.levels)
+    present = set(options.all_levels if options.cut else options.levels)
     paint_soft(canvas, chain, outline, scale)
-    paint_skeleton(canvas, chain, outline, wanted)
+    paint_skeleton(canvas, chain, outline, present)
     paint_canal(canvas, chain)
-    paint_discs(canvas, [p for p in chain if p.name in wanted])
+    paint_discs(canvas, [p for p in chain if p.name in present])
     arthrosis = options.arthrosis
     arthrosis = arthrosis if arthrosis is not None else float(rng.uniform(0.1, 0.5))
-    paint_vertebrae(canvas, chain, wanted, arthrosis, shapes)
+    paint_vertebrae(canvas, chain, present, arthrosis, shapes)
     canvas.keep_largest()
     tissues = Volume(canvas.tissues, geometry)
     paint = paint_ct if options.modality == "ct" else paint_mr
@@ -78,9 +78,9 @@ def make_phantom(
 
 
 def _centred(chain: list[Placed], options: PhantomOptions) -> list[Placed]:
-    """Return the chain moved so that the middle of the levels in view is at the origin."""
-    shown = [p.frame.origin for p in chain if p.name in options.levels]
-    middle = np.mean(shown, axis=0)
+    """Return the chain translated so that the mean of the levels in view is at the origin."""
+    in_view = [p.frame.origin for p in chain if p.name in options.levels]
+    middle = np.mean(in_view, axis=0)
     return [
         Placed(p.name, Frame(p.frame.origin - middle, p.frame.axes), p.shape, p.top, p.bottom)
         for p in chain
@@ -88,15 +88,15 @@ def _centred(chain: list[Placed], options: PhantomOptions) -> list[Placed]:
 
 
 def field_of_view(chain: list[Placed], options: PhantomOptions, outline: Outline) -> Geometry:
-    """Return the voxel grid that shows the levels asked for."""
-    shown = [p for p in chain if p.name in options.levels]
-    corners = np.concatenate([_corners(p) for p in shown])
+    """Return a voxel grid that contains the requested levels."""
+    in_view = [p for p in chain if p.name in options.levels]
+    corners = np.concatenate([_corners(p) for p in in_view])
     low, high = corners.min(axis=0), corners.max(axis=0)
     if options.cut:
         above_mm, below_mm = options.beyond_mm
-        low[2] = shown[-1].frame.origin[2] - (60.0 if shown[-1].name == "Sacrum" else 0.0)
+        low[2] = in_view[-1].frame.origin[2] - (60.0 if in_view[-1].name == "Sacrum" else 0.0)
         low[2] -= below_mm
-        high[2] = shown[0].frame.origin[2] + above_mm
+        high[2] = in_view[0].frame.origin[2] + above_mm
     else:
         low[2] -= options.margin_mm
         high[2] += options.margin_mm
@@ -116,8 +116,8 @@ def field_of_view(chain: list[Placed], options: PhantomOptions, outline: Outline
 
 
 def _corners(placed: Placed) -> np.ndarray:
-    """Return the corners of a vertebra's box in LPS, without the slack along z."""
-    low, high = reach_of(placed)
+    """Return the corners of the bounding box of a vertebra in LPS."""
+    low, high = bounding_box(placed)
     points = [
         (x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])
     ]

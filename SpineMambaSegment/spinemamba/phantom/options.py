@@ -1,4 +1,4 @@
-"""What kind of phantom is wanted."""
+"""Options of phantoms, and their distribution for training."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ ALL_LEVELS = (
     *(f"L{k}" for k in range(1, 7)),
     "Sacrum",
 )
-"""Every level that some spine has, top to bottom."""
+"""All levels that can occur, top to bottom."""
 
 
 @dataclass(frozen=True)
 class PhantomOptions:
-    """What a phantom shows; None means that the seed decides.
+    """Contents and appearance of a phantom; None means drawn at random from the seed.
 
     Attributes:
         first: Highest level in view, C1 to Sacrum.
         last: Lowest level in view.
-        thoracic: How many thoracic vertebrae: 11, 12 or 13.
-        lumbar: How many lumbar vertebrae: 4, 5 or 6.
-        spacing_mm: Voxel size along z, y, x.
+        thoracic: Number of thoracic vertebrae: 11, 12 or 13.
+        lumbar: Number of lumbar vertebrae: 4, 5 or 6.
+        spacing_mm: Voxel spacing along z, y, x.
         modality: "ct" gives Hounsfield units, "mr" arbitrary units.
-        scale: Size of the patient, 1 is an average adult.
-        kyphosis: Gain of the sagittal curves, 1 is average.
+        scale: Size of the patient; 1 is an average adult.
+        kyphosis: Gain of the sagittal curves; 1 is average.
         scoliosis_deg: Cobb angle of the lateral curve.
-        density: 0 (osteoporotic) to 1 (young).
-        arthrosis: Share of facet joints without a gap.
+        density: Bone density from 0 (osteoporotic) to 1 (young).
+        arthrosis: Share of facet joints without a joint space.
         noise_hu: Standard deviation of the noise.
-        cut: Whether the field of view cuts through the first and the last level, with the rest
-            of the patient beyond it. Otherwise the levels are whole and no others exist.
-        beyond_mm: How much further a view that is cut reaches above and below. Above C1 lies the
-            head, below the sacrum the pelvis.
-        margin_mm: Room beyond the levels along z; in plane too if ``tight``.
-        tight: Whether the image is cropped to the spine in plane. Otherwise it holds the body.
+        cut: Whether the field of view truncates the first and the last level, as in a scan of a
+            part of the patient. Otherwise these levels are complete and no others exist.
+        beyond_mm: Extension of a truncated field of view above and below: above C1 to the head,
+            below the sacrum to the pelvis.
+        margin_mm: Margin around the levels along z; also in plane if ``tight``.
+        tight: Whether the image is cropped to the spine in plane. Otherwise it contains the whole
+            body.
     """
 
     first: str = "C1"
@@ -71,7 +72,7 @@ class PhantomOptions:
 
     @property
     def all_levels(self) -> list[str]:
-        """Every level of this patient, top to bottom."""
+        """All levels of this patient, top to bottom."""
         return [
             *(f"C{k}" for k in range(1, 8)),
             *(f"T{k}" for k in range(1, self.thoracic + 1)),
@@ -87,21 +88,20 @@ class PhantomOptions:
 
 
 VIEW_FROM_HEAD, VIEW_TO_PELVIS = 0.2, 0.15
-"""Share of random views that begin above C1, and that end below the sacrum."""
+"""Share of random fields of view that start above C1, and that end below the sacrum."""
 
-MOST_BEYOND_MM = (110.0, 60.0)
-"""A view from the head begins at most so far above C1, and one to the pelvis ends at most so far
-below the middle of the sacrum's view."""
+MAX_BEYOND_MM = (110.0, 60.0)
+"""Largest extension of a field of view above C1, and below the middle of the sacrum."""
 
 
 def random_options(
     rng: np.random.Generator, spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
 ) -> PhantomOptions:
-    """Draw what real scans show: part of a spine, now and then with a level too many.
+    """Draw options as in real scans: a part of a spine, in some cases with numbering variants.
 
-    The number of levels in view follows the VerSe scans (quartiles 8, 11, 18); variants of
-    numbering are over-sampled on purpose, because the shapes beside them matter. Views from the
-    head are, too: a network that never saw a skull base takes it for C1.
+    The number of levels in view follows the VerSe scans (quartiles 8, 11, 18). Numbering variants
+    are over-sampled, because the adjacent shapes matter. Fields of view from the head are, too: a
+    network that is trained without a skull base labels it as C1.
     """
     thoracic = int(rng.choice([11, 12, 13], p=[0.06, 0.86, 0.08]))
     lumbar = int(rng.choice([4, 5, 6], p=[0.05, 0.83, 0.12]))
@@ -125,11 +125,11 @@ def random_options(
 
 
 def _ends(rng: np.random.Generator, last_start: int) -> tuple[int, tuple[float, float]]:
-    """Return the index of the first level in view, and how far the view reaches beyond the ends."""
-    drawn = rng.uniform()
-    reach_mm = tuple(float(rng.uniform(0, most_mm)) for most_mm in MOST_BEYOND_MM)
-    if drawn < VIEW_FROM_HEAD:
-        return 0, (reach_mm[0], reach_mm[1] if last_start == 0 else 0.0)
-    if drawn < VIEW_FROM_HEAD + VIEW_TO_PELVIS:
-        return last_start, (0.0, reach_mm[1])
+    """Return the index of the first level in view, and the extension above and below in mm."""
+    choice = rng.uniform()
+    beyond_mm = tuple(float(rng.uniform(0, max_mm)) for max_mm in MAX_BEYOND_MM)
+    if choice < VIEW_FROM_HEAD:
+        return 0, (beyond_mm[0], beyond_mm[1] if last_start == 0 else 0.0)
+    if choice < VIEW_FROM_HEAD + VIEW_TO_PELVIS:
+        return last_start, (0.0, beyond_mm[1])
     return int(rng.integers(0, last_start + 1)), (0.0, 0.0)

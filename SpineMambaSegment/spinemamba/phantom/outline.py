@@ -1,4 +1,4 @@
-"""The skin, and how deep below it everything lies."""
+"""Outline of the body: the skin, slice by slice."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SECTIONS: tuple[tuple[str, float, float, float, float], ...] = (
     ("Sacrum", -130.0, 182, 90, 110),
     ("Sacrum", -260.0, 175, 90, 100),
 )
-"""Level, mm above it, then from the bodies' centres: half width, to the back, to the front."""
+"""Level, mm above it, half width, and distances from the vertebral body to back and front."""
 
 POWER = 2.4
 
 
 class Outline:
-    """The skin, slice by slice, and how deep below it everything lies."""
+    """Outline of the body: a superellipse in each slice."""
 
     def __init__(self, chain: list[Placed], scale: float, rng: np.random.Generator):
         origins = {p.name: p.frame.origin for p in chain}
@@ -70,14 +70,14 @@ class Outline:
         return tuple(float(np.interp(z, heights, v)) for v in line)
 
     def extent(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the corners (x, y) of the body between two heights, with some air around."""
+        """Return the corners (x, y) of the body between two heights, with a margin of air."""
         rows = np.array([self.at(z) for z in np.linspace(low, high, 24)])
         lower = (rows[:, :2] - rows[:, 2:]).min(axis=0) - 10.0
         upper = (rows[:, :2] + rows[:, 2:]).max(axis=0) + np.array([10.0, 28.0])
         return lower, upper
 
     def inner(self, z: float, angle: np.ndarray, depth_mm: float) -> np.ndarray:
-        """Return points (n, 3) at a depth below the skin; angle 0 is the back, pi the front."""
+        """Return points (n, 3) at a depth below the skin; angle 0 is posterior, pi anterior."""
         x, y, w, d = self.at(z)
         w, d = w - depth_mm, d - depth_mm
         s, c = np.sin(angle), np.cos(angle)

@@ -1,4 +1,4 @@
-"""Sizes of each level in mm, for an average adult."""
+"""Sizes of the vertebrae by level, for an average adult."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Shape:
-    """One vertebra; lengths in mm. Y is posterior and Z superior of the body's centre.
+    """Sizes of one vertebra in mm, in a frame with the origin at the centre of the body.
 
     Attributes:
-        width: Body, left to right, at the endplates.
-        depth: Body, front to back.
-        canal_width: Spinal canal, left to right.
-        canal_depth: Spinal canal, front to back.
-        pedicle_width: Pedicle, left to right.
-        pedicle_height: Pedicle, top to bottom.
-        span: From tip to tip of the transverse processes.
-        tip_y: Tip of the spinous process.
-        tip_z: Tip of the spinous process.
+        width: Width of the body at the endplates.
+        depth: Anterior-posterior depth of the body.
+        canal_width: Width of the spinal canal.
+        canal_depth: Anterior-posterior depth of the spinal canal.
+        pedicle_width: Width of a pedicle.
+        pedicle_height: Height of a pedicle.
+        span: Distance between the tips of the transverse processes.
+        tip_y: Y (posterior) of the tip of the spinous process.
+        tip_z: Z (superior) of the tip of the spinous process.
         disc: Height of the disc below.
-        height: Body; set from the spacing of the chain.
-        crush: Share of the height that the front of the body has lost.
-        lip: Share of the width by which the rims stick out, as osteophytes do.
+        height: Height of the body; derived from the distances along the chain.
+        crush: Relative loss of anterior height by a compression fracture.
+        lip: Size of osteophytes at the rims, relative to the width.
     """
 
     width: float
@@ -43,12 +43,12 @@ class Shape:
 
     @property
     def wall(self) -> float:
-        """Y of the body's back wall."""
+        """Y of the posterior wall of the body."""
         return self.depth / 2
 
     @property
     def canal_y(self) -> float:
-        """Y of the canal's centre; the back wall is a little hollow."""
+        """Y of the centre of the canal; the posterior wall is slightly concave."""
         return self.wall + self.canal_depth / 2 - 1.0
 
 
@@ -81,7 +81,7 @@ SHAPES: dict[str, Shape] = {
     "L6": Shape(48, 34, 27, 18, 16.5, 14, 91, 55, -10, 8),
     "Sacrum": Shape(48, 33, 29, 17, 16, 16, 110, 55, -20, 0.0),
 }
-"""Orders of size: Panjabi 1991/92; extents and volumes checked against VerSe masks."""
+"""Sizes by level, after Panjabi 1991/92; extents and volumes agree with VerSe masks."""
 
 
 def draw_shape(
@@ -91,10 +91,10 @@ def draw_shape(
 
     Args:
         name: Level.
-        height: Height of its body in mm, already to scale.
+        height: Height of the body in mm, including the scale.
         scale: Size of the patient.
-        wear: How worn the spine is, 0 to 1: osteophytes, now and then a crushed body.
-        rng: Source of the differences between patients, about 4 %.
+        wear: Degeneration from 0 to 1: osteophytes and, rarely, compression fractures.
+        rng: Random generator; sizes vary by about 4 % between patients.
     """
     base = SHAPES[name]
     sizes = {

@@ -1,4 +1,4 @@
-"""The sacrum: five fused vertebrae on an arc, with wings and holes."""
+"""The sacrum: five fused vertebrae on an arc, with alae and foramina."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spinemamba.phantom.vertebra import SIDES
 ARC_MM = 92.0
 LENGTH_MM = 104.0
 ENDS_MM = (0.0, 30.0, 54.0, 74.0, 90.0, 104.0)
-"""Where the fused bodies begin and end along the arc, from the promontory."""
+"""Positions of the ends of the fused bodies along the arc, from the promontory."""
 
 
 def along_arc(placed: Placed, s_mm: float) -> Frame:
-    """Return the frame of a point on the arc through the middle of the fused bodies."""
+    """Return the frame at a position on the arc through the centres of the fused bodies."""
     scale = placed.shape.width / 48.0
     radius = ARC_MM * scale
     angle = s_mm / ARC_MM
@@ -43,7 +43,7 @@ def build_sacrum(field: Field, placed: Placed, above: str, gap_mm: float) -> Non
     scale = np.float32(shape.width / 48.0)
     radius = np.float32(ARC_MM) * scale
     top = np.float32(shape.height / 2)
-    # Along the arc (s, from the promontory), and behind it (t); the centre lies in front.
+    # s is the position along the arc from the promontory, t the distance posterior of it.
     py, pz = y + radius, top - z
     s = np.arctan2(pz, py) * np.float32(ARC_MM)
     t = (np.hypot(py, pz) - radius) / scale
@@ -57,7 +57,7 @@ def build_sacrum(field: Field, placed: Placed, above: str, gap_mm: float) -> Non
 
 
 def _solid(across: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Return the distance to bodies, wings and the fused arches, before the holes."""
+    """Return the distance to bodies, alae and fused arches, without foramina."""
     share = np.clip(s / np.float32(LENGTH_MM), 0, 1)
     half = _along(s, (0, 30, 54, 74, 90, 104), (24, 17.5, 13, 11, 9, 6))
     deep = _along(s, (0, 30, 54, 74, 90, 104), (16.5, 12.5, 9, 7.5, 6, 4))
@@ -65,7 +65,7 @@ def _solid(across: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
     bodies = (ratio - 1) * deep
     wide = _along(s, (-4, 4, 18, 34, 56, 74, 90, 104), (44, 52, 54, 49, 42, 32, 18, 7))
     thick = _along(s, (0, 20, 40, 70, 104), (13.0, 14.5, 11.5, 7.0, 4.0))
-    # The wings' front falls back sideways, so that the sacrum is hollow in front.
+    # The anterior surface of the alae recedes laterally: the sacrum is concave anteriorly.
     middle = _along(s, (0, 30, 60, 104), (6, 5, 4, 1)) + across * np.float32(0.12)
     wing = np.maximum(np.abs(t - middle) - thick, across - wide)
     wing = np.maximum(wing, -(s - 2.0 - np.maximum(across - 24, 0) * 0.18))
@@ -97,7 +97,7 @@ def _along(s: np.ndarray, knots: tuple[float, ...], values: tuple[float, ...]) -
 
 
 def _add_joint(field: Field, placed: Placed, joint: Joint, side: float, gap_mm: float) -> None:
-    """Unite with an upper articular process, which meets the last lumbar vertebra."""
+    """Unite with a superior articular process, which meets the last lumbar vertebra."""
     shape = placed.shape
     axes = joint.axes(side)
     height = shape.height / 2 + 4.5

@@ -1,4 +1,4 @@
-"""Signed distances on a voxel grid, each evaluated only in its own box.
+"""Signed distances on a voxel grid, each evaluated only in a box.
 
 Distances are in mm and negative inside. Local coordinates (X left, Y posterior, Z superior) are
 in mm from a frame's origin. All arrays are float32 (z, y, x).
@@ -22,7 +22,7 @@ FAR_MM = 30.0
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a part lies in the patient.
+    """Local coordinate frame of a part.
 
     Attributes:
         origin: Left, posterior, superior in mm.
@@ -37,7 +37,7 @@ class Frame:
         return self.origin + np.asarray(local, float) @ self.axes
 
     def moved(self, local: Point) -> Frame:
-        """Return the frame with its origin at a local point."""
+        """Return a frame with the same axes and its origin at a local point."""
         return Frame(self.to_world(local), self.axes)
 
 
@@ -105,7 +105,7 @@ class Field:
         self.distance = np.full(self.coordinates[0].shape, FAR_MM, np.float32)
 
     def add(self, low: Point, high: Point, distance: Distance, blend_mm: float = 2.0) -> None:
-        """Unite with a part, rounding the seam.
+        """Unite with a part, with a rounded transition.
 
         Args:
             low: Lower corner of the part's local box.
@@ -120,7 +120,7 @@ class Field:
             self.distance[inner] = smooth_min(there, new, blend_mm)
 
     def cut(self, low: Point, high: Point, distance: Distance, blend_mm: float = 1.0) -> None:
-        """Take a part away."""
+        """Subtract a part."""
         inner = self._inner(low, high, blend_mm + 1.0)
         if inner is not None:
             there = self.distance[inner]
@@ -134,14 +134,14 @@ class Field:
         stretch: Point = (1.0, 1.0, 1.0),
         blend_mm: float = 2.0,
     ) -> None:
-        """Unite with a rounded bar between two points."""
+        """Unite with a capsule between two points."""
         low, high = capsule_box(ends, radii, stretch)
         self.add(low, high, capsule(ends, radii, stretch), blend_mm)
 
     def cut_capsule(
         self, ends: tuple[Point, Point], radii: tuple[float, float], stretch: Point = (1, 1, 1)
     ) -> None:
-        """Drill a rounded bar away."""
+        """Subtract a capsule."""
         low, high = capsule_box(ends, radii, stretch)
         self.cut(low, high, capsule(ends, radii, stretch))
 
@@ -181,7 +181,7 @@ def capsule_box(
 def capsule(
     ends: tuple[Point, Point], radii: tuple[float, float], stretch: Point = (1.0, 1.0, 1.0)
 ) -> Distance:
-    """Return the distance to a bar with round ends whose section is stretched along the axes."""
+    """Return the distance to a capsule that is stretched along the axes."""
     start, stop = (np.asarray(p, float) for p in ends)
     along = stop - start
     unit = along / max(float(along @ along), 1e-9)

@@ -1,4 +1,4 @@
-"""Bones that are not spine: ribs, sternum, pelvis, skull, shoulders."""
+"""Bones other than the spine: ribs, sternum, pelvis, skull, shoulders."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from spinemamba.phantom.sdf import Frame, smooth_min
 from spinemamba.phantom.tissue import Tissue
 
 RIB_DROP_MM = (28, 50, 68, 80, 90, 98, 104, 106, 104, 96, 62, 34, 18)
-"""How far the front end of each rib lies below its head."""
+"""Height of the head of each rib above its anterior end, in mm."""
 
 RIB_END_DEG = (150, 155, 155, 155, 154, 150, 146, 140, 132, 122, 84, 60, 40)
-"""Where each rib ends: 0 is the back, 180 the front."""
+"""Angle at which each rib ends, in degrees: 0 is posterior, 180 anterior."""
 
 
 FACE: tuple[tuple[tuple[tuple[float, float, float], ...], float, float], ...] = (
@@ -32,20 +32,22 @@ radius, stretch along z."""
 TEETH = ((26, -52, -16), (18, -74, -18), (0, -84, -18))
 
 
-def paint_skeleton(canvas: Canvas, chain: list[Placed], outline: Outline, wanted: set[str]) -> None:
-    """Paint all bones but the spine; ribs only where their vertebra exists."""
+def paint_skeleton(
+    canvas: Canvas, chain: list[Placed], outline: Outline, present: set[str]
+) -> None:
+    """Paint all bones except the spine; ribs only at existing vertebrae."""
     scale = outline.scale
     for placed in chain:
         if placed.name[0] == "T":
             for side in (1.0, -1.0):
-                if placed.name in wanted:
+                if placed.name in present:
                     _paint_rib(canvas, placed, outline, side)
     by_name = {p.name: p for p in chain}
     _paint_sternum(canvas, by_name, outline)
     _paint_shoulders(canvas, by_name, outline)
-    if "Sacrum" in wanted:
+    if "Sacrum" in present:
         _paint_pelvis(canvas, by_name["Sacrum"], scale)
-    if "C1" in wanted:
+    if "C1" in present:
         _paint_skull(canvas, by_name["C1"], scale)
 
 
@@ -85,7 +87,7 @@ def _paint_sternum(canvas: Canvas, by_name: dict[str, Placed], outline: Outline)
 
 
 def _paint_shoulders(canvas: Canvas, by_name: dict[str, Placed], outline: Outline) -> None:
-    """Paint clavicles, shoulder blades and the heads of the humeri."""
+    """Paint clavicles, scapulae and the heads of the humeri."""
     scale = outline.scale
     z = by_name["T2"].frame.origin[2]
     for side in (1.0, -1.0):
@@ -116,7 +118,7 @@ def _paint_blade(canvas: Canvas, by_name: dict[str, Placed], outline: Outline, s
 
 
 def _paint_pelvis(canvas: Canvas, sacrum: Placed, scale: float) -> None:
-    """Paint the wings as parts of a shell, and hips, femurs and pubis below."""
+    """Paint the iliac wings as parts of a shell, with hips, femurs and pubis below."""
     origin = sacrum.frame.origin
     for side in (1.0, -1.0):
         frame = Frame(origin, np.array([[side, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]))
@@ -149,8 +151,8 @@ def _paint_pelvis(canvas: Canvas, sacrum: Placed, scale: float) -> None:
 
 
 def _wing(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return the distance to one iliac wing, in an average adult's mm from S1's centre."""
-    # From behind the sacrum along its wing, then bending outwards, more so higher up.
+    """Return the distance to one iliac wing, in mm from the centre of S1 in an average adult."""
+    # From behind the sacrum along its wing, then curving laterally, more so superiorly.
     ahead = np.maximum(8 - y, 0)
     flare = 51 + 82 * (1 - np.exp(-ahead / 62)) - 0.22 * np.maximum(y - 8, 0)
     flare = flare + np.where(z > -20, 0.28, 0.12) * (z + 20)
@@ -163,7 +165,7 @@ def _wing(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _paint_skull(canvas: Canvas, atlas: Placed, scale: float) -> None:
-    """Paint braincase and its opening, then the thick bones of its base and the face."""
+    """Paint the neurocranium with the foramen magnum, then skull base and face."""
     frame = Frame(atlas.frame.origin, np.eye(3))
     half = np.array([74.0, 90.0, 80.0]) * scale
     field = canvas.field(frame.moved((0, -4 * scale, 92 * scale)), tuple(-half), tuple(half))

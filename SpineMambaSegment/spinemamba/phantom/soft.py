@@ -1,4 +1,4 @@
-"""Everything around the skeleton: skin, fat, muscles, lungs, organs, vessels, table."""
+"""Soft tissue and table: skin, fat, muscles, lungs, organs, vessels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spinemamba.phantom.tissue import Tissue
 
 
 def paint_soft(canvas: Canvas, chain: list[Placed], outline: Outline, scale: float) -> None:
-    """Paint everything that is not bone."""
+    """Paint everything except bone."""
     heights = {name: float(p.frame.origin[2]) for name, p in landmarks(chain).items()}
     z_mm, y_mm, x_mm = canvas.grid.axes_mm
     dome = heights["T10"] - 4.0 * scale
@@ -52,21 +52,21 @@ class _Slice:
         self.behind = (y_mm - np.float32(sy))[:, None]
 
     def paint(self, lungs: tuple[float, float], heights: dict[str, float]) -> np.ndarray:
-        """Return the tissues of the slice, uint8 (y, x); lungs are their apex and dome in z."""
+        """Return the tissues of the slice, uint8 (y, x); ``lungs`` is z of their apex and dome."""
         outline, depth, scale = self.outline, self.depth, self.outline.scale
         out = np.zeros(depth.shape, np.uint8)
         fat = outline.fat_mm * (0.4 if self.z > heights["C7"] else 1.0)
-        # Below the crest of the pelvis the gluteal muscles lie outside the cavity.
+        # Below the iliac crest the gluteal muscles are outside the cavity.
         hips = float(np.clip((heights["L5"] + 10 - self.z) / 40, 0, 1))
         wall = fat + (16.0 + 3 * scale) + 24 * hips * (self.behind > -60)
         inside = depth > 0
         out[inside] = Tissue.FAT
         out[inside & (depth < 1.8)] = Tissue.SKIN
         out[depth > fat] = Tissue.MUSCLE
-        # The zero set of smooth noise is a sheet, as fat between muscles is.
+        # The zero set of smooth noise is a sheet, like fat between muscles.
         out[(depth > fat + 2) & (np.abs(self.grain) < 0.09)] = Tissue.FAT
         if self.z < heights["T1"]:
-            # In the chest the lungs lie beside the bodies, in the belly psoas does.
+            # Beside the vertebral bodies are the lungs in the chest, and psoas in the abdomen.
             chest = np.float32(np.clip((self.z - heights["T12"]) / 30, 0, 1))
             near = 22.0 * scale
             limit = np.maximum(self.across - near, 0) * (0.9 + 0.5 * (1 - chest))
@@ -81,7 +81,7 @@ class _Slice:
         (apex, dome), scale = lungs, self.outline.scale
         if self.z > apex:
             return
-        # The diaphragm rises towards the middle of each side and falls towards the back.
+        # The diaphragm is highest in the middle of each side and lower posteriorly.
         peak = 75.0 * scale
         bowl = 55 * np.maximum(self.behind + 30, 0) / 60
         bowl = bowl + 40 * ((self.across - peak) / peak) ** 2 - 25 * (self.side < 0)
@@ -104,7 +104,7 @@ def _blob(
     *,
     turn: float = 0.0,
 ) -> None:
-    """Paint an ellipsoid with a wavy surface, turned about the z axis."""
+    """Paint an ellipsoid with an irregular surface, rotated about the z axis."""
     c, s = np.cos(turn), np.sin(turn)
     frame = Frame(np.asarray(centre, float), np.array([[c, s, 0], [-s, c, 0], [0, 0, 1.0]]))
     field = canvas.field(frame, tuple(-h for h in half), tuple(half))
@@ -179,7 +179,7 @@ def _paint_vessels(canvas: Canvas, chain: list[Placed], scale: float) -> None:
 
 
 def _paint_muscles(canvas: Canvas, chain: list[Placed], scale: float) -> None:
-    """Paint psoas and the long muscles of the back, with fat between their strands."""
+    """Paint the psoas muscles."""
     by_name = {p.name: p for p in chain}
     names = [n for n in ("T12", "L1", "L2", "L3", "L4", "L5", "L6") if n in by_name]
     for side in (1, -1):
@@ -202,7 +202,7 @@ def _paint_muscles(canvas: Canvas, chain: list[Placed], scale: float) -> None:
 
 
 def _paint_table(canvas: Canvas, outline: Outline) -> None:
-    """Paint the couch as a curved shell under the back."""
+    """Paint the table as a curved shell below the back."""
     z_mm, y_mm, x_mm = canvas.grid.axes_mm
     lowest = max(outline.at(float(z))[1] + outline.at(float(z))[3] for z in z_mm[::8])
     height = lowest + 4.0 - (x_mm / 210.0) ** 2 * 25.0

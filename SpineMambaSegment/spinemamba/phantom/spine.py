@@ -1,4 +1,4 @@
-"""Paints vertebrae, discs, canal and cord."""
+"""Paint vertebrae, discs, spinal canal and cord."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Warp = Callable[[list[np.ndarray]], list[np.ndarray]]
 BODY_GAP_MM = 2.2
 ROUGH_MM = 0.35
 OPERATED_SHARE = 0.08
-"""Share of composed spines after a laminectomy."""
+"""Share of spines with a laminectomy, among those with real shapes."""
 
 
-def reach_of(placed: Placed) -> tuple[Point, Point]:
-    """Return the local box that holds a vertebra."""
+def bounding_box(placed: Placed) -> tuple[Point, Point]:
+    """Return the lower and upper corner of the bounding box of a vertebra, in its frame."""
     shape = placed.shape
     if placed.name == "Sacrum":
         return (-64.0, -75.0, -105.0), (64.0, 50.0, shape.height / 2 + 22)
@@ -39,7 +39,7 @@ def reach_of(placed: Placed) -> tuple[Point, Point]:
 
 
 def paint_discs(canvas: Canvas, chain: list[Placed]) -> None:
-    """Paint the disc below each vertebra of a whole chain, C2 downwards."""
+    """Paint the disc below each vertebra, from C2 downwards."""
     for upper, lower in itertools.pairwise(p for p in chain if p.name != "C1"):
         centre = _disc_centre(upper, lower)
         axes = upper.frame.axes + lower.frame.axes
@@ -78,7 +78,7 @@ def paint_canal(canvas: Canvas, chain: list[Placed]) -> None:
 
 
 def _paint_roots(canvas: Canvas, placed: Placed) -> None:
-    """Paint the fat below both pedicles, with the nerve root in it."""
+    """Paint fat and nerve roots below both pedicles."""
     shape = placed.shape
     for side in (1.0, -1.0):
         ends = placed.frame.to_world(
@@ -93,7 +93,7 @@ def _paint_roots(canvas: Canvas, placed: Placed) -> None:
 
 
 def _canal_line(chain: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
-    """Return points along the canal, three per vertebra, and half its depth there."""
+    """Return points along the canal, three per vertebra, and half of its depth at each."""
     points, half = [], []
     for placed in chain[:-1]:
         shape = placed.shape
@@ -110,62 +110,62 @@ def _canal_line(chain: list[Placed]) -> tuple[np.ndarray, np.ndarray]:
 def paint_vertebrae(
     canvas: Canvas,
     chain: list[Placed],
-    wanted: set[str],
+    present: set[str],
     arthrosis: float,
     shapes: ShapeBank | None = None,
 ) -> None:
-    """Paint the wanted vertebrae, top to bottom.
+    """Paint the vertebrae, top to bottom.
 
     Args:
-        canvas: Where.
-        chain: The whole spine.
-        wanted: Names of the levels that exist.
-        arthrosis: Share of the joints that have closed.
-        shapes: Real vertebrae to take instead of designed ones, where there are any.
+        canvas: Canvas to paint on.
+        chain: Complete spine.
+        present: Levels to paint.
+        arthrosis: Share of facet joints without a joint space.
+        shapes: Real shapes, which replace parametric ones if available for a level.
     """
     rng = canvas.rng
-    stored = {} if shapes is None else _chosen(shapes, chain, rng)
-    opened = set() if shapes is None else _operated(chain, rng)
+    stored = {} if shapes is None else _fitted_shapes(shapes, chain, rng)
+    operated = set() if shapes is None else _laminectomy_levels(chain, rng)
     cortex_mm = rng.uniform(0.6, 1.2)
     gaps = [0.0 if rng.uniform() < arthrosis else rng.uniform(0.6, 1.7) for _ in chain]
     bends = rng.normal(0.0, 1.0, (len(chain), 4))
     for k, placed in enumerate(chain):
         real = stored.get(k)
-        box = canvas.grid.box(placed.frame, *(real.reach if real else reach_of(placed)))
-        if box is None or placed.name not in wanted:
+        box = canvas.grid.box(placed.frame, *(real.bounds if real else bounding_box(placed)))
+        if box is None or placed.name not in present:
             continue
         field = Field(canvas.grid, placed.frame, box, _bend(bends[k], placed))
         if real:
             field.distance = real.at(crushed(field.coordinates, placed))
         else:
             _build(field, placed, chain[k - 1].name, gaps[k])
-        if k in opened:
+        if k in operated:
             field.distance = laminectomy(field.distance, field.coordinates, placed)
         field.distance += np.float32(ROUGH_MM) * canvas.rough(box, 2.5)
         cortex = cortex_mm * (1 + np.float32(0.35) * canvas.rough(box, 4.0))
         behind = field.coordinates[1] - np.float32(placed.shape.wall)
         if placed.name != "Sacrum":
-            # Arches and processes are mostly cortex, a body's shell is thin.
+            # Arches and processes are mostly cortex; the cortex of the body is thin.
             cortex *= 1 + np.float32(0.8) * np.clip(behind / 6, 0, 1)
         gap = np.full(behind.shape, gaps[k], np.float32)
         if placed.name not in ("C1", "C2"):
-            # The joints of the neck reach further forward than those below.
+            # Cervical facet joints extend further anteriorly than the others.
             gap[behind < (1.0 if placed.name[0] == "C" else 4.0)] = BODY_GAP_MM
         canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex, gap)
 
 
-def _operated(chain: list[Placed], rng: np.random.Generator) -> set[int]:
-    """Return which vertebrae have lost their lamina: now and then one to three in a row."""
+def _laminectomy_levels(chain: list[Placed], rng: np.random.Generator) -> set[int]:
+    """Return the indices of vertebrae with a laminectomy: none, or one to three in a row."""
     if rng.uniform() >= OPERATED_SHARE:
         return set()
     first = int(rng.integers(2, len(chain) - 3))
     return set(range(first, min(first + int(rng.integers(1, 4)), len(chain) - 1)))
 
 
-def _chosen(
+def _fitted_shapes(
     shapes: ShapeBank, chain: list[Placed], rng: np.random.Generator
 ) -> dict[int, FittedShape]:
-    """Return the real vertebrae of a patient, by place in the chain, as large as it wants them."""
+    """Return real shapes scaled to a patient, by index in the chain."""
     donors = shapes.draw_donors(rng)
     side = 1.0 if rng.uniform() < 0.5 else -1.0
     patient = float(np.mean([p.shape.width / SHAPES[p.name].width for p in chain]))
@@ -174,12 +174,12 @@ def _chosen(
         stored = shapes.pick(placed.name, donors)
         if stored is None:
             continue
-        beside = [chain[j].frame.origin for j in (k - 1, k + 1) if 0 <= j < len(chain)]
-        step_mm = np.mean([np.linalg.norm(other - placed.frame.origin) for other in beside])
-        tall = float(np.clip(step_mm / stored.step_mm, 0.5, 1.6))
-        # The chain's own widths vary by some percent between levels.
-        wide = tall * placed.shape.width / (SHAPES[placed.name].width * patient)
-        out[k] = FittedShape(stored, (side * wide, wide, tall))
+        neighbours = [chain[j].frame.origin for j in (k - 1, k + 1) if 0 <= j < len(chain)]
+        step_mm = np.mean([np.linalg.norm(other - placed.frame.origin) for other in neighbours])
+        height = float(np.clip(step_mm / stored.step_mm, 0.5, 1.6))
+        # The widths in the chain vary by some percent between levels.
+        width = height * placed.shape.width / (SHAPES[placed.name].width * patient)
+        out[k] = FittedShape(stored, (side * width, width, height))
     return out
 
 
@@ -195,7 +195,7 @@ def _build(field: Field, placed: Placed, above: str, gap_mm: float) -> None:
 
 
 def _bend(bend: np.ndarray, placed: Placed) -> Warp:
-    """Return a change of coordinates that makes a vertebra lopsided, within about 2 mm."""
+    """Return a warp of coordinates that makes a vertebra asymmetric, by up to about 2 mm."""
     wall = np.float32(placed.shape.wall)
 
     def warp(coordinates: list[np.ndarray]) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Vertebrae whose shape was measured and not designed: signed distances kept on small grids."""
+"""Real vertebral shapes, stored as signed distances on small grids."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from spinemamba.phantom.options import ALL_LEVELS
 from spinemamba.phantom.sdf import FAR_MM, Point
 
 UNITS_PER_MM = 16
-"""Distances are kept as int8 in sixteenths of a millimetre; further away than 7.9 mm is far."""
+"""Distances are stored as int8 in units of 1/16 mm and clipped at 7.9 mm."""
 
 STAND_INS = {"T13": "T12", "L6": "L5"}
-"""Levels that few spines have look like the one above."""
+"""Rare levels use the shape of the level above."""
 
 
 @dataclass(frozen=True)
 class StoredShape:
-    """One vertebra in its own frame; see `sdf` for the frame's axes.
+    """Shape of one vertebra in its local frame; `sdf` describes the axes.
 
     Attributes:
         name: Level.
-        donor: Spine that it comes from.
-        step_mm: Mean distance of its body's centre to those of its neighbours.
+        donor: Name of the source spine.
+        step_mm: Mean distance from the centre of the body to those of the neighbours.
         low_mm: Local X, Y, Z of the first voxel.
-        spacing_mm: Voxel size, the same along each axis.
+        spacing_mm: Voxel spacing, equal along all axes.
         distance: Signed distance, int8 in 1 / `UNITS_PER_MM` mm, negative inside, (z, y, x).
     """
 
@@ -40,19 +40,19 @@ class StoredShape:
 
 @dataclass(frozen=True)
 class FittedShape:
-    """A stored vertebra made to fit a place.
+    """A stored shape, scaled to a patient.
 
     Attributes:
-        stored: The vertebra.
-        scale: Factor along X, Y, Z; negative along X mirrors.
+        stored: Stored shape.
+        scale: Factors along X, Y, Z; a negative factor along X mirrors the shape.
     """
 
     stored: StoredShape
     scale: tuple[float, float, float]
 
     @property
-    def reach(self) -> tuple[Point, Point]:
-        """The local box that holds it."""
+    def bounds(self) -> tuple[Point, Point]:
+        """Lower and upper corner of the bounding box in the local frame."""
         sizes = np.asarray(self.stored.distance.shape[::-1]) * self.stored.spacing_mm
         ends = np.stack([self.stored.low_mm, self.stored.low_mm + sizes]) * self.scale
         return tuple(ends.min(axis=0)), tuple(ends.max(axis=0))
@@ -61,7 +61,7 @@ class FittedShape:
         """Return the distance at local coordinates X, Y, Z in mm, each (z, y, x).
 
         Returns:
-            float32 in mm, `FAR_MM` where nothing is stored.
+            float32 in mm, `FAR_MM` outside the stored grid.
         """
         stored = self.stored
         index = [
@@ -80,10 +80,10 @@ class FittedShape:
 
 
 class ShapeBank:
-    """All stored vertebrae.
+    """Collection of stored shapes.
 
     Args:
-        shapes: In any order.
+        shapes: Shapes in any order.
     """
 
     def __init__(self, shapes: list[StoredShape]):
@@ -91,21 +91,21 @@ class ShapeBank:
         self._donors = sorted({shape.donor for shape in shapes})
 
     def draw_donors(self, rng: np.random.Generator) -> list[str]:
-        """Return the donors in the order in which one patient takes after them."""
+        """Return the donors in a random order of preference for one patient."""
         return [self._donors[k] for k in rng.permutation(len(self._donors))]
 
     def pick(self, name: str, donors: list[str]) -> StoredShape | None:
-        """Return a level's shape from the first donor that has it, or that has a neighbour.
+        """Return the shape of a level, or of a neighbour, from the first donor that has it.
 
-        None for C1, C2 and the sacrum, whose joints need each other.
+        Return None for C1, C2 and the sacrum, whose joints depend on the adjacent shapes.
         """
         if name in ("C1", "C2", "Sacrum"):
             return None
-        place = ALL_LEVELS.index(STAND_INS.get(name, name))
-        for reach in (0, 1):
+        index = ALL_LEVELS.index(STAND_INS.get(name, name))
+        for distance in (0, 1):
             for donor in donors:
                 for shape in self.shapes:
-                    near = abs(ALL_LEVELS.index(shape.name) - place)
-                    if shape.donor == donor and near == reach:
+                    steps = abs(ALL_LEVELS.index(shape.name) - index)
+                    if shape.donor == donor and steps == distance:
                         return shape
         return None

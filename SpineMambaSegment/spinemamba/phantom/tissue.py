@@ -1,4 +1,4 @@
-"""What a voxel of a phantom is made of, and how bright that is."""
+"""Tissue classes of phantoms, and their intensities in CT and MR."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Tissue(IntEnum):
 
 
 OTHER_BONE = (Tissue.RIB, Tissue.PELVIS, Tissue.SKULL, Tissue.STERNUM, Tissue.SHOULDER)
-"""Cortical bone that is not spine; `Tissue.MARROW` is inside all of them."""
+"""Cortical bone other than the spine; `Tissue.MARROW` is inside."""
 
 CT_HU: dict[Tissue, tuple[float, float]] = {
     Tissue.AIR: (-1005, -995),
@@ -61,7 +61,7 @@ CT_HU: dict[Tissue, tuple[float, float]] = {
     Tissue.BRAIN: (25, 45),
     Tissue.CALCIFICATION: (300, 900),
 }
-"""Range of the mean HU of each tissue; bone not listed follows the spine's own bone."""
+"""Range of the mean HU of each tissue; other bone depends on the density of the spine."""
 
 MR_T1: dict[Tissue, float] = {
     Tissue.FAT: 0.95,
@@ -81,7 +81,7 @@ MR_T1: dict[Tissue, float] = {
     Tissue.CARTILAGE: 0.4,
     Tissue.BRAIN: 0.5,
 }
-"""Signal in T1-weighted MR, white is 1; tissues not listed give almost none."""
+"""Signal in T1-weighted MR, from 0 to 1; other tissues have almost no signal."""
 
 MR_T2: dict[Tissue, float] = MR_T1 | {
     Tissue.FAT: 0.80,

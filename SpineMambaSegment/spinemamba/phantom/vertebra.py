@@ -17,7 +17,7 @@ SIDES = (1.0, -1.0)
 
 @dataclass(frozen=True)
 class Arch:
-    """What differs between the arches of neck, chest and loin; lengths in mm.
+    """Parameters of the arch in the cervical, thoracic or lumbar spine; lengths in mm.
 
     Attributes:
         lamina: Half thickness, half height, Z of its centre.
@@ -38,18 +38,18 @@ class Arch:
     narrowing: float
 
 
-NECK = Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
-CHEST = Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.3, 6.8, 5.3), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
-LOIN = Arch((3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35)
+CERVICAL = Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
+THORACIC = Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.3, 6.8, 5.3), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
+LUMBAR = Arch((3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35)
 
 
 def arch_of(name: str) -> Arch:
-    """Return the arch of a level."""
+    """Return the parameters of the arch of a level."""
     if name[0] == "C" and name != "C7":
-        return NECK
+        return CERVICAL
     if name[0] == "L" or name in ("T12", "T13"):
-        return LOIN
-    return CHEST
+        return LUMBAR
+    return THORACIC
 
 
 def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> None:
@@ -107,7 +107,7 @@ def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> No
         tip = side * (shape.span / 2 - 3.0), shape.wall + 2.0, -4.0
         field.add_capsule((root, tip), (3.4, 2.8))
         return
-    if arch is NECK:
+    if arch is CERVICAL:
         _add_neck_transverse(field, shape, side)
         return
     if placed.name in ("T11", "T12", "T13"):
@@ -126,7 +126,7 @@ def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> No
 
 
 def _add_neck_transverse(field: Field, shape: Shape, side: float) -> None:
-    """Two bars around the hole of the vertebral artery, ending in two tubercles."""
+    """Unite with two bars around the transverse foramen, with a tubercle at each end."""
     root, tip = shape.width / 2 - 1.0, shape.span / 2 - 2.8
     y = shape.wall - 4.5
     front = (side * root, y, -0.5), (side * (tip - 1.5), y - 0.5, -2.5)
@@ -141,7 +141,7 @@ def _add_neck_transverse(field: Field, shape: Shape, side: float) -> None:
 def _add_joint(
     field: Field, placed: Placed, joint: Joint, where: tuple[float, float], gap_mm: float
 ) -> None:
-    """Unite with an articular process: ``where`` is side, and 1 above or -1 below."""
+    """Unite with an articular process; ``where`` is the side, and 1 for superior, -1 inferior."""
     side, end = where
     shape, arch = placed.shape, arch_of(placed.name)
     axes = joint.axes(side)
@@ -153,7 +153,7 @@ def _add_joint(
     x = side * (shape.canal_width / 2 + (3.4 if end > 0 else 1.5))
     y = shape.canal_y + (0.3 if end > 0 else 0.62) * shape.canal_depth
     foot = (x, y, _pedicle_z(shape, arch) if end > 0 else lamina_z)
-    if arch is NECK:
+    if arch is CERVICAL:
         foot = (side * joint.x, joint.y, 0.0)
     thick = 1.3 * joint.half[0]
     field.add_capsule((tuple(centre), foot), (thick, thick * 1.1), (1.2, 1, 1.2), 2.5)
@@ -161,7 +161,7 @@ def _add_joint(
 
 def _add_lamina(field: Field, shape: Shape, arch: Arch, side: float) -> None:
     thick, half, z = arch.lamina
-    half = min(half, 0.47 * shape.height) if arch is not NECK else half
+    half = min(half, 0.47 * shape.height) if arch is not CERVICAL else half
     back = shape.canal_y + shape.canal_depth / 2 + thick
     start = np.array(
         [side * (shape.canal_width / 2 + 2.2), shape.canal_y + 0.2 * shape.canal_depth]
@@ -192,7 +192,7 @@ def _add_spinous(field: Field, placed: Placed, arch: Arch, unit: float) -> None:
     blade = _blade(root, tip, (root_half, tip_half), wide)
     low, high = capsule_box((root, tip), (root_half, tip_half), (1, 1, 1))
     field.add(low, high, blade, 2.5)
-    if arch is NECK:
+    if arch is CERVICAL:
         for side in SIDES:
             end = (side * 5.0, shape.tip_y - 2.0, shape.tip_z - 1.5)
             field.add_capsule((tip, end), (2.6, 2.3))
@@ -204,7 +204,7 @@ def _add_spinous(field: Field, placed: Placed, arch: Arch, unit: float) -> None:
 def _blade(
     root: tuple[float, ...], tip: tuple[float, ...], half: tuple[float, float], wide: float
 ) -> Distance:
-    """Return the distance to an upright plate that narrows or widens towards its tip."""
+    """Return the distance to a vertical plate whose height changes towards its tip."""
     along = np.array([tip[1] - root[1], tip[2] - root[2]])
     unit = along / (along @ along)
 
@@ -219,7 +219,7 @@ def _blade(
 
 
 def _open_canal(field: Field, shape: Shape, arch: Arch) -> None:
-    """Take the spinal canal away: round in front, narrower behind."""
+    """Subtract the spinal canal, round anteriorly and narrower posteriorly."""
     half = shape.canal_width / 2, shape.canal_depth / 2
     tall = shape.height / 2 + 14.0
 

@@ -1,1 +1,1 @@
-"""Training: cases, appearance, losses and the loop."""
+"""Training: data, synthesis of images, loss, training loop and checkpoints."""

@@ -1,4 +1,4 @@
-"""Which networks can be trained, by name; loads nothing, so that ``--help`` is quick."""
+"""Names of the networks that can be trained. Imports nothing, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ SWITCHES: dict[str, dict[str, bool]] = {
     "no-vsp": {"vsp": False},
     "plain": {"rvm": False, "vsp": False},
 }
-"""SpineMamba and what is left of it without its two parts: changes to `NetworkConfig`."""
+"""SpineMamba, and ablations of its two parts: changes to `NetworkConfig`."""
 
 DYNUNET = "dynunet"
 
 KINDS = (*SWITCHES, DYNUNET)
-"""Every network that can be trained."""
+"""Kinds of networks that can be trained."""
 
 SIZES = ("tiny", "base")
-"""Sizes of them: the starter's, or the reconstruction of the paper's network."""
-
+"""Sizes of the network: that of the starter model, or the reconstruction of the paper's."""
 
 SPACING_MM = {"coarse": 4.0, "fine": 1.5}
 
 
 LEVEL_WEIGHT = {"coarse": 1.5, "fine": 0.1}
-"""The coarse network sees enough of the patient to tell levels, and has little else to learn. A
-fine patch rarely shows which vertebra it is: a full weight would drown the outlines in noise."""
+"""Weight of the level loss. A coarse patch shows enough of the patient to identify levels. A fine
+patch rarely does, so a full weight would add noise to the training of the outlines."""

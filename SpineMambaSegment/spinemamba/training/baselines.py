@@ -1,4 +1,4 @@
-"""What SpineMamba is compared with: trained by the same command on the same patches."""
+"""Networks for comparison, trained by the same command on the same patches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from spinemamba.network.unet import SpineMambaNet
 from spinemamba.training.architectures import DYNUNET, SWITCHES
 
 DYNUNET_FILTERS = (16, 32, 64, 128, 160)
-"""4.2 million parameters, as many as SpineMamba's starter has."""
+"""Filters per stage: 4.2 million parameters, as many as the starter model."""
 
 
 class DynUNetBaseline(nn.Module):
-    """MONAI's re-implementation of nnU-Net's residual network, with the same question asked of it.
+    """MONAI's re-implementation of nnU-Net's residual network, with the same outputs.
 
     Args:
-        config: Patch and outputs; its other choices mean nothing here.
+        config: Patch size and outputs; the other attributes are not used.
     """
 
     def __init__(self, config: NetworkConfig):
@@ -55,14 +55,14 @@ def _dynunet(outputs: int) -> nn.Module:
 
 
 def build_network(config: NetworkConfig, kind: str) -> SpineMambaNet | DynUNetBaseline:
-    """Return an untrained network; weights follow from torch's seed.
+    """Return an untrained network, initialised with torch's random generator.
 
     Args:
-        config: Shape of the network.
-        kind: One of `kinds.KINDS`.
+        config: Configuration of the network.
+        kind: One of `architectures.KINDS`.
 
     Raises:
-        UserError: If the kind needs a package that is not there (DEPENDENCY_MISSING).
+        UserError: If the kind needs a package that is not installed (DEPENDENCY_MISSING).
     """
     if kind == DYNUNET:
         return DynUNetBaseline(config)

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: curves as a table, and for TensorBoard where that is."""
+"""Metrics of a running training, as a table and for TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from spinemamba.common.atomic_files import write_error
 EVERY_STEPS = 50
 
 
-class Curves:
-    """Means of every `EVERY_STEPS` steps, in ``curves.csv`` and in TensorBoard's own format.
+class MetricsLog:
+    """Means over `EVERY_STEPS` steps, in ``curves.csv`` and in TensorBoard's format.
 
     Args:
-        folder: Folder of the training; rows are added to those of earlier calls.
-        report: Told once if TensorBoard is not installed, and of every row.
+        folder: Folder of the training; rows are appended to those of earlier calls.
+        report: Receives each row as a message, and a message if TensorBoard is not installed.
 
     Raises:
         UserError: If the table cannot be written (OUTPUT_BAD, DISK_FULL).
@@ -26,26 +26,26 @@ class Curves:
     def __init__(self, folder: Path, report: Callable[[str], None]):
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "curves.csv"
-        self._end_last_row()
+        self._drop_partial_row()
         self._report = report
         self._recent: list[dict[str, float]] = []
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"))
+            self._tensorboard = SummaryWriter(str(folder / "tensorboard"))
         except ImportError:
-            self._board = None
-            report("TensorBoard is not installed: curves go to curves.csv only")
+            self._tensorboard = None
+            report("TensorBoard is not installed: metrics are written to curves.csv only")
         except OSError as error:
             raise write_error(folder / "tensorboard", error) from error
 
     def add(self, step: int, values: dict[str, float], seconds: float) -> None:
-        """Take in one step.
+        """Add the metrics of one step.
 
         Args:
-            step: Steps that are done.
-            values: Parts of the loss, and anything else worth a curve.
-            seconds: Time of the training so far.
+            step: Number of completed steps.
+            values: Parts of the loss and other metrics, by name.
+            seconds: Duration of the training so far.
         """
         self._recent.append(values)
         if step % EVERY_STEPS:
@@ -53,14 +53,14 @@ class Curves:
         means = {k: sum(r[k] for r in self._recent) / len(self._recent) for k in values}
         self._recent = []
         self._write({"step": step, "minutes": seconds / 60, **means})
-        if self._board is not None:
+        if self._tensorboard is not None:
             for name, value in means.items():
-                self._board.add_scalar(name, value, step)
-        shown = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-        self._report(f"step {step} {shown} ({seconds / 60:.1f} min)")
+                self._tensorboard.add_scalar(name, value, step)
+        text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+        self._report(f"step {step} {text} ({seconds / 60:.1f} min)")
 
-    def _end_last_row(self) -> None:
-        """Drop a row that a killed process has not finished."""
+    def _drop_partial_row(self) -> None:
+        """Remove an incomplete last row, which a killed process leaves."""
         try:
             with self._path.open("rb+") as file:
                 content = file.read()
@@ -83,6 +83,6 @@ class Curves:
             raise write_error(self._path, error) from error
 
     def close(self) -> None:
-        """End TensorBoard's file."""
-        if self._board is not None:
-            self._board.close()
+        """Close TensorBoard's file."""
+        if self._tensorboard is not None:
+            self._tensorboard.close()

@@ -1,4 +1,4 @@
-"""Turn two trainings into a model that ships: averaged weights, and the card that explains them."""
+"""Pack two trainings into a model: averaged weights and the model card."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from spinemamba.imaging.intensity import NORMALISATION
 from spinemamba.inference.model import checked_weights, save_weights
 from spinemamba.protocol.model_card import CARD, ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.architectures import DYNUNET, SPACING_MM
-from spinemamba.training.checkpoint import load_pieces
+from spinemamba.training.checkpoint import load_checkpoint
 from spinemamba.training.data.public_cases import merged
-from spinemamba.training.folder import ABOUT, read_about
+from spinemamba.training.folder import METADATA, read_metadata
 
 OPEN = "Apache-2.0"
 SHARE_ALIKE = "CC-BY-SA-4.0"
-"""Weights that have learned from VerSe are passed on as VerSe is."""
+"""Licence of weights that were trained on VerSe: the licence of VerSe."""
 
 WEIGHTS = ".safetensors"
 
@@ -31,22 +31,22 @@ INTENDED_USE = (
 def pack_model(
     coarse: Path, fine: Path, folder: Path, *, name: str, version: str, overwrite: bool = False
 ) -> ModelCard:
-    """Write a model from the checkpoints of its two networks: all files, or none.
+    """Write a model from the checkpoints of its two networks, completely or not at all.
 
     Args:
-        coarse: Folder of the coarse network's training, or a model that keeps its own.
+        coarse: Folder of the coarse network's training, or a model whose coarse network is kept.
         fine: The same for the fine network.
-        folder: Where the model goes; made if it does not exist.
+        folder: Folder of the model; created if missing.
         name: Name of the model.
         version: Version of the weights.
-        overwrite: Whether a model that is there is replaced.
+        overwrite: Whether an existing model is replaced.
 
     Returns:
-        The card; its results are empty until somebody measures them.
+        The card; its results are empty.
 
     Raises:
-        UserError: If a training has no checkpoint (MODEL_MISSING), or the model is there already
-            or cannot be written (OUTPUT_BAD, DISK_FULL).
+        UserError: If a training has no checkpoint (MODEL_MISSING), or the model exists already or
+            cannot be written (OUTPUT_BAD, DISK_FULL).
     """
     sources = {"coarse": coarse, "fine": fine}
     weights = {kind: folder / f"{kind}{WEIGHTS}" for kind in sources}
@@ -56,10 +56,10 @@ def pack_model(
     networks, data = {}, ()
     with all_or_none(outputs, overwrite=overwrite) as partial:
         for kind, source in sources.items():
-            pack = _pack_training if (source / ABOUT).is_file() else _keep_network
-            entry, learned_from = pack(kind, source, partial[weights[kind]])
+            pack = _pack_training if (source / METADATA).is_file() else _keep_network
+            entry, attributions = pack(kind, source, partial[weights[kind]])
             networks[kind] = replace(entry, file=weights[kind].name)
-            data = merged(data, learned_from)
+            data = merged(data, attributions)
         card = _card(name, version, networks, data)
         partial[folder / CARD].write_text(card.text(), encoding="utf-8")
     return card
@@ -82,12 +82,12 @@ def _card(
 
 
 def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
-    """Copy one network of another model, checked; return its card and what it has learned from."""
+    """Copy one network of a model after a check; return its card and its data sources."""
     try:
         model = find_model(str(source))
     except UserError as error:
         raise UserError(
-            f"Neither a training of the {kind} network nor a model in {source}.",
+            f"{source} is neither a training of the {kind} network nor a model.",
             f"Run 'spinemamba train {kind} --out {source}' first, or give a model.",
             Code.MODEL_MISSING,
         ) from error
@@ -98,21 +98,21 @@ def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tup
 
 
 def _pack_training(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
-    """Write a training's averaged weights; return their card and what they have learned from."""
-    about = read_about(source, kind)
-    if about["options"].get("kind") == DYNUNET:
+    """Write the averaged weights of a training; return their card and their data sources."""
+    metadata = read_metadata(source, kind)
+    if metadata["options"].get("kind") == DYNUNET:
         raise UserError(
-            f"The {kind} network in {source} is a baseline, and models hold SpineMamba only.",
+            f"The {kind} network in {source} is a baseline, which a model cannot hold.",
             "Train it with --kind spinemamba.",
             Code.MODEL_BAD,
         )
-    state = load_pieces(source)
+    state = load_checkpoint(source)
     digest = save_weights(state["average"], path)
     training = {
-        **about["options"],
-        "started_from": about.get("started_from", ""),
+        **metadata["options"],
+        "started_from": metadata.get("started_from", ""),
         "steps_done": state["step"],
         "hours": round(state["seconds"] / 3600, 2),
     }
-    card = NetworkCard(path.name, digest, SPACING_MM[kind], about["network"], training)
-    return card, tuple(about["sources"])
+    card = NetworkCard(path.name, digest, SPACING_MM[kind], metadata["network"], training)
+    return card, tuple(metadata["sources"])

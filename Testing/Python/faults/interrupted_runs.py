@@ -74,13 +74,13 @@ POINTS = {
         ("write seg", "spinemamba.export.dicom_seg", "write_together"),
     ),
     "train": (
-        ("read", "spinemamba.training.data.gather", "_with_own"),
-        ("prepare", "spinemamba.training.data.gather", "prepare"),
+        ("read", "spinemamba.training.data.gather", "_with_user_cases"),
+        ("prepare", "spinemamba.training.data.gather", "gather_cases"),
         ("trainer", "spinemamba.cli.train", "_trainer"),
-        ("sheet", "spinemamba.training.preview", "write_sheet"),
+        ("sheet", "spinemamba.training.preview", "write_contact_sheet"),
         ("learn", "spinemamba.training.loop", "Trainer.learn"),
         ("save", "spinemamba.training.loop", "Trainer.save"),
-        ("checkpoint", "spinemamba.training.loop", "save_pieces"),
+        ("checkpoint", "spinemamba.training.loop", "save_checkpoint"),
     ),
 }
 """Where runs can be disturbed: name, module and function."""

@@ -27,7 +27,7 @@ from spinemamba.common.scratch import SCRATCH
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.checkpoint import load_pieces
+from spinemamba.training.checkpoint import load_checkpoint
 
 pytestmark = [
     pytest.mark.faults,
@@ -36,7 +36,7 @@ pytestmark = [
 
 RIGHT, REFUSED, ELSE = "right", "refused", "anything else"
 BUG = ("Traceback", "Something went wrong", "Error", "damaged")
-TRAINING = {"bank.safetensors", "checkpoint", "sheet.png", "training.json"}
+TRAINING = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
 WRITING = ("synced", "named")
 
 Contents = dict[str, str]
@@ -105,10 +105,10 @@ def contents(folder: Path) -> Contents:
     found = {}
     for path in sorted(folder.rglob("*") if folder.is_dir() else ()):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and path.parent.name != "checkpoint":
+        if path.is_file() and path.name != "checkpoint.pt":
             found[name] = hashlib.sha256(_lasting(path)).hexdigest()
-        if path.name == "checkpoint":
-            weights = load_pieces(folder)["average"].values()
+        if path.name == "checkpoint.pt":
+            weights = load_checkpoint(folder)["average"].values()
             data = b"".join(weight.numpy().tobytes() for weight in weights)
             found[name] = hashlib.sha256(data).hexdigest()
     return found

@@ -17,7 +17,7 @@ import torch
 
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.checkpoint import load_pieces
+from spinemamba.training.checkpoint import load_checkpoint
 
 pytestmark = [
     pytest.mark.faults,
@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 RUNNER = Path(__file__).with_name("tiny_trainings.py")
-FILES = {"bank.safetensors", "checkpoint", "sheet.png", "training.json"}
+FILES = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
 BUG = ("Traceback", "Something went wrong", "damaged")
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 Outcome = Callable[[str, str], None]
@@ -90,7 +90,7 @@ def whole(folder: Path) -> bool:
 
 
 def weights(folder: Path) -> list[torch.Tensor]:
-    return list(load_pieces(folder)["average"].values())
+    return list(load_checkpoint(folder)["average"].values())
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -141,7 +141,7 @@ def test_a_training_that_is_killed_while_it_goes_on_loses_nothing_that_was_saved
     expected = weights(story.folder / f"later{LATER[0]}")
     for step, two in zip(LATER, story.later[1::2], strict=True):
         out = story.folder / f"later{step}"
-        right = two["code"] == 0 and whole(out) and load_pieces(out)["step"] == 5
+        right = two["code"] == 0 and whole(out) and load_checkpoint(out)["step"] == 5
         right &= same(weights(out), expected)
         outcome("training stopped while it writes", "right" if right else "anything else")
         assert right, (step, two)

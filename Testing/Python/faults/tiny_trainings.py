@@ -34,7 +34,7 @@ import torch  # noqa: E402 - the path is set just above
 import torch._dynamo  # noqa: E402 - an optimiser would load it in every child
 from forks import fill, start, text_of  # noqa: E402 - as all below, needs the path
 
-from spinemamba.cli import train as command  # noqa: E402
+from spinemamba.cli import train as train_command  # noqa: E402
 from spinemamba.cli.main import main  # noqa: E402
 from spinemamba.network.config import TRAINED, NetworkConfig  # noqa: E402
 from spinemamba.training import preview  # noqa: E402, F401 - loaded before forks
@@ -76,8 +76,8 @@ def train(call: dict[str, Any]) -> int:
     torch.set_num_threads(1)
     for key in TRAINED:
         TRAINED[key] = TINY
-    command.SPACING_MM.update(coarse=8.0, fine=8.0)
-    command.SHEET_PATCHES = 1
+    train_command.SPACING_MM.update(coarse=8.0, fine=8.0)
+    train_command.SHEET_PATCHES = 1
     if "stop_at" in call:
         stop_at(call["stop_at"], call["signal"])
     if "plug" in call:

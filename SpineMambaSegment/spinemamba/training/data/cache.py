@@ -1,4 +1,4 @@
-"""What cached cases were made of: a case is used again only if its files are the same still."""
+"""Keys of cached cases: a case is reused only if its source files are unchanged."""
 
 from __future__ import annotations
 
@@ -10,63 +10,64 @@ from pathlib import Path
 
 from spinemamba.common.atomic_files import sha256
 from spinemamba.inference.model import sha256_of
-from spinemamba.training.data.read_dataset import OwnCase
+from spinemamba.training.data.read_dataset import UserCase
 
-OWN, REAL, MADE_UP = "own:", "real:", "made up:"
-"""Beginnings of keys: where a case comes from. A key that is nothing else fits no case."""
+USER, PUBLIC, PHANTOM = "own:", "real:", "made up:"
+"""Beginnings of keys, by source. A key that is only a beginning matches no case."""
 
 PREFIX = "own/"
-"""Before the name of an own case that other cases have already."""
+"""Prefix of the name of a user's case if another case has the same name."""
 
-ELSEWHERE = re.compile(rb"^(data ?file:|ElementDataFile *= *(?!LOCAL))", re.MULTILINE)
-"""Line of an NRRD or MetaImage header whose voxels lie in another file."""
+DETACHED = re.compile(rb"^(data ?file:|ElementDataFile *= *(?!LOCAL))", re.MULTILINE)
+"""Line of an NRRD or MetaImage header that refers to another file for the voxels."""
 
 HEADER_BYTES = 1 << 16
 
 
-def digest_of(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of what files hold, one after the other.
+def files_digest(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of the SHA-256s of several files, in their order.
 
     Raises:
-        OSError: If one cannot be read.
+        OSError: If a file cannot be read.
     """
     return sha256(" ".join(map(sha256_of, paths)).encode())
 
 
-def keyed(
-    cases: list[OwnCase], taken: Collection[str], report: Callable[[str], None]
-) -> list[OwnCase]:
-    """Return own cases with their keys; one that is there twice is left out and reported.
+def with_keys(
+    cases: list[UserCase], other_names: Collection[str], report: Callable[[str], None]
+) -> list[UserCase]:
+    """Return the user's cases with their keys; duplicates are left out and reported.
 
-    A case whose files cannot be read gets a key that fits none: `own.check_cases` says why.
+    A case whose files cannot be read gets a key that matches no case; `read_dataset.check_cases`
+    then reports the error.
 
     Args:
-        cases: What `own.find_cases` has found.
-        taken: Names that other cases have already.
-        report: Told of cases with the same content.
+        cases: Cases as found by `read_dataset.find_cases`.
+        other_names: Names of other cases.
+        report: Receives messages about cases with equal content.
     """
-    out: list[OwnCase] = []
+    out: list[UserCase] = []
     names: dict[str, str] = {}
     for case in cases:
         name = case.name
-        if name in taken or name.startswith(("phantom", "composed")):
+        if name in other_names or name.startswith(("phantom", "composed")):
             name = PREFIX + name
-        image, whole = _content(case)
-        if whole and whole in names:
-            report(f"{name}: the same files as {names[whole]}; they are used once")
+        image, content = _digests(case)
+        if content and content in names:
+            report(f"{name}: the same files as {names[content]}; they are used once")
             continue
         if image and image in names:
             report(f"{name}: the same image as {names[image]}, with other labels")
-        names[whole] = names[image] = name
-        out.append(replace(case, name=name, key=OWN + whole))
+        names[content] = names[image] = name
+        out.append(replace(case, name=name, key=USER + content))
     return out
 
 
-def _content(case: OwnCase) -> tuple[str, str]:
-    """Return digests of a case's image and of all that it is made of; empty if not known."""
+def _digests(case: UserCase) -> tuple[str, str]:
+    """Return digests of a case's image and of its whole content; empty strings if unknown."""
     try:
         image, labels = sha256_of(case.image), sha256_of(case.labels)
-        if any(map(_points_elsewhere, (case.image, case.labels))):
+        if any(map(_is_detached, (case.image, case.labels))):
             return "", ""
     except OSError:
         return "", ""
@@ -74,9 +75,9 @@ def _content(case: OwnCase) -> tuple[str, str]:
     return image, sha256(json.dumps([image, labels, values]).encode())
 
 
-def _points_elsewhere(path: Path) -> bool:
-    """Return whether a header says that the voxels lie in another file."""
+def _is_detached(path: Path) -> bool:
+    """Return whether the header of a file refers to another file for the voxels."""
     if not path.name.lower().endswith((".nrrd", ".mha")):
         return False
     with path.open("rb") as file:
-        return ELSEWHERE.search(file.read(HEADER_BYTES)) is not None
+        return DETACHED.search(file.read(HEADER_BYTES)) is not None

@@ -1,4 +1,4 @@
-"""How deep a voxel lies in its vertebra: what cortex and partial volume are painted by."""
+"""Depth of voxels in their vertebra, from which cortex and partial volume are painted."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from scipy import ndimage
 from spinemamba.imaging.volume import Volume
 
 UNITS_PER_MM = 16
-"""Depths are kept as int8 in sixteenths of a millimetre; 7.9 mm is as deep as any cortex needs."""
+"""Depths are stored as int8 in units of 1/16 mm, up to 7.9 mm; cortex is thinner than that."""
 
 REACH_MM = 127 / UNITS_PER_MM
+"""Depths are clipped to plus and minus this distance."""
 
 
 def bone_depth_mm(labels: Volume) -> np.ndarray:
-    """Return the signed distance to the surface of the voxel's own vertebra.
+    """Return the signed distance of each voxel to the surface of its vertebra.
 
-    Where two vertebrae touch there is surface too: a closed facet joint keeps its bright line.
+    The interface of two touching vertebrae is also a surface, so that a closed facet joint keeps
+    its bright line.
 
     Args:
         labels: Label values, (z, y, x).
 
     Returns:
-        float32 in mm, positive inside, clipped to `REACH_MM`, the shape of ``labels``. A voxel at
-        the surface has half its smallest side.
+        float32 in mm, positive inside, clipped to `REACH_MM`, the shape of ``labels``. Voxels at
+        the surface have half of the smallest voxel spacing.
     """
     array = labels.array
     depth = np.full(array.shape, -REACH_MM, np.float32)
@@ -39,10 +41,10 @@ def bone_depth_mm(labels: Volume) -> np.ndarray:
         if part is None:
             continue
         grown = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in part)
-        own = array[grown] == value
-        # A vertebra that the image cuts has no surface there.
-        inside = ndimage.distance_transform_edt(np.pad(own, 1, mode="edge"), labels.spacing_mm)
-        depth[grown][own] = inside[1:-1, 1:-1, 1:-1][own] - half_mm
+        mask = array[grown] == value
+        # The border of the image that truncates a vertebra is not a surface.
+        inside = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"), labels.spacing_mm)
+        depth[grown][mask] = inside[1:-1, 1:-1, 1:-1][mask] - half_mm
     return np.clip(depth, -REACH_MM, REACH_MM)
 
 

@@ -1,4 +1,4 @@
-"""Find the images and label images of own cases, and pair those that belong together."""
+"""Find the images and label images of the user's cases, and pair them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ROLE = re.compile(
     r"|masks?|msks?|segs?|segmentations?|annotat(ed|ions?)|gt|(ground[ _-]?)?truths?)(?![a-z])",
     re.IGNORECASE,
 )
-"""Words in names of folders that say which kind of file they hold, not whose."""
+"""Words in folder names that state the kind of the files, not the subject."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file that belongs to a case.
+class CaseFile:
+    """An image or label image of a case.
 
     Attributes:
         path: The file.
-        name: Its name without ending and format: the same for an image and its labels.
-        folder: Its folder, relative to the folder of all cases.
+        name: File name without ending and format; equal for an image and its labels.
+        folder: Parts of its folder, relative to the folder of all cases.
     """
 
     path: Path
@@ -37,157 +37,170 @@ class Found:
 
     @property
     def subject(self) -> tuple[str, ...]:
-        """The parts of the folder that say whose the file is."""
+        """Parts of the folder that name the subject."""
         parts = (ROLE.sub("", part).strip(" ._-") for part in self.folder)
         return tuple(part for part in parts if part)
 
     @property
-    def shown(self) -> str:
-        """The file as a message names it."""
+    def text(self) -> str:
+        """Path for messages, relative to the folder of all cases."""
         return printable("/".join((*self.folder, self.path.name)))
 
 
+Pair = tuple[CaseFile, CaseFile]
+"""An image and its label image."""
+
+
 def files_below(folder: Path, deep: bool = True) -> list[Path]:
-    """Return the files of a folder and, if ``deep``, of those below it; links are followed.
+    """Return the files of a folder and, if ``deep``, of its subfolders; links are followed.
 
     Raises:
-        UserError: If a folder cannot be read; all are listed.
+        UserError: If folders cannot be read; all of them are listed.
     """
     problems: list[str] = []
 
-    def failed(error: OSError) -> None:
-        where = os.path.relpath(error.filename, folder) if error.filename else "."
-        shown = folder.name if where == "." else where
-        problems.append(f"{printable(shown)}: the folder cannot be read ({error.strerror})")
+    def add_problem(error: OSError) -> None:
+        path = os.path.relpath(error.filename, folder) if error.filename else "."
+        name = folder.name if path == "." else path
+        problems.append(f"{printable(name)}: the folder cannot be read ({error.strerror})")
 
-    found, seen = [], set()
-    for root, folders, names in os.walk(folder, onerror=failed, followlinks=True):
-        # A link to a folder above would be followed for ever.
+    files, visited = [], set()
+    for root, folders, names in os.walk(folder, onerror=add_problem, followlinks=True):
+        # A link to a parent folder would be followed infinitely.
         real = os.path.realpath(root)
-        if real in seen:
+        if real in visited:
             folders.clear()
             continue
-        seen.add(real)
-        found += [Path(root, name) for name in names if not name.startswith(".")]
+        visited.add(real)
+        files += [Path(root, name) for name in names if not name.startswith(".")]
         if not deep:
             folders.clear()
-    refuse(problems)
-    return sorted(found)
+    raise_if_any(problems)
+    return sorted(files)
 
 
-def named(paths: Iterable[Path], ending: str, top: Path) -> list[Found]:
-    """Return the files whose names end so before their format.
+def case_files(paths: Iterable[Path], ending: str, top: Path) -> list[CaseFile]:
+    """Return the files whose names have a certain ending before the format.
 
     Args:
         paths: Files below ``top``.
-        ending: End of the name, such as "_ct".
+        ending: Ending, such as "_ct".
         top: Folder of all cases.
     """
-    found = []
+    files = []
     for path in paths:
         for suffix in SUFFIXES:
             if path.name.lower().endswith(ending.lower() + suffix):
                 name = path.name[: len(path.name) - len(ending) - len(suffix)]
-                found.append(Found(path, name, path.relative_to(top).parts[:-1]))
+                files.append(CaseFile(path, name, path.relative_to(top).parts[:-1]))
                 break
-    return found
+    return files
 
 
-def paired(images: list[Found], masks: list[Found]) -> list[tuple[str, Found, Found]]:
+def pair_files(
+    images: list[CaseFile], masks: list[CaseFile]
+) -> list[tuple[str, CaseFile, CaseFile]]:
     """Return the name, image and labels of each case.
 
-    Files of one folder are paired first, then those of one subject, then those whose name there
-    is only once; a name that several cases have gets their folder in front.
+    Files of one folder are paired first, then those of one subject, then those with a unique
+    name. If several cases have one name, their folder precedes the name.
 
     Raises:
-        UserError: If a file has no partner, or it is open which one it has; all are listed.
+        UserError: If a file has no partner, or its partner is ambiguous; all problems are listed.
     """
-    refuse([f"{f.shown}: its name is not UTF-8" for f in (*images, *masks) if not _plain(f.path)])
-    pairs: list[tuple[Found, Found]] = []
-    rest = images, masks
+    files = (*images, *masks)
+    raise_if_any([f"{f.text}: its name is not UTF-8" for f in files if not _is_utf8(f.path)])
+    pairs: list[Pair] = []
+    unpaired = images, masks
     for key in (_folder, _subject):
-        new, *rest = _matched(*rest, key)
+        new, *unpaired = _match(*unpaired, key)
         pairs += new
-    taken = {image.name for image, _ in pairs}
-    new, *_ = _matched(*([f for f in side if f.name not in taken] for side in rest), _name)
-    sure = [pair for pair in new if _may_belong(*pair, new)]
-    pairs += sure
-    done = {found.path for pair in pairs for found in pair}
-    refuse(_left_over(images, masks, done))
+    names = {image.name for image, _ in pairs}
+    new, *_ = _match(*([f for f in side if f.name not in names] for side in unpaired), _name)
+    pairs += [pair for pair in new if _may_match(*pair, new)]
+    raise_if_any(_unpaired_problems(images, masks, _paths(pairs)))
     return _with_names(pairs)
 
 
-def _folder(found: Found) -> tuple[str, ...]:
-    return (*found.folder, found.name)
+def _folder(file: CaseFile) -> tuple[str, ...]:
+    return (*file.folder, file.name)
 
 
-def _subject(found: Found) -> tuple[str, ...]:
-    return (*found.subject, found.name)
+def _subject(file: CaseFile) -> tuple[str, ...]:
+    return (*file.subject, file.name)
 
 
-def _name(found: Found) -> tuple[str, ...]:
-    return (found.name,)
+def _name(file: CaseFile) -> tuple[str, ...]:
+    return (file.name,)
 
 
-def _matched(
-    images: list[Found], masks: list[Found], key: Callable[[Found], tuple[str, ...]]
-) -> tuple[list[tuple[Found, Found]], list[Found], list[Found]]:
-    """Return pairs of the one image and the one mask that share a key, and what is left."""
-    sides: dict[tuple[str, ...], tuple[list[Found], list[Found]]]
+def _paths(pairs: list[Pair]) -> set[Path]:
+    return {file.path for pair in pairs for file in pair}
+
+
+def _match(
+    images: list[CaseFile], masks: list[CaseFile], key: Callable[[CaseFile], tuple[str, ...]]
+) -> tuple[list[Pair], list[CaseFile], list[CaseFile]]:
+    """Pair files whose key is unique on both sides; return the pairs and the unpaired files."""
+    sides: dict[tuple[str, ...], tuple[list[CaseFile], list[CaseFile]]]
     sides = defaultdict(lambda: ([], []))
     for side, files in enumerate((images, masks)):
-        for found in files:
-            sides[key(found)][side].append(found)
+        for file in files:
+            sides[key(file)][side].append(file)
     pairs = [(one[0], two[0]) for one, two in sides.values() if len(one) == len(two) == 1]
-    done = {found.path for pair in pairs for found in pair}
+    paired = _paths(pairs)
     return (
         pairs,
-        [found for found in images if found.path not in done],
-        [found for found in masks if found.path not in done],
+        [file for file in images if file.path not in paired],
+        [file for file in masks if file.path not in paired],
     )
 
 
-def _may_belong(image: Found, mask: Found, others: list[tuple[Found, Found]]) -> bool:
-    """Return whether two files of different folders can be of one subject.
+def _may_match(image: CaseFile, mask: CaseFile, others: list[Pair]) -> bool:
+    """Return whether two files of different folders can belong to one subject.
 
-    Two folders that both name a subject, and not the same one, are two patients, unless one of
-    them has files of several cases: then it is not named after a patient.
+    Folders with different subject names are different patients, unless one of the folders has
+    files of several cases: then its name is not that of a patient.
     """
     one, two = image.subject, mask.subject
-    if not one or not two or one[-1] == two[-1] or _within(one, two) or _within(two, one):
+    if not one or not two or one[-1] == two[-1]:
+        return True
+    if _is_subsequence(one, two) or _is_subsequence(two, one):
         return True
     same = [(i.folder == image.folder, m.folder == mask.folder) for i, m in others]
     return any(sum(side) > 1 for side in zip(*same, strict=True))
 
 
-def _within(few: tuple[str, ...], many: tuple[str, ...]) -> bool:
-    rest = iter(many)
-    return all(part in rest for part in few)
+def _is_subsequence(short: tuple[str, ...], long: tuple[str, ...]) -> bool:
+    remaining = iter(long)
+    return all(part in remaining for part in short)
 
 
-def _left_over(images: list[Found], masks: list[Found], done: set[Path]) -> list[str]:
-    """Return a line for each file without a partner, and for each name that several share."""
+def _unpaired_problems(
+    images: list[CaseFile], masks: list[CaseFile], paired: set[Path]
+) -> list[str]:
+    """Return a line for each file without a partner, and for each name that several files have."""
     problems = []
-    for files, others, what in ((images, masks, "labels"), (masks, images, "image")):
-        partner = defaultdict(list)
-        for found in others:
-            if found.path not in done:
-                partner[found.name].append(found)
-        left = [found for found in files if found.path not in done]
-        for name in dict.fromkeys(found.name for found in left):
-            same = [found for found in left if found.name == name]
-            twice = ", ".join(found.shown for found in same)
+    for files, others, missing in ((images, masks, "labels"), (masks, images, "image")):
+        candidates = defaultdict(list)
+        for file in others:
+            if file.path not in paired:
+                candidates[file.name].append(file)
+        unpaired = [file for file in files if file.path not in paired]
+        for name in dict.fromkeys(file.name for file in unpaired):
+            same = [file for file in unpaired if file.name == name]
+            text = ", ".join(file.text for file in same)
             if len(same) > 1:
-                problems.append(f"the same name twice: {twice}")
+                problems.append(f"the same name twice: {text}")
                 continue
-            others_shown = ", ".join(found.shown for found in partner[name])
-            where = f" (elsewhere: {others_shown})" if others_shown else ""
-            problems.append(f"{twice}: no {what} beside it{where}")
+            elsewhere = ", ".join(file.text for file in candidates[name])
+            where = f" (elsewhere: {elsewhere})" if elsewhere else ""
+            problems.append(f"{text}: no {missing} beside it{where}")
     return problems
 
 
-def _with_names(pairs: list[tuple[Found, Found]]) -> list[tuple[str, Found, Found]]:
-    """Return the pairs in the order of their names, each name once."""
+def _with_names(pairs: list[Pair]) -> list[tuple[str, CaseFile, CaseFile]]:
+    """Return the pairs with unique names, sorted by name."""
     names = [image.name for image, _ in pairs]
     for key in (_subject, _folder):
         longer = ["/".join(key(image)) for image, _ in pairs]
@@ -195,7 +208,7 @@ def _with_names(pairs: list[tuple[Found, Found]]) -> list[tuple[str, Found, Foun
     return sorted(((n, *pair) for n, pair in zip(names, pairs, strict=True)), key=lambda c: c[0])
 
 
-def _plain(path: Path) -> bool:
+def _is_utf8(path: Path) -> bool:
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -204,12 +217,14 @@ def _plain(path: Path) -> bool:
 
 
 def printable(text: str) -> str:
-    """Return a text that every terminal takes: names of files can hold any bytes."""
+    """Return a text that every terminal can print: file names can contain any bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def refuse(problems: list[str]) -> None:
-    """Raise an error that lists problems, one on a line, if there are any."""
+def raise_if_any(problems: list[str]) -> None:
+    """Raise a UserError that lists problems, one per line, if there are any."""
     if problems:
-        shown = "\n".join(f"  {text}" for text in sorted(problems))
-        raise UserError(f"{len(problems)} files cannot be used:\n{shown}\n", "Mend or remove them.")
+        lines = "\n".join(f"  {text}" for text in sorted(problems))
+        raise UserError(
+            f"{len(problems)} files cannot be used:\n{lines}\n", "Correct or remove them."
+        )

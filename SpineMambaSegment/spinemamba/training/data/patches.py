@@ -1,4 +1,4 @@
-"""Random patches from a case: turned, scaled, mirrored, and where the spine is."""
+"""Random patches of a case: position, rotation, scale, mirroring and field of view."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.training.data.dataset import UNKNOWN, Case
+from spinemamba.training.data.dataset import IGNORE_INDEX, Case
 from spinemamba.training.data.depth import UNITS_PER_MM
 
 
 @dataclass(frozen=True)
 class PatchOptions:
-    """How patches are drawn.
+    """Distribution of random patches.
 
     Attributes:
-        size_vox: Patch (z, y, x).
+        size_vox: Size of a patch (z, y, x).
         turn_deg: Largest rotation about each axis.
         scale: Smallest and largest magnification.
-        on_spine: Share of patches centred on a vertebra; the others lie anywhere.
-        mirror: Share of patches mirrored left-right. Levels stay as they are.
-        narrow: Share of patches that see the case through a smaller field of view, so that no
-            level is known by where images of it use to end.
+        on_spine: Share of patches centred near a vertebra; the others are anywhere.
+        mirror: Share of patches mirrored left-right. Levels are unchanged.
+        narrow: Share of patches with a smaller field of view, so that the network cannot infer
+            levels from where typical images end.
     """
 
     size_vox: tuple[int, int, int]
@@ -42,11 +42,11 @@ class Patch:
     Attributes:
         target: As in `Case`, uint8 (D, H, W).
         core: As in `Case`, uint8 (D, H, W).
-        offset: From each voxel to the centre of its vertebra's core along z, y, x, in voxels of
-            the patch, float32 (3, D, H, W); NaN where that is not known.
+        offset: Offset to the centre of the core of the voxel's vertebra along z, y, x, in voxels
+            of the patch, float32 (3, D, H, W); NaN if unknown.
         image: HU, float32 (D, H, W); None if the case has none.
         tissues: uint8 (D, H, W); None if the case has none.
-        depth_mm: Depth in the own vertebra, negative outside, float32 (D, H, W); None without
+        depth_mm: Depth in the voxel's vertebra, negative outside, float32 (D, H, W); None without
             tissues.
     """
 
@@ -62,12 +62,13 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     """Draw one random patch.
 
     Args:
-        case: Where from.
-        options: How.
-        generator: Source of randomness; equal state gives an equal patch.
+        case: Case to draw from.
+        options: Distribution of patches.
+        generator: Random generator; the same state gives the same patch.
 
     Returns:
-        The patch; voxels outside the case are `UNKNOWN`, and as bright as its edge.
+        The patch. Voxels outside the case have the target `IGNORE_INDEX` and the image value of
+        the nearest voxel at its border.
     """
     centre = _centre(case, options, generator)
     matrix = _matrix(options, generator)
@@ -78,7 +79,7 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     inside = ((points > first - 0.5) & (points < last + 0.5)).all(dim=-1)
     points = torch.minimum(torch.maximum(points, first), last)
     index = points.round().long().unbind(-1)
-    target = torch.where(inside, case.target[index], UNKNOWN).to(torch.uint8)
+    target = torch.where(inside, case.target[index], IGNORE_INDEX).to(torch.uint8)
     image = None if case.image is None else _interpolate(case.image, points)
     tissues = None if case.tissues is None else case.tissues[index]
     depth = None if case.depth is None else _interpolate(case.depth, points) / UNITS_PER_MM
@@ -89,22 +90,22 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
 def _offset(
     centres: Tensor, target: Tensor, centre: Tensor, matrix: Tensor, grid: Tensor
 ) -> Tensor:
-    """Return the way to the core of each voxel's vertebra in the patch's own axes."""
-    here = (centres - centre) @ torch.linalg.inv(matrix).T  # centres in the patch, (26, 3)
-    channel = torch.where(target == UNKNOWN, 0, target).long()  # row 0 is NaN
-    return (here[channel] - grid).movedim(-1, 0)
+    """Return the offset to the core of each voxel's vertebra, along the axes of the patch."""
+    in_patch = (centres - centre) @ torch.linalg.inv(matrix).T  # centres in the patch, (26, 3)
+    channel = torch.where(target == IGNORE_INDEX, 0, target).long()  # row 0 is NaN
+    return (in_patch[channel] - grid).movedim(-1, 0)
 
 
 def _view(
     case: Case, centre: Tensor, options: PatchOptions, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return the first and last voxel in view along each axis: the case, or a box within it."""
+    """Return the first and last voxel of the field of view along each axis."""
     first, last = torch.zeros(3), torch.tensor(case.target.shape, dtype=torch.float32) - 1
     if float(torch.rand((), generator=generator)) >= options.narrow:
         return first, last
     size = torch.tensor(options.size_vox, dtype=torch.float32)
     middle = torch.minimum(torch.maximum(centre, first), last)
-    # Each side is cut by a chance of one half, between an eighth and a whole patch from the middle.
+    # Each side is cut with a probability of 0.5, at 1/8 to 1 patch size from the centre.
     cuts = (torch.rand(2, 3, generator=generator) * 0.875 + 0.125) * size
     keeps = torch.rand(2, 3, generator=generator) < 0.5
     low = torch.where(keeps[0], first, torch.maximum(first, (middle - cuts[0]).round()))
@@ -116,15 +117,15 @@ def _centre(case: Case, options: PatchOptions, generator: torch.Generator) -> Te
     """Return the centre of a patch in voxels of the case."""
     on_spine = float(torch.rand((), generator=generator)) < options.on_spine
     if on_spine and len(case.anchors):
-        pick = int(torch.randint(len(case.anchors), (), generator=generator))
+        index = int(torch.randint(len(case.anchors), (), generator=generator))
         size = torch.tensor(options.size_vox, dtype=torch.float32)
         jitter = (torch.rand(3, generator=generator) - 0.5) * size * 0.6
-        return case.anchors[pick].float() + jitter
+        return case.anchors[index].float() + jitter
     return torch.rand(3, generator=generator) * torch.tensor(case.target.shape)
 
 
 def _matrix(options: PatchOptions, generator: torch.Generator) -> Tensor:
-    """Return a random rotation, magnification and mirror: patch offsets to case voxels."""
+    """Return a random matrix (3, 3) from offsets in the patch to offsets in the case."""
 
     def uniform(low: float, high: float) -> float:
         return float(torch.rand((), generator=generator)) * (high - low) + low
@@ -142,7 +143,7 @@ def _matrix(options: PatchOptions, generator: torch.Generator) -> Tensor:
 
 
 def _interpolate(image: Tensor, points: Tensor) -> Tensor:
-    """Interpolate linearly at points (D, H, W, 3), reading only the box around them."""
+    """Return trilinear samples at points (D, H, W, 3); only the box around them is converted."""
     limits = torch.tensor(image.shape) - 1
     low = points.amin(dim=(0, 1, 2)).floor().long().clamp_min(0).minimum(limits)
     high = points.amax(dim=(0, 1, 2)).ceil().long().clamp_min(0).minimum(limits)

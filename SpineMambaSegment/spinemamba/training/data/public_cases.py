@@ -1,7 +1,6 @@
-"""Training cases from the real scans and masks in a data folder.
+"""Training cases from public scans and label maps in a data folder, with their licences.
 
-The folder's README says what each file is and under which licence. Cases kept for testing are
-named here and nowhere else.
+Cases that are kept for testing are listed only here.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.resample import grid_with_spacing
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import Tissue, paint_ct
-from spinemamba.training.data.dataset import Case, make_case, nearest
+from spinemamba.training.data.dataset import Case, make_case, sample_nearest
 
 TEST_ONLY = ("verse012", "tptbox")
-"""Never trained on."""
+"""Cases that are never used for training."""
 
 PAIRS = {
     "lidc0001": ("lidc/lidc0001_ct.nii.gz", "lidc/lidc0001_seg.nii.gz"),
@@ -33,7 +32,7 @@ PAIRS = {
     "verse006": ("verse/verse006_ct.nii.gz", "verse/verse006_seg.nii.gz"),
     "verse008": ("verse/verse008_ct.nii.gz", "verse/verse008_seg.nii.gz"),
 }
-"""Real images with labels."""
+"""Images with labels."""
 
 COMPLETE = ("lidc0001", "ts_example")
 """Pairs in which every visible vertebra is labelled."""
@@ -42,7 +41,7 @@ MASKS = {
     name: f"verse/{name}_maskonly_seg.nii.gz"
     for name in ("gl003", "verse004", "verse009", "verse010")
 }
-"""Real shapes without an image: they are painted."""
+"""Label maps without an image; their images are painted."""
 
 SOURCES = {
     ("verse", "gl003"): "VerSe, CC BY-SA 4.0 (Sekuboyina et al., 10.1016/j.media.2021.102166; "
@@ -58,30 +57,30 @@ SOURCES = {
     ("composed",): "synthetic spines composed of vertebrae of VerSe (CC BY-SA 4.0) and lidc0001 "
     "(LIDC-IDRI, CC BY 3.0; labels made with TotalSegmentator)",
 }
-"""Where cases come from and under which licence, by how their names begin."""
+"""Source and licence of cases, by the beginning of their names."""
 
 BONE_HU = 120
 MARGIN_MM = 30.0
 MASK_SPACING_MM = 1.0
-"""Grid on which tissues are drawn around a mask; finer than any network's."""
+"""Voxel spacing of the tissue map around a mask; finer than that of the networks."""
 
 
-def real_files(folder: Path) -> dict[str, list[Path]]:
-    """Return the files of each case of the data folder, by its name."""
+def public_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of each public case in the data folder, by case name."""
     files = {name: [folder / path for path in pair] for name, pair in PAIRS.items()}
     return files | {name: [folder / path] for name, path in MASKS.items()}
 
 
-def real_cases(
+def load_public_cases(
     folder: Path, spacing_mm: float, names: Collection[str], report: Callable[[str], None]
 ) -> Iterator[Case]:
-    """Yield cases of the data folder that may be trained on.
+    """Yield public training cases.
 
     Args:
         folder: Data folder.
-        spacing_mm: Spacing of the network.
-        names: Which cases.
-        report: Told the name of each case.
+        spacing_mm: Voxel spacing of the network.
+        names: Names of the cases to read.
+        report: Receives the name of each case.
 
     Raises:
         UserError: If a file is missing or damaged.
@@ -106,7 +105,7 @@ def real_cases(
         report(name)
         labels = as_labels(canonical(read_volume(folder / path))[0])
         grid = grid_with_spacing(labels.geometry, MASK_SPACING_MM)
-        labels = pad(Volume(nearest(labels, grid), grid), 0)
+        labels = pad(Volume(sample_nearest(labels, grid), grid), 0)
         tissues = tissues_around(labels)
         painted = tissues.with_array(paint_ct(tissues, np.random.default_rng(len(name))))
         yield make_case(name, labels, spacing_mm, image=painted, tissues=tissues)
@@ -117,17 +116,17 @@ def attributions(names: list[str]) -> tuple[str, ...]:
     out = []
     for beginnings, source in SOURCES.items():
         if cases := [name for name in names if name.startswith(beginnings)]:
-            # Made-up cases have no names worth telling; how many there were says the bank.
-            made_up = all(name.startswith(("phantom", "composed")) for name in cases)
-            out.append(f"{source}." if made_up else f"{source}: {', '.join(cases)}.")
+            # The names of phantoms are only numbers.
+            phantoms = all(name.startswith(("phantom", "composed")) for name in cases)
+            out.append(f"{source}." if phantoms else f"{source}: {', '.join(cases)}.")
     known = tuple(beginning for beginnings in SOURCES for beginning in beginnings)
-    if own := sum(not name.startswith(known) for name in names):
-        out.append(f"{own} cases of the user's own, under their own terms.")
+    if count := sum(not name.startswith(known) for name in names):
+        out.append(f"{count} cases of the user's own, under their own terms.")
     return tuple(out)
 
 
 def merged(*sources: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the sentences of several trainings, each once, in their first order."""
+    """Return the sentences of several trainings without duplicates, in order."""
     return tuple(dict.fromkeys(sentence for each in sources for sentence in each))
 
 
@@ -137,7 +136,7 @@ def as_labels(volume: Volume) -> Volume:
 
 
 def pad(volume: Volume, value: int) -> Volume:
-    """Return the volume with `MARGIN_MM` more on every side."""
+    """Return the volume padded by `MARGIN_MM` on each side."""
     margin = _margin_vox(volume.geometry)
     array = np.pad(volume.array, [(m, m) for m in margin], constant_values=value)
     origin = volume.geometry.to_lps_mm(-np.asarray(margin))
@@ -146,7 +145,7 @@ def pad(volume: Volume, value: int) -> Volume:
 
 
 def pad_mask(padded: Volume) -> np.ndarray:
-    """Return where `pad` added voxels, a mask of the padded shape."""
+    """Return a mask of the voxels that `pad` added, in the padded shape."""
     outside = np.ones(padded.array.shape, bool)
     outside[tuple(slice(m, -m) for m in _margin_vox(padded.geometry))] = False
     return outside
@@ -157,10 +156,10 @@ def _margin_vox(geometry: Geometry) -> list[int]:
 
 
 def unlabelled_bone(image: Volume, labels: Volume) -> np.ndarray:
-    """Return a mask of bright voxels that nobody labelled.
+    """Return a mask of bright voxels without a label.
 
-    In a crop of a labelled part of a spine, the sacrum and the neighbours above and below are
-    vertebrae without a label. Telling the network that they are background would be wrong.
+    In scans with labels for a part of the spine, the sacrum and the neighbours above and below
+    have no label. They must not be learned as background.
     """
     bright = (image.array > BONE_HU) & (labels.array == 0)
     near_label = ndimage.binary_dilation(labels.array > 0, iterations=2)
@@ -171,8 +170,8 @@ def unlabelled_bone(image: Volume, labels: Volume) -> np.ndarray:
 def tissues_around(labels: Volume) -> Volume:
     """Return a tissue map for a mask without an image: bone, canal, muscle and fat.
 
-    Bone is cortical to a depth of 1.2 mm. The canal is where a vertebra's slice encloses
-    background. Muscle reaches 25 mm from bone and fat beyond.
+    Bone is cortical to a depth of 1.2 mm. The canal is background that bone encloses in an axial
+    slice. Muscle extends to 25 mm from bone, surrounded by fat.
     """
     bone = labels.array > 0
     depth_mm = ndimage.distance_transform_edt(bone, labels.spacing_mm)
@@ -188,7 +187,7 @@ def tissues_around(labels: Volume) -> Volume:
 
 
 def _between_bodies(labels: Volume) -> np.ndarray:
-    """Return the gap between neighbouring bodies: what closing the thick parts fills."""
+    """Return a mask of the discs: the gaps that a closing of the thick parts of bone fills."""
     bone = (labels.array > 0) & (labels.array != BY_NAME["Sacrum"].value)
     depth_mm = ndimage.distance_transform_edt(bone, labels.spacing_mm)
     grown = ndimage.distance_transform_edt(depth_mm < 5, labels.spacing_mm) < 9

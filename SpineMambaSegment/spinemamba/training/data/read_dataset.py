@@ -1,8 +1,8 @@
-"""Training cases from the user's own folder, as VerSe (BIDS) or nnU-Net lay it out.
+"""Training cases from a folder of the user, in the layout of VerSe (BIDS) or nnU-Net.
 
 VerSe: ``..._ct.nii.gz`` and ``..._seg-vert_msk.nii.gz`` with the same beginning, anywhere below the
-folder; `layout.paired` says what belongs together. nnU-Net (raw): ``imagesTr/CASE_0000.nii.gz``,
-``labelsTr/CASE.nii.gz`` and ``dataset.json``, whose names of labels are translated.
+folder; `layout.pair_files` pairs them. nnU-Net (raw): ``imagesTr/CASE_0000.nii.gz``,
+``labelsTr/CASE.nii.gz`` and ``dataset.json``, whose label names are translated.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.protocol.bids import IMAGE, MASK
 from spinemamba.training.data.dataset import Case, make_case
-from spinemamba.training.data.layout import Found, files_below, named, paired, refuse
+from spinemamba.training.data.layout import (
+    CaseFile,
+    case_files,
+    files_below,
+    pair_files,
+    raise_if_any,
+)
 from spinemamba.training.data.public_cases import BONE_HU
 
 CHANNEL = "_0000"
 MOST_VALUE = 65535
-"""Largest label that dataset.json may name: what 16 bits hold."""
+"""Largest label value in dataset.json (16 bits)."""
 
 LAYOUTS = (
     f"Lay it out as VerSe (NAME{IMAGE}.nii.gz and NAME{MASK}.nii.gz) or as nnU-Net "
@@ -41,15 +47,15 @@ Values = dict[int, int]
 
 
 @dataclass(frozen=True)
-class OwnCase:
-    """One case of the user's.
+class UserCase:
+    """One case of the user.
 
     Attributes:
-        name: Beginning of its files' names, with the folder in front where several have that.
+        name: Common beginning of the file names, after the folder if several cases have this name.
         image: CT in HU.
         labels: Label image on the same grid.
-        values: VerSe value of each value in the label image; None if they are VerSe's already.
-        key: What the files hold, see `cache.keyed`.
+        values: VerSe value of each value in the label image; None if it has VerSe values.
+        key: Identifies the content of the files, see `cache.with_keys`.
     """
 
     name: str
@@ -59,12 +65,12 @@ class OwnCase:
     key: str = ""
 
 
-def find_cases(folder: Path) -> list[OwnCase]:
+def find_cases(folder: Path) -> list[UserCase]:
     """Return the cases of a folder.
 
     Raises:
-        UserError: If there is none, a folder cannot be read, or files lack their partner; all are
-            listed.
+        UserError: If there are no cases, a folder cannot be read, or files lack a partner; all
+            problems are listed.
     """
     if not _is_folder(folder):
         raise UserError(f"There is no folder {folder}.", "Check the path after --data.")
@@ -72,30 +78,30 @@ def find_cases(folder: Path) -> list[OwnCase]:
         images = files_below(folder / "imagesTr", deep=False)
         masks = files_below(folder / "labelsTr", deep=False)
         values = _nnunet_values(folder / "dataset.json")
-        return _cases(named(images, CHANNEL, folder), named(masks, "", folder), values)
+        return _cases(case_files(images, CHANNEL, folder), case_files(masks, "", folder), values)
     files = files_below(folder)
-    return _cases(named(files, IMAGE, folder), named(files, MASK, folder), None)
+    return _cases(case_files(files, IMAGE, folder), case_files(files, MASK, folder), None)
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a folder above it may not be read
+    except OSError:  # a parent folder cannot be read
         return False
 
 
-def _cases(images: list[Found], masks: list[Found], values: Values | None) -> list[OwnCase]:
+def _cases(images: list[CaseFile], masks: list[CaseFile], values: Values | None) -> list[UserCase]:
     if not masks:
         raise UserError("There are no labelled cases in the folder.", LAYOUTS)
-    return [OwnCase(name, i.path, m.path, values) for name, i, m in paired(images, masks)]
+    return [UserCase(name, i.path, m.path, values) for name, i, m in pair_files(images, masks)]
 
 
 def _nnunet_values(path: Path) -> Values:
-    """Return VerSe's value of each label in dataset.json, by the label's name.
+    """Return the VerSe value of each label value in dataset.json, by the name of the label.
 
     Raises:
-        UserError: If the file is missing or damaged, a value is none that a label image can hold,
-            or two labels have one value or one level.
+        UserError: If the file is missing or damaged, a value cannot occur in a label image, or two
+            labels have the same value or level.
     """
     try:
         labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
@@ -105,21 +111,21 @@ def _nnunet_values(path: Path) -> Values:
         entries = [(name, _level(name), _label_value(name, value)) for name, value in pairs]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path.name} does not say what the labels are: {error}.",
+            f"{path.name} does not define the labels: {error}.",
             "Put nnU-Net's dataset.json beside imagesTr and labelsTr.",
         ) from error
-    for place, what in ((1, "level"), (2, "value")):
-        every = [entry[place] for entry in entries if entry[place] is not None]
-        if twice := [e[0] for e in entries if every.count(e[place]) > 1]:
+    for index, field in ((1, "level"), (2, "value")):
+        contents = [entry[index] for entry in entries if entry[index] is not None]
+        if duplicates := [e[0] for e in entries if contents.count(e[index]) > 1]:
             raise UserError(
-                f"{path.name} gives one {what} to several labels: {', '.join(twice)}.",
-                "Give each label a value and a level of its own.",
+                f"{path.name} gives one {field} to several labels: {', '.join(duplicates)}.",
+                "Give each label its own value and level.",
             )
     return {value: 0 if name is None else BY_NAME[name].value for _, name, value in entries}
 
 
 def _label_value(name: str, value: object) -> int:
-    """Return the value of a label; ValueError if no label image can hold it."""
+    """Return the value of a label; raise ValueError if it cannot occur in a label image."""
     whole = not isinstance(value, bool) and (not isinstance(value, float) or value.is_integer())
     number = int(value) if whole else -1
     if not 0 <= number <= MOST_VALUE:
@@ -128,72 +134,74 @@ def _label_value(name: str, value: object) -> int:
 
 
 def _level(text: str) -> str | None:
-    """Return the level that a label's name such as "vertebrae_L1" means; None if it is none."""
+    """Return the level for a label name such as "vertebrae_L1"; None if it is not a level."""
     label = level_named(text)
     return None if label is None else label.name
 
 
-def check_cases(cases: list[OwnCase], report: Callable[[str], None]) -> None:
-    """Read every file once, before hours of work.
+def check_cases(cases: list[UserCase], report: Callable[[str], None]) -> None:
+    """Read every file once, so that errors appear before a long training.
 
     Raises:
-        UserError: If any cannot be trained on; all are listed, each with its file.
+        UserError: If files cannot be used; all problems are listed with their files.
     """
     problems = []
     for number, case in enumerate(cases, start=1):
         report(f"checking {number} of {len(cases)}: {case.name}")
         folder = case.name.rpartition("/")[0]
         problems += [f"{folder}/{text}" if folder else text for text in _problems(case)]
-    refuse(problems)
+    raise_if_any(problems)
 
 
-def _problems(case: OwnCase) -> list[str]:
-    out, volumes = [], []
+def _problems(case: UserCase) -> list[str]:
+    problems, volumes = [], []
     for path, read in ((case.image, read_volume), (case.labels, _reader(case))):
         try:
             volumes.append(read(path))
         except UserError as error:
-            out.append(f"{path.name}: {error.message}")
+            problems.append(f"{path.name}: {error.message}")
         except OSError as error:
-            out.append(f"{path.name}: {error.strerror}.")
-    if out:
-        return out
+            problems.append(f"{path.name}: {error.strerror}.")
+    if problems:
+        return problems
     image, labels = volumes
     if problem := hounsfield_problem(image):
-        out.append(f"{case.image.name}: {problem}")
+        problems.append(f"{case.image.name}: {problem}")
     if difference := image.geometry.difference(labels.geometry):
-        out.append(f"{case.labels.name}: its grid is not that of {case.image.name}: {difference}")
+        problems.append(
+            f"{case.labels.name}: its grid is not that of {case.image.name}: {difference}"
+        )
     known = {0, *(BY_VALUE if case.values is None else case.values)}
     present = set(np.unique(labels.array).tolist())
-    if strange := sorted(present - known):
-        out.append(f"{case.labels.name}: holds the unknown values {strange[:5]}")
+    if unknown := sorted(present - known):
+        problems.append(f"{case.labels.name}: holds the unknown values {unknown[:5]}")
     elif not (translated(labels, case.values).array > 0).any():
-        out.append(f"{case.labels.name}: holds no vertebra")
-    return out
+        problems.append(f"{case.labels.name}: holds no vertebra")
+    return problems
 
 
-def _reader(case: OwnCase) -> Callable[[Path], Volume]:
-    """Return what reads the labels of a case; dataset.json says what its values mean."""
+def _reader(case: UserCase) -> Callable[[Path], Volume]:
+    """Return the function that reads the labels of a case."""
     return _verse_labels if case.values is None else read_labels
 
 
 def _verse_labels(path: Path) -> Volume:
-    """Return labels in VerSe's numbers, whatever those of the file are.
+    """Return labels with VerSe values, translated from the numbering of the file.
 
     Raises:
-        UserError: As `read_vertebra_labels`; if a value is no level.
+        UserError: As `read_vertebra_labels`; or if a value is not a level.
     """
     spine = read_vertebra_labels(path)
     if spine.left_out:
         raise UserError(
-            f"It holds {', '.join(name for name, _ in spine.left_out[:5])} beside vertebrae.",
-            "Leave only vertebrae.",
+            f"It holds {', '.join(name for name, _ in spine.left_out[:5])} besides vertebrae.",
+            "Remove all other labels.",
         )
     return spine.volume
 
 
 def translated(labels: Volume, values: Values | None) -> Volume:
-    """Return a label image with VerSe's values, uint8."""
+    """Return a label image with VerSe values, uint8."""
     if values is None:
         return labels.with_array(labels.array.astype(np.uint8))
     lookup = np.zeros(max(values, default=0) + 1, np.uint8)
@@ -202,25 +210,26 @@ def translated(labels: Volume, values: Values | None) -> Volume:
     return labels.with_array(lookup[labels.array])
 
 
-def own_cases(
-    cases: list[OwnCase], spacing_mm: float, report: Callable[[str], None]
+def load_user_cases(
+    cases: list[UserCase], spacing_mm: float, report: Callable[[str], None]
 ) -> Iterator[Case]:
-    """Yield the user's cases on the grid of a network.
+    """Yield the user's cases at the voxel spacing of a network.
 
-    What is bright above the first and below the last label is a vertebra that nobody labelled,
-    as far as anybody knows: it is left out. Between them, what has no label is background.
+    Bright voxels above the first and below the last labelled slice may be unlabelled vertebrae and
+    are left out of the loss. Between these slices, voxels without a label are background.
     """
     for case in cases:
         report(case.name)
         image = read_volume(case.image)
         labels = translated(_reader(case)(case.labels), case.values).on(image.geometry)
         image, labels = canonical(image)[0], canonical(labels)[0]
-        unknown = labels.with_array(_beyond(image.array, labels.array))
-        made = make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
-        yield replace(made, key=case.key)
+        unknown = labels.with_array(_bright_outside_labels(image.array, labels.array))
+        new = make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
+        yield replace(new, key=case.key)
 
 
-def _beyond(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _bright_outside_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return a mask of bright voxels above and below all labels, uint8 (z, y, x)."""
     rows = np.flatnonzero((labels > 0).any(axis=(1, 2)))
     unknown = ndimage.binary_dilation(image > BONE_HU, iterations=2)
     unknown[rows[0] : rows[-1] + 1] = False

@@ -1,4 +1,4 @@
-"""Tensors with a description in one safetensors file that is whole, or is not used."""
+"""Tensors and JSON metadata in one safetensors file with a checksum."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from spinemamba.common.atomic_files import whole_or_nothing
 from spinemamba.common.errors import Code, UserError
 
 
-def save_tensors(tensors: dict[str, torch.Tensor], about: dict[str, Any], path: Path) -> None:
-    """Write tensors and what `load_tensors` shall know of them.
+def save_tensors(tensors: dict[str, torch.Tensor], metadata: dict[str, Any], path: Path) -> None:
+    """Write tensors and metadata.
 
     Args:
         tensors: Contiguous tensors by name.
-        about: JSON values.
-        path: The file; its folder is made.
+        metadata: JSON values.
+        path: File to write; its folder is created.
 
     Raises:
         UserError: If the disk is full (DISK_FULL) or the file cannot be written (OUTPUT_BAD).
     """
-    header = {"about": json.dumps(about), "sha256": _digest(tensors, about)}
-    # safetensors writes through a temporary file of its own, which a killed process leaves; it lets
-    # only the owner read, whatever the umask says.
+    header = {"about": json.dumps(metadata), "sha256": _digest(tensors, metadata)}
+    # safetensors writes to a temporary file, which remains if the process is killed and which only
+    # the owner may read, regardless of the umask.
     with whole_or_nothing(path) as partial:
         _save_file(tensors, partial, header)
 
@@ -39,7 +39,7 @@ def _save_file(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, s
     try:
         save_file(tensors, path, header)
     except SafetensorError as error:
-        # The reason is in the words only: "I/O error: No space left on device (os error 28)".
+        # The error number is only in the text: "I/O error: No space left on device (os error 28)".
         number = re.search(r"os error (\d+)", str(error))
         if number is None:
             raise
@@ -47,37 +47,37 @@ def _save_file(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, s
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote: the tensors, and what was said of them.
+    """Read the tensors and the metadata from a file written by `save_tensors`.
 
     Raises:
-        UserError: If the file is damaged, or not one of these (MODEL_BAD), or cannot be read
-            (INPUT_BAD).
+        UserError: If the file is damaged or not written by `save_tensors` (MODEL_BAD), or cannot
+            be read (INPUT_BAD).
     """
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            about = json.loads(header["about"])
+            metadata = json.loads(header["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        whole = isinstance(about, dict)
-        whole &= "sha256" not in header or header["sha256"] == _digest(tensors, about)
+        valid = isinstance(metadata, dict)
+        valid &= "sha256" not in header or header["sha256"] == _digest(tensors, metadata)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror or error}.",
-            "Make it readable, or delete it to have it made again.",
+            "Make it readable, or delete it; it will be rebuilt.",
         ) from error
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if not whole:
+        valid = False
+    if not valid:
         raise UserError(
-            f"{path} is damaged or was not made here.",
-            "Delete it to have it made again.",
+            f"{path} is damaged or of another kind.",
+            "Delete it; it will be rebuilt.",
             Code.MODEL_BAD,
         )
-    return tensors, about
+    return tensors, metadata
 
 
-def _digest(tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+def _digest(tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -1,4 +1,4 @@
-"""Real vertebrae for made-up spines: cut from label images, each in a frame of its own."""
+"""Shapes of real vertebrae for phantoms, extracted from label images in local frames."""
 
 from __future__ import annotations
 
@@ -30,60 +30,60 @@ DONORS = {
     "verse008": ("verse/verse008_seg.nii.gz", "T12", "L5"),
     "lidc0001": ("lidc/lidc0001_seg.nii.gz", "T1", "L1"),
 }
-"""Label images in the data folder, with the first and last vertebra that is whole in each."""
+"""Label images in the data folder, with the first and last complete vertebra of each."""
 
 
-def harvest_all(folder: Path, report: Callable[[str], None]) -> list[StoredShape]:
-    """Return the whole vertebrae of every donor.
+def extract_all_shapes(folder: Path, report: Callable[[str], None]) -> list[StoredShape]:
+    """Return the shapes of the complete vertebrae of every donor.
 
     Args:
         folder: Data folder.
-        report: Told the name of each donor.
+        report: Receives the name of each donor.
 
     Raises:
         UserError: If a file is missing or damaged.
     """
-    found = []
+    shapes = []
     for donor, (path, first, last) in DONORS.items():
         report(f"shapes of {donor}")
         labels = canonical(read_labels(folder / path))[0]
         names = NETWORK_LEVELS[NETWORK_LEVELS.index(first) : NETWORK_LEVELS.index(last) + 1]
-        found += harvest(labels.with_array(labels.array.astype(np.uint8)), donor, names)
-    return found
+        shapes += extract_shapes(labels.with_array(labels.array.astype(np.uint8)), donor, names)
+    return shapes
 
 
-def harvest(labels: Volume, donor: str, names: tuple[str, ...]) -> list[StoredShape]:
+def extract_shapes(labels: Volume, donor: str, names: tuple[str, ...]) -> list[StoredShape]:
     """Return the shapes of some vertebrae of a spine.
 
-    A vertebra's frame has its origin at the centre of its core; its Z leads along the chain of
-    cores, its Y towards the arch.
+    The frame of a vertebra has its origin at the centre of the core. Z points along the chain of
+    cores towards the head, Y towards the arch.
 
     Args:
         labels: VerSe label values, canonical orientation.
         donor: Name of the spine.
-        names: Levels to take; those without a core are left out.
+        names: Levels to extract; those without a core are skipped.
     """
     centres = core_centres_mm(labels, body_cores(labels))
     order = [name for name in NETWORK_LEVELS if name in centres]
     out = []
     for k, name in enumerate(order):
-        beside = [order[j] for j in (k - 1, k + 1) if 0 <= j < len(order)]
-        if name not in names or not beside:
+        neighbours = [order[j] for j in (k - 1, k + 1) if 0 <= j < len(order)]
+        if name not in names or not neighbours:
             continue
-        above, below = centres[beside[0]], centres[beside[-1]]
-        if len(beside) == 1:
+        above, below = centres[neighbours[0]], centres[neighbours[-1]]
+        if len(neighbours) == 1:
             above, below = (centres[name], below) if k == 0 else (above, centres[name])
-        steps = [np.linalg.norm(centres[other] - centres[name]) for other in beside]
-        out.append(_cut_out(labels, (name, donor), centres[name], above - below, np.mean(steps)))
+        steps = [np.linalg.norm(centres[other] - centres[name]) for other in neighbours]
+        out.append(_extract(labels, (name, donor), centres[name], above - below, np.mean(steps)))
     return out
 
 
 def core_centres_mm(labels: Volume, cores: np.ndarray) -> dict[str, np.ndarray]:
-    """Return X, Y, Z of each vertebra's core in mm from the first voxel.
+    """Return the centre X, Y, Z of each vertebra's core in mm from the first voxel.
 
     Args:
         labels: VerSe label values.
-        cores: Mask of the cores, of the same shape.
+        cores: Mask of the cores, same shape.
     """
     cores = np.where(cores > 0, labels.array, 0)
     names = {label.value: name for name, label in BY_NAME.items()}
@@ -95,11 +95,19 @@ def core_centres_mm(labels: Volume, cores: np.ndarray) -> dict[str, np.ndarray]:
     return centres
 
 
-def _cut_out(
-    labels: Volume, who: tuple[str, str], centre: np.ndarray, along: np.ndarray, step_mm: float
+def _extract(
+    labels: Volume, identity: tuple[str, str], centre: np.ndarray, along: np.ndarray, step_mm: float
 ) -> StoredShape:
-    """Return one vertebra; ``centre`` and ``along`` (towards the head) are X, Y, Z in mm."""
-    name, donor = who
+    """Return the shape of one vertebra.
+
+    Args:
+        labels: VerSe label values.
+        identity: Level and donor.
+        centre: Centre of the core, X, Y, Z in mm.
+        along: Direction towards the head, X, Y, Z.
+        step_mm: Mean distance to the neighbours.
+    """
+    name, donor = identity
     spacing = np.asarray(labels.spacing_mm)
     mask = labels.array == BY_NAME[name].value
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
@@ -125,7 +133,7 @@ def _cut_out(
 
 
 def _axes(along: np.ndarray, towards_arch: np.ndarray) -> np.ndarray:
-    """Return the rows left, posterior, superior of a frame."""
+    """Return a frame with the rows left, posterior, superior."""
     up = along / np.linalg.norm(along)
     back = towards_arch - up * (towards_arch @ up)
     back /= np.linalg.norm(back)
@@ -133,7 +141,7 @@ def _axes(along: np.ndarray, towards_arch: np.ndarray) -> np.ndarray:
 
 
 def save_shapes(shapes: list[StoredShape], path: Path, key: str = "") -> None:
-    """Write shapes into one safetensors file; ``key`` says what they were cut from."""
+    """Write shapes to one safetensors file; ``key`` identifies their source files."""
     tensors = {f"{k:03d}": torch.from_numpy(shape.distance) for k, shape in enumerate(shapes)}
     entries = [
         {"name": s.name, "donor": s.donor, "step_mm": s.step_mm, "low_mm": s.low_mm} for s in shapes
@@ -142,15 +150,15 @@ def save_shapes(shapes: list[StoredShape], path: Path, key: str = "") -> None:
 
 
 def load_shapes(path: Path, key: str = "") -> ShapeBank:
-    """Read what `save_shapes` wrote.
+    """Read a file written by `save_shapes`.
 
     Raises:
-        UserError: If the file is damaged, or was made of something else (MODEL_BAD).
+        UserError: If the file is damaged, or ``key`` differs (MODEL_BAD).
     """
-    tensors, about = load_tensors(path)
-    if about["key"] != key:
+    tensors, metadata = load_tensors(path)
+    if metadata["key"] != key:
         raise UserError(
-            f"{path} was made of other files.", "Delete it to have it made again.", Code.MODEL_BAD
+            f"{path} was made from other files.", "Delete it; it will be rebuilt.", Code.MODEL_BAD
         )
     return ShapeBank(
         [
@@ -159,9 +167,9 @@ def load_shapes(path: Path, key: str = "") -> ShapeBank:
                 entry["donor"],
                 entry["step_mm"],
                 tuple(entry["low_mm"]),
-                about["spacing_mm"],
+                metadata["spacing_mm"],
                 tensors[f"{k:03d}"].numpy(),
             )
-            for k, entry in enumerate(about["shapes"])
+            for k, entry in enumerate(metadata["shapes"])
         ]
     )

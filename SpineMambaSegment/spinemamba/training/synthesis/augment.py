@@ -1,4 +1,4 @@
-"""How scanners differ: sharpness, resolution, noise and contrast, on images (D, H, W)."""
+"""Augmentations of images (D, H, W): sharpness, resolution, noise and contrast."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.nn import functional
 from spinemamba.training.synthesis.random_draws import chance, uniform
 
 FIELD_KNOTS = 3
-"""Knots along each axis of a slowly varying field."""
+"""Knots of a bias field along each axis."""
 
 
 def blur(image: Tensor, sigma_vox: float) -> Tensor:
-    """Blur with a Gaussian of five taps along each axis."""
+    """Return the image blurred by a Gaussian with five taps along each axis."""
     offsets = torch.arange(-2, 3, dtype=torch.float32)
     taps = torch.exp(-0.5 * (offsets / sigma_vox) ** 2)
     taps = taps / taps.sum()
@@ -23,7 +23,7 @@ def blur(image: Tensor, sigma_vox: float) -> Tensor:
 
 
 def _convolve(image: Tensor, taps: Tensor, axis: int) -> Tensor:
-    # Shifted sums instead of conv3d: ten times faster for one channel on a CPU.
+    # Sums of shifted images: ten times faster than conv3d for one channel on a CPU.
     reach = len(taps) // 2
     length = image.shape[axis]
     index = torch.arange(-reach, length + reach).clamp(0, length - 1)
@@ -35,12 +35,12 @@ def _convolve(image: Tensor, taps: Tensor, axis: int) -> Tensor:
 
 
 def sharpen(image: Tensor, amount: float) -> Tensor:
-    """Raise edges above what they are, as a bone kernel does."""
+    """Return the image with enhanced edges, as by a bone reconstruction kernel."""
     return image + amount * (image - blur(image, 1.0))
 
 
 def lower_resolution(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Sample thicker slices or larger pixels and come back, as an upsampled scan looks."""
+    """Return the image at a lower resolution, along one or all axes, on the same grid."""
     factor = torch.ones(3)
     if chance(0.6, generator):
         factor[int(torch.randint(3, (), generator=generator))] = uniform(1.2, 3.0, generator)
@@ -51,15 +51,15 @@ def lower_resolution(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def noise(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Add noise with the grain of a reconstruction kernel."""
-    added = torch.randn(image.shape, generator=generator)
+    """Return the image with white noise, or noise correlated as by a reconstruction kernel."""
+    noise_map = torch.randn(image.shape, generator=generator)
     if chance(0.5, generator):
-        added = blur(added, uniform(0.4, 0.8, generator)) * 2
-    return image + added * uniform(0.005, 0.08, generator)
+        noise_map = blur(noise_map, uniform(0.4, 0.8, generator)) * 2
+    return image + noise_map * uniform(0.005, 0.08, generator)
 
 
 def remap(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Send the grey values through a random broken line of six knots."""
+    """Return the image mapped by a random piecewise linear function with six knots."""
     heights = torch.rand(6, generator=generator) * 2 - 1
     heights[0] = -1.0  # air stays dark in every modality
     position = ((image + 1) * 2.5).clamp(0, 4.999)
@@ -69,20 +69,20 @@ def remap(image: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def tilt_contrast(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Bend the grey values by a power of 0.7 to 1.5, and shade the image a little."""
+    """Return the image with a gamma of 0.7 to 1.5 and a weak bias field."""
     power = uniform(0.7, 1.5, generator)
     bent = ((image + 1) / 2).clamp(0, 1.25) ** power * 2 - 1
     return shade(bent + 1, 0.1, generator) - 1
 
 
 def shade(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Multiply with a slowly varying field around 1, as coils and beam hardening do."""
+    """Return the image multiplied by a bias field, as from coils or beam hardening."""
     knots = torch.randn(FIELD_KNOTS, FIELD_KNOTS, FIELD_KNOTS, generator=generator)
     return image * torch.exp(strength * _resize(knots, list(image.shape)))
 
 
 def grain(shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Return texture of two grain sizes, standard deviation about 1."""
+    """Return random texture at two scales, with a standard deviation of about 1."""
     fine = torch.randn(shape, generator=generator)
     small = [max(2, n // 4) for n in shape]
     return 0.6 * fine + 0.8 * _resize(torch.randn(small, generator=generator), list(shape))

@@ -1,4 +1,4 @@
-"""Screws and rods in the spine, and the streaks that metal draws through a CT."""
+"""Simulated screws, rods and metal streaks in CT patches."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from torch import Tensor
 from spinemamba.training.synthesis.random_draws import uniform
 
 METAL = 1.0
-"""Normalised brightness: the upper end of the CT window, which all metal passes."""
+"""Normalised intensity: the upper end of the CT window; metal exceeds it."""
 
 SCREW_RADIUS_VOX = (1.2, 2.4)
 SCREW_LENGTH_VOX = (18.0, 34.0)
 SLICE_REACH_VOX = 1.5
-"""Streaks stay in the slice of the metal, and the next."""
+"""Decay of streaks along z: they affect the slice of the metal and its neighbours."""
 
 
 def add_implants(image: Tensor, bone: Tensor, generator: torch.Generator) -> Tensor:
-    """Drive screws into the bone of a patch, from the back, with a rod along some of them.
+    """Return a patch with posterior screws in bone, and a rod between two of them.
 
-    Labels stay as they are: a screw in a vertebra is part of it, as readers draw it.
+    Labels are unchanged: a screw in a vertebra is part of it, as in manual segmentations.
 
     Args:
-        image: Normalised CT, (D, H, W); H grows backwards.
+        image: Normalised CT, (D, H, W); H increases towards posterior.
         bone: Mask of vertebrae, bool (D, H, W).
-        generator: Source of randomness.
+        generator: Random generator.
 
     Returns:
-        The image with metal and streaks; as it was if there is no bone.
+        The image with metal and streaks; unchanged without bone.
     """
-    places = bone.nonzero()
-    if not len(places):
+    voxels = bone.nonzero()
+    if not len(voxels):
         return image
     grid = torch.meshgrid(
         *(torch.arange(n, dtype=torch.float32) for n in image.shape), indexing="ij"
@@ -40,7 +40,7 @@ def add_implants(image: Tensor, bone: Tensor, generator: torch.Generator) -> Ten
     count = int(torch.randint(1, 5, (), generator=generator))
     heads, out = [], image
     for _ in range(count):
-        tip = places[int(torch.randint(len(places), (), generator=generator))].float()
+        tip = voxels[int(torch.randint(len(voxels), (), generator=generator))].float()
         tilt = torch.tensor([uniform(-0.2, 0.2, generator), 1.0, uniform(-0.5, 0.5, generator)])
         length = uniform(*SCREW_LENGTH_VOX, generator)
         head = tip + tilt / tilt.norm() * length
@@ -61,7 +61,7 @@ def _axes(image: Tensor) -> tuple[Tensor, ...]:
 
 
 def _near_segment(grid: tuple[Tensor, ...], start: Tensor, stop: Tensor) -> Tensor:
-    """Return the distance of each voxel to a line between two points, in voxels."""
+    """Return the distance of each voxel to a line segment, in voxels."""
     along = stop - start
     offsets = [g - s for g, s in zip(grid, start.tolist(), strict=True)]
     share = sum(o * a for o, a in zip(offsets, along.tolist(), strict=True))
@@ -76,7 +76,7 @@ def _streaks(
     strength: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Add bright and dark rays in the slices around a point, fading with distance."""
+    """Return the image with bright and dark rays around a point, decaying with distance."""
     z, y, x = (g - c for g, c in zip(grid, centre.tolist(), strict=True))
     angle, radius = torch.atan2(y, x), torch.hypot(y, x)
     rays = int(torch.randint(3, 9, (), generator=generator))

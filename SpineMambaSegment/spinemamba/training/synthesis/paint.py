@@ -1,4 +1,4 @@
-"""What a scanner makes of tissues, and how scans differ: all as tensor operations."""
+"""Synthesis of images from tissue maps, and random variation of real images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spinemamba.imaging.intensity import CT_WINDOW_HU
 from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, Tissue
-from spinemamba.training.data.dataset import UNKNOWN
+from spinemamba.training.data.dataset import IGNORE_INDEX
 from spinemamba.training.data.patches import Patch
 from spinemamba.training.synthesis.augment import (
     blur,
@@ -26,28 +26,28 @@ OTHER_HU = (250.0, 900.0)
 """Range for a tissue that `CT_HU` does not list: bones other than the spine."""
 
 CT_SHARE, MR_SHARE = 0.65, 0.15
-"""Shares of painted patches that look like CT and MR; the others get random contrasts, as in
-SynthSeg (arXiv 2107.09559)."""
+"""Shares of painted patches with the contrast of CT and MR; the others have random contrasts, as
+in SynthSeg (arXiv 2107.09559)."""
 
 PAINTED_SHARE = 0.6
-"""How often a case that has an image and tissues is painted anew."""
+"""Probability that a case with both an image and tissues is painted."""
 
 REMAP_SHARE = 0.12
-"""Share of images whose contrast is turned into one that no CT has, on the way to MR."""
+"""Share of images whose contrast is changed to a random one, for robustness to MR."""
 
 IMPLANT_SHARE = 0.04
-"""How often a CT, real or painted, gets screws."""
+"""Probability of implants in a real or painted CT."""
 
 BESIDE_BONE_HU = 70.0
-"""What lies between bones that touch: cartilage and a joint's capsule."""
+"""Mean of cartilage and joint capsules between touching bones."""
 
 
 def paint(patch: Patch, generator: torch.Generator) -> Tensor:
     """Return a normalised image of a patch, float32 (D, H, W).
 
-    An image is kept, apart from its contrast; a tissue map is painted, as CT, as MR or with random
-    contrasts; a case that has both goes either way. Blur, resolution and noise come on top, so
-    that partial volume arises from the image and never from the labels.
+    A real image is used with varied contrast; a tissue map is painted as CT, as MR or with random
+    contrasts; a case with both is treated in either way at random. Blur, resolution and noise are
+    applied afterwards, so that partial volume results from the image, not from the labels.
     """
     painted = patch.image is None or (
         patch.tissues is not None and chance(PAINTED_SHARE, generator)
@@ -83,12 +83,12 @@ def _paint_tissues(patch: Patch, generator: torch.Generator) -> Tensor:
 def _implanted(image: Tensor, patch: Patch, generator: torch.Generator) -> Tensor:
     if not chance(IMPLANT_SHARE, generator):
         return image
-    bone = (patch.target > 0) & (patch.target != UNKNOWN)
+    bone = (patch.target > 0) & (patch.target != IGNORE_INDEX)
     return add_implants(image, bone, generator)
 
 
 def _paint_ct(patch: Patch, generator: torch.Generator) -> Tensor:
-    """Return HU of a patch's tissues."""
+    """Return a CT of a patch in HU."""
     means, spreads = torch.zeros(256), torch.zeros(256)
     for tissue in Tissue:
         low, high = CT_HU.get(tissue, OTHER_HU)
@@ -104,7 +104,7 @@ def _paint_ct(patch: Patch, generator: torch.Generator) -> Tensor:
 
 
 def _paint_mr(patch: Patch, generator: torch.Generator) -> Tensor:
-    """Return a patch as T1 or T2 shows it, with or without the signal of fat, in [-1, 1.5]."""
+    """Return a T1 or T2 weighted image, with or without fat suppression, in [-1, 1.5]."""
     table = MR_T1 if chance(0.5, generator) else MR_T2
     fat = uniform(0.05, 0.4, generator) if chance(0.3, generator) else 1.0
     means = torch.full((256,), 0.03)
@@ -125,7 +125,7 @@ def _paint_mr(patch: Patch, generator: torch.Generator) -> Tensor:
 
 
 def _paint_any(patch: Patch, generator: torch.Generator) -> Tensor:
-    """Paint every tissue with a random mean in the normalised range: no modality at all."""
+    """Return an image with a random mean for each tissue, in the normalised range."""
     means = torch.rand(256, generator=generator) * 2 - 1
     spreads = torch.rand(256, generator=generator) * 0.15
     means[Tissue.AIR] = -1.0
@@ -137,7 +137,7 @@ def _paint_any(patch: Patch, generator: torch.Generator) -> Tensor:
 
 
 def _fill(tissues: Tensor, means: Tensor, spreads: Tensor, generator: torch.Generator) -> Tensor:
-    """Give every voxel its tissue's mean, and texture."""
+    """Return the mean of each voxel's tissue, with texture."""
     index = tissues.long()
     return means[index] + spreads[index] * grain(tissues.shape, generator)
 
@@ -148,29 +148,29 @@ def _add_bone(
     inside: tuple[tuple[float, float], tuple[float, float]],
     generator: torch.Generator,
 ) -> Tensor:
-    """Lay the vertebrae over an image: a cortex that fades into spongy bone.
+    """Return the image with vertebrae: a cortex with a smooth transition to trabecular bone.
 
-    A cortex is thinner than a voxel. As a function of depth it is as bright as the share of it
-    that a voxel holds, where a painted layer of voxels would be broken and too bright.
+    Cortex is thinner than a voxel. As a function of depth, its brightness follows its partial
+    volume, whereas a layer of cortical voxels would have gaps and be too bright.
 
     Args:
-        image: What lies around the bone, (D, H, W).
+        image: Image without bone, (D, H, W).
         depth_mm: Depth in bone, negative outside, (D, H, W).
-        inside: Mean and spread of spongy bone and of cortex.
-        generator: Source of randomness.
+        inside: Mean and standard deviation of trabecular bone and of cortex.
+        generator: Random generator.
     """
-    (spongy, spongy_spread), (cortical, cortical_spread) = inside
+    (trabecular, trabecular_spread), (cortical, cortical_spread) = inside
     shell_mm, edge_mm = uniform(0.5, 1.5, generator), uniform(0.2, 0.5, generator)
     shell = torch.exp(-((depth_mm.clamp_min(0) / shell_mm) ** 2))
     texture = grain(image.shape, generator)
-    bone = spongy + spongy_spread * texture
-    # The shell is thick here and thin there.
+    bone = trabecular + trabecular_spread * texture
+    # The texture varies the brightness of the cortex, as a varying thickness would.
     bone = bone + (cortical - bone + cortical_spread * texture) * shell
     return torch.lerp(image, bone, torch.sigmoid(depth_mm / edge_mm))
 
 
 def _vary_hu(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Vary a real scan: calibration, bone density, and now and then contrast agent's range."""
+    """Return a real scan with varied calibration, and a varied density above 100 HU."""
     gain = uniform(0.85, 1.2, generator)
     shift = uniform(-30, 30, generator)
     dense = (image - 100).clamp_min(0) * (uniform(0.7, 1.4, generator) - 1)

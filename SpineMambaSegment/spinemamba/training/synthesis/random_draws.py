@@ -1,4 +1,4 @@
-"""Single random numbers from a generator."""
+"""Scalar random numbers from a generator."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 
 
 def uniform(low: float, high: float, generator: torch.Generator) -> float:
-    """Return a number between two others."""
+    """Return a number from the uniform distribution between ``low`` and ``high``."""
     return float(torch.rand((), generator=generator)) * (high - low) + low
 
 
 def chance(share: float, generator: torch.Generator) -> bool:
-    """Return True in a share of all draws."""
+    """Return True with probability ``share``."""
     return float(torch.rand((), generator=generator)) < share

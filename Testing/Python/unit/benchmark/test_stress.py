@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spinemamba.benchmark.level_solver import Answer, rates, solve
+from spinemamba.benchmark.level_solver import SolverResult, rates, solve
 from spinemamba.benchmark.simulated_chains import (
     FAULTS,
     NOISES,
     VARIANTS,
-    StressCase,
+    SimulatedChain,
     real_chains,
-    stress_cases,
+    simulate_chains,
 )
 from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def cases() -> list[StressCase]:
-    return stress_cases(NOISES["realistic"])
+def cases() -> list[SimulatedChain]:
+    return simulate_chains(NOISES["realistic"])
 
 
 def test_the_set_has_all_variants_and_faults_whole_and_cropped(cases):
@@ -34,8 +34,8 @@ def test_the_set_has_all_variants_and_faults_whole_and_cropped(cases):
 
 
 def test_the_same_seed_gives_the_same_set_and_another_another(cases):
-    assert stress_cases(NOISES["realistic"]) == cases
-    assert stress_cases(NOISES["realistic"], seed=1) != cases
+    assert simulate_chains(NOISES["realistic"]) == cases
+    assert simulate_chains(NOISES["realistic"], seed=1) != cases
 
 
 def test_truth_has_the_variant_and_the_fault(cases):
@@ -70,7 +70,9 @@ def test_a_piece_of_the_skull_shifts_no_whole_spine(cases):
 
 def test_without_noise_and_faults_usual_spines_are_named_right():
     silent = type(NOISES["weak"])(0.4, 0.0, 0.0, 0.0)
-    usual = [c for c in stress_cases(silent, count=60) if (c.variant, c.fault) == ("usual", "none")]
+    usual = [
+        c for c in simulate_chains(silent, count=60) if (c.variant, c.fault) == ("usual", "none")
+    ]
     assert all(answer.right for answer in solve(usual))
 
 
@@ -106,13 +108,13 @@ def test_the_solver_announces_probabilities_that_hold_on_real_chains(shared_data
 
 
 def test_shares_by_hand():
-    whole, crop = (StressCase("usual", "none", w, (("L1",),), ()) for w in (True, False))
-    sacrum = StressCase("usual", "none", False, (("Sacrum",),), ())
+    whole, crop = (SimulatedChain("usual", "none", w, (("L1",),), ()) for w in (True, False))
+    sacrum = SimulatedChain("usual", "none", False, (("Sacrum",),), ())
     answers = [
-        Answer(whole, True, 0.95, False, 0.0),
-        Answer(whole, False, 0.92, False, 0.0),
-        Answer(crop, False, 0.4, True, 0.0),
-        Answer(sacrum, True, 0.5, False, 0.0),
+        SolverResult(whole, True, 0.95, False, 0.0),
+        SolverResult(whole, False, 0.92, False, 0.0),
+        SolverResult(crop, False, 0.4, True, 0.0),
+        SolverResult(sacrum, True, 0.5, False, 0.0),
     ]
     found = rates(answers)
     assert found.whole == 0.5

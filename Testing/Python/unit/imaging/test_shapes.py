@@ -18,7 +18,7 @@ from spinemamba.training.data.dataset import make_case
 from spinemamba.training.data.depth import REACH_MM, UNITS_PER_MM, bone_depth_mm, pack_depth
 from spinemamba.training.data.gather import phantom_case
 from spinemamba.training.data.patches import PatchOptions, draw_patch
-from spinemamba.training.data.vertebra_shapes import harvest, load_shapes, save_shapes
+from spinemamba.training.data.vertebra_shapes import extract_shapes, load_shapes, save_shapes
 from spinemamba.training.synthesis.implants import METAL, add_implants
 from spinemamba.training.synthesis.paint import paint
 
@@ -32,7 +32,7 @@ def phantom():
 
 @pytest.fixture(scope="module")
 def bank(phantom) -> ShapeBank:
-    return ShapeBank(harvest(phantom.labels, "phantom3", ("L2", "L3")))
+    return ShapeBank(extract_shapes(phantom.labels, "phantom3", ("L2", "L3")))
 
 
 def labels_of(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> Volume:

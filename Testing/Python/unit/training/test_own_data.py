@@ -12,8 +12,8 @@ from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
-from spinemamba.training.data.dataset import UNKNOWN, load_bank
-from spinemamba.training.data.read_dataset import check_cases, find_cases, own_cases
+from spinemamba.training.data.dataset import IGNORE_INDEX, load_dataset
+from spinemamba.training.data.read_dataset import check_cases, find_cases, load_user_cases
 
 SPACING_MM = (4.0, 4.0, 4.0)
 
@@ -58,8 +58,8 @@ def nnunet(phantoms, tmp_path: Path) -> Path:
 def test_both_layouts_give_the_same_levels(layout: str, request: pytest.FixtureRequest):
     cases = find_cases(request.getfixturevalue(layout))
     check_cases(cases, lambda text: None)
-    for case in own_cases(cases, 4.0, lambda text: None):
-        present = set(torch.unique(case.target).tolist()) - {0, UNKNOWN}
+    for case in load_user_cases(cases, 4.0, lambda text: None):
+        present = set(torch.unique(case.target).tolist()) - {0, IGNORE_INDEX}
         assert present == {channel_of_value()[value] for value in (20, 21, 22)}
         assert case.image is not None
 
@@ -72,10 +72,10 @@ def test_bright_voxels_beyond_the_labels_are_left_out_and_between_them_are_backg
     array = labels.labels.array.copy()
     array[array == 22] = 0  # nobody labelled L3
     write_image(labels.labels.with_array(array), path)
-    first = next(own_cases(find_cases(verse), 4.0, lambda text: None))
-    rows = ((first.target > 0) & (first.target != UNKNOWN)).any(dim=(1, 2)).nonzero()
-    assert (first.target[: int(rows[0])] == UNKNOWN).any()
-    assert not (first.target[int(rows[0]) : int(rows[-1]) + 1] == UNKNOWN).any()
+    first = next(load_user_cases(find_cases(verse), 4.0, lambda text: None))
+    rows = ((first.target > 0) & (first.target != IGNORE_INDEX)).any(dim=(1, 2)).nonzero()
+    assert (first.target[: int(rows[0])] == IGNORE_INDEX).any()
+    assert not (first.target[int(rows[0]) : int(rows[-1]) + 1] == IGNORE_INDEX).any()
 
 
 def test_every_problem_is_listed_with_its_file(verse: Path, phantoms):
@@ -101,7 +101,7 @@ def test_files_without_a_partner_are_listed(verse: Path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{}", "labels"), ("no json", "what the labels are"), ('{"labels": [1]}', "labels")],
+    [("{}", "labels"), ("no json", "does not define the labels"), ('{"labels": [1]}', "labels")],
 )
 def test_a_damaged_dataset_json_is_refused(nnunet: Path, text: str, says: str):
     (nnunet / "dataset.json").write_text(text)
@@ -121,7 +121,7 @@ def test_the_command_goes_on_from_the_bundled_weights_with_own_cases(verse: Path
     out = tmp_path / "run"
     words = ["train", "coarse", "--out", str(out), "--data", str(verse), "--phantoms", "0"]
     assert main([*words, "--start-from", "starter", "--steps", "2", "--threads", "1"]) == 0
-    assert {case.name for case in load_bank(out / "bank.safetensors")} == {"sub-0", "sub-1"}
+    assert {case.name for case in load_dataset(out / "bank.safetensors")} == {"sub-0", "sub-1"}
     sources = json.loads((out / "training.json").read_text())["sources"]
     assert any("VerSe" in sentence for sentence in sources)
     assert any("2 cases of the user's own" in sentence for sentence in sources)

@@ -139,11 +139,11 @@ LABELS = {
     "fractional label": ('{"L1": 1.5}', "has the value 1.5"),
     "infinite label": ('{"L1": Infinity}', "has the value inf"),
     "true for a label": ('{"L1": true}', "has the value True"),
-    "no label": ('{"L1": null}', "what the labels are"),
-    "a region": ('{"L1": [1, 2]}', "what the labels are"),
+    "no label": ('{"L1": null}', "does not define the labels"),
+    "a region": ('{"L1": [1, 2]}', "does not define the labels"),
     "one value, two names": ('{"L1": 1, "L2": 1}', "one value to several labels: L1, L2"),
     "one level, two values": ('{"L1": 1, "vertebrae_L1": 2}', "one level to several labels"),
-    "nested without end": ("[" * 100_000, "what the labels are"),
+    "nested without end": ("[" * 100_000, "does not define the labels"),
 }
 
 

@@ -10,10 +10,10 @@ import torch
 from tiny_training import CONFIG, lumbar_case, trainer
 
 from spinemamba.common.errors import UserError
-from spinemamba.training.data.dataset import UNKNOWN, Case, load_bank, save_bank
+from spinemamba.training.data.dataset import IGNORE_INDEX, Case, load_dataset, save_dataset
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
-from spinemamba.training.loss import Truth, soft_dice, spine_loss, spread_levels
+from spinemamba.training.loss import Targets, soft_dice, soft_level_targets, spine_loss
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def test_a_case_has_levels_cores_and_anchors_on_the_spine(case: Case):
 
 
 def test_a_bank_comes_back_equal(tmp_path: Path, case: Case):
-    save_bank([case], 4.0, tmp_path / "bank.safetensors")
-    (again,) = load_bank(tmp_path / "bank.safetensors")
+    save_dataset([case], 4.0, tmp_path / "bank.safetensors")
+    (again,) = load_dataset(tmp_path / "bank.safetensors")
     assert again.name == case.name
     assert torch.equal(again.target, case.target)
     assert torch.equal(again.image, case.image)
@@ -48,7 +48,7 @@ def test_a_patch_without_any_change_is_a_piece_of_the_case(case: Case):
     options = PatchOptions((8, 8, 8), turn_deg=0, scale=(1, 1), on_spine=0, mirror=0, narrow=0)
     generator = torch.Generator().manual_seed(3)
     patch = draw_patch(case, options, generator)
-    inside = patch.target != UNKNOWN
+    inside = patch.target != IGNORE_INDEX
     seen = set(torch.unique(patch.target[inside]).tolist())
     assert seen <= set(torch.unique(case.target).tolist())
     assert patch.image.shape == (8, 8, 8)
@@ -57,7 +57,7 @@ def test_a_patch_without_any_change_is_a_piece_of_the_case(case: Case):
 def test_outside_of_a_case_nothing_is_known(case: Case):
     options = PatchOptions((64, 64, 64), turn_deg=0, scale=(1, 1))
     patch = draw_patch(case, options, torch.Generator().manual_seed(0))
-    assert (patch.target == UNKNOWN).any()
+    assert (patch.target == IGNORE_INDEX).any()
 
 
 def test_a_narrow_view_hides_what_lies_beyond_and_shows_its_edge(case: Case):
@@ -66,11 +66,11 @@ def test_a_narrow_view_hides_what_lies_beyond_and_shows_its_edge(case: Case):
     for seed in range(6):
         whole = draw_patch(case, wide, torch.Generator().manual_seed(seed))
         narrow = draw_patch(case, replace(wide, narrow=1), torch.Generator().manual_seed(seed))
-        seen = narrow.target != UNKNOWN
+        seen = narrow.target != IGNORE_INDEX
         assert torch.equal(narrow.target[seen], whole.target[seen])
         # All but the half voxels beyond the outermost voxels' centres.
         assert torch.isclose(narrow.image[seen], whole.image[seen]).float().mean() > 0.8
-        hidden += int((~seen).sum()) - int((whole.target == UNKNOWN).sum())
+        hidden += int((~seen).sum()) - int((whole.target == IGNORE_INDEX).sum())
         if not seen[:, 12, 12].all() and seen[12, 12, 12]:
             rows = seen[:, 12, 12].nonzero()
             first = int(rows[0])
@@ -78,15 +78,14 @@ def test_a_narrow_view_hides_what_lies_beyond_and_shows_its_edge(case: Case):
     assert hidden > 0
 
 
-def truth_of(target: torch.Tensor, core: torch.Tensor) -> Truth:
-    return Truth(target, core, torch.full((1, 3, *target.shape[1:]), torch.nan))
+def truth_of(target: torch.Tensor, core: torch.Tensor) -> Targets:
+    return Targets(target, core, torch.full((1, 3, *target.shape[1:]), torch.nan))
 
 
 def perfect_logits(target: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
     logits = torch.full((1, 27, *target.shape[1:]), -20.0)
-    levels = 20 + spread_levels(25).clamp_min(1e-20).log()[target.long().clamp_min(1) - 1].movedim(
-        -1, 1
-    )
+    log_targets = soft_level_targets(25).clamp_min(1e-20).log()
+    levels = 20 + log_targets[target.long().clamp_min(1) - 1].movedim(-1, 1)
     logits[:, 1:-1] = torch.where(target[:, None] > 0, levels, -20.0)
     logits[:, 0] = torch.where(target > 0, -20.0, 20.0)
     logits[:, -1] = core.float() * 40 - 20
@@ -101,7 +100,7 @@ def test_a_perfect_answer_costs_nothing_and_unknown_voxels_cost_nothing():
     assert spine_loss(logits, truth_of(target, core))[0].item() < 1e-3
     logits[:, :, 6:] = 0  # wrong there ...
     assert spine_loss(logits, truth_of(target, core))[0].item() > 0.05
-    target[:, 6:] = UNKNOWN  # ... but nobody knows
+    target[:, 6:] = IGNORE_INDEX  # ... but nobody knows
     assert spine_loss(logits, truth_of(target, core))[0].item() < 1e-3
 
 

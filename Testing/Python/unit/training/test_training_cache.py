@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,9 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
-from spinemamba.training.data import gather as preparing
-from spinemamba.training.data import public_cases
-from spinemamba.training.data.dataset import Case, load_bank, save_bank
-from spinemamba.training.data.gather import prepare
+from spinemamba.training.data import gather, public_cases
+from spinemamba.training.data.dataset import Case, load_dataset, save_dataset
+from spinemamba.training.data.gather import DataOptions, gather_cases
 
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 L1, L2, L3 = 20, 21, 22
@@ -37,10 +36,9 @@ class Calls:
 
     def __call__(self, spacing_mm: float = 8.0, **changes: object) -> dict[str, Case]:
         """Prepare once more; return the cases by name."""
-        args = {"out": self.out, "real": None, "data": self.data, "leave_out": []}
-        args |= {"phantoms": 0, "seed": 0} | changes
+        options = replace(DataOptions(self.out, user=self.data, phantoms=0), **changes)
         self.said.clear()
-        cases, weights = prepare(argparse.Namespace(**args), spacing_mm, self.said.append)
+        cases, weights = gather_cases(options, spacing_mm, self.said.append)
         assert len(cases) == len(weights) == len({case.name for case in cases})
         return {case.name: case for case in cases}
 
@@ -139,17 +137,17 @@ def test_a_case_that_is_gone_leaves_the_training_and_a_renamed_one_stays(calls: 
     assert torch.equal(again["c"].target, first["b"].target)
     assert calls.checked() == []
     assert any("a: no longer in" in text for text in calls.said)
-    assert [case.name for case in load_bank(calls.out / "bank.safetensors")] == ["c"]
+    assert [case.name for case in load_dataset(calls.out / "bank.safetensors")] == ["c"]
 
 
 def test_a_call_without_own_cases_keeps_them_and_says_so(calls: Calls):
     first = calls()
-    again = calls(data=None, phantoms=1)
+    again = calls(user=None, phantoms=1)
     assert equal({n: again[n] for n in "ab"}, first)
     assert again.keys() == {"a", "b", "phantom0"}
-    assert "2 cases of an earlier call's --data are used as they were then" in calls.said
+    assert "2 cases of an earlier call's --data are used unchanged" in calls.said
     assert calls().keys() == {"a", "b", "phantom0"}
-    assert "1 made-up spines of earlier calls are used, too" in calls.said
+    assert "1 phantoms of earlier calls are also used" in calls.said
 
 
 def test_the_same_content_under_two_names_is_used_once_and_told(calls: Calls):
@@ -174,7 +172,7 @@ def test_two_patients_with_one_name_are_both_trained_on(calls: Calls, phantoms: 
         write_image(labels, calls.data / patient / f"scan{SEG}")
         for ending in (CT, SEG):
             (calls.data / f"{'ab'[number]}{ending}").unlink()
-    cases = calls(leave_out=["p2/scan"])
+    cases = calls(leave_out=("p2/scan",))
     assert cases.keys() == {"p1/scan"}
     assert levels(cases["p1/scan"]) == {L1, L2, L3}
     assert levels(calls()["p2/scan"]) == {L1, L2, 23}
@@ -244,7 +242,7 @@ def test_a_damaged_bank_is_made_again_and_it_is_said(kind: str, calls: Calls):
 def test_the_bank_of_the_other_network_is_refused_and_stays(calls: Calls):
     calls()
     before = (calls.out / "bank.safetensors").read_bytes()
-    with pytest.raises(UserError, match=r"voxels of 8 mm; this network learns from 4 mm") as caught:
+    with pytest.raises(UserError, match=r"voxels of 8 mm; this network needs 4 mm") as caught:
         calls(spacing_mm=4.0)
     assert caught.value.code == Code.INPUT_BAD
     assert "bank.safetensors" in caught.value.message
@@ -252,7 +250,7 @@ def test_the_bank_of_the_other_network_is_refused_and_stays(calls: Calls):
 
 
 def test_a_bank_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
-    save_bank(list(calls().values()), 8.0, tmp_path / "bank")
+    save_dataset(list(calls().values()), 8.0, tmp_path / "bank")
     (tmp_path / "usual").touch()
     assert (tmp_path / "bank").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert not list(tmp_path.glob(".*"))
@@ -272,18 +270,18 @@ def test_files_that_cannot_be_used_are_listed_together_and_nothing_is_kept(calls
 
 def test_real_cases_are_read_again_when_their_files_change(calls: Calls, monkeypatch):
     pairs = {"r1": (f"a{CT}", f"a{SEG}"), "r2": (f"b{CT}", f"b{SEG}")}
-    for module in (preparing, public_cases):
+    for module in (gather, public_cases):
         monkeypatch.setattr(module, "PAIRS", pairs)
         monkeypatch.setattr(module, "MASKS", {})
-    first = calls(data=None, real=calls.data)
+    first = calls(user=None, public=calls.data)
     assert first.keys() == {"r1", "r2"}
-    calls(data=None, real=calls.data)
+    calls(user=None, public=calls.data)
     assert calls.said == []
     labels = sitk.ReadImage(str(calls.data / f"a{SEG}"))
     sitk.WriteImage(sitk.ChangeLabel(labels, {L3: 23}), str(calls.data / f"a{SEG}"))
-    again = calls(data=None, real=calls.data)
+    again = calls(user=None, public=calls.data)
     assert levels(again["r1"]) == {L1, L2, 23}
     assert any(text.startswith("r1: its files have changed") for text in calls.said)
     (calls.data / f"a{SEG}").unlink()
     with pytest.raises(UserError, match="cannot be read"):
-        calls(data=None, real=calls.data)
+        calls(user=None, public=calls.data)

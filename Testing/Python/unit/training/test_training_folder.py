@@ -18,11 +18,11 @@ from spinemamba.cli.main import main
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.lock import exclusive_lock
 from spinemamba.network.config import COARSE, FINE
-from spinemamba.training.checkpoint import load_pieces, save_pieces
-from spinemamba.training.data.dataset import Case, load_bank
-from spinemamba.training.folder import read_about, remove_leftovers, working_in
+from spinemamba.training.checkpoint import load_checkpoint, save_checkpoint
+from spinemamba.training.data.dataset import Case, load_dataset
+from spinemamba.training.folder import read_metadata, working_in
 from spinemamba.training.loop import Trainer, TrainOptions
-from spinemamba.training.metrics_log import Curves
+from spinemamba.training.metrics_log import MetricsLog
 from spinemamba.training.pack_model import pack_model
 
 
@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(case: Case, f
     with pytest.raises(UserError, match=r"not finite at step 2.*--learning-rate 0\.5"):
         one.run(folder, lambda text: None)
     assert all(map(torch.equal, weights_of(one), before))
-    assert load_pieces(folder)["step"] == 1
+    assert load_checkpoint(folder)["step"] == 1
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(case: Case, folder: Path):
@@ -84,19 +84,19 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(case: Cas
     with pytest.raises(UserError, match="not finite at step 1"):
         one.run(folder, lambda text: None)
     assert all(map(torch.equal, weights_of(one), before))
-    assert load_pieces(folder)["step"] == 1
+    assert load_checkpoint(folder)["step"] == 1
 
 
 def test_a_training_that_diverges_ends_with_a_sentence_and_keeps_the_last_checkpoint(
     case: Case, folder: Path
 ):
-    before = {p.name: p.read_bytes() for p in (folder / "checkpoint").iterdir()}
+    before = (folder / "checkpoint.pt").read_bytes()
     one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=40, learning_rate=1e30, save_every_s=0))
     one.resume(folder)
     one.network.load_state_dict({k: v * 1e38 for k, v in one.network.state_dict().items()})
     with pytest.raises(UserError, match="not finite"):
         one.run(folder, lambda text: None)
-    assert {p.name: p.read_bytes() for p in (folder / "checkpoint").iterdir()} == before
+    assert (folder / "checkpoint.pt").read_bytes() == before
     assert trainer(case).resume(folder)
 
 
@@ -105,13 +105,13 @@ def test_weights_that_are_not_finite_are_never_saved(case: Case, folder: Path):
     next(iter(one.average.values())).view(-1)[0] = torch.inf
     with pytest.raises(UserError, match="weights are not finite"):
         one.save(folder)
-    assert load_pieces(folder)["step"] == 1
+    assert load_checkpoint(folder)["step"] == 1
 
 
 def test_a_checkpoint_with_weights_that_are_not_finite_is_refused(case: Case, folder: Path):
-    state = load_pieces(folder)
+    state = load_checkpoint(folder)
     next(iter(state["average"].values())).view(-1)[0] = torch.nan
-    save_pieces(state, folder)
+    save_checkpoint(state, folder)
     for use in (trainer(case).resume, lambda f: pack_model(f, f, f / "m", name="m", version="1")):
         with pytest.raises(UserError, match="holds weights that are not finite") as caught:
             use(folder)
@@ -125,13 +125,12 @@ def flip(path: Path) -> None:
 
 
 def replace_by(state: dict) -> Callable[[Path], None]:
-    return lambda path: save_pieces(state, path.parent.parent)
+    return lambda path: save_checkpoint(state, path.parent)
 
 
 CHECKPOINT: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: os.truncate(path, 1000),
     "empty": lambda path: os.truncate(path, 0),
-    "missing": lambda path: path.unlink(),
     "one bit is wrong": flip,
     "a folder": lambda path: (path.unlink(), path.mkdir()),
     "something else": replace_by({"w": torch.zeros(2)}),
@@ -143,7 +142,7 @@ CHECKPOINT: dict[str, Callable[[Path], object]] = {
 def test_a_damaged_checkpoint_is_refused_and_says_what_to_delete(
     kind: str, case: Case, folder: Path
 ):
-    CHECKPOINT[kind](folder / "checkpoint" / "000")
+    CHECKPOINT[kind](folder / "checkpoint.pt")
     with pytest.raises(UserError, match="checkpoint") as caught:
         trainer(case).resume(folder)
     assert caught.value.code == Code.MODEL_BAD
@@ -154,22 +153,14 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(case: Case, folder: Pa
     def denied(path: Path, *args: object, **more: object) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    for reading in ("read_bytes", "read_text"):
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, reading, denied)
-            with pytest.raises(UserError, match=r"cannot be read.*Permission denied"):
-                trainer(case).resume(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", denied)
+        with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read: Permission denied"):
+            trainer(case).resume(folder)
     (folder / "bank").mkdir()
     with pytest.raises(UserError, match=r"bank cannot be read") as caught:
-        load_bank(folder / "bank")
+        load_dataset(folder / "bank")
     assert caught.value.code == Code.INPUT_BAD
-
-
-def test_a_checkpoint_of_an_earlier_version_goes_on(case: Case, folder: Path):
-    (folder / "checkpoint" / "sha256").unlink()
-    one = trainer(case)
-    assert one.resume(folder)
-    assert one.step == 1
 
 
 ABOUT: dict[str, Callable[[Path], object]] = {
@@ -203,7 +194,7 @@ def test_a_damaged_training_json_is_refused_by_train_and_pack(
 
 
 def test_a_training_without_checkpoint_is_not_packed(folder: Path, tmp_path: Path, capsys):
-    (folder / "checkpoint").rename(tmp_path / "elsewhere")
+    (folder / "checkpoint.pt").rename(tmp_path / "elsewhere")
     words = ["pack", str(tmp_path / "m"), "--coarse", str(folder), "--fine", str(folder)]
     assert main([*words, "--name", "m"]) == 2
     assert "has no checkpoint yet" in capsys.readouterr().err
@@ -211,7 +202,7 @@ def test_a_training_without_checkpoint_is_not_packed(folder: Path, tmp_path: Pat
 
 def real_training(folder: Path, network: str, kind: str = "spinemamba") -> Path:
     """Return the folder of a training of one of the starter's networks, without weights."""
-    save_pieces({}, folder)
+    save_checkpoint({}, folder)
     config = {"coarse": COARSE, "fine": FINE}[network].to_json()
     about = {"network": config, "options": {"kind": kind}, "sources": []}
     (folder / "training.json").write_text(json.dumps(about))
@@ -244,18 +235,6 @@ def test_the_networks_are_not_packed_in_each_others_place(tmp_path: Path):
         pack_model(fine, fine, tmp_path / "m", name="m", version="1")
 
 
-def test_what_is_not_finished_is_removed_and_nothing_else(tmp_path: Path):
-    stay = ("checkpoint", "bank.safetensors", "training.json", ".partial-1-ct.nrrd", "notes")
-    for name in ("checkpoint.partial", "checkpoint"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "000").touch()
-    for name in (".partial-1-training.json", ".partial-22-sheet.png", *stay[1:]):
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(stay)
-    assert (tmp_path / "checkpoint" / "000").exists()
-
-
 def no_space(*args: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -263,7 +242,7 @@ def no_space(*args: object) -> None:
 def test_a_full_disk_is_called_that_and_nothing_is_left(case: Case, folder: Path, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
     monkeypatch.setattr(os, "fsync", no_space)
-    for save in (lambda: save_pieces({"w": 1}, folder), lambda: trainer(case).save(folder)):
+    for save in (lambda: save_checkpoint({"w": 1}, folder), lambda: trainer(case).save(folder)):
         with pytest.raises(UserError, match="No space left on device") as caught:
             save()
         assert caught.value.code == Code.DISK_FULL
@@ -292,7 +271,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Pa
 
 def test_a_row_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path):
     (tmp_path / "curves.csv").write_text("step,minutes,bone\n50,1,25.5\n100,1,2")
-    curves = Curves(tmp_path, lambda text: None)
+    curves = MetricsLog(tmp_path, lambda text: None)
     for step in range(51, 101):
         curves.add(step, {"bone": 2.0}, 60.0)
     curves.close()
@@ -333,7 +312,7 @@ def test_a_lock_keeps_others_out_and_goes_with_its_process(tmp_path: Path, repos
 
 
 def test_what_a_training_says_of_itself_comes_back(case: Case, folder: Path):
-    about = read_about(folder)
+    about = read_metadata(folder)
     assert about["options"]["kind"] == "spinemamba"
     assert about["sources"] == ["synthetic spines of this package, Apache-2.0."]
-    assert read_about(folder, "coarse") == about  # a network of no known size may be either
+    assert read_metadata(folder, "coarse") == about  # a network of no known size may be either

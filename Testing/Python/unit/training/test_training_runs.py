@@ -13,15 +13,16 @@ import torch
 from tiny_training import CONFIG, lumbar_case, trainer
 
 from spinemamba.cli import train
-from spinemamba.common.errors import UserError
+from spinemamba.common.errors import Code, UserError
 from spinemamba.inference.model import load_model
 from spinemamba.network.config import BASE, COARSE, TRAINED
 from spinemamba.protocol.model_card import find_model, read_card
 from spinemamba.training.architectures import KINDS, SIZES, SPACING_MM
-from spinemamba.training.checkpoint import has_checkpoint, load_pieces, save_pieces
+from spinemamba.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import Case
+from spinemamba.training.folder import working_in
 from spinemamba.training.loop import Trainer, TrainOptions
-from spinemamba.training.metrics_log import Curves
+from spinemamba.training.metrics_log import MetricsLog
 from spinemamba.training.pack_model import pack_model
 
 
@@ -66,7 +67,7 @@ def test_a_model_keeps_the_network_that_was_not_trained_anew(tmp_path: Path, cas
     assert set(made.data) >= set(starter.data)
     assert made.licence == starter.licence
     load_model(tmp_path / "m")
-    with pytest.raises(UserError, match="Neither a training"):
+    with pytest.raises(UserError, match="neither a training"):
         pack_model(tmp_path / "no", Path("starter"), tmp_path / "m2", name="m", version="1")
 
 
@@ -102,35 +103,52 @@ def test_a_baseline_is_not_packed_as_a_model(tmp_path: Path, case: Case):
         pack_model(tmp_path / "run", tmp_path / "run", tmp_path / "m", name="m", version="1")
 
 
-def test_a_checkpoint_is_kept_in_pieces_and_a_damaged_one_is_refused(tmp_path: Path):
-    state = {"network": {"w": torch.randn(4_500_000)}, "step": 3}
-    save_pieces(state, tmp_path)
-    save_pieces(state | {"step": 4}, tmp_path)
-    pieces = sorted((tmp_path / "checkpoint").glob("[0-9]*"))
-    assert len(pieces) == 2
-    assert all(piece.stat().st_size <= 16_000_000 for piece in pieces)
-    back = load_pieces(tmp_path)
-    assert back["step"] == 4
-    assert torch.equal(back["network"]["w"], state["network"]["w"])
-    pieces[1].unlink()
-    with pytest.raises(UserError, match="lacks a piece"):
-        load_pieces(tmp_path)
+def test_a_checkpoint_is_one_file_that_is_replaced(tmp_path: Path):
+    state = {"network": {"w": torch.randn(100)}, "step": 3}
+    assert not has_checkpoint(tmp_path)
+    save_checkpoint(state, tmp_path)
+    save_checkpoint(state | {"step": 4}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    loaded = load_checkpoint(tmp_path)
+    assert loaded["step"] == 4
+    assert torch.equal(loaded["network"]["w"], state["network"]["w"])
 
 
-def test_a_checkpoint_survives_a_save_that_was_interrupted(tmp_path: Path):
-    save_pieces({"step": 1}, tmp_path)
-    (tmp_path / "checkpoint").rename(tmp_path / "checkpoint.before")  # as between the renames
-    assert has_checkpoint(tmp_path)
-    assert load_pieces(tmp_path)["step"] == 1
-    save_pieces({"step": 2}, tmp_path)
-    assert load_pieces(tmp_path)["step"] == 2
-    assert not (tmp_path / "checkpoint.before").exists()
+def test_a_checkpoint_with_any_changed_byte_is_refused(tmp_path: Path):
+    save_checkpoint({"network": {"w": torch.zeros(3)}, "step": 1}, tmp_path)
+    content = (tmp_path / "checkpoint.pt").read_bytes()
+    for place in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        (tmp_path / "checkpoint.pt").write_bytes(changed)
+        with pytest.raises(UserError, match="is damaged"):
+            load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "checkpoint.before"])
+def test_a_checkpoint_in_several_files_is_refused(tmp_path: Path, case: Case, name: str):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "000").touch()
+    uses = (
+        has_checkpoint,
+        load_checkpoint,
+        trainer(case).resume,
+        lambda folder: working_in(folder, COARSE, "spinemamba").__enter__(),
+    )
+    for use in uses:
+        with pytest.raises(UserError, match=f"{name} is a checkpoint of an earlier") as caught:
+            use(tmp_path)
+        assert caught.value.code == Code.MODEL_BAD
+        assert "delete" in caught.value.remedy
+    assert (tmp_path / name / "000").exists()
+    save_checkpoint({"step": 1}, tmp_path)
+    assert load_checkpoint(tmp_path)["step"] == 1
 
 
 def test_curves_are_means_of_fifty_steps_and_go_on_in_the_same_file(tmp_path: Path):
     said: list[str] = []
     for part in (0, 1):
-        curves = Curves(tmp_path, said.append)
+        curves = MetricsLog(tmp_path, said.append)
         for step in range(1, 51):
             curves.add(50 * part + step, {"bone": float(step)}, seconds=60.0)
         curves.close()
