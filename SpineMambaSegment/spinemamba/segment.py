@@ -93,8 +93,7 @@ def segment(
     """
     options, seconds = options or SegmentOptions(), {}
     reoriented, reorientation = canonical(volume)
-    # Without padding, so that padding changes no result.
-    data, view, box = crop_to_data(reoriented)
+    data, view, box = crop_to_data(reoriented)  # padding must not change a result
     modality = choose_modality(data, options.modality, warn)
     image = data.with_array(normalise(data.array, modality))
     with _timed("locate", seconds):
@@ -119,13 +118,14 @@ def segment(
         labels = _to_label_values(numbers, values)
         if modality == "ct":
             shape = with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
-    scan = describe_backend(model.fine.device.type)
-    details = RunDetails(model, modality, seconds, pins, shape, scan)
-    result = build_result(volume.geometry, instances, solution, details)
+    run = RunDetails(
+        model, modality, seconds, pins, shape, describe_backend(model.fine.device.type)
+    )
+    result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
-    whole = pad_to_image(labels, reoriented, box)
-    return Segmentation(reorient_back(whole, reorientation), result)
+    labels = pad_to_image(labels, reoriented, box)
+    return Segmentation(reorient_back(labels, reorientation), result)
 
 
 def _label_values(solution: LevelSolution) -> dict[int, int]:

@@ -225,7 +225,9 @@ def test_errors_of_the_operating_system_are_user_errors(monkeypatch, capsys, tmp
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_give_exit_code_3(monkeypatch, capsys, number):
-    before = signal.getsignal(signal.SIGTERM)
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    # A shell starts background processes with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop(args: object) -> int:
         signal.raise_signal(number)
@@ -235,7 +237,8 @@ def test_ctrl_c_and_sigterm_give_exit_code_3(monkeypatch, capsys, number):
     try:
         assert main(["probe"]) == 3
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for known, handler in before.items():
+            signal.signal(known, handler)
     assert "Cancelled" in capsys.readouterr().err
 
 
