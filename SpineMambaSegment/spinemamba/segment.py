@@ -99,8 +99,8 @@ def segment(
     with _timed("locate", seconds):
         coarse = coarse_stage(image, model.coarse, progress)
     with _timed("segment", seconds):
-        predictions = fine_stage(image, coarse, model.fine, OVERLAP[options.quality], progress)
-        predictions = replace(predictions, view=view)
+        fine = fine_stage(image, coarse, model.fine, OVERLAP[options.quality], progress)
+        predictions = replace(fine, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)
         instances = find_instances(predictions)
@@ -118,14 +118,12 @@ def segment(
         labels = _to_label_values(numbers, values)
         if modality == "ct":
             shape = with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
-    run = RunDetails(
-        model, modality, seconds, pins, shape, describe_backend(model.fine.device.type)
-    )
+    scan = describe_backend(model.fine.device.type)
+    run = RunDetails(model, modality, seconds, pins, shape, scan)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
-    labels = pad_to_image(labels, reoriented, box)
-    return Segmentation(reorient_back(labels, reorientation), result)
+    return Segmentation(reorient_back(pad_to_image(labels, reoriented, box), reorientation), result)
 
 
 def _label_values(solution: LevelSolution) -> dict[int, int]:

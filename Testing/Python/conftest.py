@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,10 @@ sys.path[:0] = [
     str(REPOSITORY / "SpineMambaSegment"),
     *(str(REPOSITORY / "Testing" / name) for name in ("Python/helpers", "Tools", "Benchmarks")),
 ]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background processes with SIGINT ignored, and what they start inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     # Set before anything imports torch, which reads it once; the processes that tests start inherit
