@@ -28,7 +28,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import fine_stage
 from spinemamba.inference.model import Model
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances, find_instances, with_cut_sides
 from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.pins import Pin, match_pins
@@ -133,7 +133,7 @@ def _label_values(solution: LevelSolution) -> dict[int, int]:
 
 
 def _number_voxels(
-    instances: Instances, solution: LevelSolution, predictions: Evidence, progress: Progress
+    instances: Instances, solution: LevelSolution, predictions: VoxelPredictions, progress: Progress
 ) -> np.ndarray:
     """Return the instance number of each voxel of the cropped image, uint8.
 

@@ -30,7 +30,7 @@ from spinemamba.imaging.orientation import canonical  # noqa: E402
 from spinemamba.imaging.read import read_volume  # noqa: E402
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Geometry, Volume  # noqa: E402
-from spinemamba.inference.voxel_predictions import Evidence  # noqa: E402
+from spinemamba.inference.voxel_predictions import VoxelPredictions  # noqa: E402
 from spinemamba.instances.boundary_net import BoundaryNet  # noqa: E402
 from spinemamba.instances.find import Instances, find_instances  # noqa: E402
 from spinemamba.instances.to_input_grid import labels_on_input_grid  # noqa: E402
@@ -86,10 +86,12 @@ def separation_scores(path: Path, boundary_net: BoundaryNet | None = None) -> di
     return out
 
 
-def bare_evidence(bone: np.ndarray, core: np.ndarray, grid: Geometry) -> Evidence:
+def bare_evidence(bone: np.ndarray, core: np.ndarray, grid: Geometry) -> VoxelPredictions:
     """Return voxel predictions with uniform level probabilities and without offsets."""
     levels = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float16)
-    return Evidence(bone.astype(np.float32), core.astype(np.float32), levels, grid, levels, grid)
+    return VoxelPredictions(
+        bone.astype(np.float32), core.astype(np.float32), levels, grid, levels, grid
+    )
 
 
 def report(name: str, scores: dict[str, float]) -> None:
@@ -126,7 +128,7 @@ def cost(name: str, first: str) -> None:
     )
 
 
-def whole_evidence(labels: Volume) -> Evidence:
+def whole_evidence(labels: Volume) -> VoxelPredictions:
     """Return perfect voxel predictions for labels, in a CT of `CT_SHAPE` around them."""
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():
@@ -141,10 +143,12 @@ def whole_evidence(labels: Volume) -> Evidence:
         CT_SHAPE, CT_SPACING_MM, tuple(grid.to_lps_mm(corner / FINE_MM)), grid.direction_lps
     )
     bone, core = (labels.array > 0).astype(np.float32), body_cores(labels).astype(np.float32)
-    return Evidence(bone, core, levels, grid, levels.copy(), image)
+    return VoxelPredictions(bone, core, levels, grid, levels.copy(), image)
 
 
-def painted(found: Instances, names: tuple[str | None, ...], evidence: Evidence) -> np.ndarray:
+def painted(
+    found: Instances, names: tuple[str | None, ...], evidence: VoxelPredictions
+) -> np.ndarray:
     """Return the labels on the grid of the CT."""
     values = {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
     return labels_on_input_grid(found, values, evidence, lambda stage, fraction: None)

@@ -9,7 +9,7 @@ import numpy as np
 from spinemamba.editing.outline import EXISTING, TARGET, UNKNOWN
 from spinemamba.editing.seeds import BoxSeeds, sample_nearest
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import expected_level
 from spinemamba.instances.partition import VoxelHints, assign_voxels
 
@@ -32,7 +32,9 @@ class Assignment:
     neighbours: np.ndarray
 
 
-def assign_bone(seeds: BoxSeeds, evidence: Evidence, known: Volume, kept: np.ndarray) -> Assignment:
+def assign_bone(
+    seeds: BoxSeeds, evidence: VoxelPredictions, known: Volume, kept: np.ndarray
+) -> Assignment:
     """Assign the bone in a box.
 
     Existing labels are not used as seeds: they begin at the facet joints of the target, and would

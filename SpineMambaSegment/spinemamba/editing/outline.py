@@ -15,7 +15,7 @@ from spinemamba.editing.edge_model import EdgeInputs, learned_bone
 from spinemamba.imaging.masks import grow_labels, without_islands
 from spinemamba.imaging.resample import crop_geometry, resample_box
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.to_input_grid import BONE_THRESHOLD, RIM_VOX, box_in
 
 TARGET, UNKNOWN, EXISTING = 1, 2, 3
@@ -68,7 +68,7 @@ class _View:
 
 
 def outline(
-    normal: Volume, evidence: Evidence, parts: np.ndarray, neighbours: np.ndarray
+    normal: Volume, evidence: VoxelPredictions, parts: np.ndarray, neighbours: np.ndarray
 ) -> np.ndarray:
     """Return the mask of the target vertebra on the grid of the image.
 
@@ -97,7 +97,7 @@ def outline(
 
 def _view(
     normal: Volume,
-    evidence: Evidence,
+    evidence: VoxelPredictions,
     parts: np.ndarray,
     window: tuple[slice, slice, slice],
     neighbours: np.ndarray,

@@ -25,7 +25,7 @@ from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.coarse import CoarsePrediction
 from spinemamba.inference.fine import fine_stage
 from spinemamba.inference.model import LoadedNetwork
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import InstanceOptions, pooled_level
 
 HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
@@ -198,6 +198,6 @@ def _check_size(
         )
 
 
-def _level_probabilities(evidence: Evidence, target: np.ndarray) -> tuple[float, ...]:
+def _level_probabilities(evidence: VoxelPredictions, target: np.ndarray) -> tuple[float, ...]:
     levels = range(len(NETWORK_LEVELS))
     return tuple(float(pooled_level(evidence, level)[target].mean()) for level in levels)

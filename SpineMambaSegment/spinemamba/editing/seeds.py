@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.volume import Geometry, Volume
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.centreline_search import find_centreline
 from spinemamba.instances.core_cuts import segment_cores
 from spinemamba.instances.find import InstanceOptions
@@ -47,7 +47,7 @@ class BoxSeeds:
 
 
 def box_seeds(
-    evidence: Evidence,
+    evidence: VoxelPredictions,
     known: Volume,
     kept: np.ndarray,
     place_lps_mm: tuple[float, float, float],

@@ -13,7 +13,7 @@ from spinemamba.findings.level_flags import LIMITS, QualityLimits
 from spinemamba.findings.orientation_flags import back_to_front, upside_down
 from spinemamba.imaging.masks import pieces_of
 from spinemamba.imaging.truncation import FieldOfView
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances
 from spinemamba.protocol.flags import Flag
 
@@ -36,7 +36,7 @@ class ShapeFlags:
 
 
 def shape_flags(
-    instances: Instances, evidence: Evidence, limits: QualityLimits = LIMITS
+    instances: Instances, evidence: VoxelPredictions, limits: QualityLimits = LIMITS
 ) -> ShapeFlags:
     """Return the quality flags from the voxels of every vertebra.
 

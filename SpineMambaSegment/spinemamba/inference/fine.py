@@ -13,7 +13,7 @@ from spinemamba.inference.coarse import CoarsePrediction
 from spinemamba.inference.model import LoadedNetwork
 from spinemamba.inference.predict import pad_geometry, predict
 from spinemamba.inference.sliding_window import window_boxes
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 
 MARGIN_MM = 10.0
 """Margin around the mask of the coarse stage: two coarse voxels, and the tips of processes."""
@@ -25,7 +25,7 @@ def fine_stage(
     model: LoadedNetwork,
     overlap: float,
     progress: Progress,
-) -> Evidence:
+) -> VoxelPredictions:
     """Run the fine network on the corridor: the spine mask of the coarse stage plus a margin.
 
     Args:
@@ -48,7 +48,7 @@ def fine_stage(
     # Windows extend beyond the corridor, where the fine network mistakes hips for vertebrae.
     inside = torch.from_numpy(mask) & _within(grid, image.geometry)
     offsets = prediction.offsets_mm
-    return Evidence(
+    return VoxelPredictions(
         bone=(prediction.bone * inside).numpy(),
         core=(prediction.core * inside).numpy(),
         levels=prediction.levels.numpy(),

@@ -11,7 +11,7 @@ from spinemamba.imaging.volume import Geometry
 
 
 @dataclass(frozen=True)
-class Evidence:
+class VoxelPredictions:
     """Voxel predictions on one grid in canonical orientation.
 
     Attributes:

@@ -27,7 +27,7 @@ from scipy import ndimage
 
 from spinemamba.instances.cut_surfaces import Frame
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "parting.safetensors"
+WEIGHTS = Path(__file__).parents[1] / "weights" / "boundary_net.safetensors"
 
 NEAR, FAR = (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.7, -0.5, 0.5, 0.7)
 SIDEWAYS, FAR_BACK = (-0.18, 0.0, 0.18), (-0.3, 0.0, 0.3)

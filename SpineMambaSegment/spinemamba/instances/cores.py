@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from spinemamba.imaging.centreline import CentreLine
 from spinemamba.imaging.truncation import reaches_end
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.centreline_search import find_centreline
 from spinemamba.instances.core_cuts import segment_cores
 
@@ -42,7 +42,7 @@ class CoreOptions:
     sliver_side_mm: float = 12.0
 
 
-def core_seeds(evidence: Evidence, bone: np.ndarray, options: CoreOptions) -> np.ndarray:
+def core_seeds(evidence: VoxelPredictions, bone: np.ndarray, options: CoreOptions) -> np.ndarray:
     """Return the cores, numbered from head to tail, int32 (z, y, x); 0 is background.
 
     Args:
@@ -63,7 +63,9 @@ def core_seeds(evidence: Evidence, bone: np.ndarray, options: CoreOptions) -> np
     return np.where(large, np.cumsum(large), 0).astype(np.int32)[pieces]
 
 
-def certain_slivers(cores: np.ndarray, evidence: Evidence, options: CoreOptions) -> set[int]:
+def certain_slivers(
+    cores: np.ndarray, evidence: VoxelPredictions, options: CoreOptions
+) -> set[int]:
     """Return the numbers of cores that are truncated at the top or bottom and yet certain.
 
     Args:
@@ -87,7 +89,7 @@ def certain_slivers(cores: np.ndarray, evidence: Evidence, options: CoreOptions)
 
 
 def _split_ends(
-    pieces: np.ndarray, line: CentreLine, evidence: Evidence, options: CoreOptions
+    pieces: np.ndarray, line: CentreLine, evidence: VoxelPredictions, options: CoreOptions
 ) -> np.ndarray:
     """Return the cores with slivers at the top and bottom numbered as separate cores."""
     last = int(pieces.max())
@@ -110,7 +112,7 @@ def _slivers(
     parts: np.ndarray,
     count: int,
     line: CentreLine,
-    evidence: Evidence,
+    evidence: VoxelPredictions,
     options: CoreOptions,
     *,
     towards: int,

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.imaging.truncation import FieldOfView, cut_sides
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
 from spinemamba.instances.partition import VoxelHints, assign_voxels
@@ -90,7 +90,7 @@ class Instances:
 
 
 def find_instances(
-    evidence: Evidence,
+    evidence: VoxelPredictions,
     options: InstanceOptions | None = None,
     boundary_net: BoundaryNet | None = None,
 ) -> Instances:
@@ -156,7 +156,7 @@ def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> 
     return replace(instances, items=tuple(items))
 
 
-def _sacrum(evidence: Evidence, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
+def _sacrum(evidence: VoxelPredictions, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
     """Return the mask of the sacrum, which has no core, from its level probability."""
     probability = pooled_level(evidence, SACRUM)
     # Compared with L5, because level targets are blurred over neighbouring levels in training.
@@ -203,7 +203,7 @@ def _join_loose_pieces(
     labels[tuple(loose_zyx[close].T)] = labels[tuple(assigned_zyx[nearest[close]].T)]
 
 
-def pooled_level(evidence: Evidence, channel: int) -> np.ndarray:
+def pooled_level(evidence: VoxelPredictions, channel: int) -> np.ndarray:
     """Return the probability of a level given bone, pooled over both networks.
 
     Args:
@@ -218,7 +218,7 @@ def pooled_level(evidence: Evidence, channel: int) -> np.ndarray:
 
 
 def expected_level(
-    evidence: Evidence, bone: np.ndarray, fine_share: float = FINE_SHARE
+    evidence: VoxelPredictions, bone: np.ndarray, fine_share: float = FINE_SHARE
 ) -> np.ndarray:
     """Return the expected index in `NETWORK_LEVELS`, 0 outside bone, float32 (z, y, x)."""
     mean = np.zeros(int(bone.sum()), np.float32)
@@ -235,7 +235,7 @@ def _instance(
     number: int,
     labels: np.ndarray,
     box: tuple[slice, slice, slice],
-    evidence: Evidence,
+    evidence: VoxelPredictions,
     *,
     is_sacrum: bool,
 ) -> Instance:

@@ -13,7 +13,7 @@ from spinemamba.common.progress import Progress
 from spinemamba.imaging.masks import grow_labels
 from spinemamba.imaging.resample import crop_geometry, resample_box
 from spinemamba.imaging.volume import Geometry
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances
 
 BONE_THRESHOLD = 0.5
@@ -24,7 +24,7 @@ RIM_VOX = 2
 def labels_on_input_grid(
     instances: Instances,
     values: dict[int, int],
-    evidence: Evidence,
+    evidence: VoxelPredictions,
     progress: Progress,
 ) -> np.ndarray:
     """Return the label map of the instances on the canonical input grid.

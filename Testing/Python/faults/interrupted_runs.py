@@ -146,7 +146,7 @@ def give_up_rights() -> None:
 
 def stand_in_for_networks() -> None:
     """Replace the networks by functions that return the labels of a phantom at once."""
-    from voxel_evidence import evidence_of
+    from voxel_predictions_of_labels import evidence_of
 
     from spinemamba import segment
     from spinemamba.imaging.read import read_volume

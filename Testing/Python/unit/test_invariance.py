@@ -10,7 +10,7 @@ import pytest
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.resample import crop_geometry
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import find_instances
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
@@ -22,16 +22,16 @@ SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
+def evidence() -> VoxelPredictions:
     return blurred_predictions(NAMES)
 
 
 @pytest.fixture(scope="module")
-def neck() -> Evidence:
+def neck() -> VoxelPredictions:
     return blurred_predictions(NECK)
 
 
-def blurred_predictions(levels_in_view: tuple[str, ...]) -> Evidence:
+def blurred_predictions(levels_in_view: tuple[str, ...]) -> VoxelPredictions:
     """Return perfect predictions of a phantom; levels are blurred over two neighbours."""
     spacing = (3.0, 3.0, 3.0)
     options = PhantomOptions(
@@ -48,21 +48,21 @@ def blurred_predictions(levels_in_view: tuple[str, ...]) -> Evidence:
     levels /= levels.sum(axis=0)
     bone, core = (labels.array > 0).astype(np.float32), body_cores(labels).astype(np.float32)
     grid = labels.geometry
-    return Evidence(bone, core, levels, grid, levels, grid)
+    return VoxelPredictions(bone, core, levels, grid, levels, grid)
 
 
-def cropped(evidence: Evidence, box: tuple[slice, slice, slice]) -> Evidence:
+def cropped(evidence: VoxelPredictions, box: tuple[slice, slice, slice]) -> VoxelPredictions:
     grid = crop_geometry(evidence.geometry, box)
     arrays = {k: getattr(evidence, k)[box] for k in ("bone", "core")}
     arrays |= {k: getattr(evidence, k)[(slice(None), *box)] for k in ("levels", "coarse_levels")}
     return replace(evidence, **arrays, geometry=grid, image_geometry=grid)
 
 
-def names(evidence: Evidence) -> tuple[str | None, ...]:
+def names(evidence: VoxelPredictions) -> tuple[str | None, ...]:
     return assign_levels(find_instances(evidence).items).best[0].names
 
 
-def test_mirrored_patient_has_the_same_levels(evidence: Evidence):
+def test_mirrored_patient_has_the_same_levels(evidence: VoxelPredictions):
     arrays = {k: getattr(evidence, k)[..., ::-1] for k in ("bone", "core", "levels")}
     mirrored = replace(evidence, **arrays, coarse_levels=arrays["levels"])
     assert names(evidence) == names(mirrored) == NAMES
@@ -71,7 +71,7 @@ def test_mirrored_patient_has_the_same_levels(evidence: Evidence):
 
 
 @SLOW
-def test_shift_by_a_voxel_shifts_labels_by_a_voxel(evidence: Evidence):
+def test_shift_by_a_voxel_shifts_labels_by_a_voxel(evidence: VoxelPredictions):
     low = cropped(evidence, tuple(slice(0, n - 1) for n in evidence.bone.shape))
     high = cropped(evidence, tuple(slice(1, n) for n in evidence.bone.shape))
     assert names(low) == names(high) == NAMES
@@ -83,7 +83,9 @@ def test_shift_by_a_voxel_shifts_labels_by_a_voxel(evidence: Evidence):
 
 
 @pytest.mark.parametrize("share", [*(pytest.param(s, marks=SLOW) for s in (0.1, 0.25)), 0.4])
-def test_cropping_the_top_does_not_change_levels_above_a_sacrum(evidence: Evidence, share: float):
+def test_cropping_the_top_does_not_change_levels_above_a_sacrum(
+    evidence: VoxelPredictions, share: float
+):
     depth, rows, columns = evidence.bone.shape
     remaining = slice(0, round((1 - share) * depth))
     result = names(cropped(evidence, (remaining, slice(0, rows), slice(0, columns))))
@@ -92,7 +94,7 @@ def test_cropping_the_top_does_not_change_levels_above_a_sacrum(evidence: Eviden
 
 
 @pytest.mark.parametrize("share", [*(pytest.param(s, marks=SLOW) for s in (0.0, 0.2, 0.4)), 0.6])
-def test_cropping_the_bottom_does_not_change_levels_below_c1(neck: Evidence, share: float):
+def test_cropping_the_bottom_does_not_change_levels_below_c1(neck: VoxelPredictions, share: float):
     depth, rows, columns = neck.bone.shape
     remaining = slice(round(share * depth), depth)
     result = names(cropped(neck, (remaining, slice(0, rows), slice(0, columns))))

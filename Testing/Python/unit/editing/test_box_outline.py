@@ -12,7 +12,7 @@ from spinemamba.editing.outline import EXISTING, TARGET, UNKNOWN, outline
 from spinemamba.editing.seeds import BoxSeeds
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.volume import Geometry, Volume
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 
 SHAPE = (60, 40, 40)
 GRID = Geometry(SHAPE, (1.5, 1.5, 1.5), (0.0, 0.0, 0.0), np.eye(3))
@@ -28,10 +28,10 @@ def blocks(rim: int = 0) -> np.ndarray:
     return labels
 
 
-def evidence_of(bone: np.ndarray) -> Evidence:
+def evidence_of(bone: np.ndarray) -> VoxelPredictions:
     levels = np.full((len(NETWORK_LEVELS), *SHAPE), 1 / len(NETWORK_LEVELS), np.float16)
     core = np.zeros(SHAPE, np.float32)
-    return Evidence(bone.astype(np.float32), core, levels, GRID, levels, GRID)
+    return VoxelPredictions(bone.astype(np.float32), core, levels, GRID, levels, GRID)
 
 
 def image_of(labels: np.ndarray) -> Volume:

@@ -12,7 +12,7 @@ from spinemamba.anatomy.statistics import STEP_MM, usual_volume_ml
 from spinemamba.findings.level_flags import LEVEL_FLAGS, level_flags
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.volume import Geometry
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.protocol.flags import Flag
 
@@ -109,7 +109,7 @@ def flags_from_voxels(labels: np.ndarray, core: np.ndarray, levels: list[str]) -
         for k, name in enumerate(levels, start=1)
     )
     bone = (labels > 0).astype(np.float32)
-    evidence = Evidence(bone, core, nothing, grid, nothing, grid)
+    evidence = VoxelPredictions(bone, core, nothing, grid, nothing, grid)
     return shape_flags(Instances(labels, items), evidence)
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
-from voxel_evidence import evidence_of
+from voxel_predictions_of_labels import evidence_of
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.resample import crop_geometry
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import find_instances, join_first_sacral_body
 from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.solve import assign_levels
@@ -80,7 +80,7 @@ def test_truncated_core_is_an_instance_if_it_is_certain(
     grid = crop_geometry(whole.geometry, tuple(slice(0, n) for n in (end, *spine.array.shape[1:])))
     core = whole.core[:end] * np.where(body[:end], np.float32(certainty), 1)
     levels = whole.levels[:, :end]
-    evidence = Evidence(whole.bone[:end], core, levels, grid, levels, grid)
+    evidence = VoxelPredictions(whole.bone[:end], core, levels, grid, levels, grid)
     labels = find_instances(evidence).labels
     lower = labels[spine.array[:end] == BY_NAME["L1"].value]
     upper = int(np.median(labels[body[:end]]))

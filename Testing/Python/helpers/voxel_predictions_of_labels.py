@@ -6,11 +6,11 @@ import numpy as np
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.voxel_predictions import Evidence
+from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.training.data.dataset import body_cores
 
 
-def evidence_of(labels: Volume, certainty: float = 0.6) -> Evidence:
+def evidence_of(labels: Volume, certainty: float = 0.6) -> VoxelPredictions:
     """What perfect networks would say; neighbouring levels share the rest of the probability."""
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():
@@ -25,4 +25,4 @@ def evidence_of(labels: Volume, certainty: float = 0.6) -> Evidence:
     bone = (labels.array > 0).astype(np.float32)
     core = body_cores(labels).astype(np.float32)
     grid = labels.geometry
-    return Evidence(bone, core, levels, grid, levels, grid)
+    return VoxelPredictions(bone, core, levels, grid, levels, grid)
