@@ -1,8 +1,8 @@
 """Train the boundary network (spinemamba/instances/boundary_net.py).
 
 ``python Testing/Fitting/fit_boundary_net.py`` writes ``weights/boundary_net.safetensors`` of
-the package. ``... --hold-out CASE`` leaves a case out, and prints the accuracy of its separation from bone and
-cores alone. The training data are the donors of vertebral shapes
+the package. ``... --hold-out CASE`` leaves a case out, and prints the accuracy of its separation
+from bone and cores alone. The training data are the donors of vertebral shapes
 (`spinemamba.training.data.vertebra_shapes.DONORS`), ts_example, and cervical phantoms, because the
 label maps have few cervical vertebrae; cases kept for testing are not used. Every case is used
 unchanged and with an irregular surface, each with cut surfaces that fit well and badly, as they
