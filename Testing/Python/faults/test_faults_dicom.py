@@ -197,7 +197,7 @@ def is_right(folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", READ)
-def test_odd_series_are_read_as_their_tags_say(name: str, tmp_path: Path, outcome: Record):
+def test_unusual_series_are_read_as_their_tags_state(name: str, tmp_path: Path, outcome: Record):
     made.write_series(tmp_path, edit=READ[name])
     right = is_right(tmp_path)
     outcome("DICOM header", RIGHT if right else ELSE)
@@ -205,7 +205,7 @@ def test_odd_series_are_read_as_their_tags_say(name: str, tmp_path: Path, outcom
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_series_that_leave_their_geometry_open_are_refused(
+def test_series_with_an_undefined_geometry_are_refused(
     name: str, tmp_path: Path, outcome: Record, capfd: pytest.CaptureFixture[str]
 ):
     edit, sentence = REFUSALS[name]
@@ -248,7 +248,7 @@ for folder in map(Path, sys.argv[2:]):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of memory there")
-def test_series_with_mutated_bytes_are_read_as_they_are_or_refused(
+def test_series_with_mutated_bytes_are_read_correctly_or_refused(
     tmp_path: Path, outcome: Record, repository: Path
 ):
     folders = [tmp_path / f"{seed:02d}" for seed in range(MUTATIONS)]

@@ -43,7 +43,7 @@ def pair(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["vertebrae.csv", "cases.csv"])
-def test_evaluate_does_not_write_over_its_table(name, tmp_path, capsys, outcome):
+def test_evaluate_does_not_overwrite_its_table_of_cases(name, tmp_path, capsys, outcome):
     pair(tmp_path)
     text = "predicted,reference\na.nii.gz,a.nii.gz\n"
     (tmp_path / name).write_text(text)
@@ -56,7 +56,7 @@ def test_evaluate_does_not_write_over_its_table(name, tmp_path, capsys, outcome)
 
 
 @pytest.mark.parametrize("suffix", ["measurements.csv", "measurements.json", "report.html"])
-def test_measure_does_not_write_over_what_it_reads(suffix, folder, tmp_path, capsys, outcome):
+def test_measure_does_not_overwrite_its_input(suffix, folder, tmp_path, capsys, outcome):
     out = tmp_path / f"x_{suffix}"
     os.link(folder / "labels.nii.gz", out)
     before = out.read_bytes()
@@ -70,7 +70,9 @@ def test_measure_does_not_write_over_what_it_reads(suffix, folder, tmp_path, cap
 
 
 @pytest.mark.parametrize("command", ["measure", "evaluate"])
-def test_a_file_in_place_of_the_folder_is_refused(command, folder, tmp_path, capsys, outcome):
+def test_a_file_in_place_of_the_output_folder_is_refused(
+    command, folder, tmp_path, capsys, outcome
+):
     (tmp_path / "out").write_text("a file")
     labels = str(folder / "labels.nii.gz")
     given = [labels] if command == "measure" else [labels, labels]
@@ -82,7 +84,7 @@ def test_a_file_in_place_of_the_folder_is_refused(command, folder, tmp_path, cap
 
 
 @pytest.mark.parametrize("command", ["measure", "evaluate"])
-def test_a_disk_that_fills_up_at_the_page_leaves_no_file(
+def test_a_full_disk_while_writing_the_page_leaves_no_file(
     command, tmp_path, capsys, monkeypatch, outcome
 ):
     write_image(two_levels(), tmp_path / "labels.nii.gz")
@@ -114,7 +116,7 @@ EMPTY = {
 
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("side", EMPTY)
-def test_a_side_without_vertebrae_has_all_files_and_a_reason(
+def test_labels_without_vertebrae_give_all_files_and_a_reason(
     side, alone, tmp_path, capsys, outcome
 ):
     pair(tmp_path)
@@ -181,7 +183,7 @@ INLINE = "module://matplotlib_inline.backend_inline"
 DAMAGED = b"text.usetex: True\nbackend: nonsense\n\xff\xfe"
 
 
-def test_the_worker_draws_where_jupyter_names_a_backend(folder, tmp_path, outcome):
+def test_the_worker_plots_despite_the_backend_of_jupyter(folder, tmp_path, outcome):
     page = tmp_path / "page.html"
     job = MeasureJob(folder / "labels.nii.gz", tmp_path / "measurements.json", page=page)
     job.write(tmp_path / "job.json")
@@ -191,7 +193,7 @@ def test_the_worker_draws_where_jupyter_names_a_backend(folder, tmp_path, outcom
     outcome("settings of matplotlib", "right")
 
 
-def test_the_shell_draws_whatever_is_set_for_matplotlib(tmp_path, outcome):
+def test_the_shell_plots_with_any_matplotlib_setting(tmp_path, outcome):
     pair(tmp_path)
     # Also in the working folder, which matplotlib reads before anything else.
     for name in ("matplotlibrc", "damaged"):
@@ -205,7 +207,7 @@ def test_the_shell_draws_whatever_is_set_for_matplotlib(tmp_path, outcome):
 
 
 @pytest.mark.parametrize("command", ["measure", "evaluate"])
-def test_a_closed_terminal_loses_no_file(command, folder, tmp_path, monkeypatch, outcome):
+def test_a_closed_terminal_does_not_stop_the_files(command, folder, tmp_path, monkeypatch, outcome):
     class Closed:
         def write(self, text: str) -> None:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")

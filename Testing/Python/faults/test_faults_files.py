@@ -95,7 +95,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Path]
 @pytest.mark.parametrize(
     ("name", "number"), [(name, k) for name, count in HEADERS.items() for k in range(count)]
 )
-def test_a_changed_header_is_refused_or_read_as_it_says(
+def test_a_changed_header_is_refused_or_read_as_it_states(
     read: dict[str, tuple[list[Path], dict]], outcome: Callable, name: str, number: int
 ):
     paths, found = read[name]
@@ -136,7 +136,7 @@ def flipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Pa
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.seg.nrrd"])
 @pytest.mark.parametrize("number", range(FLIPS))
-def test_a_bit_turned_over_is_found_or_harmless(
+def test_a_flipped_bit_is_detected_or_harmless(
     flipped: dict[str, tuple[list[Path], dict]], outcome: Callable, name: str, number: int
 ):
     paths, found = flipped[name]
@@ -149,7 +149,9 @@ def test_a_bit_turned_over_is_found_or_harmless(
     assert result != "anything else", (kind, what)
 
 
-def test_no_memory_is_taken_for_voxels_that_only_a_header_states(tmp_path: Path, outcome: Callable):
+def test_a_header_without_its_voxels_allocates_no_memory_for_them(
+    tmp_path: Path, outcome: Callable
+):
     sizes, far = " ".join(map(str, GRID.shape[::-1])).encode(), (1500, 1500, 700)
     paths = []
     for name in HEADERS:

@@ -325,7 +325,7 @@ def met(ground: Ground) -> Tried:
             yield "second run", point, RIGHT if right else ELSE, result
 
 
-def test_a_disturbed_run_is_right_or_leaves_things_as_they_were(ground: Ground, outcome: Record):
+def test_a_disturbed_run_succeeds_or_leaves_the_folder_unchanged(ground: Ground, outcome: Record):
     wrong = []
     for kind, point, result, details in chain.from_iterable(
         faults(ground) for faults in (ended, killed, starved, moved, met)
@@ -343,7 +343,9 @@ SURROUNDINGS = {
 }
 
 
-def test_surroundings_do_not_matter(inputs: dict[str, Path], tmp_path: Path, outcome: Record):
+def test_environment_and_working_directory_do_not_change_the_result(
+    inputs: dict[str, Path], tmp_path: Path, outcome: Record
+):
     found = {}
     for name, env in {"": {}, **SURROUNDINGS}.items():
         server = Server(["segment", "measure"], TRUTH=str(inputs["labels"]), **env)

@@ -27,7 +27,7 @@ def curves(measured: Measurements) -> dict[str, tuple[float, str]]:
     return {i.view: (i.values["cobb_deg"], i.words["what"]) for i in measured.of("curve")}
 
 
-def test_an_upright_spine_has_the_angles_it_was_made_with():
+def test_an_upright_spine_has_its_true_angles():
     assert reference().alerts == ()
     true = [
         angle_deg(vertebrae()[0].normal(1), vertebrae()[-1].normal(-1), axis) for axis in (0, 1)
@@ -56,7 +56,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("how", LIES)
-def test_a_spine_that_contradicts_its_header_is_measured_in_its_own_planes(how: str, outcome):
+def test_a_spine_with_a_wrong_orientation_is_measured_in_its_own_planes(how: str, outcome):
     matrix, what = LIES[how]
     measured = measure(turned(upright(), matrix))
     assert len(measured.alerts) == 1
@@ -76,7 +76,7 @@ def test_a_spine_that_contradicts_its_header_is_measured_in_its_own_planes(how: 
     outcome("how the spine lies", "right")
 
 
-def test_endplates_stay_where_they_are_in_the_header():
+def test_endplates_are_given_in_the_coordinates_of_the_header():
     matrix = about("y", 180)
     for item, true in zip(
         measure(turned(upright(), matrix)).of("vertebra"), reference().of("vertebra"), strict=True
@@ -90,7 +90,7 @@ def test_endplates_stay_where_they_are_in_the_header():
         )
 
 
-def test_a_cut_vertebra_is_cut_at_its_own_side_however_it_lies(outcome):
+def test_a_truncated_vertebra_keeps_its_cut_side_in_any_orientation(outcome):
     labels = upright()
     top = np.flatnonzero((labels.array == BY_NAME["T12"].value).any(axis=(1, 2)))[-12]
     geometry = replace(labels.geometry, shape=(int(top), *labels.array.shape[1:]))
@@ -103,7 +103,7 @@ def test_a_cut_vertebra_is_cut_at_its_own_side_however_it_lies(outcome):
 
 
 @pytest.mark.parametrize("flip", [(0,), (1,), (2,), (0, 1, 2)])
-def test_a_left_handed_storage_changes_nothing(flip, outcome):
+def test_left_handed_axes_do_not_change_measurements(flip, outcome):
     measured = measure(flipped(upright(), flip))
     assert measured.alerts == ()
     for item, true in zip(measured.items, reference().items, strict=True):
@@ -111,7 +111,7 @@ def test_a_left_handed_storage_changes_nothing(flip, outcome):
     outcome("how the spine lies", "right")
 
 
-def test_a_mirrored_scoliosis_bends_the_other_way(outcome):
+def test_a_mirrored_scoliosis_curves_to_the_other_side(outcome):
     measured = measure(turned(upright(), np.diag([-1.0, 1.0, 1.0])))
     angle = curves(reference())["coronal"][0]
     assert curves(measured)["coronal"] == (pytest.approx(angle, abs=0.3), "convex to the left")
@@ -119,7 +119,7 @@ def test_a_mirrored_scoliosis_bends_the_other_way(outcome):
 
 
 @pytest.mark.parametrize(("axis", "verb"), [("y", "leans"), ("z", "looks")])
-def test_an_oblique_spine_has_a_note(axis: str, verb: str, outcome):
+def test_an_oblique_spine_gets_a_note(axis: str, verb: str, outcome):
     matrix = Rotation.from_euler(axis, 30, degrees=True).as_matrix()
     alerts = measure(turned(upright(), matrix)).alerts
     assert len(alerts) == 1
@@ -135,7 +135,7 @@ NAMED = {
 
 
 @pytest.mark.parametrize("how", NAMED)
-def test_numbers_that_depend_on_swapped_names_are_not_given(how, outcome):
+def test_measurements_that_depend_on_swapped_levels_are_left_out(how, outcome):
     measured = measure(renamed(upright(), NAMED[how]))
     assert "the levels are not in order" in measured.alerts[0]
     angle = next(item for item in measured.of("angle") if item.name == "L1-L5")
@@ -160,7 +160,7 @@ def test_numbers_that_depend_on_swapped_names_are_not_given(how, outcome):
     outcome("names of levels", "right")
 
 
-def test_two_levels_the_wrong_way_round_are_swapped_names_or_a_wrong_header(outcome):
+def test_two_levels_in_reverse_order_are_reported_with_both_causes(outcome):
     only = dict.fromkeys(("T12", "L1", "L4", "L5"))
     measured = measure(renamed(upright(), {**only, "L2": "L3", "L3": "L2"}))
     reason = "L3 lies above L2: either the header or the names are wrong"
@@ -172,7 +172,7 @@ def test_two_levels_the_wrong_way_round_are_swapped_names_or_a_wrong_header(outc
 
 
 @pytest.mark.parametrize("second", ["L3", "L5"])
-def test_a_level_in_two_places_has_no_numbers(second: str, outcome):
+def test_a_level_with_two_bodies_has_no_measurements(second: str, outcome):
     measured = measure(renamed(upright(), {second: "L2"}))
     assert "The label of L2 contains two bodies." in measured.alerts
     double = next(item for item in measured.of("vertebra") if item.name == "L2")
@@ -185,7 +185,7 @@ def test_a_level_in_two_places_has_no_numbers(second: str, outcome):
     outcome("names of levels", "right")
 
 
-def test_a_vertebra_without_a_label_makes_no_high_disc(outcome):
+def test_an_unlabelled_vertebra_is_not_measured_as_a_high_disc(outcome):
     measured = measure(renamed(upright(), {"L2": None, "L3": "L2", "L4": "L3", "L5": "L4"}))
     assert [a for a in measured.alerts if "L1 and L2 are not neighbours in space" in a]
     disc = next(item for item in measured.of("disc") if item.name == "L1-L2")
@@ -193,7 +193,7 @@ def test_a_vertebra_without_a_label_makes_no_high_disc(outcome):
     outcome("names of levels", "right")
 
 
-def test_a_missing_level_and_t13_and_l6_are_in_order(outcome):
+def test_a_missing_t12_and_additional_t13_and_l6_are_in_order(outcome):
     whole = values(reference(), "angle", "L1-L5")["angle_deg"]
     measured = measure(renamed(upright(), {"L3": None}))
     assert measured.alerts == ()
@@ -208,7 +208,7 @@ def test_a_missing_level_and_t13_and_l6_are_in_order(outcome):
     outcome("names of levels", "right")
 
 
-def test_a_speck_does_not_change_the_order_of_levels(outcome):
+def test_a_stray_voxel_does_not_change_the_order_of_levels(outcome):
     array = upright().array.copy()
     where = np.argwhere(array == BY_NAME["L4"].value)[0]
     array[tuple(where)] = BY_NAME["T3"].value

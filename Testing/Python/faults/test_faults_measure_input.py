@@ -47,7 +47,7 @@ def test_an_image_in_place_of_labels_is_refused(image, folder, tmp_path, capsys,
     outcome("given to measure", "refused")
 
 
-def test_a_mask_of_all_bone_is_no_vertebra(tmp_path, capsys, outcome):
+def test_a_mask_of_all_bone_is_refused(tmp_path, capsys, outcome):
     array = np.ones_like(upright().array)
     array[0, 0, 0] = 0
     write_image(upright().with_array(array), tmp_path / "bone.nii.gz")
@@ -86,7 +86,7 @@ DIFFERENCES = {
 
 
 @pytest.mark.parametrize("what", GRIDS)
-def test_an_image_on_another_grid_is_refused_with_what_differs(
+def test_an_image_on_another_grid_is_refused_with_the_difference(
     what, folder, tmp_path, capsys, outcome
 ):
     array = np.random.default_rng(0).normal(0, 200, upright().array.shape).astype(np.int16)
@@ -104,7 +104,7 @@ def test_an_image_on_another_grid_is_refused_with_what_differs(
     outcome("given to measure", "refused")
 
 
-def test_an_image_with_its_axes_stored_otherwise_is_the_same_image(outcome):
+def test_an_image_with_another_axis_order_gives_the_same_measurements(outcome):
     image = upright().with_array(np.full(upright().array.shape, 120, np.int16))
     measured = measure(upright(), flipped(image, (0, 2)), "ct")
     assert values(measured, "vertebra", "L3")["trabecular_hu"] == pytest.approx(120)
@@ -176,7 +176,7 @@ def measured_with(labels: Volume, result: Result | str | None, folder: Path, cap
     return first_lines(folder / "out", output)
 
 
-def test_ambiguous_levels_of_the_result_are_an_alert(tmp_path, capsys, outcome):
+def test_ambiguous_levels_give_an_alert(tmp_path, capsys, outcome):
     result = result_of(two_levels())
     assert level_warning(result.labelings) == AMBIGUOUS
     for text in measured_with(two_levels(), result, tmp_path, capsys):
@@ -193,7 +193,7 @@ def test_certain_levels_give_no_alert(tmp_path, capsys, outcome):
     outcome("result of the run", "right")
 
 
-def test_labels_without_a_result_are_not_verified(tmp_path, capsys, outcome):
+def test_labels_without_a_result_are_called_not_verified(tmp_path, capsys, outcome):
     for text in measured_with(two_levels(), None, tmp_path, capsys):
         assert "Levels not verified: no result of a run is known for these labels." in text
     outcome("result of the run", "right")
@@ -228,7 +228,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_a_result_of_other_labels_is_ignored_if_found_and_refused_if_given(
+def test_a_result_of_other_labels_is_ignored_if_found_refused_if_given(
     what, tmp_path, capsys, outcome
 ):
     why, change = OTHERS[what]

@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("form", RIGHT, ids=by_kind)
-def test_measure_and_evaluate_name_vertebrae_as_the_file_does(form, folder, capsys, outcome):
+def test_measure_and_evaluate_use_the_levels_of_the_file(form, folder, capsys, outcome):
     path = form.write(folder)
     assert main(["measure", str(path), *form.words]) == 0
     said = capsys.readouterr()
@@ -60,7 +60,7 @@ def test_measure_and_evaluate_name_vertebrae_as_the_file_does(form, folder, caps
 
 
 @pytest.mark.parametrize("form", RIGHT, ids=by_kind)
-def test_export_writes_vertebrae_under_the_names_of_the_file(form, folder, capsys, outcome):
+def test_export_names_vertebrae_by_the_levels_of_the_file(form, folder, capsys, outcome):
     path = form.write(folder)
     words = ["export", str(path), "--stl", "out", "--smoothing", "0", *form.words]
     lost = any(word in form.told for word in ("corrected", "disc L3/L4"))
@@ -77,7 +77,7 @@ def test_export_writes_vertebrae_under_the_names_of_the_file(form, folder, capsy
 
 
 @pytest.mark.parametrize("form", WRONG, ids=by_kind)
-def test_what_cannot_be_told_is_refused_by_every_command(form, folder, capsys, outcome):
+def test_labels_with_unknown_numbering_are_refused_by_every_command(form, folder, capsys, outcome):
     path = form.write(folder)
     write_image(spine(*L234), folder / "truth.nii.gz")
     commands = {
@@ -107,7 +107,7 @@ def test_export_keeps_two_segments_of_one_level_apart(folder, outcome):
     outcome("names of labels", "right")
 
 
-def test_totalsegmentators_first_numbers_are_known_where_no_other_has_them(folder, capsys, outcome):
+def test_numbers_of_totalsegmentator_1_are_recognised_if_unambiguous(folder, capsys, outcome):
     path = write_numbers(folder / "l.nii.gz", spine(*LONG), numbers_of("totalsegmentator-v1", LONG))
     code = main(["measure", str(path)])
     said = capsys.readouterr()
@@ -120,9 +120,7 @@ def test_totalsegmentators_first_numbers_are_known_where_no_other_has_them(folde
     outcome("names of labels", "right" if code == 0 else "refused")
 
 
-def test_a_segmentation_that_was_saved_around_its_segments_is_one_of_the_whole_image(
-    folder, capsys, outcome
-):
+def test_a_segmentation_cropped_to_its_segments_covers_the_whole_image(folder, capsys, outcome):
     whole = segments(("L2", 1), ("L3", 2), ("L4", 3))(folder)
     image = sitk.ReadImage(str(whole))
     array = sitk.GetArrayViewFromImage(image)

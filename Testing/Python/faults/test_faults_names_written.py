@@ -69,7 +69,7 @@ def found_again(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 @pytest.mark.parametrize(
     "form", [f for f in RIGHT if "L4" in f.names and f.kind.find("upside") < 0], ids=by_kind
 )
-def test_box_changes_the_segment_of_the_name_and_no_other(form, folder, found_again, outcome):
+def test_box_changes_only_the_named_segment(form, folder, found_again, outcome):
     path = form.write(folder)
     suffix = ".seg.nrrd" if "nrrd" in path.name else ".nii.gz"
     words = ["box", "image", str(path), f"new{suffix}", "--again", "L4", *form.words]
@@ -91,7 +91,7 @@ def test_box_changes_the_segment_of_the_name_and_no_other(form, folder, found_ag
     outcome("names of labels", "right")
 
 
-def test_box_adds_a_missed_vertebra_beside_names_and_values_of_others(folder, found_again, outcome):
+def test_box_adds_a_missed_vertebra_and_keeps_other_names_and_values(folder, found_again, outcome):
     path = with_others("tumour")(folder)
     words = ["box", "image", str(path), "new.seg.nrrd", "--at=0,0,0", "--name", "L5"]
     (folder / "image").touch()
@@ -103,7 +103,7 @@ def test_box_adds_a_missed_vertebra_beside_names_and_values_of_others(folder, fo
     outcome("names of labels", "right")
 
 
-def test_relabel_moves_names_numbers_and_colours_and_leaves_other_segments(folder, outcome):
+def test_relabel_changes_names_and_colours_of_vertebrae_only(folder, outcome):
     volume = spine(*L234)
     result_of(volume, L234).write(folder / "a_result.json")
     block = np.zeros(volume.array.shape, bool)
@@ -138,9 +138,7 @@ def test_relabel_moves_names_numbers_and_colours_and_leaves_other_segments(folde
         ({"centroid_lps_mm": (0.0, 0.0, 50.0)}, "mm away from where the run found it"),
     ],
 )
-def test_relabel_refuses_labels_that_the_result_does_not_describe(
-    change, says, folder, capsys, outcome
-):
+def test_relabel_refuses_labels_that_do_not_match_the_result(change, says, folder, capsys, outcome):
     volume = spine(*L234)
     result = result_of(volume, L234)
     first = replace(result.instances[0], **change)

@@ -117,13 +117,13 @@ def spinemamba(tmp_path: Path) -> Run:
         ("a", REFUSED),
     ],
 )
-def test_a_name_works_or_is_refused(tmp_path, capsys, judge, name, expected):
+def test_an_output_name_works_or_is_refused(tmp_path, capsys, judge, name, expected):
     code = main(["phantom", str(tmp_path / name), *SMALL])
     assert judge("name of an output", tmp_path / name, code, capsys.readouterr().err) == expected
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o022, 0o002])
-def test_modes_follow_the_umask(tmp_path: Path, outcome: Record, umask: int):
+def test_file_modes_follow_the_umask(tmp_path: Path, outcome: Record, umask: int):
     before = os.umask(umask)
     try:
         assert main(["phantom", str(tmp_path / "new" / "a.nrrd"), *SMALL]) == 0
@@ -201,7 +201,7 @@ def as_a_user() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "new/a.nrrd"])
-def test_a_folder_that_may_only_be_read_is_refused(tmp_path, judge, spinemamba, as_a_user, name):
+def test_a_read_only_folder_is_refused(tmp_path, judge, spinemamba, as_a_user, name):
     (tmp_path / "mine").mkdir(mode=0o555)
     done = spinemamba("phantom", f"mine/{name}", *SMALL, before=as_a_user)
     assert "Cannot write a.nrrd: Permission denied. Choose a folder" in done.stderr
@@ -247,7 +247,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_is_reported_as_such(full, capsys, judge):
+def test_a_full_disk_is_reported_as_a_full_disk(full, capsys, judge):
     code = main(["phantom", str(full / "a.nrrd"), *SMALL])
     error = capsys.readouterr().err
     assert error == "Cannot write a.nrrd: No space left on device. Free some disk space.\n"
@@ -255,7 +255,7 @@ def test_a_full_disk_is_reported_as_such(full, capsys, judge):
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.nii.gz", "new/a.mha"])
-def test_a_limit_on_file_sizes_is_reported_as_such(tmp_path, judge, spinemamba, name):
+def test_a_file_size_limit_is_reported_as_a_file_size_limit(tmp_path, judge, spinemamba, name):
     done = spinemamba("phantom", name, *SMALL, shell='ulimit -f 8; "$@"')
     assert f"Cannot write {Path(name).name}: File too large. Raise the limit" in done.stderr
     # MetaIO prints a line of its own before.
@@ -264,7 +264,7 @@ def test_a_limit_on_file_sizes_is_reported_as_such(tmp_path, judge, spinemamba, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_temporary_folder_does_not_matter(tmp_path, judge, spinemamba):
+def test_a_missing_temporary_folder_does_not_stop_the_work(tmp_path, judge, spinemamba):
     done = spinemamba("phantom", "a.nrrd", *SMALL, TMPDIR=str(tmp_path / "away"))
     assert judge("lost TMPDIR", tmp_path / "a.nrrd", done.returncode) == RIGHT
 

@@ -84,7 +84,7 @@ def assert_same(found: list[tuple], wanted: list[tuple]) -> None:
 
 
 @pytest.mark.parametrize("name", CROPS)
-def test_the_networks_see_of_a_padded_scan_what_they_see_of_the_bare_one(
+def test_the_networks_get_the_same_input_from_padded_and_bare_scans(
     name: str, shared_data: Path, outcome: Outcome
 ):
     bare = canonical(read_volume(shared_data / f"{name}.nii.gz"))[0]
@@ -105,7 +105,7 @@ ORDINARY += ("totalsegmentator/s0328_bone_ct.nii.gz", "totalsegmentator/ts_examp
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-def test_an_ordinary_scan_is_not_cropped_and_air_cuts_none_of_it(name: str, shared_data: Path):
+def test_a_scan_without_padding_is_not_cropped(name: str, shared_data: Path):
     image = canonical(read_volume(shared_data / name))[0]
     data, _, box = crop_to_data(image)
     assert data.array is image.array
@@ -117,7 +117,7 @@ def test_an_ordinary_scan_is_not_cropped_and_air_cuts_none_of_it(name: str, shar
 
 
 @pytest.mark.parametrize("name", ["verse005", "verse008"])
-def test_measures_of_a_padded_scan_are_those_of_the_bare_one(
+def test_a_padded_scan_has_the_measurements_of_the_bare_scan(
     name: str, shared_data: Path, outcome: Outcome
 ):
     image = read_volume(shared_data / "verse" / f"{name}_ct.nii.gz")
@@ -166,7 +166,7 @@ def result_of(labels: Volume, found: dict[str, tuple[str, ...]]) -> Result:
     return Result(**about, **place, **rest, direction_lps=direction, instances=items)
 
 
-def test_table_result_measures_and_manifest_say_the_same_of_each_vertebra(
+def test_every_output_agrees_on_which_vertebrae_are_truncated(
     shared_data: Path, tmp_path: Path, outcome: Outcome
 ):
     image = middle_of(read_volume(shared_data / "verse" / "verse008_ct.nii.gz"), 1 / 2)
@@ -200,7 +200,7 @@ def test_table_result_measures_and_manifest_say_the_same_of_each_vertebra(
 
 
 @pytest.mark.parametrize("value", [-1024, 0])
-def test_a_scan_that_was_turned_on_its_grid_is_cut_where_its_data_end(
+def test_a_rotated_scan_is_truncated_where_its_data_end(
     value: int, shared_data: Path, outcome: Outcome
 ):
     """The wedges beside a turned box hold one value; the same vertebrae are cut, and no other."""
@@ -244,9 +244,7 @@ def cut_values(labels: Volume, image: Volume) -> dict[int, set[str]]:
 
 
 @pytest.mark.slow
-def test_a_padded_scan_gets_the_labels_and_the_result_of_the_bare_one(
-    shared_data: Path, outcome: Outcome
-):
+def test_a_padded_scan_gives_the_labels_of_the_bare_scan(shared_data: Path, outcome: Outcome):
     model = load_model(find_model(DEFAULT))
     bare = read_volume(shared_data / "tptbox" / "ct.nii.gz")
     wanted = segment(bare, model)

@@ -135,7 +135,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("words", [[], ["--smoothing", "0"], ["--decimate", "0.9"]], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.kind)
-def test_pieces_and_cavities_are_told_as_another_library_finds_them(
+def test_reported_pieces_and_cavities_equal_those_of_another_library(
     shape, words, folder, capsys, outcome
 ):
     write_image(filled(shape.mask()), folder / "a.nii.gz")
@@ -176,7 +176,7 @@ def labels_of(shared_data: Path, name: str) -> Path:
         ("verse009", ("T3", "L2"), 0.95),
     ],
 )
-def test_real_vertebrae_of_fewer_triangles_are_closed_and_keep_pieces_and_holes(
+def test_decimated_real_vertebrae_are_closed_and_keep_their_topology(
     case, shared_data, folder, capsys, outcome
 ):
     name, levels, share = case
@@ -197,7 +197,7 @@ def test_real_vertebrae_of_fewer_triangles_are_closed_and_keep_pieces_and_holes(
     outcome(CLOSED, "right")
 
 
-def test_a_share_that_cannot_be_reached_is_told(folder, capsys, outcome):
+def test_an_unreachable_decimation_is_reported(folder, capsys, outcome):
     write_image(filled(np.pad(np.ones((3, 3, 3), bool), 4)), folder / "a.nii.gz")
     command = ["export", "a.nii.gz", "--stl", "out", "--labels", "verse", "--decimate", "0.99"]
     assert main(command) == 0
@@ -209,7 +209,7 @@ def test_a_share_that_cannot_be_reached_is_told(folder, capsys, outcome):
     outcome(CLOSED, "right")
 
 
-def test_touching_vertebrae_of_fewer_triangles_still_fit_together(folder, outcome):
+def test_decimated_touching_vertebrae_share_their_contact_surface(folder, outcome):
     array = np.zeros((24, 20, 20), np.uint8)
     array[2:12, 4:16, 4:16], array[12:22, 4:16, 4:16] = 23, 22
     write_image(filled(array > 0).with_array(array), folder / "a.nii.gz")
@@ -258,7 +258,7 @@ CLASHES = [
 
 @pytest.mark.parametrize("replace", [False, True], ids=["new", "overwrite"])
 @pytest.mark.parametrize("clash", CLASHES, ids=str)
-def test_a_second_patient_is_refused(clash, replace, folder, capsys, outcome):
+def test_a_second_patient_in_the_export_folder_is_refused(clash, replace, folder, capsys, outcome):
     first, second, words = clash
     one = write_patient(folder / first, *L234)
     two = write_patient(folder / second, *L234, "L5", moved=9)
@@ -284,7 +284,7 @@ def test_a_second_patient_is_refused(clash, replace, folder, capsys, outcome):
     ],
     ids=["other levels", "elsewhere", "another size"],
 )
-def test_another_patient_of_the_same_name_is_told_by_the_labels(
+def test_another_patient_of_the_same_name_is_detected_by_the_labels(
     second, says, folder, capsys, outcome
 ):
     one = write_patient(folder / "p1" / "scan.nii.gz", "L2", "L3")
@@ -299,7 +299,7 @@ def test_another_patient_of_the_same_name_is_told_by_the_labels(
     outcome(PATIENTS, "refused")
 
 
-def test_the_same_input_may_go_on_in_its_folder_also_when_corrected(folder, outcome):
+def test_a_corrected_segmentation_can_be_exported_into_its_folder(folder, outcome):
     path = write_patient(folder / "山田 b.nii.gz", *L234)
     assert export(path, "--levels", "L2") == 0
     assert export(path, "--levels", "L3") == 0
@@ -315,7 +315,7 @@ def test_the_same_input_may_go_on_in_its_folder_also_when_corrected(folder, outc
     outcome(PATIENTS, "right")
 
 
-def test_a_manifest_of_an_earlier_version_goes_on(folder, outcome):
+def test_a_manifest_of_an_earlier_version_is_continued(folder, outcome):
     path = write_patient(folder / "scan.nii.gz", *L234)
     assert export(path, "--levels", "L2") == 0
     values = manifest()
@@ -327,7 +327,7 @@ def test_a_manifest_of_an_earlier_version_goes_on(folder, outcome):
     outcome(PATIENTS, "right")
 
 
-def test_the_manifest_holds_no_more_of_the_name_than_file_names_do(folder, outcome):
+def test_the_manifest_has_no_character_left_out_of_the_file_names(folder, outcome):
     path = write_patient(folder / "Tanaka 山田.nii.gz", *L234)
     assert export(path, "--levels", "L2") == 0
     for file in Path("out").iterdir():
@@ -341,7 +341,7 @@ def block(level: str, **more) -> Vertebra:
     return Vertebra(level, lambda: mask, lambda index: index * 1.5, **more)
 
 
-def test_exports_that_run_at_the_same_time_are_all_in_the_manifest(folder, outcome):
+def test_concurrent_exports_are_all_in_the_manifest(folder, outcome):
     options = MeshOptions()
     target = Target(folder, left_out=(("screw", "no level"),))
     runs = [Export([block(a), block(b)], target, options) for a, b in (("L1", "L2"), ("L3", "L4"))]
@@ -354,7 +354,7 @@ def test_exports_that_run_at_the_same_time_are_all_in_the_manifest(folder, outco
     outcome(TOGETHER, "right")
 
 
-def test_a_second_patient_that_begins_before_the_first_has_written_is_refused(folder, outcome):
+def test_a_concurrent_export_of_a_second_patient_is_refused(folder, outcome):
     sources = [CaseSource.of("a", {"L1": Located((0, 0, z), 20.0)}) for z in (0.0, 40.0)]
     runs = [
         Export([block(level)], Target(folder, "a", source=source), MeshOptions())
@@ -367,7 +367,7 @@ def test_a_second_patient_that_begins_before_the_first_has_written_is_refused(fo
     outcome(TOGETHER, "refused")
 
 
-def test_commands_that_run_at_the_same_time_are_all_in_the_manifest(folder, outcome):
+def test_concurrent_commands_are_all_in_the_manifest(folder, outcome):
     path = write_patient(folder / "scan.nii.gz", *L234)
     command = [sys.executable, "-m", "spinemamba", "export", path, "--stl", "out", "--yes"]
     environment = {
@@ -388,7 +388,7 @@ def test_commands_that_run_at_the_same_time_are_all_in_the_manifest(folder, outc
     outcome(TOGETHER, "right")
 
 
-def test_a_segment_that_is_no_level_is_told_on_screen_and_in_the_manifest(folder, capsys, outcome):
+def test_a_segment_that_is_not_a_level_is_reported_and_in_the_manifest(folder, capsys, outcome):
     path = segments(("L2", 21), ("L3 corrected", 22), ("L4", 23))(folder)
     assert main(["export", str(path), "--stl", "out", "--smoothing", "0"]) == REFUSED
     assert levels_in() == ["L2", "L4"]

@@ -123,7 +123,7 @@ def story(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
     return Story(folder, truth, results[1:first], results[first:second], results[second:])
 
 
-def test_a_training_that_is_stopped_at_any_step_of_writing_goes_on(story: Story, outcome: Outcome):
+def test_a_training_killed_during_any_write_can_be_resumed(story: Story, outcome: Outcome):
     results = zip(STOPS, story.stopped[::2], story.stopped[1::2], strict=True)
     for (number, step), one, two in results:
         out = story.folder / f"stopped{number.name}{step}"
@@ -135,9 +135,7 @@ def test_a_training_that_is_stopped_at_any_step_of_writing_goes_on(story: Story,
     assert sum(result["code"] == -9 for result in story.stopped) >= 9
 
 
-def test_a_training_that_is_killed_while_it_goes_on_loses_nothing_that_was_saved(
-    story: Story, outcome: Outcome
-):
+def test_a_training_killed_while_resuming_keeps_its_checkpoint(story: Story, outcome: Outcome):
     expected = weights(story.folder / f"later{LATER[0]}")
     for step, two in zip(LATER, story.later[1::2], strict=True):
         out = story.folder / f"later{step}"
@@ -157,7 +155,7 @@ def test_of_two_trainings_in_one_folder_one_is_refused(story: Story, outcome: Ou
     assert same(weights(story.folder / "both"), weights(story.truth))
 
 
-def test_a_full_disk_is_said_and_the_training_goes_on_when_it_has_space(
+def test_a_training_stopped_by_a_full_disk_can_be_resumed(
     data: Path, tmp_path: Path, outcome: Outcome
 ):
     truth = tmp_path / "truth"
@@ -186,7 +184,7 @@ def test_a_full_disk_is_said_and_the_training_goes_on_when_it_has_space(
 DENIED = ("data", "data/p1", f"data/a{SEG}", "out")
 
 
-def test_what_may_not_be_read_or_written_is_named(data: Path, tmp_path: Path, outcome: Outcome):
+def test_a_file_without_permission_is_named(data: Path, tmp_path: Path, outcome: Outcome):
     # The administrator may read everything, unless that is taken away.
     drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.getuid() == 0 else ()
     if drop and shutil.which("setpriv") is None:
