@@ -88,7 +88,7 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_of_a_page_leads_somewhere(page: Path):
+def test_every_link_of_a_page_has_a_target(page: Path):
     for link in links_of(page):
         target, _, anchor = link.partition("#")
         path = (page.parent / target).resolve() if target else page
@@ -119,7 +119,7 @@ def test_every_command_of_a_page_parses(page: Path, capsys):
             pytest.fail(f"{page.name}: spinemamba {shlex.join(words)}\n{capsys.readouterr().err}")
 
 
-def test_the_page_of_commands_shows_every_command():
+def test_the_command_page_shows_every_command():
     assert {words[0] for words in commands_of(COMMANDS_PAGE)} == set(COMMANDS)
 
 
@@ -130,7 +130,7 @@ def test_generated_blocks_are_up_to_date(page: Path, name: str, content):
     assert generate.section(text_of(page), name) == content(), "run generate.py"
 
 
-def test_tables_of_results_show_what_the_model_card_holds():
+def test_tables_of_results_equal_the_model_card():
     results = read_card(find_model(DEFAULT)).results
     shown = generate.section(text_of(generate.README), "results").strip()
     assert shown == card_tables.result_summary(results)
@@ -138,7 +138,7 @@ def test_tables_of_results_show_what_the_model_card_holds():
     assert shown == card_tables.result_table(results)
 
 
-def test_tables_of_speed_show_the_stored_numbers():
+def test_tables_of_speed_equal_the_stored_numbers():
     text = text_of(speed_table.PAGE)
     assert generate.section(text, "sizes") == speed_table.sizes()
     assert generate.section(text, "speed") == speed_table.section()
@@ -155,7 +155,7 @@ def test_the_quick_start_has_two_commands():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_of_a_page_compile_and_import_what_exists(page: Path):
+def test_python_blocks_of_a_page_compile_and_their_imports_exist(page: Path):
     for block in re.findall(r"^```python\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):
         compile(block, page.name, "exec")
         for module, names in re.findall(r"^from (spinemamba[\w.]+) import (.+)$", block, re.M):
@@ -184,12 +184,12 @@ def spine(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_compiles_and_imports_what_exists(path: Path):
+def test_every_example_compiles_and_its_imports_exist(path: Path):
     assert callable(runpy.run_path(str(path))["main"])
 
 
 @pytest.mark.slow
-def test_the_examples_run_one_after_the_other(spine: Path, monkeypatch, capsys):
+def test_the_examples_run_in_order(spine: Path, monkeypatch, capsys):
     arguments = {
         "01_segment": ("ct.nii.gz", "spine.nii.gz"),
         "02_measure": ("spine.nii.gz", "ct.nii.gz"),

@@ -148,16 +148,16 @@ def test_modules_that_slicer_imports_stay_light():
     assert import_without(HEAVY, [*floor_modules(), *LIGHT])[1:] == ({}, [])
 
 
-def test_modules_that_make_surfaces_need_only_what_slicer_has_loaded():
+def test_surface_modules_import_only_packages_loaded_by_slicer():
     blocked = set(HEAVY) - {"numpy", "vtkmodules"}
     assert import_without(blocked, IN_SLICER)[1:] == ({}, [])
 
 
-def test_what_slicer_loads_when_it_is_needed_does_not_bring_torch():
+def test_modules_that_slicer_imports_late_do_not_import_torch():
     assert import_without(["torch", "SimpleITK", "matplotlib"], LATE)[1:] == ({}, [])
 
 
-def test_the_review_loads_late_only_what_is_checked_here():
+def test_the_late_imports_of_the_review_are_all_checked():
     text = (MODULE / "SpineMambaSegmentLib" / "Scene" / "LazyImport.py").read_text(encoding="utf-8")
     tree = ast.parse(text)
     names = [n.value for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "NAMES"]
@@ -182,7 +182,7 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-def test_slicers_own_process_imports_light_modules_only():
+def test_the_slicer_process_imports_light_modules_only():
     files = [MODULE / "SpineMambaSegment.py", *(MODULE / "SpineMambaSegmentLib").rglob("*.py")]
     for path in files:
         names = imported_names(path)
@@ -191,7 +191,7 @@ def test_slicers_own_process_imports_light_modules_only():
         assert not {name.partition(".")[0] for name in names} & (set(HEAVY) - {"numpy"}), path.name
 
 
-def test_only_the_module_file_may_look_like_a_slicer_module():
+def test_only_the_module_file_is_found_as_a_slicer_module():
     # Slicer tries every Python file of that folder, and an __init__ would hide the module file.
     assert [path.name for path in MODULE.glob("*.py")] == ["SpineMambaSegment.py"]
     assert not list((REPOSITORY / "Testing").rglob("__init__.py"))
@@ -221,7 +221,7 @@ def argument_count(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return len(words) + bool(names - words)
 
 
-def test_files_and_functions_fit_on_a_screen():
+def test_files_and_functions_are_short():
     too_long: list[str] = []
     for path in python_files("SpineMambaSegment", "Testing"):
         text = path.read_text(encoding="utf-8")

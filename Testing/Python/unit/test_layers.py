@@ -76,7 +76,7 @@ def test_every_folder_imports_only_from_layers_below(package: str):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_page_lists_the_layers_that_are_there(package: str):
+def test_the_developer_page_lists_the_existing_layers(package: str):
     listed = {name for name, _ in layer_table(package)}
     folder = MODULE / package
     there = {p.name for p in folder.iterdir() if p.is_dir() and any(p.rglob("*.py"))}
@@ -144,7 +144,7 @@ def test_no_files_import_each_other(package: str):
     assert import_circles(MODULE, package) == []
 
 
-def test_the_floor_needs_the_standard_library_only():
+def test_the_lowest_layers_import_the_standard_library_only():
     floor = [name for name, note in layer_table("spinemamba") if FLOOR in note]
     assert {"common", "anatomy", "protocol"} <= set(floor)
     allowed = {*sys.stdlib_module_names, "spinemamba"}
@@ -154,7 +154,7 @@ def test_the_floor_needs_the_standard_library_only():
             assert tops <= allowed, f"{path.name} imports {sorted(tops - allowed)}"
 
 
-def test_no_folder_holds_more_files_than_one_can_scan():
+def test_no_folder_has_too_many_files():
     for package in PACKAGES:
         for folder in [MODULE / package, *(p for p in (MODULE / package).rglob("*") if p.is_dir())]:
             files = [p for p in folder.glob("*.py") if p.name != "__init__.py"]

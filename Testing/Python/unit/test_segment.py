@@ -72,7 +72,7 @@ def turned(volume: Volume, order: tuple[int, ...], signs: tuple[int, ...]) -> Vo
     return Volume(array.copy(), Geometry(array.shape, spacing, origin, direction))
 
 
-def test_three_blocks_become_three_neighbouring_vertebrae(model: Model):
+def test_three_blocks_are_segmented_as_neighbouring_vertebrae(model: Model):
     done = segment(blocks(), model)
     values = [item.label for item in done.result.instances]
     assert len(values) == 3
@@ -117,7 +117,7 @@ def test_an_image_without_spine_is_refused(model: Model):
     assert caught.value.code is Code.NO_SPINE
 
 
-def test_progress_never_runs_backwards_and_can_stop_the_run(model: Model):
+def test_progress_never_decreases_and_can_stop_the_run(model: Model):
     events: list[tuple[str, float]] = []
     segment(blocks(), model, progress=lambda stage, fraction: events.append((stage, fraction)))
     stages = list(dict.fromkeys(stage for stage, _ in events))

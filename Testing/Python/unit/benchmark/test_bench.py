@@ -32,12 +32,12 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def test_the_shortest_of_several_times_counts():
+def test_the_best_of_several_times_is_reported():
     times = iter([0.0, 5.0, 10.0, 12.0, 20.0, 29.0])
     assert scans.least_seconds(lambda: None, 3, lambda: next(times)) == 2.0
 
 
-def test_every_back_end_that_works_is_compared_with_the_loop():
+def test_every_working_back_end_is_compared_with_the_loop():
     before = torch.get_num_threads()
     rows = list(scans.measure_scans([SMALL], 1))
     assert [row.backend for row in rows] == scans.working_backends()
@@ -59,7 +59,7 @@ def test_the_loop_is_measured_on_fewer_tokens_and_scaled_up(monkeypatch: pytest.
     assert (row.forward_ratio, row.backward_ratio) == (8.0, 48.0)
 
 
-def test_errors_stay_within_the_bars_at_the_largest_steps():
+def test_errors_at_the_largest_steps_stay_within_their_bounds():
     rows = {row.backend: row for row in scans.measure_errors(Size(100, 16, 8))}
     assert set(rows) == {*scans.working_backends(), "reference"}
     for row in rows.values():
@@ -94,7 +94,7 @@ def small_image(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_slow_way_is_projected_from_one_window(monkeypatch: pytest.MonkeyPatch, small_image):
+def test_the_loop_is_extrapolated_from_one_window(monkeypatch: pytest.MonkeyPatch, small_image):
     monkeypatch.setattr(whole_case, "segment", lambda volume, model: Done())
     clock = iter([0.0, 2.0, 10.0, 13.0])  # the pipeline takes 2 s, one window 3 s
     monkeypatch.setattr(whole_case.time, "process_time", lambda: next(clock))
@@ -105,7 +105,7 @@ def test_the_slow_way_is_projected_from_one_window(monkeypatch: pytest.MonkeyPat
     assert row.slow.wall_s is row.wall_ratio is None
 
 
-def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.MonkeyPatch, small_image):
+def test_the_loop_can_run_every_window(monkeypatch: pytest.MonkeyPatch, small_image):
     monkeypatch.setattr(whole_case, "segment", lambda volume, model: Done())
     backends = []
 
@@ -123,7 +123,7 @@ def test_the_slow_way_runs_every_window_with_the_loop(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "order", [order for three in scan_orders.COMPARED.values() for order in three]
 )
-def test_copies_by_token_numbers_are_those_of_permuted_views(order):
+def test_copies_by_token_index_equal_permuted_views(order):
     grid = (2, 3, 4)
     tokens = torch.arange(48.0).reshape(1, 24, 2)
     by_number = scan_orders.indexed(order, grid)
@@ -144,7 +144,7 @@ class Done:
     result = SimpleNamespace(seconds={"locate": 0.0})
 
 
-def test_the_machine_is_described_without_names_of_computers_or_folders():
+def test_the_machine_is_described_without_host_or_folder_names():
     text = json.dumps(machine())
     assert "processor" in text
     assert str(Path.home()) not in text

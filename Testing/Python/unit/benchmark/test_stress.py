@@ -25,7 +25,7 @@ def cases() -> list[SimulatedChain]:
     return simulate_chains(NOISES["realistic"])
 
 
-def test_the_set_has_all_variants_and_faults_whole_and_cropped(cases):
+def test_cases_cover_all_variants_and_faults_whole_and_cropped(cases):
     assert len(cases) == 200
     assert {case.variant for case in cases} == set(VARIANTS)
     assert {case.fault for case in cases} == set(FAULTS)
@@ -33,12 +33,12 @@ def test_the_set_has_all_variants_and_faults_whole_and_cropped(cases):
     assert any(case.anchored and not case.whole for case in cases)
 
 
-def test_the_same_seed_gives_the_same_set_and_another_another(cases):
+def test_the_seed_determines_the_cases(cases):
     assert simulate_chains(NOISES["realistic"]) == cases
     assert simulate_chains(NOISES["realistic"], seed=1) != cases
 
 
-def test_truth_has_the_variant_and_the_fault(cases):
+def test_the_ground_truth_has_the_variant_and_the_fault(cases):
     for case in cases:
         names = [name for each in case.truth for name in each]
         assert len(case.truth) == len(case.items)
@@ -52,7 +52,7 @@ def test_truth_has_the_variant_and_the_fault(cases):
             assert np.diff(heights).min() < -20
 
 
-def test_pieces_lie_beyond_the_ends_and_the_sacrum_stays_last(cases):
+def test_false_instances_lie_beyond_the_ends_of_the_spine(cases):
     above = [case for case in cases if case.fault == "above"]
     below = [case for case in cases if case.fault == "below"]
     assert {case.whole for case in above} == {case.whole for case in below} == {True, False}
@@ -61,14 +61,14 @@ def test_pieces_lie_beyond_the_ends_and_the_sacrum_stays_last(cases):
     assert all((None,) in case.truth[-2:] for case in below)
 
 
-def test_a_piece_of_the_skull_shifts_no_whole_spine(cases):
+def test_a_piece_of_the_skull_does_not_shift_the_levels(cases):
     skulls = [case for case in cases if case.whole and case.fault == "above"]
     answers = solve(skulls)
     assert len(answers) >= 5
     assert all(answer.right for answer in answers if answer.case.variant == "usual")
 
 
-def test_without_noise_and_faults_usual_spines_are_named_right():
+def test_usual_spines_without_noise_get_their_true_levels():
     silent = type(NOISES["weak"])(0.4, 0.0, 0.0, 0.0)
     usual = [
         c for c in simulate_chains(silent, count=60) if (c.variant, c.fault) == ("usual", "none")
@@ -77,7 +77,7 @@ def test_without_noise_and_faults_usual_spines_are_named_right():
 
 
 @pytest.mark.slow
-def test_the_solver_holds_its_line_at_realistic_noise(cases):
+def test_the_solver_keeps_its_accuracy_at_realistic_noise(cases):
     found = rates(solve(cases))
     assert found.whole >= 0.95
     assert found.anchored >= 0.85
@@ -85,7 +85,7 @@ def test_the_solver_holds_its_line_at_realistic_noise(cases):
     assert found.sure >= 0.9
 
 
-def test_real_chains_come_from_a_table_of_centres(tmp_path: Path):
+def test_real_chains_are_read_from_a_table_of_centres(tmp_path: Path):
     table = tmp_path / "centres.csv"
     heads = "case,label,x_lr_mm,y_posterior_mm,z_superior_mm"
     table.write_text(f"{heads}\na,21,0,0,-33\na,20,0,0,0\nb,28,1,2,3\n")
@@ -100,14 +100,14 @@ def test_real_chains_come_from_a_table_of_centres(tmp_path: Path):
         real_chains(table, silent)
 
 
-def test_the_solver_announces_probabilities_that_hold_on_real_chains(shared_data: Path):
+def test_probabilities_of_the_solver_are_calibrated_on_real_chains(shared_data: Path):
     path = shared_data / "verse" / "verse20_centroids.csv"
     found = rates(solve(real_chains(path, NOISES["realistic"])))
     assert found.sure >= 0.9
     assert found.flagged >= 0.8
 
 
-def test_shares_by_hand():
+def test_rates_equal_those_calculated_by_hand():
     whole, crop = (SimulatedChain("usual", "none", w, (("L1",),), ()) for w in (True, False))
     sacrum = SimulatedChain("usual", "none", False, (("Sacrum",),), ())
     answers = [
@@ -124,7 +124,7 @@ def test_shares_by_hand():
     assert found.sure == 0.5
 
 
-def test_the_command_prints_shares_and_writes_both_files(tmp_path: Path, capsys):
+def test_the_command_prints_rates_and_writes_both_files(tmp_path: Path, capsys):
     words = ["stress", "--count", "12", "--seed", "3"]
     assert (
         main([*words, "--json", str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.png")]) == 0

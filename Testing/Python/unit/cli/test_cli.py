@@ -32,7 +32,7 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_volume_becomes_segments_a_result_and_a_picture(scan: Path, tmp_path: Path, capsys):
+def test_segment_writes_labels_a_result_and_a_picture(scan: Path, tmp_path: Path, capsys):
     out = tmp_path / "spine.seg.nrrd"
     assert main(["segment", str(scan), str(out), "--report", "--quality", "fast"]) == 0
     assert {p.name for p in tmp_path.iterdir()} == {
@@ -47,7 +47,7 @@ def test_a_volume_becomes_segments_a_result_and_a_picture(scan: Path, tmp_path: 
     assert all(item.name in printed for item in result.instances)
 
 
-def test_reports_are_named_after_the_whole_output_and_go_where_the_user_says(monkeypatch, tmp_path):
+def test_reports_are_named_after_the_output_in_the_chosen_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     output = Path("elsewhere") / "patient.1.seg.nrrd"
     wanted = ["patient.1_result.json", "patient.1_report.png"]
@@ -66,12 +66,12 @@ def test_reports_are_named_after_the_whole_output_and_go_where_the_user_says(mon
         ("plain", ("plain", "")),
     ],
 )
-def test_a_name_is_split_before_its_format(name: str, parts: tuple[str, str]):
+def test_a_name_is_split_before_its_format_suffix(name: str, parts: tuple[str, str]):
     assert split_name(Path(name)) == parts
 
 
 @pytest.mark.slow
-def test_the_demo_compares_what_it_found_with_the_truth(monkeypatch, tmp_path: Path, capsys):
+def test_the_demo_compares_its_labels_with_the_ground_truth(monkeypatch, tmp_path: Path, capsys):
     view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
     small = PhantomOptions(first="L2", last="L3", **view)
     monkeypatch.setattr("spinemamba.cli.demo.OPTIONS", small)
@@ -84,7 +84,7 @@ def test_the_demo_compares_what_it_found_with_the_truth(monkeypatch, tmp_path: P
     assert "report.png" in printed
 
 
-def test_each_vertebra_is_compared_with_the_true_one_that_overlaps_most():
+def test_each_vertebra_is_compared_with_the_largest_overlap():
     found, truth = np.zeros((3, 1, 4), np.uint8), np.zeros((3, 1, 4), np.uint8)
     found[0] = 20
     truth[0, 0, :3] = 21
@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_refused(scan: Path, capsys):
     assert "Cannot write" in capsys.readouterr().err
 
 
-def test_a_bug_gives_a_message_and_a_log(monkeypatch, capsys, tmp_path: Path):
+def test_an_unexpected_error_gives_a_message_and_a_log(monkeypatch, capsys, tmp_path: Path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("spinemamba.cli.probe.run", lambda args: 1 / 0)
     assert main(["probe"]) == 1
@@ -154,7 +154,7 @@ def test_a_bug_gives_a_message_and_a_log(monkeypatch, capsys, tmp_path: Path):
     assert str(log) in error
 
 
-def test_a_log_has_the_tracebacks_of_an_error_and_its_causes_but_no_values(monkeypatch, tmp_path):
+def test_a_log_has_tracebacks_of_all_causes_but_no_values(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def read_tag(args: object) -> int:
@@ -175,7 +175,7 @@ def test_a_log_has_the_tracebacks_of_an_error_and_its_causes_but_no_values(monke
     assert "ValueError: " not in text
 
 
-def test_a_bug_gives_a_message_if_no_log_can_be_written(monkeypatch, capsys, tmp_path):
+def test_an_unexpected_error_gives_a_message_without_a_log_too(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "away"))
     monkeypatch.setattr("spinemamba.cli.probe.run", lambda args: 1 / 0)
     assert main(["probe"]) == 1
@@ -208,7 +208,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_errors_of_the_operating_system_are_user_errors(monkeypatch, capsys, tmp_path, kind):
+def test_operating_system_errors_are_user_errors(monkeypatch, capsys, tmp_path, kind):
     error, code, says = ERRORS[kind]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 

@@ -37,7 +37,7 @@ def manifest(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text("utf-8"))
 
 
-def test_a_run_becomes_surfaces_and_a_table(run, tmp_path, capsys):
+def test_export_of_a_run_writes_surfaces_and_a_manifest(run, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["export", str(run), "--stl", str(out), "--also", "ply", "glb"]) == 0
     assert sorted(p.name for p in out.iterdir()) == [
@@ -60,7 +60,7 @@ def test_a_run_becomes_surfaces_and_a_table(run, tmp_path, capsys):
     assert manifest(out)["unreviewed_accepted"] is True
 
 
-def test_labels_without_names_and_a_choice_of_levels(labels, tmp_path, capsys):
+def test_chosen_levels_of_labels_without_a_result_are_exported(labels, tmp_path, capsys):
     image = sitk.GetImageFromArray(labels.array)
     sitk.WriteImage(image, str(tmp_path / "seg.nii.gz"))
     command = ["export", str(tmp_path / "seg.nii.gz"), "--stl", str(tmp_path / "out")]
@@ -82,7 +82,7 @@ def test_wrong_arguments_give_a_message(run, tmp_path, capsys):
     assert "Cannot make the folder" in capsys.readouterr().err
 
 
-def test_a_segmentation_with_overlaps_and_other_values_is_read_as_slicer_saves_it(tmp_path, labels):
+def test_overlapping_segments_with_any_values_are_read(tmp_path, labels):
     layers = [labels.array, (labels.array == 20).astype(np.uint8)]
     image = sitk.Compose([sitk.GetImageFromArray(layer) for layer in layers])
     fields = {
@@ -114,7 +114,7 @@ def test_a_segmentation_with_overlaps_and_other_values_is_read_as_slicer_saves_i
     assert [e["findings"] for e in entries] == [[], []]
 
 
-def test_the_name_of_a_segment_counts_before_its_code():
+def test_a_segment_name_takes_precedence_over_its_code():
     entry = terminology_entry(level_of("L1"))
     assert level_of("L2", entry).name == "L2"
     assert level_of("looks odd", entry).name == "L1"

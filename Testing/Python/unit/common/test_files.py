@@ -85,7 +85,7 @@ def new_mode() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", WORKS)
-def test_an_odd_name_is_written_and_read_back_equal(tmp_path: Path, name: str):
+def test_a_file_with_an_unusual_name_is_written_and_read_back(tmp_path: Path, name: str):
     path = tmp_path / name
     check_output(path)
     assert every_file(tmp_path) == set()
@@ -97,7 +97,7 @@ def test_an_odd_name_is_written_and_read_back_equal(tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_name_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, name: str):
+def test_an_unwritable_name_is_refused_before_the_work(tmp_path: Path, name: str):
     (tmp_path / "folder.nrrd").mkdir()
     (tmp_path / "file.txt").touch()
     (tmp_path / "there.nrrd").touch()
@@ -120,7 +120,7 @@ def test_a_name_that_is_not_utf_8_is_refused_before_itk_aborts(tmp_path: Path):
 
 
 @posix
-def test_links_are_followed_and_devices_and_pipes_stay(tmp_path: Path):
+def test_links_are_followed_and_devices_and_pipes_are_kept(tmp_path: Path):
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to("target")
     (tmp_path / "dangling").symlink_to("new/file")
@@ -151,7 +151,7 @@ def test_existing_files_are_replaced_only_with_overwrite(tmp_path: Path):
     assert path.read_text() == "corrected by hand"
 
 
-def test_a_file_that_appears_during_the_work_is_spared(tmp_path: Path):
+def test_a_file_that_appears_during_the_work_is_not_overwritten(tmp_path: Path):
     path = tmp_path / "a"
 
     def write() -> None:
@@ -216,7 +216,7 @@ def test_an_error_about_another_file_is_not_reported_as_a_write_error(tmp_path: 
 
 
 @posix
-def test_every_file_has_the_mode_that_the_umask_asks_for(tmp_path: Path, new_mode: int):
+def test_every_file_has_the_mode_of_the_umask(tmp_path: Path, new_mode: int):
     save_weights({"w": torch.zeros(3)}, tmp_path / "w.safetensors")
     write_image(labels(), tmp_path / "a.nii.gz")
     with whole_or_nothing(tmp_path / "private") as partial:
@@ -239,7 +239,7 @@ def test_a_failing_library_is_not_reported_as_a_full_disk(tmp_path, monkeypatch)
     assert every_file(tmp_path) == set()
 
 
-def test_a_file_that_reads_back_different_is_not_kept(tmp_path, monkeypatch):
+def test_a_file_that_reads_back_differently_is_deleted(tmp_path, monkeypatch):
     read = sitk.ReadImage
     monkeypatch.setattr(sitk, "ReadImage", lambda name: read(name) + 1)
     with pytest.raises(UserError, match=r"a.nrrd: the written file does not read back the same"):
@@ -257,7 +257,7 @@ def test_a_file_that_reads_back_different_is_not_kept(tmp_path, monkeypatch):
         (errno.EACCES, Code.OUTPUT_BAD, "Choose a folder that you may write to."),
     ],
 )
-def test_a_write_error_has_the_real_cause_and_the_users_file_name(
+def test_a_write_error_has_its_cause_and_the_final_file_name(
     tmp_path, monkeypatch, number, code, remedy
 ):
     def fails(image: sitk.Image, name: str, **options: object) -> None:
@@ -281,7 +281,7 @@ def test_a_write_error_has_the_real_cause_and_the_users_file_name(
     assert caught.value.code is code
 
 
-def test_too_little_memory_in_a_writer_is_reported_as_such(tmp_path, monkeypatch):
+def test_too_little_memory_in_a_writer_is_reported_as_memory(tmp_path, monkeypatch):
     def fails(image: sitk.Image, name: str, **options: object) -> None:
         raise RuntimeError("Failed to allocate memory for image.")
 

@@ -43,14 +43,14 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_a_lock_held_too_long_by_another_process_is_an_error(holder, tmp_path):
+def test_waiting_too_long_for_a_lock_is_an_error(holder, tmp_path):
     lock = locked(tmp_path, 0.2)
     with pytest.raises(UserError, match="Another program is writing into the folder") as caught:
         lock.__enter__()
     assert caught.value.code is Code.OUTPUT_BAD
 
 
-def test_a_lock_ends_with_its_process_and_leaves_no_file(holder, tmp_path):
+def test_a_lock_is_freed_when_its_process_ends_and_leaves_no_file(holder, tmp_path):
     holder.kill()
     holder.wait()
     with locked(tmp_path, 0.2):
@@ -58,7 +58,7 @@ def test_a_lock_ends_with_its_process_and_leaves_no_file(holder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_is_waited_for(tmp_path):
+def test_a_process_waits_for_the_lock_of_another(tmp_path):
     order = []
 
     def first() -> None:
@@ -77,14 +77,14 @@ def test_a_lock_is_waited_for(tmp_path):
     assert order == ["first", "first goes", "second"]
 
 
-def test_an_error_inside_frees_the_lock(tmp_path):
+def test_an_error_while_locked_frees_the_lock(tmp_path):
     with pytest.raises(ValueError, match="inside"), locked(tmp_path):
         raise ValueError("inside")
     with locked(tmp_path, 0.1):
         pass
 
 
-def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_used_without_locking(tmp_path, monkeypatch):
     if folder_lock.fcntl is None:
         pytest.skip("Windows locks otherwise")
 
@@ -96,7 +96,7 @@ def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
         pass
 
 
-def test_a_file_is_locked_if_folders_cannot_be(tmp_path, monkeypatch):
+def test_a_file_is_locked_where_folders_cannot_be_locked(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_lock, "fcntl", None)
     with locked(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [folder_lock.LOCK]

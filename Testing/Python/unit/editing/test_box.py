@@ -71,7 +71,7 @@ def without(labels: Volume, value: int) -> Volume:
     return labels.with_array(np.where(labels.array == value, 0, labels.array))
 
 
-def test_a_damaged_vertebra_is_mended_and_no_neighbour_loses_a_voxel(phantom, model):
+def test_a_damaged_vertebra_is_restored_and_its_neighbours_stay(phantom, model):
     truth = phantom.labels.array
     damaged = truth.copy()
     # A person rubbed out all that lies behind the body.
@@ -89,7 +89,7 @@ def test_a_damaged_vertebra_is_mended_and_no_neighbour_loses_a_voxel(phantom, mo
         np.testing.assert_array_equal(new == value, damaged == value)
 
 
-def test_a_missed_vertebra_grows_from_a_click(phantom, model):
+def test_a_missed_vertebra_is_segmented_from_a_click(phantom, model):
     place = middle_of(phantom.labels, L2)
     labels = without(phantom.labels, L2)
     answer = segment_in_box(phantom.image, labels, BoxQuestion(place, keep=(L1, L3)), model)
@@ -117,7 +117,7 @@ def test_padding_around_the_image_changes_nothing(phantom, model):
     assert (found.cut_sides, found.evidence) == (wanted.cut_sides, wanted.evidence)
 
 
-def test_what_nobody_approved_may_be_taken_and_what_somebody_did_may_not(phantom, model):
+def test_voxels_of_approved_neighbours_are_never_taken(phantom, model):
     place = middle_of(phantom.labels, L2)
     # L2 was painted as a part of L1.
     merged = phantom.labels.with_array(
@@ -130,7 +130,7 @@ def test_what_nobody_approved_may_be_taken_and_what_somebody_did_may_not(phantom
     assert caught.value.code is Code.NO_SPINE
 
 
-def test_an_image_in_another_orientation_gets_the_same_vertebra(phantom, model, tmp_path: Path):
+def test_an_image_in_another_orientation_gives_the_same_vertebra(phantom, model, tmp_path: Path):
     def turned(volume: Volume) -> Volume:
         path = tmp_path / "turned.nrrd"
         sitk.WriteImage(sitk.DICOMOrient(to_image(volume), "PIR"), str(path))
@@ -149,13 +149,13 @@ def test_an_image_in_another_orientation_gets_the_same_vertebra(phantom, model, 
         (BoxQuestion(again=7), Code.INPUT_BAD, "no vertebra with the value 7"),
     ],
 )
-def test_what_cannot_be_looked_for_is_refused(phantom, model, question, code, says):
+def test_an_invalid_box_request_is_refused(phantom, model, question, code, says):
     with pytest.raises(UserError, match=says) as caught:
         segment_in_box(phantom.image, phantom.labels, question, model)
     assert caught.value.code is code
 
 
-def test_a_click_into_the_air_finds_nothing(phantom, model):
+def test_a_click_into_air_finds_no_vertebra(phantom, model):
     air = phantom.image.with_array(np.full_like(phantom.image.array, -1000))
     with pytest.raises(UserError, match="No vertebra found") as caught:
         segment_in_box(air, None, BoxQuestion(middle_of(phantom.labels, L2)), model)
@@ -180,7 +180,7 @@ def job(phantom, tmp_path: Path) -> BoxJob:
 
 
 @pytest.mark.slow
-def test_the_worker_looks_in_a_box_and_names_no_file_in_its_log(job: BoxJob, phantom):
+def test_the_worker_segments_a_box_and_logs_no_file_name(job: BoxJob, phantom):
     worker = WorkerProcess.start(job, job.output.parent)
     collect(worker, events.Finished, seconds=120)
     assert worker.wait(10) == 0
@@ -204,7 +204,7 @@ def test_a_cancelled_box_leaves_no_process_and_no_file(job: BoxJob):
     assert {path.name for path in job.output.parent.iterdir()} == {LOG_NAME}
 
 
-def test_a_box_job_survives_its_file_and_refuses_what_makes_no_sense(job: BoxJob, tmp_path: Path):
+def test_a_box_job_is_read_back_equal_and_invalid_ones_are_refused(job: BoxJob, tmp_path: Path):
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
     with pytest.raises(ValueError, match="place_lps_mm is required"):
@@ -215,7 +215,9 @@ def test_a_box_job_survives_its_file_and_refuses_what_makes_no_sense(job: BoxJob
         BoxJob(job.input, job.output, place_lps_mm=(1.0, float("nan"), 2.0))
 
 
-def test_the_shell_puts_the_vertebra_into_a_new_label_image(job: BoxJob, tmp_path: Path, capsys):
+def test_the_command_writes_the_vertebra_into_a_new_label_image(
+    job: BoxJob, tmp_path: Path, capsys
+):
     out = tmp_path / "new.seg.nrrd"
     place = ",".join(map(str, job.place_lps_mm))
     words = ["box", str(job.input), str(job.labels), str(out)]
@@ -235,7 +237,7 @@ def test_the_shell_puts_the_vertebra_into_a_new_label_image(job: BoxJob, tmp_pat
 
 
 @pytest.mark.parametrize("axes", [(2, 0, 1), (0, 1, 2)])
-def test_labels_may_be_stored_with_other_axes_than_the_image(job: BoxJob, tmp_path: Path, axes):
+def test_labels_may_have_another_axis_order_than_the_image(job: BoxJob, tmp_path: Path, axes):
     original = sitk.ReadImage(str(job.labels))
     stored = sitk.Flip(sitk.PermuteAxes(original, axes), [True, False, True])
     sitk.WriteImage(stored, str(tmp_path / "turned.nrrd"))
@@ -251,7 +253,7 @@ def test_labels_may_be_stored_with_other_axes_than_the_image(job: BoxJob, tmp_pa
     np.testing.assert_array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(one))
 
 
-def test_a_patch_moves_the_vertebra_and_nothing_else():
+def test_merging_a_mask_replaces_only_the_voxels_of_its_level():
     labels = np.array([1, 1, 2, 2, 3, 0])
     mask = np.array([False, True, False, True, True, True])
     np.testing.assert_array_equal(merge_mask(labels, mask, 2), [1, 2, 0, 2, 2, 2])

@@ -8,7 +8,7 @@ from spinemamba.imaging.masks import grow_labels
 
 
 @pytest.mark.parametrize("reach_vox", [1, 2, 3])
-def test_labels_grow_to_the_nearest_one_as_a_distance_transform_finds_it(reach_vox: int):
+def test_grown_labels_equal_those_of_a_distance_transform(reach_vox: int):
     random = np.random.default_rng(reach_vox)
     labels = np.zeros((12, 9, 11), np.int32)
     places = tuple(random.integers(0, n, 30) for n in labels.shape)

@@ -83,11 +83,11 @@ def names(result: Result) -> tuple[str, ...]:
     return tuple(item.name for item in result.instances)
 
 
-def test_without_a_pin_the_names_stay(shifted: Result):
+def test_without_a_pin_the_levels_stay(shifted: Result):
     assert names(relabel(shifted, {})) == WRONG
 
 
-def test_one_pin_names_the_whole_chain_and_the_numbers_stay(shifted: Result):
+def test_one_pin_sets_all_levels_and_keeps_instance_numbers(shifted: Result):
     after = relabel(shifted, {5: "L5"})
     assert names(after) == RIGHT
     assert [item.id for item in after.instances] == [1, 2, 3, 4, 5]
@@ -96,11 +96,11 @@ def test_one_pin_names_the_whole_chain_and_the_numbers_stay(shifted: Result):
     assert after.warnings[0] == "MR is experimental."
 
 
-def test_taking_the_pin_back_gives_the_old_names(shifted: Result):
+def test_removing_a_pin_restores_the_levels(shifted: Result):
     assert names(relabel(relabel(shifted, {5: "L5"}), {})) == WRONG
 
 
-def test_flags_of_voxels_stay_and_flags_of_names_are_made_anew(shifted: Result):
+def test_shape_flags_stay_and_level_flags_are_recomputed(shifted: Result):
     hole = Flag("hole", 0.02, "Has a hole (2 % of its volume).")
     old = Flag("level_uncertain", 0.5, "Level uncertain (50 %).")
     first = replace(shifted.instances[0], flags=(old, hole))
@@ -108,18 +108,18 @@ def test_flags_of_voxels_stay_and_flags_of_names_are_made_anew(shifted: Result):
     assert relabel(before, {5: "L5"}).instances[0].flags == (hole,)
 
 
-def test_a_pinned_sacrum_is_no_sacrum_by_its_looks(shifted: Result):
+def test_removing_a_pinned_sacrum_restores_the_levels(shifted: Result):
     after = relabel(shifted, {5: "Sacrum"})
     assert names(after)[-1] == "Sacrum"
     assert names(relabel(after, {})) == WRONG
 
 
-def test_pins_in_an_order_no_spine_has_are_refused(shifted: Result):
+def test_pins_in_an_impossible_order_are_refused(shifted: Result):
     with pytest.raises(UserError, match="No spine can have these levels: L4 for vertebra 2"):
         relabel(shifted, {2: "L4", 4: "L2"})
 
 
-def test_the_voxels_follow_the_names(shifted: Result):
+def test_relabelled_voxels_follow_the_new_levels(shifted: Result):
     after = relabel(shifted, {5: "L5"})
     old, new = ([BY_NAME[name].value for name in names] for names in (WRONG, RIGHT))
     assert new_values(shifted, after) == dict(zip(old, new, strict=True))
@@ -133,17 +133,17 @@ def test_the_voxels_follow_the_names(shifted: Result):
         ("sacrum#9", Pin("Sacrum", number=9)),
     ],
 )
-def test_a_pin_is_written_with_a_number_or_a_place(text: str, pin: Pin):
+def test_a_pin_is_given_by_an_instance_number_or_a_position(text: str, pin: Pin):
     assert parse_pin(text) == pin
 
 
 @pytest.mark.parametrize("text", ["L5", "L5@1,2", "L5@a,b,c", "L9#1", "Coccyx#1", "L5@nan,0,0", ""])
-def test_what_is_no_pin_is_refused(text: str):
+def test_an_invalid_pin_is_refused(text: str):
     with pytest.raises(UserError, match=r"is not a (pin|level)"):
         parse_pin(text)
 
 
-def test_a_place_means_the_nearest_vertebra(shifted: Result):
+def test_a_pinned_position_selects_the_nearest_vertebra(shifted: Result):
     pins = [Pin("L2", place_lps_mm=(5.0, 0.0, -70.0)), Pin("L1", number=1)]
     assert match_pins(pins, shifted.instances) == {2: "L2", 1: "L1"}
 
@@ -156,12 +156,12 @@ def test_a_place_means_the_nearest_vertebra(shifted: Result):
         ([Pin("L2", number=1), Pin("L3", number=1)], "pinned as L2 and as L3"),
     ],
 )
-def test_pins_that_point_at_nothing_or_twice_are_refused(shifted: Result, pins, says: str):
+def test_pins_without_a_vertebra_or_on_the_same_one_are_refused(shifted: Result, pins, says: str):
     with pytest.raises(UserError, match=says):
         match_pins(pins, shifted.instances)
 
 
-def test_pins_travel_with_a_job(tmp_path: Path):
+def test_pins_are_unchanged_after_writing_and_reading_a_job(tmp_path: Path):
     job = Job(tmp_path / "a.nrrd", tmp_path / "b.nrrd", pins=("L5@1,2,3",))
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
@@ -197,6 +197,6 @@ def test_the_command_refuses_the_labels_of_another_run(files, shifted, tmp_path:
     assert not (tmp_path / "b.nrrd").exists()
 
 
-def test_the_command_spares_the_files_of_the_run(files, capsys):
+def test_the_command_does_not_overwrite_the_files_of_the_run(files, capsys):
     assert main(["relabel", *files, files[1]]) == 2
     assert "belongs to the run itself" in capsys.readouterr().err

@@ -32,19 +32,19 @@ def two_blocks() -> np.ndarray:
     return mask
 
 
-def test_each_block_goes_to_the_seed_in_it_and_the_bridge_is_cut():
+def test_each_block_is_assigned_to_its_seed_and_the_bridge_is_cut():
     parts = divided(two_blocks(), [(5, 10, 10), (18, 10, 10)])
     assert (parts[2:10][two_blocks()[2:10]] == 1).all()
     assert (parts[14:22][two_blocks()[14:22]] == 2).all()
     assert (parts > 0).sum() == two_blocks().sum()
 
 
-def test_of_two_seeds_in_one_place_one_gets_all_and_nothing_breaks():
+def test_two_seeds_at_the_same_position_give_one_vertebra():
     parts = divided(two_blocks(), [(5, 10, 10), (5, 10, 10)])
     assert set(np.unique(parts)) == {0, 1}
 
 
-def test_a_mask_too_thin_for_the_coarse_search_is_divided_all_the_same():
+def test_a_mask_too_thin_for_the_coarse_grid_is_split_too():
     mask = np.zeros((9, 9, 40), bool)
     mask[5, 5] = True
     parts = divided(mask, [(5, 5, 5), (5, 5, 35)], (0.5, 0.5, 0.5))
@@ -66,7 +66,7 @@ def merged_pair(upper: str, lower: str) -> tuple[Volume, np.ndarray, np.ndarray]
     return labels.with_array(truth > 0), labels.geometry.to_lps_mm(np.stack(at)), truth
 
 
-def test_two_thoracic_vertebrae_whose_joints_are_closed_come_apart():
+def test_two_thoracic_vertebrae_with_fused_joints_are_split():
     both, seeds_lps_mm, truth = merged_pair("T6", "T7")
     parts = split_by_seeds(both, seeds_lps_mm)
     assert min(dice(parts == k, truth == k) for k in (1, 2)) > 0.95
@@ -82,7 +82,7 @@ def sagittal(volume: Volume) -> Volume:
     return Volume(sitk.GetArrayFromImage(image) > 0, geometry)
 
 
-def test_an_image_in_another_orientation_is_cut_alike():
+def test_an_image_in_another_orientation_is_split_at_the_same_place():
     both, seeds_lps_mm, _ = merged_pair("T6", "T7")
     plain = split_by_seeds(both, seeds_lps_mm)
     other = sagittal(both)
@@ -90,7 +90,7 @@ def test_an_image_in_another_orientation_is_cut_alike():
     np.testing.assert_array_equal(canonical(other.with_array(parts))[0].array, plain)
 
 
-def test_the_area_of_a_cut_counts_faces_between_parts_alone():
+def test_the_area_of_a_cut_counts_faces_between_parts_only():
     parts = np.zeros((2, 2, 3), int)
     parts[0], parts[1, :, :2] = 1, 2
     assert cut_mm2(parts, MM) == 4.0

@@ -21,14 +21,14 @@ def volume(rows: list[int], z_mm: float = 1.0) -> Volume:
     return Volume(array, Geometry(array.shape, (z_mm, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3)))
 
 
-def test_dice_of_masks_by_hand():
+def test_dice_of_two_masks_equals_the_value_calculated_by_hand():
     a, b = np.array([1, 1, 1, 0], bool), np.array([0, 1, 1, 0], bool)
     assert dice(a, b) == pytest.approx(4 / 5)
     assert math.isnan(dice(np.zeros(3, bool), np.zeros(3, bool)))
     assert dice(np.ones(3, bool), np.zeros(3, bool)) == 0
 
 
-def test_every_number_below_the_largest_is_a_level():
+def test_every_value_up_to_the_largest_is_a_level():
     assert set(BY_VALUE) == set(range(1, SIZE))
 
 
@@ -41,7 +41,7 @@ def test_a_perfect_segmentation_scores_perfectly():
     assert (score.f1, score.pq, score.all_right) == (1, 1, True)
 
 
-def test_a_shifted_chain_keeps_its_dice_but_is_named_wrong():
+def test_levels_shifted_by_one_keep_their_dice_but_are_misidentified():
     score = compare(volume([L3, L3, 0, L2, L2], 10), volume([L2, L2, 0, L1, L1], 10))
     assert score.bone_dice == 1
     assert score.mean_dice == 1
@@ -73,14 +73,14 @@ def test_a_missed_vertebra_counts_as_zero_and_has_no_distance():
     assert score.pq == pytest.approx(1 / 1.5)
 
 
-def test_a_vertebra_beyond_the_labelled_part_is_listed_and_left_out():
+def test_a_vertebra_beyond_the_reference_is_listed_but_not_scored():
     score = compare(volume([L2, L2, 0, L1, L1, 0, T12]), volume([L2, L2, 0, L1, L1, 0, 0]))
     assert score.bone_dice == 1
     assert score.beyond == ("T12",)
     assert (score.extra, score.f1, score.all_right) == ((), 1, True)
 
 
-def test_a_vertebra_beyond_may_reach_into_the_labelled_part_with_less_than_its_half():
+def test_a_vertebra_less_than_half_in_the_reference_is_beyond_it():
     reference = volume([L1] * 6 + [0] * 3)
     # Two of T12's five slices are labelled: a poor border to L1, not a vertebra too many.
     score = compare(volume([L1] * 4 + [T12] * 5), reference)
@@ -91,7 +91,7 @@ def test_a_vertebra_beyond_may_reach_into_the_labelled_part_with_less_than_its_h
     assert (score.beyond, score.extra) == ((), ("T12",))
 
 
-def test_a_matched_vertebra_is_never_beyond():
+def test_a_matched_vertebra_is_never_beyond_the_reference():
     # Its centre lies below that of the labelled part of it, and only two of five are labelled.
     score = compare(volume([L1] * 5), volume([0, 0, 0, L1, L1]))
     assert (score.beyond, score.vertebrae[0].found_as) == ((), "L1")
@@ -110,7 +110,7 @@ def test_a_false_vertebra_between_labelled_ones_counts():
     assert score.pq == pytest.approx(2 / 2.5)
 
 
-def test_two_vertebrae_found_as_one_are_one_match_and_one_miss():
+def test_two_merged_vertebrae_are_one_match_and_one_miss():
     score = compare(volume([L1] * 5), volume([L2, L2, L1, L1, L1]))
     assert [(v.name, v.found_as) for v in score.vertebrae] == [("L1", "L1"), ("L2", None)]
     # 3 of 5 slices: IoU 0.6, above one half; TP 1, FN 1.
@@ -119,14 +119,14 @@ def test_two_vertebrae_found_as_one_are_one_match_and_one_miss():
     assert score.pq == pytest.approx(0.6 / 1.5)
 
 
-def test_one_vertebra_found_as_two_is_one_match_and_one_extra():
+def test_a_split_vertebra_is_one_match_and_one_false_positive():
     score = compare(volume([L2, L2, L1, L1, L1]), volume([L1] * 5))
     assert score.vertebrae[0].found_as == "L1"
     assert score.extra == ("L2",)
     assert score.f1 == pytest.approx(2 / 3)
 
 
-def test_a_vertebra_only_partly_in_the_reference_counts_with_what_is_labelled():
+def test_a_partly_labelled_vertebra_is_scored_on_its_labelled_part():
     score = compare(volume([0, L1, L1, L1, L1]), volume([0, 0, 0, L1, L1]))
     assert score.vertebrae[0].dice == pytest.approx(2 * 2 / (4 + 2))
     # IoU is exactly one half: found, but no true positive.
@@ -134,7 +134,7 @@ def test_a_vertebra_only_partly_in_the_reference_counts_with_what_is_labelled():
     assert (score.f1, score.pq) == (0, 0)
 
 
-def test_a_vertebra_at_the_edge_of_the_image_is_marked_as_cut():
+def test_a_vertebra_at_the_edge_of_the_image_is_marked_truncated():
     array = np.zeros((9, 9, 9), np.int16)
     array[6:9, 3:6, 3:6], array[2:5, 3:6, 3:6] = L1, L2
     labels = Volume(array, Geometry(array.shape, (1.0, 2.0, 4.0), (0.0, 0.0, 0.0), np.eye(3)))
@@ -152,7 +152,7 @@ def test_an_empty_segmentation_misses_all_vertebrae():
     assert math.isnan(score.localisation_mm)
 
 
-def test_predictions_with_an_empty_reference_are_extra():
+def test_predictions_with_an_empty_reference_are_false_positives():
     score = compare(volume([L1, 0, 0]), volume([0, 0, 0]))
     assert score.extra == ("L1",)
     assert (score.bone_dice, score.f1, score.pq) == (0, 0, 0)
@@ -161,14 +161,14 @@ def test_predictions_with_an_empty_reference_are_extra():
     assert math.isnan(score.identification_rate)
 
 
-def test_two_empty_images_are_neither_right_nor_wrong():
+def test_two_empty_images_have_no_score():
     score = compare(volume([0, 0, 0]), volume([0, 0, 0]))
     assert all(math.isnan(v) for v in (score.bone_dice, score.mean_dice, score.f1, score.pq))
     assert score.all_right is None
 
 
 @pytest.mark.parametrize(("z_mm", "hit"), [(10.0, True), (10.5, False)])
-def test_a_vertebra_is_identified_up_to_20_mm_from_its_place(z_mm: float, hit: bool):
+def test_a_vertebra_is_identified_up_to_20_mm_from_its_true_centroid(z_mm: float, hit: bool):
     score = compare(volume([0, 0, L1, 0], z_mm), volume([L1, 0, 0, 0], z_mm))
     assert score.vertebrae[0].centre_mm == pytest.approx(2 * z_mm)
     assert score.vertebrae[0].identified is hit

@@ -50,7 +50,7 @@ def test_suffixes_for_masks_and_images_are_not_part_of_the_case_name():
     assert {name: case_name(Path(name)) for name in names} == names
 
 
-def test_folders_are_paired_by_case_and_images_beside_masks_are_left_alone(tmp_path: Path):
+def test_folders_are_paired_by_case_and_images_are_ignored(tmp_path: Path):
     found = [write(tmp_path / "p" / name, L1) for name in ("b.nii.gz", "a_ct.nii.gz")]
     true = [write(tmp_path / "r" / f"{case}_seg-vert_msk.nii.gz", L1) for case in "ba"]
     write(tmp_path / "r" / "a_ct.nii.gz", L1)
@@ -91,7 +91,7 @@ def test_a_table_names_pairs_relative_to_itself(tmp_path: Path):
         ("predicted,reference\na,\n", "Row 2 of pairs.csv lacks a path"),
     ],
 )
-def test_a_table_that_lacks_something_is_refused(tmp_path: Path, text: str, message: str):
+def test_an_incomplete_table_is_refused(tmp_path: Path, text: str, message: str):
     table = tmp_path / "pairs.csv"
     table.write_text(text)
     with pytest.raises(UserError, match=message):
@@ -108,7 +108,7 @@ def test_paths_of_different_kinds_are_refused(tmp_path: Path):
         find_cases(file, tmp_path / "b.nii.gz")
 
 
-def test_an_empty_label_image_can_be_read_and_an_image_cannot(tmp_path: Path):
+def test_an_empty_label_image_is_read_and_a_ct_is_refused(tmp_path: Path):
     assert not read_labels(write(tmp_path / "a.nii.gz")).array.any()
     array = np.full(SHAPE, 0.25, np.float32)
     write_image(Volume(array, GEOMETRY), tmp_path / "b.nii.gz")
@@ -151,7 +151,7 @@ def evaluate(folder: Path, *options: str) -> int:
     return main(["evaluate", str(folder / "p"), str(folder / "r"), *options])
 
 
-def test_folders_give_tables_that_can_be_checked_by_hand(cohort: Path, capsys):
+def test_tables_of_folders_equal_those_calculated_by_hand(cohort: Path, capsys):
     assert evaluate(cohort, "--out", str(cohort / "out"), "--skip-unmatched") == 0
     cases = rows(cohort / "out" / "cases.csv")
     assert [(c["case"], c["all_right"], c["dice_named"]) for c in cases] == [
@@ -201,7 +201,7 @@ def test_the_page_is_self_contained_and_lists_errors(cohort: Path):
     assert (cohort / "again" / "evaluation.html").read_text(encoding="utf-8") == page
 
 
-def test_the_page_has_no_plot_of_distances_that_were_not_measured(cohort: Path):
+def test_the_page_has_no_plot_of_distances_if_none_were_measured(cohort: Path):
     options = ("--no-distances", "--skip-unmatched", "--out", str(cohort / "out"))
     assert evaluate(cohort, *options) == 0
     page = (cohort / "out" / "evaluation.html").read_text(encoding="utf-8")
@@ -209,13 +209,13 @@ def test_the_page_has_no_plot_of_distances_that_were_not_measured(cohort: Path):
     assert "HD95, matched (mm)</text>" not in page
 
 
-def test_files_name_no_folder_of_the_computer(cohort: Path):
+def test_output_files_contain_no_folder_of_the_computer(cohort: Path):
     evaluate(cohort, "--out", str(cohort / "out"))
     for path in (cohort / "out").iterdir():
         assert str(cohort) not in path.read_text(encoding="utf-8"), path.name
 
 
-def test_a_file_that_the_table_names_but_is_not_there_is_an_error(cohort: Path, capsys):
+def test_a_missing_file_of_the_table_is_an_error(cohort: Path, capsys):
     table = cohort / "pairs.csv"
     table.write_text("predicted,reference\np/a.nii.gz,r/a.nii.gz\np/b.nii.gz,r/x.nii.gz\n")
     assert main(["evaluate", str(table), "--out", str(cohort / "out")]) == 2
@@ -230,7 +230,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused_first(cohort: Path, 
     assert "is not a folder" in capsys.readouterr().err
 
 
-def test_a_table_without_rows_has_its_heads():
+def test_a_table_without_rows_has_its_header():
     assert "<th>case</th><th>why</th>" in table(("case", "why"), [])
 
 

@@ -98,7 +98,7 @@ def row(values: list[int]) -> Volume:
     return Volume(array, Geometry(array.shape, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3)))
 
 
-def test_a_detected_vertebra_is_matched_even_where_two_poor_pairs_have_more_overlap():
+def test_the_best_match_is_kept_over_two_poor_pairs_with_more_overlap():
     # 20 and 20 share 54 of 100 voxels. Swapped partners would share 23 of 77, twice: 0.597.
     pair = pair_labels(row([20] * 77 + [21] * 23), row([21] * 23 + [20] * 77))
     assert match_by_overlap(pair) == {20: (20, pytest.approx(0.54))}

@@ -58,7 +58,7 @@ def write_run(folder: Path, labels: Volume) -> RunFiles:
     return RunFiles(path, None)
 
 
-def test_what_is_written_reads_back_voxel_by_voxel(series, tmp_path):
+def test_a_dicom_seg_is_read_back_voxel_by_voxel(series, tmp_path):
     volume = read_volume(series)
     labels = labels_on(volume.geometry)
     files = write_run(tmp_path, labels)
@@ -100,7 +100,7 @@ def _height(dataset) -> float:
     return float(np.array(dataset.ImagePositionPatient, float) @ _normal(dataset))
 
 
-def test_each_segment_has_its_code_and_what_made_it(series, tmp_path):
+def test_each_segment_has_its_code_and_algorithm(series, tmp_path):
     files = write_run(tmp_path, labels_on(read_volume(series).geometry))
     write_dicom_seg(read_vertebrae(files), series, tmp_path / "spine.dcm")
     found = {s.SegmentLabel: s for s in pydicom.dcmread(tmp_path / "spine.dcm").SegmentSequence}
@@ -118,7 +118,7 @@ def test_each_segment_has_its_code_and_what_made_it(series, tmp_path):
         assert "abc" in made.AlgorithmParameters
 
 
-def test_labels_of_another_grid_are_refused_and_nothing_is_left(series, tmp_path):
+def test_labels_on_another_grid_are_refused_without_a_file(series, tmp_path):
     grid = read_volume(series).geometry
     origin = tuple(np.add(grid.origin_lps_mm, (0.3, 0, 0)))
     moved = Geometry(grid.shape, grid.spacing_mm, origin, grid.direction_lps)
@@ -128,20 +128,20 @@ def test_labels_of_another_grid_are_refused_and_nothing_is_left(series, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.seg.nrrd"]
 
 
-def test_a_series_that_nothing_can_refer_to_is_refused(shared_data, tmp_path):
+def test_a_series_that_cannot_be_referenced_is_refused(shared_data, tmp_path):
     series = shared_data / "dicom" / "ts_abdomen"
     files = write_run(tmp_path, labels_on(read_volume(series).geometry))
     with pytest.raises(UserError, match="20 of the 20 slices have no SOPClassUID"):
         write_dicom_seg(read_vertebrae(files), series, tmp_path / "spine.dcm")
 
 
-def test_a_file_that_is_there_is_not_replaced_unasked(shared_data, tmp_path):
+def test_an_existing_file_is_replaced_only_on_request(shared_data, tmp_path):
     (tmp_path / "spine.dcm").write_bytes(b"keep")
     with pytest.raises(UserError, match=r"spine.dcm already exists"):
         write_dicom_seg([], shared_data / "dicom" / "ts_abdomen", tmp_path / "spine.dcm")
     assert (tmp_path / "spine.dcm").read_bytes() == b"keep"
 
 
-def test_a_dicom_seg_without_its_series_is_told(tmp_path, capsys):
+def test_a_dicom_seg_without_its_series_is_refused(tmp_path, capsys):
     assert main(["export", str(tmp_path / "a.nrrd"), "--dicom-seg", str(tmp_path / "b.dcm")]) == 2
     assert "Add --source DIR." in capsys.readouterr().err

@@ -98,7 +98,7 @@ def test_an_attribute_that_may_be_empty_is_written_empty(
     assert all(seg[other].value for other in kept)
 
 
-def test_all_of_them_may_be_absent_together(tmp_path: Path):
+def test_all_optional_attributes_may_be_absent_together(tmp_path: Path):
     made.write_series(tmp_path / "ct", edit=made.put(**dict.fromkeys(TYPE_2)))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
@@ -106,7 +106,7 @@ def test_all_of_them_may_be_absent_together(tmp_path: Path):
 
 
 @pytest.mark.parametrize("keyword", INVALID)
-def test_an_invalid_value_is_left_out_and_named_without_the_value(
+def test_an_invalid_attribute_is_left_out_and_named_without_its_value(
     tmp_path: Path, keyword: str, capfd: pytest.CaptureFixture[str]
 ):
     made.write_series(tmp_path / "ct", edit=made.put(**{keyword: INVALID[keyword]}))
@@ -119,7 +119,7 @@ def test_an_invalid_value_is_left_out_and_named_without_the_value(
     assert INVALID[keyword] not in printed
 
 
-def test_no_message_and_no_log_holds_a_value_of_the_patient(
+def test_no_message_and_no_log_contains_patient_data(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     values = {keyword: SECRET + "\\" + SECRET for keyword in (*INVALID, *TYPE_2)}
@@ -143,7 +143,7 @@ def measures(seg: Any) -> Any:
 
 
 @pytest.mark.parametrize("stated", [7.0, -1.5, 1, None, ""])
-def test_the_distance_between_slices_is_measured(tmp_path: Path, stated: object):
+def test_the_slice_distance_is_measured_from_positions(tmp_path: Path, stated: object):
     made.write_series(tmp_path / "ct", edit=made.put(SpacingBetweenSlices=stated))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
@@ -155,7 +155,7 @@ def test_the_distance_between_slices_is_measured(tmp_path: Path, stated: object)
 
 
 @pytest.mark.parametrize("stated", [None, "", "0", "thick"])
-def test_a_thickness_that_is_not_stated_is_the_distance(tmp_path: Path, stated: object):
+def test_a_missing_slice_thickness_is_the_slice_distance(tmp_path: Path, stated: object):
     made.write_series(tmp_path / "ct", edit=made.put(SliceThickness=stated))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
@@ -175,7 +175,7 @@ def test_a_thickness_that_is_not_stated_is_the_distance(tmp_path: Path, stated: 
         ),
     ],
 )
-def test_slices_that_nothing_can_refer_to_are_refused(
+def test_slices_that_cannot_be_referenced_are_refused(
     tmp_path: Path, edit: made.Edit, sentence: str, capfd: pytest.CaptureFixture[str]
 ):
     made.write_series(tmp_path / "ct", edit=edit)
@@ -184,7 +184,7 @@ def test_slices_that_nothing_can_refer_to_are_refused(
 
 
 @pytest.mark.parametrize("uid", ["13.1.1", "481.1", "1", "7", "4"])
-def test_an_unusual_kind_of_slice_ends_with_a_file_or_a_sentence(tmp_path: Path, uid: str):
+def test_an_unusual_sop_class_gives_a_file_or_a_message(tmp_path: Path, uid: str):
     made.write_series(tmp_path / "ct", edit=made.put(SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{uid}"))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == (0 if seg is not None else 2)
@@ -201,7 +201,7 @@ def test_an_unusual_kind_of_slice_ends_with_a_file_or_a_sentence(tmp_path: Path,
         ("", "Plain^Name"),
     ],
 )
-def test_the_name_is_kept_in_any_character_set(tmp_path: Path, charset: str, name: str):
+def test_the_patient_name_is_kept_in_any_character_set(tmp_path: Path, charset: str, name: str):
     made.write_series(
         tmp_path / "ct", edit=made.put(SpecificCharacterSet=charset, PatientName=name)
     )

@@ -48,7 +48,7 @@ def export(tmp_path):
     return run
 
 
-def test_names_sort_from_head_to_tail_with_t13_and_l6_in_place():
+def test_file_names_sort_from_head_to_tail_including_t13_and_l6():
     levels = ["C1", "T12", "T13", "L1", "L5", "L6", "Sacrum"]
     found = stems("spine", levels)
     assert found == sorted(found)
@@ -70,11 +70,11 @@ def test_names_sort_from_head_to_tail_with_t13_and_l6_in_place():
         ("case.1", "case_1"),
     ],
 )
-def test_a_case_gets_a_name_that_every_file_system_takes(given, safe):
+def test_a_case_name_is_valid_on_every_file_system(given, safe):
     assert safe_case(given) == safe
 
 
-def test_the_manifest_tells_what_is_true_of_every_file(export, tmp_path):
+def test_the_manifest_describes_every_file_correctly(export, tmp_path):
     origin = Origin("starter", "0.1", "abc", "0.2", "run-7")
     export(
         box("L1", reviewed=True, reviewed_by="Dr. A", origin=origin), box("T12"), case="c 1"
@@ -103,7 +103,7 @@ def test_the_manifest_tells_what_is_true_of_every_file(export, tmp_path):
     )
 
 
-def test_nothing_is_replaced_unless_the_user_says_so(export, tmp_path):
+def test_existing_surfaces_are_replaced_only_on_request(export, tmp_path):
     export(box("L1")).run()
     before = {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)}
     with pytest.raises(UserError, match=r"spine_21_L1.* already exist"):
@@ -114,9 +114,7 @@ def test_nothing_is_replaced_unless_the_user_says_so(export, tmp_path):
     assert len(read_manifest(tmp_path).vertebrae) == 1
 
 
-def test_a_second_export_into_the_folder_keeps_what_the_manifest_says_of_the_first(
-    export, tmp_path
-):
+def test_a_second_export_keeps_the_manifest_entries_of_the_first(export, tmp_path):
     export(box("L1")).run()
     export(box("T12")).run()
     assert [v.level for v in read_manifest(tmp_path).vertebrae] == ["T12", "L1"]
@@ -130,7 +128,7 @@ def test_two_vertebrae_of_one_level_get_two_files(export, tmp_path):
     assert names_in(tmp_path) == files_of("spine_21_L1", "spine_21_L1-2")
 
 
-def test_a_vertebra_that_is_gone_or_empty_is_told_and_the_others_go_on(export, tmp_path):
+def test_a_missing_or_empty_vertebra_does_not_stop_the_others(export, tmp_path):
     def gone() -> Mask:
         raise LeftOut("Its segment was deleted.")
 
@@ -146,7 +144,7 @@ def test_a_vertebra_that_is_gone_or_empty_is_told_and_the_others_go_on(export, t
     assert read_manifest(tmp_path) == manifest
 
 
-def test_stopping_half_way_leaves_whole_vertebrae_and_a_manifest_of_them(export, tmp_path):
+def test_a_stopped_export_leaves_complete_vertebrae_and_a_manifest(export, tmp_path):
     steps = export(box("T12"), box("L1"), box("L2")).steps()
     for step in steps:
         if step.level == "L1" and step.written is None and step.fraction > 0.5:
@@ -157,7 +155,7 @@ def test_stopping_half_way_leaves_whole_vertebrae_and_a_manifest_of_them(export,
 
 
 @pytest.mark.parametrize("fails_at", range(6))
-def test_a_disk_that_fills_up_leaves_all_files_of_a_vertebra_or_none(
+def test_a_full_disk_leaves_all_files_of_a_vertebra_or_none(
     export, tmp_path, monkeypatch, fails_at
 ):
     run = export(box("T12"), box("L1"))
@@ -179,7 +177,7 @@ def test_a_disk_that_fills_up_leaves_all_files_of_a_vertebra_or_none(
 
 
 @pytest.mark.parametrize("fails_at", range(6))
-def test_a_rename_that_fails_brings_back_what_was_there(export, tmp_path, monkeypatch, fails_at):
+def test_a_failed_rename_restores_the_earlier_surfaces(export, tmp_path, monkeypatch, fails_at):
     export(box("L1")).run()
     before = {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)}
     replace, calls = Path.replace, {"left": fails_at}
@@ -197,7 +195,7 @@ def test_a_rename_that_fails_brings_back_what_was_there(export, tmp_path, monkey
     assert {name: (tmp_path / name).read_bytes() for name in names_in(tmp_path)} == before
 
 
-def test_a_folder_that_cannot_be_written_is_told(export, tmp_path, monkeypatch):
+def test_an_unwritable_export_folder_is_reported(export, tmp_path, monkeypatch):
     def refuse(self: Path, *args: object, **more: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -210,14 +208,14 @@ def test_a_folder_that_cannot_be_written_is_told(export, tmp_path, monkeypatch):
     assert names_in(tmp_path) == []
 
 
-def test_a_folder_that_is_not_there_and_an_empty_list_are_told(tmp_path):
+def test_a_missing_folder_and_an_empty_selection_are_reported(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         Export([box()], Target(tmp_path / "away"), ALL)
     with pytest.raises(UserError, match="no vertebra"):
         Export([], Target(tmp_path), ALL)
 
 
-def test_a_damaged_manifest_is_not_written_over(export, tmp_path):
+def test_a_damaged_manifest_is_not_overwritten(export, tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match="not a manifest of this program"):
         export(box(), overwrite=True)

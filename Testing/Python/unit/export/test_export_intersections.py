@@ -42,7 +42,7 @@ def by_trying_every_pair(mesh: Mesh) -> np.ndarray:
 
 
 @pytest.mark.parametrize("noise", [0.4, 0.7, 1.0])
-def test_the_fast_search_finds_what_trying_every_pair_finds(noise):
+def test_the_fast_search_equals_testing_every_pair(noise):
     mesh = ball(2)
     random = np.random.default_rng(int(10 * noise))
     mesh = mesh.moved_to(mesh.points_mm + random.normal(0, noise, mesh.points_mm.shape))
@@ -51,13 +51,13 @@ def test_the_fast_search_finds_what_trying_every_pair_finds(noise):
     np.testing.assert_array_equal(self_intersections(mesh), slow)
 
 
-def test_a_surface_made_of_voxels_never_cuts_itself():
+def test_a_surface_of_voxels_never_intersects_itself():
     random = np.random.default_rng(0)
     mask = random.random((12, 12, 12)) < 0.5
     assert len(self_intersections(vtk_surface.surface_of(mask))) == 0
 
 
-def test_two_balls_that_overlap_cut_each_other():
+def test_overlapping_balls_intersect():
     one = ball()
     shifted = one.points_mm + np.array([3.3, 0.2, 0.1])
     points = np.concatenate([one.points_mm, shifted])
@@ -67,7 +67,7 @@ def test_two_balls_that_overlap_cut_each_other():
     assert len(self_intersections(Mesh(apart, triangles))) == 0
 
 
-def test_only_triangles_that_moved_need_to_be_tried_again():
+def test_testing_moved_triangles_only_finds_all_intersections():
     sound = ball()
     points_mm = sound.points_mm.copy()
     pole = int(points_mm[:, 2].argmax())
@@ -80,7 +80,7 @@ def test_only_triangles_that_moved_need_to_be_tried_again():
     assert len(self_intersections(mesh, np.zeros_like(moved))) == 0
 
 
-def test_smoothing_is_held_back_only_where_a_surface_cuts_itself():
+def test_smoothing_is_limited_only_at_self_intersections():
     raw = ball()
     wanted = raw.points_mm.copy()
     pole = int(wanted[:, 2].argmax())

@@ -32,7 +32,7 @@ def gap_mm(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.linalg.norm(first - second, axis=1).max())
 
 
-def test_shared_points_stay_together_and_all_others_are_smoothed_as_alone(masks):
+def test_shared_points_stay_together_and_others_are_smoothed_as_usual(masks):
     options = MeshOptions(joint=True)
     raw_surfaces = [
         make_raw_surface(mask, place, options, other)
@@ -61,7 +61,7 @@ def test_shared_points_stay_together_and_all_others_are_smoothed_as_alone(masks)
     ) == pytest.approx(0, abs=1e-5)
 
 
-def test_each_of_them_is_sound_and_the_manifest_says_how_it_was_made(masks, tmp_path):
+def test_jointly_smoothed_surfaces_are_valid_and_named_in_the_manifest(masks, tmp_path):
     vertebrae = [
         Vertebra(level, lambda mask=mask: mask, place)
         for level, mask in zip(("T12", "L1"), masks, strict=True)

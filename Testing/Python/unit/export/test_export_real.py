@@ -55,7 +55,7 @@ def check_surfaces(vertebrae: list[Vertebra], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", QUICK, ids=name_of)
-def test_real_vertebrae_of_every_kind_of_voxels_become_sound_surfaces(shared_data, tmp_path, mask):
+def test_real_vertebrae_at_any_spacing_give_valid_surfaces(shared_data, tmp_path, mask):
     vertebrae = read_vertebrae(RunFiles(shared_data / mask, None))
     assert len(vertebrae) == MASKS[mask]
     check_surfaces([vertebrae[k] for k in FEW], tmp_path)
@@ -63,18 +63,18 @@ def test_real_vertebrae_of_every_kind_of_voxels_become_sound_surfaces(shared_dat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mask", QUICK, ids=name_of)
-def test_every_real_vertebra_becomes_a_sound_surface(shared_data, tmp_path, mask):
+def test_every_real_vertebra_gives_a_valid_surface(shared_data, tmp_path, mask):
     check_surfaces(read_vertebrae(RunFiles(shared_data / mask, None)), tmp_path)
 
 
 @pytest.mark.slow
-def test_real_vertebrae_of_fine_voxels_become_sound_surfaces(shared_data, tmp_path):
+def test_real_vertebrae_of_fine_voxels_give_valid_surfaces(shared_data, tmp_path):
     vertebrae = read_vertebrae(RunFiles(shared_data / FINE, None))
     assert len(vertebrae) == MASKS[FINE]
     check_surfaces(vertebrae[::4], tmp_path)
 
 
-def test_what_the_manifest_says_of_a_file_is_true_of_the_file(shared_data, tmp_path):
+def test_manifest_values_equal_those_measured_on_the_file(shared_data, tmp_path):
     vertebra = read_vertebrae(RunFiles(shared_data / "lidc/lidc0001_seg.nii.gz", None))[5]
     entry = Export([vertebra], Target(tmp_path), MeshOptions()).run().vertebrae[0]
     read = trimesh.load(tmp_path / entry.files[0].name)

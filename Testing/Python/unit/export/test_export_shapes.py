@@ -43,7 +43,7 @@ def finished(solid, grid, options=None):
 
 @pytest.mark.parametrize(("name", "left"), SIDES)
 @pytest.mark.parametrize("spacing_mm", SPACINGS, ids=str)
-def test_a_surface_has_the_volume_and_the_place_of_its_solid(name, spacing_mm, left):
+def test_a_surface_has_the_volume_and_position_of_its_solid(name, spacing_mm, left):
     solid, grid, mesh = made(name, spacing_mm, left)
     assert mesh.volume_mm3 == pytest.approx(solid.volume_mm3, rel=0.005)
     assert solid.largest_distance_mm(mesh) <= grid.half_diagonal_mm
@@ -54,14 +54,14 @@ def test_a_surface_has_the_volume_and_the_place_of_its_solid(name, spacing_mm, l
 
 @pytest.mark.parametrize("name", ["sphere", "torus"])
 @pytest.mark.parametrize("spacing_mm", SPACINGS, ids=str)
-def test_no_place_of_a_round_solid_is_far_from_its_surface(name, spacing_mm):
+def test_every_point_of_a_round_solid_is_close_to_its_surface(name, spacing_mm):
     solid, grid, mesh = made(name, spacing_mm, False)
     points_mm = solid.surface_mm(20000, np.random.default_rng(1))
     distances_mm = vtk_surface.distances_mm(points_mm, mesh)
     assert distances_mm.max() <= grid.half_diagonal_mm
 
 
-def test_a_mirrored_surface_would_be_seen():
+def test_a_mirrored_surface_is_detected():
     solid, grid = SOLIDS["drilled box"], random_grid(3, (1.0, 1.0, 1.0))
     mesh = finished(solid, grid).mesh
     for axis in range(3):
@@ -85,7 +85,7 @@ def test_triangles_face_outwards_in_every_space(tmp_path, left):
         assert solid.largest_distance_mm(back) <= grid.half_diagonal_mm
 
 
-def test_without_smoothing_the_surface_lies_between_voxels():
+def test_an_unsmoothed_surface_follows_voxel_faces():
     grid = random_grid(2, (1.0, 1.0, 1.0))
     made = finished(SOLIDS["sphere"], grid, MeshOptions(smoothing=0))
     steps = 2 * np.linalg.solve(grid.axes_mm, (made.mesh.points_mm - grid.origin_mm).T).T
@@ -93,7 +93,7 @@ def test_without_smoothing_the_surface_lies_between_voxels():
     assert made.deviation.max_mm < 1e-5
 
 
-def test_fewer_triangles_keep_volume_and_place():
+def test_decimation_keeps_volume_and_position():
     solid, grid = SOLIDS["torus"], random_grid(4, (0.7, 0.7, 0.7))
     all_, few = (finished(solid, grid, MeshOptions(decimation=share)) for share in (0, 0.8))
     assert len(few.mesh.triangles) == pytest.approx(0.2 * len(all_.mesh.triangles), rel=0.02)

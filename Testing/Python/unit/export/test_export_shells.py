@@ -85,7 +85,7 @@ def shuffled(mesh: Mesh, seed: int) -> Mesh:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_pieces_and_cavities_are_those_of_another_library_in_any_order_of_points(form):
+def test_pieces_and_cavities_equal_those_of_another_library(form):
     make, bodies, cavities = FORMS[form]
     mesh = surface_of(make())
     truth = by_trimesh(mesh)
@@ -116,7 +116,7 @@ def test_a_decimated_surface_is_closed_and_keeps_pieces_cavities_and_holes(form,
     assert ("decimation" in told) == (made.removed_share < share - 0.01)
 
 
-def test_the_volumes_of_pieces_and_cavities_are_without_what_lies_in_them():
+def test_volumes_of_pieces_exclude_enclosed_cavities():
     inner, outer = ball(8) & ~ball(4), ball(14) & ~ball(11)
     found = Topology.of(surface_of(inner | outer))
     assert found.largest_share == pytest.approx(outer.sum() / (inner | outer).sum(), abs=0.01)
@@ -131,14 +131,14 @@ def test_a_surface_without_triangles_has_no_pieces():
     assert len(decimated(surface_of(np.zeros((3, 3, 3))), 0.9).triangles) == 0
 
 
-def test_a_share_is_reached_to_a_pair_of_triangles():
+def test_decimation_reaches_its_target_within_two_triangles():
     mesh = surface_of(ball(12))
     for share in (0.1, 0.5, 0.9):
         left = len(decimated(mesh, share).triangles)
         assert 0 <= left - (1 - share) * len(mesh.triangles) <= 2
 
 
-def test_points_that_are_fixed_stay():
+def test_fixed_points_do_not_move_in_decimation():
     mesh = surface_of(ball(12))
     fixed = mesh.points_mm[:, 2] > 0
     few = decimated(mesh, 0.9, fixed)
@@ -146,7 +146,7 @@ def test_points_that_are_fixed_stay():
     assert {tuple(p) for p in mesh.points_mm[fixed].round(6).tolist()} <= kept
 
 
-def test_a_surface_that_is_not_closed_is_told():
+def test_an_open_surface_is_reported():
     made = made_of(ball(9), MeshOptions())
     opened = Mesh(made.mesh.points_mm, made.mesh.triangles[:-2])
     flags = {f.name: f for f in findings(made, Topology.of(opened), "L1", ())}
@@ -157,7 +157,7 @@ def test_a_surface_that_is_not_closed_is_told():
     )
 
 
-def test_points_at_the_same_place_become_one_as_readers_of_stl_take_them():
+def test_coincident_points_are_merged_as_stl_readers_do():
     mesh = surface_of(ball(5))
     moved = mesh.points_mm.copy()
     moved[mesh.triangles[0, 1]] = moved[mesh.triangles[0, 0]]
@@ -171,7 +171,7 @@ def test_points_at_the_same_place_become_one_as_readers_of_stl_take_them():
 @pytest.mark.parametrize(
     ("away_mm", "spacing_mm", "written"), [(1e6, 0.3, True), (1e7, 1.0, False)]
 )
-def test_what_lies_too_far_away_for_the_numbers_of_files_is_left_out(
+def test_a_surface_beyond_the_precision_of_the_format_is_left_out(
     tmp_path, away_mm, spacing_mm, written
 ):
     item = Vertebra("L1", lambda: Mask(ball(8)), lambda index: index * spacing_mm + away_mm)
@@ -194,7 +194,7 @@ def test_what_lies_too_far_away_for_the_numbers_of_files_is_left_out(
         ((12, 0.5), r"It is hollow: 1 closed cavity of less than 0\.1 cubic mm\."),
     ],
 )
-def test_a_cavity_is_told_with_its_size(radii, sentence):
+def test_a_cavity_is_reported_with_its_size(radii, sentence):
     made = made_of(ball(radii[0]) & ~ball(radii[1]), MeshOptions())
     (flag,) = [f for f in findings(made, Topology.of(made.mesh), "L1", ()) if f.name == "cavities"]
     assert re.fullmatch(sentence, flag.sentence)

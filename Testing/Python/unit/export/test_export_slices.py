@@ -62,7 +62,7 @@ def grid_of(spacing_mm: tuple[float, float, float]) -> Grid:
 
 @pytest.mark.parametrize("tilt_degrees", [20, 35, 50])
 @pytest.mark.parametrize("thick", [0, 1, 2], ids="xyz")
-def test_an_oblique_cylinder_in_thick_slices_has_no_terraces(tilt_degrees, thick):
+def test_an_oblique_cylinder_in_thick_slices_has_no_steps(tilt_degrees, thick):
     solid, grid = Cylinder(tilt_degrees), grid_of(THICK_MM)
     cycle = np.roll(np.arange(3), thick - 2)
     mask = Mask(np.transpose(grid.mask(solid).voxels, 2 - cycle[::-1]))
@@ -76,7 +76,7 @@ def test_an_oblique_cylinder_in_thick_slices_has_no_terraces(tilt_degrees, thick
     assert made.volume_mm3 == pytest.approx(raw_surface.label_volume_mm3, rel=0.0015)
 
 
-def test_slices_become_about_as_thin_as_voxels_are_wide_and_an_odd_number_of_them():
+def test_thick_slices_are_divided_into_an_odd_number_of_thin_ones():
     for steps_mm, counts in (
         ((1, 1, 1), [1, 1, 1]),
         ((1, 1, 2.5), [1, 1, 1]),
@@ -90,7 +90,7 @@ def test_slices_become_about_as_thin_as_voxels_are_wide_and_an_odd_number_of_the
 
 
 @pytest.mark.parametrize("options", [OPTIONS, MeshOptions(smoothing=0)])
-def test_voxels_that_are_not_thick_and_surfaces_with_steps_get_no_slices(options):
+def test_isotropic_voxels_and_unsmoothed_surfaces_get_no_slices(options):
     spacing_mm = (1.0, 1.0, 1.4) if options.smoothing else (1.0, 1.0, 3.0)
     raw_surface = make_raw_surface(
         grid_of(spacing_mm).mask(Cylinder(30)), grid_of(spacing_mm).place, options
@@ -99,7 +99,7 @@ def test_voxels_that_are_not_thick_and_surfaces_with_steps_get_no_slices(options
     assert raw_surface.slices_for_one == 1
 
 
-def test_every_slice_stays_and_between_two_a_column_changes_once_at_most():
+def test_interpolation_keeps_slices_and_is_monotonic_between_them():
     inside = np.random.default_rng(0).random((7, 12, 10)) < 0.5
     counts, steps_mm = np.array([5, 1, 1]), np.array([1.5, 0.3, 0.4])
     fine = interpolate_slices(inside, counts, steps_mm)
@@ -110,14 +110,14 @@ def test_every_slice_stays_and_between_two_a_column_changes_once_at_most():
     np.testing.assert_array_equal(turned, fine.T)
 
 
-def test_a_plateau_ends_half_way_between_slices():
+def test_a_plateau_ends_half_way_to_the_next_slice():
     inside = np.ones((1, 40, 40), bool)
     fine = interpolate_slices(inside, np.array([3, 1, 1]), np.array([1.0, 0.3, 0.3]))
     assert np.flatnonzero(fine[:, 20, 20]).tolist() == [2, 3, 4]
     assert fine[2:5, 1:-1, 1:-1].all()
 
 
-def test_distances_to_edges_are_those_of_a_search_through_all_voxels():
+def test_distances_to_edges_equal_those_of_an_exhaustive_search():
     inside = np.random.default_rng(1).random((3, 9, 8)) < 0.3
     steps_mm, most_mm = np.array([0.5, 0.8]), 1.7
     found = edge_distance_mm(inside, steps_mm, most_mm)
@@ -132,7 +132,7 @@ def test_distances_to_edges_are_those_of_a_search_through_all_voxels():
 
 
 @pytest.mark.parametrize("run", [6, 100], ids=["leaning", "level"])
-def test_a_branch_one_voxel_thick_is_not_lost(run):
+def test_a_branch_one_voxel_thick_is_kept(run):
     voxels = np.zeros((9, 30, 60), bool)
     voxels[:, 5:25, 5:25] = True
     row = np.arange(25, 55)
@@ -147,7 +147,7 @@ def test_a_branch_one_voxel_thick_is_not_lost(run):
     assert made.intersecting == 0
 
 
-def test_vertebrae_smoothed_together_meet_half_way_where_one_is_above_the_other():
+def test_jointly_smoothed_vertebrae_meet_half_way_between_slices():
     z, _, x = np.indices((8, 30, 30))
     upper = z + 0.1 * x > 4
     masks = [Mask(upper), Mask(~upper & (x > 10))]

@@ -150,7 +150,7 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("kind", BAD_INPUT)
-def test_bad_input_gives_one_sentence_and_a_remedy(tmp_path: Path, kind: str):
+def test_invalid_input_gives_one_sentence_and_a_remedy(tmp_path: Path, kind: str):
     make, says = BAD_INPUT[kind]
     with pytest.raises(UserError, match=says) as caught:
         read_volume(make(tmp_path))
@@ -164,13 +164,13 @@ def test_bad_input_gives_one_sentence_and_a_remedy(tmp_path: Path, kind: str):
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is closed to this user"
 )
 @pytest.mark.parametrize("name", ["a.nrrd", "a.nii.gz"])
-def test_a_file_closed_to_the_user_is_not_called_damaged(tmp_path: Path, name: str):
+def test_a_file_without_read_permission_is_not_called_damaged(tmp_path: Path, name: str):
     write_image(volume(), tmp_path / name)
     (tmp_path / name).chmod(0)
     with pytest.raises(UserError, match="cannot be read"):
         read_volume(tmp_path / name)
 
 
-def test_a_frame_of_one_is_a_volume(tmp_path: Path):
+def test_an_image_with_one_time_frame_is_a_volume(tmp_path: Path):
     path = save(tmp_path / "a.nii.gz", random(1, 9, 10, 11))
     assert read_volume(path).array.shape == (9, 10, 11)

@@ -50,7 +50,7 @@ def write_dicom(
     return array
 
 
-def test_a_dicom_folder_and_a_file_in_it_give_the_series_in_order(tmp_path: Path):
+def test_a_dicom_folder_or_one_of_its_files_gives_the_sorted_series(tmp_path: Path):
     array = write_dicom(tmp_path / "ct", EVEN)
     for path in (tmp_path / "ct", tmp_path / "ct" / "1.2.3.4-003.dcm"):
         image = read_volume(path)
@@ -59,24 +59,24 @@ def test_a_dicom_folder_and_a_file_in_it_give_the_series_in_order(tmp_path: Path
         assert image.geometry.origin_lps_mm == pytest.approx((5, 6, 0))
 
 
-def test_missing_slices_are_told_with_their_distances(tmp_path: Path):
+def test_missing_slices_are_reported_with_their_distances(tmp_path: Path):
     write_dicom(tmp_path / "ct", [2.0 * k for k in range(12) if k != 5])
     with pytest.raises(UserError, match=r"2\.00 to 4\.00 mm"):
         read_volume(tmp_path / "ct")
 
 
-def test_a_tilted_gantry_is_told_with_its_angle(tmp_path: Path):
+def test_a_tilted_gantry_is_reported_with_its_angle(tmp_path: Path):
     write_dicom(tmp_path / "ct", [(5, 6 + 0.7 * k, 2.0 * k) for k in range(12)])
     with pytest.raises(UserError, match=r"19\.\d degrees"):
         read_volume(tmp_path / "ct")
 
 
-def test_positions_rounded_by_the_scanner_are_even_enough(tmp_path: Path):
+def test_slice_positions_rounded_by_the_scanner_are_accepted(tmp_path: Path):
     write_dicom(tmp_path / "ct", [round(0.625 * k, 1) for k in range(20)])
     assert read_volume(tmp_path / "ct").spacing_mm[0] == pytest.approx(11.9 / 19)
 
 
-def test_a_slight_tilt_counts_by_the_millimetres_that_it_moves_the_last_slice(tmp_path: Path):
+def test_a_slight_tilt_is_judged_by_the_shift_of_the_last_slice(tmp_path: Path):
     def tilted(count: int) -> list[tuple[float, float, float]]:
         return [(5, 6 + 0.02 * k, 2.0 * k) for k in range(count)]
 
@@ -88,13 +88,13 @@ def test_a_slight_tilt_counts_by_the_millimetres_that_it_moves_the_last_slice(tm
 
 
 @pytest.mark.parametrize("positions", [[3.0] * 12, [2.0 * (k // 2) for k in range(24)]])
-def test_slices_at_one_place_are_no_stack(tmp_path: Path, positions: list[float]):
+def test_slices_at_the_same_position_are_refused(tmp_path: Path, positions: list[float]):
     write_dicom(tmp_path / "ct", positions)
     with pytest.raises(UserError, match=r"(11|12) of its (12|24) slices .* same position"):
         read_volume(tmp_path / "ct")
 
 
-def test_slices_that_turn_on_the_way_are_no_stack(tmp_path: Path):
+def test_slices_of_changing_orientation_are_refused(tmp_path: Path):
     write_dicom(tmp_path, EVEN[:8])
     write_dicom(tmp_path / "turned", EVEN[8:], Orientation="0\\1\\0\\1\\0\\0")
     for path in (tmp_path / "turned").iterdir():
@@ -103,7 +103,7 @@ def test_slices_that_turn_on_the_way_are_no_stack(tmp_path: Path):
         read_volume(tmp_path)
 
 
-def test_of_several_series_the_largest_is_read_and_told(tmp_path: Path):
+def test_the_largest_of_several_series_is_read_and_reported(tmp_path: Path):
     write_dicom(tmp_path, EVEN)
     array = write_dicom(tmp_path, [*EVEN, 24.0], series="1.2.9")
     told: list[str] = []
@@ -122,7 +122,7 @@ def test_of_several_series_the_largest_is_read_and_told(tmp_path: Path):
     [{"Modality": "PT"}, {"Modality": "SEG"}, {"ImageType": "ORIGINAL\\PRIMARY\\LOCALIZER"}],
     ids=["PET", "segmentation", "localiser"],
 )
-def test_what_is_no_ct_or_mr_volume_is_passed_over(tmp_path: Path, tags: dict[str, str]):
+def test_files_that_are_not_a_ct_or_mr_volume_are_skipped(tmp_path: Path, tags: dict[str, str]):
     write_dicom(tmp_path, [*EVEN, 24.0], series="1.2.9", **tags)
     with pytest.raises(UserError, match="No CT or MR series"):
         read_volume(tmp_path)
@@ -130,7 +130,7 @@ def test_what_is_no_ct_or_mr_volume_is_passed_over(tmp_path: Path, tags: dict[st
     assert np.array_equal(read_volume(tmp_path).array, array)
 
 
-def test_a_damaged_last_slice_is_told(tmp_path: Path):
+def test_a_damaged_last_slice_is_reported(tmp_path: Path):
     write_dicom(tmp_path, EVEN)
     last = tmp_path / f"1.2.3.4-{11 * 7 % 12:03d}.dcm"
     last.write_bytes(last.read_bytes()[:200])
@@ -139,7 +139,7 @@ def test_a_damaged_last_slice_is_told(tmp_path: Path):
     assert told == ["1 of 12 .dcm files in the folder have no readable image and were skipped."]
 
 
-def test_a_slice_needs_no_suffix(tmp_path: Path):
+def test_a_dicom_file_needs_no_suffix(tmp_path: Path):
     array = write_dicom(tmp_path, EVEN)
     for path in list(tmp_path.iterdir()):
         path.rename(tmp_path / f"IM{path.stem[-3:]}")
@@ -147,7 +147,7 @@ def test_a_slice_needs_no_suffix(tmp_path: Path):
         assert np.array_equal(read_volume(path).array, array)
 
 
-def test_sagittal_slices_lie_where_their_header_says(tmp_path: Path):
+def test_sagittal_slices_lie_at_the_positions_of_their_headers(tmp_path: Path):
     places = [(3.0 * k, 6.0, 7.0) for k in range(12)]
     write_dicom(tmp_path, places, Orientation="0\\1\\0\\0\\0\\-1")
     image = read_volume(tmp_path)
@@ -157,7 +157,7 @@ def test_sagittal_slices_lie_where_their_header_says(tmp_path: Path):
     np.testing.assert_allclose(corner[2] - corner[0], [0, 0, -0.8], atol=1e-6)
 
 
-def test_real_series_read_or_say_why_not(shared_data: Path):
+def test_real_series_are_read_or_refused_with_a_reason(shared_data: Path):
     chest = read_volume(shared_data / "dicom" / "lidc0314")
     assert chest.array.shape == (138, 512, 512)
     assert chest.spacing_mm == pytest.approx((2.0, 0.78125, 0.78125))

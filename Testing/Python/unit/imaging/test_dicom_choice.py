@@ -32,7 +32,7 @@ def add_localizer(folder: Path, name: str, series: str = made.SERIES) -> None:
 
 
 @pytest.mark.parametrize("name", ["000-first.dcm", "zzz-last.dcm"])
-def test_a_localizer_in_the_series_is_left_out_and_told(tmp_path: Path, name: str):
+def test_a_localizer_in_the_series_is_left_out_and_reported(tmp_path: Path, name: str):
     made.write_series(tmp_path)
     add_localizer(tmp_path, name)
     told: list[str] = []
@@ -42,7 +42,7 @@ def test_a_localizer_in_the_series_is_left_out_and_told(tmp_path: Path, name: st
     assert told == [sentence] * 2
 
 
-def test_of_equal_series_the_lowest_number_is_read_and_all_are_named(tmp_path: Path):
+def test_the_lowest_numbered_of_equal_series_is_read(tmp_path: Path):
     other = made.stored_values(2)
     made.write_series(tmp_path, other, made.put(SeriesNumber=11), series="1.2.3.3")
     made.write_series(tmp_path, edit=made.put(SeriesNumber=4))
@@ -71,7 +71,7 @@ def test_a_series_is_preferred_to_a_larger_file_with_frames(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("name", "modality"), [("CT", "ct"), ("MR", "mr"), ("OT", None)])
-def test_the_modality_is_kept(tmp_path: Path, name: str, modality: str | None):
+def test_the_modality_of_a_series_is_kept(tmp_path: Path, name: str, modality: str | None):
     made.write_series(tmp_path, edit=made.put(Modality=name))
     assert read_volume(tmp_path).modality == modality
 
@@ -110,7 +110,7 @@ def padding_mask() -> np.ndarray:
     ],
     ids=["unsigned", "signed", "signed with intercept", "signed and bright"],
 )
-def test_padding_becomes_the_least_true_value(
+def test_padding_becomes_the_lowest_valid_value(
     tmp_path: Path, kind: Any, intercept: int, value: int, tag: int
 ):
     hu = np.clip(HU, -1000, 1400)
@@ -133,7 +133,7 @@ def test_padding_of_a_ct_is_not_below_air(tmp_path: Path):
     assert np.unique(image[padding_mask()]).tolist() == [-1024]
 
 
-def test_a_range_of_padding_is_padding(tmp_path: Path):
+def test_a_padding_range_is_padding(tmp_path: Path):
     stored = corners(made.stored_values(), PAD_UNSIGNED)
     stored[:, 0, 0] = PAD_UNSIGNED + 7
     made.write_series(
@@ -144,7 +144,7 @@ def test_a_range_of_padding_is_padding(tmp_path: Path):
     assert read_volume(tmp_path).array.max() == HU[~padding_mask()].max()
 
 
-def test_true_values_that_a_header_calls_padding_stay_inside(tmp_path: Path):
+def test_valid_values_equal_to_the_padding_value_stay_inside_the_body(tmp_path: Path):
     stored = corners(made.stored_values(), 1024)
     stored[:, 4:6, 6:8] = 1024
     made.write_series(tmp_path, stored, made.put(PixelPaddingValue=1024))
@@ -153,7 +153,7 @@ def test_true_values_that_a_header_calls_padding_stay_inside(tmp_path: Path):
     assert np.unique(image[padding_mask()]).tolist() == [image.min()]
 
 
-def test_padding_with_the_sign_of_other_pixels_is_found(tmp_path: Path):
+def test_a_padding_value_of_the_other_signedness_is_found(tmp_path: Path):
     hu = np.clip(HU, -1000, 1400)
     stored = corners(hu.astype(np.int16), PAD_SIGNED)
 
@@ -166,7 +166,9 @@ def test_padding_with_the_sign_of_other_pixels_is_found(tmp_path: Path):
     assert read_volume(tmp_path).array.min() == -1000
 
 
-def test_too_little_memory_is_called_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_too_little_memory_for_a_series_is_reported_as_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     made.write_series(tmp_path)
 
     class NoMemory(sitk.ImageSeriesReader):
@@ -181,7 +183,7 @@ def test_too_little_memory_is_called_that(tmp_path: Path, monkeypatch: pytest.Mo
     assert refusal.value.code is Code.OOM_HOST
 
 
-def test_a_cut_stream_of_compressed_pixels_is_refused(tmp_path: Path):
+def test_a_truncated_compressed_pixel_stream_is_refused(tmp_path: Path):
     def compress(k: int, data: Any) -> None:
         data.compress(pydicom.uid.RLELossless)
 
@@ -198,7 +200,7 @@ def test_a_cut_stream_of_compressed_pixels_is_refused(tmp_path: Path):
         read_volume(tmp_path / "cut")
 
 
-def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreadable_dicom_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made.write_series(tmp_path)
 
     def refuse(self: Path) -> None:

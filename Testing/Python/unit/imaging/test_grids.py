@@ -14,7 +14,7 @@ GRID = Geometry((9, 10, 11), (2.5, 0.75, 1.125), (-12.5, 3.25, 70.0), np.eye(3))
 VALUES = np.random.default_rng(0).integers(-900, 900, GRID.shape).astype(np.int16)
 
 
-def test_a_grid_matches_within_a_share_of_its_voxels():
+def test_grids_match_within_a_fraction_of_a_voxel():
     def moved(**fields: object) -> Geometry:
         return Geometry(**{**vars(GRID), **fields})
 
@@ -53,14 +53,14 @@ def test_a_grid_matches_within_a_share_of_its_voxels():
         assert not GRID.matches(other)
 
 
-def test_equal_numbers_are_never_printed_as_a_difference():
+def test_a_printed_difference_never_shows_equal_numbers():
     far = Geometry(GRID.shape, GRID.spacing_mm, (1e6, 0.0, 0.0), np.eye(3))
     near = Geometry(GRID.shape, GRID.spacing_mm, (1e6 + 0.2, 0.0, 0.0), np.eye(3))
     says = far.difference(near)
     assert "1000000, 0, 0 and at 1000000.2, 0, 0 mm" in says
 
 
-def test_labels_beside_the_reference_by_rounding_are_compared_and_further_ones_refused():
+def test_grids_within_rounding_are_compared_and_others_refused():
     labels = Volume(np.abs(VALUES % 2 * 20).astype(np.uint8), GRID)
 
     def moved(mm: float) -> Volume:

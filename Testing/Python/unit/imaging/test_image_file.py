@@ -146,7 +146,7 @@ CHANGES: dict[str, tuple[str, Callable[[bytes, bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("fault", CHANGES)
-def test_voxels_are_whole_or_the_file_is_refused(tmp_path: Path, fault: str, capfd):
+def test_a_file_with_missing_or_damaged_voxels_is_refused(tmp_path: Path, fault: str, capfd):
     name, change, says = CHANGES[fault]
     (tmp_path / name).write_bytes(change(*compressed(tmp_path, name)))
     if says:
@@ -159,7 +159,7 @@ def test_voxels_are_whole_or_the_file_is_refused(tmp_path: Path, fault: str, cap
     assert capfd.readouterr() == ("", "")
 
 
-def test_labels_and_segmentations_are_refused_as_images_are(tmp_path: Path):
+def test_damaged_labels_and_segmentations_are_refused_too(tmp_path: Path):
     head, data = compressed(tmp_path, "a.seg.nrrd")
     damaged = bytearray(data)
     damaged[len(data) // 2] ^= 1
@@ -169,7 +169,7 @@ def test_labels_and_segmentations_are_refused_as_images_are(tmp_path: Path):
             read(tmp_path / "a.seg.nrrd")
 
 
-def test_of_two_files_of_one_name_each_has_its_own_voxels(tmp_path: Path):
+def test_two_files_of_the_same_name_have_their_own_voxels(tmp_path: Path):
     other = Volume(VALUES[::-1].copy(), GRID)
     write_image(Volume(VALUES, GRID), tmp_path / "a.nii.gz")
     write_image(other, tmp_path / "a.nii")
@@ -187,7 +187,7 @@ AXES = "(1.125,0,0) (0,0.75,0) (0,0,2.5)"
 
 @pytest.mark.parametrize("kind", ["list", "vector"])
 @pytest.mark.parametrize("at", ["first", "last"])
-def test_an_axis_of_one_that_is_not_in_space_is_left_out(tmp_path: Path, kind: str, at: str):
+def test_a_non_spatial_axis_of_length_one_is_dropped(tmp_path: Path, kind: str, at: str):
     def row(one: str, three: str) -> str:
         return f"{one} {three}" if at == "first" else f"{three} {one}"
 
@@ -214,7 +214,7 @@ def save(array: np.ndarray, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
-def test_nan_outside_of_the_scan_is_the_least_value(tmp_path: Path, name: str):
+def test_nan_outside_the_scan_becomes_the_lowest_value(tmp_path: Path, name: str):
     told: list[str] = []
     array = VALUES.astype(np.float32)
     array[:2] = np.nan
@@ -229,7 +229,7 @@ def test_nan_outside_of_the_scan_is_the_least_value(tmp_path: Path, name: str):
 @pytest.mark.parametrize(
     ("value", "place"), [(np.nan, np.s_[4, 4, 4]), (np.inf, np.s_[0]), (-np.inf, np.s_[4, 4])]
 )
-def test_other_values_that_are_no_numbers_are_refused(
+def test_nan_inside_the_scan_and_infinity_are_refused(
     tmp_path: Path, name: str, value: float, place: tuple
 ):
     array = VALUES.astype(np.float32)
@@ -240,7 +240,7 @@ def test_other_values_that_are_no_numbers_are_refused(
         read_volume(tmp_path / name)
 
 
-def test_scaled_values_are_those_of_the_header_also_beside_nan(tmp_path: Path):
+def test_scaled_values_follow_the_header_beside_nan_too(tmp_path: Path):
     array = VALUES.astype(np.float32)
     array[0] = np.nan
     save(array, tmp_path / "a.nii")
@@ -257,7 +257,7 @@ def test_scaled_values_are_those_of_the_header_also_beside_nan(tmp_path: Path):
         read_volume(tmp_path / "a.nii")
 
 
-def test_labels_that_were_stored_scaled_are_whole_numbers_again(tmp_path: Path):
+def test_scaled_labels_are_read_as_integers(tmp_path: Path):
     labels = (VALUES % 3 * 11).astype(np.int16)
     slope = 22 / 65535  # as nibabel stores labels of floats in an integer type
     save(np.rint(labels / slope - 32768).astype(np.int16), tmp_path / "a.nii")
@@ -270,7 +270,7 @@ def test_labels_that_were_stored_scaled_are_whole_numbers_again(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
-def test_nan_is_no_label(tmp_path: Path, name: str):
+def test_labels_with_nan_are_refused(tmp_path: Path, name: str):
     array = (VALUES % 3).astype(np.float32)
     array[0] = np.nan
     save(array, tmp_path / name)
@@ -323,7 +323,7 @@ def test_too_little_memory_for_writing_is_not_called_a_full_disk(
         ["export", "{}", "--dicom-seg", "o.dcm", "--source", "."],
     ],
 )
-def test_a_path_that_is_no_text_gives_a_sentence(tmp_path: Path, arguments: list[str]):
+def test_a_path_that_is_not_unicode_gives_a_message(tmp_path: Path, arguments: list[str]):
     path = os.fsencode(tmp_path) + b"/b\xff"
     os.mkdir(path)  # noqa: PTH102
     write_image(Volume(VALUES, GRID), tmp_path / "a.nii.gz")
@@ -350,6 +350,6 @@ def test_an_image_written_by_the_library_is_read_in_every_type(tmp_path: Path):
 
 
 @pytest.mark.parametrize("read", [read_volume, read_labels, read_segmentation])
-def test_no_reader_hands_a_path_to_the_library_that_is_no_text(read: Callable):
+def test_no_reader_passes_a_non_unicode_path_to_itk(read: Callable):
     with pytest.raises(UserError, match="is not valid UTF-8 text"):
         read(Path("a\udcff.nrrd"))

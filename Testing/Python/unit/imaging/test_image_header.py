@@ -264,7 +264,7 @@ def voxel_files(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "fault"), CASES)
-def test_a_header_is_read_as_it_says_or_refused(tmp_path: Path, name: str, fault: str, capfd):
+def test_a_header_is_read_as_it_states_or_refused(tmp_path: Path, name: str, fault: str, capfd):
     edit, wanted = TABLES[name][fault]
     folder = tmp_path / "case"
     folder.mkdir()

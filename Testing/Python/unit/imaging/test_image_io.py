@@ -25,7 +25,7 @@ def volume(dtype: type = np.int16) -> Volume:
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.nii.gz", "a.nii", "a.mha"])
-def test_every_format_brings_back_voxels_and_geometry(tmp_path: Path, name: str):
+def test_every_format_keeps_voxels_and_geometry(tmp_path: Path, name: str):
     write_image(volume(), tmp_path / name)
     again = read_volume(tmp_path / name)
     assert np.array_equal(again.array, volume().array)
@@ -33,7 +33,7 @@ def test_every_format_brings_back_voxels_and_geometry(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("name", ["a.seg.nrrd", "a.nii.gz", "a.nrrd", "a.mha"])
-def test_labels_come_back_from_every_format(tmp_path: Path, name: str):
+def test_every_format_keeps_labels(tmp_path: Path, name: str):
     labels = volume().with_array((volume().array % 4 * 7).astype(np.uint8))
     write_labels(labels, tmp_path / name, [segment_info(7), segment_info(14), segment_info(21)])
     again = read_volume(tmp_path / name)
@@ -42,7 +42,7 @@ def test_labels_come_back_from_every_format(tmp_path: Path, name: str):
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-def test_the_header_of_a_segmentation_names_places_and_colours():
+def test_the_header_of_a_segmentation_has_levels_and_colours():
     array = np.zeros((4, 5, 6), np.uint8)
     array[1:3, 2, 3:6] = 20
     fields = metadata_fields(array, [segment_info(20, {"Model": "a|b"}), segment_info(28)])
@@ -55,7 +55,7 @@ def test_the_header_of_a_segmentation_names_places_and_colours():
     assert "99SPINE^T13" in fields["Segment1_Tags"]
 
 
-def test_whole_numbers_stay_small_and_fractions_stay_fractions(tmp_path: Path):
+def test_integers_keep_a_small_type_and_fractions_are_kept(tmp_path: Path):
     def read_back(array: np.ndarray) -> np.ndarray:
         write_image(volume().with_array(array), tmp_path / "a.nrrd")
         return read_volume(tmp_path / "a.nrrd").array
@@ -69,7 +69,7 @@ def test_whole_numbers_stay_small_and_fractions_stay_fractions(tmp_path: Path):
         assert np.array_equal(read_back(array), array)
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -84,7 +84,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_full_disk_is_named(tmp_path: Path):
+def test_a_full_disk_is_named_in_the_message(tmp_path: Path):
     with pytest.raises(UserError) as caught, whole_or_nothing(tmp_path / "a"):
         raise OSError(28, "No space left on device")
     assert caught.value.code is Code.DISK_FULL
@@ -92,7 +92,7 @@ def test_a_full_disk_is_named(tmp_path: Path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on file sizes are POSIX")
 @pytest.mark.parametrize("name", ["a.seg.nrrd", "a.nii.gz", "a.mha"])
-def test_a_disk_that_fills_up_while_writing_leaves_nothing(tmp_path: Path, name: str):
+def test_a_disk_that_fills_up_while_writing_leaves_no_file(tmp_path: Path, name: str):
     import resource
 
     labels = volume().with_array((volume().array % 4).astype(np.uint8))
@@ -109,7 +109,7 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing(tmp_path: Path, name:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_of_several_files_all_appear_or_none(tmp_path: Path):
+def test_several_files_are_all_written_or_none(tmp_path: Path):
     paths = [tmp_path / name for name in ("a", "b", "c")]
 
     def write(names: str) -> None:
@@ -126,7 +126,7 @@ def test_of_several_files_all_appear_or_none(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["a.stl", "a", "in.nrrd/a.nrrd", "folder.nrrd"])
-def test_an_output_that_cannot_be_written_is_refused_early(tmp_path: Path, name: str):
+def test_an_unwritable_output_is_refused_early(tmp_path: Path, name: str):
     (tmp_path / "folder.nrrd").mkdir()
     (tmp_path / "in.nrrd").touch()
     with pytest.raises(UserError) as caught:

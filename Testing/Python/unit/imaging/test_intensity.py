@@ -22,7 +22,7 @@ def test_the_ct_window_maps_to_minus_one_and_one_and_clips():
     np.testing.assert_allclose(normalise(hu, "ct")[0, 0], [-1, -1, 0, 1, 1], atol=1e-6)
 
 
-def test_mr_is_scaled_by_its_own_percentiles_whatever_the_scanner_units():
+def test_mr_is_scaled_by_its_percentiles_in_any_units():
     values = np.linspace(0, 100, 20 * 20 * 20).reshape(20, 20, 20)
     np.testing.assert_allclose(normalise(values, "mr"), normalise(values * 37, "mr"), atol=1e-5)
     assert normalise(values, "mr").min() == -1
@@ -32,7 +32,7 @@ def test_a_constant_mr_gives_finite_numbers():
     assert np.isfinite(normalise(np.full((4, 4, 4), 7.0), "mr")).all()
 
 
-def test_fat_in_a_tight_crop_is_enough_to_tell_ct():
+def test_fat_in_a_tight_crop_is_enough_to_recognise_ct():
     rng = np.random.default_rng(0)
     crop = rng.normal(60, 20, (16, 32, 32))
     crop[:, :8] = rng.normal(-100, 10, (16, 8, 32))
@@ -115,13 +115,15 @@ NO_HOUNSFIELD = {
 
 @pytest.mark.parametrize("make", [body, with_air], ids=["crop", "whole"])
 @pytest.mark.parametrize("name", HOUNSFIELD)
-def test_hounsfield_units_are_known_as_such(name: str, make: Callable[[], np.ndarray]):
+def test_hounsfield_units_are_recognised(name: str, make: Callable[[], np.ndarray]):
     assert hounsfield_problem(volume(HOUNSFIELD[name](make()))) is None
 
 
 @pytest.mark.parametrize("make", [body, with_air], ids=["crop", "whole"])
 @pytest.mark.parametrize("name", NO_HOUNSFIELD)
-def test_other_units_are_known_as_such(name: str, make: Callable[[], np.ndarray]):
+def test_values_that_are_not_hounsfield_units_are_recognised(
+    name: str, make: Callable[[], np.ndarray]
+):
     image = volume(NO_HOUNSFIELD[name](make()))
     assert "not Hounsfield units" in str(hounsfield_problem(image))
     with pytest.raises(UserError, match="by subtracting 1024"):
@@ -130,7 +132,7 @@ def test_other_units_are_known_as_such(name: str, make: Callable[[], np.ndarray]
     assert choose_modality(image, "auto", told.append) == "mr"
 
 
-def test_real_ct_is_in_hounsfield_units_and_nothing_made_of_it_is(shared_data: Path):
+def test_real_ct_is_in_hounsfield_units_and_rescaled_ct_is_not(shared_data: Path):
     for name in REAL_CT:
         image = read_volume(shared_data / name)
         assert hounsfield_problem(image) is None, name
@@ -155,7 +157,7 @@ def test_real_ct_is_in_hounsfield_units_and_nothing_made_of_it_is(shared_data: P
         (body() + 1024, "mr", "mr", "mr", ""),
     ],
 )
-def test_what_the_file_says_counts_and_contradictions_are_told(
+def test_the_modality_of_the_file_counts_and_contradictions_warn(
     array: np.ndarray, said: str | None, wanted: str, modality: str, words: str
 ):
     told: list[str] = []

@@ -37,7 +37,7 @@ def position_of(value: int, image: Volume) -> np.ndarray:
 
 
 @pytest.mark.parametrize("direction", ORIENTATIONS, ids=range(48))
-def test_every_orientation_becomes_upright_and_comes_back_byte_for_byte(direction):
+def test_reorienting_and_restoring_is_exact_for_every_orientation(direction):
     image = volume(direction)
     upright, turned = canonical(image)
     np.testing.assert_allclose(upright.geometry.direction_lps, np.eye(3), atol=1e-12)
@@ -48,7 +48,7 @@ def test_every_orientation_becomes_upright_and_comes_back_byte_for_byte(directio
 
 @pytest.mark.parametrize("angles_deg", [(0, 0, 0), (20, 0, 0), (10, -25, 30), (-40, 5, 12)])
 @pytest.mark.parametrize("direction", ORIENTATIONS[::5], ids=range(10))
-def test_every_voxel_keeps_its_place_also_on_an_oblique_grid(direction, angles_deg):
+def test_reoriented_voxels_keep_their_position_on_oblique_grids(direction, angles_deg):
     image = volume(rotation(angles_deg) @ direction)
     upright, _ = canonical(image)
     for value in (0, 1, 17, 59):
@@ -59,7 +59,7 @@ def test_every_voxel_keeps_its_place_also_on_an_oblique_grid(direction, angles_d
     assert (main > 0.5).all()
 
 
-def test_places_and_indices_undo_each_other():
+def test_positions_and_indices_are_inverse():
     image = volume(rotation((10, 20, 30)))
     index = np.array([[0.5, 1.0, 2.25], [2, 3, 4]])
     back = image.geometry.to_index_zyx(image.geometry.to_lps_mm(index))

@@ -19,7 +19,7 @@ def ramp(grid: Geometry) -> np.ndarray:
     return points @ np.array([0.3, -0.7, 1.1])
 
 
-def test_halfway_between_two_voxels_lies_their_mean():
+def test_the_value_halfway_between_two_voxels_is_their_mean():
     assert axis_weights(3, np.array([0.5]), 1.0).tolist() == [[0.5, 0.5, 0.0]]
 
 
@@ -28,12 +28,12 @@ def test_a_coarser_target_averages_instead_of_skipping():
     assert weights[0].tolist() == [0, 0, 0, 0.25, 0.5, 0.25, 0, 0, 0]
 
 
-def test_beyond_the_ends_the_outermost_voxel_goes_on():
+def test_values_beyond_the_ends_are_those_of_the_outermost_voxel():
     assert axis_weights(3, np.array([-2.0, 9.0]), 1.0).tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize("spacing_mm", [0.7, 1.5, (0.9, 2.0, 0.25)])
-def test_a_plane_in_space_is_met_exactly_on_an_oblique_grid(spacing_mm):
+def test_a_linear_field_is_sampled_exactly_on_an_oblique_grid(spacing_mm):
     source = geometry(shape=(20, 30, 40))
     target = grid_with_spacing(source, spacing_mm)
     # At the rim the outermost voxel goes on, which no plane does.
@@ -61,13 +61,13 @@ def test_outer_faces_coincide_on_a_grid_of_another_spacing():
     assert target.shape == (20, 12, 7)
 
 
-def test_a_crop_keeps_every_voxel_where_it_was():
+def test_a_crop_keeps_the_position_of_every_voxel():
     source = geometry()
     crop = crop_geometry(source, np.s_[3:5, 2:9, 1:2])
     np.testing.assert_allclose(crop.to_lps_mm([1, 2, 0]), source.to_lps_mm([4, 4, 1]))
 
 
-def test_turned_axes_are_refused():
+def test_rotated_axes_are_refused():
     other = Geometry((4, 4, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
     with pytest.raises(ValueError, match="parallel"):
         resample_box(np.zeros((10, 12, 14)), geometry(), other)

@@ -48,7 +48,7 @@ def test_depth_is_half_a_voxel_at_the_surface_and_negative_outside():
     assert depth[1, 3, 3] == -1.0
 
 
-def test_where_two_vertebrae_touch_there_is_surface():
+def test_touching_vertebrae_have_a_surface_between_them():
     array = np.zeros((8, 5, 5), np.uint8)
     array[:4], array[4:] = 20, 21
     depth = bone_depth_mm(labels_of(array, (1.0, 1.0, 1.0)))
@@ -56,14 +56,14 @@ def test_where_two_vertebrae_touch_there_is_surface():
     assert depth[1, 2, 2] == 2.5
 
 
-def test_without_bone_all_is_far_and_depths_fit_into_a_byte():
+def test_an_image_without_bone_has_the_maximum_depth():
     depth = bone_depth_mm(labels_of(np.zeros((3, 3, 3), np.uint8), (1.0, 1.0, 1.0)))
     assert (depth == -REACH_MM).all()
     assert (pack_depth(depth) == -127).all()
     assert pack_depth(np.array([0.5]))[0] == UNITS_PER_MM / 2
 
 
-def test_a_harvested_vertebra_has_its_volume_and_its_arch_behind(phantom, bank: ShapeBank):
+def test_an_extracted_vertebra_keeps_its_volume_and_orientation(phantom, bank: ShapeBank):
     assert [shape.name for shape in bank.shapes] == ["L2", "L3"]
     for shape in bank.shapes:
         voxel_ml = np.prod(phantom.labels.spacing_mm) / 1000
@@ -75,7 +75,7 @@ def test_a_harvested_vertebra_has_its_volume_and_its_arch_behind(phantom, bank: 
         assert abs(x + shape.low_mm[0]) < 2.0
 
 
-def test_shapes_come_back_equal(tmp_path: Path, bank: ShapeBank):
+def test_shapes_are_unchanged_after_writing_and_reading(tmp_path: Path, bank: ShapeBank):
     save_shapes(bank.shapes, tmp_path / "shapes.safetensors")
     back = load_shapes(tmp_path / "shapes.safetensors").shapes
     for one, other in zip(bank.shapes, back, strict=True):
@@ -83,7 +83,7 @@ def test_shapes_come_back_equal(tmp_path: Path, bank: ShapeBank):
         assert np.array_equal(one.distance, other.distance)
 
 
-def test_a_level_without_a_shape_takes_its_neighbours_or_is_designed(bank: ShapeBank):
+def test_a_level_without_a_shape_uses_a_neighbour_or_the_phantom(bank: ShapeBank):
     donors = ["phantom3"]
     assert bank.pick("L4", donors).name == "L3"
     assert bank.pick("L1", donors).name == "L2"
@@ -91,9 +91,7 @@ def test_a_level_without_a_shape_takes_its_neighbours_or_is_designed(bank: Shape
     assert bank.pick("Sacrum", donors) is None
 
 
-def test_a_spine_of_real_shapes_has_each_level_once_and_as_large_as_the_donor(
-    phantom, bank: ShapeBank
-):
+def test_a_spine_of_real_shapes_has_each_level_at_the_donor_volume(phantom, bank: ShapeBank):
     options = replace(LUMBAR, first="L2", last="L3")
     composed = make_phantom(9, options, bank)
     assert set(np.unique(composed.labels.array)) == {0, 21, 22}
@@ -110,7 +108,7 @@ def test_the_name_of_a_case_says_whether_its_shapes_are_real(bank: ShapeBank):
     assert phantom_case(5, 8.0, lambda text: None).name == "phantom5"
 
 
-def test_painted_cortex_is_brighter_than_spongy_bone_and_soft_tissue(phantom):
+def test_painted_cortex_is_brighter_than_trabecular_bone(phantom):
     case = make_case("p", phantom.labels, 1.5, image=phantom.image, tissues=phantom.tissues)
     case = replace(case, image=None)
     size = (64, *(8 * (n // 8) for n in case.target.shape[1:]))
@@ -127,7 +125,7 @@ def test_painted_cortex_is_brighter_than_spongy_bone_and_soft_tissue(phantom):
     assert sum(brighter) >= 5
 
 
-def test_screws_are_bright_lie_behind_and_leave_an_image_without_bone_alone():
+def test_screws_are_bright_posterior_and_only_in_bone():
     image = torch.full((24, 48, 48), -0.5)
     bone = torch.zeros(image.shape, dtype=torch.bool)
     bone[8:16, 10:16, 18:30] = True
@@ -139,7 +137,7 @@ def test_screws_are_bright_lie_behind_and_leave_an_image_without_bone_alone():
     assert torch.equal(add_implants(image, bone & False, torch.Generator()), image)
 
 
-def test_a_crushed_front_is_lower_and_the_back_wall_keeps_its_height(phantom):
+def test_a_wedge_fracture_lowers_the_anterior_wall_only(phantom):
     placed = SimpleNamespace(shape=SimpleNamespace(crush=0.4, depth=34.0, height=26.0))
     z = np.array([10.0, 10.0, -20.0])[:, None, None]
     y = np.array([-17.0, 17.0, -17.0])[:, None, None]
@@ -148,7 +146,7 @@ def test_a_crushed_front_is_lower_and_the_back_wall_keeps_its_height(phantom):
     assert moved.ravel() == pytest.approx([-13 + 23 / 0.6, 10.0, -20.0])
 
 
-def test_a_laminectomy_takes_the_back_of_the_arch_and_no_more():
+def test_a_laminectomy_removes_the_back_of_the_arch_only():
     shape = SimpleNamespace(canal_y=26.0, canal_depth=18.0, canal_width=24.0)
     y = np.array([0.0, 45.0, 45.0])[:, None, None]
     x = np.array([0.0, 0.0, 30.0])[:, None, None]

@@ -39,7 +39,7 @@ def centres(bend_mm: float, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("bend_mm", [0.0, 150.0])
-def test_bodies_lie_below_each_other_as_far_apart_as_along_the_spine(bend_mm: float):
+def test_straightened_bodies_keep_their_distance_along_the_spine(bend_mm: float):
     side, front = straighten(*tube(bend_mm), pixel_mm=1.0)
     for view in (side, front):
         rows = np.array([view.bodies[n][0] for n in range(1, 9)])
@@ -55,7 +55,7 @@ def test_bodies_lie_below_each_other_as_far_apart_as_along_the_spine(bend_mm: fl
         assert side.image[row, column] == pytest.approx(100 * number, rel=0.02)
 
 
-def test_the_front_is_on_the_left_and_so_is_the_patients_right():
+def test_anterior_and_patient_right_are_on_the_left():
     image, labels = tube(0.0)
     array = image.array.copy()
     # Canonical axes: superior, posterior, left. A bright rod behind, and one at the left.
@@ -68,19 +68,19 @@ def test_the_front_is_on_the_left_and_so_is_the_patients_right():
     assert left.image[100].argmax() > left.bodies[4][1]
 
 
-def test_names_in_a_wrong_order_do_not_fold_the_line():
+def test_levels_in_a_wrong_order_do_not_fold_the_centre_line():
     image, labels = tube(150.0)
     swapped = labels.with_array(np.array([0, 8, 2, 7, 4, 5, 6, 3, 1], np.uint8)[labels.array])
     plain, other = straighten(image, labels), straighten(image, swapped)
     np.testing.assert_allclose(plain[0].image, other[0].image, atol=1e-3)
 
 
-def test_nothing_labelled_gives_no_strips():
+def test_an_image_without_labels_gives_no_straightened_views():
     image, labels = tube(0.0)
     assert straighten(image, labels.with_array(np.zeros_like(labels.array))) is None
 
 
-def test_what_lies_outside_of_the_image_is_dark():
+def test_samples_outside_the_image_are_dark():
     image, labels = tube(0.0)
     near = tuple(slice(a, b) for a, b in ((5, 145), (50, 70), (30, 50)))
     cut = Geometry((140, 20, 20), SPACING, (0.0, 0.0, 0.0), np.eye(3))

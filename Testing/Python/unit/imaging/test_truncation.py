@@ -65,7 +65,7 @@ def block(low: tuple[int, int, int], high: tuple[int, int, int]) -> np.ndarray:
         ((7, 0), (0, 3), (2, 2)),
     ],
 )
-def test_layers_of_one_value_are_no_data(value: int, sides: tuple[tuple[int, int], ...]):
+def test_constant_layers_are_padding(value: int, sides: tuple[tuple[int, int], ...]):
     bare = tissue()
     padded = np.pad(bare.array.astype(np.int32), sides, constant_values=value)
     box = data_box(padded)
@@ -73,7 +73,7 @@ def test_layers_of_one_value_are_no_data(value: int, sides: tuple[tuple[int, int
     np.testing.assert_array_equal(padded[box], bare.array)
 
 
-def test_paddings_in_paddings_and_of_several_values_are_found():
+def test_nested_padding_of_several_values_is_found():
     array = tissue().array
     for axis, value in enumerate((0, -1024, -3024, 7)):
         sides = [(0, 0)] * 3
@@ -83,7 +83,7 @@ def test_paddings_in_paddings_and_of_several_values_are_found():
     np.testing.assert_array_equal(array[box], tissue().array)
 
 
-def test_a_layer_that_was_mixed_with_padding_goes_with_it():
+def test_a_layer_interpolated_with_padding_is_padding():
     array = np.pad(tissue().array, 4, constant_values=-1024).astype(float)
     mixed = ndimage.shift(array, (0.4, 0.0, 0.0), order=1, mode="nearest").round().astype(np.int16)
     assert data_box(mixed)[0] == slice(5, 44)
@@ -95,11 +95,11 @@ def air() -> np.ndarray:
 
 
 @pytest.mark.parametrize("value", [-1024, -1000, 0])
-def test_a_patient_in_clipped_air_keeps_the_air(value: int):
+def test_clipped_air_around_a_patient_is_not_padding(value: int):
     assert data_box(masked(air(), value).array) == WHOLE
 
 
-def test_an_image_of_bone_alone_has_no_padding_and_no_outside():
+def test_an_image_of_bone_only_has_no_convex_field_of_view():
     bone = (np.random.default_rng(2).random((40, 48, 44)) > 0.5) & (
         np.hypot(index()[..., 1], index()[..., 2] / 2) < 8
     )
@@ -108,7 +108,7 @@ def test_an_image_of_bone_alone_has_no_padding_and_no_outside():
     assert view.hull is None
 
 
-def test_a_drawing_has_no_padding():
+def test_a_constant_or_binary_image_has_no_padding():
     array = np.zeros((20, 20, 20), np.int16)
     array[5:] = 300
     assert data_box(array) == (slice(0, 20),) * 3
@@ -123,7 +123,7 @@ def test_a_drawing_has_no_padding():
 @pytest.mark.parametrize(
     "inside", [circle(), turned_box(), turned_box(-12, (1, 2)), turned_box(35, (0, 2))]
 )
-def test_outside_of_a_convex_field_of_view_are_no_data(inside: np.ndarray, value: int):
+def test_outside_a_convex_field_of_view_is_padding(inside: np.ndarray, value: int):
     image = masked(inside, value)
     view = FieldOfView.of_image(image)
     everywhere = np.argwhere(np.ones_like(inside))
@@ -133,7 +133,7 @@ def test_outside_of_a_convex_field_of_view_are_no_data(inside: np.ndarray, value
 
 
 @pytest.mark.parametrize("value", [-1024, 0])
-def test_bone_is_cut_where_the_field_of_view_ends_and_only_there(value: int):
+def test_bone_is_truncated_only_where_the_field_of_view_ends(value: int):
     image = masked(turned_box(), value)
     view = FieldOfView.of_image(image)
     labels = np.zeros(image.array.shape, bool)
@@ -146,7 +146,7 @@ def test_bone_is_cut_where_the_field_of_view_ends_and_only_there(value: int):
     assert not reaches_end(whole, image.geometry, view)
 
 
-def test_clipped_air_cuts_nothing():
+def test_clipped_air_truncates_nothing():
     for value in (-1024, 0):
         image = masked(air(), value)
         # Three voxels of skin lie over it.
@@ -154,7 +154,7 @@ def test_clipped_air_cuts_nothing():
         assert cut_sides(inner, image.geometry, FieldOfView.of_image(image)) == ()
 
 
-def test_bone_at_missing_slices_is_cut_there():
+def test_bone_at_missing_slices_is_truncated_there():
     array = tissue().array.copy()
     array[20:24] = -1024
     view = FieldOfView.of_image(tissue().with_array(array))
@@ -167,7 +167,7 @@ def test_bone_at_missing_slices_is_cut_there():
     assert cut_sides(block((26, 15, 15), (34, 30, 30)), view.geometry, view) == ()
 
 
-def test_the_sides_that_cut_an_object_are_named():
+def test_the_sides_that_truncate_an_object_are_named():
     image = grid((20, 20, 20), (1.0, 1.0, 1.0))
     view = FieldOfView.of_grid(image)
     assert cut_sides(block((0, 5, 5), (9, 20, 15)), image, view) == ("inferior", "posterior")
@@ -177,14 +177,14 @@ def test_the_sides_that_cut_an_object_are_named():
     assert cut_sides(np.zeros((0, 3), int), image, view) == ()
 
 
-def test_a_tip_at_the_side_of_the_image_is_no_cut():
+def test_a_tip_touching_the_image_border_is_not_truncated():
     image = grid((20, 20, 20), (1.0, 1.0, 1.0))
     tip = block((8, 17, 9), (11, 20, 12))
     object_ = np.concatenate([block((5, 5, 5), (15, 17, 15)), tip])
     assert cut_sides(object_, image, FieldOfView.of_grid(image)) == ()
 
 
-def test_an_object_reaches_the_end_of_the_image_within_a_voxel():
+def test_an_object_within_a_voxel_of_the_border_reaches_it():
     view = FieldOfView.of_grid(grid((20, 20, 20), (3.0, 1.0, 1.0)))
     fine = grid((40, 20, 20), (1.5, 1.0, 1.0))
     for first, stop, reached in ((0, 4, True), (30, 37, True), (3, 36, False)):
@@ -192,7 +192,7 @@ def test_an_object_reaches_the_end_of_the_image_within_a_voxel():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_labels_give_the_same_answer_on_both_ways(seed: int):
+def test_truncation_by_mask_and_by_voxels_agree(seed: int):
     rng = np.random.default_rng(seed)
     spacing = tuple(rng.uniform(0.4, 3.0, 3).tolist())
     low, high = rng.integers(0, 4, 3), 20 - rng.integers(0, 4, 3)
@@ -209,7 +209,7 @@ def test_labels_give_the_same_answer_on_both_ways(seed: int):
 
 
 @pytest.mark.parametrize("outside", [circle, turned_box])
-def test_a_bright_outside_is_made_dark_and_a_dark_one_stays(
+def test_bright_padding_is_darkened_and_dark_padding_is_kept(
     outside: Callable[[], np.ndarray],
 ):
     inside, seen = outside(), []

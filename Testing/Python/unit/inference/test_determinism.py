@@ -88,7 +88,7 @@ def test_the_position_in_a_batch_does_not_change_labels(model: Model):
         assert torch.equal(other.argmax(dim=1), one_by_one.argmax(dim=1))
 
 
-def test_the_logits_of_a_whole_volume_are_never_held(model: Model, monkeypatch):
+def test_the_logits_of_a_whole_volume_are_never_in_memory(model: Model, monkeypatch):
     shape = (64 * 4, 64, 64)
     sizes = []
     zeros = torch.zeros

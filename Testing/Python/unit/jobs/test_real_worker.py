@@ -35,7 +35,7 @@ def job(tmp_path: Path) -> Job:
     )
 
 
-def test_the_worker_segments_a_phantom_and_names_no_file_in_its_log(job: Job):
+def test_the_worker_segments_a_phantom_and_logs_no_file_name(job: Job):
     worker = WorkerProcess.start(job, job.output.parent)
     found = collect(worker, events.Finished, seconds=120)
     assert worker.wait(10) == 0

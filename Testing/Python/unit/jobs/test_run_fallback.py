@@ -62,7 +62,7 @@ def test_the_input_is_never_overwritten(job: Job, tmp_path: Path, name: str):
     assert job.input.read_bytes() == before
 
 
-def test_one_of_several_gpus_can_be_chosen_if_it_is_there(monkeypatch: pytest.MonkeyPatch):
+def test_an_existing_gpu_can_be_selected_by_number(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert pick_device("cuda:1") == "cuda:1"
@@ -71,7 +71,7 @@ def test_one_of_several_gpus_can_be_chosen_if_it_is_there(monkeypatch: pytest.Mo
     assert caught.value.code is Code.NO_GPU
 
 
-def test_a_job_names_known_devices_only(job: Job):
+def test_a_job_accepts_known_devices_only(job: Job):
     assert dataclasses.replace(job, device="cuda:3").device == "cuda:3"
     for device in ("cuda:", "cuda:x", "cpu:0"):
         with pytest.raises(ValueError, match="device must be one of"):

@@ -55,7 +55,7 @@ def test_a_job_writes_labels_result_and_picture_and_nothing_else(job: Job):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_job_stopped_at_any_stage_leaves_no_file_and_spares_older_results(job: Job, stage: str):
+def test_a_job_stopped_at_any_stage_keeps_only_older_results(job: Job, stage: str):
     job = dataclasses.replace(job, overwrite=True)
     job.output.write_text("older")
 
@@ -69,7 +69,7 @@ def test_a_job_stopped_at_any_stage_leaves_no_file_and_spares_older_results(job:
     assert job.output.read_text() == "older"
 
 
-def test_a_report_that_fails_takes_the_labels_with_it(job: Job, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_report_removes_the_labels_too(job: Job, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -82,7 +82,7 @@ def test_a_report_that_fails_takes_the_labels_with_it(job: Job, monkeypatch: pyt
 
 @pytest.mark.parametrize("name", ["result", "picture"])
 @pytest.mark.parametrize("bad", ["a.seg.nrrd/a.x", "."])
-def test_a_report_that_cannot_be_written_is_refused_before_the_work(job: Job, name: str, bad: str):
+def test_an_unwritable_report_is_refused_before_the_work(job: Job, name: str, bad: str):
     job.output.touch()
     job = dataclasses.replace(job, overwrite=True, **{name: job.output.parent / bad})
     told = []
@@ -111,7 +111,9 @@ def test_too_little_memory_is_a_user_error(job, monkeypatch, error, code):
     assert caught.value.code is code
 
 
-def test_other_errors_of_torch_are_not_user_errors(job: Job, monkeypatch: pytest.MonkeyPatch):
+def test_torch_errors_other_than_memory_are_not_user_errors(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+):
     def fail(*_: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -120,7 +122,7 @@ def test_other_errors_of_torch_are_not_user_errors(job: Job, monkeypatch: pytest
         run_job(job, quiet, quiet)
 
 
-def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_gpu_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert pick_device("auto") == "cpu"
     with pytest.raises(UserError, match="'cuda' is not available") as caught:

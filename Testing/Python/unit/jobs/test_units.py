@@ -116,7 +116,7 @@ def test_training_refuses_an_mr(tmp_path: Path):
         check_cases(find_cases(tmp_path), lambda text: None)
 
 
-def test_a_case_for_training_is_refused_in_the_same_words(image: Path):
+def test_a_training_case_is_refused_with_the_same_message(image: Path):
     log = image.with_name("log.json")
     log.write_text(json.dumps({}), encoding="utf-8")
     folder = image.parent / "cases"

@@ -25,7 +25,7 @@ def said(out: io.StringIO) -> list[events.Event]:
     return [events.from_line(line) for line in out.getvalue().splitlines()]
 
 
-def test_no_event_follows_the_last_one():
+def test_no_event_follows_the_final_event():
     out = io.StringIO()
     channel = Channel(out)
     channel.send(events.Finished("a", "", 1.0))
@@ -102,6 +102,6 @@ def test_only_partial_files_of_this_process_are_deleted(tmp_path: Path):
         ),
     ],
 )
-def test_names_of_files_are_taken_out_of_a_log(text: str, kept: str):
+def test_file_names_are_removed_from_a_log(text: str, kept: str):
     files = (Path("/scans/Doe/ct.nii"), Path("run/labels.nrrd"))
     assert without_names(text, files, Path("run")) == kept

@@ -91,13 +91,13 @@ def test_a_level_is_recognised_in_its_usual_spellings_only(names, level):
     assert {name: x and x.name for name, x in found.items()} == dict.fromkeys(names, level)
 
 
-def test_every_level_has_a_name_and_a_code_that_lead_back_to_it():
+def test_the_name_and_code_of_every_level_identify_it():
     for label in LABELS:
         assert level_named(label.name) is label
         assert level_coded(terminology_entry(label)) is label
 
 
-def test_a_code_counts_in_any_context_but_only_as_the_type_and_not_against_the_name():
+def test_a_code_is_used_as_the_type_unless_the_name_contradicts():
     foreign = "Total~SCT^1^Tissue~SCT^36470004^Third lumbar vertebra~^^~a~b~c"
     assert level_of("odd", foreign).name == "L3"
     region = "Any~SCT^49755003^Lesion~SCT^108369006^Tumour~^^~c~SCT^36470004^L3 vertebra~^^"
@@ -107,7 +107,7 @@ def test_a_code_counts_in_any_context_but_only_as_the_type_and_not_against_the_n
     assert level_of("L4", foreign).name == "L4"
 
 
-def test_totalsegmentators_class_maps_run_from_tail_to_head():
+def test_class_maps_of_totalsegmentator_run_from_tail_to_head():
     second, first = BUILT_IN["totalsegmentator"].levels, TOTALSEGMENTATOR_V1.levels
     assert {v: second[v].name for v in (25, 26, 27, 31, 32, 43, 44, 50)} == {
         25: "Sacrum", 26: "Sacrum", 27: "L5", 31: "L1", 32: "T12", 43: "T1", 44: "C7", 50: "C1",
@@ -126,7 +126,7 @@ def test_totalsegmentators_class_maps_run_from_tail_to_head():
         {"labels": {"0": "background", "1": "L1", "2": "L2", "3": "aorta"}},
     ],
 )
-def test_a_json_file_maps_names_and_numbers_either_way(content, tmp_path: Path):
+def test_a_json_file_maps_names_to_numbers_or_numbers_to_names(content, tmp_path: Path):
     found = numbering_of(str(write_json(tmp_path / "map.JSON", content)))
     assert {v: label.name for v, label in found.levels.items()} == {1: "L1", 2: "L2"}
     assert found.name_of(3) == "aorta"
@@ -147,7 +147,7 @@ def test_a_json_file_maps_names_and_numbers_either_way(content, tmp_path: Path):
         ("{", "does not say what the labels are"),
     ],
 )
-def test_a_json_file_that_is_no_map_is_refused(text, says, tmp_path: Path):
+def test_a_json_file_that_is_not_a_map_is_refused(text, says, tmp_path: Path):
     (tmp_path / "map.json").write_text(text)
     with pytest.raises(UserError, match=r"map\.json") as caught:
         numbering_of(str(tmp_path / "map.json"))
@@ -157,7 +157,7 @@ def test_a_json_file_that_is_no_map_is_refused(text, says, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", VERSE_FILES)
-def test_every_part_of_a_real_label_image_is_read_with_verses_numbers(shared_data, name):
+def test_any_crop_of_a_real_verse_label_image_is_read_as_verse(shared_data, name):
     stats = label_stats(read_labels(shared_data / name))
     order = sorted(stats, key=lambda value: ORDER[BY_VALUE[value].name])
     for first, stop in itertools.combinations(range(len(order) + 1), 2):
@@ -167,7 +167,7 @@ def test_every_part_of_a_real_label_image_is_read_with_verses_numbers(shared_dat
 
 
 @pytest.mark.parametrize("name", VERSE_FILES)
-def test_a_real_spine_in_another_numbering_is_never_taken_for_verses(shared_data, name):
+def test_a_real_spine_in_another_numbering_is_never_read_as_verse(shared_data, name):
     stats = label_stats(read_labels(shared_data / name))
     order = sorted(stats, key=lambda value: ORDER[BY_VALUE[value].name])
     for first, stop in itertools.combinations(range(len(order) + 1), 2):
@@ -184,7 +184,7 @@ def test_a_real_spine_in_another_numbering_is_never_taken_for_verses(shared_data
         assert title(dict(enumerate(parts[::-1], 1))) == "refused", values
 
 
-def test_a_whole_spine_in_totalsegmentators_numbers_is_recognised(shared_data):
+def test_a_whole_spine_numbered_by_totalsegmentator_is_recognised(shared_data):
     volume = read_labels(shared_data / "totalsegmentator" / "s0327_maskonly_seg.nii.gz")
     names = [BY_VALUE[value].name for value in values_in(volume.array)]
     for scheme in ("totalsegmentator", "totalsegmentator-v1"):
@@ -194,7 +194,7 @@ def test_a_whole_spine_in_totalsegmentators_numbers_is_recognised(shared_data):
 
 @pytest.mark.parametrize("scheme", ["totalsegmentator-mr", "totalspineseg", "vista3d"])
 @pytest.mark.parametrize("name", VERSE_FILES)
-def test_numberings_of_other_software_are_refused_until_they_are_named(shared_data, name, scheme):
+def test_other_numberings_are_refused_unless_they_are_named(shared_data, name, scheme):
     stats = label_stats(read_labels(shared_data / name))
     order = sorted(stats, key=lambda value: ORDER[BY_VALUE[value].name])
     for first, stop in itertools.combinations(range(len(order) + 1), 2):
@@ -205,7 +205,7 @@ def test_numberings_of_other_software_are_refused_until_they_are_named(shared_da
             assert title(known) == "refused", values
 
 
-def test_software_whose_numbers_overlap_with_known_ones_is_refused_and_can_be_named(tmp_path: Path):
+def test_ambiguous_numberings_are_refused_unless_they_are_named(tmp_path: Path):
     levels = ["T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5"]
     true = spine(*levels)
     for scheme in ("totalsegmentator-mr", "totalspineseg", "vista3d"):
@@ -225,13 +225,13 @@ def test_a_sacrum_with_the_number_of_l6_is_refused(shared_data):
 
 
 @pytest.mark.parametrize("name", OTHER_FILES)
-def test_what_counts_instances_or_structures_is_refused(shared_data, name):
+def test_instance_numbers_and_other_structures_are_refused(shared_data, name):
     with pytest.raises(UserError, match="--labels"):
         read_vertebra_labels(shared_data / name)
 
 
 @pytest.mark.parametrize("name", ["s0327", "s0328"])
-def test_all_structures_of_a_body_give_its_vertebrae(shared_data, name):
+def test_a_segmentation_of_all_organs_gives_its_vertebrae(shared_data, name):
     folder = shared_data / "totalsegmentator"
     found = read_vertebra_labels(folder / f"{name}_structures.nii.gz")
     labels = next(folder.glob(f"{name}*_seg.nii.gz"))
@@ -245,11 +245,11 @@ def test_all_structures_of_a_body_give_its_vertebrae(shared_data, name):
     "names",
     [("T12", "T13", "L1"), ("L4", "L5", "L6", "Sacrum"), ("L5", "L6"), ("T11", "L1", "L2")],
 )
-def test_levels_out_of_the_order_of_their_numbers_are_read(names):
+def test_levels_in_an_unusual_spatial_order_are_read(names):
     assert title(spine(*names)) == VERSE.title
 
 
-def test_small_drawings_and_single_levels_are_taken_as_they_say():
+def test_small_masks_and_single_levels_are_read_by_their_values():
     array = np.zeros((20, 10, 10), np.uint8)
     for place, value in enumerate((22, 21, 20)):
         array[5 * place + 1 : 5 * place + 4, 3:6, 3:6] = value
@@ -260,7 +260,7 @@ def test_small_drawings_and_single_levels_are_taken_as_they_say():
     assert title(small.with_array(np.zeros_like(array))) == VERSE.title
 
 
-def test_a_spine_on_its_side_is_read_and_one_upside_down_only_where_no_other_numbering_fits():
+def test_an_upside_down_spine_is_read_only_if_no_other_numbering_fits():
     lumbar, thoracic = spine("L1", "L2", "L3"), spine("T1", "T4", "L1")
     turned = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
     g = lumbar.geometry
@@ -270,7 +270,7 @@ def test_a_spine_on_its_side_is_read_and_one_upside_down_only_where_no_other_num
     assert title(thoracic.with_array(thoracic.array[::-1].copy())) == VERSE.title
 
 
-def test_s1_and_the_rest_of_the_sacrum_are_one(tmp_path: Path):
+def test_s1_and_the_rest_of_the_sacrum_are_one_level(tmp_path: Path):
     names = ("L5", "L6", "Sacrum")
     volume = spine(*names)
     above, first, rest = masks(volume, names)
@@ -280,7 +280,7 @@ def test_s1_and_the_rest_of_the_sacrum_are_one(tmp_path: Path):
     np.testing.assert_array_equal(found.volume.array == 24, above)
 
 
-def test_segments_without_fields_of_older_versions_are_layers_of_their_own(tmp_path: Path):
+def test_segments_of_older_slicer_versions_are_separate_layers(tmp_path: Path):
     volume = spine("L2", "L3")
     first, second = masks(volume, ("L2", "L3"))
     none = {"LabelValue": "", "Layer": ""}
@@ -290,7 +290,7 @@ def test_segments_without_fields_of_older_versions_are_layers_of_their_own(tmp_p
     np.testing.assert_array_equal(found.volume.array == 23, second)
 
 
-def test_voxels_of_no_segment_are_told(tmp_path: Path):
+def test_voxels_outside_all_segments_are_reported(tmp_path: Path):
     volume = spine("L2", "L3")
     first, second = masks(volume, ("L2", "L3"))
     path = write_parts(tmp_path / "a.seg.nrrd", volume, [Part("L2", first, 1)])
@@ -302,7 +302,7 @@ def test_voxels_of_no_segment_are_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.int64])
-def test_values_of_any_integer_type_are_listed_and_remapped(kind):
+def test_label_values_of_any_integer_type_are_remapped(kind):
     array = np.zeros((3, 4, 5), kind)
     array[0, 0], array[1, 1] = 5, 100
     assert values_in(array) == [5, 100]
@@ -318,7 +318,7 @@ def test_values_of_any_integer_type_are_listed_and_remapped(kind):
         assert remap_values(array, {1 << 20: 9})[2, 3, 0] == 9
 
 
-def test_the_labels_of_a_run_are_known_by_the_result_beside_them(tmp_path: Path):
+def test_labels_of_a_run_are_recognised_by_the_result_beside_them(tmp_path: Path):
     volume = spine("C1", "C2")
     write_image(volume, tmp_path / "a.nii.gz")
     with pytest.raises(UserError, match="masks of one or two structures"):

@@ -48,7 +48,7 @@ def test_heights_are_accurate_to_half_a_millimetre(case):
         np.testing.assert_allclose(heights, vertebra.heights(), atol=0.5)
 
 
-def test_cobb_angles_are_right_within_a_degree_in_both_planes(case):
+def test_cobb_angles_are_accurate_to_a_degree_in_both_planes(case):
     vertebrae, measured = case
     for axis, view in enumerate(("coronal", "sagittal")):
         angles = [
@@ -68,7 +68,7 @@ def test_cobb_angles_are_right_within_a_degree_in_both_planes(case):
                 assert item.words["what"] == f"convex to the {'right' if true > 0 else 'left'}"
 
 
-def test_slips_are_right_within_half_a_millimetre(case):
+def test_slips_are_accurate_to_half_a_millimetre(case):
     vertebrae, measured = case
     found = by_name(measured, "disc")
     for upper, lower in pairwise(vertebrae):
@@ -76,7 +76,7 @@ def test_slips_are_right_within_half_a_millimetre(case):
         assert slip == pytest.approx(slip_mm(upper, lower), abs=0.5)
 
 
-def test_discs_and_canal_have_the_sizes_they_were_made_with():
+def test_discs_and_canal_have_their_true_sizes():
     vertebrae = stack(NAMES[:3], np.zeros((3, 2)), 10.0, **SMALL)
     direction = Rotation.from_euler("xyz", (12, 7, 5), degrees=True).as_matrix()
     measured = measure(draw(vertebrae, (1.3, 0.8, 0.8), direction))
@@ -91,14 +91,14 @@ def test_discs_and_canal_have_the_sizes_they_were_made_with():
         assert vertebra.values["depth_mm"] == pytest.approx(28, abs=0.8)
 
 
-def test_a_round_canal_is_as_wide_as_its_widest_place():
+def test_the_width_of_a_round_canal_is_its_diameter():
     vertebrae = stack(NAMES[:2], np.zeros((2, 2)), 10.0, **SMALL, canal=(16.0, 15.0), rounded=True)
     for vertebra in measure(draw(vertebrae, (1.3, 0.8, 0.8), np.eye(3))).of("vertebra"):
         assert vertebra.values["canal_width_mm"] == pytest.approx(16, abs=0.8)
         assert vertebra.values["canal_depth_mm"] == pytest.approx(15, abs=0.8)
 
 
-def test_density_is_that_of_the_middle_of_the_body_and_only_of_ct():
+def test_density_is_measured_in_the_middle_of_the_body_on_ct_only():
     vertebrae = stack(("L1", "L2"), np.zeros((2, 2)))
     labels = draw(vertebrae, (2.0, 1.0, 1.0), np.eye(3))
     image = labels.with_array(
@@ -112,7 +112,7 @@ def test_density_is_that_of_the_middle_of_the_body_and_only_of_ct():
     assert item.reasons["trabecular_hu"] == "no CT in Hounsfield units was given"
 
 
-def test_a_cut_body_has_no_heights_and_says_why_but_its_whole_endplate_counts():
+def test_a_truncated_body_has_no_heights_but_keeps_its_whole_endplate():
     vertebrae = stack(("L1", "L2", "L3"), np.zeros((3, 2)))
     labels = draw(vertebrae, (1.5, 1.0, 1.0), np.eye(3))
     top_mm = vertebrae[0].centre[2] - labels.geometry.origin_lps_mm[2]
@@ -131,13 +131,13 @@ def test_a_cut_body_has_no_heights_and_says_why_but_its_whole_endplate_counts():
     assert lordosis.reasons["angle_deg"] == "L1: cut by the image; L5 is not in the labels"
 
 
-def test_a_missing_level_leaves_no_disc_between_its_neighbours():
+def test_no_disc_is_measured_across_a_missing_level():
     vertebrae = stack(("T12", "L1", "L2"), np.zeros((3, 2)))
     labels = draw([vertebrae[0], vertebrae[2]], (1.5, 1.0, 1.0), np.eye(3))
     assert measure(labels).of("disc") == []
 
 
-def test_a_height_loss_has_a_kind_and_a_grade():
+def test_a_height_loss_has_a_type_and_a_grade():
     def heights(*values: float) -> dict[str, float]:
         return dict(zip(HEIGHTS, values, strict=True))
 
@@ -166,11 +166,11 @@ def test_an_s_shaped_spine_has_two_curves_that_share_an_end_vertebra():
     ("one", "other", "expected"),
     [(10, 4, 6), (170, -170, -20), (-175, 175, 10), (-160, 200, 0), (350, -350, -20)],
 )
-def test_differences_of_angles_stay_within_half_a_turn(one, other, expected):
+def test_differences_of_angles_stay_within_180_degrees(one, other, expected):
     assert difference_deg(one, other) == pytest.approx(expected)
 
 
-def test_a_curve_across_half_a_turn_is_as_large_as_elsewhere():
+def test_a_curve_across_180_degrees_has_its_true_size():
     tilts = [160, 172, -176, -164]
     found = find_curves([Tilt(f"V{k}", s, t) for k, t in enumerate(tilts) for s in (1, -1)])
     assert [round(curve.deg) for curve in found] == [36]

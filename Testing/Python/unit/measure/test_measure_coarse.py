@@ -45,12 +45,12 @@ def test_measurements_of_more_spines_are_as_accurate_as_voxels_allow(kind, draws
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_numbers_in_clinical_voxels_are_within_the_bars(seed):
+def test_measurements_at_clinical_spacings_are_within_their_bounds(seed):
     for error in errors_of(seed, "clinical"):
         assert abs(error.off) <= error.bar, error
 
 
-def test_endplates_that_differ_by_more_than_two_bars_can_have_the_same_coarse_voxels():
+def test_different_endplates_can_have_the_same_coarse_voxels():
     """Whatever a method answers, it is off by more than a degree for one of the two."""
     widest = 0.0
     vertebrae, direction = random_stack(0)

@@ -34,7 +34,7 @@ def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not():
     assert first.image.array.tobytes() != other.image.array.tobytes()
 
 
-def test_every_level_of_a_whole_spine_is_there(whole: Phantom):
+def test_a_whole_spine_has_every_level(whole: Phantom):
     assert names_in(whole) == set(PhantomOptions().all_levels)
 
 
@@ -44,7 +44,7 @@ def test_every_label_is_one_piece(whole: Phantom):
         assert ndimage.label(mask)[1] == 1, name
 
 
-def test_levels_follow_each_other_from_top_to_bottom(whole: Phantom):
+def test_levels_are_in_order_from_top_to_bottom(whole: Phantom):
     heights = [centre_mm(whole, name)[2] for name in PhantomOptions().all_levels]
     assert all(np.diff(heights) < 0)
 
@@ -64,7 +64,7 @@ VOLUME_ML = {
 
 
 @pytest.mark.parametrize("name", VOLUME_ML)
-def test_volumes_are_those_of_real_vertebrae(whole: Phantom, name: str):
+def test_volumes_are_in_the_range_of_real_vertebrae(whole: Phantom, name: str):
     scale = whole.scale**3
     voxels = np.count_nonzero(whole.labels.array == BY_NAME[name].value)
     assert voxels * 8 / 1000 == pytest.approx(VOLUME_ML[name] * scale, rel=0.25)
@@ -82,7 +82,7 @@ def test_bodies_do_not_touch(whole: Phantom):
             assert y >= rows.min() - 1
 
 
-def test_bone_of_the_spine_is_labelled_and_nothing_else_is(whole: Phantom):
+def test_all_bone_of_the_spine_is_labelled_and_only_that(whole: Phantom):
     bone = np.isin(whole.tissues.array, (Tissue.CORTICAL, Tissue.TRABECULAR))
     assert np.array_equal(bone, whole.labels.array > 0)
 
@@ -96,18 +96,20 @@ def test_bone_of_the_spine_is_labelled_and_nothing_else_is(whole: Phantom):
         (PhantomOptions("L3", "Sacrum", lumbar=4), {"L3", "L4", "Sacrum"}),
     ],
 )
-def test_spines_may_have_a_vertebra_more_or_less(options: PhantomOptions, expected: set[str]):
+def test_spines_may_have_an_additional_or_missing_vertebra(
+    options: PhantomOptions, expected: set[str]
+):
     options = PhantomOptions(**{**vars(options), "spacing_mm": COARSE, "tight": True})
     assert names_in(make_phantom(2, options)) == expected
 
 
-def test_a_cut_field_of_view_ends_in_the_middle_of_bodies():
+def test_a_cropped_field_of_view_ends_in_the_middle_of_bodies():
     cut = make_phantom(3, PhantomOptions("T12", "L3", spacing_mm=COARSE, cut=True))
     for name, row in (("T12", -1), ("L3", 0)):
         assert (cut.labels.array[row] == BY_NAME[name].value).any()
 
 
-def test_a_view_from_the_head_shows_a_skull_without_a_label():
+def test_a_field_of_view_with_the_head_has_an_unlabelled_skull():
     view = PhantomOptions("C1", "C4", spacing_mm=COARSE, cut=True, beyond_mm=(60.0, 0.0))
     head = make_phantom(3, view)
     above = np.isin(head.labels.array, BY_NAME["C1"].value).any(axis=(1, 2)).nonzero()[0].max() + 1
@@ -116,12 +118,12 @@ def test_a_view_from_the_head_shows_a_skull_without_a_label():
     assert not head.labels.array[above:].any()
 
 
-def test_random_views_often_begin_at_the_head():
+def test_random_fields_of_view_often_begin_at_the_head():
     drawn = [random_options(np.random.default_rng(seed)) for seed in range(200)]
     assert 0.1 < np.mean([o.first == "C1" and o.beyond_mm[0] > 20 for o in drawn]) < 0.3
 
 
-def test_an_uncut_field_of_view_holds_vertebrae_whole():
+def test_an_uncropped_field_of_view_contains_complete_vertebrae():
     whole = make_phantom(3, PhantomOptions("T12", "L3", spacing_mm=COARSE))
     labels = whole.labels.array
     for axis in range(3):
@@ -137,7 +139,7 @@ def test_lateral_curves_bend_the_chain():
     assert bend_mm(50) > bend_mm(0) + 8
 
 
-def test_options_that_no_spine_has_are_refused():
+def test_impossible_options_are_refused():
     with pytest.raises(ValueError, match="L6"):
         PhantomOptions(first="L6")
     with pytest.raises(ValueError, match="14"):

@@ -20,14 +20,14 @@ def grid_of(n: int) -> Geometry:
     return Geometry((n, n, n), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
 
 
-def test_a_capsule_is_a_rounded_bar():
+def test_a_capsule_has_the_signed_distance_of_a_rounded_bar():
     bar = capsule(((0, 0, 0), (10, 0, 0)), (2.0, 2.0))
     assert at(bar, 5, 3, 0) == pytest.approx(1.0)
     assert at(bar, 13, 0, 0) == pytest.approx(1.0)
     assert at(bar, 5, 0, 0) == pytest.approx(-2.0)
 
 
-def test_a_plate_ends_at_its_half_sizes():
+def test_the_signed_distance_of_a_plate_is_zero_at_its_half_sizes():
     _, _, block = plate((1, 0, 0), (2, 3, 4))
     assert at(block, 3, 0, 0) == pytest.approx(0.0, abs=1e-5)
     assert at(block, 1, 5, 0) == pytest.approx(2.0)
@@ -39,7 +39,7 @@ def test_smooth_min_is_the_minimum_far_from_the_seam():
     assert np.allclose(smooth_min(a, b, 2.0), [-3.0, 0.5])
 
 
-def test_parts_outside_their_box_leave_the_field_alone():
+def test_a_part_does_not_change_the_field_outside_its_box():
     field = Field(
         Grid(grid_of(20)), Frame(np.array([10.0, 10, 10]), np.eye(3)), (slice(0, 20),) * 3
     )
@@ -48,7 +48,7 @@ def test_parts_outside_their_box_leave_the_field_alone():
     assert field.distance[0, 0, 0] == 30.0
 
 
-def test_a_turned_frame_turns_its_part():
+def test_a_rotated_frame_rotates_its_part():
     turned = Frame(np.array([10.0, 10, 10]), np.array([[0, 1.0, 0], [-1.0, 0, 0], [0, 0, 1.0]]))
     field = Field(Grid(grid_of(20)), turned, (slice(0, 20),) * 3)
     field.add_capsule(((0, 0, 0), (6, 0, 0)), (2.0, 2.0))
@@ -56,7 +56,7 @@ def test_a_turned_frame_turns_its_part():
     assert field.distance[10, 10, 16] > 0
 
 
-def test_steps_of_the_chain_follow_the_measured_means():
+def test_steps_between_vertebrae_follow_the_measured_means():
     options = PhantomOptions(kyphosis=1.0, scoliosis_deg=0.0)
     chains = [draw_chain(options, 1.0, np.random.default_rng(k)) for k in range(40)]
     for k, name in ((4, "C5"), (12, "T6"), (21, "L3")):
@@ -88,7 +88,7 @@ def test_ct_orders_tissues_by_density():
     assert 60 < spongy < 300 < dense
 
 
-def test_noise_has_the_deviation_asked_for():
+def test_noise_has_the_requested_standard_deviation():
     air = Volume(
         np.zeros((16, 64, 64), np.uint8), Geometry((16, 64, 64), (1, 1, 1), (0, 0, 0), np.eye(3))
     )

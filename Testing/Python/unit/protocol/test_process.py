@@ -60,7 +60,7 @@ def test_a_run_reports_progress_in_order_and_ends_with_a_complete_file(tmp_path,
     assert [e.message for e in found if isinstance(e, events.Warning)] == ["all is well"]
 
 
-def test_chatter_from_python_and_c_goes_to_the_log_and_not_into_the_events(tmp_path, python):
+def test_output_of_python_and_c_goes_to_the_log_not_to_the_events(tmp_path, python):
     worker = start(tmp_path, python)
     collect(worker, events.Finished)
     worker.wait(10)
@@ -68,7 +68,7 @@ def test_chatter_from_python_and_c_goes_to_the_log_and_not_into_the_events(tmp_p
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_cancelling_at_any_stage_leaves_no_process_and_nothing_but_the_log(
+def test_cancelling_at_any_stage_leaves_no_process_and_only_the_log(
     tmp_path, python, monkeypatch, stage
 ):
     monkeypatch.setenv("STOP_AT", stage)
@@ -130,7 +130,7 @@ def test_a_launcher_that_waits_for_the_end_of_stdin_does_not_block(tmp_path, lau
     assert not worker.is_running()
 
 
-def test_a_silent_crash_becomes_one_failed_event(tmp_path, python, monkeypatch):
+def test_a_crash_without_output_becomes_one_failed_event(tmp_path, python, monkeypatch):
     monkeypatch.setenv("STOP_AT", "locate")
     monkeypatch.setenv("HOW", "abort")
     worker = start(tmp_path, python)
@@ -158,9 +158,7 @@ def test_failures_give_message_and_remedy_and_leave_no_file(tmp_path, python, mo
     assert left_in(worker) == {LOG_NAME}
 
 
-def test_the_log_of_a_failure_keeps_the_traceback_but_no_name_of_a_patient(
-    tmp_path, python, monkeypatch
-):
+def test_the_log_of_a_failure_has_the_traceback_but_no_patient_name(tmp_path, python, monkeypatch):
     monkeypatch.setenv("STOP_AT", "restore")
     monkeypatch.setenv("HOW", "bug")
     worker = start(tmp_path, python)

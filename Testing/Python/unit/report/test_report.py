@@ -35,7 +35,7 @@ def leaning_spine() -> Volume:
     return volume(labels)
 
 
-def test_the_bodies_are_found_where_they_are_and_not_in_the_arches() -> None:
+def test_body_centres_lie_in_the_bodies_and_not_in_the_arches() -> None:
     bodies = trace_spine(leaning_spine()).bodies_mm
     for k, name in enumerate(NAMES):
         z, y, x = bodies[BY_NAME[name].value]
@@ -44,7 +44,7 @@ def test_the_bodies_are_found_where_they_are_and_not_in_the_arches() -> None:
         assert x == pytest.approx(16 + 12 * k + 11.5, abs=2)
 
 
-def test_both_views_show_every_body_of_a_spine_that_leans() -> None:
+def test_both_views_show_every_body_of_a_tilted_spine() -> None:
     labels = leaning_spine()
     for view in side_and_front(volume(labels.array.astype(np.int16)), labels):
         for name in NAMES:
@@ -56,7 +56,7 @@ def test_both_views_show_every_body_of_a_spine_that_leans() -> None:
             assert view.labels[row, column] == value
 
 
-def test_the_image_under_the_outlines_is_the_one_at_the_same_place() -> None:
+def test_outlines_lie_on_the_image_at_the_same_position() -> None:
     labels = leaning_spine()
     image = volume(np.where(labels.array > 0, 500, -100).astype(np.int16))
     for view in side_and_front(image, labels):
@@ -80,7 +80,7 @@ def test_the_orientation_of_the_array_does_not_change_the_views() -> None:
         assert np.allclose(a.image, b.image)
 
 
-def test_names_that_would_overlap_move_apart_and_the_others_stay() -> None:
+def test_only_overlapping_names_are_moved_apart() -> None:
     assert spread([10.0, 50.0], least=4, most=100) == [10, 50]
     assert spread([50.0, 11.0, 10.0], least=4, most=100) == [50, 12.5, 8.5]
     assert spread([99.0, 10.0, 100.0], least=4, most=100) == [96, 10, 100]
@@ -104,7 +104,7 @@ def test_a_picture_of_a_phantom_is_a_png_with_the_colours_of_its_labels(
     assert [p.name for p in tmp_path.iterdir()] == ["report.png"]
 
 
-def test_labels_without_any_vertebra_give_a_picture_too(tmp_path: Path) -> None:
+def test_labels_without_vertebrae_give_a_picture_too(tmp_path: Path) -> None:
     empty = volume(np.zeros(SHAPE, np.uint8))
     write_report(
         empty.with_array(empty.array.astype(np.int16)), empty, result_of(empty), tmp_path / "r.png"
@@ -112,7 +112,7 @@ def test_labels_without_any_vertebra_give_a_picture_too(tmp_path: Path) -> None:
     assert (tmp_path / "r.png").stat().st_size > 1000
 
 
-def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
     labels = leaning_spine()
     target = tmp_path / "taken.png"
     target.mkdir()

@@ -54,7 +54,7 @@ def test_the_chunked_scan_is_as_accurate_as_the_reference(case: Case):
     assert_as_accurate_as_reference(scan_chunked, case)
 
 
-def test_the_chunked_scan_holds_no_tensor_of_all_states():
+def test_the_chunked_scan_allocates_no_tensor_of_all_states():
     length, d, n = 800, 6, 16
     tensors = inputs(1, length, d, n)
     with LargestTensor() as largest:

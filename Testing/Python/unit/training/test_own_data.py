@@ -64,7 +64,7 @@ def test_both_layouts_give_the_same_levels(layout: str, request: pytest.FixtureR
         assert case.image is not None
 
 
-def test_bright_voxels_beyond_the_labels_are_left_out_and_between_them_are_background(verse: Path):
+def test_unlabelled_bone_is_ignored_beyond_the_labels_only(verse: Path):
     (path,) = verse.rglob("sub-0_seg*")
     labels = make_phantom(
         1, PhantomOptions(first="L1", last="L3", spacing_mm=SPACING_MM, tight=True)
@@ -90,7 +90,7 @@ def test_every_problem_is_listed_with_its_file(verse: Path, phantoms):
     assert f"{masks[1].name} holds the values 100, 120" in str(caught.value)
 
 
-def test_files_without_a_partner_are_listed(verse: Path):
+def test_images_and_labels_without_a_counterpart_are_listed(verse: Path):
     next(verse.rglob("sub-0_ct*")).unlink()
     next(verse.rglob("sub-1_seg*")).unlink()
     with pytest.raises(UserError) as caught:
@@ -117,7 +117,7 @@ def test_a_folder_without_cases_is_refused(tmp_path: Path, name: str):
 
 
 @pytest.mark.slow
-def test_the_command_goes_on_from_the_bundled_weights_with_own_cases(verse: Path, tmp_path: Path):
+def test_training_continues_from_the_bundled_weights_with_own_cases(verse: Path, tmp_path: Path):
     out = tmp_path / "run"
     words = ["train", "coarse", "--out", str(out), "--data", str(verse), "--phantoms", "0"]
     assert main([*words, "--start-from", "starter", "--steps", "2", "--threads", "1"]) == 0

@@ -31,7 +31,7 @@ def case() -> Case:
     return lumbar_case()
 
 
-def test_an_interrupted_training_goes_on_exactly_where_it_stopped(tmp_path: Path, case: Case):
+def test_an_interrupted_training_resumes_bit_for_bit(tmp_path: Path, case: Case):
     whole = trainer(case)
     expected = [whole.learn() for _ in range(4)][-1]
     first = trainer(case)
@@ -57,7 +57,7 @@ def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, 
     assert find_model(str(tmp_path / "model")) == tmp_path / "model"
 
 
-def test_a_model_keeps_the_network_that_was_not_trained_anew(tmp_path: Path, case: Case):
+def test_a_packed_model_keeps_the_network_that_was_not_retrained(tmp_path: Path, case: Case):
     one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=1))
     one.run(tmp_path / "coarse", lambda text: None)
     starter = read_card(find_model("starter"))
@@ -85,7 +85,7 @@ def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: st
     assert torch.equal(one.draw()[0], other.draw()[0])
 
 
-def test_a_size_of_the_network_can_be_chosen_for_both_passes(case: Case):
+def test_the_network_size_can_be_chosen_for_both_passes(case: Case):
     assert set(TRAINED) == set(product(SIZES, SPACING_MM))
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
@@ -145,7 +145,7 @@ def test_a_checkpoint_in_several_files_is_refused(tmp_path: Path, case: Case, na
     assert load_checkpoint(tmp_path)["step"] == 1
 
 
-def test_curves_are_means_of_fifty_steps_and_go_on_in_the_same_file(tmp_path: Path):
+def test_curves_are_means_of_fifty_steps_appended_to_one_file(tmp_path: Path):
     said: list[str] = []
     for part in (0, 1):
         curves = MetricsLog(tmp_path, said.append)
@@ -157,7 +157,7 @@ def test_curves_are_means_of_fifty_steps_and_go_on_in_the_same_file(tmp_path: Pa
     assert "step 100 bone 25.500 (1.0 min)" in said
 
 
-def test_examples_change_nothing_about_a_training(case: Case):
+def test_example_pictures_do_not_change_a_training(case: Case):
     looked, not_looked = trainer(case), trainer(case)
     looked.examples(5)
     assert looked.learn() == not_looked.learn()
