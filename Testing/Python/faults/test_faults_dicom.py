@@ -21,7 +21,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.read import read_volume
 
 pytest.importorskip("pydicom")
-import made_dicom as made
+import synthetic_dicom as synthetic
 
 pytestmark = pytest.mark.faults
 
@@ -29,7 +29,7 @@ MUTATIONS = 40
 LIMIT_BYTES, LIMIT_SECONDS = 4 << 30, 60
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 MULTI_FRAME_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.3"
-Edit = made.Edit
+Edit = synthetic.Edit
 
 
 def at(slices: range, edit: Edit) -> Edit:
@@ -70,7 +70,7 @@ def turned(axes_lps: np.ndarray) -> Edit:
     """Return an edit that turns a stack; the rows are the directions of x and y."""
 
     def edit(k: int, data: Any) -> None:
-        place_mm = np.array(made.ORIGIN_LPS_MM) + made.STEP_MM * k * np.cross(*axes_lps)
+        place_mm = np.array(synthetic.ORIGIN_LPS_MM) + synthetic.STEP_MM * k * np.cross(*axes_lps)
         data.ImageOrientationPatient = axes_lps.ravel().tolist()
         data.ImagePositionPatient = [round(float(value), 6) for value in place_mm]
 
@@ -84,7 +84,7 @@ def moved(k: int, data: Any) -> None:
 
 
 ALWAYS = {
-    f"SOP class {uid}": made.put(SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{uid}")
+    f"SOP class {uid}": synthetic.put(SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{uid}")
     for uid in (
         "2",  # CT
         "4",  # MR
@@ -102,83 +102,92 @@ ALWAYS = {
     )
 }
 READ = ALWAYS | {
-    "no SOP class": made.put(SOPClassUID=""),
-    "no fault": made.put(),
-    "wrong SpacingBetweenSlices": made.put(SpacingBetweenSlices=7.0),
-    "negative SpacingBetweenSlices": made.put(SpacingBetweenSlices=-2.0),
-    "no SliceThickness": made.put(SliceThickness=None),
-    "ImagerPixelSpacing beside PixelSpacing": made.put(ImagerPixelSpacing=[0.3, 0.3]),
-    "PixelAspectRatio beside PixelSpacing": made.put(PixelAspectRatio=[1, 1]),
-    "slope that changes": lambda k, data: made.put(RescaleSlope=1 + 0.37 * k)(k, data),
-    "intercept that appears later": at(range(1), made.put(RescaleIntercept=0)),
-    "signed from the second slice on": at(range(1, 99), made.put(PixelRepresentation=1)),
-    "no slope": made.put(RescaleSlope=None),
-    "spaces around numbers": made.put(PixelSpacing=" 1.5 \\ 0.75 "),
-    "rounded orientation": made.put(ImageOrientationPatient=[1, 0, 0, 0, 1, 1e-5]),
+    "no SOP class": synthetic.put(SOPClassUID=""),
+    "no fault": synthetic.put(),
+    "wrong SpacingBetweenSlices": synthetic.put(SpacingBetweenSlices=7.0),
+    "negative SpacingBetweenSlices": synthetic.put(SpacingBetweenSlices=-2.0),
+    "no SliceThickness": synthetic.put(SliceThickness=None),
+    "ImagerPixelSpacing beside PixelSpacing": synthetic.put(ImagerPixelSpacing=[0.3, 0.3]),
+    "PixelAspectRatio beside PixelSpacing": synthetic.put(PixelAspectRatio=[1, 1]),
+    "slope that changes": lambda k, data: synthetic.put(RescaleSlope=1 + 0.37 * k)(k, data),
+    "intercept that appears later": at(range(1), synthetic.put(RescaleIntercept=0)),
+    "signed from the second slice on": at(range(1, 99), synthetic.put(PixelRepresentation=1)),
+    "no slope": synthetic.put(RescaleSlope=None),
+    "spaces around numbers": synthetic.put(PixelSpacing=" 1.5 \\ 0.75 "),
+    "rounded orientation": synthetic.put(ImageOrientationPatient=[1, 0, 0, 0, 1, 1e-5]),
     "sagittal": turned(np.array([[0, 1, 0], [0, 0, -1]])),
     "coronal": turned(np.array([[1, 0, 0], [0, 0, -1]])),
     "oblique": turned(np.array([[0.8, 0.6, 0], [-0.48, 0.64, 0.6]])),
 }
 REFUSALS = {
-    "no PixelSpacing": (made.put(PixelSpacing=None), "does not state its pixel size"),
-    "empty PixelSpacing": (made.put(PixelSpacing=""), "does not state its pixel size"),
-    "one PixelSpacing": (made.put(PixelSpacing="1.5"), "does not state its pixel size"),
-    "PixelSpacing 0": (made.put(PixelSpacing="0\\0"), "does not state its pixel size"),
-    "negative PixelSpacing": (made.put(PixelSpacing="-1.5\\0.75"), "does not state its pixel size"),
-    "PixelSpacing nan": (made.put(PixelSpacing="nan\\nan"), "does not state its pixel size"),
+    "no PixelSpacing": (synthetic.put(PixelSpacing=None), "does not state its pixel size"),
+    "empty PixelSpacing": (synthetic.put(PixelSpacing=""), "does not state its pixel size"),
+    "one PixelSpacing": (synthetic.put(PixelSpacing="1.5"), "does not state its pixel size"),
+    "PixelSpacing 0": (synthetic.put(PixelSpacing="0\\0"), "does not state its pixel size"),
+    "negative PixelSpacing": (
+        synthetic.put(PixelSpacing="-1.5\\0.75"),
+        "does not state its pixel size",
+    ),
+    "PixelSpacing nan": (synthetic.put(PixelSpacing="nan\\nan"), "does not state its pixel size"),
     "PixelSpacing missing in one": (
-        at(range(5, 6), made.put(PixelSpacing=None)),
+        at(range(5, 6), synthetic.put(PixelSpacing=None)),
         "1 of its 12 slices",
     ),
     "only ImagerPixelSpacing": (
-        made.put(PixelSpacing=None, ImagerPixelSpacing=[0.3, 0.3]),
+        synthetic.put(PixelSpacing=None, ImagerPixelSpacing=[0.3, 0.3]),
         "ImagerPixelSpacing is not the size in the patient",
     ),
     "only NominalScannedPixelSpacing": (
-        made.put(PixelSpacing=None, NominalScannedPixelSpacing=[0.3, 0.3]),
+        synthetic.put(PixelSpacing=None, NominalScannedPixelSpacing=[0.3, 0.3]),
         "NominalScannedPixelSpacing is not the size in the patient",
     ),
     "PixelSpacing that changes": (
-        at(range(6, 99), made.put(PixelSpacing=[0.75, 0.375])),
+        at(range(6, 99), synthetic.put(PixelSpacing=[0.75, 0.375])),
         "PixelSpacing: 1.5 x 0.75 and 0.75 x 0.375 mm",
     ),
     "rows exchanged with columns": (
-        at(range(6, 99), made.put(Rows=made.COLUMNS, Columns=made.ROWS)),
+        at(range(6, 99), synthetic.put(Rows=synthetic.COLUMNS, Columns=synthetic.ROWS)),
         "differ in Rows: 1[04] and 1[04]",
     ),
     "orientation that changes": (
-        at(range(8, 12), made.put(ImageOrientationPatient=[0, 1, 0, 1, 0, 0])),
+        at(range(8, 12), synthetic.put(ImageOrientationPatient=[0, 1, 0, 1, 0, 0])),
         "4 of its 12 slices are not parallel",
     ),
     "orientation not at right angles": (
-        made.put(ImageOrientationPatient=[1, 0, 0, 0.1, 0.995, 0]),
+        synthetic.put(ImageOrientationPatient=[1, 0, 0, 0.1, 0.995, 0]),
         "not a pair of orthogonal directions",
     ),
     "orientation of length 2": (
-        made.put(ImageOrientationPatient=[2, 0, 0, 0, 1, 0]),
+        synthetic.put(ImageOrientationPatient=[2, 0, 0, 0, 1, 0]),
         "not a pair of orthogonal directions",
     ),
-    "no orientation": (made.put(ImageOrientationPatient=None), "no position or orientation"),
-    "no position": (made.put(ImagePositionPatient=None), "no position or orientation"),
-    "position inf": (made.put(ImagePositionPatient="0\\0\\1e400"), "no position or orientation"),
+    "no orientation": (synthetic.put(ImageOrientationPatient=None), "no position or orientation"),
+    "no position": (synthetic.put(ImagePositionPatient=None), "no position or orientation"),
+    "position inf": (
+        synthetic.put(ImagePositionPatient="0\\0\\1e400"),
+        "no position or orientation",
+    ),
     "a slice moved aside": (at(range(4, 6), moved), "shifted by up to 30.0 mm"),
     "inverted from one slice on": (
-        at(range(3, 99), made.put(PhotometricInterpretation="MONOCHROME1")),
+        at(range(3, 99), synthetic.put(PhotometricInterpretation="MONOCHROME1")),
         "PhotometricInterpretation: MONOCHROME[12] and MONOCHROME[12]",
     ),
     "inverted display": (
-        made.put(PhotometricInterpretation="MONOCHROME1"),
+        synthetic.put(PhotometricInterpretation="MONOCHROME1"),
         "stored as MONOCHROME1",
     ),
-    "slope 0": (made.put(RescaleSlope=0), "no valid RescaleSlope"),
-    "slope of letters": (made.put(RescaleSlope="one"), "no valid RescaleSlope"),
-    "intercept of letters": (made.put(RescaleIntercept="-1024,x"), "no valid RescaleIntercept"),
-    "more bits than there are": (made.put(BitsStored=17), "no valid BitsStored"),
-    "neither signed nor unsigned": (made.put(PixelRepresentation=2), "PixelRepresentation"),
+    "slope 0": (synthetic.put(RescaleSlope=0), "no valid RescaleSlope"),
+    "slope of letters": (synthetic.put(RescaleSlope="one"), "no valid RescaleSlope"),
+    "intercept of letters": (
+        synthetic.put(RescaleIntercept="-1024,x"),
+        "no valid RescaleIntercept",
+    ),
+    "more bits than there are": (synthetic.put(BitsStored=17), "no valid BitsStored"),
+    "neither signed nor unsigned": (synthetic.put(PixelRepresentation=2), "PixelRepresentation"),
     "frames with one position": (at(range(1), frames), "several slices"),
     "enhanced CT": (in_groups, "several slices .Enhanced CT, 12 in all"),
     "multi-frame capture": (
-        lambda k, data: (frames(k, data), made.put(SOPClassUID=MULTI_FRAME_CAPTURE)(k, data)),
+        lambda k, data: (frames(k, data), synthetic.put(SOPClassUID=MULTI_FRAME_CAPTURE)(k, data)),
         "Multi-frame Secondary Capture",
     ),
 }
@@ -187,7 +196,7 @@ REFUSALS = {
 def is_right(folder: Path) -> bool:
     """Return whether a folder is read as pydicom reads all of its files."""
     image = read_volume(folder)
-    values, spacing_mm, first_lps_mm = made.expected(sorted(folder.iterdir()))
+    values, spacing_mm, first_lps_mm = synthetic.expected(sorted(folder.iterdir()))
     return (
         image.array.shape == values.shape
         and np.allclose(image.array, values, rtol=1e-6, atol=1e-3)
@@ -198,7 +207,7 @@ def is_right(folder: Path) -> bool:
 
 @pytest.mark.parametrize("name", READ)
 def test_unusual_series_are_read_as_their_tags_state(name: str, tmp_path: Path, outcome: Record):
-    made.write_series(tmp_path, edit=READ[name])
+    synthetic.write_series(tmp_path, edit=READ[name])
     right = is_right(tmp_path)
     outcome("DICOM header", RIGHT if right else ELSE)
     assert right
@@ -210,7 +219,7 @@ def test_series_with_an_undefined_geometry_are_refused(
 ):
     edit, sentence = REFUSALS[name]
     one_file = name in ("enhanced CT", "multi-frame capture")
-    made.write_series(tmp_path, made.stored_values()[:1] if one_file else None, edit)
+    synthetic.write_series(tmp_path, synthetic.stored_values()[:1] if one_file else None, edit)
     refusal = None
     try:
         read_volume(tmp_path)
@@ -230,9 +239,9 @@ resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.read import read_volume
 for folder in map(Path, sys.argv[2:]):
-    told = []
+    warned = []
     try:
-        image = read_volume(folder, told.append)
+        image = read_volume(folder, warned.append)
     except UserError as error:
         answer = {"refused": str(error)}
     except BaseException as error:
@@ -242,7 +251,7 @@ for folder in map(Path, sys.argv[2:]):
         import numpy
         numpy.save(place, image.array)
         grid = image.geometry
-        answer = {"told": told, "spacing": grid.spacing_mm, "first": grid.origin_lps_mm}
+        answer = {"warned": warned, "spacing": grid.spacing_mm, "first": grid.origin_lps_mm}
     print(json.dumps([folder.name, answer]), flush=True)
 """
 
@@ -266,8 +275,8 @@ def test_series_with_mutated_bytes_are_read_correctly_or_refused(
 
 def mutate(folder: Path, rng: np.random.Generator) -> None:
     """Write a series and change one to eight random bytes of one of its files."""
-    made.write_series(folder)
-    path = sorted(folder.iterdir())[rng.integers(made.SLICES)]
+    synthetic.write_series(folder)
+    path = sorted(folder.iterdir())[rng.integers(synthetic.SLICES)]
     data = bytearray(path.read_bytes())
     for place in rng.integers(132, len(data), rng.integers(1, 9)):
         data[place] = rng.integers(256)
@@ -304,13 +313,13 @@ def judged(folder: Path, answer: dict[str, Any]) -> str:
     files = list(folder.iterdir())
     if len(array) < len(files):
         files = [path for path in files if belongs(path)]
-        if not answer["told"]:
+        if not answer["warned"]:
             return ELSE
     try:
-        values, spacing_mm, first_lps_mm = made.expected(files)
+        values, spacing_mm, first_lps_mm = synthetic.expected(files)
     except Exception:  # pydicom does not read all that GDCM reads
         restored = [restore(path) for path in files]
-        values, spacing_mm, first_lps_mm = made.expected(restored)
+        values, spacing_mm, first_lps_mm = synthetic.expected(restored)
     right = (
         array.shape == values.shape
         and np.allclose(array, values)
@@ -322,7 +331,7 @@ def judged(folder: Path, answer: dict[str, Any]) -> str:
 
 def restore(path: Path) -> Path:
     """Return a file with the unchanged header and the mutated pixels, which come last."""
-    count = 2 * made.ROWS * made.COLUMNS
+    count = 2 * synthetic.ROWS * synthetic.COLUMNS
     header = unchanged(path.parent, [path])[0].read_bytes()[:-count]
     restored = path.parent.parent / f"restored-{path.parent.name}-{path.name}"
     restored.write_bytes(header + path.read_bytes()[-count:])
@@ -338,5 +347,5 @@ def unchanged(folder: Path, files: list[Path]) -> list[Path]:
     """Return the same files as they were before they were mutated."""
     original = folder.parent / "unchanged"
     if not original.exists():
-        made.write_series(original)
+        synthetic.write_series(original)
     return [original / path.name for path in files]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bent_spine import one_block, told, two_levels
+from curved_spine import one_block, run_command, two_levels
 
 import spinemamba.jobs.measure
 import spinemamba.report.evaluation_page
@@ -47,7 +47,9 @@ def test_evaluate_does_not_overwrite_its_table_of_cases(name, tmp_path, capsys, 
     pair(tmp_path)
     text = "predicted,reference\na.nii.gz,a.nii.gz\n"
     (tmp_path / name).write_text(text)
-    code, output, error = told(["evaluate", str(tmp_path / name), "--out", str(tmp_path)], capsys)
+    code, output, error = run_command(
+        ["evaluate", str(tmp_path / name), "--out", str(tmp_path)], capsys
+    )
     assert (code, output) == (2, "")
     assert f"{name} is the input; it would be overwritten" in error
     assert (tmp_path / name).read_text() == text
@@ -62,7 +64,7 @@ def test_measure_does_not_overwrite_its_input(suffix, folder, tmp_path, capsys, 
     before = out.read_bytes()
     (tmp_path / "labels.nii.gz").symlink_to(out)
     command = ["measure", str(tmp_path / "labels.nii.gz"), "--name", "x", "--out", str(tmp_path)]
-    code, _, error = told(command, capsys)
+    code, _, error = run_command(command, capsys)
     assert code == 2
     assert "it would be overwritten" in error
     assert out.read_bytes() == before
@@ -76,7 +78,7 @@ def test_a_file_in_place_of_the_output_folder_is_refused(
     (tmp_path / "out").write_text("a file")
     labels = str(folder / "labels.nii.gz")
     given = [labels] if command == "measure" else [labels, labels]
-    code, output, error = told([command, *given, "--out", str(tmp_path / "out")], capsys)
+    code, output, error = run_command([command, *given, "--out", str(tmp_path / "out")], capsys)
     assert (code, output) == (2, "")
     assert "is not a folder" in error
     assert (tmp_path / "out").read_text() == "a file"
@@ -96,7 +98,7 @@ def test_a_full_disk_while_writing_the_page_leaves_no_file(
     monkeypatch.setattr(module, "write_page", full)
     labels = str(tmp_path / "labels.nii.gz")
     given = [labels] if command == "measure" else [labels, labels, "--no-distances"]
-    code, output, error = told([command, *given, "--out", str(tmp_path / "out")], capsys)
+    code, output, error = run_command([command, *given, "--out", str(tmp_path / "out")], capsys)
     assert (code, output) == (2, "")
     assert "No space left on device" in error
     assert not (tmp_path / "out").exists()
@@ -124,7 +126,9 @@ def test_labels_without_vertebrae_give_all_files_and_a_reason(
     rows = [f"case,{found}.nii.gz,{true}.nii.gz"] + ([] if alone else ["other,a.nii.gz,a.nii.gz"])
     (tmp_path / "table.csv").write_text("\n".join(["case,predicted,reference", *rows]) + "\n")
     out = tmp_path / "out"
-    code, output, _ = told(["evaluate", str(tmp_path / "table.csv"), "--out", str(out)], capsys)
+    code, output, _ = run_command(
+        ["evaluate", str(tmp_path / "table.csv"), "--out", str(out)], capsys
+    )
     assert code == 0
     assert sorted(path.name for path in out.iterdir()) == [
         "cases.csv",
@@ -155,7 +159,9 @@ def test_an_error_in_one_case_keeps_the_others(tmp_path, capsys, monkeypatch, ou
 
     monkeypatch.setattr(cohort, "compare", compare_or_fail)
     out = tmp_path / "out"
-    code, _, error = told(["evaluate", str(tmp_path / "table.csv"), "--out", str(out)], capsys)
+    code, _, error = run_command(
+        ["evaluate", str(tmp_path / "table.csv"), "--out", str(out)], capsys
+    )
     assert code == 2
     assert "bad: The grids differ" in error
     assert "worse: Something went wrong inside SpineMamba (IndexError)." in error

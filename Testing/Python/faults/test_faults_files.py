@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from header_fuzz import mutated, read_all, stated
+from mutated_headers import mutated, read_all, stated
 
 from spinemamba.anatomy.terminology import segment_info
 from spinemamba.imaging.seg_nrrd import write_labels
@@ -72,11 +72,11 @@ def changed_headers(folder: Path, name: str, count: int) -> Iterator[Path]:
 def same(one: list[Any], two: list[Any]) -> bool:
     """Return whether values are equal, and corners but for rounding."""
     corners = []
-    for told in (one[0], two[0]):
-        shape, spacing = np.array(told[:3]), np.array(told[3:6])
-        axes = np.reshape(told[9:], (3, 3)) * spacing[::-1]
+    for numbers in (one[0], two[0]):
+        shape, spacing = np.array(numbers[:3]), np.array(numbers[3:6])
+        axes = np.reshape(numbers[9:], (3, 3)) * spacing[::-1]
         unit = np.array(list(np.ndindex(2, 2, 2)))
-        corners.append(np.array(told[6:9]) + (unit * (shape[::-1] - 1)) @ axes.T)
+        corners.append(np.array(numbers[6:9]) + (unit * (shape[::-1] - 1)) @ axes.T)
     near = np.abs(corners[0] - corners[1]).max() < NEAR_VOX * max(one[0][3:6])
     return one[1] == two[1] and one[0][:3] == two[0][:3] and near
 

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_dicom import write_series
-from run_server import Result, Server, can_mount, other_locale
+from disturbed_runs_server import Result, Server, can_mount, other_locale
+from synthetic_dicom import write_series
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.scratch import SCRATCH

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from analytic_spine import angle_deg
-from bent_spine import NAMES, flipped, reference, renamed, turned, upright, values, vertebrae
+from curved_spine import NAMES, flipped, reference, renamed, turned, upright, values, vertebrae
 from scipy.spatial.transform import Rotation
 
 from spinemamba.anatomy.labels import BY_NAME

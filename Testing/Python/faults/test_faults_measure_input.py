@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bent_spine import flipped, told, two_levels, upright, values
+from curved_spine import flipped, run_command, two_levels, upright, values
 from scipy.spatial.transform import Rotation
 
 from spinemamba.anatomy.labels import BY_NAME
@@ -40,7 +40,7 @@ def folder(tmp_path_factory) -> Path:
 def test_an_image_in_place_of_labels_is_refused(image, folder, tmp_path, capsys, outcome):
     out = tmp_path / "out"
     command = ["measure", str(folder / f"{image}.nii.gz"), "--out", str(out)]
-    code, output, error = told(command, capsys)
+    code, output, error = run_command(command, capsys)
     assert (code, output) == (2, "")
     assert f"{image}.nii.gz holds values that are not labels" in error
     assert not out.exists()
@@ -51,7 +51,7 @@ def test_a_mask_of_all_bone_is_refused(tmp_path, capsys, outcome):
     array = np.ones_like(upright().array)
     array[0, 0, 0] = 0
     write_image(upright().with_array(array), tmp_path / "bone.nii.gz")
-    code, _, error = told(["measure", str(tmp_path / "bone.nii.gz")], capsys)
+    code, _, error = run_command(["measure", str(tmp_path / "bone.nii.gz")], capsys)
     assert code == 2
     assert "more than a vertebra can have" in error
     outcome("given to measure", "refused")
@@ -63,7 +63,7 @@ def test_labels_in_place_of_the_image_are_refused(numbers, folder, tmp_path, cap
     array[upright().array == 0] = 0
     write_image(upright().with_array(array), tmp_path / "again.nii.gz")
     command = ["measure", str(folder / "labels.nii.gz"), "--image", str(tmp_path / "again.nii.gz")]
-    code, output, error = told(command, capsys)
+    code, output, error = run_command(command, capsys)
     assert (code, output) == (2, "")
     assert "again.nii.gz is a label map, not a CT or MR" in error
     outcome("given to measure", "refused")
@@ -97,7 +97,7 @@ def test_an_image_on_another_grid_is_refused_with_the_difference(
     image = Volume(np.ascontiguousarray(array), replace(upright().geometry, **changes))
     write_image(image, tmp_path / "ct.nii.gz")
     command = ["measure", str(folder / "labels.nii.gz"), "--image", str(tmp_path / "ct.nii.gz")]
-    code, _, error = told(command, capsys)
+    code, _, error = run_command(command, capsys)
     assert code == 2
     assert "Image and labels have different grids: " in error
     assert DIFFERENCES[what] in error
@@ -171,7 +171,7 @@ def measured_with(labels: Volume, result: Result | str | None, folder: Path, cap
     elif result is not None:
         (folder / "labels_result.json").write_text(result, encoding="utf-8")
     command = ["measure", str(folder / "labels.nii.gz"), "--out", str(folder / "out")]
-    code, output, _ = told(command, capsys)
+    code, output, _ = run_command(command, capsys)
     assert code == 0
     return first_lines(folder / "out", output)
 
@@ -187,7 +187,7 @@ def test_ambiguous_levels_give_an_alert(tmp_path, capsys, outcome):
 def test_certain_levels_give_no_alert(tmp_path, capsys, outcome):
     write_image(two_levels(), tmp_path / "labels.nii.gz")
     result_of(two_levels(), ambiguous=False).write(tmp_path / "labels_result.json")
-    code, output, _ = told(["measure", str(tmp_path / "labels.nii.gz")], capsys)
+    code, output, _ = run_command(["measure", str(tmp_path / "labels.nii.gz")], capsys)
     assert code == 0
     assert output.startswith("vertebra ")
     outcome("result of the run", "right")
@@ -235,13 +235,15 @@ def test_a_result_of_other_labels_is_ignored_if_found_refused_if_given(
     write_image(two_levels(), tmp_path / "labels.nii.gz")
     result_of(two_levels(), **change(two_levels())).write(tmp_path / "labels_result.json")
     command = ["measure", str(tmp_path / "labels.nii.gz")]
-    code, output, _ = told(command, capsys)
+    code, output, _ = run_command(command, capsys)
     unverified, ambiguous = output.splitlines()[:2]
     said = "Levels not verified: labels_result.json is not the result of these labels ("
     assert code == 0
     assert unverified.startswith(said + why)
     assert ambiguous.startswith("The levels are ambiguous")
-    code, output, error = told([*command, "--result", str(tmp_path / "labels_result.json")], capsys)
+    code, output, error = run_command(
+        [*command, "--result", str(tmp_path / "labels_result.json")], capsys
+    )
     assert (code, output) == (2, "")
     assert why in error
     outcome("result of the run", "refused")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from label_forms import (
+from label_file_cases import (
     L234,
     RIGHT,
     WRONG,
@@ -47,7 +47,7 @@ def test_measure_and_evaluate_use_the_levels_of_the_file(form, folder, capsys, o
     said = capsys.readouterr()
     rows = re.findall(r"^(C\d|T\d+|L\d|Sacrum) {2}", said.out, re.MULTILINE)
     assert tuple(rows) == form.names
-    assert form.told in said.out
+    assert form.message in said.out
     write_image(truth_of(form), folder / "truth.nii.gz")
     words = ["evaluate", str(path), "truth.nii.gz", "--no-distances", *form.words]
     assert main([*words, "--reference-labels", "verse"]) == 0
@@ -55,7 +55,7 @@ def test_measure_and_evaluate_use_the_levels_of_the_file(form, folder, capsys, o
     count = len(form.names)
     assert f"Named right: {count} of {count}; missed 0, extra 0" in said.out
     assert "Per vertebra, by name: Dice 1.000" in said.out
-    assert form.told in said.err
+    assert form.message in said.err
     outcome("names of labels", "right")
 
 
@@ -63,16 +63,16 @@ def test_measure_and_evaluate_use_the_levels_of_the_file(form, folder, capsys, o
 def test_export_names_vertebrae_by_the_levels_of_the_file(form, folder, capsys, outcome):
     path = form.write(folder)
     words = ["export", str(path), "--stl", "out", "--smoothing", "0", *form.words]
-    lost = any(word in form.told for word in ("corrected", "disc L3/L4"))
+    lost = any(word in form.message for word in ("corrected", "disc L3/L4"))
     assert main(words) == (REFUSED if lost else 0)
     manifest = json.loads((folder / "out" / "manifest.json").read_text("utf-8"))
     assert tuple(v["level"] for v in manifest["vertebrae"]) == form.names
     voxels = {v["level"]: v["voxels"] for v in manifest["vertebrae"]}
     truth = truth_of(form).array
     assert voxels == {n: int((truth == BY_NAME[n].value).sum()) for n in form.names}
-    assert form.told in capsys.readouterr().err
-    if "," in form.told or lost:
-        assert [name for name, _ in manifest["left_out"]] == form.told.split(", ")
+    assert form.message in capsys.readouterr().err
+    if "," in form.message or lost:
+        assert [name for name, _ in manifest["left_out"]] == form.message.split(", ")
     outcome("names of labels", "right")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from label_forms import (
+from label_file_cases import (
     L234,
     RIGHT,
     Part,
@@ -23,7 +23,7 @@ from label_forms import (
     write_numbers,
     write_parts,
 )
-from made_labels import result_of
+from synthetic_labels import result_of
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli import box as box_command

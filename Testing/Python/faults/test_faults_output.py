@@ -259,8 +259,8 @@ def test_a_file_size_limit_is_reported_as_a_file_size_limit(tmp_path, judge, spi
     done = spinemamba("phantom", name, *SMALL, shell='ulimit -f 8; "$@"')
     assert f"Cannot write {Path(name).name}: File too large. Raise the limit" in done.stderr
     # MetaIO prints a line of its own before.
-    told = done.stderr.splitlines()[-1]
-    assert judge("full disk", tmp_path / name, done.returncode, told) == REFUSED
+    message = done.stderr.splitlines()[-1]
+    assert judge("full disk", tmp_path / name, done.returncode, message) == REFUSED
     assert list(tmp_path.iterdir()) == []
 
 

@@ -192,10 +192,10 @@ def test_every_output_agrees_on_which_vertebrae_are_truncated(
     command = ["export", str(paths[0]), "--stl", str(tmp_path / "out"), "--smoothing", "0"]
     assert main(command) == 0
     entries = read_manifest(tmp_path / "out").vertebrae
-    told = {e.level: [f for f in e.findings if f.startswith("Cut by")] for e in entries}
+    findings_of = {e.level: [f for f in e.findings if f.startswith("Cut by")] for e in entries}
     for name, sides in known.items():
         line = f"Cut by the image ({', '.join(sides)}): a flat lid closes the surface there."
-        assert told[name] == ([line] if sides else [])
+        assert findings_of[name] == ([line] if sides else [])
     outcome(KIND, "right")
 
 

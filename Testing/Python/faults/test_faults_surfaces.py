@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from label_forms import L234, segments
-from made_labels import spine
+from label_file_cases import L234, segments
+from synthetic_labels import spine
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.cli.main import main
@@ -111,7 +111,7 @@ class Shape:
     mask: Callable[[], np.ndarray]
     bodies: int | None
     cavities: int | None
-    told: str = ""
+    finding: str = ""
 
 
 SHAPES = [
@@ -147,7 +147,7 @@ def test_reported_pieces_and_cavities_equal_those_of_another_library(
         assert (entry["bodies"], entry["cavities"]) == (shape.bodies, shape.cavities)
     findings = " ".join(entry["findings"])
     if not words:
-        assert shape.told in findings
+        assert shape.finding in findings
     if shape.kind == "closed cavity":
         wall_mm3 = -min(part_volumes(Path("out/a_23_L3.stl")))
         assert f"1 closed cavity of {wall_mm3:.1f} cubic mm" in findings

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork"),
 ]
 
-RUNNER = Path(__file__).with_name("tiny_trainings.py")
+RUNNER = Path(__file__).with_name("disturbed_trainings.py")
 FILES = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
 BUG = ("Traceback", "Something went wrong", "damaged")
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
@@ -63,7 +63,7 @@ def run(calls: list[dict[str, object]], before: tuple[str, ...] = ()) -> Results
     """Return what came of calls of ``spinemamba train``, each in a process of its own.
 
     Args:
-        calls: As `tiny_trainings` takes them.
+        calls: As `disturbed_trainings` takes them.
         before: A command that starts the process that runs them all.
     """
     done = subprocess.run(

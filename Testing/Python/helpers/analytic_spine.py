@@ -18,7 +18,7 @@ PLACES = (-0.7, 0.0, 0.7)
 
 
 @dataclass(frozen=True)
-class MadeVertebra:
+class AnalyticVertebra:
     """A vertebra: a body between two planes, pedicles, laminae and a spinous process.
 
     Attributes:
@@ -26,9 +26,9 @@ class MadeVertebra:
         centre: Middle of the body, LPS mm.
         axes: Rows: left, posterior, up.
         size: Width, depth and middle height of the body, mm.
-        wedge_deg: By how much the body is lower in front, and lower on the left, degrees.
+        wedge_deg: Wedge angles: lower in front, and lower on the left, degrees.
         canal: Width and depth of the canal, mm.
-        rounded: Whether the canal is an ellipse, as in the chest; else it is a rectangle.
+        rounded: Whether the canal is an ellipse, as in the thoracic spine, or a rectangle.
     """
 
     name: str
@@ -50,7 +50,7 @@ class MadeVertebra:
         return self.centre + sign * self.size[2] / 2 * self.axes[2]
 
     def on_plate(self, sign: int, left: float, posterior: float) -> np.ndarray:
-        """Return the place of an endplate at so many mm to the left and to the back, LPS."""
+        """Return the point of an endplate at an offset to the left and to the back in mm, LPS."""
         start = self.middle(sign) + left * self.axes[0] + posterior * self.axes[1]
         normal = self.normal(sign)
         return start - (start - self.middle(sign)) @ normal / (self.axes[2] @ normal) * self.axes[2]
@@ -113,33 +113,33 @@ def stack(
     disc_mm: float = 9.0,
     slips_mm: Sequence[float] | None = None,
     **shape: Any,
-) -> list[MadeVertebra]:
+) -> list[AnalyticVertebra]:
     """Return vertebrae one below the other.
 
     Args:
         names: From head to tail.
         tilts_deg: Coronal and sagittal angle of each, (n, 2).
         disc_mm: Between the middles of facing endplates, along the mean of the axes.
-        slips_mm: By how much each lies behind its place below the one above.
+        slips_mm: Posterior offset of each from its position below the one above.
         shape: Further fields of every vertebra.
     """
-    made: list[MadeVertebra] = []
+    made: list[AnalyticVertebra] = []
     for k, (name, (coronal, sagittal)) in enumerate(zip(names, tilts_deg, strict=True)):
         axes = tilted(coronal, sagittal)
-        one = MadeVertebra(name, np.zeros(3), axes, **shape)
+        one = AnalyticVertebra(name, np.zeros(3), axes, **shape)
         if made:
             last = made[-1]
             mean = last.axes[2] + axes[2]
             mean /= np.linalg.norm(mean)
             top = last.middle(-1) - disc_mm * mean
             top = top + (slips_mm[k] if slips_mm else 0.0) * axes[1]
-            one = MadeVertebra(name, top - one.size[2] / 2 * axes[2], axes, **shape)
+            one = AnalyticVertebra(name, top - one.size[2] / 2 * axes[2], axes, **shape)
         made.append(one)
     return made
 
 
-def random_stack(seed: int) -> tuple[list[MadeVertebra], np.ndarray]:
-    """Return vertebrae bent by 5 to 60 degrees both ways and slipped, and directions of a grid.
+def random_stack(seed: int) -> tuple[list[AnalyticVertebra], np.ndarray]:
+    """Return vertebrae with curves of 5 to 60 degrees and slips, and the directions of a grid.
 
     Bodies are as small as a child's or as large as a tall man's, and wedged up to 8 degrees.
     """
@@ -170,8 +170,8 @@ def random_spacing_mm(seed: int, kind: str) -> tuple[float, float, float]:
     return (rng.uniform(1, 3), *rng.uniform(0.6, 1.2, 2))
 
 
-def slip_mm(upper: MadeVertebra, lower: MadeVertebra) -> float:
-    """Return by how much the upper body lies forward, between the corners of the back walls."""
+def slip_mm(upper: AnalyticVertebra, lower: AnalyticVertebra) -> float:
+    """Return the anterior slip of the upper body, between the corners of the posterior walls."""
     above, below = (v.on_plate(s, 0, v.size[1] / 2) for v, s in ((upper, -1), (lower, 1)))
     normal, back = lower.normal(1), lower.axes[1]
     along = back - back @ normal * normal
@@ -185,12 +185,12 @@ def angle_deg(upper: np.ndarray, lower: np.ndarray, axis: int) -> float:
 
 
 def draw(
-    vertebrae: list[MadeVertebra], spacing_mm: tuple[float, float, float], direction: np.ndarray
+    vertebrae: list[AnalyticVertebra], spacing_mm: tuple[float, float, float], direction: np.ndarray
 ) -> Volume:
     """Return labels on a grid around the vertebrae.
 
     Args:
-        vertebrae: What to draw; where two meet, the first keeps its voxels.
+        vertebrae: Where two overlap, the first keeps its voxels.
         spacing_mm: Along z, y, x.
         direction: Columns are the directions of the x, y, z index axes in LPS.
     """

@@ -50,7 +50,7 @@ class EmulatingCompiler:
 
     Args:
         folder: Where the compiled libraries go.
-        replace: Text of the source to replace, and by what: a planted fault.
+        replace: Text of the source and its replacement, to plant a fault.
         flags: Further options of the compiler.
     """
 

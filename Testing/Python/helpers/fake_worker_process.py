@@ -1,4 +1,4 @@
-"""A worker that stops where the test wants it, and what tests ask of processes."""
+"""A worker that stops at a chosen stage, and helpers to wait for processes and events."""
 
 from __future__ import annotations
 
@@ -74,6 +74,7 @@ sys.exit(worker.wait())
 
 
 def start(tmp_path: Path, python: str, result: Path | None = None) -> WorkerProcess:
+    """Start the fake worker on a job whose input has the name of a patient."""
     folder = tmp_path / "run"
     folder.mkdir()
     job = Job(tmp_path / "Doe John.nrrd", folder / "labels.nrrd", result)
@@ -97,6 +98,7 @@ def collect(worker: WorkerProcess, until: type | str, seconds: float = 30.0) -> 
 
 
 def is_gone(pid: int, seconds: float = 5.0) -> bool:
+    """Return whether a process has ended or ends within the time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if sys.platform == "win32":
@@ -118,4 +120,5 @@ def is_gone(pid: int, seconds: float = 5.0) -> bool:
 
 
 def left_in(worker: WorkerProcess) -> set[str]:
+    """Return the names of the files in the folder of the run."""
     return {path.name for path in worker.log.parent.iterdir()}

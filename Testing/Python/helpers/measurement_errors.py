@@ -1,4 +1,4 @@
-"""How far the measurements of made spines are off, and what their voxels leave open."""
+"""Errors of measurements on analytic spines, and their lower bounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
-from analytic_spine import MadeVertebra, angle_deg, draw, random_spacing_mm, random_stack, slip_mm
+from analytic_spine import (
+    AnalyticVertebra,
+    angle_deg,
+    draw,
+    random_spacing_mm,
+    random_stack,
+    slip_mm,
+)
 from voxel_limits import cobb_limit_deg, height_limit_mm, slip_limit_mm
 
 from spinemamba.imaging.volume import Geometry
@@ -16,19 +23,19 @@ from spinemamba.measure.walls import BAND
 from spinemamba.protocol.measurements import Measurements
 
 BARS = {"height mm": 0.5, "slip mm": 0.5, "Cobb deg": 1.0}
-"""How far each may be off."""
+"""Largest allowed error of each measurement."""
 
 HEIGHTS = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm")
 
 
 @dataclass(frozen=True)
 class Error:
-    """How far a number is off.
+    """Error of one measurement.
 
     Attributes:
         what: One of `BARS`.
         off: Measured minus true.
-        limit: Computes half of what the voxels leave open of it, see `made_limits`.
+        limit: Computes the lower bound of the error, see `voxel_limits`.
     """
 
     what: str
@@ -37,7 +44,7 @@ class Error:
 
     @property
     def bar(self) -> float:
-        """How far it may be off."""
+        """Largest allowed error."""
         return BARS[self.what]
 
 
@@ -59,9 +66,9 @@ def errors_of(seed: int, kind: str) -> Iterator[Error]:
 
 
 def _cobb_errors(
-    vertebrae: list[MadeVertebra], measured: Measurements, grid: Geometry
+    vertebrae: list[AnalyticVertebra], measured: Measurements, grid: Geometry
 ) -> Iterator[Error]:
-    """Yield the errors of the curves that are large enough to be told."""
+    """Yield the errors of the curves that are large enough to be reported."""
     for axis, view in enumerate(("coronal", "sagittal")):
         angles = {
             (upper, lower): angle_deg(upper_one.normal(1), lower_one.normal(-1), axis)

@@ -14,6 +14,7 @@ from spinemamba.selective_scan.orders import RASTER, REVERSED, SLICES_LAST
 
 
 def inputs(batch=1, length=64, d=6, n=5, dtype=torch.float32, largest_step=None):
+    """Return random u, delta, A, B, C and D, all of which require gradients."""
     generator = torch.Generator().manual_seed(length)
 
     def normal(*shape: int) -> torch.Tensor:

@@ -46,10 +46,10 @@ extern "C" int scan_gate(const ScanPass* p, const char*) {{
     return 0;
 }}
 """
-"""What scan.cpp is to the library, for one variant and one thread."""
+"""Replaces scan.cpp, for one variant and one thread."""
 
 OPTIONS = ("-O0", "-w", "-std=c++14", "-ffp-contract=off", "-shared", "-fPIC")
-"""Unoptimised: that compiles in a second, where optimising what is inlined takes half a minute."""
+"""Unoptimised, which compiles in a second instead of half a minute."""
 
 INTRINSICS = ("immintrin.h", "emmintrin.h", "arm_neon.h")
 

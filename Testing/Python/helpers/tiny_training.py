@@ -1,4 +1,4 @@
-"""A small network, a small case and a training of both."""
+"""A small network configuration, a small case, and a training of them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def lumbar_case() -> Case:
 
 
 def trainer(case: Case, config: NetworkConfig = CONFIG, **changes: object) -> Trainer:
-    """Return a training that has not begun."""
+    """Return a training before its first step."""
     options = TrainOptions(minutes=10, steps=1000, **changes)
     return Trainer(config, [case], [1.0], options)

@@ -1,9 +1,9 @@
-"""What voxels can tell of a made vertebra at best: planes that nobody can tell apart.
+"""Lower bounds of measurement errors, from planes that give identical label maps.
 
-A voxel says on which side of a surface its centre lies, and no more. All planes that leave every
-centre on its side draw the same labels, so no method can tell which of them was drawn. Half of the
-range of a number over these planes is the least error that a method can promise, even if it knows
-everything else of the vertebra exactly.
+A voxel only states on which side of a surface its centre lies. All planes with the same centres on
+each side give the same labels, so no method can distinguish them. Half of the range of a
+measurement over these planes is the lower bound of the error of any method, even if everything
+else of the vertebra is known exactly.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from analytic_spine import PLACES, MadeVertebra
+from analytic_spine import PLACES, AnalyticVertebra
 from scipy.optimize import linprog
 
 from spinemamba.imaging.volume import Geometry
 
 NEAR_VOXELS = 1.5
-"""Voxels farther from a surface do not bound it: so many of a voxel's longest edge."""
+"""Largest distance of a voxel that bounds a surface, in longest voxel edges."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Planes:
         return float(np.degrees(np.arctan(high) - np.arctan(low)) / 2)
 
 
-def endplate(vertebra: MadeVertebra, sign: int, grid: Geometry) -> Planes:
-    """Return what a grid tells of an endplate, over left and posterior, if the outline is known."""
+def endplate(vertebra: AnalyticVertebra, sign: int, grid: Geometry) -> Planes:
+    """Return the planes of an endplate, over left and posterior, with the outline known."""
     places = _voxels(vertebra, grid)
     width, depth, height = vertebra.size
     ring = np.abs(places[:, :2]) / (width / 2, depth / 2)
@@ -78,8 +78,8 @@ def endplate(vertebra: MadeVertebra, sign: int, grid: Geometry) -> Planes:
     return Planes(design, places[near, 2], places[near, 2] <= level[near])
 
 
-def back_wall(vertebra: MadeVertebra, share: float, grid: Geometry) -> Planes:
-    """Return what a grid tells of the back wall, over left and up, if its roundness is known.
+def back_wall(vertebra: AnalyticVertebra, share: float, grid: Geometry) -> Planes:
+    """Return the planes of the posterior wall, over left and up, with its roundness known.
 
     Args:
         vertebra: Whose wall.
@@ -97,14 +97,16 @@ def back_wall(vertebra: MadeVertebra, share: float, grid: Geometry) -> Planes:
     return Planes(design, behind, behind <= half_depth)
 
 
-def height_limit_mm(vertebra: MadeVertebra, place: int, grid: Geometry) -> float:
-    """Return the least error that can be promised of the height at one of `PLACES`."""
+def height_limit_mm(vertebra: AnalyticVertebra, place: int, grid: Geometry) -> float:
+    """Return the lower bound of the error of the height at one of `PLACES`."""
     y = PLACES[place] * vertebra.size[1] / 2
     return sum(endplate(vertebra, sign, grid).half_mm(0.0, y) for sign in (1, -1))
 
 
-def cobb_limit_deg(upper: MadeVertebra, lower: MadeVertebra, axis: int, grid: Geometry) -> float:
-    """Return the same of the angle from an upper to a lower endplate, in their bodies' own axes.
+def cobb_limit_deg(
+    upper: AnalyticVertebra, lower: AnalyticVertebra, axis: int, grid: Geometry
+) -> float:
+    """Return the same for the angle between two endplates, in the axes of their bodies.
 
     Args:
         upper: Whose upper endplate.
@@ -115,8 +117,10 @@ def cobb_limit_deg(upper: MadeVertebra, lower: MadeVertebra, axis: int, grid: Ge
     return endplate(upper, 1, grid).half_deg(axis) + endplate(lower, -1, grid).half_deg(axis)
 
 
-def slip_limit_mm(upper: MadeVertebra, lower: MadeVertebra, share: float, grid: Geometry) -> float:
-    """Return the same of a slip, of which both endplates are known."""
+def slip_limit_mm(
+    upper: AnalyticVertebra, lower: AnalyticVertebra, share: float, grid: Geometry
+) -> float:
+    """Return the same for a slip, with both endplates known."""
     walls = [(vertebra, back_wall(vertebra, share, grid)) for vertebra in (upper, lower)]
     return sum(
         wall.half_mm(0.0, sign * vertebra.size[2] / 2)
@@ -128,7 +132,7 @@ def _near_mm(grid: Geometry) -> float:
     return NEAR_VOXELS * max(grid.spacing_mm)
 
 
-def _voxels(vertebra: MadeVertebra, grid: Geometry) -> np.ndarray:
+def _voxels(vertebra: AnalyticVertebra, grid: Geometry) -> np.ndarray:
     """Return the voxels around a body in its own axes, (n, 3)."""
     reach = np.array(vertebra.size) / 2 + _near_mm(grid) + 4
     corners = np.array(np.meshgrid(*[(-r, r) for r in reach])).reshape(3, -1).T

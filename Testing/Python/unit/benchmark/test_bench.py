@@ -1,3 +1,5 @@
+"""Speed measurements of scans and networks, and the ``bench`` command."""
+
 from __future__ import annotations
 
 import json

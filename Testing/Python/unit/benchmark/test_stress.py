@@ -1,3 +1,5 @@
+"""Simulated chains of vertebrae, and the accuracy of the level solver on them."""
+
 from __future__ import annotations
 
 import json

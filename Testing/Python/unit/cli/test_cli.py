@@ -1,3 +1,5 @@
+"""The commands: outputs, exit codes, messages, logs and progress."""
+
 from __future__ import annotations
 
 import io
@@ -217,9 +219,9 @@ def test_operating_system_errors_are_user_errors(monkeypatch, capsys, tmp_path, 
 
     monkeypatch.setattr("spinemamba.cli.probe.run", fails)
     assert main(["probe"]) == code
-    told = capsys.readouterr().err
-    assert says in told
-    assert len(told.splitlines()) == 1
+    message = capsys.readouterr().err
+    assert says in message
+    assert len(message.splitlines()) == 1
     assert (list(tmp_path.iterdir()) == []) == (code == 2)
 
 
@@ -312,7 +314,7 @@ def test_streams_that_fail_or_are_missing_do_not_stop_the_work(monkeypatch):
         print_line("dropped")
         with ProgressBar() as bar:
             bar("segment", 0.0)
-            bar.warn("nobody reads this")
+            bar.warn("this is not read")
         assert not sys.stdin.isatty()
         assert out.failure.errno == 28
     assert full.getvalue() == "\\u0141\u00f3d\\u017a\nlast\n"

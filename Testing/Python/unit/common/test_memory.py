@@ -1,3 +1,5 @@
+"""The worker process runs at low priority."""
+
 from __future__ import annotations
 
 import subprocess
@@ -11,7 +13,7 @@ import os, runpy, sys
 sys.argv = ["worker"]
 asked = []
 os.nice = asked.append  # the tests may already run with the lowest priority
-os._exit = lambda code: print("went", asked, file=sys.stderr)
+os._exit = lambda code: print("priority", asked, file=sys.stderr)
 runpy.run_module("spinemamba.worker", run_name="__main__")
 """
 
@@ -26,4 +28,4 @@ def test_the_worker_has_low_priority(repository: Path):
         text=True,
         check=False,
     )
-    assert "went [5]" in done.stderr
+    assert "priority [5]" in done.stderr

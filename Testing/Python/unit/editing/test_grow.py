@@ -1,3 +1,5 @@
+"""Growing labels into a mask."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Relabelling a finished run with pinned levels."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -33,7 +35,7 @@ WRONG = ("T12", "L1", "L2", "L3", "L4")
 RIGHT = ("L1", "L2", "L3", "L4", "L5")
 
 
-def evidence_of(name: str) -> tuple[float, ...]:
+def level_evidence(name: str) -> tuple[float, ...]:
     values = np.full(len(NETWORK_LEVELS), 0.005)
     values[NETWORK_LEVELS.index(name)] = 0.8
     return tuple(values / values.sum())
@@ -46,7 +48,7 @@ def instance(number: int, name: str) -> InstanceResult:
         name=name,
         posterior=0.7,
         alternatives=(),
-        evidence=evidence_of(name),
+        evidence=level_evidence(name),
         centroid_lps_mm=(0.0, 0.0, -STEP_MM * number),
         volume_ml=40.0,
         complete=True,

@@ -1,3 +1,5 @@
+"""Comparison of one segmentation with a reference: matches, levels and scores."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Evaluation of cases: pairing of files, tables and the HTML page."""
+
 from __future__ import annotations
 
 import csv

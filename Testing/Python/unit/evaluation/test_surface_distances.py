@@ -1,3 +1,5 @@
+"""Surface distances between masks, compared with SimpleITK and values by hand."""
+
 from __future__ import annotations
 
 import math

@@ -16,7 +16,7 @@ from spinemamba.imaging.write import write_image
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
-import made_dicom as made  # noqa: E402 - needs pydicom
+import synthetic_dicom as synthetic  # noqa: E402 - needs pydicom
 
 TYPE_2 = {
     "PatientID": "",
@@ -78,7 +78,7 @@ def assert_right(seg: Any, folder: Path) -> None:
     sources.sort(key=lambda source: source.ImagePositionPatient[2])
     uids = [source.SOPInstanceUID for source in sources]
     read = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
-    expected = np.zeros((made.SLICES, made.ROWS, made.COLUMNS, 2), bool)
+    expected = np.zeros((synthetic.SLICES, synthetic.ROWS, synthetic.COLUMNS, 2), bool)
     expected[2:5, 3:7, 4:9, 0] = expected[6:9, 2:7, 4:10, 1] = True
     assert np.array_equal(read > 0, expected)
     assert seg.StudyInstanceUID == "1.2.3"
@@ -89,17 +89,19 @@ def assert_right(seg: Any, folder: Path) -> None:
 def test_an_attribute_that_may_be_empty_is_written_empty(
     tmp_path: Path, keyword: str, empty: str | None
 ):
-    made.write_series(tmp_path / "ct", edit=made.put(**{keyword: empty}))
+    synthetic.write_series(tmp_path / "ct", edit=synthetic.put(**{keyword: empty}))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
     assert_right(seg, tmp_path / "ct")
     assert not seg[keyword].value
-    kept = (set(TYPE_2) - {keyword}) & set(made.make_slice(0, np.zeros((2, 2), np.uint16)).dir())
+    kept = (set(TYPE_2) - {keyword}) & set(
+        synthetic.make_slice(0, np.zeros((2, 2), np.uint16)).dir()
+    )
     assert all(seg[other].value for other in kept)
 
 
 def test_all_optional_attributes_may_be_absent_together(tmp_path: Path):
-    made.write_series(tmp_path / "ct", edit=made.put(**dict.fromkeys(TYPE_2)))
+    synthetic.write_series(tmp_path / "ct", edit=synthetic.put(**dict.fromkeys(TYPE_2)))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
     assert_right(seg, tmp_path / "ct")
@@ -109,7 +111,7 @@ def test_all_optional_attributes_may_be_absent_together(tmp_path: Path):
 def test_an_invalid_attribute_is_left_out_and_named_without_its_value(
     tmp_path: Path, keyword: str, capfd: pytest.CaptureFixture[str]
 ):
-    made.write_series(tmp_path / "ct", edit=made.put(**{keyword: INVALID[keyword]}))
+    synthetic.write_series(tmp_path / "ct", edit=synthetic.put(**{keyword: INVALID[keyword]}))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
     assert_right(seg, tmp_path / "ct")
@@ -123,7 +125,7 @@ def test_no_message_and_no_log_contains_patient_data(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     values = {keyword: SECRET + "\\" + SECRET for keyword in (*INVALID, *TYPE_2)}
-    made.write_series(tmp_path / "ct", edit=made.put(**values))
+    synthetic.write_series(tmp_path / "ct", edit=synthetic.put(**values))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "logs"))
     (tmp_path / "logs").mkdir()
     assert export(tmp_path / "ct", tmp_path)[0] == 0
@@ -144,48 +146,50 @@ def measures(seg: Any) -> Any:
 
 @pytest.mark.parametrize("stated", [7.0, -1.5, 1, None, ""])
 def test_the_slice_distance_is_measured_from_positions(tmp_path: Path, stated: object):
-    made.write_series(tmp_path / "ct", edit=made.put(SpacingBetweenSlices=stated))
+    synthetic.write_series(tmp_path / "ct", edit=synthetic.put(SpacingBetweenSlices=stated))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
-    assert measures(seg).SpacingBetweenSlices == made.STEP_MM
+    assert measures(seg).SpacingBetweenSlices == synthetic.STEP_MM
     assert measures(seg).SliceThickness == 3.0
-    assert measures(seg).PixelSpacing == [made.BETWEEN_ROWS_MM, made.BETWEEN_COLUMNS_MM]
+    assert measures(seg).PixelSpacing == [synthetic.BETWEEN_ROWS_MM, synthetic.BETWEEN_COLUMNS_MM]
     volume = seg.get_volume(combine_segments=True, skip_overlap_checks=True)
     assert volume.spacing == pytest.approx((2.0, 1.5, 0.75))
 
 
 @pytest.mark.parametrize("stated", [None, "", "0", "thick"])
 def test_a_missing_slice_thickness_is_the_slice_distance(tmp_path: Path, stated: object):
-    made.write_series(tmp_path / "ct", edit=made.put(SliceThickness=stated))
+    synthetic.write_series(tmp_path / "ct", edit=synthetic.put(SliceThickness=stated))
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0
-    assert measures(seg).SliceThickness == made.STEP_MM
+    assert measures(seg).SliceThickness == synthetic.STEP_MM
 
 
 @pytest.mark.parametrize(
     ("edit", "sentence"),
     [
-        (made.put(StudyInstanceUID=None), "12 of the 12 slices have no StudyInstanceUID"),
-        (made.put(FrameOfReferenceUID=""), "12 of the 12 slices have no FrameOfReferenceUID"),
-        (made.put(SOPInstanceUID="1.2.3.4.5"), "have the same SOPInstanceUID"),
-        (made.put(StudyInstanceUID="study"), "12 of the 12 slices have no StudyInstanceUID"),
+        (synthetic.put(StudyInstanceUID=None), "12 of the 12 slices have no StudyInstanceUID"),
+        (synthetic.put(FrameOfReferenceUID=""), "12 of the 12 slices have no FrameOfReferenceUID"),
+        (synthetic.put(SOPInstanceUID="1.2.3.4.5"), "have the same SOPInstanceUID"),
+        (synthetic.put(StudyInstanceUID="study"), "12 of the 12 slices have no StudyInstanceUID"),
         (
-            lambda k, data: made.put(StudyInstanceUID=f"1.2.{k + 1}")(k, data),
+            lambda k, data: synthetic.put(StudyInstanceUID=f"1.2.{k + 1}")(k, data),
             "have 12 values of StudyInstanceUID",
         ),
     ],
 )
 def test_slices_that_cannot_be_referenced_are_refused(
-    tmp_path: Path, edit: made.Edit, sentence: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, edit: synthetic.Edit, sentence: str, capfd: pytest.CaptureFixture[str]
 ):
-    made.write_series(tmp_path / "ct", edit=edit)
+    synthetic.write_series(tmp_path / "ct", edit=edit)
     assert export(tmp_path / "ct", tmp_path) == (2, None)
     assert sentence in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("uid", ["13.1.1", "481.1", "1", "7", "4"])
 def test_an_unusual_sop_class_gives_a_file_or_a_message(tmp_path: Path, uid: str):
-    made.write_series(tmp_path / "ct", edit=made.put(SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{uid}"))
+    synthetic.write_series(
+        tmp_path / "ct", edit=synthetic.put(SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{uid}")
+    )
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == (0 if seg is not None else 2)
     if seg is not None:
@@ -202,8 +206,8 @@ def test_an_unusual_sop_class_gives_a_file_or_a_message(tmp_path: Path, uid: str
     ],
 )
 def test_the_patient_name_is_kept_in_any_character_set(tmp_path: Path, charset: str, name: str):
-    made.write_series(
-        tmp_path / "ct", edit=made.put(SpecificCharacterSet=charset, PatientName=name)
+    synthetic.write_series(
+        tmp_path / "ct", edit=synthetic.put(SpecificCharacterSet=charset, PatientName=name)
     )
     code, seg = export(tmp_path / "ct", tmp_path)
     assert code == 0

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from exact_solids import SOLIDS, random_grid
+from analytic_solids import SOLIDS, random_grid
 
 from spinemamba.export.checks import Topology
 from spinemamba.export.exporter import Export, Target

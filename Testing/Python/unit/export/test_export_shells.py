@@ -111,9 +111,9 @@ def test_a_decimated_surface_is_closed_and_keeps_pieces_cavities_and_holes(form,
     assert [getattr(after, f) for f in facts] == [getattr(before, f) for f in facts]
     assert made.mesh.volume_mm3 == pytest.approx(whole.mesh.volume_mm3, rel=0.002)
     assert made.intersecting == 0
-    told = {flag.name for flag in findings(made, after, "L1", ())}
-    assert "not_closed" not in told
-    assert ("decimation" in told) == (made.removed_share < share - 0.01)
+    reported = {flag.name for flag in findings(made, after, "L1", ())}
+    assert "not_closed" not in reported
+    assert ("decimation" in reported) == (made.removed_share < share - 0.01)
 
 
 def test_volumes_of_pieces_exclude_enclosed_cavities():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from exact_solids import Grid, Solid
+from analytic_solids import Grid, Solid
 
 from spinemamba.export.checks import Topology
 from spinemamba.export.meshing import vtk_surface

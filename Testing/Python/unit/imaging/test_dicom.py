@@ -1,3 +1,5 @@
+"""Reading of DICOM series: order, geometry, missing slices and gantry tilt."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -106,14 +108,14 @@ def test_slices_of_changing_orientation_are_refused(tmp_path: Path):
 def test_the_largest_of_several_series_is_read_and_reported(tmp_path: Path):
     write_dicom(tmp_path, EVEN)
     array = write_dicom(tmp_path, [*EVEN, 24.0], series="1.2.9")
-    told: list[str] = []
-    assert np.array_equal(read_volume(tmp_path, told.append).array, array)
-    assert told == [
+    warned: list[str] = []
+    assert np.array_equal(read_volume(tmp_path, warned.append).array, array)
+    assert warned == [
         "The folder holds 2 series: without number (CT, 13 slices, such as 1.2.9-000.dcm); without "
         "number (CT, 12 slices, such as 1.2.3.4-000.dcm). The first is used; to use another, give "
         "one of its files instead of the folder."
     ]
-    small = read_volume(tmp_path / "1.2.3.4-000.dcm", told.append)
+    small = read_volume(tmp_path / "1.2.3.4-000.dcm", warned.append)
     assert small.array.shape[0] == 12
 
 
@@ -134,9 +136,9 @@ def test_a_damaged_last_slice_is_reported(tmp_path: Path):
     write_dicom(tmp_path, EVEN)
     last = tmp_path / f"1.2.3.4-{11 * 7 % 12:03d}.dcm"
     last.write_bytes(last.read_bytes()[:200])
-    told: list[str] = []
-    assert read_volume(tmp_path, told.append).array.shape[0] == 11
-    assert told == ["1 of 12 .dcm files in the folder have no readable image and were skipped."]
+    warned: list[str] = []
+    assert read_volume(tmp_path, warned.append).array.shape[0] == 11
+    assert warned == ["1 of 12 .dcm files in the folder have no readable image and were skipped."]
 
 
 def test_a_dicom_file_needs_no_suffix(tmp_path: Path):

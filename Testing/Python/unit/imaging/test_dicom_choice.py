@@ -17,62 +17,62 @@ from spinemamba.imaging.formats import dicom
 from spinemamba.imaging.read import read_volume
 
 pydicom = pytest.importorskip("pydicom")
-import made_dicom as made  # noqa: E402 - needs pydicom
+import synthetic_dicom as synthetic  # noqa: E402 - needs pydicom
 
-HU = made.stored_values().astype(int) + made.INTERCEPT
+HU = synthetic.stored_values().astype(int) + synthetic.INTERCEPT
 
 
-def add_localizer(folder: Path, name: str, series: str = made.SERIES) -> None:
+def add_localizer(folder: Path, name: str, series: str = synthetic.SERIES) -> None:
     """Add an overview image, of another size and orientation."""
-    slice_ = made.make_slice(90, np.zeros((20, 30), np.uint16), series)
+    slice_ = synthetic.make_slice(90, np.zeros((20, 30), np.uint16), series)
     slice_.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     slice_.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
     slice_.InstanceNumber = 0
-    made.save(slice_, folder / name)
+    synthetic.save(slice_, folder / name)
 
 
 @pytest.mark.parametrize("name", ["000-first.dcm", "zzz-last.dcm"])
 def test_a_localizer_in_the_series_is_left_out_and_reported(tmp_path: Path, name: str):
-    made.write_series(tmp_path)
+    synthetic.write_series(tmp_path)
     add_localizer(tmp_path, name)
-    told: list[str] = []
+    warned: list[str] = []
     for path in (tmp_path, tmp_path / name):
-        assert np.array_equal(read_volume(path, told.append).array, HU)
+        assert np.array_equal(read_volume(path, warned.append).array, HU)
     sentence = "1 of the 13 files of the series are localizers or not images and were skipped."
-    assert told == [sentence] * 2
+    assert warned == [sentence] * 2
 
 
 def test_the_lowest_numbered_of_equal_series_is_read(tmp_path: Path):
-    other = made.stored_values(2)
-    made.write_series(tmp_path, other, made.put(SeriesNumber=11), series="1.2.3.3")
-    made.write_series(tmp_path, edit=made.put(SeriesNumber=4))
-    told: list[str] = []
-    assert np.array_equal(read_volume(tmp_path, told.append).array, HU)
-    assert told == [
+    other = synthetic.stored_values(2)
+    synthetic.write_series(tmp_path, other, synthetic.put(SeriesNumber=11), series="1.2.3.3")
+    synthetic.write_series(tmp_path, edit=synthetic.put(SeriesNumber=4))
+    warned: list[str] = []
+    assert np.array_equal(read_volume(tmp_path, warned.append).array, HU)
+    assert warned == [
         "The folder holds 2 series: number 4 (CT, 12 slices, such as 1.2.3.4-000.dcm); number 11 "
         "(CT, 12 slices, such as 1.2.3.3-000.dcm). They are equally large, and the first is used; "
         "to use another, give one of its files instead of the folder."
     ]
-    chosen = read_volume(tmp_path / "1.2.3.3-005.dcm", told.append)
-    assert np.array_equal(chosen.array, other.astype(int) + made.INTERCEPT)
-    assert len(told) == 1
+    chosen = read_volume(tmp_path / "1.2.3.3-005.dcm", warned.append)
+    assert np.array_equal(chosen.array, other.astype(int) + synthetic.INTERCEPT)
+    assert len(warned) == 1
 
 
 def test_a_series_is_preferred_to_a_larger_file_with_frames(tmp_path: Path):
-    made.write_series(tmp_path)
-    slice_ = made.make_slice(0, np.zeros((10, 14), np.uint16), "1.2.8")
+    synthetic.write_series(tmp_path)
+    slice_ = synthetic.make_slice(0, np.zeros((10, 14), np.uint16), "1.2.8")
     slice_.NumberOfFrames, slice_.PixelData = 300, slice_.PixelData * 300
-    made.save(slice_, tmp_path / "frames.dcm")
-    told: list[str] = []
-    assert np.array_equal(read_volume(tmp_path, told.append).array, HU)
-    assert "300 slices, such as frames.dcm" in told[0]
+    synthetic.save(slice_, tmp_path / "frames.dcm")
+    warned: list[str] = []
+    assert np.array_equal(read_volume(tmp_path, warned.append).array, HU)
+    assert "300 slices, such as frames.dcm" in warned[0]
     with pytest.raises(UserError, match=r"frames.dcm is a DICOM file with several slices"):
         read_volume(tmp_path / "frames.dcm")
 
 
 @pytest.mark.parametrize(("name", "modality"), [("CT", "ct"), ("MR", "mr"), ("OT", None)])
 def test_the_modality_of_a_series_is_kept(tmp_path: Path, name: str, modality: str | None):
-    made.write_series(tmp_path, edit=made.put(Modality=name))
+    synthetic.write_series(tmp_path, edit=synthetic.put(Modality=name))
     assert read_volume(tmp_path).modality == modality
 
 
@@ -115,7 +115,9 @@ def test_padding_becomes_the_lowest_valid_value(
 ):
     hu = np.clip(HU, -1000, 1400)
     stored = corners((hu - intercept).astype(kind), value)
-    made.write_series(tmp_path, stored, made.put(RescaleIntercept=intercept, PixelPaddingValue=tag))
+    synthetic.write_series(
+        tmp_path, stored, synthetic.put(RescaleIntercept=intercept, PixelPaddingValue=tag)
+    )
     image = read_volume(tmp_path).array
     inside = ~padding_mask()
     assert np.array_equal(image[inside], hu[inside])
@@ -123,10 +125,10 @@ def test_padding_becomes_the_lowest_valid_value(
 
 
 def test_padding_of_a_ct_is_not_below_air(tmp_path: Path):
-    stored = corners(made.stored_values(), PAD_UNSIGNED)
+    stored = corners(synthetic.stored_values(), PAD_UNSIGNED)
     stored[:, 5, 5] = 0
-    made.write_series(
-        tmp_path, stored, made.put(RescaleIntercept=-3024, PixelPaddingValue=PAD_UNSIGNED)
+    synthetic.write_series(
+        tmp_path, stored, synthetic.put(RescaleIntercept=-3024, PixelPaddingValue=PAD_UNSIGNED)
     )
     image = read_volume(tmp_path).array
     assert image.min() == -3024
@@ -134,20 +136,20 @@ def test_padding_of_a_ct_is_not_below_air(tmp_path: Path):
 
 
 def test_a_padding_range_is_padding(tmp_path: Path):
-    stored = corners(made.stored_values(), PAD_UNSIGNED)
+    stored = corners(synthetic.stored_values(), PAD_UNSIGNED)
     stored[:, 0, 0] = PAD_UNSIGNED + 7
-    made.write_series(
+    synthetic.write_series(
         tmp_path,
         stored,
-        made.put(PixelPaddingValue=PAD_UNSIGNED, PixelPaddingRangeLimit=PAD_UNSIGNED + 9),
+        synthetic.put(PixelPaddingValue=PAD_UNSIGNED, PixelPaddingRangeLimit=PAD_UNSIGNED + 9),
     )
     assert read_volume(tmp_path).array.max() == HU[~padding_mask()].max()
 
 
 def test_valid_values_equal_to_the_padding_value_stay_inside_the_body(tmp_path: Path):
-    stored = corners(made.stored_values(), 1024)
+    stored = corners(synthetic.stored_values(), 1024)
     stored[:, 4:6, 6:8] = 1024
-    made.write_series(tmp_path, stored, made.put(PixelPaddingValue=1024))
+    synthetic.write_series(tmp_path, stored, synthetic.put(PixelPaddingValue=1024))
     image = read_volume(tmp_path).array
     assert (image[:, 4:6, 6:8] == 0).all()
     assert np.unique(image[padding_mask()]).tolist() == [image.min()]
@@ -160,8 +162,8 @@ def test_a_padding_value_of_the_other_signedness_is_found(tmp_path: Path):
     def unsigned_tag(k: int, data: Any) -> None:
         data.add_new(0x00280120, "US", PAD_UNSIGNED)
 
-    made.write_series(
-        tmp_path, stored, lambda k, d: (made.put(RescaleIntercept=0)(k, d), unsigned_tag(k, d))
+    synthetic.write_series(
+        tmp_path, stored, lambda k, d: (synthetic.put(RescaleIntercept=0)(k, d), unsigned_tag(k, d))
     )
     assert read_volume(tmp_path).array.min() == -1000
 
@@ -169,7 +171,7 @@ def test_a_padding_value_of_the_other_signedness_is_found(tmp_path: Path):
 def test_too_little_memory_for_a_series_is_reported_as_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    made.write_series(tmp_path)
+    synthetic.write_series(tmp_path)
 
     class NoMemory(sitk.ImageSeriesReader):
         def Execute(self):  # noqa: N802 - SimpleITK's name
@@ -187,7 +189,7 @@ def test_a_truncated_compressed_pixel_stream_is_refused(tmp_path: Path):
     def compress(k: int, data: Any) -> None:
         data.compress(pydicom.uid.RLELossless)
 
-    made.write_series(tmp_path / "whole", edit=compress)
+    synthetic.write_series(tmp_path / "whole", edit=compress)
     assert np.array_equal(read_volume(tmp_path / "whole").array, HU)
 
     def cut(k: int, data: Any) -> None:
@@ -195,13 +197,13 @@ def test_a_truncated_compressed_pixel_stream_is_refused(tmp_path: Path):
         if k == 5:
             data.PixelData = pydicom.encaps.encapsulate([data.PixelData[16:120]])
 
-    made.write_series(tmp_path / "cut", edit=cut)
+    synthetic.write_series(tmp_path / "cut", edit=cut)
     with pytest.raises(UserError):
         read_volume(tmp_path / "cut")
 
 
 def test_an_unreadable_dicom_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made.write_series(tmp_path)
+    synthetic.write_series(tmp_path)
 
     def refuse(self: Path) -> None:
         raise PermissionError(13, "Permission denied")
@@ -212,7 +214,7 @@ def test_an_unreadable_dicom_folder_is_reported(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_series_is_read_where_standard_error_is_closed(tmp_path: Path, repository: Path):
-    made.write_series(tmp_path)
+    synthetic.write_series(tmp_path)
     code = (
         "import os, sys; os.close(2); sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; from spinemamba.imaging.read import read_volume\n"

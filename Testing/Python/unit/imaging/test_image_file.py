@@ -215,14 +215,14 @@ def save(array: np.ndarray, path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
 def test_nan_outside_the_scan_becomes_the_lowest_value(tmp_path: Path, name: str):
-    told: list[str] = []
+    warned: list[str] = []
     array = VALUES.astype(np.float32)
     array[:2] = np.nan
     array[5, 0, 0] = np.nan
     save(array, tmp_path / name)
-    found = read_volume(tmp_path / name, told.append).array
+    found = read_volume(tmp_path / name, warned.append).array
     assert np.array_equal(found, np.where(np.isnan(array), np.nanmin(array), array))
-    assert [text.split(" at ")[0] for text in told] == [f"221 voxels of {name}"]
+    assert [text.split(" at ")[0] for text in warned] == [f"221 voxels of {name}"]
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])

@@ -1,3 +1,5 @@
+"""Writing and reading of images and labels, and what failed writes leave."""
+
 from __future__ import annotations
 
 import signal

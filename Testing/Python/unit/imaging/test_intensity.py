@@ -1,3 +1,5 @@
+"""Normalisation of intensities, and recognition of Hounsfield units."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -128,8 +130,8 @@ def test_values_that_are_not_hounsfield_units_are_recognised(
     assert "not Hounsfield units" in str(hounsfield_problem(image))
     with pytest.raises(UserError, match="by subtracting 1024"):
         choose_modality(image, "ct")
-    told: list[str] = []
-    assert choose_modality(image, "auto", told.append) == "mr"
+    warned: list[str] = []
+    assert choose_modality(image, "auto", warned.append) == "mr"
 
 
 def test_real_ct_is_in_hounsfield_units_and_rescaled_ct_is_not(shared_data: Path):
@@ -160,7 +162,7 @@ def test_real_ct_is_in_hounsfield_units_and_rescaled_ct_is_not(shared_data: Path
 def test_the_modality_of_the_file_counts_and_contradictions_warn(
     array: np.ndarray, said: str | None, wanted: str, modality: str, words: str
 ):
-    told: list[str] = []
-    assert choose_modality(volume(array, said), wanted, told.append) == modality
-    assert words in "".join(told)
-    assert bool(told) == bool(words)
+    warned: list[str] = []
+    assert choose_modality(volume(array, said), wanted, warned.append) == modality
+    assert words in "".join(warned)
+    assert bool(warned) == bool(words)

@@ -1,3 +1,5 @@
+"""Reorientation to canonical axes and back."""
+
 from __future__ import annotations
 
 import itertools

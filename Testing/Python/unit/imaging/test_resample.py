@@ -1,3 +1,5 @@
+"""Resampling and cropping of volumes on oblique grids."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The network that cuts between neighbouring vertebrae: features and cuts."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Separation of vertebral cores along the centre line of the spine."""
+
 from __future__ import annotations
 
 import numpy as np

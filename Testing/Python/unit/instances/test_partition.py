@@ -1,3 +1,5 @@
+"""Assignment of bone to vertebrae by cores, levels, offsets and shape."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -124,8 +126,8 @@ def test_distances_locate_the_cores_in_the_spine(first: int):
     centres[1:, 0] = -np.cumsum(steps)
     places = level_positions(centres, np.full(len(centres), 12.0))
     assert abs(places[0] - first) <= 2
-    told = level_positions(centres, 3.0 + np.arange(len(centres)))
-    np.testing.assert_allclose(told, 3.0 + np.arange(len(centres)))
+    positions = level_positions(centres, 3.0 + np.arange(len(centres)))
+    np.testing.assert_allclose(positions, 3.0 + np.arange(len(centres)))
 
 
 def test_surface_fit_changes_tilt_and_keeps_mean_curvature():

@@ -29,7 +29,7 @@ def job(tmp_path: Path) -> Job:
 def test_a_gpu_without_enough_memory_falls_back_to_the_cpu_with_a_warning(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ):
-    tried, told = [], []
+    tried, warned = [], []
 
     def segment(volume, model, options, progress, warn):
         tried.append(model.device)
@@ -44,10 +44,10 @@ def test_a_gpu_without_enough_memory_falls_back_to_the_cpu_with_a_warning(
         lambda folder, device, precision: SimpleNamespace(device=device),
     )
     monkeypatch.setattr("spinemamba.segment.segment", segment)
-    run_job(job, lambda *at: None, told.append)
+    run_job(job, lambda *at: None, warned.append)
     assert tried == ["cuda", "cpu"]
-    assert len(told) == 1
-    assert "Using the slower CPU" in told[0]
+    assert len(warned) == 1
+    assert "Using the slower CPU" in warned[0]
     assert job.output.exists()
 
 

@@ -38,7 +38,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 
 def paint(volume: Volume, model, options, progress, warn) -> Segmentation:
-    from made_results import result_of
+    from synthetic_results import result_of
 
     for stage in list(STAGES)[1:-1]:
         progress(stage, 0.5)
@@ -85,11 +85,11 @@ def test_a_failed_report_removes_the_labels_too(job: Job, monkeypatch: pytest.Mo
 def test_an_unwritable_report_is_refused_before_the_work(job: Job, name: str, bad: str):
     job.output.touch()
     job = dataclasses.replace(job, overwrite=True, **{name: job.output.parent / bad})
-    told = []
+    reported = []
     with pytest.raises(UserError, match=r"Cannot write (a.x|out): .* a folder") as caught:
-        run_job(job, lambda *at: told.append(at), quiet)
+        run_job(job, lambda *at: reported.append(at), quiet)
     assert caught.value.code is Code.OUTPUT_BAD
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.parametrize(

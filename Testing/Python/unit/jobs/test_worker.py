@@ -1,3 +1,5 @@
+"""Events, cancelling and log of the worker process."""
+
 from __future__ import annotations
 
 import io

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_labels import (
+from synthetic_labels import (
     Part,
     masks,
     numbered,

@@ -1,3 +1,5 @@
+"""Inference in the hidden Markov model, compared with exhaustive search."""
+
 from __future__ import annotations
 
 import itertools

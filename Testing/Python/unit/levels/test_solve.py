@@ -1,3 +1,5 @@
+"""Levels of chains of vertebrae, with anomalies, gaps and false instances."""
+
 from __future__ import annotations
 
 import itertools

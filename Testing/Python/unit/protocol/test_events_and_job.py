@@ -1,3 +1,5 @@
+"""Events and jobs are unchanged after writing and reading, or refused."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The worker as a process: events, cancelling, crashes and clean-up."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,3 +1,5 @@
+"""The result file is unchanged after writing and reading, or refused."""
+
 from __future__ import annotations
 
 import json

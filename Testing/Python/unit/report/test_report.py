@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_results import result_of
+from synthetic_results import result_of
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import UserError

@@ -1,3 +1,5 @@
+"""Training data of the user in the layouts of VerSe and nnU-Net."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Cases, patches, loss and optimiser of the training."""
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,4 @@
-"""Starts and asks the process that forks disturbed runs; see `interrupted_runs`."""
+"""Client of the process that forks disturbed runs; see `disturbed_runs`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-RUNNER = Path(__file__).with_name("interrupted_runs.py")
+RUNNER = Path(__file__).with_name("disturbed_runs.py")
 DISK = 'mount -t tmpfs -o size=60m none "$0" && exec "$@"'
 
 Call = dict[str, Any]
@@ -19,10 +19,10 @@ Result = dict[str, Any]
 
 
 class Server:
-    """A process that forks the runs; see `interrupted_runs`.
+    """A process that forks the runs; see `disturbed_runs`.
 
     Args:
-        commands: What it can run.
+        commands: Commands that it can run.
         disk: Where a small disk is mounted, for its processes only; None for no disk.
         env: Environment of all its processes.
     """
@@ -38,7 +38,7 @@ class Server:
         )
 
     def run(self, call: Call) -> Result:
-        """Return what came of a call."""
+        """Run a call; return its result."""
         self._process.stdin.write(json.dumps(call) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())

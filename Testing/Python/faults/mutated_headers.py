@@ -1,4 +1,4 @@
-"""Headers changed at random, and what they then state, read apart from the product."""
+"""Randomly mutated image headers, and an independent reader of what they state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 
 MODULE = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
 SECONDS, MEMORY_BYTES = 10, 1 << 30
-"""What reading one small file may take; memory beside that of the program itself."""
+"""Limits for reading one small file; the memory is in addition to that of the program."""
 
 CHILD = """
 import json, resource, signal, sys, zlib
@@ -36,8 +36,9 @@ for name in json.loads(sys.stdin.read()):
         volume = read_segmentation(path).layers[0] if whole else read_volume(path)
         grid = volume.geometry
         values = np.ascontiguousarray(volume.array, "<f4")
-        told = [*grid.shape, *grid.spacing_mm, *grid.origin_lps_mm, *np.ravel(grid.direction_lps)]
-        print(json.dumps([name, "read", list(map(float, told)), zlib.crc32(values)]), flush=True)
+        axes = np.ravel(grid.direction_lps)
+        numbers = [*grid.shape, *grid.spacing_mm, *grid.origin_lps_mm, *axes]
+        print(json.dumps([name, "read", list(map(float, numbers)), zlib.crc32(values)]), flush=True)
     except UserError as error:
         print(json.dumps([name, "refused", str(error)]), flush=True)
     except BaseException as error:
@@ -92,10 +93,12 @@ def stated(path: Path) -> tuple[list[float], int]:
     return _nrrd(data, path.parent)
 
 
-def _told(matrix: np.ndarray, origin: np.ndarray, values: np.ndarray) -> tuple[list[float], int]:
+def _geometry_and_crc(
+    matrix: np.ndarray, origin: np.ndarray, values: np.ndarray
+) -> tuple[list[float], int]:
     spacing = np.linalg.norm(matrix, axis=0)
-    told = [*values.shape, *spacing[::-1], *origin, *np.ravel(matrix / spacing)]
-    return list(map(float, told)), zlib.crc32(np.ascontiguousarray(values, "<f4"))
+    numbers = [*values.shape, *spacing[::-1], *origin, *np.ravel(matrix / spacing)]
+    return list(map(float, numbers)), zlib.crc32(np.ascontiguousarray(values, "<f4"))
 
 
 def _nifti(data: bytes) -> tuple[list[float], int]:
@@ -112,14 +115,14 @@ def _nifti(data: bytes) -> tuple[list[float], int]:
     lps = np.diag([-1.0, -1.0, 1.0])
     if struct.unpack_from(order + "h", data, 254)[0] > 0:
         rows = lps @ np.array(struct.unpack_from(order + "12f", data, 280)).reshape(3, 4) * unit
-        return _told(rows[:, :3], rows[:, 3], values)
+        return _geometry_and_crc(rows[:, :3], rows[:, 3], values)
     from scipy.spatial.transform import Rotation
 
     sign, *steps = struct.unpack_from(order + "4f", data, 76)
     b, c, d, *offset = struct.unpack_from(order + "6f", data, 256)
     turn = Rotation.from_quat([b, c, d, max(0.0, 1 - b * b - c * c - d * d) ** 0.5]).as_matrix()
     matrix = lps @ turn @ np.diag([1, 1, -1 if sign < 0 else 1]) @ np.diag(steps) * unit
-    return _told(matrix, lps @ np.array(offset) * unit, values)
+    return _geometry_and_crc(matrix, lps @ np.array(offset) * unit, values)
 
 
 def _metaimage(data: bytes, folder: Path) -> tuple[list[float], int]:
@@ -140,7 +143,7 @@ def _metaimage(data: bytes, folder: Path) -> tuple[list[float], int]:
         return np.array(field[name].split(), float)
 
     matrix = row("TransformMatrix").reshape(3, 3).T @ np.diag(row("ElementSpacing"))
-    return _told(matrix, row("Offset"), values.reshape(shape))
+    return _geometry_and_crc(matrix, row("Offset"), values.reshape(shape))
 
 
 def _nrrd(data: bytes, folder: Path) -> tuple[list[float], int]:
@@ -156,4 +159,4 @@ def _nrrd(data: bytes, folder: Path) -> tuple[list[float], int]:
     values = np.frombuffer(voxels, order + kind).reshape(shape)
     numbers = np.array(re.findall(r"[-+.\deE]+", field["space directions"]), float)
     origin = np.array(re.findall(r"[-+.\deE]+", field["space origin"]), float)
-    return _told(numbers.reshape(3, 3).T, origin, values)
+    return _geometry_and_crc(numbers.reshape(3, 3).T, origin, values)

@@ -1,17 +1,17 @@
-"""Run ``spinemamba train`` with a tiny network several times, each in a process of its own.
+"""Run ``spinemamba train`` with a tiny network several times, each in a separate process.
 
-``python tiny_trainings.py CALLS`` takes a JSON list of calls and prints a JSON list of their exit
-codes, standard outputs and standard errors. A call is an object with ``words``, which follow
-``spinemamba train``, and maybe
+``python disturbed_trainings.py CALLS`` takes a JSON list of calls and prints one of their exit
+codes, standard outputs and standard errors. A call is an object with ``words``, the
+arguments of ``spinemamba train``, and optionally
 
 - ``stop_at`` and ``signal``: the process sends itself the signal at that one of its steps of
   writing (files that are forced to the disk, renamed or removed), counted from 1;
-- ``plug`` and ``left``: before the call a file of this name fills its disk but for so many bytes,
-  and the disk does not tell how full it is;
+- ``plug`` and ``left``: before the call a file of this name fills its disk except ``left`` bytes,
+  and the disk reports no free space;
 - ``copy``: this folder is copied to the one after ``--out`` first;
-- ``times``: so many processes do the same at once.
+- ``times``: number of processes that do the same at once.
 
-All are forked from one process, which has imported torch and not used it.
+All are forked from one process that has imported torch but not used it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 import torch  # noqa: E402 - the path is set just above
 import torch._dynamo  # noqa: E402 - an optimiser would load it in every child
-from forks import fill, start, text_of  # noqa: E402 - as all below, needs the path
+from child_processes import fill_disk, start_child, text_of  # noqa: E402 - as all below, needs the path
 
 from spinemamba.cli import train as train_command  # noqa: E402
 from spinemamba.cli.main import main  # noqa: E402
@@ -91,10 +91,10 @@ def results_of(call: dict[str, Any]) -> list[dict[str, object]]:
         if "copy" in call:
             shutil.copytree(call["copy"], call["words"][call["words"].index("--out") + 1])
         if "plug" in call:
-            stack.callback(fill(Path(call["plug"]), call["left"]).unlink)
+            stack.callback(fill_disk(Path(call["plug"]), call["left"]).unlink)
         open_file = lambda: stack.enter_context(tempfile.TemporaryFile())  # noqa: E731
         files = [(open_file(), open_file()) for _ in range(call.get("times", 1))]
-        children = [start(partial(train, call), *pair) for pair in files]
+        children = [start_child(partial(train, call), *pair) for pair in files]
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         results = []
         for code, (out, error) in zip(codes, files, strict=True):

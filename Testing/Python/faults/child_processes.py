@@ -1,4 +1,4 @@
-"""Runs of commands in children of one process, which has imported what they need."""
+"""Fork child processes of one process that has already imported the slow modules."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def start(work: Callable[[], int], out: BinaryIO, error: BinaryIO) -> int:
-    """Start a child that works and exits with what the work returns; return its number.
+def start_child(work: Callable[[], int], out: BinaryIO, error: BinaryIO) -> int:
+    """Fork a child that runs ``work`` and exits with its return value; return its process ID.
 
     Args:
-        work: What to do.
-        out: Takes its standard output.
-        error: Takes its standard error.
+        work: Returns the exit code.
+        out: Receives the standard output.
+        error: Receives the standard error.
     """
     child = os.fork()
     if child:
@@ -38,8 +38,8 @@ def text_of(file: BinaryIO) -> str:
     return file.read().decode("utf-8", "replace")
 
 
-def fill(path: Path, left: int) -> Path:
-    """Write a file that leaves so many bytes of its disk."""
+def fill_disk(path: Path, left: int) -> Path:
+    """Write a file that leaves ``left`` bytes free on its disk."""
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(path.parent).free - left)
     return path

@@ -1,4 +1,4 @@
-"""Solids whose surface is known exactly, voxels of them on any grid, and how far a mesh is off."""
+"""Solids with analytic surfaces, their masks on any grid, and the distance of a mesh to them."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ class Grid:
     size_xyz: tuple[int, int, int]
 
     def place(self, index_xyz: np.ndarray) -> np.ndarray:
+        """Return the LPS positions of indices, (n, 3)."""
         return index_xyz @ self.axes_mm.T + self.origin_mm
 
     @property
     def half_diagonal_mm(self) -> float:
+        """Half the diagonal of a voxel."""
         return float(np.linalg.norm(np.linalg.norm(self.axes_mm, axis=0)) / 2)
 
     def mask(self, solid: Solid) -> Mask:
+        """Return the voxels whose centres lie in a solid."""
         index = np.indices(self.size_xyz).reshape(3, -1).T
         inside = solid.distance_mm(self.place(index)) < 0
         return Mask(inside.reshape(self.size_xyz).transpose(2, 1, 0))
@@ -55,6 +58,7 @@ class Solid:
     volume_mm3: float
 
     def distance_mm(self, points_mm: np.ndarray) -> np.ndarray:
+        """Return the signed distances of points (n, 3); negative inside."""
         raise NotImplementedError
 
     def surface_mm(self, count: int, random: np.random.Generator) -> np.ndarray:
@@ -62,11 +66,13 @@ class Solid:
         raise NotImplementedError
 
     def largest_distance_mm(self, mesh: Mesh) -> float:
-        """Return how far the mesh gets from the surface."""
+        """Return the largest distance of the mesh from the surface."""
         return float(np.abs(self.distance_mm(mesh.points_mm)).max())
 
 
 class Sphere(Solid):
+    """A sphere off the origin."""
+
     radius = 20.0
     middle = np.array([4.0, -3.0, 2.0])
     volume_mm3 = 4 / 3 * np.pi * radius**3
@@ -80,6 +86,8 @@ class Sphere(Solid):
 
 
 class Torus(Solid):
+    """A torus around the z axis."""
+
     ring, tube = 20.0, 8.0
     volume_mm3 = 2 * np.pi**2 * ring * tube**2
 
@@ -94,7 +102,7 @@ class Torus(Solid):
 
 
 class DrilledBox(Solid):
-    """A box with a hole off its middle and a missing corner: equal to none of its mirror images."""
+    """A box with an eccentric hole and a missing corner, which differs from its mirror images."""
 
     half = np.array([22.0, 17.0, 13.0])
     hole_xy, radius = np.array([6.0, 4.0]), 7.0
@@ -105,7 +113,7 @@ class DrilledBox(Solid):
         over = np.abs(points_mm) - self.half
         outside = np.linalg.norm(np.maximum(over, 0), axis=1) + np.minimum(over.max(axis=1), 0)
         bored = self.radius - np.linalg.norm(points_mm[:, :2] - self.hole_xy, axis=1)
-        # A corner is missing, which tells the two ends of the hole apart.
+        # The missing corner distinguishes the two ends of the hole.
         corner = (points_mm - self.notch).min(axis=1)
         return np.maximum(np.maximum(outside, bored), corner)
 
@@ -129,7 +137,7 @@ class DrilledBox(Solid):
         return cKDTree(self.surface_mm(60000, np.random.default_rng(0)))
 
     def largest_distance_mm(self, mesh):
-        # The maximum of distances is too small beyond an edge; to many points it is not.
+        # The analytic distance is only a lower bound beyond edges; use sampled points.
         return float(self.tree.query(mesh.points_mm)[0].max())
 
 

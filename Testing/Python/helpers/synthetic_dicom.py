@@ -1,4 +1,4 @@
-"""Small DICOM series with right tags, and what an independent library reads from them."""
+"""Small valid DICOM series, and their volume as read by pydicom."""
 
 from __future__ import annotations
 
@@ -35,42 +35,42 @@ def make_slice(k: int, pixels: np.ndarray, series: str = SERIES) -> Any:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
-    made = Dataset()
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made.SOPClassUID, made.SOPInstanceUID = CT, f"{series}.{k + 1}"
-    made.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    made.Modality, made.SeriesNumber, made.InstanceNumber = "CT", 3, k + 1
-    made.PatientName, made.PatientID = "Made^Up", "made-1"
-    made.PatientBirthDate, made.PatientSex = "19700102", "F"
-    made.StudyID, made.StudyDate, made.StudyTime = "7", "20200102", "120000"
-    made.AccessionNumber, made.ReferringPhysicianName = "8", "Made^Too"
-    made.StudyInstanceUID, made.SeriesInstanceUID = "1.2.3", series
-    made.FrameOfReferenceUID = "1.2.3.9"
-    made.Rows, made.Columns = pixels.shape
-    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.BitsAllocated, made.BitsStored, made.HighBit = 16, 16, 15
-    made.PixelRepresentation = int(pixels.dtype == np.int16)
-    made.PixelSpacing = [BETWEEN_ROWS_MM, BETWEEN_COLUMNS_MM]
-    made.SliceThickness = 3.0
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID, data.SOPInstanceUID = CT, f"{series}.{k + 1}"
+    data.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    data.Modality, data.SeriesNumber, data.InstanceNumber = "CT", 3, k + 1
+    data.PatientName, data.PatientID = "Made^Up", "made-1"
+    data.PatientBirthDate, data.PatientSex = "19700102", "F"
+    data.StudyID, data.StudyDate, data.StudyTime = "7", "20200102", "120000"
+    data.AccessionNumber, data.ReferringPhysicianName = "8", "Made^Too"
+    data.StudyInstanceUID, data.SeriesInstanceUID = "1.2.3", series
+    data.FrameOfReferenceUID = "1.2.3.9"
+    data.Rows, data.Columns = pixels.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
+    data.PixelRepresentation = int(pixels.dtype == np.int16)
+    data.PixelSpacing = [BETWEEN_ROWS_MM, BETWEEN_COLUMNS_MM]
+    data.SliceThickness = 3.0
     x, y, z = ORIGIN_LPS_MM
-    made.ImagePositionPatient = [x, y, z + STEP_MM * k]
-    made.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    made.RescaleSlope, made.RescaleIntercept = 1, INTERCEPT
-    made.PixelData = pixels.tobytes()
-    return made
+    data.ImagePositionPatient = [x, y, z + STEP_MM * k]
+    data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    data.RescaleSlope, data.RescaleIntercept = 1, INTERCEPT
+    data.PixelData = pixels.tobytes()
+    return data
 
 
 def write_series(
     folder: Path,
     stored: np.ndarray | None = None,
-    edit: Edit = lambda k, made: None,
+    edit: Edit = lambda k, data: None,
     series: str = SERIES,
 ) -> np.ndarray:
-    """Write a series whose file names say nothing about the order; return its stored values.
+    """Write a series with file names in no order; return its stored values.
 
     Args:
-        folder: Is made.
+        folder: Created if missing.
         stored: 16-bit values; `stored_values` if None.
         edit: Changes the data set of each slice.
         series: SeriesInstanceUID.
@@ -78,20 +78,20 @@ def write_series(
     folder.mkdir(exist_ok=True, parents=True)
     stored = stored_values() if stored is None else stored
     for k, pixels in enumerate(stored):
-        made = make_slice(k, pixels, series)
-        edit(k, made)
-        save(made, folder / f"{series}-{(k * 7) % len(stored):03d}.dcm")
+        data = make_slice(k, pixels, series)
+        edit(k, data)
+        save(data, folder / f"{series}-{(k * 7) % len(stored):03d}.dcm")
     return stored
 
 
-def save(made: Any, path: Path) -> None:
-    """Write a data set, also one with values that DICOM does not allow."""
+def save(data: Any, path: Path) -> None:
+    """Write a data set, even with invalid values."""
     import warnings
 
     from pydicom import config
 
-    made.file_meta.MediaStorageSOPClassUID = made.get("SOPClassUID") or CT
-    made.file_meta.MediaStorageSOPInstanceUID = made.get("SOPInstanceUID") or "1.2"
+    data.file_meta.MediaStorageSOPClassUID = data.get("SOPClassUID") or CT
+    data.file_meta.MediaStorageSOPInstanceUID = data.get("SOPInstanceUID") or "1.2"
     before, config.settings.writing_validation_mode = (
         config.settings.writing_validation_mode,
         config.IGNORE,
@@ -99,7 +99,7 @@ def save(made: Any, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made.save_as(path, enforce_file_format=True)
+            data.save_as(path, enforce_file_format=True)
     finally:
         config.settings.writing_validation_mode = before
 
@@ -107,18 +107,18 @@ def save(made: Any, path: Path) -> None:
 def put(**values: object) -> Edit:
     """Return an edit that sets attributes in every slice, or deletes those that are None."""
 
-    def edit(k: int, made: Any) -> None:
+    def edit(k: int, data: Any) -> None:
         for keyword, value in values.items():
             if value is None:
-                if keyword in made:
-                    delattr(made, keyword)
+                if keyword in data:
+                    delattr(data, keyword)
             else:
-                put_raw(made, keyword, value)
+                put_raw(data, keyword, value)
 
     return edit
 
 
-def put_raw(made: Any, keyword: str, value: object) -> None:
+def put_raw(data: Any, keyword: str, value: object) -> None:
     """Set an attribute without any check of its value."""
     from pydicom import config
     from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -127,14 +127,14 @@ def put_raw(made: Any, keyword: str, value: object) -> None:
     tag = tag_for_keyword(keyword)
     vr = dictionary_VR(tag)
     if " or " in vr:
-        vr = "SS" if made.PixelRepresentation else "US"
+        vr = "SS" if data.PixelRepresentation else "US"
     if isinstance(value, str) and vr in ("DS", "IS", "DA", "TM", "AS"):
-        # Text that is not of the type: as bytes it is written unseen.
+        # Text that is invalid for its type: pydicom writes it unchecked as another type.
         element = DataElement(tag, "LO", value, validation_mode=config.IGNORE)
         element.VR = vr
     else:
         element = DataElement(tag, vr, value, validation_mode=config.IGNORE)
-    made[tag] = element
+    data[tag] = element
 
 
 def expected(files: Sequence[Path]) -> tuple[np.ndarray, tuple[float, ...], tuple[float, ...]]:
@@ -146,18 +146,18 @@ def expected(files: Sequence[Path]) -> tuple[np.ndarray, tuple[float, ...], tupl
     import pydicom
 
     read = [pydicom.dcmread(path) for path in files]
-    for made in read:
-        # Where the file does not say how it is encoded, it is as `make_slice` does.
-        if "TransferSyntaxUID" not in made.file_meta:
-            made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    for data in read:
+        # A file without a transfer syntax has the one of `make_slice`.
+        if "TransferSyntaxUID" not in data.file_meta:
+            data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     row, column = np.array(read[0].ImageOrientationPatient, float).reshape(2, 3)
     normal = np.cross(row, column)
-    read.sort(key=lambda made: float(np.array(made.ImagePositionPatient, float) @ normal))
-    places = np.array([made.ImagePositionPatient for made in read], float)
+    read.sort(key=lambda data: float(np.array(data.ImagePositionPatient, float) @ normal))
+    places = np.array([data.ImagePositionPatient for data in read], float)
     values = [
-        made.pixel_array * float(made.get("RescaleSlope") or 1)
-        + float(made.get("RescaleIntercept") or 0)
-        for made in read
+        data.pixel_array * float(data.get("RescaleSlope") or 1)
+        + float(data.get("RescaleIntercept") or 0)
+        for data in read
     ]
     step_mm = float((places[-1] - places[0]) @ normal) / (len(read) - 1)
     spacing_mm = (step_mm, *(float(value) for value in read[0].PixelSpacing))

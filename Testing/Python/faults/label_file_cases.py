@@ -1,4 +1,4 @@
-"""Every form of label file: what is in it, and what has to be said of it."""
+"""Cases of label files: how to write each, its levels, and the expected message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 
-from made_labels import Part, masks, numbers_of, spine, write_json, write_numbers, write_parts
+from synthetic_labels import Part, masks, numbers_of, spine, write_json, write_numbers, write_parts
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.imaging.volume import Volume
@@ -27,22 +27,22 @@ class Form:
     Attributes:
         kind: What is unusual about it.
         write: Writes it into a folder and returns its path.
-        names: The levels that are in it, from head to tail.
-        told: What must be said on screen.
-        refused: What the sentence says if it is to be refused.
+        names: Its levels, from head to tail.
+        message: Text that the command must print.
+        refused: Text of the refusal; empty if the file is valid.
         words: Further arguments of every command.
     """
 
     kind: str
     write: Callable[[Path], Path]
     names: tuple[str, ...]
-    told: str = ""
+    message: str = ""
     refused: str = ""
     words: tuple[str, ...] = ()
 
 
 def segments(*parts: tuple, drawn: tuple[str, ...] = L234, suffix: str = ".seg.nrrd"):
-    """Return what writes a segmentation: name, value, layer and code of each drawn vertebra."""
+    """Return a writer of a segmentation; parts are name, value, layer and code of vertebrae."""
 
     def write(folder: Path) -> Path:
         volume = spine(*drawn)
@@ -53,7 +53,7 @@ def segments(*parts: tuple, drawn: tuple[str, ...] = L234, suffix: str = ".seg.n
 
 
 def with_others(*names: str):
-    """Return what writes three vertebrae and other structures beside them."""
+    """Return a writer of three vertebrae and other structures beside them."""
 
     def write(folder: Path) -> Path:
         volume = spine(*L234)
@@ -70,6 +70,7 @@ def with_others(*names: str):
 
 
 def overlapping(folder: Path) -> Path:
+    """Write segments of two layers that overlap."""
     volume = spine(*L234)
     first, second, third = masks(volume, L234)
     parts = [Part("L2", first, 1), Part("L3", second | first, 1, 1), Part("L4", third, 2)]
@@ -77,17 +78,19 @@ def overlapping(folder: Path) -> Path:
 
 
 def numbers(numbers: dict[str, int], drawn: tuple[str, ...] = L234):
+    """Return a writer of a label image with these values."""
     return lambda folder: write_numbers(folder / "labels.nii.gz", spine(*drawn), numbers)
 
 
 def upside_down(folder: Path) -> Path:
+    """Write labels under a header that is upside down."""
     volume = spine(*L234)
     write_image(volume.with_array(np.ascontiguousarray(volume.array[::-1])), folder / "l.nii.gz")
     return folder / "l.nii.gz"
 
 
 RIGHT = [
-    Form("segments in the ordinary way", segments(("L2", 21), ("L3", 22), ("L4", 23)), L234),
+    Form("usual segments", segments(("L2", 21), ("L3", 22), ("L4", 23)), L234),
     Form(
         "segments renamed, values kept",
         segments(("L3", 21, 0, "L3"), ("L4", 22, 0, "L4"), ("L5", 23, 0, "L5")),
@@ -102,7 +105,7 @@ RIGHT = [
     Form("values of other levels", segments(("L2", 23), ("L3", 22), ("L4", 21)), L234),
     Form("two layers", segments(("L2", 1), ("L3", 1, 1), ("L4", 2)), L234),
     Form(
-        "codes under names that are no level",
+        "codes under names that are not levels",
         segments(("upper", 5, 0, "L2"), ("middle", 6, 0, "L3"), ("L4 corrected", 7, 0, "L4")),
         L234,
     ),
@@ -122,26 +125,26 @@ RIGHT = [
         "other structures beside vertebrae",
         with_others("disc L3/L4", "Segment_1", "tumour"),
         L234,
-        told="disc L3/L4, Segment_1, tumour",
+        message="disc L3/L4, Segment_1, tumour",
     ),
     Form(
         "a name with another word",
         segments(("L2", 21), ("L3 corrected", 22), ("L4", 23)),
         ("L2", "L4"),
-        told="L3 corrected",
+        message="L3 corrected",
     ),
     Form(
         "a code that contradicts the name",
         segments(("L2", 21), ("L3 corrected", 22, 0, "L4"), ("L4", 23)),
         ("L2", "L4"),
-        told="L3 corrected",
+        message="L3 corrected",
     ),
     Form("a label image", numbers(numbers_of("verse", L234)), L234),
     Form(
         "TotalSegmentator version 2",
         numbers(numbers_of("totalsegmentator", L234)),
         L234,
-        told="numbering of TotalSegmentator",
+        message="numbering of TotalSegmentator",
     ),
     Form(
         "TotalSegmentator version 1",
@@ -178,19 +181,19 @@ WRONG = [
         refused="have the same voxels",
     ),
     Form(
-        "names that are no level",
+        "names that are not levels",
         segments(("Segment_1", 21), ("Segment_2", 22), ("tumour", 23)),
         (),
         refused="has no vertebra, only Segment_1, Segment_2, tumour",
     ),
     Form(
-        "a label value that is none",
+        "an invalid label value",
         segments(("L2", 1, 0, "", {"LabelValue": "x"}), ("L3", 2), ("L4", 3)),
         (),
         refused="does not define the voxels of segment L2",
     ),
     Form(
-        "a layer that is not there",
+        "a missing layer",
         segments(("L2", 1, 0, "", {"Layer": "7"}), ("L3", 2), ("L4", 3)),
         (),
         refused="does not define the voxels of segment L2",
@@ -213,7 +216,7 @@ WRONG = [
     ),
     Form("upside down", upside_down, (), refused="the header holds the spine upside down"),
     Form(
-        "a numbering that nobody knows",
+        "an unknown numbering",
         numbers({"L2": 201, "L3": 202, "L4": 203}),
         (),
         refused="not levels",
@@ -240,7 +243,7 @@ WRONG = [
         words=("--labels", "totalsegmentator-v1"),
     ),
     Form(
-        "a numbering that is none",
+        "an invalid name of a numbering",
         numbers({"L2": 1, "L3": 2, "L4": 3}),
         (),
         refused="is not a numbering scheme of labels",
@@ -250,7 +253,7 @@ WRONG = [
 
 
 def write_maps(folder: Path) -> None:
-    """Write the maps that forms name."""
+    """Write the label maps that some cases use."""
     write_json(folder / "names.json", {"vertebrae_L2": 1, "L3": 2, "L4 vertebra": 3, "disc": 4})
     labels = {"background": "0", "L2": 1, "L3": 2, "L4": 3}
     write_json(folder / "dataset.json", {"labels": labels, "name": "spines"})
@@ -259,11 +262,12 @@ def write_maps(folder: Path) -> None:
 
 
 def by_kind(form: Form) -> str:
+    """Return the identifier of a case in the names of tests."""
     return form.kind
 
 
 def truth_of(form: Form) -> Volume:
-    """Return the vertebrae of a form in VerSe's numbers, by their places in its file."""
+    """Return the ground truth of a case in VerSe numbering."""
     drawn = [name for name in L234 if name in form.names] or list(L234)
     if form.kind.startswith(("upside",)):
         volume = spine(*L234)

@@ -1,18 +1,19 @@
-"""Run a command of ``spinemamba`` several times, each in a process of its own that is disturbed.
+"""Run a command of ``spinemamba`` several times, each in a separate process that is disturbed.
 
-``python interrupted_runs.py COMMAND...`` imports what the commands need. Then it takes a call from
-each line of its standard input, and answers with a line that says what came of it. A call is a
-JSON object with ``words``, which follow ``spinemamba``, and maybe
+``python disturbed_runs.py COMMAND...`` imports what the commands need. Then it takes a call from
+each line of its standard input, and answers with one line: the result as JSON. A call is a
+JSON object with ``words``, the arguments of ``spinemamba``, and optionally
 
 - ``at`` and ``do``: when the process reaches a point for the n-th time (a list of its name and n),
-  it does one of `DEEDS`;
+  it does one of `DISTURBANCES`;
 - ``second``: words that another process runs to its end while this one waits at the point;
-- ``folder``: what deeds are done to;
+- ``folder``: the folder that the disturbances change;
 - ``umask``, ``env``, ``user`` (without the rights of root): how the process starts;
 - ``points``: report every point that was reached;
-- ``copy`` and ``keep``: what is copied to ``folder`` at first, and where that is copied to then.
+- ``copy`` and ``keep``: source and destination of copies of ``folder``, before and after the run.
 
-A result has ``code``, ``out``, ``error``, ``reached`` (whether the deed was done) and ``points``.
+A result has ``code``, ``out``, ``error``, ``points`` and ``reached`` (whether the disturbance
+happened).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 sys.path.insert(0, str(REPOSITORY / "Testing" / "Python" / "helpers"))
 
-from forks import fill, start, text_of  # noqa: E402 - as all below, needs the path
+from child_processes import fill_disk, start_child, text_of  # noqa: E402 - as all below, needs the path
 
 import spinemamba  # noqa: E402
 from spinemamba.cli.main import main  # noqa: E402
@@ -87,30 +88,30 @@ POINTS = {
 
 
 def lock(folder: Path) -> None:
-    """Take the right to write from a folder, or from the one where it shall be made."""
+    """Make a folder read-only, or its parent if it does not exist."""
     (folder if folder.is_dir() else folder.parent).chmod(0o555)
 
 
 def change_surroundings(folder: Path) -> None:
-    """Remove the folder for temporary files, and write a comma into numbers where C does so."""
+    """Remove the temporary folder, and set a locale with a decimal comma."""
     shutil.rmtree(tempfile.gettempdir())
     if "OTHER_LOCALE" in os.environ:
         locale.setlocale(locale.LC_ALL, os.environ["OTHER_LOCALE"])
 
 
-DEEDS: dict[str, Callable[[Path], object]] = {
+DISTURBANCES: dict[str, Callable[[Path], object]] = {
     "SIGKILL": lambda folder: os.kill(os.getpid(), signal.SIGKILL),
     "SIGTERM": lambda folder: os.kill(os.getpid(), signal.SIGTERM),
     "SIGINT": lambda folder: os.kill(os.getpid(), signal.SIGINT),
     "second": lambda folder: os.kill(os.getpid(), signal.SIGSTOP),
-    "full": lambda folder: fill(folder.parent / "plug", 0),
+    "full": lambda folder: fill_disk(folder.parent / "plug", 0),
     "read-only": lock,
     "lost TMPDIR and LC_NUMERIC": change_surroundings,
 }
 
 
 def disturb(command: str, call: Call, notes: BinaryIO) -> None:
-    """Make this process do what a call asks for at its point."""
+    """Patch the functions at the points of a command, to disturb this process at one of them."""
     reached: Counter[str] = Counter()
     at = tuple(call.get("at", ()))
 
@@ -123,7 +124,7 @@ def disturb(command: str, call: Call, notes: BinaryIO) -> None:
                 os.write(notes.fileno(), json.dumps(point).encode() + b"\n")
             if point == at:
                 os.write(notes.fileno(), b'"done"\n')
-                DEEDS[call["do"]](Path(call["folder"]))
+                DISTURBANCES[call["do"]](Path(call["folder"]))
             return step(*args, **more)
 
         return run
@@ -137,23 +138,23 @@ def disturb(command: str, call: Call, notes: BinaryIO) -> None:
 
 
 def give_up_rights() -> None:
-    """Take the rights of root from this process."""
+    """Drop the capabilities of root."""
     if os.getuid() == 0:
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         if ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()):
             raise OSError("capset")
 
 
-def stand_in_for_networks() -> None:
+def replace_networks() -> None:
     """Replace the networks by functions that return the labels of a phantom at once."""
-    from voxel_predictions_of_labels import evidence_of
+    from perfect_predictions import perfect_predictions
 
     from spinemamba import segment
     from spinemamba.imaging.read import read_volume
     from spinemamba.inference import model
     from spinemamba.protocol.model_card import DEFAULT, find_model
 
-    truth = evidence_of(read_volume(Path(os.environ["TRUTH"])))
+    truth = perfect_predictions(read_volume(Path(os.environ["TRUTH"])))
     networks = model.load_model(find_model(DEFAULT))
     model.load_model = lambda *options: networks
 
@@ -167,7 +168,7 @@ def stand_in_for_networks() -> None:
     segment.coarse_stage, segment.fine_stage = coarse_stage, fine_stage
 
 
-def always_the_same() -> None:
+def fix_ids_and_times() -> None:
     """Make two runs identical, including their identifiers and times."""
     import uuid
     from datetime import datetime, timezone
@@ -186,7 +187,7 @@ def always_the_same() -> None:
 
 
 def draw_coarsely() -> None:
-    """Let pictures take little time."""
+    """Draw pictures at a low resolution, which is faster."""
     from matplotlib.figure import Figure
 
     from spinemamba.report import case_pictures
@@ -198,7 +199,7 @@ def draw_coarsely() -> None:
 
 
 def wait_briefly() -> None:
-    """Let an export that waits for another one give up soon."""
+    """Shorten the time that an export waits for another."""
     from spinemamba.common.folder_lock import locked
     from spinemamba.export import exporter
 
@@ -210,9 +211,9 @@ def import_for(command: str) -> None:
     import matplotlib.font_manager  # noqa: F401
 
     if command == "segment":
-        stand_in_for_networks()
+        replace_networks()
     if command == "train":
-        importlib.import_module("tiny_trainings")
+        importlib.import_module("disturbed_trainings")
     if command == "export":
         wait_briefly()
         with contextlib.suppress(ModuleNotFoundError):
@@ -228,21 +229,21 @@ def work(call: Call, notes: BinaryIO) -> int:
     os.environ.update(call.get("env", {}))
     tempfile.tempdir = None
     os.umask(call.get("umask", 0o022))
-    if DEEDS.get(call.get("do")) == change_surroundings:
+    if DISTURBANCES.get(call.get("do")) == change_surroundings:
         tempfile.tempdir = tempfile.mkdtemp()
     if call.get("user"):
         give_up_rights()
     command, words = call["words"][0], call["words"]
     disturb(command, call, notes)
     if command == "train":
-        import tiny_trainings
+        import disturbed_trainings
 
-        return tiny_trainings.train({"words": words[1:]})
+        return disturbed_trainings.train({"words": words[1:]})
     return main(words)
 
 
 def waited(child: int, second: Callable[[], dict[str, Any]]) -> tuple[int, dict[str, Any] | None]:
-    """Return the exit code of a child, and what a second run did where the child stopped."""
+    """Return the exit code of a child, and the result of a second run while the child stopped."""
     other = None
     while True:
         _, status = os.waitpid(child, os.WUNTRACED)
@@ -253,23 +254,23 @@ def waited(child: int, second: Callable[[], dict[str, Any]]) -> tuple[int, dict[
 
 
 def result_of(call: Call) -> dict[str, Any]:
-    """Run a command in a child; return what came of it."""
+    """Run a command in a child process; return its result."""
     if "copy" in call:
         shutil.copytree(call["copy"], call["folder"])
     with contextlib.ExitStack() as stack:
         out, error, notes = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
-        child = start(partial(work, call, notes), out, error)
+        child = start_child(partial(work, call, notes), out, error)
         code, other = waited(child, lambda: result_of({"words": call["second"]}))
         said = [json.loads(line) for line in text_of(notes).splitlines()]
         texts = {"out": text_of(out), "error": text_of(error)}
-    put_right(call)
+    undo_disturbance(call)
     points = [point for point in said if point != "done"]
     done = {"code": code, "reached": "done" in said, "points": points, **texts}
     return done if other is None else done | {"second": other}
 
 
-def put_right(call: Call) -> None:
-    """Take away what a deed left, and keep what the run did."""
+def undo_disturbance(call: Call) -> None:
+    """Undo a disturbance of the disk or the folder, and copy the folder of the run."""
     if "folder" not in call:
         return
     folder = Path(call["folder"])
@@ -286,7 +287,7 @@ if __name__ == "__main__":
     for name in sys.argv[1:]:
         import_for(name)
     draw_coarsely()
-    always_the_same()
+    fix_ids_and_times()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(result_of(json.loads(line))) + "\n")
         sys.stdout.flush()

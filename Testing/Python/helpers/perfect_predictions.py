@@ -1,4 +1,4 @@
-"""Voxel predictions that perfect networks would make of labels."""
+"""Voxel predictions of perfect networks, from labels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.training.data.dataset import body_cores
 
 
-def evidence_of(labels: Volume, certainty: float = 0.6) -> VoxelPredictions:
-    """What perfect networks would say; neighbouring levels share the rest of the probability."""
+def perfect_predictions(labels: Volume, certainty: float = 0.6) -> VoxelPredictions:
+    """Return predictions with the true levels; neighbours share the remaining probability."""
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():
         lookup[value] = channel

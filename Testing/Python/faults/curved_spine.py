@@ -1,4 +1,4 @@
-"""A bent spine of six vertebrae, and what the tests of measuring do with it."""
+"""An analytic spine with a scoliosis and a lordosis, and edits of its labels and header."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spinemamba.measure.spine import measure
 from spinemamba.protocol.measurements import Measurements
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
-from analytic_spine import MadeVertebra, draw, stack
+from analytic_spine import AnalyticVertebra, draw, stack
 
 NAMES = ("T12", "L1", "L2", "L3", "L4", "L5")
 SPACING_MM = (2.0, 2.0, 2.0)
@@ -27,31 +27,31 @@ SMALL = Geometry((12, 8, 8), (3.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
 
 
 @cache
-def vertebrae() -> list[MadeVertebra]:
+def vertebrae() -> list[AnalyticVertebra]:
     """Return the vertebrae; L4 lies 5 mm behind L3."""
     return stack(NAMES, TILTS, 9.0, [0, 0, 0, 0, 5, 0], size=(36.0, 28.0, 22.0))
 
 
 @cache
 def upright() -> Volume:
-    """Return their labels as a header that is right has them."""
+    """Return their labels under a correct header."""
     return draw(vertebrae(), SPACING_MM, np.eye(3))
 
 
 @cache
 def two_levels() -> Volume:
-    """Return the labels of L4 and L5, where more would only take longer."""
+    """Return the labels of L4 and L5 only, which are faster to measure."""
     return renamed(upright(), dict.fromkeys(NAMES[:4]))
 
 
 @cache
 def reference() -> Measurements:
-    """Return what is measured of the upright spine."""
+    """Return the measurements of the upright spine."""
     return measure(upright())
 
 
 def turned(labels: Volume, matrix: np.ndarray) -> Volume:
-    """Return the same voxels under a header whose world is turned or mirrored."""
+    """Return the same voxels under a rotated or mirrored header."""
     place = labels.geometry
     origin = tuple(map(float, matrix @ np.asarray(place.origin_lps_mm)))
     direction = matrix @ np.asarray(place.direction_lps)
@@ -59,7 +59,7 @@ def turned(labels: Volume, matrix: np.ndarray) -> Volume:
 
 
 def flipped(volume: Volume, axes: tuple[int, ...]) -> Volume:
-    """Return the same volume, some of its array axes stored the other way round."""
+    """Return the same volume with some array axes stored in reverse."""
     place = volume.geometry
     corner = [n - 1 if k in axes else 0 for k, n in enumerate(place.shape)]
     signs = np.array([-1.0 if 2 - k in axes else 1.0 for k in range(3)])
@@ -72,7 +72,7 @@ def flipped(volume: Volume, axes: tuple[int, ...]) -> Volume:
 
 
 def renamed(labels: Volume, names: dict[str, str | None]) -> Volume:
-    """Return labels with other names; None takes a level away."""
+    """Return labels with renamed levels; None removes a level."""
     array = labels.array.copy()
     for old, new in names.items():
         array[labels.array == BY_NAME[old].value] = BY_NAME[new].value if new else 0
@@ -80,12 +80,12 @@ def renamed(labels: Volume, names: dict[str, str | None]) -> Volume:
 
 
 def values(measured: Measurements, kind: str, name: str) -> dict[str, float | None]:
-    """Return the numbers of an item."""
+    """Return the values of one measured item."""
     return next(item.values for item in measured.of(kind) if item.name == name)
 
 
-def told(command: list[str], capsys) -> tuple[int, str, str]:
-    """Return a command's exit code, its output, and its errors without progress."""
+def run_command(command: list[str], capsys) -> tuple[int, str, str]:
+    """Run a command; return its exit code, its output, and its errors without progress lines."""
     code = main(command)
     said = capsys.readouterr()
     errors = [line for line in said.err.splitlines() if "measuring" not in line]
@@ -93,7 +93,7 @@ def told(command: list[str], capsys) -> tuple[int, str, str]:
 
 
 def one_block(*, empty: bool = False) -> Volume:
-    """Return a small label image with a block that is L2, or with nothing."""
+    """Return a small label image with a block of L2, or an empty one."""
     array = np.zeros(SMALL.shape, np.uint8)
     if not empty:
         array[2:5, 2:6, 2:6] = BY_NAME["L2"].value

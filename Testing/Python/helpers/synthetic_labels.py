@@ -1,4 +1,4 @@
-"""A small spine in every way in which files say which vertebra is which."""
+"""Label files of a small analytic spine, in any numbering and segment layout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPACING_MM = (3.0, 2.0, 2.0)
 
 @cache
 def spine(*names: str) -> Volume:
-    """Return vertebrae below each other, with VerSe's numbers."""
+    """Return labels of vertebrae from head to tail, in VerSe numbering."""
     return draw(stack(names, np.zeros((len(names), 2))), SPACING_MM, np.eye(3))
 
 
@@ -39,11 +39,11 @@ class Part:
 
     Attributes:
         name: Its name.
-        voxels: Where it is.
+        voxels: Its mask.
         value: Its label value.
         layer: Its layer.
         code: Level in its terminology entry; empty for no entry.
-        fields: Further fields, or others.
+        fields: Additional or replaced header fields.
     """
 
     name: str
@@ -79,7 +79,7 @@ def write_parts(path: Path, grid: Volume, parts: Sequence[Part]) -> Path:
 
 
 def numbered(volume: Volume, numbers: Mapping[str, int]) -> Volume:
-    """Return levels with other numbers."""
+    """Return labels with other values."""
     out = np.zeros(volume.array.shape, np.uint8)
     for name, number in numbers.items():
         out[volume.array == BY_NAME[name].value] = number
@@ -93,7 +93,7 @@ def numbers_of(scheme: str, names: Sequence[str]) -> dict[str, int]:
 
 
 def write_numbers(path: Path, volume: Volume, numbers: Mapping[str, int]) -> Path:
-    """Write a label image with other numbers."""
+    """Write labels with other values."""
     write_image(numbered(volume, numbers), path)
     return path
 
@@ -105,7 +105,7 @@ def write_json(path: Path, content: object) -> Path:
 
 
 def result_of(volume: Volume, names: tuple[str, ...]) -> Result:
-    """Return what a run would say of labels, with evidence for its names."""
+    """Return the result of a run that found these labels, with evidence for its levels."""
     grid, instances = volume.geometry, []
     for number, (name, mask) in enumerate(zip(names, masks(volume, names), strict=True), 1):
         evidence = np.full(len(NETWORK_LEVELS), 0.005)

@@ -1,4 +1,4 @@
-"""Results of runs that were never made."""
+"""Results of runs, made from labels without running the networks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 
 def result_of(labels: Volume, modality: str = "ct") -> Result:
+    """Return the result of a run that found these labels, with a flag for each vertebra."""
     found = [value for value in BY_VALUE if (labels.array == value).any()]
     look = Flag("volume_outlier", 0.4, "Look. " * 20)
     instances = tuple(
