@@ -108,33 +108,40 @@ def _checked(name: str) -> str:
     return name
 
 
-_PROBED: dict[str, str] = {}
-"""Selected back end of each kind of device."""
+_SELECTED: dict[tuple[str, str | None], str] = {}
+"""Selected back end of each kind of device and value of `FORCE`."""
+
+_FORCED: dict[str, str] = {}
+"""Back end of each kind of device within `forced_backend`."""
 
 
 def choose_backend(device: str) -> str:
     """Return the name of the fastest back end that works on a kind of device ("cpu", "cuda").
 
-    The result is cached per kind of device.
+    The result is cached per kind of device and value of the environment variable.
 
     Raises:
         UserError: If no back end works, or the one named by the environment variable
             SPINEMAMBA_SCAN does not (DEPENDENCY_MISSING).
     """
-    if device not in _PROBED:
-        _PROBED[device] = _choose(device, os.environ.get(FORCE))
-    return _PROBED[device]
+    if device in _FORCED:
+        return _FORCED[device]
+    key = device, os.environ.get(FORCE)
+    if key not in _SELECTED:
+        _SELECTED[key] = _choose(*key)
+    return _SELECTED[key]
 
 
 @contextmanager
 def forced_backend(device: str, name: str) -> Iterator[None]:
     """Use a back end on a kind of device within a ``with`` block, for benchmarks and tests."""
-    before = choose_backend(device)
-    _PROBED[device] = _checked(name)
+    before = dict(_FORCED)
+    _FORCED[device] = _checked(name)
     try:
         yield
     finally:
-        _PROBED[device] = before
+        _FORCED.clear()
+        _FORCED.update(before)
 
 
 def _choose(device: str, forced: str | None) -> str:

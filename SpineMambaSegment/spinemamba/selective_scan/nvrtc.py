@@ -106,7 +106,7 @@ def compile_kernels(architecture: str, states: int, rank: int) -> bytes:
     Raises:
         NativeError: If NVRTC is missing or does not support the architecture.
     """
-    nvrtc = _nvrtc()
+    nvrtc = _nvrtc(tuple(library_folders()))
     arguments = [f"--gpu-architecture={architecture}", "--std=c++17", "--ftz=true"]
     arguments += [f"-D{k}={v}" for k, v in (("STATES", states), ("RANK", rank), ("CHUNK", CHUNK))]
     options = (c_char_p * len(arguments))(*(text.encode() for text in arguments))
@@ -139,13 +139,13 @@ def _check(nvrtc: ctypes.CDLL, status: int) -> None:
 
 
 @cache
-def _nvrtc() -> ctypes.CDLL:
-    """Load NVRTC from the folders of torch.
+def _nvrtc(candidates: tuple[Path, ...]) -> ctypes.CDLL:
+    """Load NVRTC from the first of the folders that contains it.
 
     Raises:
         NativeError: If it is missing.
     """
-    folders = [f for f in library_folders() if f.is_dir()]
+    folders = [f for f in candidates if f.is_dir()]
     windows = sys.platform == "win32"
     patterns = ("nvrtc-builtins*.dll", "nvrtc64_*.dll") if windows else ("libnvrtc*builtins*",)
     for folder in folders:

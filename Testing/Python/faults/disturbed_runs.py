@@ -32,6 +32,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -182,7 +183,7 @@ def fix_ids_and_times() -> None:
             return datetime(2020, 1, 2, tzinfo=tz)
 
     uuid.uuid4 = lambda: uuid.UUID(int=1)
-    segment._timed = lambda stage, seconds: contextlib.nullcontext()
+    segment.time = SimpleNamespace(monotonic=lambda: 0.0)
     item.datetime = Then
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from spinemamba.benchmark import scan_orders, scans, whole_case
+from spinemamba.benchmark import networks, scan_orders, scans, whole_case
 from spinemamba.benchmark.machine import machine
 from spinemamba.benchmark.networks import configurations, measure_networks
 from spinemamba.benchmark.scans import Size
@@ -47,18 +47,6 @@ def test_every_working_back_end_is_compared_with_the_loop():
     # A scan that made all states would show 1 here, or more.
     assert all(row.largest_share < 0.9 for row in rows)
     assert torch.get_num_threads() == before
-
-
-def test_the_loop_is_measured_on_fewer_tokens_and_scaled_up(monkeypatch: pytest.MonkeyPatch):
-    def took(name: str, size: Size, repeats: int) -> tuple[float, float]:
-        return (1.0, 3.0) if name == "reference" else (0.5, 0.25)
-
-    monkeypatch.setattr(scans, "_forward_and_backward", took)
-    monkeypatch.setattr(scans, "_largest_share", lambda name, size: 0.1)
-    monkeypatch.setattr(scans, "working_backends", lambda: ["fast"])
-    (row,) = scans.measure_scans([Size(4 * scans.LOOP_TOKENS, 16, 4)], 1)
-    # Four times as long as measured: 4 s and 12 s for the loop.
-    assert (row.forward_ratio, row.backward_ratio) == (8.0, 48.0)
 
 
 def test_errors_at_the_largest_steps_stay_within_their_bounds():
@@ -155,9 +143,10 @@ def test_the_machine_is_described_without_host_or_folder_names():
 
 def test_the_command_prints_tables_and_writes_json(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setattr(bench, "QUICK", ((64, 16, 4),))
-    monkeypatch.setattr(bench, "_fusion", lambda quick: {"fusion": []})
-    monkeypatch.setattr(bench, "_errors", lambda quick: {"errors": []})
-    monkeypatch.setattr(bench, "_networks", lambda quick: {"networks": []})
+    monkeypatch.setattr(bench, "FUSION_SIDE", 4)
+    monkeypatch.setattr(networks, "configurations", lambda quick: {})
+    monkeypatch.setattr(scan_orders, "measure_tied", lambda size, repeats: {})
+    monkeypatch.setattr(scan_orders, "measure_threads", lambda size, repeats: {})
     path = tmp_path / "bench.json"
     assert main(["bench", "--quick", "--json", str(path)]) == 0
     out = capsys.readouterr().out

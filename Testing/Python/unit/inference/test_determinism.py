@@ -14,8 +14,7 @@ from spinemamba.inference.model import Model, load_model
 from spinemamba.inference.predict import Prediction, predict
 from spinemamba.inference.sliding_window import window_boxes
 from spinemamba.protocol.model_card import DEFAULT, find_model
-from spinemamba.selective_scan import dispatch
-from spinemamba.selective_scan.dispatch import NATIVE
+from spinemamba.selective_scan.dispatch import NATIVE, forced_backend
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +49,16 @@ NAMES = [NATIVE + variant for variant in HERE] or ["torch-chunked"]
     [(NAMES[0], 2), *(pytest.param(name, 1, marks=pytest.mark.slow) for name in NAMES)],
 )
 def test_every_back_end_and_number_of_threads_gives_the_same_labels(
-    model, thread_count, monkeypatch, name, threads
+    model, thread_count, name, threads
 ):
     thread_count(1)
-    monkeypatch.setitem(dispatch._PROBED, "cpu", "torch-chunked")
-    expected = labels(model)
+    with forced_backend("cpu", "torch-chunked"):
+        expected = labels(model)
     assert all(len(one.unique()) > 2 for one in expected)
     thread_count(threads)
-    monkeypatch.setitem(dispatch._PROBED, "cpu", name)
-    for a, b in zip(labels(model), expected, strict=True):
+    with forced_backend("cpu", name):
+        found = labels(model)
+    for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
 
 

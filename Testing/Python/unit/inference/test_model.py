@@ -183,7 +183,7 @@ def test_an_interrupted_pack_leaves_the_old_model_unchanged(tmp_path, monkeypatc
     if stop == "names":
         monkeypatch.setattr(Path, "replace", stopped)
     else:
-        monkeypatch.setattr("spinemamba.training.pack_model._card", interrupted)
+        monkeypatch.setattr(ModelCard, "text", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pack_model(
             Path("starter"), Path("starter"), folder, name="other", version="2", overwrite=True

@@ -66,13 +66,17 @@ def test_an_affinity_scaled_by_length_is_far_from_one_hot():
 
 def test_a_new_prior_is_soft_with_sqrt_l_and_saturated_with_sqrt_n():
     torch.manual_seed(0)
-    features, maps = torch.randn(1, 16, 8, 8, 8), torch.randn(1, 26, 8, 8, 8)
+    features, maps = torch.randn(1, 16, 8, 8, 8), torch.randn(1, 26, 512)
     peaks = {}
     for scale in ("sqrt_l", "sqrt_n"):
-        prior = VSP(16, replace(SMALL, affinity_scale=scale), last=True)
-        mix = prior._cross_update(features, maps).flatten(2)
+        config = replace(SMALL, patch_vox=(64, 64, 64), prior_stride=8, affinity_scale=scale)
+        prior = VSP(16, config, last=True)
+        prior.refine = torch.nn.Identity()
+        with torch.no_grad():
+            refined, maps = prior(features, maps)
+        mix = (refined - features).flatten(2)
         # Weight of the most similar class map; 1 if the affinity is one-hot.
-        peaks[scale] = (mix @ maps.flatten(2).mT / 512).amax(-1).mean().item()
+        peaks[scale] = (mix @ maps.mT / 512).amax(-1).mean().item()
     assert peaks["sqrt_l"] < 0.4
     assert peaks["sqrt_n"] > 0.7
 

@@ -7,14 +7,15 @@ import torch
 from fused_comparison import SHAPES, assert_as_accurate_as_torch, convolutions, gates, rows
 from scan_inputs import each_variant, needs_library, one_thread  # noqa: F401
 
-from spinemamba.selective_scan import dispatch, fused
-from spinemamba.selective_scan.dispatch import NATIVE
+from spinemamba.selective_scan import fused
+from spinemamba.selective_scan.dispatch import NATIVE, forced_backend
 
 
 @pytest.fixture
-def native(monkeypatch: pytest.MonkeyPatch, variant: str):
-    """Select a variant of the library."""
-    monkeypatch.setitem(dispatch._PROBED, "cpu", NATIVE + variant)
+def native(variant: str):
+    """Use a variant of the library."""
+    with forced_backend("cpu", NATIVE + variant):
+        yield
 
 
 @each_variant

@@ -63,7 +63,6 @@ def test_the_chunked_scan_allocates_no_tensor_of_all_states():
 
 
 def test_the_first_working_back_end_is_selected(monkeypatch):
-    monkeypatch.setattr(dispatch, "_PROBED", {})
     monkeypatch.delenv(dispatch.FORCE, raising=False)
     states = available_backends("cpu")
     assert list(states) == list(BACKENDS)

@@ -44,7 +44,7 @@ class Faulty:
 def test_a_library_with_a_wrong_value_or_gradient_is_refused(where, monkeypatch):
     monkeypatch.setattr(native_library, "library", lambda: Faulty(where))
     monkeypatch.setattr(dispatch, "library", lambda: Faulty(where))
-    assert "differs" in dispatch._probe(NATIVE + HERE[0], "cpu")
+    assert "differs" in dispatch.available_backends("cpu")[NATIVE + HERE[0]]
 
 
 def test_other_libraries_and_other_versions_are_refused_with_the_reason(
@@ -66,17 +66,17 @@ def test_without_the_library_the_chunked_scan_is_used_and_the_reason_is_given(mo
         raise NativeError("not built: no compiler")
 
     monkeypatch.setattr(dispatch, "library", missing)
-    monkeypatch.setattr(dispatch, "_PROBED", {})
     monkeypatch.delenv(dispatch.FORCE, raising=False)
-    assert describe_backend("cpu") == "torch-chunked (native: not built: no compiler)"
+    states = dispatch.available_backends("cpu")
+    assert next(name for name, state in states.items() if state == "ok") == "torch-chunked"
+    with dispatch.forced_backend("cpu", "torch-chunked"):
+        assert describe_backend("cpu") == "torch-chunked (native: not built: no compiler)"
 
 
 def test_the_environment_variable_selects_only_working_back_ends(monkeypatch):
-    monkeypatch.setattr(dispatch, "_PROBED", {})
     monkeypatch.setenv(dispatch.FORCE, "reference")
     assert describe_backend("cpu") == "reference (set by SPINEMAMBA_SCAN)"
     for wrong in ("abacus", "mamba-ssm"):
-        monkeypatch.setattr(dispatch, "_PROBED", {})
         monkeypatch.setenv(dispatch.FORCE, wrong)
         with pytest.raises(UserError, match=wrong):
             dispatch.choose_backend("cpu")

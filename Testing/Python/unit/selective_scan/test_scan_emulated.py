@@ -5,6 +5,7 @@ Errors of an instruction set are thus found on every machine. simd_on_cpu.h emul
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from scan_accuracy import (
 from scan_inputs import HERE, grid_scan, in_orders, one_thread  # noqa: F401
 from simd_emulation import Fault, emulated_library, has_compiler
 
-from spinemamba.selective_scan import dispatch, native_library
-from spinemamba.selective_scan.dispatch import BACKENDS, NATIVE
+from spinemamba.selective_scan import native_library
+from spinemamba.selective_scan.dispatch import BACKENDS, NATIVE, forced_backend
 from spinemamba.selective_scan.native_library import VARIANTS, Library
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
@@ -48,12 +49,12 @@ def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def emulated(compiled: tuple[str, Library], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the name of the back end of an emulated instruction set."""
+def emulated(compiled: tuple[str, Library], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Use the back end of an emulated instruction set; yield its name."""
     variant, library = compiled
     use(library, monkeypatch)
-    monkeypatch.setitem(dispatch._PROBED, "cpu", NATIVE + variant)
-    return NATIVE + variant
+    with forced_backend("cpu", NATIVE + variant):
+        yield NATIVE + variant
 
 
 def use(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

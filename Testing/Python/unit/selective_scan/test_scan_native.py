@@ -14,8 +14,7 @@ from spinemamba.inference.model import load_model
 from spinemamba.network.config import FINE
 from spinemamba.network.rvm import VSSM
 from spinemamba.protocol.model_card import find_model
-from spinemamba.selective_scan import dispatch
-from spinemamba.selective_scan.dispatch import BACKENDS, NATIVE, selective_scan_3d
+from spinemamba.selective_scan.dispatch import BACKENDS, NATIVE, forced_backend, selective_scan_3d
 from spinemamba.selective_scan.orders import SLICES_LAST, Order
 from spinemamba.selective_scan.reference import scan_reference
 
@@ -146,14 +145,13 @@ def test_the_library_saves_far_less_than_all_states():
 
 
 @each_variant
-def test_the_bundled_model_gives_the_same_labels_as_with_torch(variant: str, monkeypatch):
+def test_the_bundled_model_gives_the_same_labels_as_with_torch(variant: str):
     network = load_model(find_model("starter")).coarse.network
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 1, *network.config.patch_vox, generator=generator)
     logits = []
     for name in ("torch-chunked", NATIVE + variant):
-        monkeypatch.setitem(dispatch._PROBED, "cpu", name)
-        with torch.inference_mode():
+        with forced_backend("cpu", name), torch.inference_mode():
             logits.append(network(image))
     torch.testing.assert_close(logits[1], logits[0], atol=1e-4, rtol=0)
     assert torch.equal(logits[1].argmax(dim=1), logits[0].argmax(dim=1))

@@ -85,14 +85,14 @@ def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: st
     assert torch.equal(one.draw()[0], other.draw()[0])
 
 
-def test_the_network_size_can_be_chosen_for_both_passes(case: Case):
+def test_the_network_size_can_be_chosen_for_both_passes():
     assert set(TRAINED) == set(product(SIZES, SPACING_MM))
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
-    args = parser.parse_args(["coarse", "--out", "unused", "--size", "base"])
-    config = train._trainer(args, [case], [1.0]).config
-    assert config.channels == BASE.channels
-    assert config.patch_vox == COARSE.patch_vox
+    for name, patch_vox in (("coarse", COARSE.patch_vox), ("fine", BASE.patch_vox)):
+        args = parser.parse_args([name, "--out", "unused", "--size", "base"])
+        config = TRAINED[args.size, args.network]
+        assert (config.channels, config.patch_vox) == (BASE.channels, patch_vox)
 
 
 def test_a_baseline_is_not_packed_as_a_model(tmp_path: Path, case: Case):
