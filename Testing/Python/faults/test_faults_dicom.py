@@ -1,4 +1,4 @@
-"""Faults in the headers and bytes of DICOM series: the volume is right, or refused with a sentence.
+"""DICOM series with faulty headers or bytes are read correctly or refused with a message.
 
 What is right is what pydicom reads from the same files.
 """
@@ -38,7 +38,7 @@ def at(slices: range, edit: Edit) -> Edit:
 
 
 def frames(k: int, data: Any) -> None:
-    """Make a slice a file with several frames."""
+    """Turn a slice into a file with several frames."""
     data.NumberOfFrames = 12
     data.PixelData = data.PixelData * 12
 
@@ -67,7 +67,7 @@ def in_groups(k: int, data: Any) -> None:
 
 
 def turned(axes_lps: np.ndarray) -> Edit:
-    """Return an edit that turns a stack; the rows are the directions of x and y."""
+    """Return an edit that rotates a stack; the rows are the directions of x and y."""
 
     def edit(k: int, data: Any) -> None:
         place_mm = np.array(synthetic.ORIGIN_LPS_MM) + synthetic.STEP_MM * k * np.cross(*axes_lps)
@@ -284,7 +284,7 @@ def mutate(folder: Path, rng: np.random.Generator) -> None:
 
 
 def read_apart(folders: list[Path], repository: Path) -> dict[str, dict]:
-    """Read folders in a process with limits; one that it dies of has no answer."""
+    """Read folders in a process with limits; a folder that ends the process has no answer."""
     answers: dict[str, dict] = {}
     left = list(folders)
     environment = os.environ | {"PYTHONPATH": str(repository / "SpineMambaSegment")}
@@ -304,7 +304,7 @@ def read_apart(folders: list[Path], repository: Path) -> dict[str, dict]:
 
 
 def judged(folder: Path, answer: dict[str, Any]) -> str:
-    """Return what became of a folder; slices may only be left out with a warning."""
+    """Return the outcome for a folder; slices may only be left out with a warning."""
     if "refused" in answer:
         return REFUSED
     if "spacing" not in answer:
@@ -317,7 +317,7 @@ def judged(folder: Path, answer: dict[str, Any]) -> str:
             return ELSE
     try:
         values, spacing_mm, first_lps_mm = synthetic.expected(files)
-    except Exception:  # pydicom does not read all that GDCM reads
+    except Exception:  # pydicom reads fewer files than GDCM
         restored = [restore(path) for path in files]
         values, spacing_mm, first_lps_mm = synthetic.expected(restored)
     right = (
@@ -344,7 +344,7 @@ def belongs(path: Path) -> bool:
 
 
 def unchanged(folder: Path, files: list[Path]) -> list[Path]:
-    """Return the same files as they were before they were mutated."""
+    """Return the same files before their mutation."""
     original = folder.parent / "unchanged"
     if not original.exists():
         synthetic.write_series(original)

@@ -33,7 +33,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def pair(folder: Path) -> None:
-    """Write two label images, and one that lies elsewhere."""
+    """Write two label images, and one on another grid."""
     block = one_block()
     write_image(block, folder / "a.nii.gz")
     write_image(one_block(empty=True), folder / "empty.nii.gz")
@@ -170,13 +170,13 @@ def test_an_error_in_one_case_keeps_the_others(tmp_path, capsys, monkeypatch, ou
 
 
 def run(module: str, *arguments: str, folder: Path, **settings: str) -> tuple[int, str]:
-    """Run a module of ours in its own process; return its exit code and all that it wrote."""
+    """Run a module of the package in a process; return its exit code and output."""
     package = Path(sys.modules["spinemamba"].__file__).parents[1]
     with subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(package), **settings},
-        stdin=subprocess.PIPE,  # open until the end: the worker stops when it is closed
+        stdin=subprocess.PIPE,  # open until the end, because the worker stops when it is closed
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -201,7 +201,7 @@ def test_the_worker_plots_despite_the_backend_of_jupyter(folder, tmp_path, outco
 
 def test_the_shell_plots_with_any_matplotlib_setting(tmp_path, outcome):
     pair(tmp_path)
-    # Also in the working folder, which matplotlib reads before anything else.
+    # Also in the working folder, which matplotlib reads first.
     for name in ("matplotlibrc", "damaged"):
         (tmp_path / name).write_bytes(DAMAGED)
     command = ["evaluate", "a.nii.gz", "a.nii.gz", "--no-distances", "--out", "out"]

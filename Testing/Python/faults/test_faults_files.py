@@ -1,4 +1,4 @@
-"""Image files with a header changed at random, or a bit of the compressed data turned over."""
+"""Image files with random changes of the header or a flipped bit of the compressed data."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ pytestmark = [
 TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 GRID = Geometry((18, 10, 12), (2.5, 0.75, 1.125), (-12.5, 3.25, 70.0), TURN)
 HEADERS = {"a.nii": 50, "a.nii.gz": 40, "a.nrrd": 30, "a.nhdr": 25, "a.mha": 30, "a.mhd": 25}
-"""Changed headers of each format."""
+"""Number of changed headers of each format."""
 
 FLIPS = 25
 NEAR_VOX = 0.1
-"""How far a corner may be off where a header says the same twice, but for rounding."""
+"""Tolerance of corners if a header states the geometry twice with rounding."""
 
 
 def image() -> Volume:
@@ -40,12 +40,12 @@ def image() -> Volume:
 
 
 def write_detached(volume: Volume, path: Path) -> None:
-    """Write an image in any format, compressed; voxels may go to a file of their own."""
+    """Write a compressed image in any format; some formats have a separate voxel file."""
     sitk.WriteImage(to_image(volume), str(path), useCompression=True)
 
 
 def split(path: Path) -> tuple[bytes, bytes]:
-    """Return header and voxels; of a detached header all is header."""
+    """Return header and voxels; a detached header has no voxels."""
     data = path.read_bytes()
     if path.name.endswith(".nii.gz"):
         data = gzip.decompress(data)
@@ -57,7 +57,7 @@ def split(path: Path) -> tuple[bytes, bytes]:
 
 
 def changed_headers(folder: Path, name: str, count: int) -> Iterator[Path]:
-    """Write files with changed headers; the originals are compressed where the format can be."""
+    """Write files with changed headers; the originals are compressed if the format allows it."""
     rng = np.random.default_rng(len(name) * 1000 + count)
     write_detached(image(), folder / name)
     header, voxels = split(folder / name)
@@ -70,7 +70,7 @@ def changed_headers(folder: Path, name: str, count: int) -> Iterator[Path]:
 
 
 def same(one: list[Any], two: list[Any]) -> bool:
-    """Return whether values are equal, and corners but for rounding."""
+    """Return whether values are equal, and corners up to rounding."""
     corners = []
     for numbers in (one[0], two[0]):
         shape, spacing = np.array(numbers[:3]), np.array(numbers[3:6])
@@ -83,7 +83,7 @@ def same(one: list[Any], two: list[Any]) -> bool:
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Path], dict]]:
-    """Files of each format, the original last, and what became of them."""
+    """Files of each format, the original last, and the outcome of reading them."""
     made = {}
     for name, count in HEADERS.items():
         folder = tmp_path_factory.mktemp("headers")
@@ -110,7 +110,7 @@ def test_a_changed_header_is_refused_or_read_as_it_states(
 
 @pytest.fixture(scope="module")
 def flipped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[list[Path], dict]]:
-    """Files with one bit changed behind the header, the original last, and what became of them."""
+    """Files with one bit flipped behind the header, the original last, and their outcomes."""
     rng = np.random.default_rng(15)
     made = {}
     for name in ("a.nii.gz", "a.nrrd", "a.mha", "a.seg.nrrd"):

@@ -1,7 +1,7 @@
-"""Runs that are ended, or whose surroundings change, at each of their stages.
+"""Runs that are ended, or whose environment changes, at each of their stages.
 
-Either the outputs are those of an undisturbed run, or the run ends with a sentence and the outputs
-of before are as they were; nothing else is left.
+Either the outputs are those of an undisturbed run, or the run ends with a message and earlier
+outputs are unchanged; no other file is left.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Command:
     """A command that is disturbed.
 
     Attributes:
-        words: What follows ``spinemamba``; names in braces are those of inputs, and ``{out}`` is
+        words: Arguments of ``spinemamba``; names in braces are those of inputs, and ``{out}`` is
             the folder of the outputs.
-        over: What lets it replace outputs.
-        other: What makes other outputs of the same names.
+        over: Arguments that allow it to replace outputs.
+        other: Arguments that give other outputs of the same names.
     """
 
     words: str
@@ -59,7 +59,7 @@ class Command:
     other: str = ""
 
     def call(self, inputs: dict[str, Path], out: Path, more: str = "") -> list[str]:
-        """Return the words of a call, with more at their end."""
+        """Return the arguments of a call, with more at their end."""
         return [word.format(out=out, **inputs) for word in f"{self.words} {more}".split()]
 
 
@@ -98,9 +98,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def contents(folder: Path) -> Contents:
-    """Return what a folder holds: a digest of each file, by its name.
+    """Return a digest of each file of a folder, by its name.
 
-    Of a DICOM SEG only what does not change from run to run counts, as of a checkpoint.
+    For a DICOM SEG and a checkpoint only the parts that do not change from run to run count.
     """
     found = {}
     for path in sorted(folder.rglob("*") if folder.is_dir() else ()):
@@ -136,13 +136,13 @@ class Ground:
     """A command whose undisturbed outputs are known.
 
     Attributes:
-        name: Of the command.
+        name: Name of the command.
         inputs: As from `inputs`.
-        folder: Where its runs go.
-        disk: A small disk, which only the server sees; None if none can be mounted.
+        folder: Folder of its runs.
+        disk: A small disk visible to the server only; None if it cannot be mounted.
         server: Forks the runs.
-        points: Every point that a run reaches, in their order.
-        truth: What an undisturbed run writes.
+        points: Every point that a run reaches, in order.
+        truth: Outputs of an undisturbed run.
         before: Other outputs of the same names.
     """
 
@@ -157,18 +157,18 @@ class Ground:
 
     @property
     def stages(self) -> list[tuple[str, int]]:
-        """The points where something begins."""
+        """The points at which a stage begins."""
         return [point for point in self.points if point[1] == 1 or point == ("named", 2)]
 
     def words(self, out: Path, *, over: bool = False) -> list[str]:
-        """Return the words of a call."""
+        """Return the arguments of a call."""
         command = COMMANDS[self.name]
         return command.call(self.inputs, out, command.over if over else "")
 
     def disturbed(
         self, deed: str, point: tuple[str, int], out: Path, *, over: bool = False, **more: Any
     ) -> Result:
-        """Return what comes of a run that is disturbed at a point."""
+        """Return the result of a run that is disturbed at a point."""
         words = self.words(out, over=over)
         call = {"words": words, "at": point, "do": deed, "folder": str(out), **more}
         result = self.server.run(call)
@@ -176,10 +176,10 @@ class Ground:
         return result
 
     def judge(self, result: Result, out: Path, before: Contents) -> str:
-        """Return what became of a run: `RIGHT`, `REFUSED` or `ELSE`.
+        """Return the outcome of a run: `RIGHT`, `REFUSED` or `ELSE`.
 
-        Surfaces become new one vertebra after the other, and the manifest with each of them; a
-        training keeps what it has made.
+        Surfaces are replaced vertebra by vertebra, together with the manifest; a
+        training keeps its outputs.
         """
         found = contents(out)
         if result["code"] == 0:
@@ -200,7 +200,7 @@ class Ground:
 
 
 def whole_export(folder: Path) -> bool:
-    """Return whether a manifest lists all surfaces of a folder as they are, and nothing else."""
+    """Return whether a manifest lists exactly the surfaces of a folder, with their digests."""
     found = contents(folder)
     listed = json.loads((folder / "manifest.json").read_text())["vertebrae"]
     files = {file["name"]: file["sha256"] for entry in listed for file in entry["files"]}
@@ -260,13 +260,13 @@ def ended(ground: Ground) -> Tried:
         if ground.name != TRAIN:
             assert not out.exists() or ground.name == STL, point
     if ground.name == TRAIN:
-        # The last one had come the furthest.
+        # The last run got the furthest.
         result = ground.server.run({"words": ground.words(out)})
         yield "SIGINT, and again", None, ground.judge(result, out, {}), result
 
 
 def killed(ground: Ground) -> Tried:
-    """Kill runs one after the other in one folder; the last one is left alone."""
+    """Kill runs one after the other in one folder; the last one is not disturbed."""
     out = ground.folder / "killed"
     shutil.copytree(ground.before, out)
     known = {(n, d) for have in (ground.truth, contents(out)) for n, d in have.items()}
@@ -280,13 +280,13 @@ def killed(ground: Ground) -> Tried:
 
 
 def starved(ground: Ground) -> Tried:
-    """Let the disk fill up, or the folder become read-only."""
+    """Fill the disk, or make the folder read-only, during a run."""
     old = contents(ground.before)
     for number, point in enumerate(ground.stages):
         out = ground.folder / f"locked{number}"
         shutil.copytree(ground.before, out)
         result = ground.disturbed("read-only", point, out, over=True, user=True)
-        # Nothing can be removed there; a later run does.
+        # The run cannot remove its partial files there; a later run does.
         for lock in out.glob("*.lock"):
             lock.unlink()
         yield "read-only folder", point, ground.judge(result, out, old), result
@@ -298,7 +298,7 @@ def starved(ground: Ground) -> Tried:
 
 
 def moved(ground: Ground) -> Tried:
-    """Take the folder for temporary files and change the locale; let others read nothing."""
+    """Remove the temporary folder, change the locale, or set a strict umask, during a run."""
     deed = "lost TMPDIR and LC_NUMERIC"
     for number, point in enumerate(ground.stages):
         out = ground.folder / f"moved{number}"
@@ -310,7 +310,7 @@ def moved(ground: Ground) -> Tried:
 
 
 def met(ground: Ground) -> Tried:
-    """Let another run with the same outputs come and end in between."""
+    """Start and end another run with the same outputs during a run."""
     for number, point in enumerate(ground.stages):
         over = bool(COMMANDS[ground.name].over) and point[0] in WRITING
         for may in {False, over}:

@@ -1,4 +1,4 @@
-"""Measuring a spine that lies or is named in an unusual way."""
+"""Measurements of spines with an unusual orientation or unusual levels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What measuring is given: images in place of labels, other grids, results of other runs."""
+"""Invalid input of measurements: images as labels, other grids, results of other runs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_an_image_with_another_axis_order_gives_the_same_measurements(outcome):
 
 
 def result_of(labels: Volume, **changes: object) -> Result:
-    """Return the result of a run that made these labels, its levels ambiguous."""
+    """Return the result of a run with these labels and ambiguous levels."""
     instances = tuple(
         InstanceResult(
             id=k,

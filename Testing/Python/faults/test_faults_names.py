@@ -1,4 +1,4 @@
-"""Which vertebra is which: every form of label file, through every command that reads labels."""
+"""Levels of every kind of label file, in every command that reads labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONG = ("T6", "T7", "T8", "T9", "T10", "T11")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with the maps that forms name."""
+    """Working folder with the label maps of the cases."""
     monkeypatch.chdir(tmp_path)
     write_maps(tmp_path)
     return tmp_path
@@ -111,7 +111,7 @@ def test_numbers_of_totalsegmentator_1_are_recognised_if_unambiguous(folder, cap
     path = write_numbers(folder / "l.nii.gz", spine(*LONG), numbers_of("totalsegmentator-v1", LONG))
     code = main(["measure", str(path)])
     said = capsys.readouterr()
-    # The vertebrae are all of one size, so that both of its numberings may fit.
+    # All vertebrae have the same size, so that both numberings of TotalSegmentator may fit.
     if code == 0:
         assert tuple(re.findall(r"^(T\d+) ", said.out, re.MULTILINE)) == LONG
     else:

@@ -1,4 +1,4 @@
-"""Labels that a command writes back: what was not changed keeps names, values, layers, tags."""
+"""Labels written back by a command keep the names, values, layers and tags of other segments."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REFUSED = 2
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with the maps that forms name."""
+    """Working folder with the label maps of the cases."""
     monkeypatch.chdir(tmp_path)
     write_maps(tmp_path)
     return tmp_path
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def found_again(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Let box find a block of voxels, and keep what it was asked."""
+    """Replace the search of ``box`` by one that finds a block, and record its arguments."""
     asked: dict[str, object] = {}
 
     class Found:
@@ -108,7 +108,7 @@ def test_relabel_changes_names_and_colours_of_vertebrae_only(folder, outcome):
     result_of(volume, L234).write(folder / "a_result.json")
     block = np.zeros(volume.array.shape, bool)
     block[:2, :2, :2] = True
-    # The tumour's value is the one that L5 is going to have.
+    # The tumour has the value that L5 will get.
     parts = [
         Part(n, m, BY_NAME[n].value, code=n) for n, m in zip(L234, masks(volume, L234), strict=True)
     ]
@@ -159,7 +159,7 @@ def test_relabel_refuses_labels_of_another_segmentation_of_the_same_scan(
     labels = shared_data / "tptbox" / "ct_vertebra_seg.nii.gz"
     volume = read_labels(labels)
     result = result_of(volume, L234)
-    # What a run of the bundled model finds in this scan.
+    # Levels that a run of the bundled model finds in this scan.
     found_ml = dict(zip(L234, (24.9, 64.7, 42.7), strict=True))
     instances = [replace(i, volume_ml=found_ml[i.name]) for i in result.instances]
     replace(result, instances=tuple(instances)).write(folder / "a_result.json")

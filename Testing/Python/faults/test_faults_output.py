@@ -1,7 +1,7 @@
-"""Names, modes, streams, disks and signals that stand in the way of an output.
+"""Outputs under unusual names, file modes, streams, disks and signals.
 
-Either the files are those of an ordinary run, or the run is refused with one sentence and exit
-code 2; nothing half written stays.
+Either the files are those of an ordinary run, or the run is refused with one message and exit
+code 2; no partial file is left.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def ordinary(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.n
 def judge(
     tmp_path: Path, ordinary: tuple[np.ndarray, np.ndarray], outcome: Record
 ) -> Callable[..., str]:
-    """Record what became of a phantom, and return it.
+    """Record and return the outcome for a phantom.
 
-    It is right if image and labels hold the same voxels as those of an ordinary run, and nothing
-    else is there; refused if nothing is there, the exit code is 2 and one sentence was said.
+    It is right if image and labels have the same voxels as those of an ordinary run and nothing
+    else exists; refused if nothing exists, the exit code is 2 and one sentence was printed.
     """
 
     def of(kind: str, image: Path, code: int, error: str | None = None) -> str:
@@ -77,7 +77,7 @@ def judge(
 
 @pytest.fixture
 def spinemamba(tmp_path: Path) -> Run:
-    """Run a command in a process of its own, in a shell's redirections if wanted."""
+    """Run a command in a separate process, with redirections of a shell if given."""
 
     def run(
         *words: str, shell: str = '"$@"', before: tuple[str, ...] = (), **env: str
@@ -191,7 +191,7 @@ def test_a_terminal_with_another_encoding_does_not_stop_the_work(tmp_path, judge
 
 @pytest.fixture
 def as_a_user() -> tuple[str, ...]:
-    """Words before a command that take the rights of root from it."""
+    """Words before a command that drop the rights of root."""
     if os.getuid() != 0:
         return ()
     words = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
@@ -223,7 +223,7 @@ def test_an_unreadable_folder_is_a_user_error(tmp_path, spinemamba, as_a_user, o
     (tmp_path / "theirs").mkdir(mode=0o000)
     done = spinemamba(*words, before=as_a_user)
     (tmp_path / "theirs").chmod(0o755)
-    # Training lists the files that it cannot use, one in a line.
+    # Training lists the files that it cannot use, one per line.
     right = done.returncode == 2 and "Traceback" not in done.stderr
     outcome("unreadable folder", REFUSED if right else ELSE)
     assert done.returncode == 2
@@ -258,7 +258,7 @@ def test_a_full_disk_is_reported_as_a_full_disk(full, capsys, judge):
 def test_a_file_size_limit_is_reported_as_a_file_size_limit(tmp_path, judge, spinemamba, name):
     done = spinemamba("phantom", name, *SMALL, shell='ulimit -f 8; "$@"')
     assert f"Cannot write {Path(name).name}: File too large. Raise the limit" in done.stderr
-    # MetaIO prints a line of its own before.
+    # MetaIO prints its own line first.
     message = done.stderr.splitlines()[-1]
     assert judge("full disk", tmp_path / name, done.returncode, message) == REFUSED
     assert list(tmp_path.iterdir()) == []
@@ -305,7 +305,7 @@ def test_a_run_that_ends_while_writing_keeps_earlier_files(tmp_path, outcome, nu
     )
     if number == signal.SIGKILL:
         assert done.returncode == -9
-        # The next run beside it removes the partial files.
+        # The next run in the folder removes the partial files.
         assert main(["phantom", str(tmp_path / "b.nrrd"), *SMALL]) == 0
         for name in ("b.nrrd", "b_labels.nrrd"):
             (tmp_path / name).unlink()
@@ -317,7 +317,7 @@ def test_a_run_that_ends_while_writing_keeps_earlier_files(tmp_path, outcome, nu
 
 
 def test_two_runs_on_one_output_do_not_mix(tmp_path, spinemamba, outcome):
-    """Image and labels are of one run, and the other run says so."""
+    """Image and labels come from the same run, and the other run is refused."""
     both = '"$@" --seed 1 & "$@" --seed 2; first=$?; wait $!; echo $first $?'
     done = spinemamba("phantom", "a.nrrd", *SMALL, shell=both)
     codes = sorted(done.stdout.splitlines()[-1].split())

@@ -47,7 +47,7 @@ Outcome = Callable[[str, str], None]
 
 
 def padded(volume: Volume, sides: tuple[tuple[int, int], ...], value: int) -> Volume:
-    """The volume in a larger array of one value; every voxel stays where it is."""
+    """The volume in a larger array of one value; voxels keep their positions."""
     kind = np.int16 if -(2**15) <= value < 2**15 else np.int32
     array = np.pad(volume.array.astype(kind), sides, constant_values=value)
     origin = volume.geometry.to_lps_mm([-low for low, _ in sides])
@@ -56,7 +56,7 @@ def padded(volume: Volume, sides: tuple[tuple[int, int], ...], value: int) -> Vo
 
 
 def cuts(labels: Volume, image: Volume | None) -> dict[str, tuple[str, ...]]:
-    """The sides that cut each vertebra, by level."""
+    """The sides that truncate each vertebra, by level."""
     labels = canonical(labels)[0]
     view = FieldOfView.of_grid(labels.geometry)
     if image is not None:
@@ -71,7 +71,7 @@ def cuts(labels: Volume, image: Volume | None) -> dict[str, tuple[str, ...]]:
 
 
 def numbers(measured: Measurements) -> list[tuple]:
-    """Everything that was measured, ready to compare."""
+    """All measurements in a form that can be compared."""
     items = [item for kind in ("vertebra", "disc", "angle", "curve") for item in measured.of(kind)]
     return [(i.kind, i.name, i.view, i.values, i.reasons, i.words) for i in items]
 
@@ -134,7 +134,7 @@ def test_a_padded_scan_has_the_measurements_of_the_bare_scan(
 
 
 def middle_of(volume: Volume, share: float = 1 / 3) -> Volume:
-    """Some vertebrae, the first and last of them cut, so that measuring is quick."""
+    """A few vertebrae, the first and last of them truncated, for quick measurements."""
     upright = canonical(volume)[0]
     height = upright.array.shape[0]
     part = slice(round(height * (1 - share) / 2), round(height * (1 + share) / 2))
@@ -145,7 +145,7 @@ def middle_of(volume: Volume, share: float = 1 / 3) -> Volume:
 
 
 def result_of(labels: Volume, found: dict[str, tuple[str, ...]]) -> Result:
-    """A result.json that knows the sides."""
+    """The result of a run with these truncated sides."""
     values = {label.name: value for value, label in BY_VALUE.items()}
     extent = {level.name: level for level in extents(labels)}
     items = tuple(
@@ -203,7 +203,7 @@ def test_every_output_agrees_on_which_vertebrae_are_truncated(
 def test_a_rotated_scan_is_truncated_where_its_data_end(
     value: int, shared_data: Path, outcome: Outcome
 ):
-    """The wedges beside a turned box hold one value; the same vertebrae are cut, and no other."""
+    """The wedges beside a rotated box have one value; the same vertebrae are truncated."""
     image = to_image(read_volume(shared_data / "tptbox" / "ct.nii.gz"))
     labels = sitk.ReadImage(str(shared_data / "tptbox" / "ct_vertebra_seg.nii.gz"))
     image, labels = (sitk.DICOMOrient(i, "LPS") for i in (image, sitk.Cast(labels, sitk.sitkUInt8)))

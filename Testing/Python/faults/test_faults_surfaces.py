@@ -1,4 +1,4 @@
-"""Exported surfaces: what is said of them is true, they are closed, and patients stay apart."""
+"""Exported surfaces are described correctly and closed, and patients are not mixed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PIECES, CLOSED, PATIENTS, TOGETHER = (
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in."""
+    """Working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -62,7 +62,7 @@ def part_volumes(stl: Path) -> list[float]:
 
 
 def assert_true_of_its_file(entry: dict, path: Path | str = "out") -> None:
-    """Compare what the manifest says of a surface with what trimesh finds in each of its files."""
+    """Compare the manifest entry of a surface with measurements of its files by trimesh."""
     for file in entry["files"]:
         read = trimesh.load(Path(path) / file["name"], force="mesh")
         assert read.is_watertight, file["name"]
@@ -76,13 +76,13 @@ def assert_true_of_its_file(entry: dict, path: Path | str = "out") -> None:
 
 
 def filled(array: np.ndarray, value: int = 22) -> Volume:
-    """Return a label image of one vertebra, L3 unless said otherwise."""
+    """Return a label image of one vertebra, L3 by default."""
     array = array.astype(np.uint8) * np.uint8(value)
     return Volume(array, Geometry(array.shape, (1.4, 1.0, 1.0), (3.0, 4.0, 5.0), np.eye(3)))
 
 
 def balls(*radii: float, size: int = 34) -> np.ndarray:
-    """Return balls in balls: bone, hollow, bone and so on."""
+    """Return nested balls: bone, cavity, bone and so on."""
     place = np.indices((size, size, size)) - size // 2
     radius = np.sqrt((place**2).sum(axis=0))
     return sum((radius < r).astype(int) for r in radii) % 2 == 1
@@ -105,7 +105,7 @@ def touching(*steps: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Shape:
-    """A mask, and what is true of its surface; None where only trimesh knows."""
+    """A mask, and the true values of its surface; None if only trimesh finds them."""
 
     kind: str
     mask: Callable[[], np.ndarray]
@@ -253,7 +253,7 @@ CLASHES = [
     ("p1/scan.nii.gz", "p2/scan.seg.nrrd", ()),
     ("one.nii.gz", "two.nii.gz", ("--case", "case")),
 ]
-"""Files of two patients whose case names are, or become, the same."""
+"""Files of two patients with the same case name, or names that become the same."""
 
 
 @pytest.mark.parametrize("replace", [False, True], ids=["new", "overwrite"])

@@ -1,4 +1,4 @@
-"""Trainings that are killed, get no space, may not read or write, or meet each other."""
+"""Trainings that are killed, run out of disk space, lack permissions, or run concurrently."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Results = list[dict[str, object]]
 
 @dataclass(frozen=True)
 class Story:
-    """What came of many trainings: their folders, and their results in the order of the calls."""
+    """Folders of many trainings, and their results in the order of the calls."""
 
     folder: Path
     truth: Path
@@ -60,11 +60,11 @@ def words(data: Path, out: Path, steps: int = 3) -> list[str]:
 
 
 def run(calls: list[dict[str, object]], before: tuple[str, ...] = ()) -> Results:
-    """Return what came of calls of ``spinemamba train``, each in a process of its own.
+    """Return the results of calls of ``spinemamba train``, each in a separate process.
 
     Args:
         calls: As `disturbed_trainings` takes them.
-        before: A command that starts the process that runs them all.
+        before: Command that starts the process of all calls.
     """
     done = subprocess.run(
         [*before, sys.executable, str(RUNNER), json.dumps(calls)],
@@ -79,7 +79,7 @@ def run(calls: list[dict[str, object]], before: tuple[str, ...] = ()) -> Results
 
 
 def refused(result: dict[str, object]) -> bool:
-    """Return whether a call ended with exit code 2 and a sentence."""
+    """Return whether a call ended with exit code 2 and one sentence."""
     error = str(result["error"])
     return result["code"] == 2 and bool(error) and not any(word in error for word in BUG)
 
@@ -104,7 +104,7 @@ LATER = (1, 3, 4, 5)
 
 @pytest.fixture(scope="module")
 def story(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Trainings that nothing disturbed, stopped ones, each called again, and two at once."""
+    """Undisturbed trainings, stopped and resumed ones, and two at the same time."""
     folder = tmp_path_factory.mktemp("story")
     calls = [{"words": words(data, folder / "truth")}]
     for number, step in STOPS:
@@ -127,7 +127,7 @@ def test_a_training_killed_during_any_write_can_be_resumed(story: Story, outcome
     results = zip(STOPS, story.stopped[::2], story.stopped[1::2], strict=True)
     for (number, step), one, two in results:
         out = story.folder / f"stopped{number.name}{step}"
-        # The last steps of some lie behind the end of the training.
+        # The last steps of some come after the end of the training.
         right = one["code"] in ((-9, 0) if number == signal.SIGKILL else (3, 0))
         right &= two["code"] == 0 and whole(out) and same(weights(out), weights(story.truth))
         outcome("training stopped while it writes", "right" if right else "anything else")
@@ -185,7 +185,7 @@ DENIED = ("data", "data/p1", f"data/a{SEG}", "out")
 
 
 def test_a_file_without_permission_is_named(data: Path, tmp_path: Path, outcome: Outcome):
-    # The administrator may read everything, unless that is taken away.
+    # Root can read everything unless it drops that right.
     drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.getuid() == 0 else ()
     if drop and shutil.which("setpriv") is None:
         pytest.skip("this system cannot take the administrator's rights away")

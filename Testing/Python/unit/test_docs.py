@@ -149,11 +149,6 @@ def test_every_error_code_is_explained():
     assert [row[0] for row in rows] == [code.value for code in Code]
 
 
-def test_the_quick_start_has_two_commands():
-    block = text_of(generate.README).split("## Quick start")[1].split("```sh\n")[1].split("```")[0]
-    assert len(block.splitlines()) == 2
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks_of_a_page_compile_and_their_imports_exist(page: Path):
     for block in re.findall(r"^```python\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL):
@@ -176,7 +171,7 @@ def test_the_walk_through_runs(tmp_path: Path, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def spine(tmp_path_factory) -> Path:
-    """Folder with a small synthetic CT, its labels, and the files of a run as 01 writes them."""
+    """Folder with a small synthetic CT, its labels, and the outputs of example 01."""
     folder = tmp_path_factory.mktemp("examples")
     words = f"phantom {folder / 'ct.nii.gz'} --first L2 --last Sacrum --spacing 2 --seed 7"
     assert main(shlex.split(words)) == 0

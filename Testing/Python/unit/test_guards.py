@@ -1,4 +1,4 @@
-"""What holds the layout and the one-way rule: module -> SpineMambaSegmentLib -> spinemamba."""
+"""Import rules (module -> SpineMambaSegmentLib -> spinemamba), packing list and file sizes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IN_SLICER = (
     "export.meshing.raw_surface",
     "export.meshing.smooth",
 )
-"""What makes surfaces, in a shell and in Slicer's process, with what Slicer has loaded anyway."""
+"""Modules of surfaces, which need only packages that Slicer has loaded."""
 
 LATE = (
     "editing.relabel",
@@ -57,7 +57,7 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh process that finds modules as Slicer would."""
+    """Run code in a new process with the import path of Slicer."""
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=MODULE,
@@ -69,7 +69,7 @@ def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def lint(code: str, path: str) -> subprocess.CompletedProcess[str]:
-    """Return what ruff says about code that would stand at a path of the repository."""
+    """Return the messages of ruff for code at a path of the repository."""
     command = [sys.executable, "-m", "ruff", "check", "--select", "TID251", "--no-cache"]
     return subprocess.run(
         [*command, "--stdin-filename", str(REPOSITORY / path), "-"],
@@ -121,16 +121,16 @@ print(json.dumps([every, failures, tried]))
 
 
 def import_without(blocked: Iterable[str], names: Iterable[str] = ()) -> tuple[list, dict, list]:
-    """Import modules of spinemamba, all if none is named, where some packages cannot be imported.
+    """Import modules of spinemamba, by default all, with some packages blocked.
 
-    Returns their names, what went wrong with which, and what was tried in vain, even if not needed.
+    Returns their names, the error of each failed one, and all attempted blocked imports.
     """
     done = run_python(IMPORT, json.dumps([*blocked]), *(f"spinemamba.{name}" for name in names))
     assert done.returncode == 0, done.stderr
     return tuple(json.loads(done.stdout))
 
 
-@pytest.mark.slow  # the linter sees most of it
+@pytest.mark.slow  # the linter finds most of it
 def test_every_module_of_spinemamba_imports_without_slicer():
     names, failures, _ = import_without([*SLICER_NAMES, "SpineMambaSegmentLib"])
     assert len(names) > 20

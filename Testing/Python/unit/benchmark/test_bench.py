@@ -27,7 +27,7 @@ SMALL = Size(64, 16, 4)
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Steps this small are only slowed down by threads that wait for each other."""
+    """Use one thread: for steps this small, more threads are slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -44,7 +44,7 @@ def test_every_working_back_end_is_compared_with_the_loop():
     rows = list(scans.measure_scans([SMALL], 1))
     assert [row.backend for row in rows] == scans.working_backends()
     assert all(row.forward_s > 0 and row.backward_ratio > 0 for row in rows)
-    # A scan that made all states would show 1 here, or more.
+    # A scan that stored all states would have a share of 1 or more.
     assert all(row.largest_share < 0.9 for row in rows)
     assert torch.get_num_threads() == before
 
@@ -129,7 +129,7 @@ def test_one_call_is_compared_with_both_kinds_of_copies():
 
 
 class Done:
-    """A run that has taken no time."""
+    """A run with a duration of zero."""
 
     result = SimpleNamespace(seconds={"locate": 0.0})
 

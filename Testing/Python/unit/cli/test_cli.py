@@ -172,7 +172,7 @@ def test_a_log_has_tracebacks_of_all_causes_but_no_values(monkeypatch, tmp_path)
     text = log.read_text()
     assert text.count(", in read_tag\n") == 2
     assert text.index("\nValueError\n") < text.index("\nKeyError\n")
-    # The lines of this test are there, as lines of source; messages would stand behind the types.
+    # Lines of this test are in the log as source; a message would follow the exception type.
     assert "KeyError: " not in text
     assert "ValueError: " not in text
 
@@ -332,7 +332,7 @@ def test_a_closed_stream_is_not_a_terminal():
 
 def test_a_demo_replaces_files_only_in_its_default_folder(monkeypatch, tmp_path, capsys):
     def made(*_: object) -> None:
-        raise Cancelled  # the names have been tried
+        raise Cancelled  # the names have been checked
 
     monkeypatch.setattr("spinemamba.cli.demo.make_phantom", made)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""``spinemamba export`` as a person calls it, on files of runs and of reviews."""
+"""``spinemamba export`` on files of runs and of reviews."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def labels() -> Volume:
 
 @pytest.fixture
 def run(labels, tmp_path) -> Path:
-    """The labels of a run, one vertebra reviewed."""
+    """The labels of a run with one reviewed vertebra."""
     path = tmp_path / "case 1.seg.nrrd"
     write_labels(labels, path, [segment_info(19), segment_info(20, REVIEWED)])
     return path
@@ -104,7 +104,7 @@ def test_overlapping_segments_with_any_values_are_read(tmp_path, labels):
     for layer, stored in zip(found.layers, layers, strict=True):
         assert np.array_equal(
             layer.array[10 : 10 + depth, :height, 2 : 2 + width], stored
-        )  # what was cut away is empty
+        )  # the cropped part is empty
         assert layer.array.sum() == stored.sum()
         assert layer.geometry.origin_lps_mm == (-2, 0, -10)
     assert found.header["Segmentation_ReferenceImageExtentOffset"] == "0 0 0"

@@ -1,4 +1,4 @@
-"""Files get their names when they are whole, and names are tried before the work."""
+"""Files are written completely or not at all, and output names are checked early."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_name_that_is_not_utf_8_is_refused_before_itk_aborts(tmp_path: Path):
     for path in (tmp_path / os.fsdecode(b"\xff.nrrd"), tmp_path / os.fsdecode(b"\xfe") / "a.nrrd"):
         with pytest.raises(UserError, match="not valid UTF-8"):
             check_output(path)
-    # Files of our own take any name.
+    # Files written by Python allow any name.
     with whole_or_nothing(tmp_path / os.fsdecode(b"\xff.json")) as partial:
         partial.touch()
     assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"\xff.json"]

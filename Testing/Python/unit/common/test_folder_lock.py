@@ -1,4 +1,4 @@
-"""The lock of a folder: one process at a time, none after its death, nothing left behind."""
+"""The lock of a folder excludes other processes and ends with its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One vertebra in a box, with the bundled weights, whatever these are at the time."""
+"""Segmentation of one vertebra in a box with the bundled weights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def phantom():
 
 
 class Remembering(torch.nn.Module):
-    """A network that computes each window once: tests ask of the same box in several ways."""
+    """A network that caches windows, because several tests segment the same box."""
 
     def __init__(self, network: torch.nn.Module):
         super().__init__()
@@ -54,13 +54,13 @@ class Remembering(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def model():
-    """The fine network, told that it gets a CT."""
+    """The fine network, with the modality set to CT."""
     fine = load_model(find_model(DEFAULT)).fine
     return replace(fine, network=Remembering(fine.network)), "ct"
 
 
 def middle_of(labels: Volume, value: int) -> tuple[float, float, float]:
-    """Return where a person would click: the deepest place in front of a vertebra."""
+    """Return the position of a user's click: the deepest point in a vertebral body."""
     upright = canonical(labels)[0]
     body_mm = trace_spine(upright).bodies_mm[value]
     at = upright.geometry.to_lps_mm(body_mm / np.asarray(upright.spacing_mm))
@@ -74,7 +74,7 @@ def without(labels: Volume, value: int) -> Volume:
 def test_a_damaged_vertebra_is_restored_and_its_neighbours_stay(phantom, model):
     truth = phantom.labels.array
     damaged = truth.copy()
-    # A person rubbed out all that lies behind the body.
+    # The user has erased everything behind the body.
     rows = np.argwhere(truth == L2)[:, 1]
     damaged[:, int(np.median(rows)) :][truth[:, int(np.median(rows)) :] == L2] = 0
     answer = segment_in_box(
@@ -119,7 +119,7 @@ def test_padding_around_the_image_changes_nothing(phantom, model):
 
 def test_voxels_of_approved_neighbours_are_never_taken(phantom, model):
     place = middle_of(phantom.labels, L2)
-    # L2 was painted as a part of L1.
+    # L2 was labelled as a part of L1.
     merged = phantom.labels.with_array(
         np.where(phantom.labels.array == L2, L1, phantom.labels.array)
     )
@@ -164,7 +164,7 @@ def test_a_click_into_air_finds_no_vertebra(phantom, model):
 
 @pytest.fixture
 def job(phantom, tmp_path: Path) -> BoxJob:
-    """The files of a phantom whose L2 was missed, and a job that looks for it."""
+    """The files of a phantom with a missed L2, and a job that segments it."""
     write_image(phantom.image, tmp_path / "patient name.nii.gz")
     write_image(without(phantom.labels, L2), tmp_path / "patient labels.nii.gz")
     run = tmp_path / "run"

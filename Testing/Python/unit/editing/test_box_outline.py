@@ -21,7 +21,7 @@ TOPS = (2, 22, 42)
 
 
 def blocks(rim: int = 0) -> np.ndarray:
-    """Return blocks with the numbers 3, 2, 1 from the tail, larger by a rim."""
+    """Return blocks with the numbers 3, 2, 1 from the tail, dilated by a rim."""
     labels = np.zeros(SHAPE, np.uint8)
     for number, low in zip((3, 2, 1), TOPS, strict=True):
         labels[low - rim : low + 16 + rim, 8 - rim : 32 + rim, 8 - rim : 32 + rim] = number

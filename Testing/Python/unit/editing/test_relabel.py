@@ -23,7 +23,7 @@ from spinemamba.protocol.result import InstanceResult, LabelingResult, Result, r
 SHAPE = (8, 8, 8)
 STEP_MM = 33.0
 PIXEL_MM = (40_000 / 64 / STEP_MM) ** 0.5
-"""So that a vertebra of one slice has 40 mL."""
+"""Pixel size that gives a vertebra of one slice 40 mL."""
 
 GRID = Geometry(
     SHAPE,
@@ -59,7 +59,7 @@ def instance(number: int, name: str) -> InstanceResult:
 
 @pytest.fixture
 def shifted() -> Result:
-    """A lumbar spine whose evidence is one level off."""
+    """A lumbar spine with evidence that is shifted by one level."""
     return Result(
         run_id="r",
         model_name="m",
@@ -185,7 +185,7 @@ def test_the_command_writes_labels_and_result_with_the_pin(files, tmp_path: Path
     values = np.unique(read_volume(new).array).tolist()
     assert values == [0, *(BY_NAME[name].value for name in RIGHT)]
     assert "L5" in capsys.readouterr().out
-    # Pins of the first time still hold.
+    # Earlier pins still apply.
     again = [str(tmp_path / "b_result.json"), str(new), str(tmp_path / "c.nrrd")]
     assert main(["relabel", *again]) == 0
     assert read_result(tmp_path / "c_result.json").pins == ((5, "L5"),)

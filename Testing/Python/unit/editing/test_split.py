@@ -1,4 +1,4 @@
-"""Two vertebrae in one mask, cut where a person has put a seed into each."""
+"""Splitting of two merged vertebrae with a seed in each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_mask_too_thin_for_the_coarse_grid_is_split_too():
 
 
 def merged_pair(upper: str, lower: str) -> tuple[Volume, np.ndarray, np.ndarray]:
-    """Return two vertebrae of a made-up spine as one, their bodies, and which voxel is whose."""
+    """Return two merged vertebrae of a phantom, their bodies, and their true labels."""
     options = PhantomOptions(
         first=upper, last=lower, spacing_mm=(2.0, 1.5, 1.5), tight=True, arthrosis=1.0
     )

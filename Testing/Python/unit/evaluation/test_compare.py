@@ -50,7 +50,7 @@ def test_levels_shifted_by_one_keep_their_dice_but_are_misidentified():
     assert (score.f1, score.pq) == (1, 1)
     assert (score.named_right, score.all_right) == (0, False)
     assert [(v.name, v.found_as) for v in score.vertebrae] == [("L1", "L2"), ("L2", "L3")]
-    # By name there is one L2 in both, 30 mm from its place, and no L1.
+    # Both have an L2, 30 mm from its true position, and no L1.
     assert score.mean_named_dice == 0
     assert score.localisation_mm == 30
     assert score.identification_rate == 0
@@ -67,10 +67,10 @@ def test_a_missed_vertebra_counts_as_zero_and_has_no_distance():
     missed = score.vertebrae[0]
     assert (missed.found_as, missed.iou, missed.dice) == (None, 0, 0)
     assert math.isnan(missed.surface.hd95_mm)
-    assert score.hd95_mm == 0  # of the one that was found
+    assert score.hd95_mm == 0  # of the vertebra that was found
     assert score.identification_rate == 0.5
     assert (score.missed, score.all_right) == (1, False)
-    # One of two true ones, one found: TP 1, FN 1, FP 0.
+    # One of two vertebrae was found: TP 1, FN 1, FP 0.
     assert score.f1 == pytest.approx(2 / 3)
     assert score.pq == pytest.approx(1 / 1.5)
 
@@ -84,17 +84,17 @@ def test_a_vertebra_beyond_the_reference_is_listed_but_not_scored():
 
 def test_a_vertebra_less_than_half_in_the_reference_is_beyond_it():
     reference = volume([L1] * 6 + [0] * 3)
-    # Two of T12's five slices are labelled: a poor border to L1, not a vertebra too many.
+    # Two of T12's five slices are labelled: an inexact border to L1, not a false positive.
     score = compare(volume([L1] * 4 + [T12] * 5), reference)
     assert (score.beyond, score.extra) == (("T12",), ())
     assert score.bone_dice == pytest.approx(2 * 4 / (4 + 6))
-    # Two of four: most of it is a piece of L1.
+    # Two of four slices: most of it belongs to L1.
     score = compare(volume([L1] * 4 + [T12] * 4 + [0]), reference)
     assert (score.beyond, score.extra) == ((), ("T12",))
 
 
 def test_a_matched_vertebra_is_never_beyond_the_reference():
-    # Its centre lies below that of the labelled part of it, and only two of five are labelled.
+    # Its centre lies below that of its labelled part; only two of five slices are labelled.
     score = compare(volume([L1] * 5), volume([0, 0, 0, L1, L1]))
     assert (score.beyond, score.vertebrae[0].found_as) == ((), "L1")
     assert score.vertebrae[0].dice == pytest.approx(2 * 2 / (5 + 2))
@@ -131,7 +131,7 @@ def test_a_split_vertebra_is_one_match_and_one_false_positive():
 def test_a_partly_labelled_vertebra_is_scored_on_its_labelled_part():
     score = compare(volume([0, L1, L1, L1, L1]), volume([0, 0, 0, L1, L1]))
     assert score.vertebrae[0].dice == pytest.approx(2 * 2 / (4 + 2))
-    # IoU is exactly one half: found, but no true positive.
+    # IoU is exactly one half: found, but not a true positive.
     assert score.vertebrae[0].found_as == "L1"
     assert (score.f1, score.pq) == (0, 0)
 
@@ -177,10 +177,10 @@ def test_a_vertebra_is_identified_up_to_20_mm_from_its_true_centroid(z_mm: float
 
 
 def test_a_vertebra_nearer_to_another_true_one_is_not_identified():
-    # Found L1 lies 3 mm from true L1 and 1 mm from true L2, which was found, too.
+    # The predicted L1 lies 3 mm from the true L1 and 1 mm from the true L2, also found.
     score = compare(volume([0, L2, L1, 0, 0]), volume([0, L2, 0, 0, L1]))
     assert [v.identified for v in score.vertebrae] == [False, True]
-    # VerSe asks the true vertebrae only whose level was found somewhere.
+    # VerSe scores only true vertebrae whose level was predicted.
     score = compare(volume([0, 0, L1, 0, 0]), volume([0, L2, 0, 0, L1]))
     assert [v.identified for v in score.vertebrae] == [True, False]
 

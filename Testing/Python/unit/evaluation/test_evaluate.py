@@ -137,7 +137,7 @@ def test_one_pair_prints_each_vertebra_and_every_number(tmp_path: Path, capsys):
 
 @pytest.fixture
 def cohort(tmp_path: Path) -> Path:
-    """Three pairs (right; L2 missed; beyond L1 one more), and a segmentation too many."""
+    """Three pairs (correct; L2 missed; one more beyond L1), and an unpaired segmentation."""
     for name, found, true in (
         ("a", (L2, L1), (L2, L1)),
         ("b", (0, L1), (L2, L1)),

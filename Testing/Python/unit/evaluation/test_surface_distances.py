@@ -17,7 +17,7 @@ from spinemamba.imaging.volume import Geometry, Volume
 
 
 def line(length: int) -> np.ndarray:
-    """A mask of one voxel after the other; all of them are surface."""
+    """A line of voxels, all of which are surface."""
     mask = np.zeros((1, 1, 20), bool)
     mask[..., :length] = True
     return mask

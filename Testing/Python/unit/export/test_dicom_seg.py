@@ -1,4 +1,4 @@
-"""A DICOM SEG comes back voxel by voxel, with codes and references, by another library."""
+"""A DICOM SEG is read back by highdicom with the same voxels, codes and references."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def series(shared_data, tmp_path_factory) -> Path:
 
 
 def labels_on(geometry: Geometry) -> Volume:
-    """Made-up vertebrae on a grid, with uneven outlines so that any flip shows."""
+    """Synthetic vertebrae with asymmetric outlines, so that any flip is detected."""
     array = np.zeros(geometry.shape, np.uint8)
     depth = geometry.shape[0] // len(LEVELS)
     for k, level in enumerate(reversed(LEVELS)):

@@ -1,4 +1,4 @@
-"""A DICOM SEG from series that lack attributes, or hold values that their type does not allow."""
+"""A DICOM SEG from series with missing attributes or invalid values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ INVALID = {
 
 
 def export(folder: Path, tmp_path: Path) -> tuple[int, Any]:
-    """Write a DICOM SEG of made-up labels; return the exit code and the file."""
+    """Write a DICOM SEG of synthetic labels; return the exit code and the file."""
     grid = read_volume(folder).geometry
     labels = np.zeros(grid.shape, np.uint8)
     labels[2:5, 3:7, 4:9] = BY_NAME["L2"].value

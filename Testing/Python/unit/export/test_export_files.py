@@ -1,4 +1,4 @@
-"""Files of an export: names, manifest, and that each vertebra is there with all of them or not."""
+"""Files of an export: names, manifest, and all files of a vertebra or none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALL = MeshOptions(formats=FORMATS)
 
 
 def box(level: str = "L1", size: int = 6, **more) -> Vertebra:
-    """A vertebra of a small box; its level also says where it lies."""
+    """A vertebra of a small box, at a position that depends on its level."""
     mask = Mask(np.ones((size, size + 1, size + 2), np.uint8))
     return Vertebra(level, lambda: mask, lambda index: index * 1.5 + len(level), **more)
 

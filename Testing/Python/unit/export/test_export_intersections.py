@@ -1,4 +1,4 @@
-"""Where a surface cuts through itself: the fast search against one that tries every pair."""
+"""Self-intersections of a surface: the fast search compared with an exhaustive one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def crosses(start: np.ndarray, end: np.ndarray, corners: np.ndarray) -> np.ndarr
 
 
 def by_trying_every_pair(mesh: Mesh) -> np.ndarray:
-    """The slow twin: every side of every triangle against every triangle that it does not touch."""
+    """The exhaustive search: every edge against every triangle that it does not touch."""
     found: set[int] = set()
     for one, corners in enumerate(mesh.triangles):
         for start, end in zip(corners, np.roll(corners, -1), strict=True):

@@ -1,4 +1,4 @@
-"""Touching vertebrae smoothed together: one surface between them."""
+"""Joint smoothing of touching vertebrae keeps one surface between them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def masks() -> list[Mask]:
 
 
 def gap_mm(first: np.ndarray, second: np.ndarray) -> float:
-    """Return how far points of one surface that both began with are apart, at most."""
+    """Return the largest distance between points that both surfaces shared before smoothing."""
     return float(np.linalg.norm(first - second, axis=1).max())
 
 

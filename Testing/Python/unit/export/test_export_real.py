@@ -26,11 +26,11 @@ MASKS = {
 }
 
 FINE = "verse/gl003_maskonly_seg.nii.gz"
-"""Pixels of 0.3 mm: one vertebra takes as long as all those of another mask, so few are done."""
+"""Masks with pixels of 0.3 mm, on which one vertebra takes as long as a whole mask elsewhere."""
 
 QUICK = [name for name in MASKS if name != FINE]
 FEW = (0, -1)
-"""Which vertebrae of each mask are in the quick test: the highest and the lowest."""
+"""Vertebrae of each mask in the quick test: the highest and the lowest."""
 
 
 def name_of(mask: str) -> str:
@@ -38,7 +38,7 @@ def name_of(mask: str) -> str:
 
 
 def check_surfaces(vertebrae: list[Vertebra], folder: Path) -> None:
-    """Export vertebrae, and compare what another library reads with what the manifest says."""
+    """Export vertebrae, and compare the files as read by trimesh with the manifest."""
     manifest = Export(vertebrae, Target(folder), MeshOptions()).run()
     for entry, vertebra in zip(manifest.vertebrae, vertebrae, strict=True):
         assert entry.level == vertebra.level

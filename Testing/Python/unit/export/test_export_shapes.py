@@ -1,4 +1,4 @@
-"""Surfaces of solids that are known exactly, on oblique grids of flat voxels."""
+"""Surfaces of analytic solids on oblique grids of anisotropic voxels."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MANY_VOXELS = [
 ]
 SPACINGS = [*MANY_VOXELS, (1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (1.0, 1.0, 3.0)]
 SIDES = [*((name, False) for name in SOLIDS), ("drilled box", True)]
-"""Solids, and whether their grid is left-handed: only one of them differs from its mirror image."""
+"""Solids, and whether their grid is left-handed; only the box differs from its mirror image."""
 
 TUNNELS = {"sphere": 0, "torus": 1, "drilled box": 1}
 
 
 @lru_cache
 def made(name: str, spacing_mm: tuple[float, float, float], left: bool):
-    """Return a solid, a grid with its voxels, and the mesh made of them: by two tests, once."""
+    """Return a solid, its grid and its mesh; cached, because two tests use them."""
     solid, grid = SOLIDS[name], random_grid(len(name), spacing_mm, left=left)
     return solid, grid, finished(solid, grid).mesh
 

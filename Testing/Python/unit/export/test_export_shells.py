@@ -31,7 +31,7 @@ def ball(radius: float, x: int = 0) -> np.ndarray:
 
 
 def blocks(*corners: tuple[int, int, int]) -> np.ndarray:
-    """Blocks of 3 voxels, from their first corners."""
+    """Blocks of 3 voxels, given their first corners."""
     mask = np.zeros((12, 12, 12), bool)
     for z, y, x in corners:
         mask[z : z + 3, y : y + 3, x : x + 3] = True
@@ -56,11 +56,11 @@ FORMS: dict[str, tuple[Callable[[], np.ndarray], int | None, int | None]] = {
     "many pieces": (lambda: noise(0.2), None, None),
     "many cavities": (lambda: noise(0.9), None, None),
 }
-"""Masks, with the number of their pieces and of their cavities where it is plain."""
+"""Masks, with the numbers of their pieces and cavities if known."""
 
 
 def by_trimesh(mesh: Mesh) -> tuple[int, int]:
-    """Return how many bodies and cavities another library finds in the STL file of a surface."""
+    """Return the numbers of bodies and cavities that trimesh finds in the STL file of a surface."""
     data = formats.stl(mesh, "LPS", (0, 0, 0))
     read = trimesh.load(trimesh.util.wrap_as_stream(data), file_type="stl")
     assert read.is_watertight

@@ -1,4 +1,4 @@
-"""Slices between thick slices: slopes without terraces, and nothing that the label does not say."""
+"""Interpolation between thick slices: no steps, and no change of the labelled slices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THICK_MM = (0.3, 0.3, 1.5)
 
 
 class Cylinder(Solid):
-    """A cylinder around an axis that leans."""
+    """A cylinder around an inclined axis."""
 
     radius, half_length = 8.0, 12.0
 
@@ -34,7 +34,7 @@ class Cylinder(Solid):
         self.axis = np.array([0.8 * np.sin(tilt), 0.6 * np.sin(tilt), np.cos(tilt)])
 
     def out_and_along(self, points_mm):
-        """Return the way from the axis, (points, 3), and the place along it, (points,)."""
+        """Return the offset from the axis, (points, 3), and the position along it, (points,)."""
         along = points_mm @ self.axis
         return points_mm - along[:, None] * self.axis, along
 
@@ -45,7 +45,7 @@ class Cylinder(Solid):
         )
 
     def p95_degrees(self, mesh: Mesh) -> float:
-        """Return how far triangles of its side, away from both ends, lean off the true normal."""
+        """Return the angles of lateral triangles, away from both ends, to the true normal."""
         out, along = self.out_and_along(mesh.corners_mm.mean(axis=1))
         normals = mesh.area_vectors_mm2
         lengths = np.linalg.norm(normals, axis=1) * np.linalg.norm(out, axis=1)
@@ -136,7 +136,7 @@ def test_a_branch_one_voxel_thick_is_kept(run):
     voxels = np.zeros((9, 30, 60), bool)
     voxels[:, 5:25, 5:25] = True
     row = np.arange(25, 55)
-    for step in (0, 1):  # one voxel in two slices wherever it changes slices
+    for step in (0, 1):  # one voxel in both slices at each change of slice
         voxels[2 + (row - 25 + step) // run, 15, row] = True
     grid = grid_of(THICK_MM)
     raw_surface = make_raw_surface(Mask(voxels), grid.place, OPTIONS)
@@ -154,7 +154,7 @@ def test_jointly_smoothed_vertebrae_meet_half_way_between_slices():
     others = neighbour_masks(masks)
 
     def filled(*around: np.ndarray | None) -> np.ndarray:
-        """Return how many masks have each voxel of columns that have no other ones."""
+        """Return the number of masks at each voxel, in columns that contain both masks only."""
         counts, steps_mm = np.array([5, 1, 1]), np.array([1.5, 0.3, 0.3])
         fine = [
             interpolate_slices(mask.voxels, counts, steps_mm, other)

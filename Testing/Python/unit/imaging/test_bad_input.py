@@ -1,4 +1,4 @@
-"""Every kind of bad input gives one sentence that says what is wrong, and what to do."""
+"""Every kind of invalid input gives one sentence with the fault, and a remedy."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def text_as_image(path: Path) -> Path:
 
 
 def halved_scaled_nifti(path: Path) -> Path:
-    """Half of the voxels are missing; the slope of 1 and offset of -1024 make ITK read floats."""
+    """Half of the voxels are missing; slope 1 and offset -1024 make ITK read floats."""
     plain = path.with_name("plain.nii")
     write_image(volume(), plain)
     data = bytearray(plain.read_bytes())

@@ -46,7 +46,7 @@ def write_dicom(
         }
         for key, value in values.items():
             image.SetMetaData(key, value)
-        # File names say nothing about the order.
+        # File names do not give the order.
         writer.SetFileName(str(folder / f"{series}-{(k * 7) % len(positions_mm):03d}.dcm"))
         writer.Execute(image)
     return array

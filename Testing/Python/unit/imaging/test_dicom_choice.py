@@ -1,4 +1,4 @@
-"""Which slices of a DICOM folder are read, and what their values become."""
+"""Choice of the series and slices of a DICOM folder, and conversion of their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two grids are one within a share of a voxel, and what differs is said."""
+"""Grids match within a fraction of a voxel, and differences are named."""
 
 from __future__ import annotations
 

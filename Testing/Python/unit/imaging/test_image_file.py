@@ -1,4 +1,4 @@
-"""Voxels are whole, undamaged and numbers, or the file is refused."""
+"""Image files with missing, damaged or non-finite voxels are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def compressed(folder: Path, name: str) -> tuple[bytes, bytes]:
 
 
 def again(text: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """Return compressed bytes whose content is changed."""
+    """Return compressed bytes with changed content."""
     return gzip.compress(change(gzip.decompress(text)))
 
 
@@ -250,7 +250,7 @@ def test_scaled_values_follow_the_header_beside_nan_too(tmp_path: Path):
     found = read_volume(tmp_path / "a.nii").array
     wanted = 2 * array - 1024
     assert np.array_equal(found, np.where(np.isnan(wanted), np.nanmin(wanted), wanted))
-    # The library takes so small a slope for none.
+    # ITK treats such a small slope as no slope.
     data[112:120] = np.array([1e-17, 0.0], "<f4").tobytes()
     (tmp_path / "a.nii").write_bytes(data)
     with pytest.raises(UserError, match="read differently from how they are stored"):

@@ -1,4 +1,4 @@
-"""What a header leaves out, says twice, or says otherwise than the library reads it."""
+"""Image headers that are incomplete, redundant, or misread by ITK."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def all_of(*edits: Edit) -> Edit:
 
 
 def swap(pattern: str, by: str) -> Edit:
-    """Return an edit of a text header, which must find something."""
+    """Return an edit of a text header that must match."""
 
     def edit(data: bytes) -> bytes:
         out, count = re.subn(pattern.encode(), by.encode(), data, count=1)
@@ -252,7 +252,7 @@ TABLES = {"a.nii": NIFTI, "a.nii.gz": NIFTI, "a.mhd": METAIMAGE, "a.nhdr": NRRD}
 
 
 def voxel_files(folder: Path) -> None:
-    """Write what detached headers may name."""
+    """Write the files that detached headers may name."""
     (folder / "sub").mkdir()
     text = " ".join(map(str, VALUES.ravel())) + "\n"
     files = {"a.raw": RAW, "sub/a.raw": RAW, "late.raw": b"a line\n" + RAW}

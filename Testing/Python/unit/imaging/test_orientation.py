@@ -15,7 +15,7 @@ ORIENTATIONS = [
     for order in itertools.permutations(range(3))
     for signs in itertools.product((1.0, -1.0), repeat=3)
 ]
-"""All 48 ways of a box to lie along the axes; the mirrored ones are left-handed grids."""
+"""All 48 orientations along the axes; the mirrored ones are left-handed grids."""
 
 
 def rotation(angles_deg: tuple[float, float, float]) -> np.ndarray:

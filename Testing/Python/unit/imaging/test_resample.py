@@ -16,7 +16,7 @@ def geometry(shape=(10, 12, 14), spacing_mm=(2.0, 1.0, 0.5)) -> Geometry:
 
 
 def ramp(grid: Geometry) -> np.ndarray:
-    """A plane in space: linear interpolation must meet it exactly inside the grid."""
+    """A linear field, which linear interpolation reproduces exactly inside the grid."""
     points = grid.to_lps_mm(np.stack(np.indices(grid.shape), axis=-1))
     return points @ np.array([0.3, -0.7, 1.1])
 
@@ -38,7 +38,7 @@ def test_values_beyond_the_ends_are_those_of_the_outermost_voxel():
 def test_a_linear_field_is_sampled_exactly_on_an_oblique_grid(spacing_mm):
     source = geometry(shape=(20, 30, 40))
     target = grid_with_spacing(source, spacing_mm)
-    # At the rim the outermost voxel goes on, which no plane does.
+    # Values at the rim are extrapolated as constants, unlike the linear field.
     inside = np.s_[5:-5, 5:-5, 5:-5]
     off = np.abs(resample_box(ramp(source), source, target) - ramp(target))[inside]
     assert off.size > 100

@@ -1,4 +1,4 @@
-"""Real vertebrae in made-up spines, and what cortex is painted by."""
+"""Real vertebral shapes in phantoms, and painting of cortical bone."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_extracted_vertebra_keeps_its_volume_and_orientation(phantom, bank: S
         own_ml = (shape.distance < 0).sum() * shape.spacing_mm**3 / 1000
         assert own_ml == pytest.approx(true_ml, rel=0.06)
         _, y, x = np.argwhere(shape.distance < 0).mean(axis=0) * shape.spacing_mm
-        assert y + shape.low_mm[1] > 3.0  # the arch draws the centre back from the core's
+        assert y + shape.low_mm[1] > 3.0  # the arch shifts the centre behind that of the core
         assert abs(x + shape.low_mm[0]) < 2.0
 
 
@@ -142,7 +142,7 @@ def test_a_wedge_fracture_lowers_the_anterior_wall_only(phantom):
     z = np.array([10.0, 10.0, -20.0])[:, None, None]
     y = np.array([-17.0, 17.0, -17.0])[:, None, None]
     _, _, moved = crushed([np.zeros_like(z), y, z], placed)
-    # 23 mm above the lower endplate, where 40 % were lost, is 38 mm above it in the whole body.
+    # 23 mm above the lower endplate, after a loss of 40 %, was 38 mm in the intact body.
     assert moved.ravel() == pytest.approx([-13 + 23 / 0.6, 10.0, -20.0])
 
 

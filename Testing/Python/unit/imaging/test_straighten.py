@@ -1,4 +1,4 @@
-"""A crooked spine becomes straight, and keeps its measures along itself."""
+"""Straightening of a curved spine keeps lengths along its centre line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def tube(bend_mm: float, count: int = 8) -> tuple[Volume, Volume]:
 
 
 def centres(bend_mm: float, count: int) -> np.ndarray:
-    """Return places (z, y, x) in mm from head to tail, 30 mm apart along a circle."""
+    """Return positions (z, y, x) in mm from head to tail, 30 mm apart along a circle."""
     along = (np.arange(count) - (count - 1) / 2) * 30
     if not bend_mm:
         return np.stack([150 - along, np.full(count, 90.0), np.full(count, 60.0)], -1)
@@ -44,13 +44,13 @@ def test_straightened_bodies_keep_their_distance_along_the_spine(bend_mm: float)
     for view in (side, front):
         rows = np.array([view.bodies[n][0] for n in range(1, 9)])
         columns = np.array([view.bodies[n][1] for n in range(1, 9)])
-        # Smoothing cuts the corner of a bend a little; row 0 is the lowest.
+        # Smoothing shortens a bend slightly; row 0 is the lowest.
         np.testing.assert_allclose(np.diff(rows), -30, atol=2.5)
         assert np.ptp(columns) < 6
     for number in range(1, 9):
         row, column = (round(v) for v in side.bodies[number])
         assert side.labels[row, column] == number
-        # Discs of 20 mm, at their true size; in a bend their front is nearer to each other.
+        # Balls of 20 mm at their true size; in a bend their anterior sides are closer.
         assert (side.labels == number).sum() == pytest.approx(314, rel=0.25)
         assert side.image[row, column] == pytest.approx(100 * number, rel=0.02)
 

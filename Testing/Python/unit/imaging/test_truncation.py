@@ -1,4 +1,4 @@
-"""Where the data end within an array, on made volumes whose field of view is known."""
+"""Detection of padding and truncation on synthetic volumes with a known field of view."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real worker with the bundled model, on a small phantom; and real scans where they are."""
+"""The real worker with the bundled model, on a small phantom and on real scans."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """A job for a small phantom, with everything that can be asked for."""
+    """A job for a small phantom, with all outputs."""
     view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
     scan = tmp_path / "patient name.nii.gz"
     write_image(make_phantom(2, PhantomOptions(first="L2", last="L3", **view)).image, scan)

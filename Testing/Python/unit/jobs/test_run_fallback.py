@@ -1,4 +1,4 @@
-"""A run falls back to the CPU if the GPU has too little memory, and never overwrites its input."""
+"""Fallback to the CPU if the GPU has too little memory, and protection of the input."""
 
 from __future__ import annotations
 

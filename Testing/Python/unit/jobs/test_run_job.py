@@ -1,4 +1,4 @@
-"""A run from file to file writes everything or nothing, whatever stops it."""
+"""A run writes all of its files or none, at whatever stage it stops."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from spinemamba.segment import Segmentation
 
 
 def quiet(*_: object) -> None:
-    """Neither progress nor warnings are of interest here."""
+    """Ignore progress and warnings."""
 
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """A job whose method is replaced by one that paints L3 into the middle at once."""
+    """A job with a fake method that labels L3 in the middle at once."""
     array = np.random.default_rng(0).integers(-100, 900, (20, 20, 20)).astype(np.int16)
     scan = tmp_path / "in.nrrd"
     write_image(Volume(array, Geometry(array.shape, (1.0,) * 3, (0.0,) * 3, np.eye(3))), scan)

@@ -1,4 +1,4 @@
-"""Every command asks in the same way whether a CT is in Hounsfield units."""
+"""Every command checks in the same way that a CT is in Hounsfield units."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from spinemamba.worker import Channel
 
 
 class Broken(io.StringIO):
-    """A pipe whose reader is gone."""
+    """A pipe with a closed reader."""
 
     def flush(self) -> None:
         raise BrokenPipeError

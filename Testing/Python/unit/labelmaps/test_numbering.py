@@ -1,4 +1,4 @@
-"""What numbers and names of labels mean."""
+"""Recognition of levels from label values and segment names."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ OTHER_FILES = (
 
 
 def title(labels: dict | Volume) -> str:
-    """Return the numbering that is recognised, or that the labels are refused."""
+    """Return the title of the recognised numbering, or the refusal."""
     stats = label_stats(labels) if isinstance(labels, Volume) else labels
     try:
         return guess_numbering(stats, sorted(stats), "f").title

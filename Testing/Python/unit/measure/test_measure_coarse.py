@@ -14,12 +14,12 @@ from measurement_errors import BARS, Error, errors_of
 from voxel_limits import endplate
 
 MOST_MISSED = 0.05
-"""Share of the numbers that may be off by more than bar and voxels allow: heights are measured at
-the endplate itself, which may be hollow, and a limit takes for granted that it is a plane."""
+"""Share of measurements that may exceed the bound: heights are measured at the endplate itself,
+which may be concave, and the bound assumes a plane."""
 
 
 def missed(errors: list[Error]) -> list[Error]:
-    """Return those off by more than the bar though every plane between the voxels is nearer."""
+    """Return errors above the allowed error although every plane between the voxels is closer."""
     over = [error for error in errors if abs(error.off) > error.bar]
     return [error for error in over if abs(error.off) > 2 * error.limit()]
 
@@ -51,7 +51,7 @@ def test_measurements_at_clinical_spacings_are_within_their_bounds(seed):
 
 
 def test_different_endplates_can_have_the_same_coarse_voxels():
-    """Whatever a method answers, it is off by more than a degree for one of the two."""
+    """Any method has an error of more than a degree on one of the two."""
     widest = 0.0
     vertebrae, direction = random_stack(0)
     grid = draw(vertebrae, (3.0, 3.0, 3.0), direction).geometry

@@ -1,4 +1,4 @@
-"""The phantom as a whole: what the labels promise."""
+"""Labels, anatomy and determinism of whole phantoms."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_volumes_are_in_the_range_of_real_vertebrae(whole: Phantom, name: str):
 
 
 def test_bodies_do_not_touch(whole: Phantom):
-    """In front of the canal no voxel has another vertebra as its neighbour."""
+    """In front of the canal, voxels of different vertebrae are never neighbours."""
     labels = whole.labels.array
     for upper, lower in (("C4", "C5"), ("T5", "T6"), ("L2", "L3")):
         masks = [labels == BY_NAME[n].value for n in (upper, lower)]

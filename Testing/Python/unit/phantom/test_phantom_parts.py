@@ -1,4 +1,4 @@
-"""Distances, frames and painting of the phantom."""
+"""Signed distances, frames and tissues of phantoms."""
 
 from __future__ import annotations
 

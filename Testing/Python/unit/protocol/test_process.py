@@ -18,7 +18,7 @@ from spinemamba.protocol.worker_client import JOB_NAME, LOG_NAME
 
 @pytest.fixture
 def python(tmp_path: Path, repository: Path) -> str:
-    """An interpreter that runs the stand-in worker instead of the real one."""
+    """An interpreter that runs the fake worker instead of the real one."""
     package = str(repository / "SpineMambaSegment")
     (tmp_path / "stand_in.py").write_text(STAND_IN.format(package=package), encoding="utf-8")
     path = tmp_path / "python.sh"
@@ -34,7 +34,7 @@ def python(tmp_path: Path, repository: Path) -> str:
 
 @pytest.fixture
 def launched(tmp_path: Path, python: str) -> str:
-    """The same behind a launcher that passes stdin on, as PythonSlicer does."""
+    """The same worker behind a launcher that forwards stdin, as PythonSlicer does."""
     (tmp_path / "launcher.py").write_text(LAUNCHER, encoding="utf-8")
     path = tmp_path / "launcher.sh"
     path.write_text(
@@ -101,7 +101,7 @@ def test_an_unresponsive_worker_is_killed_after_the_grace_period(
 
 @pytest.mark.parametrize("how", ["polite", "deaf"])
 def test_cancelling_reaches_the_worker_behind_a_launcher(tmp_path, launched, monkeypatch, how):
-    # So long that only the parent can have ended it.
+    # A grace period so long that only the parent can have ended it.
     monkeypatch.setenv("GRACE_S", "60")
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", how)
@@ -168,7 +168,7 @@ def test_the_log_of_a_failure_has_the_traceback_but_no_patient_name(tmp_path, py
     log = worker.log.read_text()
     assert log.rstrip().endswith("RuntimeError")
     assert ", in run\n" in log
-    # Messages of libraries hold values of files.
+    # Messages of libraries contain values from files.
     assert "secret value in '" not in log
     assert "Doe" not in log
 
@@ -206,5 +206,5 @@ def test_a_worker_ends_and_cleans_up_when_its_parent_is_killed(
     parent.wait()
     parent.stdout.close()
     assert is_gone(pid)
-    # The parent that would delete the job file has been killed.
+    # The parent, which deletes the job file, has been killed.
     assert {path.name for path in folder.iterdir()} == {LOG_NAME, JOB_NAME}

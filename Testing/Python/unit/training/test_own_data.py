@@ -28,7 +28,7 @@ def phantoms() -> list[Phantom]:
 
 @pytest.fixture
 def verse(phantoms, tmp_path: Path) -> Path:
-    """A folder as VerSe has it."""
+    """A folder in the layout of VerSe."""
     for number, phantom in enumerate(phantoms):
         image = tmp_path / "cases" / "rawdata" / f"sub-{number}"
         labels = tmp_path / "cases" / "derivatives" / f"sub-{number}"
@@ -41,7 +41,7 @@ def verse(phantoms, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nnunet(phantoms, tmp_path: Path) -> Path:
-    """A folder as nnU-Net has it, with other numbers for the levels."""
+    """A folder in the layout of nnU-Net, with other values for the levels."""
     folder = tmp_path / "Dataset001"
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True)
@@ -72,7 +72,7 @@ def test_unlabelled_bone_is_ignored_beyond_the_labels_only(verse: Path):
         1, PhantomOptions(first="L1", last="L3", spacing_mm=SPACING_MM, tight=True)
     )
     array = labels.labels.array.copy()
-    array[array == 22] = 0  # nobody labelled L3
+    array[array == 22] = 0  # L3 is unlabelled
     write_image(labels.labels.with_array(array), path)
     first = next(load_user_cases(find_cases(verse), 4.0, lambda text: None))
     rows = ((first.target > 0) & (first.target != IGNORE_INDEX)).any(dim=(1, 2)).nonzero()

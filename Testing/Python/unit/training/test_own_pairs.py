@@ -1,4 +1,4 @@
-"""Which image belongs to which labels, and under which name."""
+"""Pairing of images and labels, and names of cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 
 
 def lay_out(folder: Path, files: str) -> Path:
-    """Make empty files; "+" stands for the ending of an image, "-" for that of labels."""
+    """Create empty files; "+" is replaced by the suffix of an image, "-" by that of labels."""
     for name in files.split():
         path = folder / name.replace("+", CT).replace("-", SEG)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -70,7 +70,7 @@ def test_a_narrowed_field_of_view_hides_voxels_beyond_it(case: Case):
         narrow = draw_patch(case, replace(wide, narrow=1), torch.Generator().manual_seed(seed))
         seen = narrow.target != IGNORE_INDEX
         assert torch.equal(narrow.target[seen], whole.target[seen])
-        # All but the half voxels beyond the outermost voxels' centres.
+        # Without the half voxels beyond the centres of the outermost voxels.
         assert torch.isclose(narrow.image[seen], whole.image[seen]).float().mean() > 0.8
         hidden += int((~seen).sum()) - int((whole.target == IGNORE_INDEX).sum())
         if not seen[:, 12, 12].all() and seen[12, 12, 12]:
@@ -100,9 +100,9 @@ def test_perfect_predictions_and_ignored_voxels_have_no_loss():
     core = (target == 20).to(torch.uint8)
     logits = perfect_logits(target, core)
     assert spine_loss(logits, truth_of(target, core))[0].item() < 1e-3
-    logits[:, :, 6:] = 0  # wrong there ...
+    logits[:, :, 6:] = 0  # wrong, ...
     assert spine_loss(logits, truth_of(target, core))[0].item() > 0.05
-    target[:, 6:] = IGNORE_INDEX  # ... but nobody knows
+    target[:, 6:] = IGNORE_INDEX  # ... but ignored
     assert spine_loss(logits, truth_of(target, core))[0].item() < 1e-3
 
 

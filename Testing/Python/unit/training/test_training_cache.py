@@ -1,4 +1,4 @@
-"""Cases that are kept between calls: used again only where nothing about them has changed."""
+"""Cached training cases are used again only if nothing about them has changed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ L1, L2, L3 = 20, 21, 22
 
 
 class Calls:
-    """Calls of a training's preparation, with what each of them said."""
+    """Calls of the preparation of a training, with their messages."""
 
     def __init__(self, folder: Path):
         self.data, self.out = folder / "data", folder / "out"
         self.said: list[str] = []
 
     def __call__(self, spacing_mm: float = 8.0, **changes: object) -> dict[str, Case]:
-        """Prepare once more; return the cases by name."""
+        """Prepare again; return the cases by name."""
         options = replace(DataOptions(self.out, user=self.data, phantoms=0), **changes)
         self.said.clear()
         cases, weights = gather_cases(options, spacing_mm, self.said.append)
@@ -55,7 +55,7 @@ def phantoms() -> list[Phantom]:
 
 @pytest.fixture
 def calls(phantoms: list[Phantom], tmp_path: Path) -> Calls:
-    """A folder with the cases "a" and "b", and nothing prepared."""
+    """A folder with the cases "a" and "b", before any preparation."""
     calls = Calls(tmp_path)
     calls.data.mkdir()
     for name, phantom in zip("ab", phantoms, strict=True):

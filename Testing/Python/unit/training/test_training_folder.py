@@ -1,4 +1,4 @@
-"""The folder of a training: what an earlier call left there, and what must not be mixed."""
+"""The folder of a training: files of earlier calls, damage, locks and disk space."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_a_disk_without_space_for_checkpoints_is_refused_early(tmp_path: Path, m
     ):
         pytest.fail("it has begun")
     assert caught.value.code == Code.DISK_FULL
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: (0, 0, 0))  # it does not tell
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: (0, 0, 0))  # free space unknown
     with working_in(tmp_path / "run", COARSE, "spinemamba"):
         pass
 
@@ -299,7 +299,7 @@ def test_a_training_lock_is_exclusive_and_ends_with_its_process(tmp_path: Path, 
             pytest.fail("two at once")
         other.kill()
         other.wait()
-    assert path.exists()  # but it locks nothing
+    assert path.exists()  # but it does not lock
     with exclusive_lock(path, "training"):
         assert str(os.getpid()) in path.read_text()
         with pytest.raises(UserError), exclusive_lock(path, "training"):
@@ -311,4 +311,4 @@ def test_a_training_record_is_unchanged_after_writing_and_reading(case: Case, fo
     about = read_metadata(folder)
     assert about["options"]["kind"] == "spinemamba"
     assert about["sources"] == ["synthetic spines of this package, Apache-2.0."]
-    assert read_metadata(folder, "coarse") == about  # a network of no known size may be either
+    assert read_metadata(folder, "coarse") == about  # a network of unknown size may be either stage

@@ -1,4 +1,4 @@
-"""Trainings as a whole: kinds of networks, checkpoints, curves, packing."""
+"""Whole trainings: kinds of networks, checkpoints, curves and packing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_packed_model_keeps_the_network_that_was_not_retrained(tmp_path: Path,
 def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: str):
     if kind == "dynunet":
         pytest.importorskip("monai")
-    # DynUNet halves a patch four times, and has no norm of a single voxel.
+    # DynUNet halves a patch four times and cannot normalise a single voxel.
     config = replace(CONFIG, patch_vox=(32, 32, 32), prior_stride=16)
     one, other = trainer(case, config, kind=kind), trainer(case, config)
     for mine, theirs in zip(one.examples(2), other.examples(2), strict=True):
