@@ -137,6 +137,7 @@ def test_relabel_changes_names_and_colours_of_vertebrae_only(folder, outcome):
         ({"volume_ml": 30.0}, "mL, the run found 30.0 mL"),
         ({"centroid_lps_mm": (0.0, 0.0, 50.0)}, "mm away from where the run found it"),
     ],
+    ids=["volume", "centroid"],
 )
 def test_relabel_refuses_labels_that_do_not_match_the_result(change, says, folder, capsys, outcome):
     volume = spine(*L234)

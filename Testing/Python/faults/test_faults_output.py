@@ -340,6 +340,7 @@ def test_two_runs_on_one_output_do_not_mix(tmp_path, spinemamba, outcome):
 @pytest.mark.parametrize(
     "words",
     [("phantom", ""), ("measure", ""), ("pack", "", "--coarse", "a"), ("train", "--out", "")],
+    ids=lambda words: words[0],
 )
 def test_an_empty_argument_is_not_the_working_directory(
     tmp_path, monkeypatch, capsys, outcome, words

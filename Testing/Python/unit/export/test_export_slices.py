@@ -89,7 +89,9 @@ def test_thick_slices_are_divided_into_an_odd_number_of_thin_ones():
         assert slices_for_one(np.array(steps_mm)).tolist() == counts
 
 
-@pytest.mark.parametrize("options", [OPTIONS, MeshOptions(smoothing=0)])
+@pytest.mark.parametrize(
+    "options", [OPTIONS, MeshOptions(smoothing=0)], ids=["isotropic", "unsmoothed"]
+)
 def test_isotropic_voxels_and_unsmoothed_surfaces_get_no_slices(options):
     spacing_mm = (1.0, 1.0, 1.4) if options.smoothing else (1.0, 1.0, 3.0)
     raw_surface = make_raw_surface(

@@ -227,7 +227,9 @@ def test_nan_outside_the_scan_becomes_the_lowest_value(tmp_path: Path, name: str
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
 @pytest.mark.parametrize(
-    ("value", "place"), [(np.nan, np.s_[4, 4, 4]), (np.inf, np.s_[0]), (-np.inf, np.s_[4, 4])]
+    ("value", "place"),
+    [(np.nan, np.s_[4, 4, 4]), (np.inf, np.s_[0]), (-np.inf, np.s_[4, 4])],
+    ids=["NaN", "inf", "-inf"],
 )
 def test_nan_inside_the_scan_and_infinity_are_refused(
     tmp_path: Path, name: str, value: float, place: tuple

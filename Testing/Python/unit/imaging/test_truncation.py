@@ -121,7 +121,9 @@ def test_a_constant_or_binary_image_has_no_padding():
 
 @pytest.mark.parametrize("value", [-1024, 0, 3071])
 @pytest.mark.parametrize(
-    "inside", [circle(), turned_box(), turned_box(-12, (1, 2)), turned_box(35, (0, 2))]
+    "inside",
+    [circle(), turned_box(), turned_box(-12, (1, 2)), turned_box(35, (0, 2))],
+    ids=["circle", "box at 20 degrees", "box at -12 degrees", "box at 35 degrees"],
 )
 def test_outside_a_convex_field_of_view_is_padding(inside: np.ndarray, value: int):
     image = masked(inside, value)

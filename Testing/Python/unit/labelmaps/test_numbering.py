@@ -244,8 +244,9 @@ def test_a_segmentation_of_all_organs_gives_its_vertebrae(shared_data, name):
 @pytest.mark.parametrize(
     "names",
     [("T12", "T13", "L1"), ("L4", "L5", "L6", "Sacrum"), ("L5", "L6"), ("T11", "L1", "L2")],
+    ids="-".join,
 )
-def test_levels_in_an_unusual_spatial_order_are_read(names):
+def test_levels_with_values_out_of_anatomical_order_are_read(names):
     assert title(spine(*names)) == VERSE.title
 
 

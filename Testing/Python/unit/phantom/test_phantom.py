@@ -95,6 +95,7 @@ def test_all_bone_of_the_spine_is_labelled_and_only_that(whole: Phantom):
         (PhantomOptions("L4", "Sacrum", lumbar=6), {"L4", "L5", "L6", "Sacrum"}),
         (PhantomOptions("L3", "Sacrum", lumbar=4), {"L3", "L4", "Sacrum"}),
     ],
+    ids=["T13", "no T12", "L6", "no L5"],
 )
 def test_spines_may_have_an_additional_or_missing_vertebra(
     options: PhantomOptions, expected: set[str]

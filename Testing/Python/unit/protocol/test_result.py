@@ -60,6 +60,7 @@ def test_a_result_is_unchanged_after_writing_and_reading(tmp_path: Path):
         ({"instances": [{**RESULT.to_json()["instances"][0], "name": "L2"}]}, "not L2"),
         ({"instances": [{**RESULT.to_json()["instances"][0], "flags": [{}]}]}, "sentence"),
     ],
+    ids=["schema", "unknown field", "missing field", "level", "flag"],
 )
 def test_a_damaged_result_is_refused_with_the_reason(tmp_path: Path, change: dict, says: str):
     path = tmp_path / "result.json"

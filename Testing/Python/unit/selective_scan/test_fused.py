@@ -19,13 +19,13 @@ def native(variant: str):
 
 
 @each_variant
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_fused_convolution_is_as_accurate_as_torch(native, shape: tuple[int, ...]):
     assert_as_accurate_as_torch(*convolutions(shape))
 
 
 @each_variant
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_fused_gate_is_as_accurate_as_torch(native, shape: tuple[int, ...]):
     assert_as_accurate_as_torch(*gates(shape))
 

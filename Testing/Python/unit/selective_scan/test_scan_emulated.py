@@ -76,7 +76,7 @@ def test_low_rank_steps_in_three_orders_are_as_accurate_as_the_reference(
     bound.check(values_and_gradients(in_orders(s, GRID, emulated), s.tensors()))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_convolution_and_gate_are_as_accurate_as_torch(emulated: str, shape: tuple[int, ...]):
     assert_as_accurate_as_torch(*convolutions(shape))
     assert_as_accurate_as_torch(*gates(shape))

@@ -212,6 +212,7 @@ def real_training(folder: Path, network: str, kind: str = "spinemamba") -> Path:
         (["coarse", "--kind", "plain"], "'coarse --size tiny --kind plain'"),
         (["coarse", "--size", "base"], "'coarse --size base --kind spinemamba'"),
     ],
+    ids=["network", "kind", "size"],
 )
 def test_the_folder_of_another_training_is_refused_before_any_work(
     words: list[str], asked: str, tmp_path: Path, capsys
