@@ -1,4 +1,4 @@
-"""What every test shares: the import path that Slicer would set, and the real data."""
+"""Shared by all tests: the import path that Slicer sets, markers, and the real data."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     # Set before anything imports torch, which reads it once; the processes that tests start inherit
-    # it. Several times as many threads as cores wait for each other longer than they compute.
+    # it. With several times as many threads as cores, they mostly wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the markers; the project has no pytest configuration file.
+    """Register the markers; the project has no pytest configuration file.
 
-    ``-m "not slow"`` leaves the quick ring, which in ``unit`` takes less than two minutes on two
-    cores. Marked slow is what takes longer than about six seconds and has a quicker sibling.
+    ``-m "not slow"`` selects the quick tests, which take less than two minutes for ``unit`` on two
+    cores. Tests are marked slow if they take more than about six seconds and a quicker test exists.
     """
     config.addinivalue_line("markers", "gpu: needs a CUDA device, skipped without one")
     config.addinivalue_line(
         "markers", "faults: part of the fault matrix; -m faults prints its table"
     )
     config.addinivalue_line(
-        "markers", "slow: takes long, and a quicker test guards the same less closely"
+        "markers", "slow: takes long, and a quicker test checks the same less closely"
     )
 
 
@@ -57,7 +57,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real images, which are never part of the repository."""
+    """Folder of real images, which are not part of the repository."""
     given = os.environ.get("SPINEMAMBA_DATA")
     folder = Path(given) if given else REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""The fault matrix: what became of each planted fault, counted by kind and printed at the end."""
+"""The fault matrix: outcomes of all planted faults, counted by kind and printed at the end."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def outcome(record_property: Callable[[str, object], None]) -> Record:
     """Record the outcome of one planted fault.
 
     Call it with the kind of fault ("header of NIfTI") and one of `OUTCOMES`: the result is
-    ``right`` (the same as without the fault), the fault was ``refused`` with a sentence, or
-    ``anything else``. The test itself asserts that nothing else happened.
+    ``right`` (the same as without the fault), the fault was ``refused`` with a message, or
+    ``anything else``. The test itself asserts that the last did not happen.
     """
 
     def record(kind: str, result: str) -> None:
