@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
-from spinemamba.protocol.worker_client import GRACE_S
+from spinemamba.protocol.events import GRACE_S
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 INTERVAL_MS = 50

@@ -199,10 +199,9 @@ def draw_coarsely() -> None:
 
 def wait_briefly() -> None:
     """Let an export that waits for another one give up soon."""
-    from spinemamba.common.folder_lock import locked
     from spinemamba.export import exporter
 
-    exporter.locked = partial(locked, longest_s=0.3)
+    exporter.wait_for_lock = partial(wait_for_lock, longest_s=0.3)
 
 
 def import_for(command: str) -> None:
