@@ -15,7 +15,13 @@ GRACE_S = 3.0
 
 @dataclass(frozen=True)
 class Hello:
-    """The worker has started."""
+    """The worker has started.
+
+    Attributes:
+        protocol: `PROTOCOL` of the worker.
+        version: Version of its package.
+        pid: Its process id.
+    """
 
     protocol: int
     version: str
@@ -39,7 +45,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Warning:
-    """A warning for the user; the run continues."""
+    """A warning for the user; the run continues.
+
+    Attributes:
+        message: The warning, as sentences.
+    """
 
     message: str
 

@@ -19,7 +19,16 @@ KINDS = ("vertebra", "disc", "angle", "curve")
 
 @dataclass(frozen=True)
 class Plate:
-    """Plane of an endplate: centre, four edge points in LPS mm, and the cranial normal."""
+    """Plane of an endplate.
+
+    Attributes:
+        centre_lps_mm: Centre.
+        normal_lps: Cranial normal.
+        anterior_lps_mm: Point on the anterior edge.
+        posterior_lps_mm: Point on the posterior edge.
+        left_lps_mm: Point on the left edge.
+        right_lps_mm: Point on the right edge.
+    """
 
     centre_lps_mm: Vector
     normal_lps: Vector

@@ -53,7 +53,12 @@ class InstanceResult:
 
 @dataclass(frozen=True)
 class LabelingResult:
-    """One labeling of all instances, top to bottom; None stands for *not a vertebra*."""
+    """One labeling of all instances.
+
+    Attributes:
+        names: Levels from top to bottom; None stands for *not a vertebra*.
+        posterior: Posterior probability of this labeling.
+    """
 
     names: tuple[str | None, ...]
     posterior: float

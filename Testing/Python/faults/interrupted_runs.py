@@ -199,6 +199,7 @@ def draw_coarsely() -> None:
 
 def wait_briefly() -> None:
     """Let an export that waits for another one give up soon."""
+    from spinemamba.common.locks import wait_for_lock
     from spinemamba.export import exporter
 
     exporter.wait_for_lock = partial(wait_for_lock, longest_s=0.3)
