@@ -372,7 +372,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the entry {twice[:_SHOWN]} occurs twice")
+        raise ValueError(f"'{twice[:_SHOWN]}' occurs twice")
     return values
 
 

@@ -35,7 +35,7 @@ class TrainingRecord:
 
     Attributes:
         network: Configuration of the network.
-        options: Options of the training, `loop.TrainingOptions` as a table.
+        options: Options of the training, `loop.TrainOptions` as a table.
         started_from: Name and version of the model whose weights were the start; may be empty.
         sources: One sentence for each source of training data.
     """

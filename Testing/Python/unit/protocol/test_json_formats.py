@@ -101,7 +101,7 @@ def test_a_damaged_file_is_refused_with_its_name_and_a_remedy(name: str, tmp_pat
         "null": "must be a table",
         "[]": "must be a table",
         text[:-3]: "delimiter|Expecting|Unterminated",
-        text[:-1] + ', "twice": 1, "twice": 2}': "twice occurs twice",
+        text[:-1] + ', "twice": 1, "twice": 2}': "'twice' occurs twice",
         "[" * 100_000: "nested too deeply",
         json.dumps(changed(values, number, float("nan"))): "NaN is not a number",
         **{json.dumps({k: v for k, v in values.items() if k != key}): key for key in required},
