@@ -6,7 +6,14 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a process ended."""
+    """How a process ended.
+
+    Attributes:
+        DONE: All outputs are complete.
+        BUG: An error of the program.
+        USER_ERROR: An error that the user can correct, or some of several outputs are missing.
+        CANCELLED: The user has cancelled; no incomplete file is left.
+    """
 
     DONE = 0
     BUG = 1

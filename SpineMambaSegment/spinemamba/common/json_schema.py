@@ -222,7 +222,9 @@ def load(text: str) -> Any:
             table, or is nested too deeply.
     """
     try:
-        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_table)
+        return json.loads(
+            text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_table
+        )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -365,6 +367,13 @@ def _text(value: Any) -> str:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is not a number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:_SHOWN]} is not a number that fits")
+    return number
 
 
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
