@@ -155,6 +155,7 @@ class Sample:
     scan: Literal["bi", "tri"] = "bi"
     device: Annotated[str, Limits(choices=("cpu",), pattern=r"cuda:\d+")] = "cpu"
     counts: tuple[Annotated[int, Limits(minimum=1)], ...] = ()
+    point: tuple[float, float] = (0.0, 0.0)
     path: Path | None = None
     table: dict[str, float | None] | None = None
 
@@ -178,6 +179,8 @@ SAMPLE = JsonFormat(Sample, "a sample", "Try again.", defaults=True)
         ({"counts": [1, 0]}, r"counts\[1\] must be at least 1, got 0"),
         ({"counts": [1.0]}, r"counts\[0\] must be a whole number, got 1.0"),
         ({"counts": "12"}, "counts must be a list, got"),
+        ({"point": [1]}, r"point must be a list of 2, got \[1\]"),
+        ({"point": [1, 2, 3]}, "point must be a list of 2, got"),
         ({"path": 3}, "path must be a text, got 3"),
         ({"table": {"a": "b"}}, r"table\.a must be a number, got"),
         ({"table": []}, "table must be a table of names and values"),
@@ -189,8 +192,9 @@ def test_values_outside_their_limits_are_refused(values: dict, says: str):
 
 
 def test_values_inside_their_limits_are_read():
-    values = {"share": 1, "device": "cuda:1", "counts": [1], "path": "a/b", "table": {"a": None}}
-    sample = Sample(1.0, "bi", "cuda:1", (1,), Path("a/b"), {"a": None})
+    values = {"share": 1, "device": "cuda:1", "counts": [1], "point": [1, 2]}
+    values |= {"path": "a/b", "table": {"a": None}}
+    sample = Sample(1.0, "bi", "cuda:1", (1,), (1.0, 2.0), Path("a/b"), {"a": None})
     assert SAMPLE.parse(values) == sample
     with pytest.raises(ValueError, match="at most 1"):
         Sample(share=2.0)
