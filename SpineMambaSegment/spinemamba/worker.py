@@ -3,7 +3,7 @@
 Events go to stdout, one JSON object per line. Everything else goes to stderr, which the parent
 redirects to the log. To cancel, the parent closes stdin or writes ``{"cmd": "cancel"}`` and a line
 end; if the parent dies, stdin closes too. If the job has not stopped after a grace period, the
-process exits. Exit codes: 0 done, 1 bug, 2 user error, 3 cancelled.
+process exits. `ExitCode` lists the exit codes.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from typing import TextIO
 from spinemamba import __version__
 from spinemamba.common.error_reports import as_user_error, stack_of
 from spinemamba.common.errors import Cancelled, Code, UserError
+from spinemamba.common.exit_codes import ExitCode
 from spinemamba.common.headless import use_agg_backend
 from spinemamba.common.process_tuning import lower_priority
 from spinemamba.common.progress import overall_fraction
 from spinemamba.protocol import events
-from spinemamba.protocol.job import BoxJob, CaseJob, FileJob, MeasureJob, read_job
+from spinemamba.protocol.job import CaseJob, FileJob, MeasureJob, ResegmentJob, read_job
 
 HEARTBEAT_S = 2.0
-GRACE_S = 3.0
-DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
 
 Runner = Callable[..., object]
 
@@ -103,7 +102,7 @@ def _is_cancel(line: bytes) -> bool:
 
 
 def main(
-    argv: Sequence[str] | None = None, run: Runner | None = None, grace_s: float = GRACE_S
+    argv: Sequence[str] | None = None, run: Runner | None = None, grace_s: float = events.GRACE_S
 ) -> int:
     """Run the job in the file given as first argument; return the exit code.
 
@@ -127,10 +126,10 @@ def main(
         threading.Thread(target=_force_exit, args=(job, channel, grace_s), daemon=True).start()
         return _work(job, channel, run or _run_job)
     except Cancelled:
-        return CANCELLED
+        return ExitCode.CANCELLED
     except UserError as error:
         channel.send(events.Failed(error.code.value, error.message, error.remedy))
-        return USER
+        return ExitCode.USER_ERROR
     # Last resort: every error must reach the panel as an event.
     except Exception as error:
         sys.stderr.write(stack_of(error))
@@ -138,7 +137,7 @@ def main(
             channel.send(
                 events.Failed(user_error.code.value, user_error.message, user_error.remedy)
             )
-            return USER
+            return ExitCode.USER_ERROR
         channel.send(
             events.Failed(
                 Code.INTERNAL.value,
@@ -146,7 +145,7 @@ def main(
                 "Report it with the log.",
             )
         )
-        return BUG
+        return ExitCode.BUG
 
 
 def _force_exit(job: FileJob, channel: Channel, grace_s: float) -> None:
@@ -154,7 +153,7 @@ def _force_exit(job: FileJob, channel: Channel, grace_s: float) -> None:
     channel.cancelled.wait()
     time.sleep(grace_s)
     job.remove_partial(os.getpid())
-    os._exit(CANCELLED)
+    os._exit(ExitCode.CANCELLED)
 
 
 def _work(job: FileJob, channel: Channel, run: Runner) -> int:
@@ -163,7 +162,7 @@ def _work(job: FileJob, channel: Channel, run: Runner) -> int:
     seconds = round(time.monotonic() - started, 1)
     result = "" if job.result is None else str(job.result)
     channel.send(events.Finished(str(job.output), result, seconds))
-    return DONE
+    return ExitCode.DONE
 
 
 def _run_job(
@@ -183,7 +182,7 @@ def _run_job(
 
     use_passive_waiting()
     keep_freed_memory()
-    if isinstance(job, BoxJob):
+    if isinstance(job, ResegmentJob):
         from spinemamba.jobs.resegment import run_resegmentation
 
         run_resegmentation(job, progress, warn)

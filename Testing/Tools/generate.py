@@ -1,4 +1,4 @@
-"""Write what follows from the code: packing list, terminology file, tables of the pages.
+"""Write what follows from the code: packing list, terminology, tables of the pages, JSON Schemas.
 
 ``python Testing/Tools/generate.py`` writes all of them; tests report any that are out of date.
 """
@@ -17,6 +17,7 @@ MODULE = REPOSITORY / "SpineMambaSegment"
 CMAKE = MODULE / "CMakeLists.txt"
 README = REPOSITORY / "README.md"
 DOCS = REPOSITORY / "Resources" / "Docs"
+SCHEMAS = DOCS / "schemas"
 TERMINOLOGY = MODULE / "Resources" / "Terminology" / "SpineMamba.term.json"
 
 SCHEMA = (
@@ -188,8 +189,19 @@ def terminology_text() -> str:
     return json.dumps(terminology_file(), indent=1) + "\n"
 
 
+def schema_files() -> dict[Path, str]:
+    """Return the path and the content of every JSON Schema file."""
+    # Loads PyTorch, which other parts of this file do without.
+    from json_schemas import FORMATS, schema_text
+
+    return {SCHEMAS / f"{name}.schema.json": schema_text(form) for name, form in FORMATS.items()}
+
+
 def main() -> None:
     """Write everything."""
+    SCHEMAS.mkdir(exist_ok=True)
+    for path, text in schema_files().items():
+        path.write_text(text, encoding="utf-8", newline="\n")
     TERMINOLOGY.write_text(terminology_text(), encoding="utf-8", newline="\n")
     text = CMAKE.read_text(encoding="utf-8")
     variables = ("MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES")

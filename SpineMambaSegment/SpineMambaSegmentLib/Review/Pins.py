@@ -137,8 +137,9 @@ def _entry(spine: Spine, segmentId: str, result: Result | None, number: int) -> 
     old = None if result is None else instanceOf(spine, segmentId, result)
     entry = old or InstanceResult(
         id=number, label=BY_NAME[level].value, name=level, posterior=1.0, alternatives=(),
-        evidence=(1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS), centroid_lps_mm=(0.0,) * 3,
-        volume_ml=0.0, complete=True, cut_sides=(), flags=(), is_sacrum=level == "Sacrum",
+        level_probabilities=(1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS),
+        centroid_lps_mm=(0.0,) * 3, volume_ml=0.0, complete=True, cut_sides=(), flags=(),
+        is_sacrum=level == "Sacrum",
     )  # fmt: skip
     volume_ml = state.mask.count() * spine.voxel_ml
     return replace(entry, centroid_lps_mm=(-right, -anterior, superior), volume_ml=volume_ml)

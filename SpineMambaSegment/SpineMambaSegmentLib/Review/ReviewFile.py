@@ -13,15 +13,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.versioned_json import strip_schema
-from spinemamba.protocol.result import Result
+from spinemamba.protocol.review import REVIEW, Review
 from SpineMambaSegmentLib.Review import Log
 from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE
 from SpineMambaSegmentLib.Scene.Provenance import RESULT_ATTRIBUTE
 
-SCHEMA = 1
 SUFFIX = "_review.json"
-PARTS = {"result": RESULT_ATTRIBUTE, "pins": PINS_ATTRIBUTE, "log": Log.ATTRIBUTE}
+PARTS = {"result": RESULT_ATTRIBUTE, "fixed_levels": PINS_ATTRIBUTE, "log": Log.ATTRIBUTE}
 
 
 def write(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
@@ -31,8 +29,7 @@ def write(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
         UserError: If it cannot be written (OUTPUT_BAD).
     """
     values = {name: json.loads(node.GetAttribute(key) or "null") for name, key in PARTS.items()}
-    text = json.dumps({"schema": SCHEMA, **values}, indent=1)
-    writeText(text + "\n", path)
+    writeText(REVIEW.to_text(Review(**values), indent=1), path)
 
 
 def writeText(text: str, path: Path) -> None:
@@ -62,24 +59,22 @@ def read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
             is changed.
     """
     try:
-        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
-        if values["result"] is not None:
-            Result.from_json(values["result"])
-        pins, log = dict(values["pins"] or {}), list(values["log"] or [])
-        logged = {change["segment"] for item in log for change in item["changes"]}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        review = REVIEW.parse_text(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(
             _("{file} is not the review of a segmentation: {error}.").format(
                 file=path.name, error=error
             ),
             _("Choose a file written by Save the review."),
         ) from error
+    logged = {change.segment for entry in review.log or () for change in entry.changes}
     ids = set(node.GetSegmentation().GetSegmentIDs())
-    if not set(pins) <= ids or (logged and not logged & ids):
+    if not set(review.fixed_levels or {}) <= ids or (logged and not logged & ids):
         raise UserError(
             _("{file} is the review of another segmentation.").format(file=path.name),
             _("Open the segmentation that was saved with it, and choose it above."),
         )
+    values = REVIEW.to_json(review)
     for name, key in PARTS.items():
         value = values[name]
         text = None if value is None else json.dumps(value, separators=(",", ":"))

@@ -10,7 +10,6 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
-from spinemamba.protocol.worker_client import GRACE_S
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 INTERVAL_MS = 50
@@ -52,7 +51,7 @@ class RunTimer:
         """
         if self.canCancel():
             self.run.askToStop()
-            self._killAt_s = time.monotonic() + GRACE_S
+            self._killAt_s = time.monotonic() + events.GRACE_S
 
     def stopNow(self) -> None:
         """Stop the run and wait for its end, at most three seconds; no event follows."""

@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
 from spinemamba.protocol.result import read_result
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
@@ -22,7 +22,7 @@ from SpineMambaSegmentLib.Scene.VolumeFile import VolumeFile
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a run; values as in `spinemamba.protocol.job.Job`.
+    """Options of a run; values as in `spinemamba.protocol.job.SegmentJob`.
 
     Attributes:
         model: Name of a bundled model, or a folder.
@@ -70,7 +70,7 @@ class SegmentRun(WorkerRun):
         self._gridAtStart = gridOf(volumeNode)
         self._early += [events.Warning(text) for text in Inputs.hints(volumeNode)]
         self._file = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
-        job = Job(
+        job = SegmentJob(
             self._folder / "input.nrrd",
             self._folder / "labels.nrrd",
             self._folder / "result.json",

@@ -15,7 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
-from spinemamba.protocol.job import BoxJob
+from spinemamba.protocol.job import ResegmentJob
 from spinemamba.protocol.vertebra_result import VertebraResult, read_vertebra_result
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.ShapeActions import SetMask
@@ -106,14 +106,16 @@ class VertebraRun(WorkerRun):
         labels = labelArray(segmentationNode, ids, image.grid)
         numbers = {segmentId: number for number, segmentId in enumerate(ids, start=1)}
         position = request.placeRas
-        job = BoxJob(
+        job = ResegmentJob(
             self._folder / "input.nrrd",
             self._folder / "mask.nrrd",
             self._folder / "box.json",
             labels=self._folder / "there.nrrd",
-            place_lps_mm=None if position is None else (-position[0], -position[1], position[2]),
-            again=numbers[request.segmentId] if request.segmentId else 0,
-            keep=tuple(numbers[i] for i in request.keep if i in numbers and i != request.segmentId),
+            point_lps_mm=None if position is None else (-position[0], -position[1], position[2]),
+            replaced_label=numbers[request.segmentId] if request.segmentId else 0,
+            locked_labels=tuple(
+                numbers[i] for i in request.keep if i in numbers and i != request.segmentId
+            ),
             model=options.model,
             device=options.device,
             modality=options.modality,

@@ -10,7 +10,7 @@ import slicer
 import vtk
 
 from spinemamba.protocol.flags import names, sentences
-from spinemamba.protocol.result import InstanceResult, Result
+from spinemamba.protocol.result import RESULT, InstanceResult, Result
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 STATUS_TAG = Logic.GetStatusTagName()
@@ -78,6 +78,6 @@ def keptResult(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Result | Non
 def resultFrom(text: str | None) -> Result | None:
     """Return the result in a JSON text; None if missing or in an unreadable version."""
     try:
-        return Result.from_json(json.loads(text)) if text else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return RESULT.parse_text(text) if text else None
+    except ValueError:
         return None

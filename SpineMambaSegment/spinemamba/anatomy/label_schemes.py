@@ -11,6 +11,7 @@ from typing import Any
 from spinemamba.anatomy.labels import BY_NAME, LABELS, RARE, Label
 from spinemamba.anatomy.terminology import level_named
 from spinemamba.common.errors import UserError
+from spinemamba.common.json_schema import load
 
 AUTO = "auto"
 OPTION = (
@@ -141,7 +142,7 @@ def _read_numbering(path: Path) -> Numbering:
 def _names(path: Path) -> dict[int, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text, object_pairs_hook=_without_duplicates)
+        content = load(text)
     except OSError as error:
         raise UserError(
             f"{path.name} cannot be read: {error.strerror}.", f"Write --labels {OPTION}."
@@ -158,15 +159,6 @@ def _names(path: Path) -> dict[int, str]:
             raise _wrong(path, f"{value} is both {names[value]} and {name}")
         names[value] = name
     return names
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a dictionary, and reject duplicate keys, which `json` would accept."""
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"'{next(k for k in keys if keys.count(k) > 1)}' occurs twice")
-    return entries
 
 
 def _pair(path: Path, key: str, entry: Any) -> tuple[int, str]:

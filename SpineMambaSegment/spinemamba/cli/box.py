@@ -22,7 +22,7 @@ from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.jobs.resegment import run_resegmentation
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels, values_in
 from spinemamba.labelmaps.write_changes import write_changed
-from spinemamba.protocol.job import DEVICES, MODALITIES, BoxJob, FileJob
+from spinemamba.protocol.job import DEVICES, MODALITIES, FileJob, ResegmentJob
 from spinemamba.protocol.model_card import DEFAULT
 from spinemamba.protocol.vertebra_result import VertebraResult
 
@@ -104,13 +104,13 @@ def _resegment(
         # A job refers to levels by VerSe's values; the file may use another scheme.
         verse_labels = Path(folder) / "labels.nrrd"
         write_image(labels, verse_labels)
-        job = BoxJob(
+        job = ResegmentJob(
             args.image,
             Path(folder) / "mask.nrrd",
             labels=verse_labels,
-            place_lps_mm=_point_lps_mm(args.at),
-            again=_value(args.again) if args.again else 0,
-            keep=keep,
+            point_lps_mm=_point_lps_mm(args.at),
+            replaced_label=_value(args.again) if args.again else 0,
+            locked_labels=keep,
             model=args.model,
             device=args.device,
             modality=args.modality,

@@ -17,7 +17,7 @@ from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.write import check_output, write_image
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.protocol.result import Result
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     overwrite = args.overwrite or args.out is None
     for name in (SCAN, TRUTH):
         check_output(out / name, overwrite=overwrite)
-    job = Job(
+    job = SegmentJob(
         out / SCAN,
         out / "spine.seg.nrrd",
         out / "result.json",

@@ -13,6 +13,7 @@ from spinemamba.anatomy.label_schemes import OPTION, numbering_of
 from spinemamba.cli.arguments import add_numbering, add_overwrite
 from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.exit_codes import ExitCode
 from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Numberings, Outcome, Summary, evaluate, summarize
 from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
@@ -21,7 +22,6 @@ from spinemamba.evaluation.scores import Comparison
 from spinemamba.jobs.outputs import refuse_overwriting
 
 FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
-ALL_DONE, SOME_FAILED = 0, 2
 BY_KEY = {measure.key: measure for measure in MEASURES}
 
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     _print(outcomes, summary)
     for path in outputs:
         print_line(f"Wrote {path}")
-    return SOME_FAILED if summary.failed else ALL_DONE
+    return ExitCode.USER_ERROR if summary.failed else ExitCode.DONE
 
 
 def _print(outcomes: Sequence[Outcome], summary: Summary) -> None:

@@ -16,6 +16,7 @@ from spinemamba.cli.arguments import add_numbering, split_name
 from spinemamba.cli.console import is_terminal, print_line, table
 from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import Cancelled, Code, UserError
+from spinemamba.common.exit_codes import ExitCode
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing.options import FORMATS, SMOOTHING, MeshOptions
@@ -26,7 +27,6 @@ from spinemamba.protocol.manifest import CSV, JSON, VertebraEntry
 
 HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "findings")
 DICOM_SUFFIX = ".dcm"
-ALL_DONE, SOME_LEFT_OUT = 0, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         _write_dicom_seg(vertebrae, args)
     written = args.stl is None or _write_surfaces((files, content), vertebrae, args)
     unread = args.levels is None and any(mentions_level(name) for name, _ in content.left_out)
-    return ALL_DONE if written and not unread else SOME_LEFT_OUT
+    return ExitCode.DONE if written and not unread else ExitCode.USER_ERROR
 
 
 def _check_dicom_seg(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from spinemamba.cli.console import Stream, print_error, safe_streams
 from spinemamba.common.atomic_files import FULL
 from spinemamba.common.error_reports import as_user_error, stack_of
 from spinemamba.common.errors import Cancelled, Code, UserError
+from spinemamba.common.exit_codes import ExitCode
 from spinemamba.common.headless import use_agg_backend
 from spinemamba.common.process_tuning import use_passive_waiting
 
@@ -38,11 +39,9 @@ COMMANDS = {
 OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
 """Arguments that name output files; without them, the result is the printed text."""
 
-DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0 done, 1 bug, 2 user error, 3 cancelled."""
+    """Run a command and return its exit code, one of `ExitCode`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     use_passive_waiting()
     use_agg_backend()
@@ -56,20 +55,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         # Argparse exits this way after --help, and after wrong arguments with its own message.
         except SystemExit as stop:
-            return int(stop.code or DONE)
+            return int(stop.code or ExitCode.DONE)
         except UserError as error:
             print_error(str(error))
-            return USER
+            return ExitCode.USER_ERROR
         except (KeyboardInterrupt, Cancelled):
             print_error("Cancelled. No half-written file is left.")
-            return CANCELLED
+            return ExitCode.CANCELLED
         # Last resort: the user gets a message, the log the stack.
         except Exception as error:
             if (user_error := as_user_error(error)) is not None:
                 print_error(str(user_error))
-                return USER
+                return ExitCode.USER_ERROR
             print_error(f"Something went wrong inside SpineMamba. {_how_to_report(error)}")
-            return BUG
+            return ExitCode.BUG
 
 
 def _handle_signals_as_ctrl_c() -> None:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Name the vertebrae again, write labels and result, and print the table."""
     before = read_result(args.result)
-    pins = {**dict(before.pins), **match_pins(map(parse_pin, args.pin), before.instances)}
+    pins = {**dict(before.fixed_levels), **match_pins(map(parse_pin, args.pin), before.instances)}
     new_json = args.output.with_name(f"{split_name(args.output)[0]}_result.json")
     for path in (args.output, new_json):
         if path.exists() and any(path.samefile(old) for old in (args.result, args.labels)):

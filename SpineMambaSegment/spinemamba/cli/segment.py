@@ -8,7 +8,7 @@ from pathlib import Path
 from spinemamba.cli.arguments import add_overwrite, add_pins, split_name
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, print_line, result_rows, table
 from spinemamba.jobs.segment import RunFiles, run_job
-from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, Job
+from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
 
 BESIDE = Path("beside the output")
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment a volume and print a table of its vertebrae."""
     result, picture = report_paths(args.output, args.report)
-    job = Job(
+    job = SegmentJob(
         args.input,
         args.output,
         result,
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         modality=args.modality,
         quality=args.quality,
         precision=args.precision,
-        pins=tuple(args.pin),
+        fixed_levels=tuple(args.pin),
         overwrite=args.overwrite,
     )
     files = run_with_progress_bar(job)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_with_progress_bar(job: Job) -> RunFiles:
+def run_with_progress_bar(job: SegmentJob) -> RunFiles:
     """Run a job with a progress bar."""
     from spinemamba.common.process_tuning import keep_freed_memory
 

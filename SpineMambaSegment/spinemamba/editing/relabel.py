@@ -44,7 +44,7 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(warnings),
-        pins=tuple(sorted(pins.items())),
+        fixed_levels=tuple(sorted(pins.items())),
     )
 
 
@@ -53,7 +53,7 @@ def _instance(entry: InstanceResult) -> Instance:
         id=entry.id,
         centroid_lps_mm=entry.centroid_lps_mm,
         volume_ml=entry.volume_ml,
-        evidence=entry.evidence,
+        evidence=entry.level_probabilities,
         is_sacrum=entry.is_sacrum,
         cut_sides=entry.cut_sides,
     )

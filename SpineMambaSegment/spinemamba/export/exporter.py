@@ -11,7 +11,7 @@ import numpy as np
 from spinemamba.anatomy.labels import BY_NAME, ORDER
 from spinemamba.common.atomic_files import exists_error, sha256, write_together
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.folder_lock import locked
+from spinemamba.common.locks import wait_for_lock
 from spinemamba.export import names
 from spinemamba.export.item import LeftOut, Vertebra, manifest_entry
 from spinemamba.export.meshing import formats
@@ -102,7 +102,9 @@ class Export:
             [target.folder / f"{stem}.{suffix}" for suffix in options.formats] for stem in stems
         ]
         self._case = case
-        with locked(target.folder):  # the manifest may be missing while another export writes
+        with wait_for_lock(
+            target.folder
+        ):  # the manifest may be missing while another export writes
             before = _manifest_before(target.folder, case, target.source)
             self.existing = self._existing(before is not None)
         if self.existing and not target.overwrite:
@@ -223,7 +225,7 @@ class Export:
     def _write_files(self, data: dict[Path, bytes], entry: VertebraEntry | None = None) -> None:
         """Write files and the manifest, which another export may have changed in the meantime."""
         folder = self._target.folder
-        with locked(folder):
+        with wait_for_lock(folder):
             manifest = self._updated_manifest(
                 _manifest_before(folder, self._case, self._target.source)
             )

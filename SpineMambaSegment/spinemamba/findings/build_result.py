@@ -83,7 +83,7 @@ def build_result(
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(_warnings(details, solution)),
-        pins=tuple(sorted(details.pins.items())),
+        fixed_levels=tuple(sorted(details.pins.items())),
         precision=model.fine.precision,
     )
 
@@ -116,7 +116,7 @@ def instance_results(
                 name=name,
                 posterior=solution.posteriors[k],
                 alternatives=tuple(alternatives[:3]),
-                evidence=item.evidence,
+                level_probabilities=item.evidence,
                 centroid_lps_mm=item.centroid_lps_mm,
                 volume_ml=item.volume_ml,
                 complete=not item.cut_sides,

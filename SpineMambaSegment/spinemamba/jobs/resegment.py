@@ -20,13 +20,13 @@ from spinemamba.imaging.write import write_image
 from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.inference.model import Model
 from spinemamba.jobs.outputs import check_outputs
-from spinemamba.protocol.job import BoxJob
+from spinemamba.protocol.job import ResegmentJob
 from spinemamba.protocol.model_card import find_model
 from spinemamba.protocol.vertebra_result import VertebraResult
 
 
 def run_resegmentation(
-    job: BoxJob, progress: Progress, warn: Warn
+    job: ResegmentJob, progress: Progress, warn: Warn
 ) -> tuple[Volume, VertebraResult]:
     """Segment the vertebra of a job; write mask and result, or neither.
 
@@ -56,36 +56,37 @@ def run_resegmentation(
 
 
 def _segment(
-    job: BoxJob, folder: Path, progress: Progress, warn: Warn
+    job: ResegmentJob, folder: Path, progress: Progress, warn: Warn
 ) -> tuple[Volume, VertebraResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
     modality = choose_modality(without_padding(image), job.modality, warn)
-    question = BoxQuestion(job.place_lps_mm, job.again, job.keep)
+    question = BoxQuestion(job.point_lps_mm, job.replaced_label, job.locked_labels)
 
     def work(model: Model) -> tuple[Volume, VertebraResult]:
         progress("read", 1.0)
         answer = segment_in_box(image, labels, question, (model.fine, modality), progress)
         before = None if labels is None else with_axes_of(image, labels)
-        return answer.mask, _result(answer, before, job.again, (model, modality))
+        return answer.mask, _result(answer, before, job.replaced_label, (model, modality))
 
     return with_model(folder, job, warn, work)
 
 
 def _result(
-    answer: BoxAnswer, labels: Volume | None, again: int, model_and_modality: tuple[Model, str]
+    answer: BoxAnswer, labels: Volume | None, replaced: int, model_and_modality: tuple[Model, str]
 ) -> VertebraResult:
     model, modality = model_and_modality
     mask, geometry = answer.mask.array > 0, answer.mask.geometry
     centre = geometry.to_lps_mm(np.argwhere(mask).mean(axis=0))
+    old = None if labels is None or not replaced else labels.array == replaced
     return VertebraResult(
-        again=again,
-        place_lps_mm=answer.place_lps_mm,
+        replaced_label=replaced,
+        point_lps_mm=answer.place_lps_mm,
         centroid_lps_mm=tuple(float(v) for v in centre),
         volume_ml=float(mask.sum()) * geometry.voxel_ml,
-        evidence=answer.evidence,
+        level_probabilities=answer.evidence,
         cut_sides=answer.cut_sides,
-        dice_before=dice(mask, labels.array == again) if labels is not None and again else None,
+        dice_before=None if old is None else dice(mask, old),
         seeded=answer.seeded,
         model_name=model.card.name,
         model_version=model.card.version,

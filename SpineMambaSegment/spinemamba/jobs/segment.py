@@ -16,7 +16,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.flags import names, sentences
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import find_model
 from spinemamba.protocol.result import Result
 
@@ -35,7 +35,7 @@ class RunFiles:
     result_data: Result
 
 
-def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
+def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     """Segment a file; write all outputs or none.
 
     Args:
@@ -69,12 +69,12 @@ def run_job(job: Job, progress: Progress, warn: Warn) -> RunFiles:
 
 
 def _segment_on_device(
-    volume: Volume, folder: Path, job: Job, progress: Progress, warn: Warn
+    volume: Volume, folder: Path, job: SegmentJob, progress: Progress, warn: Warn
 ) -> Segmentation:
     from spinemamba.levels.pins import parse_pin
     from spinemamba.segment import SegmentOptions, segment
 
-    options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.pins)))
+    options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.fixed_levels)))
 
     def work(model: Model) -> Segmentation:
         progress("read", 1.0)

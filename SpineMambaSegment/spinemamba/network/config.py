@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.common.errors import Code
+from spinemamba.common.json_schema import JsonFormat, Limits
 
 Triple = tuple[int, int, int]
 
@@ -17,9 +19,11 @@ OFFSET_UNIT_VOX = 8.0
 """Unit, in voxels, of the predicted offsets (z, y, x) to the centre of a vertebra's core. Offsets
 are then a few units at most, like other outputs."""
 
-_MAY_BE_ZERO = ("encoder_rvm", "decoder_rvm", "vsp_stages", "detail_channels")
 _MAX_NUMBER = 4096
 """Largest valid number in a file; a network with larger ones would not fit into memory."""
+
+_Count = Annotated[int, Limits(1, _MAX_NUMBER)]
+_CountOrZero = Annotated[int, Limits(0, _MAX_NUMBER)]
 
 
 @dataclass(frozen=True)
@@ -69,16 +73,16 @@ class NetworkConfig:
             and offsets if ``stem_stride`` is 2; 0 to omit the stage.
     """
 
-    patch_vox: Triple = (64, 64, 64)
-    stem_stride: int = 2
-    channels: tuple[int, ...] = (32, 64, 96, 128)
-    encoder_rvm: tuple[int, ...] = (0, 1, 1, 2)
-    decoder_rvm: tuple[int, ...] = (0, 0, 1)
-    vsp_stages: tuple[int, ...] = (1, 2)
-    prior_stride: int = 16
-    prior_heads: int = 4
-    state_size: int = 8
-    expand: int = 2
+    patch_vox: tuple[_Count, _Count, _Count] = (64, 64, 64)
+    stem_stride: _Count = 2
+    channels: tuple[_Count, ...] = (32, 64, 96, 128)
+    encoder_rvm: tuple[_CountOrZero, ...] = (0, 1, 1, 2)
+    decoder_rvm: tuple[_CountOrZero, ...] = (0, 0, 1)
+    vsp_stages: tuple[_CountOrZero, ...] = (1, 2)
+    prior_stride: _Count = 16
+    prior_heads: _Count = 4
+    state_size: _Count = 8
+    expand: _Count = 2
     scan: Literal["raster", "bi", "tri", "cross"] = "bi"
     local: Literal["conv1d", "conv3d"] = "conv1d"
     skip_scale: Literal["channel", "scalar"] = "channel"
@@ -89,7 +93,7 @@ class NetworkConfig:
     rvm: bool = True
     vsp: bool = True
     offsets: bool = False
-    detail_channels: int = 0
+    detail_channels: _CountOrZero = 0
 
     def __post_init__(self) -> None:
         stages = len(self.channels)
@@ -127,7 +131,7 @@ class NetworkConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-compatible dictionary, the inverse of `from_json`."""
-        return asdict(self)
+        return NETWORK_CONFIG.to_json(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> NetworkConfig:
@@ -136,26 +140,18 @@ class NetworkConfig:
         Raises:
             ValueError: If a name is unknown or a value has a wrong type or range.
         """
-        if unknown := set(values) - {f.name for f in fields(cls)}:
-            raise ValueError(f"unknown network settings: {sorted(unknown)}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        types = get_type_hints(cls)
-        for name, value in values.items():
-            minimum = 0 if name in _MAY_BE_ZERO else 1
-            if not _is_valid(types[name], value, minimum):
-                raise ValueError(f"the network setting {name} cannot be {value!r}")
-        return cls(**values)
+        return NETWORK_CONFIG.parse(values)
 
 
-def _is_valid(expected: Any, value: Any, minimum: int) -> bool:
-    """Return True if a value has the expected type and integers from ``minimum`` to the maximum."""
-    if get_origin(expected) is Literal:
-        return value in get_args(expected)
-    if get_origin(expected) is tuple:
-        is_tuple = isinstance(value, tuple) and (expected != Triple or len(value) == 3)
-        return is_tuple and all(_is_valid(int, item, minimum) for item in value)
-    return type(value) is expected and (expected is bool or minimum <= value <= _MAX_NUMBER)
-
+NETWORK_CONFIG = JsonFormat(
+    NetworkConfig,
+    "the configuration of a network",
+    "Choose another model.",
+    Code.MODEL_BAD,
+    # Weights of earlier versions have fewer settings; the defaults are what they were made with.
+    defaults=True,
+)
+"""Format of the configuration of a network, a part of other files."""
 
 FINE = NetworkConfig(offsets=True, detail_channels=16)
 """Fine network of the bundled model, at 1.5 mm: a cube of 96 mm."""

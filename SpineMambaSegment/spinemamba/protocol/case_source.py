@@ -11,7 +11,6 @@ import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from spinemamba.common.atomic_files import sha256
 
@@ -61,21 +60,6 @@ class CaseSource:
         """Return the source of a case with the given original name."""
         data = unicodedata.normalize("NFC", name).encode("utf-8", "surrogatepass")
         return cls(sha256(data), dict(vertebrae))
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any] | None) -> CaseSource | None:
-        """Return the source stored in a dictionary, or None for None.
-
-        Raises:
-            KeyError: If an entry is missing.
-        """
-        if values is None:
-            return None
-        vertebrae = {
-            level: Located(tuple(place["centre_lps_mm"]), place["volume_ml"])
-            for level, place in values["vertebrae"].items()
-        }
-        return cls(values["name_sha256"], vertebrae)
 
     def difference(self, other: CaseSource) -> str:
         """Return why another source is a different case, as a clause; empty if it may be the same.

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TypeAlias
 
+from spinemamba.common.json_schema import JsonFormat
+
 PROTOCOL = 1
+
+GRACE_S = 3.0
+"""Time in seconds that a worker gets to stop after a request to cancel; then it is killed."""
 
 
 @dataclass(frozen=True)
 class Hello:
-    """The worker has started."""
+    """The worker has started.
+
+    Attributes:
+        protocol: `PROTOCOL` of the worker.
+        version: Version of its package.
+        pid: Its process id.
+    """
 
     protocol: int
     version: str
@@ -35,7 +45,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Warning:
-    """A warning for the user; the run continues."""
+    """A warning for the user; the run continues.
+
+    Attributes:
+        message: The warning, as sentences.
+    """
 
     message: str
 
@@ -79,12 +93,20 @@ KINDS: dict[str, type] = {
     "finished": Finished,
     "failed": Failed,
 }
-_NAMES = {kind: name for name, kind in KINDS.items()}
+EVENT = JsonFormat(
+    KINDS,
+    "an event",
+    "Install the same version for the panel and its worker.",
+    tag="type",
+    # A newer worker may send more than the panel knows.
+    ignores_unknown=True,
+)
+"""Format of an event."""
 
 
 def to_line(event: Event) -> str:
     """Return an event as one line of JSON, with its line end."""
-    return json.dumps({"type": _NAMES[type(event)], **asdict(event)}) + "\n"
+    return EVENT.to_text(event, indent=None)
 
 
 def from_line(line: str) -> Event:
@@ -95,9 +117,6 @@ def from_line(line: str) -> Event:
             worker may send more.
     """
     try:
-        values = json.loads(line)
-        kind = KINDS[values.pop("type")]
-        known = {f.name for f in fields(kind)}
-        return kind(**{name: value for name, value in values.items() if name in known})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return EVENT.parse_text(line)
+    except ValueError as error:
         raise ValueError(f"not an event: {line[:200]!r}") from error

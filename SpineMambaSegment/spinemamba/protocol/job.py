@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
-from spinemamba.common.errors import UserError
+from spinemamba.common.json_schema import JsonFormat, Limits, check_limits
 from spinemamba.common.scratch import remove_scratch_of
-from spinemamba.common.versioned_json import strip_schema
 from spinemamba.protocol.model_card import DEFAULT
 
-SCHEMA = 1
 MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
 PRECISIONS = ("auto", "float32", "bfloat16")
-NTH_GPU = re.compile(r"cuda:\d+")
+NTH_GPU = r"cuda:\d+"
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,9 @@ class FileJob:
     result: Path | None = None
     overwrite: bool = field(default=False, kw_only=True)
 
+    def __post_init__(self) -> None:
+        check_limits(self)
+
     @property
     def inputs(self) -> tuple[Path, ...]:
         """The files to read."""
@@ -57,12 +56,7 @@ class FileJob:
 
     def write(self, path: Path) -> None:
         """Write job.json."""
-        values = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self).items()
-        }
-        text = json.dumps({"schema": SCHEMA, "kind": self.KIND, **values}, indent=2)
-        path.write_text(text + "\n", encoding="utf-8")
+        JOB.write(self, path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,36 +71,26 @@ class ModelJob(FileJob):
     """
 
     model: str = DEFAULT
-    device: str = "auto"
-    modality: str = "auto"
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        known = DEVICES + ((self.device,) if NTH_GPU.fullmatch(self.device) else ())
-        _check("device", self.device, known)
-        _check("modality", self.modality, MODALITIES)
-        _check("precision", self.precision, PRECISIONS)
+    device: Annotated[str, Limits(choices=DEVICES, pattern=NTH_GPU)] = "auto"
+    modality: Annotated[str, Limits(choices=MODALITIES)] = "auto"
+    precision: Annotated[str, Limits(choices=PRECISIONS)] = "auto"
 
 
 @dataclass(frozen=True)
-class Job(ModelJob):
+class SegmentJob(ModelJob):
     """Segment a whole image.
 
     Attributes:
         picture: PNG to write, or None.
         quality: One of `QUALITIES`.
-        pins: Levels fixed by the user, in the syntax of `levels.pins.parse_pin`.
+        fixed_levels: Levels fixed by the user, in the syntax of `levels.pins.parse_pin`.
     """
 
     KIND: ClassVar[str] = "segment"
 
     picture: Path | None = None
-    quality: str = "standard"
-    pins: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check("quality", self.quality, QUALITIES)
+    quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
+    fixed_levels: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -115,7 +99,7 @@ class Job(ModelJob):
 
 
 @dataclass(frozen=True)
-class BoxJob(ModelJob):
+class ResegmentJob(ModelJob):
     """Segment one vertebra again, or one that was missed, in a region around a point.
 
     ``output`` is a mask of the vertebra on the grid of ``input``; ``result`` is a
@@ -123,27 +107,31 @@ class BoxJob(ModelJob):
 
     Attributes:
         labels: Existing label image on the grid of ``input``, or None.
-        place_lps_mm: A point in the body of the vertebra; None for the body of ``again``.
-        again: Label value of the vertebra to segment again; 0 for a missed vertebra.
-        keep: Label values whose voxels must not change, because they were approved in review.
+        point_lps_mm: A point in the body of the vertebra; None for the body of
+            ``replaced_label``.
+        replaced_label: Label value of the vertebra to segment again; 0 for a missed vertebra.
+        locked_labels: Label values whose voxels must not change, because they were approved in
+            review.
     """
 
-    KIND: ClassVar[str] = "box"
+    KIND: ClassVar[str] = "resegment"
 
     labels: Path | None = None
-    place_lps_mm: tuple[float, float, float] | None = None
-    again: int = 0
-    keep: tuple[int, ...] = ()
+    point_lps_mm: tuple[float, float, float] | None = None
+    replaced_label: int = 0
+    locked_labels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        place = self.place_lps_mm
-        if place is None and (not self.again or self.labels is None):
-            raise ValueError("place_lps_mm is required, or labels and again")
-        if place is not None and (len(place) != 3 or not all(map(math.isfinite, place))):
-            raise ValueError(f"place_lps_mm must be three finite numbers, got {place}")
-        if self.again in self.keep:
-            raise ValueError(f"label value {self.again} is both in keep and in again")
+        point = self.point_lps_mm
+        if point is None and (not self.replaced_label or self.labels is None):
+            raise ValueError("point_lps_mm is required, or labels and replaced_label")
+        if point is not None and (len(point) != 3 or not all(map(math.isfinite, point))):
+            raise ValueError(f"point_lps_mm must be three finite numbers, got {point}")
+        if self.replaced_label in self.locked_labels:
+            raise ValueError(
+                f"label value {self.replaced_label} is both in locked_labels and replaced_label"
+            )
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -196,12 +184,9 @@ class MeasureJob(FileJob):
     KIND: ClassVar[str] = "measure"
 
     image: Path | None = None
-    modality: str = "auto"
+    modality: Annotated[str, Limits(choices=MODALITIES)] = "auto"
     run: Path | None = None
     page: Path | None = None
-
-    def __post_init__(self) -> None:
-        _check("modality", self.modality, MODALITIES)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -214,7 +199,16 @@ class MeasureJob(FileJob):
         return (*super().outputs, *((self.page,) if self.page else ()))
 
 
-KINDS: dict[str, type[FileJob]] = {k.KIND: k for k in (Job, BoxJob, CaseJob, MeasureJob)}
+JOB: JsonFormat[FileJob] = JsonFormat(
+    {kind.KIND: kind for kind in (SegmentJob, ResegmentJob, CaseJob, MeasureJob)},
+    "a job",
+    "Start the run again from the panel or shell.",
+    version=2,
+    tag="kind",
+    defaults=True,
+)
+"""Format of job.json. Each version reads its own jobs only, because a job lasts as long as its
+run."""
 
 
 def read_job(path: Path) -> FileJob:
@@ -223,26 +217,4 @@ def read_job(path: Path) -> FileJob:
     Raises:
         UserError: If it is missing, damaged, or of another version.
     """
-    try:
-        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
-        kind = KINDS[values.pop("kind", Job.KIND)]
-        known = {f.name: f.type for f in fields(kind)}
-        if unknown := set(values) - set(known):
-            raise ValueError(f"unknown entries: {', '.join(sorted(unknown))}")
-        return kind(**{name: _value(known[name], entry) for name, entry in values.items()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path.name} is not a job: {error}.", "Start the run again from the panel or shell."
-        ) from error
-
-
-def _value(kind: str, entry: Any) -> Any:
-    """Return an entry of job.json converted to the type of its field."""
-    if entry is not None and kind.startswith("Path"):
-        return Path(entry)
-    return tuple(entry) if isinstance(entry, list) else entry
-
-
-def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return JOB.read(path)

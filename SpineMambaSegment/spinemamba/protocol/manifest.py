@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from spinemamba.common.errors import Code, UserError
-from spinemamba.common.versioned_json import strip_schema
+from spinemamba.common.errors import Code
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 from spinemamba.protocol.case_source import CaseSource
 
-SCHEMA = 1
-"""Increased when a field changes its meaning or is removed."""
-
+NOTICE = "For research and education. Not for clinical use."
 JSON, CSV = "manifest.json", "manifest.csv"
 
 
@@ -134,24 +131,13 @@ class VertebraEntry:
     findings: tuple[str, ...]
     origin: Origin
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> VertebraEntry:
-        """Return the entry stored in a dictionary.
-
-        Raises:
-            TypeError: If an entry is missing or unknown.
-        """
-        values = dict(values)
-        files = tuple(FileEntry(**entry) for entry in values.pop("files"))
-        findings, origin = tuple(values.pop("findings")), Origin(**values.pop("origin"))
-        return cls(files=files, findings=findings, origin=origin, **values)
-
 
 @dataclass(frozen=True)
 class Manifest:
     """Content of an export folder.
 
     Attributes:
+        notice: Intended use of the surfaces.
         case: Name of the case, the prefix of every file name.
         vertebrae: Entries in the order of their file names.
         left_out: Level and reason of each requested vertebra that was not exported; name and
@@ -161,11 +147,12 @@ class Manifest:
         source: Identity of the input; None in older manifests.
     """
 
+    notice: str = field(default=NOTICE, kw_only=True)
     case: str
     vertebrae: tuple[VertebraEntry, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     unreviewed_accepted: bool | None = None
-    source: CaseSource | None = None
+    source: CaseSource | None = field(default=None, metadata=OPTIONAL)
 
     def with_vertebra(self, entry: VertebraEntry) -> Manifest:
         """Return a manifest with one more vertebra; it replaces entries with the same files."""
@@ -176,13 +163,8 @@ class Manifest:
 
     def contents(self) -> dict[str, bytes]:
         """Return the bytes of manifest.json and manifest.csv by file name."""
-        values = {
-            "schema": SCHEMA,
-            "notice": "For research and education. Not for clinical use.",
-            **asdict(self),
-        }
-        text = json.dumps(values, indent=2, allow_nan=False, ensure_ascii=False)
-        return {JSON: (text + "\n").encode(), CSV: _table(self.vertebrae).encode()}
+        text = MANIFEST.to_text(self, ascii_only=False)
+        return {JSON: text.encode(), CSV: _table(self.vertebrae).encode()}
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -194,21 +176,17 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / JSON
     if not path.exists():
         return None
-    try:
-        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
-        return Manifest(
-            values["case"],
-            tuple(VertebraEntry.from_json(entry) for entry in values["vertebrae"]),
-            tuple((level, reason) for level, reason in values["left_out"]),
-            values["unreviewed_accepted"],
-            CaseSource.from_json(values.get("source")),
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{JSON} in {folder.name} is not a manifest of this program: {error}.",
-            "Choose another folder.",
-            Code.OUTPUT_BAD,
-        ) from error
+    return MANIFEST.read(path, f"{JSON} in {folder.name}")
+
+
+MANIFEST = JsonFormat(
+    Manifest,
+    "a manifest of this program",
+    "Choose another folder.",
+    Code.OUTPUT_BAD,
+    version=1,
+)
+"""Format of manifest.json. The version increases when a field changes its meaning or is removed."""
 
 
 def _table(vertebrae: Sequence[VertebraEntry]) -> str:

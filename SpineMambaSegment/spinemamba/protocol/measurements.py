@@ -5,16 +5,12 @@ Standard library only, because the panel reads this file.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import strip_schema
+from spinemamba.common.json_schema import JsonFormat, Limits
 
-SCHEMA = 2
 Vector = tuple[float, float, float]
 
 KINDS = ("vertebra", "disc", "angle", "curve")
@@ -23,7 +19,16 @@ KINDS = ("vertebra", "disc", "angle", "curve")
 
 @dataclass(frozen=True)
 class Plate:
-    """Plane of an endplate: centre, four edge points in LPS mm, and the cranial normal."""
+    """Plane of an endplate.
+
+    Attributes:
+        centre_lps_mm: Centre.
+        normal_lps: Cranial normal.
+        anterior_lps_mm: Point on the anterior edge.
+        posterior_lps_mm: Point on the posterior edge.
+        left_lps_mm: Point on the left edge.
+        right_lps_mm: Point on the right edge.
+    """
 
     centre_lps_mm: Vector
     normal_lps: Vector
@@ -57,7 +62,7 @@ class Item:
         axes_lps: Axes of the body (left, posterior, superior); None if the body was not found.
     """
 
-    kind: str
+    kind: Annotated[str, Limits(choices=KINDS)]
     name: str
     values: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
@@ -102,20 +107,16 @@ class Measurements:
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return MEASUREMENTS.to_json(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Measurements:
         """Return the measurements stored in a dictionary.
 
         Raises:
-            ValueError: If the schema differs, or an entry is missing or unknown.
+            ValueError: If the schema differs, or an entry is missing, unknown or wrong.
         """
-        values = strip_schema(values, SCHEMA)
-        items = tuple(map(_item, values.pop("items")))
-        _check_names(cls, [*values, "items"])
-        lists = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(items=items, **lists)
+        return MEASUREMENTS.parse(values)
 
 
 def read_measurements(path: Path) -> Measurements:
@@ -124,35 +125,8 @@ def read_measurements(path: Path) -> Measurements:
     Raises:
         UserError: If the file is missing or damaged, or has another schema version.
     """
-    try:
-        return Measurements.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path.name} does not contain measurements: {error}.", "Measure again."
-        ) from error
+    return MEASUREMENTS.read(path)
 
 
-def _item(values: dict[str, Any]) -> Item:
-    _check_names(Item, values)
-    if values["kind"] not in KINDS:
-        raise ValueError(f"unknown kind {values['kind']}")
-    plates = {name: _plate(plate) for name, plate in values["plates"].items()}
-    places = {key: _vector(values[key]) for key in ("centre_lps_mm", "body_lps_mm")}
-    axes = values["axes_lps"]
-    places["axes_lps"] = None if axes is None else tuple(map(_vector, axes))
-    return Item(**{**values, **places, "plates": plates})
-
-
-def _plate(values: dict[str, Any]) -> Plate:
-    _check_names(Plate, values)
-    return Plate(**{key: _vector(value) for key, value in values.items()})
-
-
-def _vector(values: list[float] | None) -> Vector | None:
-    return None if values is None else tuple(map(float, values))
-
-
-def _check_names(kind: type, names: Iterable[str]) -> None:
-    expected = {f.name for f in fields(kind)}
-    if wrong := expected ^ set(names):
-        raise ValueError(f"missing or unknown entries: {', '.join(sorted(wrong))}")
+MEASUREMENTS = JsonFormat(Measurements, "a file of measurements", "Measure again.", version=2)
+"""Format of measurements.json."""

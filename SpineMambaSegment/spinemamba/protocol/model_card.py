@@ -5,16 +5,14 @@ Standard library only, because Slicer's own process reads cards.
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
+from spinemamba.common.json_schema import JsonFormat, Limits, NotEmpty, Sha256
 
-SCHEMA = 1
 CARD = "model.json"
 """File name of the card in the folder of a model."""
 
@@ -26,17 +24,6 @@ DEFAULT = "starter"
 SPACING_RANGE_MM = (0.1, 20.0)
 """Plausible voxel sizes of a network."""
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
-TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "str": (str, "a text"),
-    "float": ((int, float), "a number"),
-    "dict[str, Any]": (dict, "a table of names and values"),
-    "dict[str, NetworkCard]": (dict, "a table of networks"),
-    "tuple[str, ...]": (tuple, "a list of texts"),
-}
-"""Python type and description for each annotation of a card's fields."""
-
-NOT_EMPTY = ("name", "version", "file")
 REMEDY = "Choose a folder that holds model.json and the weights it names."
 
 
@@ -52,9 +39,9 @@ class NetworkCard:
         training: Record of the training: steps, seeds and other settings.
     """
 
-    file: str
-    sha256: str
-    spacing_mm: float
+    file: NotEmpty
+    sha256: Sha256
+    spacing_mm: Annotated[float, Limits(*SPACING_RANGE_MM)]
     config: dict[str, Any]
     training: dict[str, Any]
 
@@ -75,14 +62,14 @@ class ModelCard:
         intended_use: Intended users and purposes, and limitations.
     """
 
-    name: str
-    version: str
+    name: NotEmpty
+    version: NotEmpty
     networks: dict[str, NetworkCard]
     labels: tuple[str, ...]
     normalisation: dict[str, Any]
     data: tuple[str, ...]
     licence: str
-    results: dict[str, Any]
+    results: dict[str, dict[str, Any]]
     intended_use: str
 
     def hash(self) -> str:
@@ -99,8 +86,12 @@ class ModelCard:
         Raises:
             UserError: If the card is not valid (MODEL_BAD).
         """
-        _check(self, Path(CARD))
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n"
+        try:
+            text = MODEL_CARD.to_text(self)
+            MODEL_CARD.parse_text(text)
+        except ValueError as error:
+            raise MODEL_CARD.refusal(CARD, error) from error
+        return text
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -113,21 +104,14 @@ def read_card(folder: Path) -> ModelCard:
     path = folder / CARD
     if not path.is_file():
         raise UserError(f"There is no model in {folder}.", REMEDY, Code.MODEL_MISSING)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        schema = values.pop("schema")
-        known = type(schema) is int and schema == SCHEMA
-        if known:
-            card = _card(values)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is not a model card: {error}.", REMEDY, Code.MODEL_BAD) from error
-    if not known:
+    card = MODEL_CARD.read(path, str(path))
+    if card.labels != NETWORK_LEVELS:
         raise UserError(
-            f"{path} has schema {schema}; this version reads {SCHEMA}.",
-            "Install a newer version, or choose another model.",
+            f"{path} was made for other levels ({len(card.labels)} instead of "
+            f"{len(NETWORK_LEVELS)}, or in another order).",
+            "Choose a model made for this version.",
             Code.MODEL_BAD,
         )
-    _check(card, path)
     return card
 
 
@@ -157,70 +141,16 @@ def bundled_models() -> list[str]:
     return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}"))
 
 
-def _card(values: dict[str, Any]) -> ModelCard:
-    networks = {name: NetworkCard(**entry) for name, entry in values.pop("networks").items()}
-    lists = {name: values.pop(name) for name in ("labels", "data")}
-    for name, entries in lists.items():
-        if not isinstance(entries, list):
-            raise TypeError(f"{name} is not a list")
-    labels, data = tuple(lists["labels"]), tuple(lists["data"])
-    return ModelCard(networks=networks, labels=labels, data=data, **values)
-
-
-def _check(card: ModelCard, path: Path) -> None:
-    """Check the types and ranges of all entries.
-
-    Raises:
-        UserError: If an entry has another type or is out of range (MODEL_BAD).
-    """
-    _check_types(card, path)
+def _check_networks(card: ModelCard) -> None:
+    """Raise ValueError if a network is missing, or its weights lie outside the model's folder."""
     if set(card.networks) != {"coarse", "fine"}:
-        raise UserError(
-            f"{path} names the networks {sorted(card.networks)}, not coarse and fine.",
-            REMEDY,
-            Code.MODEL_BAD,
-        )
-    if card.labels != NETWORK_LEVELS:
-        raise UserError(
-            f"{path} was made for other levels ({len(card.labels)} instead of "
-            f"{len(NETWORK_LEVELS)}, or in another order).",
-            "Choose a model made for this version.",
-            Code.MODEL_BAD,
-        )
-    for name, entry in card.networks.items():
-        _check_types(entry, path)
+        raise ValueError(f"it names the networks {sorted(card.networks)}, not coarse and fine")
+    for entry in card.networks.values():
         if Path(entry.file).name != entry.file:
-            raise UserError(
-                f"{path} names weights outside its folder: {entry.file}.", REMEDY, Code.MODEL_BAD
-            )
-        least, most = SPACING_RANGE_MM
-        if not least <= entry.spacing_mm <= most:
-            raise UserError(
-                f"{path} gives the {name} network voxels of {entry.spacing_mm} mm, "
-                f"not {least} to {most}.",
-                REMEDY,
-                Code.MODEL_BAD,
-            )
-        if SHA256.fullmatch(entry.sha256) is None:
-            raise UserError(
-                f"{path} has no SHA-256 of the {name} network's weights.", REMEDY, Code.MODEL_BAD
-            )
+            raise ValueError(f"it names weights outside its folder: {entry.file}")
 
 
-def _check_types(entry: ModelCard | NetworkCard, path: Path) -> None:
-    for field in fields(entry):
-        value = getattr(entry, field.name)
-        expected, words = TYPES[field.type]
-        right = isinstance(value, expected) and not isinstance(value, bool)
-        if isinstance(value, tuple):
-            right = all(isinstance(item, str) for item in value)
-        if field.name == "results" and isinstance(value, dict):
-            right = all(isinstance(case, dict) for case in value.values())
-        if field.name in NOT_EMPTY and not str(value).strip():
-            right, words = False, "a text that is not empty"
-        if not right:
-            raise UserError(
-                f"{path} has {json.dumps(value, default=str)[:40]} as {field.name}, not {words}.",
-                REMEDY,
-                Code.MODEL_BAD,
-            )
+MODEL_CARD = JsonFormat(
+    ModelCard, "a model card", REMEDY, Code.MODEL_BAD, version=1, check=_check_networks
+)
+"""Format of model.json."""

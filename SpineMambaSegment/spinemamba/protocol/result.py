@@ -5,17 +5,14 @@ Standard library only, because panel, command line, evaluation and review read t
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spinemamba.anatomy.labels import BY_VALUE
-from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import strip_schema
+from spinemamba.common.json_schema import JsonFormat
 from spinemamba.protocol.flags import Flag
 
-SCHEMA = 2
 RESULT_END = "_result.json"
 """Suffix of the file name of a result; the stem is that of the labels."""
 
@@ -30,7 +27,7 @@ class InstanceResult:
         name: Name of the level.
         posterior: Posterior probability of this level.
         alternatives: Other levels with their probabilities, most likely first.
-        evidence: Level probabilities, by appearance alone, in the order of
+        level_probabilities: Level probabilities, by appearance alone, in the order of
             `labels.NETWORK_LEVELS`.
         centroid_lps_mm: Centroid of the voxels.
         volume_ml: Volume of the voxels.
@@ -45,7 +42,7 @@ class InstanceResult:
     name: str
     posterior: float
     alternatives: tuple[tuple[str, float], ...]
-    evidence: tuple[float, ...]
+    level_probabilities: tuple[float, ...]
     centroid_lps_mm: tuple[float, float, float]
     volume_ml: float
     complete: bool
@@ -56,7 +53,12 @@ class InstanceResult:
 
 @dataclass(frozen=True)
 class LabelingResult:
-    """One labeling of all instances, top to bottom; None stands for *not a vertebra*."""
+    """One labeling of all instances.
+
+    Attributes:
+        names: Levels from top to bottom; None stands for *not a vertebra*.
+        posterior: Posterior probability of this labeling.
+    """
 
     names: tuple[str | None, ...]
     posterior: float
@@ -84,7 +86,7 @@ class Result:
         labelings: The most likely labelings, best first.
         ambiguous: Whether a shift by one level is nearly as likely.
         warnings: Warnings for the user, as sentences.
-        pins: Number and level of each vertebra with a level fixed by the user.
+        fixed_levels: Number and level of each vertebra with a level fixed by the user.
         precision: Number format of the convolutions, "float32" or "bfloat16".
     """
 
@@ -105,70 +107,50 @@ class Result:
     labelings: tuple[LabelingResult, ...]
     ambiguous: bool
     warnings: tuple[str, ...]
-    pins: tuple[tuple[int, str], ...] = ()
+    fixed_levels: tuple[tuple[int, str], ...] = ()
     precision: str = "float32"
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""
-        return {"schema": SCHEMA, **asdict(self)}
+        return RESULT.to_json(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Result:
-        """Return the result stored in a dictionary.
+        """Return the result stored in a dictionary, of this schema or of an older one.
 
         Raises:
-            ValueError: If the schema differs, or an entry is missing or unknown.
+            ValueError: If the schema is not supported, or an entry is missing, unknown or wrong.
         """
-        values = strip_schema(values, SCHEMA)
-        _check_names(cls, values)
-        instances = tuple(_instance(entry) for entry in values.pop("instances"))
-        labelings = tuple(
-            LabelingResult(tuple(entry["names"]), float(entry["posterior"]))
-            for entry in values.pop("labelings")
-        )
-        pins = tuple((int(number), str(name)) for number, name in values.pop("pins"))
-        return cls(instances=instances, labelings=labelings, pins=pins, **_tuples(values))
+        return RESULT.parse(values)
 
     def write(self, path: Path) -> None:
         """Write result.json; not atomic, so callers pass a path from `atomic_files`."""
-        text = json.dumps(self.to_json(), indent=2, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        RESULT.write(self, path)
 
 
 def read_result(path: Path) -> Result:
     """Read and check result.json.
 
     Raises:
-        UserError: If the file is missing or damaged, or has another schema version.
+        UserError: If the file is missing or damaged, or has a schema that is not supported.
     """
-    try:
-        return Result.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path.name} is not the result of a run: {error}.",
-            "Choose a result.json written by this version, or segment again.",
-        ) from error
+    return RESULT.read(path)
 
 
-def _instance(values: dict[str, Any]) -> InstanceResult:
-    _check_names(InstanceResult, values)
-    if BY_VALUE[values["label"]].name != values["name"]:
-        raise ValueError(f"label {values['label']} is not {values['name']}")
-    values = {**values, "alternatives": tuple(map(tuple, values["alternatives"]))}
-    values["flags"] = tuple(_flag(entry) for entry in values["flags"])
-    return InstanceResult(**_tuples(values))
+def _check_levels(result: Result) -> None:
+    """Raise ValueError if the label value of a vertebra is not that of its level."""
+    for index, instance in enumerate(result.instances):
+        label = BY_VALUE.get(instance.label)
+        if label is None or label.name != instance.name:
+            raise ValueError(f"instances[{index}]: label {instance.label} is not {instance.name}")
 
 
-def _flag(values: dict[str, Any]) -> Flag:
-    _check_names(Flag, values)
-    return Flag(**values)
-
-
-def _check_names(kind: type, values: dict[str, Any]) -> None:
-    expected = {f.name for f in fields(kind)}
-    if wrong := expected ^ set(values):
-        raise ValueError(f"missing or unknown entries: {', '.join(sorted(wrong))}")
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+RESULT = JsonFormat(
+    Result,
+    "the result of a run",
+    "Choose a result.json written by this program, or segment again.",
+    version=3,
+    renamed={2: {"instances[].evidence": "level_probabilities", "pins": "fixed_levels"}},
+    check=_check_levels,
+)
+"""Format of result.json."""

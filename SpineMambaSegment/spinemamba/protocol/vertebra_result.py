@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import strip_schema
-
-SCHEMA = 1
+from spinemamba.common.json_schema import JsonFormat
 
 
 @dataclass(frozen=True)
@@ -17,11 +13,11 @@ class VertebraResult:
     """One vertebra, segmented in a region around a point.
 
     Attributes:
-        again: Label value of the vertebra before; 0 if it had been missed.
-        place_lps_mm: Point in the vertebral body that the region was centred on.
+        replaced_label: Label value of the vertebra before; 0 if it had been missed.
+        point_lps_mm: Point in the vertebral body that the region was centred on.
         centroid_lps_mm: Centroid of the voxels.
         volume_ml: Volume of the voxels.
-        evidence: Level probabilities, by appearance alone, in the order of
+        level_probabilities: Level probabilities, by appearance alone, in the order of
             `labels.NETWORK_LEVELS`. The region is too small for the coarse network, which
             contributes equal probabilities.
         cut_sides: Sides of the field of view that truncate it.
@@ -35,11 +31,11 @@ class VertebraResult:
         modality: "ct" or "mr".
     """
 
-    again: int
-    place_lps_mm: tuple[float, float, float]
+    replaced_label: int
+    point_lps_mm: tuple[float, float, float]
     centroid_lps_mm: tuple[float, float, float]
     volume_ml: float
-    evidence: tuple[float, ...]
+    level_probabilities: tuple[float, ...]
     cut_sides: tuple[str, ...]
     dice_before: float | None
     seeded: bool
@@ -52,25 +48,29 @@ class VertebraResult:
 
     def write(self, path: Path) -> None:
         """Write JSON; not atomic, so callers pass a path from `atomic_files`."""
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        VERTEBRA_RESULT.write(self, path)
 
 
 def read_vertebra_result(path: Path) -> VertebraResult:
     """Read and check a file written by `VertebraResult.write`.
 
     Raises:
-        UserError: If the file is missing or damaged, or has another schema version.
+        UserError: If the file is missing or damaged, or has a schema that is not supported.
     """
-    try:
-        values = strip_schema(json.loads(path.read_text(encoding="utf-8")), SCHEMA)
-        if wrong := {f.name for f in fields(VertebraResult)} ^ set(values):
-            raise ValueError(f"missing or unknown entries: {', '.join(sorted(wrong))}")
-        return VertebraResult(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path.name} is not the result of a re-segmentation: {error}.",
-            "Segment the vertebra again.",
-        ) from error
+    return VERTEBRA_RESULT.read(path)
+
+
+VERTEBRA_RESULT = JsonFormat(
+    VertebraResult,
+    "the result of a re-segmentation",
+    "Segment the vertebra again.",
+    version=2,
+    renamed={
+        1: {
+            "again": "replaced_label",
+            "place_lps_mm": "point_lps_mm",
+            "evidence": "level_probabilities",
+        }
+    },
+)
+"""Format of the result of a re-segmentation."""

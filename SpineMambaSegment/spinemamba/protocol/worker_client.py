@@ -20,7 +20,6 @@ from spinemamba.protocol.job import FileJob
 
 LOG_NAME = "worker.log"
 JOB_NAME = "job.json"
-GRACE_S = 3.0
 WINDOWS = sys.platform == "win32"
 
 
@@ -105,7 +104,7 @@ class WorkerProcess:
             kill_group(self._process)
         self._tidy_up()
 
-    def cancel(self, grace_s: float = GRACE_S) -> None:
+    def cancel(self, grace_s: float = events.GRACE_S) -> None:
         """Ask to stop, wait up to ``grace_s`` seconds, then kill."""
         self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -151,13 +150,13 @@ class WorkerProcess:
         # A launcher may not end before its stdin is closed.
         self._close_stdin()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(GRACE_S)
+            self._process.wait(events.GRACE_S)
         # The pipe closes with the last process of the group; a launcher may end earlier.
-        self._reader.join(GRACE_S)
+        self._reader.join(events.GRACE_S)
         if self._process.poll() is None or self._reader.is_alive():
             kill_group(self._process)
             self._process.wait()
-            self._reader.join(GRACE_S)
+            self._reader.join(events.GRACE_S)
         if self._worker_pid is not None:
             self._job.remove_partial(self._worker_pid)
         (self._folder / JOB_NAME).unlink(missing_ok=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from spinemamba.common.atomic_files import whole_or_nothing, write_error
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.lock import exclusive_lock
+from spinemamba.common.json_schema import JsonFormat
+from spinemamba.common.locks import try_lock
 from spinemamba.common.scratch import sweep
 from spinemamba.network.config import TRAINED, NetworkConfig
 from spinemamba.training.architectures import SWITCHES
@@ -27,6 +27,39 @@ LOCK, SHEET = "training.lock", "sheet.png"
 
 STATE_BYTES = 16
 """Bytes of a checkpoint per weight: the weight, its average, and two moments of AdamW."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """Content of training.json.
+
+    Attributes:
+        network: Configuration of the network.
+        options: Options of the training, `loop.TrainOptions` as a table.
+        started_from: Name and version of the model whose weights were the start; may be empty.
+        sources: One sentence for each source of training data.
+    """
+
+    network: NetworkConfig
+    options: dict[str, Any]
+    started_from: str = field(default="", kw_only=True)
+    sources: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """Kind of network, one of `architectures.KINDS`."""
+        return self.options.get("kind", "spinemamba")
+
+
+TRAINING_RECORD = JsonFormat(
+    TrainingRecord,
+    "the record of a training",
+    "Choose another folder.",
+    Code.MODEL_BAD,
+    # Networks of earlier versions have fewer settings.
+    defaults=True,
+)
+"""Format of training.json."""
 
 
 @contextmanager
@@ -50,7 +83,7 @@ def working_in(folder: Path, config: NetworkConfig, kind: str) -> Iterator[None]
         raise write_error(folder, error) from error
     try:
         # Creating the lock also tests whether the folder is writable.
-        with exclusive_lock(folder / LOCK, "training"):
+        with try_lock(folder / LOCK, "training"):
             if has_checkpoint(folder):
                 check_same_network(folder, _of_kind(config, kind), kind)
             sweep(folder)
@@ -81,7 +114,7 @@ def _check_space(folder: Path, config: NetworkConfig, kind: str) -> None:
         )
 
 
-def write_metadata(metadata: dict[str, Any], folder: Path) -> None:
+def write_metadata(metadata: TrainingRecord, folder: Path) -> None:
     """Write the metadata of a training, completely or not at all.
 
     Args:
@@ -92,18 +125,15 @@ def write_metadata(metadata: dict[str, Any], folder: Path) -> None:
         UserError: If the file cannot be written (OUTPUT_BAD, DISK_FULL).
     """
     with whole_or_nothing(folder / METADATA) as partial:
-        partial.write_text(json.dumps(metadata, indent=2), encoding="utf-8")
+        TRAINING_RECORD.write(metadata, partial)
 
 
-def read_metadata(folder: Path, network: str | None = None) -> dict[str, Any]:
+def read_metadata(folder: Path, network: str | None = None) -> TrainingRecord:
     """Return the metadata of a training.
 
     Args:
         folder: Folder of the training.
         network: "coarse" or "fine" if the training must be of that network; None accepts both.
-
-    Returns:
-        ``network`` (a `NetworkConfig` as JSON), ``options``, ``sources`` and ``started_from``.
 
     Raises:
         UserError: If the file is missing or damaged, or the training is of the other network
@@ -111,19 +141,12 @@ def read_metadata(folder: Path, network: str | None = None) -> dict[str, Any]:
     """
     path = folder / METADATA
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        config = NetworkConfig.from_json(metadata["network"])
-        if not isinstance(metadata["options"], dict):
-            raise TypeError("options")
-        # Concatenation raises TypeError for anything but a string.
-        metadata["sources"] = [sentence + "" for sentence in metadata["sources"]]
+        metadata = TRAINING_RECORD.parse_text(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _unreadable(folder, f"cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        raise _unreadable(folder, "is damaged, or of another version") from error
-    except RecursionError as error:
-        raise _unreadable(folder, "is damaged") from error
-    kind = metadata["options"].get("kind", "spinemamba")
+    except ValueError as error:
+        raise _unreadable(folder, f"is damaged, or of another version: {error}") from error
+    config, kind = metadata.network, metadata.kind
     names = {name for (_, name), trained in TRAINED.items() if config == _of_kind(trained, kind)}
     if network is not None and names and network not in names:
         raise UserError(
@@ -157,10 +180,7 @@ def check_same_network(folder: Path, config: NetworkConfig, kind: str) -> None:
             (MODEL_BAD).
     """
     metadata = read_metadata(folder)
-    present = (
-        NetworkConfig.from_json(metadata["network"]),
-        metadata["options"].get("kind", "spinemamba"),
-    )
+    present = (metadata.network, metadata.kind)
     if present != (config, kind):
         raise UserError(
             f"{folder} holds the training of {_options(*present)}; this call asks for "

@@ -24,7 +24,7 @@ from spinemamba.training.checkpoint import (
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.data.public_cases import attributions, merged
-from spinemamba.training.folder import read_metadata, write_metadata
+from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
 from spinemamba.training.loss import Targets, spine_loss
 from spinemamba.training.metrics_log import MetricsLog
 from spinemamba.training.synthesis.paint import paint
@@ -190,12 +190,9 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
         }
-        metadata = {
-            "network": self.config.to_json(),
-            "options": asdict(self.options),
-            "started_from": self.started_from,
-            "sources": self.sources,
-        }
+        metadata = TrainingRecord(
+            self.config, asdict(self.options), tuple(self.sources), started_from=self.started_from
+        )
         # Written first: a checkpoint always has its metadata, even if the process is killed.
         write_metadata(metadata, folder)
         save_checkpoint(state, folder)
@@ -253,8 +250,8 @@ class Trainer:
                 "Choose another folder with --out, or delete the checkpoint to start again.",
                 Code.MODEL_BAD,
             ) from error
-        self.sources = merged(tuple(metadata["sources"]), self.sources)
-        self.started_from = metadata.get("started_from", "")
+        self.sources = merged(metadata.sources, self.sources)
+        self.started_from = metadata.started_from
         return True
 
 

@@ -100,7 +100,7 @@ def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tup
 def _pack_training(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
     """Write the averaged weights of a training; return their card and their data sources."""
     metadata = read_metadata(source, kind)
-    if metadata["options"].get("kind") == DYNUNET:
+    if metadata.kind == DYNUNET:
         raise UserError(
             f"The {kind} network in {source} is a baseline, which a model cannot hold.",
             "Train it with --kind spinemamba.",
@@ -109,10 +109,10 @@ def _pack_training(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tu
     state = load_checkpoint(source)
     digest = save_weights(state["average"], path)
     training = {
-        **metadata["options"],
-        "started_from": metadata.get("started_from", ""),
+        **metadata.options,
+        "started_from": metadata.started_from,
         "steps_done": state["step"],
         "hours": round(state["seconds"] / 3600, 2),
     }
-    card = NetworkCard(path.name, digest, SPACING_MM[kind], metadata["network"], training)
-    return card, tuple(metadata["sources"])
+    card = NetworkCard(path.name, digest, SPACING_MM[kind], metadata.network.to_json(), training)
+    return card, metadata.sources

@@ -201,10 +201,10 @@ def draw_coarsely() -> None:
 
 def wait_briefly() -> None:
     """Shorten the time that an export waits for another."""
-    from spinemamba.common.folder_lock import locked
+    from spinemamba.common.locks import wait_for_lock
     from spinemamba.export import exporter
 
-    exporter.locked = partial(locked, longest_s=0.3)
+    exporter.wait_for_lock = partial(wait_for_lock, longest_s=0.3)
 
 
 def import_for(command: str) -> None:

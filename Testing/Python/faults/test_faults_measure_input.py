@@ -120,7 +120,7 @@ def result_of(labels: Volume, **changes: object) -> Result:
             name=level.name,
             posterior=0.6,
             alternatives=(),
-            evidence=(0.04,) * 25,
+            level_probabilities=(0.04,) * 25,
             centroid_lps_mm=tuple(map(float, level.centroid_lps_mm)),
             volume_ml=level.volume_ml,
             complete=True,

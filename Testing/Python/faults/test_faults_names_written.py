@@ -55,9 +55,9 @@ def found_again(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
     def look(job, progress, warn):
         labels = read_labels(job.labels)
-        asked["again"], asked["labels"] = job.again, labels
+        asked["again"], asked["labels"] = job.replaced_label, labels
         mask = np.zeros(labels.array.shape, np.uint8)
-        there = np.argwhere(labels.array == (job.again or 24))
+        there = np.argwhere(labels.array == (job.replaced_label or 24))
         middle = there.mean(axis=0).astype(int) if len(there) else np.array([2, 2, 2])
         mask[tuple(slice(max(0, m - 2), m + 2) for m in middle)] = 1
         return labels.with_array(mask), Found

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from spinemamba.protocol import events
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.worker_client import WorkerProcess
 
 STAND_IN = """
@@ -77,7 +77,7 @@ def start(tmp_path: Path, python: str, result: Path | None = None) -> WorkerProc
     """Start the fake worker on a job whose input has the name of a patient."""
     folder = tmp_path / "run"
     folder.mkdir()
-    job = Job(tmp_path / "Doe John.nrrd", folder / "labels.nrrd", result)
+    job = SegmentJob(tmp_path / "Doe John.nrrd", folder / "labels.nrrd", result)
     return WorkerProcess.start(job, folder, python)
 
 

@@ -43,7 +43,7 @@ def result_of(names: tuple[str, ...] = NAMES, looks: tuple[str, ...] | None = No
     instances = tuple(
         InstanceResult(
             id=n + 1, label=BY_NAME[name].value, name=name, posterior=0.8,
-            alternatives=(("L2", 0.1),), evidence=evidence_of((looks or names)[n]),
+            alternatives=(("L2", 0.1),), level_probabilities=evidence_of((looks or names)[n]),
             centroid_lps_mm=(0.0, 0.0, -32.0 * n), volume_ml=30.0, complete=True, cut_sides=(),
             flags=(Flag("low_margin", 0.8, "Level uncertain (80 %)."),) if n == 2 else (),
             is_sacrum=name == "Sacrum",

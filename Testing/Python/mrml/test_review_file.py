@@ -111,6 +111,7 @@ def test_a_damaged_or_foreign_file_changes_nothing(session, tmp_path: Path):
         "",
         "{",
         "[]",
+        '{"schema": 3}',
         '{"schema": 2}',
         '{"schema":1,"result":{"a":1},"pins":{},"log":[]}',
     ):

@@ -42,7 +42,7 @@ def test_one_fixed_level_renames_the_whole_spine_in_one_step(shifted):
     assert pinsOf(session.spine) == {"V19": "L1"}
     solved = resultOf(session.spine)
     assert [entry.name for entry in solved.instances] == list(RIGHT)
-    assert solved.pins == ((4, "L1"),)
+    assert solved.fixed_levels == ((4, "L1"),)
     assert float(session.spine.states["V19"].tag("SpineMamba.Posterior")) > 0.99
     session.undo()
     assert everything(shifted) == before

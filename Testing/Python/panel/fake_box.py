@@ -17,28 +17,28 @@ from spinemamba.common.atomic_files import all_or_none
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.protocol.job import BoxJob
+from spinemamba.protocol.job import ResegmentJob
 from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.worker import main
 
 
-def run(job: BoxJob, progress: Callable[[str, float], None], warn: Any) -> None:
+def run(job: ResegmentJob, progress: Callable[[str, float], None], warn: Any) -> None:
     """Paint the vertebra of the truth at the place of the job, without what others keep."""
     image, there, truth = read_volume(job.input), read_labels(job.labels), _truth()
     progress("read", 1.0)
-    place = truth.geometry.to_index_zyx(np.array([job.place_lps_mm]))[0].round().astype(int)
+    place = truth.geometry.to_index_zyx(np.array([job.point_lps_mm]))[0].round().astype(int)
     # The box is a part of the volume.
     first = truth.geometry.to_index_zyx(np.array([image.geometry.origin_lps_mm]))[0]
     corner = first.round().astype(int)
     box = tuple(slice(f, f + n) for f, n in zip(corner, image.array.shape, strict=True))
     mask = truth.array[box] == truth.array[tuple(place)]
-    mask &= ~np.isin(there.array, job.keep)
+    mask &= ~np.isin(there.array, job.locked_labels)
     result = VertebraResult(
-        again=0, place_lps_mm=job.place_lps_mm, centroid_lps_mm=job.place_lps_mm,
+        replaced_label=0, point_lps_mm=job.point_lps_mm, centroid_lps_mm=job.point_lps_mm,
         volume_ml=float(mask.sum()) * float(np.prod(image.spacing_mm)) / 1000,
-        evidence=(1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS), cut_sides=(), dice_before=None,
-        seeded=False, model_name="truth", model_version="1", model_hash="", package_version="0",
-        device="cpu", modality="ct",
+        level_probabilities=(1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS), cut_sides=(),
+        dice_before=None, seeded=False, model_name="truth", model_version="1", model_hash="",
+        package_version="0", device="cpu", modality="ct",
     )  # fmt: skip
     with all_or_none(list(job.outputs)) as partial:
         write_image(Volume(mask.astype(np.uint8), image.geometry), partial[job.output])

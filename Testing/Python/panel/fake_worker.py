@@ -18,7 +18,7 @@ from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import STAGES
 from spinemamba.protocol.flags import Flag
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.result import InstanceResult, Result
 from spinemamba.worker import main
 
@@ -35,7 +35,9 @@ FACTS = {
 FACTS["devices"][1] |= {"scan": "nvrtc", "precision": "bfloat16"}
 
 
-def run(job: Job, progress: Callable[[str, float], None], warn: Callable[[str], None]) -> None:
+def run(
+    job: SegmentJob, progress: Callable[[str, float], None], warn: Callable[[str], None]
+) -> None:
     """Do what the environment says in each stage, then paint the boxes."""
     stop_at, how = os.environ.get("STOP_AT"), os.environ.get("HOW")
     for stage in STAGES:
@@ -64,7 +66,7 @@ def _stop(stage: str, how: str | None, progress: Callable[[str, float], None]) -
         time.sleep(0.01)
 
 
-def _paint(job: Job) -> None:
+def _paint(job: SegmentJob) -> None:
     # Imported here: a run that is stopped before starts in half the time.
     import numpy as np
     import SimpleITK as sitk

@@ -57,8 +57,8 @@ def result_of(labels: np.ndarray) -> Result:
     instances = tuple(
         InstanceResult(
             id=k, label=BY_NAME[name].value, name=name, posterior=0.58, alternatives=(),
-            evidence=even, centroid_lps_mm=(0.0, 0.0, -30.0 * k), volume_ml=30.0, complete=True,
-            cut_sides=(), flags=reasons.get(name, ()), is_sacrum=name == "Sacrum",
+            level_probabilities=even, centroid_lps_mm=(0.0, 0.0, -30.0 * k), volume_ml=30.0,
+            complete=True, cut_sides=(), flags=reasons.get(name, ()), is_sacrum=name == "Sacrum",
         )
         for k, name in enumerate(FOUND, start=1)
     )  # fmt: skip

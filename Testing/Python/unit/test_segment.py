@@ -104,7 +104,7 @@ def test_a_pinned_level_sets_all_levels_and_is_in_the_result(model: Model):
     place = free.instances[1].centroid_lps_mm
     pinned = segment(blocks(), model, SegmentOptions(pins=(Pin("T9", place_lps_mm=place),))).result
     assert [item.name for item in pinned.instances] == ["T8", "T9", "T10"]
-    assert pinned.pins == ((2, "T9"),)
+    assert pinned.fixed_levels == ((2, "T9"),)
     with pytest.raises(UserError, match="No vertebra is near"):
         segment(blocks(), model, SegmentOptions(pins=(Pin("T9", place_lps_mm=(999.0, 0, 0)),)))
 

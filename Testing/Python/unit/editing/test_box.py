@@ -23,7 +23,7 @@ from spinemamba.imaging.write import to_image, write_image
 from spinemamba.inference.model import load_model
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol import events
-from spinemamba.protocol.job import BoxJob, read_job
+from spinemamba.protocol.job import ResegmentJob, read_job
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.protocol.vertebra_result import read_vertebra_result
 from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
@@ -163,24 +163,24 @@ def test_a_click_into_air_finds_no_vertebra(phantom, model):
 
 
 @pytest.fixture
-def job(phantom, tmp_path: Path) -> BoxJob:
+def job(phantom, tmp_path: Path) -> ResegmentJob:
     """The files of a phantom with a missed L2, and a job that segments it."""
     write_image(phantom.image, tmp_path / "patient name.nii.gz")
     write_image(without(phantom.labels, L2), tmp_path / "patient labels.nii.gz")
     run = tmp_path / "run"
     run.mkdir()
-    return BoxJob(
+    return ResegmentJob(
         tmp_path / "patient name.nii.gz",
         run / "mask.nrrd",
         run / "box.json",
         labels=tmp_path / "patient labels.nii.gz",
-        place_lps_mm=middle_of(phantom.labels, L2),
-        keep=(L1, L3),
+        point_lps_mm=middle_of(phantom.labels, L2),
+        locked_labels=(L1, L3),
     )
 
 
 @pytest.mark.slow
-def test_the_worker_segments_a_box_and_logs_no_file_name(job: BoxJob, phantom):
+def test_the_worker_segments_a_box_and_logs_no_file_name(job: ResegmentJob, phantom):
     worker = WorkerProcess.start(job, job.output.parent)
     collect(worker, events.Finished, seconds=120)
     assert worker.wait(10) == 0
@@ -191,12 +191,12 @@ def test_the_worker_segments_a_box_and_logs_no_file_name(job: BoxJob, phantom):
     voxel_ml = np.prod(mask.spacing_mm) / 1000
     assert result.volume_ml == pytest.approx((mask.array > 0).sum() * voxel_ml)
     assert result.dice_before is None
-    assert result.place_lps_mm == job.place_lps_mm
+    assert result.point_lps_mm == job.point_lps_mm
     assert "patient" not in worker.log.read_text()
 
 
 @pytest.mark.slow
-def test_a_cancelled_box_leaves_no_process_and_no_file(job: BoxJob):
+def test_a_cancelled_box_leaves_no_process_and_no_file(job: ResegmentJob):
     worker = WorkerProcess.start(job, job.output.parent)
     collect(worker, "segment", seconds=120)
     worker.cancel()
@@ -204,22 +204,26 @@ def test_a_cancelled_box_leaves_no_process_and_no_file(job: BoxJob):
     assert {path.name for path in job.output.parent.iterdir()} == {LOG_NAME}
 
 
-def test_a_box_job_is_read_back_equal_and_invalid_ones_are_refused(job: BoxJob, tmp_path: Path):
+def test_a_resegment_job_is_read_back_equal_and_invalid_ones_are_refused(
+    job: ResegmentJob, tmp_path: Path
+):
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
-    with pytest.raises(ValueError, match="place_lps_mm is required"):
-        BoxJob(job.input, job.output)
-    with pytest.raises(ValueError, match="both in keep and"):
-        BoxJob(job.input, job.output, labels=job.labels, again=L1, keep=(L1,))
+    with pytest.raises(ValueError, match="point_lps_mm is required"):
+        ResegmentJob(job.input, job.output)
+    with pytest.raises(ValueError, match="both in locked_labels and"):
+        ResegmentJob(
+            job.input, job.output, labels=job.labels, replaced_label=L1, locked_labels=(L1,)
+        )
     with pytest.raises(ValueError, match="three finite numbers"):
-        BoxJob(job.input, job.output, place_lps_mm=(1.0, float("nan"), 2.0))
+        ResegmentJob(job.input, job.output, point_lps_mm=(1.0, float("nan"), 2.0))
 
 
 def test_the_command_writes_the_vertebra_into_a_new_label_image(
-    job: BoxJob, tmp_path: Path, capsys
+    job: ResegmentJob, tmp_path: Path, capsys
 ):
     out = tmp_path / "new.seg.nrrd"
-    place = ",".join(map(str, job.place_lps_mm))
+    place = ",".join(map(str, job.point_lps_mm))
     words = ["box", str(job.input), str(job.labels), str(out)]
     assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
     before, after = read_labels(job.labels).array, read_labels(out).array
@@ -237,11 +241,11 @@ def test_the_command_writes_the_vertebra_into_a_new_label_image(
 
 
 @pytest.mark.parametrize("axes", [(2, 0, 1), (0, 1, 2)])
-def test_labels_may_have_another_axis_order_than_the_image(job: BoxJob, tmp_path: Path, axes):
+def test_labels_may_have_another_axis_order_than_the_image(job: ResegmentJob, tmp_path: Path, axes):
     original = sitk.ReadImage(str(job.labels))
     stored = sitk.Flip(sitk.PermuteAxes(original, axes), [True, False, True])
     sitk.WriteImage(stored, str(tmp_path / "turned.nrrd"))
-    place = ",".join(map(str, job.place_lps_mm))
+    place = ",".join(map(str, job.point_lps_mm))
     for name, labels in (("a.nrrd", job.labels), ("b.nrrd", tmp_path / "turned.nrrd")):
         words = ["box", str(job.input), str(labels), str(tmp_path / name)]
         assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0

@@ -17,7 +17,7 @@ from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.levels.pins import Pin, match_pins, parse_pin
 from spinemamba.protocol.flags import Flag
-from spinemamba.protocol.job import Job, read_job
+from spinemamba.protocol.job import SegmentJob, read_job
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result, read_result
 
 SHAPE = (8, 8, 8)
@@ -48,7 +48,7 @@ def instance(number: int, name: str) -> InstanceResult:
         name=name,
         posterior=0.7,
         alternatives=(),
-        evidence=level_evidence(name),
+        level_probabilities=level_evidence(name),
         centroid_lps_mm=(0.0, 0.0, -STEP_MM * number),
         volume_ml=40.0,
         complete=True,
@@ -94,7 +94,7 @@ def test_one_pin_sets_all_levels_and_keeps_instance_numbers(shifted: Result):
     assert names(after) == RIGHT
     assert [item.id for item in after.instances] == [1, 2, 3, 4, 5]
     assert after.instances[4].posterior == pytest.approx(1.0)
-    assert after.pins == ((5, "L5"),)
+    assert after.fixed_levels == ((5, "L5"),)
     assert after.warnings[0] == "MR is experimental."
 
 
@@ -164,7 +164,7 @@ def test_pins_without_a_vertebra_or_on_the_same_one_are_refused(shifted: Result,
 
 
 def test_pins_are_unchanged_after_writing_and_reading_a_job(tmp_path: Path):
-    job = Job(tmp_path / "a.nrrd", tmp_path / "b.nrrd", pins=("L5@1,2,3",))
+    job = SegmentJob(tmp_path / "a.nrrd", tmp_path / "b.nrrd", fixed_levels=("L5@1,2,3",))
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
 
@@ -188,7 +188,7 @@ def test_the_command_writes_labels_and_result_with_the_pin(files, tmp_path: Path
     # Earlier pins still apply.
     again = [str(tmp_path / "b_result.json"), str(new), str(tmp_path / "c.nrrd")]
     assert main(["relabel", *again]) == 0
-    assert read_result(tmp_path / "c_result.json").pins == ((5, "L5"),)
+    assert read_result(tmp_path / "c_result.json").fixed_levels == ((5, "L5"),)
 
 
 def test_the_command_refuses_the_labels_of_another_run(files, shifted, tmp_path: Path, capsys):

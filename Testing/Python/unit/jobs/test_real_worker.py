@@ -13,7 +13,7 @@ from spinemamba.imaging.write import write_image
 from spinemamba.jobs.segment import run_job
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol import events
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.result import read_result
 from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 
@@ -23,19 +23,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> SegmentJob:
     """A job for a small phantom, with all outputs."""
     view = {"spacing_mm": (3.0, 3.0, 3.0), "scale": 0.8, "margin_mm": 9.0, "tight": True}
     scan = tmp_path / "patient name.nii.gz"
     write_image(make_phantom(2, PhantomOptions(first="L2", last="L3", **view)).image, scan)
     run = tmp_path / "run"
     run.mkdir()
-    return Job(
+    return SegmentJob(
         scan, run / "labels.seg.nrrd", run / "result.json", run / "report.png", quality="fast"
     )
 
 
-def test_the_worker_segments_a_phantom_and_logs_no_file_name(job: Job):
+def test_the_worker_segments_a_phantom_and_logs_no_file_name(job: SegmentJob):
     worker = WorkerProcess.start(job, job.output.parent)
     found = collect(worker, events.Finished, seconds=120)
     assert worker.wait(10) == 0
@@ -48,7 +48,7 @@ def test_the_worker_segments_a_phantom_and_logs_no_file_name(job: Job):
 
 
 @pytest.mark.parametrize("stage", ["read", "locate", "segment"])
-def test_cancelling_the_real_worker_leaves_no_process_and_no_output(job: Job, stage: str):
+def test_cancelling_the_real_worker_leaves_no_process_and_no_output(job: SegmentJob, stage: str):
     worker = WorkerProcess.start(job, job.output.parent)
     hello = collect(worker, stage, seconds=120)[0]
     worker.cancel()
@@ -62,7 +62,7 @@ def test_a_real_ct_outside_the_training_data_reaches_the_required_dice(
 ):
     folder = shared_data / "verse"
     run_job(
-        Job(folder / "verse012_ct.nii.gz", tmp_path / "a.nii.gz"),
+        SegmentJob(folder / "verse012_ct.nii.gz", tmp_path / "a.nii.gz"),
         lambda stage, fraction: None,
         lambda message: None,
     )

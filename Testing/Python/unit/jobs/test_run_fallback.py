@@ -15,19 +15,19 @@ from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.inference.device import pick_device
 from spinemamba.jobs.segment import run_job
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> SegmentJob:
     array = np.arange(512, dtype=np.int16).reshape(8, 8, 8)
     geometry = Geometry(array.shape, (1.0,) * 3, (0.0,) * 3, np.eye(3))
     write_image(Volume(array, geometry), tmp_path / "in.nrrd")
-    return Job(tmp_path / "in.nrrd", tmp_path / "a.nrrd", device="cuda")
+    return SegmentJob(tmp_path / "in.nrrd", tmp_path / "a.nrrd", device="cuda")
 
 
 def test_a_gpu_without_enough_memory_falls_back_to_the_cpu_with_a_warning(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    job: SegmentJob, monkeypatch: pytest.MonkeyPatch
 ):
     tried, warned = [], []
 
@@ -52,7 +52,7 @@ def test_a_gpu_without_enough_memory_falls_back_to_the_cpu_with_a_warning(
 
 
 @pytest.mark.parametrize("name", ["output", "result", "picture"])
-def test_the_input_is_never_overwritten(job: Job, tmp_path: Path, name: str):
+def test_the_input_is_never_overwritten(job: SegmentJob, tmp_path: Path, name: str):
     before = job.input.read_bytes()
     (tmp_path / "link.nrrd").hardlink_to(job.input)
     for path in (job.input, tmp_path / "link.nrrd"):
@@ -71,7 +71,7 @@ def test_an_existing_gpu_can_be_selected_by_number(monkeypatch: pytest.MonkeyPat
     assert caught.value.code is Code.NO_GPU
 
 
-def test_a_job_accepts_known_devices_only(job: Job):
+def test_a_job_accepts_known_devices_only(job: SegmentJob):
     assert dataclasses.replace(job, device="cuda:3").device == "cuda:3"
     for device in ("cuda:", "cuda:x", "cpu:0"):
         with pytest.raises(ValueError, match="device must be one of"):

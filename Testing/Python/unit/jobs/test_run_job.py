@@ -15,7 +15,7 @@ from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.inference.device import pick_device
 from spinemamba.jobs.segment import run_job
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.result import read_result
 from spinemamba.segment import Segmentation
 
@@ -25,7 +25,7 @@ def quiet(*_: object) -> None:
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SegmentJob:
     """A job with a fake method that labels L3 in the middle at once."""
     array = np.random.default_rng(0).integers(-100, 900, (20, 20, 20)).astype(np.int16)
     scan = tmp_path / "in.nrrd"
@@ -34,7 +34,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setattr("spinemamba.segment.segment", paint)
     out = tmp_path / "out"
     out.mkdir()
-    return Job(scan, out / "a.seg.nrrd", out / "a.json", out / "a.png")
+    return SegmentJob(scan, out / "a.seg.nrrd", out / "a.json", out / "a.png")
 
 
 def paint(volume: Volume, model, options, progress, warn) -> Segmentation:
@@ -48,14 +48,14 @@ def paint(volume: Volume, model, options, progress, warn) -> Segmentation:
     return Segmentation(painted, result_of(painted))
 
 
-def test_a_job_writes_labels_result_and_picture_and_nothing_else(job: Job):
+def test_a_job_writes_labels_result_and_picture_and_nothing_else(job: SegmentJob):
     files = run_job(job, quiet, quiet)
     assert set(job.output.parent.iterdir()) == {files.labels, files.result, files.picture}
     assert [item.name for item in read_result(files.result).instances] == ["L3"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_job_stopped_at_any_stage_keeps_only_older_results(job: Job, stage: str):
+def test_a_job_stopped_at_any_stage_keeps_only_older_results(job: SegmentJob, stage: str):
     job = dataclasses.replace(job, overwrite=True)
     job.output.write_text("older")
 
@@ -69,7 +69,7 @@ def test_a_job_stopped_at_any_stage_keeps_only_older_results(job: Job, stage: st
     assert job.output.read_text() == "older"
 
 
-def test_a_failed_report_removes_the_labels_too(job: Job, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_report_removes_the_labels_too(job: SegmentJob, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -82,7 +82,7 @@ def test_a_failed_report_removes_the_labels_too(job: Job, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", ["result", "picture"])
 @pytest.mark.parametrize("bad", ["a.seg.nrrd/a.x", "."])
-def test_an_unwritable_report_is_refused_before_the_work(job: Job, name: str, bad: str):
+def test_an_unwritable_report_is_refused_before_the_work(job: SegmentJob, name: str, bad: str):
     job.output.touch()
     job = dataclasses.replace(job, overwrite=True, **{name: job.output.parent / bad})
     reported = []
@@ -112,7 +112,7 @@ def test_too_little_memory_is_a_user_error(job, monkeypatch, error, code):
 
 
 def test_torch_errors_other_than_memory_are_not_user_errors(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+    job: SegmentJob, monkeypatch: pytest.MonkeyPatch
 ):
     def fail(*_: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

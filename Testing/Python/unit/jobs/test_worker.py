@@ -11,7 +11,7 @@ import pytest
 
 from spinemamba.common.errors import Cancelled
 from spinemamba.protocol import events
-from spinemamba.protocol.job import Job
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.worker_client import without_names
 from spinemamba.worker import Channel
 
@@ -79,7 +79,9 @@ def test_a_command_stops_the_run_before_stdin_ends(monkeypatch: pytest.MonkeyPat
 
 def test_only_partial_files_of_this_process_are_deleted(tmp_path: Path):
     (tmp_path / "reports").mkdir()
-    job = Job(tmp_path / "in.nrrd", tmp_path / "a.nrrd", result=tmp_path / "reports" / "r.json")
+    job = SegmentJob(
+        tmp_path / "in.nrrd", tmp_path / "a.nrrd", result=tmp_path / "reports" / "r.json"
+    )
     mine = [tmp_path / ".spinemamba-ab-12-x", tmp_path / "reports" / ".spinemamba-ab-12-y"]
     others = [tmp_path / ".spinemamba-ab-123-z", tmp_path / "in.nrrd", tmp_path / "a.nrrd"]
     for path in mine + others[:1]:

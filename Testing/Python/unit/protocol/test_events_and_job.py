@@ -9,8 +9,9 @@ import pytest
 
 from spinemamba.common.errors import UserError
 from spinemamba.protocol import events
-from spinemamba.protocol.job import Job, read_job
+from spinemamba.protocol.job import SegmentJob, read_job
 
+HEAD = '"schema": 2, "kind": "segment"'
 EVENTS = [
     events.Hello(1, "0.1.0", 42),
     events.Progress("segment", 0.5, 0.4),
@@ -39,7 +40,7 @@ def test_a_line_that_is_not_an_event_is_refused(line: str):
 
 
 def test_a_job_is_unchanged_after_writing_and_reading(tmp_path: Path):
-    job = Job(Path("in.nii.gz"), Path("out.nrrd"), result=Path("r.json"), quality="fast")
+    job = SegmentJob(Path("in.nii.gz"), Path("out.nrrd"), result=Path("r.json"), quality="fast")
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json") == job
 
@@ -48,10 +49,13 @@ def test_a_job_is_unchanged_after_writing_and_reading(tmp_path: Path):
     ("text", "says"),
     [
         ("not json", "not a job"),
-        ('{"schema": 7}', "schema 7"),
-        ('{"schema": 1, "input": "a", "output": "b", "cheese": 1}', "cheese"),
-        ('{"schema": 1, "input": "a"}', "output"),
-        ('{"schema": 1, "input": "a", "output": "b", "device": "abacus"}', "abacus"),
+        ('{"schema": 7, "kind": "segment"}', "schema 7"),
+        ('{"schema": 2, "kind": "segment", "input": "a", "output": "b", "cheese": 1}', "cheese"),
+        ('{"schema": 2, "kind": "segment", "input": "a"}', "output"),
+        (
+            '{"schema": 2, "kind": "segment", "input": "a", "output": "b", "device": "abacus"}',
+            "abacus",
+        ),
     ],
 )
 def test_a_damaged_job_is_refused_with_the_reason(tmp_path: Path, text: str, says: str):

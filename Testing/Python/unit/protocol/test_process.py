@@ -188,10 +188,11 @@ def test_a_worker_ends_and_cleans_up_when_its_parent_is_killed(
         sys.path.insert(0, {str(repository / "SpineMambaSegment")!r})
         from pathlib import Path
         from spinemamba.protocol import events
-        from spinemamba.protocol.job import Job
+        from spinemamba.protocol.job import SegmentJob
         from spinemamba.protocol.worker_client import WorkerProcess
         folder = Path({str(folder)!r})
-        worker = WorkerProcess.start(Job(folder / "i", folder / "o.nrrd"), folder, {python!r})
+        job = SegmentJob(folder / "i", folder / "o.nrrd")
+        worker = WorkerProcess.start(job, folder, {python!r})
         while True:
             for event in worker.new_events():
                 if isinstance(event, events.Hello):

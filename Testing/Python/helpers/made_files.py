@@ -1,0 +1,166 @@
+"""One valid content of every JSON format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.network.config import COARSE
+from spinemamba.protocol.case_source import CaseSource, Located
+from spinemamba.protocol.events import Progress
+from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.job import ResegmentJob
+from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEntry
+from spinemamba.protocol.measurements import Item, Measurements, Plate
+from spinemamba.protocol.model_card import ModelCard, NetworkCard
+from spinemamba.protocol.result import RESULT as RESULT_FORMAT
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
+from spinemamba.protocol.review import LogEntry, LoggedChange, Review
+from spinemamba.protocol.vertebra_result import VertebraResult
+from spinemamba.training.folder import TrainingRecord
+
+POINT = (1.0, -2.0, 3.5)
+SHA = "0" * 64
+PLATE = Plate(*(POINT,) * 6)
+
+RESULT = Result(
+    run_id="r",
+    model_name="m",
+    model_version="1",
+    model_hash="h",
+    package_version="0",
+    device="cpu",
+    scan_backend="torch-chunked",
+    modality="ct",
+    seconds={"read": 1.5},
+    shape=(3, 4, 5),
+    spacing_mm=(1.0, 1.0, 2.0),
+    origin_lps_mm=POINT,
+    direction_lps=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+    instances=(
+        InstanceResult(
+            id=1,
+            label=20,
+            name="L1",
+            posterior=0.9,
+            alternatives=(("T12", 0.1),),
+            level_probabilities=(0.5, 0.5),
+            centroid_lps_mm=POINT,
+            volume_ml=33.0,
+            complete=False,
+            cut_sides=("left",),
+            flags=(Flag("volume_outlier", 0.4, "Small."), Flag("cut_by_image", None, "Cut.")),
+        ),
+    ),
+    labelings=(LabelingResult(("L1",), 0.9), LabelingResult((None,), 0.1)),
+    ambiguous=True,
+    warnings=("Look.",),
+    fixed_levels=((1, "L1"),),
+)
+VERTEBRA = VertebraEntry(
+    level="L1",
+    segment_id="V20",
+    files=(FileEntry("a.stl", "stl", "mm", 84, SHA),),
+    reviewed=True,
+    reviewed_by="",
+    exported_utc="2026-01-01T00:00:00+00:00",
+    exported_with="SpineMamba Segment 0",
+    coordinate_system="LPS",
+    frame="image",
+    voxels=9,
+    label_volume_ml=1.0,
+    mesh_volume_ml=1.0,
+    deviation_mean_mm=0.1,
+    deviation_p95_mm=0.2,
+    deviation_max_mm=0.3,
+    triangles=4,
+    watertight=True,
+    euler_number=2,
+    bodies=1,
+    cavities=0,
+    tunnels=0,
+    self_intersections=0,
+    smoothing={"method": "taubin", "passes": 20},
+    decimation=0.0,
+    findings=("Thin.",),
+    origin=Origin("m", "1", "h", "0", "r"),
+)
+NETWORK = NetworkCard("w.safetensors", SHA, 4.0, {"patch_vox": [8, 8, 8]}, {"steps": 3})
+
+CONTENTS: dict[str, Any] = {
+    "event": Progress("segment", 0.5, 0.4),
+    "job": ResegmentJob(
+        Path("i.nrrd"),
+        Path("o.nrrd"),
+        labels=Path("l.nrrd"),
+        point_lps_mm=POINT,
+        locked_labels=(3,),
+    ),
+    "manifest": Manifest(
+        case="a",
+        vertebrae=(VERTEBRA,),
+        left_out=(("L2", "It is cut."),),
+        unreviewed_accepted=True,
+        source=CaseSource(SHA, {"L1": Located(POINT, 33.0)}),
+    ),
+    "measurements": Measurements(
+        package_version="0",
+        labels_sha256=SHA,
+        spacing_mm=(1.0, 1.0, 2.0),
+        modality="ct",
+        items=(
+            Item(
+                kind="vertebra",
+                name="L1",
+                values={"volume_ml": 33.0, "wedge_deg": None},
+                reasons={"wedge_deg": "It is cut."},
+                plates={"superior": PLATE},
+                centre_lps_mm=POINT,
+                axes_lps=(POINT, POINT, POINT),
+            ),
+        ),
+        notes=("Coarse voxels.",),
+    ),
+    "model": ModelCard(
+        name="m",
+        version="1",
+        networks={"coarse": NETWORK, "fine": NETWORK},
+        labels=NETWORK_LEVELS,
+        normalisation={"ct": 1},
+        data=("VerSe.",),
+        licence="CC0-1.0",
+        results={"case": {"dice": 0.9}},
+        intended_use="Tests.",
+    ),
+    "network": COARSE,
+    "result": RESULT,
+    "review": Review(
+        result=json.loads(RESULT_FORMAT.to_text(RESULT)),
+        fixed_levels={"V20": "L1"},
+        log=(
+            LogEntry(
+                "2026-01-01T00:00:00+00:00", "Delete", "", (LoggedChange("V20", level_before="L1"),)
+            ),
+        ),
+    ),
+    "training": TrainingRecord(COARSE, {"kind": "spinemamba"}, sources=("VerSe.",)),
+    "vertebra_result": VertebraResult(
+        replaced_label=0,
+        point_lps_mm=POINT,
+        centroid_lps_mm=POINT,
+        volume_ml=33.0,
+        level_probabilities=(0.5, 0.5),
+        cut_sides=("left",),
+        dice_before=None,
+        seeded=False,
+        model_name="m",
+        model_version="1",
+        model_hash="h",
+        package_version="0",
+        device="cpu",
+        modality="ct",
+    ),
+}
+"""Content by the name of the format, as in `json_schemas.FORMATS`."""
