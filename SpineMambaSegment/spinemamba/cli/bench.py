@@ -13,7 +13,7 @@ from typing import Any
 from spinemamba.cli.arguments import add_overwrite
 from spinemamba.cli.console import print_line, table
 
-TOKENS, CHANNELS, STATES = (4096, 32768, 110592), (64, 128, 256), (8, 16)
+_TOKENS, _CHANNELS, _STATES = (4096, 32768, 110592), (64, 128, 256), (8, 16)
 QUICK = ((4096, 64, 8), (32768, 128, 16), (32768, 256, 16))
 FUSION_SIDE = 48
 """Tokens along each axis of the grid for the comparison of scan orders."""
@@ -84,7 +84,7 @@ def _backends(quick: bool) -> dict[str, Any]:
 
 
 def _sizes(quick: bool) -> Iterator[tuple[int, int, int]]:
-    return iter(QUICK) if quick else product(TOKENS, CHANNELS, STATES)
+    return iter(QUICK) if quick else product(_TOKENS, _CHANNELS, _STATES)
 
 
 def _size(text: str) -> tuple[int, int, int]:

@@ -24,9 +24,9 @@ from spinemamba.imaging.write import make_folder
 from spinemamba.labelmaps.read import LabelFile, read_label_file
 from spinemamba.protocol.manifest import CSV, JSON, VertebraEntry
 
-HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "findings")
-DICOM_SUFFIX = ".dcm"
-ALL_DONE, SOME_LEFT_OUT = 0, 2
+_HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "findings")
+_DICOM_SUFFIX = ".dcm"
+_ALL_DONE, _SOME_LEFT_OUT = 0, 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         _write_dicom_seg(vertebrae, args)
     written = args.stl is None or _write_surfaces((files, content), vertebrae, args)
     unread = args.levels is None and any(mentions_level(name) for name, _ in content.left_out)
-    return ALL_DONE if written and not unread else SOME_LEFT_OUT
+    return _ALL_DONE if written and not unread else _SOME_LEFT_OUT
 
 
 def _check_dicom_seg(args: argparse.Namespace) -> None:
@@ -96,10 +96,10 @@ def _check_dicom_seg(args: argparse.Namespace) -> None:
     """
     if args.source is None:
         raise UserError("A DICOM SEG needs the series it refers to.", "Add --source DIR.")
-    if args.dicom_seg.suffix.lower() != DICOM_SUFFIX:
+    if args.dicom_seg.suffix.lower() != _DICOM_SUFFIX:
         raise UserError(
             f"{args.dicom_seg.name} does not have the suffix of a DICOM file.",
-            f"Choose a name that ends in {DICOM_SUFFIX}.",
+            f"Choose a name that ends in {_DICOM_SUFFIX}.",
             Code.OUTPUT_BAD,
         )
     check_place(args.dicom_seg, overwrite=args.overwrite)
@@ -131,7 +131,7 @@ def _write_surfaces(
     target = Target(args.stl, case, args.overwrite, accepted, others, source)
     export = Export(vertebrae, target, _options(args))
     written = _export_visibly(export)
-    print_line(table(HEADS, [_row(entry) for entry in written]))
+    print_line(table(_HEADS, [_row(entry) for entry in written]))
     for level, reason in export.left_out:
         sys.stderr.write(f"{level} was left out: {reason}\n")
     print_line(f"Wrote {len(written)} vertebrae, {JSON} and {CSV} into {args.stl}")

@@ -35,10 +35,10 @@ COMMANDS = {
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
-OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
+_OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
 """Arguments that name output files; without them, the result is the printed text."""
 
-DONE, BUG, USER, CANCELLED = 0, 1, 2, 3
+_DONE, _BUG, _USER, _CANCELLED = 0, 1, 2, 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,20 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             return code
         # Argparse exits this way after --help, and after wrong arguments with its own message.
         except SystemExit as stop:
-            return int(stop.code or DONE)
+            return int(stop.code or _DONE)
         except UserError as error:
             print_error(str(error))
-            return USER
+            return _USER
         except (KeyboardInterrupt, Cancelled):
             print_error("Cancelled. No half-written file is left.")
-            return CANCELLED
+            return _CANCELLED
         # Last resort: the user gets a message, the log the stack.
         except Exception as error:
             if (user_error := as_user_error(error)) is not None:
                 print_error(str(user_error))
-                return USER
+                return _USER
             print_error(f"Something went wrong inside SpineMamba. {_how_to_report(error)}")
-            return BUG
+            return _BUG
 
 
 def _handle_signals_as_ctrl_c() -> None:
@@ -97,7 +97,7 @@ def _check_printed(out: Stream, args: argparse.Namespace) -> None:
     error = out.failure
     if not isinstance(error, OSError) or isinstance(error, BrokenPipeError):
         return
-    if not any(getattr(args, name, None) for name in OUTPUTS):
+    if not any(getattr(args, name, None) for name in _OUTPUTS):
         reason = error.strerror or type(error).__name__
         full = error.errno in FULL
         raise UserError(

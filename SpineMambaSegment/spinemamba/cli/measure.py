@@ -20,9 +20,9 @@ from spinemamba.protocol.quantities import of_kind
 if TYPE_CHECKING:
     from spinemamba.jobs.measure import Sources
 
-SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
-SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
-SHOWN += ("genant_grade", "trabecular_hu", "canal_depth_mm", "volume_ml")
+_SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
+_SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
+_SHOWN += ("genant_grade", "trabecular_hu", "canal_depth_mm", "volume_ml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def tables(measured: Measurements) -> list[str]:
     """Return text tables of the vertebrae, of the discs, and of the angles and curves."""
     out = []
-    for kind, keys in (("vertebra", SHOWN), ("disc", None)):
+    for kind, keys in (("vertebra", _SHOWN), ("disc", None)):
         items = measured.of(kind)
         columns = [q for q in of_kind(kind) if keys is None or q.key in keys]
         heads = [f"{q.head} {q.unit}".strip() for q in columns]
@@ -108,7 +108,7 @@ def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
     name = args.name or split_name(args.labels)[0]
     if name != Path(name).name:
         raise UserError(f"'{name}' is not valid in a file name.", "Leave out slashes.")
-    paths = [args.out / f"{name}_{suffix}" for suffix in SUFFIXES]
+    paths = [args.out / f"{name}_{suffix}" for suffix in _SUFFIXES]
     refuse_overwriting(paths, filter(None, (sources.labels, sources.image, sources.run)))
     for path in paths:
         check_place(path, overwrite=args.overwrite)

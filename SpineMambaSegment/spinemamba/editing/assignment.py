@@ -13,13 +13,13 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import expected_level
 from spinemamba.instances.partition import VoxelHints, assign_voxels
 
-HELD = 0.25
+_HELD = 0.25
 """Share of a neighbour that overlaps the target. Above it, the neighbour contains the target by
 mistake; less is a different boundary at the facet joints."""
 
 
 @dataclass(frozen=True)
-class Assignment:
+class _Assignment:
     """Assignment of the bone in a box.
 
     Attributes:
@@ -34,7 +34,7 @@ class Assignment:
 
 def assign_bone(
     seeds: BoxSeeds, evidence: VoxelPredictions, known: Volume, kept: np.ndarray
-) -> Assignment:
+) -> _Assignment:
     """Assign the bone in a box.
 
     Existing labels are not used as seeds: they begin at the facet joints of the target, and would
@@ -60,11 +60,11 @@ def assign_bone(
         if 2 * int((seed & existing_fine).sum()) > int(seed.sum()):
             code[number] = EXISTING
     code[0], code[seeds.target] = 0, TARGET
-    return Assignment(code[numbers], np.where(existing, known.array, 0))
+    return _Assignment(code[numbers], np.where(existing, known.array, 0))
 
 
 def _containing_target(labels: np.ndarray, numbers: np.ndarray, target: int) -> list[int]:
-    """Return the label values of which a share above `HELD` is assigned to the target."""
+    """Return the label values of which a share above `_HELD` is assigned to the target."""
     sizes = np.bincount(labels.ravel())
     overlap = np.bincount(labels[numbers == target], minlength=len(sizes))
-    return [value for value in range(1, len(sizes)) if overlap[value] > HELD * sizes[value]]
+    return [value for value in range(1, len(sizes)) if overlap[value] > _HELD * sizes[value]]

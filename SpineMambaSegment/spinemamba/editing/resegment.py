@@ -28,14 +28,14 @@ from spinemamba.inference.model import LoadedNetwork
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import InstanceOptions, pooled_level
 
-HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
+_HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
 """Extent of the box around the centre of a body, larger than any vertebra: below and above, front
 and back, right and left. The network sees 10 mm more."""
 
-CORRIDOR_MM = 4.0
+_CORRIDOR_MM = 4.0
 """Voxel size of the mask of the box, which replaces the output of the coarse stage."""
 
-OVERLAP = 0.5
+_OVERLAP = 0.5
 """Overlap of the sliding windows, larger than in a run over the whole image."""
 
 
@@ -103,7 +103,7 @@ def segment_in_box(
     network, modality = model
     box = _box(upright.geometry, place_lps_mm)
     normal = upright.with_array(normalise(upright.array, modality))
-    evidence = fine_stage(normal, _located(upright.geometry, box), network, OVERLAP, progress)
+    evidence = fine_stage(normal, _located(upright.geometry, box), network, _OVERLAP, progress)
     progress("instances", 0.0)
     kept = _kept(known.array, question)
     others = known.with_array(np.where(known.array == question.again, 0, known.array))
@@ -168,7 +168,7 @@ def _box(image: Geometry, place_lps_mm: tuple[float, float, float]) -> tuple[sli
     """Return the box of an image around a point."""
     centre = image.to_index_zyx(np.asarray(place_lps_mm))
     sides = []
-    for k, (low_mm, high_mm) in enumerate(HALF_MM.values()):
+    for k, (low_mm, high_mm) in enumerate(_HALF_MM.values()):
         first = int(centre[k] - low_mm / image.spacing_mm[k])
         stop = int(centre[k] + high_mm / image.spacing_mm[k]) + 1
         sides.append(slice(max(0, first), min(image.shape[k], stop)))
@@ -177,7 +177,7 @@ def _box(image: Geometry, place_lps_mm: tuple[float, float, float]) -> tuple[sli
 
 def _located(image: Geometry, box: tuple[slice, slice, slice]) -> CoarsePrediction:
     """Return a box as output of the coarse stage, with uniform level probabilities."""
-    grid = grid_with_spacing(crop_geometry(image, box), CORRIDOR_MM)
+    grid = grid_with_spacing(crop_geometry(image, box), _CORRIDOR_MM)
     uniform = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float32)
     ones = np.ones(grid.shape, np.float32)
     return CoarsePrediction(np.ones(grid.shape, bool), ones, uniform, grid)

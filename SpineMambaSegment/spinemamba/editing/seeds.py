@@ -14,16 +14,16 @@ from spinemamba.instances.centreline_search import find_centreline
 from spinemamba.instances.core_cuts import segment_cores
 from spinemamba.instances.find import InstanceOptions
 
-NEAREST_MM = 12.0
+_NEAREST_MM = 12.0
 """Largest distance of the target's core from the point: half the height of a thoracic body."""
 
-BALL_MM = 5.0
+_BALL_MM = 5.0
 """Radius of the ball that replaces a missed core; it fits into a cervical body."""
 
-LEAST_BONE = 0.2
+_LEAST_BONE = 0.2
 """Minimum bone probability in the ball, lower than elsewhere because the user sees a vertebra."""
 
-DEEP = 0.6
+_DEEP = 0.6
 """Depth from which voxels of an existing neighbour are its seed, relative to its maximum depth."""
 
 
@@ -71,7 +71,7 @@ def box_seeds(
     target = _nearest_core(cores, kept_fine, distance_mm)
     from_place = target is None
     if target is None:
-        target = (distance_mm <= BALL_MM) & (evidence.bone > LEAST_BONE)
+        target = (distance_mm <= _BALL_MM) & (evidence.bone > _LEAST_BONE)
         _check_bone(target & ~kept_fine, place_lps_mm)
     target &= ~kept_fine
     numbers = np.where(cores > 0, cores + 1, 0).astype(np.int32)
@@ -114,7 +114,7 @@ def _nearest_core(
     if not len(numbers):
         return None
     gaps_mm = np.asarray(ndimage.minimum(distance_mm, cores, numbers))
-    if gaps_mm.min() > NEAREST_MM:
+    if gaps_mm.min() > _NEAREST_MM:
         return None
     return cores == numbers[int(gaps_mm.argmin())]
 
@@ -145,7 +145,7 @@ def sample_nearest(values: np.ndarray, source: Geometry, target: Geometry) -> np
 def _deep(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Return the deep part of a mask, the centre of its body."""
     depth_mm = ndimage.distance_transform_edt(mask, spacing_mm)
-    return depth_mm >= DEEP * depth_mm.max()
+    return depth_mm >= _DEEP * depth_mm.max()
 
 
 def _check_bone(target: np.ndarray, place_lps_mm: tuple[float, float, float]) -> None:

@@ -15,16 +15,16 @@ from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.volume import Volume
 from spinemamba.instances.partition import VoxelHints, assign_voxels
 
-SEED_MM = 5.0
+_SEED_MM = 5.0
 """Radius of a seed: most of the core of a body, so that the point need not be exact."""
 
-LEAST_DEPTH_MM = 0.5
+_LEAST_DEPTH_MM = 0.5
 """Lower bound of the depth of bone in the cost of a step."""
 
-SEARCH_MM = 1.6
+_SEARCH_MM = 1.6
 """Finer grids are subsampled to about this step, which is enough for the width of facet joints."""
 
-LEAST_APART_MM = 8.0
+_LEAST_APART_MM = 8.0
 """Closer seeds are not in two bodies, so that no cut surface applies."""
 
 
@@ -48,7 +48,7 @@ def _split(
     inside: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
     """Split a mask in canonical orientation."""
-    steps = [max(1, round(SEARCH_MM / s)) for s in spacing_mm]
+    steps = [max(1, round(_SEARCH_MM / s)) for s in spacing_mm]
     small = inside[:: steps[0], :: steps[1], :: steps[2]]
     if not small.any():  # too thin for the coarse search
         steps, small = [1, 1, 1], inside
@@ -75,7 +75,7 @@ def _divided(
     by_depth = _nearest(small, seeds, spacing_mm, len(seeds_zyx))
     gaps_mm = np.linalg.norm(np.diff(seeds_zyx * spacing_mm, axis=0), axis=1)
     all_there = len(np.unique(seeds[seeds > 0])) == len(seeds_zyx)
-    if not all_there or gaps_mm.min() < LEAST_APART_MM:
+    if not all_there or gaps_mm.min() < _LEAST_APART_MM:
         return by_depth
     nothing_known = VoxelHints(np.zeros(small.shape, np.float32), None)
     by_surface = assign_voxels(seeds, small, nothing_known, spacing_mm)
@@ -105,7 +105,7 @@ def _nearest(
     """
     depth_mm = ndimage.distance_transform_edt(np.pad(inside, 1), spacing_mm)[1:-1, 1:-1, 1:-1]
     # Negative costs are obstacles.
-    costs = np.where(inside, 1 / np.maximum(depth_mm, LEAST_DEPTH_MM) ** 2, -1.0)
+    costs = np.where(inside, 1 / np.maximum(depth_mm, _LEAST_DEPTH_MM) ** 2, -1.0)
     ways = []
     for number in range(1, count + 1):
         starts = np.argwhere(seeds == number)
@@ -125,7 +125,7 @@ def _balls(small: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, ..
     distance_mm = np.sqrt(gaps.sum(axis=-1))
     seeds = np.zeros(small.shape, np.int32)
     own = distance_mm.argmin(axis=1)
-    radius = np.maximum(SEED_MM, distance_mm.min(axis=0))
+    radius = np.maximum(_SEED_MM, distance_mm.min(axis=0))
     hit = distance_mm[np.arange(len(at)), own] <= radius[own]
     seeds[tuple(at[hit].T)] = own[hit] + 1
     return seeds

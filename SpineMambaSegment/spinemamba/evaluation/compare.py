@@ -13,10 +13,10 @@ from spinemamba.evaluation.scores import Comparison, VertebraScore
 from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface_distance
 from spinemamba.imaging.volume import Volume
 
-LABELLED_SHARE = 0.5
+_LABELLED_SHARE = 0.5
 """Smallest labelled share of an unmatched vertebra that belongs to the labelled part."""
 
-HIT_MM = 20.0
+_HIT_MM = 20.0
 """Largest distance of an identified vertebra from its true position (VerSe)."""
 
 
@@ -27,7 +27,7 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
 
     - **Visible, but unlabelled vertebrae.** A reference often labels only a part of the spine. A
       predicted vertebra without a match, whose centroid is above or below the centroids of all
-      labelled ones and of which less than `LABELLED_SHARE` is labelled, is neither right nor
+      labelled ones and of which less than `_LABELLED_SHARE` is labelled, is neither right nor
       wrong: it is listed as beyond, and excluded from the bone mask, F1, PQ and the all-right
       rate. The scores by name follow VerSe, which has no such rule.
     - **Extra.** Every other predicted vertebra without a match is extra: a false positive for F1,
@@ -78,7 +78,7 @@ def _is_beyond(pair: LabelPair, value: int) -> bool:
     heights = [centre[0] for centre in pair.truth.centres_mm.values()]
     if not heights or min(heights) <= pair.predicted.centres_mm[value][0] <= max(heights):
         return False
-    return bool(pair.shared[value, 1:].sum() < LABELLED_SHARE * pair.shared[value].sum())
+    return bool(pair.shared[value, 1:].sum() < _LABELLED_SHARE * pair.shared[value].sum())
 
 
 def _identified(pair: LabelPair, value: int) -> bool:
@@ -97,7 +97,7 @@ def _identified(pair: LabelPair, value: int) -> bool:
         for other, centre in pair.truth.centres_mm.items()
         if other in pair.predicted.centres_mm
     }
-    return distances_mm[value] <= min(HIT_MM, *distances_mm.values())
+    return distances_mm[value] <= min(_HIT_MM, *distances_mm.values())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from spinemamba.common.errors import Code, UserError
 
-PERCENTILE = 95
+_PERCENTILE = 95
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,5 @@ def surface_distance(
         np.asarray(get_surface_distance(start, end, spacing=spacing_mm), float)
         for start, end in (edges, edges[::-1])
     ]
-    hd95_mm = max(float(np.percentile(d, PERCENTILE)) for d in distances_mm)
+    hd95_mm = max(float(np.percentile(d, _PERCENTILE)) for d in distances_mm)
     return SurfaceDistance(hd95_mm, float(np.concatenate(distances_mm).mean()))

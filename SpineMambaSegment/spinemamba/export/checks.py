@@ -10,16 +10,16 @@ from spinemamba.export.meshing.shells import Shells
 from spinemamba.export.meshing.smooth import Finished
 from spinemamba.protocol.flags import Flag
 
-VOLUME_SHARE = 0.015
-P95_MM = 0.7
+_VOLUME_SHARE = 0.015
+_P95_MM = 0.7
 """Larger differences from the label (volume, 95th percentile of distance) are a finding."""
 
-TUNNELS = {"C": 3, "T": 1, "L": 1}
+_TUNNELS = {"C": 3, "T": 1, "L": 1}
 """Anatomical holes of a vertebra, by the first letter of its level: the vertebral foramen and, in
 the neck, two transverse foramina. The number is not defined for a sacrum."""
 
 
-NOT_REMOVED = 0.01
+_NOT_REMOVED = 0.01
 """Share of triangles by which decimation may fall short without a finding."""
 
 
@@ -101,7 +101,7 @@ def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[
         found.append(Flag("pieces", topology.bodies, sentence))
     if topology.cavities:
         found.append(Flag("cavities", topology.cavities, _hollow(topology)))
-    expected = None if level in ("Sacrum", "Coccyx") else TUNNELS.get(level[:1])
+    expected = None if level in ("Sacrum", "Coccyx") else _TUNNELS.get(level[:1])
     if expected is not None and topology.tunnels > expected:
         sentence = f"{topology.tunnels} holes go through it; {level} has {expected} by nature."
         found.append(Flag("holes", topology.tunnels, sentence))
@@ -127,7 +127,7 @@ def _of_closure(topology: Topology) -> list[Flag]:
 
 def _of_surface(made: Finished) -> list[Flag]:
     found = []
-    if made.decimation - made.removed_share > NOT_REMOVED:
+    if made.decimation - made.removed_share > _NOT_REMOVED:
         sentence = (
             f"{100 * made.removed_share:.0f} % of its triangles were removed, not "
             f"{100 * made.decimation:.0f} %: more would have changed how it "
@@ -145,10 +145,10 @@ def _of_surface(made: Finished) -> list[Flag]:
         found.append(Flag("held_back", made.held_back, sentence))
     label_mm3 = made.raw_surface.label_volume_mm3
     share = made.mesh.volume_mm3 / label_mm3 - 1
-    if abs(share) > VOLUME_SHARE:
+    if abs(share) > _VOLUME_SHARE:
         sentence = f"The surface volume is {100 * share:+.1f} % off the label volume."
         found.append(Flag("volume", share, sentence))
-    if made.deviation.p95_mm > P95_MM:
+    if made.deviation.p95_mm > _P95_MM:
         sentence = f"5 % of the surface lie more than {made.deviation.p95_mm:.2f} mm off the label."
         found.append(Flag("deviation", made.deviation.p95_mm, sentence))
     return found

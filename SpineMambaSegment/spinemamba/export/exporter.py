@@ -31,7 +31,7 @@ from spinemamba.protocol.manifest import (
     read_manifest,
 )
 
-RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
+_RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class Export:
         vertebra, options = self._vertebrae[number], self._options
         mesh = made.mesh
         if options.space == "RAS":
-            mesh = mesh.moved_to(mesh.points_mm * RAS_FROM_LPS)
+            mesh = mesh.moved_to(mesh.points_mm * _RAS_FROM_LPS)
         color = BY_NAME[vertebra.level].color
         data = {
             path: formats.encode(mesh, path.suffix[1:], options.space, color)

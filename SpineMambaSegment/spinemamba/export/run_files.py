@@ -28,12 +28,12 @@ from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.manifest import Origin
 from spinemamba.protocol.result import RESULT_END, Result, read_result
 
-SEGMENTATION_END = ".seg.nrrd"
-COMPLETED = "completed"
+_SEGMENTATION_END = ".seg.nrrd"
+_COMPLETED = "completed"
 """Status of a reviewed segment in Slicer."""
 
-STATUS_TAG = "Segmentation.Status"
-REVIEWER_TAG, RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
+_STATUS_TAG = "Segmentation.Status"
+_REVIEWER_TAG, _RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
 Box = tuple[slice, slice, slice]
 
 
@@ -72,7 +72,7 @@ def find_files(path: Path) -> RunFiles:
         if (labels := path.with_name(stem + ending)).is_file():
             return RunFiles(labels, path)
     raise UserError(
-        f"The labels of {path.name} are not in its folder.", f"Put {stem}{SEGMENTATION_END} there."
+        f"The labels of {path.name} are not in its folder.", f"Put {stem}{_SEGMENTATION_END} there."
     )
 
 
@@ -93,7 +93,7 @@ def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
     """
     result = None if files.result is None else read_result(files.result)
     boxes = [_boxes(layer.array) for layer in content.layers]
-    place = place_of(content.layers[0].geometry)
+    place = _place_of(content.layers[0].geometry)
     vertebrae = []
     for labels in _grouped(content):
         first, level = labels[0].segment, labels[0].level.name
@@ -107,8 +107,8 @@ def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
                 segment_id=first.segment_id,
                 cut_sides=cut_by_result(result, level),
                 image_xyz=content.image_xyz,
-                reviewed=first.tags.get(STATUS_TAG) == COMPLETED,
-                reviewed_by=first.tags.get(REVIEWER_TAG, ""),
+                reviewed=first.tags.get(_STATUS_TAG) == _COMPLETED,
+                reviewed_by=first.tags.get(_REVIEWER_TAG, ""),
                 origin=_origin(first, result),
             )
         )
@@ -141,7 +141,7 @@ def source_of(content: LabelFile, case: str) -> CaseSource:
     return CaseSource.of(case, located)
 
 
-def place_of(geometry: Geometry) -> Place:
+def _place_of(geometry: Geometry) -> Place:
     """Return the function that maps voxel indices of a grid to LPS."""
     return lambda index_xyz: geometry.to_lps_mm(index_xyz[:, ::-1])
 
@@ -172,7 +172,7 @@ def _mask(array: np.ndarray, boxes: list[Box], values: list[int]) -> Mask:
 
 
 def _origin(segment: Segment, result: Result | None) -> Origin:
-    if result is None or segment.tags.get(RUN_TAG):
+    if result is None or segment.tags.get(_RUN_TAG):
         return Origin.from_tags(segment.tags)
     return Origin(
         result.model_name,

@@ -28,10 +28,10 @@ from spinemamba.protocol.measurements import Measurements
 from spinemamba.protocol.result import Result, read_result
 from spinemamba.report.case_page import write_page
 
-MEASURED = 0.8
+_MEASURED = 0.8
 """Progress after measuring, before the report is written."""
 
-UNVERIFIED = "Levels not verified"
+_UNVERIFIED = "Levels not verified"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class MeasuredCase:
+class _MeasuredCase:
     """Measurements, with the inputs that the report needs.
 
     Attributes:
@@ -77,7 +77,7 @@ class MeasuredCase:
     stance: Stance
 
 
-def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
+def measure_files(sources: Sources, progress: Progress) -> _MeasuredCase:
     """Read the input files and measure.
 
     Args:
@@ -103,10 +103,10 @@ def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )
-    return MeasuredCase(measured, labels, image, result, stance)
+    return _MeasuredCase(measured, labels, image, result, stance)
 
 
-def write_case_page(done: MeasuredCase, path: Path, title: str = "") -> None:
+def write_case_page(done: _MeasuredCase, path: Path, title: str = "") -> None:
     """Write the report; a spine in an odd position is drawn upright."""
     image, labels = (
         None if volume is None else canonical(done.stance.stand(volume))[0]
@@ -130,7 +130,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     for path in job.outputs:
         check_place(path, overwrite=job.overwrite)
     progress(MEASURE, 0.0)
-    share = MEASURED if job.page else 1.0
+    share = _MEASURED if job.page else 1.0
 
     def report(name: str, fraction: float) -> None:
         progress(MEASURE, share * fraction)
@@ -152,20 +152,20 @@ def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, l
         UserError: If the user gave a result that does not belong to the labels.
     """
     if sources.run is None:
-        return None, [f"{UNVERIFIED}: no result of a run is known for these labels."]
+        return None, [f"{_UNVERIFIED}: no result of a run is known for these labels."]
     name = sources.run.name
     try:
         result = read_result(sources.run)
     except UserError as error:
         if sources.named:
             raise
-        return None, [f"{UNVERIFIED}: {error.message}"]
+        return None, [f"{_UNVERIFIED}: {error.message}"]
     if why := why_other(result, spine.volume, corrected=sources.corrected):
         if sources.named:
             raise UserError(
                 f"{name} is not the result of these labels: {why}.",
                 "Give the result.json that was written with them, or leave it out.",
             )
-        alerts = [f"{UNVERIFIED}: {name} is not the result of these labels ({why})."]
+        alerts = [f"{_UNVERIFIED}: {name} is not the result of these labels ({why})."]
         return None, alerts + ([level_warning(result.labelings)] if result.ambiguous else [])
     return result, [level_warning(result.labelings)] if result.ambiguous else []

@@ -14,16 +14,16 @@ from spinemamba.imaging.volume import Geometry, Volume
 
 Box = tuple[slice, slice, slice]
 
-MARGIN_MM = 12.0
+_MARGIN_MM = 12.0
 """Margin of a patch around its vertebra."""
 
-STEP_MM = 0.25
+_STEP_MM = 0.25
 """Step along a ray; crossings are interpolated between two steps."""
 
 
-MOST_POINTS = 2000
+_MOST_POINTS = 2000
 
-FINE_MM = 1.0
+_FINE_MM = 1.0
 """Smaller voxels are subsampled, because labels are not more accurate."""
 
 
@@ -106,13 +106,13 @@ class Patch:
         wider, ends = [], []
         whole = zip(box, labels.spacing_mm, labels.array.shape, IMAGE_SIDES, strict=True)
         for part, spacing, count, (backwards, forwards) in whole:
-            margin = int(np.ceil(MARGIN_MM / spacing))
+            margin = int(np.ceil(_MARGIN_MM / spacing))
             first = part.start if backwards in sides else 0
             stop = part.stop if forwards in sides else count
             wider.append(slice(max(first, part.start - margin), min(stop, part.stop + margin)))
             ends.append((first - wider[-1].start, stop - 1 - wider[-1].start))
         cut = tuple(wider)
-        steps = [max(1, int(FINE_MM / spacing)) for spacing in labels.spacing_mm]
+        steps = [max(1, int(_FINE_MM / spacing)) for spacing in labels.spacing_mm]
         inside = labels.array[cut][tuple(slice(None, None, k) for k in steps)] == value
         origin = labels.geometry.to_lps_mm([part.start for part in cut])
         geometry = replace(
@@ -126,9 +126,9 @@ class Patch:
 
     @cached_property
     def points_lps_mm(self) -> np.ndarray:
-        """Centres of the vertebra's voxels, subsampled to about `MOST_POINTS`."""
+        """Centres of the vertebra's voxels, subsampled to about `_MOST_POINTS`."""
         index = np.argwhere(self.inside > 0.5)
-        return self.geometry.to_lps_mm(index[:: max(1, len(index) // MOST_POINTS)])
+        return self.geometry.to_lps_mm(index[:: max(1, len(index) // _MOST_POINTS)])
 
     def step_mm(self, direction_lps: np.ndarray) -> float:
         """Return the extent of a voxel along a direction."""
@@ -183,7 +183,7 @@ class Patch:
     def _along(
         self, starts: np.ndarray, direction: np.ndarray, reach_mm: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        steps = np.arange(0.0, reach_mm + STEP_MM, STEP_MM)
+        steps = np.arange(0.0, reach_mm + _STEP_MM, _STEP_MM)
         return self.share(starts[:, None] + steps[None, :, None] * direction), steps
 
     def shows(self, points_lps_mm: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ from spinemamba.common.atomic_files import whole_or_nothing
 from spinemamba.protocol.measurements import KINDS, Item, Measurements
 from spinemamba.protocol.quantities import of_kind
 
-COLUMNS = ("kind", "name", "view", "quantity", "value", "unit", "finding", "not_given_because")
-COLUMNS += ("how",)
-DIGITS = 3
+_COLUMNS = ("kind", "name", "view", "quantity", "value", "unit", "finding", "not_given_because")
+_COLUMNS += ("how",)
+_DIGITS = 3
 
 
 def write_json(measured: Measurements, path: Path) -> None:
@@ -35,7 +35,7 @@ def write_csv(measured: Measurements, path: Path) -> None:
         UserError: As `whole_or_nothing`.
     """
     with whole_or_nothing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
         writer.writerows(_alert(text) for text in measured.alerts)
         for kind in KINDS:
@@ -44,7 +44,7 @@ def write_csv(measured: Measurements, path: Path) -> None:
 
 
 def _alert(text: str) -> dict[str, str]:
-    return {**dict.fromkeys(COLUMNS, ""), "kind": "alert", "finding": text}
+    return {**dict.fromkeys(_COLUMNS, ""), "kind": "alert", "finding": text}
 
 
 def _rows(item: Item) -> list[dict[str, str]]:
@@ -55,7 +55,7 @@ def _rows(item: Item) -> list[dict[str, str]]:
             "name": item.name,
             "view": item.view,
             "quantity": quantity.key,
-            "value": "" if (v := item.values.get(quantity.key)) is None else f"{v:.{DIGITS}f}",
+            "value": "" if (v := item.values.get(quantity.key)) is None else f"{v:.{_DIGITS}f}",
             "unit": quantity.unit,
             "finding": finding,
             "not_given_because": item.reasons.get(quantity.key, ""),

@@ -15,19 +15,19 @@ import numpy as np
 
 from spinemamba.export.meshing.mesh import Mesh
 
-CHEAPEST = 0.4
+_CHEAPEST = 0.4
 """Share of the edges considered in one round. With more, costly edges go before cheap ones."""
 
-PASSES = 3
+_PASSES = 3
 """Passes per round that search for further independent edges."""
 
-SMALL = 1e-6
+_SMALL = 1e-6
 """Relative weight of the midpoint of an edge, which decides on flat surfaces and ridges."""
 
-STEEPEST = 0.3
+_STEEPEST = 0.3
 """Cosine of the largest rotation of a triangle in one collapse."""
 
-FLATTEST = 0.05
+_FLATTEST = 0.05
 """Minimum of twice the area of a triangle over the square of its longest side."""
 
 
@@ -47,7 +47,7 @@ def decimated(mesh: Mesh, share: float, fixed: np.ndarray | None = None) -> Mesh
     most = round(share * len(mesh.triangles)) // 2
     while most > 0:
         sides = _Sides.of(mesh.triangles, len(mesh.points_mm))
-        for part in (CHEAPEST, 1.0):
+        for part in (_CHEAPEST, 1.0):
             chosen, places_mm = _independent(mesh, sides, quadrics, (free, part))
             if len(chosen):
                 break
@@ -161,7 +161,7 @@ def _apart(sides: _Sides, edges: np.ndarray) -> np.ndarray:
     start, end = sides.start[edges], sides.end[edges]
     taken = np.zeros(len(edges), bool)
     remaining = np.arange(len(edges))
-    for _ in range(PASSES):
+    for _ in range(_PASSES):
         best = np.full(sides.points, len(edges))
         for ends in (start, end):
             np.minimum.at(best, ends[remaining], remaining)
@@ -201,7 +201,7 @@ def _best_places(
     square, linear = quadric[:, :3, :3].copy(), quadric[:, :3, 3]
     # Relative to the midpoint of the edge, to reduce rounding.
     linear = linear + np.einsum("eij,ej->ei", square, middle_mm)
-    weight = SMALL * np.trace(square, axis1=1, axis2=2) + 1e-12
+    weight = _SMALL * np.trace(square, axis1=1, axis2=2) + 1e-12
     square[:, [0, 1, 2], [0, 1, 2]] += weight[:, None]
     area, volume = _volume_plane(mesh, sides, edges)
     volume = volume - np.einsum("ed,ed->e", area, middle_mm)
@@ -266,7 +266,7 @@ def _keeps_direction(
         longest = np.maximum.reduce(
             [np.einsum("td,td->t", line, line) for line in (along, across, third - second)]
         )
-        bad = (turned < STEEPEST * sizes[0] * sizes[1]) | (sizes[0] < FLATTEST * longest)
+        bad = (turned < _STEEPEST * sizes[0] * sizes[1]) | (sizes[0] < _FLATTEST * longest)
         sound[position[bad]] = False
     return sound
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from spinemamba.export.meshing.mesh import Mesh
 
-HALVINGS = 5
+_HALVINGS = 5
 """Bisection steps of the displacement of a point that exceeds the bound."""
 
 
@@ -52,7 +52,7 @@ class DisplacementBound:
         moves_mm = wanted.points_mm[far] - raw.points_mm[far]
         too_far = ~self._is_within(wanted.points_mm[far], far, starts, ends)
         low, high = np.where(too_far, 0.0, 1.0), np.ones(len(far))
-        for _ in range(HALVINGS):
+        for _ in range(_HALVINGS):
             share = (low + high) / 2
             places_mm = raw.points_mm[far] + share[:, None] * moves_mm
             within = self._is_within(places_mm, far, starts, ends)

@@ -8,7 +8,7 @@ import numpy as np
 
 from spinemamba.export.meshing.mesh import Mesh
 
-SIDES = ((0, 1), (1, 2), (2, 0))
+_SIDES = ((0, 1), (1, 2), (2, 0))
 
 
 def self_intersections(mesh: Mesh, moved: np.ndarray | None = None) -> np.ndarray:
@@ -87,7 +87,7 @@ def _sides_hit(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     A side that ends in a corner of the second only touches it.
     """
     hit = np.zeros(len(one), bool)
-    for start, end in SIDES:
+    for start, end in _SIDES:
         ends = mesh.triangles[one][:, [start, end]]
         loose = ~(ends[:, :, None] == mesh.triangles[other][:, None, :]).any(axis=(1, 2))
         corners = mesh.corners_mm[one[loose]]

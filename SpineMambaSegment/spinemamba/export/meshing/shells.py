@@ -8,10 +8,10 @@ import numpy as np
 
 from spinemamba.export.meshing.mesh import Mesh
 
-TURN, _ = np.linalg.qr(np.array([[3.0, 1.0, 0.5], [0.3, 2.0, 1.1], [0.7, 0.2, 2.5]]))
+_TURN, _ = np.linalg.qr(np.array([[3.0, 1.0, 0.5], [0.3, 2.0, 1.1], [0.7, 0.2, 2.5]]))
 """Rotation to axes that are not parallel to voxel edges, so that rays hit no edge and no corner."""
 
-OUTSIDE = -1
+_OUTSIDE = -1
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Shells:
         of_triangle: Number of the shell of each triangle, shape (triangles,).
         volumes_mm3: Signed volume of each shell, shape (shells,): negative for the wall of a
             cavity, whose triangles face into it.
-        parents: Innermost shell around each shell; `OUTSIDE` if there is none.
+        parents: Innermost shell around each shell; `_OUTSIDE` if there is none.
     """
 
     of_triangle: np.ndarray
@@ -52,7 +52,7 @@ class Shells:
     def net_mm3(self) -> np.ndarray:
         """Volume of each shell minus that of the shells directly in it, shape (shells,)."""
         net_mm3 = np.abs(self.volumes_mm3)
-        inner = self.parents != OUTSIDE
+        inner = self.parents != _OUTSIDE
         np.subtract.at(net_mm3, self.parents[inner], np.abs(self.volumes_mm3)[inner])
         return net_mm3
 
@@ -79,8 +79,8 @@ def _components(triangles: np.ndarray) -> np.ndarray:
 
 def _parents(mesh: Mesh, of_triangle: np.ndarray, sizes_mm3: np.ndarray) -> np.ndarray:
     """Return the smallest enclosing shell of each shell."""
-    parents = np.full(len(sizes_mm3), OUTSIDE)
-    corners = mesh.corners_mm @ TURN
+    parents = np.full(len(sizes_mm3), _OUTSIDE)
+    corners = mesh.corners_mm @ _TURN
     order = np.argsort(of_triangle, kind="stable")
     starts = np.searchsorted(of_triangle[order], np.arange(len(sizes_mm3) + 1))
     first = order[starts[:-1]]
