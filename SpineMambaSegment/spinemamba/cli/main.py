@@ -26,15 +26,18 @@ COMMANDS = {
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
-    "box": "segment one vertebra again, or one that was missed, without changing the others",
+    "resegment": "segment one vertebra again, or one that was missed; the others do not change",
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
-    "stress": "test the level solver on simulated spines with known levels",
+    "simulate-levels": "test the level solver on simulated spines with known levels",
     "networks": "list the named sizes of the network with parameters and multiply-adds",
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
+_FORMER_NAMES = {"box": "resegment", "stress": "simulate-levels"}
+"""Names of commands in version 0.1. They work, but the help does not list them."""
+
 _OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
 """Arguments that name output files; without them, the result is the printed text."""
 
@@ -50,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with safe_streams() as out:
         try:
             _check_not_empty(arguments)
+            arguments = _with_current_name(arguments)
             args = _parser(arguments).parse_args(arguments)
             code = args.run(args)
             _check_printed(out, args)
@@ -120,6 +124,13 @@ def _check_not_empty(arguments: Sequence[str]) -> None:
         )
 
 
+def _with_current_name(arguments: list[str]) -> list[str]:
+    """Replace a former name of a command by the current one."""
+    if arguments and arguments[0] in _FORMER_NAMES:
+        return [_FORMER_NAMES[arguments[0]], *arguments[1:]]
+    return arguments
+
+
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     """Return the parser; only the requested command is imported, because some take seconds."""
     parser = argparse.ArgumentParser(
@@ -130,9 +141,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     requested = next((a for a in arguments if not a.startswith("-")), None)
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == requested:
-            module = importlib.import_module(f"spinemamba.cli.{name}")
+            module = importlib.import_module(f"spinemamba.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser

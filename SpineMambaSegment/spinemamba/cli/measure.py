@@ -82,7 +82,7 @@ def tables(measured: Measurements) -> list[str]:
     for kind, keys in (("vertebra", _SHOWN), ("disc", None)):
         items = measured.of(kind)
         columns = [q for q in of_kind(kind) if keys is None or q.key in keys]
-        heads = [f"{q.head} {q.unit}".strip() for q in columns]
+        heads = [q.head if q.head.endswith(q.unit) else f"{q.head} {q.unit}" for q in columns]
         rows = [[item.name, *(item.text(q.key, q.digits) for q in columns)] for item in items]
         if rows:
             out.append(table((kind, *heads), rows) + "\n")

@@ -15,7 +15,7 @@ from spinemamba.export.centres import centres_of
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
 from spinemamba.export.meshing.raw_surface import Mask, Place
 from spinemamba.imaging.seg_nrrd import Segment
-from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.volume import Box, Geometry
 from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.read import (
     LabelFile,
@@ -34,7 +34,6 @@ _COMPLETED = "completed"
 
 _STATUS_TAG = "Segmentation.Status"
 _REVIEWER_TAG, _RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,10 @@ def find_files(path: Path) -> RunFiles:
     Raises:
         UserError: If the file is missing, or a result.json has no labels.
     """
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder.", "Give the label image of a run, or its result.json."
+        )
     if not path.is_file():
         raise UserError(f"Input not found: {path}.", "Check the path.")
     lower = path.name.lower()
@@ -134,7 +137,7 @@ def source_of(content: LabelFile, case: str) -> CaseSource:
             largest = max(parts, key=lambda centre: centre.voxels)
             centre_mm = geometry.to_lps_mm(np.array(largest.centroid_zyx)).round(3)
             voxels = sum(centre.voxels for centre in parts)
-            volume_ml = voxels * float(np.prod(geometry.spacing_mm)) / 1000
+            volume_ml = voxels * geometry.voxel_ml
             located.setdefault(
                 labels[0].level.name, Located(tuple(centre_mm.tolist()), round(volume_ml, 6))
             )

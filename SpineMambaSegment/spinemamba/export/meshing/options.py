@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FORMATS = ("stl", "ply", "obj", "glb")
-_SPACES = ("LPS", "RAS")
+SPACES = ("LPS", "RAS")
 SMOOTHING = 0.4
 """Default strength of the windowed sinc filter. On four masks with slices of 1 to 2.5 mm, it moved
 95 % of the surface by less than 0.7 mm; spheres and tori stayed within half a voxel diagonal."""
@@ -21,7 +21,7 @@ class MeshOptions:
         decimation: Share of triangles to remove, in [0, 0.99]; 0 keeps all.
         joint: Whether touching vertebrae are smoothed together, so that they neither overlap nor
             separate.
-        space: One of `_SPACES`: the directions of x, y and z.
+        space: One of `SPACES`: the directions of x, y and z.
     """
 
     formats: tuple[str, ...] = ("stl",)
@@ -37,5 +37,5 @@ class MeshOptions:
             raise ValueError(f"smoothing must be in [0, 1], got {self.smoothing}")
         if not 0 <= self.decimation <= 0.99:
             raise ValueError(f"decimation must be in [0, 0.99], got {self.decimation}")
-        if self.space not in _SPACES:
+        if self.space not in SPACES:
             raise ValueError(f"space must be LPS or RAS, got {self.space!r}")

@@ -218,19 +218,19 @@ def test_a_box_job_survives_its_file_and_refuses_what_makes_no_sense(job: BoxJob
 def test_the_shell_puts_the_vertebra_into_a_new_label_image(job: BoxJob, tmp_path: Path, capsys):
     out = tmp_path / "new.seg.nrrd"
     place = ",".join(map(str, job.place_lps_mm))
-    words = ["box", str(job.input), str(job.labels), str(out)]
-    assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+    words = ["resegment", str(job.input), str(job.labels), str(out)]
+    assert main([*words, f"--point={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
     before, after = read_labels(job.labels).array, read_labels(out).array
     assert set(np.unique(after)) == {0, L1, L2, L3}
     np.testing.assert_array_equal(after == L1, before == L1)
     assert "L2: " in capsys.readouterr().out
-    assert main([*words, f"--at={place}", "--name", "L1"]) == 2
+    assert main([*words, f"--point={place}", "--name", "L1"]) == 2
     assert "new.seg.nrrd already exists" in capsys.readouterr().err
     words += ["--overwrite"]
-    assert main([*words, f"--at={place}", "--name", "L1"]) == 2
+    assert main([*words, f"--point={place}", "--name", "L1"]) == 2
     assert "already contain L1" in capsys.readouterr().err
-    assert main([*words, "--again", "L3", "--at", "1,2,3"]) == 2
-    assert main([*words[:3], str(job.labels), "--overwrite", "--again", "L3"]) == 2
+    assert main([*words, "--level", "L3", "--point", "1,2,3"]) == 2
+    assert main([*words[:3], str(job.labels), "--overwrite", "--level", "L3"]) == 2
     assert "is the input" in capsys.readouterr().err
 
 
@@ -241,10 +241,15 @@ def test_labels_may_be_stored_with_other_axes_than_the_image(job: BoxJob, tmp_pa
     sitk.WriteImage(stored, str(tmp_path / "turned.nrrd"))
     place = ",".join(map(str, job.place_lps_mm))
     for name, labels in (("a.nrrd", job.labels), ("b.nrrd", tmp_path / "turned.nrrd")):
-        words = ["box", str(job.input), str(labels), str(tmp_path / name)]
-        assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+        words = ["resegment", str(job.input), str(labels), str(tmp_path / name)]
+        assert (
+            main([*words, f"--point={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+        )
     out = tmp_path / "c.nrrd"
-    assert main(["box", str(job.input), str(tmp_path / "b.nrrd"), str(out), "--again", "L2"]) == 0
+    assert (
+        main(["resegment", str(job.input), str(tmp_path / "b.nrrd"), str(out), "--level", "L2"])
+        == 0
+    )
     one, two = (sitk.ReadImage(str(tmp_path / name)) for name in ("a.nrrd", "b.nrrd"))
     assert two.GetSize() == stored.GetSize()
     again = sitk.Resample(two, one, sitk.Transform(), sitk.sitkNearestNeighbor)
