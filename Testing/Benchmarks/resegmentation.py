@@ -105,7 +105,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 def inner(labels: Volume) -> list[int]:
     """Return the label values from the head down, without first, last and truncated ones."""
     sizes = np.bincount(labels.array.ravel(), minlength=max(BY_VALUE) + 1)
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     order = [v for v in BY_VALUE if sizes[v] * voxel_ml > LEAST_ML]
     return [v for v in order[1:-1] if v != BY_NAME["Sacrum"].value]
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from spinemamba.editing.edge_model import EdgeInputs, learned_bone
 from spinemamba.imaging.masks import grow_labels, without_islands
 from spinemamba.imaging.resample import crop_geometry, resample_box
-from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.to_input_grid import BONE_THRESHOLD, RIM_VOX, box_in
 
@@ -99,7 +99,7 @@ def _view(
     normal: Volume,
     evidence: VoxelPredictions,
     parts: np.ndarray,
-    window: tuple[slice, slice, slice],
+    window: Box,
     neighbours: np.ndarray,
 ) -> _View:
     grown = grow_labels(parts, RIM_VOX)

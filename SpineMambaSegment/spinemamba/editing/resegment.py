@@ -21,7 +21,7 @@ from spinemamba.imaging.intensity import Modality, normalise
 from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.resample import crop_geometry, grid_with_spacing
 from spinemamba.imaging.truncation import crop_to_data, crop_volume, cut_sides, pad_to_image
-from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.volume import Box, Geometry, Volume
 from spinemamba.inference.coarse import CoarsePrediction
 from spinemamba.inference.fine import fine_stage
 from spinemamba.inference.model import LoadedNetwork
@@ -164,7 +164,7 @@ def _kept(known: np.ndarray, question: BoxQuestion) -> np.ndarray:
     return np.isin(known, question.keep)
 
 
-def _box(image: Geometry, place_lps_mm: tuple[float, float, float]) -> tuple[slice, slice, slice]:
+def _box(image: Geometry, place_lps_mm: tuple[float, float, float]) -> Box:
     """Return the box of an image around a point."""
     centre = image.to_index_zyx(np.asarray(place_lps_mm))
     sides = []
@@ -175,7 +175,7 @@ def _box(image: Geometry, place_lps_mm: tuple[float, float, float]) -> tuple[sli
     return sides[0], sides[1], sides[2]
 
 
-def _located(image: Geometry, box: tuple[slice, slice, slice]) -> CoarsePrediction:
+def _located(image: Geometry, box: Box) -> CoarsePrediction:
     """Return a box as output of the coarse stage, with uniform level probabilities."""
     grid = grid_with_spacing(crop_geometry(image, box), _CORRIDOR_MM)
     uniform = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float32)

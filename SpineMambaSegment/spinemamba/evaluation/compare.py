@@ -11,6 +11,7 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.evaluation.pair import LabelPair, Side, joint_box, match_by_overlap, pair_labels
 from spinemamba.evaluation.scores import Comparison, VertebraScore
 from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface_distance
+from spinemamba.imaging.masks import dice_of_counts
 from spinemamba.imaging.volume import Volume
 
 _LABELLED_SHARE = 0.5
@@ -58,10 +59,10 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
     beyond = {value for value in unmatched if _is_beyond(pair, value)}
     counted = [value for value in pair.predicted.boxes if value not in beyond]
     scorer = _Scorer(pair, matches, distances)
-    bone = pair.shared[counted, 1:].sum()
-    sizes = pair.shared[counted].sum() + pair.shared[:, 1:].sum()
+    common = int(pair.shared[counted, 1:].sum())
+    sizes = int(pair.shared[counted].sum()), int(pair.shared[:, 1:].sum())
     return Comparison(
-        float(2 * bone / sizes) if sizes else math.nan,
+        dice_of_counts(common, *sizes),
         scorer.bone_surface(counted),
         tuple(scorer.vertebra(value) for value in BY_VALUE if value in pair.truth.boxes),
         _names(unmatched - beyond),
@@ -144,9 +145,8 @@ class _Scorer:
         if predicted is None:
             return 0.0
         shared = self.pair.shared
-        return float(
-            2 * shared[predicted, true] / (shared[predicted].sum() + shared[:, true].sum())
-        )
+        sizes = int(shared[predicted].sum()), int(shared[:, true].sum())
+        return dice_of_counts(int(shared[predicted, true]), *sizes)
 
     def _surface(self, predicted: int | None, true: int) -> SurfaceDistance:
         return self._between([predicted] if predicted else [], [true])

@@ -12,9 +12,7 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.truncation import FieldOfView, cut_sides
-from spinemamba.imaging.volume import Volume
-
-Box = tuple[slice, slice, slice]
+from spinemamba.imaging.volume import Box, Volume
 
 SIZE = max(BY_VALUE) + 1
 """Number of label values including background; they have no gaps."""

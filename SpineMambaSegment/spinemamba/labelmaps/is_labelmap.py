@@ -47,7 +47,7 @@ def check_labels(labels: Volume, name: str) -> None:
     if high > max(BY_VALUE):
         return  # the values include other structures, which may be larger
     levels = array[labelled]
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     sizes_ml = np.bincount(levels, minlength=max(BY_VALUE) + 1) * voxel_ml
     for value, label in BY_VALUE.items():
         if sizes_ml[value] > _MOST_ML.get(label.name, _MOST_OTHER_ML):

@@ -62,7 +62,7 @@ def label_stats(labels: Volume) -> dict[int, LabelStats]:
     """Return the statistics of each value of a label map that is a level in any numbering."""
     known = {v for n in BUILT_IN.values() for v in n.levels}
     boxes = ndimage.find_objects(labels.array, max(known))
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     stats = {}
     for value, box in enumerate(boxes, start=1):
         if box is None or value not in known:

@@ -58,7 +58,7 @@ def check_same_run(spine: LabelledSpine, result: Result) -> None:
 
 def extents(labels: Volume) -> list[_Extent]:
     """Return the extents of all levels in a label map."""
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
     out = []
     for value, box in enumerate(boxes, start=1):

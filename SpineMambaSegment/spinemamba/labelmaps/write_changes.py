@@ -20,6 +20,7 @@ from spinemamba.imaging.seg_nrrd import (
     write_labels,
     write_layers,
 )
+from spinemamba.imaging.volume import Box
 from spinemamba.imaging.write import write_image
 from spinemamba.labelmaps.read import LabelledSpine, NamedLabel, remap_values, values_in
 
@@ -184,7 +185,7 @@ def _write_segments(
     write_layers(layers, path, spine.file.header, segments)
 
 
-def _box(array: np.ndarray, value: int) -> tuple[slice, slice, slice] | None:
+def _box(array: np.ndarray, value: int) -> Box | None:
     return next(iter(ndimage.find_objects((array == value).astype(np.uint8))), None)
 
 

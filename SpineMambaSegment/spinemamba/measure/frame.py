@@ -10,9 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.imaging.truncation import SIDES as IMAGE_SIDES
-from spinemamba.imaging.volume import Geometry, Volume
-
-Box = tuple[slice, slice, slice]
+from spinemamba.imaging.volume import Box, Geometry, Volume
 
 _MARGIN_MM = 12.0
 """Margin of a patch around its vertebra."""

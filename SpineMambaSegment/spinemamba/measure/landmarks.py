@@ -62,7 +62,7 @@ def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> 
     name = BY_VALUE[value].name
     mask = labels.array[box] == value
     corner = [part.start for part in box]
-    volume_ml = float(mask.sum()) * float(np.prod(labels.spacing_mm)) / 1000
+    volume_ml = float(mask.sum()) * labels.geometry.voxel_ml
     steps = np.array([max(1, round(_SEARCH_MM / s)) for s in labels.spacing_mm])
     small = mask[:: steps[0], :: steps[1], :: steps[2]]
     if not small.any():  # thinner than the subsampling

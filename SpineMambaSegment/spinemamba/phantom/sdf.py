@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.volume import Box, Geometry
 
-Box = tuple[slice, slice, slice]
 Point = tuple[float, float, float]
 Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 FAR_MM = 30.0
