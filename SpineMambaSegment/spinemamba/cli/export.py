@@ -59,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LEVEL",
         help="export only these, such as L1 L2 or T10-L2",
     )
+    _add_surface_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
+    add_numbering(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
+
+
+def _add_surface_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `MeshOptions`."""
     parser.add_argument(
         "--smoothing",
         type=_share,
@@ -75,9 +83,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coordinate-system", choices=SPACES, default="LPS", help="of the surfaces (%(default)s)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
-    add_numbering(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from spinemamba import __version__
 from spinemamba.cli.console import Stream, print_error, safe_streams
@@ -143,10 +144,15 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == requested:
-            module = importlib.import_module(f"spinemamba.cli.{name.replace('-', '_')}")
+            module = command_module(name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def command_module(name: str) -> ModuleType:
+    """Import and return the module of a command."""
+    return importlib.import_module(f"spinemamba.cli.{name.replace('-', '_')}")
 
 
 def _how_to_report(error: BaseException) -> str:
