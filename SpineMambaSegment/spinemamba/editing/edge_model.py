@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-Spacing = tuple[float, float, float]
-
 _IMAGE_MM, _BONE_MM = (1.0, 2.5), (1.5, 4.0)
 """Standard deviations of the Gaussians for smoothed features of the image and of bone."""
 
@@ -50,7 +48,7 @@ class EdgeInputs:
     image: np.ndarray
     bone: np.ndarray
     gap_mm: np.ndarray
-    spacing_mm: Spacing
+    spacing_mm: tuple[float, float, float]
 
     def features(self) -> list[np.ndarray]:
         """Return the features of each voxel, float32 arrays (z, y, x)."""

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.editing.assignment import EXISTING, TARGET, UNKNOWN
 from spinemamba.editing.edge_model import EdgeInputs, learned_bone
 from spinemamba.imaging.masks import grow_labels, without_islands
 from spinemamba.imaging.resample import crop_geometry, resample_box
 from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.to_input_grid import BONE_THRESHOLD, RIM_VOX, box_in
-
-TARGET, UNKNOWN, EXISTING = 1, 2, 3
-"""Part codes: target vertebra, bone of unsegmented vertebrae, existing neighbours."""
 
 _RIM_MM = 1.5
 """One voxel of the fine stage. Bone this close to an existing neighbour may belong to it."""
@@ -68,22 +66,22 @@ class _View:
 
 
 def outline(
-    normal: Volume, evidence: VoxelPredictions, parts: np.ndarray, neighbours: np.ndarray
+    normal: Volume, predictions: VoxelPredictions, parts: np.ndarray, neighbours: np.ndarray
 ) -> np.ndarray:
     """Return the mask of the target vertebra on the grid of the image.
 
     Args:
         normal: The normalised image, canonical orientation.
-        evidence: Voxel predictions of the fine network.
+        predictions: Voxel predictions of the fine network.
         parts: `TARGET`, `UNKNOWN` or `EXISTING` in bone, 0 elsewhere, on the grid of the voxel
             predictions.
         neighbours: Label values of the existing neighbours, 0 elsewhere, on the grid of the image.
     """
     mask = np.zeros(normal.array.shape, bool)
-    window = box_in(evidence.geometry, normal.geometry)
+    window = box_in(predictions.geometry, normal.geometry)
     if window is None:
         return mask
-    view = _view(normal, evidence, parts, window, neighbours)
+    view = _view(normal, predictions, parts, window, neighbours)
     target = _free_bone(view, view.bone)
     if not target.any():
         return mask
@@ -97,15 +95,15 @@ def outline(
 
 def _view(
     normal: Volume,
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     parts: np.ndarray,
     window: Box,
     neighbours: np.ndarray,
 ) -> _View:
     grown = grow_labels(parts, RIM_VOX)
-    stack = np.stack([evidence.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
+    stack = np.stack([predictions.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
     geometry = crop_geometry(normal.geometry, window)
-    bone, unknown, known = resample_box(stack, evidence.geometry, geometry)
+    bone, unknown, known = resample_box(stack, predictions.geometry, geometry)
     return _View(normal.array[window], bone, neighbours[window], unknown > known, normal.spacing_mm)
 
 
