@@ -19,7 +19,7 @@ from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
 from spinemamba.export.meshing.raw_surface import Mask, RawSurface, make_raw_surface
 from spinemamba.export.meshing.shared_borders import neighbour_masks, smooth_together
-from spinemamba.export.meshing.smooth import Finished, finish, smooth
+from spinemamba.export.meshing.smooth import FinishedSurface, finish, smooth
 from spinemamba.export.meshing.vtk_surface import share_cores
 from spinemamba.protocol.case_source import CaseSource
 from spinemamba.protocol.manifest import (
@@ -136,9 +136,9 @@ class Export:
                 self._leave_out(vertebra.level, ready)
                 continue
             raw_surface, smoothed, free = ready
-            made = finish(raw_surface, smoothed, self._options, free)
+            surface = finish(raw_surface, smoothed, self._options, free)
             yield Step((number + 0.8) / count, vertebra.level)
-            entry = self._write(number, made)
+            entry = self._write(number, surface)
             yield Step((number + 1) / count, vertebra.level, entry)
 
     def run(self) -> Manifest:
@@ -183,8 +183,8 @@ class Export:
             if number in reasons:
                 yield reasons[number]
             else:
-                raw_surface, (mesh, own) = next(ready)
-                yield raw_surface, mesh, own
+                raw_surface, (mesh, unshared) = next(ready)
+                yield raw_surface, mesh, unshared
 
     def _updated_manifest(self, before: Manifest | None) -> Manifest:
         """Return the manifest of a folder with the metadata of this export."""
@@ -204,10 +204,10 @@ class Export:
         self.left_out = (*self.left_out, (level, reason))
         self._write_files({})
 
-    def _write(self, number: int, made: Finished) -> VertebraEntry:
+    def _write(self, number: int, surface: FinishedSurface) -> VertebraEntry:
         """Write all files of a vertebra and the manifest, or nothing."""
         vertebra, options = self._vertebrae[number], self._options
-        mesh = made.mesh
+        mesh = surface.mesh
         if options.space == "RAS":
             mesh = mesh.moved_to(mesh.points_mm * _RAS_FROM_LPS)
         color = BY_NAME[vertebra.level].color
@@ -216,7 +216,7 @@ class Export:
             for path in self._paths[number]
         }
         files = tuple(_file_entry(path, content) for path, content in data.items())
-        entry = manifest_entry(vertebra, made, files, options)
+        entry = manifest_entry(vertebra, surface, files, options)
         self._write_files(data, entry)
         return entry
 

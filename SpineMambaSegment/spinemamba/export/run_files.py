@@ -11,8 +11,7 @@ from scipy import ndimage
 
 from spinemamba.anatomy.label_schemes import Numbering
 from spinemamba.common.errors import UserError
-from spinemamba.export.centres import centres_of
-from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
+from spinemamba.export.item import LeftOut, Vertebra, cut_by_result, label_centroids
 from spinemamba.export.meshing.raw_surface import Mask, Place
 from spinemamba.imaging.seg_nrrd import Segment
 from spinemamba.imaging.volume import Box, Geometry
@@ -127,16 +126,16 @@ def source_of(content: LabelFile, case: str) -> CaseSource:
         content: The file.
         case: Name of the case before conversion to a safe file name.
     """
-    centres = [centres_of(layer.array) for layer in content.layers]
+    centroids = [label_centroids(layer.array) for layer in content.layers]
     geometry = content.layers[0].geometry
     located = {}
     for labels in _grouped(content):
-        optional = [centres[x.segment.layer].get(x.segment.value) for x in labels]
-        parts = [centre for centre in optional if centre is not None]
+        optional = [centroids[x.segment.layer].get(x.segment.value) for x in labels]
+        parts = [part for part in optional if part is not None]
         if parts:
-            largest = max(parts, key=lambda centre: centre.voxels)
+            largest = max(parts, key=lambda part: part.voxels)
             centre_mm = geometry.to_lps_mm(np.array(largest.centroid_zyx)).round(3)
-            voxels = sum(centre.voxels for centre in parts)
+            voxels = sum(part.voxels for part in parts)
             volume_ml = voxels * geometry.voxel_ml
             located.setdefault(
                 labels[0].level.name, Located(tuple(centre_mm.tolist()), round(volume_ml, 6))

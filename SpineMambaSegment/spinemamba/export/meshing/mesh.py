@@ -73,14 +73,14 @@ class Mesh:
 
         Returns the surface itself if all points differ.
         """
-        places = np.ascontiguousarray(self.points_mm + 0.0)  # -0 becomes 0
-        rows = places.view([("", places.dtype)] * 3).ravel()
+        points = np.ascontiguousarray(self.points_mm + 0.0)  # -0 becomes 0
+        rows = points.view([("", points.dtype)] * 3).ravel()
         _, first, numbers = np.unique(rows, return_index=True, return_inverse=True)
         if len(first) == len(rows):
             return self
         triangles = numbers.ravel()[self.triangles]
-        one, two, three = triangles.T
-        triangles = triangles[(one != two) & (two != three) & (three != one)]
+        i, j, k = triangles.T
+        triangles = triangles[(i != j) & (j != k) & (k != i)]
         return Mesh(self.points_mm[first], triangles.astype(self.triangles.dtype))
 
     def point_normals(self) -> np.ndarray:

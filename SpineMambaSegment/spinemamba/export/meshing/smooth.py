@@ -49,7 +49,7 @@ class _Deviation:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedSurface:
     """A finished surface.
 
     Attributes:
@@ -110,7 +110,7 @@ def _keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) 
     return mesh
 
 
-def hold_back(raw: Mesh, target: Mesh) -> tuple[Mesh, np.ndarray, int]:
+def reduce_at_self_intersections(raw: Mesh, target: Mesh) -> tuple[Mesh, np.ndarray, int]:
     """Reduce the displacement from a raw to a smoothed surface at self-intersections.
 
     Around each self-intersection, displacements are halved repeatedly, in a region that grows each
@@ -122,22 +122,22 @@ def hold_back(raw: Mesh, target: Mesh) -> tuple[Mesh, np.ndarray, int]:
     """
     share, moved = np.ones((len(raw.points_mm), 1)), None
     for round_ in range(_ROUNDS):
-        mesh = _stored(raw.moved_to(raw.points_mm + share * (target.points_mm - raw.points_mm)))
+        mesh = _rounded(raw.moved_to(raw.points_mm + share * (target.points_mm - raw.points_mm)))
         cutting = self_intersections(mesh, moved)
         if not len(cutting):
             break
-        part = np.zeros(len(share), bool)
-        part[mesh.triangles[cutting]] = True
+        region = np.zeros(len(share), bool)
+        region[mesh.triangles[cutting]] = True
         for _ in range(1 + round_):
-            part[mesh.triangles[part[mesh.triangles].any(axis=1)]] = True
-        share[part] *= 0.5 if round_ < _ROUNDS // 2 else 0.0
-        moved = part[mesh.triangles].any(axis=1)
+            region[mesh.triangles[region[mesh.triangles].any(axis=1)]] = True
+        share[region] *= 0.5 if round_ < _ROUNDS // 2 else 0.0
+        moved = region[mesh.triangles].any(axis=1)
     return mesh, share[:, 0] < 1, len(cutting)
 
 
 def finish(
     raw_surface: RawSurface, smoothed: Mesh, options: MeshOptions, free: np.ndarray | None = None
-) -> Finished:
+) -> FinishedSurface:
     """Correct the volume of a smoothed surface, decimate it, and measure it.
 
     Args:
@@ -148,19 +148,19 @@ def finish(
     """
     raw, target, limited = raw_surface.raw, smoothed, 0
     for _ in range(_ROUNDS if options.smoothing else 0):
-        kept = _keep_volume(target, raw_surface.label_volume_mm3, free)
-        target, limited = raw_surface.reach.limit(raw, kept, free)
+        corrected = _keep_volume(target, raw_surface.label_volume_mm3, free)
+        target, limited = raw_surface.bound.limit(raw, corrected, free)
         # Points that were moved back have changed the volume.
         if abs(target.volume_mm3 / raw_surface.label_volume_mm3 - 1) < _SAME_VOLUME:
             break
-    mesh, held_back, intersecting = hold_back(raw, target)
+    mesh, held_back, intersecting = reduce_at_self_intersections(raw, target)
     if options.decimation:
-        mesh, intersecting = _fewer_triangles(mesh, options.decimation, free)
+        mesh, intersecting = _decimated_safely(mesh, options.decimation, free)
     elif (welded := mesh.welded()) is not mesh:
         mesh, intersecting = welded, len(self_intersections(welded))
     moves_mm = target.points_mm - smoothed.points_mm
     offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
-    return Finished(
+    return FinishedSurface(
         mesh,
         raw_surface,
         offset_mm,
@@ -172,7 +172,7 @@ def finish(
     )
 
 
-def _fewer_triangles(mesh: Mesh, share: float, free: np.ndarray | None = None) -> tuple[Mesh, int]:
+def _decimated_safely(mesh: Mesh, share: float, free: np.ndarray | None = None) -> tuple[Mesh, int]:
     """Return a decimated surface, rounded to 32 bits, and the number of intersecting triangles.
 
     Points around self-intersections are fixed, and decimation is repeated. If too many points
@@ -184,17 +184,17 @@ def _fewer_triangles(mesh: Mesh, share: float, free: np.ndarray | None = None) -
         free: Whether each point may move; None if all may.
     """
     shared = np.zeros(len(mesh.points_mm), bool) if free is None else ~free
-    fixed, made = shared.copy(), []
+    fixed, attempts = shared.copy(), []
     for _ in range(_DECIMATIONS):
-        fewer = _stored(decimated(mesh, share, fixed)).welded()
+        fewer = _rounded(decimated(mesh, share, fixed)).welded()
         cutting = self_intersections(fewer)
-        made.append((fewer, len(cutting)))
+        attempts.append((fewer, len(cutting)))
         if not len(cutting):
             break
         fixed |= _around(mesh, fewer.corners_mm[cutting])
         if (fixed & ~shared).mean() > _MOST_FIXED:
             fixed, share = shared.copy(), max(2 * share - 1, 0)
-    return min(made, key=lambda one: one[1])
+    return min(attempts, key=lambda attempt: attempt[1])
 
 
 def _around(mesh: Mesh, corners_mm: np.ndarray) -> np.ndarray:
@@ -207,7 +207,7 @@ def _around(mesh: Mesh, corners_mm: np.ndarray) -> np.ndarray:
     return near
 
 
-def _stored(mesh: Mesh) -> Mesh:
+def _rounded(mesh: Mesh) -> Mesh:
     """Round the coordinates of a surface to 32 bits, as files store them."""
     return mesh.moved_to(mesh.points_mm.astype(np.float32).astype(float))
 
