@@ -53,9 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the files, and print tables."""
-    from spinemamba.jobs.measure import Sources, measure_files, write_case_page  # loads matplotlib
+    from spinemamba.jobs.measure import (  # loads matplotlib
+        Sources,
+        measure_files,
+        write_case_page,
+        write_csv,
+        write_json,
+    )
     from spinemamba.labelmaps.read import result_beside
-    from spinemamba.measure.tables import write_csv, write_json
 
     run = args.result or result_beside(args.labels)
     named, numbering = bool(args.result), numbering_of(args.numbering)
@@ -69,14 +74,14 @@ def run(args: argparse.Namespace) -> int:
             write_csv(done.measured, partial[csv])
             write_json(done.measured, partial[json])
             write_case_page(done, partial[page], args.name or "")
-    for text in (*done.measured.alerts, *tables(done.measured), *done.measured.notes):
+    for text in (*done.measured.alerts, *_tables(done.measured), *done.measured.notes):
         print_line(text)
     for path in outputs:
         print_line(f"Wrote {path}")
     return 0
 
 
-def tables(measured: Measurements) -> list[str]:
+def _tables(measured: Measurements) -> list[str]:
     """Return text tables of the vertebrae, of the discs, and of the angles and curves."""
     out = []
     for kind, keys in (("vertebra", _SHOWN), ("disc", None)):

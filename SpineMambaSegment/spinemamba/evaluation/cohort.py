@@ -88,16 +88,7 @@ def evaluate(
             yield Outcome(case, None, f"Something went wrong inside SpineMamba ({kind}).")
 
 
-def compare_files(case: Case, *, distances: bool = True) -> Comparison:
-    """Read a case and compare it.
-
-    Raises:
-        UserError: If a file is missing or cannot be compared; see `compare`.
-    """
-    return compare(*(spine.volume for spine in _read_pair(case)), distances=distances)
-
-
-def _read_pair(case: Case, numberings: Numberings = _BY_ANATOMY) -> list[LabelledSpine]:
+def _read_pair(case: Case, numberings: Numberings) -> list[LabelledSpine]:
     """Read segmentation and reference of a case.
 
     Raises:

@@ -9,8 +9,13 @@ import numpy as np
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.evaluation.pair import LabelPair, Side, joint_box, match_by_overlap, pair_labels
-from spinemamba.evaluation.scores import Comparison, VertebraScore
-from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface_distance
+from spinemamba.evaluation.scores import (
+    NO_DISTANCE,
+    Comparison,
+    SurfaceDistance,
+    VertebraScore,
+    surface_distance,
+)
 from spinemamba.imaging.masks import dice_of_counts
 from spinemamba.imaging.volume import Volume
 

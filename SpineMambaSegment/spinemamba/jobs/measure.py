@@ -1,12 +1,14 @@
-"""Measure a label image: read files, measure, write JSON and the HTML report."""
+"""Measure a label image: read files, measure, write JSON, a CSV table and the HTML report."""
 
 from __future__ import annotations
 
+import csv
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spinemamba.anatomy.label_schemes import VERSE, Numbering
-from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.atomic_files import all_or_none, check_place, whole_or_nothing
 from spinemamba.common.errors import UserError
 from spinemamba.common.progress import MEASURE, ignore
 from spinemamba.common.progress import Progress as StageProgress
@@ -22,9 +24,9 @@ from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other
 from spinemamba.measure.spine import Progress, measure_with_stance
 from spinemamba.measure.stance import Stance
-from spinemamba.measure.tables import write_json
 from spinemamba.protocol.job import MeasureJob
-from spinemamba.protocol.measurements import Measurements
+from spinemamba.protocol.measurements import KINDS, Item, Measurements
+from spinemamba.protocol.quantities import of_kind
 from spinemamba.protocol.result import Result, read_result
 from spinemamba.report.case_page import write_page
 
@@ -32,6 +34,11 @@ _MEASURED = 0.8
 """Progress after measuring, before the report is written."""
 
 _UNVERIFIED = "Levels not verified"
+
+_COLUMNS = ("kind", "name", "view", "quantity", "value", "unit", "finding", "not_given_because")
+_COLUMNS += ("how",)
+_DIGITS = 3
+"""Decimals of the values in the CSV table."""
 
 
 @dataclass(frozen=True)
@@ -169,3 +176,53 @@ def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, l
         alerts = [f"{_UNVERIFIED}: {name} is not the result of these labels ({why})."]
         return None, alerts + ([level_warning(result.labelings)] if result.ambiguous else [])
     return result, [level_warning(result.labelings)] if result.ambiguous else []
+
+
+def write_json(measured: Measurements, path: Path) -> None:
+    """Write all measurements as JSON; `measurements.read_measurements` reads them.
+
+    Raises:
+        UserError: As `whole_or_nothing`.
+    """
+    text = json.dumps(measured.to_json(), indent=1, allow_nan=False) + "\n"
+    with whole_or_nothing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_csv(measured: Measurements, path: Path) -> None:
+    """Write a CSV row for every value, with unit, definition, and the reason if it is missing.
+
+    Alerts are the first rows, with the kind "alert".
+
+    Raises:
+        UserError: As `whole_or_nothing`.
+    """
+    with whole_or_nothing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(_alert(text) for text in measured.alerts)
+        for kind in KINDS:
+            for item in measured.of(kind):
+                writer.writerows(_rows(item))
+
+
+def _alert(text: str) -> dict[str, str]:
+    return {**dict.fromkeys(_COLUMNS, ""), "kind": "alert", "finding": text}
+
+
+def _rows(item: Item) -> list[dict[str, str]]:
+    finding = ", ".join(f"{key} {word}" for key, word in item.words.items())
+    return [
+        {
+            "kind": item.kind,
+            "name": item.name,
+            "view": item.view,
+            "quantity": quantity.key,
+            "value": "" if (v := item.values.get(quantity.key)) is None else f"{v:.{_DIGITS}f}",
+            "unit": quantity.unit,
+            "finding": finding,
+            "not_given_because": item.reasons.get(quantity.key, ""),
+            "how": quantity.how,
+        }
+        for quantity in of_kind(item.kind)
+    ]

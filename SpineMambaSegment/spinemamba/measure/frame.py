@@ -102,8 +102,8 @@ class Patch:
                 not.
         """
         wider, ends = [], []
-        whole = zip(box, labels.spacing_mm, labels.array.shape, IMAGE_SIDES, strict=True)
-        for part, spacing, count, (backwards, forwards) in whole:
+        axes = zip(box, labels.spacing_mm, labels.array.shape, IMAGE_SIDES, strict=True)
+        for part, spacing, count, (backwards, forwards) in axes:
             margin = int(np.ceil(_MARGIN_MM / spacing))
             first = part.start if backwards in sides else 0
             stop = part.stop if forwards in sides else count

@@ -250,15 +250,15 @@ def _along(places: np.ndarray) -> list[int]:
 
 def _up(marks: Sequence[Landmark]) -> np.ndarray:
     """Return the cranial direction of ordered vertebrae; superior if there are too few."""
-    whole = [mark for mark in marks if not mark.cut]
-    if len(whole) < 2:
+    complete = [mark for mark in marks if not mark.cut]
+    if len(complete) < 2:
         # The position of a truncated vertebra is reliable only if most of it is visible.
         least = _LEAST_PART * max((mark.volume_ml for mark in marks), default=0.0)
-        whole = [mark for mark in marks if mark.volume_ml >= least]
-    if len(whole) < 2:
+        complete = [mark for mark in marks if mark.volume_ml >= least]
+    if len(complete) < 2:
         return np.array([0.0, 0.0, 1.0])
-    steps = np.arange(len(whole)) - (len(whole) - 1) / 2
-    return unit(-steps @ np.array([mark.deep_lps_mm for mark in whole]))
+    steps = np.arange(len(complete)) - (len(complete) - 1) / 2
+    return unit(-steps @ np.array([mark.deep_lps_mm for mark in complete]))
 
 
 def _back(marks: Sequence[Landmark], up: np.ndarray) -> np.ndarray:
