@@ -115,8 +115,8 @@ def _free_bone(view: _View, bone: np.ndarray) -> np.ndarray:
     inner = without_islands(free & (view.distance_mm(view.existing) > _RIM_MM))
     if not inner.any():
         return inner
-    reach_mm = _RIM_MM + 0.5 * min(view.spacing_mm)
-    return without_islands(free & (view.distance_mm(inner) <= reach_mm))
+    limit_mm = _RIM_MM + 0.5 * min(view.spacing_mm)
+    return without_islands(free & (view.distance_mm(inner) <= limit_mm))
 
 
 def _learned_bone(view: _View, target: np.ndarray) -> np.ndarray:

@@ -88,7 +88,7 @@ def _encoded(
     numbers, present = segments
     descriptions = [_description(highdicom, k, v) for k, v in enumerate(present, 1)]
     try:
-        made = highdicom.seg.Segmentation(
+        dataset = highdicom.seg.Segmentation(
             source_images=sources,
             pixel_array=numbers,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
@@ -105,8 +105,8 @@ def _encoded(
             content_label="VERTEBRAE",
             pixel_measures=_pixel_measures(highdicom, stack),
         )
-        made.SeriesDescription = _SERIES_DESCRIPTION
-        made.save_as(buffer := io.BytesIO())
+        dataset.SeriesDescription = _SERIES_DESCRIPTION
+        dataset.save_as(buffer := io.BytesIO())
     # The message of the error may contain patient data.
     except Exception as error:
         raise UserError(

@@ -226,12 +226,12 @@ def _source(patient: Any, source: Any, first: Any, stack: Stack, k: int) -> Any:
     """
     from pydicom.valuerep import DSfloat
 
-    made = deepcopy(patient)
+    dataset = deepcopy(patient)
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(made, keyword, _value(source, keyword))
-    made.FrameOfReferenceUID = _value(first, "FrameOfReferenceUID")
-    made.Modality = stack.modality or "OT"
-    made.Rows, made.Columns = stack.geometry.shape[1:]
+        setattr(dataset, keyword, _value(source, keyword))
+    dataset.FrameOfReferenceUID = _value(first, "FrameOfReferenceUID")
+    dataset.Modality = stack.modality or "OT"
+    dataset.Rows, dataset.Columns = stack.geometry.shape[1:]
     numbers = {
         "SliceThickness": (slice_thickness_mm(stack),),
         "PixelSpacing": stack.slices[0].numbers(PIXEL_SPACING),
@@ -241,5 +241,5 @@ def _source(patient: Any, source: Any, first: Any, stack: Stack, k: int) -> Any:
     for keyword, values in numbers.items():
         # DICOM limits decimal strings to 16 characters.
         texts = [DSfloat(value, auto_format=True) for value in values]
-        setattr(made, keyword, texts if len(texts) > 1 else texts[0])
-    return made
+        setattr(dataset, keyword, texts if len(texts) > 1 else texts[0])
+    return dataset

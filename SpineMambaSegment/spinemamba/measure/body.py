@@ -130,18 +130,18 @@ def find_body(patch: Patch, start: Frame, signs: tuple[int, ...] = (1, -1)) -> B
 def _centred(patch: Patch, frame: Frame, signs: tuple[int, ...]) -> tuple[Frame, _Extent]:
     """Return the frame centred between the walls, and the size of the body."""
     for _ in range(3):
-        ends = {sign: _reach(patch, frame, (0, 0, sign), (4.0, 4.0, 0.0)) for sign in signs}
+        ends = {sign: _extent_along(patch, frame, (0, 0, sign), (4.0, 4.0, 0.0)) for sign in signs}
         height = sum(ends.values()) if len(ends) == 2 else 2 * _NEAR_PLATE_MM
         # With only one endplate, stay near it.
         up = ends.get(1, height - ends.get(-1, 0.0))
         frame = frame.moved((0, 0, up - height / 2))
         spread = (3.0, 0.0, 0.2 * height)
-        back, front = (_reach(patch, frame, (0, sign, 0), spread) for sign in (1, -1))
+        back, front = (_extent_along(patch, frame, (0, sign, 0), spread) for sign in (1, -1))
         frame, depth = frame.moved((0, (back - front) / 2, 0)), back + front
         # Anterior to the centre, where no pedicle is attached.
         ahead, spread = frame.moved((0, -0.15 * depth, 0)), (0.0, 0.15 * depth, 0.2 * height)
         try:
-            left, right = (_reach(patch, ahead, (sign, 0, 0), spread) for sign in (1, -1))
+            left, right = (_extent_along(patch, ahead, (sign, 0, 0), spread) for sign in (1, -1))
         except ValueError:
             left, right = _REACH_MM, _REACH_MM  # the sacrum has no lateral wall
         width = left + right
@@ -156,7 +156,7 @@ def _centred(patch: Patch, frame: Frame, signs: tuple[int, ...]) -> tuple[Frame,
     return frame, _Extent(width / 2, depth / 2, height / 2)
 
 
-def _reach(
+def _extent_along(
     patch: Patch, frame: Frame, toward: tuple[int, int, int], spread_mm: tuple[float, float, float]
 ) -> float:
     """Return the distance to the wall in a direction, as median over parallel rays.

@@ -134,25 +134,25 @@ class Patch:
         return float(parts @ np.asarray(self.geometry.spacing_mm))
 
     def near(
-        self, frame: Frame, reach_mm: tuple[float, float, float]
+        self, frame: Frame, half_size_mm: tuple[float, float, float]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the voxels in a box around a frame.
 
         Args:
             frame: Centre and axes of the box.
-            reach_mm: Half the size of the box along the axes.
+            half_size_mm: Half the size of the box along the axes.
 
         Returns:
             Voxel centres in the frame, (n, 3), and whether each is in the vertebra, (n,).
         """
-        corners = np.array(np.meshgrid(*[(-r, r) for r in reach_mm])).reshape(3, -1).T
+        corners = np.array(np.meshgrid(*[(-r, r) for r in half_size_mm])).reshape(3, -1).T
         index = self.geometry.to_index_zyx(frame.to_lps(corners))
         low = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
         high = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, self.inside.shape)
         box = tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
         grid = np.stack(np.meshgrid(*[np.arange(s.start, s.stop) for s in box], indexing="ij"), -1)
         points = frame.to_local(self.geometry.to_lps_mm(grid.reshape(-1, 3)))
-        within = (np.abs(points) <= reach_mm).all(axis=1)
+        within = (np.abs(points) <= half_size_mm).all(axis=1)
         return points[within], self.inside[box].reshape(-1)[within] > 0.5
 
     def share(self, points_lps_mm: np.ndarray) -> np.ndarray:
@@ -161,27 +161,27 @@ class Patch:
         return ndimage.map_coordinates(self.inside, index, order=1)
 
     def exits_mm(
-        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, reach_mm: float
+        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, length_mm: float
     ) -> np.ndarray:
         """Return the distance from each start (n, 3) to where a ray leaves the vertebra.
 
         Returns:
-            Distances (n,); NaN if the start is outside, or the ray does not leave within the reach.
+            Distances (n,); NaN if the start is outside, or the ray does not leave the vertebra.
         """
-        values, steps = self._along(starts_lps_mm, direction_lps, reach_mm)
+        values, steps = self._along(starts_lps_mm, direction_lps, length_mm)
         return _first_below(values, steps)
 
     def entries_mm(
-        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, reach_mm: float
+        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, length_mm: float
     ) -> np.ndarray:
         """Return the distance from each start (n, 3), outside, to the vertebra; NaN if none."""
-        values, steps = self._along(starts_lps_mm, direction_lps, reach_mm)
+        values, steps = self._along(starts_lps_mm, direction_lps, length_mm)
         return _first_below(1 - values, steps)
 
     def _along(
-        self, starts: np.ndarray, direction: np.ndarray, reach_mm: float
+        self, starts: np.ndarray, direction: np.ndarray, length_mm: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        steps = np.arange(0.0, reach_mm + _STEP_MM, _STEP_MM)
+        steps = np.arange(0.0, length_mm + _STEP_MM, _STEP_MM)
         return self.share(starts[:, None] + steps[None, :, None] * direction), steps
 
     def shows(self, points_lps_mm: np.ndarray) -> np.ndarray:

@@ -48,8 +48,12 @@ def back_corner(patch: Patch, body: Body, sign: int) -> np.ndarray:
         ValueError: If the posterior wall is not clear in the label.
     """
     extent = body.extent
-    reach = (BAND * extent.half_width_mm, extent.half_depth_mm + _BEHIND_MM, extent.half_height_mm)
-    places, inside = patch.near(body.frame, reach)
+    half_size_mm = (
+        BAND * extent.half_width_mm,
+        extent.half_depth_mm + _BEHIND_MM,
+        extent.half_height_mm,
+    )
+    places, inside = patch.near(body.frame, half_size_mm)
     behind = places[:, 1] > 0
     # Coordinates for the fit: left, superior, and posterior as height.
     places, inside = places[behind][:, (0, 2, 1)], inside[behind]

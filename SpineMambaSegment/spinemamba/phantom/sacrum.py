@@ -74,8 +74,8 @@ def _solid(across: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
     ridge = np.maximum(np.abs(t - back) - (7 - 4 * share), across - 2.5)
     ridge = np.maximum(ridge, np.abs(s - 45) - 40)
     arch = smooth_min(np.maximum(arch, 8 - s), ridge, 4.0)
-    whole = smooth_min(smooth_min(bodies, wing, 4.0), arch, 4.0)
-    return -smooth_min(-whole, np.minimum(s, np.float32(_LENGTH_MM) - s), 3.0)
+    bone = smooth_min(smooth_min(bodies, wing, 4.0), arch, 4.0)
+    return -smooth_min(-bone, np.minimum(s, np.float32(_LENGTH_MM) - s), 3.0)
 
 
 def _holes(across: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -66,10 +66,10 @@ def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> Non
     """
     shape, arch = placed.shape, _arch_of(placed.name)
     unit = shape.width / 40.0 if placed.name[0] == "L" else 1.0
-    reach = shape.width / 2 + 4
+    half_width = shape.width / 2 + 4
     field.add(
-        (-reach, -shape.wall - 3, -shape.height / 2 - 5),
-        (reach, shape.wall + 3, shape.height / 2 + 5),
+        (-half_width, -shape.wall - 3, -shape.height / 2 - 5),
+        (half_width, shape.wall + 3, shape.height / 2 + 5),
         body_distance(placed),
     )
     lower = joint_below(placed.name, shape)
@@ -122,8 +122,8 @@ def _add_transverse(field: Field, placed: Placed, arch: _Arch, side: float) -> N
     tip_x = shape.span / 2 - last
     y = shape.canal_y + 0.3 * shape.canal_depth
     z = _pedicle_z(shape, arch) - 2.0
-    reach = max(tip_x - root_x, 1.0)
-    tip = side * tip_x, y + arch.sweep[0] * reach, z + arch.sweep[1] * reach
+    length = max(tip_x - root_x, 1.0)
+    tip = side * tip_x, y + arch.sweep[0] * length, z + arch.sweep[1] * length
     field.add_capsule(((side * root_x, y, z), tip), (first, last), (1, 1, tall), 2.5)
 
 
