@@ -70,7 +70,7 @@ def add_numbering(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> Callable[[str], int]:
     """Return an argument type: integers from ``least`` to ``most``."""
 
     def read(text: str) -> int:
@@ -87,7 +87,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def above_zero(most: float, unit: str = "") -> Callable[[str], float]:
+def positive_number(most: float, unit: str = "") -> Callable[[str], float]:
     """Return an argument type: numbers above zero and at most ``most``; NaN is refused."""
 
     def read(text: str) -> float:
@@ -104,10 +104,10 @@ def above_zero(most: float, unit: str = "") -> Callable[[str], float]:
     return read
 
 
-seed = whole(0, 2**62)
+seed = whole_number(0, 2**62)
 """Argument type of a random seed."""
 
-threads = whole(0, 1024)
+threads = whole_number(0, 1024)
 """Argument type of a number of threads; 0 leaves the choice to torch."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spinemamba.cli.arguments import add_former_option, add_overwrite, seed, whole
+from spinemamba.cli.arguments import add_former_option, add_overwrite, seed, whole_number
 from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import check_place, whole_or_nothing
 
@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--seed", type=seed, default=0, help="random seed (%(default)s)")
     parser.add_argument(
-        "--count", type=whole(1, 10**9), default=200, help="spines per noise level (%(default)s)"
+        "--count",
+        type=whole_number(1, 10**9),
+        default=200,
+        help="spines per noise level (%(default)s)",
     )
     parser.add_argument(
         "--centroids",

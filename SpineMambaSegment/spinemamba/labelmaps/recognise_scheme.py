@@ -68,12 +68,12 @@ _COCCYX_ML = 40.0
 _L6_ML = 150.0
 """Largest volume of an L6. Some software uses its value, 25, for the sacrum."""
 
-_UPWARD = (TOTALSEGMENTATOR, TOTALSEGMENTATOR_V1, TOTALSEGMENTATOR_MR, VISTA3D)
+_CAUDAL_TO_CRANIAL = (TOTALSEGMENTATOR, TOTALSEGMENTATOR_V1, TOTALSEGMENTATOR_MR, VISTA3D)
 _ON_REQUEST = (TOTALSEGMENTATOR_MR, TOTALSPINESEG, VISTA3D)
 """Numberings that are used only on request. If one fits, other numberings are refused."""
 
 _LOWEST_OTHER = min(TOTALSEGMENTATOR_V1.levels)
-_UPWARDS = (
+_REVERSED_TEXT = (
     "they rise from tail to head: either they follow {}, or the header holds the spine upside down"
 )
 _REMEDY = f"State what the values mean: --labels {OPTION}."
@@ -129,7 +129,7 @@ def check_numbering(stats: Mapping[int, LabelStats], numbering: Numbering, name:
     Raises:
         UserError: If the numbering does not fit.
     """
-    if numbering in _UPWARD and Chain.of(stats, numbering).reversed:
+    if numbering in _CAUDAL_TO_CRANIAL and Chain.of(stats, numbering).reversed:
         raise UserError(
             f"{name} does not follow the numbering of {numbering.title}: its vertebrae would lie "
             "upside down.",
@@ -153,7 +153,7 @@ def _problem(verse: Chain, unknown: list[int]) -> str:
     down, up = verse.directions
     lowest = min(BY_NAME[level].value for level in verse.levels)
     if verse.reversed and (first <= _FIRST_OF_INSTANCES + 1 or lowest >= _LOWEST_OTHER):
-        return _UPWARDS.format("another numbering, such as TotalSegmentator's first")
+        return _REVERSED_TEXT.format("another numbering, such as TotalSegmentator's first")
     if down + up >= 4 and not verse.reversed and down <= up:
         return "they do not follow each other along the spine"
     if first <= _FIRST_OF_INSTANCES and len(verse.levels) > 1 and not verse.ordered:
@@ -237,7 +237,7 @@ def _either(stats: Mapping[int, LabelStats], numberings: list[Numbering], beyond
     titles = " or ".join(n.title for n in numberings)
     if beyond:
         return f"they may follow the numbering of {titles}"
-    return _UPWARDS.format(f"the numbering of {titles}")
+    return _REVERSED_TEXT.format(f"the numbering of {titles}")
 
 
 def _listed(verse: Chain, present: Sequence[int]) -> str:
