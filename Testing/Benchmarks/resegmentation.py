@@ -122,9 +122,9 @@ def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
         before = int(hit[1:].argmax()) + 1 if hit[1:].any() else 0
         labels = there.with_array(np.where(there.array == before, 0, there.array))
         place = truth.geometry.to_lps_mm(bodies_mm[value] / np.asarray(truth.spacing_mm))
-        question = TargetVertebra(tuple(map(float, place)))
+        target = TargetVertebra(tuple(map(float, place)))
         try:
-            mask = resegment_vertebra(image, labels, question, (model.fine, "ct")).mask.array > 0
+            mask = resegment_vertebra(image, labels, target, (model.fine, "ct")).mask.array > 0
         except UserError:
             mask = np.zeros_like(own)
         found = there.array == before if before else np.zeros_like(own)
