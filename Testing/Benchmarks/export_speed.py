@@ -69,7 +69,7 @@ def main() -> None:
     seconds: dict[str, float] = {}
     timed(exporter, "make_raw_surface", seconds, "voxels to surface")
     timed(exporter, "smooth", seconds, "smoothing")
-    timed(smooth, "hold_back", seconds, "search for self-intersections")
+    timed(smooth, "reduce_at_self_intersections", seconds, "search for self-intersections")
     timed(smooth, "deviation", seconds, "deviation from the label")
     timed(exporter.formats, "encode", seconds, "files")
     timed(exporter, "write_together", seconds, "files")

@@ -25,7 +25,7 @@ sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
-from spinemamba.editing.resegment import BoxQuestion, segment_in_box  # noqa: E402 - the path is set just above
+from spinemamba.editing.resegment import TargetVertebra, resegment_vertebra  # noqa: E402 - the path is set just above
 from spinemamba.editing.split import split_by_seeds  # noqa: E402
 from spinemamba.imaging.curved_planar import trace_spine  # noqa: E402
 from spinemamba.imaging.masks import (  # noqa: E402
@@ -105,7 +105,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 def inner(labels: Volume) -> list[int]:
     """Return the label values from the head down, without first, last and truncated ones."""
     sizes = np.bincount(labels.array.ravel(), minlength=max(BY_VALUE) + 1)
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     order = [v for v in BY_VALUE if sizes[v] * voxel_ml > LEAST_ML]
     return [v for v in order[1:-1] if v != BY_NAME["Sacrum"].value]
 
@@ -122,9 +122,9 @@ def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
         before = int(hit[1:].argmax()) + 1 if hit[1:].any() else 0
         labels = there.with_array(np.where(there.array == before, 0, there.array))
         place = truth.geometry.to_lps_mm(bodies_mm[value] / np.asarray(truth.spacing_mm))
-        question = BoxQuestion(tuple(map(float, place)))
+        target = TargetVertebra(tuple(map(float, place)))
         try:
-            mask = segment_in_box(image, labels, question, (model.fine, "ct")).mask.array > 0
+            mask = resegment_vertebra(image, labels, target, (model.fine, "ct")).mask.array > 0
         except UserError:
             mask = np.zeros_like(own)
         found = there.array == before if before else np.zeros_like(own)

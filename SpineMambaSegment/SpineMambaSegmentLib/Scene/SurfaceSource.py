@@ -10,8 +10,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from spinemamba.anatomy.labels import Label
 from spinemamba.anatomy.terminology import level_of, why_no_level
-from spinemamba.export.centres import Centre, centres_of
-from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
+from spinemamba.export.item import LabelCentroid, LeftOut, Vertebra, cut_by_result, label_centroids
 from spinemamba.export.meshing.raw_surface import Mask
 from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.manifest import Origin
@@ -122,7 +121,7 @@ def leftOut(node: slicer.vtkMRMLSegmentationNode) -> tuple[tuple[str, str], ...]
 def sourceOf(node: slicer.vtkMRMLSegmentationNode, case: str) -> CaseSource:
     """Return a description that identifies the case of a segmentation; transforms are ignored."""
     located: dict[str, Located] = {}
-    centres: dict[str, dict[int, Centre]] = {}
+    centres: dict[str, dict[int, LabelCentroid]] = {}
     for segmentId in node.GetSegmentation().GetSegmentIDs():
         segment = node.GetSegmentation().GetSegment(segmentId)
         label, image = labelOf(segment), segment.GetRepresentation(LABELMAP)
@@ -131,13 +130,13 @@ def sourceOf(node: slicer.vtkMRMLSegmentationNode, case: str) -> CaseSource:
         layer = image.GetAddressAsString("vtkObject")
         if layer not in centres:
             voxels = vtk_to_numpy(image.GetPointData().GetScalars())
-            centres[layer] = centres_of(voxels.reshape(image.GetDimensions()[::-1]))
+            centres[layer] = label_centroids(voxels.reshape(image.GetDimensions()[::-1]))
         if (centre := centres[layer].get(segment.GetLabelValue())) is not None:
             located.setdefault(label.name, _located(image, centre))
     return CaseSource.of(case, located)
 
 
-def _located(image: slicer.vtkOrientedImageData, centre: Centre) -> Located:
+def _located(image: slicer.vtkOrientedImageData, centre: LabelCentroid) -> Located:
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     toRas = matrixArray(matrix)

@@ -18,10 +18,10 @@ from spinemamba.imaging.intensity import guess_modality, normalise
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.resample import grid_with_spacing, resample_box
-from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.volume import Box, Geometry, Volume
 from spinemamba.inference.model import LoadedNetwork, load_model
 from spinemamba.inference.predict import pad_geometry, predict
-from spinemamba.inference.sliding_window import Box, window_boxes
+from spinemamba.inference.sliding_window import window_boxes
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.segment import segment
 from spinemamba.selective_scan.dispatch import forced_backend

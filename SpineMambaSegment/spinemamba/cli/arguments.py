@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from spinemamba.anatomy.label_schemes import AUTO, OPTION
 from spinemamba.imaging.formats.image_file import FORMATS
@@ -27,6 +28,22 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace outputs that exist already"
     )
+
+
+def add_former_option(
+    parser: argparse.ArgumentParser, former: str, current: str, **settings: Any
+) -> None:
+    """Accept an option of version 0.1 under its former name, which the help does not list.
+
+    Args:
+        parser: The parser of the command; it has the current option.
+        former: Former name, with its dashes.
+        current: Current name, with its dashes.
+        settings: Arguments of the option as for `add_argument`, without a default.
+    """
+    target = current.lstrip("-").replace("-", "_")
+    hidden = {"dest": target, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+    parser.add_argument(former, **settings, **hidden)
 
 
 def add_pins(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +70,7 @@ def add_numbering(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> Callable[[str], int]:
     """Return an argument type: integers from ``least`` to ``most``."""
 
     def read(text: str) -> int:
@@ -70,7 +87,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
-def above_zero(most: float, unit: str = "") -> Callable[[str], float]:
+def positive_number(most: float, unit: str = "") -> Callable[[str], float]:
     """Return an argument type: numbers above zero and at most ``most``; NaN is refused."""
 
     def read(text: str) -> float:
@@ -87,10 +104,10 @@ def above_zero(most: float, unit: str = "") -> Callable[[str], float]:
     return read
 
 
-seed = whole(0, 2**62)
+seed = whole_number(0, 2**62)
 """Argument type of a random seed."""
 
-threads = whole(0, 1024)
+threads = whole_number(0, 1024)
 """Argument type of a number of threads; 0 leaves the choice to torch."""
 
 

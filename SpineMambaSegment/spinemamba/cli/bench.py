@@ -10,10 +10,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from spinemamba.cli.arguments import add_overwrite
+from spinemamba.cli.arguments import add_former_option, add_overwrite
 from spinemamba.cli.console import print_line, table
 
-TOKENS, CHANNELS, STATES = (4096, 32768, 110592), (64, 128, 256), (8, 16)
+_TOKENS, _CHANNELS, _STATES = (4096, 32768, 110592), (64, 128, 256), (8, 16)
 QUICK = ((4096, 64, 8), (32768, 128, 16), (32768, 256, 16))
 FUSION_SIDE = 48
 """Tokens along each axis of the grid for the comparison of scan orders."""
@@ -31,11 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--case", type=Path, metavar="IMAGE", help="also segment a whole image")
     parser.add_argument(
-        "--slide",
+        "--sliding-window",
         action="store_true",
         help="with --case: also run a sliding window over the whole image with the reference "
         "scan; takes minutes",
     )
+    add_former_option(parser, "--slide", "--sliding-window", action="store_true")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers here")
     add_overwrite(parser)
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     parts = [_backends, _errors, _networks, _fusion, lambda quick: _scans(sizes)]
     if args.case:
         # First, because peak memory is that of the process, including earlier measurements.
-        parts.insert(1, lambda quick: _case(args.case, args.slide))
+        parts.insert(1, lambda quick: _case(args.case, args.sliding_window))
     for part in parts:
         report |= part(args.quick)
         if args.json:  # after every part, so that an interruption loses little
@@ -84,7 +85,7 @@ def _backends(quick: bool) -> dict[str, Any]:
 
 
 def _sizes(quick: bool) -> Iterator[tuple[int, int, int]]:
-    return iter(QUICK) if quick else product(TOKENS, CHANNELS, STATES)
+    return iter(QUICK) if quick else product(_TOKENS, _CHANNELS, _STATES)
 
 
 def _size(text: str) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from spinemamba.common.progress import overall_fraction
 from spinemamba.protocol.flags import sentences
 from spinemamba.protocol.result import Result
 
-STAGE_WORDS = {
+_STAGE_WORDS = {
     "read": "reading",
     "locate": "locating the spine",
     "segment": "segmenting",
@@ -27,11 +27,11 @@ STAGE_WORDS = {
     "write": "writing",
 }
 
-LINE_STEP = 0.1
+_LINE_STEP = 0.1
 """Share of the run after which a log file gets another line within one stage."""
 
 
-STANDARD_HANDLES = (0, 1, 2)
+_STANDARD_HANDLES = (0, 1, 2)
 
 
 class Stream(io.TextIOBase):
@@ -112,7 +112,7 @@ def safe_streams() -> Iterator[Stream]:
     Yields:
         The replacement of stdout.
     """
-    for handle in STANDARD_HANDLES:
+    for handle in _STANDARD_HANDLES:
         try:
             os.fstat(handle)
         except OSError:
@@ -164,11 +164,11 @@ class ProgressBar:
         """Report progress."""
         done = overall_fraction(stage, fraction)
         if self._bar is not None:
-            self._bar.set_description_str(STAGE_WORDS[stage], refresh=False)
+            self._bar.set_description_str(_STAGE_WORDS[stage], refresh=False)
             self._bar.update(max(0.0, done - self._bar.n))
-        elif stage != self._last_line[0] or done >= self._last_line[1] + LINE_STEP:
+        elif stage != self._last_line[0] or done >= self._last_line[1] + _LINE_STEP:
             self._last_line = (stage, done)
-            print_error(f"{100 * done:3.0f}%  {STAGE_WORDS[stage]}")
+            print_error(f"{100 * done:3.0f}%  {_STAGE_WORDS[stage]}")
 
     def warn(self, message: str) -> None:
         """Print a warning without breaking the bar."""

@@ -22,13 +22,13 @@ from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.protocol.result import Result
 
 OPTIONS = PhantomOptions(first="T9", last="Sacrum", cut=True, spacing_mm=(1.5, 1.5, 1.5))
-DEFAULT_FOLDER = Path("spinemamba-demo")
-SCAN, TRUTH = "ct.nii.gz", "truth.nii.gz"
+_DEFAULT_FOLDER = Path("spinemamba-demo")
+_SCAN, _TRUTH = "ct.nii.gz", "truth.nii.gz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--out", type=Path, help=f"folder ({DEFAULT_FOLDER})")
+    parser.add_argument("--out", type=Path, help=f"folder ({_DEFAULT_FOLDER})")
     parser.add_argument("--seed", type=seed, default=7, help="seed of the spine (%(default)s)")
     parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
     add_overwrite(parser)
@@ -38,12 +38,12 @@ def run(args: argparse.Namespace) -> int:
     """Make a phantom, segment it, compare with its labels."""
     find_model(args.model)
     # In the default folder, files of an earlier demo are replaced.
-    out: Path = args.out or DEFAULT_FOLDER
+    out: Path = args.out or _DEFAULT_FOLDER
     overwrite = args.overwrite or args.out is None
-    for name in (SCAN, TRUTH):
+    for name in (_SCAN, _TRUTH):
         check_output(out / name, overwrite=overwrite)
     job = SegmentJob(
-        out / SCAN,
+        out / _SCAN,
         out / "spine.seg.nrrd",
         out / "result.json",
         out / "report.png",
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(job)
     print_line(f"Making a synthetic CT of {OPTIONS.first} to {OPTIONS.last} (seed {args.seed}).")
     phantom = make_phantom(args.seed, OPTIONS)
-    with all_or_none([out / SCAN, out / TRUTH], overwrite=overwrite) as partial:
-        write_image(phantom.image, partial[out / SCAN])
-        write_image(phantom.labels, partial[out / TRUTH])
+    with all_or_none([out / _SCAN, out / _TRUTH], overwrite=overwrite) as partial:
+        write_image(phantom.image, partial[out / _SCAN])
+        write_image(phantom.labels, partial[out / _TRUTH])
     files = run_with_progress_bar(job)
     predicted = read_volume(files.labels).array
     rows = with_dice(files.result_data, predicted, phantom.labels.array)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     bone_dice = dice(predicted > 0, phantom.labels.array > 0)
     print_line(f"All vertebrae against background: Dice {bone_dice:.3f}.")
     print_line(f"Check in {out / 'report.png'} that outlines follow the bone.")
-    print_line(f"In Slicer, open {out / SCAN} and over it {out / 'spine.seg.nrrd'}.")
+    print_line(f"In Slicer, open {out / _SCAN} and over it {out / 'spine.seg.nrrd'}.")
     print_line(f"All details of the run are in {out / 'result.json'}.")
     return 0
 

@@ -21,8 +21,8 @@ from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
 from spinemamba.jobs.outputs import refuse_overwriting
 
-FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
-BY_KEY = {measure.key: measure for measure in MEASURES}
+_FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
+_BY_KEY = {measure.key: measure for measure in MEASURES}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,20 +81,20 @@ def _print(outcomes: Sequence[Outcome], summary: Summary) -> None:
         if outcome.error:
             sys.stderr.write(f"{outcome.case.name}: {outcome.error}\n")
     if len(outcomes) == 1 and summary.scores:
-        print_line(vertebra_table(summary.scores[0]))
+        print_line(_vertebra_table(summary.scores[0]))
     elif summary.scores:
-        print_line(case_table(outcomes))
+        print_line(_case_table(outcomes))
     for outcome in outcomes:
         if outcome.score is not None and outcome.score.note:
             print_line(f"{outcome.case.name}: {outcome.score.note}")
     if summary.scores:
-        for line in summary_lines(summary):
+        for line in _summary_lines(summary):
             print_line(line)
 
 
-def vertebra_table(score: Comparison) -> str:
+def _vertebra_table(score: Comparison) -> str:
     """Return a table with a row for each vertebra of the reference."""
-    dice, mm = BY_KEY["dice_matched"].text, BY_KEY["hd95_matched_mm"].text
+    dice, mm = _BY_KEY["dice_matched"].text, _BY_KEY["hd95_matched_mm"].text
     heads = ("reference", "found as", "Dice", "HD95 mm", "ASSD mm", "Dice by name", "centroid mm")
     rows = [
         [
@@ -111,22 +111,22 @@ def vertebra_table(score: Comparison) -> str:
     return table(heads, rows)
 
 
-def case_table(outcomes: Sequence[Outcome]) -> str:
+def _case_table(outcomes: Sequence[Outcome]) -> str:
     """Return a table with a row for each case that was compared."""
     keys = ("bone_dice", "dice_matched", "dice_named", "hd95_matched_mm", "f1")
     rows = [
         [
             outcome.case.name,
-            *(BY_KEY[key].text(BY_KEY[key].of(outcome.score)) for key in keys),
+            *(_BY_KEY[key].text(_BY_KEY[key].of(outcome.score)) for key in keys),
             f"{outcome.score.named_right} of {len(outcome.score.vertebrae)}",
         ]
         for outcome in outcomes
         if outcome.score is not None
     ]
-    return table(("case", *(BY_KEY[key].head for key in keys), "named right"), rows)
+    return table(("case", *(_BY_KEY[key].head for key in keys), "named right"), rows)
 
 
-def summary_lines(summary: Summary) -> list[str]:
+def _summary_lines(summary: Summary) -> list[str]:
     """Return the summary of all cases as lines of text; means are over cases."""
     means = {m.key: m.text(summary.measures[m.key].mean) for m in MEASURES}
     right, counted = summary.all_right
@@ -146,8 +146,8 @@ def summary_lines(summary: Summary) -> list[str]:
         f"Named right: {summary.total('named_right')} of {vertebrae}; "
         f"missed {summary.total('missed')}, extra {len(extra)}",
         f"All levels right: {right} of {counted} case{'' if counted == 1 else 's'}",
-        f"Instance F1 {BY_KEY['f1'].text(summary.f1)}, "
-        f"panoptic quality {BY_KEY['pq'].text(summary.pq)}",
+        f"Instance F1 {_BY_KEY['f1'].text(summary.f1)}, "
+        f"panoptic quality {_BY_KEY['pq'].text(summary.pq)}",
     ]
     if len(summary.scores) == 1 and extra:
         lines.append(f"Extra: {', '.join(extra)}")
@@ -189,7 +189,7 @@ def _outputs(
     Raises:
         UserError: If the folder cannot be written, or an output is also an input (OUTPUT_BAD).
     """
-    outputs = [folder / name for name in FILES]
+    outputs = [folder / name for name in _FILES]
     images = (path for case in cases for path in (case.predicted, case.reference))
     refuse_overwriting(outputs, [*read, *(path for path in images if path is not None)])
     for path in outputs:

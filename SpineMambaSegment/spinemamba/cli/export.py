@@ -10,23 +10,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spinemamba.anatomy.label_schemes import numbering_of
-from spinemamba.anatomy.labels import BY_NAME
-from spinemamba.anatomy.terminology import mentions_level
-from spinemamba.cli.arguments import add_numbering, split_name
+from spinemamba.anatomy.labels import ORDER
+from spinemamba.anatomy.terminology import level_named, mentions_level
+from spinemamba.cli.arguments import add_former_option, add_numbering, split_name
 from spinemamba.cli.console import is_terminal, print_line, table
 from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.common.exit_codes import ExitCode
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.meshing.options import FORMATS, SMOOTHING, MeshOptions
+from spinemamba.export.meshing.options import FORMATS, SMOOTHING, SPACES, MeshOptions
 from spinemamba.export.run_files import RunFiles, find_files, source_of, vertebrae_of
 from spinemamba.imaging.write import make_folder
 from spinemamba.labelmaps.read import LabelFile, read_label_file
 from spinemamba.protocol.manifest import CSV, JSON, VertebraEntry
 
-HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "findings")
-DICOM_SUFFIX = ".dcm"
+_HEADS = ("level", "reviewed", "mL", "mesh mL", "p95 mm", "max mm", "triangles", "findings")
+_DICOM_SUFFIX = ".dcm"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stl", type=Path, metavar="DIR", help="write a surface of each vertebra into this folder"
     )
     parser.add_argument(
-        "--also",
+        "--formats",
         nargs="+",
         choices=FORMATS[1:],
         default=[],
-        help="also write the surfaces in these formats",
+        help="further formats of the surfaces, besides STL",
     )
+    add_former_option(parser, "--also", "--formats", nargs="+", choices=FORMATS[1:])
     parser.add_argument(
         "--dicom-seg", type=Path, metavar="FILE", help="write a DICOM SEG; needs --source"
     )
@@ -52,8 +53,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--case", help="beginning of the file names (default: name of the input)")
     parser.add_argument(
-        "--levels", nargs="+", choices=list(BY_NAME), metavar="LEVEL", help="only these"
+        "--levels",
+        nargs="+",
+        type=_level_ranges,
+        metavar="LEVEL",
+        help="export only these, such as L1 L2 or T10-L2",
     )
+    _add_surface_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
+    add_numbering(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
+
+
+def _add_surface_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `MeshOptions`."""
     parser.add_argument(
         "--smoothing",
         type=_share,
@@ -63,11 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decimate", type=_share, default=0.0, help="share of the triangles to remove, 0 to 0.99"
     )
-    parser.add_argument("--joint", action="store_true", help="smooth touching vertebrae together")
-    parser.add_argument("--ras", action="store_true", help="write RAS instead of LPS coordinates")
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
-    add_numbering(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
+    parser.add_argument(
+        "--joint-smoothing", action="store_true", help="smooth touching vertebrae together"
+    )
+    add_former_option(parser, "--joint", "--joint-smoothing", action="store_true")
+    parser.add_argument(
+        "--coordinate-system", choices=SPACES, default="LPS", help="of the surfaces (%(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,10 +111,10 @@ def _check_dicom_seg(args: argparse.Namespace) -> None:
     """
     if args.source is None:
         raise UserError("A DICOM SEG needs the series it refers to.", "Add --source DIR.")
-    if args.dicom_seg.suffix.lower() != DICOM_SUFFIX:
+    if args.dicom_seg.suffix.lower() != _DICOM_SUFFIX:
         raise UserError(
             f"{args.dicom_seg.name} does not have the suffix of a DICOM file.",
-            f"Choose a name that ends in {DICOM_SUFFIX}.",
+            f"Choose a name that ends in {_DICOM_SUFFIX}.",
             Code.OUTPUT_BAD,
         )
     check_place(args.dicom_seg, overwrite=args.overwrite)
@@ -131,7 +146,7 @@ def _write_surfaces(
     target = Target(args.stl, case, args.overwrite, accepted, others, source)
     export = Export(vertebrae, target, _options(args))
     written = _export_visibly(export)
-    print_line(table(HEADS, [_row(entry) for entry in written]))
+    print_line(table(_HEADS, [_row(entry) for entry in written]))
     for level, reason in export.left_out:
         sys.stderr.write(f"{level} was left out: {reason}\n")
     print_line(f"Wrote {len(written)} vertebrae, {JSON} and {CSV} into {args.stl}")
@@ -153,14 +168,32 @@ def _share(text: str) -> float:
     return value
 
 
+def _level_ranges(text: str) -> list[tuple[str, str]]:
+    """Return the first and last level of each range in a text such as ``T12,L1-L5``.
+
+    Raises:
+        ArgumentTypeError: If a part is neither a level nor a range from cranial to caudal.
+    """
+    ranges = []
+    for part in text.split(","):
+        ends = [level_named(name) for name in part.split("-")]
+        names = [label.name for label in ends if label is not None]
+        if len(names) != len(ends) or len(ends) > 2 or ORDER[names[0]] > ORDER[names[-1]]:
+            raise argparse.ArgumentTypeError(
+                f"'{part}' is neither a level such as L1 nor a range such as L1-L5"
+            )
+        ranges.append((names[0], names[-1]))
+    return ranges
+
+
 def _options(args: argparse.Namespace) -> MeshOptions:
     try:
         return MeshOptions(
-            formats=("stl", *dict.fromkeys(args.also)),
+            formats=("stl", *dict.fromkeys(args.formats)),
             smoothing=args.smoothing,
             decimation=args.decimate,
-            joint=args.joint,
-            space="RAS" if args.ras else "LPS",
+            joint=args.joint_smoothing,
+            space=args.coordinate_system,
         )
     except ValueError as error:
         raise UserError(f"This cannot be exported: {error}.", "Choose other options.") from error
@@ -171,21 +204,28 @@ def _case(files: RunFiles) -> str:
     return split_name(files.labels)[0]
 
 
-def _selected(vertebrae: Sequence[Vertebra], levels: Sequence[str] | None) -> list[Vertebra]:
-    """Return the vertebrae of the given levels, or all if None.
+def _selected(
+    vertebrae: Sequence[Vertebra], levels: Sequence[list[tuple[str, str]]] | None
+) -> list[Vertebra]:
+    """Return the vertebrae of the given ranges of levels, or all if None.
 
     Raises:
-        UserError: If a level is missing.
+        UserError: If an end of a range is missing.
     """
     if levels is None:
         return list(vertebrae)
+    ranges = [ends for given in levels for ends in given]
     present = {v.level for v in vertebrae}
-    if missing := [level for level in levels if level not in present]:
+    if missing := [end for ends in ranges for end in dict.fromkeys(ends) if end not in present]:
         raise UserError(
             f"There is no {', '.join(missing)}.",
             f"There are {', '.join(v.level for v in vertebrae)}.",
         )
-    return [v for v in vertebrae if v.level in levels]
+    return [
+        v
+        for v in vertebrae
+        if any(ORDER[first] <= ORDER[v.level] <= ORDER[last] for first, last in ranges)
+    ]
 
 
 def _accept(unreviewed: Sequence[str], yes: bool) -> bool | None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from spinemamba import __version__
 from spinemamba.cli.console import Stream, print_error, safe_streams
@@ -27,16 +28,19 @@ COMMANDS = {
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
-    "box": "segment one vertebra again, or one that was missed, without changing the others",
+    "resegment": "segment one vertebra again, or one that was missed; the others do not change",
     "train": "train one of the two networks",
     "pack": "turn two trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
-    "stress": "test the level solver on simulated spines with known levels",
+    "simulate-levels": "test the level solver on simulated spines with known levels",
     "networks": "list the named sizes of the network with parameters and multiply-adds",
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
-OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
+_FORMER_NAMES = {"box": "resegment", "stress": "simulate-levels"}
+"""Names of commands in version 0.1. They work, but the help does not list them."""
+
+_OUTPUTS = ("output", "out", "json", "plot", "stl", "dicom_seg")
 """Arguments that name output files; without them, the result is the printed text."""
 
 
@@ -49,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with safe_streams() as out:
         try:
             _check_not_empty(arguments)
+            arguments = _with_current_name(arguments)
             args = _parser(arguments).parse_args(arguments)
             code = args.run(args)
             _check_printed(out, args)
@@ -96,7 +101,7 @@ def _check_printed(out: Stream, args: argparse.Namespace) -> None:
     error = out.failure
     if not isinstance(error, OSError) or isinstance(error, BrokenPipeError):
         return
-    if not any(getattr(args, name, None) for name in OUTPUTS):
+    if not any(getattr(args, name, None) for name in _OUTPUTS):
         reason = error.strerror or type(error).__name__
         full = error.errno in FULL
         raise UserError(
@@ -119,6 +124,13 @@ def _check_not_empty(arguments: Sequence[str]) -> None:
         )
 
 
+def _with_current_name(arguments: list[str]) -> list[str]:
+    """Replace a former name of a command by the current one."""
+    if arguments and arguments[0] in _FORMER_NAMES:
+        return [_FORMER_NAMES[arguments[0]], *arguments[1:]]
+    return arguments
+
+
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     """Return the parser; only the requested command is imported, because some take seconds."""
     parser = argparse.ArgumentParser(
@@ -129,12 +141,17 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     requested = next((a for a in arguments if not a.startswith("-")), None)
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if name == requested:
-            module = importlib.import_module(f"spinemamba.cli.{name}")
+            module = command_module(name)
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser
+
+
+def command_module(name: str) -> ModuleType:
+    """Import and return the module of a command."""
+    return importlib.import_module(f"spinemamba.cli.{name.replace('-', '_')}")
 
 
 def _how_to_report(error: BaseException) -> str:

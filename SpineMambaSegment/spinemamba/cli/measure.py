@@ -20,9 +20,9 @@ from spinemamba.protocol.quantities import of_kind
 if TYPE_CHECKING:
     from spinemamba.jobs.measure import Sources
 
-SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
-SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
-SHOWN += ("genant_grade", "trabecular_hu", "canal_depth_mm", "volume_ml")
+_SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
+_SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
+_SHOWN += ("genant_grade", "trabecular_hu", "canal_depth_mm", "volume_ml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,9 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the files, and print tables."""
-    from spinemamba.jobs.measure import Sources, measure_files, write_case_page  # loads matplotlib
+    from spinemamba.jobs.measure import (  # loads matplotlib
+        Sources,
+        measure_files,
+        write_case_page,
+        write_csv,
+        write_json,
+    )
     from spinemamba.labelmaps.read import result_beside
-    from spinemamba.measure.tables import write_csv, write_json
 
     run = args.result or result_beside(args.labels)
     named, numbering = bool(args.result), numbering_of(args.numbering)
@@ -69,20 +74,20 @@ def run(args: argparse.Namespace) -> int:
             write_csv(done.measured, partial[csv])
             write_json(done.measured, partial[json])
             write_case_page(done, partial[page], args.name or "")
-    for text in (*done.measured.alerts, *tables(done.measured), *done.measured.notes):
+    for text in (*done.measured.alerts, *_tables(done.measured), *done.measured.notes):
         print_line(text)
     for path in outputs:
         print_line(f"Wrote {path}")
     return 0
 
 
-def tables(measured: Measurements) -> list[str]:
+def _tables(measured: Measurements) -> list[str]:
     """Return text tables of the vertebrae, of the discs, and of the angles and curves."""
     out = []
-    for kind, keys in (("vertebra", SHOWN), ("disc", None)):
+    for kind, keys in (("vertebra", _SHOWN), ("disc", None)):
         items = measured.of(kind)
         columns = [q for q in of_kind(kind) if keys is None or q.key in keys]
-        heads = [f"{q.head} {q.unit}".strip() for q in columns]
+        heads = [q.head if q.head.endswith(q.unit) else f"{q.head} {q.unit}" for q in columns]
         rows = [[item.name, *(item.text(q.key, q.digits) for q in columns)] for item in items]
         if rows:
             out.append(table((kind, *heads), rows) + "\n")
@@ -108,7 +113,7 @@ def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
     name = args.name or split_name(args.labels)[0]
     if name != Path(name).name:
         raise UserError(f"'{name}' is not valid in a file name.", "Leave out slashes.")
-    paths = [args.out / f"{name}_{suffix}" for suffix in SUFFIXES]
+    paths = [args.out / f"{name}_{suffix}" for suffix in _SUFFIXES]
     refuse_overwriting(paths, filter(None, (sources.labels, sources.image, sources.run)))
     for path in paths:
         check_place(path, overwrite=args.overwrite)

@@ -6,7 +6,7 @@ import argparse
 
 from spinemamba.cli.console import print_line, table
 
-HEADS = ("network", "patch", "channels", "RVM", "VSP", "M parameters", "GMAC", "of these scans")
+_HEADS = ("network", "patch", "channels", "RVM", "VSP", "M parameters", "GMAC", "of these scans")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table."""
-    print_line(table(HEADS, rows()))
+    print_line(table(_HEADS, _rows()))
     print_line("GMAC: 10^9 multiply-adds for one patch.")
     return 0
 
 
-def rows() -> list[list[str]]:
+def _rows() -> list[list[str]]:
     """Return a row for each named size."""
     from spinemamba.network.config import SIZES
     from spinemamba.network.size import network_size

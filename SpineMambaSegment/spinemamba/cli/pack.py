@@ -8,14 +8,14 @@ from pathlib import Path
 from spinemamba.cli.arguments import add_overwrite
 from spinemamba.cli.console import print_line
 
-SOURCE = "folder of its training, or a model (name or folder) to copy this network from"
+_SOURCE = "folder of its training, or a model (name or folder) to copy this network from"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("output", type=Path, help="folder of the model")
-    parser.add_argument("--coarse", type=Path, required=True, help=SOURCE)
-    parser.add_argument("--fine", type=Path, required=True, help=SOURCE)
+    parser.add_argument("--coarse", type=Path, required=True, help=_SOURCE)
+    parser.add_argument("--fine", type=Path, required=True, help=_SOURCE)
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", default="1", help="version of the weights (%(default)s)")
     add_overwrite(parser)

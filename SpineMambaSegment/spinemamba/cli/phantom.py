@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lumbar", type=int, choices=(4, 5, 6), default=5)
     parser.add_argument("--spacing", type=spacing_mm, default=1.5, help="voxel size in mm")
     parser.add_argument("--modality", choices=("ct", "mr"), default="ct")
-    parser.add_argument("--cut", action="store_true", help="cut through the end vertebrae")
+    parser.add_argument(
+        "--truncate", action="store_true", help="end the image inside the first and last vertebra"
+    )
     add_overwrite(parser)
 
 
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             lumbar=args.lumbar,
             spacing_mm=(args.spacing,) * 3,
             modality=args.modality,
-            cut=args.cut,
+            cut=args.truncate,
         )
     except ValueError as error:
         raise UserError(f"No such phantom: {error}.", "Check levels and spacing.") from error

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     print_line(table(VERTEBRA_HEADS, result_rows(files.result_data)))
     for path in filter(None, (files.labels, files.result, files.picture)):
         print_line(f"Wrote {path}")
+    print_line(f"In Slicer, open {args.input} and over it {files.labels}.")
     return 0
 
 

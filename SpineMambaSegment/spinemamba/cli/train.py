@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spinemamba.cli.arguments import above_zero, seed, threads, whole
+from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
 from spinemamba.cli.console import print_line
 from spinemamba.common.errors import Code, UserError
 from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACING_MM
@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to exclude, for testing"
     )
     parser.add_argument(
-        "--phantoms", type=whole(0, 100_000), default=12, help="synthetic spines (default 12)"
+        "--phantoms",
+        type=whole_number(0, 100_000),
+        default=12,
+        help="synthetic spines (default 12)",
     )
     parser.add_argument(
         "--kind",
@@ -57,13 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_schedule(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the schedule."""
     parser.add_argument(
-        "--minutes", type=above_zero(1e7), default=60.0, help="time of the whole schedule"
+        "--minutes", type=positive_number(1e7), default=60.0, help="time of the whole schedule"
     )
     parser.add_argument(
-        "--steps", type=whole(1, 10**9), default=100_000, help="steps of the whole schedule"
+        "--steps", type=whole_number(1, 10**9), default=100_000, help="steps of the whole schedule"
     )
     parser.add_argument(
-        "--learning-rate", type=above_zero(1.0), default=1e-3, help="peak value (%(default)s)"
+        "--learning-rate", type=positive_number(1.0), default=1e-3, help="peak value (%(default)s)"
     )
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")

@@ -13,25 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-Spacing = tuple[float, float, float]
-
-IMAGE_MM, BONE_MM = (1.0, 2.5), (1.5, 4.0)
+_IMAGE_MM, _BONE_MM = (1.0, 2.5), (1.5, 4.0)
 """Standard deviations of the Gaussians for smoothed features of the image and of bone."""
 
-MOST_SAMPLES = 12_000
+_MOST_SAMPLES = 12_000
 """Training voxels for 45 weights; more do not improve the fit."""
 
-LEAST_SAMPLES = 2_000
+_LEAST_SAMPLES = 2_000
 """Minimum number of training voxels; fewer are not the outline of a vertebra."""
 
-RIDGE = 1e-3
+_RIDGE = 1e-3
 """Weight of the L2 penalty of the regression."""
 
-NEWTON_STEPS = 10
-LEAST_CURVATURE = 1e-3
+_NEWTON_STEPS = 10
+_LEAST_CURVATURE = 1e-3
 """Lower bound of p (1 - p) in the Hessian, for numerical stability."""
 
-LEAST_BONE = 0.01
+_LEAST_BONE = 0.01
 """Voxels with a lower bone probability are background."""
 
 
@@ -50,7 +48,7 @@ class EdgeInputs:
     image: np.ndarray
     bone: np.ndarray
     gap_mm: np.ndarray
-    spacing_mm: Spacing
+    spacing_mm: tuple[float, float, float]
 
     def features(self) -> list[np.ndarray]:
         """Return the features of each voxel, float32 arrays (z, y, x)."""
@@ -61,8 +59,8 @@ class EdgeInputs:
             logit,
             self.gap_mm,
             np.exp(-self.gap_mm),
-            *(self._smoothed(self.image, width_mm) for width_mm in IMAGE_MM),
-            *(self._smoothed(logit, width_mm) for width_mm in BONE_MM),
+            *(self._smoothed(self.image, width_mm) for width_mm in _IMAGE_MM),
+            *(self._smoothed(logit, width_mm) for width_mm in _BONE_MM),
         ]
 
     def _smoothed(self, values: np.ndarray, width_mm: float) -> np.ndarray:
@@ -86,12 +84,12 @@ def learned_bone(
         float32 (z, y, x); 0 outside of ``query``. The network's bone probability if there are too
         few training voxels.
     """
-    predicted = np.where(query & (inputs.bone > LEAST_BONE), inputs.bone, 0).astype(np.float32)
+    predicted = np.where(query & (inputs.bone > _LEAST_BONE), inputs.bone, 0).astype(np.float32)
     samples = np.flatnonzero(training)
     share = labelled.ravel()[samples].mean() if len(samples) else 0.0
-    if min(share, 1 - share) * len(samples) < LEAST_SAMPLES / 2:
+    if min(share, 1 - share) * len(samples) < _LEAST_SAMPLES / 2:
         return predicted
-    samples = np.random.default_rng(0).permutation(samples)[:MOST_SAMPLES]
+    samples = np.random.default_rng(0).permutation(samples)[:_MOST_SAMPLES]
     features = [values.ravel() for values in inputs.features()]
     known = np.stack([values[samples] for values in features], axis=-1).astype(float)
     mean, std = known.mean(axis=0), known.std(axis=0) + 1e-6
@@ -118,11 +116,11 @@ def _logistic_fit(design: np.ndarray, target: np.ndarray) -> np.ndarray:
         target: 0 or 1 for each row.
     """
     weights = np.zeros(design.shape[1])
-    ridge = RIDGE * np.eye(len(weights))
-    for _ in range(NEWTON_STEPS):
+    ridge = _RIDGE * np.eye(len(weights))
+    for _ in range(_NEWTON_STEPS):
         expected = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
         gradient = design.T @ (expected - target) / len(design) + ridge @ weights
-        curvature = np.maximum(expected * (1 - expected), LEAST_CURVATURE)
+        curvature = np.maximum(expected * (1 - expected), _LEAST_CURVATURE)
         hessian = (design.T * curvature) @ design / len(design) + ridge
         weights -= np.linalg.solve(hessian, gradient)
     return weights

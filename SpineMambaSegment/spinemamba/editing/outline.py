@@ -11,26 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.editing.assignment import EXISTING, TARGET, UNKNOWN
 from spinemamba.editing.edge_model import EdgeInputs, learned_bone
 from spinemamba.imaging.masks import grow_labels, without_islands
 from spinemamba.imaging.resample import crop_geometry, resample_box
-from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.to_input_grid import BONE_THRESHOLD, RIM_VOX, box_in
 
-TARGET, UNKNOWN, EXISTING = 1, 2, 3
-"""Part codes: target vertebra, bone of unsegmented vertebrae, existing neighbours."""
-
-RIM_MM = 1.5
+_RIM_MM = 1.5
 """One voxel of the fine stage. Bone this close to an existing neighbour may belong to it."""
 
-TRAINING_MM = 5.0
+_TRAINING_MM = 5.0
 """Distance from an outline up to which voxels train the edge model."""
 
-GAP_MM = 6.0
+_GAP_MM = 6.0
 """Upper limit of the width of a joint space."""
 
-MARGIN_MM = 18.0
+_MARGIN_MM = 18.0
 """Margin around the vertebra, in which outlines train the edge model."""
 
 
@@ -68,22 +66,22 @@ class _View:
 
 
 def outline(
-    normal: Volume, evidence: VoxelPredictions, parts: np.ndarray, neighbours: np.ndarray
+    normal: Volume, predictions: VoxelPredictions, parts: np.ndarray, neighbours: np.ndarray
 ) -> np.ndarray:
     """Return the mask of the target vertebra on the grid of the image.
 
     Args:
         normal: The normalised image, canonical orientation.
-        evidence: Voxel predictions of the fine network.
+        predictions: Voxel predictions of the fine network.
         parts: `TARGET`, `UNKNOWN` or `EXISTING` in bone, 0 elsewhere, on the grid of the voxel
             predictions.
         neighbours: Label values of the existing neighbours, 0 elsewhere, on the grid of the image.
     """
     mask = np.zeros(normal.array.shape, bool)
-    window = box_in(evidence.geometry, normal.geometry)
+    window = box_in(predictions.geometry, normal.geometry)
     if window is None:
         return mask
-    view = _view(normal, evidence, parts, window, neighbours)
+    view = _view(normal, predictions, parts, window, neighbours)
     target = _free_bone(view, view.bone)
     if not target.any():
         return mask
@@ -97,15 +95,15 @@ def outline(
 
 def _view(
     normal: Volume,
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     parts: np.ndarray,
-    window: tuple[slice, slice, slice],
+    window: Box,
     neighbours: np.ndarray,
 ) -> _View:
     grown = grow_labels(parts, RIM_VOX)
-    stack = np.stack([evidence.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
+    stack = np.stack([predictions.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
     geometry = crop_geometry(normal.geometry, window)
-    bone, unknown, known = resample_box(stack, evidence.geometry, geometry)
+    bone, unknown, known = resample_box(stack, predictions.geometry, geometry)
     return _View(normal.array[window], bone, neighbours[window], unknown > known, normal.spacing_mm)
 
 
@@ -114,21 +112,21 @@ def _free_bone(view: _View, bone: np.ndarray) -> np.ndarray:
     free = (bone > BONE_THRESHOLD) & ~view.existing & ~view.unknown
     if not view.existing.any():
         return without_islands(free)
-    inner = without_islands(free & (view.distance_mm(view.existing) > RIM_MM))
+    inner = without_islands(free & (view.distance_mm(view.existing) > _RIM_MM))
     if not inner.any():
         return inner
-    reach_mm = RIM_MM + 0.5 * min(view.spacing_mm)
-    return without_islands(free & (view.distance_mm(inner) <= reach_mm))
+    limit_mm = _RIM_MM + 0.5 * min(view.spacing_mm)
+    return without_islands(free & (view.distance_mm(inner) <= limit_mm))
 
 
 def _learned_bone(view: _View, target: np.ndarray) -> np.ndarray:
     """Return the bone probability of an edge model, trained on the neighbours' outlines."""
     target_mm, existing_mm = view.distance_mm(target), view.distance_mm(view.existing)
-    deep = ndimage.distance_transform_edt(view.existing, view.spacing_mm) > TRAINING_MM
-    away = ~view.unknown & (target_mm > np.maximum(TRAINING_MM, existing_mm + RIM_MM))
-    training = away & ~deep & (existing_mm < TRAINING_MM)
-    query = target_mm < TRAINING_MM
-    gap_mm = np.where(query, existing_mm, _gap_mm(view, target_mm)).clip(max=GAP_MM)
+    deep = ndimage.distance_transform_edt(view.existing, view.spacing_mm) > _TRAINING_MM
+    away = ~view.unknown & (target_mm > np.maximum(_TRAINING_MM, existing_mm + _RIM_MM))
+    training = away & ~deep & (existing_mm < _TRAINING_MM)
+    query = target_mm < _TRAINING_MM
+    gap_mm = np.where(query, existing_mm, _gap_mm(view, target_mm)).clip(max=_GAP_MM)
     inputs = EdgeInputs(view.image, view.bone, gap_mm.astype(np.float32), view.spacing_mm)
     return learned_bone(inputs, view.existing, training, query)
 
@@ -143,7 +141,7 @@ def _gap_mm(view: _View, target_mm: np.ndarray) -> np.ndarray:
 def _box_around(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:
     """Return the bounding box of a mask with a margin."""
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    margins = [round(MARGIN_MM / step) for step in spacing_mm]
+    margins = [round(_MARGIN_MM / step) for step in spacing_mm]
     return tuple(
         slice(max(0, s.start - margin), min(n, s.stop + margin))
         for s, margin, n in zip(box, margins, mask.shape, strict=True)

@@ -1,7 +1,7 @@
 """Re-segment one vertebra, or segment one that was missed.
 
-The user gives a point. The fine network runs in a box around it, with the vertebra in the centre
-of its windows. The existing labels of the neighbours limit the new vertebra.
+The user gives a point. The fine network runs in a region of interest around it, with the vertebra
+in the centre of its windows. The existing labels of the neighbours limit the new vertebra.
 """
 
 from __future__ import annotations
@@ -13,80 +13,79 @@ import numpy as np
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Progress, ignore
-from spinemamba.editing.assignment import assign_bone
-from spinemamba.editing.outline import TARGET, outline
-from spinemamba.editing.seeds import box_seeds
+from spinemamba.editing.assignment import TARGET, assign_bone, find_seeds
+from spinemamba.editing.outline import outline
 from spinemamba.imaging.curved_planar import trace_spine
 from spinemamba.imaging.intensity import Modality, normalise
 from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.resample import crop_geometry, grid_with_spacing
 from spinemamba.imaging.truncation import crop_to_data, crop_volume, cut_sides, pad_to_image
-from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.volume import Box, Geometry, Volume
 from spinemamba.inference.coarse import CoarsePrediction
 from spinemamba.inference.fine import fine_stage
 from spinemamba.inference.model import LoadedNetwork
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import InstanceOptions, pooled_level
 
-HALF_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
-"""Extent of the box around the centre of a body, larger than any vertebra: below and above, front
-and back, right and left. The network sees 10 mm more."""
+_REGION_MM = {"z": (45.0, 45.0), "y": (40.0, 85.0), "x": (60.0, 60.0)}
+"""Extent of the region of interest around the centre of a body, larger than any vertebra: below and
+above, front and back, right and left. The network sees 10 mm more."""
 
-CORRIDOR_MM = 4.0
-"""Voxel size of the mask of the box, which replaces the output of the coarse stage."""
+_REGION_SPACING_MM = 4.0
+"""Voxel size of the mask of the region, which replaces the output of the coarse stage."""
 
-OVERLAP = 0.5
+_OVERLAP = 0.5
 """Overlap of the sliding windows, larger than in a run over the whole image."""
 
 
 @dataclass(frozen=True)
-class BoxQuestion:
+class TargetVertebra:
     """The vertebra to segment.
 
     Attributes:
-        place_lps_mm: A point in its body; None for the centre of the body of ``again``.
-        again: Label value of the vertebra to re-segment; 0 for one that was missed.
+        point_lps_mm: A point in its body; None for the centre of the body of ``value``.
+        value: Label value of the vertebra to re-segment; 0 for one that was missed.
         keep: Label values whose voxels are not overwritten. A re-segmented vertebra never
             overwrites a neighbour.
     """
 
-    place_lps_mm: tuple[float, float, float] | None = None
-    again: int = 0
+    point_lps_mm: tuple[float, float, float] | None = None
+    value: int = 0
     keep: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class BoxAnswer:
+class SegmentedVertebra:
     """The segmented vertebra.
 
     Attributes:
         mask: Mask, uint8, on the grid of the image.
-        place_lps_mm: The point from which it was segmented.
-        evidence: Level probabilities (`NETWORK_LEVELS`), mean over its voxels.
+        point_lps_mm: The point from which it was segmented.
+        level_probabilities: Mean probability of each of `NETWORK_LEVELS` over its voxels.
         cut_sides: Sides at which the field of view truncates it.
         seeded: Whether the point replaced a core that the network missed.
     """
 
     mask: Volume
-    place_lps_mm: tuple[float, float, float]
-    evidence: tuple[float, ...]
+    point_lps_mm: tuple[float, float, float]
+    level_probabilities: tuple[float, ...]
     cut_sides: tuple[str, ...]
     seeded: bool
 
 
-def segment_in_box(
+def resegment_vertebra(
     image: Volume,
     labels: Volume | None,
-    question: BoxQuestion,
+    target: TargetVertebra,
     model: tuple[LoadedNetwork, Modality],
     progress: Progress = ignore,
-) -> BoxAnswer:
-    """Segment one vertebra in a box.
+) -> SegmentedVertebra:
+    """Segment one vertebra in a region of interest.
 
     Args:
         image: CT in Hounsfield units, or MR, in any orientation.
         labels: Existing label values on the same grid, if any.
-        question: The vertebra to segment.
+        target: The vertebra to segment.
         model: The fine network, and the modality of the image.
         progress: Called often; may stop the work by raising `Cancelled`.
 
@@ -94,31 +93,32 @@ def segment_in_box(
         UserError: If the point is outside of the image or the labels lack the vertebra
             (INPUT_BAD), or there is no vertebra at the point (NO_SPINE).
     """
-    whole, turned = canonical(image)
+    whole, reorientation = canonical(image)
     known = whole.with_array(_known(labels, whole))
     # As in `segment`, the networks do not see padding.
     upright, view, part = crop_to_data(whole)
     known = crop_volume(known, part)
-    place_lps_mm = _place(question, known)
+    point_lps_mm = _target_point(target, known)
     network, modality = model
-    box = _box(upright.geometry, place_lps_mm)
+    region = _region_of_interest(upright.geometry, point_lps_mm)
     normal = upright.with_array(normalise(upright.array, modality))
-    evidence = fine_stage(normal, _located(upright.geometry, box), network, OVERLAP, progress)
+    corridor = _as_corridor(upright.geometry, region)
+    predictions = fine_stage(normal, corridor, network, _OVERLAP, progress)
     progress("instances", 0.0)
-    kept = _kept(known.array, question)
-    others = known.with_array(np.where(known.array == question.again, 0, known.array))
-    seeds = box_seeds(evidence, others, kept, place_lps_mm)
-    assignment = assign_bone(seeds, evidence, others, kept)
+    kept = _kept(known.array, target)
+    others = known.with_array(np.where(known.array == target.value, 0, known.array))
+    seeds = find_seeds(predictions, others, kept, point_lps_mm)
+    assignment = assign_bone(seeds, predictions, others, kept)
     progress("instances", 1.0)
-    mask = outline(normal, evidence, assignment.parts, assignment.neighbours)
+    mask = outline(normal, predictions, assignment.parts, assignment.neighbours)
     progress("restore", 1.0)
-    _check_size(mask, upright.geometry, place_lps_mm)
-    return BoxAnswer(
-        mask=reorient_back(pad_to_image(mask.astype(np.uint8), whole, part), turned),
-        place_lps_mm=place_lps_mm,
-        evidence=_level_probabilities(evidence, assignment.parts == TARGET),
+    _check_size(mask, upright.geometry, point_lps_mm)
+    return SegmentedVertebra(
+        mask=reorient_back(pad_to_image(mask.astype(np.uint8), whole, part), reorientation),
+        point_lps_mm=point_lps_mm,
+        level_probabilities=_level_probabilities(predictions, assignment.parts == TARGET),
         cut_sides=cut_sides(np.argwhere(mask), upright.geometry, view),
-        seeded=seeds.from_place,
+        seeded=seeds.from_point,
     )
 
 
@@ -135,61 +135,61 @@ def _known(labels: Volume | None, upright: Volume) -> np.ndarray:
     return known.array.astype(np.uint8)
 
 
-def _place(question: BoxQuestion, known: Volume) -> tuple[float, float, float]:
-    """Return the centre of the box, and check that it is in the image."""
-    if question.again and not (known.array == question.again).any():
+def _target_point(target: TargetVertebra, known: Volume) -> tuple[float, float, float]:
+    """Return the centre of the region, and check that it is in the image."""
+    if target.value and not (known.array == target.value).any():
         raise UserError(
-            f"The labels have no vertebra with the value {question.again}.",
+            f"The labels have no vertebra with the value {target.value}.",
             "Choose an existing vertebra, or a point.",
         )
-    if question.place_lps_mm is None:
-        alone = known.with_array(np.where(known.array == question.again, known.array, 0))
-        body_mm = trace_spine(alone).bodies_mm[question.again]
+    if target.point_lps_mm is None:
+        alone = known.with_array(np.where(known.array == target.value, known.array, 0))
+        body_mm = trace_spine(alone).bodies_mm[target.value]
         at = known.geometry.to_lps_mm(body_mm / np.asarray(known.spacing_mm))
         return tuple(float(v) for v in at)
-    index = known.geometry.to_index_zyx(np.asarray(question.place_lps_mm))
+    index = known.geometry.to_index_zyx(np.asarray(target.point_lps_mm))
     if (index < -0.5).any() or (index > np.asarray(known.array.shape) - 0.5).any():
-        x, y, z = question.place_lps_mm
+        x, y, z = target.point_lps_mm
         raise UserError(
             f"The point {x:g}, {y:g}, {z:g} is outside of the image.",
             "Give a point in the image, in LPS millimetres.",
         )
-    return question.place_lps_mm
+    return target.point_lps_mm
 
 
-def _kept(known: np.ndarray, question: BoxQuestion) -> np.ndarray:
+def _kept(known: np.ndarray, target: TargetVertebra) -> np.ndarray:
     """Return the mask of voxels that must not be overwritten."""
-    if question.again:
-        return (known != 0) & (known != question.again)
-    return np.isin(known, question.keep)
+    if target.value:
+        return (known != 0) & (known != target.value)
+    return np.isin(known, target.keep)
 
 
-def _box(image: Geometry, place_lps_mm: tuple[float, float, float]) -> tuple[slice, slice, slice]:
-    """Return the box of an image around a point."""
-    centre = image.to_index_zyx(np.asarray(place_lps_mm))
+def _region_of_interest(image: Geometry, point_lps_mm: tuple[float, float, float]) -> Box:
+    """Return the region of interest around a point."""
+    centre = image.to_index_zyx(np.asarray(point_lps_mm))
     sides = []
-    for k, (low_mm, high_mm) in enumerate(HALF_MM.values()):
+    for k, (low_mm, high_mm) in enumerate(_REGION_MM.values()):
         first = int(centre[k] - low_mm / image.spacing_mm[k])
         stop = int(centre[k] + high_mm / image.spacing_mm[k]) + 1
         sides.append(slice(max(0, first), min(image.shape[k], stop)))
     return sides[0], sides[1], sides[2]
 
 
-def _located(image: Geometry, box: tuple[slice, slice, slice]) -> CoarsePrediction:
-    """Return a box as output of the coarse stage, with uniform level probabilities."""
-    grid = grid_with_spacing(crop_geometry(image, box), CORRIDOR_MM)
+def _as_corridor(image: Geometry, region: Box) -> CoarsePrediction:
+    """Return a region as output of the coarse stage, with uniform level probabilities."""
+    grid = grid_with_spacing(crop_geometry(image, region), _REGION_SPACING_MM)
     uniform = np.full((len(NETWORK_LEVELS), *grid.shape), 1 / len(NETWORK_LEVELS), np.float32)
     ones = np.ones(grid.shape, np.float32)
     return CoarsePrediction(np.ones(grid.shape, bool), ones, uniform, grid)
 
 
 def _check_size(
-    mask: np.ndarray, geometry: Geometry, place_lps_mm: tuple[float, float, float]
+    mask: np.ndarray, geometry: Geometry, point_lps_mm: tuple[float, float, float]
 ) -> None:
     volume_ml = float(mask.sum()) * geometry.voxel_ml
     least_ml = InstanceOptions().least_instance_ml
     if volume_ml < least_ml:
-        x, y, z = place_lps_mm
+        x, y, z = point_lps_mm
         raise UserError(
             f"No vertebra found at {x:.0f}, {y:.0f}, {z:.0f}: only {volume_ml:.1f} mL of bone, at "
             f"least {least_ml:g} mL are needed.",
@@ -198,6 +198,6 @@ def _check_size(
         )
 
 
-def _level_probabilities(evidence: VoxelPredictions, target: np.ndarray) -> tuple[float, ...]:
+def _level_probabilities(predictions: VoxelPredictions, target: np.ndarray) -> tuple[float, ...]:
     levels = range(len(NETWORK_LEVELS))
-    return tuple(float(pooled_level(evidence, level)[target].mean()) for level in levels)
+    return tuple(float(pooled_level(predictions, level)[target].mean()) for level in levels)

@@ -15,16 +15,16 @@ from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.volume import Volume
 from spinemamba.instances.partition import VoxelHints, assign_voxels
 
-SEED_MM = 5.0
+_SEED_MM = 5.0
 """Radius of a seed: most of the core of a body, so that the point need not be exact."""
 
-LEAST_DEPTH_MM = 0.5
+_LEAST_DEPTH_MM = 0.5
 """Lower bound of the depth of bone in the cost of a step."""
 
-SEARCH_MM = 1.6
+_SEARCH_MM = 1.6
 """Finer grids are subsampled to about this step, which is enough for the width of facet joints."""
 
-LEAST_APART_MM = 8.0
+_LEAST_APART_MM = 8.0
 """Closer seeds are not in two bodies, so that no cut surface applies."""
 
 
@@ -39,63 +39,63 @@ def split_by_seeds(inside: Volume, seeds_lps_mm: np.ndarray) -> np.ndarray:
         Number of the seed of each voxel, from 1; 0 outside the mask; int32. A seed may get no
         voxel, if all are nearer to others.
     """
-    upright, turned = canonical(inside)
+    upright, reorientation = canonical(inside)
     seeds = upright.geometry.to_index_zyx(np.asarray(seeds_lps_mm))
-    return reorient_back(_split(upright.array, seeds, upright.spacing_mm), turned).array
+    return reorient_back(_split(upright.array, seeds, upright.spacing_mm), reorientation).array
 
 
 def _split(
     inside: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
     """Split a mask in canonical orientation."""
-    steps = [max(1, round(SEARCH_MM / s)) for s in spacing_mm]
+    steps = [max(1, round(_SEARCH_MM / s)) for s in spacing_mm]
     small = inside[:: steps[0], :: steps[1], :: steps[2]]
     if not small.any():  # too thin for the coarse search
         steps, small = [1, 1, 1], inside
     z_mm, y_mm, x_mm = (s * n for s, n in zip(spacing_mm, steps, strict=True))
-    spread = _divided(small, seeds_zyx / steps, (z_mm, y_mm, x_mm))
+    parts = _better_split(small, seeds_zyx / steps, (z_mm, y_mm, x_mm))
     for axis, step in enumerate(steps):
-        spread = np.repeat(spread, step, axis=axis)
-    spread = spread[: inside.shape[0], : inside.shape[1], : inside.shape[2]]
-    whole = np.where(inside, spread, 0)
-    missing = inside & (whole == 0)
+        parts = np.repeat(parts, step, axis=axis)
+    parts = parts[: inside.shape[0], : inside.shape[1], : inside.shape[2]]
+    parts = np.where(inside, parts, 0)
+    missing = inside & (parts == 0)
     if missing.any():
         nearest = ndimage.distance_transform_edt(
-            whole == 0, spacing_mm, return_distances=False, return_indices=True
+            parts == 0, spacing_mm, return_distances=False, return_indices=True
         )
-        whole[missing] = whole[tuple(axis[missing] for axis in nearest)]
-    return whole
+        parts[missing] = parts[tuple(axis[missing] for axis in nearest)]
+    return parts
 
 
-def _divided(
+def _better_split(
     small: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
     """Return the better of the two splits, int32; 0 in components without a seed."""
     seeds = _balls(small, seeds_zyx, spacing_mm)
-    by_depth = _nearest(small, seeds, spacing_mm, len(seeds_zyx))
+    by_distance = _geodesic_split(small, seeds, spacing_mm, len(seeds_zyx))
     gaps_mm = np.linalg.norm(np.diff(seeds_zyx * spacing_mm, axis=0), axis=1)
-    all_there = len(np.unique(seeds[seeds > 0])) == len(seeds_zyx)
-    if not all_there or gaps_mm.min() < LEAST_APART_MM:
-        return by_depth
-    nothing_known = VoxelHints(np.zeros(small.shape, np.float32), None)
-    by_surface = assign_voxels(seeds, small, nothing_known, spacing_mm)
-    if cut_mm2(by_surface, spacing_mm) < cut_mm2(by_depth, spacing_mm):
+    all_placed = len(np.unique(seeds[seeds > 0])) == len(seeds_zyx)
+    if not all_placed or gaps_mm.min() < _LEAST_APART_MM:
+        return by_distance
+    no_hints = VoxelHints(np.zeros(small.shape, np.float32), None)
+    by_surface = assign_voxels(seeds, small, no_hints, spacing_mm)
+    if cut_mm2(by_surface, spacing_mm) < cut_mm2(by_distance, spacing_mm):
         return by_surface
-    return by_depth
+    return by_distance
 
 
 def cut_mm2(parts: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
     """Return the contact area of different parts, by the faces of their voxels."""
     area_mm2 = 0.0
     for axis, step_mm in enumerate(spacing_mm):
-        turned = np.moveaxis(parts, axis, 0)
-        one, next_one = turned[:-1], turned[1:]
-        faces = int(((one > 0) & (next_one > 0) & (one != next_one)).sum())
+        along = np.moveaxis(parts, axis, 0)
+        first, second = along[:-1], along[1:]
+        faces = int(((first > 0) & (second > 0) & (first != second)).sum())
         area_mm2 += faces * float(np.prod(spacing_mm)) / step_mm
     return area_mm2
 
 
-def _nearest(
+def _geodesic_split(
     inside: np.ndarray, seeds: np.ndarray, spacing_mm: tuple[float, ...], count: int
 ) -> np.ndarray:
     """Return the seed with the cheapest path to each voxel; 0 in components without a seed.
@@ -105,27 +105,27 @@ def _nearest(
     """
     depth_mm = ndimage.distance_transform_edt(np.pad(inside, 1), spacing_mm)[1:-1, 1:-1, 1:-1]
     # Negative costs are obstacles.
-    costs = np.where(inside, 1 / np.maximum(depth_mm, LEAST_DEPTH_MM) ** 2, -1.0)
-    ways = []
+    costs = np.where(inside, 1 / np.maximum(depth_mm, _LEAST_DEPTH_MM) ** 2, -1.0)
+    distances = []
     for number in range(1, count + 1):
         starts = np.argwhere(seeds == number)
         if len(starts):
             search = MCP_Geometric(costs, fully_connected=True, sampling=spacing_mm)
-            ways.append(search.find_costs(starts)[0])
+            distances.append(search.find_costs(starts)[0])
         else:
-            ways.append(np.full(inside.shape, np.inf))
-    cheapest = np.argmin(ways, axis=0) + 1
-    return np.where(inside & np.isfinite(np.min(ways, axis=0)), cheapest, 0).astype(np.int32)
+            distances.append(np.full(inside.shape, np.inf))
+    nearest = np.argmin(distances, axis=0) + 1
+    return np.where(inside & np.isfinite(np.min(distances, axis=0)), nearest, 0).astype(np.int32)
 
 
 def _balls(small: np.ndarray, seeds_zyx: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
     """Return seeds as balls within the mask; overlaps go to the nearer seed."""
-    at = np.argwhere(small)
-    gaps = ((at[:, None] - seeds_zyx[None]) * np.asarray(spacing_mm)) ** 2
-    distance_mm = np.sqrt(gaps.sum(axis=-1))
+    voxels = np.argwhere(small)
+    squares_mm2 = ((voxels[:, None] - seeds_zyx[None]) * np.asarray(spacing_mm)) ** 2
+    distance_mm = np.sqrt(squares_mm2.sum(axis=-1))
     seeds = np.zeros(small.shape, np.int32)
-    own = distance_mm.argmin(axis=1)
-    radius = np.maximum(SEED_MM, distance_mm.min(axis=0))
-    hit = distance_mm[np.arange(len(at)), own] <= radius[own]
-    seeds[tuple(at[hit].T)] = own[hit] + 1
+    nearest = distance_mm.argmin(axis=1)
+    radius_mm = np.maximum(_SEED_MM, distance_mm.min(axis=0))
+    in_ball = distance_mm[np.arange(len(voxels)), nearest] <= radius_mm[nearest]
+    seeds[tuple(voxels[in_ball].T)] = nearest[in_ball] + 1
     return seeds

@@ -9,13 +9,13 @@ from pathlib import Path
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.formats.image_file import FORMATS
 
-MASK_ENDINGS = ("_seg-vert_msk", "_seg", "_labels")
+_MASK_ENDINGS = ("_seg-vert_msk", "_seg", "_labels")
 """Name suffixes of masks in VerSe and in this project, which are not part of the case name."""
 
-IMAGE_ENDINGS = ("_ct", "_0000")
+_IMAGE_ENDINGS = ("_ct", "_0000")
 """Name suffixes of images (VerSe, nnU-Net), which some tools also use for masks."""
 
-COLUMNS = ("predicted", "reference")
+_COLUMNS = ("predicted", "reference")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def find_cases(predicted: Path, reference: Path | None) -> list[Case]:
 
     - Two files are one case.
     - Two folders, searched recursively: files are paired by `case_name`. If several files of a
-      folder have the same case name, those with `MASK_ENDINGS` have priority over those without,
-      and these over those with `IMAGE_ENDINGS`, so that images may be beside their masks.
+      folder have the same case name, those with `_MASK_ENDINGS` have priority over those without,
+      and these over those with `_IMAGE_ENDINGS`, so that images may be beside their masks.
     - A table: a .csv file with the columns ``predicted`` and ``reference``, and optionally
       ``case`` with the names of the cases. Paths are relative to the folder of the table.
 
@@ -96,7 +96,7 @@ def _parts(path: Path) -> tuple[str, int]:
     name = path.name
     extension = next((end for end in formats if name.lower().endswith(end)), path.suffix)
     name = name[: len(name) - len(extension)]
-    for rank, endings in ((0, MASK_ENDINGS), (2, IMAGE_ENDINGS)):
+    for rank, endings in ((0, _MASK_ENDINGS), (2, _IMAGE_ENDINGS)):
         for ending in endings:
             if name.endswith(ending) and name != ending:
                 return name.removesuffix(ending), rank
@@ -141,7 +141,7 @@ def _from_table(path: Path) -> list[Case]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name} cannot be read.", "Give a .csv file in UTF-8.") from error
-    if not rows or not set(COLUMNS) <= rows[0].keys():
+    if not rows or not set(_COLUMNS) <= rows[0].keys():
         columns = ", ".join(map(str, rows[0])) if rows else "no row"
         raise UserError(
             f"{path.name} has {columns}.",
@@ -159,7 +159,7 @@ def _from_table(path: Path) -> list[Case]:
 
 
 def _from_row(row: dict[str, str], number: int, table: Path) -> Case:
-    paths = [(row[column] or "").strip() for column in COLUMNS]
+    paths = [(row[column] or "").strip() for column in _COLUMNS]
     if not all(paths):
         raise UserError(f"Row {number} of {table.name} lacks a path.", "Fill it in or remove it.")
     predicted, reference = (table.parent / path for path in paths)

@@ -50,11 +50,11 @@ class Numberings:
     reference: Numbering | None = None
 
 
-BY_ANATOMY = Numberings()
+_BY_ANATOMY = Numberings()
 
 
 def evaluate(
-    cases: Iterable[Case], *, distances: bool = True, numberings: Numberings = BY_ANATOMY
+    cases: Iterable[Case], *, distances: bool = True, numberings: Numberings = _BY_ANATOMY
 ) -> Iterator[Outcome]:
     """Compare cases one after another; an error in one case does not stop the others.
 
@@ -71,7 +71,7 @@ def evaluate(
     """
     for case in cases:
         try:
-            spines = read_pair(case, numberings)
+            spines = _read_pair(case, numberings)
             score = compare(*(spine.volume for spine in spines), distances=distances)
             sides = zip(("Segmentation", "Reference"), spines, strict=True)
             notes = tuple(f"{side}: {note}" for side, spine in sides for note in spine.notes)
@@ -88,16 +88,7 @@ def evaluate(
             yield Outcome(case, None, f"Something went wrong inside SpineMamba ({kind}).")
 
 
-def compare_files(case: Case, *, distances: bool = True) -> Comparison:
-    """Read a case and compare it.
-
-    Raises:
-        UserError: If a file is missing or cannot be compared; see `compare`.
-    """
-    return compare(*(spine.volume for spine in read_pair(case)), distances=distances)
-
-
-def read_pair(case: Case, numberings: Numberings = BY_ANATOMY) -> list[LabelledSpine]:
+def _read_pair(case: Case, numberings: Numberings) -> list[LabelledSpine]:
     """Read segmentation and reference of a case.
 
     Raises:

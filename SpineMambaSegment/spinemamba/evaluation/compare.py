@@ -9,14 +9,20 @@ import numpy as np
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.evaluation.pair import LabelPair, Side, joint_box, match_by_overlap, pair_labels
-from spinemamba.evaluation.scores import Comparison, VertebraScore
-from spinemamba.evaluation.surfaces import NO_DISTANCE, SurfaceDistance, surface_distance
+from spinemamba.evaluation.scores import (
+    NO_DISTANCE,
+    Comparison,
+    SurfaceDistance,
+    VertebraScore,
+    surface_distance,
+)
+from spinemamba.imaging.masks import dice_of_counts
 from spinemamba.imaging.volume import Volume
 
-LABELLED_SHARE = 0.5
+_LABELLED_SHARE = 0.5
 """Smallest labelled share of an unmatched vertebra that belongs to the labelled part."""
 
-HIT_MM = 20.0
+_HIT_MM = 20.0
 """Largest distance of an identified vertebra from its true position (VerSe)."""
 
 
@@ -27,7 +33,7 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
 
     - **Visible, but unlabelled vertebrae.** A reference often labels only a part of the spine. A
       predicted vertebra without a match, whose centroid is above or below the centroids of all
-      labelled ones and of which less than `LABELLED_SHARE` is labelled, is neither right nor
+      labelled ones and of which less than `_LABELLED_SHARE` is labelled, is neither right nor
       wrong: it is listed as beyond, and excluded from the bone mask, F1, PQ and the all-right
       rate. The scores by name follow VerSe, which has no such rule.
     - **Extra.** Every other predicted vertebra without a match is extra: a false positive for F1,
@@ -58,10 +64,10 @@ def compare(predicted: Volume, reference: Volume, *, distances: bool = True) -> 
     beyond = {value for value in unmatched if _is_beyond(pair, value)}
     counted = [value for value in pair.predicted.boxes if value not in beyond]
     scorer = _Scorer(pair, matches, distances)
-    bone = pair.shared[counted, 1:].sum()
-    sizes = pair.shared[counted].sum() + pair.shared[:, 1:].sum()
+    common = int(pair.shared[counted, 1:].sum())
+    sizes = int(pair.shared[counted].sum()), int(pair.shared[:, 1:].sum())
     return Comparison(
-        float(2 * bone / sizes) if sizes else math.nan,
+        dice_of_counts(common, *sizes),
         scorer.bone_surface(counted),
         tuple(scorer.vertebra(value) for value in BY_VALUE if value in pair.truth.boxes),
         _names(unmatched - beyond),
@@ -78,7 +84,7 @@ def _is_beyond(pair: LabelPair, value: int) -> bool:
     heights = [centre[0] for centre in pair.truth.centres_mm.values()]
     if not heights or min(heights) <= pair.predicted.centres_mm[value][0] <= max(heights):
         return False
-    return bool(pair.shared[value, 1:].sum() < LABELLED_SHARE * pair.shared[value].sum())
+    return bool(pair.shared[value, 1:].sum() < _LABELLED_SHARE * pair.shared[value].sum())
 
 
 def _identified(pair: LabelPair, value: int) -> bool:
@@ -97,7 +103,7 @@ def _identified(pair: LabelPair, value: int) -> bool:
         for other, centre in pair.truth.centres_mm.items()
         if other in pair.predicted.centres_mm
     }
-    return distances_mm[value] <= min(HIT_MM, *distances_mm.values())
+    return distances_mm[value] <= min(_HIT_MM, *distances_mm.values())
 
 
 @dataclass(frozen=True)
@@ -144,9 +150,8 @@ class _Scorer:
         if predicted is None:
             return 0.0
         shared = self.pair.shared
-        return float(
-            2 * shared[predicted, true] / (shared[predicted].sum() + shared[:, true].sum())
-        )
+        sizes = int(shared[predicted].sum()), int(shared[:, true].sum())
+        return dice_of_counts(int(shared[predicted, true]), *sizes)
 
     def _surface(self, predicted: int | None, true: int) -> SurfaceDistance:
         return self._between([predicted] if predicted else [], [true])

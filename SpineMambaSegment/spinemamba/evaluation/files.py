@@ -16,12 +16,12 @@ from spinemamba.evaluation.cohort import Outcome, Summary
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison, VertebraScore
 
-SCHEMA = 1
+_SCHEMA = 1
 """Increased when a field of the JSON file changes its meaning or is removed."""
 
-DIGITS = 4
+_DIGITS = 4
 
-COUNTS = ("named_right", "identified", "missed", "detected", "counted")
+_COUNTS = ("named_right", "identified", "missed", "detected", "counted")
 """Attributes of `Comparison` that are numbers of vertebrae."""
 
 
@@ -37,7 +37,7 @@ def write_vertebrae(outcomes: Iterable[Outcome], path: Path) -> None:
         {"case": outcome.case.name} | row
         for outcome in outcomes
         if outcome.score is not None
-        for row in vertebra_rows(outcome.score)
+        for row in _vertebra_rows(outcome.score)
     ]
     _write_csv(rows, ("case", "level", "state"), path)
 
@@ -50,7 +50,7 @@ def write_cases(outcomes: Iterable[Outcome], path: Path) -> None:
     """
     rows = [
         {"case": outcome.case.name, "error": outcome.error}
-        | (case_row(outcome.score) if outcome.score is not None else {})
+        | (_case_row(outcome.score) if outcome.score is not None else {})
         for outcome in outcomes
     ]
     _write_csv(rows, ("case", "error"), path)
@@ -63,10 +63,10 @@ def write_json(outcomes: Sequence[Outcome], summary: Summary, path: Path) -> Non
         UserError: As `whole_or_nothing`.
     """
     content = {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         "package_version": __version__,
         "meanings": {m.key: m.meaning for m in MEASURES},
-        "summary": summary_fields(summary),
+        "summary": _summary_fields(summary),
         "cases": [_case_fields(outcome) for outcome in outcomes],
     }
     text = json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n"
@@ -74,7 +74,7 @@ def write_json(outcomes: Sequence[Outcome], summary: Summary, path: Path) -> Non
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def vertebra_rows(score: Comparison) -> list[dict[str, Any]]:
+def _vertebra_rows(score: Comparison) -> list[dict[str, Any]]:
     """Return the fields of each vertebra of a case, top to bottom, then of extra and beyond."""
     rows = [_vertebra_fields(vertebra) for vertebra in score.vertebrae]
     for state, names in (("extra", score.extra), ("beyond", score.beyond)):
@@ -89,9 +89,9 @@ def state(vertebra: VertebraScore) -> str:
     return "right" if vertebra.found_as == vertebra.name else "misnamed"
 
 
-def case_row(score: Comparison) -> dict[str, Any]:
+def _case_row(score: Comparison) -> dict[str, Any]:
     """Return the fields of a case."""
-    counts = {name: getattr(score, name) for name in COUNTS}
+    counts = {name: getattr(score, name) for name in _COUNTS}
     return {
         "vertebrae": len(score.vertebrae),
         **counts,
@@ -103,14 +103,14 @@ def case_row(score: Comparison) -> dict[str, Any]:
     }
 
 
-def summary_fields(summary: Summary) -> dict[str, Any]:
+def _summary_fields(summary: Summary) -> dict[str, Any]:
     """Return the fields of the summary."""
     right, counted = summary.all_right
     return {
         "cases": len(summary.scores),
         "failed": summary.failed,
         "vertebrae": summary.vertebrae,
-        **{name: summary.total(name) for name in COUNTS},
+        **{name: summary.total(name) for name in _COUNTS},
         "all_right": right,
         "all_right_of": counted,
         "all_right_interval_95": list(summary.all_right_interval),
@@ -151,7 +151,7 @@ def _case_fields(outcome: Outcome) -> dict[str, Any]:
         return fields | {"error": outcome.error}
     lists = {"extra": list(outcome.score.extra), "beyond": list(outcome.score.beyond)}
     vertebrae = [_vertebra_fields(vertebra) for vertebra in outcome.score.vertebrae]
-    return fields | case_row(outcome.score) | lists | {"levels": vertebrae}
+    return fields | _case_row(outcome.score) | lists | {"levels": vertebrae}
 
 
 def _without_nan(content: Any) -> Any:
@@ -160,7 +160,7 @@ def _without_nan(content: Any) -> Any:
     if isinstance(content, list):
         return [_without_nan(value) for value in content]
     if isinstance(content, float):
-        return round(content, DIGITS) if math.isfinite(content) else None
+        return round(content, _DIGITS) if math.isfinite(content) else None
     return content
 
 
@@ -183,5 +183,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.{DIGITS}f}" if math.isfinite(value) else ""
+        return f"{value:.{_DIGITS}f}" if math.isfinite(value) else ""
     return str(value)

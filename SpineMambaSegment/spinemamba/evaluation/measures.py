@@ -10,7 +10,7 @@ from spinemamba.evaluation.scores import Comparison
 
 
 @dataclass(frozen=True)
-class Measure:
+class _Measure:
     """A measure of a case.
 
     Attributes:
@@ -44,28 +44,28 @@ class Measure:
 
 
 MEASURES = (
-    Measure(
+    _Measure(
         "bone_dice",
         "Bone Dice",
         "",
         "All vertebrae against background.",
         "bone_dice",
     ),
-    Measure(
+    _Measure(
         "bone_hd95_mm",
         "Bone HD95",
         "mm",
         "95th percentile of the distances between the two bone surfaces, the larger direction.",
         "bone_surface.hd95_mm",
     ),
-    Measure(
+    _Measure(
         "bone_assd_mm",
         "Bone ASSD",
         "mm",
         "Mean distance between the two bone surfaces, both directions pooled.",
         "bone_surface.assd_mm",
     ),
-    Measure(
+    _Measure(
         "dice_matched",
         "Dice, matched",
         "",
@@ -73,7 +73,7 @@ MEASURES = (
         "whatever its name; a missed one counts as 0.",
         "mean_dice",
     ),
-    Measure(
+    _Measure(
         "dice_named",
         "Dice, by name",
         "",
@@ -81,35 +81,35 @@ MEASURES = (
         "in VerSe; a missing name counts as 0.",
         "mean_named_dice",
     ),
-    Measure(
+    _Measure(
         "hd95_matched_mm",
         "HD95, matched",
         "mm",
         "Mean over matched vertebrae; missed ones have no distance, so read it with their number.",
         "hd95_mm",
     ),
-    Measure(
+    _Measure(
         "assd_matched_mm",
         "ASSD, matched",
         "mm",
         "Average symmetric surface distance, mean over matched vertebrae.",
         "assd_mm",
     ),
-    Measure(
+    _Measure(
         "hd95_named_mm",
         "HD95, by name",
         "mm",
         "Mean over the names in both images; large if names are wrong.",
         "named_hd95_mm",
     ),
-    Measure(
+    _Measure(
         "assd_named_mm",
         "ASSD, by name",
         "mm",
         "Mean over the names in both images.",
         "named_assd_mm",
     ),
-    Measure(
+    _Measure(
         "identification_rate",
         "Identification rate",
         "",
@@ -117,21 +117,21 @@ MEASURES = (
         "them and at most 20 mm away. Positions are centroids of the masks.",
         "identification_rate",
     ),
-    Measure(
+    _Measure(
         "localisation_mm",
         "Localisation distance",
         "mm",
         "VerSe: mean distance between the centroids of masks of the same name.",
         "localisation_mm",
     ),
-    Measure(
+    _Measure(
         "f1",
         "Instance F1",
         "",
         "2 TP / (2 TP + FP + FN); a vertebra is detected if IoU > 0.5, whatever its name.",
         "f1",
     ),
-    Measure(
+    _Measure(
         "pq",
         "Panoptic quality",
         "",

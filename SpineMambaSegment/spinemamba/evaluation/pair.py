@@ -12,9 +12,7 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.truncation import FieldOfView, cut_sides
-from spinemamba.imaging.volume import Volume
-
-Box = tuple[slice, slice, slice]
+from spinemamba.imaging.volume import Box, Volume
 
 SIZE = max(BY_VALUE) + 1
 """Number of label values including background; they have no gaps."""
@@ -142,7 +140,7 @@ def _shared(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return total.reshape(SIZE, SIZE)
 
 
-LEAST_IOU = 0.1
+_LEAST_IOU = 0.1
 """Smallest IoU of a match; vertebrae with a smaller one are touching neighbours."""
 
 
@@ -161,14 +159,14 @@ def match_by_overlap(pair: LabelPair) -> dict[int, tuple[int, float]]:
         pair: The two label images.
 
     Returns:
-        Predicted value and IoU, at least `LEAST_IOU`, for each true value with a match.
+        Predicted value and IoU, at least `_LEAST_IOU`, for each true value with a match.
     """
     predicted, true = list(pair.predicted.boxes), list(pair.truth.boxes)
     shared = pair.shared[np.ix_(predicted, true)]
     sizes_predicted = pair.shared[predicted].sum(axis=1)
     sizes_true = pair.shared[:, true].sum(axis=0)
     iou = shared / (sizes_predicted[:, None] + sizes_true - shared)
-    iou = np.where(iou >= LEAST_IOU, iou, 0.0)
+    iou = np.where(iou >= _LEAST_IOU, iou, 0.0)
     # The bonus of 1 exceeds the IoU sum of any two alternative pairs of the same masks.
     rows, columns = linear_sum_assignment(iou + (iou > INSTANCE_IOU), maximize=True)
     return {

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.shells import Shells
-from spinemamba.export.meshing.smooth import Finished
+from spinemamba.export.meshing.smooth import FinishedSurface
 from spinemamba.protocol.flags import Flag
 
-VOLUME_SHARE = 0.015
-P95_MM = 0.7
+_VOLUME_SHARE = 0.015
+_P95_MM = 0.7
 """Larger differences from the label (volume, 95th percentile of distance) are a finding."""
 
-TUNNELS = {"C": 3, "T": 1, "L": 1}
+_TUNNELS = {"C": 3, "T": 1, "L": 1}
 """Anatomical holes of a vertebra, by the first letter of its level: the vertebral foramen and, in
 the neck, two transverse foramina. The number is not defined for a sacrum."""
 
 
-NOT_REMOVED = 0.01
+_NOT_REMOVED = 0.01
 """Share of triangles by which decimation may fall short without a finding."""
 
 
@@ -70,12 +70,12 @@ class Topology:
 
 
 def findings(
-    made: Finished, topology: Topology, level: str, cut_sides: Sequence[str]
+    surface: FinishedSurface, topology: Topology, level: str, cut_sides: Sequence[str]
 ) -> tuple[Flag, ...]:
     """Return the findings about a surface.
 
     Args:
-        made: The surface.
+        surface: The surface.
         topology: Topology of the surface.
         level: Name of the level, which defines the number of anatomical holes.
         cut_sides: Sides at which the field of view truncates the vertebra.
@@ -83,7 +83,7 @@ def findings(
     return (
         *_of_label(topology, level, cut_sides),
         *_of_closure(topology),
-        *_of_surface(made),
+        *_of_surface(surface),
     )
 
 
@@ -101,7 +101,7 @@ def _of_label(topology: Topology, level: str, cut_sides: Sequence[str]) -> list[
         found.append(Flag("pieces", topology.bodies, sentence))
     if topology.cavities:
         found.append(Flag("cavities", topology.cavities, _hollow(topology)))
-    expected = None if level in ("Sacrum", "Coccyx") else TUNNELS.get(level[:1])
+    expected = None if level in ("Sacrum", "Coccyx") else _TUNNELS.get(level[:1])
     if expected is not None and topology.tunnels > expected:
         sentence = f"{topology.tunnels} holes go through it; {level} has {expected} by nature."
         found.append(Flag("holes", topology.tunnels, sentence))
@@ -125,30 +125,32 @@ def _of_closure(topology: Topology) -> list[Flag]:
     return [Flag("not_closed", topology.faulty_edges, sentence)]
 
 
-def _of_surface(made: Finished) -> list[Flag]:
+def _of_surface(surface: FinishedSurface) -> list[Flag]:
     found = []
-    if made.decimation - made.removed_share > NOT_REMOVED:
+    if surface.decimation - surface.removed_share > _NOT_REMOVED:
         sentence = (
-            f"{100 * made.removed_share:.0f} % of its triangles were removed, not "
-            f"{100 * made.decimation:.0f} %: more would have changed how it "
+            f"{100 * surface.removed_share:.0f} % of its triangles were removed, not "
+            f"{100 * surface.decimation:.0f} %: more would have changed how it "
             "hangs together, or let it cut itself."
         )
-        found.append(Flag("decimation", made.removed_share, sentence))
-    if made.intersecting:
-        sentence = f"{made.intersecting} triangles cut through others."
-        found.append(Flag("self_intersection", made.intersecting, sentence))
-    if made.held_back:
+        found.append(Flag("decimation", surface.removed_share, sentence))
+    if surface.intersecting:
+        sentence = f"{surface.intersecting} triangles cut through others."
+        found.append(Flag("self_intersection", surface.intersecting, sentence))
+    if surface.held_back:
         sentence = (
-            f"Smoothing was held back at {made.held_back} points, where the surface would have "
+            f"Smoothing was held back at {surface.held_back} points, where the surface would have "
             "cut itself."
         )
-        found.append(Flag("held_back", made.held_back, sentence))
-    label_mm3 = made.raw_surface.label_volume_mm3
-    share = made.mesh.volume_mm3 / label_mm3 - 1
-    if abs(share) > VOLUME_SHARE:
+        found.append(Flag("held_back", surface.held_back, sentence))
+    label_mm3 = surface.raw_surface.label_volume_mm3
+    share = surface.mesh.volume_mm3 / label_mm3 - 1
+    if abs(share) > _VOLUME_SHARE:
         sentence = f"The surface volume is {100 * share:+.1f} % off the label volume."
         found.append(Flag("volume", share, sentence))
-    if made.deviation.p95_mm > P95_MM:
-        sentence = f"5 % of the surface lie more than {made.deviation.p95_mm:.2f} mm off the label."
-        found.append(Flag("deviation", made.deviation.p95_mm, sentence))
+    if surface.deviation.p95_mm > _P95_MM:
+        sentence = (
+            f"5 % of the surface lie more than {surface.deviation.p95_mm:.2f} mm off the label."
+        )
+        found.append(Flag("deviation", surface.deviation.p95_mm, sentence))
     return found

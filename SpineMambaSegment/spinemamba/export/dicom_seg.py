@@ -31,9 +31,9 @@ from spinemamba.imaging.formats.dicom import find_stack
 from spinemamba.imaging.formats.dicom_stack import Stack
 from spinemamba.imaging.volume import GRID_TOLERANCE_VOX, Geometry
 
-ALGORITHM = "SpineMamba Segment"
-SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
-SERIES_NUMBER = 9001
+_ALGORITHM = "SpineMamba Segment"
+_SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
+_SERIES_NUMBER = 9001
 """Far from the series numbers of scanners."""
 
 
@@ -88,25 +88,25 @@ def _encoded(
     numbers, present = segments
     descriptions = [_description(highdicom, k, v) for k, v in enumerate(present, 1)]
     try:
-        made = highdicom.seg.Segmentation(
+        dataset = highdicom.seg.Segmentation(
             source_images=sources,
             pixel_array=numbers,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=descriptions,
             series_instance_uid=highdicom.UID(),
-            series_number=SERIES_NUMBER,
+            series_number=_SERIES_NUMBER,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer="SpineMamba",
-            manufacturer_model_name=ALGORITHM,
+            manufacturer_model_name=_ALGORITHM,
             software_versions=__version__,
             device_serial_number="none",
             content_description="Vertebrae",
             content_label="VERTEBRAE",
             pixel_measures=_pixel_measures(highdicom, stack),
         )
-        made.SeriesDescription = SERIES_DESCRIPTION
-        made.save_as(buffer := io.BytesIO())
+        dataset.SeriesDescription = _SERIES_DESCRIPTION
+        dataset.save_as(buffer := io.BytesIO())
     # The message of the error may contain patient data.
     except Exception as error:
         raise UserError(
@@ -188,7 +188,7 @@ def _description(highdicom: ModuleType, number: int, vertebra: Vertebra) -> Any:
     automatic = bool(origin.model)
     kind = "MANUAL" if not automatic else "SEMIAUTOMATIC" if vertebra.reviewed else "AUTOMATIC"
     identification = highdicom.AlgorithmIdentificationSequence(
-        name=ALGORITHM,
+        name=_ALGORITHM,
         family=highdicom.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
         version=origin.package_version or __version__,
         parameters={

@@ -20,14 +20,14 @@ from spinemamba.common.progress import Warn
 from spinemamba.imaging.formats.dicom_header import ORIENTATION, PIXEL_SPACING, POSITION
 from spinemamba.imaging.formats.dicom_stack import Stack
 
-IDENTIFIERS = (
+_IDENTIFIERS = (
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
 )
-MAY_BE_EMPTY = (
+_MAY_BE_EMPTY = (
     "PatientName",
     "PatientID",
     "PatientBirthDate",
@@ -40,14 +40,14 @@ MAY_BE_EMPTY = (
 )
 """Type 2 attributes of patient and study: required, but may be empty."""
 
-SEXES = ("", "M", "F", "O")
-PATIENT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0040)
+_SEXES = ("", "M", "F", "O")
+_PATIENT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0040)
 """Groups of the attributes of patient, study and trial. StudyID is in another group."""
 
-OF_THE_SLICE = ("SpecificCharacterSet", "Modality", *IDENTIFIERS)
-UTF8 = "ISO_IR 192"
-SLICE_THICKNESS = "0018|0050"
-MOST_UID = 64
+_OF_THE_SLICE = ("SpecificCharacterSet", "Modality", *_IDENTIFIERS)
+_UTF8 = "ISO_IR 192"
+_SLICE_THICKNESS = "0018|0050"
+_MOST_UID = 64
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def read_sources(stack: Stack, warn: Warn) -> list[Any]:
 
 def slice_thickness_mm(stack: Stack) -> float:
     """Return the slice thickness of the first slice, or the slice distance if it is not stated."""
-    stated_mm = stack.slices[0].number(SLICE_THICKNESS, 0.0)
+    stated_mm = stack.slices[0].number(_SLICE_THICKNESS, 0.0)
     return stated_mm if stated_mm > 0 else stack.geometry.spacing_mm[0]
 
 
@@ -128,7 +128,7 @@ def _value(source: Any, keyword: str) -> str:
 
 
 def _check_identity(sources: Sequence[Any]) -> None:
-    for name in IDENTIFIERS:
+    for name in _IDENTIFIERS:
         values = [_value(source, name) for source in sources]
         missing = sum(not _is_uid(value) for value in values)
         if missing:
@@ -151,7 +151,7 @@ def _check_identity(sources: Sequence[Any]) -> None:
 
 
 def _is_uid(value: str) -> bool:
-    return 0 < len(value) <= MOST_UID and not set(value) - set("0123456789.")
+    return 0 < len(value) <= _MOST_UID and not set(value) - set("0123456789.")
 
 
 def _patient(source: Any) -> tuple[Any, set[str]]:
@@ -162,19 +162,19 @@ def _patient(source: Any) -> tuple[Any, set[str]]:
     patient, invalid = Dataset(), set()
     for tag in source.keys():  # noqa: SIM118 - iterating decodes, which may raise
         keyword = keyword_for_tag(tag)
-        of_patient = tag.group in PATIENT_GROUPS or keyword == "StudyID"
-        if not of_patient or not keyword or keyword in OF_THE_SLICE:
+        of_patient = tag.group in _PATIENT_GROUPS or keyword == "StudyID"
+        if not of_patient or not keyword or keyword in _OF_THE_SLICE:
             continue
         element = _decoded(source, tag)
         if element is not None and _is_valid(element):
             patient.add(element)
         else:
             invalid.add(keyword)
-    for keyword in MAY_BE_EMPTY:
+    for keyword in _MAY_BE_EMPTY:
         if keyword not in patient:
             setattr(patient, keyword, "")
     # The text is decoded now, and is written as UTF-8.
-    patient.SpecificCharacterSet = UTF8
+    patient.SpecificCharacterSet = _UTF8
     return patient, invalid
 
 
@@ -207,7 +207,7 @@ def _is_valid(element: Any) -> bool:
             validate_value(element.VR, text, config.RAISE)
             if element.VR in kinds:
                 kinds[element.VR](text)
-            if "�" in text or (element.keyword == "PatientSex" and text not in SEXES):
+            if "�" in text or (element.keyword == "PatientSex" and text not in _SEXES):
                 return False
     except (ValueError, TypeError, OverflowError):
         return False
@@ -226,12 +226,12 @@ def _source(patient: Any, source: Any, first: Any, stack: Stack, k: int) -> Any:
     """
     from pydicom.valuerep import DSfloat
 
-    made = deepcopy(patient)
+    dataset = deepcopy(patient)
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(made, keyword, _value(source, keyword))
-    made.FrameOfReferenceUID = _value(first, "FrameOfReferenceUID")
-    made.Modality = stack.modality or "OT"
-    made.Rows, made.Columns = stack.geometry.shape[1:]
+        setattr(dataset, keyword, _value(source, keyword))
+    dataset.FrameOfReferenceUID = _value(first, "FrameOfReferenceUID")
+    dataset.Modality = stack.modality or "OT"
+    dataset.Rows, dataset.Columns = stack.geometry.shape[1:]
     numbers = {
         "SliceThickness": (slice_thickness_mm(stack),),
         "PixelSpacing": stack.slices[0].numbers(PIXEL_SPACING),
@@ -241,5 +241,5 @@ def _source(patient: Any, source: Any, first: Any, stack: Stack, k: int) -> Any:
     for keyword, values in numbers.items():
         # DICOM limits decimal strings to 16 characters.
         texts = [DSfloat(value, auto_format=True) for value in values]
-        setattr(made, keyword, texts if len(texts) > 1 else texts[0])
-    return made
+        setattr(dataset, keyword, texts if len(texts) > 1 else texts[0])
+    return dataset

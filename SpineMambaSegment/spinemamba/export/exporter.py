@@ -19,7 +19,7 @@ from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
 from spinemamba.export.meshing.raw_surface import Mask, RawSurface, make_raw_surface
 from spinemamba.export.meshing.shared_borders import neighbour_masks, smooth_together
-from spinemamba.export.meshing.smooth import Finished, finish, smooth
+from spinemamba.export.meshing.smooth import FinishedSurface, finish, smooth
 from spinemamba.export.meshing.vtk_surface import share_cores
 from spinemamba.protocol.case_source import CaseSource
 from spinemamba.protocol.manifest import (
@@ -31,7 +31,7 @@ from spinemamba.protocol.manifest import (
     read_manifest,
 )
 
-RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
+_RAS_FROM_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,9 @@ class Export:
                 self._leave_out(vertebra.level, ready)
                 continue
             raw_surface, smoothed, free = ready
-            made = finish(raw_surface, smoothed, self._options, free)
+            surface = finish(raw_surface, smoothed, self._options, free)
             yield Step((number + 0.8) / count, vertebra.level)
-            entry = self._write(number, made)
+            entry = self._write(number, surface)
             yield Step((number + 1) / count, vertebra.level, entry)
 
     def run(self) -> Manifest:
@@ -185,8 +185,8 @@ class Export:
             if number in reasons:
                 yield reasons[number]
             else:
-                raw_surface, (mesh, own) = next(ready)
-                yield raw_surface, mesh, own
+                raw_surface, (mesh, unshared) = next(ready)
+                yield raw_surface, mesh, unshared
 
     def _updated_manifest(self, before: Manifest | None) -> Manifest:
         """Return the manifest of a folder with the metadata of this export."""
@@ -206,19 +206,19 @@ class Export:
         self.left_out = (*self.left_out, (level, reason))
         self._write_files({})
 
-    def _write(self, number: int, made: Finished) -> VertebraEntry:
+    def _write(self, number: int, surface: FinishedSurface) -> VertebraEntry:
         """Write all files of a vertebra and the manifest, or nothing."""
         vertebra, options = self._vertebrae[number], self._options
-        mesh = made.mesh
+        mesh = surface.mesh
         if options.space == "RAS":
-            mesh = mesh.moved_to(mesh.points_mm * RAS_FROM_LPS)
+            mesh = mesh.moved_to(mesh.points_mm * _RAS_FROM_LPS)
         color = BY_NAME[vertebra.level].color
         data = {
             path: formats.encode(mesh, path.suffix[1:], options.space, color)
             for path in self._paths[number]
         }
         files = tuple(_file_entry(path, content) for path, content in data.items())
-        entry = manifest_entry(vertebra, made, files, options)
+        entry = manifest_entry(vertebra, surface, files, options)
         self._write_files(data, entry)
         return entry
 

@@ -1,4 +1,4 @@
-"""A vertebra to export, and its entry in the manifest."""
+"""A vertebra to export, its entry in the manifest, and centroids of labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
+
 from spinemamba import __version__
 from spinemamba.export.checks import Topology, findings
 from spinemamba.export.meshing.options import MeshOptions
 from spinemamba.export.meshing.raw_surface import Mask
-from spinemamba.export.meshing.smooth import Finished
+from spinemamba.export.meshing.smooth import FinishedSurface
 from spinemamba.export.meshing.vtk_surface import Filter
 from spinemamba.imaging.truncation import SIDES, Extent, Place, cut_sides_of_array
 from spinemamba.protocol.manifest import FileEntry, Origin, VertebraEntry
@@ -54,11 +56,13 @@ class Vertebra:
 
 
 def manifest_entry(
-    vertebra: Vertebra, made: Finished, files: tuple[FileEntry, ...], options: MeshOptions
+    vertebra: Vertebra, surface: FinishedSurface, files: tuple[FileEntry, ...], options: MeshOptions
 ) -> VertebraEntry:
     """Return the manifest entry of a vertebra."""
-    topology = Topology.of(made.mesh)
-    flags = findings(made, topology, vertebra.level, _cut_sides(vertebra, made.raw_surface.mask))
+    topology = Topology.of(surface.mesh)
+    flags = findings(
+        surface, topology, vertebra.level, _cut_sides(vertebra, surface.raw_surface.mask)
+    )
     return VertebraEntry(
         level=vertebra.level,
         segment_id=vertebra.segment_id,
@@ -69,20 +73,20 @@ def manifest_entry(
         exported_with=f"SpineMamba Segment {__version__}",
         coordinate_system=options.space,
         frame=vertebra.frame,
-        voxels=made.raw_surface.voxels,
-        label_volume_ml=round(made.raw_surface.label_volume_mm3 / 1000, 6),
-        mesh_volume_ml=round(made.mesh.volume_mm3 / 1000, 6),
-        deviation_mean_mm=round(made.deviation.mean_mm, 4),
-        deviation_p95_mm=round(made.deviation.p95_mm, 4),
-        deviation_max_mm=round(made.deviation.max_mm, 4),
-        triangles=len(made.mesh.triangles),
+        voxels=surface.raw_surface.voxels,
+        label_volume_ml=round(surface.raw_surface.label_volume_mm3 / 1000, 6),
+        mesh_volume_ml=round(surface.mesh.volume_mm3 / 1000, 6),
+        deviation_mean_mm=round(surface.deviation.mean_mm, 4),
+        deviation_p95_mm=round(surface.deviation.p95_mm, 4),
+        deviation_max_mm=round(surface.deviation.max_mm, 4),
+        triangles=len(surface.mesh.triangles),
         watertight=topology.watertight,
         euler_number=topology.euler_number,
         bodies=topology.bodies,
         cavities=topology.cavities,
         tunnels=topology.tunnels,
-        self_intersections=made.intersecting,
-        smoothing=_smoothing(made, options),
+        self_intersections=surface.intersecting,
+        smoothing=_smoothing(surface, options),
         decimation=options.decimation,
         findings=tuple(flag.sentence for flag in flags),
         origin=vertebra.origin,
@@ -98,20 +102,20 @@ def _cut_sides(vertebra: Vertebra, mask: Mask) -> tuple[str, ...]:
     return tuple(side for names in SIDES for side in names if side in sides)
 
 
-def _smoothing(made: Finished, options: MeshOptions) -> dict[str, Any]:
+def _smoothing(surface: FinishedSurface, options: MeshOptions) -> dict[str, Any]:
     if not options.smoothing:
         return {"method": "none"}
-    sinc = Filter.of(options.smoothing, made.raw_surface.slices_for_one)
+    sinc = Filter.of(options.smoothing, surface.raw_surface.slices_for_one)
     return {
         "method": "windowed sinc",
         "strength": options.smoothing,
-        "slices_for_one": made.raw_surface.slices_for_one,
+        "slices_for_one": surface.raw_surface.slices_for_one,
         "pass_band": round(sinc.pass_band, 6),
         "iterations": sinc.iterations,
         "joint": options.joint,
-        "volume_kept_by_offset_mm": round(made.offset_mm, 4),
-        "limited_points": made.limited,
-        "held_back_points": made.held_back,
+        "volume_kept_by_offset_mm": round(surface.offset_mm, 4),
+        "limited_points": surface.limited,
+        "held_back_points": surface.held_back,
     }
 
 
@@ -120,3 +124,32 @@ def cut_by_result(result: Result | None, level: str) -> tuple[str, ...]:
     if result is None:
         return ()
     return tuple(side for item in result.instances if item.name == level for side in item.cut_sides)
+
+
+@dataclass(frozen=True)
+class LabelCentroid:
+    """Centroid of a label value.
+
+    Attributes:
+        centroid_zyx: Mean voxel index.
+        voxels: Number of voxels.
+    """
+
+    centroid_zyx: tuple[float, float, float]
+    voxels: int
+
+
+def label_centroids(labels: np.ndarray) -> dict[int, LabelCentroid]:
+    """Return the centroid of each nonzero value of a label map, shape (z, y, x)."""
+    inside = np.flatnonzero(labels)
+    values, numbers = np.unique(labels.ravel()[inside], return_inverse=True)
+    counts = np.bincount(numbers.ravel(), minlength=len(values))
+    sums = [
+        np.bincount(numbers.ravel(), along, minlength=len(values))
+        for along in np.unravel_index(inside, labels.shape)
+    ]
+    means = np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]
+    return {
+        int(value): LabelCentroid(tuple(mean.tolist()), int(count))
+        for value, mean, count in zip(values, means, counts, strict=True)
+    }

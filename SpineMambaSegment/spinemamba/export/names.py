@@ -12,8 +12,8 @@ from spinemamba.common.atomic_files import sha256
 CASE = "spine"
 """Default name of a case. Names of Slicer nodes are not used, because they often name patients."""
 
-LONGEST_CASE = 60
-HASH_DIGITS = 8
+_LONGEST_CASE = 60
+_HASH_DIGITS = 8
 
 
 def safe_case(text: str) -> str:
@@ -25,11 +25,11 @@ def safe_case(text: str) -> str:
     composed = unicodedata.normalize("NFC", text)
     decomposed = unicodedata.normalize("NFKD", composed)
     plain = decomposed.encode("ascii", "ignore").decode()
-    clean = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:LONGEST_CASE].rstrip("_-") or CASE
+    clean = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-")[:_LONGEST_CASE].rstrip("_-") or CASE
     if not any(character.isalnum() and not character.isascii() for character in decomposed):
         return clean
     digest = sha256(composed.encode("utf-8", "surrogatepass"))
-    return f"{clean[: LONGEST_CASE - HASH_DIGITS - 1]}-{digest[:HASH_DIGITS]}"
+    return f"{clean[: _LONGEST_CASE - _HASH_DIGITS - 1]}-{digest[:_HASH_DIGITS]}"
 
 
 def stems(case: str, levels: Iterable[str]) -> list[str]:

@@ -11,11 +11,10 @@ from scipy import ndimage
 
 from spinemamba.anatomy.label_schemes import Numbering
 from spinemamba.common.errors import UserError
-from spinemamba.export.centres import centres_of
-from spinemamba.export.item import LeftOut, Vertebra, cut_by_result
+from spinemamba.export.item import LeftOut, Vertebra, cut_by_result, label_centroids
 from spinemamba.export.meshing.raw_surface import Mask, Place
 from spinemamba.imaging.seg_nrrd import Segment
-from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.volume import Box, Geometry
 from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.read import (
     LabelFile,
@@ -28,13 +27,12 @@ from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.manifest import Origin
 from spinemamba.protocol.result import RESULT_END, Result, read_result
 
-SEGMENTATION_END = ".seg.nrrd"
-COMPLETED = "completed"
+_SEGMENTATION_END = ".seg.nrrd"
+_COMPLETED = "completed"
 """Status of a reviewed segment in Slicer."""
 
-STATUS_TAG = "Segmentation.Status"
-REVIEWER_TAG, RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
-Box = tuple[slice, slice, slice]
+_STATUS_TAG = "Segmentation.Status"
+_REVIEWER_TAG, _RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,10 @@ def find_files(path: Path) -> RunFiles:
     Raises:
         UserError: If the file is missing, or a result.json has no labels.
     """
+    if path.is_dir():
+        raise UserError(
+            f"{path} is a folder.", "Give the label image of a run, or its result.json."
+        )
     if not path.is_file():
         raise UserError(f"Input not found: {path}.", "Check the path.")
     lower = path.name.lower()
@@ -72,7 +74,7 @@ def find_files(path: Path) -> RunFiles:
         if (labels := path.with_name(stem + ending)).is_file():
             return RunFiles(labels, path)
     raise UserError(
-        f"The labels of {path.name} are not in its folder.", f"Put {stem}{SEGMENTATION_END} there."
+        f"The labels of {path.name} are not in its folder.", f"Put {stem}{_SEGMENTATION_END} there."
     )
 
 
@@ -93,7 +95,7 @@ def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
     """
     result = None if files.result is None else read_result(files.result)
     boxes = [_boxes(layer.array) for layer in content.layers]
-    place = place_of(content.layers[0].geometry)
+    place = _place_of(content.layers[0].geometry)
     vertebrae = []
     for labels in _grouped(content):
         first, level = labels[0].segment, labels[0].level.name
@@ -107,8 +109,8 @@ def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
                 segment_id=first.segment_id,
                 cut_sides=cut_by_result(result, level),
                 image_xyz=content.image_xyz,
-                reviewed=first.tags.get(STATUS_TAG) == COMPLETED,
-                reviewed_by=first.tags.get(REVIEWER_TAG, ""),
+                reviewed=first.tags.get(_STATUS_TAG) == _COMPLETED,
+                reviewed_by=first.tags.get(_REVIEWER_TAG, ""),
                 origin=_origin(first, result),
             )
         )
@@ -124,24 +126,24 @@ def source_of(content: LabelFile, case: str) -> CaseSource:
         content: The file.
         case: Name of the case before conversion to a safe file name.
     """
-    centres = [centres_of(layer.array) for layer in content.layers]
+    centroids = [label_centroids(layer.array) for layer in content.layers]
     geometry = content.layers[0].geometry
     located = {}
     for labels in _grouped(content):
-        optional = [centres[x.segment.layer].get(x.segment.value) for x in labels]
-        parts = [centre for centre in optional if centre is not None]
+        optional = [centroids[x.segment.layer].get(x.segment.value) for x in labels]
+        parts = [part for part in optional if part is not None]
         if parts:
-            largest = max(parts, key=lambda centre: centre.voxels)
+            largest = max(parts, key=lambda part: part.voxels)
             centre_mm = geometry.to_lps_mm(np.array(largest.centroid_zyx)).round(3)
-            voxels = sum(centre.voxels for centre in parts)
-            volume_ml = voxels * float(np.prod(geometry.spacing_mm)) / 1000
+            voxels = sum(part.voxels for part in parts)
+            volume_ml = voxels * geometry.voxel_ml
             located.setdefault(
                 labels[0].level.name, Located(tuple(centre_mm.tolist()), round(volume_ml, 6))
             )
     return CaseSource.of(case, located)
 
 
-def place_of(geometry: Geometry) -> Place:
+def _place_of(geometry: Geometry) -> Place:
     """Return the function that maps voxel indices of a grid to LPS."""
     return lambda index_xyz: geometry.to_lps_mm(index_xyz[:, ::-1])
 
@@ -172,7 +174,7 @@ def _mask(array: np.ndarray, boxes: list[Box], values: list[int]) -> Mask:
 
 
 def _origin(segment: Segment, result: Result | None) -> Origin:
-    if result is None or segment.tags.get(RUN_TAG):
+    if result is None or segment.tags.get(_RUN_TAG):
         return Origin.from_tags(segment.tags)
     return Origin(
         result.model_name,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.imaging.volume import Box
+
 FLAT_SHARE = 0.01
 """Minimum share of a side of the image that a value of the outside fills without a gap."""
 
@@ -27,8 +29,6 @@ AIR_HU = -1024
 
 CHUNK = 4096
 """Number of points that are compared with all planes at once."""
-
-Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.imaging.orientation import canonical
-from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.volume import Box, Volume
 
 SEARCH_MM = 2.0
 """Step at which the spine is traced; bodies are far larger."""
@@ -129,7 +129,7 @@ def _depth(small: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     return depth
 
 
-def _boxes(small: np.ndarray) -> list[tuple[int, tuple[slice, slice, slice]]]:
+def _boxes(small: np.ndarray) -> list[tuple[int, Box]]:
     boxes = enumerate(ndimage.find_objects(small), start=1)
     return [(value, box) for value, box in boxes if box is not None]
 

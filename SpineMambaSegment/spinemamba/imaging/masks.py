@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from scipy import ndimage
 
-Box = tuple[slice, slice, slice]
+from spinemamba.imaging.volume import Box
 
 
 def boxes_of(labels: np.ndarray) -> dict[int, Box]:
@@ -142,5 +142,16 @@ def merge_mask(
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     """Return the Dice coefficient 2 |A and B| / (|A| + |B|); NaN if both masks are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else math.nan
+    return dice_of_counts(int((a & b).sum()), int(a.sum()), int(b.sum()))
+
+
+def dice_of_counts(common: int, first: int, second: int) -> float:
+    """Return the Dice coefficient of two sets, given their sizes; NaN if both are empty.
+
+    Args:
+        common: Number of voxels in both sets.
+        first: Number of voxels of the first set.
+        second: Number of voxels of the second set.
+    """
+    total = first + second
+    return 2 * common / total if total else math.nan

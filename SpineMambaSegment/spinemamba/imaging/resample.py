@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.volume import Box, Geometry
 
 
 def axis_weights(length_in: int, centres_vox: np.ndarray, reach_vox: float) -> np.ndarray:
@@ -96,7 +96,7 @@ def grid_with_spacing(
     )
 
 
-def crop_geometry(geometry: Geometry, box: tuple[slice, slice, slice]) -> Geometry:
+def crop_geometry(geometry: Geometry, box: Box) -> Geometry:
     """Return the grid of a box of voxels; slices have a start and a stop."""
     starts = np.array([s.start for s in box])
     shape = tuple(int(s.stop - s.start) for s in box)

@@ -19,7 +19,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.common.process_tuning import enough_memory
 from spinemamba.imaging.formats.image_file import read_file
 from spinemamba.imaging.read import labels_from_image
-from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.volume import Box, Volume
 from spinemamba.imaging.write import save, to_image, write_image
 
 SEGMENT_FIELDS = ("ID", "Name", "LabelValue", "Layer", "Tags")
@@ -158,9 +158,7 @@ def metadata_fields(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[
     return fields
 
 
-def segment_fields(
-    segment: SegmentInfo, box: tuple[slice, slice, slice] | None, layer: int = 0
-) -> dict[str, str]:
+def segment_fields(segment: SegmentInfo, box: Box | None, layer: int = 0) -> dict[str, str]:
     """Return the fields of one segment, without the prefix ``Segment<number>_``.
 
     Args:
@@ -296,7 +294,7 @@ def _moved(key: str, text: str, by_xyz: Sequence[int]) -> str:
     return text
 
 
-def extent_field(box: tuple[slice, slice, slice] | None) -> str:
+def extent_field(box: Box | None) -> str:
     """Return first and last voxel along x, y, z; "0 -1" for each axis if the segment is empty."""
     if box is None:
         return "0 -1 0 -1 0 -1"

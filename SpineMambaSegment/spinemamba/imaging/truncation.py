@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from spinemamba.imaging.convex_hull import Hull, darkened, hull_of, is_synthetic
-from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.volume import Box, Geometry, Volume
 
 CUT_MM2 = 40.0
 """Minimum area of bone at the end of the data. Less is a stray voxel or the tip of a process."""
@@ -52,8 +52,6 @@ nothing is labelled beyond the centre of the last one."""
 
 TINY = 1e-6
 """Numerical tolerance of positions, in voxels."""
-
-Box = tuple[slice, slice, slice]
 Place = Callable[[np.ndarray], np.ndarray]
 """Maps voxel indices (x, y, z), shape (points, 3), to LPS millimetres."""
 

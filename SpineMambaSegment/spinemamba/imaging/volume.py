@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+Box = tuple[slice, slice, slice]
+"""Bounding box of voxels along z, y, x; its slices have a start and a stop."""
+
 GRID_TOLERANCE_VOX = 0.05
 """Largest distance between corresponding voxels of two grids that count as equal.
 

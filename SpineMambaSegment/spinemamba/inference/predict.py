@@ -14,9 +14,9 @@ from torch import Tensor
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.progress import Progress
 from spinemamba.imaging.resample import crop_geometry
-from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.volume import Box, Geometry
 from spinemamba.inference.model import LoadedNetwork
-from spinemamba.inference.sliding_window import Box, Slab, WindowAggregator
+from spinemamba.inference.sliding_window import Slab, WindowAggregator
 from spinemamba.network.config import CORE, OFFSET_UNIT_VOX
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-Box = tuple[slice, slice, slice]
+from spinemamba.imaging.volume import Box
 
 
 def window_starts(length: int, window: int, overlap: float) -> list[int]:

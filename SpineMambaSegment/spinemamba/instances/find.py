@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.imaging.truncation import FieldOfView, cut_sides
-from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
@@ -234,7 +234,7 @@ def expected_level(
 def _instance(
     number: int,
     labels: np.ndarray,
-    box: tuple[slice, slice, slice],
+    box: Box,
     evidence: VoxelPredictions,
     *,
     is_sacrum: bool,

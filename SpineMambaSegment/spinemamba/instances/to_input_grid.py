@@ -12,7 +12,7 @@ from scipy import ndimage
 from spinemamba.common.progress import Progress
 from spinemamba.imaging.masks import grow_labels
 from spinemamba.imaging.resample import crop_geometry, resample_box
-from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.volume import Box, Geometry
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances
 
@@ -61,7 +61,7 @@ def labels_on_input_grid(
     return labels
 
 
-def box_in(source: Geometry, target: Geometry) -> tuple[slice, slice, slice] | None:
+def box_in(source: Geometry, target: Geometry) -> Box | None:
     """Return the box of voxels of ``target`` inside ``source``, or None if they do not overlap."""
     ends = source.to_lps_mm(np.array([[0, 0, 0], np.asarray(source.shape) - 1]))
     low, high = target.to_index_zyx(ends)

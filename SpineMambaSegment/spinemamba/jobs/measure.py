@@ -1,12 +1,14 @@
-"""Measure a label image: read files, measure, write JSON and the HTML report."""
+"""Measure a label image: read files, measure, write JSON, a CSV table and the HTML report."""
 
 from __future__ import annotations
 
+import csv
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spinemamba.anatomy.label_schemes import VERSE, Numbering
-from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.atomic_files import all_or_none, check_place, whole_or_nothing
 from spinemamba.common.errors import UserError
 from spinemamba.common.progress import MEASURE, ignore
 from spinemamba.common.progress import Progress as StageProgress
@@ -22,16 +24,21 @@ from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other
 from spinemamba.measure.spine import Progress, measure_with_stance
 from spinemamba.measure.stance import Stance
-from spinemamba.measure.tables import write_json
 from spinemamba.protocol.job import MeasureJob
-from spinemamba.protocol.measurements import Measurements
+from spinemamba.protocol.measurements import KINDS, Item, Measurements
+from spinemamba.protocol.quantities import of_kind
 from spinemamba.protocol.result import Result, read_result
 from spinemamba.report.case_page import write_page
 
-MEASURED = 0.8
+_MEASURED = 0.8
 """Progress after measuring, before the report is written."""
 
-UNVERIFIED = "Levels not verified"
+_UNVERIFIED = "Levels not verified"
+
+_COLUMNS = ("kind", "name", "view", "quantity", "value", "unit", "finding", "not_given_because")
+_COLUMNS += ("how",)
+_DIGITS = 3
+"""Decimals of the values in the CSV table."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class MeasuredCase:
+class _MeasuredCase:
     """Measurements, with the inputs that the report needs.
 
     Attributes:
@@ -77,7 +84,7 @@ class MeasuredCase:
     stance: Stance
 
 
-def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
+def measure_files(sources: Sources, progress: Progress) -> _MeasuredCase:
     """Read the input files and measure.
 
     Args:
@@ -103,10 +110,10 @@ def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )
-    return MeasuredCase(measured, labels, image, result, stance)
+    return _MeasuredCase(measured, labels, image, result, stance)
 
 
-def write_case_page(done: MeasuredCase, path: Path, title: str = "") -> None:
+def write_case_page(done: _MeasuredCase, path: Path, title: str = "") -> None:
     """Write the report; a spine in an odd position is drawn upright."""
     image, labels = (
         None if volume is None else canonical(done.stance.stand(volume))[0]
@@ -130,7 +137,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     for path in job.outputs:
         check_place(path, overwrite=job.overwrite)
     progress(MEASURE, 0.0)
-    share = MEASURED if job.page else 1.0
+    share = _MEASURED if job.page else 1.0
 
     def report(name: str, fraction: float) -> None:
         progress(MEASURE, share * fraction)
@@ -152,20 +159,70 @@ def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, l
         UserError: If the user gave a result that does not belong to the labels.
     """
     if sources.run is None:
-        return None, [f"{UNVERIFIED}: no result of a run is known for these labels."]
+        return None, [f"{_UNVERIFIED}: no result of a run is known for these labels."]
     name = sources.run.name
     try:
         result = read_result(sources.run)
     except UserError as error:
         if sources.named:
             raise
-        return None, [f"{UNVERIFIED}: {error.message}"]
+        return None, [f"{_UNVERIFIED}: {error.message}"]
     if why := why_other(result, spine.volume, corrected=sources.corrected):
         if sources.named:
             raise UserError(
                 f"{name} is not the result of these labels: {why}.",
                 "Give the result.json that was written with them, or leave it out.",
             )
-        alerts = [f"{UNVERIFIED}: {name} is not the result of these labels ({why})."]
+        alerts = [f"{_UNVERIFIED}: {name} is not the result of these labels ({why})."]
         return None, alerts + ([level_warning(result.labelings)] if result.ambiguous else [])
     return result, [level_warning(result.labelings)] if result.ambiguous else []
+
+
+def write_json(measured: Measurements, path: Path) -> None:
+    """Write all measurements as JSON; `measurements.read_measurements` reads them.
+
+    Raises:
+        UserError: As `whole_or_nothing`.
+    """
+    text = json.dumps(measured.to_json(), indent=1, allow_nan=False) + "\n"
+    with whole_or_nothing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_csv(measured: Measurements, path: Path) -> None:
+    """Write a CSV row for every value, with unit, definition, and the reason if it is missing.
+
+    Alerts are the first rows, with the kind "alert".
+
+    Raises:
+        UserError: As `whole_or_nothing`.
+    """
+    with whole_or_nothing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(_alert(text) for text in measured.alerts)
+        for kind in KINDS:
+            for item in measured.of(kind):
+                writer.writerows(_rows(item))
+
+
+def _alert(text: str) -> dict[str, str]:
+    return {**dict.fromkeys(_COLUMNS, ""), "kind": "alert", "finding": text}
+
+
+def _rows(item: Item) -> list[dict[str, str]]:
+    finding = ", ".join(f"{key} {word}" for key, word in item.words.items())
+    return [
+        {
+            "kind": item.kind,
+            "name": item.name,
+            "view": item.view,
+            "quantity": quantity.key,
+            "value": "" if (v := item.values.get(quantity.key)) is None else f"{v:.{_DIGITS}f}",
+            "unit": quantity.unit,
+            "finding": finding,
+            "not_given_because": item.reasons.get(quantity.key, ""),
+            "how": quantity.how,
+        }
+        for quantity in of_kind(item.kind)
+    ]

@@ -5,15 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.write import check_output
 from spinemamba.protocol.job import FileJob
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_outputs(job: FileJob) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from spinemamba import __version__
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.progress import Progress, Warn
-from spinemamba.editing.resegment import BoxAnswer, BoxQuestion, segment_in_box
+from spinemamba.editing.resegment import SegmentedVertebra, TargetVertebra, resegment_vertebra
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.orientation import with_axes_of
@@ -61,33 +61,36 @@ def _segment(
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
     modality = choose_modality(without_padding(image), job.modality, warn)
-    question = BoxQuestion(job.point_lps_mm, job.replaced_label, job.locked_labels)
+    target = TargetVertebra(job.point_lps_mm, job.replaced_label, job.locked_labels)
 
     def work(model: Model) -> tuple[Volume, VertebraResult]:
         progress("read", 1.0)
-        answer = segment_in_box(image, labels, question, (model.fine, modality), progress)
+        segmented = resegment_vertebra(image, labels, target, (model.fine, modality), progress)
         before = None if labels is None else with_axes_of(image, labels)
-        return answer.mask, _result(answer, before, job.replaced_label, (model, modality))
+        return segmented.mask, _result(segmented, before, job.replaced_label, (model, modality))
 
     return with_model(folder, job, warn, work)
 
 
 def _result(
-    answer: BoxAnswer, labels: Volume | None, replaced: int, model_and_modality: tuple[Model, str]
+    segmented: SegmentedVertebra,
+    labels: Volume | None,
+    replaced: int,
+    model_and_modality: tuple[Model, str],
 ) -> VertebraResult:
     model, modality = model_and_modality
-    mask, geometry = answer.mask.array > 0, answer.mask.geometry
+    mask, geometry = segmented.mask.array > 0, segmented.mask.geometry
     centre = geometry.to_lps_mm(np.argwhere(mask).mean(axis=0))
     old = None if labels is None or not replaced else labels.array == replaced
     return VertebraResult(
         replaced_label=replaced,
-        point_lps_mm=answer.place_lps_mm,
+        point_lps_mm=segmented.point_lps_mm,
         centroid_lps_mm=tuple(float(v) for v in centre),
         volume_ml=float(mask.sum()) * geometry.voxel_ml,
-        level_probabilities=answer.evidence,
-        cut_sides=answer.cut_sides,
+        level_probabilities=segmented.level_probabilities,
+        cut_sides=segmented.cut_sides,
         dice_before=None if old is None else dice(mask, old),
-        seeded=answer.seeded,
+        seeded=segmented.seeded,
         model_name=model.card.name,
         model_version=model.card.version,
         model_hash=model.card.hash(),

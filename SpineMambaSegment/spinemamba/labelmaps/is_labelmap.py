@@ -8,24 +8,24 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.volume import Volume
 
-LEAST_VOXELS = 1000
+_LEAST_VOXELS = 1000
 """Minimum number of labelled voxels for the test of smoothness; fewer may be specks."""
 
-LEAST_LIKE = 0.55
+_LEAST_LIKE = 0.55
 """Minimum share of labelled voxels whose neighbour has the same value. Measured: above 0.85 for
 labels in 1 mm voxels, 0.5 to 0.7 in 6 mm voxels; below 0.52 for CT and MR with 28 values or
 more."""
 
-MOST_FILLED, FILLED_LIKE = 0.5, 0.9
+_MOST_FILLED, _FILLED_LIKE = 0.5, 0.9
 """If labels fill more than the first share of the image, the minimum is the second. An image
 quantised to three values reaches 0.85."""
 
-MOST_ML = {"Sacrum": 900.0}
-MOST_OTHER_ML = 300.0
+_MOST_ML = {"Sacrum": 900.0}
+_MOST_OTHER_ML = 300.0
 """Largest volume of a level. If it is exceeded, the values are not levels."""
 
-LEAST_EVEN = 0.8
-"""As `LEAST_LIKE`, to recognise labels that were given as the image."""
+_LEAST_EVEN = 0.8
+"""As `_LEAST_LIKE`, to recognise labels that were given as the image."""
 
 
 def check_labels(labels: Volume, name: str) -> None:
@@ -39,18 +39,18 @@ def check_labels(labels: Volume, name: str) -> None:
     if low < 0:
         raise _not_labels(name, f"such as {low}")
     labelled = array != 0
-    if int(labelled.sum()) >= LEAST_VOXELS:
+    if int(labelled.sum()) >= _LEAST_VOXELS:
         like = _smoothness(array, labelled)
-        if like < (FILLED_LIKE if labelled.mean() > MOST_FILLED else LEAST_LIKE):
+        if like < (_FILLED_LIKE if labelled.mean() > _MOST_FILLED else _LEAST_LIKE):
             share = f"{100 * (1 - like):.0f} % of them differ from the next voxel"
             raise _not_labels(name, f"from 0 to {high}, and {share}")
     if high > max(BY_VALUE):
         return  # the values include other structures, which may be larger
     levels = array[labelled]
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     sizes_ml = np.bincount(levels, minlength=max(BY_VALUE) + 1) * voxel_ml
     for value, label in BY_VALUE.items():
-        if sizes_ml[value] > MOST_ML.get(label.name, MOST_OTHER_ML):
+        if sizes_ml[value] > _MOST_ML.get(label.name, _MOST_OTHER_ML):
             raise UserError(
                 f"In {name}, {label.name} (value {value}) has {sizes_ml[value]:.0f} mL, "
                 "more than a vertebra can have.",
@@ -71,7 +71,7 @@ def check_image(image: Volume, name: str) -> None:
     labelled = array != 0
     if array.max() <= max(BY_VALUE):
         how = f"has only the values 0 to {int(array.max())}"
-    elif labelled.mean() <= MOST_FILLED and _smoothness(array, labelled) >= LEAST_EVEN:
+    elif labelled.mean() <= _MOST_FILLED and _smoothness(array, labelled) >= _LEAST_EVEN:
         how = "is 0 nearly everywhere, and constant in regions elsewhere"
     else:
         return

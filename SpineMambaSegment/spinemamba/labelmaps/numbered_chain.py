@@ -15,27 +15,27 @@ from spinemamba.anatomy.labels import LABELS, ORDER
 from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.imaging.volume import Volume
 
-CLEAR_SHARE = 0.3
+_CLEAR_SHARE = 0.3
 """Minimum share of a step along the patient's axis for it to count as up or down."""
 
-SAME_WAY = 0.8
+_SAME_WAY = 0.8
 """Minimum share of steps in one direction in an ordered chain."""
 
-STEP_RATIOS, MEDIAN_STEP_RATIO = (0.4, 2.0), (0.65, 1.4)
+_STEP_RATIOS, _MEDIAN_STEP_RATIO = (0.4, 2.0), (0.65, 1.4)
 """Accepted ratio of the distance between neighbours to the expected one: for each pair, and for the
 median."""
 
 MEDIAN_VOLUME_RATIO = (0.25, 2.2)
 """Accepted median ratio of volumes to the expected ones."""
 
-SLIVER = 0.1
+_SLIVER = 0.1
 """Share of the expected volume below which a truncated vertebra is ignored."""
 
-SACRUM_MM = 90.0
+_SACRUM_MM = 90.0
 """Largest distance of the centre of a sacrum from the vertebra above it."""
 
-STEP_SPREAD, STEP_SIZE_SPREAD = 0.1, 0.2
-VOLUME_SPREAD, VOLUME_SIZE_SPREAD = 0.2, 0.5
+_STEP_SPREAD, _STEP_SIZE_SPREAD = 0.1, 0.2
+_VOLUME_SPREAD, _VOLUME_SIZE_SPREAD = 0.2, 0.5
 """Standard deviations of log ratios of steps and volumes to the expected ones: per vertebra and
 per patient (body size). The latter are wide, so that children and tall people are accepted, and
 because thick slices and narrow fields of view reduce all volumes."""
@@ -62,7 +62,7 @@ def label_stats(labels: Volume) -> dict[int, LabelStats]:
     """Return the statistics of each value of a label map that is a level in any numbering."""
     known = {v for n in BUILT_IN.values() for v in n.levels}
     boxes = ndimage.find_objects(labels.array, max(known))
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     stats = {}
     for value, box in enumerate(boxes, start=1):
         if box is None or value not in known:
@@ -107,7 +107,7 @@ class Chain:
         kept = [
             (name, part)
             for name, part in zip(self.levels, self.parts, strict=True)
-            if part.volume_ml >= SLIVER * usual_volume_ml(name)
+            if part.volume_ml >= _SLIVER * usual_volume_ml(name)
         ]
         return Chain(tuple(n for n, _ in kept), tuple(p for _, p in kept))
 
@@ -123,7 +123,7 @@ class Chain:
         down = up = 0
         for a, b in itertools.pairwise(self.parts):
             step = b.centre_lps_mm - a.centre_lps_mm
-            if abs(step[2]) >= CLEAR_SHARE * np.linalg.norm(step) and step[2] != 0:
+            if abs(step[2]) >= _CLEAR_SHARE * np.linalg.norm(step) and step[2] != 0:
                 down, up = down + (step[2] < 0), up + (step[2] > 0)
         return down, up
 
@@ -131,19 +131,19 @@ class Chain:
     def ordered(self) -> bool:
         """Whether the levels run from cranial to caudal."""
         down, up = self.directions
-        return down > 0 and down >= SAME_WAY * (down + up)
+        return down > 0 and down >= _SAME_WAY * (down + up)
 
     @property
     def reversed(self) -> bool:
         """Whether the levels run from caudal to cranial."""
         down, up = self.directions
-        return up > 0 and up >= SAME_WAY * (down + up)
+        return up > 0 and up >= _SAME_WAY * (down + up)
 
     @cached_property
     def step_ratios(self) -> list[float]:
         """Ratios of distances between neighbours to the expected distances."""
         return [
-            float(np.linalg.norm(b.centre_lps_mm - a.centre_lps_mm)) / usual_step_mm(upper, lower)
+            float(np.linalg.norm(b.centre_lps_mm - a.centre_lps_mm)) / _usual_step_mm(upper, lower)
             for (upper, a), (lower, b) in itertools.pairwise(self.vertebrae)
         ]
 
@@ -163,13 +163,13 @@ class Chain:
         if chain.levels[-1] == "Sacrum":
             above, sacrum = chain.parts[-2:]
             gap_mm = np.linalg.norm(above.centre_lps_mm - sacrum.centre_lps_mm)
-            if chain.levels[-2] == "L5" and gap_mm > SACRUM_MM:
+            if chain.levels[-2] == "L5" and gap_mm > _SACRUM_MM:
                 return False
         ratios, volumes = chain.step_ratios, chain.volume_ratios or [1.0]
         return (
-            STEP_RATIOS[0] <= min(ratios)
-            and max(ratios) <= STEP_RATIOS[1]
-            and MEDIAN_STEP_RATIO[0] <= np.median(ratios) <= MEDIAN_STEP_RATIO[1]
+            _STEP_RATIOS[0] <= min(ratios)
+            and max(ratios) <= _STEP_RATIOS[1]
+            and _MEDIAN_STEP_RATIO[0] <= np.median(ratios) <= _MEDIAN_STEP_RATIO[1]
             and MEDIAN_VOLUME_RATIO[0] <= np.median(volumes) <= MEDIAN_VOLUME_RATIO[1]
         )
 
@@ -184,11 +184,11 @@ class Chain:
         """Return the misfit of the names: sum of squared deviations of steps and volumes."""
         pairs = itertools.pairwise(p.cut for _, p in self.vertebrae)
         steps = [r for r, cut in zip(self.step_ratios, pairs, strict=True) if not any(cut)]
-        cost = _deviation(np.log(steps), STEP_SPREAD, STEP_SIZE_SPREAD)
-        return cost + _deviation(np.log(self.volume_ratios), VOLUME_SPREAD, VOLUME_SIZE_SPREAD)
+        cost = _deviation(np.log(steps), _STEP_SPREAD, _STEP_SIZE_SPREAD)
+        return cost + _deviation(np.log(self.volume_ratios), _VOLUME_SPREAD, _VOLUME_SIZE_SPREAD)
 
 
-def usual_step_mm(upper: str, lower: str) -> float:
+def _usual_step_mm(upper: str, lower: str) -> float:
     """Return the expected distance between the centres of two levels, the upper one first."""
     between = [n for n in USUAL if ORDER[upper] < ORDER[n] < ORDER[lower]]
     names = [upper, *between, lower]

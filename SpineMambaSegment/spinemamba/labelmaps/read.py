@@ -28,15 +28,15 @@ from spinemamba.labelmaps.is_labelmap import check_labels
 from spinemamba.labelmaps.recognise_scheme import check_numbering, guess_numbering, label_stats
 from spinemamba.protocol.result import RESULT_END, read_result
 
-ENTRY_TAG = "TerminologyEntry"
-SHOWN = 6
+_ENTRY_TAG = "TerminologyEntry"
+_SHOWN = 6
 """Maximum number of names that a message lists."""
 
-TABLE_SIZE = 1 << 16
+_TABLE_SIZE = 1 << 16
 """Size of lookup tables. Larger values are rare, and are handled one by one."""
 
-FIRST_SACRAL = "s1"
-NO_SEGMENT = "it belongs to no segment"
+_FIRST_SACRAL = "s1"
+_NO_SEGMENT = "it belongs to no segment"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class LabelFile:
         if self.numbering is not None and self.numbering is not VERSE:
             notes.append(f"The labels are read with the numbering of {self.numbering.title}.")
         for reason in dict.fromkeys(reason for _, reason in self.left_out):
-            names = listed([name for name, why in self.left_out if why == reason])
+            names = _listed([name for name, why in self.left_out if why == reason])
             notes.append(f"Left out of the labels: {names} ({reason}).")
         return notes
 
@@ -150,7 +150,7 @@ def read_label_file(path: Path, numbering: Numbering | None = None) -> LabelFile
     read = _read_segmentation if names_segments(path) else _read_label_image
     file = read(path, numbering)
     if file.labels and not file.vertebrae:
-        names = listed([name for name, _ in file.left_out])
+        names = _listed([name for name, _ in file.left_out])
         remedy = "Name its segments L1, L2 and so on."
         if file.numbering is not None:
             remedy = (
@@ -162,20 +162,20 @@ def read_label_file(path: Path, numbering: Numbering | None = None) -> LabelFile
 
 def are_parts(labels: list[NamedLabel]) -> bool:
     """Return whether two segments are S1 and the rest of the sacrum."""
-    first = [label for label in labels if FIRST_SACRAL in label.segment.name.lower()]
+    first = [label for label in labels if _FIRST_SACRAL in label.segment.name.lower()]
     return len(labels) == 2 and len(first) == 1 and labels[0].level is BY_NAME["Sacrum"]
 
 
-def listed(names: list[str]) -> str:
+def _listed(names: list[str]) -> str:
     """Join names to a short text; a long list is truncated."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def values_in(array: np.ndarray) -> list[int]:
     """Return the values of a label map (z, y, x) without 0, ascending."""
     low, high = int(array.min()), int(array.max())
-    if high - low >= TABLE_SIZE:
+    if high - low >= _TABLE_SIZE:
         return [int(value) for value in np.unique(array) if value]
     present = np.zeros(high - low + 1, bool)
     for part in array:  # slice by slice, because indices need eight times the memory
@@ -186,11 +186,11 @@ def values_in(array: np.ndarray) -> list[int]:
 def remap_values(array: np.ndarray, new: Mapping[int, int]) -> np.ndarray:
     """Map label values (z, y, x) to new ones, uint8. Values that are not in ``new`` become 0."""
     out = np.zeros(array.shape, np.uint8)
-    if int(array.min()) < 0 or int(array.max()) >= TABLE_SIZE:
+    if int(array.min()) < 0 or int(array.max()) >= _TABLE_SIZE:
         for value, other in new.items():
             out[array == value] = other
         return out
-    table = np.zeros(TABLE_SIZE, np.uint8)
+    table = np.zeros(_TABLE_SIZE, np.uint8)
     table[list(new)] = list(new.values())
     for part, changed in zip(array, out, strict=True):
         changed[:] = table[part]
@@ -251,7 +251,7 @@ def _is_of_run(path: Path, volume: Volume, present: list[int]) -> bool:
 
 
 def _named(segment: Segment) -> NamedLabel:
-    entry = segment.tags.get(ENTRY_TAG, "")
+    entry = segment.tags.get(_ENTRY_TAG, "")
     level = level_of(segment.name, entry)
     return NamedLabel(segment, level, "" if level else why_no_level(entry))
 
@@ -270,7 +270,7 @@ def _nameless(layers: tuple[Volume, ...], segments: tuple[Segment, ...]) -> Iter
         for value in values_in(volume.array):
             if value not in known:
                 segment = Segment("", f"value {value}", value, layer, {}, -1)
-                yield NamedLabel(segment, None, NO_SEGMENT)
+                yield NamedLabel(segment, None, _NO_SEGMENT)
 
 
 def _check_values(segments: tuple[Segment, ...], file: str) -> None:

@@ -35,48 +35,48 @@ from spinemamba.labelmaps.numbered_chain import (
 
 __all__ = ["check_numbering", "guess_numbering", "label_stats"]
 
-TOO_FAR, TOO_FAR_CERVICAL = 1.8, 1.45
+_TOO_FAR, _TOO_FAR_CERVICAL = 1.8, 1.45
 """Largest median ratio of distances to the expected ones. The strict limit applies to values from 1
 to 7, which are often instance numbers."""
 
-TOO_LARGE_ML = 400.0
+_TOO_LARGE_ML = 400.0
 """Larger than any vertebra, even than two fused ones."""
 
-CERVICAL = 7
-FIRST_OF_INSTANCES = 2
+_CERVICAL = 7
+_FIRST_OF_INSTANCES = 2
 """Instance numbers begin with 1, or with 2 if the first instance was cropped."""
 
-DOUBTED_COST = 2.0
+_DOUBTED_COST = 2.0
 """Minimum advantage in cost of another software's numbering for VerSe's to be refused."""
 
-LEAST_WHOLE = 2
+_LEAST_WHOLE = 2
 """Minimum number of complete vertebrae to distinguish a neck from instance numbers by size."""
 
-FITS_COST = 3.0
+_FITS_COST = 3.0
 """Mean squared deviation per step or volume up to which names fit a chain."""
 
-BETTER_COST = {1: 0.5, 2: 0.5, 3: 4.0, 4: 4.0, 5: 4.0, 6: 4.0, 7: 4.0}
+_BETTER_COST = {1: 0.5, 2: 0.5, 3: 4.0, 4: 4.0, 5: 4.0, 6: 4.0, 7: 4.0}
 """Minimum advantage in cost of other names for VerSe's numbering to be refused, by the first value.
 From T1 down, chains are too similar."""
 
-DECIDED_COST = 4.0
+_DECIDED_COST = 4.0
 """Minimum advantage in cost of one of TotalSegmentator's numberings over the other."""
 
-COCCYX_ML = 40.0
+_COCCYX_ML = 40.0
 """Largest volume of a coccyx."""
 
-L6_ML = 150.0
+_L6_ML = 150.0
 """Largest volume of an L6. Some software uses its value, 25, for the sacrum."""
 
-UPWARD = (TOTALSEGMENTATOR, TOTALSEGMENTATOR_V1, TOTALSEGMENTATOR_MR, VISTA3D)
-ON_REQUEST = (TOTALSEGMENTATOR_MR, TOTALSPINESEG, VISTA3D)
+_CAUDAL_TO_CRANIAL = (TOTALSEGMENTATOR, TOTALSEGMENTATOR_V1, TOTALSEGMENTATOR_MR, VISTA3D)
+_ON_REQUEST = (TOTALSEGMENTATOR_MR, TOTALSPINESEG, VISTA3D)
 """Numberings that are used only on request. If one fits, other numberings are refused."""
 
-LOWEST_OTHER = min(TOTALSEGMENTATOR_V1.levels)
-UPWARDS = (
+_LOWEST_OTHER = min(TOTALSEGMENTATOR_V1.levels)
+_REVERSED_TEXT = (
     "they rise from tail to head: either they follow {}, or the header holds the spine upside down"
 )
-REMEDY = f"State what the values mean: --labels {OPTION}."
+_REMEDY = f"State what the values mean: --labels {OPTION}."
 
 
 def guess_numbering(
@@ -100,7 +100,7 @@ def guess_numbering(
         raise UserError(
             f"{name} {_listed(verse, present)}, but they may follow the numbering of "
             f"{other.title}.",
-            REMEDY,
+            _REMEDY,
         )
     return guess
 
@@ -119,7 +119,7 @@ def _of_known(stats: Mapping[int, LabelStats], present: Sequence[int], name: str
     elif others:
         problem = "they fit several numberings"
     if problem := problem or _instances(verse):
-        raise UserError(f"{name} {_listed(verse, present)}, but {problem}.", REMEDY)
+        raise UserError(f"{name} {_listed(verse, present)}, but {problem}.", _REMEDY)
     return VERSE
 
 
@@ -129,11 +129,11 @@ def check_numbering(stats: Mapping[int, LabelStats], numbering: Numbering, name:
     Raises:
         UserError: If the numbering does not fit.
     """
-    if numbering in UPWARD and Chain.of(stats, numbering).reversed:
+    if numbering in _CAUDAL_TO_CRANIAL and Chain.of(stats, numbering).reversed:
         raise UserError(
             f"{name} does not follow the numbering of {numbering.title}: its vertebrae would lie "
             "upside down.",
-            REMEDY,
+            _REMEDY,
         )
 
 
@@ -144,19 +144,19 @@ def _problem(verse: Chain, unknown: list[int]) -> str:
     first = BY_NAME[verse.levels[0]].value
     if verse.levels in (("C1",), ("C1", "C2")):
         return "masks of one or two structures look the same"
-    if any(part.volume_ml > TOO_LARGE_ML for _, part in verse.vertebrae):
-        return f"no vertebra is larger than {TOO_LARGE_ML:g} mL"
-    if verse.levels[-1] == "Coccyx" and verse.parts[-1].volume_ml > COCCYX_ML:
-        return f"no coccyx is larger than {COCCYX_ML:g} mL"
-    if any(n == "L6" and part.volume_ml > L6_ML for n, part in verse.vertebrae):
-        return f"no L6 is larger than {L6_ML:g} mL"
+    if any(part.volume_ml > _TOO_LARGE_ML for _, part in verse.vertebrae):
+        return f"no vertebra is larger than {_TOO_LARGE_ML:g} mL"
+    if verse.levels[-1] == "Coccyx" and verse.parts[-1].volume_ml > _COCCYX_ML:
+        return f"no coccyx is larger than {_COCCYX_ML:g} mL"
+    if any(n == "L6" and part.volume_ml > _L6_ML for n, part in verse.vertebrae):
+        return f"no L6 is larger than {_L6_ML:g} mL"
     down, up = verse.directions
     lowest = min(BY_NAME[level].value for level in verse.levels)
-    if verse.reversed and (first <= FIRST_OF_INSTANCES + 1 or lowest >= LOWEST_OTHER):
-        return UPWARDS.format("another numbering, such as TotalSegmentator's first")
+    if verse.reversed and (first <= _FIRST_OF_INSTANCES + 1 or lowest >= _LOWEST_OTHER):
+        return _REVERSED_TEXT.format("another numbering, such as TotalSegmentator's first")
     if down + up >= 4 and not verse.reversed and down <= up:
         return "they do not follow each other along the spine"
-    if first <= FIRST_OF_INSTANCES and len(verse.levels) > 1 and not verse.ordered:
+    if first <= _FIRST_OF_INSTANCES and len(verse.levels) > 1 and not verse.ordered:
         return "they do not follow each other from head to tail"
     if unknown and not verse.ordered and (len(verse.levels) > 1 or _elsewhere(unknown)):
         return (
@@ -172,7 +172,7 @@ def _elsewhere(values: list[int]) -> bool:
 
 def _too_far(verse: Chain, first: int) -> str:
     ratios = verse.without_slivers.step_ratios
-    limit, least = (TOO_FAR_CERVICAL, 1) if first <= CERVICAL else (TOO_FAR, 2)
+    limit, least = (_TOO_FAR_CERVICAL, 1) if first <= _CERVICAL else (_TOO_FAR, 2)
     if len(ratios) >= least and np.median(ratios) > limit:
         return (
             f"these are {np.median(ratios):.1f} times as far apart as such vertebrae: the values "
@@ -180,7 +180,7 @@ def _too_far(verse: Chain, first: int) -> str:
         )
     # A truncated vertebra was even larger, so that it counts too.
     volumes = [part.volume_ml / usual_volume_ml(name) for name, part in verse.vertebrae]
-    if first <= CERVICAL and volumes and np.median(volumes) > MEDIAN_VOLUME_RATIO[1]:
+    if first <= _CERVICAL and volumes and np.median(volumes) > MEDIAN_VOLUME_RATIO[1]:
         return (
             f"these are {np.median(volumes):.1f} times as large as such vertebrae: the values may "
             "be instance numbers"
@@ -192,15 +192,15 @@ def _instances(verse: Chain) -> str:
     """Return a reason to take the values for instance numbers; empty if there is none."""
     chain = verse.without_slivers
     first = BY_NAME[chain.levels[0]].value if chain.ordered else 0
-    if first not in BETTER_COST or len(chain.vertebrae) < 2:
+    if first not in _BETTER_COST or len(chain.vertebrae) < 2:
         return ""
     cut = [part.cut for _, part in chain.vertebrae]
-    if first <= FIRST_OF_INSTANCES and cut.count(False) < LEAST_WHOLE:
+    if first <= _FIRST_OF_INSTANCES and cut.count(False) < _LEAST_WHOLE:
         return "most of them are truncated, so that they may also be instance numbers"
     renamed = [chain.renamed(shift) for shift in range(-len(USUAL), len(USUAL)) if shift]
     costs = {other.levels[0]: other.cost() for other in renamed if other is not None}
     best = min(costs, key=costs.__getitem__, default="")
-    limit = min(chain.cost() - BETTER_COST[first], 2 * FITS_COST * len(cut))
+    limit = min(chain.cost() - _BETTER_COST[first], 2 * _FITS_COST * len(cut))
     if best and costs[best] < limit:
         return f"they look more like vertebrae from {best} down: they may be instance numbers"
     return ""
@@ -213,7 +213,7 @@ def _best(stats: Mapping[int, LabelStats], numberings: list[Numbering]) -> Numbe
     ranked = sorted(chains, key=lambda t: (-len(chains[t].levels), chains[t].cost()))
     if len(ranked) > 1 and len(chains[ranked[0]].levels) == len(chains[ranked[1]].levels):
         costs = [chains[title].cost() for title in ranked]
-        if costs[1] < costs[0] + DECIDED_COST:
+        if costs[1] < costs[0] + _DECIDED_COST:
             return None
     return by_title[ranked[0]]
 
@@ -221,13 +221,13 @@ def _best(stats: Mapping[int, LabelStats], numberings: list[Numbering]) -> Numbe
 def _equally_good(stats: Mapping[int, LabelStats], guess: Numbering) -> Numbering | None:
     """Return another numbering with as many levels and a similar fit, or None."""
     read = Chain.of(stats, guess)
-    for other in ON_REQUEST:
+    for other in _ON_REQUEST:
         chain = Chain.of(stats, other)
         if not chain.is_real or len(chain.levels) < len(read.levels):
             continue
         if not read.is_real or len(chain.levels) > len(read.levels):
             return other
-        margin = DOUBTED_COST if guess is VERSE else 0.0
+        margin = _DOUBTED_COST if guess is VERSE else 0.0
         if chain.without_slivers.cost() + margin < read.without_slivers.cost():
             return other
     return None
@@ -237,7 +237,7 @@ def _either(stats: Mapping[int, LabelStats], numberings: list[Numbering], beyond
     titles = " or ".join(n.title for n in numberings)
     if beyond:
         return f"they may follow the numbering of {titles}"
-    return UPWARDS.format(f"the numbering of {titles}")
+    return _REVERSED_TEXT.format(f"the numbering of {titles}")
 
 
 def _listed(verse: Chain, present: Sequence[int]) -> str:

@@ -13,19 +13,19 @@ from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.labelmaps.read import LabelledSpine, values_in
 from spinemamba.protocol.result import Result
 
-RUN_TAG = "SpineMamba.Run"
+_RUN_TAG = "SpineMamba.Run"
 
-SAME_PLACE_MM = 5.0
+_SAME_PLACE_MM = 5.0
 """Largest distance between centroids of a result and of its labels. Measured: below 1 mm, even in
 5 mm slices."""
 
-SAME_VOLUME = {True: (0.05, 0.3), False: (0.2, 1.0)}
+_SAME_VOLUME = {True: (0.05, 0.3), False: (0.2, 1.0)}
 """Accepted volume difference of a complete (True) or truncated (False) vertebra, as a share and in
 mL, because the result counts voxels on another grid. Measured: 3 % and 15 %, in 5 mm slices."""
 
 
 @dataclass(frozen=True)
-class Extent:
+class _Extent:
     """A level in a label map.
 
     Attributes:
@@ -45,7 +45,7 @@ def check_same_run(spine: LabelledSpine, result: Result) -> None:
     Raises:
         UserError: If run ID, grid, levels, volumes or positions differ.
     """
-    runs = {label.segment.tags.get(RUN_TAG, "") for label in spine.file.vertebrae} - {""}
+    runs = {label.segment.tags.get(_RUN_TAG, "") for label in spine.file.vertebrae} - {""}
     if runs and runs != {result.run_id}:
         raise _other(f"the segments name the run {min(runs - {result.run_id})}")
     present = set(values_in(spine.volume.array))
@@ -56,16 +56,16 @@ def check_same_run(spine: LabelledSpine, result: Result) -> None:
         raise _other(why)
 
 
-def extents(labels: Volume) -> list[Extent]:
+def extents(labels: Volume) -> list[_Extent]:
     """Return the extents of all levels in a label map."""
-    voxel_ml = float(np.prod(labels.spacing_mm)) / 1000
+    voxel_ml = labels.geometry.voxel_ml
     boxes = ndimage.find_objects(labels.array, max_label=max(BY_VALUE))
     out = []
     for value, box in enumerate(boxes, start=1):
         if box is not None and value in BY_VALUE:
             index = np.argwhere(labels.array[box] == value)
             centre = labels.geometry.to_lps_mm(index.mean(axis=0) + [part.start for part in box])
-            out.append(Extent(BY_VALUE[value].name, len(index) * voxel_ml, centre))
+            out.append(_Extent(BY_VALUE[value].name, len(index) * voxel_ml, centre))
     return out
 
 
@@ -86,9 +86,9 @@ def why_other(result: Result, labels: Volume, *, corrected: bool = False) -> str
         if name not in known:
             return f"the run found no {name}, only {', '.join(known)}"
         away_mm = np.linalg.norm(level.centroid_lps_mm - known[name].centroid_lps_mm)
-        if away_mm > SAME_PLACE_MM:
+        if away_mm > _SAME_PLACE_MM:
             return f"{name} lies {away_mm:.0f} mm away from where the run found it"
-        share, ml = SAME_VOLUME[known[name].complete]
+        share, ml = _SAME_VOLUME[known[name].complete]
         run_ml = known[name].volume_ml
         if not corrected and abs(run_ml - level.volume_ml) > ml + share * run_ml:
             return f"{name} has {level.volume_ml:.1f} mL, the run found {run_ml:.1f} mL"
@@ -108,7 +108,7 @@ def cuts_by_place(result: Result, labels: Volume) -> dict[str, tuple[str, ...]]:
     for level in extents(labels):
         for item in result.instances:
             away_mm = np.linalg.norm(level.centroid_lps_mm - item.centroid_lps_mm)
-            if away_mm <= SAME_PLACE_MM:
+            if away_mm <= _SAME_PLACE_MM:
                 cuts[level.name] = item.cut_sides
     return cuts
 

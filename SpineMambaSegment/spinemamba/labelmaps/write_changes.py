@@ -20,11 +20,12 @@ from spinemamba.imaging.seg_nrrd import (
     write_labels,
     write_layers,
 )
+from spinemamba.imaging.volume import Box
 from spinemamba.imaging.write import write_image
 from spinemamba.labelmaps.read import LabelledSpine, NamedLabel, remap_values, values_in
 
-NRRD = ".nrrd"
-STATUS_TAG = "Segmentation.Status"
+_NRRD = ".nrrd"
+_STATUS_TAG = "Segmentation.Status"
 
 
 def write_changed(spine: LabelledSpine, after: np.ndarray, path: Path) -> None:
@@ -49,7 +50,7 @@ def write_changed(spine: LabelledSpine, after: np.ndarray, path: Path) -> None:
     elif not file.header:
         labels, (array,) = _changed(spine, after)
         write_image(spine.volume.with_array(array), path)
-    elif path.name.lower().endswith(NRRD):
+    elif path.name.lower().endswith(_NRRD):
         labels, arrays = _changed(spine, after)
         _write_segments(spine, labels, arrays, path)
     else:
@@ -70,7 +71,7 @@ def write_renamed(
     Raises:
         UserError: If the file cannot be written.
     """
-    if not (spine.file.header and path.name.lower().endswith(NRRD)):
+    if not (spine.file.header and path.name.lower().endswith(_NRRD)):
         array = remap_values(spine.volume.array, new)
         write_labels(spine.volume.with_array(array), path, infos)
         return
@@ -99,7 +100,7 @@ def _renamed_fields(
     """Return the fields of a vertebra with its new level. A new level resets the review status."""
     tags = dict(label.segment.tags)
     if label.level.value != info.value:
-        tags.pop(STATUS_TAG, None)
+        tags.pop(_STATUS_TAG, None)
     tags.pop("TerminologyEntry", None)
     changed = replace(info, tags={**tags, **info.tags})
     return {**old, **segment_fields(changed, _box(array, info.value), label.segment.layer)}
@@ -184,7 +185,7 @@ def _write_segments(
     write_layers(layers, path, spine.file.header, segments)
 
 
-def _box(array: np.ndarray, value: int) -> tuple[slice, slice, slice] | None:
+def _box(array: np.ndarray, value: int) -> Box | None:
     return next(iter(ndimage.find_objects((array == value).astype(np.uint8))), None)
 
 

@@ -20,14 +20,14 @@ from spinemamba.measure.stance import Stance
 from spinemamba.measure.vertebra import SIDES, Vertebra, plate_of
 from spinemamba.protocol.measurements import Item
 
-OPTIONAL = ("T13", "L6")
+_OPTIONAL = ("T13", "L6")
 """Levels that most people lack: their neighbours are adjacent."""
 
-S1 = "Sacrum"
+_S1 = "Sacrum"
 
 
 @dataclass(frozen=True)
-class Region:
+class _Region:
     """A regional angle between two endplates, each given by level and sign (1 upper, -1 lower)."""
 
     name: str
@@ -35,12 +35,12 @@ class Region:
     lower: tuple[str, int]
 
 
-REGIONS = (
-    Region("C2-C7", ("C2", -1), ("C7", -1)),
-    Region("T4-T12", ("T4", 1), ("T12", -1)),
-    Region("T12-S1", ("T12", 1), (S1, 1)),
-    Region("L1-S1", ("L1", 1), (S1, 1)),
-    Region("L1-L5", ("L1", 1), ("L5", -1)),
+_REGIONS = (
+    _Region("C2-C7", ("C2", -1), ("C7", -1)),
+    _Region("T4-T12", ("T4", 1), ("T12", -1)),
+    _Region("T12-S1", ("T12", 1), (_S1, 1)),
+    _Region("L1-S1", ("L1", 1), (_S1, 1)),
+    _Region("L1-L5", ("L1", 1), ("L5", -1)),
 )
 
 
@@ -48,13 +48,13 @@ def adjacent(upper: str, lower: str) -> bool:
     """Return whether no level is missing between two levels."""
     names = [label.name for label in LABELS]
     between = names[names.index(upper) + 1 : names.index(lower)]
-    return set(between) <= set(OPTIONAL)
+    return set(between) <= set(_OPTIONAL)
 
 
 def angle_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
     """Yield the regional angles; missing ones carry a reason."""
     by_name = {vertebra.name: vertebra for vertebra in vertebrae}
-    for region in REGIONS:
+    for region in _REGIONS:
         ends = (region.upper, region.lower)
         words = {"between": _between(*ends)}
         missing = [why for end in ends if (why := _why_not(by_name, *end))]
@@ -135,7 +135,7 @@ def _between(upper: tuple[str, int], lower: tuple[str, int]) -> str:
 
 
 def _short(name: str) -> str:
-    return "S1" if name == S1 else name
+    return "S1" if name == _S1 else name
 
 
 def _bend(angle_deg: float) -> str:

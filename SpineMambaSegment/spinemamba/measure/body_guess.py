@@ -11,18 +11,18 @@ from spinemamba.anatomy.labels import BY_VALUE, ORDER
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.frame import Frame, Patch, unit
 
-SEARCH_MM = 1.5
-BODY_POWER = 3
-FRONT_MM = 12.0
+_SEARCH_MM = 1.5
+_BODY_POWER = 3
+_FRONT_MM = 12.0
 """Decay length of the weight towards the back, because bodies are anterior."""
 
-HEAD, BACK = np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
+_HEAD, _BACK = np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0])
 """Superior and posterior direction of the patient, in LPS."""
 
-ODD = ("C1", "Sacrum", "Coccyx")
+_ODD = ("C1", "Sacrum", "Coccyx")
 """Levels whose thickest part is not on the line of the bodies."""
 
-MIDLINE_MM = 8.0
+_MIDLINE_MM = 8.0
 """Distance from the midline where the weight falls to 1/e; in the neck, the articular pillars are
 as thick as the bodies."""
 
@@ -57,15 +57,15 @@ def initial_frames(patches: dict[int, Patch], cut: Container[int] = ()) -> dict[
     centres, middles = {}, {}
     for value, patch in patches.items():
         centres[value], middles[value] = _centre(patch)
-    sure = [v for v in values if v not in cut and BY_VALUE[v].name not in ODD]
+    sure = [v for v in values if v not in cut and BY_VALUE[v].name not in _ODD]
     frames = {}
     for k, value in enumerate(values):
         above, below = _beside(values, sure, k)
-        up = HEAD if above == below else unit(centres[above] - centres[below])
+        up = _HEAD if above == below else unit(centres[above] - centres[below])
         behind = middles[value] - centres[value]
         behind = behind - (behind @ up) * up
-        backward = behind @ BACK > 0 and value not in cut
-        frames[value] = Frame.along(centres[value], up, behind if backward else BACK)
+        backward = behind @ _BACK > 0 and value not in cut
+        frames[value] = Frame.along(centres[value], up, behind if backward else _BACK)
     return frames
 
 
@@ -85,7 +85,7 @@ def _beside(values: list[int], sure: list[int], k: int) -> tuple[int, int]:
 
 def _centre(patch: Patch) -> tuple[np.ndarray, np.ndarray]:
     """Return the weighted centre of the thick anterior part, and the centroid of the vertebra."""
-    steps = [max(1, round(SEARCH_MM / s)) for s in patch.geometry.spacing_mm]
+    steps = [max(1, round(_SEARCH_MM / s)) for s in patch.geometry.spacing_mm]
     inside = np.pad(patch.inside[:: steps[0], :: steps[1], :: steps[2]] > 0.5, 1)
     spacing = np.asarray(patch.geometry.spacing_mm) * steps
     depth = ndimage.distance_transform_edt(inside, sampling=spacing)
@@ -93,6 +93,6 @@ def _centre(patch: Patch) -> tuple[np.ndarray, np.ndarray]:
     places = patch.geometry.to_lps_mm((index - 1) * steps)
     middle = places.mean(axis=0)
     behind_mm = places[:, 1] - places[:, 1].min()
-    aside = (places[:, 0] - middle[0]) / MIDLINE_MM
-    weight = depth[tuple(index.T)] ** BODY_POWER * np.exp(-behind_mm / FRONT_MM - aside**2)
+    aside = (places[:, 0] - middle[0]) / _MIDLINE_MM
+    weight = depth[tuple(index.T)] ** _BODY_POWER * np.exp(-behind_mm / _FRONT_MM - aside**2)
     return (places * weight[:, None]).sum(axis=0) / weight.sum(), middle

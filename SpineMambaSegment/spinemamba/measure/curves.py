@@ -11,10 +11,10 @@ import numpy as np
 
 from spinemamba.protocol.quantities import COBB_LEAST_DEG
 
-TURN_DEG = 5.0
+_TURN_DEG = 5.0
 """Smallest reversal of the tilts that ends a curve; smaller ones are noise."""
 
-LEAST_LEVELS = 3
+_LEAST_LEVELS = 3
 """Smallest number of levels of a curve; two neighbours are only a wedge."""
 
 
@@ -75,7 +75,7 @@ def find_curves(tilts: Sequence[Tilt], least_deg: float = COBB_LEAST_DEG) -> lis
 
     Args:
         tilts: Tilts of all known endplates, from top to bottom.
-        least_deg: Smallest angle of a curve; curves of fewer than `LEAST_LEVELS` are left out, too.
+        least_deg: Smallest angle of a curve. Curves of fewer than `_LEAST_LEVELS` are left out.
     """
     tilts = _continuous(tilts)
     names = list(dict.fromkeys(tilt.name for tilt in tilts))
@@ -93,7 +93,7 @@ def find_curves(tilts: Sequence[Tilt], least_deg: float = COBB_LEAST_DEG) -> lis
         lower = max(lowers, key=lambda tilt: direction * tilt.deg)
         curve = Curve(upper, lower)
         levels = names.index(lower.name) - names.index(upper.name) + 1
-        if levels >= LEAST_LEVELS and abs(curve.deg) >= least_deg:
+        if levels >= _LEAST_LEVELS and abs(curve.deg) >= least_deg:
             curves.append(curve)
     return curves
 
@@ -113,7 +113,7 @@ def _mean(tilts: Sequence[Tilt], name: str) -> float:
 
 
 def _turns(degrees: Sequence[float]) -> list[int]:
-    """Return the indices of reversals larger than `TURN_DEG`, and of both ends, ascending."""
+    """Return the indices of reversals larger than `_TURN_DEG`, and of both ends, ascending."""
     if len(degrees) < 2:
         return []
     turns = [0]
@@ -121,10 +121,10 @@ def _turns(degrees: Sequence[float]) -> list[int]:
     direction = 0
     for k, value in enumerate(degrees):
         low, high = (k if value < degrees[low] else low), (k if value > degrees[high] else high)
-        if direction >= 0 and degrees[high] - value > TURN_DEG:
+        if direction >= 0 and degrees[high] - value > _TURN_DEG:
             turns.append(high)
             direction, low = -1, k
-        elif direction <= 0 and value - degrees[low] > TURN_DEG:
+        elif direction <= 0 and value - degrees[low] > _TURN_DEG:
             turns.append(low)
             direction, high = 1, k
     turns.append(high if direction >= 0 else low)

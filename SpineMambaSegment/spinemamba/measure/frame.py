@@ -10,20 +10,18 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.imaging.truncation import SIDES as IMAGE_SIDES
-from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.volume import Box, Geometry, Volume
 
-Box = tuple[slice, slice, slice]
-
-MARGIN_MM = 12.0
+_MARGIN_MM = 12.0
 """Margin of a patch around its vertebra."""
 
-STEP_MM = 0.25
+_STEP_MM = 0.25
 """Step along a ray; crossings are interpolated between two steps."""
 
 
-MOST_POINTS = 2000
+_MOST_POINTS = 2000
 
-FINE_MM = 1.0
+_FINE_MM = 1.0
 """Smaller voxels are subsampled, because labels are not more accurate."""
 
 
@@ -104,15 +102,15 @@ class Patch:
                 not.
         """
         wider, ends = [], []
-        whole = zip(box, labels.spacing_mm, labels.array.shape, IMAGE_SIDES, strict=True)
-        for part, spacing, count, (backwards, forwards) in whole:
-            margin = int(np.ceil(MARGIN_MM / spacing))
+        axes = zip(box, labels.spacing_mm, labels.array.shape, IMAGE_SIDES, strict=True)
+        for part, spacing, count, (backwards, forwards) in axes:
+            margin = int(np.ceil(_MARGIN_MM / spacing))
             first = part.start if backwards in sides else 0
             stop = part.stop if forwards in sides else count
             wider.append(slice(max(first, part.start - margin), min(stop, part.stop + margin)))
             ends.append((first - wider[-1].start, stop - 1 - wider[-1].start))
         cut = tuple(wider)
-        steps = [max(1, int(FINE_MM / spacing)) for spacing in labels.spacing_mm]
+        steps = [max(1, int(_FINE_MM / spacing)) for spacing in labels.spacing_mm]
         inside = labels.array[cut][tuple(slice(None, None, k) for k in steps)] == value
         origin = labels.geometry.to_lps_mm([part.start for part in cut])
         geometry = replace(
@@ -126,9 +124,9 @@ class Patch:
 
     @cached_property
     def points_lps_mm(self) -> np.ndarray:
-        """Centres of the vertebra's voxels, subsampled to about `MOST_POINTS`."""
+        """Centres of the vertebra's voxels, subsampled to about `_MOST_POINTS`."""
         index = np.argwhere(self.inside > 0.5)
-        return self.geometry.to_lps_mm(index[:: max(1, len(index) // MOST_POINTS)])
+        return self.geometry.to_lps_mm(index[:: max(1, len(index) // _MOST_POINTS)])
 
     def step_mm(self, direction_lps: np.ndarray) -> float:
         """Return the extent of a voxel along a direction."""
@@ -136,25 +134,25 @@ class Patch:
         return float(parts @ np.asarray(self.geometry.spacing_mm))
 
     def near(
-        self, frame: Frame, reach_mm: tuple[float, float, float]
+        self, frame: Frame, half_size_mm: tuple[float, float, float]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the voxels in a box around a frame.
 
         Args:
             frame: Centre and axes of the box.
-            reach_mm: Half the size of the box along the axes.
+            half_size_mm: Half the size of the box along the axes.
 
         Returns:
             Voxel centres in the frame, (n, 3), and whether each is in the vertebra, (n,).
         """
-        corners = np.array(np.meshgrid(*[(-r, r) for r in reach_mm])).reshape(3, -1).T
+        corners = np.array(np.meshgrid(*[(-r, r) for r in half_size_mm])).reshape(3, -1).T
         index = self.geometry.to_index_zyx(frame.to_lps(corners))
         low = np.maximum(np.floor(index.min(axis=0)).astype(int), 0)
         high = np.minimum(np.ceil(index.max(axis=0)).astype(int) + 1, self.inside.shape)
         box = tuple(slice(a, max(a, b)) for a, b in zip(low, high, strict=True))
         grid = np.stack(np.meshgrid(*[np.arange(s.start, s.stop) for s in box], indexing="ij"), -1)
         points = frame.to_local(self.geometry.to_lps_mm(grid.reshape(-1, 3)))
-        within = (np.abs(points) <= reach_mm).all(axis=1)
+        within = (np.abs(points) <= half_size_mm).all(axis=1)
         return points[within], self.inside[box].reshape(-1)[within] > 0.5
 
     def share(self, points_lps_mm: np.ndarray) -> np.ndarray:
@@ -163,27 +161,27 @@ class Patch:
         return ndimage.map_coordinates(self.inside, index, order=1)
 
     def exits_mm(
-        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, reach_mm: float
+        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, length_mm: float
     ) -> np.ndarray:
         """Return the distance from each start (n, 3) to where a ray leaves the vertebra.
 
         Returns:
-            Distances (n,); NaN if the start is outside, or the ray does not leave within the reach.
+            Distances (n,); NaN if the start is outside, or the ray does not leave the vertebra.
         """
-        values, steps = self._along(starts_lps_mm, direction_lps, reach_mm)
+        values, steps = self._along(starts_lps_mm, direction_lps, length_mm)
         return _first_below(values, steps)
 
     def entries_mm(
-        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, reach_mm: float
+        self, starts_lps_mm: np.ndarray, direction_lps: np.ndarray, length_mm: float
     ) -> np.ndarray:
         """Return the distance from each start (n, 3), outside, to the vertebra; NaN if none."""
-        values, steps = self._along(starts_lps_mm, direction_lps, reach_mm)
+        values, steps = self._along(starts_lps_mm, direction_lps, length_mm)
         return _first_below(1 - values, steps)
 
     def _along(
-        self, starts: np.ndarray, direction: np.ndarray, reach_mm: float
+        self, starts: np.ndarray, direction: np.ndarray, length_mm: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        steps = np.arange(0.0, reach_mm + STEP_MM, STEP_MM)
+        steps = np.arange(0.0, length_mm + _STEP_MM, _STEP_MM)
         return self.share(starts[:, None] + steps[None, :, None] * direction), steps
 
     def shows(self, points_lps_mm: np.ndarray) -> np.ndarray:

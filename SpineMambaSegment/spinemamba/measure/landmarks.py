@@ -12,15 +12,15 @@ from spinemamba.anatomy.labels import BY_VALUE, ORDER
 from spinemamba.findings.level_flags import LIMITS
 from spinemamba.imaging.volume import Volume
 
-SEARCH_MM = 2.0
-CORE = 0.45
+_SEARCH_MM = 2.0
+_CORE = 0.45
 """Voxels deeper than this share of the greatest depth are core, as in the voxel predictions."""
 
-BODY_POWER = 3
-APART_MM = 10.0
+_BODY_POWER = 3
+_APART_MM = 10.0
 """Smallest distance along the spine between the cores of two vertebrae."""
 
-WIDE = ("C1", "Sacrum", "Coccyx")
+_WIDE = ("C1", "Sacrum", "Coccyx")
 """Levels that may have several cores: lateral masses, sacral segments."""
 
 
@@ -62,8 +62,8 @@ def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> 
     name = BY_VALUE[value].name
     mask = labels.array[box] == value
     corner = [part.start for part in box]
-    volume_ml = float(mask.sum()) * float(np.prod(labels.spacing_mm)) / 1000
-    steps = np.array([max(1, round(SEARCH_MM / s)) for s in labels.spacing_mm])
+    volume_ml = float(mask.sum()) * labels.geometry.voxel_ml
+    steps = np.array([max(1, round(_SEARCH_MM / s)) for s in labels.spacing_mm])
     small = mask[:: steps[0], :: steps[1], :: steps[2]]
     if not small.any():  # thinner than the subsampling
         steps, small = np.ones(3, int), mask
@@ -74,7 +74,7 @@ def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> 
         return labels.geometry.to_lps_mm((index - 1) * steps + corner)
 
     index = np.argwhere(inside)
-    weight = depth[tuple(index.T)] ** BODY_POWER
+    weight = depth[tuple(index.T)] ** _BODY_POWER
     thick = place((index * weight[:, None]).sum(axis=0) / weight.sum())
     back = place(index.mean(axis=0)) - thick
     return Landmark(name, thick, back, volume_ml, cut, place(_cores(depth)))
@@ -82,7 +82,7 @@ def _landmark(labels: Volume, value: int, box: tuple[slice, ...], cut: bool) -> 
 
 def _cores(depth: np.ndarray) -> np.ndarray:
     """Return the centroids of the large cores, largest first, (n, 3) indices."""
-    core = depth > CORE * depth.max()
+    core = depth > _CORE * depth.max()
     pieces, _ = ndimage.label(core)
     sizes = np.bincount(pieces.ravel())[1:]
     large = [k for k in np.argsort(-sizes) if sizes[k] >= LIMITS.two_cores * sizes.max()]
@@ -96,9 +96,9 @@ def has_two_bodies(mark: Landmark, up: np.ndarray) -> bool:
         mark: Landmarks of the label.
         up: Direction of the spine, (3,).
     """
-    if mark.name in WIDE or len(mark.cores_lps_mm) < 2:
+    if mark.name in _WIDE or len(mark.cores_lps_mm) < 2:
         return False
     offset = mark.cores_lps_mm[0] - mark.cores_lps_mm[1]
     along = abs(float(offset @ up))
     across = float(np.linalg.norm(offset - (offset @ up) * up))
-    return along >= APART_MM and along >= across
+    return along >= _APART_MM and along >= across

@@ -13,20 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-SHARPNESS = (1.0, 0.5, 0.25, 0.12, 0.06)
+_SHARPNESS = (1.0, 0.5, 0.25, 0.12, 0.06)
 """Successive widths of the transition, in voxels; the last one defines the result."""
 
-MOST_STEPS = 25
-NEAR_MM = 2.0
+_MOST_STEPS = 25
+_NEAR_MM = 2.0
 """Distance from the plane within which the agreement is computed, or 1.5 voxels if larger."""
 
-FIRST_VOXELS, FIRST_MM = 4000, 1.0
+_FIRST_VOXELS, _FIRST_MM = 4000, 1.0
 """Approximate number of voxels and smallest width of the transition for the first, coarse fit."""
 
-FAR_MM, FAR_VOXELS = 4.0, 2.5
+_FAR_MM, _FAR_VOXELS = 4.0, 2.5
 """Voxels farther than both from the first plane are not used in the final fit."""
 
-RIDGE = 1e-6
+_RIDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def fit_plane(places_mm: np.ndarray, inside: np.ndarray, voxel_mm: float) -> Pla
     level, *slope = _fit(design, places_mm[:, 2], inside, voxel_mm)
     plane = Plane(float(level), np.array(slope) / scale_mm, 0.0)
     off = plane.height_mm(places_mm[:, 0], places_mm[:, 1]) - places_mm[:, 2]
-    near = np.abs(off) < max(1.5 * voxel_mm, NEAR_MM)
+    near = np.abs(off) < max(1.5 * voxel_mm, _NEAR_MM)
     agreement = float(((off > 0) == inside)[near].mean()) if near.any() else 0.0
     return Plane(plane.level_mm, plane.slope, agreement)
 
@@ -104,13 +104,13 @@ def _fit(
         raise ValueError("no boundary: all voxels are on one side")
     weights = np.zeros(design.shape[1])
     weights[0] = _best_level(height, inside)
-    some = slice(None, None, max(1, len(height) // FIRST_VOXELS))
-    first = SHARPNESS[0] * max(voxel_mm, FIRST_MM)
+    some = slice(None, None, max(1, len(height) // _FIRST_VOXELS))
+    first = _SHARPNESS[0] * max(voxel_mm, _FIRST_MM)
     weights = _newton((design[some], height[some], inside[some]), weights, first)
     # Voxels farther away are on the correct side, or belong to another boundary.
-    near = np.abs(design @ weights - height) < max(FAR_MM, FAR_VOXELS * voxel_mm)
+    near = np.abs(design @ weights - height) < max(_FAR_MM, _FAR_VOXELS * voxel_mm)
     design, height, inside = design[near], height[near], inside[near]
-    for sharpness in SHARPNESS:
+    for sharpness in _SHARPNESS:
         width_mm = sharpness * voxel_mm
         weights = _newton((design, height, inside), weights, width_mm, prior_precision)
     return weights
@@ -145,11 +145,11 @@ def _newton(
         return float(np.logaddexp(0, np.where(inside, -t, t)).sum() + penalty)
 
     current = loss(weights)
-    for _ in range(MOST_STEPS):
+    for _ in range(_MOST_STEPS):
         probability = expit((design @ weights - height) / width_mm)
         gradient = design.T @ (probability - inside) / width_mm + prior_precision * weights
         hessian = (design * (probability * (1 - probability))[:, None]).T @ design / width_mm**2
-        hessian[np.diag_indices_from(hessian)] += prior_precision + RIDGE
+        hessian[np.diag_indices_from(hessian)] += prior_precision + _RIDGE
         step = np.linalg.solve(hessian, gradient)
         rate = 1.0
         while rate > 1e-3 and (new := loss(weights - rate * step)) > current:

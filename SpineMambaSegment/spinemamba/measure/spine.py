@@ -34,10 +34,10 @@ from spinemamba.measure.vertebra import (
 )
 from spinemamba.protocol.measurements import Item, Measurements
 
-COARSE_MM = 2.0
+_COARSE_MM = 2.0
 """With voxels larger than this in any direction, a note warns of limited accuracy."""
 
-DOUBLE = "its label contains two bodies"
+_DOUBLE = "its label contains two bodies"
 
 Progress = Callable[[str, float], None]
 
@@ -87,7 +87,7 @@ def measure_with_stance(
     sides = {value: stance.sides(cut) for value, cut in sides.items()}
     ct = canonical(stance.stand(on_grid))[0] if on_grid is not None and modality == "ct" else None
     standing = canonical(stance.stand(upright))[0]
-    vertebrae = list(find_vertebrae(standing, sides, stance, progress))
+    vertebrae = list(_find_vertebrae(standing, sides, stance, progress))
     vertebrae.sort(key=lambda vertebra: ORDER[vertebra.name])
     progress("discs and curves", 1.0)
     discs = list(_disc_items(vertebrae, stance))
@@ -142,7 +142,7 @@ def _sides(
     return truncated
 
 
-def find_vertebrae(
+def _find_vertebrae(
     labels: Volume, sides: Mapping[int, tuple[str, ...]], stance: Stance, progress: Progress
 ) -> Iterable[Vertebra]:
     """Yield the vertebrae in their spatial order, top to bottom.
@@ -178,7 +178,7 @@ def find_vertebrae(
         if name == "Sacrum" and above is not None:
             start = below(above, patch, start)
         if name in stance.doubles:
-            body, reason = None, DOUBLE
+            body, reason = None, _DOUBLE
         else:
             body, reason = body_of(patch, start, name, sides[value])
         centroid = labels.geometry.to_lps_mm(voxels[value].mean(axis=0))
@@ -241,7 +241,7 @@ def _numbers(
     """Return the measurements of one vertebra; without its neighbours, and missing ones as None."""
     values, reasons = numbers(vertebra, ct)
     if vertebra.name in stance.doubles:
-        values["volume_ml"], reasons["volume_ml"] = None, DOUBLE
+        values["volume_ml"], reasons["volume_ml"] = None, _DOUBLE
     if not stance.as_header and values["rotation_deg"] is not None:
         values["rotation_deg"], reasons["rotation_deg"] = None, NO_SIDE
     return values, reasons
@@ -271,7 +271,7 @@ def _disc_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]
 def _notes(labels: Volume) -> Iterable[str]:
     yield "Suggestions for review, not for clinical use."
     largest = max(labels.spacing_mm)
-    if largest > COARSE_MM:
+    if largest > _COARSE_MM:
         yield (
             f"Voxels measure up to {largest:.1f} mm: the position of an endplate nearly parallel "
             "to them is accurate to about half a voxel only."

@@ -23,30 +23,30 @@ from spinemamba.measure.frame import unit
 from spinemamba.measure.landmarks import Landmark, has_two_bodies
 from spinemamba.protocol.measurements import Item, Plate, Vector
 
-LEAST_GAIN = 0.4
+_LEAST_GAIN = 0.4
 """Smallest gain in the sum of the cosines of head and back for rotating the axes: a bent neck and a
 tilted trunk are not rotated."""
 
-LEAST_BACK_MM = 2.0
+_LEAST_BACK_MM = 2.0
 """Smallest offset of the centroid from the body; without processes, it does not show the back."""
 
-LEAST_ORDER = 0.5
+_LEAST_ORDER = 0.5
 """Smallest correlation of levels and positions along the spine that determines the cranial end."""
 
-LEAST_PART = 0.5
+_LEAST_PART = 0.5
 """Smallest volume of a truncated vertebra with a reliable position, as share of the largest one."""
 
-LEAST_SHARE = 0.1
+_LEAST_SHARE = 0.1
 """Labels smaller than this share of the median volume are specks and have no position."""
 
-MOST_TILT_DEG, MOST_TURN_DEG = 20.0, 15.0
+_MOST_TILT_DEG, _MOST_TURN_DEG = 20.0, 15.0
 """Largest lateral tilt and axial rotation without a note. Beyond, angles in the patient's planes
 differ from those in the spine's own planes: by a degree or two at a tilt of 20 degrees."""
 
-MOST_REST_DEG = 5.0
+_MOST_REST_DEG = 5.0
 """The same after rotating the axes, because the patient's planes are then unknown."""
 
-PLACED = {
+_PLACED = {
     (0, 1): "to the left of",
     (0, -1): "to the right of",
     (1, 1): "behind",
@@ -54,19 +54,19 @@ PLACED = {
     (2, 1): "above",
     (2, -1): "below",
 }
-POINTS = {(0, 1): "to the left", (0, -1): "to the right", (1, -1): "to the front"}
-POINTS |= {(1, 1): "to the back", (2, 1): "up", (2, -1): "down"}
+_POINTS = {(0, 1): "to the left", (0, -1): "to the right", (1, -1): "to the front"}
+_POINTS |= {(1, 1): "to the back", (2, 1): "up", (2, -1): "down"}
 
 
-OWN_PLANES = "It is measured in its own planes; left and right are unknown."
-SIDES = {(0, 1): "left", (0, -1): "right", (1, 1): "posterior", (1, -1): "anterior"}
-SIDES |= {(2, 1): "superior", (2, -1): "inferior"}
-DIRECTIONS = {name: sign * np.eye(3)[axis] for (axis, sign), name in SIDES.items()}
+_OWN_PLANES = "It is measured in its own planes; left and right are unknown."
+_SIDES = {(0, 1): "left", (0, -1): "right", (1, 1): "posterior", (1, -1): "anterior"}
+_SIDES |= {(2, 1): "superior", (2, -1): "inferior"}
+_DIRECTIONS = {name: sign * np.eye(3)[axis] for (axis, sign), name in _SIDES.items()}
 
-OBLIQUE = (
+_OBLIQUE = (
     "The spine {} to the side by {:.0f} degrees: angles and curves refer to the header's planes."
 )
-BREAK = "{} and {} are not neighbours in space: a vertebra is unlabelled or misnamed."
+_BREAK = "{} and {} are not neighbours in space: a vertebra is unlabelled or misnamed."
 NO_SIDE = "left and right are unknown: the orientation in the header contradicts the spine"
 
 
@@ -114,7 +114,7 @@ class Stance:
     def with_breaks(self, discs: Sequence[str]) -> Stance:
         """Return the stance with breaks at discs, named like "L4-L5", of implausible size."""
         breaks = tuple(tuple(name.split("-")) for name in discs)
-        notes = () if self.doubtful else tuple(BREAK.format(*pair) for pair in breaks)
+        notes = () if self.doubtful else tuple(_BREAK.format(*pair) for pair in breaks)
         return replace(self, breaks=breaks, notes=(*self.notes, *notes))
 
     def why_no_angle(self, upper: str, lower: str) -> str:
@@ -137,18 +137,18 @@ class Stance:
 
     def sides(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return names of sides in the header's frame converted to the frame of `stand`."""
-        return tuple(SIDES[_axis(self.turn @ DIRECTIONS[name])] for name in names)
+        return tuple(_SIDES[_axis(self.turn @ _DIRECTIONS[name])] for name in names)
 
     def back(self, item: Item) -> Item:
         """Return an item in the frame of `stand` converted to the header's frame."""
-        return rotate_item(item, self.turn.T)
+        return _rotate_item(item, self.turn.T)
 
     def upright(self, item: Item) -> Item:
         """Return an item in the header's frame converted to the frame of `stand`."""
-        return rotate_item(item, self.turn)
+        return _rotate_item(item, self.turn)
 
 
-def rotate_item(item: Item, rotation: np.ndarray) -> Item:
+def _rotate_item(item: Item, rotation: np.ndarray) -> Item:
     """Return an item with all points and directions rotated about the origin."""
 
     def rotate(vector: Vector) -> Vector:
@@ -192,7 +192,9 @@ def stance_of(marks: Sequence[Landmark]) -> Stance:
         if turn[2, 2] != 1 and 1 < len(order) < LIMITS.least_for_order and not doubtful:
             doubtful = f"{_lies(order, turn)}: either the header or the names are wrong"
             notes.append(f"{doubtful}.")
-    most = (MOST_TILT_DEG, MOST_TURN_DEG) if turn[1, 1] + turn[2, 2] == 2 else (MOST_REST_DEG,) * 2
+    most = (
+        (_MOST_TILT_DEG, _MOST_TURN_DEG) if turn[1, 1] + turn[2, 2] == 2 else (_MOST_REST_DEG,) * 2
+    )
     notes += _oblique(turn @ up, turn @ _back(marks, up), most)
     return Stance(turn, order, doubles, doubtful, tuple(notes))
 
@@ -200,7 +202,7 @@ def stance_of(marks: Sequence[Landmark]) -> Stance:
 def _sizeable(marks: Sequence[Landmark]) -> list[Landmark]:
     """Return the landmarks without the coccyx and without specks."""
     marks = [mark for mark in marks if mark.name != "Coccyx"]
-    least = LEAST_SHARE * float(np.median([mark.volume_ml for mark in marks])) if marks else 0.0
+    least = _LEAST_SHARE * float(np.median([mark.volume_ml for mark in marks])) if marks else 0.0
     return [mark for mark in marks if mark.volume_ml >= least]
 
 
@@ -241,22 +243,22 @@ def _along(places: np.ndarray) -> list[int]:
         _, _, axes = np.linalg.svd(places - places.mean(axis=0))
         row = [int(k) for k in np.argsort(places @ axes[0])]
     agreement = np.corrcoef(row, np.arange(count))[0, 1]
-    if abs(agreement) < LEAST_ORDER:
+    if abs(agreement) < _LEAST_ORDER:
         agreement = places[row[0], 2] - places[row[-1], 2]
     return row if agreement > 0 else row[::-1]
 
 
 def _up(marks: Sequence[Landmark]) -> np.ndarray:
     """Return the cranial direction of ordered vertebrae; superior if there are too few."""
-    whole = [mark for mark in marks if not mark.cut]
-    if len(whole) < 2:
+    complete = [mark for mark in marks if not mark.cut]
+    if len(complete) < 2:
         # The position of a truncated vertebra is reliable only if most of it is visible.
-        least = LEAST_PART * max((mark.volume_ml for mark in marks), default=0.0)
-        whole = [mark for mark in marks if mark.volume_ml >= least]
-    if len(whole) < 2:
+        least = _LEAST_PART * max((mark.volume_ml for mark in marks), default=0.0)
+        complete = [mark for mark in marks if mark.volume_ml >= least]
+    if len(complete) < 2:
         return np.array([0.0, 0.0, 1.0])
-    steps = np.arange(len(whole)) - (len(whole) - 1) / 2
-    return unit(-steps @ np.array([mark.deep_lps_mm for mark in whole]))
+    steps = np.arange(len(complete)) - (len(complete) - 1) / 2
+    return unit(-steps @ np.array([mark.deep_lps_mm for mark in complete]))
 
 
 def _back(marks: Sequence[Landmark], up: np.ndarray) -> np.ndarray:
@@ -264,12 +266,12 @@ def _back(marks: Sequence[Landmark], up: np.ndarray) -> np.ndarray:
     offsets = [m.back_mm for m in marks if not m.cut] or [np.zeros(3)]
     offset = np.mean(offsets, axis=0)
     offset = offset - (offset @ up) * up
-    return unit(offset) if np.linalg.norm(offset) >= LEAST_BACK_MM else np.zeros(3)
+    return unit(offset) if np.linalg.norm(offset) >= _LEAST_BACK_MM else np.zeros(3)
 
 
 def _turn(up: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Return the right-handed signed axes that agree best with the spine; see `Stance.turn`."""
-    best, most = np.eye(3), up[2] + back[1] + LEAST_GAIN
+    best, most = np.eye(3), up[2] + back[1] + _LEAST_GAIN
     if not back.any():
         # Prefer the smallest rotation if the spine does not show the back.
         back = 0.1 * np.array([0.0, 1.0, 0.0])
@@ -292,13 +294,13 @@ def _posture(marks: Sequence[Landmark], turn: np.ndarray) -> str:
     messages = [flag.sentence for flag in flags if flag is not None]
     what = _lies([mark.name for mark in marks], turn)
     message = f"The orientation in the header contradicts the spine: {what}."
-    return " ".join([*messages, message, OWN_PLANES])
+    return " ".join([*messages, message, _OWN_PLANES])
 
 
 def _lies(order: Sequence[str], turn: np.ndarray) -> str:
     if turn[2, 2] == 1:
-        return f"the processes point {POINTS[_axis(turn[1])]}"
-    return f"{order[-1]} lies {PLACED[_axis(-turn[2])]} {order[0]}"
+        return f"the processes point {_POINTS[_axis(turn[1])]}"
+    return f"{order[-1]} lies {_PLACED[_axis(-turn[2])]} {order[0]}"
 
 
 def _axis(direction: np.ndarray) -> tuple[int, int]:
@@ -318,4 +320,4 @@ def _oblique(up: np.ndarray, back: np.ndarray, most_deg: tuple[float, float]) ->
     tilt = float(np.degrees(np.arctan2(abs(up[0]), abs(up[2]))))
     rotation = float(np.degrees(np.arctan2(abs(back[0]), back[1]))) if back.any() else 0.0
     sides = zip(("leans", "looks"), (tilt, rotation), most_deg, strict=True)
-    return [OBLIQUE.format(verb, deg) for verb, deg, most in sides if deg > most]
+    return [_OBLIQUE.format(verb, deg) for verb, deg, most in sides if deg > most]

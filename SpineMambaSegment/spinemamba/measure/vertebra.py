@@ -15,22 +15,22 @@ from spinemamba.measure.walls import canal
 from spinemamba.protocol.measurements import Plate, Vector
 from spinemamba.protocol.quantities import GENANT_PERCENT, TRABECULAR
 
-PLATE_SIGNS = {"C1": (), "C2": (-1,), "Sacrum": (1,), "Coccyx": ()}
+_PLATE_SIGNS = {"C1": (), "C2": (-1,), "Sacrum": (1,), "Coccyx": ()}
 """Endplates (1 upper, -1 lower) of the levels that lack one or both."""
 
-NO_BODY = {
+_NO_BODY = {
     "C1": "C1 has no body",
     "C2": "C2 has no upper endplate",
     "Sacrum": "the sacrum has no lower endplate",
     "Coccyx": "the coccyx has no body",
 }
-CUT = "cut by the image"
-NO_CT = "no CT in Hounsfield units was given"
-LEAST_ML = 0.2
+_CUT = "cut by the image"
+_NO_CT = "no CT in Hounsfield units was given"
+_LEAST_ML = 0.2
 """Smallest volume of the region for the density."""
 
-Values = Mapping[str, float | None]
-DEFORMITIES = ("wedge", "biconcave", "crush")
+_Values = Mapping[str, float | None]
+_DEFORMITIES = ("wedge", "biconcave", "crush")
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,19 @@ def body_of(
         name: Level.
         cut_sides: Sides at which the vertebra is truncated.
     """
-    signs = PLATE_SIGNS.get(name, (1, -1))
-    reason = NO_BODY.get(name, "")
+    signs = _PLATE_SIGNS.get(name, (1, -1))
+    reason = _NO_BODY.get(name, "")
     for attempt in _tries(signs):
         try:
             body = find_body(patch, start, attempt)
         except ValueError as error:
-            reason = reason or (CUT if cut_sides else str(error))
+            reason = reason or (_CUT if cut_sides else str(error))
             if not cut_sides:
                 break
             continue
         if all(plate.seen for plate in body.plates.values()):
             return body, reason
-        reason = CUT
+        reason = _CUT
     return None, reason
 
 
@@ -106,13 +106,13 @@ def numbers(
     values: dict[str, float | None] = {"volume_ml": vertebra.volume_ml}
     reasons: dict[str, str] = {}
     if vertebra.cut_sides:
-        values["volume_ml"], reasons["volume_ml"] = None, CUT
+        values["volume_ml"], reasons["volume_ml"] = None, _CUT
     keys = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm")
     if vertebra.has(1, -1):
         upper, lower = (vertebra.body.plates[sign] for sign in (1, -1))
         heights = np.subtract(upper.profile_mm, lower.profile_mm)
         values.update(zip(keys, map(float, heights), strict=True))
-        values["wedge_deg"] = wedge_deg(vertebra.body)
+        values["wedge_deg"] = _wedge_deg(vertebra.body)
     else:
         values.update(dict.fromkeys((*keys, "wedge_deg")))
         reasons.update(dict.fromkeys((*keys, "wedge_deg"), vertebra.reason))
@@ -120,7 +120,7 @@ def numbers(
     return values, reasons
 
 
-def wedge_deg(body: Body) -> float:
+def _wedge_deg(body: Body) -> float:
     """Return the wedge angle in the body's sagittal plane; positive if lower in front."""
     upper, lower = (math.atan(body.plates[sign].plane.slope[1]) for sign in (1, -1))
     return math.degrees(upper - lower)
@@ -152,26 +152,26 @@ def _add_body(
         reasons["canal_depth_mm"] = "the arch does not close on the midline"
     if behind.width_mm is None:
         reasons["canal_width_mm"] = "the label has no pedicles on both sides"
-    density = None if image is None else trabecular(vertebra.patch, body, image)
+    density = None if image is None else _trabecular(vertebra.patch, body, image)
     values["trabecular_hu"] = density
     if density is None:
-        reasons["trabecular_hu"] = NO_CT if image is None else "the body is too small"
+        reasons["trabecular_hu"] = _NO_CT if image is None else "the body is too small"
 
 
-def trabecular(patch: Patch, body: Body, image: Volume) -> float | None:
+def _trabecular(patch: Patch, body: Body, image: Volume) -> float | None:
     """Return the mean intensity in the middle of a body; None if the region is too small."""
     across, high = TRABECULAR
     extent = body.extent
     half = across * np.array([extent.half_width_mm, extent.half_depth_mm])
     places, inside = patch.near(body.frame, (*half, high * extent.half_height_mm))
     places = places[inside & (((places[:, :2] / half) ** 2).sum(axis=1) <= 1)]
-    if len(places) * patch.geometry.voxel_ml < LEAST_ML:
+    if len(places) * patch.geometry.voxel_ml < _LEAST_ML:
         return None
     index = np.rint(image.geometry.to_index_zyx(body.frame.to_lps(places))).astype(int)
     return float(image.array[tuple(index.T)].mean())
 
 
-def height_loss(values: Values, neighbours: Sequence[Values]) -> tuple[float, str] | None:
+def height_loss(values: _Values, neighbours: Sequence[_Values]) -> tuple[float, str] | None:
     """Return the height loss in per cent, never below 0, and the kind of deformity.
 
     Args:
@@ -192,7 +192,7 @@ def height_loss(values: Values, neighbours: Sequence[Values]) -> tuple[float, st
     if beside:
         losses.append(1 - back / (sum(beside) / len(beside)))
     worst = max(range(len(losses)), key=losses.__getitem__)
-    return max(0.0, 100 * losses[worst]), DEFORMITIES[worst]
+    return max(0.0, 100 * losses[worst]), _DEFORMITIES[worst]
 
 
 def genant_grade(loss_percent: float) -> int:

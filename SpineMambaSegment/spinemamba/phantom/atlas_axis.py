@@ -11,7 +11,7 @@ from spinemamba.phantom.joints import joint_below
 from spinemamba.phantom.sdf import Field, plate
 from spinemamba.phantom.vertebra import SIDES, build
 
-DENS_Y = -1.5
+_DENS_Y = -1.5
 """Y of the dens in the frames of C1 and of C2."""
 
 
@@ -38,7 +38,7 @@ def build_atlas(field: Field, placed: Placed) -> None:
         field.cut_capsule(((*hole, -8.0), (*hole, 8.0)), (2.8, 2.8))
     knob = shape.canal_y + 15.0 * size
     field.add_capsule(((0, knob, 0), (0, knob + 2.5, -1)), (3.2, 2.5))
-    field.cut_capsule(((0, DENS_Y, -14), (0, DENS_Y, 14)), (6.6, 6.6))
+    field.cut_capsule(((0, _DENS_Y, -14), (0, _DENS_Y, 14)), (6.6, 6.6))
 
 
 def _add_arch(
@@ -59,7 +59,7 @@ def build_axis(field: Field, placed: Placed, gap_mm: float) -> None:
     build(field, placed, above=None, gap_mm=gap_mm)
     half = shape.height / 2
     peak = half + 15.5
-    field.add_capsule(((0, 0, half - 3), (0, DENS_Y, peak)), (6.0, 5.0), (1, 1, 1), 3.5)
+    field.add_capsule(((0, 0, half - 3), (0, _DENS_Y, peak)), (6.0, 5.0), (1, 1, 1), 3.5)
     for side in SIDES:
         tilt = np.radians(22.0) * side
         axes = np.array(
@@ -70,4 +70,4 @@ def build_axis(field: Field, placed: Placed, gap_mm: float) -> None:
         joint = joint_below(placed.name, shape)
         pars = centre, (side * joint.x, joint.y, -half + 1.0)
         field.add_capsule(pars, (5.5, 4.8), (1, 1, 1), 3.0)
-    field.cut_capsule(((0, DENS_Y + 17.5, -4), (0, DENS_Y + 17.5, peak)), (9.0, 9.0), (1.2, 1, 1))
+    field.cut_capsule(((0, _DENS_Y + 17.5, -4), (0, _DENS_Y + 17.5, peak)), (9.0, 9.0), (1.2, 1, 1))

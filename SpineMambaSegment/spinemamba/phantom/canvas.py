@@ -21,7 +21,7 @@ from spinemamba.phantom.sdf import (
 )
 from spinemamba.phantom.tissue import OTHER_BONE, Tissue
 
-TILE = 64
+_TILE = 64
 
 _IS_OTHER_BONE = np.isin(np.arange(256), (*OTHER_BONE, Tissue.MARROW))
 
@@ -55,11 +55,11 @@ class Canvas:
     def rough(self, box: Box, grain_mm: float) -> np.ndarray:
         """Return smooth noise with standard deviation 1 in a box; equal where boxes overlap."""
         if grain_mm not in self._tiles:
-            white = self.rng.standard_normal((TILE, TILE, TILE), dtype=np.float32)
+            white = self.rng.standard_normal((_TILE, _TILE, _TILE), dtype=np.float32)
             sigma = [grain_mm / s for s in self.grid.geometry.spacing_mm]
             smooth = ndimage.gaussian_filter(white, sigma, mode="wrap")
             self._tiles[grain_mm] = smooth / smooth.std()
-        indices = [np.arange(s.start, s.stop) % TILE for s in box]
+        indices = [np.arange(s.start, s.stop) % _TILE for s in box]
         return self._tiles[grain_mm][np.ix_(*indices)]
 
     def paint(self, field: Field, tissue: Tissue, over: Sequence[Tissue] | None = None) -> None:

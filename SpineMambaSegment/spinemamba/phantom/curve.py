@@ -44,8 +44,8 @@ Means over 113 chains of VerSe 2020 (CC BY-SA 4.0, Sekuboyina et al. 2021); the 
 sacrum is an estimate.
 """
 
-SACRAL_TILT_DEG = 43.0
-PLATE_SHARE = 0.6
+_SACRAL_TILT_DEG = 43.0
+_PLATE_SHARE = 0.6
 """Share of the angle between neighbours that the endplates take up; discs take up the rest."""
 
 
@@ -89,7 +89,7 @@ def draw_chain(options: PhantomOptions, scale: float, rng: np.random.Generator) 
     distance *= rng.normal(1.0, 0.03, len(distance))
     step = np.stack(_angles(options, names, rng), axis=1)  # (steps, 2): lateral, sagittal
     body = np.concatenate([step[:1], (step[1:] + step[:-1]) / 2, step[-1:]])
-    body[-1, 1] += np.radians(SACRAL_TILT_DEG - STEPS["L5"][1])
+    body[-1, 1] += np.radians(_SACRAL_TILT_DEG - STEPS["L5"][1])
     twist = 0.3 * (body[:, 0] - body[:, 0].mean())
     wear = float(rng.uniform())
     origins = np.zeros((len(names), 3))
@@ -152,7 +152,7 @@ def _frame(origin: np.ndarray, angles: np.ndarray, twist: float) -> Frame:
 
 
 def _slope(turn: np.ndarray) -> tuple[float, float]:
-    lateral, sagittal = np.clip(PLATE_SHARE * turn, -0.2, 0.2)
+    lateral, sagittal = np.clip(_PLATE_SHARE * turn, -0.2, 0.2)
     return float(-np.tan(lateral)), float(np.tan(sagittal))
 
 

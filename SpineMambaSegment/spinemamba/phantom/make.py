@@ -59,7 +59,7 @@ def make_phantom(
     scale = options.scale if options.scale is not None else float(rng.normal(1.0, 0.05))
     chain = _centred(draw_chain(options, scale, rng), options)
     outline = Outline(chain, scale, rng)
-    geometry = field_of_view(chain, options, outline)
+    geometry = _field_of_view(chain, options, outline)
     canvas = Canvas(geometry, rng)
     present = set(options.all_levels if options.cut else options.levels)
     paint_soft(canvas, chain, outline, scale)
@@ -87,7 +87,7 @@ def _centred(chain: list[Placed], options: PhantomOptions) -> list[Placed]:
     ]
 
 
-def field_of_view(chain: list[Placed], options: PhantomOptions, outline: Outline) -> Geometry:
+def _field_of_view(chain: list[Placed], options: PhantomOptions, outline: Outline) -> Geometry:
     """Return a voxel grid that contains the requested levels."""
     in_view = [p for p in chain if p.name in options.levels]
     corners = np.concatenate([_corners(p) for p in in_view])

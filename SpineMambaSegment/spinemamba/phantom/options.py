@@ -87,10 +87,10 @@ class PhantomOptions:
         return names[names.index(self.first) : names.index(self.last) + 1]
 
 
-VIEW_FROM_HEAD, VIEW_TO_PELVIS = 0.2, 0.15
+_VIEW_FROM_HEAD, _VIEW_TO_PELVIS = 0.2, 0.15
 """Share of random fields of view that start above C1, and that end below the sacrum."""
 
-MAX_BEYOND_MM = (110.0, 60.0)
+_MAX_BEYOND_MM = (110.0, 60.0)
 """Largest extension of a field of view above C1, and below the middle of the sacrum."""
 
 
@@ -127,9 +127,9 @@ def random_options(
 def _ends(rng: np.random.Generator, last_start: int) -> tuple[int, tuple[float, float]]:
     """Return the index of the first level in view, and the extension above and below in mm."""
     choice = rng.uniform()
-    beyond_mm = tuple(float(rng.uniform(0, max_mm)) for max_mm in MAX_BEYOND_MM)
-    if choice < VIEW_FROM_HEAD:
+    beyond_mm = tuple(float(rng.uniform(0, max_mm)) for max_mm in _MAX_BEYOND_MM)
+    if choice < _VIEW_FROM_HEAD:
         return 0, (beyond_mm[0], beyond_mm[1] if last_start == 0 else 0.0)
-    if choice < VIEW_FROM_HEAD + VIEW_TO_PELVIS:
+    if choice < _VIEW_FROM_HEAD + _VIEW_TO_PELVIS:
         return last_start, (0.0, beyond_mm[1])
     return int(rng.integers(0, last_start + 1)), (0.0, 0.0)

@@ -8,7 +8,7 @@ from scipy.interpolate import PchipInterpolator
 
 from spinemamba.phantom.curve import Placed
 
-SECTIONS: tuple[tuple[str, float, float, float, float], ...] = (
+_SECTIONS: tuple[tuple[str, float, float, float, float], ...] = (
     ("C1", 190.0, 30, 30, 30),
     ("C1", 120.0, 78, 92, 92),
     ("C1", 40.0, 76, 88, 98),
@@ -42,7 +42,7 @@ class Outline:
         belly = rng.uniform(0.85, 1.2)
         rows = [
             (origins[n][2] + up * scale, w * girth, b * scale, f * girth * (belly if f > 99 else 1))
-            for n, up, w, b, f in SECTIONS
+            for n, up, w, b, f in _SECTIONS
         ]
         rows.sort()
         table = np.array(rows)

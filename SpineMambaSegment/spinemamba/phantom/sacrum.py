@@ -9,17 +9,17 @@ from spinemamba.phantom.joints import Joint, joint_below
 from spinemamba.phantom.sdf import Field, Frame, plate, smooth_min
 from spinemamba.phantom.vertebra import SIDES
 
-ARC_MM = 92.0
-LENGTH_MM = 104.0
-ENDS_MM = (0.0, 30.0, 54.0, 74.0, 90.0, 104.0)
+_ARC_MM = 92.0
+_LENGTH_MM = 104.0
+_ENDS_MM = (0.0, 30.0, 54.0, 74.0, 90.0, 104.0)
 """Positions of the ends of the fused bodies along the arc, from the promontory."""
 
 
 def along_arc(placed: Placed, s_mm: float) -> Frame:
     """Return the frame at a position on the arc through the centres of the fused bodies."""
     scale = placed.shape.width / 48.0
-    radius = ARC_MM * scale
-    angle = s_mm / ARC_MM
+    radius = _ARC_MM * scale
+    angle = s_mm / _ARC_MM
     top = placed.shape.height / 2
     y = -radius * (1 - np.cos(angle))
     z = top - radius * np.sin(angle)
@@ -41,11 +41,11 @@ def build_sacrum(field: Field, placed: Placed, above: str, gap_mm: float) -> Non
     x, y, z = field.coordinates
     shape = placed.shape
     scale = np.float32(shape.width / 48.0)
-    radius = np.float32(ARC_MM) * scale
+    radius = np.float32(_ARC_MM) * scale
     top = np.float32(shape.height / 2)
     # s is the position along the arc from the promontory, t the distance posterior of it.
     py, pz = y + radius, top - z
-    s = np.arctan2(pz, py) * np.float32(ARC_MM)
+    s = np.arctan2(pz, py) * np.float32(_ARC_MM)
     t = (np.hypot(py, pz) - radius) / scale
     across = np.abs(x) / scale
     distance = _solid(across, s, t)
@@ -58,7 +58,7 @@ def build_sacrum(field: Field, placed: Placed, above: str, gap_mm: float) -> Non
 
 def _solid(across: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Return the distance to bodies, alae and fused arches, without foramina."""
-    share = np.clip(s / np.float32(LENGTH_MM), 0, 1)
+    share = np.clip(s / np.float32(_LENGTH_MM), 0, 1)
     half = _along(s, (0, 30, 54, 74, 90, 104), (24, 17.5, 13, 11, 9, 6))
     deep = _along(s, (0, 30, 54, 74, 90, 104), (16.5, 12.5, 9, 7.5, 6, 4))
     ratio = np.sqrt((across / half) ** 2 + (t / deep) ** 2)
@@ -74,17 +74,17 @@ def _solid(across: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
     ridge = np.maximum(np.abs(t - back) - (7 - 4 * share), across - 2.5)
     ridge = np.maximum(ridge, np.abs(s - 45) - 40)
     arch = smooth_min(np.maximum(arch, 8 - s), ridge, 4.0)
-    whole = smooth_min(smooth_min(bodies, wing, 4.0), arch, 4.0)
-    return -smooth_min(-whole, np.minimum(s, np.float32(LENGTH_MM) - s), 3.0)
+    bone = smooth_min(smooth_min(bodies, wing, 4.0), arch, 4.0)
+    return -smooth_min(-bone, np.minimum(s, np.float32(_LENGTH_MM) - s), 3.0)
 
 
 def _holes(across: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Return the distance to the sacral canal and the four pairs of foramina."""
-    share = np.clip(s / np.float32(LENGTH_MM), 0, 1)
+    share = np.clip(s / np.float32(_LENGTH_MM), 0, 1)
     middle = _along(s, (0, 30, 60, 104), (24.5, 20.5, 13.5, 6))
     canal = np.sqrt((across / (14 - 9 * share)) ** 2 + ((t - middle) / (7.5 - 5 * share)) ** 2)
     holes = (canal - 1) * (7.5 - 5 * share)
-    for k, end in enumerate(ENDS_MM[1:5]):
+    for k, end in enumerate(_ENDS_MM[1:5]):
         x = 20.5 - 2.8 * k
         size = 5.2 - 0.7 * k
         hole = np.sqrt((across - x - 0.25 * (5 - t)) ** 2 + (s - end - 2) ** 2) - size

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.imaging.volume import Geometry
+from spinemamba.imaging.volume import Box, Geometry
 
-Box = tuple[slice, slice, slice]
 Point = tuple[float, float, float]
 Distance = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 FAR_MM = 30.0
@@ -173,9 +172,9 @@ def capsule_box(
     ends: tuple[Point, Point], radii: tuple[float, float], stretch: Point
 ) -> tuple[Point, Point]:
     """Return the local box of a capsule."""
-    reach = max(radii) * np.asarray(stretch)
+    extent = max(radii) * np.asarray(stretch)
     points = np.asarray(ends)
-    return tuple(points.min(axis=0) - reach), tuple(points.max(axis=0) + reach)
+    return tuple(points.min(axis=0) - extent), tuple(points.max(axis=0) + extent)
 
 
 def capsule(
@@ -212,17 +211,17 @@ def plate(
         round_mm: Radius of its edges, below each half size.
     """
     turn = np.eye(3) if axes is None else np.asarray(axes)
-    reach = np.abs(turn).T @ np.asarray(half)
+    extent = np.abs(turn).T @ np.asarray(half)
 
     def distance(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         offset = [v - np.float32(c) for v, c in zip((x, y, z), centre, strict=True)]
         outside, inside = np.float32(0), np.float32(-1e3)
         for row, size in zip(turn, half, strict=True):
-            own = sum(v * np.float32(r) for v, r in zip(offset, row, strict=True) if r != 0)
-            gap = np.abs(own) - np.float32(size - round_mm)
+            along = sum(v * np.float32(r) for v, r in zip(offset, row, strict=True) if r != 0)
+            gap = np.abs(along) - np.float32(size - round_mm)
             inside = np.maximum(inside, gap)
             np.maximum(gap, 0, out=gap)
             outside = outside + gap * gap
         return np.sqrt(outside) + np.minimum(inside, 0) - np.float32(round_mm)
 
-    return tuple(np.asarray(centre) - reach), tuple(np.asarray(centre) + reach), distance
+    return tuple(np.asarray(centre) - extent), tuple(np.asarray(centre) + extent), distance

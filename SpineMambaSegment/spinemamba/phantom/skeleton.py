@@ -11,14 +11,14 @@ from spinemamba.phantom.outline import Outline
 from spinemamba.phantom.sdf import Frame, smooth_min
 from spinemamba.phantom.tissue import Tissue
 
-RIB_DROP_MM = (28, 50, 68, 80, 90, 98, 104, 106, 104, 96, 62, 34, 18)
+_RIB_DROP_MM = (28, 50, 68, 80, 90, 98, 104, 106, 104, 96, 62, 34, 18)
 """Height of the head of each rib above its anterior end, in mm."""
 
-RIB_END_DEG = (150, 155, 155, 155, 154, 150, 146, 140, 132, 122, 84, 60, 40)
+_RIB_END_DEG = (150, 155, 155, 155, 154, 150, 146, 140, 132, 122, 84, 60, 40)
 """Angle at which each rib ends, in degrees: 0 is posterior, 180 anterior."""
 
 
-FACE: tuple[tuple[tuple[tuple[float, float, float], ...], float, float], ...] = (
+_FACE: tuple[tuple[tuple[tuple[float, float, float], ...], float, float], ...] = (
     (((17, 1, 12), (16, -2, 22)), 7.0, 1.0),
     (((48, -22, 20), (46, -30, -18), (36, -58, -34), (8, -84, -40)), 6.0, 1.7),
     (((25, -50, 5), (20, -75, 8)), 10.0, 1.0),
@@ -29,7 +29,7 @@ FACE: tuple[tuple[tuple[tuple[float, float, float], ...], float, float], ...] = 
 """Occipital condyle, lower jaw, upper jaw, clivus, petrous bone, mastoid: points from C1's centre,
 radius, stretch along z."""
 
-TEETH = ((26, -52, -16), (18, -74, -18), (0, -84, -18))
+_TEETH = ((26, -52, -16), (18, -74, -18), (0, -84, -18))
 
 
 def paint_skeleton(
@@ -60,10 +60,10 @@ def _paint_rib(canvas: Canvas, placed: Placed, outline: Outline, side: float) ->
     start = placed.frame.to_world([head, neck])
     cx, cy, _, _ = outline.at(start[1, 2])
     first = np.arctan2(side * (start[1, 0] - cx), start[1, 1] - cy) + 0.16
-    last = np.radians(RIB_END_DEG[number])
+    last = np.radians(_RIB_END_DEG[number])
     angles = np.linspace(first, last, 12) if last > first + 0.2 else np.array([first + 0.2])
     share = (angles - first) / max(np.radians(150) - first, 0.5)
-    heights = start[1, 2] - 6 - RIB_DROP_MM[number] * outline.scale * share**0.8
+    heights = start[1, 2] - 6 - _RIB_DROP_MM[number] * outline.scale * share**0.8
     depth = outline.fat_mm + 9.0
     course = [
         outline.inner(z, np.array([side * a]), depth)[0]
@@ -187,8 +187,8 @@ def _paint_skull(canvas: Canvas, atlas: Placed, scale: float) -> None:
 def _paint_base_and_face(canvas: Canvas, frame: Frame, side: float, scale: float) -> None:
     size = np.array([side, 1.0, 1.0]) * scale
     for inset, tissue in ((0.0, Tissue.SKULL), (2.0, Tissue.MARROW)):
-        for points, radius, tall in FACE:
+        for points, radius, tall in _FACE:
             line = frame.to_world(np.array(points) * size)
             canvas.tube(line, radius * scale - inset, tissue, stretch=(1, 1, tall))
-    teeth = frame.to_world(np.array(TEETH) * size)
+    teeth = frame.to_world(np.array(_TEETH) * size)
     canvas.tube(teeth, 4.5 * scale, Tissue.SKULL, stretch=(1, 1, 2.0))

@@ -19,11 +19,11 @@ from spinemamba.phantom.stored import FittedShape, ShapeBank
 from spinemamba.phantom.tissue import Tissue
 from spinemamba.phantom.vertebra import build
 
-Warp = Callable[[list[np.ndarray]], list[np.ndarray]]
+_Warp = Callable[[list[np.ndarray]], list[np.ndarray]]
 
-BODY_GAP_MM = 2.2
-ROUGH_MM = 0.35
-OPERATED_SHARE = 0.08
+_BODY_GAP_MM = 2.2
+_ROUGH_MM = 0.35
+_OPERATED_SHARE = 0.08
 """Share of spines with a laminectomy, among those with real shapes."""
 
 
@@ -141,7 +141,7 @@ def paint_vertebrae(
             _build(field, placed, chain[k - 1].name, gaps[k])
         if k in operated:
             field.distance = laminectomy(field.distance, field.coordinates, placed)
-        field.distance += np.float32(ROUGH_MM) * canvas.rough(box, 2.5)
+        field.distance += np.float32(_ROUGH_MM) * canvas.rough(box, 2.5)
         cortex = cortex_mm * (1 + np.float32(0.35) * canvas.rough(box, 4.0))
         behind = field.coordinates[1] - np.float32(placed.shape.wall)
         if placed.name != "Sacrum":
@@ -150,13 +150,13 @@ def paint_vertebrae(
         gap = np.full(behind.shape, gaps[k], np.float32)
         if placed.name not in ("C1", "C2"):
             # Cervical facet joints extend further anteriorly than the others.
-            gap[behind < (1.0 if placed.name[0] == "C" else 4.0)] = BODY_GAP_MM
+            gap[behind < (1.0 if placed.name[0] == "C" else 4.0)] = _BODY_GAP_MM
         canvas.paint_vertebra(field, BY_NAME[placed.name].value, cortex, gap)
 
 
 def _laminectomy_levels(chain: list[Placed], rng: np.random.Generator) -> set[int]:
     """Return the indices of vertebrae with a laminectomy: none, or one to three in a row."""
-    if rng.uniform() >= OPERATED_SHARE:
+    if rng.uniform() >= _OPERATED_SHARE:
         return set()
     first = int(rng.integers(2, len(chain) - 3))
     return set(range(first, min(first + int(rng.integers(1, 4)), len(chain) - 1)))
@@ -194,7 +194,7 @@ def _build(field: Field, placed: Placed, above: str, gap_mm: float) -> None:
         build(field, placed, above, gap_mm)
 
 
-def _bend(bend: np.ndarray, placed: Placed) -> Warp:
+def _bend(bend: np.ndarray, placed: Placed) -> _Warp:
     """Return a warp of coordinates that makes a vertebra asymmetric, by up to about 2 mm."""
     wall = np.float32(placed.shape.wall)
 

@@ -13,7 +13,7 @@ from spinemamba.phantom.sdf import FAR_MM, Point
 UNITS_PER_MM = 16
 """Distances are stored as int8 in units of 1/16 mm and clipped at 7.9 mm."""
 
-STAND_INS = {"T13": "T12", "L6": "L5"}
+_STAND_INS = {"T13": "T12", "L6": "L5"}
 """Rare levels use the shape of the level above."""
 
 
@@ -101,7 +101,7 @@ class ShapeBank:
         """
         if name in ("C1", "C2", "Sacrum"):
             return None
-        index = ALL_LEVELS.index(STAND_INS.get(name, name))
+        index = ALL_LEVELS.index(_STAND_INS.get(name, name))
         for distance in (0, 1):
             for donor in donors:
                 for shape in self.shapes:

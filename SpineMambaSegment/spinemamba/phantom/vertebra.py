@@ -16,7 +16,7 @@ SIDES = (1.0, -1.0)
 
 
 @dataclass(frozen=True)
-class Arch:
+class _Arch:
     """Parameters of the arch in the cervical, thoracic or lumbar spine; lengths in mm.
 
     Attributes:
@@ -38,18 +38,20 @@ class Arch:
     narrowing: float
 
 
-CERVICAL = Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
-THORACIC = Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.3, 6.8, 5.3), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
-LUMBAR = Arch((3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35)
+_CERVICAL = _Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
+_THORACIC = _Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.3, 6.8, 5.3), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
+_LUMBAR = _Arch(
+    (3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35
+)
 
 
-def arch_of(name: str) -> Arch:
+def _arch_of(name: str) -> _Arch:
     """Return the parameters of the arch of a level."""
     if name[0] == "C" and name != "C7":
-        return CERVICAL
+        return _CERVICAL
     if name[0] == "L" or name in ("T12", "T13"):
-        return LUMBAR
-    return THORACIC
+        return _LUMBAR
+    return _THORACIC
 
 
 def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> None:
@@ -62,12 +64,12 @@ def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> Non
             None leaves these out.
         gap_mm: Width of the facet joints.
     """
-    shape, arch = placed.shape, arch_of(placed.name)
+    shape, arch = placed.shape, _arch_of(placed.name)
     unit = shape.width / 40.0 if placed.name[0] == "L" else 1.0
-    reach = shape.width / 2 + 4
+    half_width = shape.width / 2 + 4
     field.add(
-        (-reach, -shape.wall - 3, -shape.height / 2 - 5),
-        (reach, shape.wall + 3, shape.height / 2 + 5),
+        (-half_width, -shape.wall - 3, -shape.height / 2 - 5),
+        (half_width, shape.wall + 3, shape.height / 2 + 5),
         body_distance(placed),
     )
     lower = joint_below(placed.name, shape)
@@ -83,7 +85,7 @@ def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> Non
     _open_canal(field, shape, arch)
 
 
-def _add_pedicle(field: Field, shape: Shape, arch: Arch, side: float) -> None:
+def _add_pedicle(field: Field, shape: Shape, arch: _Arch, side: float) -> None:
     """Unite with the pedicle of one side."""
     x = side * (shape.canal_width / 2 + shape.pedicle_width / 2 - 0.3)
     z = _pedicle_z(shape, arch)
@@ -94,12 +96,12 @@ def _add_pedicle(field: Field, shape: Shape, arch: Arch, side: float) -> None:
     field.add_capsule(ends, (radius, radius), stretch, 2.5)
 
 
-def _pedicle_z(shape: Shape, arch: Arch) -> float:
+def _pedicle_z(shape: Shape, arch: _Arch) -> float:
     """Return Z of the pedicles: below the upper endplate."""
     return min(arch.pedicle_z * shape.height, shape.height / 2 - shape.pedicle_height / 2 + 0.5)
 
 
-def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> None:
+def _add_transverse(field: Field, placed: Placed, arch: _Arch, side: float) -> None:
     shape = placed.shape
     first, last, tall = arch.transverse
     if placed.name == "C2":
@@ -107,7 +109,7 @@ def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> No
         tip = side * (shape.span / 2 - 3.0), shape.wall + 2.0, -4.0
         field.add_capsule((root, tip), (3.4, 2.8))
         return
-    if arch is CERVICAL:
+    if arch is _CERVICAL:
         _add_neck_transverse(field, shape, side)
         return
     if placed.name in ("T11", "T12", "T13"):
@@ -120,8 +122,8 @@ def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> No
     tip_x = shape.span / 2 - last
     y = shape.canal_y + 0.3 * shape.canal_depth
     z = _pedicle_z(shape, arch) - 2.0
-    reach = max(tip_x - root_x, 1.0)
-    tip = side * tip_x, y + arch.sweep[0] * reach, z + arch.sweep[1] * reach
+    length = max(tip_x - root_x, 1.0)
+    tip = side * tip_x, y + arch.sweep[0] * length, z + arch.sweep[1] * length
     field.add_capsule(((side * root_x, y, z), tip), (first, last), (1, 1, tall), 2.5)
 
 
@@ -143,7 +145,7 @@ def _add_joint(
 ) -> None:
     """Unite with an articular process; ``where`` is the side, and 1 for superior, -1 inferior."""
     side, end = where
-    shape, arch = placed.shape, arch_of(placed.name)
+    shape, arch = placed.shape, _arch_of(placed.name)
     axes = joint.axes(side)
     height = shape.height / 2 + shape.disc / 2
     middle = np.array([side * joint.x, joint.y, end * (height - 0.5) - 0.5])
@@ -153,15 +155,15 @@ def _add_joint(
     x = side * (shape.canal_width / 2 + (3.4 if end > 0 else 1.5))
     y = shape.canal_y + (0.3 if end > 0 else 0.62) * shape.canal_depth
     foot = (x, y, _pedicle_z(shape, arch) if end > 0 else lamina_z)
-    if arch is CERVICAL:
+    if arch is _CERVICAL:
         foot = (side * joint.x, joint.y, 0.0)
     thick = 1.3 * joint.half[0]
     field.add_capsule((tuple(centre), foot), (thick, thick * 1.1), (1.2, 1, 1.2), 2.5)
 
 
-def _add_lamina(field: Field, shape: Shape, arch: Arch, side: float) -> None:
+def _add_lamina(field: Field, shape: Shape, arch: _Arch, side: float) -> None:
     thick, half, z = arch.lamina
-    half = min(half, 0.47 * shape.height) if arch is not CERVICAL else half
+    half = min(half, 0.47 * shape.height) if arch is not _CERVICAL else half
     back = shape.canal_y + shape.canal_depth / 2 + thick
     start = np.array(
         [side * (shape.canal_width / 2 + 2.2), shape.canal_y + 0.2 * shape.canal_depth]
@@ -179,7 +181,7 @@ def _add_lamina(field: Field, shape: Shape, arch: Arch, side: float) -> None:
     field.add(*block, 2.5)
 
 
-def _add_spinous(field: Field, placed: Placed, arch: Arch, unit: float) -> None:
+def _add_spinous(field: Field, placed: Placed, arch: _Arch, unit: float) -> None:
     shape = placed.shape
     wide, root_half, tip_half = arch.spinous
     wide, root_half, tip_half = wide * unit**0.5, root_half * unit, tip_half * unit
@@ -192,7 +194,7 @@ def _add_spinous(field: Field, placed: Placed, arch: Arch, unit: float) -> None:
     blade = _blade(root, tip, (root_half, tip_half), wide)
     low, high = capsule_box((root, tip), (root_half, tip_half), (1, 1, 1))
     field.add(low, high, blade, 2.5)
-    if arch is CERVICAL:
+    if arch is _CERVICAL:
         for side in SIDES:
             end = (side * 5.0, shape.tip_y - 2.0, shape.tip_z - 1.5)
             field.add_capsule((tip, end), (2.6, 2.3))
@@ -218,7 +220,7 @@ def _blade(
     return distance
 
 
-def _open_canal(field: Field, shape: Shape, arch: Arch) -> None:
+def _open_canal(field: Field, shape: Shape, arch: _Arch) -> None:
     """Subtract the spinal canal, round anteriorly and narrower posteriorly."""
     half = shape.canal_width / 2, shape.canal_depth / 2
     tall = shape.height / 2 + 14.0

@@ -76,7 +76,8 @@ class Item:
     def text(self, key: str, digits: int) -> str:
         """Return a value with a number of decimals, or "-" if it is missing."""
         value = self.values.get(key)
-        return "-" if value is None else f"{value:.{digits}f}"
+        # Adding 0 turns -0 into 0.
+        return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from spinemamba.protocol.flags import sentences
 from spinemamba.protocol.result import InstanceResult, Result
 
 BACKGROUND, TEXT, FAINT, ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
-CT_WINDOW_HU = (-450, 1050)
+_DISPLAY_WINDOW_HU = (-450, 1050)
 MR_WINDOW_PERCENT = (1, 99.5)
 DPI = 140
 EDGE_IN, TITLE_IN, TABLE_IN, LINE_IN = 0.3, 0.75, 6.9, 0.25
@@ -124,7 +124,7 @@ def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
         sides: Letters of the left and the right side; with "AP", names are on the left.
     """
     if modality == "ct":
-        low, high = CT_WINDOW_HU
+        low, high = _DISPLAY_WINDOW_HU
     else:
         low, high = np.percentile(view.image, MR_WINDOW_PERCENT)
     axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, origin="lower")

@@ -62,8 +62,8 @@ POINTS = {
         ("read", "spinemamba.jobs.measure", "read_vertebra_labels"),
         ("image", "spinemamba.jobs.measure", "read_volume"),
         ("measure", "spinemamba.cli.measure", "_print_progress"),
-        ("table", "spinemamba.measure.tables", "write_csv"),
-        ("record", "spinemamba.measure.tables", "write_json"),
+        ("table", "spinemamba.jobs.measure", "write_csv"),
+        ("record", "spinemamba.jobs.measure", "write_json"),
         ("page", "spinemamba.jobs.measure", "write_case_page"),
     ),
     "export": (

@@ -83,7 +83,7 @@ def test_labels_with_unknown_numbering_are_refused_by_every_command(form, folder
     commands = {
         "measure": [str(path), *form.words],
         "evaluate": [str(path), "truth.nii.gz", *form.words, "--reference-labels", "verse"],
-        "box": ["truth.nii.gz", str(path), "new.seg.nrrd", "--again", "L3", *form.words],
+        "resegment": ["truth.nii.gz", str(path), "new.seg.nrrd", "--level", "L3", *form.words],
     }
     if form.kind not in ("a level twice", "overlapping layers"):
         commands["export"] = [str(path), "--stl", "out", *form.words]

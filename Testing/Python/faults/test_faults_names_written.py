@@ -26,7 +26,7 @@ from label_file_cases import (
 from synthetic_labels import result_of
 
 from spinemamba.anatomy.labels import BY_NAME
-from spinemamba.cli import box as box_command
+from spinemamba.cli import resegment as resegment_command
 from spinemamba.cli.main import main
 from spinemamba.imaging.read import read_labels
 from spinemamba.labelmaps.read import read_vertebra_labels
@@ -47,7 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def found_again(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """Replace the search of ``box`` by one that finds a block, and record its arguments."""
+    """Let the network find a block of voxels, and keep what it was asked."""
     asked: dict[str, object] = {}
 
     class Found:
@@ -62,17 +62,17 @@ def found_again(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         mask[tuple(slice(max(0, m - 2), m + 2) for m in middle)] = 1
         return labels.with_array(mask), Found
 
-    monkeypatch.setattr(box_command, "run_resegmentation", look)
+    monkeypatch.setattr(resegment_command, "run_resegmentation", look)
     return asked
 
 
 @pytest.mark.parametrize(
     "form", [f for f in RIGHT if "L4" in f.names and f.kind.find("upside") < 0], ids=by_kind
 )
-def test_box_changes_only_the_named_segment(form, folder, found_again, outcome):
+def test_resegmentation_changes_only_the_named_segment(form, folder, found_again, outcome):
     path = form.write(folder)
     suffix = ".seg.nrrd" if "nrrd" in path.name else ".nii.gz"
-    words = ["box", "image", str(path), f"new{suffix}", "--again", "L4", *form.words]
+    words = ["resegment", "image", str(path), f"new{suffix}", "--level", "L4", *form.words]
     (folder / "image").touch()
     assert main(words) == 0
     truth = truth_of(form).array
@@ -91,9 +91,9 @@ def test_box_changes_only_the_named_segment(form, folder, found_again, outcome):
     outcome("names of labels", "right")
 
 
-def test_box_adds_a_missed_vertebra_and_keeps_other_names_and_values(folder, found_again, outcome):
+def test_a_missed_vertebra_is_added_and_other_names_and_values_stay(folder, found_again, outcome):
     path = with_others("tumour")(folder)
-    words = ["box", "image", str(path), "new.seg.nrrd", "--at=0,0,0", "--name", "L5"]
+    words = ["resegment", "image", str(path), "new.seg.nrrd", "--point=0,0,0", "--name", "L5"]
     (folder / "image").touch()
     assert main(words) == 0
     assert main(["export", "new.seg.nrrd", "--stl", "out", "--smoothing", "0"]) == 0

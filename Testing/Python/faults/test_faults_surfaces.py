@@ -140,7 +140,7 @@ def test_reported_pieces_and_cavities_equal_those_of_another_library(
 ):
     write_image(filled(shape.mask()), folder / "a.nii.gz")
     command = ["export", "a.nii.gz", "--stl", "out", "--labels", "verse"]
-    assert main([*command, "--also", *FORMATS[1:], *words]) == 0
+    assert main([*command, "--formats", *FORMATS[1:], *words]) == 0
     (entry,) = manifest()["vertebrae"]
     assert_true_of_its_file(entry)
     if shape.bodies is not None:
@@ -213,7 +213,7 @@ def test_decimated_touching_vertebrae_share_their_contact_surface(folder, outcom
     array = np.zeros((24, 20, 20), np.uint8)
     array[2:12, 4:16, 4:16], array[12:22, 4:16, 4:16] = 23, 22
     write_image(filled(array > 0).with_array(array), folder / "a.nii.gz")
-    command = ["export", "a.nii.gz", "--stl", "out", "--labels", "verse", "--joint"]
+    command = ["export", "a.nii.gz", "--stl", "out", "--labels", "verse", "--joint-smoothing"]
     assert main([*command, "--decimate", "0.5"]) == 0
     points = []
     for entry in manifest()["vertebrae"]:

@@ -119,7 +119,7 @@ def result_of(volume: Volume, names: tuple[str, ...]) -> Result:
                 alternatives=(),
                 level_probabilities=tuple(evidence / evidence.sum()),
                 centroid_lps_mm=tuple(map(float, grid.to_lps_mm(np.argwhere(mask).mean(axis=0)))),
-                volume_ml=float(mask.sum() * np.prod(grid.spacing_mm)) / 1000,
+                volume_ml=float(mask.sum()) * grid.voxel_ml,
                 complete=True,
                 cut_sides=(),
                 flags=(),

@@ -35,7 +35,7 @@ def run(job: ResegmentJob, progress: Callable[[str, float], None], warn: Any) ->
     mask &= ~np.isin(there.array, job.locked_labels)
     result = VertebraResult(
         replaced_label=0, point_lps_mm=job.point_lps_mm, centroid_lps_mm=job.point_lps_mm,
-        volume_ml=float(mask.sum()) * float(np.prod(image.spacing_mm)) / 1000,
+        volume_ml=float(mask.sum()) * image.geometry.voxel_ml,
         level_probabilities=(1 / len(NETWORK_LEVELS),) * len(NETWORK_LEVELS), cut_sides=(),
         dice_before=None, seeded=False, model_name="truth", model_version="1", model_hash="",
         package_version="0", device="cpu", modality="ct",

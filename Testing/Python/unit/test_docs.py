@@ -16,7 +16,7 @@ import generate
 import pytest
 import speed_table
 
-from spinemamba.cli.main import COMMANDS, main
+from spinemamba.cli.main import COMMANDS, command_module, main
 from spinemamba.common.errors import Code
 from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
 
@@ -79,7 +79,7 @@ def commands_of(page: Path, *, run_only: bool = False) -> Iterator[list[str]]:
 def parse(words: list[str]) -> argparse.Namespace:
     """Parse the arguments of a command without running it."""
     parser = argparse.ArgumentParser(words[0])
-    importlib.import_module(f"spinemamba.cli.{words[0]}").add_arguments(parser)
+    command_module(words[0]).add_arguments(parser)
     return parser.parse_args(words[1:])
 
 

@@ -26,7 +26,6 @@ LIGHT = (
 """Light modules of other layers, which Slicer's process imports at once."""
 
 IN_SLICER = (
-    "export.centres",
     "export.exporter",
     "export.item",
     "export.meshing.raw_surface",

@@ -14,16 +14,16 @@ import numpy as np
 
 from spinemamba.export.meshing.mesh import Mesh
 
-STL_HEADER = 80
-GLB_MAGIC, GLB_VERSION = b"glTF", 2
-FLOAT, UNSIGNED = 5126, 5125
+_STL_HEADER = 80
+_GLB_MAGIC, _GLB_VERSION = b"glTF", 2
+_FLOAT, _UNSIGNED = 5126, 5125
 """Component types of glTF 2.0: 32-bit float and unsigned integer."""
 
 UNITS = {"stl": "mm", "ply": "mm", "obj": "mm", "glb": "m"}
 """Unit of length in each format; glTF requires metres."""
 
-LPS_TO_GLTF = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]) / 1000
-RAS_TO_GLTF = np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]) / 1000
+_LPS_TO_GLTF = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]) / 1000
+_RAS_TO_GLTF = np.array([[-1, 0, 0], [0, 0, 1], [0, 1, 0]]) / 1000
 """glTF: metres, y upwards, z towards the viewer, so that a standing patient faces the viewer."""
 
 
@@ -49,7 +49,7 @@ def stl(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
     lengths = np.linalg.norm(mesh.area_vectors_mm2, axis=1, keepdims=True)
     facets["normal"] = mesh.area_vectors_mm2 / np.maximum(lengths, 1e-12)
     facets["corners"] = mesh.corners_mm
-    header = f"SpineMamba Segment, mm, SPACE={space}".encode().ljust(STL_HEADER)
+    header = f"SpineMamba Segment, mm, SPACE={space}".encode().ljust(_STL_HEADER)
     return header + struct.pack("<I", len(facets)) + facets.tobytes()
 
 
@@ -85,14 +85,14 @@ def glb(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
 
     Khronos Group, glTF 2.0 specification, sections 4.4 (GLB) and 5.
     """
-    turn = LPS_TO_GLTF if space == "LPS" else RAS_TO_GLTF
+    turn = _LPS_TO_GLTF if space == "LPS" else _RAS_TO_GLTF
     places = (mesh.points_mm @ turn.T).astype("<f4")
     normals = (mesh.point_normals() @ turn.T * 1000).astype("<f4")
     parts = [places.tobytes(), normals.tobytes(), mesh.triangles.astype("<u4").tobytes()]
     sizes = [len(part) for part in parts]
     low, high = (extreme(places, axis=0).tolist() for extreme in (np.min, np.max))
-    vector = {"componentType": FLOAT, "count": len(places), "type": "VEC3"}
-    number = {"componentType": UNSIGNED, "count": mesh.triangles.size, "type": "SCALAR"}
+    vector = {"componentType": _FLOAT, "count": len(places), "type": "VEC3"}
+    number = {"componentType": _UNSIGNED, "count": mesh.triangles.size, "type": "SCALAR"}
     shape = {"attributes": {"POSITION": 0, "NORMAL": 1}, "indices": 2, "material": 0}
     # Convert from display (sRGB) to linear intensity, which glTF uses.
     light = [round((channel / 255) ** 2.2, 4) for channel in color]
@@ -116,7 +116,7 @@ def glb(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
     }
     text = json.dumps(scene, separators=(",", ":")).encode()
     chunks = _chunk(b"JSON", text, b" ") + _chunk(b"BIN\0", b"".join(parts), b"\0")
-    return GLB_MAGIC + struct.pack("<II", GLB_VERSION, 12 + len(chunks)) + chunks
+    return _GLB_MAGIC + struct.pack("<II", _GLB_VERSION, 12 + len(chunks)) + chunks
 
 
 def _chunk(kind: bytes, data: bytes, filler: bytes) -> bytes:

@@ -44,9 +44,9 @@ class Mesh:
         return float(np.linalg.norm(self.area_vectors_mm2, axis=1).sum() / 2)
 
     @cached_property
-    def edges(self) -> Edges:
+    def edges(self) -> _Edges:
         """Counts of edges by number of triangles."""
-        return Edges.of(self.triangles)
+        return _Edges.of(self.triangles)
 
     @property
     def euler_number(self) -> int:
@@ -73,14 +73,14 @@ class Mesh:
 
         Returns the surface itself if all points differ.
         """
-        places = np.ascontiguousarray(self.points_mm + 0.0)  # -0 becomes 0
-        rows = places.view([("", places.dtype)] * 3).ravel()
+        points = np.ascontiguousarray(self.points_mm + 0.0)  # -0 becomes 0
+        rows = points.view([("", points.dtype)] * 3).ravel()
         _, first, numbers = np.unique(rows, return_index=True, return_inverse=True)
         if len(first) == len(rows):
             return self
         triangles = numbers.ravel()[self.triangles]
-        one, two, three = triangles.T
-        triangles = triangles[(one != two) & (two != three) & (three != one)]
+        i, j, k = triangles.T
+        triangles = triangles[(i != j) & (j != k) & (k != i)]
         return Mesh(self.points_mm[first], triangles.astype(self.triangles.dtype))
 
     def point_normals(self) -> np.ndarray:
@@ -98,7 +98,7 @@ class Mesh:
 
 
 @dataclass(frozen=True)
-class Edges:
+class _Edges:
     """Counts of edges.
 
     Attributes:
@@ -112,7 +112,7 @@ class Edges:
     non_manifold: int
 
     @classmethod
-    def of(cls, triangles: np.ndarray) -> Edges:
+    def of(cls, triangles: np.ndarray) -> _Edges:
         """Count the edges of triangles, shape (triangles, 3)."""
         starts = triangles.astype(np.int64).ravel()
         ends = np.roll(triangles, -1, axis=1).astype(np.int64).ravel()

@@ -34,23 +34,23 @@ class RawSurface:
     Attributes:
         label: Surface half way between voxels inside and outside, LPS.
         raw: Surface to smooth: as ``label``, but with interpolated slices if slices are thick.
-        numbers_xyz: Points of the raw surface in voxel indices, (points, 3). Touching vertebrae of
+        index_xyz: Points of the raw surface in voxel indices, (points, 3). Touching vertebrae of
             an image have equal points.
         slices_for_one: Number of slices that replace one slice.
         voxels: Number of voxels in the mask.
         label_volume_mm3: Volume of the voxels in LPS.
         mask: The mask.
-        reach: Bound of the displacement of the points of the raw surface.
+        bound: Bound of the displacement of the points of the raw surface.
     """
 
     label: Mesh
     raw: Mesh
-    numbers_xyz: np.ndarray
+    index_xyz: np.ndarray
     slices_for_one: int
     voxels: int
     label_volume_mm3: float
     mask: Mask
-    reach: DisplacementBound
+    bound: DisplacementBound
 
 
 def make_raw_surface(
@@ -81,11 +81,11 @@ def make_raw_surface(
     counts = slices_for_one(steps_mm)
     if options.smoothing and counts.max() > 1:
         grid = _Grid((first_xyz - 1) * counts, counts, place)
-        finer = interpolate_slices(mask.voxels, counts[::-1], steps_mm[::-1], other)
-        raw, half_steps = grid.surface(finer)
-    numbers_xyz, count = half_steps / (2 * grid.counts), int(grid.counts.max())
-    reach = grid.reach(half_steps)
-    return RawSurface(label, raw, numbers_xyz, count, voxels, voxels * scale, mask, reach)
+        interpolated = interpolate_slices(mask.voxels, counts[::-1], steps_mm[::-1], other)
+        raw, half_steps = grid.surface(interpolated)
+    index_xyz, count = half_steps / (2 * grid.counts), int(grid.counts.max())
+    bound = grid.displacement_bound(half_steps)
+    return RawSurface(label, raw, index_xyz, count, voxels, voxels * scale, mask, bound)
 
 
 @dataclass(frozen=True)
@@ -108,21 +108,21 @@ class _Grid:
         half_steps = np.rint(2 * (local.points_mm + self.first_xyz)).astype(np.int64)
         return local.moved_to(self._place(half_steps)).facing_outwards(), half_steps
 
-    def steps_mm(self, numbers_xyz: np.ndarray) -> np.ndarray:
+    def steps_mm(self, index_xyz: np.ndarray) -> np.ndarray:
         """Return the voxel size along x, y and z at some positions in the image, (n, 3)."""
         steps_mm = [
-            self.image_place(numbers_xyz + axis / 2) - self.image_place(numbers_xyz - axis / 2)
+            self.image_place(index_xyz + axis / 2) - self.image_place(index_xyz - axis / 2)
             for axis in np.eye(3)
         ]
         return np.linalg.norm(steps_mm, axis=2).T
 
-    def reach(self, half_steps: np.ndarray) -> DisplacementBound:
+    def displacement_bound(self, half_steps: np.ndarray) -> DisplacementBound:
         """Return the displacement bound of points, relative to the two voxels of each."""
         odd = half_steps % 2  # 1 along the axis on which a point lies between two voxels
         # Points half way between slices of the image (ends of plateaus) use the image's voxels.
-        away = np.where(half_steps % (2 * self.counts) == self.counts, self.counts, 1) * odd
+        step = np.where(half_steps % (2 * self.counts) == self.counts, self.counts, 1) * odd
         half_diagonal_mm = np.linalg.norm(self.steps_mm(half_steps / (2 * self.counts)), axis=1) / 2
-        inside_mm, outside_mm = self._place(half_steps - away), self._place(half_steps + away)
+        inside_mm, outside_mm = self._place(half_steps - step), self._place(half_steps + step)
         return DisplacementBound(inside_mm, outside_mm, half_diagonal_mm)
 
     def _place(self, half_steps: np.ndarray) -> np.ndarray:

@@ -8,13 +8,13 @@ import numpy as np
 
 from spinemamba.export.meshing.mesh import Mesh
 
-SIDES = ((0, 1), (1, 2), (2, 0))
+_EDGES = ((0, 1), (1, 2), (2, 0))
 
 
 def self_intersections(mesh: Mesh, moved: np.ndarray | None = None) -> np.ndarray:
     """Return the numbers of the triangles that intersect another one, ascending.
 
-    Triangles that share a corner or a side count only if they also intersect elsewhere. Coplanar
+    Triangles that share a corner or an edge count only if they also intersect elsewhere. Coplanar
     triangles do not count.
 
     Args:
@@ -27,26 +27,26 @@ def self_intersections(mesh: Mesh, moved: np.ndarray | None = None) -> np.ndarra
     one, other = one[suspect], other[suspect]
     both = _straddles(mesh, one, other) & _straddles(mesh, other, one)
     one, other = one[both], other[both]
-    cut = _sides_hit(mesh, one, other) | _sides_hit(mesh, other, one)
+    cut = _edge_crosses(mesh, one, other) | _edge_crosses(mesh, other, one)
     return np.unique(np.concatenate([one[cut], other[cut]]))
 
 
 def _is_suspect(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return whether each pair may intersect: not if it shares a side, or a corner without folds.
+    """Return whether each pair may intersect: not if it shares an edge, or a corner without folds.
 
     Nearly all neighbouring pairs share something, so that this filter makes the search fast.
     """
     folded = _folded_points(mesh)
     common = np.zeros(len(one), np.uint8)
-    sound = np.zeros(len(one), bool)
+    is_flat = np.zeros(len(one), bool)
     columns = mesh.triangles.T.copy()
-    for mine in columns:
-        point = mine[one]
-        for theirs in columns:
-            same = point == theirs[other]
+    for corner_of_one in columns:
+        point = corner_of_one[one]
+        for corner_of_other in columns:
+            same = point == corner_of_other[other]
             common += same
-            sound |= same & ~folded[point]
-    return (common == 0) | ((common == 1) & ~sound)
+            is_flat |= same & ~folded[point]
+    return (common == 0) | ((common == 1) & ~is_flat)
 
 
 def _folded_points(mesh: Mesh) -> np.ndarray:
@@ -81,17 +81,17 @@ def _straddles(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (heights.max(axis=1) > 0) & (heights.min(axis=1) < 0)
 
 
-def _sides_hit(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return whether a side of the first triangle of a pair crosses the second.
+def _edge_crosses(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return whether an edge of the first triangle of a pair crosses the second.
 
-    A side that ends in a corner of the second only touches it.
+    An edge that ends in a corner of the second only touches it.
     """
     hit = np.zeros(len(one), bool)
-    for start, end in SIDES:
+    for start, end in _EDGES:
         ends = mesh.triangles[one][:, [start, end]]
-        loose = ~(ends[:, :, None] == mesh.triangles[other][:, None, :]).any(axis=(1, 2))
-        corners = mesh.corners_mm[one[loose]]
-        hit[loose] |= _crosses(corners[:, start], corners[:, end], mesh, other[loose])
+        unshared = ~(ends[:, :, None] == mesh.triangles[other][:, None, :]).any(axis=(1, 2))
+        corners = mesh.corners_mm[one[unshared]]
+        hit[unshared] |= _crosses(corners[:, start], corners[:, end], mesh, other[unshared])
     return hit
 
 
@@ -101,13 +101,13 @@ def _crosses(start: np.ndarray, end: np.ndarray, mesh: Mesh, triangle: np.ndarra
     normal = mesh.area_vectors_mm2[triangle]
     below = np.einsum("pd,pd->p", start - first, normal)
     above = np.einsum("pd,pd->p", end - first, normal)
-    apart = below * above < 0
-    share = np.divide(below, below - above, out=np.zeros_like(below), where=apart)
+    straddles = below * above < 0
+    share = np.divide(below, below - above, out=np.zeros_like(below), where=straddles)
     place = start + share[:, None] * (end - start) - first
     size = np.einsum("pd,pd->p", normal, normal)
     u = np.einsum("pd,pd->p", np.cross(place, third - first), normal)
     v = np.einsum("pd,pd->p", np.cross(second - first, place), normal)
-    return apart & (u >= 0) & (v >= 0) & (u + v <= size)
+    return straddles & (u >= 0) & (v >= 0) & (u + v <= size)
 
 
 def _neighbours(mesh: Mesh, moved: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -134,11 +134,11 @@ def _neighbours(mesh: Mesh, moved: np.ndarray | None) -> tuple[np.ndarray, np.nd
             one, other = one[overlap], other[overlap]
         # Boxes may share several cells; a pair is reported in the first of them.
         place = [np.maximum(along[one], along[other]) for along in corner]
-        own = _number(place, size) == cell[one]
+        is_first_cell = _number(place, size) == cell[one]
         if moved is not None:
-            own &= moved[triangle[one]] | moved[triangle[other]]
-        ones.append(triangle[one[own]])
-        others.append(triangle[other[own]])
+            is_first_cell &= moved[triangle[one]] | moved[triangle[other]]
+        ones.append(triangle[one[is_first_cell]])
+        others.append(triangle[other[is_first_cell]])
     return np.concatenate(ones), np.concatenate(others)
 
 

@@ -20,17 +20,17 @@ def neighbour_masks(masks: Sequence[Mask]) -> list[np.ndarray]:
     """
     first = [np.array(mask.first_xyz)[::-1] for mask in masks]
     out = []
-    for own, start in zip(masks, first, strict=True):
-        around = np.zeros(np.add(own.voxels.shape, 2), bool)
-        for mask, low in zip(masks, first, strict=True):
+    for mask, start in zip(masks, first, strict=True):
+        neighbours = np.zeros(np.add(mask.voxels.shape, 2), bool)
+        for other, low in zip(masks, first, strict=True):
             offset = low - (start - 1)
             begin = np.maximum(offset, 0)
-            end = np.minimum(offset + mask.voxels.shape, around.shape)
-            if mask is not own and (begin < end).all():
+            end = np.minimum(offset + other.voxels.shape, neighbours.shape)
+            if other is not mask and (begin < end).all():
                 here = tuple(map(slice, begin, end))
                 there = tuple(map(slice, begin - offset, end - offset))
-                around[here] |= mask.voxels[there] != 0
-        out.append(around)
+                neighbours[here] |= other.voxels[there] != 0
+        out.append(neighbours)
     return out
 
 
@@ -46,13 +46,13 @@ def smooth_together(
     Returns:
         For each surface: the smoothed surface, and whether each point belongs to it only.
     """
-    places = np.concatenate([raw_surface.numbers_xyz for raw_surface in raw_surfaces])
-    _, first, numbers = np.unique(places, axis=0, return_index=True, return_inverse=True)
+    indices = np.concatenate([raw_surface.index_xyz for raw_surface in raw_surfaces])
+    _, first, numbers = np.unique(indices, axis=0, return_index=True, return_inverse=True)
     numbers = numbers.ravel()
     points_mm = np.concatenate([raw_surface.raw.points_mm for raw_surface in raw_surfaces])[first]
-    own = (np.bincount(numbers) == 1)[numbers]
-    starts = np.cumsum([0, *(len(raw_surface.numbers_xyz) for raw_surface in raw_surfaces)])
-    whole = Mesh(
+    unshared = (np.bincount(numbers) == 1)[numbers]
+    starts = np.cumsum([0, *(len(raw_surface.index_xyz) for raw_surface in raw_surfaces)])
+    merged = Mesh(
         points_mm,
         np.concatenate(
             [
@@ -62,8 +62,8 @@ def smooth_together(
         ),
     )
     sinc = Filter.of(strength, max(raw_surface.slices_for_one for raw_surface in raw_surfaces))
-    moved_mm = vtk_surface.smoothed(whole, sinc).points_mm[numbers]
+    moved_mm = vtk_surface.smoothed(merged, sinc).points_mm[numbers]
     return [
-        (raw_surface.raw.moved_to(moved_mm[start:end]), own[start:end])
+        (raw_surface.raw.moved_to(moved_mm[start:end]), unshared[start:end])
         for raw_surface, start, end in zip(raw_surfaces, starts, starts[1:], strict=False)
     ]

@@ -8,10 +8,10 @@ import numpy as np
 
 from spinemamba.export.meshing.mesh import Mesh
 
-TURN, _ = np.linalg.qr(np.array([[3.0, 1.0, 0.5], [0.3, 2.0, 1.1], [0.7, 0.2, 2.5]]))
+_ROTATION, _ = np.linalg.qr(np.array([[3.0, 1.0, 0.5], [0.3, 2.0, 1.1], [0.7, 0.2, 2.5]]))
 """Rotation to axes that are not parallel to voxel edges, so that rays hit no edge and no corner."""
 
-OUTSIDE = -1
+_OUTSIDE = -1
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Shells:
         of_triangle: Number of the shell of each triangle, shape (triangles,).
         volumes_mm3: Signed volume of each shell, shape (shells,): negative for the wall of a
             cavity, whose triangles face into it.
-        parents: Innermost shell around each shell; `OUTSIDE` if there is none.
+        parents: Innermost shell around each shell; `_OUTSIDE` if there is none.
     """
 
     of_triangle: np.ndarray
@@ -36,9 +36,9 @@ class Shells:
         count = int(of_triangle.max(initial=-1)) + 1
         if not count:
             return cls(of_triangle, np.zeros(0), np.zeros(0, int))
-        middle_mm = mesh.points_mm[mesh.triangles].mean(axis=(0, 1))
+        centre_mm = mesh.points_mm[mesh.triangles].mean(axis=(0, 1))
         parts_mm3 = (
-            np.einsum("td,td->t", mesh.corners_mm[:, 0] - middle_mm, mesh.area_vectors_mm2) / 6
+            np.einsum("td,td->t", mesh.corners_mm[:, 0] - centre_mm, mesh.area_vectors_mm2) / 6
         )
         volumes_mm3 = np.bincount(of_triangle, parts_mm3, minlength=count)
         return cls(of_triangle, volumes_mm3, _parents(mesh, of_triangle, np.abs(volumes_mm3)))
@@ -52,7 +52,7 @@ class Shells:
     def net_mm3(self) -> np.ndarray:
         """Volume of each shell minus that of the shells directly in it, shape (shells,)."""
         net_mm3 = np.abs(self.volumes_mm3)
-        inner = self.parents != OUTSIDE
+        inner = self.parents != _OUTSIDE
         np.subtract.at(net_mm3, self.parents[inner], np.abs(self.volumes_mm3)[inner])
         return net_mm3
 
@@ -79,8 +79,8 @@ def _components(triangles: np.ndarray) -> np.ndarray:
 
 def _parents(mesh: Mesh, of_triangle: np.ndarray, sizes_mm3: np.ndarray) -> np.ndarray:
     """Return the smallest enclosing shell of each shell."""
-    parents = np.full(len(sizes_mm3), OUTSIDE)
-    corners = mesh.corners_mm @ TURN
+    parents = np.full(len(sizes_mm3), _OUTSIDE)
+    corners = mesh.corners_mm @ _ROTATION
     order = np.argsort(of_triangle, kind="stable")
     starts = np.searchsorted(of_triangle[order], np.arange(len(sizes_mm3) + 1))
     first = order[starts[:-1]]
@@ -122,8 +122,8 @@ def _crossings(wall: np.ndarray) -> int:
     """Return the number of triangles (n, 3, 3) that the positive third axis crosses."""
     x, y, _ = wall.transpose(2, 0, 1)
     turns = x * np.roll(y, -1, axis=1) - y * np.roll(x, -1, axis=1)
-    met = (turns > 0).all(axis=1) | (turns < 0).all(axis=1)
-    turns, wall = turns[met], wall[met]
+    crossed = (turns > 0).all(axis=1) | (turns < 0).all(axis=1)
+    turns, wall = turns[crossed], wall[crossed]
     # Barycentric weights: the area opposite of each corner.
     heights = np.einsum("tc,tc->t", np.roll(turns, -1, axis=1), wall[:, :, 2])
     return int((heights / turns.sum(axis=1) > 0).sum())

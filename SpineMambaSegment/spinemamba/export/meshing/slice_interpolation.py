@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-THICK = 2.5
+_THICK = 2.5
 """Slices thicker than this multiple of the finest step are interpolated. Thinner slices have low
 terraces, and twice the triangles take twice the time: the export of a whole spine of 400 slices
 would take longer than 15 s."""
 
-SLOPE, PLATEAU = 1.0, 3.0
+_SLOPE, _PLATEAU = 1.0, 3.0
 """Widths of terraces, in slice thicknesses. A terrace up to the first width is interpolated as a
 slope; one from the second width on ends half way between slices, as without interpolation; between
 them, both are blended. With 1.5 and 3, 5 % of a real surface with slices of 2.5 mm were more than
@@ -33,7 +33,7 @@ def slices_for_one(steps_mm: np.ndarray) -> np.ndarray:
     ratio = np.round(steps_mm / steps_mm.min(), 3)  # independent of rounding errors
     counts = np.ones(3, int)
     axis = int(ratio.argmax())
-    if ratio[axis] > THICK:
+    if ratio[axis] > _THICK:
         counts[axis] = max(3, 2 * int(ratio[axis] // 2) + 1)
     return counts
 
@@ -70,11 +70,11 @@ def interpolate_slices(
 
 def _change(inside: np.ndarray, steps_mm: np.ndarray) -> np.ndarray:
     """Return the fraction of the step to the next slice at which columns change, (n - 1, y, x)."""
-    to_edge_mm = edge_distance_mm(inside, steps_mm[1:], PLATEAU * steps_mm[0])
+    to_edge_mm = edge_distance_mm(inside, steps_mm[1:], _PLATEAU * steps_mm[0])
     this_mm, next_mm = to_edge_mm[:-1], to_edge_mm[1:]
     # The distance between the edges of two slices is the width of the terrace.
     width_mm = this_mm + next_mm
-    as_slope = np.clip((PLATEAU - width_mm / steps_mm[0]) / (PLATEAU - SLOPE), 0, 1)
+    as_slope = np.clip((_PLATEAU - width_mm / steps_mm[0]) / (_PLATEAU - _SLOPE), 0, 1)
     return 0.5 + as_slope * (this_mm / width_mm - 0.5)
 
 

@@ -18,26 +18,26 @@ from spinemamba.export.meshing.raw_surface import RawSurface
 from spinemamba.export.meshing.self_intersections import self_intersections
 from spinemamba.export.meshing.vtk_surface import Filter
 
-ROUNDS = 12
+_ROUNDS = 12
 """Maximum rounds in which smoothing is reduced at self-intersections, each in a wider region."""
 
-DECIMATIONS = 8
+_DECIMATIONS = 8
 """Maximum attempts of decimation, each with more fixed points at self-intersections."""
 
-MOST_FIXED = 0.2
+_MOST_FIXED = 0.2
 """Largest share of fixed points. Beyond it, fewer triangles are removed instead."""
 
-NEWTON_STEPS = 3
+_NEWTON_STEPS = 3
 
-SETTLED = 1e-5
+_SETTLED = 1e-5
 """Relative volume error at which the steps stop."""
 
-SAME_VOLUME = 0.0015
+_SAME_VOLUME = 0.0015
 """Relative difference from the volume of the label at which no further offset is applied."""
 
 
 @dataclass(frozen=True)
-class Deviation:
+class _Deviation:
     """Distance between a surface and the unsmoothed surface of its label.
 
     Distances are from the points of each surface to the other surface, both directions pooled.
@@ -49,7 +49,7 @@ class Deviation:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedSurface:
     """A finished surface.
 
     Attributes:
@@ -70,7 +70,7 @@ class Finished:
     limited: int
     held_back: int
     intersecting: int
-    deviation: Deviation
+    deviation: _Deviation
     decimation: float = 0.0
 
     @property
@@ -88,7 +88,7 @@ def smooth(raw_surface: RawSurface, options: MeshOptions) -> Mesh:
     )
 
 
-def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -> Mesh:
+def _keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -> Mesh:
     """Offset a surface uniformly along its normals until it has a given volume.
 
     Smoothing shrinks ridges and tips; the offset is some hundredths of a millimetre.
@@ -98,9 +98,9 @@ def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -
         volume_mm3: Volume to reach.
         free: Whether each point may move; None if all may.
     """
-    for _ in range(NEWTON_STEPS):
+    for _ in range(_NEWTON_STEPS):
         missing_mm3 = volume_mm3 - mesh.volume_mm3
-        if abs(missing_mm3) < SETTLED * volume_mm3:
+        if abs(missing_mm3) < _SETTLED * volume_mm3:
             break
         step_mm = missing_mm3 / mesh.area_mm2
         moves_mm = step_mm * mesh.point_normals()
@@ -110,7 +110,7 @@ def keep_volume(mesh: Mesh, volume_mm3: float, free: np.ndarray | None = None) -
     return mesh
 
 
-def hold_back(raw: Mesh, target: Mesh) -> tuple[Mesh, np.ndarray, int]:
+def reduce_at_self_intersections(raw: Mesh, target: Mesh) -> tuple[Mesh, np.ndarray, int]:
     """Reduce the displacement from a raw to a smoothed surface at self-intersections.
 
     Around each self-intersection, displacements are halved repeatedly, in a region that grows each
@@ -121,23 +121,23 @@ def hold_back(raw: Mesh, target: Mesh) -> tuple[Mesh, np.ndarray, int]:
         triangles that still intersect others.
     """
     share, moved = np.ones((len(raw.points_mm), 1)), None
-    for round_ in range(ROUNDS):
-        mesh = stored(raw.moved_to(raw.points_mm + share * (target.points_mm - raw.points_mm)))
+    for round_ in range(_ROUNDS):
+        mesh = _rounded(raw.moved_to(raw.points_mm + share * (target.points_mm - raw.points_mm)))
         cutting = self_intersections(mesh, moved)
         if not len(cutting):
             break
-        part = np.zeros(len(share), bool)
-        part[mesh.triangles[cutting]] = True
+        region = np.zeros(len(share), bool)
+        region[mesh.triangles[cutting]] = True
         for _ in range(1 + round_):
-            part[mesh.triangles[part[mesh.triangles].any(axis=1)]] = True
-        share[part] *= 0.5 if round_ < ROUNDS // 2 else 0.0
-        moved = part[mesh.triangles].any(axis=1)
+            region[mesh.triangles[region[mesh.triangles].any(axis=1)]] = True
+        share[region] *= 0.5 if round_ < _ROUNDS // 2 else 0.0
+        moved = region[mesh.triangles].any(axis=1)
     return mesh, share[:, 0] < 1, len(cutting)
 
 
 def finish(
     raw_surface: RawSurface, smoothed: Mesh, options: MeshOptions, free: np.ndarray | None = None
-) -> Finished:
+) -> FinishedSurface:
     """Correct the volume of a smoothed surface, decimate it, and measure it.
 
     Args:
@@ -147,20 +147,20 @@ def finish(
         free: Whether each point belongs to this vertebra only; None if all do.
     """
     raw, target, limited = raw_surface.raw, smoothed, 0
-    for _ in range(ROUNDS if options.smoothing else 0):
-        kept = keep_volume(target, raw_surface.label_volume_mm3, free)
-        target, limited = raw_surface.reach.limit(raw, kept, free)
+    for _ in range(_ROUNDS if options.smoothing else 0):
+        corrected = _keep_volume(target, raw_surface.label_volume_mm3, free)
+        target, limited = raw_surface.bound.limit(raw, corrected, free)
         # Points that were moved back have changed the volume.
-        if abs(target.volume_mm3 / raw_surface.label_volume_mm3 - 1) < SAME_VOLUME:
+        if abs(target.volume_mm3 / raw_surface.label_volume_mm3 - 1) < _SAME_VOLUME:
             break
-    mesh, held_back, intersecting = hold_back(raw, target)
+    mesh, held_back, intersecting = reduce_at_self_intersections(raw, target)
     if options.decimation:
-        mesh, intersecting = fewer_triangles(mesh, options.decimation, free)
+        mesh, intersecting = _decimated_safely(mesh, options.decimation, free)
     elif (welded := mesh.welded()) is not mesh:
         mesh, intersecting = welded, len(self_intersections(welded))
     moves_mm = target.points_mm - smoothed.points_mm
     offset_mm = float(np.median(np.einsum("pd,pd->p", moves_mm, smoothed.point_normals())))
-    return Finished(
+    return FinishedSurface(
         mesh,
         raw_surface,
         offset_mm,
@@ -172,7 +172,7 @@ def finish(
     )
 
 
-def fewer_triangles(mesh: Mesh, share: float, free: np.ndarray | None = None) -> tuple[Mesh, int]:
+def _decimated_safely(mesh: Mesh, share: float, free: np.ndarray | None = None) -> tuple[Mesh, int]:
     """Return a decimated surface, rounded to 32 bits, and the number of intersecting triangles.
 
     Points around self-intersections are fixed, and decimation is repeated. If too many points
@@ -184,17 +184,17 @@ def fewer_triangles(mesh: Mesh, share: float, free: np.ndarray | None = None) ->
         free: Whether each point may move; None if all may.
     """
     shared = np.zeros(len(mesh.points_mm), bool) if free is None else ~free
-    fixed, made = shared.copy(), []
-    for _ in range(DECIMATIONS):
-        fewer = stored(decimated(mesh, share, fixed)).welded()
+    fixed, attempts = shared.copy(), []
+    for _ in range(_DECIMATIONS):
+        fewer = _rounded(decimated(mesh, share, fixed)).welded()
         cutting = self_intersections(fewer)
-        made.append((fewer, len(cutting)))
+        attempts.append((fewer, len(cutting)))
         if not len(cutting):
             break
         fixed |= _around(mesh, fewer.corners_mm[cutting])
-        if (fixed & ~shared).mean() > MOST_FIXED:
+        if (fixed & ~shared).mean() > _MOST_FIXED:
             fixed, share = shared.copy(), max(2 * share - 1, 0)
-    return min(made, key=lambda one: one[1])
+    return min(attempts, key=lambda attempt: attempt[1])
 
 
 def _around(mesh: Mesh, corners_mm: np.ndarray) -> np.ndarray:
@@ -207,14 +207,14 @@ def _around(mesh: Mesh, corners_mm: np.ndarray) -> np.ndarray:
     return near
 
 
-def stored(mesh: Mesh) -> Mesh:
+def _rounded(mesh: Mesh) -> Mesh:
     """Round the coordinates of a surface to 32 bits, as files store them."""
     return mesh.moved_to(mesh.points_mm.astype(np.float32).astype(float))
 
 
-def deviation(one: Mesh, other: Mesh) -> Deviation:
+def deviation(one: Mesh, other: Mesh) -> _Deviation:
     """Return the distance between two surfaces."""
     forward = vtk_surface.distances_mm(one.points_mm, other)
     backward = vtk_surface.distances_mm(other.points_mm, one)
     both = np.concatenate([forward, backward])
-    return Deviation(float(both.mean()), float(np.percentile(both, 95)), float(both.max()))
+    return _Deviation(float(both.mean()), float(np.percentile(both, 95)), float(both.max()))

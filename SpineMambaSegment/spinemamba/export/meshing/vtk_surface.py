@@ -16,7 +16,7 @@ from vtkmodules.vtkFiltersCore import (
 
 from spinemamba.export.meshing.mesh import Mesh
 
-ITERATIONS = 20
+_ITERATIONS = 20
 """Degree of the filter. A higher degree does not smooth more, but causes ringing: on spheres and
 tori with slices of 2 to 3 mm, 20 stayed within half a voxel diagonal of the truth; 32 and 60 did
 not."""
@@ -72,7 +72,7 @@ class Filter:
                 the square of their edge length, and the degree that resolves it grows with its
                 inverse.
         """
-        iterations = round(ITERATIONS * slices_for_one**0.5)
+        iterations = round(_ITERATIONS * slices_for_one**0.5)
         return cls(10.0 ** (-4.0 * strength) / slices_for_one, iterations)
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.resample import crop_geometry, grid_with_spacing, resample_box
-from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.volume import Box, Geometry, Volume
 from spinemamba.training.data.depth import bone_depth_mm, pack_depth
 from spinemamba.training.data.tensors import load_tensors, save_tensors
 
@@ -181,7 +181,7 @@ def large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
     return (sizes >= least_share * sizes.max())[components] & mask
 
 
-def crop_to(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
+def crop_to(volume: Volume, box: Box) -> Volume:
     """Return a box of a volume."""
     return Volume(np.ascontiguousarray(volume.array[box]), crop_geometry(volume.geometry, box))
 

@@ -127,7 +127,7 @@ def test_rates_equal_those_calculated_by_hand():
 
 
 def test_the_command_prints_rates_and_writes_both_files(tmp_path: Path, capsys):
-    words = ["stress", "--count", "12", "--seed", "3"]
+    words = ["simulate-levels", "--count", "12", "--seed", "3"]
     assert (
         main([*words, "--json", str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.png")]) == 0
     )

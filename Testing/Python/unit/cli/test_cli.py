@@ -111,7 +111,7 @@ WRONG_USE = {
     "there already": (["phantom", "{scan}"], "ct.nii.gz already exists"),
     "seed below zero": (["train", "fine", "--out", "{out}", "--seed", "-5"], "number from 0 to"),
     "threads below zero": (["train", "fine", "--out", "{out}", "--threads", "-2"], "to 1024"),
-    "no spines": (["stress", "--count", "0"], "whole number from 1 to"),
+    "no spines": (["simulate-levels", "--count", "0"], "whole number from 1 to"),
     "endless": (["train", "fine", "--out", "{out}", "--minutes", "nan"], "not a number above 0"),
     "no steps": (["train", "fine", "--out", "{out}", "--learning-rate", "inf"], "above 0"),
     "not DICOM": (
@@ -138,6 +138,42 @@ def test_wrong_use_gives_one_line_exit_code_2_and_no_file(kind, scan, tmp_path, 
     assert says in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+FORMER = {
+    "box I L O --again L3": "resegment I L O --level L3",
+    "box I L O --at=1,2,3 --name L1": "resegment I L O --point=1,2,3 --name L1",
+    "stress --centres a.csv": "simulate-levels --centroids a.csv",
+    "export L --stl d --also ply obj": "export L --stl d --formats ply obj",
+    "export L --stl d --joint": "export L --stl d --joint-smoothing",
+    "bench --case I --slide": "bench --case I --sliding-window",
+}
+MODULES = ("resegment", "simulate_levels", "export", "bench")
+
+
+@pytest.mark.parametrize("former", FORMER)
+def test_former_names_of_commands_and_options_mean_the_current_ones(former: str, monkeypatch):
+    given = []
+    for module in MODULES:
+        monkeypatch.setattr(f"spinemamba.cli.{module}.run", lambda args: given.append(args) or 0)
+    assert main(former.split()) == main(FORMER[former].split()) == 0
+    assert given[0] == given[1]
+
+
+@pytest.mark.parametrize("command", sorted({text.split()[0] for text in FORMER.values()}))
+def test_the_help_does_not_list_former_names(command: str, capsys):
+    assert main(["--help"]) == main([command, "--help"]) == 0
+    words = capsys.readouterr().out.replace(",", " ").split()
+    for former, current in FORMER.items():
+        for word in set(former.split()) - set(current.split()):
+            assert word.partition("=")[0] not in words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_keeps_the_capitals_of_acronyms(command: str, capsys):
+    assert main([command, "--help"]) == 0
+    words = capsys.readouterr().out.replace(",", "").replace(".\n", "\n").split()
+    assert not {"ct", "mr", "dicom", "json", "csv", "stl", "seg", "lps", "cpu"} & set(words)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(scan: Path, capsys):

@@ -39,7 +39,7 @@ def manifest(folder: Path) -> dict:
 
 def test_export_of_a_run_writes_surfaces_and_a_manifest(run, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["export", str(run), "--stl", str(out), "--also", "ply", "glb"]) == 0
+    assert main(["export", str(run), "--stl", str(out), "--formats", "ply", "glb"]) == 0
     assert sorted(p.name for p in out.iterdir()) == [
         "case_1_19_T12.glb", "case_1_19_T12.ply", "case_1_19_T12.stl",
         "case_1_21_L1.glb", "case_1_21_L1.ply", "case_1_21_L1.stl",
@@ -69,6 +69,37 @@ def test_chosen_levels_of_labels_without_a_result_are_exported(labels, tmp_path,
     assert (tmp_path / "out" / "x_y_21_L1.stl").exists()
     assert main([*command, "--levels", "C1"]) == 2
     assert "There is no C1." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("levels", "exported"),
+    [
+        (["T12-L1"], ["T12", "L1"]),
+        (["T12,L1"], ["T12", "L1"]),
+        (["t12", "L1-L1"], ["T12", "L1"]),
+        (["L1"], ["L1"]),
+        (["L1-T12"], "neither a level such as L1 nor a range"),
+        (["T12-L1-L2"], "neither a level such as L1 nor a range"),
+        (["T12,"], "neither a level such as L1 nor a range"),
+        (["X1"], "neither a level such as L1 nor a range"),
+        (["T12-L2"], "There is no L2."),
+    ],
+)
+def test_levels_are_chosen_by_name_list_or_range(levels, exported, run, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["export", str(run), "--stl", str(out), "--smoothing", "0", "--levels", *levels]
+    code = main(command)
+    if isinstance(exported, str):
+        assert code == 2
+        assert exported in capsys.readouterr().err
+        assert not out.exists()
+    else:
+        assert [v["level"] for v in manifest(out)["vertebrae"]] == exported
+
+
+def test_a_folder_in_place_of_the_labels_is_called_a_folder(tmp_path, capsys):
+    assert main(["export", str(tmp_path), "--stl", str(tmp_path / "out")]) == 2
+    assert "is a folder. Give the label image" in capsys.readouterr().err
 
 
 def test_wrong_arguments_give_a_message(run, tmp_path, capsys):

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.pair import match_by_overlap, pair_labels
-from spinemamba.evaluation.surfaces import surface_distance
+from spinemamba.evaluation.scores import surface_distance
 from spinemamba.imaging.volume import Geometry, Volume
 
 

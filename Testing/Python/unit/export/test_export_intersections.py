@@ -8,7 +8,7 @@ import pytest
 from spinemamba.export.meshing import vtk_surface
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.self_intersections import self_intersections
-from spinemamba.export.meshing.smooth import hold_back
+from spinemamba.export.meshing.smooth import reduce_at_self_intersections
 
 
 def ball(radius: int = 4) -> Mesh:
@@ -85,7 +85,7 @@ def test_smoothing_is_limited_only_at_self_intersections():
     wanted = raw.points_mm.copy()
     pole = int(wanted[:, 2].argmax())
     wanted[pole] -= [0, 0, 28]  # through the opposite side, half of the way, too
-    mesh, held_back, cutting = hold_back(raw, raw.moved_to(wanted))
+    mesh, held_back, cutting = reduce_at_self_intersections(raw, raw.moved_to(wanted))
     assert cutting == 0
     assert len(self_intersections(mesh)) == 0
     assert held_back[pole]

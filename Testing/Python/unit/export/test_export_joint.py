@@ -44,7 +44,7 @@ def test_shared_points_stay_together_and_others_are_smoothed_as_usual(masks):
             raw_surfaces, smooth_together(raw_surfaces, options.smoothing), strict=True
         )
     ]
-    keys = [{tuple(step): k for k, step in enumerate(d.numbers_xyz.tolist())} for d in raw_surfaces]
+    keys = [{tuple(step): k for k, step in enumerate(d.index_xyz.tolist())} for d in raw_surfaces]
     shared = sorted(set(keys[0]) & set(keys[1]))
     assert len(shared) > 100
     rows = [[key[step] for step in shared] for key in keys]

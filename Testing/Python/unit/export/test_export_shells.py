@@ -17,7 +17,7 @@ from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
 from spinemamba.export.meshing.raw_surface import Mask, make_raw_surface
 from spinemamba.export.meshing.shells import Shells
-from spinemamba.export.meshing.smooth import Finished, finish, smooth
+from spinemamba.export.meshing.smooth import FinishedSurface, finish, smooth
 from spinemamba.export.meshing.vtk_surface import surface_of
 
 trimesh = pytest.importorskip("trimesh")
@@ -69,7 +69,7 @@ def by_trimesh(mesh: Mesh) -> tuple[int, int]:
     return sum(v > 0 for v in volumes), sum(v < 0 for v in volumes)
 
 
-def made_of(mask: np.ndarray, options: MeshOptions) -> Finished:
+def made_of(mask: np.ndarray, options: MeshOptions) -> FinishedSurface:
     raw_surface = make_raw_surface(
         Mask(mask), lambda index: index * np.array([1.0, 1.0, 1.4]), options
     )

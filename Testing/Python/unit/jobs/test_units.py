@@ -58,8 +58,8 @@ def test_box_refuses_an_image_that_is_wrongly_declared_ct(
     image: Path, capsys: pytest.CaptureFixture[str]
 ):
     out = image.with_name("new.nii.gz")
-    arguments = [str(image), str(labels_of(image)), str(out), "--again", "L2", "--modality", "ct"]
-    assert main(["box", *arguments]) == 2
+    arguments = [str(image), str(labels_of(image)), str(out), "--level", "L2", "--modality", "ct"]
+    assert main(["resegment", *arguments]) == 2
     assert SENTENCE in capsys.readouterr().err
     assert not out.exists()
 

@@ -1,4 +1,4 @@
-"""Segmentation of one vertebra in a box with the bundled weights."""
+"""One vertebra in a region of interest, with the bundled weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fake_worker_process import collect, is_gone
 
 from spinemamba.cli.main import main
 from spinemamba.common.errors import Code, UserError
-from spinemamba.editing.resegment import BoxQuestion, segment_in_box
+from spinemamba.editing.resegment import TargetVertebra, resegment_vertebra
 from spinemamba.imaging.curved_planar import trace_spine
 from spinemamba.imaging.masks import dice, merge_mask
 from spinemamba.imaging.orientation import canonical
@@ -33,13 +33,13 @@ L1, L2, L3 = 20, 21, 22
 
 @pytest.fixture(scope="module")
 def phantom():
-    """A CT of three vertebrae of a child, so that few windows hold a box; and its truth."""
+    """A CT of three vertebrae of a child, so that few windows cover the region; and its truth."""
     view = {"spacing_mm": (2.0, 1.5, 1.5), "scale": 0.75, "margin_mm": 8.0, "tight": True}
     return make_phantom(3, PhantomOptions(first="L1", last="L3", **view))
 
 
 class Remembering(torch.nn.Module):
-    """A network that caches windows, because several tests segment the same box."""
+    """A network that caches windows, because several tests segment the same region."""
 
     def __init__(self, network: torch.nn.Module):
         super().__init__()
@@ -77,10 +77,10 @@ def test_a_damaged_vertebra_is_restored_and_its_neighbours_stay(phantom, model):
     # The user has erased everything behind the body.
     rows = np.argwhere(truth == L2)[:, 1]
     damaged[:, int(np.median(rows)) :][truth[:, int(np.median(rows)) :] == L2] = 0
-    answer = segment_in_box(
-        phantom.image, phantom.labels.with_array(damaged), BoxQuestion(again=L2), model
+    segmented = resegment_vertebra(
+        phantom.image, phantom.labels.with_array(damaged), TargetVertebra(value=L2), model
     )
-    mask = answer.mask.array > 0
+    mask = segmented.mask.array > 0
     before = dice(damaged == L2, truth == L2)
     assert dice(mask, truth == L2) > before + 0.05
     assert not (mask & np.isin(damaged, (L1, L3))).any()
@@ -92,17 +92,19 @@ def test_a_damaged_vertebra_is_restored_and_its_neighbours_stay(phantom, model):
 def test_a_missed_vertebra_is_segmented_from_a_click(phantom, model):
     place = middle_of(phantom.labels, L2)
     labels = without(phantom.labels, L2)
-    answer = segment_in_box(phantom.image, labels, BoxQuestion(place, keep=(L1, L3)), model)
-    mask = answer.mask.array > 0
+    segmented = resegment_vertebra(
+        phantom.image, labels, TargetVertebra(place, keep=(L1, L3)), model
+    )
+    mask = segmented.mask.array > 0
     assert dice(mask, phantom.labels.array == L2) > 0.5
     assert not (mask & (labels.array > 0)).any()
-    assert sum(answer.evidence) == pytest.approx(1.0, abs=0.01)
+    assert sum(segmented.level_probabilities) == pytest.approx(1.0, abs=0.01)
 
 
 def test_padding_around_the_image_changes_nothing(phantom, model):
-    question = BoxQuestion(middle_of(phantom.labels, L2), keep=(L1, L3))
+    target = TargetVertebra(middle_of(phantom.labels, L2), keep=(L1, L3))
     labels = without(phantom.labels, L2)
-    wanted = segment_in_box(phantom.image, labels, question, model)
+    wanted = resegment_vertebra(phantom.image, labels, target, model)
     origin = phantom.image.geometry.to_lps_mm([-4, -3, -2])
     sides = ((4, 5), (3, 0), (2, 6))
 
@@ -111,10 +113,13 @@ def test_padding_around_the_image_changes_nothing(phantom, model):
         place = {"shape": array.shape, "origin_lps_mm": tuple(map(float, origin))}
         return Volume(array, replace(volume.geometry, **place))
 
-    found = segment_in_box(padded(phantom.image, -3024), padded(labels, 0), question, model)
+    found = resegment_vertebra(padded(phantom.image, -3024), padded(labels, 0), target, model)
     assert found.mask.array.shape == padded(labels, 0).array.shape
     np.testing.assert_array_equal(found.mask.array, padded(wanted.mask, 0).array)
-    assert (found.cut_sides, found.evidence) == (wanted.cut_sides, wanted.evidence)
+    assert (found.cut_sides, found.level_probabilities) == (
+        wanted.cut_sides,
+        wanted.level_probabilities,
+    )
 
 
 def test_voxels_of_approved_neighbours_are_never_taken(phantom, model):
@@ -123,10 +128,10 @@ def test_voxels_of_approved_neighbours_are_never_taken(phantom, model):
     merged = phantom.labels.with_array(
         np.where(phantom.labels.array == L2, L1, phantom.labels.array)
     )
-    free = segment_in_box(phantom.image, merged, BoxQuestion(place), model)
+    free = resegment_vertebra(phantom.image, merged, TargetVertebra(place), model)
     assert dice(free.mask.array > 0, phantom.labels.array == L2) > 0.5
     with pytest.raises(UserError, match="No vertebra found") as caught:
-        segment_in_box(phantom.image, merged, BoxQuestion(place, keep=(L1, L3)), model)
+        resegment_vertebra(phantom.image, merged, TargetVertebra(place, keep=(L1, L3)), model)
     assert caught.value.code is Code.NO_SPINE
 
 
@@ -136,29 +141,29 @@ def test_an_image_in_another_orientation_gives_the_same_vertebra(phantom, model,
         sitk.WriteImage(sitk.DICOMOrient(to_image(volume), "PIR"), str(path))
         return read_labels(path)
 
-    question = BoxQuestion(middle_of(phantom.labels, L2))
-    plain = segment_in_box(phantom.image, None, question, model)
-    other = segment_in_box(turned(phantom.image), None, question, model)
+    target = TargetVertebra(middle_of(phantom.labels, L2))
+    plain = resegment_vertebra(phantom.image, None, target, model)
+    other = resegment_vertebra(turned(phantom.image), None, target, model)
     np.testing.assert_array_equal(turned(plain.mask).array, other.mask.array)
 
 
 @pytest.mark.parametrize(
-    ("question", "code", "says"),
+    ("target", "code", "says"),
     [
-        (BoxQuestion((0.0, 0.0, 9e4)), Code.INPUT_BAD, "outside of the image"),
-        (BoxQuestion(again=7), Code.INPUT_BAD, "no vertebra with the value 7"),
+        (TargetVertebra((0.0, 0.0, 9e4)), Code.INPUT_BAD, "outside of the image"),
+        (TargetVertebra(value=7), Code.INPUT_BAD, "no vertebra with the value 7"),
     ],
 )
-def test_an_invalid_box_request_is_refused(phantom, model, question, code, says):
+def test_an_invalid_box_request_is_refused(phantom, model, target, code, says):
     with pytest.raises(UserError, match=says) as caught:
-        segment_in_box(phantom.image, phantom.labels, question, model)
+        resegment_vertebra(phantom.image, phantom.labels, target, model)
     assert caught.value.code is code
 
 
 def test_a_click_into_air_finds_no_vertebra(phantom, model):
     air = phantom.image.with_array(np.full_like(phantom.image.array, -1000))
     with pytest.raises(UserError, match="No vertebra found") as caught:
-        segment_in_box(air, None, BoxQuestion(middle_of(phantom.labels, L2)), model)
+        resegment_vertebra(air, None, TargetVertebra(middle_of(phantom.labels, L2)), model)
     assert caught.value.code is Code.NO_SPINE
 
 
@@ -224,19 +229,19 @@ def test_the_command_writes_the_vertebra_into_a_new_label_image(
 ):
     out = tmp_path / "new.seg.nrrd"
     place = ",".join(map(str, job.point_lps_mm))
-    words = ["box", str(job.input), str(job.labels), str(out)]
-    assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+    words = ["resegment", str(job.input), str(job.labels), str(out)]
+    assert main([*words, f"--point={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
     before, after = read_labels(job.labels).array, read_labels(out).array
     assert set(np.unique(after)) == {0, L1, L2, L3}
     np.testing.assert_array_equal(after == L1, before == L1)
     assert "L2: " in capsys.readouterr().out
-    assert main([*words, f"--at={place}", "--name", "L1"]) == 2
+    assert main([*words, f"--point={place}", "--name", "L1"]) == 2
     assert "new.seg.nrrd already exists" in capsys.readouterr().err
     words += ["--overwrite"]
-    assert main([*words, f"--at={place}", "--name", "L1"]) == 2
+    assert main([*words, f"--point={place}", "--name", "L1"]) == 2
     assert "already contain L1" in capsys.readouterr().err
-    assert main([*words, "--again", "L3", "--at", "1,2,3"]) == 2
-    assert main([*words[:3], str(job.labels), "--overwrite", "--again", "L3"]) == 2
+    assert main([*words, "--level", "L3", "--point", "1,2,3"]) == 2
+    assert main([*words[:3], str(job.labels), "--overwrite", "--level", "L3"]) == 2
     assert "is the input" in capsys.readouterr().err
 
 
@@ -247,10 +252,15 @@ def test_labels_may_have_another_axis_order_than_the_image(job: ResegmentJob, tm
     sitk.WriteImage(stored, str(tmp_path / "turned.nrrd"))
     place = ",".join(map(str, job.point_lps_mm))
     for name, labels in (("a.nrrd", job.labels), ("b.nrrd", tmp_path / "turned.nrrd")):
-        words = ["box", str(job.input), str(labels), str(tmp_path / name)]
-        assert main([*words, f"--at={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+        words = ["resegment", str(job.input), str(labels), str(tmp_path / name)]
+        assert (
+            main([*words, f"--point={place}", "--name", "L2", "--keep", "L1", "--keep", "L3"]) == 0
+        )
     out = tmp_path / "c.nrrd"
-    assert main(["box", str(job.input), str(tmp_path / "b.nrrd"), str(out), "--again", "L2"]) == 0
+    assert (
+        main(["resegment", str(job.input), str(tmp_path / "b.nrrd"), str(out), "--level", "L2"])
+        == 0
+    )
     one, two = (sitk.ReadImage(str(tmp_path / name)) for name in ("a.nrrd", "b.nrrd"))
     assert two.GetSize() == stored.GetSize()
     again = sitk.Resample(two, one, sitk.Transform(), sitk.sitkNearestNeighbor)

@@ -1,4 +1,4 @@
-"""Outline of a vertebra in a box, limited by its neighbours and learned from them."""
+"""Outline of a vertebra in a region of interest, limited by its neighbours and their outlines."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
-from spinemamba.editing.assignment import assign_bone
+from spinemamba.editing.assignment import Seeds, assign_bone
 from spinemamba.editing.edge_model import EdgeInputs, learned_bone
 from spinemamba.editing.outline import EXISTING, TARGET, UNKNOWN, outline
-from spinemamba.editing.seeds import BoxSeeds
 from spinemamba.imaging.masks import dice
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
@@ -82,7 +81,7 @@ def test_a_neighbour_that_contains_much_of_the_target_is_ignored(overlap: int, e
     numbers = np.zeros(SHAPE, np.int32)
     for number, low in zip((3, 2, 1), TOPS, strict=True):
         numbers[low + 6 : low + 10, 18:22, 18:22] = number
-    seeds = BoxSeeds(numbers, 2, truth > 0, from_place=False)
+    seeds = Seeds(numbers, 2, truth > 0, from_point=False)
     no_labels = np.zeros(SHAPE, np.uint8)
     assignment = assign_bone(seeds, predictions(truth > 0), Volume(labels, GRID), no_labels > 0)
     assert assignment.neighbours[44, 20, 20] == existing

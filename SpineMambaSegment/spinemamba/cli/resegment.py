@@ -1,4 +1,4 @@
-"""``spinemamba box IMAGE LABELS OUTPUT --again L3``: re-segment one vertebra."""
+"""``spinemamba resegment IMAGE LABELS OUTPUT --level L3``: segment one vertebra again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from spinemamba.anatomy.label_schemes import numbering_of
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import level_named
-from spinemamba.cli.arguments import add_numbering, add_overwrite
+from spinemamba.cli.arguments import add_former_option, add_numbering, add_overwrite
 from spinemamba.cli.console import ProgressBar, print_line
 from spinemamba.common.atomic_files import whole_or_nothing
 from spinemamba.common.errors import UserError
@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, help="CT or MR, as for segment")
     parser.add_argument("labels", type=Path, help="its label image")
     parser.add_argument("output", type=Path, help="new label image")
-    parser.add_argument("--again", metavar="LEVEL", help="vertebra to segment again")
+    parser.add_argument("--level", metavar="LEVEL", help="vertebra to segment again")
     parser.add_argument(
-        "--at", metavar="X,Y,Z", help="point in the body of a missed vertebra (LPS, mm)"
+        "--point", metavar="X,Y,Z", help="point in the body of a missed vertebra (LPS, mm)"
     )
     parser.add_argument("--name", metavar="LEVEL", help="level of the vertebra at that point")
     parser.add_argument(
@@ -42,9 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LEVEL",
         action="append",
         default=[],
-        help="level whose voxels must not change; may be repeated. With --again, no other level "
+        help="level whose voxels must not change; may be repeated. With --level, no other level "
         "changes",
     )
+    add_former_option(parser, "--again", "--level")
+    add_former_option(parser, "--at", "--point")
     parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--modality", choices=MODALITIES, default="auto")
@@ -57,19 +59,19 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.common.process_tuning import keep_freed_memory
 
     keep_freed_memory()
-    if bool(args.again) == bool(args.at) or bool(args.at) != bool(args.name):
+    if bool(args.level) == bool(args.point) or bool(args.point) != bool(args.name):
         raise UserError(
-            "The command needs either --again, or --at with --name.",
-            "Write --again L3, or --at=12.5,-30,104 --name L3.",
+            "The command needs either --level, or --point with --name.",
+            "Write --level L3, or --point=12.5,-30,104 --name L3.",
         )
-    value, keep = _value(args.again or args.name), tuple(_value(level) for level in args.keep)
+    value, keep = _value(args.level or args.name), tuple(_value(level) for level in args.keep)
     check_output(args.output, overwrite=args.overwrite)
     for path in (args.image, args.labels):
         refuse_overwriting_inputs(FileJob(path, args.output))
     spine = read_vertebra_labels(args.labels, numbering_of(args.numbering))
     for note in spine.notes:
         sys.stderr.write(f"{note}\n")
-    _check_present(spine, value, again=bool(args.again))
+    _check_present(spine, value, again=bool(args.level))
     mask, result = _resegment(args, spine.volume, keep)
     inside = with_axes_of(spine.volume, mask).array > 0
     after = merge_mask(spine.volume.array, inside, value, keep)
@@ -94,7 +96,7 @@ def _check_present(spine: LabelledSpine, value: int, *, again: bool) -> None:
             f"The labels do not contain {name}.", f"They contain {existing or 'no vertebra'}."
         )
     if not again and value in present:
-        raise UserError(f"The labels already contain {name}.", f"Segment it again: --again {name}.")
+        raise UserError(f"The labels already contain {name}.", f"Segment it again: --level {name}.")
 
 
 def _resegment(
@@ -108,8 +110,8 @@ def _resegment(
             args.image,
             Path(folder) / "mask.nrrd",
             labels=verse_labels,
-            point_lps_mm=_point_lps_mm(args.at),
-            replaced_label=_value(args.again) if args.again else 0,
+            point_lps_mm=_point_lps_mm(args.point),
+            replaced_label=_value(args.level) if args.level else 0,
             locked_labels=keep,
             model=args.model,
             device=args.device,

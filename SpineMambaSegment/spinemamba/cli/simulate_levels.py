@@ -1,4 +1,4 @@
-"""``spinemamba stress``: accuracy of the level solver on simulated spines."""
+"""``spinemamba simulate-levels``: accuracy of the level solver on simulated spines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spinemamba.cli.arguments import add_overwrite, seed, whole
+from spinemamba.cli.arguments import add_former_option, add_overwrite, seed, whole_number
 from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import check_place, whole_or_nothing
 
@@ -18,14 +18,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("--seed", type=seed, default=0, help="random seed (%(default)s)")
     parser.add_argument(
-        "--count", type=whole(1, 10**9), default=200, help="spines per noise level (%(default)s)"
+        "--count",
+        type=whole_number(1, 10**9),
+        default=200,
+        help="spines per noise level (%(default)s)",
     )
     parser.add_argument(
-        "--centres",
+        "--centroids",
         type=Path,
         metavar="CSV",
-        help="also test real chains from this table of annotated centres",
+        help="also test real spines, from this table of annotated vertebral centroids",
     )
+    add_former_option(parser, "--centres", "--centroids", type=Path)
     parser.add_argument("--json", type=Path, help="also write the shares into this file")
     parser.add_argument("--plot", type=Path, help="also draw a calibration plot")
     add_overwrite(parser)
@@ -39,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     for path in filter(None, (args.json, args.plot)):
         check_place(path, overwrite=args.overwrite)
     sets = {name: simulate_chains(noise, args.seed, args.count) for name, noise in NOISES.items()}
-    if args.centres:
+    if args.centroids:
         for name, noise in NOISES.items():
-            sets[f"{name}, real chains"] = real_chains(args.centres, noise, args.seed)
+            sets[f"{name}, real chains"] = real_chains(args.centroids, noise, args.seed)
     answers, rows, shares = {}, [], {}
     for name, cases in sets.items():
         answers[name] = solved = solve(cases)
