@@ -172,11 +172,15 @@ def _case(
     if fault == "fused" and names[inner + 1] != "Sacrum":
         upper, lower = items[inner], items.pop(inner + 1)
         volume_ml = 0.95 * (upper.volume_ml + lower.volume_ml)
-        items[inner] = _between(upper, lower, np.add(upper.evidence, lower.evidence), volume_ml)
+        items[inner] = _between(
+            upper, lower, np.add(upper.level_probabilities, lower.level_probabilities), volume_ml
+        )
         truth[inner : inner + 2] = [(names[inner], names[inner + 1])]
     if fault == "spurious":
-        evidence = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
-        items.insert(inner, _between(items[inner - 1], items[inner], evidence, rng.uniform(1.5, 8)))
+        probabilities = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
+        items.insert(
+            inner, _between(items[inner - 1], items[inner], probabilities, rng.uniform(1.5, 8))
+        )
         truth.insert(inner, (None,))
     if fault in DISTRACTOR_ML:
         index = 0 if fault == "above" else len(items) - items[-1].is_sacrum
@@ -247,23 +251,25 @@ def _distractor(
         rng: Random generator.
     """
     down = 1 if fault == "below" else -1
-    level = int(np.argmax(neighbour.evidence)) + down * rng.uniform(0, 1)
+    level = int(np.argmax(neighbour.level_probabilities)) + down * rng.uniform(0, 1)
     blurred = width + rng.uniform(0, 1)
-    evidence = _gaussian(float(np.clip(level, 0, len(NETWORK_LEVELS) - 1)), blurred)
+    probabilities = _gaussian(float(np.clip(level, 0, len(NETWORK_LEVELS) - 1)), blurred)
     step_mm = 25.0 * (neighbour.volume_ml / 30.0) ** (1 / 3) * rng.uniform(*DISTRACTOR_STEP)
     aside_mm = rng.normal(0.0, 8.0, 2)
     centre = np.add(neighbour.centroid_lps_mm, (*aside_mm, -down * step_mm))
     volume_ml = rng.uniform(*DISTRACTOR_ML[fault])
-    return Instance(0, tuple(map(float, centre)), volume_ml, evidence, False, ())
+    return Instance(0, tuple(map(float, centre)), volume_ml, probabilities, False, ())
 
 
 def _gaussian(level: float, width: float) -> tuple[float, ...]:
     """Return Gaussian level probabilities; ``level`` is an index into `NETWORK_LEVELS`."""
-    evidence = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - level) / width) ** 2)
-    return tuple(evidence / evidence.sum())
+    probabilities = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - level) / width) ** 2)
+    return tuple(probabilities / probabilities.sum())
 
 
-def _between(a: Instance, b: Instance, evidence: np.ndarray, volume_ml: float) -> Instance:
-    """Return an instance halfway between two vertebrae; ``evidence`` is normalised."""
+def _between(a: Instance, b: Instance, probabilities: np.ndarray, volume_ml: float) -> Instance:
+    """Return an instance halfway between two vertebrae; ``probabilities`` is normalised."""
     centre = np.add(a.centroid_lps_mm, b.centroid_lps_mm) / 2
-    return Instance(0, tuple(centre), volume_ml, tuple(evidence / evidence.sum()), False, ())
+    return Instance(
+        0, tuple(centre), volume_ml, tuple(probabilities / probabilities.sum()), False, ()
+    )

@@ -33,7 +33,7 @@ class Assignment:
 
 
 def assign_bone(
-    seeds: BoxSeeds, evidence: VoxelPredictions, known: Volume, kept: np.ndarray
+    seeds: BoxSeeds, predictions: VoxelPredictions, known: Volume, kept: np.ndarray
 ) -> Assignment:
     """Assign the bone in a box.
 
@@ -42,18 +42,18 @@ def assign_bone(
 
     Args:
         seeds: Seeds of the vertebrae.
-        evidence: Voxel predictions of the fine network.
+        predictions: Voxel predictions of the fine network.
         known: Label values of the existing vertebrae, on the canonical image.
         kept: Mask of voxels of the image that must not be overwritten.
     """
     # The coarse stage does not run in a box.
-    level = expected_level(evidence, seeds.bone, fine_share=1.0)
-    hints = VoxelHints(level, evidence.offsets_mm)
-    numbers = assign_voxels(seeds.numbers, seeds.bone, hints, evidence.geometry.spacing_mm)
-    labels = sample_nearest(known.array, known.geometry, evidence.geometry)
+    level = expected_level(predictions, seeds.bone, fine_share=1.0)
+    hints = VoxelHints(level, predictions.offsets_mm)
+    numbers = assign_voxels(seeds.numbers, seeds.bone, hints, predictions.geometry.spacing_mm)
+    labels = sample_nearest(known.array, known.geometry, predictions.geometry)
     containing = _containing_target(labels, numbers, seeds.target)
     existing = kept | ((known.array > 0) & ~np.isin(known.array, containing))
-    existing_fine = sample_nearest(existing, known.geometry, evidence.geometry)
+    existing_fine = sample_nearest(existing, known.geometry, predictions.geometry)
     code = np.full(int(numbers.max()) + 1, UNKNOWN, np.int16)
     for number in range(1, len(code)):
         seed = seeds.numbers == number

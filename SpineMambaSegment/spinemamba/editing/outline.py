@@ -68,22 +68,22 @@ class _View:
 
 
 def outline(
-    normal: Volume, evidence: VoxelPredictions, parts: np.ndarray, neighbours: np.ndarray
+    normal: Volume, predictions: VoxelPredictions, parts: np.ndarray, neighbours: np.ndarray
 ) -> np.ndarray:
     """Return the mask of the target vertebra on the grid of the image.
 
     Args:
         normal: The normalised image, canonical orientation.
-        evidence: Voxel predictions of the fine network.
+        predictions: Voxel predictions of the fine network.
         parts: `TARGET`, `UNKNOWN` or `EXISTING` in bone, 0 elsewhere, on the grid of the voxel
             predictions.
         neighbours: Label values of the existing neighbours, 0 elsewhere, on the grid of the image.
     """
     mask = np.zeros(normal.array.shape, bool)
-    window = box_in(evidence.geometry, normal.geometry)
+    window = box_in(predictions.geometry, normal.geometry)
     if window is None:
         return mask
-    view = _view(normal, evidence, parts, window, neighbours)
+    view = _view(normal, predictions, parts, window, neighbours)
     target = _free_bone(view, view.bone)
     if not target.any():
         return mask
@@ -97,15 +97,15 @@ def outline(
 
 def _view(
     normal: Volume,
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     parts: np.ndarray,
     window: tuple[slice, slice, slice],
     neighbours: np.ndarray,
 ) -> _View:
     grown = grow_labels(parts, RIM_VOX)
-    stack = np.stack([evidence.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
+    stack = np.stack([predictions.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
     geometry = crop_geometry(normal.geometry, window)
-    bone, unknown, known = resample_box(stack, evidence.geometry, geometry)
+    bone, unknown, known = resample_box(stack, predictions.geometry, geometry)
     return _View(normal.array[window], bone, neighbours[window], unknown > known, normal.spacing_mm)
 
 

@@ -103,20 +103,20 @@ def segment_in_box(
     network, modality = model
     box = _box(upright.geometry, place_lps_mm)
     normal = upright.with_array(normalise(upright.array, modality))
-    evidence = fine_stage(normal, _located(upright.geometry, box), network, OVERLAP, progress)
+    predictions = fine_stage(normal, _located(upright.geometry, box), network, OVERLAP, progress)
     progress("instances", 0.0)
     kept = _kept(known.array, question)
     others = known.with_array(np.where(known.array == question.again, 0, known.array))
-    seeds = box_seeds(evidence, others, kept, place_lps_mm)
-    assignment = assign_bone(seeds, evidence, others, kept)
+    seeds = box_seeds(predictions, others, kept, place_lps_mm)
+    assignment = assign_bone(seeds, predictions, others, kept)
     progress("instances", 1.0)
-    mask = outline(normal, evidence, assignment.parts, assignment.neighbours)
+    mask = outline(normal, predictions, assignment.parts, assignment.neighbours)
     progress("restore", 1.0)
     _check_size(mask, upright.geometry, place_lps_mm)
     return BoxAnswer(
         mask=reorient_back(pad_to_image(mask.astype(np.uint8), whole, part), turned),
         place_lps_mm=place_lps_mm,
-        evidence=_level_probabilities(evidence, assignment.parts == TARGET),
+        evidence=_level_probabilities(predictions, assignment.parts == TARGET),
         cut_sides=cut_sides(np.argwhere(mask), upright.geometry, view),
         seeded=seeds.from_place,
     )
@@ -198,6 +198,6 @@ def _check_size(
         )
 
 
-def _level_probabilities(evidence: VoxelPredictions, target: np.ndarray) -> tuple[float, ...]:
+def _level_probabilities(predictions: VoxelPredictions, target: np.ndarray) -> tuple[float, ...]:
     levels = range(len(NETWORK_LEVELS))
-    return tuple(float(pooled_level(evidence, level)[target].mean()) for level in levels)
+    return tuple(float(pooled_level(predictions, level)[target].mean()) for level in levels)

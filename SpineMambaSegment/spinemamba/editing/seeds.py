@@ -47,7 +47,7 @@ class BoxSeeds:
 
 
 def box_seeds(
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     known: Volume,
     kept: np.ndarray,
     place_lps_mm: tuple[float, float, float],
@@ -55,7 +55,7 @@ def box_seeds(
     """Return the seeds of the vertebra at a point and of its neighbours.
 
     Args:
-        evidence: Voxel predictions of the fine network, in canonical orientation.
+        predictions: Voxel predictions of the fine network, in canonical orientation.
         known: Existing label values, on the canonical image.
         kept: Mask of voxels of the image that must not be overwritten.
         place_lps_mm: A point in the target vertebra.
@@ -63,15 +63,15 @@ def box_seeds(
     Raises:
         UserError: If there is neither a core nor bone at the point (NO_SPINE).
     """
-    geometry = evidence.geometry
-    bone = evidence.bone > InstanceOptions().bone
+    geometry = predictions.geometry
+    bone = predictions.bone > InstanceOptions().bone
     kept_fine = sample_nearest(kept, known.geometry, geometry)
-    cores = _cores(np.where(bone, evidence.core, 0), geometry.spacing_mm)
+    cores = _cores(np.where(bone, predictions.core, 0), geometry.spacing_mm)
     distance_mm = _distance_mm(geometry, place_lps_mm)
     target = _nearest_core(cores, kept_fine, distance_mm)
     from_place = target is None
     if target is None:
-        target = (distance_mm <= BALL_MM) & (evidence.bone > LEAST_BONE)
+        target = (distance_mm <= BALL_MM) & (predictions.bone > LEAST_BONE)
         _check_bone(target & ~kept_fine, place_lps_mm)
     target &= ~kept_fine
     numbers = np.where(cores > 0, cores + 1, 0).astype(np.int32)

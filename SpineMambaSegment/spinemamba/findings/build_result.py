@@ -116,7 +116,7 @@ def instance_results(
                 name=name,
                 posterior=solution.posteriors[k],
                 alternatives=tuple(alternatives[:3]),
-                evidence=item.evidence,
+                evidence=item.level_probabilities,
                 centroid_lps_mm=item.centroid_lps_mm,
                 volume_ml=item.volume_ml,
                 complete=not item.cut_sides,

@@ -36,13 +36,13 @@ class ShapeFlags:
 
 
 def shape_flags(
-    instances: Instances, evidence: VoxelPredictions, limits: QualityLimits = LIMITS
+    instances: Instances, predictions: VoxelPredictions, limits: QualityLimits = LIMITS
 ) -> ShapeFlags:
     """Return the quality flags from the voxels of every vertebra.
 
     Args:
         instances: Instances on the grid of the predictions.
-        evidence: Voxel predictions.
+        predictions: Voxel predictions.
         limits: Thresholds.
     """
     by_number: dict[int, tuple[Flag, ...]] = {}
@@ -51,18 +51,18 @@ def shape_flags(
     for item in instances.items:
         box = boxes[item.id - 1]
         mask = instances.labels[box] == item.id
-        core = mask & (evidence.core[box] > CORE_THRESHOLD)
+        core = mask & (predictions.core[box] > CORE_THRESHOLD)
         flags = [_pieces(mask, limits), _hole(mask, limits)]
         if not item.is_sacrum:
             flags.append(_two_cores(core, limits))
             if not item.cut_sides and core.any():
                 flags.append(_asymmetry(mask, core, limits))
                 offset = np.argwhere(mask).mean(axis=0) - np.argwhere(core).mean(axis=0)
-                back_mm.append(float(offset[1] * evidence.geometry.spacing_mm[1]))
+                back_mm.append(float(offset[1] * predictions.geometry.spacing_mm[1]))
         by_number[item.id] = tuple(flag for flag in flags if flag is not None)
-    probabilities = [item.evidence for item in instances.items if not item.is_sacrum]
+    probabilities = [item.level_probabilities for item in instances.items if not item.is_sacrum]
     levels = np.reshape(probabilities, (-1, len(NETWORK_LEVELS))) @ np.arange(len(NETWORK_LEVELS))
-    missing = _missing_slices(evidence.field_of_view)
+    missing = _missing_slices(predictions.field_of_view)
     scan = (missing, back_to_front(back_mm, limits), upside_down(levels, limits))
     return ShapeFlags(by_number, tuple(flag for flag in scan if flag is not None))
 

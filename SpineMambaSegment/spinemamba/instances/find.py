@@ -63,7 +63,7 @@ class Instance:
         id: Number of the instance, counted from 1 at the top.
         centroid_lps_mm: Centre of its voxels.
         volume_ml: Volume of its voxels.
-        evidence: Level probabilities: one for each of `NETWORK_LEVELS`, mean over its voxels.
+        level_probabilities: One for each of `NETWORK_LEVELS`, mean over its voxels.
         is_sacrum: Whether it is the sacrum.
         cut_sides: Sides of the field of view that truncate it, such as "superior" or "left".
     """
@@ -71,7 +71,7 @@ class Instance:
     id: int
     centroid_lps_mm: tuple[float, float, float]
     volume_ml: float
-    evidence: tuple[float, ...]
+    level_probabilities: tuple[float, ...]
     is_sacrum: bool
     cut_sides: tuple[str, ...]
 
@@ -90,14 +90,14 @@ class Instances:
 
 
 def find_instances(
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     options: InstanceOptions | None = None,
     boundary_net: BoundaryNet | None = None,
 ) -> Instances:
     """Separate the vertebrae.
 
     Args:
-        evidence: Voxel predictions of both networks.
+        predictions: Voxel predictions of both networks.
         options: Thresholds.
         boundary_net: Boundary network between neighbours; the bundled one if None.
 
@@ -105,21 +105,21 @@ def find_instances(
         Instances on the grid of the predictions; empty if there is no core.
     """
     options = options or InstanceOptions()
-    bone = evidence.bone > options.bone
-    sacrum = _sacrum(evidence, bone, options)
-    seeds = core_seeds(evidence, bone & ~sacrum, options.cores)
+    bone = predictions.bone > options.bone
+    sacrum = _sacrum(predictions, bone, options)
+    seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    hints = VoxelHints(expected_level(evidence, bone), evidence.offsets_mm)
-    spacing_mm, has_sacrum = evidence.geometry.spacing_mm, bool(sacrum.any())
+    hints = VoxelHints(expected_level(predictions, bone), predictions.offsets_mm)
+    spacing_mm, has_sacrum = predictions.geometry.spacing_mm, bool(sacrum.any())
     labels = assign_voxels(
         seeds, bone, hints, spacing_mm, sacrum=has_sacrum, boundary_net=boundary_net
     )
     _join_loose_pieces(labels, bone, spacing_mm, options.rejoin_mm)
     if has_sacrum:
         join_first_sacral_body(labels, count)
-    sizes_ml = np.bincount(labels.ravel(), minlength=count + 2) * evidence.geometry.voxel_ml
-    slivers = certain_slivers(seeds, evidence, options.cores)
+    sizes_ml = np.bincount(labels.ravel(), minlength=count + 2) * predictions.geometry.voxel_ml
+    slivers = certain_slivers(seeds, predictions, options.cores)
     valid = [
         k for k in range(1, count + 2) if sizes_ml[k] >= options.least_instance_ml or k in slivers
     ]
@@ -128,7 +128,7 @@ def find_instances(
     labels = new_number[labels]
     boxes = ndimage.find_objects(labels)
     items = tuple(
-        _instance(number, labels, boxes[number - 1], evidence, is_sacrum=k == count + 1)
+        _instance(number, labels, boxes[number - 1], predictions, is_sacrum=k == count + 1)
         for number, k in enumerate(valid, start=1)
     )
     return Instances(labels, items)
@@ -156,16 +156,20 @@ def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> 
     return replace(instances, items=tuple(items))
 
 
-def _sacrum(evidence: VoxelPredictions, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
+def _sacrum(
+    predictions: VoxelPredictions, bone: np.ndarray, options: InstanceOptions
+) -> np.ndarray:
     """Return the mask of the sacrum, which has no core, from its level probability."""
-    probability = pooled_level(evidence, SACRUM)
+    probability = pooled_level(predictions, SACRUM)
     # Compared with L5, because level targets are blurred over neighbouring levels in training.
-    mask = bone & (probability > pooled_level(evidence, SACRUM - 1)) & (probability > LEAST_SACRUM)
+    mask = (
+        bone & (probability > pooled_level(predictions, SACRUM - 1)) & (probability > LEAST_SACRUM)
+    )
     pieces, count = ndimage.label(mask)
     if not count:
         return mask
     sizes = ndimage.sum_labels(mask, pieces, np.arange(1, count + 1))
-    if sizes.max() * evidence.geometry.voxel_ml < 4 * options.least_instance_ml:
+    if sizes.max() * predictions.geometry.voxel_ml < 4 * options.least_instance_ml:
         return np.zeros_like(mask)
     return pieces == int(sizes.argmax()) + 1
 
@@ -203,27 +207,27 @@ def _join_loose_pieces(
     labels[tuple(loose_zyx[close].T)] = labels[tuple(assigned_zyx[nearest[close]].T)]
 
 
-def pooled_level(evidence: VoxelPredictions, channel: int) -> np.ndarray:
+def pooled_level(predictions: VoxelPredictions, channel: int) -> np.ndarray:
     """Return the probability of a level given bone, pooled over both networks.
 
     Args:
-        evidence: Voxel predictions.
+        predictions: Voxel predictions.
         channel: Index of the level in `NETWORK_LEVELS`.
 
     Returns:
         float32 (z, y, x).
     """
-    fine, coarse = evidence.levels[channel], evidence.coarse_levels[channel]
+    fine, coarse = predictions.levels[channel], predictions.coarse_levels[channel]
     return FINE_SHARE * fine.astype(np.float32) + (1 - FINE_SHARE) * coarse.astype(np.float32)
 
 
 def expected_level(
-    evidence: VoxelPredictions, bone: np.ndarray, fine_share: float = FINE_SHARE
+    predictions: VoxelPredictions, bone: np.ndarray, fine_share: float = FINE_SHARE
 ) -> np.ndarray:
     """Return the expected index in `NETWORK_LEVELS`, 0 outside bone, float32 (z, y, x)."""
     mean = np.zeros(int(bone.sum()), np.float32)
     for channel in range(1, len(NETWORK_LEVELS)):
-        fine, coarse = evidence.levels[channel][bone], evidence.coarse_levels[channel][bone]
+        fine, coarse = predictions.levels[channel][bone], predictions.coarse_levels[channel][bone]
         mean += channel * (fine_share * fine.astype(np.float32))
         mean += channel * ((1 - fine_share) * coarse.astype(np.float32))
     out = np.zeros(bone.shape, np.float32)
@@ -235,20 +239,20 @@ def _instance(
     number: int,
     labels: np.ndarray,
     box: tuple[slice, slice, slice],
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     *,
     is_sacrum: bool,
 ) -> Instance:
     mask = labels[box] == number
     voxels = np.argwhere(mask) + [s.start for s in box]
-    centroid = evidence.geometry.to_lps_mm(voxels.mean(axis=0))
-    fine = evidence.levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
-    coarse = evidence.coarse_levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
+    centroid = predictions.geometry.to_lps_mm(voxels.mean(axis=0))
+    fine = predictions.levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
+    coarse = predictions.coarse_levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
     return Instance(
         id=number,
         centroid_lps_mm=tuple(map(float, centroid)),
-        volume_ml=len(voxels) * evidence.geometry.voxel_ml,
-        evidence=tuple(map(float, FINE_SHARE * fine + (1 - FINE_SHARE) * coarse)),
+        volume_ml=len(voxels) * predictions.geometry.voxel_ml,
+        level_probabilities=tuple(map(float, FINE_SHARE * fine + (1 - FINE_SHARE) * coarse)),
         is_sacrum=is_sacrum,
-        cut_sides=cut_sides(voxels, evidence.geometry, evidence.field_of_view),
+        cut_sides=cut_sides(voxels, predictions.geometry, predictions.field_of_view),
     )

@@ -24,7 +24,7 @@ RIM_VOX = 2
 def labels_on_input_grid(
     instances: Instances,
     values: dict[int, int],
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     progress: Progress,
 ) -> np.ndarray:
     """Return the label map of the instances on the canonical input grid.
@@ -32,13 +32,13 @@ def labels_on_input_grid(
     Args:
         instances: Instances on the grid of the predictions.
         values: Label value of each instance number; other instances are omitted.
-        evidence: Voxel predictions.
+        predictions: Voxel predictions.
         progress: Called after every instance.
 
     Returns:
-        Label values, uint8, with the shape of ``evidence.image_geometry``.
+        Label values, uint8, with the shape of ``predictions.image_geometry``.
     """
-    target = evidence.image_geometry
+    target = predictions.image_geometry
     labels = np.zeros(target.shape, np.uint8)
     best = np.zeros(target.shape, np.float16)
     grown = grow_labels(instances.labels, RIM_VOX)
@@ -48,12 +48,12 @@ def labels_on_input_grid(
             slice(max(0, s.start - 1), min(n, s.stop + 1))
             for s, n in zip(boxes[number - 1], grown.shape, strict=True)
         )
-        source = crop_geometry(evidence.geometry, box)
+        source = crop_geometry(predictions.geometry, box)
         if (window := box_in(source, target)) is None:
             continue
         part = crop_geometry(target, window)
         mask = (grown[box] == number).astype(np.float32)
-        share, bone = resample_box(np.stack([mask, evidence.bone[box]]), source, part)
+        share, bone = resample_box(np.stack([mask, predictions.bone[box]]), source, part)
         update = (bone > BONE_THRESHOLD) & (share > best[window])
         best[window][update] = share[update]
         labels[window][update] = value

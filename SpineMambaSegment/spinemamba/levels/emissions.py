@@ -68,7 +68,7 @@ def emissions(
         weight: Exponent of the level probabilities; below 1 if instances are not independent.
         floor: Least level probability.
     """
-    values = np.array([item.evidence for item in items], float)
+    values = np.array([item.level_probabilities for item in items], float)
     anchor = _is_anchor(values)
     values = np.where(anchor[:, None] & ~IS_DISTINCT, 0.0, values)
     floors = np.where(anchor, ANCHOR_FLOOR, floor)[:, None]
@@ -97,7 +97,8 @@ def _is_anchor(values: np.ndarray) -> np.ndarray:
 def has_anchor(items: tuple[Instance, ...], pins: Mapping[int, str]) -> bool:
     """Return whether a level is certain by its shape or fixed by the user."""
     return any(
-        item.is_sacrum or item.id in pins or _is_anchor(np.asarray(item.evidence)) for item in items
+        item.is_sacrum or item.id in pins or _is_anchor(np.asarray(item.level_probabilities))
+        for item in items
     )
 
 
@@ -140,7 +141,7 @@ def non_vertebra_emissions(single: np.ndarray, items: tuple[Instance, ...]) -> n
     volume = np.where(np.isnan(ratio), 1.0, _volume_likelihood(ratio, 0.0))
     # Networks label false instances with the nearby level almost as confidently as real ones. The
     # sum of squares, the expected probability of the level, cancels this confidence.
-    expected = (np.array([item.evidence for item in items], float) ** 2).sum(axis=1)
+    expected = (np.array([item.level_probabilities for item in items], float) ** 2).sum(axis=1)
     out = np.log(np.maximum(expected, 1 / len(NETWORK_LEVELS)) * NON_VERTEBRA_VOLUME / volume)
     return np.broadcast_to(out[:, None], single.shape).copy()
 
