@@ -23,7 +23,7 @@ from spinemamba.imaging.resample import crop_geometry, grid_with_spacing
 from spinemamba.imaging.truncation import crop_to_data, crop_volume, cut_sides, pad_to_image
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.coarse import CoarsePrediction
-from spinemamba.inference.fine import fine_stage
+from spinemamba.inference.fine import FineOptions, fine_stage
 from spinemamba.inference.model import LoadedNetwork
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import InstanceOptions, pooled_level
@@ -35,8 +35,8 @@ and back, right and left. The network sees 10 mm more."""
 CORRIDOR_MM = 4.0
 """Voxel size of the mask of the box, which replaces the output of the coarse stage."""
 
-OVERLAP = 0.5
-"""Overlap of the sliding windows, larger than in a run over the whole image."""
+_FINE_OPTIONS = FineOptions(window_overlap=0.5)
+"""The overlap of the sliding windows is larger than in a run over the whole image."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def segment_in_box(
     network, modality = model
     box = _box(upright.geometry, place_lps_mm)
     normal = upright.with_array(normalise(upright.array, modality))
-    predictions = fine_stage(normal, _located(upright.geometry, box), network, OVERLAP, progress)
+    coarse = _located(upright.geometry, box)
+    predictions = fine_stage(normal, coarse, network, progress, _FINE_OPTIONS)
     progress("instances", 0.0)
     kept = _kept(known.array, question)
     others = known.with_array(np.where(known.array == question.again, 0, known.array))
