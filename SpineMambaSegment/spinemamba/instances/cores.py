@@ -7,7 +7,7 @@ separated that way, and is handled here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -15,8 +15,8 @@ from scipy import ndimage
 from spinemamba.imaging.centreline import CentreLine
 from spinemamba.imaging.truncation import reaches_end
 from spinemamba.inference.voxel_predictions import VoxelPredictions
-from spinemamba.instances.centreline_search import find_centreline
-from spinemamba.instances.core_cuts import segment_cores
+from spinemamba.instances.centreline_search import CentrelineOptions, find_centreline
+from spinemamba.instances.core_cuts import CoreCutOptions, segment_cores
 
 
 @dataclass(frozen=True)
@@ -25,21 +25,25 @@ class CoreOptions:
 
     Attributes:
         least_mm3: Least volume of a core: a fifth of the smallest cervical core in the real masks.
-        certain: A core truncated by the upper or lower end of the image is kept despite its small
-            volume if its mean probability is at least this. Networks reach it in the middle of a
-            body.
+        certain_probability: A core truncated by the upper or lower end of the image is kept
+            despite its small volume if its mean probability is at least this. Networks reach it
+            in the middle of a body.
         least_sliver_mm3: Smaller truncated cores are stray voxels.
         sliver_step_mm: Least distance along the centre line between a sliver and the core that it
             was merged with.
         sliver_side_mm: Greatest distance to the left or right between the two. A piece further
             away may be the other lateral mass of C1.
+        centreline: Options of the search for the centre line.
+        cuts: Options of the cuts between cores.
     """
 
     least_mm3: float = 100.0
-    certain: float = 0.95
+    certain_probability: float = 0.95
     least_sliver_mm3: float = 20.0
     sliver_step_mm: float = 4.0
     sliver_side_mm: float = 12.0
+    centreline: CentrelineOptions = field(default_factory=CentrelineOptions)
+    cuts: CoreCutOptions = field(default_factory=CoreCutOptions)
 
 
 def core_seeds(predictions: VoxelPredictions, bone: np.ndarray, options: CoreOptions) -> np.ndarray:
@@ -52,10 +56,11 @@ def core_seeds(predictions: VoxelPredictions, bone: np.ndarray, options: CoreOpt
     """
     spacing_mm = predictions.geometry.spacing_mm
     core = np.where(bone, predictions.core, 0)
-    line = find_centreline(core, spacing_mm)
+    line = find_centreline(core, spacing_mm, options.centreline)
     if line is None:
         return np.zeros(core.shape, np.int32)
-    pieces = _split_ends(segment_cores(core, line, spacing_mm), line, predictions, options)
+    merged = segment_cores(core, line, spacing_mm, options.cuts)
+    pieces = _split_ends(merged, line, predictions, options)
     sizes = np.bincount(pieces.ravel())
     large = sizes * predictions.geometry.voxel_mm3 >= options.least_mm3
     large[list(certain_slivers(pieces, predictions, options))] = True
@@ -80,7 +85,10 @@ def certain_slivers(
         if box is None:
             continue
         mask = cores[box] == number
-        if mask.sum() < least_voxels or predictions.core[box][mask].mean() < options.certain:
+        if (
+            mask.sum() < least_voxels
+            or predictions.core[box][mask].mean() < options.certain_probability
+        ):
             continue
         voxels = np.argwhere(mask) + [s.start for s in box]
         if reaches_end(voxels, grid, predictions.field_of_view):
