@@ -47,7 +47,7 @@ def assign_bone(
         kept: Mask of voxels of the image that must not be overwritten.
     """
     # The coarse stage does not run in a box.
-    level = expected_level(predictions, seeds.bone, fine_share=1.0)
+    level = expected_level(predictions, seeds.bone, fine_weight=1.0)
     hints = VoxelHints(level, predictions.offsets_mm)
     numbers = assign_voxels(seeds.numbers, seeds.bone, hints, predictions.geometry.spacing_mm)
     labels = sample_nearest(known.array, known.geometry, predictions.geometry)

@@ -188,7 +188,7 @@ def _check_size(
     mask: np.ndarray, geometry: Geometry, place_lps_mm: tuple[float, float, float]
 ) -> None:
     volume_ml = float(mask.sum()) * geometry.voxel_ml
-    least_ml = InstanceOptions().least_instance_ml
+    least_ml = InstanceOptions.least_instance_ml
     if volume_ml < least_ml:
         x, y, z = place_lps_mm
         raise UserError(

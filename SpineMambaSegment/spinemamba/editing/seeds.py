@@ -64,7 +64,7 @@ def box_seeds(
         UserError: If there is neither a core nor bone at the point (NO_SPINE).
     """
     geometry = predictions.geometry
-    bone = predictions.bone > InstanceOptions().bone
+    bone = predictions.bone > InstanceOptions.bone_threshold
     kept_fine = sample_nearest(kept, known.geometry, geometry)
     cores = _cores(np.where(bone, predictions.core, 0), geometry.spacing_mm)
     distance_mm = _distance_mm(geometry, place_lps_mm)

@@ -14,11 +14,7 @@ from spinemamba.imaging.masks import grow_labels
 from spinemamba.imaging.resample import crop_geometry, resample_box
 from spinemamba.imaging.volume import Geometry
 from spinemamba.inference.voxel_predictions import VoxelPredictions
-from spinemamba.instances.find import Instances
-
-BONE_THRESHOLD = 0.5
-RIM_VOX = 2
-"""Instances are dilated by this first, because interpolated bone may extend beyond them."""
+from spinemamba.instances.find import InstanceOptions, Instances
 
 
 def labels_on_input_grid(
@@ -26,6 +22,7 @@ def labels_on_input_grid(
     values: dict[int, int],
     predictions: VoxelPredictions,
     progress: Progress,
+    options: InstanceOptions | None = None,
 ) -> np.ndarray:
     """Return the label map of the instances on the canonical input grid.
 
@@ -34,14 +31,16 @@ def labels_on_input_grid(
         values: Label value of each instance number; other instances are omitted.
         predictions: Voxel predictions.
         progress: Called after every instance.
+        options: Thresholds; None for the defaults.
 
     Returns:
         Label values, uint8, with the shape of ``predictions.image_geometry``.
     """
+    options = options or InstanceOptions()
     target = predictions.image_geometry
     labels = np.zeros(target.shape, np.uint8)
     best = np.zeros(target.shape, np.float16)
-    grown = grow_labels(instances.labels, RIM_VOX)
+    grown = grow_labels(instances.labels, options.rim_vox)
     boxes = ndimage.find_objects(grown)
     for done, (number, value) in enumerate(values.items(), start=1):
         box = tuple(
@@ -54,7 +53,7 @@ def labels_on_input_grid(
         part = crop_geometry(target, window)
         mask = (grown[box] == number).astype(np.float32)
         share, bone = resample_box(np.stack([mask, predictions.bone[box]]), source, part)
-        update = (bone > BONE_THRESHOLD) & (share > best[window])
+        update = (bone > options.bone_threshold) & (share > best[window])
         best[window][update] = share[update]
         labels[window][update] = value
         progress("restore", done / len(values))
