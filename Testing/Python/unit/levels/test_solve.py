@@ -11,7 +11,7 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.emissions import volume_transitions
-from spinemamba.levels.solve import SolverOptions, assign_levels
+from spinemamba.levels.solve import LevelOptions, assign_levels
 from spinemamba.levels.transitions import INDEX, NAMES, TransitionOptions, routes, transition_tables
 
 
@@ -172,7 +172,9 @@ def test_two_vertebrae_missed_in_a_row_leave_a_gap_of_two():
     detected = tuple(i for i in spine(truth).items if i.id not in (5, 6))
     expected = tuple(name for k, name in enumerate(truth, 1) if k not in (5, 6))
     assert assign_levels(detected).best[0].names == expected
-    close = assign_levels(detected, options=SolverOptions(steps=TransitionOptions(most_missed=0)))
+    close = assign_levels(
+        detected, options=LevelOptions(transitions=TransitionOptions(most_missed=0))
+    )
     assert close.best[0].names != expected
 
 
