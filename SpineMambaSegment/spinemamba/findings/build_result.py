@@ -23,13 +23,15 @@ from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 if TYPE_CHECKING:
     from spinemamba.inference.model import Model
 
-MOST_LABELINGS = 3
+_MOST_LABELINGS = 3
 """Greatest number of labelings in the warning."""
 
 AnyLabeling = Labeling | LabelingResult
 
-LEAST_ALTERNATIVE = 0.01
+_LEAST_ALTERNATIVE = 0.01
 """Least probability of a level to be listed as an alternative."""
+
+_MOST_ALTERNATIVES = 3
 
 
 @dataclass(frozen=True)
@@ -108,14 +110,14 @@ def instance_results(
         if name is None:
             continue
         others = sorted(zip(NAMES, solution.marginals[k], strict=True), key=lambda pair: -pair[1])
-        alternatives = [(n, float(p)) for n, p in others if n != name and p >= LEAST_ALTERNATIVE]
+        alternatives = [(n, float(p)) for n, p in others if n != name and p >= _LEAST_ALTERNATIVE]
         results.append(
             InstanceResult(
                 id=item.id,
                 label=BY_NAME[name].value,
                 name=name,
                 posterior=solution.posteriors[k],
-                alternatives=tuple(alternatives[:3]),
+                alternatives=tuple(alternatives[:_MOST_ALTERNATIVES]),
                 evidence=item.level_probabilities,
                 centroid_lps_mm=item.centroid_lps_mm,
                 volume_ml=item.volume_ml,
@@ -148,7 +150,7 @@ def _distinct(labelings: Sequence[AnyLabeling]) -> list[AnyLabeling]:
     ends: dict[tuple[str | None, str | None], AnyLabeling] = {}
     for labeling in labelings:
         ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:MOST_LABELINGS]
+    return list(ends.values())[:_MOST_LABELINGS]
 
 
 def _level_range(labeling: AnyLabeling) -> str:

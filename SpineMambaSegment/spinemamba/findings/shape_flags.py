@@ -9,17 +9,12 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
-from spinemamba.findings.level_flags import LIMITS, QualityLimits
-from spinemamba.findings.orientation_flags import back_to_front, upside_down
+from spinemamba.findings.level_flags import LIMITS, QualityLimits, back_to_front, upside_down
 from spinemamba.imaging.masks import pieces_of
 from spinemamba.imaging.truncation import FieldOfView
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances
 from spinemamba.protocol.flags import Flag
-
-CORE_THRESHOLD = 0.5
-PLANES_DEG = (-10.0, 0.0, 10.0)
-"""Angles of candidate planes of symmetry: in scoliosis, vertebrae rotate about the spine's axis."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ def shape_flags(
     for item in instances.items:
         box = boxes[item.id - 1]
         mask = instances.labels[box] == item.id
-        core = mask & (predictions.core[box] > CORE_THRESHOLD)
+        core = mask & (predictions.core[box] > limits.core_threshold)
         flags = [_pieces(mask, limits), _hole(mask, limits)]
         if not item.is_sacrum:
             flags.append(_two_cores(core, limits))
@@ -87,7 +82,7 @@ def with_metal(
     volumes_ml = np.bincount(bright, minlength=256) * voxel_ml
     by_number = dict(shape.by_number)
     for number, value in values.items():
-        if (ml := float(volumes_ml[value])) > LIMITS.metal:
+        if (ml := float(volumes_ml[value])) > LIMITS.metal_ml:
             flag = Flag("metal", ml, f"Metal ({ml:.1f} mL brighter than any bone).")
             by_number[number] = (*by_number.get(number, ()), flag)
     return ShapeFlags(by_number, shape.scan)
@@ -132,7 +127,7 @@ def _asymmetry(mask: np.ndarray, core: np.ndarray, limits: QualityLimits) -> Fla
     middle = np.argwhere(core).mean(axis=0)
     _, back, aside = (np.argwhere(mask) - middle).T
     shares = []
-    for angle in np.radians(PLANES_DEG):
+    for angle in np.radians(limits.symmetry_planes_deg):
         lateral = aside * np.cos(angle) - back * np.sin(angle)
         left, right = float((lateral > 0.5).sum()), float((lateral < -0.5).sum())
         shares.append(abs(left - right) / max(left + right, 1.0))
