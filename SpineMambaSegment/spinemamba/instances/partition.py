@@ -45,7 +45,7 @@ from spinemamba.instances.spine_coordinate import (
 )
 from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
-Spacing = tuple[float, float, float]
+_Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def assign_voxels(
     seeds: np.ndarray,
     bone: np.ndarray,
     hints: VoxelHints,
-    spacing_mm: Spacing,
+    spacing_mm: _Spacing,
     *,
     sacrum: bool = False,
     options: PartitionOptions = PartitionOptions(),
@@ -144,7 +144,7 @@ class _VoxelAssignment:
         bone: np.ndarray,
         hints: VoxelHints,
         *,
-        spacing_mm: Spacing,
+        spacing_mm: _Spacing,
         sacrum: bool,
         options: PartitionOptions,
     ):

@@ -40,8 +40,8 @@ from spinemamba.levels.transitions import (
 N = len(NAMES)
 SINGLE, NOT_VERTEBRA, MERGED = slice(0, N), slice(N, 2 * N), slice(2 * N, 3 * N)
 ABOVE_FIRST = 3 * N
-STATES = 3 * N + 1
-LOWER_LEVEL = np.array([MERGED_LEVELS.get(k, k) for k in range(N)])
+_STATES = 3 * N + 1
+_LOWER_LEVEL = np.array([MERGED_LEVELS.get(k, k) for k in range(N)])
 """Index of the lower level of each merged state."""
 
 Path = tuple[int, ...]
@@ -159,9 +159,9 @@ def _transitions(items: tuple[Instance, ...], options: LevelOptions) -> np.ndarr
     sizes, half_mm = np.asarray(BODY_SIZES), _half_steps_mm()
     # The centre of a merged instance is half a step below its upper and above its lower level.
     above_mm = np.full(N, np.nan)
-    above_mm[LOWER_LEVEL] = half_mm
+    above_mm[_LOWER_LEVEL] = half_mm
     kinds = ((SINGLE, options.single, 0.0), (MERGED, options.double, half_mm))
-    out = np.zeros((len(sizes), len(pairs), STATES, STATES))
+    out = np.zeros((len(sizes), len(pairs), _STATES, _STATES))
     for kind, rate, after_mm in kinds:
         args = (gaps_mm, sizes, options.transitions)
         out[..., SINGLE, kind] = rate * transition_tables(*args, below_mm=after_mm)
@@ -170,7 +170,7 @@ def _transitions(items: tuple[Instance, ...], options: LevelOptions) -> np.ndarr
             np.array([np.nan]), sizes, options.transitions
         )
         doubled = transition_tables(*args, above_mm=above_mm, below_mm=after_mm)
-        out[..., MERGED, kind] = rate * doubled[..., LOWER_LEVEL, :]
+        out[..., MERGED, kind] = rate * doubled[..., _LOWER_LEVEL, :]
         out[..., ABOVE_FIRST, kind] = rate * _first_below_non_vertebra(options)
     out[..., SINGLE, SINGLE] *= volume_transitions(items)
     _set_non_vertebra_transitions(out, items, options)
@@ -185,7 +185,7 @@ def _set_non_vertebra_transitions(
     transitions[..., SINGLE, NOT_VERTEBRA] = transitions[..., NOT_VERTEBRA, NOT_VERTEBRA] = (
         options.spurious * stay
     )
-    transitions[..., MERGED, NOT_VERTEBRA] = options.spurious * stay[LOWER_LEVEL]
+    transitions[..., MERGED, NOT_VERTEBRA] = options.spurious * stay[_LOWER_LEVEL]
     transitions[..., ABOVE_FIRST, ABOVE_FIRST] = options.spurious
     # The sacrum is always last, so a piece of the pelvis may precede it.
     last = len(items) - 1 - items[-1].is_sacrum
@@ -220,7 +220,7 @@ def _first_below_non_vertebra(options: LevelOptions) -> np.ndarray:
 
 def _start(options: LevelOptions) -> np.ndarray:
     """Return the log prior of the first state, (82,)."""
-    out = np.zeros(STATES)
+    out = np.zeros(_STATES)
     out[SINGLE], out[MERGED] = options.single * _first_levels(), options.double * _first_levels()
     out[ABOVE_FIRST] = options.spurious
     with np.errstate(divide="ignore"):
