@@ -108,7 +108,7 @@ def report(name: str, scores: dict[str, float]) -> None:
 def cost(name: str, first: str) -> None:
     """Print time and memory of the steps for a phantom with perfect voxel predictions."""
     options = PhantomOptions(first=first, last="Sacrum", spacing_mm=(FINE_MM,) * 3, tight=True)
-    predictions = whole_evidence(make_phantom(1, options).labels)
+    predictions = whole_predictions(make_phantom(1, options).labels)
     before_gb = peak_gb()
     seconds = {}
     found, seconds["instances"] = timed(lambda: find_instances(predictions))
@@ -128,7 +128,7 @@ def cost(name: str, first: str) -> None:
     )
 
 
-def whole_evidence(labels: Volume) -> VoxelPredictions:
+def whole_predictions(labels: Volume) -> VoxelPredictions:
     """Return perfect voxel predictions for labels, in a CT of `CT_SHAPE` around them."""
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():

@@ -146,14 +146,14 @@ def give_up_rights() -> None:
 
 def stand_in_for_networks() -> None:
     """Replace the networks by functions that return the labels of a phantom at once."""
-    from voxel_predictions_of_labels import evidence_of
+    from voxel_predictions_of_labels import predictions_of
 
     from spinemamba import segment
     from spinemamba.imaging.read import read_volume
     from spinemamba.inference import model
     from spinemamba.protocol.model_card import DEFAULT, find_model
 
-    truth = evidence_of(read_volume(Path(os.environ["TRUTH"])))
+    truth = predictions_of(read_volume(Path(os.environ["TRUTH"])))
     networks = model.load_model(find_model(DEFAULT))
     model.load_model = lambda *options: networks
 

@@ -10,7 +10,7 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.training.data.dataset import body_cores
 
 
-def evidence_of(labels: Volume, certainty: float = 0.6) -> VoxelPredictions:
+def predictions_of(labels: Volume, certainty: float = 0.6) -> VoxelPredictions:
     """What perfect networks would say; neighbouring levels share the rest of the probability."""
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():

@@ -28,7 +28,7 @@ def blocks(rim: int = 0) -> np.ndarray:
     return labels
 
 
-def evidence_of(bone: np.ndarray) -> VoxelPredictions:
+def predictions_of(bone: np.ndarray) -> VoxelPredictions:
     levels = np.full((len(NETWORK_LEVELS), *SHAPE), 1 / len(NETWORK_LEVELS), np.float16)
     core = np.zeros(SHAPE, np.float32)
     return VoxelPredictions(bone.astype(np.float32), core, levels, GRID, levels, GRID)
@@ -44,7 +44,7 @@ def test_neighbours_correct_a_network_that_labels_too_much():
     thick = np.where(blocks(rim=1) > 0, 0.7, 0.02)
     parts = np.select([blocks(1) == 2, blocks(1) > 0], [TARGET, EXISTING], 0)
     neighbours = np.where(truth == 2, 0, truth)
-    mask = outline(image_of(truth), evidence_of(thick), parts, neighbours)
+    mask = outline(image_of(truth), predictions_of(thick), parts, neighbours)
     assert dice(thick > 0.5, truth > 0) < 0.9
     assert dice(mask, truth == 2) > 0.99
 
@@ -54,11 +54,11 @@ def test_an_arch_assigned_to_a_complete_neighbour_comes_back():
     bone = np.where(truth > 0, 0.9, 0.02)
     parts = np.select([truth == 2, truth > 0], [TARGET, EXISTING], 0)
     parts[22:38, 20:32] = EXISTING
-    mask = outline(image_of(truth), evidence_of(bone), parts, np.where(truth == 2, 0, truth))
+    mask = outline(image_of(truth), predictions_of(bone), parts, np.where(truth == 2, 0, truth))
     assert dice(mask, truth == 2) > 0.99
     # If the neighbour is unsegmented, the arch may belong to it.
     parts[22:38, 20:32][parts[22:38, 20:32] == EXISTING] = UNKNOWN
-    less = outline(image_of(truth), evidence_of(bone), parts, np.where(truth == 2, 0, truth))
+    less = outline(image_of(truth), predictions_of(bone), parts, np.where(truth == 2, 0, truth))
     assert not less[22:38, 22:32].any()
 
 
@@ -68,10 +68,10 @@ def test_without_neighbours_the_network_decides():
     parts = np.where(truth == 2, TARGET, 0)
     no_labels = np.zeros(SHAPE, np.uint8)
     mask = outline(
-        image_of(truth), evidence_of(bone), np.where(truth == 2, TARGET, UNKNOWN), no_labels
+        image_of(truth), predictions_of(bone), np.where(truth == 2, TARGET, UNKNOWN), no_labels
     )
     np.testing.assert_array_equal(mask, truth == 2)
-    assert not outline(image_of(truth), evidence_of(bone * 0), parts, no_labels).any()
+    assert not outline(image_of(truth), predictions_of(bone * 0), parts, no_labels).any()
 
 
 @pytest.mark.parametrize(("overlap", "existing"), [(2, True), (10, False)])
@@ -84,7 +84,7 @@ def test_a_neighbour_that_contains_much_of_the_target_is_ignored(overlap: int, e
         numbers[low + 6 : low + 10, 18:22, 18:22] = number
     seeds = BoxSeeds(numbers, 2, truth > 0, from_place=False)
     no_labels = np.zeros(SHAPE, np.uint8)
-    assignment = assign_bone(seeds, evidence_of(truth > 0), Volume(labels, GRID), no_labels > 0)
+    assignment = assign_bone(seeds, predictions_of(truth > 0), Volume(labels, GRID), no_labels > 0)
     assert assignment.neighbours[44, 20, 20] == existing
     assert assignment.neighbours[10, 20, 20] == 3
     assert assignment.parts[30, 20, 20] == TARGET

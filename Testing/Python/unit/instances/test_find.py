@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
-from voxel_predictions_of_labels import evidence_of
+from voxel_predictions_of_labels import predictions_of
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS
 from spinemamba.imaging.masks import dice
@@ -26,7 +26,7 @@ def spine() -> Volume:
 
 
 def test_perfect_predictions_give_the_true_labels_and_levels(spine: Volume):
-    predictions = evidence_of(spine)
+    predictions = predictions_of(spine)
     instances = find_instances(predictions)
     solution = assign_levels(instances.items)
     assert solution.best[0].names == ("T11", "T12", "L1", "L2", "L3", "L4")
@@ -38,7 +38,7 @@ def test_perfect_predictions_give_the_true_labels_and_levels(spine: Volume):
 
 
 def test_volumes_and_centroids_are_those_of_the_vertebrae(spine: Volume):
-    for item in find_instances(evidence_of(spine)).items:
+    for item in find_instances(predictions_of(spine)).items:
         mask = spine.array == 17 + item.id  # T11 is 18
         assert item.volume_ml == pytest.approx(mask.sum() * 8 / 1000, rel=0.08)
         centre = spine.geometry.to_lps_mm(np.argwhere(mask).mean(axis=0))
@@ -47,7 +47,7 @@ def test_volumes_and_centroids_are_those_of_the_vertebrae(spine: Volume):
 
 
 def test_improbable_sacrum_is_ignored_even_if_more_likely_than_l5(spine: Volume):
-    predictions = evidence_of(spine)
+    predictions = predictions_of(spine)
     place = NETWORK_LEVELS.index("Sacrum")
     predictions.levels[place][spine.array == 18] = 0.01  # L5 has 0.001 at T11
     assert not any(item.is_sacrum for item in find_instances(predictions).items)
@@ -63,7 +63,7 @@ def test_small_instance_above_the_sacrum_is_merged_into_it(size: int, joined: bo
 
 
 def test_no_core_gives_no_instance(spine: Volume):
-    predictions = evidence_of(spine)
+    predictions = predictions_of(spine)
     predictions.core[:] = 0
     instances = find_instances(predictions)
     assert instances.items == ()
@@ -76,7 +76,7 @@ def test_truncated_core_is_an_instance_if_it_is_certain(
 ):
     body = (body_cores(spine) > 0) & (spine.array == BY_NAME["T12"].value)
     end = int(np.flatnonzero(body.any(axis=(1, 2)))[0]) + 2  # two slices remain in view
-    whole = evidence_of(spine)
+    whole = predictions_of(spine)
     grid = crop_geometry(whole.geometry, tuple(slice(0, n) for n in (end, *spine.array.shape[1:])))
     core = whole.core[:end] * np.where(body[:end], np.float32(certainty), 1)
     levels = whole.levels[:, :end]
@@ -106,6 +106,6 @@ def test_real_shapes_are_separated_into_the_right_levels(shared_data, case: str)
     labels = labels.with_array(labels.array.astype(np.uint8))
     box = ndimage.find_objects((labels.array > 0).astype(np.uint8))[0]
     labels = thinned(crop_to(labels, box), 2.0)
-    names = assign_levels(find_instances(evidence_of(labels)).items).best[0].names
+    names = assign_levels(find_instances(predictions_of(labels)).items).best[0].names
     present = [v for v in BY_VALUE if (labels.array == v).any()]
     assert names == tuple(BY_VALUE[v].name for v in present)
