@@ -26,7 +26,7 @@ from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.truncation import crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.coarse import coarse_stage
-from spinemamba.inference.fine import fine_stage
+from spinemamba.inference.fine import FineOptions, fine_stage
 from spinemamba.inference.model import Model
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances, find_instances, with_cut_sides
@@ -36,8 +36,8 @@ from spinemamba.levels.solve import LevelSolution, assign_levels
 from spinemamba.protocol.result import Result
 from spinemamba.selective_scan.dispatch import describe_backend
 
-OVERLAP = {"fast": 0.2, "standard": 0.45}
-"""Overlap of neighbouring windows of the fine stage, as a fraction of the window, by quality."""
+_FINE_OPTIONS = {"fast": FineOptions(window_overlap=0.2), "standard": FineOptions()}
+"""Options of the fine stage by quality."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def segment(
     with _timed("locate", seconds):
         coarse = coarse_stage(image, model.coarse, progress)
     with _timed("segment", seconds):
-        fine = fine_stage(image, coarse, model.fine, OVERLAP[options.quality], progress)
+        fine = fine_stage(image, coarse, model.fine, progress, _FINE_OPTIONS[options.quality])
         predictions = replace(fine, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)

@@ -108,27 +108,27 @@ def report(name: str, scores: dict[str, float]) -> None:
 def cost(name: str, first: str) -> None:
     """Print time and memory of the steps for a phantom with perfect voxel predictions."""
     options = PhantomOptions(first=first, last="Sacrum", spacing_mm=(FINE_MM,) * 3, tight=True)
-    evidence = whole_evidence(make_phantom(1, options).labels)
+    predictions = whole_predictions(make_phantom(1, options).labels)
     before_gb = peak_gb()
     seconds = {}
-    found, seconds["instances"] = timed(lambda: find_instances(evidence))
-    _, seconds["flags"] = timed(lambda: shape_flags(found, evidence))
+    found, seconds["instances"] = timed(lambda: find_instances(predictions))
+    _, seconds["flags"] = timed(lambda: shape_flags(found, predictions))
     solution, seconds["levels"] = timed(lambda: assign_levels(found.items))
     names = solution.best[0].names
-    _, seconds["restore"] = timed(lambda: painted(found, names, evidence))
+    _, seconds["restore"] = timed(lambda: painted(found, names, predictions))
     steps = ", ".join(
         f"{step} {wall:.1f} ({cpu:.1f} CPU) s" for step, (wall, cpu) in seconds.items()
     )
     wall, cpu = np.sum(list(seconds.values()), axis=0)
-    bone_ml = float((evidence.bone > 0).sum()) * FINE_MM**3 / 1000
+    bone_ml = float((predictions.bone > 0).sum()) * FINE_MM**3 / 1000
     sys.stdout.write(
-        f"{name}: {len(found.items)} vertebrae, {bone_ml:.0f} mL, grid {evidence.bone.shape}: "
+        f"{name}: {len(found.items)} vertebrae, {bone_ml:.0f} mL, grid {predictions.bone.shape}: "
         f"{steps}; together {wall:.1f} ({cpu:.1f} CPU) s; memory {before_gb:.1f} GB before, "
         f"at most {peak_gb():.1f} GB\n"
     )
 
 
-def whole_evidence(labels: Volume) -> VoxelPredictions:
+def whole_predictions(labels: Volume) -> VoxelPredictions:
     """Return perfect voxel predictions for labels, in a CT of `CT_SHAPE` around them."""
     lookup = np.zeros(256, int)
     for value, channel in channel_of_value().items():
@@ -147,11 +147,11 @@ def whole_evidence(labels: Volume) -> VoxelPredictions:
 
 
 def painted(
-    found: Instances, names: tuple[str | None, ...], evidence: VoxelPredictions
+    found: Instances, names: tuple[str | None, ...], predictions: VoxelPredictions
 ) -> np.ndarray:
     """Return the labels on the grid of the CT."""
     values = {k: BY_NAME[name].value for k, name in enumerate(names, start=1) if name}
-    return labels_on_input_grid(found, values, evidence, lambda stage, fraction: None)
+    return labels_on_input_grid(found, values, predictions, lambda stage, fraction: None)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, tuple[float, float]]:

@@ -22,7 +22,7 @@ from spinemamba.imaging.orientation import canonical  # noqa: E402
 from spinemamba.imaging.read import read_labels  # noqa: E402 - the path is set just above
 from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
 from spinemamba.imaging.volume import Volume  # noqa: E402
-from spinemamba.instances.cut_surfaces import MEAN, MEAN_AT, fit_surfaces, frames  # noqa: E402
+from spinemamba.instances.cut_surfaces import MEAN, MEAN_AT, SurfaceFitOptions, fit_surfaces, frames  # noqa: E402
 from spinemamba.training.data.dataset import (  # noqa: E402
     body_cores,
     sample_nearest,
@@ -30,7 +30,7 @@ from spinemamba.training.data.dataset import (  # noqa: E402
 from spinemamba.training.data.vertebra_shapes import DONORS, core_centres_mm  # noqa: E402
 
 SPACING_MM = 1.5
-WEAK = np.full(7, 0.003)
+WEAK = SurfaceFitOptions(prior_precision=(0.003,) * 7)
 """Prior precision of the coefficients: weak, so that the voxels determine them."""
 
 SMOOTH = 0.5

@@ -61,7 +61,7 @@ FLAGS = {
     ),
     "hole": (f"enclosed holes above {LIMITS.hole:.0%} of the volume", "share"),
     "asymmetry": (f"left and right differ by more than {LIMITS.asymmetry:.0%}", "share"),
-    "metal": (f"more than {LIMITS.metal:g} mL above {LIMITS.metal_hu:g} HU (CT)", "mL"),
+    "metal": (f"more than {LIMITS.metal_ml:g} mL above {LIMITS.metal_hu:g} HU (CT)", "mL"),
     "missing_slices": ("whole scan: slices between others hold a single value", "-"),
     "upside_down": ("whole scan: levels by appearance run from tail to head", "correlation"),
     "back_to_front": ("whole scan: processes lie in front of the bodies", "mm"),

@@ -12,10 +12,10 @@ from spinemamba.anatomy.labels import BY_NAME, LABELS, RARE
 from spinemamba.common.errors import UserError
 
 Chain = tuple[str | None, ...]
-FIXED = ("Sacrum", "Coccyx")
+_FIXED = ("Sacrum", "Coccyx")
 """Levels of a unique shape, which a shift does not change."""
 
-TIGHT = (("T11", "L1"),)
+_TIGHT = (("T11", "L1"),)
 """Neighbouring levels in spines with fewer vertebrae than usual."""
 
 
@@ -35,14 +35,14 @@ def shift(chain: Sequence[str | None], by: int, positions: Iterable[int] | None 
     """
     positions = set(range(len(chain)) if positions is None else positions)
     levels = [
-        n.name for n in LABELS if n.name not in FIXED and (n.name not in RARE or n.name in chain)
+        n.name for n in LABELS if n.name not in _FIXED and (n.name not in RARE or n.name in chain)
     ]
     if "L6" not in levels and "Sacrum" in chain:
         levels.append("L6")
     elif "Sacrum" not in chain:
         levels.append("Sacrum")
     shifted = [
-        _step(name, by, levels) if k in positions and name not in (None, *FIXED) else name
+        _step(name, by, levels) if k in positions and name not in (None, *_FIXED) else name
         for k, name in enumerate(chain)
     ]
     return checked(shifted)
@@ -133,7 +133,7 @@ def missing_between(above: str, below: str) -> tuple[str, ...] | None:
     if first >= last:
         return None
     missing = tuple(name for name in order[first + 1 : last] if name not in RARE)
-    return () if (above, below) in TIGHT else missing
+    return () if (above, below) in _TIGHT else missing
 
 
 def free_level(chain: Sequence[str | None], position: int) -> str:

@@ -41,7 +41,7 @@ STEP_MM: dict[tuple[str, str], tuple[float, float]] = {
     ("L5", "L6"): (30.57, 2.43),
 }
 
-VOLUME_ML: dict[str, float] = {
+_VOLUME_ML: dict[str, float] = {
     "C1": 12.0, "C2": 15.5, "C3": 10.9, "C4": 11.2, "C5": 12.0, "C6": 13.5, "C7": 16.1,
     "T1": 19.1, "T2": 20.4, "T3": 20.2, "T4": 21.1, "T5": 21.8, "T6": 23.8, "T7": 26.6, "T8": 28.6,
     "T9": 31.0, "T10": 34.1, "T11": 38.2, "T12": 43.4,
@@ -66,15 +66,15 @@ VOLUME_STEP_OUTLIER = 0.2
 
 def usual_volume_ml(name: str) -> float:
     """Return the usual volume of a level in an adult, in mL; interpolated for T13 and L6."""
-    if name in VOLUME_ML:
-        return VOLUME_ML[name]
-    known = sorted(VOLUME_ML, key=ORDER.__getitem__)
+    if name in _VOLUME_ML:
+        return _VOLUME_ML[name]
+    known = sorted(_VOLUME_ML, key=ORDER.__getitem__)
     index = bisect_left([ORDER[level] for level in known], ORDER[name])
     if index == len(known):  # the coccyx
-        return VOLUME_ML[known[-1]]
+        return _VOLUME_ML[known[-1]]
     above, below = known[index - 1], known[index]
-    slope = (VOLUME_ML[below] - VOLUME_ML[above]) / (ORDER[below] - ORDER[above])
-    return slope * (ORDER[name] - ORDER[above]) + VOLUME_ML[above]
+    slope = (_VOLUME_ML[below] - _VOLUME_ML[above]) / (ORDER[below] - ORDER[above])
+    return slope * (ORDER[name] - ORDER[above]) + _VOLUME_ML[above]
 
 
 ANY_STEP_MM = (25.0, 8.0)

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, LABELS, Label
 
 CATEGORY = "SCT^123037004^Anatomical Structure"
-CONTEXT = "Segmentation category and type - SpineMamba"
-REGION_CONTEXT = "Anatomic codes - DICOM master list"
+_CONTEXT = "Segmentation category and type - SpineMamba"
+_REGION_CONTEXT = "Anatomic codes - DICOM master list"
 PLAIN_VERTEBRA = "SCT^51282000^Vertebra"
 PRIVATE_SCHEME = "99SPINE"
 """Private coding scheme of levels without a SNOMED code."""
 
-BY_SNOMED = {label.snomed: label for label in LABELS if label.snomed is not None}
+_BY_SNOMED = {label.snomed: label for label in LABELS if label.snomed is not None}
 
-VERTEBRA_WORDS = re.compile(r"^(?:vertebrae?|vert)[ _.-]*|[ _.-]+vertebrae?$", re.IGNORECASE)
+_VERTEBRA_WORDS = re.compile(r"^(?:vertebrae?|vert)[ _.-]*|[ _.-]+vertebrae?$", re.IGNORECASE)
 """Prefixes and suffixes of a level: vertebrae_L1, L1 vertebra."""
 
 LEVEL = re.compile(r"(C|T|Th|L|S)[ _-]?0?(\d{1,2})", re.IGNORECASE)
-LEVEL_INSIDE = re.compile(r"(?<![a-z0-9])(C|T|Th|L|S)[ _-]?0?(\d{1,2})(?![a-z0-9])", re.IGNORECASE)
+_LEVEL_INSIDE = re.compile(r"(?<![a-z0-9])(C|T|Th|L|S)[ _-]?0?(\d{1,2})(?![a-z0-9])", re.IGNORECASE)
 """A level among other words, as in "L3 corrected" or "disc L3/L4"."""
 
-OTHER_NAMES = {
+_OTHER_NAMES = {
     "atlas": "C1",
     "axis": "C2",
     "sacrum": "Sacrum",
@@ -72,7 +72,7 @@ def terminology_entry(label: Label) -> str:
     else:
         kind = PLAIN_VERTEBRA
         modifier = f"{PRIVATE_SCHEME}^{label.name}^{meaning(label)}"
-    return "~".join((CONTEXT, CATEGORY, kind, modifier, REGION_CONTEXT, "^^", "^^"))
+    return "~".join((_CONTEXT, CATEGORY, kind, modifier, _REGION_CONTEXT, "^^", "^^"))
 
 
 def segment_info(value: int, tags: Mapping[str, str] | None = None) -> SegmentInfo:
@@ -92,9 +92,9 @@ def level_named(text: str) -> Label | None:
     ``sacrum``. ``S1`` is read as the sacrum. A name with other words, such as ``L3 corrected``, is
     not recognised.
     """
-    plain = VERTEBRA_WORDS.sub("", text.strip()).strip().lower()
-    if plain in OTHER_NAMES:
-        return BY_NAME[OTHER_NAMES[plain]]
+    plain = _VERTEBRA_WORDS.sub("", text.strip()).strip().lower()
+    if plain in _OTHER_NAMES:
+        return BY_NAME[_OTHER_NAMES[plain]]
     match = LEVEL.fullmatch(plain)
     return None if match is None else BY_NAME.get(_canonical_name(match))
 
@@ -111,13 +111,13 @@ def level_of(name: str, entry: str = "") -> Label | None:
     if named is not None:
         return named
     coded = level_coded(entry)
-    mentioned = {_canonical_name(match) for match in LEVEL_INSIDE.finditer(name)}
+    mentioned = {_canonical_name(match) for match in _LEVEL_INSIDE.finditer(name)}
     return coded if coded is None or mentioned <= {coded.name} else None
 
 
 def mentions_level(name: str) -> bool:
     """Return whether a name contains a level, alone or among other words."""
-    return LEVEL_INSIDE.search(name) is not None
+    return _LEVEL_INSIDE.search(name) is not None
 
 
 def why_no_level(entry: str = "") -> str:
@@ -135,8 +135,8 @@ def level_coded(entry: str) -> Label | None:
     if len(parts) < 4 or len(parts[2]) < 2:
         return None
     kind, modifier = parts[2], parts[3]
-    if kind[0] == "SCT" and kind[1] in BY_SNOMED:
-        return BY_SNOMED[kind[1]]
+    if kind[0] == "SCT" and kind[1] in _BY_SNOMED:
+        return _BY_SNOMED[kind[1]]
     private = kind[:2] == PLAIN_VERTEBRA.split("^")[:2] and modifier[0] == PRIVATE_SCHEME
     return BY_NAME.get(modifier[1]) if private and len(modifier) > 1 else None
 

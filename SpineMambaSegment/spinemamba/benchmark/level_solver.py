@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from spinemamba.benchmark.simulated_chains import SimulatedChain
 from spinemamba.levels.solve import assign_levels
 
-SURE = 0.9
-BINS = np.linspace(0.0, 1.0, 11)
+_SURE = 0.9
+_BINS = np.linspace(0.0, 1.0, 11)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def rates(answers: list[SolverResult]) -> Rates:
         anchored=share(lambda a: not a.case.whole and a.case.anchored, is_right),
         free=share(lambda a: not a.case.anchored, is_right),
         flagged=share(lambda a: not a.right and not a.case.anchored, lambda a: a.ambiguous),
-        sure=share(lambda a: a.posterior >= SURE, is_right),
+        sure=share(lambda a: a.posterior >= _SURE, is_right),
     )
 
 
@@ -102,8 +102,8 @@ def write_plot(answers: dict[str, list[SolverResult]], path: Path) -> None:
     for name, results in answers.items():
         posterior = np.array([a.posterior for a in results])
         right = np.array([a.right for a in results])
-        index = np.digitize(posterior, BINS[1:-1])
-        bins = [k for k in range(len(BINS) - 1) if (index == k).sum()]
+        index = np.digitize(posterior, _BINS[1:-1])
+        bins = [k for k in range(len(_BINS) - 1) if (index == k).sum()]
         means = [(posterior[index == k].mean(), right[index == k].mean()) for k in bins]
         sizes = [12 + 2.0 * float((index == k).sum()) for k in bins]
         x, y = np.array(means).T

@@ -16,7 +16,7 @@ from spinemamba.network.config import BASE, SIZES, NetworkConfig
 from spinemamba.network.rvm import RVM
 from spinemamba.network.unet import SpineMambaNet
 
-BASE_PATCH = (96, 96, 96)
+_BASE_PATCH = (96, 96, 96)
 """Patch size for `base`: it fits into a process of a few gigabytes."""
 
 
@@ -70,7 +70,7 @@ def configurations(quick: bool) -> dict[str, NetworkConfig]:
     if quick:
         return small
     return small | {
-        f"base, {scan}": replace(BASE, patch_vox=BASE_PATCH, scan=scan)
+        f"base, {scan}": replace(BASE, patch_vox=_BASE_PATCH, scan=scan)
         for scan in ("raster", "tri")
     }
 

@@ -40,21 +40,21 @@ FAULTS = (*["none"] * 8, "fused", "missed", "spurious", "above", "below")
 or shoulder), "below" one at the sacrum or beyond the lower end (pelvis or rib).
 """
 
-SHOWN_AS = {"T13": "T12", "L6": "L5"}
+_SHOWN_AS = {"T13": "T12", "L6": "L5"}
 
-PLAIN = (NETWORK_LEVELS.index("C3"), NETWORK_LEVELS.index("L5"))
+_PLAIN = (NETWORK_LEVELS.index("C3"), NETWORK_LEVELS.index("L5"))
 """First and last level without a distinct shape."""
 
-DISTRACTOR_ML = {"above": (3.0, 15.0), "below": (1.5, 20.0)}
+_DISTRACTOR_ML = {"above": (3.0, 15.0), "below": (1.5, 20.0)}
 """Range of volumes of a false instance beyond an end of the chain."""
 
-DISTRACTOR_STEP = (0.6, 1.3)
+_DISTRACTOR_STEP = (0.6, 1.3)
 """Range of its distance to the last vertebra, relative to the usual distance of neighbours."""
 
-CROP_LEVELS = (3, 8)
-CENTRE_NOISE_MM = 1.5
-SIZE_SPREAD = 0.08
-DISTINCT_WIDTH = 0.5
+_CROP_LEVELS = (3, 8)
+_CENTRE_NOISE_MM = 1.5
+_SIZE_SPREAD = 0.08
+_DISTINCT_WIDTH = 0.5
 """Standard deviation of the level probabilities of a level with a distinct shape."""
 
 
@@ -145,7 +145,7 @@ def real_chains(path: Path, noise: Noise, seed: int = 0) -> list[SimulatedChain]
     rng, cases = np.random.default_rng(seed), []
     for chain in chains.values():
         names, centres = zip(*sorted(chain, key=lambda entry: ORDER[entry[0]]), strict=True)
-        items = _chain(list(names), np.array(centres), rng.normal(1.0, SIZE_SPREAD), noise, rng)
+        items = _chain(list(names), np.array(centres), rng.normal(1.0, _SIZE_SPREAD), noise, rng)
         truth = tuple((name,) for name in names)
         cases.append(SimulatedChain("real", "none", False, truth, _numbered(items)))
     return cases
@@ -157,13 +157,13 @@ def _case(
     more, less = VARIANTS[variant]
     names = [n for n in NAMES if (n not in RARE or n in more) and n not in less]
     if not whole:
-        count = int(rng.integers(CROP_LEVELS[0], CROP_LEVELS[1] + 1))
+        count = int(rng.integers(_CROP_LEVELS[0], _CROP_LEVELS[1] + 1))
         # Half of the crops start or end with the end of the spine.
         ends = (0, len(names) - count)
         inner = int(rng.integers(2, len(names) - count))
         first = int(rng.choice(ends)) if rng.uniform() < 0.5 else inner
         names = names[first : first + count]
-    size = rng.normal(1.0, SIZE_SPREAD)
+    size = rng.normal(1.0, _SIZE_SPREAD)
     items = _chain(names, _line(names, size, rng), size, noise, rng)
     truth: list[tuple[str | None, ...]] = [(name,) for name in names]
     inner = int(rng.integers(1, len(names) - 1)) if len(names) > 2 else 0
@@ -172,13 +172,17 @@ def _case(
     if fault == "fused" and names[inner + 1] != "Sacrum":
         upper, lower = items[inner], items.pop(inner + 1)
         volume_ml = 0.95 * (upper.volume_ml + lower.volume_ml)
-        items[inner] = _between(upper, lower, np.add(upper.evidence, lower.evidence), volume_ml)
+        items[inner] = _between(
+            upper, lower, np.add(upper.level_probabilities, lower.level_probabilities), volume_ml
+        )
         truth[inner : inner + 2] = [(names[inner], names[inner + 1])]
     if fault == "spurious":
-        evidence = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
-        items.insert(inner, _between(items[inner - 1], items[inner], evidence, rng.uniform(1.5, 8)))
+        probabilities = rng.dirichlet(np.full(len(NETWORK_LEVELS), 0.5))
+        items.insert(
+            inner, _between(items[inner - 1], items[inner], probabilities, rng.uniform(1.5, 8))
+        )
         truth.insert(inner, (None,))
-    if fault in DISTRACTOR_ML:
+    if fault in _DISTRACTOR_ML:
         index = 0 if fault == "above" else len(items) - items[-1].is_sacrum
         neighbour = items[0] if fault == "above" else items[index - 1]
         items.insert(index, _distractor(fault, neighbour, noise.width, rng))
@@ -212,13 +216,13 @@ def _chain(
     bias = _slow(len(names), rng) * noise.bias
     items = []
     for k, name in enumerate(names):
-        level, width = NETWORK_LEVELS.index(SHOWN_AS.get(name, name)), DISTINCT_WIDTH
+        level, width = NETWORK_LEVELS.index(_SHOWN_AS.get(name, name)), _DISTINCT_WIDTH
         if name not in DISTINCT:
             level = level + shift + bias[k] + rng.normal() * noise.jitter
             # Levels without a distinct shape are never confused with those that have one.
-            level = np.clip(level, *PLAIN)
+            level = np.clip(level, *_PLAIN)
             width = noise.width
-        centre = rng.normal(centres[k], CENTRE_NOISE_MM)
+        centre = rng.normal(centres[k], _CENTRE_NOISE_MM)
         volume_ml = size**3 * usual_volume_ml(name) * np.exp(0.15 * rng.normal())
         sacrum = name == "Sacrum"
         items.append(Instance(0, tuple(centre), volume_ml, _gaussian(level, width), sacrum, ()))
@@ -247,23 +251,25 @@ def _distractor(
         rng: Random generator.
     """
     down = 1 if fault == "below" else -1
-    level = int(np.argmax(neighbour.evidence)) + down * rng.uniform(0, 1)
+    level = int(np.argmax(neighbour.level_probabilities)) + down * rng.uniform(0, 1)
     blurred = width + rng.uniform(0, 1)
-    evidence = _gaussian(float(np.clip(level, 0, len(NETWORK_LEVELS) - 1)), blurred)
-    step_mm = 25.0 * (neighbour.volume_ml / 30.0) ** (1 / 3) * rng.uniform(*DISTRACTOR_STEP)
+    probabilities = _gaussian(float(np.clip(level, 0, len(NETWORK_LEVELS) - 1)), blurred)
+    step_mm = 25.0 * (neighbour.volume_ml / 30.0) ** (1 / 3) * rng.uniform(*_DISTRACTOR_STEP)
     aside_mm = rng.normal(0.0, 8.0, 2)
     centre = np.add(neighbour.centroid_lps_mm, (*aside_mm, -down * step_mm))
-    volume_ml = rng.uniform(*DISTRACTOR_ML[fault])
-    return Instance(0, tuple(map(float, centre)), volume_ml, evidence, False, ())
+    volume_ml = rng.uniform(*_DISTRACTOR_ML[fault])
+    return Instance(0, tuple(map(float, centre)), volume_ml, probabilities, False, ())
 
 
 def _gaussian(level: float, width: float) -> tuple[float, ...]:
     """Return Gaussian level probabilities; ``level`` is an index into `NETWORK_LEVELS`."""
-    evidence = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - level) / width) ** 2)
-    return tuple(evidence / evidence.sum())
+    probabilities = np.exp(-0.5 * ((np.arange(len(NETWORK_LEVELS)) - level) / width) ** 2)
+    return tuple(probabilities / probabilities.sum())
 
 
-def _between(a: Instance, b: Instance, evidence: np.ndarray, volume_ml: float) -> Instance:
-    """Return an instance halfway between two vertebrae; ``evidence`` is normalised."""
+def _between(a: Instance, b: Instance, probabilities: np.ndarray, volume_ml: float) -> Instance:
+    """Return an instance halfway between two vertebrae; ``probabilities`` is normalised."""
     centre = np.add(a.centroid_lps_mm, b.centroid_lps_mm) / 2
-    return Instance(0, tuple(centre), volume_ml, tuple(evidence / evidence.sum()), False, ())
+    return Instance(
+        0, tuple(centre), volume_ml, tuple(probabilities / probabilities.sum()), False, ()
+    )

@@ -26,7 +26,7 @@ from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.segment import segment
 from spinemamba.selective_scan.dispatch import forced_backend
 
-SLIDING_OVERLAP = 0.5
+_SLIDING_OVERLAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def measure_case(path: Path, slide: bool = False) -> CaseRow:
 
 def _boxes(geometry: Geometry, model: LoadedNetwork) -> list[Box]:
     grid = _grid(geometry, model)
-    return window_boxes(grid.shape, model.patch_vox, SLIDING_OVERLAP)
+    return window_boxes(grid.shape, model.patch_vox, _SLIDING_OVERLAP)
 
 
 def _measured(volume: Volume, model: LoadedNetwork) -> SlowWay:

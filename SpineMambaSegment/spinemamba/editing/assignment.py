@@ -76,7 +76,7 @@ def find_seeds(
         UserError: If there is neither a core nor bone at the point (NO_SPINE).
     """
     geometry = predictions.geometry
-    bone = predictions.bone > InstanceOptions().bone
+    bone = predictions.bone > InstanceOptions.bone_threshold
     kept_fine = _sample_nearest(kept, known.geometry, geometry)
     cores = _cores(np.where(bone, predictions.core, 0), geometry.spacing_mm)
     distance_mm = _distance_mm(geometry, point_lps_mm)
@@ -199,7 +199,7 @@ def assign_bone(
         kept: Mask of voxels of the image that must not be overwritten.
     """
     # The coarse stage does not run in a region of interest.
-    level = expected_level(predictions, seeds.bone, fine_share=1.0)
+    level = expected_level(predictions, seeds.bone, fine_weight=1.0)
     hints = VoxelHints(level, predictions.offsets_mm)
     numbers = assign_voxels(seeds.numbers, seeds.bone, hints, predictions.geometry.spacing_mm)
     labels = _sample_nearest(known.array, known.geometry, predictions.geometry)

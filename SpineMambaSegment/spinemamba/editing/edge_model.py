@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.instances.logistic_regression import NewtonOptions, logistic_fit, probability
+
 _IMAGE_MM, _BONE_MM = (1.0, 2.5), (1.5, 4.0)
 """Standard deviations of the Gaussians for smoothed features of the image and of bone."""
 
@@ -25,9 +27,7 @@ _LEAST_SAMPLES = 2_000
 _RIDGE = 1e-3
 """Weight of the L2 penalty of the regression."""
 
-_NEWTON_STEPS = 10
-_LEAST_CURVATURE = 1e-3
-"""Lower bound of p (1 - p) in the Hessian, for numerical stability."""
+_NEWTON = NewtonOptions(steps=10, least_curvature=1e-3)
 
 _LEAST_BONE = 0.01
 """Voxels with a lower bone probability are background."""
@@ -93,11 +93,12 @@ def learned_bone(
     features = [values.ravel() for values in inputs.features()]
     known = np.stack([values[samples] for values in features], axis=-1).astype(float)
     mean, std = known.mean(axis=0), known.std(axis=0) + 1e-6
-    weights = _logistic_fit(_design((known - mean) / std), labelled.ravel()[samples].astype(float))
+    design, target = _design((known - mean) / std), labelled.ravel()[samples].astype(float)
+    prior = np.zeros(design.shape[1]), np.full(design.shape[1], _RIDGE)
+    weights = logistic_fit(design, target, prior, _NEWTON)
     queried = np.flatnonzero(predicted)
     new = np.stack([values[queried] for values in features], axis=-1).astype(float)
-    logit = np.clip(_design((new - mean) / std) @ weights, -30, 30)
-    predicted.ravel()[queried] = 1 / (1 + np.exp(-logit))
+    predicted.ravel()[queried] = probability(_design((new - mean) / std) @ weights)
     return predicted
 
 
@@ -106,21 +107,3 @@ def _design(values: np.ndarray) -> np.ndarray:
     first, second = np.triu_indices(values.shape[1])
     ones = np.ones((len(values), 1))
     return np.hstack([ones, values, values[:, first] * values[:, second]])
-
-
-def _logistic_fit(design: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the weights of a ridge logistic regression, by Newton's method.
-
-    Args:
-        design: Design matrix (n, weights).
-        target: 0 or 1 for each row.
-    """
-    weights = np.zeros(design.shape[1])
-    ridge = _RIDGE * np.eye(len(weights))
-    for _ in range(_NEWTON_STEPS):
-        expected = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (expected - target) / len(design) + ridge @ weights
-        curvature = np.maximum(expected * (1 - expected), _LEAST_CURVATURE)
-        hessian = (design.T * curvature) @ design / len(design) + ridge
-        weights -= np.linalg.solve(hessian, gradient)
-    return weights

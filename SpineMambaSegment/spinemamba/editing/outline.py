@@ -17,7 +17,8 @@ from spinemamba.imaging.masks import grow_labels, without_islands
 from spinemamba.imaging.resample import crop_geometry, resample_box
 from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
-from spinemamba.instances.to_input_grid import BONE_THRESHOLD, RIM_VOX, box_in
+from spinemamba.instances.find import InstanceOptions
+from spinemamba.instances.to_input_grid import box_in
 
 _RIM_MM = 1.5
 """One voxel of the fine stage. Bone this close to an existing neighbour may belong to it."""
@@ -100,7 +101,7 @@ def _view(
     window: Box,
     neighbours: np.ndarray,
 ) -> _View:
-    grown = grow_labels(parts, RIM_VOX)
+    grown = grow_labels(parts, InstanceOptions.rim_vox)
     stack = np.stack([predictions.bone, grown == UNKNOWN, (grown == TARGET) | (grown == EXISTING)])
     geometry = crop_geometry(normal.geometry, window)
     bone, unknown, known = resample_box(stack, predictions.geometry, geometry)
@@ -109,7 +110,7 @@ def _view(
 
 def _free_bone(view: _View, bone: np.ndarray) -> np.ndarray:
     """Return the largest component of bone that belongs to no other vertebra."""
-    free = (bone > BONE_THRESHOLD) & ~view.existing & ~view.unknown
+    free = (bone > InstanceOptions.bone_threshold) & ~view.existing & ~view.unknown
     if not view.existing.any():
         return without_islands(free)
     inner = without_islands(free & (view.distance_mm(view.existing) > _RIM_MM))

@@ -53,7 +53,7 @@ def _instance(entry: InstanceResult) -> Instance:
         id=entry.id,
         centroid_lps_mm=entry.centroid_lps_mm,
         volume_ml=entry.volume_ml,
-        evidence=entry.level_probabilities,
+        level_probabilities=entry.level_probabilities,
         is_sacrum=entry.is_sacrum,
         cut_sides=entry.cut_sides,
     )

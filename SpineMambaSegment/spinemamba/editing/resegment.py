@@ -22,7 +22,7 @@ from spinemamba.imaging.resample import crop_geometry, grid_with_spacing
 from spinemamba.imaging.truncation import crop_to_data, crop_volume, cut_sides, pad_to_image
 from spinemamba.imaging.volume import Box, Geometry, Volume
 from spinemamba.inference.coarse import CoarsePrediction
-from spinemamba.inference.fine import fine_stage
+from spinemamba.inference.fine import FineOptions, fine_stage
 from spinemamba.inference.model import LoadedNetwork
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import InstanceOptions, pooled_level
@@ -34,8 +34,8 @@ above, front and back, right and left. The network sees 10 mm more."""
 _REGION_SPACING_MM = 4.0
 """Voxel size of the mask of the region, which replaces the output of the coarse stage."""
 
-_OVERLAP = 0.5
-"""Overlap of the sliding windows, larger than in a run over the whole image."""
+_FINE_OPTIONS = FineOptions(window_overlap=0.5)
+"""The overlap of the sliding windows is larger than in a run over the whole image."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def resegment_vertebra(
     region = _region_of_interest(upright.geometry, point_lps_mm)
     normal = upright.with_array(normalise(upright.array, modality))
     corridor = _as_corridor(upright.geometry, region)
-    predictions = fine_stage(normal, corridor, network, _OVERLAP, progress)
+    predictions = fine_stage(normal, corridor, network, progress, _FINE_OPTIONS)
     progress("instances", 0.0)
     kept = _kept(known.array, target)
     others = known.with_array(np.where(known.array == target.value, 0, known.array))
@@ -187,7 +187,7 @@ def _check_size(
     mask: np.ndarray, geometry: Geometry, point_lps_mm: tuple[float, float, float]
 ) -> None:
     volume_ml = float(mask.sum()) * geometry.voxel_ml
-    least_ml = InstanceOptions().least_instance_ml
+    least_ml = InstanceOptions.least_instance_ml
     if volume_ml < least_ml:
         x, y, z = point_lps_mm
         raise UserError(

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from skimage.graph import MCP_Geometric
 
 from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.volume import Volume
+from spinemamba.instances.geodesic import search_through_bone
 from spinemamba.instances.partition import VoxelHints, assign_voxels
 
 _SEED_MM = 5.0
 """Radius of a seed: most of the core of a body, so that the point need not be exact."""
-
-_LEAST_DEPTH_MM = 0.5
-"""Lower bound of the depth of bone in the cost of a step."""
 
 _SEARCH_MM = 1.6
 """Finer grids are subsampled to about this step, which is enough for the width of facet joints."""
@@ -104,13 +101,11 @@ def _geodesic_split(
     thick.
     """
     depth_mm = ndimage.distance_transform_edt(np.pad(inside, 1), spacing_mm)[1:-1, 1:-1, 1:-1]
-    # Negative costs are obstacles.
-    costs = np.where(inside, 1 / np.maximum(depth_mm, _LEAST_DEPTH_MM) ** 2, -1.0)
     distances = []
     for number in range(1, count + 1):
         starts = np.argwhere(seeds == number)
         if len(starts):
-            search = MCP_Geometric(costs, fully_connected=True, sampling=spacing_mm)
+            search = search_through_bone(inside, depth_mm, spacing_mm)
             distances.append(search.find_costs(starts)[0])
         else:
             distances.append(np.full(inside.shape, np.inf))

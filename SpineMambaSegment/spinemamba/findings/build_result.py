@@ -23,13 +23,15 @@ from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 if TYPE_CHECKING:
     from spinemamba.inference.model import Model
 
-MOST_LABELINGS = 3
+_MOST_LABELINGS = 3
 """Greatest number of labelings in the warning."""
 
-AnyLabeling = Labeling | LabelingResult
+_AnyLabeling = Labeling | LabelingResult
 
-LEAST_ALTERNATIVE = 0.01
+_LEAST_ALTERNATIVE = 0.01
 """Least probability of a level to be listed as an alternative."""
+
+_MOST_ALTERNATIVES = 3
 
 
 @dataclass(frozen=True)
@@ -108,15 +110,15 @@ def instance_results(
         if name is None:
             continue
         others = sorted(zip(NAMES, solution.marginals[k], strict=True), key=lambda pair: -pair[1])
-        alternatives = [(n, float(p)) for n, p in others if n != name and p >= LEAST_ALTERNATIVE]
+        alternatives = [(n, float(p)) for n, p in others if n != name and p >= _LEAST_ALTERNATIVE]
         results.append(
             InstanceResult(
                 id=item.id,
                 label=BY_NAME[name].value,
                 name=name,
                 posterior=solution.posteriors[k],
-                alternatives=tuple(alternatives[:3]),
-                level_probabilities=item.evidence,
+                alternatives=tuple(alternatives[:_MOST_ALTERNATIVES]),
+                level_probabilities=item.level_probabilities,
                 centroid_lps_mm=item.centroid_lps_mm,
                 volume_ml=item.volume_ml,
                 complete=not item.cut_sides,
@@ -137,20 +139,20 @@ def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
     return out
 
 
-def level_warning(labelings: Sequence[AnyLabeling]) -> str:
+def level_warning(labelings: Sequence[_AnyLabeling]) -> str:
     """Return a warning that lists the most likely labelings, most likely first."""
     ranges = " or ".join(_level_range(labeling) for labeling in _distinct(labelings))
     return f"The levels are ambiguous: {ranges}. Verify one level."
 
 
-def _distinct(labelings: Sequence[AnyLabeling]) -> list[AnyLabeling]:
+def _distinct(labelings: Sequence[_AnyLabeling]) -> list[_AnyLabeling]:
     """Return the most likely labelings that differ in the first or the last level."""
-    ends: dict[tuple[str | None, str | None], AnyLabeling] = {}
+    ends: dict[tuple[str | None, str | None], _AnyLabeling] = {}
     for labeling in labelings:
         ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:MOST_LABELINGS]
+    return list(ends.values())[:_MOST_LABELINGS]
 
 
-def _level_range(labeling: AnyLabeling) -> str:
+def _level_range(labeling: _AnyLabeling) -> str:
     names = [name for name in labeling.names if name]
     return f"{names[0]} to {names[-1]} ({100 * labeling.posterior:.0f} %)" if names else "none"

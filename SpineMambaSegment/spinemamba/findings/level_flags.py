@@ -1,4 +1,4 @@
-"""Quality flags from the levels, volumes and positions of vertebrae.
+"""Quality flags from the levels, volumes and positions of vertebrae, and of the orientation.
 
 Flags from voxels are in `shape_flags`. `QualityLimits` has the thresholds of both.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from spinemamba.anatomy.labels import ORDER
 from spinemamba.anatomy.statistics import STEP_MM, usual_volume_ml
 from spinemamba.instances.find import Instance
-from spinemamba.levels.transitions import USUAL, distance_mm
+from spinemamba.levels.transitions import USUAL, TransitionOptions, distance_mm
 from spinemamba.protocol.flags import Flag
 
 
@@ -34,11 +34,15 @@ class QualityLimits:
         hole: Greatest fraction of the volume in enclosed holes.
         two_cores: Least volume of a second core, as a fraction of the first.
         asymmetry: Greatest difference of the volumes left and right of the core, as a fraction.
-        metal: Greatest volume above `metal_hu`, mL.
-        metal_hu: Intensity above that of any bone, HU.
-        back_to_front: Least distance backwards from the core to the centroid of a vertebra, as
-            median over the vertebrae, mm.
+        metal_ml: Greatest volume above `metal_hu`.
+        metal_hu: Intensity above that of any bone.
+        back_to_front_mm: Least distance backwards from the core to the centroid of a vertebra, as
+            median over the vertebrae.
         upside_down: Least correlation of the levels by appearance with the order of the vertebrae.
+        core_threshold: Least core probability of the voxels of a body. Higher than that of the
+            core segmentation, which must not miss a body.
+        symmetry_planes_deg: Angles of candidate planes of symmetry: in scoliosis, vertebrae rotate
+            about the axis of the spine.
         least_for_order: Least number of vertebrae for the flags that compare several of them.
     """
 
@@ -51,10 +55,12 @@ class QualityLimits:
     hole: float = 0.01
     two_cores: float = 0.3
     asymmetry: float = 0.25
-    metal: float = 0.2
+    metal_ml: float = 0.2
     metal_hu: float = 2500.0
-    back_to_front: float = 0.0
+    back_to_front_mm: float = 0.0
     upside_down: float = -0.5
+    core_threshold: float = 0.5
+    symmetry_planes_deg: tuple[float, ...] = (-10.0, 0.0, 10.0)
     least_for_order: int = 4
 
 
@@ -182,8 +188,7 @@ def _unusual_steps(
     size = float(np.median([gap_mm / mean for _, gap_mm, mean, _ in steps]))
     out = []
     for k, gap_mm, mean, spread in steps:
-        # Factor 1.5, because centroids of whole vertebrae vary more than centres of bodies.
-        z = (gap_mm / size - mean) / (1.5 * spread)
+        z = (gap_mm / size - mean) / (TransitionOptions.spread * spread)
         if abs(z) > limits.spacing_outlier:
             word = "far from" if z > 0 else "near to"
             sentence = f"Unusually {word} the one above ({gap_mm:.0f} mm)."
@@ -193,3 +198,34 @@ def _unusual_steps(
 
 def _is_complete(item: Instance) -> bool:
     return not item.is_sacrum and not item.cut_sides
+
+
+def upside_down(levels: Sequence[float], limits: QualityLimits = LIMITS) -> Flag | None:
+    """Return a flag if the levels are in reverse order, or None.
+
+    Args:
+        levels: Index of the level, or its expected value, of each vertebra from the highest to the
+            lowest, (n,).
+        limits: Thresholds.
+    """
+    if len(levels) < limits.least_for_order or np.ptp(levels) < 1:
+        return None
+    order = float(np.corrcoef(levels, np.arange(len(levels)))[0, 1])
+    if order >= limits.upside_down:
+        return None
+    sentence = "The levels seem to run upwards: is the patient's orientation in the file right?"
+    return Flag("upside_down", order, sentence)
+
+
+def back_to_front(back_mm: Sequence[float], limits: QualityLimits = LIMITS) -> Flag | None:
+    """Return a flag if the processes are in front of the bodies, or None.
+
+    Args:
+        back_mm: Distance backwards from each body to the centroid of its vertebra, (n,).
+        limits: Thresholds.
+    """
+    if len(back_mm) < limits.least_for_order or np.median(back_mm) >= limits.back_to_front_mm:
+        return None
+    middle = float(np.median(back_mm))
+    sentence = "The processes point to the front: is the patient's orientation in the file right?"
+    return Flag("back_to_front", middle, sentence)

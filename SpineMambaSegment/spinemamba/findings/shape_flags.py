@@ -9,17 +9,12 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
-from spinemamba.findings.level_flags import LIMITS, QualityLimits
-from spinemamba.findings.orientation_flags import back_to_front, upside_down
+from spinemamba.findings.level_flags import LIMITS, QualityLimits, back_to_front, upside_down
 from spinemamba.imaging.masks import pieces_of
 from spinemamba.imaging.truncation import FieldOfView
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances
 from spinemamba.protocol.flags import Flag
-
-CORE_THRESHOLD = 0.5
-PLANES_DEG = (-10.0, 0.0, 10.0)
-"""Angles of candidate planes of symmetry: in scoliosis, vertebrae rotate about the spine's axis."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +31,13 @@ class ShapeFlags:
 
 
 def shape_flags(
-    instances: Instances, evidence: VoxelPredictions, limits: QualityLimits = LIMITS
+    instances: Instances, predictions: VoxelPredictions, limits: QualityLimits = LIMITS
 ) -> ShapeFlags:
     """Return the quality flags from the voxels of every vertebra.
 
     Args:
         instances: Instances on the grid of the predictions.
-        evidence: Voxel predictions.
+        predictions: Voxel predictions.
         limits: Thresholds.
     """
     by_number: dict[int, tuple[Flag, ...]] = {}
@@ -51,18 +46,18 @@ def shape_flags(
     for item in instances.items:
         box = boxes[item.id - 1]
         mask = instances.labels[box] == item.id
-        core = mask & (evidence.core[box] > CORE_THRESHOLD)
+        core = mask & (predictions.core[box] > limits.core_threshold)
         flags = [_pieces(mask, limits), _hole(mask, limits)]
         if not item.is_sacrum:
             flags.append(_two_cores(core, limits))
             if not item.cut_sides and core.any():
                 flags.append(_asymmetry(mask, core, limits))
                 offset = np.argwhere(mask).mean(axis=0) - np.argwhere(core).mean(axis=0)
-                back_mm.append(float(offset[1] * evidence.geometry.spacing_mm[1]))
+                back_mm.append(float(offset[1] * predictions.geometry.spacing_mm[1]))
         by_number[item.id] = tuple(flag for flag in flags if flag is not None)
-    probabilities = [item.evidence for item in instances.items if not item.is_sacrum]
+    probabilities = [item.level_probabilities for item in instances.items if not item.is_sacrum]
     levels = np.reshape(probabilities, (-1, len(NETWORK_LEVELS))) @ np.arange(len(NETWORK_LEVELS))
-    missing = _missing_slices(evidence.field_of_view)
+    missing = _missing_slices(predictions.field_of_view)
     scan = (missing, back_to_front(back_mm, limits), upside_down(levels, limits))
     return ShapeFlags(by_number, tuple(flag for flag in scan if flag is not None))
 
@@ -87,7 +82,7 @@ def with_metal(
     volumes_ml = np.bincount(bright, minlength=256) * voxel_ml
     by_number = dict(shape.by_number)
     for number, value in values.items():
-        if (ml := float(volumes_ml[value])) > LIMITS.metal:
+        if (ml := float(volumes_ml[value])) > LIMITS.metal_ml:
             flag = Flag("metal", ml, f"Metal ({ml:.1f} mL brighter than any bone).")
             by_number[number] = (*by_number.get(number, ()), flag)
     return ShapeFlags(by_number, shape.scan)
@@ -132,7 +127,7 @@ def _asymmetry(mask: np.ndarray, core: np.ndarray, limits: QualityLimits) -> Fla
     middle = np.argwhere(core).mean(axis=0)
     _, back, aside = (np.argwhere(mask) - middle).T
     shares = []
-    for angle in np.radians(PLANES_DEG):
+    for angle in np.radians(limits.symmetry_planes_deg):
         lateral = aside * np.cos(angle) - back * np.sin(angle)
         left, right = float((lateral > 0.5).sum()), float((lateral < -0.5).sum())
         shares.append(abs(left - right) / max(left + right, 1.0))

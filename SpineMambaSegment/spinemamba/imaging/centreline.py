@@ -8,10 +8,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-SMOOTH_MM = 8.0
+_SMOOTH_MM = 8.0
 """Standard deviation of the Gaussian that smooths the line."""
 
-BEYOND_MM = 30.0
+_BEYOND_MM = 30.0
 """Straight extension at both ends: the lateral masses of C1 lie above the highest body."""
 
 
@@ -49,11 +49,11 @@ def _smooth_line(path_mm: np.ndarray) -> np.ndarray:
         path_mm = path_mm + np.array([[0.5, 0, 0], [-0.5, 0, 0]])
     line = _resample(path_mm)
     # With odd reflection at the ends, a straight line stays straight.
-    reach = round(3 * SMOOTH_MM)
+    reach = round(3 * _SMOOTH_MM)
     padded = np.pad(line, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
-    line = ndimage.gaussian_filter1d(padded, SMOOTH_MM, axis=0)[reach:-reach]
+    line = ndimage.gaussian_filter1d(padded, _SMOOTH_MM, axis=0)[reach:-reach]
     down = _direction(line[: reach + 1]), _direction(line[-reach - 1 :])
-    ends = line[0] - BEYOND_MM * down[0], line[-1] + BEYOND_MM * down[1]
+    ends = line[0] - _BEYOND_MM * down[0], line[-1] + _BEYOND_MM * down[1]
     return _resample(np.concatenate([ends[:1], line, ends[1:]]))
 
 

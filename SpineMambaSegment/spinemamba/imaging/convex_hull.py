@@ -8,27 +8,33 @@ import numpy as np
 
 from spinemamba.imaging.volume import Box
 
-FLAT_SHARE = 0.01
-"""Minimum share of a side of the image that a value of the outside fills without a gap."""
-
-DIRECTIONS = 64
-"""Maximum corners of the hull per slice: the error for a circle of 25 cm is 0.3 mm."""
-
-FEW_VALUES = 40
-"""An image with fewer distinct values is synthetic, not acquired."""
-
-MOST_EMPTY = 0.5
-"""Maximum share of clipped air in the hull of a patient. Bone alone fills far less of its hull, and
-ends everywhere without being truncated."""
-
-CLEAR = 0.1
-"""Share of the range of the data by which tissue is brighter than the darkest data."""
-
-AIR_HU = -1024
+_AIR_HU = -1024
 """New value of a bright outside in CT, which is recognised by negative values."""
 
-CHUNK = 4096
+_CHUNK = 4096
 """Number of points that are compared with all planes at once."""
+
+
+@dataclass(frozen=True)
+class HullOptions:
+    """Thresholds, each with its reason.
+
+    Attributes:
+        flat_share: Least share of a side of the image that a value of the outside fills without a
+            gap.
+        directions: Most corners of the hull per slice: the error for a circle of 25 cm is 0.3 mm.
+        few_values: An image with fewer distinct values is synthetic, not acquired.
+        most_empty_share: Largest share of clipped air in the hull of a patient. Bone alone fills
+            far less of its hull, and ends everywhere without being truncated.
+        bright_share: Share of the range of the data by which tissue is brighter than the darkest
+            data.
+    """
+
+    flat_share: float = 0.01
+    directions: int = 64
+    few_values: int = 40
+    most_empty_share: float = 0.5
+    bright_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,8 @@ class Hull:
         out = ((index_zyx >= low) & (index_zyx < high)).all(axis=1)
         out[out] = self.has_outside_value(index_zyx[out])
         candidates = np.flatnonzero(out)
-        for start in range(0, len(candidates), CHUNK):
-            chunk = candidates[start : start + CHUNK]
+        for start in range(0, len(candidates), _CHUNK):
+            chunk = candidates[start : start + _CHUNK]
             height = index_zyx[chunk] @ self.planes[:, :3].T + self.planes[:, 3]
             out[chunk] = height.max(axis=1) > 1e-6
         return out
@@ -70,12 +76,13 @@ class Hull:
         return np.isin(self.array[tuple(index_zyx.T)], self.values)
 
 
-def hull_of(array: np.ndarray, box: Box) -> Hull | None:
+def hull_of(array: np.ndarray, box: Box, options: HullOptions = HullOptions()) -> Hull | None:
     """Return the hull of the data in a box of an image.
 
     Args:
         array: Values, (z, y, x).
         box: Part of the image.
+        options: Thresholds.
 
     Returns:
         The hull, or None if no side of the box has a constant region, the image is synthetic, or
@@ -83,25 +90,25 @@ def hull_of(array: np.ndarray, box: Box) -> Hull | None:
     """
     from scipy.spatial import ConvexHull, QhullError
 
-    values = _flat_values(array[box])
-    if not len(values) or is_synthetic(array[box]):
+    values = _flat_values(array[box], options)
+    if not len(values) or is_synthetic(array[box], options):
         return None
-    corners = _corners(array[box], values) + [part.start for part in box]
+    corners = _corners(array[box], values, options.directions) + [part.start for part in box]
     try:
         planes = ConvexHull(corners).equations
     except (QhullError, ValueError):  # no data, or all in one plane
         return None
     hull = Hull(array, box, values, planes)
-    return None if _empty_share(hull) > MOST_EMPTY else hull
+    return None if _empty_share(hull) > options.most_empty_share else hull
 
 
-def is_synthetic(array: np.ndarray) -> bool:
+def is_synthetic(array: np.ndarray, options: HullOptions = HullOptions()) -> bool:
     """Return whether an image has too few distinct values to recognise the outside."""
     thinned = array[tuple(slice(None, None, 1 + n // 100) for n in array.shape)]
-    return len(np.unique(thinned)) < FEW_VALUES
+    return len(np.unique(thinned)) < options.few_values
 
 
-def _flat_values(array: np.ndarray) -> np.ndarray:
+def _flat_values(array: np.ndarray, options: HullOptions) -> np.ndarray:
     """Return the values that fill a part of a side of an array without a gap, sorted."""
     flat_values = set()
     for axis in range(3):
@@ -111,11 +118,11 @@ def _flat_values(array: np.ndarray) -> np.ndarray:
             flat = corner == face[1:, :-1]
             flat = flat & (corner == face[:-1, 1:]) & (corner == face[1:, 1:])
             values, counts = np.unique(corner[flat], return_counts=True)
-            flat_values |= set(values[counts >= FLAT_SHARE * face.size].tolist())
+            flat_values |= set(values[counts >= options.flat_share * face.size].tolist())
     return np.array(sorted(flat_values), array.dtype)
 
 
-def darkened(array: np.ndarray) -> np.ndarray:
+def darkened(array: np.ndarray, options: HullOptions = HullOptions()) -> np.ndarray:
     """Replace an outside that looks like tissue, or is negative while the data are not.
 
     Only values that occur at the corners of the image are replaced, and only before and after the
@@ -123,19 +130,20 @@ def darkened(array: np.ndarray) -> np.ndarray:
 
     Args:
         array: Values, (z, y, x).
+        options: Thresholds.
 
     Returns:
         A copy, or the array itself if nothing has to change.
     """
     corners = array[np.ix_(*((0, n - 1) for n in array.shape))]
-    values = np.intersect1d(_flat_values(array), corners)
-    if not len(values) or is_synthetic(array):
+    values = np.intersect1d(_flat_values(array, options), corners)
+    if not len(values) or is_synthetic(array, options):
         return array
     data = _sample(array, values)
     low, dark, bright = np.percentile(data, (0, 5, 95))
-    if values[-1] <= low + CLEAR * (bright - dark) and (values[0] >= 0 or low < 0):
+    if values[-1] <= low + options.bright_share * (bright - dark) and (values[0] >= 0 or low < 0):
         return array
-    fill = min(low, AIR_HU) if low < 0 else low
+    fill = min(low, _AIR_HU) if low < 0 else low
     first, last, present = _row_ends(array, values)
     out, x = array.copy(), np.arange(array.shape[2])
     for z, plane in enumerate(out):
@@ -180,10 +188,10 @@ def _empty_share(hull: Hull) -> float:
     return float(hull.has_outside_value(inside).mean()) if len(inside) else 1.0
 
 
-def _corners(array: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the outermost data of each slice in `DIRECTIONS` directions, indices (n, 3)."""
+def _corners(array: np.ndarray, values: np.ndarray, directions_count: int) -> np.ndarray:
+    """Return the outermost data of each slice in several directions, indices (n, 3)."""
     first, last, present = _row_ends(array, values)
-    angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
+    angles = np.linspace(0, 2 * np.pi, directions_count, endpoint=False)
     directions = np.stack([np.sin(angles), np.cos(angles)])
     corners = [np.zeros((0, 3))]
     for z in np.flatnonzero(present.any(axis=1)):

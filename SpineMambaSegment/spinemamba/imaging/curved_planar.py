@@ -7,29 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.imaging.masks import BODY_DEPTH_POWER
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Box, Volume
 
-SEARCH_MM = 2.0
+_SEARCH_MM = 2.0
 """Step at which the spine is traced; bodies are far larger."""
 
-BODY_POWER = 3
-"""Exponent of the depth in the weights: arches have a third of a body's depth, so 1/27 of its
-weight."""
-
-FRONT = 5.0
-"""Weights fall by exp(-FRONT) from the anterior to the posterior end of a vertebra.
+_FRONT_DECAY = 5.0
+"""Weights fall by exp(-_FRONT_DECAY) from the anterior to the posterior end of a vertebra.
 
 In the neck, where facet joints are as deep as bodies, depth alone does not select the body.
 """
 
-SMOOTH_MM = 8.0
+_SMOOTH_MM = 8.0
 """Standard deviation of the smoothing along z, which bridges the discs."""
 
 SLAB_MM = (-1.0, 0.0, 1.0)
 """Offsets of the averaged surfaces: a thin slab has less noise and keeps edges."""
 
-MARGIN_MM = {"z": (20.0, 20.0), "y": (60.0, 30.0), "x": (45.0, 45.0)}
+_MARGIN_MM = {"z": (20.0, 20.0), "y": (60.0, 30.0), "x": (45.0, 45.0)}
 """Margin before the first and after the last voxel of the spine, along each axis."""
 
 
@@ -89,7 +86,7 @@ def trace_spine(labels: Volume) -> SpineLine:
     Args:
         labels: Label values in canonical orientation.
     """
-    steps = [max(1, round(SEARCH_MM / s)) for s in labels.spacing_mm]
+    steps = [max(1, round(_SEARCH_MM / s)) for s in labels.spacing_mm]
     small = labels.array[:: steps[0], :: steps[1], :: steps[2]]
     spacing = np.array(labels.spacing_mm) * steps
     depth = _depth(small, spacing)
@@ -98,8 +95,8 @@ def trace_spine(labels: Volume) -> SpineLine:
     for value, box in _boxes(small):
         inside = small[box] == value
         at = np.argwhere(inside)
-        front = np.exp(-FRONT * at[:, 1] / inside.shape[1])
-        weight = depth[box][inside] ** BODY_POWER * front
+        front = np.exp(-_FRONT_DECAY * at[:, 1] / inside.shape[1])
+        weight = depth[box][inside] ** BODY_DEPTH_POWER * front
         at += [s.start for s in box]
         bodies[value] = (at * weight[:, None]).sum(axis=0) / weight.sum() * spacing
         terms = weight[:, None] * np.concatenate([at[:, 1:], np.ones((len(at), 1))], axis=1)
@@ -136,7 +133,7 @@ def _boxes(small: np.ndarray) -> list[tuple[int, Box]]:
 
 def _line(sums: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Smooth the weighted positions along z; return heights, and y and x at each."""
-    smooth = ndimage.gaussian_filter1d(sums, SMOOTH_MM / spacing[0], axis=0, mode="constant")
+    smooth = ndimage.gaussian_filter1d(sums, _SMOOTH_MM / spacing[0], axis=0, mode="constant")
     rows = np.flatnonzero(smooth[:, 2] > 0)
     places = smooth[rows, :2] / smooth[rows, 2:]
     return rows * spacing[0], places * spacing[1:]
@@ -177,7 +174,7 @@ def _view(image: Volume, labels: Volume, line: SpineLine, kind: tuple[str, float
 def _range(line: SpineLine, image: Volume, name: str, pixel_mm: float) -> np.ndarray:
     """Return pixel positions along an axis, over the spine and a margin within the image."""
     axis = "zyx".index(name)
-    before, after = MARGIN_MM[name]
+    before, after = _MARGIN_MM[name]
     end = (image.array.shape[axis] - 1) * image.spacing_mm[axis]
     first = max(0.0, line.box_mm[0, axis] - before)
     last = min(end, line.box_mm[1, axis] + after)

@@ -91,10 +91,11 @@ def above_plane(inside: np.ndarray, point: Sequence[float], normal: Sequence[flo
     return inside & (height >= 0)
 
 
-BODY_POWER = 3
-"""Exponent of the depth in the weights: the arch is thin, so that only the body counts."""
+BODY_DEPTH_POWER = 3
+"""Exponent of the depth in weights of voxels: arches have a third of a body's depth, so 1/27 of its
+weight."""
 
-COARSE_MM = 2.0
+_COARSE_MM = 2.0
 
 
 def body_centre(inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -104,14 +105,14 @@ def body_centre(inside: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
         inside: Mask of one vertebra, not empty.
         spacing_mm: Voxel size along k, j, i.
     """
-    steps = [max(1, round(COARSE_MM / s)) for s in spacing_mm]
+    steps = [max(1, round(_COARSE_MM / s)) for s in spacing_mm]
     small = inside[:: steps[0], :: steps[1], :: steps[2]]
     if not small.any():
         return np.argwhere(inside).mean(axis=0)
     small_mm = [s * n for s, n in zip(spacing_mm, steps, strict=True)]
     depth = ndimage.distance_transform_edt(np.pad(small, 1), small_mm)[1:-1, 1:-1, 1:-1]
     at = np.argwhere(small)
-    weights = depth[small] ** BODY_POWER
+    weights = depth[small] ** BODY_DEPTH_POWER
     return np.average(at, axis=0, weights=weights) * steps
 
 

@@ -16,19 +16,19 @@ from spinemamba.imaging.formats.image_file import read_file
 from spinemamba.imaging.formats.stated_geometry import is_orthonormal, not_orthonormal
 from spinemamba.imaging.volume import Geometry, Volume
 
-LEAST_VOXELS = 8
+_LEAST_VOXELS = 8
 """Minimum along every axis; a thinner image is a slice, not a volume."""
 
-LABEL_ROUNDING = 0.05
+_LABEL_ROUNDING = 0.05
 """Largest deviation of a label from an integer. Float labels stored with a scale are inexact."""
 
-VOXEL_MM = (0.01, 50.0)
+_VOXEL_MM = (0.01, 50.0)
 """Accepted range of voxel sizes; smaller ones are metres written as millimetres."""
 
-DICOM_MARK = (128, b"DICM")
+_DICOM_MARK = (128, b"DICM")
 """Offset and content of the DICOM prefix; many DICOM files have no suffix."""
 
-MODALITY_TAG = "0008|0060"
+_MODALITY_TAG = "0008|0060"
 
 
 def read_volume(path: Path, warn: Warn | None = None) -> Volume:
@@ -45,7 +45,7 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
 
     Raises:
         UserError: If the file is missing or damaged, its geometry is missing or contradictory, or
-            it is not a 3-D grey-value image of at least `LEAST_VOXELS` voxels along every axis
+            it is not a 3-D grey-value image of at least `_LEAST_VOXELS` voxels along every axis
             with finite, non-constant values; if memory is too small (OOM_HOST).
     """
     warn = warn or _ignore
@@ -66,7 +66,7 @@ def read_labels(path: Path) -> Volume:
 
     Raises:
         UserError: As `read_volume`, but a constant image is accepted; if a value differs by more
-            than `LABEL_ROUNDING` from an integer.
+            than `_LABEL_ROUNDING` from an integer.
     """
     with enough_memory():
         return labels_from_image(_open(path, _ignore), path.name)
@@ -79,7 +79,7 @@ def labels_from_image(image: sitk.Image, name: str) -> Volume:
         return volume
     with np.errstate(invalid="ignore"):  # NaN is rejected by the comparison below
         labels = np.rint(volume.array).astype(np.int16)
-        wrong = volume.array[~(np.abs(volume.array - labels) <= LABEL_ROUNDING)]
+        wrong = volume.array[~(np.abs(volume.array - labels) <= _LABEL_ROUNDING)]
     if wrong.size:
         raise UserError(
             f"{name} holds values that are not labels, such as {wrong[0]:g}.",
@@ -107,7 +107,7 @@ def _exists(path: Path) -> bool:
 
 
 def _is_dicom(path: Path) -> bool:
-    offset, mark = DICOM_MARK
+    offset, mark = _DICOM_MARK
     try:
         with path.open("rb") as file:
             start = file.read(offset + len(mark))
@@ -144,11 +144,11 @@ def _checked(image: sitk.Image, name: str) -> Volume:
             f"{name} has {len(size)} dimensions ({' x '.join(map(str, size))}), not 3.",
             "Choose a 3-D volume; export one frame of a sequence.",
         )
-    if min(image.GetSize()) < LEAST_VOXELS:
+    if min(image.GetSize()) < _LEAST_VOXELS:
         raise UserError(
             f"{name} has only {min(image.GetSize())} voxels along one axis "
             f"({' x '.join(map(str, image.GetSize()))}).",
-            f"Choose a volume with at least {LEAST_VOXELS} voxels along every axis.",
+            f"Choose a volume with at least {_LEAST_VOXELS} voxels along every axis.",
         )
     geometry = _geometry(image, name)
     return Volume(sitk.GetArrayFromImage(image), geometry, _modality(image))
@@ -157,7 +157,7 @@ def _checked(image: sitk.Image, name: str) -> Volume:
 def _modality(image: sitk.Image) -> str | None:
     """Return the modality from the DICOM tag, which NRRD files made from a series may keep."""
     known = {"CT": "ct", "MR": "mr"}
-    name = image.GetMetaData(MODALITY_TAG) if image.HasMetaDataKey(MODALITY_TAG) else ""
+    name = image.GetMetaData(_MODALITY_TAG) if image.HasMetaDataKey(_MODALITY_TAG) else ""
     return known.get(name.strip().upper())
 
 
@@ -166,7 +166,7 @@ def _geometry(image: sitk.Image, name: str) -> Geometry:
     if not is_orthonormal(direction):
         raise not_orthonormal(name)
     spacing = image.GetSpacing()[::-1]
-    least, most = VOXEL_MM
+    least, most = _VOXEL_MM
     if not all(least <= s <= most for s in spacing):
         raise UserError(
             f"{name} has the voxel size {' x '.join(f'{s:g}' for s in spacing)} mm.",

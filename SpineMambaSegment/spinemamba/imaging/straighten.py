@@ -16,11 +16,11 @@ from spinemamba.imaging.curved_planar import SLAB_MM, View, trace_spine
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Volume
 
-SIDE_MM = (40.0, 60.0)
+_SIDE_MM = (40.0, 60.0)
 """Extent in front of the line (a lumbar body) and behind it (spinous processes)."""
 
-FRONT_MM = (45.0, 45.0)
-LEFT_ZYX = np.array([0.0, 0.0, 1.0])
+_FRONT_MM = (45.0, 45.0)
+_LEFT_ZYX = np.array([0.0, 0.0, 1.0])
 """Direction to the patient's left in canonical orientation."""
 
 
@@ -57,8 +57,8 @@ def straighten(image: Volume, labels: Volume, pixel_mm: float = 0.8) -> tuple[Vi
     frame = _frame(bodies_mm, pixel_mm)
     views = []
     for across, aside, reach_mm in (
-        (frame.back, frame.left, SIDE_MM),
-        (frame.left, frame.back, FRONT_MM),
+        (frame.back, frame.left, _SIDE_MM),
+        (frame.left, frame.back, _FRONT_MM),
     ):
         columns_mm = np.arange(-reach_mm[0], reach_mm[1] + pixel_mm / 2, pixel_mm)
         sheet = frame.points_mm[:, None] + columns_mm[None, :, None] * across[:, None]
@@ -76,7 +76,7 @@ def _frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> _Frame:
     along = np.arange(0, len(line) - 1, pixel_mm)
     points = np.stack([np.interp(along, np.arange(len(line)), line[:, k]) for k in range(3)], -1)
     up = _unit(np.gradient(points, axis=0))
-    left = _unit(LEFT_ZYX - (up @ LEFT_ZYX)[:, None] * up)
+    left = _unit(_LEFT_ZYX - (up @ _LEFT_ZYX)[:, None] * up)
     # Axes are z, y, x: the product of left and up points to posterior.
     return _Frame(points, _unit(np.cross(left, up)), left)
 

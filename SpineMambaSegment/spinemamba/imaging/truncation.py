@@ -14,8 +14,8 @@ Air that was clipped, and everything removed by a threshold, is constant too. Ai
 because no bone touches it beyond the hull. A hull that is mostly empty, as in a bone-only image, is
 ignored, and so is that of a synthetic image with few values.
 
-A vertebra is truncated at a side where at least `CUT_MM2` of its projection along that axis come
-within `GAP_MM` of the end of the field of view.
+A vertebra is truncated at a side where at least ``least_cut_mm2`` of its projection along that axis
+come within ``gap_mm`` of the end of the field of view (`TruncationOptions`).
 """
 
 from __future__ import annotations
@@ -28,29 +28,10 @@ import numpy as np
 from spinemamba.imaging.convex_hull import Hull, darkened, hull_of, is_synthetic
 from spinemamba.imaging.volume import Box, Geometry, Volume
 
-CUT_MM2 = 40.0
-"""Minimum area of bone at the end of the data. Less is a stray voxel or the tip of a process."""
-
 SIDES = (("inferior", "superior"), ("anterior", "posterior"), ("right", "left"))
 """Names of the negative and positive direction along z, y and x in canonical orientation."""
 
-ABRUPT_SHARE = 0.25
-"""Minimum share of other values in the first layer after padding. After clipped air, a patient or a
-circular field of view begins with a narrow strip."""
-
-BLENDED = 0.9
-"""Interpolation blended the first layer with the padding if its difference from the padding is less
-than this share of the second layer's difference."""
-
-CLEAR_OF_DATA = 0.5
-"""Minimum distance of the padding from the range of the data, relative to that range, at which
-blending can be detected."""
-
-GAP_MM = 1.0
-"""Bone within this distance reaches the end of the data. The networks use voxels of 1.5 mm, and
-nothing is labelled beyond the centre of the last one."""
-
-TINY = 1e-6
+_TINY = 1e-6
 """Numerical tolerance of positions, in voxels."""
 Place = Callable[[np.ndarray], np.ndarray]
 """Maps voxel indices (x, y, z), shape (points, 3), to LPS millimetres."""
@@ -60,6 +41,30 @@ Direction = tuple[int, int]
 
 Extent = Sequence[tuple[int, int]]
 """First and last voxel along x, y and z."""
+
+
+@dataclass(frozen=True)
+class TruncationOptions:
+    """Thresholds, each with its reason.
+
+    Attributes:
+        least_cut_mm2: Least area of bone at the end of the data. Less is a stray voxel or the tip
+            of a process.
+        gap_mm: Bone within this distance reaches the end of the data. The networks use voxels of
+            1.5 mm, and nothing is labelled beyond the centre of the last one.
+        abrupt_share: Least share of other values in the first layer after padding. After clipped
+            air, a patient or a circular field of view begins with a narrow strip.
+        blended_share: Interpolation blended the first layer with the padding if its difference
+            from the padding is less than this share of the second layer's difference.
+        padding_distance: Least distance of the padding from the range of the data, relative to
+            that range, at which blending can be detected.
+    """
+
+    least_cut_mm2: float = 40.0
+    gap_mm: float = 1.0
+    abrupt_share: float = 0.25
+    blended_share: float = 0.9
+    padding_distance: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,12 @@ class FieldOfView:
         return cls(geometry, box, tuple(np.zeros(n, bool) for n in geometry.shape))
 
     @classmethod
-    def of_image(cls, image: Volume) -> FieldOfView:
+    def of_image(
+        cls, image: Volume, options: TruncationOptions = TruncationOptions()
+    ) -> FieldOfView:
         """Return the field of view of a CT or MR volume in canonical orientation."""
-        box = data_box(image.array)
-        gaps = tuple(_gaps(image.array, box, axis) for axis in range(3))
+        box = data_box(image.array, options)
+        gaps = tuple(_gaps(image.array, box, axis, options) for axis in range(3))
         return cls(image.geometry, box, gaps, hull_of(image.array, box))
 
     def outside(self, index_zyx: np.ndarray) -> np.ndarray:
@@ -104,7 +111,11 @@ class FieldOfView:
         return out if self.hull is None else out | self.hull.is_outside(index_zyx)
 
     def ends(
-        self, voxels: np.ndarray, grid: Geometry, direction: Direction, gap_mm: float = GAP_MM
+        self,
+        voxels: np.ndarray,
+        grid: Geometry,
+        direction: Direction,
+        gap_mm: float = TruncationOptions.gap_mm,
     ) -> np.ndarray:
         """Return whether the field of view ends next to voxels, bool (n,).
 
@@ -122,10 +133,10 @@ class FieldOfView:
         half = grid.spacing_mm[axis] / image_mm / 2
         face = places[:, axis] + step * half
         from_edge = face - (part.start - 0.5) if step < 0 else part.stop - 0.5 - face
-        reach = gap_mm / image_mm + TINY
+        reach = gap_mm / image_mm + _TINY
         ended = from_edge <= reach
         neighbour = np.rint(places).astype(int)
-        outer = face + step * (0.5 + TINY)
+        outer = face + step * (0.5 + _TINY)
         neighbour[:, axis] = np.ceil(outer) if step < 0 else np.floor(outer)
         for distance in range(max(2, 1 + int(reach))):
             if distance <= reach and gaps.any():
@@ -136,13 +147,19 @@ class FieldOfView:
         return ended
 
 
-def cut_sides(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> tuple[str, ...]:
+def cut_sides(
+    voxels: np.ndarray,
+    grid: Geometry,
+    view: FieldOfView,
+    options: TruncationOptions = TruncationOptions(),
+) -> tuple[str, ...]:
     """Return the sides at which the field of view truncates an object.
 
     Args:
         voxels: Indices (n, 3) on ``grid``, canonical orientation.
         grid: Grid of the object.
         view: Field of view of the image.
+        options: Thresholds.
 
     Returns:
         Names out of `SIDES`, in that order.
@@ -153,8 +170,8 @@ def cut_sides(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> tuple[st
         face_mm2 = grid.spacing_mm[others[0]] * grid.spacing_mm[others[1]]
         for step, name in zip((-1, 1), names, strict=True):
             last = voxels if view.gaps[axis].any() else _outermost(voxels, axis, step)
-            ended = last[view.ends(last, grid, (axis, step))]
-            if _line_count(ended, axis) * face_mm2 >= CUT_MM2:
+            ended = last[view.ends(last, grid, (axis, step), options.gap_mm)]
+            if _line_count(ended, axis) * face_mm2 >= options.least_cut_mm2:
                 sides.append(name)
     return tuple(sides)
 
@@ -178,7 +195,11 @@ def reaches_end(voxels: np.ndarray, grid: Geometry, view: FieldOfView) -> bool:
 
 
 def cut_sides_of_array(
-    voxels: np.ndarray, first_xyz: Sequence[int], image_xyz: Extent, place: Place
+    voxels: np.ndarray,
+    first_xyz: Sequence[int],
+    image_xyz: Extent,
+    place: Place,
+    options: TruncationOptions = TruncationOptions(),
 ) -> tuple[str, ...]:
     """Return the sides at which the edge of an array of any orientation truncates an object.
 
@@ -187,6 +208,7 @@ def cut_sides_of_array(
         first_xyz: Index of its first voxel in the array.
         image_xyz: First and last voxel of the array.
         place: Maps voxel indices to LPS.
+        options: Thresholds.
 
     Returns:
         Names out of `SIDES`, in that order, each for the direction nearest to the axis.
@@ -200,15 +222,15 @@ def cut_sides_of_array(
         # Left, posterior and superior are positive in LPS and in canonical axes.
         names = SIDES[2 - main][:: 1 if steps_mm[axis][main] > 0 else -1]
         layers = np.moveaxis(voxels, 2 - axis, 0)
-        reach = 1 + int(GAP_MM / np.linalg.norm(steps_mm[axis]) + TINY)
+        reach = 1 + int(options.gap_mm / np.linalg.norm(steps_mm[axis]) + _TINY)
         low, high = (max(0, edge - first_xyz[axis]) for edge in (start + reach, end + 1 - reach))
         for name, part in zip(names, (layers[:low], layers[high:]), strict=True):
-            if np.count_nonzero(part.any(axis=0)) * face_mm2 >= CUT_MM2:
+            if np.count_nonzero(part.any(axis=0)) * face_mm2 >= options.least_cut_mm2:
                 cut.add(name)
     return tuple(name for names in SIDES for name in names if name in cut)
 
 
-def data_box(array: np.ndarray) -> Box:
+def data_box(array: np.ndarray, options: TruncationOptions = TruncationOptions()) -> Box:
     """Return the part of an array without padding, that is, without constant layers at its sides.
 
     Constant layers are padding only if data follow without a transition. Clipped air is not: after
@@ -217,6 +239,7 @@ def data_box(array: np.ndarray) -> Box:
 
     Args:
         array: Values, (z, y, x), any orientation.
+        options: Thresholds.
     """
     box = [slice(0, n) for n in array.shape]
     changed = True
@@ -224,7 +247,7 @@ def data_box(array: np.ndarray) -> Box:
         changed = False
         for axis in range(3):
             for step in (1, -1):
-                count = _padding(array[tuple(box)], axis, step)
+                count = _padding(array[tuple(box)], axis, step, options)
                 if count and is_synthetic(array):
                     return tuple(slice(0, n) for n in array.shape)
                 part = box[axis]
@@ -280,7 +303,7 @@ def without_padding(image: Volume) -> Volume:
     return part.with_array(darkened(part.array))
 
 
-def _padding(array: np.ndarray, axis: int, step: int) -> int:
+def _padding(array: np.ndarray, axis: int, step: int, options: TruncationOptions) -> int:
     """Return the number of layers of padding at one side."""
     layers = np.moveaxis(array, axis, 0)[::step]
     count, value = 0, layers[0].flat[0]
@@ -289,31 +312,33 @@ def _padding(array: np.ndarray, axis: int, step: int) -> int:
     if not count or count > len(layers) - 2:
         return 0
     first, second = layers[count], layers[count + 1]
-    if np.mean(first != value) < ABRUPT_SHARE:
+    if np.mean(first != value) < options.abrupt_share:
         return 0
-    return count + int(_is_blended(first, second, float(value)))
+    return count + int(_is_blended(first, second, float(value), options))
 
 
 def _is_flat(layer: np.ndarray, value: float) -> bool:
     return bool((layer[::16, ::16] == value).all() and (layer == value).all())
 
 
-def _is_blended(first: np.ndarray, second: np.ndarray, value: float) -> bool:
+def _is_blended(
+    first: np.ndarray, second: np.ndarray, value: float, options: TruncationOptions
+) -> bool:
     """Return whether a layer is a blend of the padding and the next layer."""
     data = second != value
     first, second = first[data], second[data]
     if not data.any():
         return False
     low, high = np.percentile(second, (5, 95))
-    if max(low - value, value - high) <= CLEAR_OF_DATA * (high - low):
+    if max(low - value, value - high) <= options.padding_distance * (high - low):
         return False
     near, far = (np.abs(layer.astype(np.float64) - value) for layer in (first, second))
     clear = near + far >= np.median(near + far)
     share = np.median(near[clear] / np.maximum(far[clear], 1e-9))
-    return bool(share < BLENDED)
+    return bool(share < options.blended_share)
 
 
-def _gaps(array: np.ndarray, box: Box, axis: int) -> np.ndarray:
+def _gaps(array: np.ndarray, box: Box, axis: int, options: TruncationOptions) -> np.ndarray:
     """Return whether each layer of an array lies in a gap between data, bool (n,)."""
     layers = np.moveaxis(array[box], axis, 0)
     thin = layers[:, ::16, ::16]
@@ -326,7 +351,7 @@ def _gaps(array: np.ndarray, box: Box, axis: int) -> np.ndarray:
         if start == 0 or stop == len(layers):
             continue
         beside = ((layers[start - 1], layers[start]), (layers[stop], layers[stop - 1]))
-        if all(np.mean(data != gap.flat[0]) >= ABRUPT_SHARE for data, gap in beside):
+        if all(np.mean(data != gap.flat[0]) >= options.abrupt_share for data, gap in beside):
             out[box[axis].start + start : box[axis].start + stop] = True
     return out
 

@@ -16,19 +16,33 @@ from spinemamba.inference.model import LoadedNetwork
 from spinemamba.inference.predict import pad_geometry, predict
 from spinemamba.inference.sliding_window import window_boxes
 
-BONE_THRESHOLD = 0.4
-CORE_THRESHOLD = 0.4
-CHAIN_GAP_MM = 40.0
-"""Largest gap between neighbouring cores of one spine, even if one vertebra was missed."""
 
-REACH_MM = 75.0
-"""Largest distance from a core to the end of a process of the same vertebra."""
+@dataclass(frozen=True)
+class CoarseOptions:
+    """Thresholds of the coarse stage.
 
-OVERLAP = 0.25
-"""Overlap of neighbouring windows, as a fraction of the window."""
+    Attributes:
+        bone_threshold: Least probability of bone in the mask of the spine. Below the 0.5 of the
+            final labels, because the fine stage corrects what is too much.
+        core_threshold: Least probability of a body core in the coarse network's output.
+        core_gap_mm: Largest gap between neighbouring cores of one spine, even if one vertebra was
+            missed.
+        reach_mm: Largest distance from a core to the end of a process of the same vertebra.
+        sacrum_front_mm: Extent of the sacrum in front of the lowest core. The sacrum has no core
+            of its own.
+        sacrum_back_mm: Extent of the sacrum behind the lowest core: it is bent backwards.
+        window_overlap: Least overlap of neighbouring windows, as a fraction of the window.
+        least_spine_ml: Least volume of a spine: smaller than a cervical vertebral body.
+    """
 
-MIN_SPINE_ML = 3.0
-"""Smaller than a cervical vertebral body."""
+    bone_threshold: float = 0.4
+    core_threshold: float = 0.4
+    core_gap_mm: float = 40.0
+    reach_mm: float = 75.0
+    sacrum_front_mm: float = 40.0
+    sacrum_back_mm: float = 110.0
+    window_overlap: float = 0.25
+    least_spine_ml: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -48,34 +62,43 @@ class CoarsePrediction:
     geometry: Geometry
 
 
-def coarse_stage(image: Volume, model: LoadedNetwork, progress: Progress) -> CoarsePrediction:
+def coarse_stage(
+    image: Volume,
+    model: LoadedNetwork,
+    progress: Progress,
+    options: CoarseOptions = CoarseOptions(),
+) -> CoarsePrediction:
     """Find the spine in a whole volume.
 
     Args:
         image: Normalised image in canonical orientation.
         model: The coarse network.
         progress: Called after every window.
+        options: Thresholds.
 
     Raises:
         UserError: If no spine is found (NO_SPINE).
     """
     grid = pad_geometry(grid_with_spacing(image.geometry, model.spacing_mm), model.patch_vox)
     resampled = torch.from_numpy(resample_box(image.array, image.geometry, grid))
-    boxes = window_boxes(grid.shape, model.patch_vox, OVERLAP)
+    boxes = window_boxes(grid.shape, model.patch_vox, options.window_overlap)
     prediction = predict(model, resampled, boxes, progress, "locate")
-    spine = _spine_mask(prediction.bone.numpy(), prediction.core.numpy(), model.spacing_mm)
+    bone, core = prediction.bone.numpy(), prediction.core.numpy()
+    spine = _spine_mask(bone, core, model.spacing_mm, options)
     volume_ml = float(spine.sum()) * model.spacing_mm**3 / 1000
-    if volume_ml < MIN_SPINE_ML:
+    if volume_ml < options.least_spine_ml:
         raise UserError(
             f"No spine found: {volume_ml:.1f} mL look like vertebrae, "
-            f"at least {MIN_SPINE_ML:.0f} mL are needed.",
+            f"at least {options.least_spine_ml:.0f} mL are needed.",
             "Choose a CT or MR volume that shows the spine, and check its modality.",
             Code.NO_SPINE,
         )
-    return CoarsePrediction(spine, prediction.bone.numpy(), prediction.levels.numpy(), grid)
+    return CoarsePrediction(spine, bone, prediction.levels.numpy(), grid)
 
 
-def _spine_mask(bone: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
+def _spine_mask(
+    bone: np.ndarray, core: np.ndarray, spacing_mm: float, options: CoarseOptions
+) -> np.ndarray:
     """Return the mask of the spine: bone near the chain of body cores.
 
     Cores are more specific than bone: the coarse network often mistakes ribs, shoulders and pelvis
@@ -85,19 +108,21 @@ def _spine_mask(bone: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.nda
         bone: Probability of spine, (z, y, x), canonical orientation.
         core: Probability of body core, (z, y, x).
         spacing_mm: Voxel size.
+        options: Thresholds.
 
     Returns:
         Mask, bool (z, y, x); all False if there is no core.
     """
-    chain = _largest_chain(core > CORE_THRESHOLD, round(CHAIN_GAP_MM / spacing_mm))
+    chain = _largest_chain(core > options.core_threshold, round(options.core_gap_mm / spacing_mm))
     if not chain.any():
         return chain
-    near = ndimage.distance_transform_edt(~chain, spacing_mm) < REACH_MM
-    # The sacrum has no core. It lies below the lowest body and is bent backwards.
+    near = ndimage.distance_transform_edt(~chain, spacing_mm) < options.reach_mm
+    # The sacrum lies below the lowest body and is bent backwards.
     z, y, x = np.argwhere(chain)[0]
-    side, front, back = (round(mm / spacing_mm) for mm in (REACH_MM, 40.0, 110.0))
+    extent_mm = (options.reach_mm, options.sacrum_front_mm, options.sacrum_back_mm)
+    side, front, back = (round(mm / spacing_mm) for mm in extent_mm)
     near[:z, max(0, y - front) : y + back, max(0, x - side) : x + side] = True
-    return near & (bone > BONE_THRESHOLD)
+    return near & (bone > options.bone_threshold)
 
 
 def _largest_chain(mask: np.ndarray, gap_vox: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -15,16 +17,27 @@ from spinemamba.inference.predict import pad_geometry, predict
 from spinemamba.inference.sliding_window import window_boxes
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 
-MARGIN_MM = 10.0
-"""Margin around the mask of the coarse stage: two coarse voxels, and the tips of processes."""
+
+@dataclass(frozen=True)
+class FineOptions:
+    """Options of the fine stage.
+
+    Attributes:
+        margin_mm: Margin around the mask of the coarse stage: two coarse voxels, and the tips of
+            processes.
+        window_overlap: Least overlap of neighbouring windows, as a fraction of the window.
+    """
+
+    margin_mm: float = 10.0
+    window_overlap: float = 0.45
 
 
 def fine_stage(
     image: Volume,
     coarse: CoarsePrediction,
     model: LoadedNetwork,
-    overlap: float,
     progress: Progress,
+    options: FineOptions = FineOptions(),
 ) -> VoxelPredictions:
     """Run the fine network on the corridor: the spine mask of the coarse stage plus a margin.
 
@@ -32,18 +45,18 @@ def fine_stage(
         image: Normalised image in canonical orientation.
         coarse: Prediction of the coarse stage.
         model: The fine network.
-        overlap: Overlap of neighbouring windows, as a fraction of the window.
         progress: Called after every window.
+        options: Margin and overlap.
 
     Returns:
         Voxel predictions on a grid of the network's spacing that encloses the corridor;
         background outside the corridor.
     """
-    corridor = _corridor(coarse)
+    corridor = _corridor(coarse, options.margin_mm)
     grid = pad_geometry(_grid_around(corridor, coarse.geometry, model.spacing_mm), model.patch_vox)
     resampled = torch.from_numpy(resample_box(image.array, image.geometry, grid))
     mask = resample_box(corridor, coarse.geometry, grid) > 0.5
-    boxes = window_boxes(grid.shape, model.patch_vox, overlap, mask)
+    boxes = window_boxes(grid.shape, model.patch_vox, options.window_overlap, mask)
     prediction = predict(model, resampled, boxes, progress, "segment")
     # Windows extend beyond the corridor, where the fine network mistakes hips for vertebrae.
     inside = torch.from_numpy(mask) & _within(grid, image.geometry)
@@ -70,9 +83,9 @@ def _resample_levels(coarse: CoarsePrediction, grid: Geometry) -> np.ndarray:
     return levels
 
 
-def _corridor(coarse: CoarsePrediction) -> np.ndarray:
+def _corridor(coarse: CoarsePrediction, margin_mm: float) -> np.ndarray:
     """Return the spine mask dilated by the margin, on the coarse grid."""
-    steps = max(1, round(MARGIN_MM / coarse.geometry.spacing_mm[0]))
+    steps = max(1, round(margin_mm / coarse.geometry.spacing_mm[0]))
     return ndimage.binary_dilation(coarse.spine, iterations=steps)
 
 

@@ -26,20 +26,25 @@ from safetensors.numpy import load_file
 from scipy import ndimage
 
 from spinemamba.instances.cut_surfaces import Frame
+from spinemamba.instances.logistic_regression import probability
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "boundary_net.safetensors"
+# The constants below are part of the trained network. To change one, train it again.
 
-NEAR, FAR = (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.7, -0.5, 0.5, 0.7)
-SIDEWAYS, FAR_BACK = (-0.18, 0.0, 0.18), (-0.3, 0.0, 0.3)
+_WEIGHTS = Path(__file__).parents[1] / "weights" / "boundary_net.safetensors"
+
+_NEAR, _FAR = (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.7, -0.5, 0.5, 0.7)
+_SIDEWAYS, _FAR_BACK = (-0.18, 0.0, 0.18), (-0.3, 0.0, 0.3)
 SAMPLE_OFFSETS = np.array(
-    [*itertools.product(NEAR, SIDEWAYS, SIDEWAYS), *itertools.product(FAR, FAR_BACK, (0.0,))],
+    [*itertools.product(_NEAR, _SIDEWAYS, _SIDEWAYS), *itertools.product(_FAR, _FAR_BACK, (0.0,))],
     np.float32,
 )
 """Sample points around a voxel: down, back and outwards, in units of the core distance, (75, 3)."""
 
-USUAL_STEP_MM = 30.0
-DEPTH_LIMIT = 8.0
-"""Limit of the signed depth in mm if the core distance is `USUAL_STEP_MM`; scales with it."""
+_REFERENCE_STEP_MM = 30.0
+"""Core distance to which sizes are relative: that of a lower thoracic vertebra."""
+
+_DEPTH_LIMIT = 8.0
+"""Limit of the signed depth in mm if the core distance is `_REFERENCE_STEP_MM`; scales with it."""
 
 BASELINE_SLOPE = 8.0
 """Slope of the baseline to which the output of the MLP is added: logit per core distance from the
@@ -53,8 +58,8 @@ PAIR_RANGE = 3.0
 
 FEATURES = 7 + len(SAMPLE_OFFSETS)
 
-CHUNK, SLAB = 1 << 16, 64
-"""Number of voxels per batch of features, and of slices per distance transform."""
+_CHUNK = 1 << 16
+"""Number of voxels per batch of features."""
 
 
 @dataclass(frozen=True)
@@ -98,28 +103,39 @@ class BoneDepth:
 
 def depth_limit_mm(pairs: list[Frame]) -> float:
     """Return the largest limit of the depth that any of the pairs needs."""
-    return DEPTH_LIMIT * max(pair.step_mm for pair in pairs) / USUAL_STEP_MM
+    return _DEPTH_LIMIT * max(pair.step_mm for pair in pairs) / _REFERENCE_STEP_MM
 
 
 def bone_depth(
-    bone: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: float
+    bone: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    reach_mm: float,
+    slab_vox: int = 64,
 ) -> BoneDepth:
-    """Return the signed depth of a mask, bool (z, y, x), clipped to plus or minus ``reach_mm``.
+    """Return the signed depth of a mask.
 
     It is computed in slabs, because a spine fills little of its bounding box.
+
+    Args:
+        bone: Mask, bool (z, y, x).
+        spacing_mm: Voxel size along z, y, x.
+        reach_mm: The depth is clipped to plus or minus this.
+        slab_vox: Number of slices of a slab. It does not change the result.
     """
     margins = [math.ceil(reach_mm / step) for step in spacing_mm]
     depth_mm = np.full(bone.shape, -reach_mm, np.float32)
-    for start in range(0, len(bone), SLAB):
-        rows = slice(max(0, start - margins[0]), start + SLAB + margins[0])
+    for start in range(0, len(bone), slab_vox):
+        rows = slice(max(0, start - margins[0]), start + slab_vox + margins[0])
         for _, *inner in ndimage.find_objects(bone[rows].view(np.uint8)):
             box = [
                 slice(max(0, s.start - margin), s.stop + margin)
                 for s, margin in zip(inner, margins[1:], strict=True)
             ]
             part_mm = _depth_mm(bone[(rows, *box)], spacing_mm)
-            slab_mm = part_mm[start - rows.start :][:SLAB]
-            np.clip(slab_mm, -reach_mm, reach_mm, out=depth_mm[(slice(start, start + SLAB), *box)])
+            slab_mm = part_mm[start - rows.start :][:slab_vox]
+            np.clip(
+                slab_mm, -reach_mm, reach_mm, out=depth_mm[(slice(start, start + slab_vox), *box)]
+            )
     return BoneDepth(depth_mm, spacing_mm)
 
 
@@ -168,7 +184,7 @@ class NeighbourPair:
 
     def features(self, points_mm: np.ndarray, depth: BoneDepth) -> np.ndarray:
         """Return the features of points (n, 3), float32 (n, `FEATURES`)."""
-        frame, size = self.frame, self.frame.step_mm / USUAL_STEP_MM
+        frame, size = self.frame, self.frame.step_mm / _REFERENCE_STEP_MM
         t, terms = frame.terms(points_mm)
         offset = points_mm - frame.middle_mm
         b, s = offset @ frame.back / frame.step_mm, offset @ frame.side / frame.step_mm
@@ -182,7 +198,7 @@ class NeighbourPair:
             axes = np.stack([frame.down, frame.back, sign * frame.side]) * frame.step_mm
             out[chosen, len(scalars) :] = depth.at_offsets(points_mm[chosen], SAMPLE_OFFSETS @ axes)
         depths = out[:, len(scalars) :]
-        depths *= np.float32(1 / (size * DEPTH_LIMIT))
+        depths *= np.float32(1 / (size * _DEPTH_LIMIT))
         np.clip(depths, -1, 1, out=depths)
         return out
 
@@ -209,7 +225,7 @@ class BoundaryNet:
 
 
 @functools.cache
-def load_boundary_net(path: Path = WEIGHTS) -> BoundaryNet:
+def load_boundary_net(path: Path = _WEIGHTS) -> BoundaryNet:
     """Return the bundled boundary network."""
     tensors = load_file(path)
     count = sum(key.endswith(".weight") for key in tensors)
@@ -244,7 +260,7 @@ def boundary_coordinate(
         share = (beyond > 0).astype(float)
         uncertain = np.abs(beyond) < UNCERTAIN_RANGE
         logit = boundary_net.logit(pair.features(points_mm[chosen[uncertain]], bone))
-        share[uncertain] = 1 / (1 + np.exp(-np.clip(logit, -30, 30)))
+        share[uncertain] = probability(logit)
         return share
 
     coordinate = np.ones(len(points_mm))
@@ -253,7 +269,7 @@ def boundary_coordinate(
         offset = curve_coordinate - (k + 0.5)
         coordinate[offset >= PAIR_RANGE] += 1
         near = np.flatnonzero(np.abs(offset) < PAIR_RANGE)
-        batches += [(pair, near[start : start + CHUNK]) for start in range(0, len(near), CHUNK)]
+        batches += [(pair, near[start : start + _CHUNK]) for start in range(0, len(near), _CHUNK)]
     with ThreadPoolExecutor(2) as pool:  # numpy releases the GIL
         for (_, chosen), share in zip(batches, pool.map(lower, batches), strict=True):
             coordinate[chosen] += share

@@ -15,21 +15,35 @@ from scipy import ndimage
 
 from spinemamba.imaging.centreline import CentreLine, line_through
 
-SLAB_MM = 6.0
-REGION_THRESHOLD = 0.4
-LEAST_AREA_MM2 = 15.0
-FULL_AREA_MM2 = 150.0
-"""Cross-section of an upper thoracic core. Larger ones, such as those of a hip, score no more."""
 
-LONGEST_GAP_MM = 45.0
-"""Longest gap in the line: a vertebra without a predicted core is bridged."""
+@dataclass(frozen=True)
+class CentrelineOptions:
+    """Thresholds and costs of the search.
 
-GAP_COST = 0.15
-SIDEWAYS, FORWARD = 0.35, 2.0
-"""Usual slopes of a spine, to the side and to the front or back: mm per mm downwards."""
+    Attributes:
+        core_threshold: Least core probability in a region. Higher than that of the seeds
+            (`core_cuts`), as a region need not be complete.
+        slab_mm: Thickness of the axial slabs.
+        least_area_mm2: Least cross-section of a region; smaller ones are noise.
+        full_area_mm2: Cross-section of an upper thoracic core. Larger ones, such as those of a
+            hip, score no more.
+        longest_gap_mm: Longest gap in the line: a vertebra without a predicted core is bridged.
+        gap_cost: Cost of a slab without core, relative to the score of a full cross-section.
+        sideways_slope: Usual slope of a spine to the side, mm per mm downwards.
+        forward_slope: Usual slope of a spine to the front or back, mm per mm downwards.
+        pair_mm: Least and greatest distance of two regions that are combined: the lateral masses
+            of C1.
+    """
 
-PAIR_MM = (20.0, 60.0)
-"""Least and greatest distance of two regions that are combined: the lateral masses of C1."""
+    core_threshold: float = 0.4
+    slab_mm: float = 6.0
+    least_area_mm2: float = 15.0
+    full_area_mm2: float = 150.0
+    longest_gap_mm: float = 45.0
+    gap_cost: float = 0.15
+    sideways_slope: float = 0.35
+    forward_slope: float = 2.0
+    pair_mm: tuple[float, float] = (20.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -41,66 +55,76 @@ class _Region:
     score: float
 
 
-def find_centreline(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> CentreLine | None:
+def find_centreline(
+    core: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    options: CentrelineOptions = CentrelineOptions(),
+) -> CentreLine | None:
     """Find the centre line of the spine.
 
     Args:
         core: Core probability, (z, y, x), canonical orientation.
         spacing_mm: Voxel size along z, y, x.
+        options: Thresholds and costs.
 
     Returns:
         The centre line, or None if there is no core.
     """
-    regions = _regions(core, spacing_mm)
+    regions = _regions(core, spacing_mm, options)
     if not regions:
         return None
-    return line_through(np.array([region.centre_mm for region in _best_path(regions)]))
+    path = _best_path(regions, options)
+    return line_through(np.array([region.centre_mm for region in path]))
 
 
-def _regions(core: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[_Region]:
+def _regions(
+    core: np.ndarray, spacing_mm: tuple[float, float, float], options: CentrelineOptions
+) -> list[_Region]:
     """Return the regions of core of all slabs, from head to tail."""
-    thickness = max(1, round(SLAB_MM / spacing_mm[0]))
+    thickness = max(1, round(options.slab_mm / spacing_mm[0]))
     area_mm2 = float(np.prod(spacing_mm[1:])) / thickness
     starts = range(core.shape[0] - thickness, -1, -thickness)
     regions = []
     for slab, start in enumerate(starts):
         block = core[start : start + thickness]
-        pieces, count = ndimage.label(block > REGION_THRESHOLD)
+        pieces, count = ndimage.label(block > options.core_threshold)
         if not count:
             continue
         numbers = np.arange(1, count + 1)
         areas = np.asarray(ndimage.sum_labels(block, pieces, numbers)) * area_mm2
         centres = np.array(ndimage.center_of_mass(block, pieces, numbers))
         centres[:, 0] += start
-        keep = areas >= LEAST_AREA_MM2
+        keep = areas >= options.least_area_mm2
         single = list(zip(centres[keep] * np.asarray(spacing_mm), areas[keep], strict=True))
-        regions += [_region(slab, centre, area) for centre, area in [*single, *_pairs(single)]]
+        regions += [
+            _Region(slab, centre_mm, min(area / options.full_area_mm2, 1.0))
+            for centre_mm, area in [*single, *_pairs(single, options.pair_mm)]
+        ]
     return regions
 
 
-def _region(slab: int, centre_mm: np.ndarray, area_mm2: float) -> _Region:
-    return _Region(slab, centre_mm, min(area_mm2 / FULL_AREA_MM2, 1.0))
-
-
-def _pairs(single: list[tuple[np.ndarray, float]]) -> list[tuple[np.ndarray, float]]:
+def _pairs(
+    single: list[tuple[np.ndarray, float]], pair_mm: tuple[float, float]
+) -> list[tuple[np.ndarray, float]]:
     """Return the midpoints of pairs of similar regions side by side, with the smaller area.
 
     Args:
         single: Centres (z, y, x) in mm and areas in mm2.
+        pair_mm: Least and greatest lateral distance.
     """
     pairs = []
     for (a, area_a), (b, area_b) in itertools.combinations(single, 2):
         gap_mm = abs(a[2] - b[2])
         similar = max(area_a, area_b) < 3 * min(area_a, area_b)
-        if similar and PAIR_MM[0] < gap_mm < PAIR_MM[1] and abs(a[1] - b[1]) < gap_mm / 3:
+        if similar and pair_mm[0] < gap_mm < pair_mm[1] and abs(a[1] - b[1]) < gap_mm / 3:
             pairs.append(((a + b) / 2, min(area_a, area_b)))
     return pairs
 
 
-def _best_path(regions: list[_Region]) -> list[_Region]:
+def _best_path(regions: list[_Region], options: CentrelineOptions) -> list[_Region]:
     """Return the regions of the path with the highest total score, from head to tail."""
     totals, previous = np.zeros(len(regions)), [-1] * len(regions)
-    reach = round(LONGEST_GAP_MM / SLAB_MM)
+    reach = round(options.longest_gap_mm / options.slab_mm)
     for k, region in enumerate(regions):
         totals[k] = region.score
         for j in range(k - 1, -1, -1):
@@ -108,7 +132,7 @@ def _best_path(regions: list[_Region]) -> list[_Region]:
                 break
             if region.slab == regions[j].slab:
                 continue
-            total = totals[j] + region.score - _step_cost(regions[j], region)
+            total = totals[j] + region.score - _step_cost(regions[j], region, options)
             if total > totals[k]:
                 totals[k], previous[k] = total, j
     k = int(np.argmax(totals))
@@ -118,9 +142,10 @@ def _best_path(regions: list[_Region]) -> list[_Region]:
     return path[::-1]
 
 
-def _step_cost(upper: _Region, lower: _Region) -> float:
+def _step_cost(upper: _Region, lower: _Region, options: CentrelineOptions) -> float:
     """Return the cost of a step: a bending term, and a constant per slab without core."""
     slabs = lower.slab - upper.slab
-    _, forward, sideways = np.abs(lower.centre_mm - upper.centre_mm) / (slabs * SLAB_MM)
-    bend = 0.5 * ((sideways / SIDEWAYS) ** 2 + (forward / FORWARD) ** 2)
-    return bend + GAP_COST * (slabs - 1)
+    offset_mm = np.abs(lower.centre_mm - upper.centre_mm)
+    _, forward, sideways = offset_mm / (slabs * options.slab_mm)
+    bend = 0.5 * ((sideways / options.sideways_slope) ** 2 + (forward / options.forward_slope) ** 2)
+    return bend + options.gap_cost * (slabs - 1)

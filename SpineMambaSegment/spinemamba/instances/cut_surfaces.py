@@ -16,12 +16,14 @@ mean of the surfaces fitted to each spine, whose discs are tilted and whose core
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-BACK_MM, SIDE_MM = 30.0, 20.0
-COORDINATE_LIMITS = (3.5, 3.0)
+from spinemamba.instances.logistic_regression import NewtonOptions, logistic_fit
+
+_BACK_MM, _SIDE_MM = 30.0, 20.0
+_COORDINATE_LIMITS = (3.5, 3.0)
 """Limits of ``b`` and of ``s``; surfaces are constant beyond."""
 
 MEAN_AT = (0.0, 1.0, 4.0, 6.5, 10.0, 14.0, 17.0, 19.0, 21.0, 24.0)
@@ -43,20 +45,27 @@ MEAN = np.array(
 )
 """Mean shape: coefficients c0 to c6."""
 
-PRIOR_PRECISION = np.array([1.0, 1.0, 2.0, 40.0, 40.0, 40.0, 40.0])
-"""Prior precision per coefficient: low for offset and tilt, which vary between patients."""
 
-LIKELIHOOD_SLOPE = 8.0
-"""Slope of the logistic likelihood of a voxel's side: logit per core distance."""
+@dataclass(frozen=True)
+class SurfaceFitOptions:
+    """Options of the fit to labelled voxels.
 
-FIT_RANGE = 1.5
-"""Voxels further from a surface are not used to fit it, in units of the core distance."""
+    Attributes:
+        prior_precision: Prior precision per coefficient: low for offset and tilt, which vary
+            between patients.
+        slope: Slope of the logistic likelihood of a voxel's side: logit per core distance.
+        range_steps: Voxels further from a surface are not used to fit it, in core distances.
+        least_voxels: Fewer voxels do not determine seven coefficients; the mean surface remains.
+        most_voxels: More voxels are not needed.
+        newton: Options of the iteration.
+    """
 
-NEWTON_STEPS = 12
-LEAST_CURVATURE = 0.03
-LEAST_VOXELS = 50
-MOST_VOXELS = 4000
-"""More voxels are not needed to fit seven coefficients."""
+    prior_precision: tuple[float, ...] = (1.0, 1.0, 2.0, 40.0, 40.0, 40.0, 40.0)
+    slope: float = 8.0
+    range_steps: float = 1.5
+    least_voxels: int = 50
+    most_voxels: int = 4000
+    newton: NewtonOptions = field(default_factory=lambda: NewtonOptions(12, 0.03))
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,8 @@ class Frame:
     def terms(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``t`` (n,) and the terms of the surface (n, 7) at points (n, 3)."""
         offset = points_mm - self.middle_mm
-        b = np.clip(offset @ self.back / BACK_MM, -COORDINATE_LIMITS[0], COORDINATE_LIMITS[0])
-        s = np.clip(offset @ self.side / SIDE_MM, -COORDINATE_LIMITS[1], COORDINATE_LIMITS[1])
+        b = np.clip(offset @ self.back / _BACK_MM, -_COORDINATE_LIMITS[0], _COORDINATE_LIMITS[0])
+        s = np.clip(offset @ self.side / _SIDE_MM, -_COORDINATE_LIMITS[1], _COORDINATE_LIMITS[1])
         lateral = np.abs(s)
         terms = [np.ones(len(b)), b, s, b * b, lateral, b * lateral, s * s]
         return offset @ self.down / self.step_mm, np.stack(terms, axis=-1)
@@ -117,7 +126,7 @@ def fit_surfaces(
     numbers: np.ndarray,
     pairs: list[Frame],
     mean: np.ndarray,
-    prior_precision: np.ndarray = PRIOR_PRECISION,
+    options: SurfaceFitOptions = SurfaceFitOptions(),
 ) -> np.ndarray:
     """Return the coefficients of the surfaces that best separate labelled voxels, (pairs, 7).
 
@@ -126,43 +135,19 @@ def fit_surfaces(
         numbers: Number of the vertebra of each voxel, from 1, (n,).
         pairs: Frames of the neighbouring cores.
         mean: Prior mean of the coefficients, (pairs, 7).
-        prior_precision: Prior precision of each coefficient, (7,).
+        options: Options of the fit.
     """
     out = mean.copy()
     order = np.argsort(numbers, kind="stable")
     bounds = np.searchsorted(numbers[order], np.arange(1, len(pairs) + 3))
     for k, frame in enumerate(pairs):
         chosen = order[bounds[k] : bounds[k + 2]]
-        chosen = chosen[:: max(1, len(chosen) // MOST_VOXELS)]
+        chosen = chosen[:: max(1, len(chosen) // options.most_voxels)]
         t, terms = frame.terms(points_mm[chosen])
-        near = np.abs(t) < FIT_RANGE
-        if near.sum() >= LEAST_VOXELS:
-            lower = (numbers[chosen] == k + 2)[near]
-            voxels = t[near], terms[near], lower.astype(float)
-            out[k] = _fit(voxels, mean[k], prior_precision)
+        near = np.abs(t) < options.range_steps
+        if near.sum() >= options.least_voxels:
+            lower = (numbers[chosen] == k + 2)[near].astype(float)
+            prior = mean[k], 2 * np.asarray(options.prior_precision)
+            design, offset = -options.slope * terms[near], options.slope * t[near]
+            out[k] = logistic_fit(design, lower, prior, options.newton, offset)
     return out
-
-
-def _fit(
-    voxels: tuple[np.ndarray, np.ndarray, np.ndarray], mean: np.ndarray, prior_precision: np.ndarray
-) -> np.ndarray:
-    """Return the coefficients of a logistic regression with a normal prior, by Newton's method.
-
-    Args:
-        voxels: Position ``t`` (n,), terms (n, 7), and 1 for voxels of the lower vertebra (n,).
-        mean: Prior mean, (7,).
-        prior_precision: Prior precision, (7,).
-    """
-    t, terms, lower = voxels
-    fitted = mean.copy()
-    for _ in range(NEWTON_STEPS):
-        margin = np.clip(LIKELIHOOD_SLOPE * (t - terms @ fitted), -30, 30)
-        expected = 1 / (1 + np.exp(-margin))
-        gradient = LIKELIHOOD_SLOPE * terms.T @ (lower - expected) / len(t)
-        gradient += 2 * prior_precision * (fitted - mean)
-        # A lower bound, or the first step from a distant start overshoots.
-        variance = np.maximum(expected * (1 - expected), LEAST_CURVATURE)
-        hessian = LIKELIHOOD_SLOPE**2 * (terms.T * variance) @ terms / len(t)
-        hessian += 2 * np.diag(prior_precision)
-        fitted -= np.linalg.solve(hessian, gradient)
-    return fitted

@@ -19,22 +19,9 @@ from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
-from spinemamba.instances.partition import VoxelHints, assign_voxels
+from spinemamba.instances.partition import PartitionOptions, VoxelHints, assign_voxels
 
-SACRUM = NETWORK_LEVELS.index("Sacrum")
-
-FINE_SHARE = 0.2
-"""Weight of the fine network in level probabilities; the rest is the coarse network's.
-
-A window of the fine network is only about four vertebrae high.
-"""
-
-LEAST_SACRUM = 0.2
-"""Least probability of the sacrum. Far from it, both it and L5 are unlikely, and comparing the two
-is meaningless."""
-
-LEAST_OF_NEIGHBOUR = 0.45
-"""Least volume of the vertebra above the sacrum, relative to the vertebra above it."""
+_SACRUM = NETWORK_LEVELS.index("Sacrum")
 
 
 @dataclass(frozen=True)
@@ -42,17 +29,34 @@ class InstanceOptions:
     """Thresholds, each with its reason.
 
     Attributes:
-        bone: Voxels above this probability are bone.
+        bone_threshold: Voxels above this probability are bone, on the grid of the fine network
+            as on that of the input.
         least_instance_ml: Least volume of an instance: less than half of the smallest cervical
             vertebra.
         rejoin_mm: A loose piece of bone at most this far from an instance is added to it.
-        cores: Thresholds of the core segmentation.
+        rim_vox: On the input grid, instances are dilated by this first, because interpolated bone
+            may extend beyond them.
+        fine_level_weight: Weight of the fine network in level probabilities; the rest is the
+            coarse network's. A window of the fine network is only about four vertebrae high.
+        least_sacrum_probability: Least probability of the sacrum. Far from it, both it and L5 are
+            unlikely, and comparing the two is meaningless.
+        least_sacrum_ml: Least volume of a sacrum: less than any complete one.
+        least_last_share: Least volume of the vertebra above the sacrum, relative to the vertebra
+            above it. A smaller one is the first sacral segment.
+        cores: Options of the core segmentation.
+        partition: Options of the voxel-to-instance assignment.
     """
 
-    bone: float = 0.5
+    bone_threshold: float = 0.5
     least_instance_ml: float = 1.5
     rejoin_mm: float = 4.0
+    rim_vox: int = 2
+    fine_level_weight: float = 0.2
+    least_sacrum_probability: float = 0.2
+    least_sacrum_ml: float = 6.0
+    least_last_share: float = 0.45
     cores: CoreOptions = field(default_factory=CoreOptions)
+    partition: PartitionOptions = field(default_factory=PartitionOptions)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Instance:
         id: Number of the instance, counted from 1 at the top.
         centroid_lps_mm: Centre of its voxels.
         volume_ml: Volume of its voxels.
-        evidence: Level probabilities: one for each of `NETWORK_LEVELS`, mean over its voxels.
+        level_probabilities: One for each of `NETWORK_LEVELS`, mean over its voxels.
         is_sacrum: Whether it is the sacrum.
         cut_sides: Sides of the field of view that truncate it, such as "superior" or "left".
     """
@@ -71,7 +75,7 @@ class Instance:
     id: int
     centroid_lps_mm: tuple[float, float, float]
     volume_ml: float
-    evidence: tuple[float, ...]
+    level_probabilities: tuple[float, ...]
     is_sacrum: bool
     cut_sides: tuple[str, ...]
 
@@ -90,48 +94,60 @@ class Instances:
 
 
 def find_instances(
-    evidence: VoxelPredictions,
-    options: InstanceOptions | None = None,
+    predictions: VoxelPredictions,
+    options: InstanceOptions = InstanceOptions(),
     boundary_net: BoundaryNet | None = None,
 ) -> Instances:
     """Separate the vertebrae.
 
     Args:
-        evidence: Voxel predictions of both networks.
+        predictions: Voxel predictions of both networks.
         options: Thresholds.
         boundary_net: Boundary network between neighbours; the bundled one if None.
 
     Returns:
         Instances on the grid of the predictions; empty if there is no core.
     """
-    options = options or InstanceOptions()
-    bone = evidence.bone > options.bone
-    sacrum = _sacrum(evidence, bone, options)
-    seeds = core_seeds(evidence, bone & ~sacrum, options.cores)
+    bone = predictions.bone > options.bone_threshold
+    sacrum = _sacrum(predictions, bone, options)
+    seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
-    hints = VoxelHints(expected_level(evidence, bone), evidence.offsets_mm)
-    spacing_mm, has_sacrum = evidence.geometry.spacing_mm, bool(sacrum.any())
+    weight = options.fine_level_weight
+    hints = VoxelHints(expected_level(predictions, bone, weight), predictions.offsets_mm)
+    spacing_mm, has_sacrum = predictions.geometry.spacing_mm, bool(sacrum.any())
     labels = assign_voxels(
-        seeds, bone, hints, spacing_mm, sacrum=has_sacrum, boundary_net=boundary_net
+        seeds,
+        bone,
+        hints,
+        spacing_mm,
+        sacrum=has_sacrum,
+        options=options.partition,
+        boundary_net=boundary_net,
     )
     _join_loose_pieces(labels, bone, spacing_mm, options.rejoin_mm)
     if has_sacrum:
-        join_first_sacral_body(labels, count)
-    sizes_ml = np.bincount(labels.ravel(), minlength=count + 2) * evidence.geometry.voxel_ml
-    slivers = certain_slivers(seeds, evidence, options.cores)
-    valid = [
-        k for k in range(1, count + 2) if sizes_ml[k] >= options.least_instance_ml or k in slivers
-    ]
+        join_first_sacral_body(labels, count, options.least_last_share)
+    valid = _large_or_certain(labels, seeds, predictions, options)
     new_number = np.zeros(count + 2, np.int16)
     new_number[valid] = np.arange(1, len(valid) + 1)
     labels = new_number[labels]
     boxes = ndimage.find_objects(labels)
     items = tuple(
-        _instance(number, labels, boxes[number - 1], evidence, is_sacrum=k == count + 1)
+        _instance(number, labels, boxes[number - 1], predictions, weight, is_sacrum=k > count)
         for number, k in enumerate(valid, start=1)
     )
     return Instances(labels, items)
+
+
+def _large_or_certain(
+    labels: np.ndarray, seeds: np.ndarray, predictions: VoxelPredictions, options: InstanceOptions
+) -> list[int]:
+    """Return the numbers of the instances that are large enough, or truncated and yet certain."""
+    sizes_ml = np.bincount(labels.ravel()) * predictions.geometry.voxel_ml
+    large = np.flatnonzero(sizes_ml >= options.least_instance_ml)
+    slivers = certain_slivers(seeds, predictions, options.cores)
+    return sorted(({*map(int, large)} | slivers) - {0})
 
 
 def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> Instances:
@@ -156,21 +172,27 @@ def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> 
     return replace(instances, items=tuple(items))
 
 
-def _sacrum(evidence: VoxelPredictions, bone: np.ndarray, options: InstanceOptions) -> np.ndarray:
+def _sacrum(
+    predictions: VoxelPredictions, bone: np.ndarray, options: InstanceOptions
+) -> np.ndarray:
     """Return the mask of the sacrum, which has no core, from its level probability."""
-    probability = pooled_level(evidence, SACRUM)
+    weight = options.fine_level_weight
+    probability = pooled_level(predictions, _SACRUM, weight)
+    last_lumbar = pooled_level(predictions, _SACRUM - 1, weight)
     # Compared with L5, because level targets are blurred over neighbouring levels in training.
-    mask = bone & (probability > pooled_level(evidence, SACRUM - 1)) & (probability > LEAST_SACRUM)
+    mask = bone & (probability > last_lumbar) & (probability > options.least_sacrum_probability)
     pieces, count = ndimage.label(mask)
     if not count:
         return mask
     sizes = ndimage.sum_labels(mask, pieces, np.arange(1, count + 1))
-    if sizes.max() * evidence.geometry.voxel_ml < 4 * options.least_instance_ml:
+    if sizes.max() * predictions.geometry.voxel_ml < options.least_sacrum_ml:
         return np.zeros_like(mask)
     return pieces == int(sizes.argmax()) + 1
 
 
-def join_first_sacral_body(labels: np.ndarray, last: int) -> None:
+def join_first_sacral_body(
+    labels: np.ndarray, last: int, least_share: float = InstanceOptions.least_last_share
+) -> None:
     """Merge the first sacral segment into the sacrum if it became an instance, in place.
 
     S1 has a body like a vertebra, and may be detected as a core. An instance grown from it ends
@@ -179,9 +201,10 @@ def join_first_sacral_body(labels: np.ndarray, last: int) -> None:
     Args:
         labels: Instance number of each voxel; the sacrum has the number ``last + 1``.
         last: Number of the last vertebra above the sacrum.
+        least_share: Least volume of that vertebra, relative to the one above it.
     """
     sizes = np.bincount(labels.ravel(), minlength=last + 2)
-    if last >= 2 and sizes[last] < LEAST_OF_NEIGHBOUR * sizes[last - 1]:
+    if last >= 2 and sizes[last] < least_share * sizes[last - 1]:
         labels[labels == last] = last + 1
 
 
@@ -203,29 +226,34 @@ def _join_loose_pieces(
     labels[tuple(loose_zyx[close].T)] = labels[tuple(assigned_zyx[nearest[close]].T)]
 
 
-def pooled_level(evidence: VoxelPredictions, channel: int) -> np.ndarray:
+def pooled_level(
+    predictions: VoxelPredictions,
+    channel: int,
+    fine_weight: float = InstanceOptions.fine_level_weight,
+) -> np.ndarray:
     """Return the probability of a level given bone, pooled over both networks.
 
     Args:
-        evidence: Voxel predictions.
+        predictions: Voxel predictions.
         channel: Index of the level in `NETWORK_LEVELS`.
+        fine_weight: Weight of the fine network.
 
     Returns:
         float32 (z, y, x).
     """
-    fine, coarse = evidence.levels[channel], evidence.coarse_levels[channel]
-    return FINE_SHARE * fine.astype(np.float32) + (1 - FINE_SHARE) * coarse.astype(np.float32)
+    fine, coarse = predictions.levels[channel], predictions.coarse_levels[channel]
+    return fine_weight * fine.astype(np.float32) + (1 - fine_weight) * coarse.astype(np.float32)
 
 
 def expected_level(
-    evidence: VoxelPredictions, bone: np.ndarray, fine_share: float = FINE_SHARE
+    predictions: VoxelPredictions, bone: np.ndarray, fine_weight: float
 ) -> np.ndarray:
     """Return the expected index in `NETWORK_LEVELS`, 0 outside bone, float32 (z, y, x)."""
     mean = np.zeros(int(bone.sum()), np.float32)
     for channel in range(1, len(NETWORK_LEVELS)):
-        fine, coarse = evidence.levels[channel][bone], evidence.coarse_levels[channel][bone]
-        mean += channel * (fine_share * fine.astype(np.float32))
-        mean += channel * ((1 - fine_share) * coarse.astype(np.float32))
+        fine, coarse = predictions.levels[channel][bone], predictions.coarse_levels[channel][bone]
+        mean += channel * (fine_weight * fine.astype(np.float32))
+        mean += channel * ((1 - fine_weight) * coarse.astype(np.float32))
     out = np.zeros(bone.shape, np.float32)
     out[bone] = mean
     return out
@@ -235,20 +263,21 @@ def _instance(
     number: int,
     labels: np.ndarray,
     box: Box,
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
+    fine_weight: float,
     *,
     is_sacrum: bool,
 ) -> Instance:
     mask = labels[box] == number
     voxels = np.argwhere(mask) + [s.start for s in box]
-    centroid = evidence.geometry.to_lps_mm(voxels.mean(axis=0))
-    fine = evidence.levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
-    coarse = evidence.coarse_levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
+    centroid = predictions.geometry.to_lps_mm(voxels.mean(axis=0))
+    fine = predictions.levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
+    coarse = predictions.coarse_levels[(slice(None), *box)][:, mask].astype(np.float32).mean(axis=1)
     return Instance(
         id=number,
         centroid_lps_mm=tuple(map(float, centroid)),
-        volume_ml=len(voxels) * evidence.geometry.voxel_ml,
-        evidence=tuple(map(float, FINE_SHARE * fine + (1 - FINE_SHARE) * coarse)),
+        volume_ml=len(voxels) * predictions.geometry.voxel_ml,
+        level_probabilities=tuple(map(float, fine_weight * fine + (1 - fine_weight) * coarse)),
         is_sacrum=is_sacrum,
-        cut_sides=cut_sides(voxels, evidence.geometry, evidence.field_of_view),
+        cut_sides=cut_sides(voxels, predictions.geometry, predictions.field_of_view),
     )

@@ -14,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.graph import MCP_Geometric
 
-LEAST_DEPTH_MM = 0.5
+_LEAST_DEPTH_MM = 0.5
+"""Lower bound of the depth of bone in the cost of a step."""
 
 
 def nearest_seed(
@@ -36,12 +37,24 @@ def nearest_seed(
     if not len(starts):
         return np.zeros(bone.shape, np.int32)
     depth_mm = ndimage.distance_transform_edt(bone, spacing_mm)
-    costs = 1 / np.maximum(depth_mm, LEAST_DEPTH_MM) ** 2
-    # Voxels with negative costs cannot be entered.
-    search = MCP_Geometric(np.where(bone, costs, -1.0), fully_connected=True, sampling=spacing_mm)
+    search = search_through_bone(bone, depth_mm, spacing_mm)
     _, last_step = search.find_costs(starts)
     origin = _origins(last_step, np.asarray(search.offsets))
     return np.where(bone, seeds.ravel()[origin].reshape(bone.shape), 0).astype(np.int32)
+
+
+def search_through_bone(
+    bone: np.ndarray, depth_mm: np.ndarray, spacing_mm: tuple[float, ...]
+) -> MCP_Geometric:
+    """Return a search for the cheapest paths through bone: a step costs 1 / depth^2.
+
+    Args:
+        bone: Mask, bool (z, y, x). Voxels outside cannot be entered.
+        depth_mm: Distance of each voxel to the nearest one outside.
+        spacing_mm: Voxel size along z, y, x.
+    """
+    costs = np.where(bone, 1 / np.maximum(depth_mm, _LEAST_DEPTH_MM) ** 2, -1.0)
+    return MCP_Geometric(costs, fully_connected=True, sampling=spacing_mm)
 
 
 def _origins(last_step: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ surfaces are then fitted to the result, and the assignment is repeated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -28,9 +28,15 @@ from spinemamba.instances.boundary_net import (
     depth_limit_mm,
     load_boundary_net,
 )
-from spinemamba.instances.cut_surfaces import fit_surfaces, frames, mean_coefficients
+from spinemamba.instances.cut_surfaces import (
+    SurfaceFitOptions,
+    fit_surfaces,
+    frames,
+    mean_coefficients,
+)
 from spinemamba.instances.geodesic import nearest_seed
 from spinemamba.instances.spine_coordinate import (
+    CoordinateOptions,
     coordinate_of_levels,
     core_centroids,
     level_change_per_core,
@@ -39,10 +45,7 @@ from spinemamba.instances.spine_coordinate import (
 )
 from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
-Spacing = tuple[float, float, float]
-
-NEAR_VOX = 3
-"""Core voxels this close to another core are not fixed; the cut between the two may be wrong."""
+_Spacing = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -64,34 +67,41 @@ class PartitionOptions:
     """Weights, each with its reason.
 
     Attributes:
-        shape: Weight of the boundary network's estimate. Values of 10 to 40 make almost no
+        shape_weight: Weight of the boundary network's estimate. Values of 10 to 40 make almost no
             difference on the development cases.
-        vote: Weight of the predicted offset. This and the next weight were initialised with the
-            coefficients of a logistic regression of "this or the next vertebra" on the
+        offset_weight: Weight of the predicted offset. This and the next weight were initialised
+            with the coefficients of a logistic regression of "this or the next vertebra" on the
             development cases.
-        level: Weight of the predicted level if the levels of all cores differ.
+        level_weight: Weight of the predicted level if the levels of all cores differ.
         tv_weight_mm: Weight lambda of the total variation, in mm. Values of 10 to 40 make no
             difference on the development cases.
         rounds: Number of rounds of assignment and refitting; a third changes nothing.
-        steps: Iterations of total variation in the earlier rounds, and in the last one.
+        tv_steps: Iterations of total variation in the earlier rounds, and in the last one.
+        near_vox: Core voxels this close to another core are not fixed; the cut between the two
+            may be wrong.
+        surface: Options of the fit of cut surfaces.
+        coordinate: Options of the spine coordinate.
     """
 
-    shape: float = 20.0
-    vote: float = 3.5
-    level: float = 3.0
+    shape_weight: float = 20.0
+    offset_weight: float = 3.5
+    level_weight: float = 3.0
     tv_weight_mm: float = 20.0
     rounds: int = 2
-    steps: tuple[int, int] = (50, 120)
+    tv_steps: tuple[int, int] = (50, 120)
+    near_vox: int = 3
+    surface: SurfaceFitOptions = field(default_factory=SurfaceFitOptions)
+    coordinate: CoordinateOptions = field(default_factory=CoordinateOptions)
 
 
 def assign_voxels(
     seeds: np.ndarray,
     bone: np.ndarray,
     hints: VoxelHints,
-    spacing_mm: Spacing,
+    spacing_mm: _Spacing,
     *,
     sacrum: bool = False,
-    options: PartitionOptions | None = None,
+    options: PartitionOptions = PartitionOptions(),
     boundary_net: BoundaryNet | None = None,
 ) -> np.ndarray:
     """Assign bone voxels to vertebrae.
@@ -109,7 +119,6 @@ def assign_voxels(
         Number of the vertebra of each voxel, int32 (z, y, x). It is 0 outside the bone, and where
         the bone is not connected with the seed of its vertebra.
     """
-    options = options or PartitionOptions()
     bone = bone | (seeds > 0)
     count = int(seeds.max())
     out = np.zeros(bone.shape, np.int32)
@@ -135,20 +144,22 @@ class _VoxelAssignment:
         bone: np.ndarray,
         hints: VoxelHints,
         *,
-        spacing_mm: Spacing,
+        spacing_mm: _Spacing,
         sacrum: bool,
         options: PartitionOptions,
     ):
         self._options = options
         self._seed = seeds[bone]
-        self._certain = _away_from_other_seeds(seeds)[bone]
+        self._certain = _away_from_other_seeds(seeds, options.near_vox)[bone]
         self._count = int(seeds.max())
         self._cores = self._count - sacrum
         scale = np.asarray(spacing_mm)
         self._points_mm = np.argwhere(bone) * scale
         numbers = np.arange(1, self._cores + 1)
-        self._centres_mm = core_centroids(self._points_mm, self._seed, self._cores)
-        self._curve = spine_curve(self._centres_mm)
+        self._centres_mm = core_centroids(
+            self._points_mm, self._seed, self._cores, options.coordinate
+        )
+        self._curve = spine_curve(self._centres_mm, options.coordinate)
         self._curve_coordinate = self._curve.at(self._points_mm)
         self._graph = bone_graph(bone, spacing_mm)
         level = hints.level[bone]
@@ -165,24 +176,24 @@ class _VoxelAssignment:
     ) -> tuple[np.ndarray, float]:
         """Return the weighted sum of the coordinates from levels and offsets, and their weight."""
         weighted_sum, weight_sum = np.zeros(len(level)), 0.0
-        if weight := self._options.level * level_change_per_core(self._levels):
+        if weight := self._options.level_weight * level_change_per_core(self._levels):
             weighted_sum += weight * coordinate_of_levels(level, self._levels)
             weight_sum += weight
         if hints.offsets_mm is not None:
             core_mm = self._points_mm + hints.offsets_mm[:, bone].T.astype(float)
-            weighted_sum += self._options.vote * self._curve.at(core_mm)
-            weight_sum += self._options.vote
+            weighted_sum += self._options.offset_weight * self._curve.at(core_mm)
+            weight_sum += self._options.offset_weight
         return weighted_sum, weight_sum
 
     def numbers(self, boundary_net: BoundaryNet) -> np.ndarray:
         """Return the number of the vertebra of each voxel, (n,)."""
         options = self._options
         pairs = self._pairs
-        positions = level_positions(self._centres_mm, self._levels)[:-1]
+        positions = level_positions(self._centres_mm, self._levels, options.coordinate)[:-1]
         mean = mean_coefficients(positions)
         fitted, numbers = mean, self._initial
         if numbers is not None:
-            fitted = fit_surfaces(self._points_mm, numbers, pairs, mean)
+            fitted = fit_surfaces(self._points_mm, numbers, pairs, mean, options.surface)
         for remaining in reversed(range(options.rounds)):
             neighbours = [
                 NeighbourPair(*each) for each in zip(pairs, mean, fitted, positions, strict=True)
@@ -193,14 +204,14 @@ class _VoxelAssignment:
             coordinate = np.where(
                 self._curve_coordinate > self._cores + 0.5, self._curve_coordinate, coordinate
             )
-            numbers = self._smooth(coordinate, options.steps[remaining == 0])
+            numbers = self._smooth(coordinate, options.tv_steps[remaining == 0])
             if remaining:
-                fitted = fit_surfaces(self._points_mm, numbers, pairs, mean)
+                fitted = fit_surfaces(self._points_mm, numbers, pairs, mean, options.surface)
         return numbers
 
     def _smooth(self, coordinate: np.ndarray, steps: int) -> np.ndarray:
-        weight_sum = self._options.shape + self._hint_weight
-        value = (self._options.shape * coordinate + self._hint_sum) / weight_sum
+        weight_sum = self._options.shape_weight + self._hint_weight
+        value = (self._options.shape_weight * coordinate + self._hint_sum) / weight_sum
         value = np.clip(value, 0.6, self._count + 0.4)
         value[self._certain] = self._seed[self._certain]
         weights = np.where(self._certain, np.inf, weight_sum)
@@ -208,7 +219,7 @@ class _VoxelAssignment:
         return np.clip(np.round(smooth), 1, self._count).astype(np.int32)
 
 
-def _away_from_other_seeds(seeds: np.ndarray) -> np.ndarray:
+def _away_from_other_seeds(seeds: np.ndarray, near_vox: int) -> np.ndarray:
     """Return the mask of seed voxels that are not close to another seed, bool (z, y, x).
 
     Merged cores were cut perpendicular to the centre line, but discs are tilted.
@@ -217,10 +228,10 @@ def _away_from_other_seeds(seeds: np.ndarray) -> np.ndarray:
     for number, box in enumerate(ndimage.find_objects(seeds), start=1):
         if box is None:
             continue
-        wide = tuple(slice(max(0, s.start - NEAR_VOX), s.stop + NEAR_VOX) for s in box)
+        wide = tuple(slice(max(0, s.start - near_vox), s.stop + near_vox) for s in box)
         others = (seeds[wide] > 0) & (seeds[wide] != number)
         if others.any():
-            near = ndimage.binary_dilation(others, iterations=NEAR_VOX)
+            near = ndimage.binary_dilation(others, iterations=near_vox)
             out[wide] &= (seeds[wide] != number) | ~near
     return out
 

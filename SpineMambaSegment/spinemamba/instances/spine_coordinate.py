@@ -15,23 +15,32 @@ from scipy.spatial import cKDTree
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.anatomy.statistics import BODY_SIZE_SPREAD, STEP_MM
 
-OFF_LINE_MM = 10.0
-"""Standard deviation of the distance of a vertebral body from the line between its neighbours."""
+_USUAL_STEPS_MM = np.array([STEP_MM[pair][0] for pair in itertools.pairwise(NETWORK_LEVELS[:-1])])
 
-LEAST_WEIGHT = 0.05
-"""A core with a lower mean weight is off the line as a whole, and keeps its plain centroid."""
 
-CENTROID_ROUNDS = 3
+@dataclass(frozen=True)
+class CoordinateOptions:
+    """Options of the spine coordinate.
 
-EXTENSION_MM = 60
-"""Length of the straight extensions at both ends of the curve."""
+    Attributes:
+        off_line_mm: Standard deviation of the distance of a vertebral body from the line between
+            its neighbours.
+        least_weight: A core with a lower mean weight is off the line as a whole, and keeps its
+            plain centroid.
+        centroid_rounds: Iterations of the robust centroids.
+        extension_mm: Length of the straight extensions at both ends of the curve.
+        least_level_change: If levels change by less from core to core, they do not locate the
+            cores in the spine.
+        step_spread: Standard deviation of the logarithm of a core distance relative to the usual
+            one.
+    """
 
-LEAST_LEVEL_CHANGE = 0.5
-"""If levels change by less from core to core, they do not locate the cores in the spine."""
-
-USUAL_STEP_MM = np.array([STEP_MM[pair][0] for pair in itertools.pairwise(NETWORK_LEVELS[:-1])])
-STEP_SPREAD = 0.08
-"""Standard deviation of the logarithm of a core distance relative to the usual one."""
+    off_line_mm: float = 10.0
+    least_weight: float = 0.05
+    centroid_rounds: int = 3
+    extension_mm: int = 60
+    least_level_change: float = 0.5
+    step_spread: float = 0.08
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,9 @@ class SpineCurve:
         return self.coordinate[cKDTree(self.points_mm).query(points_mm)[1]]
 
 
-def spine_curve(centres_mm: np.ndarray) -> SpineCurve:
+def spine_curve(
+    centres_mm: np.ndarray, options: CoordinateOptions = CoordinateOptions()
+) -> SpineCurve:
     """Return the curve through the centres of at least two cores from head to tail, (n, 3)."""
     steps_mm = np.linalg.norm(np.diff(centres_mm, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps_mm)])
@@ -61,7 +72,7 @@ def spine_curve(centres_mm: np.ndarray) -> SpineCurve:
     coordinate = np.interp(samples, along, np.arange(1.0, len(along) + 1))
     reach = min(10, len(points) - 1)
     up, down = points[0] - points[reach], points[-1] - points[-1 - reach]
-    extra = np.arange(1.0, EXTENSION_MM + 1)
+    extra = np.arange(1.0, options.extension_mm + 1)
     above = points[0] + extra[::-1, None] * up / np.linalg.norm(up)
     below = points[-1] + extra[:, None] * down / np.linalg.norm(down)
     return SpineCurve(
@@ -72,7 +83,12 @@ def spine_curve(centres_mm: np.ndarray) -> SpineCurve:
     )
 
 
-def core_centroids(points_mm: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+def core_centroids(
+    points_mm: np.ndarray,
+    numbers: np.ndarray,
+    count: int,
+    options: CoordinateOptions = CoordinateOptions(),
+) -> np.ndarray:
     """Return the robust centroid of each core along z, y, x, (count, 3).
 
     In a collapsed vertebra the arch is as deep as the remaining body, so it is part of the core.
@@ -82,20 +98,21 @@ def core_centroids(points_mm: np.ndarray, numbers: np.ndarray, count: int) -> np
         points_mm: Voxels, (n, 3).
         numbers: Core number of each voxel, from 1 at the head; 0 outside the cores; (n,).
         count: Number of cores, each with at least one voxel.
+        options: Options of the centroids.
     """
     order = np.argsort(numbers, kind="stable")
     bounds = np.searchsorted(numbers[order], np.arange(1, count + 2))
     cores = [points_mm[order[a:b]] for a, b in itertools.pairwise(bounds)]
     centroids = np.array([core.mean(axis=0) for core in cores])
-    for _ in range(CENTROID_ROUNDS):
+    for _ in range(options.centroid_rounds):
         previous = centroids.copy()
         for k in range(1, count - 1):
             along = previous[k + 1] - previous[k - 1]
             along /= np.linalg.norm(along)
             offset = cores[k] - previous[k - 1]
             distance_mm = np.linalg.norm(offset - np.outer(offset @ along, along), axis=1)
-            weight = np.exp(-((distance_mm / OFF_LINE_MM) ** 2) / 2)
-            if weight.sum() > LEAST_WEIGHT * len(weight):
+            weight = np.exp(-((distance_mm / options.off_line_mm) ** 2) / 2)
+            if weight.sum() > options.least_weight * len(weight):
                 centroids[k] = weight @ cores[k] / weight.sum()
     return centroids
 
@@ -105,7 +122,11 @@ def level_change_per_core(levels: np.ndarray) -> float:
     return float(np.clip(np.median(np.diff(levels)), 0, 1)) if len(levels) > 1 else 0.0
 
 
-def level_positions(centres_mm: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def level_positions(
+    centres_mm: np.ndarray,
+    levels: np.ndarray,
+    options: CoordinateOptions = CoordinateOptions(),
+) -> np.ndarray:
     """Return the approximate index of the level of each core, C1 is 0, (n,).
 
     Positions are successive numbers. The first one follows from the predicted levels or, if these
@@ -114,17 +135,18 @@ def level_positions(centres_mm: np.ndarray, levels: np.ndarray) -> np.ndarray:
     Args:
         centres_mm: Centres of the cores, (n, 3).
         levels: Expected level of each core, (n,).
+        options: Thresholds.
     """
     positions = np.arange(len(levels), dtype=float)
-    if level_change_per_core(levels) >= LEAST_LEVEL_CHANGE or len(levels) < 2:
+    if level_change_per_core(levels) >= options.least_level_change or len(levels) < 2:
         return positions + float(np.median(levels - positions))
     steps = np.log(np.linalg.norm(np.diff(centres_mm, axis=0), axis=1))
     count = len(steps)
     costs = []
-    for first in range(max(1, len(USUAL_STEP_MM) - count + 1)):
-        ratio = steps[: len(USUAL_STEP_MM)] - np.log(USUAL_STEP_MM[first : first + count])
+    for first in range(max(1, len(_USUAL_STEPS_MM) - count + 1)):
+        ratio = steps[: len(_USUAL_STEPS_MM)] - np.log(_USUAL_STEPS_MM[first : first + count])
         size = float(np.median(ratio))
-        misfit = np.minimum(((ratio - size) / STEP_SPREAD) ** 2, 9.0).sum()
+        misfit = np.minimum(((ratio - size) / options.step_spread) ** 2, 9.0).sum()
         costs.append(misfit + (size / BODY_SIZE_SPREAD) ** 2)
     return positions + int(np.argmin(costs))
 

@@ -14,47 +14,46 @@ from spinemamba.imaging.masks import grow_labels
 from spinemamba.imaging.resample import crop_geometry, resample_box
 from spinemamba.imaging.volume import Box, Geometry
 from spinemamba.inference.voxel_predictions import VoxelPredictions
-from spinemamba.instances.find import Instances
-
-BONE_THRESHOLD = 0.5
-RIM_VOX = 2
-"""Instances are dilated by this first, because interpolated bone may extend beyond them."""
+from spinemamba.instances.find import InstanceOptions, Instances
 
 
 def labels_on_input_grid(
     instances: Instances,
     values: dict[int, int],
-    evidence: VoxelPredictions,
+    predictions: VoxelPredictions,
     progress: Progress,
+    options: InstanceOptions | None = None,
 ) -> np.ndarray:
     """Return the label map of the instances on the canonical input grid.
 
     Args:
         instances: Instances on the grid of the predictions.
         values: Label value of each instance number; other instances are omitted.
-        evidence: Voxel predictions.
+        predictions: Voxel predictions.
         progress: Called after every instance.
+        options: Thresholds; None for the defaults.
 
     Returns:
-        Label values, uint8, with the shape of ``evidence.image_geometry``.
+        Label values, uint8, with the shape of ``predictions.image_geometry``.
     """
-    target = evidence.image_geometry
+    options = options or InstanceOptions()
+    target = predictions.image_geometry
     labels = np.zeros(target.shape, np.uint8)
     best = np.zeros(target.shape, np.float16)
-    grown = grow_labels(instances.labels, RIM_VOX)
+    grown = grow_labels(instances.labels, options.rim_vox)
     boxes = ndimage.find_objects(grown)
     for done, (number, value) in enumerate(values.items(), start=1):
         box = tuple(
             slice(max(0, s.start - 1), min(n, s.stop + 1))
             for s, n in zip(boxes[number - 1], grown.shape, strict=True)
         )
-        source = crop_geometry(evidence.geometry, box)
+        source = crop_geometry(predictions.geometry, box)
         if (window := box_in(source, target)) is None:
             continue
         part = crop_geometry(target, window)
         mask = (grown[box] == number).astype(np.float32)
-        share, bone = resample_box(np.stack([mask, evidence.bone[box]]), source, part)
-        update = (bone > BONE_THRESHOLD) & (share > best[window])
+        share, bone = resample_box(np.stack([mask, predictions.bone[box]]), source, part)
+        update = (bone > options.bone_threshold) & (share > best[window])
         best[window][update] = share[update]
         labels[window][update] = value
         progress("restore", done / len(values))

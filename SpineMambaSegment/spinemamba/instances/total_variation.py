@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-STEP_SHARE = 0.3
+_STEP_SHARE = 0.3
 """Primal step size relative to the dual one; converges within 100 steps with these weights."""
 
 
@@ -78,7 +78,7 @@ def smooth_over_bone(
     fixed = ~np.isfinite(weights)
     value = values.astype(np.float32)
     weight = np.where(fixed, 0, weights).astype(np.float32)
-    primal = np.float32(STEP_SHARE / np.sqrt(graph.bound))
+    primal = np.float32(_STEP_SHARE / np.sqrt(graph.bound))
     dual_step = np.float32(1 / (primal * graph.bound))
     current, extrapolated = value.copy(), value.copy()
     dual = np.zeros(3 * len(value), np.float32)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,8 +22,8 @@ SHIFTS = (0, -1, 1)
 DISTINCT = ("C1", "C2", "Sacrum")
 """Levels of a unique shape; their probabilities are never shifted."""
 
-IS_DISTINCT = np.isin(NETWORK_LEVELS, DISTINCT)
-NETWORK_INDEX = np.array([INDEX[name] for name in NETWORK_LEVELS])
+_IS_DISTINCT = np.isin(NETWORK_LEVELS, DISTINCT)
+_NETWORK_INDEX = np.array([INDEX[name] for name in NETWORK_LEVELS])
 """Index in `NAMES` of each of `NETWORK_LEVELS`."""
 
 MERGED_LEVELS = {
@@ -30,52 +31,62 @@ MERGED_LEVELS = {
 }
 """Indices of the upper and the lower level of two merged vertebrae."""
 
-VOLUME_SPREAD = 0.35
-"""Standard deviation of the binary logarithm of a volume relative to the neighbours'."""
 
-PART_SPREAD = 0.5
-"""The same if part of a vertebra may have been assigned to its neighbours."""
+@dataclass(frozen=True)
+class EmissionOptions:
+    """Weights and thresholds, each with its reason.
 
-MERGED_VOLUME = 0.9
-"""Mean of the same logarithm for two merged vertebrae; below 1, as bone between them is lost."""
+    Attributes:
+        level_weight: Exponent of the level probabilities. Below 1, because neighbours are
+            predicted from the same part of the image and are not independent.
+        level_floor: Least level probability: no network is ever certain.
+        anchor: Least total probability of the levels of unique shape for an instance to be an
+            anchor.
+        anchor_floor: Least level probability of an anchor. Errors are rare, but possible.
+        pin_log_likelihood: Log likelihood of a pinned level. It exceeds all other terms, but is
+            finite: contradicting pins give a labeling that violates one of them, which is
+            detected.
+        volume_spread: Standard deviation of the binary logarithm of a volume relative to the
+            neighbours'.
+        part_spread: The same if part of a vertebra may have been assigned to its neighbours.
+        merged_volume: Mean of the same logarithm for two merged vertebrae; below 1, as bone
+            between them is lost.
+        volume_outlier: Share of volumes that are unusual for other reasons.
+        non_vertebra_volume: Likelihood of any volume of a non-vertebra, relative to the best
+            volume of a vertebra. The volume of a vertebra with half of its neighbours' volume is
+            less likely than that.
+    """
 
-VOLUME_OUTLIER = 0.01
-"""Share of volumes that are unusual for other reasons."""
-
-NON_VERTEBRA_VOLUME = 0.1
-"""Likelihood of any volume of a non-vertebra, relative to the best volume of a vertebra. The volume
-of a vertebra with half of its neighbours' volume is less likely than that."""
-
-ANCHOR = 0.7
-"""Least total probability of the levels of unique shape for an instance to be an anchor."""
-
-ANCHOR_FLOOR = 1e-3
-"""Least level probability of an anchor. Errors are rare, but possible."""
-
-PIN_LOG_LIKELIHOOD = 50.0
-"""Log likelihood of a pinned level. It exceeds all other terms, but is finite: contradicting pins
-give a labeling that violates one of them, which is detected."""
+    level_weight: float = 0.8
+    level_floor: float = 0.01
+    anchor: float = 0.7
+    anchor_floor: float = 1e-3
+    pin_log_likelihood: float = 50.0
+    volume_spread: float = 0.35
+    part_spread: float = 0.5
+    merged_volume: float = 0.9
+    volume_outlier: float = 0.01
+    non_vertebra_volume: float = 0.1
 
 
 def emissions(
-    items: tuple[Instance, ...], pins: Mapping[int, str], weight: float, floor: float
+    items: tuple[Instance, ...], pins: Mapping[int, str], options: EmissionOptions
 ) -> np.ndarray:
     """Return the log likelihood of each level, (shifts, instances, 27).
 
     Args:
         items: Instances from top to bottom.
         pins: Fixed levels by instance number.
-        weight: Exponent of the level probabilities; below 1 if instances are not independent.
-        floor: Least level probability.
+        options: Weights.
     """
-    values = np.array([item.evidence for item in items], float)
-    anchor = _is_anchor(values)
-    values = np.where(anchor[:, None] & ~IS_DISTINCT, 0.0, values)
-    floors = np.where(anchor, ANCHOR_FLOOR, floor)[:, None]
-    weights = np.where(anchor, 1.0, weight)[:, None]
+    values = np.array([item.level_probabilities for item in items], float)
+    anchor = _is_anchor(values, options)
+    values = np.where(anchor[:, None] & ~_IS_DISTINCT, 0.0, values)
+    floors = np.where(anchor, options.anchor_floor, options.level_floor)[:, None]
+    weights = np.where(anchor, 1.0, options.level_weight)[:, None]
     probabilities = np.stack([_shifted(values, by) for by in SHIFTS])  # (shifts, instances, 25)
     out = np.full((len(SHIFTS), len(items), len(NAMES)), -np.inf)
-    out[..., NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
+    out[..., _NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
     # The networks are trained with T13 as T12 and L6 as L5; the sequence distinguishes them.
     out[..., INDEX["T13"]], out[..., INDEX["L6"]] = out[..., INDEX["T12"]], out[..., INDEX["L5"]]
     out[..., INDEX["Sacrum"]] = -np.inf
@@ -83,35 +94,43 @@ def emissions(
         pin = pins.get(item.id)
         if pin is not None or item.is_sacrum:
             out[:, k] = -np.inf
-            out[:, k, INDEX[pin or "Sacrum"]] = PIN_LOG_LIKELIHOOD if pin else 0.0
+            out[:, k, INDEX[pin or "Sacrum"]] = options.pin_log_likelihood if pin else 0.0
             if not pin:
-                out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(ANCHOR_FLOOR)
+                out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(options.anchor_floor)
     return out
 
 
-def _is_anchor(values: np.ndarray) -> np.ndarray:
+def _is_anchor(values: np.ndarray, options: EmissionOptions) -> np.ndarray:
     """Return the mask of level probabilities (..., 25) that are of an anchor, bool (...)."""
-    return values[..., IS_DISTINCT].sum(axis=-1) >= ANCHOR
+    return values[..., _IS_DISTINCT].sum(axis=-1) >= options.anchor
 
 
-def has_anchor(items: tuple[Instance, ...], pins: Mapping[int, str]) -> bool:
+def has_anchor(
+    items: tuple[Instance, ...], pins: Mapping[int, str], options: EmissionOptions
+) -> bool:
     """Return whether a level is certain by its shape or fixed by the user."""
     return any(
-        item.is_sacrum or item.id in pins or _is_anchor(np.asarray(item.evidence)) for item in items
+        item.is_sacrum
+        or item.id in pins
+        or _is_anchor(np.asarray(item.level_probabilities), options)
+        for item in items
     )
 
 
 def _shifted(values: np.ndarray, by: int) -> np.ndarray:
     """Return level probabilities (..., 25), those of unique shape unshifted."""
-    shifted = np.where(IS_DISTINCT, 0.0, values)
+    shifted = np.where(_IS_DISTINCT, 0.0, values)
     if by:
         shifted = np.roll(shifted, by, axis=-1)
         shifted[..., 0 if by > 0 else -1] = 0.0
-    return np.where(IS_DISTINCT, values, shifted)
+    return np.where(_IS_DISTINCT, values, shifted)
 
 
 def merged_emissions(
-    single: np.ndarray, items: tuple[Instance, ...], pins: Mapping[int, str]
+    single: np.ndarray,
+    items: tuple[Instance, ...],
+    pins: Mapping[int, str],
+    options: EmissionOptions,
 ) -> np.ndarray:
     """Return the log likelihood of each level merged with the next one below.
 
@@ -119,6 +138,7 @@ def merged_emissions(
         single: Result of `emissions`.
         items: Instances from top to bottom.
         pins: Fixed levels by instance number; a pinned instance is one vertebra.
+        options: Weights.
 
     Returns:
         Array of the shape of ``single``; the index of a level is that of the upper vertebra.
@@ -127,21 +147,25 @@ def merged_emissions(
     for upper, lower in MERGED_LEVELS.items():
         out[..., upper] = np.logaddexp(single[..., upper], single[..., lower]) - np.log(2)
     ratio = _volume_ratios(items)
-    single_volume = _volume_likelihood(ratio, 0.0)
-    merged_volume = _volume_likelihood(ratio, MERGED_VOLUME)
+    single_volume = _volume_likelihood(ratio, 0.0, options)
+    merged_volume = _volume_likelihood(ratio, options.merged_volume, options)
     out += np.log(merged_volume / single_volume)[:, None]
     out[:, [item.is_sacrum or item.id in pins for item in items]] = -np.inf
     return out
 
 
-def non_vertebra_emissions(single: np.ndarray, items: tuple[Instance, ...]) -> np.ndarray:
+def non_vertebra_emissions(
+    single: np.ndarray, items: tuple[Instance, ...], options: EmissionOptions
+) -> np.ndarray:
     """Return the log likelihood of not being a vertebra, in the shape of ``single``."""
-    ratio = _volume_ratios(items) * VOLUME_SPREAD / PART_SPREAD
-    volume = np.where(np.isnan(ratio), 1.0, _volume_likelihood(ratio, 0.0))
+    ratio = _volume_ratios(items) * options.volume_spread / options.part_spread
+    volume = np.where(np.isnan(ratio), 1.0, _volume_likelihood(ratio, 0.0, options))
     # Networks label false instances with the nearby level almost as confidently as real ones. The
     # sum of squares, the expected probability of the level, cancels this confidence.
-    expected = (np.array([item.evidence for item in items], float) ** 2).sum(axis=1)
-    out = np.log(np.maximum(expected, 1 / len(NETWORK_LEVELS)) * NON_VERTEBRA_VOLUME / volume)
+    expected = (np.array([item.level_probabilities for item in items], float) ** 2).sum(axis=1)
+    out = np.log(
+        np.maximum(expected, 1 / len(NETWORK_LEVELS)) * options.non_vertebra_volume / volume
+    )
     return np.broadcast_to(out[:, None], single.shape).copy()
 
 
@@ -163,15 +187,16 @@ def _volume_ratios(items: tuple[Instance, ...]) -> np.ndarray:
     return out
 
 
-def _volume_likelihood(ratio: np.ndarray, mean: float) -> np.ndarray:
+def _volume_likelihood(ratio: np.ndarray, mean: float, options: EmissionOptions) -> np.ndarray:
     """Return the likelihood of volumes relative to the maximum, with outliers.
 
     Args:
         ratio: Result of `_volume_ratios`; NaN has likelihood 1.
         mean: Mean of the ratio.
+        options: Spread and share of outliers.
     """
-    z = np.nan_to_num((ratio - mean) / VOLUME_SPREAD)
-    return VOLUME_OUTLIER + (1 - VOLUME_OUTLIER) * np.exp(-0.5 * z**2)
+    z = np.nan_to_num((ratio - mean) / options.volume_spread)
+    return options.volume_outlier + (1 - options.volume_outlier) * np.exp(-0.5 * z**2)
 
 
 def _is_complete(item: Instance) -> bool:

@@ -21,6 +21,7 @@ from spinemamba.instances.find import Instance
 from spinemamba.levels.emissions import (
     MERGED_LEVELS,
     SHIFTS,
+    EmissionOptions,
     emissions,
     merged_emissions,
     non_vertebra_emissions,
@@ -39,31 +40,18 @@ from spinemamba.levels.transitions import (
 N = len(NAMES)
 SINGLE, NOT_VERTEBRA, MERGED = slice(0, N), slice(N, 2 * N), slice(2 * N, 3 * N)
 ABOVE_FIRST = 3 * N
-STATES = 3 * N + 1
-LOWER_LEVEL = np.array([MERGED_LEVELS.get(k, k) for k in range(N)])
+_STATES = 3 * N + 1
+_LOWER_LEVEL = np.array([MERGED_LEVELS.get(k, k) for k in range(N)])
 """Index of the lower level of each merged state."""
 
 Path = tuple[int, ...]
 
-LEAST_HYPOTHESIS_POSTERIOR = 0.01
-"""Shifts with a lower posterior are not searched for the best labelings."""
-
-PINNED_NON_VERTEBRA_FACTOR = 1e-4
-"""Prior factor for "not a vertebra" once the user has pinned a level: a user who pins has looked at
-the spine and would have deleted a false instance."""
-
-LEAST_STATE_POSTERIOR = 1e-6
-"""States with a lower posterior are not searched; no likely labeling contains them."""
-
 
 @dataclass(frozen=True)
-class SolverOptions:
+class LevelOptions:
     """Weights, each with its reason.
 
     Attributes:
-        evidence_weight: Exponent of the level probabilities. Below 1, because neighbours are
-            predicted from the same part of the image and are not independent.
-        floor: Least level probability: no network is ever certain.
         common_shift: Prior probability that all level probabilities are shifted by one level, for
             each direction.
         spurious: Prior probability that an instance between two vertebrae is not a vertebra.
@@ -71,7 +59,14 @@ class SolverOptions:
             shoulders or pelvis.
         skull: The same for an instance above C1, which touches the base of the skull.
         double: Prior probability that an instance is two merged vertebrae.
-        steps: Options of the transitions.
+        pinned_non_vertebra: Factor of the prior of "not a vertebra" once the user has pinned a
+            level: a user who pins has looked at the spine and would have deleted a false instance.
+        least_shift_posterior: Shifts with a lower posterior are not searched for the best
+            labelings.
+        least_state_posterior: States of an instance with a lower posterior are not searched; no
+            likely labeling contains them.
+        emissions: Options of the emissions.
+        transitions: Options of the transitions.
         ambiguous_ratio: The result is ambiguous if the labeling shifted by one level is at least
             this likely, relative to the best labeling.
         certain: The result is also ambiguous if the best labeling is less likely than this.
@@ -80,14 +75,16 @@ class SolverOptions:
             instead of 64 %, and calls 10 to 30 % more of the correct ones ambiguous.
     """
 
-    evidence_weight: float = 0.8
-    floor: float = 0.01
     common_shift: float = 0.05
     spurious: float = 0.01
     at_end: float = 0.03
     skull: float = 0.2
     double: float = 0.01
-    steps: TransitionOptions = field(default_factory=TransitionOptions)
+    pinned_non_vertebra: float = 1e-4
+    least_shift_posterior: float = 0.01
+    least_state_posterior: float = 1e-6
+    emissions: EmissionOptions = field(default_factory=EmissionOptions)
+    transitions: TransitionOptions = field(default_factory=TransitionOptions)
     ambiguous_ratio: float = 0.1
     certain: float = 0.75
     certain_alone: float = 0.9
@@ -113,14 +110,13 @@ class SpineModel:
         posterior: Posterior probability of each state of each instance, (n, 82).
     """
 
-    def __init__(
-        self, items: tuple[Instance, ...], pins: Mapping[int, str], options: SolverOptions
-    ):
-        single = emissions(items, pins, options.evidence_weight, options.floor)  # (3, n, 27)
-        merged = merged_emissions(single, items, pins)
-        non_vertebra = non_vertebra_emissions(single, items)
+    def __init__(self, items: tuple[Instance, ...], pins: Mapping[int, str], options: LevelOptions):
+        single = emissions(items, pins, options.emissions)  # (3, n, 27)
+        merged = merged_emissions(single, items, pins, options.emissions)
+        non_vertebra = non_vertebra_emissions(single, items, options.emissions)
         if pins:
-            non_vertebra = non_vertebra + np.log(PINNED_NON_VERTEBRA_FACTOR)
+            non_vertebra = non_vertebra + np.log(options.pinned_non_vertebra)
+        self._options = options
         states = [single, non_vertebra, merged, non_vertebra[..., :1]]
         self._emissions = np.concatenate(states, axis=-1)  # (3, n, 82)
         self._transitions = _transitions(items, options)  # (sizes, n - 1, 82, 82)
@@ -137,7 +133,7 @@ class SpineModel:
         scores = self._prior + path_score(path, self._emissions, self._transitions, self._start)
         return float(np.exp(np.logaddexp.reduce(scores, axis=None) - self._total))
 
-    def ranked(self, k: int, least: float = LEAST_STATE_POSTERIOR) -> list[tuple[Path, float]]:
+    def ranked(self, k: int) -> list[tuple[Path, float]]:
         """Return the most likely paths with their posterior probabilities, most likely first.
 
         The search uses the most likely body size of each shift. The posteriors are summed over all
@@ -145,37 +141,36 @@ class SpineModel:
 
         Args:
             k: Number of paths to search for, for each shift.
-            least: States of an instance with a lower posterior are not searched.
         """
         candidates: set[Path] = set()
-        keep = self.posterior >= least
+        keep = self.posterior >= self._options.least_state_posterior
         for shift, size in enumerate(self._share.argmax(axis=1)):
-            if self._share[shift].sum() > LEAST_HYPOTHESIS_POSTERIOR:
+            if self._share[shift].sum() > self._options.least_shift_posterior:
                 model = (self._emissions[shift], self._transitions[size], self._start)
                 candidates.update(best_paths(*model, k, keep))
         scored = [(path, self.posterior_of(path)) for path in candidates]
         return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
 
 
-def _transitions(items: tuple[Instance, ...], options: SolverOptions) -> np.ndarray:
+def _transitions(items: tuple[Instance, ...], options: LevelOptions) -> np.ndarray:
     """Return the transition weights along the spine, (sizes, n - 1, 82, 82)."""
     pairs = list(itertools.pairwise(items))
     gaps_mm = np.array([distance_mm(a, b) for a, b in pairs])
     sizes, half_mm = np.asarray(BODY_SIZES), _half_steps_mm()
     # The centre of a merged instance is half a step below its upper and above its lower level.
     above_mm = np.full(N, np.nan)
-    above_mm[LOWER_LEVEL] = half_mm
+    above_mm[_LOWER_LEVEL] = half_mm
     kinds = ((SINGLE, options.single, 0.0), (MERGED, options.double, half_mm))
-    out = np.zeros((len(sizes), len(pairs), STATES, STATES))
+    out = np.zeros((len(sizes), len(pairs), _STATES, _STATES))
     for kind, rate, after_mm in kinds:
-        args = (gaps_mm, sizes, options.steps)
+        args = (gaps_mm, sizes, options.transitions)
         out[..., SINGLE, kind] = rate * transition_tables(*args, below_mm=after_mm)
         # After a non-vertebra, the distance to the last vertebra is not known.
         out[..., NOT_VERTEBRA, kind] = rate * transition_tables(
-            np.array([np.nan]), sizes, options.steps
+            np.array([np.nan]), sizes, options.transitions
         )
         doubled = transition_tables(*args, above_mm=above_mm, below_mm=after_mm)
-        out[..., MERGED, kind] = rate * doubled[..., LOWER_LEVEL, :]
+        out[..., MERGED, kind] = rate * doubled[..., _LOWER_LEVEL, :]
         out[..., ABOVE_FIRST, kind] = rate * _first_below_non_vertebra(options)
     out[..., SINGLE, SINGLE] *= volume_transitions(items)
     _set_non_vertebra_transitions(out, items, options)
@@ -183,14 +178,14 @@ def _transitions(items: tuple[Instance, ...], options: SolverOptions) -> np.ndar
 
 
 def _set_non_vertebra_transitions(
-    transitions: np.ndarray, items: tuple[Instance, ...], options: SolverOptions
+    transitions: np.ndarray, items: tuple[Instance, ...], options: LevelOptions
 ) -> None:
     """Set the transition weights to states that are not vertebrae, in place."""
     stay = np.eye(N)
     transitions[..., SINGLE, NOT_VERTEBRA] = transitions[..., NOT_VERTEBRA, NOT_VERTEBRA] = (
         options.spurious * stay
     )
-    transitions[..., MERGED, NOT_VERTEBRA] = options.spurious * stay[LOWER_LEVEL]
+    transitions[..., MERGED, NOT_VERTEBRA] = options.spurious * stay[_LOWER_LEVEL]
     transitions[..., ABOVE_FIRST, ABOVE_FIRST] = options.spurious
     # The sacrum is always last, so a piece of the pelvis may precede it.
     last = len(items) - 1 - items[-1].is_sacrum
@@ -215,7 +210,7 @@ def _first_levels() -> np.ndarray:
     return share
 
 
-def _first_below_non_vertebra(options: SolverOptions) -> np.ndarray:
+def _first_below_non_vertebra(options: LevelOptions) -> np.ndarray:
     """Return the weight of each level as the first vertebra below a non-vertebra, (27,)."""
     rate = np.full(N, options.at_end)
     rate[INDEX["C1"]] = options.skull
@@ -223,16 +218,16 @@ def _first_below_non_vertebra(options: SolverOptions) -> np.ndarray:
     return _first_levels() * rate / options.spurious
 
 
-def _start(options: SolverOptions) -> np.ndarray:
+def _start(options: LevelOptions) -> np.ndarray:
     """Return the log prior of the first state, (82,)."""
-    out = np.zeros(STATES)
+    out = np.zeros(_STATES)
     out[SINGLE], out[MERGED] = options.single * _first_levels(), options.double * _first_levels()
     out[ABOVE_FIRST] = options.spurious
     with np.errstate(divide="ignore"):
         return np.log(out)
 
 
-def _hypothesis_prior(options: SolverOptions) -> np.ndarray:
+def _hypothesis_prior(options: LevelOptions) -> np.ndarray:
     """Return the log prior of each shift and body size, (3, sizes)."""
     shift = [options.common_shift if by else 1 - 2 * options.common_shift for by in SHIFTS]
     sizes = np.asarray(BODY_SIZES)

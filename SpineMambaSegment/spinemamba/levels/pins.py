@@ -13,12 +13,12 @@ import numpy as np
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import UserError
 
-FARTHEST_MM = 40.0
+_FARTHEST_MM = 40.0
 """Greatest distance between a pin and the centroid of its vertebra."""
 
-NUMBER = re.compile(r"([A-Za-z0-9]+)#(\d+)")
-POSITION = re.compile(r"([A-Za-z0-9]+)@([^,]+),([^,]+),([^,]+)")
-FORMAT = "Write L5@x,y,z with a position in LPS millimetres, or L5#3 for vertebra 3 of the table."
+_NUMBER = re.compile(r"([A-Za-z0-9]+)#(\d+)")
+_POSITION = re.compile(r"([A-Za-z0-9]+)@([^,]+),([^,]+),([^,]+)")
+_FORMAT = "Write L5@x,y,z with a position in LPS millimetres, or L5#3 for vertebra 3 of the table."
 
 
 class _Vertebra(Protocol):
@@ -54,15 +54,15 @@ def parse_pin(text: str) -> Pin:
     Raises:
         UserError: If the text has another form, or names an unknown level.
     """
-    if match := NUMBER.fullmatch(text):
+    if match := _NUMBER.fullmatch(text):
         return Pin(_level(match[1]), number=int(match[2]))
     try:
-        match = POSITION.fullmatch(text)
+        match = _POSITION.fullmatch(text)
         x, y, z = (float(match[k]) for k in (2, 3, 4)) if match else ()
     except ValueError:
-        raise UserError(f"{text!r} is not a pin.", FORMAT) from None
+        raise UserError(f"{text!r} is not a pin.", _FORMAT) from None
     if not all(map(math.isfinite, (x, y, z))):
-        raise UserError(f"{text!r} is not a pin.", FORMAT)
+        raise UserError(f"{text!r} is not a pin.", _FORMAT)
     return Pin(_level(match[1]), place_lps_mm=(x, y, z))
 
 
@@ -98,7 +98,7 @@ def _number(pin: Pin, instances: Sequence[_Vertebra]) -> int:
         return pin.number
     centres = np.array([instance.centroid_lps_mm for instance in instances]).reshape(-1, 3)
     gaps_mm = np.linalg.norm(centres - np.array(pin.place_lps_mm), axis=1)
-    if not len(gaps_mm) or gaps_mm.min() > FARTHEST_MM:
+    if not len(gaps_mm) or gaps_mm.min() > _FARTHEST_MM:
         x, y, z = pin.place_lps_mm
         raise UserError(
             f"No vertebra is near {x:g}, {y:g}, {z:g}, where {pin.name} is pinned.",

@@ -23,9 +23,9 @@ from spinemamba.levels.model import (
     MERGED,
     NOT_VERTEBRA,
     SINGLE,
+    LevelOptions,
     N,
     Path,
-    SolverOptions,
     SpineModel,
 )
 from spinemamba.levels.transitions import INDEX, NAMES, USUAL
@@ -69,7 +69,7 @@ def assign_levels(
     items: tuple[Instance, ...],
     pins: Mapping[int, str] | None = None,
     k: int = 5,
-    options: SolverOptions | None = None,
+    options: LevelOptions | None = None,
 ) -> LevelSolution:
     """Find the most likely levels of the instances.
 
@@ -82,7 +82,7 @@ def assign_levels(
     Raises:
         UserError: If the pinned levels contradict each other or the order of the instances.
     """
-    options, pins = options or SolverOptions(), pins or {}
+    options, pins = options or LevelOptions(), pins or {}
     if not items:
         return LevelSolution((), (), np.zeros((0, N)), (), False)
     model = SpineModel(items, pins, options)
@@ -100,7 +100,9 @@ def assign_levels(
         )
         for i, name in enumerate(names)
     )
-    certain = options.certain if has_anchor(items, pins) else options.certain_alone
+    certain = (
+        options.certain if has_anchor(items, pins, options.emissions) else options.certain_alone
+    )
     shifted = max((model.posterior_of(path) for path in _shifts(paths[0][0])), default=0.0)
     return LevelSolution(
         tuple(Labeling(tuple(map(_name, path)), posterior) for path, posterior in paths[:k]),

@@ -16,8 +16,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 
 from spinemamba.anatomy.labels import ORDER
-from spinemamba.findings.level_flags import LIMITS
-from spinemamba.findings.orientation_flags import back_to_front, upside_down
+from spinemamba.findings.level_flags import LIMITS, back_to_front, upside_down
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.frame import unit
 from spinemamba.measure.landmarks import Landmark, has_two_bodies

@@ -162,8 +162,8 @@ def replace_networks() -> None:
     def coarse_stage(image: object, model: object, progress: Callable[[str, float], None]) -> None:
         progress("locate", 0.5)
 
-    def fine_stage(image: object, *rest: Any) -> object:
-        rest[-1]("segment", 0.5)
+    def fine_stage(image: object, coarse: object, model: object, *rest: Any) -> object:
+        rest[0]("segment", 0.5)
         return truth
 
     segment.coarse_stage, segment.fine_stage = coarse_stage, fine_stage

@@ -22,7 +22,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def evidence() -> VoxelPredictions:
+def predictions() -> VoxelPredictions:
     return blurred_predictions(NAMES)
 
 
@@ -51,29 +51,32 @@ def blurred_predictions(levels_in_view: tuple[str, ...]) -> VoxelPredictions:
     return VoxelPredictions(bone, core, levels, grid, levels, grid)
 
 
-def cropped(evidence: VoxelPredictions, box: tuple[slice, slice, slice]) -> VoxelPredictions:
-    grid = crop_geometry(evidence.geometry, box)
-    arrays = {k: getattr(evidence, k)[box] for k in ("bone", "core")}
-    arrays |= {k: getattr(evidence, k)[(slice(None), *box)] for k in ("levels", "coarse_levels")}
-    return replace(evidence, **arrays, geometry=grid, image_geometry=grid)
+def cropped(predictions: VoxelPredictions, box: tuple[slice, slice, slice]) -> VoxelPredictions:
+    grid = crop_geometry(predictions.geometry, box)
+    arrays = {k: getattr(predictions, k)[box] for k in ("bone", "core")}
+    arrays |= {k: getattr(predictions, k)[(slice(None), *box)] for k in ("levels", "coarse_levels")}
+    return replace(predictions, **arrays, geometry=grid, image_geometry=grid)
 
 
-def names(evidence: VoxelPredictions) -> tuple[str | None, ...]:
-    return assign_levels(find_instances(evidence).items).best[0].names
+def names(predictions: VoxelPredictions) -> tuple[str | None, ...]:
+    return assign_levels(find_instances(predictions).items).best[0].names
 
 
-def test_mirrored_patient_has_the_same_levels(evidence: VoxelPredictions):
-    arrays = {k: getattr(evidence, k)[..., ::-1] for k in ("bone", "core", "levels")}
-    mirrored = replace(evidence, **arrays, coarse_levels=arrays["levels"])
-    assert names(evidence) == names(mirrored) == NAMES
-    flipped, original = find_instances(mirrored).labels[..., ::-1], find_instances(evidence).labels
+def test_mirrored_patient_has_the_same_levels(predictions: VoxelPredictions):
+    arrays = {k: getattr(predictions, k)[..., ::-1] for k in ("bone", "core", "levels")}
+    mirrored = replace(predictions, **arrays, coarse_levels=arrays["levels"])
+    assert names(predictions) == names(mirrored) == NAMES
+    flipped, original = (
+        find_instances(mirrored).labels[..., ::-1],
+        find_instances(predictions).labels,
+    )
     assert all(dice(flipped == k, original == k) >= 0.98 for k in range(1, len(NAMES) + 1))
 
 
 @SLOW
-def test_shift_by_a_voxel_shifts_labels_by_a_voxel(evidence: VoxelPredictions):
-    low = cropped(evidence, tuple(slice(0, n - 1) for n in evidence.bone.shape))
-    high = cropped(evidence, tuple(slice(1, n) for n in evidence.bone.shape))
+def test_shift_by_a_voxel_shifts_labels_by_a_voxel(predictions: VoxelPredictions):
+    low = cropped(predictions, tuple(slice(0, n - 1) for n in predictions.bone.shape))
+    high = cropped(predictions, tuple(slice(1, n) for n in predictions.bone.shape))
     assert names(low) == names(high) == NAMES
     one, other = find_instances(low).labels, find_instances(high).labels
     inside = (slice(1, None),) * 3
@@ -84,11 +87,11 @@ def test_shift_by_a_voxel_shifts_labels_by_a_voxel(evidence: VoxelPredictions):
 
 @pytest.mark.parametrize("share", [*(pytest.param(s, marks=SLOW) for s in (0.1, 0.25)), 0.4])
 def test_cropping_the_top_does_not_change_levels_above_a_sacrum(
-    evidence: VoxelPredictions, share: float
+    predictions: VoxelPredictions, share: float
 ):
-    depth, rows, columns = evidence.bone.shape
+    depth, rows, columns = predictions.bone.shape
     remaining = slice(0, round((1 - share) * depth))
-    result = names(cropped(evidence, (remaining, slice(0, rows), slice(0, columns))))
+    result = names(cropped(predictions, (remaining, slice(0, rows), slice(0, columns))))
     assert result == NAMES[-len(result) :]
     assert len(result) >= 2
 

@@ -24,8 +24,10 @@ def spine() -> list[Instance]:
     for k, name in enumerate(NAMES, start=1):
         if k > 1:
             height -= STEP_MM[NAMES[k - 2], name][0]
-        evidence = tuple(1.0 if level == name else 0.0 for level in NETWORK_LEVELS)
-        items.append(Instance(k, (0.0, 0.0, height), usual_volume_ml(name), evidence, False, ()))
+        probabilities = tuple(1.0 if level == name else 0.0 for level in NETWORK_LEVELS)
+        items.append(
+            Instance(k, (0.0, 0.0, height), usual_volume_ml(name), probabilities, False, ())
+        )
     return items
 
 
@@ -109,8 +111,8 @@ def flags_from_voxels(labels: np.ndarray, core: np.ndarray, levels: list[str]) -
         for k, name in enumerate(levels, start=1)
     )
     bone = (labels > 0).astype(np.float32)
-    evidence = VoxelPredictions(bone, core, nothing, grid, nothing, grid)
-    return shape_flags(Instances(labels, items), evidence)
+    predictions = VoxelPredictions(bone, core, nothing, grid, nothing, grid)
+    return shape_flags(Instances(labels, items), predictions)
 
 
 def names_of(shape: ShapeFlags, number: int) -> list[str]:

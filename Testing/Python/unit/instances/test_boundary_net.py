@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spinemamba.instances import boundary_net
 from spinemamba.instances.boundary_net import (
     BASELINE_SLOPE,
     FEATURES,
@@ -50,15 +49,14 @@ def test_depth_is_sampled_at_the_nearest_voxel_of_the_array():
     assert depth.at_offsets(np.zeros((0, 3)), offsets).shape == (0, 40)
 
 
-@pytest.mark.parametrize("slab", [4, 64])
-def test_depth_is_the_signed_distance_to_the_border(slab, monkeypatch):
-    monkeypatch.setattr(boundary_net, "SLAB", slab)
+@pytest.mark.parametrize("slab_vox", [4, 64])
+def test_depth_is_the_signed_distance_to_the_border(slab_vox):
     bone, spacing_mm = two_blocks()[0], (1.0, 1.5, 2.25)
     bone[17:27] = False  # a slab without bone
     bone[20:24, 2:5, 20:] = True  # and a piece at the border
     inside = ndimage.distance_transform_edt(bone, spacing_mm)
     outside = ndimage.distance_transform_edt(~bone, spacing_mm)
-    depth = bone_depth(bone, spacing_mm, 4.0)
+    depth = bone_depth(bone, spacing_mm, 4.0, slab_vox)
     np.testing.assert_allclose(depth.depth_mm, np.clip(inside - outside, -4, 4), rtol=1e-6)
     assert (bone_depth(np.ones((3, 3, 3), bool), spacing_mm, 4.0).depth_mm == 4).all()
 

@@ -28,12 +28,12 @@ def spine() -> Volume:
 
 
 def test_perfect_predictions_give_the_true_labels_and_levels(spine: Volume):
-    evidence = perfect_predictions(spine)
-    instances = find_instances(evidence)
+    predictions = perfect_predictions(spine)
+    instances = find_instances(predictions)
     solution = assign_levels(instances.items)
     assert solution.best[0].names == ("T11", "T12", "L1", "L2", "L3", "L4")
     values = {k: BY_NAME[n].value for k, n in enumerate(solution.best[0].names, start=1)}
-    result = labels_on_input_grid(instances, values, evidence, lambda stage, fraction: None)
+    result = labels_on_input_grid(instances, values, predictions, lambda stage, fraction: None)
     scores = [dice(result == value, spine.array == value) for value in values.values()]
     assert min(scores) > 0.95
     assert dice(result > 0, spine.array > 0) > 0.99
@@ -49,10 +49,10 @@ def test_volumes_and_centroids_are_those_of_the_vertebrae(spine: Volume):
 
 
 def test_improbable_sacrum_is_ignored_even_if_more_likely_than_l5(spine: Volume):
-    evidence = perfect_predictions(spine)
+    predictions = perfect_predictions(spine)
     place = NETWORK_LEVELS.index("Sacrum")
-    evidence.levels[place][spine.array == 18] = 0.01  # L5 has 0.001 at T11
-    assert not any(item.is_sacrum for item in find_instances(evidence).items)
+    predictions.levels[place][spine.array == 18] = 0.01  # L5 has 0.001 at T11
+    assert not any(item.is_sacrum for item in find_instances(predictions).items)
 
 
 @pytest.mark.parametrize(("size", "joined"), [(4, True), (5, False)])
@@ -65,9 +65,9 @@ def test_small_instance_above_the_sacrum_is_merged_into_it(size: int, joined: bo
 
 
 def test_no_core_gives_no_instance(spine: Volume):
-    evidence = perfect_predictions(spine)
-    evidence.core[:] = 0
-    instances = find_instances(evidence)
+    predictions = perfect_predictions(spine)
+    predictions.core[:] = 0
+    instances = find_instances(predictions)
     assert instances.items == ()
     assert assign_levels(instances.items).best == ()
 
@@ -82,8 +82,8 @@ def test_truncated_core_is_an_instance_if_it_is_certain(
     grid = crop_geometry(whole.geometry, tuple(slice(0, n) for n in (end, *spine.array.shape[1:])))
     core = whole.core[:end] * np.where(body[:end], np.float32(certainty), 1)
     levels = whole.levels[:, :end]
-    evidence = VoxelPredictions(whole.bone[:end], core, levels, grid, levels, grid)
-    labels = find_instances(evidence).labels
+    predictions = VoxelPredictions(whole.bone[:end], core, levels, grid, levels, grid)
+    labels = find_instances(predictions).labels
     lower = labels[spine.array[:end] == BY_NAME["L1"].value]
     upper = int(np.median(labels[body[:end]]))
     assert (upper != int(np.median(lower))) == separate

@@ -22,7 +22,7 @@ from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
 MM = (1.0, 1.0, 1.0)
 
-SHAPELESS = PartitionOptions(shape=1.0)
+SHAPELESS = PartitionOptions(shape_weight=1.0)
 """For blocks, for which the boundary network has no meaning."""
 
 

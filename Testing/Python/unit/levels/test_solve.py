@@ -13,7 +13,7 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.anatomy.statistics import ANY_STEP_MM, STEP_MM, usual_volume_ml
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.emissions import volume_transitions
-from spinemamba.levels.solve import SolverOptions, assign_levels
+from spinemamba.levels.solve import LevelOptions, assign_levels
 from spinemamba.levels.transitions import INDEX, NAMES, TransitionOptions, routes, transition_tables
 
 
@@ -25,14 +25,16 @@ def spine(
     for k, name in enumerate(truth, start=1):
         visible = {"T13": "T12", "L6": "L5"}.get(name, name)
         at = NETWORK_LEVELS.index(visible)
-        evidence = np.full(len(NETWORK_LEVELS), 0.001)
+        probabilities = np.full(len(NETWORK_LEVELS), 0.001)
         for j in range(-spread, spread + 1):
-            if 0 <= at + j < len(evidence):
-                evidence[at + j] = (1 - certainty) / (2 * spread)
-        evidence[at] = certainty
+            if 0 <= at + j < len(probabilities):
+                probabilities[at + j] = (1 - certainty) / (2 * spread)
+        probabilities[at] = certainty
         if k > 1:
             height -= scale * STEP_MM.get((truth[k - 2], name), (33.0, 2.0))[0]
-        items.append(Instance(k, (0.0, 0.0, height), 30.0, tuple(evidence), name == "Sacrum", ()))
+        items.append(
+            Instance(k, (0.0, 0.0, height), 30.0, tuple(probabilities), name == "Sacrum", ())
+        )
     return Instances(np.zeros((1, 1, 1), np.int16), tuple(items))
 
 
@@ -56,7 +58,7 @@ def test_whole_spines_with_usual_and_unusual_numbers_of_levels_are_solved(truth,
 def test_one_vertebra_that_looks_like_its_neighbour_is_corrected():
     instances = spine(WHOLE[8:20])
     items = list(instances.items)
-    items[4] = Instance(5, items[4].centroid_lps_mm, 30.0, items[5].evidence, False, ())
+    items[4] = Instance(5, items[4].centroid_lps_mm, 30.0, items[5].level_probabilities, False, ())
     solution = assign_levels(tuple(items))
     assert solution.best[0].names == tuple(WHOLE[8:20])
 
@@ -81,7 +83,14 @@ def test_uncertain_labeling_is_ambiguous_even_if_no_shift_is_likely():
     truth = WHOLE[8:14]
     items = spine(truth, certainty=0.5).items
     contradicting = tuple(
-        Instance(i.id, i.centroid_lps_mm, 30.0, tuple(np.roll(i.evidence, 3 * (k % 2))), False, ())
+        Instance(
+            i.id,
+            i.centroid_lps_mm,
+            30.0,
+            tuple(np.roll(i.level_probabilities, 3 * (k % 2))),
+            False,
+            (),
+        )
         for k, i in enumerate(items)
     )
     solution = assign_levels(contradicting)
@@ -101,7 +110,14 @@ def test_posteriors_sum_to_one_and_labelings_are_sorted():
 def test_common_shift_of_all_levels_is_corrected_by_a_sacrum_or_a_pin():
     items = spine(WHOLE[17:], certainty=0.8).items
     shifted = tuple(
-        Instance(i.id, i.centroid_lps_mm, 30.0, tuple(np.roll(i.evidence, -1)), i.is_sacrum, ())
+        Instance(
+            i.id,
+            i.centroid_lps_mm,
+            30.0,
+            tuple(np.roll(i.level_probabilities, -1)),
+            i.is_sacrum,
+            (),
+        )
         for i in items
     )
     right = tuple(WHOLE[17:])
@@ -158,7 +174,9 @@ def test_two_vertebrae_missed_in_a_row_leave_a_gap_of_two():
     detected = tuple(i for i in spine(truth).items if i.id not in (5, 6))
     expected = tuple(name for k, name in enumerate(truth, 1) if k not in (5, 6))
     assert assign_levels(detected).best[0].names == expected
-    close = assign_levels(detected, options=SolverOptions(steps=TransitionOptions(most_missed=0)))
+    close = assign_levels(
+        detected, options=LevelOptions(transitions=TransitionOptions(most_missed=0))
+    )
     assert close.best[0].names != expected
 
 
@@ -170,7 +188,11 @@ def test_a_single_vertebra_gets_its_most_likely_level():
 def test_a_piece_of_the_skull_above_c1_is_not_a_vertebra(certainty: float):
     items = spine(WHOLE, certainty).items
     piece = replace(
-        items[0], id=0, centroid_lps_mm=(4.0, -5.0, 20.0), volume_ml=9.0, evidence=items[0].evidence
+        items[0],
+        id=0,
+        centroid_lps_mm=(4.0, -5.0, 20.0),
+        volume_ml=9.0,
+        level_probabilities=items[0].level_probabilities,
     )
     for visible in (items, items[:10]):
         solution = assign_levels((piece, *visible))
