@@ -22,8 +22,8 @@ from spinemamba.training.checkpoint import (
     save_checkpoint,
 )
 from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions, draw_patch
-from spinemamba.training.data.public_cases import attributions, merged
 from spinemamba.training.folder import read_metadata, write_metadata
 from spinemamba.training.loss import Targets, spine_loss
 from spinemamba.training.metrics_log import MetricsLog
@@ -95,7 +95,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.drawing_share = 0.0  # share of the last step's time spent on drawing the patch
         self.started_from = ""  # name and version of the initial model
-        self.sources = attributions([case.name for case in cases])
+        self.sources = attributions((case.name, case.origin) for case in cases)
 
     @property
     def done(self) -> float:

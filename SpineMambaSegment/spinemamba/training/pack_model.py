@@ -13,7 +13,7 @@ from spinemamba.inference.model import checked_weights, save_weights
 from spinemamba.protocol.model_card import CARD, ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.architectures import DYNUNET, SPACING_MM
 from spinemamba.training.checkpoint import load_checkpoint
-from spinemamba.training.data.public_cases import merged
+from spinemamba.training.data.origin import merged
 from spinemamba.training.folder import METADATA, read_metadata
 
 OPEN = "Apache-2.0"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from public_cases import public_cases
 from scipy import ndimage
 from voxel_predictions_of_labels import evidence_of
 
@@ -100,9 +101,8 @@ def thinned(labels: Volume, spacing_mm: float) -> Volume:
 def test_real_shapes_are_separated_into_the_right_levels(shared_data, case: str):
     from spinemamba.imaging.orientation import canonical
     from spinemamba.imaging.read import read_volume
-    from spinemamba.training.data.public_cases import MASKS
 
-    labels = canonical(read_volume(shared_data / MASKS[case]))[0]
+    labels = canonical(read_volume(public_cases(shared_data).label(case)))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
     box = ndimage.find_objects((labels.array > 0).astype(np.uint8))[0]
     labels = thinned(crop_to(labels, box), 2.0)

@@ -19,7 +19,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
-from spinemamba.training.data import gather, public_cases
+from spinemamba.training.data.data_list import read_data_list
 from spinemamba.training.data.dataset import Case, load_dataset, save_dataset
 from spinemamba.training.data.gather import DataOptions, gather_cases
 
@@ -268,20 +268,24 @@ def test_files_that_cannot_be_used_are_listed_together_and_nothing_is_kept(calls
     assert not (calls.out / "bank.safetensors").exists()
 
 
-def test_real_cases_are_read_again_when_their_files_change(calls: Calls, monkeypatch):
-    pairs = {"r1": (f"a{CT}", f"a{SEG}"), "r2": (f"b{CT}", f"b{SEG}")}
-    for module in (gather, public_cases):
-        monkeypatch.setattr(module, "PAIRS", pairs)
-        monkeypatch.setattr(module, "MASKS", {})
-    first = calls(user=None, public=calls.data)
+def test_listed_cases_are_read_again_when_their_files_change(calls: Calls, tmp_path: Path):
+    entries = [
+        {"name": f"r{k}", "source": "one", "image": f"{name}{CT}", "label": f"{name}{SEG}"}
+        for k, name in enumerate("ab", start=1)
+    ]
+    source = {"title": "One", "licence": "CC BY 4.0", "credit": "A et al."}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"schema": 1, "sources": {"one": source}, "training": entries}))
+    listed = read_data_list(path, calls.data)
+    first = calls(user=None, listed=listed)
     assert first.keys() == {"r1", "r2"}
-    calls(user=None, public=calls.data)
+    calls(user=None, listed=listed)
     assert calls.said == []
     labels = sitk.ReadImage(str(calls.data / f"a{SEG}"))
     sitk.WriteImage(sitk.ChangeLabel(labels, {L3: 23}), str(calls.data / f"a{SEG}"))
-    again = calls(user=None, public=calls.data)
+    again = calls(user=None, listed=listed)
     assert levels(again["r1"]) == {L1, L2, 23}
-    assert any(text.startswith("r1: its files have changed") for text in calls.said)
+    assert any(text.startswith("r1: its files or its entry have changed") for text in calls.said)
     (calls.data / f"a{SEG}").unlink()
     with pytest.raises(UserError, match="cannot be read"):
-        calls(user=None, public=calls.data)
+        calls(user=None, listed=listed)
