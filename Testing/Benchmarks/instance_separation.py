@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from label_maps import cropped_to_labels
 from public_cases import public_cases
-from scipy import ndimage
 
 from spinemamba.anatomy.labels import BY_NAME, LABELS, NETWORK_LEVELS, channel_of_value
 from spinemamba.findings.shape_flags import shape_flags
@@ -33,7 +33,7 @@ from spinemamba.instances.find import Instances, find_instances
 from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.data.dataset import body_cores, crop_to, sample_nearest
+from spinemamba.training.data.dataset import body_cores, sample_nearest
 
 SHAPES = ("gl003", "verse004", "verse009", "verse010", "verse012", "lidc0001")
 """Separated label maps of the list of public cases."""
@@ -65,7 +65,7 @@ def separation_scores(path: Path, boundary_net: BoundaryNet | None = None) -> di
     """
     labels = canonical(read_volume(path))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
-    labels = crop_to(labels, ndimage.find_objects((labels.array > 0).astype(np.uint8))[0])
+    labels = cropped_to_labels(labels)
     grid = grid_with_spacing(labels.geometry, FINE_MM)
     core = sample_nearest(labels.with_array(body_cores(labels)), grid)
     truth = sample_nearest(labels, grid)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spinemamba.training.loop import Trainer
 
 
-SHEET_PATCHES = 24
+_SHEET_PATCHES = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.network.config import TRAINED
     from spinemamba.training.data.gather import gather_cases
     from spinemamba.training.folder import SHEET, working_in
-    from spinemamba.training.preview import write_contact_sheet
+    from spinemamba.training.monitoring import write_contact_sheet
 
     keep_freed_memory()
     if args.threads:
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
                 Code.INPUT_BAD,
             )
         trainer = _trainer(args, cases, weights)
-        write_contact_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
+        write_contact_sheet(trainer.examples(_SHEET_PATCHES), args.out / SHEET)
         print_line(f"preview of the training patches: {args.out / SHEET}")
         trainer.run(args.out, print_line)
     return 0

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 CORE = len(NETWORK_LEVELS) + 1
 """Output channel of the body core, after background and the levels and before the offsets."""
@@ -69,7 +69,7 @@ class NetworkConfig:
             and offsets if ``stem_stride`` is 2; 0 to omit the stage.
     """
 
-    patch_vox: Triple = (64, 64, 64)
+    patch_vox: _Triple = (64, 64, 64)
     stem_stride: int = 2
     channels: tuple[int, ...] = (32, 64, 96, 128)
     encoder_rvm: tuple[int, ...] = (0, 1, 1, 2)
@@ -105,7 +105,7 @@ class NetworkConfig:
             raise ValueError(f"{self.prior_heads} heads do not divide the grid {self.prior_grid}")
 
     @property
-    def prior_grid(self) -> Triple:
+    def prior_grid(self) -> _Triple:
         """Size (z, y, x) of the grid of the shape prior."""
         z, y, x = (n // self.prior_stride for n in self.patch_vox)
         return z, y, x
@@ -152,7 +152,7 @@ def _is_valid(expected: Any, value: Any, minimum: int) -> bool:
     if get_origin(expected) is Literal:
         return value in get_args(expected)
     if get_origin(expected) is tuple:
-        is_tuple = isinstance(value, tuple) and (expected != Triple or len(value) == 3)
+        is_tuple = isinstance(value, tuple) and (expected != _Triple or len(value) == 3)
         return is_tuple and all(_is_valid(int, item, minimum) for item in value)
     return type(value) is expected and (expected is bool or minimum <= value <= _MAX_NUMBER)
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.common.errors import Code, UserError
-from spinemamba.imaging.resample import crop_geometry, grid_with_spacing, resample_box
+from spinemamba.imaging.resample import grid_with_spacing, resample_box
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.training.data.origin import USER_ORIGIN, Origin
 from spinemamba.training.data.tensors import load_tensors, save_tensors
@@ -22,7 +22,7 @@ IGNORE_INDEX = 255
 BONE_HU = 120
 """Brighter voxels without a label may be bone, in scans that are not completely labelled."""
 
-DATASET_VERSION = 3
+_DATASET_VERSION = 3
 """Increases when the same files and seeds give other cases: older caches are rebuilt."""
 
 UNITS_PER_MM = 16
@@ -120,7 +120,7 @@ def make_case(
         tissue_classes,
         depth,
         torch.from_numpy(_anchors(target)),
-        torch.from_numpy(core_centres(target, core, spacing_mm)),
+        torch.from_numpy(_core_centres(target, core, spacing_mm)),
     )
 
 
@@ -133,7 +133,7 @@ def _anchors(target: np.ndarray, per_level: int = 64) -> np.ndarray:
     return np.concatenate(anchors).astype(np.int32)
 
 
-def core_centres(target: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
+def _core_centres(target: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Return the centre of the core for each channel in voxels, float32 (26, 3); see `Case`."""
     centres = np.full((len(NETWORK_LEVELS) + 1, 3), np.nan, np.float32)
     cores = np.where((core > 0) & (target != IGNORE_INDEX), target, 0)
@@ -174,7 +174,7 @@ def body_cores(labels: Volume) -> np.ndarray:
             continue
         mask = np.pad(labels.array[box] == value, 1)
         depth_mm = ndimage.distance_transform_edt(mask, labels.spacing_mm)[1:-1, 1:-1, 1:-1]
-        core[box][large_pieces(depth_mm > _CORE_DEPTH * depth_mm.max())] = 1
+        core[box][_large_pieces(depth_mm > _CORE_DEPTH * depth_mm.max())] = 1
     return core
 
 
@@ -217,7 +217,7 @@ def pack_depth(depth_mm: np.ndarray) -> np.ndarray:
     return np.round(np.clip(depth_mm, -REACH_MM, REACH_MM) * UNITS_PER_MM).astype(np.int8)
 
 
-def large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
+def _large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
     """Return a mask without components smaller than a share of the largest.
 
     This removes laminae of a lumbar vertebra, which can be as deep as its core but are small, and
@@ -229,11 +229,6 @@ def large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
     return (sizes >= least_share * sizes.max())[components] & mask
-
-
-def crop_to(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
-    """Return a box of a volume."""
-    return Volume(np.ascontiguousarray(volume.array[box]), crop_geometry(volume.geometry, box))
 
 
 def save_dataset(cases: list[Case], spacing_mm: float, path: Path) -> None:
@@ -248,7 +243,7 @@ def save_dataset(cases: list[Case], spacing_mm: float, path: Path) -> None:
             if (tensor := getattr(case, field)) is not None:
                 tensors[f"{case.name}/{field}"] = tensor.contiguous()
     metadata = {
-        "version": DATASET_VERSION,
+        "version": _DATASET_VERSION,
         "spacing_mm": spacing_mm,
         "cases": [case.name for case in cases],
         "keys": [case.key for case in cases],
@@ -269,7 +264,7 @@ def load_dataset(path: Path, spacing_mm: float | None = None) -> list[Case]:
             another spacing (INPUT_BAD).
     """
     tensors, metadata = load_tensors(path)
-    if metadata.get("version") != DATASET_VERSION:
+    if metadata.get("version") != _DATASET_VERSION:
         raise UserError(
             f"{path} was written by another version.",
             "Delete it; it will be rebuilt.",

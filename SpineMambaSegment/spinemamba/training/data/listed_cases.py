@@ -20,8 +20,8 @@ from spinemamba.phantom import Tissue, paint_ct
 from spinemamba.training.data.data_list import DataList, ListedCase
 from spinemamba.training.data.dataset import BONE_HU, Case, make_case, sample_nearest
 
-MARGIN_MM = 30.0
-MASK_SPACING_MM = 1.0
+_MARGIN_MM = 30.0
+_MASK_SPACING_MM = 1.0
 """Voxel spacing of the tissue map around a mask; finer than that of the networks."""
 
 
@@ -72,7 +72,7 @@ def _image_case(data: DataList, entry: ListedCase, spacing_mm: float) -> Case:
 def _label_map_case(data: DataList, entry: ListedCase, spacing_mm: float) -> Case:
     """Return a case from a label map without an image, with tissues and a painted CT."""
     labels = _read_labels(data.root / entry.label)
-    grid = grid_with_spacing(labels.geometry, MASK_SPACING_MM)
+    grid = grid_with_spacing(labels.geometry, _MASK_SPACING_MM)
     labels = _pad(Volume(sample_nearest(labels, grid), grid), 0)
     tissues = _tissues_around(labels)
     painted = tissues.with_array(paint_ct(tissues, np.random.default_rng(len(entry.name))))
@@ -95,7 +95,7 @@ def _read_labels(path: Path) -> Volume:
 
 
 def _pad(volume: Volume, value: int) -> Volume:
-    """Return the volume padded by `MARGIN_MM` on each side."""
+    """Return the volume padded by `_MARGIN_MM` on each side."""
     margin = _margin_vox(volume.geometry)
     array = np.pad(volume.array, [(m, m) for m in margin], constant_values=value)
     origin = volume.geometry.to_lps_mm(-np.asarray(margin))
@@ -111,7 +111,7 @@ def _pad_mask(padded: Volume) -> np.ndarray:
 
 
 def _margin_vox(geometry: Geometry) -> list[int]:
-    return [round(MARGIN_MM / s) for s in geometry.spacing_mm]
+    return [round(_MARGIN_MM / s) for s in geometry.spacing_mm]
 
 
 def _unlabelled_bone(image: Volume, labels: Volume) -> np.ndarray:

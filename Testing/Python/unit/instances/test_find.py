@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from label_maps import cropped_to_labels
 from public_cases import public_cases
-from scipy import ndimage
 from voxel_predictions_of_labels import evidence_of
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS
@@ -17,7 +17,7 @@ from spinemamba.instances.find import find_instances, join_first_sacral_body
 from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.data.dataset import body_cores, crop_to
+from spinemamba.training.data.dataset import body_cores
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +104,7 @@ def test_real_shapes_are_separated_into_the_right_levels(shared_data, case: str)
 
     labels = canonical(read_volume(public_cases(shared_data).label(case)))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
-    box = ndimage.find_objects((labels.array > 0).astype(np.uint8))[0]
-    labels = thinned(crop_to(labels, box), 2.0)
+    labels = thinned(cropped_to_labels(labels), 2.0)
     names = assign_levels(find_instances(evidence_of(labels)).items).best[0].names
     present = [v for v in BY_VALUE if (labels.array == v).any()]
     assert names == tuple(BY_VALUE[v].name for v in present)

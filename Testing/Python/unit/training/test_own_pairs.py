@@ -71,9 +71,7 @@ PAIRED = {
 
 
 @pytest.mark.parametrize("layout", PAIRED)
-def test_files_are_paired_within_their_patient_and_each_name_is_there_once(
-    layout: str, tmp_path: Path
-):
+def test_files_are_paired_within_their_patient_and_names_are_unique(layout: str, tmp_path: Path):
     files, expected = PAIRED[layout]
     cases = find_cases(lay_out(tmp_path, files))
     found = {
@@ -118,7 +116,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("layout", REFUSED)
-def test_what_is_not_sure_to_belong_together_is_listed_with_its_folder(layout: str, tmp_path: Path):
+def test_ambiguous_pairs_are_listed_with_their_folder(layout: str, tmp_path: Path):
     files, says = REFUSED[layout]
     with pytest.raises(UserError) as caught:
         find_cases(lay_out(tmp_path, files))
@@ -126,7 +124,7 @@ def test_what_is_not_sure_to_belong_together_is_listed_with_its_folder(layout: s
         assert text in caught.value.message
 
 
-def test_a_name_twice_is_refused_in_the_layout_of_nnunet(tmp_path: Path):
+def test_a_duplicate_name_is_refused_in_the_nnunet_layout(tmp_path: Path):
     lay_out(tmp_path, "imagesTr/a_0000.nii.gz imagesTr/a_0000.mha labelsTr/a.nii.gz")
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "L1": 1}}')
     with pytest.raises(UserError, match=r"same name twice: imagesTr/a_0000\.mha"):
@@ -148,7 +146,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("kind", LABELS)
-def test_labels_that_make_no_sense_in_dataset_json_are_refused(kind: str, tmp_path: Path):
+def test_invalid_labels_in_dataset_json_are_refused(kind: str, tmp_path: Path):
     labels, says = LABELS[kind]
     lay_out(tmp_path, "imagesTr/a_0000.nii.gz labelsTr/a.nii.gz")
     (tmp_path / "dataset.json").write_text(f'{{"labels": {labels}}}')
@@ -156,7 +154,7 @@ def test_labels_that_make_no_sense_in_dataset_json_are_refused(kind: str, tmp_pa
         find_cases(tmp_path)
 
 
-def test_digits_may_be_text_and_stand_on_either_side(tmp_path: Path):
+def test_label_values_may_be_text_and_be_keys_or_values(tmp_path: Path):
     lay_out(tmp_path, "imagesTr/a_0000.nii.gz labelsTr/a.nii.gz")
     for labels in ({"0": "background", "7": "L1"}, {"background": "0", "L1": "7"}, {"L1": 7.0}):
         (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
@@ -165,7 +163,7 @@ def test_digits_may_be_text_and_stand_on_either_side(tmp_path: Path):
         assert case.values[7] == 20
 
 
-def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path):
+def test_links_to_folders_are_followed_without_cycles(tmp_path: Path):
     lay_out(tmp_path / "elsewhere", "s+ s-")
     (tmp_path / "cases").mkdir()
     (tmp_path / "cases" / "p1").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
@@ -187,7 +185,7 @@ def test_a_folder_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pyt
         find_cases(tmp_path)
 
 
-def test_a_name_of_other_bytes_than_utf8_is_refused(tmp_path: Path):
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path):
     try:
         lay_out(tmp_path, os.fsdecode(b"b\xff+ b\xff-"))
     except OSError:

@@ -81,7 +81,7 @@ def equal(one: dict[str, Case], other: dict[str, Case]) -> bool:
     )
 
 
-def test_what_has_not_changed_is_not_read_again(calls: Calls):
+def test_unchanged_cases_are_not_read_again(calls: Calls):
     first = calls()
     assert calls.checked() == ["a", "b"]
     before = (calls.out / "bank.safetensors").stat().st_ino
@@ -90,7 +90,7 @@ def test_what_has_not_changed_is_not_read_again(calls: Calls):
     assert (calls.out / "bank.safetensors").stat().st_ino == before
 
 
-def test_corrected_labels_are_read_again_and_it_is_said(calls: Calls, phantoms: list[Phantom]):
+def test_changed_labels_are_read_again_and_reported(calls: Calls, phantoms: list[Phantom]):
     assert levels(calls()["a"]) == {L1, L2, L3}
     write_image(relabelled(phantoms[0], L3, 23), calls.data / f"a{SEG}")
     again = calls()
@@ -102,7 +102,7 @@ def test_corrected_labels_are_read_again_and_it_is_said(calls: Calls, phantoms: 
     assert calls.said == []
 
 
-def test_another_image_is_read_again(calls: Calls, phantoms: list[Phantom]):
+def test_a_changed_image_is_read_again(calls: Calls, phantoms: list[Phantom]):
     before = calls()["b"]
     image = phantoms[1].image
     write_image(image.with_array(image.array + np.int16(7)), calls.data / f"b{CT}")
@@ -111,7 +111,7 @@ def test_another_image_is_read_again(calls: Calls, phantoms: list[Phantom]):
     assert (after.image - before.image).float().median() == 7
 
 
-def test_another_translation_of_the_labels_is_used(tmp_path: Path, phantoms: list[Phantom]):
+def test_changed_label_names_in_dataset_json_are_used(tmp_path: Path, phantoms: list[Phantom]):
     calls = Calls(tmp_path)
     for kind, volume in (
         ("imagesTr/a_0000", phantoms[0].image),
@@ -127,7 +127,7 @@ def test_another_translation_of_the_labels_is_used(tmp_path: Path, phantoms: lis
     assert levels(calls()["a"]) == {L2, L3, 23}
 
 
-def test_a_case_that_is_gone_leaves_the_training_and_a_renamed_one_stays(calls: Calls):
+def test_a_removed_case_is_dropped_and_a_renamed_one_is_kept(calls: Calls):
     first = calls()
     for ending in (CT, SEG):
         (calls.data / f"a{ending}").unlink()
@@ -140,7 +140,7 @@ def test_a_case_that_is_gone_leaves_the_training_and_a_renamed_one_stays(calls: 
     assert [case.name for case in load_dataset(calls.out / "bank.safetensors")] == ["c"]
 
 
-def test_a_call_without_own_cases_keeps_them_and_says_so(calls: Calls):
+def test_cached_user_cases_are_used_without_their_folder_and_reported(calls: Calls):
     first = calls()
     again = calls(user=None, phantoms=1)
     assert equal({n: again[n] for n in "ab"}, first)
@@ -150,21 +150,21 @@ def test_a_call_without_own_cases_keeps_them_and_says_so(calls: Calls):
     assert "1 phantoms of earlier calls are also used" in calls.said
 
 
-def test_the_same_content_under_two_names_is_used_once_and_told(calls: Calls):
+def test_duplicate_cases_are_used_once_and_reported(calls: Calls):
     for ending in (CT, SEG):
         shutil.copy(calls.data / f"a{ending}", calls.data / f"z{ending}")
     assert calls().keys() == {"a", "b"}
     assert "z: the same files as a; they are used once" in calls.said
 
 
-def test_the_same_image_with_other_labels_is_told(calls: Calls, phantoms: list[Phantom]):
+def test_an_image_with_two_label_maps_is_reported(calls: Calls, phantoms: list[Phantom]):
     shutil.copy(calls.data / f"a{CT}", calls.data / f"z{CT}")
     write_image(relabelled(phantoms[0], L3, 23), calls.data / f"z{SEG}")
     assert calls().keys() == {"a", "b", "z"}
     assert "z: the same image as a, with other labels" in calls.said
 
 
-def test_two_patients_with_one_name_are_both_trained_on(calls: Calls, phantoms: list[Phantom]):
+def test_cases_of_two_patients_with_one_name_are_both_used(calls: Calls, phantoms: list[Phantom]):
     for number, patient in enumerate(("p1", "p2")):
         (calls.data / patient).mkdir()
         write_image(phantoms[number].image, calls.data / patient / f"scan{CT}")
@@ -179,7 +179,7 @@ def test_two_patients_with_one_name_are_both_trained_on(calls: Calls, phantoms: 
     assert not torch.equal(calls()["p2/scan"].image, cases["p1/scan"].image)
 
 
-def test_an_own_case_with_the_name_of_a_made_up_spine_is_not_taken_for_it(calls: Calls):
+def test_a_user_case_named_like_a_phantom_is_kept_apart(calls: Calls):
     for ending in (CT, SEG):
         (calls.data / f"b{ending}").rename(calls.data / f"phantom0{ending}")
     cases = calls(phantoms=1)
@@ -188,9 +188,7 @@ def test_an_own_case_with_the_name_of_a_made_up_spine_is_not_taken_for_it(calls:
     assert calls.said == []
 
 
-def test_a_header_that_names_another_file_is_read_at_every_call(
-    calls: Calls, phantoms: list[Phantom]
-):
+def test_a_case_with_a_detached_header_is_read_at_every_call(calls: Calls, phantoms: list[Phantom]):
     header, data = calls.data / "a.mhd", calls.data / "a.raw"
     sitk.WriteImage(sitk.ReadImage(str(calls.data / f"a{SEG}")), str(header))
     (calls.data / f"a{SEG}").unlink()
@@ -225,7 +223,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_bank_is_made_again_and_it_is_said(kind: str, calls: Calls):
+def test_a_damaged_cache_is_rebuilt_and_reported(kind: str, calls: Calls):
     first = calls(phantoms=1)
     path = calls.out / "bank.safetensors"
     DAMAGE[kind](path)
@@ -239,7 +237,7 @@ def test_a_damaged_bank_is_made_again_and_it_is_said(kind: str, calls: Calls):
     assert calls.said == []
 
 
-def test_the_bank_of_the_other_network_is_refused_and_stays(calls: Calls):
+def test_the_cache_of_the_other_network_is_refused_and_kept(calls: Calls):
     calls()
     before = (calls.out / "bank.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"voxels of 8 mm; this network needs 4 mm") as caught:
@@ -249,14 +247,14 @@ def test_the_bank_of_the_other_network_is_refused_and_stays(calls: Calls):
     assert (calls.out / "bank.safetensors").read_bytes() == before
 
 
-def test_a_bank_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
+def test_a_cache_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
     save_dataset(list(calls().values()), 8.0, tmp_path / "bank")
     (tmp_path / "usual").touch()
     assert (tmp_path / "bank").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert not list(tmp_path.glob(".*"))
 
 
-def test_files_that_cannot_be_used_are_listed_together_and_nothing_is_kept(calls: Calls):
+def test_unusable_files_are_listed_together_and_no_cache_is_written(calls: Calls):
     (calls.data / f"a{SEG}").write_bytes(b"")
     (calls.data / f"b{CT}").unlink()
     (calls.data / f"b{CT}").symlink_to(calls.data / "nothing")
