@@ -1,4 +1,8 @@
-"""Selection of the scan back end: the fastest one that works and agrees with the reference."""
+"""Selection of the scan back end: the fastest one that works and agrees with the reference.
+
+Symbols: L tokens, d channels, n states, K scan orders, r rank of the step sizes. u, delta, A, B, C
+and D are explained in `reference`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Load the C++ library of the scan with ctypes, independent of the ABI of Python and torch.
 
 The structures mirror kernels/scan.h, and have its names.
+
+Symbols: L tokens, K scan orders. The operands u, delta, A, B, C and D are explained in `reference`.
 """
 
 from __future__ import annotations

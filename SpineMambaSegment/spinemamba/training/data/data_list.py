@@ -136,7 +136,8 @@ def read_data_list(path: Path, root: Path | None = None) -> DataList:
         UserError: If the list cannot be read, or an entry is not as described (INPUT_BAD).
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_unique)
         sections = strip_schema(_mapping(content, "the list"), SCHEMA)
         if unknown := sorted(sections.keys() - set(_SECTIONS)):
             raise ValueError(f"unknown section {unknown[0]}")
@@ -230,6 +231,15 @@ def _entry(kind: type[_T], values: object, where: str) -> _T:
         if type(value) not in allowed and not whole_number:
             raise ValueError(f"{where}: the field {field.name} is {json.dumps(value)}")
     return kind(**given)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raise ValueError if a key occurs twice."""
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)} occurs twice")
+    return out
 
 
 def _mapping(values: object, where: str) -> Mapping[str, Any]:

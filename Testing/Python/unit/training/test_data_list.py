@@ -118,6 +118,14 @@ def test_a_damaged_data_list_is_refused(text: str, tmp_path: Path):
         read_data_list(path)
 
 
+def test_a_data_list_with_a_key_twice_is_refused(tmp_path: Path):
+    path = written(tmp_path, LIST)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"source": "one"', '"source": "one", "source": "two"', 1))
+    with pytest.raises(UserError, match="the key source occurs twice"):
+        read_data_list(path)
+
+
 def test_a_missing_data_list_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match=r"list\.json cannot be read: No such file"):
         read_data_list(tmp_path / "list.json")
