@@ -20,6 +20,7 @@ from spinemamba.protocol.model_card import find_model, read_card
 from spinemamba.training.architectures import KINDS, SIZES, SPACING_MM
 from spinemamba.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.origin import Origin
 from spinemamba.training.folder import working_in
 from spinemamba.training.loop import Trainer, TrainOptions
 from spinemamba.training.monitoring import MetricsLog
@@ -55,6 +56,17 @@ def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, 
     assert card.licence == "Apache-2.0"
     assert card.data == ("synthetic spines of this package, Apache-2.0.",)
     assert find_model(str(tmp_path / "model")) == tmp_path / "model"
+
+
+def test_licence_and_credit_of_listed_cases_reach_the_model_card(tmp_path: Path, case: Case):
+    source = "VerSe, CC BY-SA 4.0 (Sekuboyina et al.)"
+    for kind, name in (("coarse", "a"), ("fine", "b")):
+        listed = replace(case, name=name, origin=Origin("complete", source))
+        Trainer(CONFIG, [listed], [1.0], TrainOptions(steps=1)).save(tmp_path / kind)
+    folders = [tmp_path / name for name in ("coarse", "fine", "model")]
+    card = pack_model(*folders, name="tiny", version="0")
+    assert card.licence == "CC-BY-SA-4.0"
+    assert card.data == (f"{source}: a.", f"{source}: b.")
 
 
 def test_packing_keeps_the_network_that_was_not_trained(tmp_path: Path, case: Case):
