@@ -1,16 +1,15 @@
 """Train and compare SpineMamba, its ablations, and MONAI's DynUNet.
 
-``python Testing/Benchmarks/ablation.py FOLDER --bank BANK`` trains each kind from scratch on the
-same patches (same dataset, seed and number of steps), and segments the test cases with the coarse
+``python Testing/Benchmarks/run.py ablation FOLDER --dataset FILE`` trains each kind from scratch on
+the same patches (same cases, seed and number of steps), and segments the test cases with the coarse
 network of the default model. It continues after an interruption and writes the table into the
-model's MODEL_CARD.md. BANK is the ``bank.safetensors`` of a training of the fine network.
+model's MODEL_CARD.md. FILE is the ``bank.safetensors`` of a training of the fine network.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import replace
@@ -18,32 +17,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from generate import write_section
+from public_cases import public_cases, unseen_cases
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
-
-from accuracy import CASES  # noqa: E402
-from markdown_blocks import write_block  # noqa: E402 - the path is set just above
-
-from spinemamba.common.process_tuning import keep_freed_memory  # noqa: E402
-from spinemamba.evaluation.compare import compare  # noqa: E402
-from spinemamba.imaging.read import read_volume  # noqa: E402
-from spinemamba.inference.model import LoadedNetwork, Model, load_model  # noqa: E402
-from spinemamba.inference.precision import has_bfloat16  # noqa: E402
-from spinemamba.network.config import FINE  # noqa: E402
-from spinemamba.network.unet import parameter_count  # noqa: E402
-from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
-from spinemamba.segment import segment  # noqa: E402
-from spinemamba.training.architectures import (  # noqa: E402
+from spinemamba.common.process_tuning import keep_freed_memory
+from spinemamba.evaluation.compare import compare
+from spinemamba.imaging.read import read_volume
+from spinemamba.inference.model import LoadedNetwork, Model, load_model
+from spinemamba.inference.precision import has_bfloat16
+from spinemamba.network.config import FINE
+from spinemamba.network.unet import parameter_count
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.segment import segment
+from spinemamba.training.architectures import (
     KINDS,
     LEVEL_WEIGHT,
     SPACING_MM,
 )
-from spinemamba.training.baselines import build_network  # noqa: E402
-from spinemamba.training.data.dataset import load_dataset  # noqa: E402
-from spinemamba.training.data.gather import draw_weights  # noqa: E402
-from spinemamba.training.data.public_cases import TEST_ONLY  # noqa: E402
-from spinemamba.training.loop import Trainer, TrainOptions  # noqa: E402
+from spinemamba.training.baselines import build_network
+from spinemamba.training.data.dataset import load_dataset
+from spinemamba.training.data.gather import draw_weights
+from spinemamba.training.loop import Trainer, TrainOptions
 
 NAMES = {
     "spinemamba": "SpineMamba",
@@ -54,15 +48,15 @@ NAMES = {
 }
 
 
-def main() -> None:
+def main(words: list[str]) -> int:
     """Train and measure the kinds that have no result yet, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("ablation", description=__doc__)
     parser.add_argument("folder", type=Path, help="where checkpoints and results are kept")
-    parser.add_argument("--bank", type=Path, required=True, help="cases of the fine network")
+    parser.add_argument("--dataset", type=Path, required=True, help="cases of a fine network")
     parser.add_argument("--steps", type=int, default=800, help="steps of each training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     keep_freed_memory()
     torch.set_num_threads(1)
     for kind in args.kinds:
@@ -73,12 +67,13 @@ def main() -> None:
         sys.stdout.write(f"{kind}: {path.read_text(encoding='utf-8')}\n")
     rows = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(args.folder.glob("*.json"))]
     ratios = step_ratios()
-    write_block(find_model(DEFAULT) / "MODEL_CARD.md", "ablation", table(rows, ratios))
+    write_section(find_model(DEFAULT) / "MODEL_CARD.md", "ablation", table(rows, ratios))
+    return 0
 
 
 def train(args: argparse.Namespace, kind: str) -> Trainer:
     """Return a completed training."""
-    cases = load_dataset(args.bank, SPACING_MM["fine"])
+    cases = load_dataset(args.dataset, SPACING_MM["fine"])
     options = TrainOptions(
         minutes=24 * 60.0,
         steps=args.steps,
@@ -108,9 +103,9 @@ def measure(trainer: Trainer) -> dict[str, Any]:
         "parameters": parameter_count(network),
         "cases": {},
     }
-    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    for name in TEST_ONLY:
-        image, labels = (read_volume(data / path) for path in CASES[name])
+    data = public_cases()
+    for name in unseen_cases():
+        image, labels = read_volume(data.image(name)), read_volume(data.label(name))
         started = time.monotonic()
         segmentation = segment(image, replace(model))
         score = compare(segmentation.labels, labels)
@@ -146,18 +141,14 @@ def step_ratios(rounds: int = 4) -> dict[str, float]:
 def table(rows: list[dict[str, Any]], ratios: dict[str, float]) -> str:
     """Return the rows as a table, in the order of `NAMES`."""
     heads = ["network", "parameters", "seed", "steps", "time of a step"]
-    for case in TEST_ONLY:
+    for case in unseen_cases():
         heads += [f"{case}: bone Dice", "HD95 mm", "Dice per vertebra"]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     for row in sorted(rows, key=lambda r: (list(NAMES).index(r["kind"]), r["seed"])):
         cells = [NAMES[row["kind"]], f"{row['parameters'] / 1e6:.2f} M", row["seed"], row["steps"]]
         cells.append(f"{ratios[row['kind']]:.2f}")
-        for case in TEST_ONLY:
+        for case in unseen_cases():
             one = row["cases"][case]
             cells += [f"{one['bone_dice']:.3f}", one["hd95_mm"], f"{one['mean_dice']:.3f}"]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,13 @@
-"""Measure the bundled model on the real cases, and write the results into the pages.
+"""Measure the bundled model on real cases, and write the results into the pages.
 
-``python Testing/Benchmarks/accuracy.py`` segments every case of the data folder that has labels, in
-a process of its own as a user would, and compares. It rewrites ``results`` in the model's card, and
-the tables of README.md, of the page of benchmarks and of MODEL_CARD.md. Takes some minutes.
+``python Testing/Benchmarks/run.py accuracy`` segments each case of `CASES` in its own process, as a
+user would, and compares the result with the labels. It rewrites ``results`` in the model's card
+and the tables of README.md, benchmarks.md and MODEL_CARD.md. This takes some minutes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -18,50 +19,35 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-README = REPOSITORY / "README.md"
-PAGE = REPOSITORY / "Resources" / "Docs" / "benchmarks.md"
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
-
-import numpy as np  # noqa: E402
-import torch  # noqa: E402 - the path is set just above
-from bfloat16_rounding import rounded_labels  # noqa: E402
-from card_tables import (  # noqa: E402
+import numpy as np
+import torch
+from bfloat16_rounding import rounded_labels
+from card_tables import (
     NAMELESS,
     case_table,
     level_table,
     result_summary,
     result_table,
 )
-from markdown_blocks import write_block  # noqa: E402
+from generate import DOCS, README, write_section
+from public_cases import is_trained_on, public_cases
 
-from spinemamba.anatomy.labels import BY_VALUE  # noqa: E402
-from spinemamba.evaluation.compare import compare  # noqa: E402
-from spinemamba.evaluation.scores import Comparison  # noqa: E402
-from spinemamba.imaging.read import read_labels, read_volume  # noqa: E402
-from spinemamba.imaging.volume import Volume  # noqa: E402
-from spinemamba.inference.precision import BFLOAT16, CHANGE, FLOAT32, has_bfloat16  # noqa: E402
-from spinemamba.protocol.model_card import DEFAULT, find_model, read_card  # noqa: E402
-from spinemamba.protocol.result import Result, read_result  # noqa: E402
-from spinemamba.training.data.public_cases import TEST_ONLY  # noqa: E402
+from spinemamba.anatomy.labels import BY_VALUE
+from spinemamba.evaluation.compare import compare
+from spinemamba.evaluation.scores import Comparison
+from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.imaging.volume import Volume
+from spinemamba.inference.precision import BFLOAT16, CHANGE, FLOAT32, has_bfloat16
+from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
+from spinemamba.protocol.result import Result, read_result
 
-CASES = {
-    "verse012": ("verse/verse012_ct.nii.gz", "verse/verse012_seg.nii.gz"),
-    "tptbox": ("tptbox/ct.nii.gz", "tptbox/ct_vertebra_seg.nii.gz"),
-    "lidc0001": ("lidc/lidc0001_ct.nii.gz", "lidc/lidc0001_seg.nii.gz"),
-    "ts_example": (
-        "totalsegmentator/ts_example_ct.nii.gz",
-        "totalsegmentator/ts_example_seg.nii.gz",
-    ),
-    "tptbox_mr": ("tptbox/mr_t2w.nii.gz", "tptbox/mr_instance_seg.nii.gz"),
-    "lidc0314": ("dicom/lidc0314", None),
-}
-"""Image and labels; None where there are no labels."""
+CASES = ("verse012", "tptbox", "lidc0001", "ts_example", "tptbox_mr", "lidc0314")
+"""Measured cases of the list of public cases, in the order of the tables."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run cost and found; no score without labels."""
+    """Cost and result of a run; the score is None without labels."""
 
     seconds: float
     gigabytes: float
@@ -69,25 +55,26 @@ class Run:
     score: Comparison | None
 
 
-def main() -> None:
-    """Measure all cases and write the numbers down."""
-    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+def main(words: list[str]) -> int:
+    """Measure all cases and write the results into the pages."""
+    argparse.ArgumentParser("accuracy", description=__doc__).parse_args(words)
+    data = public_cases()
     results, scores = {}, {}
-    for name, (image, labels) in CASES.items():
-        paths = (data / image, data / labels if labels else None)
+    for name in CASES:
+        paths = (data.image(name), data.label(name))
         run = measure(*paths)
         results[name] = numbers(name, run)
         if run.score is not None:
             scores[name] = run.score
-        if run.score is not None:
             results[name][CHANGE] = change(run.score, in_bfloat16(*paths))
         sys.stdout.write(f"{name}: {json.dumps(results[name])}\n")
     folder = find_model(DEFAULT)
     replace(read_card(folder), results=results).write(folder)
-    write_block(README, "results", result_summary(results))
-    write_block(PAGE, "measured", result_table(results))
-    write_block(folder / "MODEL_CARD.md", "cases", case_table(scores))
-    write_block(folder / "MODEL_CARD.md", "levels", level_table(scores))
+    write_section(README, "results", result_summary(results))
+    write_section(DOCS / "benchmarks.md", "measured", result_table(results))
+    write_section(folder / "MODEL_CARD.md", "cases", case_table(scores))
+    write_section(folder / "MODEL_CARD.md", "levels", level_table(scores))
+    return 0
 
 
 def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
@@ -97,9 +84,8 @@ def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
         words = ["segment", str(image), str(output), "--report", "--device", "cpu"]
         words += ["--precision", precision]
         started = time.monotonic()
-        env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "SpineMambaSegment")}
         words = [sys.executable, "-m", "spinemamba", *words]
-        process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - started
         if status:
@@ -109,13 +95,13 @@ def measure(image: Path, labels: Path | None, precision: str = FLOAT32) -> Run:
 
 
 def reference(path: Path) -> Volume:
-    """Return the labels of a case: vertebrae only, where discs and endplates have numbers too."""
+    """Return the labels of a case without discs and endplates, whose values are above those."""
     labels = read_labels(path)
     return labels.with_array(np.where(labels.array <= max(BY_VALUE), labels.array, 0))
 
 
 def in_bfloat16(image: Path, labels: Path) -> Comparison:
-    """Compare what bfloat16 gives, computed or, where the processor has none, by rounding."""
+    """Compare the labels in bfloat16, which is emulated on processors without it."""
     if has_bfloat16(torch.device("cpu")):
         return measure(image, labels, BFLOAT16).score
     return compare(rounded_labels(image), reference(labels))
@@ -128,14 +114,14 @@ def change(a: Comparison, b: Comparison) -> float:
 
 
 def gigabytes(usage: resource.struct_rusage) -> float:
-    """Return the most memory that a process held; Linux counts in kB, macOS in bytes."""
+    """Return the peak memory of a process in GB; Linux reports kB, macOS bytes."""
     return usage.ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
 
 
 def numbers(name: str, run: Run) -> dict[str, Any]:
     """Return the numbers of a case for the card."""
     out = {
-        "in_training": learned_from(name),
+        "in_training": is_trained_on(name),
         "vertebrae": [item.name for item in run.result.instances],
         "ambiguous": run.result.ambiguous,
         "seconds": round(run.seconds),
@@ -152,12 +138,3 @@ def numbers(name: str, run: Run) -> dict[str, Any]:
         "found": len(found),
         "named_right": None if name in NAMELESS else run.score.named_right,
     }
-
-
-def learned_from(name: str) -> bool:
-    """Return whether a case was trained on."""
-    return not name.startswith((*TEST_ONLY, "lidc0314"))
-
-
-if __name__ == "__main__":
-    main()

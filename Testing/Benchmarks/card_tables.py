@@ -6,10 +6,10 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+from public_cases import is_trained_on
 
 from spinemamba.anatomy.labels import LABELS
 from spinemamba.evaluation.scores import Comparison, VertebraScore
-from spinemamba.training.data.public_cases import TEST_ONLY
 
 NAMELESS = ("tptbox_mr",)
 """Cases whose labels are instance numbers, not levels."""
@@ -58,7 +58,7 @@ def level_table(scores: dict[str, Comparison]) -> str:
     for name, score in scores.items():
         if name not in NAMELESS:
             for vertebra in score.vertebrae:
-                parts[name in TEST_ONLY][vertebra.name].append(vertebra)
+                parts[not is_trained_on(name)][vertebra.name].append(vertebra)
     rows = [
         (label.name, *summary(parts[True][label.name]), *summary(parts[False][label.name]))
         for label in LABELS

@@ -1,4 +1,4 @@
-"""Measure the export of a whole spine: ``python Testing/Benchmarks/export_speed.py``.
+"""Measure the export of a whole spine: ``python Testing/Benchmarks/run.py export_speed``.
 
 The input has 24 simple vertebrae, C1 to L5, in 512 x 512 x 400 voxels of 0.7 x 0.7 x 1.6 mm. Prints
 the seconds of reading and of the export, and the share of each step in the export.
@@ -6,6 +6,7 @@ the seconds of reading and of the export, and the share of each step in the expo
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -13,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "SpineMambaSegment"))
 
 from spinemamba.anatomy.labels import LABELS
 from spinemamba.anatomy.terminology import segment_info
@@ -64,8 +63,9 @@ def timed(owner: object, name: str, seconds: dict[str, float], key: str) -> None
     setattr(owner, name, count)
 
 
-def main() -> None:
+def main(words: list[str]) -> int:
     """Write and read a label map, export it, and print the times."""
+    argparse.ArgumentParser("export_speed", description=__doc__).parse_args(words)
     seconds: dict[str, float] = {}
     timed(exporter, "make_raw_surface", seconds, "voxels to surface")
     timed(exporter, "smooth", seconds, "smoothing")
@@ -90,7 +90,4 @@ def main() -> None:
     out.write(f"reading {read - start:.1f} s, exporting {end - read:.1f} s\n")
     for key, value in sorted(seconds.items(), key=lambda item: -item[1]):
         out.write(f"{100 * value / (end - read):3.0f} %  {key}\n")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,29 +1,26 @@
 """Segment difficult phantoms with the default model.
 
-``python Testing/Benchmarks/hard_cases.py`` writes the table into the model's MODEL_CARD.md and the
-pictures of the three worst cases into Resources/.
+``python Testing/Benchmarks/run.py hard_cases`` writes the table into the model's MODEL_CARD.md and
+the pictures of the three worst cases into Resources/.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+from card_tables import markdown
+from generate import REPOSITORY, write_section
 
-from card_tables import markdown  # noqa: E402
-from markdown_blocks import write_block  # noqa: E402 - the path is set just above
-
-from spinemamba.common.errors import UserError  # noqa: E402
-from spinemamba.common.process_tuning import keep_freed_memory  # noqa: E402
-from spinemamba.evaluation.compare import compare  # noqa: E402
-from spinemamba.inference.model import load_model  # noqa: E402
-from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
-from spinemamba.report.run_picture import write_report  # noqa: E402
-from spinemamba.segment import SegmentOptions, segment  # noqa: E402
+from spinemamba.common.errors import UserError
+from spinemamba.common.process_tuning import keep_freed_memory
+from spinemamba.evaluation.compare import compare
+from spinemamba.inference.model import load_model
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.report.run_picture import write_report
+from spinemamba.segment import SegmentOptions, segment
 
 SEED = 0
 LUMBAR = PhantomOptions(first="T9", last="Sacrum", cut=True, spacing_mm=(1.5, 1.0, 1.0))
@@ -43,8 +40,9 @@ CASES = {
 PICTURES = 3
 
 
-def main() -> None:
+def main(words: list[str]) -> int:
     """Segment all cases and write the table and pictures."""
+    argparse.ArgumentParser("hard_cases", description=__doc__).parse_args(words)
     keep_freed_memory()
     model = load_model(find_model(DEFAULT))
     rows, worst = [], []
@@ -77,8 +75,5 @@ def main() -> None:
             pictures.append(f"![{name}](../../../../Resources/{file})\n\n*{name}*")
     heads = ("case", "found", "bone Dice", "Dice per vertebra", "named right", "ambiguous")
     content = "\n\n".join([markdown(heads, rows), *pictures])
-    write_block(find_model(DEFAULT) / "MODEL_CARD.md", "hard", content)
-
-
-if __name__ == "__main__":
-    main()
+    write_section(find_model(DEFAULT) / "MODEL_CARD.md", "hard", content)
+    return 0

@@ -1,7 +1,7 @@
 """Measure the steps after the networks: instances, levels, and labels on the input grid.
 
-``python Testing/Benchmarks/instance_separation.py shapes`` separates the vertebrae of real label
-maps, given bone and cores only, and prints the Dice of every vertebra; it needs the data folder.
+``python Testing/Benchmarks/run.py instance_separation shapes`` separates the vertebrae of real
+label maps, given bone and cores only, and prints the Dice of each; it needs the data folder.
 ``... cost`` prints seconds and memory for a whole spine in a CT of 512 x 512 x 600 voxels, and for
 its lower half.
 """
@@ -9,7 +9,6 @@ its lower half.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import sys
 import time
@@ -18,47 +17,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from label_maps import cropped_to_labels
+from public_cases import public_cases
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+from spinemamba.anatomy.labels import BY_NAME, LABELS, NETWORK_LEVELS, channel_of_value
+from spinemamba.findings.shape_flags import shape_flags
+from spinemamba.imaging.masks import dice
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.resample import grid_with_spacing
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.inference.voxel_predictions import VoxelPredictions
+from spinemamba.instances.boundary_net import BoundaryNet
+from spinemamba.instances.find import Instances, find_instances
+from spinemamba.instances.to_input_grid import labels_on_input_grid
+from spinemamba.levels.solve import assign_levels
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.training.data.dataset import body_cores, sample_nearest
 
-from spinemamba.anatomy.labels import BY_NAME, LABELS, NETWORK_LEVELS, channel_of_value  # noqa: E402
-from spinemamba.findings.shape_flags import shape_flags  # noqa: E402
-from spinemamba.imaging.masks import dice  # noqa: E402 - the path is set just above
-from spinemamba.imaging.orientation import canonical  # noqa: E402
-from spinemamba.imaging.read import read_volume  # noqa: E402
-from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
-from spinemamba.imaging.volume import Geometry, Volume  # noqa: E402
-from spinemamba.inference.voxel_predictions import VoxelPredictions  # noqa: E402
-from spinemamba.instances.boundary_net import BoundaryNet  # noqa: E402
-from spinemamba.instances.find import Instances, find_instances  # noqa: E402
-from spinemamba.instances.to_input_grid import labels_on_input_grid  # noqa: E402
-from spinemamba.levels.solve import assign_levels  # noqa: E402
-from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, crop_to, sample_nearest  # noqa: E402
-from spinemamba.training.data.public_cases import MASKS  # noqa: E402
+SHAPES = ("gl003", "verse004", "verse009", "verse010", "verse012", "lidc0001")
+"""Separated label maps of the list of public cases."""
 
-SHAPES = {
-    **MASKS,
-    "verse012": "verse/verse012_seg.nii.gz",
-    "lidc0001": "lidc/lidc0001_seg.nii.gz",
-}
 FINE_MM = 1.5
 CT_SHAPE, CT_SPACING_MM = (600, 512, 512), (1.0, 0.8, 0.8)
 
 
-def main() -> None:
+def main(words: list[str]) -> int:
     """Run the measurement that the command line selects."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("instance_separation", description=__doc__)
     parser.add_argument("what", choices=("shapes", "cost"))
-    if parser.parse_args().what == "cost":
+    if parser.parse_args(words).what == "cost":
         cost("whole spine", "C1")
         cost("lower half", "T10")
-        return
-    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    for name, path in SHAPES.items():
-        report(name, separation_scores(data / path))
+        return 0
+    data = public_cases()
+    for name in SHAPES:
+        report(name, separation_scores(data.label(name)))
+    return 0
 
 
 def separation_scores(path: Path, boundary_net: BoundaryNet | None = None) -> dict[str, float]:
@@ -70,7 +65,7 @@ def separation_scores(path: Path, boundary_net: BoundaryNet | None = None) -> di
     """
     labels = canonical(read_volume(path))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
-    labels = crop_to(labels, ndimage.find_objects((labels.array > 0).astype(np.uint8))[0])
+    labels = cropped_to_labels(labels)
     grid = grid_with_spacing(labels.geometry, FINE_MM)
     core = sample_nearest(labels.with_array(body_cores(labels)), grid)
     truth = sample_nearest(labels, grid)
@@ -165,7 +160,3 @@ def peak_gb() -> float:
     """Return the peak memory of this process in GB; Linux reports kB, macOS bytes."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (1e9 if sys.platform == "darwin" else 1e6)
-
-
-if __name__ == "__main__":
-    main()

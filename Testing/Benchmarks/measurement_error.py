@@ -1,6 +1,6 @@
 """Print the errors of measurements on analytic spines on random oblique grids.
 
-``python Testing/Benchmarks/measurement_error.py [DRAWS] [SPACING ...]`` draws spines of known
+``python Testing/Benchmarks/run.py measurement_error [DRAWS] [SPACING ...]`` draws spines of known
 geometry (curves of 5 to 60 degrees in both planes, wedges, slips to 10 mm) and prints the errors of
 heights, slips and Cobb angles, once for each kind of spacing: ``clinical`` (slices of 1 to 3 mm,
 pixels of 0.6 to 1.2 mm), ``mixed`` (0.6 to 3 mm in each direction) and ``coarse`` (3 mm in all).
@@ -14,24 +14,24 @@ larger error.
 
 from __future__ import annotations
 
+import argparse
 import sys
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "Python" / "helpers"), str(HERE.parents[1] / "SpineMambaSegment")]
-
-import numpy as np  # noqa: E402 - the path is set just above
-from measurement_errors import BARS, errors_of  # noqa: E402
+import numpy as np
+from measurement_errors import BARS, errors_of
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str]) -> int:
     """Draw spines, measure them and print the table."""
-    draws = int(words[0]) if words else 60
+    parser = argparse.ArgumentParser("measurement_error", description=__doc__)
+    parser.add_argument("draws", nargs="?", type=int, default=60, help="spines (%(default)s)")
+    parser.add_argument("spacing", nargs="*", help="kinds of spacing (all)")
+    args = parser.parse_args(words)
     line = "{:9} {:10} {:>5} {:>7} {:>6} {:>6} {:>7} {:>6} {:>8} {:>7}\n"
     heads = ("spacing", "number", "n", "median", "p95", "max", "over", "open", "settled", "missed")
     sys.stdout.write(line.format(*heads))
-    for kind in words[1:] or ("clinical", "mixed", "coarse"):
-        errors = [error for seed in range(draws) for error in errors_of(seed, kind)]
+    for kind in args.spacing or ("clinical", "mixed", "coarse"):
+        errors = [error for seed in range(args.draws) for error in errors_of(seed, kind)]
         for what, bar in BARS.items():
             off = np.array([abs(error.off) for error in errors if error.what == what])
             limit = np.array([error.limit() for error in errors if error.what == what])
@@ -41,7 +41,4 @@ def main(words: list[str]) -> None:
             cells = [f"{size:.2f}" for size in sizes] + [f"{100 * s:.0f} %" for s in shares]
             missed = int((settled & (off > bar)).sum())
             sys.stdout.write(line.format(kind, what, len(off), *cells, missed))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return 0

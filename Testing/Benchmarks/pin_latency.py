@@ -1,38 +1,36 @@
 """Measure the time of the level solver after a level is pinned.
 
-``python Testing/Benchmarks/pin_latency.py`` solves simulated complete spines of 25 to 27 vertebrae
-with and without a pin, and prints processor milliseconds, which other programs hardly affect. The
-limit is 100 ms. The search over likely states is compared with the search over all states, in time
-and result.
+``python Testing/Benchmarks/run.py pin_latency`` solves simulated complete spines of 25 to 27
+vertebrae with and without a pin, and prints processor milliseconds, which other programs hardly
+affect. The limit is 100 ms. The search over likely states is compared with the search over all
+states, in time and result.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
-
-from spinemamba.benchmark.simulated_chains import (  # noqa: E402 - path above
+from spinemamba.benchmark.simulated_chains import (
     NOISES,
     SimulatedChain,
     simulate_chains,
 )
-from spinemamba.levels.model import LevelOptions, SpineModel  # noqa: E402
-from spinemamba.levels.solve import assign_levels  # noqa: E402
+from spinemamba.levels.model import LevelOptions, SpineModel
+from spinemamba.levels.solve import assign_levels
 
 LIMIT_MS = 100.0
 LEAST_COUNT = 25
 BEST = 5
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     """Measure; return 1 if a chain exceeds the limit."""
+    argparse.ArgumentParser("pin_latency", description=__doc__).parse_args(words)
     cases = [c for c in simulate_chains(NOISES["realistic"]) if len(c.items) >= LEAST_COUNT]
     assign_levels(cases[0].items)
     free = [_ms(lambda c=case: assign_levels(c.items)) for case in cases]
@@ -67,7 +65,3 @@ def _ms(work: Callable[[], object]) -> float:
 def _say(what: str, times_ms: list[float]) -> None:
     median, most = np.median(times_ms), np.max(times_ms)
     sys.stdout.write(f"{what}: {len(times_ms)} chains, median {median:.1f}, most {most:.1f} ms\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,45 +1,41 @@
 """Measure re-segmentation and splitting of vertebrae with simulated errors.
 
-``python Testing/Benchmarks/resegmentation.py add --seeds 0 1 2`` removes every inner vertebra from
-the labels of phantoms, adds it again by a click into the centre of its body, and prints its Dice.
-The neighbours are those of the ground truth, or with ``--whole`` those of a run over the whole
-image (then with the Dice to the vertebra of that run, too). ``... split`` merges neighbours and
-separates them by two clicks, and by a plane halfway between. ``--data`` uses lidc0001 and
-ts_example of the data folder, whose labels are automatic and belong to the training data.
+``python Testing/Benchmarks/run.py resegmentation add --seeds 0 1 2`` removes every inner vertebra
+from the labels of phantoms, adds it again by a click into the centre of its body, and prints its
+Dice. The neighbours are those of the ground truth, or with ``--whole`` those of a run over the
+whole image (then with the Dice to the vertebra of that run, too). ``... split`` merges neighbours
+and separates them by two clicks, and by a plane halfway between. ``--data`` uses lidc0001 and
+ts_example of the public cases, whose labels are automatic and belong to the training data.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
+from public_cases import public_cases
 from scipy import ndimage
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
-
-from spinemamba.anatomy.labels import BY_NAME, BY_VALUE  # noqa: E402
-from spinemamba.common.errors import UserError  # noqa: E402
-from spinemamba.editing.resegment import TargetVertebra, resegment_vertebra  # noqa: E402 - the path is set just above
-from spinemamba.editing.split import split_by_seeds  # noqa: E402
-from spinemamba.imaging.curved_planar import trace_spine  # noqa: E402
-from spinemamba.imaging.masks import (  # noqa: E402
+from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
+from spinemamba.common.errors import UserError
+from spinemamba.editing.resegment import TargetVertebra, resegment_vertebra
+from spinemamba.editing.split import split_by_seeds
+from spinemamba.imaging.curved_planar import trace_spine
+from spinemamba.imaging.masks import (
     above_plane,
     dice,
 )
-from spinemamba.imaging.orientation import canonical  # noqa: E402
-from spinemamba.imaging.read import read_labels, read_volume  # noqa: E402
-from spinemamba.imaging.resample import crop_geometry  # noqa: E402
-from spinemamba.imaging.volume import Volume  # noqa: E402
-from spinemamba.inference.model import Model, load_model  # noqa: E402
-from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
-from spinemamba.segment import segment  # noqa: E402
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.imaging.resample import crop_geometry
+from spinemamba.imaging.volume import Volume
+from spinemamba.inference.model import Model, load_model
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.segment import segment
 
 PHANTOMS = {
     "review": PhantomOptions(first="T10", last="Sacrum", spacing_mm=(1.5, 1.2, 1.2), tight=True),
@@ -47,35 +43,31 @@ PHANTOMS = {
     "chest": PhantomOptions(first="T3", last="T9", cut=True, spacing_mm=(2.0, 1.0, 1.0)),
     "whole": PhantomOptions(spacing_mm=(2.0, 1.5, 1.5)),
 }
-"""Phantoms of the review test and of Testing/Benchmarks/hard_cases.py."""
+"""Phantoms of the review test and of the measurement hard_cases."""
 
-REAL = {
-    "lidc0001": ("lidc/lidc0001_ct.nii.gz", "lidc/lidc0001_seg.nii.gz"),
-    "ts_example": (
-        "totalsegmentator/ts_example_ct.nii.gz",
-        "totalsegmentator/ts_example_seg.nii.gz",
-    ),
-}
+REAL = ("lidc0001", "ts_example")
+"""Cases of the list of public cases."""
+
 LEAST_ML = 4.0
 """Vertebrae with a smaller volume are treated as truncated."""
 
 Case = tuple[str, Volume, Volume]
 
 
-def main() -> None:
+def main(words: list[str]) -> int:
     """Run the measurement that the command line selects."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser("resegmentation", description=__doc__)
     parser.add_argument("what", choices=("add", "split"))
     parser.add_argument("--cases", nargs="+", choices=PHANTOMS, default=list(PHANTOMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--levels", nargs="+", default=[], help="only these; otherwise all")
     parser.add_argument("--data", action="store_true", help="real cases instead of phantoms")
     parser.add_argument("--whole", action="store_true", help="neighbours of a whole run as well")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     if args.what == "split":
         for name, _, truth in cases(args):
             split(name, truth)
-        return
+        return 0
     model = load_model(find_model(DEFAULT))
     for name, image, truth in cases(args):
         add((f"{name}, true neighbours", image, truth), truth, model, args.levels)
@@ -83,6 +75,7 @@ def main() -> None:
             found = canonical(segment(image, model).labels)[0]
             case = (f"{name}, neighbours of a whole run", image, truth)
             add(case, found, model, args.levels)
+    return 0
 
 
 def cases(args: argparse.Namespace) -> Iterator[Case]:
@@ -93,12 +86,12 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
             labels = phantom.labels.with_array(phantom.labels.array.astype(np.uint8))
             yield f"{name} {seed}", phantom.image, labels
         return
-    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    for name, (image, labels) in REAL.items():
+    data = public_cases()
+    for name in REAL:
         yield (
             name,
-            canonical(read_volume(data / image))[0],
-            canonical(read_labels(data / labels))[0],
+            canonical(read_volume(data.image(name)))[0],
+            canonical(read_labels(data.label(name)))[0],
         )
 
 
@@ -110,7 +103,7 @@ def inner(labels: Volume) -> list[int]:
     return [v for v in order[1:-1] if v != BY_NAME["Sacrum"].value]
 
 
-def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
+def add(case: Case, existing: Volume, model: Model, levels: list[str]) -> None:
     """Print the Dice of each vertebra that is removed and added again by a click."""
     name, image, truth = case
     values = [v for v in inner(truth) if not levels or BY_VALUE[v].name in levels]
@@ -118,19 +111,19 @@ def add(case: Case, there: Volume, model: Model, levels: list[str]) -> None:
     rows = []
     for value in values:
         own = truth.array == value
-        hit = np.bincount(there.array[own])
+        hit = np.bincount(existing.array[own])
         before = int(hit[1:].argmax()) + 1 if hit[1:].any() else 0
-        labels = there.with_array(np.where(there.array == before, 0, there.array))
+        labels = existing.with_array(np.where(existing.array == before, 0, existing.array))
         place = truth.geometry.to_lps_mm(bodies_mm[value] / np.asarray(truth.spacing_mm))
         target = TargetVertebra(tuple(map(float, place)))
         try:
             mask = resegment_vertebra(image, labels, target, (model.fine, "ct")).mask.array > 0
         except UserError:
             mask = np.zeros_like(own)
-        found = there.array == before if before else np.zeros_like(own)
+        found = existing.array == before if before else np.zeros_like(own)
         rows.append((BY_VALUE[value].name, dice(mask, own), dice(mask, found), dice(found, own)))
         level, new, same, old = rows[-1]
-        say(f"  {level} {new:.3f}; to what was there {same:.3f}, which was {old:.3f}")
+        say(f"  {level} {new:.3f}; to the removed one {same:.3f}, which had {old:.3f}")
     print_scores(name, [new for _, new, _, _ in rows])
 
 
@@ -166,7 +159,3 @@ def print_scores(name: str, scores: list[float]) -> None:
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,14 @@
-"""Write what ``spinemamba bench --json`` measured into the page of benchmarks.
+"""Write the results of ``spinemamba bench --json`` into the page of benchmarks.
 
-``python Testing/Benchmarks/speed_table.py bench.json`` stores the numbers as Resources/speed.json
-and rewrites the blocks *speed* and *sizes*; without an argument it uses the stored numbers.
+``python Testing/Benchmarks/run.py speed_table bench.json`` stores the numbers as
+Resources/speed.json and rewrites the sections *speed* and *sizes*; without an argument it uses the
+stored numbers.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,27 @@ from spinemamba.cli.bench import FUSION_SIDE
 from spinemamba.network.config import SIZES
 from spinemamba.network.size import network_size
 
-SHOWN_TOKENS = 32768
-"""Length of the scans in the table; the stored file has the other lengths as well."""
+_TABLE_TOKENS = 32768
+"""Length of the scans in the table; the stored file has other lengths as well."""
 
 PAGE = generate.DOCS / "benchmarks.md"
-KEPT = generate.REPOSITORY / "Resources" / "speed.json"
+STORED = generate.REPOSITORY / "Resources" / "speed.json"
 
 Report = dict[str, Any]
 
 
-def main(arguments: list[str]) -> None:
-    """Store new numbers, if any, and write the blocks."""
-    if arguments:
-        report = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        KEPT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+def main(words: list[str]) -> int:
+    """Store new numbers, if any, and write the tables."""
+    parser = argparse.ArgumentParser("speed_table", description=__doc__)
+    parser.add_argument("report", nargs="?", type=Path, help="output of 'spinemamba bench --json'")
+    if path := parser.parse_args(words).report:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        STORED.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     text = PAGE.read_text(encoding="utf-8")
     text = generate.with_section(text, "sizes", sizes())
     text = generate.with_section(text, "speed", section())
     PAGE.write_text(text, encoding="utf-8", newline="\n")
+    return 0
 
 
 def sizes() -> str:
@@ -51,23 +55,24 @@ def sizes() -> str:
 
 
 def section() -> str:
-    """Return the measured block."""
-    report = json.loads(KEPT.read_text(encoding="utf-8"))
-    parts = [machine(report["machine"])]
-    parts += [part(report) for part in (scans, others, orders, networks)]
+    """Return the tables of measured times."""
+    report = json.loads(STORED.read_text(encoding="utf-8"))
+    parts = [computer(report["machine"])]
+    tables = (back_ends, tied_rates_and_threads, scan_orders, network_shares)
+    parts += [table(report) for table in tables]
     if "case" in report:
-        parts.append(case(report["case"]))
+        parts.append(whole_case(report["case"]))
     return "\n\n".join(map(wrapped, parts)) + "\n"
 
 
 def wrapped(part: str) -> str:
-    """Return prose with short lines; tables stay as they are."""
+    """Return Markdown with prose wrapped at 120 characters; tables are unchanged."""
     paragraphs = part.split("\n\n")
     return "\n\n".join(p if p.startswith("|") else textwrap.fill(p, 120) for p in paragraphs)
 
 
-def machine(facts: dict[str, Any]) -> str:
-    """Return the computer and how times are counted."""
+def computer(facts: dict[str, Any]) -> str:
+    """Return a description of the computer and of the times."""
     return (
         f"{facts['processor']}, {facts['cores']} cores, {facts['cpu_capability']}, "
         f"{facts['system']}, torch {facts['torch']}; load {facts['load']} at the start. Times are "
@@ -76,13 +81,13 @@ def machine(facts: dict[str, Any]) -> str:
     )
 
 
-def scans(report: Report) -> str:
-    """Return the table of back ends, of `SHOWN_TOKENS` where several lengths were measured."""
+def back_ends(report: Report) -> str:
+    """Return the table of back ends, for `_TABLE_TOKENS` if several lengths were measured."""
     errors = {row["backend"]: row for row in report["errors"]}
     heads = ("L", "d", "n", "back end", "forward", "loop", "backward", "loop")
     heads += ("error", "gradient error", "largest tensor / L d n")
     rows = []
-    shown = [row for row in report["scans"] if row["size"]["tokens"] == SHOWN_TOKENS]
+    shown = [row for row in report["scans"] if row["size"]["tokens"] == _TABLE_TOKENS]
     for row in shown or report["scans"]:
         error = errors[row["backend"]]
         rows.append(
@@ -101,8 +106,8 @@ def scans(report: Report) -> str:
     return generate.table(heads, rows).rstrip()
 
 
-def orders(report: Report) -> str:
-    """Return the table of three scan orders in one call and with copies."""
+def scan_orders(report: Report) -> str:
+    """Return the table of three scan orders: in one call, and on copies."""
     heads = ("three orders", "one call", "copies of permuted views", "copies by token index")
     rows = []
     for row in report["fusion"]:
@@ -116,7 +121,7 @@ def orders(report: Report) -> str:
     return text + "\n\n" + generate.table(heads, rows).rstrip()
 
 
-def others(report: Report) -> str:
+def tied_rates_and_threads(report: Report) -> str:
     """Return the gain by tied decay rates and by a second thread."""
     two, tied = report["two_threads"], report["tied"]
     return (
@@ -127,7 +132,7 @@ def others(report: Report) -> str:
     )
 
 
-def networks(report: Report) -> str:
+def network_shares(report: Report) -> str:
     """Return the shares of a network's time."""
     heads = ("network", "patch", "s per patch", "convolutions", "scans", "rest of RVM", "rest")
     rows = []
@@ -139,7 +144,7 @@ def networks(report: Report) -> str:
     return generate.table(heads, rows).rstrip()
 
 
-def case(row: dict[str, Any]) -> str:
+def whole_case(row: dict[str, Any]) -> str:
     """Return time and memory of a whole case, and the time with the reference loop."""
     memory = "" if row["gigabytes"] is None else f" and at most {row['gigabytes']:.1f} GB"
     slow = row["slow"]
@@ -156,7 +161,3 @@ def case(row: dict[str, Any]) -> str:
         f"loop as its scan ({slow['windows']} windows, of which {run}) takes {took}, {times} times "
         "as long."
     )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Surface quality for real label maps: ``python Testing/Benchmarks/surface_quality.py``.
+"""Surface quality for real label maps: ``python Testing/Benchmarks/run.py surface_quality``.
 
 Prints a table. Exports every vertebra with the default options, which takes minutes.
 Needs the data folder.
@@ -6,32 +6,34 @@ Needs the data folder.
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
+from public_cases import public_cases
 
-from spinemamba.export.exporter import Export, Target  # noqa: E402 - the path is set just above
-from spinemamba.export.meshing.options import MeshOptions  # noqa: E402
-from spinemamba.export.run_files import RunFiles, read_vertebrae  # noqa: E402
+from spinemamba.export.exporter import Export, Target
+from spinemamba.export.meshing.options import MeshOptions
+from spinemamba.export.run_files import RunFiles, read_vertebrae
 
 MASKS = {
-    "VerSe gl003 (0.3 x 0.3 x 1.25 mm)": "verse/gl003_maskonly_seg.nii.gz",
-    "VerSe 009 (1 x 1 x 2 mm)": "verse/verse009_maskonly_seg.nii.gz",
-    "VerSe 010 (1 mm)": "verse/verse010_maskonly_seg.nii.gz",
-    "LIDC 0001 (0.7 x 0.7 x 2.5 mm)": "lidc/lidc0001_seg.nii.gz",
+    "gl003": "VerSe gl003 (0.3 x 0.3 x 1.25 mm)",
+    "verse009": "VerSe 009 (1 x 1 x 2 mm)",
+    "verse010": "VerSe 010 (1 mm)",
+    "lidc0001": "LIDC 0001 (0.7 x 0.7 x 2.5 mm)",
 }
+"""Cases of the list of public cases, and their names in the table."""
 
 
-def main() -> None:
-    """Export each mask and print its row."""
-    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
-    for name, path in MASKS.items():
-        sys.stdout.write(row(name, data / path) + "\n")
+def main(words: list[str]) -> int:
+    """Export each label map and print its row."""
+    argparse.ArgumentParser("surface_quality", description=__doc__).parse_args(words)
+    data = public_cases()
+    for case, name in MASKS.items():
+        sys.stdout.write(row(name, data.label(case)) + "\n")
         sys.stdout.flush()
+    return 0
 
 
 def row(name: str, mask: Path) -> str:
@@ -49,7 +51,3 @@ def row(name: str, mask: Path) -> str:
         *(f"{100 * volume:.2f} %", f"{p95_mm:.2f} mm", f"{most_mm:.2f} mm"),
     )
     return f"| {' | '.join(map(str, cells))} |"
-
-
-if __name__ == "__main__":
-    main()

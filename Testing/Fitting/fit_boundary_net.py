@@ -1,9 +1,9 @@
 """Train the boundary network (spinemamba/instances/boundary_net.py).
 
-``python Testing/Fitting/fit_boundary_net.py`` writes ``weights/boundary_net.safetensors`` of
+``python Testing/Benchmarks/run.py fit_boundary_net`` writes ``weights/boundary_net.safetensors`` of
 the package. ``... --hold-out CASE`` leaves a case out, and prints the accuracy of its separation
 from bone and cores alone. The training data are the donors of vertebral shapes
-(`spinemamba.training.data.vertebra_shapes.DONORS`), ts_example, and cervical phantoms, because the
+(``vertebra_shapes`` in public_cases.json), ts_example, and cervical phantoms, because the
 label maps have few cervical vertebrae; cases kept for testing are not used. Every case is used
 unchanged and with an irregular surface, each with cut surfaces that fit well and badly, as they
 occur in the method.
@@ -13,28 +13,24 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from instance_separation import FINE_MM, report, separation_scores
+from public_cases import public_cases
 from safetensors.numpy import save_file
 from scipy import ndimage
 from torch import nn
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPOSITORY / "SpineMambaSegment"), str(REPOSITORY / "Testing" / "Benchmarks")]
-
-from instance_separation import FINE_MM, report, separation_scores  # noqa: E402
-
-from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS  # noqa: E402
-from spinemamba.imaging.orientation import canonical  # noqa: E402
-from spinemamba.imaging.read import read_labels  # noqa: E402
-from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
-from spinemamba.imaging.volume import Volume  # noqa: E402
-from spinemamba.instances.boundary_net import (  # noqa: E402
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.resample import grid_with_spacing
+from spinemamba.imaging.volume import Volume
+from spinemamba.instances.boundary_net import (
     BASELINE_SLOPE,
     PAIR_RANGE,
     UNCERTAIN_RANGE,
@@ -44,16 +40,12 @@ from spinemamba.instances.boundary_net import (  # noqa: E402
     bone_depth,
     depth_limit_mm,
 )
-from spinemamba.instances.cut_surfaces import fit_surfaces, frames, mean_coefficients  # noqa: E402
-from spinemamba.instances.geodesic import nearest_seed  # noqa: E402
-from spinemamba.instances.spine_coordinate import core_centroids, level_positions, spine_curve  # noqa: E402
-from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
-from spinemamba.training.data.dataset import body_cores, sample_nearest  # noqa: E402
-from spinemamba.training.data.public_cases import PAIRS  # noqa: E402
-from spinemamba.training.data.vertebra_shapes import DONORS  # noqa: E402
+from spinemamba.instances.cut_surfaces import fit_surfaces, frames, mean_coefficients
+from spinemamba.instances.geodesic import nearest_seed
+from spinemamba.instances.spine_coordinate import core_centroids, level_positions, spine_curve
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.training.data.dataset import body_cores, sample_nearest
 
-FILES = {name: path for name, (path, _, _) in DONORS.items()}
-FILES["ts_example"] = PAIRS["ts_example"][1]
 WEIGHT = {"lidc0001": 0.5, "ts_example": 0.3}
 """Weights of cases with automatic labels; label maps of experts have weight 1."""
 
@@ -89,17 +81,18 @@ class Sample:
     weight: np.ndarray
 
 
-def main() -> None:
+def main(words: list[str]) -> int:
     """Fit the network; write it, or print the accuracy of held-out cases."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hold-out", nargs="+", default=[], choices=sorted(FILES), metavar="CASE")
-    held_out = parser.parse_args().hold_out
-    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+    data = public_cases()
+    names = [*(donor.case for donor in data.donors), "ts_example"]
+    parser = argparse.ArgumentParser("fit_boundary_net", description=__doc__)
+    parser.add_argument("--hold-out", nargs="+", default=[], choices=sorted(names), metavar="CASE")
+    held_out = parser.parse_args(words).hold_out
     rng = np.random.default_rng(0)
     samples = []
-    for name, path in FILES.items():
+    for name in names:
         if name not in held_out:
-            case = case_of(canonical(read_labels(data / path))[0])
+            case = case_of(canonical(read_labels(data.label(name)))[0])
             samples.append(sample_of(case, WEIGHT.get(name, 1.0), rng))
             sys.stderr.write(f"{name}: {len(samples[-1].lower)} points\n")
     for seed in range(CERVICAL_PHANTOMS):
@@ -108,7 +101,8 @@ def main() -> None:
     if not held_out:
         save(boundary_net, WEIGHTS)
     for name in held_out:
-        report(name, separation_scores(data / FILES[name], boundary_net))
+        report(name, separation_scores(data.label(name), boundary_net))
+    return 0
 
 
 def cervical_phantom(seed: int) -> Volume:
@@ -227,7 +221,3 @@ def save(boundary_net: BoundaryNet, path: Path) -> None:
     for k, (weight, bias) in enumerate(boundary_net.layers):
         tensors |= {f"{k}.weight": weight, f"{k}.bias": bias}
     save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Fit the mean cut surfaces between vertebrae to the label maps of the training data.
 
-``python Testing/Fitting/fit_cut_surfaces.py`` prints `MEAN` of
+``python Testing/Benchmarks/run.py fit_cut_surfaces`` prints `MEAN` of
 spinemamba/instances/cut_surfaces.py. For each pair of neighbours, the surface that best separates
 their voxels is fitted. The coefficients are then smoothed along the spine by a robust regression,
 because fused joints and fractures give outliers.
@@ -8,26 +8,23 @@ because fused joints and fractures give outliers.
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
+from public_cases import public_cases
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "SpineMambaSegment"))
-
-from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS  # noqa: E402
-from spinemamba.imaging.orientation import canonical  # noqa: E402
-from spinemamba.imaging.read import read_labels  # noqa: E402 - the path is set just above
-from spinemamba.imaging.resample import grid_with_spacing  # noqa: E402
-from spinemamba.imaging.volume import Volume  # noqa: E402
-from spinemamba.instances.cut_surfaces import MEAN, MEAN_AT, SurfaceFitOptions, fit_surfaces, frames  # noqa: E402
-from spinemamba.training.data.dataset import (  # noqa: E402
+from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
+from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.resample import grid_with_spacing
+from spinemamba.imaging.volume import Volume
+from spinemamba.instances.cut_surfaces import MEAN, MEAN_AT, SurfaceFitOptions, fit_surfaces, frames
+from spinemamba.training.data.dataset import (
     body_cores,
     sample_nearest,
 )
-from spinemamba.training.data.vertebra_shapes import DONORS, core_centres_mm  # noqa: E402
+from spinemamba.training.data.vertebra_shapes import core_centres_mm
 
 SPACING_MM = 1.5
 WEAK = SurfaceFitOptions(prior_precision=(0.003,) * 7)
@@ -43,21 +40,23 @@ ROUNDS = 5
 LEAST_RESIDUAL = 0.05
 
 
-def main() -> None:
+def main(words: list[str]) -> int:
     """Print the table."""
-    data = Path(os.environ.get("SPINEMAMBA_DATA", REPOSITORY.parent / "shared" / "data"))
+    argparse.ArgumentParser("fit_cut_surfaces", description=__doc__).parse_args(words)
+    data = public_cases()
     places, coefficients = [], []
-    for donor, (path, first, last) in DONORS.items():
-        top = NETWORK_LEVELS.index(FIRST.get(donor, first))
-        names = NETWORK_LEVELS[top : NETWORK_LEVELS.index(last) + 1]
-        labels = canonical(read_labels(data / path))[0]
+    for donor in data.donors:
+        top = NETWORK_LEVELS.index(FIRST.get(donor.case, donor.first))
+        names = NETWORK_LEVELS[top : NETWORK_LEVELS.index(donor.last) + 1]
+        labels = canonical(read_labels(data.label(donor.case)))[0]
         own_places, own = surfaces_of(labels.with_array(labels.array.astype(np.uint8)), names)
-        sys.stderr.write(f"{donor}: {len(own)} surfaces\n")
+        sys.stderr.write(f"{donor.case}: {len(own)} surfaces\n")
         places += own_places
         coefficients.append(own)
     table = smoothed(np.array(places, float), np.concatenate(coefficients))
     for row in table:
         sys.stdout.write("        (" + ", ".join(f"{value:.2f}" for value in row) + "),\n")
+    return 0
 
 
 def surfaces_of(labels: Volume, names: tuple[str, ...]) -> tuple[list[int], np.ndarray]:
@@ -97,7 +96,3 @@ def smoothed(places: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     # Offset and lateral tilt vary between spines.
     table[:, [0, 2]] = 0
     return table
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,21 @@
-"""Write what follows from the code: packing list, terminology, tables of the pages, JSON Schemas.
+"""Generate files from the code: packing list, terminology, tables of the pages, JSON Schemas.
 
-``python Testing/Tools/generate.py`` writes all of them; tests report any that are out of date.
+``python Testing/Tools/generate.py`` writes all of them; tests report outdated ones. The package
+must be installed (``pip install -e``).
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from spinemamba.anatomy.labels import LABELS
+from spinemamba.anatomy.terminology import terminology_entry
+from spinemamba.findings.level_flags import LIMITS
+from spinemamba.protocol.quantities import QUANTITIES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE = REPOSITORY / "SpineMambaSegment"
@@ -24,12 +29,6 @@ SCHEMA = (
     "https://raw.githubusercontent.com/qiicr/dcmqi/master/doc/schemas/segment-context-schema.json#"
 )
 
-sys.path.insert(0, str(MODULE))
-
-from spinemamba.anatomy.labels import LABELS  # noqa: E402 - the path is set just above
-from spinemamba.anatomy.terminology import terminology_entry  # noqa: E402
-from spinemamba.findings.level_flags import LIMITS  # noqa: E402
-from spinemamba.protocol.quantities import QUANTITIES  # noqa: E402
 
 FLAGS = {
     "cut_by_image": ("the field of view truncates the vertebra", "-"),
@@ -66,7 +65,7 @@ FLAGS = {
     "upside_down": ("whole scan: levels by appearance run from tail to head", "correlation"),
     "back_to_front": ("whole scan: processes lie in front of the bodies", "mm"),
 }
-"""When each quality flag is raised, and what its value is."""
+"""Condition and value of each quality flag."""
 
 SKIPPED = re.compile(
     r"__pycache__|\.egg-info|(^|/)(build|dist)/|(^|/)\.|(^|/)CMakeLists\.txt$|\.pyc$"
@@ -86,7 +85,7 @@ def packed_files() -> tuple[list[str], list[str]]:
 
 
 def cmake_list(text: str, variable: str) -> list[str]:
-    """Return what ``set(variable ...)`` lists."""
+    """Return the names listed in ``set(variable ...)``."""
     match = re.search(rf"set\({variable}\n(.*?)\)", text, re.DOTALL)
     if match is None:
         raise ValueError(f"no set({variable} ...) in the text")
@@ -128,16 +127,16 @@ def table(heads: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> str:
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
 
-BLOCKS: tuple[tuple[Path, str, Callable[[], str]], ...] = (
+SECTIONS: tuple[tuple[Path, str, Callable[[], str]], ...] = (
     (DOCS / "levels-and-flags.md", "labels", label_table),
     (DOCS / "levels-and-flags.md", "flags", flag_table),
     (DOCS / "measurements.md", "quantities", quantity_table),
 )
-"""Page, name and content of every block that follows from the code alone."""
+"""Page, name and content of every section that is generated from the code alone."""
 
 
 def section(text: str, name: str) -> str:
-    """Return what stands between ``<!-- name -->`` and ``<!-- /name -->``."""
+    """Return the text between ``<!-- name -->`` and ``<!-- /name -->``."""
     match = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
     if match is None:
         raise ValueError(f"no section {name}")
@@ -145,17 +144,27 @@ def section(text: str, name: str) -> str:
 
 
 def with_section(text: str, name: str, body: str) -> str:
-    """Return the text with something else between ``<!-- name -->`` and ``<!-- /name -->``."""
+    """Return the text with a new body between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Raises:
+        ValueError: If the text does not have the marks exactly once.
+    """
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, rest = text.split(begin)
     return before + begin + body + end + rest.split(end)[1]
 
 
+def write_section(page: Path, name: str, body: str) -> None:
+    """Replace a section of a page by text without a line feed at its end."""
+    text = with_section(page.read_text(encoding="utf-8"), name, body + "\n")
+    page.write_text(text, encoding="utf-8", newline="\n")
+
+
 def terminology_file() -> dict[str, Any]:
     """Return the content of the .term.json that offers levels in Slicer's terminology selector.
 
-    Every entry is what `terminology_entry` puts on a segment. A level without a code of its own
-    is a modifier of the type "Vertebra" there, so it is one here.
+    The entries equal those that `terminology_entry` gives to segments. A level without a code of
+    its own is a modifier of the type "Vertebra".
     """
     types: dict[str, dict[str, Any]] = {}
     context = category = ""
@@ -179,13 +188,13 @@ def terminology_file() -> dict[str, Any]:
 
 
 def _code(text: str) -> dict[str, Any]:
-    """Return a ``scheme^value^meaning`` as Slicer's terminology files write it."""
+    """Return a code ``scheme^value^meaning`` in the form of Slicer's terminology files."""
     scheme, value, meaning = text.split("^")
     return {"CodingSchemeDesignator": scheme, "CodeValue": value, "CodeMeaning": meaning}
 
 
 def terminology_text() -> str:
-    """Return the terminology file as it is written."""
+    """Return the text of the terminology file."""
     return json.dumps(terminology_file(), indent=1) + "\n"
 
 
@@ -198,7 +207,7 @@ def schema_files() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Write everything."""
+    """Write all generated files."""
     SCHEMAS.mkdir(exist_ok=True)
     for path, text in schema_files().items():
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -208,7 +217,7 @@ def main() -> None:
     for variable, names in zip(variables, packed_files(), strict=True):
         text = with_cmake_list(text, variable, names)
     CMAKE.write_text(text, encoding="utf-8", newline="\n")
-    for page, name, content in BLOCKS:
+    for page, name, content in SECTIONS:
         text = with_section(page.read_text(encoding="utf-8"), name, content())
         page.write_text(text, encoding="utf-8", newline="\n")
 

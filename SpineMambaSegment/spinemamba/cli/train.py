@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spinemamba.training.loop import Trainer
 
 
-SHEET_PATCHES = 24
+_SHEET_PATCHES = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", choices=sorted(SPACING_MM), help="which of the two networks")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument(
-        "--real",
+        "--data-list", type=Path, metavar="FILE", help="JSON file that lists cases and licences"
+    )
+    parser.add_argument(
+        "--data-root",
         type=Path,
-        help="folder of public cases, laid out as training/data/public_cases.py describes",
+        metavar="DIR",
+        help="folder of the files of --data-list (default: that of the list)",
     )
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="your cases, in the layout of VerSe or nnU-Net"
@@ -80,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from spinemamba.network.config import TRAINED
     from spinemamba.training.data.gather import gather_cases
     from spinemamba.training.folder import SHEET, working_in
-    from spinemamba.training.preview import write_contact_sheet
+    from spinemamba.training.monitoring import write_contact_sheet
 
     keep_freed_memory()
     if args.threads:
@@ -90,22 +94,29 @@ def run(args: argparse.Namespace) -> int:
         if not cases:
             raise UserError(
                 "There are no cases to train on.",
-                "Give --data, --real or --phantoms.",
+                "Give --data, --data-list or --phantoms.",
                 Code.INPUT_BAD,
             )
         trainer = _trainer(args, cases, weights)
-        write_contact_sheet(trainer.examples(SHEET_PATCHES), args.out / SHEET)
+        write_contact_sheet(trainer.examples(_SHEET_PATCHES), args.out / SHEET)
         print_line(f"preview of the training patches: {args.out / SHEET}")
         trainer.run(args.out, print_line)
     return 0
 
 
 def _data_options(args: argparse.Namespace) -> DataOptions:
+    from spinemamba.training.data.data_list import read_data_list
     from spinemamba.training.data.gather import DataOptions
 
+    if args.data_root is not None and args.data_list is None:
+        raise UserError(
+            f"--data-root {args.data_root} is the folder of a data list, but there is no list.",
+            "Add --data-list FILE, or leave out --data-root.",
+        )
+    listed = None if args.data_list is None else read_data_list(args.data_list, args.data_root)
     return DataOptions(
         folder=args.out,
-        public=args.real,
+        listed=listed,
         user=args.data,
         leave_out=tuple(args.leave_out),
         phantoms=args.phantoms,

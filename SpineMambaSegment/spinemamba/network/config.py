@@ -10,7 +10,7 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code
 from spinemamba.common.json_schema import JsonFormat, Limits
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 CORE = len(NETWORK_LEVELS) + 1
 """Output channel of the body core, after background and the levels and before the offsets."""
@@ -109,7 +109,7 @@ class NetworkConfig:
             raise ValueError(f"{self.prior_heads} heads do not divide the grid {self.prior_grid}")
 
     @property
-    def prior_grid(self) -> Triple:
+    def prior_grid(self) -> _Triple:
         """Size (z, y, x) of the grid of the shape prior."""
         z, y, x = (n // self.prior_stride for n in self.patch_vox)
         return z, y, x

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spinemamba.selective_scan.native_library import dense_rows
+
 CHUNK = 32
 """Tokens per chunk if gradients are required; the kernel `gradients` holds this many tokens."""
 
@@ -24,8 +26,8 @@ LONG_CHUNK = 128
 MAX_STATES = 32
 """Largest n: the kernel `gradients` has one state per thread of a warp."""
 
-THREADS = {"ends": 64, "outputs": 64, "adjoint_ends": 64, "gradients": 256}
-THREADS |= {"chain": 128, "adjoint_chain": 128}
+_THREADS = {"ends": 64, "outputs": 64, "adjoint_ends": 64, "gradients": 256}
+_THREADS |= {"chain": 128, "adjoint_chain": 128}
 """Threads per block of each kernel, as expected by kernels/scan.cu."""
 
 Dim3 = tuple[int, int, int]
@@ -110,9 +112,9 @@ def forward(
         if rank:
             problem.set(weight=weight[k], bias=bias[k])
         per_channel, per_state = _blocks(problem, batch, states)
-        kernels.launch("ends", per_channel, THREADS["ends"], problem)
-        kernels.launch("chain", per_state, THREADS["chain"], problem)
-        kernels.launch("outputs", per_channel, THREADS["outputs"], problem)
+        kernels.launch("ends", per_channel, _THREADS["ends"], problem)
+        kernels.launch("chain", per_state, _THREADS["chain"], problem)
+        kernels.launch("outputs", per_channel, _THREADS["outputs"], problem)
     return y, entries if keep else u.new_empty(0)
 
 
@@ -125,7 +127,7 @@ def backward(
 ) -> tuple[Tensor, ...]:
     """Return the gradients of all eight tensors of `forward`."""
     u, delta, A, B, C, D, weight, bias = _dense(tensors)  # noqa: N806
-    grad = _dense_rows(grad)
+    grad = dense_rows(grad)
     grad_u = grad * D.sum(dim=0)
     grad_rows = [torch.empty(x.shape, device=x.device) for x in (delta, B, C)]
     grad_a, grad_weight, grad_bias = (torch.empty_like(x) for x in (A, weight, bias))
@@ -158,9 +160,9 @@ def _gradients_of_order(kernels: Kernels, problem: Problem, entry: Tensor) -> Te
     span = entry.new_empty(batch, chunks, channels)
     problem.set(entry=entry, span=span, adjoint=adjoint, grad_A=part)
     per_channel, per_state = _blocks(problem, batch, states)
-    kernels.launch("adjoint_ends", per_channel, THREADS["adjoint_ends"], problem)
-    kernels.launch("adjoint_chain", per_state, THREADS["adjoint_chain"], problem)
-    kernels.launch("gradients", (chunks, batch, 1), THREADS["gradients"], problem)
+    kernels.launch("adjoint_ends", per_channel, _THREADS["adjoint_ends"], problem)
+    kernels.launch("adjoint_chain", per_state, _THREADS["adjoint_chain"], problem)
+    kernels.launch("gradients", (chunks, batch, 1), _THREADS["gradients"], problem)
     return part.sum(dim=(0, 1))
 
 
@@ -178,16 +180,12 @@ def _problem(order: list[int], u: Tensor, chunk: int) -> Problem:
 
 def _blocks(problem: Problem, batch: int, states: int) -> tuple[Dim3, Dim3]:
     """Return the grid sizes of kernels with one thread per channel and chunk, and per state."""
-    per_channel = (problem.chunks, -(-problem.channels // THREADS["ends"]), batch)
-    return per_channel, (-(-problem.channels * states // THREADS["chain"]), batch, 1)
+    per_channel = (problem.chunks, -(-problem.channels // _THREADS["ends"]), batch)
+    return per_channel, (-(-problem.channels * states // _THREADS["chain"]), batch, 1)
 
 
 def _dense(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Return tensors that the kernels can read: dense rows of tokens, contiguous parameters."""
     u, delta, A, B, C, D, weight, bias = tensors  # noqa: N806
-    u, delta, B, C = map(_dense_rows, (u, delta, B, C))  # noqa: N806
+    u, delta, B, C = map(dense_rows, (u, delta, B, C))  # noqa: N806
     return u, delta, A.contiguous(), B, C, D.contiguous(), weight.contiguous(), bias.contiguous()
-
-
-def _dense_rows(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 else x.contiguous()

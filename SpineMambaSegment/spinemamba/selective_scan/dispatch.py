@@ -1,4 +1,8 @@
-"""Selection of the scan back end: the fastest one that works and agrees with the reference."""
+"""Selection of the scan back end: the fastest one that works and agrees with the reference.
+
+Symbols: L tokens, d channels, n states, K scan orders, r rank of the step sizes. u, delta, A, B, C
+and D are explained in `reference`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ FORCE = "SPINEMAMBA_SCAN"
 """Environment variable with the name of the back end to use."""
 
 
-def scan_mamba_ssm(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:  # noqa: N803
+def _scan_mamba_ssm(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:  # noqa: N803
     """Run the CUDA kernel of mamba-ssm; arguments and result as in `scan_reference`."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
@@ -39,7 +43,7 @@ def scan_mamba_ssm(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D:
 
 
 BACKENDS: dict[str, Scan] = {
-    "mamba-ssm": scan_mamba_ssm,
+    "mamba-ssm": _scan_mamba_ssm,
     NVRTC: sequence_scan_native(NVRTC),
     **{NATIVE + variant: sequence_scan_native(variant) for variant in VARIANTS},
     "torch-chunked": scan_chunked,

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from spinemamba.selective_scan import native_library
 from spinemamba.selective_scan.dispatch import NATIVE, choose_backend
-from spinemamba.selective_scan.native_library import Pass
+from spinemamba.selective_scan.native_library import Pass, dense_rows
 
 torch.library.define(
     "spinemamba::convolve", "(Tensor x, Tensor weight, Tensor bias, str variant) -> Tensor"
@@ -74,7 +74,7 @@ def _variant(x: Tensor) -> str | None:
 
 @torch.library.impl("spinemamba::convolve", "cpu")
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor, variant: str) -> Tensor:
-    x, y = _dense_rows(x), torch.empty(x.shape)
+    x, y = dense_rows(x), torch.empty(x.shape)
     operands = _pass(x, y)
     operands.set(taps=weight.shape[0], weight=weight, bias=bias)
     native_library.library().convolve(operands, variant)
@@ -83,7 +83,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor, variant: str) -> Tensor:
 
 @torch.library.impl("spinemamba::gate", "cpu")
 def _gate(x: Tensor, z: Tensor, variant: str) -> Tensor:
-    x, z, y = _dense_rows(x), _dense_rows(z), torch.empty(x.shape)
+    x, z, y = dense_rows(x), dense_rows(z), torch.empty(x.shape)
     operands = _pass(x, y)
     operands.set(gate=z)
     native_library.library().gate(operands, variant)
@@ -94,10 +94,6 @@ def _gate(x: Tensor, z: Tensor, variant: str) -> Tensor:
 @torch.library.register_fake("spinemamba::gate")
 def _(x, *_):
     return x.new_empty(x.shape)
-
-
-def _dense_rows(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _pass(x: Tensor, y: Tensor) -> Pass:

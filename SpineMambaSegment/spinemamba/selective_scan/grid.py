@@ -1,4 +1,7 @@
-"""Scans of a 3-D grid in several orders: in place, and with permuted copies for reference."""
+"""Scans of a 3-D grid in several orders: in place, and with permuted copies for reference.
+
+Symbols: L tokens, d channels, n states, K scan orders, r rank of the step sizes.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Load the C++ library of the scan with ctypes, independent of the ABI of Python and torch.
 
 The structures mirror kernels/scan.h, and have its names.
+
+Symbols: L tokens, K scan orders. The operands u, delta, A, B, C and D are explained in `reference`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class Rows(Structure):
         return cls(x.data_ptr(), x.stride(0), x.stride(1), x.stride(2) if x.ndim == 4 else 0)
 
 
-class ScanOrder(Structure):
+class _ScanOrder(Structure):
     """ScanOrder of kernels/scan.h: lengths, strides and first token; see `Order.strides`."""
 
     _fields_ = (("n", c_int64 * 3), ("s", c_int64 * 3), ("first", c_int64))
@@ -78,7 +80,7 @@ class Problem(_OperandStructure):
 
     _fields_ = (
         *((name, c_int64) for name in _NUMBERS),
-        ("order", POINTER(ScanOrder)),
+        ("order", POINTER(_ScanOrder)),
         *((name, Rows) for name in _ROWS),
         *((name, c_void_p) for name in _VECTORS),
         *((name, Rows) for name in _GRAD_ROWS),
@@ -89,9 +91,9 @@ class Problem(_OperandStructure):
     def set_orders(self, strides: list[int]) -> None:
         """Set the scan orders, seven integers each; see `Order.strides`."""
         parts = [strides[i : i + 7] for i in range(0, len(strides), 7)]
-        orders = [ScanOrder((c_int64 * 3)(*p[:3]), (c_int64 * 3)(*p[3:6]), p[6]) for p in parts]
+        orders = [_ScanOrder((c_int64 * 3)(*p[:3]), (c_int64 * 3)(*p[3:6]), p[6]) for p in parts]
         self.orders = len(orders)
-        self.order = (ScanOrder * len(orders))(*orders)
+        self.order = (_ScanOrder * len(orders))(*orders)
 
 
 _CALLS = {
@@ -189,3 +191,8 @@ def library() -> Library:
 
 def _short(error: Exception, path: Path) -> str:
     return str(error).replace(f"{path}: ", "").partition("\n")[0]
+
+
+def dense_rows(x: Tensor) -> Tensor:
+    """Return a tensor whose last axis is contiguous, as the kernels expect; copied if necessary."""
+    return x if x.stride(-1) == 1 else x.contiguous()

@@ -31,7 +31,7 @@ def kernel_names(rank: int) -> tuple[str, ...]:
     return FORWARD if rank else FORWARD + BACKWARD
 
 
-class LoadedKernels:
+class _LoadedKernels:
     """Kernels loaded on a device, for n states and rank r.
 
     Args:
@@ -81,7 +81,7 @@ class LoadedKernels:
 
 
 @cache
-def kernels(device: torch.device, states: int, rank: int) -> LoadedKernels:
+def kernels(device: torch.device, states: int, rank: int) -> _LoadedKernels:
     """Return the kernels for a device, n and r.
 
     They are compiled at the first call, which takes one or two seconds.
@@ -89,7 +89,7 @@ def kernels(device: torch.device, states: int, rank: int) -> LoadedKernels:
     Raises:
         NativeError: If the kernels cannot be compiled or loaded.
     """
-    return LoadedKernels(device, states, rank)
+    return _LoadedKernels(device, states, rank)
 
 
 def compile_kernels(architecture: str, states: int, rank: int) -> bytes:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spinemamba.selective_scan import cuda_launch, native_library, nvrtc
-from spinemamba.selective_scan.native_library import CHUNK, PAD, Problem
+from spinemamba.selective_scan.native_library import CHUNK, PAD, Problem, dense_rows
 
 _INPUTS = (
     "Tensor u, Tensor delta, Tensor A, Tensor B, Tensor C, Tensor D, Tensor weight, Tensor bias, "
@@ -57,7 +57,7 @@ def _scan_backward(*args) -> tuple[Tensor, ...]:
     out_u = torch.empty(u.shape)
     out_b, out_c = (torch.empty(parts, *x.shape) for x in (B, C))
     sums = [torch.empty(batch, *x.shape) for x in (A, D, weight, bias)]
-    grad = _dense_rows(grad)
+    grad = dense_rows(grad)
     problem.set(entry=entry, grad_y=grad, grad_u=out_u)
     problem.set(grad_delta=out_delta[0], grad_B=out_b[0], grad_C=out_c[0])
     problem.set(delta_slice=out_delta.stride(0), B_slice=out_b.stride(0), C_slice=out_c.stride(0))
@@ -84,13 +84,9 @@ def _scan_backward_cuda(*args) -> tuple[Tensor, ...]:
 def _dense(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors that the library can read: dense rows of tokens, contiguous parameters."""
     u, delta, A, B, C, D, weight, bias = tensors  # noqa: N806
-    u, delta, B, C = map(_dense_rows, (u, delta, B, C))  # noqa: N806
+    u, delta, B, C = map(dense_rows, (u, delta, B, C))  # noqa: N806
     A, D, weight, bias = (x.contiguous() for x in (A, D, weight, bias))  # noqa: N806
     return u, delta, A, B, C, D, weight, bias
-
-
-def _dense_rows(x: Tensor) -> Tensor:
-    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _problem(tensors: tuple[Tensor, ...], strides: list[int]) -> Problem:

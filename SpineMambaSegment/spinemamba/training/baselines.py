@@ -11,11 +11,11 @@ from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
 from spinemamba.training.architectures import DYNUNET, SWITCHES
 
-DYNUNET_FILTERS = (16, 32, 64, 128, 160)
+_DYNUNET_FILTERS = (16, 32, 64, 128, 160)
 """Filters per stage: 4.2 million parameters, as many as the starter model."""
 
 
-class DynUNetBaseline(nn.Module):
+class _DynUNetBaseline(nn.Module):
     """MONAI's re-implementation of nnU-Net's residual network, with the same outputs.
 
     Args:
@@ -41,7 +41,7 @@ def _dynunet(outputs: int) -> nn.Module:
             "Install it with: pip install 'spinemamba[evaluation]'",
             Code.DEPENDENCY_MISSING,
         ) from error
-    stages = len(DYNUNET_FILTERS)
+    stages = len(_DYNUNET_FILTERS)
     return DynUNet(
         spatial_dims=3,
         in_channels=1,
@@ -49,12 +49,12 @@ def _dynunet(outputs: int) -> nn.Module:
         kernel_size=[3] * stages,
         strides=[1] + [2] * (stages - 1),
         upsample_kernel_size=[2] * (stages - 1),
-        filters=DYNUNET_FILTERS,
+        filters=_DYNUNET_FILTERS,
         res_block=True,
     )
 
 
-def build_network(config: NetworkConfig, kind: str) -> SpineMambaNet | DynUNetBaseline:
+def build_network(config: NetworkConfig, kind: str) -> SpineMambaNet | _DynUNetBaseline:
     """Return an untrained network, initialised with torch's random generator.
 
     Args:
@@ -65,5 +65,5 @@ def build_network(config: NetworkConfig, kind: str) -> SpineMambaNet | DynUNetBa
         UserError: If the kind needs a package that is not installed (DEPENDENCY_MISSING).
     """
     if kind == DYNUNET:
-        return DynUNetBaseline(config)
+        return _DynUNetBaseline(config)
     return SpineMambaNet(replace(config, **SWITCHES[kind]))

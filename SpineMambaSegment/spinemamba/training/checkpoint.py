@@ -14,10 +14,10 @@ from spinemamba.common.errors import Code, UserError
 
 CHECKPOINT = "checkpoint.pt"
 
-SHARDED = ("checkpoint", "checkpoint.before")
+_SHARDED = ("checkpoint", "checkpoint.before")
 """Folders with the numbered files in which earlier versions kept a checkpoint."""
 
-DIGEST_CHARS = 64
+_DIGEST_CHARS = 64
 """Length of the SHA-256 in hexadecimal that follows torch's archive in the file.
 
 `torch.load` does not verify the checksums of the archive: a changed weight would go unnoticed.
@@ -50,7 +50,7 @@ def has_checkpoint(folder: Path) -> bool:
     """
     if os.path.lexists(folder / CHECKPOINT):
         return True
-    for name in SHARDED:
+    for name in _SHARDED:
         if os.path.lexists(folder / name):
             raise UserError(
                 f"{folder / name} is a checkpoint of an earlier version, in several files. This "
@@ -107,7 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
         Exception: If the file is damaged.
     """
     content = path.read_bytes()
-    archive, digest = content[:-DIGEST_CHARS], content[-DIGEST_CHARS:]
+    archive, digest = content[:-_DIGEST_CHARS], content[-_DIGEST_CHARS:]
     if digest != sha256(archive).encode():
         raise ValueError("the SHA-256 differs")
     state = torch.load(io.BytesIO(archive), weights_only=True)

@@ -23,9 +23,9 @@ from spinemamba.training.checkpoint import CHECKPOINT, has_checkpoint
 METADATA = "training.json"
 """Network, options and data sources of a training, beside its checkpoint."""
 
-LOCK, SHEET = "training.lock", "sheet.png"
+_LOCK, SHEET = "training.lock", "sheet.png"
 
-STATE_BYTES = 16
+_STATE_BYTES = 16
 """Bytes of a checkpoint per weight: the weight, its average, and two moments of AdamW."""
 
 
@@ -83,17 +83,17 @@ def working_in(folder: Path, config: NetworkConfig, kind: str) -> Iterator[None]
         raise write_error(folder, error) from error
     try:
         # Creating the lock also tests whether the folder is writable.
-        with try_lock(folder / LOCK, "training"):
+        with try_lock(folder / _LOCK, "training"):
             if has_checkpoint(folder):
-                check_same_network(folder, _of_kind(config, kind), kind)
+                _check_same_network(folder, _of_kind(config, kind), kind)
             sweep(folder)
             _check_space(folder, config, kind)
             yield
     except BaseException:
         # A training that fails before its first output leaves no folder.
         with contextlib.suppress(OSError):
-            if created and {path.name for path in folder.iterdir()} <= {LOCK}:
-                (folder / LOCK).unlink(missing_ok=True)
+            if created and {path.name for path in folder.iterdir()} <= {_LOCK}:
+                (folder / _LOCK).unlink(missing_ok=True)
                 for path in created:
                     path.rmdir()
         raise
@@ -102,7 +102,7 @@ def working_in(folder: Path, config: NetworkConfig, kind: str) -> Iterator[None]
 def _check_space(folder: Path, config: NetworkConfig, kind: str) -> None:
     """Raise UserError if the disk cannot hold a new checkpoint beside the previous one."""
     weights = sum(p.numel() for p in build_network(config, kind).parameters())
-    needed = STATE_BYTES * weights * (1 if has_checkpoint(folder) else 2)
+    needed = _STATE_BYTES * weights * (1 if has_checkpoint(folder) else 2)
     total, _, free = shutil.disk_usage(folder)
     # Some network drives report a size of 0.
     if total and free < needed:
@@ -172,7 +172,7 @@ def _unreadable(folder: Path, problem: str) -> UserError:
     )
 
 
-def check_same_network(folder: Path, config: NetworkConfig, kind: str) -> None:
+def _check_same_network(folder: Path, config: NetworkConfig, kind: str) -> None:
     """Refuse to continue the training of another network.
 
     Raises:

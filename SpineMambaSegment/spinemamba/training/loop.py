@@ -22,11 +22,12 @@ from spinemamba.training.checkpoint import (
     save_checkpoint,
 )
 from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions, draw_patch
-from spinemamba.training.data.public_cases import attributions, merged
 from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
 from spinemamba.training.loss import Targets, spine_loss
-from spinemamba.training.metrics_log import MetricsLog
+from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 
 Report = Callable[[str], None]
@@ -51,6 +52,7 @@ class TrainOptions:
         kind: Kind of network, one of `architectures.KINDS`.
         bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
             and losses stay in float32.
+        synthesis: Probabilities of the image synthesis.
     """
 
     minutes: float = 60.0
@@ -64,6 +66,7 @@ class TrainOptions:
     save_every_s: float = 120.0
     kind: str = "spinemamba"
     bfloat16: bool = False
+    synthesis: SynthesisOptions = DEFAULT_SYNTHESIS
 
 
 class Trainer:
@@ -95,7 +98,7 @@ class Trainer:
         self.step, self.seconds = 0, 0.0
         self.drawing_share = 0.0  # share of the last step's time spent on drawing the patch
         self.started_from = ""  # name and version of the initial model
-        self.sources = attributions([case.name for case in cases])
+        self.sources = attributions((case.name, case.origin) for case in cases)
 
     @property
     def done(self) -> float:
@@ -130,7 +133,7 @@ class Trainer:
         """Return the image (1, 1, D, H, W) of a random patch, and its targets."""
         index = int(torch.multinomial(self.weights, 1, generator=self.generator))
         patch = draw_patch(self.cases[index], self.patch, self.generator)
-        image = paint(patch, self.generator)
+        image = paint(patch, self.generator, self.options.synthesis)
         return image[None, None], Targets(patch.target[None], patch.core[None], patch.offset[None])
 
     def examples(self, count: int) -> list[tuple[Tensor, Targets]]:

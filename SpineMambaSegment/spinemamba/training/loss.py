@@ -11,10 +11,10 @@ from torch.nn import functional
 from spinemamba.network.config import CORE, OFFSET_UNIT_VOX
 from spinemamba.training.data.dataset import IGNORE_INDEX
 
-NEAR_BONE_WEIGHT = 3.0
+_NEAR_BONE_WEIGHT = 3.0
 """Weight of voxels within two voxels of bone: discs, canal and facet joints are thin."""
 
-LEVEL_SPREAD = 0.8
+_LEVEL_SPREAD = 0.8
 """Standard deviation, in levels, of the soft targets. Levels are ordinal: T8 instead of T7 is a
 small error. Soft targets express that, and train levels that are rare in a small dataset."""
 
@@ -53,7 +53,7 @@ def spine_loss(
     target, core = targets.target, targets.core
     known = target != IGNORE_INDEX
     bone = (target > 0) & known
-    weight = known * (1 + (NEAR_BONE_WEIGHT - 1) * _dilated(bone))
+    weight = known * (1 + (_NEAR_BONE_WEIGHT - 1) * _dilated(bone))
     levels = logits[:, :CORE].float()
     bone_logit = levels[:, 1:].logsumexp(dim=1) - levels[:, 0]  # (B, D, H, W)
     parts = {
@@ -93,9 +93,9 @@ def _offset_loss(offset: Tensor, target: Tensor, bone: Tensor) -> Tensor:
 
 
 def soft_level_targets(count: int) -> Tensor:
-    """Return a distribution over levels for each level, (count, count), by `LEVEL_SPREAD`."""
+    """Return a distribution over levels for each level, (count, count), by `_LEVEL_SPREAD`."""
     index = torch.arange(count, dtype=torch.float32)
-    return (-0.5 * ((index[:, None] - index[None]) / LEVEL_SPREAD) ** 2).softmax(dim=-1)
+    return (-0.5 * ((index[:, None] - index[None]) / _LEVEL_SPREAD) ** 2).softmax(dim=-1)
 
 
 def _dilated(mask: Tensor) -> Tensor:

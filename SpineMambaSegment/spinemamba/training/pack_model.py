@@ -13,16 +13,16 @@ from spinemamba.inference.model import checked_weights, save_weights
 from spinemamba.protocol.model_card import CARD, ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.architectures import DYNUNET, SPACING_MM
 from spinemamba.training.checkpoint import load_checkpoint
-from spinemamba.training.data.public_cases import merged
+from spinemamba.training.data.origin import merged
 from spinemamba.training.folder import METADATA, read_metadata
 
-OPEN = "Apache-2.0"
-SHARE_ALIKE = "CC-BY-SA-4.0"
+_OPEN = "Apache-2.0"
+_SHARE_ALIKE = "CC-BY-SA-4.0"
 """Licence of weights that were trained on VerSe: the licence of VerSe."""
 
-WEIGHTS = ".safetensors"
+_WEIGHTS = ".safetensors"
 
-INTENDED_USE = (
+_INTENDED_USE = (
     "Research and demonstration: a first segmentation of vertebrae in CT that a person reviews. "
     "Not for clinical use. MR is experimental."
 )
@@ -49,7 +49,7 @@ def pack_model(
             cannot be written (OUTPUT_BAD, DISK_FULL).
     """
     sources = {"coarse": coarse, "fine": fine}
-    weights = {kind: folder / f"{kind}{WEIGHTS}" for kind in sources}
+    weights = {kind: folder / f"{kind}{_WEIGHTS}" for kind in sources}
     outputs = [*weights.values(), folder / CARD]
     for path in outputs:
         check_place(path, overwrite=overwrite)
@@ -75,9 +75,9 @@ def _card(
         labels=NETWORK_LEVELS,
         normalisation=dict(NORMALISATION),
         data=data,
-        licence=SHARE_ALIKE if any("BY-SA" in source for source in data) else OPEN,
+        licence=_SHARE_ALIKE if any("BY-SA" in source for source in data) else _OPEN,
         results={},
-        intended_use=INTENDED_USE,
+        intended_use=_INTENDED_USE,
     )
 
 

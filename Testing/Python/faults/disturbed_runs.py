@@ -79,7 +79,7 @@ POINTS = {
         ("read", "spinemamba.training.data.gather", "_with_user_cases"),
         ("prepare", "spinemamba.training.data.gather", "gather_cases"),
         ("trainer", "spinemamba.cli.train", "_trainer"),
-        ("sheet", "spinemamba.training.preview", "write_contact_sheet"),
+        ("sheet", "spinemamba.training.monitoring", "write_contact_sheet"),
         ("learn", "spinemamba.training.loop", "Trainer.learn"),
         ("save", "spinemamba.training.loop", "Trainer.save"),
         ("checkpoint", "spinemamba.training.loop", "save_checkpoint"),

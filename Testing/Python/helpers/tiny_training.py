@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from spinemamba.network.config import NetworkConfig
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.data.dataset import Case, make_case
+from spinemamba.training.data.origin import PHANTOM_SOURCE, Origin
 from spinemamba.training.loop import Trainer, TrainOptions
 
 CONFIG = NetworkConfig(
@@ -23,7 +26,8 @@ def lumbar_case() -> Case:
     """Return L1 to L3 of a phantom at 4 mm."""
     options = PhantomOptions(first="L1", last="L3", spacing_mm=(4.0, 4.0, 4.0), tight=True)
     phantom = make_phantom(1, options)
-    return make_case("phantom1", phantom.labels, 4.0, image=phantom.image)
+    case = make_case("phantom1", phantom.labels, 4.0, image=phantom.image)
+    return replace(case, origin=Origin("phantom", PHANTOM_SOURCE))
 
 
 def trainer(case: Case, config: NetworkConfig = CONFIG, **changes: object) -> Trainer:

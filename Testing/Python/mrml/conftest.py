@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
-from types import ModuleType
 
 import numpy as np
 import pytest
+from untranslated_slicer import use_untranslated_texts
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 vtk = pytest.importorskip("vtk")
 
-# slicer-core has no translations; texts stay English here.
-if "slicer.i18n" not in sys.modules:
-    i18n = ModuleType("slicer.i18n")
-    i18n.tr = lambda text: text
-    sys.modules["slicer.i18n"] = i18n
+use_untranslated_texts()
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_the_command_page_shows_every_command():
 
 
 @pytest.mark.parametrize(
-    ("page", "name", "content"), generate.BLOCKS, ids=[name for _, name, _ in generate.BLOCKS]
+    ("page", "name", "content"), generate.SECTIONS, ids=[name for _, name, _ in generate.SECTIONS]
 )
 def test_generated_blocks_are_up_to_date(page: Path, name: str, content):
     assert generate.section(text_of(page), name) == content(), "run generate.py"

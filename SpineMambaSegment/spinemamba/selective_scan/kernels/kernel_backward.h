@@ -1,10 +1,15 @@
-// The adjoint of the scan, from the last token to the first; included by kernel.h.
+// The adjoint of the scan, from the last token to the first.
 //
 //   g[t] = C[t] grad_y[t] + decay[t+1] g[t+1]      the gradient of the state h[t]
 //
 // The states of a tile are recomputed from the saved state before it; then its tokens are processed
 // backwards. Here tile.out holds grad_y. Every state has its own exponential, tied or not: exponentials
 // take a small part of the time here, and gradients of the rates need accurate decays near 0.
+#pragma once
+#include "kernel_tile.h"
+
+namespace SCAN_NAMESPACE {
+namespace {
 
 const int BACK_GROUP = GROUP >= 8 ? GROUP / 2 : 4;  // sums need registers, too
 
@@ -187,3 +192,6 @@ void backward_order(const Order& o, Sums& sums, int64_t slice) {
         unpack(o, p.grad_bias, sums.bias, 1);
     }
 }
+
+}  // namespace
+}  // namespace SCAN_NAMESPACE

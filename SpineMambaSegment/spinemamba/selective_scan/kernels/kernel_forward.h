@@ -1,4 +1,9 @@
-// The scan of one block of channels over one tile; included by kernel.h.
+// The scan of one block of channels over one tile.
+#pragma once
+#include "kernel_tile.h"
+
+namespace SCAN_NAMESPACE {
+namespace {
 
 // Advance G states of a block over a tile and add their outputs to out. A separate function, because
 // otherwise the compiler runs out of registers for the states.
@@ -55,3 +60,6 @@ void forward_block(const Order& o, Tile& tile, int64_t c, float* states) {
         store_part(y, o.k ? add(load_part(y, lanes), tile.out[t]) : tile.out[t], lanes);
     }
 }
+
+}  // namespace
+}  // namespace SCAN_NAMESPACE

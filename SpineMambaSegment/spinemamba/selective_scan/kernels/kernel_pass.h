@@ -1,4 +1,9 @@
-// Convolution before and gate after the scan, each in one pass over memory; included by kernel.h.
+// Convolution before and gate after the scan, each in one pass over memory.
+#pragma once
+#include "scan.h"
+#include "simd.h"
+
+namespace SCAN_NAMESPACE {
 
 INLINE V silu(V x) { return mul(x, sigmoid(x)); }
 
@@ -40,3 +45,5 @@ int gate(const ScanPass* pass, int64_t batch, int64_t, int64_t first, int64_t la
     }
     return 0;
 }
+
+}  // namespace SCAN_NAMESPACE

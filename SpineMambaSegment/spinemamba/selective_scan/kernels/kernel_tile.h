@@ -1,4 +1,9 @@
-// A tile of tokens for one block of channels, and the decays of its states; included by kernel.h.
+// A tile of tokens for one block of channels, and the decays of its states.
+#pragma once
+#include "kernel_types.h"
+
+namespace SCAN_NAMESPACE {
+namespace {
 
 // How the decays of a block are computed in a tile.
 enum Kind {
@@ -121,3 +126,6 @@ class Advance<TIED> {
     V step_, drive_, power_[5], last_[4];
     int64_t n_;
 };
+
+}  // namespace
+}  // namespace SCAN_NAMESPACE

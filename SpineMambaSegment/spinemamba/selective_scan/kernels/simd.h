@@ -24,28 +24,39 @@ static const int32_t POWERS[16] = {
     0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
 #endif
 
+// Operations that are one intrinsic of each instruction set.
+#define VECTOR(TYPE, SET, LOAD, STORE, ADD, SUB, MUL, DIVIDE, MAX, MIN) \
+    typedef TYPE V;                                                     \
+    INLINE V set(float x) { return SET(x); }                            \
+    INLINE V load(const float* p) { return LOAD(p); }                   \
+    INLINE void store(float* p, V x) { STORE(p, x); }                   \
+    INLINE V add(V a, V b) { return ADD(a, b); }                        \
+    INLINE V sub(V a, V b) { return SUB(a, b); }                        \
+    INLINE V mul(V a, V b) { return MUL(a, b); }                        \
+    INLINE V divide(V a, V b) { return DIVIDE(a, b); }                  \
+    INLINE V larger(V a, V b) { return MAX(a, b); }                     \
+    INLINE V smaller(V a, V b) { return MIN(a, b); }
+#define VECTOR_X86(TYPE, PREFIX)                                                                     \
+    VECTOR(TYPE, PREFIX##_set1_ps, PREFIX##_loadu_ps, PREFIX##_storeu_ps, PREFIX##_add_ps,           \
+           PREFIX##_sub_ps, PREFIX##_mul_ps, PREFIX##_div_ps, PREFIX##_max_ps, PREFIX##_min_ps)
+
 #if defined(SCAN_AVX512)
 #include <immintrin.h>
 static const int W = 16, GROUP = 16;  // floats per vector; states kept in registers at once
 static const int HALVINGS = 4;         // exponentials look up powers of 2^(1 / 2^HALVINGS)
-typedef __m512 V;
-INLINE V set(float x) { return _mm512_set1_ps(x); }
-INLINE V load(const float* p) { return _mm512_loadu_ps(p); }
-INLINE void store(float* p, V x) { _mm512_storeu_ps(p, x); }
-INLINE V add(V a, V b) { return _mm512_add_ps(a, b); }
-INLINE V sub(V a, V b) { return _mm512_sub_ps(a, b); }
-INLINE V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+VECTOR_X86(__m512, _mm512)
 INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
-INLINE V divide(V a, V b) { return _mm512_div_ps(a, b); }
-INLINE V larger(V a, V b) { return _mm512_max_ps(a, b); }
-INLINE V smaller(V a, V b) { return _mm512_min_ps(a, b); }
 INLINE V where_negative(V x, V yes, V no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), no, yes);
 }
-INLINE V power2(V magic) {  // 2^(m / 2^HALVINGS), where the low bits of magic hold m
-    const __m512i m = _mm512_castps_si512(magic);
-    const __m512i power = _mm512_permutexvar_epi32(m, _mm512_loadu_si512(POWERS));
-    return _mm512_castsi512_ps(_mm512_add_epi32(power, _mm512_slli_epi32(m, 19)));
+// The entry of POWERS for the low bits of magic.
+INLINE V table_power(V magic) {
+    return _mm512_castsi512_ps(
+        _mm512_permutexvar_epi32(_mm512_castps_si512(magic), _mm512_loadu_si512(POWERS)));
+}
+INLINE V add_to_exponent(V power, V magic) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(
+        _mm512_castps_si512(power), _mm512_slli_epi32(_mm512_castps_si512(magic), 23 - HALVINGS)));
 }
 INLINE bool any_negative(V x) {
     return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ) != 0;
@@ -54,26 +65,19 @@ INLINE float sum(V a) { return _mm512_reduce_add_ps(a); }
 #elif defined(SCAN_AVX2)
 #include <immintrin.h>
 static const int W = 8, GROUP = 8, HALVINGS = 3;
-typedef __m256 V;
-INLINE V set(float x) { return _mm256_set1_ps(x); }
-INLINE V load(const float* p) { return _mm256_loadu_ps(p); }
-INLINE void store(float* p, V x) { _mm256_storeu_ps(p, x); }
-INLINE V add(V a, V b) { return _mm256_add_ps(a, b); }
-INLINE V sub(V a, V b) { return _mm256_sub_ps(a, b); }
-INLINE V mul(V a, V b) { return _mm256_mul_ps(a, b); }
+VECTOR_X86(__m256, _mm256)
 INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
-INLINE V divide(V a, V b) { return _mm256_div_ps(a, b); }
-INLINE V larger(V a, V b) { return _mm256_max_ps(a, b); }
-INLINE V smaller(V a, V b) { return _mm256_min_ps(a, b); }
 INLINE V where_negative(V x, V yes, V no) {
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
 }
-INLINE V power2(V magic) {  // 2^(m / 2^HALVINGS), where the low bits of magic hold m
+INLINE V table_power(V magic) {
     const int32_t* p = POWERS;
     const __m256i eighths = _mm256_setr_epi32(p[0], p[2], p[4], p[6], p[8], p[10], p[12], p[14]);
-    const __m256i m = _mm256_castps_si256(magic);
-    const __m256i power = _mm256_permutevar8x32_epi32(eighths, m);
-    return _mm256_castsi256_ps(_mm256_add_epi32(power, _mm256_slli_epi32(m, 20)));
+    return _mm256_castsi256_ps(_mm256_permutevar8x32_epi32(eighths, _mm256_castps_si256(magic)));
+}
+INLINE V add_to_exponent(V power, V magic) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(
+        _mm256_castps_si256(power), _mm256_slli_epi32(_mm256_castps_si256(magic), 23 - HALVINGS)));
 }
 INLINE bool any_negative(V x) { return _mm256_movemask_ps(x) != 0; }
 INLINE float sum(V a) {
@@ -84,24 +88,15 @@ INLINE float sum(V a) {
 #elif defined(SCAN_SSE)
 #include <emmintrin.h>
 static const int W = 4, GROUP = 4, HALVINGS = 0;
-typedef __m128 V;
-INLINE V set(float x) { return _mm_set1_ps(x); }
-INLINE V load(const float* p) { return _mm_loadu_ps(p); }
-INLINE void store(float* p, V x) { _mm_storeu_ps(p, x); }
-INLINE V add(V a, V b) { return _mm_add_ps(a, b); }
-INLINE V sub(V a, V b) { return _mm_sub_ps(a, b); }
-INLINE V mul(V a, V b) { return _mm_mul_ps(a, b); }
+VECTOR_X86(__m128, _mm)
 INLINE V fma(V a, V b, V c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
-INLINE V divide(V a, V b) { return _mm_div_ps(a, b); }
-INLINE V larger(V a, V b) { return _mm_max_ps(a, b); }
-INLINE V smaller(V a, V b) { return _mm_min_ps(a, b); }
 INLINE V where_negative(V x, V yes, V no) {
     const __m128 m = _mm_cmplt_ps(x, _mm_setzero_ps());
     return _mm_or_ps(_mm_and_ps(m, yes), _mm_andnot_ps(m, no));
 }
-INLINE V power2(V magic) {  // 2^m, where the low bits of magic hold m
-    const __m128i k = _mm_slli_epi32(_mm_castps_si128(magic), 23);
-    return _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(set(1.f)), k));
+INLINE V add_to_exponent(V power, V magic) {
+    return _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(power),
+                                          _mm_slli_epi32(_mm_castps_si128(magic), 23 - HALVINGS)));
 }
 INLINE bool any_negative(V x) { return _mm_movemask_ps(x) != 0; }
 INLINE float sum(V a) {
@@ -111,25 +106,26 @@ INLINE float sum(V a) {
 #elif defined(SCAN_NEON)
 #include <arm_neon.h>
 static const int W = 4, GROUP = 8, HALVINGS = 0;
-typedef float32x4_t V;
-INLINE V set(float x) { return vdupq_n_f32(x); }
-INLINE V load(const float* p) { return vld1q_f32(p); }
-INLINE void store(float* p, V x) { vst1q_f32(p, x); }
-INLINE V add(V a, V b) { return vaddq_f32(a, b); }
-INLINE V sub(V a, V b) { return vsubq_f32(a, b); }
-INLINE V mul(V a, V b) { return vmulq_f32(a, b); }
+VECTOR(float32x4_t, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32,
+       vmaxq_f32, vminq_f32)
 INLINE V fma(V a, V b, V c) { return vfmaq_f32(c, a, b); }
-INLINE V divide(V a, V b) { return vdivq_f32(a, b); }
-INLINE V larger(V a, V b) { return vmaxq_f32(a, b); }
-INLINE V smaller(V a, V b) { return vminq_f32(a, b); }
 INLINE V where_negative(V x, V yes, V no) { return vbslq_f32(vcltzq_f32(x), yes, no); }
-INLINE V power2(V magic) {  // 2^m, where the low bits of magic hold m
-    const int32x4_t k = vshlq_n_s32(vreinterpretq_s32_f32(magic), 23);
-    return vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(set(1.f)), k));
+INLINE V add_to_exponent(V power, V magic) {
+    return vreinterpretq_f32_s32(
+        vaddq_s32(vreinterpretq_s32_f32(power),
+                  vshlq_n_s32(vreinterpretq_s32_f32(magic), 23 - HALVINGS)));
 }
 INLINE bool any_negative(V x) { return vminvq_f32(x) < 0.f; }
 INLINE float sum(V a) { return vaddvq_f32(a); }
 #endif
+
+#if defined(SCAN_SSE) || defined(SCAN_NEON)
+// Vectors of four floats are too short for a table.
+INLINE V table_power(V) { return set(1.f); }
+#endif
+
+// 2^(m / 2^HALVINGS), where the low bits of magic hold m.
+INLINE V power2(V magic) { return add_to_exponent(table_power(magic), magic); }
 
 #if defined(SCAN_NEON)
 #if defined(_MSC_VER)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,24 +11,33 @@ from scipy import ndimage
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
 from spinemamba.common.errors import Code, UserError
-from spinemamba.imaging.resample import crop_geometry, grid_with_spacing, resample_box
-from spinemamba.imaging.volume import Box, Geometry, Volume
-from spinemamba.training.data.depth import bone_depth_mm, pack_depth
+from spinemamba.imaging.resample import grid_with_spacing, resample_box
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.training.data.origin import USER_ORIGIN, Origin
 from spinemamba.training.data.tensors import load_tensors, save_tensors
 
 IGNORE_INDEX = 255
 """Target value of voxels without a label; they are left out of the losses."""
 
-DATASET_VERSION = 2
+BONE_HU = 120
+"""Brighter voxels without a label may be bone, in scans that are not completely labelled."""
+
+_DATASET_VERSION = 3
 """Increases when the same files and seeds give other cases: older caches are rebuilt."""
 
-FIELDS = ("target", "core", "image", "tissues", "depth", "anchors", "centres")
+UNITS_PER_MM = 16
+"""Depths are stored as int8 in units of 1/16 mm, up to 7.9 mm; cortex is thinner than that."""
 
-COARSEST_FOR_TISSUES_MM = 2.0
+REACH_MM = 127 / UNITS_PER_MM
+"""Depths are clipped to plus and minus this distance."""
 
-TALLEST_CORE_MM = 45.0
+_FIELDS = ("target", "core", "image", "tissues", "depth", "anchors", "centres")
 
-CORE_DEPTH = 0.45
+_COARSEST_FOR_TISSUES_MM = 2.0
+
+_TALLEST_CORE_MM = 45.0
+
+_CORE_DEPTH = 0.45
 """A core consists of voxels deeper than this share of a vertebra's greatest depth.
 
 It is relative because a cervical body is 12 mm tall and a lumbar one 28 mm.
@@ -50,7 +59,8 @@ class Case:
         anchors: Voxels on the spine, the same number for each level, int32 (n, 3).
         centres: Centre of the core for each network channel in voxels, float32 (26, 3); NaN if a
             channel has no vertebra, or several.
-        key: Identifies the source files, see `cache`; empty if unknown.
+        key: Identifies the source files, see `gather`; empty if unknown.
+        origin: Kind, source and licence, and weight of the case.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Case:
     anchors: torch.Tensor
     centres: torch.Tensor
     key: str = ""
+    origin: Origin = USER_ORIGIN
 
 
 def make_case(
@@ -97,7 +108,7 @@ def make_case(
     hu = None if image is None else resample_box(image.array, image.geometry, grid)
     tissue_classes = depth = None
     # On a coarser grid thin cortex has gaps, so only the image is used.
-    if tissues is not None and spacing_mm <= COARSEST_FOR_TISSUES_MM:
+    if tissues is not None and spacing_mm <= _COARSEST_FOR_TISSUES_MM:
         tissue_classes = torch.from_numpy(sample_nearest(tissues, grid))
         depth_mm = resample_box(bone_depth_mm(labels), labels.geometry, grid)
         depth = torch.from_numpy(pack_depth(depth_mm))
@@ -109,7 +120,7 @@ def make_case(
         tissue_classes,
         depth,
         torch.from_numpy(_anchors(target)),
-        torch.from_numpy(core_centres(target, core, spacing_mm)),
+        torch.from_numpy(_core_centres(target, core, spacing_mm)),
     )
 
 
@@ -122,13 +133,13 @@ def _anchors(target: np.ndarray, per_level: int = 64) -> np.ndarray:
     return np.concatenate(anchors).astype(np.int32)
 
 
-def core_centres(target: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
+def _core_centres(target: np.ndarray, core: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Return the centre of the core for each channel in voxels, float32 (26, 3); see `Case`."""
     centres = np.full((len(NETWORK_LEVELS) + 1, 3), np.nan, np.float32)
     cores = np.where((core > 0) & (target != IGNORE_INDEX), target, 0)
     for channel, box in enumerate(ndimage.find_objects(cores), start=1):
         # T13 shares the channel of T12, and L6 that of L5. Two cores are taller than one.
-        if box is None or (box[0].stop - box[0].start) * spacing_mm > TALLEST_CORE_MM:
+        if box is None or (box[0].stop - box[0].start) * spacing_mm > _TALLEST_CORE_MM:
             continue
         voxels = np.argwhere(cores[box] == channel) + [s.start for s in box]
         centres[channel] = voxels.mean(axis=0)
@@ -163,11 +174,50 @@ def body_cores(labels: Volume) -> np.ndarray:
             continue
         mask = np.pad(labels.array[box] == value, 1)
         depth_mm = ndimage.distance_transform_edt(mask, labels.spacing_mm)[1:-1, 1:-1, 1:-1]
-        core[box][large_pieces(depth_mm > CORE_DEPTH * depth_mm.max())] = 1
+        core[box][_large_pieces(depth_mm > _CORE_DEPTH * depth_mm.max())] = 1
     return core
 
 
-def large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
+def bone_depth_mm(labels: Volume) -> np.ndarray:
+    """Return the signed distance of each voxel to the surface of its vertebra.
+
+    The interface of two touching vertebrae is also a surface, so that a closed facet joint keeps
+    its bright line.
+
+    Args:
+        labels: Label values, (z, y, x).
+
+    Returns:
+        float32 in mm, positive inside, clipped to `REACH_MM`, the shape of ``labels``. Voxels at
+        the surface have half of the smallest voxel spacing.
+    """
+    array = labels.array
+    depth = np.full(array.shape, -REACH_MM, np.float32)
+    if not array.any():
+        return depth
+    half_mm = min(labels.spacing_mm) / 2
+    margin = [int(np.ceil(REACH_MM / s)) + 1 for s in labels.spacing_mm]
+    box = ndimage.find_objects((array > 0).astype(np.uint8))[0]
+    around = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(box, margin, strict=True))
+    outside = ndimage.distance_transform_edt(array[around] == 0, labels.spacing_mm)
+    depth[around] = half_mm - outside
+    for value, part in enumerate(ndimage.find_objects(array), start=1):
+        if part is None:
+            continue
+        grown = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in part)
+        mask = array[grown] == value
+        # The border of the image that truncates a vertebra is not a surface.
+        inside = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"), labels.spacing_mm)
+        depth[grown][mask] = inside[1:-1, 1:-1, 1:-1][mask] - half_mm
+    return np.clip(depth, -REACH_MM, REACH_MM)
+
+
+def pack_depth(depth_mm: np.ndarray) -> np.ndarray:
+    """Return depths as int8 in units of 1 / `UNITS_PER_MM` mm."""
+    return np.round(np.clip(depth_mm, -REACH_MM, REACH_MM) * UNITS_PER_MM).astype(np.int8)
+
+
+def _large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
     """Return a mask without components smaller than a share of the largest.
 
     This removes laminae of a lumbar vertebra, which can be as deep as its core but are small, and
@@ -181,11 +231,6 @@ def large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
     return (sizes >= least_share * sizes.max())[components] & mask
 
 
-def crop_to(volume: Volume, box: Box) -> Volume:
-    """Return a box of a volume."""
-    return Volume(np.ascontiguousarray(volume.array[box]), crop_geometry(volume.geometry, box))
-
-
 def save_dataset(cases: list[Case], spacing_mm: float, path: Path) -> None:
     """Write cases to one safetensors file, completely or not at all.
 
@@ -194,14 +239,15 @@ def save_dataset(cases: list[Case], spacing_mm: float, path: Path) -> None:
     """
     tensors = {}
     for case in cases:
-        for field in FIELDS:
+        for field in _FIELDS:
             if (tensor := getattr(case, field)) is not None:
                 tensors[f"{case.name}/{field}"] = tensor.contiguous()
     metadata = {
-        "version": DATASET_VERSION,
+        "version": _DATASET_VERSION,
         "spacing_mm": spacing_mm,
         "cases": [case.name for case in cases],
         "keys": [case.key for case in cases],
+        "origins": [asdict(case.origin) for case in cases],
     }
     save_tensors(tensors, metadata, path)
 
@@ -218,7 +264,7 @@ def load_dataset(path: Path, spacing_mm: float | None = None) -> list[Case]:
             another spacing (INPUT_BAD).
     """
     tensors, metadata = load_tensors(path)
-    if metadata.get("version") != DATASET_VERSION:
+    if metadata.get("version") != _DATASET_VERSION:
         raise UserError(
             f"{path} was written by another version.",
             "Delete it; it will be rebuilt.",
@@ -232,6 +278,8 @@ def load_dataset(path: Path, spacing_mm: float | None = None) -> list[Case]:
             Code.INPUT_BAD,
         )
     return [
-        Case(name, *(tensors.get(f"{name}/{field}") for field in FIELDS), key)
-        for name, key in zip(metadata["cases"], metadata["keys"], strict=True)
+        Case(name, *(tensors.get(f"{name}/{field}") for field in _FIELDS), key, Origin(**origin))
+        for name, key, origin in zip(
+            metadata["cases"], metadata["keys"], metadata["origins"], strict=True
+        )
     ]

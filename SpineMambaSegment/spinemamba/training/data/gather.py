@@ -1,46 +1,45 @@
-"""Gather the training cases: public ones, the user's, and phantoms for what these lack."""
+"""Gather the training cases: those of a data list, the user's, and phantoms for the rest."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from spinemamba.common.atomic_files import sha256
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.orientation import canonical
+from spinemamba.inference.model import sha256_of
 from spinemamba.phantom import ShapeBank, make_phantom, random_options
-from spinemamba.training.data.cache import (
-    PHANTOM,
-    PREFIX,
-    PUBLIC,
+from spinemamba.training.data.data_list import DataList, ListedCase
+from spinemamba.training.data.dataset import Case, load_dataset, make_case, save_dataset
+from spinemamba.training.data.listed_cases import load_listed_cases
+from spinemamba.training.data.origin import PHANTOM_SOURCE, PREFIX, Origin
+from spinemamba.training.data.read_dataset import (
     USER,
-    files_digest,
+    check_cases,
+    find_cases,
+    load_user_cases,
     with_keys,
 )
-from spinemamba.training.data.dataset import Case, load_dataset, make_case, save_dataset
-from spinemamba.training.data.public_cases import (
-    COMPLETE,
-    MASKS,
-    PAIRS,
-    load_public_cases,
-    public_files,
-)
-from spinemamba.training.data.read_dataset import check_cases, find_cases, load_user_cases
 from spinemamba.training.data.vertebra_shapes import (
-    DONORS,
     extract_all_shapes,
     load_shapes,
     save_shapes,
 )
 
-DATASET, SHAPES = "bank.safetensors", "shapes.safetensors"
+_LISTED, _PHANTOM = "list:", "phantom:"
+"""Beginnings of the keys of cases of a data list, and of phantoms; `USER` is that of the user's."""
+
+_DATASET, _SHAPES = "bank.safetensors", "shapes.safetensors"
 
 SHARE = {
-    "own": 12.0,
+    "user": 12.0,
     "complete": 5.0,
     "part": 3.0,
     "mask": 1.0,
@@ -49,12 +48,14 @@ SHARE = {
 }
 """Relative sampling weight of each kind of case, divided among the cases of that kind.
 
-"own" are the user's cases, "composed" are phantoms with real vertebral shapes.
+"user" are the user's cases; "complete" and "part" are listed cases in which all or some visible
+vertebrae are labelled; "mask" are label maps without an image; "composed" are phantoms with real
+vertebral shapes.
 """
 
-FINEST_PHANTOM_MM = 1.5
+_FINEST_PHANTOM_MM = 1.5
 
-DESIGNED_EVERY = 4
+_DESIGNED_EVERY = 4
 """If real shapes are available, every fourth phantom still has designed shapes: there are few real
 shapes, and none of them is unusual."""
 
@@ -65,7 +66,7 @@ class DataOptions:
 
     Attributes:
         folder: Folder of the training, for the dataset cache.
-        public: Folder of the public cases, as `public_cases` describes it; None for none.
+        listed: Data list with training cases; None for none.
         user: Folder of the user's cases, as `read_dataset` describes it; None for none.
         leave_out: Names of cases that are kept for testing.
         phantoms: Number of phantoms.
@@ -73,7 +74,7 @@ class DataOptions:
     """
 
     folder: Path
-    public: Path | None = None
+    listed: DataList | None = None
     user: Path | None = None
     leave_out: tuple[str, ...] = ()
     phantoms: int = 12
@@ -86,7 +87,7 @@ def gather_cases(
     """Return the cases and their sampling weights; the cases are cached beside the checkpoint.
 
     A later call adds the cases that the cache lacks, so that a training can continue with more
-    cases. Public and user cases whose files have changed are read again. User cases that are no
+    cases. Listed and user cases whose files have changed are read again. User cases that are no
     longer in their folder are removed from the cache.
 
     Args:
@@ -98,15 +99,15 @@ def gather_cases(
         UserError: If a case cannot be used, the cache belongs to the other network, or it cannot
             be written.
     """
-    path = options.folder / DATASET
+    path = options.folder / _DATASET
     cached = _cached(path, spacing_mm, report)
     cases = list(cached)
-    sources = ((options.public, "--real", PUBLIC), (options.user, "--data", USER))
-    for folder, option, kind in sources:
-        if count := sum(case.key.startswith(kind) and not folder for case in cases):
+    sources = ((options.listed, "--data-list", _LISTED), (options.user, "--data", USER))
+    for source, option, kind in sources:
+        if count := sum(case.key.startswith(kind) and not source for case in cases):
             report(f"{count} cases of an earlier call's {option} are used unchanged")
-    if options.public:
-        cases = _with_public_cases(cases, options.public, spacing_mm, report)
+    if options.listed:
+        cases = _with_listed_cases(cases, options.listed, spacing_mm, report)
     if options.user:
         cases = _with_user_cases(cases, options.user, spacing_mm, report)
     cases = _with_phantoms(cases, options, spacing_mm, report)
@@ -129,18 +130,18 @@ def _cached(path: Path, spacing_mm: float, report: Callable[[str], None]) -> lis
         return []
 
 
-def _with_public_cases(
-    cases: list[Case], folder: Path, spacing_mm: float, report: Callable[[str], None]
+def _with_listed_cases(
+    cases: list[Case], data: DataList, spacing_mm: float, report: Callable[[str], None]
 ) -> list[Case]:
-    """Return the cases with the public ones; those with changed files are read again."""
+    """Return the cases with those of a list; changed ones are read again."""
     try:
-        keys = {name: PUBLIC + files_digest(files) for name, files in public_files(folder).items()}
+        keys = {entry.name: _LISTED + _listed_digest(data, entry) for entry in data.training}
     except OSError as error:
         raise UserError(
-            f"{error.filename} cannot be read: {error.strerror}.",
-            "Check the path after --real; training/data/public_cases.py lists the files.",
+            f"{error.filename}, which {data.path} lists, cannot be read: {error.strerror}.",
+            "Check the list and the folder after --data-root.",
         ) from error
-    old_keys = {case.name: case.key for case in cases if case.key.startswith(PUBLIC)}
+    old_keys = {case.name: case.key for case in cases if case.key.startswith(_LISTED)}
     names = [name for name, key in keys.items() if old_keys.get(name) != key]
     cases = [
         replace(case, name=f"{PREFIX}{case.name}")
@@ -150,10 +151,25 @@ def _with_public_cases(
     ]
     for name in names:
         if name in old_keys:
-            report(f"{name}: its files have changed since the last call; they are read again")
-    new = {c.name: c for c in load_public_cases(folder, spacing_mm, names, report)}
+            report(f"{name}: its files or its entry have changed since the last call; read again")
+    new = {c.name: c for c in load_listed_cases(data, spacing_mm, names, report)}
     new = {name: replace(case, key=keys[name]) for name, case in new.items()}
     return _replaced(cases, new)
+
+
+def _listed_digest(data: DataList, entry: ListedCase) -> str:
+    """Return a digest of the files of a case, and of what the list says about it.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    said = json.dumps([asdict(entry), data.origin(entry).source])
+    return sha256((said + _files_digest(data.root / path for path in entry.files)).encode())
+
+
+def _files_digest(paths: Iterable[Path]) -> str:
+    """Return the SHA-256 of the SHA-256s of several files, in their order."""
+    return sha256(" ".join(map(sha256_of, paths)).encode())
 
 
 def _with_user_cases(
@@ -194,23 +210,26 @@ def _with_phantoms(
     cases: list[Case], options: DataOptions, spacing_mm: float, report: Callable[[str], None]
 ) -> list[Case]:
     """Return the cases with the phantoms that this call asks for."""
-    shapes, key = None, PHANTOM
-    if options.public and options.phantoms:
-        shapes, digest = _shapes(options.public, options.folder, report)
+    shapes, key, data = None, _PHANTOM, options.listed
+    if data is not None and data.donors and options.phantoms:
+        shapes, digest = _shapes(data, options.folder, report)
         key += digest
     cached = {case.name: case for case in cases}
     new = {}
     seeds = range(options.seed, options.seed + options.phantoms)
     names = {f"{kind}{seed}" for kind in ("phantom", "composed") for seed in seeds}
-    if count := sum(case.key.startswith(PHANTOM) and case.name not in names for case in cases):
+    if count := sum(case.key.startswith(_PHANTOM) and case.name not in names for case in cases):
         report(f"{count} phantoms of earlier calls are also used")
     for seed in seeds:
-        designed = shapes is None or seed % DESIGNED_EVERY == 0
+        designed = shapes is None or seed % _DESIGNED_EVERY == 0
         composed = cached.get(f"composed{seed}")
         if f"phantom{seed}" in cached or (composed and (designed or composed.key == key)):
             continue
         case = phantom_case(seed, spacing_mm, report, None if designed else shapes)
-        new[case.name] = replace(case, key=PHANTOM if designed else key)
+        if not designed:
+            origin = replace(case.origin, source=data.shapes_source())
+            case = replace(case, origin=origin)
+        new[case.name] = replace(case, key=_PHANTOM if designed else key)
     return _replaced(cases, new)
 
 
@@ -227,8 +246,10 @@ def _without(cases: list[Case], names: tuple[str, ...]) -> list[Case]:
 
 def draw_weights(cases: list[Case]) -> list[float]:
     """Return the relative sampling weight of each case, by its kind and the levels in it."""
-    kinds = [_kind(case) for case in cases]
-    shares = [SHARE[kind] / kinds.count(kind) for kind in kinds]
+    totals = dict.fromkeys(SHARE, 0.0)
+    for case in cases:
+        totals[case.origin.kind] += case.origin.weight
+    shares = [SHARE[c.origin.kind] * c.origin.weight / totals[c.origin.kind] for c in cases]
     return [s * _rarity(case, cases, shares) for s, case in zip(shares, cases, strict=True)]
 
 
@@ -243,21 +264,23 @@ def _rarity(case: Case, cases: list[Case], shares: list[float]) -> float:
     return float((typical / frequency[levels]).mean().clamp(0.5, 3.0))
 
 
-def _shapes(public: Path, folder: Path, report: Callable[[str], None]) -> tuple[ShapeBank, str]:
+def _shapes(data: DataList, folder: Path, report: Callable[[str], None]) -> tuple[ShapeBank, str]:
     """Return the real vertebral shapes, and the digest of their source files.
 
     They are extracted at the first call, cached beside the checkpoint, and extracted again if
     their source files have changed.
     """
-    path = folder / SHAPES
+    path = folder / _SHAPES
     # gather_cases has read these files before, so they can be read.
-    digest = files_digest(public / file for file, *_ in DONORS.values())
+    said = json.dumps([asdict(donor) for donor in data.donors])
+    digest = _files_digest(data.label(donor.case) for donor in data.donors)
+    digest = sha256((said + digest).encode())
     if os.path.lexists(path):
         try:
             return load_shapes(path, digest), digest
         except UserError as error:
             report(f"{error.message} It is rebuilt.")
-    save_shapes(extract_all_shapes(public, report), path, digest)
+    save_shapes(extract_all_shapes(data, report), path, digest)
     return load_shapes(path, digest), digest
 
 
@@ -277,21 +300,11 @@ def phantom_case(
     """
     kind = "phantom" if shapes is None else "composed"
     report(f"{kind} {seed}")
-    step_mm = max(FINEST_PHANTOM_MM, spacing_mm / 2)
+    step_mm = max(_FINEST_PHANTOM_MM, spacing_mm / 2)
     options = random_options(np.random.default_rng(seed), (step_mm,) * 3)
     phantom = make_phantom(seed, options, shapes)
     labels, _ = canonical(phantom.labels)
     image, _ = canonical(phantom.image)
     tissues, _ = canonical(phantom.tissues)
-    return make_case(f"{kind}{seed}", labels, spacing_mm, image=image, tissues=tissues)
-
-
-def _kind(case: Case) -> str:
-    for kind in ("phantom", "composed"):
-        if case.name.startswith(kind):
-            return kind
-    if case.name in MASKS:
-        return "mask"
-    if case.name in PAIRS:
-        return "complete" if case.name in COMPLETE else "part"
-    return "own"
+    case = make_case(f"{kind}{seed}", labels, spacing_mm, image=image, tissues=tissues)
+    return replace(case, origin=Origin(kind, PHANTOM_SOURCE))

@@ -13,7 +13,7 @@ from spinemamba.common.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
-ROLE = re.compile(
+_ROLE = re.compile(
     r"(?<![a-z])(raw(data)?|derivatives?|images?(t[rs])?|imgs?|cts?|scans?|volumes?|labels?(t[rs])?"
     r"|masks?|msks?|segs?|segmentations?|annotat(ed|ions?)|gt|(ground[ _-]?)?truths?)(?![a-z])",
     re.IGNORECASE,
@@ -38,13 +38,13 @@ class CaseFile:
     @property
     def subject(self) -> tuple[str, ...]:
         """Parts of the folder that name the subject."""
-        parts = (ROLE.sub("", part).strip(" ._-") for part in self.folder)
+        parts = (_ROLE.sub("", part).strip(" ._-") for part in self.folder)
         return tuple(part for part in parts if part)
 
     @property
     def text(self) -> str:
         """Path for messages, relative to the folder of all cases."""
-        return printable("/".join((*self.folder, self.path.name)))
+        return _printable("/".join((*self.folder, self.path.name)))
 
 
 Pair = tuple[CaseFile, CaseFile]
@@ -62,7 +62,7 @@ def files_below(folder: Path, deep: bool = True) -> list[Path]:
     def add_problem(error: OSError) -> None:
         path = os.path.relpath(error.filename, folder) if error.filename else "."
         name = folder.name if path == "." else path
-        problems.append(f"{printable(name)}: the folder cannot be read ({error.strerror})")
+        problems.append(f"{_printable(name)}: the folder cannot be read ({error.strerror})")
 
     files, visited = [], set()
     for root, folders, names in os.walk(folder, onerror=add_problem, followlinks=True):
@@ -216,7 +216,7 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """Return a text that every terminal can print: file names can contain any bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.training.data.dataset import IGNORE_INDEX, Case
-from spinemamba.training.data.depth import UNITS_PER_MM
+from spinemamba.training.data.dataset import IGNORE_INDEX, UNITS_PER_MM, Case
 
 
 @dataclass(frozen=True)

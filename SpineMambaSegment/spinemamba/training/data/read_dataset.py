@@ -8,7 +8,8 @@ folder; `layout.pair_files` pairs them. nnU-Net (raw): ``imagesTr/CASE_0000.nii.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from scipy import ndimage
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
 from spinemamba.anatomy.terminology import level_named
+from spinemamba.common.atomic_files import sha256
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.intensity import hounsfield_problem
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.volume import Volume
+from spinemamba.inference.model import sha256_of
 from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.protocol.bids import IMAGE, MASK
-from spinemamba.training.data.dataset import Case, make_case
+from spinemamba.training.data.dataset import BONE_HU, Case, make_case
 from spinemamba.training.data.layout import (
     CaseFile,
     case_files,
@@ -32,16 +35,24 @@ from spinemamba.training.data.layout import (
     pair_files,
     raise_if_any,
 )
-from spinemamba.training.data.public_cases import BONE_HU
+from spinemamba.training.data.origin import PREFIX, SYNTHETIC
 
-CHANNEL = "_0000"
-MOST_VALUE = 65535
+_CHANNEL = "_0000"
+_MOST_VALUE = 65535
 """Largest label value in dataset.json (16 bits)."""
 
-LAYOUTS = (
+_LAYOUTS = (
     f"Lay it out as VerSe (NAME{IMAGE}.nii.gz and NAME{MASK}.nii.gz) or as nnU-Net "
     "(imagesTr, labelsTr, dataset.json)."
 )
+
+USER = "user:"
+"""Beginning of the keys of the user's cases. A key that is only the beginning matches no case."""
+
+_DETACHED = re.compile(rb"^(data ?file:|ElementDataFile *= *(?!LOCAL))", re.MULTILINE)
+"""Line of an NRRD or MetaImage header that refers to another file for the voxels."""
+
+_HEADER_BYTES = 1 << 16
 
 Values = dict[int, int]
 
@@ -55,7 +66,7 @@ class UserCase:
         image: CT in HU.
         labels: Label image on the same grid.
         values: VerSe value of each value in the label image; None if it has VerSe values.
-        key: Identifies the content of the files, see `cache.with_keys`.
+        key: Identifies the content of the files, see `with_keys`.
     """
 
     name: str
@@ -78,7 +89,7 @@ def find_cases(folder: Path) -> list[UserCase]:
         images = files_below(folder / "imagesTr", deep=False)
         masks = files_below(folder / "labelsTr", deep=False)
         values = _nnunet_values(folder / "dataset.json")
-        return _cases(case_files(images, CHANNEL, folder), case_files(masks, "", folder), values)
+        return _cases(case_files(images, _CHANNEL, folder), case_files(masks, "", folder), values)
     files = files_below(folder)
     return _cases(case_files(files, IMAGE, folder), case_files(files, MASK, folder), None)
 
@@ -92,7 +103,7 @@ def _is_folder(path: Path) -> bool:
 
 def _cases(images: list[CaseFile], masks: list[CaseFile], values: Values | None) -> list[UserCase]:
     if not masks:
-        raise UserError("There are no labelled cases in the folder.", LAYOUTS)
+        raise UserError("There are no labelled cases in the folder.", _LAYOUTS)
     return [UserCase(name, i.path, m.path, values) for name, i, m in pair_files(images, masks)]
 
 
@@ -128,8 +139,8 @@ def _label_value(name: str, value: object) -> int:
     """Return the value of a label; raise ValueError if it cannot occur in a label image."""
     whole = not isinstance(value, bool) and (not isinstance(value, float) or value.is_integer())
     number = int(value) if whole else -1
-    if not 0 <= number <= MOST_VALUE:
-        raise ValueError(f"{name!r} has the value {value}, not one from 0 to {MOST_VALUE}")
+    if not 0 <= number <= _MOST_VALUE:
+        raise ValueError(f"{name!r} has the value {value}, not one from 0 to {_MOST_VALUE}")
     return number
 
 
@@ -137,6 +148,56 @@ def _level(text: str) -> str | None:
     """Return the level for a label name such as "vertebrae_L1"; None if it is not a level."""
     label = level_named(text)
     return None if label is None else label.name
+
+
+def with_keys(
+    cases: list[UserCase], other_names: Collection[str], report: Callable[[str], None]
+) -> list[UserCase]:
+    """Return the user's cases with their keys; duplicates are left out and reported.
+
+    A case whose files cannot be read gets a key that matches no case; `check_cases`
+    then reports the error.
+
+    Args:
+        cases: Cases as found by `find_cases`.
+        other_names: Names of other cases.
+        report: Receives messages about cases with equal content.
+    """
+    out: list[UserCase] = []
+    names: dict[str, str] = {}
+    for case in cases:
+        name = case.name
+        if name in other_names or name.startswith(SYNTHETIC):
+            name = PREFIX + name
+        image, content = _digests(case)
+        if content and content in names:
+            report(f"{name}: the same files as {names[content]}; they are used once")
+            continue
+        if image and image in names:
+            report(f"{name}: the same image as {names[image]}, with other labels")
+        names[content] = names[image] = name
+        out.append(replace(case, name=name, key=USER + content))
+    return out
+
+
+def _digests(case: UserCase) -> tuple[str, str]:
+    """Return digests of a case's image and of its whole content; empty strings if unknown."""
+    try:
+        image, labels = sha256_of(case.image), sha256_of(case.labels)
+        if any(map(_is_detached, (case.image, case.labels))):
+            return "", ""
+    except OSError:
+        return "", ""
+    values = None if case.values is None else sorted(case.values.items())
+    return image, sha256(json.dumps([image, labels, values]).encode())
+
+
+def _is_detached(path: Path) -> bool:
+    """Return whether the header of a file refers to another file for the voxels."""
+    if not path.name.lower().endswith((".nrrd", ".mha")):
+        return False
+    with path.open("rb") as file:
+        return _DETACHED.search(file.read(_HEADER_BYTES)) is not None
 
 
 def check_cases(cases: list[UserCase], report: Callable[[str], None]) -> None:

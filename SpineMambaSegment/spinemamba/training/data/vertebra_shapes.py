@@ -15,40 +15,31 @@ from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Volume
 from spinemamba.phantom.stored import UNITS_PER_MM, ShapeBank, StoredShape
+from spinemamba.training.data.data_list import DataList
 from spinemamba.training.data.dataset import body_cores
 from spinemamba.training.data.tensors import load_tensors, save_tensors
 
-SPACING_MM = 1.25
-MARGIN_MM = 4.0
-
-DONORS = {
-    "gl003": ("verse/gl003_maskonly_seg.nii.gz", "C3", "T4"),
-    "verse009": ("verse/verse009_maskonly_seg.nii.gz", "T2", "L5"),
-    "verse004": ("verse/verse004_maskonly_seg.nii.gz", "T9", "L5"),
-    "verse010": ("verse/verse010_maskonly_seg.nii.gz", "L1", "L5"),
-    "verse005": ("verse/verse005_seg.nii.gz", "L1", "L5"),
-    "verse008": ("verse/verse008_seg.nii.gz", "T12", "L5"),
-    "lidc0001": ("lidc/lidc0001_seg.nii.gz", "T1", "L1"),
-}
-"""Label images in the data folder, with the first and last complete vertebra of each."""
+_SPACING_MM = 1.25
+_MARGIN_MM = 4.0
 
 
-def extract_all_shapes(folder: Path, report: Callable[[str], None]) -> list[StoredShape]:
+def extract_all_shapes(data: DataList, report: Callable[[str], None]) -> list[StoredShape]:
     """Return the shapes of the complete vertebrae of every donor.
 
     Args:
-        folder: Data folder.
+        data: Data list with the donors.
         report: Receives the name of each donor.
 
     Raises:
         UserError: If a file is missing or damaged.
     """
     shapes = []
-    for donor, (path, first, last) in DONORS.items():
-        report(f"shapes of {donor}")
-        labels = canonical(read_labels(folder / path))[0]
-        names = NETWORK_LEVELS[NETWORK_LEVELS.index(first) : NETWORK_LEVELS.index(last) + 1]
-        shapes += extract_shapes(labels.with_array(labels.array.astype(np.uint8)), donor, names)
+    for donor in data.donors:
+        report(f"shapes of {donor.case}")
+        labels = canonical(read_labels(data.label(donor.case)))[0]
+        labels = labels.with_array(labels.array.astype(np.uint8))
+        top, bottom = (NETWORK_LEVELS.index(level) for level in (donor.first, donor.last))
+        shapes += extract_shapes(labels, donor.case, NETWORK_LEVELS[top : bottom + 1])
     return shapes
 
 
@@ -111,7 +102,7 @@ def _extract(
     spacing = np.asarray(labels.spacing_mm)
     mask = labels.array == BY_NAME[name].value
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    margin = np.ceil(2 * MARGIN_MM / spacing).astype(int)
+    margin = np.ceil(2 * _MARGIN_MM / spacing).astype(int)
     padded = np.pad(mask[box], [(m, m) for m in margin])
     first_xyz = ((np.array([s.start for s in box]) - margin) * spacing)[::-1]
     depth = ndimage.distance_transform_edt(padded, spacing)
@@ -121,15 +112,15 @@ def _extract(
     points = np.argwhere(padded)[:, ::-1] * spacing[::-1] + first_xyz - centre  # X, Y, Z
     axes = _axes(along, points.mean(axis=0))
     local = points @ axes.T
-    low, high = local.min(axis=0) - MARGIN_MM, local.max(axis=0) + MARGIN_MM
-    x, y, z = (np.arange(a, b, SPACING_MM) for a, b in zip(low, high, strict=True))
+    low, high = local.min(axis=0) - _MARGIN_MM, local.max(axis=0) + _MARGIN_MM
+    x, y, z = (np.arange(a, b, _SPACING_MM) for a, b in zip(low, high, strict=True))
     grid = np.stack(np.meshgrid(z, y, x, indexing="ij"), axis=-1)[..., ::-1]  # (z, y, x, XYZ)
     index = (grid @ axes + centre - first_xyz) / spacing[::-1]
     sampled = ndimage.map_coordinates(
         signed, np.moveaxis(index[..., ::-1], -1, 0), order=1, mode="nearest"
     )
     units = np.clip(np.round(sampled * UNITS_PER_MM), -127, 127).astype(np.int8)
-    return StoredShape(name, donor, float(step_mm), tuple(map(float, low)), SPACING_MM, units)
+    return StoredShape(name, donor, float(step_mm), tuple(map(float, low)), _SPACING_MM, units)
 
 
 def _axes(along: np.ndarray, towards_arch: np.ndarray) -> np.ndarray:
@@ -146,7 +137,7 @@ def save_shapes(shapes: list[StoredShape], path: Path, key: str = "") -> None:
     entries = [
         {"name": s.name, "donor": s.donor, "step_mm": s.step_mm, "low_mm": s.low_mm} for s in shapes
     ]
-    save_tensors(tensors, {"key": key, "spacing_mm": SPACING_MM, "shapes": entries}, path)
+    save_tensors(tensors, {"key": key, "spacing_mm": _SPACING_MM, "shapes": entries}, path)
 
 
 def load_shapes(path: Path, key: str = "") -> ShapeBank:

@@ -6,10 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.training.synthesis.random_draws import chance, uniform
-
-FIELD_KNOTS = 3
+_FIELD_KNOTS = 3
 """Knots of a bias field along each axis."""
+
+
+def uniform(low: float, high: float, generator: torch.Generator) -> float:
+    """Return a number from the uniform distribution between ``low`` and ``high``."""
+    return float(torch.rand((), generator=generator)) * (high - low) + low
+
+
+def chance(share: float, generator: torch.Generator) -> bool:
+    """Return True with probability ``share``."""
+    return float(torch.rand((), generator=generator)) < share
 
 
 def blur(image: Tensor, sigma_vox: float) -> Tensor:
@@ -39,10 +47,13 @@ def sharpen(image: Tensor, amount: float) -> Tensor:
     return image + amount * (image - blur(image, 1.0))
 
 
-def lower_resolution(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the image at a lower resolution, along one or all axes, on the same grid."""
+def lower_resolution(image: Tensor, one_axis: float, generator: torch.Generator) -> Tensor:
+    """Return the image at a lower resolution on the same grid.
+
+    The resolution is lower along one axis with the probability ``one_axis``, otherwise along all.
+    """
     factor = torch.ones(3)
-    if chance(0.6, generator):
+    if chance(one_axis, generator):
         factor[int(torch.randint(3, (), generator=generator))] = uniform(1.2, 3.0, generator)
     else:
         factor[:] = uniform(1.1, 1.8, generator)
@@ -50,10 +61,13 @@ def lower_resolution(image: Tensor, generator: torch.Generator) -> Tensor:
     return _resize(_resize(image, small), list(image.shape))
 
 
-def noise(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the image with white noise, or noise correlated as by a reconstruction kernel."""
+def noise(image: Tensor, correlated: float, generator: torch.Generator) -> Tensor:
+    """Return the image with white noise.
+
+    With the probability ``correlated``, the noise is that of a smooth reconstruction kernel.
+    """
     noise_map = torch.randn(image.shape, generator=generator)
-    if chance(0.5, generator):
+    if chance(correlated, generator):
         noise_map = blur(noise_map, uniform(0.4, 0.8, generator)) * 2
     return image + noise_map * uniform(0.005, 0.08, generator)
 
@@ -77,7 +91,7 @@ def tilt_contrast(image: Tensor, generator: torch.Generator) -> Tensor:
 
 def shade(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Return the image multiplied by a bias field, as from coils or beam hardening."""
-    knots = torch.randn(FIELD_KNOTS, FIELD_KNOTS, FIELD_KNOTS, generator=generator)
+    knots = torch.randn(_FIELD_KNOTS, _FIELD_KNOTS, _FIELD_KNOTS, generator=generator)
     return image * torch.exp(strength * _resize(knots, list(image.shape)))
 
 

@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-from spinemamba.training.synthesis.random_draws import uniform
+from spinemamba.training.synthesis.augment import uniform
 
 METAL = 1.0
 """Normalised intensity: the upper end of the CT window; metal exceeds it."""
 
-SCREW_RADIUS_VOX = (1.2, 2.4)
-SCREW_LENGTH_VOX = (18.0, 34.0)
-SLICE_REACH_VOX = 1.5
+_SCREW_RADIUS_VOX = (1.2, 2.4)
+_SCREW_LENGTH_VOX = (18.0, 34.0)
+_SLICE_REACH_VOX = 1.5
 """Decay of streaks along z: they affect the slice of the metal and its neighbours."""
 
 
@@ -42,22 +42,16 @@ def add_implants(image: Tensor, bone: Tensor, generator: torch.Generator) -> Ten
     for _ in range(count):
         tip = voxels[int(torch.randint(len(voxels), (), generator=generator))].float()
         tilt = torch.tensor([uniform(-0.2, 0.2, generator), 1.0, uniform(-0.5, 0.5, generator)])
-        length = uniform(*SCREW_LENGTH_VOX, generator)
+        length = uniform(*_SCREW_LENGTH_VOX, generator)
         head = tip + tilt / tilt.norm() * length
         heads.append(head)
-        radius = uniform(*SCREW_RADIUS_VOX, generator)
+        radius = uniform(*_SCREW_RADIUS_VOX, generator)
         out = _streaks(out, (tip + head) / 2, grid, uniform(0.05, 0.35, generator), generator)
         out = torch.where(_near_segment(grid, tip, head) < radius, METAL, out)
     if count > 1:
         rod = _near_segment(grid, heads[0], heads[1]) < uniform(1.5, 2.2, generator)
         out = torch.where(rod, METAL, out)
     return out
-
-
-def _axes(image: Tensor) -> tuple[Tensor, ...]:
-    """Return the places along each axis, shaped so that they spread over the others."""
-    z, y, x = (torch.arange(n, dtype=torch.float32) for n in image.shape)
-    return z[:, None, None], y[None, :, None], x[None, None, :]
 
 
 def _near_segment(grid: tuple[Tensor, ...], start: Tensor, stop: Tensor) -> Tensor:
@@ -82,4 +76,4 @@ def _streaks(
     rays = int(torch.randint(3, 9, (), generator=generator))
     phase = uniform(0, 2 * math.pi, generator)
     wave = torch.cos(rays * angle + phase) * torch.exp(-radius / 20) * (radius > 2)
-    return image + strength * wave * torch.exp(-((z / SLICE_REACH_VOX) ** 2))
+    return image + strength * wave * torch.exp(-((z / _SLICE_REACH_VOX) ** 2))

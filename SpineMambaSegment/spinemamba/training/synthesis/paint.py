@@ -11,6 +11,7 @@ from spinemamba.training.data.dataset import IGNORE_INDEX
 from spinemamba.training.data.patches import Patch
 from spinemamba.training.synthesis.augment import (
     blur,
+    chance,
     grain,
     lower_resolution,
     noise,
@@ -18,70 +19,69 @@ from spinemamba.training.synthesis.augment import (
     shade,
     sharpen,
     tilt_contrast,
+    uniform,
 )
 from spinemamba.training.synthesis.implants import add_implants
-from spinemamba.training.synthesis.random_draws import chance, uniform
+from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 
-OTHER_HU = (250.0, 900.0)
+_OTHER_HU = (250.0, 900.0)
 """Range for a tissue that `CT_HU` does not list: bones other than the spine."""
 
-CT_SHARE, MR_SHARE = 0.65, 0.15
-"""Shares of painted patches with the contrast of CT and MR; the others have random contrasts, as
-in SynthSeg (arXiv 2107.09559)."""
-
-PAINTED_SHARE = 0.6
-"""Probability that a case with both an image and tissues is painted."""
-
-REMAP_SHARE = 0.12
-"""Share of images whose contrast is changed to a random one, for robustness to MR."""
-
-IMPLANT_SHARE = 0.04
-"""Probability of implants in a real or painted CT."""
-
-BESIDE_BONE_HU = 70.0
+_BESIDE_BONE_HU = 70.0
 """Mean of cartilage and joint capsules between touching bones."""
 
 
-def paint(patch: Patch, generator: torch.Generator) -> Tensor:
+def paint(
+    patch: Patch, generator: torch.Generator, options: SynthesisOptions = DEFAULT_SYNTHESIS
+) -> Tensor:
     """Return a normalised image of a patch, float32 (D, H, W).
 
     A real image is used with varied contrast; a tissue map is painted as CT, as MR or with random
     contrasts; a case with both is treated in either way at random. Blur, resolution and noise are
     applied afterwards, so that partial volume results from the image, not from the labels.
+
+    Args:
+        patch: Patch with an image, tissues or both.
+        generator: Random generator; the same state and options give the same image.
+        options: Probabilities of the steps.
     """
     painted = patch.image is None or (
-        patch.tissues is not None and chance(PAINTED_SHARE, generator)
+        patch.tissues is not None and chance(options.painted, generator)
     )
     if painted:
-        image = _paint_tissues(patch, generator)
+        image = _paint_tissues(patch, options, generator)
     else:
-        image = _implanted(_normalise(_vary_hu(patch.image, generator)), patch, generator)
-        if chance(REMAP_SHARE, generator):
+        image = _normalise(_vary_hu(patch.image, generator))
+        image = _implanted(image, patch, options, generator)
+        if chance(options.remapped, generator):
             image = remap(image, generator)
-    if chance(0.7 if painted else 0.3, generator):
+    if chance(options.blurred_painted if painted else options.blurred_real, generator):
         image = blur(image, uniform(0.3, 0.9, generator))
-    if chance(0.15, generator):
+    if chance(options.sharpened, generator):
         image = sharpen(image, uniform(0.3, 1.2, generator))
-    if chance(0.35, generator):
-        image = lower_resolution(image, generator)
-    if chance(0.15, generator):
+    if chance(options.low_resolution, generator):
+        image = lower_resolution(image, options.low_along_one_axis, generator)
+    if chance(options.tilted_contrast, generator):
         image = tilt_contrast(image, generator)
-    if chance(0.5, generator):
-        image = noise(image, generator)
+    if chance(options.noisy, generator):
+        image = noise(image, options.correlated_noise, generator)
     return image
 
 
-def _paint_tissues(patch: Patch, generator: torch.Generator) -> Tensor:
+def _paint_tissues(patch: Patch, options: SynthesisOptions, generator: torch.Generator) -> Tensor:
     kind = float(torch.rand((), generator=generator))
-    if kind < CT_SHARE:
-        return _implanted(_normalise(_paint_ct(patch, generator)), patch, generator)
-    if kind < CT_SHARE + MR_SHARE:
-        return _paint_mr(patch, generator)
+    if kind < options.ct:
+        image = _normalise(_paint_ct(patch, generator))
+        return _implanted(image, patch, options, generator)
+    if kind < options.ct + options.mr:
+        return _paint_mr(patch, options, generator)
     return _paint_any(patch, generator)
 
 
-def _implanted(image: Tensor, patch: Patch, generator: torch.Generator) -> Tensor:
-    if not chance(IMPLANT_SHARE, generator):
+def _implanted(
+    image: Tensor, patch: Patch, options: SynthesisOptions, generator: torch.Generator
+) -> Tensor:
+    if not chance(options.implants, generator):
         return image
     bone = (patch.target > 0) & (patch.target != IGNORE_INDEX)
     return add_implants(image, bone, generator)
@@ -91,22 +91,22 @@ def _paint_ct(patch: Patch, generator: torch.Generator) -> Tensor:
     """Return a CT of a patch in HU."""
     means, spreads = torch.zeros(256), torch.zeros(256)
     for tissue in Tissue:
-        low, high = CT_HU.get(tissue, OTHER_HU)
+        low, high = CT_HU.get(tissue, _OTHER_HU)
         means[tissue] = uniform(low, high, generator)
         spreads[tissue] = uniform(5, 40, generator)
     trabecular = uniform(20, 280, generator)
     cortical = trabecular + uniform(250, 900, generator)
     means[Tissue.MARROW] = trabecular
-    means[Tissue.CORTICAL] = means[Tissue.TRABECULAR] = BESIDE_BONE_HU
+    means[Tissue.CORTICAL] = means[Tissue.TRABECULAR] = _BESIDE_BONE_HU
     image = _fill(patch.tissues, means, spreads, generator)
     inside = (trabecular, uniform(20, 90, generator)), (cortical, uniform(40, 160, generator))
     return _add_bone(image, patch.depth_mm, inside, generator)
 
 
-def _paint_mr(patch: Patch, generator: torch.Generator) -> Tensor:
+def _paint_mr(patch: Patch, options: SynthesisOptions, generator: torch.Generator) -> Tensor:
     """Return a T1 or T2 weighted image, with or without fat suppression, in [-1, 1.5]."""
-    table = MR_T1 if chance(0.5, generator) else MR_T2
-    fat = uniform(0.05, 0.4, generator) if chance(0.3, generator) else 1.0
+    table = MR_T1 if chance(options.t1, generator) else MR_T2
+    fat = uniform(0.05, 0.4, generator) if chance(options.fat_suppressed, generator) else 1.0
     means = torch.full((256,), 0.03)
     for tissue, signal in table.items():
         means[tissue] = signal * uniform(0.85, 1.15, generator)

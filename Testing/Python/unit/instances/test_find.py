@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from label_maps import cropped_to_labels
 from perfect_predictions import perfect_predictions
-from scipy import ndimage
+from public_cases import public_cases
 
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, NETWORK_LEVELS
 from spinemamba.imaging.masks import dice
@@ -18,7 +19,7 @@ from spinemamba.instances.find import find_instances, join_first_sacral_body
 from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.data.dataset import body_cores, crop_to
+from spinemamba.training.data.dataset import body_cores
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +103,10 @@ def thinned(labels: Volume, spacing_mm: float) -> Volume:
 def test_real_shapes_are_separated_into_the_right_levels(shared_data, case: str):
     from spinemamba.imaging.orientation import canonical
     from spinemamba.imaging.read import read_volume
-    from spinemamba.training.data.public_cases import MASKS
 
-    labels = canonical(read_volume(shared_data / MASKS[case]))[0]
+    labels = canonical(read_volume(public_cases(shared_data).label(case)))[0]
     labels = labels.with_array(labels.array.astype(np.uint8))
-    box = ndimage.find_objects((labels.array > 0).astype(np.uint8))[0]
-    labels = thinned(crop_to(labels, box), 2.0)
+    labels = thinned(cropped_to_labels(labels), 2.0)
     names = assign_levels(find_instances(perfect_predictions(labels)).items).best[0].names
     present = [v for v in BY_VALUE if (labels.array == v).any()]
     assert names == tuple(BY_VALUE[v].name for v in present)

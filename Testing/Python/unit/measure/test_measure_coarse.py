@@ -1,6 +1,6 @@
 """Accuracy of measurements at 3 mm isotropic voxels, and its lower bound.
 
-A few spines each; ``Testing/Benchmarks/measurement_error.py`` draws as many as one likes.
+A few spines each; ``Testing/Benchmarks/run.py measurement_error`` draws as many as one likes.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_both_layouts_give_the_same_levels(layout: str, request: pytest.FixtureR
         assert case.image is not None
 
 
-def test_unlabelled_bone_is_ignored_beyond_the_labels_only(verse: Path):
+def test_bright_unlabelled_voxels_are_ignored_only_beyond_the_labels(verse: Path):
     (path,) = verse.rglob("sub-0_seg*")
     labels = make_phantom(
         1, PhantomOptions(first="L1", last="L3", spacing_mm=SPACING_MM, tight=True)
@@ -119,7 +119,7 @@ def test_a_folder_without_cases_is_refused(tmp_path: Path, name: str):
 
 
 @pytest.mark.slow
-def test_training_continues_from_the_bundled_weights_with_own_cases(verse: Path, tmp_path: Path):
+def test_the_command_continues_from_bundled_weights_with_user_cases(verse: Path, tmp_path: Path):
     out = tmp_path / "run"
     words = ["train", "coarse", "--out", str(out), "--data", str(verse), "--phantoms", "0"]
     assert main([*words, "--start-from", "starter", "--steps", "2", "--threads", "1"]) == 0

@@ -71,7 +71,7 @@ PAIRED = {
 
 
 @pytest.mark.parametrize("layout", PAIRED)
-def test_files_are_paired_within_their_patient_under_unique_names(layout: str, tmp_path: Path):
+def test_files_are_paired_within_their_patient_and_names_are_unique(layout: str, tmp_path: Path):
     files, expected = PAIRED[layout]
     cases = find_cases(lay_out(tmp_path, files))
     found = {
@@ -116,7 +116,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("layout", REFUSED)
-def test_uncertain_pairs_are_listed_with_their_folder(layout: str, tmp_path: Path):
+def test_ambiguous_pairs_are_listed_with_their_folder(layout: str, tmp_path: Path):
     files, says = REFUSED[layout]
     with pytest.raises(UserError) as caught:
         find_cases(lay_out(tmp_path, files))
@@ -154,7 +154,7 @@ def test_invalid_labels_in_dataset_json_are_refused(kind: str, tmp_path: Path):
         find_cases(tmp_path)
 
 
-def test_dataset_json_may_map_numbers_to_names_or_names_to_numbers(tmp_path: Path):
+def test_label_values_may_be_text_and_be_keys_or_values(tmp_path: Path):
     lay_out(tmp_path, "imagesTr/a_0000.nii.gz labelsTr/a.nii.gz")
     for labels in ({"0": "background", "7": "L1"}, {"background": "0", "L1": "7"}, {"L1": 7.0}):
         (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
@@ -163,7 +163,7 @@ def test_dataset_json_may_map_numbers_to_names_or_names_to_numbers(tmp_path: Pat
         assert case.values[7] == 20
 
 
-def test_links_to_folders_are_followed_without_loops(tmp_path: Path):
+def test_links_to_folders_are_followed_without_cycles(tmp_path: Path):
     lay_out(tmp_path / "elsewhere", "s+ s-")
     (tmp_path / "cases").mkdir()
     (tmp_path / "cases" / "p1").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_read_is_listed(tmp_path: Path, monkeypatch: pyt
         find_cases(tmp_path)
 
 
-def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path):
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path):
     try:
         lay_out(tmp_path, os.fsdecode(b"b\xff+ b\xff-"))
     except OSError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +14,11 @@ from tiny_training import CONFIG, lumbar_case, trainer
 from spinemamba.common.errors import UserError
 from spinemamba.training.data.dataset import IGNORE_INDEX, Case, load_dataset, save_dataset
 from spinemamba.training.data.patches import PatchOptions, draw_patch
+from spinemamba.training.folder import read_metadata
 from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
 from spinemamba.training.loss import Targets, soft_dice, soft_level_targets, spine_loss
+from spinemamba.training.synthesis.options import SynthesisOptions
+from spinemamba.training.synthesis.paint import paint
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def test_a_case_has_levels_cores_and_anchors(case: Case):
     assert all(int(case.target[tuple(a)]) in levels for a in case.anchors.long())
 
 
-def test_a_case_bank_is_unchanged_after_writing_and_reading(tmp_path: Path, case: Case):
+def test_a_saved_dataset_is_read_back_equal(tmp_path: Path, case: Case):
     save_dataset([case], 4.0, tmp_path / "bank.safetensors")
     (again,) = load_dataset(tmp_path / "bank.safetensors")
     assert again.name == case.name
@@ -56,13 +59,13 @@ def test_a_patch_without_augmentation_is_a_crop_of_the_case(case: Case):
     assert patch.image.shape == (8, 8, 8)
 
 
-def test_voxels_outside_a_case_are_ignored(case: Case):
+def test_voxels_outside_of_a_case_are_ignored(case: Case):
     options = PatchOptions((64, 64, 64), turn_deg=0, scale=(1, 1))
     patch = draw_patch(case, options, torch.Generator().manual_seed(0))
     assert (patch.target == IGNORE_INDEX).any()
 
 
-def test_a_narrowed_field_of_view_hides_voxels_beyond_it(case: Case):
+def test_a_narrow_field_of_view_ignores_voxels_beyond_it(case: Case):
     wide = PatchOptions((24, 24, 24), turn_deg=0, scale=(1, 1), mirror=0, narrow=0)
     hidden = 0
     for seed in range(6):
@@ -94,7 +97,7 @@ def perfect_logits(target: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def test_perfect_predictions_and_ignored_voxels_have_no_loss():
+def test_the_loss_of_perfect_outputs_and_of_ignored_voxels_is_zero():
     target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     target[:, 2:5] = 20
     core = (target == 20).to(torch.uint8)
@@ -116,7 +119,7 @@ def test_a_wrong_level_does_not_change_the_bone_loss():
     assert parts["level"] > 0.5
 
 
-def test_the_loss_grows_with_the_distance_between_levels():
+def test_the_level_loss_grows_with_the_distance_of_levels():
     target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     target[:, 2:5] = 12
     core = torch.zeros_like(target)
@@ -128,7 +131,7 @@ def test_the_loss_grows_with_the_distance_between_levels():
     assert costs[0] < 1e-3 < 4 * costs[1] <= 1.01 * costs[2]
 
 
-def test_training_can_start_from_a_model_if_its_network_fits(case: Case):
+def test_a_training_starts_from_a_model_and_refuses_other_shapes(case: Case):
     first, second = trainer(case), trainer(case, seed=9)
     second.start_from(model_of(first), "coarse")
     assert second.started_from == "first 2"
@@ -140,7 +143,7 @@ def test_training_can_start_from_a_model_if_its_network_fits(case: Case):
         second.start_from(model_of(trainer(case, config=replace(CONFIG, state_size=4))), "coarse")
 
 
-def test_offsets_point_to_the_core_in_rotated_and_scaled_patches_too(case: Case):
+def test_offsets_point_to_the_core_in_rotated_and_scaled_patches(case: Case):
     options = PatchOptions((24, 24, 24), mirror=1.0, on_spine=1.0)
     for seed in range(3):
         patch = draw_patch(case, options, torch.Generator().manual_seed(seed))
@@ -158,7 +161,7 @@ def test_offsets_point_to_the_core_in_rotated_and_scaled_patches_too(case: Case)
     assert patch.offset[:, patch.target == 0].isnan().all()
 
 
-def test_offsets_have_a_loss_only_where_they_are_known():
+def test_the_offset_loss_ignores_unknown_offsets():
     target = torch.full((1, 4, 4, 4), 20, dtype=torch.uint8)
     truth = truth_of(target, torch.zeros_like(target))
     truth.offset[:, :, :2] = 8.0
@@ -179,7 +182,7 @@ def test_a_model_without_offsets_initialises_a_network_with_them(case: Case):
     assert math.isfinite(rich.learn()["offset"])
 
 
-def test_soft_dice_equals_the_value_calculated_by_hand():
+def test_soft_dice_equals_a_value_calculated_by_hand():
     probability, truth = torch.tensor([1.0, 0.5, 0.0]), torch.tensor([1.0, 1.0, 0.0])
     known = torch.tensor([True, True, True])
     assert soft_dice(probability, truth, known).item() == pytest.approx((2 * 1.5 + 1) / (3.5 + 1))
@@ -200,3 +203,30 @@ def test_a_few_steps_on_one_patch_lower_the_loss(case: Case):
         last = sum(one.learn().values())
     assert math.isfinite(last)
     assert last < first
+
+
+NO_SYNTHESIS = SynthesisOptions(**dict.fromkeys(asdict(SynthesisOptions()), 0.0))
+"""Real images with varied Hounsfield units only."""
+
+
+def test_the_synthesis_options_are_saved_with_the_checkpoint(tmp_path: Path, case: Case):
+    trainer(case, synthesis=NO_SYNTHESIS).save(tmp_path / "none")
+    trainer(case).save(tmp_path / "default")
+    for name, options in (("none", NO_SYNTHESIS), ("default", SynthesisOptions())):
+        saved = read_metadata(tmp_path / name)["options"]["synthesis"]
+        assert SynthesisOptions(**saved) == options
+
+
+IMAGE_STEPS = ("implants", "remapped", "blurred_real", "sharpened", "low_resolution")
+
+
+@pytest.mark.parametrize("step", [*IMAGE_STEPS, "tilted_contrast", "noisy"])
+def test_a_synthesis_step_with_probability_one_changes_the_image(step: str, case: Case):
+    options = PatchOptions((16, 16, 16), on_spine=1.0)
+    patch = draw_patch(case, options, torch.Generator().manual_seed(3))
+    plain, again, changed = (
+        paint(patch, torch.Generator().manual_seed(4), each)
+        for each in (NO_SYNTHESIS, NO_SYNTHESIS, replace(NO_SYNTHESIS, **{step: 1.0}))
+    )
+    assert torch.equal(plain, again)
+    assert not torch.equal(plain, changed)

@@ -19,7 +19,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
-from spinemamba.training.data import gather, public_cases
+from spinemamba.training.data.data_list import read_data_list
 from spinemamba.training.data.dataset import Case, load_dataset, save_dataset
 from spinemamba.training.data.gather import DataOptions, gather_cases
 
@@ -90,7 +90,7 @@ def test_unchanged_cases_are_not_read_again(calls: Calls):
     assert (calls.out / "bank.safetensors").stat().st_ino == before
 
 
-def test_corrected_labels_are_read_again_and_reported(calls: Calls, phantoms: list[Phantom]):
+def test_changed_labels_are_read_again_and_reported(calls: Calls, phantoms: list[Phantom]):
     assert levels(calls()["a"]) == {L1, L2, L3}
     write_image(relabelled(phantoms[0], L3, 23), calls.data / f"a{SEG}")
     again = calls()
@@ -102,7 +102,7 @@ def test_corrected_labels_are_read_again_and_reported(calls: Calls, phantoms: li
     assert calls.said == []
 
 
-def test_a_replaced_image_is_read_again(calls: Calls, phantoms: list[Phantom]):
+def test_a_changed_image_is_read_again(calls: Calls, phantoms: list[Phantom]):
     before = calls()["b"]
     image = phantoms[1].image
     write_image(image.with_array(image.array + np.int16(7)), calls.data / f"b{CT}")
@@ -111,7 +111,7 @@ def test_a_replaced_image_is_read_again(calls: Calls, phantoms: list[Phantom]):
     assert (after.image - before.image).float().median() == 7
 
 
-def test_a_changed_label_map_is_applied(tmp_path: Path, phantoms: list[Phantom]):
+def test_changed_label_names_in_dataset_json_are_used(tmp_path: Path, phantoms: list[Phantom]):
     calls = Calls(tmp_path)
     for kind, volume in (
         ("imagesTr/a_0000", phantoms[0].image),
@@ -140,7 +140,7 @@ def test_a_removed_case_is_dropped_and_a_renamed_one_is_kept(calls: Calls):
     assert [case.name for case in load_dataset(calls.out / "bank.safetensors")] == ["c"]
 
 
-def test_a_call_without_own_cases_keeps_and_reports_them(calls: Calls):
+def test_cached_user_cases_are_used_without_their_folder_and_reported(calls: Calls):
     first = calls()
     again = calls(user=None, phantoms=1)
     assert equal({n: again[n] for n in "ab"}, first)
@@ -150,21 +150,21 @@ def test_a_call_without_own_cases_keeps_and_reports_them(calls: Calls):
     assert "1 phantoms of earlier calls are also used" in calls.said
 
 
-def test_the_same_case_under_two_names_is_used_once_and_reported(calls: Calls):
+def test_duplicate_cases_are_used_once_and_reported(calls: Calls):
     for ending in (CT, SEG):
         shutil.copy(calls.data / f"a{ending}", calls.data / f"z{ending}")
     assert calls().keys() == {"a", "b"}
     assert "z: the same files as a; they are used once" in calls.said
 
 
-def test_the_same_image_with_other_labels_is_reported(calls: Calls, phantoms: list[Phantom]):
+def test_an_image_with_two_label_maps_is_reported(calls: Calls, phantoms: list[Phantom]):
     shutil.copy(calls.data / f"a{CT}", calls.data / f"z{CT}")
     write_image(relabelled(phantoms[0], L3, 23), calls.data / f"z{SEG}")
     assert calls().keys() == {"a", "b", "z"}
     assert "z: the same image as a, with other labels" in calls.said
 
 
-def test_two_patients_of_the_same_name_are_both_used(calls: Calls, phantoms: list[Phantom]):
+def test_cases_of_two_patients_with_one_name_are_both_used(calls: Calls, phantoms: list[Phantom]):
     for number, patient in enumerate(("p1", "p2")):
         (calls.data / patient).mkdir()
         write_image(phantoms[number].image, calls.data / patient / f"scan{CT}")
@@ -179,7 +179,7 @@ def test_two_patients_of_the_same_name_are_both_used(calls: Calls, phantoms: lis
     assert not torch.equal(calls()["p2/scan"].image, cases["p1/scan"].image)
 
 
-def test_an_own_case_with_the_name_of_a_phantom_is_kept_apart(calls: Calls):
+def test_a_user_case_named_like_a_phantom_is_kept_apart(calls: Calls):
     for ending in (CT, SEG):
         (calls.data / f"b{ending}").rename(calls.data / f"phantom0{ending}")
     cases = calls(phantoms=1)
@@ -188,7 +188,7 @@ def test_an_own_case_with_the_name_of_a_phantom_is_kept_apart(calls: Calls):
     assert calls.said == []
 
 
-def test_a_detached_header_is_read_at_every_call(calls: Calls, phantoms: list[Phantom]):
+def test_a_case_with_a_detached_header_is_read_at_every_call(calls: Calls, phantoms: list[Phantom]):
     header, data = calls.data / "a.mhd", calls.data / "a.raw"
     sitk.WriteImage(sitk.ReadImage(str(calls.data / f"a{SEG}")), str(header))
     (calls.data / f"a{SEG}").unlink()
@@ -223,7 +223,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_case_bank_is_rebuilt_and_reported(kind: str, calls: Calls):
+def test_a_damaged_cache_is_rebuilt_and_reported(kind: str, calls: Calls):
     first = calls(phantoms=1)
     path = calls.out / "bank.safetensors"
     DAMAGE[kind](path)
@@ -237,7 +237,7 @@ def test_a_damaged_case_bank_is_rebuilt_and_reported(kind: str, calls: Calls):
     assert calls.said == []
 
 
-def test_the_case_bank_of_another_network_is_refused_and_kept(calls: Calls):
+def test_the_cache_of_the_other_network_is_refused_and_kept(calls: Calls):
     calls()
     before = (calls.out / "bank.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"voxels of 8 mm; this network needs 4 mm") as caught:
@@ -247,14 +247,14 @@ def test_the_case_bank_of_another_network_is_refused_and_kept(calls: Calls):
     assert (calls.out / "bank.safetensors").read_bytes() == before
 
 
-def test_a_case_bank_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
+def test_a_cache_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
     save_dataset(list(calls().values()), 8.0, tmp_path / "bank")
     (tmp_path / "usual").touch()
     assert (tmp_path / "bank").stat().st_mode == (tmp_path / "usual").stat().st_mode
     assert not list(tmp_path.glob(".*"))
 
 
-def test_unusable_files_are_listed_together_and_nothing_is_saved(calls: Calls):
+def test_unusable_files_are_listed_together_and_no_cache_is_written(calls: Calls):
     (calls.data / f"a{SEG}").write_bytes(b"")
     (calls.data / f"b{CT}").unlink()
     (calls.data / f"b{CT}").symlink_to(calls.data / "nothing")
@@ -266,20 +266,24 @@ def test_unusable_files_are_listed_together_and_nothing_is_saved(calls: Calls):
     assert not (calls.out / "bank.safetensors").exists()
 
 
-def test_real_cases_are_read_again_when_their_files_change(calls: Calls, monkeypatch):
-    pairs = {"r1": (f"a{CT}", f"a{SEG}"), "r2": (f"b{CT}", f"b{SEG}")}
-    for module in (gather, public_cases):
-        monkeypatch.setattr(module, "PAIRS", pairs)
-        monkeypatch.setattr(module, "MASKS", {})
-    first = calls(user=None, public=calls.data)
+def test_listed_cases_are_read_again_when_their_files_change(calls: Calls, tmp_path: Path):
+    entries = [
+        {"name": f"r{k}", "source": "one", "image": f"{name}{CT}", "label": f"{name}{SEG}"}
+        for k, name in enumerate("ab", start=1)
+    ]
+    source = {"title": "One", "licence": "CC BY 4.0", "credit": "A et al."}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"schema": 1, "sources": {"one": source}, "training": entries}))
+    listed = read_data_list(path, calls.data)
+    first = calls(user=None, listed=listed)
     assert first.keys() == {"r1", "r2"}
-    calls(user=None, public=calls.data)
+    calls(user=None, listed=listed)
     assert calls.said == []
     labels = sitk.ReadImage(str(calls.data / f"a{SEG}"))
     sitk.WriteImage(sitk.ChangeLabel(labels, {L3: 23}), str(calls.data / f"a{SEG}"))
-    again = calls(user=None, public=calls.data)
+    again = calls(user=None, listed=listed)
     assert levels(again["r1"]) == {L1, L2, 23}
-    assert any(text.startswith("r1: its files have changed") for text in calls.said)
+    assert any(text.startswith("r1: its files or its entry have changed") for text in calls.said)
     (calls.data / f"a{SEG}").unlink()
     with pytest.raises(UserError, match="cannot be read"):
-        calls(user=None, public=calls.data)
+        calls(user=None, listed=listed)

@@ -22,7 +22,7 @@ from spinemamba.training.checkpoint import load_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import Case, load_dataset
 from spinemamba.training.folder import read_metadata, working_in
 from spinemamba.training.loop import Trainer, TrainOptions
-from spinemamba.training.metrics_log import MetricsLog
+from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.pack_model import pack_model
 
 
@@ -53,7 +53,7 @@ NUMBERS = {
 @pytest.mark.parametrize(
     ("option", "text"), [(option, text) for option, texts in NUMBERS.items() for text in texts]
 )
-def test_impossible_numbers_are_refused(option: str, text: str, tmp_path: Path, capsys):
+def test_option_values_out_of_range_are_refused(option: str, text: str, tmp_path: Path, capsys):
     assert main(["train", "coarse", "--out", str(tmp_path / "run"), f"{option}={text}"]) == 2
     error = capsys.readouterr().err
     assert f"argument {option}: '{text}' is not a " in error
@@ -87,7 +87,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(case: Cas
     assert load_checkpoint(folder)["step"] == 1
 
 
-def test_a_diverging_training_ends_and_keeps_its_last_checkpoint(case: Case, folder: Path):
+def test_a_diverging_training_stops_and_keeps_the_last_checkpoint(case: Case, folder: Path):
     before = (folder / "checkpoint.pt").read_bytes()
     one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=40, learning_rate=1e30, save_every_s=0))
     one.resume(folder)
@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_is_refused_with_a_remedy(kind: str, case: Case, fo
     assert "elete" in caught.value.remedy
 
 
-def test_an_unreadable_checkpoint_is_not_called_damaged(case: Case, folder: Path, monkeypatch):
+def test_an_unreadable_checkpoint_is_not_reported_as_damaged(case: Case, folder: Path, monkeypatch):
     def denied(path: Path, *args: object, **more: object) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
@@ -226,7 +226,7 @@ def test_the_folder_of_another_training_is_refused_before_any_work(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_coarse_and_fine_networks_are_not_packed_swapped(tmp_path: Path):
+def test_coarse_and_fine_networks_cannot_be_swapped_when_packing(tmp_path: Path):
     fine = real_training(tmp_path / "fine", "fine")
     with pytest.raises(UserError, match=r"'fine --size tiny.*', not of the coarse network"):
         pack_model(fine, fine, tmp_path / "m", name="m", version="1")
@@ -246,7 +246,7 @@ def test_a_full_disk_is_reported_and_leaves_no_file(case: Case, folder: Path, mo
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
 
 
-def test_a_disk_without_space_for_checkpoints_is_refused_early(tmp_path: Path, monkeypatch):
+def test_a_disk_too_small_for_checkpoints_is_refused_before_training(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: (10**9, 0, 10**6))
     with (
         pytest.raises(UserError, match="has 1 MB left; checkpoints of this network need") as caught,
@@ -259,14 +259,14 @@ def test_a_disk_without_space_for_checkpoints_is_refused_early(tmp_path: Path, m
         pass
 
 
-def test_an_unwritable_training_folder_is_refused_before_the_work(tmp_path: Path, capsys):
+def test_a_read_only_folder_is_refused_before_training(tmp_path: Path, capsys):
     (tmp_path / "file").touch()
     for out in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/run")):
         assert main(["train", "coarse", "--out", str(out)]) == 2
         assert "phantom" not in capsys.readouterr().out
 
 
-def test_an_incomplete_row_of_the_curves_does_not_affect_the_next(tmp_path: Path):
+def test_an_incomplete_last_row_of_metrics_is_removed(tmp_path: Path):
     (tmp_path / "curves.csv").write_text("step,minutes,bone\n50,1,25.5\n100,1,2")
     curves = MetricsLog(tmp_path, lambda text: None)
     for step in range(51, 101):
@@ -286,7 +286,7 @@ with try_lock(Path(sys.argv[1]), "training"):
 """
 
 
-def test_a_training_lock_is_exclusive_and_ends_with_its_process(tmp_path: Path, repository: Path):
+def test_a_lock_excludes_other_processes_until_its_process_ends(tmp_path: Path, repository: Path):
     path = tmp_path / "training.lock"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],
@@ -308,7 +308,7 @@ def test_a_training_lock_is_exclusive_and_ends_with_its_process(tmp_path: Path, 
     assert not path.exists()
 
 
-def test_a_training_record_is_unchanged_after_writing_and_reading(case: Case, folder: Path):
+def test_the_metadata_of_a_training_is_read_back_equal(case: Case, folder: Path):
     about = read_metadata(folder)
     assert about.kind == "spinemamba"
     assert about.sources == ("synthetic spines of this package, Apache-2.0.",)

@@ -20,9 +20,10 @@ from spinemamba.protocol.model_card import find_model, read_card
 from spinemamba.training.architectures import KINDS, SIZES, SPACING_MM
 from spinemamba.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.origin import Origin
 from spinemamba.training.folder import working_in
 from spinemamba.training.loop import Trainer, TrainOptions
-from spinemamba.training.metrics_log import MetricsLog
+from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.pack_model import pack_model
 
 
@@ -31,7 +32,7 @@ def case() -> Case:
     return lumbar_case()
 
 
-def test_an_interrupted_training_resumes_bit_for_bit(tmp_path: Path, case: Case):
+def test_an_interrupted_training_resumes_with_the_same_steps(tmp_path: Path, case: Case):
     whole = trainer(case)
     expected = [whole.learn() for _ in range(4)][-1]
     first = trainer(case)
@@ -57,7 +58,18 @@ def test_training_stops_at_its_last_step_and_packs_into_a_model(tmp_path: Path, 
     assert find_model(str(tmp_path / "model")) == tmp_path / "model"
 
 
-def test_a_packed_model_keeps_the_network_that_was_not_retrained(tmp_path: Path, case: Case):
+def test_licence_and_credit_of_listed_cases_reach_the_model_card(tmp_path: Path, case: Case):
+    source = "VerSe, CC BY-SA 4.0 (Sekuboyina et al.)"
+    for kind, name in (("coarse", "a"), ("fine", "b")):
+        listed = replace(case, name=name, origin=Origin("complete", source))
+        Trainer(CONFIG, [listed], [1.0], TrainOptions(steps=1)).save(tmp_path / kind)
+    folders = [tmp_path / name for name in ("coarse", "fine", "model")]
+    card = pack_model(*folders, name="tiny", version="0")
+    assert card.licence == "CC-BY-SA-4.0"
+    assert card.data == (f"{source}: a.", f"{source}: b.")
+
+
+def test_packing_keeps_the_network_that_was_not_trained(tmp_path: Path, case: Case):
     one = Trainer(CONFIG, [case], [1.0], TrainOptions(steps=1))
     one.run(tmp_path / "coarse", lambda text: None)
     starter = read_card(find_model("starter"))
@@ -72,7 +84,7 @@ def test_a_packed_model_keeps_the_network_that_was_not_retrained(tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: str):
+def test_every_kind_of_network_draws_the_same_patches(case: Case, kind: str):
     if kind == "dynunet":
         pytest.importorskip("monai")
     # DynUNet halves a patch four times and cannot normalise a single voxel.
@@ -85,7 +97,7 @@ def test_every_kind_of_network_learns_from_the_same_patches(case: Case, kind: st
     assert torch.equal(one.draw()[0], other.draw()[0])
 
 
-def test_the_network_size_can_be_chosen_for_both_passes():
+def test_both_networks_can_be_trained_in_every_size(case: Case):
     assert set(TRAINED) == set(product(SIZES, SPACING_MM))
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
@@ -145,7 +157,7 @@ def test_a_checkpoint_in_several_files_is_refused(tmp_path: Path, case: Case, na
     assert load_checkpoint(tmp_path)["step"] == 1
 
 
-def test_curves_are_means_of_fifty_steps_appended_to_one_file(tmp_path: Path):
+def test_metrics_are_means_of_fifty_steps_appended_to_one_file(tmp_path: Path):
     said: list[str] = []
     for part in (0, 1):
         curves = MetricsLog(tmp_path, said.append)
@@ -157,7 +169,7 @@ def test_curves_are_means_of_fifty_steps_appended_to_one_file(tmp_path: Path):
     assert "step 100 bone 25.500 (1.0 min)" in said
 
 
-def test_example_pictures_do_not_change_a_training(case: Case):
+def test_preview_patches_do_not_change_the_training(case: Case):
     looked, not_looked = trainer(case), trainer(case)
     looked.examples(5)
     assert looked.learn() == not_looked.learn()

@@ -1,0 +1,48 @@
+"""Probabilities of the image synthesis, kept with the checkpoint that they led to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """Probabilities of the steps that make a training image from a patch.
+
+    Attributes:
+        painted: A case with both an image and tissues is painted from the tissues.
+        ct: A painted patch has the contrast of CT.
+        mr: A painted patch has the contrast of MR; the others have random contrasts, as in
+            SynthSeg (arXiv 2107.09559).
+        t1: A painted MR is T1 weighted, otherwise T2 weighted.
+        fat_suppressed: A painted MR has suppressed fat.
+        implants: Screws and rods in a real or painted CT.
+        remapped: The contrast of a real image is changed to a random one, for robustness to MR.
+        blurred_painted: A painted image is blurred.
+        blurred_real: A real image is blurred.
+        sharpened: Enhanced edges, as by a bone reconstruction kernel.
+        low_resolution: Lower resolution, resampled to the same grid.
+        low_along_one_axis: The resolution is lower along one axis, otherwise along all.
+        tilted_contrast: Another gamma and a weak bias field.
+        noisy: White or correlated noise.
+        correlated_noise: Noise is correlated as by a reconstruction kernel, otherwise white.
+    """
+
+    painted: float = 0.6
+    ct: float = 0.65
+    mr: float = 0.15
+    t1: float = 0.5
+    fat_suppressed: float = 0.3
+    implants: float = 0.04
+    remapped: float = 0.12
+    blurred_painted: float = 0.7
+    blurred_real: float = 0.3
+    sharpened: float = 0.15
+    low_resolution: float = 0.35
+    low_along_one_axis: float = 0.6
+    tilted_contrast: float = 0.15
+    noisy: float = 0.5
+    correlated_noise: float = 0.5
+
+
+DEFAULT_SYNTHESIS = SynthesisOptions()

@@ -1,0 +1,248 @@
+"""Data lists: what is refused, attributions, and the patches that a list leads to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from public_cases import public_cases
+
+from spinemamba.cli import train
+from spinemamba.cli.main import main
+from spinemamba.common.errors import Code, UserError
+from spinemamba.imaging.write import write_image
+from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.training.data.data_list import read_data_list
+from spinemamba.training.data.dataset import IGNORE_INDEX
+from spinemamba.training.data.gather import DataOptions, draw_weights, gather_cases
+from spinemamba.training.data.listed_cases import load_listed_cases
+from spinemamba.training.data.origin import attributions
+from spinemamba.training.data.patches import PatchOptions, draw_patch
+from spinemamba.training.synthesis.paint import paint
+
+LIST: dict[str, Any] = {
+    "schema": 1,
+    "sources": {"one": {"title": "One", "licence": "CC BY 4.0", "credit": "A et al."}},
+    "training": [
+        {"name": "a", "source": "one", "image": "a_ct.nii.gz", "label": "a_seg.nii.gz"},
+        {"name": "m", "source": "one", "label": "a_seg.nii.gz"},
+    ],
+    "testing": [{"name": "t", "source": "one", "image": "t.nii.gz", "modality": "MR"}],
+    "vertebra_shapes": [{"case": "m", "first": "L1", "last": "L3"}],
+}
+
+Change = Callable[[dict[str, Any]], object]
+
+WRONG: dict[str, tuple[Change, str]] = {
+    "another schema": (lambda d: d.update(schema=2), "schema 2"),
+    "no schema": (lambda d: d.pop("schema"), "schema None"),
+    "an unknown section": (lambda d: d.update(validation=[]), "unknown section validation"),
+    "no training cases": (lambda d: d.update(training=[]), "section training is missing or empty"),
+    "a section that is no list": (lambda d: d.update(testing={}), "testing is not a list"),
+    "an entry that is no object": (lambda d: d["training"].append(3), r"training\[2\] is not an"),
+    "an unknown field": (lambda d: d["training"][0].update(seg="x"), "unknown field seg"),
+    "a missing field": (lambda d: d["training"][0].pop("name"), "the field name is missing"),
+    "a number for a path": (lambda d: d["training"][0].update(image=3), "the field image is 3"),
+    "a number for a truth value": (
+        lambda d: d["training"][0].update(complete=1),
+        "the field complete is 1",
+    ),
+    "a truth value for a weight": (
+        lambda d: d["training"][0].update(weight=True),
+        "the field weight is true",
+    ),
+    "a weight of zero": (lambda d: d["training"][0].update(weight=0), "weight 0 is not above 0"),
+    "a weight that is not finite": (
+        lambda d: d["training"][0].update(weight=float("nan")),
+        "weight nan",
+    ),
+    "a licence that is missing": (
+        lambda d: d["sources"]["one"].pop("licence"),
+        "sources: one: the field licence is missing",
+    ),
+    "a source that is not listed": (
+        lambda d: d["training"][0].update(source="two"),
+        "a: the source two",
+    ),
+    "one name twice": (lambda d: d["training"][1].update(name="a"), "the name a occurs twice"),
+    "a test case to train on": (lambda d: d["testing"][0].update(name="a"), "a occurs twice"),
+    "the name of a phantom": (lambda d: d["training"][0].update(name="phantom3"), "is reserved"),
+    "no label": (lambda d: d["training"][0].pop("label"), "a: a training case needs a label"),
+    "no file": (lambda d: d["testing"][0].pop("image"), "t: it has no file"),
+    "MR to train on": (lambda d: d["training"][0].update(modality="MR"), "must be CT, not MR"),
+    "another modality": (lambda d: d["testing"][0].update(modality="PET"), "neither CT nor MR"),
+    "a donor that is not trained on": (
+        lambda d: d["vertebra_shapes"][0].update(case="t"),
+        "t is not a training case",
+    ),
+    "a donor with an unknown level": (
+        lambda d: d["vertebra_shapes"][0].update(first="X1"),
+        "X1 is not a level",
+    ),
+    "a donor upside down": (
+        lambda d: d["vertebra_shapes"][0].update(first="L4"),
+        "L4 is below L3",
+    ),
+}
+
+
+def written(folder: Path, content: object) -> Path:
+    path = folder / "list.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_data_list_is_refused(kind: str, tmp_path: Path):
+    change, message = WRONG[kind]
+    content = deepcopy(LIST)
+    change(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_data_list(written(tmp_path, content))
+    assert caught.value.code == Code.INPUT_BAD
+    assert "list.json is not a data list" in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\udc80"])
+def test_a_damaged_data_list_is_refused(text: str, tmp_path: Path):
+    path = tmp_path / "list.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match="is not a data list"):
+        read_data_list(path)
+
+
+def test_a_data_list_with_a_key_twice_is_refused(tmp_path: Path):
+    path = written(tmp_path, LIST)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"source": "one"', '"source": "one", "source": "two"', 1))
+    with pytest.raises(UserError, match="the key source occurs twice"):
+        read_data_list(path)
+
+
+def test_a_missing_data_list_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match=r"list\.json cannot be read: No such file"):
+        read_data_list(tmp_path / "list.json")
+
+
+def test_a_data_list_without_errors_is_read(tmp_path: Path):
+    data = read_data_list(written(tmp_path, LIST))
+    assert data.root == tmp_path
+    assert [case.kind for case in data.training] == ["part", "mask"]
+    assert data.image("a") == tmp_path / "a_ct.nii.gz"
+    assert data.label("t") is None
+    assert data.origin(data.training[0]).source == "One, CC BY 4.0 (A et al.)"
+    assert data.shapes_source() == "synthetic spines composed of vertebrae of One (CC BY 4.0)"
+    assert read_data_list(data.path, Path("elsewhere")).label("m") == Path("elsewhere/a_seg.nii.gz")
+
+
+def test_a_data_root_without_a_list_is_refused(tmp_path: Path, capsys):
+    words = ["train", "coarse", "--out", str(tmp_path / "out"), "--data-root", str(tmp_path)]
+    assert main(words) != 0
+    assert "there is no list" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def phantom_list(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list with an image and label map, and with the label map alone."""
+    folder = tmp_path_factory.mktemp("list")
+    options = PhantomOptions(first="L1", last="L3", spacing_mm=(4.0, 4.0, 4.0), tight=True)
+    phantom = make_phantom(1, options)
+    write_image(phantom.image, folder / "a_ct.nii.gz")
+    write_image(phantom.labels, folder / "a_seg.nii.gz")
+    return written(folder, LIST)
+
+
+def test_licences_and_weights_travel_with_the_cached_cases(phantom_list: Path, tmp_path: Path):
+    listed = read_data_list(phantom_list)
+    first, weights = gather_cases(DataOptions(tmp_path, listed=listed, phantoms=2), 8.0, str)
+    again, same = gather_cases(DataOptions(tmp_path, phantoms=2), 8.0, str)
+    assert [case.origin for case in again] == [case.origin for case in first]
+    assert [case.name for case in first] == ["a", "m", "phantom0", "composed1"]
+    assert weights == same == draw_weights(again)
+    assert attributions((case.name, case.origin) for case in again) == (
+        "One, CC BY 4.0 (A et al.): a, m.",
+        "synthetic spines of this package, Apache-2.0.",
+        "synthetic spines composed of vertebrae of One (CC BY 4.0).",
+    )
+
+
+def test_a_changed_entry_is_read_again(phantom_list: Path, tmp_path: Path):
+    gather_cases(DataOptions(tmp_path, listed=read_data_list(phantom_list), phantoms=0), 8.0, str)
+    content = deepcopy(LIST)
+    content["training"][0]["complete"] = True
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps(content), encoding="utf-8")
+    said: list[str] = []
+    listed = read_data_list(changed, phantom_list.parent)
+    cases, _ = gather_cases(DataOptions(tmp_path, listed=listed, phantoms=0), 8.0, said.append)
+    assert said == ["a: its files or its entry have changed since the last call; read again", "a"]
+    assert cases[0].origin.kind == "complete"
+
+
+def test_images_that_do_not_fit_their_labels_are_refused(phantom_list: Path, tmp_path: Path):
+    phantom = make_phantom(1, PhantomOptions(first="L1", last="L2", spacing_mm=(4.0, 4.0, 4.0)))
+    write_image(phantom.image, tmp_path / "a_ct.nii.gz")
+    (tmp_path / "a_seg.nii.gz").write_bytes((phantom_list.parent / "a_seg.nii.gz").read_bytes())
+    listed = read_data_list(phantom_list, tmp_path)
+    with pytest.raises(UserError, match=r"a_seg\.nii\.gz: its grid is not that of a_ct\.nii\.gz"):
+        list(load_listed_cases(listed, 8.0, ["a"], str))
+
+
+def test_unknown_label_values_are_refused(phantom_list: Path, tmp_path: Path):
+    labels = make_phantom(1, PhantomOptions(first="L1", last="L2", spacing_mm=(4.0,) * 3)).labels
+    array = labels.array.astype(np.int16)
+    array[array == 20] = 276  # 20 as uint8
+    write_image(labels.with_array(array), tmp_path / "a_seg.nii.gz")
+    with pytest.raises(UserError, match=r"holds the unknown values \[276\]"):
+        list(load_listed_cases(read_data_list(phantom_list, tmp_path), 8.0, ["m"], str))
+
+
+def test_the_command_trains_on_a_data_list(phantom_list: Path, tmp_path: Path, monkeypatch):
+    said: list[Any] = []
+    monkeypatch.setattr(train, "_trainer", lambda args, cases, weights: said.append(cases) or 1 / 0)
+    words = ["train", "coarse", "--out", str(tmp_path), "--data-list", str(phantom_list)]
+    main([*words, "--phantoms", "0"])
+    assert [case.name for case in said[0]] == ["a", "m"]
+
+
+PATCHES = (
+    ("ts_example", 370, -0.6554),
+    ("ts_example", 254, -0.0308),
+    ("verse005", 987, -0.7809),
+    ("verse006", 1242, -0.4839),
+    ("ts_example", 1655, -0.5869),
+    ("ts_example", 1151, -0.5287),
+    ("ts_example", 1739, -0.5278),
+    ("ts_example", 496, -0.4910),
+)
+"""Case, voxels of bone and mean of the image of patches drawn with seed 5."""
+
+
+def test_public_cases_lead_to_the_known_patches(shared_data: Path):
+    names = ("verse005", "verse006", "verse010", "ts_example")
+    cases = list(load_listed_cases(public_cases(shared_data), 4.0, names, str))
+    assert [case.name for case in cases] == ["ts_example", "verse005", "verse006", "verse010"]
+    generator, weights = torch.Generator().manual_seed(5), torch.tensor(draw_weights(cases))
+    for name, voxels, mean in PATCHES:
+        index = int(torch.multinomial(weights, 1, generator=generator))
+        patch = draw_patch(cases[index], PatchOptions((16, 16, 16)), generator)
+        image = paint(patch, generator)
+        bone = (patch.target > 0) & (patch.target < IGNORE_INDEX)
+        assert cases[index].name == name
+        assert int(bone.sum()) == pytest.approx(voxels, abs=2)
+        assert float(image.mean()) == pytest.approx(mean, abs=2e-3)
+
+
+def test_the_example_in_the_training_page_is_a_data_list(repository: Path, tmp_path: Path):
+    page = (repository / "Resources" / "Docs" / "training.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    data = read_data_list(written(tmp_path, json.loads(example)))
+    assert [case.kind for case in data.training] == ["complete", "part", "mask"]
