@@ -51,7 +51,7 @@ def level_plot(levels: list[Level]) -> str:
     return _svg(figure)
 
 
-def name_plot(levels: list[Level]) -> str:
+def confusion_plot(levels: list[Level]) -> str:
     """Return the confusion matrix of levels as an SVG element.
 
     Rows are true levels, columns predicted ones; the last column counts missed vertebrae.
