@@ -22,7 +22,7 @@ from spinemamba.evaluation.compare import compare  # noqa: E402
 from spinemamba.inference.model import load_model  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol.model_card import DEFAULT, find_model  # noqa: E402
-from spinemamba.report.run_picture import write_report  # noqa: E402
+from spinemamba.report.run_picture import write_run_picture  # noqa: E402
 from spinemamba.segment import SegmentOptions, segment  # noqa: E402
 
 SEED = 0
@@ -73,7 +73,9 @@ def main() -> None:
     for number, (_, name, phantom, found) in enumerate(sorted(worst, key=lambda w: w[0]), start=1):
         if number <= PICTURES:
             file = f"model-hard-{number}.png"
-            write_report(phantom.image, found.labels, found.result, REPOSITORY / "Resources" / file)
+            write_run_picture(
+                phantom.image, found.labels, found.result, REPOSITORY / "Resources" / file
+            )
             pictures.append(f"![{name}](../../../../Resources/{file})\n\n*{name}*")
     heads = ("case", "found", "bone Dice", "Dice per vertebra", "named right", "ambiguous")
     content = "\n\n".join([markdown(heads, rows), *pictures])

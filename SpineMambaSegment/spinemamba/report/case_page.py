@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from spinemamba.findings.level_flags import LIMITS
 from spinemamba.imaging.volume import Volume
 from spinemamba.protocol.flags import sentences
 from spinemamba.protocol.measurements import Item, Measurements
 from spinemamba.protocol.quantities import BY_KEY, QUANTITIES
 from spinemamba.protocol.result import InstanceResult, Result
-from spinemamba.report.case_pictures import strip_picture, surface_picture
+from spinemamba.report.case_pictures import reformation_picture, surface_picture
 from spinemamba.report.html import Table, write_html
-from spinemamba.report.run_picture import SURE
 
 _HEADS = ("level", "certain", "volume mL", "front mm", "middle mm", "back mm", "loss %", "grade")
 _HEADS += ("HU", "canal mm", "disc below mm", "angle", "slip mm")
@@ -44,7 +44,7 @@ def write_page(
         title=title,
         subtitle=_subtitle(measured),
         alerts=measured.alerts,
-        strip=strip_picture(image, labels, measured),
+        reformations=reformation_picture(image, labels, measured),
         surface=surface_picture(labels),
         angles=_angles(measured),
         missing_angles=[
@@ -127,7 +127,7 @@ def _findings(measured: Measurements, result: Result | None) -> Iterator[tuple[s
     for item in () if result is None else result.instances:
         if item.flags:
             yield item.name, sentences(item.flags)
-        elif item.posterior < SURE:
+        elif item.posterior < LIMITS.level_uncertain:
             yield item.name, "Level uncertain."
     for item in measured.of("vertebra"):
         if item.values.get("genant_grade"):

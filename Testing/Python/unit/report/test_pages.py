@@ -58,7 +58,7 @@ def measured() -> Measurements:
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("strip_picture", "surface_picture"):
+    for name in ("reformation_picture", "surface_picture"):
         monkeypatch.setattr(case_page, name, lambda *_: "data:,")
     for name in ("level_plot", "confusion_plot"):
         monkeypatch.setattr(evaluation_page, name, lambda *_: "<svg></svg>")
