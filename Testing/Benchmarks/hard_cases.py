@@ -19,7 +19,7 @@ from spinemamba.evaluation.compare import compare
 from spinemamba.inference.model import load_model
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol.model_card import DEFAULT, find_model
-from spinemamba.report.run_picture import write_report
+from spinemamba.report.run_picture import write_run_picture
 from spinemamba.segment import SegmentOptions, segment
 
 SEED = 0
@@ -71,7 +71,9 @@ def main(words: list[str]) -> int:
     for number, (_, name, phantom, found) in enumerate(sorted(worst, key=lambda w: w[0]), start=1):
         if number <= PICTURES:
             file = f"model-hard-{number}.png"
-            write_report(phantom.image, found.labels, found.result, REPOSITORY / "Resources" / file)
+            write_run_picture(
+                phantom.image, found.labels, found.result, REPOSITORY / "Resources" / file
+            )
             pictures.append(f"![{name}](../../../../Resources/{file})\n\n*{name}*")
     heads = ("case", "found", "bone Dice", "Dice per vertebra", "named right", "ambiguous")
     content = "\n\n".join([markdown(heads, rows), *pictures])

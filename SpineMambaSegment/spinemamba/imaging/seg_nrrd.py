@@ -1,4 +1,8 @@
-"""Read and write ``.seg.nrrd``, Slicer's segmentation format with names, colours and tags."""
+"""Read and write ``.seg.nrrd``, Slicer's segmentation format with names, colours and tags.
+
+slicerio is not used: it assumes a missing origin, reads no layers as SimpleITK writes them, and
+does not write atomically.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +26,14 @@ from spinemamba.imaging.read import labels_from_image
 from spinemamba.imaging.volume import Box, Volume
 from spinemamba.imaging.write import save, to_image, write_image
 
-SEGMENT_FIELDS = ("ID", "Name", "LabelValue", "Layer", "Tags")
-FIELD = re.compile(r"Segment(?:ation_|\d+_)")
-OFFSET = "Segmentation_ReferenceImageExtentOffset"
-MOST_FILLED_VOXELS = 1 << 30
+_SEGMENT_FIELDS = ("ID", "Name", "LabelValue", "Layer", "Tags")
+_SEGMENTATION_FIELD = re.compile(r"Segment(?:ation_|\d+_)")
+_EXTENT_OFFSET = "Segmentation_ReferenceImageExtentOffset"
+_MOST_FILLED_VOXELS = 1 << 30
 """Limit of the size to which layers are padded, because a header may state anything."""
 
-NAMED = re.compile(rb"Segment\d+_Name:?=")
-EXTENT = re.compile(r"Reference image geometry\|(?:[^;|]*;){16}((?:-?\d+;){5}-?\d+)")
+_NAME_LINE = re.compile(rb"Segment\d+_Name:?=")
+_REFERENCE_EXTENT = re.compile(r"Reference image geometry\|(?:[^;|]*;){16}((?:-?\d+;){5}-?\d+)")
 """16 numbers of a matrix, then first and last voxel along x, y, z."""
 
 
@@ -98,7 +102,7 @@ def read_segmentation(path: Path) -> SegmentationFile:
     segments = _segments(meta, count, path.name)
     if not segments:
         raise UserError(f"{path.name} has no segments.", "Choose a segmentation of a spine.")
-    fields = {key: text for key, text in meta.items() if FIELD.match(key)}
+    fields = {key: text for key, text in meta.items() if _SEGMENTATION_FIELD.match(key)}
     extent = _image_extent(meta, layers[0].geometry.shape)
     return _padded_to_image(SegmentationFile(layers, segments, extent, fields))
 
@@ -111,7 +115,7 @@ def names_segments(path: Path) -> bool:
                 return False
             # An empty line ends the header.
             lines = itertools.takewhile(lambda line: line.strip(), file)
-            return any(NAMED.match(line) for line in lines)
+            return any(_NAME_LINE.match(line) for line in lines)
     except OSError:  # a folder, or an error that the reader reports
         return False
 
@@ -148,7 +152,7 @@ def metadata_fields(array: np.ndarray, segments: Sequence[SegmentInfo]) -> dict[
     fields = {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_SourceRepresentation": "Binary labelmap",
-        OFFSET: "0 0 0",
+        _EXTENT_OFFSET: "0 0 0",
     }
     boxes = ndimage.find_objects(array)
     for k, segment in enumerate(segments):
@@ -222,7 +226,7 @@ def _segments(meta: Mapping[str, str], layers: int, file: str) -> tuple[Segment,
     numbers = sorted({int(match[1]) for match in matches if match})
     segments = []
     for index, number in enumerate(numbers):
-        fields = {name: meta.get(f"Segment{number}_{name}", "") for name in SEGMENT_FIELDS}
+        fields = {name: meta.get(f"Segment{number}_{name}", "") for name in _SEGMENT_FIELDS}
         pairs = (tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
         # Older versions of Slicer wrote each segment in a separate layer, without these fields.
         one_per_layer = layers == len(numbers)
@@ -251,11 +255,11 @@ def _image_extent(
     meta: Mapping[str, str], shape: tuple[int, int, int]
 ) -> tuple[tuple[int, int], ...]:
     """Return first and last voxel of the segmented image along x, y, z, relative to the file."""
-    match = EXTENT.search(meta.get("Segmentation_ConversionParameters", ""))
+    match = _REFERENCE_EXTENT.search(meta.get("Segmentation_ConversionParameters", ""))
     if match is None:
         return tuple((0, length - 1) for length in shape[::-1])
     ends = [int(end) for end in match[1].split(";")]
-    offset = [int(n) for n in meta.get(OFFSET, "0 0 0").split()]
+    offset = [int(n) for n in meta.get(_EXTENT_OFFSET, "0 0 0").split()]
     return tuple((ends[2 * a] - offset[a], ends[2 * a + 1] - offset[a]) for a in range(3))
 
 
@@ -268,7 +272,7 @@ def _padded_to_image(file: SegmentationFile) -> SegmentationFile:
     ]
     pads = list(zip(before, after, strict=True))[::-1]
     larger = [n + sum(pad) for n, pad in zip(grid.shape, pads, strict=True)]
-    if larger == list(grid.shape) or math.prod(larger) > MOST_FILLED_VOXELS:
+    if larger == list(grid.shape) or math.prod(larger) > _MOST_FILLED_VOXELS:
         return file
     origin = grid.to_lps_mm(-np.array(before[::-1], float))
     whole = replace(grid, shape=tuple(larger), origin_lps_mm=tuple(map(float, origin)))
@@ -283,7 +287,7 @@ def _padded_to_image(file: SegmentationFile) -> SegmentationFile:
 def _moved(key: str, text: str, by_xyz: Sequence[int]) -> str:
     """Return a field for layers that are padded by some voxels in front."""
     try:
-        if key == OFFSET:
+        if key == _EXTENT_OFFSET:
             pairs = zip(map(int, text.split()), by_xyz, strict=True)
             return " ".join(str(old - n) for old, n in pairs)
         if re.fullmatch(r"Segment\d+_Extent", key):

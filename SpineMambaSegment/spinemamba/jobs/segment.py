@@ -61,9 +61,9 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
                 done.result.write(partial[job.result])
             progress("write", 0.5)
             if job.picture is not None:
-                from spinemamba.report.run_picture import write_report
+                from spinemamba.report.run_picture import write_run_picture
 
-                write_report(volume, done.labels, done.result, partial[job.picture])
+                write_run_picture(volume, done.labels, done.result, partial[job.picture])
             progress("write", 1.0)
     return RunFiles(job.output, job.result, job.picture, done.result)
 

@@ -10,23 +10,27 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.imaging.curved_planar import View, side_and_front
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.measure.stance import NO_SIDE
 from spinemamba.protocol.measurements import Measurements
-from spinemamba.report.ray_cast import solid_picture
-from spinemamba.report.run_picture import BACKGROUND, draw_view
+from spinemamba.report.ray_cast import render_labels
+from spinemamba.report.run_picture import BACKGROUND, draw_view, name_columns
 
-HEIGHT_IN, DPI = 6.2, 150
-TURN_DEG = 55.0
+_HEIGHT_IN, _DPI = 6.2, 150
+_TURN_DEG = 55.0
 """Angle of the 3-D view, from the left and front: bodies, joints and processes are visible."""
 
-ROOM_MM = 18.0
-LINE = "#ffffff"
+_MARGIN_MM = 18.0
+_CHARACTER_IN = 0.095
+"""Width of a character of a name, rounded up."""
+
+_LINE = "#ffffff"
 
 
-def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) -> str:
+def reformation_picture(image: Volume | None, labels: Volume, measured: Measurements) -> str:
     """Return side view and front view with the measured endplates as a PNG data URI.
 
     Args:
@@ -43,32 +47,40 @@ def strip_picture(image: Volume | None, labels: Volume, measured: Measurements) 
     sides = "??" if unknown else "RL"
     views = side_and_front(background, labels)
     grid = canonical(labels)[0].geometry
-    ranges = [_columns(view) for view in views]
+    ranges = [_columns(view, side) for view, side in zip(views, ("left", "right"), strict=True)]
     widths = [
-        HEIGHT_IN * (last - first) / view.image.shape[0]
+        _HEIGHT_IN * (last - first) / view.image.shape[0]
         for (first, last), view in zip(ranges, views, strict=True)
     ]
-    figure = Figure(figsize=(sum(widths) + 0.1, HEIGHT_IN), facecolor=BACKGROUND)
+    figure = Figure(figsize=(sum(widths) + 0.1, _HEIGHT_IN), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     left = 0.0
     for view, width, kind in zip(views, widths, ("sagittal", "coronal"), strict=True):
         total = sum(widths) + 0.1
         axes = figure.add_axes((left / total, 0, width / total, 1))
         draw_view(axes, view, modality, "AP" if kind == "sagittal" else sides)
-        _draw_plates(axes, view, grid, measured, kind)
+        _draw_endplates(axes, view, grid, measured, kind)
         axes.set_xlim(*ranges[0 if kind == "sagittal" else 1])
         left += width + 0.1
     return _uri(figure)
 
 
-def _columns(view: View) -> tuple[float, float]:
-    """Return the first and last column to show: the labels with a margin for their names."""
+def _columns(view: View, names: str) -> tuple[float, float]:
+    """Return the first and last column to show: labels with a margin, and all of their names."""
     labelled = np.flatnonzero((view.labels > 0).any(axis=0))
-    room = ROOM_MM / view.pixel_mm
-    return float(labelled.min(initial=0)) - room, float(labelled.max(initial=0)) + room
+    margin = _MARGIN_MM / view.pixel_mm
+    first, last = labelled.min(initial=0) - margin, labelled.max(initial=0) + margin
+    character = _CHARACTER_IN * view.image.shape[0] / _HEIGHT_IN
+    for value, column in name_columns(view, names).items():
+        width = character * len(BY_VALUE[value].name)
+        first = min(first, column - width) if names == "left" else first
+        last = max(last, column + width) if names == "right" else last
+    return float(first), float(last)
 
 
-def _draw_plates(axes: Axes, view: View, grid: Geometry, measured: Measurements, kind: str) -> None:
+def _draw_endplates(
+    axes: Axes, view: View, grid: Geometry, measured: Measurements, kind: str
+) -> None:
     """Draw the lines of the endplates; both views follow the spine, so no projection is needed."""
     column = 1 if kind == "sagittal" else 2
     for item in measured.of("vertebra"):
@@ -76,12 +88,12 @@ def _draw_plates(axes: Axes, view: View, grid: Geometry, measured: Measurements,
             places = grid.to_index_zyx(np.array(plate.line(kind))) * np.array(grid.spacing_mm)
             rows = (places[:, 0] - view.corner_mm[0]) / view.pixel_mm
             columns = (places[:, column] - view.corner_mm[1]) / view.pixel_mm
-            axes.plot(columns, rows, color=LINE, linewidth=1.1)
+            axes.plot(columns, rows, color=_LINE, linewidth=1.1)
 
 
 def surface_picture(labels: Volume) -> str:
     """Return the surface of all labels as a PNG data URI."""
-    picture = solid_picture(canonical(labels)[0], TURN_DEG)
+    picture = render_labels(canonical(labels)[0], _TURN_DEG)
     rows, columns = picture.shape[:2]
     figure = Figure(figsize=(columns / 200, rows / 200))
     FigureCanvasAgg(figure)
@@ -91,7 +103,7 @@ def surface_picture(labels: Volume) -> str:
     return _uri(figure, 200)
 
 
-def _uri(figure: Figure, dpi: int = DPI) -> str:
+def _uri(figure: Figure, dpi: int = _DPI) -> str:
     with io.BytesIO() as file:
         figure.savefig(file, dpi=dpi, format="png", facecolor=figure.get_facecolor())
         return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -12,18 +12,18 @@ from scipy import ndimage
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.imaging.volume import Volume
 
-GRID_MM, SMOOTH_MM, STEP_MM = 1.0, 0.9, 1.0
-SMOOTH_VOXELS = 0.6
+_GRID_MM, _SMOOTH_MM, _STEP_MM = 1.0, 0.9, 1.0
+_SMOOTH_VOXELS = 0.6
 """Smallest smoothing in voxels, against steps of coarse voxels."""
 
-LIGHT = np.array([0.55, -0.35, -0.75])
+_LIGHT = np.array([0.55, -0.35, -0.75])
 """Direction of the light in the picture: up, to the left, and towards the viewer."""
 
-AMBIENT = 0.3
-MARGIN_MM = 4.0
+_AMBIENT = 0.3
+_MARGIN_MM = 4.0
 
 
-def solid_picture(labels: Volume, turn_deg: float, pixel_mm: float = 0.7) -> np.ndarray:
+def render_labels(labels: Volume, turn_deg: float, pixel_mm: float = 0.7) -> np.ndarray:
     """Return a 3-D view of all labels in their colours.
 
     Args:
@@ -35,7 +35,7 @@ def solid_picture(labels: Volume, turn_deg: float, pixel_mm: float = 0.7) -> np.
         RGBA in [0, 1], (rows, columns, 4); row 0 is the top.
     """
     small, spacing = _small(labels)
-    smooth_mm = np.maximum(SMOOTH_MM, SMOOTH_VOXELS * spacing)
+    smooth_mm = np.maximum(_SMOOTH_MM, _SMOOTH_VOXELS * spacing)
     solid = ndimage.gaussian_filter((small > 0).astype(np.float32), smooth_mm / spacing)
     turn = np.radians(turn_deg)
     # Axes of the picture in z, y, x: up, right, and away from the viewer.
@@ -63,10 +63,10 @@ def solid_picture(labels: Volume, turn_deg: float, pixel_mm: float = 0.7) -> np.
 def _small(labels: Volume) -> tuple[np.ndarray, np.ndarray]:
     """Return the labelled part on a coarse grid, and its spacing in mm."""
     box = ndimage.find_objects((labels.array > 0).astype(np.uint8))[0]
-    steps = [max(1, round(GRID_MM / s)) for s in labels.spacing_mm]
+    steps = [max(1, round(_GRID_MM / s)) for s in labels.spacing_mm]
     part = labels.array[box][:: steps[0], :: steps[1], :: steps[2]]
     spacing = np.array(labels.spacing_mm) * steps
-    return np.pad(part, [(int(np.ceil(MARGIN_MM / s)),) * 2 for s in spacing]), spacing
+    return np.pad(part, [(int(np.ceil(_MARGIN_MM / s)),) * 2 for s in spacing]), spacing
 
 
 def _sample(
@@ -81,12 +81,12 @@ def _depth(
     """Return the distance to bone along each ray, (rows, columns); infinite if it hits none."""
     depth = np.full(start.shape[:2], np.inf)
     before = np.zeros(start.shape[:2])
-    for distance in np.arange(0.0, far_mm, STEP_MM):
+    for distance in np.arange(0.0, far_mm, _STEP_MM):
         active = ~np.isfinite(depth)
         values = _sample(solid, spacing, start[active] + distance * ahead)
         last = before[active]
         part = np.clip((0.5 - last) / np.maximum(values - last, 1e-6), 0, 1)
-        depth[active] = np.where(values >= 0.5, distance - STEP_MM * (1 - part), np.inf)
+        depth[active] = np.where(values >= 0.5, distance - _STEP_MM * (1 - part), np.inf)
         before[active] = values
     return depth
 
@@ -103,8 +103,8 @@ def _shade(
         axis=-1,
     )
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    diffuse = np.clip(normal @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
-    return AMBIENT + (1 - AMBIENT) * diffuse
+    diffuse = np.clip(normal @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
+    return _AMBIENT + (1 - _AMBIENT) * diffuse
 
 
 def _colours(

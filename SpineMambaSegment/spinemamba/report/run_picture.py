@@ -16,29 +16,27 @@ from scipy import ndimage
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.atomic_files import whole_or_nothing
+from spinemamba.findings.level_flags import LIMITS
 from spinemamba.imaging.curved_planar import View, side_and_front
 from spinemamba.imaging.volume import Volume
 from spinemamba.protocol.flags import sentences
 from spinemamba.protocol.result import InstanceResult, Result
 
-BACKGROUND, TEXT, FAINT, ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
+BACKGROUND, _TEXT, _FAINT, _ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
 _DISPLAY_WINDOW_HU = (-450, 1050)
-MR_WINDOW_PERCENT = (1, 99.5)
-DPI = 140
-EDGE_IN, TITLE_IN, TABLE_IN, LINE_IN = 0.3, 0.75, 6.9, 0.25
-VIEW_IN = (9.2, 4.6)
+_MR_WINDOW_PERCENT = (1, 99.5)
+_DPI = 140
+_EDGE_IN, _TITLE_IN, _TABLE_IN, _LINE_IN = 0.3, 0.75, 6.9, 0.25
+_VIEW_IN = (9.2, 4.6)
 """Largest height and width of a view, if the table is not higher."""
 
-MOST_GROWTH = 1.4
+_MOST_GROWTH = 1.4
 """Largest magnification of a view beside a higher table; beyond, it is only blurred."""
 
-SURE = 0.9
-"""Levels with a smaller posterior are highlighted."""
-
-FLAG_CHARACTERS = 53
+_FLAG_CHARACTERS = 53
 
 
-def write_report(image: Volume, labels: Volume, result: Result, path: Path) -> None:
+def write_run_picture(image: Volume, labels: Volume, result: Result, path: Path) -> None:
     """Write the picture of a run as PNG, atomically.
 
     Args:
@@ -53,11 +51,11 @@ def write_report(image: Volume, labels: Volume, result: Result, path: Path) -> N
     views = side_and_front(image, labels)
     figure = _figure(views, result)
     with whole_or_nothing(path) as partial:
-        figure.savefig(partial, dpi=DPI, facecolor=BACKGROUND, format="png")
+        figure.savefig(partial, dpi=_DPI, facecolor=BACKGROUND, format="png")
 
 
 @dataclass(frozen=True)
-class Row:
+class _Row:
     """A vertebra in the table, with its flags wrapped into lines."""
 
     item: InstanceResult
@@ -71,41 +69,41 @@ class Row:
 
 def _figure(views: tuple[View, View], result: Result) -> Figure:
     rows = [
-        Row(item, textwrap.wrap(sentences(item.flags), FLAG_CHARACTERS))
+        _Row(item, textwrap.wrap(sentences(item.flags), _FLAG_CHARACTERS))
         for item in result.instances
     ]
-    table_in = LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 5)
+    table_in = _LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 5)
     shapes_mm = [np.array(view.image.shape) * view.pixel_mm for view in views]
     most_mm = np.max(shapes_mm, axis=0)
-    inches_per_mm = min(VIEW_IN[0] / most_mm[0], VIEW_IN[1] / most_mm[1])
+    inches_per_mm = min(_VIEW_IN[0] / most_mm[0], _VIEW_IN[1] / most_mm[1])
     growth = table_in / (most_mm[0] * inches_per_mm)
-    inches_per_mm *= min(max(1.0, growth), MOST_GROWTH)
+    inches_per_mm *= min(max(1.0, growth), _MOST_GROWTH)
     view_in = most_mm[0] * inches_per_mm
-    height_in = max(view_in, table_in) + TITLE_IN + EDGE_IN
+    height_in = max(view_in, table_in) + _TITLE_IN + _EDGE_IN
     widths_in = [shape[1] * inches_per_mm for shape in shapes_mm]
-    width_in = sum(widths_in) + TABLE_IN + 4 * EDGE_IN
+    width_in = sum(widths_in) + _TABLE_IN + 4 * _EDGE_IN
     figure = Figure(figsize=(width_in, height_in), facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    top_in = height_in - TITLE_IN
+    top_in = height_in - _TITLE_IN
 
     def axes(left_in: float, box_width_in: float, box_height_in: float) -> Axes:
         box = (left_in, top_in - box_height_in, box_width_in, box_height_in)
         size = (width_in, height_in, width_in, height_in)
         return figure.add_axes([b / s for b, s in zip(box, size, strict=True)])
 
-    left = EDGE_IN
+    left = _EDGE_IN
     for view, box_width, sides in zip(views, widths_in, ("AP", "RL"), strict=True):
         draw_view(axes(left, box_width, view_in), view, result.modality, sides)
-        left += box_width + EDGE_IN
-    _draw_table(axes(left, TABLE_IN, top_in - EDGE_IN), rows, result, top_in - EDGE_IN)
-    _draw_title(figure, result, EDGE_IN / width_in, 1 - TITLE_IN / 2 / height_in)
+        left += box_width + _EDGE_IN
+    _draw_table(axes(left, _TABLE_IN, top_in - _EDGE_IN), rows, result, top_in - _EDGE_IN)
+    _draw_title(figure, result, _EDGE_IN / width_in, 1 - _TITLE_IN / 2 / height_in)
     return figure
 
 
 def _draw_title(figure: Figure, result: Result, left: float, middle: float) -> None:
     name = f"SpineMamba Segment {result.package_version}"
     model = f"model {result.model_name} {result.model_version}"
-    style = {"va": "center", "color": TEXT}
+    style = {"va": "center", "color": _TEXT}
     figure.text(left, middle, f"{name}  ·  {model}", fontsize=13, **style)
     # On the other side of the title, so that a cropped picture shows one of them.
     box = {"facecolor": "#5c2b29", "edgecolor": "none", "boxstyle": "round,pad=0.4"}
@@ -126,7 +124,7 @@ def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
     if modality == "ct":
         low, high = _DISPLAY_WINDOW_HU
     else:
-        low, high = np.percentile(view.image, MR_WINDOW_PERCENT)
+        low, high = np.percentile(view.image, _MR_WINDOW_PERCENT)
     axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, origin="lower")
     axes.set_axis_off()
     overlay = np.zeros((*view.labels.shape, 4))
@@ -145,47 +143,59 @@ def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
     _draw_scale(axes, view)
 
 
-def _write_names(axes: Axes, view: View, values: list[int], beside: str) -> None:
-    """Write each name beside the visible part of the vertebra, at the height of its body."""
-    bodies = {value: view.bodies[value] for value in values if value in view.bodies}
-    height = view.labels.shape[0]
-    rows = spread([row for row, _ in bodies.values()], least=height / 46, most=0.99 * height)
-    reach, gap = 4 / view.pixel_mm, 3 / view.pixel_mm
-    for (value, (row, column)), at in zip(bodies.items(), rows, strict=True):
-        band = slice(max(0, int(row - reach)), int(row + reach) + 1)
-        columns = np.flatnonzero((view.labels[band] == value).any(axis=0))
+def name_columns(view: View, beside: str) -> dict[int, float]:
+    """Return the column at which the name of each vertebra begins, by label value.
+
+    Args:
+        view: View of the spine.
+        beside: "left" or "right" of the visible part of the vertebra, at the height of its body.
+    """
+    columns = {}
+    half_height, gap = 4 / view.pixel_mm, 3 / view.pixel_mm
+    for value, (row, column) in view.bodies.items():
+        band = slice(max(0, int(row - half_height)), int(row + half_height) + 1)
+        visible = np.flatnonzero((view.labels[band] == value).any(axis=0))
         if beside == "left":
-            x = min(column, columns.min(initial=int(column))) - gap
+            columns[value] = min(column, visible.min(initial=int(column))) - gap
         else:
-            x = max(column, columns.max(initial=int(column))) + gap
-        ha = "right" if beside == "left" else "left"
-        _text(axes, (x, at), BY_VALUE[value].name, ha=ha, va="center", fontsize=10)
+            columns[value] = max(column, visible.max(initial=int(column))) + gap
+    return columns
 
 
-def spread(places: list[float], least: float, most: float) -> list[float]:
-    """Return positions at least ``least`` apart and at most ``most``, near the given ones.
+def _write_names(axes: Axes, view: View, values: list[int], beside: str) -> None:
+    bodies = {value: view.bodies[value] for value in values if value in view.bodies}
+    columns = name_columns(view, beside)
+    height = view.labels.shape[0]
+    rows = separate([row for row, _ in bodies.values()], height / 46, 0.99 * height)
+    ha = "right" if beside == "left" else "left"
+    for value, row in zip(bodies, rows, strict=True):
+        _text(axes, (columns[value], row), BY_VALUE[value].name, ha=ha, va="center", fontsize=10)
+
+
+def separate(positions: list[float], distance: float, highest: float) -> list[float]:
+    """Return positions at least ``distance`` apart and at most ``highest``, near the given ones.
 
     The order of the positions does not change.
     """
-    order = np.argsort(places, kind="stable")
-    out = np.array(places, float)
+    order = np.argsort(positions, kind="stable")
+    out = np.array(positions, float)
     groups: list[list[int]] = []
     for k in order:
         groups.append([int(k)])
         # Overlapping labels are merged into one group and centred on it.
-        while len(groups) > 1 and _near(places, groups[-2], groups[-1], least):
+        while len(groups) > 1 and _overlap(positions, groups[-2], groups[-1], distance):
             groups[-2:] = [groups[-2] + groups[-1]]
     for group in groups:
-        middle = np.mean([places[k] for k in group])
-        out[group] = middle + least * (np.arange(len(group)) - (len(group) - 1) / 2)
-    ceiling = most - least * np.arange(len(places))[::-1]
+        middle = np.mean([positions[k] for k in group])
+        out[group] = middle + distance * (np.arange(len(group)) - (len(group) - 1) / 2)
+    ceiling = highest - distance * np.arange(len(positions))[::-1]
     out[order] = np.minimum(out[order], ceiling)
     return out.tolist()
 
 
-def _near(places: list[float], lower: list[int], upper: list[int], least: float) -> bool:
-    middles = [np.mean([places[k] for k in group]) for group in (lower, upper)]
-    return bool(middles[1] - middles[0] < least * (len(lower) + len(upper)) / 2)
+def _overlap(positions: list[float], lower: list[int], upper: list[int], distance: float) -> bool:
+    middles = [np.mean([positions[k] for k in group]) for group in (lower, upper)]
+    return bool(middles[1] - middles[0] < distance * (len(lower) + len(upper)) / 2)
 
 
 def _text(axes: Axes, place: tuple[float, float], text: str, **style: object) -> None:
@@ -202,42 +212,42 @@ def _draw_scale(axes: Axes, view: View) -> None:
     _text(axes, (x + length / 2, y + 0.008 * rows), "50 mm", ha="center", va="bottom", fontsize=8)
 
 
-def _draw_table(axes: Axes, rows: list[Row], result: Result, height_in: float) -> None:
+def _draw_table(axes: Axes, rows: list[_Row], result: Result, height_in: float) -> None:
     """Draw the warnings, the table of the vertebrae with their flags, and the footer."""
     axes.set_axis_off()
-    axes.set_xlim(0, TABLE_IN)
+    axes.set_xlim(0, _TABLE_IN)
     axes.set_ylim(-height_in, 0)
-    y = -LINE_IN
+    y = -_LINE_IN
     for message in result.warnings:
         for line in textwrap.wrap(message, 78):
-            axes.text(0, y, line, color=ALERT, fontsize=10.5)
-            y -= LINE_IN
-    y -= LINE_IN / 2 if result.warnings else 0
+            axes.text(0, y, line, color=_ALERT, fontsize=10.5)
+            y -= _LINE_IN
+    y -= _LINE_IN / 2 if result.warnings else 0
     heads = ((0.25, "level", "left"), (1.55, "certain", "right"), (2.15, "mL", "right"))
     for x, head, ha in (*heads, (2.4, "in view", "left"), (3.1, "look at", "left")):
-        axes.text(x, y, head, color=FAINT, fontsize=9, ha=ha)
-    axes.plot([0, TABLE_IN], [y - 0.08] * 2, color="#3c4043", linewidth=0.8)
+        axes.text(x, y, head, color=_FAINT, fontsize=9, ha=ha)
+    axes.plot([0, _TABLE_IN], [y - 0.08] * 2, color="#3c4043", linewidth=0.8)
     y -= 0.07
     for row in rows:
-        y -= LINE_IN
+        y -= _LINE_IN
         _draw_row(axes, row, y)
-        y -= LINE_IN * (row.lines - 1)
+        y -= _LINE_IN * (row.lines - 1)
     spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm[::-1])
     foot = f"{result.modality.upper()}, voxels {spacing} mm.  Weights {result.model_hash}."
-    axes.text(0, y - 2 * LINE_IN, foot, color=FAINT, fontsize=8)
+    axes.text(0, y - 2 * _LINE_IN, foot, color=_FAINT, fontsize=8)
     foot = "Views follow the spine: distances across it are correct, along a bend they are not."
-    axes.text(0, y - 2.8 * LINE_IN, foot, color=FAINT, fontsize=8)
+    axes.text(0, y - 2.8 * _LINE_IN, foot, color=_FAINT, fontsize=8)
 
 
-def _draw_row(axes: Axes, row: Row, y: float) -> None:
+def _draw_row(axes: Axes, row: _Row, y: float) -> None:
     item = row.item
     color = np.array(BY_VALUE[item.label].color) / 255
     axes.add_patch(Rectangle((0, y - 0.02), 0.14, 0.14, color=color))
-    axes.text(0.25, y, item.name, color=TEXT, fontsize=10.5)
-    certain = TEXT if item.posterior >= SURE else ALERT
+    axes.text(0.25, y, item.name, color=_TEXT, fontsize=10.5)
+    certain = _TEXT if item.posterior >= LIMITS.level_uncertain else _ALERT
     axes.text(1.55, y, f"{100 * item.posterior:.0f} %", color=certain, fontsize=10.5, ha="right")
-    axes.text(2.15, y, f"{item.volume_ml:.1f}", color=TEXT, fontsize=10.5, ha="right")
-    whole, shade = ("whole", FAINT) if item.complete else ("cut", ALERT)
+    axes.text(2.15, y, f"{item.volume_ml:.1f}", color=_TEXT, fontsize=10.5, ha="right")
+    whole, shade = ("whole", _FAINT) if item.complete else ("cut", _ALERT)
     axes.text(2.4, y, whole, color=shade, fontsize=10)
     for k, line in enumerate(row.flags):
-        axes.text(3.1, y - k * LINE_IN, line, color=ALERT, fontsize=9)
+        axes.text(3.1, y - k * _LINE_IN, line, color=_ALERT, fontsize=9)

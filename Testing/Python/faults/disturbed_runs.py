@@ -56,7 +56,7 @@ POINTS = {
         (STAGE, "spinemamba.cli.console", "ProgressBar.__call__"),
         ("labels", "spinemamba.jobs.segment", "write_labels"),
         ("result", "spinemamba.protocol.result", "Result.write"),
-        ("picture", "spinemamba.report.run_picture", "write_report"),
+        ("picture", "spinemamba.report.run_picture", "write_run_picture"),
     ),
     "measure": (
         ("read", "spinemamba.jobs.measure", "read_vertebra_labels"),
@@ -195,8 +195,8 @@ def draw_coarsely() -> None:
 
     save = Figure.savefig
     Figure.savefig = lambda figure, file, **options: save(figure, file, **options | {"dpi": 20})
-    solid = case_pictures.solid_picture
-    case_pictures.solid_picture = lambda labels, turn_deg: solid(labels, turn_deg, pixel_mm=4.0)
+    solid = case_pictures.render_labels
+    case_pictures.render_labels = lambda labels, turn_deg: solid(labels, turn_deg, pixel_mm=4.0)
 
 
 def wait_briefly() -> None:

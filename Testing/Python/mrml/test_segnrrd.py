@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,12 @@ from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
 from spinemamba.anatomy.labels import BY_NAME  # noqa: E402 - after the skip
 from spinemamba.anatomy.terminology import segment_info  # noqa: E402
-from spinemamba.imaging.seg_nrrd import write_labels  # noqa: E402
+from spinemamba.imaging.seg_nrrd import (  # noqa: E402
+    metadata_fields,
+    segment_fields,
+    write_labels,
+    write_layers,
+)
 from spinemamba.imaging.volume import Geometry, Volume  # noqa: E402
 
 LEVELS = ("T12", "T13", "L1", "Sacrum")
@@ -62,3 +69,29 @@ def _same_voxels(node, info, array, geometry) -> None:
     ras = np.array(matrix.MultiplyPoint((float(i), float(j), float(k), 1.0))[:3])
     expected_lps = geometry.to_lps_mm(ours[0])
     np.testing.assert_allclose(ras * [-1, -1, 1], expected_lps, atol=1e-4)
+
+
+def test_slicer_reads_overlapping_segments_from_two_layers(scene, tmp_path):
+    geometry = Geometry((8, 9, 10), (2.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
+    lower, upper = (np.zeros(geometry.shape, np.uint8) for _ in range(2))
+    lower[1:5, 2:6, 2:6] = 20
+    upper[3:7, 2:6, 2:6] = 1
+    boxes = [(slice(1, 5), slice(2, 6), slice(2, 6)), (slice(3, 7), slice(2, 6), slice(2, 6))]
+    infos = [segment_info(20, {}), replace(segment_info(21, {}), value=1)]
+    fields = [
+        segment_fields(info, box, k) for k, (info, box) in enumerate(zip(infos, boxes, strict=True))
+    ]
+    general = metadata_fields(lower, [])
+    layers = [Volume(array, geometry) for array in (lower, upper)]
+    write_layers(layers, tmp_path / "a.seg.nrrd", general, fields)
+
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(tmp_path / "a.seg.nrrd"))
+    assert storage.ReadData(node)
+    for field, array in zip(fields, (lower, upper), strict=True):
+        segment = node.GetSegmentation().GetSegment(field["ID"])
+        assert segment.GetName() == field["Name"]
+        labelmap = segment.GetRepresentation("Binary labelmap")
+        voxels = vtk_to_numpy(labelmap.GetPointData().GetScalars())
+        assert (voxels == segment.GetLabelValue()).sum() == (array > 0).sum()

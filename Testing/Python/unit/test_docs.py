@@ -16,6 +16,7 @@ import generate
 import pytest
 import speed_table
 
+from spinemamba.anatomy.label_schemes import BUILT_IN
 from spinemamba.cli.main import COMMANDS, command_module, main
 from spinemamba.common.errors import Code
 from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
@@ -147,6 +148,21 @@ def test_tables_of_speed_equal_the_stored_numbers():
 def test_every_error_code_is_explained():
     rows = re.findall(r"^\| `([A-Z_]+)` \|(.+)\|(.+)\|$", text_of(COMMANDS_PAGE), re.MULTILINE)
     assert [row[0] for row in rows] == [code.value for code in Code]
+
+
+def test_the_page_of_commands_lists_every_scheme_of_labels():
+    text = text_of(COMMANDS_PAGE).split("It takes `verse`")[1].split("Without it")[0]
+    assert set(re.findall(r"`([\w-]+)`", f"`verse`{text}")) == set(BUILT_IN)
+
+
+def test_every_module_of_our_own_that_the_guide_explains_exists():
+    rows = re.findall(r"^\| (.+?) \|", text_of(generate.DOCS / "developer.md"), re.MULTILINE)
+    modules = [name for row in rows for name in re.findall(r"`([\w/]+(?:\.py|/))`", row)]
+    files = [name for name in modules if not name.startswith("Testing/")]
+    assert len(files) > 20
+    for name in files:
+        found = any((root / name).exists() for root in ROOTS)
+        assert found or list(generate.MODULE.rglob(name)), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

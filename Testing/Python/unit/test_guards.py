@@ -42,7 +42,7 @@ LATE = (
     "imaging.volume",
     "labelmaps.recognise_scheme",
 )
-HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules")
+HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules", "jinja2")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5

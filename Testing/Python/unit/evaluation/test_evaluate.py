@@ -17,7 +17,6 @@ from spinemamba.evaluation.cohort import Spread, spread, summarize
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.report.html import table
 
 L1, L2, L3 = 20, 21, 22
 SHAPE = (12, 8, 8)
@@ -230,10 +229,6 @@ def test_an_output_folder_that_cannot_be_written_is_refused_first(cohort: Path, 
     (cohort / "out").write_text("a file")
     assert evaluate(cohort, "--out", str(cohort / "out")) == 2
     assert "is not a folder" in capsys.readouterr().err
-
-
-def test_a_table_without_rows_has_its_header():
-    assert "<th>case</th><th>why</th>" in table(("case", "why"), [])
 
 
 def test_an_evaluation_without_cases_does_not_crash():

@@ -73,7 +73,7 @@ def test_a_failed_report_removes_the_labels_too(job: SegmentJob, monkeypatch: py
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("spinemamba.report.run_picture.write_report", fail)
+    monkeypatch.setattr("spinemamba.report.run_picture.write_run_picture", fail)
     with pytest.raises(UserError, match="No space left") as caught:
         run_job(job, quiet, quiet)
     assert caught.value.code is Code.DISK_FULL

@@ -13,7 +13,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.curved_planar import side_and_front, trace_spine
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.report.run_picture import spread, write_report
+from spinemamba.report.run_picture import separate, write_run_picture
 
 SPACING = (2.0, 1.0, 1.0)
 SHAPE = (60, 90, 80)
@@ -81,10 +81,10 @@ def test_the_orientation_of_the_array_does_not_change_the_views() -> None:
 
 
 def test_only_overlapping_names_are_moved_apart() -> None:
-    assert spread([10.0, 50.0], least=4, most=100) == [10, 50]
-    assert spread([50.0, 11.0, 10.0], least=4, most=100) == [50, 12.5, 8.5]
-    assert spread([99.0, 10.0, 100.0], least=4, most=100) == [96, 10, 100]
-    assert spread([], least=4, most=100) == []
+    assert separate([10.0, 50.0], distance=4, highest=100) == [10, 50]
+    assert separate([50.0, 11.0, 10.0], distance=4, highest=100) == [50, 12.5, 8.5]
+    assert separate([99.0, 10.0, 100.0], distance=4, highest=100) == [96, 10, 100]
+    assert separate([], distance=4, highest=100) == []
 
 
 @pytest.mark.parametrize("modality", ["ct", "mr"])
@@ -94,7 +94,7 @@ def test_a_picture_of_a_phantom_is_a_png_with_the_colours_of_its_labels(
     options = PhantomOptions("L1", "L2", spacing_mm=(3.0, 3.0, 3.0), tight=True, modality=modality)
     phantom = make_phantom(1, options)
     path = tmp_path / "report.png"
-    write_report(phantom.image, phantom.labels, result_of(phantom.labels, modality), path)
+    write_run_picture(phantom.image, phantom.labels, result_of(phantom.labels, modality), path)
     from matplotlib.image import imread
 
     pixels = np.round(imread(path)[..., :3] * 255)
@@ -106,7 +106,7 @@ def test_a_picture_of_a_phantom_is_a_png_with_the_colours_of_its_labels(
 
 def test_labels_without_vertebrae_give_a_picture_too(tmp_path: Path) -> None:
     empty = volume(np.zeros(SHAPE, np.uint8))
-    write_report(
+    write_run_picture(
         empty.with_array(empty.array.astype(np.int16)), empty, result_of(empty), tmp_path / "r.png"
     )
     assert (tmp_path / "r.png").stat().st_size > 1000
@@ -117,5 +117,5 @@ def test_a_picture_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None
     target = tmp_path / "taken.png"
     target.mkdir()
     with pytest.raises(UserError, match=r"Cannot write taken\.png"):
-        write_report(labels, labels, result_of(labels), target)
+        write_run_picture(labels, labels, result_of(labels), target)
     assert list(tmp_path.iterdir()) == [target]
