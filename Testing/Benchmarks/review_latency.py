@@ -29,10 +29,10 @@ from review_helpers import add_spine, result_of  # noqa: E402 - the path is set 
 
 from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS  # noqa: E402
 from SpineMambaSegmentLib.Panel import ReviewViews  # noqa: E402
+from SpineMambaSegmentLib.Review.Display import rowsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.LevelActions import InsertLevel, ShiftLevels, SwapLevels  # noqa: E402
 from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
 from SpineMambaSegmentLib.Review.Pins import PinLevel  # noqa: E402
-from SpineMambaSegmentLib.Review.Rows import rowsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import (  # noqa: E402

@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Runs.CaseRun import CaseRun
 from SpineMambaSegmentLib.Scene import Comparison
@@ -28,7 +28,7 @@ class CompareSection:
 
     Args:
         layout: Receives the section.
-        jobs: Starts the export.
+        runs: Starts the export.
         say: Shows a message in the status line.
         onSelect: Called with the ID of the segment whose row was clicked.
     """
@@ -36,11 +36,11 @@ class CompareSection:
     def __init__(
         self,
         layout: qt.QVBoxLayout,
-        jobs: PanelJobs,
+        runs: RunSection,
         say: Callable[[str], None],
         onSelect: Callable[[str], None],
     ):
-        self._jobs, self._say, self._onSelect = jobs, say, onSelect
+        self._runs, self._say, self._onSelect = runs, say, onSelect
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._comparison: Comparison.Comparison | None = None
@@ -90,7 +90,7 @@ class CompareSection:
     def export(self, folder: Path) -> None:
         """Write the corrected case to a folder; errors are shown."""
         volumeNode, node = self._volumeNode, self._node
-        self._jobs.start(
+        self._runs.start(
             lambda temporary: CaseRun(volumeNode, node, folder, temporary),
             _("The case could not be exported."),
             lambda run: _("Exported as {name}; spinemamba train --data reads it.").format(

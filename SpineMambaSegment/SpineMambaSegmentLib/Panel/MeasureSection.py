@@ -12,7 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.protocol.measurements import Item, Measurements
-from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Runs.MeasureRun import MeasureRun
 from SpineMambaSegmentLib.Scene import MeasurementNodes
 
@@ -25,11 +25,11 @@ class MeasureSection:
 
     Args:
         ui: Widgets of the panel.
-        jobs: Starts the measurement.
+        runs: Starts the measurement.
     """
 
-    def __init__(self, ui: Any, jobs: PanelJobs):
-        self._ui, self._jobs = ui, jobs
+    def __init__(self, ui: Any, runs: RunSection):
+        self._ui, self._runs = ui, runs
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         table = ui.measureTable
@@ -87,7 +87,7 @@ class MeasureSection:
 
     def _start(self, page: Path | None) -> None:
         make = partial(self._make, self._volumeNode, self._node, page)
-        self._jobs.start(make, _("The spine could not be measured."), self._finished)
+        self._runs.start(make, _("The spine could not be measured."), self._finished)
 
     @staticmethod
     def _make(

@@ -16,7 +16,7 @@ from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
-from SpineMambaSegmentLib.Review import Rows, Texts
+from SpineMambaSegmentLib.Review import Display
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED, NOT_STARTED
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
@@ -187,17 +187,17 @@ class ReviewSection:
             session.absorb()
         spine = None if session is None else session.spine
         hasRows = spine is not None and bool(spine.states)
-        self.table.show(Rows.rowsOf(spine, ui.urgentBox.checked) if hasRows else [])
-        done, total = Rows.progress(spine) if hasRows else (0, 0)
+        self.table.show(Display.rowsOf(spine, ui.urgentBox.checked) if hasRows else [])
+        done, total = Display.progress(spine) if hasRows else (0, 0)
         ui.reviewProgressBar.setMaximum(max(1, total))
         ui.reviewProgressBar.setValue(done)
         ui.reviewProgressBar.setFormat(
             _("{done} of {total} reviewed").format(done=done, total=total)
         )
-        text = Texts.banner(spine) if hasRows else ""
+        text = Display.banner(spine) if hasRows else ""
         ui.reviewBannerLabel.text = text
         ui.reviewBannerLabel.setVisible(bool(text))
-        ui.summaryLabel.text = Texts.summary(spine)
+        ui.summaryLabel.text = Display.summary(spine)
         ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
         ui.reviewFrame.enabled = hasRows
         self._showSteps()
@@ -228,7 +228,7 @@ class ReviewSection:
         row = rows.get(self.table.current())
         text = _("Click a vertebra, or press J.") if rows else ""
         if row is not None:
-            text = Texts.details(self.session.spine, row)
+            text = Display.details(self.session.spine, row)
         self._ui.reviewDetailLabel.text = text
         self.menus.refresh()
         self.onShown()

@@ -1,4 +1,4 @@
-"""The table of vertebrae under review. Its contents come from `Review.Rows`."""
+"""The table of vertebrae under review. Its contents come from `Review.Display`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SpineMambaSegmentLib.Review.Rows import Row
+from SpineMambaSegmentLib.Review.Display import Row, fullStamp, statusText, whoAndWhen
 from SpineMambaSegmentLib.Review.SegmentState import STATUS_TEXT
-from SpineMambaSegmentLib.Review.Texts import fullStamp, statusText, whoAndWhen
 
 ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
 STATUS, NAME, PROBABILITY, VOLUME, FLAG, REVIEWED = range(6)

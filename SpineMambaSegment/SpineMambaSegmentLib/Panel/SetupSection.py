@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.model_card import find_model
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.ProbeRun import ProbeRun
+from SpineMambaSegmentLib.Runs.CommandRun import ProbeRun
 from SpineMambaSegmentLib.Setup import Dependencies
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, checkModel
 

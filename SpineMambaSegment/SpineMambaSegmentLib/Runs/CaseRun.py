@@ -21,9 +21,9 @@ from SpineMambaSegmentLib.Runs.SegmentRun import checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs
 from SpineMambaSegmentLib.Scene.Comparison import levelIds
+from SpineMambaSegmentLib.Scene.Files import ArrayFile, VolumeFile, voxelsIn
 from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
 from SpineMambaSegmentLib.Scene.Segments import Logic
-from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, VolumeFile, voxelsIn
 
 HASH_STEP_VOXELS = 3
 """The case name is a hash of every third voxel along each axis."""

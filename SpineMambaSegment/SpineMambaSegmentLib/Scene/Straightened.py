@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import slicer
 
+from SpineMambaSegmentLib.Scene.Files import voxelsIn
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray, vertebraIds
 from SpineMambaSegmentLib.Scene.LazyImport import tool
-from SpineMambaSegmentLib.Scene.VolumeFile import voxelsIn
 
 AROUND_MM = 70.0
 """Margin around the vertebrae."""

@@ -16,9 +16,9 @@ from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol import events  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, VertebraRequest, VertebraRun  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray, vertebraIds  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 L1, L2, L3 = 20, 21, 22
 
@@ -85,7 +85,7 @@ def test_a_cancelled_run_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
     run = VertebraRun(volume, node, VertebraRequest(segmentId="V21"), tmp_path)
     while not any(isinstance(event, events.Progress) for event in run.newEvents()):
         pass
-    run.cancel()
+    run.stopNow()
     assert list(tmp_path.iterdir()) == []
     assert run.patch is None
 

@@ -26,9 +26,9 @@ from spinemamba.export.meshing.options import MeshOptions  # noqa: E402
 from spinemamba.export.run_files import source_of  # noqa: E402
 from spinemamba.labelmaps.read import read_label_file  # noqa: E402
 from spinemamba.protocol.manifest import read_manifest  # noqa: E402
+from SpineMambaSegmentLib.Scene.Files import VolumeFile  # noqa: E402
 from SpineMambaSegmentLib.Scene.Segments import readSegmentation  # noqa: E402
 from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebraeOf  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import VolumeFile  # noqa: E402
 
 FILES = {19: "spine_19_T12", 28: "spine_20_T13", 20: "spine_21_L1"}
 

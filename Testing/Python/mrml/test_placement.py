@@ -13,9 +13,9 @@ vtk = pytest.importorskip("vtk")
 
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy  # noqa: E402 - after the skip
 
+from SpineMambaSegmentLib.Scene.Files import VolumeFile  # noqa: E402
 from SpineMambaSegmentLib.Scene.Inputs import regionExtent  # noqa: E402
 from SpineMambaSegmentLib.Scene.Segments import readSegmentation  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import VolumeFile  # noqa: E402
 
 SHAPE = (18, 22, 26)
 BOXES = {

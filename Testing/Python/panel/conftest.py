@@ -62,13 +62,10 @@ def fake_worker(
     """Let the panel start the fake worker; returns the folder for temporary files."""
     if sys.platform == "win32":
         pytest.skip("the stand-in is a shell script")
-    from SpineMambaSegmentLib.Runs import Interpreter
+    from run_helpers import put_python_slicer
 
-    script = tmp_path / "python.sh"
     command = f'exec "{sys.executable}" "{HERE / "fake_worker.py"}" "$@"'
-    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
-    script.chmod(0o755)
-    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    put_python_slicer(monkeypatch, tmp_path / "bin", command)
     return _own_temporary_folder(tmp_path, monkeypatch)
 
 
@@ -99,15 +96,15 @@ def make_panel(module: ModuleType) -> Iterator[Callable[[], Any]]:
         widget, frame = application.make_panel(module)
         frame.resize(430, 900)
         frame.show()
-        widget.frame = frame
+        widget.panel.widget, widget.panel.frame = widget, frame
         opened.append(widget)
-        return widget
+        return widget.panel
 
     slicer.app.settings().clear()
     yield make
     for widget in opened:
         widget.cleanup()
-        widget.frame.deleteLater()
+        widget.panel.frame.deleteLater()
     slicer.mrmlScene.Clear(1)
     slicer.app.processEvents()
 

@@ -28,7 +28,7 @@ def reviewed(panel, volume, fake_worker, pump):
     panel.enter()
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     for name in ("inputs", "segment", "export", "setup"):
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True
     slicer.app.processEvents()
@@ -150,13 +150,13 @@ def test_a_second_run_keeps_what_is_approved_and_names_the_rest_around_it(review
     reviewed.ui.inputSelector.setCurrentNode(large)
     reviewed.ui.outputSelector.setCurrentNode(None)
     reviewed.ui.segmentButton.click()
-    pump(lambda: not reviewed.logic.isRunning())
+    pump(lambda: not reviewed.runs.isRunning())
     reviewed.reviewSection.menus.actions["shiftDown"].trigger()
     reviewed.reviewSection.table.goTo("V21")
     press(reviewed, "A")
     assert names(reviewed) == ["L1", "L2", "L3"]
     reviewed.ui.segmentButton.click()
-    pump(lambda: not reviewed.logic.isRunning())
+    pump(lambda: not reviewed.runs.isRunning())
     assert names(reviewed) == ["L1", "L2", "L3"]
     assert reviewed.ui.reviewProgressBar.text() == "1 of 3 reviewed"
 

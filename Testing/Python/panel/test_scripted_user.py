@@ -151,13 +151,10 @@ def truthful_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case) -> No
     """Let runs in a box be answered by what is true."""
     if sys.platform == "win32":
         pytest.skip("the stand-in is a shell script")
-    from SpineMambaSegmentLib.Runs import Interpreter
+    from run_helpers import put_python_slicer
 
-    script = tmp_path / "python.sh"
     command = f'exec "{sys.executable}" "{Path(__file__).parent / "fake_box.py"}" "$@"'
-    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
-    script.chmod(0o755)
-    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    put_python_slicer(monkeypatch, tmp_path / "bin", command)
     monkeypatch.setenv("TRUTH", str(case[2]))
 
 
@@ -228,8 +225,8 @@ def correct_three_faults(user: User, case, pump, photograph: Callable[[str], Non
     photograph("review-3-split")
     user.choose("grow")
     user.click(body_ras(volume, truth, "T12"))
-    pump(lambda: not user.panel.logic.isRunning(), LONGEST_S)
-    assert review.session.spine.chain == TRUTH, user.panel.logic.log()
+    pump(lambda: not user.panel.runs.isRunning(), LONGEST_S)
+    assert review.session.spine.chain == TRUTH, user.panel.runs.log()
     photograph("review-4-added")
     user.row("T11")  # marked for a look: the next one was too far away
     user.key("A")
