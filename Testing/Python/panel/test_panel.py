@@ -154,6 +154,45 @@ def test_a_loaded_scene_restores_options_and_table(panel, volume, fake_worker, p
     assert "ambiguous" in ui.reviewBannerLabel.text
 
 
+def test__options_of_a_scene_saved_without_the_wrapper_are_kept(make_panel, volume):
+    node = slicer.vtkMRMLScriptedModuleNode()
+    node.SetSingletonTag("SpineMambaSegment")
+    node = slicer.mrmlScene.AddNode(node)
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
+    roles = {"InputVolume": volume, "OutputSegmentation": output, "Region": roi}
+    for role, referenced in roles.items():
+        node.SetNodeReferenceID(role, referenced.GetID())
+    node.SetParameter("Modality", "mr")
+    node.SetParameter("Quality", "fast")
+    panel = make_panel()
+    assert panel.ui.inputSelector.currentNode() is volume
+    assert panel.ui.outputSelector.currentNode() is output
+    options = panel.inputSection.options()
+    assert (options.modality, options.quality, options.roiNode) == ("mr", "fast", roi)
+    assert {role: node.GetNodeReference(role) for role in roles} == roles
+
+
+def test_a_value_set_by_a_script_is_shown_and_kept(panel, volume):
+    node = panel.widget.logic.getParameterNode()
+    other = add_volume(np.zeros((3, 3, 3), np.int16), np.eye(4), "other")
+    node.SetNodeReferenceID("InputVolume", other.GetID())
+    node.SetParameter("Quality", "fast")
+    node.Modified()
+    assert panel.ui.inputSelector.currentNode() is other
+    panel.ui.modalitySelector.setCurrentIndex(2)
+    assert panel.inputSection.options().quality == "fast"
+    assert node.GetNodeReference("InputVolume") is other
+
+
+@pytest.mark.parametrize("word", ["", "xyz"])
+def test_an_unknown_option_in_a_scene_is_the_default(panel, volume, word):
+    panel.widget.logic.getParameterNode().SetParameter("Modality", word)
+    assert panel.inputSection.options().modality == MODALITIES[0]
+    panel.ui.inputSelector.setCurrentNode(volume)
+    assert panel.widget.logic.getParameterNode().GetParameter("Modality") == MODALITIES[0]
+
+
 def test_a_click_in_the_table_centres_the_slices_on_the_vertebra(panel, volume, fake_worker, pump):
     red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
     panel.ui.inputSelector.setCurrentNode(volume)
