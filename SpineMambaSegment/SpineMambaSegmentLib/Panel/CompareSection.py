@@ -16,11 +16,11 @@ from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Runs.CaseRun import CaseRun
 from SpineMambaSegmentLib.Scene import Comparison
 
-COLUMNS = 3
-LOW_DICE = 0.8
+_COLUMNS = 3
+_LOW_DICE = 0.8
 """A vertebra with a lower Dice is highlighted."""
 
-TABLE_HEIGHT = 150
+_TABLE_HEIGHT = 150
 
 
 class CompareSection:
@@ -136,7 +136,7 @@ class CompareSection:
         self._connect()
 
     def _prepareTable(self) -> None:
-        self.table.setColumnCount(COLUMNS)
+        self.table.setColumnCount(_COLUMNS)
         self.table.setHorizontalHeaderLabels([_("Reference"), _("Found as"), _("Dice")])
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
@@ -144,7 +144,7 @@ class CompareSection:
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setAlternatingRowColors(True)
         self.table.setTabKeyNavigation(False)
-        self.table.setMinimumHeight(TABLE_HEIGHT)
+        self.table.setMinimumHeight(_TABLE_HEIGHT)
 
     def _connect(self) -> None:
         self.selector.connect("currentNodeChanged(vtkMRMLNode*)", self._referenceChanged)
@@ -167,7 +167,7 @@ class CompareSection:
         self.table.setRowCount(len(comparison.rows))
         for row, item in enumerate(comparison.rows):
             texts = (item.name, item.foundAs or _("missed"), f"{item.dice:.2f}")
-            isLow = item.dice < LOW_DICE or item.foundAs != item.name
+            isLow = item.dice < _LOW_DICE or item.foundAs != item.name
             for column, text in enumerate(texts):
                 self.table.setItem(row, column, _cell(text, isLow))
         self.table.resizeColumnsToContents()

@@ -24,12 +24,12 @@ from SpineMambaSegmentLib.Review.Spine import Action
 from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
-BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
-LOADING_MS = 1000
+_BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
+_LOADING_MS = 1000
 """Delay after which the level solver is imported. The import takes half a second, which would
 otherwise delay the first use."""
 
-EDITED_MS = 300
+_EDITED_MS = 300
 """Delay between the last stroke of a brush and the update of the table."""
 
 
@@ -58,15 +58,15 @@ class ReviewSection:
         self.menus = ReviewMenus(ui, self)
         self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
         ui.paintFrame.hide()
-        ui.reviewBannerLabel.setStyleSheet(BANNER_STYLE)
+        ui.reviewBannerLabel.setStyleSheet(_BANNER_STYLE)
         ui.reviewBannerLabel.hide()
         self._edited = qt.QTimer()
         self._edited.setSingleShot(True)
-        self._edited.setInterval(EDITED_MS)
+        self._edited.setInterval(_EDITED_MS)
         self._edited.connect("timeout()", self.refresh)
         self._loading = qt.QTimer()
         self._loading.setSingleShot(True)
-        self._loading.setInterval(LOADING_MS)
+        self._loading.setInterval(_LOADING_MS)
         self._loading.connect("timeout()", _loadSolver)
         self._connect()
 

@@ -15,7 +15,7 @@ from SpineMambaSegmentLib.Scene.LazyImport import tool
 DIM = 0.35
 """Opacity of dimmed neighbours."""
 
-MAX_TILT_DEG = 60.0
+_MAX_TILT_DEG = 60.0
 """If an estimated axis deviates more than this from the patient axis, the estimate is rejected."""
 
 Node = slicer.vtkMRMLSegmentationNode
@@ -153,7 +153,7 @@ def _body(spine: Spine, segmentId: str) -> np.ndarray:
 def _plausible(direction: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Return the unit vector of a direction, or the usual one if the direction is implausible."""
     length = float(np.linalg.norm(direction))
-    if length < 1.0 or direction @ usual / length < np.cos(np.radians(MAX_TILT_DEG)):
+    if length < 1.0 or direction @ usual / length < np.cos(np.radians(_MAX_TILT_DEG)):
         return usual
     return direction / length
 

@@ -130,7 +130,7 @@ def _range(labeling: LabelingResult) -> str:
     )
 
 
-def gaps(spine: Spine) -> list[str]:
+def _gaps(spine: Spine) -> list[str]:
     """Return sentences about neighbours that are out of order or have missing levels between."""
     names = [(state.name, state.level) for state in spine.states.values() if state.level]
     sentences = []
@@ -152,7 +152,7 @@ def summary(spine: Spine | None) -> str:
     result = resultOf(spine)
     # The banner shows ambiguous levels, and disappears when they are resolved.
     warnings = [] if result is None else [w for w in result.warnings if "ambiguous" not in w]
-    return "\n".join([*gaps(spine), *warnings])
+    return "\n".join([*_gaps(spine), *warnings])
 
 
 def details(spine: Spine, row: Row) -> str:

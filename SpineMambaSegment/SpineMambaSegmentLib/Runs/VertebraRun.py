@@ -27,7 +27,7 @@ from SpineMambaSegmentLib.Scene.Files import ArrayFile, Extent, VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid, vertebraIds
 
-HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
+_HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
 """Half size of the box along R, A and S around a position in the body. The worker uses a smaller
 box."""
 
@@ -186,7 +186,7 @@ def _extent(
             _("Click into the body of a vertebra."),
             Code.INPUT_BAD,
         )
-    return grid.extentAround(low - HALF_BOX_MM, high + HALF_BOX_MM)
+    return grid.extentAround(low - _HALF_BOX_MM, high + _HALF_BOX_MM)
 
 
 def _boundsRas(

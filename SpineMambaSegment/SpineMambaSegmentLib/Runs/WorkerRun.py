@@ -26,10 +26,10 @@ from SpineMambaSegmentLib.Runs.CommandRun import interpreter
 if TYPE_CHECKING:
     import qt
 
-INTERVAL_MS = 50
+_INTERVAL_MS = 50
 """Interval of the timer in the panel."""
 
-POLL_S = 0.1
+_POLL_S = 0.1
 """Interval in scripts that wait for the end."""
 
 SILENT_S = 60.0
@@ -106,7 +106,7 @@ class WorkerRun:
 
         self._onEvent = onEvent
         self._timer = qt.QTimer()
-        self._timer.setInterval(INTERVAL_MS)
+        self._timer.setInterval(_INTERVAL_MS)
         self._timer.connect("timeout()", self._poll)
         self._timer.start()
 
@@ -153,7 +153,7 @@ class WorkerRun:
                         raise UserError(event.message, event.remedy, Code(event.code))
                     if isinstance(event, events.Finished):
                         return
-                time.sleep(0 if self.isImporting else POLL_S)
+                time.sleep(0 if self.isImporting else _POLL_S)
         finally:  # also when the user interrupts the script
             self._kill()
 
