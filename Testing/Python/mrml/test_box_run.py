@@ -62,7 +62,7 @@ def test_resegmentation_returns_a_patch_and_leaves_the_scene(segmented, tmp_path
     assert 2 * ((new == 2) & (truth == L2)).sum() > 0.5 * ((new == 2).sum() + (truth == L2).sum())
 
 
-def test_a_missed_vertebra_grows_from_a_click(segmented, tmp_path: Path):
+def test_a_click_segments_a_missed_vertebra(segmented, tmp_path: Path):
     volume, node, truth = segmented
     node.GetSegmentation().RemoveSegment("V21")
     request = VertebraRequest(placeRas=body_ras(volume, truth == L2), keep=("V20", "V22"))
@@ -90,7 +90,7 @@ def test_a_cancelled_run_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
     assert run.patch is None
 
 
-def test_a_missing_vertebra_or_place_is_refused_and_leaves_no_file(segmented, tmp_path: Path):
+def test_a_missing_vertebra_or_position_is_refused_without_a_file(segmented, tmp_path: Path):
     volume, node, _ = segmented
     for request, says in (
         (VertebraRequest(segmentId="V7"), "no longer exists"),

@@ -55,7 +55,7 @@ def test_each_vertebra_of_the_reference_gets_its_dice_and_its_match(make):
     assert found.meanDice == pytest.approx((1 + 8 / 9) / 3)
 
 
-def test_levels_set_in_review_are_compared_not_those_of_the_run(make):
+def test_the_comparison_uses_reviewed_levels_not_those_of_the_run(make):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v21=slice(5, 9)), "Truth")
     here.GetSegmentation().GetSegment("V20").SetName("L2")
     (row,) = Comparison.compare(here, there, make.volume).rows

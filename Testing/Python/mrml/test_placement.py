@@ -50,7 +50,7 @@ def bounds_in_scene(node, segment_id: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", PARENTS)
 @pytest.mark.parametrize("seed", range(12))
-def test_every_segment_has_the_bounds_of_the_truth(scene, make_volume, tmp_path, seed, kind):
+def test_every_segment_has_the_true_bounds(scene, make_volume, tmp_path, seed, kind):
     matrix = random_geometry(seed)
     volume = make_volume(labels_array(), matrix)
     parent = ParentTransform(scene, kind, seed)

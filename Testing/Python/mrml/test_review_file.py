@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_written_is_reported_and_leaves_nothing(session, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_run_keeps_what_is_approved(session, volume):
+def test_a_second_run_keeps_approved_vertebrae(session, volume):
     before = {i: session.spine.states[i] for i in session.spine.approved()}
     labels = spine_labels()
     Segments.addSegments(oriented(labels, TILTED), session.node, volume)

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,7 +133,7 @@ def watched(panel: Any, volume: Any, pump: Any, fake_worker: Path, monkeypatch: 
 
 @pytest.fixture(scope="session")
 def pump() -> Callable[..., None]:
-    """Return a function that runs Qt's event loop until something is so."""
+    """Return a function that runs Qt's event loop until a condition holds."""
 
     def run(until: Callable[[], bool], seconds: float = 30.0) -> None:
         from PySide6.QtCore import QEventLoop
@@ -143,7 +142,7 @@ def pump() -> Callable[..., None]:
         deadline = time.monotonic() + seconds
         while not until():
             if time.monotonic() > deadline:
-                raise AssertionError(textwrap.dedent(f"not so within {seconds} s"))
+                raise AssertionError(f"the condition did not hold within {seconds} s")
             QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
             time.sleep(0.001)
 
@@ -152,7 +151,7 @@ def pump() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def drawing() -> None:
-    """Skip where VTK cannot draw; asked of another process, which it may end."""
+    """Skip where VTK cannot draw; a failed test of it may end the process."""
     done = subprocess.run(
         [sys.executable, "-c", TRY_VTK], capture_output=True, check=False, timeout=120
     )

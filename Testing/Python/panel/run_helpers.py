@@ -65,7 +65,7 @@ def put_python_slicer(monkeypatch: pytest.MonkeyPatch, folder: Path, command: st
 
 
 def is_there(pid: int) -> bool:
-    """Return whether a process runs; a dead one that nobody asked about yet does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

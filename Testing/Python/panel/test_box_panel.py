@@ -15,7 +15,7 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 
 @pytest.fixture
 def three(panel, real_worker, pump):
-    """The panel with three vertebrae, the middle one of which was missed; and the truth."""
+    """The panel with three vertebrae, of which the middle one was missed, and true labels."""
     view = {"spacing_mm": (3.0, 2.0, 2.0), "scale": 0.75, "margin_mm": 8.0, "tight": True}
     phantom = make_phantom(3, PhantomOptions(first="L1", last="L3", **view))
     volume = add_volume(phantom.image.array, matrix_of(phantom), "Doe John")

@@ -17,9 +17,7 @@ from spinemamba.common.progress import STAGES
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
-    watched, monkeypatch, stage
-):
+def test_cancel_at_any_stage_leaves_no_process_file_or_node(watched, monkeypatch, stage):
     monkeypatch.setenv("STOP_AT", stage)
     nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     watched.start(stage)
@@ -87,7 +85,7 @@ def test_cancel_reaches_the_worker_behind_a_launcher(watched, monkeypatch, tmp_p
     watched.assert_nothing_left()
 
 
-def test_twenty_starts_and_cancels_leak_nothing(watched, monkeypatch):
+def test_twenty_cancelled_runs_leave_no_thread_file_or_node(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "read")
     watched.start("read")
     watched.ui.cancelButton.click()

@@ -106,7 +106,7 @@ def test_a_stopped_export_leaves_complete_files(finished, asked, tmp_path, pump,
     assert "vertebrae were written." in finished.ui.exportLabel.text
 
 
-def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):
+def test_declining_the_question_writes_nothing(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
     finished.exportSection.exportSurfaces(tmp_path)
     assert not finished.exportSection.isExporting()

@@ -43,7 +43,7 @@ def count(class_name: str) -> int:
     return slicer.mrmlScene.GetNumberOfNodesByClass(class_name)
 
 
-def test_what_cannot_be_measured_says_why(panel):
+def test_a_disabled_measure_button_says_what_is_missing(panel):
     for button in (panel.ui.measureButton, panel.ui.measureReportButton):
         assert not button.enabled
         assert button.toolTip == "Nothing was segmented yet."

@@ -50,7 +50,7 @@ def test_segmenting_makes_named_segments_and_a_table_and_no_files(panel, volume,
     assert list(fake_worker.iterdir()) == []
 
 
-def test_a_missing_input_disables_the_button_and_is_in_its_tooltip(panel, volume):
+def test_a_missing_input_disables_the_button_and_the_tooltip_says_so(panel, volume):
     ui = panel.ui
     ui.inputSelector.setCurrentNode(None)
     assert not ui.segmentButton.enabled

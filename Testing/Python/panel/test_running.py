@@ -18,7 +18,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.protocol import events
 
 
-def test_closing_the_scene_ends_the_run_before_its_nodes_go(watched, monkeypatch):
+def test_closing_the_scene_ends_the_run_before_its_nodes_are_removed(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     slicer.mrmlScene.Clear(0)
@@ -57,7 +57,7 @@ def test_a_transform_set_during_the_run_moves_the_segments_too(watched, volume, 
     assert node.GetTransformNodeID() == transform.GetID()
 
 
-def test_deleting_the_output_makes_a_new_one(watched, monkeypatch):
+def test_deleting_the_output_during_a_run_creates_a_new_one(watched, monkeypatch):
     monkeypatch.setenv("PAUSE_S", "0.02")
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Old")
     watched.ui.outputSelector.setCurrentNode(output)
@@ -92,7 +92,7 @@ def test_reloading_the_module_ends_the_run(watched, monkeypatch):
     watched.assert_nothing_left()
 
 
-def test_quitting_slicer_ends_run_and_probe(watched, monkeypatch):
+def test_quitting_slicer_ends_the_run_and_the_probe(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     monkeypatch.setenv("PAUSE_S", "60")
@@ -147,21 +147,21 @@ def test_an_event_of_an_old_run_is_ignored(watched, monkeypatch):
 
 
 def test_a_warning_of_the_worker_stays_in_view_to_the_end(watched, monkeypatch):
-    monkeypatch.setenv("WARN", "The CPU goes on.")
+    monkeypatch.setenv("WARN", "The run continues on the CPU.")
     watched.start("read")
     watched.wait()
-    assert watched.ui.statusLabel.text.endswith("The CPU goes on.")
+    assert watched.ui.statusLabel.text.endswith("The run continues on the CPU.")
 
 
 def test_scripts_can_wait_or_get_events(watched, volume, module):
     logic = module.SpineMambaSegmentLogic()
     node = logic.process(volume)
     assert node.GetSegmentation().GetNumberOfSegments() == 3
-    told = []
-    run = logic.start(volume, node, told.append)
+    received = []
+    run = logic.start(volume, node, received.append)
     watched.pump(lambda: not run.isRunning())
-    assert isinstance(told[0], events.Hello)
-    assert isinstance(told[-1], events.Finished)
+    assert isinstance(received[0], events.Hello)
+    assert isinstance(received[-1], events.Finished)
     assert run.segmentationNode is node
     with pytest.raises(UserError, match="No input volume"):
         logic.process(None)

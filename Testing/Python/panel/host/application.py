@@ -11,7 +11,7 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-import pythonqt  # noqa: F401, I001 - patches the classes of PySide6 before anybody looks at them
+import pythonqt  # noqa: F401, I001 - patches the classes of PySide6 before their first use
 import ctk  # noqa: F401
 import mrml_widgets
 import parameter_node_wrapper

@@ -89,7 +89,7 @@ def test_a_damaged_vertebra_is_mended_and_no_neighbour_loses_a_voxel(phantom, mo
         np.testing.assert_array_equal(new == value, damaged == value)
 
 
-def test_a_missed_vertebra_grows_from_a_click(phantom, model):
+def test_a_click_segments_a_missed_vertebra(phantom, model):
     place = middle_of(phantom.labels, L2)
     labels = without(phantom.labels, L2)
     answer = segment_in_box(phantom.image, labels, BoxQuestion(place, keep=(L1, L3)), model)
