@@ -32,7 +32,7 @@ _NAME_DIGITS = 12
 
 
 class CaseRun(WorkerRun):
-    """Export of a case. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Export of a case. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Attributes:
         files: Files of the case. They are written at `Finished`; until then, an earlier export of

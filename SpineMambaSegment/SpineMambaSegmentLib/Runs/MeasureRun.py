@@ -20,7 +20,7 @@ from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
 
 
 class MeasureRun(WorkerRun):
-    """Measurement. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Measurement. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Attributes:
         measured: The measurements; None before `Finished`. They are then also in the scene.

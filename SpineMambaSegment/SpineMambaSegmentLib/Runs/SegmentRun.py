@@ -40,7 +40,7 @@ class RunOptions:
 
 
 class SegmentRun(WorkerRun):
-    """Run over a volume. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Run over a volume. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Args:
         volumeNode: The image to segment.

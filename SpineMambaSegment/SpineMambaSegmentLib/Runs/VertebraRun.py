@@ -66,7 +66,7 @@ class VertebraPatch:
 
 
 class VertebraRun(WorkerRun):
-    """Run for one vertebra. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Run for one vertebra. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Attributes:
         patch: The vertebra; None before `Finished`.
