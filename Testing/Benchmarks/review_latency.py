@@ -21,10 +21,10 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
 from SpineMambaSegmentLib.Panel import ReviewViews
+from SpineMambaSegmentLib.Review.Display import rowsOf
 from SpineMambaSegmentLib.Review.LevelActions import InsertLevel, ShiftLevels, SwapLevels
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.Pins import PinLevel
-from SpineMambaSegmentLib.Review.Rows import rowsOf
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.ShapeActions import (

@@ -7,8 +7,8 @@ from typing import Any
 from SpineMambaSegmentLib.Panel.CompareSection import CompareSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
-from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs
 from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import StraightenedSection
 
 
@@ -18,16 +18,16 @@ class CheckSection:
     Args:
         ui: Widgets of the panel.
         review: Segmentation under review, and current vertebra.
-        jobs: Starts runs of the worker.
+        runs: Starts runs of the worker.
         inputs: Volume, if the segmentation does not refer to one.
     """
 
-    def __init__(self, ui: Any, review: ReviewSection, jobs: PanelJobs, inputs: InputSection):
+    def __init__(self, ui: Any, review: ReviewSection, runs: RunSection, inputs: InputSection):
         self._review, self._inputs = review, inputs
         layout = ui.reviewCollapsibleButton.layout()
         self.straightened = StraightenedSection(layout, review.table.goTo)
-        self.compare = CompareSection(layout, jobs, review.say, review.table.goTo)
-        self.measure = MeasureSection(ui, jobs)
+        self.compare = CompareSection(layout, runs, review.say, review.table.goTo)
+        self.measure = MeasureSection(ui, runs)
         review.onShown = self.refresh
         self.refresh()
 

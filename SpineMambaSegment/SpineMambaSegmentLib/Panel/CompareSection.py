@@ -11,16 +11,16 @@ import slicer
 from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Runs.CaseRun import CaseRun
 from SpineMambaSegmentLib.Scene import Comparison
 
-COLUMNS = 3
-LOW_DICE = 0.8
+_COLUMNS = 3
+_LOW_DICE = 0.8
 """A vertebra with a lower Dice is highlighted."""
 
-TABLE_HEIGHT = 150
+_TABLE_HEIGHT = 150
 
 
 class CompareSection:
@@ -28,7 +28,7 @@ class CompareSection:
 
     Args:
         layout: Receives the section.
-        jobs: Starts the export.
+        runs: Starts the export.
         say: Shows a message in the status line.
         onSelect: Called with the ID of the segment whose row was clicked.
     """
@@ -36,11 +36,11 @@ class CompareSection:
     def __init__(
         self,
         layout: qt.QVBoxLayout,
-        jobs: PanelJobs,
+        runs: RunSection,
         say: Callable[[str], None],
         onSelect: Callable[[str], None],
     ):
-        self._jobs, self._say, self._onSelect = jobs, say, onSelect
+        self._runs, self._say, self._onSelect = runs, say, onSelect
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._comparison: Comparison.Comparison | None = None
@@ -90,7 +90,7 @@ class CompareSection:
     def export(self, folder: Path) -> None:
         """Write the corrected case to a folder; errors are shown."""
         volumeNode, node = self._volumeNode, self._node
-        self._jobs.start(
+        self._runs.start(
             lambda temporary: CaseRun(volumeNode, node, folder, temporary),
             _("The case could not be exported."),
             lambda run: _("Exported as {name}; spinemamba train --data reads it.").format(
@@ -136,7 +136,7 @@ class CompareSection:
         self._connect()
 
     def _prepareTable(self) -> None:
-        self.table.setColumnCount(COLUMNS)
+        self.table.setColumnCount(_COLUMNS)
         self.table.setHorizontalHeaderLabels([_("Reference"), _("Found as"), _("Dice")])
         self.table.verticalHeader().hide()
         self.table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
@@ -144,7 +144,7 @@ class CompareSection:
         self.table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         self.table.setAlternatingRowColors(True)
         self.table.setTabKeyNavigation(False)
-        self.table.setMinimumHeight(TABLE_HEIGHT)
+        self.table.setMinimumHeight(_TABLE_HEIGHT)
 
     def _connect(self) -> None:
         self.selector.connect("currentNodeChanged(vtkMRMLNode*)", self._referenceChanged)
@@ -167,7 +167,7 @@ class CompareSection:
         self.table.setRowCount(len(comparison.rows))
         for row, item in enumerate(comparison.rows):
             texts = (item.name, item.foundAs or _("missed"), f"{item.dice:.2f}")
-            isLow = item.dice < LOW_DICE or item.foundAs != item.name
+            isLow = item.dice < _LOW_DICE or item.foundAs != item.name
             for column, text in enumerate(texts):
                 self.table.setItem(row, column, _cell(text, isLow))
         self.table.resizeColumnsToContents()

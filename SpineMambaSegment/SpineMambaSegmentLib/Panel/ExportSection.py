@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,17 @@ from spinemamba.export.exporter import Step, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing.options import SMOOTHING, MeshOptions
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.DicomRun import DicomRun, isFromDicom
-from SpineMambaSegmentLib.Runs.ExportTimer import ExportTimer
-from SpineMambaSegmentLib.Scene import SegmentationFiles
+from SpineMambaSegmentLib.Runs.CommandRun import DicomRun, isFromDicom
+from SpineMambaSegmentLib.Scene import Files
 from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebraeOf
 
-STRENGTHS = (0.0, 0.2, SMOOTHING, 0.6)
-DECIMATIONS = (0.0, 0.5, 0.8)
+_STRENGTHS = (0.0, 0.2, SMOOTHING, 0.6)
+_DECIMATIONS = (0.0, 0.5, 0.8)
 """Values of the entries of the two selectors."""
 
-PROGRESS_STEPS = 1000
-POLL_MS = 100
-DICOM_SEG = ".dcm"
+_PROGRESS_STEPS = 1000
+_POLL_MS = 100
+_DICOM_SEG = ".dcm"
 
 
 class ExportSection:
@@ -42,11 +41,11 @@ class ExportSection:
     def __init__(self, ui: Any, say: Callable[[str], None]):
         self._ui, self._say = ui, say
         self._node: slicer.vtkMRMLSegmentationNode | None = None
-        self._run: ExportTimer | None = None
+        self._run: _ExportTimer | None = None
         self._written = 0
         self._dicom: DicomRun | None = None
         self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
+        self._timer.setInterval(_POLL_MS)
         self._timer.connect("timeout()", self._pollDicom)
         ui.dicomButton.connect("clicked(bool)", self.chooseDicom)
         ui.exportButton.connect("clicked(bool)", self.chooseFolder)
@@ -60,7 +59,7 @@ class ExportSection:
             self.cancel()
         self._node = node
         hasSegments = node is not None and node.GetSegmentation().GetNumberOfSegments() > 0
-        hasResult = hasSegments and SegmentationFiles.resultText(node) is not None
+        hasResult = hasSegments and Files.resultText(node) is not None
         dicom = hasSegments and isFromDicom(node)
         ui, nothing = self._ui, _("Nothing was segmented yet.")
         buttons = (
@@ -103,7 +102,7 @@ class ExportSection:
             if not _acceptReplacing(export.existing):
                 return
             self._written = 0
-            self._run = ExportTimer(export, self._onStep, lambda error: self._onEnd(export, error))
+            self._run = _ExportTimer(export, self._onStep, lambda error: self._onEnd(export, error))
             self._refresh()
 
     def options(self) -> MeshOptions:
@@ -112,8 +111,8 @@ class ExportSection:
         boxes = ((ui.plyBox, "ply"), (ui.objBox, "obj"), (ui.glbBox, "glb"))
         return MeshOptions(
             formats=("stl", *(name for box, name in boxes if box.checked)),
-            smoothing=STRENGTHS[ui.smoothingSelector.currentIndex],
-            decimation=DECIMATIONS[ui.decimationSelector.currentIndex],
+            smoothing=_STRENGTHS[ui.smoothingSelector.currentIndex],
+            decimation=_DECIMATIONS[ui.decimationSelector.currentIndex],
             joint=ui.jointBox.checked,
             space=("LPS", "RAS")[ui.spaceSelector.currentIndex],
         )
@@ -131,7 +130,7 @@ class ExportSection:
 
     def chooseDicom(self) -> None:
         """Ask for the file of the DICOM SEG, and write it."""
-        self._choose(_("Export DICOM SEG"), DICOM_SEG, self.exportDicom)
+        self._choose(_("Export DICOM SEG"), _DICOM_SEG, self.exportDicom)
 
     def exportDicom(self, path: Path) -> None:
         """Start to write all vertebrae as one DICOM SEG, in a background process."""
@@ -143,22 +142,22 @@ class ExportSection:
 
     def chooseSegmentation(self) -> None:
         """Ask for the file of the segmentation, and write it."""
-        self._choose(_("Save segmentation"), SegmentationFiles.SEGMENTATION, self.saveSegmentation)
+        self._choose(_("Save segmentation"), Files.SEGMENTATION, self.saveSegmentation)
 
     def chooseResult(self) -> None:
         """Ask for the file of the result, and write it."""
-        self._choose(_("Save result"), SegmentationFiles.RESULT, self.saveResult)
+        self._choose(_("Save result"), Files.RESULT, self.saveResult)
 
     def saveSegmentation(self, path: Path) -> None:
         """Write the segmentation; errors are shown."""
         with Errors.shown(_("The segmentation could not be saved."), self._say):
-            SegmentationFiles.writeSegmentation(self._node, path)
+            Files.writeSegmentation(self._node, path)
             self._say(_("Saved {file}.").format(file=path.name))
 
     def saveResult(self, path: Path) -> None:
         """Write the result of the run; errors are shown."""
         with Errors.shown(_("The result could not be saved."), self._say):
-            SegmentationFiles.writeResult(self._node, path)
+            Files.writeResult(self._node, path)
             self._say(_("Saved {file}.").format(file=path.name))
 
     def _choose(self, title: str, suffix: str, save: Callable[[Path], None]) -> None:
@@ -182,7 +181,7 @@ class ExportSection:
 
     def _onStep(self, step: Step) -> None:
         self._written += step.written is not None
-        self._ui.exportProgressBar.value = round(PROGRESS_STEPS * step.fraction)
+        self._ui.exportProgressBar.value = round(_PROGRESS_STEPS * step.fraction)
 
     def _onEnd(self, export: SurfaceExport, error: Exception | None) -> None:
         summary = _("{count} vertebrae were written.").format(count=self._written)
@@ -213,8 +212,61 @@ class ExportSection:
         self._ui.exportProgressBar.visible = isExporting
         self._ui.exportProgressBar.value = 0
         # The process of the DICOM export reports no progress.
-        self._ui.exportProgressBar.maximum = PROGRESS_STEPS if self._dicom is None else 0
+        self._ui.exportProgressBar.maximum = _PROGRESS_STEPS if self._dicom is None else 0
         self.show(self._node)
+
+
+class _ExportTimer:
+    """Runs an export step by step in Qt's main thread, the only one that may read segments.
+
+    Args:
+        export: The export.
+        onStep: Called after each step.
+        onEnd: Called once at the end, with None or the error; not called after ``stop``.
+    """
+
+    def __init__(
+        self,
+        export: SurfaceExport,
+        onStep: Callable[[Step], None],
+        onEnd: Callable[[Exception | None], None],
+    ):
+        self._steps: Iterator[Step] = export.steps()
+        self._onStep, self._onEnd = onStep, onEnd
+        self._timer = qt.QTimer()
+        self._timer.setInterval(0)
+        self._timer.connect("timeout()", self._next)
+        self._timer.start()
+
+    def isRunning(self) -> bool:
+        """Return True until the export has ended."""
+        return self._timer is not None
+
+    def stop(self) -> None:
+        """Stop between two steps: complete files are kept, and no partial file is left."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.deleteLater()
+            self._timer = None
+            self._steps.close()
+
+    def _next(self) -> None:
+        if self._timer is None:
+            return
+        try:
+            step = next(self._steps, None)
+        # An unexpected error must also stop the timer; the section shows it.
+        except Exception as error:
+            self.stop()
+            self._onEnd(error)
+            if not isinstance(error, UserError):
+                raise
+            return
+        if step is None:
+            self.stop()
+            self._onEnd(None)
+        else:
+            self._onStep(step)
 
 
 def _acceptUnreviewed(vertebrae: list[Vertebra]) -> bool | None:

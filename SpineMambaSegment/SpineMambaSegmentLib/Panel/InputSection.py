@@ -8,28 +8,26 @@ from typing import Any
 
 import qt
 import slicer
+import slicer.util
+import vtk
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
-from spinemamba.protocol.job import MODALITIES, QUALITIES
 from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
 from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Panel.Parameters import CHOICES, NODES, Parameters, parametersOf
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions
 from SpineMambaSegmentLib.Scene import Inputs
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, cardText
 
-SETTINGS = "SpineMambaSegment"
-REFERENCES = {"inputSelector": "InputVolume", "outputSelector": "OutputSegmentation"}
-REFERENCES |= {"roiSelector": "Region"}
-CHOICES = {"modalitySelector": ("Modality", MODALITIES)}
-CHOICES |= {"qualitySelector": ("Quality", QUALITIES)}
+_SETTINGS = "SpineMambaSegment"
 
 
 class InputSection:
     """The selectors of the sections Inputs and Segment.
 
     Nodes, modality and quality are stored in the parameter node and saved with the scene. Model
-    and device are stored in Slicer's settings.
+    and device belong to the computer, and are stored in Slicer's settings.
 
     Args:
         ui: Widgets of the panel.
@@ -42,30 +40,35 @@ class InputSection:
         self, ui: Any, settings: qt.QSettings, store: ModelStore, onChange: Callable[[], None]
     ):
         self._ui, self._settings, self._store, self._onChange = ui, settings, store, onChange
-        self._node: slicer.vtkMRMLScriptedModuleNode | None = None
+        self._nodeSelectors = dict(
+            zip(NODES, (ui.inputSelector, ui.outputSelector, ui.roiSelector), strict=True)
+        )
+        self._choiceSelectors = {"Modality": ui.modalitySelector, "Quality": ui.qualitySelector}
+        self._parameters: Parameters | None = None
+        self._observer = 0
         self._reading = False
         self.showDevices([])
         self.showModels()
-        for name in REFERENCES:
-            getattr(ui, name).connect("currentNodeChanged(vtkMRMLNode*)", self._caseChanged)
-        for name in CHOICES:
-            getattr(ui, name).connect("currentIndexChanged(int)", self._caseChanged)
+        for selector in self._nodeSelectors.values():
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", self._caseChanged)
+        for selector in self._choiceSelectors.values():
+            selector.connect("currentIndexChanged(int)", self._caseChanged)
         for name in ("modelSelector", "deviceSelector"):
             getattr(ui, name).connect("currentIndexChanged(int)", self._machineChanged)
 
     def setParameterNode(self, node: slicer.vtkMRMLScriptedModuleNode | None) -> None:
-        """Show the values of a parameter node, and write later changes to it; None detaches it."""
-        self._node = node
+        """Show the values of a parameter node, and keep both equal; None detaches it."""
+        if self._parameters is not None:
+            self._parameters.RemoveObserver(self._observer)
+            self._parameters = None
         if node is None:
             return
-        self._reading = True
-        for widget, role in REFERENCES.items():
-            getattr(self._ui, widget).setCurrentNode(node.GetNodeReference(role))
-        for widget, (name, words) in CHOICES.items():
-            word = node.GetParameter(name)
-            getattr(self._ui, widget).setCurrentIndex(words.index(word) if word in words else 0)
-        self._reading = False
-        if node.GetNodeReference("InputVolume") is None and self.volumeNode() is not None:
+        self._parameters = parametersOf(node)
+        self._observer = self._parameters.AddObserver(
+            vtk.vtkCommand.ModifiedEvent, self._parametersChanged
+        )
+        self._showParameters()
+        if self._parameters.InputVolume is None and self.volumeNode() is not None:
             self._caseChanged()
         self._onChange()
 
@@ -75,8 +78,9 @@ class InputSection:
 
     def suggestVolume(self) -> None:
         """Select the first volume that can be segmented, if none is selected."""
-        if self.volumeNode() is None and self._node is not None:
-            self._ui.inputSelector.setCurrentNode(Inputs.firstVolume(self._node.GetScene()))
+        if self.volumeNode() is None and self._parameters is not None:
+            scene = self._parameters.parameterNode.GetScene()
+            self._ui.inputSelector.setCurrentNode(Inputs.firstVolume(scene))
 
     def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
         """Return the output segmentation; None for a new node."""
@@ -84,15 +88,11 @@ class InputSection:
 
     def options(self) -> RunOptions:
         """Return the options of a run."""
-        words = {
-            name: words[getattr(self._ui, widget).currentIndex]
-            for widget, (name, words) in CHOICES.items()
-        }
         return RunOptions(
             self.model(),
             _data(self._ui.deviceSelector) or "auto",
-            words["Modality"],
-            words["Quality"],
+            self._choice("Modality"),
+            self._choice("Quality"),
             self._ui.roiSelector.currentNode(),
         )
 
@@ -129,7 +129,7 @@ class InputSection:
 
     def showDevices(self, devices: Sequence[dict[str, Any]]) -> None:
         """List the devices found by `probe`."""
-        entries = [(_("Automatic"), "auto"), *((deviceText(d), d["device"]) for d in devices)]
+        entries = [(_("Automatic"), "auto"), *((_deviceText(d), d["device"]) for d in devices)]
         if not devices:
             entries.append((_("CPU"), "cpu"))
         self._fill(self._ui.deviceSelector, entries, "Device")
@@ -144,7 +144,7 @@ class InputSection:
         selector.clear()
         for title, data in entries:
             selector.addItem(title, data)
-        saved = self._settings.value(f"{SETTINGS}/{key}")
+        saved = self._settings.value(f"{_SETTINGS}/{key}")
         # A missing device may be connected again later: the setting is not changed.
         selector.setCurrentIndex(max(0, selector.findData(saved or "")))
         self._reading = False
@@ -156,27 +156,47 @@ class InputSection:
             text = Errors.fullText(error)
         self._ui.modelCardText.setPlainText(text)
 
+    def _showParameters(self) -> None:
+        self._reading = True
+        for name, selector in self._nodeSelectors.items():
+            selector.setCurrentNode(getattr(self._parameters, name))
+        for name, selector in self._choiceSelectors.items():
+            word, words = getattr(self._parameters, name), CHOICES[name]
+            selector.setCurrentIndex(words.index(word) if word in words else 0)
+        self._reading = False
+
+    def _choice(self, name: str) -> str:
+        return CHOICES[name][self._choiceSelectors[name].currentIndex]
+
+    def _parametersChanged(self, caller: Any, event: str) -> None:
+        """Show values that a script or another module has set."""
+        if not self._reading:
+            self._showParameters()
+            self._onChange()
+
     def _caseChanged(self) -> None:
         if self._reading:
             return
-        if self._node is not None:
-            for widget, role in REFERENCES.items():
-                chosen = getattr(self._ui, widget).currentNode()
-                self._node.SetNodeReferenceID(role, None if chosen is None else chosen.GetID())
-            for widget, (name, words) in CHOICES.items():
-                self._node.SetParameter(name, words[getattr(self._ui, widget).currentIndex])
+        if self._parameters is not None:
+            self._reading = True
+            with slicer.util.NodeModify(self._parameters):
+                for name, selector in self._nodeSelectors.items():
+                    setattr(self._parameters, name, selector.currentNode())
+                for name in self._choiceSelectors:
+                    setattr(self._parameters, name, self._choice(name))
+            self._reading = False
         self._onChange()
 
     def _machineChanged(self) -> None:
         if self._reading:
             return
-        self._settings.setValue(f"{SETTINGS}/Model", self.model())
-        self._settings.setValue(f"{SETTINGS}/Device", _data(self._ui.deviceSelector))
+        self._settings.setValue(f"{_SETTINGS}/Model", self.model())
+        self._settings.setValue(f"{_SETTINGS}/Device", _data(self._ui.deviceSelector))
         self._showCard()
         self._onChange()
 
 
-def deviceText(device: dict[str, Any]) -> str:
+def _deviceText(device: dict[str, Any]) -> str:
     """Return the displayed name of a device."""
     name = device.get("name", "")
     if device["device"] == "cpu":

@@ -12,12 +12,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.protocol.measurements import Item, Measurements
-from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Runs.MeasureRun import MeasureRun
 from SpineMambaSegmentLib.Scene import MeasurementNodes
 
-MARKUPS = "vtkMRMLMarkupsNode"
-REPORT = ".html"
+_MARKUPS = "vtkMRMLMarkupsNode"
+_REPORT = ".html"
 
 
 class MeasureSection:
@@ -25,11 +25,11 @@ class MeasureSection:
 
     Args:
         ui: Widgets of the panel.
-        jobs: Starts the measurement.
+        runs: Starts the measurement.
     """
 
-    def __init__(self, ui: Any, jobs: PanelJobs):
-        self._ui, self._jobs = ui, jobs
+    def __init__(self, ui: Any, runs: RunSection):
+        self._ui, self._runs = ui, runs
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         table = ui.measureTable
@@ -69,10 +69,10 @@ class MeasureSection:
 
     def chooseReport(self, checked: bool = False) -> None:
         """Ask for the file of the report, then measure and write it."""
-        name = f"spine_report{REPORT}"
-        path = qt.QFileDialog.getSaveFileName(None, _("Save report"), name, f"(*{REPORT})")
+        name = f"spine_report{_REPORT}"
+        path = qt.QFileDialog.getSaveFileName(None, _("Save report"), name, f"(*{_REPORT})")
         if path:
-            self._start(Path(path if path.endswith(REPORT) else path + REPORT))
+            self._start(Path(path if path.endswith(_REPORT) else path + _REPORT))
 
     def saveReport(self, path: Path) -> None:
         """Measure and write the report."""
@@ -82,12 +82,12 @@ class MeasureSection:
         """Show or hide centroids, endplates and lines."""
         if self._node is None or self._node.GetScene() is None:
             return
-        for node in MeasurementNodes.nodesOf(self._node, MARKUPS):
+        for node in MeasurementNodes.nodesOf(self._node, _MARKUPS):
             node.SetDisplayVisibility(int(visible))
 
     def _start(self, page: Path | None) -> None:
         make = partial(self._make, self._volumeNode, self._node, page)
-        self._jobs.start(make, _("The spine could not be measured."), self._finished)
+        self._runs.start(make, _("The spine could not be measured."), self._finished)
 
     @staticmethod
     def _make(
@@ -99,7 +99,7 @@ class MeasureSection:
         return MeasureRun(volumeNode, segmentationNode, temporaryFolder, page)
 
     def _finished(self, run: MeasureRun) -> str:
-        self._fill(summaryRows(run.measured))
+        self._fill(_summaryRows(run.measured))
         self.showMarkups(self._ui.measureMarkupsBox.checked)
         if run.page is not None:
             return _("Measured. Saved {file}.").format(file=run.page.name)
@@ -117,7 +117,7 @@ class MeasureSection:
         table.resizeRowsToContents()
 
 
-def summaryRows(measured: Measurements) -> list[tuple[str, str, str]]:
+def _summaryRows(measured: Measurements) -> list[tuple[str, str, str]]:
     """Return the main findings: alerts, angles, curves and vertebrae with height loss."""
     rows = [(_("Alert"), "", text) for text in measured.alerts]
     rows += [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
-from SpineMambaSegmentLib.Panel.PanelJobs import PanelJobs, foundText
 from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Runs.VertebraRun import VertebraRequest, VertebraRun, setMask
 
 
@@ -17,7 +17,7 @@ class ReviewBoxMenu:
     Args:
         host: Session and selection of the section Review; receives the result.
         menus: Get the entries, and wait for clicks.
-        jobs: Start the runs and show their progress.
+        runs: Start the runs and show their progress.
         inputs: Image and run options.
     """
 
@@ -25,11 +25,11 @@ class ReviewBoxMenu:
         self,
         host: ReviewHost,
         menus: ReviewMenus,
-        jobs: PanelJobs,
+        runs: RunSection,
         inputs: InputSection,
     ):
         self._host, self._menus = host, menus
-        self._jobs, self._inputs = jobs, inputs
+        self._runs, self._inputs = runs, inputs
         menus.addShapes(
             ("grow", _("Add a missed vertebra: click into its body"), self.waitForClick),
             ("again", _("Re-segment the selected vertebra"), self.resegment),
@@ -63,9 +63,10 @@ class ReviewBoxMenu:
             action = setMask(session.spine, run.patch, request.segmentId)
             changed = session.apply(action)
             self._host.follow(session, changed)
-            return foundText(run.patch.result.volume_ml)
+            text = _("Found {volume:.1f} mL. Check its outline and its level.")
+            return text.format(volume=run.patch.result.volume_ml)
 
-        return self._jobs.start(
+        return self._runs.start(
             lambda folder: VertebraRun(volume, session.node, request, folder, options),
             _("The vertebra could not be segmented."),
             finished,

@@ -6,8 +6,8 @@ from typing import Any
 
 import slicer
 
-EDITOR_NODE = "SpineMambaSegmentEditor"
-EFFECTS = ("Paint", "Erase", "Draw", "Scissors", "Islands", "Smoothing", "Margin")
+_EDITOR_NODE = "SpineMambaSegmentEditor"
+_EFFECTS = ("Paint", "Erase", "Draw", "Scissors", "Islands", "Smoothing", "Margin")
 
 
 def protectNeighbours(node: slicer.vtkMRMLSegmentEditorNode, overUnapproved: bool) -> None:
@@ -29,11 +29,11 @@ def protectNeighbours(node: slicer.vtkMRMLSegmentEditorNode, overUnapproved: boo
 
 def editorNode(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentEditorNode:
     """Return the editor's parameter node of this module, and create it if needed."""
-    node = scene.GetSingletonNode(EDITOR_NODE, "vtkMRMLSegmentEditorNode")
+    node = scene.GetSingletonNode(_EDITOR_NODE, "vtkMRMLSegmentEditorNode")
     if node is None:
         node = slicer.vtkMRMLSegmentEditorNode()
-        node.SetSingletonTag(EDITOR_NODE)
-        node.SetName(EDITOR_NODE)
+        node.SetSingletonTag(_EDITOR_NODE)
+        node.SetName(_EDITOR_NODE)
         node = scene.AddNode(node)
     return node
 
@@ -89,7 +89,7 @@ class ReviewEditor:
         widget.segmentationNodeSelectorVisible = False
         widget.sourceVolumeNodeSelectorVisible = False
         widget.switchToSegmentationsButtonVisible = False
-        widget.setEffectNameOrder(EFFECTS)
+        widget.setEffectNameOrder(_EFFECTS)
         widget.unorderedEffectsVisible = False
         self._frame.layout().addWidget(widget)
         self._widget = widget

@@ -1,18 +1,20 @@
-"""The menus of the section Review: Names, Shape and More."""
+"""The menus of the section Review: Names, Shape and More, which saves and opens files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
 from spinemamba.anatomy.labels import BY_NAME, LABELS
+from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewClicks import Clicks
-from SpineMambaSegmentLib.Panel.ReviewFileDialogs import ReviewFileDialogs
 from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
+from SpineMambaSegmentLib.Review import Log, ReviewFile
 from SpineMambaSegmentLib.Review.LevelActions import (
     LUMBARISED,
     SACRALISED,
@@ -32,10 +34,11 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
     SplitBySeeds,
 )
 
+_CSV = "_log.csv"
 _ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow")
 """Entries that need no selected vertebra."""
 
-Slot = Callable[[], Any]
+_Slot = Callable[[], Any]
 
 
 class ReviewMenus:
@@ -50,7 +53,7 @@ class ReviewMenus:
         self._ui, self._host = ui, host
         self._clicks: Clicks | None = None
         self.actions: dict[str, Any] = {}
-        self.files = ReviewFileDialogs(host)
+        self.files = _FileDialogs(host)
         ui.levelSelector.addItems([label.name for label in LABELS])
         ui.setLevelButton.connect("clicked(bool)", self._setLevel)
         self._menus = [self._names(), self._shapes(), self._more()]
@@ -136,7 +139,7 @@ class ReviewMenus:
         self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._selected()))
         return menu
 
-    def addShapes(self, *entries: tuple[str, str, Slot]) -> None:
+    def addShapes(self, *entries: tuple[str, str, _Slot]) -> None:
         """Add entries to the menu Shape: name, title and function to call."""
         self._menus[1].addSeparator()
         for name, title, slot in entries:
@@ -159,11 +162,11 @@ class ReviewMenus:
         self._entry(menu, "open", _("Open a review..."), self.files.chooseOpen)
         return menu
 
-    def _add(self, menu: Any, name: str, title: str, make: Slot) -> None:
+    def _add(self, menu: Any, name: str, title: str, make: _Slot) -> None:
         """Add an entry that applies an action as one step."""
         self._entry(menu, name, title, lambda: self._host.do(make()))
 
-    def _entry(self, menu: Any, name: str, title: str, slot: Slot) -> None:
+    def _entry(self, menu: Any, name: str, title: str, slot: _Slot) -> None:
         action = menu.addAction(title)
         action.connect("triggered()", slot)
         self.actions[name] = action
@@ -196,6 +199,60 @@ class ReviewMenus:
             self._host.say(_("There is no axial view; split by clicks."))
         else:
             self._host.do(SplitByPlane(self._here(), *plane))
+
+
+class _FileDialogs:
+    """Writes and reads the files of the current review.
+
+    Args:
+        host: Session to save or reload, and status line.
+    """
+
+    def __init__(self, host: ReviewHost):
+        self._host = host
+
+    def saveCsv(self, path: Path) -> None:
+        """Write the log as a _CSV table; errors are shown."""
+        self._save(path, lambda: ReviewFile.writeText(Log.csvText(self._node()), path))
+
+    def saveReview(self, path: Path) -> None:
+        """Write the review file that belongs to a saved segmentation; errors are shown."""
+        self._save(path, lambda: ReviewFile.write(self._node(), path))
+
+    def openReview(self, path: Path) -> None:
+        """Restore a review file into the segmentation; errors are shown."""
+        with Errors.shown(_("The review could not be opened."), self._host.say):
+            ReviewFile.read(self._node(), path)
+            self._host.reload()
+            self._host.say(_("Opened {file}.").format(file=path.name))
+
+    def _save(self, path: Path, write: Callable[[], None]) -> None:
+        with Errors.shown(_("The review could not be saved."), self._host.say):
+            write()
+            self._host.say(_("Saved {file}.").format(file=path.name))
+
+    def _node(self) -> Any:
+        return self._host.session.node
+
+    def chooseCsv(self) -> None:
+        """Ask for the file of the log, and write it."""
+        self._choose(_CSV, self.saveCsv)
+
+    def chooseSave(self) -> None:
+        """Ask for the file of the review, and write it."""
+        self._choose(ReviewFile.SUFFIX, self.saveReview)
+
+    def chooseOpen(self) -> None:
+        """Ask for a saved review, and open it."""
+        chosen = qt.QFileDialog.getOpenFileName(None, _("Open a review"), "", "(*.json)")
+        if chosen:
+            self.openReview(Path(chosen))
+
+    def _choose(self, suffix: str, save: Callable[[Path], None]) -> None:
+        ending = f".{suffix.rpartition('.')[2]}"
+        chosen = qt.QFileDialog.getSaveFileName(None, _("Save"), f"spine{suffix}", f"(*{ending})")
+        if chosen:
+            save(Path(chosen if chosen.endswith(ending) else chosen + ending))
 
 
 def _shift(here: Callable[[], str], by: int, towards: str) -> Callable[[], ShiftLevels]:

@@ -16,7 +16,7 @@ from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
-from SpineMambaSegmentLib.Review import Rows, Texts
+from SpineMambaSegmentLib.Review import Display
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED, NOT_STARTED
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
@@ -24,12 +24,12 @@ from SpineMambaSegmentLib.Review.Spine import Action
 from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
-BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
-LOADING_MS = 1000
+_BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
+_LOADING_MS = 1000
 """Delay after which the level solver is imported. The import takes half a second, which would
 otherwise delay the first use."""
 
-EDITED_MS = 300
+_EDITED_MS = 300
 """Delay between the last stroke of a brush and the update of the table."""
 
 
@@ -58,15 +58,15 @@ class ReviewSection:
         self.menus = ReviewMenus(ui, self)
         self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
         ui.paintFrame.hide()
-        ui.reviewBannerLabel.setStyleSheet(BANNER_STYLE)
+        ui.reviewBannerLabel.setStyleSheet(_BANNER_STYLE)
         ui.reviewBannerLabel.hide()
         self._edited = qt.QTimer()
         self._edited.setSingleShot(True)
-        self._edited.setInterval(EDITED_MS)
+        self._edited.setInterval(_EDITED_MS)
         self._edited.connect("timeout()", self.refresh)
         self._loading = qt.QTimer()
         self._loading.setSingleShot(True)
-        self._loading.setInterval(LOADING_MS)
+        self._loading.setInterval(_LOADING_MS)
         self._loading.connect("timeout()", _loadSolver)
         self._connect()
 
@@ -187,17 +187,17 @@ class ReviewSection:
             session.absorb()
         spine = None if session is None else session.spine
         hasRows = spine is not None and bool(spine.states)
-        self.table.show(Rows.rowsOf(spine, ui.urgentBox.checked) if hasRows else [])
-        done, total = Rows.progress(spine) if hasRows else (0, 0)
+        self.table.show(Display.rowsOf(spine, ui.urgentBox.checked) if hasRows else [])
+        done, total = Display.progress(spine) if hasRows else (0, 0)
         ui.reviewProgressBar.setMaximum(max(1, total))
         ui.reviewProgressBar.setValue(done)
         ui.reviewProgressBar.setFormat(
             _("{done} of {total} reviewed").format(done=done, total=total)
         )
-        text = Texts.banner(spine) if hasRows else ""
+        text = Display.banner(spine) if hasRows else ""
         ui.reviewBannerLabel.text = text
         ui.reviewBannerLabel.setVisible(bool(text))
-        ui.summaryLabel.text = Texts.summary(spine)
+        ui.summaryLabel.text = Display.summary(spine)
         ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
         ui.reviewFrame.enabled = hasRows
         self._showSteps()
@@ -228,7 +228,7 @@ class ReviewSection:
         row = rows.get(self.table.current())
         text = _("Click a vertebra, or press J.") if rows else ""
         if row is not None:
-            text = Texts.details(self.session.spine, row)
+            text = Display.details(self.session.spine, row)
         self._ui.reviewDetailLabel.text = text
         self.menus.refresh()
         self.onShown()

@@ -1,4 +1,4 @@
-"""The table of vertebrae under review. Its contents come from `Review.Rows`."""
+"""The table of vertebrae under review. Its contents come from `Review.Display`."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SpineMambaSegmentLib.Review.Rows import Row
+from SpineMambaSegmentLib.Review.Display import Row, fullStamp, statusText, whoAndWhen
 from SpineMambaSegmentLib.Review.SegmentState import STATUS_TEXT
-from SpineMambaSegmentLib.Review.Texts import fullStamp, statusText, whoAndWhen
 
-ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
+_ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
 STATUS, NAME, PROBABILITY, VOLUME, FLAG, REVIEWED = range(6)
 COLUMNS = 6
-SWATCH = 32
+_SWATCH = 32
 """Size of a colour swatch in pixels; drawn at half of it, so that it is sharp at 200 % scaling."""
 
 _MIN_COLUMN_WIDTH = 22
 """Width in pixels of a column that holds an icon only."""
 
 
-def icon(name: str) -> qt.QIcon:
+def _icon(name: str) -> qt.QIcon:
     """Return one of the module's icons; their shapes differ, so that they work without colour."""
-    path = str(ICONS / f"{name}.svg")
+    path = str(_ICONS / f"{name}.svg")
     result = qt.QIcon(path)
     # Without this, Qt tints the icon with the selection colour in a selected row.
     result.addFile(path, qt.QSize(), qt.QIcon.Selected)
     return result
 
 
-def swatch(color: tuple[int, int, int]) -> qt.QIcon:
+def _swatch(color: tuple[int, int, int]) -> qt.QIcon:
     """Return an icon filled with a segment's colour, not tinted in a selected row."""
-    pixmap = qt.QPixmap(SWATCH, SWATCH)
+    pixmap = qt.QPixmap(_SWATCH, _SWATCH)
     pixmap.fill(qt.QColor(*color))
     result = qt.QIcon(pixmap)
     result.addPixmap(pixmap, qt.QIcon.Selected)
@@ -53,8 +52,8 @@ class ReviewTable:
         self._table, self._onCurrent = table, onCurrent
         self._rows: list[Row] = []
         self._filling = False
-        self._icons = {status: icon(f"status-{text}") for status, text in STATUS_TEXT.items()}
-        self._flag, self._pin = icon("flag"), icon("pin")
+        self._icons = {status: _icon(f"status-{text}") for status, text in STATUS_TEXT.items()}
+        self._flag, self._pin = _icon("flag"), _icon("pin")
         table.setColumnCount(COLUMNS)
         table.setHorizontalHeaderLabels(["", _("Vertebra"), _("Prob."), _("mL"), "", _("Reviewed")])
         table.horizontalHeaderItem(FLAG).setIcon(self._flag)
@@ -145,7 +144,7 @@ class ReviewTable:
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
             self._table.setItem(index, column, item)
         self._table.item(index, STATUS).setIcon(self._icons[row.status])
-        self._table.item(index, NAME).setIcon(swatch(row.color))
+        self._table.item(index, NAME).setIcon(_swatch(row.color))
         if row.pinned:
             self._table.item(index, PROBABILITY).setIcon(self._pin)
         if row.reasons:

@@ -1,6 +1,8 @@
-"""Slice views that follow the vertebra under review and its axes. No Qt."""
+"""Slice and 3-D views after a run and in the review. No Qt."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import slicer
@@ -13,10 +15,33 @@ from SpineMambaSegmentLib.Scene.LazyImport import tool
 DIM = 0.35
 """Opacity of dimmed neighbours."""
 
-MAX_TILT_DEG = 60.0
+_MAX_TILT_DEG = 60.0
 """If an estimated axis deviates more than this from the patient axis, the estimate is rejected."""
 
 Node = slicer.vtkMRMLSegmentationNode
+
+
+def showSegments(segmentationNode: Node, ids: list[str], layoutManager: Any) -> None:
+    """Centre slice and 3-D views on the middle one of several segments.
+
+    The centre of all segments is not used: it may lie outside a curved spine.
+
+    Args:
+        segmentationNode: Segmentation of the segments.
+        ids: Segment IDs from head to tail.
+        layoutManager: Slicer's layout manager; None without a main window.
+    """
+    if not ids:
+        return
+    segmentationNode.GetDisplayNode().SetVisibility(True)
+    centre = segmentationNode.GetSegmentCenterRAS(ids[len(ids) // 2])
+    if centre is not None:
+        views = slicer.vtkMRMLSliceNode
+        views.JumpAllSlices(segmentationNode.GetScene(), *centre, views.CenteredJumpSlice)
+    if layoutManager is None:
+        return
+    for k in range(layoutManager.threeDViewCount):
+        layoutManager.threeDWidget(k).threeDView().resetFocalPoint()
 
 
 def axesOf(spine: Spine, segmentId: str) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +153,7 @@ def _body(spine: Spine, segmentId: str) -> np.ndarray:
 def _plausible(direction: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Return the unit vector of a direction, or the usual one if the direction is implausible."""
     length = float(np.linalg.norm(direction))
-    if length < 1.0 or direction @ usual / length < np.cos(np.radians(MAX_TILT_DEG)):
+    if length < 1.0 or direction @ usual / length < np.cos(np.radians(_MAX_TILT_DEG)):
         return usual
     return direction / length
 

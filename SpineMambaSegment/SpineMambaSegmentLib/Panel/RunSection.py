@@ -1,45 +1,97 @@
-"""The section Segment: start, follow and cancel a run."""
+"""The section Segment: start, follow and cancel runs of the worker."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.RemainingTime import RemainingTime
+from SpineMambaSegmentLib.Runs.RunManager import RunManager
+from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
-SCALE = 1000
+_SCALE = 1000
+"""Steps of the progress bar."""
+
+_MIN_ELAPSED_S = 3.0
+_MIN_PROGRESS = 0.05
+_SMOOTHING = 0.3
+
+Run = TypeVar("Run", bound=WorkerRun)
 
 
 class RunSection:
-    """Buttons, progress, status line and log.
+    """Buttons, progress, status line and log of all runs of the worker.
 
     Args:
         ui: Widgets of the panel.
-        isRunning: Returns True while a run is in progress.
-        canCancel: Returns True if Cancel can stop it.
-        log: Returns the log of the last run.
+        runs: Owner of the current run; only one run at a time.
+        ensurePackages: Installs missing packages, after asking; may raise `UserError`.
+        refresh: Called when buttons may have to be enabled or disabled.
     """
 
     def __init__(
         self,
         ui: Any,
-        isRunning: Callable[[], bool],
-        canCancel: Callable[[], bool],
-        log: Callable[[], str],
+        runs: RunManager,
+        ensurePackages: Callable[[], None],
+        refresh: Callable[[], None],
     ):
-        self._ui, self._isRunning, self._canCancel, self._log = ui, isRunning, canCancel, log
+        self._ui, self._runs = ui, runs
+        self._ensurePackages, self._refresh = ensurePackages, refresh
         self._remaining = RemainingTime()
         self._warnings: list[str] = []
         self.lastCode = ""
         ui.logText.hide()
         ui.logButton.connect("toggled(bool)", self._showLog)
+        ui.cancelButton.connect("clicked(bool)", self.cancel)
 
-    def started(self) -> None:
+    def start(
+        self, make: Callable[[Path], Run], failure: str, onFinished: Callable[[Run], str]
+    ) -> bool:
+        """Start a run; errors are shown. Do nothing while another run is in progress.
+
+        Args:
+            make: Creates and starts the run, given a folder for temporary files.
+            failure: Message for the error dialog.
+            onFinished: Called with the finished run; returns the message for the status line, or
+                an empty string for the usual one. A `UserError` that it raises is shown.
+
+        Returns:
+            True if the run was started.
+        """
+        if self._runs.isRunning():
+            return False
+        started: list[Run] = []
+
+        def onEvent(event: events.Event) -> None:
+            self.show(event)
+            if isinstance(event, events.Finished):
+                with Errors.shown(failure, self.say):
+                    if text := onFinished(started[0]):
+                        self.say(text)
+            self._refresh()
+
+        with Errors.shown(failure, self.say):
+            self._ensurePackages()
+            started.append(self._runs.begin(make, onEvent))
+            self._reset()
+        self._refresh()
+        return bool(started)
+
+    def cancel(self) -> None:
+        """Cancel the run, if it can be cancelled."""
+        if self._runs.canCancel():
+            self._runs.cancel()
+            self.say(_("Stopping"))
+        self._refresh()
+
+    def _reset(self) -> None:
         """Reset progress and warnings at the start of a run."""
         self._remaining = RemainingTime()
         self._warnings.clear()
@@ -68,44 +120,72 @@ class RunSection:
             else:
                 self.say(Errors.withCode(event.code, text))
         elif isinstance(event, events.Finished):
-            self._ui.progressBar.value = SCALE
+            self._ui.progressBar.value = _SCALE
             text = _("Finished in {seconds:.0f} s. Research use only: check every level.")
             self.say(text.format(seconds=event.seconds))
         self._showLog(self._ui.logButton.checked)
 
-    def refresh(self, missing: str) -> None:
+    def enableButtons(self, missing: str) -> None:
         """Enable or disable the buttons.
 
         Args:
             missing: Reason why Segment Spine is disabled; empty if it is enabled.
         """
-        running = self._isRunning()
+        running = self._runs.isRunning()
         self._ui.segmentButton.enabled = not (missing or running)
         tip = missing or _("Find and name every vertebra (Ctrl+Return)")
         self._ui.segmentButton.toolTip = _("Wait for the run to end") if running else tip
-        canCancel = self._canCancel()
+        canCancel = self._runs.canCancel()
         self._ui.cancelButton.enabled = canCancel
         stop = _("Stop the run; the scene stays as it is (Ctrl+Backspace)")
         idle = _("The run is about to end") if running else _("There is no run to stop")
         self._ui.cancelButton.toolTip = stop if canCancel else idle
 
     def _showProgress(self, event: events.Progress) -> None:
-        self._ui.progressBar.value = round(SCALE * event.overall)
+        self._ui.progressBar.value = round(_SCALE * event.overall)
         remaining_s = self._remaining.update(event.overall)
-        text = stageText(event.stage)
+        text = _stageText(event.stage)
         if remaining_s is not None:
-            text = _("{stage}, about {time} left").format(stage=text, time=timeText(remaining_s))
+            text = _("{stage}, about {time} left").format(stage=text, time=_timeText(remaining_s))
         self.say(text)
 
     def _showLog(self, visible: bool) -> None:
         self._ui.logText.setVisible(visible)
-        if visible and (text := self._log()) != self._ui.logText.toPlainText():
+        if visible and (text := self._runs.log()) != self._ui.logText.toPlainText():
             self._ui.logText.setPlainText(text)
             bar = self._ui.logText.verticalScrollBar()
             bar.setValue(bar.maximum)
 
 
-def stageText(stage: str) -> str:
+class RemainingTime:
+    """Smoothed estimate of the remaining time; the progress of a run is only roughly linear.
+
+    Args:
+        clock: Returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._start_s = clock()
+        self._total_s: float | None = None
+
+    def update(self, overall: float) -> float | None:
+        """Return the remaining seconds; None while it is too early for an estimate.
+
+        Args:
+            overall: Progress of the run, in [0, 1].
+        """
+        elapsed_s = self._clock() - self._start_s
+        if elapsed_s < _MIN_ELAPSED_S or overall < _MIN_PROGRESS:
+            return None
+        total_s = elapsed_s / overall
+        if self._total_s is None:
+            self._total_s = total_s
+        self._total_s += _SMOOTHING * (total_s - self._total_s)
+        return max(0.0, self._total_s - elapsed_s)
+
+
+def _stageText(stage: str) -> str:
     """Return the displayed name of a stage of a run."""
     texts = {
         "read": _("Reading the volume"),
@@ -120,7 +200,7 @@ def stageText(stage: str) -> str:
     return texts.get(stage, stage)
 
 
-def timeText(seconds: float) -> str:
+def _timeText(seconds: float) -> str:
     """Return a duration in seconds or minutes."""
     if seconds < 90:
         return _("{count} s").format(count=max(1, round(seconds)))

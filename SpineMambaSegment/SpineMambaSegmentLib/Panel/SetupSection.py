@@ -13,13 +13,13 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.model_card import find_model
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs.ProbeRun import ProbeRun
+from SpineMambaSegmentLib.Runs.CommandRun import ProbeRun
 from SpineMambaSegmentLib.Setup import Dependencies
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, checkModel
 
-POLL_MS = 100
-GOOD, BAD = "\N{CHECK MARK}", "\N{BALLOT X}"
-GREEN, RED = "color: #2e8b57", "color: #d9483b"
+_POLL_MS = 100
+_GOOD, _BAD = "\N{CHECK MARK}", "\N{BALLOT X}"
+_GREEN, _RED = "color: #2e8b57", "color: #d9483b"
 """Readable in Slicer's light and dark styles."""
 
 
@@ -48,7 +48,7 @@ class SetupSection:
         self._packagesInstalled = False
         self.facts: dict[str, Any] | str = _("not probed")
         self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MS)
+        self._timer.setInterval(_POLL_MS)
         self._timer.connect("timeout()", self._poll)
         ui.checkButton.connect("clicked(bool)", self.check)
         ui.installButton.connect("clicked(bool)", self.install)
@@ -200,5 +200,5 @@ class SetupSection:
 
     @staticmethod
     def _say(label: qt.QLabel, good: bool, text: str) -> None:
-        label.text = f"{GOOD if good else BAD} {text}"
-        label.styleSheet = GREEN if good else RED
+        label.text = f"{_GOOD if good else _BAD} {text}"
+        label.styleSheet = _GREEN if good else _RED

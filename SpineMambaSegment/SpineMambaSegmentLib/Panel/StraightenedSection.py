@@ -13,18 +13,18 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from SpineMambaSegmentLib.Scene import Straightened
 
-DELAY_MS = 200
+_DELAY_MS = 200
 """Delay before drawing, so that several changes in a row are drawn once."""
 
-MAX_WIDTH, MAX_HEIGHT = 320, 560
+_MAX_WIDTH, _MAX_HEIGHT = 320, 560
 """Maximum size in pixels; the panel may be only 360 pixels wide."""
 
-GAP = 6
-SCALE = 2
+_GAP = 6
+_SCALE = 2
 """Pixels of the picture per pixel of the panel, so that it is sharp at 200 % scaling."""
 
-FONT_PIXELS = 10
-HALO = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_FONT_PIXELS = 10
+_HALO = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 class StraightenedSection:
@@ -57,7 +57,7 @@ class StraightenedSection:
         self.label.installEventFilter(self._clicks)
         self._timer = qt.QTimer(self.button)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(DELAY_MS)
+        self._timer.setInterval(_DELAY_MS)
         self._timer.connect("timeout()", self.update)
         self.button.connect("contentsCollapsed(bool)", self._unfolded)
         self.update()
@@ -112,23 +112,23 @@ class StraightenedSection:
         strips = (straight.side, straight.front)
         rows = len(straight.side.grey)
         columns = sum(strip.grey.shape[1] for strip in strips)
-        scale = min((MAX_WIDTH - GAP) / columns, MAX_HEIGHT / rows)
-        width, height = round(columns * scale) + GAP, round(rows * scale)
-        canvas = qt.QPixmap(SCALE * width, SCALE * height)
+        scale = min((_MAX_WIDTH - _GAP) / columns, _MAX_HEIGHT / rows)
+        width, height = round(columns * scale) + _GAP, round(rows * scale)
+        canvas = qt.QPixmap(_SCALE * width, _SCALE * height)
         canvas.fill(qt.QColor(0, 0, 0))
         painter = qt.QPainter(canvas)
         left, self._drawnStrips = 0.0, []
         for strip in strips:
             picture = _pixmap(Straightened.painted(straight, strip, chosenId))
-            wide = round(SCALE * strip.grey.shape[1] * scale)
+            wide = round(_SCALE * strip.grey.shape[1] * scale)
             smooth = qt.Qt.SmoothTransformation
-            size = (wide, SCALE * height, qt.Qt.IgnoreAspectRatio, smooth)
-            painter.drawPixmap(round(SCALE * left), 0, picture.scaled(*size))
+            size = (wide, _SCALE * height, qt.Qt.IgnoreAspectRatio, smooth)
+            painter.drawPixmap(round(_SCALE * left), 0, picture.scaled(*size))
             for number, (row, column) in strip.marks.items():
-                at = (SCALE * (left + (column + 0.5) * scale), SCALE * (row + 0.5) * scale)
+                at = (_SCALE * (left + (column + 0.5) * scale), _SCALE * (row + 0.5) * scale)
                 _write(painter, at, straight.names[number - 1])
             self._drawnStrips.append((strip, left, scale))
-            left += strip.grey.shape[1] * scale + GAP
+            left += strip.grey.shape[1] * scale + _GAP
         painter.end()
         self.label.setFixedSize(width, height)
         self.label.setPixmap(canvas)
@@ -199,12 +199,12 @@ def _pixmap(pixels: np.ndarray) -> qt.QPixmap:
 def _write(painter: qt.QPainter, at: tuple[float, float], text: str) -> None:
     """Draw a name in white with a dark outline, readable on bone and on lung."""
     font = qt.QFont()
-    font.setPixelSize(SCALE * FONT_PIXELS)
+    font.setPixelSize(_SCALE * _FONT_PIXELS)
     font.setBold(True)
     painter.setFont(font)
-    half = SCALE * 40
-    for shift, color in (*((by, (0, 0, 0)) for by in HALO), ((0, 0), (255, 255, 255))):
-        x, y = (round(coordinate + SCALE * by) for coordinate, by in zip(at, shift, strict=True))
+    half = _SCALE * 40
+    for shift, color in (*((by, (0, 0, 0)) for by in _HALO), ((0, 0), (255, 255, 255))):
+        x, y = (round(coordinate + _SCALE * by) for coordinate, by in zip(at, shift, strict=True))
         painter.setPen(qt.QColor(*color))
         box = qt.QRect(x - half, y - half, 2 * half, 2 * half)
         painter.drawText(box, qt.Qt.AlignCenter, text)

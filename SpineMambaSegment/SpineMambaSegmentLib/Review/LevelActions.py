@@ -12,7 +12,7 @@ from SpineMambaSegmentLib.Review.SegmentState import VARIANT_TAG
 from SpineMambaSegmentLib.Review.Spine import Edit, Spine
 
 SACRALISED, LUMBARISED = _("sacralised L5"), _("lumbarised S1")
-VARIANTS = {SACRALISED: "L5", LUMBARISED: "L6"}
+_VARIANTS = {SACRALISED: "L5", LUMBARISED: "L6"}
 """Transitional vertebrae and their levels: a lumbarised S1 counts as L6."""
 
 _DIRECTIONS = {1: "down", -1: "up"}
@@ -129,7 +129,7 @@ class MarkVariant:
         """Return the mark, and the new names."""
         index = spine.indexOf(self.segmentId)
         chain = spine.chain
-        level = VARIANTS.get(self.variant)
+        level = _VARIANTS.get(self.variant)
         if level is not None and chain[index] != level:
             inserts = level == "L6" and chain[index] in ("L5", "Sacrum")
             rule = numbering_rules.insert_l6 if inserts else None

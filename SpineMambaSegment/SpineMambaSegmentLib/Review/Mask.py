@@ -58,7 +58,7 @@ class Mask:
     def inBox(self, box: Box) -> np.ndarray:
         """Return the voxels of another box as a new array, bool (k, j, i)."""
         out = np.zeros([s.stop - s.start for s in box], bool)
-        common = meet(self.box, box)
+        common = _meet(self.box, box)
         if common is not None:
             out[relativeTo(common, box)] = self.array()[relativeTo(common, self.box)]
         return out
@@ -73,7 +73,7 @@ class Mask:
 
     def minus(self, other: Mask) -> Mask:
         """Return the voxels that are not in another mask."""
-        if meet(self.box, other.box) is None:
+        if _meet(self.box, other.box) is None:
             return self
         removed = other.inBox(self.box)
         inside = self.array()
@@ -81,7 +81,7 @@ class Mask:
 
     def overlap(self, other: Mask) -> int:
         """Return the number of voxels in both masks."""
-        common = meet(self.box, other.box)
+        common = _meet(self.box, other.box)
         if common is None:
             return 0
         return int(np.count_nonzero(self.inBox(common) & other.inBox(common)))
@@ -103,7 +103,7 @@ def _countAndMean(mask: Mask) -> tuple[int, tuple[float, float, float]]:
     return int(counts.sum()), (means[0], means[1], means[2])
 
 
-def meet(one: Box, other: Box) -> Box | None:
+def _meet(one: Box, other: Box) -> Box | None:
     """Return the intersection of two boxes; None if it is empty."""
     spans = [
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)

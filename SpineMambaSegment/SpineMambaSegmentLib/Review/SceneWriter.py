@@ -1,19 +1,23 @@
-"""Writes states of segments to the scene; used by actions, undo and redo."""
+"""Writes states of segments to the scene, and updates the surfaces of changed segments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import slicer
+import vtk
 
-from SpineMambaSegmentLib.Review import SharedLabelmap, Surfaces
-from SpineMambaSegmentLib.Review.Mask import EMPTY
+from SpineMambaSegmentLib.Review import SharedLabelmap
+from SpineMambaSegmentLib.Review.Mask import EMPTY, Mask, around
 from SpineMambaSegmentLib.Review.SegmentState import SegmentState, writeState
 from SpineMambaSegmentLib.Review.Spine import Spine
+from SpineMambaSegmentLib.Scene.Segments import SURFACE, keepSurfaces, surfaceOf
+
+_Node = slicer.vtkMRMLSegmentationNode
 
 
 def write(
-    node: slicer.vtkMRMLSegmentationNode,
+    node: _Node,
     spine: Spine,
     after: Mapping[str, SegmentState | None],
     order: Sequence[str],
@@ -29,7 +33,7 @@ def write(
     segmentation = node.GetSegmentation()
     before = node.StartModify()
     try:
-        surfaces = Surfaces.current(node)
+        surfaces = _surfacesOf(node)
         masks = {i: s.mask for i, s in spine.states.items()}
         changed = {
             i: EMPTY if state is None else state.mask
@@ -52,6 +56,52 @@ def write(
                 segmentation.SetSegmentIndex(segmentId, index)
         if changed:
             present = {i: mask for i, mask in changed.items() if after[i] is not None}
-            Surfaces.update(node, surfaces, present)
+            _updateSurfaces(node, surfaces, present)
     finally:
         node.EndModify(before)
+
+
+def _surfacesOf(node: _Node) -> dict[str, vtk.vtkPolyData]:
+    """Return the surfaces of the segments; empty if the 3-D view is off."""
+    segmentation = node.GetSegmentation()
+    ids = segmentation.GetSegmentIDs()
+    surfaces = {i: segmentation.GetSegment(i).GetRepresentation(SURFACE) for i in ids}
+    return {segmentId: surface for segmentId, surface in surfaces.items() if surface is not None}
+
+
+def _updateSurfaces(
+    node: _Node, before: Mapping[str, vtk.vtkPolyData], masks: Mapping[str, Mask]
+) -> None:
+    """Restore the surfaces after the label map has changed.
+
+    Args:
+        node: The segmentation.
+        before: Result of `_surfacesOf` before the change; if empty, no surface is made.
+        masks: New masks of the changed segments.
+    """
+    if not before:
+        return
+    unchanged = {i: surface for i, surface in before.items() if i not in masks}
+    changed = {i: _surfaceOfMask(node, i, mask) for i, mask in masks.items()}
+    keepSurfaces(node, {**unchanged, **changed})
+
+
+def _surfaceOfMask(node: _Node, segmentId: str, mask: Mask) -> vtk.vtkPolyData:
+    """Return the closed surface of a mask, computed by Slicer with the node's parameters.
+
+    It is computed on a copy cropped to the mask, because Slicer's computing time grows with the
+    whole label map.
+    """
+    if mask == EMPTY:
+        return vtk.vtkPolyData()
+    layer = SharedLabelmap.imageOf(node, segmentId)
+    box = around([mask.box], 1)
+    image = SharedLabelmap.imageLike(layer, box)
+    SharedLabelmap.voxelsOf(image)[:] = mask.inBox(box)
+    small = slicer.vtkMRMLSegmentationNode()
+    segmentation = small.GetSegmentation()
+    segmentation.CopyConversionParameters(node.GetSegmentation())
+    segment = slicer.vtkSegment()
+    segment.AddRepresentation(SharedLabelmap.LABELMAP, image)
+    segmentation.AddSegment(segment, segmentId)
+    return surfaceOf(small, segmentId)

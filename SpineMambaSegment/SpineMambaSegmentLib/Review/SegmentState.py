@@ -19,20 +19,20 @@ APPROVED, FLAGGED = Logic.Completed, Logic.Flagged
 STATUSES = (NOT_STARTED, FLAGGED, CORRECTED, APPROVED)
 
 STATUS_TEXT = {status: Logic.GetSegmentStatusAsMachineReadableString(status) for status in STATUSES}
-STATUS_OF_TEXT = {text: status for status, text in STATUS_TEXT.items()}
-TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
+_STATUS_OF_TEXT = {text: status for status, text in STATUS_TEXT.items()}
+_TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
 BY_TAG, AT_TAG = "SpineMamba.ReviewedBy", "SpineMamba.ReviewedAt"
 NAMED_TAG = "SpineMamba.NamedBy"
 VARIANT_TAG = "SpineMamba.Variant"
 BY_HAND = "person"
 TAGS = (
-    TERMINOLOGY_TAG, STATUS_TAG, BY_TAG, AT_TAG, NAMED_TAG, VARIANT_TAG,
+    _TERMINOLOGY_TAG, STATUS_TAG, BY_TAG, AT_TAG, NAMED_TAG, VARIANT_TAG,
     *Provenance.SEGMENT_TAGS,
 )  # fmt: skip
 """Tags that review reads and writes. Slicer's Python cannot list the tags of a segment, so any
 other tag is left unchanged."""
 
-LEVEL_OF_ENTRY = {terminology_entry(label): label.name for label in LABELS}
+_LEVEL_OF_ENTRY = {terminology_entry(label): label.name for label in LABELS}
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class SegmentState:
     @property
     def level(self) -> str | None:
         """The anatomical level by terminology code or name; None for other segments."""
-        return LEVEL_OF_ENTRY.get(self.tag(TERMINOLOGY_TAG)) or (
+        return _LEVEL_OF_ENTRY.get(self.tag(_TERMINOLOGY_TAG)) or (
             self.name if self.name in BY_NAME else None
         )
 
     @property
     def status(self) -> int:
         """One of `STATUSES`."""
-        return STATUS_OF_TEXT.get(self.tag(STATUS_TAG), NOT_STARTED)
+        return _STATUS_OF_TEXT.get(self.tag(STATUS_TAG), NOT_STARTED)
 
     def withStatus(self, status: int) -> SegmentState:
         """Return the state with another status."""
@@ -82,7 +82,7 @@ class SegmentState:
         """Return the state with the name, colour and code of a level."""
         info = segment_info(BY_NAME[level].value)
         return replace(
-            self.withTags({TERMINOLOGY_TAG: info.terminology}), name=info.name, color=info.color
+            self.withTags({_TERMINOLOGY_TAG: info.terminology}), name=info.name, color=info.color
         )
 
 

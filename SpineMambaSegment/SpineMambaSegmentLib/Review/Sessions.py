@@ -14,7 +14,7 @@ from SpineMambaSegmentLib.Review.Pins import INSTANCE_TAG, PinLevel
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Scene import Provenance, Segments
 
-EDITS = ("SourceRepresentationModified", "SegmentModified", "SegmentRemoved")
+_EDITS = ("SourceRepresentationModified", "SegmentModified", "SegmentRemoved")
 
 Node = slicer.vtkMRMLSegmentationNode
 
@@ -38,7 +38,7 @@ class ReviewSessions:
         if segmentation is not self._segmentation:
             for tag in self._tags:
                 self._segmentation.RemoveObserver(tag)
-            events = [] if node is None else [getattr(slicer.vtkSegmentation, e) for e in EDITS]
+            events = [] if node is None else [getattr(slicer.vtkSegmentation, e) for e in _EDITS]
             self._tags = [segmentation.AddObserver(e, self._onEvent) for e in events]
             self._segmentation = segmentation
         if node is None:

@@ -32,7 +32,7 @@ def voxelsOf(image: Image) -> np.ndarray:
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(shape)
 
 
-def boxOf(image: Image) -> Box:
+def _boxOf(image: Image) -> Box:
     """Return the extent of an image as a box on its grid."""
     e = image.GetExtent()
     return slice(e[4], e[5] + 1), slice(e[2], e[3] + 1), slice(e[0], e[1] + 1)
@@ -66,7 +66,7 @@ def readMasks(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> dict[
         if image is not None and image.GetPointData().GetScalars() is not None:
             groups.setdefault(image, []).append(segmentId)
     for image, members in groups.items():
-        voxels, corner = voxelsOf(image), boxOf(image)
+        voxels, corner = voxelsOf(image), _boxOf(image)
         boxes = tool("imaging.masks").boxes_of(voxels)
         for segmentId in members:
             value = node.GetSegmentation().GetSegment(segmentId).GetLabelValue()
@@ -93,8 +93,8 @@ def writeMasks(
     image = _shared(node, before, list(ids))
     boxes = [mask.box for mask in after.values() if mask != EMPTY]
     if boxes:
-        image = _grown(node, image, around([boxOf(image), *boxes]), list(ids))
-    voxels, corner = voxelsOf(image), boxOf(image)
+        image = _grown(node, image, around([_boxOf(image), *boxes]), list(ids))
+    voxels, corner = voxelsOf(image), _boxOf(image)
     values = {i: node.GetSegmentation().GetSegment(i).GetLabelValue() for i in after}
     for segmentId in after:
         old = before.get(segmentId, EMPTY)
@@ -121,8 +121,8 @@ def _shared(
     image = max(existing, key=lambda i: i.GetNumberOfPoints()) if existing else _blank(node)
     boxes = [masks[i].box for i in ids if masks.get(i, EMPTY) != EMPTY]
     members = [i for i in ids if imageOf(node, i) is image]
-    image = _grown(node, image, around([boxOf(image), *boxes]), members)
-    voxels, corner = voxelsOf(image), boxOf(image)
+    image = _grown(node, image, around([_boxOf(image), *boxes]), members)
+    voxels, corner = voxelsOf(image), _boxOf(image)
     for segmentId in ids:
         if imageOf(node, segmentId) is image:
             continue
@@ -144,7 +144,7 @@ def _moveOut(node: slicer.vtkMRMLSegmentationNode, image: Image, ours: set[str])
         segment = segmentation.GetSegment(segmentId)
         if segmentId in ours or segment.GetRepresentation(LABELMAP) is not image:
             continue
-        voxels, separate = voxelsOf(image), imageLike(image, boxOf(image))
+        voxels, separate = voxelsOf(image), imageLike(image, _boxOf(image))
         inside = voxels == segment.GetLabelValue()
         voxelsOf(separate)[inside] = 1
         voxels[inside] = 0
@@ -178,11 +178,11 @@ def _grown(
     node: slicer.vtkMRMLSegmentationNode, image: Image, box: Box, members: list[str]
 ) -> Image:
     """Return a label map that also covers a box, after moving its segments there."""
-    if box == boxOf(image):
+    if box == _boxOf(image):
         return image
     larger = imageLike(image, box)
     voxels = voxelsOf(larger)
-    voxels[relativeTo(boxOf(image), box)] = voxelsOf(image)
+    voxels[relativeTo(_boxOf(image), box)] = voxelsOf(image)
     segmentation = node.GetSegmentation()
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)

@@ -21,18 +21,18 @@ from SpineMambaSegmentLib.Runs.SegmentRun import checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs
 from SpineMambaSegmentLib.Scene.Comparison import levelIds
+from SpineMambaSegmentLib.Scene.Files import ArrayFile, VolumeFile, voxelsIn
 from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
 from SpineMambaSegmentLib.Scene.Segments import Logic
-from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, VolumeFile, voxelsIn
 
-HASH_STEP_VOXELS = 3
+_HASH_STEP_VOXELS = 3
 """The case name is a hash of every third voxel along each axis."""
 
-NAME_DIGITS = 12
+_NAME_DIGITS = 12
 
 
 class CaseRun(WorkerRun):
-    """Export of a case. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Export of a case. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Attributes:
         files: Files of the case. They are written at `Finished`; until then, an earlier export of
@@ -110,9 +110,9 @@ def caseName(array: np.ndarray) -> str:
         array: Voxels (k, j, i).
     """
     digest = hashlib.sha256(repr((array.shape, array.dtype.name)).encode())
-    step = slice(None, None, HASH_STEP_VOXELS)
+    step = slice(None, None, _HASH_STEP_VOXELS)
     digest.update(np.ascontiguousarray(array[step, step, step]).data)
-    return digest.hexdigest()[:NAME_DIGITS]
+    return digest.hexdigest()[:_NAME_DIGITS]
 
 
 def _notApproved(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:

@@ -15,13 +15,12 @@ from spinemamba.protocol.measurements import Measurements, read_measurements
 from SpineMambaSegmentLib.Runs.CaseRun import levelValues
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, MeasurementNodes
+from SpineMambaSegmentLib.Scene.Files import ArrayFile, VolumeFile, resultText, voxelsIn
 from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
-from SpineMambaSegmentLib.Scene.SegmentationFiles import resultText
-from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, VolumeFile, voxelsIn
 
 
 class MeasureRun(WorkerRun):
-    """Measurement. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Measurement. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Attributes:
         measured: The measurements; None before `Finished`. They are then also in the scene.

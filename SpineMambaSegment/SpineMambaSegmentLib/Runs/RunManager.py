@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import slicer
 
 from spinemamba.protocol import events
-from SpineMambaSegmentLib.Runs.RunTimer import RunTimer
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, SegmentRun
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
+
+Run = TypeVar("Run", bound=WorkerRun)
 
 
 class RunManager:
     """Owner of the current run.
+
+    Attributes:
+        run: The current run, or the last one that has ended; None before the first.
 
     Args:
         temporaryFolder: Returns the folder in which run folders are created; the user may change
@@ -23,8 +28,7 @@ class RunManager:
 
     def __init__(self, temporaryFolder: Callable[[], Path]):
         self._temporaryFolder = temporaryFolder
-        self._timer: RunTimer | None = None
-        self._lastRun: SegmentRun | None = None
+        self.run: WorkerRun | None = None
 
     def start(
         self,
@@ -32,8 +36,8 @@ class RunManager:
         segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
         onEvent: Callable[[events.Event], None] = lambda event: None,
         options: RunOptions | None = None,
-    ) -> None:
-        """Start a segmentation and return; ``onEvent`` is called from Qt's event loop.
+    ) -> SegmentRun:
+        """Start a segmentation and return it; ``onEvent`` is called from Qt's event loop.
 
         The last event is `Finished` (the segments are in the scene) or `Failed`.
 
@@ -41,14 +45,12 @@ class RunManager:
             UserError: If the volume cannot be segmented.
             ValueError: If another run is in progress.
         """
-        self.begin(
+        return self.begin(
             lambda folder: SegmentRun(volumeNode, segmentationNode, folder, options), onEvent
         )
 
-    def begin(
-        self, make: Callable[[Path], WorkerRun], onEvent: Callable[[events.Event], None]
-    ) -> WorkerRun:
-        """Start any run of the worker and return.
+    def begin(self, make: Callable[[Path], Run], onEvent: Callable[[events.Event], None]) -> Run:
+        """Start any run of the worker and return it.
 
         Args:
             make: Creates and starts the run, given a folder for temporary files.
@@ -61,40 +63,9 @@ class RunManager:
         if self.isRunning():
             raise ValueError("another run is in progress; cancel it first")
         run = make(self._temporaryFolder())
-        self._timer = RunTimer(run, onEvent)
-        if isinstance(run, SegmentRun):
-            self._lastRun = run
+        run.follow(onEvent)
+        self.run = run
         return run
-
-    def cancel(self) -> None:
-        """Ask the current run to stop, and return at once."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def stopNow(self) -> None:
-        """Stop the current run and wait for its end; no event follows."""
-        if self._timer is not None:
-            self._timer.stopNow()
-
-    def isRunning(self) -> bool:
-        """Return True if a run is in progress."""
-        return self._timer is not None and self._timer.isRunning()
-
-    def canCancel(self) -> bool:
-        """Return True if `cancel` can stop the run."""
-        return self._timer is not None and self._timer.canCancel()
-
-    def segmentationNode(self) -> slicer.vtkMRMLSegmentationNode | None:
-        """Return the node with the result of the last `SegmentRun`."""
-        return None if self._lastRun is None else self._lastRun.segmentationNode
-
-    def importedIds(self) -> list[str]:
-        """Return the IDs of the segments that the last `SegmentRun` made, from head to tail."""
-        return [] if self._lastRun is None else self._lastRun.importedIds
-
-    def log(self) -> str:
-        """Return the log of the last run."""
-        return "" if self._timer is None else self._timer.run.log()
 
     def process(
         self,
@@ -108,3 +79,25 @@ class RunManager:
             UserError: If the volume cannot be segmented, or the worker fails.
         """
         return SegmentRun(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()
+
+    def cancel(self) -> None:
+        """Ask the current run to stop, and return at once."""
+        if self.run is not None:
+            self.run.cancel()
+
+    def stopNow(self) -> None:
+        """Stop the current run and wait for its end; no event follows."""
+        if self.run is not None and self.run.isRunning():
+            self.run.stopNow()
+
+    def isRunning(self) -> bool:
+        """Return True if a run is in progress."""
+        return self.run is not None and self.run.isRunning()
+
+    def canCancel(self) -> bool:
+        """Return True if `cancel` can stop the run."""
+        return self.run is not None and self.run.canCancel()
+
+    def log(self) -> str:
+        """Return the log of the last run."""
+        return "" if self.run is None else self.run.log()

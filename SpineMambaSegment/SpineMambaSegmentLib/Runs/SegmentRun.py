@@ -16,8 +16,8 @@ from spinemamba.protocol.model_card import DEFAULT
 from spinemamba.protocol.result import read_result
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Provenance, Segments
+from SpineMambaSegmentLib.Scene.Files import VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import gridOf
-from SpineMambaSegmentLib.Scene.VolumeFile import VolumeFile
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RunOptions:
 
 
 class SegmentRun(WorkerRun):
-    """Run over a volume. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Run over a volume. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Args:
         volumeNode: The image to segment.

@@ -23,11 +23,11 @@ from SpineMambaSegmentLib.Review.Spine import Spine
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments
+from SpineMambaSegmentLib.Scene.Files import ArrayFile, Extent, VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid, vertebraIds
-from SpineMambaSegmentLib.Scene.VolumeFile import ArrayFile, Extent, VolumeFile
 
-HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
+_HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
 """Half size of the box along R, A and S around a position in the body. The worker uses a smaller
 box."""
 
@@ -66,7 +66,7 @@ class VertebraPatch:
 
 
 class VertebraRun(WorkerRun):
-    """Run for one vertebra. Starts at once; call ``newEvents`` until `Finished` or `Failed`.
+    """Run for one vertebra. Starts at once; see `WorkerRun.follow` and `wait`.
 
     Attributes:
         patch: The vertebra; None before `Finished`.
@@ -188,7 +188,7 @@ def _extent(
             _("Click into the body of a vertebra."),
             Code.INPUT_BAD,
         )
-    return grid.extentAround(low - HALF_BOX_MM, high + HALF_BOX_MM)
+    return grid.extentAround(low - _HALF_BOX_MM, high + _HALF_BOX_MM)
 
 
 def _boundsRas(

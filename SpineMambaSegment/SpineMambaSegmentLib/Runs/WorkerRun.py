@@ -1,4 +1,7 @@
-"""Base of all runs of the worker: input files -> worker process -> import of its results."""
+"""Base of all runs of the worker: input files -> worker process -> import of its results.
+
+A run is followed with a timer of Qt (`WorkerRun.follow`), or waited for (`WorkerRun.waitForEnd`).
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,33 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.job import FileJob
-from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
+from spinemamba.protocol.worker_client import GRACE_S, LOG_NAME, WorkerProcess
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Runs import Interpreter
+from SpineMambaSegmentLib.Runs.CommandRun import interpreter
 
-POLL_S = 0.1
-FOLDER_PREFIX = "spinemamba-"
-STALE_S = 7 * 24 * 3600.0
+if TYPE_CHECKING:
+    import qt
+
+_INTERVAL_MS = 50
+"""Interval of the timer in the panel."""
+
+_POLL_S = 0.1
+"""Interval in scripts that wait for the end."""
+
+SILENT_S = 60.0
+"""After this time without an event, a warning is shown; a working worker sends one every 2 s."""
+
+_FOLDER_PREFIX = "spinemamba-"
+_STALE_S = 7 * 24 * 3600.0
 
 
 class InputFile(Protocol):
@@ -34,9 +50,12 @@ class InputFile(Protocol):
 
 
 class WorkerRun:
-    """A run, started by `_start`. Call ``newEvents`` until it returns `Finished` or `Failed`.
+    """A run, started by `_start`. Call `follow`, or `waitForEnd`, until `Finished` or `Failed`.
 
     Subclasses import the results in `_import`, in short steps.
+
+    Attributes:
+        isImporting: True when the worker has ended and its results are being imported.
 
     Args:
         temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
@@ -44,8 +63,12 @@ class WorkerRun:
 
     def __init__(self, temporaryFolder: Path):
         self.isImporting = False
-        removeStale(temporaryFolder)
-        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=temporaryFolder))
+        self._onEvent: Callable[[events.Event], None] = lambda event: None
+        self._timer: qt.QTimer | None = None
+        self._killAt_s: float | None = None
+        self._warned = False
+        _removeStale(temporaryFolder)
+        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=temporaryFolder))
         self._early: list[events.Event] = []
         self._log = ""
         self._files: Sequence[InputFile] = ()
@@ -73,59 +96,44 @@ class WorkerRun:
             UserError: If it cannot.
         """
 
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the last event; the worker sends one at least every two seconds."""
-        return time.monotonic() - self._lastEvent_s
+    def follow(self, onEvent: Callable[[events.Event], None]) -> None:
+        """Pass on the events from Qt's event loop, until `Finished` or `Failed`.
 
-    def newEvents(self) -> list[events.Event]:
-        """Return the events since the last call. At `Finished`, the results are imported.
-
-        Each call does at most one step of the import.
+        Args:
+            onEvent: Called with each event; at the last one, `isRunning` already returns False.
         """
-        newEvents: list[events.Event] = []
-        newEvents, self._early = self._early, newEvents
-        try:
-            newEvents += self._advance()
-        except UserError as error:
-            newEvents.append(events.Failed(error.code.value, error.message, error.remedy))
-        except Exception as error:
-            logging.exception("The run failed")
-            failure = events.Failed(Code.INTERNAL.value, str(error), "")
-            newEvents.append(Errors.translated(failure))
-        if any(isinstance(event, events.Finished | events.Failed) for event in newEvents):
-            self.kill()
-        return newEvents
+        import qt  # not at the top: scripts may wait for a run where there is no Qt
 
-    def askToStop(self) -> None:
-        """Ask the worker to stop, and return at once."""
-        for file in self._files:
-            file.stop()
-        if self._worker is not None:
-            self._worker.ask_to_stop()
+        self._onEvent = onEvent
+        self._timer = qt.QTimer()
+        self._timer.setInterval(_INTERVAL_MS)
+        self._timer.connect("timeout()", self._poll)
+        self._timer.start()
 
-    def isGone(self) -> bool:
-        """Return True if the worker process and the writing thread have ended."""
-        isRunning = self._worker is not None and self._worker.is_running()
-        return not isRunning and not self._writer.is_alive()
+    def isRunning(self) -> bool:
+        """Return True while the run is followed; also while it is being cancelled."""
+        return self._timer is not None
 
-    def kill(self) -> None:
-        """Kill the worker, and delete the run folder."""
-        self.askToStop()
-        self._writer.join()
-        if self._worker is not None:
-            self._worker.kill()
-        self._steps = None
-        self._log = self.log()
-        # On Windows the log file may stay open for a moment after the worker has ended.
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def canCancel(self) -> bool:
+        """Return True if the run is in progress, not being cancelled, and not yet importing."""
+        return self.isRunning() and self._killAt_s is None and not self.isImporting
 
     def cancel(self) -> None:
-        """Ask the worker to stop, kill it after a grace period, and wait for its end."""
-        self.askToStop()
+        """Ask the run to stop and return at once; its last event is `Failed`, code CANCELLED.
+
+        A process that does not stop within three seconds is killed.
+        """
+        if self.canCancel():
+            self._askToStop()
+            self._killAt_s = time.monotonic() + GRACE_S
+
+    def stopNow(self) -> None:
+        """Stop the run and wait for its end, at most three seconds; no event follows."""
+        self._stopTimer()
+        self._askToStop()
         if self._worker is not None:
             self._worker.cancel()
-        self.kill()
+        self._kill()
 
     def log(self) -> str:
         """Return the log of the worker."""
@@ -145,9 +153,83 @@ class WorkerRun:
                         raise UserError(event.message, event.remedy, Code(event.code))
                     if isinstance(event, events.Finished):
                         return
-                time.sleep(0 if self.isImporting else POLL_S)
+                time.sleep(0 if self.isImporting else _POLL_S)
         finally:  # also when the user interrupts the script
-            self.kill()
+            self._kill()
+
+    def _poll(self) -> None:
+        if self._killAt_s is not None:
+            self._pollCancelled()
+            return
+        for event in self.newEvents():
+            if not self.isRunning():  # stopped by the receiver of the previous event
+                return
+            if isinstance(event, events.Finished | events.Failed):
+                self._stopTimer()
+            self._onEvent(event)
+        self._watchSilence()
+
+    def _pollCancelled(self) -> None:
+        isWorking = self._worker is not None and self._worker.is_running()
+        hasEnded = not isWorking and not self._writer.is_alive()
+        if hasEnded or time.monotonic() > self._killAt_s:
+            self._stopTimer()
+            self._kill()
+            message = _("Cancelled. Nothing was changed.")
+            self._onEvent(events.Failed(Code.CANCELLED.value, message, ""))
+
+    def _watchSilence(self) -> None:
+        silent_s = time.monotonic() - self._lastEvent_s
+        if silent_s > SILENT_S and not self._warned and self.canCancel():
+            text = _(
+                "No message from the background process for {seconds:.0f} s. "
+                "Wait, or press Cancel and try again."
+            )
+            self._onEvent(events.Warning(text.format(seconds=silent_s)))
+        self._warned = silent_s > SILENT_S
+
+    def _stopTimer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.deleteLater()
+            self._timer = None
+
+    def newEvents(self) -> list[events.Event]:
+        """Return the events since the last call. At `Finished`, the results are imported.
+
+        Each call does at most one step of the import.
+        """
+        newEvents: list[events.Event] = []
+        newEvents, self._early = self._early, newEvents
+        try:
+            newEvents += self._advance()
+        except UserError as error:
+            newEvents.append(events.Failed(error.code.value, error.message, error.remedy))
+        except Exception as error:
+            logging.exception("The run failed")
+            failure = events.Failed(Code.INTERNAL.value, str(error), "")
+            newEvents.append(Errors.translated(failure))
+        if any(isinstance(event, events.Finished | events.Failed) for event in newEvents):
+            self._kill()
+        return newEvents
+
+    def _askToStop(self) -> None:
+        """Ask the worker to stop, and return at once."""
+        for file in self._files:
+            file.stop()
+        if self._worker is not None:
+            self._worker.ask_to_stop()
+
+    def _kill(self) -> None:
+        """Kill the worker, and delete the run folder."""
+        self._askToStop()
+        self._writer.join()
+        if self._worker is not None:
+            self._worker.kill()
+        self._steps = None
+        self._log = self.log()
+        # On Windows the log file may stay open for a moment after the worker has ended.
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self) -> None:
         # An error in this thread must reach the caller of `newEvents`.
@@ -181,11 +263,11 @@ class WorkerRun:
             return
         if self._failure is not None:
             raise self._failure
-        self._worker = WorkerProcess.start(self._job, self._folder, Interpreter.path())
+        self._worker = WorkerProcess.start(self._job, self._folder, interpreter())
 
 
-def removeStale(temporaryFolder: Path) -> None:
+def _removeStale(temporaryFolder: Path) -> None:
     """Delete old run folders left by a crash; newer ones may belong to another Slicer."""
-    for folder in temporaryFolder.glob(f"{FOLDER_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > STALE_S:
+    for folder in temporaryFolder.glob(f"{_FOLDER_PREFIX}*"):
+        if time.time() - folder.stat().st_mtime > _STALE_S:
             shutil.rmtree(folder, ignore_errors=True)

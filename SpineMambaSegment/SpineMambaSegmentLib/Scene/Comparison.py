@@ -22,16 +22,16 @@ DIFFERENCES_ATTRIBUTE = "SpineMamba.Differences"
 """Attribute that marks the node with the differences; it is not saved with the scene."""
 
 ONLY_SEGMENTATION, ONLY_REFERENCE, OTHER_LEVEL = 1, 2, 3
-COLORS = {
+_COLORS = {
     ONLY_SEGMENTATION: (0.90, 0.62, 0.0),
     ONLY_REFERENCE: (0.34, 0.71, 0.91),
     OTHER_LEVEL: (0.80, 0.47, 0.65),
 }
 """Orange, sky blue and purple: distinguishable with colour vision deficiency."""
 
-OUTLINE_PIXELS = 2
-NRRD = b"NRRD"
-"""First bytes of an NRRD file."""
+_OUTLINE_PIXELS = 2
+_NRRD = b"NRRD"
+"""First bytes of an _NRRD file."""
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 Node = slicer.vtkMRMLSegmentationNode
@@ -123,7 +123,7 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
             storage = slicer.vtkMRMLSegmentationStorageNode()
             storage.SetFileName(str(path))
             # Slicer would try to read other files as surfaces, and log errors.
-            if not _beginsWith(path, NRRD) or not storage.ReadData(node):
+            if not _beginsWith(path, _NRRD) or not storage.ReadData(node):
                 raise ValueError("it cannot be read")
             Segments.placeUnder(node, volumeNode)
         else:
@@ -169,7 +169,7 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
     }
     for kind, text in texts.items():
         segmentId = f"Difference{kind}"
-        node.GetSegmentation().AddEmptySegment(segmentId, text, COLORS[kind])
+        node.GetSegmentation().AddEmptySegment(segmentId, text, _COLORS[kind])
         ids.InsertNextValue(segmentId)
     image = imageOf(comparison.differences, comparison.grid)
     Logic.ImportLabelmapToSegmentationNode(image, node, ids)
@@ -177,7 +177,7 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
     display.SetVisibility3D(False)
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)
-    display.SetSliceIntersectionThickness(OUTLINE_PIXELS)
+    display.SetSliceIntersectionThickness(_OUTLINE_PIXELS)
     return node
 
 

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from SpineMambaSegmentLib.Scene.Grid import gridOf
 
-ROI_STEPS = 9
+_ROI_STEPS = 9
 """Sample points along each axis of a region, for non-linear transforms."""
 
 
@@ -131,7 +131,7 @@ def _pointsInWorld(roiNode: slicer.vtkMRMLMarkupsROINode) -> np.ndarray:
     Points inside the box are included, because a non-linear transform may bulge its faces.
     """
     half = np.array(roiNode.GetSize()) / 2
-    steps = np.linspace(-1.0, 1.0, ROI_STEPS)
+    steps = np.linspace(-1.0, 1.0, _ROI_STEPS)
     inBox = np.array(np.meshgrid(steps, steps, steps)).reshape(3, -1).T * half
     matrix = roiNode.GetObjectToNodeMatrix()
     inNode = [matrix.MultiplyPoint((*point, 1.0))[:3] for point in inBox]

@@ -15,7 +15,7 @@ from spinemamba.protocol.quantities import Quantity, of_kind
 ATTRIBUTE = "SpineMamba.MeasuredOf"
 """Attribute of every node with measurements: the ID of the measured segmentation."""
 
-SPINE_COLUMNS = (
+_SPINE_COLUMNS = (
     "kind",
     "name",
     "view",
@@ -50,15 +50,15 @@ def showTables(
         row
         for kind in ("disc", "angle", "curve")
         for item in measured.of(kind)
-        for row in spineRows(item)
+        for row in _spineRows(item)
     ]
-    for column, texts in zip(SPINE_COLUMNS, zip(*rows, strict=True), strict=False):
+    for column, texts in zip(_SPINE_COLUMNS, zip(*rows, strict=True), strict=False):
         _addTexts(spine, column, texts)
     return [vertebrae, spine]
 
 
-def spineRows(item: Item) -> list[tuple[str, ...]]:
-    """Return one row of `SPINE_COLUMNS` for each quantity of a disc, an angle or a curve."""
+def _spineRows(item: Item) -> list[tuple[str, ...]]:
+    """Return one row of `_SPINE_COLUMNS` for each quantity of a disc, an angle or a curve."""
     finding = ", ".join(item.words.values())
     return [
         (

@@ -17,7 +17,7 @@ STATUS_TAG = Logic.GetStatusTagName()
 FLAGGED = Logic.GetSegmentStatusAsMachineReadableString(Logic.Flagged)
 """Value of Slicer's status tag for a flagged segment."""
 
-ALGORITHM = "SpineMamba Segment"
+_ALGORITHM = "SpineMamba Segment"
 RESULT_ATTRIBUTE = "SpineMamba.Result"
 """Attribute of the segmentation node: result.json, which contains no names of persons or files."""
 
@@ -26,10 +26,10 @@ SEGMENT_TAGS = (
     "SpineMamba.Posterior", "SpineMamba.Flags", "SpineMamba.FlagNames", "SpineMamba.VolumeMl",
     "SpineMamba.Instance", "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName",
 )  # fmt: skip
-"""Tags written by `segmentTags`."""
+"""Tags written by `_segmentTags`."""
 
 
-def segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
+def _segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
     """Return the tags of one vertebra; the DICOM tags are used by Slicer's DICOM SEG export."""
     return {
         "SpineMamba.Model": f"{result.model_name} {result.model_version}",
@@ -43,13 +43,13 @@ def segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
         "SpineMamba.Instance": str(instance.id),
         **({STATUS_TAG: FLAGGED} if instance.flags else {}),
         "DICOM.SegmentAlgorithmType": "AUTOMATIC",
-        "DICOM.SegmentAlgorithmName": f"{ALGORITHM} {result.package_version}",
+        "DICOM.SegmentAlgorithmName": f"{_ALGORITHM} {result.package_version}",
     }
 
 
 def tagsByLabel(result: Result) -> dict[int, dict[str, str]]:
     """Return the tags of every vertebra by its label value."""
-    return {item.label: segmentTags(result, item) for item in result.instances}
+    return {item.label: _segmentTags(result, item) for item in result.instances}
 
 
 def setTags(segment: slicer.vtkSegment, tags: Mapping[str, str]) -> None:

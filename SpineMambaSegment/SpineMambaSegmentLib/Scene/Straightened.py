@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import slicer
 
+from SpineMambaSegmentLib.Scene.Files import voxelsIn
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray, vertebraIds
 from SpineMambaSegmentLib.Scene.LazyImport import tool
-from SpineMambaSegmentLib.Scene.VolumeFile import voxelsIn
 
-AROUND_MM = 70.0
+_AROUND_MM = 70.0
 """Margin around the vertebrae."""
 
 FILL, CHOSEN_FILL = 0.25, 0.6
 """Opacity of a vertebra's colour over the image, and that of the highlighted one."""
 
-GREY_PERCENTILES = (1.0, 99.5)
+_GREY_PERCENTILES = (1.0, 99.5)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def straightened(
     segmentation.GetBounds(bounds)
     if not ids or bounds[0] > bounds[1]:
         return None
-    low, high = bounds[::2] - AROUND_MM, bounds[1::2] + AROUND_MM
+    low, high = bounds[::2] - _AROUND_MM, bounds[1::2] + _AROUND_MM
     array, grid = voxelsIn(volumeNode, gridOf(volumeNode).extentAround(low, high))
     numbers = labelArray(segmentationNode, ids, grid)
     image = volumeOf(array, grid)
@@ -181,5 +181,5 @@ def _window(volumeNode: slicer.vtkMRMLScalarVolumeNode, image: np.ndarray) -> tu
     if display is not None and display.GetWindow() > 0:
         half = display.GetWindow() / 2
         return display.GetLevel() - half, display.GetLevel() + half
-    low, high = np.percentile(image, GREY_PERCENTILES)
+    low, high = np.percentile(image, _GREY_PERCENTILES)
     return float(low), float(high)

@@ -18,9 +18,9 @@ from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Grid import TOLERANCE_MM, matrixArray
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
-REVIEWER_TAG = "SpineMamba.ReviewedBy"
-ORIGIN_TAGS = ("SpineMamba.Model", "SpineMamba.ModelHash", "SpineMamba.Version", "SpineMamba.Run")
-RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
+_REVIEWER_TAG = "SpineMamba.ReviewedBy"
+_ORIGIN_TAGS = ("SpineMamba.Model", "SpineMamba.ModelHash", "SpineMamba.Version", "SpineMamba.Run")
+_RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 Extent = tuple[tuple[int, int], ...]
 
@@ -62,7 +62,7 @@ class Voxels:
     def place(self, ijk: np.ndarray) -> np.ndarray:
         """Return the LPS positions of voxel indices in the scene, with all parent transforms."""
         ras = ijk @ self._ijkToRas[:3, :3].T + self._ijkToRas[:3, 3]
-        return toWorld(ras, self._node.GetParentTransformNode()) * RAS_TO_LPS
+        return toWorld(ras, self._node.GetParentTransformNode()) * _RAS_TO_LPS
 
 
 def toWorld(ras: np.ndarray, parent: slicer.vtkMRMLTransformNode | None) -> np.ndarray:
@@ -99,8 +99,8 @@ def vertebraeOf(node: slicer.vtkMRMLSegmentationNode) -> list[Vertebra]:
                 cut_sides=cut_by_result(result, label.name),
                 image_xyz=image,
                 reviewed=Logic.GetSegmentStatus(segment) == Logic.Completed,
-                reviewed_by=Provenance.tagOf(segment, REVIEWER_TAG),
-                origin=Origin.from_tags({t: Provenance.tagOf(segment, t) for t in ORIGIN_TAGS}),
+                reviewed_by=Provenance.tagOf(segment, _REVIEWER_TAG),
+                origin=Origin.from_tags({t: Provenance.tagOf(segment, t) for t in _ORIGIN_TAGS}),
                 frame="scene",
             )
         )
@@ -141,7 +141,7 @@ def _located(image: slicer.vtkOrientedImageData, centre: LabelCentroid) -> Locat
     image.GetImageToWorldMatrix(matrix)
     toRas = matrixArray(matrix)
     ijk = np.add(image.GetExtent()[::2], centre.centroid_zyx[::-1])
-    lps = (toRas[:3, :3] @ ijk + toRas[:3, 3]) * RAS_TO_LPS
+    lps = (toRas[:3, :3] @ ijk + toRas[:3, 3]) * _RAS_TO_LPS
     volume = centre.voxels * abs(np.linalg.det(toRas[:3, :3])) / 1000
     return Located(tuple(lps.round(3).tolist()), round(float(volume), 6))
 

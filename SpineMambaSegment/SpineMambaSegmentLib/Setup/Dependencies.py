@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 
-REQUESTER = "SpineMamba Segment"
+_REQUESTER = "SpineMamba Segment"
 
 WITHOUT_METADATA = {"vtk": "vtkmodules"}
 """Packages of Slicer without pip metadata, and a module that shows that they are installed.
@@ -118,7 +118,7 @@ def _installWithSlicer(requirements: list[str]) -> None:
     import slicer.packaging
 
     try:
-        slicer.packaging.pip_ensure(requirements, requester=REQUESTER)
+        slicer.packaging.pip_ensure(requirements, requester=_REQUESTER)
     except RuntimeError as error:  # raised by pip_ensure when the user declines
         raise _missing(requirements) from error
     except CalledProcessError as error:
@@ -128,7 +128,7 @@ def _installWithSlicer(requirements: list[str]) -> None:
 def _installWithPip(requirements: list[str]) -> None:
     question = _("{requester} needs Python packages that are not installed. Install them now?")
     agreed = slicer.util.confirmOkCancelDisplay(
-        question.format(requester=REQUESTER), REQUESTER, detailedText="\n".join(requirements)
+        question.format(requester=_REQUESTER), _REQUESTER, detailedText="\n".join(requirements)
     )
     if not agreed:
         raise _missing(requirements)

@@ -9,7 +9,7 @@ from typing import Any
 
 import spinemamba
 
-LAST_LINES = 60
+_LAST_LINES = 60
 
 
 def text(
@@ -25,7 +25,7 @@ def text(
         log: Log of the last run; the worker has removed file names.
     """
     computer = facts if isinstance(facts, str) else json.dumps(dict(facts), indent=1)
-    lines = log.strip().splitlines()[-LAST_LINES:]
+    lines = log.strip().splitlines()[-_LAST_LINES:]
     return "\n".join(
         [
             f"SpineMamba Segment {spinemamba.__version__}, Slicer {slicerVersion}",

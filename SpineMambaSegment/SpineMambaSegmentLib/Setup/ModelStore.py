@@ -20,9 +20,9 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.model_card import ModelCard, bundled_models, read_card
 
-CARD = "model.json"
-BLOCK = 1 << 20
-MAX_HEADER_BYTES = 100 << 20
+_CARD = "model.json"
+_BLOCK = 1 << 20
+_MAX_HEADER_BYTES = 100 << 20
 
 
 class ModelStore:
@@ -37,7 +37,7 @@ class ModelStore:
 
     def names(self) -> list[str]:
         """Return names for `find_model`: bundled models, then folders of imported ones."""
-        imported = sorted(str(path.parent) for path in self._folder.glob(f"*/{CARD}"))
+        imported = sorted(str(path.parent) for path in self._folder.glob(f"*/{_CARD}"))
         return [*bundled_models(), *imported]
 
     def importModel(self, source: Path) -> Path:
@@ -66,7 +66,7 @@ class ModelStore:
         # not used: its folders are readable by the owner only, whatever the umask.
         partial = self._folder / f".partial-{uuid.uuid4().hex}"
         partial.mkdir()
-        for name in (CARD, *(entry.file for entry in card.networks.values())):
+        for name in (_CARD, *(entry.file for entry in card.networks.values())):
             shutil.copyfile(source / name, partial / name)
         return partial.rename(target)
 
@@ -113,13 +113,13 @@ def _unpack(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as file:
             members = {Path(name).name: name for name in file.namelist()}
-            if CARD not in members:
+            if _CARD not in members:
                 raise UserError(
                     _("{file} contains no model.json.").format(file=archive.name),
                     _("Choose an archive of a model's folder."),
                     Code.MODEL_MISSING,
                 )
-            (folder / CARD).write_bytes(file.read(members[CARD]))
+            (folder / _CARD).write_bytes(file.read(members[_CARD]))
             for entry in read_card(folder).networks.values():
                 if entry.file in members:
                     (folder / entry.file).write_bytes(file.read(members[entry.file]))
@@ -132,7 +132,7 @@ def _isSafetensors(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
+        if not 2 <= length <= min(_MAX_HEADER_BYTES, path.stat().st_size - 8):
             return False
         try:
             return isinstance(json.loads(file.read(length)), dict)
@@ -143,7 +143,7 @@ def _isSafetensors(path: Path) -> bool:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 

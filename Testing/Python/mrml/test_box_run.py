@@ -16,9 +16,9 @@ from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol import events  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, VertebraRequest, VertebraRun  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray, vertebraIds  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 L1, L2, L3 = 20, 21, 22
 
@@ -62,7 +62,7 @@ def test_resegmentation_returns_a_patch_and_leaves_the_scene(segmented, tmp_path
     assert 2 * ((new == 2) & (truth == L2)).sum() > 0.5 * ((new == 2).sum() + (truth == L2).sum())
 
 
-def test_a_missed_vertebra_grows_from_a_click(segmented, tmp_path: Path):
+def test_a_click_segments_a_missed_vertebra(segmented, tmp_path: Path):
     volume, node, truth = segmented
     node.GetSegmentation().RemoveSegment("V21")
     request = VertebraRequest(placeRas=body_ras(volume, truth == L2), keep=("V20", "V22"))
@@ -85,12 +85,12 @@ def test_a_cancelled_run_leaves_no_file_and_no_patch(segmented, tmp_path: Path):
     run = VertebraRun(volume, node, VertebraRequest(segmentId="V21"), tmp_path)
     while not any(isinstance(event, events.Progress) for event in run.newEvents()):
         pass
-    run.cancel()
+    run.stopNow()
     assert list(tmp_path.iterdir()) == []
     assert run.patch is None
 
 
-def test_a_missing_vertebra_or_place_is_refused_and_leaves_no_file(segmented, tmp_path: Path):
+def test_a_missing_vertebra_or_position_is_refused_without_a_file(segmented, tmp_path: Path):
     volume, node, _ = segmented
     for request, says in (
         (VertebraRequest(segmentId="V7"), "no longer exists"),

@@ -19,7 +19,7 @@ from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import Delete  # noqa: E402
 from SpineMambaSegmentLib.Runs.CaseRun import CaseRun, caseName  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import voxelsIn, writeVolume  # noqa: E402
+from SpineMambaSegmentLib.Scene.Files import voxelsIn, writeVolume  # noqa: E402
 
 L1, L2, L3 = 20, 21, 22
 
@@ -108,7 +108,7 @@ def test_vertebrae_that_are_not_approved_cause_a_warning(segmented, tmp_path: Pa
     run = CaseRun(volume, node, tmp_path / "cases", tmp_path / "run")
     (warning,) = [event for event in run.newEvents() if isinstance(event, events.Warning)]
     assert warning.message == "Not approved yet: L2, L3."
-    run.cancel()
+    run.stopNow()
 
 
 def test_a_cancelled_export_keeps_the_earlier_one(segmented, tmp_path: Path):
@@ -119,7 +119,7 @@ def test_a_cancelled_export_keeps_the_earlier_one(segmented, tmp_path: Path):
     run = CaseRun(volume, node, tmp_path / "cases", tmp_path / "run")
     while not any(isinstance(event, events.Hello) for event in run.newEvents()):
         pass
-    run.cancel()
+    run.stopNow()
     assert {path: path.read_bytes() for path in files_in(tmp_path / "cases")} == before
     assert files.labels in before
     assert list((tmp_path / "run").iterdir()) == []

@@ -12,12 +12,12 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 from spinemamba.common.errors import UserError  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Scene import (  # noqa: E402
     Comparison,
-    SegmentationFiles,
+    Files,
     Segments,
 )
+from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 SHAPE = (30, 10, 10)
 MATRIX = np.array([[-0.9, 0.0, 0.0, 4.0], [0.0, -0.9, 0.0, 5.0], [0, 0, 2.0, -7.0], [0, 0, 0, 1]])
@@ -55,7 +55,7 @@ def test_each_vertebra_of_the_reference_gets_its_dice_and_its_match(make):
     assert found.meanDice == pytest.approx((1 + 8 / 9) / 3)
 
 
-def test_levels_set_in_review_are_compared_not_those_of_the_run(make):
+def test_the_comparison_uses_reviewed_levels_not_those_of_the_run(make):
     here, there = make(column(v20=slice(5, 9)), "Run"), make(column(v21=slice(5, 9)), "Truth")
     here.GetSegmentation().GetSegment("V20").SetName("L2")
     (row,) = Comparison.compare(here, there, make.volume).rows
@@ -95,7 +95,7 @@ def test_a_reference_is_loaded_from_a_file_without_its_file_name(make, tmp_path:
     if suffix == ".nrrd":
         (tmp_path / "labels.nrrd").rename(path)
     else:
-        SegmentationFiles.writeSegmentation(first, path)
+        Files.writeSegmentation(first, path)
     node = Comparison.loadReference(path, make.volume)
     assert "Doe" not in node.GetName()
     found = Comparison.compare(first, node, make.volume)

@@ -10,13 +10,13 @@ import pytest
 slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")
 
-from test_placement import (  # noqa: E402 - after the skip
+from transformed_boxes import (  # noqa: E402 - after the skip
     BOXES,
     PARENTS,
-    Parent,
-    as_the_worker_would,
+    ParentTransform,
     labels_array,
     random_geometry,
+    write_as_labels,
 )
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
@@ -26,9 +26,9 @@ from spinemamba.export.meshing.options import MeshOptions  # noqa: E402
 from spinemamba.export.run_files import source_of  # noqa: E402
 from spinemamba.labelmaps.read import read_label_file  # noqa: E402
 from spinemamba.protocol.manifest import read_manifest  # noqa: E402
+from SpineMambaSegmentLib.Scene.Files import VolumeFile  # noqa: E402
 from SpineMambaSegmentLib.Scene.Segments import readSegmentation  # noqa: E402
 from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebraeOf  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import VolumeFile  # noqa: E402
 
 FILES = {19: "spine_19_T12", 28: "spine_20_T13", 20: "spine_21_L1"}
 
@@ -39,11 +39,11 @@ def segmented(scene, make_volume, tmp_path: Path):
 
     def make(seed: int, kind: str):
         volume = make_volume(labels_array(), random_geometry(seed))
-        parent = Parent(scene, kind, seed)
+        parent = ParentTransform(scene, kind, seed)
         if parent.node is not None:
             volume.SetAndObserveTransformNodeID(parent.node.GetID())
         VolumeFile(volume, tmp_path / "in.nrrd").write()
-        as_the_worker_would(tmp_path / "in.nrrd", tmp_path / "labels.nrrd")
+        write_as_labels(tmp_path / "in.nrrd", tmp_path / "labels.nrrd")
         node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
         readSegmentation(tmp_path / "labels.nrrd", node, volume)
         return node
@@ -159,7 +159,7 @@ def test_a_vertebra_at_the_edge_of_the_image_is_reported(scene, make_volume, tmp
     labels[3:12, 4:16, 4:16] = 20
     volume = make_volume(labels, np.diag([-0.7, -0.7, 1.5, 1.0]))
     VolumeFile(volume, tmp_path / "in.nrrd").write()
-    as_the_worker_would(tmp_path / "in.nrrd", tmp_path / "labels.nrrd")
+    write_as_labels(tmp_path / "in.nrrd", tmp_path / "labels.nrrd")
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
     readSegmentation(tmp_path / "labels.nrrd", node, volume)
     export(node, tmp_path / "out")

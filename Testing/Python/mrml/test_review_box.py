@@ -11,9 +11,9 @@ from spinemamba.protocol.vertebra_result import VertebraResult  # noqa: E402 - a
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, setMask  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 MATRIX = np.array([[-0.9, 0.0, 0.0, 4.0], [0.0, -0.9, 0.0, 5.0], [0, 0, 2.0, -7.0], [0, 0, 0, 1]])
 RESULT = VertebraResult(

@@ -17,17 +17,20 @@ from SpineMambaSegmentLib.Review import (  # noqa: E402
     Log,
     ReviewFile,
 )
+from SpineMambaSegmentLib.Review.Display import (  # noqa: E402
+    banner,
+    progress,
+    rowsOf,
+)
 from SpineMambaSegmentLib.Review.LevelActions import ShiftLevels  # noqa: E402
 from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
 from SpineMambaSegmentLib.Review.Pins import PinLevel, pinsOf, resultOf  # noqa: E402
-from SpineMambaSegmentLib.Review.Rows import progress, rowsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import Delete, SetMask  # noqa: E402
 from SpineMambaSegmentLib.Review.StatusActions import SetStatus  # noqa: E402
-from SpineMambaSegmentLib.Review.Texts import banner  # noqa: E402
 from SpineMambaSegmentLib.Scene import (  # noqa: E402
-    SegmentationFiles,
+    Files,
     Segments,
 )
 
@@ -91,7 +94,7 @@ def test_a_saved_scene_restores_the_review(session, scene, tmp_path: Path):
 
 def test_a_segmentation_file_and_its_json_restore_the_review(session, scene, tmp_path: Path):
     wanted = facts(session)
-    SegmentationFiles.writeSegmentation(session.node, tmp_path / "spine.seg.nrrd")
+    Files.writeSegmentation(session.node, tmp_path / "spine.seg.nrrd")
     ReviewFile.write(session.node, tmp_path / "spine_review.json")
     scene.Clear(0)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
@@ -130,7 +133,7 @@ def test_a_file_that_cannot_be_written_is_reported_and_leaves_nothing(session, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_run_keeps_what_is_approved(session, volume):
+def test_a_second_run_keeps_approved_vertebrae(session, volume):
     before = {i: session.spine.states[i] for i in session.spine.approved()}
     labels = spine_labels()
     Segments.addSegments(oriented(labels, TILTED), session.node, volume)

@@ -63,7 +63,7 @@ def painter(make_volume, rules):
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_a_stroke_over_all_segments_spares_approved_ones_and_is_one_step(painter, over: bool):
+def test_a_stroke_over_all_segments_keeps_approved_ones_in_one_step(painter, over: bool):
     session, paint = painter
     before, node = session.spine.states, session.node
     known = everything(node)

@@ -84,7 +84,7 @@ def test_a_parent_transform_of_the_segmentation_rotates_the_views(session, views
     np.testing.assert_allclose(plane[0], before["Red"][:3, 3], atol=1e-6)
 
 
-def test_odd_shapes_are_shown_along_the_patient_axes(make_volume):
+def test_implausible_axes_are_replaced_by_the_patient_axes(make_volume):
     labels = np.zeros(SHAPE, np.uint8)
     labels[20:24, 4:18, 4:8] = 20
     session = ReviewSession(add_spine(make_volume(labels.astype(np.int16), np.eye(4)), labels))

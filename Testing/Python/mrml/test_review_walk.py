@@ -14,6 +14,7 @@ from review_helpers import SHAPE, add_spine, everything, on_grid, result_of, spi
 from spinemamba.anatomy.labels import LABELS  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
 from SpineMambaSegmentLib.Review import Log  # noqa: E402
+from SpineMambaSegmentLib.Review.Display import rowsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.LevelActions import (  # noqa: E402
     InsertLevel,
     MarkVariant,
@@ -23,7 +24,6 @@ from SpineMambaSegmentLib.Review.LevelActions import (  # noqa: E402
 )
 from SpineMambaSegmentLib.Review.Mask import Mask  # noqa: E402
 from SpineMambaSegmentLib.Review.Pins import PinLevel  # noqa: E402
-from SpineMambaSegmentLib.Review.Rows import rowsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import STATUSES  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import (  # noqa: E402

@@ -23,8 +23,8 @@ from SpineMambaSegmentLib.Scene import (  # noqa: E402
     Provenance,
     Segments,
 )
+from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Inputs import checkSegmentation, hints  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 SHAPE = (20, 10, 10)
 

@@ -40,6 +40,6 @@ def test_a_cancelled_run_leaves_no_file_and_no_segmentation(volume_node, tmp_pat
     run = SegmentRun(volume_node, None, tmp_path)
     while not any(isinstance(event, events.Progress) for event in run.newEvents()):
         pass
-    run.cancel()
+    run.stopNow()
     assert list(tmp_path.iterdir()) == []
     assert run.segmentationNode is None

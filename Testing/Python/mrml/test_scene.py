@@ -14,10 +14,10 @@ vtk = pytest.importorskip("vtk")
 from spinemamba.anatomy.labels import BY_NAME  # noqa: E402
 from spinemamba.anatomy.terminology import terminology_entry  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402 - after the skip
+from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
 from SpineMambaSegmentLib.Scene.Inputs import checkVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Segments import readSegmentation  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 STRAIGHT = np.diag([-0.7, -0.8, 2.5, 1.0])
 STRAIGHT[:3, 3] = (40.0, 30.0, -60.0)

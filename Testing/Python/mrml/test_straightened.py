@@ -11,8 +11,8 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
+from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Straightened import painted, straightened  # noqa: E402
-from SpineMambaSegmentLib.Scene.VolumeFile import writeVolume  # noqa: E402
 
 
 @pytest.fixture

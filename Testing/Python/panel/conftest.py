@@ -6,7 +6,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,13 +61,10 @@ def fake_worker(
     """Let the panel start the fake worker; returns the folder for temporary files."""
     if sys.platform == "win32":
         pytest.skip("the stand-in is a shell script")
-    from SpineMambaSegmentLib.Runs import Interpreter
+    from run_helpers import put_python_slicer
 
-    script = tmp_path / "python.sh"
     command = f'exec "{sys.executable}" "{HERE / "fake_worker.py"}" "$@"'
-    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
-    script.chmod(0o755)
-    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    put_python_slicer(monkeypatch, tmp_path / "bin", command)
     return _own_temporary_folder(tmp_path, monkeypatch)
 
 
@@ -99,15 +95,15 @@ def make_panel(module: ModuleType) -> Iterator[Callable[[], Any]]:
         widget, frame = application.make_panel(module)
         frame.resize(430, 900)
         frame.show()
-        widget.frame = frame
+        widget.panel.widget, widget.panel.frame = widget, frame
         opened.append(widget)
-        return widget
+        return widget.panel
 
     slicer.app.settings().clear()
     yield make
     for widget in opened:
         widget.cleanup()
-        widget.frame.deleteLater()
+        widget.panel.frame.deleteLater()
     slicer.mrmlScene.Clear(1)
     slicer.app.processEvents()
 
@@ -137,7 +133,7 @@ def watched(panel: Any, volume: Any, pump: Any, fake_worker: Path, monkeypatch: 
 
 @pytest.fixture(scope="session")
 def pump() -> Callable[..., None]:
-    """Return a function that runs Qt's event loop until something is so."""
+    """Return a function that runs Qt's event loop until a condition holds."""
 
     def run(until: Callable[[], bool], seconds: float = 30.0) -> None:
         from PySide6.QtCore import QEventLoop
@@ -146,7 +142,7 @@ def pump() -> Callable[..., None]:
         deadline = time.monotonic() + seconds
         while not until():
             if time.monotonic() > deadline:
-                raise AssertionError(textwrap.dedent(f"not so within {seconds} s"))
+                raise AssertionError(f"the condition did not hold within {seconds} s")
             QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 10)
             time.sleep(0.001)
 
@@ -155,7 +151,7 @@ def pump() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def drawing() -> None:
-    """Skip where VTK cannot draw; asked of another process, which it may end."""
+    """Skip where VTK cannot draw; a failed test of it may end the process."""
     done = subprocess.run(
         [sys.executable, "-c", TRY_VTK], capture_output=True, check=False, timeout=120
     )

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 import qt
 
 from spinemamba.protocol import events
@@ -46,7 +47,7 @@ class Watched:
         assert folders  # else that nothing is left would say nothing
 
     def wait(self) -> None:
-        self.pump(lambda: not self.panel.logic.isRunning())
+        self.pump(lambda: not self.panel.runs.isRunning())
 
     def assert_nothing_left(self) -> None:
         assert self.pids
@@ -54,8 +55,17 @@ class Watched:
         assert list(self.folder.iterdir()) == []
 
 
+def put_python_slicer(monkeypatch: pytest.MonkeyPatch, folder: Path, command: str) -> None:
+    """Put a script PythonSlicer on the path, which the panel starts as Slicer's Python."""
+    script = folder / "PythonSlicer"
+    folder.mkdir()
+    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
 def is_there(pid: int) -> bool:
-    """Return whether a process runs; a dead one that nobody asked about yet does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -67,8 +77,8 @@ def is_there(pid: int) -> bool:
 class Ticks:
     """The longest time between two ticks of a Qt timer, during a run and its import."""
 
-    def __init__(self, logic):
-        self._logic = logic
+    def __init__(self, runs):
+        self._runs = runs
         self._last_s = time.monotonic()
         self._was_importing = False
         self.longest_s = {"run": 0.0, "import": 0.0}
@@ -80,8 +90,7 @@ class Ticks:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        segmentation = self._logic._timer
-        importing = segmentation is not None and segmentation.run.isImporting
+        importing = self._runs.run is not None and self._runs.run.isImporting
         # The step that starts or ends the import falls between two ticks, and counts as import.
         kind = "import" if importing or self._was_importing else "run"
         self.longest_s[kind] = max(self.longest_s[kind], now_s - self._last_s)

@@ -15,7 +15,7 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 
 @pytest.fixture
 def three(panel, real_worker, pump):
-    """The panel with three vertebrae, the middle one of which was missed; and the truth."""
+    """The panel with three vertebrae, of which the middle one was missed, and true labels."""
     view = {"spacing_mm": (3.0, 2.0, 2.0), "scale": 0.75, "margin_mm": 8.0, "tight": True}
     phantom = make_phantom(3, PhantomOptions(first="L1", last="L3", **view))
     volume = add_volume(phantom.image.array, matrix_of(phantom), "Doe John")
@@ -35,14 +35,14 @@ def test_a_missed_vertebra_is_added_by_a_click_resegmented_and_undone(three, pum
     assert "Click into the body" in panel.ui.statusLabel.text
     clicks = review.menus._clicks.markups
     clicks.AddControlPoint(vtk.vtkVector3d(*body_of(truth, "V21")))
-    assert panel.logic.isRunning()
-    pump(lambda: not panel.logic.isRunning(), 120.0)
+    assert panel.runs.isRunning()
+    pump(lambda: not panel.runs.isRunning(), 120.0)
     assert "Found" in panel.ui.statusLabel.text
     (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}
     assert node.GetSegmentation().GetSegment(added).GetName() == "L2"
     review.table.goTo(added)
     assert panel.boxMenu.resegment()
-    pump(lambda: not panel.logic.isRunning(), 120.0)
+    pump(lambda: not panel.runs.isRunning(), 120.0)
     assert review.session.undoTitle == "Re-segment"
     review.undo()
     review.undo()
@@ -55,7 +55,7 @@ def test_an_approved_vertebra_is_not_resegmented(three):
     panel.reviewSection.table.goTo("V22")
     assert not panel.boxMenu.resegment()
     assert "approved" in panel.ui.statusLabel.text
-    assert not panel.logic.isRunning()
+    assert not panel.runs.isRunning()
 
 
 def test_a_cancelled_resegmentation_changes_nothing(three, pump):
@@ -63,7 +63,7 @@ def test_a_cancelled_resegmentation_changes_nothing(three, pump):
     panel.boxMenu.resegment()
     pump(lambda: panel.ui.progressBar.value > 0, 60.0)
     panel.ui.cancelButton.click()
-    pump(lambda: not panel.logic.isRunning(), 30.0)
+    pump(lambda: not panel.runs.isRunning(), 30.0)
     assert "Cancelled" in panel.ui.statusLabel.text
     assert panel.reviewSection.session.undoTitle == ""
     assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]

@@ -11,15 +11,13 @@ import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import slicer
-from run_helpers import is_there
+from run_helpers import is_there, put_python_slicer
 
 from spinemamba.common.progress import STAGES
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_cancel_at_any_stage_leaves_no_process_no_file_and_the_scene_as_it_was(
-    watched, monkeypatch, stage
-):
+def test_cancel_at_any_stage_leaves_no_process_file_or_node(watched, monkeypatch, stage):
     monkeypatch.setenv("STOP_AT", stage)
     nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     watched.start(stage)
@@ -46,12 +44,12 @@ def test_cancel_right_after_the_start_starts_no_worker(watched):
 
 def test_during_import_cancel_is_disabled_and_closing_the_scene_is_safe(watched):
     watched.start("write")
-    watched.pump(lambda: watched.panel.logic._timer.run.isImporting)
+    watched.pump(lambda: watched.panel.runs.run.isImporting)
     watched.panel.refresh()
     assert not watched.ui.cancelButton.enabled
     assert watched.ui.cancelButton.toolTip == "The run is about to end"
     slicer.mrmlScene.Clear(0)
-    assert not watched.panel.logic.isRunning()
+    assert not watched.panel.runs.isRunning()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     watched.assert_nothing_left()
 
@@ -70,21 +68,16 @@ def test_a_worker_that_ignores_cancel_is_killed_after_three_seconds(watched, mon
 
 
 def test_cancel_reaches_the_worker_behind_a_launcher(watched, monkeypatch, tmp_path, repository):
-    from SpineMambaSegmentLib.Runs import Interpreter
-
     sys.path.append(str(repository / "Testing" / "Python" / "helpers"))
     from fake_worker_process import LAUNCHER
 
     (tmp_path / "launcher.py").write_text(LAUNCHER, encoding="utf-8")
-    script = tmp_path / "launcher.sh"
     worker = Path(__file__).with_name("fake_worker.py")
     command = f'exec "{sys.executable}" "{tmp_path}/launcher.py" "{worker}" "$@"'
-    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
-    script.chmod(0o755)
-    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    put_python_slicer(monkeypatch, tmp_path / "launcher", command)
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
-    launcher = watched.panel.logic._timer.run._worker.pid
+    launcher = watched.panel.runs.run._worker.pid
     assert launcher not in watched.pids
     watched.ui.cancelButton.click()
     watched.wait()
@@ -92,7 +85,7 @@ def test_cancel_reaches_the_worker_behind_a_launcher(watched, monkeypatch, tmp_p
     watched.assert_nothing_left()
 
 
-def test_twenty_starts_and_cancels_leak_nothing(watched, monkeypatch):
+def test_twenty_cancelled_runs_leave_no_thread_file_or_node(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "read")
     watched.start("read")
     watched.ui.cancelButton.click()

@@ -190,9 +190,9 @@ def test_a_corrected_case_is_exported_with_progress_and_can_be_trained_on(
     values = []
     reviewed.ui.progressBar.valueChanged.connect(values.append)
     reviewed.checkSection.compare.export(tmp_path)
-    assert reviewed.logic.isRunning()
+    assert reviewed.runs.isRunning()
     assert not reviewed.ui.segmentButton.enabled
-    pump(lambda: not reviewed.logic.isRunning(), 120.0)
+    pump(lambda: not reviewed.runs.isRunning(), 120.0)
     assert "Exported as sub-" in reviewed.ui.statusLabel.text
     assert "Not approved yet: C1" in reviewed.ui.statusLabel.text
     assert len(values) > 1

@@ -11,7 +11,7 @@ FAILURES = [code for code in Code if code is not Code.CANCELLED]
 
 
 @pytest.mark.parametrize("code", FAILURES, ids=lambda code: code.value)
-def test_a_failure_shows_code_message_remedy_and_the_original_message(watched, monkeypatch, code):
+def test_a_failure_shows_code_message_remedy_and_original_message(watched, monkeypatch, code):
     from SpineMambaSegmentLib import Errors
 
     monkeypatch.setenv("STOP_AT", "locate")

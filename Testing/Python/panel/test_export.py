@@ -16,7 +16,7 @@ def finished(panel, volume, fake_worker, pump):
     """The panel after a run."""
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     return panel
 
 

@@ -29,7 +29,7 @@ def finished(panel, volume, fake_worker, pump):
     """The panel after a run, with its section Export open."""
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     panel.ui.exportCollapsibleButton.collapsed = False
     return panel
 
@@ -106,7 +106,7 @@ def test_a_stopped_export_leaves_complete_files(finished, asked, tmp_path, pump,
     assert "vertebrae were written." in finished.ui.exportLabel.text
 
 
-def test_no_to_the_question_writes_nothing(finished, tmp_path, monkeypatch):
+def test_declining_the_question_writes_nothing(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
     finished.exportSection.exportSurfaces(tmp_path)
     assert not finished.exportSection.isExporting()
@@ -137,11 +137,10 @@ def test_dicom_seg_is_disabled_for_a_volume_not_from_dicom(finished):
 def test_a_dicom_seg_is_written_in_the_background(finished, volume, tmp_path, pump, monkeypatch):
     pydicom = pytest.importorskip("pydicom")
     pytest.importorskip("highdicom")
+    from run_helpers import put_python_slicer
     from scene_helpers import write_series
 
-    from SpineMambaSegmentLib.Runs import Interpreter
-
-    monkeypatch.setattr(Interpreter, "path", lambda: sys.executable)
+    put_python_slicer(monkeypatch, tmp_path / "real", f'exec "{sys.executable}" "$@"')
     uids = write_series(volume, tmp_path / "series")
     database = Database(tmp_path / "series" / "0.dcm")
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)

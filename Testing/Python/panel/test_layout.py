@@ -24,7 +24,7 @@ def open_panel(panel, volume, fake_worker, pump):
     pump(lambda: isinstance(panel.setupSection.facts, dict))
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     for name in SECTIONS:
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
     panel.ui.logButton.click()

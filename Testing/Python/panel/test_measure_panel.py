@@ -43,7 +43,7 @@ def count(class_name: str) -> int:
     return slicer.mrmlScene.GetNumberOfNodesByClass(class_name)
 
 
-def test_what_cannot_be_measured_says_why(panel):
+def test_a_disabled_measure_button_says_what_is_missing(panel):
     for button in (panel.ui.measureButton, panel.ui.measureReportButton):
         assert not button.enabled
         assert button.toolTip == "Nothing was segmented yet."
@@ -53,9 +53,9 @@ def test_measuring_fills_the_table_and_the_scene_with_progress(ready, real_worke
     values = []
     ready.ui.progressBar.valueChanged.connect(values.append)
     ready.ui.measureButton.click()
-    assert ready.logic.isRunning()
+    assert ready.runs.isRunning()
     assert not ready.ui.segmentButton.enabled
-    pump(lambda: not ready.logic.isRunning(), 120.0)
+    pump(lambda: not ready.runs.isRunning(), 120.0)
     assert ready.ui.statusLabel.text.startswith("Measured:"), ready.ui.statusLabel.text
     assert len(values) > 2
     assert count("vtkMRMLTableNode") == 2
@@ -73,7 +73,7 @@ def test_measuring_fills_the_table_and_the_scene_with_progress(ready, real_worke
 
 def test_a_report_is_written_without_the_patients_name(ready, real_worker, pump, tmp_path: Path):
     ready.checkSection.measure.saveReport(tmp_path / "report.html")
-    pump(lambda: not ready.logic.isRunning(), 180.0)
+    pump(lambda: not ready.runs.isRunning(), 180.0)
     assert ready.ui.statusLabel.text.startswith("Measured. Saved report.html.")
     page = re.sub(r'src="[^"]*"', "", (tmp_path / "report.html").read_text("utf-8"))
     assert "L1-S1" in page
@@ -83,7 +83,7 @@ def test_a_report_is_written_without_the_patients_name(ready, real_worker, pump,
 def test_cancelling_leaves_scene_and_folder_as_they_were(ready, real_worker, pump, tmp_path: Path):
     ready.checkSection.measure.saveReport(tmp_path / "report.html")
     ready.ui.cancelButton.click()
-    pump(lambda: not ready.logic.isRunning(), 60.0)
+    pump(lambda: not ready.runs.isRunning(), 60.0)
     assert "Cancelled" in ready.ui.statusLabel.text
     assert count("vtkMRMLTableNode") == 0
     assert list(tmp_path.glob("*.html")) == []

@@ -35,7 +35,7 @@ def test_segmenting_makes_named_segments_and_a_table_and_no_files(panel, volume,
     values = []
     ui.progressBar.valueChanged.connect(values.append)
     ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     node = ui.outputSelector.currentNode()
     assert (node.GetName(), names_of(node)) == ("Doe John spine", ["T12", "L1", "L2"])
     assert "Finished in" in ui.statusLabel.text
@@ -50,7 +50,7 @@ def test_segmenting_makes_named_segments_and_a_table_and_no_files(panel, volume,
     assert list(fake_worker.iterdir()) == []
 
 
-def test_a_missing_input_disables_the_button_and_is_in_its_tooltip(panel, volume):
+def test_a_missing_input_disables_the_button_and_the_tooltip_says_so(panel, volume):
     ui = panel.ui
     ui.inputSelector.setCurrentNode(None)
     assert not ui.segmentButton.enabled
@@ -83,7 +83,7 @@ def test_a_run_that_cannot_start_says_why_and_changes_nothing(panel, volume, fak
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.roiSelector.setCurrentNode(roi)
     panel.ui.segmentButton.click()
-    assert not panel.logic.isRunning()
+    assert not panel.runs.isRunning()
     assert "Far away lies outside Doe John" in panel.ui.statusLabel.text
     assert "or choose no region" in panel.ui.statusLabel.text
     assert list(fake_worker.iterdir()) == []
@@ -96,7 +96,7 @@ def test_folders_left_by_a_crash_are_deleted_after_a_week(panel, volume, fake_wo
     os.utime(old, (0, 0))
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     assert list(fake_worker.iterdir()) == [young]
 
 
@@ -125,7 +125,7 @@ def test_case_options_are_in_the_scene_and_machine_options_in_the_settings(
     ui.inputSelector.setCurrentNode(volume)
     ui.modalitySelector.setCurrentIndex(1)
     ui.deviceSelector.setCurrentIndex(ui.deviceSelector.findData("cpu"))
-    node = panel.logic.getParameterNode()
+    node = panel.widget.logic.getParameterNode()
     assert node.GetParameter("Modality") == "ct"
     assert node.GetNodeReference("InputVolume") is volume
     assert "Device" not in list(node.GetParameterNames())
@@ -141,7 +141,7 @@ def test_a_loaded_scene_restores_options_and_table(panel, volume, fake_worker, p
     ui.inputSelector.setCurrentNode(volume)
     ui.modalitySelector.setCurrentIndex(2)
     ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     rows, path = table_of(ui), str(tmp_path / "case.mrb")
     assert slicer.mrmlScene.WriteToMRB(path, None)
     slicer.mrmlScene.Clear(0)
@@ -154,11 +154,50 @@ def test_a_loaded_scene_restores_options_and_table(panel, volume, fake_worker, p
     assert "ambiguous" in ui.reviewBannerLabel.text
 
 
+def test__options_of_a_scene_saved_without_the_wrapper_are_kept(make_panel, volume):
+    node = slicer.vtkMRMLScriptedModuleNode()
+    node.SetSingletonTag("SpineMambaSegment")
+    node = slicer.mrmlScene.AddNode(node)
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
+    output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
+    roles = {"InputVolume": volume, "OutputSegmentation": output, "Region": roi}
+    for role, referenced in roles.items():
+        node.SetNodeReferenceID(role, referenced.GetID())
+    node.SetParameter("Modality", "mr")
+    node.SetParameter("Quality", "fast")
+    panel = make_panel()
+    assert panel.ui.inputSelector.currentNode() is volume
+    assert panel.ui.outputSelector.currentNode() is output
+    options = panel.inputSection.options()
+    assert (options.modality, options.quality, options.roiNode) == ("mr", "fast", roi)
+    assert {role: node.GetNodeReference(role) for role in roles} == roles
+
+
+def test_a_value_set_by_a_script_is_shown_and_kept(panel, volume):
+    node = panel.widget.logic.getParameterNode()
+    other = add_volume(np.zeros((3, 3, 3), np.int16), np.eye(4), "other")
+    node.SetNodeReferenceID("InputVolume", other.GetID())
+    node.SetParameter("Quality", "fast")
+    node.Modified()
+    assert panel.ui.inputSelector.currentNode() is other
+    panel.ui.modalitySelector.setCurrentIndex(2)
+    assert panel.inputSection.options().quality == "fast"
+    assert node.GetNodeReference("InputVolume") is other
+
+
+@pytest.mark.parametrize("word", ["", "xyz"])
+def test_an_unknown_option_in_a_scene_is_the_default(panel, volume, word):
+    panel.widget.logic.getParameterNode().SetParameter("Modality", word)
+    assert panel.inputSection.options().modality == MODALITIES[0]
+    panel.ui.inputSelector.setCurrentNode(volume)
+    assert panel.widget.logic.getParameterNode().GetParameter("Modality") == MODALITIES[0]
+
+
 def test_a_click_in_the_table_centres_the_slices_on_the_vertebra(panel, volume, fake_worker, pump):
     red = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
 
     def centre() -> list[float]:
         return [red.GetSliceToRAS().GetElement(axis, 3) for axis in range(3)]
@@ -175,7 +214,7 @@ def test_diagnostics_name_versions_and_no_patient(panel, volume, fake_worker, pu
     pump(lambda: isinstance(panel.setupSection.facts, dict))
     ui.inputSelector.setCurrentNode(volume)
     ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     ui.diagnosticsButton.click()
     text = slicer.app.clipboard().text()
     for part in ("Slicer 5.12", "Test GPU", "a line for the log", "starter, auto, auto, standard"):
@@ -190,7 +229,7 @@ def test_the_log_is_shown_on_demand(panel, volume, fake_worker, pump):
     ui.logButton.click()
     ui.inputSelector.setCurrentNode(volume)
     ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     assert "a line for the log" in ui.logText.toPlainText()
 
 
@@ -211,7 +250,7 @@ def test_nothing_is_segmented_outside_a_region(panel, volume, fake_worker, pump)
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.roiSelector.setCurrentNode(roi)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     bounds = np.zeros(6)
     panel.ui.outputSelector.currentNode().GetRASBounds(bounds)
     assert (bounds[::2] >= np.array([2.0, 3.0, 4.5]) - 0.5).all()
@@ -229,7 +268,7 @@ def test_a_four_dimensional_image_says_which_frame_is_used(panel, volume, fake_w
     browser.SetSelectedItemNumber(1)
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     assert "current frame, 2 of 3" in panel.ui.statusLabel.text
 
 
@@ -241,7 +280,7 @@ def test_a_volume_under_a_transform_gets_its_segments_there(panel, volume, fake_
     volume.SetAndObserveTransformNodeID(transform.GetID())
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     bounds = np.zeros(6)
     panel.ui.outputSelector.currentNode().GetRASBounds(bounds)
     # Voxels 5 to 9, each half a mm to both sides; the surface is smoothed.

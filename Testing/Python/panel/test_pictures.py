@@ -46,7 +46,7 @@ def test_a_real_ct_is_segmented_by_the_button(screen, real_worker, shared_data: 
 
 
 @pytest.mark.slow
-def test_a_made_up_ct_gives_the_pictures_of_the_readme(screen, real_worker, pump):
+def test_a_phantom_gives_the_pictures_of_the_pages(screen, real_worker, pump):
     options = PhantomOptions(first="T11", last="Sacrum", spacing_mm=(1.5, 1.0, 1.0), tight=True)
     scan = add_scan(make_phantom(3, options).image)
     screen.run(scan, "slicer", pump, 1800.0)

@@ -28,7 +28,7 @@ def reviewed(panel, volume, fake_worker, pump):
     panel.enter()
     panel.ui.inputSelector.setCurrentNode(volume)
     panel.ui.segmentButton.click()
-    pump(lambda: not panel.logic.isRunning())
+    pump(lambda: not panel.runs.isRunning())
     for name in ("inputs", "segment", "export", "setup"):
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True
     slicer.app.processEvents()
@@ -47,7 +47,7 @@ def names(panel) -> list[str]:
     return [table.item(row, 1).text() for row in range(table.rowCount)]
 
 
-def test_j_and_k_select_neighbours_and_a_approves_and_goes_on(reviewed):
+def test_keys_j_and_k_select_neighbours_and_key_a_approves(reviewed):
     table = reviewed.reviewSection.table
     press(reviewed, "J")
     press(reviewed, "J")
@@ -91,7 +91,7 @@ def test_set_level_is_one_step_and_hides_the_banner(reviewed):
     assert names(reviewed) == ["L1", "L2", "L3"]
 
 
-def test_the_status_is_that_of_slicer_and_follows_the_segment_editor(reviewed, pump):
+def test_the_review_status_is_the_segment_status_of_slicer(reviewed, pump):
     node = reviewed.ui.outputSelector.currentNode()
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     segment = node.GetSegmentation().GetSegment("V19")
@@ -108,7 +108,7 @@ def test_painting_uses_slicers_editor_with_rules_for_neighbours(reviewed):
     assert not ui.paintFrame.isVisible()
     ui.paintButton.click()
     widget = ui.paintFrame.findChild(slicer.qMRMLSegmentEditorWidget)
-    parameters = widget.told["editor"]
+    parameters = widget.stored["editor"]
     assert parameters.GetSelectedSegmentID() == "V20"
     assert parameters.GetSegmentationNode() is ui.outputSelector.currentNode()
     assert parameters.GetOverwriteMode() == parameters.OverwriteNone
@@ -117,8 +117,8 @@ def test_painting_uses_slicers_editor_with_rules_for_neighbours(reviewed):
     reviewed.reviewSection.table.goTo("V21")
     assert parameters.GetSelectedSegmentID() == "V21"
     ui.paintButton.click()
-    assert not widget.told["observes"]
-    assert not widget.told["keys"]
+    assert not widget.stored["observes"]
+    assert not widget.stored["keys"]
 
 
 def test_the_review_is_saved_and_opened_again(reviewed, tmp_path: Path):
@@ -145,18 +145,18 @@ def test_closing_the_scene_empties_the_review(reviewed):
     press(reviewed, "J")
 
 
-def test_a_second_run_keeps_what_is_approved_and_names_the_rest_around_it(reviewed, pump):
+def test_a_second_run_keeps_approved_vertebrae_and_renames_the_rest(reviewed, pump):
     large = add_volume(np.zeros((24, 20, 16), np.int16), np.diag([5.0, 5.0, 5.0, 1.0]), "CT")
     reviewed.ui.inputSelector.setCurrentNode(large)
     reviewed.ui.outputSelector.setCurrentNode(None)
     reviewed.ui.segmentButton.click()
-    pump(lambda: not reviewed.logic.isRunning())
+    pump(lambda: not reviewed.runs.isRunning())
     reviewed.reviewSection.menus.actions["shiftDown"].trigger()
     reviewed.reviewSection.table.goTo("V21")
     press(reviewed, "A")
     assert names(reviewed) == ["L1", "L2", "L3"]
     reviewed.ui.segmentButton.click()
-    pump(lambda: not reviewed.logic.isRunning())
+    pump(lambda: not reviewed.runs.isRunning())
     assert names(reviewed) == ["L1", "L2", "L3"]
     assert reviewed.ui.reviewProgressBar.text() == "1 of 3 reviewed"
 

@@ -18,11 +18,11 @@ from spinemamba.common.errors import UserError
 from spinemamba.protocol import events
 
 
-def test_closing_the_scene_ends_the_run_before_its_nodes_go(watched, monkeypatch):
+def test_closing_the_scene_ends_the_run_before_its_nodes_are_removed(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     slicer.mrmlScene.Clear(0)
-    assert not watched.panel.logic.isRunning()
+    assert not watched.panel.runs.isRunning()
     assert "scene was closed" in watched.ui.statusLabel.text
     assert not watched.ui.segmentButton.enabled
     watched.assert_nothing_left()
@@ -57,7 +57,7 @@ def test_a_transform_set_during_the_run_moves_the_segments_too(watched, volume, 
     assert node.GetTransformNodeID() == transform.GetID()
 
 
-def test_deleting_the_output_makes_a_new_one(watched, monkeypatch):
+def test_deleting_the_output_during_a_run_creates_a_new_one(watched, monkeypatch):
     monkeypatch.setenv("PAUSE_S", "0.02")
     output = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Old")
     watched.ui.outputSelector.setCurrentNode(output)
@@ -72,9 +72,9 @@ def test_deleting_the_output_makes_a_new_one(watched, monkeypatch):
 def test_a_second_press_does_nothing_and_a_second_start_is_refused(watched, volume, monkeypatch):
     monkeypatch.setenv("PAUSE_S", "0.02")
     watched.start("locate")
-    watched.panel.onSegment()
+    watched.panel.segment()
     with pytest.raises(ValueError, match="another run is in progress"):
-        watched.panel.logic.start(volume)
+        watched.panel.runs.start(volume)
     watched.wait()
     assert len(watched.pids) == 1
 
@@ -84,7 +84,7 @@ def test_reloading_the_module_ends_the_run(watched, monkeypatch):
     watched.start("segment")
     kept = dict(sys.modules)
     try:
-        watched.panel.onReload()
+        watched.panel.widget.onReload()
         assert not [n for n in sys.modules if n.partition(".")[0] == "SpineMambaSegmentLib"]
     finally:
         sys.modules.update(kept)  # the other tests go on with the same classes
@@ -92,7 +92,7 @@ def test_reloading_the_module_ends_the_run(watched, monkeypatch):
     watched.assert_nothing_left()
 
 
-def test_quitting_slicer_ends_run_and_probe(watched, monkeypatch):
+def test_quitting_slicer_ends_the_run_and_the_probe(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     monkeypatch.setenv("PAUSE_S", "60")
@@ -118,51 +118,51 @@ def test_a_worker_that_dies_is_reported_with_a_remedy(watched, monkeypatch, how,
     assert "secret" not in watched.ui.statusLabel.text
     assert watched.ui.segmentButton.enabled
     if how == "fail":
-        assert "RuntimeError" in watched.panel.logic.log()
+        assert "RuntimeError" in watched.panel.runs.log()
     watched.assert_nothing_left()
 
 
 def test_a_silent_worker_is_reported_once_and_not_killed(watched, monkeypatch):
-    from SpineMambaSegmentLib.Runs import RunTimer
+    from SpineMambaSegmentLib.Runs import WorkerRun
 
-    monkeypatch.setattr(RunTimer, "SILENT_S", 0.2)
+    monkeypatch.setattr(WorkerRun, "SILENT_S", 0.2)
     monkeypatch.setenv("STOP_AT", "segment")
     monkeypatch.setenv("HOW", "deaf")
     watched.start("segment")
     watched.pump(lambda: "No message from the background process" in watched.ui.statusLabel.text)
-    assert watched.panel.logic.isRunning()
-    watched.panel.logic.stopNow()
+    assert watched.panel.runs.isRunning()
+    watched.panel.runs.stopNow()
 
 
 def test_an_event_of_an_old_run_is_ignored(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
-    old = watched.panel.logic._timer
-    watched.panel.logic.stopNow()
+    old = watched.panel.runs.run
+    watched.panel.runs.stopNow()
     watched.panel.runSection.say("quiet")
-    old.run._early.append(events.Warning("from the past"))
+    old._early.append(events.Warning("from the past"))
     watched.panel.frame.repaint()
     slicer.app.processEvents()
     assert watched.ui.statusLabel.text == "quiet"
 
 
 def test_a_warning_of_the_worker_stays_in_view_to_the_end(watched, monkeypatch):
-    monkeypatch.setenv("WARN", "The CPU goes on.")
+    monkeypatch.setenv("WARN", "The run continues on the CPU.")
     watched.start("read")
     watched.wait()
-    assert watched.ui.statusLabel.text.endswith("The CPU goes on.")
+    assert watched.ui.statusLabel.text.endswith("The run continues on the CPU.")
 
 
 def test_scripts_can_wait_or_get_events(watched, volume, module):
     logic = module.SpineMambaSegmentLogic()
     node = logic.process(volume)
     assert node.GetSegmentation().GetNumberOfSegments() == 3
-    told = []
-    logic.start(volume, node, told.append)
-    watched.pump(lambda: not logic.isRunning())
-    assert isinstance(told[0], events.Hello)
-    assert isinstance(told[-1], events.Finished)
-    assert logic.segmentationNode() is node
+    received = []
+    run = logic.start(volume, node, received.append)
+    watched.pump(lambda: not run.isRunning())
+    assert isinstance(received[0], events.Hello)
+    assert isinstance(received[-1], events.Finished)
+    assert run.segmentationNode is node
     with pytest.raises(UserError, match="No input volume"):
         logic.process(None)
 

@@ -129,7 +129,7 @@ class User:
         markups.AddControlPoint(vtk.vtkVector3d(*map(float, place_ras)))
 
     def photograph(self, name: str) -> None:
-        """Write what is on the screen now, when the straightened spine has followed."""
+        """Write a picture of the screen, after the straightened spine was drawn."""
         deadline = time.monotonic() + FOLLOWS_S
         self.pump(lambda: time.monotonic() > deadline)
         self.screen.photograph(self.volume, name)
@@ -138,7 +138,7 @@ class User:
 
 @pytest.fixture
 def case(request: pytest.FixtureRequest, tmp_path: Path):
-    """A made-up CT with its exact labels, and the volume in the scene."""
+    """A phantom CT with its exact labels, and the volume in the scene."""
     options = PhantomOptions(first="T10", last="Sacrum", spacing_mm=(2.0, 1.6, 1.6), tight=True)
     phantom = make_phantom(getattr(request, "param", SEED), options)
     volume = add_scan(phantom.image)
@@ -148,16 +148,13 @@ def case(request: pytest.FixtureRequest, tmp_path: Path):
 
 @pytest.fixture
 def truthful_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case) -> None:
-    """Let runs in a box be answered by what is true."""
+    """Let runs for one vertebra return the true labels."""
     if sys.platform == "win32":
         pytest.skip("the stand-in is a shell script")
-    from SpineMambaSegmentLib.Runs import Interpreter
+    from run_helpers import put_python_slicer
 
-    script = tmp_path / "python.sh"
     command = f'exec "{sys.executable}" "{Path(__file__).parent / "fake_box.py"}" "$@"'
-    script.write_text(f"#!/bin/sh\n{command}\n", encoding="utf-8")
-    script.chmod(0o755)
-    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    put_python_slicer(monkeypatch, tmp_path / "bin", command)
     monkeypatch.setenv("TRUTH", str(case[2]))
 
 
@@ -228,8 +225,8 @@ def correct_three_faults(user: User, case, pump, photograph: Callable[[str], Non
     photograph("review-3-split")
     user.choose("grow")
     user.click(body_ras(volume, truth, "T12"))
-    pump(lambda: not user.panel.logic.isRunning(), LONGEST_S)
-    assert review.session.spine.chain == TRUTH, user.panel.logic.log()
+    pump(lambda: not user.panel.runs.isRunning(), LONGEST_S)
+    assert review.session.spine.chain == TRUTH, user.panel.runs.log()
     photograph("review-4-added")
     user.row("T11")  # marked for a look: the next one was too far away
     user.key("A")

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import slicer.util
+from run_helpers import put_python_slicer
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.model_card import BUNDLED, DEFAULT, find_model, read_card
@@ -64,14 +65,8 @@ def test_a_chosen_gpu_stays_in_the_settings_while_it_is_missing(
 
 
 def test_a_probe_that_fails_says_why_and_the_panel_stays_usable(panel, monkeypatch, pump, tmp_path):
-    from SpineMambaSegmentLib.Runs import Interpreter
-
-    script = tmp_path / "broken.sh"
-    script.write_text(
-        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n"
-    )
-    script.chmod(0o755)
-    monkeypatch.setattr(Interpreter, "path", lambda: str(script))
+    command = "echo \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1"
+    put_python_slicer(monkeypatch, tmp_path / "broken", command)
     panel.setupSection.check()
     pump(lambda: "Checking" not in panel.ui.deviceLabel.text)
     assert "No module named 'torch'" in panel.ui.deviceLabel.text
@@ -223,7 +218,7 @@ def test_importing_a_model_twice_keeps_one_copy(store, copy_of_starter):
 
 
 def test_the_remaining_time_converges():
-    from SpineMambaSegmentLib.Runs.RemainingTime import RemainingTime
+    from SpineMambaSegmentLib.Panel.RunSection import RemainingTime
 
     now = [0.0]
     remaining = RemainingTime(lambda: now[0])

@@ -12,7 +12,7 @@ FILES = [MODULE / "SpineMambaSegment.py", *sorted((MODULE / "SpineMambaSegmentLi
 FOR_DEVELOPERS = ("ValueError", "exception", "info")
 """Functions whose texts are for the log; every call of ``_`` or ``translate`` is translated."""
 TRANSLATED = ("_", "translate")
-NOT_TEXTS = {"Diagnostics.py", "VolumeFile.py"}
+NOT_TEXTS = {"Diagnostics.py", "Files.py"}
 """A report that developers read, and a file format; their own errors are looked at below."""
 NAMES = {"SpineMamba Segment", "SpineMamba Segment contributors", "color: #2e8b57"}
 NAMES |= {"color: #d9483b", "no answer", "SpineMamba clicks", "%d %b", "%d %b %Y, %H:%M"}

@@ -11,9 +11,10 @@ from typing import Any
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-import pythonqt  # noqa: F401, I001 - patches the classes of PySide6 before anybody looks at them
+import pythonqt  # noqa: F401, I001 - patches the classes of PySide6 before their first use
 import ctk  # noqa: F401
 import mrml_widgets
+import parameter_node_wrapper
 import qt
 import slicer
 import slicer.util
@@ -96,6 +97,7 @@ def start(folder: Path) -> QtWidgets.QApplication:
     sys.modules["slicer.i18n"] = slicer.i18n = i18n
     sys.modules["slicer.ScriptedLoadableModule"] = scripted_module
     slicer.ScriptedLoadableModule = scripted_module
+    sys.modules["slicer.parameterNodeWrapper"] = parameter_node_wrapper
     slicer.qMRMLNodeComboBox = mrml_widgets.qMRMLNodeComboBox
     slicer.qMRMLSegmentEditorWidget = mrml_widgets.qMRMLSegmentEditorWidget
     return application

@@ -11,7 +11,7 @@ FOLDED = "hidden_by_folding"
 
 @qt.custom
 class ctkCollapsibleButton(QtWidgets.QWidget):
-    """A header that folds and unfolds what is below it."""
+    """A header that shows and hides its content."""
 
     contentsCollapsed = QtCore.Signal(bool)
 

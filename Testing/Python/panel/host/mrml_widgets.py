@@ -37,11 +37,11 @@ def _text(name: str, default: str) -> QtCore.Property:
     return QtCore.Property(str, lambda self: self._values.get(name, default), write)
 
 
-def _told(name: str) -> QtCore.Property:
+def _stored(name: str) -> QtCore.Property:
     return QtCore.Property(
         bool,
-        lambda self: self.told.get(name, True),
-        lambda self, value: self.told.__setitem__(name, value),
+        lambda self: self.stored.get(name, True),
+        lambda self, value: self.stored.__setitem__(name, value),
     )
 
 
@@ -85,7 +85,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self.refresh()
 
     def nodes(self) -> list[slicer.vtkMRMLNode]:
-        """Return what is offered."""
+        """Return the nodes that can be chosen."""
         if self._scene is None:
             return []
         found = [self._scene.GetNthNode(k) for k in range(self._scene.GetNumberOfNodes())]
@@ -127,48 +127,48 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
 @qt.custom
 class qMRMLSegmentEditorWidget(QtWidgets.QFrame):
-    """Keeps what it is told; the tools are Slicer's."""
+    """Stores the values that the panel sets; it has no tools."""
 
     def __init__(self, parent: QtWidgets.QWidget | None = None):
-        self.told: dict[str, Any] = {}
+        self.stored: dict[str, Any] = {}
         super().__init__(parent)
         layout = QtWidgets.QVBoxLayout(self)
         layout.addWidget(QtWidgets.QLabel("Segment Editor"))
 
-    segmentationNodeSelectorVisible = _told("segmentationNodeSelectorVisible")
-    sourceVolumeNodeSelectorVisible = _told("sourceVolumeNodeSelectorVisible")
-    switchToSegmentationsButtonVisible = _told("switchToSegmentationsButtonVisible")
-    unorderedEffectsVisible = _told("unorderedEffectsVisible")
+    segmentationNodeSelectorVisible = _stored("segmentationNodeSelectorVisible")
+    sourceVolumeNodeSelectorVisible = _stored("sourceVolumeNodeSelectorVisible")
+    switchToSegmentationsButtonVisible = _stored("switchToSegmentationsButtonVisible")
+    unorderedEffectsVisible = _stored("unorderedEffectsVisible")
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene) -> None:
-        self.told["scene"] = scene
+        self.stored["scene"] = scene
 
     def setMRMLSegmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode) -> None:
-        self.told["editor"] = node
+        self.stored["editor"] = node
 
     def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        self.told["editor"].SetAndObserveSegmentationNode(node)
+        self.stored["editor"].SetAndObserveSegmentationNode(node)
 
     def setSourceVolumeNode(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        self.told["editor"].SetAndObserveSourceVolumeNode(node)
+        self.stored["editor"].SetAndObserveSourceVolumeNode(node)
 
     def setCurrentSegmentID(self, segmentId: str) -> None:
-        self.told["editor"].SetSelectedSegmentID(segmentId)
+        self.stored["editor"].SetSelectedSegmentID(segmentId)
 
     def setEffectNameOrder(self, names: list[str]) -> None:
-        self.told["effects"] = tuple(names)
+        self.stored["effects"] = tuple(names)
 
     def setActiveEffectByName(self, name: str) -> None:
-        self.told["active"] = name
+        self.stored["active"] = name
 
     def setupViewObservations(self) -> None:
-        self.told["observes"] = True
+        self.stored["observes"] = True
 
     def removeViewObservations(self) -> None:
-        self.told["observes"] = False
+        self.stored["observes"] = False
 
     def installKeyboardShortcuts(self) -> None:
-        self.told["keys"] = True
+        self.stored["keys"] = True
 
     def uninstallKeyboardShortcuts(self) -> None:
-        self.told["keys"] = False
+        self.stored["keys"] = False

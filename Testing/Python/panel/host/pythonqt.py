@@ -2,7 +2,7 @@
 
 Qt properties are attributes (``button.text = "x"``), signals connect by their C++ signature,
 ``name`` is the object's name, and a typo is an error: PythonQt creates no attributes on Qt's own
-objects. Shiboken caches look-ups, so a class is patched before anybody looks at it, and each class
+objects. Shiboken caches look-ups, so a class is patched before its first use, and each class
 for itself: changes do not reach its subclasses.
 """
 

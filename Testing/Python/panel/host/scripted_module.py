@@ -42,6 +42,7 @@ class ScriptedLoadableModuleLogic:
     """What a module does."""
 
     def __init__(self, parent: Any = None):
+        super().__init__()  # as in Slicer: further base classes would get no arguments
         self.moduleName = type(self).__name__.removesuffix("Logic")
 
     def getParameterNode(self) -> slicer.vtkMRMLScriptedModuleNode:

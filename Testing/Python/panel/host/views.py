@@ -45,7 +45,7 @@ class _View:
         self.group.Initialize(factory, self.renderer)
 
     def write(self, path: Path) -> None:
-        """Write what is seen as a PNG."""
+        """Write the view as a PNG."""
         self.interactor.Render()
         self.window.Render()
         grabber = vtk.vtkWindowToImageFilter()
@@ -73,7 +73,7 @@ class View3D(_View):
         self.group.SetMRMLDisplayableNode(self.node)
 
     def write(self, path: Path) -> None:
-        """Write what is seen from the front, all of it."""
+        """Write the view from the front as a PNG, with all segments in it."""
         self.window.Render()  # the first drawing makes the camera
         count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLCameraNode")
         camera = slicer.mrmlScene.GetNthNodeByClass(count - 1, "vtkMRMLCameraNode")

@@ -89,7 +89,7 @@ def test_a_damaged_vertebra_is_restored_and_its_neighbours_stay(phantom, model):
         np.testing.assert_array_equal(new == value, damaged == value)
 
 
-def test_a_missed_vertebra_is_segmented_from_a_click(phantom, model):
+def test_a_click_segments_a_missed_vertebra(phantom, model):
     place = middle_of(phantom.labels, L2)
     labels = without(phantom.labels, L2)
     segmented = resegment_vertebra(

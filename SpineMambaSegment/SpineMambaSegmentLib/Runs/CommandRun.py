@@ -1,12 +1,19 @@
-"""DICOM SEG export in a separate process, so that Slicer does not import highdicom."""
+"""Short commands of `spinemamba` in a separate process: query of devices, DICOM SEG export.
+
+They are not imported, so that Slicer's process loads neither torch nor highdicom.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -14,16 +21,76 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.scratch import sweep
 from spinemamba.protocol.worker_client import kill_group, start_module
-from SpineMambaSegmentLib.Runs import Interpreter
-from SpineMambaSegmentLib.Scene import SegmentationFiles
+from SpineMambaSegmentLib.Scene import Files
 
-INSTANCES = "DICOM.instanceUIDs"
+_INSTANCES = "DICOM.instanceUIDs"
 _USER_ERROR = 2
 """Exit code of `spinemamba` for a `UserError`; the last line of stderr is its message."""
 
 
-class DicomRun:
-    """Runs ``spinemamba export --dicom-seg``; starts at once.
+def interpreter() -> str:
+    """Return the path of Slicer's Python; in Slicer, this is the launcher PythonSlicer."""
+    return shutil.which("PythonSlicer") or sys.executable
+
+
+class CommandRun:
+    """Runs ``python -m spinemamba``; starts at once.
+
+    Args:
+        arguments: Arguments of the command.
+    """
+
+    def __init__(self, arguments: list[str]):
+        command = ["spinemamba", *arguments]
+        self._process = start_module(interpreter(), command, subprocess.PIPE)
+        self._texts = ("", "")
+        # Both pipes are read together: a full pipe would block the process.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def isRunning(self) -> bool:
+        """Return True until the process has ended."""
+        return self._reader.is_alive()
+
+    def stop(self) -> None:
+        """Kill the process, and wait for its end."""
+        if self._process.poll() is None:
+            kill_group(self._process)
+        self._reader.join()
+
+    def _output(self) -> tuple[str, str]:
+        """Wait for the end of the process, and return its stdout and stderr."""
+        self._reader.join()
+        return self._texts
+
+    def _read(self) -> None:
+        self._texts = self._process.communicate()
+
+
+class ProbeRun(CommandRun):
+    """Runs ``spinemamba probe``: versions of packages, and devices."""
+
+    def __init__(self) -> None:
+        super().__init__(["probe"])
+
+    def facts(self) -> dict[str, Any]:
+        """Wait for the process, and return the result of `spinemamba.inference.probe.probe`.
+
+        Raises:
+            ValueError: If there is no result; the message is one line.
+        """
+        answer, errors = self._output()
+        # A launcher may print other lines before the result.
+        start = answer.find("{")
+        try:
+            return json.loads(answer[max(start, 0) :])
+        except ValueError as error:
+            last = errors.strip().splitlines()[-1:] or ["no answer"]
+            raise ValueError(last[0]) from error
+
+
+class DicomRun(CommandRun):
+    """Runs ``spinemamba export --dicom-seg``.
 
     Args:
         segmentationNode: The segmentation; its volume was loaded from DICOM.
@@ -40,21 +107,13 @@ class DicomRun:
         path: Path,
         fileOf: Callable[[str], str],
     ):
-        source = sourceFile(segmentationNode, fileOf)
+        source = _sourceFile(segmentationNode, fileOf)
         self.path = path
         self._folder = tempfile.TemporaryDirectory(prefix="spinemamba-dicom-")
-        labels = Path(self._folder.name) / f"spine{SegmentationFiles.SEGMENTATION}"
-        SegmentationFiles.writeSegmentation(segmentationNode, labels)
-        command = ["spinemamba", "export", str(labels), "--dicom-seg", str(path)]
-        command += ["--source", str(source), "--overwrite"]
-        self._process = start_module(Interpreter.path(), command, subprocess.PIPE)
-        self._texts = ("", "")
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def isRunning(self) -> bool:
-        """Return True until the process has ended."""
-        return self._reader.is_alive()
+        labels = Path(self._folder.name) / f"spine{Files.SEGMENTATION}"
+        Files.writeSegmentation(segmentationNode, labels)
+        arguments = ["export", str(labels), "--dicom-seg", str(path)]
+        super().__init__([*arguments, "--source", str(source), "--overwrite"])
 
     def finish(self) -> str:
         """Wait for the process, and return its output: file and warnings, one per line.
@@ -62,9 +121,8 @@ class DicomRun:
         Raises:
             UserError: If the file could not be written.
         """
-        self._reader.join()
+        answer, errors = self._output()
         self._folder.cleanup()
-        answer, errors = self._texts
         if self._process.returncode == 0:
             return "\n".join([answer.strip(), errors.strip()]).strip()
         lines = errors.strip().splitlines() or [_("The process ended without a message.")]
@@ -73,14 +131,9 @@ class DicomRun:
 
     def stop(self) -> None:
         """Kill the process, and remove partial files."""
-        if self._process.poll() is None:
-            kill_group(self._process)
-        self._reader.join()
+        super().stop()
         self._folder.cleanup()
         sweep(self.path.parent)
-
-    def _read(self) -> None:
-        self._texts = self._process.communicate()
 
 
 def isFromDicom(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
@@ -88,7 +141,7 @@ def isFromDicom(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     return bool(_instances(segmentationNode))
 
 
-def sourceFile(
+def _sourceFile(
     segmentationNode: slicer.vtkMRMLSegmentationNode, fileOf: Callable[[str], str]
 ) -> Path:
     """Return a file of the series of a segmentation's volume.
@@ -113,4 +166,4 @@ def sourceFile(
 def _instances(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     volume = segmentationNode.GetNodeReference(role)
-    return [] if volume is None else (volume.GetAttribute(INSTANCES) or "").split()
+    return [] if volume is None else (volume.GetAttribute(_INSTANCES) or "").split()

@@ -1,8 +1,13 @@
-"""Writes a volume node as input of the worker: uncompressed NRRD, without parent transforms."""
+"""Files written from nodes, without parent transforms.
+
+For the worker: volumes and label arrays as uncompressed NRRD. For the user: segmentations as
+``.seg.nrrd``, and the result of a run as JSON.
+"""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,9 +19,12 @@ from vtk.util.numpy_support import vtk_to_numpy
 from spinemamba.common.errors import Code, UserError
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.Inputs import checkVolume
+from SpineMambaSegmentLib.Scene.Provenance import RESULT_ATTRIBUTE
 
-BLOCK_SLICES = 8
-TYPES = {
+_BLOCK_SLICES = 8
+SEGMENTATION = ".seg.nrrd"
+RESULT = ".json"
+_TYPES = {
     "int8": "signed char",
     "uint8": "unsigned char",
     "int16": "short",
@@ -56,11 +64,11 @@ class ArrayFile:
         """
         try:
             with self._path.open("wb") as file:
-                file.write(header(self.grid, self._array.dtype).encode("ascii"))
-                for k in range(0, len(self._array), BLOCK_SLICES):
+                file.write(_header(self.grid, self._array.dtype).encode("ascii"))
+                for k in range(0, len(self._array), _BLOCK_SLICES):
                     if self._stopped.is_set():
                         return
-                    file.write(np.ascontiguousarray(self._array[k : k + BLOCK_SLICES]).data)
+                    file.write(np.ascontiguousarray(self._array[k : k + _BLOCK_SLICES]).data)
         except OSError as error:
             raise UserError(
                 _("The volume could not be written to {path}.").format(path=self._path),
@@ -113,12 +121,55 @@ def writeVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
     VolumeFile(volumeNode, path).write()
 
 
-def header(grid: Grid, kind: np.dtype) -> str:
+def writeSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
+    """Write all segments on the grid of the volume, without parent transforms.
+
+    Args:
+        segmentationNode: Not changed; its storage node keeps its file name.
+        path: Replaced when the new file is complete.
+
+    Raises:
+        UserError: If it cannot be written (OUTPUT_BAD).
+    """
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    try:
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as folder:
+            partial = Path(folder) / f"spine{SEGMENTATION}"
+            storage.SetFileName(str(partial))
+            if not storage.WriteData(segmentationNode):
+                raise _cannotWrite(path)
+            partial.replace(path)
+    except OSError as error:
+        raise _cannotWrite(path) from error
+
+
+def resultText(segmentationNode: slicer.vtkMRMLSegmentationNode) -> str | None:
+    """Return the result.json of the run that made a segmentation; None if there is none."""
+    return segmentationNode.GetAttribute(RESULT_ATTRIBUTE)
+
+
+def writeResult(segmentationNode: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
+    """Write the result.json of the run that made a segmentation.
+
+    Raises:
+        UserError: If it cannot be written (OUTPUT_BAD).
+        ValueError: If no run made the segmentation.
+    """
+    text = resultText(segmentationNode)
+    if text is None:
+        raise ValueError("no run made this segmentation")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _cannotWrite(path) from error
+
+
+def _header(grid: Grid, kind: np.dtype) -> str:
     """Return the header of an NRRD file with raw encoding, i fastest, in LPS."""
     toLps = np.diag([-1.0, -1.0, 1.0])
     directions = " ".join(_vector(toLps @ grid.ijkToRas[:3, axis]) for axis in range(3))
     lines = {
-        "type": TYPES[kind.name],
+        "type": _TYPES[kind.name],
         "dimension": "3",
         "space": "left-posterior-superior",
         "sizes": " ".join(map(str, grid.size)),
@@ -133,3 +184,11 @@ def header(grid: Grid, kind: np.dtype) -> str:
 
 def _vector(numbers: np.ndarray) -> str:
     return "(" + ",".join(repr(float(n)) for n in numbers) + ")"
+
+
+def _cannotWrite(path: Path) -> UserError:
+    return UserError(
+        _("{file} cannot be written.").format(file=path.name),
+        _("Choose a folder that you may write to, on a disk with space left."),
+        Code.OUTPUT_BAD,
+    )

@@ -1,27 +1,99 @@
-"""Texts of the section Review: banner, warnings, and details of one vertebra."""
+"""What the section Review displays: rows of the table, banner, warnings, details."""
 
 from __future__ import annotations
 
 import datetime
 import itertools
+from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
 from spinemamba.anatomy.numbering_rules import missing_between
 from spinemamba.protocol.result import LabelingResult
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
-from SpineMambaSegmentLib.Review.Rows import Row
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
+    AT_TAG,
     BY_HAND,
+    BY_TAG,
     CORRECTED,
     FLAGGED,
     NAMED_TAG,
     NOT_STARTED,
+    VARIANT_TAG,
+    SegmentState,
 )
 from SpineMambaSegmentLib.Review.Spine import Spine
 
 _MAX_LABELINGS = 3
+_URGENCY = {FLAGGED: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Attributes:
+        segmentId: ID of its segment.
+        name: Displayed name.
+        color: Red, green, blue, 0 to 255.
+        posterior: Probability of its level; None if the level was set by the user, or if no run
+            is known.
+        volume_ml: Volume in mL.
+        reasons: Sentences of its flags, and marks such as "sacralised L5".
+        status: One of `SegmentState.STATUSES`.
+        reviewer: Name of the user who approved it; may be empty.
+        at: Time of the approval, ISO 8601 in UTC.
+        pinned: True if its level is fixed.
+    """
+
+    segmentId: str
+    name: str
+    color: tuple[int, int, int]
+    posterior: float | None
+    volume_ml: float
+    reasons: str
+    status: int
+    reviewer: str
+    at: str
+    pinned: bool
+
+    @property
+    def urgency(self) -> tuple[int, float]:
+        """Sort key: status, then probability of the level."""
+        return _URGENCY[self.status], 1.0 if self.posterior is None else self.posterior
+
+
+def rowsOf(spine: Spine, byUrgency: bool = False) -> list[Row]:
+    """Return the rows from head to tail, or sorted by urgency."""
+    pins = pinsOf(spine)
+    rows = [_row(spine, i, state, i in pins) for i, state in spine.states.items()]
+    return sorted(rows, key=lambda row: row.urgency) if byUrgency else rows
+
+
+def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row:
+    posterior = state.tag("SpineMamba.Posterior")
+    isManual = state.tag(NAMED_TAG) == BY_HAND
+    reasons = [state.tag("SpineMamba.Flags")]
+    if variant := state.tag(VARIANT_TAG):
+        reasons.append(_("Marked as {variant}.").format(variant=variant))
+    return Row(
+        segmentId=segmentId,
+        name=state.name,
+        color=state.color,
+        posterior=float(posterior) if posterior and not isManual else None,
+        volume_ml=round(state.mask.count() * spine.voxel_ml, 3),
+        reasons=" ".join(filter(None, reasons)),
+        status=state.status,
+        reviewer=state.tag(BY_TAG),
+        at=state.tag(AT_TAG) if state.status == APPROVED else "",
+        pinned=pinned,
+    )
+
+
+def progress(spine: Spine) -> tuple[int, int]:
+    """Return the numbers of approved and of all vertebrae."""
+    return len(spine.approved()), len(spine.states)
 
 
 def banner(spine: Spine) -> str:
@@ -58,7 +130,7 @@ def _range(labeling: LabelingResult) -> str:
     )
 
 
-def gaps(spine: Spine) -> list[str]:
+def _gaps(spine: Spine) -> list[str]:
     """Return sentences about neighbours that are out of order or have missing levels between."""
     names = [(state.name, state.level) for state in spine.states.values() if state.level]
     sentences = []
@@ -80,7 +152,7 @@ def summary(spine: Spine | None) -> str:
     result = resultOf(spine)
     # The banner shows ambiguous levels, and disappears when they are resolved.
     warnings = [] if result is None else [w for w in result.warnings if "ambiguous" not in w]
-    return "\n".join([*gaps(spine), *warnings])
+    return "\n".join([*_gaps(spine), *warnings])
 
 
 def details(spine: Spine, row: Row) -> str:

@@ -1,0 +1,181 @@
+"""The panel: its sections, and how they work together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import slicer.util
+from slicer.i18n import tr as _
+
+from SpineMambaSegmentLib.Panel import ReviewViews
+from SpineMambaSegmentLib.Panel.CheckSection import CheckSection
+from SpineMambaSegmentLib.Panel.ExportSection import ExportSection
+from SpineMambaSegmentLib.Panel.InputSection import InputSection
+from SpineMambaSegmentLib.Panel.ReviewBoxMenu import ReviewBoxMenu
+from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
+from SpineMambaSegmentLib.Panel.RunSection import RunSection
+from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
+from SpineMambaSegmentLib.Runs.RunManager import RunManager
+from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
+from SpineMambaSegmentLib.Setup import Diagnostics
+from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
+
+
+@dataclass(frozen=True)
+class Application:
+    """What the panel uses of Slicer's application.
+
+    Attributes:
+        version: Version of Slicer.
+        settings: Slicer's settings.
+        models: Folder of imported models.
+        pyproject: The pyproject.toml that lists the required packages.
+        userName: Returns the name of the user; may be empty.
+        layoutManager: Returns the layout manager; None without a main window.
+        copy: Copies a text to the clipboard.
+    """
+
+    version: str
+    settings: qt.QSettings
+    models: Path
+    pyproject: Path
+    userName: Callable[[], str]
+    layoutManager: Callable[[], Any]
+    copy: Callable[[str], None]
+
+
+class Panel:
+    """Sections of the panel, from top to bottom.
+
+    Args:
+        widget: The loaded .ui file.
+        runs: Owner of the current run.
+        parameterNode: Returns the parameter node of the scene.
+        application: Slicer's application.
+    """
+
+    def __init__(
+        self,
+        widget: qt.QWidget,
+        runs: RunManager,
+        parameterNode: Callable[[], slicer.vtkMRMLScriptedModuleNode],
+        application: Application,
+    ):
+        self._widget, self.runs = widget, runs
+        self._parameterNode, self._application = parameterNode, application
+        self._shortcuts: list[qt.QShortcut] = []
+        self.ui = ui = slicer.util.childWidgetVariables(widget)
+        store = ModelStore(application.models)
+        self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
+        self.setupSection = setup = SetupSection(
+            ui, application.pyproject, store, inputs.showDevices, self._onModelImported
+        )
+        self.runSection = run = RunSection(ui, runs, setup.ensurePackages, self.refresh)
+        self.reviewSection = review = ReviewSection(ui, run.say, application.userName)
+        self.exportSection = ExportSection(ui, run.say)
+        self.checkSection = CheckSection(ui, review, run, inputs)
+        self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
+        ui.segmentButton.connect("clicked(bool)", self.segment)
+        ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
+        self.showScene()
+
+    def enter(self) -> None:
+        """Called each time the panel is shown."""
+        actions = (("Ctrl+Return", self.segment), ("Ctrl+Backspace", self.runSection.cancel))
+        for keys, action in actions:
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), self._widget)
+            # The shortcuts must not work in other modules, which may use the same keys.
+            shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+            shortcut.connect("activated()", action)
+            self._shortcuts.append(shortcut)
+        if isinstance(self.setupSection.facts, str):
+            self.setupSection.check()
+            self.setupSection.checkModel(self.inputSection.model())
+        self.showScene()
+        self.inputSection.suggestVolume()
+
+    def exit(self) -> None:
+        """Called each time the panel is hidden; a run continues."""
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._shortcuts.clear()
+
+    def stop(self) -> None:
+        """Stop every process, and wait until all have ended."""
+        for stop in (self.runs.stopNow, self.setupSection.stop, self.exportSection.cancel):
+            stop()
+
+    def close(self) -> None:
+        """Stop every process and drop the review; the panel is not used afterwards."""
+        self.exit()
+        self.inputSection.setParameterNode(None)
+        self.reviewSection.forget()
+        self.stop()
+
+    def forgetScene(self) -> None:
+        """Stop the run before the nodes of the scene are removed."""
+        if self.runs.isRunning():
+            self.runs.stopNow()
+            self.runSection.say(_("The scene was closed; the run was cancelled."))
+        self.inputSection.setParameterNode(None)
+        self._showSegmentation(None)
+        self.reviewSection.forget()
+
+    def showScene(self) -> None:
+        """Show the parameter node of the scene."""
+        self.inputSection.setParameterNode(self._parameterNode())
+        self.refresh()
+
+    def segment(self) -> None:
+        """Start a segmentation; do nothing if a run is in progress or an input is missing."""
+        inputs = self.inputSection
+        if inputs.missing():
+            return
+        nodes, options = (inputs.volumeNode(), inputs.segmentationNode()), inputs.options()
+        self.runSection.start(
+            lambda folder: SegmentRun(*nodes, folder, options),
+            _("The spine could not be segmented."),
+            self._segmented,
+        )
+
+    def copyDiagnostics(self) -> None:
+        """Copy versions, devices, options and the log for a bug report."""
+        text = Diagnostics.text(
+            self._application.version,
+            self.setupSection.facts,
+            self.runSection.lastCode or _("no error"),
+            self.inputSection.describe(),
+            self.runs.log(),
+        )
+        self._application.copy(text)
+        self.runSection.say(_("Diagnostics are in the clipboard."))
+
+    def refresh(self) -> None:
+        """Enable buttons, and show the vertebrae of the chosen segmentation."""
+        self.runSection.enableButtons(self.inputSection.missing())
+        if not self.runs.isRunning():
+            self._showSegmentation(self.inputSection.segmentationNode())
+
+    def _segmented(self, run: SegmentRun) -> str:
+        """Show the new segments; the status line keeps the message of the run."""
+        self.reviewSection.onSegmented(run.segmentationNode)
+        self.ui.outputSelector.setCurrentNode(run.segmentationNode)
+        layoutManager = self._application.layoutManager()
+        ReviewViews.showSegments(run.segmentationNode, run.importedIds, layoutManager)
+        return ""
+
+    def _onModelImported(self, name: str) -> None:
+        """Add an imported model to the selector, and choose it."""
+        self.inputSection.showModels()
+        self.inputSection.selectModel(name)
+        self.setupSection.checkModel(name)
+
+    def _showSegmentation(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        self.reviewSection.show(node)
+        self.exportSection.show(node)
