@@ -19,7 +19,7 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.job import FileJob
-from spinemamba.protocol.worker_client import GRACE_S, LOG_NAME, WorkerProcess
+from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Runs.CommandRun import interpreter
 
@@ -125,7 +125,7 @@ class WorkerRun:
         """
         if self.canCancel():
             self._askToStop()
-            self._killAt_s = time.monotonic() + GRACE_S
+            self._killAt_s = time.monotonic() + events.GRACE_S
 
     def stopNow(self) -> None:
         """Stop the run and wait for its end, at most three seconds; no event follows."""
