@@ -50,7 +50,8 @@ def columns(view) -> np.ndarray:
 
 
 def test_slices_are_aligned_with_the_vertebra_and_centred_on_its_body(session, views):
-    ReviewViews.jumpTo(session.node, session.spine, "V21")
+    moved = ReviewViews.SliceViews()
+    moved.alignWith(session.node, session.spine, "V21")
     own = tilted()[:3, :3] / 4.0
     right, front, up = own.T
     wanted = {
@@ -63,7 +64,7 @@ def test_slices_are_aligned_with_the_vertebra_and_centred_on_its_body(session, v
     # L2's body: slices 38 to 43, rows 8 to 15, columns 4 to 11.
     place = matrixArray(views["Red"].GetSliceToRAS())[:3, 3]
     np.testing.assert_allclose(place, tilted()[:3, :3] @ [7.5, 11.5, 40.5], atol=4.0)
-    ReviewViews.resetOrientation(session.node.GetScene())
+    moved.restoreAxes()
     np.testing.assert_allclose(columns(views["Red"]), np.diag([-1, 1, 1]), atol=1e-9)
 
 
@@ -72,10 +73,11 @@ def test_a_parent_transform_of_the_segmentation_rotates_the_views(session, views
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy([1, 0, 0, 50, 0, 0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 1])
     transform.SetMatrixTransformToParent(matrix)
-    ReviewViews.jumpTo(session.node, session.spine, "V21")
+    moved = ReviewViews.SliceViews()
+    moved.alignWith(session.node, session.spine, "V21")
     before = {name: matrixArray(view.GetSliceToRAS()) for name, view in views.items()}
     session.node.SetAndObserveTransformNodeID(transform.GetID())
-    ReviewViews.jumpTo(session.node, session.spine, "V21")
+    moved.alignWith(session.node, session.spine, "V21")
     turn = matrixArray(matrix)
     np.testing.assert_allclose(
         columns(views["Green"]), turn[:3, :3] @ before["Green"][:3, :3], atol=1e-6
