@@ -66,14 +66,15 @@ def changedStates(
 def repaired(old: Spine, now: Spine, stamp: tuple[str, str]) -> dict[str, SegmentState | None]:
     """Return the states to write after an edit elsewhere, so that the rules hold again.
 
-    The user may approve a vertebra and withdraw an approval in Slicer, too: there, only the status
-    changes. Reviewer and time are written by the review alone. If they differ, a copy of the
-    segment was restored, such as by the undo of the Segment Editor; then the review status is
-    put back. A vertebra that was not reviewed here is not approved.
+    The user may approve a vertebra and withdraw an approval in Slicer, too. A withdrawal changes
+    the status and nothing else; any other change of an approved vertebra is reverted, also its
+    removal.
 
-    A vertebra that was approved, and was not withdrawn, keeps everything: it is put back, also if
-    it was removed. Where two vertebrae overlap, the changed one keeps the voxel unless the other
-    is approved.
+    Reviewer and time are written by the review alone. If they differ, a copy of the segment was
+    restored, such as by the undo of the Segment Editor; then the review status is put back. A
+    vertebra that appears is not approved.
+
+    Where two vertebrae overlap, the changed one keeps the voxel unless the other is approved.
 
     Args:
         old: The vertebrae before the edit.
@@ -84,7 +85,7 @@ def repaired(old: Spine, now: Spine, stamp: tuple[str, str]) -> dict[str, Segmen
     locked = {
         i: state
         for i, state in old.states.items()
-        if state.status == APPROVED and (i not in statuses or statuses[i].status == APPROVED)
+        if state.status == APPROVED and not _isWithdrawn(state, statuses.get(i))
     }
     wanted = {**statuses, **locked}
     changed = [i for i, s in wanted.items() if i not in old.states or s.mask != old.states[i].mask]
@@ -100,6 +101,13 @@ def repaired(old: Spine, now: Spine, stamp: tuple[str, str]) -> dict[str, Segmen
                 masks[segmentId] = masks[segmentId].minus(masks[earlier])
     states = {i: replace(state, mask=masks[i]) for i, state in wanted.items()}
     return {i: state for i, state in states.items() if state != now.states.get(i)}
+
+
+def _isWithdrawn(old: SegmentState, now: SegmentState | None) -> bool:
+    """Return whether an approval was withdrawn, and the vertebra is otherwise unchanged."""
+    if now is None or now.status == APPROVED:
+        return False
+    return now == old.withTags({BY_TAG: "", AT_TAG: ""}).withStatus(now.status)
 
 
 def _statusRepaired(
