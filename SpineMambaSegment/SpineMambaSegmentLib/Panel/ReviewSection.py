@@ -100,12 +100,12 @@ class ReviewSection:
         letters = {"Z": self.undo, "Y": self.redo}
         self._paintKeys = [_shortcut(panel, key, slot) for key, slot in letters.items()]
         self._escape = _shortcut(panel, "Esc", self._giveUp)
-        self._escape.setContext(qt.Qt.WindowShortcut)
         self._setKeys()
 
     def enter(self) -> None:
         """Called each time the panel is shown."""
         self._isEntered = True
+        self._setKeys()
         self._dim()
         if self._ui.paintButton.checked:
             self._paint(True)
@@ -114,6 +114,7 @@ class ReviewSection:
         """Called each time the panel is hidden: leave the views and the editor as they were."""
         self._paint(False)
         self._isEntered = False
+        self._setKeys()
         self.menus.stopClicks()
         self._slices.restore()
         self._undim()
@@ -312,21 +313,29 @@ class ReviewSection:
 
     def _setKeys(self) -> None:
         """Let undo and Esc work in the views, too: a stroke or a click leaves the focus there."""
-        context = qt.Qt.WindowShortcut if self._isPainting else qt.Qt.WidgetWithChildrenShortcut
-        for shortcut in (*self._undoKeys, *self._paintKeys):
-            shortcut.setContext(context)
+        for shortcut in self._undoKeys:
+            _setScope(shortcut, self._isPainting)
+            shortcut.setEnabled(self._isEntered)
         for shortcut in self._paintKeys:
+            _setScope(shortcut, self._isPainting)
             shortcut.setEnabled(self._isPainting)
-        self._escape.setEnabled(self._isPainting or self._isWaiting)
+        canGiveUp = self._isPainting or self._isWaiting
+        _setScope(self._escape, canGiveUp)
+        self._escape.setEnabled(canGiveUp)
 
 
 def _shortcut(parent: qt.QWidget, key: str, slot: Callable[[], Any]) -> qt.QShortcut:
     """Return a shortcut that works while a widget or one of its children has the focus."""
     shortcut = qt.QShortcut(parent)
     shortcut.setKey(qt.QKeySequence(key))
-    shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
+    _setScope(shortcut, False)
     shortcut.connect("activated()", slot)
     return shortcut
+
+
+def _setScope(shortcut: qt.QShortcut, wholeWindow: bool) -> None:
+    scope = qt.Qt.WindowShortcut if wholeWindow else qt.Qt.WidgetWithChildrenShortcut
+    shortcut.setContext(scope)
 
 
 def _loadSolver() -> None:
