@@ -28,10 +28,10 @@ PLACES = ((100, 120), (160, 120))
 """Where the clicks are made, in pixels."""
 
 
-class Clicked:
-    """A slice view, a segmentation, and clicks that are being waited for."""
+class Views:
+    """A slice view in which points can be placed, and the nodes of Slicer that this takes."""
 
-    def __init__(self, folder: Path, count: int):
+    def __init__(self, folder: Path):
         application.start(folder)
         self.scene = slicer.mrmlScene
         self.logic = slicer.vtkSlicerMarkupsLogic()
@@ -41,16 +41,46 @@ class Clicked:
         for name in ("Interaction", "Selection"):
             if self.scene.GetNodeByID(f"vtkMRML{name}NodeSingleton") is None:
                 self.scene.AddNode(getattr(slicer, f"vtkMRML{name}Node")())
+        self.mode = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        self.selection = self.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
         crosshair = slicer.vtkMRMLCrosshairNode()
         crosshair.SetCrosshairName("default")
         self.scene.AddNode(crosshair)
-        self.mode = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        self.selection = self.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
         views.MANAGERS_2D = ("vtkMRMLMarkupsDisplayableManager",)
         self.view = views.SliceView("Red", "Axial", (SIZE, SIZE))
         self.view.node.SetFieldOfView(FIELD_MM, FIELD_MM, 1)
         self.view.node.SetDimensions(SIZE, SIZE, 1)
         self.view.node.UpdateMatrices()
+
+    def send(self, kind: int, place: tuple[int, int]) -> None:
+        """Send one event of the mouse, as a view does."""
+        data = slicer.vtkMRMLInteractionEventData()
+        data.SetType(kind)
+        data.SetViewNode(self.view.node)
+        data.SetRenderer(self.view.renderer)
+        data.SetDisplayPosition(list(place))
+        scale = FIELD_MM / SIZE
+        data.SetWorldPosition([(p - SIZE / 2) * scale for p in place] + [0.0])
+        data.SetMouseMovedSinceButtonDown(False)
+        manager = self.view.group.GetNthDisplayableManager(0)
+        manager.CanProcessInteractionEvent(data, vtk.reference(0.0))
+        manager.ProcessInteractionEvent(data)
+
+    def press(self, button: str, place: tuple[int, int]) -> None:
+        """Move the mouse, press its left or right button and let it go."""
+        for event in ("MouseMove", f"{button}ButtonPress", f"{button}ButtonRelease"):
+            self.send(getattr(vtk.vtkCommand, f"{event}Event"), place)
+
+    def click(self, number: int) -> None:
+        """Click at one of the places."""
+        self.press("Left", PLACES[number])
+
+
+class Clicked(Views):
+    """Clicks that are being waited for in a segmentation."""
+
+    def __init__(self, folder: Path, count: int):
+        super().__init__(folder)
         self.node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
         self.mode.SetCurrentInteractionMode(self.mode.AdjustWindowLevel)
         self.before = self.state()
@@ -80,25 +110,6 @@ class Clicked:
             self.scene.GetNumberOfNodesByClass("vtkMRMLMarkupsDisplayNode"),
         ]
 
-    def send(self, kind: int, place: tuple[int, int]) -> None:
-        """Send one event of the mouse, as a view does."""
-        data = slicer.vtkMRMLInteractionEventData()
-        data.SetType(kind)
-        data.SetViewNode(self.view.node)
-        data.SetRenderer(self.view.renderer)
-        data.SetDisplayPosition(list(place))
-        scale = FIELD_MM / SIZE
-        data.SetWorldPosition([(p - SIZE / 2) * scale for p in place] + [0.0])
-        data.SetMouseMovedSinceButtonDown(False)
-        manager = self.view.group.GetNthDisplayableManager(0)
-        manager.CanProcessInteractionEvent(data, vtk.reference(0.0))
-        manager.ProcessInteractionEvent(data)
-
-    def click(self, number: int) -> None:
-        """Move the mouse, press its button and let it go."""
-        for event in ("MouseMove", "LeftButtonPress", "LeftButtonRelease"):
-            self.send(getattr(vtk.vtkCommand, f"{event}Event"), PLACES[number])
-
     def end(self) -> dict[str, Any]:
         """Return what came of it."""
         slicer.app.processEvents()
@@ -124,8 +135,7 @@ def two(c: Clicked) -> None:
 def right_click(c: Clicked) -> None:
     """One of two clicks, then a right click, which also ends the place mode."""
     c.click(0)
-    for event in ("RightButtonPress", "RightButtonRelease"):
-        c.send(getattr(vtk.vtkCommand, f"{event}Event"), PLACES[0])
+    c.press("Right", PLACES[0])
 
 
 def toolbar(c: Clicked) -> None:

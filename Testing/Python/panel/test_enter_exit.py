@@ -48,7 +48,7 @@ def desk(panel, monkeypatch: pytest.MonkeyPatch):
     dock.setWidget(panel.frame)
     window.addDockWidget(qt.Qt.LeftDockWidgetArea, dock)
     monkeypatch.setattr(slicer, "qMRMLSegmentEditorWidget", RealEditor)
-    monkeypatch.setattr(RealEditor, "mainWindow", window)
+    monkeypatch.setattr(RealEditor, "main_window", window)
     volume = add_volume(labels().astype(np.int16), np.eye(4))
     node = add_segments(volume, labels(), "Spine")
     window.resize(900, 1000)

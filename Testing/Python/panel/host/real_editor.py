@@ -19,7 +19,7 @@ STANDARD = (qt.QKeySequence.Undo, qt.QKeySequence.Redo)
 class RealEditor(qMRMLSegmentEditorWidget):
     """Saves a state before each stroke, and restores states, as Slicer's widget does."""
 
-    mainWindow: Any = None
+    main_window: Any = None
 
     def __init__(self, parent: Any = None):
         super().__init__(parent)
@@ -51,7 +51,7 @@ class RealEditor(qMRMLSegmentEditorWidget):
         self.uninstallKeyboardShortcuts()
         super().installKeyboardShortcuts(parent)
         for key in (*KEYS, *STANDARD):
-            shortcut = qt.QShortcut(qt.QKeySequence(key), parent or self.mainWindow)
+            shortcut = qt.QShortcut(qt.QKeySequence(key), parent or self.main_window)
             if key in ("Z", qt.QKeySequence.Undo):
                 shortcut.connect("activated()", self.undo)
             self.shortcuts.append(shortcut)
