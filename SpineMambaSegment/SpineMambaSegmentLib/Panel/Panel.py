@@ -98,6 +98,7 @@ class Panel:
             self.setupSection.checkModel(self.inputSection.model())
         self.showScene()
         self.reviewSection.enter()
+        self.checkSection.compare.enter()
         self.inputSection.suggestVolume()
 
     def exit(self) -> None:
@@ -107,6 +108,7 @@ class Panel:
             shortcut.deleteLater()
         self._shortcuts.clear()
         self.reviewSection.exit()
+        self.checkSection.compare.exit()
 
     def stop(self) -> None:
         """Stop every process, and wait until all have ended."""

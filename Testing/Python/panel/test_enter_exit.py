@@ -299,6 +299,25 @@ def test_coming_back_shows_the_editor_again_for_the_current_vertebra(desk):
     assert scene_state()["opacities"][desk.node.GetID(), "V20"] == pytest.approx((0.35,) * 3)
 
 
+def test_outlined_differences_are_in_the_scene_only_while_the_panel_is_shown(desk):
+    moved = np.roll(labels(), 3, axis=0)
+    reference = add_segments(desk.volume, moved, "Reference")
+    open_review(desk)
+    desk.panel.exit()
+    known = scene_state()["nodes"]
+    desk.panel.enter()
+    section = desk.panel.checkSection.compare
+    section.selector.setCurrentNode(reference)
+    section.compare()
+    desk.panel.refresh()
+    shown = scene_state()["nodes"]
+    assert len(shown) == len(known) + 2  # the segmentation and its display node
+    desk.panel.exit()
+    assert scene_state()["nodes"] == known
+    desk.panel.enter()
+    assert len(scene_state()["nodes"]) == len(shown)
+
+
 def another_segmentation(desk) -> None:
     other = add_segments(desk.volume, labels(), "Other")
     desk.ui.outputSelector.setCurrentNode(other)
