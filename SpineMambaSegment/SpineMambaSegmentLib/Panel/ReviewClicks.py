@@ -99,6 +99,7 @@ class Clicks:
         if markups is None:
             return
         self._check.stop()
+        self._check.deleteLater()
         for node, tag in self._observers:
             node.RemoveObserver(tag)
         if self._placing is not None:
