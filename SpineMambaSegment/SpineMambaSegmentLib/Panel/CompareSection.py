@@ -70,6 +70,15 @@ class CompareSection:
         self.compareButton.enabled = hasLevels and self._reference() is not None
         self.exportButton.enabled = hasLevels
 
+    def enter(self) -> None:
+        """Called each time the panel is shown: outline the differences again."""
+        self._outline()
+
+    def exit(self) -> None:
+        """Called each time the panel is hidden: remove the outlines from the views."""
+        if self._comparison is not None and self._volumeNode.GetScene() is not None:
+            Comparison.hideDifferences(self._volumeNode.GetScene())
+
     def compare(self) -> None:
         """Compare with the selected reference; errors are shown."""
         with Errors.shown(_("The segmentations could not be compared."), self._say):

@@ -97,6 +97,8 @@ class Panel:
             self.setupSection.check()
             self.setupSection.checkModel(self.inputSection.model())
         self.showScene()
+        self.reviewSection.enter()
+        self.checkSection.compare.enter()
         self.inputSection.suggestVolume()
 
     def exit(self) -> None:
@@ -105,6 +107,8 @@ class Panel:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         self._shortcuts.clear()
+        self.reviewSection.exit()
+        self.checkSection.compare.exit()
 
     def stop(self) -> None:
         """Stop every process, and wait until all have ended."""
@@ -129,7 +133,9 @@ class Panel:
 
     def showScene(self) -> None:
         """Show the parameter node of the scene."""
-        self.inputSection.setParameterNode(self._parameterNode())
+        node = self._parameterNode()
+        self.inputSection.setParameterNode(node)
+        self.reviewSection.onSceneLoaded(node.GetScene())
         self.refresh()
 
     def segment(self) -> None:

@@ -33,6 +33,12 @@ class ReviewHost(Protocol):
     def goTo(self, segmentId: str) -> None:
         """Centre the views on a vertebra."""
 
+    def applyViews(self) -> None:
+        """Dim and align the views as ``dims`` and ``alongAxes`` say."""
+
+    def onWaiting(self, isWaiting: bool) -> None:
+        """Called when waiting for clicks starts or ends."""
+
     def do(self, action: Action) -> bool:
         """Apply an action as one step; return False after showing why it failed."""
 

@@ -80,7 +80,13 @@ class ReviewMenus:
         """Stop waiting for clicks in the views."""
         if self._clicks is not None:
             self._clicks.stop()
-            self._clicks = None
+            self._onStopped()
+
+    def cancelClicks(self) -> None:
+        """Stop waiting for clicks because the user gave up."""
+        if self._clicks is not None:
+            self._clicks.stop()
+            self._onCancelled()
 
     def waitForClicks(self, count: int, text: str, then: Callable[[list[Any]], Any]) -> None:
         """Wait for clicks in the views.
@@ -92,7 +98,21 @@ class ReviewMenus:
         """
         self.stopClicks()
         self._host.say(text)
-        self._clicks = Clicks(self._host.session.node, count, then)
+
+        def done(places: list[Any]) -> None:
+            self._onStopped()
+            then(places)
+
+        self._clicks = Clicks(self._host.session.node, count, done, self._onCancelled)
+        self._host.onWaiting(True)
+
+    def _onStopped(self) -> None:
+        self._clicks = None
+        self._host.onWaiting(False)
+
+    def _onCancelled(self) -> None:
+        self._onStopped()
+        self._host.say(_("Clicking was cancelled; nothing was changed."))
 
     def _names(self) -> Any:
         menu, here = qt.QMenu(self._ui.namesButton), self._here
@@ -180,7 +200,7 @@ class ReviewMenus:
     def _switch(self, attribute: str) -> Callable[[bool], None]:
         def switch(on: bool) -> None:
             setattr(self._host, attribute, on)
-            self._host.goTo(self._here())
+            self._host.applyViews()
 
         return switch
 

@@ -57,6 +57,10 @@ class ReviewSection:
         self.table = ReviewTable(ui.reviewTable, self.goTo)
         self.menus = ReviewMenus(ui, self)
         self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
+        self._slices = ReviewViews.SliceViews()
+        # Slicer calls `enter` after setup, but not after a reload of the module.
+        self._isEntered = True
+        self._isPainting = self._isWaiting = False
         ui.paintFrame.hide()
         ui.reviewBannerLabel.setStyleSheet(_BANNER_STYLE)
         ui.reviewBannerLabel.hide()
@@ -86,19 +90,41 @@ class ReviewSection:
         ui.urgentBox.connect("toggled(bool)", self.refresh)
         ui.paintButton.connect("toggled(bool)", self._paint)
         keys = {"J": ui.nextButton, "K": ui.previousButton, "A": ui.approveButton}
-        keys |= {"F": ui.lookButton, "Ctrl+Z": ui.undoButton, "Ctrl+Shift+Z": ui.redoButton}
+        keys |= {"F": ui.lookButton}
         for key, button in keys.items():
-            shortcut = qt.QShortcut(ui.reviewFrame)
-            shortcut.setKey(qt.QKeySequence(key))
             # Single letters work in the table only: the Segment Editor below uses them, too.
-            shortcut.setContext(qt.Qt.WidgetWithChildrenShortcut)
-            shortcut.connect("activated()", button.click)
+            _shortcut(ui.reviewFrame, key, button.click)
+        panel = ui.reviewCollapsibleButton.parentWidget()
+        undos = {"Ctrl+Z": self.undo, "Ctrl+Shift+Z": self.redo, "Ctrl+Y": self.redo}
+        self._undoKeys = [_shortcut(panel, key, slot) for key, slot in undos.items()]
+        letters = {"Z": self.undo, "Y": self.redo}
+        self._paintKeys = [_shortcut(panel, key, slot) for key, slot in letters.items()]
+        self._escape = _shortcut(panel, "Esc", self._giveUp)
+        self._setKeys()
+
+    def enter(self) -> None:
+        """Called each time the panel is shown."""
+        self._isEntered = True
+        self._setKeys()
+        self._dim()
+        if self._ui.paintButton.checked:
+            self._paint(True)
+
+    def exit(self) -> None:
+        """Called each time the panel is hidden: leave the views and the editor as they were."""
+        self._paint(False)
+        self._isEntered = False
+        self._setKeys()
+        self.menus.stopClicks()
+        self._slices.restore()
+        self._undim()
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Show the vertebrae of a segmentation; None clears the table."""
         if node is not (None if self.session is None else self.session.node):
             self.menus.stopClicks()
             self._ui.paintButton.setChecked(False)
+            self._undim()
         self.session = self._sessions.watch(node, self._reviewer() or "")
         if self.session is not None and self.session.spine.states:
             self._loading.start()
@@ -108,6 +134,11 @@ class ReviewSection:
         """Start a new session after a run; earlier steps cannot be undone."""
         self._sessions.onSegmented(node)
 
+    def onSceneLoaded(self, scene: slicer.vtkMRMLScene) -> None:
+        """Restore opacities that were saved while neighbours were dimmed."""
+        ReviewViews.restoreOpacities(scene)
+        self._dim()
+
     def reload(self) -> None:
         """Read the segmentation again after a file changed its attributes."""
         node = self.session.node
@@ -116,6 +147,7 @@ class ReviewSection:
 
     def forget(self) -> None:
         """Drop all sessions, because the scene is being closed."""
+        self._slices.restore()
         self.show(None)
         self._loading.stop()
         self._edited.stop()
@@ -134,12 +166,14 @@ class ReviewSection:
 
     def undo(self) -> None:
         """Undo the last step."""
+        self.refresh()  # a stroke may not have been recorded yet
         if self.session is not None and (title := self.session.undoTitle):
             self.follow(self.session, self.session.undo())
             self.say(_("Undone: {what}.").format(what=title))
 
     def redo(self) -> None:
         """Redo the last undone step."""
+        self.refresh()
         if self.session is not None and (title := self.session.redoTitle):
             self.follow(self.session, self.session.redo())
             self.say(_("Redone: {what}.").format(what=title))
@@ -163,14 +197,28 @@ class ReviewSection:
         """Centre the views on a vertebra."""
         if self.session is None or segmentId not in self.session.spine.states:
             return
-        node, spine = self.session.node, self.session.spine
-        if self.alongAxes:
-            ReviewViews.jumpTo(node, spine, segmentId)
-        else:
-            ReviewViews.centreOn(node, spine, segmentId)
-        ReviewViews.dimOthers(node, segmentId if self.dims else "")
+        if self._isEntered:
+            node, spine = self.session.node, self.session.spine
+            move = self._slices.alignWith if self.alongAxes else self._slices.centreOn
+            move(node, spine, segmentId)
+            self._dim()
         self.editor.select(segmentId)
         self._showDetails()
+
+    def applyViews(self) -> None:
+        """Dim and align the views as ``dims`` and ``alongAxes`` say."""
+        if not self.alongAxes:
+            self._slices.restoreAxes()
+        self._dim()
+        self.goTo(self.currentId())
+
+    def _dim(self) -> None:
+        if self.session is not None and self._isEntered:
+            ReviewViews.dimOthers(self.session.node, self.currentId() if self.dims else "")
+
+    def _undim(self) -> None:
+        if self.session is not None:
+            ReviewViews.dimOthers(self.session.node, "")
 
     def currentId(self) -> str:
         """Return the segment ID of the current vertebra, or an empty string."""
@@ -185,6 +233,8 @@ class ReviewSection:
         session, ui = self.session, self._ui
         if session is not None:
             session.absorb()
+            for text in session.takeNotices():
+                self.say(text)
         spine = None if session is None else session.spine
         hasRows = spine is not None and bool(spine.states)
         self.table.show(Display.rowsOf(spine, ui.urgentBox.checked) if hasRows else [])
@@ -238,13 +288,54 @@ class ReviewSection:
         return bool(ids) and all(i in states and states[i].status == status for i in ids)
 
     def _paint(self, on: bool) -> None:
+        if not self._isEntered:
+            return
         self._ui.paintFrame.setVisible(on)
-        if on and self.session is not None:
+        self._isPainting = on and self.session is not None
+        self._setKeys()
+        if self._isPainting:
             current = self.table.current()
             self.editor.show(self.session.node, self.session.volumeNode, current)
         else:
             self.editor.hide()
             self.refresh()
+
+    def onWaiting(self, isWaiting: bool) -> None:
+        """Called when waiting for clicks starts or ends."""
+        self._isWaiting = isWaiting
+        self._setKeys()
+
+    def _giveUp(self) -> None:
+        if self._isWaiting:
+            self.menus.cancelClicks()
+        else:
+            self.editor.deactivate()
+
+    def _setKeys(self) -> None:
+        """Let undo and Esc work in the views, too: a stroke or a click leaves the focus there."""
+        for shortcut in self._undoKeys:
+            _setScope(shortcut, self._isPainting)
+            shortcut.setEnabled(self._isEntered)
+        for shortcut in self._paintKeys:
+            _setScope(shortcut, self._isPainting)
+            shortcut.setEnabled(self._isPainting)
+        canGiveUp = self._isPainting or self._isWaiting
+        _setScope(self._escape, canGiveUp)
+        self._escape.setEnabled(canGiveUp)
+
+
+def _shortcut(parent: qt.QWidget, key: str, slot: Callable[[], Any]) -> qt.QShortcut:
+    """Return a shortcut that works while a widget or one of its children has the focus."""
+    shortcut = qt.QShortcut(parent)
+    shortcut.setKey(qt.QKeySequence(key))
+    _setScope(shortcut, False)
+    shortcut.connect("activated()", slot)
+    return shortcut
+
+
+def _setScope(shortcut: qt.QShortcut, wholeWindow: bool) -> None:
+    scope = qt.Qt.WindowShortcut if wholeWindow else qt.Qt.WidgetWithChildrenShortcut
+    shortcut.setContext(scope)
 
 
 def _loadSolver() -> None:

@@ -174,6 +174,7 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
     image = imageOf(comparison.differences, comparison.grid)
     Logic.ImportLabelmapToSegmentationNode(image, node, ids)
     display = node.GetDisplayNode()
+    display.SetSaveWithScene(False)
     display.SetVisibility3D(False)
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)
@@ -182,12 +183,15 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
 
 
 def hideDifferences(scene: slicer.vtkMRMLScene) -> None:
-    """Remove the node added by `showDifferences`."""
+    """Remove the node added by `showDifferences`, and its display node."""
     count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     nodes = [scene.GetNthNodeByClass(k, "vtkMRMLSegmentationNode") for k in range(count)]
     for node in nodes:
         if node.GetAttribute(DIFFERENCES_ATTRIBUTE):
+            display = node.GetDisplayNode()
             scene.RemoveNode(node)
+            if display is not None:
+                scene.RemoveNode(display)
 
 
 def _checkNumbering(labels: np.ndarray, grid: Grid, name: str) -> None:

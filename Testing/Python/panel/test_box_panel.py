@@ -35,7 +35,7 @@ def test_a_missed_vertebra_is_added_by_a_click_resegmented_and_undone(three, pum
     assert "Click into the body" in panel.ui.statusLabel.text
     clicks = review.menus._clicks.markups
     clicks.AddControlPoint(vtk.vtkVector3d(*body_of(truth, "V21")))
-    assert panel.runs.isRunning()
+    pump(panel.runs.isRunning)
     pump(lambda: not panel.runs.isRunning(), 120.0)
     assert "Found" in panel.ui.statusLabel.text
     (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}

@@ -62,6 +62,7 @@ ALLOWED = {
     "qt.Qt.ItemIsEditable": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
     "qt.Qt.ScrollBarAlwaysOff": "Qt; an enum of Qt itself",
     "qt.Qt.SmoothTransformation": "Qt; an enum of Qt itself",
+    "qt.Qt.WindowShortcut": "Qt; an enum of Qt itself",
     "qt.Qt.WidgetWithChildrenShortcut": "Modules/Scripted/ExtensionWizard/ExtensionWizardLib",
     "slicer.app.applicationLogic": "Base/QTCore/qSlicerCoreApplication.h",
     "slicer.app.applicationVersion": "Modules/Scripted/WebServer",

@@ -127,6 +127,7 @@ class User:
         self.gestures.append("click in a view")
         markups = self.panel.reviewSection.menus._clicks.markups
         markups.AddControlPoint(vtk.vtkVector3d(*map(float, place_ras)))
+        slicer.app.processEvents()
 
     def photograph(self, name: str) -> None:
         """Write a picture of the screen, after the straightened spine was drawn."""

@@ -167,7 +167,7 @@ class qMRMLSegmentEditorWidget(QtWidgets.QFrame):
     def removeViewObservations(self) -> None:
         self.stored["observes"] = False
 
-    def installKeyboardShortcuts(self) -> None:
+    def installKeyboardShortcuts(self, parent: QtWidgets.QWidget | None = None) -> None:
         self.stored["keys"] = True
 
     def uninstallKeyboardShortcuts(self) -> None:
