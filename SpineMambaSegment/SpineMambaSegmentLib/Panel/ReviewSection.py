@@ -220,8 +220,8 @@ class ReviewSection:
         undo, redo = ("", "") if session is None else (session.undoTitle, session.redoTitle)
         for button, title in ((self._ui.undoButton, undo), (self._ui.redoButton, redo)):
             button.enabled = bool(title)
-            name = button.text
-            button.toolTip = f"{name}: {title}" if title else _("Nothing to do")
+            text = _("{button}: {step}").format(button=button.text, step=title)
+            button.toolTip = text if title else _("Nothing to do")
 
     def _showDetails(self) -> None:
         rows = {row.segmentId: row for row in self.table.rows}
