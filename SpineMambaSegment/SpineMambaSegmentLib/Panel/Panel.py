@@ -12,6 +12,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.CheckSection import CheckSection
 from SpineMambaSegmentLib.Panel.ExportSection import ExportSection
@@ -72,13 +73,19 @@ class Panel:
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
         self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
+        settings = UserSettings(application.settings)
         self.setupSection = setup = SetupSection(
-            ui, application.pyproject, store, inputs.showDevices, self._onModelImported
+            ui,
+            application.pyproject,
+            store,
+            settings,
+            onChange=inputs.showDevices,
+            onModel=self._onModel,
         )
         self.runSection = run = RunSection(ui, runs, setup.ensurePackages, self.refresh)
-        self.reviewSection = review = ReviewSection(ui, run.say, application.userName)
-        self.exportSection = ExportSection(ui, run.say)
-        self.checkSection = CheckSection(ui, review, run, inputs)
+        self.reviewSection = review = ReviewSection(ui, run.say, application.userName, settings)
+        self.exportSection = ExportSection(ui, run.say, settings)
+        self.checkSection = CheckSection(ui, review, run, inputs, settings)
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
@@ -170,8 +177,8 @@ class Panel:
         ReviewViews.showSegments(run.segmentationNode, run.importedIds, layoutManager)
         return ""
 
-    def _onModelImported(self, name: str) -> None:
-        """Add an imported model to the selector, and choose it."""
+    def _onModel(self, name: str) -> None:
+        """List the models again, and choose one."""
         self.inputSection.showModels()
         self.inputSection.selectModel(name)
         self.setupSection.checkModel(name)

@@ -16,11 +16,9 @@ FOR_DEVELOPERS = ("ValueError", "exception", "info")
 TRANSLATED = ("_", "translate")
 NOT_TEXTS = {"Diagnostics.py", "Files.py"}
 """A report that developers read, and a file format; their own errors are looked at below."""
-NAMES = {"SpineMamba Segment", "SpineMamba Segment contributors", "color: #2e8b57"}
-NAMES |= {"color: #d9483b", "no answer", "SpineMamba clicks", "%d %b", "%d %b %Y, %H:%M"}
-NAMES |= {
-    "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;",
-}
+NAMES = {"SpineMamba Segment", "SpineMamba Segment contributors"}
+NAMES |= {"no answer", "SpineMamba clicks", "%d %b", "%d %b %Y, %H:%M"}
+NAMES |= {"Temporary failure in name resolution", "getaddrinfo failed", "Network is unreachable"}
 
 
 def untranslated(code: str) -> set[str]:
@@ -58,7 +56,7 @@ def test_an_untranslated_text_is_detected():
 
 
 JOINED = {"/Model", "/Device", "spine_report", "spine", "insert", ".svg", "status-", "..partial"}
-JOINED |= {"V", "Difference", "spinemamba.", ".partial-"}
+JOINED |= {"V", "Difference", "spinemamba.", ".partial-", "Export/", "Folder/"}
 """Names of files, settings and IDs that are joined from parts; nothing that users read."""
 SHOWN = re.compile(r"(title|titles|text|texts|tip|toolTip|labelText|windowTitle|_TITLES)$")
 """Variables and attributes whose value is displayed."""
