@@ -12,6 +12,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from SpineMambaSegmentLib.Application.StatusBar import StatusBar
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.CheckSection import CheckSection
@@ -23,6 +24,7 @@ from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
+from SpineMambaSegmentLib.Scene import Inputs
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
 
@@ -39,6 +41,7 @@ class Application:
         userName: Returns the name of the user; may be empty.
         layoutManager: Returns the layout manager; None without a main window.
         copy: Copies a text to the clipboard.
+        showStatus: Shows a text in the status bar for some milliseconds; 0 means until the next.
     """
 
     version: str
@@ -48,6 +51,7 @@ class Application:
     userName: Callable[[], str]
     layoutManager: Callable[[], Any]
     copy: Callable[[str], None]
+    showStatus: Callable[[str, int], Any]
 
 
 class Panel:
@@ -82,7 +86,10 @@ class Panel:
             onChange=inputs.showDevices,
             onModel=self._onModel,
         )
-        self.runSection = run = RunSection(ui, runs, setup.ensurePackages, self.refresh)
+        self.statusBar = StatusBar(application.showStatus, widget.isVisible)
+        self.runSection = run = RunSection(
+            ui, runs, self.statusBar, setup.ensurePackages, self.refresh
+        )
         self.reviewSection = review = ReviewSection(ui, run.say, application.userName, settings)
         self.exportSection = ExportSection(ui, run.say, settings)
         self.checkSection = CheckSection(ui, review, run, inputs, settings)
@@ -103,6 +110,7 @@ class Panel:
         if isinstance(self.setupSection.facts, str):
             self.setupSection.check()
             self.setupSection.checkModel(self.inputSection.model())
+        self.statusBar.clear()
         self.showScene()
         self.inputSection.suggestVolume()
 
@@ -138,6 +146,30 @@ class Panel:
         """Show the parameter node of the scene."""
         self.inputSection.setParameterNode(self._parameterNode())
         self.refresh()
+
+    def segmentVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Choose a volume and segment it; for entries of menus elsewhere in Slicer.
+
+        If a run is in progress, the user is asked whether to stop it. The result goes into a new
+        segmentation, unless the chosen one belongs to the volume.
+        """
+        if self.runs.isRunning():
+            question = _("A run is in progress. Stop it, and segment this volume?")
+            if not slicer.util.confirmOkCancelDisplay(question):
+                return
+            self.runs.stopNow()
+        ui = self.ui
+        segmentation = self.inputSection.segmentationNode()
+        if segmentation is not None and Inputs.volumeOf(segmentation) is not volumeNode:
+            ui.outputSelector.setCurrentNode(None)
+        if volumeNode is not self.inputSection.volumeNode():
+            ui.roiSelector.setCurrentNode(None)
+            ui.inputSelector.setCurrentNode(volumeNode)
+        self.refresh()
+        if reason := self.inputSection.missing():
+            slicer.util.errorDisplay(reason)
+        else:
+            self.segment()
 
     def segment(self) -> None:
         """Start a segmentation; do nothing if a run is in progress or an input is missing."""

@@ -111,6 +111,7 @@ class ReviewSection:
         if node is not (None if self.session is None else self.session.node):
             self.menus.stopClicks()
             self._ui.paintButton.setChecked(False)
+        self._ui.show3DButton.setSegmentationNode(node)
         self.session = self._sessions.watch(node, self._reviewer() or "")
         if self.session is not None and self.session.spine.states:
             self._loading.start()

@@ -17,7 +17,7 @@ TRANSLATED = ("_", "translate")
 NOT_TEXTS = {"Diagnostics.py", "Files.py"}
 """A report that developers read, and a file format; their own errors are looked at below."""
 NAMES = {"SpineMamba Segment", "SpineMamba Segment contributors"}
-NAMES |= {"no answer", "SpineMamba clicks", "%d %b", "%d %b %Y, %H:%M"}
+NAMES |= {'<a href="{}">', "no answer", "SpineMamba clicks", "%d %b", "%d %b %Y, %H:%M"}
 NAMES |= {"Temporary failure in name resolution", "getaddrinfo failed", "Network is unreachable"}
 
 
