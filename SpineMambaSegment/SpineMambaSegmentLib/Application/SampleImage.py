@@ -10,8 +10,6 @@ from __future__ import annotations
 import types
 from pathlib import Path
 
-from slicer.i18n import tr as _
-
 _RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
 FILE = _RESOURCES / "SampleData" / "SpineMambaPhantomCT.nrrd"
 SHA256 = "SHA256:0099f6b21e7b6cbd952396fc7e19c7d4b0ae77a9a42ea294503e9255678a742c"
@@ -28,7 +26,7 @@ def register(sampleData: types.ModuleType) -> None:
     """
     sampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=_CATEGORY,
-        sampleName=_("Spine phantom CT"),
+        sampleName=_NAME,
         uris=FILE.as_uri(),
         fileNames=FILE.name,
         nodeNames=_NAME,

@@ -90,16 +90,23 @@ class ModelStore:
         card = checkModel(source)
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in card.name).strip(".")
         target = self.folder / f"{safe}-{card.version}-{card.hash()}"
-        if target.is_dir():  # same name and hash: already imported
+        if (target / _CARD).is_file():  # same name and hash: already imported
             return target
         self.folder.mkdir(parents=True, exist_ok=True)
         # Renamed when complete, so that an interrupted copy does not look like a model. tempfile is
         # not used: its folders are readable by the owner only, whatever the umask.
         partial = self.folder / f".partial-{uuid.uuid4().hex}"
         partial.mkdir()
-        for name in (_CARD, *(entry.file for entry in card.networks.values())):
+        names = [*(entry.file for entry in card.networks.values()), _CARD]
+        for name in names:
             shutil.copyfile(source / name, partial / name)
-        return partial.rename(target)
+        if not target.is_dir():
+            return partial.rename(target)
+        # After a removal, files of the user are still there. The card comes last.
+        for name in names:
+            (partial / name).replace(target / name)
+        partial.rmdir()
+        return target
 
 
 def checkModel(folder: Path) -> ModelCard:

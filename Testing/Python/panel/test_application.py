@@ -129,7 +129,7 @@ def test_sample_data_offers_a_file_with_its_hash(module, sample_data, tmp_path: 
     assert source["checksums"] == f"SHA256:{digest}"
     assert copy.stat().st_size < MAX_BYTES
     assert Path(source["thumbnailFileName"]).is_file()
-    assert source["sampleName"] == "Spine phantom CT"
+    assert source["sampleName"] == "SpineMambaPhantomCT"
 
 
 def test_without_the_module_sample_data_nothing_happens(module, monkeypatch):

@@ -130,6 +130,130 @@ def make_wheel(folder: Path, name: str) -> None:
             archive.writestr(f"{stem}.dist-info/{path}", text)
 
 
+def project(panel, monkeypatch: pytest.MonkeyPatch, folder: Path, *requirements: str) -> None:
+    """Let the panel require some packages."""
+    pyproject = folder / "pyproject.toml"
+    lines = json.dumps(list(requirements))
+    pyproject.write_text(f"[project]\ndependencies = {lines}\n", "utf-8")
+    monkeypatch.setattr(panel.setupSection, "_pyproject", pyproject)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "button", "text"),
+    [
+        ("numpy>=1", "Install", "Python packages are installed."),
+        ("pytest>=9999", "Upgrade", f"pytest {pytest.__version__} (required: >=9999)"),
+        ("no-such-package>=2", "Install", "Missing: no-such-package. Press Install."),
+    ],
+)
+def test_versions_are_compared_and_an_upgrade_is_offered(
+    panel, monkeypatch, tmp_path, fake_worker, requirement, button, text
+):
+    project(panel, monkeypatch, tmp_path, requirement)
+    panel.setupSection.check()
+    ui = panel.ui
+    assert ui.installButton.text == button
+    assert text in ui.packagesLabel.text
+    name = requirement.partition(">=")[0]
+    assert ui.packagesLabel.toolTip.startswith(f"{name}: ")
+    assert "(required: >=" in ui.packagesLabel.toolTip
+
+
+@pytest.fixture
+def slow_pip(monkeypatch, tmp_path):
+    """A PythonSlicer whose pip writes a line, and goes on for long."""
+    command = "echo Collecting a-package\nexec sleep 30"
+    put_python_slicer(monkeypatch, tmp_path / "slow", command)
+
+
+def test_pip_is_shown_in_a_dialog_that_can_be_cancelled(
+    panel, monkeypatch, tmp_path, slow_pip, pump
+):
+    from SpineMambaSegmentLib.Application.PipDialog import pipInDialog
+
+    texts: list[str] = []
+
+    def look() -> None:
+        (dialog,) = panel.frame.findChildren(qt.QProgressDialog)
+        texts.append(dialog.labelText)
+        if "Collecting" in dialog.labelText:
+            dialog.findChild(qt.QPushButton).click()
+
+    timer = qt.QTimer()
+    timer.setInterval(20)
+    timer.connect("timeout()", look)
+    timer.start()
+    with pytest.raises(UserError, match="cancelled"):
+        pipInDialog(panel.frame, ["a-package"])
+    timer.stop()
+    assert texts[-1] == "Collecting a-package"
+    # The timer ran all the time: the windows were drawn.
+    assert len(texts) > 1
+
+
+def test_kernels_are_installed_in_the_background_and_can_be_cancelled(
+    panel, monkeypatch, tmp_path, slow_pip, pump
+):
+    from SpineMambaSegmentLib.Setup import Dependencies
+
+    monkeypatch.setattr(Dependencies, "kernelArguments", lambda path: ["--no-build-isolation", "x"])
+    ui, section = panel.ui, panel.setupSection
+    section.installOrCancelKernels()
+    assert ui.kernelsButton.text == "Cancel"
+    pump(lambda: ui.kernelsLabel.text == "Collecting a-package")
+    process = section._kernels._process
+    section.installOrCancelKernels()
+    assert process.poll() is not None
+    assert ui.kernelsButton.text == "GPU kernels"
+    assert "cancelled" in ui.kernelsLabel.text
+    section.installOrCancelKernels()
+    process = section._kernels._process
+    panel.stop()  # as when Slicer quits
+    assert process.poll() is not None
+
+
+def test_imported_models_are_removed_after_a_question(
+    panel, monkeypatch, copy_of_starter, fake_worker
+):
+    ui, section = panel.ui, panel.setupSection
+    section.check()
+    assert not ui.removeModelsButton.enabled
+    section.importModel(copy_of_starter)
+    store = section._store
+    (model,) = store.imported()
+    beside = store.folder / "mine.txt"
+    beside.write_text("not a model")
+    inside = model / "notes.txt"
+    inside.write_text("mine")
+    assert ui.removeModelsButton.enabled
+    size = sum(path.stat().st_size for path in model.glob("*.safetensors")) / 1e6
+    assert f"{size:.0f} MB" in ui.removeModelsButton.toolTip
+    asked: list[str] = []
+
+    def ask(text: str, *a: object, **k: object) -> bool:
+        asked.append(text)
+        return len(asked) > 1
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", ask)
+    ui.removeModelsButton.click()
+    assert store.imported() == [model]
+    assert f"1 imported models ({size:.0f} MB)" in asked[0]
+    ui.removeModelsButton.click()
+    assert store.imported() == []
+    assert not ui.removeModelsButton.enabled
+    assert panel.inputSection.model() == DEFAULT
+    assert ui.modelSelector.count == 1
+    # Only what the import has written is deleted.
+    assert beside.exists()
+    assert inside.exists()
+    assert not list(store.folder.rglob("*.safetensors"))
+    assert (BUNDLED / DEFAULT / "model.json").is_file()
+    section.importModel(copy_of_starter)
+    assert store.imported() == [model]
+    assert panel.inputSection.model() == str(model)
+    section.removeModels()
+
+
 def test_a_status_line_has_an_icon_of_slicers_kind_and_a_remedy(panel, fake_worker, pump, tmp_path):
     panel.enter()
     pump(lambda: isinstance(panel.setupSection.facts, dict))
