@@ -131,12 +131,15 @@ def decidedBy(spine: Spine, choices: list[Naming]) -> str:
     if len(choices) < 2:
         return ""
     sentences = []
-    ribs = [_lastRibs(spine, naming) for naming in choices[:2]]
-    if None not in ribs and ribs[0] != ribs[1]:
-        text = _("Look for the last pair of ribs: at {one} for {first}, at {other} for {second}.")
-        one, other = (spine.states[segmentId].name for segmentId in ribs)
-        first, second = (_range(naming) for naming in choices[:2])
-        sentences.append(text.format(one=one, first=first, other=other, second=second))
+    for find, text in (
+        (_lastRibs, _("Look for the last ribs: at {one} for {first}, at {other} for {second}.")),
+        (_firstRibs, _("Look for the first ribs: at {one} for {first}, at {other} for {second}.")),
+    ):
+        ids = [find(spine, naming) for naming in choices[:2]]
+        if None not in ids and ids[0] != ids[1]:
+            one, other = (spine.states[segmentId].name for segmentId in ids)
+            first, second = (_range(naming) for naming in choices[:2])
+            sentences.append(text.format(one=one, first=first, other=other, second=second))
     if not _ANCHORS & {state.level for state in spine.states.values()}:
         sentences.append(_("An image that shows C2 or the sacrum would decide, too."))
     return " ".join(sentences)
@@ -147,9 +150,21 @@ def _range(naming: Naming) -> str:
 
 
 def _lastRibs(spine: Spine, naming: Naming) -> str | None:
-    """Return the segment ID of the lowest thoracic vertebra above a lumbar one; None if unseen."""
+    """Return the segment ID of the last thoracic vertebra; None if it is not in the image."""
+    pair = _border(spine, naming, "T", "L")
+    return None if pair is None else pair[0]
+
+
+def _firstRibs(spine: Spine, naming: Naming) -> str | None:
+    """Return the segment ID of T1; None if it is not in the image, or no cervical vertebra is."""
+    pair = _border(spine, naming, "C", "T")
+    return None if pair is None else pair[1]
+
+
+def _border(spine: Spine, naming: Naming, above: str, below: str) -> tuple[str, str] | None:
+    """Return the segment IDs on both sides of the border between two regions."""
     ids = [i for i in spine.ids if i in naming.levels]
     for upper, lower in itertools.pairwise(ids):
-        if naming.levels[upper].startswith("T") and naming.levels[lower].startswith("L"):
-            return upper
+        if naming.levels[upper].startswith(above) and naming.levels[lower].startswith(below):
+            return upper, lower
     return None
