@@ -155,50 +155,49 @@ def context_menu(module, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     )
     handler.currentItem = lambda: handler.item
     handler.registerPlugin = handler.plugins.append
+    # In Slicer, the handler makes the items.
+    handler.itemOf = lambda node: hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    put_in_slicer(handler, monkeypatch)
+    widget = SimpleNamespace(segmentVolume=handler.segmented.append)
+    monkeypatch.setattr(slicer.util, "selectModule", handler.opened.append)
+    monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: widget)
+    monkeypatch.setattr(qt, "QAction", lambda text, owner: _Action(text))
+    module.registerContextMenu()
+    return handler
+
+
+def put_in_slicer(handler: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put stand-ins of Slicer's classes for scripted plugins in place."""
 
     class Abstract:
-        def __init__(self, plugin):
+        def __init__(self, plugin: _Adaptor):
             handler.registerPlugin(plugin)
 
-    class Scripted(qt.QObject):
-        def setPythonSource(self, path: str) -> bool:  # noqa: N802 - Slicer's name
-            spec = importlib.util.spec_from_file_location(PLUGIN, path)
-            source = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(source)
-            handler.python = getattr(source, Path(path).stem)(handler.adaptor)
-            return True
-
-    def scripted(parent: None) -> SimpleNamespace:
-        owner = Scripted()
-        handler.adaptor = _Adaptor(owner)
-        handler.adaptor.setPythonSource = owner.setPythonSource
+    def scripted(parent: None) -> _Adaptor:
+        handler.adaptor = _Adaptor(handler)
         return handler.adaptor
 
     plugins = ModuleType("SubjectHierarchyPlugins")
     plugins.AbstractScriptedSubjectHierarchyPlugin = Abstract
     monkeypatch.setitem(sys.modules, "SubjectHierarchyPlugins", plugins)
     monkeypatch.setattr(slicer, "qSlicerSubjectHierarchyScriptedPlugin", scripted, raising=False)
-    monkeypatch.setattr(
-        slicer,
-        "qSlicerSubjectHierarchyPluginHandler",
-        SimpleNamespace(instance=lambda: handler),
-        raising=False,
-    )
-    widget = SimpleNamespace(segmentVolume=handler.segmented.append)
-    monkeypatch.setattr(slicer.util, "selectModule", handler.opened.append)
-    monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: widget)
-    monkeypatch.setattr(qt, "QAction", lambda text, owner: _Action(text))
-    module.registerContextMenu()
-    # In Slicer, the handler makes the items.
-    handler.itemOf = lambda node: hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
-    return handler
+    singleton = SimpleNamespace(instance=lambda: handler)
+    name = "qSlicerSubjectHierarchyPluginHandler"
+    monkeypatch.setattr(slicer, name, singleton, raising=False)
 
 
-class _Adaptor(SimpleNamespace):
+class _Adaptor:
     """Slicer's side of a plugin."""
 
-    def __init__(self, owner: qt.QObject):
-        super().__init__(name="UnnamedScriptedPlugin", owner=owner)
+    def __init__(self, handler: SimpleNamespace):
+        self.name, self._handler = "UnnamedScriptedPlugin", handler
+
+    def setPythonSource(self, path: str) -> bool:  # noqa: N802 - Slicer's name
+        spec = importlib.util.spec_from_file_location(PLUGIN, path)
+        source = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(source)
+        self._handler.python = getattr(source, Path(path).stem)(self)
+        return True
 
 
 class _Action(SimpleNamespace):

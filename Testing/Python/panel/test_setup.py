@@ -139,7 +139,7 @@ def project(panel, monkeypatch: pytest.MonkeyPatch, folder: Path, *requirements:
 
 
 @pytest.mark.parametrize(
-    ("requirement", "button", "text"),
+    "case",
     [
         ("numpy>=1", "Install", "Python packages are installed."),
         ("pytest>=9999", "Upgrade", f"pytest {pytest.__version__} (required: >=9999)"),
@@ -147,8 +147,9 @@ def project(panel, monkeypatch: pytest.MonkeyPatch, folder: Path, *requirements:
     ],
 )
 def test_versions_are_compared_and_an_upgrade_is_offered(
-    panel, monkeypatch, tmp_path, fake_worker, requirement, button, text
+    panel, monkeypatch, tmp_path, fake_worker, case
 ):
+    requirement, button, text = case
     project(panel, monkeypatch, tmp_path, requirement)
     panel.setupSection.check()
     ui = panel.ui
