@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
 from pathlib import Path
@@ -58,11 +57,12 @@ class SpineMambaSegment(ScriptedLoadableModule):
 
 def registerSampleData() -> None:
     """Add a synthetic CT to the module Sample Data."""
-    # Not at the top: this file may be loaded before that module is, which can be disabled.
-    if importlib.util.find_spec("SampleData") is not None:
+    # Not at the top: this file may be loaded before that module is.
+    try:
         import SampleData
-
-        SampleImage.register(SampleData)
+    except ModuleNotFoundError:  # it can be disabled in Slicer's settings
+        return
+    SampleImage.register(SampleData)
 
 
 def registerContextMenu() -> None:

@@ -24,7 +24,7 @@ from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
-from SpineMambaSegmentLib.Scene import Inputs
+from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
 
@@ -147,30 +147,6 @@ class Panel:
         self.inputSection.setParameterNode(self._parameterNode())
         self.refresh()
 
-    def segmentVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Choose a volume and segment it; for entries of menus elsewhere in Slicer.
-
-        If a run is in progress, the user is asked whether to stop it. The result goes into a new
-        segmentation, unless the chosen one belongs to the volume.
-        """
-        if self.runs.isRunning():
-            question = _("A run is in progress. Stop it, and segment this volume?")
-            if not slicer.util.confirmOkCancelDisplay(question):
-                return
-            self.runs.stopNow()
-        ui = self.ui
-        segmentation = self.inputSection.segmentationNode()
-        if segmentation is not None and Inputs.volumeOf(segmentation) is not volumeNode:
-            ui.outputSelector.setCurrentNode(None)
-        if volumeNode is not self.inputSection.volumeNode():
-            ui.roiSelector.setCurrentNode(None)
-            ui.inputSelector.setCurrentNode(volumeNode)
-        self.refresh()
-        if reason := self.inputSection.missing():
-            slicer.util.errorDisplay(reason)
-        else:
-            self.segment()
-
     def segment(self) -> None:
         """Start a segmentation; do nothing if a run is in progress or an input is missing."""
         inputs = self.inputSection
@@ -194,6 +170,30 @@ class Panel:
         )
         self._application.copy(text)
         self.runSection.say(_("Diagnostics are in the clipboard."))
+
+    def segmentVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Choose a volume and segment it; for entries of menus elsewhere in Slicer.
+
+        If a run is in progress, the user is asked whether to stop it. The result goes into a new
+        segmentation, unless the chosen one belongs to the volume.
+        """
+        if self.runs.isRunning():
+            question = _("A run is in progress. Stop it, and segment this volume?")
+            if not slicer.util.confirmOkCancelDisplay(question):
+                return
+            self.runs.stopNow()
+        ui = self.ui
+        segmentation = self.inputSection.segmentationNode()
+        if segmentation is not None and volumeOf(segmentation) is not volumeNode:
+            ui.outputSelector.setCurrentNode(None)
+        if volumeNode is not self.inputSection.volumeNode():
+            ui.roiSelector.setCurrentNode(None)
+            ui.inputSelector.setCurrentNode(volumeNode)
+        self.refresh()
+        if reason := self.inputSection.missing():
+            slicer.util.errorDisplay(reason)
+        else:
+            self.segment()
 
     def refresh(self) -> None:
         """Enable buttons, and show the vertebrae of the chosen segmentation."""

@@ -22,7 +22,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.common.scratch import sweep
 from spinemamba.protocol.worker_client import kill_group, start_module
 from SpineMambaSegmentLib.Scene import Files
-from SpineMambaSegmentLib.Scene.Inputs import volumeOf
+from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 
 _INSTANCES = "DICOM.instanceUIDs"
 _USER_ERROR = 2

@@ -95,14 +95,6 @@ def sequenceFrame(volumeNode: slicer.vtkMRMLNode) -> tuple[int, int] | None:
     return None
 
 
-def volumeOf(
-    segmentationNode: slicer.vtkMRMLSegmentationNode,
-) -> slicer.vtkMRMLScalarVolumeNode | None:
-    """Return the image of a segmentation; None if it refers to none."""
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    return segmentationNode.GetNodeReference(role)
-
-
 def regionExtent(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, roiNode: slicer.vtkMRMLMarkupsROINode
 ) -> tuple[int, int, int, int, int, int]:
