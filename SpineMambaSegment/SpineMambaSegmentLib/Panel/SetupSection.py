@@ -79,7 +79,7 @@ class SetupSection:
             UserError: If packages are missing and the user declines, or they cannot be installed.
         """
         if not self._packagesInstalled:
-            Dependencies.ensurePackages(self._pyproject, self._pip)
+            self._ensure()
             self._packagesInstalled = True
 
     def check(self) -> None:
@@ -135,7 +135,7 @@ class SetupSection:
     def install(self) -> None:
         """Install missing packages and upgrade those that are too old, after asking."""
         with Errors.shown(_("The packages could not be installed.")):
-            Dependencies.ensurePackages(self._pyproject, self._pip)
+            self._ensure()
         self.check()
 
     def chooseWheels(self) -> None:
@@ -207,6 +207,15 @@ class SetupSection:
         if self._probe is not None:
             self._probe.stop()
             self._probe = None
+
+    def _ensure(self) -> None:
+        self._ui.packagesLabel.text = _("Installing Python packages; this can take minutes.")
+        # The PyTorch extension blocks Slicer's main thread: the text would be drawn too late.
+        self._ui.packagesLabel.repaint()
+        try:
+            Dependencies.ensurePackages(self._pyproject, self._pip)
+        finally:
+            self._showPackages(Dependencies.packages(self._pyproject))
 
     def _pip(self, arguments: list[str]) -> None:
         pipInDialog(self._ui.setupCollapsibleButton, arguments)

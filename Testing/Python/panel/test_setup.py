@@ -160,6 +160,29 @@ def test_versions_are_compared_and_an_upgrade_is_offered(
     assert "(required: >=" in ui.packagesLabel.toolTip
 
 
+def test_a_declined_installation_leaves_the_status_line_as_it_was(
+    panel, monkeypatch, tmp_path, fake_worker, volume
+):
+    project(panel, monkeypatch, tmp_path, "no-such-package>=2")
+    panel.setupSection.check()
+    before = panel.ui.packagesLabel.text
+    seen: list[str] = []
+
+    def decline(*a: object, **k: object) -> bool:
+        seen.append(panel.ui.packagesLabel.text)
+        return False
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", decline)
+    shown: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *a, **k: shown.append(text))
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    assert "can take minutes" in seen[0]
+    assert panel.ui.packagesLabel.text == before
+    assert not panel.runs.isRunning()
+    assert "no-such-package" in shown[0]
+
+
 @pytest.fixture
 def slow_pip(monkeypatch, tmp_path):
     """A PythonSlicer whose pip writes a line, and goes on for long."""
