@@ -20,6 +20,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from spinemamba.anatomy.labels import BY_VALUE
+from SpineMambaSegmentLib.Application import SampleImage
 from SpineMambaSegmentLib.Panel.Panel import Application, Panel
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Scene import Segments
@@ -27,6 +28,8 @@ from SpineMambaSegmentLib.Scene.Files import writeVolume
 
 MODULE_FOLDER = Path(__file__).resolve().parent
 PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
+LINK = '<a href="{}">'
+PAGE = "https://github.com/spinemamba/SlicerSpineMamba/blob/main/Resources/Docs/slicer.md"
 
 
 class SpineMambaSegment(ScriptedLoadableModule):
@@ -36,17 +39,38 @@ class SpineMambaSegment(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = _("SpineMamba Segment")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["Segmentations", "Terminologies"]
+        parent.dependencies = ["Segmentations", "Terminologies", "SubjectHierarchy"]
         parent.contributors = ["SpineMamba Segment contributors"]
         parent.helpText = _(
             "Creates one named, coloured and coded segment per vertebra from a CT or MR image. "
             "Everything runs on this computer. Research use only, not for clinical use."
         )
+        link = _("For more information, see the {start}documentation{end}.")
+        parent.helpText += "<p>{}</p>".format(link.format(start=LINK.format(PAGE), end="</a>"))
         parent.acknowledgementText = _(
             "A re-implementation from public descriptions of SpineMamba (Zhang et al., "
             "arXiv 2408.15887); it contains none of its authors' weights."
         )
-        slicer.app.connect("startupCompleted()", loadTerminology)
+        for slot in (loadTerminology, registerSampleData, registerContextMenu):
+            slicer.app.connect("startupCompleted()", slot)
+
+
+def registerSampleData() -> None:
+    """Add a synthetic CT to the module Sample Data."""
+    # Not at the top: this file may be loaded before that module is.
+    try:
+        import SampleData
+    except ModuleNotFoundError:  # it can be disabled in Slicer's settings
+        return
+    SampleImage.register(SampleData)
+
+
+def registerContextMenu() -> None:
+    """Add *Segment Spine* to the context menu of volumes."""
+    folder = MODULE_FOLDER / "SpineMambaSegmentLib" / "Application"
+    plugin = slicer.qSlicerSubjectHierarchyScriptedPlugin(None)
+    # The Python side registers itself with Slicer's handler, which then owns the plugin.
+    plugin.setPythonSource(str(folder / "SpineMambaSegmentSubjectHierarchyPlugin.py"))
 
 
 def loadTerminology() -> None:
@@ -77,6 +101,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             userName=slicer.app.applicationLogic().GetUserInformation().GetName,
             layoutManager=slicer.app.layoutManager,
             copy=lambda text: slicer.app.clipboard().setText(text),
+            showStatus=slicer.util.showStatusMessage,
         )
         self.panel = Panel(widget, self.logic.runs, self.logic.getParameterNode, application)
         scene = slicer.mrmlScene
@@ -84,6 +109,13 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.onSceneChanged)
         slicer.app.connect("aboutToQuit()", self.panel.stop)
+        # Slicer does not call enter() when a module is reloaded while it is open.
+        if getattr(self.parent, "isEntered", False):  # False for a panel outside of Slicer's own
+            self.enter()
+
+    def segmentVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Choose a volume and start; ask first if a run is in progress."""
+        self.panel.segmentVolume(volumeNode)
 
     def enter(self) -> None:
         """Called each time the panel is shown."""

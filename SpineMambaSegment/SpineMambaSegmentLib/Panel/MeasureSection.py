@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.protocol.measurements import Item, Measurements
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Runs.MeasureRun import MeasureRun
 from SpineMambaSegmentLib.Scene import MeasurementNodes
@@ -26,10 +27,11 @@ class MeasureSection:
     Args:
         ui: Widgets of the panel.
         runs: Starts the measurement.
+        settings: Remembers the folder of reports.
     """
 
-    def __init__(self, ui: Any, runs: RunSection):
-        self._ui, self._runs = ui, runs
+    def __init__(self, ui: Any, runs: RunSection, settings: UserSettings):
+        self._ui, self._runs, self._settings = ui, runs, settings
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         table = ui.measureTable
@@ -70,9 +72,9 @@ class MeasureSection:
     def chooseReport(self, checked: bool = False) -> None:
         """Ask for the file of the report, then measure and write it."""
         name = f"spine_report{_REPORT}"
-        path = qt.QFileDialog.getSaveFileName(None, _("Save report"), name, f"(*{_REPORT})")
-        if path:
-            self._start(Path(path if path.endswith(_REPORT) else path + _REPORT))
+        path = self._settings.askNewFile(_("Save report"), "Report", name, _REPORT)
+        if path is not None:
+            self._start(path)
 
     def saveReport(self, path: Path) -> None:
         """Measure and write the report."""

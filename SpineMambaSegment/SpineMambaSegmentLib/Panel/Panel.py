@@ -12,6 +12,8 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from SpineMambaSegmentLib.Application.StatusBar import StatusBar
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.CheckSection import CheckSection
 from SpineMambaSegmentLib.Panel.ExportSection import ExportSection
@@ -22,6 +24,7 @@ from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
+from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
 
@@ -38,6 +41,7 @@ class Application:
         userName: Returns the name of the user; may be empty.
         layoutManager: Returns the layout manager; None without a main window.
         copy: Copies a text to the clipboard.
+        showStatus: Shows a text in the status bar for some milliseconds; 0 means until the next.
     """
 
     version: str
@@ -47,6 +51,7 @@ class Application:
     userName: Callable[[], str]
     layoutManager: Callable[[], Any]
     copy: Callable[[str], None]
+    showStatus: Callable[[str, int], Any]
 
 
 class Panel:
@@ -72,13 +77,22 @@ class Panel:
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
         self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
+        settings = UserSettings(application.settings)
         self.setupSection = setup = SetupSection(
-            ui, application.pyproject, store, inputs.showDevices, self._onModelImported
+            ui,
+            application.pyproject,
+            store,
+            settings,
+            onChange=inputs.showDevices,
+            onModel=self._onModel,
         )
-        self.runSection = run = RunSection(ui, runs, setup.ensurePackages, self.refresh)
-        self.reviewSection = review = ReviewSection(ui, run.say, application.userName)
-        self.exportSection = ExportSection(ui, run.say)
-        self.checkSection = CheckSection(ui, review, run, inputs)
+        self.statusBar = StatusBar(application.showStatus, widget.isVisible)
+        self.runSection = run = RunSection(
+            ui, runs, self.statusBar, setup.ensurePackages, self.refresh
+        )
+        self.reviewSection = review = ReviewSection(ui, run.say, application.userName, settings)
+        self.exportSection = ExportSection(ui, run.say, settings)
+        self.checkSection = CheckSection(ui, review, run, inputs, settings)
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
@@ -96,6 +110,7 @@ class Panel:
         if isinstance(self.setupSection.facts, str):
             self.setupSection.check()
             self.setupSection.checkModel(self.inputSection.model())
+        self.statusBar.clear()
         self.showScene()
         self.reviewSection.enter()
         self.checkSection.compare.enter()
@@ -162,6 +177,30 @@ class Panel:
         self._application.copy(text)
         self.runSection.say(_("Diagnostics are in the clipboard."))
 
+    def segmentVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Choose a volume and segment it; for entries of menus elsewhere in Slicer.
+
+        If a run is in progress, the user is asked whether to stop it. The result goes into a new
+        segmentation, unless the chosen one belongs to the volume.
+        """
+        if self.runs.isRunning():
+            question = _("A run is in progress. Stop it, and segment this volume?")
+            if not slicer.util.confirmOkCancelDisplay(question):
+                return
+            self.runs.stopNow()
+        ui = self.ui
+        segmentation = self.inputSection.segmentationNode()
+        if segmentation is not None and volumeOf(segmentation) is not volumeNode:
+            ui.outputSelector.setCurrentNode(None)
+        if volumeNode is not self.inputSection.volumeNode():
+            ui.roiSelector.setCurrentNode(None)
+            ui.inputSelector.setCurrentNode(volumeNode)
+        self.refresh()
+        if reason := self.inputSection.missing():
+            slicer.util.errorDisplay(reason)
+        else:
+            self.segment()
+
     def refresh(self) -> None:
         """Enable buttons, and show the vertebrae of the chosen segmentation."""
         self.runSection.enableButtons(self.inputSection.missing())
@@ -176,8 +215,8 @@ class Panel:
         ReviewViews.showSegments(run.segmentationNode, run.importedIds, layoutManager)
         return ""
 
-    def _onModelImported(self, name: str) -> None:
-        """Add an imported model to the selector, and choose it."""
+    def _onModel(self, name: str) -> None:
+        """List the models again, and choose one."""
         self.inputSection.showModels()
         self.inputSection.selectModel(name)
         self.setupSection.checkModel(name)

@@ -264,15 +264,16 @@ class _FileDialogs:
 
     def chooseOpen(self) -> None:
         """Ask for a saved review, and open it."""
-        chosen = qt.QFileDialog.getOpenFileName(None, _("Open a review"), "", "(*.json)")
-        if chosen:
-            self.openReview(Path(chosen))
+        settings = self._host.settings
+        if (path := settings.askFile(_("Open a review"), "Review", "(*.json)")) is not None:
+            self.openReview(path)
 
     def _choose(self, suffix: str, save: Callable[[Path], None]) -> None:
         ending = f".{suffix.rpartition('.')[2]}"
-        chosen = qt.QFileDialog.getSaveFileName(None, _("Save"), f"spine{suffix}", f"(*{ending})")
-        if chosen:
-            save(Path(chosen if chosen.endswith(ending) else chosen + ending))
+        name = f"spine{suffix}"
+        path = self._host.settings.askNewFile(_("Save"), "Review", name, ending)
+        if path is not None:
+            save(path)
 
 
 def _shift(here: Callable[[], str], by: int, towards: str) -> Callable[[], ShiftLevels]:

@@ -12,19 +12,21 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
 from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Application.Icons import showStatus
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
 from SpineMambaSegmentLib.Review import Display
+from SpineMambaSegmentLib.Review.Naming import Naming, UseNaming, namings
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED, NOT_STARTED
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
-from SpineMambaSegmentLib.Review.Spine import Action
+from SpineMambaSegmentLib.Review.Spine import Action, Spine
 from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
-_BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
 _LOADING_MS = 1000
 """Delay after which the level solver is imported. The import takes half a second, which would
 otherwise delay the first use."""
@@ -46,10 +48,17 @@ class ReviewSection:
         ui: Widgets of the panel.
         say: Shows a message in the status line.
         reviewer: Returns the user's name; may be empty.
+        settings: Remembers the folders of file dialogs.
     """
 
-    def __init__(self, ui: Any, say: Callable[[str], None], reviewer: Callable[[], str]):
-        self._ui, self.say, self._reviewer = ui, say, reviewer
+    def __init__(
+        self,
+        ui: Any,
+        say: Callable[[str], None],
+        reviewer: Callable[[], str],
+        settings: UserSettings,
+    ):
+        self._ui, self.say, self._reviewer, self.settings = ui, say, reviewer, settings
         self._sessions = ReviewSessions(lambda: self._edited.start())
         self.session: ReviewSession | None = None
         self.dims = self.alongAxes = True
@@ -62,8 +71,9 @@ class ReviewSection:
         self._isEntered = True
         self._isPainting = self._isWaiting = False
         ui.paintFrame.hide()
-        ui.reviewBannerLabel.setStyleSheet(_BANNER_STYLE)
-        ui.reviewBannerLabel.hide()
+        showStatus(ui.reviewBannerIcon, "status-flagged", _("Ambiguous levels"))
+        ui.reviewBannerFrame.hide()
+        self._namings: list[Naming] = []
         self._edited = qt.QTimer()
         self._edited.setSingleShot(True)
         self._edited.setInterval(_EDITED_MS)
@@ -87,6 +97,8 @@ class ReviewSection:
         }
         for button, slot in presses.items():
             button.connect("clicked(bool)", slot)
+        for index, button in enumerate(self._namingButtons()):
+            button.connect("clicked(bool)", _withIndex(self.useNaming, index))
         ui.urgentBox.connect("toggled(bool)", self.refresh)
         ui.paintButton.connect("toggled(bool)", self._paint)
         keys = {"J": ui.nextButton, "K": ui.previousButton, "A": ui.approveButton}
@@ -125,6 +137,7 @@ class ReviewSection:
             self.menus.stopClicks()
             self._ui.paintButton.setChecked(False)
             self._undim()
+        self._ui.show3DButton.setSegmentationNode(node)
         self.session = self._sessions.watch(node, self._reviewer() or "")
         if self.session is not None and self.session.spine.states:
             self._loading.start()
@@ -244,9 +257,7 @@ class ReviewSection:
         ui.reviewProgressBar.setFormat(
             _("{done} of {total} reviewed").format(done=done, total=total)
         )
-        text = Display.banner(spine) if hasRows else ""
-        ui.reviewBannerLabel.text = text
-        ui.reviewBannerLabel.setVisible(bool(text))
+        self._showBanner(spine if hasRows else None)
         ui.summaryLabel.text = Display.summary(spine)
         ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
         ui.reviewFrame.enabled = hasRows
@@ -265,13 +276,35 @@ class ReviewSection:
         if new or (current not in session.spine.states and present):
             self.table.goTo((new or present)[0])
 
+    def _showBanner(self, spine: Spine | None) -> None:
+        """Show the warning about ambiguous levels, and a button for each alternative naming."""
+        text = "" if spine is None else Display.banner(spine)
+        self._ui.reviewBannerLabel.text = text
+        self._ui.reviewBannerFrame.setVisible(bool(text))
+        found = namings(spine) if text else []
+        self._namings = found if len(found) > 1 else []
+        for index, button in enumerate(self._namingButtons()):
+            button.setVisible(index < len(self._namings))
+            if index < len(self._namings):
+                title = _("Use this: {naming}") if index else _("Keep: {naming}")
+                button.text = title.format(naming=self._namings[index].text)
+
+    def _namingButtons(self) -> tuple[Any, ...]:
+        ui = self._ui
+        return ui.keepNamingButton, ui.secondNamingButton, ui.thirdNamingButton
+
+    def useNaming(self, index: int) -> None:
+        """Give all vertebrae the levels of one of the displayed namings, as one step."""
+        if index < len(self._namings):
+            self.do(UseNaming(self._namings[index]))
+
     def _showSteps(self) -> None:
         session = self.session
         undo, redo = ("", "") if session is None else (session.undoTitle, session.redoTitle)
         for button, title in ((self._ui.undoButton, undo), (self._ui.redoButton, redo)):
             button.enabled = bool(title)
-            name = button.text
-            button.toolTip = f"{name}: {title}" if title else _("Nothing to do")
+            text = _("{button}: {step}").format(button=button.text, step=title)
+            button.toolTip = text if title else _("Nothing to do")
 
     def _showDetails(self) -> None:
         rows = {row.segmentId: row for row in self.table.rows}
@@ -336,6 +369,11 @@ def _shortcut(parent: qt.QWidget, key: str, slot: Callable[[], Any]) -> qt.QShor
 def _setScope(shortcut: qt.QShortcut, wholeWindow: bool) -> None:
     scope = qt.Qt.WindowShortcut if wholeWindow else qt.Qt.WidgetWithChildrenShortcut
     shortcut.setContext(scope)
+
+
+def _withIndex(function: Callable[[int], None], index: int) -> Callable[[], None]:
+    # PythonQt passes the argument of a signal to every parameter that it sees, also to defaults.
+    return lambda: function(index)
 
 
 def _loadSolver() -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
+from SpineMambaSegmentLib.Application.Icons import icon
 from SpineMambaSegmentLib.Review.Display import Row, fullStamp, statusText, whoAndWhen
 from SpineMambaSegmentLib.Review.SegmentState import STATUS_TEXT
 
-_ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
 STATUS, NAME, PROBABILITY, VOLUME, FLAG, REVIEWED = range(6)
 COLUMNS = 6
 _SWATCH = 32
@@ -20,15 +19,6 @@ _SWATCH = 32
 
 _MIN_COLUMN_WIDTH = 22
 """Width in pixels of a column that holds an icon only."""
-
-
-def _icon(name: str) -> qt.QIcon:
-    """Return one of the module's icons; their shapes differ, so that they work without colour."""
-    path = str(_ICONS / f"{name}.svg")
-    result = qt.QIcon(path)
-    # Without this, Qt tints the icon with the selection colour in a selected row.
-    result.addFile(path, qt.QSize(), qt.QIcon.Selected)
-    return result
 
 
 def _swatch(color: tuple[int, int, int]) -> qt.QIcon:
@@ -52,8 +42,8 @@ class ReviewTable:
         self._table, self._onCurrent = table, onCurrent
         self._rows: list[Row] = []
         self._filling = False
-        self._icons = {status: _icon(f"status-{text}") for status, text in STATUS_TEXT.items()}
-        self._flag, self._pin = _icon("flag"), _icon("pin")
+        self._icons = {status: icon(f"status-{text}") for status, text in STATUS_TEXT.items()}
+        self._flag, self._pin = icon("flag"), icon("pin")
         table.setColumnCount(COLUMNS)
         table.setHorizontalHeaderLabels(["", _("Vertebra"), _("Prob."), _("mL"), "", _("Reviewed")])
         table.horizontalHeaderItem(FLAG).setIcon(self._flag)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from spinemamba.anatomy.numbering_rules import missing_between
-from spinemamba.protocol.result import LabelingResult
+from SpineMambaSegmentLib.Review.Naming import decidedBy, isUndecided, namings
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
@@ -25,7 +25,6 @@ from SpineMambaSegmentLib.Review.SegmentState import (
 )
 from SpineMambaSegmentLib.Review.Spine import Spine
 
-_MAX_LABELINGS = 3
 _URGENCY = {FLAGGED: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
 
 
@@ -102,32 +101,17 @@ def banner(spine: Spine) -> str:
     The warning is shown while the run's levels are ambiguous and the user has not named, fixed or
     approved any vertebra.
     """
-    result = resultOf(spine)
-    if result is None or not result.ambiguous or pinsOf(spine) or spine.approved():
+    if not isUndecided(spine):
         return ""
-    if any(state.tag(NAMED_TAG) == BY_HAND for state in spine.states.values()):
-        return ""
-    ranges = [_range(labeling) for labeling in _distinct(result.labelings)]
+    choices = namings(spine)
     text = _("The levels are ambiguous.")
-    if len(ranges) > 1:
-        text = _("The levels are ambiguous: {ranges}.").format(ranges=_(" or ").join(ranges))
-    return f"{text} {_('Set one level that you are sure of.')}"
-
-
-def _distinct(labelings: tuple[LabelingResult, ...]) -> list[LabelingResult]:
-    """Return the most likely labelings that differ in their first or last level."""
-    ends: dict[tuple[str | None, str | None], LabelingResult] = {}
-    for labeling in labelings:
-        if any(labeling.names):
-            ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:_MAX_LABELINGS]
-
-
-def _range(labeling: LabelingResult) -> str:
-    names = [name for name in labeling.names if name]
-    return _("{first} to {last} ({percent:.0f} %)").format(
-        first=names[0], last=names[-1], percent=100 * labeling.posterior
-    )
+    if len(choices) > 1:
+        ranges = choices[0].text
+        for choice in choices[1:]:
+            ranges = _("{one} or {other}").format(one=ranges, other=choice.text)
+        text = _("The levels are ambiguous: {ranges}.").format(ranges=ranges)
+    what = decidedBy(spine, choices)
+    return " ".join(filter(None, [text, what, _("Set one level that you are sure of.")]))
 
 
 def _gaps(spine: Spine) -> list[str]:

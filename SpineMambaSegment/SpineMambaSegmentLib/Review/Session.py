@@ -183,7 +183,7 @@ class ReviewSession:
         step = self._undo.pop()
         self._write(step.before, step.attributesBefore, step.orderBefore)
         self._redo.append(step)
-        self._log(f"Undo: {step.title}", step.after, step.before)
+        self._log(_("Undo: {title}").format(title=step.title), step.after, step.before)
         return list(step.before)
 
     def redo(self) -> list[str]:
@@ -193,7 +193,7 @@ class ReviewSession:
         step = self._redo.pop()
         self._write(step.after, step.attributesAfter, step.orderAfter)
         self._undo.append(step)
-        self._log(f"Redo: {step.title}", step.before, step.after)
+        self._log(_("Redo: {title}").format(title=step.title), step.before, step.after)
         return list(step.after)
 
     def _write(

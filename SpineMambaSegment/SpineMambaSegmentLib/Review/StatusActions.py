@@ -18,8 +18,8 @@ from SpineMambaSegmentLib.Review.SegmentState import (
 from SpineMambaSegmentLib.Review.Spine import Edit, Spine
 
 _TITLES = {
-    APPROVED: "Approve",
-    FLAGGED: "Flag",
+    APPROVED: _("Approve"),
+    FLAGGED: _("Flag"),
     CORRECTED: _("Mark as corrected"),
     NOT_STARTED: _("Remove the flag"),
 }
@@ -40,8 +40,10 @@ class SetStatus:
     @property
     def title(self) -> str:
         """Title of the step."""
-        count = len(self.segmentIds)
-        return _TITLES[self.status] if count == 1 else f"{_TITLES[self.status]} ({count})"
+        title, count = _TITLES[self.status], len(self.segmentIds)
+        if count == 1:
+            return title
+        return _("{action} ({count})").format(action=title, count=count)
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new status."""

@@ -21,6 +21,29 @@ class qMRMLWidget(QtWidgets.QWidget):
         self.mrmlSceneChanged.emit(scene)
 
 
+@qt.custom
+class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
+    """Adds and removes the surfaces of a segmentation, as Slicer's button does."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self.text, self.checkable, self.enabled = "Show 3D", True, False
+        self._node: slicer.vtkMRMLSegmentationNode | None = None
+        self.clicked.connect(self._show)
+
+    def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        self._node = node
+        segmentation = None if node is None else node.GetSegmentation()
+        self.enabled = segmentation is not None and segmentation.GetNumberOfSegments() > 0
+        self.checked = self.enabled and segmentation.ContainsRepresentation("Closed surface")
+
+    def _show(self, on: bool) -> None:
+        if on:
+            self._node.CreateClosedSurfaceRepresentation()
+        else:
+            self._node.RemoveClosedSurfaceRepresentation()
+
+
 def _flag(name: str, default: bool) -> QtCore.Property:
     def write(self: Any, value: bool) -> None:
         self._values[name] = value
