@@ -112,7 +112,7 @@ def _shared(
 ) -> Image:
     """Return the label map of all vertebrae; merge several label maps into one if needed."""
     for image in {imageOf(node, segmentId) for segmentId in ids} - {None}:
-        _moveOut(node, image, set(ids))
+        _moveOut(node, image, masks, ids)
     images = [imageOf(node, segmentId) for segmentId in ids]
     existing = [image for image in images if image is not None]
     if existing and all(image is existing[0] for image in images):
@@ -137,19 +137,35 @@ def _shared(
     return image
 
 
-def _moveOut(node: slicer.vtkMRMLSegmentationNode, image: Image, ours: set[str]) -> None:
-    """Move other segments to separate label maps: no action may change their voxels."""
-    segmentation = node.GetSegmentation()
-    for segmentId in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(segmentId)
-        if segmentId in ours or segment.GetRepresentation(LABELMAP) is not image:
-            continue
-        voxels, separate = voxelsOf(image), imageLike(image, _boxOf(image))
-        inside = voxels == segment.GetLabelValue()
-        voxelsOf(separate)[inside] = 1
-        voxels[inside] = 0
+def _moveOut(
+    node: slicer.vtkMRMLSegmentationNode, image: Image, masks: Mapping[str, Mask], ids: list[str]
+) -> None:
+    """Move the vertebrae out of a label map that they share with other segments.
+
+    No action may change the voxels of other segments. The vertebrae are moved, not the others,
+    because other software stores more than a hundred structures in one label map.
+    """
+    members = membersOf(node, image)
+    ours = [i for i in ids if i in members]
+    if len(ours) == len(members):
+        return
+    boxes = [masks[i].box for i in ours if masks.get(i, EMPTY) != EMPTY]
+    separate = imageLike(image, around(boxes) if boxes else _boxOf(image))
+    voxels, moved = voxelsOf(image), voxelsOf(separate)
+    for segmentId in ours:
+        segment, mask = node.GetSegmentation().GetSegment(segmentId), masks.get(segmentId, EMPTY)
+        if mask != EMPTY:
+            value = segment.GetLabelValue()
+            moved[relativeTo(mask.box, _boxOf(separate))][mask.array()] = value
+            part = voxels[relativeTo(mask.box, _boxOf(image))]
+            part[part == value] = 0
         segment.AddRepresentation(LABELMAP, separate)
-        segment.SetLabelValue(1)
+    image.Modified()
+
+
+def membersOf(node: slicer.vtkMRMLSegmentationNode, image: Image) -> list[str]:
+    """Return the IDs of the segments that share a label map."""
+    return [i for i in node.GetSegmentation().GetSegmentIDs() if imageOf(node, i) is image]
 
 
 def _freeValue(node: slicer.vtkMRMLSegmentationNode, image: Image) -> int:

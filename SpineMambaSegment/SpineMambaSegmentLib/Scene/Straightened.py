@@ -10,8 +10,9 @@ import slicer
 
 from SpineMambaSegmentLib.Scene.Files import voxelsIn
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray, vertebraIds
+from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 _AROUND_MM = 70.0
 """Margin around the vertebrae."""

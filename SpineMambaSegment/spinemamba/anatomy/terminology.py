@@ -115,6 +115,33 @@ def level_of(name: str, entry: str = "") -> Label | None:
     return coded if coded is None or mentioned <= {coded.name} else None
 
 
+def is_own_entry(entry: str) -> bool:
+    """Return whether a terminology entry is in the context of this package."""
+    return entry.startswith(f"{_CONTEXT}~")
+
+
+def name_like(name: str, label: Label) -> str:
+    """Return the name of a level in the style of another name of a level.
+
+    ``vertebrae_L1`` becomes ``vertebrae_L2``, ``Th12 vertebra`` becomes ``Th11 vertebra``, ``l01``
+    becomes ``l02``. A name without a number, or with other words, has no style: the result is the
+    name of the level.
+    """
+    match = _LEVEL_INSIDE.search(name)
+    if match is None or level_named(name) is None or not label.name[1:].isdigit():
+        return label.name
+    region, number = label.name[0], label.name[1:]
+    if match[1][0].upper() == region:
+        region = match[1]
+    elif match[1].islower():
+        region = region.lower()
+    between = name[match.end(1) : match.start(2)]
+    if between.endswith("0"):
+        between, number = between[:-1], number.zfill(2)
+    new = f"{name[: match.start()]}{region}{between}{number}{name[match.end() :]}"
+    return new if level_named(new) is label else label.name
+
+
 def mentions_level(name: str) -> bool:
     """Return whether a name contains a level, alone or among other words."""
     return _LEVEL_INSIDE.search(name) is not None
