@@ -16,6 +16,7 @@ from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
+from SpineMambaSegmentLib.Panel.TakeOverFrame import TakeOverFrame
 from SpineMambaSegmentLib.Review import Display
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED, NOT_STARTED
 from SpineMambaSegmentLib.Review.Session import ReviewSession
@@ -56,6 +57,7 @@ class ReviewSection:
         self.onShown: Callable[[], None] = lambda: None
         self.table = ReviewTable(ui.reviewTable, self.goTo)
         self.menus = ReviewMenus(ui, self)
+        self.takeOver = TakeOverFrame(ui.reviewCollapsibleButton.layout(), say, self._taken)
         self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
         ui.paintFrame.hide()
         ui.reviewBannerLabel.setStyleSheet(_BANNER_STYLE)
@@ -108,8 +110,13 @@ class ReviewSection:
         """Start a new session after a run; earlier steps cannot be undone."""
         self._sessions.onSegmented(node)
 
+    def _taken(self) -> None:
+        """Start a new session with the vertebrae that were taken over."""
+        self.reload()
+        self._ui.reviewTable.setFocus()
+
     def reload(self) -> None:
-        """Read the segmentation again after a file changed its attributes."""
+        """Read the segmentation again after something else has changed its attributes."""
         node = self.session.node
         self._sessions.drop(node)
         self.show(node)
@@ -197,7 +204,11 @@ class ReviewSection:
         text = Display.banner(spine) if hasRows else ""
         ui.reviewBannerLabel.text = text
         ui.reviewBannerLabel.setVisible(bool(text))
-        ui.summaryLabel.text = Display.summary(spine)
+        node = None if session is None else session.node
+        volumeNode = None if session is None else session.volumeNode
+        self.takeOver.show(node, volumeNode, self._reviewer() or "")
+        isOffered = not hasRows and self.takeOver.isOffered
+        ui.summaryLabel.text = "" if isOffered else Display.summary(spine)
         ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
         ui.reviewFrame.enabled = hasRows
         self._showSteps()

@@ -7,13 +7,18 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from spinemamba.common.errors import Code, UserError
 from SpineMambaSegmentLib.Review.Mask import EMPTY, Box, Mask, around, relativeTo
 from SpineMambaSegmentLib.Scene.Grid import Grid, matrixArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+_ALIGNMENT_VOXELS = 1e-3
+"""Lattices that differ by less, in voxels, are the same."""
+
 _MAX_LABEL = 255
 """The shared label map has one byte per voxel."""
 
@@ -55,6 +60,59 @@ def imageLike(image: Image, box: Box) -> Image:
     new.AllocateScalars(image.GetScalarType(), 1)
     new.GetPointData().GetScalars().Fill(0)
     return new
+
+
+def commonGrid(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> Grid | None:
+    """Return the grid of some segments; None if none of them has voxels.
+
+    Raises:
+        UserError: If their voxels do not lie on the same lattice; no resampling is exact then.
+    """
+    images = {i: image for i in ids if (image := imageOf(node, i)) is not None}
+    grid = next((gridOfImage(image) for image in images.values()), None)
+    for segmentId, image in images.items():
+        if _shift(image, grid) is None:
+            name = node.GetSegmentation().GetSegment(segmentId).GetName()
+            first = node.GetSegmentation().GetSegment(next(iter(images))).GetName()
+            raise UserError(
+                _("{one} and {other} lie on different voxel grids.").format(one=first, other=name),
+                _("Import both on the grid of the same volume, or leave one out."),
+                Code.INPUT_BAD,
+            )
+    return grid
+
+
+def putOnGrid(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str], grid: Grid | None) -> None:
+    """Count the voxels of some segments from the same origin; no voxel moves or changes.
+
+    Args:
+        node: The segmentation.
+        ids: Segments on the lattice of ``grid``.
+        grid: Result of `commonGrid`.
+    """
+    moved: dict[Image, Image] = {}
+    for segmentId in ids:
+        image = imageOf(node, segmentId)
+        if image is None or not (shift := _shift(image, grid)).any():
+            continue
+        if image not in moved:
+            moved[image] = Image()
+            moved[image].DeepCopy(image)
+            matrix = vtk.vtkMatrix4x4()
+            matrix.DeepCopy(grid.ijkToRas.ravel())
+            moved[image].SetImageToWorldMatrix(matrix)
+            extent = np.array(image.GetExtent()) + np.repeat(shift, 2)
+            moved[image].SetExtent(*(int(n) for n in extent))
+        node.GetSegmentation().GetSegment(segmentId).AddRepresentation(LABELMAP, moved[image])
+
+
+def _shift(image: Image, grid: Grid) -> np.ndarray | None:
+    """Return the offset i, j, k of an image's indices on a grid; None if not on its lattice."""
+    toGrid = np.linalg.inv(grid.ijkToRas) @ gridOfImage(image).ijkToRas
+    shift = np.rint(toGrid[:3, 3]).astype(int)
+    ends = np.reshape(image.GetExtent(), (3, 2)).T.astype(float)
+    moved = ends @ toGrid[:3, :3].T + toGrid[:3, 3]
+    return shift if np.abs(moved - ends - shift).max() <= _ALIGNMENT_VOXELS else None
 
 
 def readMasks(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> dict[str, Mask]:

@@ -16,6 +16,7 @@ NAMES = (
     "editing.relabel",
     "editing.split",
     "evaluation.compare",
+    "findings.labelled_spine",
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",

@@ -67,7 +67,8 @@ def addSegments(
 
     Segments of an earlier run are replaced. Reviewed ones, and vertebrae that were taken over,
     keep all their voxels, and a new vertebra that lies mostly inside one of them is omitted as a
-    duplicate. All other segments are kept, whatever their IDs. The segmentation is placed under the volume's transform and into its
+    duplicate. All other segments are kept, whatever their IDs. The segmentation is placed under
+    the volume's transform and into its
     folder in the subject hierarchy.
 
     Args:

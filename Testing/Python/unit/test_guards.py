@@ -37,6 +37,7 @@ LATE = (
     "editing.relabel",
     "editing.split",
     "evaluation.compare",
+    "findings.labelled_spine",
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",
