@@ -15,6 +15,7 @@ from SpineMambaSegmentLib.Review.TakeOver import Candidate
 
 _SEGMENT, _LEVEL, _REASON = range(3)
 _TABLE_HEIGHT = 180
+_MOST_LISTED = 3
 
 
 class TakeOverFrame:
@@ -86,11 +87,10 @@ class TakeOverFrame:
             self._fill({one.segmentId: one.level for one in found})
         if vertebrae:
             text = _(
-                "{count} vertebrae in this segmentation are not from a run of this program: "
-                "{names}. Take them over to review, correct and export them."
+                "Not from a run of this program: {names}. Take over these segments to review, "
+                "correct and export them."
             )
-            names = _listed([one.name for one in vertebrae])
-            self.label.text = text.format(count=len(vertebrae), names=names)
+            self.label.text = text.format(names=_listed([one.name for one in vertebrae]))
         elif self.isOffered:
             self.label.text = _("No segment here has the name or the code of a vertebra.")
 
@@ -105,9 +105,10 @@ class TakeOverFrame:
             return
         with Errors.shown(_("The vertebrae could not be taken over."), self._say):
             notes = TakeOver.takeOver(self._node, levels, self._volumeNode, self._reviewer)
+            names = [one.name for one in self._candidates if one.segmentId in levels]
             self.tableBox.setChecked(False)
             self._onTaken()
-            text = _("Taken over: {count} vertebrae.").format(count=len(levels))
+            text = _("Taken over: {names}.").format(names=_listed(names))
             self._say(" ".join([text, *notes]))
 
     def levels(self) -> dict[str, str]:
@@ -161,7 +162,8 @@ def _cell(text: str) -> qt.QTableWidgetItem:
 
 
 def _listed(names: list[str]) -> str:
-    """Return first and last of many names."""
-    if len(names) <= 3:
+    """Return a few names, or the first, the last and the number of many."""
+    if len(names) <= _MOST_LISTED:
         return ", ".join(names)
-    return _("{first} to {last}").format(first=names[0], last=names[-1])
+    text = _("{first} to {last} ({count})")
+    return text.format(first=names[0], last=names[-1], count=len(names))

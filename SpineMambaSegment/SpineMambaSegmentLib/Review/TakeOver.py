@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import slicer
@@ -38,7 +39,7 @@ from SpineMambaSegmentLib.Review.SegmentState import STATUS_TAG
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Spine import Spine
 from SpineMambaSegmentLib.Scene import Inputs, Provenance
-from SpineMambaSegmentLib.Scene.Grid import gridOf
+from SpineMambaSegmentLib.Scene.Grid import gridOf, referenceGrid
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 from SpineMambaSegmentLib.Scene.Ownership import entryOf, labelOf, vertebraIds
@@ -53,6 +54,7 @@ _MARGIN_VOXELS = 2
 """Without an image, the vertebrae are not cut by its edge."""
 
 Node = slicer.vtkMRMLSegmentationNode
+Extent = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ def takeOver(
         node.CreateDefaultDisplayNodes()
     notes = _withoutOverlaps(node)
     spine = ReviewSession(node, volumeNode).spine
-    _store(node, spine, _resultOf(spine, findings), levels)
-    title = _("Taken over: {count} vertebrae").format(count=len(levels))
+    _store(node, spine, _resultOf(spine, _imageExtent(node, spine), findings), levels)
+    title = _("Take over ({count})").format(count=len(levels))
     Log.append(node, Log.entry(title, reviewer, Log.now()))
     return notes
 
@@ -222,10 +224,9 @@ def _withoutOverlaps(node: Node) -> list[str]:
     return notes
 
 
-def _resultOf(spine: Spine, findings: object) -> Result:
+def _resultOf(spine: Spine, extent: Extent, findings: Any) -> Result:
     """Return sizes and flags of all vertebrae that have voxels."""
     states = {i: s for i, s in spine.states.items() if s.mask != EMPTY and s.level}
-    extent = _imageExtent(spine)
     first = np.array(extent[::2])[::-1]
     vertebrae = [
         findings.LabelledVertebra(
@@ -236,10 +237,14 @@ def _resultOf(spine: Spine, findings: object) -> Result:
     return findings.result_of(vertebrae, geometryOf(spine.grid.cut(extent)))
 
 
-def _imageExtent(spine: Spine) -> tuple[int, int, int, int, int, int]:
-    """Return first and last voxels (i, i, j, j, k, k) of the image on the grid of the spine."""
-    if spine.volumeNode is not None:
-        corners = spine.grid.toIjk(gridOf(spine.volumeNode).corners())
+def _imageExtent(node: Node, spine: Spine) -> Extent:
+    """Return first and last voxels (i, i, j, j, k, k) of the image on the grid of the spine.
+
+    A segmentation from a file has no volume node, but the geometry of its image.
+    """
+    image = gridOf(spine.volumeNode) if spine.volumeNode is not None else referenceGrid(node)
+    if image is not None:
+        corners = spine.grid.toIjk(image.corners())
         ends = zip(np.rint(corners.min(axis=0)), np.rint(corners.max(axis=0)), strict=True)
     else:
         boxes = [s.mask.box for s in spine.states.values() if s.mask != EMPTY]

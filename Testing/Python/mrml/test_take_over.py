@@ -70,7 +70,7 @@ def test_taking_over_changes_no_name_code_colour_order_or_voxel(foreign, volume)
     assert session.spine.chain == NAMES
     assert len(vertebraIds(foreign)) == len(NAMES)
     assert "liver" not in session.spine.states
-    assert Log.read(foreign)[-1]["action"] == "Taken over: 8 vertebrae"
+    assert Log.read(foreign)[-1]["action"] == "Take over (8)"
     # The outermost blocks touch no edge of the image; nothing is flagged without a reason.
     assert all(not s.tag("SpineMamba.Flags") for s in session.spine.states.values())
 
