@@ -9,6 +9,7 @@ from dataclasses import replace
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
+from spinemamba.protocol.review import TAKEN_TAG
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
@@ -23,7 +24,6 @@ from SpineMambaSegmentLib.Review.SegmentState import (
     newState,
 )
 from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE, Edit, Spine, sortedByHeight
-from SpineMambaSegmentLib.Scene.Provenance import TAKEN_TAG
 
 _RESHAPED_TAGS = {
     "DICOM.SegmentAlgorithmType": "SEMIAUTOMATIC",  # automatic, corrected by the user

@@ -9,9 +9,10 @@ import slicer
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.terminology import level_of, name_like, segment_info
+from spinemamba.protocol.review import TAKEN_TAG
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Scene import Provenance
-from SpineMambaSegmentLib.Scene.Provenance import STATUS_TAG, TAKEN_TAG
+from SpineMambaSegmentLib.Scene.Provenance import STATUS_TAG
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 NOT_STARTED, CORRECTED = Logic.NotStarted, Logic.InProgress

@@ -30,6 +30,7 @@ from spinemamba.anatomy.terminology import (
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.result import Result
+from spinemamba.protocol.review import TAKEN_TAG
 from SpineMambaSegmentLib.Review import Log, SharedLabelmap
 from SpineMambaSegmentLib.Review.Mask import EMPTY, around
 from SpineMambaSegmentLib.Review.Pins import INSTANCE_TAG
@@ -207,7 +208,7 @@ def _mark(segment: slicer.vtkSegment, level: str) -> None:
         segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(label))
         if level_of(segment.GetName(), entryOf(segment)) is not label:
             segment.SetName(level)
-    segment.SetTag(Provenance.TAKEN_TAG, "1")
+    segment.SetTag(TAKEN_TAG, "1")
 
 
 def _withoutOverlaps(node: Node) -> list[str]:

@@ -11,7 +11,8 @@ import slicer
 
 from spinemamba.anatomy.labels import LABELS, ORDER, Label
 from spinemamba.anatomy.terminology import is_own_entry, level_coded, level_of
-from SpineMambaSegmentLib.Scene.Provenance import TAKEN_TAG, tagOf
+from spinemamba.protocol.review import TAKEN_TAG
+from SpineMambaSegmentLib.Scene.Provenance import tagOf
 
 _ID = re.compile(r"V\d+(_\d+)?")
 """IDs that this module chooses: "V" and the label value. A renamed segment keeps its ID."""

@@ -28,9 +28,6 @@ SEGMENT_TAGS = (
 )  # fmt: skip
 """Tags written by `_segmentTags`."""
 
-TAKEN_TAG = "SpineMamba.TakenOver"
-"""Tag of a vertebra of another source that was taken over for the review. No run replaces it."""
-
 
 def _segmentTags(result: Result, instance: InstanceResult) -> dict[str, str]:
     """Return the tags of one vertebra; the DICOM tags are used by Slicer's DICOM SEG export."""

@@ -20,6 +20,7 @@ from spinemamba.common.errors import UserError  # noqa: E402
 from spinemamba.jobs.segment import segments_of  # noqa: E402
 from spinemamba.protocol.flags import Flag  # noqa: E402
 from spinemamba.protocol.result import InstanceResult, Result  # noqa: E402
+from spinemamba.protocol.review import TAKEN_TAG  # noqa: E402
 from SpineMambaSegmentLib.Scene import (  # noqa: E402
     Ownership,
     Provenance,
@@ -188,7 +189,7 @@ def test_a_run_leaves_segments_of_other_sources(segmented, case: str):
     for key, text in {
         "TerminologyEntry": entry,
         "SpineMamba.Run": "r" * (tag == "run"),
-        Provenance.TAKEN_TAG: "1" * (tag == "taken"),
+        TAKEN_TAG: "1" * (tag == "taken"),
     }.items():
         if text:
             segment.SetTag(key, text)
