@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +23,7 @@ from spinemamba.anatomy.terminology import (
     level_coded,
     level_of,
     mentions_level,
+    number_named,
     terminology_entry,
     why_no_level,
 )
@@ -45,9 +45,6 @@ from SpineMambaSegmentLib.Scene.LabelArray import labelArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 from SpineMambaSegmentLib.Scene.Ownership import entryOf, labelOf, vertebraIds
 from SpineMambaSegmentLib.Scene.Straightened import geometryOf, volumeOf
-
-_NUMBERED = re.compile(r"(?:segment|label|class|structure)?[ _-]*0*(\d+)", re.IGNORECASE)
-"""Names of segments that were imported from a label map without names."""
 
 _MAX_VALUE = 255
 _FIRST_SACRAL = "s1"
@@ -109,9 +106,8 @@ def levelsByNumber(node: Node) -> dict[str, str]:
     """
     segmentation = node.GetSegmentation()
     names = {i: segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()}
-    matches = {i: _NUMBERED.fullmatch(name.strip()) for i, name in names.items()}
-    values = {i: int(match[1]) for i, match in matches.items() if match is not None}
-    values = {i: value for i, value in values.items() if 0 < value <= _MAX_VALUE}
+    numbers = {i: number_named(name) for i, name in names.items()}
+    values = {i: value for i, value in numbers.items() if 0 < (value or 0) <= _MAX_VALUE}
     grid = SharedLabelmap.commonGrid(node, values)
     if grid is None:
         raise UserError(
@@ -124,8 +120,8 @@ def levelsByNumber(node: Node) -> dict[str, str]:
     ijk = grid.toIjk(corners)
     ends = zip(np.floor(ijk.min(axis=0)), np.ceil(ijk.max(axis=0)), strict=True)
     part = grid.cut(tuple(int(n) for pair in ends for n in pair))
-    numbers = np.array([0, *values.values()], np.uint8)
-    labels = volumeOf(numbers[labelArray(node, list(values), part)], part)
+    lookup = np.array([0, *values.values()], np.uint8)
+    labels = volumeOf(lookup[labelArray(node, list(values), part)], part)
     scheme = tool("labelmaps.recognise_scheme")
     numbering = scheme.guess_numbering(
         scheme.label_stats(labels), sorted(values.values()), node.GetName()

@@ -77,10 +77,11 @@ def gridOf(volumeNode: slicer.vtkMRMLVolumeNode) -> Grid:
 
 def referenceGrid(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Grid | None:
     """Return the grid of the image that a segmentation states as its geometry, or None."""
-    converter, image = slicer.vtkSegmentationConverter, slicer.vtkOrientedImageData()
-    name = converter.GetReferenceImageGeometryParameterName()
+    image = slicer.vtkOrientedImageData()
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     text = segmentationNode.GetSegmentation().GetConversionParameter(name)
-    if not text or not converter.DeserializeImageGeometry(text, image, False):
+    deserialize = slicer.vtkSegmentationConverter.DeserializeImageGeometry
+    if not text or not deserialize(text, image, False):
         return None
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)

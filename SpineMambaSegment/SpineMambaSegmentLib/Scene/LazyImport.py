@@ -17,6 +17,7 @@ NAMES = (
     "editing.split",
     "evaluation.compare",
     "findings.labelled_spine",
+    "findings.level_flags",
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",

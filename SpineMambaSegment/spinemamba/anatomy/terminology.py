@@ -24,6 +24,9 @@ LEVEL = re.compile(r"(C|T|Th|L|S)[ _-]?0?(\d{1,2})", re.IGNORECASE)
 _LEVEL_INSIDE = re.compile(r"(?<![a-z0-9])(C|T|Th|L|S)[ _-]?0?(\d{1,2})(?![a-z0-9])", re.IGNORECASE)
 """A level among other words, as in "L3 corrected" or "disc L3/L4"."""
 
+_NUMBERED = re.compile(r"(?:segment|label|class|structure)?[ _-]*(\d+)", re.IGNORECASE)
+"""Names such as Segment_20, which programs give to label values without names."""
+
 _OTHER_NAMES = {
     "atlas": "C1",
     "axis": "C2",
@@ -145,6 +148,12 @@ def name_like(name: str, label: Label) -> str:
 def mentions_level(name: str) -> bool:
     """Return whether a name contains a level, alone or among other words."""
     return _LEVEL_INSIDE.search(name) is not None
+
+
+def number_named(name: str) -> int | None:
+    """Return the number of a segment that was imported from a label map without names, or None."""
+    match = _NUMBERED.fullmatch(name.strip())
+    return None if match is None else int(match[1])
 
 
 def why_no_level(entry: str = "") -> str:

@@ -8,11 +8,19 @@ import pytest
 slicer = pytest.importorskip("slicer")
 
 from foreign_spines import LABELMAP, SOURCES, TO_RAS, add_foreign, make_image  # noqa: E402
-from review_helpers import NAMES, everything, label_array, oriented, spine_labels  # noqa: E402
+from review_helpers import (  # noqa: E402
+    NAMES,
+    everything,
+    label_array,
+    oriented,
+    result_of,
+    spine_labels,
+)
 
 from spinemamba.anatomy.labels import BY_NAME  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
 from SpineMambaSegmentLib.Review import Log, TakeOver  # noqa: E402
+from SpineMambaSegmentLib.Review.Evidence import AddEvidence  # noqa: E402
 from SpineMambaSegmentLib.Review.LevelActions import SetLevel, ShiftLevels  # noqa: E402
 from SpineMambaSegmentLib.Review.Pins import PinLevel  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, FLAGGED  # noqa: E402
@@ -276,3 +284,31 @@ def test_surfaces_are_refused(volume):
     node.GetSegmentation().SetSourceRepresentationName("Closed surface")
     with pytest.raises(UserError, match="surfaces"):
         TakeOver.takeOver(node, {"vertebrae_L1": "L1"}, volume)
+
+
+def test_the_networks_add_level_probabilities_without_renaming(volume):
+    wrong = ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "Sacrum")
+    called = dict(zip(NAMES, wrong, strict=True))
+    node = add_foreign(volume, lambda name: SOURCES["TotalSegmentator"](called[name]))
+    session = session_of(node, volume)
+    before = everything(node)
+    session.apply(AddEvidence(oriented(spine_labels(), TO_RAS), result_of()))
+    assert session.spine.chain == wrong
+    states = list(session.spine.states.values())
+    assert all("level_uncertain" in s.tag("SpineMamba.FlagNames") for s in states[:-1])
+    assert all(s.status == FLAGGED for s in states[:-1])
+    assert states[-1].tag("SpineMamba.Posterior") > "0.9"
+    session.apply(PinLevel("", ""))
+    assert session.spine.chain == NAMES
+    assert states[0].name == "vertebrae_T10"
+    assert session.spine.states["vertebrae_T10"].name == "vertebrae_T11"
+    session.undo()
+    session.undo()
+    assert everything(node) == before
+
+
+def test_evidence_of_another_image_is_refused(foreign, volume):
+    session = session_of(foreign, volume)
+    empty = oriented(np.zeros_like(spine_labels()), TO_RAS)
+    with pytest.raises(UserError, match="found none"):
+        session.apply(AddEvidence(empty, result_of()))

@@ -16,7 +16,7 @@ from scene_helpers import add_volume
 
 # The segmentations are those of the tests of the scene, which run without Qt.
 sys.path.append(str(Path(__file__).parents[1] / "mrml"))
-from foreign_spines import SOURCES, TO_RAS, add_foreign, make_image
+from foreign_spines import LABELMAP, SOURCES, TO_RAS, add_foreign, make_image
 from review_helpers import NAMES
 
 from spinemamba.anatomy.labels import BY_NAME
@@ -161,3 +161,34 @@ def test_a_segmentation_of_a_run_is_not_offered(panel, volume, fake_worker, pump
     pump(lambda: not panel.runs.isRunning())
     assert panel.ui.reviewFrame.enabled
     assert not panel.reviewSection.takeOver.widget.isVisible()
+
+
+def foreign_copy(made):
+    """Return the vertebrae of a run as another program would have named them."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Foreign")
+    for segment_id in made.GetSegmentation().GetSegmentIDs():
+        old, segment = made.GetSegmentation().GetSegment(segment_id), slicer.vtkSegment()
+        segment.SetName(f"vertebrae_{old.GetName()}")
+        segment.SetLabelValue(old.GetLabelValue())
+        segment.AddRepresentation(LABELMAP, old.GetRepresentation(LABELMAP))
+        node.GetSegmentation().AddSegment(segment, segment.GetName())
+    return node
+
+
+def test_one_run_of_the_networks_adds_level_evidence(user, image, pump, fake_worker):
+    panel = user.panel
+    panel.ui.inputSelector.setCurrentNode(image)
+    panel.ui.segmentButton.click()
+    pump(lambda: not panel.runs.isRunning())
+    node = foreign_copy(panel.ui.outputSelector.currentNode())
+    user.choose(panel.ui.outputSelector, node)
+    user.click(panel.reviewSection.takeOver.button)
+    before = list(node.GetSegmentation().GetSegmentIDs())
+    panel.reviewSection.menus.actions["evidence"].trigger()
+    pump(lambda: not panel.runs.isRunning())
+    assert "level probabilities" in panel.ui.statusLabel.text
+    assert list(node.GetSegmentation().GetSegmentIDs()) == before
+    assert panel.ui.undoButton.toolTip == "Undo: Level evidence from the networks"
+    # The button that starts a run refuses to write into this spine.
+    assert not panel.ui.segmentButton.enabled
+    assert "taken over" in panel.ui.segmentButton.toolTip

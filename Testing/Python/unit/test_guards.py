@@ -38,6 +38,7 @@ LATE = (
     "editing.split",
     "evaluation.compare",
     "findings.labelled_spine",
+    "findings.level_flags",
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",
