@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,20 @@ pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system l
 import qt
 import slicer
 import slicer.util
+from block_spine import NAMES
+from foreign_spines import LABELMAP, SOURCES, TO_RAS, add_foreign, make_image
 from scene_helpers import add_volume
 
-# The segmentations are those of the tests of the scene, which run without Qt.
-sys.path.append(str(Path(__file__).parents[1] / "mrml"))
-from foreign_spines import LABELMAP, SOURCES, TO_RAS, add_foreign, make_image
-from review_helpers import NAMES
-
 from spinemamba.anatomy.labels import BY_NAME
-from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 MOST_GESTURES = 12
+
+
+def reviewed(node) -> list[str]:
+    """Return the IDs of the segments under review."""
+    from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
+
+    return vertebraIds(node)
 
 
 class User:
@@ -107,7 +109,7 @@ def test_numbers_need_one_look_at_the_table(user, image, pump):
     user.choose(user.panel.ui.outputSelector, node)
     assert "No segment here has the name" in offer.label.text
     user.click(offer.button)
-    assert vertebraIds(node) == []
+    assert reviewed(node) == []
     assert offer.table.isVisible()
     assert list(offer.levels().values()) == [*NAMES]
     user.click(offer.button)
@@ -126,7 +128,7 @@ def test_a_level_is_chosen_in_the_table_where_names_clash(user, image):
     assert first == ["vertebrae_L2 is L2, too"] * 2
     user.click(offer.button)
     assert "would all be L2" in user.panel.ui.statusLabel.text
-    assert vertebraIds(node) == []
+    assert reviewed(node) == []
     box = offer.selectors["vertebrae_L1"]
     box.setCurrentIndex(1 + list(BY_NAME).index("L1"))
     offer.selectors["vertebrae_T11"].setCurrentIndex(0)
@@ -142,7 +144,7 @@ def test_a_scene_opens_with_the_review_as_it_was(user, image, tmp_path):
     node = add_foreign(image, SOURCES["TotalSegmentator"])
     user.choose(user.panel.ui.outputSelector, node)
     user.click(user.panel.reviewSection.takeOver.button)
-    user.select(vertebraIds(node)[2])
+    user.select(reviewed(node)[2])
     user.click(user.panel.ui.approveButton)
     path = tmp_path / "scene.mrb"
     assert slicer.mrmlScene.WriteToMRB(str(path), None)

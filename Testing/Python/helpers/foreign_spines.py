@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import slicer
-from review_helpers import NAMES, SHAPE, oriented, spine_labels
+from block_spine import NAMES, SHAPE, oriented, spine_labels
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.terminology import meaning
