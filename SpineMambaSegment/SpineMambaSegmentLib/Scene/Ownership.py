@@ -9,12 +9,12 @@ import re
 
 import slicer
 
-from spinemamba.anatomy.labels import LABELS, ORDER, Label
+from spinemamba.anatomy.labels import BY_VALUE, LABELS, ORDER, Label
 from spinemamba.anatomy.terminology import is_own_entry, level_coded, level_of
 from spinemamba.protocol.review import TAKEN_TAG
 from SpineMambaSegmentLib.Scene.Provenance import tagOf
 
-_ID = re.compile(r"V\d+(_\d+)?")
+_ID = re.compile(r"V(\d+)(?:_\d+)?")
 """IDs that this module chooses: "V" and the label value. A renamed segment keeps its ID."""
 
 _MADE_TAGS = ("SpineMamba.Run", "SpineMamba.VolumeMl")
@@ -67,5 +67,12 @@ def takenIds(node: Node) -> list[str]:
 def vertebraIds(node: Node) -> list[str]:
     """Return the IDs of the segments under review, made or taken over, from head to tail."""
     segmentation = node.GetSegmentation()
-    labels = {i: labelOf(segmentation.GetSegment(i)) for i in [*madeIds(node), *takenIds(node)]}
-    return sorted(labels, key=lambda i: len(LABELS) if labels[i] is None else ORDER[labels[i].name])
+    order = {i: _position(segmentation.GetSegment(i), i) for i in [*madeIds(node), *takenIds(node)]}
+    return sorted(order, key=order.__getitem__)
+
+
+def _position(segment: slicer.vtkSegment, segmentId: str) -> int:
+    """Return the order from head to tail, by the level in the ID, which no rename changes."""
+    match = _ID.fullmatch(segmentId)
+    label = labelOf(segment) if match is None else BY_VALUE.get(int(match[1]))
+    return len(LABELS) if label is None else ORDER[label.name]
