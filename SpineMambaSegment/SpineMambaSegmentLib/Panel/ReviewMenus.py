@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
 )
 
 _CSV = "_log.csv"
-_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow")
+_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence")
 """Entries that need no selected vertebra."""
 
 _Slot = Callable[[], Any]
@@ -159,11 +159,18 @@ class ReviewMenus:
         self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._selected()))
         return menu
 
+    def addNames(self, *entries: tuple[str, str, _Slot]) -> None:
+        """Add entries to the menu Names: name, title and function to call."""
+        self._addTo(self._menus[0], entries)
+
     def addShapes(self, *entries: tuple[str, str, _Slot]) -> None:
         """Add entries to the menu Shape: name, title and function to call."""
-        self._menus[1].addSeparator()
+        self._addTo(self._menus[1], entries)
+
+    def _addTo(self, menu: Any, entries: Iterable[tuple[str, str, _Slot]]) -> None:
+        menu.addSeparator()
         for name, title, slot in entries:
-            self._entry(self._menus[1], name, title, slot)
+            self._entry(menu, name, title, slot)
 
     def _more(self) -> Any:
         menu = qt.QMenu(self._ui.moreButton)

@@ -18,6 +18,7 @@ from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
+from SpineMambaSegmentLib.Panel.TakeOverFrame import TakeOverFrame
 from SpineMambaSegmentLib.Review import Display
 from SpineMambaSegmentLib.Review.Naming import Naming, UseNaming, namings
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED, NOT_STARTED
@@ -65,6 +66,7 @@ class ReviewSection:
         self.onShown: Callable[[], None] = lambda: None
         self.table = ReviewTable(ui.reviewTable, self.goTo)
         self.menus = ReviewMenus(ui, self)
+        self.takeOver = TakeOverFrame(ui.reviewCollapsibleButton.layout(), say, self._taken)
         self.editor = ReviewEditor(ui.paintFrame, ui.paintOverBox)
         self._slices = ReviewViews.SliceViews()
         # Slicer calls `enter` after setup, but not after a reload of the module.
@@ -152,8 +154,13 @@ class ReviewSection:
         ReviewViews.restoreOpacities(scene)
         self._dim()
 
+    def _taken(self) -> None:
+        """Start a new session with the vertebrae that were taken over."""
+        self.reload()
+        self._ui.reviewTable.setFocus()
+
     def reload(self) -> None:
-        """Read the segmentation again after a file changed its attributes."""
+        """Read the segmentation again after something else has changed its attributes."""
         node = self.session.node
         self._sessions.drop(node)
         self.show(node)
@@ -258,7 +265,11 @@ class ReviewSection:
             _("{done} of {total} reviewed").format(done=done, total=total)
         )
         self._showBanner(spine if hasRows else None)
-        ui.summaryLabel.text = Display.summary(spine)
+        node = None if session is None else session.node
+        volumeNode = None if session is None else session.volumeNode
+        self.takeOver.show(node, volumeNode, self._reviewer() or "")
+        isOffered = not hasRows and self.takeOver.isOffered
+        ui.summaryLabel.text = "" if isOffered else Display.summary(spine)
         ui.summaryLabel.setVisible(bool(ui.summaryLabel.text))
         ui.reviewFrame.enabled = hasRows
         self._showSteps()

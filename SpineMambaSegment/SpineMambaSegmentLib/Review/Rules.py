@@ -9,6 +9,7 @@ from dataclasses import replace
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
+from spinemamba.protocol.review import TAKEN_TAG
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
@@ -51,8 +52,9 @@ def changedStates(
         states[segmentId] = _reshaped(spine, edit, segmentId, mask)
     for segmentId, level in edit.levels.items():
         state = states.get(segmentId, spine.states.get(segmentId))
-        if state.level != level or state.name != level:
-            renamed = state.withLevel(level).withTags({NAMED_TAG: BY_HAND})
+        named = state.withLevel(level)
+        if (named.level, named.name) != (state.level, state.name):
+            renamed = named.withTags({NAMED_TAG: BY_HAND})
             # Renaming does not clear a shape flag.
             isFlagged = state.status == FLAGGED
             states[segmentId] = renamed if isFlagged else _corrected(renamed)
@@ -189,7 +191,12 @@ def _disjoint(spine: Spine, edit: Edit) -> Mapping[str, Mask]:
 
 def _reshaped(spine: Spine, edit: Edit, segmentId: str, mask: Mask) -> SegmentState:
     old = spine.states.get(segmentId)
-    state = newState(edit.levels[segmentId], mask) if old is None else replace(old, mask=mask)
+    if old is None:
+        # No run may replace a part of a vertebra that was taken over.
+        taken = max(s.tag(TAKEN_TAG) for s in spine.states.values()) if spine.states else ""
+        state = newState(edit.levels[segmentId], mask, taken)
+    else:
+        state = replace(old, mask=mask)
     if old is not None and old.mask == mask:
         return old
     volume = f"{mask.count() * spine.voxel_ml:.1f}"

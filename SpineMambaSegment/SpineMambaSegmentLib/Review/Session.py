@@ -25,7 +25,7 @@ from SpineMambaSegmentLib.Review.SegmentState import (
 )
 from SpineMambaSegmentLib.Review.Spine import ATTRIBUTES, Action, Spine, sortedByHeight
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.Segments import SEGMENT_ID
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 MANUAL_EDIT = _("Edited by hand")
 STATUS_EDIT = _("Status set in Slicer")
@@ -78,6 +78,7 @@ class ReviewSession:
         self._undo: list[Step] = []
         self._redo: list[Step] = []
         self._masks: dict[str, Mask] = {}
+        self._removed: dict[str, slicer.vtkSegment] = {}
         self._lastFingerprints: dict[str, tuple[int, int]] = {}
         self._spine = self._read()
         self._order = self._readOrder()
@@ -131,7 +132,7 @@ class ReviewSession:
             self._logRestored(now, repairs)
             missing = {i: s for i, s in repairs.items() if i not in now.states}
             order = orderWith(now, missing, order)
-            write(self.node, now, repairs, order)
+            write(self.node, now, repairs, order, self._removed)
             now = self._read()
         self.added += [i for i in order if i not in self._order and i not in now.states]
         ids = [i for i in {**self._spine.states, **now.states} if _differs(self._spine, now, i)]
@@ -202,7 +203,7 @@ class ReviewSession:
         attributes: Mapping[str, str],
         order: tuple[str, ...],
     ) -> None:
-        write(self.node, self._spine, after, order)
+        write(self.node, self._spine, after, order, self._removed)
         self._order = order
         self._writeAttributes(attributes)
         states = {**self._spine.states, **after}
@@ -250,19 +251,21 @@ class ReviewSession:
 
     def _read(self) -> Spine:
         """Return the current segments; voxels are read again only if they changed."""
-        ids = [i for i in self.node.GetSegmentation().GetSegmentIDs() if SEGMENT_ID.fullmatch(i)]
+        ids = vertebraIds(self.node)
         if self._fingerprints(ids) != self._lastFingerprints:
             self._masks = SharedLabelmap.readMasks(self.node, ids)
             self._updateFingerprints()
         states = {i: readState(self.node, i, self._masks[i]) for i in ids}
         attributes = {name: self.node.GetAttribute(name) or "" for name in ATTRIBUTES}
-        return sortedByHeight(Spine(states, self._grid(ids), attributes, self.volumeNode))
+        others = frozenset(self._readOrder()) - frozenset(ids)
+        grid = self._grid(ids)
+        return sortedByHeight(Spine(states, grid, attributes, self.volumeNode, others))
 
     def _readOrder(self) -> tuple[str, ...]:
         return tuple(self.node.GetSegmentation().GetSegmentIDs())
 
     def _updateFingerprints(self) -> None:
-        ids = [i for i in self.node.GetSegmentation().GetSegmentIDs() if SEGMENT_ID.fullmatch(i)]
+        ids = vertebraIds(self.node)
         self._lastFingerprints = self._fingerprints(ids)
 
     def _fingerprints(self, ids: list[str]) -> dict[str, tuple[int, int]]:

@@ -25,7 +25,8 @@ from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments
 from SpineMambaSegmentLib.Scene.Files import ArrayFile, Extent, VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid, vertebraIds
+from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 _HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
 """Half size of the box along R, A and S around a position in the body. The worker uses a smaller

@@ -15,8 +15,8 @@ from SpineMambaSegmentLib.Scene import Segments
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, imageOf, labelArray, onGrid
 from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.Ownership import labelOf
 from SpineMambaSegmentLib.Scene.Straightened import volumeOf
-from SpineMambaSegmentLib.Scene.SurfaceSource import labelOf
 
 DIFFERENCES_ATTRIBUTE = "SpineMamba.Differences"
 """Attribute that marks the node with the differences; it is not saved with the scene."""

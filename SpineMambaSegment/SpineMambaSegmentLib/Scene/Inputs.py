@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from SpineMambaSegmentLib.Scene.Grid import gridOf
+from SpineMambaSegmentLib.Scene.Ownership import takenIds
 
 _ROI_STEPS = 9
 """Sample points along each axis of a region, for non-linear transforms."""
@@ -54,10 +55,28 @@ def checkSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -
     """Check that segments can be added to a segmentation; None stands for a new one.
 
     Raises:
-        UserError: If it consists of surfaces, for example from STL files.
+        UserError: If it consists of surfaces, for example from STL files, or has vertebrae that
+            were taken over from another source.
     """
     if segmentationNode is None:
         return
+    checkVoxels(segmentationNode)
+    if takenIds(segmentationNode):
+        raise UserError(
+            _("{name} has vertebrae that were taken over, which no run replaces.").format(
+                name=segmentationNode.GetName()
+            ),
+            _("Choose another segmentation, or create a new one."),
+            Code.INPUT_BAD,
+        )
+
+
+def checkVoxels(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+    """Check that a segmentation does not consist of surfaces.
+
+    Raises:
+        UserError: If it consists of surfaces, for example from STL files.
+    """
     segmentation = segmentationNode.GetSegmentation()
     kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
     if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != kind:

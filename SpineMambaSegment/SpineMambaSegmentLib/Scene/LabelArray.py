@@ -11,7 +11,6 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from spinemamba.common.errors import UserError
-from SpineMambaSegmentLib.Scene import Segments
 from SpineMambaSegmentLib.Scene.Grid import Grid, matrixArray
 
 Image = slicer.vtkOrientedImageData
@@ -78,12 +77,6 @@ def checkSameTransform(
             _("{name} is under another transform.").format(name=other.GetName()),
             _("Put both under the transform of the volume, or harden it."),
         )
-
-
-def vertebraIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Return the IDs of this module's segments, from head to tail."""
-    ids = segmentationNode.GetSegmentation().GetSegmentIDs()
-    return sorted(filter(Segments.SEGMENT_ID.fullmatch, ids), key=Segments.position)
 
 
 def _valuesOnGrid(image: Image, grid: Grid) -> tuple[np.ndarray, tuple[int, int, int]]:

@@ -16,6 +16,8 @@ NAMES = (
     "editing.relabel",
     "editing.split",
     "evaluation.compare",
+    "findings.labelled_spine",
+    "findings.level_flags",
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",

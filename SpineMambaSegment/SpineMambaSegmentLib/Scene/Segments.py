@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,14 +11,12 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from spinemamba.anatomy.labels import BY_VALUE, LABELS, ORDER, Label
+from spinemamba.anatomy.labels import BY_VALUE, LABELS, Label
 from spinemamba.anatomy.terminology import terminology_entry
 from spinemamba.common.errors import Code, UserError
 from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-
-SEGMENT_ID = re.compile(r"V\d+(_\d+)?")
-"""IDs of this module's segments: "V" and the label value. A renamed segment keeps its ID."""
+from SpineMambaSegmentLib.Scene.Ownership import madeIds, takenIds
 
 BLOCK = 1 << 20
 Tags = Mapping[int, Mapping[str, str]]
@@ -68,9 +65,10 @@ def addSegments(
 ) -> list[str]:
     """Add one segment per label, with name, colour and terminology code.
 
-    Segments of an earlier run (IDs such as ``V20``) are replaced. Reviewed ones keep all their
-    voxels, and a new vertebra that lies mostly inside one of them is omitted as a duplicate. All
-    other segments are kept. The segmentation is placed under the volume's transform and into its
+    Segments of an earlier run are replaced. Reviewed ones, and vertebrae that were taken over,
+    keep all their voxels, and a new vertebra that lies mostly inside one of them is omitted as a
+    duplicate. All other segments are kept, whatever their IDs. The segmentation is placed under
+    the volume's transform and into its
     folder in the subject hierarchy.
 
     Args:
@@ -84,11 +82,11 @@ def addSegments(
     """
     placeUnder(segmentationNode, volumeNode)
     segmentation = segmentationNode.GetSegmentation()
-    reviewed = reviewedIds(segmentationNode)
-    for segmentId in reviewed:
+    kept = [*reviewedIds(segmentationNode), *takenIds(segmentationNode)]
+    for segmentId in kept:
         _removeReviewed(labels, segmentationNode, segmentId)
-    for segmentId in list(segmentation.GetSegmentIDs()):
-        if SEGMENT_ID.fullmatch(segmentId) and segmentId not in reviewed:
+    for segmentId in madeIds(segmentationNode):
+        if segmentId not in kept:
             segmentation.RemoveSegment(segmentId)
     present = _present(labels)
     ids = {}
@@ -143,20 +141,13 @@ def readSegmentation(
     return addSegments(readLabels(path, gridOf(volumeNode)), segmentationNode, volumeNode, tags)
 
 
-def position(segmentId: str) -> int:
-    """Return the order from head to tail of a segment, by the level in its ID."""
-    value = int(segmentId[1:].partition("_")[0])
-    return ORDER[BY_VALUE[value].name] if value in BY_VALUE else len(ORDER)
-
-
 def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
     """Return the IDs of this module's segments with status completed."""
     segmentation = segmentationNode.GetSegmentation()
     return [
         segmentId
-        for segmentId in segmentation.GetSegmentIDs()
-        if SEGMENT_ID.fullmatch(segmentId)
-        and Logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == Logic.Completed
+        for segmentId in madeIds(segmentationNode)
+        if Logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == Logic.Completed
     ]
 
 

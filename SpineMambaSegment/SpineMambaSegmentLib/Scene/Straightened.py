@@ -10,8 +10,9 @@ import slicer
 
 from SpineMambaSegmentLib.Scene.Files import voxelsIn
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray, vertebraIds
+from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 _AROUND_MM = 70.0
 """Margin around the vertebrae."""
@@ -150,13 +151,17 @@ def painted(straight: Straightened, strip: Strip, chosenId: str = "") -> np.ndar
 
 def volumeOf(array: np.ndarray, grid: Grid) -> Any:
     """Return voxels (k, j, i) on a grid as a `spinemamba.imaging.volume.Volume`, which is LPS."""
+    return tool("imaging.volume").Volume(array, geometryOf(grid))
+
+
+def geometryOf(grid: Grid) -> Any:
+    """Return a grid as a `spinemamba.imaging.volume.Geometry`, which is LPS."""
     toLps = np.diag([-1.0, -1.0, 1.0])
     axes = toLps @ grid.ijkToRas[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
-    origin = toLps @ grid.ijkToRas[:3, 3]
-    volume = tool("imaging.volume")
-    geometry = volume.Geometry(array.shape, tuple(spacing[::-1]), tuple(origin), axes / spacing)
-    return volume.Volume(array, geometry)
+    spacing = tuple(float(n) for n in np.linalg.norm(axes, axis=0))
+    origin = tuple(float(n) for n in toLps @ grid.ijkToRas[:3, 3])
+    geometry = tool("imaging.volume").Geometry
+    return geometry(grid.size[::-1], spacing[::-1], origin, axes / spacing)
 
 
 def _edges(numbers: np.ndarray) -> np.ndarray:

@@ -24,6 +24,9 @@ LEVEL = re.compile(r"(C|T|Th|L|S)[ _-]?0?(\d{1,2})", re.IGNORECASE)
 _LEVEL_INSIDE = re.compile(r"(?<![a-z0-9])(C|T|Th|L|S)[ _-]?0?(\d{1,2})(?![a-z0-9])", re.IGNORECASE)
 """A level among other words, as in "L3 corrected" or "disc L3/L4"."""
 
+_NUMBERED = re.compile(r"(?:segment|label|class|structure)?[ _-]*(\d+)", re.IGNORECASE)
+"""Names such as Segment_20, which programs give to label values without names."""
+
 _OTHER_NAMES = {
     "atlas": "C1",
     "axis": "C2",
@@ -115,9 +118,42 @@ def level_of(name: str, entry: str = "") -> Label | None:
     return coded if coded is None or mentioned <= {coded.name} else None
 
 
+def is_own_entry(entry: str) -> bool:
+    """Return whether a terminology entry is in the context of this package."""
+    return entry.startswith(f"{_CONTEXT}~")
+
+
+def name_like(name: str, label: Label) -> str:
+    """Return the name of a level in the style of another name of a level.
+
+    ``vertebrae_L1`` becomes ``vertebrae_L2``, ``Th12 vertebra`` becomes ``Th11 vertebra``, ``l01``
+    becomes ``l02``. A name without a number, or with other words, has no style: the result is the
+    name of the level.
+    """
+    match = _LEVEL_INSIDE.search(name)
+    if match is None or level_named(name) is None or not label.name[1:].isdigit():
+        return label.name
+    region, number = label.name[0], label.name[1:]
+    if match[1][0].upper() == region:
+        region = match[1]
+    elif match[1].islower():
+        region = region.lower()
+    between = name[match.end(1) : match.start(2)]
+    if between.endswith("0"):
+        between, number = between[:-1], number.zfill(2)
+    new = f"{name[: match.start()]}{region}{between}{number}{name[match.end() :]}"
+    return new if level_named(new) is label else label.name
+
+
 def mentions_level(name: str) -> bool:
     """Return whether a name contains a level, alone or among other words."""
     return _LEVEL_INSIDE.search(name) is not None
+
+
+def number_named(name: str) -> int | None:
+    """Return the number of a segment that was imported from a label map without names, or None."""
+    match = _NUMBERED.fullmatch(name.strip())
+    return None if match is None else int(match[1])
 
 
 def why_no_level(entry: str = "") -> str:

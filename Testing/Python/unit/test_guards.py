@@ -37,6 +37,8 @@ LATE = (
     "editing.relabel",
     "editing.split",
     "evaluation.compare",
+    "findings.labelled_spine",
+    "findings.level_flags",
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",
