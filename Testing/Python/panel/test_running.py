@@ -83,9 +83,11 @@ def test_reloading_the_module_ends_the_run(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     kept = dict(sys.modules)
+    name = "SpineMambaSegmentLib.Panel.Panel"
     try:
         watched.panel.widget.onReload()
-        assert not [n for n in sys.modules if n.partition(".")[0] == "SpineMambaSegmentLib"]
+        assert sys.modules[name] is not kept[name]
+        assert watched.panel.frame.self() is not watched.panel.widget
     finally:
         sys.modules.update(kept)  # the other tests go on with the same classes
     assert slicer.app.reloaded[-1] == "SpineMambaSegment"

@@ -37,14 +37,6 @@ def _text(name: str, default: str) -> QtCore.Property:
     return QtCore.Property(str, lambda self: self._values.get(name, default), write)
 
 
-def _stored(name: str) -> QtCore.Property:
-    return QtCore.Property(
-        bool,
-        lambda self: self.stored.get(name, True),
-        lambda self, value: self.stored.__setitem__(name, value),
-    )
-
-
 @qt.custom
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Offers the nodes of some classes."""
@@ -123,52 +115,3 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if nodeId != self._id:
             self._id = nodeId
             self.currentNodeChanged.emit(self.currentNode())
-
-
-@qt.custom
-class qMRMLSegmentEditorWidget(QtWidgets.QFrame):
-    """Stores the values that the panel sets; it has no tools."""
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None):
-        self.stored: dict[str, Any] = {}
-        super().__init__(parent)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
-
-    segmentationNodeSelectorVisible = _stored("segmentationNodeSelectorVisible")
-    sourceVolumeNodeSelectorVisible = _stored("sourceVolumeNodeSelectorVisible")
-    switchToSegmentationsButtonVisible = _stored("switchToSegmentationsButtonVisible")
-    unorderedEffectsVisible = _stored("unorderedEffectsVisible")
-
-    def setMRMLScene(self, scene: slicer.vtkMRMLScene) -> None:
-        self.stored["scene"] = scene
-
-    def setMRMLSegmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode) -> None:
-        self.stored["editor"] = node
-
-    def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        self.stored["editor"].SetAndObserveSegmentationNode(node)
-
-    def setSourceVolumeNode(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        self.stored["editor"].SetAndObserveSourceVolumeNode(node)
-
-    def setCurrentSegmentID(self, segmentId: str) -> None:
-        self.stored["editor"].SetSelectedSegmentID(segmentId)
-
-    def setEffectNameOrder(self, names: list[str]) -> None:
-        self.stored["effects"] = tuple(names)
-
-    def setActiveEffectByName(self, name: str) -> None:
-        self.stored["active"] = name
-
-    def setupViewObservations(self) -> None:
-        self.stored["observes"] = True
-
-    def removeViewObservations(self) -> None:
-        self.stored["observes"] = False
-
-    def installKeyboardShortcuts(self) -> None:
-        self.stored["keys"] = True
-
-    def uninstallKeyboardShortcuts(self) -> None:
-        self.stored["keys"] = False
