@@ -27,6 +27,7 @@ LOGICS = {
     "segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
     "terminologies": slicer.vtkSlicerTerminologiesModuleLogic,
     "sequences": slicer.vtkSlicerSequencesLogic,
+    "markups": slicer.vtkSlicerMarkupsLogic,
 }
 
 

@@ -30,6 +30,9 @@ _connect, _disconnect = QObject.connect, QObject.disconnect
 # Virtual getters: Shiboken looks for an override in Python, and would find the property.
 STAY_METHODS = {("QWidget", "sizeHint"), ("QWidget", "minimumSizeHint"), ("QProgressBar", "text")}
 
+# A property of the object, and a static function of the class.
+STATIC_TOO = {("QTimer", "singleShot")}
+
 _being_read: set[tuple[int, str]] = set()
 _connections: dict[tuple[int, str], list[tuple[Callable, Callable]]] = {}
 
@@ -37,12 +40,12 @@ _connections: dict[tuple[int, str], list[tuple[Callable, Callable]]] = {}
 class QtProperty:
     """One Qt property as an attribute."""
 
-    def __init__(self, name: str, writable: bool):
-        self.name, self.writable = name, writable
+    def __init__(self, name: str, writable: bool, static: Callable | None = None):
+        self.name, self.writable, self.static = name, writable, static
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         if owner is None:
-            return self
+            return self.static or self
         key = (id(owner), self.name)
         if key in _being_read:  # a virtual getter that asks Python for an override
             return None
@@ -149,8 +152,11 @@ def _patch(kind: type, getter: Callable) -> None:
     meta = kind.staticMetaObject
     for k in range(meta.propertyOffset(), meta.propertyCount()):
         prop = meta.property(k)
-        if (kind.__name__, prop.name()) not in STAY_METHODS and prop.name() != "objectName":
-            setattr(kind, prop.name(), QtProperty(prop.name(), prop.isWritable()))
+        name = prop.name()
+        if (kind.__name__, name) in STAY_METHODS or name == "objectName":
+            continue
+        static = getattr(kind, name) if (kind.__name__, name) in STATIC_TOO else None
+        setattr(kind, name, QtProperty(name, prop.isWritable(), static))
     kind.name = property(_object_name, _set_object_name)
     kind.objectName = kind.name
     kind.connect, kind.disconnect = connect, disconnect
