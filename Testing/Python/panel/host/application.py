@@ -89,6 +89,9 @@ class Application(QtCore.QObject):
     def closeMainWindow(self) -> None:
         """Go on as with ``--no-main-window``."""
         if self._window is not None:
+            for entry in self._modules.loaded.values():
+                for widget in entry.widgets:
+                    widget.setParent(None)  # the panels outlive the window
             self._window.close()
             self._window.deleteLater()
         self._window, self.views = None, None

@@ -21,6 +21,13 @@ class qMRMLWidget(QtWidgets.QWidget):
         self.mrmlSceneChanged.emit(scene)
 
 
+def _remove(tags: list[tuple[slicer.vtkMRMLScene, int]]) -> None:
+    """Remove observers, which Slicer's widgets do when they are deleted."""
+    for scene, tag in tags:
+        scene.RemoveObserver(tag)
+    tags.clear()
+
+
 def _flag(name: str, default: bool) -> QtCore.Property:
     def write(self: Any, value: bool) -> None:
         self._values[name] = value
@@ -47,7 +54,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._values: dict[str, Any] = {}
         super().__init__(parent)
         self._scene: slicer.vtkMRMLScene | None = None
-        self._tags: list[int] = []
+        self._tags: list[tuple[slicer.vtkMRMLScene, int]] = []
+        tags = self._tags
+        self.destroyed.connect(lambda: _remove(tags))
         self._id = ""
         self._types: list[str] = []
         self._box = QtWidgets.QComboBox()
@@ -68,12 +77,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     noneDisplay, baseName = _text("noneDisplay", "None"), _text("baseName", "")
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
-        for tag in self._tags:
-            self._scene.RemoveObserver(tag)
-        self._scene, self._tags = scene, []
+        _remove(self._tags)
+        self._scene = scene
         if scene is not None:
-            events = [getattr(slicer.vtkMRMLScene, name) for name in SCENE_EVENTS]
-            self._tags = [scene.AddObserver(e, lambda *_: self.refresh()) for e in events]
+            for name in SCENE_EVENTS:
+                event = getattr(slicer.vtkMRMLScene, name)
+                self._tags.append((scene, scene.AddObserver(event, lambda *_: self.refresh())))
         self.refresh()
 
     def nodes(self) -> list[slicer.vtkMRMLNode]:
