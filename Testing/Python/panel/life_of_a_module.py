@@ -97,7 +97,7 @@ def live() -> dict[str, Any]:
     seen["entered"] = frame.isEntered
     seen["logic"] = slicer.util.getModuleLogic(NAME) is widget().logic
     seen["shortcuts"] = sorted(s.key.toString() for s in frame.findChildren(qt.QShortcut))
-    slicer.selfTests[NAME]()
+    slicer.selfTests[NAME](segment=False)
     slicer.util.selectModule(NAME)
     node = add_case()
     seen["rows"] = len(panel().reviewSection.table.rows)
