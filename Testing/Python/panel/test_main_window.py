@@ -138,3 +138,35 @@ def turns_of_a_thread(*, holding: bool) -> int:
 
 def test_a_thread_starves_while_the_event_loop_holds_the_gil(panel):
     assert turns_of_a_thread(holding=True) < 0.2 * turns_of_a_thread(holding=False)
+
+
+PRODUCT = "/SpineMambaSegmentLib/Planted.py"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("label.setTextInteractionFlags", ""),
+        ("label.textInteractionFlags", ""),
+        ("label.resolveTextColor", "QLabel.resolveTextColor"),
+        ("table.scrollToItem", ""),
+        ("timer.callOnTimeout", "QTimer.callOnTimeout"),
+        ("button.connect('clicked(bool)', print)", ""),
+        ("button.connect('clicked(int)', print)", "no signal clicked"),
+        ("timer.singleShot", ""),
+    ],
+)
+def test_the_host_refuses_to_the_product_what_pythonqt_has_not(panel, code: str, says: str):
+    names = {
+        "label": qt.QLabel(),
+        "table": qt.QTableWidget(),
+        "timer": qt.QTimer(),
+        "button": qt.QPushButton(),
+    }
+    said = ""
+    try:
+        exec(compile(code, PRODUCT, "exec"), names)
+    except (AttributeError, ValueError) as error:
+        said = str(error)
+    assert says in said
+    assert bool(says) == bool(said)

@@ -40,6 +40,7 @@ class Application(QtCore.QObject):
         reloaded: Names of the modules that were reloaded.
     """
 
+    stands_for = "qSlicerApplication"
     startupCompleted = QtCore.Signal()
     aboutToQuit = QtCore.Signal()
     applicationName = "Slicer"

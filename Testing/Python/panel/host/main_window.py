@@ -36,6 +36,8 @@ class ModuleSelector:
 class MainWindow(QtWidgets.QMainWindow):
     """The window that owns the shortcuts of the application."""
 
+    stands_for = "qSlicerMainWindow"
+
     def __init__(self) -> None:
         super().__init__()
         self.name = "qSlicerMainWindow"

@@ -92,6 +92,7 @@ class qSlicerScriptedLoadableModule:
 class ModuleManager(QtCore.QObject):
     """What modules use of ``slicer.app.moduleManager()``."""
 
+    stands_for = "qSlicerModuleManager"
     moduleAboutToBeUnloaded = QtCore.Signal(str)
 
     def __init__(self) -> None:
