@@ -24,7 +24,8 @@ OUTPUT = Path(__file__).with_name("qt_names.json")
 USED = re.compile(r"\b(?:qt\.(Q\w+)|ctk\.(ctk\w+)|slicer\.(q(?:MRML|Slicer)\w+))")
 ALWAYS = (
     "QClipboard", "QProgressBar", "QPlainTextEdit", "QToolButton", "QPainter", "QPixmap", "Qt",
-    "QMainWindow", "QStatusBar", "QItemSelectionModel", "QMenu", "QAction", "QTableWidget", "QTableWidgetItem",
+    "QMainWindow", "QStatusBar", "QItemSelectionModel", "QMenu", "QAction", "QTableWidget",
+    "QTableWidgetItem",
     "qSlicerApplication", "qSlicerLayoutManager", "qSlicerModuleManager", "qSlicerMainWindow",
     "qMRMLThreeDWidget", "qMRMLThreeDView", "qMRMLSliceWidget", "qMRMLSliceView",
     "qMRMLSegmentEditorWidget", "qMRMLNodeComboBox", "qMRMLWidget", "qSlicerModuleSelectorToolBar",

@@ -76,3 +76,15 @@ def test_the_module_leaves_nothing_switched_on_behind(outcome: Outcome):
     if not outcome.found:
         pytest.skip("the process crashed")
     assert outcome.found["left behind"] == []
+
+
+def test_the_user_for_a_real_slicer_is_content_on_the_host(
+    drawing: None, repository: Path, tmp_path: Path
+):
+    module = repository / "SpineMambaSegment" / "SpineMambaSegment.py"
+    program = PROGRAM.with_name("user_on_the_host.py")
+    done = subprocess.run(
+        [sys.executable, str(program), str(module), str(tmp_path)],
+        capture_output=True, text=True, check=False, timeout=LONGEST_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.partition("Extension modules:")[0][-4000:]

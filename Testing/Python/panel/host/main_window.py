@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import slicer
@@ -79,6 +80,9 @@ class _Widget3D:
 class _SliceWidget:
     def __init__(self, view: Any):
         self._view = view
+
+    def sliceView(self) -> Any:
+        return SimpleNamespace(interactor=lambda: self._view.interactor)
 
     def mrmlSliceNode(self) -> slicer.vtkMRMLSliceNode:
         return self._view.node
