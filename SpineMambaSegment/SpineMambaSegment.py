@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import tempfile
 from pathlib import Path
@@ -23,8 +24,10 @@ from spinemamba.anatomy.labels import BY_VALUE
 from SpineMambaSegmentLib.Application import SampleImage
 from SpineMambaSegmentLib.Panel.Panel import Application, Panel
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
+from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions
 from SpineMambaSegmentLib.Scene import Segments
 from SpineMambaSegmentLib.Scene.Files import writeVolume
+from SpineMambaSegmentLib.Setup.Dependencies import missingPackages
 
 MODULE_FOLDER = Path(__file__).resolve().parent
 PACKAGES = ("SpineMambaSegmentLib", "spinemamba")
@@ -163,16 +166,23 @@ class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic):
 
 
 class SpineMambaSegmentTest(ScriptedLoadableModuleTest):
-    """A smoke test; it needs no torch, no network and no main window."""
+    """Self test of the installed module; what is not installed or not shown is left out."""
 
     def setUp(self):
         """Start with an empty scene."""
         slicer.mrmlScene.Clear()
 
-    def runTest(self):
-        """Run the test."""
-        self.setUp()
-        self.test_labelsBecomeNamedSegments()
+    def runTest(self, segment: bool = True):
+        """Run all tests.
+
+        Args:
+            segment: Whether to run the network on a synthetic CT, which takes a minute.
+        """
+        tests = [self.test_labelsBecomeNamedSegments, self.test_logicIsMade]
+        tests += [self.test_panelIsShownAndLeft]
+        for test in [*tests, *([self.test_syntheticSpineIsSegmented] if segment else [])]:
+            self.setUp()
+            test()
 
     def test_labelsBecomeNamedSegments(self):
         """A label image of one L1 becomes one segment named L1."""
@@ -188,3 +198,47 @@ class SpineMambaSegmentTest(ScriptedLoadableModuleTest):
             ids = Segments.readSegmentation(Path(folder) / "labels.nrrd", node, volume)
         self.assertEqual(ids, ["V20"])
         self.assertEqual(node.GetSegmentation().GetSegment("V20").GetName(), BY_VALUE[20].name)
+
+    def test_logicIsMade(self):
+        """The logic has a parameter node in the scene, and no run."""
+        logic = SpineMambaSegmentLogic()
+        node = logic.getParameterNode()
+        self.assertIs(node, logic.getParameterNode())
+        self.assertIs(node.GetScene(), slicer.mrmlScene)
+        self.assertFalse(logic.runs.isRunning())
+
+    def test_panelIsShownAndLeft(self):
+        """The panel opens, is entered and left; without a main window there is no panel."""
+        if slicer.util.mainWindow() is None:
+            self.delayDisplay(_("The panel was not opened: there is no main window."))
+            return
+        name = self.__class__.__name__.removesuffix("Test")
+        before = slicer.util.selectedModule()
+        slicer.util.selectModule(name)
+        widget = slicer.util.getModuleWidget(name)
+        self.assertTrue(widget.parent.isEntered)
+        self.assertIs(slicer.util.getModuleLogic(name), widget.logic)
+        slicer.util.selectModule("Data")
+        self.assertFalse(widget.parent.isEntered)
+        if before:
+            slicer.util.selectModule(before)
+
+    def test_syntheticSpineIsSegmented(self):
+        """Two synthetic vertebrae are segmented, if all packages are installed."""
+        missing = [required.name for required in missingPackages(MODULE_FOLDER / "pyproject.toml")]
+        if missing:
+            text = _("Nothing was segmented: these packages are not installed: {names}.")
+            self.delayDisplay(text.format(names=", ".join(missing)))
+            return
+        # Not imported above: the panel must open without the packages that it needs.
+        phantom = importlib.import_module("spinemamba.phantom")
+        options = phantom.PhantomOptions(
+            first="L2", last="L3", spacing_mm=(3.0, 3.0, 3.0), scale=0.8, margin_mm=9.0, tight=True
+        )
+        image = phantom.make_phantom(2, options).image
+        volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+        slicer.util.updateVolumeFromArray(volume, image.array)
+        volume.SetSpacing(*image.spacing_mm[::-1])
+        volume.SetIJKToRASDirections(-1, 0, 0, 0, -1, 0, 0, 0, 1)
+        node = SpineMambaSegmentLogic().process(volume, options=RunOptions(quality="fast"))
+        self.assertGreaterEqual(node.GetSegmentation().GetNumberOfSegments(), 1)

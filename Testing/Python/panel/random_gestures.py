@@ -1,208 +1,233 @@
-"""Random gestures in the whole panel, with clicks through Slicer's own displayable manager.
+"""A user who does anything, in a process of its own, which a crash would end.
 
-``python random_gestures.py FOLDER SEED COUNT`` ends with code 0 if the process lived and the scene
-was in order after every gesture. Each gesture is written before it is made, so that the last line
-names the one that failed.
+    python random_gestures.py MODULE_FILE SCRATCH SEED COUNT
+
+Every gesture is printed before it is done; the last line says what was found.
 """
 
 from __future__ import annotations
 
+# ruff: noqa: E402, I001 - the path of the host is needed first
+import faulthandler
+import json
 import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "host"), str(HERE.parent / "helpers")]
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "host"), str(Path(sys.argv[1]).parent)]
 
-import application  # noqa: E402
-import numpy as np  # noqa: E402
-import slicer  # noqa: E402
-from check_helpers import add_segments  # noqa: E402
-from click_scenarios import SIZE, Views  # noqa: E402
-from real_editor import RealEditor  # noqa: E402
-from scene_helpers import add_volume  # noqa: E402
+import application
+import main_window
+import numpy as np
+import qt
+import slicer
+import slicer.util
+import views
+from PySide6.QtTest import QTest
 
-MODULE = HERE.parents[2] / "SpineMambaSegment" / "SpineMambaSegment.py"
-LEVELS = (19, 20, 21, 22)
-SHAPE = (96, 24, 24)
+NAME = "SpineMambaSegment"
+SIZE = (300, 300)
+VIEWS = (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal"))
+FILE_ENTRIES = ("csv", "save", "open")
+"""Entries of menus that open a file dialog."""
+GESTURES = {
+    "click": 30, "menu": 14, "wait": 10, "row": 10, "key": 10, "paint": 8, "undo": 8, "redo": 4,
+    "effect": 8, "escape": 6, "mouse": 5, "leave": 6, "frame": 4, "add": 2, "remove": 2,
+    "rest": 1, "close": 2,
+}  # fmt: skip
+"""Gestures, and how often each is done relative to the others."""
+KEYS = {"J": qt.Qt.Key_J, "K": qt.Qt.Key_K, "A": qt.Qt.Key_A, "F": qt.Qt.Key_F}
 
 
-def labels() -> np.ndarray:
-    """T12 to L3 as blocks around the origin of the view."""
-    found = np.zeros(SHAPE, np.uint8)
-    for n, value in enumerate(LEVELS):
-        found[76 - 24 * n : 96 - 24 * n, 4:18, 4:18] = value
-    return found
+class User:
+    """Does gestures chosen by a generator of random numbers."""
 
-
-class Gestures(Views):
-    """The panel, a slice view, and a user without a plan."""
-
-    def __init__(self, folder: Path, seed: int):
-        super().__init__(folder)
+    def __init__(self, seed: int):
         self.random = random.Random(seed)
-        slicer.qMRMLSegmentEditorWidget = RealEditor
-        module = application.import_module(MODULE)
-        self.widget, self.frame = application.make_panel(module)
-        RealEditor.main_window = self.frame
-        self.panel, self.ui = self.widget.panel, self.widget.panel.ui
-        self.review = self.panel.reviewSection
-        self.frame.show()
-        self.entered = True
-        self.widget.enter()
-        self.load()
+        self.window = slicer.app.showMainWindow()
+        self.views = [views.ClickedSliceView(name, side, SIZE) for name, side in VIEWS]
+        slices = {name: view for (name, _), view in zip(VIEWS, self.views, strict=True)}
+        slicer.app.views = main_window.LayoutManager(slices)
+        # With odd seeds, the segmentation is a frame of a sequence, too.
+        self.moving, self.left_behind = bool(seed % 2), set()
+        slicer.util.selectModule(NAME)
+        QTest.qWaitForWindowExposed(self.window)
+        self.window.activateWindow()
+        self.open_case()
 
-    def load(self) -> None:
-        """Load an image and a segmentation."""
-        matrix = np.eye(4)
-        matrix[:3, 3] = -12, -12, -48
-        self.volume = add_volume(labels().astype(np.int16), matrix)
-        add_segments(self.volume, labels(), "Spine")
-        self.switch()
+    @property
+    def panel(self) -> Any:
+        return slicer.util.getModuleWidget(NAME).panel
 
-    def switch(self) -> None:
-        """Choose one of the segmentations."""
-        count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
-        if count:
-            number = self.random.randrange(count)
-            node = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode")
-            self.ui.inputSelector.setCurrentNode(self.volume)
-            self.ui.outputSelector.setCurrentNode(node)
-            self.panel.refresh()
+    @property
+    def editor(self) -> Any:
+        return self.panel.ui.paintFrame.findChild(slicer.qMRMLSegmentEditorWidget)
 
-    def click(self) -> None:
-        """Click somewhere in the view."""
-        self.press("Left", (self.random.randrange(SIZE), self.random.randrange(SIZE)))
+    def open_case(self) -> None:
+        """Add an image of two frames with three vertebrae, and choose both in the panel."""
+        from scene_helpers import add_volume
+        from SpineMambaSegmentLib.Scene import Segments
+        from SpineMambaSegmentLib.Scene.Grid import gridOf
+        from SpineMambaSegmentLib.Scene.LabelArray import imageOf
 
-    def right_click(self) -> None:
-        """Click with the right button."""
-        self.press("Right", (self.random.randrange(SIZE), self.random.randrange(SIZE)))
+        labels = np.zeros((60, 40, 40), np.uint8)
+        for k in range(3):
+            labels[5 + 18 * k : 18 + 18 * k, 10:30, 10:30] = 22 - k
+        volume = add_volume(labels.astype(np.int16) * 100, np.eye(4), "CT")
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Spine")
+        Segments.addSegments(imageOf(labels, gridOf(volume)), node, volume)
+        nodes = [volume, node] if self.moving else [volume]
+        self.browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode")
+        for one in nodes:
+            sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+            for frame in ("0", "1"):
+                sequence.SetDataNodeAtValue(one, frame)
+            self.browser.AddSynchronizedSequenceNode(sequence)
+            self.browser.AddProxyNode(one, sequence, False)
+            self.browser.SetSaveChanges(sequence, True)
+        self.panel.ui.inputSelector.setCurrentNode(volume)
+        self.panel.ui.outputSelector.setCurrentNode(node)
+        for view in self.views:
+            view.show(volume)
+            view.node.JumpSliceByCentering(20.0, 20.0, 30.0)
+        self.rounds(3)
 
-    def row(self) -> None:
-        """Go to a vertebra."""
-        if self.review.table.rows:
-            self.review.table.goTo(self.random.choice(self.review.table.rows).segmentId)
+    def rounds(self, count: int) -> None:
+        for _ in range(count):
+            slicer.app.processEvents()
 
-    def menu(self) -> None:
-        """Choose an entry of a menu that opens no file dialog."""
-        actions = self.review.menus.actions
-        names = [n for n in actions if n not in ("csv", "save", "open", "grow", "again")]
-        action = actions[self.random.choice(names)]
-        if self.review.session is not None and action.enabled:
-            action.trigger()
+    def do(self, number: int) -> None:
+        """Do one gesture, and print it first."""
+        (name,) = self.random.choices(list(GESTURES), list(GESTURES.values()))
+        say({"gesture": number, "name": name})
+        getattr(self, f"do_{name}")()
+        self.rounds(self.random.randrange(3))
 
-    def split(self) -> None:
-        """Wait for the clicks of a split."""
-        if self.review.session is not None and self.review.currentId():
-            self.review.menus.actions["splitSeeds"].trigger()
+    def do_click(self) -> None:
+        view = self.random.choice(self.views)
+        x, y = (self.random.randrange(30, side - 30) for side in SIZE)
+        say({"view": view.node.GetName(), "x": x, "y": y})
+        # An active effect of the editor takes the click.
+        if self.editor is None or not self.editor.stroke(view.place_ras(x, y)):
+            view.click(x, y)
 
-    def button(self) -> None:
-        """Press a button."""
-        names = ("approveButton", "lookButton", "undoButton", "redoButton", "paintButton")
-        getattr(self.ui, self.random.choice(names)).click()
+    def do_menu(self) -> None:
+        menus = self.panel.reviewSection.menus
+        clicks = ("splitSeeds", "grow") * 4
+        others = [name for name in menus.actions if name not in FILE_ENTRIES]
+        name = self.random.choice([*clicks, *others])
+        say({"entry": name})
+        menus.actions[name].trigger()
 
-    def stroke(self) -> None:
-        """Paint with the editor."""
-        editor = self.ui.paintFrame.findChild(RealEditor)
-        if editor is None or not editor.stored.get("keys") or not self.review.currentId():
-            return
-        voxels = np.zeros(SHAPE, np.uint8)
-        k, j = self.random.randrange(80), self.random.randrange(14)
-        voxels[k : k + 8, j : j + 8, 2:8] = 1
-        editor.paint(voxels)
+    def do_wait(self) -> None:
+        self.rounds(40)
+        QTest.qWait(self.random.choice((1, 50, 250)))
 
-    def escape(self) -> None:
-        """Press Esc."""
-        self.review._giveUp()
+    def do_row(self) -> None:
+        rows = self.panel.reviewSection.table.rows
+        if rows:
+            self.panel.ui.reviewTable.setCurrentCell(self.random.randrange(len(rows)), 1)
 
-    def toolbar(self) -> None:
-        """Use the mouse toolbar."""
-        self.mode.SwitchToViewTransformMode()
+    def do_key(self) -> None:
+        name = self.random.choice(list(KEYS))
+        say({"key": name})
+        self.panel.ui.reviewTable.setFocus()
+        QTest.keyClick(self.panel.ui.reviewTable, KEYS[name])
 
-    def delete_marks(self) -> None:
-        """Delete what is being placed, in the Data module."""
-        node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
-        if node is not None:
-            slicer.mrmlScene.RemoveNode(node)
+    def do_paint(self) -> None:
+        self.panel.ui.paintButton.click()
 
-    def leave_or_return(self) -> None:
-        """Go to another module, or come back."""
-        self.entered = not self.entered
-        (self.widget.enter if self.entered else self.widget.exit)()
+    def do_effect(self) -> None:
+        key = self.random.choice((qt.Qt.Key_1, qt.Qt.Key_2, qt.Qt.Key_Space, qt.Qt.Key_Q))
+        QTest.keyClick(self.window, key)
 
-    def close(self) -> None:
-        """Close the scene, and load the data again."""
+    def do_undo(self) -> None:
+        where = self.random.choice((self.panel.ui.reviewTable, self.window))
+        QTest.keyClick(
+            where, qt.Qt.Key_Z, self.random.choice((qt.Qt.ControlModifier, qt.Qt.NoModifier))
+        )
+
+    def do_redo(self) -> None:
+        where = self.random.choice((self.panel.ui.reviewTable, self.window))
+        QTest.keyClick(where, qt.Qt.Key_Z, qt.Qt.ControlModifier | qt.Qt.ShiftModifier)
+
+    def do_escape(self) -> None:
+        QTest.keyClick(
+            self.random.choice((self.window, self.panel.ui.reviewTable)), qt.Qt.Key_Escape
+        )
+
+    def do_mouse(self) -> None:
+        """Press the arrow in the toolbar of the mouse, which ends placing."""
+        interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+    def do_leave(self) -> None:
+        slicer.util.selectModule("Data")
+        self.rounds(5)
+        self.look_around()
+        if self.random.random() < 0.3:
+            self.do_click()
+        slicer.util.selectModule(NAME)
+
+    def look_around(self) -> None:
+        """Note what the module leaves to the next one."""
+        editor = self.editor
+        if editor is not None and (editor.stored["observes"] or editor.stored["keys"]):
+            self.left_behind.add("the editor takes clicks or keys")
+        interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        if interaction.GetCurrentInteractionMode() == interaction.Place:
+            self.left_behind.add("a click would place a point")
+        if interaction.GetPlaceModePersistence():
+            self.left_behind.add("place mode persists")
+        if slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode"):
+            self.left_behind.add("points of waiting clicks")
+
+    def do_frame(self) -> None:
+        self.browser.SelectNextItem()
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self.browser)
+
+    def _press(self, text: str) -> None:
+        if self.editor is not None and self.editor.isVisible():
+            buttons = {b.text: b for b in self.editor.findChildren(qt.QPushButton)}
+            if buttons[text].isVisible():
+                buttons[text].click()
+
+    def do_add(self) -> None:
+        self._press("Add")
+
+    def do_remove(self) -> None:
+        self._press("Remove")
+
+    def do_rest(self) -> None:
+        self.panel.ui.approveRestButton.click()
+
+    def do_close(self) -> None:
         slicer.mrmlScene.Clear(0)
-        self.load()
-
-    def edit_elsewhere(self) -> None:
-        """Rename or remove a segment in another module."""
-        node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-        ids = node.GetSegmentation().GetSegmentIDs() if node is not None else ()
-        if ids:
-            chosen = self.random.choice(ids)
-            if self.random.random() < 0.5:
-                node.GetSegmentation().RemoveSegment(chosen)
-            else:
-                node.GetSegmentation().GetSegment(chosen).SetName("Something")
-
-    def delete_segmentation(self) -> None:
-        """Delete the segmentation, and load another."""
-        node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-        if node is not None:
-            slicer.mrmlScene.RemoveNode(node)
-        self.load()
-
-    def wait(self) -> None:
-        """Let the event loop run."""
-        slicer.app.processEvents()
-
-    def check(self) -> None:
-        """Raise AssertionError unless the scene is in order."""
-        slicer.app.processEvents()
-        waiting = self.review.menus._clicks is not None
-        marks = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode")
-        displays = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialDisplayNode")
-        assert marks == waiting, (marks, waiting)
-        assert displays == waiting, (displays, waiting)
-        assert (self.mode.GetCurrentInteractionMode() == self.mode.Place) == waiting
-        assert self.mode.GetPlaceModePersistence() == 0 or waiting
-        if self.entered:
-            return
-        assert not waiting
-        count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
-        for number in range(count):
-            node = slicer.mrmlScene.GetNthNodeByClass(number, "vtkMRMLSegmentationNode")
-            shown = node.GetDisplayNode()
-            ids = node.GetSegmentation().GetSegmentIDs()
-            assert {shown.GetSegmentOpacity3D(i) for i in ids} <= {1.0}
-        editor = self.ui.paintFrame.findChild(RealEditor)
-        assert editor is None or not editor.shortcuts
+        self.rounds(2)
+        self.open_case()
 
 
-IN_PANEL = ("row", "split", "split", "button", "menu", "stroke", "switch", "escape")
-ANYWHERE = (
-    "click", "click", "right_click", "toolbar", "delete_marks", "leave_or_return", "close",
-    "edit_elsewhere", "delete_segmentation", "wait",
-)  # fmt: skip
+def say(facts: dict[str, Any]) -> None:
+    sys.stdout.write(f"{json.dumps(facts)}\n")
+    sys.stdout.flush()
 
 
-def main(folder: str, seed: str, count: str) -> None:
-    """Make the gestures."""
-    user = Gestures(Path(folder), int(seed))
-    for number in range(int(count)):
-        name = user.random.choice((*ANYWHERE, *(IN_PANEL if user.entered else ())))
-        sys.stdout.write(f"{number} {name}\n")
-        sys.stdout.flush()
-        gesture: Callable[[], None] = getattr(user, name)
-        gesture()
-        # Often several gestures come before the event loop runs.
-        if user.random.random() < 0.5:
-            user.check()
-    user.widget.cleanup()
-    sys.stdout.write("end\n")
+def main() -> None:
+    faulthandler.enable()
+    path, scratch, seed, count = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
+    application.start(scratch)
+    application.import_module(path)
+    user = User(seed)
+    for number in range(count):
+        user.do(number)
+    slicer.util.selectModule("Data")
+    user.look_around()
+    slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(NAME)
+    slicer.mrmlScene.Clear(1)
+    user.rounds(20)
+    say({"alive": True, "left behind": sorted(user.left_behind)})
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+main()

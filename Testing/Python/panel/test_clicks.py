@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -67,18 +66,3 @@ def test_clicks_are_done_or_cancelled_and_nothing_is_left(found, name: str):
         assert result["done"] == []
     else:
         np.testing.assert_allclose(result["done"], [positions], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4))]
-)
-def test_two_hundred_random_gestures_leave_the_scene_in_order(drawing, tmp_path: Path, seed: int):
-    script = Path(click_scenarios.__file__).with_name("random_gestures.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), str(seed), "200"],
-        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-200:] + done.stderr[-2000:]
-    assert done.stdout.endswith("end\n")
-    assert "Traceback" not in done.stderr, done.stderr[-2000:]

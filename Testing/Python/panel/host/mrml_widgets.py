@@ -44,6 +44,13 @@ class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
             self._node.RemoveClosedSurfaceRepresentation()
 
 
+def _remove(tags: list[tuple[slicer.vtkMRMLScene, int]]) -> None:
+    """Remove observers, which Slicer's widgets do when they are deleted."""
+    for scene, tag in tags:
+        scene.RemoveObserver(tag)
+    tags.clear()
+
+
 def _flag(name: str, default: bool) -> QtCore.Property:
     def write(self: Any, value: bool) -> None:
         self._values[name] = value
@@ -60,14 +67,6 @@ def _text(name: str, default: str) -> QtCore.Property:
     return QtCore.Property(str, lambda self: self._values.get(name, default), write)
 
 
-def _stored(name: str) -> QtCore.Property:
-    return QtCore.Property(
-        bool,
-        lambda self: self.stored.get(name, True),
-        lambda self, value: self.stored.__setitem__(name, value),
-    )
-
-
 @qt.custom
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Offers the nodes of some classes."""
@@ -78,7 +77,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._values: dict[str, Any] = {}
         super().__init__(parent)
         self._scene: slicer.vtkMRMLScene | None = None
-        self._tags: list[int] = []
+        self._tags: list[tuple[slicer.vtkMRMLScene, int]] = []
+        tags = self._tags
+        self.destroyed.connect(lambda: _remove(tags))
         self._id = ""
         self._types: list[str] = []
         self._box = QtWidgets.QComboBox()
@@ -99,12 +100,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     noneDisplay, baseName = _text("noneDisplay", "None"), _text("baseName", "")
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
-        for tag in self._tags:
-            self._scene.RemoveObserver(tag)
-        self._scene, self._tags = scene, []
+        _remove(self._tags)
+        self._scene = scene
         if scene is not None:
-            events = [getattr(slicer.vtkMRMLScene, name) for name in SCENE_EVENTS]
-            self._tags = [scene.AddObserver(e, lambda *_: self.refresh()) for e in events]
+            for name in SCENE_EVENTS:
+                event = getattr(slicer.vtkMRMLScene, name)
+                self._tags.append((scene, scene.AddObserver(event, lambda *_: self.refresh())))
         self.refresh()
 
     def nodes(self) -> list[slicer.vtkMRMLNode]:
@@ -146,52 +147,3 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if nodeId != self._id:
             self._id = nodeId
             self.currentNodeChanged.emit(self.currentNode())
-
-
-@qt.custom
-class qMRMLSegmentEditorWidget(QtWidgets.QFrame):
-    """Stores the values that the panel sets; it has no tools."""
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None):
-        self.stored: dict[str, Any] = {}
-        super().__init__(parent)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
-
-    segmentationNodeSelectorVisible = _stored("segmentationNodeSelectorVisible")
-    sourceVolumeNodeSelectorVisible = _stored("sourceVolumeNodeSelectorVisible")
-    switchToSegmentationsButtonVisible = _stored("switchToSegmentationsButtonVisible")
-    unorderedEffectsVisible = _stored("unorderedEffectsVisible")
-
-    def setMRMLScene(self, scene: slicer.vtkMRMLScene) -> None:
-        self.stored["scene"] = scene
-
-    def setMRMLSegmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode) -> None:
-        self.stored["editor"] = node
-
-    def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        self.stored["editor"].SetAndObserveSegmentationNode(node)
-
-    def setSourceVolumeNode(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        self.stored["editor"].SetAndObserveSourceVolumeNode(node)
-
-    def setCurrentSegmentID(self, segmentId: str) -> None:
-        self.stored["editor"].SetSelectedSegmentID(segmentId)
-
-    def setEffectNameOrder(self, names: list[str]) -> None:
-        self.stored["effects"] = tuple(names)
-
-    def setActiveEffectByName(self, name: str) -> None:
-        self.stored["active"] = name
-
-    def setupViewObservations(self) -> None:
-        self.stored["observes"] = True
-
-    def removeViewObservations(self) -> None:
-        self.stored["observes"] = False
-
-    def installKeyboardShortcuts(self, parent: QtWidgets.QWidget | None = None) -> None:
-        self.stored["keys"] = True
-
-    def uninstallKeyboardShortcuts(self) -> None:
-        self.stored["keys"] = False
