@@ -27,8 +27,8 @@ MEASUREMENTS = {
     "surface_quality": "surfaces exported from real label maps",
     "export_speed": "time of the export of 24 vertebrae",
     "review_latency": "response time of every action of the review; needs slicer-core",
-    "panel_latency": "longest time for which the panel blocks Slicer, in a run and after edits; needs "
-    "slicer-core and PySide6",
+    "panel_latency": "longest time for which the panel blocks Slicer, in a run and after edits; "
+    "needs slicer-core and PySide6",
     "pin_latency": "time of the level solver after a level is pinned",
     "speed_table": "tables of network sizes and of what 'spinemamba bench --json' measured; writes "
     "benchmarks.md",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from spinemamba.common.stepwise import Steps, run_to_end
 from SpineMambaSegmentLib.Scene.Files import voxelsIn
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray, vertebraIds
@@ -82,6 +83,13 @@ def straightened(
     Raises:
         UserError: If a required package is not installed (DEPENDENCY_MISSING).
     """
+    return run_to_end(straightenedInSteps(volumeNode, segmentationNode))
+
+
+def straightenedInSteps(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> Steps[Straightened | None]:
+    """`straightened` in short steps. Discard them when a node changes or leaves the scene."""
     ids, segmentation = tuple(vertebraIds(segmentationNode)), segmentationNode.GetSegmentation()
     bounds = np.zeros(6)
     segmentation.GetBounds(bounds)
@@ -89,9 +97,12 @@ def straightened(
         return None
     low, high = bounds[::2] - _AROUND_MM, bounds[1::2] + _AROUND_MM
     array, grid = voxelsIn(volumeNode, gridOf(volumeNode).extentAround(low, high))
+    straighten = tool("imaging.straighten").straighten_in_steps
+    yield
     numbers = labelArray(segmentationNode, ids, grid)
     image = volumeOf(array, grid)
-    views = tool("imaging.straighten").straighten(image, image.with_array(numbers))
+    yield
+    views = yield from straighten(image, image.with_array(numbers))
     if views is None:
         return None
     window = _window(volumeNode, views[0].image)
