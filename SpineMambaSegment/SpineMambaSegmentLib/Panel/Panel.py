@@ -22,8 +22,12 @@ from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
+from SpineMambaSegmentLib.Scene.LazyImport import preload
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
+
+_REVIEW_TOOLS = ("imaging.masks", "editing.relabel", "imaging.straighten")
+"""Modules that the review needs after a run."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +142,13 @@ class Panel:
         if inputs.missing():
             return
         nodes, options = (inputs.volumeNode(), inputs.segmentationNode()), inputs.options()
-        self.runSection.start(
+        started = self.runSection.start(
             lambda folder: SegmentRun(*nodes, folder, options),
             _("The spine could not be segmented."),
             self._segmented,
         )
+        if started:
+            preload(*_REVIEW_TOOLS)
 
     def copyDiagnostics(self) -> None:
         """Copy versions, devices, options and the log for a bug report."""

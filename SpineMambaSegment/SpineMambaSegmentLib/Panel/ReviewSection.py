@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from spinemamba.common.errors import UserError
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
@@ -22,7 +20,7 @@ from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
 from SpineMambaSegmentLib.Review.Spine import Action
 from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus
-from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.LazyImport import preload
 
 _BANNER_STYLE = "background: #fff3cd; color: #4d3800; border: 1px solid #e0b84c; padding: 5px;"
 _LOADING_MS = 1000
@@ -248,6 +246,5 @@ class ReviewSection:
 
 
 def _loadSolver() -> None:
-    """Import the level solver; errors are shown when it is used."""
-    with contextlib.suppress(UserError):
-        tool("editing.relabel")
+    """Import the level solver while Slicer is idle."""
+    preload("editing.relabel")
