@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from SpineMambaSegmentLib.Panel.CompareSection import CompareSection
@@ -20,14 +21,22 @@ class CheckSection:
         review: Segmentation under review, and current vertebra.
         runs: Starts runs of the worker.
         inputs: Volume, if the segmentation does not refer to one.
+        copy: Copies a text to the clipboard.
     """
 
-    def __init__(self, ui: Any, review: ReviewSection, runs: RunSection, inputs: InputSection):
+    def __init__(
+        self,
+        ui: Any,
+        review: ReviewSection,
+        runs: RunSection,
+        inputs: InputSection,
+        copy: Callable[[str], None],
+    ):
         self._review, self._inputs = review, inputs
         layout = ui.reviewCollapsibleButton.layout()
         self.straightened = StraightenedSection(layout, review.table.goTo)
         self.compare = CompareSection(layout, runs, review.say, review.table.goTo)
-        self.measure = MeasureSection(ui, runs)
+        self.measure = MeasureSection(ui, runs, copy)
         review.onShown = self.refresh
         self.refresh()
 

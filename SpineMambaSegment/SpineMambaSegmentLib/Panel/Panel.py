@@ -73,6 +73,7 @@ class Panel:
         self._widget, self.runs = widget, runs
         self._parameterNode, self._application = parameterNode, application
         self._shortcuts: list[qt.QShortcut] = []
+        self._madeRoom = False
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
         self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
@@ -82,7 +83,7 @@ class Panel:
         self.runSection = run = RunSection(ui, runs, setup.ensurePackages, self.refresh)
         self.reviewSection = review = ReviewSection(ui, run.say, application.userName)
         self.exportSection = ExportSection(ui, run.say)
-        self.checkSection = CheckSection(ui, review, run, inputs)
+        self.checkSection = CheckSection(ui, review, run, inputs, application.copy)
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
@@ -170,11 +171,20 @@ class Panel:
 
     def _segmented(self, run: SegmentRun) -> str:
         """Show the new segments; the status line keeps the message of the run."""
+        self._makeRoom()
         self.reviewSection.onSegmented(run.segmentationNode)
         self.ui.outputSelector.setCurrentNode(run.segmentationNode)
         layoutManager = self._application.layoutManager()
         ReviewViews.showSegments(run.segmentationNode, run.importedIds, layoutManager)
         return ""
+
+    def _makeRoom(self) -> None:
+        """Fold the sections above the review after the first run; then they stay as they are."""
+        if not self._madeRoom:
+            self.ui.inputsCollapsibleButton.collapsed = True
+            self.ui.segmentCollapsibleButton.collapsed = True
+            self.ui.reviewCollapsibleButton.collapsed = False
+        self._madeRoom = True
 
     def _onModelImported(self, name: str) -> None:
         """Add an imported model to the selector, and choose it."""

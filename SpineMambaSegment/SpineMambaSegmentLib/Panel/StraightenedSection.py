@@ -29,6 +29,9 @@ _SCALE = 2
 """Pixels of the picture per pixel of the panel, so that it is sharp at 200 % scaling."""
 
 _FONT_PIXELS = 10
+_NAME_PIXELS = 12
+"""Smallest distance of two names; those of C1 and C2 would otherwise overlap."""
+
 _HALO = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
@@ -175,10 +178,10 @@ class StraightenedSection:
 
     def _draw(self, straight: Straightened.Straightened, chosenId: str) -> None:
         strips = (straight.side, straight.front)
-        rows = len(straight.side.grey)
+        count = len(straight.side.grey)
         columns = sum(strip.grey.shape[1] for strip in strips)
-        scale = min((_MAX_WIDTH - _GAP) / columns, _MAX_HEIGHT / rows)
-        width, height = round(columns * scale) + _GAP, round(rows * scale)
+        scale = min((_MAX_WIDTH - _GAP) / columns, _MAX_HEIGHT / count)
+        width, height = round(columns * scale) + _GAP, round(count * scale)
         canvas = qt.QPixmap(_SCALE * width, _SCALE * height)
         canvas.fill(qt.QColor(0, 0, 0))
         painter = qt.QPainter(canvas)
@@ -189,8 +192,11 @@ class StraightenedSection:
             smooth = qt.Qt.SmoothTransformation
             size = (wide, _SCALE * height, qt.Qt.IgnoreAspectRatio, smooth)
             painter.drawPixmap(round(_SCALE * left), 0, picture.scaled(*size))
-            for number, (row, column) in strip.marks.items():
-                at = (_SCALE * (left + (column + 0.5) * scale), _SCALE * (row + 0.5) * scale)
+            marks = sorted(strip.marks.items(), key=lambda mark: mark[1])
+            heights = [(place[0] + 0.5) * scale for number, place in marks]
+            spread = Straightened.spread(heights, _NAME_PIXELS)
+            for (number, place), y in zip(marks, spread, strict=True):
+                at = (_SCALE * (left + (place[1] + 0.5) * scale), _SCALE * y)
                 _write(painter, at, straight.names[number - 1])
             self._drawnStrips.append((strip, left, scale))
             left += strip.grey.shape[1] * scale + _GAP

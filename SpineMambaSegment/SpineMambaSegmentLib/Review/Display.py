@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import re
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
@@ -26,6 +27,7 @@ from SpineMambaSegmentLib.Review.SegmentState import (
 from SpineMambaSegmentLib.Review.Spine import Spine
 
 _MAX_LABELINGS = 3
+_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 _URGENCY = {FLAGGED: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
 
 
@@ -39,6 +41,7 @@ class Row:
         color: Red, green, blue, 0 to 255.
         posterior: Probability of its level; None if the level was set by the user, or if no run
             is known.
+        named: True if the user set its level.
         volume_ml: Volume in mL.
         reasons: Sentences of its flags, and marks such as "sacralised L5".
         status: One of `SegmentState.STATUSES`.
@@ -51,6 +54,7 @@ class Row:
     name: str
     color: tuple[int, int, int]
     posterior: float | None
+    named: bool
     volume_ml: float
     reasons: str
     status: int
@@ -82,6 +86,7 @@ def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row
         name=state.name,
         color=state.color,
         posterior=float(posterior) if posterior and not isManual else None,
+        named=isManual,
         volume_ml=round(state.mask.count() * spine.voxel_ml, 3),
         reasons=" ".join(filter(None, reasons)),
         status=state.status,
@@ -190,6 +195,11 @@ def whoAndWhen(row: Row) -> str:
         return ""
     initials = "".join(word[0] for word in row.reviewer.split() if word)
     return " ".join(filter(None, [initials.upper(), _localTime(row.at).strftime("%d %b")]))
+
+
+def reviewText(row: Row) -> str:
+    """Return who approved a vertebra and when, or else the first reason to check it."""
+    return whoAndWhen(row) or _SENTENCE_END.split(row.reasons)[0].rstrip(".")
 
 
 def fullStamp(row: Row) -> str:

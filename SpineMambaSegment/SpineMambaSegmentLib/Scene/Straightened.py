@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,6 +158,25 @@ def painted(straight: Straightened, strip: Strip, chosenId: str = "") -> np.ndar
     share[_edges(strip.numbers)] = 1.0
     share = share[:, :, None]
     return np.rint(255 * (pixels * (1 - share) + colors * share)).astype(np.uint8)
+
+
+def spread(positions: Sequence[float], distance: float) -> list[float]:
+    """Return positions moved apart as little as needed to be a distance from their neighbours.
+
+    Args:
+        positions: In ascending order.
+        distance: Smallest distance between two neighbours.
+    """
+    moved = np.array(positions, float)
+    steps = distance * np.arange(len(moved))
+    # Without the steps, positions must not descend: the nearest such sequence.
+    blocks: list[list[float]] = []
+    for value in moved - steps:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (one, n), (other, m) = blocks[-2:]
+            blocks[-2:] = [[(n * one + m * other) / (n + m), n + m]]
+    return [float(v) for v in np.repeat(*zip(*blocks, strict=True)) + steps] if blocks else []
 
 
 def volumeOf(array: np.ndarray, grid: Grid) -> Any:
