@@ -56,6 +56,7 @@ ALLOWED = {
     "qt.QWidget": "Base/Python/slicer/ScriptedLoadableModule.py",
     "qt.Qt.AlignCenter": "Qt; an enum of Qt itself",
     "qt.Qt.AlignHCenter": "Qt; an enum of Qt itself",
+    "qt.Qt.AlignLeft": "Qt; an enum of Qt itself",
     "qt.Qt.AlignRight": "Qt; an enum of Qt itself",
     "qt.Qt.AlignVCenter": "Qt; an enum of Qt itself",
     "qt.Qt.IgnoreAspectRatio": "Qt; an enum of Qt itself",
