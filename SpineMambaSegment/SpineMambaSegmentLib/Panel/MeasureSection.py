@@ -139,7 +139,7 @@ class MeasureSection:
 
 def tableText(measured: Measurements) -> str:
     """Return all measurements as tab-separated text, one row per value."""
-    rows = [("name", "view", "quantity", "value", "unit", "not given because")]
+    rows = [("name", "view", "quantity", "value", "unit", _("not given because"))]
     for item in measured.items:
         for quantity in of_kind(item.kind):
             value = item.values.get(quantity.key)

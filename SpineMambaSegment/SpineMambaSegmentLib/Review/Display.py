@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import re
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
@@ -27,7 +26,6 @@ from SpineMambaSegmentLib.Review.SegmentState import (
 from SpineMambaSegmentLib.Review.Spine import Spine
 
 _MAX_LABELINGS = 3
-_SENTENCE_END = re.compile(r"(?<=\.) (?=[A-Z])")
 _URGENCY = {FLAGGED: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
 
 
@@ -199,7 +197,7 @@ def whoAndWhen(row: Row) -> str:
 
 def reviewText(row: Row) -> str:
     """Return who approved a vertebra and when, or else the first reason to check it."""
-    return whoAndWhen(row) or _SENTENCE_END.split(row.reasons)[0].rstrip(".")
+    return whoAndWhen(row) or row.reasons.partition(". ")[0].rstrip(".")
 
 
 def fullStamp(row: Row) -> str:

@@ -65,7 +65,7 @@ def test_no_text_is_cut_off_in_a_narrow_panel(open_panel):
     assert seen > 20
 
 
-def test_flags_are_never_cut_off(open_panel):
+def test_flags_are_never_cut_off(open_panel, pump):
     label = open_panel.ui.reviewDetailLabel
     segment = open_panel.ui.outputSelector.currentNode().GetSegmentation().GetSegment("V20")
     reasons = "Cut by the image (superior). Level uncertain (74 %). " * 3
@@ -75,10 +75,7 @@ def test_flags_are_never_cut_off(open_panel):
     assert reasons.strip() in label.text
     for width in (WIDTH, 500):
         open_panel.frame.resize(width, HEIGHT)
-        # One round of events for each layout within a layout.
-        for _ in range(5):
-            slicer.app.processEvents()
-        assert label.size.height() >= label.heightForWidth(label.size.width())
+        pump(lambda: label.size.height() >= label.heightForWidth(label.size.width()))
 
 
 def test_the_key_tab_walks_through_the_panel_from_top_to_bottom(open_panel):
