@@ -12,7 +12,7 @@ import slicer
 from PySide6 import QtWidgets
 
 WIDTH = 360
-HEIGHT = 2200
+HEIGHT = 3200
 """Slicer scrolls a panel that is higher than its window."""
 SECTIONS = ("inputs", "segment", "review", "measure", "export", "setup")
 
