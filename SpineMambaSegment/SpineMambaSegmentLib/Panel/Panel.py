@@ -91,6 +91,7 @@ class Panel:
 
     def enter(self) -> None:
         """Called each time the panel is shown."""
+        preload(*_REVIEW_TOOLS)
         actions = (("Ctrl+Return", self.segment), ("Ctrl+Backspace", self.runSection.cancel))
         for keys, action in actions:
             shortcut = qt.QShortcut(qt.QKeySequence(keys), self._widget)
