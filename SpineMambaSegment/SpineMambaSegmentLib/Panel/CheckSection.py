@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
@@ -22,6 +23,7 @@ class CheckSection:
         runs: Starts runs of the worker.
         inputs: Volume, if the segmentation does not refer to one.
         settings: Remembers the folders of file dialogs.
+        copy: Copies a text to the clipboard.
     """
 
     def __init__(
@@ -31,12 +33,13 @@ class CheckSection:
         runs: RunSection,
         inputs: InputSection,
         settings: UserSettings,
+        copy: Callable[[str], None],
     ):
         self._review, self._inputs = review, inputs
         layout = ui.reviewCollapsibleButton.layout()
         self.straightened = StraightenedSection(layout, review.table.goTo)
         self.compare = CompareSection(layout, runs, review.say, review.table.goTo, settings)
-        self.measure = MeasureSection(ui, runs, settings)
+        self.measure = MeasureSection(ui, runs, settings, copy)
         review.onShown = self.refresh
         self.refresh()
 

@@ -24,9 +24,13 @@ from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
+from SpineMambaSegmentLib.Scene.LazyImport import preload
 from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
+
+_REVIEW_TOOLS = ("imaging.masks", "editing.relabel", "imaging.straighten")
+"""Modules that the review needs after a run."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Panel:
         self._widget, self.runs = widget, runs
         self._parameterNode, self._application = parameterNode, application
         self._shortcuts: list[qt.QShortcut] = []
+        self._madeRoom = False
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
         self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
@@ -92,7 +97,7 @@ class Panel:
         )
         self.reviewSection = review = ReviewSection(ui, run.say, application.userName, settings)
         self.exportSection = ExportSection(ui, run.say, settings)
-        self.checkSection = CheckSection(ui, review, run, inputs, settings)
+        self.checkSection = CheckSection(ui, review, run, inputs, settings, application.copy)
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
@@ -100,6 +105,7 @@ class Panel:
 
     def enter(self) -> None:
         """Called each time the panel is shown."""
+        preload(*_REVIEW_TOOLS)
         actions = (("Ctrl+Return", self.segment), ("Ctrl+Backspace", self.runSection.cancel))
         for keys, action in actions:
             shortcut = qt.QShortcut(qt.QKeySequence(keys), self._widget)
@@ -159,11 +165,13 @@ class Panel:
         if inputs.missing():
             return
         nodes, options = (inputs.volumeNode(), inputs.segmentationNode()), inputs.options()
-        self.runSection.start(
+        started = self.runSection.start(
             lambda folder: SegmentRun(*nodes, folder, options),
             _("The spine could not be segmented."),
             self._segmented,
         )
+        if started:
+            preload(*_REVIEW_TOOLS)
 
     def copyDiagnostics(self) -> None:
         """Copy versions, devices, options and the log for a bug report."""
@@ -209,11 +217,20 @@ class Panel:
 
     def _segmented(self, run: SegmentRun) -> str:
         """Show the new segments; the status line keeps the message of the run."""
+        self._makeRoom()
         self.reviewSection.onSegmented(run.segmentationNode)
         self.ui.outputSelector.setCurrentNode(run.segmentationNode)
         layoutManager = self._application.layoutManager()
         ReviewViews.showSegments(run.segmentationNode, run.importedIds, layoutManager)
         return ""
+
+    def _makeRoom(self) -> None:
+        """Fold the sections above the review after the first run; then they stay as they are."""
+        if not self._madeRoom:
+            self.ui.inputsCollapsibleButton.collapsed = True
+            self.ui.segmentCollapsibleButton.collapsed = True
+            self.ui.reviewCollapsibleButton.collapsed = False
+        self._madeRoom = True
 
     def _onModel(self, name: str) -> None:
         """List the models again, and choose one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,6 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from spinemamba.common.errors import UserError
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Application.Icons import showStatus
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
@@ -26,7 +24,7 @@ from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
 from SpineMambaSegmentLib.Review.Spine import Action, Spine
 from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus
-from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.LazyImport import preload
 
 _LOADING_MS = 1000
 """Delay after which the level solver is imported. The import takes half a second, which would
@@ -388,6 +386,5 @@ def _withIndex(function: Callable[[int], None], index: int) -> Callable[[], None
 
 
 def _loadSolver() -> None:
-    """Import the level solver; errors are shown when it is used."""
-    with contextlib.suppress(UserError):
-        tool("editing.relabel")
+    """Import the level solver while Slicer is idle."""
+    preload("editing.relabel")

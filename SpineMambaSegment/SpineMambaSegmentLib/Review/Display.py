@@ -38,6 +38,7 @@ class Row:
         color: Red, green, blue, 0 to 255.
         posterior: Probability of its level; None if the level was set by the user, or if no run
             is known.
+        named: True if the user set its level.
         volume_ml: Volume in mL.
         reasons: Sentences of its flags, and marks such as "sacralised L5".
         status: One of `SegmentState.STATUSES`.
@@ -50,6 +51,7 @@ class Row:
     name: str
     color: tuple[int, int, int]
     posterior: float | None
+    named: bool
     volume_ml: float
     reasons: str
     status: int
@@ -81,6 +83,7 @@ def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row
         name=state.name,
         color=state.color,
         posterior=float(posterior) if posterior and not isManual else None,
+        named=isManual,
         volume_ml=round(state.mask.count() * spine.voxel_ml, 3),
         reasons=" ".join(filter(None, reasons)),
         status=state.status,
@@ -174,6 +177,11 @@ def whoAndWhen(row: Row) -> str:
         return ""
     initials = "".join(word[0] for word in row.reviewer.split() if word)
     return " ".join(filter(None, [initials.upper(), _localTime(row.at).strftime("%d %b")]))
+
+
+def reviewText(row: Row) -> str:
+    """Return who approved a vertebra and when, or else the first reason to check it."""
+    return whoAndWhen(row) or row.reasons.partition(". ")[0].rstrip(".")
 
 
 def fullStamp(row: Row) -> str:

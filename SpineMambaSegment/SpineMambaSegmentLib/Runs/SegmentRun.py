@@ -95,7 +95,9 @@ class SegmentRun(WorkerRun):
 
     def _import(self) -> Iterator[None]:
         """Add the result to the scene, in short steps."""
-        labels = Segments.readLabels(self._job.output, self._file.grid)
+        labels = Segments.readImage(self._job.output, self._file.grid)
+        yield
+        Segments.checkLabels(labels)
         result = read_result(self._job.result)
         yield
         scene = self.volumeNode.GetScene()

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _INTERVAL_MS = 50
 """Interval of the timer in the panel."""
 
+_WRITER_S = 0.005
+"""Time per tick in which the main thread waits for the thread that writes the input files. Waiting
+releases the GIL, which Slicer's main thread otherwise holds between ticks."""
+
 _POLL_S = 0.1
 """Interval in scripts that wait for the end."""
 
@@ -259,6 +263,7 @@ class WorkerRun:
 
     def _startWorker(self) -> None:
         self._lastEvent_s = time.monotonic()
+        self._writer.join(_WRITER_S)
         if self._writer.is_alive():
             return
         if self._failure is not None:

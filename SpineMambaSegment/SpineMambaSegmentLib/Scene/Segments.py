@@ -32,9 +32,19 @@ def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
         ValueError: If it is not on ``grid``, or contains an unknown label.
     """
     labels = readImage(path, grid)
-    if unknown := _present(labels) - set(BY_VALUE):
-        raise ValueError(f"unknown labels in the result: {sorted(unknown)}")
+    checkLabels(labels)
     return labels
+
+
+def checkLabels(labels: slicer.vtkOrientedImageData) -> None:
+    """Check that every value of an image is a label or 0.
+
+    Raises:
+        ValueError: If it contains an unknown label.
+    """
+    # Most of a large image is background.
+    if unknown := _present(_cropped(labels)) - set(BY_VALUE):
+        raise ValueError(f"unknown labels in the result: {sorted(unknown)}")
 
 
 def readImage(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
@@ -88,7 +98,8 @@ def addSegments(
     for segmentId in madeIds(segmentationNode):
         if segmentId not in kept:
             segmentation.RemoveSegment(segmentId)
-    present = _present(labels)
+    part = _cropped(labels)
+    present = _present(part)
     ids = {}
     for label in (label for label in LABELS if label.value in present):
         ids[label.value] = _addSegment(segmentation, label, (tags or {}).get(label.value, {}))
@@ -99,7 +110,7 @@ def addSegments(
         byValue.InsertNextValue(ids.get(value, ""))
     # An image instead of a label map node: for a node, the import with explicit IDs applies the
     # transform between the nodes twice. An image has no transform.
-    if not Logic.ImportLabelmapToSegmentationNode(_cropped(labels), segmentationNode, byValue):
+    if not Logic.ImportLabelmapToSegmentationNode(part, segmentationNode, byValue):
         raise ValueError("Slicer could not import the labels")
     return list(ids.values())
 
@@ -177,6 +188,8 @@ def _voxels(image: slicer.vtkOrientedImageData) -> np.ndarray:
 
 def _present(labels: slicer.vtkOrientedImageData) -> set[int]:
     """Return the label values in an image, without 0."""
+    if labels.IsEmpty():
+        return set()
     voxels = _voxels(labels)
     # Block by block: bincount converts its input to int64.
     values: set[int] = set()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -33,6 +34,8 @@ class WorkerProcess:
         self._events: queue.Queue[events.Event] = queue.Queue()
         self._worker_pid: int | None = None
         self._end_reported = False
+        self._last: events.Event | None = None
+        self._last_s = 0.0
         self._cancelled = False
         self._tidy = False
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -77,14 +80,20 @@ class WorkerProcess:
         with contextlib.suppress(queue.Empty):
             while True:
                 new.append(self._events.get_nowait())
-        if any(isinstance(event, events.Finished | events.Failed) for event in new):
-            self._end_reported = True
-            self._tidy_up()
+        if new and isinstance(new[-1], events.Finished | events.Failed):
+            self._last, self._last_s = new.pop(), time.monotonic()
+            # A launcher may not end before its stdin is closed.
+            self._close_stdin()
         ended = self._process.poll() is not None and not self._reader.is_alive()
         if ended and self._events.empty() and not self._end_reported and not self._cancelled:
+            self._last = self._last or self._crash()
+        # The interpreter of a worker with torch takes a moment to end; the caller does not wait.
+        late = time.monotonic() - self._last_s > events.GRACE_S
+        if self._last is not None and (ended or late):
             self._end_reported = True
             self._tidy_up()
-            new.append(self._crash())
+            new.append(self._last)
+            self._last = None
         return new
 
     def is_running(self) -> bool:
