@@ -22,6 +22,8 @@ from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
+from SpineMambaSegmentLib.Runs.SequenceRun import SequenceRun, segmentRun
+from SpineMambaSegmentLib.Scene.LabelArray import vertebraIds
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
 
@@ -69,6 +71,7 @@ class Panel:
         self._widget, self.runs = widget, runs
         self._parameterNode, self._application = parameterNode, application
         self._shortcuts: list[qt.QShortcut] = []
+        self._isEntered = False
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
         self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
@@ -86,6 +89,7 @@ class Panel:
 
     def enter(self) -> None:
         """Called each time the panel is shown."""
+        self._isEntered = True
         actions = (("Ctrl+Return", self.segment), ("Ctrl+Backspace", self.runSection.cancel))
         for keys, action in actions:
             shortcut = qt.QShortcut(qt.QKeySequence(keys), self._widget)
@@ -101,6 +105,7 @@ class Panel:
 
     def exit(self) -> None:
         """Called each time the panel is hidden; a run continues."""
+        self._isEntered = False
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
@@ -132,16 +137,27 @@ class Panel:
         self.inputSection.setParameterNode(self._parameterNode())
         self.refresh()
 
+    def onSceneChanged(self) -> None:
+        """Called after a scene was loaded or closed; a hidden panel adds no parameter node."""
+        if self._isEntered:
+            self.showScene()
+
     def segment(self) -> None:
         """Start a segmentation; do nothing if a run is in progress or an input is missing."""
         inputs = self.inputSection
         if inputs.missing():
             return
         nodes, options = (inputs.volumeNode(), inputs.segmentationNode()), inputs.options()
+
+        def make(folder: Path) -> SegmentRun | SequenceRun:
+            run = segmentRun(*nodes, folder, options)
+            run.onStored = lambda node, indexValue: self._stored(node, indexValue, nodes[1])
+            return run
+
         self.runSection.start(
-            lambda folder: SegmentRun(*nodes, folder, options),
+            make,
             _("The spine could not be segmented."),
-            self._segmented,
+            lambda run: self._segmented(run, nodes[1]),
         )
 
     def copyDiagnostics(self) -> None:
@@ -162,13 +178,46 @@ class Panel:
         if not self.runs.isRunning():
             self._showSegmentation(self.inputSection.segmentationNode())
 
-    def _segmented(self, run: SegmentRun) -> str:
-        """Show the new segments; the status line keeps the message of the run."""
-        self.reviewSection.onSegmented(run.segmentationNode)
-        self.ui.outputSelector.setCurrentNode(run.segmentationNode)
-        layoutManager = self._application.layoutManager()
-        ReviewViews.showSegments(run.segmentationNode, run.importedIds, layoutManager)
+    def _segmented(
+        self,
+        run: SegmentRun | SequenceRun,
+        chosen: slicer.vtkMRMLSegmentationNode | None,
+    ) -> str:
+        """Show the new segments; the status line keeps the message of the run.
+
+        Args:
+            run: The finished run.
+            chosen: Segmentation that was chosen at the start of the run.
+        """
+        node = run.segmentationNode
+        if not run.isReviewStarted:
+            self.reviewSection.onSegmented(node)
+        if not self._choose(node, chosen):
+            return _("Finished. The segments are in {name}.").format(name=node.GetName())
+        ids = run.importedIds or vertebraIds(node)
+        ReviewViews.showSegments(node, ids, self._application.layoutManager())
         return ""
+
+    def _stored(
+        self,
+        node: slicer.vtkMRMLSegmentationNode,
+        indexValue: str,
+        chosen: slicer.vtkMRMLSegmentationNode | None,
+    ) -> None:
+        """Show a frame that was stored, while the run continues."""
+        self.reviewSection.onFrameStored(node, indexValue)
+        self._choose(node, chosen)
+
+    def _choose(
+        self,
+        node: slicer.vtkMRMLSegmentationNode,
+        chosen: slicer.vtkMRMLSegmentationNode | None,
+    ) -> bool:
+        """Choose the segmentation of a run, unless another was chosen during the run."""
+        if self.inputSection.segmentationNode() not in (node, chosen, None):
+            return False
+        self.ui.outputSelector.setCurrentNode(node)
+        return True
 
     def _onModelImported(self, name: str) -> None:
         """Add an imported model to the selector, and choose it."""

@@ -17,6 +17,7 @@ from SpineMambaSegmentLib.Review.Rules import changedStates, orderWith, pinsAfte
 from SpineMambaSegmentLib.Review.SceneWriter import write
 from SpineMambaSegmentLib.Review.SegmentState import SegmentState, readState
 from SpineMambaSegmentLib.Review.Spine import ATTRIBUTES, Action, Spine, sortedByHeight
+from SpineMambaSegmentLib.Scene import Frames
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.Segments import SEGMENT_ID
 
@@ -47,7 +48,10 @@ class Step:
 
 
 class ReviewSession:
-    """The vertebrae of one segmentation under review.
+    """The vertebrae of one segmentation under review, or of one frame of a sequence.
+
+    Attributes:
+        frame: Frame of the sequence; None if the segmentation is no proxy node of a sequence.
 
     Args:
         node: The segmentation; its segments are read at once.
@@ -62,6 +66,7 @@ class ReviewSession:
         reviewer: str = "",
     ):
         self.node, self.volumeNode, self.reviewer = node, volumeNode, reviewer
+        self.frame = Frames.frameOf(node)
         self._undo: list[Step] = []
         self._redo: list[Step] = []
         self._masks: dict[str, Mask] = {}
@@ -74,6 +79,10 @@ class ReviewSession:
         """The vertebrae after the last step."""
         return self._spine
 
+    def isShown(self) -> bool:
+        """Return False while the browser of the sequence shows another frame."""
+        return self.frame == Frames.frameOf(self.node)
+
     def apply(self, action: Action) -> list[str]:
         """Apply an action as one step.
 
@@ -83,6 +92,11 @@ class ReviewSession:
         Raises:
             UserError: If the action is not possible; then nothing is changed.
         """
+        if not self.isShown():
+            raise UserError(
+                _("{title}: the sequence shows another frame now.").format(title=action.title),
+                _("Go back to the frame and try again."),
+            )
         self.absorb()
         edit = action.edit(self._spine)
         after = changedStates(self._spine, edit, self._stamp())
@@ -105,11 +119,14 @@ class ReviewSession:
     def absorb(self) -> list[str]:
         """Record changes made elsewhere, such as in the Segment Editor, as one step.
 
-        Changes of approved vertebrae are reverted, and overlaps are removed.
+        Changes of approved vertebrae are reverted, and overlaps are removed. Nothing is recorded
+        while the sequence shows another frame.
 
         Returns:
             IDs of the segments that changed.
         """
+        if not self.isShown():
+            return []
         now = self._read()
         if repairs := repaired(self._spine, now):
             write(self.node, now, repairs, self._readOrder())
@@ -137,7 +154,7 @@ class ReviewSession:
     def undo(self) -> list[str]:
         """Undo the last step, and return the IDs of the segments that changed."""
         self.absorb()
-        if not self._undo:
+        if not self._undo or not self.isShown():
             return []
         step = self._undo.pop()
         self._write(step.before, step.attributesBefore, step.orderBefore)
@@ -147,7 +164,7 @@ class ReviewSession:
 
     def redo(self) -> list[str]:
         """Repeat the last undone step, and return the IDs of the segments that changed."""
-        if self.absorb() or not self._redo:
+        if self.absorb() or not self._redo or not self.isShown():
             return []
         step = self._redo.pop()
         self._write(step.after, step.attributesAfter, step.orderAfter)
@@ -184,6 +201,7 @@ class ReviewSession:
         item = Log.entry(title, self.reviewer, self._stamp()[1])
         item["changes"] = Log.changes(before, after, self._spine.voxel_ml)
         Log.append(self.node, item)
+        Frames.keep(self.node)
 
     def _stamp(self) -> tuple[str, str]:
         """Return the reviewer's name and the time."""

@@ -84,6 +84,9 @@ def addSegments(
     """
     placeUnder(segmentationNode, volumeNode)
     segmentation = segmentationNode.GetSegmentation()
+    if not segmentation.GetNumberOfSegments():
+        # Slicer imports no labels into a segmentation of surfaces, even if it is empty.
+        segmentationNode.SetSourceRepresentationToBinaryLabelmap()
     reviewed = reviewedIds(segmentationNode)
     for segmentId in reviewed:
         _removeReviewed(labels, segmentationNode, segmentId)
@@ -158,6 +161,13 @@ def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
         if SEGMENT_ID.fullmatch(segmentId)
         and Logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == Logic.Completed
     ]
+
+
+def keptIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of the segments that a run keeps: reviewed ones, and all of other origin."""
+    reviewed = reviewedIds(segmentationNode)
+    ids = segmentationNode.GetSegmentation().GetSegmentIDs()
+    return [i for i in ids if i in reviewed or not SEGMENT_ID.fullmatch(i)]
 
 
 def placeUnder(
