@@ -131,6 +131,9 @@ class SegmentRun(MarkedRun):
         extent = None if roi is None else Inputs.regionExtent(volumeNode, roi)
         super().__init__(volumeNode, segmentationNode, temporaryFolder)
         self._frame = None if segmentationNode is None else Frames.frameOf(segmentationNode)
+        # The browser may go to another frame during the run.
+        imageFrame = None if self._frame is None else Frames.frameOf(volumeNode)
+        self._image = volumeNode if imageFrame is None else imageFrame.dataNode or volumeNode
         self._gridAtStart = gridOf(volumeNode)
         self._early += [events.Warning(t) for t in Inputs.hints(volumeNode, segmentationNode)]
         self._file = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
@@ -139,7 +142,7 @@ class SegmentRun(MarkedRun):
 
     def _import(self) -> Iterator[None]:
         """Add the result to the scene, in short steps."""
-        if not gridOf(self.volumeNode).isSameAs(self._gridAtStart):
+        if not gridOf(self._image).isSameAs(self._gridAtStart):
             raise UserError(
                 _("The input volume was replaced during the run."), _("Press Segment Spine again.")
             )
@@ -151,7 +154,7 @@ class SegmentRun(MarkedRun):
         elif self._frame is not None and self._frame.isInScene():
             scratch = slicer.vtkMRMLScene()
             node = self._frame.copyTo(scratch)
-            yield from importInto(node, self._job, self._file.grid, self.volumeNode)
+            yield from importInto(node, self._job, self._file.grid, self._image)
             startReview(node)
             self._frame.store(node)
             self.isReviewStarted = True
