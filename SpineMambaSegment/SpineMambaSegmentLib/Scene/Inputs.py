@@ -40,8 +40,8 @@ def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     # Label maps and color images are scalar volumes too, by inheritance.
     if not volumeNode.IsA("vtkMRMLScalarVolumeNode") or volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         raise _inputBad(_("{name} is a label map, not an image.").format(name=name))
-    if volumeNode.IsA("vtkMRMLTensorVolumeNode"):
-        raise _inputBad(_("{name} has a tensor or several values per voxel.").format(name=name))
+    if volumeNode.IsA("vtkMRMLDiffusionTensorVolumeNode"):
+        raise _inputBad(_("{name} has a tensor per voxel, not one value.").format(name=name))
     image = volumeNode.GetImageData()
     if image is None or 0 in image.GetDimensions() or image.GetPointData().GetScalars() is None:
         raise _inputBad(_("{name} has no voxels.").format(name=name))

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("application", reason="slicer-core or PySide6 is not installed")
 
-import slicer  # noqa: E402
-from scene_helpers import add_volume  # noqa: E402
+import slicer
+from scene_helpers import add_volume
 
 VALUES = ("0", "0.5", "1.5")
 IDS = ("V19", "V20", "V21")
