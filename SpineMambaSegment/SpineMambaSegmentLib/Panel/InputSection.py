@@ -130,7 +130,7 @@ class InputSection:
         chosen = self.options()
         words = (Path(chosen.model).name, chosen.device, chosen.modality, chosen.quality)
         region = ["region"] if chosen.roiNode is not None else []
-        return ", ".join([*words, *region, *(["all frames"] if chosen.allFrames else [])])
+        return ", ".join([*words, *region, *(["all-frames"] if chosen.allFrames else [])])
 
     def missing(self) -> str:
         """Return the reason why no run can be started; empty if one can."""

@@ -17,13 +17,11 @@ from SpineMambaSegmentLib.Scene.Segments import SURFACE, keptIds
 _ROI_STEPS = 9
 """Sample points along each axis of a region, for non-linear transforms."""
 
-_Names = slicer.vtkSegmentationConverter
-BINARY = _Names.GetSegmentationBinaryLabelmapRepresentationName()
+BINARY = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+_FRACTIONAL = slicer.vtkSegmentationConverter.GetSegmentationFractionalLabelmapRepresentationName()
 _SOURCES = {
     SURFACE: _("{name} consists of surfaces, not voxels."),
-    _Names.GetSegmentationFractionalLabelmapRepresentationName(): _(
-        "{name} consists of fractional label maps, not of binary ones."
-    ),
+    _FRACTIONAL: _("{name} consists of fractional label maps, not of binary ones."),
 }
 """Messages by source representation."""
 

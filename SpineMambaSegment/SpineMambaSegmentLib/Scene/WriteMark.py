@@ -26,7 +26,7 @@ def place(
         volumeNode: The image of the run, for the message of `check`.
     """
     mark = slicer.vtkMRMLScriptedModuleNode()
-    mark.SetName("SpineMamba run")
+    mark.SetName("SpineMambaRun")
     mark.SetHideFromEditors(True)
     mark.SetSaveWithScene(False)
     mark = segmentationNode.GetScene().AddNode(mark)

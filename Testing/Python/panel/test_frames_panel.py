@@ -80,7 +80,7 @@ def test_frames_are_offered_for_volumes_of_sequences_only(scan, volume):
 
 def test_all_frames_become_a_sequence_in_the_same_browser(scan):
     scan.start()
-    assert scan.panel.inputSection.describe().endswith("all frames")
+    assert scan.panel.inputSection.describe().endswith("all-frames")
     scan.wait()
     assert "Finished" in scan.ui.statusLabel.text
     assert "only the current frame" not in scan.ui.statusLabel.text
