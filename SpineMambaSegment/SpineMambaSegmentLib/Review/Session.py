@@ -201,7 +201,7 @@ class ReviewSession:
         item = Log.entry(title, self.reviewer, self._stamp()[1])
         item["changes"] = Log.changes(before, after, self._spine.voxel_ml)
         Log.append(self.node, item)
-        Frames.keep(self.node)
+        Frames.keep(self.node, None if _isReshaped(before, after) else list(after))
 
     def _stamp(self) -> tuple[str, str]:
         """Return the reviewer's name and the time."""
@@ -240,6 +240,15 @@ class ReviewSession:
         if self.volumeNode is not None:
             return gridOf(self.volumeNode)
         return Grid(np.eye(4), (0, 0, 0))  # no segment has voxels
+
+
+def _isReshaped(
+    before: Mapping[str, SegmentState | None], after: Mapping[str, SegmentState | None]
+) -> bool:
+    """Return whether a step adds or removes a segment, or changes its voxels."""
+    return any(
+        new is None or before[i] is None or new.mask != before[i].mask for i, new in after.items()
+    )
 
 
 def _differs(one: Spine, other: Spine, segmentId: str) -> bool:

@@ -6,6 +6,7 @@ changes, proxy and data node share their voxels; else the proxy is a copy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import slicer
@@ -93,11 +94,16 @@ def framesOf(node: slicer.vtkMRMLNode) -> list[Frame]:
     return [Frame(browser, sequence, value, k + 1, count) for k, value in enumerate(values)]
 
 
-def keep(node: Segmentation) -> None:
+def keep(node: Segmentation, ids: Sequence[str] | None = None) -> None:
     """Store segments and attributes of a proxy node in its frame; other nodes are left alone.
 
     The browser itself stores segments only if it saves changes, and attributes only with the next
     change of a segment.
+
+    Args:
+        node: The segmentation.
+        ids: Segments whose names, colours and tags have changed, if no voxels have; None copies
+            the whole segmentation, which takes about a second for a large one with surfaces.
     """
     frame = frameOf(node)
     if frame is None:
@@ -108,8 +114,14 @@ def keep(node: Segmentation) -> None:
         return
     # Not with SetDataNodeAtValue or UpdateDataNodeAtValue: the browser would then write the whole
     # frame back to the proxy node after each step of the review.
-    isShared = stored.GetSegmentation() is node.GetSegmentation()
-    stored.CopyContent(node, not isShared)
+    segments, copies = node.GetSegmentation(), stored.GetSegmentation()
+    if segments is copies or ids is None or any(copies.GetSegment(i) is None for i in ids):
+        stored.CopyContent(node, segments is not copies)
+    else:
+        for segmentId in ids:
+            copies.GetSegment(segmentId).DeepCopyMetadata(segments.GetSegment(segmentId))
+        for name in {*node.GetAttributeNames(), *stored.GetAttributeNames()}:
+            stored.SetAttribute(name, node.GetAttribute(name))
     frame.sequence.StorableModified()
 
 
