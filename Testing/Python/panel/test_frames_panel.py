@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("application", reason="slicer-core or PySide6 is not installed")
 
 import slicer
+import vtk
 from scene_helpers import add_volume
 
 VALUES = ("0", "0.5", "1.5")
@@ -230,6 +231,39 @@ def test_a_sequence_that_is_deleted_ends_the_run(scan, monkeypatch, fake_worker)
     slicer.mrmlScene.RemoveNode(scan.images)
     scan.wait()
     assert "deleted during the run" in scan.ui.statusLabel.text
+    assert list(fake_worker.iterdir()) == []
+
+
+def test_region_and_transform_hold_for_all_frames(scan):
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Move")
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 100.0)
+    transform.SetMatrixTransformToParent(matrix)
+    scan.volume.SetAndObserveTransformNodeID(transform.GetID())
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
+    roi.SetCenter(107.5, 9.5, 12.0)
+    roi.SetSize(11.0, 13.0, 15.0)
+    scan.ui.roiSelector.setCurrentNode(roi)
+    scan.start()
+    scan.wait()
+    for item in range(3):
+        scan.browser.SetSelectedItemNumber(item)
+        bounds = np.zeros(6)
+        scan.output.GetRASBounds(bounds)
+        margin = np.array([0.5, 0.5, (1 + item) / 2])
+        assert (bounds[::2] >= np.array([102.0, 3.0, 4.5]) - margin).all()
+        assert (bounds[1::2] <= np.array([113.0, 16.0, 19.5]) + margin).all()
+        assert (bounds[1::2] > bounds[::2]).all()
+
+
+def test_a_region_outside_of_one_frame_is_named_before_the_run(scan, fake_worker):
+    roi = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
+    roi.SetCenter(7.5, 9.5, 40.0)  # above the first frame, which is the lowest
+    roi.SetSize(11.0, 13.0, 15.0)
+    scan.ui.roiSelector.setCurrentNode(roi)
+    scan.start()
+    assert not scan.panel.runs.isRunning()
+    assert "Frame 1 of 3: The region Region lies outside" in scan.ui.statusLabel.text
     assert list(fake_worker.iterdir()) == []
 
 
