@@ -1,4 +1,4 @@
-"""Segmentation of all frames of a sequence, one worker process after the other."""
+"""Segmentation of all frames of a sequence, one after the other in the same worker process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
+from spinemamba.protocol.worker_client import WorkerProcess
 from SpineMambaSegmentLib.Errors import remedies
 from SpineMambaSegmentLib.Review.Sessions import startReview
+from SpineMambaSegmentLib.Runs.CommandRun import interpreter
 from SpineMambaSegmentLib.Runs.SegmentRun import (
     MarkedRun,
     RunOptions,
@@ -78,7 +80,8 @@ class SequenceRun(MarkedRun):
             self._checkFrame(frame)
         super().__init__(volumeNode, segmentationNode, temporaryFolder)
         self.isReviewStarted = True
-        self._start_s, self._earlierLog = time.monotonic(), ""
+        self._start_s = time.monotonic()
+        self._process: WorkerProcess | None = None
         hints = Inputs.hints(volumeNode, segmentationNode, allFrames=True)
         self._early += [events.Warning(text) for text in hints]
         self._setMark()
@@ -95,10 +98,6 @@ class SequenceRun(MarkedRun):
         A frame is stored in a single step: also its import can be cancelled.
         """
         return self.isRunning() and self._killAt_s is None
-
-    def log(self) -> str:
-        """Return the logs of all frames so far."""
-        return self._earlierLog + super().log()
 
     def newEvents(self) -> list[events.Event]:
         """Return the events since the last call; see `WorkerRun.newEvents`."""
@@ -134,7 +133,6 @@ class SequenceRun(MarkedRun):
         frame = self._left[0]
         self._checkInScene()
         self._checkFrame(frame)  # it may have been replaced since the start
-        self._earlierLog = self.log()
         folder = self._folder / f"frame-{frame.number}"
         folder.mkdir()
         self._image = frame.dataNode
@@ -225,6 +223,14 @@ class SequenceRun(MarkedRun):
         text = _("The segments of {done} of {total} frames are finished and kept.")
         return [text.format(done=self._stored, total=self._left[0].count)]
 
-    def _kill(self) -> None:
-        super()._kill()
-        self._earlierLog = ""  # part of the log that is kept now
+    def _launch(self) -> WorkerProcess:
+        if self._process is not None and self._process.is_running():
+            self._process.run(self._job)
+        else:
+            self._process = WorkerProcess.start(self._job, self._folder, interpreter(), stays=True)
+        return self._process
+
+    def _askToStop(self) -> None:
+        # Between two frames, the process waits and is not the worker of a job.
+        self._worker = self._process
+        super()._askToStop()

@@ -280,7 +280,11 @@ class WorkerRun:
             return
         if self._failure is not None:
             raise self._failure
-        self._worker = WorkerProcess.start(self._job, self._folder, interpreter())
+        self._worker = self._launch()
+
+    def _launch(self) -> WorkerProcess:
+        """Return the process that works on the job."""
+        return WorkerProcess.start(self._job, self._folder, interpreter())
 
 
 def _removeStale(temporaryFolder: Path) -> None:

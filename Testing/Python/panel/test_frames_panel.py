@@ -9,7 +9,10 @@ pytest.importorskip("application", reason="slicer-core or PySide6 is not install
 
 import slicer
 import vtk
+from run_helpers import is_there
 from scene_helpers import add_volume
+
+from spinemamba.protocol import events
 
 VALUES = ("0", "0.5", "1.5")
 IDS = ("V19", "V20", "V21")
@@ -107,6 +110,21 @@ def test_the_log_of_a_run_over_frames_has_all_of_them(scan):
     scan.start()
     scan.wait()
     assert scan.panel.runs.log().count("a line for the log") == 3
+
+
+def test_all_frames_are_segmented_by_one_process(scan):
+    pids, show = set(), scan.panel.runSection.show
+
+    def spy(event):
+        if isinstance(event, events.Hello):
+            pids.add(event.pid)
+        show(event)
+
+    scan.panel.runSection.show = spy
+    scan.start()
+    scan.wait()
+    assert len(pids) == 1
+    assert not [pid for pid in pids if is_there(pid)]
 
 
 def test_the_table_follows_the_frame(scan):
