@@ -147,7 +147,7 @@ class SpineMambaSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onSceneChanged(self, caller=None, event=None) -> None:
         """Show the parameter node of the scene."""
-        self.panel.showScene()
+        self.panel.onSceneChanged()
 
 
 class SpineMambaSegmentLogic(ScriptedLoadableModuleLogic):

@@ -24,7 +24,9 @@ from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
+from SpineMambaSegmentLib.Runs.SequenceRun import SequenceRun, segmentRun
 from SpineMambaSegmentLib.Scene.LazyImport import preload
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
@@ -78,7 +80,7 @@ class Panel:
         self._widget, self.runs = widget, runs
         self._parameterNode, self._application = parameterNode, application
         self._shortcuts: list[qt.QShortcut] = []
-        self._madeRoom = False
+        self._madeRoom = self._isEntered = False
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
         self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
@@ -105,6 +107,7 @@ class Panel:
 
     def enter(self) -> None:
         """Called each time the panel is shown."""
+        self._isEntered = True
         preload(*_REVIEW_TOOLS)
         actions = (("Ctrl+Return", self.segment), ("Ctrl+Backspace", self.runSection.cancel))
         for keys, action in actions:
@@ -124,6 +127,7 @@ class Panel:
 
     def exit(self) -> None:
         """Called each time the panel is hidden; a run continues."""
+        self._isEntered = False
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
             shortcut.deleteLater()
@@ -159,16 +163,27 @@ class Panel:
         self.reviewSection.onSceneLoaded(node.GetScene())
         self.refresh()
 
+    def onSceneChanged(self) -> None:
+        """Called after a scene was loaded or closed; a hidden panel adds no parameter node."""
+        if self._isEntered:
+            self.showScene()
+
     def segment(self) -> None:
         """Start a segmentation; do nothing if a run is in progress or an input is missing."""
         inputs = self.inputSection
         if inputs.missing():
             return
         nodes, options = (inputs.volumeNode(), inputs.segmentationNode()), inputs.options()
+
+        def make(folder: Path) -> SegmentRun | SequenceRun:
+            run = segmentRun(*nodes, folder, options)
+            run.onStored = lambda node, indexValue: self._stored(node, indexValue, nodes[1])
+            return run
+
         started = self.runSection.start(
-            lambda folder: SegmentRun(*nodes, folder, options),
+            make,
             _("The spine could not be segmented."),
-            self._segmented,
+            lambda run: self._segmented(run, nodes[1]),
         )
         if started:
             preload(*_REVIEW_TOOLS)
@@ -215,14 +230,47 @@ class Panel:
         if not self.runs.isRunning():
             self._showSegmentation(self.inputSection.segmentationNode())
 
-    def _segmented(self, run: SegmentRun) -> str:
-        """Show the new segments; the status line keeps the message of the run."""
+    def _segmented(
+        self,
+        run: SegmentRun | SequenceRun,
+        chosen: slicer.vtkMRMLSegmentationNode | None,
+    ) -> str:
+        """Show the new segments; the status line keeps the message of the run.
+
+        Args:
+            run: The finished run.
+            chosen: Segmentation that was chosen at the start of the run.
+        """
+        node = run.segmentationNode
         self._makeRoom()
-        self.reviewSection.onSegmented(run.segmentationNode)
-        self.ui.outputSelector.setCurrentNode(run.segmentationNode)
-        layoutManager = self._application.layoutManager()
-        ReviewViews.showSegments(run.segmentationNode, run.importedIds, layoutManager)
+        if not run.isReviewStarted:
+            self.reviewSection.onSegmented(node)
+        if not self._choose(node, chosen):
+            return _("Finished. The segments are in {name}.").format(name=node.GetName())
+        ids = run.importedIds or vertebraIds(node)
+        ReviewViews.showSegments(node, ids, self._application.layoutManager())
         return ""
+
+    def _stored(
+        self,
+        node: slicer.vtkMRMLSegmentationNode,
+        indexValue: str,
+        chosen: slicer.vtkMRMLSegmentationNode | None,
+    ) -> None:
+        """Show a frame that was stored, while the run continues."""
+        self.reviewSection.onFrameStored(node, indexValue)
+        self._choose(node, chosen)
+
+    def _choose(
+        self,
+        node: slicer.vtkMRMLSegmentationNode,
+        chosen: slicer.vtkMRMLSegmentationNode | None,
+    ) -> bool:
+        """Choose the segmentation of a run, unless another was chosen during the run."""
+        if self.inputSection.segmentationNode() not in (node, chosen, None):
+            return False
+        self.ui.outputSelector.setCurrentNode(node)
+        return True
 
     def _makeRoom(self) -> None:
         """Fold the sections above the review after the first run; then they stay as they are."""

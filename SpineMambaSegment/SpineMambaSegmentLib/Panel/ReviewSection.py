@@ -157,6 +157,12 @@ class ReviewSection:
         self.reload()
         self._ui.reviewTable.setFocus()
 
+    def onFrameStored(self, node: slicer.vtkMRMLSegmentationNode, indexValue: str) -> None:
+        """Start a new session for a frame that a run has replaced."""
+        self._sessions.drop(node, indexValue)
+        if self.session is not None and self.session.node is node:
+            self.session = self._sessions.watch(node, self._reviewer() or "")
+
     def reload(self) -> None:
         """Read the segmentation again after something else has changed its attributes."""
         node = self.session.node
@@ -248,6 +254,10 @@ class ReviewSection:
 
     def refresh(self) -> None:
         """Record changes made elsewhere, and show the current state."""
+        if self.session is not None and not self.session.isShown():
+            # The browser of the sequence has gone to another frame, which has its own review.
+            self.menus.stopClicks()
+            self.session = self._sessions.watch(self.session.node, self._reviewer() or "")
         session, ui = self.session, self._ui
         if session is not None:
             session.absorb()

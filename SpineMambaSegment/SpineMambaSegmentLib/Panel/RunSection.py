@@ -143,6 +143,8 @@ class RunSection:
         canCancel = self._runs.canCancel()
         self._ui.cancelButton.enabled = canCancel
         stop = _("Stop the run; the scene stays as it is (Ctrl+Backspace)")
+        if self._runs.part():
+            stop = _("Stop the run; the frames that are finished are kept (Ctrl+Backspace)")
         idle = _("The run is about to end") if running else _("There is no run to stop")
         self._ui.cancelButton.toolTip = stop if canCancel else idle
 
@@ -150,6 +152,8 @@ class RunSection:
         self._ui.progressBar.value = round(_SCALE * event.overall)
         remaining_s = self._remaining.update(event.overall)
         text = _stageText(event.stage)
+        if part := self._runs.part():
+            text = _("{part}: {stage}").format(part=part, stage=text)
         if remaining_s is not None:
             text = _("{stage}, about {time} left").format(stage=text, time=_timeText(remaining_s))
         self.say(text)

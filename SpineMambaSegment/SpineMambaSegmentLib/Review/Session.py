@@ -24,6 +24,7 @@ from SpineMambaSegmentLib.Review.SegmentState import (
     readState,
 )
 from SpineMambaSegmentLib.Review.Spine import ATTRIBUTES, Action, Spine, sortedByHeight
+from SpineMambaSegmentLib.Scene import Frames
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
@@ -56,7 +57,10 @@ class Step:
 
 
 class ReviewSession:
-    """The vertebrae of one segmentation under review.
+    """The vertebrae of one segmentation under review, or of one frame of a sequence.
+
+    Attributes:
+        frame: Frame of the sequence; None if the segmentation is no proxy node of a sequence.
 
     Attributes:
         restored: Names of approved vertebrae that were put back, until `takeNotices` is called.
@@ -75,6 +79,7 @@ class ReviewSession:
         reviewer: str = "",
     ):
         self.node, self.volumeNode, self.reviewer = node, volumeNode, reviewer
+        self.frame = Frames.frameOf(node)
         self._undo: list[Step] = []
         self._redo: list[Step] = []
         self._masks: dict[str, Mask] = {}
@@ -90,6 +95,10 @@ class ReviewSession:
         """The vertebrae after the last step."""
         return self._spine
 
+    def isShown(self) -> bool:
+        """Return False while the browser of the sequence shows another frame."""
+        return self.frame == Frames.frameOf(self.node)
+
     def apply(self, action: Action) -> list[str]:
         """Apply an action as one step.
 
@@ -99,6 +108,11 @@ class ReviewSession:
         Raises:
             UserError: If the action is not possible; then nothing is changed.
         """
+        if not self.isShown():
+            raise UserError(
+                _("{title}: the sequence shows another frame now.").format(title=action.title),
+                _("Go back to the frame and try again."),
+            )
         self.absorb()
         edit = action.edit(self._spine)
         after = changedStates(self._spine, edit, self._stamp())
@@ -121,11 +135,14 @@ class ReviewSession:
         """Record changes made elsewhere, such as in the Segment Editor, as one step.
 
         What `repaired` does not allow is put back and logged; ``restored`` tells which approved
-        vertebrae these were. Overlaps are removed.
+        vertebrae these were. Overlaps are removed. Nothing is recorded
+        while the sequence shows another frame.
 
         Returns:
             IDs of the segments that changed.
         """
+        if not self.isShown():
+            return []
         now, order = self._read(), self._readOrder()
         repairs = repaired(self._spine, now, self._stamp())
         if repairs:
@@ -179,7 +196,7 @@ class ReviewSession:
     def undo(self) -> list[str]:
         """Undo the last step, and return the IDs of the segments that changed."""
         self.absorb()
-        if not self._undo:
+        if not self._undo or not self.isShown():
             return []
         step = self._undo.pop()
         self._write(step.before, step.attributesBefore, step.orderBefore)
@@ -189,7 +206,7 @@ class ReviewSession:
 
     def redo(self) -> list[str]:
         """Repeat the last undone step, and return the IDs of the segments that changed."""
-        if self.absorb() or not self._redo:
+        if self.absorb() or not self._redo or not self.isShown():
             return []
         step = self._redo.pop()
         self._write(step.after, step.attributesAfter, step.orderAfter)
@@ -235,6 +252,7 @@ class ReviewSession:
         item = Log.entry(title, self.reviewer, self._stamp()[1])
         item["changes"] = Log.changes(before, after, self._spine.voxel_ml)
         Log.append(self.node, item)
+        Frames.keep(self.node, None if _isReshaped(before, after) else list(after))
 
     def _logRestored(self, now: Spine, repairs: Mapping[str, SegmentState | None]) -> None:
         """Log the approved vertebrae that were changed elsewhere and are put back."""
@@ -293,6 +311,15 @@ def _onlyStatusDiffers(before: Mapping[str, Any], after: Mapping[str, Any]) -> b
     return all(
         a is not None and b is not None and a.withTags(nothing) == b.withTags(nothing)
         for a, b in pairs
+    )
+
+
+def _isReshaped(
+    before: Mapping[str, SegmentState | None], after: Mapping[str, SegmentState | None]
+) -> bool:
+    """Return whether a step adds or removes a segment, or changes its voxels."""
+    return any(
+        new is None or before[i] is None or new.mask != before[i].mask for i, new in after.items()
     )
 
 

@@ -10,6 +10,7 @@ import slicer
 
 from spinemamba.protocol import events
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, SegmentRun
+from SpineMambaSegmentLib.Runs.SequenceRun import SequenceRun, segmentRun
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 Run = TypeVar("Run", bound=WorkerRun)
@@ -36,7 +37,7 @@ class RunManager:
         segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
         onEvent: Callable[[events.Event], None] = lambda event: None,
         options: RunOptions | None = None,
-    ) -> SegmentRun:
+    ) -> SegmentRun | SequenceRun:
         """Start a segmentation and return it; ``onEvent`` is called from Qt's event loop.
 
         The last event is `Finished` (the segments are in the scene) or `Failed`.
@@ -46,7 +47,7 @@ class RunManager:
             ValueError: If another run is in progress.
         """
         return self.begin(
-            lambda folder: SegmentRun(volumeNode, segmentationNode, folder, options), onEvent
+            lambda folder: segmentRun(volumeNode, segmentationNode, folder, options), onEvent
         )
 
     def begin(self, make: Callable[[Path], Run], onEvent: Callable[[events.Event], None]) -> Run:
@@ -78,7 +79,7 @@ class RunManager:
         Raises:
             UserError: If the volume cannot be segmented, or the worker fails.
         """
-        return SegmentRun(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()
+        return segmentRun(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()
 
     def cancel(self) -> None:
         """Ask the current run to stop, and return at once."""
@@ -97,6 +98,10 @@ class RunManager:
     def canCancel(self) -> bool:
         """Return True if `cancel` can stop the run."""
         return self.run is not None and self.run.canCancel()
+
+    def part(self) -> str:
+        """Return the part of the run in progress, such as "Frame 3 of 12", or an empty string."""
+        return "" if self.run is None else self.run.part
 
     def log(self) -> str:
         """Return the log of the last run."""

@@ -22,7 +22,7 @@ from SpineMambaSegmentLib.Review.ShapeActions import SetMask
 from SpineMambaSegmentLib.Review.Spine import Spine
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs, Segments
+from SpineMambaSegmentLib.Scene import Inputs, Segments, WriteMark
 from SpineMambaSegmentLib.Scene.Files import ArrayFile, Extent, VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid
@@ -93,7 +93,8 @@ class VertebraRun(WorkerRun):
         options: RunOptions | None = None,
     ):
         Inputs.checkVolume(volumeNode)
-        Inputs.checkSegmentation(segmentationNode)
+        Inputs.checkVoxels(segmentationNode)
+        WriteMark.check(segmentationNode)
         options = options or RunOptions()
         ids = vertebraIds(segmentationNode)
         extent = _extent(volumeNode, segmentationNode, request)

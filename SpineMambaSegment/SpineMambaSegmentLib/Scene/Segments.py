@@ -92,6 +92,9 @@ def addSegments(
     """
     placeUnder(segmentationNode, volumeNode)
     segmentation = segmentationNode.GetSegmentation()
+    if not segmentation.GetNumberOfSegments():
+        # Slicer imports no labels into a segmentation of surfaces, even if it is empty.
+        segmentationNode.SetSourceRepresentationToBinaryLabelmap()
     kept = [*reviewedIds(segmentationNode), *takenIds(segmentationNode)]
     for segmentId in kept:
         _removeReviewed(labels, segmentationNode, segmentId)
@@ -160,6 +163,12 @@ def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
         for segmentId in madeIds(segmentationNode)
         if Logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == Logic.Completed
     ]
+
+
+def keptIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of the segments that a run keeps: reviewed ones, and all of other origin."""
+    replaced = set(madeIds(segmentationNode)) - set(reviewedIds(segmentationNode))
+    return [i for i in segmentationNode.GetSegmentation().GetSegmentIDs() if i not in replaced]
 
 
 def placeUnder(

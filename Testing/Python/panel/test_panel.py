@@ -138,6 +138,7 @@ def test_case_options_are_in_the_scene_and_machine_options_in_the_settings(
 
 def test_a_loaded_scene_restores_options_and_table(panel, volume, fake_worker, pump, tmp_path):
     ui = panel.ui
+    panel.enter()
     ui.inputSelector.setCurrentNode(volume)
     ui.modalitySelector.setCurrentIndex(2)
     ui.segmentButton.click()
