@@ -32,6 +32,7 @@ class CheckSection:
         review: ReviewSection,
         runs: RunSection,
         inputs: InputSection,
+        *,
         settings: UserSettings,
         copy: Callable[[str], None],
     ):

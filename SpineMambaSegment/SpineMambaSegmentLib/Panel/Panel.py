@@ -12,6 +12,7 @@ import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
+from SpineMambaSegmentLib.Application.Preload import Preload
 from SpineMambaSegmentLib.Application.StatusBar import StatusBar
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel import ReviewViews
@@ -25,7 +26,6 @@ from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
 from SpineMambaSegmentLib.Runs.SequenceRun import SequenceRun, segmentRun
-from SpineMambaSegmentLib.Scene.LazyImport import preload
 from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 from SpineMambaSegmentLib.Setup import Diagnostics
@@ -81,6 +81,7 @@ class Panel:
         self._parameterNode, self._application = parameterNode, application
         self._shortcuts: list[qt.QShortcut] = []
         self._madeRoom = self._isEntered = False
+        self._preload = Preload(*_REVIEW_TOOLS)
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
         self.inputSection = inputs = InputSection(ui, application.settings, store, self.refresh)
@@ -99,7 +100,9 @@ class Panel:
         )
         self.reviewSection = review = ReviewSection(ui, run.say, application.userName, settings)
         self.exportSection = ExportSection(ui, run.say, settings)
-        self.checkSection = CheckSection(ui, review, run, inputs, settings, application.copy)
+        self.checkSection = CheckSection(
+            ui, review, run, inputs, settings=settings, copy=application.copy
+        )
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
@@ -108,7 +111,6 @@ class Panel:
     def enter(self) -> None:
         """Called each time the panel is shown."""
         self._isEntered = True
-        preload(*_REVIEW_TOOLS)
         actions = (("Ctrl+Return", self.segment), ("Ctrl+Backspace", self.runSection.cancel))
         for keys, action in actions:
             shortcut = qt.QShortcut(qt.QKeySequence(keys), self._widget)
@@ -137,8 +139,11 @@ class Panel:
 
     def stop(self) -> None:
         """Stop every process, and wait until all have ended."""
-        for stop in (self.runs.stopNow, self.setupSection.stop, self.exportSection.cancel):
-            stop()
+        self.runs.stopNow()
+        self.setupSection.stop()
+        self.exportSection.cancel()
+        self.reviewSection.stop()
+        self._preload.stop()
 
     def close(self) -> None:
         """Stop every process and drop the review; the panel is not used afterwards."""
@@ -186,7 +191,7 @@ class Panel:
             lambda run: self._segmented(run, nodes[1]),
         )
         if started:
-            preload(*_REVIEW_TOOLS)
+            self._preload.start()
 
     def copyDiagnostics(self) -> None:
         """Copy versions, devices, options and the log for a bug report."""

@@ -57,6 +57,8 @@ class ReviewEditor:
         self._frame, self._overBox = frame, overBox
         self._widget: Any = None
         self._isShown = False
+        self._interaction: slicer.vtkMRMLInteractionNode | None = None
+        self._modeBefore = 0
         self._parameters: slicer.vtkMRMLSegmentEditorNode | None = None
         overBox.connect("toggled(bool)", self._applyRules)
 
@@ -69,6 +71,10 @@ class ReviewEditor:
         """Show the editor for one segment."""
         if self._widget is None:
             self._make(node.GetScene())
+        if not self._isShown:
+            self._interaction = node.GetScene().GetNodeByID("vtkMRMLInteractionNodeSingleton")
+            if self._interaction is not None:
+                self._modeBefore = self._interaction.GetCurrentInteractionMode()
         parameters = self._parameters = editorNode(node.GetScene())
         self._widget.setMRMLSegmentEditorNode(parameters)
         self._widget.setSegmentationNode(node)
@@ -88,6 +94,11 @@ class ReviewEditor:
         self._widget.uninstallKeyboardShortcuts()
         self._widget.removeViewObservations()
         self._widget.setSegmentationNode(None)
+        # An effect switches the mouse to View; a mode that was chosen since then stays.
+        mouse = self._interaction
+        if mouse is not None and mouse.GetCurrentInteractionMode() == mouse.ViewTransform:
+            mouse.SetCurrentInteractionMode(self._modeBefore)
+        self._interaction = None
 
     def deactivate(self) -> None:
         """Deactivate the active effect."""

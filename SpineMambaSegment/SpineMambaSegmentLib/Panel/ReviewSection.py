@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Application.Icons import showStatus
+from SpineMambaSegmentLib.Application.Preload import Preload
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
@@ -24,11 +25,6 @@ from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
 from SpineMambaSegmentLib.Review.Spine import Action, Spine
 from SpineMambaSegmentLib.Review.StatusActions import ApproveRest, SetStatus
-from SpineMambaSegmentLib.Scene.LazyImport import preload
-
-_LOADING_MS = 1000
-"""Delay after which the level solver is imported. The import takes half a second, which would
-otherwise delay the first use."""
 
 _EDITED_MS = 300
 """Delay between the last stroke of a brush and the update of the table."""
@@ -78,10 +74,7 @@ class ReviewSection:
         self._edited.setSingleShot(True)
         self._edited.setInterval(_EDITED_MS)
         self._edited.connect("timeout()", self.refresh)
-        self._loading = qt.QTimer()
-        self._loading.setSingleShot(True)
-        self._loading.setInterval(_LOADING_MS)
-        self._loading.connect("timeout()", _loadSolver)
+        self._solver = Preload("editing.relabel")
         self._connect()
 
     def _connect(self) -> None:
@@ -124,10 +117,11 @@ class ReviewSection:
 
     def exit(self) -> None:
         """Called each time the panel is hidden: leave the views and the editor as they were."""
+        # Clicks that are waited for were asked for last, so they are put back first.
+        self.menus.stopClicks()
         self._paint(False)
         self._isEntered = False
         self._setKeys()
-        self.menus.stopClicks()
         self._slices.restore()
         self._undim()
 
@@ -140,7 +134,7 @@ class ReviewSection:
         self._ui.show3DButton.setSegmentationNode(node)
         self.session = self._sessions.watch(node, self._reviewer() or "")
         if self.session is not None and self.session.spine.states:
-            self._loading.start()
+            self._solver.start()
         self.refresh()
 
     def onSegmented(self, node: slicer.vtkMRMLSegmentationNode) -> None:
@@ -169,11 +163,15 @@ class ReviewSection:
         self._sessions.drop(node)
         self.show(node)
 
+    def stop(self) -> None:
+        """Wait for imports in the background."""
+        self._solver.stop()
+
     def forget(self) -> None:
         """Drop all sessions, because the scene is being closed."""
         self._slices.restore()
         self.show(None)
-        self._loading.stop()
+        self.stop()
         self._edited.stop()
         self._sessions.clear()
 
@@ -393,8 +391,3 @@ def _setScope(shortcut: qt.QShortcut, wholeWindow: bool) -> None:
 def _withIndex(function: Callable[[int], None], index: int) -> Callable[[], None]:
     # PythonQt passes the argument of a signal to every parameter that it sees, also to defaults.
     return lambda: function(index)
-
-
-def _loadSolver() -> None:
-    """Import the level solver while Slicer is idle."""
-    preload("editing.relabel")

@@ -216,7 +216,7 @@ def _withoutOverlaps(node: Node) -> list[str]:
             text = _("{upper} and {lower} shared {count} voxels; {upper} keeps them.")
             notes.append(text.format(upper=upper.name, lower=lower.name, count=count))
     if notes:
-        states = repaired(Spine({}, spine.grid, spine.attributes), spine)
+        states = repaired(Spine({}, spine.grid, spine.attributes), spine, ("", ""))
         write(node, spine, states, tuple(node.GetSegmentation().GetSegmentIDs()), {})
     return notes
 

@@ -5,9 +5,7 @@ The panel must open without scipy and scikit-image, which may not be installed y
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import threading
 from types import ModuleType
 
 from slicer.i18n import tr as _
@@ -44,17 +42,3 @@ def tool(name: str) -> ModuleType:
             _("Press Install in the section Setup."),
             Code.DEPENDENCY_MISSING,
         ) from error
-
-
-def preload(*names: str) -> None:
-    """Import modules in a thread, before they are needed; errors are shown at their first use.
-
-    The first import of scipy takes half a second, for which Slicer would be blocked.
-    """
-    threading.Thread(target=_importAll, args=(names,), daemon=True).start()
-
-
-def _importAll(names: tuple[str, ...]) -> None:
-    for name in names:
-        with contextlib.suppress(UserError):
-            tool(name)

@@ -110,9 +110,10 @@ class WorkerProcess:
             self._last = self._last or self._crash()
         # The interpreter of a worker with torch takes a moment to end; the caller does not wait.
         late = time.monotonic() - self._last_s > events.GRACE_S
-        if self._last is not None and (ended or late):
+        if self._last is not None and (ended or late or self._stays):
             self._end_reported = True
-            self._tidy_up()
+            if ended or not self._stays:
+                self._tidy_up()
             new.append(self._last)
             self._last = None
         return new

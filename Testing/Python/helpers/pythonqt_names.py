@@ -52,5 +52,8 @@ def signals_of(kind: str) -> frozenset[str]:
 
 
 def has(kind: str, name: str) -> bool:
-    """Return whether a class or one of its base classes has a name."""
-    return name in names_of(kind)
+    """Return whether a class or one of its base classes has a name.
+
+    PythonQt also finds a name with an underscore at its end, such as ``exec_``.
+    """
+    return name.removesuffix("_") in names_of(kind)

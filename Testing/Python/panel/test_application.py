@@ -82,12 +82,11 @@ def test_a_panel_that_is_reloaded_while_open_is_entered(module, monkeypatch):
     entered = []
     monkeypatch.setattr(module.SpineMambaSegmentWidget, "enter", lambda self: entered.append(1))
     import application
-    import mrml_widgets
 
     widget, frame = application.make_panel(module)  # as when the module is opened
     assert entered == []
     widget.cleanup()
-    monkeypatch.setattr(mrml_widgets.qMRMLWidget, "isEntered", True, raising=False)
+    monkeypatch.setattr(type(frame), "isEntered", True)
     again, other = application.make_panel(module)
     assert entered == [1]
     again.cleanup()

@@ -55,9 +55,20 @@ def test_an_untranslated_text_is_detected():
     assert untranslated(code) == {"Press it"}
 
 
-JOINED = {"/Model", "/Device", "spine_report", "spine", "insert", ".svg", "status-", "..partial"}
+JOINED = {
+    "/Model",
+    "/Device",
+    "spine_report",
+    "spine",
+    "insert",
+    ".svg",
+    "status-",
+    "..partial",
+    "frame-",
+}
+JOINED |= {"GetSegment", "SetSegment"}
 JOINED |= {"V", "Difference", "spinemamba.", ".partial-", "Export/", "Folder/"}
-"""Names of files, settings and IDs that are joined from parts; nothing that users read."""
+"""Names of files, settings, IDs and methods that are joined from parts; no texts for users."""
 SHOWN = re.compile(r"(title|titles|text|texts|tip|toolTip|labelText|windowTitle|_TITLES)$")
 """Variables and attributes whose value is displayed."""
 SHOWING = {"say", "_say", "_report", "setText", "addAction", "UserError", "errorDisplay"}
