@@ -12,9 +12,10 @@ from spinemamba.protocol.result import read_result
 from SpineMambaSegmentLib.Review.Evidence import AddEvidence
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs, Segments
+from SpineMambaSegmentLib.Scene import Inputs
 from SpineMambaSegmentLib.Scene.Files import VolumeFile
 from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform
+from SpineMambaSegmentLib.Scene.LabelFile import labelsInSteps
 
 
 class EvidenceRun(WorkerRun):
@@ -72,6 +73,5 @@ class EvidenceRun(WorkerRun):
 
     def _import(self) -> Iterator[None]:
         """Nothing is added to the scene."""
-        labels = Segments.readLabels(self._job.output, self._file.grid)
+        labels = yield from labelsInSteps(self._job.output, self._file.grid)
         self.action = AddEvidence(labels, read_result(self._job.result))
-        yield from ()

@@ -19,6 +19,7 @@ from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Frames, Inputs, Provenance, Segments, WriteMark
 from SpineMambaSegmentLib.Scene.Files import VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
+from SpineMambaSegmentLib.Scene.LabelFile import labelsInSteps
 
 
 @dataclass(frozen=True)
@@ -197,12 +198,10 @@ def importInto(
     Returns:
         IDs of the new segments, from head to tail.
     """
-    labels = Segments.readImage(job.output, grid)
+    labels = yield from labelsInSteps(job.output, grid)
+    tags = Provenance.tagsByLabel(read_result(job.result))
     yield
-    Segments.checkLabels(labels)
-    result = read_result(job.result)
-    yield
-    ids = Segments.addSegments(labels, node, volumeNode, Provenance.tagsByLabel(result))
+    ids = yield from Segments.segmentsInSteps(labels, node, volumeNode, tags)
     Provenance.keepResult(node, job.result)
     # One surface per step: all at once would block Slicer for more than a second.
     surfaces = {}

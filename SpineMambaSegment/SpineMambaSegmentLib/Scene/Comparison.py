@@ -127,7 +127,8 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
                 raise ValueError("it cannot be read")
             Segments.placeUnder(node, volumeNode)
         else:
-            labels = Segments.readLabels(path, gridOf(volumeNode))
+            labels = Segments.readImage(path, gridOf(volumeNode))
+            Segments.checkLabels(labels)
             _checkNumbering(onGrid(labels, gridOf(volumeNode)), gridOf(volumeNode), path.name)
             Segments.addSegments(labels, node, volumeNode)
         if not levelIds(node):

@@ -14,8 +14,10 @@ from vtk.util.numpy_support import vtk_to_numpy
 from spinemamba.anatomy.labels import BY_VALUE, LABELS, Label
 from spinemamba.anatomy.terminology import terminology_entry
 from spinemamba.common.errors import Code, UserError
+from spinemamba.common.stepwise import Steps, run_to_end
 from SpineMambaSegmentLib.Scene import Provenance
-from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
+from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf, matrixArray
+from SpineMambaSegmentLib.Scene.LabelFile import labelsInSteps
 from SpineMambaSegmentLib.Scene.Ownership import madeIds, takenIds
 
 BLOCK = 1 << 20
@@ -25,15 +27,8 @@ SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresenta
 
 
 def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
-    """Return the labels in a file, in the volume's own RAS (before parent transforms).
-
-    Raises:
-        UserError: If the file cannot be read.
-        ValueError: If it is not on ``grid``, or contains an unknown label.
-    """
-    labels = readImage(path, grid)
-    checkLabels(labels)
-    return labels
+    """`labelsInSteps` at once."""
+    return run_to_end(labelsInSteps(path, grid))
 
 
 def checkLabels(labels: slicer.vtkOrientedImageData) -> None:
@@ -73,13 +68,23 @@ def addSegments(
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     tags: Tags | None = None,
 ) -> list[str]:
+    """`segmentsInSteps` at once."""
+    return run_to_end(segmentsInSteps(labels, segmentationNode, volumeNode, tags))
+
+
+def segmentsInSteps(
+    labels: slicer.vtkOrientedImageData,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    tags: Tags | None = None,
+) -> Steps[list[str]]:
     """Add one segment per label, with name, colour and terminology code.
 
     Segments of an earlier run are replaced. Reviewed ones, and vertebrae that were taken over,
     keep all their voxels, and a new vertebra that lies mostly inside one of them is omitted as a
     duplicate. All other segments are kept, whatever their IDs. The segmentation is placed under
     the volume's transform and into its
-    folder in the subject hierarchy.
+    folder in the subject hierarchy. The scene is changed in the last step only.
 
     Args:
         labels: From `readLabels`; voxels of reviewed segments are set to 0 in place.
@@ -90,19 +95,22 @@ def addSegments(
     Returns:
         IDs of the new segments, from head to tail.
     """
+    kept: list[str] = []
+    # The user may approve vertebrae between two steps.
+    while left := [i for i in _keptVertebrae(segmentationNode) if i not in kept]:
+        _removeReviewed(labels, segmentationNode, left[0])
+        kept.append(left[0])
+        yield
+    part = _cropped(labels)
+    present = _present(part)
     placeUnder(segmentationNode, volumeNode)
     segmentation = segmentationNode.GetSegmentation()
     if not segmentation.GetNumberOfSegments():
         # Slicer imports no labels into a segmentation of surfaces, even if it is empty.
         segmentationNode.SetSourceRepresentationToBinaryLabelmap()
-    kept = [*reviewedIds(segmentationNode), *takenIds(segmentationNode)]
-    for segmentId in kept:
-        _removeReviewed(labels, segmentationNode, segmentId)
     for segmentId in madeIds(segmentationNode):
         if segmentId not in kept:
             segmentation.RemoveSegment(segmentId)
-    part = _cropped(labels)
-    present = _present(part)
     ids = {}
     for label in (label for label in LABELS if label.value in present):
         ids[label.value] = _addSegment(segmentation, label, (tags or {}).get(label.value, {}))
@@ -195,6 +203,11 @@ def _voxels(image: slicer.vtkOrientedImageData) -> np.ndarray:
     return vtk_to_numpy(image.GetPointData().GetScalars())
 
 
+def _array(image: slicer.vtkOrientedImageData) -> np.ndarray:
+    """Return the voxels of an image as a view, (k, j, i)."""
+    return _voxels(image).reshape(image.GetDimensions()[::-1])
+
+
 def _present(labels: slicer.vtkOrientedImageData) -> set[int]:
     """Return the label values in an image, without 0."""
     if labels.IsEmpty():
@@ -218,23 +231,58 @@ def _cropped(labels: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData
     return cropped
 
 
+def _keptVertebrae(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of the segments whose voxels a run must not take."""
+    return [*reviewedIds(segmentationNode), *takenIds(segmentationNode)]
+
+
 def _removeReviewed(
     labels: slicer.vtkOrientedImageData,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     segmentId: str,
 ) -> None:
     """Remove the voxels of a reviewed segment, and any label that lies mostly inside it."""
-    reviewed, onGrid = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    reviewed, near, onGrid = (slicer.vtkOrientedImageData() for _image in range(3))
     segmentationNode.GetBinaryLabelmapRepresentation(segmentId, reviewed)
+    if (around := _extentAround(reviewed, labels)) is None:
+        return
     resample = slicer.vtkOrientedImageDataResample
-    resample.ResampleOrientedImageToReferenceOrientedImage(reviewed, labels, onGrid, False, True)
-    voxels, inside = _voxels(labels), _voxels(onGrid) != 0
-    counts = np.bincount(voxels[inside], minlength=256)
+    resample.CopyImage(labels, near, around)
+    resample.ResampleOrientedImageToReferenceOrientedImage(reviewed, near, onGrid, False, False)
+    inside = _array(onGrid) != 0
+    e, start = around, labels.GetExtent()
+    voxels = _array(labels)
+    part = voxels[
+        e[4] - start[4] : e[5] - start[4] + 1,
+        e[2] - start[2] : e[3] - start[2] + 1,
+        e[0] - start[0] : e[1] - start[0] + 1,
+    ]
+    counts = np.bincount(part[inside], minlength=256)
     for value in np.flatnonzero(counts[1:]) + 1:
         ofLabel = voxels == value
         if 2 * counts[value] > np.count_nonzero(ofLabel):
             voxels[ofLabel] = 0
-    voxels[inside] = 0
+    part[inside] = 0
+
+
+def _extentAround(
+    image: slicer.vtkOrientedImageData, reference: slicer.vtkOrientedImageData
+) -> list[int] | None:
+    """Return the part of a reference's extent around the voxels of an image; None if apart."""
+    extent, toRas, fromRas = [0] * 6, vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    if not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent):
+        return None
+    image.GetImageToWorldMatrix(toRas)
+    reference.GetWorldToImageMatrix(fromRas)
+    matrix = matrixArray(fromRas) @ matrixArray(toRas)
+    corners = np.array(np.meshgrid(*np.reshape(extent, (3, 2)))).reshape(3, -1)
+    ijk = matrix[:3, :3] @ corners + matrix[:3, 3:]
+    whole = np.reshape(reference.GetExtent(), (3, 2))
+    first = np.maximum(np.floor(ijk.min(axis=1)) - 1, whole[:, 0]).astype(int)
+    last = np.minimum(np.ceil(ijk.max(axis=1)) + 1, whole[:, 1]).astype(int)
+    if (first > last).any():
+        return None
+    return np.stack([first, last], axis=1).ravel().tolist()
 
 
 def _addSegment(segmentation: slicer.vtkSegmentation, label: Label, tags: Mapping[str, str]) -> str:
