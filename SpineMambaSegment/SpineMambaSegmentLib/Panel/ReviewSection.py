@@ -340,6 +340,9 @@ class ReviewSection:
     def _paint(self, on: bool) -> None:
         if not self._isEntered:
             return
+        if on:
+            # Else the editor would take the place mode of the clicks for the user's own choice.
+            self.menus.cancelClicks()
         self._ui.paintFrame.setVisible(on)
         self._isPainting = on and self.session is not None
         self._setKeys()
