@@ -86,13 +86,18 @@ class Clicks:
         if markups is None:
             return
         isPresent = scene is not None and markups.GetScene() is scene
-        if isPresent and markups.GetNumberOfDefinedControlPoints() >= self._count:
+        if isPresent and self._missing() <= 0:
             positions = [self._position(k) for k in range(self._count)]
             self._end(restoreMode=True)
             self._onDone(positions)
         elif not isPresent or (self._placing is not None and not self._placing.isFor(markups)):
             self._end(restoreMode=False)
             self._onCancelled()
+        elif self._placing is not None and self._missing() == 1:
+            self._placing.endWithNextPoint()
+
+    def _missing(self) -> int:
+        return self._count - self.markups.GetNumberOfDefinedControlPoints()
 
     def _end(self, *, restoreMode: bool) -> None:
         markups, self.markups = self.markups, None
@@ -156,6 +161,10 @@ class _PlaceMode:
         self.selection.SetActivePlaceNodeID(markups.GetID())
         self.interaction.SetPlaceModePersistence(persistent)
         self.interaction.SetCurrentInteractionMode(self.interaction.Place)
+
+    def endWithNextPoint(self) -> None:
+        """Let Slicer end the place mode itself; a click too many would start other markups."""
+        self.interaction.SetPlaceModePersistence(False)
 
     def isFor(self, markups: slicer.vtkMRMLMarkupsNode) -> bool:
         """Return whether clicks still place points of the markups."""

@@ -132,6 +132,14 @@ def two(c: Clicked) -> None:
     c.click(1)
 
 
+def one_too_many(c: Clicked) -> None:
+    """Three clicks where two are waited for; the event loop runs only after the first."""
+    c.click(0)
+    slicer.app.processEvents()
+    c.click(1)
+    c.click(0)
+
+
 def right_click(c: Clicked) -> None:
     """One of two clicks, then a right click, which also ends the place mode."""
     c.click(0)
@@ -195,6 +203,7 @@ def again(c: Clicked) -> None:
 SCENARIOS: dict[str, tuple[int, Callable[[Clicked], None]]] = {
     "one": (1, one),
     "two": (2, two),
+    "one_too_many": (2, one_too_many),
     "right_click": (2, right_click),
     "toolbar": (2, toolbar),
     "other_node": (1, other_node),

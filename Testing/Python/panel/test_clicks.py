@@ -21,6 +21,7 @@ EXPECTED = {
     # Scenario: positions, times the user was told, and what differs from before.
     "one": ([FIRST], 0, {}),
     "two": ([FIRST, SECOND], 0, {}),
+    "one_too_many": ([FIRST, SECOND], 0, {}),
     "right_click": (None, 1, {"mode": VIEW_TRANSFORM}),
     "toolbar": (None, 1, {"mode": VIEW_TRANSFORM}),
     "other_node": (

@@ -133,6 +133,21 @@ def test_the_keys_of_undo_reach_the_review_exactly_once(desk, where: str, paint:
         assert editor_of(desk).undone == 0
 
 
+def test_painting_gives_up_waiting_clicks_and_leaves_no_place_mode(desk):
+    open_review(desk)
+    mouse = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel)
+    desk.review.menus.actions["splitSeeds"].trigger()
+    assert mouse.GetCurrentInteractionMode() == mouse.Place
+    desk.ui.paintButton.click()
+    assert "Clicking was cancelled" in desk.ui.statusLabel.text
+    editor_of(desk).setActiveEffectByName("Paint")
+    desk.panel.exit()
+    slicer.app.processEvents()
+    assert mouse.GetCurrentInteractionMode() == mouse.AdjustWindowLevel
+    assert not slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode")
+
+
 def test_a_stroke_is_undone_at_once_by_the_review(desk):
     open_review(desk)
     desk.ui.paintButton.click()
