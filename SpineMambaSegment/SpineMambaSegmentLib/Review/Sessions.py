@@ -13,6 +13,7 @@ from SpineMambaSegmentLib.Review import Log
 from SpineMambaSegmentLib.Review.Pins import INSTANCE_TAG, PinLevel
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Scene import Frames, Provenance, Segments
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 Node = slicer.vtkMRMLSegmentationNode
 
@@ -93,11 +94,11 @@ def startReview(node: Node) -> None:
     for segmentId in Segments.reviewedIds(node):
         # The instance number belongs to an earlier run.
         node.GetSegmentation().GetSegment(segmentId).RemoveTag(INSTANCE_TAG)
-    session = ReviewSession(node)
-    if session.spine.approved():
+    segments = [node.GetSegmentation().GetSegment(i) for i in vertebraIds(node)]
+    if any(Segments.Logic.GetSegmentStatus(s) == Segments.Logic.Completed for s in segments):
         # If there is no consistent labeling, the panel shows which levels are out of order.
         with contextlib.suppress(UserError):
-            session.apply(PinLevel("", ""))
+            ReviewSession(node).apply(PinLevel("", ""))
     result = Provenance.keptResult(node)
     model = "" if result is None else f"{result.model_name} {result.model_version}"
     title = _("Segmented by {value}").format(value=model or _("a model"))

@@ -54,10 +54,18 @@ def onGrid(image: Image, grid: Grid) -> np.ndarray:
     return out
 
 
-def imageOf(array: np.ndarray, grid: Grid) -> Image:
-    """Return an array (k, j, i) on a grid as an oriented image."""
+def imageOf(array: np.ndarray, grid: Grid, first: tuple[int, int, int] = (0, 0, 0)) -> Image:
+    """Return an array as an oriented image.
+
+    Args:
+        array: Values (k, j, i).
+        grid: Grid from whose first voxel indices count.
+        first: Index k, j, i of the first value.
+    """
     image, matrix = Image(), vtk.vtkMatrix4x4()
-    image.SetDimensions(*grid.size)
+    ends = zip(first, array.shape, strict=True)
+    k, j, i = ((int(start), int(start + size - 1)) for start, size in ends)
+    image.SetExtent(*i, *j, *k)
     image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
     matrix.DeepCopy(grid.ijkToRas.ravel())
     image.SetImageToWorldMatrix(matrix)

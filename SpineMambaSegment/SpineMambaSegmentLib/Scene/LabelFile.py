@@ -110,6 +110,4 @@ def _imageOf(pieces: list[tuple[tuple[int, int, int], np.ndarray]], grid: Grid) 
         low[0], high[0] = grid.size[2] - high[0], grid.size[2] - low[0]
         matrix[:3, 3] += matrix[:3, 2] * (grid.size[2] - 1)
         matrix[:3, 2] *= -1
-    image = imageOf(labels, Grid(matrix, labels.shape[::-1]))
-    image.SetExtent(*(int(n) for axis in (2, 1, 0) for n in (low[axis], high[axis] - 1)))
-    return image
+    return imageOf(labels, Grid(matrix, grid.size), tuple(low.tolist()))
