@@ -167,8 +167,9 @@ def takeOver(
         _mark(node.GetSegmentation().GetSegment(segmentId), level)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
-    notes = _withoutOverlaps(node)
     spine = ReviewSession(node, volumeNode).spine
+    if notes := _removeOverlaps(node, spine):
+        spine = ReviewSession(node, volumeNode).spine
     _store(node, spine, _resultOf(spine, _imageExtent(node, spine), findings), levels)
     title = _("Take over ({count})").format(count=len(levels))
     Log.append(node, Log.entry(title, reviewer, Log.now()))
@@ -207,9 +208,8 @@ def _mark(segment: slicer.vtkSegment, level: str) -> None:
     segment.SetTag(TAKEN_TAG, "1")
 
 
-def _withoutOverlaps(node: Node) -> list[str]:
+def _removeOverlaps(node: Node, spine: Spine) -> list[str]:
     """Give every voxel to one vertebra; return sentences about those that had two."""
-    spine = ReviewSession(node).spine
     notes = []
     for (above, upper), (below, lower) in itertools.combinations(spine.states.items(), 2):
         if (count := upper.mask.overlap(lower.mask)) and above != below:
