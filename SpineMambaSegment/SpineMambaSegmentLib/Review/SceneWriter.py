@@ -38,6 +38,9 @@ def write(
     try:
         surfaces = _surfacesOf(node)
         masks = {i: s.mask for i, s in spine.states.items()}
+        # Undo brings back segments that were taken out of the review, and may have changed since.
+        outside = [i for i in after if i not in masks and segmentation.GetSegment(i) is not None]
+        masks |= SharedLabelmap.readMasks(node, outside)
         changed = {
             i: EMPTY if state is None else state.mask
             for i, state in after.items()
