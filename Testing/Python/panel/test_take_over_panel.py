@@ -13,7 +13,7 @@ import qt
 import slicer
 import slicer.util
 from block_spine import NAMES
-from foreign_spines import LABELMAP, SCALE_MM, SOURCES, TO_RAS, add_foreign, make_image
+from foreign_spines import SCALE_MM, SOURCES, TO_RAS, add_foreign, foreign_copy, make_image
 from run_helpers import put_python_slicer
 from scene_helpers import add_volume, write_series
 
@@ -243,18 +243,6 @@ def test_a_segmentation_of_a_run_is_not_offered(panel, volume, fake_worker, pump
     pump(lambda: not panel.runs.isRunning())
     assert panel.ui.reviewFrame.enabled
     assert not panel.reviewSection.takeOver.widget.isVisible()
-
-
-def foreign_copy(made):
-    """Return the vertebrae of a run as another program would have named them."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Foreign")
-    for segment_id in made.GetSegmentation().GetSegmentIDs():
-        old, segment = made.GetSegmentation().GetSegment(segment_id), slicer.vtkSegment()
-        segment.SetName(f"vertebrae_{old.GetName()}")
-        segment.SetLabelValue(old.GetLabelValue())
-        segment.AddRepresentation(LABELMAP, old.GetRepresentation(LABELMAP))
-        node.GetSegmentation().AddSegment(segment, segment.GetName())
-    return node
 
 
 def test_one_run_of_the_networks_adds_level_evidence(user, image, pump, fake_worker):
