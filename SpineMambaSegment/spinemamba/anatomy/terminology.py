@@ -55,11 +55,12 @@ _REGION_NAMES = re.compile(
 """Names that spell the region: LWK1, Lendenwirbel 1, lumbar vertebra 1."""
 
 _OTHER_STRUCTURE = re.compile(
-    r"dis[ck]|bandscheibe|ivd|rib(?![a-z])|costa|rippe|nerve|root|wurzel|muscle|muskel|psoas|endplate"
-    r"|facet|foramen|ligament|canal|kanal|cord|screw|implant|cage|lesion|tumou?r|fracture|artery|vein",
+    r"(?<![a-z])(?:dis[ck]|bandscheibe|ivd|rib|costa|rippe|nerve|root|nervenwurzel|muscle|muskel"
+    r"|psoas|endplate|facet|foramen|ligament|canal|kanal|spinalkanal|cord|screw|implant|cage"
+    r"|lesion|tumou?r|artery|vein)[sn]?(?![a-z])",
     re.IGNORECASE,
 )
-"""Parts of names of structures that are called after a level but are no vertebra."""
+"""Words in names of structures that are called after a level but are no vertebra."""
 
 LEVEL = re.compile(r"(C|T|Th|L|S)[ _-]?0?(\d{1,2})", re.IGNORECASE)
 _LEVEL_INSIDE = re.compile(r"(?<![a-z0-9])(C|T|Th|L|S)[ _-]?0?(\d{1,2})(?![a-z0-9])", re.IGNORECASE)

@@ -33,10 +33,18 @@ NAMES = {
 }
 OTHERS = (
     "L1-L2 disc", "disc_L3_L4", "IVD L5", "L1/L2", "rib L1", "rib_left_4", "costa T4", "Rippe T4",
-    "nerve root L5", "L4 endplate", "facet L3-L4", "psoas L3", "spinal canal L2", "L1 fracture",
+    "nerve root L5", "L4 endplate", "facet L3-L4", "psoas L3", "spinal canal L2", "Rippen T4",
     "screw L4", "S2", "HWK9", "LWK", "T14",
 )  # fmt: skip
-UNCLEAR = ("L3 corrected", "L4 old", "my T12", "L1_2")
+UNCLEAR = (
+    "L1 fracture",
+    "L3 discarded",
+    "T12 recorded",
+    "L3 corrected",
+    "L4 old",
+    "my T12",
+    "L1_2",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
