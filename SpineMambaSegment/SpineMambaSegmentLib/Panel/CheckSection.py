@@ -41,7 +41,6 @@ class CheckSection:
         self.straightened = StraightenedSection(layout, review.table.goTo)
         self.compare = CompareSection(layout, runs, review.say, review.table.goTo, settings)
         self.measure = MeasureSection(ui, runs, settings, copy)
-        review.onShown = self.refresh
         self.refresh()
 
     def refresh(self) -> None:

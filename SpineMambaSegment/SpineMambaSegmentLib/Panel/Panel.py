@@ -103,6 +103,7 @@ class Panel:
         self.checkSection = CheckSection(
             ui, review, run, inputs, settings=settings, copy=application.copy
         )
+        review.onShown = self._onShown
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
@@ -284,6 +285,11 @@ class Panel:
             self.ui.segmentCollapsibleButton.collapsed = True
             self.ui.reviewCollapsibleButton.collapsed = False
         self._madeRoom = True
+
+    def _onShown(self) -> None:
+        """Show measures, and whether a run may replace the vertebrae that are shown now."""
+        self.checkSection.refresh()
+        self.runSection.enableButtons(self.inputSection.missing())
 
     def _onModel(self, name: str) -> None:
         """List the models again, and choose one."""

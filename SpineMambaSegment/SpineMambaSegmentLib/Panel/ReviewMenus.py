@@ -33,6 +33,7 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
     SplitByPlane,
     SplitBySeeds,
 )
+from SpineMambaSegmentLib.Review.StatusActions import Release
 
 _CSV = "_log.csv"
 _ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence")
@@ -183,6 +184,9 @@ class ReviewMenus:
             action.setChecked(True)
             action.connect("toggled(bool)", self._switch(attribute))
             self.actions[name] = action
+        menu.addSeparator()
+        title = _("Take the selected vertebrae out of the review")
+        self._add(menu, "release", title, lambda: Release(self._selected()))
         menu.addSeparator()
         self._entry(menu, "csv", _("Save the log as a table..."), self.files.chooseCsv)
         self._entry(menu, "save", _("Save the review..."), self.files.chooseSave)

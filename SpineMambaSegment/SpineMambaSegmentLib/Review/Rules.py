@@ -193,8 +193,8 @@ def _reshaped(spine: Spine, edit: Edit, segmentId: str, mask: Mask) -> SegmentSt
     old = spine.states.get(segmentId)
     if old is None:
         # No run may replace a part of a vertebra that was taken over.
-        taken = max(s.tag(TAKEN_TAG) for s in spine.states.values()) if spine.states else ""
-        state = newState(edit.levels[segmentId], mask, taken)
+        taken = [s for s in spine.states.values() if s.tag(TAKEN_TAG)]
+        state = newState(edit.levels[segmentId], mask, [s.name for s in taken])
     else:
         state = replace(old, mask=mask)
     if old is not None and old.mask == mask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import slicer
 import vtk
@@ -37,7 +37,7 @@ def write(
     before = node.StartModify()
     try:
         surfaces = _surfacesOf(node)
-        masks = {i: s.mask for i, s in spine.states.items()}
+        masks = _masksBefore(node, spine, after)
         changed = {
             i: EMPTY if state is None else state.mask
             for i, state in after.items()
@@ -64,6 +64,16 @@ def write(
             _updateSurfaces(node, surfaces, present)
     finally:
         node.EndModify(before)
+
+
+def _masksBefore(node: _Node, spine: Spine, ids: Iterable[str]) -> dict[str, Mask]:
+    """Return the masks of the vertebrae and of other existing segments that will be written.
+
+    Undo brings back segments that were taken out of the review, and may have changed since.
+    """
+    masks, segmentation = {i: s.mask for i, s in spine.states.items()}, node.GetSegmentation()
+    outside = [i for i in ids if i not in masks and segmentation.GetSegment(i) is not None]
+    return masks | SharedLabelmap.readMasks(node, outside)
 
 
 def _add(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import slicer
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.terminology import level_of, name_like, segment_info
-from spinemamba.protocol.review import TAKEN_TAG
+from spinemamba.protocol.review import TAKEN, TAKEN_TAG
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Provenance import STATUS_TAG
@@ -91,16 +91,20 @@ class SegmentState:
         return replace(coded, name=name_like(self.name, BY_NAME[level]))
 
 
-def newState(level: str, mask: Mask, taken: str = "") -> SegmentState:
+def newState(level: str, mask: Mask, taken: Sequence[str] = ()) -> SegmentState:
     """Return the state of a vertebra that the user adds.
 
     Args:
         level: Its level.
         mask: Its voxels.
-        taken: Value of `TAKEN_TAG`, for a spine that was taken over.
+        taken: Names of the vertebrae that were taken over, whose style its name gets.
     """
-    empty = SegmentState("", (0, 0, 0), (), mask)
-    return empty.withLevel(level).withStatus(CORRECTED).withTags({TAKEN_TAG: taken})
+    state = SegmentState("", (0, 0, 0), (), mask).withLevel(level).withStatus(CORRECTED)
+    if not taken:
+        return state
+    names = [name_like(name, BY_NAME[level]) for name in taken]
+    styled = next((name for name in names if name != level), level)
+    return replace(state.withTags({TAKEN_TAG: TAKEN}), name=styled)
 
 
 def readState(node: slicer.vtkMRMLSegmentationNode, segmentId: str, mask: Mask) -> SegmentState:

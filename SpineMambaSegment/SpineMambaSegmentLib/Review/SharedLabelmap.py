@@ -26,8 +26,10 @@ Image = slicer.vtkOrientedImageData
 
 
 def imageOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> Image | None:
-    """Return the label map of a segment; None if it has none."""
-    return node.GetSegmentation().GetSegment(segmentId).GetRepresentation(LABELMAP)
+    """Return the label map of a segment; None if it has none, or one without any voxel."""
+    image = node.GetSegmentation().GetSegment(segmentId).GetRepresentation(LABELMAP)
+    # The label map of an empty segment has no size, and a grid that means nothing.
+    return None if image is None or image.IsEmpty() else image
 
 
 def voxelsOf(image: Image) -> np.ndarray:

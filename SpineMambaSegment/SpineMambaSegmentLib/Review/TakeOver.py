@@ -18,8 +18,9 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.anatomy.labels import BY_NAME, Label
 from spinemamba.anatomy.terminology import (
+    is_sacral_part,
     level_coded,
     level_of,
     mentions_level,
@@ -30,7 +31,7 @@ from spinemamba.anatomy.terminology import (
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.result import Result
-from spinemamba.protocol.review import TAKEN_TAG
+from spinemamba.protocol.review import TAKEN, TAKEN_TAG
 from SpineMambaSegmentLib.Review import Log, SharedLabelmap
 from SpineMambaSegmentLib.Review.Mask import EMPTY, around
 from SpineMambaSegmentLib.Review.Pins import INSTANCE_TAG
@@ -39,7 +40,7 @@ from SpineMambaSegmentLib.Review.SceneWriter import write
 from SpineMambaSegmentLib.Review.SegmentState import STATUS_TAG
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Spine import Spine
-from SpineMambaSegmentLib.Scene import Inputs, Provenance
+from SpineMambaSegmentLib.Scene import Frames, Inputs, Provenance, WriteMark
 from SpineMambaSegmentLib.Scene.Grid import gridOf, referenceGrid
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
@@ -76,22 +77,26 @@ def candidates(node: Node) -> list[Candidate]:
     """Return the segments of a segmentation that are not under review, in Slicer's order."""
     segmentation, reviewed = node.GetSegmentation(), vertebraIds(node)
     segments = {i: segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()}
+    labels = {i: labelOf(segment) for i, segment in segments.items()}
+    parts, lower = _sacralParts(segments, labels)
     owners: dict[str, list[str]] = {}
-    for segmentId, segment in segments.items():
-        if (label := labelOf(segment)) is not None and not _isPart(segments, segmentId):
+    for segmentId, label in labels.items():
+        if label is not None and segmentId not in parts:
             owners.setdefault(label.name, []).append(segmentId)
     found = []
     for segmentId in (i for i in segments if i not in reviewed):
-        segment, label = segments[segmentId], labelOf(segments[segmentId])
+        segment, label = segments[segmentId], labels[segmentId]
         level, reason = ("", "") if label is None else (label.name, "")
         if label is None:
             entry = entryOf(segment)
             if mentions_level(segment.GetName()) or level_coded(entry) is not None:
                 reason = why_no_level(entry)
-        elif _isPart(segments, segmentId):
+        elif segmentId in parts:
             level = ""  # it stays beside the sacrum, and is left out of the review
         elif others := [segments[i].GetName() for i in owners[level] if i != segmentId]:
             reason = _("{names} is {level}, too").format(names=", ".join(others), level=level)
+        elif lower and _FIRST_SACRAL in segment.GetName().lower():
+            reason = _("the sacrum is in parts; {names} is left out").format(names=", ".join(lower))
         found.append(Candidate(segmentId, segment.GetName(), level, reason))
     return found
 
@@ -108,6 +113,11 @@ def levelsByNumber(node: Node) -> dict[str, str]:
     names = {i: segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()}
     numbers = {i: number_named(name) for i, name in names.items()}
     values = {i: value for i, value in numbers.items() if 0 < (value or 0) <= _MAX_VALUE}
+    if len(set(values.values())) < len(values):
+        raise UserError(
+            _("Several segments have the same number."),
+            _("Choose the levels of the vertebrae in the table."),
+        )
     grid = SharedLabelmap.commonGrid(node, values)
     if grid is None:
         raise UserError(
@@ -129,11 +139,15 @@ def levelsByNumber(node: Node) -> dict[str, str]:
     return {i: numbering.levels[v].name for i, v in values.items() if v in numbering.levels}
 
 
-def _isPart(segments: Mapping[str, slicer.vtkSegment], segmentId: str) -> bool:
-    """Return whether a segment is S1 beside another one for the rest of the sacrum."""
-    sacra = [i for i, s in segments.items() if labelOf(s) is BY_NAME["Sacrum"]]
+def _sacralParts(
+    segments: Mapping[str, slicer.vtkSegment], labels: Mapping[str, Label | None]
+) -> tuple[list[str], list[str]]:
+    """Return the IDs of S1 beside another segment for the sacrum, and the names S2 to S5."""
+    sacra = [i for i, label in labels.items() if label is BY_NAME["Sacrum"]]
     first = [i for i in sacra if _FIRST_SACRAL in segments[i].GetName().lower()]
-    return segmentId in first and len(first) < len(sacra)
+    names = [segments[i].GetName() for i, label in labels.items() if label is None]
+    isWhole = len(first) < len(sacra)
+    return (first, []) if isWhole else ([], [name for name in names if is_sacral_part(name)])
 
 
 def takeOver(
@@ -173,6 +187,7 @@ def takeOver(
     _store(node, spine, _resultOf(spine, _imageExtent(node, spine), findings), levels)
     title = _("Take over ({count})").format(count=len(levels))
     Log.append(node, Log.entry(title, reviewer, Log.now()))
+    Frames.keep(node)
     return notes
 
 
@@ -182,6 +197,7 @@ def _check(node: Node, levels: Mapping[str, str]) -> None:
             _("No segment has a level."), _("Choose the levels of the vertebrae in the table.")
         )
     Inputs.checkVoxels(node)
+    WriteMark.check(node)
     segmentation = node.GetSegmentation()
     owners: dict[str, list[str]] = {}
     reviewed = {i: labelOf(segmentation.GetSegment(i)) for i in vertebraIds(node)}
@@ -205,7 +221,7 @@ def _mark(segment: slicer.vtkSegment, level: str) -> None:
         segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_entry(label))
         if level_of(segment.GetName(), entryOf(segment)) is not label:
             segment.SetName(level)
-    segment.SetTag(TAKEN_TAG, "1")
+    segment.SetTag(TAKEN_TAG, TAKEN)
 
 
 def _removeOverlaps(node: Node, spine: Spine) -> list[str]:
@@ -239,7 +255,9 @@ def _imageExtent(node: Node, spine: Spine) -> Extent:
 
     A segmentation from a file has no volume node, but the geometry of its image.
     """
-    image = gridOf(spine.volumeNode) if spine.volumeNode is not None else referenceGrid(node)
+    volume = spine.volumeNode
+    isUsed = volume is not None and volume.GetTransformNodeID() == node.GetTransformNodeID()
+    image = gridOf(volume) if isUsed else referenceGrid(node)
     if image is not None:
         corners = spine.grid.toIjk(image.corners())
         ends = zip(np.rint(corners.min(axis=0)), np.rint(corners.max(axis=0)), strict=True)

@@ -11,7 +11,7 @@ import slicer
 
 from spinemamba.anatomy.labels import BY_VALUE, LABELS, ORDER, Label
 from spinemamba.anatomy.terminology import is_own_entry, level_coded, level_of
-from spinemamba.protocol.review import TAKEN_TAG
+from spinemamba.protocol.review import RELEASED, TAKEN_TAG
 from SpineMambaSegmentLib.Scene.Provenance import tagOf
 
 _ID = re.compile(r"V(\d+)(?:_\d+)?")
@@ -40,7 +40,7 @@ def isMade(segment: slicer.vtkSegment, segmentId: str) -> bool:
     context of this module: files of the command line and scenes of version 0.1 may have no tag.
     """
     entry = entryOf(segment)
-    if isTaken(segment) or level_coded(entry) is None:
+    if tagOf(segment, TAKEN_TAG) or level_coded(entry) is None:
         return False
     if any(tagOf(segment, tag) for tag in _MADE_TAGS):
         return True
@@ -48,8 +48,8 @@ def isMade(segment: slicer.vtkSegment, segmentId: str) -> bool:
 
 
 def isTaken(segment: slicer.vtkSegment) -> bool:
-    """Return whether a segment of another source was taken over for the review."""
-    return bool(tagOf(segment, TAKEN_TAG))
+    """Return whether a segment of another source is under review."""
+    return tagOf(segment, TAKEN_TAG) not in ("", RELEASED)
 
 
 def madeIds(node: Node) -> list[str]:

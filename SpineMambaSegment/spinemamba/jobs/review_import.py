@@ -23,7 +23,7 @@ from spinemamba.imaging.write import to_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.result import Result
-from spinemamba.protocol.review import TAKEN_TAG
+from spinemamba.protocol.review import TAKEN, TAKEN_TAG
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def segments_of(result: Result) -> list[SegmentInfo]:
     infos = []
     for item in result.instances:
         tags = {
-            TAKEN_TAG: "1",
+            TAKEN_TAG: TAKEN,
             "SpineMamba.VolumeMl": f"{item.volume_ml:.1f}",
             "SpineMamba.Flags": sentences(item.flags),
             "SpineMamba.FlagNames": names(item.flags),

@@ -80,6 +80,18 @@ def add_foreign(volume, name_of: Callable[[str], Named], *, separate: bool = Fal
     return node
 
 
+def foreign_copy(made):
+    """Return the vertebrae of a run as another program would have named them."""
+    node = made.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "Foreign")
+    for segment_id in made.GetSegmentation().GetSegmentIDs():
+        old, segment = made.GetSegmentation().GetSegment(segment_id), slicer.vtkSegment()
+        segment.SetName(f"vertebrae_{old.GetName()}")
+        segment.SetLabelValue(old.GetLabelValue())
+        segment.AddRepresentation(LABELMAP, old.GetRepresentation(LABELMAP))
+        node.GetSegmentation().AddSegment(segment, segment.GetName())
+    return node
+
+
 def make_image() -> np.ndarray:
     """Return the voxels of the image."""
     return np.zeros(SHAPE, np.int16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import qt
 import slicer
 import slicer.util
 from block_spine import NAMES
-from foreign_spines import LABELMAP, SOURCES, TO_RAS, add_foreign, make_image
-from scene_helpers import add_volume
+from foreign_spines import SCALE_MM, SOURCES, TO_RAS, add_foreign, foreign_copy, make_image
+from run_helpers import put_python_slicer
+from scene_helpers import add_volume, write_series
 
 from spinemamba.anatomy.labels import BY_NAME
 
@@ -34,6 +36,7 @@ class User:
         self.panel, self.gestures = panel, 0
         self._folder = folder
         monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", self._choose_folder)
+        monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", self._choose_file)
         monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", self._confirm)
 
     def choose(self, selector, node) -> None:
@@ -53,6 +56,10 @@ class User:
     def _choose_folder(self, *arguments) -> str:
         self.gestures += 2  # choose, and press OK
         return str(self._folder)
+
+    def _choose_file(self, *arguments) -> str:
+        self.gestures += 1  # press Save; a name is proposed
+        return str(self._folder / "spine.dcm")
 
     def _confirm(self, text: str) -> bool:
         self.gestures += 1
@@ -100,6 +107,79 @@ def test_review_to_export_takes_at_most_twelve_gestures(user, image, pump, sourc
     assert [entry["level"] for entry in manifest["vertebrae"]] == list(NAMES)
     assert all(entry["reviewed"] for entry in manifest["vertebrae"])
     assert user.gestures <= MOST_GESTURES
+
+
+class Database:
+    """What is used of Slicer's DICOM database."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def fileForInstance(self, uid: str) -> str:  # noqa: N802 - Slicer's name
+        return str(self._folder / "0.dcm")
+
+
+@pytest.fixture
+def series(user, image, tmp_path, monkeypatch) -> Path:
+    """The DICOM series that the image was loaded from; also lets the real exporter run."""
+    pytest.importorskip("highdicom")
+    put_python_slicer(monkeypatch, tmp_path / "real", f'exec "{sys.executable}" "$@"')
+    uids = write_series(image, tmp_path / "series", SCALE_MM)
+    image.SetAttribute("DICOM.instanceUIDs", " ".join(uids))
+    monkeypatch.setattr(slicer, "dicomDatabase", Database(tmp_path / "series"), raising=False)
+    return tmp_path / "series"
+
+
+@pytest.mark.parametrize("source", ["TotalSegmentator", "SPINEPS", "DICOM SEG"])
+def test_review_to_dicom_seg_takes_at_most_twelve_gestures(user, image, series, pump, source):
+    pydicom = pytest.importorskip("pydicom")
+    node = add_foreign(image, SOURCES[source], separate=source == "DICOM SEG")
+    ui, panel = user.panel.ui, user.panel
+    user.choose(ui.outputSelector, node)
+    user.click(panel.reviewSection.takeOver.button)
+    for row in [row for row in panel.reviewSection.table.rows if row.status == 3]:
+        user.select(row.segmentId)
+        user.click(ui.approveButton)
+    user.click(ui.approveRestButton)
+    assert ui.reviewProgressBar.text() == "8 of 8 reviewed"
+    ui.exportCollapsibleButton.collapsed = False
+    user.gestures += 1
+    user.click(ui.dicomButton)
+    pump(lambda: not panel.exportSection.isExporting(), seconds=120)
+    assert ui.statusLabel.text == "Saved spine.dcm."
+    written = pydicom.dcmread(user._folder / "spine.dcm")
+    # The liver is no vertebra, and is left out.
+    assert [item.SegmentLabel for item in written.SegmentSequence] == list(NAMES)
+    kinds = [item.SegmentedPropertyTypeCodeSequence[0] for item in written.SegmentSequence]
+    assert [kind.CodeValue for kind in kinds] == [BY_NAME[name].snomed for name in NAMES]
+    assert user.gestures <= MOST_GESTURES
+
+
+def test_a_vertebra_is_taken_out_of_the_review_from_the_menu(user, image):
+    node = add_foreign(image, SOURCES["TotalSegmentator"])
+    section, offer = user.panel.reviewSection, user.panel.reviewSection.takeOver
+    user.choose(user.panel.ui.outputSelector, node)
+    user.click(offer.button)
+    user.select("vertebrae_L2")
+    section.menus.actions["release"].trigger()
+    assert "vertebrae_L2" not in reviewed(node)
+    assert "vertebrae_L2. Take over" in offer.label.text
+    assert user.panel.ui.undoButton.toolTip == "Undo: Take out of the review"
+    user.click(user.panel.ui.undoButton)
+    assert "vertebrae_L2" in reviewed(node)
+    assert not offer.widget.isVisible()
+
+
+def test_a_second_run_into_a_taken_over_spine_is_refused(user, image):
+    panel = user.panel
+    node = add_foreign(image, SOURCES["TotalSegmentator"])
+    panel.ui.inputSelector.setCurrentNode(image)
+    user.choose(panel.ui.outputSelector, node)
+    user.click(panel.reviewSection.takeOver.button)
+    assert not panel.ui.segmentButton.enabled
+    assert "Foreign has vertebrae that were taken over" in panel.ui.segmentButton.toolTip
+    assert not panel.ui.undoButton.enabled
+    assert panel.ui.undoButton.toolTip == "Nothing to do"
 
 
 def test_numbers_need_one_look_at_the_table(user, image, pump):
@@ -163,18 +243,6 @@ def test_a_segmentation_of_a_run_is_not_offered(panel, volume, fake_worker, pump
     pump(lambda: not panel.runs.isRunning())
     assert panel.ui.reviewFrame.enabled
     assert not panel.reviewSection.takeOver.widget.isVisible()
-
-
-def foreign_copy(made):
-    """Return the vertebrae of a run as another program would have named them."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Foreign")
-    for segment_id in made.GetSegmentation().GetSegmentIDs():
-        old, segment = made.GetSegmentation().GetSegment(segment_id), slicer.vtkSegment()
-        segment.SetName(f"vertebrae_{old.GetName()}")
-        segment.SetLabelValue(old.GetLabelValue())
-        segment.AddRepresentation(LABELMAP, old.GetRepresentation(LABELMAP))
-        node.GetSegmentation().AddSegment(segment, segment.GetName())
-    return node
 
 
 def test_one_run_of_the_networks_adds_level_evidence(user, image, pump, fake_worker):

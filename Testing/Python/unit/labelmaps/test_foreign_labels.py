@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,7 +158,41 @@ MEANINGS = {"L1": "L1 vertebra", "L2": "Lendenwirbel 2", "L6": "L6"}
 """Meanings of codes; another language changes no code."""
 
 
-def dicom_seg(folder: Path, *, overlap: bool = False) -> tuple[Path, Path, np.ndarray]:
+SNOMED_RT = {"66794005": "T-11910", "14293000": "T-11920"}
+
+
+def plain(item: Any) -> None:
+    """Leave a segment as highdicom makes it."""
+
+
+def as_dcmqi(item: Any) -> None:
+    """Add what dcmqi writes about a segment."""
+    from pydicom.dataset import Dataset
+
+    item.SegmentDescription = "from a nrrd file"
+    item.SegmentAlgorithmType = "SEMIAUTOMATIC"
+    item.SegmentAlgorithmName = "x"
+    item.RecommendedDisplayCIELabValue = [43803, 26565, 37722]
+    region = Dataset()
+    region.CodeValue, region.CodingSchemeDesignator = "421060004", "SCT"
+    region.CodeMeaning = "Vertebral column"
+    item.AnatomicRegionSequence = [region]
+
+
+def as_old_dcmqi(item: Any) -> None:
+    """Code the segments as dcmqi did before DICOM went over to SNOMED CT."""
+    as_dcmqi(item)
+    kind = item.SegmentedPropertyTypeCodeSequence[0]
+    if kind.CodeValue in SNOMED_RT:
+        kind.CodeValue, kind.CodingSchemeDesignator = SNOMED_RT[kind.CodeValue], "SRT"
+
+
+WRITERS = {"highdicom": plain, "dcmqi": as_dcmqi, "old dcmqi": as_old_dcmqi}
+
+
+def dicom_seg(
+    folder: Path, *, overlap: bool = False, edit: Callable[[Any], None] = plain
+) -> tuple[Path, Path, np.ndarray]:
     """Write a series and a DICOM SEG of it; return both, and the label values on its grid."""
     highdicom = pytest.importorskip("highdicom")
     pydicom = pytest.importorskip("pydicom")
@@ -177,6 +212,8 @@ def dicom_seg(folder: Path, *, overlap: bool = False) -> tuple[Path, Path, np.nd
         [_segment(highdicom, k, name) for k, name in enumerate(MEANINGS, start=1)],
         "1.2.3.4.5", 1, "1.2.3.4.6", 1, "x", "x", "1", "1",
     )  # fmt: skip
+    for item in seg.SegmentSequence:
+        edit(item)
     seg.save_as(folder / "seg.dcm")
     return folder / "series", folder / "seg.dcm", labels
 
@@ -190,8 +227,9 @@ def _segment(highdicom, number: int, name: str):
     )  # fmt: skip
 
 
-def test_a_dicom_seg_is_read_by_its_codes(tmp_path):
-    series, path, labels = dicom_seg(tmp_path)
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_dicom_seg_is_read_by_its_codes(tmp_path, writer: str):
+    series, path, labels = dicom_seg(tmp_path, edit=WRITERS[writer])
     out = tmp_path / "spine.seg.nrrd"
     command = ["review-import", str(path), str(out), "--image", str(series)]
     assert main(command) == 0
