@@ -138,6 +138,7 @@ class ExportSection:
             self._report(_("Stopped. No DICOM SEG was written."))
         elif self.isExporting():
             self._run.stop()
+            self._run = None
             text = _("Stopped. {count} vertebrae were written.")
             self._report(text.format(count=self._written))
         self._refresh()
@@ -231,6 +232,7 @@ class ExportSection:
 
     def _onEnd(self, export: SurfaceExport, error: Exception | None) -> None:
         summary = _("{count} vertebrae were written.").format(count=self._written)
+        self._run = None
         self._refresh()
         if isinstance(error, UserError):
             self._report(summary)

@@ -158,6 +158,7 @@ class Panel:
         if self.runs.isRunning():
             self.runs.stopNow()
             self.runSection.say(_("The scene was closed; the run was cancelled."))
+        self.runs.forget()
         self.inputSection.setParameterNode(None)
         self._showSegmentation(None)
         self.reviewSection.forget()
@@ -233,7 +234,8 @@ class Panel:
     def refresh(self) -> None:
         """Enable buttons, and show the vertebrae of the chosen segmentation."""
         self.runSection.enableButtons(self.inputSection.missing())
-        if not self.runs.isRunning():
+        # While a scene closes, selectors lose their nodes one by one; the review was dropped.
+        if not self.runs.isRunning() and not slicer.mrmlScene.IsClosing():
             self._showSegmentation(self.inputSection.segmentationNode())
 
     def _segmented(

@@ -20,7 +20,8 @@ class RunManager:
     """Owner of the current run.
 
     Attributes:
-        run: The current run, or the last one that has ended; None before the first.
+        run: The current run, or the last one that has ended; None before the first, and after
+            `forget`.
 
     Args:
         temporaryFolder: Returns the folder in which run folders are created; the user may change
@@ -30,6 +31,7 @@ class RunManager:
     def __init__(self, temporaryFolder: Callable[[], Path]):
         self._temporaryFolder = temporaryFolder
         self.run: WorkerRun | None = None
+        self._log = ""
 
     def start(
         self,
@@ -91,6 +93,11 @@ class RunManager:
         if self.run is not None and self.run.isRunning():
             self.run.stopNow()
 
+    def forget(self) -> None:
+        """Let go of the nodes of the last run, which has ended; its log is kept."""
+        if not self.isRunning():
+            self._log, self.run = self.log(), None
+
     def isRunning(self) -> bool:
         """Return True if a run is in progress."""
         return self.run is not None and self.run.isRunning()
@@ -105,4 +112,4 @@ class RunManager:
 
     def log(self) -> str:
         """Return the log of the last run."""
-        return "" if self.run is None else self.run.log()
+        return self._log if self.run is None else self.run.log()
