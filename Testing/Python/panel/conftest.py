@@ -199,10 +199,10 @@ def screen(panel: Any, drawing: None, folder: Path, tmp_path: Path) -> Iterator[
     """The panel and the four views of Slicer's usual layout, open before the run."""
     import slicer
     from screen_helpers import SIZE, VIEWS, Screen
-    from views import SliceView, View3D
+    from views import ClickedSliceView, View3D
 
     # Emptying the scene after an earlier test took the colours with it.
     slicer.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
-    slices = [SliceView(name, orientation, SIZE) for name, orientation in VIEWS]
+    slices = [ClickedSliceView(name, orientation, SIZE) for name, orientation in VIEWS]
     yield Screen(panel, [*slices, View3D(SIZE)], folder, tmp_path)
     slicer.app.applicationLogic().GetSliceLogics().RemoveAllItems()

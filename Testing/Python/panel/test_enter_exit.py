@@ -13,11 +13,11 @@ import qt
 import slicer
 from check_helpers import add_segments
 from PySide6.QtTest import QTest
-from real_editor import RealEditor
 from scene_helpers import add_volume
 
 IDS = ("V19", "V20", "V21", "V22")
 SHAPE = (96, 24, 24)
+BESIDE_V20 = (10.0, 20.0, 55.0)
 CTRL, SHIFT = qt.Qt.ControlModifier, qt.Qt.ShiftModifier
 
 
@@ -31,7 +31,7 @@ def labels() -> np.ndarray:
 
 
 @pytest.fixture
-def desk(panel, monkeypatch: pytest.MonkeyPatch):
+def desk(main_window, panel):
     """The panel in a dock of a main window, a view in its centre, and a spine in the scene."""
     scene = slicer.mrmlScene
     for name in ("Interaction", "Selection"):
@@ -43,16 +43,14 @@ def desk(panel, monkeypatch: pytest.MonkeyPatch):
         view.SetLayoutName(name)
         view.SetDefaultOrientation(orientation)
         view.SetOrientation(orientation)
-    window, dock, view = qt.QMainWindow(), qt.QDockWidget(), qt.QPushButton("view")
+    window, view = main_window, qt.QPushButton("view")
     window.setCentralWidget(view)
+    dock = qt.QDockWidget()
     dock.setWidget(panel.frame)
     window.addDockWidget(qt.Qt.LeftDockWidgetArea, dock)
-    monkeypatch.setattr(slicer, "qMRMLSegmentEditorWidget", RealEditor)
-    monkeypatch.setattr(RealEditor, "main_window", window)
     volume = add_volume(labels().astype(np.int16), np.eye(4))
     node = add_segments(volume, labels(), "Spine")
     window.resize(900, 1000)
-    window.show()
     window.activateWindow()
     slicer.app.processEvents()
     ui = panel.ui
@@ -64,7 +62,6 @@ def desk(panel, monkeypatch: pytest.MonkeyPatch):
     )  # fmt: skip
     dock.setWidget(None)
     panel.frame.setParent(None)
-    window.deleteLater()
 
 
 def open_review(desk) -> None:
@@ -75,8 +72,8 @@ def open_review(desk) -> None:
     desk.review.table.goTo("V20")
 
 
-def editor_of(desk) -> RealEditor:
-    return desk.ui.paintFrame.findChild(RealEditor)
+def editor_of(desk) -> slicer.qMRMLSegmentEditorWidget:
+    return desk.ui.paintFrame.findChild(slicer.qMRMLSegmentEditorWidget)
 
 
 def undos(desk) -> int:
@@ -130,7 +127,7 @@ def test_the_keys_of_undo_reach_the_review_exactly_once(desk, where: str, paint:
     press(desk, widget, qt.Qt.Key_Y)
     assert (undos(desk), redos(desk)) == (2 * inside + paint, 2 * inside + paint)
     if paint:
-        assert editor_of(desk).undone == 0
+        assert editor_of(desk).stored["undone"] == 0
 
 
 def test_painting_gives_up_waiting_clicks_and_leaves_no_place_mode(desk):
@@ -155,14 +152,13 @@ def test_a_stroke_is_undone_at_once_by_the_review(desk):
     assert not editor.undoEnabled
     assert not editor.addRemoveSegmentButtonsVisible
     before = desk.review.session.spine.states["V20"]
-    stroke = np.zeros(SHAPE, np.uint8)
-    stroke[50:60, 18:22, 8:12] = 1
-    editor.paint(stroke)
+    editor.setActiveEffectByName("Paint")
+    assert editor.stroke(BESIDE_V20)
     assert not editor.logic.CanUndo()
     press(desk, desk.view, qt.Qt.Key_Z, CTRL)  # before the table was updated
     assert desk.review.session.spine.states["V20"] == before
     assert "Undone: Edited by hand" in desk.ui.statusLabel.text
-    editor.paint(stroke)
+    assert editor.stroke(BESIDE_V20)
     desk.review.toggleApproved()
     press(desk, desk.view, qt.Qt.Key_Z)
     press(desk, desk.view, qt.Qt.Key_Z)
@@ -272,9 +268,7 @@ def test_leaving_the_module_puts_everything_back(desk):
     desk.ui.paintButton.click()
     editor = editor_of(desk)
     editor.setActiveEffectByName("Paint")
-    stroke = np.zeros(SHAPE, np.uint8)
-    stroke[50:60, 18:22, 8:12] = 1
-    editor.paint(stroke)
+    assert editor.stroke(BESIDE_V20)
     desk.review.table.goTo("V21")
     desk.review.menus.actions["splitSeeds"].trigger()
     assert scene_state()["mode"] == (mode.Place, 1)
@@ -357,7 +351,7 @@ def test_the_editor_is_off_after_other_ends_of_painting(desk, change):
     slicer.app.processEvents()
     assert editor.stored["active"] == ""
     assert not editor.stored["observes"]
-    assert not editor.shortcuts
+    assert not editor.stored["keys"]
     assert enabled_keys(desk) == []
 
 

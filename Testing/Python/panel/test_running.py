@@ -29,6 +29,14 @@ def test_closing_the_scene_ends_the_run_before_its_nodes_are_removed(watched, mo
     watched.assert_nothing_left()
 
 
+def test_closing_the_scene_lets_go_of_the_last_run_and_keeps_its_log(watched):
+    watched.start("segment")
+    watched.wait()
+    slicer.mrmlScene.Clear(0)
+    assert watched.panel.runs.run is None
+    assert "a line for the log" in watched.panel.runs.log()
+
+
 def test_deleting_the_input_ends_the_run_with_a_message(watched, volume, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")

@@ -99,7 +99,12 @@ def connect(self: QObject, signature: Any, target: Any, *slot: Any) -> Any:
     signal, count = signal_of(self, signature)
     receiver = _cut_arguments(target, count)
     signal.connect(receiver)
-    _connections.setdefault((id(self), signature), []).append((target, receiver))
+    key = (id(self), signature)
+    if key not in _connections:
+        _connections[key] = []
+        # As in PythonQt, the functions go with the object.
+        self.destroyed.connect(lambda: _connections.pop(key, None))
+    _connections[key].append((target, receiver))
     return True
 
 

@@ -50,12 +50,13 @@ class qMRMLSegmentEditorWidget(mrml_widgets.qMRMLWidget):
 
     Attributes:
         stored: State that tests look at: ``editor`` (parameter node), ``active`` (name of the
-            effect), ``observes`` (clicks in views reach the effect) and ``keys``.
+            effect), ``observes`` (clicks in views reach the effect), ``keys`` and ``undone`` (how
+            often the editor was asked to undo).
         logic: Slicer's own logic.
     """
 
     def __init__(self, parent: QtWidgets.QWidget | None = None):
-        self.stored: dict[str, Any] = {"observes": False, "keys": False}
+        self.stored: dict[str, Any] = {"observes": False, "keys": False, "undone": 0}
         super().__init__(parent)
         self.logic = slicer.vtkSlicerSegmentEditorLogic()
         self._effects = {name: Effect(name) for name in EFFECTS}
@@ -198,6 +199,7 @@ class qMRMLSegmentEditorWidget(mrml_widgets.qMRMLWidget):
         self.logic.SaveStateForUndo()
 
     def undo(self) -> None:
+        self.stored["undone"] += 1
         self.logic.Undo()
 
     def redo(self) -> None:

@@ -162,6 +162,9 @@ def _prepare_placing() -> None:
     markups = slicer.modules.markups.logic()
     markups.SetMRMLApplicationLogic(logic)
     logic.SetModuleLogic("Markups", markups)
+    for name in ("Interaction", "Selection"):  # gone after the scene was emptied with Clear(1)
+        if slicer.mrmlScene.GetNodeByID(f"vtkMRML{name}NodeSingleton") is None:
+            slicer.mrmlScene.AddNode(getattr(slicer, f"vtkMRML{name}Node")())
     if slicer.mrmlScene.GetNodeByID("vtkMRMLCrosshairNodedefault") is None:
         crosshair = slicer.vtkMRMLCrosshairNode()
         crosshair.SetCrosshairName("default")
