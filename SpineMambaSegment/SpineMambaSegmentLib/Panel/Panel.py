@@ -80,7 +80,7 @@ class Panel:
         self._widget, self.runs = widget, runs
         self._parameterNode, self._application = parameterNode, application
         self._shortcuts: list[qt.QShortcut] = []
-        self._madeRoom = self._isEntered = False
+        self._madeRoom = self._isEntered = self._isSceneClosing = False
         self._preload = Preload(*_REVIEW_TOOLS)
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         store = ModelStore(application.models)
@@ -155,6 +155,7 @@ class Panel:
 
     def forgetScene(self) -> None:
         """Stop the run before the nodes of the scene are removed."""
+        self._isSceneClosing = True
         if self.runs.isRunning():
             self.runs.stopNow()
             self.runSection.say(_("The scene was closed; the run was cancelled."))
@@ -172,6 +173,7 @@ class Panel:
 
     def onSceneChanged(self) -> None:
         """Called after a scene was loaded or closed; a hidden panel adds no parameter node."""
+        self._isSceneClosing = False
         if self._isEntered:
             self.showScene()
 
@@ -235,7 +237,7 @@ class Panel:
         """Enable buttons, and show the vertebrae of the chosen segmentation."""
         self.runSection.enableButtons(self.inputSection.missing())
         # While a scene closes, selectors lose their nodes one by one; the review was dropped.
-        if not self.runs.isRunning() and not slicer.mrmlScene.IsClosing():
+        if not self.runs.isRunning() and not self._isSceneClosing:
             self._showSegmentation(self.inputSection.segmentationNode())
 
     def _segmented(
