@@ -83,15 +83,13 @@ def test_a_panel_that_is_reloaded_while_open_is_entered(module, monkeypatch):
     monkeypatch.setattr(module.SpineMambaSegmentWidget, "enter", lambda self: entered.append(1))
     import application
 
-    widget, frame = application.make_panel(module)  # as when the module is opened
+    _, frame = application.make_panel(module)  # as when the module is opened
     assert entered == []
-    widget.cleanup()
+    application.close_panel(frame)
     monkeypatch.setattr(type(frame), "isEntered", True)
-    again, other = application.make_panel(module)
+    _, other = application.make_panel(module)
     assert entered == [1]
-    again.cleanup()
-    for parent in (frame, other):
-        parent.deleteLater()
+    application.close_panel(other)
 
 
 def test_the_help_names_the_documentation_and_its_page_exists(module, repository: Path):
