@@ -25,7 +25,7 @@ _LEFT_ZYX = np.array([0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True)
-class _Frame:
+class MovingFrame:
     """Moving frame along the centre line, caudal to cranial; arrays (n, 3) along z, y, x.
 
     Attributes:
@@ -54,7 +54,7 @@ def straighten(image: Volume, labels: Volume, pixel_mm: float = 0.8) -> tuple[Vi
     bodies_mm = trace_spine(labels).bodies_mm
     if not bodies_mm:
         return None
-    frame = _frame(bodies_mm, pixel_mm)
+    frame = moving_frame(bodies_mm, pixel_mm)
     views = []
     for across, aside, reach_mm in (
         (frame.back, frame.left, _SIDE_MM),
@@ -68,7 +68,7 @@ def straighten(image: Volume, labels: Volume, pixel_mm: float = 0.8) -> tuple[Vi
     return views[0], views[1]
 
 
-def _frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> _Frame:
+def moving_frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> MovingFrame:
     """Return the moving frame along the line through the bodies."""
     # Sorted by height and not by level, because levels may be wrong.
     places = np.array(sorted(bodies_mm.values(), key=lambda place: -place[0]))
@@ -78,7 +78,7 @@ def _frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> _Frame:
     up = _unit(np.gradient(points, axis=0))
     left = _unit(_LEFT_ZYX - (up @ _LEFT_ZYX)[:, None] * up)
     # Axes are z, y, x: the product of left and up points to posterior.
-    return _Frame(points, _unit(np.cross(left, up)), left)
+    return MovingFrame(points, _unit(np.cross(left, up)), left)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _marks(
     bodies_mm: dict[int, np.ndarray],
-    frame: _Frame,
+    frame: MovingFrame,
     across: np.ndarray,
     columns: tuple[float, float],
 ) -> dict[int, tuple[float, float]]:

@@ -1,0 +1,154 @@
+"""Straightened crops of an image: one for each vertebra, in the frame of the spine.
+
+The rows of a crop follow the direction of the centre line at the vertebra, its columns the
+patient's left. All crops show their vertebra at the same place and upright, however the spine is
+curved. They are wide enough for the heads of the ribs and the beginning of the ribs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from spinemamba.imaging.curved_planar import trace_spine
+from spinemamba.imaging.resample import crop_geometry, grid_with_spacing, resample_box
+from spinemamba.imaging.straighten import moving_frame
+from spinemamba.imaging.truncation import FieldOfView
+from spinemamba.imaging.volume import Geometry, Volume
+
+CROP_VOX = (32, 48, 80)
+"""Size of a crop: up, backwards, to the left."""
+
+CROP_MM = 2.0
+"""Voxel size of a crop."""
+
+CROP_CENTRE_VOX = (15.5, 23.5, 39.5)
+"""Position of the centre of the vertebral body in a crop."""
+
+OUTSIDE = -1.0
+"""Value of the normalised image outside of the field of view."""
+
+IMAGE, IN_VIEW, THIS, OTHERS = range(4)
+"""Channels of a crop: the image, the field of view, the mask of the vertebra, and the mask of the
+other vertebrae."""
+
+
+@dataclass(frozen=True)
+class VertebraFrames:
+    """Frames of the vertebrae, from top to bottom.
+
+    Attributes:
+        numbers: Value of each vertebra in the label map, (n,).
+        centres_mm: Centre of the vertebral body along z, y, x from the first voxel, (n, 3).
+        axes: Unit vectors (z, y, x) upwards along the spine, to the back and to the left; the
+            rows of (n, 3, 3).
+    """
+
+    numbers: np.ndarray
+    centres_mm: np.ndarray
+    axes: np.ndarray
+
+    def points_mm(self) -> np.ndarray:
+        """Return the positions of the voxels of all crops, (n, *CROP_VOX, 3) along z, y, x."""
+        return self.centres_mm[:, None, None, None] + np.einsum(
+            "dhwk,nkc->ndhwc", crop_offsets_mm(), self.axes
+        )
+
+
+def crop_offsets_mm() -> np.ndarray:
+    """Return the positions in a crop relative to the body's centre, (*CROP_VOX, 3)."""
+    index = np.stack(np.meshgrid(*map(np.arange, CROP_VOX), indexing="ij"), axis=-1)
+    return (index - np.array(CROP_CENTRE_VOX)) * CROP_MM
+
+
+def vertebra_frames(numbers: Volume) -> VertebraFrames:
+    """Return the frame of each vertebra of a label map.
+
+    Args:
+        numbers: Number of the vertebra of each voxel, ascending from top to bottom, in canonical
+            orientation.
+    """
+    bodies_mm = trace_spine(numbers).bodies_mm
+    order = sorted(bodies_mm)
+    if not order:
+        return VertebraFrames(np.zeros(0, int), np.zeros((0, 3)), np.zeros((0, 3, 3)))
+    frame = moving_frame(bodies_mm, 1.0)
+    centres_mm = np.array([bodies_mm[number] for number in order])
+    gaps_mm = np.linalg.norm(frame.points_mm[:, None] - centres_mm, axis=-1)
+    rows = gaps_mm.argmin(axis=0)
+    up = np.cross(frame.back[rows], frame.left[rows])
+    axes = np.stack([up, frame.back[rows], frame.left[rows]], axis=1)
+    return VertebraFrames(np.array(order), centres_mm, axes)
+
+
+def vertebra_crops(
+    image: Volume, numbers: Volume, view: FieldOfView | None = None
+) -> tuple[VertebraFrames, np.ndarray]:
+    """Return the frames and the crops of all vertebrae.
+
+    Args:
+        image: Normalised image, canonical orientation.
+        numbers: Number of the vertebra of each voxel, ascending from top to bottom; its grid has
+            parallel axes.
+        view: Field of view of ``image``; None if it fills the grid.
+
+    Returns:
+        Frames, and crops (n, 4, *CROP_VOX), float32.
+    """
+    frames = vertebra_frames(numbers)
+    crops = np.zeros((len(frames.numbers), 4, *CROP_VOX), np.float32)
+    if not len(frames.numbers):
+        return frames, crops
+    points_mm = frames.points_mm()
+    at = np.moveaxis(points_mm / np.array(numbers.spacing_mm), -1, 0)
+    found = ndimage.map_coordinates(numbers.array, at, order=0, mode="constant", cval=0)
+    crops[:, THIS] = found == frames.numbers[:, None, None, None]
+    crops[:, OTHERS] = (found > 0) & (crops[:, THIS] == 0)
+    crops[:, IMAGE], crops[:, IN_VIEW] = _sampled(image, numbers.geometry, points_mm, view)
+    return frames, crops
+
+
+def _sampled(
+    image: Volume, origin: Geometry, points_mm: np.ndarray, view: FieldOfView | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image and the field of view at points (..., 3) from the first voxel of a grid."""
+    first_vox = image.geometry.to_index_zyx(np.asarray(origin.origin_lps_mm))
+    points_mm = points_mm + first_vox * np.array(image.spacing_mm)
+    box = _box_around(points_mm, image.geometry)
+    part = crop_geometry(image.geometry, box)
+    # First to the voxel size of the crops: sampling a finer image at points would be noisy.
+    grid = grid_with_spacing(part, CROP_MM)
+    values = resample_box(image.array[box], part, grid)
+    shift_mm = np.array([s.start for s in box]) * np.array(image.spacing_mm)
+    # The outer faces of the first voxels coincide, not their centres.
+    shift_mm = shift_mm + (CROP_MM - np.array(image.spacing_mm)) / 2
+    at = np.moveaxis((points_mm - shift_mm) / CROP_MM, -1, 0)
+    inside = _in_view(grid, image.geometry, view).astype(np.float32)
+    in_view = ndimage.map_coordinates(inside, at, order=0, mode="constant", cval=0.0) > 0
+    found = ndimage.map_coordinates(values, at, order=1, mode="nearest")
+    return np.where(in_view, found, OUTSIDE), in_view
+
+
+def _in_view(grid: Geometry, image: Geometry, view: FieldOfView | None) -> np.ndarray:
+    """Return the mask of the voxels of a grid in the field of view of the image."""
+    if view is None:
+        return np.ones(grid.shape, bool)
+    index = image.to_index_zyx(grid.to_lps_mm(np.indices(grid.shape).reshape(3, -1).T))
+    last = np.array(image.shape) - 1
+    nearest = np.clip(np.round(index).astype(int), 0, last)
+    return ~view.outside(nearest).reshape(grid.shape)
+
+
+def _box_around(points_mm: np.ndarray, geometry: Geometry) -> tuple[slice, slice, slice]:
+    """Return the box of voxels around points (..., 3), within the grid and never empty."""
+    index = points_mm.reshape(-1, 3) / np.array(geometry.spacing_mm)
+    low = np.floor(index.min(axis=0)).astype(int) - 2
+    high = np.ceil(index.max(axis=0)).astype(int) + 3
+    starts = [min(max(0, int(a)), n - 1) for a, n in zip(low, geometry.shape, strict=True)]
+    stops = [
+        min(n, max(int(b), a + 1)) for a, b, n in zip(starts, high, geometry.shape, strict=True)
+    ]
+    z, y, x = (slice(a, b) for a, b in zip(starts, stops, strict=True))
+    return z, y, x
