@@ -70,6 +70,8 @@ class Instance:
         level_probabilities: One for each of `NETWORK_LEVELS`, mean over its voxels.
         is_sacrum: Whether it is the sacrum.
         cut_sides: Sides of the field of view that truncate it, such as "superior" or "left".
+        no_vertebra: Probability that it is not a vertebra, if the level probabilities are those of
+            the level network; None if they are means over voxels.
     """
 
     id: int
@@ -78,6 +80,7 @@ class Instance:
     level_probabilities: tuple[float, ...]
     is_sacrum: bool
     cut_sides: tuple[str, ...]
+    no_vertebra: float | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class EmissionOptions:
     Attributes:
         level_weight: Exponent of the level probabilities. Below 1, because neighbours are
             predicted from the same part of the image and are not independent.
+        sequence_weight: The same for level probabilities of the level network. Each of them depends
+            on the whole spine, so they repeat each other more.
         level_floor: Least level probability: no network is ever certain.
         anchor: Least total probability of the levels of unique shape for an instance to be an
             anchor.
@@ -58,6 +60,7 @@ class EmissionOptions:
     """
 
     level_weight: float = 0.8
+    sequence_weight: float = 0.5
     level_floor: float = 0.01
     anchor: float = 0.7
     anchor_floor: float = 1e-3
@@ -83,7 +86,7 @@ def emissions(
     anchor = _is_anchor(values, options)
     values = np.where(anchor[:, None] & ~_IS_DISTINCT, 0.0, values)
     floors = np.where(anchor, options.anchor_floor, options.level_floor)[:, None]
-    weights = np.where(anchor, 1.0, options.level_weight)[:, None]
+    weights = np.where(anchor, 1.0, _level_weights(items, options))[:, None]
     probabilities = np.stack([_shifted(values, by) for by in SHIFTS])  # (shifts, instances, 25)
     out = np.full((len(SHIFTS), len(items), len(NAMES)), -np.inf)
     out[..., _NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
@@ -98,6 +101,12 @@ def emissions(
             if not pin:
                 out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(options.anchor_floor)
     return out
+
+
+def _level_weights(items: tuple[Instance, ...], options: EmissionOptions) -> np.ndarray:
+    """Return the exponent of the level probabilities of each instance, (n,)."""
+    in_sequence = np.array([item.no_vertebra is not None for item in items])
+    return np.where(in_sequence, options.sequence_weight, options.level_weight)
 
 
 def _is_anchor(values: np.ndarray, options: EmissionOptions) -> np.ndarray:
@@ -163,9 +172,13 @@ def non_vertebra_emissions(
     # Networks label false instances with the nearby level almost as confidently as real ones. The
     # sum of squares, the expected probability of the level, cancels this confidence.
     expected = (np.array([item.level_probabilities for item in items], float) ** 2).sum(axis=1)
-    out = np.log(
-        np.maximum(expected, 1 / len(NETWORK_LEVELS)) * options.non_vertebra_volume / volume
-    )
+    likelihood = np.maximum(expected, 1 / len(NETWORK_LEVELS)) * options.non_vertebra_volume
+    out = np.log(likelihood / volume)
+    # The level network has a class for them.
+    for k, item in enumerate(items):
+        if item.no_vertebra is not None:
+            floor = options.level_floor
+            out[k] = options.sequence_weight * np.log(floor + (1 - floor) * item.no_vertebra)
     return np.broadcast_to(out[:, None], single.shape).copy()
 
 

@@ -5,12 +5,12 @@ Standard library only, because panel, command line, evaluation and review read t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spinemamba.anatomy.labels import BY_VALUE
-from spinemamba.common.json_schema import JsonFormat
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 from spinemamba.protocol.flags import Flag
 
 RESULT_END = "_result.json"
@@ -35,6 +35,8 @@ class InstanceResult:
         cut_sides: Sides of the field of view that truncate it.
         flags: Quality flags.
         is_sacrum: Whether it is the sacrum by its appearance, whatever its level.
+        no_vertebra: Probability by the level network that it is not a vertebra; None if the model
+            has no such network.
     """
 
     id: int
@@ -49,6 +51,7 @@ class InstanceResult:
     cut_sides: tuple[str, ...]
     flags: tuple[Flag, ...]
     is_sacrum: bool = False
+    no_vertebra: float | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
