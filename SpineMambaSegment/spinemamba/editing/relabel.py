@@ -57,6 +57,7 @@ def _instance(entry: InstanceResult) -> Instance:
         is_sacrum=entry.is_sacrum,
         cut_sides=entry.cut_sides,
         no_vertebra=entry.no_vertebra,
+        witnesses=entry.witnesses,
     )
 
 

@@ -125,6 +125,7 @@ def instance_results(
                 cut_sides=item.cut_sides,
                 is_sacrum=item.is_sacrum,
                 no_vertebra=item.no_vertebra,
+                witnesses=item.witnesses,
                 flags=(*flags[k], *shape.get(item.id, ())),
             )
         )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from spinemamba.inference.level_stage import LevelEvidence
 from spinemamba.instances.find import Instances
+from spinemamba.protocol.result import Witnesses
 
 
 def with_sequence_evidence(instances: Instances, evidence: LevelEvidence) -> Instances:
@@ -26,6 +27,7 @@ def with_sequence_evidence(instances: Instances, evidence: LevelEvidence) -> Ins
                 item,
                 level_probabilities=tuple(map(float, joint)),
                 no_vertebra=float(evidence.no_vertebra[row]),
+                witnesses=Witnesses(*map(float, evidence.witnesses[row])),
             )
         items.append(item)
     return replace(instances, items=tuple(items))

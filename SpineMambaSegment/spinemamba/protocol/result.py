@@ -18,6 +18,25 @@ RESULT_END = "_result.json"
 
 
 @dataclass(frozen=True)
+class Witnesses:
+    """What the level network sees at a vertebra besides its level, as probabilities.
+
+    Attributes:
+        rib_left: A rib on the patient's left.
+        rib_right: A rib on the patient's right.
+        first_rib: It is the first vertebra with ribs.
+        last_rib: It is the last vertebra with ribs.
+        above_sacrum: It is the last vertebra above the sacrum.
+    """
+
+    rib_left: float
+    rib_right: float
+    first_rib: float
+    last_rib: float
+    above_sacrum: float
+
+
+@dataclass(frozen=True)
 class InstanceResult:
     """One vertebra.
 
@@ -37,6 +56,7 @@ class InstanceResult:
         is_sacrum: Whether it is the sacrum by its appearance, whatever its level.
         no_vertebra: Probability by the level network that it is not a vertebra; None if the model
             has no such network.
+        witnesses: What that network sees besides the level; None without it.
     """
 
     id: int
@@ -52,6 +72,7 @@ class InstanceResult:
     flags: tuple[Flag, ...]
     is_sacrum: bool = False
     no_vertebra: float | None = field(default=None, metadata=OPTIONAL)
+    witnesses: Witnesses | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
