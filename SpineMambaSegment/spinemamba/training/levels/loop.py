@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,7 +24,9 @@ from spinemamba.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from spinemamba.training.data.origin import attributions
 from spinemamba.training.levels.crops import ExampleOptions, LevelExample, draw_example
+from spinemamba.training.levels.folder import LevelTrainingRecord, write_record
 from spinemamba.training.levels.loss import level_loss
 from spinemamba.training.levels.spines import Spine
 
@@ -89,6 +91,8 @@ class LevelTrainer:
         )
         self.generator = torch.Generator().manual_seed(options.seed)
         self.step = 0
+        origins = [(spine.case.name, spine.case.origin) for spine in spines]
+        self.record = LevelTrainingRecord(config, asdict(options), attributions(origins))
 
     def run(self, folder: Path, report: Report) -> None:
         """Train to the end of the schedule; write checkpoints to ``folder``.
@@ -176,6 +180,8 @@ class LevelTrainer:
             "generator": self.generator.get_state(),
             "step": self.step,
         }
+        # Written first: a checkpoint always has its record, even if the process is killed.
+        write_record(self.record, folder)
         save_checkpoint(state, folder)
 
     def resume(self, folder: Path) -> bool:

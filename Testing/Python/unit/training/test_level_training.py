@@ -16,6 +16,7 @@ from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.resample import grid_with_spacing, resample_box
 from spinemamba.imaging.vertebra_crops import IMAGE, IN_VIEW, OTHERS, THIS, vertebra_crops
 from spinemamba.imaging.volume import Volume
+from spinemamba.inference.model import load_model
 from spinemamba.network.level_sequence import (
     LAST_RIB,
     NO_VERTEBRA,
@@ -25,6 +26,7 @@ from spinemamba.network.level_sequence import (
     LevelNetworkConfig,
 )
 from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.protocol.model_card import LEVELS
 from spinemamba.training.data.dataset import make_case
 from spinemamba.training.levels.chains import FOREIGN, MERGED, Chain, ChainOptions, draw_chain
 from spinemamba.training.levels.crops import (
@@ -36,12 +38,14 @@ from spinemamba.training.levels.crops import (
 from spinemamba.training.levels.loop import LevelTrainer, LevelTrainOptions
 from spinemamba.training.levels.loss import level_loss
 from spinemamba.training.levels.spines import SPACING_MM, Spine, spine_of
+from spinemamba.training.pack_model import pack_model
 from spinemamba.training.synthesis.options import SynthesisOptions
 
 NO_FAULTS = ChainOptions(1.0, 0.0, (2, 14), 0.0, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0), 0.0)
 PLAIN = CropOptions((1.0, 0.0), (0.0, 1.0, 1.0), 0.0, 0.0, 0.0, (0.0, 1.0, 1.0), (0.0, 1.0, 1.0))
 PLAIN = replace(PLAIN, without_masks=0.0, rough_masks=0.0, mirror=0.0)
 AS_IT_IS = SynthesisOptions(*(0.0,) * 15)
+STARTER = Path("starter")
 SMALL = LevelNetworkConfig((8, 8, 8), 16, 1, 2)
 
 
@@ -221,3 +225,22 @@ def test_a_checkpoint_of_another_network_is_refused(spine: Spine, tmp_path: Path
     other = LevelTrainer(replace(SMALL, vector=8), [spine], [1.0], options)
     with pytest.raises(UserError, match="another network"):
         other.resume(tmp_path)
+
+
+def test_a_packed_training_is_the_level_network_of_a_model(spine: Spine, tmp_path: Path):
+    trainer = LevelTrainer(SMALL, [spine], [1.0], LevelTrainOptions(steps=1, chains=1))
+    trainer.run(tmp_path / "training", lambda message: None)
+    names = {"name": "mine", "version": "1"}
+    pack_model(STARTER, STARTER, tmp_path / "model", levels=tmp_path / "training", **names)
+    model = load_model(tmp_path / "model")
+    assert model.levels.config == SMALL
+    for name, value in model.levels.state_dict().items():
+        torch.testing.assert_close(value, trainer.average[name], atol=1e-3, rtol=1e-3)
+    again = pack_model(STARTER, STARTER, tmp_path / "kept", levels=tmp_path / "model", **names)
+    assert again.networks[LEVELS].sha256 == model.card.networks[LEVELS].sha256
+
+
+def test_a_model_without_a_level_network_cannot_give_one(tmp_path: Path):
+    with pytest.raises(UserError, match="has no network 'levels'"):
+        pack_model(STARTER, STARTER, tmp_path / "m", name="m", version="1", levels=STARTER)
+    assert not (tmp_path / "m").exists() or not any((tmp_path / "m").iterdir())
