@@ -75,13 +75,14 @@ def moving_frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> MovingFra
     line = line_through(places).points_mm[::-1]
     along = np.arange(0, len(line) - 1, pixel_mm)
     points = np.stack([np.interp(along, np.arange(len(line)), line[:, k]) for k in range(3)], -1)
-    up = _unit(np.gradient(points, axis=0))
-    left = _unit(_LEFT_ZYX - (up @ _LEFT_ZYX)[:, None] * up)
+    up = unit(np.gradient(points, axis=0))
+    left = unit(_LEFT_ZYX - (up @ _LEFT_ZYX)[:, None] * up)
     # Axes are z, y, x: the product of left and up points to posterior.
-    return MovingFrame(points, _unit(np.cross(left, up)), left)
+    return MovingFrame(points, unit(np.cross(left, up)), left)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (..., 3) divided by their length; zero stays zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 

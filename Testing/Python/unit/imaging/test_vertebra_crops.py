@@ -50,6 +50,18 @@ def test_the_frame_of_a_vertebra_follows_the_spine(tilt_deg: float):
     assert (frames.axes[:, 2, 2] > 0.9).all()
 
 
+@pytest.mark.parametrize("row", [1, 2, 3])
+def test_an_instance_beside_the_spine_does_not_tilt_its_neighbours(row: int):
+    geometry = Geometry((90, 60, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), np.eye(3))
+    labels = np.zeros(geometry.shape, np.uint8)
+    for k in range(5):
+        aside = 16 if k == row else 0
+        labels[70 - 14 * k : 80 - 14 * k, 20:35, 10 + aside : 26 + aside] = k + 1
+    frames = vertebra_frames(Volume(labels, geometry))
+    assert (frames.axes[:, 0, 0] > np.cos(np.radians(2))).all()
+    assert frames.centres_mm[row, 2] - frames.centres_mm[0, 2] == pytest.approx(32, abs=2)
+
+
 @pytest.mark.parametrize("tilt_deg", TILTS)
 def test_a_crop_shows_its_vertebra_upright_in_the_middle(tilt_deg: float):
     labels, _ = bodies(tilt_deg)
