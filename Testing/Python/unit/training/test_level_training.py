@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
+from spinemamba.common.exit_codes import ExitCode
 from spinemamba.imaging.intensity import normalise
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.resample import grid_with_spacing, resample_box
@@ -244,3 +246,20 @@ def test_a_model_without_a_level_network_cannot_give_one(tmp_path: Path):
     with pytest.raises(UserError, match="has no network 'levels'"):
         pack_model(STARTER, STARTER, tmp_path / "m", name="m", version="1", levels=STARTER)
     assert not (tmp_path / "m").exists() or not any((tmp_path / "m").iterdir())
+
+
+def test_the_commands_train_a_level_network_and_add_it_to_a_model(tmp_path: Path, capsys):
+    runs, model = str(tmp_path / "runs"), str(tmp_path / "model")
+    words = ["train-levels", "--out", runs, "--phantoms", "2", "--steps", "1", "--threads", "1"]
+    assert main(words) == 0
+    assert main([*words[:-4], "--steps", "2"]) == 0
+    assert "resuming at step 1" in capsys.readouterr().out
+    packed = ["pack", model, "--coarse", "starter", "--fine", "starter", "--levels", runs]
+    assert main([*packed, "--name", "mine"]) == 0
+    assert load_model(tmp_path / "model").levels is not None
+
+
+def test_without_cases_there_is_nothing_to_train_on(tmp_path: Path, capsys):
+    words = ["train-levels", "--out", str(tmp_path / "runs"), "--phantoms", "0"]
+    assert main(words) == ExitCode.USER_ERROR
+    assert "No case has two complete vertebrae" in capsys.readouterr().err
