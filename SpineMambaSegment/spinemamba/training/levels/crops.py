@@ -12,6 +12,7 @@ from torch.nn import functional
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.imaging.vertebra_crops import CROP_VOX, OUTSIDE, crop_offsets_mm
 from spinemamba.network.level_sequence import NO_VERTEBRA, WITNESSES
+from spinemamba.phantom.tissue import OTHER_BONE, Tissue
 from spinemamba.training.data.dataset import IGNORE_INDEX, UNITS_PER_MM
 from spinemamba.training.data.patches import Patch
 from spinemamba.training.levels.chains import FOREIGN, MERGED, Chain, ChainOptions, draw_chain
@@ -37,6 +38,8 @@ class CropOptions:
             and their half widths.
         shallow: The same from front to back.
         without_masks: Share of chains without masks of the vertebrae.
+        leaking: Share of chains in which the masks contain necks of ribs, as those of a network
+            may, and how far they leak in mm; only where the tissues are known.
         rough_masks: Share of chains with masks as irregular as those of a network.
         mirror: Share of mirrored chains.
     """
@@ -48,7 +51,8 @@ class CropOptions:
     bend_mm: float = 1.6
     narrow: tuple[float, float, float] = (0.55, 24.0, 95.0)
     shallow: tuple[float, float, float] = (0.35, 30.0, 80.0)
-    without_masks: float = 0.1
+    without_masks: float = 0.2
+    leaking: tuple[float, float, float] = (0.35, 3.0, 8.0)
     rough_masks: float = 0.55
     mirror: float = 0.5
 
@@ -87,7 +91,11 @@ def draw_example(spine: Spine, options: ExampleOptions, generator: torch.Generat
     points, scale, centres = _points(spine, chain, options.crops, generator)
     view = _view(spine, chain, points, options.crops, generator)
     target, patch = _sampled(spine, points)
-    masks = _masks(spine, chain, target, options.crops, generator) * view[:, None]
+    masks = _masks(spine, chain, target, options.crops, generator)
+    if patch.tissues is not None and chance(options.crops.leaking[0], generator):
+        reach_mm = uniform(*options.crops.leaking[1:], generator)
+        masks = _with_leaks(masks, patch.tissues.reshape(view.shape), reach_mm)
+    masks = masks * view[:, None]
     image = paint(patch, generator, options.synthesis).reshape(view.shape)
     image = torch.where(view, image, OUTSIDE)
     crops = torch.cat([image[:, None], view[:, None].float(), masks], dim=1)
@@ -236,6 +244,14 @@ def _roughened(masks: Tensor, generator: torch.Generator) -> Tensor:
     noise = functional.interpolate(noise, size=CROP_VOX, mode="trilinear")
     size, shift = uniform(0.0, 0.22, generator), uniform(-0.12, 0.12, generator)
     return (soft + size * noise + shift > 0.5).float()
+
+
+def _with_leaks(masks: Tensor, tissues: Tensor, reach_mm: float) -> Tensor:
+    """Return masks (N, 2, *CROP_VOX) that extend into other bones near them."""
+    other = torch.isin(tissues, torch.tensor([*OTHER_BONE, Tissue.MARROW], dtype=tissues.dtype))
+    steps = max(1, round(reach_mm / SPACING_MM))
+    near = functional.max_pool3d(masks, 2 * steps + 1, 1, steps)
+    return torch.maximum(masks, near * other[:, None])
 
 
 def _targets(chain: Chain) -> tuple[Tensor, Tensor, Tensor]:

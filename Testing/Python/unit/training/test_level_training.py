@@ -27,7 +27,7 @@ from spinemamba.network.level_sequence import (
     LevelLogits,
     LevelNetworkConfig,
 )
-from spinemamba.phantom import PhantomOptions, make_phantom
+from spinemamba.phantom import PhantomOptions, Tissue, make_phantom
 from spinemamba.protocol.model_card import LEVELS
 from spinemamba.training.data.dataset import make_case
 from spinemamba.training.levels.chains import FOREIGN, MERGED, Chain, ChainOptions, draw_chain
@@ -45,7 +45,7 @@ from spinemamba.training.synthesis.options import SynthesisOptions
 
 NO_FAULTS = ChainOptions(1.0, 0.0, (2, 14), 0.0, 0.0, 0.0, 0.0, (0.0, 0.0, 0.0), 0.0)
 PLAIN = CropOptions((1.0, 0.0), (0.0, 1.0, 1.0), 0.0, 0.0, 0.0, (0.0, 1.0, 1.0), (0.0, 1.0, 1.0))
-PLAIN = replace(PLAIN, without_masks=0.0, rough_masks=0.0, mirror=0.0)
+PLAIN = replace(PLAIN, without_masks=0.0, leaking=(0.0, 1.0, 1.0), rough_masks=0.0, mirror=0.0)
 AS_IT_IS = SynthesisOptions(*(0.0,) * 15)
 STARTER = Path("starter")
 SMALL = LevelNetworkConfig((8, 8, 8), 16, 1, 2)
@@ -177,6 +177,22 @@ def test_a_foreign_instance_is_no_vertebra_and_never_below_the_sacrum(spine: Spi
         assert kinds[-1] != FOREIGN
     example = plain_example(spine, 0, foreign=1.0)
     assert names(example).count("-") == 1
+
+
+def test_masks_leak_into_ribs_but_nowhere_else(scan: tuple[Volume, Volume]):
+    image, labels = scan
+    ribs = np.roll(labels.array > 0, 6, axis=2) & (labels.array == 0)
+    tissues = np.where(ribs, Tissue.RIB, np.where(labels.array > 0, Tissue.TRABECULAR, Tissue.FAT))
+    tissues = labels.with_array(tissues.astype(np.uint8))
+    found = spine_of(make_case("ribs", labels, SPACING_MM, image=image, tissues=tissues))
+    leaking = replace(PLAIN, leaking=(1.0, 6.0, 6.0))
+    exact, leaked = (
+        draw_example(found, ExampleOptions(NO_FAULTS, options, AS_IT_IS), torch.Generator())
+        for options in (PLAIN, leaking)
+    )
+    grown = leaked.crops[:, THIS] - exact.crops[:, THIS]
+    assert (grown >= 0).all()
+    assert 0.02 < grown.sum() / exact.crops[:, THIS].sum() < 0.6
 
 
 def test_the_witnesses_are_those_of_the_levels(spine: Spine):
