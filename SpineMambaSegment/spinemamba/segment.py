@@ -35,6 +35,7 @@ from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.pins import Pin, match_pins
 from spinemamba.levels.sequence_evidence import with_sequence_evidence
 from spinemamba.levels.solve import LevelSolution, assign_levels
+from spinemamba.network.level_sequence import LevelSequenceNet
 from spinemamba.protocol.result import Result
 from spinemamba.selective_scan.dispatch import describe_backend
 
@@ -109,7 +110,7 @@ def segment(
         shape = shape_flags(instances, predictions)
         progress("instances", 1.0)
     with _timed("levels", seconds):
-        instances = _read_levels(instances, predictions, image, model)
+        instances = _read_levels(instances, predictions, image, model.levels, modality)
         pins = match_pins(options.pins, instances.items)
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
@@ -129,13 +130,20 @@ def segment(
 
 
 def _read_levels(
-    instances: Instances, predictions: VoxelPredictions, image: Volume, model: Model
+    instances: Instances,
+    predictions: VoxelPredictions,
+    image: Volume,
+    network: LevelSequenceNet | None,
+    modality: Modality,
 ) -> Instances:
-    """Return the instances with the level probabilities of the level network, if there is one."""
-    if model.levels is None:
+    """Return the instances with the level probabilities of the level network.
+
+    Unchanged without a network, or with one that has not learned from this modality.
+    """
+    if network is None or modality not in network.config.modalities:
         return instances
     numbers = Volume(instances.labels, predictions.geometry)
-    evidence = level_stage(image, numbers, model.levels, predictions.field_of_view)
+    evidence = level_stage(image, numbers, network, predictions.field_of_view)
     return with_sequence_evidence(instances, evidence)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,8 @@ class LevelNetworkConfig:
             alone (ablation).
         state_size: States of each inner channel of the scan.
         temperature: Divisor of the logits of the levels, fitted to chains outside of the training.
+        modalities: Modalities of the images that it has learned from; those of other images keep
+            the levels of the voxels.
     """
 
     channels: tuple[Annotated[int, Limits(1, 1024)], ...] = (24, 48, 96)
@@ -65,6 +67,7 @@ class LevelNetworkConfig:
     layers: Annotated[int, Limits(0, 16)] = 2
     state_size: Annotated[int, Limits(1, 256)] = 8
     temperature: Annotated[float, Limits(0.01, 100.0)] = 1.0
+    modalities: tuple[Literal["ct", "mr"], ...] = ("ct",)
 
     def __post_init__(self) -> None:
         if len(self.channels) != 3:
