@@ -26,6 +26,8 @@ _IS_DISTINCT = np.isin(NETWORK_LEVELS, DISTINCT)
 _NETWORK_INDEX = np.array([INDEX[name] for name in NETWORK_LEVELS])
 """Index in `NAMES` of each of `NETWORK_LEVELS`."""
 
+_HAS_RIBS = np.array([name.startswith("T") for name in NAMES])
+
 MERGED_LEVELS = {
     INDEX[upper]: INDEX[lower] for upper, lower in itertools.pairwise(USUAL) if lower != "Sacrum"
 }
@@ -41,6 +43,10 @@ class EmissionOptions:
             predicted from the same part of the image and are not independent.
         sequence_weight: The same for level probabilities of the level network. Each of them depends
             on the whole spine, so they repeat each other more.
+        rib_weight: Exponent of the probability that ribs are seen at a level with ribs, or not seen
+            at one without. Below 1, because the level probabilities depend on ribs, too.
+        rib_floor: Least of these probabilities: a rib may be rudimentary or outside of the field of
+            view, and L1 or C7 may have one.
         level_floor: Least level probability: no network is ever certain.
         anchor: Least total probability of the levels of unique shape for an instance to be an
             anchor.
@@ -61,6 +67,8 @@ class EmissionOptions:
 
     level_weight: float = 0.8
     sequence_weight: float = 0.5
+    rib_weight: float = 0.5
+    rib_floor: float = 0.05
     level_floor: float = 0.01
     anchor: float = 0.7
     anchor_floor: float = 1e-3
@@ -92,6 +100,7 @@ def emissions(
     out[..., _NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
     # The networks are trained with T13 as T12 and L6 as L5; the sequence distinguishes them.
     out[..., INDEX["T13"]], out[..., INDEX["L6"]] = out[..., INDEX["T12"]], out[..., INDEX["L5"]]
+    out += _rib_likelihoods(items, options)
     out[..., INDEX["Sacrum"]] = -np.inf
     for k, item in enumerate(items):
         pin = pins.get(item.id)
@@ -107,6 +116,21 @@ def _level_weights(items: tuple[Instance, ...], options: EmissionOptions) -> np.
     """Return the exponent of the level probabilities of each instance, (n,)."""
     in_sequence = np.array([item.no_vertebra is not None for item in items])
     return np.where(in_sequence, options.sequence_weight, options.level_weight)
+
+
+def _rib_likelihoods(items: tuple[Instance, ...], options: EmissionOptions) -> np.ndarray:
+    """Return the log likelihood of the ribs seen at each instance for each level, (n, 27).
+
+    It is relative to that of an instance of which nothing is known, as that of a non-vertebra.
+    """
+    out = np.zeros((len(items), len(NAMES)))
+    for k, item in enumerate(items):
+        if item.witnesses is not None:
+            seen = (item.witnesses.rib_left + item.witnesses.rib_right) / 2
+            agrees = np.where(_HAS_RIBS, seen, 1 - seen)
+            floor = options.rib_floor
+            out[k] = options.rib_weight * np.log(2 * (floor + (1 - 2 * floor) * agrees))
+    return out
 
 
 def _is_anchor(values: np.ndarray, options: EmissionOptions) -> np.ndarray:

@@ -37,7 +37,8 @@ def row(name: str, certainty: float) -> np.ndarray:
 
 def evidence(names: tuple[str, ...], numbers: tuple[int, ...]) -> LevelEvidence:
     levels = np.array([row(name, 0.95) for name in names])
-    return LevelEvidence(numbers, levels, np.full(len(names), 0.01), np.zeros((len(names), 5)))
+    witnesses = np.full((len(names), 5), 0.5)
+    return LevelEvidence(numbers, levels, np.full(len(names), 0.01), witnesses)
 
 
 def test_the_level_network_replaces_the_levels_of_the_voxels():
@@ -72,3 +73,28 @@ def test_one_wrong_level_of_the_network_is_corrected_by_the_others():
     names = (*TRUTH[:2], "L1", *TRUTH[3:])
     read = with_sequence_evidence(instances(shift=0), evidence(names, (1, 2, 3, 4, 5, 6)))
     assert assign_levels(read.items).best[0].names == TRUTH
+
+
+@pytest.mark.parametrize("last_rib", ["T12", "L1"])
+def test_ribs_decide_between_two_equally_likely_names(last_rib: str):
+    lower = ("T11", "T12", "L1", "L2", "L3", "L4")
+    found = evidence(TRUTH, (1, 2, 3, 4, 5, 6))
+    for k, (one, other) in enumerate(zip(TRUTH, lower, strict=True)):
+        found.levels[k] = (row(one, 0.95) + row(other, 0.95)) / 2
+    ribs = TRUTH.index("T12") if last_rib == "T12" else TRUTH.index("T11")
+    for k in range(len(TRUTH)):
+        found.witnesses[k, :2] = 0.9 if k <= ribs else 0.1
+    read = with_sequence_evidence(instances(shift=0), found)
+    wanted = TRUTH if last_rib == "T12" else lower
+    assert assign_levels(read.items).best[0].names == wanted
+
+
+def test_a_rib_on_one_side_says_nothing():
+    found = evidence(TRUTH, (1, 2, 3, 4, 5, 6))
+    blank = replace(found, witnesses=np.full((6, 5), 0.5))
+    one_sided = replace(found, witnesses=np.array([[0.9, 0.1, 0.0, 0.0, 0.0]] * 6))
+    with_blank, with_one = (
+        assign_levels(with_sequence_evidence(instances(0), each).items)
+        for each in (blank, one_sided)
+    )
+    np.testing.assert_allclose(with_blank.marginals, with_one.marginals, atol=1e-9)
