@@ -40,9 +40,7 @@ class EmissionOptions:
 
     Attributes:
         level_weight: Exponent of the level probabilities. Below 1, because neighbours are
-            predicted from the same part of the image and are not independent.
-        sequence_weight: The same for level probabilities of the level network. Each of them depends
-            on the whole spine, so they repeat each other more.
+            predicted from the same part of the image, or with each other, and are not independent.
         rib_weight: Exponent of the probability that ribs are seen at a level with ribs, or not seen
             at one without. Below 1, because the level probabilities depend on ribs, too.
         rib_floor: Least of these probabilities: a rib may be rudimentary or outside of the field of
@@ -66,8 +64,7 @@ class EmissionOptions:
     """
 
     level_weight: float = 0.8
-    sequence_weight: float = 0.5
-    rib_weight: float = 0.5
+    rib_weight: float = 0.25
     rib_floor: float = 0.05
     level_floor: float = 0.01
     anchor: float = 0.7
@@ -94,7 +91,7 @@ def emissions(
     anchor = _is_anchor(values, options)
     values = np.where(anchor[:, None] & ~_IS_DISTINCT, 0.0, values)
     floors = np.where(anchor, options.anchor_floor, options.level_floor)[:, None]
-    weights = np.where(anchor, 1.0, _level_weights(items, options))[:, None]
+    weights = np.where(anchor, 1.0, options.level_weight)[:, None]
     probabilities = np.stack([_shifted(values, by) for by in SHIFTS])  # (shifts, instances, 25)
     out = np.full((len(SHIFTS), len(items), len(NAMES)), -np.inf)
     out[..., _NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
@@ -110,12 +107,6 @@ def emissions(
             if not pin:
                 out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(options.anchor_floor)
     return out
-
-
-def _level_weights(items: tuple[Instance, ...], options: EmissionOptions) -> np.ndarray:
-    """Return the exponent of the level probabilities of each instance, (n,)."""
-    in_sequence = np.array([item.no_vertebra is not None for item in items])
-    return np.where(in_sequence, options.sequence_weight, options.level_weight)
 
 
 def _rib_likelihoods(items: tuple[Instance, ...], options: EmissionOptions) -> np.ndarray:
@@ -202,7 +193,7 @@ def non_vertebra_emissions(
     for k, item in enumerate(items):
         if item.no_vertebra is not None:
             floor = options.level_floor
-            out[k] = options.sequence_weight * np.log(floor + (1 - floor) * item.no_vertebra)
+            out[k] = options.level_weight * np.log(floor + (1 - floor) * item.no_vertebra)
     return np.broadcast_to(out[:, None], single.shape).copy()
 
 
