@@ -1,9 +1,12 @@
-"""The background process: ``python -m spinemamba.worker job.json``.
+"""The background process: ``python -m spinemamba.worker [--stay] job.json``.
 
 Events go to stdout, one JSON object per line. Everything else goes to stderr, which the parent
 redirects to the log. To cancel, the parent closes stdin or writes ``{"cmd": "cancel"}`` and a line
 end; if the parent dies, stdin closes too. If the job has not stopped after a grace period, the
 process exits. `ExitCode` lists the exit codes.
+
+With ``--stay``, the process waits after each job for ``{"cmd": "run", "job": "job.json"}`` and a
+line end, so that the next job need not import everything again.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -35,13 +39,14 @@ Runner = Callable[..., object]
 
 
 class Channel:
-    """Connection to the parent process: sends events, and receives the request to cancel."""
+    """Connection to the parent process: sends events, and receives its requests."""
 
     def __init__(self, out: TextIO):
         self._out = out
         self._lock = threading.Lock()
         self._last = events.Progress("read", 0.0, 0.0)
         self._ended = False
+        self._jobs: queue.Queue[Path | None] = queue.Queue()
         self.cancelled = threading.Event()
 
     def send(self, event: events.Event) -> None:
@@ -65,17 +70,30 @@ class Channel:
         """Send a warning to the user."""
         self.send(events.Warning(message))
 
+    def next_job(self) -> Path | None:
+        """Wait for the next job; return None if there is none."""
+        path = self._jobs.get()
+        with self._lock:
+            self._last = events.Progress("read", 0.0, 0.0)
+            self._ended = False
+        return path
+
     def listen(self) -> None:
-        """Wait for the request to cancel; runs in its own thread."""
+        """Wait for requests until the one to cancel; runs in its own thread."""
         # os.read, because the lock of sys.stdin makes Python abort at a normal exit.
         pending = b""
         # Without a readable stdin the run could not be cancelled, so it counts as closed.
         with contextlib.suppress(OSError):
             while data := os.read(0, 4096):
                 *lines, pending = (pending + data).split(b"\n")
-                if any(_is_cancel(line) for line in lines):
+                requests = [_request(line) for line in lines]
+                if {"cmd": "cancel"} in requests:
                     break
+                for request in requests:
+                    if request.get("cmd") == "run":
+                        self._jobs.put(Path(str(request.get("job"))))
         self.cancelled.set()
+        self._jobs.put(None)
 
     def beat(self) -> None:
         """Send a heartbeat during long steps; runs in its own thread."""
@@ -94,11 +112,13 @@ class Channel:
             self.cancelled.set()
 
 
-def _is_cancel(line: bytes) -> bool:
+def _request(line: bytes) -> dict[str, object]:
+    """Return the request in a line; empty if it is none."""
     try:
-        return json.loads(line) == {"cmd": "cancel"}
+        request = json.loads(line)
     except ValueError:
-        return False
+        return {}
+    return request if isinstance(request, dict) else {}
 
 
 def main(
@@ -107,7 +127,7 @@ def main(
     """Run the job in the file given as first argument; return the exit code.
 
     Args:
-        argv: Arguments without the program name.
+        argv: Arguments without the program name: job.json, or "--stay" and job.json.
         run: Function that runs the job; None to select it by the kind of job.
         grace_s: Time in seconds for the job to stop after a request to cancel.
     """
@@ -119,12 +139,23 @@ def main(
     channel.send(events.Hello(events.PROTOCOL, __version__, os.getpid()))
     for target in (channel.listen, channel.beat):
         threading.Thread(target=target, daemon=True).start()
+    stays = arguments[:1] == ["--stay"]
+    files = arguments[1:] if stays else arguments
+    code = _attempt(files, channel, run or _run_job, grace_s)
+    # After an unexpected error, the process may be in any state.
+    while stays and code != ExitCode.BUG and (path := channel.next_job()) is not None:
+        code = _attempt([str(path)], channel, run or _run_job, grace_s)
+    return code
+
+
+def _attempt(files: Sequence[str], channel: Channel, run: Runner, grace_s: float) -> int:
+    """Run one job, send its last event, and return its exit code."""
     try:
-        if len(arguments) != 1:
+        if len(files) != 1:
             raise UserError("The worker needs one argument: job.json.", "Start it from the panel.")
-        job = read_job(Path(arguments[0]))
+        job = read_job(Path(files[0]))
         threading.Thread(target=_force_exit, args=(job, channel, grace_s), daemon=True).start()
-        return _work(job, channel, run or _run_job)
+        return _work(job, channel, run)
     except Cancelled:
         return ExitCode.CANCELLED
     except UserError as error:

@@ -151,5 +151,6 @@ def main(words: list[str]) -> int:
         while session.undoTitle:
             session.undo()
     place = session.spine.ids[12]
-    write_line(f"jump: {measured(lambda: ReviewViews.jumpTo(node, session.spine, place)):.2f} s")
+    views = ReviewViews.SliceViews()
+    write_line(f"jump: {measured(lambda: views.alignWith(node, session.spine, place)):.2f} s")
     return int(slow > 0)

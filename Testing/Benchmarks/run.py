@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 TESTING = Path(__file__).resolve().parents[1]
-FOLDERS = ("Fitting", "Tools", "Python/helpers", "Python/mrml")
+FOLDERS = ("Fitting", "Tools", "Python/helpers", "Python/mrml", "Python/panel", "Python/panel/host")
 """Folders of the modules that measurements import, besides this one."""
 
 MEASUREMENTS = {
@@ -27,6 +27,8 @@ MEASUREMENTS = {
     "surface_quality": "surfaces exported from real label maps",
     "export_speed": "time of the export of 24 vertebrae",
     "review_latency": "response time of every action of the review; needs slicer-core",
+    "panel_latency": "longest time for which the panel blocks Slicer, in a run and after edits; "
+    "needs slicer-core and PySide6",
     "pin_latency": "time of the level solver after a level is pinned",
     "speed_table": "tables of network sizes and of what 'spinemamba bench --json' measured; writes "
     "benchmarks.md",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.CompareSection import CompareSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
@@ -20,15 +22,25 @@ class CheckSection:
         review: Segmentation under review, and current vertebra.
         runs: Starts runs of the worker.
         inputs: Volume, if the segmentation does not refer to one.
+        settings: Remembers the folders of file dialogs.
+        copy: Copies a text to the clipboard.
     """
 
-    def __init__(self, ui: Any, review: ReviewSection, runs: RunSection, inputs: InputSection):
+    def __init__(
+        self,
+        ui: Any,
+        review: ReviewSection,
+        runs: RunSection,
+        inputs: InputSection,
+        *,
+        settings: UserSettings,
+        copy: Callable[[str], None],
+    ):
         self._review, self._inputs = review, inputs
         layout = ui.reviewCollapsibleButton.layout()
         self.straightened = StraightenedSection(layout, review.table.goTo)
-        self.compare = CompareSection(layout, runs, review.say, review.table.goTo)
-        self.measure = MeasureSection(ui, runs)
-        review.onShown = self.refresh
+        self.compare = CompareSection(layout, runs, review.say, review.table.goTo, settings)
+        self.measure = MeasureSection(ui, runs, settings, copy)
         self.refresh()
 
     def refresh(self) -> None:

@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import insideOf
 from SpineMambaSegmentLib.Runs.CaseRun import CaseRun
@@ -31,6 +32,7 @@ class CompareSection:
         runs: Starts the export.
         say: Shows a message in the status line.
         onSelect: Called with the ID of the segment whose row was clicked.
+        settings: Remembers the folders of file dialogs.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class CompareSection:
         runs: RunSection,
         say: Callable[[str], None],
         onSelect: Callable[[str], None],
+        settings: UserSettings,
     ):
         self._runs, self._say, self._onSelect = runs, say, onSelect
+        self._settings = settings
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._comparison: Comparison.Comparison | None = None
@@ -69,6 +73,15 @@ class CompareSection:
         self.loadButton.enabled = volumeNode is not None
         self.compareButton.enabled = hasLevels and self._reference() is not None
         self.exportButton.enabled = hasLevels
+
+    def enter(self) -> None:
+        """Called each time the panel is shown: outline the differences again."""
+        self._outline()
+
+    def exit(self) -> None:
+        """Called each time the panel is hidden: remove the outlines from the views."""
+        if self._comparison is not None and self._volumeNode.GetScene() is not None:
+            Comparison.hideDifferences(self._volumeNode.GetScene())
 
     def compare(self) -> None:
         """Compare with the selected reference; errors are shown."""
@@ -211,14 +224,14 @@ class CompareSection:
 
     def _chooseReference(self) -> None:
         kinds = _("Label images (*.seg.nrrd *.nrrd *.nii.gz *.nii *.mha)")
-        chosen = qt.QFileDialog.getOpenFileName(None, _("Load reference"), "", kinds)
-        if chosen:
-            self.load(Path(chosen))
+        path = self._settings.askFile(_("Load reference"), "Reference", kinds)
+        if path is not None:
+            self.load(path)
 
     def _chooseFolder(self) -> None:
-        chosen = qt.QFileDialog.getExistingDirectory(None, _("Folder of all corrected cases"))
-        if chosen:
-            self.export(Path(chosen))
+        folder = self._settings.askFolder(_("Folder of all corrected cases"), "Cases")
+        if folder is not None:
+            self.export(folder)
 
 
 def _button(text: str, tip: str) -> qt.QPushButton:

@@ -17,6 +17,7 @@ from spinemamba.export.exporter import Step, Target
 from spinemamba.export.item import Vertebra
 from spinemamba.export.meshing.options import SMOOTHING, MeshOptions
 from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Runs.CommandRun import DicomRun, isFromDicom
 from SpineMambaSegmentLib.Scene import Files
 from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebraeOf
@@ -24,6 +25,12 @@ from SpineMambaSegmentLib.Scene.SurfaceSource import leftOut, sourceOf, vertebra
 _STRENGTHS = (0.0, 0.2, SMOOTHING, 0.6)
 _DECIMATIONS = (0.0, 0.5, 0.8)
 """Values of the entries of the two selectors."""
+
+_SMOOTHING_WORDS = ("none", "light", "standard", "strong")
+_DETAIL_WORDS = ("full", "half", "fifth")
+_SPACES = ("LPS", "RAS")
+_ON = "on"
+"""Words for the options in the settings; they stay valid if the values change."""
 
 _PROGRESS_STEPS = 1000
 _POLL_MS = 100
@@ -36,10 +43,11 @@ class ExportSection:
     Args:
         ui: Widgets of the panel.
         say: Shows a message in the status line.
+        settings: Remembers options and folders.
     """
 
-    def __init__(self, ui: Any, say: Callable[[str], None]):
-        self._ui, self._say = ui, say
+    def __init__(self, ui: Any, say: Callable[[str], None], settings: UserSettings):
+        self._ui, self._say, self._settings = ui, say, settings
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         self._run: _ExportTimer | None = None
         self._written = 0
@@ -52,6 +60,12 @@ class ExportSection:
         ui.exportCancelButton.connect("clicked(bool)", self.cancel)
         ui.saveButton.connect("clicked(bool)", self.chooseSegmentation)
         ui.saveResultButton.connect("clicked(bool)", self.chooseResult)
+        self._restore()
+        for selector in self._selectors():
+            selector.connect("currentIndexChanged(int)", self._keep)
+        for box in self._boxes():
+            box.connect("toggled(bool)", self._keep)
+        ui.caseEdit.connect("editingFinished()", self._keep)
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
         """Enable the buttons that apply to a segmentation; None disables all."""
@@ -84,9 +98,9 @@ class ExportSection:
 
     def chooseFolder(self) -> None:
         """Ask for the folder of the surfaces, and export them."""
-        chosen = qt.QFileDialog.getExistingDirectory(None, _("Folder for the surfaces"))
-        if chosen:
-            self.exportSurfaces(Path(chosen))
+        folder = self._settings.askFolder(_("Folder for the surfaces"), "Export")
+        if folder is not None:
+            self.exportSurfaces(folder)
 
     def exportSurfaces(self, folder: Path) -> None:
         """Start to write a surface of each vertebra, after the necessary questions."""
@@ -114,7 +128,7 @@ class ExportSection:
             smoothing=_STRENGTHS[ui.smoothingSelector.currentIndex],
             decimation=_DECIMATIONS[ui.decimationSelector.currentIndex],
             joint=ui.jointBox.checked,
-            space=("LPS", "RAS")[ui.spaceSelector.currentIndex],
+            space=_SPACES[ui.spaceSelector.currentIndex],
         )
 
     def cancel(self) -> None:
@@ -124,6 +138,7 @@ class ExportSection:
             self._report(_("Stopped. No DICOM SEG was written."))
         elif self.isExporting():
             self._run.stop()
+            self._run = None
             text = _("Stopped. {count} vertebrae were written.")
             self._report(text.format(count=self._written))
         self._refresh()
@@ -161,9 +176,41 @@ class ExportSection:
             self._say(_("Saved {file}.").format(file=path.name))
 
     def _choose(self, title: str, suffix: str, save: Callable[[Path], None]) -> None:
-        chosen = qt.QFileDialog.getSaveFileName(None, title, f"spine{suffix}", f"(*{suffix})")
-        if chosen:
-            save(Path(chosen if chosen.endswith(suffix) else chosen + suffix))
+        path = self._settings.askNewFile(title, "Export", f"spine{suffix}", suffix)
+        if path is not None:
+            save(path)
+
+    def _selectors(self) -> dict[Any, tuple[str, tuple[str, ...]]]:
+        """Return the key in the settings of each selector, and a word for each of its entries."""
+        ui = self._ui
+        return {
+            ui.smoothingSelector: ("Export/Smoothing", _SMOOTHING_WORDS),
+            ui.decimationSelector: ("Export/Detail", _DETAIL_WORDS),
+            ui.spaceSelector: ("Export/Space", _SPACES),
+        }
+
+    def _boxes(self) -> dict[Any, str]:
+        """Return the key in the settings of each check box."""
+        ui = self._ui
+        boxes = {ui.plyBox: "PLY", ui.objBox: "OBJ", ui.glbBox: "GLB", ui.jointBox: "Joint"}
+        return {box: f"Export/{name}" for box, name in boxes.items()}
+
+    def _restore(self) -> None:
+        """Show the options of the last session; unknown ones are ignored."""
+        for selector, (key, words) in self._selectors().items():
+            if (word := self._settings.text(key)) in words:
+                selector.setCurrentIndex(words.index(word))
+        for box, key in self._boxes().items():
+            box.setChecked(self._settings.text(key) == _ON)
+        self._ui.caseEdit.text = self._settings.text("Export/Case") or self._ui.caseEdit.text
+
+    def _keep(self) -> None:
+        """Remember the options for the next session."""
+        for selector, (key, words) in self._selectors().items():
+            self._settings.keep(key, words[selector.currentIndex])
+        for box, key in self._boxes().items():
+            self._settings.keep(key, _ON if box.checked else "")
+        self._settings.keep("Export/Case", self._ui.caseEdit.text)
 
     def _pollDicom(self) -> None:
         if self._dicom is None or self._dicom.isRunning():
@@ -185,6 +232,7 @@ class ExportSection:
 
     def _onEnd(self, export: SurfaceExport, error: Exception | None) -> None:
         summary = _("{count} vertebrae were written.").format(count=self._written)
+        self._run = None
         self._refresh()
         if isinstance(error, UserError):
             self._report(summary)

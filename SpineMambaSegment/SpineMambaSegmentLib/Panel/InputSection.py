@@ -15,9 +15,15 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Panel.Parameters import CHOICES, NODES, Parameters, parametersOf
+from SpineMambaSegmentLib.Panel.Parameters import (
+    ALL_FRAMES,
+    CHOICES,
+    NODES,
+    Parameters,
+    parametersOf,
+)
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions
-from SpineMambaSegmentLib.Scene import Inputs
+from SpineMambaSegmentLib.Scene import Frames, Inputs
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, cardText
 
 _SETTINGS = "SpineMambaSegment"
@@ -43,12 +49,17 @@ class InputSection:
         self._nodeSelectors = dict(
             zip(NODES, (ui.inputSelector, ui.outputSelector, ui.roiSelector), strict=True)
         )
-        self._choiceSelectors = {"Modality": ui.modalitySelector, "Quality": ui.qualitySelector}
+        self._choiceSelectors = {
+            "Modality": ui.modalitySelector,
+            "Quality": ui.qualitySelector,
+            "Frames": ui.framesSelector,
+        }
         self._parameters: Parameters | None = None
         self._observer = 0
         self._reading = False
         self.showDevices([])
         self.showModels()
+        self._showFrames()
         for selector in self._nodeSelectors.values():
             selector.connect("currentNodeChanged(vtkMRMLNode*)", self._caseChanged)
         for selector in self._choiceSelectors.values():
@@ -94,7 +105,21 @@ class InputSection:
             self._choice("Modality"),
             self._choice("Quality"),
             self._ui.roiSelector.currentNode(),
+            self._allFrames(),
         )
+
+    def _allFrames(self) -> bool:
+        return self._choice("Frames") == ALL_FRAMES and self._hasFrames()
+
+    def _hasFrames(self) -> bool:
+        node = self.volumeNode()
+        return node is not None and len(Frames.framesOf(node)) > 1
+
+    def _showFrames(self) -> None:
+        """Offer the frames if the volume belongs to a sequence."""
+        hasFrames = self._hasFrames()
+        self._ui.framesSelector.setVisible(hasFrames)
+        self._ui.framesSelectorLabel.setVisible(hasFrames)
 
     def model(self) -> str:
         """Return the name or folder of the selected model."""
@@ -104,7 +129,8 @@ class InputSection:
         """Return the options as text without names of nodes and folders, for diagnostics."""
         chosen = self.options()
         words = (Path(chosen.model).name, chosen.device, chosen.modality, chosen.quality)
-        return ", ".join([*words, *(["region"] if chosen.roiNode is not None else [])])
+        region = ["region"] if chosen.roiNode is not None else []
+        return ", ".join([*words, *region, *(["all-frames"] if chosen.allFrames else [])])
 
     def missing(self) -> str:
         """Return the reason why no run can be started; empty if one can."""
@@ -113,7 +139,9 @@ class InputSection:
             return _("Choose an input volume")
         try:
             Inputs.checkVolume(node)
-            Inputs.checkSegmentation(self.segmentationNode())
+            Inputs.checkSegmentation(self.segmentationNode(), node)
+            if self._allFrames():
+                Frames.checkOutput(node, self.segmentationNode())
         except UserError as error:
             return str(error)
         return ""
@@ -164,6 +192,7 @@ class InputSection:
             word, words = getattr(self._parameters, name), CHOICES[name]
             selector.setCurrentIndex(words.index(word) if word in words else 0)
         self._reading = False
+        self._showFrames()
 
     def _choice(self, name: str) -> str:
         return CHOICES[name][self._choiceSelectors[name].currentIndex]
@@ -185,6 +214,7 @@ class InputSection:
                 for name in self._choiceSelectors:
                     setattr(self._parameters, name, self._choice(name))
             self._reading = False
+        self._showFrames()
         self._onChange()
 
     def _machineChanged(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,33 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.protocol.measurements import Item, Measurements
+from spinemamba.protocol.quantities import of_kind
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Runs.MeasureRun import MeasureRun
 from SpineMambaSegmentLib.Scene import MeasurementNodes
 
 _MARKUPS = "vtkMRMLMarkupsNode"
 _REPORT = ".html"
+_VERTEBRA_HEIGHTS = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm")
+_DISC_HEIGHTS = ("anterior_disc_mm", "middle_disc_mm", "posterior_disc_mm")
 
 
 class MeasureSection:
-    """Two buttons, a check box for the markups, and a table of the main findings.
+    """Three buttons, a check box for the markups, and a table of the main findings.
 
     Args:
         ui: Widgets of the panel.
         runs: Starts the measurement.
+        settings: Remembers the folder of reports.
+        copy: Copies a text to the clipboard.
     """
 
-    def __init__(self, ui: Any, runs: RunSection):
-        self._ui, self._runs = ui, runs
+    def __init__(
+        self, ui: Any, runs: RunSection, settings: UserSettings, copy: Callable[[str], None]
+    ):
+        self._ui, self._runs, self._settings, self._copy = ui, runs, settings, copy
+        self._measured: Measurements | None = None
         self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._node: slicer.vtkMRMLSegmentationNode | None = None
         table = ui.measureTable
@@ -41,6 +50,7 @@ class MeasureSection:
         table.setWordWrap(True)
         ui.measureButton.connect("clicked(bool)", self.measure)
         ui.measureReportButton.connect("clicked(bool)", self.chooseReport)
+        ui.measureCopyButton.connect("clicked(bool)", self.copyAll)
         ui.measureMarkupsBox.connect("toggled(bool)", self.showMarkups)
 
     def show(
@@ -50,7 +60,7 @@ class MeasureSection:
     ) -> None:
         """Enable the buttons for a segmentation; clear the table if it is another one."""
         if segmentationNode is not self._node:
-            self._fill([])
+            self._showMeasured(None)
         self._volumeNode, self._node = volumeNode, segmentationNode
         ready = volumeNode is not None and segmentationNode is not None
         tips = {
@@ -70,9 +80,9 @@ class MeasureSection:
     def chooseReport(self, checked: bool = False) -> None:
         """Ask for the file of the report, then measure and write it."""
         name = f"spine_report{_REPORT}"
-        path = qt.QFileDialog.getSaveFileName(None, _("Save report"), name, f"(*{_REPORT})")
-        if path:
-            self._start(Path(path if path.endswith(_REPORT) else path + _REPORT))
+        path = self._settings.askNewFile(_("Save report"), "Report", name, _REPORT)
+        if path is not None:
+            self._start(path)
 
     def saveReport(self, path: Path) -> None:
         """Measure and write the report."""
@@ -84,6 +94,12 @@ class MeasureSection:
             return
         for node in MeasurementNodes.nodesOf(self._node, _MARKUPS):
             node.SetDisplayVisibility(int(visible))
+
+    def copyAll(self) -> None:
+        """Copy all measurements as a table for a spreadsheet."""
+        if self._measured is not None:
+            self._copy(tableText(self._measured))
+            self._runs.say(_("All measurements are in the clipboard."))
 
     def _start(self, page: Path | None) -> None:
         make = partial(self._make, self._volumeNode, self._node, page)
@@ -99,11 +115,19 @@ class MeasureSection:
         return MeasureRun(volumeNode, segmentationNode, temporaryFolder, page)
 
     def _finished(self, run: MeasureRun) -> str:
-        self._fill(_summaryRows(run.measured))
+        self._showMeasured(run.measured)
         self.showMarkups(self._ui.measureMarkupsBox.checked)
         if run.page is not None:
             return _("Measured. Saved {file}.").format(file=run.page.name)
         return _("Measured: two tables and markups are in the scene. Check every endplate.")
+
+    def _showMeasured(self, measured: Measurements | None) -> None:
+        self._measured = measured
+        self._fill([] if measured is None else _summaryRows(measured))
+        self._ui.measureCopyButton.enabled = measured is not None
+        tip = _("Copy all measurements as a table for a spreadsheet")
+        nothing = _("Nothing was measured yet.")
+        self._ui.measureCopyButton.toolTip = nothing if measured is None else tip
 
     def _fill(self, rows: Sequence[Sequence[str]]) -> None:
         table = self._ui.measureTable
@@ -117,22 +141,51 @@ class MeasureSection:
         table.resizeRowsToContents()
 
 
+def tableText(measured: Measurements) -> str:
+    """Return all measurements as tab-separated text, one row per value."""
+    rows = [("name", "view", "quantity", "value", "unit", _("not given because"))]
+    for item in measured.items:
+        for quantity in of_kind(item.kind):
+            value = item.values.get(quantity.key)
+            text = "" if value is None else item.text(quantity.key, quantity.digits)
+            reason = item.reasons.get(quantity.key, "")
+            rows.append((item.name, item.view, quantity.head, text, quantity.unit, reason))
+    return "\n".join("\t".join(row) for row in rows)
+
+
 def _summaryRows(measured: Measurements) -> list[tuple[str, str, str]]:
-    """Return the main findings: alerts, angles, curves and vertebrae with height loss."""
+    """Return alerts, angles and curves, then heights and density of vertebrae, then discs."""
     rows = [(_("Alert"), "", text) for text in measured.alerts]
     rows += [
         _row(item, value)
         for item in (*measured.of("angle"), *measured.of("curve"))
         if (value := next(iter(item.values.values()))) is not None
     ]
-    for item in measured.of("vertebra"):
-        if item.values.get("genant_grade"):
-            loss = _("{loss} %").format(loss=item.text("height_loss_percent", 0))
-            finding = _("{kind}, suggested grade {grade}, for review").format(
-                kind=item.words["deformity"], grade=item.text("genant_grade", 0)
-            )
-            rows.append((item.name, loss, finding))
-    return rows
+    rows += [_vertebraRow(item) for item in measured.of("vertebra")]
+    return rows + [_discRow(item) for item in measured.of("disc")]
+
+
+def _vertebraRow(item: Item) -> tuple[str, str, str]:
+    findings = []
+    if item.values.get("trabecular_hu") is not None:
+        findings.append(_("{density} HU").format(density=item.text("trabecular_hu", 0)))
+    if item.values.get("genant_grade"):
+        text = _("height loss {loss} %, {kind}, suggested grade {grade}, for review")
+        loss, grade = item.text("height_loss_percent", 0), item.text("genant_grade", 0)
+        findings.append(text.format(loss=loss, kind=item.words["deformity"], grade=grade))
+    return item.name, _heights(item, _VERTEBRA_HEIGHTS), ", ".join(findings)
+
+
+def _discRow(item: Item) -> tuple[str, str, str]:
+    slip = _("slip {slip} mm").format(slip=item.text("slip_mm", 1))
+    return item.name, _heights(item, _DISC_HEIGHTS), "" if item.values["slip_mm"] is None else slip
+
+
+def _heights(item: Item, keys: Sequence[str]) -> str:
+    """Return anterior, middle and posterior height in one text; "-" if all are missing."""
+    if all(item.values.get(key) is None for key in keys):
+        return "-"
+    return _("{heights} mm").format(heights=" / ".join(item.text(key, 1) for key in keys))
 
 
 def _row(item: Item, value: float) -> tuple[str, str, str]:

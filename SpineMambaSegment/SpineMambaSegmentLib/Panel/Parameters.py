@@ -10,7 +10,12 @@ from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
 from spinemamba.protocol.job import MODALITIES, QUALITIES
 
 NODES = ("InputVolume", "OutputSegmentation", "Region")
-CHOICES = {"Modality": MODALITIES, "Quality": QUALITIES}
+CURRENT_FRAME, ALL_FRAMES = "current", "all"
+CHOICES = {
+    "Modality": MODALITIES,
+    "Quality": QUALITIES,
+    "Frames": (CURRENT_FRAME, ALL_FRAMES),
+}
 
 
 @parameterNodeWrapper
@@ -23,6 +28,7 @@ class Parameters:
         Region: Region to segment; None for the whole volume.
         Modality: One of `MODALITIES`.
         Quality: One of `QUALITIES`.
+        Frames: Frames of a sequence to segment: `CURRENT_FRAME` or `ALL_FRAMES`.
     """
 
     InputVolume: slicer.vtkMRMLScalarVolumeNode
@@ -30,6 +36,7 @@ class Parameters:
     Region: slicer.vtkMRMLMarkupsROINode
     Modality: Annotated[str, Choice(MODALITIES)] = MODALITIES[0]
     Quality: Annotated[str, Choice(QUALITIES)] = QUALITIES[0]
+    Frames: Annotated[str, Choice(CHOICES["Frames"])] = CURRENT_FRAME
 
 
 def parametersOf(node: slicer.vtkMRMLScriptedModuleNode) -> Parameters:

@@ -1,4 +1,4 @@
-"""Entries of the menu Shape that run the fine network: add or re-segment one vertebra."""
+"""Menu entries that run the networks: add or re-segment a vertebra, level evidence for all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
 from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
+from SpineMambaSegmentLib.Runs.EvidenceRun import EvidenceRun
 from SpineMambaSegmentLib.Runs.VertebraRun import VertebraRequest, VertebraRun, setMask
 
 
 class ReviewBoxMenu:
-    """Adds and re-segments vertebrae; the result is one step of the review.
+    """Adds and re-segments vertebrae, and adds level evidence; each is one step of the review.
 
     Args:
         host: Session and selection of the section Review; receives the result.
@@ -34,6 +35,7 @@ class ReviewBoxMenu:
             ("grow", _("Add a missed vertebra: click into its body"), self.waitForClick),
             ("again", _("Re-segment the selected vertebra"), self.resegment),
         )
+        menus.addNames(("evidence", _("Level evidence from the networks"), self.addEvidence))
 
     def waitForClick(self) -> None:
         """Wait for a click into the body of a missed vertebra, and segment it."""
@@ -51,6 +53,21 @@ class ReviewBoxMenu:
             self._host.say(_("The vertebra is approved; withdraw the approval first."))
             return False
         return self._run(VertebraRequest(segmentId=current, keep=self._approved()))
+
+    def addEvidence(self) -> bool:
+        """Run the networks over the input volume, and add their level probabilities."""
+        session, inputs = self._host.session, self._inputs
+        volume, options = inputs.volumeNode(), inputs.options()
+
+        def finished(run: EvidenceRun) -> str:
+            self._host.follow(session, session.apply(run.action))
+            return _("Added level probabilities. Uncertain levels are flagged.")
+
+        return self._runs.start(
+            lambda folder: EvidenceRun(volume, session.node, folder, options),
+            _("The level probabilities could not be computed."),
+            finished,
+        )
 
     def _approved(self) -> tuple[str, ...]:
         return tuple(self._host.session.spine.approved())

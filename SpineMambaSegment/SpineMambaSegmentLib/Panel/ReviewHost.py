@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Spine import Action
 
@@ -15,11 +16,13 @@ class ReviewHost(Protocol):
         session: Session of the segmentation in the table; None if the table is empty.
         dims: If True, neighbours of the current vertebra are dimmed in the views.
         alongAxes: If True, slices follow the axes of the current vertebra.
+        settings: Remembers the folders of file dialogs.
     """
 
     session: ReviewSession | None
     dims: bool
     alongAxes: bool
+    settings: UserSettings
 
     def say(self, text: str) -> None:
         """Show a message in the status line."""
@@ -32,6 +35,12 @@ class ReviewHost(Protocol):
 
     def goTo(self, segmentId: str) -> None:
         """Centre the views on a vertebra."""
+
+    def applyViews(self) -> None:
+        """Dim and align the views as ``dims`` and ``alongAxes`` say."""
+
+    def onWaiting(self, isWaiting: bool) -> None:
+        """Called when waiting for clicks starts or ends."""
 
     def do(self, action: Action) -> bool:
         """Apply an action as one step; return False after showing why it failed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
     SplitByPlane,
     SplitBySeeds,
 )
+from SpineMambaSegmentLib.Review.StatusActions import Release
 
 _CSV = "_log.csv"
-_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow")
+_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence")
 """Entries that need no selected vertebra."""
 
 _Slot = Callable[[], Any]
@@ -80,7 +81,13 @@ class ReviewMenus:
         """Stop waiting for clicks in the views."""
         if self._clicks is not None:
             self._clicks.stop()
-            self._clicks = None
+            self._onStopped()
+
+    def cancelClicks(self) -> None:
+        """Stop waiting for clicks because the user gave up."""
+        if self._clicks is not None:
+            self._clicks.stop()
+            self._onCancelled()
 
     def waitForClicks(self, count: int, text: str, then: Callable[[list[Any]], Any]) -> None:
         """Wait for clicks in the views.
@@ -92,7 +99,21 @@ class ReviewMenus:
         """
         self.stopClicks()
         self._host.say(text)
-        self._clicks = Clicks(self._host.session.node, count, then)
+
+        def done(places: list[Any]) -> None:
+            self._onStopped()
+            then(places)
+
+        self._clicks = Clicks(self._host.session.node, count, done, self._onCancelled)
+        self._host.onWaiting(True)
+
+    def _onStopped(self) -> None:
+        self._clicks = None
+        self._host.onWaiting(False)
+
+    def _onCancelled(self) -> None:
+        self._onStopped()
+        self._host.say(_("Clicking was cancelled; nothing was changed."))
 
     def _names(self) -> Any:
         menu, here = qt.QMenu(self._ui.namesButton), self._here
@@ -139,11 +160,18 @@ class ReviewMenus:
         self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._selected()))
         return menu
 
+    def addNames(self, *entries: tuple[str, str, _Slot]) -> None:
+        """Add entries to the menu Names: name, title and function to call."""
+        self._addTo(self._menus[0], entries)
+
     def addShapes(self, *entries: tuple[str, str, _Slot]) -> None:
         """Add entries to the menu Shape: name, title and function to call."""
-        self._menus[1].addSeparator()
+        self._addTo(self._menus[1], entries)
+
+    def _addTo(self, menu: Any, entries: Iterable[tuple[str, str, _Slot]]) -> None:
+        menu.addSeparator()
         for name, title, slot in entries:
-            self._entry(self._menus[1], name, title, slot)
+            self._entry(menu, name, title, slot)
 
     def _more(self) -> Any:
         menu = qt.QMenu(self._ui.moreButton)
@@ -156,6 +184,9 @@ class ReviewMenus:
             action.setChecked(True)
             action.connect("toggled(bool)", self._switch(attribute))
             self.actions[name] = action
+        menu.addSeparator()
+        title = _("Take the selected vertebrae out of the review")
+        self._add(menu, "release", title, lambda: Release(self._selected()))
         menu.addSeparator()
         self._entry(menu, "csv", _("Save the log as a table..."), self.files.chooseCsv)
         self._entry(menu, "save", _("Save the review..."), self.files.chooseSave)
@@ -180,7 +211,7 @@ class ReviewMenus:
     def _switch(self, attribute: str) -> Callable[[bool], None]:
         def switch(on: bool) -> None:
             setattr(self._host, attribute, on)
-            self._host.goTo(self._here())
+            self._host.applyViews()
 
         return switch
 
@@ -244,15 +275,16 @@ class _FileDialogs:
 
     def chooseOpen(self) -> None:
         """Ask for a saved review, and open it."""
-        chosen = qt.QFileDialog.getOpenFileName(None, _("Open a review"), "", "(*.json)")
-        if chosen:
-            self.openReview(Path(chosen))
+        settings = self._host.settings
+        if (path := settings.askFile(_("Open a review"), "Review", "(*.json)")) is not None:
+            self.openReview(path)
 
     def _choose(self, suffix: str, save: Callable[[Path], None]) -> None:
         ending = f".{suffix.rpartition('.')[2]}"
-        chosen = qt.QFileDialog.getSaveFileName(None, _("Save"), f"spine{suffix}", f"(*{ending})")
-        if chosen:
-            save(Path(chosen if chosen.endswith(ending) else chosen + ending))
+        name = f"spine{suffix}"
+        path = self._host.settings.askNewFile(_("Save"), "Review", name, ending)
+        if path is not None:
+            save(path)
 
 
 def _shift(here: Callable[[], str], by: int, towards: str) -> Callable[[], ShiftLevels]:

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
-from SpineMambaSegmentLib.Review.Display import Row, fullStamp, statusText, whoAndWhen
-from SpineMambaSegmentLib.Review.SegmentState import STATUS_TEXT
+from SpineMambaSegmentLib.Application.Icons import icon
+from SpineMambaSegmentLib.Review.Display import Row, fullStamp, reviewText, statusText
+from SpineMambaSegmentLib.Review.SegmentState import APPROVED, STATUS_TEXT
 
-_ICONS = Path(__file__).resolve().parents[2] / "Resources" / "Icons"
-STATUS, NAME, PROBABILITY, VOLUME, FLAG, REVIEWED = range(6)
-COLUMNS = 6
+STATUS, NAME, PROBABILITY, VOLUME, REVIEWED = range(5)
+COLUMNS = 5
 _SWATCH = 32
 """Size of a colour swatch in pixels; drawn at half of it, so that it is sharp at 200 % scaling."""
 
+_WINDOW_SHARE = 0.55
+"""Largest height of the table as a share of the window's: 25 rows at 1080 pixels."""
+
 _MIN_COLUMN_WIDTH = 22
 """Width in pixels of a column that holds an icon only."""
-
-
-def _icon(name: str) -> qt.QIcon:
-    """Return one of the module's icons; their shapes differ, so that they work without colour."""
-    path = str(_ICONS / f"{name}.svg")
-    result = qt.QIcon(path)
-    # Without this, Qt tints the icon with the selection colour in a selected row.
-    result.addFile(path, qt.QSize(), qt.QIcon.Selected)
-    return result
 
 
 def _swatch(color: tuple[int, int, int]) -> qt.QIcon:
@@ -52,20 +45,27 @@ class ReviewTable:
         self._table, self._onCurrent = table, onCurrent
         self._rows: list[Row] = []
         self._filling = False
-        self._icons = {status: _icon(f"status-{text}") for status, text in STATUS_TEXT.items()}
-        self._flag, self._pin = _icon("flag"), _icon("pin")
+        self._icons = {status: icon(f"status-{text}") for status, text in STATUS_TEXT.items()}
+        self._flag, self._pin = icon("flag"), icon("pin")
         table.setColumnCount(COLUMNS)
-        table.setHorizontalHeaderLabels(["", _("Vertebra"), _("Prob."), _("mL"), "", _("Reviewed")])
-        table.horizontalHeaderItem(FLAG).setIcon(self._flag)
-        table.horizontalHeaderItem(FLAG).setToolTip(_("Reasons to check the vertebra"))
+        table.setHorizontalHeaderLabels(["", _("Vertebra"), _("Prob."), _("mL"), _("Reviewed")])
         table.horizontalHeaderItem(STATUS).setToolTip(_("Review status"))
         table.horizontalHeaderItem(PROBABILITY).setToolTip(_("Probability of the level"))
+        reviewed = _("Reason to check the vertebra; when it is approved, by whom and when")
+        table.horizontalHeaderItem(REVIEWED).setToolTip(reviewed)
+        table.horizontalHeaderItem(REVIEWED).setTextAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        table.setWordWrap(False)
         table.setHorizontalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         table.horizontalHeader().setMinimumSectionSize(_MIN_COLUMN_WIDTH)
         table.connect("cellClicked(int,int)", self._go)
         table.connect("cellActivated(int,int)", self._go)  # Return key
         table.connect("currentCellChanged(int,int,int,int)", self._onCell)
+        # The details below the table may grow with the current vertebra, and the table shrinks.
+        self._scrolling = qt.QTimer(table)
+        self._scrolling.setSingleShot(True)
+        self._scrolling.setInterval(0)
+        self._scrolling.connect("timeout()", self._scroll)
 
     @property
     def rows(self) -> list[Row]:
@@ -84,6 +84,8 @@ class ReviewTable:
             self._table.resizeColumnToContents(column)
         self._select([i for i in chosen if i != current] + [i for i in (current,) if i])
         self._filling = False
+        self._fitHeight()
+        self._scrolling.start()
 
     def current(self) -> str:
         """Return the segment ID of the current vertebra, or an empty string."""
@@ -104,6 +106,7 @@ class ReviewTable:
             self._table.setCurrentCell(ids.index(segmentId), NAME)
             self._filling = False
             self._onCurrent(segmentId)
+            self._scrolling.start()
 
     def step(self, by: int) -> None:
         """Go to the next (1) or the previous (-1) vertebra in the table."""
@@ -111,6 +114,21 @@ class ReviewTable:
             return
         index = self._table.currentRow() + by if self.current() else 0
         self.goTo(self._rows[max(0, min(index, len(self._rows) - 1))].segmentId)
+
+    def _fitHeight(self) -> None:
+        """Make the table as high as its rows, if the window is high enough.
+
+        Qt's layouts do not shrink a table beside labels that wrap: its height must be given.
+        """
+        table = self._table
+        around = table.horizontalHeader().height + 2 * table.frameWidth
+        highest = round(_WINDOW_SHARE * table.window().height)
+        table.setFixedHeight(around + min(table.verticalHeader().length(), highest))
+
+    def _scroll(self) -> None:
+        """Bring the current row into view."""
+        if (item := self._table.item(self._table.currentRow(), NAME)) is not None:
+            self._table.scrollToItem(item)
 
     def _select(self, ids: list[str]) -> None:
         self._table.clearSelection()
@@ -132,9 +150,9 @@ class ReviewTable:
     def _fill(self, index: int, row: Row) -> None:
         texts = {
             NAME: row.name,
-            PROBABILITY: "\N{EN DASH}" if row.posterior is None else f"{100 * row.posterior:.0f} %",
+            PROBABILITY: _probability(row),
             VOLUME: f"{row.volume_ml:.1f}",
-            REVIEWED: whoAndWhen(row),
+            REVIEWED: reviewText(row),
         }
         for column in range(COLUMNS):
             item = qt.QTableWidgetItem(texts.get(column, ""))
@@ -147,16 +165,21 @@ class ReviewTable:
         self._table.item(index, NAME).setIcon(_swatch(row.color))
         if row.pinned:
             self._table.item(index, PROBABILITY).setIcon(self._pin)
-        if row.reasons:
-            self._table.item(index, FLAG).setIcon(self._flag)
+        if row.reasons and row.status != APPROVED:
+            self._table.item(index, REVIEWED).setIcon(self._flag)
 
     def _tip(self, row: Row, column: int) -> str:
-        if column == FLAG:
-            return row.reasons
         if column == PROBABILITY and row.pinned:
             return _("Fixed level: set by the user, kept by the level solver.")
         if column == PROBABILITY and row.posterior is None:
-            return _("No probability: the level was set by the user or was not solved.")
+            return _("The level was set by the user.") if row.named else _("No run is known.")
         if column in (STATUS, REVIEWED):
-            return " ".join(filter(None, [statusText(row.status), fullStamp(row)]))
+            texts = [f"{statusText(row.status)}.", fullStamp(row), row.reasons]
+            return " ".join(filter(None, texts[: 2 if column == STATUS else 3]))
         return row.name
+
+
+def _probability(row: Row) -> str:
+    if row.posterior is not None:
+        return _("{percent:.0f} %").format(percent=100 * row.posterior)
+    return _("by hand") if row.named else "\N{EN DASH}"

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
 from SpineMambaSegmentLib import Errors
+from SpineMambaSegmentLib.Application.StatusBar import StatusBar
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
@@ -31,6 +32,7 @@ class RunSection:
     Args:
         ui: Widgets of the panel.
         runs: Owner of the current run; only one run at a time.
+        statusBar: Shows progress and end of a run while another module is open.
         ensurePackages: Installs missing packages, after asking; may raise `UserError`.
         refresh: Called when buttons may have to be enabled or disabled.
     """
@@ -39,10 +41,11 @@ class RunSection:
         self,
         ui: Any,
         runs: RunManager,
+        statusBar: StatusBar,
         ensurePackages: Callable[[], None],
         refresh: Callable[[], None],
     ):
-        self._ui, self._runs = ui, runs
+        self._ui, self._runs, self._statusBar = ui, runs, statusBar
         self._ensurePackages, self._refresh = ensurePackages, refresh
         self._remaining = RemainingTime()
         self._warnings: list[str] = []
@@ -113,7 +116,8 @@ class RunSection:
         elif isinstance(event, events.Failed):
             self.lastCode = event.code
             self._ui.progressBar.value = 0
-            text = f"{event.message} {event.remedy}".strip()
+            text = " ".join(filter(None, [event.message, event.remedy]))
+            self._statusBar.end(event.message)
             if event.code == Code.CANCELLED.value:
                 self._warnings.clear()
                 self.say(text)
@@ -123,6 +127,7 @@ class RunSection:
             self._ui.progressBar.value = _SCALE
             text = _("Finished in {seconds:.0f} s. Research use only: check every level.")
             self.say(text.format(seconds=event.seconds))
+            self._statusBar.end(text.format(seconds=event.seconds))
         self._showLog(self._ui.logButton.checked)
 
     def enableButtons(self, missing: str) -> None:
@@ -138,6 +143,8 @@ class RunSection:
         canCancel = self._runs.canCancel()
         self._ui.cancelButton.enabled = canCancel
         stop = _("Stop the run; the scene stays as it is (Ctrl+Backspace)")
+        if self._runs.part():
+            stop = _("Stop the run; the frames that are finished are kept (Ctrl+Backspace)")
         idle = _("The run is about to end") if running else _("There is no run to stop")
         self._ui.cancelButton.toolTip = stop if canCancel else idle
 
@@ -145,9 +152,12 @@ class RunSection:
         self._ui.progressBar.value = round(_SCALE * event.overall)
         remaining_s = self._remaining.update(event.overall)
         text = _stageText(event.stage)
+        if part := self._runs.part():
+            text = _("{part}: {stage}").format(part=part, stage=text)
         if remaining_s is not None:
             text = _("{stage}, about {time} left").format(stage=text, time=_timeText(remaining_s))
         self.say(text)
+        self._statusBar.progress(event.overall, text)
 
     def _showLog(self, visible: bool) -> None:
         self._ui.logText.setVisible(visible)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import ctk
@@ -11,10 +12,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
+from spinemamba.common.stepwise import Steps
 from SpineMambaSegmentLib.Scene import Straightened
 
 _DELAY_MS = 200
 """Delay before drawing, so that several changes in a row are drawn once."""
+
+_STEP_S = 0.02
+"""Time per event of the timer that computes the strips; then Slicer handles its other events."""
 
 _MAX_WIDTH, _MAX_HEIGHT = 320, 560
 """Maximum size in pixels; the panel may be only 360 pixels wide."""
@@ -24,11 +29,17 @@ _SCALE = 2
 """Pixels of the picture per pixel of the panel, so that it is sharp at 200 % scaling."""
 
 _FONT_PIXELS = 10
+_NAME_PIXELS = 12
+"""Smallest distance of two names; those of C1 and C2 would otherwise overlap."""
+
 _HALO = ((-1, 0), (1, 0), (0, -1), (0, 1))
 
 
 class StraightenedSection:
     """The picture below a collapsible header; nothing is computed while it is collapsed.
+
+    The strips are computed in short steps between the events of Slicer. Until they are complete,
+    the earlier picture of the same segmentation stays. A newer request replaces an older one.
 
     Args:
         layout: Receives the section.
@@ -40,6 +51,8 @@ class StraightenedSection:
         self._shown: tuple | None = None
         self._straight: Straightened.Straightened | None = None
         self._fingerprint: tuple | None = None
+        self._steps: Steps[Straightened.Straightened | None] | None = None
+        self._pending: tuple | None = None
         self._drawnStrips: list[tuple[Straightened.Strip, float, float]] = []
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Straightened spine")
@@ -59,6 +72,11 @@ class StraightenedSection:
         self._timer.setSingleShot(True)
         self._timer.setInterval(_DELAY_MS)
         self._timer.connect("timeout()", self.update)
+        self._stepTimer = qt.QTimer(self.button)
+        self._stepTimer.setSingleShot(True)
+        self._stepTimer.setInterval(0)
+        self._stepTimer.connect("timeout()", self._step)
+        self.button.collapsed = True
         self.button.connect("contentsCollapsed(bool)", self._unfolded)
         self.update()
 
@@ -80,40 +98,90 @@ class StraightenedSection:
         self._timer.start()
 
     def update(self) -> None:
-        """Draw now."""
+        """Draw now if only names or the chosen vertebra have changed; else compute the strips."""
         if self.button.collapsed:
             return
-        self._straight, text = self._cut()
-        self.message.text = text
-        self.message.setVisible(bool(text))
-        self.label.setVisible(self._straight is not None)
-        if self._straight is not None:
-            self._draw(self._straight, self._shown[2])
+        wanted = self._wanted()
+        if wanted is None:
+            self._stop()
+            self._show(None, _("Nothing was segmented yet."))
+        elif self._straight is not None and wanted == self._fingerprint:
+            self._stop()
+            self._show(Straightened.renamed(self._straight, self._shown[1]), "")
+        elif self._steps is None or wanted != self._pending:
+            self._start(wanted)
 
-    def _cut(self) -> tuple[Straightened.Straightened | None, str]:
-        """Return the strips, or the reason why there are none; reuses them if nothing changed."""
-        nothing = _("Nothing was segmented yet.")
+    @property
+    def isComputing(self) -> bool:
+        """Whether a newer picture is being computed."""
+        return self._steps is not None
+
+    def _wanted(self) -> tuple | None:
+        """Return the fingerprint of what is to be drawn; None if there is nothing to draw."""
         if self._shown is None or self._shown[0].GetImageData() is None:
-            return None, nothing
+            return None
         volumeNode, node = self._shown[:2]
         if volumeNode.GetScene() is None or node.GetScene() is None:
-            return None, nothing
-        fingerprint = Straightened.fingerprint(volumeNode, node)
-        if self._straight is not None and fingerprint == self._fingerprint:
-            return Straightened.renamed(self._straight, node), ""
+            return None
+        return (node.GetID(), *Straightened.fingerprint(volumeNode, node))
+
+    def _start(self, wanted: tuple) -> None:
+        isOther = self._fingerprint is None or self._fingerprint[:2] != wanted[:2]
+        if isOther:
+            self._show(None, _("The straightened spine is being computed."))
+        self._pending = wanted
+        self._steps = Straightened.straightenedInSteps(*self._shown[:2])
+        self._stepTimer.start()
+
+    def _stop(self) -> None:
+        self._steps = self._pending = None
+        self._stepTimer.stop()
+
+    def _step(self) -> None:
+        """Compute for a moment, and draw when the strips are complete."""
+        if self._steps is None:
+            return
+        if self.button.collapsed or self._wanted() != self._pending:
+            self._stop()
+            self._timer.start()
+            return
+        end_s = time.monotonic() + _STEP_S
         try:
-            straight = Straightened.straightened(volumeNode, node)
+            while time.monotonic() < end_s:
+                next(self._steps)
+            self._stepTimer.start()
+        except StopIteration as end:
+            self._finish(end.value)
         except UserError as error:
-            return None, str(error)
+            self._stop()
+            self._show(None, str(error))
+        except Exception:
+            self._stop()
+            raise
+
+    def _finish(self, straight: Straightened.Straightened | None) -> None:
+        fingerprint = self._pending
+        self._stop()
+        self._show(straight, "" if straight is not None else _("Nothing was segmented yet."))
         self._fingerprint = fingerprint
-        return straight, nothing if straight is None else ""
+
+    def _show(self, straight: Straightened.Straightened | None, text: str) -> None:
+        """Show strips, or a message if there are none."""
+        self._straight = straight
+        if straight is None:
+            self._fingerprint = None
+        self.message.text = text
+        self.message.setVisible(bool(text))
+        self.label.setVisible(straight is not None)
+        if straight is not None:
+            self._draw(straight, self._shown[2])
 
     def _draw(self, straight: Straightened.Straightened, chosenId: str) -> None:
         strips = (straight.side, straight.front)
-        rows = len(straight.side.grey)
+        count = len(straight.side.grey)
         columns = sum(strip.grey.shape[1] for strip in strips)
-        scale = min((_MAX_WIDTH - _GAP) / columns, _MAX_HEIGHT / rows)
-        width, height = round(columns * scale) + _GAP, round(rows * scale)
+        scale = min((_MAX_WIDTH - _GAP) / columns, _MAX_HEIGHT / count)
+        width, height = round(columns * scale) + _GAP, round(count * scale)
         canvas = qt.QPixmap(_SCALE * width, _SCALE * height)
         canvas.fill(qt.QColor(0, 0, 0))
         painter = qt.QPainter(canvas)
@@ -124,8 +192,11 @@ class StraightenedSection:
             smooth = qt.Qt.SmoothTransformation
             size = (wide, _SCALE * height, qt.Qt.IgnoreAspectRatio, smooth)
             painter.drawPixmap(round(_SCALE * left), 0, picture.scaled(*size))
-            for number, (row, column) in strip.marks.items():
-                at = (_SCALE * (left + (column + 0.5) * scale), _SCALE * (row + 0.5) * scale)
+            marks = sorted(strip.marks.items(), key=lambda mark: mark[1])
+            heights = [(place[0] + 0.5) * scale for number, place in marks]
+            spread = Straightened.spread(heights, _NAME_PIXELS)
+            for (number, place), y in zip(marks, spread, strict=True):
+                at = (_SCALE * (left + (place[1] + 0.5) * scale), _SCALE * y)
                 _write(painter, at, straight.names[number - 1])
             self._drawnStrips.append((strip, left, scale))
             left += strip.grey.shape[1] * scale + _GAP

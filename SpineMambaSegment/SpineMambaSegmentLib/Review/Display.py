@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from spinemamba.anatomy.numbering_rules import missing_between
-from spinemamba.protocol.result import LabelingResult
+from SpineMambaSegmentLib.Review.Naming import decidedBy, isUndecided, namings
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
@@ -25,7 +25,6 @@ from SpineMambaSegmentLib.Review.SegmentState import (
 )
 from SpineMambaSegmentLib.Review.Spine import Spine
 
-_MAX_LABELINGS = 3
 _URGENCY = {FLAGGED: 0, NOT_STARTED: 1, CORRECTED: 2, APPROVED: 3}
 
 
@@ -39,6 +38,7 @@ class Row:
         color: Red, green, blue, 0 to 255.
         posterior: Probability of its level; None if the level was set by the user, or if no run
             is known.
+        named: True if the user set its level.
         volume_ml: Volume in mL.
         reasons: Sentences of its flags, and marks such as "sacralised L5".
         status: One of `SegmentState.STATUSES`.
@@ -51,6 +51,7 @@ class Row:
     name: str
     color: tuple[int, int, int]
     posterior: float | None
+    named: bool
     volume_ml: float
     reasons: str
     status: int
@@ -82,6 +83,7 @@ def _row(spine: Spine, segmentId: str, state: SegmentState, pinned: bool) -> Row
         name=state.name,
         color=state.color,
         posterior=float(posterior) if posterior and not isManual else None,
+        named=isManual,
         volume_ml=round(state.mask.count() * spine.voxel_ml, 3),
         reasons=" ".join(filter(None, reasons)),
         status=state.status,
@@ -102,32 +104,17 @@ def banner(spine: Spine) -> str:
     The warning is shown while the run's levels are ambiguous and the user has not named, fixed or
     approved any vertebra.
     """
-    result = resultOf(spine)
-    if result is None or not result.ambiguous or pinsOf(spine) or spine.approved():
+    if not isUndecided(spine):
         return ""
-    if any(state.tag(NAMED_TAG) == BY_HAND for state in spine.states.values()):
-        return ""
-    ranges = [_range(labeling) for labeling in _distinct(result.labelings)]
+    choices = namings(spine)
     text = _("The levels are ambiguous.")
-    if len(ranges) > 1:
-        text = _("The levels are ambiguous: {ranges}.").format(ranges=_(" or ").join(ranges))
-    return f"{text} {_('Set one level that you are sure of.')}"
-
-
-def _distinct(labelings: tuple[LabelingResult, ...]) -> list[LabelingResult]:
-    """Return the most likely labelings that differ in their first or last level."""
-    ends: dict[tuple[str | None, str | None], LabelingResult] = {}
-    for labeling in labelings:
-        if any(labeling.names):
-            ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:_MAX_LABELINGS]
-
-
-def _range(labeling: LabelingResult) -> str:
-    names = [name for name in labeling.names if name]
-    return _("{first} to {last} ({percent:.0f} %)").format(
-        first=names[0], last=names[-1], percent=100 * labeling.posterior
-    )
+    if len(choices) > 1:
+        ranges = choices[0].text
+        for choice in choices[1:]:
+            ranges = _("{one} or {other}").format(one=ranges, other=choice.text)
+        text = _("The levels are ambiguous: {ranges}.").format(ranges=ranges)
+    what = decidedBy(spine, choices)
+    return " ".join(filter(None, [text, what, _("Set one level that you are sure of.")]))
 
 
 def _gaps(spine: Spine) -> list[str]:
@@ -190,6 +177,11 @@ def whoAndWhen(row: Row) -> str:
         return ""
     initials = "".join(word[0] for word in row.reviewer.split() if word)
     return " ".join(filter(None, [initials.upper(), _localTime(row.at).strftime("%d %b")]))
+
+
+def reviewText(row: Row) -> str:
+    """Return who approved a vertebra and when, or else the first reason to check it."""
+    return whoAndWhen(row) or row.reasons.partition(". ")[0].rstrip(".")
 
 
 def fullStamp(row: Row) -> str:

@@ -15,7 +15,15 @@ SACRALISED, LUMBARISED = _("sacralised L5"), _("lumbarised S1")
 _VARIANTS = {SACRALISED: "L5", LUMBARISED: "L6"}
 """Transitional vertebrae and their levels: a lumbarised S1 counts as L6."""
 
-_DIRECTIONS = {1: "down", -1: "up"}
+_SHIFTS = {
+    (1, ""): _("Shift all down by one"),
+    (-1, ""): _("Shift all up by one"),
+    (1, "tail"): _("Shift all from here caudally down by one"),
+    (-1, "tail"): _("Shift all from here caudally up by one"),
+    (1, "head"): _("Shift all from here cranially down by one"),
+    (-1, "head"): _("Shift all from here cranially up by one"),
+}
+"""Titles by the number of levels and the direction from the first vertebra."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,7 @@ class ShiftLevels:
     @property
     def title(self) -> str:
         """Title of the step."""
-        part = (
-            "all"
-            if self.start is None
-            else _("part towards the {towards}").format(towards=self.towards)
-        )
-        return _("Shift {part} {value} by one").format(part=part, value=_DIRECTIONS[self.by])
+        return _SHIFTS[self.by, "" if self.start is None else self.towards]
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
@@ -99,9 +102,9 @@ class InsertLevel:
     @property
     def title(self) -> str:
         """Title of the step."""
-        return (
-            _("T11 is the last level with ribs") if self.level == "T11" else f"Insert {self.level}"
-        )
+        if self.level == "T11":
+            return _("T11 is the last level with ribs")
+        return _("Insert {level}").format(level=self.level)
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names."""
@@ -123,7 +126,9 @@ class MarkVariant:
     @property
     def title(self) -> str:
         """Title of the step."""
-        return f"Mark {self.variant}" if self.variant else _("Remove a mark")
+        if not self.variant:
+            return _("Remove a mark")
+        return _("Mark {variant}").format(variant=self.variant)
 
     def edit(self, spine: Spine) -> Edit:
         """Return the mark, and the new names."""

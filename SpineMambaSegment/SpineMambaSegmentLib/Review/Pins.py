@@ -61,13 +61,13 @@ class PinLevel:
             pins[self.segmentId] = self.level
         pins = {i: level for i, level in pins.items() if level and i in spine.states}
         fixed = {**{i: spine.states[i].level for i in spine.approved()}, **pins}
-        numbers = _numbers(spine)
+        numbers = numbersOf(spine)
         if (self.segmentId and self.segmentId not in numbers) or self.level == "Coccyx":
             raise UserError(
                 _("The level of the coccyx cannot be fixed."),
                 _("Set its level without Rename others."),
             )
-        result = _currentResult(spine, numbers)
+        result = currentResult(spine, numbers)
         solved = tool("editing.relabel").relabel(
             result, {numbers[i]: n for i, n in fixed.items() if n and i in numbers}
         )
@@ -109,7 +109,7 @@ def instanceOf(spine: Spine, segmentId: str, result: Result) -> InstanceResult |
     return next((entry for entry in result.instances if str(entry.id) == number), None)
 
 
-def _numbers(spine: Spine) -> dict[str, int]:
+def numbersOf(spine: Spine) -> dict[str, int]:
     """Return the instance number of every vertebra; new ones get unused numbers.
 
     The solver has no state for the coccyx: it keeps its name and gets no number.
@@ -121,7 +121,7 @@ def _numbers(spine: Spine) -> dict[str, int]:
     return {i: numbers.get(i) or next(free) for i in tags}
 
 
-def _currentResult(spine: Spine, numbers: Mapping[str, int]) -> Result:
+def currentResult(spine: Spine, numbers: Mapping[str, int]) -> Result:
     """Return the run's result with the current vertebrae, from head to tail."""
     result = resultOf(spine)
     entries = tuple(_entry(spine, i, result, number) for i, number in numbers.items())

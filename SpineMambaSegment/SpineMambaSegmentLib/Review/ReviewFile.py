@@ -16,6 +16,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.review import REVIEW, Review
 from SpineMambaSegmentLib.Review import Log
 from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE
+from SpineMambaSegmentLib.Scene import Frames
 from SpineMambaSegmentLib.Scene.Provenance import RESULT_ATTRIBUTE
 
 SUFFIX = "_review.json"
@@ -79,3 +80,4 @@ def read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
         value = values[name]
         text = None if value is None else json.dumps(value, separators=(",", ":"))
         node.SetAttribute(key, text)
+    Frames.keep(node)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
+from spinemamba.protocol.review import TAKEN_TAG
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
@@ -51,8 +52,9 @@ def changedStates(
         states[segmentId] = _reshaped(spine, edit, segmentId, mask)
     for segmentId, level in edit.levels.items():
         state = states.get(segmentId, spine.states.get(segmentId))
-        if state.level != level or state.name != level:
-            renamed = state.withLevel(level).withTags({NAMED_TAG: BY_HAND})
+        named = state.withLevel(level)
+        if (named.level, named.name) != (state.level, state.name):
+            renamed = named.withTags({NAMED_TAG: BY_HAND})
             # Renaming does not clear a shape flag.
             isFlagged = state.status == FLAGGED
             states[segmentId] = renamed if isFlagged else _corrected(renamed)
@@ -63,27 +65,35 @@ def changedStates(
     return {i: state for i, state in states.items() if state != spine.states.get(i)}
 
 
-def repaired(old: Spine, now: Spine) -> dict[str, SegmentState | None]:
+def repaired(old: Spine, now: Spine, stamp: tuple[str, str]) -> dict[str, SegmentState | None]:
     """Return the states to write after an edit elsewhere, so that the rules hold again.
 
-    A vertebra that was approved and still is keeps its old voxels. Where two vertebrae overlap,
-    the changed one keeps the voxel unless the other is approved.
+    The user may approve a vertebra and withdraw an approval in Slicer, too. A withdrawal changes
+    the status and nothing else; any other change of an approved vertebra is reverted, also its
+    removal.
+
+    Reviewer and time are written by the review alone. If they differ, a copy of the segment was
+    restored, such as by the undo of the Segment Editor; then the review status is put back. A
+    vertebra that appears is not approved.
+
+    Where two vertebrae overlap, the changed one keeps the voxel unless the other is approved.
 
     Args:
         old: The vertebrae before the edit.
         now: The vertebrae after it.
+        stamp: Reviewer and time of an approval given elsewhere.
     """
-    changed = [
-        i for i, s in now.states.items() if i not in old.states or s.mask != old.states[i].mask
-    ]
-    if not changed:
-        return {}
+    statuses = {i: _statusRepaired(old.states.get(i), s, stamp) for i, s in now.states.items()}
     locked = {
-        i: old.states[i].mask
-        for i, state in now.states.items()
-        if i in old.states and APPROVED == state.status == old.states[i].status
+        i: state
+        for i, state in old.states.items()
+        if state.status == APPROVED and not _isWithdrawn(state, statuses.get(i))
     }
-    masks = {i: locked.get(i, state.mask) for i, state in now.states.items()}
+    wanted = {**statuses, **locked}
+    changed = [i for i, s in wanted.items() if i not in old.states or s.mask != old.states[i].mask]
+    # Voxels that another vertebra took from a locked one.
+    changed += [i for i in locked if i not in now.states or locked[i].mask != now.states[i].mask]
+    masks = {i: state.mask for i, state in wanted.items()}
     # On overlap, the earlier segment in this order keeps its voxels.
     order = sorted(masks, key=lambda i: (i not in locked, i not in changed))
     for index, segmentId in enumerate(order):
@@ -91,8 +101,32 @@ def repaired(old: Spine, now: Spine) -> dict[str, SegmentState | None]:
             isChanged = segmentId in changed
             for earlier in (i for i in order[:index] if isChanged or i in changed):
                 masks[segmentId] = masks[segmentId].minus(masks[earlier])
-    states = {i: replace(state, mask=masks[i]) for i, state in now.states.items()}
-    return {i: state for i, state in states.items() if state.mask != now.states[i].mask}
+    states = {i: replace(state, mask=masks[i]) for i, state in wanted.items()}
+    return {i: state for i, state in states.items() if state != now.states.get(i)}
+
+
+def _isWithdrawn(old: SegmentState, now: SegmentState | None) -> bool:
+    """Return whether an approval was withdrawn, and the vertebra is otherwise unchanged."""
+    if now is None or now.status == APPROVED:
+        return False
+    return now == old.withTags({BY_TAG: "", AT_TAG: ""}).withStatus(now.status)
+
+
+def _statusRepaired(
+    old: SegmentState | None, now: SegmentState, stamp: tuple[str, str]
+) -> SegmentState:
+    """Return a state with the review status that the rules of `repaired` allow."""
+    unstamped = now.withTags({BY_TAG: "", AT_TAG: ""})
+    if old is None:
+        return unstamped.withStatus(CORRECTED) if now.status == APPROVED else unstamped
+    review = {tag: old.tag(tag) for tag in (STATUS_TAG, BY_TAG, AT_TAG)}
+    if any(now.tag(tag) != review[tag] for tag in (BY_TAG, AT_TAG)):
+        return now.withTags(review)
+    if now.status == old.status:
+        return now
+    if now.status == APPROVED:
+        return now.withTags(dict(zip((BY_TAG, AT_TAG), stamp, strict=True)))
+    return unstamped
 
 
 def pinsAfter(spine: Spine, after: Mapping[str, SegmentState | None]) -> dict[str, str]:
@@ -157,7 +191,12 @@ def _disjoint(spine: Spine, edit: Edit) -> Mapping[str, Mask]:
 
 def _reshaped(spine: Spine, edit: Edit, segmentId: str, mask: Mask) -> SegmentState:
     old = spine.states.get(segmentId)
-    state = newState(edit.levels[segmentId], mask) if old is None else replace(old, mask=mask)
+    if old is None:
+        # No run may replace a part of a vertebra that was taken over.
+        taken = [s for s in spine.states.values() if s.tag(TAKEN_TAG)]
+        state = newState(edit.levels[segmentId], mask, [s.name for s in taken])
+    else:
+        state = replace(old, mask=mask)
     if old is not None and old.mask == mask:
         return old
     volume = f"{mask.count() * spine.voxel_ml:.1f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import slicer
 import vtk
@@ -21,6 +21,7 @@ def write(
     spine: Spine,
     after: Mapping[str, SegmentState | None],
     order: Sequence[str],
+    removed: dict[str, slicer.vtkSegment],
 ) -> None:
     """Write new states of segments; None removes a segment.
 
@@ -29,12 +30,14 @@ def write(
         spine: Its current state.
         after: New states by segment ID.
         order: IDs of all segments after the change, in Slicer's order.
+        removed: Metadata of removed segments by ID, for the undo; updated. A segment of another
+            source may have tags that this module does not know.
     """
     segmentation = node.GetSegmentation()
     before = node.StartModify()
     try:
         surfaces = _surfacesOf(node)
-        masks = {i: s.mask for i, s in spine.states.items()}
+        masks = _masksBefore(node, spine, after)
         changed = {
             i: EMPTY if state is None else state.mask
             for i, state in after.items()
@@ -42,12 +45,14 @@ def write(
         }
         for segmentId, state in after.items():
             if state is not None and segmentation.GetSegment(segmentId) is None:
-                segmentation.AddEmptySegment(segmentId)
+                _add(segmentation, segmentId, removed.get(segmentId))
         ids = [i for i in {**spine.states, **after} if segmentation.GetSegment(i) is not None]
         if changed:
             SharedLabelmap.writeMasks(node, masks, changed, ids)
         for segmentId, state in after.items():
             if state is None:
+                removed[segmentId] = slicer.vtkSegment()
+                removed[segmentId].DeepCopyMetadata(segmentation.GetSegment(segmentId))
                 segmentation.RemoveSegment(segmentId)
             else:
                 writeState(segmentation.GetSegment(segmentId), state)
@@ -59,6 +64,28 @@ def write(
             _updateSurfaces(node, surfaces, present)
     finally:
         node.EndModify(before)
+
+
+def _masksBefore(node: _Node, spine: Spine, ids: Iterable[str]) -> dict[str, Mask]:
+    """Return the masks of the vertebrae and of other existing segments that will be written.
+
+    Undo brings back segments that were taken out of the review, and may have changed since.
+    """
+    masks, segmentation = {i: s.mask for i, s in spine.states.items()}, node.GetSegmentation()
+    outside = [i for i in ids if i not in masks and segmentation.GetSegment(i) is not None]
+    return masks | SharedLabelmap.readMasks(node, outside)
+
+
+def _add(
+    segmentation: slicer.vtkSegmentation, segmentId: str, metadata: slicer.vtkSegment | None
+) -> None:
+    """Add an empty segment, with the metadata that it had before it was removed."""
+    segmentation.AddEmptySegment(segmentId)
+    if metadata is not None:
+        segment = segmentation.GetSegment(segmentId)
+        value = segment.GetLabelValue()
+        segment.DeepCopyMetadata(metadata)
+        segment.SetLabelValue(value)
 
 
 def _surfacesOf(node: _Node) -> dict[str, vtk.vtkPolyData]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import slicer
 
-from spinemamba.anatomy.labels import BY_NAME, LABELS
-from spinemamba.anatomy.terminology import segment_info, terminology_entry
+from spinemamba.anatomy.labels import BY_NAME
+from spinemamba.anatomy.terminology import level_of, name_like, segment_info
+from spinemamba.protocol.review import TAKEN, TAKEN_TAG
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Provenance import STATUS_TAG
@@ -27,12 +28,10 @@ VARIANT_TAG = "SpineMamba.Variant"
 BY_HAND = "person"
 TAGS = (
     _TERMINOLOGY_TAG, STATUS_TAG, BY_TAG, AT_TAG, NAMED_TAG, VARIANT_TAG,
-    *Provenance.SEGMENT_TAGS,
+    TAKEN_TAG, *Provenance.SEGMENT_TAGS,
 )  # fmt: skip
 """Tags that review reads and writes. Slicer's Python cannot list the tags of a segment, so any
 other tag is left unchanged."""
-
-_LEVEL_OF_ENTRY = {terminology_entry(label): label.name for label in LABELS}
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,9 @@ class SegmentState:
 
     @property
     def level(self) -> str | None:
-        """The anatomical level by terminology code or name; None for other segments."""
-        return _LEVEL_OF_ENTRY.get(self.tag(_TERMINOLOGY_TAG)) or (
-            self.name if self.name in BY_NAME else None
-        )
+        """The anatomical level by name or terminology code; None for other segments."""
+        label = level_of(self.name, self.tag(_TERMINOLOGY_TAG))
+        return None if label is None else label.name
 
     @property
     def status(self) -> int:
@@ -79,17 +77,34 @@ class SegmentState:
         return self.withTags({STATUS_TAG: STATUS_TEXT[status]})
 
     def withLevel(self, level: str) -> SegmentState:
-        """Return the state with the name, colour and code of a level."""
+        """Return the state with the name, colour and code of a level.
+
+        A vertebra that was taken over keeps its colour and the style of its name, and nothing
+        changes if it has the level already.
+        """
         info = segment_info(BY_NAME[level].value)
-        return replace(
-            self.withTags({_TERMINOLOGY_TAG: info.terminology}), name=info.name, color=info.color
-        )
+        coded = self.withTags({_TERMINOLOGY_TAG: info.terminology})
+        if not self.tag(TAKEN_TAG):
+            return replace(coded, name=info.name, color=info.color)
+        if self.level == level:
+            return self
+        return replace(coded, name=name_like(self.name, BY_NAME[level]))
 
 
-def newState(level: str, mask: Mask) -> SegmentState:
-    """Return the state of a vertebra that the user adds."""
-    empty = SegmentState("", (0, 0, 0), (), mask)
-    return empty.withLevel(level).withStatus(CORRECTED)
+def newState(level: str, mask: Mask, taken: Sequence[str] = ()) -> SegmentState:
+    """Return the state of a vertebra that the user adds.
+
+    Args:
+        level: Its level.
+        mask: Its voxels.
+        taken: Names of the vertebrae that were taken over, whose style its name gets.
+    """
+    state = SegmentState("", (0, 0, 0), (), mask).withLevel(level).withStatus(CORRECTED)
+    if not taken:
+        return state
+    names = [name_like(name, BY_NAME[level]) for name in taken]
+    styled = next((name for name in names if name != level), level)
+    return replace(state.withTags({TAKEN_TAG: TAKEN}), name=styled)
 
 
 def readState(node: slicer.vtkMRMLSegmentationNode, segmentId: str, mask: Mask) -> SegmentState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import slicer
@@ -15,12 +16,21 @@ from SpineMambaSegmentLib.Review import Log, SharedLabelmap
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.Rules import changedStates, orderWith, pinsAfter, repaired
 from SpineMambaSegmentLib.Review.SceneWriter import write
-from SpineMambaSegmentLib.Review.SegmentState import SegmentState, readState
+from SpineMambaSegmentLib.Review.SegmentState import (
+    AT_TAG,
+    BY_TAG,
+    STATUS_TAG,
+    SegmentState,
+    readState,
+)
 from SpineMambaSegmentLib.Review.Spine import ATTRIBUTES, Action, Spine, sortedByHeight
+from SpineMambaSegmentLib.Scene import Frames
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.Segments import SEGMENT_ID
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 MANUAL_EDIT = _("Edited by hand")
+STATUS_EDIT = _("Status set in Slicer")
+RESTORED = _("Approved vertebra restored")
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,14 @@ class Step:
 
 
 class ReviewSession:
-    """The vertebrae of one segmentation under review.
+    """The vertebrae of one segmentation under review, or of one frame of a sequence.
+
+    Attributes:
+        frame: Frame of the sequence; None if the segmentation is no proxy node of a sequence.
+
+    Attributes:
+        restored: Names of approved vertebrae that were put back, until `takeNotices` is called.
+        added: IDs of other segments that appeared, until `takeNotices` is called.
 
     Args:
         node: The segmentation; its segments are read at once.
@@ -62,17 +79,25 @@ class ReviewSession:
         reviewer: str = "",
     ):
         self.node, self.volumeNode, self.reviewer = node, volumeNode, reviewer
+        self.frame = Frames.frameOf(node)
         self._undo: list[Step] = []
         self._redo: list[Step] = []
         self._masks: dict[str, Mask] = {}
+        self._removed: dict[str, slicer.vtkSegment] = {}
         self._lastFingerprints: dict[str, tuple[int, int]] = {}
         self._spine = self._read()
         self._order = self._readOrder()
+        self.restored: list[str] = []
+        self.added: list[str] = []
 
     @property
     def spine(self) -> Spine:
         """The vertebrae after the last step."""
         return self._spine
+
+    def isShown(self) -> bool:
+        """Return False while the browser of the sequence shows another frame."""
+        return self.frame == Frames.frameOf(self.node)
 
     def apply(self, action: Action) -> list[str]:
         """Apply an action as one step.
@@ -83,19 +108,23 @@ class ReviewSession:
         Raises:
             UserError: If the action is not possible; then nothing is changed.
         """
+        if not self.isShown():
+            raise UserError(
+                _("{title}: the sequence shows another frame now.").format(title=action.title),
+                _("Go back to the frame and try again."),
+            )
         self.absorb()
         edit = action.edit(self._spine)
         after = changedStates(self._spine, edit, self._stamp())
         before = {i: self._spine.states.get(i) for i in after}
         values = {**pinsAfter(self._spine, after), **edit.attributes}
-        attributes = {n: v for n, v in values.items() if self._spine.attributes[n] != v}
+        old, attributes = self._changedAttributes(values)
         checked([s.level for s in {**self._spine.states, **after}.values() if s is not None])
         if not after and not attributes:
             raise UserError(
                 _("{title}: nothing would change.").format(title=action.title),
                 _("Choose something else."),
             )
-        old = {name: self._spine.attributes[name] for name in attributes}
         orders = self._order, orderWith(self._spine, after, self._order)
         step = Step(action.title, before, after, old, attributes, *orders)
         self._write(step.after, step.attributesAfter, step.orderAfter)
@@ -105,24 +134,54 @@ class ReviewSession:
     def absorb(self) -> list[str]:
         """Record changes made elsewhere, such as in the Segment Editor, as one step.
 
-        Changes of approved vertebrae are reverted, and overlaps are removed.
+        What `repaired` does not allow is put back and logged; ``restored`` tells which approved
+        vertebrae these were. Overlaps are removed. Nothing is recorded
+        while the sequence shows another frame.
 
         Returns:
             IDs of the segments that changed.
         """
-        now = self._read()
-        if repairs := repaired(self._spine, now):
-            write(self.node, now, repairs, self._readOrder())
+        if not self.isShown():
+            return []
+        now, order = self._read(), self._readOrder()
+        repairs = repaired(self._spine, now, self._stamp())
+        if repairs:
+            self._logRestored(now, repairs)
+            missing = {i: s for i, s in repairs.items() if i not in now.states}
+            order = orderWith(now, missing, order)
+            write(self.node, now, repairs, order, self._removed)
             now = self._read()
+        self.added += [i for i in order if i not in self._order and i not in now.states]
         ids = [i for i in {**self._spine.states, **now.states} if _differs(self._spine, now, i)]
         if not ids:
+            self._order = order
             return []
         before = {i: self._spine.states.get(i) for i in ids}
         after = {i: now.states.get(i) for i in ids}
-        order, self._order = self._order, self._readOrder()
-        self._spine = now
-        self._record(Step(MANUAL_EDIT, before, after, {}, {}, order, self._order))
+        title = STATUS_EDIT if _onlyStatusDiffers(before, after) else MANUAL_EDIT
+        old, attributes = self._changedAttributes(pinsAfter(self._spine, after))
+        self._writeAttributes(attributes)
+        orders = self._order, self._readOrder()
+        self._order, self._spine = orders[1], self._read()
+        self._record(Step(title, before, after, old, attributes, *orders))
         return ids
+
+    def takeNotices(self) -> list[str]:
+        """Return sentences about changes made elsewhere that the user should know, once each."""
+        segmentation = self.node.GetSegmentation()
+        segments = [segmentation.GetSegment(i) for i in self.added]
+        names = ", ".join(s.GetName() for s in segments if s is not None)
+        texts = []
+        if self.restored:
+            text = _("Approved, therefore restored: {names}. Withdraw the approval to change it.")
+            texts.append(text.format(names=", ".join(self.restored)))
+        if names:
+            text = _(
+                "New segments that are not in the table: {names}. Use Split in the menu Shape."
+            )
+            texts.append(text.format(names=names))
+        self.restored, self.added = [], []
+        return texts
 
     @property
     def undoTitle(self) -> str:
@@ -137,22 +196,22 @@ class ReviewSession:
     def undo(self) -> list[str]:
         """Undo the last step, and return the IDs of the segments that changed."""
         self.absorb()
-        if not self._undo:
+        if not self._undo or not self.isShown():
             return []
         step = self._undo.pop()
         self._write(step.before, step.attributesBefore, step.orderBefore)
         self._redo.append(step)
-        self._log(f"Undo: {step.title}", step.after, step.before)
+        self._log(_("Undo: {title}").format(title=step.title), step.after, step.before)
         return list(step.before)
 
     def redo(self) -> list[str]:
         """Repeat the last undone step, and return the IDs of the segments that changed."""
-        if self.absorb() or not self._redo:
+        if self.absorb() or not self._redo or not self.isShown():
             return []
         step = self._redo.pop()
         self._write(step.after, step.attributesAfter, step.orderAfter)
         self._undo.append(step)
-        self._log(f"Redo: {step.title}", step.before, step.after)
+        self._log(_("Redo: {title}").format(title=step.title), step.before, step.after)
         return list(step.after)
 
     def _write(
@@ -161,14 +220,23 @@ class ReviewSession:
         attributes: Mapping[str, str],
         order: tuple[str, ...],
     ) -> None:
-        write(self.node, self._spine, after, order)
+        write(self.node, self._spine, after, order, self._removed)
         self._order = order
-        for name, value in attributes.items():
-            self.node.SetAttribute(name, value or None)
+        self._writeAttributes(attributes)
         states = {**self._spine.states, **after}
         self._masks = {i: s.mask for i, s in states.items() if s is not None}
         self._updateFingerprints()
         self._spine = self._read()
+
+    def _changedAttributes(self, values: Mapping[str, str]) -> tuple[dict[str, str], ...]:
+        """Return the old and the new values of the attributes that differ."""
+        known = self._spine.attributes
+        names = [name for name, value in values.items() if known[name] != value]
+        return {n: known[n] for n in names}, {n: values[n] for n in names}
+
+    def _writeAttributes(self, attributes: Mapping[str, str]) -> None:
+        for name, value in attributes.items():
+            self.node.SetAttribute(name, value or None)
 
     def _record(self, step: Step) -> None:
         self._undo.append(step)
@@ -184,6 +252,16 @@ class ReviewSession:
         item = Log.entry(title, self.reviewer, self._stamp()[1])
         item["changes"] = Log.changes(before, after, self._spine.voxel_ml)
         Log.append(self.node, item)
+        Frames.keep(self.node, None if _isReshaped(before, after) else list(after))
+
+    def _logRestored(self, now: Spine, repairs: Mapping[str, SegmentState | None]) -> None:
+        """Log the approved vertebrae that were changed elsewhere and are put back."""
+        known = self._spine.states
+        ids = [i for i in self._spine.approved() if i in repairs and repairs[i] == known[i]]
+        if ids:
+            self.restored += [known[i].name for i in ids if known[i].name not in self.restored]
+            was = {i: now.states.get(i) for i in ids}
+            self._log(RESTORED, was, {i: known[i] for i in ids})
 
     def _stamp(self) -> tuple[str, str]:
         """Return the reviewer's name and the time."""
@@ -191,19 +269,21 @@ class ReviewSession:
 
     def _read(self) -> Spine:
         """Return the current segments; voxels are read again only if they changed."""
-        ids = [i for i in self.node.GetSegmentation().GetSegmentIDs() if SEGMENT_ID.fullmatch(i)]
+        ids = vertebraIds(self.node)
         if self._fingerprints(ids) != self._lastFingerprints:
             self._masks = SharedLabelmap.readMasks(self.node, ids)
             self._updateFingerprints()
         states = {i: readState(self.node, i, self._masks[i]) for i in ids}
         attributes = {name: self.node.GetAttribute(name) or "" for name in ATTRIBUTES}
-        return sortedByHeight(Spine(states, self._grid(ids), attributes, self.volumeNode))
+        others = frozenset(self._readOrder()) - frozenset(ids)
+        grid = self._grid(ids)
+        return sortedByHeight(Spine(states, grid, attributes, self.volumeNode, others))
 
     def _readOrder(self) -> tuple[str, ...]:
         return tuple(self.node.GetSegmentation().GetSegmentIDs())
 
     def _updateFingerprints(self) -> None:
-        ids = [i for i in self.node.GetSegmentation().GetSegmentIDs() if SEGMENT_ID.fullmatch(i)]
+        ids = vertebraIds(self.node)
         self._lastFingerprints = self._fingerprints(ids)
 
     def _fingerprints(self, ids: list[str]) -> dict[str, tuple[int, int]]:
@@ -222,6 +302,25 @@ class ReviewSession:
         if self.volumeNode is not None:
             return gridOf(self.volumeNode)
         return Grid(np.eye(4), (0, 0, 0))  # no segment has voxels
+
+
+def _onlyStatusDiffers(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Return whether states differ in nothing but the status and its reviewer and time."""
+    nothing = dict.fromkeys((STATUS_TAG, BY_TAG, AT_TAG), "")
+    pairs = [(before[i], after[i]) for i in after]
+    return all(
+        a is not None and b is not None and a.withTags(nothing) == b.withTags(nothing)
+        for a, b in pairs
+    )
+
+
+def _isReshaped(
+    before: Mapping[str, SegmentState | None], after: Mapping[str, SegmentState | None]
+) -> bool:
+    """Return whether a step adds or removes a segment, or changes its voxels."""
+    return any(
+        new is None or before[i] is None or new.mask != before[i].mask for i, new in after.items()
+    )
 
 
 def _differs(one: Spine, other: Spine, segmentId: str) -> bool:

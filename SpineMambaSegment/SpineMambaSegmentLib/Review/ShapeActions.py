@@ -80,7 +80,7 @@ class Merge:
 
     segmentIds: tuple[str, ...]
 
-    title = "Merge"
+    title = _("Merge")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the union of the masks."""
@@ -101,7 +101,7 @@ class Delete:
 
     segmentIds: tuple[str, ...]
 
-    title = "Delete"
+    title = _("Delete")
 
     def edit(self, spine: Spine) -> Edit:
         """Return the segments to remove."""

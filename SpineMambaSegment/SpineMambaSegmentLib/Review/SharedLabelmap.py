@@ -7,13 +7,18 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from spinemamba.common.errors import Code, UserError
 from SpineMambaSegmentLib.Review.Mask import EMPTY, Box, Mask, around, relativeTo
 from SpineMambaSegmentLib.Scene.Grid import Grid, matrixArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
 LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+_ALIGNMENT_VOXELS = 1e-3
+"""Lattices that differ by less, in voxels, are the same."""
+
 _MAX_LABEL = 255
 """The shared label map has one byte per voxel."""
 
@@ -21,8 +26,10 @@ Image = slicer.vtkOrientedImageData
 
 
 def imageOf(node: slicer.vtkMRMLSegmentationNode, segmentId: str) -> Image | None:
-    """Return the label map of a segment; None if it has none."""
-    return node.GetSegmentation().GetSegment(segmentId).GetRepresentation(LABELMAP)
+    """Return the label map of a segment; None if it has none, or one without any voxel."""
+    image = node.GetSegmentation().GetSegment(segmentId).GetRepresentation(LABELMAP)
+    # The label map of an empty segment has no size, and a grid that means nothing.
+    return None if image is None or image.IsEmpty() else image
 
 
 def voxelsOf(image: Image) -> np.ndarray:
@@ -55,6 +62,59 @@ def imageLike(image: Image, box: Box) -> Image:
     new.AllocateScalars(image.GetScalarType(), 1)
     new.GetPointData().GetScalars().Fill(0)
     return new
+
+
+def commonGrid(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> Grid | None:
+    """Return the grid of some segments; None if none of them has voxels.
+
+    Raises:
+        UserError: If their voxels do not lie on the same lattice; no resampling is exact then.
+    """
+    images = {i: image for i in ids if (image := imageOf(node, i)) is not None}
+    grid = next((gridOfImage(image) for image in images.values()), None)
+    for segmentId, image in images.items():
+        if _shift(image, grid) is None:
+            name = node.GetSegmentation().GetSegment(segmentId).GetName()
+            first = node.GetSegmentation().GetSegment(next(iter(images))).GetName()
+            raise UserError(
+                _("{one} and {other} lie on different voxel grids.").format(one=first, other=name),
+                _("Import both on the grid of the same volume, or leave one out."),
+                Code.INPUT_BAD,
+            )
+    return grid
+
+
+def putOnGrid(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str], grid: Grid | None) -> None:
+    """Count the voxels of some segments from the same origin; no voxel moves or changes.
+
+    Args:
+        node: The segmentation.
+        ids: Segments on the lattice of ``grid``.
+        grid: Result of `commonGrid`.
+    """
+    moved: dict[Image, Image] = {}
+    for segmentId in ids:
+        image = imageOf(node, segmentId)
+        if image is None or not (shift := _shift(image, grid)).any():
+            continue
+        if image not in moved:
+            moved[image] = Image()
+            moved[image].DeepCopy(image)
+            matrix = vtk.vtkMatrix4x4()
+            matrix.DeepCopy(grid.ijkToRas.ravel())
+            moved[image].SetImageToWorldMatrix(matrix)
+            extent = np.array(image.GetExtent()) + np.repeat(shift, 2)
+            moved[image].SetExtent(*(int(n) for n in extent))
+        node.GetSegmentation().GetSegment(segmentId).AddRepresentation(LABELMAP, moved[image])
+
+
+def _shift(image: Image, grid: Grid) -> np.ndarray | None:
+    """Return the offset i, j, k of an image's indices on a grid; None if not on its lattice."""
+    toGrid = np.linalg.inv(grid.ijkToRas) @ gridOfImage(image).ijkToRas
+    shift = np.rint(toGrid[:3, 3]).astype(int)
+    ends = np.reshape(image.GetExtent(), (3, 2)).T.astype(float)
+    moved = ends @ toGrid[:3, :3].T + toGrid[:3, 3]
+    return shift if np.abs(moved - ends - shift).max() <= _ALIGNMENT_VOXELS else None
 
 
 def readMasks(node: slicer.vtkMRMLSegmentationNode, ids: Iterable[str]) -> dict[str, Mask]:
@@ -112,7 +172,7 @@ def _shared(
 ) -> Image:
     """Return the label map of all vertebrae; merge several label maps into one if needed."""
     for image in {imageOf(node, segmentId) for segmentId in ids} - {None}:
-        _moveOut(node, image, set(ids))
+        _moveOut(node, image, masks, ids)
     images = [imageOf(node, segmentId) for segmentId in ids]
     existing = [image for image in images if image is not None]
     if existing and all(image is existing[0] for image in images):
@@ -137,19 +197,35 @@ def _shared(
     return image
 
 
-def _moveOut(node: slicer.vtkMRMLSegmentationNode, image: Image, ours: set[str]) -> None:
-    """Move other segments to separate label maps: no action may change their voxels."""
-    segmentation = node.GetSegmentation()
-    for segmentId in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(segmentId)
-        if segmentId in ours or segment.GetRepresentation(LABELMAP) is not image:
-            continue
-        voxels, separate = voxelsOf(image), imageLike(image, _boxOf(image))
-        inside = voxels == segment.GetLabelValue()
-        voxelsOf(separate)[inside] = 1
-        voxels[inside] = 0
+def _moveOut(
+    node: slicer.vtkMRMLSegmentationNode, image: Image, masks: Mapping[str, Mask], ids: list[str]
+) -> None:
+    """Move the vertebrae out of a label map that they share with other segments.
+
+    No action may change the voxels of other segments. The vertebrae are moved, not the others,
+    because other software stores more than a hundred structures in one label map.
+    """
+    members = membersOf(node, image)
+    ours = [i for i in ids if i in members]
+    if len(ours) == len(members):
+        return
+    boxes = [masks[i].box for i in ours if masks.get(i, EMPTY) != EMPTY]
+    separate = imageLike(image, around(boxes) if boxes else _boxOf(image))
+    voxels, moved = voxelsOf(image), voxelsOf(separate)
+    for segmentId in ours:
+        segment, mask = node.GetSegmentation().GetSegment(segmentId), masks.get(segmentId, EMPTY)
+        if mask != EMPTY:
+            value = segment.GetLabelValue()
+            moved[relativeTo(mask.box, _boxOf(separate))][mask.array()] = value
+            part = voxels[relativeTo(mask.box, _boxOf(image))]
+            part[part == value] = 0
         segment.AddRepresentation(LABELMAP, separate)
-        segment.SetLabelValue(1)
+    image.Modified()
+
+
+def membersOf(node: slicer.vtkMRMLSegmentationNode, image: Image) -> list[str]:
+    """Return the IDs of the segments that share a label map."""
+    return [i for i in node.GetSegmentation().GetSegmentIDs() if imageOf(node, i) is image]
 
 
 def _freeValue(node: slicer.vtkMRMLSegmentationNode, image: Image) -> int:

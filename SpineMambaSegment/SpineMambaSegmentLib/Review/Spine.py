@@ -33,12 +33,14 @@ class Spine:
         grid: Voxel grid of the masks in the segmentation's own RAS (before parent transforms).
         attributes: Those of `ATTRIBUTES`, by name.
         volumeNode: The image; None if unknown.
+        otherIds: IDs of the segments that are not under review.
     """
 
     states: Mapping[str, SegmentState]
     grid: Grid
     attributes: Mapping[str, str]
     volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
+    otherIds: frozenset[str] = frozenset()
 
     @property
     def ids(self) -> list[str]:
@@ -90,8 +92,9 @@ class Spine:
     def newId(self, level: str) -> str:
         """Return an unused segment ID for a new vertebra of a level."""
         stem = idStem(level)
-        names = [stem, *(f"{stem}_{n}" for n in range(1, len(self.states) + 2))]
-        return next(name for name in names if name not in self.states)
+        taken = {*self.states, *self.otherIds}
+        names = [stem, *(f"{stem}_{n}" for n in range(1, len(taken) + 2))]
+        return next(name for name in names if name not in taken)
 
     def approved(self) -> list[str]:
         """Return the IDs of the approved vertebrae."""

@@ -1,12 +1,15 @@
-"""Actions that change the review status of vertebrae."""
+"""Actions that change the review status of vertebrae, or take them out of the review."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
+from spinemamba.protocol.review import RELEASED, TAKEN_TAG
+from SpineMambaSegmentLib.Review.Pins import pinsOf
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
     CORRECTED,
@@ -14,12 +17,15 @@ from SpineMambaSegmentLib.Review.SegmentState import (
     NOT_STARTED,
     STATUS_TAG,
     STATUS_TEXT,
+    TAGS,
 )
-from SpineMambaSegmentLib.Review.Spine import Edit, Spine
+from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE, Edit, Spine
+
+_REVIEW_TAGS = (STATUS_TAG, *(name for name in TAGS if name.startswith("SpineMamba.")))
 
 _TITLES = {
-    APPROVED: "Approve",
-    FLAGGED: "Flag",
+    APPROVED: _("Approve"),
+    FLAGGED: _("Flag"),
     CORRECTED: _("Mark as corrected"),
     NOT_STARTED: _("Remove the flag"),
 }
@@ -40,8 +46,10 @@ class SetStatus:
     @property
     def title(self) -> str:
         """Title of the step."""
-        count = len(self.segmentIds)
-        return _TITLES[self.status] if count == 1 else f"{_TITLES[self.status]} ({count})"
+        title, count = _TITLES[self.status], len(self.segmentIds)
+        if count == 1:
+            return title
+        return _("{action} ({count})").format(action=title, count=count)
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new status."""
@@ -77,3 +85,37 @@ class ApproveRest:
             )
         remaining = tuple(i for i, state in spine.states.items() if state.status != APPROVED)
         return SetStatus(remaining, APPROVED).edit(spine)
+
+
+@dataclass(frozen=True)
+class Release:
+    """Take vertebrae of another source out of the review again.
+
+    Names, codes, colours and voxels stay as they are. No run replaces these segments.
+    """
+
+    segmentIds: tuple[str, ...]
+
+    title = _("Take out of the review")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the tags without those of the review."""
+        for segmentId in self.segmentIds:
+            state = spine.states[spine.ids[spine.indexOf(segmentId)]]
+            if not state.tag(TAKEN_TAG):
+                raise UserError(
+                    _("{name} is from a run of this program.").format(name=state.name),
+                    _("Delete it with the menu Shape."),
+                )
+            if state.status == APPROVED:
+                raise UserError(
+                    _("{name} is approved and cannot be changed.").format(name=state.name),
+                    _("Withdraw the approval of {name} first.").format(name=state.name),
+                )
+        pins = {i: level for i, level in pinsOf(spine).items() if i not in self.segmentIds}
+        text = json.dumps(pins, separators=(",", ":")) if pins else ""
+        tags = {**dict.fromkeys(_REVIEW_TAGS, ""), TAKEN_TAG: RELEASED}
+        return Edit(
+            tags={i: tags for i in self.segmentIds},
+            attributes={PINS_ATTRIBUTE: text},
+        )

@@ -22,6 +22,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.common.scratch import sweep
 from spinemamba.protocol.worker_client import kill_group, start_module
 from SpineMambaSegmentLib.Scene import Files
+from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 
 _INSTANCES = "DICOM.instanceUIDs"
 _USER_ERROR = 2
@@ -164,6 +165,5 @@ def _sourceFile(
 
 
 def _instances(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    volume = segmentationNode.GetNodeReference(role)
+    volume = volumeOf(segmentationNode)
     return [] if volume is None else (volume.GetAttribute(_INSTANCES) or "").split()

@@ -10,6 +10,7 @@ import slicer
 
 from spinemamba.protocol import events
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, SegmentRun
+from SpineMambaSegmentLib.Runs.SequenceRun import SequenceRun, segmentRun
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 
 Run = TypeVar("Run", bound=WorkerRun)
@@ -19,7 +20,8 @@ class RunManager:
     """Owner of the current run.
 
     Attributes:
-        run: The current run, or the last one that has ended; None before the first.
+        run: The current run, or the last one that has ended; None before the first, and after
+            `forget`.
 
     Args:
         temporaryFolder: Returns the folder in which run folders are created; the user may change
@@ -29,6 +31,7 @@ class RunManager:
     def __init__(self, temporaryFolder: Callable[[], Path]):
         self._temporaryFolder = temporaryFolder
         self.run: WorkerRun | None = None
+        self._log = ""
 
     def start(
         self,
@@ -36,7 +39,7 @@ class RunManager:
         segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
         onEvent: Callable[[events.Event], None] = lambda event: None,
         options: RunOptions | None = None,
-    ) -> SegmentRun:
+    ) -> SegmentRun | SequenceRun:
         """Start a segmentation and return it; ``onEvent`` is called from Qt's event loop.
 
         The last event is `Finished` (the segments are in the scene) or `Failed`.
@@ -46,7 +49,7 @@ class RunManager:
             ValueError: If another run is in progress.
         """
         return self.begin(
-            lambda folder: SegmentRun(volumeNode, segmentationNode, folder, options), onEvent
+            lambda folder: segmentRun(volumeNode, segmentationNode, folder, options), onEvent
         )
 
     def begin(self, make: Callable[[Path], Run], onEvent: Callable[[events.Event], None]) -> Run:
@@ -78,7 +81,7 @@ class RunManager:
         Raises:
             UserError: If the volume cannot be segmented, or the worker fails.
         """
-        return SegmentRun(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()
+        return segmentRun(volumeNode, segmentationNode, self._temporaryFolder(), options).wait()
 
     def cancel(self) -> None:
         """Ask the current run to stop, and return at once."""
@@ -90,6 +93,11 @@ class RunManager:
         if self.run is not None and self.run.isRunning():
             self.run.stopNow()
 
+    def forget(self) -> None:
+        """Let go of the nodes of the last run, which has ended; its log is kept."""
+        if not self.isRunning():
+            self._log, self.run = self.log(), None
+
     def isRunning(self) -> bool:
         """Return True if a run is in progress."""
         return self.run is not None and self.run.isRunning()
@@ -98,6 +106,10 @@ class RunManager:
         """Return True if `cancel` can stop the run."""
         return self.run is not None and self.run.canCancel()
 
+    def part(self) -> str:
+        """Return the part of the run in progress, such as "Frame 3 of 12", or an empty string."""
+        return "" if self.run is None else self.run.part
+
     def log(self) -> str:
         """Return the log of the last run."""
-        return "" if self.run is None else self.run.log()
+        return self._log if self.run is None else self.run.log()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from spinemamba.protocol import events
 from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
 from spinemamba.protocol.result import read_result
+from SpineMambaSegmentLib.Review.Sessions import startReview
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs, Provenance, Segments
+from SpineMambaSegmentLib.Scene import Frames, Inputs, Provenance, Segments, WriteMark
 from SpineMambaSegmentLib.Scene.Files import VolumeFile
-from SpineMambaSegmentLib.Scene.Grid import gridOf
+from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
+from SpineMambaSegmentLib.Scene.LabelFile import labelsInSteps
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class RunOptions:
         modality: "auto", "ct" or "mr".
         quality: "standard" or "fast".
         roiNode: Region to segment; None for the whole volume.
+        allFrames: If True, all frames of the volume's sequence are segmented; see
+            `Runs.SequenceRun`.
     """
 
     model: str = DEFAULT
@@ -37,10 +41,73 @@ class RunOptions:
     modality: str = "auto"
     quality: str = "standard"
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None
+    allFrames: bool = False
 
 
-class SegmentRun(WorkerRun):
+class MarkedRun(WorkerRun):
+    """Base of runs that write a segmentation; only one run may write it at a time.
+
+    Attributes:
+        volumeNode: The image.
+        segmentationNode: Receives the segments; None until a new one is created.
+        importedIds: IDs of the segments that the run has added to the node; empty if they were
+            stored in frames of a sequence.
+        isReviewStarted: True if the run has prepared the segments for review, frame by frame.
+        onStored: Called with the proxy node and the index value of each frame that was stored.
+    """
+
+    def __init__(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+        temporaryFolder: Path,
+    ):
+        Inputs.checkVolume(volumeNode)
+        Inputs.checkSegmentation(segmentationNode, volumeNode)
+        WriteMark.check(segmentationNode)
+        super().__init__(temporaryFolder)
+        self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
+        self.importedIds: list[str] = []
+        self.isReviewStarted = False
+        self.onStored: Callable[[slicer.vtkMRMLSegmentationNode, str], None] = lambda *_: None
+        self._mark: WriteMark.Mark | None = None
+
+    def wait(self) -> slicer.vtkMRMLSegmentationNode:
+        """Wait for the end and return the segmentation; for scripts.
+
+        Raises:
+            UserError: Error of the run.
+        """
+        self.waitForEnd()
+        return self.segmentationNode
+
+    def _setMark(self) -> None:
+        if self._mark is None and self.segmentationNode is not None:
+            self._mark = WriteMark.place(self.segmentationNode, self.volumeNode)
+
+    def _hasNode(self) -> bool:
+        """Return whether there is a segmentation; the user may delete it during the run."""
+        return self.segmentationNode is not None and self.segmentationNode.GetScene() is not None
+
+    def _name(self) -> str:
+        """Return the name of a new segmentation."""
+        return _("{volume} spine").format(volume=self.volumeNode.GetName())
+
+    def _kill(self) -> None:
+        super()._kill()
+        if self._mark is not None:
+            WriteMark.remove(self._mark)
+            self._mark = None
+
+    def _check(self) -> None:
+        checkInScene(self.volumeNode)
+
+
+class SegmentRun(MarkedRun):
     """Run over a volume. Starts at once; see `WorkerRun.follow` and `wait`.
+
+    If the segmentation is a proxy node of a sequence, the result is stored in the frame that it
+    shows at the start.
 
     Args:
         volumeNode: The image to segment.
@@ -59,66 +126,93 @@ class SegmentRun(WorkerRun):
         temporaryFolder: Path,
         options: RunOptions | None = None,
     ):
-        Inputs.checkVolume(volumeNode)
-        Inputs.checkSegmentation(segmentationNode)
         options = options or RunOptions()
         roi = options.roiNode
+        Inputs.checkVolume(volumeNode)
         extent = None if roi is None else Inputs.regionExtent(volumeNode, roi)
-        super().__init__(temporaryFolder)
-        self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
-        self.importedIds: list[str] = []
+        super().__init__(volumeNode, segmentationNode, temporaryFolder)
+        self._frame = None if segmentationNode is None else Frames.frameOf(segmentationNode)
+        # The browser may go to another frame during the run.
+        imageFrame = None if self._frame is None else Frames.frameOf(volumeNode)
+        self._image = volumeNode if imageFrame is None else imageFrame.dataNode or volumeNode
         self._gridAtStart = gridOf(volumeNode)
-        self._early += [events.Warning(text) for text in Inputs.hints(volumeNode)]
+        self._early += [events.Warning(t) for t in Inputs.hints(volumeNode, segmentationNode)]
         self._file = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
-        job = SegmentJob(
-            self._folder / "input.nrrd",
-            self._folder / "labels.nrrd",
-            self._folder / "result.json",
-            model=options.model,
-            device=options.device,
-            modality=options.modality,
-            quality=options.quality,
-        )
-        self._start([self._file], job)
-
-    def wait(self) -> slicer.vtkMRMLSegmentationNode:
-        """Wait for the end and return the segmentation; for scripts.
-
-        Raises:
-            UserError: Error of the run.
-        """
-        self.waitForEnd()
-        return self.segmentationNode
-
-    def _check(self) -> None:
-        checkInScene(self.volumeNode)
+        self._setMark()
+        self._start([self._file], jobIn(self._folder, options))
 
     def _import(self) -> Iterator[None]:
         """Add the result to the scene, in short steps."""
-        labels = Segments.readLabels(self._job.output, self._file.grid)
-        result = read_result(self._job.result)
-        yield
-        scene = self.volumeNode.GetScene()
-        if not gridOf(self.volumeNode).isSameAs(self._gridAtStart):
+        if not gridOf(self._image).isSameAs(self._gridAtStart):
             raise UserError(
                 _("The input volume was replaced during the run."), _("Press Segment Spine again.")
             )
-        # A node that the user deleted during the run is not None, but has no scene.
-        if self.segmentationNode is None or self.segmentationNode.GetScene() is None:
-            name = _("{volume} spine").format(volume=self.volumeNode.GetName())
-            self.segmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-        node, tags = self.segmentationNode, Provenance.tagsByLabel(result)
-        self.importedIds = Segments.addSegments(labels, node, self.volumeNode, tags)
-        Provenance.keepResult(node, self._job.result)
-        # One surface per step: all at once would block Slicer for more than a second.
-        surfaces = {}
-        for segmentId in self.importedIds:
-            yield
-            # The user may have deleted it.
-            if node.GetSegmentation().GetSegment(segmentId) is not None:
-                surfaces[segmentId] = Segments.surfaceOf(node, segmentId)
         yield
-        Segments.keepSurfaces(node, surfaces)
+        if not self._hasNode():
+            scene = self.volumeNode.GetScene()
+            self.segmentationNode = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", self._name())
+            self._frame = None
+        elif self._frame is not None and self._frame.isInScene():
+            scratch = slicer.vtkMRMLScene()
+            node = self._frame.copyTo(scratch)
+            yield from importInto(node, self._job, self._file.grid, self._image)
+            startReview(node)
+            self._frame.store(node)
+            self.isReviewStarted = True
+            self.onStored(self.segmentationNode, self._frame.indexValue)
+            return
+        # It may have become a segmentation of surfaces during the run.
+        Inputs.checkSegmentation(self.segmentationNode, self.volumeNode)
+        self.importedIds = yield from importInto(
+            self.segmentationNode, self._job, self._file.grid, self.volumeNode
+        )
+
+
+def jobIn(folder: Path, options: RunOptions) -> SegmentJob:
+    """Return the job of a run with its files in a folder."""
+    return SegmentJob(
+        folder / "input.nrrd",
+        folder / "labels.nrrd",
+        folder / "result.json",
+        model=options.model,
+        device=options.device,
+        modality=options.modality,
+        quality=options.quality,
+    )
+
+
+def importInto(
+    node: slicer.vtkMRMLSegmentationNode,
+    job: SegmentJob,
+    grid: Grid,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+) -> Generator[None, None, list[str]]:
+    """Add the results of a job to a segmentation, in short steps.
+
+    Args:
+        node: Receives the segments.
+        job: Job that has finished.
+        grid: Grid of its input.
+        volumeNode: The segmented image.
+
+    Returns:
+        IDs of the new segments, from head to tail.
+    """
+    labels = yield from labelsInSteps(job.output, grid)
+    tags = Provenance.tagsByLabel(read_result(job.result))
+    yield
+    ids = yield from Segments.segmentsInSteps(labels, node, volumeNode, tags)
+    Provenance.keepResult(node, job.result)
+    # One surface per step: all at once would block Slicer for more than a second.
+    surfaces = {}
+    for segmentId in ids:
+        yield
+        # The user may have deleted it.
+        if node.GetSegmentation().GetSegment(segmentId) is not None:
+            surfaces[segmentId] = Segments.surfaceOf(node, segmentId)
+    yield
+    Segments.keepSurfaces(node, surfaces)
+    return ids
 
 
 def checkInScene(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:

@@ -22,10 +22,11 @@ from SpineMambaSegmentLib.Review.ShapeActions import SetMask
 from SpineMambaSegmentLib.Review.Spine import Spine
 from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs, Segments
+from SpineMambaSegmentLib.Scene import Inputs, Segments, WriteMark
 from SpineMambaSegmentLib.Scene.Files import ArrayFile, Extent, VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import imageOf, labelArray, onGrid, vertebraIds
+from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, imageOf, labelArray, onGrid
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 _HALF_BOX_MM = np.array([80.0, 100.0, 70.0])
 """Half size of the box along R, A and S around a position in the body. The worker uses a smaller
@@ -73,14 +74,14 @@ class VertebraRun(WorkerRun):
 
     Args:
         volumeNode: The image.
-        segmentationNode: Existing vertebrae; under the same transform as the volume.
+        segmentationNode: Existing vertebrae.
         request: Vertebra to segment.
         temporaryFolder: Folder in which the run folder is created; deleted at the end of the run.
         options: Model, device and modality; quality and region are ignored.
 
     Raises:
-        UserError: If the volume cannot be segmented, the position is outside it, or the vertebra
-            does not exist.
+        UserError: If the volume cannot be segmented, the nodes are under different transforms,
+            the position is outside the volume, or the vertebra does not exist.
     """
 
     def __init__(
@@ -92,7 +93,9 @@ class VertebraRun(WorkerRun):
         options: RunOptions | None = None,
     ):
         Inputs.checkVolume(volumeNode)
-        Inputs.checkSegmentation(segmentationNode)
+        Inputs.checkVoxels(segmentationNode)
+        checkSameTransform(volumeNode, segmentationNode)
+        WriteMark.check(segmentationNode)
         options = options or RunOptions()
         ids = vertebraIds(segmentationNode)
         extent = _extent(volumeNode, segmentationNode, request)

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _INTERVAL_MS = 50
 """Interval of the timer in the panel."""
 
+_WRITER_S = 0.005
+"""Time per tick in which the main thread waits for the thread that writes the input files. Waiting
+releases the GIL, which Slicer's main thread otherwise holds between ticks."""
+
 _POLL_S = 0.1
 """Interval in scripts that wait for the end."""
 
@@ -78,12 +82,21 @@ class WorkerRun:
         self._steps: Iterator[None] | None = None
         self._finished: events.Finished | None = None
         self._lastEvent_s = time.monotonic()
-        self._writer = threading.Thread(target=self._write, daemon=True)
+        self._writer: threading.Thread | None = None
 
     def _start(self, files: Sequence[InputFile], job: FileJob) -> None:
         """Write the files and then start the worker; returns at once."""
         self._files, self._job = files, job
+        self._worker = self._failure = self._steps = None
+        self.isImporting = False
+        self._lastEvent_s = time.monotonic()
+        self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
+
+    @property
+    def part(self) -> str:
+        """Part of the run that is in progress, such as "Frame 3 of 12"; empty if it has none."""
+        return ""
 
     def _import(self) -> Iterator[None]:
         """Import the results of the worker, in short steps."""
@@ -171,12 +184,15 @@ class WorkerRun:
 
     def _pollCancelled(self) -> None:
         isWorking = self._worker is not None and self._worker.is_running()
-        hasEnded = not isWorking and not self._writer.is_alive()
+        hasEnded = not isWorking and not (self._writer and self._writer.is_alive())
         if hasEnded or time.monotonic() > self._killAt_s:
             self._stopTimer()
             self._kill()
-            message = _("Cancelled. Nothing was changed.")
-            self._onEvent(events.Failed(Code.CANCELLED.value, message, ""))
+            self._onEvent(events.Failed(Code.CANCELLED.value, self._cancelled(), ""))
+
+    def _cancelled(self) -> str:
+        """Return the message of a cancelled run."""
+        return _("Cancelled. Nothing was changed.")
 
     def _watchSilence(self) -> None:
         silent_s = time.monotonic() - self._lastEvent_s
@@ -223,7 +239,8 @@ class WorkerRun:
     def _kill(self) -> None:
         """Kill the worker, and delete the run folder."""
         self._askToStop()
-        self._writer.join()
+        if self._writer is not None:
+            self._writer.join()
         if self._worker is not None:
             self._worker.kill()
         self._steps = None
@@ -244,7 +261,7 @@ class WorkerRun:
         if self._steps is not None:
             if next(self._steps, self) is not self:
                 return []
-            return [self._finished]
+            return self._imported()
         if self._worker is None:
             self._startWorker()
             return []
@@ -257,13 +274,22 @@ class WorkerRun:
             self._steps, self.isImporting = self._import(), True
         return newEvents
 
+    def _imported(self) -> list[events.Event]:
+        """Return the events after the last step of the import."""
+        return [self._finished]
+
     def _startWorker(self) -> None:
         self._lastEvent_s = time.monotonic()
+        self._writer.join(_WRITER_S)
         if self._writer.is_alive():
             return
         if self._failure is not None:
             raise self._failure
-        self._worker = WorkerProcess.start(self._job, self._folder, interpreter())
+        self._worker = self._launch()
+
+    def _launch(self) -> WorkerProcess:
+        """Return the process that works on the job."""
+        return WorkerProcess.start(self._job, self._folder, interpreter())
 
 
 def _removeStale(temporaryFolder: Path) -> None:

@@ -15,8 +15,8 @@ from SpineMambaSegmentLib.Scene import Segments
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, imageOf, labelArray, onGrid
 from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.Ownership import labelOf
 from SpineMambaSegmentLib.Scene.Straightened import volumeOf
-from SpineMambaSegmentLib.Scene.SurfaceSource import labelOf
 
 DIFFERENCES_ATTRIBUTE = "SpineMamba.Differences"
 """Attribute that marks the node with the differences; it is not saved with the scene."""
@@ -127,7 +127,8 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
                 raise ValueError("it cannot be read")
             Segments.placeUnder(node, volumeNode)
         else:
-            labels = Segments.readLabels(path, gridOf(volumeNode))
+            labels = Segments.readImage(path, gridOf(volumeNode))
+            Segments.checkLabels(labels)
             _checkNumbering(onGrid(labels, gridOf(volumeNode)), gridOf(volumeNode), path.name)
             Segments.addSegments(labels, node, volumeNode)
         if not levelIds(node):
@@ -174,6 +175,7 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
     image = imageOf(comparison.differences, comparison.grid)
     Logic.ImportLabelmapToSegmentationNode(image, node, ids)
     display = node.GetDisplayNode()
+    display.SetSaveWithScene(False)
     display.SetVisibility3D(False)
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)
@@ -182,12 +184,15 @@ def showDifferences(comparison: Comparison, volumeNode: slicer.vtkMRMLScalarVolu
 
 
 def hideDifferences(scene: slicer.vtkMRMLScene) -> None:
-    """Remove the node added by `showDifferences`."""
+    """Remove the node added by `showDifferences`, and its display node."""
     count = scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
     nodes = [scene.GetNthNodeByClass(k, "vtkMRMLSegmentationNode") for k in range(count)]
     for node in nodes:
         if node.GetAttribute(DIFFERENCES_ATTRIBUTE):
+            display = node.GetDisplayNode()
             scene.RemoveNode(node)
+            if display is not None:
+                scene.RemoveNode(display)
 
 
 def _checkNumbering(labels: np.ndarray, grid: Grid, name: str) -> None:

@@ -21,7 +21,10 @@ from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.Inputs import checkVolume
 from SpineMambaSegmentLib.Scene.Provenance import RESULT_ATTRIBUTE
 
-_BLOCK_SLICES = 8
+_BLOCK_BYTES = 1 << 26
+"""Bytes per call of `write`. A call holds no GIL; between two calls the thread needs it, and
+Slicer's main thread, which holds it also while it is idle, passes it on only at its next tick."""
+
 SEGMENTATION = ".seg.nrrd"
 RESULT = ".json"
 _TYPES = {
@@ -65,10 +68,11 @@ class ArrayFile:
         try:
             with self._path.open("wb") as file:
                 file.write(_header(self.grid, self._array.dtype).encode("ascii"))
-                for k in range(0, len(self._array), _BLOCK_SLICES):
+                step = max(1, _BLOCK_BYTES // max(1, self._array[:1].nbytes))
+                for k in range(0, len(self._array), step):
                     if self._stopped.is_set():
                         return
-                    file.write(np.ascontiguousarray(self._array[k : k + _BLOCK_SLICES]).data)
+                    file.write(np.ascontiguousarray(self._array[k : k + step]).data)
         except OSError as error:
             raise UserError(
                 _("The volume could not be written to {path}.").format(path=self._path),

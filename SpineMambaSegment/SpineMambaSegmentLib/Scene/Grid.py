@@ -75,6 +75,21 @@ def gridOf(volumeNode: slicer.vtkMRMLVolumeNode) -> Grid:
     return Grid(matrixArray(matrix), volumeNode.GetImageData().GetDimensions())
 
 
+def referenceGrid(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Grid | None:
+    """Return the grid of the image that a segmentation states as its geometry, or None."""
+    image = slicer.vtkOrientedImageData()
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    text = segmentationNode.GetSegmentation().GetConversionParameter(name)
+    deserialize = slicer.vtkSegmentationConverter.DeserializeImageGeometry
+    if not text or not deserialize(text, image, False):
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    if 0 in image.GetDimensions():
+        return None
+    return Grid(matrixArray(matrix), image.GetDimensions()).cut(image.GetExtent())
+
+
 def matrixArray(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
     """Return a VTK matrix as a NumPy array (4, 4)."""
     return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])

@@ -10,10 +10,21 @@ import vtk
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
+from SpineMambaSegmentLib.Scene import Frames
 from SpineMambaSegmentLib.Scene.Grid import gridOf
+from SpineMambaSegmentLib.Scene.Ownership import takenIds
+from SpineMambaSegmentLib.Scene.Segments import SURFACE, keptIds
 
 _ROI_STEPS = 9
 """Sample points along each axis of a region, for non-linear transforms."""
+
+BINARY = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+_FRACTIONAL = slicer.vtkSegmentationConverter.GetSegmentationFractionalLabelmapRepresentationName()
+_SOURCES = {
+    SURFACE: _("{name} consists of surfaces, not voxels."),
+    _FRACTIONAL: _("{name} consists of fractional label maps, not of binary ones."),
+}
+"""Messages by source representation."""
 
 
 def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
@@ -28,8 +39,10 @@ def checkVolume(volumeNode: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     # Label maps and color images are scalar volumes too, by inheritance.
     if not volumeNode.IsA("vtkMRMLScalarVolumeNode") or volumeNode.IsA("vtkMRMLLabelMapVolumeNode"):
         raise _inputBad(_("{name} is a label map, not an image.").format(name=name))
+    if volumeNode.IsA("vtkMRMLDiffusionTensorVolumeNode"):
+        raise _inputBad(_("{name} has a tensor per voxel, not one value.").format(name=name))
     image = volumeNode.GetImageData()
-    if image is None or 0 in image.GetDimensions():
+    if image is None or 0 in image.GetDimensions() or image.GetPointData().GetScalars() is None:
         raise _inputBad(_("{name} has no voxels.").format(name=name))
     count = image.GetNumberOfScalarComponents()
     if count != 1:
@@ -50,30 +63,96 @@ def firstVolume(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScalarVolumeNode | 
     return None
 
 
-def checkSegmentation(segmentationNode: slicer.vtkMRMLSegmentationNode | None) -> None:
+def checkSegmentation(
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> None:
     """Check that segments can be added to a segmentation; None stands for a new one.
 
+    Args:
+        segmentationNode: Receives the segments of a run.
+        volumeNode: The image; None if the segmentation is not moved under its transform.
+
     Raises:
-        UserError: If it consists of surfaces, for example from STL files.
+        UserError: If its segments are not binary label maps, for example from STL files, if
+            segments that a run keeps would be moved, or if it has vertebrae that were taken over
+            from another source.
     """
     if segmentationNode is None:
         return
-    segmentation = segmentationNode.GetSegmentation()
-    kind = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    if segmentation.GetNumberOfSegments() and segmentation.GetSourceRepresentationName() != kind:
+    checkVoxels(segmentationNode)
+    if takenIds(segmentationNode):
         raise UserError(
-            _("{name} consists of surfaces, not voxels.").format(name=segmentationNode.GetName()),
+            _("{name} has vertebrae that were taken over, which no run replaces.").format(
+                name=segmentationNode.GetName()
+            ),
             _("Choose another segmentation, or create a new one."),
+            Code.INPUT_BAD,
+        )
+    isMoved = not keptIds(segmentationNode) and Frames.frameOf(segmentationNode) is None
+    if volumeNode is None or isMoved:
+        return
+    name = segmentationNode.GetName()
+    if segmentationNode.GetParentTransformNode() is not volumeNode.GetParentTransformNode():
+        text = _("{name} and {volume} are under different transforms.")
+        raise UserError(
+            text.format(name=name, volume=volumeNode.GetName()),
+            _("Put both under the same transform, or choose Create new segmentation."),
             Code.INPUT_BAD,
         )
 
 
-def hints(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[str]:
-    """Return warnings about a volume before it is segmented."""
+def checkVoxels(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+    """Check that the segments are binary label maps.
+
+    Raises:
+        UserError: If they are not, for example surfaces from STL files.
+    """
+    segmentation, name = segmentationNode.GetSegmentation(), segmentationNode.GetName()
+    source = segmentation.GetSourceRepresentationName()
+    if segmentation.GetNumberOfSegments() and source != BINARY:
+        raise UserError(
+            _SOURCES.get(
+                source, _("{name} consists of {source}, not of binary label maps.")
+            ).format(name=name, source=source),
+            _(
+                "Make Binary labelmap its source representation in the module Segmentations, or "
+                "choose Create new segmentation."
+            ),
+            Code.INPUT_BAD,
+        )
+
+
+def editedWith(segmentationNode: slicer.vtkMRMLSegmentationNode) -> str:
+    """Return the effect of the Segment Editor that is active on a segmentation, or ""."""
+    scene = segmentationNode.GetScene()
+    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode")):
+        editor = scene.GetNthNodeByClass(k, "vtkMRMLSegmentEditorNode")
+        if editor.GetSegmentationNode() is segmentationNode:
+            return editor.GetActiveEffectName() or ""
+    return ""
+
+
+def hints(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None,
+    allFrames: bool = False,
+) -> list[str]:
+    """Return warnings about the inputs of a run.
+
+    Args:
+        volumeNode: The image.
+        segmentationNode: Receives the segments; None for a new one.
+        allFrames: If True, all frames of the volume's sequence are segmented.
+    """
     warnings = []
-    if (frame := sequenceFrame(volumeNode)) is not None:
+    frame = Frames.frameOf(volumeNode)
+    if frame is not None and not allFrames:
         text = _("This is a 4-D image: only the current frame, {frame} of {count}, is segmented.")
-        warnings.append(text.format(frame=frame[0], count=frame[1]))
+        warnings.append(text.format(frame=frame.number, count=frame.count))
+    if segmentationNode is not None and (effect := editedWith(segmentationNode)):
+        text = _("{name} is being edited with the effect {effect} of the Segment Editor.")
+        warnings.append(text.format(name=segmentationNode.GetName(), effect=effect))
     transform = volumeNode.GetParentTransformNode()
     if transform is not None and not transform.IsTransformToWorldLinear():
         warnings.append(
@@ -85,28 +164,26 @@ def hints(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> list[str]:
     return warnings
 
 
-def sequenceFrame(volumeNode: slicer.vtkMRMLNode) -> tuple[int, int] | None:
-    """Return (frame, number of frames) of a sequence's proxy node, counted from 1; else None."""
-    scene = volumeNode.GetScene()
-    for k in range(scene.GetNumberOfNodesByClass("vtkMRMLSequenceBrowserNode")):
-        browser = scene.GetNthNodeByClass(k, "vtkMRMLSequenceBrowserNode")
-        if browser.IsProxyNodeID(volumeNode.GetID()):
-            return browser.GetSelectedItemNumber() + 1, browser.GetNumberOfItems()
-    return None
-
-
 def regionExtent(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode, roiNode: slicer.vtkMRMLMarkupsROINode
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    roiNode: slicer.vtkMRMLMarkupsROINode,
+    proxyNode: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> tuple[int, int, int, int, int, int]:
     """Return the first and last voxels (i, i, j, j, k, k) of the bounding box of a region.
 
     Parent transforms of volume and region are applied, also non-linear ones.
 
+    Args:
+        volumeNode: The image.
+        roiNode: The region.
+        proxyNode: Proxy node of the sequence if ``volumeNode`` is one of its frames; its parent
+            transform is applied.
+
     Raises:
         UserError: If the region contains fewer than two voxels along an axis.
     """
     toVolume = vtk.vtkGeneralTransform()
-    volumeTransform = volumeNode.GetParentTransformNode()
+    volumeTransform = (proxyNode or volumeNode).GetParentTransformNode()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volumeTransform, toVolume)
     toIjk = np.linalg.inv(gridOf(volumeNode).ijkToRas)
     size = np.array(volumeNode.GetImageData().GetDimensions())

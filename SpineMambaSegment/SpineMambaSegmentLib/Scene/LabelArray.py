@@ -11,7 +11,6 @@ from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from spinemamba.common.errors import UserError
-from SpineMambaSegmentLib.Scene import Segments
 from SpineMambaSegmentLib.Scene.Grid import Grid, matrixArray
 
 Image = slicer.vtkOrientedImageData
@@ -55,10 +54,18 @@ def onGrid(image: Image, grid: Grid) -> np.ndarray:
     return out
 
 
-def imageOf(array: np.ndarray, grid: Grid) -> Image:
-    """Return an array (k, j, i) on a grid as an oriented image."""
+def imageOf(array: np.ndarray, grid: Grid, first: tuple[int, int, int] = (0, 0, 0)) -> Image:
+    """Return an array as an oriented image.
+
+    Args:
+        array: Values (k, j, i).
+        grid: Grid from whose first voxel indices count.
+        first: Index k, j, i of the first value.
+    """
     image, matrix = Image(), vtk.vtkMatrix4x4()
-    image.SetDimensions(*grid.size)
+    ends = zip(first, array.shape, strict=True)
+    k, j, i = ((int(start), int(start + size - 1)) for start, size in ends)
+    image.SetExtent(*i, *j, *k)
     image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
     matrix.DeepCopy(grid.ijkToRas.ravel())
     image.SetImageToWorldMatrix(matrix)
@@ -78,12 +85,6 @@ def checkSameTransform(
             _("{name} is under another transform.").format(name=other.GetName()),
             _("Put both under the transform of the volume, or harden it."),
         )
-
-
-def vertebraIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
-    """Return the IDs of this module's segments, from head to tail."""
-    ids = segmentationNode.GetSegmentation().GetSegmentIDs()
-    return sorted(filter(Segments.SEGMENT_ID.fullmatch, ids), key=Segments.position)
 
 
 def _valuesOnGrid(image: Image, grid: Grid) -> tuple[np.ndarray, tuple[int, int, int]]:

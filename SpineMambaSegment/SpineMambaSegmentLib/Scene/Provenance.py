@@ -81,3 +81,11 @@ def resultFrom(text: str | None) -> Result | None:
         return RESULT.parse_text(text) if text else None
     except ValueError:
         return None
+
+
+def volumeOf(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Return the image of a segmentation; None if it refers to none."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return segmentationNode.GetNodeReference(role)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
-from spinemamba.anatomy.labels import BY_VALUE, LABELS, ORDER, Label
+from spinemamba.anatomy.labels import BY_VALUE, LABELS, Label
 from spinemamba.anatomy.terminology import terminology_entry
 from spinemamba.common.errors import Code, UserError
+from spinemamba.common.stepwise import Steps, run_to_end
 from SpineMambaSegmentLib.Scene import Provenance
-from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-
-SEGMENT_ID = re.compile(r"V\d+(_\d+)?")
-"""IDs of this module's segments: "V" and the label value. A renamed segment keeps its ID."""
+from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf, matrixArray
+from SpineMambaSegmentLib.Scene.LabelFile import labelsInSteps
+from SpineMambaSegmentLib.Scene.Ownership import madeIds, takenIds
 
 BLOCK = 1 << 20
 Tags = Mapping[int, Mapping[str, str]]
@@ -28,16 +27,19 @@ SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresenta
 
 
 def readLabels(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
-    """Return the labels in a file, in the volume's own RAS (before parent transforms).
+    """`labelsInSteps` at once."""
+    return run_to_end(labelsInSteps(path, grid))
+
+
+def checkLabels(labels: slicer.vtkOrientedImageData) -> None:
+    """Check that every value of an image is a label or 0.
 
     Raises:
-        UserError: If the file cannot be read.
-        ValueError: If it is not on ``grid``, or contains an unknown label.
+        ValueError: If it contains an unknown label.
     """
-    labels = readImage(path, grid)
-    if unknown := _present(labels) - set(BY_VALUE):
+    # Most of a large image is background.
+    if unknown := _present(_cropped(labels)) - set(BY_VALUE):
         raise ValueError(f"unknown labels in the result: {sorted(unknown)}")
-    return labels
 
 
 def readImage(path: Path, grid: Grid) -> slicer.vtkOrientedImageData:
@@ -66,12 +68,23 @@ def addSegments(
     volumeNode: slicer.vtkMRMLScalarVolumeNode,
     tags: Tags | None = None,
 ) -> list[str]:
+    """`segmentsInSteps` at once."""
+    return run_to_end(segmentsInSteps(labels, segmentationNode, volumeNode, tags))
+
+
+def segmentsInSteps(
+    labels: slicer.vtkOrientedImageData,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    tags: Tags | None = None,
+) -> Steps[list[str]]:
     """Add one segment per label, with name, colour and terminology code.
 
-    Segments of an earlier run (IDs such as ``V20``) are replaced. Reviewed ones keep all their
-    voxels, and a new vertebra that lies mostly inside one of them is omitted as a duplicate. All
-    other segments are kept. The segmentation is placed under the volume's transform and into its
-    folder in the subject hierarchy.
+    Segments of an earlier run are replaced. Reviewed ones, and vertebrae that were taken over,
+    keep all their voxels, and a new vertebra that lies mostly inside one of them is omitted as a
+    duplicate. All other segments are kept, whatever their IDs. The segmentation is placed under
+    the volume's transform and into its
+    folder in the subject hierarchy. The scene is changed in the last step only.
 
     Args:
         labels: From `readLabels`; voxels of reviewed segments are set to 0 in place.
@@ -82,15 +95,22 @@ def addSegments(
     Returns:
         IDs of the new segments, from head to tail.
     """
+    kept: list[str] = []
+    # The user may approve vertebrae between two steps.
+    while left := [i for i in _keptVertebrae(segmentationNode) if i not in kept]:
+        _removeReviewed(labels, segmentationNode, left[0])
+        kept.append(left[0])
+        yield
+    part = _cropped(labels)
+    present = _present(part)
     placeUnder(segmentationNode, volumeNode)
     segmentation = segmentationNode.GetSegmentation()
-    reviewed = reviewedIds(segmentationNode)
-    for segmentId in reviewed:
-        _removeReviewed(labels, segmentationNode, segmentId)
-    for segmentId in list(segmentation.GetSegmentIDs()):
-        if SEGMENT_ID.fullmatch(segmentId) and segmentId not in reviewed:
+    if not segmentation.GetNumberOfSegments():
+        # Slicer imports no labels into a segmentation of surfaces, even if it is empty.
+        segmentationNode.SetSourceRepresentationToBinaryLabelmap()
+    for segmentId in madeIds(segmentationNode):
+        if segmentId not in kept:
             segmentation.RemoveSegment(segmentId)
-    present = _present(labels)
     ids = {}
     for label in (label for label in LABELS if label.value in present):
         ids[label.value] = _addSegment(segmentation, label, (tags or {}).get(label.value, {}))
@@ -101,7 +121,7 @@ def addSegments(
         byValue.InsertNextValue(ids.get(value, ""))
     # An image instead of a label map node: for a node, the import with explicit IDs applies the
     # transform between the nodes twice. An image has no transform.
-    if not Logic.ImportLabelmapToSegmentationNode(_cropped(labels), segmentationNode, byValue):
+    if not Logic.ImportLabelmapToSegmentationNode(part, segmentationNode, byValue):
         raise ValueError("Slicer could not import the labels")
     return list(ids.values())
 
@@ -143,21 +163,20 @@ def readSegmentation(
     return addSegments(readLabels(path, gridOf(volumeNode)), segmentationNode, volumeNode, tags)
 
 
-def position(segmentId: str) -> int:
-    """Return the order from head to tail of a segment, by the level in its ID."""
-    value = int(segmentId[1:].partition("_")[0])
-    return ORDER[BY_VALUE[value].name] if value in BY_VALUE else len(ORDER)
-
-
 def reviewedIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
     """Return the IDs of this module's segments with status completed."""
     segmentation = segmentationNode.GetSegmentation()
     return [
         segmentId
-        for segmentId in segmentation.GetSegmentIDs()
-        if SEGMENT_ID.fullmatch(segmentId)
-        and Logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == Logic.Completed
+        for segmentId in madeIds(segmentationNode)
+        if Logic.GetSegmentStatus(segmentation.GetSegment(segmentId)) == Logic.Completed
     ]
+
+
+def keptIds(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of the segments that a run keeps: reviewed ones, and all of other origin."""
+    replaced = set(madeIds(segmentationNode)) - set(reviewedIds(segmentationNode))
+    return [i for i in segmentationNode.GetSegmentation().GetSegmentIDs() if i not in replaced]
 
 
 def placeUnder(
@@ -184,8 +203,15 @@ def _voxels(image: slicer.vtkOrientedImageData) -> np.ndarray:
     return vtk_to_numpy(image.GetPointData().GetScalars())
 
 
+def _array(image: slicer.vtkOrientedImageData) -> np.ndarray:
+    """Return the voxels of an image as a view, (k, j, i)."""
+    return _voxels(image).reshape(image.GetDimensions()[::-1])
+
+
 def _present(labels: slicer.vtkOrientedImageData) -> set[int]:
     """Return the label values in an image, without 0."""
+    if labels.IsEmpty():
+        return set()
     voxels = _voxels(labels)
     # Block by block: bincount converts its input to int64.
     values: set[int] = set()
@@ -205,23 +231,58 @@ def _cropped(labels: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData
     return cropped
 
 
+def _keptVertebrae(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
+    """Return the IDs of the segments whose voxels a run must not take."""
+    return [*reviewedIds(segmentationNode), *takenIds(segmentationNode)]
+
+
 def _removeReviewed(
     labels: slicer.vtkOrientedImageData,
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     segmentId: str,
 ) -> None:
     """Remove the voxels of a reviewed segment, and any label that lies mostly inside it."""
-    reviewed, onGrid = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    reviewed, near, onGrid = (slicer.vtkOrientedImageData() for _image in range(3))
     segmentationNode.GetBinaryLabelmapRepresentation(segmentId, reviewed)
+    if (around := _extentAround(reviewed, labels)) is None:
+        return
     resample = slicer.vtkOrientedImageDataResample
-    resample.ResampleOrientedImageToReferenceOrientedImage(reviewed, labels, onGrid, False, True)
-    voxels, inside = _voxels(labels), _voxels(onGrid) != 0
-    counts = np.bincount(voxels[inside], minlength=256)
+    resample.CopyImage(labels, near, around)
+    resample.ResampleOrientedImageToReferenceOrientedImage(reviewed, near, onGrid, False, False)
+    inside = _array(onGrid) != 0
+    e, start = around, labels.GetExtent()
+    voxels = _array(labels)
+    part = voxels[
+        e[4] - start[4] : e[5] - start[4] + 1,
+        e[2] - start[2] : e[3] - start[2] + 1,
+        e[0] - start[0] : e[1] - start[0] + 1,
+    ]
+    counts = np.bincount(part[inside], minlength=256)
     for value in np.flatnonzero(counts[1:]) + 1:
         ofLabel = voxels == value
         if 2 * counts[value] > np.count_nonzero(ofLabel):
             voxels[ofLabel] = 0
-    voxels[inside] = 0
+    part[inside] = 0
+
+
+def _extentAround(
+    image: slicer.vtkOrientedImageData, reference: slicer.vtkOrientedImageData
+) -> list[int] | None:
+    """Return the part of a reference's extent around the voxels of an image; None if apart."""
+    extent, toRas, fromRas = [0] * 6, vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    if not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent):
+        return None
+    image.GetImageToWorldMatrix(toRas)
+    reference.GetWorldToImageMatrix(fromRas)
+    matrix = matrixArray(fromRas) @ matrixArray(toRas)
+    corners = np.array(np.meshgrid(*np.reshape(extent, (3, 2)))).reshape(3, -1)
+    ijk = matrix[:3, :3] @ corners + matrix[:3, 3:]
+    whole = np.reshape(reference.GetExtent(), (3, 2))
+    first = np.maximum(np.floor(ijk.min(axis=1)) - 1, whole[:, 0]).astype(int)
+    last = np.minimum(np.ceil(ijk.max(axis=1)) + 1, whole[:, 1]).astype(int)
+    if (first > last).any():
+        return None
+    return np.stack([first, last], axis=1).ravel().tolist()
 
 
 def _addSegment(segmentation: slicer.vtkSegmentation, label: Label, tags: Mapping[str, str]) -> str:

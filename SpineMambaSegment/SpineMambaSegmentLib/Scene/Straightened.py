@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import slicer
 
+from spinemamba.common.stepwise import Steps, run_to_end
 from SpineMambaSegmentLib.Scene.Files import voxelsIn
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray, vertebraIds
+from SpineMambaSegmentLib.Scene.LabelArray import LABELMAP, labelArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 
 _AROUND_MM = 70.0
 """Margin around the vertebrae."""
@@ -82,6 +85,13 @@ def straightened(
     Raises:
         UserError: If a required package is not installed (DEPENDENCY_MISSING).
     """
+    return run_to_end(straightenedInSteps(volumeNode, segmentationNode))
+
+
+def straightenedInSteps(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> Steps[Straightened | None]:
+    """`straightened` in short steps. Discard them when a node changes or leaves the scene."""
     ids, segmentation = tuple(vertebraIds(segmentationNode)), segmentationNode.GetSegmentation()
     bounds = np.zeros(6)
     segmentation.GetBounds(bounds)
@@ -89,9 +99,12 @@ def straightened(
         return None
     low, high = bounds[::2] - _AROUND_MM, bounds[1::2] + _AROUND_MM
     array, grid = voxelsIn(volumeNode, gridOf(volumeNode).extentAround(low, high))
+    straighten = tool("imaging.straighten").straighten_in_steps
+    yield
     numbers = labelArray(segmentationNode, ids, grid)
     image = volumeOf(array, grid)
-    views = tool("imaging.straighten").straighten(image, image.with_array(numbers))
+    yield
+    views = yield from straighten(image, image.with_array(numbers))
     if views is None:
         return None
     window = _window(volumeNode, views[0].image)
@@ -148,15 +161,38 @@ def painted(straight: Straightened, strip: Strip, chosenId: str = "") -> np.ndar
     return np.rint(255 * (pixels * (1 - share) + colors * share)).astype(np.uint8)
 
 
+def spread(positions: Sequence[float], distance: float) -> list[float]:
+    """Return positions moved apart as little as needed to be a distance from their neighbours.
+
+    Args:
+        positions: In ascending order.
+        distance: Smallest distance between two neighbours.
+    """
+    moved = np.array(positions, float)
+    steps = distance * np.arange(len(moved))
+    # Without the steps, positions must not descend: the nearest such sequence.
+    blocks: list[list[float]] = []
+    for value in moved - steps:
+        blocks.append([value, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (one, n), (other, m) = blocks[-2:]
+            blocks[-2:] = [[(n * one + m * other) / (n + m), n + m]]
+    return [float(v) for v in np.repeat(*zip(*blocks, strict=True)) + steps] if blocks else []
+
+
 def volumeOf(array: np.ndarray, grid: Grid) -> Any:
     """Return voxels (k, j, i) on a grid as a `spinemamba.imaging.volume.Volume`, which is LPS."""
+    return tool("imaging.volume").Volume(array, geometryOf(grid))
+
+
+def geometryOf(grid: Grid) -> Any:
+    """Return a grid as a `spinemamba.imaging.volume.Geometry`, which is LPS."""
     toLps = np.diag([-1.0, -1.0, 1.0])
     axes = toLps @ grid.ijkToRas[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
-    origin = toLps @ grid.ijkToRas[:3, 3]
-    volume = tool("imaging.volume")
-    geometry = volume.Geometry(array.shape, tuple(spacing[::-1]), tuple(origin), axes / spacing)
-    return volume.Volume(array, geometry)
+    spacing = tuple(float(n) for n in np.linalg.norm(axes, axis=0))
+    origin = tuple(float(n) for n in toLps @ grid.ijkToRas[:3, 3])
+    geometry = tool("imaging.volume").Geometry
+    return geometry(grid.size[::-1], spacing[::-1], origin, axes / spacing)
 
 
 def _edges(numbers: np.ndarray) -> np.ndarray:

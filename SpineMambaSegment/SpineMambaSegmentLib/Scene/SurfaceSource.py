@@ -8,14 +8,14 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from spinemamba.anatomy.labels import Label
-from spinemamba.anatomy.terminology import level_of, why_no_level
+from spinemamba.anatomy.terminology import why_no_level
 from spinemamba.export.item import LabelCentroid, LeftOut, Vertebra, cut_by_result, label_centroids
 from spinemamba.export.meshing.raw_surface import Mask
 from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.manifest import Origin
 from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Grid import TOLERANCE_MM, matrixArray
+from SpineMambaSegmentLib.Scene.Ownership import entryOf, labelOf
 
 Logic = slicer.vtkSlicerSegmentationsModuleLogic
 _REVIEWER_TAG = "SpineMamba.ReviewedBy"
@@ -111,11 +111,7 @@ def leftOut(node: slicer.vtkMRMLSegmentationNode) -> tuple[tuple[str, str], ...]
     """Return name and reason of every segment that is not a vertebra, for the manifest."""
     segmentation = node.GetSegmentation()
     segments = [segmentation.GetSegment(i) for i in segmentation.GetSegmentIDs()]
-    return tuple(
-        (s.GetName(), why_no_level(Provenance.tagOf(s, s.GetTerminologyEntryTagName())))
-        for s in segments
-        if labelOf(s) is None
-    )
+    return tuple((s.GetName(), why_no_level(entryOf(s))) for s in segments if labelOf(s) is None)
 
 
 def sourceOf(node: slicer.vtkMRMLSegmentationNode, case: str) -> CaseSource:
@@ -144,12 +140,6 @@ def _located(image: slicer.vtkOrientedImageData, centre: LabelCentroid) -> Locat
     lps = (toRas[:3, :3] @ ijk + toRas[:3, 3]) * _RAS_TO_LPS
     volume = centre.voxels * abs(np.linalg.det(toRas[:3, :3])) / 1000
     return Located(tuple(lps.round(3).tolist()), round(float(volume), 6))
-
-
-def labelOf(segment: slicer.vtkSegment) -> Label | None:
-    """Return the level of a segment; None if it is not a vertebra."""
-    entry = Provenance.tagOf(segment, segment.GetTerminologyEntryTagName())
-    return level_of(segment.GetName(), entry)
 
 
 def _imageExtent(node: slicer.vtkMRMLSegmentationNode) -> Extent | None:

@@ -28,17 +28,48 @@ _MAX_HEADER_BYTES = 100 << 20
 class ModelStore:
     """A folder of imported models, with one folder per model.
 
-    Args:
+    Attributes:
         folder: Created when the first model is imported.
     """
 
     def __init__(self, folder: Path):
-        self._folder = folder
+        self.folder = folder
 
     def names(self) -> list[str]:
         """Return names for `find_model`: bundled models, then folders of imported ones."""
-        imported = sorted(str(path.parent) for path in self._folder.glob(f"*/{_CARD}"))
-        return [*bundled_models(), *imported]
+        return [*bundled_models(), *(str(path) for path in self.imported())]
+
+    def imported(self) -> list[Path]:
+        """Return the folders of imported models."""
+        return sorted(path.parent for path in self.folder.glob(f"*/{_CARD}"))
+
+    def size_mb(self) -> float:
+        """Return the disk space of the imported models, in MB."""
+        sizes = [path.stat().st_size for model in self.imported() for path in model.iterdir()]
+        return sum(sizes) / 1e6
+
+    def removeImported(self) -> None:
+        """Delete the imported models; other files in the folder are kept.
+
+        Raises:
+            UserError: If a file cannot be deleted.
+        """
+        for model in self.imported():
+            # The card goes first: without it, what is left is not taken for a model.
+            files = [model / _CARD, *model.glob("*.safetensors")]
+            try:
+                for path in files:
+                    path.unlink()
+                if not any(model.iterdir()):
+                    model.rmdir()
+            except OSError as error:
+                raise UserError(
+                    _("{name} could not be deleted: {why}.").format(
+                        name=model.name, why=error.strerror
+                    ),
+                    _("Wait for the end of the run, or delete the folder by hand."),
+                    Code.OUTPUT_BAD,
+                ) from error
 
     def importModel(self, source: Path) -> Path:
         """Copy a model into the store and return its folder.
@@ -58,17 +89,24 @@ class ModelStore:
     def _copy(self, source: Path) -> Path:
         card = checkModel(source)
         safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in card.name).strip(".")
-        target = self._folder / f"{safe}-{card.version}-{card.hash()}"
-        if target.is_dir():  # same name and hash: already imported
+        target = self.folder / f"{safe}-{card.version}-{card.hash()}"
+        if (target / _CARD).is_file():  # same name and hash: already imported
             return target
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         # Renamed when complete, so that an interrupted copy does not look like a model. tempfile is
         # not used: its folders are readable by the owner only, whatever the umask.
-        partial = self._folder / f".partial-{uuid.uuid4().hex}"
+        partial = self.folder / f".partial-{uuid.uuid4().hex}"
         partial.mkdir()
-        for name in (_CARD, *(entry.file for entry in card.networks.values())):
+        names = [*(entry.file for entry in card.networks.values()), _CARD]
+        for name in names:
             shutil.copyfile(source / name, partial / name)
-        return partial.rename(target)
+        if not target.is_dir():
+            return partial.rename(target)
+        # After a removal, files of the user are still there. The card comes last.
+        for name in names:
+            (partial / name).replace(target / name)
+        partial.rmdir()
+        return target
 
 
 def checkModel(folder: Path) -> ModelCard:

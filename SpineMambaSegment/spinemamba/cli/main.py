@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
+    "review-import": "make labels of any software ready for the review in 3D Slicer",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
     "resegment": "segment one vertebra again, or one that was missed; the others do not change",
     "train": "train one of the two networks",

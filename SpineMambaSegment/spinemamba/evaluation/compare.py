@@ -131,7 +131,7 @@ class _Scorer:
         return VertebraScore(
             name=BY_VALUE[value].name,
             found_as=BY_VALUE[match].name if match else None,
-            cut=value in pair.truth.cut,
+            cut=value in pair.cut,
             volume_ml=voxels * pair.truth.voxel_ml,
             iou=iou,
             dice=self._dice(match, value),

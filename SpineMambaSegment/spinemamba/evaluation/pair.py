@@ -12,7 +12,7 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.truncation import FieldOfView, cut_sides
-from spinemamba.imaging.volume import Box, Volume
+from spinemamba.imaging.volume import Box, Geometry, Volume
 
 SIZE = max(BY_VALUE) + 1
 """Number of label values including background; they have no gaps."""
@@ -26,7 +26,6 @@ class Side:
         array: Label values in canonical orientation (z, y, x), cropped to the labels of both
             images.
         boxes: Bounding box of each level in the image, by label value.
-        cut: Label values of the vertebrae truncated by the whole image (`truncation`).
         spacing_mm: Distance between voxel centres along z, y, x.
         voxel_ml: Volume of a voxel.
         centres_mm: Centroid of each level's mask, by value, in mm along z, y, x from an origin
@@ -35,7 +34,6 @@ class Side:
 
     array: np.ndarray
     boxes: dict[int, Box]
-    cut: frozenset[int]
     spacing_mm: tuple[float, float, float]
     voxel_ml: float
     centres_mm: dict[int, np.ndarray] = field(init=False)
@@ -59,11 +57,13 @@ class LabelPair:
         truth: The reference.
         shared: Confusion matrix: number of voxels for each pair of values, (`SIZE` predicted,
             `SIZE` true); row and column 0 are the background inside the crop.
+        cut: Label values of the reference's vertebrae truncated by the whole image (`truncation`).
     """
 
     predicted: Side
     truth: Side
     shared: np.ndarray
+    cut: frozenset[int]
 
 
 def pair_labels(predicted: Volume, reference: Volume) -> LabelPair:
@@ -89,7 +89,8 @@ def pair_labels(predicted: Volume, reference: Volume) -> LabelPair:
         _check_levels(volume.array, side)
     box = _union_box([volume.array for volume in volumes])
     predicted_side, truth = (_side(volume, box) for volume in volumes)
-    return LabelPair(predicted_side, truth, _shared(predicted_side.array, truth.array))
+    shared = _shared(predicted_side.array, truth.array)
+    return LabelPair(predicted_side, truth, shared, _cut(truth, volumes[1].geometry, box))
 
 
 def joint_box(boxes: list[Box]) -> Box:
@@ -122,13 +123,18 @@ def _side(volume: Volume, crop: Box) -> Side:
     array = volume.array[crop].astype(np.uint8)
     all_boxes = ndimage.find_objects(array, max_label=SIZE - 1)
     boxes = {value: box for value, box in enumerate(all_boxes, start=1) if box}
-    view, first = FieldOfView.of_grid(volume.geometry), [part.start for part in crop]
+    return Side(array, boxes, volume.spacing_mm, volume.geometry.voxel_ml)
+
+
+def _cut(side: Side, geometry: Geometry, crop: Box) -> frozenset[int]:
+    """Return the label values of the vertebrae of a side that the whole image truncates."""
+    view, first = FieldOfView.of_grid(geometry), [part.start for part in crop]
     cut = set()
-    for value, box in boxes.items():
-        voxels = np.argwhere(array[box] == value) + [part.start for part in box] + first
-        if cut_sides(voxels, volume.geometry, view):
+    for value, box in side.boxes.items():
+        voxels = np.argwhere(side.array[box] == value) + [part.start for part in box] + first
+        if cut_sides(voxels, geometry, view):
             cut.add(value)
-    return Side(array, boxes, frozenset(cut), volume.spacing_mm, volume.geometry.voxel_ml)
+    return frozenset(cut)
 
 
 def _shared(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:

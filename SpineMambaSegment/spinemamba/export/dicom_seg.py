@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +18,7 @@ from spinemamba import __version__
 from spinemamba.anatomy.labels import BY_NAME, ORDER, Label
 from spinemamba.anatomy.terminology import CATEGORY, PLAIN_VERTEBRA, PRIVATE_SCHEME, meaning
 from spinemamba.common.atomic_files import exists_error, write_together
-from spinemamba.common.errors import Code, UserError
+from spinemamba.common.errors import UserError
 from spinemamba.common.progress import Warn
 from spinemamba.export.dicom_source import (
     patient_values_suppressed,
@@ -27,6 +26,7 @@ from spinemamba.export.dicom_source import (
     slice_thickness_mm,
 )
 from spinemamba.export.item import LeftOut, Vertebra
+from spinemamba.imaging.dicom_seg_file import highdicom_module
 from spinemamba.imaging.formats.dicom import find_stack
 from spinemamba.imaging.formats.dicom_stack import Stack
 from spinemamba.imaging.volume import GRID_TOLERANCE_VOX, Geometry
@@ -63,7 +63,7 @@ def write_dicom_seg(
     """
     if path.exists() and not overwrite:
         raise exists_error([path])
-    highdicom = _highdicom()
+    highdicom = highdicom_module()
     stack = find_stack(series, warn)
     ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])
     numbers, present = _segment_numbers(ordered, stack.geometry)
@@ -125,17 +125,6 @@ def _pixel_measures(highdicom: ModuleType, stack: Stack) -> Any:
         slice_thickness=slice_thickness_mm(stack),
         spacing_between_slices=step_mm,
     )
-
-
-def _highdicom() -> ModuleType:
-    try:
-        return import_module("highdicom")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "DICOM SEG needs the package highdicom, which is not installed.",
-            "Install it with: pip install 'spinemamba[dicom]'; 3D Slicer brings it from 5.12 on.",
-            Code.DEPENDENCY_MISSING,
-        ) from error
 
 
 def _segment_numbers(

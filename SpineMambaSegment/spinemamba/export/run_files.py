@@ -13,7 +13,9 @@ from spinemamba.anatomy.label_schemes import Numbering
 from spinemamba.common.errors import UserError
 from spinemamba.export.item import LeftOut, Vertebra, cut_by_result, label_centroids
 from spinemamba.export.meshing.raw_surface import Mask, Place
+from spinemamba.imaging.dicom_seg_file import is_dicom_seg
 from spinemamba.imaging.seg_nrrd import Segment
+from spinemamba.imaging.structure_folder import is_structure_folder
 from spinemamba.imaging.volume import Box, Geometry
 from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.read import (
@@ -54,6 +56,8 @@ def find_files(path: Path) -> RunFiles:
     Raises:
         UserError: If the file is missing, or a result.json has no labels.
     """
+    if is_structure_folder(path) or is_dicom_seg(path):
+        return RunFiles(path, None)
     if path.is_dir():
         raise UserError(
             f"{path} is a folder.", "Give the label image of a run, or its result.json."

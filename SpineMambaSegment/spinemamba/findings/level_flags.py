@@ -106,8 +106,8 @@ def level_flags(
         if item.cut_sides:
             sentence = f"Cut by the image ({', '.join(item.cut_sides)})."
             out[k].append(Flag("cut_by_image", None, sentence))
-        if (p := float(posteriors[k])) < limits.level_uncertain:
-            out[k].append(Flag("level_uncertain", p, f"Level uncertain ({100 * p:.0f} %)."))
+        if (flag := uncertain_flag(float(posteriors[k]), limits)) is not None:
+            out[k].append(flag)
         if (p := float(doubles[k])) > limits.two_in_one:
             sentence = f"May be two vertebrae in one ({100 * p:.0f} %)."
             out[k].append(Flag("two_in_one", p, sentence))
@@ -137,6 +137,13 @@ def _rib_flags(item: Instance, name: str | None, limits: QualityLimits) -> list[
     if not name.startswith("T") and min(sides) >= seen:
         return [Flag("ribs_disagree", min(sides), f"Ribs are seen here, but {name} has none.")]
     return []
+
+
+def uncertain_flag(posterior: float, limits: QualityLimits = LIMITS) -> Flag | None:
+    """Return the flag of a level with a low posterior probability, or None."""
+    if posterior >= limits.level_uncertain:
+        return None
+    return Flag("level_uncertain", posterior, f"Level uncertain ({100 * posterior:.0f} %).")
 
 
 def _volume_ratio(items: Sequence[Instance], k: int) -> float | None:

@@ -47,7 +47,7 @@ def shape_flags(
         box = boxes[item.id - 1]
         mask = instances.labels[box] == item.id
         core = mask & (predictions.core[box] > limits.core_threshold)
-        flags = [_pieces(mask, limits), _hole(mask, limits)]
+        flags: list[Flag | None] = [*mask_flags(mask, limits)]
         if not item.is_sacrum:
             flags.append(_two_cores(core, limits))
             if not item.cut_sides and core.any():
@@ -60,6 +60,12 @@ def shape_flags(
     missing = _missing_slices(predictions.field_of_view)
     scan = (missing, back_to_front(back_mm, limits), upside_down(levels, limits))
     return ShapeFlags(by_number, tuple(flag for flag in scan if flag is not None))
+
+
+def mask_flags(mask: np.ndarray, limits: QualityLimits = LIMITS) -> tuple[Flag, ...]:
+    """Return the flags that need only the mask of a vertebra, bool (z, y, x)."""
+    flags = (_pieces(mask, limits), _hole(mask, limits))
+    return tuple(flag for flag in flags if flag is not None)
 
 
 def with_metal(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.common.stepwise import Steps, run_to_end
 from spinemamba.imaging.masks import BODY_DEPTH_POWER
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.volume import Box, Volume
@@ -86,13 +87,21 @@ def trace_spine(labels: Volume) -> SpineLine:
     Args:
         labels: Label values in canonical orientation.
     """
+    return run_to_end(trace_spine_in_steps(labels))
+
+
+def trace_spine_in_steps(labels: Volume) -> Steps[SpineLine]:
+    """`trace_spine`, one vertebra per step."""
     steps = [max(1, round(_SEARCH_MM / s)) for s in labels.spacing_mm]
-    small = labels.array[:: steps[0], :: steps[1], :: steps[2]]
+    small = np.ascontiguousarray(labels.array[:: steps[0], :: steps[1], :: steps[2]])
     spacing = np.array(labels.spacing_mm) * steps
-    depth = _depth(small, spacing)
+    yield
+    boxes = _boxes(small)
+    yield
+    depth = yield from _depth(small, spacing, boxes)
     sums = np.zeros((small.shape[0], 3))
     bodies = {}
-    for value, box in _boxes(small):
+    for value, box in boxes:
         inside = small[box] == value
         at = np.argwhere(inside)
         front = np.exp(-_FRONT_DECAY * at[:, 1] / inside.shape[1])
@@ -101,26 +110,31 @@ def trace_spine(labels: Volume) -> SpineLine:
         bodies[value] = (at * weight[:, None]).sum(axis=0) / weight.sum() * spacing
         terms = weight[:, None] * np.concatenate([at[:, 1:], np.ones((len(at), 1))], axis=1)
         np.add.at(sums, at[:, 0], terms)
-    marked = np.argwhere(small > 0) if bodies else np.array([[0, 0, 0], np.array(small.shape) - 1])
-    box_mm = np.stack([marked.min(axis=0), marked.max(axis=0)]) * spacing
+        yield
+    first = [[s.start for s in box] for _, box in boxes] or [[0, 0, 0]]
+    stop = [[s.stop for s in box] for _, box in boxes] or [small.shape]
+    box_mm = np.stack([np.min(first, axis=0), np.max(stop, axis=0) - 1]) * spacing
     if not bodies:
         sums[:] = (*np.array(small.shape[1:]) / 2, 1.0)
     return SpineLine(*_line(sums, spacing), bodies, box_mm)
 
 
-def _depth(small: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def _depth(
+    small: np.ndarray, spacing: np.ndarray, boxes: list[tuple[int, Box]]
+) -> Steps[np.ndarray]:
     """Return the depth of each voxel in its vertebra, relative to the vertebra's maximum."""
     depth = np.zeros(small.shape, np.float32)
     deepest = {}
-    for value, box in _boxes(small):
+    for value, box in boxes:
         inside = small[box] == value
         distance = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)
         distance = distance[1:-1, 1:-1, 1:-1]
         deepest[value] = float(distance.max())
         depth[box][inside] = distance[inside]
+        yield
     # A small rest of a truncated vertebra must not weigh as much as a body.
     least = float(np.median(list(deepest.values()))) if deepest else 1.0
-    for value, box in _boxes(small):
+    for value, box in boxes:
         inside = small[box] == value
         depth[box][inside] /= max(deepest[value], least)
     return depth

@@ -34,14 +34,18 @@ def canonical(volume: Volume) -> tuple[Volume, Reorientation]:
     Returns:
         The reoriented volume, contiguous, and the reorientation.
     """
+    view, reorientation = canonical_view(volume)
+    return view.with_array(np.ascontiguousarray(view.array)), reorientation
+
+
+def canonical_view(volume: Volume) -> tuple[Volume, Reorientation]:
+    """`canonical` without copying: the array is a view, which need not be contiguous."""
     # Column a: direction of array axis a (z, y, x) in superior, posterior, left.
     axes_spl = np.asarray(volume.geometry.direction_lps)[::-1, ::-1]
     permutation = _best_permutation(np.abs(axes_spl))
     flips = tuple(bool(axes_spl[k, permutation[k]] < 0) for k in range(3))
     array = _flip(volume.array.transpose(permutation), flips)
-    reoriented = Volume(
-        np.ascontiguousarray(array), _reoriented_geometry(volume.geometry, permutation, flips)
-    )
+    reoriented = Volume(array, _reoriented_geometry(volume.geometry, permutation, flips))
     return reoriented, Reorientation(permutation, flips, volume.geometry)
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from spinemamba.common.stepwise import Steps, run_to_end
 from spinemamba.imaging.centreline import line_through
-from spinemamba.imaging.curved_planar import SLAB_MM, View, trace_spine
-from spinemamba.imaging.orientation import canonical
+from spinemamba.imaging.curved_planar import SLAB_MM, View, trace_spine_in_steps
+from spinemamba.imaging.orientation import canonical_view
 from spinemamba.imaging.volume import Volume
 
 _SIDE_MM = (40.0, 60.0)
@@ -50,8 +51,18 @@ def straighten(image: Volume, labels: Volume, pixel_mm: float = 0.8) -> tuple[Vi
     Returns:
         The strips, or None if no voxel is labelled.
     """
-    image, labels = canonical(image)[0], canonical(labels)[0]
-    bodies_mm = trace_spine(labels).bodies_mm
+    return run_to_end(straighten_in_steps(image, labels, pixel_mm))
+
+
+def straighten_in_steps(
+    image: Volume, labels: Volume, pixel_mm: float = 0.8
+) -> Steps[tuple[View, View] | None]:
+    """`straighten` in steps of some ten milliseconds."""
+    least = float(image.array.min())
+    # Copies of a large image in another orientation would take as long as all the rest.
+    image, labels = canonical_view(image)[0], canonical_view(labels)[0]
+    line = yield from trace_spine_in_steps(labels)
+    bodies_mm = line.bodies_mm
     if not bodies_mm:
         return None
     frame = moving_frame(bodies_mm, pixel_mm)
@@ -63,7 +74,8 @@ def straighten(image: Volume, labels: Volume, pixel_mm: float = 0.8) -> tuple[Vi
         columns_mm = np.arange(-reach_mm[0], reach_mm[1] + pixel_mm / 2, pixel_mm)
         sheet = frame.points_mm[:, None] + columns_mm[None, :, None] * across[:, None]
         bodies = _marks(bodies_mm, frame, across, (columns_mm[0], pixel_mm))
-        averaged, label_values = _sample(image, labels, sheet, aside)
+        yield
+        averaged, label_values = yield from _sample(image, labels, sheet, aside, least)
         views.append(View(averaged, label_values, pixel_mm, bodies))
     return views[0], views[1]
 
@@ -103,17 +115,17 @@ def _marks(
 
 
 def _sample(
-    image: Volume, labels: Volume, sheet_mm: np.ndarray, aside: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sample image and labels on a curved sheet (rows, columns, 3); minimum outside the image."""
+    image: Volume, labels: Volume, sheet_mm: np.ndarray, aside: np.ndarray, outside: float
+) -> Steps[tuple[np.ndarray, np.ndarray]]:
+    """Sample image and labels on a curved sheet (rows, columns, 3); outside, a value and 0."""
     spacing = np.array(image.spacing_mm)
-    least = float(image.array.min())
     averaged = np.zeros(sheet_mm.shape[:2], np.float32)
     for offset_mm in SLAB_MM:
         at = np.moveaxis((sheet_mm + offset_mm * aside[:, None]) / spacing, -1, 0)
         averaged += ndimage.map_coordinates(
-            image.array, at, np.float32, order=1, mode="constant", cval=least
+            image.array, at, np.float32, order=1, mode="constant", cval=outside
         )
+        yield
     at = np.moveaxis(sheet_mm / spacing, -1, 0)
     label_values = ndimage.map_coordinates(labels.array, at, order=0, mode="constant", cval=0)
     return averaged / len(SLAB_MM), label_values

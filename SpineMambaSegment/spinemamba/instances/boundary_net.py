@@ -30,7 +30,7 @@ from spinemamba.instances.logistic_regression import probability
 
 # The constants below are part of the trained network. To change one, train it again.
 
-_WEIGHTS = Path(__file__).parents[1] / "weights" / "boundary_net.safetensors"
+WEIGHTS = Path(__file__).parents[1] / "weights" / "boundary_net.safetensors"
 
 _NEAR, _FAR = (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.7, -0.5, 0.5, 0.7)
 _SIDEWAYS, _FAR_BACK = (-0.18, 0.0, 0.18), (-0.3, 0.0, 0.3)
@@ -225,7 +225,7 @@ class BoundaryNet:
 
 
 @functools.cache
-def load_boundary_net(path: Path = _WEIGHTS) -> BoundaryNet:
+def load_boundary_net(path: Path = WEIGHTS) -> BoundaryNet:
     """Return the bundled boundary network."""
     tensors = load_file(path)
     count = sum(key.endswith(".weight") for key in tensors)

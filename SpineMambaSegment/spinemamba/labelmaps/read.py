@@ -1,15 +1,16 @@
 """Read label maps of a spine from any file, as the values of `labels.LABELS`.
 
-All commands use this module. A file with named segments (``.seg.nrrd``, and other NRRD files with
-such fields) is read by names and codes, because users rename segments and other software uses
-other values. The values of a label map without names are interpreted by `recognise_scheme`, unless
-the user states the numbering. Labels that are not levels are skipped and reported.
+All commands use this module. A file with named segments (``.seg.nrrd``, other NRRD files with such
+fields, DICOM SEG, a folder with one mask per structure) is read by names and codes, because users
+rename segments and other software uses other values. The values of a label map without names are
+interpreted by `recognise_scheme`, unless the user states the numbering. Labels that are not levels
+are skipped and reported.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,16 @@ from spinemamba.anatomy.label_schemes import OPTION, VERSE, Numbering
 from spinemamba.anatomy.labels import BY_NAME, ORDER, Label
 from spinemamba.anatomy.terminology import level_of, why_no_level
 from spinemamba.common.errors import UserError
+from spinemamba.imaging.dicom_seg_file import is_dicom_seg, read_dicom_seg
 from spinemamba.imaging.formats.image_file import FORMATS
 from spinemamba.imaging.read import read_labels
-from spinemamba.imaging.seg_nrrd import Segment, names_segments, read_segmentation
+from spinemamba.imaging.seg_nrrd import (
+    Segment,
+    SegmentationFile,
+    names_segments,
+    read_segmentation,
+)
+from spinemamba.imaging.structure_folder import is_structure_folder, read_structure_folder
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.is_labelmap import check_labels
@@ -147,8 +155,14 @@ def read_label_file(path: Path, numbering: Numbering | None = None) -> LabelFile
         UserError: If the file cannot be read, none of its labels is a level, or the numbering of a
             label map cannot be recognised.
     """
-    read = _read_segmentation if names_segments(path) else _read_label_image
-    file = read(path, numbering)
+    if is_dicom_seg(path):
+        file = _read_segmentation(path, numbering, read_dicom_seg)
+    elif is_structure_folder(path):
+        file = _read_segmentation(path, numbering, read_structure_folder)
+    elif names_segments(path):
+        file = _read_segmentation(path, numbering, read_segmentation)
+    else:
+        file = _read_label_image(path, numbering)
     if file.labels and not file.vertebrae:
         names = _listed([name for name, _ in file.left_out])
         remedy = "Name its segments L1, L2 and so on."
@@ -197,8 +211,10 @@ def remap_values(array: np.ndarray, new: Mapping[int, int]) -> np.ndarray:
     return out
 
 
-def _read_segmentation(path: Path, numbering: Numbering | None) -> LabelFile:
-    content = read_segmentation(path)
+def _read_segmentation(
+    path: Path, numbering: Numbering | None, read: Callable[[Path], SegmentationFile]
+) -> LabelFile:
+    content = read(path)
     _check_values(content.segments, path.name)
     labels = tuple(map(_named, content.segments))
     if numbering is not None and not any(label.level for label in labels):

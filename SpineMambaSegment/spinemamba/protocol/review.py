@@ -8,6 +8,12 @@ from typing import Any
 from spinemamba.common.json_schema import JsonFormat
 from spinemamba.protocol.result import Result
 
+TAKEN_TAG = "SpineMamba.TakenOver"
+"""Tag of a vertebra of another source that was taken over for the review. No run replaces it."""
+
+TAKEN, RELEASED = "1", "0"
+"""Values of `TAKEN_TAG`: under review, and taken out of it again."""
+
 
 @dataclass(frozen=True)
 class LoggedChange:

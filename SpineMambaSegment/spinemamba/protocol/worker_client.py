@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -26,35 +28,56 @@ WINDOWS = sys.platform == "win32"
 class WorkerProcess:
     """A running worker process; create it with `start`."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path, job: FileJob):
+    def __init__(
+        self, process: subprocess.Popen[str], folder: Path, job: FileJob, stays: bool = False
+    ):
         self._process = process
         self._folder = folder
         self._job = job
+        self._stays = stays
         self._events: queue.Queue[events.Event] = queue.Queue()
         self._worker_pid: int | None = None
         self._end_reported = False
+        self._last: events.Event | None = None
+        self._last_s = 0.0
         self._cancelled = False
         self._tidy = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     @classmethod
-    def start(cls, job: FileJob, folder: Path, python: str = sys.executable) -> WorkerProcess:
+    def start(
+        cls, job: FileJob, folder: Path, python: str = sys.executable, stays: bool = False
+    ) -> WorkerProcess:
         """Start a worker in a new process group.
 
         Args:
             job: Job to run.
             folder: Run folder for job.json and the log; must exist.
             python: Interpreter, or a launcher that forwards stdin.
+            stays: If True, the process waits after the job for the next one; see `run`.
 
         Raises:
             OSError: If the interpreter cannot be started.
         """
         path = folder / JOB_NAME
         job.write(path)
+        options = ["--stay"] if stays else []
         with (folder / LOG_NAME).open("wb") as log:
-            process = start_module(python, ["spinemamba.worker", str(path)], log)
-        return cls(process, folder, job)
+            process = start_module(python, ["spinemamba.worker", *options, str(path)], log)
+        return cls(process, folder, job, stays)
+
+    def run(self, job: FileJob) -> None:
+        """Run another job in a process that stays, after `Finished` or `Failed` of the last one.
+
+        Raises:
+            OSError: If the process has ended.
+        """
+        path = self._folder / JOB_NAME
+        job.write(path)
+        self._job, self._end_reported = job, False
+        self._process.stdin.write(json.dumps({"cmd": "run", "job": str(path)}) + "\n")
+        self._process.stdin.flush()
 
     @property
     def pid(self) -> int:
@@ -71,20 +94,28 @@ class WorkerProcess:
 
         The last event of a worker that was not cancelled is `Finished` or `Failed`, also if the
         worker crashed. When it is returned, the process has ended, and the run folder contains
-        only the log and outputs of the job.
+        only the log and outputs of the job; a process that stays ends with `kill`.
         """
         new = []
         with contextlib.suppress(queue.Empty):
             while True:
                 new.append(self._events.get_nowait())
-        if any(isinstance(event, events.Finished | events.Failed) for event in new):
-            self._end_reported = True
-            self._tidy_up()
+        if new and isinstance(new[-1], events.Finished | events.Failed):
+            self._last, self._last_s = new.pop(), time.monotonic()
+            # A launcher may not end before its stdin is closed.
+            if not self._stays:
+                self._close_stdin()
         ended = self._process.poll() is not None and not self._reader.is_alive()
         if ended and self._events.empty() and not self._end_reported and not self._cancelled:
+            self._last = self._last or self._crash()
+        # The interpreter of a worker with torch takes a moment to end; the caller does not wait.
+        late = time.monotonic() - self._last_s > events.GRACE_S
+        if self._last is not None and (ended or late or self._stays):
             self._end_reported = True
-            self._tidy_up()
-            new.append(self._crash())
+            if ended or not self._stays:
+                self._tidy_up()
+            new.append(self._last)
+            self._last = None
         return new
 
     def is_running(self) -> bool:

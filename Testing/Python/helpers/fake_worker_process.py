@@ -60,6 +60,7 @@ def run(job, progress, warn):
 
 code = main(sys.argv[1:], run=run, grace_s=float(os.environ.get("GRACE_S", "0.3")))
 sys.stderr.flush()
+time.sleep(float(os.environ.get("EXIT_S", "0")))
 os._exit(code)
 """
 

@@ -18,7 +18,8 @@ from SpineMambaSegmentLib.Runs.VertebraRun import VertebraPatch, VertebraRequest
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
 from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import gridOf  # noqa: E402
-from SpineMambaSegmentLib.Scene.LabelArray import labelArray, vertebraIds  # noqa: E402
+from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds  # noqa: E402
 
 L1, L2, L3 = 20, 21, 22
 

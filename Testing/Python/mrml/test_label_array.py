@@ -14,7 +14,8 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf, matrixArray  # noqa: E402
-from SpineMambaSegmentLib.Scene.LabelArray import labelArray, vertebraIds  # noqa: E402
+from SpineMambaSegmentLib.Scene.LabelArray import labelArray  # noqa: E402
+from SpineMambaSegmentLib.Scene.Ownership import vertebraIds  # noqa: E402
 
 SHAPE = (20, 12, 14)
 OBLIQUE = np.array(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -19,6 +22,7 @@ from transformed_boxes import (  # noqa: E402 - after the skip
 )
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
+from SpineMambaSegmentLib.Scene import Files  # noqa: E402
 from SpineMambaSegmentLib.Scene.Files import VolumeFile  # noqa: E402
 from SpineMambaSegmentLib.Scene.Inputs import regionExtent  # noqa: E402
 from SpineMambaSegmentLib.Scene.Segments import readSegmentation  # noqa: E402
@@ -86,3 +90,22 @@ def test_the_bounding_box_of_a_region_contains_all_its_voxels(scene, make_volume
     assert (inside <= extent[1::2]).all()
     # A box along the voxels around a box that is oblique to them, but not the whole volume.
     assert np.prod(extent[1::2] - extent[::2] + 1) < np.prod(SHAPE)
+
+
+def test_a_volume_is_written_in_a_few_large_blocks(make_volume, tmp_path, monkeypatch):
+    volume = make_volume(np.arange(300 * 40 * 50, dtype=np.int16).reshape(300, 40, 50), np.eye(4))
+    sizes = []
+
+    class Counted(io.FileIO):
+        def write(self, data) -> int:
+            sizes.append(len(memoryview(data).cast("B")))
+            return super().write(data)
+
+    monkeypatch.setattr(Path, "open", lambda path, mode: Counted(path, "w"))
+    VolumeFile(volume, tmp_path / "in.nrrd").write()
+    # Between two blocks the thread needs the GIL, and Slicer passes it on only at its next tick.
+    assert sizes[1:] == [2 * 300 * 40 * 50]
+    monkeypatch.setattr(Files, "_BLOCK_BYTES", 2 * 40 * 50 * 128)
+    sizes.clear()
+    VolumeFile(volume, tmp_path / "in.nrrd").write()
+    assert sizes[1:] == [2 * 40 * 50 * n for n in (128, 128, 44)]

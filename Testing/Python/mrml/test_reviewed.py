@@ -15,11 +15,14 @@ vtk = pytest.importorskip("vtk")
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402 - after the skip
 
 from spinemamba.anatomy.labels import BY_VALUE  # noqa: E402
+from spinemamba.anatomy.terminology import terminology_entry  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
 from spinemamba.jobs.segment import segments_of  # noqa: E402
 from spinemamba.protocol.flags import Flag  # noqa: E402
 from spinemamba.protocol.result import InstanceResult, Result  # noqa: E402
+from spinemamba.protocol.review import TAKEN_TAG  # noqa: E402
 from SpineMambaSegmentLib.Scene import (  # noqa: E402
+    Ownership,
     Provenance,
     Segments,
 )
@@ -27,6 +30,14 @@ from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
 from SpineMambaSegmentLib.Scene.Inputs import checkSegmentation, hints  # noqa: E402
 
 SHAPE = (20, 10, 10)
+GENERAL = (
+    "Segmentation category and type - 3D Slicer General Anatomy list~SCT^123037004^Anatomical "
+    "Structure~SCT^66794005^L1 vertebra~^^~Anatomic codes - DICOM master list~^^~^^"
+)
+TISSUE = (
+    "Segmentation category and type - SpineMamba~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~"
+    "Anatomic codes - DICOM master list~^^~^^"
+)
 
 
 def column(**levels: slice) -> np.ndarray:
@@ -92,8 +103,7 @@ def test_a_reviewed_vertebra_is_not_duplicated_under_another_name(segmented):
     made = segmented(column(v20=slice(12, 16), v21=slice(4, 8)))
     assert len(made) == 1
     assert made[0] != "V20"
-    assert Segments.SEGMENT_ID.fullmatch(made[0])
-    assert Segments.position(made[0]) == Segments.position("V20")
+    assert Ownership.vertebraIds(segmented.node) == ["V20", *made]
     assert voxels_of(segmented.node, made[0])[12:16, 2:8, 2:8].all()
     assert voxels_of(segmented.node, "V20")[4:8, 2:8, 2:8].all()
 
@@ -151,10 +161,64 @@ def test_the_result_saved_with_the_segmentation_has_no_personal_data(scene, tmp_
     assert Provenance.keptResult(node) is None
 
 
-def test_levels_sort_from_head_to_tail_and_not_by_number():
-    ids = [f"V{value}" for value in (20, 28, 19, 26, 25)]
-    names = [BY_VALUE[int(i[1:])].name for i in sorted(ids, key=Segments.position)]
+def test_levels_sort_from_head_to_tail_and_not_by_number(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "S")
+    for value in (20, 28, 19, 26, 25):
+        node.GetSegmentation().AddEmptySegment(f"V{value}", BY_VALUE[value].name)
+        segment = node.GetSegmentation().GetSegment(f"V{value}")
+        segment.SetTag("TerminologyEntry", terminology_entry(BY_VALUE[value]))
+    names = [node.GetSegmentation().GetSegment(i).GetName() for i in Ownership.vertebraIds(node)]
     assert names == ["T12", "T13", "L1", "L6", "Sacrum"]
+
+
+FOREIGN = {
+    "a vessel": ("V1", "liver vessel", "", ""),
+    "a level without a code": ("V20", "L1", "", ""),
+    "a level with the code of another terminology": ("V20", "L1", GENERAL, ""),
+    "another structure with a tag of ours": ("V20", "tumour", TISSUE, "run"),
+    "a vertebra that was taken over": ("vertebrae_L1", "vertebrae_L1", GENERAL, "taken"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_a_run_leaves_segments_of_other_sources(segmented, case: str):
+    segment_id, name, entry, tag = FOREIGN[case]
+    segmentation = segmented.node.GetSegmentation()
+    segmentation.AddEmptySegment(segment_id, name)
+    segment = segmentation.GetSegment(segment_id)
+    for key, text in {
+        "TerminologyEntry": entry,
+        "SpineMamba.Run": "r" * (tag == "run"),
+        TAKEN_TAG: "1" * (tag == "taken"),
+    }.items():
+        if text:
+            segment.SetTag(key, text)
+    made = segmented(column(v19=slice(12, 16), v20=slice(4, 8)))
+    assert segmentation.GetSegment(segment_id) is segment
+    assert segment.GetName() == name
+    assert segment_id not in made
+    again = segmented(column(v19=slice(12, 16)))
+    assert sorted(segmentation.GetSegmentIDs()) == sorted([segment_id, *again])
+
+
+OLD_SCENES = {
+    "a vertebra of a run": ("V20", {"SpineMamba.Run": "r"}),
+    "a vertebra added in a review": ("V20_1", {"SpineMamba.VolumeMl": "31.0"}),
+    "a vertebra of a label file without tags": ("V20", {}),
+}
+
+
+@pytest.mark.parametrize("case", OLD_SCENES)
+def test_a_run_replaces_the_vertebrae_of_earlier_scenes(segmented, case: str):
+    segment_id, tags = OLD_SCENES[case]
+    segmentation = segmented.node.GetSegmentation()
+    segmentation.AddEmptySegment(segment_id, "L1")
+    segment = segmentation.GetSegment(segment_id)
+    segment.SetTag("TerminologyEntry", terminology_entry(BY_VALUE[20]))
+    Provenance.setTags(segment, tags)
+    assert Ownership.vertebraIds(segmented.node) == [segment_id]
+    assert segmented(column(v19=slice(12, 16))) == ["V19"]
+    assert list(segmentation.GetSegmentIDs()) == ["V19"]
 
 
 def test_a_volume_under_a_non_linear_transform_causes_a_warning(scene, make_volume):

@@ -12,7 +12,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402 - after the skip
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
 from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
-from SpineMambaSegmentLib.Scene.Straightened import painted, straightened  # noqa: E402
+from SpineMambaSegmentLib.Scene.Straightened import painted, spread, straightened  # noqa: E402
 
 
 @pytest.fixture
@@ -83,3 +83,18 @@ def test_the_strips_use_the_window_of_the_slice_views(segmented):
     display.AutoWindowLevelOff()
     display.SetWindowLevel(1.0, 5000.0)
     assert straightened(volume, node).side.grey.max() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("positions", "expected"),
+    [
+        ([], []),
+        ([5.0], [5.0]),
+        ([0.0, 20.0], [0.0, 20.0]),
+        ([10.0, 14.0], [6.0, 18.0]),
+        ([10.0, 10.0, 10.0], [-2.0, 10.0, 22.0]),
+        ([0.0, 30.0, 34.0, 60.0], [0.0, 26.0, 38.0, 60.0]),
+    ],
+)
+def test_names_that_would_overlap_are_moved_apart(positions, expected):
+    assert spread(positions, 12.0) == pytest.approx(expected)

@@ -96,16 +96,44 @@ def make_panel(module: ModuleType) -> Iterator[Callable[[], Any]]:
         frame.resize(430, 900)
         frame.show()
         widget.panel.widget, widget.panel.frame = widget, frame
-        opened.append(widget)
+        opened.append(frame)
         return widget.panel
 
     slicer.app.settings().clear()
     yield make
-    for widget in opened:
-        widget.cleanup()
-        widget.panel.frame.deleteLater()
+    for frame in opened:
+        application.close_panel(frame)
     slicer.mrmlScene.Clear(1)
     slicer.app.processEvents()
+
+
+@pytest.fixture
+def main_window(make_panel: Callable[[], Any]) -> Iterator[Any]:
+    """Slicer's main window; without this fixture Slicer runs as with --no-main-window."""
+    import slicer
+
+    yield slicer.app.showMainWindow()
+    slicer.app.closeMainWindow()
+
+
+@pytest.fixture
+def answer(main_window: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], list[str]]:
+    """Return a function that sets what the user answers to all questions, yes or no.
+
+    It returns the list of questions that are asked from then on.
+    """
+    import ctk
+    import slicer
+
+    def set_answer(agreed: bool) -> list[str]:
+        box = ctk.ctkMessageBox
+        button = box.StandardButton.Ok if agreed else box.StandardButton.Cancel
+        monkeypatch.setattr(slicer.app, "testing", False)
+        monkeypatch.setattr(box, "answer", button)
+        monkeypatch.setattr(box, "asked", [])
+        return box.asked
+
+    return set_answer
 
 
 @pytest.fixture
@@ -171,10 +199,10 @@ def screen(panel: Any, drawing: None, folder: Path, tmp_path: Path) -> Iterator[
     """The panel and the four views of Slicer's usual layout, open before the run."""
     import slicer
     from screen_helpers import SIZE, VIEWS, Screen
-    from views import SliceView, View3D
+    from views import ClickedSliceView, View3D
 
     # Emptying the scene after an earlier test took the colours with it.
     slicer.app.applicationLogic().GetColorLogic().AddDefaultColorNodes()
-    slices = [SliceView(name, orientation, SIZE) for name, orientation in VIEWS]
+    slices = [ClickedSliceView(name, orientation, SIZE) for name, orientation in VIEWS]
     yield Screen(panel, [*slices, View3D(SIZE)], folder, tmp_path)
     slicer.app.applicationLogic().GetSliceLogics().RemoveAllItems()

@@ -1,28 +1,52 @@
 """A worker that knows the truth: it answers a box with the vertebra that lies there.
 
-Stands in for a better model than the bundled one: ``TRUTH`` names a label image of the volume.
+Stands in for a better model than the bundled one: ``TRUTH`` names a label image of the volume. A
+run over the whole image makes the faults of `faulty_spine`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from faulty_spine import planted, result_of
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import all_or_none
+from spinemamba.common.progress import STAGES
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
-from spinemamba.protocol.job import ResegmentJob
+from spinemamba.protocol.job import ResegmentJob, SegmentJob
 from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.worker import main
 
 
-def run(job: ResegmentJob, progress: Callable[[str, float], None], warn: Any) -> None:
+def run(job: ResegmentJob | SegmentJob, progress: Callable[[str, float], None], warn: Any) -> None:
+    """Answer a box or a whole image."""
+    if isinstance(job, ResegmentJob):
+        _answer_box(job, progress)
+    else:
+        _answer_image(job, progress)
+
+
+def _answer_image(job: SegmentJob, progress: Callable[[str, float], None]) -> None:
+    """Write the truth with the planted faults; pauses are for pictures of the progress."""
+    for stage in STAGES:
+        progress(stage, 0.5)
+        time.sleep(float(os.environ.get("PAUSE_S", "0")))
+    truth = _truth()
+    labels = planted(truth.array)
+    with all_or_none(list(job.outputs)) as partial:
+        write_image(Volume(labels, truth.geometry), partial[job.output])
+        result_of(labels, truth.geometry).write(partial[job.result])
+
+
+def _answer_box(job: ResegmentJob, progress: Callable[[str, float], None]) -> None:
     """Paint the vertebra of the truth at the place of the job, without what others keep."""
     image, there, truth = read_volume(job.input), read_labels(job.labels), _truth()
     progress("read", 1.0)

@@ -27,7 +27,9 @@ def add_volume(
     return node
 
 
-def write_series(volume: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> list[str]:
+def write_series(
+    volume: slicer.vtkMRMLScalarVolumeNode, folder: Path, step_mm: float = 1.0
+) -> list[str]:
     """Write a volume without turns as CT slices; return their instance UIDs."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -47,8 +49,9 @@ def write_series(volume: slicer.vtkMRMLScalarVolumeNode, folder: Path) -> list[s
         one.PatientBirthDate = one.PatientSex = one.StudyDate = one.StudyTime = ""
         one.ReferringPhysicianName = one.Manufacturer = one.PositionReferenceIndicator = ""
         one.SeriesNumber, one.InstanceNumber, one.ImageType = 1, k + 1, ["ORIGINAL", "PRIMARY"]
-        one.ImagePositionPatient, one.ImageOrientationPatient = [0, 0, k], [-1, 0, 0, 0, -1, 0]
-        one.PixelSpacing, one.SliceThickness = [1, 1], 1
+        one.ImagePositionPatient = [0, 0, k * step_mm]
+        one.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
+        one.PixelSpacing, one.SliceThickness = [step_mm, step_mm], step_mm
         one.Rows, one.Columns = slice_.shape
         one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
         one.BitsAllocated = one.BitsStored = 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from spinemamba.imaging.volume import Volume
 
 SIZE = (420, 420)
 STEP = 5
+ROUNDS = 10
+"""Rounds of events after which layouts within layouts are done."""
+
 VIEWS = (("Red", "Axial"), ("Yellow", "Sagittal"), ("Green", "Coronal"))
 
 
@@ -38,6 +42,17 @@ def in_grey(node, window: float, level: float):
     return node
 
 
+def save_small(picture: qt.QPixmap, path: Path) -> None:
+    """Write a picture as PNG; with 256 colours, a fifth of the size, where Pillow is installed."""
+    picture.save(str(path))
+    if importlib.util.find_spec("PIL"):
+        from PIL import Image
+
+        with Image.open(path) as whole:
+            colours = whole.convert("RGB").quantize(method=Image.Quantize.FASTOCTREE)
+        colours.save(path, optimize=True)
+
+
 class Screen:
     """What a user of Slicer has before their eyes."""
 
@@ -53,7 +68,7 @@ class Screen:
         self.panel.ui.segmentButton.click()
         pump(lambda: "Starting" not in self.panel.ui.statusLabel.text, seconds)
         pump(lambda: self.panel.ui.progressBar.value > 300, seconds)
-        self.panel.frame.grab().save(str(self.folder / f"{name}-running.png"))
+        save_small(self.panel.frame.grab(), self.folder / f"{name}-running.png")
         ticks.skip()
         pump(lambda: not self.panel.runs.isRunning(), seconds)
         ticks.stop()
@@ -91,7 +106,8 @@ class Screen:
     def together(self, name: str) -> None:
         """Write the panel beside the views as `photograph` has left them."""
         self.panel.frame.resize(430, 2 * SIZE[1])
-        slicer.app.processEvents()
+        for _ in range(ROUNDS):
+            slicer.app.processEvents()
         picture = self.panel.frame.grab()
         canvas = qt.QPixmap(picture.width() + 2 * SIZE[0], 2 * SIZE[1])
         painter = qt.QPainter(canvas)
@@ -100,4 +116,4 @@ class Screen:
             place = (picture.width() + SIZE[0] * (k % 2), SIZE[1] * (k // 2))
             painter.drawPixmap(*place, qt.QPixmap(str(self.scratch / f"{name}-{label}.png")))
         painter.end()
-        canvas.save(str(self.folder / f"{name}.png"))
+        save_small(canvas, self.folder / f"{name}.png")

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import slicer
 import vtk
 from check_helpers import add_segments, matrix_of
+from foreign_spines import foreign_copy
 from scene_helpers import add_volume
 
 from spinemamba.phantom import PhantomOptions, make_phantom
@@ -35,7 +37,7 @@ def test_a_missed_vertebra_is_added_by_a_click_resegmented_and_undone(three, pum
     assert "Click into the body" in panel.ui.statusLabel.text
     clicks = review.menus._clicks.markups
     clicks.AddControlPoint(vtk.vtkVector3d(*body_of(truth, "V21")))
-    assert panel.runs.isRunning()
+    pump(panel.runs.isRunning)
     pump(lambda: not panel.runs.isRunning(), 120.0)
     assert "Found" in panel.ui.statusLabel.text
     (added,) = set(node.GetSegmentation().GetSegmentIDs()) - {"V20", "V22"}
@@ -67,6 +69,54 @@ def test_a_cancelled_resegmentation_changes_nothing(three, pump):
     assert "Cancelled" in panel.ui.statusLabel.text
     assert panel.reviewSection.session.undoTitle == ""
     assert list(node.GetSegmentation().GetSegmentIDs()) == ["V20", "V22"]
+
+
+def voxels_of(node, volume) -> dict[str, bytes]:
+    """Return the voxels of each segment on the grid of the volume."""
+    from SpineMambaSegmentLib.Scene.Grid import gridOf
+    from SpineMambaSegmentLib.Scene.LabelArray import labelArray
+
+    ids = node.GetSegmentation().GetSegmentIDs()
+    return {i: labelArray(node, [i], gridOf(volume)).tobytes() for i in ids}
+
+
+def test_a_taken_over_spine_gets_a_vertebra_in_its_own_style(three, pump):
+    panel, made, truth = three
+    node, volume = foreign_copy(made), panel.ui.inputSelector.currentNode()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.CreateDefaultDisplayNodes()
+    panel.ui.outputSelector.setCurrentNode(node)
+    review = panel.reviewSection
+    review.takeOver.button.click()
+    assert review.session.spine.ids == ["vertebrae_L1", "vertebrae_L3"]
+    before = voxels_of(node, volume)
+    assert panel.boxMenu.grow(tuple(body_of(truth, "V21")))
+    pump(lambda: not panel.runs.isRunning(), 120.0)
+    (added,) = set(node.GetSegmentation().GetSegmentIDs()) - set(before)
+    assert [row.name for row in review.table.rows] == [
+        "vertebrae_L1",
+        "vertebrae_L2",
+        "vertebrae_L3",
+    ]
+    assert {i: v for i, v in voxels_of(node, volume).items() if i != added} == before
+    review.table.goTo("vertebrae_L3")
+    assert panel.boxMenu.resegment()
+    pump(lambda: not panel.runs.isRunning(), 120.0)
+    assert review.session.undoTitle == "Re-segment"
+    assert node.GetSegmentation().GetSegment("vertebrae_L3").GetName() == "vertebrae_L3"
+    assert voxels_of(node, volume)["vertebrae_L1"] == before["vertebrae_L1"]
+    assert not panel.ui.segmentButton.enabled
+    review.undo()
+    review.undo()
+    assert voxels_of(node, volume) == before
+
+
+def test_no_vertebra_is_segmented_under_another_transform(three):
+    panel, node, _ = three
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    assert not panel.boxMenu.resegment()
+    assert "is under another transform" in panel.ui.statusLabel.text
 
 
 def body_of(node, segment_id: str) -> np.ndarray:

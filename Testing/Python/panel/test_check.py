@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,10 +113,84 @@ def test_a_collapsed_section_computes_nothing(reviewed, pump, monkeypatch):
 
     section = reviewed.checkSection.straightened
     section.button.collapsed = True
-    monkeypatch.setattr(Straightened, "straightened", lambda *nodes: 1 / 0)
+    monkeypatch.setattr(Straightened, "straightenedInSteps", lambda *nodes: 1 / 0)
     reviewed.ui.outputSelector.currentNode().GetSegmentation().RemoveSegment("V20")
     reviewed.refresh()
     pump(lambda: not section._timer.isActive())
+    assert not section.isComputing
+
+
+def counting_steps(monkeypatch, count: int) -> tuple[list[int], list[int]]:
+    """Let each drawing take some more, slow steps; return those begun and those ended."""
+    from SpineMambaSegmentLib.Scene import Straightened
+
+    begun, ended, steps = [], [], Straightened.straightenedInSteps
+
+    def slow(*nodes):
+        begun.append(0)
+        for _ in range(count):
+            time.sleep(0.02)
+            begun[-1] += 1
+            yield
+        straight = yield from steps(*nodes)
+        ended.append(begun[-1])
+        return straight
+
+    monkeypatch.setattr(Straightened, "straightenedInSteps", slow)
+    return begun, ended
+
+
+def test_slicer_handles_events_while_the_spine_is_straightened(reviewed, pump, monkeypatch):
+    section = reviewed.checkSection.straightened
+    _, ended = counting_steps(monkeypatch, 25)
+    node = reviewed.ui.outputSelector.currentNode()
+    node.GetSegmentation().RemoveSegment("V20")
+    reviewed.refresh()
+    events = 0
+
+    def waited() -> bool:
+        nonlocal events
+        events += section.isComputing
+        # The earlier picture stays until the new one is complete.
+        assert section.label.isVisible()
+        return bool(ended)
+
+    pump(waited)
+    assert ended == [25]
+    assert events > 10
+    assert "V20" not in section._straight.ids
+
+
+def test_the_newest_of_several_changes_is_drawn(reviewed, pump, monkeypatch):
+    section = reviewed.checkSection.straightened
+    begun, ended = counting_steps(monkeypatch, 25)
+    node = reviewed.ui.outputSelector.currentNode()
+    for wanted, segment_id in enumerate(("V20", "V21"), start=1):
+        node.GetSegmentation().RemoveSegment(segment_id)
+        reviewed.refresh()
+        pump(lambda wanted=wanted: len(begun) == wanted and begun[-1] > 2)
+    pump(lambda: ended and not section.isComputing)
+    assert begun[0] < 25
+    assert ended == [25]
+    assert not {"V20", "V21"} & set(section._straight.ids)
+
+
+def test_a_section_that_is_folded_while_it_computes_stops(reviewed, pump, monkeypatch):
+    section = reviewed.checkSection.straightened
+    begun, ended = counting_steps(monkeypatch, 25)
+    reviewed.ui.outputSelector.currentNode().GetSegmentation().RemoveSegment("V20")
+    reviewed.refresh()
+    pump(lambda: begun and begun[-1] > 2)
+    section.button.collapsed = True
+    pump(lambda: not section.isComputing)
+    assert not ended
+    section.button.collapsed = False
+    pump(lambda: bool(ended))
+    assert "V20" not in section._straight.ids
+
+
+def test_the_straightened_spine_is_folded_until_it_is_opened(panel):
+    assert panel.checkSection.straightened.button.collapsed
 
 
 def test_a_closed_scene_leaves_no_picture_and_no_error(reviewed, pump):

@@ -12,9 +12,9 @@ import slicer
 from PySide6 import QtWidgets
 
 WIDTH = 360
-HEIGHT = 2200
+HEIGHT = 3200
 """Slicer scrolls a panel that is higher than its window."""
-SECTIONS = ("inputs", "segment", "review", "export", "setup")
+SECTIONS = ("inputs", "segment", "review", "measure", "export", "setup")
 
 
 @pytest.fixture
@@ -27,15 +27,18 @@ def open_panel(panel, volume, fake_worker, pump):
     pump(lambda: not panel.runs.isRunning())
     for name in SECTIONS:
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
+    panel.checkSection.straightened.button.collapsed = False
+    panel.checkSection.compare.button.collapsed = False
     panel.ui.logButton.click()
     panel.frame.resize(WIDTH, HEIGHT)
     slicer.app.processEvents()
     return panel
 
 
-def test_the_panel_has_its_five_sections_in_the_order_of_work(panel):
+def test_the_panel_has_its_six_sections_in_the_order_of_work(panel):
     buttons = [getattr(panel.ui, f"{name}CollapsibleButton") for name in SECTIONS]
-    assert [b.text for b in buttons] == ["Inputs", "Segment", "Review", "Export", "Setup"]
+    texts = ["Inputs", "Segment", "Review", "Measurements", "Export", "Setup"]
+    assert [b.text for b in buttons] == texts
     slicer.app.processEvents()
     heights = [button.pos.y() for button in buttons]
     assert heights == sorted(heights)
@@ -62,7 +65,7 @@ def test_no_text_is_cut_off_in_a_narrow_panel(open_panel):
     assert seen > 20
 
 
-def test_flags_are_never_cut_off(open_panel):
+def test_flags_are_never_cut_off(open_panel, pump):
     label = open_panel.ui.reviewDetailLabel
     segment = open_panel.ui.outputSelector.currentNode().GetSegmentation().GetSegment("V20")
     reasons = "Cut by the image (superior). Level uncertain (74 %). " * 3
@@ -72,8 +75,7 @@ def test_flags_are_never_cut_off(open_panel):
     assert reasons.strip() in label.text
     for width in (WIDTH, 500):
         open_panel.frame.resize(width, HEIGHT)
-        slicer.app.processEvents()
-        assert label.size.height() >= label.heightForWidth(label.size.width())
+        pump(lambda: label.size.height() >= label.heightForWidth(label.size.width()))
 
 
 def test_the_key_tab_walks_through_the_panel_from_top_to_bottom(open_panel):

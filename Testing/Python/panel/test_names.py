@@ -1,7 +1,7 @@
-"""The module uses what Slicer has: every name of qt, slicer and vtk stands in a list.
+"""The module uses what Slicer has: names of Qt, CTK and Slicer are compared with their headers.
 
-The list was made with Slicer's sources at hand, branch 5.10; beside each name is a file there that
-defines or uses it. The test host could not tell: PySide6 and slicer-core have more names.
+The test host could not tell: PySide6 and slicer-core have more names. `Testing/Tools/qt_names.py`
+has read the headers; classes of MRML and VTK are looked up in slicer-core.
 """
 
 from __future__ import annotations
@@ -10,131 +10,33 @@ import ast
 import subprocess
 import sys
 import textwrap
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from pythonqt_names import CLASSES, FUNCTIONS, has, signals_of
 
 MODULE = Path(__file__).resolve().parents[3] / "SpineMambaSegment"
 LIB = sorted((MODULE / "SpineMambaSegmentLib").rglob("*.py"))
+FILES = [MODULE / "SpineMambaSegment.py", *LIB]
 ROOTS = ("qt", "ctk", "slicer", "vtk")
-
-ALLOWED = {
-    "ctk.ctkCollapsibleButton": "Base/Python/slicer/ScriptedLoadableModule.py",
-    "qt.QAbstractItemView.NoEditTriggers": "an enum of QAbstractItemView",
-    "qt.QAbstractItemView.SelectRows": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
-    "qt.QByteArray": "Modules/Scripted/WebServer",
-    "qt.QCheckBox": "Base/Python/slicer/parameterNodeWrapper/guiConnectors.py",
-    "qt.QColor": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
-    "qt.QComboBox": "Base/Python/slicer/parameterNodeWrapper/guiConnectors.py",
-    "qt.QEvent": "Docs/developer_guide/script_repository/gui.md",
-    "qt.QEvent.MouseButtonPress": "Docs/developer_guide/script_repository/gui.md",
-    "qt.QFileDialog.getExistingDirectory": "Modules/Scripted/ExtensionWizard/ExtensionWizard.py",
-    "qt.QFileDialog.getOpenFileName": "Base/QTGUI/qSlicerFileDialog.h; static, as getSaveFileName",
-    "qt.QFileDialog.getSaveFileName": "the same; static functions of QFileDialog are all wrapped",
-    "qt.QFont": "Modules/Scripted/DataProbe/DataProbe.py",
-    "qt.QHBoxLayout": "Base/Python/slicer/ScriptedLoadableModule.py",
-    "qt.QHeaderView.ResizeToContents": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
-    "qt.QIcon": "all of QtGui is wrapped",
-    "qt.QIcon.Selected": "an enum of QIcon",
-    "qt.QItemSelectionModel.Rows": "an enum of QItemSelectionModel",
-    "qt.QItemSelectionModel.Select": "the same",
-    "qt.QKeySequence": "Docs/developer_guide/script_repository/gui.md",
-    "qt.QLabel": "Modules/Scripted/DataProbe/DataProbe.py",
-    "qt.QMenu": "all of QtWidgets is wrapped",
-    "qt.QObject": "Modules/Scripted/WebServer",
-    "qt.QPainter": "all of QtGui is wrapped; modules of Slicer's extensions draw with it",
-    "qt.QPixmap": "Modules/Scripted/DataProbe/DataProbe.py",
-    "qt.QPushButton": "Base/Python/slicer/ScriptedLoadableModule.py",
-    "qt.QRect": "all of QtCore is wrapped",
-    "qt.QSettings": "Base/Python/slicer/ScriptedLoadableModule.py",
-    "qt.QShortcut": "Docs/developer_guide/script_repository/gui.md",
-    "qt.QSize": "all of QtCore is wrapped",
-    "qt.QTableWidget": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
-    "qt.QTableWidgetItem": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
-    "qt.QTimer": "Modules/Scripted/DICOMLib/DICOMProcesses.py",
-    "qt.QVBoxLayout": "Base/Python/slicer/ScriptedLoadableModule.py",
-    "qt.QWidget": "Base/Python/slicer/ScriptedLoadableModule.py",
-    "qt.Qt.AlignCenter": "Qt; an enum of Qt itself",
-    "qt.Qt.AlignHCenter": "Qt; an enum of Qt itself",
-    "qt.Qt.AlignRight": "Qt; an enum of Qt itself",
-    "qt.Qt.AlignVCenter": "Qt; an enum of Qt itself",
-    "qt.Qt.IgnoreAspectRatio": "Qt; an enum of Qt itself",
-    "qt.Qt.ItemIsEditable": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
-    "qt.Qt.ScrollBarAlwaysOff": "Qt; an enum of Qt itself",
-    "qt.Qt.SmoothTransformation": "Qt; an enum of Qt itself",
-    "qt.Qt.WidgetWithChildrenShortcut": "Modules/Scripted/ExtensionWizard/ExtensionWizardLib",
-    "slicer.app.applicationLogic": "Base/QTCore/qSlicerCoreApplication.h",
-    "slicer.app.applicationVersion": "Modules/Scripted/WebServer",
-    "slicer.app.clipboard": "Base/Python/slicer/ScriptedLoadableModule.py",
-    "slicer.app.connect": "Modules/Scripted/DICOMLib/DICOMBrowser.py",
-    "slicer.app.disconnect": "a method of every QObject",
-    "slicer.app.layoutManager": "Base/Python/slicer/util.py",
-    "slicer.app.settings": "Base/Python/slicer/util.py",
-    "slicer.app.slicerUserSettingsFilePath": "Modules/Scripted/ScreenCapture/ScreenCapture.py",
-    "slicer.app.temporaryPath": "Base/QTCore/qSlicerCoreApplication.h",
-    "slicer.dicomDatabase.fileForInstance": "Modules/Scripted/DICOMLib/DICOMUtils.py",
-    "slicer.modules.terminologies.logic": "Modules/Loadable/Terminologies",
-    "slicer.mrmlScene": "Base/Python/slicer/util.py",
-    "slicer.mrmlScene.AddNewNodeByClass": "Libs/MRML/Core/vtkMRMLScene.h",
-    "slicer.mrmlScene.Clear": "Libs/MRML/Core/vtkMRMLScene.h",
-    "slicer.packaging.pip_ensure": "5.12 only; Dependencies looks whether it is there",
-    "slicer.qMRMLNodeComboBox": "Base/Python/slicer/parameterNodeWrapper/guiConnectors.py",
-    "slicer.qMRMLSegmentEditorWidget": "Modules/Loadable/Segmentations/Widgets",
-    "slicer.util.NodeModify": "Base/Python/slicer/util.py",
-    "slicer.util.childWidgetVariables": "Base/Python/slicer/util.py",
-    "slicer.util.confirmOkCancelDisplay": "Base/Python/slicer/util.py",
-    "slicer.util.errorDisplay": "Base/Python/slicer/util.py",
-    "slicer.util.loadUI": "Base/Python/slicer/util.py",
-    "slicer.util.pip_install": "Base/Python/slicer/util.py",
-    "slicer.util.tryWithErrorDisplay": "Base/Python/slicer/util.py",
-    "slicer.vtkMRMLLabelMapVolumeNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLMarkupsLineNode": "Modules/Loadable/Markups/MRML",
-    "slicer.vtkMRMLMarkupsNode": "Modules/Loadable/Markups/MRML",
-    "slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent": "the same",
-    "slicer.vtkMRMLMarkupsPlaneNode": "Modules/Loadable/Markups/MRML",
-    "slicer.vtkMRMLMarkupsROINode": "Modules/Loadable/Markups/MRML",
-    "slicer.vtkMRMLNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLScalarVolumeNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLScene": "Libs/MRML/Core",
-    "slicer.vtkMRMLScriptedModuleNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLSegmentEditorNode": "Modules/Loadable/Segmentations/MRML",
-    "slicer.vtkMRMLSegmentationNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole": "Libs/MRML/Core",
-    "slicer.vtkMRMLSegmentationStorageNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLSliceNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLTableNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLTransformNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLTransformNode.GetTransformBetweenNodes": "Libs/MRML/Core",
-    "slicer.vtkMRMLTransformableNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLVolumeArchetypeStorageNode": "Libs/MRML/Core",
-    "slicer.vtkMRMLVolumeNode": "Libs/MRML/Core",
-    "slicer.vtkOrientedImageData": "Libs/vtkSegmentationCore",
-    "slicer.vtkOrientedImageDataResample": "Libs/vtkSegmentationCore",
-    "slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent": "the same",
-    "slicer.vtkOrientedImageDataResample.CopyImage": "the same",
-    "slicer.vtkSegment": "Libs/vtkSegmentationCore",
-    "slicer.vtkSegment.GetTerminologyEntryTagName": "Libs/vtkSegmentationCore",
-    "slicer.vtkSegmentation": "Libs/vtkSegmentationCore",
-    "slicer.vtkSegmentationConverter.DeserializeImageGeometry": "Libs/vtkSegmentationCore",
-    "slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName": "the same",
-    "slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName": "the same",
-    "slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName": "the same",
-    "slicer.vtkSlicerSegmentationsModuleLogic": "Modules/Loadable/Segmentations/Logic",
-    "vtk.VTK_SHORT": "VTK",
-    "vtk.VTK_UNSIGNED_CHAR": "VTK",
-    "vtk.reference": "VTK",
-    "vtk.vtkCommand.ModifiedEvent": "Base/Python/slicer/parameterNodeWrapper/wrapper.py",
-    "vtk.vtkDoubleArray": "VTK",
-    "vtk.vtkGeneralTransform": "VTK",
-    "vtk.vtkImageData": "VTK",
-    "vtk.vtkMath.Cross": "VTK",
-    "vtk.vtkMatrix4x4": "VTK",
-    "vtk.vtkPoints": "VTK",
-    "vtk.vtkPolyData": "VTK",
-    "vtk.vtkStringArray": "VTK",
-    "vtk.vtkVector3d": "VTK",
+OBJECTS = {
+    "slicer.app": "qSlicerApplication",
+    "slicer.dicomDatabase": "ctkDICOMDatabase",
 }
+"""Objects of the application, and their classes."""
+MODULE_NAMES = ("logic", "path", "widgetRepresentation", "name")
+NEWER = {"slicer.packaging.pip_ensure"}
+"""Slicer 5.12 only; `Dependencies` looks whether it is there."""
+
+
+def widgets_of(path: Path) -> dict[str, str]:
+    """Return the class of every named widget, layout and action of a .ui file."""
+    root = ElementTree.parse(path).getroot()
+    return {e.get("name", ""): e.get("class", "") for e in root.iter() if e.get("class")}
+
+
+WIDGETS = widgets_of(MODULE / "Resources" / "UI" / "SpineMambaSegment.ui")
 
 
 def names_in(code: str) -> set[str]:
@@ -164,17 +66,152 @@ def imports_in(code: str) -> set[str]:
     return found
 
 
-def test_the_list_of_allowed_names_equals_the_names_used():
-    used = {
-        n for p in [MODULE / "SpineMambaSegment.py", *LIB] for n in names_in(p.read_text("utf-8"))
+def of_application(name: str) -> bool:
+    """Return whether Slicer has a dotted name that starts with ``qt``, ``ctk`` or ``slicer``."""
+    root, kind, *rest = name.split(".")
+    if root in ("qt", "ctk") or (root == "slicer" and kind.startswith(("qMRML", "qSlicer"))):
+        return kind in CLASSES and all(has(kind, entry) for entry in rest[:1])
+    if (owner := OBJECTS.get(f"{root}.{kind}")) is not None:
+        return not rest or has(owner, rest[0])
+    if kind == "modules":
+        return len(rest) < 2 or rest[1] in MODULE_NAMES
+    return kind == "util" and (not rest or rest[0] in FUNCTIONS)
+
+
+def of_vtk(name: str) -> bool:
+    """Return whether slicer-core has a dotted name of MRML or VTK."""
+    import slicer
+    import vtk
+
+    root, *rest = name.split(".")
+    entry = {"slicer": slicer, "vtk": vtk}[root]
+    if rest[:1] == ["mrmlScene"]:
+        entry, rest = slicer.vtkMRMLScene, rest[1:]
+    for part in rest:
+        if not hasattr(entry, part):
+            return False
+        entry = getattr(entry, part)
+    return True
+
+
+def unknown_names(code: str) -> set[str]:
+    """Return the names of a file that Slicer has not."""
+    found = {name for name in names_in(code) if "." in name} - NEWER
+    by_vtk = {n for n in found if n.startswith(("vtk.", "slicer.vtk", "slicer.mrmlScene"))}
+    return {n for n in found - by_vtk if not of_application(n)} | {
+        n for n in by_vtk if not of_vtk(n)
     }
-    assert used - set(ALLOWED) == set()
-    assert set(ALLOWED) - used == set()
 
 
-def test_a_name_missing_from_the_list_is_detected():
-    planted = names_in("import qt\nqt.QTextCodec.codecForName('x')\nself.qt.y\nslicer.app.foo()\n")
-    assert planted == {"qt.QTextCodec.codecForName", "slicer.app.foo"}
+def is_ui(node: ast.expr) -> bool:
+    name = getattr(node, "attr", getattr(node, "id", ""))
+    return name in ("ui", "_ui")
+
+
+def unknown_of_widgets(code: str) -> set[str]:
+    """Return what is used of ``ui.widget`` and is not there: the widget, or its attribute."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and is_ui(node.value) and node.attr not in WIDGETS:
+            found.add(f"ui.{node.attr}")
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Attribute):
+            continue
+        kind = WIDGETS.get(node.value.attr)
+        if is_ui(node.value.value) and kind and not has(kind, node.attr):
+            found.add(f"{kind}.{node.attr}")
+    return found
+
+
+EVERY_SIGNAL = {signature for kind in CLASSES for signature in signals_of(kind)}
+
+
+def unknown_signals(code: str) -> set[str]:
+    """Return the signatures that are connected and that no class has, or not that of the widget."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        signature = node.args[0] if node.args else None
+        if node.func.attr not in ("connect", "disconnect") or not isinstance(
+            getattr(signature, "value", None), str
+        ):
+            continue
+        owner = node.func.value
+        kind = (
+            WIDGETS.get(getattr(owner, "attr", "")) if is_ui(getattr(owner, "value", owner)) else ""
+        )
+        if signature.value not in (signals_of(kind) if kind else EVERY_SIGNAL):
+            found.add(signature.value)
+    return found
+
+
+@pytest.fixture(scope="module")
+def vtk_classes() -> None:
+    """Skip without slicer-core."""
+    pytest.importorskip("slicer", reason="slicer-core is missing")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_slicer_has_every_name_of_qt_ctk_slicer_and_vtk(path: Path, vtk_classes: None):
+    assert unknown_names(path.read_text("utf-8")) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_class_of_a_widget_has_what_is_used_of_it(path: Path):
+    assert unknown_of_widgets(path.read_text("utf-8")) == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_connected_signals_have_the_signature_of_qt(path: Path):
+    assert unknown_signals(path.read_text("utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("ui.segmentButton.connect('clicked(int)', f)", {"clicked(int)"}),
+        ("ui.urgentBox.connect('toggled()', f)", {"toggled()"}),
+        ("ui.inputSelector.connect('currentNodeChanged(vtkMRMLNode*)', f)", set()),
+        ("action.connect('triggered()', f)", set()),
+        ("timer.connect('timedOut()', f)", {"timedOut()"}),
+    ],
+)
+def test_a_signal_with_another_signature_is_detected(code: str, expected: set[str]):
+    assert unknown_signals(code) == expected
+
+
+PLANTED = {
+    "class": ("qt.QTextCodec", {"qt.QTextCodec"}),
+    "enum": ("qt.Qt.AlignMiddle", {"qt.Qt.AlignMiddle"}),
+    "enum of Qt 6": ("qt.QImage.Format_CMYK8888", {"qt.QImage.Format_CMYK8888"}),
+    "static": ("qt.QFileDialog.getOpenUrl()", {"qt.QFileDialog.getOpenUrl"}),
+    "application": ("slicer.app.foo()", {"slicer.app.foo"}),
+    "util": ("slicer.util.showMessage('x')", {"slicer.util.showMessage"}),
+    "MRML": ("slicer.vtkMRMLSegmentNode()", {"slicer.vtkMRMLSegmentNode"}),
+    "method": ("slicer.mrmlScene.AddNodeByClass('x')", {"slicer.mrmlScene.AddNodeByClass"}),
+    "of ours": ("self.qt.y", set()),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_name_that_slicer_has_not_is_detected(name: str, vtk_classes: None):
+    code, expected = PLANTED[name]
+    assert unknown_names(code) == expected
+
+
+def test_an_attribute_that_a_widget_has_not_is_detected():
+    code = "ui.segmentButton.setTitle('x')\nself._ui.inputSelector.currentNode()\nui.nothing.hide()"
+    assert unknown_of_widgets(code) == {"QPushButton.setTitle", "ui.nothing"}
+
+
+def test_every_class_of_the_ui_file_is_known():
+    spacers = {"", "QSpacerItem"}
+    root = ElementTree.parse(MODULE / "Resources" / "UI" / "SpineMambaSegment.ui").getroot()
+    for element in root.iter("widget"):
+        kind = element.get("class", "")
+        assert kind in CLASSES or kind in spacers
+        for entry in element.findall("property"):
+            assert has(kind, entry.get("name", "")), f"{kind}.{entry.get('name')}"
 
 
 @pytest.mark.parametrize("path", LIB, ids=lambda path: path.stem)
@@ -183,9 +220,7 @@ def test_only_the_module_file_uses_the_application(path: Path):
     assert not [n for n in names_in(path.read_text("utf-8")) if n.startswith(singletons)]
 
 
-@pytest.mark.parametrize(
-    "path", [MODULE / "SpineMambaSegment.py", *LIB], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_modules_removed_from_newer_pythons_are_not_imported(path: Path):
     assert not imports_in(path.read_text("utf-8")) & {"imp", "distutils", "pkg_resources", "psutil"}
 

@@ -43,8 +43,8 @@ def test_segmenting_makes_named_segments_and_a_table_and_no_files(panel, volume,
     assert values == sorted(values)
     assert len(values) > 3
     assert values[-1] == ui.progressBar.maximum
-    assert table_of(ui)[1] == ["", "L1", "90 %", "0.1", "", ""]
-    assert ui.reviewTable.item(1, 4).toolTip() == "It is a box."
+    assert table_of(ui)[1] == ["", "L1", "90 %", "0.1", "It is a box"]
+    assert ui.reviewTable.item(1, 4).toolTip() == "Flagged. It is a box."
     assert ui.reviewProgressBar.text() == "0 of 3 reviewed"
     assert "ambiguous" in ui.reviewBannerLabel.text
     assert list(fake_worker.iterdir()) == []
@@ -138,6 +138,7 @@ def test_case_options_are_in_the_scene_and_machine_options_in_the_settings(
 
 def test_a_loaded_scene_restores_options_and_table(panel, volume, fake_worker, pump, tmp_path):
     ui = panel.ui
+    panel.enter()
     ui.inputSelector.setCurrentNode(volume)
     ui.modalitySelector.setCurrentIndex(2)
     ui.segmentButton.click()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ import numpy as np
 import qt
 import slicer
 from scene_helpers import add_volume
+
+from spinemamba.protocol.result import LabelingResult
 
 PRESS = """
 import sys
@@ -175,3 +179,70 @@ def test_nothing_is_cut_off_at_200_percent_scaling(tmp_path: Path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout.decode()[-2000:]
     assert (pictures / "narrow.png").is_file()
+
+
+@pytest.fixture
+def undecided(reviewed):
+    """The panel after a run whose levels may be one or two lower."""
+    from SpineMambaSegmentLib.Scene import Provenance
+
+    node = reviewed.ui.outputSelector.currentNode()
+    result = Provenance.keptResult(node)
+    chains = (("T12", "L1", "L2"), ("T11", "T12", "L1"), ("T10", "T11", "T12"))
+    labelings = zip(chains, (0.6, 0.3, 0.1), strict=True)
+    result = replace(result, labelings=tuple(LabelingResult(n, p) for n, p in labelings))
+    node.SetAttribute(Provenance.RESULT_ATTRIBUTE, json.dumps(result.to_json()))
+    reviewed.reviewSection.reload()
+    return reviewed
+
+
+def test_each_naming_has_a_button_and_one_click_uses_it(undecided):
+    ui = undecided.ui
+    buttons = (ui.keepNamingButton, ui.secondNamingButton, ui.thirdNamingButton)
+    assert [button.text for button in buttons] == [
+        "Keep: T12 to L2 (60 %)",
+        "Use this: T11 to L1 (30 %)",
+        "Use this: T10 to T12 (10 %)",
+    ]
+    assert all(button.isVisible() for button in buttons)
+    assert "Look for the last ribs: at T12 for T12 to L2, at L1 for T11 to L1." in (
+        ui.reviewBannerLabel.text
+    )
+    ui.secondNamingButton.click()
+    assert names(undecided) == ["T11", "T12", "L1"]
+    assert not ui.reviewBannerFrame.isVisible()
+    assert ui.undoButton.toolTip == "Undo: Use T11 to L1"
+    ui.undoButton.click()
+    assert names(undecided) == ["T12", "L1", "L2"]
+    assert ui.reviewBannerFrame.isVisible()
+
+
+def test_keeping_the_naming_of_the_run_ends_the_question(undecided):
+    ui = undecided.ui
+    ui.keepNamingButton.click()
+    assert names(undecided) == ["T12", "L1", "L2"]
+    assert not ui.reviewBannerFrame.isVisible()
+    ui.undoButton.click()
+    assert ui.reviewBannerFrame.isVisible()
+
+
+def test_the_banner_fits_a_narrow_panel_and_has_no_style_of_its_own(undecided, folder):
+    ui = undecided.ui
+    for name in ("inputs", "segment", "export", "setup"):
+        getattr(ui, f"{name}CollapsibleButton").collapsed = name != "setup"
+    undecided.frame.resize(360, 1500)
+    slicer.app.processEvents()
+    undecided.frame.grab().save(str(folder / "banner.png"))
+    assert undecided.frame.minimumSizeHint().width() <= 360
+    label = ui.reviewBannerLabel
+    assert label.size.height() >= label.heightForWidth(label.size.width())
+    assert not ui.reviewBannerIcon.pixmap.isNull()
+    styled = [w.name for w in undecided.frame.findChildren(qt.QWidget) if w.styleSheet]
+    assert styled == []
+
+
+def test_a_run_without_alternatives_has_no_buttons(reviewed):
+    ui = reviewed.ui
+    assert ui.reviewBannerFrame.isVisible()
+    assert not ui.keepNamingButton.isVisible()
+    assert not ui.secondNamingButton.isVisible()

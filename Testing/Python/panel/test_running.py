@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import time
 import unittest
@@ -26,6 +27,14 @@ def test_closing_the_scene_ends_the_run_before_its_nodes_are_removed(watched, mo
     assert "scene was closed" in watched.ui.statusLabel.text
     assert not watched.ui.segmentButton.enabled
     watched.assert_nothing_left()
+
+
+def test_closing_the_scene_lets_go_of_the_last_run_and_keeps_its_log(watched):
+    watched.start("segment")
+    watched.wait()
+    slicer.mrmlScene.Clear(0)
+    assert watched.panel.runs.run is None
+    assert "a line for the log" in watched.panel.runs.log()
 
 
 def test_deleting_the_input_ends_the_run_with_a_message(watched, volume, monkeypatch):
@@ -83,9 +92,11 @@ def test_reloading_the_module_ends_the_run(watched, monkeypatch):
     monkeypatch.setenv("STOP_AT", "segment")
     watched.start("segment")
     kept = dict(sys.modules)
+    name = "SpineMambaSegmentLib.Panel.Panel"
     try:
         watched.panel.widget.onReload()
-        assert not [n for n in sys.modules if n.partition(".")[0] == "SpineMambaSegmentLib"]
+        assert sys.modules[name] is not kept[name]
+        assert watched.panel.frame.self() is not watched.panel.widget
     finally:
         sys.modules.update(kept)  # the other tests go on with the same classes
     assert slicer.app.reloaded[-1] == "SpineMambaSegment"
@@ -195,7 +206,38 @@ def test_a_script_that_is_interrupted_leaves_neither_process_nor_file(
     assert list(fake_worker.iterdir()) == []
 
 
-def test_the_smoke_test_of_the_module_passes(module, panel):
+def run_self_test(module, *names: str) -> str:
+    """Run tests of the module file as unittest does, and return what they told the user."""
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(module.SpineMambaSegmentTest)
-    assert suite.countTestCases() >= 1
-    assert unittest.TextTestRunner(stream=io.StringIO()).run(suite).wasSuccessful()
+    chosen = [case for case in suite if not names or case._testMethodName in names]
+    assert len(chosen) >= max(len(names), 1)
+    with unittest.TestCase().assertLogs() as logged:
+        logging.info("start")
+        result = unittest.TextTestRunner(stream=io.StringIO()).run(unittest.TestSuite(chosen))
+    assert result.wasSuccessful(), result.failures + result.errors
+    return "\n".join(logged.output)
+
+
+QUICK = ("test_labelsBecomeNamedSegments", "test_logicIsMade", "test_panelIsShownAndLeft")
+
+
+def test_the_self_test_passes_without_a_main_window(module, panel):
+    assert "there is no main window" in run_self_test(module, *QUICK)
+
+
+def test_the_self_test_shows_and_leaves_the_panel(module, main_window, panel):
+    slicer.util.selectModule("Volumes")
+    assert "no main window" not in run_self_test(module, *QUICK)
+    assert slicer.util.selectedModule() == "Volumes"
+
+
+def test_the_self_test_names_missing_packages(module, panel, monkeypatch):
+    missing = [SimpleNamespace(name="torch")]
+    monkeypatch.setattr(module, "missingPackages", lambda pyproject: missing)
+    assert "not installed: torch" in run_self_test(module, "test_syntheticSpineIsSegmented")
+
+
+@pytest.mark.slow
+def test_the_self_test_segments_a_synthetic_spine(module, panel, real_worker):
+    assert "not installed" not in run_self_test(module, "test_syntheticSpineIsSegmented")
+    assert list(real_worker.iterdir()) == []

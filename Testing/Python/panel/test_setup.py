@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
+import qt
 import slicer.util
 from run_helpers import put_python_slicer
 
@@ -108,11 +107,7 @@ def test_without_a_network_packages_come_from_a_folder_of_wheels(panel, monkeypa
     monkeypatch.setattr(panel.setupSection, "_pyproject", pyproject)
     monkeypatch.syspath_prepend(str(target))
 
-    def pip_install(arguments: list[str]) -> None:
-        command = [sys.executable, "-m", "pip", "install", "--target", str(target), *arguments]
-        subprocess.run(command, check=True, capture_output=True)
-
-    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    monkeypatch.setenv("PIP_TARGET", str(target))
     panel.setupSection.check()
     assert panel.ui.wheelsButton.enabled
     panel.setupSection.installFromWheels(tmp_path)  # there is none
@@ -135,18 +130,167 @@ def make_wheel(folder: Path, name: str) -> None:
             archive.writestr(f"{stem}.dist-info/{path}", text)
 
 
-def test_a_status_line_is_green_or_a_red_remedy(panel, fake_worker, pump, tmp_path):
+def project(panel, monkeypatch: pytest.MonkeyPatch, folder: Path, *requirements: str) -> None:
+    """Let the panel require some packages."""
+    pyproject = folder / "pyproject.toml"
+    lines = json.dumps(list(requirements))
+    pyproject.write_text(f"[project]\ndependencies = {lines}\n", "utf-8")
+    monkeypatch.setattr(panel.setupSection, "_pyproject", pyproject)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("numpy>=1", "Install", "Python packages are installed."),
+        ("pytest>=9999", "Upgrade", f"pytest {pytest.__version__} (required: >=9999)"),
+        ("no-such-package>=2", "Install", "Missing: no-such-package. Press Install."),
+    ],
+)
+def test_versions_are_compared_and_an_upgrade_is_offered(
+    panel, monkeypatch, tmp_path, fake_worker, case
+):
+    requirement, button, text = case
+    project(panel, monkeypatch, tmp_path, requirement)
+    panel.setupSection.check()
+    ui = panel.ui
+    assert ui.installButton.text == button
+    assert text in ui.packagesLabel.text
+    name = requirement.partition(">=")[0]
+    assert ui.packagesLabel.toolTip.startswith(f"{name}: ")
+    assert "(required: >=" in ui.packagesLabel.toolTip
+
+
+def test_a_declined_installation_leaves_the_status_line_as_it_was(
+    panel, monkeypatch, tmp_path, fake_worker, volume
+):
+    project(panel, monkeypatch, tmp_path, "no-such-package>=2")
+    panel.setupSection.check()
+    before = panel.ui.packagesLabel.text
+    seen: list[str] = []
+
+    def decline(*a: object, **k: object) -> bool:
+        seen.append(panel.ui.packagesLabel.text)
+        return False
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", decline)
+    shown: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *a, **k: shown.append(text))
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.segmentButton.click()
+    assert "can take minutes" in seen[0]
+    assert panel.ui.packagesLabel.text == before
+    assert not panel.runs.isRunning()
+    assert "no-such-package" in shown[0]
+
+
+@pytest.fixture
+def slow_pip(monkeypatch, tmp_path):
+    """A PythonSlicer whose pip writes a line, and goes on for long."""
+    command = "echo Collecting a-package\nexec sleep 30"
+    put_python_slicer(monkeypatch, tmp_path / "slow", command)
+
+
+def test_pip_is_shown_in_a_dialog_that_can_be_cancelled(
+    panel, monkeypatch, tmp_path, slow_pip, pump
+):
+    from SpineMambaSegmentLib.Application.PipDialog import pipInDialog
+
+    texts: list[str] = []
+
+    def look() -> None:
+        (dialog,) = panel.frame.findChildren(qt.QProgressDialog)
+        texts.append(dialog.labelText)
+        if "Collecting" in dialog.labelText:
+            dialog.findChild(qt.QPushButton).click()
+
+    timer = qt.QTimer()
+    timer.setInterval(20)
+    timer.connect("timeout()", look)
+    timer.start()
+    with pytest.raises(UserError, match="cancelled"):
+        pipInDialog(panel.frame, ["a-package"])
+    timer.stop()
+    assert texts[-1] == "Collecting a-package"
+    # The timer ran all the time: the windows were drawn.
+    assert len(texts) > 1
+
+
+def test_kernels_are_installed_in_the_background_and_can_be_cancelled(
+    panel, monkeypatch, tmp_path, slow_pip, pump
+):
+    from SpineMambaSegmentLib.Setup import Dependencies
+
+    monkeypatch.setattr(Dependencies, "kernelArguments", lambda path: ["--no-build-isolation", "x"])
+    ui, section = panel.ui, panel.setupSection
+    section.installOrCancelKernels()
+    assert ui.kernelsButton.text == "Cancel"
+    pump(lambda: ui.kernelsLabel.text == "Collecting a-package")
+    process = section._kernels._process
+    section.installOrCancelKernels()
+    assert process.poll() is not None
+    assert ui.kernelsButton.text == "GPU kernels"
+    assert "cancelled" in ui.kernelsLabel.text
+    section.installOrCancelKernels()
+    process = section._kernels._process
+    panel.stop()  # as when Slicer quits
+    assert process.poll() is not None
+
+
+def test_imported_models_are_removed_after_a_question(
+    panel, monkeypatch, copy_of_starter, fake_worker
+):
+    ui, section = panel.ui, panel.setupSection
+    section.check()
+    assert not ui.removeModelsButton.enabled
+    section.importModel(copy_of_starter)
+    store = section._store
+    (model,) = store.imported()
+    beside = store.folder / "mine.txt"
+    beside.write_text("not a model")
+    inside = model / "notes.txt"
+    inside.write_text("mine")
+    assert ui.removeModelsButton.enabled
+    size = sum(path.stat().st_size for path in model.glob("*.safetensors")) / 1e6
+    assert f"{size:.0f} MB" in ui.removeModelsButton.toolTip
+    asked: list[str] = []
+
+    def ask(text: str, *a: object, **k: object) -> bool:
+        asked.append(text)
+        return len(asked) > 1
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", ask)
+    ui.removeModelsButton.click()
+    assert store.imported() == [model]
+    assert f"1 imported models ({size:.0f} MB)" in asked[0]
+    ui.removeModelsButton.click()
+    assert store.imported() == []
+    assert not ui.removeModelsButton.enabled
+    assert panel.inputSection.model() == DEFAULT
+    assert ui.modelSelector.count == 1
+    # Only what the import has written is deleted.
+    assert beside.exists()
+    assert inside.exists()
+    assert not list(store.folder.rglob("*.safetensors"))
+    assert (BUNDLED / DEFAULT / "model.json").is_file()
+    section.importModel(copy_of_starter)
+    assert store.imported() == [model]
+    assert panel.inputSection.model() == str(model)
+    section.removeModels()
+
+
+def test_a_status_line_has_an_icon_of_slicers_kind_and_a_remedy(panel, fake_worker, pump, tmp_path):
     panel.enter()
     pump(lambda: isinstance(panel.setupSection.facts, dict))
     ui = panel.ui
     for label in (ui.packagesLabel, ui.deviceLabel, ui.kernelsLabel, ui.modelLabel):
-        assert label.text.startswith("\N{CHECK MARK} ")
-        assert label.styleSheet == "color: #2e8b57"
+        icon = label.parent().findChild(qt.QLabel, label.name.replace("Label", "Icon"))
+        assert icon.toolTip == "Available"
+        assert not icon.pixmap.isNull()
+        assert label.styleSheet == ""
     assert "Selective scan: nvrtc; convolutions: bfloat16." in ui.deviceLabel.text
     panel.setupSection.checkModel(str(tmp_path / "away"))
-    assert ui.modelLabel.text.startswith("\N{BALLOT X} ")
     assert "Choose" in ui.modelLabel.text
-    assert ui.modelLabel.styleSheet == "color: #d9483b"
+    assert ui.modelIcon.toolTip == "Needs attention"
 
 
 def test_the_bundled_model_is_complete_and_its_card_is_shown(panel):

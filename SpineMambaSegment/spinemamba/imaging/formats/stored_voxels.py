@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -85,7 +86,24 @@ class Stream(Protocol):
 
 
 def scan_voxels(stored: StoredVoxels) -> VoxelScan:
-    """Read all voxels without keeping them.
+    """Read all voxels without keeping them; errors as in `voxel_blocks`."""
+    scan = VoxelScan()
+    at = 0
+    for values in voxel_blocks(stored):
+        _add(values, stored, scan, at)
+        at += values.size
+    return scan
+
+
+def voxel_blocks(stored: StoredVoxels, block_bytes: int = BLOCK_BYTES) -> Iterator[np.ndarray]:
+    """Read all voxels block by block.
+
+    Args:
+        stored: Location and encoding of the voxels.
+        block_bytes: Bytes per block; the last block of a file may be smaller.
+
+    Yields:
+        Numbers in the order of the file, in native byte order; read-only.
 
     Raises:
         UnreadableError: If there are fewer or more than the header states, or a checksum of the
@@ -98,35 +116,32 @@ def scan_voxels(stored: StoredVoxels) -> VoxelScan:
     share, rest = divmod(size, len(stored.files))
     if rest or share % stored.dtype.itemsize:
         raise UnreadableError(f"its voxels are not {len(stored.files)} equal parts")
-    scan = VoxelScan()
-    at = 0
     for path in stored.files:
         with path.open("rb") as file:
             stream = _stream(file, stored, share)
             try:
-                at = _scan_stream(stream, stored, share, scan, at)
+                yield from _blocks_of(stream, stored, share, block_bytes)
             except (EOFError, zlib.error) as error:
                 raise UnreadableError("its compressed data are damaged or cut off") from error
-    return scan
 
 
-def _scan_stream(stream: Stream, stored: StoredVoxels, share: int, scan: VoxelScan, at: int) -> int:
-    """Read the ``share`` bytes of one file; return the count of numbers read from all files."""
+def _blocks_of(
+    stream: Stream, stored: StoredVoxels, share: int, block_bytes: int
+) -> Iterator[np.ndarray]:
+    """Read the ``share`` bytes of one file block by block."""
     remaining = share
     while remaining:
-        block = _exactly(stream, min(remaining, BLOCK_BYTES))
-        if len(block) < min(remaining, BLOCK_BYTES):
+        block = _exactly(stream, min(remaining, block_bytes))
+        if len(block) < min(remaining, block_bytes):
             raise too_short(share - remaining + len(block), share)
         remaining -= len(block)
         values = np.frombuffer(block, stored.dtype)
-        _add(values.astype(stored.dtype.newbyteorder("="), copy=False), stored, scan, at)
-        at += values.size
+        yield values.astype(stored.dtype.newbyteorder("="), copy=False)
     surplus = _exactly(stream, DISK_BLOCK_BYTES)
     if surplus and not _is_padding(stream, surplus):
         raise UnreadableError(
             f"it holds more than the {share} bytes of voxels that its header states"
         )
-    return at
 
 
 def _is_padding(stream: Stream, surplus: bytes) -> bool:

@@ -7,23 +7,14 @@ Resources/Docs/training.md has an example.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Literal
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
-from spinemamba.common.errors import UserError
-from spinemamba.common.versioned_json import strip_schema
+from spinemamba.common.json_schema import JsonFormat
 from spinemamba.training.data.origin import PREFIX, SYNTHETIC, Origin, Source
-
-SCHEMA = 1
-
-_SECTIONS = ("sources", "training", "testing", "vertebra_shapes")
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class ListedCase:
     source: str
     image: str | None = None
     label: str | None = None
-    modality: str = "CT"
+    modality: Literal["CT", "MR"] = "CT"
     complete: bool = False
     weight: float = 1.0
     remark: str = ""
@@ -125,6 +116,23 @@ class DataList:
         return f"synthetic spines composed of vertebrae of {' and '.join(texts)}"
 
 
+@dataclass(frozen=True)
+class Sections:
+    """Content of a data list.
+
+    Attributes:
+        sources: Title, licence and credit of each data set, by a short name.
+        training: Cases to train on.
+        testing: Cases that are never trained on.
+        vertebra_shapes: Training cases whose vertebral shapes are used in phantoms.
+    """
+
+    sources: dict[str, Source]
+    training: tuple[ListedCase, ...]
+    testing: tuple[ListedCase, ...] = ()
+    vertebra_shapes: tuple[ShapeDonor, ...] = ()
+
+
 def read_data_list(path: Path, root: Path | None = None) -> DataList:
     """Read and check a data list. The image files are not opened.
 
@@ -135,52 +143,42 @@ def read_data_list(path: Path, root: Path | None = None) -> DataList:
     Raises:
         UserError: If the list cannot be read, or an entry is not as described (INPUT_BAD).
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, object_pairs_hook=_unique)
-        sections = strip_schema(_mapping(content, "the list"), SCHEMA)
-        if unknown := sorted(sections.keys() - set(_SECTIONS)):
-            raise ValueError(f"unknown section {unknown[0]}")
-        return _data_list(path, path.parent if root is None else root, sections)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror or error}.",
-            "Check the path after --data-list.",
-        ) from error
-    except RecursionError as error:
-        raise _refusal(path, "it is nested too deeply") from error
-    except ValueError as error:
-        raise _refusal(path, str(error)) from error
-
-
-def _refusal(path: Path, problem: str) -> UserError:
-    return UserError(
-        f"{path} is not a data list: {problem}.",
-        "Correct the entry; Resources/Docs/training.md describes the format.",
+    content = DATA_LIST.read(path, str(path))
+    return DataList(
+        path,
+        path.parent if root is None else root,
+        content.sources,
+        content.training,
+        content.testing,
+        content.vertebra_shapes,
     )
 
 
-def _data_list(path: Path, root: Path, sections: dict[str, Any]) -> DataList:
-    sources = {
-        name: _entry(Source, values, f"sources: {name}")
-        for name, values in _mapping(sections.get("sources", {}), "sources").items()
-    }
-    training = _entries(ListedCase, sections, "training")
-    testing = _entries(ListedCase, sections, "testing")
-    donors = _entries(ShapeDonor, sections, "vertebra_shapes")
-    if not training:
-        raise ValueError("the section training is missing or empty")
-    names = [case.name for case in (*training, *testing)]
-    for case in (*training, *testing):
-        _check_case(case, names, sources)
-    for case in training:
+def _check(content: Sections) -> None:
+    if not content.training:
+        raise ValueError("the section training is empty")
+    cases = (*content.training, *content.testing)
+    names = [case.name for case in cases]
+    for case in cases:
+        _check_case(case, names, content.sources)
+    for case in content.training:
         if case.label is None:
             raise ValueError(f"{case.name}: a training case needs a label")
         if case.modality != "CT":
             raise ValueError(f"{case.name}: a training case must be CT, not {case.modality}")
-    for donor in donors:
-        _check_donor(donor, {case.name for case in training})
-    return DataList(path, root, sources, training, testing, donors)
+    for donor in content.vertebra_shapes:
+        _check_donor(donor, {case.name for case in content.training})
+
+
+DATA_LIST = JsonFormat(
+    Sections,
+    "a data list",
+    "Correct the entry; Resources/Docs/training.md describes the format.",
+    version=1,
+    defaults=True,
+    check=_check,
+)
+"""Format of a data list."""
 
 
 def _check_case(case: ListedCase, names: list[str], sources: Mapping[str, Source]) -> None:
@@ -192,10 +190,8 @@ def _check_case(case: ListedCase, names: list[str], sources: Mapping[str, Source
         raise ValueError(f"{case.name}: the source {case.source} is not in the section sources")
     if not case.files or "" in case.files:
         raise ValueError(f"{case.name}: it has no file")
-    if case.modality not in ("CT", "MR"):
-        raise ValueError(f"{case.name}: the modality {case.modality} is neither CT nor MR")
-    if not (math.isfinite(case.weight) and case.weight > 0):
-        raise ValueError(f"{case.name}: the weight {case.weight} is not above 0")
+    if case.weight <= 0:
+        raise ValueError(f"{case.name}: the weight {case.weight:g} is not above 0")
 
 
 def _check_donor(donor: ShapeDonor, training: set[str]) -> None:
@@ -206,43 +202,3 @@ def _check_donor(donor: ShapeDonor, training: set[str]) -> None:
             raise ValueError(f"vertebra_shapes: {donor.case}: {level} is not a level")
     if NETWORK_LEVELS.index(donor.first) > NETWORK_LEVELS.index(donor.last):
         raise ValueError(f"vertebra_shapes: {donor.case}: {donor.first} is below {donor.last}")
-
-
-def _entries(kind: type[_T], sections: Mapping[str, Any], section: str) -> tuple[_T, ...]:
-    entries = sections.get(section, [])
-    if not isinstance(entries, list):
-        raise ValueError(f"{section} is not a list")
-    return tuple(_entry(kind, values, f"{section}[{k}]") for k, values in enumerate(entries))
-
-
-def _entry(kind: type[_T], values: object, where: str) -> _T:
-    """Return a dataclass from JSON; raise ValueError for missing, unknown or wrong fields."""
-    given, hints = _mapping(values, where), get_type_hints(kind)
-    if unknown := sorted(given.keys() - hints.keys()):
-        raise ValueError(f"{where}: unknown field {unknown[0]}")
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.name not in given:
-            if field.default is MISSING:
-                raise ValueError(f"{where}: the field {field.name} is missing")
-            continue
-        allowed = get_args(hints[field.name]) or (hints[field.name],)
-        value = given[field.name]
-        whole_number = float in allowed and type(value) is int
-        if type(value) not in allowed and not whole_number:
-            raise ValueError(f"{where}: the field {field.name} is {json.dumps(value)}")
-    return kind(**given)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; raise ValueError if a key occurs twice."""
-    out = dict(pairs)
-    if len(out) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)} occurs twice")
-    return out
-
-
-def _mapping(values: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(values, dict):
-        raise ValueError(f"{where} is not an object")
-    return values

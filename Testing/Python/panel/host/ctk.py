@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import qt
 from PySide6 import QtCore, QtWidgets
 
@@ -60,3 +62,19 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
 
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _fold)
     text = QtCore.Property(str, lambda self: self._header.text, _set_title)
+
+
+class ctkMessageBox(QtWidgets.QMessageBox):
+    """A question to the user, which is answered at once.
+
+    Attributes:
+        answer: What the user presses.
+        asked: Texts of all questions.
+    """
+
+    answer = QtWidgets.QMessageBox.StandardButton.Ok
+    asked: ClassVar[list[str]] = []
+
+    def exec_(self) -> QtWidgets.QMessageBox.StandardButton:
+        type(self).asked.append(self.text)
+        return type(self).answer

@@ -21,6 +21,36 @@ class qMRMLWidget(QtWidgets.QWidget):
         self.mrmlSceneChanged.emit(scene)
 
 
+@qt.custom
+class qMRMLSegmentationShow3DButton(QtWidgets.QPushButton):
+    """Adds and removes the surfaces of a segmentation, as Slicer's button does."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None):
+        super().__init__(parent)
+        self.text, self.checkable, self.enabled = "Show 3D", True, False
+        self._node: slicer.vtkMRMLSegmentationNode | None = None
+        self.clicked.connect(self._show)
+
+    def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
+        self._node = node
+        segmentation = None if node is None else node.GetSegmentation()
+        self.enabled = segmentation is not None and segmentation.GetNumberOfSegments() > 0
+        self.checked = self.enabled and segmentation.ContainsRepresentation("Closed surface")
+
+    def _show(self, on: bool) -> None:
+        if on:
+            self._node.CreateClosedSurfaceRepresentation()
+        else:
+            self._node.RemoveClosedSurfaceRepresentation()
+
+
+def _remove(tags: list[tuple[slicer.vtkMRMLScene, int]]) -> None:
+    """Remove observers, which Slicer's widgets do when they are deleted."""
+    for scene, tag in tags:
+        scene.RemoveObserver(tag)
+    tags.clear()
+
+
 def _flag(name: str, default: bool) -> QtCore.Property:
     def write(self: Any, value: bool) -> None:
         self._values[name] = value
@@ -37,14 +67,6 @@ def _text(name: str, default: str) -> QtCore.Property:
     return QtCore.Property(str, lambda self: self._values.get(name, default), write)
 
 
-def _stored(name: str) -> QtCore.Property:
-    return QtCore.Property(
-        bool,
-        lambda self: self.stored.get(name, True),
-        lambda self, value: self.stored.__setitem__(name, value),
-    )
-
-
 @qt.custom
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Offers the nodes of some classes."""
@@ -55,7 +77,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._values: dict[str, Any] = {}
         super().__init__(parent)
         self._scene: slicer.vtkMRMLScene | None = None
-        self._tags: list[int] = []
+        self._tags: list[tuple[slicer.vtkMRMLScene, int]] = []
+        tags = self._tags
+        self.destroyed.connect(lambda: _remove(tags))
         self._id = ""
         self._types: list[str] = []
         self._box = QtWidgets.QComboBox()
@@ -76,12 +100,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     noneDisplay, baseName = _text("noneDisplay", "None"), _text("baseName", "")
 
     def setMRMLScene(self, scene: slicer.vtkMRMLScene | None) -> None:
-        for tag in self._tags:
-            self._scene.RemoveObserver(tag)
-        self._scene, self._tags = scene, []
+        _remove(self._tags)
+        self._scene = scene
         if scene is not None:
-            events = [getattr(slicer.vtkMRMLScene, name) for name in SCENE_EVENTS]
-            self._tags = [scene.AddObserver(e, lambda *_: self.refresh()) for e in events]
+            for name in SCENE_EVENTS:
+                event = getattr(slicer.vtkMRMLScene, name)
+                self._tags.append((scene, scene.AddObserver(event, lambda *_: self.refresh())))
         self.refresh()
 
     def nodes(self) -> list[slicer.vtkMRMLNode]:
@@ -123,52 +147,3 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         if nodeId != self._id:
             self._id = nodeId
             self.currentNodeChanged.emit(self.currentNode())
-
-
-@qt.custom
-class qMRMLSegmentEditorWidget(QtWidgets.QFrame):
-    """Stores the values that the panel sets; it has no tools."""
-
-    def __init__(self, parent: QtWidgets.QWidget | None = None):
-        self.stored: dict[str, Any] = {}
-        super().__init__(parent)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.addWidget(QtWidgets.QLabel("Segment Editor"))
-
-    segmentationNodeSelectorVisible = _stored("segmentationNodeSelectorVisible")
-    sourceVolumeNodeSelectorVisible = _stored("sourceVolumeNodeSelectorVisible")
-    switchToSegmentationsButtonVisible = _stored("switchToSegmentationsButtonVisible")
-    unorderedEffectsVisible = _stored("unorderedEffectsVisible")
-
-    def setMRMLScene(self, scene: slicer.vtkMRMLScene) -> None:
-        self.stored["scene"] = scene
-
-    def setMRMLSegmentEditorNode(self, node: slicer.vtkMRMLSegmentEditorNode) -> None:
-        self.stored["editor"] = node
-
-    def setSegmentationNode(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        self.stored["editor"].SetAndObserveSegmentationNode(node)
-
-    def setSourceVolumeNode(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        self.stored["editor"].SetAndObserveSourceVolumeNode(node)
-
-    def setCurrentSegmentID(self, segmentId: str) -> None:
-        self.stored["editor"].SetSelectedSegmentID(segmentId)
-
-    def setEffectNameOrder(self, names: list[str]) -> None:
-        self.stored["effects"] = tuple(names)
-
-    def setActiveEffectByName(self, name: str) -> None:
-        self.stored["active"] = name
-
-    def setupViewObservations(self) -> None:
-        self.stored["observes"] = True
-
-    def removeViewObservations(self) -> None:
-        self.stored["observes"] = False
-
-    def installKeyboardShortcuts(self) -> None:
-        self.stored["keys"] = True
-
-    def uninstallKeyboardShortcuts(self) -> None:
-        self.stored["keys"] = False

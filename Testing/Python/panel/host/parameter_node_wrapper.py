@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+import weakref
 from typing import Any
 
 import slicer
@@ -30,8 +31,10 @@ class _Parameter:
         if not node.HasParameter(name):
             self.write(default if self._is_node or default is not None else "")
         self._read()
-        # Slicer's removes the observer when the wrapper is deleted.
-        self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._read())
+        # As Slicer's: the observer does not keep the wrapper, and is removed with it.
+        read = weakref.WeakMethod(self._read)
+        tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _call(read))
+        weakref.finalize(self, node.RemoveObserver, tag)
 
     def _read(self) -> None:
         node, name = self._node, self._name
@@ -48,6 +51,12 @@ class _Parameter:
             self._node.SetNodeReferenceID(self._name, None if value is None else value.GetID())
         self._read()
         self._node.EndModify(before)
+
+
+def _call(method: weakref.WeakMethod) -> None:
+    """Call a method if its object still exists."""
+    if (bound := method()) is not None:
+        bound()
 
 
 def parameterNodeWrapper(kind: type) -> type:

@@ -10,11 +10,17 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import types
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from PySide6 import QtCore
+
+sys.path.append(str(Path(__file__).parents[2] / "helpers"))
+from pythonqt_names import CLASSES, has, signals_of
 
 MODULES = [
     importlib.import_module(f"PySide6.{name}")
@@ -30,6 +36,9 @@ _connect, _disconnect = QObject.connect, QObject.disconnect
 # Virtual getters: Shiboken looks for an override in Python, and would find the property.
 STAY_METHODS = {("QWidget", "sizeHint"), ("QWidget", "minimumSizeHint"), ("QProgressBar", "text")}
 
+# A property of the object, and a static function of the class.
+STATIC_TOO = {("QTimer", "singleShot")}
+
 _being_read: set[tuple[int, str]] = set()
 _connections: dict[tuple[int, str], list[tuple[Callable, Callable]]] = {}
 
@@ -37,12 +46,12 @@ _connections: dict[tuple[int, str], list[tuple[Callable, Callable]]] = {}
 class QtProperty:
     """One Qt property as an attribute."""
 
-    def __init__(self, name: str, writable: bool):
-        self.name, self.writable = name, writable
+    def __init__(self, name: str, writable: bool, static: Callable | None = None):
+        self.name, self.writable, self.static = name, writable, static
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         if owner is None:
-            return self
+            return self.static or self
         key = (id(owner), self.name)
         if key in _being_read:  # a virtual getter that asks Python for an override
             return None
@@ -73,6 +82,9 @@ def signal_of(owner: QObject, signature: str) -> tuple[Any, int | None]:
     known = {bytes(m.name()).decode() for m in methods if m.methodType() == kind}
     if match is None or match.group(1) not in known:
         raise ValueError(f"{meta.className()} has no signal {signature}")
+    kind = _kind_of(type(owner))
+    if kind and "(" in signature and signature.replace(" ", "") not in signals_of(kind):
+        raise ValueError(f"{kind} of Qt 5 has no signal {signature}")
     name, arguments = match.groups()
     count = None if arguments is None else len([a for a in arguments.split(",") if a.strip()])
     return getattr(owner, name), count
@@ -87,7 +99,12 @@ def connect(self: QObject, signature: Any, target: Any, *slot: Any) -> Any:
     signal, count = signal_of(self, signature)
     receiver = _cut_arguments(target, count)
     signal.connect(receiver)
-    _connections.setdefault((id(self), signature), []).append((target, receiver))
+    key = (id(self), signature)
+    if key not in _connections:
+        _connections[key] = []
+        # As in PythonQt, the functions go with the object.
+        self.destroyed.connect(lambda: _connections.pop(key, None))
+    _connections[key].append((target, receiver))
     return True
 
 
@@ -117,6 +134,7 @@ def _cut_arguments(target: Callable, count: int | None) -> Callable:
 
 def set_attribute(self: QObject, name: str, value: Any) -> None:
     """Set a property, or an attribute of a class written in Python; refuse a typo."""
+    _refuse_unknown(self, name)
     if isinstance(value, QtCore.SignalInstance):  # PySide6 keeps bound signals this way
         self.__dict__[name] = value
         return
@@ -133,8 +151,32 @@ def set_attribute(self: QObject, name: str, value: Any) -> None:
         self.__dict__[name] = value
 
 
+def _kind_of(kind: type) -> str:
+    """Return the class of Slicer's Qt that a class is or stands for; empty if it is unknown."""
+    name = getattr(kind, "stands_for", kind.__name__)
+    return name if name in CLASSES else ""
+
+
+@cache
+def _is_product(path: str) -> bool:
+    return "SpineMambaSegmentLib" in path or path.endswith("SpineMambaSegment.py")
+
+
+def _refuse_unknown(owner: QObject, name: str) -> None:
+    """Refuse to the product what only PySide6 has; the host and tests may use it."""
+    caller = sys._getframe(1).f_back  # None if Qt asks
+    if name.startswith("_") or caller is None or not _is_product(caller.f_code.co_filename):
+        return
+    if name not in caller.f_code.co_names:  # PySide6 looks for an override
+        return
+    kind = _kind_of(type(owner))
+    if kind and not has(kind, name):
+        raise AttributeError(f"PythonQt has no {kind}.{name}")
+
+
 def _getattribute(original: Callable) -> Callable:
     def get(self: QObject, name: str) -> Any:
+        _refuse_unknown(self, name)
         # PySide6 answers these two in C, whatever the class says.
         if name == "connect":
             return types.MethodType(connect, self)
@@ -149,8 +191,11 @@ def _patch(kind: type, getter: Callable) -> None:
     meta = kind.staticMetaObject
     for k in range(meta.propertyOffset(), meta.propertyCount()):
         prop = meta.property(k)
-        if (kind.__name__, prop.name()) not in STAY_METHODS and prop.name() != "objectName":
-            setattr(kind, prop.name(), QtProperty(prop.name(), prop.isWritable()))
+        name = prop.name()
+        if (kind.__name__, name) in STAY_METHODS or name == "objectName":
+            continue
+        static = getattr(kind, name) if (kind.__name__, name) in STATIC_TOO else None
+        setattr(kind, name, QtProperty(name, prop.isWritable(), static))
     kind.name = property(_object_name, _set_object_name)
     kind.objectName = kind.name
     kind.connect, kind.disconnect = connect, disconnect

@@ -17,6 +17,7 @@ MANAGERS_2D = (
     "vtkMRMLModelSliceDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager2D",
 )
+MANAGERS_OF_CLICKS = ("vtkMRMLMarkupsDisplayableManager", "vtkMRMLCrosshairDisplayableManager")
 WINDOW, LEVEL = 255.0, 127.5
 
 
@@ -84,9 +85,22 @@ class View3D(_View):
 
 
 class SliceView(_View):
-    """A slice view."""
+    """A slice view.
 
-    def __init__(self, name: str, orientation: str, size: tuple[int, int]):
+    Args:
+        name: Name of the view, as "Red".
+        orientation: Axial, Sagittal or Coronal.
+        size: Width and height in pixels.
+        managers: Displayable managers beside those of segmentations and models.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        orientation: str,
+        size: tuple[int, int],
+        managers: tuple[str, ...] = (),
+    ):
         super().__init__(size)
         self.renderer.GetActiveCamera().ParallelProjectionOn()
         # The image is a layer of its own below the segments, which are half transparent.
@@ -100,7 +114,7 @@ class SliceView(_View):
         self.actor = vtk.vtkActor2D()
         self.actor.SetMapper(self.mapper)
         below.AddViewProp(self.actor)
-        self._draw_with(slicer.vtkMRMLSliceViewDisplayableManagerFactory, MANAGERS_2D)
+        self._draw_with(slicer.vtkMRMLSliceViewDisplayableManagerFactory, (*MANAGERS_2D, *managers))
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self.logic.SetMRMLScene(slicer.mrmlScene)
@@ -116,3 +130,42 @@ class SliceView(_View):
         self.logic.ResizeSliceNode(*self.window.GetSize())
         self.logic.FitSliceToBackground()
         self.mapper.SetInputConnection(self.logic.GetImageDataConnection())
+
+
+class ClickedSliceView(SliceView):
+    """A slice view that takes mouse events as Slicer's does, through its interactor."""
+
+    def __init__(self, name: str, orientation: str, size: tuple[int, int]):
+        _prepare_placing()
+        super().__init__(name, orientation, size, MANAGERS_OF_CLICKS)
+        self._idle = vtk.vtkInteractorStyleUser()
+        self.interactor.SetInteractorStyle(self._idle)
+        self.style = slicer.vtkMRMLSliceViewInteractorStyle()
+        self.style.SetDisplayableManagers(self.group)
+        self.style.SetSliceLogic(self.logic)
+        self.style.SetInteractor(self.interactor)
+
+    def click(self, x: int, y: int) -> None:
+        """Move to a pixel, press and release."""
+        self.interactor.SetEventInformation(x, y, 0, 0, chr(0), 0, None)
+        for event in ("MouseMoveEvent", "LeftButtonPressEvent", "LeftButtonReleaseEvent"):
+            self.interactor.InvokeEvent(event)
+
+    def place_ras(self, x: int, y: int) -> tuple[float, float, float]:
+        """Return the position that a pixel shows."""
+        return self.node.GetXYToRAS().MultiplyPoint((x, y, 0.0, 1.0))[:3]
+
+
+def _prepare_placing() -> None:
+    """Add what placing points needs: the markups logic, and the cross hair."""
+    logic = slicer.app.applicationLogic()
+    markups = slicer.modules.markups.logic()
+    markups.SetMRMLApplicationLogic(logic)
+    logic.SetModuleLogic("Markups", markups)
+    for name in ("Interaction", "Selection"):  # gone after the scene was emptied with Clear(1)
+        if slicer.mrmlScene.GetNodeByID(f"vtkMRML{name}NodeSingleton") is None:
+            slicer.mrmlScene.AddNode(getattr(slicer, f"vtkMRML{name}Node")())
+    if slicer.mrmlScene.GetNodeByID("vtkMRMLCrosshairNodedefault") is None:
+        crosshair = slicer.vtkMRMLCrosshairNode()
+        crosshair.SetCrosshairName("default")
+        slicer.mrmlScene.AddNode(crosshair)

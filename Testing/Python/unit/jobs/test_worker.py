@@ -77,6 +77,23 @@ def test_a_command_stops_the_run_before_stdin_ends(monkeypatch: pytest.MonkeyPat
     assert pieces == []
 
 
+def test_a_process_that_stays_gets_further_jobs(monkeypatch: pytest.MonkeyPatch):
+    lines = [
+        b'{"cmd": "run", "job": "a.json"}\nchatter\n[1]\n{"cmd": "run", "job":',
+        b' "b.json"}\n',
+    ]
+    pieces = [*lines, b""]
+    monkeypatch.setattr(os, "read", lambda handle, size: pieces.pop(0))
+    out = io.StringIO()
+    channel = Channel(out)
+    channel.send(events.Finished("a", "", 1.0))
+    channel.listen()
+    assert [channel.next_job() for _ in range(3)] == [Path("a.json"), Path("b.json"), None]
+    # The events of the next job follow the last event of the job before.
+    channel.warn("next")
+    assert said(out) == [events.Finished("a", "", 1.0), events.Warning("next")]
+
+
 def test_only_partial_files_of_this_process_are_deleted(tmp_path: Path):
     (tmp_path / "reports").mkdir()
     job = SegmentJob(

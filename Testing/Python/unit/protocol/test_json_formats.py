@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 import generate
 import pytest
+from json_contents import CONTENTS, RESULT
 from json_schemas import FORMATS, schema_of
-from made_files import CONTENTS, RESULT
 from schema_check import problems
 
 from spinemamba.common.errors import UserError

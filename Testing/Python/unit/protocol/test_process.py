@@ -62,6 +62,19 @@ def test_a_run_reports_progress_in_order_and_ends_with_a_complete_file(tmp_path,
     assert [e.message for e in found if isinstance(e, events.Warning)] == ["all is well"]
 
 
+def test_the_end_of_a_slow_interpreter_is_not_waited_for(tmp_path, python, monkeypatch):
+    monkeypatch.setenv("EXIT_S", "1.0")
+    worker = start(tmp_path, python)
+    longest_s, found = 0.0, []
+    while not any(isinstance(event, events.Finished) for event in found):
+        start_s = time.monotonic()
+        found += worker.new_events()
+        longest_s = max(longest_s, time.monotonic() - start_s)
+        time.sleep(0.01)
+    assert not worker.is_running()
+    assert longest_s < 0.8
+
+
 def test_output_of_python_and_c_goes_to_the_log_not_to_the_events(tmp_path, python):
     worker = start(tmp_path, python)
     collect(worker, events.Finished)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
-from made_labels import spine
-from made_results import result_of
+from synthetic_labels import spine
+from synthetic_results import result_of
 
 from spinemamba.evaluation.cohort import Case, Outcome, summarize
 from spinemamba.evaluation.compare import compare

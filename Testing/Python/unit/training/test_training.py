@@ -213,7 +213,7 @@ def test_the_synthesis_options_are_saved_with_the_checkpoint(tmp_path: Path, cas
     trainer(case, synthesis=NO_SYNTHESIS).save(tmp_path / "none")
     trainer(case).save(tmp_path / "default")
     for name, options in (("none", NO_SYNTHESIS), ("default", SynthesisOptions())):
-        saved = read_metadata(tmp_path / name)["options"]["synthesis"]
+        saved = read_metadata(tmp_path / name).options["synthesis"]
         assert SynthesisOptions(**saved) == options
 
 

@@ -19,6 +19,8 @@ from spinemamba.protocol.result import RESULT as RESULT_FORMAT
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 from spinemamba.protocol.review import LogEntry, LoggedChange, Review
 from spinemamba.protocol.vertebra_result import VertebraResult
+from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
+from spinemamba.training.data.origin import Source
 from spinemamba.training.folder import TrainingRecord
 
 POINT = (1.0, -2.0, 3.5)
@@ -97,6 +99,12 @@ CONTENTS: dict[str, Any] = {
         labels=Path("l.nrrd"),
         point_lps_mm=POINT,
         locked_labels=(3,),
+    ),
+    "data_list": Sections(
+        sources={"one": Source("One", "CC BY 4.0", "A et al.")},
+        training=(ListedCase("a", "one", "a_ct.nii.gz", "a_seg.nii.gz"),),
+        testing=(ListedCase("t", "one", "t.nii.gz", modality="MR"),),
+        vertebra_shapes=(ShapeDonor("a", "L1", "L3"),),
     ),
     "manifest": Manifest(
         case="a",

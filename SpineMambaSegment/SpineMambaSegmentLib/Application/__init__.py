@@ -1,0 +1,1 @@
+"""Integration with Slicer: sample data, Data module, status bar, progress of installations."""

@@ -1,0 +1,123 @@
+"""Level probabilities of the networks for vertebrae that were taken over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from spinemamba.common.errors import UserError
+from spinemamba.protocol import flags
+from spinemamba.protocol.result import InstanceResult, Result
+from SpineMambaSegmentLib.Review.Pins import INSTANCE_TAG, currentResult, numbersOf, pinsOf
+from SpineMambaSegmentLib.Review.SegmentState import (
+    FLAGGED,
+    NOT_STARTED,
+    STATUS_TAG,
+    STATUS_TEXT,
+    SegmentState,
+)
+from SpineMambaSegmentLib.Review.Spine import Edit, Spine
+from SpineMambaSegmentLib.Scene import Provenance
+from SpineMambaSegmentLib.Scene.LabelArray import onGrid
+from SpineMambaSegmentLib.Scene.LazyImport import tool
+
+_UNCERTAIN = "level_uncertain"
+
+
+@dataclass(frozen=True)
+class AddEvidence:
+    """Add level probabilities of a run to the vertebrae under review; no vertebra is renamed.
+
+    A vertebra gets those of the run's vertebra that covers most of its voxels. It is flagged if
+    its present level is uncertain by all of them.
+
+    Attributes:
+        labels: Label values of the run, in the volume's own RAS.
+        result: Result of the run.
+    """
+
+    labels: slicer.vtkOrientedImageData
+    result: Result
+
+    title = _("Level evidence from the networks")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the result with level probabilities, and tags with posteriors and flags."""
+        numbers = numbersOf(spine)
+        current = currentResult(spine, numbers)
+        found = {number: self._match(spine, i) for i, number in numbers.items()}
+        if not any(found.values()):
+            raise UserError(
+                _("The networks found none of these vertebrae in the volume."),
+                _("Choose the image of these vertebrae as the input volume."),
+            )
+        instances = tuple(_with(entry, found[entry.id]) for entry in current.instances)
+        new = replace(
+            self.result,
+            instances=instances,
+            labelings=current.labelings,
+            ambiguous=False,
+            fixed_levels=(),
+        )
+        posteriors = _posteriors(spine, numbers, new)
+        tags = {
+            i: _tags(spine.states[i], number, instances[k], posteriors[i])
+            for k, (i, number) in enumerate(numbers.items())
+        }
+        text = json.dumps(new.to_json(), separators=(",", ":"))
+        return Edit(tags=tags, attributes={Provenance.RESULT_ATTRIBUTE: text})
+
+    def _match(self, spine: Spine, segmentId: str) -> InstanceResult | None:
+        """Return the run's vertebra that covers most of a segment; None below one half."""
+        mask = spine.states[segmentId].mask
+        k, j, i = mask.box
+        extent = (i.start, i.stop - 1, j.start, j.stop - 1, k.start, k.stop - 1)
+        values = onGrid(self.labels, spine.grid.cut(extent))[mask.array()]
+        counts = np.bincount(values, minlength=1)
+        counts[0] = 0
+        value = int(counts.argmax())
+        if 2 * counts[value] < len(values):
+            return None
+        return next((item for item in self.result.instances if item.label == value), None)
+
+
+def _with(entry: InstanceResult, found: InstanceResult | None) -> InstanceResult:
+    if found is None:
+        return entry
+    return replace(entry, level_probabilities=found.level_probabilities, is_sacrum=found.is_sacrum)
+
+
+def _posteriors(spine: Spine, numbers: Mapping[str, int], result: Result) -> dict[str, float]:
+    """Return the probability of the present level of each vertebra, by the level solver."""
+    fixed = {**{i: spine.states[i].level for i in spine.approved()}, **pinsOf(spine)}
+    pins = {numbers[i]: level for i, level in fixed.items() if level and i in numbers}
+    solved = tool("editing.relabel").relabel(result, pins)
+    entries = {entry.id: entry for entry in solved.instances}
+    levels = {number: spine.states[i].level for i, number in numbers.items()}
+    chances = {
+        number: {entry.name: entry.posterior, **dict(entry.alternatives)}
+        for number, entry in entries.items()
+    }
+    return {i: chances.get(n, {}).get(levels[n] or "", 0.0) for i, n in numbers.items()}
+
+
+def _tags(
+    state: SegmentState, number: int, entry: InstanceResult, posterior: float
+) -> dict[str, str]:
+    uncertain = tool("findings.level_flags").uncertain_flag(posterior)
+    kept = [flag for flag in entry.flags if flag.name != _UNCERTAIN]
+    kept += [] if uncertain is None else [uncertain]
+    tags = {
+        INSTANCE_TAG: str(number),
+        "SpineMamba.Posterior": f"{posterior:.3f}",
+        "SpineMamba.Flags": flags.sentences(kept),
+        "SpineMamba.FlagNames": flags.names(kept),
+    }
+    if kept and state.status == NOT_STARTED:
+        tags[STATUS_TAG] = STATUS_TEXT[FLAGGED]
+    return tags
