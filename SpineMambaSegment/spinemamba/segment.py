@@ -20,19 +20,22 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Progress, ignore
 from spinemamba.findings.build_result import RunDetails, build_result
-from spinemamba.findings.shape_flags import shape_flags, with_metal
-from spinemamba.imaging.intensity import choose_modality, normalise
+from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
+from spinemamba.imaging.intensity import Modality, choose_modality, normalise
 from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.truncation import crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import FineOptions, fine_stage
+from spinemamba.inference.level_stage import level_stage
 from spinemamba.inference.model import Model
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances, find_instances, with_cut_sides
 from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.pins import Pin, match_pins
+from spinemamba.levels.sequence_evidence import with_sequence_evidence
 from spinemamba.levels.solve import LevelSolution, assign_levels
+from spinemamba.network.level_sequence import LevelSequenceNet
 from spinemamba.protocol.result import Result
 from spinemamba.selective_scan.dispatch import describe_backend
 
@@ -107,6 +110,7 @@ def segment(
         shape = shape_flags(instances, predictions)
         progress("instances", 1.0)
     with _timed("levels", seconds):
+        instances = _read_levels(instances, predictions, image, model.levels, modality)
         pins = match_pins(options.pins, instances.items)
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
@@ -116,14 +120,39 @@ def segment(
         solution = _solve_with_truncation(instances, solution, pins)
         values = _label_values(solution)
         labels = _to_label_values(numbers, values)
-        if modality == "ct":
-            shape = with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
+        shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
     run = RunDetails(model, modality, seconds, pins, shape, scan)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
     return Segmentation(reorient_back(pad_to_image(labels, reoriented, box), reorientation), result)
+
+
+def _read_levels(
+    instances: Instances,
+    predictions: VoxelPredictions,
+    image: Volume,
+    network: LevelSequenceNet | None,
+    modality: Modality,
+) -> Instances:
+    """Return the instances with the level probabilities of the level network.
+
+    Unchanged without a network, or with one that has not learned from this modality.
+    """
+    if network is None or modality not in network.config.modalities:
+        return instances
+    numbers = Volume(instances.labels, predictions.geometry)
+    evidence = level_stage(image, numbers, network, predictions.field_of_view)
+    return with_sequence_evidence(instances, evidence)
+
+
+def _with_metal(
+    shape: ShapeFlags, data: Volume, modality: Modality, labels: np.ndarray, values: dict[int, int]
+) -> ShapeFlags:
+    if modality != "ct":
+        return shape
+    return with_metal(shape, data.array, labels, values, data.geometry.voxel_ml)
 
 
 def _label_values(solution: LevelSolution) -> dict[int, int]:

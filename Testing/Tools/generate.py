@@ -51,6 +51,12 @@ FLAGS = {
         f"distance to the vertebra above more than {LIMITS.spacing_outlier:g} SD from the usual",
         "SD",
     ),
+    "ribs_disagree": (
+        "level network: ribs above {:g} at a level without, or below {:g} at one with ribs".format(
+            *LIMITS.ribs
+        ),
+        "probability",
+    ),
     "level_gap": ("levels are missing between this vertebra and the one above", "levels missed"),
     "level_twice": ("the vertebra above has the same level", "-"),
     "wrong_order": ("the level is above that of the vertebra above", "-"),

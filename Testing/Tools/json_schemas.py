@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from spinemamba.common.json_schema import JsonFormat, Limits, may_miss, type_hints
 from spinemamba.network.config import NETWORK_CONFIG
+from spinemamba.network.level_sequence import LEVEL_NETWORK_CONFIG
 from spinemamba.protocol.events import EVENT
 from spinemamba.protocol.job import JOB
 from spinemamba.protocol.manifest import MANIFEST
@@ -23,6 +24,7 @@ from spinemamba.protocol.review import REVIEW
 from spinemamba.protocol.vertebra_result import VERTEBRA_RESULT
 from spinemamba.training.data.data_list import DATA_LIST
 from spinemamba.training.folder import TRAINING_RECORD
+from spinemamba.training.levels.folder import LEVEL_TRAINING_RECORD
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -30,6 +32,8 @@ FORMATS: Mapping[str, JsonFormat] = {
     "data_list": DATA_LIST,
     "event": EVENT,
     "job": JOB,
+    "level_network": LEVEL_NETWORK_CONFIG,
+    "level_training": LEVEL_TRAINING_RECORD,
     "manifest": MANIFEST,
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,

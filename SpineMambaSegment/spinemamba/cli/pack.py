@@ -1,4 +1,4 @@
-"""``spinemamba pack``: make a model of two trainings."""
+"""``spinemamba pack``: make a model of trainings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=Path, help="folder of the model")
     parser.add_argument("--coarse", type=Path, required=True, help=_SOURCE)
     parser.add_argument("--fine", type=Path, required=True, help=_SOURCE)
+    parser.add_argument("--levels", type=Path, help=f"{_SOURCE}; leave out for a model without it")
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", default="1", help="version of the weights (%(default)s)")
     add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the averaged weights of both networks and the model card."""
+    """Write the averaged weights of the networks and the model card."""
     from spinemamba.training.pack_model import pack_model
 
     card = pack_model(
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
         args.output,
         name=args.name,
         version=args.version,
+        levels=args.levels,
         overwrite=args.overwrite,
     )
     print_line(f"Wrote model {card.name} {card.version} ({card.licence}) to {args.output}")

@@ -1,4 +1,4 @@
-"""``spinemamba train``: prepare the data, and train one of the two networks."""
+"""``spinemamba train``: prepare the data, and train one of the two networks of voxels."""
 
 from __future__ import annotations
 
@@ -23,6 +23,25 @@ _SHEET_PATCHES = 24
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``spinemamba train``."""
     parser.add_argument("network", choices=sorted(SPACING_MM), help="which of the two networks")
+    add_data_arguments(parser)
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="spinemamba",
+        help="architecture: SpineMamba, an ablation of it, or MONAI's DynUNet (%(default)s)",
+    )
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="tiny",
+        help="size of the starter model, or the reconstruction of the paper's (%(default)s)",
+    )
+    parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
+    _add_schedule(parser)
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the folder of a training and of its cases."""
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
     parser.add_argument(
         "--data-list", type=Path, metavar="FILE", help="JSON file that lists cases and licences"
@@ -45,20 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=12,
         help="synthetic spines (default 12)",
     )
-    parser.add_argument(
-        "--kind",
-        choices=KINDS,
-        default="spinemamba",
-        help="architecture: SpineMamba, an ablation of it, or MONAI's DynUNet (%(default)s)",
-    )
-    parser.add_argument(
-        "--size",
-        choices=SIZES,
-        default="tiny",
-        help="size of the starter model, or the reconstruction of the paper's (%(default)s)",
-    )
-    parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
-    _add_schedule(parser)
 
 
 def _add_schedule(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     with working_in(args.out, TRAINED[args.size, args.network], args.kind):
-        cases, weights = gather_cases(_data_options(args), SPACING_MM[args.network], print_line)
+        cases, weights = gather_cases(data_options(args), SPACING_MM[args.network], print_line)
         if not cases:
             raise UserError(
                 "There are no cases to train on.",
@@ -104,7 +109,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _data_options(args: argparse.Namespace) -> DataOptions:
+def data_options(args: argparse.Namespace) -> DataOptions:
+    """Return the sources of the cases that the arguments name.
+
+    Raises:
+        UserError: If the folder of a data list is given without a list (INPUT_BAD).
+    """
     from spinemamba.training.data.data_list import read_data_list
     from spinemamba.training.data.gather import DataOptions
 

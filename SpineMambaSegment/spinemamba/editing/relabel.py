@@ -56,6 +56,8 @@ def _instance(entry: InstanceResult) -> Instance:
         level_probabilities=entry.level_probabilities,
         is_sacrum=entry.is_sacrum,
         cut_sides=entry.cut_sides,
+        no_vertebra=entry.no_vertebra,
+        witnesses=entry.witnesses,
     )
 
 

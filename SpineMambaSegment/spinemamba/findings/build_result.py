@@ -124,6 +124,8 @@ def instance_results(
                 complete=not item.cut_sides,
                 cut_sides=item.cut_sides,
                 is_sacrum=item.is_sacrum,
+                no_vertebra=item.no_vertebra,
+                witnesses=item.witnesses,
                 flags=(*flags[k], *shape.get(item.id, ())),
             )
         )

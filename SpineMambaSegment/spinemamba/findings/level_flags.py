@@ -34,6 +34,9 @@ class QualityLimits:
         hole: Greatest fraction of the volume in enclosed holes.
         two_cores: Least volume of a second core, as a fraction of the first.
         asymmetry: Greatest difference of the volumes left and right of the core, as a fraction.
+        ribs: Probability of ribs on both sides from which on a vertebra without ribs by its level
+            is flagged, and up to which a thoracic one is. Far apart, because ribs at the edge of
+            the field of view are uncertain.
         metal_ml: Greatest volume above `metal_hu`.
         metal_hu: Intensity above that of any bone.
         back_to_front_mm: Least distance backwards from the core to the centroid of a vertebra, as
@@ -55,6 +58,7 @@ class QualityLimits:
     hole: float = 0.01
     two_cores: float = 0.3
     asymmetry: float = 0.25
+    ribs: tuple[float, float] = (0.85, 0.15)
     metal_ml: float = 0.2
     metal_hu: float = 2500.0
     back_to_front_mm: float = 0.0
@@ -76,6 +80,7 @@ LEVEL_FLAGS = (
     "wrong_order",
     "level_gap",
     "spacing_outlier",
+    "ribs_disagree",
 )
 """Names of the flags of `level_flags`. All other flags remain when levels change."""
 
@@ -110,6 +115,7 @@ def level_flags(
         if ratio is not None and not limits.volume_outlier[0] <= ratio <= limits.volume_outlier[1]:
             sentence = f"Volume is {ratio:.1f} times that of its neighbours."
             out[k].append(Flag("volume_outlier", ratio, sentence))
+        out[k] += _rib_flags(item, names[k], limits)
     known = [k for k, name in enumerate(names) if name]
     for k, flag in _unusual_volumes(items, names, known, limits):
         out[k].append(flag)
@@ -118,6 +124,19 @@ def level_flags(
     for k, flag in _unusual_steps(items, names, known, limits):
         out[k].append(flag)
     return [tuple(flags) for flags in out]
+
+
+def _rib_flags(item: Instance, name: str | None, limits: QualityLimits) -> list[Flag]:
+    """Return the flag of a vertebra with ribs and a level without ribs, or the other way round."""
+    if item.witnesses is None or name is None:
+        return []
+    sides = (item.witnesses.rib_left, item.witnesses.rib_right)
+    seen, missed = limits.ribs
+    if name.startswith("T") and max(sides) <= missed:
+        return [Flag("ribs_disagree", max(sides), f"No ribs are seen here, but {name} has ribs.")]
+    if not name.startswith("T") and min(sides) >= seen:
+        return [Flag("ribs_disagree", min(sides), f"Ribs are seen here, but {name} has none.")]
+    return []
 
 
 def uncertain_flag(posterior: float, limits: QualityLimits = LIMITS) -> Flag | None:

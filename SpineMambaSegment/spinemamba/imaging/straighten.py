@@ -26,7 +26,7 @@ _LEFT_ZYX = np.array([0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True)
-class _Frame:
+class MovingFrame:
     """Moving frame along the centre line, caudal to cranial; arrays (n, 3) along z, y, x.
 
     Attributes:
@@ -65,7 +65,7 @@ def straighten_in_steps(
     bodies_mm = line.bodies_mm
     if not bodies_mm:
         return None
-    frame = _frame(bodies_mm, pixel_mm)
+    frame = moving_frame(bodies_mm, pixel_mm)
     views = []
     for across, aside, reach_mm in (
         (frame.back, frame.left, _SIDE_MM),
@@ -80,26 +80,27 @@ def straighten_in_steps(
     return views[0], views[1]
 
 
-def _frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> _Frame:
+def moving_frame(bodies_mm: dict[int, np.ndarray], pixel_mm: float) -> MovingFrame:
     """Return the moving frame along the line through the bodies."""
     # Sorted by height and not by level, because levels may be wrong.
     places = np.array(sorted(bodies_mm.values(), key=lambda place: -place[0]))
     line = line_through(places).points_mm[::-1]
     along = np.arange(0, len(line) - 1, pixel_mm)
     points = np.stack([np.interp(along, np.arange(len(line)), line[:, k]) for k in range(3)], -1)
-    up = _unit(np.gradient(points, axis=0))
-    left = _unit(_LEFT_ZYX - (up @ _LEFT_ZYX)[:, None] * up)
+    up = unit(np.gradient(points, axis=0))
+    left = unit(_LEFT_ZYX - (up @ _LEFT_ZYX)[:, None] * up)
     # Axes are z, y, x: the product of left and up points to posterior.
-    return _Frame(points, _unit(np.cross(left, up)), left)
+    return MovingFrame(points, unit(np.cross(left, up)), left)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (..., 3) divided by their length; zero stays zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
 def _marks(
     bodies_mm: dict[int, np.ndarray],
-    frame: _Frame,
+    frame: MovingFrame,
     across: np.ndarray,
     columns: tuple[float, float],
 ) -> dict[int, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Load and save a model: two networks as safetensors files, and the model card (model.json).
+"""Load and save a model: its networks as safetensors files, and the model card (model.json).
 
 Pickle is not used, because it executes code and models may come from untrusted sources.
 """
@@ -6,6 +6,8 @@ Pickle is not used, because it executes code and models may come from untrusted 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +22,9 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
 from spinemamba.inference.precision import BFLOAT16, FLOAT32, choose_precision
 from spinemamba.network.config import NetworkConfig
+from spinemamba.network.level_sequence import LevelNetworkConfig, LevelSequenceNet
 from spinemamba.network.unet import SpineMambaNet
-from spinemamba.protocol.model_card import ModelCard, NetworkCard, read_card
+from spinemamba.protocol.model_card import LEVELS, ModelCard, NetworkCard, read_card
 
 REMEDY = "Choose another model, or install the extension again to restore the bundled one."
 
@@ -57,11 +60,19 @@ class LoadedNetwork:
 
 @dataclass(frozen=True)
 class Model:
-    """A coarse and a fine network with their model card."""
+    """The networks of a model with their model card.
+
+    Attributes:
+        card: Model card.
+        coarse: Finds the spine.
+        fine: Predicts bone, cores and levels around it.
+        levels: Reads the vertebrae as a sequence, in evaluation mode; None if the model has none.
+    """
 
     card: ModelCard
     coarse: LoadedNetwork
     fine: LoadedNetwork
+    levels: LevelSequenceNet | None = None
 
 
 def load_model(folder: Path, device: str | torch.device = "cpu", precision: str = "auto") -> Model:
@@ -80,10 +91,13 @@ def load_model(folder: Path, device: str | torch.device = "cpu", precision: str 
     _check_normalisation(card)
     chosen = choose_precision(precision, torch.device(device), card)
     networks = {
-        name: _load_network(folder, entry, torch.device(device), chosen)
-        for name, entry in card.networks.items()
+        name: _load_network(folder, card.networks[name], torch.device(device), chosen)
+        for name in ("coarse", "fine")
     }
-    return Model(card, networks["coarse"], networks["fine"])
+    levels = None
+    if LEVELS in card.networks:
+        levels = _load_levels(folder, card.networks[LEVELS]).to(torch.device(device))
+    return Model(card, networks["coarse"], networks["fine"], levels)
 
 
 def _check_normalisation(card: ModelCard) -> None:
@@ -105,11 +119,25 @@ def _check_normalisation(card: ModelCard) -> None:
 def _load_network(
     folder: Path, entry: NetworkCard, device: torch.device, precision: str
 ) -> LoadedNetwork:
+    with _weights_of(folder, entry) as state:
+        network = SpineMambaNet(NetworkConfig.from_json(entry.config))
+        network.load_state_dict(state)
+    return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device, precision)
+
+
+def _load_levels(folder: Path, entry: NetworkCard) -> LevelSequenceNet:
+    with _weights_of(folder, entry) as state:
+        network = LevelSequenceNet(LevelNetworkConfig.from_json(entry.config))
+        network.load_state_dict(state)
+    return network.eval()
+
+
+@contextmanager
+def _weights_of(folder: Path, entry: NetworkCard) -> Iterator[dict[str, Tensor]]:
+    """Give the weights of a network, and convert errors of loading them to a `UserError`."""
     path = checked_weights(folder, entry)
     try:
-        network = SpineMambaNet(NetworkConfig.from_json(entry.config))
-        state = {name: value.float() for name, value in load_file(path).items()}
-        network.load_state_dict(state)
+        yield {name: value.float() for name, value in load_file(path).items()}
     # An invalid configuration can fail in many ways, such as an index or a division by zero.
     except (
         SafetensorError,
@@ -126,7 +154,6 @@ def _load_network(
             REMEDY,
             Code.MODEL_BAD,
         ) from error
-    return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device, precision)
 
 
 def checked_weights(folder: Path, entry: NetworkCard) -> Path:

@@ -20,6 +20,7 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
 from spinemamba.instances.partition import PartitionOptions, VoxelHints, assign_voxels
+from spinemamba.protocol.result import Witnesses
 
 _SACRUM = NETWORK_LEVELS.index("Sacrum")
 
@@ -70,6 +71,9 @@ class Instance:
         level_probabilities: One for each of `NETWORK_LEVELS`, mean over its voxels.
         is_sacrum: Whether it is the sacrum.
         cut_sides: Sides of the field of view that truncate it, such as "superior" or "left".
+        no_vertebra: Probability that it is not a vertebra, if the level probabilities are those of
+            the level network; None if they are means over voxels.
+        witnesses: What the level network sees besides the level; None without it.
     """
 
     id: int
@@ -78,6 +82,8 @@ class Instance:
     level_probabilities: tuple[float, ...]
     is_sacrum: bool
     cut_sides: tuple[str, ...]
+    no_vertebra: float | None = None
+    witnesses: Witnesses | None = None
 
 
 @dataclass(frozen=True)

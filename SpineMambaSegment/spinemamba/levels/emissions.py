@@ -26,6 +26,8 @@ _IS_DISTINCT = np.isin(NETWORK_LEVELS, DISTINCT)
 _NETWORK_INDEX = np.array([INDEX[name] for name in NETWORK_LEVELS])
 """Index in `NAMES` of each of `NETWORK_LEVELS`."""
 
+_HAS_RIBS = np.array([name.startswith("T") for name in NAMES])
+
 MERGED_LEVELS = {
     INDEX[upper]: INDEX[lower] for upper, lower in itertools.pairwise(USUAL) if lower != "Sacrum"
 }
@@ -38,7 +40,11 @@ class EmissionOptions:
 
     Attributes:
         level_weight: Exponent of the level probabilities. Below 1, because neighbours are
-            predicted from the same part of the image and are not independent.
+            predicted from the same part of the image, or with each other, and are not independent.
+        rib_weight: Exponent of the probability that ribs are seen at a level with ribs, or not seen
+            at one without. Below 1, because the level probabilities depend on ribs, too.
+        rib_floor: Least of these probabilities: a rib may be rudimentary or outside of the field of
+            view, and L1 or C7 may have one.
         level_floor: Least level probability: no network is ever certain.
         anchor: Least total probability of the levels of unique shape for an instance to be an
             anchor.
@@ -58,6 +64,8 @@ class EmissionOptions:
     """
 
     level_weight: float = 0.8
+    rib_weight: float = 0.25
+    rib_floor: float = 0.05
     level_floor: float = 0.01
     anchor: float = 0.7
     anchor_floor: float = 1e-3
@@ -89,6 +97,7 @@ def emissions(
     out[..., _NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
     # The networks are trained with T13 as T12 and L6 as L5; the sequence distinguishes them.
     out[..., INDEX["T13"]], out[..., INDEX["L6"]] = out[..., INDEX["T12"]], out[..., INDEX["L5"]]
+    out += _rib_likelihoods(items, options)
     out[..., INDEX["Sacrum"]] = -np.inf
     for k, item in enumerate(items):
         pin = pins.get(item.id)
@@ -97,6 +106,21 @@ def emissions(
             out[:, k, INDEX[pin or "Sacrum"]] = options.pin_log_likelihood if pin else 0.0
             if not pin:
                 out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(options.anchor_floor)
+    return out
+
+
+def _rib_likelihoods(items: tuple[Instance, ...], options: EmissionOptions) -> np.ndarray:
+    """Return the log likelihood of the ribs seen at each instance for each level, (n, 27).
+
+    It is relative to that of an instance of which nothing is known, as that of a non-vertebra.
+    """
+    out = np.zeros((len(items), len(NAMES)))
+    for k, item in enumerate(items):
+        if item.witnesses is not None:
+            seen = (item.witnesses.rib_left + item.witnesses.rib_right) / 2
+            agrees = np.where(_HAS_RIBS, seen, 1 - seen)
+            floor = options.rib_floor
+            out[k] = options.rib_weight * np.log(2 * (floor + (1 - 2 * floor) * agrees))
     return out
 
 
@@ -163,9 +187,13 @@ def non_vertebra_emissions(
     # Networks label false instances with the nearby level almost as confidently as real ones. The
     # sum of squares, the expected probability of the level, cancels this confidence.
     expected = (np.array([item.level_probabilities for item in items], float) ** 2).sum(axis=1)
-    out = np.log(
-        np.maximum(expected, 1 / len(NETWORK_LEVELS)) * options.non_vertebra_volume / volume
-    )
+    likelihood = np.maximum(expected, 1 / len(NETWORK_LEVELS)) * options.non_vertebra_volume
+    out = np.log(likelihood / volume)
+    # The level network has a class for them.
+    for k, item in enumerate(items):
+        if item.no_vertebra is not None:
+            floor = options.level_floor
+            out[k] = options.level_weight * np.log(floor + (1 - floor) * item.no_vertebra)
     return np.broadcast_to(out[:, None], single.shape).copy()
 
 

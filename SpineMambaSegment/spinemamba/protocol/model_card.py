@@ -21,6 +21,9 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 
 DEFAULT = "starter"
 
+LEVELS = "levels"
+"""Name of the level network, which a model need not have."""
+
 SPACING_RANGE_MM = (0.1, 20.0)
 """Plausible voxel sizes of a network."""
 
@@ -35,7 +38,8 @@ class NetworkCard:
         file: Name of the weights file in the model's folder.
         sha256: SHA-256 of the weights file.
         spacing_mm: Voxel size that the network was trained with.
-        config: `network.config.NetworkConfig` as a dictionary.
+        config: `network.config.NetworkConfig` as a dictionary; of the network of levels
+            `network.level_sequence.LevelNetworkConfig`.
         training: Record of the training: steps, seeds and other settings.
     """
 
@@ -53,7 +57,8 @@ class ModelCard:
     Attributes:
         name: Short name, shown in the panel and written into results.
         version: Version of the weights.
-        networks: The "coarse" and the "fine" network.
+        networks: The "coarse" and the "fine" network, and the "levels" network if the model has
+            one.
         labels: Names of the levels in the order of the output channels.
         normalisation: Method and parameters of the intensity normalisation.
         data: One sentence for each source of training data, with its licence.
@@ -143,7 +148,7 @@ def bundled_models() -> list[str]:
 
 def _check_networks(card: ModelCard) -> None:
     """Raise ValueError if a network is missing, or its weights lie outside the model's folder."""
-    if set(card.networks) != {"coarse", "fine"}:
+    if set(card.networks) - {LEVELS} != {"coarse", "fine"}:
         raise ValueError(f"it names the networks {sorted(card.networks)}, not coarse and fine")
     for entry in card.networks.values():
         if Path(entry.file).name != entry.file:

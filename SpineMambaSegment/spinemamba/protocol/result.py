@@ -5,16 +5,35 @@ Standard library only, because panel, command line, evaluation and review read t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from spinemamba.anatomy.labels import BY_VALUE
-from spinemamba.common.json_schema import JsonFormat
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 from spinemamba.protocol.flags import Flag
 
 RESULT_END = "_result.json"
 """Suffix of the file name of a result; the stem is that of the labels."""
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """What the level network sees at a vertebra besides its level, as probabilities.
+
+    Attributes:
+        rib_left: A rib on the patient's left.
+        rib_right: A rib on the patient's right.
+        first_rib: It is the first vertebra with ribs.
+        last_rib: It is the last vertebra with ribs.
+        above_sacrum: It is the last vertebra above the sacrum.
+    """
+
+    rib_left: float
+    rib_right: float
+    first_rib: float
+    last_rib: float
+    above_sacrum: float
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,9 @@ class InstanceResult:
         cut_sides: Sides of the field of view that truncate it.
         flags: Quality flags.
         is_sacrum: Whether it is the sacrum by its appearance, whatever its level.
+        no_vertebra: Probability by the level network that it is not a vertebra; None if the model
+            has no such network.
+        witnesses: What that network sees besides the level; None without it.
     """
 
     id: int
@@ -49,6 +71,8 @@ class InstanceResult:
     cut_sides: tuple[str, ...]
     flags: tuple[Flag, ...]
     is_sacrum: bool = False
+    no_vertebra: float | None = field(default=None, metadata=OPTIONAL)
+    witnesses: Witnesses | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Pack two trainings into a model: averaged weights and the model card."""
+"""Pack trainings into a model: averaged weights and the model card."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +10,29 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
+from spinemamba.imaging.vertebra_crops import CROP_MM
 from spinemamba.inference.model import checked_weights, save_weights
-from spinemamba.protocol.model_card import CARD, ModelCard, NetworkCard, find_model, read_card
+from spinemamba.protocol.model_card import (
+    CARD,
+    LEVELS,
+    ModelCard,
+    NetworkCard,
+    find_model,
+    read_card,
+)
 from spinemamba.training.architectures import DYNUNET, SPACING_MM
 from spinemamba.training.checkpoint import load_checkpoint
 from spinemamba.training.data.origin import merged
 from spinemamba.training.folder import METADATA, read_metadata
+from spinemamba.training.levels.folder import RECORD, read_record
 
 _OPEN = "Apache-2.0"
 _SHARE_ALIKE = "CC-BY-SA-4.0"
 """Licence of weights that were trained on VerSe: the licence of VerSe."""
 
 _WEIGHTS = ".safetensors"
+
+_Packing = Callable[[str, Path, Path], tuple[NetworkCard, tuple[str, ...]]]
 
 _INTENDED_USE = (
     "Research and demonstration: a first segmentation of vertebrae in CT that a person reviews. "
@@ -29,9 +41,16 @@ _INTENDED_USE = (
 
 
 def pack_model(
-    coarse: Path, fine: Path, folder: Path, *, name: str, version: str, overwrite: bool = False
+    coarse: Path,
+    fine: Path,
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    levels: Path | None = None,
+    overwrite: bool = False,
 ) -> ModelCard:
-    """Write a model from the checkpoints of its two networks, completely or not at all.
+    """Write a model from the checkpoints of its networks, completely or not at all.
 
     Args:
         coarse: Folder of the coarse network's training, or a model whose coarse network is kept.
@@ -39,6 +58,7 @@ def pack_model(
         folder: Folder of the model; created if missing.
         name: Name of the model.
         version: Version of the weights.
+        levels: The same for the level network; None for a model without one.
         overwrite: Whether an existing model is replaced.
 
     Returns:
@@ -48,7 +68,7 @@ def pack_model(
         UserError: If a training has no checkpoint (MODEL_MISSING), or the model exists already or
             cannot be written (OUTPUT_BAD, DISK_FULL).
     """
-    sources = {"coarse": coarse, "fine": fine}
+    sources = {"coarse": coarse, "fine": fine} | ({LEVELS: levels} if levels else {})
     weights = {kind: folder / f"{kind}{_WEIGHTS}" for kind in sources}
     outputs = [*weights.values(), folder / CARD]
     for path in outputs:
@@ -56,13 +76,20 @@ def pack_model(
     networks, data = {}, ()
     with all_or_none(outputs, overwrite=overwrite) as partial:
         for kind, source in sources.items():
-            pack = _pack_training if (source / METADATA).is_file() else _keep_network
+            pack = _packing(kind, source)
             entry, attributions = pack(kind, source, partial[weights[kind]])
             networks[kind] = replace(entry, file=weights[kind].name)
             data = merged(data, attributions)
         card = _card(name, version, networks, data)
         partial[folder / CARD].write_text(card.text(), encoding="utf-8")
     return card
+
+
+def _packing(kind: str, source: Path) -> _Packing:
+    """Return how a network is packed: from its training, or from a model."""
+    if kind == LEVELS:
+        return _pack_level_training if (source / RECORD).is_file() else _keep_network
+    return _pack_training if (source / METADATA).is_file() else _keep_network
 
 
 def _card(
@@ -92,6 +119,12 @@ def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tup
             Code.MODEL_MISSING,
         ) from error
     card = read_card(model)
+    if kind not in card.networks:
+        raise UserError(
+            f"The model {card.name} has no network '{kind}'.",
+            "Choose another model, or the folder of a training of this network.",
+            Code.MODEL_MISSING,
+        )
     entry = card.networks[kind]
     path.write_bytes(checked_weights(model, entry).read_bytes())
     return entry, card.data
@@ -116,3 +149,14 @@ def _pack_training(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tu
     }
     card = NetworkCard(path.name, digest, SPACING_MM[kind], metadata.network.to_json(), training)
     return card, metadata.sources
+
+
+def _pack_level_training(
+    kind: str, source: Path, path: Path
+) -> tuple[NetworkCard, tuple[str, ...]]:
+    """As `_pack_training`, of the level network."""
+    record, state = read_record(source), load_checkpoint(source)
+    digest = save_weights(state["average"], path)
+    training = {**record.options, "steps_done": state["step"]}
+    card = NetworkCard(path.name, digest, CROP_MM, record.network.to_json(), training)
+    return card, record.sources

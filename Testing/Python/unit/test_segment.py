@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from spinemamba.evaluation.compare import compare
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.model import LoadedNetwork, Model, load_model
 from spinemamba.levels.pins import Pin
+from spinemamba.network.level_sequence import WITNESSES, LevelLogits, LevelNetworkConfig
 from spinemamba.phantom import PaintOptions, PhantomOptions, make_phantom, paint_ct
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.segment import SegmentOptions, segment
@@ -49,6 +51,21 @@ def model() -> Model:
     return Model(card, coarse, fine)
 
 
+class SaysL1ToL3(torch.nn.Module):
+    """A level network that is certain of three levels, whatever it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.zeros(1))
+        self.config = LevelNetworkConfig()
+
+    def forward(self, crops: torch.Tensor, gaps: torch.Tensor) -> LevelLogits:
+        levels = torch.zeros(len(crops), len(NETWORK_LEVELS) + 1)
+        for k, name in enumerate(("L1", "L2", "L3")):
+            levels[k, NETWORK_LEVELS.index(name)] = 10.0
+        return LevelLogits(levels, torch.zeros(len(crops), WITNESSES))
+
+
 def blocks() -> Volume:
     """Return three different bright blocks on top of each other in soft tissue."""
     array = np.full((48, 30, 26), 30, np.int16)
@@ -70,6 +87,22 @@ def turned(volume: Volume, order: tuple[int, ...], signs: tuple[int, ...]) -> Vo
     origin = tuple(volume.geometry.to_lps_mm(index))
     spacing = tuple(volume.spacing_mm[old] for old in order)
     return Volume(array.copy(), Geometry(array.shape, spacing, origin, direction))
+
+
+def test_the_level_network_of_a_model_names_the_vertebrae(model: Model):
+    result = segment(blocks(), replace(model, levels=SaysL1ToL3().eval())).result
+    assert [entry.name for entry in result.instances] == ["L1", "L2", "L3"]
+    assert all(entry.no_vertebra < 0.01 for entry in result.instances)
+    assert {entry.no_vertebra for entry in segment(blocks(), model).result.instances} == {None}
+
+
+def test_a_level_network_that_has_learned_from_ct_does_not_name_mr(model: Model):
+    bright = blocks().with_array(blocks().array + 1024)
+    options = SegmentOptions(modality="mr")
+    plain = segment(bright, model, options).result
+    read = segment(bright, replace(model, levels=SaysL1ToL3().eval()), options).result
+    assert [entry.no_vertebra for entry in read.instances] == [None] * len(read.instances)
+    assert read.labelings == plain.labelings
 
 
 def test_three_blocks_are_segmented_as_neighbouring_vertebrae(model: Model):

@@ -15,6 +15,7 @@ from spinemamba.imaging.volume import Geometry
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.result import Witnesses
 
 NAMES = ["T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4"]
 
@@ -62,6 +63,28 @@ def test_a_volume_unusual_for_neighbours_and_level_is_flagged(factor: float):
     flags = flags_of(items, 3)
     assert flags["volume_outlier"].value == pytest.approx(factor, rel=0.1)
     assert flags["volume_unusual"].value == pytest.approx(factor, rel=0.1)
+
+
+def seen(left: float, right: float) -> Witnesses:
+    return Witnesses(left, right, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("k", "witnesses", "value"),
+    [
+        (3, seen(0.05, 0.1), 0.1),  # T12 without ribs
+        (4, seen(0.9, 0.95), 0.9),  # L1 with ribs
+        (3, seen(0.05, 0.6), None),  # a rib on one side
+        (4, seen(0.95, 0.3), None),
+        (3, seen(0.9, 0.9), None),
+        (4, seen(0.1, 0.1), None),
+    ],
+)
+def test_ribs_that_contradict_the_level_are_flagged(k: int, witnesses: Witnesses, value):
+    items = spine()
+    items[k] = replace(items[k], witnesses=witnesses)
+    flag = flags_of(items, k).get("ribs_disagree")
+    assert (flag and flag.value) == value
 
 
 def test_a_large_patient_is_not_unusual():
