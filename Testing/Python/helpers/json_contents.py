@@ -8,6 +8,7 @@ from typing import Any
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.network.config import COARSE
+from spinemamba.network.level_sequence import LevelNetworkConfig
 from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.events import Progress
 from spinemamba.protocol.flags import Flag
@@ -22,6 +23,7 @@ from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
 from spinemamba.training.data.origin import Source
 from spinemamba.training.folder import TrainingRecord
+from spinemamba.training.levels.folder import LevelTrainingRecord
 
 POINT = (1.0, -2.0, 3.5)
 SHA = "0" * 64
@@ -106,6 +108,8 @@ CONTENTS: dict[str, Any] = {
         testing=(ListedCase("t", "one", "t.nii.gz", modality="MR"),),
         vertebra_shapes=(ShapeDonor("a", "L1", "L3"),),
     ),
+    "level_network": LevelNetworkConfig(layers=1),
+    "level_training": LevelTrainingRecord(LevelNetworkConfig(), {}, ("VerSe.",)),
     "manifest": Manifest(
         case="a",
         vertebrae=(VERTEBRA,),

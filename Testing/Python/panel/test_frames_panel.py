@@ -207,7 +207,7 @@ def test_a_second_run_keeps_what_is_approved_in_each_frame(scan):
     scan.start()
     scan.wait()
     assert scan.ids() == dict.fromkeys(VALUES, IDS)
-    assert scan.ui.reviewProgressBar.value == 1
+    scan.pump(lambda: scan.ui.reviewProgressBar.value == 1)
     assert not scan.ui.undoButton.enabled
     scan.browser.SetSelectedItemNumber(0)
     scan.pump(lambda: scan.ui.reviewProgressBar.value == 0)

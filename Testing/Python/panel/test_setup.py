@@ -108,6 +108,8 @@ def test_without_a_network_packages_come_from_a_folder_of_wheels(panel, monkeypa
     monkeypatch.syspath_prepend(str(target))
 
     monkeypatch.setenv("PIP_TARGET", str(target))
+    # A relative path there would not be found from the folder in which pip runs.
+    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
     panel.setupSection.check()
     assert panel.ui.wheelsButton.enabled
     panel.setupSection.installFromWheels(tmp_path)  # there is none
