@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 TESTING = Path(__file__).resolve().parents[1]
+MODULE = TESTING.parent / "SpineMambaSegment"
+"""Folder of the module's own packages, which only Slicer installs."""
+
 FOLDERS = ("Fitting", "Tools", "Python/helpers", "Python/mrml", "Python/panel", "Python/panel/host")
 """Folders of the modules that measurements import, besides this one."""
 
@@ -46,7 +49,7 @@ def main(words: list[str]) -> int:
         out = sys.stderr if words and words[0] not in ("-h", "--help") else sys.stdout
         out.write("\n".join([__doc__.splitlines()[0], "", *lines, ""]))
         return 0 if out is sys.stdout else 2
-    sys.path[1:1] = [str(TESTING / folder) for folder in FOLDERS]
+    sys.path[1:1] = [str(MODULE), *(str(TESTING / folder) for folder in FOLDERS)]
     if words[0] == "review_latency":
         # Modules of the panel import slicer.i18n, which slicer-core lacks.
         importlib.import_module("untranslated_slicer").use_untranslated_texts()
