@@ -212,6 +212,8 @@ def importInto(
             surfaces[segmentId] = Segments.surfaceOf(node, segmentId)
     yield
     Segments.keepSurfaces(node, surfaces)
+    # The panel shows the segments at the end, which takes as long as a step.
+    yield
     return ids
 
 
