@@ -8,25 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_training import CONFIG
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
 from spinemamba.inference.model import load_model, save_weights
-from spinemamba.network.config import NetworkConfig
 from spinemamba.network.unet import SpineMambaNet
 from spinemamba.protocol.model_card import ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.pack_model import pack_model
-
-CONFIG = NetworkConfig(
-    patch_vox=(16, 16, 16),
-    channels=(16, 16),
-    encoder_rvm=(0, 1),
-    decoder_rvm=(0,),
-    vsp_stages=(0,),
-    prior_stride=8,
-    prior_heads=2,
-    state_size=2,
-)
 
 
 def write_model(folder: Path) -> ModelCard:
