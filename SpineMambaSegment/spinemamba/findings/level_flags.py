@@ -16,6 +16,7 @@ from spinemamba.anatomy.statistics import STEP_MM, usual_volume_ml
 from spinemamba.instances.find import Instance
 from spinemamba.levels.transitions import USUAL, TransitionOptions, distance_mm
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.rib_findings import RIBS_MISSED, RIBS_SEEN, contradiction
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class QualityLimits:
     hole: float = 0.01
     two_cores: float = 0.3
     asymmetry: float = 0.25
-    ribs: tuple[float, float] = (0.85, 0.15)
+    ribs: tuple[float, float] = (RIBS_SEEN, RIBS_MISSED)
     metal_ml: float = 0.2
     metal_hu: float = 2500.0
     back_to_front_mm: float = 0.0
@@ -130,13 +131,11 @@ def _rib_flags(item: Instance, name: str | None, limits: QualityLimits) -> list[
     """Return the flag of a vertebra with ribs and a level without ribs, or the other way round."""
     if item.witnesses is None or name is None:
         return []
+    sentence = contradiction(item.witnesses, name, limits.ribs)
+    if not sentence:
+        return []
     sides = (item.witnesses.rib_left, item.witnesses.rib_right)
-    seen, missed = limits.ribs
-    if name.startswith("T") and max(sides) <= missed:
-        return [Flag("ribs_disagree", max(sides), f"No ribs are seen here, but {name} has ribs.")]
-    if not name.startswith("T") and min(sides) >= seen:
-        return [Flag("ribs_disagree", min(sides), f"Ribs are seen here, but {name} has none.")]
-    return []
+    return [Flag("ribs_disagree", max(sides) if name.startswith("T") else min(sides), sentence)]
 
 
 def uncertain_flag(posterior: float, limits: QualityLimits = LIMITS) -> Flag | None:

@@ -73,7 +73,7 @@ def straighten_in_steps(
     ):
         columns_mm = np.arange(-reach_mm[0], reach_mm[1] + pixel_mm / 2, pixel_mm)
         sheet = frame.points_mm[:, None] + columns_mm[None, :, None] * across[:, None]
-        bodies = _marks(bodies_mm, frame, across, (columns_mm[0], pixel_mm))
+        bodies = body_marks(bodies_mm, frame, across, (columns_mm[0], pixel_mm))
         yield
         averaged, label_values = yield from _sample(image, labels, sheet, aside, least)
         views.append(View(averaged, label_values, pixel_mm, bodies))
@@ -98,13 +98,20 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
-def _marks(
+def body_marks(
     bodies_mm: dict[int, np.ndarray],
     frame: MovingFrame,
     across: np.ndarray,
     columns: tuple[float, float],
 ) -> dict[int, tuple[float, float]]:
-    """Return row and column of the centre of each body."""
+    """Return row and column of the centre of each body on a sheet along the line.
+
+    Args:
+        bodies_mm: Centre of the body of each label value, z, y, x.
+        frame: Moving frame of the rows.
+        across: Directions of the columns, (n, 3).
+        columns: Position of the first column from the line, and distance of the columns, in mm.
+    """
     first_mm, pixel_mm = columns
     marks = {}
     for value, body in bodies_mm.items():

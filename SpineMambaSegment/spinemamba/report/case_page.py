@@ -13,6 +13,7 @@ from spinemamba.protocol.quantities import BY_KEY, QUANTITIES
 from spinemamba.protocol.result import InstanceResult, Result
 from spinemamba.report.case_pictures import reformation_picture, surface_picture
 from spinemamba.report.html import Table, write_html
+from spinemamba.report.rib_section import rib_section
 
 _HEADS = ("level", "certain", "volume mL", "front mm", "middle mm", "back mm", "loss %", "grade")
 _HEADS += ("HU", "canal mm", "disc below mm", "angle", "slip mm")
@@ -46,6 +47,7 @@ def write_page(
         alerts=measured.alerts,
         reformations=reformation_picture(image, labels, measured),
         surface=surface_picture(labels),
+        ribs=rib_section(image, labels, measured, result),
         angles=_angles(measured),
         missing_angles=[
             item.name for item in measured.of("angle") if item.values["angle_deg"] is None

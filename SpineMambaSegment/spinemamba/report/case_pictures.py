@@ -62,7 +62,7 @@ def reformation_picture(image: Volume | None, labels: Volume, measured: Measurem
         _draw_endplates(axes, view, grid, measured, kind)
         axes.set_xlim(*ranges[0 if kind == "sagittal" else 1])
         left += width + 0.1
-    return _uri(figure)
+    return png_uri(figure)
 
 
 def _columns(view: View, names: str) -> tuple[float, float]:
@@ -100,10 +100,11 @@ def surface_picture(labels: Volume) -> str:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
-    return _uri(figure, 200)
+    return png_uri(figure, 200)
 
 
-def _uri(figure: Figure, dpi: int = _DPI) -> str:
+def png_uri(figure: Figure, dpi: int = _DPI) -> str:
+    """Return a figure as a PNG data URI."""
     with io.BytesIO() as file:
         figure.savefig(file, dpi=dpi, format="png", facecolor=figure.get_facecolor())
         return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

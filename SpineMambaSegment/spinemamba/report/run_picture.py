@@ -22,7 +22,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.protocol.flags import sentences
 from spinemamba.protocol.result import InstanceResult, Result
 
-BACKGROUND, _TEXT, _FAINT, _ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
+BACKGROUND, _TEXT, _FAINT, ALERT = "#101214", "#e8eaed", "#9aa0a6", "#ffd180"
 _DISPLAY_WINDOW_HU = (-450, 1050)
 _MR_WINDOW_PERCENT = (1, 99.5)
 _DPI = 140
@@ -139,8 +139,10 @@ def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
     axes.imshow(overlay, origin="lower", interpolation="nearest")
     _write_names(axes, view, values, beside="left" if sides == "AP" else "right")
     for x, text, ha in ((0.02, sides[0], "left"), (0.98, sides[1], "right")):
-        _text(axes, (x, 0.5), text, ha=ha, va="center", transform=axes.transAxes, fontsize=11)
-    _draw_scale(axes, view)
+        outlined_text(
+            axes, (x, 0.5), text, ha=ha, va="center", transform=axes.transAxes, fontsize=11
+        )
+    draw_scale(axes, view)
 
 
 def name_columns(view: View, beside: str) -> dict[int, float]:
@@ -169,7 +171,9 @@ def _write_names(axes: Axes, view: View, values: list[int], beside: str) -> None
     rows = separate([row for row, _ in bodies.values()], height / 46, 0.99 * height)
     ha = "right" if beside == "left" else "left"
     for value, row in zip(bodies, rows, strict=True):
-        _text(axes, (columns[value], row), BY_VALUE[value].name, ha=ha, va="center", fontsize=10)
+        outlined_text(
+            axes, (columns[value], row), BY_VALUE[value].name, ha=ha, va="center", fontsize=10
+        )
 
 
 def separate(positions: list[float], distance: float, highest: float) -> list[float]:
@@ -198,18 +202,23 @@ def _overlap(positions: list[float], lower: list[int], upper: list[int], distanc
     return bool(middles[1] - middles[0] < distance * (len(lower) + len(upper)) / 2)
 
 
-def _text(axes: Axes, place: tuple[float, float], text: str, **style: object) -> None:
+def outlined_text(axes: Axes, place: tuple[float, float], text: str, **style: object) -> None:
+    """Write white text with a dark outline at a column and row of a picture."""
     outline = [withStroke(linewidth=2.5, foreground="black")]
-    axes.text(*place, text, color="white", path_effects=outline, clip_on=True, **style)
+    style = {"color": "white", "clip_on": True, **style}
+    axes.text(*place, text, path_effects=outline, **style)
 
 
-def _draw_scale(axes: Axes, view: View) -> None:
+def draw_scale(axes: Axes, view: View) -> None:
+    """Draw a bar of 50 mm, if the view is wide enough."""
     length, (rows, columns) = 50 / view.pixel_mm, view.image.shape
     if length > 0.6 * columns:
         return
     x, y = 0.03 * columns, 0.02 * rows
     axes.plot([x, x + length], [y, y], color="white", linewidth=2, solid_capstyle="butt")
-    _text(axes, (x + length / 2, y + 0.008 * rows), "50 mm", ha="center", va="bottom", fontsize=8)
+    outlined_text(
+        axes, (x + length / 2, y + 0.008 * rows), "50 mm", ha="center", va="bottom", fontsize=8
+    )
 
 
 def _draw_table(axes: Axes, rows: list[_Row], result: Result, height_in: float) -> None:
@@ -220,7 +229,7 @@ def _draw_table(axes: Axes, rows: list[_Row], result: Result, height_in: float) 
     y = -_LINE_IN
     for message in result.warnings:
         for line in textwrap.wrap(message, 78):
-            axes.text(0, y, line, color=_ALERT, fontsize=10.5)
+            axes.text(0, y, line, color=ALERT, fontsize=10.5)
             y -= _LINE_IN
     y -= _LINE_IN / 2 if result.warnings else 0
     heads = ((0.25, "level", "left"), (1.55, "certain", "right"), (2.15, "mL", "right"))
@@ -244,10 +253,10 @@ def _draw_row(axes: Axes, row: _Row, y: float) -> None:
     color = np.array(BY_VALUE[item.label].color) / 255
     axes.add_patch(Rectangle((0, y - 0.02), 0.14, 0.14, color=color))
     axes.text(0.25, y, item.name, color=_TEXT, fontsize=10.5)
-    certain = _TEXT if item.posterior >= LIMITS.level_uncertain else _ALERT
+    certain = _TEXT if item.posterior >= LIMITS.level_uncertain else ALERT
     axes.text(1.55, y, f"{100 * item.posterior:.0f} %", color=certain, fontsize=10.5, ha="right")
     axes.text(2.15, y, f"{item.volume_ml:.1f}", color=_TEXT, fontsize=10.5, ha="right")
-    whole, shade = ("whole", _FAINT) if item.complete else ("cut", _ALERT)
+    whole, shade = ("whole", _FAINT) if item.complete else ("cut", ALERT)
     axes.text(2.4, y, whole, color=shade, fontsize=10)
     for k, line in enumerate(row.flags):
-        axes.text(3.1, y - k * _LINE_IN, line, color=_ALERT, fontsize=9)
+        axes.text(3.1, y - k * _LINE_IN, line, color=ALERT, fontsize=9)
