@@ -12,6 +12,7 @@ from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
 from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import StraightenedSection
+from SpineMambaSegmentLib.Review.Ribs import Ribs, ribsOf
 
 
 class CheckSection:
@@ -50,6 +51,7 @@ class CheckSection:
         volumeNode = self._inputs.volumeNode()
         if session is not None and session.volumeNode is not None:
             volumeNode = session.volumeNode
-        self.straightened.show(volumeNode, node, self._review.table.current())
+        ribs = Ribs() if node is None else ribsOf(session.spine)
+        self.straightened.show(volumeNode, node, self._review.table.current(), ribs)
         self.compare.show(volumeNode, node)
         self.measure.show(volumeNode, node)

@@ -51,7 +51,10 @@ class ReviewTable:
         table.setHorizontalHeaderLabels(["", _("Vertebra"), _("Prob."), _("mL"), _("Reviewed")])
         table.horizontalHeaderItem(STATUS).setToolTip(_("Review status"))
         table.horizontalHeaderItem(PROBABILITY).setToolTip(_("Probability of the level"))
-        reviewed = _("Reason to check the vertebra; when it is approved, by whom and when")
+        reviewed = _(
+            "Reason to check the vertebra, or the first or last rib seen there; when it is "
+            "approved, by whom and when"
+        )
         table.horizontalHeaderItem(REVIEWED).setToolTip(reviewed)
         table.horizontalHeaderItem(REVIEWED).setTextAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
@@ -176,7 +179,7 @@ class ReviewTable:
         if column in (STATUS, REVIEWED):
             texts = [f"{statusText(row.status)}.", fullStamp(row), row.reasons]
             return " ".join(filter(None, texts[: 2 if column == STATUS else 3]))
-        return row.name
+        return row.name if row.ribs is None else row.ribs.text
 
 
 def _probability(row: Row) -> str:

@@ -1,9 +1,10 @@
-"""The straightened spine (curved planar reformation) in the panel."""
+"""The straightened spine (curved planar reformation) and the rib view in the panel."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import ctk
 import numpy as np
@@ -13,6 +14,8 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
 from spinemamba.common.stepwise import Steps
+from spinemamba.protocol.rib_findings import NOT_FOR_MR, narrow_note
+from SpineMambaSegmentLib.Review.Ribs import Ribs
 from SpineMambaSegmentLib.Scene import Straightened
 
 _DELAY_MS = 200
@@ -33,6 +36,13 @@ _NAME_PIXELS = 12
 """Smallest distance of two names; those of C1 and C2 would otherwise overlap."""
 
 _HALO = ((-1, 0), (1, 0), (0, -1), (0, 1))
+_BESIDE = 96
+"""Width in pixels of the names and findings beside the rib view."""
+
+_RING = 3
+"""Radius in pixels of the mark of a rib."""
+
+_WHITE, _WARNING, _RIB = (255, 255, 255), (255, 209, 128), (127, 224, 160)
 
 
 class StraightenedSection:
@@ -44,6 +54,9 @@ class StraightenedSection:
     Args:
         layout: Receives the section.
         onSelect: Called with the ID of the segment that was clicked.
+
+    Attributes:
+        ribsBox: If checked, the rib view is shown instead of the two strips.
     """
 
     def __init__(self, layout: qt.QVBoxLayout, onSelect: Callable[[str], None]):
@@ -54,9 +67,15 @@ class StraightenedSection:
         self._steps: Steps[Straightened.Straightened | None] | None = None
         self._pending: tuple | None = None
         self._drawnStrips: list[tuple[Straightened.Strip, float, float]] = []
+        self._ribs = Ribs()
         self.button = ctk.ctkCollapsibleButton()
         self.button.text = _("Straightened spine")
         inside = insideOf(self.button)
+        self.ribsBox = qt.QCheckBox(_("Ribs"))
+        self.ribsBox.setToolTip(
+            _("Show the ribs from the front along the spine, instead of the two views of the spine")
+        )
+        inside.addWidget(self.ribsBox)
         self.label = qt.QLabel()
         self.label.setObjectName("straightenedLabel")
         self.label.setScaledContents(True)
@@ -68,23 +87,27 @@ class StraightenedSection:
         layout.addWidget(self.button)
         self._clicks = _Clicks(self._clicked)
         self.label.installEventFilter(self._clicks)
-        self._timer = qt.QTimer(self.button)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY_MS)
-        self._timer.connect("timeout()", self.update)
-        self._stepTimer = qt.QTimer(self.button)
-        self._stepTimer.setSingleShot(True)
-        self._stepTimer.setInterval(0)
-        self._stepTimer.connect("timeout()", self._step)
+        self._timer = self._single(_DELAY_MS, self.update)
+        self._stepTimer = self._single(0, self._step)
         self.button.collapsed = True
         self.button.connect("contentsCollapsed(bool)", self._unfolded)
+        self.ribsBox.connect("toggled(bool)", lambda isOn: self.update())
         self.update()
+
+    def _single(self, delay_ms: int, slot: Callable[[], None]) -> qt.QTimer:
+        """Return a timer that fires once after each start."""
+        timer = qt.QTimer(self.button)
+        timer.setSingleShot(True)
+        timer.setInterval(delay_ms)
+        timer.connect("timeout()", slot)
+        return timer
 
     def show(
         self,
         volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
         segmentationNode: slicer.vtkMRMLSegmentationNode | None,
         chosenId: str = "",
+        ribs: Ribs | None = None,
     ) -> None:
         """Schedule a drawing of a segmentation; None shows nothing.
 
@@ -92,7 +115,9 @@ class StraightenedSection:
             volumeNode: The image.
             segmentationNode: Its vertebrae are drawn.
             chosenId: Segment to highlight; empty for none.
+            ribs: Ribs that were seen; None if none are known.
         """
+        self._ribs = Ribs() if ribs is None else ribs
         both = volumeNode is not None and segmentationNode is not None
         self._shown = (volumeNode, segmentationNode, chosenId) if both else None
         self._timer.start()
@@ -107,7 +132,7 @@ class StraightenedSection:
             self._show(None, _("Nothing was segmented yet."))
         elif self._straight is not None and wanted == self._fingerprint:
             self._stop()
-            self._show(Straightened.renamed(self._straight, self._shown[1]), "")
+            self._show(Straightened.renamed(self._straight, self._shown[1]))
         elif self._steps is None or wanted != self._pending:
             self._start(wanted)
 
@@ -123,14 +148,18 @@ class StraightenedSection:
         volumeNode, node = self._shown[:2]
         if volumeNode.GetScene() is None or node.GetScene() is None:
             return None
-        return (node.GetID(), *Straightened.fingerprint(volumeNode, node))
+        kind = (self._ribs.modality,) if self.ribsBox.checked else ()
+        return (node.GetID(), kind, *Straightened.fingerprint(volumeNode, node))
 
     def _start(self, wanted: tuple) -> None:
-        isOther = self._fingerprint is None or self._fingerprint[:2] != wanted[:2]
+        isOther = self._fingerprint is None or self._fingerprint[:3] != wanted[:3]
         if isOther:
             self._show(None, _("The straightened spine is being computed."))
         self._pending = wanted
-        self._steps = Straightened.straightenedInSteps(*self._shown[:2])
+        if self.ribsBox.checked:
+            self._steps = Straightened.ribsInSteps(*self._shown[:2], self._ribs.modality)
+        else:
+            self._steps = Straightened.straightenedInSteps(*self._shown[:2])
         self._stepTimer.start()
 
     def _stop(self) -> None:
@@ -162,26 +191,38 @@ class StraightenedSection:
     def _finish(self, straight: Straightened.Straightened | None) -> None:
         fingerprint = self._pending
         self._stop()
-        self._show(straight, "" if straight is not None else _("Nothing was segmented yet."))
+        self._show(straight, _("Nothing was segmented yet."))
         self._fingerprint = fingerprint
 
-    def _show(self, straight: Straightened.Straightened | None, text: str) -> None:
-        """Show strips, or a message if there are none."""
+    def _show(self, straight: Straightened.Straightened | None, text: str = "") -> None:
+        """Show strips and what was seen of the ribs, or a message if there are no strips."""
         self._straight = straight
         if straight is None:
             self._fingerprint = None
+        else:
+            text = self._note(straight)
         self.message.text = text
         self.message.setVisible(bool(text))
-        self.label.setVisible(straight is not None)
-        if straight is not None:
+        isDrawn = straight is not None and bool(straight.strips)
+        self.label.setVisible(isDrawn)
+        if isDrawn:
             self._draw(straight, self._shown[2])
 
+    def _note(self, straight: Straightened.Straightened) -> str:
+        """Return what was seen of the ribs, and what the rib view does not show."""
+        ids = [straight.ids[number - 1] for number in straight.narrow]
+        levels = [self._ribs.levels[i] for i in ids if i in self._ribs.levels]
+        texts = [self._ribs.summary, narrow_note(levels), "" if straight.strips else NOT_FOR_MR]
+        return " ".join(filter(None, texts))
+
     def _draw(self, straight: Straightened.Straightened, chosenId: str) -> None:
-        strips = (straight.side, straight.front)
-        count = len(straight.side.grey)
+        strips = straight.strips
+        beside = _BESIDE if strips[0].joints else 0
+        gaps = _GAP * (len(strips) - 1)
+        count = len(strips[0].grey)
         columns = sum(strip.grey.shape[1] for strip in strips)
-        scale = min((_MAX_WIDTH - _GAP) / columns, _MAX_HEIGHT / count)
-        width, height = round(columns * scale) + _GAP, round(count * scale)
+        scale = min((_MAX_WIDTH - gaps - beside) / columns, _MAX_HEIGHT / count)
+        width, height = round(columns * scale) + gaps + beside, round(count * scale)
         canvas = qt.QPixmap(_SCALE * width, _SCALE * height)
         canvas.fill(qt.QColor(0, 0, 0))
         painter = qt.QPainter(canvas)
@@ -192,24 +233,55 @@ class StraightenedSection:
             smooth = qt.Qt.SmoothTransformation
             size = (wide, _SCALE * height, qt.Qt.IgnoreAspectRatio, smooth)
             painter.drawPixmap(round(_SCALE * left), 0, picture.scaled(*size))
-            marks = sorted(strip.marks.items(), key=lambda mark: mark[1])
-            heights = [(place[0] + 0.5) * scale for number, place in marks]
-            spread = Straightened.spread(heights, _NAME_PIXELS)
-            for (number, place), y in zip(marks, spread, strict=True):
-                at = (_SCALE * (left + (place[1] + 0.5) * scale), _SCALE * y)
-                _write(painter, at, straight.names[number - 1])
             self._drawnStrips.append((strip, left, scale))
+            self._write(painter, straight, self._drawnStrips[-1])
+            self._markRibs(painter, straight, self._drawnStrips[-1])
             left += strip.grey.shape[1] * scale + _GAP
         painter.end()
         self.label.setFixedSize(width, height)
         self.label.setPixmap(canvas)
-        self.label.toolTip = _(
-            "From the right side and from the front, along the spine. A click brings the views "
-            "to the vertebra."
-        )
+        self.label.toolTip = _tip(bool(beside))
+
+    def _write(self, painter: qt.QPainter, straight: Straightened.Straightened, drawn: Any) -> None:
+        """Write the names into a strip, and findings into the last one; beside the rib view."""
+        strip, left, scale = drawn
+        marks = sorted(strip.marks.items(), key=lambda mark: mark[1])
+        heights = [(place[0] + 0.5) * scale for number, place in marks]
+        places = zip(marks, Straightened.spread(heights, _NAME_PIXELS), strict=True)
+        for (number, (_row, column)), y in places:
+            text, color = straight.names[number - 1], _WHITE
+            finding = self._ribs.findings.get(straight.ids[number - 1])
+            if finding is not None and strip is straight.front:
+                text = f"{text} {finding.mark}".strip()
+                color = _WARNING if finding.agrees is False else _WHITE
+            if strip.joints:
+                x = _SCALE * (left + strip.grey.shape[1] * scale + _GAP)
+                _write(painter, (x, _SCALE * y), text, color, qt.Qt.AlignLeft)
+            else:
+                x = _SCALE * (left + (column + 0.5) * scale)
+                _write(painter, (x, _SCALE * y), text, color, qt.Qt.AlignHCenter)
+
+    def _markRibs(
+        self, painter: qt.QPainter, straight: Straightened.Straightened, drawn: Any
+    ) -> None:
+        """Draw a disc where a rib was seen, and a circle where it is unclear."""
+        strip, left, scale = drawn
+        pen = qt.QPen(qt.QColor(*_RIB))
+        pen.setWidth(_SCALE)
+        radius = _SCALE * _RING
+        for number, joints in strip.joints.items():
+            finding = self._ribs.findings.get(straight.ids[number - 1])
+            sights = () if finding is None else (finding.right, finding.left)
+            for sight, (row, column) in zip(sights, joints, strict=False):
+                x = round(_SCALE * (left + (column + 0.5) * scale)) - radius
+                y = round(_SCALE * (row + 0.5) * scale) - radius
+                painter.setPen(pen)
+                painter.setBrush(qt.QBrush(qt.QColor(*_RIB)) if sight == "seen" else qt.QBrush())
+                if sight != "none":
+                    painter.drawEllipse(x, y, 2 * radius, 2 * radius)
 
     def _clicked(self, x: float, y: float) -> None:
-        if self._straight is None:
+        if self._straight is None or not self._drawnStrips:
             return
         # The second strip begins where the first one ends.
         strip, left, scale = next(
@@ -267,15 +339,44 @@ def _pixmap(pixels: np.ndarray) -> qt.QPixmap:
     return pixmap
 
 
-def _write(painter: qt.QPainter, at: tuple[float, float], text: str) -> None:
-    """Draw a name in white with a dark outline, readable on bone and on lung."""
+def _tip(isOfRibs: bool) -> str:
+    """Return the tooltip of the picture."""
+    if isOfRibs:
+        return _(
+            "Ribs from the front, along the spine: the brightest values from the middle of the "
+            "bodies to 60 mm behind it. A disc marks a rib that the level network saw, a circle an "
+            "unclear one. A click brings the views to the vertebra at this height."
+        )
+    return _(
+        "From the right side and from the front, along the spine. A click brings the views "
+        "to the vertebra."
+    )
+
+
+def _write(
+    painter: qt.QPainter,
+    at: tuple[float, float],
+    text: str,
+    color: tuple[int, int, int],
+    align: int,
+) -> None:
+    """Write a text with a dark outline, readable on bone and on lung.
+
+    Args:
+        painter: Paints on the picture.
+        at: Middle of the text, or of its left end, in pixels of the picture.
+        text: A name.
+        color: Red, green, blue.
+        align: Qt.AlignHCenter, or Qt.AlignLeft.
+    """
     font = qt.QFont()
     font.setPixelSize(_SCALE * _FONT_PIXELS)
     font.setBold(True)
     painter.setFont(font)
-    half = _SCALE * 40
-    for shift, color in (*((by, (0, 0, 0)) for by in _HALO), ((0, 0), (255, 255, 255))):
+    half = _SCALE * 60
+    start = 0 if align == qt.Qt.AlignLeft else half
+    for shift, shade in (*((by, (0, 0, 0)) for by in _HALO), ((0, 0), color)):
         x, y = (round(coordinate + _SCALE * by) for coordinate, by in zip(at, shift, strict=True))
-        painter.setPen(qt.QColor(*color))
-        box = qt.QRect(x - half, y - half, 2 * half, 2 * half)
-        painter.drawText(box, qt.Qt.AlignCenter, text)
+        painter.setPen(qt.QColor(*shade))
+        box = qt.QRect(x - start, y - half, 2 * half, 2 * half)
+        painter.drawText(box, align | qt.Qt.AlignVCenter, text)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slicer.i18n import tr as _
 
 from spinemamba.anatomy.numbering_rules import missing_between
+from spinemamba.protocol.rib_findings import RibFinding
 from SpineMambaSegmentLib.Review.Naming import decidedBy, isUndecided, namings
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
+from SpineMambaSegmentLib.Review.Ribs import ribsOf
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
     AT_TAG,
@@ -45,6 +47,7 @@ class Row:
         reviewer: Name of the user who approved it; may be empty.
         at: Time of the approval, ISO 8601 in UTC.
         pinned: True if its level is fixed.
+        ribs: Ribs that the level network saw there; None without one.
     """
 
     segmentId: str
@@ -58,6 +61,7 @@ class Row:
     reviewer: str
     at: str
     pinned: bool
+    ribs: RibFinding | None = None
 
     @property
     def urgency(self) -> tuple[int, float]:
@@ -68,7 +72,11 @@ class Row:
 def rowsOf(spine: Spine, byUrgency: bool = False) -> list[Row]:
     """Return the rows from head to tail, or sorted by urgency."""
     pins = pinsOf(spine)
-    rows = [_row(spine, i, state, i in pins) for i, state in spine.states.items()]
+    ribs = ribsOf(spine).findings
+    rows = [
+        replace(_row(spine, i, state, i in pins), ribs=ribs.get(i))
+        for i, state in spine.states.items()
+    ]
     return sorted(rows, key=lambda row: row.urgency) if byUrgency else rows
 
 
@@ -143,13 +151,20 @@ def summary(spine: Spine | None) -> str:
 
 
 def details(spine: Spine, row: Row) -> str:
-    """Return status, reviewer, alternative levels and flags of one vertebra as text."""
+    """Return status, reviewer, alternative levels, flags and ribs of one vertebra as text."""
     stamp = fullStamp(row)
     state = statusText(row.status).lower()
     head = _("{name}: {state}.").format(
         name=row.name, state=", ".join(filter(None, [state, stamp]))
     )
-    return " ".join(filter(None, [head, _alternatives(spine, row.segmentId), row.reasons]))
+    alternatives = _alternatives(spine, row.segmentId)
+    return " ".join(filter(None, [head, alternatives, row.reasons, _ribText(row)]))
+
+
+def _ribText(row: Row) -> str:
+    """Return the sentence about the ribs, unless a flag has the same."""
+    text = "" if row.ribs is None else row.ribs.text
+    return "" if text in row.reasons else text
 
 
 def _alternatives(spine: Spine, segmentId: str) -> str:
@@ -180,8 +195,10 @@ def whoAndWhen(row: Row) -> str:
 
 
 def reviewText(row: Row) -> str:
-    """Return who approved a vertebra and when, or else the first reason to check it."""
-    return whoAndWhen(row) or row.reasons.partition(". ")[0].rstrip(".")
+    """Return who approved a vertebra and when, a reason to check it, or its rib as a landmark."""
+    reason = row.reasons.partition(". ")[0].rstrip(".")
+    landmark = row.ribs.text.rstrip(".") if row.ribs is not None and row.ribs.mark else ""
+    return whoAndWhen(row) or reason or landmark
 
 
 def fullStamp(row: Row) -> str:

@@ -89,7 +89,13 @@ class AddEvidence:
 def _with(entry: InstanceResult, found: InstanceResult | None) -> InstanceResult:
     if found is None:
         return entry
-    return replace(entry, level_probabilities=found.level_probabilities, is_sacrum=found.is_sacrum)
+    return replace(
+        entry,
+        level_probabilities=found.level_probabilities,
+        is_sacrum=found.is_sacrum,
+        no_vertebra=found.no_vertebra,
+        witnesses=found.witnesses,
+    )
 
 
 def _posteriors(spine: Spine, numbers: Mapping[str, int], result: Result) -> dict[str, float]:

@@ -1,9 +1,9 @@
-"""Straightened spine of a scene (curved planar reformation), as two strips of pixels."""
+"""Straightened spine and rib view of a scene (curved planar reformation), as strips of pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 _AROUND_MM = 70.0
 """Margin around the vertebrae."""
 
+_AROUND_RIBS_MM = 130.0
+"""Margin around the vertebrae in the rib view: its width, and a tilt of the spine."""
+
 FILL, CHOSEN_FILL = 0.25, 0.6
 """Opacity of a vertebra's colour over the image, and that of the highlighted one."""
 
@@ -27,38 +30,51 @@ _GREY_PERCENTILES = (1.0, 99.5)
 
 @dataclass(frozen=True)
 class Strip:
-    """One of the two views; row 0 is at the head.
+    """One view; row 0 is at the head.
 
     Attributes:
         grey: Image values in [0, 1], (rows, columns).
         numbers: Number of the vertebra at each pixel, from 1; 0 for none, (rows, columns).
         marks: Row and column of the centre of each vertebral body, by number.
+        joints: Rows and columns of its ribs, right and left; empty except in the rib view.
     """
 
     grey: np.ndarray
     numbers: np.ndarray
     marks: dict[int, tuple[float, float]]
+    joints: dict[int, tuple[tuple[float, float], tuple[float, float]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Straightened:
-    """Both strips.
+    """The strips of a spine.
 
     Attributes:
-        side: View from the right; anterior is on the left.
-        front: View from the front; the patient's right is on the left.
+        strips: From the right with anterior on the left, and from the front with the patient's
+            right on the left; or the rib view alone; none if the image has no rib view.
         pixel_mm: Pixel size, along the spine and across it.
         ids: Segment IDs; the index plus 1 is the number in the strips.
         names: Names of the segments.
         colors: Red, green, blue, 0 to 1.
+        narrow: Numbers of the vertebrae beside which ribs may be cut.
     """
 
-    side: Strip
-    front: Strip
+    strips: tuple[Strip, ...]
     pixel_mm: float
     ids: tuple[str, ...]
     names: tuple[str, ...]
     colors: tuple[tuple[float, float, float], ...]
+    narrow: tuple[int, ...] = ()
+
+    @property
+    def side(self) -> Strip:
+        """The view from the right."""
+        return self.strips[0]
+
+    @property
+    def front(self) -> Strip:
+        """The view from the front."""
+        return self.strips[-1]
 
     def segmentAt(self, strip: Strip, row: float, column: float) -> str:
         """Return the ID of the vertebra at a pixel, or of the one with the nearest body."""
@@ -92,24 +108,76 @@ def straightenedInSteps(
     volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode
 ) -> Steps[Straightened | None]:
     """`straightened` in short steps. Discard them when a node changes or leaves the scene."""
-    ids, segmentation = tuple(vertebraIds(segmentationNode)), segmentationNode.GetSegmentation()
+    read = yield from _read(volumeNode, segmentationNode, _AROUND_MM)
+    if read is None:
+        return None
+    views = yield from tool("imaging.straighten").straighten_in_steps(*read)
+    if views is None:
+        return None
+    window = _window(volumeNode, views[0].image)
+    strips = tuple(_strip(view, window) for view in views)
+    return _named(strips, views[0].pixel_mm, segmentationNode)
+
+
+def ribsInSteps(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    modality: str = "auto",
+) -> Steps[Straightened | None]:
+    """Return the rib view in short steps, as `straightenedInSteps`; without a strip for MR.
+
+    Args:
+        volumeNode: The image; under the same transform as the segmentation.
+        segmentationNode: Its vertebrae define the centre line.
+        modality: "ct", "mr", or "auto" to guess it from the values.
+    """
+    read = yield from _read(volumeNode, segmentationNode, _AROUND_RIBS_MM)
+    if read is None:
+        return None
+    if modality == "auto":
+        modality = tool("imaging.intensity").choose_modality(read[0], modality)
+    if modality == "mr":
+        return _named((), 1.0, segmentationNode)
+    yield
+    module = tool("imaging.rib_view")
+    ribs = yield from module.rib_view_in_steps(*read)
+    if ribs is None:
+        return None
+    strip = _strip(ribs.view, module.RIB_WINDOW_HU)
+    last = len(strip.grey) - 1
+    joints = {
+        number: tuple((last - row, column) for row, column in ribs.joints(number))
+        for number in strip.marks
+    }
+    straight = _named((replace(strip, joints=joints),), ribs.view.pixel_mm, segmentationNode)
+    return replace(straight, narrow=tuple(ribs.narrow()))
+
+
+def _read(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    around_mm: float,
+) -> Steps[tuple[Any, Any] | None]:
+    """Return image and numbers of the vertebrae, as volumes around them; None without vertebrae."""
+    ids, segmentation = vertebraIds(segmentationNode), segmentationNode.GetSegmentation()
     bounds = np.zeros(6)
     segmentation.GetBounds(bounds)
     if not ids or bounds[0] > bounds[1]:
         return None
-    low, high = bounds[::2] - _AROUND_MM, bounds[1::2] + _AROUND_MM
+    low, high = bounds[::2] - around_mm, bounds[1::2] + around_mm
     array, grid = voxelsIn(volumeNode, gridOf(volumeNode).extentAround(low, high))
-    straighten = tool("imaging.straighten").straighten_in_steps
     yield
-    numbers = labelArray(segmentationNode, ids, grid)
+    numbers = labelArray(segmentationNode, tuple(ids), grid)
     image = volumeOf(array, grid)
     yield
-    views = yield from straighten(image, image.with_array(numbers))
-    if views is None:
-        return None
-    window = _window(volumeNode, views[0].image)
-    strips = [_strip(view, window) for view in views]
-    return renamed(Straightened(*strips, views[0].pixel_mm, ids, (), ()), segmentationNode)
+    return image, image.with_array(numbers)
+
+
+def _named(
+    strips: tuple[Strip, ...], pixel_mm: float, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> Straightened:
+    ids = tuple(vertebraIds(segmentationNode))
+    return renamed(Straightened(strips, pixel_mm, ids, (), ()), segmentationNode)
 
 
 def renamed(

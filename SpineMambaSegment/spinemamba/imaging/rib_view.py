@@ -17,6 +17,7 @@ from spinemamba.imaging.curved_planar import View, trace_spine_in_steps
 from spinemamba.imaging.orientation import canonical_view
 from spinemamba.imaging.straighten import MovingFrame, body_marks, moving_frame
 from spinemamba.imaging.volume import Volume
+from spinemamba.protocol.rib_findings import LEAST_BESIDE_MM
 
 RIB_WINDOW_HU = (-50.0, 850.0)
 """Black and white: the thin last ribs are visible between liver and kidneys."""
@@ -31,12 +32,9 @@ posterior half of a body, their angles 50 mm behind it; the aorta lies in front.
 _SLAB_STEP_MM = 1.5
 """Step between the sheets of the slab; the cortex of a rib on both sides is thicker."""
 
-LEAST_BESIDE_MM = 60.0
-"""Least extent beside the spine in which a rib is told from a transverse process, which ends at
-about 45 mm."""
-
-RIB_MARK_MM = 44.0
-"""Distance of the marks of ribs from the centre of a body: beside the transverse processes."""
+_JOINT_MM = (6.0, 36.0)
+"""Place of a rib beside its vertebra, above the centre of the body and aside: the heads of most
+ribs lie at the upper edge of the body, and the necks end 40 mm from the middle."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,12 @@ class RibView:
 
     view: View
     beside_mm: dict[int, tuple[float, float]]
+
+    def joints(self, value: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return row and column of the ribs of a label value, on the patient's right and left."""
+        row, column = self.view.bodies[value]
+        up, aside = (mm / self.view.pixel_mm for mm in _JOINT_MM)
+        return (row + up, column - aside), (row + up, column + aside)
 
     def narrow(self) -> list[int]:
         """Return the label values beside which ribs may be cut, from top to bottom."""

@@ -19,10 +19,14 @@ _LEAST_LANDMARK = 0.5
 """Least probability of the first or last rib, or of lying above the sacrum. Lower than that of a
 rib, because of all vertebrae the most probable one is taken."""
 
+LEAST_BESIDE_MM = 60.0
+"""Least extent of the image beside the spine in which a rib can be told from a transverse process,
+which ends at about 45 mm."""
+
 _RIB_LEVELS = ("T", "L1")
 """Beginnings of the levels at which ribs are counted; cut ribs elsewhere decide nothing."""
 
-_LAST_RIB_LEVELS = ("T11", "T12", "T13")
+_LAST_RIB_LEVELS = ("T12", "T13")
 
 NOT_FOR_MR = (
     "There is no rib view of MR: fat and fluid are brighter than bone, so that a maximum intensity "
@@ -119,27 +123,24 @@ def rib_summary(names: Sequence[str | None], findings: Sequence[RibFinding | Non
     seen = [f"{f.mark} at {name}" for name, f in both if f.mark in ("first rib", "last rib")]
     text = ", ".join(seen) if seen else "neither the first nor the last rib is seen"
     wrong = [name for name, f in both if f.agrees is False]
-    end = f"this contradicts the name of {', '.join(wrong)}" if wrong else "the names agree"
+    end = f"this contradicts the name of {', '.join(wrong)}" if wrong else "this fits the names"
     if not wrong and not any(f.agrees for _, f in both):
         return f"{text[0].upper()}{text[1:]}."
     return f"{text[0].upper()}{text[1:]}; {end}."
 
 
-def narrow_note(names: Sequence[str], least_mm: float) -> str:
+def narrow_note(names: Sequence[str]) -> str:
     """Return a sentence if ribs may be cut; empty if they are not.
 
     Args:
-        names: Levels beside which the image is narrow.
-        least_mm: Least extent beside the spine in which a rib can be told from a process.
+        names: Levels beside which the image extends less than `LEAST_BESIDE_MM`, from the top.
     """
     at = [name for name in names if name.startswith(_RIB_LEVELS)]
     if not at:
         return ""
     levels = at[0] if len(at) == 1 else f"{at[0]} to {at[-1]}"
-    return (
-        f"At {levels} the image shows less than {least_mm:.0f} mm beside the spine: ribs may be "
-        "cut."
-    )
+    extent = f"less than {LEAST_BESIDE_MM:.0f} mm beside the spine"
+    return f"At {levels} the image shows {extent}: ribs may be cut."
 
 
 def _most_probable(chances: dict[int, float]) -> int | None:

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from spinemamba.anatomy.labels import BY_VALUE
-from spinemamba.imaging.rib_view import RIB_MARK_MM, RIB_WINDOW_HU, RibView
+from spinemamba.imaging.rib_view import RIB_WINDOW_HU, RibView
 from spinemamba.protocol.rib_findings import RibFinding
 from spinemamba.report.case_pictures import png_uri
 from spinemamba.report.run_picture import ALERT, BACKGROUND, draw_scale, outlined_text, separate
@@ -17,7 +17,7 @@ from spinemamba.report.run_picture import ALERT, BACKGROUND, draw_scale, outline
 _WIDTH_IN, _NAMES_IN, _HIGHEST_IN = 4.6, 1.3, 7.0
 """Width of the projection and of the names beside it, and the largest height."""
 
-_SEEN, _UNCLEAR = "#7fe0a0", "none"
+_SEEN = "#7fe0a0"
 _FONT_SIZE = 10
 _LINE_IN = 0.17
 
@@ -53,16 +53,15 @@ def rib_picture(ribs: RibView, findings: Mapping[str, RibFinding], sides: str | 
 
 def _mark_ribs(axes: Axes, ribs: RibView, findings: Mapping[str, RibFinding]) -> None:
     """Draw a disc where a rib was seen, and a circle where it is unclear."""
-    for value, (row, column) in ribs.view.bodies.items():
+    for value in ribs.view.bodies:
         finding = findings.get(BY_VALUE[value].name)
         if finding is None:
             continue
-        for sight, side in ((finding.right, -1), (finding.left, 1)):
+        sights = (finding.right, finding.left)
+        for sight, (row, column) in zip(sights, ribs.joints(value), strict=True):
             if sight != "none":
-                axes.plot(
-                    column + side * RIB_MARK_MM / ribs.view.pixel_mm, row, "o", markersize=6,
-                    markeredgecolor=_SEEN, markerfacecolor=_SEEN if sight == "seen" else _UNCLEAR,
-                )  # fmt: skip
+                fill = _SEEN if sight == "seen" else "none"
+                axes.plot(column, row, "o", color=_SEEN, markerfacecolor=fill, markersize=6)
 
 
 def _write_names(

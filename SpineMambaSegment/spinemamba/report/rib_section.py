@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spinemamba.anatomy.labels import BY_VALUE
-from spinemamba.imaging.rib_view import LEAST_BESIDE_MM, rib_view
+from spinemamba.imaging.rib_view import rib_view
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.stance import NO_SIDE
 from spinemamba.protocol.measurements import Measurements
@@ -74,7 +74,7 @@ def _picture(
     if ribs is None:
         return "", []
     unknown = any(NO_SIDE in item.reasons.values() for item in measured.items)
-    note = narrow_note([BY_VALUE[value].name for value in ribs.narrow()], LEAST_BESIDE_MM)
+    note = narrow_note([BY_VALUE[value].name for value in ribs.narrow()])
     picture = rib_picture(ribs, findings, None if unknown else "RL")
     return picture, [note] if note else []
 
