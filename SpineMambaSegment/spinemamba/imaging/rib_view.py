@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from spinemamba.common.stepwise import Steps, run_to_end
 from spinemamba.imaging.curved_planar import View, trace_spine_in_steps
+from spinemamba.imaging.intensity import HounsfieldOptions
 from spinemamba.imaging.orientation import canonical_view
 from spinemamba.imaging.straighten import MovingFrame, body_marks, moving_frame
 from spinemamba.imaging.volume import Volume
@@ -81,8 +82,8 @@ def rib_view_in_steps(
     image: Volume, labels: Volume, pixel_mm: float = 1.0
 ) -> Steps[RibView | None]:
     """`rib_view` in steps of some ten milliseconds."""
-    # Padding has the least value, too.
-    outside = np.float32(image.array.min())
+    least = float(image.array.min())
+    outside = np.float32(least - 1)
     image, labels = canonical_view(image)[0], canonical_view(labels)[0]
     line = yield from trace_spine_in_steps(labels)
     if not line.bodies_mm:
@@ -101,7 +102,9 @@ def rib_view_in_steps(
     middle = ndimage.map_coordinates(labels.array, at, order=0, mode="constant", cval=0)
     marks = body_marks(line.bodies_mm, frame, frame.left, (float(columns_mm[0]), pixel_mm))
     view = View(brightest, middle, pixel_mm, marks)
-    beside_mm = {v: _beside(brightest > outside, mark, pixel_mm) for v, mark in marks.items()}
+    # Padding is darker than tissue, and in a slab within the body there is always tissue.
+    is_padding = brightest <= (least if least < HounsfieldOptions.no_tissue_hu else outside)
+    beside_mm = {v: _beside(~is_padding, mark, pixel_mm) for v, mark in marks.items()}
     return RibView(view, beside_mm)
 
 
