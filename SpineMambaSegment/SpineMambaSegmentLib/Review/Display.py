@@ -197,8 +197,17 @@ def whoAndWhen(row: Row) -> str:
 def reviewText(row: Row) -> str:
     """Return who approved a vertebra and when, a reason to check it, or its rib as a landmark."""
     reason = row.reasons.partition(". ")[0].rstrip(".")
-    landmark = row.ribs.text.rstrip(".") if row.ribs is not None and row.ribs.mark else ""
-    return whoAndWhen(row) or reason or landmark
+    return whoAndWhen(row) or reason or _landmark(row)
+
+
+def _landmark(row: Row) -> str:
+    """Return a rib as a landmark, short enough for a table column; empty where there is none."""
+    if row.ribs is None or not row.ribs.mark:
+        return ""
+    what = row.ribs.mark.capitalize()
+    if row.ribs.agrees is False:
+        return _("{what}: check the name").format(what=what)
+    return what
 
 
 def fullStamp(row: Row) -> str:

@@ -123,7 +123,8 @@ def rib_summary(names: Sequence[str | None], findings: Sequence[RibFinding | Non
     seen = [f"{f.mark} at {name}" for name, f in both if f.mark in ("first rib", "last rib")]
     text = ", ".join(seen) if seen else "neither the first nor the last rib is seen"
     wrong = [name for name, f in both if f.agrees is False]
-    end = f"this contradicts the name of {', '.join(wrong)}" if wrong else "this fits the names"
+    what = "name" if len(wrong) == 1 else "names"
+    end = f"this contradicts the {what} of {', '.join(wrong)}" if wrong else "this fits the names"
     if not wrong and not any(f.agrees for _, f in both):
         return f"{text[0].upper()}{text[1:]}."
     return f"{text[0].upper()}{text[1:]}; {end}."

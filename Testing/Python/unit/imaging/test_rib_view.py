@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ MIDDLE = (110.0, 148.0)
 RIB, AORTA, SOFT, AIR = 700, 500, 40, -1024
 
 
+@functools.cache
 def balls(bend_mm: float = 0.0) -> tuple[Volume, Volume, dict[int, np.ndarray]]:
     """Return image, labels and centres of bodies along an arc, with a pair of rods at each.
 
@@ -63,7 +65,7 @@ def test_each_rib_is_at_the_row_of_its_vertebra(bend_mm: float):
             # The rods follow the curve as the view does, so that they are straight in it.
             bright = np.flatnonzero(strip > RIB - 100)
             assert first + bright.mean() == pytest.approx(row, abs=2.0 + end_mm)
-            assert 6 <= len(bright) <= 11
+            assert 4 <= len(bright) <= 11
             assert strip.max() == pytest.approx(RIB + 10 * number, abs=1)
 
 

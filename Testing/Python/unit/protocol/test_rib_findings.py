@@ -59,7 +59,7 @@ def test_names_one_too_low_contradict_the_ribs():
     ]
     assert [f.agrees for f in found] == [False, False, True, True, False, True, True]
     assert found[0].mark == "no rib"
-    summary = "First rib at T2, last rib at L1; this contradicts the name of T1, T2, L1."
+    summary = "First rib at T2, last rib at L1; this contradicts the names of T1, T2, L1."
     assert rib_summary(names, found) == summary
 
 
