@@ -17,7 +17,7 @@ from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEn
 from spinemamba.protocol.measurements import Item, Measurements, Plate
 from spinemamba.protocol.model_card import ModelCard, NetworkCard
 from spinemamba.protocol.result import RESULT as RESULT_FORMAT
-from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
+from spinemamba.protocol.result import InstanceResult, LabelingResult, Result, Witnesses
 from spinemamba.protocol.review import LogEntry, LoggedChange, Review
 from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
@@ -56,6 +56,8 @@ RESULT = Result(
             complete=False,
             cut_sides=("left",),
             flags=(Flag("volume_outlier", 0.4, "Small."), Flag("cut_by_image", None, "Cut.")),
+            no_vertebra=0.1,
+            witnesses=Witnesses(0.9, 0.8, 0.1, 0.7, 0.0),
         ),
     ),
     labelings=(LabelingResult(("L1",), 0.9), LabelingResult((None,), 0.1)),

@@ -9,10 +9,18 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402 - after the skip
+from review_helpers import add_spine  # noqa: E402 - after the skip
+
+from spinemamba.common.stepwise import run_to_end  # noqa: E402
+from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from SpineMambaSegmentLib.Scene import Segments  # noqa: E402
 from SpineMambaSegmentLib.Scene.Files import writeVolume  # noqa: E402
-from SpineMambaSegmentLib.Scene.Straightened import painted, spread, straightened  # noqa: E402
+from SpineMambaSegmentLib.Scene.Straightened import (  # noqa: E402
+    painted,
+    ribsInSteps,
+    spread,
+    straightened,
+)
 
 
 @pytest.fixture
@@ -27,6 +35,68 @@ def segmented(scene, make_volume, tmp_path: Path):
     writeVolume(make_volume(phantom.labels.array.astype(np.int16), matrix), tmp_path / "t.nrrd")
     Segments.readSegmentation(tmp_path / "t.nrrd", node, volume)
     return volume, node
+
+
+@pytest.fixture
+def whole_body(scene, make_volume):
+    """A function that adds a CT or MR of the lower chest in its whole width, and its segments."""
+
+    def make(modality: str):
+        options = PhantomOptions(
+            first="T11", last="L1", spacing_mm=(3.0, 2.0, 2.0), modality=modality
+        )
+        phantom = make_phantom(3, options)
+        matrix = np.diag([-2.0, -2.0, 3.0, 1.0])
+        matrix[:3, 3] = np.array(phantom.image.geometry.origin_lps_mm) * [-1, -1, 1]
+        volume = make_volume(phantom.image.array, matrix)
+        return volume, add_spine(volume, phantom.labels.array.astype(np.uint8))
+
+    return make
+
+
+def test_the_rib_view_has_the_head_on_top_and_ribs_beside_their_bodies(whole_body):
+    straight = run_to_end(ribsInSteps(*whole_body("ct")))
+    (strip,) = straight.strips
+    assert straight.names == ("T11", "T12", "L1")
+    assert straight.narrow == ()
+    for number, (row, column) in strip.marks.items():
+        assert strip.numbers[round(row), round(column)] == number
+        right, left = strip.joints[number]
+        assert right[0] == left[0] < row
+        assert column - right[1] == pytest.approx(36)
+        assert left[1] - column == pytest.approx(36)
+    rows = [strip.marks[number][0] for number in (1, 2, 3)]
+    assert rows == sorted(rows)
+    # The ribs of T11 are bright beside it; nothing is at the height of L1 beyond its processes.
+    for side in (-60, 60):
+        bright = [
+            strip.grey[round(row) - 12 : round(row) + 22, round(column) + side].max()
+            for row, column in strip.marks.values()
+        ]
+        assert bright[0] > 0.3 > bright[2]
+
+
+def test_a_click_far_beside_the_spine_selects_the_vertebra_at_its_height(whole_body):
+    straight = run_to_end(ribsInSteps(*whole_body("ct")))
+    (strip,) = straight.strips
+    for number, segment_id in enumerate(straight.ids, start=1):
+        row = strip.marks[number][0]
+        assert straight.segmentAt(strip, row, 2.0) == segment_id
+
+
+@pytest.mark.parametrize(
+    ("modality", "known", "strips"), [("mr", "auto", 0), ("ct", "mr", 0), ("ct", "ct", 1)]
+)
+def test_there_is_no_rib_view_of_mr(whole_body, modality: str, known: str, strips: int):
+    straight = run_to_end(ribsInSteps(*whole_body(modality), known))
+    assert len(straight.strips) == strips
+    assert straight.names == ("T11", "T12", "L1")
+
+
+def test_without_vertebrae_there_is_no_rib_view(whole_body):
+    volume, node = whole_body("ct")
+    node.GetSegmentation().RemoveAllSegments()
+    assert run_to_end(ribsInSteps(volume, node)) is None
 
 
 def test_each_body_is_marked_with_its_current_name(segmented):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,10 +21,13 @@ from review_helpers import (  # noqa: E402
 
 from spinemamba.anatomy.labels import BY_NAME  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
+from spinemamba.protocol.result import Witnesses  # noqa: E402
 from SpineMambaSegmentLib.Review import Log, TakeOver  # noqa: E402
+from SpineMambaSegmentLib.Review.Display import details, rowsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.Evidence import AddEvidence  # noqa: E402
 from SpineMambaSegmentLib.Review.LevelActions import SetLevel, ShiftLevels  # noqa: E402
-from SpineMambaSegmentLib.Review.Pins import PinLevel  # noqa: E402
+from SpineMambaSegmentLib.Review.Pins import PinLevel, resultOf  # noqa: E402
+from SpineMambaSegmentLib.Review.Ribs import ribsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, FLAGGED  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import Delete, Merge, SplitByPlane  # noqa: E402
@@ -305,6 +310,26 @@ def test_the_networks_add_level_probabilities_without_renaming(volume):
     session.undo()
     session.undo()
     assert everything(node) == before
+
+
+def test_the_networks_add_the_ribs_that_they_saw(volume):
+    foreign = add_foreign(volume, SOURCES["TotalSegmentator"])
+    result = result_of()
+    seen = Witnesses(0.95, 0.95, 0.0, 0.8, 0.0)
+    instances = [replace(item, no_vertebra=0.01) for item in result.instances]
+    instances[NAMES.index("T12")] = replace(instances[NAMES.index("T12")], witnesses=seen)
+    session = session_of(foreign, volume)
+    assert ribsOf(session.spine).findings == {}
+    with_ribs = replace(result, instances=tuple(instances))
+    session.apply(AddEvidence(oriented(spine_labels(), TO_RAS), with_ribs))
+    ribs = ribsOf(session.spine)
+    assert {i: f.text for i, f in ribs.findings.items()} == {
+        "vertebrae_T12": "Last rib at this vertebra (T12)."
+    }
+    added = resultOf(session.spine)
+    assert all(item.no_vertebra == 0.01 for item in added.instances)
+    row = next(row for row in rowsOf(session.spine) if row.segmentId == "vertebrae_T12")
+    assert details(session.spine, row).endswith("Last rib at this vertebra (T12).")
 
 
 def test_evidence_of_another_image_is_refused(foreign, volume):
