@@ -6,7 +6,7 @@ Standard library only, because the panel shows the same words as the report.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from spinemamba.protocol.result import Witnesses
@@ -77,7 +77,7 @@ def rib_findings(
         if seen is None:
             findings.append(None)
         elif k == last:
-            findings.append(_landmark("last rib", seen, name, _may_be_last(name, below)))
+            findings.append(_last_rib(seen, name, below))
         elif k == first:
             findings.append(_landmark("first rib", seen, name, name == "T1"))
         elif k == lowest:
@@ -123,8 +123,7 @@ def rib_summary(names: Sequence[str | None], findings: Sequence[RibFinding | Non
     seen = [f"{f.mark} at {name}" for name, f in both if f.mark in ("first rib", "last rib")]
     text = ", ".join(seen) if seen else "neither the first nor the last rib is seen"
     wrong = [name for name, f in both if f.agrees is False]
-    what = "name" if len(wrong) == 1 else "names"
-    end = f"this contradicts the {what} of {', '.join(wrong)}" if wrong else "this fits the names"
+    end = f"this does not fit the names: see {', '.join(wrong)}" if wrong else "this fits the names"
     if not wrong and not any(f.agrees for _, f in both):
         return f"{text[0].upper()}{text[1:]}."
     return f"{text[0].upper()}{text[1:]}; {end}."
@@ -147,6 +146,14 @@ def narrow_note(names: Sequence[str]) -> str:
 def _most_probable(chances: dict[int, float]) -> int | None:
     best = max(chances, key=lambda k: chances[k], default=None)
     return None if best is None or chances[best] < _LEAST_LANDMARK else best
+
+
+def _last_rib(seen: Witnesses, name: str | None, below: str | None) -> RibFinding:
+    finding = _landmark("last rib", seen, name, _may_be_last(name, below))
+    if finding.agrees is False and (name or "").startswith("T") and (below or "").startswith("T"):
+        text = f"Last rib at this vertebra ({name}), but {below} below it has ribs by its name."
+        return replace(finding, text=text)
+    return finding
 
 
 def _may_be_last(name: str | None, below: str | None) -> bool:

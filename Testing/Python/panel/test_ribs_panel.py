@@ -104,8 +104,8 @@ def test_a_name_that_contradicts_the_ribs_is_highlighted(show, body, pump):
     for level, name in {"L2": "L3", "L1": "L2", "T12": "L1"}.items():
         node.GetSegmentation().GetSegment(f"V{BY_NAME[level].value}").SetName(name)
     panel.refresh()
-    pump(lambda: "contradicts" in section.message.text)
-    assert section.message.text == "Last rib at L1; this contradicts the name of L1."
+    pump(lambda: "not fit" in section.message.text)
+    assert section.message.text == "Last rib at L1; this does not fit the names: see L1."
     assert share(section.label, WARNING_COLOR).any()
     assert section._straight.strips[0].grey is view
     assert panel.ui.reviewTable.item(2, 4).text() == "Last rib: check the name"

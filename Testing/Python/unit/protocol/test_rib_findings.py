@@ -59,7 +59,7 @@ def test_names_one_too_low_contradict_the_ribs():
     ]
     assert [f.agrees for f in found] == [False, False, True, True, False, True, True]
     assert found[0].mark == "no rib"
-    summary = "First rib at T2, last rib at L1; this contradicts the names of T1, T2, L1."
+    summary = "First rib at T2, last rib at L1; this does not fit the names: see T1, T2, L1."
     assert rib_summary(names, found) == summary
 
 
@@ -116,6 +116,13 @@ def test_the_finding_at_a_single_vertebra(name, given: Witnesses, text: str, agr
 def test_the_last_rib_fits_the_last_thoracic_vertebra(names: tuple[str, ...], agrees: bool):
     given = [witness(0.9, 0.9), witness(0.9, 0.9, last=0.8), witness()]
     assert rib_findings(names, given)[1].agrees is agrees
+
+
+def test_the_last_rib_above_a_thoracic_name_says_which_name_is_doubtful():
+    given = [witness(0.9, 0.9, last=0.8), witness(0.4, 0.4), witness()]
+    found = rib_findings(("T12", "T13", "L1"), given)
+    text = "Last rib at this vertebra (T12), but T13 below it has ribs by its name."
+    assert found[0].text == text
 
 
 def test_only_the_most_probable_vertebra_has_the_last_rib():

@@ -76,7 +76,7 @@ def test_findings_that_contradict_the_names_are_highlighted(scan, measured):
     wrong = {"T12": SEEN["L1"], "L1": SEEN["T12"]}
     section = rib_section(*scan, measured, seen_by(scan[1], wrong))
     assert [row[1].css_class for row in section.findings.rows] == ["contradicts"] * 2
-    assert "contradicts" in section.summary
+    assert section.summary == "Last rib at L1; this does not fit the names: see T12, L1."
 
 
 def test_without_a_level_network_the_picture_has_no_marks(scan, measured):
