@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of convolutions; float32 gives the same labels on every processor (%(default)s)",
     )
+    parser.add_argument(
+        "--keep-pieces",
+        action="store_true",
+        help="keep small loose pieces, and bone of neighbours whose body the image does not show",
+    )
     add_pins(parser)
     add_overwrite(parser)
 
@@ -55,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         quality=args.quality,
         precision=args.precision,
         fixed_levels=tuple(args.pin),
+        keep_pieces=args.keep_pieces,
         overwrite=args.overwrite,
     )
     files = run_with_progress_bar(job)

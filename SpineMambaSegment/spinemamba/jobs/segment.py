@@ -74,7 +74,8 @@ def _segment_on_device(
     from spinemamba.levels.pins import parse_pin
     from spinemamba.segment import SegmentOptions, segment
 
-    options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.fixed_levels)))
+    pins = tuple(map(parse_pin, job.fixed_levels))
+    options = SegmentOptions(job.modality, job.quality, pins, job.keep_pieces)
 
     def work(model: Model) -> Segmentation:
         progress("read", 1.0)

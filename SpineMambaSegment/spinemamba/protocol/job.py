@@ -84,6 +84,8 @@ class SegmentJob(ModelJob):
         picture: PNG to write, or None.
         quality: One of `QUALITIES`.
         fixed_levels: Levels fixed by the user, in the syntax of `levels.pins.parse_pin`.
+        keep_pieces: Whether small loose pieces, and bone of neighbours whose body the image does
+            not show, stay in the labels.
     """
 
     KIND: ClassVar[str] = "segment"
@@ -91,6 +93,7 @@ class SegmentJob(ModelJob):
     picture: Path | None = None
     quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
     fixed_levels: tuple[str, ...] = ()
+    keep_pieces: bool = False
 
     @property
     def outputs(self) -> tuple[Path, ...]:
