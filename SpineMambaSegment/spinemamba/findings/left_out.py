@@ -12,7 +12,7 @@ from spinemamba.findings.shape_flags import ShapeFlags, mask_flags
 from spinemamba.imaging.masks import boxes_of, pieces_of
 from spinemamba.imaging.volume import Volume
 from spinemamba.protocol.flags import Flag
-from spinemamba.protocol.left_out import LOOSE, LeftOutBone, runs_of
+from spinemamba.protocol.left_out import FLAGS, LOOSE, LeftOutBone, runs_of
 
 _PIECES = "several_pieces"
 
@@ -63,13 +63,11 @@ def with_left_out(
 
 def _flag(bone: LeftOutBone) -> Flag:
     if bone.reason == LOOSE:
-        name = "loose_pieces_left_out"
         pieces = "1 loose piece" if bone.pieces == 1 else f"{bone.pieces} loose pieces"
         sentence = f"Without {pieces} of bone ({bone.volume_ml:.2f} mL), which can be restored."
     else:
-        name = "neighbour_left_out"
         sentence = (
             f"Without bone of a neighbour whose body the image does not show "
             f"({bone.volume_ml:.1f} mL), which can be restored."
         )
-    return Flag(name, bone.volume_ml, sentence)
+    return Flag(FLAGS[bone.reason], bone.volume_ml, sentence)

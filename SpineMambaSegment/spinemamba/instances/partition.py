@@ -48,6 +48,8 @@ from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
 _Spacing = tuple[float, float, float]
 
+_NO_ENDS = ChainEnds()
+
 ABOVE, BELOW = -1, -2
 """Numbers of the bone of extrapolated neighbours above the first and below the last vertebra."""
 
@@ -105,7 +107,7 @@ def assign_voxels(
     spacing_mm: _Spacing,
     *,
     sacrum: bool = False,
-    ends: ChainEnds = ChainEnds(),
+    ends: ChainEnds = _NO_ENDS,
     options: PartitionOptions = PartitionOptions(),
     boundary_net: BoundaryNet | None = None,
 ) -> np.ndarray:

@@ -12,6 +12,9 @@ from spinemamba.common.json_schema import Limits
 LOOSE, NEIGHBOUR = "loose_pieces", "hidden_neighbour"
 """Reasons: small loose pieces; bone of a neighbour whose body the image does not show."""
 
+FLAGS = {LOOSE: "loose_pieces_left_out", NEIGHBOUR: "neighbour_left_out"}
+"""Quality flag of each reason."""
+
 
 @dataclass(frozen=True)
 class LeftOutBone:
