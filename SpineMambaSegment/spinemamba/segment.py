@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -23,9 +24,9 @@ from spinemamba.findings.build_result import RunDetails, build_result
 from spinemamba.findings.left_out import left_out_bone, with_left_out
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.intensity import Modality, choose_modality, normalise
-from spinemamba.imaging.orientation import canonical, reorient_back
+from spinemamba.imaging.orientation import Reorientation, canonical, reorient_back
 from spinemamba.imaging.truncation import crop_to_data, pad_to_image
-from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import FineOptions, fine_stage
 from spinemamba.inference.level_stage import level_stage
@@ -108,21 +109,14 @@ def segment(
     options, seconds = options or SegmentOptions(), {}
     reoriented, reorientation = canonical(volume)
     data, view, box = crop_to_data(reoriented)  # padding must not change a result
-
-    def whole(part: np.ndarray) -> Volume:
-        return reorient_back(pad_to_image(part, reoriented, box), reorientation)
-
+    whole = partial(_on_input_grid, reoriented, reorientation, box)
     modality = choose_modality(data, options.modality, warn)
     image = data.with_array(normalise(data.array, modality))
-    with _timed("locate", seconds):
-        coarse = coarse_stage(image, model.coarse, progress)
-    with _timed("segment", seconds):
-        fine = fine_stage(image, coarse, model.fine, progress, _FINE_OPTIONS[options.quality])
-        predictions = replace(fine, view=view)
+    fine = _predict(image, model, _FINE_OPTIONS[options.quality], progress, seconds)
+    predictions = replace(fine, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)
-        hidden = not options.keep_pieces
-        instances = find_instances(predictions, InstanceOptions(hidden_neighbours=hidden))
+        instances = find_instances(predictions, _instance_options(options))
         shape = shape_flags(instances, predictions)
         progress("instances", 1.0)
     with _timed("levels", seconds):
@@ -136,15 +130,40 @@ def segment(
         solution = _solve_with_truncation(instances, solution, pins)
         values = _label_values(solution)
         labels = _to_label_values(numbers, values)
-        shape = _with_metal(shape, data, modality, labels, values)
-        left_out = left_out_bone({k: whole(array) for k, array in removed.items()})
+        left_out = left_out_bone({reason: whole(array) for reason, array in removed.items()})
         shape = with_left_out(shape, left_out, numbers)
+        shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
     run = RunDetails(model, modality, seconds, pins, shape, scan, left_out)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
     return Segmentation(whole(labels), result)
+
+
+def _on_input_grid(
+    reoriented: Volume, reorientation: Reorientation, box: Box, part: np.ndarray
+) -> Volume:
+    """Return values of the cropped image on the grid of the input, 0 outside the crop."""
+    return reorient_back(pad_to_image(part, reoriented, box), reorientation)
+
+
+def _instance_options(options: SegmentOptions) -> InstanceOptions:
+    return InstanceOptions(hidden_neighbours=not options.keep_pieces)
+
+
+def _predict(
+    image: Volume,
+    model: Model,
+    options: FineOptions,
+    progress: Progress,
+    seconds: dict[str, float],
+) -> VoxelPredictions:
+    """Return the voxel predictions of the coarse and the fine stage."""
+    with _timed("locate", seconds):
+        coarse = coarse_stage(image, model.coarse, progress)
+    with _timed("segment", seconds):
+        return fine_stage(image, coarse, model.fine, progress, options)
 
 
 def _read_levels(

@@ -161,10 +161,14 @@ def find_instances(
         _instance(number, labels, boxes[number - 1], predictions, weight, is_sacrum=k > count)
         for number, k in enumerate(valid, start=1)
     )
-    hidden = None
-    if valid and (above.any() or below.any()):
-        hidden = np.where(above, 1, np.where(below, len(valid), 0)).astype(np.int16)
-    return Instances(labels, items, hidden)
+    return Instances(labels, items, _beside(above, below, len(valid)))
+
+
+def _beside(above: np.ndarray, below: np.ndarray, count: int) -> np.ndarray | None:
+    """Return the bone of hidden neighbours, numbered by the instance beside it; None if empty."""
+    if not count or not (above.any() or below.any()):
+        return None
+    return np.where(above, 1, np.where(below, count, 0)).astype(np.int16)
 
 
 def _chain_ends(
