@@ -86,6 +86,7 @@ class SegmentJob(ModelJob):
         fixed_levels: Levels fixed by the user, in the syntax of `levels.pins.parse_pin`.
         keep_pieces: Whether small loose pieces, and bone of neighbours whose body the image does
             not show, stay in the labels.
+        fine_slices: Whether thick slices are subdivided; labels and result are on the finer grid.
     """
 
     KIND: ClassVar[str] = "segment"
@@ -94,6 +95,7 @@ class SegmentJob(ModelJob):
     quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
     fixed_levels: tuple[str, ...] = ()
     keep_pieces: bool = False
+    fine_slices: bool = False
 
     @property
     def outputs(self) -> tuple[Path, ...]:
