@@ -22,7 +22,6 @@ from spinemamba.common.errors import Cancelled
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.result import InstanceResult, read_result
 
 
@@ -389,18 +388,3 @@ def test_numbers_in_a_table_are_aligned_right():
         "L1        9.5",
         "Sacrum  120.0",
     ]
-
-
-@pytest.mark.parametrize("option", ["--keep-pieces", "--fine-slices"])
-def test_options_of_the_labels_reach_the_job(monkeypatch: pytest.MonkeyPatch, option: str):
-    seen = []
-
-    def stop(job: SegmentJob) -> None:
-        seen.append(job)
-        raise Cancelled
-
-    monkeypatch.setattr("spinemamba.cli.segment.run_with_progress_bar", stop)
-    for given in ([], [option]):
-        main(["segment", "in.nrrd", "out.nrrd", *given])
-    name = option.removeprefix("--").replace("-", "_")
-    assert [getattr(job, name) for job in seen] == [False, True]
