@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,22 +21,30 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Progress, ignore
 from spinemamba.findings.build_result import RunDetails, build_result
+from spinemamba.findings.left_out import left_out_bone, with_left_out
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.intensity import Modality, choose_modality, normalise
-from spinemamba.imaging.orientation import canonical, reorient_back
+from spinemamba.imaging.orientation import Reorientation, canonical, reorient_back
 from spinemamba.imaging.truncation import crop_to_data, pad_to_image
-from spinemamba.imaging.volume import Volume
+from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import FineOptions, fine_stage
 from spinemamba.inference.level_stage import level_stage
 from spinemamba.inference.model import Model
 from spinemamba.inference.voxel_predictions import VoxelPredictions
-from spinemamba.instances.find import Instances, find_instances, with_cut_sides
-from spinemamba.instances.to_input_grid import labels_on_input_grid
+from spinemamba.instances.find import (
+    InstanceOptions,
+    Instances,
+    find_instances,
+    with_cut_sides,
+)
+from spinemamba.instances.loose_pieces import take_loose_pieces
+from spinemamba.instances.to_input_grid import split_on_input_grid
 from spinemamba.levels.pins import Pin, match_pins
 from spinemamba.levels.sequence_evidence import with_sequence_evidence
 from spinemamba.levels.solve import LevelSolution, assign_levels
 from spinemamba.network.level_sequence import LevelSequenceNet
+from spinemamba.protocol.left_out import LOOSE, NEIGHBOUR
 from spinemamba.protocol.result import Result
 from spinemamba.selective_scan.dispatch import describe_backend
 
@@ -51,11 +60,14 @@ class SegmentOptions:
         modality: "ct", "mr", or "auto" to detect it from the values.
         quality: "fast" uses less overlap of the sliding windows than "standard".
         pins: Levels fixed by the user.
+        keep_pieces: Whether small loose pieces of bone, and bone of neighbours whose body the
+            image does not show, stay in the labels.
     """
 
     modality: Literal["auto", "ct", "mr"] = "auto"
     quality: Literal["fast", "standard"] = "standard"
     pins: tuple[Pin, ...] = ()
+    keep_pieces: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,16 +109,14 @@ def segment(
     options, seconds = options or SegmentOptions(), {}
     reoriented, reorientation = canonical(volume)
     data, view, box = crop_to_data(reoriented)  # padding must not change a result
+    whole = partial(_on_input_grid, reoriented, reorientation, box)
     modality = choose_modality(data, options.modality, warn)
     image = data.with_array(normalise(data.array, modality))
-    with _timed("locate", seconds):
-        coarse = coarse_stage(image, model.coarse, progress)
-    with _timed("segment", seconds):
-        fine = fine_stage(image, coarse, model.fine, progress, _FINE_OPTIONS[options.quality])
-        predictions = replace(fine, view=view)
+    fine = _predict(image, model, _FINE_OPTIONS[options.quality], progress, seconds)
+    predictions = replace(fine, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)
-        instances = find_instances(predictions)
+        instances = find_instances(predictions, _instance_options(options))
         shape = shape_flags(instances, predictions)
         progress("instances", 1.0)
     with _timed("levels", seconds):
@@ -115,18 +125,45 @@ def segment(
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
-        numbers = _number_voxels(instances, solution, predictions, progress)
+        numbers, removed = _number_voxels(instances, solution, predictions, options, progress)
         instances = with_cut_sides(instances, data.with_array(numbers), view)
         solution = _solve_with_truncation(instances, solution, pins)
         values = _label_values(solution)
         labels = _to_label_values(numbers, values)
+        left_out = left_out_bone({reason: whole(array) for reason, array in removed.items()})
+        shape = with_left_out(shape, left_out, numbers)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    run = RunDetails(model, modality, seconds, pins, shape, scan)
+    run = RunDetails(model, modality, seconds, pins, shape, scan, left_out)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
-    return Segmentation(reorient_back(pad_to_image(labels, reoriented, box), reorientation), result)
+    return Segmentation(whole(labels), result)
+
+
+def _on_input_grid(
+    reoriented: Volume, reorientation: Reorientation, box: Box, part: np.ndarray
+) -> Volume:
+    """Return values of the cropped image on the grid of the input, 0 outside the crop."""
+    return reorient_back(pad_to_image(part, reoriented, box), reorientation)
+
+
+def _instance_options(options: SegmentOptions) -> InstanceOptions:
+    return InstanceOptions(hidden_neighbours=not options.keep_pieces)
+
+
+def _predict(
+    image: Volume,
+    model: Model,
+    options: FineOptions,
+    progress: Progress,
+    seconds: dict[str, float],
+) -> VoxelPredictions:
+    """Return the voxel predictions of the coarse and the fine stage."""
+    with _timed("locate", seconds):
+        coarse = coarse_stage(image, model.coarse, progress)
+    with _timed("segment", seconds):
+        return fine_stage(image, coarse, model.fine, progress, options)
 
 
 def _read_levels(
@@ -162,26 +199,35 @@ def _label_values(solution: LevelSolution) -> dict[int, int]:
 
 
 def _number_voxels(
-    instances: Instances, solution: LevelSolution, predictions: VoxelPredictions, progress: Progress
-) -> np.ndarray:
+    instances: Instances,
+    solution: LevelSolution,
+    predictions: VoxelPredictions,
+    options: SegmentOptions,
+    progress: Progress,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the instance number of each voxel of the cropped image, uint8.
 
-    Instances without a level and voxels outside the field of view are 0.
+    Instances without a level and voxels outside the field of view are 0. Bone that is left out is
+    returned separately, by reason.
 
     Raises:
         UserError: If no voxel remains (NO_SPINE).
     """
-    numbers_with_level = {number: number for number in _label_values(solution)}
-    numbers = labels_on_input_grid(instances, numbers_with_level, predictions, progress)
-    index_zyx = np.argwhere(numbers)
-    numbers[tuple(index_zyx[predictions.field_of_view.outside(index_zyx)].T)] = 0
+    with_level = sorted(_label_values(solution))
+    numbers, hidden = split_on_input_grid(instances, with_level, predictions, progress)
+    for array in (numbers, hidden):
+        index_zyx = np.argwhere(array)
+        array[tuple(index_zyx[predictions.field_of_view.outside(index_zyx)].T)] = 0
     if not numbers.any():
         raise UserError(
             "No vertebra found: the image shows bone like a spine, but no vertebral body.",
             "Choose a volume that shows vertebrae, and check its modality.",
             Code.NO_SPINE,
         )
-    return numbers
+    if options.keep_pieces:
+        return numbers, {}
+    loose = take_loose_pieces(numbers, predictions.image_geometry.voxel_ml)
+    return numbers, {LOOSE: loose, NEIGHBOUR: hidden}
 
 
 def _solve_with_truncation(

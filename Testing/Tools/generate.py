@@ -64,6 +64,14 @@ FLAGS = {
         f"more than {LIMITS.several_pieces:.1%} of the volume outside the largest piece",
         "share",
     ),
+    "loose_pieces_left_out": (
+        f"at least {LIMITS.left_out_ml:g} mL in small loose pieces left out of the labels",
+        "mL",
+    ),
+    "neighbour_left_out": (
+        "bone of a neighbour whose body the image does not show left out of the labels",
+        "mL",
+    ),
     "hole": (f"enclosed holes above {LIMITS.hole:.0%} of the volume", "share"),
     "asymmetry": (f"left and right differ by more than {LIMITS.asymmetry:.0%}", "share"),
     "metal": (f"more than {LIMITS.metal_ml:g} mL above {LIMITS.metal_hu:g} HU (CT)", "mL"),

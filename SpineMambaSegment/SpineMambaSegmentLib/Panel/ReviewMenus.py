@@ -15,6 +15,7 @@ from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.ReviewClicks import Clicks
 from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
 from SpineMambaSegmentLib.Review import Log, ReviewFile
+from SpineMambaSegmentLib.Review.LeftOut import RestoreBone
 from SpineMambaSegmentLib.Review.LevelActions import (
     LUMBARISED,
     SACRALISED,
@@ -158,6 +159,8 @@ class ReviewMenus:
         menu.addSeparator()
         self._add(menu, "islands", _("Remove islands"), lambda: RemoveIslands(self._selected()))
         self._add(menu, "holes", _("Fill holes"), lambda: FillHoles(self._selected()))
+        title = _("Restore bone that the run left out")
+        self._add(menu, "restoreBone", title, lambda: RestoreBone(self._selected()))
         return menu
 
     def addNames(self, *entries: tuple[str, str, _Slot]) -> None:

@@ -63,6 +63,7 @@ class AddEvidence:
             labelings=current.labelings,
             ambiguous=False,
             fixed_levels=(),
+            left_out=(),  # its numbers are those of the run, not of these vertebrae
         )
         posteriors = _posteriors(spine, numbers, new)
         tags = {

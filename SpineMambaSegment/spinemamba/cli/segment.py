@@ -37,6 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of convolutions; float32 gives the same labels on every processor (%(default)s)",
     )
+    parser.add_argument(
+        "--keep-pieces",
+        action="store_true",
+        help="keep small loose pieces, and bone of neighbours whose body the image does not show",
+    )
+    parser.add_argument(
+        "--fine-slices",
+        action="store_true",
+        help="write labels on slices of at most 1.5 mm, for smooth surfaces of thick-slice scans",
+    )
     add_pins(parser)
     add_overwrite(parser)
 
@@ -55,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         quality=args.quality,
         precision=args.precision,
         fixed_levels=tuple(args.pin),
+        keep_pieces=args.keep_pieces,
+        fine_slices=args.fine_slices,
         overwrite=args.overwrite,
     )
     files = run_with_progress_bar(job)

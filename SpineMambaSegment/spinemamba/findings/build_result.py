@@ -18,6 +18,7 @@ from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.solve import NAMES, Labeling, LevelSolution
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.left_out import LeftOutBone
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class RunDetails:
         pins: Levels fixed by the user, by instance number.
         shape: Quality flags of the voxels.
         scan_backend: Name of the selective scan back end.
+        left_out: Bone that is not in the labels.
     """
 
     model: Model
@@ -53,6 +55,7 @@ class RunDetails:
     pins: Mapping[int, str]
     shape: ShapeFlags
     scan_backend: str
+    left_out: tuple[LeftOutBone, ...] = ()
 
 
 def build_result(
@@ -87,6 +90,7 @@ def build_result(
         warnings=tuple(_warnings(details, solution)),
         fixed_levels=tuple(sorted(details.pins.items())),
         precision=model.fine.precision,
+        left_out=details.left_out,
     )
 
 

@@ -33,6 +33,7 @@ class QualityLimits:
             one of the levels, scaled to the body size of the patient, in standard deviations.
         several_pieces: Greatest fraction of the volume outside of the largest piece.
         hole: Greatest fraction of the volume in enclosed holes.
+        left_out_ml: Least volume of bone left out that is flagged. Less is noise at the surface.
         two_cores: Least volume of a second core, as a fraction of the first.
         asymmetry: Greatest difference of the volumes left and right of the core, as a fraction.
         ribs: Probability of ribs on both sides from which on a vertebra without ribs by its level
@@ -57,6 +58,7 @@ class QualityLimits:
     spacing_outlier: float = 3.0
     several_pieces: float = 0.005
     hole: float = 0.01
+    left_out_ml: float = 0.02
     two_cores: float = 0.3
     asymmetry: float = 0.25
     ribs: tuple[float, float] = (RIBS_SEEN, RIBS_MISSED)

@@ -18,8 +18,15 @@ from spinemamba.imaging.truncation import FieldOfView, cut_sides
 from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
+from spinemamba.instances.chain_ends import ChainEndOptions, ChainEnds, chain_ends
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
-from spinemamba.instances.partition import PartitionOptions, VoxelHints, assign_voxels
+from spinemamba.instances.partition import (
+    ABOVE,
+    BELOW,
+    PartitionOptions,
+    VoxelHints,
+    assign_voxels,
+)
 from spinemamba.protocol.result import Witnesses
 
 _SACRUM = NETWORK_LEVELS.index("Sacrum")
@@ -44,7 +51,10 @@ class InstanceOptions:
         least_sacrum_ml: Least volume of a sacrum: less than any complete one.
         least_last_share: Least volume of the vertebra above the sacrum, relative to the vertebra
             above it. A smaller one is the first sacral segment.
+        hidden_neighbours: Whether bone of neighbours whose body the image does not show is left
+            out; otherwise it belongs to the first and last vertebra.
         cores: Options of the core segmentation.
+        ends: Options of the neighbours beyond the first and last core.
         partition: Options of the voxel-to-instance assignment.
     """
 
@@ -56,6 +66,8 @@ class InstanceOptions:
     least_sacrum_probability: float = 0.2
     least_sacrum_ml: float = 6.0
     least_last_share: float = 0.45
+    hidden_neighbours: bool = True
+    ends: ChainEndOptions = field(default_factory=ChainEndOptions)
     cores: CoreOptions = field(default_factory=CoreOptions)
     partition: PartitionOptions = field(default_factory=PartitionOptions)
 
@@ -93,10 +105,13 @@ class Instances:
     Attributes:
         labels: Instance number of each voxel, 0 is background, int16 (z, y, x).
         items: Instances from top to bottom; ``items[k]`` has the number k + 1.
+        hidden: Bone of neighbours whose body the image does not show: number of the instance that
+            it touches, 0 elsewhere, int16 (z, y, x). None if there is none.
     """
 
     labels: np.ndarray
     items: tuple[Instance, ...]
+    hidden: np.ndarray | None = None
 
 
 def find_instances(
@@ -128,10 +143,13 @@ def find_instances(
         hints,
         spacing_mm,
         sacrum=has_sacrum,
+        ends=_chain_ends(seeds, hints.level, predictions, has_sacrum, options),
         options=options.partition,
         boundary_net=boundary_net,
     )
-    _join_loose_pieces(labels, bone, spacing_mm, options.rejoin_mm)
+    above, below = labels == ABOVE, labels == BELOW
+    labels[above | below] = 0
+    _join_loose_pieces(labels, bone & ~above & ~below, spacing_mm, options.rejoin_mm)
     if has_sacrum:
         join_first_sacral_body(labels, count, options.least_last_share)
     valid = _large_or_certain(labels, seeds, predictions, options)
@@ -143,7 +161,35 @@ def find_instances(
         _instance(number, labels, boxes[number - 1], predictions, weight, is_sacrum=k > count)
         for number, k in enumerate(valid, start=1)
     )
-    return Instances(labels, items)
+    return Instances(labels, items, _beside(above, below, len(valid)))
+
+
+def _beside(above: np.ndarray, below: np.ndarray, count: int) -> np.ndarray | None:
+    """Return the bone of hidden neighbours, numbered by the instance beside it; None if empty."""
+    if not count or not (above.any() or below.any()):
+        return None
+    return np.where(above, 1, np.where(below, count, 0)).astype(np.int16)
+
+
+def _chain_ends(
+    seeds: np.ndarray,
+    level: np.ndarray,
+    predictions: VoxelPredictions,
+    has_sacrum: bool,
+    options: InstanceOptions,
+) -> ChainEnds:
+    """Return the extrapolated cores; only that of the sacrum if neighbours are not wanted."""
+    ends = chain_ends(
+        seeds,
+        level,
+        predictions.geometry,
+        predictions.field_of_view,
+        sacrum=has_sacrum,
+        options=options.ends,
+    )
+    if options.hidden_neighbours:
+        return ends
+    return ChainEnds(None, ends.below_mm if has_sacrum else None)
 
 
 def _large_or_certain(

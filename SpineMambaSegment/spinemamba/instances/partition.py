@@ -28,6 +28,7 @@ from spinemamba.instances.boundary_net import (
     depth_limit_mm,
     load_boundary_net,
 )
+from spinemamba.instances.chain_ends import ChainEnds
 from spinemamba.instances.cut_surfaces import (
     SurfaceFitOptions,
     fit_surfaces,
@@ -46,6 +47,11 @@ from spinemamba.instances.spine_coordinate import (
 from spinemamba.instances.total_variation import bone_graph, smooth_over_bone
 
 _Spacing = tuple[float, float, float]
+
+_NO_ENDS = ChainEnds()
+
+ABOVE, BELOW = -1, -2
+"""Numbers of the bone of extrapolated neighbours above the first and below the last vertebra."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ def assign_voxels(
     spacing_mm: _Spacing,
     *,
     sacrum: bool = False,
+    ends: ChainEnds = _NO_ENDS,
     options: PartitionOptions = PartitionOptions(),
     boundary_net: BoundaryNet | None = None,
 ) -> np.ndarray:
@@ -112,12 +119,14 @@ def assign_voxels(
         hints: Predicted levels and offsets of the voxels.
         spacing_mm: Voxel size along z, y, x.
         sacrum: Whether the last seed is the mask of a sacrum, which has no core.
+        ends: Extrapolated cores; bone of the first sacral segment belongs to the sacrum.
         options: Weights.
         boundary_net: Boundary network; the bundled one if None.
 
     Returns:
         Number of the vertebra of each voxel, int32 (z, y, x). It is 0 outside the bone, and where
-        the bone is not connected with the seed of its vertebra.
+        the bone is not connected with the seed of its vertebra; `ABOVE` and `BELOW` in the bone of
+        extrapolated neighbours.
     """
     bone = bone | (seeds > 0)
     count = int(seeds.max())
@@ -126,7 +135,7 @@ def assign_voxels(
         out[bone] = count
     else:
         assignment = _VoxelAssignment(
-            seeds, bone, hints, spacing_mm=spacing_mm, sacrum=sacrum, options=options
+            seeds, bone, hints, spacing_mm=spacing_mm, sacrum=sacrum, ends=ends, options=options
         )
         out[bone] = assignment.numbers(boundary_net or load_boundary_net())
     for number, box in enumerate(ndimage.find_objects(out), start=1):
@@ -146,24 +155,29 @@ class _VoxelAssignment:
         *,
         spacing_mm: _Spacing,
         sacrum: bool,
+        ends: ChainEnds,
         options: PartitionOptions,
     ):
         self._options = options
-        self._seed = seeds[bone]
+        self._real = int(seeds.max())
+        # Numbers count from the extrapolated core above, if there is one.
+        self._above = ends.count_above
+        self._seed = np.where(seeds > 0, seeds + self._above, 0)[bone]
         self._certain = _away_from_other_seeds(seeds, options.near_vox)[bone]
-        self._count = int(seeds.max())
-        self._cores = self._count - sacrum
+        real_cores = self._real - sacrum
         scale = np.asarray(spacing_mm)
         self._points_mm = np.argwhere(bone) * scale
-        numbers = np.arange(1, self._cores + 1)
-        self._centres_mm = core_centroids(
-            self._points_mm, self._seed, self._cores, options.coordinate
-        )
+        own_seed = seeds[bone]
+        centres_mm = core_centroids(self._points_mm, own_seed, real_cores, options.coordinate)
+        self._centres_mm = ends.extended(centres_mm)
+        self._cores = len(self._centres_mm)
+        self._count = max(self._cores, self._real + self._above)
         self._curve = spine_curve(self._centres_mm, options.coordinate)
         self._curve_coordinate = self._curve.at(self._points_mm)
         self._graph = bone_graph(bone, spacing_mm)
         level = hints.level[bone]
-        self._levels = np.asarray(ndimage.mean(level, self._seed, numbers))
+        levels = np.asarray(ndimage.mean(level, own_seed, np.arange(1, real_cores + 1)))
+        self._levels = ends.extended_levels(levels)
         self._pairs = frames(self._centres_mm)
         self._bone = bone_depth(bone, spacing_mm, depth_limit_mm(self._pairs))
         self._hint_sum, self._hint_weight = self._from_hints(level, hints, bone)
@@ -186,7 +200,14 @@ class _VoxelAssignment:
         return weighted_sum, weight_sum
 
     def numbers(self, boundary_net: BoundaryNet) -> np.ndarray:
-        """Return the number of the vertebra of each voxel, (n,)."""
+        """Return the number of the vertebra of each voxel, `ABOVE` or `BELOW`, (n,)."""
+        numbers = self._extended_numbers(boundary_net) - self._above
+        numbers[numbers > self._real] = BELOW
+        numbers[numbers == 0] = ABOVE
+        return numbers
+
+    def _extended_numbers(self, boundary_net: BoundaryNet) -> np.ndarray:
+        """Return the number of each voxel, counted from the extrapolated core above, (n,)."""
         options = self._options
         pairs = self._pairs
         positions = level_positions(self._centres_mm, self._levels, options.coordinate)[:-1]

@@ -6,6 +6,9 @@ interpolating probabilities by 1 %.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
@@ -58,6 +61,48 @@ def labels_on_input_grid(
         labels[window][update] = value
         progress("restore", done / len(values))
     return labels
+
+
+def split_on_input_grid(
+    instances: Instances,
+    numbers: Sequence[int],
+    predictions: VoxelPredictions,
+    progress: Progress,
+    options: InstanceOptions | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return instances on the input grid, and the bone of hidden neighbours beside them.
+
+    Hidden neighbours are resampled like instances, so that the border to them is as exact.
+
+    Args:
+        instances: Instances on the grid of the predictions.
+        numbers: Numbers of the instances to return, ascending.
+        predictions: Voxel predictions.
+        progress: Called after every instance.
+        options: Thresholds; None for the defaults.
+
+    Returns:
+        Instance number of each voxel, 0 elsewhere; and the number of the first or the last
+        instance where a hidden neighbour touches it. Both uint8, with the shape of
+        ``predictions.image_geometry``.
+    """
+    values: dict[int, int] = {number: number for number in numbers}
+    hidden_values: dict[int, int] = {}
+    if instances.hidden is not None and numbers:
+        # A neighbour of an instance that is not returned touches the next one.
+        owners = {1: numbers[0], len(instances.items): numbers[-1]}
+        labels, last = instances.labels.copy(), len(instances.items)
+        for value in map(int, np.unique(instances.hidden[instances.hidden > 0])):
+            last += 1
+            labels[instances.hidden == value] = last
+            values[last], hidden_values[last] = last, owners[value]
+        instances = replace(instances, labels=labels)
+    found = labels_on_input_grid(instances, values, predictions, progress, options)
+    hidden = np.zeros_like(found)
+    for value, owner in hidden_values.items():
+        inside = found == value
+        hidden[inside], found[inside] = owner, 0
+    return found, hidden
 
 
 def box_in(source: Geometry, target: Geometry) -> Box | None:

@@ -10,6 +10,7 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import SegmentInfo, segment_info
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.progress import Progress, Warn
+from spinemamba.imaging.fine_slices import with_fine_slices
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.volume import Volume
@@ -52,6 +53,8 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     progress("read", 0.0)
     with translate_out_of_memory():
         volume = read_volume(job.input, warn)
+        if job.fine_slices:
+            volume = with_fine_slices(volume)
         progress("read", 0.7)
         done = _segment_on_device(volume, folder, job, progress, warn)
         progress("write", 0.0)
@@ -74,7 +77,8 @@ def _segment_on_device(
     from spinemamba.levels.pins import parse_pin
     from spinemamba.segment import SegmentOptions, segment
 
-    options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.fixed_levels)))
+    pins = tuple(map(parse_pin, job.fixed_levels))
+    options = SegmentOptions(job.modality, job.quality, pins, job.keep_pieces)
 
     def work(model: Model) -> Segmentation:
         progress("read", 1.0)

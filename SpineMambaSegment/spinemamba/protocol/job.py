@@ -84,6 +84,9 @@ class SegmentJob(ModelJob):
         picture: PNG to write, or None.
         quality: One of `QUALITIES`.
         fixed_levels: Levels fixed by the user, in the syntax of `levels.pins.parse_pin`.
+        keep_pieces: Whether small loose pieces, and bone of neighbours whose body the image does
+            not show, stay in the labels.
+        fine_slices: Whether thick slices are subdivided; labels and result are on the finer grid.
     """
 
     KIND: ClassVar[str] = "segment"
@@ -91,6 +94,8 @@ class SegmentJob(ModelJob):
     picture: Path | None = None
     quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
     fixed_levels: tuple[str, ...] = ()
+    keep_pieces: bool = False
+    fine_slices: bool = False
 
     @property
     def outputs(self) -> tuple[Path, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.left_out import LeftOutBone
 
 RESULT_END = "_result.json"
 """Suffix of the file name of a result; the stem is that of the labels."""
@@ -112,6 +113,7 @@ class Result:
         warnings: Warnings for the user, as sentences.
         fixed_levels: Number and level of each vertebra with a level fixed by the user.
         precision: Number format of the convolutions, "float32" or "bfloat16".
+        left_out: Bone that was found, but is not in the labels.
     """
 
     run_id: str
@@ -133,6 +135,7 @@ class Result:
     warnings: tuple[str, ...]
     fixed_levels: tuple[tuple[int, str], ...] = ()
     precision: str = "float32"
+    left_out: tuple[LeftOutBone, ...] = field(default=(), metadata=OPTIONAL)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""

@@ -13,6 +13,7 @@ from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.events import Progress
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.job import ResegmentJob
+from spinemamba.protocol.left_out import LOOSE, LeftOutBone
 from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEntry
 from spinemamba.protocol.measurements import Item, Measurements, Plate
 from spinemamba.protocol.model_card import ModelCard, NetworkCard
@@ -64,6 +65,7 @@ RESULT = Result(
     ambiguous=True,
     warnings=("Look.",),
     fixed_levels=((1, "L1"),),
+    left_out=(LeftOutBone(1, LOOSE, 2, 0.05, (3, 2, 9, 1)),),
 )
 VERTEBRA = VertebraEntry(
     level="L1",

@@ -190,3 +190,13 @@ def test_the_bundled_model_finds_no_spine_in_soft_tissue(starter: Model):
     with pytest.raises(UserError) as caught:
         segment(soft.with_array(image), starter, SegmentOptions(modality="ct", quality="fast"))
     assert caught.value.code is Code.NO_SPINE
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_loose_piece_is_left_out_unless_it_is_wanted(model: Model, keep: bool):
+    image, at = blocks(), (38, 23, 14)  # one voxel beyond the lowest block in y
+    image.array[at] = 900
+    found = segment(image, model, SegmentOptions(modality="ct", keep_pieces=keep))
+    assert (found.labels.array[at] > 0) == keep
+    voxels = [k for bone in found.result.left_out for a, b in bone.spans() for k in range(a, b)]
+    assert voxels == ([] if keep else [int(np.ravel_multi_index(at, image.array.shape))])

@@ -11,6 +11,7 @@ import torch
 
 from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.common.progress import STAGES
+from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.inference.device import pick_device
@@ -52,6 +53,37 @@ def test_a_job_writes_labels_result_and_picture_and_nothing_else(job: SegmentJob
     files = run_job(job, quiet, quiet)
     assert set(job.output.parent.iterdir()) == {files.labels, files.result, files.picture}
     assert [item.name for item in read_result(files.result).instances] == ["L3"]
+
+
+@pytest.mark.parametrize(("fine", "step_mm", "slices"), [(False, 4.0, 20), (True, 4 / 3, 60)])
+def test_labels_of_thick_slices_are_on_a_finer_grid_if_wanted(
+    job: SegmentJob, fine: bool, step_mm: float, slices: int
+):
+    array = np.random.default_rng(0).integers(-100, 900, (20, 20, 20)).astype(np.int16)
+    geometry = Geometry(array.shape, (4.0, 1.0, 1.0), (0.0,) * 3, np.eye(3))
+    job = dataclasses.replace(job, input=job.input.with_name("thick.nrrd"), fine_slices=fine)
+    write_image(Volume(array, geometry), job.input)
+    files = run_job(job, quiet, quiet)
+    labels = read_volume(files.labels)
+    assert labels.array.shape == read_result(files.result).shape == (slices, 20, 20)
+    assert labels.spacing_mm == pytest.approx((step_mm, 1.0, 1.0))
+    ends = [grid.to_lps_mm([-0.5, 0, 0])[2] for grid in (labels.geometry, geometry)]
+    assert ends[0] == pytest.approx(ends[1])
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_job_hands_on_whether_loose_pieces_stay(
+    job: SegmentJob, monkeypatch: pytest.MonkeyPatch, keep: bool
+):
+    seen = []
+
+    def remember(volume: Volume, model, options, progress, warn) -> Segmentation:
+        seen.append(options.keep_pieces)
+        return paint(volume, model, options, progress, warn)
+
+    monkeypatch.setattr("spinemamba.segment.segment", remember)
+    run_job(dataclasses.replace(job, keep_pieces=keep), quiet, quiet)
+    assert seen == [keep]
 
 
 @pytest.mark.parametrize("stage", STAGES)
