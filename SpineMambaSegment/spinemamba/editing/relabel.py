@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from spinemamba.findings.build_result import instance_results, level_warning
+from spinemamba.findings.build_result import instance_results
 from spinemamba.findings.level_flags import LEVEL_FLAGS
 from spinemamba.instances.find import Instance
 from spinemamba.levels.solve import assign_levels
+from spinemamba.protocol.level_doubt import deciding_sentences, is_level_warning, level_warning
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 
@@ -34,10 +35,9 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         entry.id: tuple(flag for flag in entry.flags if flag.name not in LEVEL_FLAGS)
         for entry in result.instances
     }
-    old = level_warning(result.labelings) if result.ambiguous else None
-    warnings = [text for text in result.warnings if text != old]
+    warnings = [text for text in result.warnings if not is_level_warning(text)]
     if solution.ambiguous:
-        warnings.append(level_warning(solution.best))
+        warnings.append(level_warning(solution.best, solution.doubt))
     return replace(
         result,
         instances=instance_results(items, solution, shape),
@@ -45,6 +45,8 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         ambiguous=solution.ambiguous,
         warnings=tuple(warnings),
         fixed_levels=tuple(sorted(pins.items())),
+        level_doubt=solution.doubt,
+        deciding=deciding_sentences(solution.best) if solution.ambiguous else (),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,17 +16,13 @@ from spinemamba.findings.shape_flags import ShapeFlags
 from spinemamba.imaging.intensity import Modality
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
-from spinemamba.levels.solve import NAMES, Labeling, LevelSolution
+from spinemamba.levels.solve import NAMES, LevelSolution
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.level_doubt import deciding_sentences, level_warning
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 if TYPE_CHECKING:
     from spinemamba.inference.model import Model
-
-_MOST_LABELINGS = 3
-"""Greatest number of labelings in the warning."""
-
-_AnyLabeling = Labeling | LabelingResult
 
 _LEAST_ALTERNATIVE = 0.01
 """Least probability of a level to be listed as an alternative."""
@@ -87,6 +83,8 @@ def build_result(
         warnings=tuple(_warnings(details, solution)),
         fixed_levels=tuple(sorted(details.pins.items())),
         precision=model.fine.precision,
+        level_doubt=solution.doubt,
+        deciding=deciding_sentences(solution.best) if solution.ambiguous else (),
     )
 
 
@@ -104,7 +102,7 @@ def instance_results(
     """
     results = []
     names = solution.best[0].names if solution.best else ()
-    flags = level_flags(items, names, solution.posteriors, solution.doubles)
+    flags = level_flags(items, names, _certainties(solution), solution.doubles)
     for k, item in enumerate(items):
         name = names[k]
         if name is None:
@@ -132,29 +130,20 @@ def instance_results(
     return tuple(results)
 
 
+def _certainties(solution: LevelSolution) -> list[tuple[float, float]]:
+    """Return the probability of the level of each instance, and that of its likeliest other one."""
+    names = solution.best[0].names if solution.best else ()
+    pairs = []
+    for name, posterior, row in zip(names, solution.posteriors, solution.marginals, strict=True):
+        others = (float(p) for other, p in zip(NAMES, row, strict=True) if other != name)
+        pairs.append((posterior, max(others)))
+    return pairs
+
+
 def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
         out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
     if solution.ambiguous:
-        out.append(level_warning(solution.best))
+        out.append(level_warning(solution.best, solution.doubt))
     return out
-
-
-def level_warning(labelings: Sequence[_AnyLabeling]) -> str:
-    """Return a warning that lists the most likely labelings, most likely first."""
-    ranges = " or ".join(_level_range(labeling) for labeling in _distinct(labelings))
-    return f"The levels are ambiguous: {ranges}. Verify one level."
-
-
-def _distinct(labelings: Sequence[_AnyLabeling]) -> list[_AnyLabeling]:
-    """Return the most likely labelings that differ in the first or the last level."""
-    ends: dict[tuple[str | None, str | None], _AnyLabeling] = {}
-    for labeling in labelings:
-        ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:_MOST_LABELINGS]
-
-
-def _level_range(labeling: _AnyLabeling) -> str:
-    names = [name for name in labeling.names if name]
-    return f"{names[0]} to {names[-1]} ({100 * labeling.posterior:.0f} %)" if names else "none"

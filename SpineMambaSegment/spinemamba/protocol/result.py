@@ -12,6 +12,7 @@ from typing import Any
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.level_doubt import Doubt, grade_labelings
 
 RESULT_END = "_result.json"
 """Suffix of the file name of a result; the stem is that of the labels."""
@@ -108,10 +109,13 @@ class Result:
         direction_lps: Directions of the input's x, y, z axes as columns, row by row.
         instances: Vertebrae, top to bottom.
         labelings: The most likely labelings, best first.
-        ambiguous: Whether a shift by one level is nearly as likely.
+        ambiguous: Whether the levels are in doubt, in any grade.
         warnings: Warnings for the user, as sentences.
         fixed_levels: Number and level of each vertebra with a level fixed by the user.
         precision: Number format of the convolutions, "float32" or "bfloat16".
+        level_doubt: Grade of doubt: "none"; "likely", not proven; "check_level", because other
+            levels are close. None in files of earlier versions.
+        deciding: What would decide between the likely labelings, as sentences.
     """
 
     run_id: str
@@ -133,6 +137,17 @@ class Result:
     warnings: tuple[str, ...]
     fixed_levels: tuple[tuple[int, str], ...] = ()
     precision: str = "float32"
+    level_doubt: Doubt | None = field(default=None, metadata=OPTIONAL)
+    deciding: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+
+    @property
+    def doubt(self) -> Doubt:
+        """Grade of doubt, also of a result of an earlier version."""
+        if self.level_doubt is not None:
+            return self.level_doubt
+        if not self.ambiguous:
+            return "none"
+        return grade_labelings(self.labelings) if self.labelings else "check_level"
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""

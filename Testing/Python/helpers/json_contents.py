@@ -62,6 +62,8 @@ RESULT = Result(
     ambiguous=True,
     warnings=("Look.",),
     fixed_levels=((1, "L1"),),
+    level_doubt="check_level",
+    deciding=("Count ribs.",),
 )
 VERTEBRA = VertebraEntry(
     level="L1",
