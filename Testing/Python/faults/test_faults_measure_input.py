@@ -11,11 +11,11 @@ from curved_spine import flipped, run_command, two_levels, upright, values
 from scipy.spatial.transform import Rotation
 
 from spinemamba.anatomy.labels import BY_NAME
-from spinemamba.protocol.level_doubt import level_warning
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.labelmaps.same_run import extents
 from spinemamba.measure.spine import measure
+from spinemamba.protocol.level_doubt import level_warning
 from spinemamba.protocol.measurements import read_measurements
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
