@@ -32,7 +32,10 @@ from spinemamba.inference.model import Model
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances, find_instances, with_cut_sides
 from spinemamba.instances.to_input_grid import labels_on_input_grid
+from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.pins import Pin, match_pins
+from spinemamba.levels.scan_evidence import fixed_levels, with_scan_evidence
+from spinemamba.levels.scan_match import ScanMatch, match_scans
 from spinemamba.levels.sequence_evidence import with_sequence_evidence
 from spinemamba.levels.solve import LevelSolution, assign_levels
 from spinemamba.network.level_sequence import LevelSequenceNet
@@ -51,11 +54,13 @@ class SegmentOptions:
         modality: "ct", "mr", or "auto" to detect it from the values.
         quality: "fast" uses less overlap of the sliding windows than "standard".
         pins: Levels fixed by the user.
+        other: Another scan of the patient with named vertebrae, or None.
     """
 
     modality: Literal["auto", "ct", "mr"] = "auto"
     quality: Literal["fast", "standard"] = "standard"
     pins: tuple[Pin, ...] = ()
+    other: OtherScan | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def segment(
         Labels on the grid of ``volume``, and the result.
 
     Raises:
-        UserError: If no spine is found (NO_SPINE), a pin matches no vertebra, or the values of a
-            CT are not in Hounsfield units (INPUT_BAD).
+        UserError: If no spine is found (NO_SPINE), a pin matches no vertebra, no vertebra is found
+            in the other scan, or the values of a CT are not in Hounsfield units (INPUT_BAD).
     """
     options, seconds = options or SegmentOptions(), {}
     reoriented, reorientation = canonical(volume)
@@ -112,6 +117,8 @@ def segment(
     with _timed("levels", seconds):
         instances = _read_levels(instances, predictions, image, model.levels, modality)
         pins = match_pins(options.pins, instances.items)
+        instances, match = _compare(instances, predictions, options.other, volume.frame)
+        pins = fixed_levels(match, options.other, pins)
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
@@ -122,7 +129,9 @@ def segment(
         labels = _to_label_values(numbers, values)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    run = RunDetails(model, modality, seconds, pins, shape, scan)
+    run = RunDetails(
+        model, modality, seconds, pins, shape, scan, volume.frame, match, options.other
+    )
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
@@ -145,6 +154,26 @@ def _read_levels(
     numbers = Volume(instances.labels, predictions.geometry)
     evidence = level_stage(image, numbers, network, predictions.field_of_view)
     return with_sequence_evidence(instances, evidence)
+
+
+def _compare(
+    instances: Instances,
+    predictions: VoxelPredictions,
+    other: OtherScan | None,
+    frame: str | None,
+) -> tuple[Instances, ScanMatch | None]:
+    """Find the instances in another scan, and return them with its evidence.
+
+    Raises:
+        UserError: As `match_scans`.
+    """
+    if other is None:
+        return instances, None
+    numbers = Volume(instances.labels, predictions.geometry)
+    outlines = outlines_of(numbers, dict.fromkeys(item.id for item in instances.items))
+    match = match_scans(outlines, other, frame)
+    items = with_scan_evidence(instances.items, match, other)
+    return replace(instances, items=items), match
 
 
 def _with_metal(

@@ -24,6 +24,7 @@ from SpineMambaSegmentLib.Review.LevelActions import (
     ShiftLevels,
     SwapLevels,
 )
+from SpineMambaSegmentLib.Review.LevelsFrom import TakeLevels, otherSegmentations, scanFrom, scanOf
 from SpineMambaSegmentLib.Review.Pins import PinLevel
 from SpineMambaSegmentLib.Review.ShapeActions import (
     Delete,
@@ -36,7 +37,9 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
 from SpineMambaSegmentLib.Review.StatusActions import Release
 
 _CSV = "_log.csv"
+_OTHER_FILES = "(*_result.json *.seg.nrrd *.nrrd *.nii.gz *.nii *.mha *.dcm)"
 _ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence")
+_ALWAYS_ENABLED += ("levelsFrom", "levelsFromFile")
 """Entries that need no selected vertebra."""
 
 _Slot = Callable[[], Any]
@@ -145,6 +148,9 @@ class ReviewMenus:
         ):
             self._add(menu, name, title, _mark(here, variant))
         self._add(menu, "unpin", _("Release the fixed level"), lambda: PinLevel(here(), ""))
+        menu.addSeparator()
+        self._entry(menu, "levelsFrom", _("Levels from another segmentation..."), self._chooseOther)
+        self._entry(menu, "levelsFromFile", _("Levels from a file..."), self._chooseFile)
         return menu
 
     def _shapes(self) -> Any:
@@ -218,6 +224,36 @@ class ReviewMenus:
     def _setLevel(self) -> None:
         action = PinLevel if self._ui.solveBox.checked else SetLevel
         self._host.do(action(self._here(), self._ui.levelSelector.currentText))
+
+    def _chooseOther(self) -> None:
+        """Ask for another segmentation of the scene, and take its levels."""
+        others = otherSegmentations(self._host.session.node)
+        if not others:
+            self._host.say(_("There is no other segmentation with vertebrae in the scene."))
+            return
+        names = [f"{k}. {other.GetName()}" for k, other in enumerate(others, start=1)]
+        title, text = _("Levels from another scan"), _("Segmentation of the same patient:")
+        chosen = qt.QInputDialog.getItem(None, title, text, names, 0, False)
+        if chosen in names:
+            self.levelsFrom(others[names.index(chosen)])
+
+    def levelsFrom(self, node: Any) -> None:
+        """Take the levels from another segmentation of the scene; errors are shown."""
+        self._takeLevels(lambda: scanOf(node))
+
+    def _chooseFile(self) -> None:
+        """Ask for a result or labels of another scan, and take their levels."""
+        path = self._host.settings.askFile(_("Levels from a file"), "Review", _OTHER_FILES)
+        if path is not None:
+            self.levelsFromFile(path)
+
+    def levelsFromFile(self, path: Path) -> None:
+        """Take the levels from a result or labels of another scan; errors are shown."""
+        self._takeLevels(lambda: scanFrom(path))
+
+    def _takeLevels(self, read: Callable[[], Any]) -> None:
+        with Errors.shown(_("The levels could not be read."), self._host.say):
+            self._host.do(TakeLevels(read()))
 
     def _splitBySeeds(self) -> None:
         here = self._here()

@@ -24,7 +24,11 @@ NAMES = (
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",
+    "labelmaps.other_scan",
     "labelmaps.recognise_scheme",
+    "levels.outlines",
+    "levels.scan_evidence",
+    "levels.scan_match",
 )
 """Modules that may be imported into Slicer's process; none of them imports torch."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spinemamba.cli.arguments import add_overwrite, add_pins, split_name
+from spinemamba.cli.arguments import add_levels_from, add_overwrite, add_pins, split_name
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, print_line, result_rows, table
 from spinemamba.jobs.segment import RunFiles, run_job
 from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, SegmentJob
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of convolutions; float32 gives the same labels on every processor (%(default)s)",
     )
     add_pins(parser)
+    add_levels_from(parser)
     add_overwrite(parser)
 
 
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         quality=args.quality,
         precision=args.precision,
         fixed_levels=tuple(args.pin),
+        levels_from=args.levels_from,
         overwrite=args.overwrite,
     )
     files = run_with_progress_bar(job)

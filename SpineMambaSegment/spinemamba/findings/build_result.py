@@ -16,6 +16,9 @@ from spinemamba.findings.shape_flags import ShapeFlags
 from spinemamba.imaging.intensity import Modality
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
+from spinemamba.levels.outlines import OtherScan
+from spinemamba.levels.scan_evidence import levels_from, match_warnings
+from spinemamba.levels.scan_match import ScanMatch
 from spinemamba.levels.solve import NAMES, LevelSolution
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.level_doubt import deciding_sentences, level_warning
@@ -41,6 +44,9 @@ class RunDetails:
         pins: Levels fixed by the user, by instance number.
         shape: Quality flags of the voxels.
         scan_backend: Name of the selective scan back end.
+        frame: Frame of reference, as in `imaging.volume.Volume`.
+        match: Vertebrae found in another scan; None without one.
+        other: The other scan.
     """
 
     model: Model
@@ -49,6 +55,9 @@ class RunDetails:
     pins: Mapping[int, str]
     shape: ShapeFlags
     scan_backend: str
+    frame: str | None = None
+    match: ScanMatch | None = None
+    other: OtherScan | None = None
 
 
 def build_result(
@@ -80,11 +89,13 @@ def build_result(
         instances=instance_results(instances.items, solution, details.shape.by_number),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
-        warnings=tuple(_warnings(details, solution)),
+        warnings=tuple(_warnings(details, instances, solution)),
         fixed_levels=tuple(sorted(details.pins.items())),
         precision=model.fine.precision,
         level_doubt=solution.doubt,
         deciding=deciding_sentences(solution.best) if solution.ambiguous else (),
+        levels_from=levels_from(details.match, details.other) if details.match else None,
+        frame_of_reference=details.frame or "",
     )
 
 
@@ -140,10 +151,14 @@ def _certainties(solution: LevelSolution) -> list[tuple[float, float]]:
     return pairs
 
 
-def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
+def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution) -> list[str]:
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
         out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
+    if details.match and solution.best:
+        numbers = (item.id for item in instances.items)
+        names = dict(zip(numbers, solution.best[0].names, strict=True))
+        out += match_warnings(details.match, details.other, names)
     if solution.ambiguous:
         out.append(level_warning(solution.best, solution.doubt))
     return out

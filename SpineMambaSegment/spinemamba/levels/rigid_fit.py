@@ -10,6 +10,10 @@ from scipy.spatial import cKDTree
 _FAR_MM = 5.0
 """Greatest distance of a point that counts; a rib that only one outline has is farther away."""
 
+_NEIGHBOURS = 4
+"""A point is compared with the mean of that many nearest points of a surface, because the points of
+two surfaces do not coincide even if the surfaces do."""
+
 _USED = 0.9
 """Share of the pairs of points, those nearest to each other, that determine the motion."""
 
@@ -50,13 +54,14 @@ class Surface:
         self._tree = cKDTree(points_mm)
 
     def nearest(self, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distance of each point to this surface, (n,), and the nearest points."""
-        distances_mm, index = self._tree.query(points_mm)
-        return distances_mm, self.points_mm[index]
+        """Return the distance of each point to this surface, (n,), and the nearest places on it."""
+        _, index = self._tree.query(points_mm, k=_NEIGHBOURS)
+        places_mm = self.points_mm[index].mean(axis=1)
+        return np.linalg.norm(points_mm - places_mm, axis=1), places_mm
 
     def distance_mm(self, points_mm: np.ndarray) -> float:
         """Return the mean distance of points to this surface; `_FAR_MM` at most for each."""
-        return float(np.minimum(self._tree.query(points_mm)[0], _FAR_MM).mean())
+        return float(np.minimum(self.nearest(points_mm)[0], _FAR_MM).mean())
 
 
 def best_motion(

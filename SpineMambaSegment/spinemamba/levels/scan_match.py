@@ -10,8 +10,8 @@ other offset comes close.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -69,6 +69,7 @@ class ScanMatch:
         levels: Level by number of the vertebra.
         certainty: Probability of each of these levels in the other scan.
         score_mm: Mean distance of the surfaces, plus the mean difference of the spacings.
+        offset: Index of a partner in the other scan minus that of the vertebra, from head to tail.
         other_levels: Levels of the second best offset; empty if there is none.
         other_score_mm: Its score; None if there is none.
     """
@@ -78,6 +79,7 @@ class ScanMatch:
     levels: dict[int, str]
     certainty: dict[int, float]
     score_mm: float
+    offset: int
     other_levels: dict[int, str] = field(default_factory=dict)
     other_score_mm: float | None = None
 
@@ -167,7 +169,10 @@ def _at_the_same_place(
             far_mm = [_distance_mm(ours, theirs, pair, options) for pair in shifted]
             rivals.append((float(np.mean(far_mm)), _found(ours, theirs, shifted)[0]))
     other_mm, other_levels = min(rivals, key=lambda rival: rival[0], default=(None, {}))
-    return ScanMatch("overlap", "found", levels, certainty, score_mm, other_levels, other_mm)
+    offset = pairs[0][1] - pairs[0][0]
+    return ScanMatch(
+        "overlap", "found", levels, certainty, score_mm, offset, other_levels, other_mm
+    )
 
 
 def _distance_mm(
@@ -220,18 +225,25 @@ def _by_shape(ours: _Chain, theirs: _Chain, source: str, options: MatchOptions) 
     best.sort(key=lambda offset: offset.score_mm)
     first, levels_of = best[0], [_found(ours, theirs, offset.pairs) for offset in best]
     if first.score_mm > options.fits_mm:
+        best_fit = level_range(levels_of[0][0])
         raise UserError(
-            f"No vertebra of this scan is found in {source}: the best fit, {_range(levels_of[0][0])}"
-            f", is {first.score_mm:.1f} mm off; {options.fits_mm:g} mm are accepted.",
+            f"No vertebra of this scan is found in {source}: the best fit, {best_fit}, is "
+            f"{first.score_mm:.1f} mm off; {options.fits_mm:g} mm are accepted.",
             "Give a scan of the same patient with at least "
             f"{options.least_pairs} vertebrae in common, or fix a level yourself.",
         )
     levels, certainty = levels_of[0]
+    offset = first.pairs[0][1] - first.pairs[0][0]
+    found = ScanMatch("shape", "found", levels, certainty, first.score_mm, offset)
     if len(best) == 1:
-        return ScanMatch("shape", "found", levels, certainty, first.score_mm)
-    second, other = best[1].score_mm, levels_of[1][0]
-    status = "found" if second >= options.clear_ratio * first.score_mm else "undecided"
-    return ScanMatch("shape", status, levels, certainty, first.score_mm, other, second)
+        return found
+    second_mm, is_clear = best[1].score_mm, best[1].score_mm >= options.clear_ratio * first.score_mm
+    return replace(
+        found,
+        status="found" if is_clear else "undecided",
+        other_levels=levels_of[1][0],
+        other_score_mm=second_mm,
+    )
 
 
 def _slides(ours: _Chain, theirs: _Chain) -> list[_Pairs]:
@@ -302,6 +314,7 @@ def _gap_mm(chain: _Chain, one: int, other: int) -> float:
     return float(np.linalg.norm(chain.centres_mm[one] - chain.centres_mm[other]))
 
 
-def _range(levels: dict[int, str]) -> str:
+def level_range(levels: Mapping[int, str]) -> str:
+    """Return the first and the last of levels by number, such as "T9 to L4"."""
     names = list(levels.values())
     return f"{names[0]} to {names[-1]}" if names else "none"

@@ -84,6 +84,8 @@ class SegmentJob(ModelJob):
         picture: PNG to write, or None.
         quality: One of `QUALITIES`.
         fixed_levels: Levels fixed by the user, in the syntax of `levels.pins.parse_pin`.
+        levels_from: Another scan of the patient with named vertebrae, in any form that
+            `labelmaps.other_scan.read_other_scan` reads; or None.
     """
 
     KIND: ClassVar[str] = "segment"
@@ -91,6 +93,12 @@ class SegmentJob(ModelJob):
     picture: Path | None = None
     quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
     fixed_levels: tuple[str, ...] = ()
+    levels_from: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, *((self.levels_from,) if self.levels_from else ()))
 
     @property
     def outputs(self) -> tuple[Path, ...]:

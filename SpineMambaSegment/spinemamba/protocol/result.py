@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.json_schema import OPTIONAL, JsonFormat
@@ -90,6 +90,33 @@ class LabelingResult:
 
 
 @dataclass(frozen=True)
+class LevelsFrom:
+    """Another scan of the patient that has named vertebrae.
+
+    Attributes:
+        source: Name of its file or segmentation.
+        method: "overlap" of vertebrae at the same place, or "shape" and spacing after alignment.
+        status: "found", or "undecided" if a second alignment fits as well; nothing is named then.
+        fixed: Whether its levels were fixed; otherwise they were evidence of the level solver.
+        offset: Index of a partner in the other scan minus that of the vertebra, from head to tail.
+        score_mm: Mean distance of the surfaces, plus the mean difference of the spacings.
+        levels: Number and level of each vertebra that was found in the other scan.
+        second_levels: The same of the second best alignment.
+        second_score_mm: Its score; None if there is none.
+    """
+
+    source: str
+    method: Literal["overlap", "shape"]
+    status: Literal["found", "undecided"]
+    fixed: bool
+    offset: int
+    score_mm: float
+    levels: tuple[tuple[int, str], ...]
+    second_levels: tuple[tuple[int, str], ...]
+    second_score_mm: float | None
+
+
+@dataclass(frozen=True)
 class Result:
     """One run.
 
@@ -116,6 +143,8 @@ class Result:
         level_doubt: Grade of doubt: "none"; "likely", not proven; "check_level", because other
             levels are close. None in files of earlier versions.
         deciding: What would decide between the likely labelings, as sentences.
+        levels_from: The other scan that has named vertebrae; None without one.
+        frame_of_reference: SHA-256 of the DICOM Frame of Reference UID; empty if it is not known.
     """
 
     run_id: str
@@ -139,6 +168,8 @@ class Result:
     precision: str = "float32"
     level_doubt: Doubt | None = field(default=None, metadata=OPTIONAL)
     deciding: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+    levels_from: LevelsFrom | None = field(default=None, metadata=OPTIONAL)
+    frame_of_reference: str = field(default="", metadata=OPTIONAL)
 
     @property
     def doubt(self) -> Doubt:
