@@ -59,6 +59,12 @@ class PinLevel:
         if self.segmentId:
             spine.indexOf(self.segmentId)
             pins[self.segmentId] = self.level
+        isNumbered = not self.segmentId or self.segmentId in numbersOf(spine)
+        if not isNumbered or self.level == "Coccyx":
+            raise UserError(
+                _("The level of the coccyx cannot be fixed."),
+                _("Set its level without Rename others."),
+            )
         return solvedWith(spine, pins, keepsStatus=bool(self.segmentId))
 
 
@@ -83,11 +89,6 @@ def solvedWith(
     pins = {i: level for i, level in pins.items() if level and i in spine.states}
     fixed = {**{i: spine.states[i].level for i in spine.approved()}, **pins}
     numbers = numbersOf(spine)
-    if any(i not in numbers or level == "Coccyx" for i, level in pins.items()):
-        raise UserError(
-            _("The level of the coccyx cannot be fixed."),
-            _("Set its level without Rename others."),
-        )
     solved = tool("editing.relabel").relabel(
         currentResult(spine, numbers),
         {numbers[i]: n for i, n in fixed.items() if n and i in numbers},
