@@ -37,7 +37,7 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
 from SpineMambaSegmentLib.Review.StatusActions import Release
 
 _CSV = "_log.csv"
-_OTHER_FILES = "(*_result.json *.seg.nrrd *.nrrd *.nii.gz *.nii *.mha *.dcm)"
+_OTHER_FILES = ("*_result.json", "*.nrrd", "*.nii.gz", "*.nii", "*.mha", "*.dcm")
 _ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence")
 _ALWAYS_ENABLED += ("levelsFrom", "levelsFromFile")
 """Entries that need no selected vertebra."""
@@ -243,7 +243,8 @@ class ReviewMenus:
 
     def _chooseFile(self) -> None:
         """Ask for a result or labels of another scan, and take their levels."""
-        path = self._host.settings.askFile(_("Levels from a file"), "Review", _OTHER_FILES)
+        kinds = f"({' '.join(_OTHER_FILES)})"
+        path = self._host.settings.askFile(_("Levels from a file"), "Review", kinds)
         if path is not None:
             self.levelsFromFile(path)
 
