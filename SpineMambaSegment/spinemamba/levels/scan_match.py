@@ -34,6 +34,7 @@ class MatchOptions:
             not known to agree.
         in_place_share: Least share of the whole vertebrae beside one of the other scan that are at
             the same place.
+        candidates: Number of vertebrae of the other scan, by distance, to compare with each.
         beside_mm: Greatest distance between the centres of such a pair; less than half a step.
         least_pairs: Least number of whole vertebrae to compare at another place.
         fits_mm: Greatest score of the same patient. Scores of labels by the networks and by other
@@ -49,6 +50,7 @@ class MatchOptions:
     same_place_mm: float = 1.5
     least_in_place: int = 2
     in_place_share: float = 0.7
+    candidates: int = 3
     beside_mm: float = 10.0
     least_pairs: int = 3
     fits_mm: float = 1.5
@@ -153,8 +155,14 @@ def _at_the_same_place(
     if not len(ours) or not len(theirs):
         return None
     gaps_mm = np.linalg.norm(ours.centres_mm[:, None] - theirs.centres_mm, axis=-1)
-    nearest = [(i, int(row.argmin())) for i, row in enumerate(gaps_mm)]
-    distances_mm = {pair: _distance_mm(ours, theirs, pair, options) for pair in nearest}
+    distances_mm = {}
+    for i, row in enumerate(gaps_mm):
+        # The centre of a cut vertebra may be nearer to that of a neighbour.
+        near = [(i, int(j)) for j in np.argsort(row)[: options.candidates]]
+        away_mm = {pair: _distance_mm(ours, theirs, pair, options) for pair in near}
+        best = min(near, key=away_mm.__getitem__)
+        distances_mm[best] = away_mm[best]
+    nearest = list(distances_mm)
     pairs = [pair for pair in nearest if distances_mm[pair] <= options.same_place_mm]
     beside = [(i, j) for i, j in nearest if ours.is_whole(i) and gaps_mm[i, j] <= options.beside_mm]
     whole = [pair for pair in pairs if pair in beside]
