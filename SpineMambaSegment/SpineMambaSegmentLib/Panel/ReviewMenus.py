@@ -38,8 +38,7 @@ from SpineMambaSegmentLib.Review.StatusActions import Release
 
 _CSV = "_log.csv"
 _OTHER_FILES = ("*_result.json", "*.nrrd", "*.nii.gz", "*.nii", "*.mha", "*.dcm")
-_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence")
-_ALWAYS_ENABLED += ("levelsFrom", "levelsFromFile")
+_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence", "levelsFrom")
 """Entries that need no selected vertebra."""
 
 _Slot = Callable[[], Any]
@@ -149,8 +148,7 @@ class ReviewMenus:
             self._add(menu, name, title, _mark(here, variant))
         self._add(menu, "unpin", _("Release the fixed level"), lambda: PinLevel(here(), ""))
         menu.addSeparator()
-        self._entry(menu, "levelsFrom", _("Levels from another segmentation..."), self._chooseOther)
-        self._entry(menu, "levelsFromFile", _("Levels from a file..."), self._chooseFile)
+        self._levelsFrom(menu)
         return menu
 
     def _shapes(self) -> Any:
@@ -225,17 +223,23 @@ class ReviewMenus:
         action = PinLevel if self._ui.solveBox.checked else SetLevel
         self._host.do(action(self._here(), self._ui.levelSelector.currentText))
 
-    def _chooseOther(self) -> None:
-        """Ask for another segmentation of the scene, and take its levels."""
-        others = otherSegmentations(self._host.session.node)
-        if not others:
-            self._host.say(_("There is no other segmentation with vertebrae in the scene."))
-            return
-        names = [f"{k}. {other.GetName()}" for k, other in enumerate(others, start=1)]
-        title, text = _("Levels from another scan"), _("Segmentation of the same patient:")
-        chosen = qt.QInputDialog.getItem(None, title, text, names, 0, False)
-        if chosen in names:
-            self.levelsFrom(others[names.index(chosen)])
+    def _levelsFrom(self, menu: Any) -> None:
+        """Add the menu with the other segmentations of the scene, which is filled when shown."""
+        others = menu.addMenu(_("Levels from"))
+        others.setToolTip(_("Take the levels from another scan of the same patient"))
+        others.connect("aboutToShow()", lambda: self.listOthers(others))
+        self.actions["levelsFrom"] = others.menuAction()
+
+    def listOthers(self, menu: Any) -> None:
+        """Fill a menu with the other segmentations of the scene, and with the choice of a file."""
+        menu.clear()
+        for node in otherSegmentations(self._host.session.node):
+            menu.addAction(node.GetName()).connect("triggered()", self._taking(node))
+        menu.addSeparator()
+        menu.addAction(_("File...")).connect("triggered()", self._chooseFile)
+
+    def _taking(self, node: Any) -> _Slot:
+        return lambda: self.levelsFrom(node)
 
     def levelsFrom(self, node: Any) -> None:
         """Take the levels from another segmentation of the scene; errors are shown."""
