@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-_FAR_MM = 5.0
+FAR_MM = 5.0
 """Greatest distance of a point that counts; a rib that only one outline has is farther away."""
 
 _NEIGHBOURS = 4
@@ -39,9 +39,6 @@ class Motion:
         return (points_mm - self.shift_mm) @ self.rotation
 
 
-STILL = Motion(np.eye(3), np.zeros(3))
-
-
 class Surface:
     """Points of a surface, and the search for the nearest of them.
 
@@ -59,9 +56,9 @@ class Surface:
         places_mm = self.points_mm[index].mean(axis=1)
         return np.linalg.norm(points_mm - places_mm, axis=1), places_mm
 
-    def distance_mm(self, points_mm: np.ndarray) -> float:
-        """Return the mean distance of points to this surface; `_FAR_MM` at most for each."""
-        return float(np.minimum(self.nearest(points_mm)[0], _FAR_MM).mean())
+    def distances_mm(self, points_mm: np.ndarray) -> np.ndarray:
+        """Return the distance of each point to this surface, (n,); `FAR_MM` at most."""
+        return np.minimum(self.nearest(points_mm)[0], FAR_MM)
 
 
 def best_motion(
@@ -107,11 +104,11 @@ def fit(
         used = distances_mm <= np.quantile(distances_mm, _USED)
         pairs = np.concatenate([ours, sources])[used], np.concatenate([targets, theirs])[used]
         motion = best_motion(*pairs)
-    return both_ways_mm(moving, fixed, motion, points), motion
+    return _both_ways_mm(moving, fixed, motion, points), motion
 
 
-def both_ways_mm(moving: Surface, fixed: Surface, motion: Motion, points: int) -> float:
+def _both_ways_mm(moving: Surface, fixed: Surface, motion: Motion, points: int) -> float:
     """Return the mean distance of the points of two surfaces to the other one, in mm."""
-    there = fixed.distance_mm(motion.apply(moving.points_mm[:points]))
-    back = moving.distance_mm(motion.undo(fixed.points_mm[:points]))
-    return (there + back) / 2
+    there_mm = fixed.distances_mm(motion.apply(moving.points_mm[:points]))
+    back_mm = moving.distances_mm(motion.undo(fixed.points_mm[:points]))
+    return float(there_mm.mean() + back_mm.mean()) / 2

@@ -19,7 +19,7 @@ import numpy as np
 
 from spinemamba.common.errors import UserError
 from spinemamba.levels.outlines import OtherScan, Outline
-from spinemamba.levels.rigid_fit import STILL, Motion, Surface, best_motion, both_ways_mm, fit
+from spinemamba.levels.rigid_fit import FAR_MM, Motion, Surface, best_motion, fit
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class MatchOptions:
         same_place_mm: Greatest mean distance of the surfaces of a vertebra in the same coordinates.
             Two patients differ by 1.5 mm and more after registration, two segmentations of one
             scan by less than 1 mm.
+        close_mm: Greatest distance of a point that lies on the other surface.
+        least_close: Least share of such points of a whole vertebra at the same place as one that
+            the other image cuts. A speck at the edge of the image lies on its neighbour, too.
         least_in_place: Least number of vertebrae at the same place if the frames of reference are
             not known to agree.
         in_place_share: Least share of the whole vertebrae beside one of the other scan that are at
@@ -48,6 +51,8 @@ class MatchOptions:
     """
 
     same_place_mm: float = 1.5
+    close_mm: float = 2.0
+    least_close: float = 0.3
     least_in_place: int = 2
     in_place_share: float = 0.7
     candidates: int = 3
@@ -159,9 +164,9 @@ def _at_the_same_place(
     for i, row in enumerate(gaps_mm):
         # The centre of a cut vertebra may be nearer to that of a neighbour.
         near = [(i, int(j)) for j in np.argsort(row)[: options.candidates]]
-        away_mm = {pair: _distance_mm(ours, theirs, pair, options) for pair in near}
-        best = min(near, key=away_mm.__getitem__)
-        distances_mm[best] = away_mm[best]
+        found = {pair: _in_place(ours, theirs, pair, options) for pair in near}
+        best = max(near, key=lambda pair: found[pair][1])
+        distances_mm[best] = found[best][0]
     nearest = list(distances_mm)
     pairs = [pair for pair in nearest if distances_mm[pair] <= options.same_place_mm]
     beside = [(i, j) for i, j in nearest if ours.is_whole(i) and gaps_mm[i, j] <= options.beside_mm]
@@ -175,7 +180,7 @@ def _at_the_same_place(
     for shift in (-1, 1):
         shifted = [(i, j + shift) for i, j in pairs if 0 <= j + shift < len(theirs)]
         if shifted:
-            far_mm = [_distance_mm(ours, theirs, pair, options) for pair in shifted]
+            far_mm = [_in_place(ours, theirs, pair, options)[0] for pair in shifted]
             rivals.append((float(np.mean(far_mm)), _found(ours, theirs, shifted)[0]))
     other_mm, other_levels = min(rivals, key=lambda rival: rival[0], default=(None, {}))
     offset = pairs[0][1] - pairs[0][0]
@@ -184,17 +189,26 @@ def _at_the_same_place(
     )
 
 
-def _distance_mm(
+def _in_place(
     ours: _Chain, theirs: _Chain, pair: tuple[int, int], options: MatchOptions
-) -> float:
-    """Return the mean distance of two surfaces where they are, from whole ones both ways."""
-    one, other = ours.surfaces[pair[0]], theirs.surfaces[pair[1]]
-    points = options.fine[0]
-    if ours.is_whole(pair[0]) and theirs.is_whole(pair[1]):
-        return both_ways_mm(one, other, STILL, points)
-    if ours.is_whole(pair[0]):
-        return one.distance_mm(other.points_mm[:points])
-    return other.distance_mm(one.points_mm[:points])
+) -> tuple[float, float]:
+    """Compare two surfaces where they are.
+
+    Returns:
+        Mean distance in mm of the points of both, or of the one that its image cuts; and the sum of
+        the shares of points of both that lie on the other one.
+    """
+    one, other, points = ours.surfaces[pair[0]], theirs.surfaces[pair[1]], options.fine[0]
+    there_mm = other.distances_mm(one.points_mm[:points])
+    back_mm = one.distances_mm(other.points_mm[:points])
+    close, close_back = ((mm <= options.close_mm).mean() for mm in (there_mm, back_mm))
+    if not ours.is_whole(pair[0]):
+        distance_mm = there_mm.mean()
+    elif theirs.is_whole(pair[1]):
+        distance_mm = (there_mm.mean() + back_mm.mean()) / 2
+    else:
+        distance_mm = back_mm.mean() if close >= options.least_close else FAR_MM
+    return float(distance_mm), float(close + close_back)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,6 @@ import slicer
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.terminology import segment_info
 from spinemamba.imaging.seg_nrrd import write_labels
-from SpineMambaSegmentLib.Scene.Grid import gridOf
-from SpineMambaSegmentLib.Scene.LabelArray import labelArray
-from SpineMambaSegmentLib.Scene.Straightened import volumeOf
 
 OTHER = {"T12": "L1", "L1": "L2", "L2": "L3"}
 
@@ -69,13 +66,17 @@ def test_another_segmentation_of_the_scene_names_the_vertebrae_in_one_step(revie
 
 
 def test_a_file_names_the_vertebrae(reviewed, volume, tmp_path: Path):
+    from SpineMambaSegmentLib.Scene.Grid import gridOf
+    from SpineMambaSegmentLib.Scene.LabelArray import labelArray
+    from SpineMambaSegmentLib.Scene.Straightened import volumeOf
+
     node = reviewed.ui.outputSelector.currentNode()
     ids, grid = list(node.GetSegmentation().GetSegmentIDs()), gridOf(volume)
     levels = [BY_NAME[name] for name in OTHER.values()]
     values = np.array([0, *(level.value for level in levels)], np.uint8)
     labels = volumeOf(values[labelArray(node, ids, grid)], grid)
     path = tmp_path / "old.seg.nrrd"
-    write_labels(labels, path, [segment_info(level, {}) for level in levels])
+    write_labels(labels, path, [segment_info(level.value) for level in levels])
     reviewed.reviewSection.menus.levelsFromFile(path)
     assert names(reviewed) == list(OTHER.values())
 

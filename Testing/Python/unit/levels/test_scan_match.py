@@ -138,6 +138,16 @@ def test_vertebrae_cut_by_the_image_are_named_by_overlap():
     assert {outline.number for outline in nameless(part)} == set(match.levels)
 
 
+@pytest.mark.parametrize("end", [0.55, 0.6, 0.62, 0.64, 0.66, 0.68])
+def test_a_speck_at_the_edge_of_the_other_scan_does_not_name_its_neighbour(end: float):
+    whole = phantom(1, "T8", "L5", WHOLE)
+    part, rest = rows_of(whole, 0.2, 0.9), rows_of(whole, 0.0, end)
+    for new, old in ((part, rest), (rest, part)):
+        match = match_scans(nameless(new), named(old))
+        assert match.method == "overlap"
+        assert match.levels == true_levels(match.levels)
+
+
 @pytest.mark.parametrize("seed", [2, 5])
 @pytest.mark.parametrize("degrees", [(0.0, 0.0, 0.0), (10.0, 0.0, 0.0)])
 def test_another_patient_is_refused(seed: int, degrees):
