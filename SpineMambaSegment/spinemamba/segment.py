@@ -19,7 +19,7 @@ import numpy as np
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Progress, ignore
-from spinemamba.findings.build_result import RunDetails, build_result
+from spinemamba.findings.build_result import GivenLevels, RunDetails, build_result
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.intensity import Modality, choose_modality, normalise
 from spinemamba.imaging.orientation import canonical, reorient_back
@@ -35,7 +35,7 @@ from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.pins import Pin, match_pins
 from spinemamba.levels.scan_evidence import fixed_levels, with_scan_evidence
-from spinemamba.levels.scan_match import ScanMatch, match_scans
+from spinemamba.levels.scan_match import match_scans
 from spinemamba.levels.sequence_evidence import with_sequence_evidence
 from spinemamba.levels.solve import LevelSolution, assign_levels
 from spinemamba.network.level_sequence import LevelSequenceNet
@@ -116,9 +116,8 @@ def segment(
         progress("instances", 1.0)
     with _timed("levels", seconds):
         instances = _read_levels(instances, predictions, image, model.levels, modality)
-        pins = match_pins(options.pins, instances.items)
-        instances, match = _compare(instances, predictions, options.other, volume.frame)
-        pins = fixed_levels(match, options.other, pins)
+        instances, found = _compare(instances, predictions, options, volume.frame)
+        pins = found.pins
         solution = assign_levels(instances.items, pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
@@ -129,9 +128,7 @@ def segment(
         labels = _to_label_values(numbers, values)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    run = RunDetails(
-        model, modality, seconds, pins, shape, scan, volume.frame, match, options.other
-    )
+    run = RunDetails(model, modality, seconds, found, shape, scan)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
@@ -159,21 +156,23 @@ def _read_levels(
 def _compare(
     instances: Instances,
     predictions: VoxelPredictions,
-    other: OtherScan | None,
+    options: SegmentOptions,
     frame: str | None,
-) -> tuple[Instances, ScanMatch | None]:
-    """Find the instances in another scan, and return them with its evidence.
+) -> tuple[Instances, GivenLevels]:
+    """Return the instances with the evidence of the other scan, and the levels that are given.
 
     Raises:
-        UserError: As `match_scans`.
+        UserError: As `match_pins` and `match_scans`.
     """
+    pins, other = match_pins(options.pins, instances.items), options.other
     if other is None:
-        return instances, None
+        return instances, GivenLevels(pins, frame)
     numbers = Volume(instances.labels, predictions.geometry)
     outlines = outlines_of(numbers, dict.fromkeys(item.id for item in instances.items))
     match = match_scans(outlines, other, frame)
     items = with_scan_evidence(instances.items, match, other)
-    return replace(instances, items=items), match
+    given = GivenLevels(fixed_levels(match, other, pins), frame, match, other)
+    return replace(instances, items=items), given
 
 
 def _with_metal(

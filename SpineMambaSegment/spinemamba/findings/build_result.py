@@ -34,6 +34,23 @@ _MOST_ALTERNATIVES = 3
 
 
 @dataclass(frozen=True)
+class GivenLevels:
+    """Levels that do not come from the image.
+
+    Attributes:
+        pins: Levels fixed by the user or by another scan, by instance number.
+        frame: Frame of reference of the image, as in `imaging.volume.Volume`.
+        match: Vertebrae found in another scan; None without one.
+        other: The other scan.
+    """
+
+    pins: Mapping[int, str]
+    frame: str | None = None
+    match: ScanMatch | None = None
+    other: OtherScan | None = None
+
+
+@dataclass(frozen=True)
 class RunDetails:
     """Details of a run.
 
@@ -41,23 +58,17 @@ class RunDetails:
         model: Networks.
         modality: "ct" or "mr".
         seconds: Duration of each stage.
-        pins: Levels fixed by the user, by instance number.
+        given: Levels that do not come from the image.
         shape: Quality flags of the voxels.
         scan_backend: Name of the selective scan back end.
-        frame: Frame of reference, as in `imaging.volume.Volume`.
-        match: Vertebrae found in another scan; None without one.
-        other: The other scan.
     """
 
     model: Model
     modality: Modality
     seconds: dict[str, float]
-    pins: Mapping[int, str]
+    given: GivenLevels
     shape: ShapeFlags
     scan_backend: str
-    frame: str | None = None
-    match: ScanMatch | None = None
-    other: OtherScan | None = None
 
 
 def build_result(
@@ -71,7 +82,7 @@ def build_result(
         solution: Levels of the instances.
         details: Details of the run.
     """
-    model = details.model
+    model, given = details.model, details.given
     return Result(
         run_id=uuid.uuid4().hex,
         model_name=model.card.name,
@@ -90,12 +101,12 @@ def build_result(
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(_warnings(details, instances, solution)),
-        fixed_levels=tuple(sorted(details.pins.items())),
+        fixed_levels=tuple(sorted(given.pins.items())),
         precision=model.fine.precision,
         level_doubt=solution.doubt,
         deciding=deciding_sentences(solution.best) if solution.ambiguous else (),
-        levels_from=levels_from(details.match, details.other) if details.match else None,
-        frame_of_reference=details.frame or "",
+        levels_from=levels_from(given.match, given.other) if given.match else None,
+        frame_of_reference=given.frame or "",
     )
 
 
@@ -155,10 +166,11 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
         out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
-    if details.match and solution.best:
+    given = details.given
+    if given.match and solution.best:
         numbers = (item.id for item in instances.items)
         names = dict(zip(numbers, solution.best[0].names, strict=True))
-        out += match_warnings(details.match, details.other, names)
+        out += match_warnings(given.match, given.other, names)
     if solution.ambiguous:
         out.append(level_warning(solution.best, solution.doubt))
     return out

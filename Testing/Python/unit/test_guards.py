@@ -45,7 +45,11 @@ LATE = (
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",
+    "labelmaps.other_scan",
     "labelmaps.recognise_scheme",
+    "levels.outlines",
+    "levels.scan_evidence",
+    "levels.scan_match",
 )
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules", "jinja2")
 MAX_FILE_LINES = 400
