@@ -117,13 +117,12 @@ def segment(
     with _timed("levels", seconds):
         instances = _read_levels(instances, predictions, image, model.levels, modality)
         instances, found = _compare(instances, predictions, options, volume.frame)
-        pins = found.pins
-        solution = assign_levels(instances.items, pins)
+        solution = assign_levels(instances.items, found.pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
         numbers = _number_voxels(instances, solution, predictions, progress)
         instances = with_cut_sides(instances, data.with_array(numbers), view)
-        solution = _solve_with_truncation(instances, solution, pins)
+        solution = _solve_with_truncation(instances, solution, found.pins)
         values = _label_values(solution)
         labels = _to_label_values(numbers, values)
         shape = _with_metal(shape, data, modality, labels, values)

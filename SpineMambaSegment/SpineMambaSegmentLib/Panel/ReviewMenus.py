@@ -37,7 +37,7 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
 from SpineMambaSegmentLib.Review.StatusActions import Release
 
 _CSV = "_log.csv"
-_OTHER_FILES = ("*_result.json", "*.nrrd", "*.nii.gz", "*.nii", "*.mha", "*.dcm")
+_OTHER_FILES = ("*.seg.nrrd", "*_result.json")
 _ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence", "levelsFrom")
 """Entries that need no selected vertebra."""
 
@@ -254,7 +254,7 @@ class ReviewMenus:
 
     def levelsFromFile(self, path: Path) -> None:
         """Take the levels from a result or labels of another scan; errors are shown."""
-        self._takeLevels(lambda: scanFrom(path))
+        self._takeLevels(lambda: scanFrom(path, self._host.session.node.GetScene()))
 
     def _takeLevels(self, read: Callable[[], Any]) -> None:
         with Errors.shown(_("The levels could not be read."), self._host.say):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,14 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from spinemamba.common.errors import UserError
+from spinemamba.common.errors import Code, UserError
+from spinemamba.protocol.result import RESULT_END
+from SpineMambaSegmentLib.Review import SharedLabelmap
 from SpineMambaSegmentLib.Review.Mask import EMPTY, around
 from SpineMambaSegmentLib.Review.Pins import numbersOf, pinsOf, resultOf, solvedWith
 from SpineMambaSegmentLib.Review.Spine import Edit, Spine
 from SpineMambaSegmentLib.Scene import Provenance
-from SpineMambaSegmentLib.Scene.Comparison import DIFFERENCES_ATTRIBUTE, levelIds
+from SpineMambaSegmentLib.Scene.Comparison import DIFFERENCES_ATTRIBUTE, levelIds, readSegNrrd
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf, referenceGrid
 from SpineMambaSegmentLib.Scene.LabelArray import labelArray
 from SpineMambaSegmentLib.Scene.LazyImport import tool
@@ -23,6 +25,8 @@ from SpineMambaSegmentLib.Scene.Straightened import geometryOf, volumeOf
 
 _MARGIN_VOXELS = 2
 """Without an image, the vertebrae are not cut by its edge."""
+
+_ENDING = ".seg.nrrd"
 
 Node = slicer.vtkMRMLSegmentationNode
 
@@ -98,8 +102,8 @@ def scanOf(node: Node) -> Any:
         UserError: If it has no vertebra, or a required package is missing.
     """
     values = levelIds(node)
-    grid = referenceGrid(node)
-    if grid is None or not values:
+    grid = _gridOfLabels(node, list(values)) if values else None
+    if grid is None:
         raise UserError(
             _("{name} has no vertebrae with voxels.").format(name=node.GetName()),
             _("Choose a segmentation whose segments are named by level."),
@@ -107,16 +111,55 @@ def scanOf(node: Node) -> Any:
     lookup = np.array([0, *values.values()], np.uint8)
     labels = volumeOf(lookup[labelArray(node, list(values), grid)], grid)
     outlines = tool("levels.outlines")
-    levels = tool("labelmaps.other_scan").LEVELS
     result = Provenance.resultFrom(node.GetAttribute(Provenance.RESULT_ATTRIBUTE) or "")
     frame = None if result is None else result.frame_of_reference or None
-    return outlines.OtherScan(node.GetName(), outlines.outlines_of(labels, levels), frame=frame)
+    return outlines.OtherScan(
+        node.GetName(), outlines.outlines_of(labels, outlines.LEVELS), frame=frame
+    )
 
 
-def scanFrom(path: Path) -> Any:
-    """Return the vertebrae of a file or folder as an `OtherScan`.
+def _gridOfLabels(node: Node, ids: list[str]) -> Grid | None:
+    """Return the grid of the image of a segmentation, or one around segments; None without."""
+    image, common = referenceGrid(node), SharedLabelmap.commonGrid(node, ids)
+    if image is not None or common is None:
+        return image
+    bounds = np.zeros(6)
+    node.GetSegmentation().GetBounds(bounds)
+    corners = np.array(np.meshgrid(*bounds.reshape(3, 2))).reshape(3, -1).T
+    ijk = common.toIjk(corners)
+    first = np.floor(ijk.min(axis=0)) - _MARGIN_VOXELS
+    last = np.ceil(ijk.max(axis=0)) + _MARGIN_VOXELS
+    ends = (int(n) for pair in zip(first, last, strict=True) for n in pair)
+    return common.cut(tuple(ends))
+
+
+def scanFrom(path: Path, scene: slicer.vtkMRMLScene) -> Any:
+    """Return the vertebrae of a file as an `OtherScan`.
+
+    Args:
+        path: ``.seg.nrrd``, or the result.json of a run with its ``.seg.nrrd`` beside it.
+        scene: Receives a segmentation while the file is read.
 
     Raises:
-        UserError: As `spinemamba.labelmaps.other_scan.read_other_scan`.
+        UserError: If it cannot be read, or has no vertebra.
     """
-    return tool("labelmaps.other_scan").read_other_scan(path)
+    labels = path
+    if path.name.endswith(RESULT_END):
+        labels = path.with_name(path.name.removesuffix(RESULT_END) + _ENDING)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", _("Other scan"))
+    try:
+        if not labels.name.lower().endswith(_ENDING):
+            raise ValueError("it is no .seg.nrrd")
+        readSegNrrd(labels, node)
+        return replace(scanOf(node), source=path.name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            _("{file} cannot be read: {error}.").format(file=labels.name, error=error),
+            _("Load labels of other formats in Slicer, and choose their segmentation."),
+            Code.INPUT_BAD,
+        ) from error
+    finally:
+        display = node.GetDisplayNode()
+        scene.RemoveNode(node)
+        if display is not None:
+            scene.RemoveNode(display)

@@ -24,7 +24,6 @@ NAMES = (
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",
-    "labelmaps.other_scan",
     "labelmaps.recognise_scheme",
     "levels.outlines",
     "levels.scan_evidence",

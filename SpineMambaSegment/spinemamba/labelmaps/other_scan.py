@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.structure_folder import is_structure_folder
 from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.read import read_vertebra_labels, result_beside
 from spinemamba.labelmaps.same_run import why_other
-from spinemamba.levels.outlines import OtherScan, outlines_of
+from spinemamba.levels.outlines import LEVELS, OtherScan, outlines_of
 from spinemamba.protocol.result import RESULT_END, read_result
-
-LEVELS = {value: label.name for value, label in BY_VALUE.items() if label.name != "Coccyx"}
-"""Levels by label value that are compared."""
 
 
 def read_other_scan(path: Path) -> OtherScan:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.imaging.masks import boxes_of
 from spinemamba.imaging.volume import Geometry, Volume
+
+LEVELS = {value: label.name for value, label in BY_VALUE.items() if label.name != "Coccyx"}
+"""Levels by label value that are compared."""
 
 _MOST_CUT = 0.05
 """Greatest share of the surface at the border of the image of a vertebra that counts as whole: the

@@ -12,8 +12,10 @@ slicer = pytest.importorskip("slicer")
 
 from review_helpers import add_spine, everything, result_of, spine_labels  # noqa: E402
 
+from spinemamba.anatomy.labels import BY_NAME  # noqa: E402
+from spinemamba.anatomy.terminology import segment_info  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
-from spinemamba.imaging.write import write_image  # noqa: E402
+from spinemamba.imaging.seg_nrrd import write_labels  # noqa: E402
 from SpineMambaSegmentLib.Review.LevelsFrom import (  # noqa: E402
     TakeLevels,
     otherSegmentations,
@@ -67,11 +69,27 @@ def test_levels_of_another_segmentation_are_taken_in_one_step(node, other):
 
 
 def test_levels_of_a_file_are_taken(node, volume, tmp_path: Path):
-    write_image(volumeOf(spine_labels(OTHER), gridOf(volume)), tmp_path / "old.nii.gz")
-    session = ReviewSession(node)
-    session.apply(TakeLevels(scanFrom(tmp_path / "old.nii.gz")))
-    assert session.spine.chain == OTHER
-    assert resultOf(session.spine).levels_from.source == "old.nii.gz"
+    labels = volumeOf(spine_labels(OTHER), gridOf(volume))
+    infos = [segment_info(BY_NAME[name].value) for name in OTHER]
+    write_labels(labels, tmp_path / "old.seg.nrrd", infos)
+    scene = volume.GetScene()
+    before = scene.GetNumberOfNodes()
+    for name in ("old.seg.nrrd", "old_result.json"):
+        session = ReviewSession(node)
+        session.apply(TakeLevels(scanFrom(tmp_path / name, scene)))
+        assert session.spine.chain == OTHER
+        assert resultOf(session.spine).levels_from.source == name
+        session.undo()
+    assert scene.GetNumberOfNodes() == before
+
+
+@pytest.mark.parametrize("name", ["missing.seg.nrrd", "old.nii.gz", "text.seg.nrrd"])
+def test_a_file_that_cannot_be_read_is_refused(volume, tmp_path: Path, name: str):
+    (tmp_path / "text.seg.nrrd").write_text("text")
+    before = volume.GetScene().GetNumberOfNodes()
+    with pytest.raises(UserError, match=f"{name} cannot be read"):
+        scanFrom(tmp_path / name, volume.GetScene())
+    assert volume.GetScene().GetNumberOfNodes() == before
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_file_names_the_vertebrae(reviewed, volume, tmp_path: Path):
 
 def test_a_missing_file_is_told_and_nothing_changes(reviewed, tmp_path: Path):
     reviewed.reviewSection.menus.levelsFromFile(tmp_path / "missing.nii.gz")
-    assert "Input not found" in reviewed.ui.statusLabel.text
+    assert "missing.nii.gz cannot be read" in reviewed.ui.statusLabel.text
     assert names(reviewed) == ["T12", "L1", "L2"]
 
 

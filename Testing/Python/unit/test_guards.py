@@ -45,7 +45,6 @@ LATE = (
     "imaging.masks",
     "imaging.straighten",
     "imaging.volume",
-    "labelmaps.other_scan",
     "labelmaps.recognise_scheme",
     "levels.outlines",
     "levels.scan_evidence",

@@ -18,8 +18,7 @@ from spinemamba.imaging.resample import grid_with_spacing
 from spinemamba.imaging.truncation import crop_volume
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.instances.find import Instance
-from spinemamba.labelmaps.other_scan import LEVELS
-from spinemamba.levels.outlines import OtherScan, Outline, outlines_of
+from spinemamba.levels.outlines import LEVELS, OtherScan, Outline, outlines_of
 from spinemamba.levels.scan_evidence import (
     check_decided,
     fixed_levels,
