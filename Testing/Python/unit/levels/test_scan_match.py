@@ -140,9 +140,7 @@ def test_vertebrae_cut_by_the_image_are_named_by_overlap():
 def test_a_speck_at_the_edge_of_the_other_scan_does_not_name_its_neighbour():
     ours = copies(3, 0.0)
     top_mm, right_mm = ours[0].points_lps_mm, np.array((0.8, 0.0, 0.0))
-    cut = replace(
-        ours[0], level="L1", points_lps_mm=top_mm + np.array((0.8, 0.0, 0.0)), is_whole=False
-    )
+    cut = replace(ours[0], level="L1", points_lps_mm=top_mm + right_mm, is_whole=False)
     # Points on the upper surface of ours, which the other scan takes for the vertebra above.
     speck_mm = top_mm[np.argsort(-top_mm[:, 2])[:80]]
     speck = replace(ours[0], level="T12", points_lps_mm=speck_mm, is_whole=False)
