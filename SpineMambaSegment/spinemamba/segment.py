@@ -20,7 +20,7 @@ import numpy as np
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Progress, ignore
-from spinemamba.findings.build_result import RunDetails, build_result
+from spinemamba.findings.build_result import GivenLevels, RunDetails, build_result
 from spinemamba.findings.left_out import left_out_bone, with_left_out
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.intensity import Modality, choose_modality, normalise
@@ -40,7 +40,10 @@ from spinemamba.instances.find import (
 )
 from spinemamba.instances.loose_pieces import take_loose_pieces
 from spinemamba.instances.to_input_grid import split_on_input_grid
+from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.pins import Pin, match_pins
+from spinemamba.levels.scan_evidence import fixed_levels, with_scan_evidence
+from spinemamba.levels.scan_match import match_scans
 from spinemamba.levels.sequence_evidence import with_sequence_evidence
 from spinemamba.levels.solve import LevelSolution, assign_levels
 from spinemamba.network.level_sequence import LevelSequenceNet
@@ -62,12 +65,14 @@ class SegmentOptions:
         pins: Levels fixed by the user.
         keep_pieces: Whether small loose pieces of bone, and bone of neighbours whose body the
             image does not show, stay in the labels.
+        other: Another scan of the patient with named vertebrae, or None.
     """
 
     modality: Literal["auto", "ct", "mr"] = "auto"
     quality: Literal["fast", "standard"] = "standard"
     pins: tuple[Pin, ...] = ()
     keep_pieces: bool = False
+    other: OtherScan | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,8 @@ def segment(
         Labels on the grid of ``volume``, and the result.
 
     Raises:
-        UserError: If no spine is found (NO_SPINE), a pin matches no vertebra, or the values of a
-            CT are not in Hounsfield units (INPUT_BAD).
+        UserError: If no spine is found (NO_SPINE), a pin matches no vertebra, no vertebra is found
+            in the other scan, or the values of a CT are not in Hounsfield units (INPUT_BAD).
     """
     options, seconds = options or SegmentOptions(), {}
     reoriented, reorientation = canonical(volume)
@@ -121,20 +126,20 @@ def segment(
         progress("instances", 1.0)
     with _timed("levels", seconds):
         instances = _read_levels(instances, predictions, image, model.levels, modality)
-        pins = match_pins(options.pins, instances.items)
-        solution = assign_levels(instances.items, pins)
+        instances, found = _compare(instances, predictions, options, volume.frame)
+        solution = assign_levels(instances.items, found.pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
         numbers, removed = _number_voxels(instances, solution, predictions, options, progress)
         instances = with_cut_sides(instances, data.with_array(numbers), view)
-        solution = _solve_with_truncation(instances, solution, pins)
+        solution = _solve_with_truncation(instances, solution, found.pins)
         values = _label_values(solution)
         labels = _to_label_values(numbers, values)
         left_out = left_out_bone({reason: whole(array) for reason, array in removed.items()})
         shape = with_left_out(shape, left_out, numbers)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    run = RunDetails(model, modality, seconds, pins, shape, scan, left_out)
+    run = RunDetails(model, modality, seconds, found, shape, scan, left_out)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
@@ -182,6 +187,28 @@ def _read_levels(
     numbers = Volume(instances.labels, predictions.geometry)
     evidence = level_stage(image, numbers, network, predictions.field_of_view)
     return with_sequence_evidence(instances, evidence)
+
+
+def _compare(
+    instances: Instances,
+    predictions: VoxelPredictions,
+    options: SegmentOptions,
+    frame: str | None,
+) -> tuple[Instances, GivenLevels]:
+    """Return the instances with the evidence of the other scan, and the levels that are given.
+
+    Raises:
+        UserError: As `match_pins` and `match_scans`.
+    """
+    pins, other = match_pins(options.pins, instances.items), options.other
+    if other is None:
+        return instances, GivenLevels(pins, frame)
+    numbers = Volume(instances.labels, predictions.geometry)
+    outlines = outlines_of(numbers, dict.fromkeys(item.id for item in instances.items))
+    match = match_scans(outlines, other, frame)
+    items = with_scan_evidence(instances.items, match, other)
+    given = GivenLevels(fixed_levels(match, other, pins), frame, match, other)
+    return replace(instances, items=items), given
 
 
 def _with_metal(

@@ -15,6 +15,7 @@ from typing import Any
 from spinemamba.anatomy.labels import LABELS
 from spinemamba.anatomy.terminology import terminology_entry
 from spinemamba.findings.level_flags import LIMITS
+from spinemamba.protocol.level_doubt import DOUBT_LIMITS
 from spinemamba.protocol.quantities import QUANTITIES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,7 +33,12 @@ SCHEMA = (
 
 FLAGS = {
     "cut_by_image": ("the field of view truncates the vertebra", "-"),
-    "level_uncertain": (f"posterior below {LIMITS.level_uncertain:g}", "posterior"),
+    "level_uncertain": (
+        f"posterior below {DOUBT_LIMITS.proven:g}, and another level at least "
+        f"{DOUBT_LIMITS.close_ratio:g} times as likely; or below {DOUBT_LIMITS.likely:g}",
+        "posterior",
+    ),
+    "level_likely": (f"any other posterior below {DOUBT_LIMITS.proven:g}", "posterior"),
     "two_in_one": (f"chance of two vertebrae above {LIMITS.two_in_one:g}", "probability"),
     "two_cores": (f"second core of at least {LIMITS.two_cores:g} of the first", "share"),
     "volume_outlier": (

@@ -25,6 +25,7 @@ from SpineMambaSegmentLib.Review.LevelActions import (
     ShiftLevels,
     SwapLevels,
 )
+from SpineMambaSegmentLib.Review.LevelsFrom import TakeLevels, otherSegmentations, scanFrom, scanOf
 from SpineMambaSegmentLib.Review.Pins import PinLevel
 from SpineMambaSegmentLib.Review.ShapeActions import (
     Delete,
@@ -37,7 +38,8 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
 from SpineMambaSegmentLib.Review.StatusActions import Release
 
 _CSV = "_log.csv"
-_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence")
+_OTHER_FILES = ("*.seg.nrrd", "*_result.json")
+_ALWAYS_ENABLED = ("dim", "axes", "csv", "save", "open", "grow", "evidence", "levelsFrom")
 """Entries that need no selected vertebra."""
 
 _Slot = Callable[[], Any]
@@ -146,6 +148,8 @@ class ReviewMenus:
         ):
             self._add(menu, name, title, _mark(here, variant))
         self._add(menu, "unpin", _("Release the fixed level"), lambda: PinLevel(here(), ""))
+        menu.addSeparator()
+        self._levelsFrom(menu)
         return menu
 
     def _shapes(self) -> Any:
@@ -221,6 +225,43 @@ class ReviewMenus:
     def _setLevel(self) -> None:
         action = PinLevel if self._ui.solveBox.checked else SetLevel
         self._host.do(action(self._here(), self._ui.levelSelector.currentText))
+
+    def _levelsFrom(self, menu: Any) -> None:
+        """Add the menu with the other segmentations of the scene, which is filled when shown."""
+        others = menu.addMenu(_("Levels from"))
+        others.setToolTip(_("Take the levels from another scan of the same patient"))
+        others.connect("aboutToShow()", lambda: self.listOthers(others))
+        self.actions["levelsFrom"] = others.menuAction()
+
+    def listOthers(self, menu: Any) -> None:
+        """Fill a menu with the other segmentations of the scene, and with the choice of a file."""
+        menu.clear()
+        for node in otherSegmentations(self._host.session.node):
+            menu.addAction(node.GetName()).connect("triggered()", self._taking(node))
+        menu.addSeparator()
+        menu.addAction(_("File...")).connect("triggered()", self._chooseFile)
+
+    def _taking(self, node: Any) -> _Slot:
+        return lambda: self.levelsFrom(node)
+
+    def levelsFrom(self, node: Any) -> None:
+        """Take the levels from another segmentation of the scene; errors are shown."""
+        self._takeLevels(lambda: scanOf(node))
+
+    def _chooseFile(self) -> None:
+        """Ask for a result or labels of another scan, and take their levels."""
+        kinds = f"({' '.join(_OTHER_FILES)})"
+        path = self._host.settings.askFile(_("Levels from a file"), "Review", kinds)
+        if path is not None:
+            self.levelsFromFile(path)
+
+    def levelsFromFile(self, path: Path) -> None:
+        """Take the levels from a result or labels of another scan; errors are shown."""
+        self._takeLevels(lambda: scanFrom(path, self._host.session.node.GetScene()))
+
+    def _takeLevels(self, read: Callable[[], Any]) -> None:
+        with Errors.shown(_("The levels could not be read."), self._host.say):
+            self._host.do(TakeLevels(read()))
 
     def _splitBySeeds(self) -> None:
         here = self._here()

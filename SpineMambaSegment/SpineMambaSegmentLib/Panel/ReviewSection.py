@@ -19,7 +19,7 @@ from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
 from SpineMambaSegmentLib.Panel.TakeOverFrame import TakeOverFrame
 from SpineMambaSegmentLib.Review import Display
-from SpineMambaSegmentLib.Review.Naming import Naming, UseNaming, namings
+from SpineMambaSegmentLib.Review.Naming import Naming, UseNaming, doubtOf, namings
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, CORRECTED, FLAGGED, NOT_STARTED
 from SpineMambaSegmentLib.Review.Session import ReviewSession
 from SpineMambaSegmentLib.Review.Sessions import ReviewSessions
@@ -67,7 +67,6 @@ class ReviewSection:
         self._isEntered = True
         self._isPainting = self._isWaiting = False
         ui.paintFrame.hide()
-        showStatus(ui.reviewBannerIcon, "status-flagged", _("Ambiguous levels"))
         ui.reviewBannerFrame.hide()
         self._namings: list[Naming] = []
         self._edited = qt.QTimer()
@@ -294,8 +293,12 @@ class ReviewSection:
             self.table.goTo((new or present)[0])
 
     def _showBanner(self, spine: Spine | None) -> None:
-        """Show the warning about ambiguous levels, and a button for each alternative naming."""
+        """Show the warning about levels in doubt, and a button for each alternative naming."""
         text = "" if spine is None else Display.banner(spine)
+        if text:
+            doubt = doubtOf(spine)
+            icon = "status-flagged" if doubt == "check_level" else "status-inprogress"
+            showStatus(self._ui.reviewBannerIcon, icon, Display.doubtText(doubt))
         self._ui.reviewBannerLabel.text = text
         self._ui.reviewBannerFrame.setVisible(bool(text))
         found = namings(spine) if text else []

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from slicer.i18n import tr as _
 
 from spinemamba.anatomy.numbering_rules import missing_between
+from spinemamba.protocol.level_doubt import Doubt, is_level_warning
 from spinemamba.protocol.rib_findings import RibFinding
-from SpineMambaSegmentLib.Review.Naming import decidedBy, isUndecided, namings
+from SpineMambaSegmentLib.Review.Naming import decidedBy, doubtOf, isUndecided, namings
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
 from SpineMambaSegmentLib.Review.Ribs import ribsOf
 from SpineMambaSegmentLib.Review.SegmentState import (
@@ -107,22 +108,31 @@ def progress(spine: Spine) -> tuple[int, int]:
 
 
 def banner(spine: Spine) -> str:
-    """Return the warning about ambiguous levels; empty if there is none.
+    """Return the warning about levels in doubt; empty if there is none.
 
-    The warning is shown while the run's levels are ambiguous and the user has not named, fixed or
+    The warning is shown while the run's levels are in doubt and the user has not named, fixed or
     approved any vertebra.
     """
     if not isUndecided(spine):
         return ""
     choices = namings(spine)
-    text = _("The levels are ambiguous.")
-    if len(choices) > 1:
+    text = doubtText(doubtOf(spine))
+    if choices:
         ranges = choices[0].text
         for choice in choices[1:]:
             ranges = _("{one} or {other}").format(one=ranges, other=choice.text)
-        text = _("The levels are ambiguous: {ranges}.").format(ranges=ranges)
-    what = decidedBy(spine, choices)
+        text = _("{doubt}: {ranges}.").format(doubt=text.rstrip("."), ranges=ranges)
+    what = decidedBy(choices)
     return " ".join(filter(None, [text, what, _("Set one level that you are sure of.")]))
+
+
+def doubtText(doubt: Doubt) -> str:
+    """Return what a grade of doubt means; empty without doubt."""
+    return {
+        "none": "",
+        "likely": _("The levels are likely, not proven."),
+        "check_level": _("Check one level."),
+    }[doubt]
 
 
 def _gaps(spine: Spine) -> list[str]:
@@ -145,8 +155,8 @@ def summary(spine: Spine | None) -> str:
     if spine is None or not spine.states:
         return _("Nothing was segmented yet.")
     result = resultOf(spine)
-    # The banner shows ambiguous levels, and disappears when they are resolved.
-    warnings = [] if result is None else [w for w in result.warnings if "ambiguous" not in w]
+    # The banner shows levels in doubt, and disappears when they are resolved.
+    warnings = [] if result is None else [w for w in result.warnings if not is_level_warning(w)]
     return "\n".join([*_gaps(spine), *warnings])
 
 

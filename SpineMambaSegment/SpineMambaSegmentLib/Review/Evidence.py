@@ -26,7 +26,7 @@ from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.LabelArray import onGrid
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
-_UNCERTAIN = "level_uncertain"
+_DOUBTS = ("level_uncertain", "level_likely")
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ class AddEvidence:
             instances=instances,
             labelings=current.labelings,
             ambiguous=False,
+            level_doubt="none",
+            deciding=(),
             fixed_levels=(),
             left_out=(),  # its numbers are those of the run, not of these vertebrae
         )
-        posteriors = _posteriors(spine, numbers, new)
+        certainties = _certainties(spine, numbers, new)
         tags = {
-            i: _tags(spine.states[i], number, instances[k], posteriors[i])
+            i: _tags(spine.states[i], number, instances[k], certainties[i])
             for k, (i, number) in enumerate(numbers.items())
         }
         text = json.dumps(new.to_json(), separators=(",", ":"))
@@ -99,8 +101,10 @@ def _with(entry: InstanceResult, found: InstanceResult | None) -> InstanceResult
     )
 
 
-def _posteriors(spine: Spine, numbers: Mapping[str, int], result: Result) -> dict[str, float]:
-    """Return the probability of the present level of each vertebra, by the level solver."""
+def _certainties(
+    spine: Spine, numbers: Mapping[str, int], result: Result
+) -> dict[str, tuple[float, float]]:
+    """Return the probabilities of the level of each vertebra and of its likeliest alternative."""
     fixed = {**{i: spine.states[i].level for i in spine.approved()}, **pinsOf(spine)}
     pins = {numbers[i]: level for i, level in fixed.items() if level and i in numbers}
     solved = tool("editing.relabel").relabel(result, pins)
@@ -110,18 +114,23 @@ def _posteriors(spine: Spine, numbers: Mapping[str, int], result: Result) -> dic
         number: {entry.name: entry.posterior, **dict(entry.alternatives)}
         for number, entry in entries.items()
     }
-    return {i: chances.get(n, {}).get(levels[n] or "", 0.0) for i, n in numbers.items()}
+    return {i: _certainty(chances.get(n, {}), levels[n]) for i, n in numbers.items()}
+
+
+def _certainty(chances: Mapping[str, float], level: str | None) -> tuple[float, float]:
+    others = [p for name, p in chances.items() if name != level]
+    return chances.get(level or "", 0.0), max(others, default=0.0)
 
 
 def _tags(
-    state: SegmentState, number: int, entry: InstanceResult, posterior: float
+    state: SegmentState, number: int, entry: InstanceResult, certainty: tuple[float, float]
 ) -> dict[str, str]:
-    uncertain = tool("findings.level_flags").uncertain_flag(posterior)
-    kept = [flag for flag in entry.flags if flag.name != _UNCERTAIN]
-    kept += [] if uncertain is None else [uncertain]
+    doubt = tool("findings.level_flags").doubt_flag(*certainty)
+    kept = [flag for flag in entry.flags if flag.name not in _DOUBTS]
+    kept += [] if doubt is None else [doubt]
     tags = {
         INSTANCE_TAG: str(number),
-        "SpineMamba.Posterior": f"{posterior:.3f}",
+        "SpineMamba.Posterior": f"{certainty[0]:.3f}",
         "SpineMamba.Flags": flags.sentences(kept),
         "SpineMamba.FlagNames": flags.names(kept),
     }

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
+from spinemamba.protocol.level_doubt import Doubt, deciders, distinct
 from spinemamba.protocol.result import LabelingResult, Result
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
 from SpineMambaSegmentLib.Review.SegmentState import BY_HAND, NAMED_TAG
 from SpineMambaSegmentLib.Review.Spine import Edit, Spine
-
-MAX_NAMINGS = 3
-_ANCHORS = {"C1", "C2", "Sacrum"}
-"""Levels whose shape alone names the others."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +24,14 @@ class Naming:
         last: Its lowest level.
         posterior: Its probability.
         levels: Levels by segment ID; vertebrae without an entry in the run have none.
+        names: Levels of all instances of the run; None is not a vertebra.
     """
 
     first: str
     last: str
     posterior: float
     levels: dict[str, str]
+    names: tuple[str | None, ...]
 
     @property
     def text(self) -> str:
@@ -79,14 +77,21 @@ class UseNaming:
 
 
 def isUndecided(spine: Spine) -> bool:
-    """Return True if the run's levels are ambiguous, and the user has not decided.
+    """Return True if the run's levels are in doubt, and the user has not decided."""
+    return doubtOf(spine) != "none"
+
+
+def doubtOf(spine: Spine) -> Doubt:
+    """Return the grade of doubt of the run's levels; "none" if the user has decided.
 
     Naming, fixing or approving any vertebra decides.
     """
     result = resultOf(spine)
-    if result is None or not result.ambiguous or pinsOf(spine) or spine.approved():
-        return False
-    return not any(state.tag(NAMED_TAG) == BY_HAND for state in spine.states.values())
+    if result is None or pinsOf(spine) or spine.approved():
+        return "none"
+    if any(state.tag(NAMED_TAG) == BY_HAND for state in spine.states.values()):
+        return "none"
+    return result.doubt
 
 
 def namings(spine: Spine) -> list[Naming]:
@@ -97,14 +102,18 @@ def namings(spine: Spine) -> list[Naming]:
     result = resultOf(spine)
     if result is None or not isUndecided(spine):
         return []
-    ends: dict[tuple[str, str], Naming] = {}
-    for labeling in result.labelings:
-        names = [name for name in labeling.names if name]
-        if names:
-            levels = dict(_levels(spine, result, labeling))
-            naming = Naming(names[0], names[-1], labeling.posterior, levels)
-            ends.setdefault((naming.first, naming.last), naming)
-    return list(ends.values())[:MAX_NAMINGS]
+    return [_naming(spine, result, labeling) for labeling in distinct(_named(result))]
+
+
+def _named(result: Result) -> list[LabelingResult]:
+    """Return the labelings with at least one vertebra."""
+    return [labeling for labeling in result.labelings if any(labeling.names)]
+
+
+def _naming(spine: Spine, result: Result, labeling: LabelingResult) -> Naming:
+    known = [name for name in labeling.names if name]
+    levels = dict(_levels(spine, result, labeling))
+    return Naming(known[0], known[-1], labeling.posterior, levels, labeling.names)
 
 
 def _levels(spine: Spine, result: Result, labeling: LabelingResult) -> Iterator[tuple[str, str]]:
@@ -126,45 +135,33 @@ def _levels(spine: Spine, result: Result, labeling: LabelingResult) -> Iterator[
             yield segmentId, name
 
 
-def decidedBy(spine: Spine, choices: list[Naming]) -> str:
+def decidedBy(choices: list[Naming]) -> str:
     """Return what would decide between namings, in sentences; empty if that is not known."""
     if len(choices) < 2:
         return ""
+    one, other = choices[:2]
+    ranges = [_range(naming) for naming in (one, other)]
     sentences = []
-    for find, text in (
-        (_lastRibs, _("Look for the last ribs: at {one} for {first}, at {other} for {second}.")),
-        (_firstRibs, _("Look for the first ribs: at {one} for {first}, at {other} for {second}.")),
-    ):
-        ids = [find(spine, naming) for naming in choices[:2]]
-        if None not in ids and ids[0] != ids[1]:
-            one, other = (spine.states[segmentId].name for segmentId in ids)
-            first, second = (_range(naming) for naming in choices[:2])
-            sentences.append(text.format(one=one, first=first, other=other, second=second))
-    if not _ANCHORS & {state.level for state in spine.states.values()}:
-        sentences.append(_("An image that shows C2 or the sacrum would decide, too."))
+    for decider in deciders(one.names, other.names):
+        first, second = reversed(ranges) if decider.inverse else ranges
+        words = dict(zip(("one", "other"), (one.names[k] for k in decider.at), strict=False))
+        text = _decidingText(decider.kind)
+        sentences.append(text.format(first=first, second=second, **words))
     return " ".join(sentences)
+
+
+def _decidingText(kind: str) -> str:
+    return {
+        "last_ribs": _("Count ribs: the last are at {one} for {first}, at {other} for {second}."),
+        "first_ribs": _("Count ribs: the first are at {one} for {first}, at {other} for {second}."),
+        "ribs": _("Count ribs: {one} has none for {first}, and has them for {second}."),
+        "piece": _("Look whether the piece next to {one} is a vertebra."),
+        "show_ribs": _("An image that shows the last ribs would decide."),
+        "show_sacrum": _("An image that shows the sacrum would decide."),
+        "show_c2": _("An image that shows C2 would decide."),
+        "show_end": _("An image that shows C2 or the sacrum would decide."),
+    }[kind]
 
 
 def _range(naming: Naming) -> str:
     return _("{first} to {last}").format(first=naming.first, last=naming.last)
-
-
-def _lastRibs(spine: Spine, naming: Naming) -> str | None:
-    """Return the segment ID of the last thoracic vertebra; None if it is not in the image."""
-    pair = _border(spine, naming, "T", "L")
-    return None if pair is None else pair[0]
-
-
-def _firstRibs(spine: Spine, naming: Naming) -> str | None:
-    """Return the segment ID of T1; None if it is not in the image, or no cervical vertebra is."""
-    pair = _border(spine, naming, "C", "T")
-    return None if pair is None else pair[1]
-
-
-def _border(spine: Spine, naming: Naming, above: str, below: str) -> tuple[str, str] | None:
-    """Return the segment IDs on both sides of the border between two regions."""
-    ids = [i for i in spine.ids if i in naming.levels]
-    for upper, lower in itertools.pairwise(ids):
-        if naming.levels[upper].startswith(above) and naming.levels[lower].startswith(below):
-            return upper, lower
-    return None

@@ -13,7 +13,7 @@ from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
 from spinemamba.anatomy.numbering_rules import missing_between
 from spinemamba.common.errors import UserError
 from spinemamba.protocol import flags
-from spinemamba.protocol.result import InstanceResult, Result
+from spinemamba.protocol.result import InstanceResult, LevelsFrom, Result
 from SpineMambaSegmentLib.Review.SegmentState import (
     BY_HAND,
     FLAGGED,
@@ -59,38 +59,61 @@ class PinLevel:
         if self.segmentId:
             spine.indexOf(self.segmentId)
             pins[self.segmentId] = self.level
-        pins = {i: level for i, level in pins.items() if level and i in spine.states}
-        fixed = {**{i: spine.states[i].level for i in spine.approved()}, **pins}
-        numbers = numbersOf(spine)
-        if (self.segmentId and self.segmentId not in numbers) or self.level == "Coccyx":
+        isNumbered = not self.segmentId or self.segmentId in numbersOf(spine)
+        if not isNumbered or self.level == "Coccyx":
             raise UserError(
                 _("The level of the coccyx cannot be fixed."),
                 _("Set its level without Rename others."),
             )
-        result = currentResult(spine, numbers)
-        solved = tool("editing.relabel").relabel(
-            result, {numbers[i]: n for i, n in fixed.items() if n and i in numbers}
-        )
-        entries = {entry.id: entry for entry in solved.instances}
-        attributes = {PINS_ATTRIBUTE: json.dumps(pins, separators=(",", ":")) if pins else ""}
-        if spine.attributes[Provenance.RESULT_ATTRIBUTE]:
-            text = json.dumps(solved.to_json(), separators=(",", ":"))
-            attributes[Provenance.RESULT_ATTRIBUTE] = text
-        levels, tags = {}, {}
-        for segmentId, number in numbers.items():
-            entry = entries.get(number)
-            levels[segmentId] = _level(spine, segmentId, entry, entries)
-            tags[segmentId] = _tags(spine, segmentId, entry, number)
-            if not self.segmentId and spine.states[segmentId].status in (FLAGGED, NOT_STARTED):
-                # The user has not corrected anything.
-                status = FLAGGED if entry is not None and entry.flags else NOT_STARTED
-                tags[segmentId][STATUS_TAG] = STATUS_TEXT[status]
-            tags[segmentId][NAMED_TAG] = BY_HAND if segmentId in pins else ""
-        unsolved = [i for i, number in numbers.items() if number not in entries]
-        _refuseDisorder(spine, levels, unsolved)
-        for segmentId in set(spine.approved()) & set(numbers):
-            del levels[segmentId], tags[segmentId]
-        return Edit(levels=levels, tags=tags, attributes=attributes)
+        return solvedWith(spine, pins, keepsStatus=bool(self.segmentId))
+
+
+def solvedWith(
+    spine: Spine,
+    pins: Mapping[str, str],
+    source: LevelsFrom | None = None,
+    *,
+    keepsStatus: bool = True,
+) -> Edit:
+    """Return the names, tags and attributes with the given fixed levels.
+
+    Args:
+        spine: The vertebrae.
+        pins: Fixed levels by segment ID; all others are released.
+        source: The other scan from which they are; None to keep an earlier one.
+        keepsStatus: Whether the status of a vertebra without corrections stays as it is.
+
+    Raises:
+        UserError: If no spine can have these levels.
+    """
+    pins = {i: level for i, level in pins.items() if level and i in spine.states}
+    fixed = {**{i: spine.states[i].level for i in spine.approved()}, **pins}
+    numbers = numbersOf(spine)
+    solved = tool("editing.relabel").relabel(
+        currentResult(spine, numbers),
+        {numbers[i]: n for i, n in fixed.items() if n and i in numbers},
+    )
+    entries = {entry.id: entry for entry in solved.instances}
+    attributes = {PINS_ATTRIBUTE: json.dumps(pins, separators=(",", ":")) if pins else ""}
+    if spine.attributes[Provenance.RESULT_ATTRIBUTE]:
+        solved = replace(solved, levels_from=source or solved.levels_from)
+        text = json.dumps(solved.to_json(), separators=(",", ":"))
+        attributes[Provenance.RESULT_ATTRIBUTE] = text
+    levels, tags = {}, {}
+    for segmentId, number in numbers.items():
+        entry = entries.get(number)
+        levels[segmentId] = _level(spine, segmentId, entry, entries)
+        tags[segmentId] = _tags(spine, segmentId, entry, number)
+        if not keepsStatus and spine.states[segmentId].status in (FLAGGED, NOT_STARTED):
+            # The user has not corrected anything.
+            status = FLAGGED if entry is not None and entry.flags else NOT_STARTED
+            tags[segmentId][STATUS_TAG] = STATUS_TEXT[status]
+        tags[segmentId][NAMED_TAG] = BY_HAND if segmentId in pins else ""
+    unsolved = [i for i, number in numbers.items() if number not in entries]
+    _refuseDisorder(spine, levels, unsolved)
+    for segmentId in set(spine.approved()) & set(numbers):
+        del levels[segmentId], tags[segmentId]
+    return Edit(levels=levels, tags=tags, attributes=attributes)
 
 
 def pinsOf(spine: Spine) -> dict[str, str]:

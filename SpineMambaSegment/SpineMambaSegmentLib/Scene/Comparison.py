@@ -120,11 +120,7 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
     node = volumeNode.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", _("Reference"))
     try:
         if path.name.lower().endswith(".seg.nrrd"):
-            storage = slicer.vtkMRMLSegmentationStorageNode()
-            storage.SetFileName(str(path))
-            # Slicer would try to read other files as surfaces, and log errors.
-            if not _beginsWith(path, _NRRD) or not storage.ReadData(node):
-                raise ValueError("it cannot be read")
+            readSegNrrd(path, node)
             Segments.placeUnder(node, volumeNode)
         else:
             labels = Segments.readImage(path, gridOf(volumeNode))
@@ -144,6 +140,20 @@ def loadReference(path: Path, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Nod
         ) from error
     node.GetDisplayNode().SetVisibility(False)
     return node
+
+
+def readSegNrrd(path: Path, node: Node) -> None:
+    """Read a ``.seg.nrrd`` into a segmentation.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is none.
+    """
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    # Slicer would try to read other files as surfaces, and log errors.
+    if not _beginsWith(path, _NRRD) or not storage.ReadData(node):
+        raise ValueError("it cannot be read")
 
 
 def levelIds(node: Node) -> dict[str, int]:

@@ -27,6 +27,9 @@ NAMES = (
     "imaging.straighten",
     "imaging.volume",
     "labelmaps.recognise_scheme",
+    "levels.outlines",
+    "levels.scan_evidence",
+    "levels.scan_match",
 )
 """Modules that may be imported into Slicer's process; none of them imports torch."""
 

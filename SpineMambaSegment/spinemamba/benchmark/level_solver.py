@@ -25,7 +25,7 @@ class SolverResult:
         case: Simulated chain.
         right: Whether all names are correct.
         posterior: Posterior probability of the labeling.
-        ambiguous: Whether the solver reported the labeling as ambiguous.
+        ambiguous: Whether the solver reported the labeling as in doubt.
         seconds: Run time.
     """
 
@@ -44,7 +44,7 @@ class Rates:
         whole: Share of complete spines with all names correct.
         anchored: The same for crops with C1, C2 or the sacrum.
         free: The same for crops without these.
-        flagged: Share of wrong labelings without an anchor that are reported as ambiguous.
+        flagged: Share of wrong labelings without an anchor that are reported as in doubt.
         sure: Share of labelings with a posterior of at least 0.9 that are correct.
     """
 

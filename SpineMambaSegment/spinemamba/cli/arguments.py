@@ -58,6 +58,17 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_levels_from(parser: argparse.ArgumentParser) -> None:
+    """Add ``--levels-from``; `labelmaps.other_scan.read_other_scan` reads its value."""
+    parser.add_argument(
+        "--levels-from",
+        type=Path,
+        metavar="OTHER",
+        help="take the levels from another scan of the same patient: result.json or labels of it, "
+        "or the folder with both",
+    )
+
+
 def add_numbering(parser: argparse.ArgumentParser) -> None:
     """Add ``--labels``; `label_schemes.numbering_of` reads its value."""
     parser.add_argument(

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from spinemamba.anatomy.label_schemes import VERSE
-from spinemamba.cli.arguments import add_overwrite, add_pins, split_name
+from spinemamba.cli.arguments import add_levels_from, add_overwrite, add_pins, split_name
 from spinemamba.cli.console import VERTEBRA_HEADS, print_line, result_rows, table
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import Code, UserError
-from spinemamba.editing.relabel import new_values, relabel
+from spinemamba.editing.relabel import new_values, relabel, relabel_from
 from spinemamba.imaging.write import check_output
 from spinemamba.jobs.segment import segments_of
+from spinemamba.labelmaps.other_scan import read_other_scan
 from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.labelmaps.same_run import check_same_run
 from spinemamba.labelmaps.write_changes import write_renamed
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", type=Path, help="label image of the same run")
     parser.add_argument("output", type=Path, help="new label image; its result.json goes beside it")
     add_pins(parser)
+    add_levels_from(parser)
     add_overwrite(parser)
 
 
@@ -48,7 +50,11 @@ def run(args: argparse.Namespace) -> int:
     check_same_run(spine, before)
     for note in spine.notes:
         sys.stderr.write(f"{note}\n")
-    after = relabel(before, pins)
+    if args.levels_from is None:
+        after = relabel(before, pins)
+    else:
+        other = read_other_scan(args.levels_from)
+        after = relabel_from(before, spine.volume, other, pins)
     new = new_values(before, after)
     with all_or_none([args.output, new_json], overwrite=args.overwrite) as partial:
         write_renamed(spine, new, segments_of(after), partial[args.output])

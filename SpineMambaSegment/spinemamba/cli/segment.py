@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from spinemamba.cli.arguments import add_overwrite, add_pins, split_name
+from spinemamba.cli.arguments import add_levels_from, add_overwrite, add_pins, split_name
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, print_line, result_rows, table
 from spinemamba.jobs.segment import RunFiles, run_job
 from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, SegmentJob
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write labels on slices of at most 1.5 mm, for smooth surfaces of thick-slice scans",
     )
     add_pins(parser)
+    add_levels_from(parser)
     add_overwrite(parser)
 
 
@@ -67,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         fixed_levels=tuple(args.pin),
         keep_pieces=args.keep_pieces,
         fine_slices=args.fine_slices,
+        levels_from=args.levels_from,
         overwrite=args.overwrite,
     )
     files = run_with_progress_bar(job)

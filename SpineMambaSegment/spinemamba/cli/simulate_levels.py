@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 "whole spines right",
                 "crops with an anchor",
                 "without",
-                "of these, wrong ones flagged ambiguous",
+                "of these, wrong ones in doubt",
                 "right if p >= 0.9",
                 "slowest ms",
             ),

@@ -8,10 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from spinemamba.findings.build_result import instance_results, level_warning
+from spinemamba.findings.build_result import instance_results
 from spinemamba.findings.level_flags import LEVEL_FLAGS
+from spinemamba.imaging.volume import Volume
 from spinemamba.instances.find import Instance
+from spinemamba.levels.outlines import OtherScan, outlines_of
+from spinemamba.levels.scan_evidence import (
+    check_decided,
+    fixed_levels,
+    levels_from,
+    match_warnings,
+    with_scan_evidence,
+)
+from spinemamba.levels.scan_match import match_scans
 from spinemamba.levels.solve import assign_levels
+from spinemamba.protocol.level_doubt import deciding_sentences, is_level_warning, level_warning
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 
@@ -34,10 +45,9 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         entry.id: tuple(flag for flag in entry.flags if flag.name not in LEVEL_FLAGS)
         for entry in result.instances
     }
-    old = level_warning(result.labelings) if result.ambiguous else None
-    warnings = [text for text in result.warnings if text != old]
+    warnings = [text for text in result.warnings if not is_level_warning(text)]
     if solution.ambiguous:
-        warnings.append(level_warning(solution.best))
+        warnings.append(level_warning(solution.best, solution.doubt))
     return replace(
         result,
         instances=instance_results(items, solution, shape),
@@ -45,6 +55,42 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         ambiguous=solution.ambiguous,
         warnings=tuple(warnings),
         fixed_levels=tuple(sorted(pins.items())),
+        level_doubt=solution.doubt,
+        deciding=deciding_sentences(solution.best) if solution.ambiguous else (),
+    )
+
+
+def relabel_from(
+    result: Result, labels: Volume, other: OtherScan, pins: Mapping[int, str]
+) -> Result:
+    """Solve the levels of a run again, with those of another scan of the patient.
+
+    Args:
+        result: Result of the run.
+        labels: Label values of the run.
+        other: The other scan.
+        pins: Fixed levels, by instance number.
+
+    Returns:
+        As `relabel`. Levels of vertebrae at the same place as in the other scan are fixed, others
+        change the level probabilities.
+
+    Raises:
+        UserError: If the fixed levels contradict each other, no vertebra is found in the other
+            scan, or several alignments fit.
+    """
+    numbers = {entry.label: entry.id for entry in result.instances}
+    found = outlines_of(labels, dict.fromkeys(numbers))
+    outlines = [replace(outline, number=numbers[outline.number]) for outline in found]
+    match = match_scans(outlines, other, result.frame_of_reference or None)
+    check_decided(match, other)
+    instances = with_scan_evidence(result.instances, match, other)
+    solved = relabel(replace(result, instances=instances), fixed_levels(match, other, pins))
+    warnings = match_warnings(match, other, {entry.id: entry.name for entry in solved.instances})
+    return replace(
+        solved,
+        warnings=(*solved.warnings, *warnings),
+        levels_from=levels_from(match, other),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,23 +16,39 @@ from spinemamba.findings.shape_flags import ShapeFlags
 from spinemamba.imaging.intensity import Modality
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
-from spinemamba.levels.solve import NAMES, Labeling, LevelSolution
+from spinemamba.levels.outlines import OtherScan
+from spinemamba.levels.scan_evidence import levels_from, match_warnings
+from spinemamba.levels.scan_match import ScanMatch
+from spinemamba.levels.solve import NAMES, LevelSolution
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.left_out import LeftOutBone
+from spinemamba.protocol.level_doubt import deciding_sentences, level_warning
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 if TYPE_CHECKING:
     from spinemamba.inference.model import Model
 
-_MOST_LABELINGS = 3
-"""Greatest number of labelings in the warning."""
-
-_AnyLabeling = Labeling | LabelingResult
-
 _LEAST_ALTERNATIVE = 0.01
 """Least probability of a level to be listed as an alternative."""
 
 _MOST_ALTERNATIVES = 3
+
+
+@dataclass(frozen=True)
+class GivenLevels:
+    """Levels that do not come from the image.
+
+    Attributes:
+        pins: Levels fixed by the user or by another scan, by instance number.
+        frame: Frame of reference of the image, as in `imaging.volume.Volume`.
+        match: Vertebrae found in another scan; None without one.
+        other: The other scan.
+    """
+
+    pins: Mapping[int, str]
+    frame: str | None = None
+    match: ScanMatch | None = None
+    other: OtherScan | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,7 @@ class RunDetails:
         model: Networks.
         modality: "ct" or "mr".
         seconds: Duration of each stage.
-        pins: Levels fixed by the user, by instance number.
+        given: Levels that do not come from the image.
         shape: Quality flags of the voxels.
         scan_backend: Name of the selective scan back end.
         left_out: Bone that is not in the labels.
@@ -52,7 +68,7 @@ class RunDetails:
     model: Model
     modality: Modality
     seconds: dict[str, float]
-    pins: Mapping[int, str]
+    given: GivenLevels
     shape: ShapeFlags
     scan_backend: str
     left_out: tuple[LeftOutBone, ...] = ()
@@ -69,7 +85,7 @@ def build_result(
         solution: Levels of the instances.
         details: Details of the run.
     """
-    model = details.model
+    model, given = details.model, details.given
     return Result(
         run_id=uuid.uuid4().hex,
         model_name=model.card.name,
@@ -87,10 +103,14 @@ def build_result(
         instances=instance_results(instances.items, solution, details.shape.by_number),
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
-        warnings=tuple(_warnings(details, solution)),
-        fixed_levels=tuple(sorted(details.pins.items())),
+        warnings=tuple(_warnings(details, instances, solution)),
+        fixed_levels=tuple(sorted(given.pins.items())),
         precision=model.fine.precision,
         left_out=details.left_out,
+        level_doubt=solution.doubt,
+        deciding=deciding_sentences(solution.best) if solution.ambiguous else (),
+        levels_from=levels_from(given.match, given.other) if given.match else None,
+        frame_of_reference=given.frame or "",
     )
 
 
@@ -108,7 +128,7 @@ def instance_results(
     """
     results = []
     names = solution.best[0].names if solution.best else ()
-    flags = level_flags(items, names, solution.posteriors, solution.doubles)
+    flags = level_flags(items, names, _certainties(solution), solution.doubles)
     for k, item in enumerate(items):
         name = names[k]
         if name is None:
@@ -136,29 +156,25 @@ def instance_results(
     return tuple(results)
 
 
-def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
+def _certainties(solution: LevelSolution) -> list[tuple[float, float]]:
+    """Return the probability of the level of each instance, and that of its likeliest other one."""
+    names = solution.best[0].names if solution.best else ()
+    pairs = []
+    for name, posterior, row in zip(names, solution.posteriors, solution.marginals, strict=True):
+        others = (float(p) for other, p in zip(NAMES, row, strict=True) if other != name)
+        pairs.append((posterior, max(others)))
+    return pairs
+
+
+def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution) -> list[str]:
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
         out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
+    given = details.given
+    if given.match and solution.best:
+        numbers = (item.id for item in instances.items)
+        names = dict(zip(numbers, solution.best[0].names, strict=True))
+        out += match_warnings(given.match, given.other, names)
     if solution.ambiguous:
-        out.append(level_warning(solution.best))
+        out.append(level_warning(solution.best, solution.doubt))
     return out
-
-
-def level_warning(labelings: Sequence[_AnyLabeling]) -> str:
-    """Return a warning that lists the most likely labelings, most likely first."""
-    ranges = " or ".join(_level_range(labeling) for labeling in _distinct(labelings))
-    return f"The levels are ambiguous: {ranges}. Verify one level."
-
-
-def _distinct(labelings: Sequence[_AnyLabeling]) -> list[_AnyLabeling]:
-    """Return the most likely labelings that differ in the first or the last level."""
-    ends: dict[tuple[str | None, str | None], _AnyLabeling] = {}
-    for labeling in labelings:
-        ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:_MOST_LABELINGS]
-
-
-def _level_range(labeling: _AnyLabeling) -> str:
-    names = [name for name in labeling.names if name]
-    return f"{names[0]} to {names[-1]} ({100 * labeling.posterior:.0f} %)" if names else "none"

@@ -57,7 +57,7 @@ def result_of(
     chosen = [vertebrae[k] for k in order]
     items = [_instance(n, vertebra, geometry) for n, vertebra in enumerate(chosen, start=1)]
     names = tuple(vertebra.level for vertebra in chosen)
-    by_level = level_flags(items, names, [1.0] * len(items), [0.0] * len(items))
+    by_level = level_flags(items, names, [(1.0, 0.0)] * len(items), [0.0] * len(items))
     instances = tuple(
         InstanceResult(
             id=item.id,

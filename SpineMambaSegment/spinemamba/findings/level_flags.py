@@ -16,6 +16,7 @@ from spinemamba.anatomy.statistics import STEP_MM, usual_volume_ml
 from spinemamba.instances.find import Instance
 from spinemamba.levels.transitions import USUAL, TransitionOptions, distance_mm
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.level_doubt import DOUBT_LIMITS, grade
 from spinemamba.protocol.rib_findings import RIBS_MISSED, RIBS_SEEN, contradiction
 
 
@@ -24,7 +25,7 @@ class QualityLimits:
     """Thresholds of the flags: limits of the values that are not flagged.
 
     Attributes:
-        level_uncertain: Least probability of the level.
+        level_uncertain: Least probability of the level; `level_doubt` grades those below it.
         two_in_one: Greatest probability of being two vertebrae.
         volume_outlier: Least and greatest volume relative to the mean of the complete neighbours.
         volume_unusual: Least and greatest volume relative to the usual one of the level, scaled
@@ -51,7 +52,7 @@ class QualityLimits:
         least_for_order: Least number of vertebrae for the flags that compare several of them.
     """
 
-    level_uncertain: float = 0.9
+    level_uncertain: float = DOUBT_LIMITS.proven
     two_in_one: float = 0.5
     volume_outlier: tuple[float, float] = (0.6, 1.6)
     volume_unusual: tuple[float, float] = (0.5, 2.0)
@@ -76,6 +77,7 @@ LIMITS = QualityLimits()
 LEVEL_FLAGS = (
     "cut_by_image",
     "level_uncertain",
+    "level_likely",
     "two_in_one",
     "volume_outlier",
     "volume_unusual",
@@ -91,7 +93,7 @@ LEVEL_FLAGS = (
 def level_flags(
     items: Sequence[Instance],
     names: Sequence[str | None],
-    posteriors: Sequence[float],
+    certainties: Sequence[tuple[float, float]],
     doubles: Sequence[float],
     limits: QualityLimits = LIMITS,
 ) -> list[tuple[Flag, ...]]:
@@ -100,7 +102,7 @@ def level_flags(
     Args:
         items: Instances from top to bottom.
         names: Levels of the instances; None if not a vertebra.
-        posteriors: Posterior probability of each level.
+        certainties: Posterior probability of each level, and of its likeliest alternative.
         doubles: Posterior probability that an instance is two vertebrae.
         limits: Thresholds.
     """
@@ -109,7 +111,7 @@ def level_flags(
         if item.cut_sides:
             sentence = f"Cut by the image ({', '.join(item.cut_sides)})."
             out[k].append(Flag("cut_by_image", None, sentence))
-        if (flag := uncertain_flag(float(posteriors[k]), limits)) is not None:
+        if (flag := doubt_flag(*certainties[k])) is not None:
             out[k].append(flag)
         if (p := float(doubles[k])) > limits.two_in_one:
             sentence = f"May be two vertebrae in one ({100 * p:.0f} %)."
@@ -140,11 +142,19 @@ def _rib_flags(item: Instance, name: str | None, limits: QualityLimits) -> list[
     return [Flag("ribs_disagree", max(sides) if name.startswith("T") else min(sides), sentence)]
 
 
-def uncertain_flag(posterior: float, limits: QualityLimits = LIMITS) -> Flag | None:
-    """Return the flag of a level with a low posterior probability, or None."""
-    if posterior >= limits.level_uncertain:
-        return None
-    return Flag("level_uncertain", posterior, f"Level uncertain ({100 * posterior:.0f} %).")
+def doubt_flag(posterior: float, rival: float) -> Flag | None:
+    """Return the flag of a level in doubt, or None.
+
+    Args:
+        posterior: Posterior probability of the level.
+        rival: That of the most likely other level.
+    """
+    doubt, percent = grade(posterior, rival), f"{100 * posterior:.0f} %"
+    if doubt == "likely":
+        return Flag("level_likely", posterior, f"Level likely, not proven ({percent}).")
+    if doubt == "check_level":
+        return Flag("level_uncertain", posterior, f"Check the level ({percent}).")
+    return None
 
 
 def _volume_ratio(items: Sequence[Instance], k: int) -> float | None:

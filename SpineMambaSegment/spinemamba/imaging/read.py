@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ _VOXEL_MM = (0.01, 50.0)
 _DICOM_MARK = (128, b"DICM")
 """Offset and content of the DICOM prefix; many DICOM files have no suffix."""
 
-_MODALITY_TAG = "0008|0060"
+_MODALITY_TAG, _FRAME_TAG = "0008|0060", "0020|0052"
 
 
 def read_volume(path: Path, warn: Warn | None = None) -> Volume:
@@ -151,14 +152,26 @@ def _checked(image: sitk.Image, name: str) -> Volume:
             f"Choose a volume with at least {_LEAST_VOXELS} voxels along every axis.",
         )
     geometry = _geometry(image, name)
-    return Volume(sitk.GetArrayFromImage(image), geometry, _modality(image))
+    return Volume(sitk.GetArrayFromImage(image), geometry, _modality(image), _frame(image))
 
 
 def _modality(image: sitk.Image) -> str | None:
     """Return the modality from the DICOM tag, which NRRD files made from a series may keep."""
     known = {"CT": "ct", "MR": "mr"}
-    name = image.GetMetaData(_MODALITY_TAG) if image.HasMetaDataKey(_MODALITY_TAG) else ""
-    return known.get(name.strip().upper())
+    return known.get(_tag(image, _MODALITY_TAG).upper())
+
+
+def _frame(image: sitk.Image) -> str | None:
+    """Return the hash of the Frame of Reference UID from the DICOM tag, which NRRD files may keep.
+
+    The UID itself identifies a study of the patient, and does not belong into a result.
+    """
+    uid = _tag(image, _FRAME_TAG)
+    return hashlib.sha256(uid.encode()).hexdigest() if uid else None
+
+
+def _tag(image: sitk.Image, tag: str) -> str:
+    return image.GetMetaData(tag).strip() if image.HasMetaDataKey(tag) else ""
 
 
 def _geometry(image: sitk.Image, name: str) -> Geometry:

@@ -12,7 +12,6 @@ from spinemamba.common.atomic_files import all_or_none, check_place, whole_or_no
 from spinemamba.common.errors import UserError
 from spinemamba.common.progress import MEASURE, ignore
 from spinemamba.common.progress import Progress as StageProgress
-from spinemamba.findings.build_result import level_warning
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_volume
@@ -25,6 +24,7 @@ from spinemamba.labelmaps.same_run import cuts_by_place, why_other
 from spinemamba.measure.spine import Progress, measure_with_stance
 from spinemamba.measure.stance import Stance
 from spinemamba.protocol.job import MeasureJob
+from spinemamba.protocol.level_doubt import level_warning
 from spinemamba.protocol.measurements import KINDS, Item, Measurements
 from spinemamba.protocol.quantities import of_kind
 from spinemamba.protocol.result import Result, read_result
@@ -174,8 +174,13 @@ def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, l
                 "Give the result.json that was written with them, or leave it out.",
             )
         alerts = [f"{_UNVERIFIED}: {name} is not the result of these labels ({why})."]
-        return None, alerts + ([level_warning(result.labelings)] if result.ambiguous else [])
-    return result, [level_warning(result.labelings)] if result.ambiguous else []
+        return None, alerts + _doubts(result)
+    return result, _doubts(result)
+
+
+def _doubts(result: Result) -> list[str]:
+    """Return the alert about levels in doubt, if they are."""
+    return list(filter(None, [level_warning(result.labelings, result.doubt)]))
 
 
 def write_json(measured: Measurements, path: Path) -> None:

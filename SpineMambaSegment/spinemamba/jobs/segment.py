@@ -16,6 +16,8 @@ from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
+from spinemamba.labelmaps.other_scan import read_other_scan
+from spinemamba.levels.pins import parse_pin
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import find_model
@@ -23,7 +25,8 @@ from spinemamba.protocol.result import Result
 
 if TYPE_CHECKING:
     from spinemamba.inference.model import Model
-    from spinemamba.segment import Segmentation
+    from spinemamba.levels.outlines import OtherScan
+    from spinemamba.segment import Segmentation, SegmentOptions
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     check_outputs(job)
     folder = find_model(job.model)
     progress("read", 0.0)
+    other = None if job.levels_from is None else read_other_scan(job.levels_from)
     with translate_out_of_memory():
         volume = read_volume(job.input, warn)
         if job.fine_slices:
             volume = with_fine_slices(volume)
         progress("read", 0.7)
-        done = _segment_on_device(volume, folder, job, progress, warn)
+        options = _options(job, other)
+        done = _segment_on_device((volume, folder, job), options, progress, warn)
         progress("write", 0.0)
         with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
             write_labels(done.labels, partial[job.output], segments_of(done.result))
@@ -71,14 +76,19 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     return RunFiles(job.output, job.result, job.picture, done.result)
 
 
-def _segment_on_device(
-    volume: Volume, folder: Path, job: SegmentJob, progress: Progress, warn: Warn
-) -> Segmentation:
-    from spinemamba.levels.pins import parse_pin
-    from spinemamba.segment import SegmentOptions, segment
+def _options(job: SegmentJob, other: OtherScan | None) -> SegmentOptions:
+    from spinemamba.segment import SegmentOptions
 
     pins = tuple(map(parse_pin, job.fixed_levels))
-    options = SegmentOptions(job.modality, job.quality, pins, job.keep_pieces)
+    return SegmentOptions(job.modality, job.quality, pins, job.keep_pieces, other)
+
+
+def _segment_on_device(
+    what: tuple[Volume, Path, SegmentJob], options: SegmentOptions, progress: Progress, warn: Warn
+) -> Segmentation:
+    from spinemamba.segment import segment
+
+    volume, folder, job = what
 
     def work(model: Model) -> Segmentation:
         progress("read", 1.0)

@@ -129,18 +129,6 @@ def _is_anchor(values: np.ndarray, options: EmissionOptions) -> np.ndarray:
     return values[..., _IS_DISTINCT].sum(axis=-1) >= options.anchor
 
 
-def has_anchor(
-    items: tuple[Instance, ...], pins: Mapping[int, str], options: EmissionOptions
-) -> bool:
-    """Return whether a level is certain by its shape or fixed by the user."""
-    return any(
-        item.is_sacrum
-        or item.id in pins
-        or _is_anchor(np.asarray(item.level_probabilities), options)
-        for item in items
-    )
-
-
 def _shifted(values: np.ndarray, by: int) -> np.ndarray:
     """Return level probabilities (..., 25), those of unique shape unshifted."""
     shifted = np.where(_IS_DISTINCT, 0.0, values)

@@ -17,7 +17,6 @@ import numpy as np
 
 from spinemamba.common.errors import UserError
 from spinemamba.instances.find import Instance
-from spinemamba.levels.emissions import has_anchor
 from spinemamba.levels.model import (
     ABOVE_FIRST,
     MERGED,
@@ -29,6 +28,7 @@ from spinemamba.levels.model import (
     SpineModel,
 )
 from spinemamba.levels.transitions import INDEX, NAMES, USUAL
+from spinemamba.protocol.level_doubt import Doubt, grade_labelings
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,20 @@ class LevelSolution:
         marginals: Posterior probability of each of `NAMES` for each instance, (instances, 27).
             Two merged vertebrae count as the upper one.
         doubles: Posterior probability that an instance is two merged vertebrae.
-        ambiguous: Whether a shift of all levels by one is nearly as likely, or the labeling is
-            uncertain as a whole.
+        doubt: Grade of doubt of the most likely labeling; its alternatives are the others, and a
+            shift of all levels by one.
     """
 
     best: tuple[Labeling, ...]
     posteriors: tuple[float, ...]
     marginals: np.ndarray
     doubles: tuple[float, ...]
-    ambiguous: bool
+    doubt: Doubt
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the levels are in doubt, in any grade."""
+        return self.doubt != "none"
 
 
 def assign_levels(
@@ -84,7 +89,7 @@ def assign_levels(
     """
     options, pins = options or LevelOptions(), pins or {}
     if not items:
-        return LevelSolution((), (), np.zeros((0, N)), (), False)
+        return LevelSolution((), (), np.zeros((0, N)), (), "none")
     model = SpineModel(items, pins, options)
     paths = model.ranked(k)
     names = [_name(state) for state in paths[0][0]]
@@ -100,16 +105,14 @@ def assign_levels(
         )
         for i, name in enumerate(names)
     )
-    certain = (
-        options.certain if has_anchor(items, pins, options.emissions) else options.certain_alone
-    )
     shifted = max((model.posterior_of(path) for path in _shifts(paths[0][0])), default=0.0)
+    best = tuple(Labeling(tuple(map(_name, path)), posterior) for path, posterior in paths[:k])
     return LevelSolution(
-        tuple(Labeling(tuple(map(_name, path)), posterior) for path, posterior in paths[:k]),
+        best,
         posteriors,
         marginals,
         tuple(map(float, model.posterior[:, MERGED].sum(axis=1))),
-        shifted >= options.ambiguous_ratio * paths[0][1] or paths[0][1] < certain,
+        grade_labelings(best, shifted),
     )
 
 

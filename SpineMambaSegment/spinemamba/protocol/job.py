@@ -87,6 +87,8 @@ class SegmentJob(ModelJob):
         keep_pieces: Whether small loose pieces, and bone of neighbours whose body the image does
             not show, stay in the labels.
         fine_slices: Whether thick slices are subdivided; labels and result are on the finer grid.
+        levels_from: Another scan of the patient with named vertebrae, in any form that
+            `labelmaps.other_scan.read_other_scan` reads; or None.
     """
 
     KIND: ClassVar[str] = "segment"
@@ -96,6 +98,12 @@ class SegmentJob(ModelJob):
     fixed_levels: tuple[str, ...] = ()
     keep_pieces: bool = False
     fine_slices: bool = False
+    levels_from: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, *((self.levels_from,) if self.levels_from else ()))
 
     @property
     def outputs(self) -> tuple[Path, ...]:

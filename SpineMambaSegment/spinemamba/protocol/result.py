@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.left_out import LeftOutBone
+from spinemamba.protocol.level_doubt import Doubt, grade_labelings
 
 RESULT_END = "_result.json"
 """Suffix of the file name of a result; the stem is that of the labels."""
@@ -90,6 +91,33 @@ class LabelingResult:
 
 
 @dataclass(frozen=True)
+class LevelsFrom:
+    """Another scan of the patient that has named vertebrae.
+
+    Attributes:
+        source: Name of its file or segmentation.
+        method: "overlap" of vertebrae at the same place, or "shape" and spacing after alignment.
+        status: "found", or "undecided" if a second alignment fits as well; nothing is named then.
+        fixed: Whether its levels were fixed; otherwise they were evidence of the level solver.
+        offset: Index of a partner in the other scan minus that of the vertebra, from head to tail.
+        score_mm: Mean distance of the surfaces, plus the mean difference of the spacings.
+        levels: Number and level of each vertebra that was found in the other scan.
+        second_levels: The same of the second best alignment.
+        second_score_mm: Its score; None if there is none.
+    """
+
+    source: str
+    method: Literal["overlap", "shape"]
+    status: Literal["found", "undecided"]
+    fixed: bool
+    offset: int
+    score_mm: float
+    levels: tuple[tuple[int, str], ...]
+    second_levels: tuple[tuple[int, str], ...]
+    second_score_mm: float | None
+
+
+@dataclass(frozen=True)
 class Result:
     """One run.
 
@@ -109,11 +137,16 @@ class Result:
         direction_lps: Directions of the input's x, y, z axes as columns, row by row.
         instances: Vertebrae, top to bottom.
         labelings: The most likely labelings, best first.
-        ambiguous: Whether a shift by one level is nearly as likely.
+        ambiguous: Whether the levels are in doubt, in any grade.
         warnings: Warnings for the user, as sentences.
         fixed_levels: Number and level of each vertebra with a level fixed by the user.
         precision: Number format of the convolutions, "float32" or "bfloat16".
         left_out: Bone that was found, but is not in the labels.
+        level_doubt: Grade of doubt: "none"; "likely", not proven; "check_level", because other
+            levels are close. None in files of earlier versions.
+        deciding: What would decide between the likely labelings, as sentences.
+        levels_from: The other scan that has named vertebrae; None without one.
+        frame_of_reference: SHA-256 of the DICOM Frame of Reference UID; empty if it is not known.
     """
 
     run_id: str
@@ -136,6 +169,19 @@ class Result:
     fixed_levels: tuple[tuple[int, str], ...] = ()
     precision: str = "float32"
     left_out: tuple[LeftOutBone, ...] = field(default=(), metadata=OPTIONAL)
+    level_doubt: Doubt | None = field(default=None, metadata=OPTIONAL)
+    deciding: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
+    levels_from: LevelsFrom | None = field(default=None, metadata=OPTIONAL)
+    frame_of_reference: str = field(default="", metadata=OPTIONAL)
+
+    @property
+    def doubt(self) -> Doubt:
+        """Grade of doubt, also of a result of an earlier version."""
+        if self.level_doubt is not None:
+            return self.level_doubt
+        if not self.ambiguous:
+            return "none"
+        return grade_labelings(self.labelings) if self.labelings else "check_level"
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""

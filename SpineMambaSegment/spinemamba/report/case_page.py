@@ -8,6 +8,7 @@ from pathlib import Path
 from spinemamba.findings.level_flags import LIMITS
 from spinemamba.imaging.volume import Volume
 from spinemamba.protocol.flags import sentences
+from spinemamba.protocol.level_doubt import is_level_warning
 from spinemamba.protocol.measurements import Item, Measurements
 from spinemamba.protocol.quantities import BY_KEY, QUANTITIES
 from spinemamba.protocol.result import InstanceResult, Result
@@ -124,7 +125,7 @@ def _angles(measured: Measurements) -> Table | None:
 def _findings(measured: Measurements, result: Result | None) -> Iterator[tuple[str, str]]:
     """Yield what a reader should check: a level, or "" for the whole spine, and a sentence."""
     for warning in () if result is None else result.warnings:
-        if warning not in measured.alerts:
+        if warning not in measured.alerts and not is_level_warning(warning):
             yield "", warning
     for item in () if result is None else result.instances:
         if item.flags:

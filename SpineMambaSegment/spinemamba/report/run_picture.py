@@ -34,6 +34,7 @@ _MOST_GROWTH = 1.4
 """Largest magnification of a view beside a higher table; beyond, it is only blurred."""
 
 _FLAG_CHARACTERS = 53
+_WARNING_CHARACTERS = 78
 
 
 def write_run_picture(image: Volume, labels: Volume, result: Result, path: Path) -> None:
@@ -72,7 +73,8 @@ def _figure(views: tuple[View, View], result: Result) -> Figure:
         _Row(item, textwrap.wrap(sentences(item.flags), _FLAG_CHARACTERS))
         for item in result.instances
     ]
-    table_in = _LINE_IN * (sum(row.lines for row in rows) + 2 * len(result.warnings) + 5)
+    lines = sum(row.lines for row in rows) + len(_warning_lines(result))
+    table_in = _LINE_IN * (lines + len(result.warnings) + 5)
     shapes_mm = [np.array(view.image.shape) * view.pixel_mm for view in views]
     most_mm = np.max(shapes_mm, axis=0)
     inches_per_mm = min(_VIEW_IN[0] / most_mm[0], _VIEW_IN[1] / most_mm[1])
@@ -227,10 +229,9 @@ def _draw_table(axes: Axes, rows: list[_Row], result: Result, height_in: float) 
     axes.set_xlim(0, _TABLE_IN)
     axes.set_ylim(-height_in, 0)
     y = -_LINE_IN
-    for message in result.warnings:
-        for line in textwrap.wrap(message, 78):
-            axes.text(0, y, line, color=ALERT, fontsize=10.5)
-            y -= _LINE_IN
+    for line in _warning_lines(result):
+        axes.text(0, y, line, color=ALERT, fontsize=10.5)
+        y -= _LINE_IN
     y -= _LINE_IN / 2 if result.warnings else 0
     heads = ((0.25, "level", "left"), (1.55, "certain", "right"), (2.15, "mL", "right"))
     for x, head, ha in (*heads, (2.4, "in view", "left"), (3.1, "look at", "left")):
@@ -246,6 +247,10 @@ def _draw_table(axes: Axes, rows: list[_Row], result: Result, height_in: float) 
     axes.text(0, y - 2 * _LINE_IN, foot, color=_FAINT, fontsize=8)
     foot = "Views follow the spine: distances across it are correct, along a bend they are not."
     axes.text(0, y - 2.8 * _LINE_IN, foot, color=_FAINT, fontsize=8)
+
+
+def _warning_lines(result: Result) -> list[str]:
+    return [line for text in result.warnings for line in textwrap.wrap(text, _WARNING_CHARACTERS)]
 
 
 def _draw_row(axes: Axes, row: _Row, y: float) -> None:

@@ -11,11 +11,11 @@ from curved_spine import flipped, run_command, two_levels, upright, values
 from scipy.spatial.transform import Rotation
 
 from spinemamba.anatomy.labels import BY_NAME
-from spinemamba.findings.build_result import level_warning
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.labelmaps.same_run import extents
 from spinemamba.measure.spine import measure
+from spinemamba.protocol.level_doubt import level_warning
 from spinemamba.protocol.measurements import read_measurements
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
@@ -112,7 +112,7 @@ def test_an_image_with_another_axis_order_gives_the_same_measurements(outcome):
 
 
 def result_of(labels: Volume, **changes: object) -> Result:
-    """Return the result of a run with these labels and ambiguous levels."""
+    """Return the result of a run with these labels and levels in doubt."""
     instances = tuple(
         InstanceResult(
             id=k,
@@ -153,7 +153,10 @@ def result_of(labels: Volume, **changes: object) -> Result:
     return replace(made, **changes)
 
 
-AMBIGUOUS = "The levels are ambiguous: L4 to L5 (60 %) or L3 to L4 (40 %). Verify one level."
+IN_DOUBT = (
+    "Check one level: L4 to L5 (60 %) or L3 to L4 (40 %). "
+    "An image that shows the sacrum would decide."
+)
 
 
 def first_lines(out: Path, output: str) -> tuple[str, str, str, str]:
@@ -176,11 +179,11 @@ def measured_with(labels: Volume, result: Result | str | None, folder: Path, cap
     return first_lines(folder / "out", output)
 
 
-def test_ambiguous_levels_give_an_alert(tmp_path, capsys, outcome):
+def test_levels_in_doubt_give_an_alert(tmp_path, capsys, outcome):
     result = result_of(two_levels())
-    assert level_warning(result.labelings) == AMBIGUOUS
+    assert level_warning(result.labelings, result.doubt) == IN_DOUBT
     for text in measured_with(two_levels(), result, tmp_path, capsys):
-        assert AMBIGUOUS in text
+        assert IN_DOUBT in text
     outcome("result of the run", "right")
 
 
@@ -236,11 +239,11 @@ def test_a_result_of_other_labels_is_ignored_if_found_refused_if_given(
     result_of(two_levels(), **change(two_levels())).write(tmp_path / "labels_result.json")
     command = ["measure", str(tmp_path / "labels.nii.gz")]
     code, output, _ = run_command(command, capsys)
-    unverified, ambiguous = output.splitlines()[:2]
+    unverified, doubt = output.splitlines()[:2]
     said = "Levels not verified: labels_result.json is not the result of these labels ("
     assert code == 0
     assert unverified.startswith(said + why)
-    assert ambiguous.startswith("The levels are ambiguous")
+    assert doubt.startswith("Check one level")
     code, output, error = run_command(
         [*command, "--result", str(tmp_path / "labels_result.json")], capsys
     )

@@ -18,7 +18,7 @@ from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEn
 from spinemamba.protocol.measurements import Item, Measurements, Plate
 from spinemamba.protocol.model_card import ModelCard, NetworkCard
 from spinemamba.protocol.result import RESULT as RESULT_FORMAT
-from spinemamba.protocol.result import InstanceResult, LabelingResult, Result, Witnesses
+from spinemamba.protocol.result import InstanceResult, LabelingResult, LevelsFrom, Result, Witnesses
 from spinemamba.protocol.review import LogEntry, LoggedChange, Review
 from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
@@ -66,6 +66,20 @@ RESULT = Result(
     warnings=("Look.",),
     fixed_levels=((1, "L1"),),
     left_out=(LeftOutBone(1, LOOSE, 2, 0.05, (3, 2, 9, 1)),),
+    level_doubt="check_level",
+    deciding=("Count ribs.",),
+    levels_from=LevelsFrom(
+        source="old.nii.gz",
+        method="shape",
+        status="found",
+        fixed=False,
+        offset=3,
+        score_mm=1.1,
+        levels=((1, "L1"),),
+        second_levels=((1, "T12"),),
+        second_score_mm=None,
+    ),
+    frame_of_reference=SHA,
 )
 VERTEBRA = VertebraEntry(
     level="L1",

@@ -23,5 +23,5 @@ def result_of(labels: Volume, modality: str = "ct") -> Result:
     return Result(
         *("run", "starter", "1", "ab-cd", "0.1", "cpu", "chunked", modality, {}),
         *(grid.shape, grid.spacing_mm, grid.origin_lps_mm, (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)),
-        *(instances, (names,), True, ("The levels are ambiguous. " * 6,)),
+        *(instances, (names,), True, ("Check one level. " * 6,)),
     )

@@ -46,7 +46,7 @@ def test_segmenting_makes_named_segments_and_a_table_and_no_files(panel, volume,
     assert table_of(ui)[1] == ["", "L1", "90 %", "0.1", "It is a box"]
     assert ui.reviewTable.item(1, 4).toolTip() == "Flagged. It is a box."
     assert ui.reviewProgressBar.text() == "0 of 3 reviewed"
-    assert "ambiguous" in ui.reviewBannerLabel.text
+    assert "Check one level" in ui.reviewBannerLabel.text
     assert list(fake_worker.iterdir()) == []
 
 
@@ -152,7 +152,7 @@ def test_a_loaded_scene_restores_options_and_table(panel, volume, fake_worker, p
     assert ui.modalitySelector.currentIndex == 2
     assert ui.inputSelector.currentNode().GetName() == "Doe John"
     assert table_of(ui) == rows
-    assert "ambiguous" in ui.reviewBannerLabel.text
+    assert "Check one level" in ui.reviewBannerLabel.text
 
 
 def test__options_of_a_scene_saved_without_the_wrapper_are_kept(make_panel, volume):

@@ -205,7 +205,7 @@ def test_each_naming_has_a_button_and_one_click_uses_it(undecided):
         "Use this: T10 to T12 (10 %)",
     ]
     assert all(button.isVisible() for button in buttons)
-    assert "Look for the last ribs: at T12 for T12 to L2, at L1 for T11 to L1." in (
+    assert "Count ribs: the last are at T12 for T12 to L2, at L1 for T11 to L1." in (
         ui.reviewBannerLabel.text
     )
     ui.secondNamingButton.click()

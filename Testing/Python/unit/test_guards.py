@@ -48,6 +48,9 @@ LATE = (
     "imaging.straighten",
     "imaging.volume",
     "labelmaps.recognise_scheme",
+    "levels.outlines",
+    "levels.scan_evidence",
+    "levels.scan_match",
 )
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules", "jinja2")
 MAX_FILE_LINES = 400

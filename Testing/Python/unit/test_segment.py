@@ -15,6 +15,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.compare import compare
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.model import LoadedNetwork, Model, load_model
+from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.pins import Pin
 from spinemamba.network.level_sequence import WITNESSES, LevelLogits, LevelNetworkConfig
 from spinemamba.phantom import PaintOptions, PhantomOptions, make_phantom, paint_ct
@@ -114,6 +115,38 @@ def test_three_blocks_are_segmented_as_neighbouring_vertebrae(model: Model):
     assert ((done.labels.array > 0) == bright).mean() > 0.99
     assert done.result.ambiguous
     assert done.result.modality == "ct"
+
+
+def other_scan(model: Model, names: tuple[str, ...], shift_mm: float = 0.0) -> OtherScan:
+    """Return the blocks as a scan with other levels, in other coordinates if shifted."""
+    done = segment(blocks(), model)
+    old = [item.label for item in done.result.instances]
+    grid = done.labels.geometry
+    right, back, up = grid.origin_lps_mm
+    grid = replace(grid, origin_lps_mm=(right + shift_mm, back, up))
+    outlines = outlines_of(Volume(done.labels.array, grid), dict(zip(old, names, strict=True)))
+    return OtherScan("old.nii.gz", outlines)
+
+
+@pytest.mark.parametrize(("shift_mm", "fixed"), [(0.0, True), (60.0, False)])
+def test_levels_of_another_scan_are_fixed_or_evidence(model: Model, shift_mm: float, fixed: bool):
+    names = ("T9", "T10", "T11")
+    options = SegmentOptions(other=other_scan(model, names, shift_mm))
+    result = segment(blocks(), model, options).result
+    assert tuple(item.name for item in result.instances) == names
+    assert bool(result.fixed_levels) == fixed
+    assert result.levels_from.levels == tuple(enumerate(names, start=1))
+    assert result.levels_from.method == ("overlap" if fixed else "shape")
+    assert segment(blocks(), model).result.levels_from is None
+
+
+def test_a_level_fixed_by_the_user_overrides_that_of_another_scan(model: Model):
+    place = segment(blocks(), model).result.instances[1].centroid_lps_mm
+    other = other_scan(model, ("T9", "T10", "T11"), 60.0)
+    options = SegmentOptions(pins=(Pin("L2", place_lps_mm=place),), other=other)
+    done = segment(blocks(), model, options).result
+    assert [item.name for item in done.instances] == ["L1", "L2", "L3"]
+    assert any("L2 instead of T10" in text for text in done.warnings)
 
 
 def test_every_orientation_of_the_grid_gives_the_same_labels(model: Model):

@@ -22,6 +22,7 @@ from spinemamba.common.progress import Warn
 from spinemamba.imaging.formats.dicom_header import (
     BITS_ALLOCATED,
     BITS_STORED,
+    FRAME_UID,
     HIGH_BIT,
     INTERCEPT,
     MODALITY,
@@ -69,6 +70,7 @@ def read_series(path: Path, warn: Warn) -> sitk.Image:
     image.SetOrigin(geometry.origin_lps_mm)
     image.SetDirection(geometry.direction_lps.ravel().tolist())
     image.SetMetaData(MODALITY, stack.modality)
+    image.SetMetaData(FRAME_UID, stack.frame_uid)
     return image
 
 

@@ -13,6 +13,7 @@ from spinemamba.imaging.formats.dicom_header import (
     BITS_STORED,
     COLUMNS,
     ENHANCED,
+    FRAME_UID,
     IMAGER_SPACING,
     INTERCEPT,
     NOMINAL_SPACING,
@@ -80,6 +81,12 @@ class Stack:
         """DICOM modality; empty if slices differ."""
         names = {header.modality for header in self.slices}
         return names.pop() if len(names) == 1 else ""
+
+    @property
+    def frame_uid(self) -> str:
+        """Frame of Reference UID; empty if slices have none, or differ."""
+        uids = {header.text(FRAME_UID) for header in self.slices}
+        return uids.pop() if len(uids) == 1 else ""
 
 
 def make_stack(headers: Sequence[Header]) -> Stack:

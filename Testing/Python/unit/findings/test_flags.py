@@ -34,7 +34,7 @@ def spine() -> list[Instance]:
 
 def flags_of(items, k: int, names=NAMES, posteriors=None, doubles=None) -> dict[str, Flag]:
     posteriors, doubles = posteriors or [0.99] * len(items), doubles or [0.0] * len(items)
-    flags = level_flags(items, names, posteriors, doubles)[k]
+    flags = level_flags(items, names, [(p, 1 - p) for p in posteriors], doubles)[k]
     assert {flag.name for flag in flags} <= set(LEVEL_FLAGS)
     return {flag.name: flag for flag in flags}
 

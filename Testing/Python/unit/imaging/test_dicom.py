@@ -43,6 +43,7 @@ def write_dicom(
             "0008|0018": f"{series}.{k + 1}",
             "0020|0032": "\\".join(f"{v:g}" for v in place),
             "0020|0037": tags.get("Orientation", "1\\0\\0\\0\\1\\0"),
+            "0020|0052": tags.get("FrameUid", "1.2.9"),
         }
         for key, value in values.items():
             image.SetMetaData(key, value)
@@ -50,6 +51,17 @@ def write_dicom(
         writer.SetFileName(str(folder / f"{series}-{(k * 7) % len(positions_mm):03d}.dcm"))
         writer.Execute(image)
     return array
+
+
+def test_only_a_hash_of_the_frame_of_reference_is_kept(tmp_path: Path):
+    for name, uid in (("a", "1.2.9"), ("b", "1.2.9"), ("c", "1.2.10")):
+        write_dicom(tmp_path / name, EVEN, FrameUid=uid)
+    one, same, other = (read_volume(tmp_path / name).frame for name in "abc")
+    assert one == same != other
+    assert len(one) == 64
+    assert "1.2.9" not in one
+    sitk.WriteImage(sitk.GetImageFromArray(random(12, 12, 14)), str(tmp_path / "d.nrrd"))
+    assert read_volume(tmp_path / "d.nrrd").frame is None
 
 
 def test_a_dicom_folder_or_one_of_its_files_gives_the_sorted_series(tmp_path: Path):

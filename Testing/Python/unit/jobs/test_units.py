@@ -93,7 +93,7 @@ def test_measure_gives_the_density_of_a_ct(phantom: Phantom, tmp_path: Path):
 def test_the_modality_in_a_result_does_not_make_an_image_a_ct(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    run = SimpleNamespace(modality="ct", instances=(), ambiguous=False)
+    run = SimpleNamespace(modality="ct", instances=(), labelings=(), doubt="none")
     monkeypatch.setattr("spinemamba.jobs.measure.read_result", lambda path: run)
     monkeypatch.setattr("spinemamba.jobs.measure.why_other", lambda *known, **how: "")
     sources = Sources(labels_of(image), image, run=Path("r.json"))

@@ -71,15 +71,16 @@ def test_a_missed_vertebra_leaves_a_gap_in_the_levels():
     assert solution.best[0].names == tuple(n for k, n in enumerate(truth, 1) if k != 5)
 
 
-def test_uncertain_levels_without_an_anchor_are_ambiguous():
+def test_uncertain_levels_without_an_anchor_are_in_doubt():
     weak = assign_levels(spine(WHOLE[10:14], certainty=0.05, spread=5).items)
-    assert weak.ambiguous
+    assert weak.doubt == "check_level"
     strong = assign_levels(spine(WHOLE[14:], certainty=0.8).items)
+    assert strong.doubt == "none"
     assert not strong.ambiguous
     assert np.median(strong.posteriors) > 0.95
 
 
-def test_uncertain_labeling_is_ambiguous_even_if_no_shift_is_likely():
+def test_uncertain_labeling_is_in_doubt_even_if_no_shift_is_likely():
     truth = WHOLE[8:14]
     items = spine(truth, certainty=0.5).items
     contradicting = tuple(
@@ -95,7 +96,7 @@ def test_uncertain_labeling_is_ambiguous_even_if_no_shift_is_likely():
     )
     solution = assign_levels(contradicting)
     assert float(np.median(solution.posteriors)) < 0.75
-    assert solution.ambiguous
+    assert solution.doubt == "check_level"
 
 
 def test_posteriors_sum_to_one_and_labelings_are_sorted():
