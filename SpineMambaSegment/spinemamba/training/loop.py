@@ -134,7 +134,8 @@ class Trainer:
         index = int(torch.multinomial(self.weights, 1, generator=self.generator))
         patch = draw_patch(self.cases[index], self.patch, self.generator)
         image = paint(patch, self.generator, self.options.synthesis)
-        return image[None, None], Targets(patch.target[None], patch.core[None], patch.offset[None])
+        fields = (patch.target, patch.bone, patch.core, patch.offset)
+        return image[None, None], Targets(*(field[None] for field in fields))
 
     def examples(self, count: int) -> list[tuple[Tensor, Targets]]:
         """Return patches for a preview; the patches of the training stay the same."""

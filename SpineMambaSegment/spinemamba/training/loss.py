@@ -25,11 +25,13 @@ class Targets:
 
     Attributes:
         target: Network channel of each voxel, (B, D, H, W); `IGNORE_INDEX` is left out.
+        bone: Share of each voxel that is bone, (B, D, H, W), from 0 to 1.
         core: Core mask, (B, D, H, W), 0 or 1.
         offset: Offset to the centre of the core in voxels, (B, 3, D, H, W); NaN is left out.
     """
 
     target: Tensor
+    bone: Tensor
     core: Tensor
     offset: Tensor
 
@@ -57,7 +59,7 @@ def spine_loss(
     levels = logits[:, :CORE].float()
     bone_logit = levels[:, 1:].logsumexp(dim=1) - levels[:, 0]  # (B, D, H, W)
     parts = {
-        "bone": _mask_loss(bone_logit, bone.float(), weight),
+        "bone": _share_loss(bone_logit, targets.bone, weight),
         "core": _mask_loss(logits[:, CORE].float(), core.float(), weight),
         "level": _level_loss(levels[:, 1:], target, bone),
     }
@@ -65,6 +67,18 @@ def spine_loss(
         parts["offset"] = _offset_loss(logits[:, CORE + 1 :].float(), targets.offset, bone)
     total = sum(parts.values()) + (level_weight - 1) * parts["level"]
     return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def _share_loss(logit: Tensor, share: Tensor, weight: Tensor) -> Tensor:
+    """Return weighted cross-entropy plus one minus Dice of the share of each voxel.
+
+    With squares in the denominator, both parts are smallest where the probability is the share:
+    plain soft Dice would drive it to 0 or 1, and the surface to the nearest voxel.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logit, share, weight, reduction="sum")
+    probability, share = logit.sigmoid() * (weight > 0), share * (weight > 0)
+    overlap, squares = (probability * share).sum(), (probability**2 + share**2).sum()
+    return entropy / weight.sum().clamp_min(1) + 1 - (2 * overlap + 1) / (squares + 1)
 
 
 def _mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.training.data.dataset import IGNORE_INDEX, UNITS_PER_MM, Case
+from spinemamba.training.data.dataset import IGNORE_INDEX, UNITS_PER_MM, WHOLE_VOXEL, Case
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Patch:
 
     Attributes:
         target: As in `Case`, uint8 (D, H, W).
+        bone: Share of each voxel that is bone, float32 (D, H, W), from 0 to 1.
         core: As in `Case`, uint8 (D, H, W).
         offset: Offset to the centre of the core of the voxel's vertebra along z, y, x, in voxels
             of the patch, float32 (3, D, H, W); NaN if unknown.
@@ -50,6 +51,7 @@ class Patch:
     """
 
     target: Tensor
+    bone: Tensor
     core: Tensor
     offset: Tensor
     image: Tensor | None
@@ -82,8 +84,9 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     image = None if case.image is None else _interpolate(case.image, points)
     tissues = None if case.tissues is None else case.tissues[index]
     depth = None if case.depth is None else _interpolate(case.depth, points) / UNITS_PER_MM
+    bone = _interpolate(case.bone, points) / WHOLE_VOXEL
     offset = _offset(case.centres, target, centre, matrix, grid)
-    return Patch(target, case.core[index], offset, image, tissues, depth)
+    return Patch(target, bone, case.core[index], offset, image, tissues, depth)
 
 
 def _offset(

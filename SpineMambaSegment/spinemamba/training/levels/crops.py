@@ -199,7 +199,7 @@ def _sampled(spine: Spine, points: Tensor) -> tuple[Tensor, Patch]:
     depth = None if case.depth is None else _interpolated(case.depth, lines) / UNITS_PER_MM
     target_flat = target.reshape(flat)
     empty = torch.zeros(0)
-    return target, Patch(target_flat, empty, empty, image, tissues, depth)
+    return target, Patch(target_flat, empty, empty, empty, image, tissues, depth)
 
 
 def _interpolated(values: Tensor, points: Tensor) -> Tensor:
