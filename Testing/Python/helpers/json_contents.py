@@ -108,7 +108,7 @@ CONTENTS: dict[str, Any] = {
         testing=(ListedCase("t", "one", "t.nii.gz", modality="MR"),),
         vertebra_shapes=(ShapeDonor("a", "L1", "L3"),),
     ),
-    "level_network": LevelNetworkConfig(layers=1),
+    "level_network": LevelNetworkConfig(layers=1, reader_layers=1),
     "level_training": LevelTrainingRecord(LevelNetworkConfig(), {}, ("VerSe.",)),
     "manifest": Manifest(
         case="a",
