@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
 from spinemamba.cli.console import print_line
 from spinemamba.common.errors import Code, UserError
-from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACING_MM
+from spinemamba.training.architectures import (
+    KINDS,
+    LAST_PHASE,
+    LEVEL_WEIGHT,
+    SIZES,
+    SPACING_MM,
+    THICK,
+    TURNED,
+)
 
 if TYPE_CHECKING:
     from spinemamba.training.data.dataset import Case
     from spinemamba.training.data.gather import DataOptions
-    from spinemamba.training.loop import Trainer
+    from spinemamba.training.loop import Trainer, TrainOptions
 
 
 _SHEET_PATCHES = 24
@@ -37,6 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="size of the starter model, or the reconstruction of the paper's (%(default)s)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
+    parser.add_argument(
+        "--contrast",
+        choices=("any", "ct"),
+        default="any",
+        help="contrasts to learn: CT, MR and random ones, or CT alone (%(default)s)",
+    )
+    parser.add_argument(
+        "--last-phase",
+        type=positive_number(1.0),
+        metavar="SHARE",
+        help="share of the schedule after which real images are learned as they are, without "
+        f"changes (default: {LAST_PHASE['fine']} for fine, {LAST_PHASE['coarse']:g} for coarse)",
+    )
     _add_schedule(parser)
 
 
@@ -134,25 +155,47 @@ def data_options(args: argparse.Namespace) -> DataOptions:
     )
 
 
-def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
-    """Return the training described by the arguments, resumed if there is a checkpoint."""
+def _train_options(args: argparse.Namespace) -> TrainOptions:
+    """Return the options of the training described by the arguments."""
     import torch
 
-    from spinemamba.inference.model import load_model
     from spinemamba.inference.precision import has_bfloat16
     from spinemamba.network.config import TRAINED
-    from spinemamba.protocol.model_card import find_model
-    from spinemamba.training.loop import Trainer, TrainOptions
+    from spinemamba.training.data.patches import PatchOptions
+    from spinemamba.training.loop import TrainOptions
+    from spinemamba.training.loss import LossWeights
+    from spinemamba.training.phases import LastPhase
+    from spinemamba.training.synthesis.options import CT_ONLY, DEFAULT_SYNTHESIS
 
-    options = TrainOptions(
+    name = args.network
+    surface = {"surface": 2.0, "beside": 4.0, "core": 0.5} if name == "fine" else {}
+    return TrainOptions(
         minutes=args.minutes,
         steps=args.steps,
         learning_rate=args.learning_rate,
-        level_weight=LEVEL_WEIGHT[args.network],
+        loss=LossWeights(level=LEVEL_WEIGHT[name], **surface),
+        last_phase=LastPhase(LAST_PHASE[name] if args.last_phase is None else args.last_phase),
         seed=args.seed,
         kind=args.kind,
         bfloat16=has_bfloat16(torch.device("cpu")),
+        synthesis=CT_ONLY if args.contrast == "ct" else DEFAULT_SYNTHESIS,
+        patch=PatchOptions(
+            TRAINED[args.size, name].patch_vox,
+            spacing_mm=SPACING_MM[name],
+            turned=TURNED[name],
+            thick=THICK[name],
+        ),
     )
+
+
+def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
+    """Return the training described by the arguments, resumed if there is a checkpoint."""
+    from spinemamba.inference.model import load_model
+    from spinemamba.network.config import TRAINED
+    from spinemamba.protocol.model_card import find_model
+    from spinemamba.training.loop import Trainer
+
+    options = _train_options(args)
     trainer = Trainer(TRAINED[args.size, args.network], cases, weights, options)
     if trainer.resume(args.out):
         print_line(f"resuming at step {trainer.step}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -25,8 +25,9 @@ from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
-from spinemamba.training.loss import Targets, spine_loss
+from spinemamba.training.loss import LossWeights, Targets, spine_loss
 from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.phases import LastPhase, last_phase
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 
@@ -44,7 +45,8 @@ class TrainOptions:
         learning_rate: Peak rate of AdamW; warms up over 100 steps and falls to zero as a cosine.
         weight_decay: Weight decay; not applied to norms, biases, the shape prior and the
             parameters of the scan.
-        level_weight: Weight of the level loss.
+        loss: Weights of the parts of the loss.
+        last_phase: What changes towards the end of the schedule, if there are real images.
         clip: Largest norm of the gradient.
         ema: Decay of the exponential moving average of the weights, which a model is packed from.
         seed: Seed of weights, patches and appearance.
@@ -53,13 +55,15 @@ class TrainOptions:
         bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
             and losses stay in float32.
         synthesis: Probabilities of the image synthesis.
+        patch: Distribution of patches; None for the default.
     """
 
     minutes: float = 60.0
     steps: int = 4000
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    level_weight: float = 0.5
+    loss: LossWeights = field(default_factory=lambda: LossWeights(level=0.5))
+    last_phase: LastPhase = field(default_factory=LastPhase)
     clip: float = 5.0
     ema: float = 0.998
     seed: int = 0
@@ -67,6 +71,7 @@ class TrainOptions:
     kind: str = "spinemamba"
     bfloat16: bool = False
     synthesis: SynthesisOptions = DEFAULT_SYNTHESIS
+    patch: PatchOptions | None = None
 
 
 class Trainer:
@@ -94,7 +99,8 @@ class Trainer:
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, options), lr=0.0)
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.patch = PatchOptions(config.patch_vox)
+        self.patch = options.patch or PatchOptions(config.patch_vox)
+        self.last_phase = last_phase(options.last_phase, cases)
         self.step, self.seconds = 0, 0.0
         self.drawing_share = 0.0  # share of the last step's time spent on drawing the patch
         self.started_from = ""  # name and version of the initial model
@@ -131,10 +137,14 @@ class Trainer:
 
     def draw(self) -> tuple[Tensor, Targets]:
         """Return the image (1, 1, D, H, W) of a random patch, and its targets."""
-        index = int(torch.multinomial(self.weights, 1, generator=self.generator))
-        patch = draw_patch(self.cases[index], self.patch, self.generator)
-        image = paint(patch, self.generator, self.options.synthesis)
-        fields = (patch.target, patch.bone, patch.core, patch.offset)
+        phase, done = self.last_phase, self.done
+        weights = phase.case_weights(self.weights, self.cases, done)
+        case = self.cases[int(torch.multinomial(weights, 1, generator=self.generator))]
+        strength = phase.strength(done)
+        patch = draw_patch(case, self.patch.weakened(strength), self.generator)
+        image = paint(patch, self.generator, self.options.synthesis.weakened(strength))
+        beside = torch.zeros_like(patch.target) if patch.beside is None else patch.beside
+        fields = (patch.target, patch.bone, patch.core, patch.offset, beside)
         return image[None, None], Targets(*(field[None] for field in fields))
 
     def examples(self, count: int) -> list[tuple[Tensor, Targets]]:
@@ -158,7 +168,8 @@ class Trainer:
         drawn_at = time.monotonic()
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.options.bfloat16):
             logits = self.network(image)
-        loss, parts = spine_loss(logits.float(), targets, self.options.level_weight)
+        weights = self.last_phase.loss_weights(self.options.loss, self.done)
+        loss, parts = spine_loss(logits.float(), targets, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)

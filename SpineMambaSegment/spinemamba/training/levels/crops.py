@@ -13,7 +13,8 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.imaging.vertebra_crops import CROP_VOX, OUTSIDE, crop_offsets_mm
 from spinemamba.network.level_sequence import NO_VERTEBRA, WITNESSES
 from spinemamba.phantom.tissue import OTHER_BONE, Tissue
-from spinemamba.training.data.dataset import IGNORE_INDEX, UNITS_PER_MM
+from spinemamba.training.data.dataset import IGNORE_INDEX
+from spinemamba.training.data.depth import UNITS_PER_MM
 from spinemamba.training.data.patches import Patch
 from spinemamba.training.levels.chains import FOREIGN, MERGED, Chain, ChainOptions, draw_chain
 from spinemamba.training.levels.spines import SACRUM, SPACING_MM, Spine
