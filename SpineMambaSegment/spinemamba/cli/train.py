@@ -92,8 +92,13 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=positive_number(1e7), default=60.0, help="time of the whole schedule"
     )
+    add_step_arguments(parser, 100_000)
+
+
+def add_step_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
+    """Add the arguments of the steps of a training; ``steps`` is the default of their number."""
     parser.add_argument(
-        "--steps", type=whole_number(1, 10**9), default=100_000, help="steps of the whole schedule"
+        "--steps", type=whole_number(1, 10**9), default=steps, help="steps of the whole schedule"
     )
     parser.add_argument(
         "--learning-rate", type=positive_number(1.0), default=1e-3, help="peak value (%(default)s)"
@@ -102,19 +107,25 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train until the time or the steps are used up; a second call resumes from the checkpoint."""
+def prepare_process(args: argparse.Namespace) -> None:
+    """Set up memory and threads of the process for a training."""
     import torch
 
     from spinemamba.common.process_tuning import keep_freed_memory
+
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train until the time or the steps are used up; a second call resumes from the checkpoint."""
     from spinemamba.network.config import TRAINED
     from spinemamba.training.data.gather import gather_cases
     from spinemamba.training.folder import SHEET, working_in
     from spinemamba.training.monitoring import write_contact_sheet
 
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    prepare_process(args)
     with working_in(args.out, TRAINED[args.size, args.network], args.kind):
         cases, weights = gather_cases(data_options(args), SPACING_MM[args.network], print_line)
         if not cases:

@@ -95,6 +95,9 @@ class LevelNetworkConfig:
         return LEVEL_NETWORK_CONFIG.parse(values)
 
 
+TRAINED_LEVELS = LevelNetworkConfig(reader_layers=1)
+"""Configuration of new level networks."""
+
 LEVEL_NETWORK_CONFIG = JsonFormat(
     LevelNetworkConfig,
     "the configuration of a level network",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -15,12 +14,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.inference.model import Model
 from spinemamba.network.config import NetworkConfig
 from spinemamba.training.baselines import build_network
-from spinemamba.training.checkpoint import (
-    all_finite,
-    has_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from spinemamba.training.checkpoint import all_finite, has_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions, draw_patch
@@ -28,6 +22,13 @@ from spinemamba.training.folder import TrainingRecord, read_metadata, write_meta
 from spinemamba.training.loss import LossWeights, Targets, spine_loss
 from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.phases import LastPhase, last_phase
+from spinemamba.training.steps import (
+    not_finite,
+    rate_factor,
+    restored,
+    state_of,
+    update_average,
+)
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 
@@ -177,16 +178,9 @@ class Trainer:
             raise self._not_finite("loss or its gradient is")
         self.optimizer.step()
         self.step += 1
-        self._update_average()
+        update_average(self.average, self.network, self.options.ema, self.step)
         self.drawing_share = (drawn_at - started) / (time.monotonic() - started)
         return parts
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # A smaller decay at first, so that the average forgets the random initial weights.
-        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint; after an interruption the previous one is intact.
@@ -195,31 +189,19 @@ class Trainer:
             UserError: If a weight is not finite, or the checkpoint cannot be written (OUTPUT_BAD,
                 DISK_FULL); the previous checkpoint remains.
         """
-        if not all_finite([*self.network.state_dict().values(), *self.average.values()]):
+        state = state_of(self.network, self.average, self.optimizer, self.generator, self.step)
+        if state is None:
             raise self._not_finite("weights are")
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
         metadata = TrainingRecord(
             self.config, asdict(self.options), tuple(self.sources), started_from=self.started_from
         )
         # Written first: a checkpoint always has its metadata, even if the process is killed.
         write_metadata(metadata, folder)
-        save_checkpoint(state, folder)
+        save_checkpoint(state | {"seconds": self.seconds}, folder)
 
     def _not_finite(self, what: str) -> UserError:
-        return UserError(
-            f"The {what} not finite at step {self.step + 1}, at the learning rate "
-            f"{self.optimizer.param_groups[0]['lr']:.3g} (--learning-rate "
-            f"{self.options.learning_rate:g}). Nothing was saved since the last checkpoint.",
-            "Repeat the command with a lower --learning-rate. It continues from that checkpoint.",
-            Code.INPUT_BAD,
-        )
+        rate = self.optimizer.param_groups[0]["lr"]
+        return not_finite(what, self.step, rate, self.options.learning_rate)
 
     def start_from(self, model: Model, name: str) -> None:
         """Initialise the weights from a trained model; the schedule starts from zero.
@@ -252,29 +234,13 @@ class Trainer:
         """
         if not has_checkpoint(folder):
             return False
-        state, metadata = load_checkpoint(folder), read_metadata(folder)
-        try:
-            self.network.load_state_dict(state["network"])
-            self.average = _checked(state["average"], self.network.state_dict())
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.generator.set_state(state["generator"])
-            self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"The checkpoint in {folder} belongs to another network.",
-                "Choose another folder with --out, or delete the checkpoint to start again.",
-                Code.MODEL_BAD,
-            ) from error
+        metadata = read_metadata(folder)
+        state = restored(folder, self.network, self.optimizer, self.generator)
+        self.average = state["average"]
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.sources = merged(metadata.sources, self.sources)
         self.started_from = metadata.started_from
         return True
-
-
-def _checked(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return ``weights``; raise ValueError if names or shapes differ from ``expected``."""
-    if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in weights.items()}:
-        raise ValueError("names or shapes of weights differ")
-    return weights
 
 
 def _completed(weights: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -287,11 +253,6 @@ def _completed(weights: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[s
     for name in {"head.weight", "head.bias"} & weights.keys() & initial.keys():
         out[name] = torch.cat([weights[name], initial[name][len(weights[name]) :]])
     return out
-
-
-def rate_factor(step: int, done: float) -> float:
-    """Return the learning rate relative to its peak: linear warm-up, then a cosine to zero."""
-    return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def _parameter_groups(network: nn.Module, options: TrainOptions) -> list[dict[str, object]]:

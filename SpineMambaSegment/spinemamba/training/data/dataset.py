@@ -139,10 +139,7 @@ def make_case(
         The case. Cores are computed on the grid of the labels, which is finer.
     """
     grid = grid_with_spacing(labels.geometry, _steps_mm(labels.geometry, spacing_mm, finest_mm))
-    lookup = np.zeros(256, np.uint8)
-    for value, channel in channel_of_value().items():
-        lookup[value] = channel
-    target = lookup[sample_nearest(labels, grid)]
+    target = _channels()[sample_nearest(labels, grid)]
     core = sample_nearest(labels.with_array(body_cores(labels)), grid)
     if unknown is not None:
         target[sample_nearest(unknown, grid) > 0] = IGNORE_INDEX
@@ -168,6 +165,14 @@ def make_case(
     }
     tensors = {field: None if a is None else torch.from_numpy(a) for field, a in fields.items()}
     return Case(name=name, spacing_mm=grid.spacing_mm, **_EMPTY | tensors)
+
+
+def _channels() -> np.ndarray:
+    """Return the network channel of each label value, uint8 (256,)."""
+    lookup = np.zeros(256, np.uint8)
+    for value, channel in channel_of_value().items():
+        lookup[value] = channel
+    return lookup
 
 
 _EMPTY: dict[str, torch.Tensor | None] = dict.fromkeys(_FIELDS)

@@ -73,3 +73,6 @@ CT_ONLY = SynthesisOptions(ct=1.0, mr=0.0, remapped=0.0)
 """Images of CT alone."""
 
 DEFAULT_SYNTHESIS = SynthesisOptions()
+
+MOSTLY_CT = SynthesisOptions(ct=0.94, mr=0.03, remapped=0.02)
+"""Images of CT, and a few of other contrasts, so that shapes matter more than brightness."""

@@ -24,8 +24,9 @@ from spinemamba.training.data.dataset import (
 )
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.folder import read_metadata
-from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
+from spinemamba.training.loop import Trainer, TrainOptions
 from spinemamba.training.loss import Targets, soft_dice, soft_level_targets, spine_loss
+from spinemamba.training.steps import rate_factor
 from spinemamba.training.synthesis.options import SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 
