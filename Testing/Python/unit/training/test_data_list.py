@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from public_cases import public_cases
+from tiny_body import body_volumes
 
 from spinemamba.cli import train
 from spinemamba.cli.main import main
@@ -89,6 +90,22 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no label": (lambda d: d["training"][0].pop("label"), "a: a training case needs a label"),
     "no file": (lambda d: d["testing"][0].pop("image"), "t: it has no file"),
     "MR to train on": (lambda d: d["training"][0].update(modality="MR"), "must be CT, not MR"),
+    "a threshold without an image": (
+        lambda d: d["training"][1].update(known_above_hu=200.0, structures="a_structures.nii.gz"),
+        "m: known_above_hu needs an image and structures",
+    ),
+    "a threshold without structures": (
+        lambda d: d["training"][0].update(known_above_hu=200.0),
+        "a: known_above_hu needs an image and structures",
+    ),
+    "other bones of a painted body": (
+        lambda d: d["training"][1].update(structures="a_structures.nii.gz", other_bones=[3]),
+        "m: other_bones needs structures and a complete image",
+    ),
+    "other bones without structures": (
+        lambda d: d["training"][0].update(other_bones=[3]),
+        "a: other_bones needs structures and a complete image",
+    ),
     "another modality": (
         lambda d: d["testing"][0].update(modality="PET"),
         "modality must be one of CT, MR",
@@ -218,6 +235,59 @@ def test_unknown_label_values_are_refused(phantom_list: Path, tmp_path: Path):
     write_image(labels.with_array(array), tmp_path / "a_seg.nii.gz")
     with pytest.raises(UserError, match=r"holds the unknown values \[276\]"):
         list(load_listed_cases(read_data_list(phantom_list, tmp_path), 8.0, ["m"], str))
+
+
+@pytest.fixture(scope="module")
+def body_list(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A list with a body without an image, and with images of all and of a part of its voxels."""
+    folder = tmp_path_factory.mktemp("bodies")
+    labels, structures = body_volumes()
+    hu = np.where(labels.array > 0, 400, np.where(structures.array > 0, 40, -1000))
+    hu = hu.astype(np.int16)
+    write_image(labels, folder / "seg.nii.gz")
+    write_image(structures, folder / "structures.nii.gz")
+    write_image(labels.with_array(hu), folder / "ct.nii.gz")
+    write_image(labels.with_array(np.where(hu >= 200, hu, 0)), folder / "bone_ct.nii.gz")
+    files = {"source": "one", "label": "seg.nii.gz", "structures": "structures.nii.gz"}
+    whole = {"image": "ct.nii.gz", "complete": True}
+    part = {"image": "bone_ct.nii.gz", "known_above_hu": 200}
+    cases = {"body": {}, "whole": whole, "part": part, "own": whole | {"other_bones": [80]}}
+    training = [{"name": name} | files | more for name, more in cases.items()]
+    return written(folder, {"schema": 1, "sources": LIST["sources"], "training": training})
+
+
+def test_bodies_are_painted_and_images_know_their_ribs(body_list: Path):
+    data = read_data_list(body_list)
+    assert [case.kind for case in data.training] == ["body", "complete", "body", "complete"]
+    assert len(data.training[2].files) == 3
+    body, whole, part, own = load_listed_cases(data, 3.0, ["body", "whole", "part", "own"], str)
+    assert body.image is None
+    assert body.other_depth is not None
+    assert (part.known_image > 0).float().mean() == pytest.approx(
+        float((part.image > 0).float().mean()), abs=0.01
+    )
+    assert torch.equal(body.beside, whole.beside)
+    assert whole.tissues is None
+    # The values of other bones are those of the list: here the muscle.
+    assert own.beside.sum() > whole.beside.sum()
+
+
+def test_listed_cases_for_outlines_keep_their_voxels(body_list: Path):
+    data = read_data_list(body_list)
+    (fine,) = load_listed_cases(data, 1.5, ["whole"], str)
+    (coarse,) = load_listed_cases(data, 4.0, ["whole"], str)
+    assert fine.spacing_mm == (3.0, 3.0, 3.0)
+    assert coarse.spacing_mm == (4.0, 4.0, 4.0)
+
+
+def test_structures_with_unknown_numbers_are_refused(body_list: Path, tmp_path: Path):
+    labels, structures = body_volumes()
+    structures.array[:3] = 140
+    write_image(labels, tmp_path / "seg.nii.gz")
+    write_image(structures, tmp_path / "structures.nii.gz")
+    data = read_data_list(body_list, tmp_path)
+    with pytest.raises(UserError, match=r"holds the value 140; TotalSegmentator 2 has"):
+        list(load_listed_cases(data, 4.0, ["body"], str))
 
 
 def test_the_command_trains_on_a_data_list(phantom_list: Path, tmp_path: Path, monkeypatch):
