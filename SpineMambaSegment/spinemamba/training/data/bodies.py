@@ -20,6 +20,9 @@ _FINEST_MM = 1.5
 _MARGIN_MM = 100.0
 """The body is cropped to this distance from the spine."""
 
+_SPINE_MM = 30.0
+"""Around the spine, discs, canal and muscles are told apart."""
+
 _SKIN_MM = (18.0, 20.0)
 """Depths of the skin outside of all structures; subcutaneous fat is under it, air outside."""
 
@@ -119,7 +122,9 @@ def _tissues(body: Body, other_bone: np.ndarray) -> np.ndarray:
     """Return the tissue of each voxel, uint8: structures, and what lies between them."""
     labels, numbers = body.labels, body.structures.array
     step_mm = labels.spacing_mm
-    tissues = tissues_around(labels).array
+    tissues = np.full(labels.array.shape, Tissue.FAT, np.uint8)
+    box = box_around_spine(labels, _SPINE_MM)
+    tissues[box] = tissues_around(cropped(labels, box)).array
     near_bone = ndimage.distance_transform_edt(~other_bone, step_mm) < _MUSCLE_MM
     tissues[near_bone & (tissues == Tissue.FAT)] = Tissue.MUSCLE
     if numbers.any():

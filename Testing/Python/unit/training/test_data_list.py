@@ -242,8 +242,8 @@ def body_list(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A list with a body without an image, and with images of all and of a part of its voxels."""
     folder = tmp_path_factory.mktemp("bodies")
     labels, structures = body_volumes()
-    hu = np.where(labels.array > 0, 400, np.where(structures.array > 0, 40, -1000))
-    hu = hu.astype(np.int16)
+    soft = np.random.default_rng(1).integers(-120, 60, labels.array.shape)
+    hu = np.where(labels.array > 0, 400, soft).astype(np.int16)
     write_image(labels, folder / "seg.nii.gz")
     write_image(structures, folder / "structures.nii.gz")
     write_image(labels.with_array(hu), folder / "ct.nii.gz")
