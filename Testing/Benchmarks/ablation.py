@@ -37,6 +37,7 @@ from spinemamba.training.architectures import (
 from spinemamba.training.baselines import build_network
 from spinemamba.training.data.dataset import load_dataset
 from spinemamba.training.data.gather import draw_weights
+from spinemamba.training.data.patches import PatchOptions
 from spinemamba.training.loop import Trainer, TrainOptions
 from spinemamba.training.loss import LossWeights
 
@@ -82,6 +83,7 @@ def train(args: argparse.Namespace, kind: str) -> Trainer:
         seed=args.seed,
         kind=kind,
         bfloat16=has_bfloat16(torch.device("cpu")),
+        patch=PatchOptions(FINE.patch_vox, spacing_mm=SPACING_MM["fine"]),
     )
     trainer = Trainer(FINE, cases, draw_weights(cases), options)
     folder = args.folder / f"{kind}-{args.seed}"
