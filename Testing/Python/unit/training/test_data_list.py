@@ -26,6 +26,7 @@ from spinemamba.training.data.gather import DataOptions, draw_weights, gather_ca
 from spinemamba.training.data.listed_cases import load_listed_cases
 from spinemamba.training.data.origin import attributions
 from spinemamba.training.data.patches import PatchOptions, draw_patch
+from spinemamba.training.folder import read_metadata
 from spinemamba.training.synthesis.paint import paint
 
 LIST: dict[str, Any] = {
@@ -280,6 +281,17 @@ def test_listed_cases_for_outlines_keep_their_voxels(body_list: Path):
     assert coarse.spacing_mm == (4.0, 4.0, 4.0)
 
 
+def test_the_command_trains_on_bodies(body_list: Path, tmp_path: Path):
+    words = ["train", "fine", "--out", str(tmp_path), "--data-list", str(body_list)]
+    words += ["--phantoms", "0", "--contrast", "ct", "--last-phase", "0.5", "--threads", "1"]
+    assert main([*words, "--leave-out", "own", "--steps", "1"]) == 0
+    options = read_metadata(tmp_path).options
+    assert options["last_phase"]["start"] == 0.5
+    assert options["patch"]["spacing_mm"] == 1.5
+    assert options["synthesis"]["mr"] == 0
+    assert options["loss"]["beside"] > 0
+
+
 def test_structures_with_unknown_numbers_are_refused(body_list: Path, tmp_path: Path):
     labels, structures = body_volumes()
     structures.array[:3] = 140
@@ -299,23 +311,23 @@ def test_the_command_trains_on_a_data_list(phantom_list: Path, tmp_path: Path, m
 
 
 PATCHES = (
-    ("ts_example", 370, -0.6554),
-    ("ts_example", 254, -0.0308),
-    ("verse005", 987, -0.7809),
-    ("verse006", 1242, -0.4839),
-    ("ts_example", 1655, -0.5869),
-    ("ts_example", 1151, -0.5287),
-    ("ts_example", 1739, -0.5278),
-    ("ts_example", 496, -0.4910),
+    ("ts_example", 646, -0.5462),
+    ("verse006", 1577, -0.4619),
+    ("verse010", 0, -0.3582),
+    ("verse006", 1198, -0.5472),
+    ("verse006", 1566, -0.4952),
+    ("ts_example", 1687, -0.5560),
+    ("verse006", 844, -0.6050),
+    ("ts_example", 3, -0.7082),
 )
-"""Case, voxels of bone and mean of the image of patches drawn with seed 5."""
+"""Case, voxels of bone and mean of the image of patches drawn with seed 6."""
 
 
 def test_public_cases_lead_to_the_known_patches(shared_data: Path):
     names = ("verse005", "verse006", "verse010", "ts_example")
     cases = list(load_listed_cases(public_cases(shared_data), 4.0, names, str))
     assert [case.name for case in cases] == ["ts_example", "verse005", "verse006", "verse010"]
-    generator, weights = torch.Generator().manual_seed(5), torch.tensor(draw_weights(cases))
+    generator, weights = torch.Generator().manual_seed(6), torch.tensor(draw_weights(cases))
     for name, voxels, mean in PATCHES:
         index = int(torch.multinomial(weights, 1, generator=generator))
         patch = draw_patch(cases[index], PatchOptions((16, 16, 16)), generator)
