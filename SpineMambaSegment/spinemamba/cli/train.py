@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         choices=SIZES,
         default="tiny",
-        help="size of the starter model, or the reconstruction of the paper's (%(default)s)",
+        help="size of the starter model, the same with outlines at full resolution, or the "
+        "reconstruction of the paper's (%(default)s)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
     parser.add_argument(

@@ -15,8 +15,9 @@ DYNUNET = "dynunet"
 KINDS = (*SWITCHES, DYNUNET)
 """Kinds of networks that can be trained."""
 
-SIZES = ("tiny", "base")
-"""Sizes of the network: that of the starter model, or the reconstruction of the paper's."""
+SIZES = ("tiny", "full", "base")
+"""Sizes of the network: that of the starter model, the same with outlines at full resolution, or
+the reconstruction of the paper's."""
 
 SPACING_MM = {"coarse": 4.0, "fine": 1.5}
 
