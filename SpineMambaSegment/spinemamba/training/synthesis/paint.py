@@ -127,7 +127,7 @@ def _with_known(image: Tensor, patch: Patch, generator: torch.Generator) -> Tens
     dark = uniform(*_UNKNOWN_BONE_HU, generator)
     dark = dark + uniform(10, 40, generator) * grain(image.shape, generator)
     bone = torch.maximum(patch.depth_mm, patch.other_depth_mm) > 0.3
-    image = torch.where(bone, torch.minimum(image, dark), image)
+    image = torch.where(bone, dark, image)
     # At the border of the known part, its values are means with the zeros beside it.
     return torch.where(known > 0.5, patch.image / known.clamp_min(0.05), image)
 
