@@ -37,7 +37,9 @@ from spinemamba.training.architectures import (
 from spinemamba.training.baselines import build_network
 from spinemamba.training.data.dataset import load_dataset
 from spinemamba.training.data.gather import draw_weights
+from spinemamba.training.data.patches import PatchOptions
 from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.loss import LossWeights
 
 NAMES = {
     "spinemamba": "SpineMamba",
@@ -77,10 +79,11 @@ def train(args: argparse.Namespace, kind: str) -> Trainer:
     options = TrainOptions(
         minutes=24 * 60.0,
         steps=args.steps,
-        level_weight=LEVEL_WEIGHT["fine"],
+        loss=LossWeights(level=LEVEL_WEIGHT["fine"]),
         seed=args.seed,
         kind=kind,
         bfloat16=has_bfloat16(torch.device("cpu")),
+        patch=PatchOptions(FINE.patch_vox, spacing_mm=SPACING_MM["fine"]),
     )
     trainer = Trainer(FINE, cases, draw_weights(cases), options)
     folder = args.folder / f"{kind}-{args.seed}"

@@ -12,7 +12,7 @@ from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
 from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import StraightenedSection
-from SpineMambaSegmentLib.Review.Ribs import Ribs, ribsOf
+from SpineMambaSegmentLib.Review.Evidence import Ribs, ribsOf
 
 
 class CheckSection:

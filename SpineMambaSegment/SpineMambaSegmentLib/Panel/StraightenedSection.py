@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.common.stepwise import Steps
 from spinemamba.protocol.rib_findings import NOT_FOR_MR, narrow_note
-from SpineMambaSegmentLib.Review.Ribs import Ribs
+from SpineMambaSegmentLib.Review.Evidence import Ribs
 from SpineMambaSegmentLib.Scene import Straightened
 
 _DELAY_MS = 200

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
 from spinemamba.cli.console import print_line
 from spinemamba.common.errors import Code, UserError
-from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACING_MM
+from spinemamba.training.architectures import (
+    KINDS,
+    LAST_PHASE,
+    LEVEL_WEIGHT,
+    SIZES,
+    SPACING_MM,
+    THICK,
+    TURNED,
+)
 
 if TYPE_CHECKING:
     from spinemamba.training.data.dataset import Case
     from spinemamba.training.data.gather import DataOptions
-    from spinemamba.training.loop import Trainer
+    from spinemamba.training.loop import Trainer, TrainOptions
 
 
 _SHEET_PATCHES = 24
@@ -34,9 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         choices=SIZES,
         default="tiny",
-        help="size of the starter model, or the reconstruction of the paper's (%(default)s)",
+        help="size of the starter model, the same with outlines at full resolution, or the "
+        "reconstruction of the paper's (%(default)s)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
+    parser.add_argument(
+        "--contrast",
+        choices=("any", "ct"),
+        default="any",
+        help="contrasts to learn: CT, MR and random ones, or CT alone (%(default)s)",
+    )
+    parser.add_argument(
+        "--last-phase",
+        type=positive_number(1.0),
+        metavar="SHARE",
+        help="share of the schedule after which real images are learned as they are, without "
+        f"changes (default: {LAST_PHASE['fine']} for fine, {LAST_PHASE['coarse']:g} for coarse)",
+    )
     _add_schedule(parser)
 
 
@@ -71,8 +93,13 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=positive_number(1e7), default=60.0, help="time of the whole schedule"
     )
+    add_step_arguments(parser, 100_000)
+
+
+def add_step_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
+    """Add the arguments of the steps of a training; ``steps`` is the default of their number."""
     parser.add_argument(
-        "--steps", type=whole_number(1, 10**9), default=100_000, help="steps of the whole schedule"
+        "--steps", type=whole_number(1, 10**9), default=steps, help="steps of the whole schedule"
     )
     parser.add_argument(
         "--learning-rate", type=positive_number(1.0), default=1e-3, help="peak value (%(default)s)"
@@ -81,19 +108,25 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train until the time or the steps are used up; a second call resumes from the checkpoint."""
+def prepare_process(args: argparse.Namespace) -> None:
+    """Set up memory and threads of the process for a training."""
     import torch
 
     from spinemamba.common.process_tuning import keep_freed_memory
+
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train until the time or the steps are used up; a second call resumes from the checkpoint."""
     from spinemamba.network.config import TRAINED
     from spinemamba.training.data.gather import gather_cases
     from spinemamba.training.folder import SHEET, working_in
     from spinemamba.training.monitoring import write_contact_sheet
 
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    prepare_process(args)
     with working_in(args.out, TRAINED[args.size, args.network], args.kind):
         cases, weights = gather_cases(data_options(args), SPACING_MM[args.network], print_line)
         if not cases:
@@ -134,25 +167,47 @@ def data_options(args: argparse.Namespace) -> DataOptions:
     )
 
 
-def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
-    """Return the training described by the arguments, resumed if there is a checkpoint."""
+def _train_options(args: argparse.Namespace) -> TrainOptions:
+    """Return the options of the training described by the arguments."""
     import torch
 
-    from spinemamba.inference.model import load_model
     from spinemamba.inference.precision import has_bfloat16
     from spinemamba.network.config import TRAINED
-    from spinemamba.protocol.model_card import find_model
-    from spinemamba.training.loop import Trainer, TrainOptions
+    from spinemamba.training.data.patches import PatchOptions
+    from spinemamba.training.loop import TrainOptions
+    from spinemamba.training.loss import LossWeights
+    from spinemamba.training.phases import LastPhase
+    from spinemamba.training.synthesis.options import CT_ONLY, DEFAULT_SYNTHESIS
 
-    options = TrainOptions(
+    name = args.network
+    surface = {"surface": 2.0, "beside": 4.0, "core": 0.5} if name == "fine" else {}
+    return TrainOptions(
         minutes=args.minutes,
         steps=args.steps,
         learning_rate=args.learning_rate,
-        level_weight=LEVEL_WEIGHT[args.network],
+        loss=LossWeights(level=LEVEL_WEIGHT[name], **surface),
+        last_phase=LastPhase(LAST_PHASE[name] if args.last_phase is None else args.last_phase),
         seed=args.seed,
         kind=args.kind,
         bfloat16=has_bfloat16(torch.device("cpu")),
+        synthesis=CT_ONLY if args.contrast == "ct" else DEFAULT_SYNTHESIS,
+        patch=PatchOptions(
+            TRAINED[args.size, name].patch_vox,
+            spacing_mm=SPACING_MM[name],
+            turned=TURNED[name],
+            thick=THICK[name],
+        ),
     )
+
+
+def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
+    """Return the training described by the arguments, resumed if there is a checkpoint."""
+    from spinemamba.inference.model import load_model
+    from spinemamba.network.config import TRAINED
+    from spinemamba.protocol.model_card import find_model
+    from spinemamba.training.loop import Trainer
+
+    options = _train_options(args)
     trainer = Trainer(TRAINED[args.size, args.network], cases, weights, options)
     if trainer.resume(args.out):
         print_line(f"resuming at step {trainer.step}")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
 from spinemamba.cli.console import print_line
-from spinemamba.cli.train import add_data_arguments, data_options
+from spinemamba.cli.train import (
+    add_data_arguments,
+    add_step_arguments,
+    data_options,
+    prepare_process,
+)
 from spinemamba.common.errors import Code, UserError
 
 if TYPE_CHECKING:
@@ -17,26 +21,14 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_data_arguments(parser)
-    parser.add_argument(
-        "--steps", type=whole_number(1, 10**9), default=4000, help="steps of the whole schedule"
-    )
-    parser.add_argument(
-        "--learning-rate", type=positive_number(1.0), default=1e-3, help="peak value (%(default)s)"
-    )
-    parser.add_argument("--seed", type=seed, default=0)
-    parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
+    add_step_arguments(parser, 4000)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train until the steps are used up; a second call resumes from the checkpoint."""
-    import torch
-
     from spinemamba.common.locks import try_lock
-    from spinemamba.common.process_tuning import keep_freed_memory
 
-    keep_freed_memory()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    prepare_process(args)
     args.out.mkdir(parents=True, exist_ok=True)
     with try_lock(args.out / "training.lock", "training"):
         trainer = _trainer(args)
@@ -55,10 +47,12 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
     import torch
 
     from spinemamba.inference.precision import has_bfloat16
-    from spinemamba.network.level_sequence import LevelNetworkConfig
+    from spinemamba.network.level_sequence import TRAINED_LEVELS
     from spinemamba.training.data.gather import gather_cases
+    from spinemamba.training.levels.crops import ExampleOptions
     from spinemamba.training.levels.loop import LevelTrainer, LevelTrainOptions
     from spinemamba.training.levels.spines import SPACING_MM, spine_of
+    from spinemamba.training.synthesis.options import MOSTLY_CT
 
     cases, weights = gather_cases(data_options(args), SPACING_MM, print_line)
     found = [(spine_of(case), weight) for case, weight in zip(cases, weights, strict=True)]
@@ -74,6 +68,7 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
         learning_rate=args.learning_rate,
         seed=args.seed,
         bfloat16=has_bfloat16(torch.device("cpu")),
+        example=ExampleOptions(synthesis=MOSTLY_CT),
     )
     spines, shares = zip(*usable, strict=True)
-    return LevelTrainer(LevelNetworkConfig(), list(spines), list(shares), options)
+    return LevelTrainer(TRAINED_LEVELS, list(spines), list(shares), options)

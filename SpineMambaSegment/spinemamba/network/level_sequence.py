@@ -3,7 +3,9 @@
 A small convolutional network turns the crop of each vertebra (`imaging.vertebra_crops`) into a
 vector. Residual visual Mamba layers then scan the vectors along the spine in both directions, so
 that the level of each vertebra depends on all others: on ribs, the sacrum or the dens several
-vertebrae away, and on how shapes change from one vertebra to the next.
+vertebrae away, and on how shapes change from one vertebra to the next. The witnesses (ribs, the
+ends of the regions) are read first. A last layer, the reader, scans the vectors together with these
+witnesses before the levels are read, so that names and ribs agree.
 
 Symbols: N vertebrae, C channels of the vector of a vertebra.
 """
@@ -42,6 +44,9 @@ _STEP_SIZES = (0.03, 0.3)
 _STATE_GAIN = 8.0
 """Factor of the initial input and output weights of the state, and of the projection after it."""
 
+_WITNESS_GAIN = 0.5
+"""Factor of the initial weights of the witnesses: at first, the crops matter more."""
+
 _INPUTS = 4
 _STRIDE = 2
 _COORDINATES = 3
@@ -60,6 +65,8 @@ class LevelNetworkConfig:
         temperature: Divisor of the logits of the levels, fitted to chains outside of the training.
         modalities: Modalities of the images that it has learned from; those of other images keep
             the levels of the voxels.
+        reader_layers: Number of such layers that read the witnesses before the levels: 1, or 0 in
+            networks of earlier versions, which read levels and witnesses at once.
     """
 
     channels: tuple[Annotated[int, Limits(1, 1024)], ...] = (24, 48, 96)
@@ -68,6 +75,7 @@ class LevelNetworkConfig:
     state_size: Annotated[int, Limits(1, 256)] = 8
     temperature: Annotated[float, Limits(0.01, 100.0)] = 1.0
     modalities: tuple[Literal["ct", "mr"], ...] = ("ct",)
+    reader_layers: Annotated[int, Limits(0, 1)] = 0
 
     def __post_init__(self) -> None:
         if len(self.channels) != 3:
@@ -87,11 +95,16 @@ class LevelNetworkConfig:
         return LEVEL_NETWORK_CONFIG.parse(values)
 
 
+TRAINED_LEVELS = LevelNetworkConfig(reader_layers=1)
+"""Configuration of new level networks."""
+
 LEVEL_NETWORK_CONFIG = JsonFormat(
     LevelNetworkConfig,
     "the configuration of a level network",
     "Choose another model.",
     Code.MODEL_BAD,
+    # Networks of earlier versions have fewer settings.
+    defaults=True,
 )
 """Format of the configuration, a part of other files."""
 
@@ -129,6 +142,12 @@ class LevelSequenceNet(nn.Module):
         self.sequence = nn.ModuleList(RVM(config.vector, scan) for _ in range(config.layers))
         for layer in self.sequence:
             _open_state(layer)
+        if config.reader_layers:
+            self.tell = nn.Linear(WITNESSES, config.vector, bias=False)
+            self.reader = RVM(config.vector, scan)
+            _open_state(self.reader)
+            with torch.no_grad():
+                self.tell.weight *= _WITNESS_GAIN
         self.head = nn.Sequential(
             nn.LayerNorm(config.vector),
             nn.Linear(config.vector, NO_VERTEBRA + 1 + WITNESSES),
@@ -156,9 +175,18 @@ class LevelSequenceNet(nn.Module):
         t = vectors.T[None, :, :, None, None]  # (1, C, N, 1, 1)
         for layer in self.sequence:
             t = t + layer(t)
-        logits = self.head(t[0, :, :, 0, 0].T)
-        levels, witnesses = logits.split((NO_VERTEBRA + 1, WITNESSES), dim=1)
+        levels, witnesses = self._logits(t)
+        if self.config.reader_layers:
+            # From -1 (certainly not) to 1 (certainly): an unsure witness adds nothing.
+            told = self.tell(witnesses.sigmoid() * 2 - 1)
+            t = t + told.T[None, :, :, None, None]
+            levels, _ = self._logits(t + self.reader(t))
         return LevelLogits(levels / self.config.temperature, witnesses)
+
+    def _logits(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of levels (N, 26) and witnesses (N, 5) of vectors (1, C, N, 1, 1)."""
+        levels, witnesses = self.head(t[0, :, :, 0, 0].T).split((NO_VERTEBRA + 1, WITNESSES), dim=1)
+        return levels, witnesses
 
 
 _GAPS = 4

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,18 +14,21 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.inference.model import Model
 from spinemamba.network.config import NetworkConfig
 from spinemamba.training.baselines import build_network
-from spinemamba.training.checkpoint import (
-    all_finite,
-    has_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from spinemamba.training.checkpoint import all_finite, has_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
-from spinemamba.training.loss import Targets, spine_loss
+from spinemamba.training.loss import LossWeights, Targets, spine_loss
 from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.phases import LastPhase, last_phase
+from spinemamba.training.steps import (
+    not_finite,
+    rate_factor,
+    restored,
+    state_of,
+    update_average,
+)
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 
@@ -44,7 +46,8 @@ class TrainOptions:
         learning_rate: Peak rate of AdamW; warms up over 100 steps and falls to zero as a cosine.
         weight_decay: Weight decay; not applied to norms, biases, the shape prior and the
             parameters of the scan.
-        level_weight: Weight of the level loss.
+        loss: Weights of the parts of the loss.
+        last_phase: What changes towards the end of the schedule, if there are real images.
         clip: Largest norm of the gradient.
         ema: Decay of the exponential moving average of the weights, which a model is packed from.
         seed: Seed of weights, patches and appearance.
@@ -53,13 +56,15 @@ class TrainOptions:
         bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
             and losses stay in float32.
         synthesis: Probabilities of the image synthesis.
+        patch: Distribution of patches; None for the default.
     """
 
     minutes: float = 60.0
     steps: int = 4000
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    level_weight: float = 0.5
+    loss: LossWeights = field(default_factory=lambda: LossWeights(level=0.5))
+    last_phase: LastPhase = field(default_factory=LastPhase)
     clip: float = 5.0
     ema: float = 0.998
     seed: int = 0
@@ -67,6 +72,7 @@ class TrainOptions:
     kind: str = "spinemamba"
     bfloat16: bool = False
     synthesis: SynthesisOptions = DEFAULT_SYNTHESIS
+    patch: PatchOptions | None = None
 
 
 class Trainer:
@@ -94,7 +100,8 @@ class Trainer:
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, options), lr=0.0)
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.patch = PatchOptions(config.patch_vox)
+        self.patch = options.patch or PatchOptions(config.patch_vox)
+        self.last_phase = last_phase(options.last_phase, cases)
         self.step, self.seconds = 0, 0.0
         self.drawing_share = 0.0  # share of the last step's time spent on drawing the patch
         self.started_from = ""  # name and version of the initial model
@@ -131,10 +138,15 @@ class Trainer:
 
     def draw(self) -> tuple[Tensor, Targets]:
         """Return the image (1, 1, D, H, W) of a random patch, and its targets."""
-        index = int(torch.multinomial(self.weights, 1, generator=self.generator))
-        patch = draw_patch(self.cases[index], self.patch, self.generator)
-        image = paint(patch, self.generator, self.options.synthesis)
-        return image[None, None], Targets(patch.target[None], patch.core[None], patch.offset[None])
+        phase, done = self.last_phase, self.done
+        weights = phase.case_weights(self.weights, self.cases, done)
+        case = self.cases[int(torch.multinomial(weights, 1, generator=self.generator))]
+        strength = phase.strength(done)
+        patch = draw_patch(case, self.patch.weakened(strength), self.generator)
+        image = paint(patch, self.generator, self.options.synthesis.weakened(strength))
+        beside = torch.zeros_like(patch.target) if patch.beside is None else patch.beside
+        fields = (patch.target, patch.bone, patch.core, patch.offset, beside)
+        return image[None, None], Targets(*(field[None] for field in fields))
 
     def examples(self, count: int) -> list[tuple[Tensor, Targets]]:
         """Return patches for a preview; the patches of the training stay the same."""
@@ -157,7 +169,8 @@ class Trainer:
         drawn_at = time.monotonic()
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.options.bfloat16):
             logits = self.network(image)
-        loss, parts = spine_loss(logits.float(), targets, self.options.level_weight)
+        weights = self.last_phase.loss_weights(self.options.loss, self.done)
+        loss, parts = spine_loss(logits.float(), targets, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
@@ -165,16 +178,9 @@ class Trainer:
             raise self._not_finite("loss or its gradient is")
         self.optimizer.step()
         self.step += 1
-        self._update_average()
+        update_average(self.average, self.network, self.options.ema, self.step)
         self.drawing_share = (drawn_at - started) / (time.monotonic() - started)
         return parts
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # A smaller decay at first, so that the average forgets the random initial weights.
-        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint; after an interruption the previous one is intact.
@@ -183,31 +189,19 @@ class Trainer:
             UserError: If a weight is not finite, or the checkpoint cannot be written (OUTPUT_BAD,
                 DISK_FULL); the previous checkpoint remains.
         """
-        if not all_finite([*self.network.state_dict().values(), *self.average.values()]):
+        state = state_of(self.network, self.average, self.optimizer, self.generator, self.step)
+        if state is None:
             raise self._not_finite("weights are")
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
         metadata = TrainingRecord(
             self.config, asdict(self.options), tuple(self.sources), started_from=self.started_from
         )
         # Written first: a checkpoint always has its metadata, even if the process is killed.
         write_metadata(metadata, folder)
-        save_checkpoint(state, folder)
+        save_checkpoint(state | {"seconds": self.seconds}, folder)
 
     def _not_finite(self, what: str) -> UserError:
-        return UserError(
-            f"The {what} not finite at step {self.step + 1}, at the learning rate "
-            f"{self.optimizer.param_groups[0]['lr']:.3g} (--learning-rate "
-            f"{self.options.learning_rate:g}). Nothing was saved since the last checkpoint.",
-            "Repeat the command with a lower --learning-rate. It continues from that checkpoint.",
-            Code.INPUT_BAD,
-        )
+        rate = self.optimizer.param_groups[0]["lr"]
+        return not_finite(what, self.step, rate, self.options.learning_rate)
 
     def start_from(self, model: Model, name: str) -> None:
         """Initialise the weights from a trained model; the schedule starts from zero.
@@ -240,29 +234,13 @@ class Trainer:
         """
         if not has_checkpoint(folder):
             return False
-        state, metadata = load_checkpoint(folder), read_metadata(folder)
-        try:
-            self.network.load_state_dict(state["network"])
-            self.average = _checked(state["average"], self.network.state_dict())
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.generator.set_state(state["generator"])
-            self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(
-                f"The checkpoint in {folder} belongs to another network.",
-                "Choose another folder with --out, or delete the checkpoint to start again.",
-                Code.MODEL_BAD,
-            ) from error
+        metadata = read_metadata(folder)
+        state = restored(folder, self.network, self.optimizer, self.generator)
+        self.average = state["average"]
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.sources = merged(metadata.sources, self.sources)
         self.started_from = metadata.started_from
         return True
-
-
-def _checked(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return ``weights``; raise ValueError if names or shapes differ from ``expected``."""
-    if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in weights.items()}:
-        raise ValueError("names or shapes of weights differ")
-    return weights
 
 
 def _completed(weights: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -275,11 +253,6 @@ def _completed(weights: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[s
     for name in {"head.weight", "head.bias"} & weights.keys() & initial.keys():
         out[name] = torch.cat([weights[name], initial[name][len(weights[name]) :]])
     return out
-
-
-def rate_factor(step: int, done: float) -> float:
-    """Return the learning rate relative to its peak: linear warm-up, then a cosine to zero."""
-    return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 def _parameter_groups(network: nn.Module, options: TrainOptions) -> list[dict[str, object]]:

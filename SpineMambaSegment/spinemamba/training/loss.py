@@ -25,17 +25,44 @@ class Targets:
 
     Attributes:
         target: Network channel of each voxel, (B, D, H, W); `IGNORE_INDEX` is left out.
+        bone: Share of each voxel that is bone, (B, D, H, W), from 0 to 1.
         core: Core mask, (B, D, H, W), 0 or 1.
         offset: Offset to the centre of the core in voxels, (B, 3, D, H, W); NaN is left out.
+        beside: Mask of other bones near the spine, (B, D, H, W); None if they are not known.
     """
 
     target: Tensor
+    bone: Tensor
     core: Tensor
     offset: Tensor
+    beside: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the parts of the loss.
+
+    Attributes:
+        level: Weight of the level loss.
+        core: Weights of the losses of cores and of offsets.
+        surface: Additional weight of voxels at the surface of bone, in the loss of bone.
+        beside: Additional weight of voxels of other bones near the spine, such as heads of ribs.
+        dice: Weight of Dice in the loss of bone, from 0 to 1; that of the cross-entropy is 2 minus
+            it. Dice finds small structures, but where the network is unsure it enlarges them.
+    """
+
+    level: float = 1.0
+    core: float = 1.0
+    surface: float = 0.0
+    beside: float = 0.0
+    dice: float = 1.0
+
+
+DEFAULT_WEIGHTS = LossWeights()
 
 
 def spine_loss(
-    logits: Tensor, targets: Targets, level_weight: float = 1.0
+    logits: Tensor, targets: Targets, weights: LossWeights = DEFAULT_WEIGHTS
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the training loss and its parts.
 
@@ -45,7 +72,7 @@ def spine_loss(
     Args:
         logits: (B, 27 or 30, D, H, W): background, 25 levels, core, and optionally the offset.
         targets: Desired outputs.
-        level_weight: Weight of the level loss; the other parts have weight 1.
+        weights: Weights of the parts.
 
     Returns:
         The scalar loss, and the value of each part by name.
@@ -53,18 +80,48 @@ def spine_loss(
     target, core = targets.target, targets.core
     known = target != IGNORE_INDEX
     bone = (target > 0) & known
-    weight = known * (1 + (_NEAR_BONE_WEIGHT - 1) * _dilated(bone))
+    near = known * (1 + (_NEAR_BONE_WEIGHT - 1) * _dilated(bone))
     levels = logits[:, :CORE].float()
     bone_logit = levels[:, 1:].logsumexp(dim=1) - levels[:, 0]  # (B, D, H, W)
     parts = {
-        "bone": _mask_loss(bone_logit, bone.float(), weight),
-        "core": _mask_loss(logits[:, CORE].float(), core.float(), weight),
+        "bone": _share_loss(
+            bone_logit, targets.bone, _bone_weight(near, targets, weights), weights
+        ),
+        "core": _mask_loss(logits[:, CORE].float(), core.float(), near),
         "level": _level_loss(levels[:, 1:], target, bone),
     }
     if logits.shape[1] > CORE + 1:
         parts["offset"] = _offset_loss(logits[:, CORE + 1 :].float(), targets.offset, bone)
-    total = sum(parts.values()) + (level_weight - 1) * parts["level"]
+    factors = {"core": weights.core, "offset": weights.core, "level": weights.level}
+    total = sum(factors.get(name, 1.0) * value for name, value in parts.items())
     return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def _bone_weight(near: Tensor, targets: Targets, weights: LossWeights) -> Tensor:
+    """Return the weight of each voxel in the loss of bone, given that near bone."""
+    known = near > 0
+    out = near
+    if weights.surface:
+        share = targets.bone[:, None]
+        high, low = (functional.max_pool3d(s, 3, 1, 1)[:, 0] for s in (share, -share))
+        out = out + weights.surface * (known & (high + low > 0.5))
+    if weights.beside and targets.beside is not None:
+        out = out + weights.beside * (known & (targets.beside > 0))
+    return out
+
+
+def _share_loss(logit: Tensor, share: Tensor, weight: Tensor, weights: LossWeights) -> Tensor:
+    """Return weighted cross-entropy and one minus Dice of the share of each voxel.
+
+    With squares in the denominator, both parts are smallest where the probability is the share:
+    plain soft Dice would drive it to 0 or 1, and the surface to the nearest voxel.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logit, share, weight, reduction="sum")
+    entropy = entropy / weight.sum().clamp_min(1)
+    probability, share = logit.sigmoid() * (weight > 0), share * (weight > 0)
+    overlap, squares = (probability * share).sum(), (probability**2 + share**2).sum()
+    dice = (2 * overlap + 1) / (squares + 1)
+    return entropy * (2 - weights.dice) + (1 - dice) * weights.dice
 
 
 def _mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

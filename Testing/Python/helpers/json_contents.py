@@ -122,11 +122,24 @@ CONTENTS: dict[str, Any] = {
     ),
     "data_list": Sections(
         sources={"one": Source("One", "CC BY 4.0", "A et al.")},
-        training=(ListedCase("a", "one", "a_ct.nii.gz", "a_seg.nii.gz"),),
+        training=(
+            ListedCase("a", "one", "a_ct.nii.gz", "a_seg.nii.gz"),
+            ListedCase(
+                "b",
+                "one",
+                "b_ct.nii.gz",
+                "b_seg.nii.gz",
+                structures="b_structures.nii.gz",
+                known_above_hu=200.0,
+            ),
+            ListedCase(
+                "c", "one", "c_ct.nii.gz", "c_seg.nii.gz", structures="c.nii.gz", other_bones=(3, 4)
+            ),
+        ),
         testing=(ListedCase("t", "one", "t.nii.gz", modality="MR"),),
         vertebra_shapes=(ShapeDonor("a", "L1", "L3"),),
     ),
-    "level_network": LevelNetworkConfig(layers=1),
+    "level_network": LevelNetworkConfig(layers=1, reader_layers=1),
     "level_training": LevelTrainingRecord(LevelNetworkConfig(), {}, ("VerSe.",)),
     "manifest": Manifest(
         case="a",

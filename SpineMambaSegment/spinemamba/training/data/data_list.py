@@ -31,6 +31,13 @@ class ListedCase:
             label are left out of the loss, and the image is padded, because it may end at the
             labels.
         weight: Sampling weight relative to the other cases of the same kind.
+        structures: Label map of the structures of the whole body, with the numbers of
+            TotalSegmentator 2. Without a complete image, the body is painted from it. With one, it
+            tells where other bones touch the spine.
+        known_above_hu: The image is only known above this value, as in scans that were published
+            with all voxels below a threshold set to 0; the rest is painted.
+        other_bones: Values in ``structures`` of bones other than the spine, if these are not the
+            numbers of TotalSegmentator 2; only for a case with a complete image.
         remark: For the reader of the list.
     """
 
@@ -41,19 +48,25 @@ class ListedCase:
     modality: Literal["CT", "MR"] = "CT"
     complete: bool = False
     weight: float = 1.0
+    structures: str | None = None
+    known_above_hu: float | None = None
+    other_bones: tuple[int, ...] = ()
     remark: str = ""
 
     @property
     def kind(self) -> str:
         """The kind of the case, one of `gather.SHARE`."""
+        if self.structures is not None and (self.image is None or self.known_above_hu is not None):
+            return "body"
         if self.image is None:
             return "mask"
         return "complete" if self.complete else "part"
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Image and label map, as far as the case has them."""
-        return tuple(path for path in (self.image, self.label) if path is not None)
+        """Image, label map and structures, as far as the case has them."""
+        paths = (self.image, self.label, self.structures)
+        return tuple(path for path in paths if path is not None)
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,10 @@ def _check_case(case: ListedCase, names: list[str], sources: Mapping[str, Source
         raise ValueError(f"{case.name}: the source {case.source} is not in the section sources")
     if not case.files or "" in case.files:
         raise ValueError(f"{case.name}: it has no file")
+    if case.known_above_hu is not None and (case.image is None or case.structures is None):
+        raise ValueError(f"{case.name}: known_above_hu needs an image and structures")
+    if case.other_bones and (case.structures is None or case.kind == "body"):
+        raise ValueError(f"{case.name}: other_bones needs structures and a complete image")
     if case.weight <= 0:
         raise ValueError(f"{case.name}: the weight {case.weight:g} is not above 0")
 

@@ -43,14 +43,15 @@ SHARE = {
     "complete": 5.0,
     "part": 3.0,
     "mask": 1.0,
+    "body": 6.0,
     "composed": 6.0,
     "phantom": 2.5,
 }
 """Relative sampling weight of each kind of case, divided among the cases of that kind.
 
 "user" are the user's cases; "complete" and "part" are listed cases in which all or some visible
-vertebrae are labelled; "mask" are label maps without an image; "composed" are phantoms with real
-vertebral shapes.
+vertebrae are labelled; "mask" are label maps without an image; "body" are label maps with the
+structures of the whole body; "composed" are phantoms with real vertebral shapes.
 """
 
 _FINEST_PHANTOM_MM = 1.5

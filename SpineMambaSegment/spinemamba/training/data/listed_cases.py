@@ -9,18 +9,27 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
+from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.intensity import hounsfield_problem
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.resample import grid_with_spacing
 from spinemamba.imaging.volume import Geometry, Volume
-from spinemamba.phantom import Tissue, paint_ct
+from spinemamba.phantom import paint_ct
+from spinemamba.training.data.bodies import Body, body_case, box_around_spine, cropped
 from spinemamba.training.data.data_list import DataList, ListedCase
 from spinemamba.training.data.dataset import BONE_HU, Case, make_case, sample_nearest
+from spinemamba.training.data.structures import BONES, MOST_STRUCTURES
+from spinemamba.training.data.tissue_maps import tissues_around
 
 _MARGIN_MM = 30.0
+_COARSE_MM = 2.0
+"""Networks with at least this voxel spacing learn from cases at their own spacing."""
+
+_CORRIDOR_MM = 70.0
+"""Around the spine, as the network of the outlines sees it, images are kept at this distance."""
+
 _MASK_SPACING_MM = 1.0
 """Voxel spacing of the tissue map around a mask; finer than that of the networks."""
 
@@ -43,30 +52,99 @@ def load_listed_cases(
     for entry in data.training:
         if entry.name in names:
             report(entry.name)
-            load = _label_map_case if entry.image is None else _image_case
+            load = _LOADERS.get(entry.kind, _image_case)
             yield replace(load(data, entry, spacing_mm), origin=data.origin(entry))
 
 
 def _image_case(data: DataList, entry: ListedCase, spacing_mm: float) -> Case:
     """Return a case with an image; padded, and unlabelled bone ignored, if it is incomplete."""
-    image = canonical(read_volume(data.root / entry.image))[0]
+    image = _read_image(data, entry)
     labels = _read_labels(data.root / entry.label)
-    if problem := hounsfield_problem(image):
+    _check_grids(image, labels, (entry.image, entry.label))
+    others = _read_structures(data, entry, labels)
+    if others is not None:
+        bones = entry.other_bones or BONES
+        others = others.with_array(np.isin(others.array, bones).astype(np.uint8))
+    unknown, finest_mm = None, _finest_mm(spacing_mm)
+    if finest_mm is not None and labels.array.any():
+        box = box_around_spine(labels, _CORRIDOR_MM)
+        image, labels = cropped(image, box), cropped(labels, box)
+        others = None if others is None else cropped(others, box)
+    if not entry.complete:
+        image, labels = _pad(image, 0), _pad(labels, 0)
+        others = None if others is None else _pad(others, 0)
+        hidden = _unlabelled_bone(image, labels) | _pad_mask(labels)
+        unknown = labels.with_array(hidden.astype(np.uint8))
+    return make_case(
+        entry.name,
+        labels,
+        spacing_mm,
+        image=image,
+        unknown=unknown,
+        other_bone=others,
+        finest_mm=finest_mm,
+    )
+
+
+def _body_case(data: DataList, entry: ListedCase, spacing_mm: float) -> Case:
+    """Return a whole body, painted from its structures."""
+    labels = _read_labels(data.root / entry.label)
+    structures = _read_structures(data, entry, labels)
+    if (most := int(structures.array.max())) > MOST_STRUCTURES:
+        raise UserError(
+            f"{entry.structures} holds the value {most}; TotalSegmentator 2 has "
+            f"{MOST_STRUCTURES} structures.",
+            "Convert the values, or give the case an image.",
+        )
+    image, above = None, 0.0
+    if entry.image is not None:
+        image, above = _read_image(data, entry), float(entry.known_above_hu)
+        _check_grids(image, labels, (entry.image, entry.label))
+    body = Body(entry.name, labels, structures, image, above)
+    return body_case(body, spacing_mm, _finest_mm(spacing_mm))
+
+
+def _finest_mm(spacing_mm: float) -> float | None:
+    """Return the finest voxels of listed cases.
+
+    Cases for outlines keep their own grid, so that a patch is resampled once, as an image is when
+    it is segmented. The other networks see only coarse voxels.
+    """
+    return spacing_mm / 2 if spacing_mm < _COARSE_MM else None
+
+
+def _read_image(data: DataList, entry: ListedCase) -> Volume:
+    """Return the image of a case in canonical orientation.
+
+    Raises:
+        UserError: If the file cannot be read, or is not in Hounsfield units.
+    """
+    image = canonical(read_volume(data.root / entry.image))[0]
+    problem = hounsfield_problem(image)
+    if problem and entry.known_above_hu is None:
         raise UserError(
             f"{entry.image}: {problem}.",
             "Remove the case from the data list, or convert the image.",
         )
-    if difference := image.geometry.difference(labels.geometry):
+    return image
+
+
+def _read_structures(data: DataList, entry: ListedCase, labels: Volume) -> Volume | None:
+    """Return the structures of a case on the grid of its labels, uint8; None if it has none."""
+    if entry.structures is None:
+        return None
+    structures = canonical(read_labels(data.root / entry.structures))[0]
+    _check_grids(structures, labels, (entry.structures, entry.label))
+    return structures.with_array(structures.array.astype(np.uint8))
+
+
+def _check_grids(one: Volume, other: Volume, names: tuple[str | None, str | None]) -> None:
+    """Raise UserError if two volumes, with these names, have different grids."""
+    if difference := one.geometry.difference(other.geometry):
         raise UserError(
-            f"{entry.label}: its grid is not that of {entry.image}: {difference}.",
+            f"{names[1]}: its grid is not that of {names[0]}: {difference}.",
             "Correct the data list, or resample the labels.",
         )
-    if entry.complete:
-        return make_case(entry.name, labels, spacing_mm, image=image)
-    image, labels = _pad(image, 0), _pad(labels, 0)
-    unknown = _unlabelled_bone(image, labels) | _pad_mask(labels)
-    mask = labels.with_array(unknown.astype(np.uint8))
-    return make_case(entry.name, labels, spacing_mm, image=image, unknown=mask)
 
 
 def _label_map_case(data: DataList, entry: ListedCase, spacing_mm: float) -> Case:
@@ -74,9 +152,13 @@ def _label_map_case(data: DataList, entry: ListedCase, spacing_mm: float) -> Cas
     labels = _read_labels(data.root / entry.label)
     grid = grid_with_spacing(labels.geometry, _MASK_SPACING_MM)
     labels = _pad(Volume(sample_nearest(labels, grid), grid), 0)
-    tissues = _tissues_around(labels)
+    tissues = tissues_around(labels)
     painted = tissues.with_array(paint_ct(tissues, np.random.default_rng(len(entry.name))))
     return make_case(entry.name, labels, spacing_mm, image=painted, tissues=tissues)
+
+
+_LOADERS = {"mask": _label_map_case, "body": _body_case}
+"""Functions that read the kinds of cases without a whole image."""
 
 
 def _read_labels(path: Path) -> Volume:
@@ -124,31 +206,3 @@ def _unlabelled_bone(image: Volume, labels: Volume) -> np.ndarray:
     near_label = ndimage.binary_dilation(labels.array > 0, iterations=2)
     bright &= ~near_label
     return ndimage.binary_dilation(bright, iterations=2) & (labels.array == 0)
-
-
-def _tissues_around(labels: Volume) -> Volume:
-    """Return a tissue map for a mask without an image: bone, canal, muscle and fat.
-
-    Bone is cortical to a depth of 1.2 mm. The canal is background that bone encloses in an axial
-    slice. Muscle extends to 25 mm from bone, surrounded by fat.
-    """
-    bone = labels.array > 0
-    depth_mm = ndimage.distance_transform_edt(bone, labels.spacing_mm)
-    outside_mm = ndimage.distance_transform_edt(~bone, labels.spacing_mm)
-    tissues = np.where(outside_mm < 25, Tissue.MUSCLE, Tissue.FAT).astype(np.uint8)
-    for k in range(bone.shape[0]):
-        enclosed = ndimage.binary_fill_holes(bone[k]) & ~bone[k]
-        tissues[k][enclosed] = Tissue.CANAL
-    tissues[_between_bodies(labels)] = Tissue.DISC
-    tissues[bone] = Tissue.TRABECULAR
-    tissues[bone & (depth_mm < 1.2)] = Tissue.CORTICAL
-    return labels.with_array(tissues)
-
-
-def _between_bodies(labels: Volume) -> np.ndarray:
-    """Return a mask of the discs: the gaps that a closing of the thick parts of bone fills."""
-    bone = (labels.array > 0) & (labels.array != BY_NAME["Sacrum"].value)
-    depth_mm = ndimage.distance_transform_edt(bone, labels.spacing_mm)
-    grown = ndimage.distance_transform_edt(depth_mm < 5, labels.spacing_mm) < 9
-    closed = ndimage.distance_transform_edt(grown, labels.spacing_mm) > 6
-    return closed & ~bone

@@ -57,6 +57,9 @@ class Origin:
     weight: float = 1.0
 
 
+REAL = ("user", "complete", "part")
+"""Kinds of cases with a whole image of a patient."""
+
 USER_ORIGIN = Origin()
 """Origin of the user's cases."""
 

@@ -1,7 +1,7 @@
 """Random chains: which vertebrae of a spine are in view, numbering variants, and faults.
 
-The instances of a scan are not always its vertebrae. A chain may lack one, hold two in one, or hold
-a piece of a rib, a process, the skull or the pelvis.
+The instances of a scan are not always its vertebrae. A chain may lack one, hold two in one or one
+in two, or hold a piece of a rib, a process, the skull or the pelvis.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from spinemamba.training.levels.spines import SACRUM, SPACING_MM, Spine
 from spinemamba.training.synthesis.augment import chance, uniform
 
 VERTEBRA, MERGED, FOREIGN = "vertebra", "merged", "foreign"
+UPPER, LOWER = "upper", "lower"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ChainOptions:
         foreign: Share of chains with an instance that is not a vertebra.
         shift_mm: Standard deviation of the centres along up, back and left.
         end_shift_mm: Additional one of the ends along the spine: they may be truncated.
+        doubled: Share of chains in which a vertebra is two instances, one above the other.
     """
 
     whole: float = 0.12
@@ -42,6 +44,7 @@ class ChainOptions:
     foreign: float = 0.12
     shift_mm: tuple[float, float, float] = (1.8, 1.8, 1.5)
     end_shift_mm: float = 2.5
+    doubled: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Entry:
 
     Attributes:
         position: Index in `Chain.sources`.
-        kind: `VERTEBRA`, `MERGED` with the next one, or `FOREIGN`.
+        kind: `VERTEBRA`, `MERGED` with the next one, the `UPPER` or `LOWER` half of a vertebra
+            that is two instances, or `FOREIGN`.
         shift_mm: Displacement of the centre along up, back and left.
         radius_mm: Radius of a foreign instance.
     """
@@ -79,6 +83,11 @@ class Chain:
     stop: int
     entries: tuple[Entry, ...] = field(default=())
 
+    @property
+    def lacks_last_ribs(self) -> bool:
+        """Whether the vertebra with the last ribs was removed: L1 follows T11."""
+        return "T11,L1" in ",".join(self.levels)
+
 
 def draw_chain(spine: Spine, options: ChainOptions, generator: torch.Generator) -> Chain:
     """Draw a random chain of a spine; the same state of the generator gives the same chain."""
@@ -92,6 +101,8 @@ def draw_chain(spine: Spine, options: ChainOptions, generator: torch.Generator) 
         del entries[_integer(1, len(entries) - 1, generator)]
     if len(entries) > 3 and chance(options.merged, generator):
         _merge(entries, chain, spine, generator)
+    if options.doubled and chance(options.doubled, generator):
+        _double(entries, chain, generator)
     if chance(options.foreign, generator):
         _add_foreign(entries, chain, generator)
     return replace(chain, entries=tuple(entries))
@@ -149,6 +160,23 @@ def _merge(entries: list[Entry], chain: Chain, spine: Spine, generator: torch.Ge
     down, back, left = entries[k].shift_mm
     shift = (down - half_vox * SPACING_MM, back, left)
     entries[k : k + 2] = [Entry(upper, MERGED, shift)]
+
+
+HALF_MM = 6.0
+"""Distance of the centre of half a vertebra from that of the whole one."""
+
+
+def _double(entries: list[Entry], chain: Chain, generator: torch.Generator) -> None:
+    """Divide a vertebra into two instances, in place; not the sacrum."""
+    k = _integer(0, len(entries), generator)
+    entry = entries[k]
+    if entry.kind != VERTEBRA or chain.levels[entry.position] == SACRUM:
+        return
+    up, back, left = entry.shift_mm
+    entries[k : k + 1] = [
+        Entry(entry.position, kind, (up + shift, back, left))
+        for kind, shift in ((UPPER, HALF_MM), (LOWER, -HALF_MM))
+    ]
 
 
 _FOREIGN_MM = (

@@ -13,9 +13,21 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.imaging.vertebra_crops import CROP_VOX, OUTSIDE, crop_offsets_mm
 from spinemamba.network.level_sequence import NO_VERTEBRA, WITNESSES
 from spinemamba.phantom.tissue import OTHER_BONE, Tissue
-from spinemamba.training.data.dataset import IGNORE_INDEX, UNITS_PER_MM
+from spinemamba.training.data.dataset import IGNORE_INDEX, WHOLE_VOXEL
+from spinemamba.training.data.depth import UNITS_PER_MM
 from spinemamba.training.data.patches import Patch
-from spinemamba.training.levels.chains import FOREIGN, MERGED, Chain, ChainOptions, draw_chain
+from spinemamba.training.data.structures import BONES, STRUCTURE
+from spinemamba.training.levels.chains import (
+    FOREIGN,
+    HALF_MM,
+    LOWER,
+    MERGED,
+    UPPER,
+    Chain,
+    ChainOptions,
+    draw_chain,
+)
+from spinemamba.training.levels.ribs import sheared, with_other_ribs
 from spinemamba.training.levels.spines import SACRUM, SPACING_MM, Spine
 from spinemamba.training.synthesis.augment import chance, uniform
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
@@ -42,6 +54,12 @@ class CropOptions:
             may, and how far they leak in mm; only where the tissues are known.
         rough_masks: Share of chains with masks as irregular as those of a network.
         mirror: Share of mirrored chains.
+        sheared: Share of painted chains with steeper or flatter ribs, and the range of their
+            additional slope.
+        short_rib: Share of bodies with short last ribs, and their range of lengths from the middle
+            of the spine in mm.
+        alone: Share of chains in which some vertebrae have no mask among their neighbours'.
+        beyond: Range of what is in view above the first vertebra, in distances of vertebrae.
     """
 
     scale: tuple[float, float] = (1.0, 0.09)
@@ -55,6 +73,10 @@ class CropOptions:
     leaking: tuple[float, float, float] = (0.35, 3.0, 8.0)
     rough_masks: float = 0.55
     mirror: float = 0.5
+    sheared: tuple[float, float, float] = (0.6, -0.35, 0.8)
+    short_rib: tuple[float, float, float] = (0.35, 24.0, 62.0)
+    alone: float = 0.15
+    beyond: tuple[float, float] = (-0.25, 1.4)
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,7 @@ def draw_example(spine: Spine, options: ExampleOptions, generator: torch.Generat
     points, scale, centres = _points(spine, chain, options.crops, generator)
     view = _view(spine, chain, points, options.crops, generator)
     target, patch = _sampled(spine, points)
+    patch = with_other_ribs(patch, chain, options.crops.short_rib, generator)
     masks = _masks(spine, chain, target, options.crops, generator)
     if patch.tissues is not None and chance(options.crops.leaking[0], generator):
         reach_mm = uniform(*options.crops.leaking[1:], generator)
@@ -119,6 +142,8 @@ def _points(
         scale = options.scale[0] + options.scale[1] * float(torch.randn((), generator=generator))
     stretch = torch.exp(options.stretch * torch.randn(3, generator=generator))
     offsets = torch.from_numpy(crop_offsets_mm()).float() / (SPACING_MM * scale * stretch)
+    if spine.case.tissues is not None:
+        offsets = sheared(offsets, options.sheared, generator)
     points = centres[:, None, None, None] + torch.einsum("dhwk,nkc->ndhwc", offsets, axes)
     for k, entry in enumerate(chain.entries):
         _skip_levels(points[k], offsets[..., 0] + shift[k, 0], (spine, chain, entry.position))
@@ -182,8 +207,10 @@ def _view(
             inside &= points[..., axis] > middle[axis] - sides[0]
             inside &= points[..., axis] < middle[axis] + sides[1]
     step = float((centres[0] - centres[-1]).norm()) / max(1, len(rows) - 1)
-    below = uniform(0.25, 3.0 if chain.levels[chain.stop - 1] == SACRUM else 1.3, generator)
-    inside &= points[..., 0] < centres[0, 0] + uniform(0.0, 1.4, generator) * step
+    below = uniform(
+        options.beyond[0], 3.0 if chain.levels[chain.stop - 1] == SACRUM else 1.3, generator
+    )
+    inside &= points[..., 0] < centres[0, 0] + uniform(*options.beyond, generator) * step
     return inside & (points[..., 0] > centres[-1, 0] - below * step)
 
 
@@ -196,10 +223,27 @@ def _sampled(spine: Spine, points: Tensor) -> tuple[Tensor, Patch]:
     lines = points.reshape(*flat, 3)
     image = None if case.image is None else _interpolated(case.image, lines)
     tissues = None if case.tissues is None else case.tissues[index].reshape(flat)
-    depth = None if case.depth is None else _interpolated(case.depth, lines) / UNITS_PER_MM
-    target_flat = target.reshape(flat)
     empty = torch.zeros(0)
-    return target, Patch(target_flat, empty, empty, image, tissues, depth)
+    return target, Patch(
+        target.reshape(flat),
+        bone=empty,
+        core=empty,
+        offset=empty,
+        image=image,
+        tissues=tissues,
+        depth_mm=_depth_mm(case.depth, lines),
+        other_depth_mm=_depth_mm(case.other_depth, lines),
+        known_image=_share(case.known_image, lines),
+        voxel_mm=SPACING_MM,
+    )
+
+
+def _depth_mm(depth: Tensor | None, points: Tensor) -> Tensor | None:
+    return None if depth is None else _interpolated(depth, points) / UNITS_PER_MM
+
+
+def _share(known: Tensor | None, points: Tensor) -> Tensor | None:
+    return None if known is None else _interpolated(known, points) / WHOLE_VOXEL
 
 
 def _interpolated(values: Tensor, points: Tensor) -> Tensor:
@@ -222,18 +266,28 @@ def _masks(
     """Return the masks of each vertebra and of the others, (N, 2, *CROP_VOX)."""
     bone = (target > 0) & (target != IGNORE_INDEX)
     this = torch.zeros_like(bone)
-    offsets_mm = torch.from_numpy(crop_offsets_mm()).float().norm(dim=-1)
+    offsets_mm = torch.from_numpy(crop_offsets_mm()).float()
     for k, entry in enumerate(chain.entries):
         if entry.kind == FOREIGN:
-            this[k] = offsets_mm < entry.radius_mm
+            this[k] = offsets_mm.norm(dim=-1) < entry.radius_mm
             continue
         parts = range(entry.position, entry.position + (2 if entry.kind == MERGED else 1))
         channels = spine.channels[[chain.sources[part] for part in parts]]
         this[k] = torch.isin(target[k], channels.to(target.dtype))
+        if entry.kind in (UPPER, LOWER):
+            # The crop is centred at the half; the border is towards the other half.
+            up_mm = offsets_mm[..., 0]
+            this[k] &= up_mm > -HALF_MM if entry.kind == UPPER else up_mm < HALF_MM
     masks = torch.stack([this, bone & ~this], dim=1).float()
     if chance(options.without_masks, generator):
         return torch.zeros_like(masks)
+    if options.alone and chance(options.alone, generator):
+        masks[:, 1] *= torch.rand(len(masks), 1, 1, 1, generator=generator) > _ALONE
     return _roughened(masks, generator) if chance(options.rough_masks, generator) else masks
+
+
+_ALONE = 0.3
+"""Share of vertebrae without masks of their neighbours, in a chain with some."""
 
 
 def _roughened(masks: Tensor, generator: torch.Generator) -> Tensor:
@@ -248,7 +302,8 @@ def _roughened(masks: Tensor, generator: torch.Generator) -> Tensor:
 
 def _with_leaks(masks: Tensor, tissues: Tensor, reach_mm: float) -> Tensor:
     """Return masks (N, 2, *CROP_VOX) that extend into other bones near them."""
-    other = torch.isin(tissues, torch.tensor([*OTHER_BONE, Tissue.MARROW], dtype=tissues.dtype))
+    bones = [*OTHER_BONE, Tissue.MARROW, *(STRUCTURE + number for number in BONES)]
+    other = torch.isin(tissues, torch.tensor(bones, dtype=tissues.dtype))
     steps = max(1, round(reach_mm / SPACING_MM))
     near = functional.max_pool3d(masks, 2 * steps + 1, 1, steps)
     return torch.maximum(masks, near * other[:, None])
@@ -267,6 +322,9 @@ def _targets(chain: Chain) -> tuple[Tensor, Tensor, Tensor]:
         elif entry.kind == MERGED:
             for name in names:
                 levels[k, _channel(name)] += 0.5
+            known[k] = 0
+        elif entry.kind in (UPPER, LOWER):
+            levels[k, _channel(names[0])] = levels[k, NO_VERTEBRA] = 0.5
             known[k] = 0
         else:
             levels[k, _channel(names[0])] = 1

@@ -34,6 +34,8 @@ LEVEL_TRAINING_RECORD = JsonFormat(
     "the record of a training of the level network",
     "Choose another folder.",
     Code.MODEL_BAD,
+    # Networks of earlier versions have fewer settings.
+    defaults=True,
 )
 """Format of level_training.json."""
 

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from spinemamba.common.errors import Code, UserError
+from spinemamba.common.errors import UserError
 from spinemamba.network.level_sequence import (
     LevelLogits,
     LevelNetworkConfig,
     LevelSequenceNet,
     neighbour_gaps,
 )
-from spinemamba.training.checkpoint import (
-    all_finite,
-    has_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from spinemamba.training.checkpoint import all_finite, has_checkpoint, save_checkpoint
 from spinemamba.training.data.origin import attributions
 from spinemamba.training.levels.crops import ExampleOptions, LevelExample, draw_example
 from spinemamba.training.levels.folder import LevelTrainingRecord, write_record
 from spinemamba.training.levels.loss import level_loss
 from spinemamba.training.levels.spines import Spine
+from spinemamba.training.steps import (
+    not_finite,
+    rate_factor,
+    restored,
+    state_of,
+    update_average,
+)
 
 Report = Callable[[str], None]
 
@@ -130,7 +131,9 @@ class LevelTrainer:
             UserError: If the loss or its gradient is not finite; the weights are unchanged.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.learning_rate * _rate_factor(self.step, self.options.steps)
+            group["lr"] = self.options.learning_rate * rate_factor(
+                self.step, self.step / self.options.steps, _WARM_UP_STEPS
+            )
         examples = self.draw()
         loss, sums = torch.zeros(()), {}
         for logits, example in zip(self._read(examples), examples, strict=True):
@@ -142,10 +145,10 @@ class LevelTrainer:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         if not all_finite([loss, norm]):
-            raise _not_finite(self.step)
+            raise self._not_finite("loss or its gradient is")
         self.optimizer.step()
         self.step += 1
-        self._update_average()
+        update_average(self.average, self.network, self.options.ema, self.step)
         return sums
 
     def _read(self, examples: list[LevelExample]) -> list[LevelLogits]:
@@ -157,12 +160,6 @@ class LevelTrainer:
         chains = vectors.float().split([len(example.crops) for example in examples])
         return [self.network.read(chain) for chain in chains]
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
-
     def save(self, folder: Path) -> None:
         """Write a checkpoint; after an interruption the previous one is intact.
 
@@ -170,16 +167,9 @@ class LevelTrainer:
             UserError: If a weight is not finite, or the checkpoint cannot be written (OUTPUT_BAD,
                 DISK_FULL); the previous checkpoint remains.
         """
-        weights: list[Tensor] = [*self.network.state_dict().values(), *self.average.values()]
-        if not all_finite(weights):
-            raise _not_finite(self.step)
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-            "step": self.step,
-        }
+        state = state_of(self.network, self.average, self.optimizer, self.generator, self.step)
+        if state is None:
+            raise self._not_finite("weights are")
         # Written first: a checkpoint always has its record, even if the process is killed.
         write_record(self.record, folder)
         save_checkpoint(state, folder)
@@ -192,30 +182,10 @@ class LevelTrainer:
         """
         if not has_checkpoint(folder):
             return False
-        state = load_checkpoint(folder)
-        try:
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.generator.set_state(state["generator"])
-            self.step = int(state["step"])
-        except (RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"The checkpoint in {folder} belongs to another network.",
-                "Choose another folder, or delete the checkpoint to start again.",
-                Code.MODEL_BAD,
-            ) from error
-        self.average = state["average"]
+        state = restored(folder, self.network, self.optimizer, self.generator)
+        self.average, self.step = state["average"], int(state["step"])
         return True
 
-
-def _rate_factor(step: int, steps: int) -> float:
-    warm = min(1.0, (step + 1) / _WARM_UP_STEPS)
-    return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-
-
-def _not_finite(step: int) -> UserError:
-    return UserError(
-        f"The loss or the weights are not finite at step {step + 1}.",
-        "Train with a lower learning rate. It continues from the last checkpoint.",
-        Code.INPUT_BAD,
-    )
+    def _not_finite(self, what: str) -> UserError:
+        rate = self.optimizer.param_groups[0]["lr"]
+        return not_finite(what, self.step, rate, self.options.learning_rate)

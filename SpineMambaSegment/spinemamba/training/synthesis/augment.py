@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spinemamba.training.data.sampling import convolve
+
 _FIELD_KNOTS = 3
 """Knots of a bias field along each axis."""
 
@@ -26,20 +28,8 @@ def blur(image: Tensor, sigma_vox: float) -> Tensor:
     taps = torch.exp(-0.5 * (offsets / sigma_vox) ** 2)
     taps = taps / taps.sum()
     for axis in range(3):
-        image = _convolve(image, taps, axis)
+        image = convolve(image, taps, axis)
     return image
-
-
-def _convolve(image: Tensor, taps: Tensor, axis: int) -> Tensor:
-    # Sums of shifted images: ten times faster than conv3d for one channel on a CPU.
-    reach = len(taps) // 2
-    length = image.shape[axis]
-    index = torch.arange(-reach, length + reach).clamp(0, length - 1)
-    padded = image.index_select(axis, index)
-    out = torch.zeros_like(image)
-    for k, tap in enumerate(taps):
-        out.add_(padded.narrow(axis, k, length), alpha=float(tap))
-    return out
 
 
 def sharpen(image: Tensor, amount: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class SynthesisOptions:
         tilted_contrast: Another gamma and a weak bias field.
         noisy: White or correlated noise.
         correlated_noise: Noise is correlated as by a reconstruction kernel, otherwise white.
+        varied: The calibration and the density of a real CT are varied.
+        known_shown: A body whose image is known in part shows it.
     """
 
     painted: float = 0.6
@@ -43,6 +45,34 @@ class SynthesisOptions:
     tilted_contrast: float = 0.15
     noisy: float = 0.5
     correlated_noise: float = 0.5
+    varied: float = 1.0
+    known_shown: float = 0.75
 
+    def weakened(self, strength: float) -> SynthesisOptions:
+        """Return the options with fewer changes to real images: all at a strength of 1, none at 0.
+
+        Contrasts of painted images stay as they are.
+        """
+        return replace(self, **{name: getattr(self, name) * strength for name in _CHANGES})
+
+
+_CHANGES = (
+    "varied",
+    "painted",
+    "implants",
+    "remapped",
+    "blurred_real",
+    "sharpened",
+    "low_resolution",
+    "tilted_contrast",
+    "noisy",
+)
+"""Changes to real images."""
+
+CT_ONLY = SynthesisOptions(ct=1.0, mr=0.0, remapped=0.0)
+"""Images of CT alone."""
 
 DEFAULT_SYNTHESIS = SynthesisOptions()
+
+MOSTLY_CT = SynthesisOptions(ct=0.94, mr=0.03, remapped=0.02)
+"""Images of CT, and a few of other contrasts, so that shapes matter more than brightness."""

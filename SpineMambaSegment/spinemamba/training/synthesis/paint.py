@@ -9,6 +9,7 @@ from spinemamba.imaging.intensity import CT_WINDOW_HU
 from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, Tissue
 from spinemamba.training.data.dataset import IGNORE_INDEX
 from spinemamba.training.data.patches import Patch
+from spinemamba.training.data.structures import similar_tissues
 from spinemamba.training.synthesis.augment import (
     blur,
     chance,
@@ -23,12 +24,17 @@ from spinemamba.training.synthesis.augment import (
 )
 from spinemamba.training.synthesis.implants import add_implants
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
+from spinemamba.training.synthesis.organs import fill_organs
 
 _OTHER_HU = (250.0, 900.0)
 """Range for a tissue that `CT_HU` does not list: bones other than the spine."""
 
 _BESIDE_BONE_HU = 70.0
 """Mean of cartilage and joint capsules between touching bones."""
+
+
+_Bone = tuple[tuple[float, float], tuple[float, float]]
+"""Mean and standard deviation of trabecular bone and of cortex."""
 
 
 def paint(
@@ -45,16 +51,18 @@ def paint(
         generator: Random generator; the same state and options give the same image.
         options: Probabilities of the steps.
     """
-    painted = patch.image is None or (
-        patch.tissues is not None and chance(options.painted, generator)
-    )
+    whole = patch.image is not None and patch.known_image is None
+    painted = not whole or (patch.tissues is not None and chance(options.painted, generator))
     if painted:
         image = _paint_tissues(patch, options, generator)
     else:
-        image = _normalise(_vary_hu(patch.image, generator))
+        varied = options.varied >= 1 or chance(options.varied, generator)
+        image = _normalise(_vary_hu(patch.image, generator) if varied else patch.image)
         image = _implanted(image, patch, options, generator)
         if chance(options.remapped, generator):
             image = remap(image, generator)
+    if patch.slices is not None:
+        image = patch.slices.of(image)
     if chance(options.blurred_painted if painted else options.blurred_real, generator):
         image = blur(image, uniform(0.3, 0.9, generator))
     if chance(options.sharpened, generator):
@@ -71,7 +79,7 @@ def paint(
 def _paint_tissues(patch: Patch, options: SynthesisOptions, generator: torch.Generator) -> Tensor:
     kind = float(torch.rand((), generator=generator))
     if kind < options.ct:
-        image = _normalise(_paint_ct(patch, generator))
+        image = _normalise(_paint_ct(patch, options, generator))
         return _implanted(image, patch, options, generator)
     if kind < options.ct + options.mr:
         return _paint_mr(patch, options, generator)
@@ -87,7 +95,7 @@ def _implanted(
     return add_implants(image, bone, generator)
 
 
-def _paint_ct(patch: Patch, generator: torch.Generator) -> Tensor:
+def _paint_ct(patch: Patch, options: SynthesisOptions, generator: torch.Generator) -> Tensor:
     """Return a CT of a patch in HU."""
     means, spreads = torch.zeros(256), torch.zeros(256)
     for tissue in Tissue:
@@ -98,9 +106,30 @@ def _paint_ct(patch: Patch, generator: torch.Generator) -> Tensor:
     cortical = trabecular + uniform(250, 900, generator)
     means[Tissue.MARROW] = trabecular
     means[Tissue.CORTICAL] = means[Tissue.TRABECULAR] = _BESIDE_BONE_HU
+    is_body = patch.other_depth_mm is not None
+    if is_body:
+        fill_organs(means, spreads, generator)
     image = _fill(patch.tissues, means, spreads, generator)
     inside = (trabecular, uniform(20, 90, generator)), (cortical, uniform(40, 160, generator))
-    return _add_bone(image, patch.depth_mm, inside, generator)
+    image = _add_bones(image, patch, inside, generator)
+    if patch.known_image is None or not chance(options.known_shown, generator):
+        return image
+    return _with_known(image, patch, generator)
+
+
+_UNKNOWN_BONE_HU = (90.0, 190.0)
+"""Range of the mean of bone in which a scan without its darker voxels does not show anything."""
+
+
+def _with_known(image: Tensor, patch: Patch, generator: torch.Generator) -> Tensor:
+    """Return a painted CT with the known voxels of the real one."""
+    known = patch.known_image
+    dark = uniform(*_UNKNOWN_BONE_HU, generator)
+    dark = dark + uniform(10, 40, generator) * grain(image.shape, generator)
+    bone = torch.maximum(patch.depth_mm, patch.other_depth_mm) > 0.3
+    image = torch.where(bone, dark, image)
+    # At the border of the known part, its values are means with the zeros beside it.
+    return torch.where(known > 0.5, patch.image / known.clamp_min(0.05), image)
 
 
 def _paint_mr(patch: Patch, options: SynthesisOptions, generator: torch.Generator) -> Tensor:
@@ -110,6 +139,8 @@ def _paint_mr(patch: Patch, options: SynthesisOptions, generator: torch.Generato
     means = torch.full((256,), 0.03)
     for tissue, signal in table.items():
         means[tissue] = signal * uniform(0.85, 1.15, generator)
+    for value, tissue in similar_tissues().items():
+        means[value] = means[tissue]
     for fatty in (Tissue.FAT, Tissue.VISCERAL_FAT, Tissue.TRABECULAR, Tissue.MARROW):
         means[fatty] *= fat
     trabecular = float(means[Tissue.TRABECULAR])
@@ -117,7 +148,7 @@ def _paint_mr(patch: Patch, options: SynthesisOptions, generator: torch.Generato
     spreads = means * 0.12
     image = _fill(patch.tissues, means, spreads, generator)
     inside = (trabecular, 0.1 * trabecular), (uniform(0.02, 0.15, generator), 0.02)
-    image = _add_bone(image, patch.depth_mm, inside, generator)
+    image = _add_bones(image, patch, inside, generator)
     level = uniform(0.01, 0.06, generator)
     parts = torch.randn(2, *image.shape, generator=generator) * level
     image = torch.hypot(shade(image, 0.3, generator) + parts[0], parts[1])  # Rician noise
@@ -133,7 +164,7 @@ def _paint_any(patch: Patch, generator: torch.Generator) -> Tensor:
         (uniform(-1, 1, generator), uniform(0, 0.15, generator)) for _ in ("trabecular", "cortical")
     )
     image = _fill(patch.tissues, means, spreads, generator)
-    return _add_bone(image, patch.depth_mm, inside, generator).clamp(-1, 1.5)
+    return _add_bones(image, patch, inside, generator).clamp(-1, 1.5)
 
 
 def _fill(tissues: Tensor, means: Tensor, spreads: Tensor, generator: torch.Generator) -> Tensor:
@@ -142,11 +173,19 @@ def _fill(tissues: Tensor, means: Tensor, spreads: Tensor, generator: torch.Gene
     return means[index] + spreads[index] * grain(tissues.shape, generator)
 
 
+def _add_bones(image: Tensor, patch: Patch, inside: _Bone, generator: torch.Generator) -> Tensor:
+    """Return the image with the vertebrae of a patch, and with the other bones of a body."""
+    if patch.other_depth_mm is not None:
+        image = _add_bone(blur(image, 0.8), patch.other_depth_mm, patch.voxel_mm, inside, generator)
+    return _add_bone(image, patch.depth_mm, patch.voxel_mm, inside, generator)
+
+
+_WIDE_VOXEL_MM = 2.0
+"""Larger voxels are wider than cortex, which they show as a mean with what is beside it."""
+
+
 def _add_bone(
-    image: Tensor,
-    depth_mm: Tensor,
-    inside: tuple[tuple[float, float], tuple[float, float]],
-    generator: torch.Generator,
+    image: Tensor, depth_mm: Tensor, voxel_mm: float, inside: _Bone, generator: torch.Generator
 ) -> Tensor:
     """Return the image with vertebrae: a cortex with a smooth transition to trabecular bone.
 
@@ -156,12 +195,17 @@ def _add_bone(
     Args:
         image: Image without bone, (D, H, W).
         depth_mm: Depth in bone, negative outside, (D, H, W).
+        voxel_mm: Voxel spacing.
         inside: Mean and standard deviation of trabecular bone and of cortex.
         generator: Random generator.
     """
     (trabecular, trabecular_spread), (cortical, cortical_spread) = inside
     shell_mm, edge_mm = uniform(0.5, 1.5, generator), uniform(0.2, 0.5, generator)
-    shell = torch.exp(-((depth_mm.clamp_min(0) / shell_mm) ** 2))
+    cortex = 1.0
+    if voxel_mm > _WIDE_VOXEL_MM:
+        wide_mm = max(shell_mm, voxel_mm / 2)
+        cortex, shell_mm, edge_mm = shell_mm / wide_mm, wide_mm, max(edge_mm, voxel_mm / 4)
+    shell = cortex * torch.exp(-((depth_mm.clamp_min(0) / shell_mm) ** 2))
     texture = grain(image.shape, generator)
     bone = trabecular + trabecular_spread * texture
     # The texture varies the brightness of the cortex, as a varying thickness would.

@@ -14,13 +14,8 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.phantom import PhantomOptions, ShapeBank, make_phantom
 from spinemamba.phantom.damage import crushed, laminectomy
-from spinemamba.training.data.dataset import (
-    REACH_MM,
-    UNITS_PER_MM,
-    bone_depth_mm,
-    make_case,
-    pack_depth,
-)
+from spinemamba.training.data.dataset import make_case
+from spinemamba.training.data.depth import REACH_MM, UNITS_PER_MM, bone_depth_mm, pack_depth
 from spinemamba.training.data.gather import phantom_case
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.data.vertebra_shapes import extract_shapes, load_shapes, save_shapes

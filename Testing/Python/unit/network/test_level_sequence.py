@@ -17,9 +17,9 @@ from spinemamba.network.level_sequence import (
 COUNT = 5
 
 
-def network(layers: int, temperature: float = 1.0) -> LevelSequenceNet:
+def network(layers: int, temperature: float = 1.0, readers: int = 0) -> LevelSequenceNet:
     torch.manual_seed(3)
-    config = LevelNetworkConfig((8, 16, 16), 16, layers, 2, temperature)
+    config = LevelNetworkConfig((8, 16, 16), 16, layers, 2, temperature, reader_layers=readers)
     return LevelSequenceNet(config).eval()
 
 
@@ -64,6 +64,36 @@ def test_the_temperature_divides_the_logits_of_the_levels_only():
     torch.testing.assert_close(soft.witnesses, sharp.witnesses)
 
 
+def test_the_levels_read_the_witnesses_and_not_the_reverse():
+    net, (crops, gaps) = network(1, readers=1), spine()
+    with torch.inference_mode():
+        before = net(crops, gaps)
+        net.tell.weight.neg_()
+        after = net(crops, gaps)
+    assert torch.equal(before.witnesses, after.witnesses)
+    assert not torch.allclose(before.levels, after.levels, atol=1e-4)
+
+
+def test_a_witness_tells_the_levels_of_the_other_vertebrae():
+    net = network(0, readers=1)
+    vectors = torch.randn(COUNT, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before = net.read(vectors).levels
+        vectors[2] *= -1
+        after = net.read(vectors).levels
+    assert all(not torch.allclose(before[k], after[k], atol=1e-5) for k in range(COUNT))
+
+
+def test_weights_without_a_reader_still_load_with_their_configuration():
+    older = LevelNetworkConfig((8, 16, 16), 16, 1, 2).to_json()
+    del older["reader_layers"]
+    net = LevelSequenceNet(LevelNetworkConfig.from_json(older))
+    net.load_state_dict(network(1).state_dict())
+    assert not any(name.startswith(("tell", "reader")) for name in net.state_dict())
+    with pytest.raises(RuntimeError, match="Missing key"):
+        network(1, readers=1).load_state_dict(net.state_dict())
+
+
 def test_gaps_to_the_neighbours_are_those_above_and_below():
     gaps = neighbour_gaps(torch.tensor([[0.0, 0, 0], [-25.0, 0, 0], [-75.0, 0, 0]]))
     wanted = [[0, 1, 0, 1], [1, 2, 1, 1], [2, 0, 1, 0]]
@@ -80,6 +110,7 @@ def test_a_configuration_is_read_as_it_was_written():
     [
         ({"channels": [8, 16]}, "2 stages"),
         ({"layers": -1}, "layers"),
+        ({"reader_layers": 2}, "reader_layers"),
         ({"temperature": 0.0}, "temperature"),
         ({"depth": 3}, "depth"),
     ],

@@ -7,16 +7,26 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from tiny_training import CONFIG, lumbar_case, trainer
 
 from spinemamba.common.errors import UserError
-from spinemamba.training.data.dataset import IGNORE_INDEX, Case, load_dataset, save_dataset
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.training.data.dataset import (
+    IGNORE_INDEX,
+    WHOLE_VOXEL,
+    Case,
+    load_dataset,
+    make_case,
+    save_dataset,
+)
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.folder import read_metadata
-from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
+from spinemamba.training.loop import Trainer, TrainOptions
 from spinemamba.training.loss import Targets, soft_dice, soft_level_targets, spine_loss
+from spinemamba.training.steps import rate_factor
 from spinemamba.training.synthesis.options import SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 
@@ -40,11 +50,25 @@ def test_a_case_has_levels_cores_and_anchors(case: Case):
     assert all(int(case.target[tuple(a)]) in levels for a in case.anchors.long())
 
 
+def test_the_surface_is_kept_as_the_share_of_each_voxel():
+    labels = np.zeros((12, 12, 12), np.uint8)
+    labels[:5] = 20  # 3.75 mm: two voxels of 1.5 mm and half of the third
+    geometry = Geometry(labels.shape, (0.75, 0.75, 0.75), (0.0, 0.0, 0.0), np.eye(3))
+    case = make_case("half", Volume(labels, geometry), 1.5)
+    rows = case.bone[:, 3, 3].float() / WHOLE_VOXEL
+    assert rows[:5].tolist() == pytest.approx([1, 1, 0.5, 0, 0], abs=0.003)
+    options = PatchOptions((4, 4, 4), turn_deg=0, scale=(1, 1), mirror=0, narrow=0)
+    patch = draw_patch(case, options, torch.Generator().manual_seed(1))
+    assert patch.bone.dtype == torch.float32
+    assert ((patch.bone > 0) & (patch.bone < 1)).any()
+
+
 def test_a_saved_dataset_is_read_back_equal(tmp_path: Path, case: Case):
     save_dataset([case], 4.0, tmp_path / "bank.safetensors")
     (again,) = load_dataset(tmp_path / "bank.safetensors")
     assert again.name == case.name
     assert torch.equal(again.target, case.target)
+    assert torch.equal(again.bone, case.bone)
     assert torch.equal(again.image, case.image)
     assert again.tissues is None
 
@@ -84,7 +108,8 @@ def test_a_narrow_field_of_view_ignores_voxels_beyond_it(case: Case):
 
 
 def truth_of(target: torch.Tensor, core: torch.Tensor) -> Targets:
-    return Targets(target, core, torch.full((1, 3, *target.shape[1:]), torch.nan))
+    bone = ((target > 0) & (target != IGNORE_INDEX)).float()
+    return Targets(target, bone, core, torch.full((1, 3, *target.shape[1:]), torch.nan))
 
 
 def perfect_logits(target: torch.Tensor, core: torch.Tensor) -> torch.Tensor:
@@ -180,6 +205,20 @@ def test_a_model_without_offsets_initialises_a_network_with_them(case: Case):
     image = torch.randn(1, 1, 16, 16, 16)
     assert torch.allclose(rich.network(image)[:, :27], plain.network(image), atol=1e-6)
     assert math.isfinite(rich.learn()["offset"])
+
+
+def test_the_best_probability_of_bone_is_the_share_of_the_voxel():
+    target = torch.ones(1, 4, 4, 4, dtype=torch.uint8)
+    truth = truth_of(target, torch.zeros_like(target))
+    costs = {}
+    for share in (0.3, 0.5, 0.8):
+        truth.bone.fill_(share)
+        for guess in (0.1, 0.3, 0.5, 0.8, 0.9):
+            logits = torch.zeros(1, 27, 4, 4, 4)
+            # 25 equal levels against background
+            logits[:, 0] = math.log(25) - math.log(guess / (1 - guess))
+            costs[guess] = spine_loss(logits, truth)[1]["bone"]
+        assert min(costs, key=costs.__getitem__) == share
 
 
 def test_soft_dice_equals_a_value_calculated_by_hand():

@@ -105,6 +105,8 @@ def test_both_networks_can_be_trained_in_every_size(case: Case):
         args = parser.parse_args([name, "--out", "unused", "--size", "base"])
         config = TRAINED[args.size, args.network]
         assert (config.channels, config.patch_vox) == (BASE.channels, patch_vox)
+    assert TRAINED["full", "fine"].stem_stride == 1
+    assert TRAINED["full", "coarse"] == TRAINED["tiny", "coarse"]
 
 
 def test_a_baseline_is_not_packed_as_a_model(tmp_path: Path, case: Case):
