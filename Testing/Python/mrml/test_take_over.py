@@ -24,10 +24,7 @@ from spinemamba.common.errors import UserError  # noqa: E402
 from spinemamba.protocol.result import Witnesses  # noqa: E402
 from SpineMambaSegmentLib.Review import Log, TakeOver  # noqa: E402
 from SpineMambaSegmentLib.Review.Display import details, rowsOf  # noqa: E402
-from SpineMambaSegmentLib.Review.Evidence import (
-    AddEvidence,
-    ribsOf,
-)
+from SpineMambaSegmentLib.Review.Evidence import AddEvidence, ribsOf  # noqa: E402
 from SpineMambaSegmentLib.Review.LevelActions import SetLevel, ShiftLevels  # noqa: E402
 from SpineMambaSegmentLib.Review.Pins import PinLevel, resultOf  # noqa: E402
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED, FLAGGED  # noqa: E402
