@@ -19,6 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--levels", type=Path, help=f"{_SOURCE}; leave out for a model without it")
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", default="1", help="version of the weights (%(default)s)")
+    parser.add_argument(
+        "--compact",
+        nargs="+",
+        default=[],
+        choices=["coarse", "fine"],
+        metavar="NETWORK",
+        help="networks whose convolutions are stored in eight bits: half the size",
+    )
     add_overwrite(parser)
 
 
@@ -33,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         name=args.name,
         version=args.version,
         levels=args.levels,
+        compact=args.compact,
         overwrite=args.overwrite,
     )
     print_line(f"Wrote model {card.name} {card.version} ({card.licence}) to {args.output}")

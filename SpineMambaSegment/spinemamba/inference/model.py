@@ -21,6 +21,7 @@ from spinemamba.common.error_reports import is_no_memory
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
 from spinemamba.inference.precision import BFLOAT16, FLOAT32, choose_precision
+from spinemamba.inference.weight_storage import from_stored, to_stored
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.level_sequence import LevelNetworkConfig, LevelSequenceNet
 from spinemamba.network.unet import SpineMambaNet
@@ -137,7 +138,7 @@ def _weights_of(folder: Path, entry: NetworkCard) -> Iterator[dict[str, Tensor]]
     """Give the weights of a network, and convert errors of loading them to a `UserError`."""
     path = checked_weights(folder, entry)
     try:
-        yield {name: value.float() for name, value in load_file(path).items()}
+        yield from_stored(load_file(path))
     # An invalid configuration can fail in many ways, such as an index or a division by zero.
     except (
         SafetensorError,
@@ -175,19 +176,16 @@ def checked_weights(folder: Path, entry: NetworkCard) -> Path:
     return path
 
 
-def save_weights(state: dict[str, Tensor], path: Path) -> str:
-    """Write weights in half precision and return the SHA-256 of the file.
-
-    Half precision halves the size at a relative error of 5e-4, far below the change of a training
-    step.
+def save_weights(state: dict[str, Tensor], path: Path, *, compact: bool = False) -> str:
+    """Write weights as `to_stored` describes, and return the SHA-256 of the file.
 
     Raises:
         UserError: As `atomic_files.whole_or_nothing`.
     """
-    halves = {name: value.half().contiguous() for name, value in state.items()}
+    stored = to_stored(state, compact=compact)
     with whole_or_nothing(path) as partial:
         try:
-            save_file(halves, partial)
+            save_file(stored, partial)
         except SafetensorError as error:
             raise failed_write_error(partial, _first_line(error)) from error
         return sha256_of(partial)

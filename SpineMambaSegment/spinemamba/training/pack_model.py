@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
+
+from safetensors.torch import load_file
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import all_or_none, check_place
@@ -12,6 +14,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
 from spinemamba.imaging.vertebra_crops import CROP_MM
 from spinemamba.inference.model import checked_weights, save_weights
+from spinemamba.inference.weight_storage import from_stored
 from spinemamba.protocol.model_card import (
     CARD,
     LEVELS,
@@ -48,6 +51,7 @@ def pack_model(
     name: str,
     version: str,
     levels: Path | None = None,
+    compact: Collection[str] = (),
     overwrite: bool = False,
 ) -> ModelCard:
     """Write a model from the checkpoints of its networks, completely or not at all.
@@ -59,6 +63,7 @@ def pack_model(
         name: Name of the model.
         version: Version of the weights.
         levels: The same for the level network; None for a model without one.
+        compact: Networks whose convolutions are stored in eight bits; see `to_stored`.
         overwrite: Whether an existing model is replaced.
 
     Returns:
@@ -78,11 +83,19 @@ def pack_model(
         for kind, source in sources.items():
             pack = _packing(kind, source)
             entry, attributions = pack(kind, source, partial[weights[kind]])
+            if kind in compact:
+                entry = _compacted(partial[weights[kind]], entry)
             networks[kind] = replace(entry, file=weights[kind].name)
             data = merged(data, attributions)
         card = _card(name, version, networks, data)
         partial[folder / CARD].write_text(card.text(), encoding="utf-8")
     return card
+
+
+def _compacted(path: Path, entry: NetworkCard) -> NetworkCard:
+    """Store the weights in a file in eight bits instead; return the card with their hash."""
+    digest = save_weights(from_stored(load_file(path)), path, compact=True)
+    return replace(entry, sha256=digest)
 
 
 def _packing(kind: str, source: Path) -> _Packing:

@@ -17,8 +17,11 @@ from spinemamba.network.unet import SpineMambaNet
 from spinemamba.protocol.model_card import ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.pack_model import pack_model
 
+NETWORKS = ("coarse", "fine")
+
 
 def write_model(folder: Path) -> ModelCard:
+    folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     network = SpineMambaNet(CONFIG)
     digest = save_weights(network.state_dict(), folder / "w.safetensors")
@@ -44,6 +47,26 @@ def test_a_saved_model_is_loaded_with_its_card_and_weights(tmp_path: Path):
     fresh = SpineMambaNet(CONFIG).state_dict()
     for name, value in model.fine.network.state_dict().items():
         torch.testing.assert_close(value, fresh[name], atol=1e-3, rtol=1e-3)
+
+
+def test_compact_weights_differ_by_half_a_step_at_most(tmp_path: Path):
+    write_model(tmp_path / "m")
+    pack_model(
+        tmp_path / "m", tmp_path / "m", tmp_path / "small", name="a", version="1", compact=["fine"]
+    )
+    whole, small = load_model(tmp_path / "m"), load_model(tmp_path / "small")
+    sizes = [(tmp_path / "small" / f"{kind}.safetensors").stat().st_size for kind in NETWORKS]
+    assert sizes[1] < 0.7 * sizes[0]
+    states = [model.fine.network.state_dict() for model in (whole, small)]
+    for name, value in states[0].items():
+        if value.ndim == 5:
+            step = value.abs().amax(dim=(1, 2, 3, 4), keepdim=True) / 127
+            assert ((states[1][name] - value).abs() <= 0.501 * step).all()
+            assert (states[1][name] != value).any()
+        else:
+            assert torch.equal(states[1][name], value)
+    for name, value in whole.coarse.network.state_dict().items():
+        assert torch.equal(small.coarse.network.state_dict()[name], value)
 
 
 def test_weights_with_a_flipped_bit_are_refused(tmp_path: Path):
