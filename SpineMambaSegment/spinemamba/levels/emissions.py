@@ -42,7 +42,9 @@ class EmissionOptions:
         level_weight: Exponent of the level probabilities. Below 1, because neighbours are
             predicted from the same part of the image, or with each other, and are not independent.
         rib_weight: Exponent of the probability that ribs are seen at a level with ribs, or not seen
-            at one without. Below 1, because the level probabilities depend on ribs, too.
+            at one without. Below 1, because the level probabilities depend on ribs, too. Both
+            exponents were fitted to chains of bodies and scans outside of the level network's
+            training: probabilities from 0.9 were right in 90 % of them.
         rib_floor: Least of these probabilities: a rib may be rudimentary or outside of the field of
             view, and L1 or C7 may have one.
         level_floor: Least level probability: no network is ever certain.
@@ -63,8 +65,8 @@ class EmissionOptions:
             less likely than that.
     """
 
-    level_weight: float = 0.8
-    rib_weight: float = 0.25
+    level_weight: float = 0.65
+    rib_weight: float = 0.9
     rib_floor: float = 0.05
     level_floor: float = 0.01
     anchor: float = 0.7
