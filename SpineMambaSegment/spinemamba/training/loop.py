@@ -1,17 +1,17 @@
-"""The training loop: draw a patch, paint it, step, average the weights, save."""
+"""The training loop: draw patches, step, average the weights, save."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from spinemamba.common.errors import Code, UserError
+from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.inference.model import Model
 from spinemamba.network.config import NetworkConfig
 from spinemamba.training.baselines import build_network
@@ -21,16 +21,31 @@ from spinemamba.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.case_store import TrainingCase
 from spinemamba.training.data.origin import attributions, merged
-from spinemamba.training.data.patches import PatchOptions, draw_patch
+from spinemamba.training.data.patches import PatchOptions
+from spinemamba.training.execution import Execution, largest, replica
+from spinemamba.training.feed import (
+    Batch,
+    Feed,
+    NumberedFeed,
+    Order,
+    PatchSource,
+    SequenceFeed,
+    Share,
+    on_device,
+)
 from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
-from spinemamba.training.loss import Targets, spine_loss
+from spinemamba.training.interruption import Interruption, TimeLimit, interruptible
+from spinemamba.training.loss import patch_mean_loss
 from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.optimizer import parameter_groups, rate_factor
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
-from spinemamba.training.synthesis.paint import paint
 
 Report = Callable[[str], None]
+
+_TIME_LIMIT, _OTHER = "time limit", "another process was stopped"
+"""Reasons for an end before that of the schedule, besides the name of a signal."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,8 @@ class TrainOptions:
     """Schedule and optimizer.
 
     Attributes:
-        minutes: Wall-clock time of the whole schedule, over all calls.
+        minutes: Wall-clock time of the whole schedule, over all calls; None for no limit. With a
+            limit, the learning rate depends on the speed of the computer.
         steps: Steps of the whole schedule, over all calls. Training ends at the first of the two
             limits.
         learning_rate: Peak rate of AdamW; warms up over 100 steps and falls to zero as a cosine.
@@ -50,12 +66,16 @@ class TrainOptions:
         seed: Seed of weights, patches and appearance.
         save_every_s: Seconds between checkpoints.
         kind: Kind of network, one of `architectures.KINDS`.
-        bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
-            and losses stay in float32.
+        precision: Precision of convolutions and linear layers, "float32", "bfloat16" or "float16";
+            weights, scans, affinities and losses stay in float32.
+        batch_size: Patches per batch of each process.
+        accumulate: Batches per step, whose gradients are averaged.
+        order: Whether the patches come from one "sequence" of random numbers, or are "numbered",
+            with a seed for each, so that several processes can draw them.
         synthesis: Probabilities of the image synthesis.
     """
 
-    minutes: float = 60.0
+    minutes: float | None = 60.0
     steps: int = 4000
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -65,7 +85,10 @@ class TrainOptions:
     seed: int = 0
     save_every_s: float = 120.0
     kind: str = "spinemamba"
-    bfloat16: bool = False
+    precision: str = "float32"
+    batch_size: int = 1
+    accumulate: int = 1
+    order: Order = "sequence"
     synthesis: SynthesisOptions = DEFAULT_SYNTHESIS
 
 
@@ -77,71 +100,142 @@ class Trainer:
         cases: Cases from which patches are drawn.
         weights: Relative sampling weight of each case.
         options: Schedule and optimizer.
+        execution: Device and processes.
+
+    Raises:
+        UserError: If several processes are to draw from one sequence of random numbers (INPUT_BAD).
     """
 
     def __init__(
         self,
         config: NetworkConfig,
-        cases: list[Case],
+        cases: Sequence[TrainingCase],
         weights: list[float],
         options: TrainOptions,
+        execution: Execution = Execution(),
     ):
         torch.manual_seed(options.seed)
-        self.options = options
-        self.cases, self.weights = cases, torch.tensor(weights)
-        self.network = build_network(config, options.kind)
+        self.options, self.execution = options, execution
+        self.network = build_network(config, options.kind)  # on the CPU, so that weights are equal
         self.config = self.network.config
+        self.network.to(execution.device)
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, options), lr=0.0)
+        self.optimizer = torch.optim.AdamW(parameter_groups(self.network, options), lr=0.0)
+        self.scaler = torch.amp.GradScaler(
+            execution.device.type, enabled=options.precision == "float16"
+        )
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.patch = PatchOptions(config.patch_vox)
+        patch = PatchOptions(self.config.patch_vox)
+        self.source = PatchSource(
+            cases, torch.tensor(weights), patch, options.synthesis, options.seed
+        )
         self.step, self.seconds = 0, 0.0
-        self.drawing_share = 0.0  # share of the last step's time spent on drawing the patch
+        self.waiting = 0.0  # share of the last step's time spent on waiting for patches
         self.started_from = ""  # name and version of the initial model
         self.sources = attributions((case.name, case.origin) for case in cases)
+        self.feed = self._new_feed()
+        self._replica = replica(self.network, execution)
+
+    def _new_feed(self) -> Feed:
+        """Return the series of batches from the present step on."""
+        options, execution = self.options, self.execution
+        if options.order == "numbered":
+            share = Share(options.batch_size, execution.rank, execution.processes)
+            return NumberedFeed(self.source, share, self.step * options.accumulate)
+        if execution.processes > 1:
+            raise UserError(
+                "This training draws its patches from one sequence of random numbers, which "
+                f"{execution.processes} processes cannot share.",
+                "Continue it with one process, or start another training with torchrun.",
+                Code.INPUT_BAD,
+            )
+        return SequenceFeed(self.source, self.generator, options.batch_size)
 
     @property
     def done(self) -> float:
         """Completed share of the schedule; 1 or more at its end."""
-        by_time = self.seconds / (60 * self.options.minutes)
+        minutes = self.options.minutes
+        by_time = 0.0 if minutes is None else self.seconds / (60 * minutes)
         return max(self.step / self.options.steps, by_time)
 
-    def run(self, folder: Path, report: Report) -> None:
+    def run(self, folder: Path, report: Report, limit: TimeLimit | None = None) -> None:
         """Train to the end of the schedule; write checkpoints and metrics to ``folder``.
+
+        Signals and the limit end it earlier, after a step and a checkpoint.
+
+        Args:
+            folder: Folder of the training.
+            report: Receives messages; only in the first of several processes.
+            limit: When this call must have ended.
 
         Raises:
             UserError: If the loss or a weight is no longer finite (the last checkpoint remains), or
                 an output cannot be written (OUTPUT_BAD, DISK_FULL).
+            Cancelled: After a signal.
         """
+        limit = limit or TimeLimit(None)
+        metrics = MetricsLog(folder, report) if self.execution.is_first else None
+        with interruptible(report) as interruption:
+            try:
+                with self._workers():
+                    self._learn_until(interruption, limit, metrics, folder)
+            finally:
+                if metrics is not None:
+                    metrics.close()
+            self.save(folder)
+            report(self._end_text(interruption))
+        if interruption.reason not in ("", _TIME_LIMIT) and self.done < 1:
+            raise Cancelled
+
+    def _learn_until(
+        self,
+        interruption: Interruption,
+        limit: TimeLimit,
+        metrics: MetricsLog | None,
+        folder: Path,
+    ) -> None:
+        """Take steps until the schedule is completed, or until it is interrupted."""
         before = saved = time.monotonic()
-        metrics = MetricsLog(folder, report)
-        try:
-            while self.done < 1:
-                losses = self.learn()
-                now = time.monotonic()
-                self.seconds += now - before
-                before = now
-                metrics.add(self.step, losses | {"drawing": self.drawing_share}, self.seconds)
-                if now - saved > self.options.save_every_s:
-                    self.save(folder)
-                    saved = now
-        finally:
-            metrics.close()
-        self.save(folder)
+        while self.done < 1 and not interruption.reason:
+            parts = self.learn()
+            now = time.monotonic()
+            self.seconds, stop, late = largest(
+                (self.seconds + now - before, bool(interruption.reason), limit.reached),
+                self.execution,
+            )
+            limit.step_took(now - before)
+            before = now
+            if metrics is not None:
+                metrics.add(self.step, parts | {"waiting": self.waiting}, self.seconds)
+            if stop or late:
+                interruption.reason = interruption.reason or (_OTHER if stop else _TIME_LIMIT)
+            elif now - saved > self.options.save_every_s:
+                self.save(folder)
+                saved = time.monotonic()
+                limit.save_took(saved - now)
 
-    def draw(self) -> tuple[Tensor, Targets]:
-        """Return the image (1, 1, D, H, W) of a random patch, and its targets."""
-        index = int(torch.multinomial(self.weights, 1, generator=self.generator))
-        patch = draw_patch(self.cases[index], self.patch, self.generator)
-        image = paint(patch, self.generator, self.options.synthesis)
-        return image[None, None], Targets(patch.target[None], patch.core[None], patch.offset[None])
+    def _workers(self) -> AbstractContextManager[None]:
+        """Return a context in which worker processes draw the patches, if there are any."""
+        if isinstance(self.feed, NumberedFeed):
+            return self.feed.in_workers(self.execution.workers, self.execution.device)
+        return nullcontext()
 
-    def examples(self, count: int) -> list[tuple[Tensor, Targets]]:
+    def _end_text(self, interruption: Interruption) -> str:
+        options = self.options
+        text = f"saved at step {self.step} of {options.steps}, {self.seconds / 60:.1f} min"
+        if self.done < 1:
+            return f"{text} ({interruption.reason}): the same command continues from there"
+        by_steps = self.step >= options.steps
+        reason = "all steps are done" if by_steps else f"the {options.minutes:g} minutes are over"
+        return f"{text}: {reason}"
+
+    def draw(self) -> Batch:
+        """Return the images (B, 1, D, H, W) of the next random patches, and their targets."""
+        return self.feed.next()
+
+    def examples(self, count: int) -> list[Batch]:
         """Return patches for a preview; the patches of the training stay the same."""
-        state = self.generator.get_state()
-        patches = [self.draw() for _ in range(count)]
-        self.generator.set_state(state)
-        return patches
+        return self.feed.preview(count)
 
     def learn(self) -> dict[str, float]:
         """Take one step; return the parts of its loss.
@@ -149,25 +243,62 @@ class Trainer:
         Raises:
             UserError: If the loss or its gradient is not finite; the weights are unchanged.
         """
-        started = time.monotonic()
+        started, waited = time.monotonic(), 0.0
         rate = self.options.learning_rate * rate_factor(self.step, self.done)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        image, targets = self.draw()
-        drawn_at = time.monotonic()
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.options.bfloat16):
-            logits = self.network(image)
-        loss, parts = spine_loss(logits.float(), targets, self.options.level_weight)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
-        if not all_finite([loss, norm]):
-            raise self._not_finite("loss or its gradient is")
-        self.optimizer.step()
+        losses, sums = [], {}
+        for part in range(self.options.accumulate):
+            before = time.monotonic()
+            batch = self.draw()
+            waited += time.monotonic() - before
+            with self._gradients_of(part):
+                loss, parts = self._loss(on_device(batch, self.execution.device))
+                self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value / self.options.accumulate
+        self._change_weights(losses)
         self.step += 1
         self._update_average()
-        self.drawing_share = (drawn_at - started) / (time.monotonic() - started)
-        return parts
+        self.waiting = waited / (time.monotonic() - started)
+        return sums
+
+    def _gradients_of(self, part: int) -> AbstractContextManager[None]:
+        """Return a context in which gradients are averaged over processes for the last part."""
+        last = part == self.options.accumulate - 1
+        return nullcontext() if last or self.execution.processes == 1 else self._no_sync()
+
+    def _no_sync(self) -> AbstractContextManager[None]:
+        return getattr(self._replica, "_orig_mod", self._replica).no_sync()
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return the share of a batch in the loss of a step, and the parts of its loss."""
+        image, targets = batch
+        dtype = getattr(torch, self.options.precision)
+        half = dtype != torch.float32
+        with torch.autocast(image.device.type, dtype if half else None, enabled=half):
+            logits = self._replica(image)
+        loss, parts = patch_mean_loss(logits.float(), targets, self.options.level_weight)
+        return loss / self.options.accumulate, parts
+
+    def _change_weights(self, losses: list[Tensor]) -> None:
+        """Take a step of the optimizer with the present gradients.
+
+        In float16 a gradient may overflow: the step is then left out, and the scale of the loss is
+        halved for the next one.
+
+        Raises:
+            UserError: If a loss or the gradient is not finite; the weights are unchanged.
+        """
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        overflow_allowed = self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+        if not all_finite(losses if overflow_allowed else [*losses, norm]):
+            raise self._not_finite("loss or its gradient is")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -185,11 +316,15 @@ class Trainer:
         """
         if not all_finite([*self.network.state_dict().values(), *self.average.values()]):
             raise self._not_finite("weights are")
+        if not self.execution.is_first:
+            return
         state = {
             "network": self.network.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "scaler": self.scaler.state_dict(),
+            "order": self.options.order,
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -246,23 +381,33 @@ class Trainer:
             self.average = _checked(state["average"], self.network.state_dict())
             self.optimizer.load_state_dict(state["optimizer"])
             self.generator.set_state(state["generator"])
+            if self.scaler.is_enabled() and state.get("scaler"):
+                self.scaler.load_state_dict(state["scaler"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            # A change would draw other patches than an uninterrupted training.
+            order = state.get("order", "sequence")
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"The checkpoint in {folder} belongs to another network.",
                 "Choose another folder with --out, or delete the checkpoint to start again.",
                 Code.MODEL_BAD,
             ) from error
+        self.options = replace(self.options, order=order)
+        self.feed = self._new_feed()
         self.sources = merged(metadata.sources, self.sources)
         self.started_from = metadata.started_from
         return True
 
 
 def _checked(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return ``weights``; raise ValueError if names or shapes differ from ``expected``."""
+    """Return ``weights`` on the device of ``expected``.
+
+    Raises:
+        ValueError: If names or shapes differ.
+    """
     if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in weights.items()}:
         raise ValueError("names or shapes of weights differ")
-    return weights
+    return {k: v.to(expected[k].device) for k, v in weights.items()}
 
 
 def _completed(weights: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -275,23 +420,3 @@ def _completed(weights: dict[str, Tensor], initial: dict[str, Tensor]) -> dict[s
     for name in {"head.weight", "head.bias"} & weights.keys() & initial.keys():
         out[name] = torch.cat([weights[name], initial[name][len(weights[name]) :]])
     return out
-
-
-def rate_factor(step: int, done: float) -> float:
-    """Return the learning rate relative to its peak: linear warm-up, then a cosine to zero."""
-    return min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
-def _parameter_groups(network: nn.Module, options: TrainOptions) -> list[dict[str, object]]:
-    """Return the parameter groups of AdamW, with and without weight decay."""
-    without_decay = ("decay_log", "skip", "skip_scale", "prior", "class_bias")
-    decayed, not_decayed = [], []
-    for name, parameter in network.named_parameters():
-        if parameter.ndim < 2 or name.rpartition(".")[2] in without_decay:
-            not_decayed.append(parameter)
-        else:
-            decayed.append(parameter)
-    return [
-        {"params": decayed, "weight_decay": options.weight_decay},
-        {"params": not_decayed, "weight_decay": 0.0},
-    ]

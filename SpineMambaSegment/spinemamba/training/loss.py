@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -65,6 +65,32 @@ def spine_loss(
         parts["offset"] = _offset_loss(logits[:, CORE + 1 :].float(), targets.offset, bone)
     total = sum(parts.values()) + (level_weight - 1) * parts["level"]
     return total, {name: float(value.detach()) for name, value in parts.items()}
+
+
+def patch_mean_loss(
+    logits: Tensor, targets: Targets, level_weight: float = 1.0
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the mean of `spine_loss` over the patches of a batch, and that of its parts.
+
+    A mean over patches is the same however they are divided into batches and processes; the shares
+    and Dice scores of `spine_loss` over a whole batch are not.
+
+    Args:
+        logits: As in `spine_loss`.
+        targets: Desired outputs.
+        level_weight: Weight of the level loss.
+    """
+    count = len(logits)
+    if count == 1:
+        return spine_loss(logits, targets, level_weight)
+    total, sums = logits.new_zeros(()), {}
+    for k in range(count):
+        every = {f.name: getattr(targets, f.name)[k : k + 1] for f in fields(targets)}
+        loss, parts = spine_loss(logits[k : k + 1], Targets(**every), level_weight)
+        total = total + loss / count
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value / count
+    return total, sums
 
 
 def _mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

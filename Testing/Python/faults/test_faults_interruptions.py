@@ -36,7 +36,7 @@ pytestmark = [
 
 RIGHT, REFUSED, ELSE = "right", "refused", "anything else"
 BUG = ("Traceback", "Something went wrong", "Error", "damaged")
-TRAINING = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
+TRAINING = {"cases", "checkpoint.pt", "sheet.png", "training.json"}
 WRITING = ("synced", "named")
 
 Contents = dict[str, str]

@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 RUNNER = Path(__file__).with_name("disturbed_trainings.py")
-FILES = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
+FILES = {"cases", "checkpoint.pt", "sheet.png", "training.json"}
 BUG = ("Traceback", "Something went wrong", "damaged")
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 Outcome = Callable[[str, str], None]

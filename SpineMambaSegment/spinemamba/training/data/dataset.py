@@ -1,20 +1,17 @@
-"""Training cases at one voxel spacing, in memory and cached in one file."""
+"""Training cases at one voxel spacing."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import ndimage
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
-from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.resample import grid_with_spacing, resample_box
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.training.data.origin import USER_ORIGIN, Origin
-from spinemamba.training.data.tensors import load_tensors, save_tensors
 
 IGNORE_INDEX = 255
 """Target value of voxels without a label; they are left out of the losses."""
@@ -22,16 +19,14 @@ IGNORE_INDEX = 255
 BONE_HU = 120
 """Brighter voxels without a label may be bone, in scans that are not completely labelled."""
 
-_DATASET_VERSION = 3
-"""Increases when the same files and seeds give other cases: older caches are rebuilt."""
+DATASET_VERSION = 3
+"""Increases when the same files and seeds give other cases: older files are made again."""
 
 UNITS_PER_MM = 16
 """Depths are stored as int8 in units of 1/16 mm, up to 7.9 mm; cortex is thinner than that."""
 
 REACH_MM = 127 / UNITS_PER_MM
 """Depths are clipped to plus and minus this distance."""
-
-_FIELDS = ("target", "core", "image", "tissues", "depth", "anchors", "centres")
 
 _COARSEST_FOR_TISSUES_MM = 2.0
 
@@ -73,6 +68,16 @@ class Case:
     centres: torch.Tensor
     key: str = ""
     origin: Origin = USER_ORIGIN
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Network channels of the levels whose core is in the case."""
+        found = self.centres[:, 0].isfinite().nonzero()
+        return tuple(found.flatten().tolist())
+
+    def opened(self) -> Case:
+        """Return this case, which is in memory; `case_store.StoredCase` reads one from a file."""
+        return self
 
 
 def make_case(
@@ -229,57 +234,3 @@ def _large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
     return (sizes >= least_share * sizes.max())[components] & mask
-
-
-def save_dataset(cases: list[Case], spacing_mm: float, path: Path) -> None:
-    """Write cases to one safetensors file, completely or not at all.
-
-    Raises:
-        UserError: If the file cannot be written (OUTPUT_BAD, DISK_FULL).
-    """
-    tensors = {}
-    for case in cases:
-        for field in _FIELDS:
-            if (tensor := getattr(case, field)) is not None:
-                tensors[f"{case.name}/{field}"] = tensor.contiguous()
-    metadata = {
-        "version": _DATASET_VERSION,
-        "spacing_mm": spacing_mm,
-        "cases": [case.name for case in cases],
-        "keys": [case.key for case in cases],
-        "origins": [asdict(case.origin) for case in cases],
-    }
-    save_tensors(tensors, metadata, path)
-
-
-def load_dataset(path: Path, spacing_mm: float | None = None) -> list[Case]:
-    """Read a file written by `save_dataset`.
-
-    Args:
-        path: File to read.
-        spacing_mm: Voxel spacing that the cases must have; None accepts any.
-
-    Raises:
-        UserError: If the file is damaged or of another version (MODEL_BAD), or its cases have
-            another spacing (INPUT_BAD).
-    """
-    tensors, metadata = load_tensors(path)
-    if metadata.get("version") != _DATASET_VERSION:
-        raise UserError(
-            f"{path} was written by another version.",
-            "Delete it; it will be rebuilt.",
-            Code.MODEL_BAD,
-        )
-    if spacing_mm is not None and metadata["spacing_mm"] != spacing_mm:
-        raise UserError(
-            f"{path} holds cases with voxels of {metadata['spacing_mm']:g} mm; this network needs "
-            f"{spacing_mm:g} mm.",
-            "Choose another folder with --out, or delete the file; it will be rebuilt.",
-            Code.INPUT_BAD,
-        )
-    return [
-        Case(name, *(tensors.get(f"{name}/{field}") for field in _FIELDS), key, Origin(**origin))
-        for name, key, origin in zip(
-            metadata["cases"], metadata["keys"], metadata["origins"], strict=True
-        )
-    ]
