@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
 from spinemamba.cli.console import print_line
+from spinemamba.cli.execution import add_execution_arguments, workers_of
 from spinemamba.common.errors import Code, UserError
 from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACING_MM
 
 if TYPE_CHECKING:
-    from spinemamba.training.data.dataset import Case
+    from spinemamba.training.data.case_store import StoredCase
     from spinemamba.training.data.gather import DataOptions
+    from spinemamba.training.execution import Execution
+    from spinemamba.training.interruption import TimeLimit
     from spinemamba.training.loop import Trainer
+    from spinemamba.training.options import TrainOptions
 
 
 _SHEET_PATCHES = 24
+
+_MINUTES, _STEPS = 60.0, 100_000
+"""Default schedule: the first applies unless the user gives the number of steps."""
+
+_Cases = tuple[list["StoredCase"], list[float]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
     _add_schedule(parser)
+    add_execution_arguments(parser)
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +69,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="your cases, in the layout of VerSe or nnU-Net"
     )
     parser.add_argument(
+        "--prepared",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of cases that 'spinemamba prepare' has made",
+    )
+    parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to exclude, for testing"
     )
     parser.add_argument(
@@ -69,10 +90,15 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_schedule(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the schedule."""
     parser.add_argument(
-        "--minutes", type=positive_number(1e7), default=60.0, help="time of the whole schedule"
+        "--minutes",
+        type=positive_number(1e7),
+        help=f"time of the whole schedule (default: {_MINUTES:g}, without limit if --steps is "
+        "given)",
     )
     parser.add_argument(
-        "--steps", type=whole_number(1, 10**9), default=100_000, help="steps of the whole schedule"
+        "--steps",
+        type=whole_number(1, 10**9),
+        help=f"steps of the whole schedule (default: {_STEPS})",
     )
     parser.add_argument(
         "--learning-rate", type=positive_number(1.0), default=1e-3, help="peak value (%(default)s)"
@@ -82,35 +108,94 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train until the time or the steps are used up; a second call resumes from the checkpoint."""
+    """Train until the schedule ends; a second call resumes from the checkpoint.
+
+    Raises:
+        UserError: If there are no cases, or the training cannot run.
+    """
     import torch
 
     from spinemamba.common.process_tuning import keep_freed_memory
-    from spinemamba.network.config import TRAINED
-    from spinemamba.training.data.gather import gather_cases
-    from spinemamba.training.folder import SHEET, working_in
-    from spinemamba.training.monitoring import write_contact_sheet
+    from spinemamba.training.execution import joined_processes
+    from spinemamba.training.interruption import TimeLimit
 
+    limit = TimeLimit(args.time_limit)
     keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
-    with working_in(args.out, TRAINED[args.size, args.network], args.kind):
-        cases, weights = gather_cases(data_options(args), SPACING_MM[args.network], print_line)
-        if not cases:
+    with joined_processes(args.device, compiled=args.compile) as execution:
+        execution = replace(execution, workers=workers_of(args.workers, execution))
+        report = print_line if execution.is_first else _unheard
+        try:
+            with _folder(args, execution):
+                _train(args, execution, limit, report)
+        except torch.cuda.OutOfMemoryError as error:
             raise UserError(
-                "There are no cases to train on.",
-                "Give --data, --data-list or --phantoms.",
-                Code.INPUT_BAD,
-            )
-        trainer = _trainer(args, cases, weights)
-        write_contact_sheet(trainer.examples(_SHEET_PATCHES), args.out / SHEET)
-        print_line(f"preview of the training patches: {args.out / SHEET}")
-        trainer.run(args.out, print_line)
+                f"The GPU has too little free memory for batches of {args.batch_size}.",
+                "Lower --batch-size, and raise --accumulate to keep the size of the steps.",
+                Code.OOM_GPU,
+            ) from error
     return 0
 
 
-def data_options(args: argparse.Namespace) -> DataOptions:
+def _unheard(text: str) -> None:
+    """Discard a message: only the first of several processes reports."""
+
+
+def _folder(args: argparse.Namespace, execution: Execution) -> AbstractContextManager[None]:
+    """Return a context in which the first process has locked the folder of the training."""
+    from spinemamba.network.config import TRAINED
+    from spinemamba.training.folder import working_in
+
+    if not execution.is_first:
+        return nullcontext()
+    return working_in(args.out, TRAINED[args.size, args.network], args.kind)
+
+
+def _train(
+    args: argparse.Namespace,
+    execution: Execution,
+    limit: TimeLimit,
+    report: Callable[[str], None],
+) -> None:
+    from spinemamba.training.execution import from_first
+    from spinemamba.training.folder import SHEET
+    from spinemamba.training.monitoring import write_contact_sheet
+
+    cases = from_first(lambda: _cases(args), execution)
+    trainer = _trainer(args, cases, execution, report)
+    if execution.is_first:
+        write_contact_sheet(trainer.examples(_SHEET_PATCHES), args.out / SHEET)
+    report(f"preview of the training patches: {args.out / SHEET}")
+    trainer.run(args.out, report, limit)
+
+
+def _cases(args: argparse.Namespace) -> _Cases:
+    """Return the cases and their sampling weights.
+
+    Raises:
+        UserError: If there are none (INPUT_BAD).
+    """
+    from spinemamba.training.data.gather import gather_cases
+
+    cases, weights = gather_cases(
+        data_options(args, args.network), SPACING_MM[args.network], print_line
+    )
+    if not cases:
+        raise UserError(
+            "There are no cases to train on.",
+            "Give --data, --prepared, --data-list or --phantoms.",
+            Code.INPUT_BAD,
+        )
+    return cases, weights
+
+
+def data_options(args: argparse.Namespace, network: str) -> DataOptions:
     """Return the sources of the cases that the arguments name.
+
+    Args:
+        args: Arguments of `add_data_arguments`.
+        network: "coarse", "fine" or "levels".
 
     Raises:
         UserError: If the folder of a data list is given without a list (INPUT_BAD).
@@ -131,34 +216,57 @@ def data_options(args: argparse.Namespace) -> DataOptions:
         leave_out=tuple(args.leave_out),
         phantoms=args.phantoms,
         seed=args.seed,
+        prepared=tuple(path / network for path in args.prepared),
+        workers=max(1, args.workers or 1),
     )
 
 
-def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
+def _trainer(
+    args: argparse.Namespace,
+    cases: _Cases,
+    execution: Execution,
+    report: Callable[[str], None],
+) -> Trainer:
     """Return the training described by the arguments, resumed if there is a checkpoint."""
-    import torch
-
     from spinemamba.inference.model import load_model
-    from spinemamba.inference.precision import has_bfloat16
     from spinemamba.network.config import TRAINED
     from spinemamba.protocol.model_card import find_model
-    from spinemamba.training.loop import Trainer, TrainOptions
+    from spinemamba.training.loop import Trainer
 
-    options = TrainOptions(
-        minutes=args.minutes,
-        steps=args.steps,
+    options = _options(args, execution)
+    trainer = Trainer(TRAINED[args.size, args.network], *cases, options, execution)
+    if trainer.resume(args.out):
+        report(f"resuming at step {trainer.step}")
+        if args.start_from:
+            initial = trainer.started_from or "random weights"
+            report(f"--start-from is not used: the training began from {initial}")
+        if execution.workers and trainer.options.order == "sequence":
+            report("--workers is not used: the training began with patches in one sequence")
+    elif args.start_from:
+        trainer.start_from(load_model(find_model(args.start_from)), args.network)
+    report(f"device {execution.device}, convolutions in {options.precision}")
+    return trainer
+
+
+def _options(args: argparse.Namespace, execution: Execution) -> TrainOptions:
+    """Return schedule and optimizer.
+
+    On the CPU without workers the patches come from one sequence of random numbers, as in earlier
+    versions, so that a repeated training gives the same weights.
+    """
+    from spinemamba.training.execution import training_precision
+    from spinemamba.training.options import TrainOptions
+
+    alone = execution.device.type == "cpu" and execution.workers == 0 and execution.processes == 1
+    return TrainOptions(
+        minutes=args.minutes or (None if args.steps else _MINUTES),
+        steps=args.steps or _STEPS,
         learning_rate=args.learning_rate,
         level_weight=LEVEL_WEIGHT[args.network],
         seed=args.seed,
         kind=args.kind,
-        bfloat16=has_bfloat16(torch.device("cpu")),
+        precision=training_precision(args.precision, execution.device),
+        batch_size=args.batch_size,
+        accumulate=args.accumulate,
+        order="sequence" if alone else "numbered",
     )
-    trainer = Trainer(TRAINED[args.size, args.network], cases, weights, options)
-    if trainer.resume(args.out):
-        print_line(f"resuming at step {trainer.step}")
-        if args.start_from:
-            initial = trainer.started_from or "random weights"
-            print_line(f"--start-from is not used: the training began from {initial}")
-    elif args.start_from:
-        trainer.start_from(load_model(find_model(args.start_from)), args.network)
-    return trainer

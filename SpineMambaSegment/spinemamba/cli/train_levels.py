@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--learning-rate", type=positive_number(1.0), default=1e-3, help="peak value (%(default)s)"
     )
     parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument(
+        "--workers", type=whole_number(1, 256), default=1, help="processes that make cases (1)"
+    )
     parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
 
 
@@ -60,8 +63,8 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
     from spinemamba.training.levels.loop import LevelTrainer, LevelTrainOptions
     from spinemamba.training.levels.spines import SPACING_MM, spine_of
 
-    cases, weights = gather_cases(data_options(args), SPACING_MM, print_line)
-    found = [(spine_of(case), weight) for case, weight in zip(cases, weights, strict=True)]
+    cases, weights = gather_cases(data_options(args, "levels"), SPACING_MM, print_line)
+    found = [(spine_of(case.opened()), weight) for case, weight in zip(cases, weights, strict=True)]
     usable = [(spine, weight) for spine, weight in found if spine is not None]
     if not usable:
         raise UserError(

@@ -39,7 +39,7 @@ class Execution:
         processes: Number of processes that train together.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     compiled: bool = False
     workers: int = 0
     rank: int = 0
@@ -51,14 +51,17 @@ class Execution:
         return self.rank == 0
 
 
+ONE_CPU = Execution(torch.device("cpu"))
+"""One process on the CPU that draws its patches itself."""
+
+
 @contextmanager
-def joined_processes(device: str, compiled: bool, workers: int) -> Iterator[Execution]:
+def joined_processes(device: str, *, compiled: bool) -> Iterator[Execution]:
     """Yield how this process trains, connected with the others if ``torchrun`` started several.
 
     Args:
         device: "auto", "cpu", "cuda" or one GPU such as "cuda:1".
         compiled: Whether to compile the network.
-        workers: Processes that draw patches, for each process that trains.
 
     Raises:
         UserError: If there is no such GPU (NO_GPU), or one GPU is chosen for several processes
@@ -67,7 +70,7 @@ def joined_processes(device: str, compiled: bool, workers: int) -> Iterator[Exec
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = pick_device(device)
     if processes == 1:
-        yield Execution(_current(chosen), compiled, workers)
+        yield Execution(_current(chosen), compiled)
         return
     if ":" in chosen:
         raise UserError(
@@ -80,7 +83,8 @@ def joined_processes(device: str, compiled: bool, workers: int) -> Iterator[Exec
     backend = "nccl" if place.type == "cuda" else "gloo"
     torch.distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
     try:
-        yield Execution(place, compiled, workers, torch.distributed.get_rank(), processes)
+        rank = torch.distributed.get_rank()
+        yield Execution(place, compiled, rank=rank, processes=processes)
     finally:
         torch.distributed.destroy_process_group()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,9 +21,6 @@ from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.loss import Targets
 from spinemamba.training.synthesis.options import SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
-
-Order = Literal["sequence", "numbered"]
-"""How random numbers are given to patches: one sequence for all, or a seed for each."""
 
 Batch = tuple[Tensor, Targets]
 """Images (B, 1, D, H, W) and their targets."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -24,12 +24,11 @@ from spinemamba.training.checkpoint import (
 from spinemamba.training.data.case_store import TrainingCase
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions
-from spinemamba.training.execution import Execution, largest, replica
+from spinemamba.training.execution import ONE_CPU, Execution, largest, replica
 from spinemamba.training.feed import (
     Batch,
     Feed,
     NumberedFeed,
-    Order,
     PatchSource,
     SequenceFeed,
     Share,
@@ -40,56 +39,12 @@ from spinemamba.training.interruption import Interruption, TimeLimit, interrupti
 from spinemamba.training.loss import patch_mean_loss
 from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.optimizer import parameter_groups, rate_factor
-from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
+from spinemamba.training.options import TrainOptions
 
 Report = Callable[[str], None]
 
 _TIME_LIMIT, _OTHER = "time limit", "another process was stopped"
 """Reasons for an end before that of the schedule, besides the name of a signal."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Schedule and optimizer.
-
-    Attributes:
-        minutes: Wall-clock time of the whole schedule, over all calls; None for no limit. With a
-            limit, the learning rate depends on the speed of the computer.
-        steps: Steps of the whole schedule, over all calls. Training ends at the first of the two
-            limits.
-        learning_rate: Peak rate of AdamW; warms up over 100 steps and falls to zero as a cosine.
-        weight_decay: Weight decay; not applied to norms, biases, the shape prior and the
-            parameters of the scan.
-        level_weight: Weight of the level loss.
-        clip: Largest norm of the gradient.
-        ema: Decay of the exponential moving average of the weights, which a model is packed from.
-        seed: Seed of weights, patches and appearance.
-        save_every_s: Seconds between checkpoints.
-        kind: Kind of network, one of `architectures.KINDS`.
-        precision: Precision of convolutions and linear layers, "float32", "bfloat16" or "float16";
-            weights, scans, affinities and losses stay in float32.
-        batch_size: Patches per batch of each process.
-        accumulate: Batches per step, whose gradients are averaged.
-        order: Whether the patches come from one "sequence" of random numbers, or are "numbered",
-            with a seed for each, so that several processes can draw them.
-        synthesis: Probabilities of the image synthesis.
-    """
-
-    minutes: float | None = 60.0
-    steps: int = 4000
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    level_weight: float = 0.5
-    clip: float = 5.0
-    ema: float = 0.998
-    seed: int = 0
-    save_every_s: float = 120.0
-    kind: str = "spinemamba"
-    precision: str = "float32"
-    batch_size: int = 1
-    accumulate: int = 1
-    order: Order = "sequence"
-    synthesis: SynthesisOptions = DEFAULT_SYNTHESIS
 
 
 class Trainer:
@@ -112,7 +67,7 @@ class Trainer:
         cases: Sequence[TrainingCase],
         weights: list[float],
         options: TrainOptions,
-        execution: Execution = Execution(),
+        execution: Execution = ONE_CPU,
     ):
         torch.manual_seed(options.seed)
         self.options, self.execution = options, execution
@@ -196,7 +151,7 @@ class Trainer:
     ) -> None:
         """Take steps until the schedule is completed, or until it is interrupted."""
         before = saved = time.monotonic()
-        while self.done < 1 and not interruption.reason:
+        while self.done < 1:
             parts = self.learn()
             now = time.monotonic()
             self.seconds, stop, late = largest(
@@ -207,9 +162,10 @@ class Trainer:
             before = now
             if metrics is not None:
                 metrics.add(self.step, parts | {"waiting": self.waiting}, self.seconds)
-            if stop or late:
+            if stop or late:  # the same in all processes
                 interruption.reason = interruption.reason or (_OTHER if stop else _TIME_LIMIT)
-            elif now - saved > self.options.save_every_s:
+                return
+            if now - saved > self.options.save_every_s:
                 self.save(folder)
                 saved = time.monotonic()
                 limit.save_took(saved - now)

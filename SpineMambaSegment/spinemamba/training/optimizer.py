@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from torch import nn
 
-if TYPE_CHECKING:
-    from spinemamba.training.loop import TrainOptions
+from spinemamba.training.options import TrainOptions
 
 
 def rate_factor(step: int, done: float) -> float:

@@ -8,7 +8,8 @@ from spinemamba.network.config import NetworkConfig
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.data.dataset import Case, make_case
 from spinemamba.training.data.origin import PHANTOM_SOURCE, Origin
-from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.loop import Trainer
+from spinemamba.training.options import TrainOptions
 
 CONFIG = NetworkConfig(
     patch_vox=(16, 16, 16),

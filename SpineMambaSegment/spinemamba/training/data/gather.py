@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -71,7 +71,7 @@ class DataOptions:
         leave_out: Names of cases that are kept for testing.
         phantoms: Number of phantoms.
         seed: Seed of the first phantom; the others have the following numbers.
-        prepared: Folder of cases that `spinemamba prepare` has made for the network; None for none.
+        prepared: Folders of cases that `spinemamba prepare` has made for the network.
         workers: Processes that check and make cases.
     """
 
@@ -81,7 +81,7 @@ class DataOptions:
     leave_out: tuple[str, ...] = ()
     phantoms: int = 12
     seed: int = 0
-    prepared: Path | None = None
+    prepared: tuple[Path, ...] = ()
     workers: int = 1
 
 
@@ -125,14 +125,16 @@ def gather_cases(
         cases = store.in_order(with_phantoms(cases, seeds, options.listed, maker))
     if cases != before:
         store.write(cases)
-    if options.prepared is not None:
-        cases = _prepared(options.prepared, spacing_mm, report) + cases
+    for folder in reversed(options.prepared):
+        cases = _prepared(folder, spacing_mm, {case.name for case in cases}, report) + cases
     cases = _without(cases, options.leave_out)
     return cases, draw_weights(cases)
 
 
-def _prepared(folder: Path, spacing_mm: float, report: Callable[[str], None]) -> list[StoredCase]:
-    """Return the cases of a prepared folder.
+def _prepared(
+    folder: Path, spacing_mm: float, names: Collection[str], report: Callable[[str], None]
+) -> list[StoredCase]:
+    """Return the cases of a prepared folder; names that occur elsewhere get those of the folder.
 
     Raises:
         UserError: If there are none, or a file is damaged (INPUT_BAD).
@@ -142,11 +144,12 @@ def _prepared(folder: Path, spacing_mm: float, report: Callable[[str], None]) ->
     if problems or not cases:
         raise UserError(
             "\n".join([*problems, f"{folder} does not hold whole prepared cases."]),
-            "Prepare it with: spinemamba prepare DATA FOLDER",
+            "Prepare them with: spinemamba prepare DATA FOLDER",
             Code.INPUT_BAD,
         )
     report(f"{len(cases)} prepared cases of {folder}")
-    return cases
+    prefix = f"{folder.parent.name}/"
+    return [renamed(c, prefix + c.name) if c.name in names else c for c in cases]
 
 
 def _with_listed_cases(

@@ -16,8 +16,10 @@ from spinemamba.training.data.case_store import CaseStore
 from spinemamba.training.data.dataset import IGNORE_INDEX, Case
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.folder import read_metadata
-from spinemamba.training.loop import Trainer, TrainOptions, rate_factor
+from spinemamba.training.loop import Trainer
 from spinemamba.training.loss import Targets, soft_dice, soft_level_targets, spine_loss
+from spinemamba.training.optimizer import rate_factor
+from spinemamba.training.options import TrainOptions
 from spinemamba.training.synthesis.options import SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 

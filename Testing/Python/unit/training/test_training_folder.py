@@ -22,8 +22,9 @@ from spinemamba.training.checkpoint import load_checkpoint, save_checkpoint
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.tensors import load_tensors
 from spinemamba.training.folder import read_metadata, working_in
-from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.loop import Trainer
 from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.options import TrainOptions
 from spinemamba.training.pack_model import pack_model
 
 
