@@ -1,7 +1,7 @@
 """Train and compare SpineMamba, its ablations, and MONAI's DynUNet.
 
-``python Testing/Benchmarks/run.py ablation FOLDER --dataset CASES`` trains each kind from scratch on
-the same patches (same cases, seed and number of steps), and segments the test cases with the coarse
+``python Testing/Benchmarks/run.py ablation FOLDER --dataset CASES`` trains each kind from scratch
+on the same patches (cases, seed and number of steps), and segments the test cases with the coarse
 network of the default model. It continues after an interruption and writes the table into the
 model's MODEL_CARD.md. CASES is the folder ``cases`` of a training of the fine network.
 """

@@ -24,7 +24,7 @@ from spinemamba.training.checkpoint import (
 from spinemamba.training.data.case_store import TrainingCase
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions
-from spinemamba.training.execution import ONE_CPU, Execution, largest, replica
+from spinemamba.training.execution import ONE_CPU, Execution, largest, mixed_precision, replica
 from spinemamba.training.feed import (
     Batch,
     Feed,
@@ -232,9 +232,7 @@ class Trainer:
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the share of a batch in the loss of a step, and the parts of its loss."""
         image, targets = batch
-        dtype = getattr(torch, self.options.precision)
-        half = dtype != torch.float32
-        with torch.autocast(image.device.type, dtype if half else None, enabled=half):
+        with mixed_precision(self.options.precision, image.device):
             logits = self._replica(image)
         loss, parts = patch_mean_loss(logits.float(), targets, self.options.level_weight)
         return loss / self.options.accumulate, parts

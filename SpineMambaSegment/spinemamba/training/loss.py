@@ -105,7 +105,7 @@ def _level_loss(levels: Tensor, target: Tensor, bone: Tensor) -> Tensor:
     if not bone.any():
         return levels.sum() * 0
     log_probability = levels.movedim(1, -1)[bone].log_softmax(dim=-1)  # (voxels, 25)
-    soft_targets = soft_level_targets(levels.shape[1]).to(levels.device)[target[bone].long() - 1]
+    soft_targets = soft_level_targets(levels.shape[1], levels.device)[target[bone].long() - 1]
     return functional.kl_div(log_probability, soft_targets, reduction="batchmean")
 
 
@@ -118,9 +118,9 @@ def _offset_loss(offset: Tensor, target: Tensor, bone: Tensor) -> Tensor:
     return functional.smooth_l1_loss(predicted, target.movedim(1, -1)[known] / OFFSET_UNIT_VOX)
 
 
-def soft_level_targets(count: int) -> Tensor:
+def soft_level_targets(count: int, device: torch.device | None = None) -> Tensor:
     """Return a distribution over levels for each level, (count, count), by `_LEVEL_SPREAD`."""
-    index = torch.arange(count, dtype=torch.float32)
+    index = torch.arange(count, dtype=torch.float32, device=device)
     return (-0.5 * ((index[:, None] - index[None]) / _LEVEL_SPREAD) ** 2).softmax(dim=-1)
 
 

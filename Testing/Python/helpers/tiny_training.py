@@ -32,6 +32,6 @@ def lumbar_case() -> Case:
 
 
 def trainer(case: Case, config: NetworkConfig = CONFIG, **changes: object) -> Trainer:
-    """Return a training before its first step."""
-    options = TrainOptions(minutes=10, steps=1000, **changes)
+    """Return a training before its first step, with changed options."""
+    options = TrainOptions(**({"minutes": 10, "steps": 1000} | changes))
     return Trainer(config, [case], [1.0], options)
