@@ -136,7 +136,7 @@ def replica(network: nn.Module, execution: Execution) -> nn.Module:
     """Return the module to call in training: it averages gradients over processes, if several."""
     if execution.processes > 1:
         ids = [execution.device.index] if execution.device.type == "cuda" else None
-        network = DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+        network = DistributedDataParallel(network, device_ids=ids)
     return torch.compile(network) if execution.compiled else network
 
 

@@ -205,6 +205,7 @@ def test_a_step_needs_no_tensor_on_the_default_device(case: Case):
     assert all(map(torch.equal, weights(one), weights(expected)))
 
 
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
 def test_a_checkpoint_continues_on_another_device(case: Case, tmp_path: Path):
     one = trainer(case)
     one.learn()
