@@ -9,9 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
+from spinemamba.cli.arguments import (
+    add_execution_arguments,
+    positive_number,
+    seed,
+    threads,
+    whole_number,
+)
 from spinemamba.cli.console import print_line
-from spinemamba.cli.execution import add_execution_arguments, workers_of
 from spinemamba.common.errors import Code, UserError
 from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, SIZES, SPACING_MM
 
@@ -116,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from spinemamba.common.process_tuning import keep_freed_memory
-    from spinemamba.training.execution import joined_processes
+    from spinemamba.training.execution import joined_processes, workers_of
     from spinemamba.training.interruption import TimeLimit
 
     limit = TimeLimit(args.time_limit)

@@ -15,7 +15,6 @@ from typing import TypeVar
 import torch
 import torch.distributed
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.inference.device import pick_device
@@ -25,6 +24,9 @@ _T = TypeVar("_T")
 
 _LONGEST_WAIT = timedelta(hours=24)
 """How long processes wait for the first one, which may have thousands of cases to prepare."""
+
+_MOST_WORKERS = 8
+"""Default number of workers at most: it keeps a data-centre GPU busy, at about 0.5 GB for each."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,16 @@ def _current(name: str) -> torch.device:
     return device
 
 
+def workers_of(requested: int | None, execution: Execution) -> int:
+    """Return the number of processes that draw patches for one process that trains."""
+    if requested is not None:
+        return requested
+    if execution.device.type == "cpu":
+        return 0
+    cores = (os.cpu_count() or 1) // execution.processes
+    return max(0, min(_MOST_WORKERS, cores - 1))
+
+
 def training_precision(requested: str, device: torch.device) -> str:
     """Return the precision of convolutions and linear layers.
 
@@ -135,6 +147,9 @@ def mixed_precision(precision: str, device: torch.device) -> AbstractContextMana
 def replica(network: nn.Module, execution: Execution) -> nn.Module:
     """Return the module to call in training: it averages gradients over processes, if several."""
     if execution.processes > 1:
+        # Not needed by one process, and slow to import.
+        from torch.nn.parallel import DistributedDataParallel
+
         ids = [execution.device.index] if execution.device.type == "cuda" else None
         network = DistributedDataParallel(network, device_ids=ids)
     return torch.compile(network) if execution.compiled else network
