@@ -310,6 +310,7 @@ class Trainer:
         """
         try:
             weights = getattr(model, name).network.state_dict()
+            weights = {k: v.to(self.execution.device) for k, v in weights.items()}
             self.network.load_state_dict(_completed(weights, self.network.state_dict()))
         except RuntimeError as error:
             raise UserError(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny_train_command
@@ -203,6 +204,15 @@ def test_a_step_needs_no_tensor_on_the_default_device(case: Case):
         with torch.device("meta"):
             assert [one.learn() for _ in range(2)] == parts
     assert all(map(torch.equal, weights(one), weights(expected)))
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+def test_a_network_on_another_device_starts_from_a_model_without_offsets(case: Case):
+    card = SimpleNamespace(data=(), name="first", version="1")
+    model = SimpleNamespace(card=card, coarse=SimpleNamespace(network=trainer(case).network))
+    other = Trainer(RICH, [case], [1.0], trainer(case).options, META)
+    other.start_from(model, "coarse")
+    assert {value.device.type for value in weights(other)} == {"meta"}
 
 
 @pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
