@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from spinemamba.cli.arguments import whole_number
 from spinemamba.cli.console import print_line
 from spinemamba.cli.train import (
     add_data_arguments,
@@ -17,11 +18,17 @@ from spinemamba.common.errors import Code, UserError
 if TYPE_CHECKING:
     from spinemamba.training.levels.loop import LevelTrainer
 
+_STEPS = 4000
+"""Default steps of the whole schedule."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_data_arguments(parser)
-    add_step_arguments(parser, 4000)
+    add_step_arguments(parser, _STEPS)
+    parser.add_argument(
+        "--workers", type=whole_number(1, 256), default=1, help="processes that make cases (1)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,17 +61,17 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
     from spinemamba.training.levels.spines import SPACING_MM, spine_of
     from spinemamba.training.synthesis.options import MOSTLY_CT
 
-    cases, weights = gather_cases(data_options(args), SPACING_MM, print_line)
-    found = [(spine_of(case), weight) for case, weight in zip(cases, weights, strict=True)]
+    cases, weights = gather_cases(data_options(args, "levels"), SPACING_MM, print_line)
+    found = [(spine_of(case.opened()), weight) for case, weight in zip(cases, weights, strict=True)]
     usable = [(spine, weight) for spine, weight in found if spine is not None]
     if not usable:
         raise UserError(
             "No case has two complete vertebrae.",
-            "Give --data, --data-list or --phantoms.",
+            "Give --data, --prepared, --data-list or --phantoms.",
             Code.INPUT_BAD,
         )
     options = LevelTrainOptions(
-        steps=args.steps,
+        steps=args.steps or _STEPS,
         learning_rate=args.learning_rate,
         seed=args.seed,
         bfloat16=has_bfloat16(torch.device("cpu")),

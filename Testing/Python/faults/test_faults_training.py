@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 RUNNER = Path(__file__).with_name("disturbed_trainings.py")
-FILES = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
+FILES = {"cases", "checkpoint.pt", "sheet.png", "training.json"}
 BUG = ("Traceback", "Something went wrong", "damaged")
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 Outcome = Callable[[str, str], None]
@@ -97,7 +97,7 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-STOPS = [(signal.SIGKILL, step) for step in range(1, 11)]
+STOPS = [(signal.SIGKILL, step) for step in range(1, 13)]
 STOPS += [(signal.SIGTERM, step) for step in (3, 6)] + [(signal.SIGINT, 7)]
 LATER = (1, 3, 4, 5)
 

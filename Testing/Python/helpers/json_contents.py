@@ -21,6 +21,7 @@ from spinemamba.protocol.result import RESULT as RESULT_FORMAT
 from spinemamba.protocol.result import InstanceResult, LabelingResult, LevelsFrom, Result, Witnesses
 from spinemamba.protocol.review import LogEntry, LoggedChange, Review
 from spinemamba.protocol.vertebra_result import VertebraResult
+from spinemamba.training.data.case_store import CaseIndex, IndexEntry
 from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
 from spinemamba.training.data.origin import Source
 from spinemamba.training.folder import TrainingRecord
@@ -112,6 +113,9 @@ VERTEBRA = VertebraEntry(
 NETWORK = NetworkCard("w.safetensors", SHA, 4.0, {"patch_vox": [8, 8, 8]}, {"steps": 3})
 
 CONTENTS: dict[str, Any] = {
+    "case_index": CaseIndex(
+        1.5, 3, (IndexEntry("a", SHA, 9, 10**18, "user:0", "user", "", 1.0, (20, 21)),)
+    ),
     "event": Progress("segment", 0.5, 0.4),
     "job": ResegmentJob(
         Path("i.nrrd"),

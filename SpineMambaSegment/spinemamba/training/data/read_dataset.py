@@ -20,6 +20,7 @@ from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
 from spinemamba.anatomy.terminology import level_named
 from spinemamba.common.atomic_files import sha256
 from spinemamba.common.errors import UserError
+from spinemamba.common.processes import Mapper
 from spinemamba.imaging.intensity import hounsfield_problem
 from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.read import read_labels, read_volume
@@ -200,17 +201,22 @@ def _is_detached(path: Path) -> bool:
         return _DETACHED.search(file.read(_HEADER_BYTES)) is not None
 
 
-def check_cases(cases: list[UserCase], report: Callable[[str], None]) -> None:
+def check_cases(cases: list[UserCase], report: Callable[[str], None], each: Mapper = map) -> None:
     """Read every file once, so that errors appear before a long training.
+
+    Args:
+        cases: Cases to check.
+        report: Receives the name of each case when it has been read.
+        each: Applies a function to many items, possibly in several processes.
 
     Raises:
         UserError: If files cannot be used; all problems are listed with their files.
     """
     problems = []
-    for number, case in enumerate(cases, start=1):
-        report(f"checking {number} of {len(cases)}: {case.name}")
+    for number, (case, found) in enumerate(zip(cases, each(_problems, cases), strict=True), 1):
+        report(f"checked {number} of {len(cases)}: {case.name}")
         folder = case.name.rpartition("/")[0]
-        problems += [f"{folder}/{text}" if folder else text for text in _problems(case)]
+        problems += [f"{folder}/{text}" if folder else text for text in found]
     raise_if_any(problems)
 
 

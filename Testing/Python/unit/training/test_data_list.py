@@ -216,7 +216,8 @@ def test_a_changed_entry_is_read_again(phantom_list: Path, tmp_path: Path):
     said: list[str] = []
     listed = read_data_list(changed, phantom_list.parent)
     cases, _ = gather_cases(DataOptions(tmp_path, listed=listed, phantoms=0), 8.0, said.append)
-    assert said == ["a: its files or its entry have changed since the last call; read again", "a"]
+    changed_text = "a: its files or its entry have changed since the last call; read again"
+    assert said == [changed_text, "a (1 of 1)"]
     assert cases[0].origin.kind == "complete"
 
 

@@ -22,8 +22,9 @@ from spinemamba.training.checkpoint import has_checkpoint, load_checkpoint, save
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.origin import Origin
 from spinemamba.training.folder import working_in
-from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.loop import Trainer
 from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.options import TrainOptions
 from spinemamba.training.pack_model import pack_model
 
 
