@@ -22,6 +22,9 @@ IGNORE_INDEX = 255
 BONE_HU = 120
 """Brighter voxels without a label may be bone, in scans that are not completely labelled."""
 
+MR_UNITS = 1000
+"""MR is stored as its normalised value times this, because its own values have no unit."""
+
 _DATASET_VERSION = 3
 """Increases when the same files and seeds give other cases: older caches are rebuilt."""
 
@@ -52,7 +55,8 @@ class Case:
         name: Name of the case, for reports.
         target: Network channel of each voxel (0 background, `IGNORE_INDEX`), uint8 (z, y, x).
         core: Mask of the cores of the vertebrae, uint8 (z, y, x).
-        image: Image in HU, int16 (z, y, x); None if images are always painted from the tissues.
+        image: Image in HU, or MR in `MR_UNITS`, int16 (z, y, x); None if images are always painted
+            from the tissues.
         tissues: `phantom.Tissue` of each voxel, uint8 (z, y, x); None if the image is always used.
         depth: Depth of each voxel in its vertebra, int8 (z, y, x), packed by `pack_depth`; None
             without tissues.

@@ -23,7 +23,6 @@ from spinemamba.training.data.origin import PHANTOM_SOURCE, PREFIX, Origin
 from spinemamba.training.data.read_dataset import (
     USER,
     check_cases,
-    find_cases,
     load_user_cases,
     with_keys,
 )
@@ -32,6 +31,7 @@ from spinemamba.training.data.vertebra_shapes import (
     load_shapes,
     save_shapes,
 )
+from spinemamba.training.layouts.find import find_cases
 
 _LISTED, _PHANTOM = "list:", "phantom:"
 """Beginnings of the keys of cases of a data list, and of phantoms; `USER` is that of the user's."""
@@ -67,7 +67,9 @@ class DataOptions:
     Attributes:
         folder: Folder of the training, for the dataset cache.
         listed: Data list with training cases; None for none.
-        user: Folder of the user's cases, as `read_dataset` describes it; None for none.
+        user: Folder of the user's cases, in a layout of `layouts.find`; None for none.
+        ignore: Names of labels of the user's cases that become background.
+        unused: Names of the user's cases that are not trained on: other splits and folds.
         leave_out: Names of cases that are kept for testing.
         phantoms: Number of phantoms.
         seed: Seed of the first phantom; the others have the following numbers.
@@ -76,6 +78,8 @@ class DataOptions:
     folder: Path
     listed: DataList | None = None
     user: Path | None = None
+    ignore: tuple[str, ...] = ()
+    unused: frozenset[str] = frozenset()
     leave_out: tuple[str, ...] = ()
     phantoms: int = 12
     seed: int = 0
@@ -109,7 +113,7 @@ def gather_cases(
     if options.listed:
         cases = _with_listed_cases(cases, options.listed, spacing_mm, report)
     if options.user:
-        cases = _with_user_cases(cases, options.user, spacing_mm, report)
+        cases = _with_user_cases(cases, options, spacing_mm, report)
     cases = _with_phantoms(cases, options, spacing_mm, report)
     if [id(case) for case in cases] != [id(case) for case in cached]:
         save_dataset(cases, spacing_mm, path)
@@ -173,19 +177,21 @@ def _files_digest(paths: Iterable[Path]) -> str:
 
 
 def _with_user_cases(
-    cases: list[Case], folder: Path, spacing_mm: float, report: Callable[[str], None]
+    cases: list[Case], options: DataOptions, spacing_mm: float, report: Callable[[str], None]
 ) -> list[Case]:
     """Return the cases with exactly the user's cases of a folder; only new files are read."""
     old = {case.name: case for case in cases if case.key.startswith(USER)}
     other_names = {case.name for case in cases if case.name not in old}
-    entries = with_keys(find_cases(folder), other_names, report)
+    found = find_cases(options.user, options.ignore)
+    chosen = [case for case in found if case.name not in options.unused]
+    entries = with_keys(chosen, other_names, report)
     by_key = {case.key: case for case in old.values() if case.key != USER}
     missing = [entry for entry in entries if entry.key not in by_key]
     for entry in missing:
         if entry.name in old:
             report(f"{entry.name}: its files have changed since the last call; they are read again")
     for name in old.keys() - {entry.name for entry in entries}:
-        report(f"{name}: no longer in {folder}; left out")
+        report(f"{name}: no longer in {options.user}; left out")
     check_cases(missing, report)
     new = {case.name: case for case in load_user_cases(missing, spacing_mm, report)}
     for entry in entries:

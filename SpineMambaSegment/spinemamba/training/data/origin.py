@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from spinemamba.imaging.intensity import Modality
+
 PREFIX = "own/"
 """Prefix of the name of a user's case if another case has the same name."""
 
@@ -50,11 +52,13 @@ class Origin:
         kind: One of `gather.SHARE`.
         source: Text of its `Source`; empty for the user's cases.
         weight: Sampling weight relative to the other cases of the kind.
+        modality: "ct" or "mr", which says what the values of its image are.
     """
 
     kind: str = "user"
     source: str = ""
     weight: float = 1.0
+    modality: Modality = "ct"
 
 
 USER_ORIGIN = Origin()

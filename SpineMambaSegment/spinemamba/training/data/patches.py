@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spinemamba.imaging.intensity import Modality
 from spinemamba.training.data.dataset import IGNORE_INDEX, UNITS_PER_MM, Case
 
 
@@ -43,10 +44,11 @@ class Patch:
         core: As in `Case`, uint8 (D, H, W).
         offset: Offset to the centre of the core of the voxel's vertebra along z, y, x, in voxels
             of the patch, float32 (3, D, H, W); NaN if unknown.
-        image: HU, float32 (D, H, W); None if the case has none.
+        image: HU, or MR in `dataset.MR_UNITS`, float32 (D, H, W); None if the case has none.
         tissues: uint8 (D, H, W); None if the case has none.
         depth_mm: Depth in the voxel's vertebra, negative outside, float32 (D, H, W); None without
             tissues.
+        modality: "ct" or "mr", of the image.
     """
 
     target: Tensor
@@ -55,6 +57,7 @@ class Patch:
     image: Tensor | None
     tissues: Tensor | None
     depth_mm: Tensor | None
+    modality: Modality = "ct"
 
 
 def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) -> Patch:
@@ -83,7 +86,8 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
     tissues = None if case.tissues is None else case.tissues[index]
     depth = None if case.depth is None else _interpolate(case.depth, points) / UNITS_PER_MM
     offset = _offset(case.centres, target, centre, matrix, grid)
-    return Patch(target, case.core[index], offset, image, tissues, depth)
+    modality = case.origin.modality
+    return Patch(target, case.core[index], offset, image, tissues, depth, modality)
 
 
 def _offset(
