@@ -17,6 +17,9 @@ from spinemamba.training.layouts.user_case import UserCase, UserDataset, split_n
 
 _MR = ("_T1w", "_T2w")
 
+_PLAIN_MASKS = ("_labels", "_seg")
+"""Endings of masks where no file has VerSe's ending."""
+
 _SUBREGIONS = ("_seg-spine_msk", "_seg-subreg_msk")
 """Sub-regions of SPINEPS and TPTBox, which name parts of vertebrae but no level."""
 
@@ -57,7 +60,7 @@ def read(folder: Path, ignore: tuple[str, ...]) -> UserDataset:
             f"levels are in the files {MASK}."
         )
     if not masks:
-        return UserDataset("VerSe (BIDS)", (), notes=tuple(notes))
+        masks, images = _plain_pairs(files, folder)
     cases = [
         UserCase(
             name,
@@ -71,6 +74,14 @@ def read(folder: Path, ignore: tuple[str, ...]) -> UserDataset:
         for name, image, mask in pair_files(images, masks)
     ]
     return UserDataset("VerSe (BIDS)", tuple(cases), _TRANSLATION, tuple(notes))
+
+
+def _plain_pairs(files: list[Path], folder: Path) -> tuple[list[CaseFile], list[CaseFile]]:
+    """Return ``NAME_labels`` or ``NAME_seg`` and ``NAME``, as the phantoms of this package."""
+    masks = [mask for ending in _PLAIN_MASKS for mask in case_files(files, ending, folder)]
+    names = {mask.name for mask in masks}
+    images = [image for image in case_files(files, "", folder) if image.name in names]
+    return masks, images
 
 
 def _plain(mask: CaseFile) -> CaseFile:
