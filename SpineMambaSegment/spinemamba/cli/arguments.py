@@ -70,43 +70,6 @@ def add_numbering(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_dataset_choice(parser: argparse.ArgumentParser) -> None:
-    """Add which labels of a data set are ignored, and which cases are trained and validated on."""
-    parser.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="label of the data set that is no vertebra and becomes background; may be repeated",
-    )
-    parser.add_argument(
-        "--fold",
-        type=_fold,
-        metavar="K/N",
-        help="validate on fold K of N, from 0/5 to 4/5; patients are not divided",
-    )
-    parser.add_argument(
-        "--validate", nargs="+", default=[], metavar="CASE", help="validate on these cases"
-    )
-    parser.add_argument(
-        "--train-on",
-        nargs="+",
-        default=["training"],
-        choices=("training", "validation", "test"),
-        help="official splits to train on (default: training)",
-    )
-
-
-def _fold(text: str) -> Any:
-    """Return the fold of a text such as ``0/5``."""
-    from spinemamba.training.layouts.splits import parse_fold
-
-    try:
-        return parse_fold(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def whole_number(least: int, most: int) -> Callable[[str], int]:
     """Return an argument type: integers from ``least`` to ``most``."""
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from spinemamba.cli.arguments import add_dataset_choice
 from spinemamba.cli.console import print_line, table
+from spinemamba.cli.training_arguments import add_dataset_choice, data_recipe, select_cases
 from spinemamba.common.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -33,26 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List a data set; return 2 if a case cannot be used."""
     from spinemamba.training.layouts.check import CaseReport
-    from spinemamba.training.layouts.find import find_dataset
     from spinemamba.training.layouts.listing import (
         COLUMNS,
-        dataset_lines,
         level_line,
         report_rows,
         selection_lines,
     )
-    from spinemamba.training.layouts.splits import select
+    from spinemamba.training.recipe import DataRecipe
 
-    dataset = find_dataset(args.data, args.ignore)
-    for line in dataset_lines(dataset):
-        print_line(line)
-    selection = select(
-        dataset,
-        print_line,
-        fold=args.fold,
-        validate=args.validate,
-        train_on=tuple(args.train_on),
-    )
+    selection = select_cases(args.data, data_recipe(args, DataRecipe()), print_line)
     cases = (*selection.training, *selection.validation, *selection.unused)
     reports = [CaseReport(case) for case in cases] if args.names_only else _checked(cases)
     print_line(table(COLUMNS, report_rows(reports)))

@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
     "resegment": "segment one vertebra again, or one that was missed; the others do not change",
     "check-data": "check a labelled data set before a training, and list its cases",
+    "recipe": "print all settings of a training as TOML",
     "train": "train one of the two networks",
     "train-levels": "train the network that reads the vertebrae as a sequence",
     "pack": "turn trainings into a model",

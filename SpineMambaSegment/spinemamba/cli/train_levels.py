@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
 from spinemamba.cli.console import print_line
-from spinemamba.cli.train import add_data_arguments, data_options
+from spinemamba.cli.training_arguments import add_data_arguments, choose_data, data_recipe
 from spinemamba.common.errors import Code, UserError
 
 if TYPE_CHECKING:
@@ -59,8 +59,11 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
     from spinemamba.training.data.gather import gather_cases
     from spinemamba.training.levels.loop import LevelTrainer, LevelTrainOptions
     from spinemamba.training.levels.spines import SPACING_MM, spine_of
+    from spinemamba.training.recipe import DataRecipe
 
-    cases, weights = gather_cases(data_options(args), SPACING_MM, print_line)
+    data = data_recipe(args, DataRecipe())
+    sources, _ = choose_data(args, data, args.seed, print_line)
+    cases, weights = gather_cases(sources, SPACING_MM, print_line)
     found = [(spine_of(case), weight) for case, weight in zip(cases, weights, strict=True)]
     usable = [(spine, weight) for spine, weight in found if spine is not None]
     if not usable:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-SWITCHES: dict[str, dict[str, bool]] = {
+from typing import Any
+
+SWITCHES: dict[str, dict[str, Any]] = {
     "spinemamba": {},
     "no-rvm": {"rvm": False},
     "no-vsp": {"vsp": False},
     "plain": {"rvm": False, "vsp": False},
+    "dynunet": {"architecture": "dynunet"},
 }
-"""SpineMamba, and ablations of its two parts: changes to `NetworkConfig`."""
+"""SpineMamba, ablations of its two parts, and MONAI's DynUNet: changes to `NetworkConfig`."""
 
-DYNUNET = "dynunet"
-
-KINDS = (*SWITCHES, DYNUNET)
+KINDS = tuple(SWITCHES)
 """Kinds of networks that can be trained."""
 
 SIZES = ("tiny", "base")

@@ -25,12 +25,13 @@ from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
-from spinemamba.training.loss import Targets, spine_loss
+from spinemamba.training.loss import LEVEL_SPREAD, NEAR_BONE_WEIGHT, Targets, spine_loss
 from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
 
 Report = Callable[[str], None]
+AfterStep = Callable[["Trainer"], bool]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class TrainOptions:
         weight_decay: Weight decay; not applied to norms, biases, the shape prior and the
             parameters of the scan.
         level_weight: Weight of the level loss.
+        near_bone_weight: Weight of voxels within two voxels of bone.
+        level_spread: Standard deviation, in levels, of the soft targets of the level loss.
         clip: Largest norm of the gradient.
         ema: Decay of the exponential moving average of the weights, which a model is packed from.
         seed: Seed of weights, patches and appearance.
@@ -53,6 +56,7 @@ class TrainOptions:
         bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
             and losses stay in float32.
         synthesis: Probabilities of the image synthesis.
+        patches: Distribution of random patches; None for the default one at the network's size.
     """
 
     minutes: float = 60.0
@@ -60,6 +64,8 @@ class TrainOptions:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     level_weight: float = 0.5
+    near_bone_weight: float = NEAR_BONE_WEIGHT
+    level_spread: float = LEVEL_SPREAD
     clip: float = 5.0
     ema: float = 0.998
     seed: int = 0
@@ -67,6 +73,7 @@ class TrainOptions:
     kind: str = "spinemamba"
     bfloat16: bool = False
     synthesis: SynthesisOptions = DEFAULT_SYNTHESIS
+    patches: PatchOptions | None = None
 
 
 class Trainer:
@@ -94,7 +101,7 @@ class Trainer:
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, options), lr=0.0)
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.patch = PatchOptions(config.patch_vox)
+        self.patch = options.patches or PatchOptions(config.patch_vox)
         self.step, self.seconds = 0, 0.0
         self.drawing_share = 0.0  # share of the last step's time spent on drawing the patch
         self.started_from = ""  # name and version of the initial model
@@ -106,8 +113,14 @@ class Trainer:
         by_time = self.seconds / (60 * self.options.minutes)
         return max(self.step / self.options.steps, by_time)
 
-    def run(self, folder: Path, report: Report) -> None:
+    def run(self, folder: Path, report: Report, after_step: AfterStep | None = None) -> None:
         """Train to the end of the schedule; write checkpoints and metrics to ``folder``.
+
+        Args:
+            folder: Folder of the training.
+            report: Receives messages.
+            after_step: Called after every step; returns whether training ends. Its time does not
+                count.
 
         Raises:
             UserError: If the loss or a weight is no longer finite (the last checkpoint remains), or
@@ -125,6 +138,12 @@ class Trainer:
                 if now - saved > self.options.save_every_s:
                     self.save(folder)
                     saved = now
+                if after_step is not None:
+                    paused = time.monotonic()
+                    ends = after_step(self)
+                    before += time.monotonic() - paused
+                    if ends:
+                        break
         finally:
             metrics.close()
         self.save(folder)
@@ -157,7 +176,13 @@ class Trainer:
         drawn_at = time.monotonic()
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.options.bfloat16):
             logits = self.network(image)
-        loss, parts = spine_loss(logits.float(), targets, self.options.level_weight)
+        loss, parts = spine_loss(
+            logits.float(),
+            targets,
+            self.options.level_weight,
+            near_bone_weight=self.options.near_bone_weight,
+            level_spread=self.options.level_spread,
+        )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)

@@ -15,6 +15,9 @@ from spinemamba.common.atomic_files import whole_or_nothing, write_error
 from spinemamba.training.data.dataset import IGNORE_INDEX
 from spinemamba.training.loss import Targets
 
+CURVES = "curves.csv"
+"""Table of the losses, in the folder of a training."""
+
 _EVERY_STEPS = 50
 
 
@@ -31,7 +34,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, report: Callable[[str], None]):
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "curves.csv"
+        self._path = folder / CURVES
         self._drop_partial_row()
         self._report = report
         self._recent: list[dict[str, float]] = []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,7 @@ class DataOptions:
         leave_out: Names of cases that are kept for testing.
         phantoms: Number of phantoms.
         seed: Seed of the first phantom; the others have the following numbers.
+        shares: Relative sampling weight of each kind of case.
     """
 
     folder: Path
@@ -83,6 +84,7 @@ class DataOptions:
     leave_out: tuple[str, ...] = ()
     phantoms: int = 12
     seed: int = 0
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARE))
 
 
 def gather_cases(
@@ -118,7 +120,7 @@ def gather_cases(
     if [id(case) for case in cases] != [id(case) for case in cached]:
         save_dataset(cases, spacing_mm, path)
     cases = _without(cases, options.leave_out)
-    return cases, draw_weights(cases)
+    return cases, draw_weights(cases, options.shares)
 
 
 def _cached(path: Path, spacing_mm: float, report: Callable[[str], None]) -> list[Case]:
@@ -250,12 +252,14 @@ def _without(cases: list[Case], names: tuple[str, ...]) -> list[Case]:
     return [case for case in cases if case.name not in names]
 
 
-def draw_weights(cases: list[Case]) -> list[float]:
+def draw_weights(cases: list[Case], kinds: Mapping[str, float] = SHARE) -> list[float]:
     """Return the relative sampling weight of each case, by its kind and the levels in it."""
     totals = dict.fromkeys(SHARE, 0.0)
     for case in cases:
         totals[case.origin.kind] += case.origin.weight
-    shares = [SHARE[c.origin.kind] * c.origin.weight / totals[c.origin.kind] for c in cases]
+    shares = [
+        kinds.get(c.origin.kind, 0.0) * c.origin.weight / totals[c.origin.kind] for c in cases
+    ]
     return [s * _rarity(case, cases, shares) for s, case in zip(shares, cases, strict=True)]
 
 
