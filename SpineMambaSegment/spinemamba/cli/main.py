@@ -34,6 +34,8 @@ COMMANDS = {
     "recipe": "print all settings of a training as TOML",
     "train": "train one of the two networks",
     "train-levels": "train the network that reads the vertebrae as a sequence",
+    "export-nnunet": "write a labelled data set in nnU-Net's raw layout, with the same splits",
+    "import-nnunet": "turn predictions of nnU-Net into segmentations of this package",
     "pack": "turn trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
     "simulate-levels": "test the level solver on simulated spines with known levels",

@@ -146,21 +146,29 @@ def load_user_cases(
     """
     for case in cases:
         report(case.name)
-        image = read_volume(case.image)
-        labels, left_out = read_case_labels(case)
-        unknown = labels.with_array(np.zeros(labels.array.shape, np.uint8))
-        if left_out is not None:
-            unknown.array[left_out] = 1
-        image, labels, unknown = (
-            canonical(volume.on(image.geometry))[0] for volume in (image, labels, unknown)
-        )
+        image, labels, unknown = read_user_case(case)
         if case.modality == "mr":
-            unknown.array[_beyond_labels(labels)] = 1
             image = image.with_array(normalise(image.array, "mr") * MR_UNITS)
-        else:
-            unknown.array[_bright_outside_labels(image.array, labels.array)] = 1
         new = make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
         yield replace(new, key=case.key, origin=Origin(modality=case.modality))
+
+
+def read_user_case(case: UserCase) -> tuple[Volume, Volume, Volume]:
+    """Return the image, the labels with VerSe's values, and a mask of voxels without a label.
+
+    All are in canonical orientation on the grid of the image; see `load_user_cases` for the mask.
+    """
+    image = read_volume(case.image)
+    labels, left_out = read_case_labels(case)
+    unknown = np.zeros(labels.array.shape, np.uint8) if left_out is None else left_out
+    volumes = (image, labels, labels.with_array(unknown.astype(np.uint8)))
+    image, labels, mask = (canonical(volume.on(image.geometry))[0] for volume in volumes)
+    if case.modality == "mr":
+        mask.array[_beyond_labels(labels)] = 1
+    else:
+        mask.array[_bright_outside_labels(image.array, labels.array)] = 1
+    mask.array[labels.array > 0] = 0
+    return image, labels, mask
 
 
 def _bright_outside_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
