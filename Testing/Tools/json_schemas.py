@@ -25,6 +25,7 @@ from spinemamba.protocol.vertebra_result import VERTEBRA_RESULT
 from spinemamba.training.data.data_list import DATA_LIST
 from spinemamba.training.folder import TRAINING_RECORD
 from spinemamba.training.levels.folder import LEVEL_TRAINING_RECORD
+from spinemamba.training.recipe import RECIPE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -38,6 +39,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,
     "network": NETWORK_CONFIG,
+    "recipe": RECIPE,
     "result": RESULT,
     "review": REVIEW,
     "training": TRAINING_RECORD,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from spinemamba.training.architectures import SPACING_MM
-
-_NAMES = ("verse-gpu", "totalseg-gpu", "finetune", "starter")
+from spinemamba.training.architectures import RECIPES, SPACING_MM
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("name", choices=_NAMES, help="which recipe")
+    parser.add_argument("name", choices=RECIPES, help="which recipe")
     parser.add_argument(
         "--network",
         choices=sorted(SPACING_MM),

@@ -141,46 +141,59 @@ def choose_data(
         UserError: If the folder of a data list is given without a list, a name does not occur, or
             a data set cannot be used (INPUT_BAD).
     """
-    from spinemamba.training.data.data_list import read_data_list
     from spinemamba.training.data.gather import DataOptions
-    from spinemamba.training.layouts.listing import selection_lines
+
+    listed = _data_list(args)
+    validation = [] if listed is None else _listed(listed, data)
+    trained = [] if listed is None else [case.name for case in listed.training]
+    leave_out = (*data.leave_out, *(c.name for c in validation if c.name in trained))
+    names = {case.name for case in validation}
+    rest = replace(data, validate=tuple(name for name in data.validate if name not in names))
+    own, unused = _own(args, rest, report)
+    options = DataOptions(
+        folder=args.out,
+        listed=listed,
+        user=args.data,
+        ignore=data.ignore,
+        unused=unused,
+        leave_out=leave_out,
+        phantoms=data.phantoms,
+        seed=seed,
+        shares=data.shares,
+    )
+    return options, (*validation, *own)
+
+
+def _data_list(args: argparse.Namespace) -> DataList | None:
+    from spinemamba.training.data.data_list import read_data_list
 
     if args.data_root is not None and args.data_list is None:
         raise UserError(
             f"--data-root {args.data_root} is the folder of a data list, but there is no list.",
             "Add --data-list FILE, or leave out --data-root.",
         )
-    listed = None if args.data_list is None else read_data_list(args.data_list, args.data_root)
-    validation = [] if listed is None else _listed(listed, data)
-    trained = [] if listed is None else [case.name for case in listed.training]
-    leave_out = (*data.leave_out, *(c.name for c in validation if c.name in trained))
-    unused: set[str] = set()
-    names = {case.name for case in validation}
-    rest = replace(data, validate=tuple(n for n in data.validate if n not in names))
-    if args.data is not None:
-        selection = select_cases(args.data, rest, report)
-        for line in selection_lines(selection):
-            report(line)
-        validation += selection.validation
-        unused = {case.name for case in (*selection.validation, *selection.unused)}
-    elif rest.validate or rest.fold:
-        raise UserError(
-            f"There is no case {', '.join(rest.validate) or 'to divide into folds'} to validate "
-            "on.",
-            "Give --data, or cases of --data-list that have an image and labels.",
-        )
-    options = DataOptions(
-        folder=args.out,
-        listed=listed,
-        user=args.data,
-        ignore=data.ignore,
-        unused=frozenset(unused),
-        leave_out=leave_out,
-        phantoms=data.phantoms,
-        seed=seed,
-        shares=data.shares,
-    )
-    return options, tuple(validation)
+    return None if args.data_list is None else read_data_list(args.data_list, args.data_root)
+
+
+def _own(
+    args: argparse.Namespace, data: DataRecipe, report: Report
+) -> tuple[tuple[UserCase, ...], frozenset[str]]:
+    """Return the user's cases to validate on, and the names of those that are not trained on."""
+    from spinemamba.training.layouts.listing import selection_lines
+
+    if args.data is None:
+        if data.validate or data.fold:
+            raise UserError(
+                f"There is no case {', '.join(data.validate) or 'to divide into folds'} to "
+                "validate on.",
+                "Give --data, or cases of --data-list that have an image and labels.",
+            )
+        return (), frozenset()
+    selection = select_cases(args.data, data, report)
+    for line in selection_lines(selection):
+        report(line)
+    kept = (*selection.validation, *selection.unused)
+    return selection.validation, frozenset(case.name for case in kept)
 
 
 def _listed(listed: DataList, data: DataRecipe) -> list[UserCase]:

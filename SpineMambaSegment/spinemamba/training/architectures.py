@@ -19,6 +19,9 @@ KINDS = tuple(SWITCHES)
 SIZES = ("tiny", "base")
 """Sizes of the network: that of the starter model, or the reconstruction of the paper's."""
 
+RECIPES = ("verse-gpu", "totalseg-gpu", "finetune", "starter")
+"""Names of the recipes of `recipes.named_recipe`."""
+
 SPACING_MM = {"coarse": 4.0, "fine": 1.5}
 
 

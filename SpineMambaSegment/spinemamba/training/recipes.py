@@ -78,8 +78,6 @@ _RECIPES = {
     ),
 }
 
-NAMES = tuple(_RECIPES)
-
 
 def named_recipe(name: str, stage: Stage) -> tuple[Recipe, str]:
     """Return a recipe by its name, and what it is for.
