@@ -45,6 +45,10 @@ def test_every_named_recipe_is_printed_and_read_back(name: str, stage: str, tmp_
     path = tmp_path / "recipe.toml"
     path.write_text(capsys.readouterr().out, encoding="utf-8")
     assert read_recipe(path) == named_recipe(name, stage)[0]
+    words = ["recipe", name, "--network", stage, "--out", str(path)]
+    assert main(words) == 2
+    assert main([*words, "--overwrite"]) == 0
+    assert read_recipe(path) == named_recipe(name, stage)[0]
 
 
 def test_the_command_knows_every_recipe(capsys):
