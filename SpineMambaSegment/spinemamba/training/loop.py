@@ -134,7 +134,8 @@ class Trainer:
                 now = time.monotonic()
                 self.seconds += now - before
                 before = now
-                metrics.add(self.step, losses | {"drawing": self.drawing_share}, self.seconds)
+                values = losses | {"drawing": self.drawing_share}
+                metrics.add(self.step, values, self.seconds, self.done)
                 if now - saved > self.options.save_every_s:
                     self.save(folder)
                     saved = now

@@ -20,6 +20,11 @@ CURVES = "curves.csv"
 
 _EVERY_STEPS = 50
 
+_SHEET_TITLE = (
+    "Patches as the network sees them, sagittal: without and with their labels. Bright: cores of "
+    "the vertebrae. Violet: left out of the loss, as outside of the image or without a label."
+)
+
 
 class MetricsLog:
     """Means over `_EVERY_STEPS` steps, in ``curves.csv`` and in TensorBoard's format.
@@ -48,13 +53,14 @@ class MetricsLog:
         except OSError as error:
             raise write_error(folder / "tensorboard", error) from error
 
-    def add(self, step: int, values: dict[str, float], seconds: float) -> None:
+    def add(self, step: int, values: dict[str, float], seconds: float, done: float = 0.0) -> None:
         """Add the metrics of one step.
 
         Args:
             step: Number of completed steps.
             values: Parts of the loss and other metrics, by name.
             seconds: Duration of the training so far.
+            done: Completed share of the schedule; 0 if it is unknown.
         """
         self._recent.append(values)
         if step % _EVERY_STEPS:
@@ -66,7 +72,7 @@ class MetricsLog:
             for name, value in means.items():
                 self._tensorboard.add_scalar(name, value, step)
         text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-        self._report(f"step {step} {text} ({seconds / 60:.1f} min)")
+        self._report(f"step {step} {text} ({seconds / 60:.1f} min{_rest(seconds, done)})")
 
     def _drop_partial_row(self) -> None:
         """Remove an incomplete last row, which a killed process leaves."""
@@ -97,6 +103,14 @@ class MetricsLog:
             self._tensorboard.close()
 
 
+def _rest(seconds: float, done: float) -> str:
+    """Return the completed share of a schedule and the time that is left; empty if unknown."""
+    if done <= 0:
+        return ""
+    left_min = seconds * (1 / min(done, 1.0) - 1) / 60
+    return f", {100 * min(done, 1.0):.1f} % done, {left_min:.0f} min left"
+
+
 def write_contact_sheet(
     patches: list[tuple[Tensor, Targets]], path: Path, columns: int = 6
 ) -> None:
@@ -115,6 +129,7 @@ def write_contact_sheet(
 
     rows = -(-len(patches) // columns)
     figure = Figure(figsize=(2 * columns, 4.4 * rows), facecolor="black", layout="constrained")
+    figure.suptitle(_SHEET_TITLE, color="white", fontsize=9)
     axes = figure.subplots(2 * rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()

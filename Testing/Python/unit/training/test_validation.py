@@ -23,6 +23,7 @@ from spinemamba.segment import Segmentation
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.layouts.user_case import IGNORED, UserCase
 from spinemamba.training.loop import Trainer
+from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.pack_model import pack_model
 from spinemamba.training.validation import scoring
 from spinemamba.training.validation.monitor import Monitor, ValidationOptions, load_best
@@ -234,6 +235,16 @@ def test_the_best_row_is_the_first_of_equals():
     rows = [Row(k, 0, scores(value)) for k, value in enumerate((0.1, 0.5, 0.5, 0.2))]
     assert best_row(rows) is rows[1]
     assert best_row([]) is None
+
+
+def test_a_row_of_metrics_says_how_much_time_is_left(tmp_path: Path):
+    said: list[str] = []
+    log = MetricsLog(tmp_path, said.append)
+    log.add(50, {"bone": 0.5}, 600.0, 0.25)
+    log.add(100, {"bone": 0.5}, 600.0)
+    log.close()
+    assert said[-2] == "step 50 bone 0.500 (10.0 min, 25.0 % done, 30 min left)"
+    assert said[-1] == "step 100 bone 0.500 (10.0 min)"
 
 
 @pytest.mark.slow
