@@ -18,6 +18,9 @@ from spinemamba.training.loss import Targets
 CURVES = "curves.csv"
 """Table of the losses, in the folder of a training."""
 
+_TENSORBOARD = "tensorboard"
+"""Folder of TensorBoard's files, in that of a training."""
+
 _EVERY_STEPS = 50
 
 _SHEET_TITLE = (
@@ -46,12 +49,12 @@ class MetricsLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._tensorboard = SummaryWriter(str(folder / "tensorboard"))
+            self._tensorboard = SummaryWriter(str(folder / _TENSORBOARD))
         except ImportError:
             self._tensorboard = None
             report("TensorBoard is not installed: metrics are written to curves.csv only")
         except OSError as error:
-            raise write_error(folder / "tensorboard", error) from error
+            raise write_error(folder / _TENSORBOARD, error) from error
 
     def add(self, step: int, values: dict[str, float], seconds: float, done: float = 0.0) -> None:
         """Add the metrics of one step.
@@ -101,6 +104,24 @@ class MetricsLog:
         """Close TensorBoard's file."""
         if self._tensorboard is not None:
             self._tensorboard.close()
+
+
+def to_tensorboard(folder: Path, values: dict[str, float], step: int) -> None:
+    """Add values to TensorBoard's files of a training; nothing if TensorBoard is not installed.
+
+    Raises:
+        UserError: If they cannot be written (OUTPUT_BAD, DISK_FULL).
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return
+    try:
+        with SummaryWriter(str(folder / _TENSORBOARD)) as writer:
+            for name, value in values.items():
+                writer.add_scalar(name, value, step)
+    except OSError as error:
+        raise write_error(folder / _TENSORBOARD, error) from error
 
 
 def _rest(seconds: float, done: float) -> str:

@@ -18,6 +18,9 @@ LAYOUTS = (
 _READERS = (nnunet, totalsegmentator, spider, ctspine1k, bids)
 """Modules with ``matches(folder)`` and ``read(folder, ignore)``; the last one matches always."""
 
+_WITH_NAMES = (nnunet, totalsegmentator)
+"""Layouts whose labels have names."""
+
 
 def find_cases(folder: Path, ignore: Collection[str] = ()) -> list[UserCase]:
     """Return the cases of a folder; as `find_dataset`."""
@@ -32,12 +35,18 @@ def find_dataset(folder: Path, ignore: Collection[str] = ()) -> UserDataset:
         ignore: Names of labels that are no vertebrae and become background.
 
     Raises:
-        UserError: If there are no cases, a folder cannot be read, files lack a partner, or a label
-            has an unknown name; all problems are listed.
+        UserError: If there are no cases, a folder cannot be read, files lack a partner, a label has
+            an unknown name, or a name to ignore does not occur; all problems are listed.
     """
     if not is_folder(folder):
         raise UserError(f"There is no folder {folder}.", "Check the path after --data.")
     reader = next(reader for reader in _READERS if reader.matches(folder))
+    if ignore and reader not in _WITH_NAMES:
+        raise UserError(
+            f"The labels in {folder} are numbers without names: {', '.join(ignore)} cannot be "
+            "ignored.",
+            "Leave out --ignore.",
+        )
     found = reader.read(folder, tuple(ignore))
     if not found.cases:
         raise UserError("There are no labelled cases in the folder.", _remedy(folder))

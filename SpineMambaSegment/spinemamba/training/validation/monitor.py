@@ -14,6 +14,7 @@ from spinemamba.report.evaluation_files import write_evaluation
 from spinemamba.training.data.tensors import load_tensors, save_tensors
 from spinemamba.training.folder import BEST
 from spinemamba.training.layouts.user_case import UserCase
+from spinemamba.training.monitoring import to_tensorboard
 from spinemamba.training.validation.progress_plot import draw_progress
 from spinemamba.training.validation.scoring import evaluate_and_save, model_in_training, validate
 from spinemamba.training.validation.table import Row, best_row, read_rows, write_rows
@@ -105,7 +106,8 @@ class Monitor:
 
     def _validate(self, trainer: Trainer) -> None:
         started = time.monotonic()
-        scores = validate(self._options.cases, self._model(trainer, trainer.average))
+        model = self._model(trainer, trainer.average)
+        scores = validate(self._options.cases, model, self._report)
         row = Row(trainer.step, trainer.seconds / 60, scores)
         before = best_row(self._rows)
         self._rows.append(row)
@@ -114,6 +116,8 @@ class Monitor:
             about = {"step": row.step, **asdict(scores), "score": scores.score}
             save_tensors(dict(trainer.average), about, self._folder / BEST)
         write_rows(self._rows, self._folder)
+        named = {f"validation/{name}": value for name, value in asdict(scores).items()}
+        to_tensorboard(self._folder, named, row.step)
         words = "the best so far" if better else f"best {before.scores.score:.3f}" if before else ""
         self._report(
             f"validation at step {row.step}: bone Dice {scores.bone_dice:.3f}, per vertebra "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,9 +119,32 @@ def score_case(
     return compare(labels, reference, distances=distances), labels
 
 
-def validate(cases: Sequence[UserCase], model: Model) -> Scores:
-    """Return the scores of a model on whole cases; as `score_case`."""
-    return scores_of([score_case(case, model)[0] for case in cases])
+def validate(cases: Sequence[UserCase], model: Model, report: Callable[[str], None]) -> Scores:
+    """Return the scores of a model on whole cases.
+
+    A case that cannot be segmented is reported, and all its vertebrae are missed: a training of
+    days must not end because of it.
+    """
+    comparisons = []
+    for case in cases:
+        try:
+            comparisons.append(score_case(case, model)[0])
+        except Exception as error:  # also a bug, which an unusual network may meet first
+            why = error.message if isinstance(error, UserError) else type(error).__name__
+            report(f"warning: {case.name} was not segmented in the validation: {why}")
+            comparisons.append(_all_missed(case))
+    return scores_of(comparisons)
+
+
+def _all_missed(case: UserCase) -> Comparison:
+    """Return the scores of an empty segmentation.
+
+    Raises:
+        UserError: If the labels cannot be read.
+    """
+    reference, _ = read_case_labels(case)
+    nothing = reference.with_array(np.zeros(reference.array.shape, np.uint8))
+    return compare(nothing, reference, distances=False)
 
 
 def evaluate_and_save(cases: Sequence[UserCase], model: Model, folder: Path) -> Iterator[Outcome]:

@@ -112,6 +112,12 @@ def test_unknown_names_are_refused_until_they_are_ignored(tmp_path: Path):
         find_dataset(tmp_path, ("rib",))
 
 
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "nnU-Net (raw)"])
+def test_a_name_to_ignore_that_does_not_exist_is_refused(layout: str, tmp_path: Path):
+    with pytest.raises(UserError, match=r"rib"):
+        find_dataset(LAYOUTS[layout](tmp_path), ("rib",))
+
+
 def test_s1_and_the_sacrum_are_one_level(tmp_path: Path):
     write_nnunet(tmp_path)
     labels = {"background": 0, "L1": 3, "L2": 2, "L3": 1, "S1": 4, "sacrum": 5}

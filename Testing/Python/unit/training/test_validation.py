@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,14 +83,55 @@ def scores(value: float) -> Scores:
 
 
 def test_scores_are_those_of_the_evaluation(whole: UserCase, partner: Model, segmented):
-    assert scoring.validate([whole], partner) == Scores(1, 1, 1, 1, 0)
+    assert scoring.validate([whole], partner, print) == Scores(1, 1, 1, 1, 0)
     segmented.append(without_l3)
-    found = scoring.validate([whole], partner)
+    found = scoring.validate([whole], partner, print)
     assert found.level_accuracy == found.vertebra_dice == pytest.approx(2 / 3)
     assert found.missed == 1
     assert 0.5 < found.bone_dice < 0.9
     segmented.append(nothing)
-    assert scoring.validate([whole], partner) == Scores(0, 0, 0, 0, 3)
+    assert scoring.validate([whole], partner, print) == Scores(0, 0, 0, 0, 3)
+
+
+def test_a_case_that_fails_counts_as_missed_and_does_not_end_the_training(
+    whole: UserCase, partner: Model, segmented
+):
+    def fail(labels: np.ndarray) -> np.ndarray:
+        raise IndexError("a bug")
+
+    said: list[str] = []
+    segmented += [fail, np.copy]
+    found = scoring.validate([whole, replace(whole, name="b")], partner, said.append)
+    assert found.missed == 3
+    assert found.level_accuracy == 0.5
+    assert said == ["warning: a was not segmented in the validation: IndexError"]
+
+
+def test_scores_are_written_for_tensorboard_where_it_is_installed(
+    case: Case, whole: UserCase, partner: Model, segmented, tmp_path: Path, monkeypatch
+):
+    written: list[tuple] = []
+
+    class Writer:
+        def __init__(self, folder: str):
+            assert folder == str(tmp_path / "tensorboard")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            written.append(("closed",))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+    module = SimpleNamespace(SummaryWriter=Writer)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    one = trainer(case)
+    one.learn()
+    watched(tmp_path, whole, partner, [], every_steps=1).after_step(one)
+    assert ("validation/bone_dice", 1.0, 1) in written
+    assert written[-1] == ("closed",)
 
 
 def test_voxels_that_the_data_set_leaves_out_do_not_count(
