@@ -210,6 +210,7 @@ def _trainer(
     from spinemamba.inference.model import load_model
     from spinemamba.inference.precision import has_bfloat16
     from spinemamba.protocol.model_card import find_model
+    from spinemamba.training.data.origin import credited
     from spinemamba.training.loop import Trainer
 
     options = recipe.train_options(has_bfloat16(torch.device("cpu")))
@@ -221,6 +222,7 @@ def _trainer(
             print_line(f"--start-from is not used: the training began from {initial}")
     elif recipe.start_from:
         trainer.start_from(load_model(find_model(recipe.start_from)), args.network)
+    trainer.sources = credited(trainer.sources, recipe.data.source)
     return trainer
 
 

@@ -40,6 +40,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="your cases, in the layout of VerSe, nnU-Net, TotalSegmentator, SPIDER or CTSpine1K",
     )
     parser.add_argument(
+        "--source",
+        metavar="TEXT",
+        help="title, licence and credit of the cases of --data, for the model card",
+    )
+    parser.add_argument(
         "--leave-out", nargs="+", metavar="CASE", help="cases to exclude, for testing"
     )
     parser.add_argument(
@@ -94,6 +99,7 @@ def data_recipe(args: argparse.Namespace, base: DataRecipe) -> DataRecipe:
         "leave_out": getattr(args, "leave_out", None),
         "validate": args.validate,
         "fold": args.fold,
+        "source": getattr(args, "source", None),
     }
     changes = {
         name: tuple(value) if isinstance(value, list) else value

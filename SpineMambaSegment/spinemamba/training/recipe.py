@@ -44,6 +44,7 @@ class DataRecipe:
         leave_out: Cases that are neither trained on nor validated on.
         validate: Cases to validate on; empty for the official validation split.
         fold: Fold to validate on, such as "0/5", instead of named cases; empty for none.
+        source: Title, licence and credit of the cases of --data, for the model card.
         shares: Relative sampling weight of each kind of case, divided among the cases of that kind.
     """
 
@@ -53,6 +54,7 @@ class DataRecipe:
     leave_out: tuple[str, ...] = ()
     validate: tuple[str, ...] = ()
     fold: str = ""
+    source: str = ""
     shares: dict[str, float] = field(default_factory=lambda: dict(SHARE))
 
 

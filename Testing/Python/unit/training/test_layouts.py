@@ -24,10 +24,10 @@ from data_sets import (
     write_verse,
 )
 
-from spinemamba.anatomy.labels import channel_of_value
+from spinemamba.anatomy.labels import BY_VALUE, channel_of_value
 from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
-from spinemamba.imaging.read import read_labels
+from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.training.data.dataset import IGNORE_INDEX, MR_UNITS
 from spinemamba.training.data.read_dataset import load_user_cases
 from spinemamba.training.layouts.check import check_case, levels_text
@@ -297,13 +297,73 @@ def test_levels_are_listed_as_runs():
     assert levels_text(()) == ""
 
 
-def test_the_layouts_of_real_files_are_read(shared_data: Path, tmp_path: Path):
-    verse = shared_data / "verse"
+def real_verse(data: Path, folder: Path) -> None:
     for name, part in (("verse005", "training"), ("verse006", "test")):
         for source, ending in (("ct", "ct"), ("seg", "seg-vert_msk")):
-            target = tmp_path / part / f"sub-{name}" / f"sub-{name}_{ending}.nii.gz"
+            target = folder / part / f"sub-{name}" / f"sub-{name}_{ending}.nii.gz"
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(verse / f"{name}_{source}.nii.gz", target)
-    reports = [check_case(case) for case in find_cases(tmp_path)]
-    assert [levels_text(found.levels) for found in reports] == ["L1-L5", "L4-L5"]
-    assert [(found.problems, found.warnings) for found in reports] == [((), ())] * 2
+            shutil.copy(data / "verse" / f"{name}_{source}.nii.gz", target)
+
+
+def real_totalsegmentator(data: Path, folder: Path) -> None:
+    masks = folder / "s0001" / "segmentations"
+    labels = read_labels(data / "totalsegmentator" / "ts_example_seg.nii.gz")
+    for value in np.unique(labels.array)[1:]:
+        name = BY_VALUE[value].name
+        one = labels.with_array((labels.array == value).astype(np.uint8))
+        save(one, masks / f"{'sacrum' if name == 'Sacrum' else f'vertebrae_{name}'}.nii.gz")
+    source = data / "totalsegmentator" / "ts_example_ct.nii.gz"
+    shutil.copy(source, folder / "s0001" / "ct.nii.gz")
+
+
+def real_ctspine1k(data: Path, folder: Path) -> None:
+    for part, source, ending in (("volumes", "ct", ""), ("labels", "seg", "_seg")):
+        (folder / part).mkdir(parents=True)
+        target = folder / part / f"liver_1{ending}.nii.gz"
+        shutil.copy(data / "verse" / f"verse008_{source}.nii.gz", target)
+
+
+def real_nnunet(data: Path, folder: Path) -> None:
+    labels = read_labels(data / "verse" / "verse005_seg.nii.gz")
+    values = {20 + k: 5 - k for k in range(5)}
+    save(renumbered(labels, values), folder / "labelsTr" / "a.nii.gz")
+    (folder / "imagesTr").mkdir()
+    shutil.copy(data / "verse" / "verse005_ct.nii.gz", folder / "imagesTr" / "a_0000.nii.gz")
+    about = {"background": 0} | {f"L{5 - k}": 1 + k for k in range(5)}
+    (folder / "dataset.json").write_text(json.dumps({"labels": about}))
+
+
+def real_spider(data: Path, folder: Path) -> None:
+    # Its numbers run downwards, and are not levels; here they are taken for L3 to L5.
+    labels = read_labels(data / "tptbox" / "mr_instance_seg.nii.gz")
+    save(renumbered(labels, {5: 3, 6: 2, 7: 1, 105: 202}), folder / "masks" / "1_t2.mha")
+    image = read_volume(data / "tptbox" / "mr_t2w.nii.gz")
+    save(image, folder / "images" / "1_t2.mha")
+
+
+REAL = {
+    "VerSe (BIDS)": (real_verse, ["L1-L5", "L4-L5"]),
+    "TotalSegmentator": (real_totalsegmentator, ["T11-L5, Sacrum"]),
+    "CTSpine1K": (real_ctspine1k, ["T12-L5"]),
+    "nnU-Net (raw)": (real_nnunet, ["L1-L5"]),
+    "SPIDER": (real_spider, ["L3-L5"]),
+}
+
+
+@pytest.mark.parametrize("layout", REAL)
+def test_real_images_are_read_in_each_layout(layout: str, shared_data: Path, tmp_path: Path):
+    write, levels = REAL[layout]
+    write(shared_data, tmp_path)
+    dataset = find_dataset(tmp_path)
+    assert dataset.layout == layout
+    reports = [check_case(case) for case in dataset.cases]
+    assert [levels_text(found.levels) for found in reports] == levels
+    assert [(found.problems, found.warnings) for found in reports] == [((), ())] * len(levels)
+
+
+def test_a_real_instance_mask_of_spineps_has_no_levels(shared_data: Path, tmp_path: Path):
+    source = shared_data / "tptbox"
+    shutil.copy(source / "mr_t2w.nii.gz", tmp_path / "sub-1_T2w.nii.gz")
+    shutil.copy(source / "mr_instance_seg.nii.gz", tmp_path / "sub-1_seg-vert_msk.nii.gz")
+    (problem,) = check_case(find_cases(tmp_path)[0]).problems
+    assert "instance numbers" in problem

@@ -10,6 +10,7 @@ import pytest
 from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
 from spinemamba.training.architectures import KINDS, RECIPES, SIZES
+from spinemamba.training.data.origin import PHANTOM_SOURCE, Origin, attributions, credited
 from spinemamba.training.loop import TrainOptions
 from spinemamba.training.recipe import (
     RECIPE_FILE,
@@ -107,6 +108,16 @@ def test_a_wrong_recipe_is_refused_with_the_entry(kind: str, tmp_path: Path):
     with pytest.raises(UserError) as caught:
         read_recipe(path)
     assert says in str(caught.value)
+
+
+def test_the_source_of_own_cases_replaces_the_sentence_about_their_terms():
+    own = [(name, Origin()) for name in "abc"]
+    sentences = attributions([("phantom1", Origin("phantom", PHANTOM_SOURCE)), *own])
+    text = "VerSe, CC BY-SA 4.0 (A et al.)"
+    assert credited(sentences, text)[1:] == ("VerSe, CC BY-SA 4.0 (A et al.): 3 cases.",)
+    assert credited(sentences, "") == sentences
+    again = (*credited(sentences, text), *sentences)  # as at a resume
+    assert credited(again, text) == credited(sentences, text)
 
 
 def test_differences_are_listed_by_entry():
