@@ -43,6 +43,9 @@ COMMANDS = {
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
+_TRAINING = ("check-data", "recipe", "export-nnunet", "import-nnunet")
+"""Commands in the folder ``training``."""
+
 _FORMER_NAMES = {"box": "resegment", "stress": "simulate-levels"}
 """Names of commands in version 0.1. They work, but the help does not list them."""
 
@@ -157,7 +160,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 def command_module(name: str) -> ModuleType:
     """Import and return the module of a command."""
-    return importlib.import_module(f"spinemamba.cli.{name.replace('-', '_')}")
+    folder = "training." if name in _TRAINING else ""
+    return importlib.import_module(f"spinemamba.cli.{folder}{name.replace('-', '_')}")
 
 
 def _how_to_report(error: BaseException) -> str:

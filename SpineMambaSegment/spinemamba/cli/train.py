@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
 from spinemamba.cli.console import print_line
-from spinemamba.cli.training_arguments import add_data_arguments, choose_data, data_recipe
+from spinemamba.cli.training.data_arguments import add_data_arguments, choose_data, data_recipe
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.model_card import DEFAULT
 from spinemamba.training.architectures import KINDS, SIZES, SPACING_MM

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from spinemamba.cli.console import print_line, table
-from spinemamba.cli.training_arguments import add_dataset_choice, data_recipe, select_cases
+from spinemamba.cli.training.data_arguments import add_dataset_choice, data_recipe, select_cases
 from spinemamba.common.exit_codes import ExitCode
 
 if TYPE_CHECKING:

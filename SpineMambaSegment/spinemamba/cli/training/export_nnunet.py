@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spinemamba.cli.arguments import whole_number
 from spinemamba.cli.console import print_line
-from spinemamba.cli.training_arguments import add_dataset_choice, data_recipe, select_cases
+from spinemamba.cli.training.data_arguments import add_dataset_choice, data_recipe, select_cases
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
