@@ -24,8 +24,8 @@ _TENSORBOARD = "tensorboard"
 _EVERY_STEPS = 50
 
 _SHEET_TITLE = (
-    "Patches as the network sees them, sagittal: without and with their labels. Bright: cores of "
-    "the vertebrae. Violet: left out of the loss, as outside of the image or without a label."
+    "Patches as the network sees them, sagittal: without and with their labels.\n"
+    "Bright: cores of the vertebrae. Violet: left out of the loss, as outside of the image."
 )
 
 

@@ -85,7 +85,7 @@ def _draw_scores(axis: Axes, rows: list[Row]) -> None:
     if (best := best_row(rows)) is not None:
         axis.axvline(best.step, color="gray", linestyle=":", label=f"best, step {best.step}")
     axis.set_ylabel("validation")
-    axis.set_ylim(0, 1)
+    axis.set_ylim(0, 1.03)
     axis.legend(loc="lower right", fontsize=8)
     axis.grid(alpha=0.3)
 
