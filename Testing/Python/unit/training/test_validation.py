@@ -107,8 +107,9 @@ def test_a_case_that_fails_counts_as_missed_and_does_not_end_the_training(
     assert said == ["warning: a was not segmented in the validation: IndexError"]
 
 
+@pytest.mark.usefixtures("segmented")
 def test_scores_are_written_for_tensorboard_where_it_is_installed(
-    case: Case, whole: UserCase, partner: Model, segmented, tmp_path: Path, monkeypatch
+    case: Case, whole: UserCase, partner: Model, tmp_path: Path, monkeypatch
 ):
     written: list[tuple] = []
 
