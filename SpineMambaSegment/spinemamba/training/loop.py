@@ -56,7 +56,7 @@ class TrainOptions:
         bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
             and losses stay in float32.
         synthesis: Probabilities of the image synthesis.
-        patches: Distribution of random patches; None for the default one at the network's size.
+        patch: Distribution of random patches; None for the default one at the network's size.
     """
 
     minutes: float = 60.0
@@ -73,7 +73,7 @@ class TrainOptions:
     kind: str = "spinemamba"
     bfloat16: bool = False
     synthesis: SynthesisOptions = DEFAULT_SYNTHESIS
-    patches: PatchOptions | None = None
+    patch: PatchOptions | None = None
 
 
 class Trainer:
@@ -101,7 +101,7 @@ class Trainer:
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, options), lr=0.0)
         self.generator = torch.Generator().manual_seed(options.seed)
-        self.patch = options.patches or PatchOptions(config.patch_vox)
+        self.patch = options.patch or PatchOptions(config.patch_vox)
         self.step, self.seconds = 0, 0.0
         self.drawing_share = 0.0  # share of the last step's time spent on drawing the patch
         self.started_from = ""  # name and version of the initial model

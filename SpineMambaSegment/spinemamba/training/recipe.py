@@ -158,7 +158,7 @@ class Recipe:
             kind=self.kind,
             bfloat16=bfloat16,
             synthesis=self.appearance,
-            patches=self.patches,
+            patch=self.patches,
         )
 
 

@@ -31,7 +31,7 @@ pytest.importorskip("tomllib")
 OF_THE_COMPUTER = {"bfloat16"}
 """Options of a training that follow from the computer and are in no recipe."""
 
-ELSEWHERE = {"seed", "kind", "synthesis", "patches"}
+ELSEWHERE = {"seed", "kind", "synthesis", "patch"}
 """Options of a training that a recipe has under another name."""
 
 
@@ -75,7 +75,7 @@ def test_every_option_of_a_training_is_in_the_recipe():
 def test_a_recipe_without_options_trains_with_the_defaults():
     options = recipe_of("fine").train_options()
     plain = TrainOptions(steps=options.steps, level_weight=options.level_weight)
-    assert replace(options, patches=None) == plain
+    assert replace(options, patch=None) == plain
 
 
 def test_every_entry_has_its_meaning_above_it():
