@@ -25,7 +25,7 @@ from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.origin import attributions, merged
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.folder import TrainingRecord, read_metadata, write_metadata
-from spinemamba.training.loss import LEVEL_SPREAD, NEAR_BONE_WEIGHT, Targets, spine_loss
+from spinemamba.training.loss import Targets, spine_loss
 from spinemamba.training.monitoring import MetricsLog
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 from spinemamba.training.synthesis.paint import paint
@@ -46,8 +46,6 @@ class TrainOptions:
         weight_decay: Weight decay; not applied to norms, biases, the shape prior and the
             parameters of the scan.
         level_weight: Weight of the level loss.
-        near_bone_weight: Weight of voxels within two voxels of bone.
-        level_spread: Standard deviation, in levels, of the soft targets of the level loss.
         clip: Largest norm of the gradient.
         ema: Decay of the exponential moving average of the weights, which a model is packed from.
         seed: Seed of weights, patches and appearance.
@@ -56,7 +54,7 @@ class TrainOptions:
         bfloat16: Whether convolutions and linear layers run in bfloat16; weights, scans, affinities
             and losses stay in float32.
         synthesis: Probabilities of the image synthesis.
-        patch: Distribution of random patches; None for the default one at the network's size.
+        patch: Distribution of patches; None for the default.
     """
 
     minutes: float = 60.0
@@ -64,8 +62,6 @@ class TrainOptions:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     level_weight: float = 0.5
-    near_bone_weight: float = NEAR_BONE_WEIGHT
-    level_spread: float = LEVEL_SPREAD
     clip: float = 5.0
     ema: float = 0.998
     seed: int = 0
@@ -177,13 +173,7 @@ class Trainer:
         drawn_at = time.monotonic()
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.options.bfloat16):
             logits = self.network(image)
-        loss, parts = spine_loss(
-            logits.float(),
-            targets,
-            self.options.level_weight,
-            near_bone_weight=self.options.near_bone_weight,
-            level_spread=self.options.level_spread,
-        )
+        loss, parts = spine_loss(logits.float(), targets, self.options.level_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)

@@ -11,10 +11,10 @@ from torch.nn import functional
 from spinemamba.network.config import CORE, OFFSET_UNIT_VOX
 from spinemamba.training.data.dataset import IGNORE_INDEX
 
-NEAR_BONE_WEIGHT = 3.0
+_NEAR_BONE_WEIGHT = 3.0
 """Weight of voxels within two voxels of bone: discs, canal and facet joints are thin."""
 
-LEVEL_SPREAD = 0.8
+_LEVEL_SPREAD = 0.8
 """Standard deviation, in levels, of the soft targets. Levels are ordinal: T8 instead of T7 is a
 small error. Soft targets express that, and train levels that are rare in a small dataset."""
 
@@ -35,12 +35,7 @@ class Targets:
 
 
 def spine_loss(
-    logits: Tensor,
-    targets: Targets,
-    level_weight: float = 1.0,
-    *,
-    near_bone_weight: float = NEAR_BONE_WEIGHT,
-    level_spread: float = LEVEL_SPREAD,
+    logits: Tensor, targets: Targets, level_weight: float = 1.0
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the training loss and its parts.
 
@@ -51,8 +46,6 @@ def spine_loss(
         logits: (B, 27 or 30, D, H, W): background, 25 levels, core, and optionally the offset.
         targets: Desired outputs.
         level_weight: Weight of the level loss; the other parts have weight 1.
-        near_bone_weight: Weight of voxels within two voxels of bone.
-        level_spread: Standard deviation, in levels, of the soft targets of the level loss.
 
     Returns:
         The scalar loss, and the value of each part by name.
@@ -60,13 +53,13 @@ def spine_loss(
     target, core = targets.target, targets.core
     known = target != IGNORE_INDEX
     bone = (target > 0) & known
-    weight = known * (1 + (near_bone_weight - 1) * _dilated(bone))
+    weight = known * (1 + (_NEAR_BONE_WEIGHT - 1) * _dilated(bone))
     levels = logits[:, :CORE].float()
     bone_logit = levels[:, 1:].logsumexp(dim=1) - levels[:, 0]  # (B, D, H, W)
     parts = {
         "bone": _mask_loss(bone_logit, bone.float(), weight),
         "core": _mask_loss(logits[:, CORE].float(), core.float(), weight),
-        "level": _level_loss(levels[:, 1:], target, bone, level_spread),
+        "level": _level_loss(levels[:, 1:], target, bone),
     }
     if logits.shape[1] > CORE + 1:
         parts["offset"] = _offset_loss(logits[:, CORE + 1 :].float(), targets.offset, bone)
@@ -81,13 +74,12 @@ def _mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return entropy / weight.sum().clamp_min(1) + 1 - dice
 
 
-def _level_loss(levels: Tensor, target: Tensor, bone: Tensor, spread: float) -> Tensor:
+def _level_loss(levels: Tensor, target: Tensor, bone: Tensor) -> Tensor:
     """Return the mean KL divergence from the soft targets over bone voxels; 0 without bone."""
     if not bone.any():
         return levels.sum() * 0
     log_probability = levels.movedim(1, -1)[bone].log_softmax(dim=-1)  # (voxels, 25)
-    by_level = soft_level_targets(levels.shape[1], spread).to(levels.device)
-    soft_targets = by_level[target[bone].long() - 1]
+    soft_targets = soft_level_targets(levels.shape[1]).to(levels.device)[target[bone].long() - 1]
     return functional.kl_div(log_probability, soft_targets, reduction="batchmean")
 
 
@@ -100,10 +92,10 @@ def _offset_loss(offset: Tensor, target: Tensor, bone: Tensor) -> Tensor:
     return functional.smooth_l1_loss(predicted, target.movedim(1, -1)[known] / OFFSET_UNIT_VOX)
 
 
-def soft_level_targets(count: int, spread: float = LEVEL_SPREAD) -> Tensor:
-    """Return a distribution over levels for each level, (count, count), of a certain spread."""
+def soft_level_targets(count: int) -> Tensor:
+    """Return a distribution over levels for each level, (count, count), by `_LEVEL_SPREAD`."""
     index = torch.arange(count, dtype=torch.float32)
-    return (-0.5 * ((index[:, None] - index[None]) / spread) ** 2).softmax(dim=-1)
+    return (-0.5 * ((index[:, None] - index[None]) / _LEVEL_SPREAD) ** 2).softmax(dim=-1)
 
 
 def _dilated(mask: Tensor) -> Tensor:

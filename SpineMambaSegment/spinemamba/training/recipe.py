@@ -23,7 +23,6 @@ from spinemamba.training.architectures import LEVEL_WEIGHT, SWITCHES
 from spinemamba.training.data.gather import SHARE
 from spinemamba.training.data.patches import PatchOptions
 from spinemamba.training.loop import TrainOptions
-from spinemamba.training.loss import LEVEL_SPREAD, NEAR_BONE_WEIGHT
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 
 RECIPE_FILE = "recipe.toml"
@@ -64,13 +63,9 @@ class LossRecipe:
 
     Attributes:
         level_weight: Weight of the level loss; the other parts have weight 1.
-        near_bone_weight: Weight of voxels within two voxels of bone.
-        level_spread: Standard deviation, in levels, of the soft targets of the level loss.
     """
 
     level_weight: float
-    near_bone_weight: float = NEAR_BONE_WEIGHT
-    level_spread: float = LEVEL_SPREAD
 
 
 @dataclass(frozen=True)
