@@ -163,15 +163,13 @@ def _add_division(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size",
         type=whole_number(1, 1024),
-        default=1,
-        help="patches per batch of each process (%(default)s)",
+        help="patches per batch of each process (default 1)",
     )
     parser.add_argument(
         "--accumulate",
         type=whole_number(1, 1024),
-        default=1,
         metavar="BATCHES",
-        help="batches per step, for larger steps than fit into memory (%(default)s)",
+        help="batches per step, for larger steps than fit into memory (default 1)",
     )
     parser.add_argument(
         "--workers",

@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 
 from spinemamba.cli.arguments import whole_number
 from spinemamba.cli.console import print_line
-from spinemamba.cli.train import (
-    add_data_arguments,
-    add_step_arguments,
-    data_options,
-    prepare_process,
-)
+from spinemamba.cli.train import add_step_arguments, prepare_process
+from spinemamba.cli.training.data_arguments import add_data_arguments, choose_data, data_recipe
 from spinemamba.common.errors import Code, UserError
 
 if TYPE_CHECKING:
@@ -59,9 +55,12 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
     from spinemamba.training.levels.crops import ExampleOptions
     from spinemamba.training.levels.loop import LevelTrainer, LevelTrainOptions
     from spinemamba.training.levels.spines import SPACING_MM, spine_of
+    from spinemamba.training.recipe import DataRecipe
     from spinemamba.training.synthesis.options import MOSTLY_CT
 
-    cases, weights = gather_cases(data_options(args, "levels"), SPACING_MM, print_line)
+    data = data_recipe(args, DataRecipe())
+    sources, _ = choose_data(args, data, args.seed or 0, print_line, ("levels", args.workers))
+    cases, weights = gather_cases(sources, SPACING_MM, print_line)
     found = [(spine_of(case.opened()), weight) for case, weight in zip(cases, weights, strict=True)]
     usable = [(spine, weight) for spine, weight in found if spine is not None]
     if not usable:
@@ -72,8 +71,8 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
         )
     options = LevelTrainOptions(
         steps=args.steps or _STEPS,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
+        learning_rate=args.learning_rate or LevelTrainOptions.learning_rate,
+        seed=args.seed or 0,
         bfloat16=has_bfloat16(torch.device("cpu")),
         example=ExampleOptions(synthesis=MOSTLY_CT),
     )

@@ -46,9 +46,12 @@ from spinemamba.training.steps import (
 )
 
 Report = Callable[[str], None]
+AfterStep = Callable[["Trainer"], bool]
 
 _TIME_LIMIT, _OTHER = "time limit", "another process was stopped"
 """Reasons for an end before that of the schedule, besides the name of a signal."""
+
+_NO_BETTER = "validations no longer improve"
 
 
 class Trainer:
@@ -129,7 +132,13 @@ class Trainer:
         by_time = 0.0 if minutes is None else self.seconds / (60 * minutes)
         return max(step / self.options.steps, by_time)
 
-    def run(self, folder: Path, report: Report, limit: TimeLimit | None = None) -> None:
+    def run(
+        self,
+        folder: Path,
+        report: Report,
+        limit: TimeLimit | None = None,
+        after_step: AfterStep | None = None,
+    ) -> None:
         """Train to the end of the schedule; write checkpoints and metrics to ``folder``.
 
         Signals and the limit end it earlier, after a step and a checkpoint.
@@ -138,6 +147,8 @@ class Trainer:
             folder: Folder of the training.
             report: Receives messages; only in the first of several processes.
             limit: When this call must have ended.
+            after_step: Called after every step; returns whether training ends. Its time does not
+                count for the schedule. Only in the first of several processes.
 
         Raises:
             UserError: If the loss or a weight is no longer finite (the last checkpoint remains), or
@@ -149,13 +160,13 @@ class Trainer:
         with interruptible(report) as interruption:
             try:
                 with self._workers():
-                    self._learn_until(interruption, limit, metrics, folder)
+                    self._learn_until(interruption, limit, metrics, folder, after_step)
             finally:
                 if metrics is not None:
                     metrics.close()
             self.save(folder)
             report(self._end_text(interruption))
-        if interruption.reason not in ("", _TIME_LIMIT) and self.done < 1:
+        if interruption.reason not in ("", _TIME_LIMIT, _NO_BETTER) and self.done < 1:
             raise Cancelled
 
     def _learn_until(
@@ -164,22 +175,25 @@ class Trainer:
         limit: TimeLimit,
         metrics: MetricsLog | None,
         folder: Path,
+        after_step: AfterStep | None,
     ) -> None:
         """Take steps until the schedule is completed, or until it is interrupted."""
         before = saved = time.monotonic()
         while self.done < 1:
             parts = self.learn()
+            self.seconds += time.monotonic() - before
+            if metrics is not None:
+                metrics.add(self.step, parts | {"waiting": self.waiting}, self.seconds, self.done)
+            ends = after_step is not None and after_step(self)
             now = time.monotonic()
-            self.seconds, stop, late = largest(
-                (self.seconds + now - before, bool(interruption.reason), limit.reached),
-                self.execution,
-            )
             limit.step_took(now - before)
             before = now
-            if metrics is not None:
-                metrics.add(self.step, parts | {"waiting": self.waiting}, self.seconds)
-            if stop or late:  # the same in all processes
-                interruption.reason = interruption.reason or (_OTHER if stop else _TIME_LIMIT)
+            self.seconds, stop, late, ends = largest(
+                (self.seconds, bool(interruption.reason), limit.reached, ends), self.execution
+            )
+            if stop or late or ends:  # the same in all processes
+                other = _OTHER if stop else _TIME_LIMIT if late else _NO_BETTER
+                interruption.reason = interruption.reason or other
                 return
             if now - saved > self.options.save_every_s:
                 self.save(folder)
@@ -195,6 +209,8 @@ class Trainer:
     def _end_text(self, interruption: Interruption) -> str:
         options = self.options
         text = f"saved at step {self.step} of {options.steps}, {self.seconds / 60:.1f} min"
+        if interruption.reason == _NO_BETTER:
+            return f"{text}: {_NO_BETTER}"
         if self.done < 1:
             return f"{text} ({interruption.reason}): the same command continues from there"
         by_steps = self.step >= options.steps

@@ -26,6 +26,7 @@ from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
 from spinemamba.training.data.origin import Source
 from spinemamba.training.folder import TrainingRecord
 from spinemamba.training.levels.folder import LevelTrainingRecord
+from spinemamba.training.recipe import recipe_of
 
 POINT = (1.0, -2.0, 3.5)
 SHA = "0" * 64
@@ -182,6 +183,7 @@ CONTENTS: dict[str, Any] = {
         intended_use="Tests.",
     ),
     "network": COARSE,
+    "recipe": recipe_of("coarse"),
     "result": RESULT,
     "review": Review(
         result=json.loads(RESULT_FORMAT.to_text(RESULT)),

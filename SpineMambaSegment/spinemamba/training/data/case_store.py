@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from spinemamba.common.atomic_files import sha256, whole_or_nothing
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.json_schema import JsonFormat, Sha256
+from spinemamba.imaging.intensity import Modality
 from spinemamba.inference.model import sha256_of
 from spinemamba.training.data.dataset import DATASET_VERSION, TENSORS, Case
 from spinemamba.training.data.origin import Origin
@@ -71,6 +72,7 @@ class IndexEntry:
         source: Source and licence, see `Origin`.
         weight: Sampling weight, see `Origin`.
         levels: Network channels of the levels whose core is in the case.
+        modality: Modality of the image, see `Origin`.
     """
 
     name: str
@@ -82,6 +84,7 @@ class IndexEntry:
     source: str
     weight: float
     levels: tuple[int, ...]
+    modality: Modality = "ct"
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ class CaseStore:
         path = self.folder / f"{entry.file}{_SUFFIX}"
         if _stamp(path) != (entry.size, entry.modified_ns):
             load_tensors(path)
-        origin = Origin(entry.kind, entry.source, entry.weight)
+        origin = Origin(entry.kind, entry.source, entry.weight, entry.modality)
         return StoredCase(entry.name, path, entry.key, origin, entry.levels)
 
     def path_of(self, name: str, identity: str) -> Path:
@@ -292,6 +295,7 @@ def _entry(case: StoredCase) -> IndexEntry:
         origin.source,
         origin.weight,
         case.levels,
+        origin.modality,
     )
 
 

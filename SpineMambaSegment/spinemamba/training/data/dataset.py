@@ -25,6 +25,9 @@ voxels .975 to .995."""
 BONE_HU = 120
 """Brighter voxels without a label may be bone, in scans that are not completely labelled."""
 
+MR_UNITS = 1000
+"""MR is stored as its normalised value times this, because its own values have no unit."""
+
 DATASET_VERSION = 4
 """Increases when the same files and seeds give other cases: older files are made again."""
 
@@ -55,7 +58,8 @@ class Case:
         bone: Share of each voxel that is labelled as bone, uint8 (z, y, x) in units of
             1 / `WHOLE_VOXEL`.
         core: Mask of the cores of the vertebrae, uint8 (z, y, x).
-        image: Image in HU, int16 (z, y, x); None if images are always painted from the tissues.
+        image: Image in HU, or MR in `MR_UNITS`, int16 (z, y, x); None if images are always painted
+            from the tissues.
         tissues: `phantom.Tissue` or structure (`structures.STRUCTURE`) of each voxel, uint8
             (z, y, x); None if the image is always used.
         depth: Depth of each voxel in its vertebra, int8 (z, y, x), packed by `pack_depth`; None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,12 +29,12 @@ from spinemamba.training.data.origin import PREFIX
 from spinemamba.training.data.phantom_cases import with_phantoms
 from spinemamba.training.data.read_dataset import (
     USER,
-    UserCase,
     check_cases,
-    find_cases,
     load_user_cases,
     with_keys,
 )
+from spinemamba.training.layouts.find import find_cases
+from spinemamba.training.layouts.user_case import UserCase
 
 _LISTED = "list:"
 """Beginning of the keys of cases of a data list; `USER` and `PHANTOM` are those of the others."""
@@ -68,10 +68,13 @@ class DataOptions:
     Attributes:
         folder: Folder of the training; its cases are kept there.
         listed: Data list with training cases; None for none.
-        user: Folder of the user's cases, as `read_dataset` describes it; None for none.
+        user: Folder of the user's cases, in a layout of `layouts.find`; None for none.
+        ignore: Names of labels of the user's cases that become background.
+        unused: Names of the user's cases that are not trained on: other splits and folds.
         leave_out: Names of cases that are kept for testing.
         phantoms: Number of phantoms.
         seed: Seed of the first phantom; the others have the following numbers.
+        shares: Relative sampling weight of each kind of case.
         prepared: Folders of cases that `spinemamba prepare` has made for the network.
         workers: Processes that check and make cases.
     """
@@ -79,9 +82,12 @@ class DataOptions:
     folder: Path
     listed: DataList | None = None
     user: Path | None = None
+    ignore: tuple[str, ...] = ()
+    unused: frozenset[str] = frozenset()
     leave_out: tuple[str, ...] = ()
     phantoms: int = 12
     seed: int = 0
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARE))
     prepared: tuple[Path, ...] = ()
     workers: int = 1
 
@@ -121,21 +127,24 @@ def gather_cases(
         if options.listed:
             cases = _with_listed_cases(cases, options.listed, maker)
         if options.user:
-            cases = _with_user_cases(cases, options.user, maker)
+            cases = _with_user_cases(cases, options, maker)
         seeds = range(options.seed, options.seed + options.phantoms)
         cases = store.in_order(with_phantoms(cases, seeds, options.listed, maker))
     if cases != before:
         store.write(cases)
     for folder in reversed(options.prepared):
-        cases = _prepared(folder, spacing_mm, {case.name for case in cases}, report) + cases
+        prepared = _prepared(folder, spacing_mm, report)
+        # Those that are validated on may have been prepared as well.
+        kept = [case for case in prepared if case.name not in options.unused]
+        names = {case.name for case in cases}
+        prefix = f"{folder.parent.name}/"
+        cases = [renamed(c, prefix + c.name) if c.name in names else c for c in kept] + cases
     cases = _without(cases, options.leave_out)
-    return cases, draw_weights(cases)
+    return cases, draw_weights(cases, options.shares)
 
 
-def _prepared(
-    folder: Path, spacing_mm: float, names: Collection[str], report: Callable[[str], None]
-) -> list[StoredCase]:
-    """Return the cases of a prepared folder; names that occur elsewhere get those of the folder.
+def _prepared(folder: Path, spacing_mm: float, report: Callable[[str], None]) -> list[StoredCase]:
+    """Return the cases of a prepared folder.
 
     Raises:
         UserError: If there are none, or a file is damaged (INPUT_BAD).
@@ -149,8 +158,7 @@ def _prepared(
             Code.INPUT_BAD,
         )
     report(f"{len(cases)} prepared cases of {folder}")
-    prefix = f"{folder.parent.name}/"
-    return [renamed(c, prefix + c.name) if c.name in names else c for c in cases]
+    return cases
 
 
 def _with_listed_cases(
@@ -202,11 +210,15 @@ def _listed_digest(data: DataList, entry: ListedCase) -> str:
     return sha256((said + files_digest(data.root / path for path in entry.files)).encode())
 
 
-def _with_user_cases(cases: list[StoredCase], folder: Path, maker: CaseMaker) -> list[StoredCase]:
+def _with_user_cases(
+    cases: list[StoredCase], options: DataOptions, maker: CaseMaker
+) -> list[StoredCase]:
     """Return the cases with exactly the user's cases of a folder; only new files are read."""
     old = {case.name: case for case in cases if case.key.startswith(USER)}
     other_names = {case.name for case in cases if case.name not in old}
-    entries = with_keys(find_cases(folder), other_names, maker.report)
+    own = find_cases(options.user, options.ignore)
+    chosen = [case for case in own if case.name not in options.unused]
+    entries = with_keys(chosen, other_names, maker.report)
     by_key = {case.key: case for case in old.values() if case.key != USER}
     missing = [entry for entry in entries if entry.key not in by_key]
     for entry in missing:
@@ -215,7 +227,7 @@ def _with_user_cases(cases: list[StoredCase], folder: Path, maker: CaseMaker) ->
                 f"{entry.name}: its files have changed since the last call; they are read again"
             )
     for name in old.keys() - {entry.name for entry in entries}:
-        maker.report(f"{name}: no longer in {folder}; left out")
+        maker.report(f"{name}: no longer in {options.user}; left out")
     found = {entry.name: _find_user(maker.store, entry) for entry in missing}
     new = {name: case for name, case in found.items() if case is not None}
     missing = [entry for entry in missing if entry.name not in new]
@@ -254,12 +266,14 @@ def _without(cases: list[StoredCase], names: tuple[str, ...]) -> list[StoredCase
     return [case for case in cases if case.name not in names]
 
 
-def draw_weights(cases: Sequence[TrainingCase]) -> list[float]:
+def draw_weights(cases: Sequence[TrainingCase], kinds: Mapping[str, float] = SHARE) -> list[float]:
     """Return the relative sampling weight of each case, by its kind and the levels in it."""
     totals = dict.fromkeys(SHARE, 0.0)
     for case in cases:
         totals[case.origin.kind] += case.origin.weight
-    shares = [SHARE[c.origin.kind] * c.origin.weight / totals[c.origin.kind] for c in cases]
+    shares = [
+        kinds.get(c.origin.kind, 0.0) * c.origin.weight / totals[c.origin.kind] for c in cases
+    ]
     present = torch.zeros(len(cases), len(NETWORK_LEVELS))  # (cases, levels)
     for row, case in zip(present, cases, strict=True):
         row[[channel - 1 for channel in case.levels]] = 1

@@ -16,7 +16,8 @@ from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
 from spinemamba.training.data.case_store import CaseStore
 from spinemamba.training.data.dataset import IGNORE_INDEX
-from spinemamba.training.data.read_dataset import check_cases, find_cases, load_user_cases
+from spinemamba.training.data.read_dataset import check_cases, load_user_cases
+from spinemamba.training.layouts.find import find_cases
 
 SPACING_MM = (4.0, 4.0, 4.0)
 
@@ -52,7 +53,7 @@ def nnunet(phantoms, tmp_path: Path) -> Path:
         write_image(phantom.image, folder / "imagesTr" / f"case{number}_0000.nii.gz")
         labels = phantom.labels.with_array(lookup[phantom.labels.array])
         write_image(labels, folder / "labelsTr" / f"case{number}.nii.gz")
-    about = {"labels": {"background": 0, "vertebrae_L1": 3, "L2": 2, "Vertebra L3": 1, "rib": 4}}
+    about = {"labels": {"background": 0, "vertebrae_L1": 3, "L2": 2, "Vertebra L3": 1}}
     (folder / "dataset.json").write_text(json.dumps(about))
     return folder
 

@@ -110,14 +110,6 @@ def test_both_networks_can_be_trained_in_every_size(case: Case):
     assert TRAINED["full", "coarse"] == TRAINED["tiny", "coarse"]
 
 
-def test_a_baseline_is_not_packed_as_a_model(tmp_path: Path, case: Case):
-    pytest.importorskip("monai")
-    one = trainer(case, kind="dynunet")
-    one.save(tmp_path / "run")
-    with pytest.raises(UserError, match="baseline"):
-        pack_model(tmp_path / "run", tmp_path / "run", tmp_path / "m", name="m", version="1")
-
-
 def test_a_checkpoint_is_one_file_that_is_replaced(tmp_path: Path):
     state = {"network": {"w": torch.randn(100)}, "step": 3}
     assert not has_checkpoint(tmp_path)

@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the files of a data list (default: that of the list)",
     )
     parser.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="label of the data set that is no vertebra and becomes background; may be repeated",
+    )
+    parser.add_argument(
         "--networks",
         nargs="+",
         choices=[*sorted(SPACING_MM), _LEVELS],
@@ -88,7 +95,14 @@ def _options(args: argparse.Namespace, network: str, workers: int) -> DataOption
     is_list = args.data.suffix.lower() == ".json"
     listed = read_data_list(args.data, args.data_root) if is_list else None
     user = None if is_list else args.data
-    return DataOptions(args.out / network, listed, user, phantoms=0, workers=workers)
+    return DataOptions(
+        args.out / network,
+        listed,
+        user,
+        ignore=tuple(args.ignore),
+        phantoms=0,
+        workers=workers,
+    )
 
 
 def _default_workers() -> int:
