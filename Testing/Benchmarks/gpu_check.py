@@ -128,13 +128,20 @@ def main(words: list[str]) -> int:
     end = time.monotonic() + 60 * plan.minutes
     parts = []
     for part in (computer, scans, whole_ct, training):
-        text = part(plan, end)
+        try:
+            text = part(plan, end)
+        except Exception as error:  # the other parts are worth their time on a GPU
+            text = f"The part *{part.__name__}* failed: {_first_line(error)}"
         sys.stdout.write(f"{text}\n\n")
         sys.stdout.flush()
         parts.append(text)
     if args.write:
         generate.write_section(PAGE, _SECTION, "\n\n".join(parts))
     return 0
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def computer(plan: Plan, end: float) -> str:
@@ -243,9 +250,12 @@ def training(plan: Plan, end: float) -> str:
             if rows and time.monotonic() > end:
                 rows.append((variant.name, "left out: no time", "", "", "", ""))
                 continue
-            with _measured_trainer(plan, variant, (cases, weights)) as trainer:
-                steps = plan.few_steps if rows else plan.steps
-                rows.append((variant.name, *_steps(trainer, steps, plan)))
+            count = plan.few_steps if rows else plan.steps
+            try:
+                with _measured_trainer(plan, variant, (cases, weights)) as trainer:
+                    rows.append((variant.name, *_steps(trainer, count, plan)))
+            except Exception as error:  # such as too little memory, or a failed compilation
+                rows.append((variant.name, _first_line(error), "", "", "", ""))
     heads = ("training", "steps", "s per step", "waiting for patches", "loss", "GPU memory")
     return (
         f"Steps with one patch each, {plan.workers} workers:\n\n"

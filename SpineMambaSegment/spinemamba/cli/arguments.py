@@ -147,7 +147,8 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
         type=_device,
         default="auto",
         metavar="DEVICE",
-        help="auto (a GPU if there is one), cpu, cuda, or one GPU such as cuda:1 (%(default)s)",
+        help="'auto' (a GPU if there is one), 'cpu', 'cuda', or one GPU such as 'cuda:1' "
+        "(%(default)s)",
     )
     parser.add_argument(
         "--precision",

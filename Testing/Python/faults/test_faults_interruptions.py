@@ -249,24 +249,33 @@ Tried = Iterator[tuple[str, object, str, Result]]
 
 def ended(ground: Ground) -> Tried:
     """End runs that replace outputs, and others that write into new folders."""
-    old = contents(ground.before)
+    old, unfinished = contents(ground.before), ground.before
     for number, point in enumerate(ground.points):
         out = ground.folder / f"ended{number}"
         shutil.copytree(ground.before, out)
         result = ground.disturbed("SIGTERM", point, out, over=True)
-        outcome = ground.judge(result, out, old)
-        yield "SIGTERM", point, outcome if result["code"] == 3 else ELSE, result
+        yield "SIGTERM", point, ended_outcome(ground, result, out, old), result
     for number, point in enumerate(ground.stages):
         out = ground.folder / f"new{number}" / "deep"
         result = ground.disturbed("SIGINT", point, out)
-        outcome = ground.judge(result, out, {})
-        yield "SIGINT", point, outcome if result["code"] == 3 else ELSE, result
+        yield "SIGINT", point, ended_outcome(ground, result, out, {}), result
+        unfinished = out if result["code"] == 3 else unfinished
         if ground.name != TRAIN:
             assert not out.exists() or ground.name == STL, point
     if ground.name == TRAIN:
-        # The last run got the furthest.
-        result = ground.server.run({"words": ground.words(out)})
-        yield "SIGINT, and again", None, ground.judge(result, out, {}), result
+        # The last run that did not finish got the furthest.
+        result = ground.server.run({"words": ground.words(unfinished)})
+        yield "SIGINT, and again", None, ground.judge(result, unfinished, {}), result
+
+
+def ended_outcome(ground: Ground, result: Result, out: Path, before: Contents) -> str:
+    """Return the outcome of a run that got a signal.
+
+    A training may complete its schedule nevertheless, because it finishes its step and saves.
+    """
+    outcome = ground.judge(result, out, before)
+    complete = ground.name == TRAIN and outcome == RIGHT
+    return outcome if result["code"] == 3 or complete else ELSE
 
 
 def killed(ground: Ground) -> Tried:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -121,6 +122,20 @@ def test_a_damaged_case_is_reported_by_a_worker(stored: StoredCase):
     with series.in_workers(1, CPU), pytest.raises(UserError, match="is damaged") as caught:
         series.next()
     assert caught.value.code == Code.MODEL_BAD
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+def test_workers_outlive_the_signal_after_which_the_training_saves(case: Case):
+    series = NumberedFeed(source(case), Share(1))
+    before = set(multiprocessing.active_children())
+    with series.in_workers(1, CPU):
+        series.next()
+        for worker in set(multiprocessing.active_children()) - before:
+            os.kill(worker.pid, signal.SIGTERM)
+            os.kill(worker.pid, signal.SIGINT)
+        for _ in range(6):  # more than are drawn ahead
+            series.next()
+    assert set(multiprocessing.active_children()) <= before
 
 
 class DeadlyCase:
