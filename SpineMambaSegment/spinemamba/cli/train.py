@@ -24,6 +24,8 @@ from spinemamba.protocol.model_card import DEFAULT
 from spinemamba.training.architectures import KINDS, LAST_PHASE, SIZES, SPACING_MM
 
 if TYPE_CHECKING:
+    import torch
+
     from spinemamba.training.data.case_store import StoredCase
     from spinemamba.training.execution import Execution
     from spinemamba.training.interruption import TimeLimit
@@ -201,7 +203,7 @@ def _train(
     trainer = _trainer(args, recipe, cases, execution, report)
     monitor = None
     if execution.is_first:
-        monitor = _monitor(args, recipe, validation)
+        monitor = _monitor(args, recipe, validation, execution.device)
         monitor.resume(trainer.step)
         write_contact_sheet(trainer.examples(_SHEET_PATCHES), args.out / SHEET)
         write_recipe(recipe, args.out)
@@ -278,7 +280,12 @@ def _trainer(
     return trainer
 
 
-def _monitor(args: argparse.Namespace, recipe: Recipe, validation: tuple[UserCase, ...]) -> Monitor:
+def _monitor(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    validation: tuple[UserCase, ...],
+    device: torch.device,
+) -> Monitor:
     """Return what validates the training and draws its curves.
 
     Raises:
@@ -290,7 +297,7 @@ def _monitor(args: argparse.Namespace, recipe: Recipe, validation: tuple[UserCas
     from spinemamba.training.validation.monitor import Monitor, ValidationOptions
 
     check_cases(validation, print_line)
-    partner = load_model(find_model(args.partner)) if validation else None
+    partner = load_model(find_model(args.partner), device) if validation else None
     options = ValidationOptions(
         validation, args.network, recipe.schedule.validate_every, recipe.schedule.patience
     )
