@@ -1,9 +1,9 @@
 """Train and compare SpineMamba, its ablations, and MONAI's DynUNet.
 
-``python Testing/Benchmarks/run.py ablation FOLDER --dataset FILE`` trains each kind from scratch on
-the same patches (same cases, seed and number of steps), and segments the test cases with the coarse
+``python Testing/Benchmarks/run.py ablation FOLDER --dataset CASES`` trains each kind from scratch
+on the same patches (cases, seed and number of steps), and segments the test cases with the coarse
 network of the default model. It continues after an interruption and writes the table into the
-model's MODEL_CARD.md. FILE is the ``bank.safetensors`` of a training of the fine network.
+model's MODEL_CARD.md. CASES is the folder ``cases`` of a training of the fine network.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ from spinemamba.training.architectures import (
     SPACING_MM,
 )
 from spinemamba.training.baselines import build_network
-from spinemamba.training.data.dataset import load_dataset
+from spinemamba.training.data.case_store import CaseStore
 from spinemamba.training.data.gather import draw_weights
 from spinemamba.training.data.patches import PatchOptions
-from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.execution import training_precision
+from spinemamba.training.loop import Trainer
 from spinemamba.training.loss import LossWeights
+from spinemamba.training.options import TrainOptions
 
 NAMES = {
     "spinemamba": "SpineMamba",
@@ -75,14 +77,14 @@ def main(words: list[str]) -> int:
 
 def train(args: argparse.Namespace, kind: str) -> Trainer:
     """Return a completed training."""
-    cases = load_dataset(args.dataset, SPACING_MM["fine"])
+    cases = CaseStore(args.dataset, SPACING_MM["fine"]).read(sys.stderr.write)
     options = TrainOptions(
-        minutes=24 * 60.0,
+        minutes=None,
         steps=args.steps,
         loss=LossWeights(level=LEVEL_WEIGHT["fine"]),
         seed=args.seed,
         kind=kind,
-        bfloat16=has_bfloat16(torch.device("cpu")),
+        precision=training_precision("auto", torch.device("cpu")),
         patch=PatchOptions(FINE.patch_vox, spacing_mm=SPACING_MM["fine"]),
     )
     trainer = Trainer(FINE, cases, draw_weights(cases), options)

@@ -33,6 +33,8 @@ MEASUREMENTS = {
     "panel_latency": "longest time for which the panel blocks Slicer, in a run and after edits; "
     "needs slicer-core and PySide6",
     "pin_latency": "time of the level solver after a level is pinned",
+    "gpu_check": "scan back ends, a whole CT, and 100 training steps on an NVIDIA GPU; writes "
+    "benchmarks.md",
     "speed_table": "tables of network sizes and of what 'spinemamba bench --json' measured; writes "
     "benchmarks.md",
     "fit_cut_surfaces": "fit of the mean cut surfaces between vertebrae; prints the table",

@@ -22,13 +22,16 @@ from spinemamba.protocol.model_card import MODEL_CARD
 from spinemamba.protocol.result import RESULT
 from spinemamba.protocol.review import REVIEW
 from spinemamba.protocol.vertebra_result import VERTEBRA_RESULT
+from spinemamba.training.data.case_store import CASE_INDEX
 from spinemamba.training.data.data_list import DATA_LIST
 from spinemamba.training.folder import TRAINING_RECORD
 from spinemamba.training.levels.folder import LEVEL_TRAINING_RECORD
+from spinemamba.training.recipe import RECIPE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 FORMATS: Mapping[str, JsonFormat] = {
+    "case_index": CASE_INDEX,
     "data_list": DATA_LIST,
     "event": EVENT,
     "job": JOB,
@@ -38,6 +41,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,
     "network": NETWORK_CONFIG,
+    "recipe": RECIPE,
     "result": RESULT,
     "review": REVIEW,
     "training": TRAINING_RECORD,

@@ -39,7 +39,7 @@ class Numbering:
         return self.names.get(value, f"value {value}")
 
 
-def _upwards(first: int, lowest: str, highest: str) -> dict[int, Label]:
+def upwards(first: int, lowest: str, highest: str) -> dict[int, Label]:
     """Return the levels without T13 and L6, numbered upwards from the lowest."""
     usual = [label for label in reversed(LABELS) if label.name not in RARE]
     names = [label.name for label in usual]
@@ -50,16 +50,16 @@ def _upwards(first: int, lowest: str, highest: str) -> dict[int, Label]:
 VERSE = Numbering("VerSe", {label.value: label for label in LABELS}, {})
 TOTALSEGMENTATOR = Numbering(
     "TotalSegmentator",
-    {25: BY_NAME["Sacrum"], 26: BY_NAME["Sacrum"], **_upwards(27, "L5", "C1")},
+    {25: BY_NAME["Sacrum"], 26: BY_NAME["Sacrum"], **upwards(27, "L5", "C1")},
     {},
 )
 """Class map of version 2: 26 is S1, and 25 the rest of the sacrum."""
 
 TOTALSEGMENTATOR_V1 = Numbering(
-    "TotalSegmentator version 1", {**_upwards(18, "L5", "C1"), 92: BY_NAME["Sacrum"]}, {}
+    "TotalSegmentator version 1", {**upwards(18, "L5", "C1"), 92: BY_NAME["Sacrum"]}, {}
 )
 TOTALSEGMENTATOR_MR = Numbering(
-    "TotalSegmentator's vertebrae_mr", {1: BY_NAME["Sacrum"], **_upwards(2, "L5", "C1")}, {}
+    "TotalSegmentator's vertebrae_mr", {1: BY_NAME["Sacrum"], **upwards(2, "L5", "C1")}, {}
 )
 TOTALSPINESEG = Numbering(
     "TotalSpineSeg",
@@ -74,7 +74,7 @@ TOTALSPINESEG = Numbering(
 VISTA3D = Numbering(
     "VISTA3D",
     {
-        **_upwards(33, "L5", "C1"),
+        **upwards(33, "L5", "C1"),
         97: BY_NAME["Sacrum"],
         127: BY_NAME["Sacrum"],
         131: BY_NAME["L6"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from spinemamba.anatomy.label_schemes import AUTO, OPTION
 from spinemamba.imaging.formats.image_file import FORMATS
 from spinemamba.imaging.write import LABEL_FORMATS
+from spinemamba.protocol.job import NTH_GPU
 
 
 def split_name(path: Path) -> tuple[str, str]:
@@ -136,3 +138,57 @@ def spacing_mm(text: str) -> float:
     if not 0.4 <= value <= 8:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of mm from 0.4 to 8")
     return value
+
+
+def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where a training runs: device, precision, batches, workers and the time of one call."""
+    parser.add_argument(
+        "--device",
+        type=_device,
+        default="auto",
+        metavar="DEVICE",
+        help="'auto' (a GPU if there is one), 'cpu', 'cuda', or one GPU such as 'cuda:1' "
+        "(%(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="of the convolutions; scans and losses are always in float32 (%(default)s)",
+    )
+    _add_division(parser)
+
+
+def _add_division(parser: argparse.ArgumentParser) -> None:
+    """Add how the work is divided."""
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1, 1024),
+        help="patches per batch of each process (default 1)",
+    )
+    parser.add_argument(
+        "--accumulate",
+        type=whole_number(1, 1024),
+        metavar="BATCHES",
+        help="batches per step, for larger steps than fit into memory (default 1)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole_number(0, 256),
+        help="processes that draw patches (default: 0 on the CPU, up to 8 for a GPU)",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network first (torch.compile)"
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=positive_number(1e7),
+        metavar="MINUTES",
+        help="end this call before, with a checkpoint; the schedule continues with the next call",
+    )
+
+
+def _device(text: str) -> str:
+    if text in ("auto", "cpu", "cuda") or re.fullmatch(NTH_GPU, text):
+        return text
+    raise argparse.ArgumentTypeError(f"'{text}' is not auto, cpu, cuda, or a GPU such as cuda:1")

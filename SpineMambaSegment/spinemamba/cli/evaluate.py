@@ -12,16 +12,16 @@ from tqdm import tqdm
 from spinemamba.anatomy.label_schemes import OPTION, numbering_of
 from spinemamba.cli.arguments import add_numbering, add_overwrite
 from spinemamba.cli.console import print_line, table
-from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.atomic_files import check_place
 from spinemamba.common.exit_codes import ExitCode
 from spinemamba.evaluation.cases import Case, find_cases
 from spinemamba.evaluation.cohort import Numberings, Outcome, Summary, evaluate, summarize
-from spinemamba.evaluation.files import state, write_cases, write_json, write_vertebrae
+from spinemamba.evaluation.files import state
 from spinemamba.evaluation.measures import MEASURES
 from spinemamba.evaluation.scores import Comparison
 from spinemamba.jobs.outputs import refuse_overwriting
+from spinemamba.report.evaluation_files import evaluation_files, write_evaluation
 
-_FILES = ("vertebrae.csv", "cases.csv", "evaluation.json", "evaluation.html")
 _BY_KEY = {measure.key: measure for measure in MEASURES}
 
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     summary = summarize(outcomes)
     # Written before printing, which may fail.
     if outputs:
-        _write(outcomes, summary, outputs, overwrite=args.overwrite)
+        write_evaluation(outcomes, summary, args.out, overwrite=args.overwrite)
     _print(outcomes, summary)
     for path in outputs:
         print_line(f"Wrote {path}")
@@ -189,23 +189,9 @@ def _outputs(
     Raises:
         UserError: If the folder cannot be written, or an output is also an input (OUTPUT_BAD).
     """
-    outputs = [folder / name for name in _FILES]
+    outputs = evaluation_files(folder)
     images = (path for case in cases for path in (case.predicted, case.reference))
     refuse_overwriting(outputs, [*read, *(path for path in images if path is not None)])
     for path in outputs:
         check_place(path, overwrite=overwrite)
     return outputs
-
-
-def _write(
-    outcomes: Sequence[Outcome], summary: Summary, outputs: list[Path], *, overwrite: bool
-) -> None:
-    """Write all files or none."""
-    from spinemamba.report.evaluation_page import write_page  # loads matplotlib
-
-    vertebrae, cases, numbers, page = outputs
-    with all_or_none(outputs, overwrite=overwrite) as partial:
-        write_vertebrae(outcomes, partial[vertebrae])
-        write_cases(outcomes, partial[cases])
-        write_json(outcomes, summary, partial[numbers])
-        write_page(outcomes, summary, partial[page])

@@ -30,8 +30,13 @@ COMMANDS = {
     "review-import": "make labels of any software ready for the review in 3D Slicer",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
     "resegment": "segment one vertebra again, or one that was missed; the others do not change",
+    "check-data": "check a labelled data set before a training, and list its cases",
+    "recipe": "print all settings of a training as TOML",
+    "prepare": "convert labelled cases for training, once and in several processes",
     "train": "train one of the two networks",
     "train-levels": "train the network that reads the vertebrae as a sequence",
+    "export-nnunet": "write a labelled data set in nnU-Net's raw layout, with the same splits",
+    "import-nnunet": "turn predictions of nnU-Net into segmentations of this package",
     "pack": "turn trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
     "simulate-levels": "test the level solver on simulated spines with known levels",
@@ -39,6 +44,9 @@ COMMANDS = {
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
+_TRAINING = ("check-data", "prepare", "recipe", "export-nnunet", "import-nnunet")
+"""Commands in the folder ``training``."""
+
 _FORMER_NAMES = {"box": "resegment", "stress": "simulate-levels"}
 """Names of commands in version 0.1. They work, but the help does not list them."""
 
@@ -153,7 +161,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 def command_module(name: str) -> ModuleType:
     """Import and return the module of a command."""
-    return importlib.import_module(f"spinemamba.cli.{name.replace('-', '_')}")
+    folder = "training." if name in _TRAINING else ""
+    return importlib.import_module(f"spinemamba.cli.{folder}{name.replace('-', '_')}")
 
 
 def _how_to_report(error: BaseException) -> str:

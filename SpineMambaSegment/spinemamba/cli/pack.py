@@ -17,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coarse", type=Path, required=True, help=_SOURCE)
     parser.add_argument("--fine", type=Path, required=True, help=_SOURCE)
     parser.add_argument("--levels", type=Path, help=f"{_SOURCE}; leave out for a model without it")
+    parser.add_argument(
+        "--checkpoint",
+        choices=("last", "best"),
+        default="last",
+        help="averaged weights of the last step, or of the best validation (%(default)s)",
+    )
     parser.add_argument("--name", required=True, help="name of the model")
     parser.add_argument("--version", default="1", help="version of the weights (%(default)s)")
     parser.add_argument(
@@ -42,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
         version=args.version,
         levels=args.levels,
         compact=args.compact,
+        best=args.checkpoint == "best",
         overwrite=args.overwrite,
     )
     print_line(f"Wrote model {card.name} {card.version} ({card.licence}) to {args.output}")

@@ -9,12 +9,11 @@ from pathlib import Path
 from spinemamba.anatomy.label_schemes import numbering_of
 from spinemamba.cli.arguments import add_numbering, add_overwrite, split_name
 from spinemamba.cli.console import VERTEBRA_HEADS, print_line, result_rows, table
-from spinemamba.common.atomic_files import all_or_none, check_place
+from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import Code, UserError
-from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.write import check_output
 from spinemamba.jobs.outputs import refuse_overwriting
-from spinemamba.jobs.review_import import import_labels, segments_of
+from spinemamba.jobs.review_import import import_labels, save_imported
 from spinemamba.protocol.result import RESULT_END
 
 _ENDING = ".seg.nrrd"
@@ -61,9 +60,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for note in done.spine.notes:
         sys.stderr.write(f"{note}\n")
-    with all_or_none(outputs, overwrite=args.overwrite) as partial:
-        write_labels(done.spine.volume, partial[args.output], segments_of(done.result))
-        done.result.write(partial[result_path])
+    save_imported(done, args.output, result_path, overwrite=args.overwrite)
     # Without the probabilities: the levels are those of the labels.
     kept = [k for k, head in enumerate(VERTEBRA_HEADS) if head != "certain"]
     rows = [[row[k] for k in kept] for row in result_rows(done.result)]

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spinemamba.cli.arguments import positive_number, seed, threads, whole_number
-from spinemamba.cli.console import print_line
-from spinemamba.common.errors import Code, UserError
-from spinemamba.training.architectures import (
-    KINDS,
-    LAST_PHASE,
-    LEVEL_WEIGHT,
-    SIZES,
-    SPACING_MM,
-    THICK,
-    TURNED,
+from spinemamba.cli.arguments import (
+    add_execution_arguments,
+    positive_number,
+    seed,
+    threads,
+    whole_number,
 )
+from spinemamba.cli.console import print_line
+from spinemamba.cli.training.data_arguments import add_data_arguments, choose_data
+from spinemamba.cli.training.recipe_arguments import check_recipe, recipe_of_arguments
+from spinemamba.common.errors import Code, UserError
+from spinemamba.protocol.model_card import DEFAULT
+from spinemamba.training.architectures import KINDS, LAST_PHASE, SIZES, SPACING_MM
 
 if TYPE_CHECKING:
-    from spinemamba.training.data.dataset import Case
-    from spinemamba.training.data.gather import DataOptions
-    from spinemamba.training.loop import Trainer, TrainOptions
+    import torch
 
+    from spinemamba.training.data.case_store import StoredCase
+    from spinemamba.training.execution import Execution
+    from spinemamba.training.interruption import TimeLimit
+    from spinemamba.training.layouts.user_case import UserCase
+    from spinemamba.training.loop import Trainer
+    from spinemamba.training.recipe import Recipe
+    from spinemamba.training.validation.monitor import Monitor
+
+_Report = Callable[[str], None]
+_Cases = tuple[list["StoredCase"], list[float]]
 
 _SHEET_PATCHES = 24
 
@@ -31,26 +43,42 @@ _SHEET_PATCHES = 24
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``spinemamba train``."""
     parser.add_argument("network", choices=sorted(SPACING_MM), help="which of the two networks")
+    parser.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="all settings of the training, see 'spinemamba recipe'; other options change it",
+    )
+    parser.add_argument(
+        "--change-recipe",
+        action="store_true",
+        help="continue a training with another recipe; without it, that is refused",
+    )
     add_data_arguments(parser)
+    _add_network(parser)
+    _add_schedule(parser)
+    _add_validation(parser)
+    add_execution_arguments(parser)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the network, and of the images that it learns from."""
     parser.add_argument(
         "--kind",
         choices=KINDS,
-        default="spinemamba",
-        help="architecture: SpineMamba, an ablation of it, or MONAI's DynUNet (%(default)s)",
+        help="architecture: SpineMamba, an ablation of it, or MONAI's DynUNet (default spinemamba)",
     )
     parser.add_argument(
         "--size",
         choices=SIZES,
-        default="tiny",
         help="size of the starter model, the same with outlines at full resolution, or the "
-        "reconstruction of the paper's (%(default)s)",
+        "reconstruction of the paper's (default tiny)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
     parser.add_argument(
         "--contrast",
         choices=("any", "ct"),
-        default="any",
-        help="contrasts to learn: CT, MR and random ones, or CT alone (%(default)s)",
+        help="contrasts to learn: CT, MR and random ones, or CT alone (default any)",
     )
     parser.add_argument(
         "--last-phase",
@@ -59,39 +87,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the schedule after which real images are learned as they are, without "
         f"changes (default: {LAST_PHASE['fine']} for fine, {LAST_PHASE['coarse']:g} for coarse)",
     )
-    _add_schedule(parser)
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the folder of a training and of its cases."""
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints")
-    parser.add_argument(
-        "--data-list", type=Path, metavar="FILE", help="JSON file that lists cases and licences"
-    )
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="folder of the files of --data-list (default: that of the list)",
-    )
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="your cases, in the layout of VerSe or nnU-Net"
-    )
-    parser.add_argument(
-        "--leave-out", nargs="+", default=[], metavar="CASE", help="cases to exclude, for testing"
-    )
-    parser.add_argument(
-        "--phantoms",
-        type=whole_number(0, 100_000),
-        default=12,
-        help="synthetic spines (default 12)",
-    )
 
 
 def _add_schedule(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the schedule."""
     parser.add_argument(
-        "--minutes", type=positive_number(1e7), default=60.0, help="time of the whole schedule"
+        "--minutes",
+        type=positive_number(1e7),
+        help="time of the whole schedule (default: 60, without limit if --steps is given)",
     )
     add_step_arguments(parser, 100_000)
 
@@ -99,13 +102,37 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
 def add_step_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
     """Add the arguments of the steps of a training; ``steps`` is the default of their number."""
     parser.add_argument(
-        "--steps", type=whole_number(1, 10**9), default=steps, help="steps of the whole schedule"
+        "--steps",
+        type=whole_number(1, 10**9),
+        help=f"steps of the whole schedule (default {steps})",
     )
     parser.add_argument(
-        "--learning-rate", type=positive_number(1.0), default=1e-3, help="peak value (%(default)s)"
+        "--learning-rate", type=positive_number(1.0), help="peak value (default 0.001)"
     )
-    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--seed", type=seed, help="seed of weights, patches and phantoms (0)")
     parser.add_argument("--threads", type=threads, default=0, help="CPU threads (default: all)")
+
+
+def _add_validation(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the validation."""
+    parser.add_argument(
+        "--validate-every",
+        type=whole_number(1, 10**9),
+        metavar="STEPS",
+        help="steps between two validations (default 1000)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=whole_number(0, 10**6),
+        metavar="N",
+        help="end after N validations without a better score (default 0: never)",
+    )
+    parser.add_argument(
+        "--partner",
+        default=DEFAULT,
+        metavar="MODEL",
+        help="model whose other network completes this one in validations (%(default)s)",
+    )
 
 
 def prepare_process(args: argparse.Namespace) -> None:
@@ -120,100 +147,158 @@ def prepare_process(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train until the time or the steps are used up; a second call resumes from the checkpoint."""
-    from spinemamba.network.config import TRAINED
-    from spinemamba.training.data.gather import gather_cases
-    from spinemamba.training.folder import SHEET, working_in
-    from spinemamba.training.monitoring import write_contact_sheet
+    """Train until the schedule ends; a second call resumes from the checkpoint.
 
+    Raises:
+        UserError: If there are no cases, or the training cannot run.
+    """
+    import torch
+
+    from spinemamba.training.execution import from_first, joined_processes, workers_of
+    from spinemamba.training.interruption import TimeLimit
+
+    limit = TimeLimit(args.time_limit)
     prepare_process(args)
-    with working_in(args.out, TRAINED[args.size, args.network], args.kind):
-        cases, weights = gather_cases(data_options(args), SPACING_MM[args.network], print_line)
-        if not cases:
+    with joined_processes(args.device, compiled=args.compile) as execution:
+        execution = replace(execution, workers=workers_of(args.workers, execution))
+        recipe = from_first(lambda: recipe_of_arguments(args), execution)
+        try:
+            with _folder(args, recipe, execution):
+                _train(args, recipe, execution, limit)
+        except torch.cuda.OutOfMemoryError as error:
             raise UserError(
-                "There are no cases to train on.",
-                "Give --data, --data-list or --phantoms.",
-                Code.INPUT_BAD,
-            )
-        trainer = _trainer(args, cases, weights)
-        write_contact_sheet(trainer.examples(_SHEET_PATCHES), args.out / SHEET)
-        print_line(f"preview of the training patches: {args.out / SHEET}")
-        trainer.run(args.out, print_line)
+                f"The GPU has too little free memory for batches of {recipe.schedule.batch_size}.",
+                "Lower --batch-size, and raise --accumulate to keep the size of the steps.",
+                Code.OOM_GPU,
+            ) from error
     return 0
 
 
-def data_options(args: argparse.Namespace) -> DataOptions:
-    """Return the sources of the cases that the arguments name.
+def _unheard(text: str) -> None:
+    """Discard a message: only the first of several processes reports."""
+
+
+def _folder(
+    args: argparse.Namespace, recipe: Recipe, execution: Execution
+) -> AbstractContextManager[None]:
+    """Return a context in which the first process has locked the folder of the training."""
+    from spinemamba.training.folder import working_in
+
+    if not execution.is_first:
+        return nullcontext()
+    return working_in(args.out, recipe.network, recipe.kind)
+
+
+def _train(
+    args: argparse.Namespace, recipe: Recipe, execution: Execution, limit: TimeLimit
+) -> None:
+    """Gather the cases, train, and evaluate the result."""
+    from spinemamba.training.execution import from_first
+    from spinemamba.training.folder import SHEET
+    from spinemamba.training.monitoring import write_contact_sheet
+    from spinemamba.training.recipe import write_recipe
+
+    report = print_line if execution.is_first else _unheard
+    cases, validation = from_first(lambda: _gathered(args, recipe), execution)
+    trainer = _trainer(args, recipe, cases, execution, report)
+    monitor = None
+    if execution.is_first:
+        monitor = _monitor(args, recipe, validation, execution.device)
+        monitor.resume(trainer.step)
+        write_contact_sheet(trainer.examples(_SHEET_PATCHES), args.out / SHEET)
+        write_recipe(recipe, args.out)
+    report(f"preview of the training patches: {args.out / SHEET}")
+    exhausted = from_first(lambda: monitor.exhausted, execution)
+    if exhausted or trainer.done >= 1:
+        why = "its validations no longer improve" if exhausted else "its schedule is over"
+        report(f"nothing to train at step {trainer.step}: {why}")
+        return
+    trainer.run(args.out, report, limit, None if monitor is None else monitor.after_step)
+    if monitor is not None and (trainer.done >= 1 or monitor.exhausted):
+        _finish(args, trainer, monitor)
+
+
+def _finish(args: argparse.Namespace, trainer: Trainer, monitor: Monitor) -> None:
+    """Evaluate the result, and say what comes next."""
+    monitor.finish(trainer)
+    print_line(
+        f"done at step {trainer.step} after {trainer.seconds / 60:.1f} min; make a model with: "
+        f"spinemamba pack MODEL --{args.network} {args.out} ..."
+    )
+
+
+def _gathered(args: argparse.Namespace, recipe: Recipe) -> tuple[_Cases, tuple[UserCase, ...]]:
+    """Return the cases with their sampling weights, and the cases to validate on.
 
     Raises:
-        UserError: If the folder of a data list is given without a list (INPUT_BAD).
+        UserError: If there are none, or the training began with another recipe (INPUT_BAD).
     """
-    from spinemamba.training.data.data_list import read_data_list
-    from spinemamba.training.data.gather import DataOptions
+    from spinemamba.training.data.gather import gather_cases
 
-    if args.data_root is not None and args.data_list is None:
+    check_recipe(args, recipe)
+    place = (args.network, args.workers or 1)
+    sources, validation = choose_data(args, recipe.data, recipe.seeds.phantoms, print_line, place)
+    cases, weights = gather_cases(sources, SPACING_MM[args.network], print_line)
+    if not cases:
         raise UserError(
-            f"--data-root {args.data_root} is the folder of a data list, but there is no list.",
-            "Add --data-list FILE, or leave out --data-root.",
+            "There are no cases to train on.",
+            "Give --data, --prepared, --data-list or --phantoms.",
+            Code.INPUT_BAD,
         )
-    listed = None if args.data_list is None else read_data_list(args.data_list, args.data_root)
-    return DataOptions(
-        folder=args.out,
-        listed=listed,
-        user=args.data,
-        leave_out=tuple(args.leave_out),
-        phantoms=args.phantoms,
-        seed=args.seed,
-    )
+    return (cases, weights), validation
 
 
-def _train_options(args: argparse.Namespace) -> TrainOptions:
-    """Return the options of the training described by the arguments."""
-    import torch
+def _trainer(
+    args: argparse.Namespace, recipe: Recipe, cases: _Cases, execution: Execution, report: _Report
+) -> Trainer:
+    """Return the training of a recipe, resumed if there is a checkpoint.
 
-    from spinemamba.inference.precision import has_bfloat16
-    from spinemamba.network.config import TRAINED
-    from spinemamba.training.data.patches import PatchOptions
-    from spinemamba.training.loop import TrainOptions
-    from spinemamba.training.loss import LossWeights
-    from spinemamba.training.phases import LastPhase
-    from spinemamba.training.synthesis.options import CT_ONLY, DEFAULT_SYNTHESIS
-
-    name = args.network
-    surface = {"surface": 2.0, "beside": 4.0, "core": 0.5} if name == "fine" else {}
-    return TrainOptions(
-        minutes=args.minutes,
-        steps=args.steps,
-        learning_rate=args.learning_rate,
-        loss=LossWeights(level=LEVEL_WEIGHT[name], **surface),
-        last_phase=LastPhase(LAST_PHASE[name] if args.last_phase is None else args.last_phase),
-        seed=args.seed,
-        kind=args.kind,
-        bfloat16=has_bfloat16(torch.device("cpu")),
-        synthesis=CT_ONLY if args.contrast == "ct" else DEFAULT_SYNTHESIS,
-        patch=PatchOptions(
-            TRAINED[args.size, name].patch_vox,
-            spacing_mm=SPACING_MM[name],
-            turned=TURNED[name],
-            thick=THICK[name],
-        ),
-    )
-
-
-def _trainer(args: argparse.Namespace, cases: list[Case], weights: list[float]) -> Trainer:
-    """Return the training described by the arguments, resumed if there is a checkpoint."""
+    On the CPU without workers the patches come from one sequence of random numbers, as in earlier
+    versions, so that a repeated training gives the same weights.
+    """
     from spinemamba.inference.model import load_model
-    from spinemamba.network.config import TRAINED
     from spinemamba.protocol.model_card import find_model
+    from spinemamba.training.data.origin import credited
+    from spinemamba.training.execution import training_precision
     from spinemamba.training.loop import Trainer
 
-    options = _train_options(args)
-    trainer = Trainer(TRAINED[args.size, args.network], cases, weights, options)
+    alone = execution.device.type == "cpu" and execution.workers == 0 and execution.processes == 1
+    precision = training_precision(args.precision, execution.device)
+    options = recipe.train_options(precision, "sequence" if alone else "numbered")
+    trainer = Trainer(recipe.network, *cases, options, execution)
     if trainer.resume(args.out):
-        print_line(f"resuming at step {trainer.step}")
+        report(f"resuming at step {trainer.step}")
         if args.start_from:
             initial = trainer.started_from or "random weights"
-            print_line(f"--start-from is not used: the training began from {initial}")
-    elif args.start_from:
-        trainer.start_from(load_model(find_model(args.start_from)), args.network)
+            report(f"--start-from is not used: the training began from {initial}")
+        if execution.workers and trainer.options.order == "sequence":
+            report("--workers is not used: the training began with patches in one sequence")
+    elif recipe.start_from:
+        trainer.start_from(load_model(find_model(recipe.start_from)), args.network)
+    trainer.sources = credited(trainer.sources, recipe.data.source)
+    report(f"device {execution.device}, convolutions in {precision}")
     return trainer
+
+
+def _monitor(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    validation: tuple[UserCase, ...],
+    device: torch.device,
+) -> Monitor:
+    """Return what validates the training and draws its curves.
+
+    Raises:
+        UserError: If a validation case cannot be read, or the partner is no model.
+    """
+    from spinemamba.inference.model import load_model
+    from spinemamba.protocol.model_card import find_model
+    from spinemamba.training.data.read_dataset import check_cases
+    from spinemamba.training.validation.monitor import Monitor, ValidationOptions
+
+    check_cases(validation, print_line)
+    partner = load_model(find_model(args.partner), device) if validation else None
+    options = ValidationOptions(
+        validation, args.network, recipe.schedule.validate_every, recipe.schedule.patience
+    )
+    return Monitor(args.out, options, partner, print_line)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from spinemamba.cli.arguments import whole_number
 from spinemamba.cli.console import print_line
-from spinemamba.cli.train import (
-    add_data_arguments,
-    add_step_arguments,
-    data_options,
-    prepare_process,
-)
+from spinemamba.cli.train import add_step_arguments, prepare_process
+from spinemamba.cli.training.data_arguments import add_data_arguments, choose_data, data_recipe
 from spinemamba.common.errors import Code, UserError
 
 if TYPE_CHECKING:
     from spinemamba.training.levels.loop import LevelTrainer
 
+_STEPS = 4000
+"""Default steps of the whole schedule."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add_data_arguments(parser)
-    add_step_arguments(parser, 4000)
+    add_step_arguments(parser, _STEPS)
+    parser.add_argument(
+        "--workers", type=whole_number(1, 256), default=1, help="processes that make cases (1)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,21 +55,24 @@ def _trainer(args: argparse.Namespace) -> LevelTrainer:
     from spinemamba.training.levels.crops import ExampleOptions
     from spinemamba.training.levels.loop import LevelTrainer, LevelTrainOptions
     from spinemamba.training.levels.spines import SPACING_MM, spine_of
+    from spinemamba.training.recipe import DataRecipe
     from spinemamba.training.synthesis.options import MOSTLY_CT
 
-    cases, weights = gather_cases(data_options(args), SPACING_MM, print_line)
-    found = [(spine_of(case), weight) for case, weight in zip(cases, weights, strict=True)]
+    data = data_recipe(args, DataRecipe())
+    sources, _ = choose_data(args, data, args.seed or 0, print_line, ("levels", args.workers))
+    cases, weights = gather_cases(sources, SPACING_MM, print_line)
+    found = [(spine_of(case.opened()), weight) for case, weight in zip(cases, weights, strict=True)]
     usable = [(spine, weight) for spine, weight in found if spine is not None]
     if not usable:
         raise UserError(
             "No case has two complete vertebrae.",
-            "Give --data, --data-list or --phantoms.",
+            "Give --data, --prepared, --data-list or --phantoms.",
             Code.INPUT_BAD,
         )
     options = LevelTrainOptions(
-        steps=args.steps,
-        learning_rate=args.learning_rate,
-        seed=args.seed,
+        steps=args.steps or _STEPS,
+        learning_rate=args.learning_rate or LevelTrainOptions.learning_rate,
+        seed=args.seed or 0,
         bfloat16=has_bfloat16(torch.device("cpu")),
         example=ExampleOptions(synthesis=MOSTLY_CT),
     )

@@ -41,6 +41,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}"
 
+    def __reduce__(self) -> tuple[type, tuple[str, str, Code]]:
+        """Return how a copy is made, because errors also pass from worker processes to others."""
+        return UserError, (self.message, self.remedy, self.code)
+
 
 class Cancelled(Exception):  # noqa: N818 - not an error
     """The user has cancelled the work."""

@@ -22,9 +22,9 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
 from spinemamba.inference.precision import BFLOAT16, FLOAT32, choose_precision
 from spinemamba.inference.weight_storage import from_stored, to_stored
+from spinemamba.network.build import VoxelNetwork, network_of
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.level_sequence import LevelNetworkConfig, LevelSequenceNet
-from spinemamba.network.unet import SpineMambaNet
 from spinemamba.protocol.model_card import LEVELS, ModelCard, NetworkCard, read_card
 
 REMEDY = "Choose another model, or install the extension again to restore the bundled one."
@@ -41,7 +41,7 @@ class LoadedNetwork:
         precision: "float32", or "bfloat16" for the convolutions; see `precision.py`.
     """
 
-    network: SpineMambaNet
+    network: VoxelNetwork
     spacing_mm: float
     device: torch.device
     precision: str = FLOAT32
@@ -121,7 +121,7 @@ def _load_network(
     folder: Path, entry: NetworkCard, device: torch.device, precision: str
 ) -> LoadedNetwork:
     with _weights_of(folder, entry) as state:
-        network = SpineMambaNet(NetworkConfig.from_json(entry.config))
+        network = network_of(NetworkConfig.from_json(entry.config))
         network.load_state_dict(state)
     return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device, precision)
 

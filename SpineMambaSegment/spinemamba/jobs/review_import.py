@@ -12,12 +12,14 @@ from scipy import ndimage
 from spinemamba.anatomy.label_schemes import Numbering
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import SegmentInfo, segment_info
+from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Warn
 from spinemamba.findings.labelled_spine import LabelledVertebra, result_of
 from spinemamba.findings.shape_flags import ShapeFlags, with_metal
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import to_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
@@ -68,6 +70,18 @@ def import_labels(
     ]
     result = result_of(vertebrae, spine.volume.geometry)
     return ImportedSpine(spine, result if volume is None else _with_metal(result, volume, array))
+
+
+def save_imported(done: ImportedSpine, labels: Path, result: Path, *, overwrite: bool) -> None:
+    """Write the segmentation and its result, both or none.
+
+    Raises:
+        UserError: If a file cannot be written, or exists and must not be replaced (OUTPUT_BAD,
+            DISK_FULL).
+    """
+    with all_or_none([labels, result], overwrite=overwrite) as partial:
+        write_labels(done.spine.volume, partial[labels], segments_of(done.result))
+        done.result.write(partial[result])
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:

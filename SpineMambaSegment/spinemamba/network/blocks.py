@@ -47,7 +47,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _uses_onednn(x: Tensor) -> bool:
-    """Return True if oneDNN can process a tensor: float32 on a CPU, without autocast."""
+    """Return True if oneDNN can process a tensor: float32 on a CPU, without autocast.
+
+    The operators cannot be traced; the compiler of torch selects kernels itself.
+    """
+    if torch.compiler.is_compiling():
+        return False
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return False
     return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled

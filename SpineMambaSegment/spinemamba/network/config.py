@@ -69,6 +69,8 @@ class NetworkConfig:
         rvm: False to remove every RVM (ablation).
         vsp: False to use the skip connections without shape prior (ablation).
         offsets: True to predict the offset from each voxel to the centre of its vertebra's core.
+        architecture: "spinemamba", or "dynunet" for MONAI's DynUNet, a network for comparison,
+            which uses the patch and the outputs only.
         detail_channels: Channels of a small stage at full resolution that corrects background, core
             and offsets if ``stem_stride`` is 2; 0 to omit the stage.
     """
@@ -94,6 +96,7 @@ class NetworkConfig:
     vsp: bool = True
     offsets: bool = False
     detail_channels: _CountOrZero = 0
+    architecture: Literal["spinemamba", "dynunet"] = "spinemamba"
 
     def __post_init__(self) -> None:
         stages = len(self.channels)

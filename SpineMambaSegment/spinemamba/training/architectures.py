@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-SWITCHES: dict[str, dict[str, bool]] = {
+from typing import Any
+
+SWITCHES: dict[str, dict[str, Any]] = {
     "spinemamba": {},
     "no-rvm": {"rvm": False},
     "no-vsp": {"vsp": False},
     "plain": {"rvm": False, "vsp": False},
+    "dynunet": {"architecture": "dynunet"},
 }
-"""SpineMamba, and ablations of its two parts: changes to `NetworkConfig`."""
+"""SpineMamba, ablations of its two parts, and MONAI's DynUNet: changes to `NetworkConfig`."""
 
-DYNUNET = "dynunet"
-
-KINDS = (*SWITCHES, DYNUNET)
+KINDS = tuple(SWITCHES)
 """Kinds of networks that can be trained."""
 
 SIZES = ("tiny", "full", "base")
 """Sizes of the network: that of the starter model, the same with outlines at full resolution, or
 the reconstruction of the paper's."""
+
+RECIPES = ("verse-gpu", "totalseg-gpu", "finetune", "starter")
+"""Names of the recipes of `recipes.named_recipe`."""
 
 SPACING_MM = {"coarse": 4.0, "fine": 1.5}
 

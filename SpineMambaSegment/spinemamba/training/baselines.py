@@ -4,57 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor, nn
-
-from spinemamba.common.errors import Code, UserError
+from spinemamba.network.build import VoxelNetwork, network_of
 from spinemamba.network.config import NetworkConfig
-from spinemamba.network.unet import SpineMambaNet
-from spinemamba.training.architectures import DYNUNET, SWITCHES
-
-_DYNUNET_FILTERS = (16, 32, 64, 128, 160)
-"""Filters per stage: 4.2 million parameters, as many as the starter model."""
+from spinemamba.training.architectures import SWITCHES
 
 
-class _DynUNetBaseline(nn.Module):
-    """MONAI's re-implementation of nnU-Net's residual network, with the same outputs.
-
-    Args:
-        config: Patch size and outputs; the other attributes are not used.
-    """
-
-    def __init__(self, config: NetworkConfig):
-        super().__init__()
-        self.config = config
-        self.network = _dynunet(config.outputs)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Map (B, 1, *patch_vox) to logits (B, outputs, *patch_vox)."""
-        return self.network(image)
-
-
-def _dynunet(outputs: int) -> nn.Module:
-    try:
-        from monai.networks.nets import DynUNet
-    except ImportError as error:
-        raise UserError(
-            "The baseline needs MONAI, which is not installed.",
-            "Install it with: pip install 'spinemamba[evaluation]'",
-            Code.DEPENDENCY_MISSING,
-        ) from error
-    stages = len(_DYNUNET_FILTERS)
-    return DynUNet(
-        spatial_dims=3,
-        in_channels=1,
-        out_channels=outputs,
-        kernel_size=[3] * stages,
-        strides=[1] + [2] * (stages - 1),
-        upsample_kernel_size=[2] * (stages - 1),
-        filters=_DYNUNET_FILTERS,
-        res_block=True,
-    )
-
-
-def build_network(config: NetworkConfig, kind: str) -> SpineMambaNet | _DynUNetBaseline:
+def build_network(config: NetworkConfig, kind: str) -> VoxelNetwork:
     """Return an untrained network, initialised with torch's random generator.
 
     Args:
@@ -64,6 +19,4 @@ def build_network(config: NetworkConfig, kind: str) -> SpineMambaNet | _DynUNetB
     Raises:
         UserError: If the kind needs a package that is not installed (DEPENDENCY_MISSING).
     """
-    if kind == DYNUNET:
-        return _DynUNetBaseline(config)
-    return SpineMambaNet(replace(config, **SWITCHES[kind]))
+    return network_of(replace(config, **SWITCHES[kind]))

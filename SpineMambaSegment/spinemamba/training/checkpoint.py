@@ -110,7 +110,7 @@ def _read(path: Path) -> dict[str, Any]:
     archive, digest = content[:-_DIGEST_CHARS], content[-_DIGEST_CHARS:]
     if digest != sha256(archive).encode():
         raise ValueError("the SHA-256 differs")
-    state = torch.load(io.BytesIO(archive), weights_only=True)
+    state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     return {"network": {}, "average": {}} | state
 
 

@@ -25,6 +25,9 @@ METADATA = "training.json"
 
 _LOCK, SHEET = "training.lock", "sheet.png"
 
+BEST = "best.safetensors"
+"""Averaged weights of the best validation, beside the checkpoint."""
+
 _STATE_BYTES = 16
 """Bytes of a checkpoint per weight: the weight, its average, and two moments of AdamW."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -36,6 +37,11 @@ class Targets:
     core: Tensor
     offset: Tensor
     beside: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        """Return the targets with each tensor changed by a function."""
+        every = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Targets(**{name: None if t is None else change(t) for name, t in every.items()})
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,32 @@ def _share_loss(logit: Tensor, share: Tensor, weight: Tensor, weights: LossWeigh
     return entropy * (2 - weights.dice) + (1 - dice) * weights.dice
 
 
+def patch_mean_loss(
+    logits: Tensor, targets: Targets, weights: LossWeights = DEFAULT_WEIGHTS
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the mean of `spine_loss` over the patches of a batch, and that of its parts.
+
+    A mean over patches is the same however they are divided into batches and processes; the shares
+    and Dice scores of `spine_loss` over a whole batch are not.
+
+    Args:
+        logits: As in `spine_loss`.
+        targets: Desired outputs.
+        weights: Weights of the parts.
+    """
+    count = len(logits)
+    if count == 1:
+        return spine_loss(logits, targets, weights)
+    total, sums = logits.new_zeros(()), {}
+    for k in range(count):
+        one = slice(k, k + 1)
+        loss, parts = spine_loss(logits[one], targets.each(lambda t, one=one: t[one]), weights)
+        total = total + loss / count
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value / count
+    return total, sums
+
+
 def _mask_loss(logit: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """Return weighted cross-entropy plus one minus soft Dice of a mask."""
     entropy = functional.binary_cross_entropy_with_logits(logit, mask, weight, reduction="sum")
@@ -136,7 +168,7 @@ def _level_loss(levels: Tensor, target: Tensor, bone: Tensor) -> Tensor:
     if not bone.any():
         return levels.sum() * 0
     log_probability = levels.movedim(1, -1)[bone].log_softmax(dim=-1)  # (voxels, 25)
-    soft_targets = soft_level_targets(levels.shape[1]).to(levels.device)[target[bone].long() - 1]
+    soft_targets = soft_level_targets(levels.shape[1], levels.device)[target[bone].long() - 1]
     return functional.kl_div(log_probability, soft_targets, reduction="batchmean")
 
 
@@ -149,9 +181,9 @@ def _offset_loss(offset: Tensor, target: Tensor, bone: Tensor) -> Tensor:
     return functional.smooth_l1_loss(predicted, target.movedim(1, -1)[known] / OFFSET_UNIT_VOX)
 
 
-def soft_level_targets(count: int) -> Tensor:
+def soft_level_targets(count: int, device: torch.device | None = None) -> Tensor:
     """Return a distribution over levels for each level, (count, count), by `_LEVEL_SPREAD`."""
-    index = torch.arange(count, dtype=torch.float32)
+    index = torch.arange(count, dtype=torch.float32, device=device)
     return (-0.5 * ((index[:, None] - index[None]) / _LEVEL_SPREAD) ** 2).softmax(dim=-1)
 
 

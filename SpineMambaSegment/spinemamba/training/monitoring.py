@@ -15,7 +15,18 @@ from spinemamba.common.atomic_files import whole_or_nothing, write_error
 from spinemamba.training.data.dataset import IGNORE_INDEX
 from spinemamba.training.loss import Targets
 
+CURVES = "curves.csv"
+"""Table of the losses, in the folder of a training."""
+
+_TENSORBOARD = "tensorboard"
+"""Folder of TensorBoard's files, in that of a training."""
+
 _EVERY_STEPS = 50
+
+_SHEET_TITLE = (
+    "Patches as the network sees them, sagittal: without and with their labels.\n"
+    "Bright: cores of the vertebrae. Violet: left out of the loss, as outside of the image."
+)
 
 
 class MetricsLog:
@@ -31,27 +42,28 @@ class MetricsLog:
 
     def __init__(self, folder: Path, report: Callable[[str], None]):
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "curves.csv"
+        self._path = folder / CURVES
         self._drop_partial_row()
         self._report = report
         self._recent: list[dict[str, float]] = []
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._tensorboard = SummaryWriter(str(folder / "tensorboard"))
+            self._tensorboard = SummaryWriter(str(folder / _TENSORBOARD))
         except ImportError:
             self._tensorboard = None
             report("TensorBoard is not installed: metrics are written to curves.csv only")
         except OSError as error:
-            raise write_error(folder / "tensorboard", error) from error
+            raise write_error(folder / _TENSORBOARD, error) from error
 
-    def add(self, step: int, values: dict[str, float], seconds: float) -> None:
+    def add(self, step: int, values: dict[str, float], seconds: float, done: float = 0.0) -> None:
         """Add the metrics of one step.
 
         Args:
             step: Number of completed steps.
             values: Parts of the loss and other metrics, by name.
             seconds: Duration of the training so far.
+            done: Completed share of the schedule; 0 if it is unknown.
         """
         self._recent.append(values)
         if step % _EVERY_STEPS:
@@ -63,7 +75,7 @@ class MetricsLog:
             for name, value in means.items():
                 self._tensorboard.add_scalar(name, value, step)
         text = " ".join(f"{name} {value:.3f}" for name, value in means.items())
-        self._report(f"step {step} {text} ({seconds / 60:.1f} min)")
+        self._report(f"step {step} {text} ({seconds / 60:.1f} min{_rest(seconds, done)})")
 
     def _drop_partial_row(self) -> None:
         """Remove an incomplete last row, which a killed process leaves."""
@@ -94,6 +106,32 @@ class MetricsLog:
             self._tensorboard.close()
 
 
+def to_tensorboard(folder: Path, values: dict[str, float], step: int) -> None:
+    """Add values to TensorBoard's files of a training; nothing if TensorBoard is not installed.
+
+    Raises:
+        UserError: If they cannot be written (OUTPUT_BAD, DISK_FULL).
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return
+    try:
+        with SummaryWriter(str(folder / _TENSORBOARD)) as writer:
+            for name, value in values.items():
+                writer.add_scalar(name, value, step)
+    except OSError as error:
+        raise write_error(folder / _TENSORBOARD, error) from error
+
+
+def _rest(seconds: float, done: float) -> str:
+    """Return the completed share of a schedule and the time that is left; empty if unknown."""
+    if done <= 0:
+        return ""
+    left_min = seconds * (1 / min(done, 1.0) - 1) / 60
+    return f", {100 * min(done, 1.0):.1f} % done, {left_min:.0f} min left"
+
+
 def write_contact_sheet(
     patches: list[tuple[Tensor, Targets]], path: Path, columns: int = 6
 ) -> None:
@@ -112,6 +150,7 @@ def write_contact_sheet(
 
     rows = -(-len(patches) // columns)
     figure = Figure(figsize=(2 * columns, 4.4 * rows), facecolor="black", layout="constrained")
+    figure.suptitle(_SHEET_TITLE, color="white", fontsize=9)
     axes = figure.subplots(2 * rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()

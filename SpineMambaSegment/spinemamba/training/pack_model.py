@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from safetensors.torch import load_file
 
@@ -23,11 +27,13 @@ from spinemamba.protocol.model_card import (
     find_model,
     read_card,
 )
-from spinemamba.training.architectures import DYNUNET, SPACING_MM
+from spinemamba.training.architectures import SPACING_MM
 from spinemamba.training.checkpoint import load_checkpoint
 from spinemamba.training.data.origin import merged
-from spinemamba.training.folder import METADATA, read_metadata
+from spinemamba.training.data.tensors import load_tensors
+from spinemamba.training.folder import BEST, METADATA, read_metadata
 from spinemamba.training.levels.folder import RECORD, read_record
+from spinemamba.training.recipe import RECIPE, RECIPE_FILE, read_recipe
 
 _OPEN = "Apache-2.0"
 _SHARE_ALIKE = "CC-BY-SA-4.0"
@@ -52,6 +58,7 @@ def pack_model(
     version: str,
     levels: Path | None = None,
     compact: Collection[str] = (),
+    best: bool = False,
     overwrite: bool = False,
 ) -> ModelCard:
     """Write a model from the checkpoints of its networks, completely or not at all.
@@ -64,6 +71,7 @@ def pack_model(
         version: Version of the weights.
         levels: The same for the level network; None for a model without one.
         compact: Networks whose convolutions are stored in eight bits; see `to_stored`.
+        best: Whether the weights of the best validation are taken instead of the last ones.
         overwrite: Whether an existing model is replaced.
 
     Returns:
@@ -79,16 +87,16 @@ def pack_model(
     for path in outputs:
         check_place(path, overwrite=overwrite)
     networks, data = {}, ()
-    with all_or_none(outputs, overwrite=overwrite) as partial:
+    with all_or_none(outputs, overwrite=overwrite) as part:
         for kind, source in sources.items():
-            pack = _packing(kind, source)
-            entry, attributions = pack(kind, source, partial[weights[kind]])
+            pack = _packing(kind, source, best)
+            entry, attributions = pack(kind, source, part[weights[kind]])
             if kind in compact:
                 entry = _compacted(partial[weights[kind]], entry)
             networks[kind] = replace(entry, file=weights[kind].name)
             data = merged(data, attributions)
         card = _card(name, version, networks, data)
-        partial[folder / CARD].write_text(card.text(), encoding="utf-8")
+        part[folder / CARD].write_text(card.text(), encoding="utf-8")
     return card
 
 
@@ -98,11 +106,13 @@ def _compacted(path: Path, entry: NetworkCard) -> NetworkCard:
     return replace(entry, sha256=digest)
 
 
-def _packing(kind: str, source: Path) -> _Packing:
+def _packing(kind: str, source: Path, best: bool) -> _Packing:
     """Return how a network is packed: from its training, or from a model."""
     if kind == LEVELS:
         return _pack_level_training if (source / RECORD).is_file() else _keep_network
-    return _pack_training if (source / METADATA).is_file() else _keep_network
+    if (source / METADATA).is_file():
+        return partial(_pack_training, best=best)
+    return _keep_network
 
 
 def _card(
@@ -143,25 +153,49 @@ def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tup
     return entry, card.data
 
 
-def _pack_training(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:
-    """Write the averaged weights of a training; return their card and their data sources."""
+def _pack_training(
+    kind: str, source: Path, path: Path, *, best: bool
+) -> tuple[NetworkCard, tuple[str, ...]]:
+    """Write the averaged weights of a training; return their card and their data sources.
+
+    Raises:
+        UserError: If the best weights are asked for and the training was never validated
+            (MODEL_MISSING).
+    """
     metadata = read_metadata(source, kind)
-    if metadata.kind == DYNUNET:
-        raise UserError(
-            f"The {kind} network in {source} is a baseline, which a model cannot hold.",
-            "Train it with --kind spinemamba.",
-            Code.MODEL_BAD,
-        )
     state = load_checkpoint(source)
-    digest = save_weights(state["average"], path)
+    weights, steps, validated = state["average"], state["step"], {}
+    if best:
+        weights, validated = _best(source)
+        steps = validated["step"]
+    digest = save_weights(weights, path)
     training = {
         **metadata.options,
         "started_from": metadata.started_from,
-        "steps_done": state["step"],
+        "steps_done": steps,
         "hours": round(state["seconds"] / 3600, 2),
+        **({"validation": validated} if best else {}),
+        **_recipe_of(source),
     }
     card = NetworkCard(path.name, digest, SPACING_MM[kind], metadata.network.to_json(), training)
     return card, metadata.sources
+
+
+def _best(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the weights of the best validation of a training, and its scores."""
+    if not (source / BEST).is_file():
+        raise UserError(
+            f"The training in {source} has no validation yet.",
+            "Leave out --checkpoint best, or train with --fold or --validate.",
+            Code.MODEL_MISSING,
+        )
+    return load_tensors(source / BEST)
+
+
+def _recipe_of(source: Path) -> dict[str, Any]:
+    """Return the recipe of a training as an entry of its card; empty in earlier versions."""
+    path = source / RECIPE_FILE
+    return {"recipe": RECIPE.to_json(read_recipe(path))} if path.is_file() else {}
 
 
 def _pack_level_training(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.case_store import TrainingCase
 from spinemamba.training.data.origin import REAL
 from spinemamba.training.loss import LossWeights
 
@@ -36,7 +37,7 @@ class LastPhase:
         """Return the strength of changes to images, from 1 to 0, at a share of the schedule."""
         return min(1.0, max(0.0, 1 - (done - self.start) / _FADE))
 
-    def case_weights(self, weights: Tensor, cases: list[Case], done: float) -> Tensor:
+    def case_weights(self, weights: Tensor, cases: Sequence[TrainingCase], done: float) -> Tensor:
         """Return the sampling weights of cases at a share of the schedule."""
         if done < self.start:
             return weights
@@ -48,6 +49,6 @@ class LastPhase:
         return weights if done < self.start else replace(weights, dice=weights.dice * self.dice)
 
 
-def last_phase(options: LastPhase, cases: list[Case]) -> LastPhase:
+def last_phase(options: LastPhase, cases: Sequence[TrainingCase]) -> LastPhase:
     """Return the last phase of a training: none if there are no real images."""
     return options if any(case.origin.kind in REAL for case in cases) else LastPhase()

@@ -63,7 +63,7 @@ def restored(
     """Restore network, optimizer and generator in place from the checkpoint in a folder.
 
     Returns:
-        The whole state, with "average" and "step".
+        The whole state, with "average", on the device of the network, and "step".
 
     Raises:
         UserError: If the checkpoint is missing (MODEL_MISSING), damaged, or of another network
@@ -72,9 +72,10 @@ def restored(
     state = load_checkpoint(folder)
     try:
         network.load_state_dict(state["network"])
-        expected = {name: value.shape for name, value in network.state_dict().items()}
-        if expected != {name: value.shape for name, value in state["average"].items()}:
+        expected, average = network.state_dict(), state["average"]
+        if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in average.items()}:
             raise ValueError("names or shapes of weights differ")
+        state["average"] = {k: v.to(expected[k].device) for k, v in average.items()}
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
         int(state["step"])

@@ -37,8 +37,10 @@ from child_processes import fill_disk, start_child, text_of  # noqa: E402 - as a
 from spinemamba.cli import train as train_command  # noqa: E402
 from spinemamba.cli.main import main  # noqa: E402
 from spinemamba.network.config import TRAINED, NetworkConfig  # noqa: E402
-from spinemamba.training import monitoring  # noqa: E402, F401 - loaded before forks
+from spinemamba.training import loop, monitoring, recipe  # noqa: E402, F401 - loaded before forks
 from spinemamba.training.data import gather  # noqa: E402, F401 - loaded before forks
+from spinemamba.training.layouts import listing  # noqa: E402, F401 - loaded before forks
+from spinemamba.training.validation import monitor  # noqa: E402, F401 - loaded before forks
 
 TINY = NetworkConfig(
     patch_vox=(16, 16, 16),

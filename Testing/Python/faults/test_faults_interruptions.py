@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ pytestmark = [
 
 RIGHT, REFUSED, ELSE = "right", "refused", "anything else"
 BUG = ("Traceback", "Something went wrong", "Error", "damaged")
-TRAINING = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
+TRAINING = {"cases", "checkpoint.pt", "sheet.png", "training.json"}
 WRITING = ("synced", "named")
 
 Contents = dict[str, str]
@@ -100,7 +101,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def contents(folder: Path) -> Contents:
     """Return a digest of each file of a folder, by its name.
 
-    For a DICOM SEG and a checkpoint only the parts that do not change from run to run count.
+    For a DICOM SEG, a checkpoint and the index of training cases only the parts that do not change
+    from run to run count.
     """
     found = {}
     for path in sorted(folder.rglob("*") if folder.is_dir() else ()):
@@ -116,6 +118,8 @@ def contents(folder: Path) -> Contents:
 
 def _lasting(path: Path) -> bytes:
     data = path.read_bytes()
+    if path.name == "index.json":
+        return re.sub(rb'"modified_ns": \d+', b"", data)
     if path.suffix != ".dcm" or not data[128:].startswith(b"DICM"):
         return data
     pydicom = pytest.importorskip("pydicom")
@@ -245,24 +249,39 @@ Tried = Iterator[tuple[str, object, str, Result]]
 
 def ended(ground: Ground) -> Tried:
     """End runs that replace outputs, and others that write into new folders."""
-    old = contents(ground.before)
+    old, unfinished = contents(ground.before), ground.before
     for number, point in enumerate(ground.points):
         out = ground.folder / f"ended{number}"
         shutil.copytree(ground.before, out)
         result = ground.disturbed("SIGTERM", point, out, over=True)
-        outcome = ground.judge(result, out, old)
-        yield "SIGTERM", point, outcome if result["code"] == 3 else ELSE, result
+        yield "SIGTERM", point, ended_outcome(ground, result, out, old), result
     for number, point in enumerate(ground.stages):
         out = ground.folder / f"new{number}" / "deep"
         result = ground.disturbed("SIGINT", point, out)
-        outcome = ground.judge(result, out, {})
-        yield "SIGINT", point, outcome if result["code"] == 3 else ELSE, result
+        yield "SIGINT", point, ended_outcome(ground, result, out, {}), result
+        unfinished = out if result["code"] == 3 else unfinished
         if ground.name != TRAIN:
             assert not out.exists() or ground.name == STL, point
     if ground.name == TRAIN:
-        # The last run got the furthest.
-        result = ground.server.run({"words": ground.words(out)})
-        yield "SIGINT, and again", None, ground.judge(result, out, {}), result
+        # The last run that did not finish got the furthest.
+        result = ground.server.run({"words": ground.words(unfinished)})
+        # The preview is that of the patches from there on.
+        made, truth = (
+            {name: digest for name, digest in each.items() if name != "sheet.png"}
+            for each in (contents(unfinished), ground.truth)
+        )
+        right = result["code"] == 0 and made == truth
+        yield "SIGINT, and again", None, RIGHT if right else ELSE, result
+
+
+def ended_outcome(ground: Ground, result: Result, out: Path, before: Contents) -> str:
+    """Return the outcome of a run that got a signal.
+
+    A training may complete its schedule nevertheless, because it finishes its step and saves.
+    """
+    outcome = ground.judge(result, out, before)
+    complete = ground.name == TRAIN and outcome == RIGHT
+    return outcome if result["code"] == 3 or complete else ELSE
 
 
 def killed(ground: Ground) -> Tried:

@@ -25,7 +25,8 @@ pytestmark = [
 ]
 
 RUNNER = Path(__file__).with_name("disturbed_trainings.py")
-FILES = {"bank.safetensors", "checkpoint.pt", "sheet.png", "training.json"}
+FILES = {"cases", "checkpoint.pt", "recipe.toml", "sheet.png", "training.json"}
+STEPS = 3
 BUG = ("Traceback", "Something went wrong", "damaged")
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 Outcome = Callable[[str, str], None]
@@ -54,8 +55,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def words(data: Path, out: Path, steps: int = 3) -> list[str]:
+def words(data: Path, out: Path, steps: int = STEPS) -> list[str]:
     every = ["coarse", "--out", str(out), "--data", str(data), "--phantoms", "0"]
+    every += ["--change-recipe"] if steps != STEPS else []
     return [*every, "--steps", str(steps)]
 
 
@@ -97,7 +99,7 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-STOPS = [(signal.SIGKILL, step) for step in range(1, 11)]
+STOPS = [(signal.SIGKILL, step) for step in range(1, 13)]
 STOPS += [(signal.SIGTERM, step) for step in (3, 6)] + [(signal.SIGINT, 7)]
 LATER = (1, 3, 4, 5)
 

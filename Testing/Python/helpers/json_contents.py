@@ -21,10 +21,12 @@ from spinemamba.protocol.result import RESULT as RESULT_FORMAT
 from spinemamba.protocol.result import InstanceResult, LabelingResult, LevelsFrom, Result, Witnesses
 from spinemamba.protocol.review import LogEntry, LoggedChange, Review
 from spinemamba.protocol.vertebra_result import VertebraResult
+from spinemamba.training.data.case_store import CaseIndex, IndexEntry
 from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
 from spinemamba.training.data.origin import Source
 from spinemamba.training.folder import TrainingRecord
 from spinemamba.training.levels.folder import LevelTrainingRecord
+from spinemamba.training.recipe import recipe_of
 
 POINT = (1.0, -2.0, 3.5)
 SHA = "0" * 64
@@ -112,6 +114,9 @@ VERTEBRA = VertebraEntry(
 NETWORK = NetworkCard("w.safetensors", SHA, 4.0, {"patch_vox": [8, 8, 8]}, {"steps": 3})
 
 CONTENTS: dict[str, Any] = {
+    "case_index": CaseIndex(
+        1.5, 3, (IndexEntry("a", SHA, 9, 10**18, "user:0", "user", "", 1.0, (20, 21)),)
+    ),
     "event": Progress("segment", 0.5, 0.4),
     "job": ResegmentJob(
         Path("i.nrrd"),
@@ -178,6 +183,7 @@ CONTENTS: dict[str, Any] = {
         intended_use="Tests.",
     ),
     "network": COARSE,
+    "recipe": recipe_of("coarse"),
     "result": RESULT,
     "review": Review(
         result=json.loads(RESULT_FORMAT.to_text(RESULT)),

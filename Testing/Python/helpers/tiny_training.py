@@ -8,7 +8,8 @@ from spinemamba.network.config import NetworkConfig
 from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.training.data.dataset import Case, make_case
 from spinemamba.training.data.origin import PHANTOM_SOURCE, Origin
-from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.loop import Trainer
+from spinemamba.training.options import TrainOptions
 
 CONFIG = NetworkConfig(
     patch_vox=(16, 16, 16),
@@ -31,6 +32,6 @@ def lumbar_case() -> Case:
 
 
 def trainer(case: Case, config: NetworkConfig = CONFIG, **changes: object) -> Trainer:
-    """Return a training before its first step."""
-    options = TrainOptions(minutes=10, steps=1000, **changes)
+    """Return a training before its first step, with changed options."""
+    options = TrainOptions(**({"minutes": 10, "steps": 1000} | changes))
     return Trainer(config, [case], [1.0], options)

@@ -14,7 +14,8 @@ from spinemamba.common.errors import Code, UserError  # noqa: E402
 from spinemamba.imaging.read import read_labels, read_volume  # noqa: E402
 from spinemamba.phantom import PhantomOptions, make_phantom  # noqa: E402
 from spinemamba.protocol import events  # noqa: E402 - after the skip
-from spinemamba.training.data.read_dataset import check_cases, find_cases  # noqa: E402
+from spinemamba.training.data.read_dataset import check_cases  # noqa: E402
+from spinemamba.training.layouts.find import find_cases  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import Delete  # noqa: E402
 from SpineMambaSegmentLib.Runs.CaseRun import CaseRun, caseName  # noqa: E402

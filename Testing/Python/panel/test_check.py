@@ -18,7 +18,8 @@ from PySide6 import QtTest
 from scene_helpers import add_volume
 
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.training.data.read_dataset import check_cases, find_cases
+from spinemamba.training.data.read_dataset import check_cases
+from spinemamba.training.layouts.find import find_cases
 
 WIDTH = 360
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,14 @@ def test_the_runner_finds_helpers_and_other_measurements(repository: Path):
     words = [sys.executable, "Testing/Benchmarks/run.py", "fit_boundary_net", "--help"]
     process = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
+
+
+def test_the_check_for_a_gpu_is_refused_without_one(capsys, monkeypatch):
+    if importlib.import_module("torch").cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert runner.main(["gpu_check"]) == 2
+    assert "torch finds no NVIDIA GPU" in capsys.readouterr().err
 
 
 def test_an_unknown_measurement_is_refused_with_the_list(capsys):

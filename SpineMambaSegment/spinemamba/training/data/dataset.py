@@ -1,21 +1,18 @@
-"""Training cases at one voxel spacing, in memory and cached in one file."""
+"""Training cases at one voxel spacing."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from scipy import ndimage
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS, channel_of_value
-from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.resample import grid_with_spacing, resample_box
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.training.data.depth import bone_depth_mm, pack_depth
 from spinemamba.training.data.origin import USER_ORIGIN, Origin
-from spinemamba.training.data.tensors import load_tensors, save_tensors
 
 IGNORE_INDEX = 255
 """Target value of voxels without a label; they are left out of the losses."""
@@ -28,22 +25,11 @@ voxels .975 to .995."""
 BONE_HU = 120
 """Brighter voxels without a label may be bone, in scans that are not completely labelled."""
 
-_DATASET_VERSION = 4
-"""Increases when the same files and seeds give other cases: older caches are rebuilt."""
+MR_UNITS = 1000
+"""MR is stored as its normalised value times this, because its own values have no unit."""
 
-_FIELDS = (
-    "target",
-    "bone",
-    "core",
-    "image",
-    "tissues",
-    "depth",
-    "anchors",
-    "centres",
-    "other_depth",
-    "known_image",
-    "beside",
-)
+DATASET_VERSION = 4
+"""Increases when the same files and seeds give other cases: older files are made again."""
 
 _COARSEST_FOR_TISSUES_MM = 2.0
 
@@ -72,7 +58,8 @@ class Case:
         bone: Share of each voxel that is labelled as bone, uint8 (z, y, x) in units of
             1 / `WHOLE_VOXEL`.
         core: Mask of the cores of the vertebrae, uint8 (z, y, x).
-        image: Image in HU, int16 (z, y, x); None if images are always painted from the tissues.
+        image: Image in HU, or MR in `MR_UNITS`, int16 (z, y, x); None if images are always painted
+            from the tissues.
         tissues: `phantom.Tissue` or structure (`structures.STRUCTURE`) of each voxel, uint8
             (z, y, x); None if the image is always used.
         depth: Depth of each voxel in its vertebra, int8 (z, y, x), packed by `pack_depth`; None
@@ -106,6 +93,22 @@ class Case:
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     key: str = ""
     origin: Origin = USER_ORIGIN
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Network channels of the levels whose core is in the case."""
+        found = self.centres[:, 0].isfinite().nonzero()
+        return tuple(found.flatten().tolist())
+
+    def opened(self) -> Case:
+        """Return this case, which is in memory; `case_store.StoredCase` reads one from a file."""
+        return self
+
+
+TENSORS = tuple(field.name for field in fields(Case) if "Tensor" in str(field.type))
+"""Fields of a case that are tensors; those that the case does not have are None."""
+
+_EMPTY: dict[str, torch.Tensor | None] = dict.fromkeys(TENSORS)
 
 
 def make_case(
@@ -173,9 +176,6 @@ def _channels() -> np.ndarray:
     for value, channel in channel_of_value().items():
         lookup[value] = channel
     return lookup
-
-
-_EMPTY: dict[str, torch.Tensor | None] = dict.fromkeys(_FIELDS)
 
 
 def _steps_mm(
@@ -309,63 +309,3 @@ def _large_pieces(mask: np.ndarray, least_share: float = 0.3) -> np.ndarray:
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
     return (sizes >= least_share * sizes.max())[components] & mask
-
-
-def save_dataset(cases: list[Case], spacing_mm: float, path: Path) -> None:
-    """Write cases to one safetensors file, completely or not at all.
-
-    Raises:
-        UserError: If the file cannot be written (OUTPUT_BAD, DISK_FULL).
-    """
-    tensors = {}
-    for case in cases:
-        for field in _FIELDS:
-            if (tensor := getattr(case, field)) is not None:
-                tensors[f"{case.name}/{field}"] = tensor.contiguous()
-    metadata = {
-        "version": _DATASET_VERSION,
-        "spacing_mm": spacing_mm,
-        "cases": [case.name for case in cases],
-        "spacings_mm": [case.spacing_mm for case in cases],
-        "keys": [case.key for case in cases],
-        "origins": [asdict(case.origin) for case in cases],
-    }
-    save_tensors(tensors, metadata, path)
-
-
-def load_dataset(path: Path, spacing_mm: float | None = None) -> list[Case]:
-    """Read a file written by `save_dataset`.
-
-    Args:
-        path: File to read.
-        spacing_mm: Voxel spacing that the cases must have; None accepts any.
-
-    Raises:
-        UserError: If the file is damaged or of another version (MODEL_BAD), or its cases have
-            another spacing (INPUT_BAD).
-    """
-    tensors, metadata = load_tensors(path)
-    if metadata.get("version") != _DATASET_VERSION:
-        raise UserError(
-            f"{path} was written by another version.",
-            "Delete it; it will be rebuilt.",
-            Code.MODEL_BAD,
-        )
-    if spacing_mm is not None and metadata["spacing_mm"] != spacing_mm:
-        raise UserError(
-            f"{path} holds cases with voxels of {metadata['spacing_mm']:g} mm; this network needs "
-            f"{spacing_mm:g} mm.",
-            "Choose another folder with --out, or delete the file; it will be rebuilt.",
-            Code.INPUT_BAD,
-        )
-    columns = (metadata[name] for name in ("cases", "spacings_mm", "keys", "origins"))
-    return [
-        Case(
-            name=name,
-            spacing_mm=tuple(spacing),
-            key=key,
-            origin=Origin(**origin),
-            **{field: tensors.get(f"{name}/{field}") for field in _FIELDS},
-        )
-        for name, spacing, key, origin in zip(*columns, strict=True)
-    ]

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from spinemamba.imaging.intensity import Modality
+
 PREFIX = "own/"
 """Prefix of the name of a user's case if another case has the same name."""
 
 SYNTHETIC = ("phantom", "composed")
 """Kinds of phantoms, with designed and with real vertebral shapes; their names begin so."""
+
+_OWN = " cases of the user's own, under their own terms."
+"""End of the sentence about the user's cases, after their number."""
 
 PHANTOM_SOURCE = "synthetic spines of this package, Apache-2.0"
 
@@ -50,11 +55,13 @@ class Origin:
         kind: One of `gather.SHARE`.
         source: Text of its `Source`; empty for the user's cases.
         weight: Sampling weight relative to the other cases of the kind.
+        modality: "ct" or "mr", which says what the values of its image are.
     """
 
     kind: str = "user"
     source: str = ""
     weight: float = 1.0
+    modality: Modality = "ct"
 
 
 REAL = ("user", "complete", "part")
@@ -78,8 +85,23 @@ def attributions(cases: Iterable[tuple[str, Origin]]) -> tuple[str, ...]:
         for source in names
     ]
     if users:
-        out.append(f"{len(users)} cases of the user's own, under their own terms.")
+        out.append(f"{len(users)}{_OWN}")
     return tuple(out)
+
+
+def credited(sources: Iterable[str], text: str) -> tuple[str, ...]:
+    """Return sentences of `attributions` in which the user's cases have a source.
+
+    Args:
+        sources: The sentences.
+        text: Title, licence and credit of the user's cases; empty to leave the sentences as they
+            are.
+    """
+    named = (
+        f"{text}: {one.removesuffix(_OWN)} cases." if text and one.endswith(_OWN) else one
+        for one in sources
+    )
+    return tuple(dict.fromkeys(named))
 
 
 def merged(*sources: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from spinemamba.imaging.intensity import Modality
 from spinemamba.training.data.dataset import IGNORE_INDEX, WHOLE_VOXEL, Case
 from spinemamba.training.data.deform import Bend, LevelVariant, draw_bend, draw_variant
 from spinemamba.training.data.depth import UNITS_PER_MM
@@ -72,10 +73,11 @@ class Patch:
         core: As in `Case`, uint8 (D, H, W).
         offset: Offset to the centre of the core of the voxel's vertebra along z, y, x, in voxels
             of the patch, float32 (3, D, H, W); NaN if unknown.
-        image: HU, float32 (D, H, W); None if the case has none.
+        image: HU, or MR in `dataset.MR_UNITS`, float32 (D, H, W); None if the case has none.
         tissues: uint8 (D, H, W); None if the case has none.
         depth_mm: Depth in the voxel's vertebra, negative outside, float32 (D, H, W); None without
             tissues.
+        modality: "ct" or "mr", of the image.
         other_depth_mm: The same for other bones; None if these are only among the tissues.
         known_image: Share of each voxel in which the image is known, float32 (D, H, W), from 0 to
             1; None if it is complete.
@@ -96,6 +98,7 @@ class Patch:
     beside: Tensor | None = None
     voxel_mm: float = 1.0
     slices: ThickSlices | None = None
+    modality: Modality = "ct"
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
         _if_any(at.linear, case.known_image, WHOLE_VOXEL),
         _if_any(at.nearest, case.beside),
         voxel_mm,
+        modality=case.origin.modality,
     )
     if frame.variant is not None and frame.variant.removed and frame.variant.level == "T12":
         patch = _without_last_rib(patch)

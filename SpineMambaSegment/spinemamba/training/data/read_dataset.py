@@ -1,50 +1,35 @@
-"""Training cases from a folder of the user, in the layout of VerSe (BIDS) or nnU-Net.
-
-VerSe: ``..._ct.nii.gz`` and ``..._seg-vert_msk.nii.gz`` with the same beginning, anywhere below the
-folder; `layout.pair_files` pairs them. nnU-Net (raw): ``imagesTr/CASE_0000.nii.gz``,
-``labelsTr/CASE.nii.gz`` and ``dataset.json``, whose label names are translated.
-"""
+"""Training cases from a folder of the user, in one of the layouts that `layouts.find` reads."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from spinemamba.anatomy.labels import BY_NAME, BY_VALUE
+from spinemamba.anatomy.labels import BY_VALUE, ORDER
 from spinemamba.anatomy.terminology import level_named
 from spinemamba.common.atomic_files import sha256
-from spinemamba.common.errors import UserError
-from spinemamba.imaging.intensity import hounsfield_problem
+from spinemamba.common.processes import Mapper
+from spinemamba.imaging.intensity import normalise
 from spinemamba.imaging.orientation import canonical
-from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.model import sha256_of
-from spinemamba.labelmaps.read import read_vertebra_labels
-from spinemamba.protocol.bids import IMAGE, MASK
-from spinemamba.training.data.dataset import BONE_HU, Case, make_case
-from spinemamba.training.data.layout import (
-    CaseFile,
-    case_files,
-    files_below,
-    pair_files,
-    raise_if_any,
-)
-from spinemamba.training.data.origin import PREFIX, SYNTHETIC
+from spinemamba.labelmaps.read import values_in
+from spinemamba.training.data.dataset import BONE_HU, MR_UNITS, Case, make_case
+from spinemamba.training.data.origin import PREFIX, SYNTHETIC, Origin
+from spinemamba.training.layouts.check import CaseReport, check_case
+from spinemamba.training.layouts.pairing import raise_if_any
+from spinemamba.training.layouts.read_labels import read_case_labels
+from spinemamba.training.layouts.user_case import UserCase
 
-_CHANNEL = "_0000"
-_MOST_VALUE = 65535
-"""Largest label value in dataset.json (16 bits)."""
-
-_LAYOUTS = (
-    f"Lay it out as VerSe (NAME{IMAGE}.nii.gz and NAME{MASK}.nii.gz) or as nnU-Net "
-    "(imagesTr, labelsTr, dataset.json)."
-)
+_NEAR_LABEL_MM = 4.0
+"""Voxels this close to a label are known to be background."""
 
 USER = "user:"
 """Beginning of the keys of the user's cases. A key that is only the beginning matches no case."""
@@ -54,104 +39,9 @@ _DETACHED = re.compile(rb"^(data ?file:|ElementDataFile *= *(?!LOCAL))", re.MULT
 
 _HEADER_BYTES = 1 << 16
 
-Values = dict[int, int]
-
-
-@dataclass(frozen=True)
-class UserCase:
-    """One case of the user.
-
-    Attributes:
-        name: Common beginning of the file names, after the folder if several cases have this name.
-        image: CT in HU.
-        labels: Label image on the same grid.
-        values: VerSe value of each value in the label image; None if it has VerSe values.
-        key: Identifies the content of the files, see `with_keys`.
-    """
-
-    name: str
-    image: Path
-    labels: Path
-    values: Values | None
-    key: str = ""
-
-
-def find_cases(folder: Path) -> list[UserCase]:
-    """Return the cases of a folder.
-
-    Raises:
-        UserError: If there are no cases, a folder cannot be read, or files lack a partner; all
-            problems are listed.
-    """
-    if not _is_folder(folder):
-        raise UserError(f"There is no folder {folder}.", "Check the path after --data.")
-    if _is_folder(folder / "labelsTr"):
-        images = files_below(folder / "imagesTr", deep=False)
-        masks = files_below(folder / "labelsTr", deep=False)
-        values = _nnunet_values(folder / "dataset.json")
-        return _cases(case_files(images, _CHANNEL, folder), case_files(masks, "", folder), values)
-    files = files_below(folder)
-    return _cases(case_files(files, IMAGE, folder), case_files(files, MASK, folder), None)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a parent folder cannot be read
-        return False
-
-
-def _cases(images: list[CaseFile], masks: list[CaseFile], values: Values | None) -> list[UserCase]:
-    if not masks:
-        raise UserError("There are no labelled cases in the folder.", _LAYOUTS)
-    return [UserCase(name, i.path, m.path, values) for name, i, m in pair_files(images, masks)]
-
-
-def _nnunet_values(path: Path) -> Values:
-    """Return the VerSe value of each label value in dataset.json, by the name of the label.
-
-    Raises:
-        UserError: If the file is missing or damaged, a value cannot occur in a label image, or two
-            labels have the same value or level.
-    """
-    try:
-        labels = json.loads(path.read_text(encoding="utf-8"))["labels"]
-        pairs = [
-            (str(k), v) if not str(k).isdigit() else (str(v), int(k)) for k, v in labels.items()
-        ]
-        entries = [(name, _level(name), _label_value(name, value)) for name, value in pairs]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path.name} does not define the labels: {error}.",
-            "Put nnU-Net's dataset.json beside imagesTr and labelsTr.",
-        ) from error
-    for index, field in ((1, "level"), (2, "value")):
-        contents = [entry[index] for entry in entries if entry[index] is not None]
-        if duplicates := [e[0] for e in entries if contents.count(e[index]) > 1]:
-            raise UserError(
-                f"{path.name} gives one {field} to several labels: {', '.join(duplicates)}.",
-                "Give each label its own value and level.",
-            )
-    return {value: 0 if name is None else BY_NAME[name].value for _, name, value in entries}
-
-
-def _label_value(name: str, value: object) -> int:
-    """Return the value of a label; raise ValueError if it cannot occur in a label image."""
-    whole = not isinstance(value, bool) and (not isinstance(value, float) or value.is_integer())
-    number = int(value) if whole else -1
-    if not 0 <= number <= _MOST_VALUE:
-        raise ValueError(f"{name!r} has the value {value}, not one from 0 to {_MOST_VALUE}")
-    return number
-
-
-def _level(text: str) -> str | None:
-    """Return the level for a label name such as "vertebrae_L1"; None if it is not a level."""
-    label = level_named(text)
-    return None if label is None else label.name
-
 
 def with_keys(
-    cases: list[UserCase], other_names: Collection[str], report: Callable[[str], None]
+    cases: Iterable[UserCase], other_names: Collection[str], report: Callable[[str], None]
 ) -> list[UserCase]:
     """Return the user's cases with their keys; duplicates are left out and reported.
 
@@ -183,13 +73,23 @@ def with_keys(
 def _digests(case: UserCase) -> tuple[str, str]:
     """Return digests of a case's image and of its whole content; empty strings if unknown."""
     try:
-        image, labels = sha256_of(case.image), sha256_of(case.labels)
-        if any(map(_is_detached, (case.image, case.labels))):
+        files = (case.image, *_label_files(case.labels))
+        if any(map(_is_detached, files)):
             return "", ""
+        image, *labels = map(sha256_of, files)
     except OSError:
         return "", ""
     values = None if case.values is None else sorted(case.values.items())
-    return image, sha256(json.dumps([image, labels, values]).encode())
+    said = labels if case.labels.is_dir() else labels[0]
+    content = [image, said, values] + ([case.modality] if case.modality != "ct" else [])
+    return image, sha256(json.dumps(content).encode())
+
+
+def _label_files(path: Path) -> list[Path]:
+    """Return the label image, or the masks of levels in a folder."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.iterdir() if level_named(p.name.partition(".")[0]))
 
 
 def _is_detached(path: Path) -> bool:
@@ -200,98 +100,105 @@ def _is_detached(path: Path) -> bool:
         return _DETACHED.search(file.read(_HEADER_BYTES)) is not None
 
 
-def check_cases(cases: list[UserCase], report: Callable[[str], None]) -> None:
+def check_cases(
+    cases: Sequence[UserCase], report: Callable[[str], None], each: Mapper = map
+) -> tuple[CaseReport, ...]:
     """Read every file once, so that errors appear before a long training.
 
-    Raises:
-        UserError: If files cannot be used; all problems are listed with their files.
-    """
-    problems = []
-    for number, case in enumerate(cases, start=1):
-        report(f"checking {number} of {len(cases)}: {case.name}")
-        folder = case.name.rpartition("/")[0]
-        problems += [f"{folder}/{text}" if folder else text for text in _problems(case)]
-    raise_if_any(problems)
+    Args:
+        cases: Cases as found by `find_cases`.
+        report: Receives progress and warnings.
+        each: Applies a function to many items, possibly in several processes.
 
-
-def _problems(case: UserCase) -> list[str]:
-    problems, volumes = [], []
-    for path, read in ((case.image, read_volume), (case.labels, _reader(case))):
-        try:
-            volumes.append(read(path))
-        except UserError as error:
-            problems.append(f"{path.name}: {error.message}")
-        except OSError as error:
-            problems.append(f"{path.name}: {error.strerror}.")
-    if problems:
-        return problems
-    image, labels = volumes
-    if problem := hounsfield_problem(image):
-        problems.append(f"{case.image.name}: {problem}")
-    if difference := image.geometry.difference(labels.geometry):
-        problems.append(
-            f"{case.labels.name}: its grid is not that of {case.image.name}: {difference}"
-        )
-    known = {0, *(BY_VALUE if case.values is None else case.values)}
-    present = set(np.unique(labels.array).tolist())
-    if unknown := sorted(present - known):
-        problems.append(f"{case.labels.name}: holds the unknown values {unknown[:5]}")
-    elif not (translated(labels, case.values).array > 0).any():
-        problems.append(f"{case.labels.name}: holds no vertebra")
-    return problems
-
-
-def _reader(case: UserCase) -> Callable[[Path], Volume]:
-    """Return the function that reads the labels of a case."""
-    return _verse_labels if case.values is None else read_labels
-
-
-def _verse_labels(path: Path) -> Volume:
-    """Return labels with VerSe values, translated from the numbering of the file.
+    Returns:
+        What was found in each case.
 
     Raises:
-        UserError: As `read_vertebra_labels`; or if a value is not a level.
+        UserError: If files cannot be used; all problems are listed with their files. So it is if
+            no case has a vertebra.
     """
-    spine = read_vertebra_labels(path)
-    if spine.left_out:
-        raise UserError(
-            f"It holds {', '.join(name for name, _ in spine.left_out[:5])} besides vertebrae.",
-            "Remove all other labels.",
-        )
-    return spine.volume
+    reports = []
+    for number, found in enumerate(each(check_case, cases), start=1):
+        report(f"checked {number} of {len(cases)}: {found.case.name}")
+        for warning in found.warnings:
+            report(f"warning: {warning}")
+        reports.append(found)
+    raise_if_any([text for found in reports for text in _located(found)])
+    return tuple(reports)
 
 
-def translated(labels: Volume, values: Values | None) -> Volume:
-    """Return a label image with VerSe values, uint8."""
-    if values is None:
-        return labels.with_array(labels.array.astype(np.uint8))
-    lookup = np.zeros(max(values, default=0) + 1, np.uint8)
-    for value, verse in values.items():
-        lookup[value] = verse
-    return labels.with_array(lookup[labels.array])
+def _located(found: CaseReport) -> list[str]:
+    """Return the problems of a case with its folder, and that it is empty if it must not be."""
+    folder = found.case.name.rpartition("/")[0]
+    problems = list(found.problems)
+    if found.empty and not found.case.labels.is_dir():
+        problems.append(f"{found.case.labels.name}: holds no vertebra")
+    return [f"{folder}/{text}" if folder else text for text in problems]
 
 
 def load_user_cases(
-    cases: list[UserCase], spacing_mm: float, report: Callable[[str], None]
+    cases: Iterable[UserCase], spacing_mm: float, report: Callable[[str], None]
 ) -> Iterator[Case]:
     """Yield the user's cases at the voxel spacing of a network.
 
-    Bright voxels above the first and below the last labelled slice may be unlabelled vertebrae and
-    are left out of the loss. Between these slices, voxels without a label are background.
+    Voxels that may be unlabelled vertebrae are left out of the loss: in CT, bright voxels above the
+    first and below the last labelled slice; in MR, everything beyond the centres of the first and
+    the last labelled vertebra that is not close to a label. Elsewhere, voxels without a label are
+    background. A case without a vertebra, as the heads and legs of TotalSegmentator, is all
+    background.
     """
     for case in cases:
         report(case.name)
-        image = read_volume(case.image)
-        labels = translated(_reader(case)(case.labels), case.values).on(image.geometry)
-        image, labels = canonical(image)[0], canonical(labels)[0]
-        unknown = labels.with_array(_bright_outside_labels(image.array, labels.array))
+        image, labels, unknown = read_user_case(case)
+        if case.modality == "mr":
+            image = image.with_array(normalise(image.array, "mr") * MR_UNITS)
         new = make_case(case.name, labels, spacing_mm, image=image, unknown=unknown)
-        yield replace(new, key=case.key)
+        yield replace(new, key=case.key, origin=Origin(modality=case.modality))
+
+
+def read_user_case(case: UserCase) -> tuple[Volume, Volume, Volume]:
+    """Return the image, the labels with VerSe's values, and a mask of voxels without a label.
+
+    All are in canonical orientation on the grid of the image; see `load_user_cases` for the mask.
+    """
+    image = read_volume(case.image)
+    labels, left_out = read_case_labels(case)
+    unknown = np.zeros(labels.array.shape, np.uint8) if left_out is None else left_out
+    volumes = (image, labels, labels.with_array(unknown.astype(np.uint8)))
+    image, labels, mask = (canonical(volume.on(image.geometry))[0] for volume in volumes)
+    if case.modality == "mr":
+        mask.array[_beyond_labels(labels)] = 1
+    else:
+        mask.array[_bright_outside_labels(image.array, labels.array)] = 1
+    mask.array[labels.array > 0] = 0
+    return image, labels, mask
 
 
 def _bright_outside_labels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return a mask of bright voxels above and below all labels, uint8 (z, y, x)."""
+    """Return a mask of bright voxels above and below all labels, (z, y, x)."""
     rows = np.flatnonzero((labels > 0).any(axis=(1, 2)))
+    if not rows.size:
+        return np.zeros(labels.shape, bool)
     unknown = ndimage.binary_dilation(image > BONE_HU, iterations=2)
     unknown[rows[0] : rows[-1] + 1] = False
-    return unknown.astype(np.uint8)
+    return unknown
+
+
+def _beyond_labels(labels: Volume) -> np.ndarray:
+    """Return a mask of what lies beyond the first and the last labelled vertebra, (z, y, x).
+
+    In MR, brightness does not tell bone, and the sacrum is often not labelled. It reaches higher
+    than the lower edge of L5, so that voxels count from the centre of the lowest vertebra on.
+    """
+    if not (present := values_in(labels.array)):
+        return np.zeros(labels.array.shape, bool)
+    centres = ndimage.center_of_mass(labels.array > 0, labels.array, present)
+    by_name = {BY_VALUE[v].name: c[0] for v, c in zip(present, centres, strict=True)}
+    order = sorted(by_name, key=ORDER.__getitem__)
+    beyond = np.zeros(labels.array.shape, bool)
+    if order[0] != "C1":
+        beyond[round(by_name[order[0]]) :] = True
+    if order[-1] not in ("Sacrum", "Coccyx"):
+        beyond[: round(by_name[order[-1]])] = True
+    distance_mm = ndimage.distance_transform_edt(labels.array == 0, labels.spacing_mm)
+    return beyond & (distance_mm > _NEAR_LABEL_MM)

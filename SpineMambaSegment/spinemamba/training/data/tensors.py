@@ -47,19 +47,35 @@ def _save_file(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, s
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read the tensors and the metadata from a file written by `save_tensors`.
+    """Read the tensors and the metadata from a file written by `save_tensors`, and verify them.
 
     Raises:
         UserError: If the file is damaged or not written by `save_tensors` (MODEL_BAD), or cannot
             be read (INPUT_BAD).
     """
+    return _read(path, verify=True)
+
+
+def map_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the tensors of a file mapped into memory, and the metadata.
+
+    Only the parts of the tensors that are used are read. The checksum is not verified.
+
+    Raises:
+        UserError: As `load_tensors`.
+    """
+    return _read(path, verify=False)
+
+
+def _read(path: Path, *, verify: bool) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             metadata = json.loads(header["about"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         valid = isinstance(metadata, dict)
-        valid &= "sha256" not in header or header["sha256"] == _digest(tensors, metadata)
+        if verify and "sha256" in header:
+            valid &= header["sha256"] == _digest(tensors, metadata)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read: {error.strerror or error}.",

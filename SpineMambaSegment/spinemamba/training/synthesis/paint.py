@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spinemamba.imaging.intensity import CT_WINDOW_HU
 from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, Tissue
-from spinemamba.training.data.dataset import IGNORE_INDEX
+from spinemamba.training.data.dataset import IGNORE_INDEX, MR_UNITS
 from spinemamba.training.data.patches import Patch
 from spinemamba.training.data.structures import similar_tissues
 from spinemamba.training.synthesis.augment import (
@@ -42,9 +42,10 @@ def paint(
 ) -> Tensor:
     """Return a normalised image of a patch, float32 (D, H, W).
 
-    A real image is used with varied contrast; a tissue map is painted as CT, as MR or with random
-    contrasts; a case with both is treated in either way at random. Blur, resolution and noise are
-    applied afterwards, so that partial volume results from the image, not from the labels.
+    A real image, CT or MR, is used with varied contrast; a tissue map is painted as CT, as MR or
+    with random contrasts; a case with both is treated in either way at random. Blur, resolution and
+    noise are applied afterwards, so that partial volume results from the image, not from the
+    labels.
 
     Args:
         patch: Patch with an image, tissues or both.
@@ -55,6 +56,10 @@ def paint(
     painted = not whole or (patch.tissues is not None and chance(options.painted, generator))
     if painted:
         image = _paint_tissues(patch, options, generator)
+    elif patch.modality == "mr":
+        image = patch.image / MR_UNITS
+        if options.varied >= 1 or chance(options.varied, generator):
+            image = _vary_signal(image, generator)
     else:
         varied = options.varied >= 1 or chance(options.varied, generator)
         image = _normalise(_vary_hu(patch.image, generator) if varied else patch.image)
@@ -219,6 +224,13 @@ def _vary_hu(image: Tensor, generator: torch.Generator) -> Tensor:
     shift = uniform(-30, 30, generator)
     dense = (image - 100).clamp_min(0) * (uniform(0.7, 1.4, generator) - 1)
     return image * gain + shift + dense
+
+
+def _vary_signal(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a real MR, normalised, with a bias field and a varied brightness and contrast."""
+    gain = uniform(0.85, 1.15, generator)
+    shaded = shade((image + 1) * gain, 0.2, generator) - 1 + uniform(-0.1, 0.1, generator)
+    return shaded.clamp(-1, 1.5)
 
 
 def _normalise(hu: Tensor) -> Tensor:

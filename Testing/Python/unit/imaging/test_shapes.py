@@ -16,8 +16,8 @@ from spinemamba.phantom import PhantomOptions, ShapeBank, make_phantom
 from spinemamba.phantom.damage import crushed, laminectomy
 from spinemamba.training.data.dataset import make_case
 from spinemamba.training.data.depth import REACH_MM, UNITS_PER_MM, bone_depth_mm, pack_depth
-from spinemamba.training.data.gather import phantom_case
 from spinemamba.training.data.patches import PatchOptions, draw_patch
+from spinemamba.training.data.phantom_cases import phantom_case
 from spinemamba.training.data.vertebra_shapes import extract_shapes, load_shapes, save_shapes
 from spinemamba.training.synthesis.implants import METAL, add_implants
 from spinemamba.training.synthesis.paint import paint
@@ -104,8 +104,8 @@ def test_a_spine_of_real_shapes_has_each_level_at_the_donor_volume(phantom, bank
 
 
 def test_the_name_of_a_case_says_whether_its_shapes_are_real(bank: ShapeBank):
-    assert phantom_case(5, 8.0, lambda text: None, bank).name == "composed5"
-    assert phantom_case(5, 8.0, lambda text: None).name == "phantom5"
+    assert phantom_case(5, 8.0, bank).name == "composed5"
+    assert phantom_case(5, 8.0).name == "phantom5"
 
 
 def test_painted_cortex_is_brighter_than_trabecular_bone(phantom):

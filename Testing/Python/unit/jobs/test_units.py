@@ -18,7 +18,8 @@ from spinemamba.jobs.measure import Sources, measure_files
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
 from spinemamba.protocol.job import CaseJob
 from spinemamba.segment import SegmentOptions, segment
-from spinemamba.training.data.read_dataset import check_cases, find_cases
+from spinemamba.training.data.read_dataset import check_cases
+from spinemamba.training.layouts.find import find_cases
 
 WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "1024 too much": lambda hu: (hu.astype(int) + 1024).astype(np.uint16),

@@ -14,13 +14,8 @@ from spinemamba.imaging.resample import grid_with_spacing, resample_box
 from spinemamba.imaging.volume import Volume
 from spinemamba.phantom.tissue import Tissue
 from spinemamba.training.data.bodies import Body, body_case
-from spinemamba.training.data.dataset import (
-    IGNORE_INDEX,
-    Case,
-    load_dataset,
-    make_case,
-    save_dataset,
-)
+from spinemamba.training.data.case_store import CaseStore
+from spinemamba.training.data.dataset import IGNORE_INDEX, Case, make_case
 from spinemamba.training.data.deform import LevelVariant, draw_bend, draw_variant
 from spinemamba.training.data.depth import UNITS_PER_MM
 from spinemamba.training.data.patches import PatchOptions, draw_patch
@@ -100,8 +95,8 @@ def test_a_vertebra_without_a_label_is_neither_bone_nor_background():
 
 
 def test_a_body_is_saved_and_read_back_equal(body: Case, tmp_path):
-    save_dataset([body], SPACING_MM, tmp_path / "bank.safetensors")
-    (again,) = load_dataset(tmp_path / "bank.safetensors")
+    store = CaseStore(tmp_path, SPACING_MM)
+    again = store.add(body, store.path_of(body.name, "key")).opened()
     assert again.spacing_mm == body.spacing_mm
     for field in ("tissues", "depth", "other_depth", "beside", "bone"):
         assert torch.equal(getattr(again, field), getattr(body, field))

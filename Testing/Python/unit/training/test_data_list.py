@@ -216,7 +216,8 @@ def test_a_changed_entry_is_read_again(phantom_list: Path, tmp_path: Path):
     said: list[str] = []
     listed = read_data_list(changed, phantom_list.parent)
     cases, _ = gather_cases(DataOptions(tmp_path, listed=listed, phantoms=0), 8.0, said.append)
-    assert said == ["a: its files or its entry have changed since the last call; read again", "a"]
+    changed_text = "a: its files or its entry have changed since the last call; read again"
+    assert said == [changed_text, "a (1 of 1)"]
     assert cases[0].origin.kind == "complete"
 
 
@@ -304,7 +305,9 @@ def test_structures_with_unknown_numbers_are_refused(body_list: Path, tmp_path: 
 
 def test_the_command_trains_on_a_data_list(phantom_list: Path, tmp_path: Path, monkeypatch):
     said: list[Any] = []
-    monkeypatch.setattr(train, "_trainer", lambda args, cases, weights: said.append(cases) or 1 / 0)
+    monkeypatch.setattr(
+        train, "_trainer", lambda args, recipe, cases, *_: said.append(cases[0]) or 1 / 0
+    )
     words = ["train", "coarse", "--out", str(tmp_path), "--data-list", str(phantom_list)]
     main([*words, "--phantoms", "0"])
     assert [case.name for case in said[0]] == ["a", "m"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,11 +65,15 @@ def test_without_real_images_there_is_no_last_phase(phantom: Case):
     assert last_phase(options, [phantom, of_kind(phantom, "part")]) == options
 
 
-def test_a_training_ends_with_real_images_as_they_are(phantom: Case):
+@pytest.mark.parametrize("order", ["sequence", "numbered"])
+def test_a_training_ends_with_real_images_as_they_are(phantom: Case, order: str, tmp_path: Path):
     def drawn(start: float) -> torch.Tensor:
-        one = trainer(of_kind(phantom, "complete"), last_phase=LastPhase(start), seed=2)
+        options = {"last_phase": LastPhase(start), "seed": 2, "order": order}
+        one, resumed = (trainer(of_kind(phantom, "complete"), **options) for _ in "ab")
         one.step = 999
-        return one.draw()[0]
+        one.save(tmp_path)
+        assert resumed.resume(tmp_path)
+        return resumed.draw()[0]
 
     plain, varied = drawn(0.1), drawn(1.0)
     assert not torch.equal(plain, varied)

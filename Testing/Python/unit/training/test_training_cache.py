@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.phantom import Phantom, PhantomOptions, make_phantom
+from spinemamba.training.data import gather
+from spinemamba.training.data.case_store import INDEX, CaseStore, StoredCase
 from spinemamba.training.data.data_list import read_data_list
-from spinemamba.training.data.dataset import Case, load_dataset, save_dataset
-from spinemamba.training.data.gather import DataOptions, gather_cases
+from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.gather import CASES, DataOptions, gather_cases
+from spinemamba.training.data.read_dataset import UserCase
 
 CT, SEG = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 L1, L2, L3 = 20, 21, 22
@@ -40,11 +44,16 @@ class Calls:
         self.said.clear()
         cases, weights = gather_cases(options, spacing_mm, self.said.append)
         assert len(cases) == len(weights) == len({case.name for case in cases})
-        return {case.name: case for case in cases}
+        # Copied, because some tests damage the files, which are mapped into memory.
+        return {case.name: deepcopy(case.opened()) for case in cases}
+
+    def stored(self) -> list[StoredCase]:
+        """Return the cases that the index lists."""
+        return CaseStore(self.out / CASES, 8.0).read(pytest.fail)
 
     def checked(self) -> list[str]:
         """Return the cases that the last call has read."""
-        return [text.rpartition(": ")[2] for text in self.said if text.startswith("checking")]
+        return [text.rpartition(": ")[2] for text in self.said if text.startswith("checked")]
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +93,11 @@ def equal(one: dict[str, Case], other: dict[str, Case]) -> bool:
 def test_unchanged_cases_are_not_read_again(calls: Calls):
     first = calls()
     assert calls.checked() == ["a", "b"]
-    before = (calls.out / "bank.safetensors").stat().st_ino
+    before = {path: path.stat().st_ino for path in (calls.out / CASES).iterdir()}
+    assert len(before) == 3
     assert equal(calls(), first)
     assert calls.said == []
-    assert (calls.out / "bank.safetensors").stat().st_ino == before
+    assert {path: path.stat().st_ino for path in (calls.out / CASES).iterdir()} == before
 
 
 def test_changed_labels_are_read_again_and_reported(calls: Calls, phantoms: list[Phantom]):
@@ -137,7 +147,8 @@ def test_a_removed_case_is_dropped_and_a_renamed_one_is_kept(calls: Calls):
     assert torch.equal(again["c"].target, first["b"].target)
     assert calls.checked() == []
     assert any("a: no longer in" in text for text in calls.said)
-    assert [case.name for case in load_dataset(calls.out / "bank.safetensors")] == ["c"]
+    assert [case.name for case in calls.stored()] == ["c"]
+    assert len(list((calls.out / CASES).glob("*.safetensors"))) == 1
 
 
 def test_cached_user_cases_are_used_without_their_folder_and_reported(calls: Calls):
@@ -205,10 +216,6 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-def without_version(path: Path) -> None:
-    save_file({"a/target": torch.zeros(1)}, path, {"about": '{"spacing_mm": 8.0, "cases": ["a"]}'})
-
-
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "truncated": lambda path: os.truncate(path, 1000),
     "the last byte is missing": lambda path: os.truncate(path, path.stat().st_size - 1),
@@ -217,41 +224,116 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "text": lambda path: path.write_text("{}"),
     "weights": lambda path: save_file({"w": torch.zeros(3)}, path),
     "a list for a header": lambda path: save_file({"w": torch.zeros(3)}, path, {"about": "[]"}),
-    "an earlier version's": without_version,
     "missing": lambda path: path.unlink(),
 }
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_cache_is_rebuilt_and_reported(kind: str, calls: Calls):
+def test_a_damaged_file_of_a_case_is_made_again_and_reported(kind: str, calls: Calls):
     first = calls(phantoms=1)
-    path = calls.out / "bank.safetensors"
+    path = next(case.path for case in calls.stored() if case.name == "a")
     DAMAGE[kind](path)
     again = calls(phantoms=1)
-    assert list(again) == list(first)
+    assert list(again) == list(first)  # their order decides which patches are drawn
     assert equal(again, first)
-    assert calls.checked() == ["a", "b"]
-    said = [text for text in calls.said if text.startswith(str(path))]
-    assert len(said) == (kind != "missing")
+    assert calls.checked() == ["a"]
+    assert sum(text.startswith(str(path)) for text in calls.said) == 1
     assert calls(phantoms=1).keys() == first.keys()
     assert calls.said == []
 
 
+def other_version(path: Path) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {"dataset_version": 1}), encoding="utf-8")
+
+
+INDEX_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "truncated": lambda path: os.truncate(path, 100),
+    "empty": lambda path: os.truncate(path, 0),
+    "another format": lambda path: path.write_text("{}"),
+    "another version": other_version,
+    "missing": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("kind", INDEX_DAMAGE)
+def test_a_damaged_index_is_written_again_without_reading_images(kind: str, calls: Calls):
+    first = calls(phantoms=1)
+    path = calls.out / CASES / INDEX
+    INDEX_DAMAGE[kind](path)
+    again = calls(phantoms=1)
+    assert list(again) == list(first)
+    assert equal(again, first)
+    assert calls.checked() == []
+    said = [text for text in calls.said if text.startswith(str(path))]
+    assert len(said) == (kind != "missing")
+    calls(phantoms=1)
+    assert calls.said == []
+
+
+def test_an_interrupted_preparation_goes_on_with_the_missing_cases(calls: Calls, monkeypatch):
+    make, made = gather._make_user, []
+
+    def interrupted(store: CaseStore, entry: UserCase) -> StoredCase:
+        if made:
+            raise KeyboardInterrupt
+        made.append(entry.name)
+        return make(store, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gather, "_make_user", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            calls()
+    assert not (calls.out / CASES / INDEX).exists()
+    assert calls().keys() == {"a", "b"}
+    assert made == ["a"]
+    assert calls.checked() == ["b"]
+
+
+def test_cases_made_by_several_processes_are_those_made_by_one(calls: Calls, tmp_path: Path):
+    one = calls(phantoms=2)
+    calls.out = tmp_path / "several"
+    several = calls(phantoms=2, workers=2)
+    assert list(several) == list(one)
+    assert equal(several, one)
+    assert calls.checked() == ["a", "b"]
+
+
+def test_problems_found_by_several_processes_are_all_listed(calls: Calls):
+    (calls.data / f"a{SEG}").write_bytes(b"")
+    (calls.data / f"b{CT}").write_bytes(b"")
+    with pytest.raises(UserError, match="2 files cannot be used"):
+        calls(workers=2)
+    assert not calls.out.exists()
+
+
+def test_a_file_of_a_case_that_is_no_longer_used_is_removed(calls: Calls):
+    calls()
+    foreign = calls.out / CASES / "notes.safetensors"
+    foreign.touch()
+    (calls.data / f"a{CT}").unlink()
+    (calls.data / f"a{SEG}").unlink()
+    (kept,) = calls.stored() if calls() else ()
+    files = {path for path in (calls.out / CASES).iterdir() if path.name != INDEX}
+    assert files == {kept.path, foreign}
+
+
 def test_the_cache_of_the_other_network_is_refused_and_kept(calls: Calls):
     calls()
-    before = (calls.out / "bank.safetensors").read_bytes()
+    before = {path: path.read_bytes() for path in (calls.out / CASES).iterdir()}
     with pytest.raises(UserError, match=r"voxels of 8 mm; this network needs 4 mm") as caught:
         calls(spacing_mm=4.0)
     assert caught.value.code == Code.INPUT_BAD
-    assert "bank.safetensors" in caught.value.message
-    assert (calls.out / "bank.safetensors").read_bytes() == before
+    assert str(calls.out / CASES / INDEX) in caught.value.message
+    assert {path: path.read_bytes() for path in (calls.out / CASES).iterdir()} == before
 
 
 def test_a_cache_has_the_permissions_of_any_new_file(calls: Calls, tmp_path: Path):
-    save_dataset(list(calls().values()), 8.0, tmp_path / "bank")
+    calls()
     (tmp_path / "usual").touch()
-    assert (tmp_path / "bank").stat().st_mode == (tmp_path / "usual").stat().st_mode
-    assert not list(tmp_path.glob(".*"))
+    modes = {path.stat().st_mode for path in (calls.out / CASES).iterdir()}
+    assert modes == {(tmp_path / "usual").stat().st_mode}
+    assert not list((calls.out / CASES).glob(".*"))
 
 
 def test_unusable_files_are_listed_together_and_no_cache_is_written(calls: Calls):
@@ -263,7 +345,7 @@ def test_unusable_files_are_listed_together_and_no_cache_is_written(calls: Calls
     assert "2 files cannot be used" in caught.value.message
     assert "b_ct.nii.gz: Input not found" in caught.value.message
     assert f"a{SEG}: a{SEG} is empty" in caught.value.message
-    assert not (calls.out / "bank.safetensors").exists()
+    assert not calls.out.exists()
 
 
 def test_listed_cases_are_read_again_when_their_files_change(calls: Calls, tmp_path: Path):

@@ -19,10 +19,12 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.common.locks import try_lock
 from spinemamba.network.config import COARSE, FINE
 from spinemamba.training.checkpoint import load_checkpoint, save_checkpoint
-from spinemamba.training.data.dataset import Case, load_dataset
+from spinemamba.training.data.dataset import Case
+from spinemamba.training.data.tensors import load_tensors
 from spinemamba.training.folder import read_metadata, working_in
-from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.loop import Trainer
 from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.options import TrainOptions
 from spinemamba.training.pack_model import pack_model
 
 
@@ -155,7 +157,7 @@ def test_an_unreadable_checkpoint_is_not_reported_as_damaged(case: Case, folder:
             trainer(case).resume(folder)
     (folder / "bank").mkdir()
     with pytest.raises(UserError, match=r"bank cannot be read") as caught:
-        load_dataset(folder / "bank")
+        load_tensors(folder / "bank")
     assert caught.value.code == Code.INPUT_BAD
 
 

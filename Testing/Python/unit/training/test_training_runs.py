@@ -22,8 +22,9 @@ from spinemamba.training.checkpoint import has_checkpoint, load_checkpoint, save
 from spinemamba.training.data.dataset import Case
 from spinemamba.training.data.origin import Origin
 from spinemamba.training.folder import working_in
-from spinemamba.training.loop import Trainer, TrainOptions
+from spinemamba.training.loop import Trainer
 from spinemamba.training.monitoring import MetricsLog
+from spinemamba.training.options import TrainOptions
 from spinemamba.training.pack_model import pack_model
 
 
@@ -107,14 +108,6 @@ def test_both_networks_can_be_trained_in_every_size(case: Case):
         assert (config.channels, config.patch_vox) == (BASE.channels, patch_vox)
     assert TRAINED["full", "fine"].stem_stride == 1
     assert TRAINED["full", "coarse"] == TRAINED["tiny", "coarse"]
-
-
-def test_a_baseline_is_not_packed_as_a_model(tmp_path: Path, case: Case):
-    pytest.importorskip("monai")
-    one = trainer(case, kind="dynunet")
-    one.save(tmp_path / "run")
-    with pytest.raises(UserError, match="baseline"):
-        pack_model(tmp_path / "run", tmp_path / "run", tmp_path / "m", name="m", version="1")
 
 
 def test_a_checkpoint_is_one_file_that_is_replaced(tmp_path: Path):

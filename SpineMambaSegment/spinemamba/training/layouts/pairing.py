@@ -44,7 +44,7 @@ class CaseFile:
     @property
     def text(self) -> str:
         """Path for messages, relative to the folder of all cases."""
-        return _printable("/".join((*self.folder, self.path.name)))
+        return printable("/".join((*self.folder, self.path.name)))
 
 
 Pair = tuple[CaseFile, CaseFile]
@@ -62,7 +62,7 @@ def files_below(folder: Path, deep: bool = True) -> list[Path]:
     def add_problem(error: OSError) -> None:
         path = os.path.relpath(error.filename, folder) if error.filename else "."
         name = folder.name if path == "." else path
-        problems.append(f"{_printable(name)}: the folder cannot be read ({error.strerror})")
+        problems.append(f"{printable(name)}: the folder cannot be read ({error.strerror})")
 
     files, visited = [], set()
     for root, folders, names in os.walk(folder, onerror=add_problem, followlinks=True):
@@ -216,7 +216,7 @@ def _is_utf8(path: Path) -> bool:
     return True
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return a text that every terminal can print: file names can contain any bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
