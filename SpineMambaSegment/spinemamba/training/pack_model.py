@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from safetensors.torch import load_file
+from torch import Tensor
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import all_or_none, check_place
@@ -92,7 +91,7 @@ def pack_model(
             pack = _packing(kind, source, best)
             entry, attributions = pack(kind, source, part[weights[kind]])
             if kind in compact:
-                entry = _compacted(partial[weights[kind]], entry)
+                entry = _compacted(part[weights[kind]], entry)
             networks[kind] = replace(entry, file=weights[kind].name)
             data = merged(data, attributions)
         card = _card(name, version, networks, data)
