@@ -21,7 +21,8 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import Progress, ignore
 from spinemamba.findings.build_result import RunDetails, build_result
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
-from spinemamba.imaging.intensity import Modality, choose_modality, normalise
+from spinemamba.imaging.intensity import Modality, choose_modality
+from spinemamba.imaging.local_mean import normalise_volume
 from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.truncation import crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Volume
@@ -98,7 +99,7 @@ def segment(
     reoriented, reorientation = canonical(volume)
     data, view, box = crop_to_data(reoriented)  # padding must not change a result
     modality = choose_modality(data, options.modality, warn)
-    image = data.with_array(normalise(data.array, modality))
+    image = normalise_volume(data, modality, model.coarse.normalisation)
     with _timed("locate", seconds):
         coarse = coarse_stage(image, model.coarse, progress)
     with _timed("segment", seconds):
