@@ -10,14 +10,16 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import SegmentInfo, segment_info
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.progress import Progress, Warn
+from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
+from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.job import SegmentJob
-from spinemamba.protocol.model_card import find_model
+from spinemamba.protocol.model_card import find_model, find_model_for
 from spinemamba.protocol.result import Result
 
 if TYPE_CHECKING:
@@ -48,11 +50,13 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
             runs out.
     """
     check_outputs(job)
-    folder = find_model(job.model)
+    find_model(job.model)  # a wrong name is an error before a large file is read
     progress("read", 0.0)
     with translate_out_of_memory():
         volume = read_volume(job.input, warn)
         progress("read", 0.7)
+        modality = choose_modality(without_padding(volume), job.modality)
+        folder = find_model_for(job.model, modality)
         done = _segment_on_device(volume, folder, job, progress, warn)
         progress("write", 0.0)
         with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
