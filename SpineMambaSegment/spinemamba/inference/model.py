@@ -115,7 +115,8 @@ def _check_normalisation(card: ModelCard) -> None:
     """
     for name, value in card.normalisation.items():
         own = (NORMALISATION | LOCAL_MEAN).get(name)
-        if own is None or value not in (own, list(own)):
+        as_json = list(own) if isinstance(own, tuple) else own
+        if own is None or value not in (own, as_json):
             raise UserError(
                 f"The model {card.name} was trained with {name} {value}; this version uses {own}.",
                 "Choose a model made for this version.",
