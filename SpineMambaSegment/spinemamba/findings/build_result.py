@@ -45,6 +45,7 @@ class RunDetails:
         pins: Levels fixed by the user, by instance number.
         shape: Quality flags of the voxels.
         scan_backend: Name of the selective scan back end.
+        sequence: Kind of the MR sequence, if known.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class RunDetails:
     pins: Mapping[int, str]
     shape: ShapeFlags
     scan_backend: str
+    sequence: str | None = None
 
 
 def build_result(
@@ -87,6 +89,7 @@ def build_result(
         warnings=tuple(_warnings(details, solution)),
         fixed_levels=tuple(sorted(details.pins.items())),
         precision=model.fine.precision,
+        sequence=details.sequence,
     )
 
 

@@ -122,11 +122,13 @@ class Volume:
         array: Values, shape (z, y, x).
         geometry: Grid of the array, of the same shape.
         modality: "ct" or "mr" if the file states it, else None.
+        sequence: Kind of the MR sequence if the file states it, else None.
     """
 
     array: np.ndarray
     geometry: Geometry
     modality: str | None = None
+    sequence: str | None = None
 
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:

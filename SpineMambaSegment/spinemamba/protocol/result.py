@@ -112,6 +112,7 @@ class Result:
         warnings: Warnings for the user, as sentences.
         fixed_levels: Number and level of each vertebra with a level fixed by the user.
         precision: Number format of the convolutions, "float32" or "bfloat16".
+        sequence: Kind of the MR sequence by the tags of the image; None if they do not say it.
     """
 
     run_id: str
@@ -133,6 +134,7 @@ class Result:
     warnings: tuple[str, ...]
     fixed_levels: tuple[tuple[int, str], ...] = ()
     precision: str = "float32"
+    sequence: str | None = field(default=None, metadata=OPTIONAL)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary that `from_json` reads."""

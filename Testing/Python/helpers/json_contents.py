@@ -62,6 +62,7 @@ RESULT = Result(
     ambiguous=True,
     warnings=("Look.",),
     fixed_levels=((1, "L1"),),
+    sequence="gradient echo",
 )
 VERTEBRA = VertebraEntry(
     level="L1",
