@@ -123,8 +123,7 @@ def segment(
         labels = _to_label_values(numbers, values)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    sequence = volume.sequence if modality == "mr" else None
-    run = RunDetails(model, modality, seconds, pins, shape, scan, sequence)
+    run = RunDetails(model, modality, seconds, pins, shape, scan, volume.sequence)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
