@@ -14,6 +14,7 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.findings.level_flags import level_flags
 from spinemamba.findings.shape_flags import ShapeFlags
 from spinemamba.imaging.intensity import Modality
+from spinemamba.imaging.local_mean import LOCAL_MEAN
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.solve import NAMES, Labeling, LevelSolution
@@ -138,10 +139,16 @@ def instance_results(
 def _warnings(details: RunDetails, solution: LevelSolution) -> list[str]:
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
-        out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
+        out.append(_mr_warning(details.model))
     if solution.ambiguous:
         out.append(level_warning(solution.best))
     return out
+
+
+def _mr_warning(model: Model) -> str:
+    if LOCAL_MEAN.keys() <= model.coarse.normalisation.keys():
+        return "MR: arches and processes are less certain than bodies. Check them."
+    return f"MR is experimental: the model {model.card.name} has learned from CT and synthetic MR."
 
 
 def level_warning(labelings: Sequence[_AnyLabeling]) -> str:
