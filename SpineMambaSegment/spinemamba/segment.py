@@ -23,7 +23,8 @@ from spinemamba.common.progress import Progress, ignore
 from spinemamba.findings.build_result import GivenLevels, RunDetails, build_result
 from spinemamba.findings.left_out import left_out_bone, with_left_out
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
-from spinemamba.imaging.intensity import Modality, choose_modality, normalise
+from spinemamba.imaging.intensity import Modality, choose_modality
+from spinemamba.imaging.local_mean import normalise_volume
 from spinemamba.imaging.orientation import Reorientation, canonical, reorient_back
 from spinemamba.imaging.truncation import crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Box, Volume
@@ -116,7 +117,7 @@ def segment(
     data, view, box = crop_to_data(reoriented)  # padding must not change a result
     whole = partial(_on_input_grid, reoriented, reorientation, box)
     modality = choose_modality(data, options.modality, warn)
-    image = data.with_array(normalise(data.array, modality))
+    image = normalise_volume(data, modality, model.coarse.normalisation)
     fine = _predict(image, model, _FINE_OPTIONS[options.quality], progress, seconds)
     predictions = replace(fine, view=view)
     with _timed("instances", seconds):
@@ -139,7 +140,7 @@ def segment(
         shape = with_left_out(shape, left_out, numbers)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    run = RunDetails(model, modality, seconds, found, shape, scan, left_out)
+    run = RunDetails(model, modality, seconds, found, shape, scan, left_out, volume.sequence)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)

@@ -16,7 +16,8 @@ from spinemamba.common.progress import Progress, ignore
 from spinemamba.editing.assignment import TARGET, assign_bone, find_seeds
 from spinemamba.editing.outline import outline
 from spinemamba.imaging.curved_planar import trace_spine
-from spinemamba.imaging.intensity import Modality, normalise
+from spinemamba.imaging.intensity import Modality
+from spinemamba.imaging.local_mean import normalise_volume
 from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.resample import crop_geometry, grid_with_spacing
 from spinemamba.imaging.truncation import crop_to_data, crop_volume, cut_sides, pad_to_image
@@ -101,7 +102,7 @@ def resegment_vertebra(
     point_lps_mm = _target_point(target, known)
     network, modality = model
     region = _region_of_interest(upright.geometry, point_lps_mm)
-    normal = upright.with_array(normalise(upright.array, modality))
+    normal = normalise_volume(upright, modality, network.normalisation)
     corridor = _as_corridor(upright.geometry, region)
     predictions = fine_stage(normal, corridor, network, progress, _FINE_OPTIONS)
     progress("instances", 0.0)

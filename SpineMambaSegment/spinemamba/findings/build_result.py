@@ -14,6 +14,7 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.findings.level_flags import level_flags
 from spinemamba.findings.shape_flags import ShapeFlags
 from spinemamba.imaging.intensity import Modality
+from spinemamba.imaging.local_mean import LOCAL_MEAN
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.outlines import OtherScan
@@ -63,6 +64,7 @@ class RunDetails:
         shape: Quality flags of the voxels.
         scan_backend: Name of the selective scan back end.
         left_out: Bone that is not in the labels.
+        sequence: Kind of the MR sequence, if known.
     """
 
     model: Model
@@ -72,6 +74,7 @@ class RunDetails:
     shape: ShapeFlags
     scan_backend: str
     left_out: tuple[LeftOutBone, ...] = ()
+    sequence: str | None = None
 
 
 def build_result(
@@ -111,6 +114,7 @@ def build_result(
         deciding=deciding_sentences(solution.best) if solution.ambiguous else (),
         levels_from=levels_from(given.match, given.other) if given.match else None,
         frame_of_reference=given.frame or "",
+        sequence=details.sequence,
     )
 
 
@@ -169,7 +173,7 @@ def _certainties(solution: LevelSolution) -> list[tuple[float, float]]:
 def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution) -> list[str]:
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
-        out.append("MR is experimental: the bundled model has learned from CT and synthetic MR.")
+        out.append(_mr_warning(details.model))
     given = details.given
     if given.match and solution.best:
         numbers = (item.id for item in instances.items)
@@ -178,3 +182,9 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
     if solution.ambiguous:
         out.append(level_warning(solution.best, solution.doubt))
     return out
+
+
+def _mr_warning(model: Model) -> str:
+    if LOCAL_MEAN.keys() <= model.coarse.normalisation.keys():
+        return "MR: arches and processes are less certain than bodies. Check them."
+    return f"MR is experimental: the model {model.card.name} has learned from CT and synthetic MR."

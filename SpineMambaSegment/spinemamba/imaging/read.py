@@ -14,6 +14,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.common.process_tuning import enough_memory
 from spinemamba.common.progress import Warn
 from spinemamba.imaging.formats.image_file import read_file
+from spinemamba.imaging.formats.mr_sequence import SEQUENCE
 from spinemamba.imaging.formats.stated_geometry import is_orthonormal, not_orthonormal
 from spinemamba.imaging.volume import Geometry, Volume
 
@@ -152,7 +153,9 @@ def _checked(image: sitk.Image, name: str) -> Volume:
             f"Choose a volume with at least {_LEAST_VOXELS} voxels along every axis.",
         )
     geometry = _geometry(image, name)
-    return Volume(sitk.GetArrayFromImage(image), geometry, _modality(image), _frame(image))
+    sequence = image.GetMetaData(SEQUENCE) if image.HasMetaDataKey(SEQUENCE) else ""
+    array = sitk.GetArrayFromImage(image)
+    return Volume(array, geometry, _modality(image), _frame(image), sequence or None)
 
 
 def _modality(image: sitk.Image) -> str | None:

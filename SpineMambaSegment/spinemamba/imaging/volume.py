@@ -124,12 +124,14 @@ class Volume:
         modality: "ct" or "mr" if the file states it, else None.
         frame: SHA-256 of the DICOM Frame of Reference UID: scans with the same one have the same
             coordinates. None if the file does not state it.
+        sequence: Kind of the MR sequence if the file states it, else None.
     """
 
     array: np.ndarray
     geometry: Geometry
     modality: str | None = None
     frame: str | None = None
+    sequence: str | None = None
 
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:

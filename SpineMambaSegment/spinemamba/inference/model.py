@@ -6,10 +6,11 @@ Pickle is not used, because it executes code and models may come from untrusted 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from spinemamba.common.atomic_files import failed_write_error, whole_or_nothing
 from spinemamba.common.error_reports import is_no_memory
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import NORMALISATION
+from spinemamba.imaging.local_mean import LOCAL_MEAN
 from spinemamba.inference.precision import BFLOAT16, FLOAT32, choose_precision
 from spinemamba.inference.weight_storage import from_stored, to_stored
 from spinemamba.network.build import VoxelNetwork, network_of
@@ -39,12 +41,14 @@ class LoadedNetwork:
         spacing_mm: Voxel size of its training images, equal along all axes.
         device: Device of its parameters.
         precision: "float32", or "bfloat16" for the convolutions; see `precision.py`.
+        normalisation: Intensity normalisation of its training images, as in the model card.
     """
 
     network: VoxelNetwork
     spacing_mm: float
     device: torch.device
     precision: str = FLOAT32
+    normalisation: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def patch_vox(self) -> tuple[int, int, int]:
@@ -92,7 +96,10 @@ def load_model(folder: Path, device: str | torch.device = "cpu", precision: str 
     _check_normalisation(card)
     chosen = choose_precision(precision, torch.device(device), card)
     networks = {
-        name: _load_network(folder, card.networks[name], torch.device(device), chosen)
+        name: replace(
+            _load_network(folder, card.networks[name], torch.device(device), chosen),
+            normalisation=card.normalisation,
+        )
         for name in ("coarse", "fine")
     }
     levels = None
@@ -108,8 +115,9 @@ def _check_normalisation(card: ModelCard) -> None:
         UserError: If they were not (MODEL_BAD).
     """
     for name, value in card.normalisation.items():
-        own = NORMALISATION.get(name)
-        if own is None or value not in (own, list(own)):
+        own = (NORMALISATION | LOCAL_MEAN).get(name)
+        as_json = list(own) if isinstance(own, tuple) else own
+        if own is None or value not in (own, as_json):
             raise UserError(
                 f"The model {card.name} was trained with {name} {value}; this version uses {own}.",
                 "Choose a model made for this version.",

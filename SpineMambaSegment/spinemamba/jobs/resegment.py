@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from spinemamba import __version__
@@ -21,7 +19,7 @@ from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.inference.model import Model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.job import ResegmentJob
-from spinemamba.protocol.model_card import find_model
+from spinemamba.protocol.model_card import find_model, find_model_for
 from spinemamba.protocol.vertebra_result import VertebraResult
 
 
@@ -42,10 +40,10 @@ def run_resegmentation(
         UserError: If an input, the model or an output is not usable, or memory runs out.
     """
     check_outputs(job)
-    folder = find_model(job.model)
+    find_model(job.model)  # a wrong name is an error before a large file is read
     progress("read", 0.0)
     with translate_out_of_memory():
-        mask, result = _segment(job, folder, progress, warn)
+        mask, result = _segment(job, progress, warn)
         progress("write", 0.0)
         with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
             write_image(mask, partial[job.output])
@@ -55,12 +53,11 @@ def run_resegmentation(
     return mask, result
 
 
-def _segment(
-    job: ResegmentJob, folder: Path, progress: Progress, warn: Warn
-) -> tuple[Volume, VertebraResult]:
+def _segment(job: ResegmentJob, progress: Progress, warn: Warn) -> tuple[Volume, VertebraResult]:
     image = read_volume(job.input, warn)
     labels = None if job.labels is None else read_labels(job.labels)
     modality = choose_modality(without_padding(image), job.modality, warn)
+    folder = find_model_for(job.model, modality)
     target = TargetVertebra(job.point_lps_mm, job.replaced_label, job.locked_labels)
 
     def work(model: Model) -> tuple[Volume, VertebraResult]:

@@ -11,8 +11,10 @@ from spinemamba.anatomy.terminology import SegmentInfo, segment_info
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.progress import Progress, Warn
 from spinemamba.imaging.fine_slices import with_fine_slices
+from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
+from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
@@ -20,7 +22,7 @@ from spinemamba.labelmaps.other_scan import read_other_scan
 from spinemamba.levels.pins import parse_pin
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.job import SegmentJob
-from spinemamba.protocol.model_card import find_model
+from spinemamba.protocol.model_card import find_model, find_model_for
 from spinemamba.protocol.result import Result
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
             runs out.
     """
     check_outputs(job)
-    folder = find_model(job.model)
+    find_model(job.model)  # a wrong name is an error before a large file is read
     progress("read", 0.0)
     other = None if job.levels_from is None else read_other_scan(job.levels_from)
     with translate_out_of_memory():
@@ -60,6 +62,8 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
         if job.fine_slices:
             volume = with_fine_slices(volume)
         progress("read", 0.7)
+        modality = choose_modality(without_padding(volume), job.modality)
+        folder = find_model_for(job.model, modality)
         options = _options(job, other)
         done = _segment_on_device((volume, folder, job), options, progress, warn)
         progress("write", 0.0)

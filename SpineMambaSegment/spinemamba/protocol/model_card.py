@@ -21,6 +21,9 @@ BUNDLED = Path(__file__).parents[1] / "weights"
 
 DEFAULT = "starter"
 
+_OF_MODALITY = {"mr": "starter-mr"}
+"""Bundled model that stands in for the default one if the image has another modality than CT."""
+
 LEVELS = "levels"
 """Name of the level network, which a model need not have."""
 
@@ -139,6 +142,21 @@ def find_model(name_or_folder: str) -> Path:
             Code.MODEL_MISSING,
         )
     return folder
+
+
+def find_model_for(name_or_folder: str, modality: str) -> Path:
+    """Return the folder of a model, as `find_model`, for an image of a modality.
+
+    The default model has learned from CT; MR has a bundled model of its own. Any other model is
+    the user's choice and stays.
+
+    Raises:
+        UserError: As `find_model`.
+    """
+    own = _OF_MODALITY.get(modality)
+    if name_or_folder == DEFAULT and own in bundled_models():
+        return BUNDLED / own
+    return find_model(name_or_folder)
 
 
 def bundled_models() -> list[str]:

@@ -147,6 +147,7 @@ class Result:
         deciding: What would decide between the likely labelings, as sentences.
         levels_from: The other scan that has named vertebrae; None without one.
         frame_of_reference: SHA-256 of the DICOM Frame of Reference UID; empty if it is not known.
+        sequence: Kind of the MR sequence by the tags of the image; None if they do not say it.
     """
 
     run_id: str
@@ -173,6 +174,7 @@ class Result:
     deciding: tuple[str, ...] = field(default=(), metadata=OPTIONAL)
     levels_from: LevelsFrom | None = field(default=None, metadata=OPTIONAL)
     frame_of_reference: str = field(default="", metadata=OPTIONAL)
+    sequence: str | None = field(default=None, metadata=OPTIONAL)
 
     @property
     def doubt(self) -> Doubt:

@@ -243,7 +243,8 @@ def _draw_table(axes: Axes, rows: list[_Row], result: Result, height_in: float) 
         _draw_row(axes, row, y)
         y -= _LINE_IN * (row.lines - 1)
     spacing = " x ".join(f"{s:.2g}" for s in result.spacing_mm[::-1])
-    foot = f"{result.modality.upper()}, voxels {spacing} mm.  Weights {result.model_hash}."
+    kind = f"{result.modality.upper()}{f' ({result.sequence})' if result.sequence else ''}"
+    foot = f"{kind}, voxels {spacing} mm.  Weights {result.model_hash}."
     axes.text(0, y - 2 * _LINE_IN, foot, color=_FAINT, fontsize=8)
     foot = "Views follow the spine: distances across it are correct, along a bend they are not."
     axes.text(0, y - 2.8 * _LINE_IN, foot, color=_FAINT, fontsize=8)

@@ -82,6 +82,7 @@ RESULT = Result(
         second_score_mm=None,
     ),
     frame_of_reference=SHA,
+    sequence="gradient echo",
 )
 VERTEBRA = VertebraEntry(
     level="L1",

@@ -35,6 +35,7 @@ from spinemamba.imaging.formats.dicom_header import (
 )
 from spinemamba.imaging.formats.dicom_padding import fill_padding
 from spinemamba.imaging.formats.dicom_stack import Stack, make_stack
+from spinemamba.imaging.formats.mr_sequence import SEQUENCE, sequence_name
 
 STORED_AS = (SLOPE, INTERCEPT, SIGNED, BITS_ALLOCATED, BITS_STORED, HIGH_BIT)
 """If these tags differ, the pixel type of the first slice may be too small for other slices."""
@@ -53,7 +54,8 @@ def read_series(path: Path, warn: Warn) -> sitk.Image:
         warn: Called with a warning if other series, localizers or damaged files are skipped.
 
     Returns:
-        The image, with slices sorted by position. The metadata key "0008|0060" holds the modality.
+        The image, with slices sorted by position. The metadata key "0008|0060" holds the modality,
+        `SEQUENCE` the name of an MR sequence.
 
     Raises:
         UserError: If there is no CT or MR series, a slice has no position, orientation or pixel
@@ -71,6 +73,7 @@ def read_series(path: Path, warn: Warn) -> sitk.Image:
     image.SetDirection(geometry.direction_lps.ravel().tolist())
     image.SetMetaData(MODALITY, stack.modality)
     image.SetMetaData(FRAME_UID, stack.frame_uid)
+    image.SetMetaData(SEQUENCE, sequence_name(stack.slices[0]))
     return image
 
 
