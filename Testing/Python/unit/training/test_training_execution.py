@@ -28,6 +28,7 @@ from spinemamba.training.execution import ONE_CPU, Execution, joined_processes, 
 from spinemamba.training.feed import on_device
 from spinemamba.training.loop import Trainer
 from spinemamba.training.loss import LossWeights, Targets, patch_mean_loss, spine_loss
+from spinemamba.training.steps import update_average
 from spinemamba.training.synthesis.paint import paint
 
 META = Execution(torch.device("meta"))
@@ -181,7 +182,7 @@ def test_network_and_gradients_are_on_the_device_of_the_training(case: Case):
     assert logits.shape == (2, 30, *RICH.patch_vox)
     logits.sum().backward()
     one.optimizer.step()
-    one._update_average()
+    update_average(one.average, one.network, 0.9, 1)
     state = one.optimizer.state_dict()["state"].values()
     moments = [moment for each in state for moment in each.values() if moment.ndim]
     every = [*weights(one), *moments, *vars(batch[1]).values()]

@@ -217,9 +217,10 @@ def test_training_ends_when_the_score_no_longer_improves(
     segmented += [without_l3, np.copy] + [without_l3] * 5
     one = trainer(case)
     watch = watched(tmp_path, whole, partner, said, every_steps=2, patience=2)
-    one.run(tmp_path, said.append, watch.after_step)
+    one.run(tmp_path, said.append, after_step=watch.after_step)
     assert one.step == 8
-    assert "no better score in 2 validations" in said[-1]
+    assert "no better score in 2 validations" in said[-2]
+    assert "validations no longer improve" in said[-1]
     again = watched(tmp_path, whole, partner, said, every_steps=2, patience=2)
     assert not again.exhausted
     again.resume(8)
@@ -238,9 +239,9 @@ def test_the_time_of_a_validation_is_not_that_of_the_training(
         sleep(1.5)
         return done.step == 2
 
-    one.run(tmp_path, lambda text: None, slow)
+    one.run(tmp_path, lambda text: None, after_step=slow)
     plain = trainer(case)
-    plain.run(tmp_path / "b", lambda text: None, lambda done: done.step == 2)
+    plain.run(tmp_path / "b", lambda text: None, after_step=lambda done: done.step == 2)
     assert one.seconds < plain.seconds + 2.5
 
 
