@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,15 @@ from spinemamba.common.progress import Progress, Warn
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.device import translate_out_of_memory, with_model
+from spinemamba.inference.device import Load, translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.flags import names, sentences
-from spinemamba.protocol.job import SegmentJob
+from spinemamba.protocol.job import ModelJob, SegmentJob
 from spinemamba.protocol.model_card import find_model
 from spinemamba.protocol.result import Result
 
 if TYPE_CHECKING:
+    from spinemamba.imaging.curved_planar import View
     from spinemamba.inference.model import Model
     from spinemamba.segment import Segmentation
 
@@ -51,36 +52,68 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     folder = find_model(job.model)
     progress("read", 0.0)
     with translate_out_of_memory():
-        volume = read_volume(job.input, warn)
-        progress("read", 0.7)
-        done = _segment_on_device(volume, folder, job, progress, warn)
-        progress("write", 0.0)
-        with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
-            write_labels(done.labels, partial[job.output], segments_of(done.result))
-            if job.result is not None:
-                done.result.write(partial[job.result])
-            progress("write", 0.5)
-            if job.picture is not None:
-                from spinemamba.report.run_picture import write_run_picture
-
-                write_run_picture(volume, done.labels, done.result, partial[job.picture])
-            progress("write", 1.0)
+        volume = read_input(job, progress, warn)
+        done = segment_on_device(volume, folder, job, (progress, warn))
+        write_outputs(job, volume, done, progress)
     return RunFiles(job.output, job.result, job.picture, done.result)
 
 
-def _segment_on_device(
-    volume: Volume, folder: Path, job: SegmentJob, progress: Progress, warn: Warn
+def read_input(job: ModelJob, progress: Progress, warn: Warn) -> Volume:
+    """Read the image of a job."""
+    volume = read_volume(job.input, warn)
+    progress("read", 0.7)
+    return volume
+
+
+def segment_on_device(
+    volume: Volume,
+    folder: Path,
+    job: SegmentJob,
+    report: tuple[Progress, Warn],
+    load: Load | None = None,
 ) -> Segmentation:
+    """Segment an image on the device of the job.
+
+    Args:
+        volume: The image.
+        folder: Folder of the model.
+        job: Device and options.
+        report: Progress and warnings, as in `run_job`.
+        load: As in `with_model`.
+    """
     from spinemamba.levels.pins import parse_pin
     from spinemamba.segment import SegmentOptions, segment
 
+    progress, warn = report
     options = SegmentOptions(job.modality, job.quality, tuple(map(parse_pin, job.fixed_levels)))
 
     def work(model: Model) -> Segmentation:
         progress("read", 1.0)
-        return segment(volume, model, options, progress, warn)
+        done = segment(volume, model, options, progress, warn)
+        if not job.run_id:
+            return done
+        return replace(done, result=replace(done.result, run_id=job.run_id))
 
-    return with_model(folder, job, warn, work)
+    return with_model(folder, job, warn, work, load)
+
+
+def write_outputs(
+    job: SegmentJob, volume: Volume, done: Segmentation, progress: Progress
+) -> tuple[View, View] | None:
+    """Write labels, result and picture, all or none; return the views in the picture."""
+    views = None
+    progress("write", 0.0)
+    with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
+        write_labels(done.labels, partial[job.output], segments_of(done.result))
+        if job.result is not None:
+            done.result.write(partial[job.result])
+        progress("write", 0.5)
+        if job.picture is not None:
+            from spinemamba.report.run_picture import write_run_picture
+
+            views = write_run_picture(volume, done.labels, done.result, partial[job.picture])
+        progress("write", 1.0)
+    return views
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:

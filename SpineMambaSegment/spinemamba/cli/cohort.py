@@ -1,0 +1,243 @@
+"""``spinemamba cohort IN OUT``: segment many images, with resume, retries and tables."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+from spinemamba.cli.arguments import whole_number
+from spinemamba.cli.console import print_error, print_line, table
+from spinemamba.cohort.find import find_cases
+from spinemamba.cohort.found import FoundCase, Listing, counted
+from spinemamba.cohort.run import CohortRun, Tally, WorkerOptions, make_folders
+from spinemamba.cohort.state import CaseStates, CohortOptions, State
+from spinemamba.cohort.tables import check_parquet, write_tables
+from spinemamba.common.exit_codes import ExitCode
+from spinemamba.protocol.cohort import DONE, CaseRecord
+from spinemamba.protocol.job import (
+    COHORT_EXTRAS,
+    DEVICES,
+    MODALITIES,
+    NTH_GPU,
+    PRECISIONS,
+    QUALITIES,
+)
+from spinemamba.protocol.model_card import DEFAULT
+
+_SHOWN = 20
+"""Cases and left-out entries that are listed; --dry-run lists all."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument(
+        "input",
+        help="folder tree (NIfTI, NRRD, MetaImage, DICOM series, BIDS), .csv table with the "
+        "columns image, case and modality, or a quoted pattern such as 'data/**/ct.nii.gz'",
+    )
+    parser.add_argument("out", type=Path, help="output folder; a run that stopped continues there")
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        choices=COHORT_EXTRAS,
+        default=[],
+        help="further outputs of each case: surfaces, and DICOM SEG where the input is DICOM",
+    )
+    parser.add_argument(
+        "--no-measurements",
+        action="store_true",
+        help="leave out measurements and the HTML report of each case",
+    )
+    parser.add_argument("--parquet", action="store_true", help="also write cohort.parquet")
+    parser.add_argument("--dry-run", action="store_true", help="list the cases, and stop")
+    parser.add_argument(
+        "--part", type=_part, metavar="I/N", help="work on part I of N, from 1/N to N/N"
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try cases again whose input could not be read or showed no spine",
+    )
+    parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
+    parser.add_argument("--modality", choices=MODALITIES, default="auto")
+    parser.add_argument("--quality", choices=QUALITIES, default="standard")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument(
+        "--device",
+        nargs="+",
+        type=_device,
+        default=["auto"],
+        help="device of the networks; several, such as cuda:0 cuda:1, get a worker process each",
+    )
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1, 64),
+        default=1,
+        help="worker processes on the CPU, which share its cores; each needs about 1.5 GB "
+        "(%(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the cases, run those that remain, and write the tables."""
+    if args.parquet:
+        check_parquet()
+    _check_extras(args.also)
+    options = CohortOptions(
+        args.model,
+        args.modality,
+        args.quality,
+        args.precision,
+        not args.no_measurements,
+        tuple(sorted(set(args.also))),
+    )
+    states = CaseStates(args.out, options, retry_failed=args.retry_failed)
+    listing = find_cases(args.input, without=args.out)
+    part = listing if args.part is None else listing.part(*args.part)
+    _print_listing(listing, part, states, everything=args.dry_run)
+    if args.dry_run:
+        return ExitCode.DONE
+    make_folders(args.out)
+    bar = _Progress()
+    work = CohortRun(args.out, states, options, _workers(args), bar.show)
+    try:
+        tally = work.run(part.cases)
+    finally:
+        # Also after Ctrl+C: the tables list what is done.
+        records = _records(listing, states)
+        paths = _write(args.out, records, parquet=args.parquet)
+    _print_end(tally, [record for record in records if record.failure], bar.seconds)
+    for path in paths:
+        print_line(f"Wrote {path}")
+    return ExitCode.USER_ERROR if tally.failed else ExitCode.DONE
+
+
+def _part(text: str) -> tuple[int, int]:
+    """Return the number of a part and of all parts.
+
+    Raises:
+        ArgumentTypeError: If the text is not such as 2/5.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    number, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a part such as 2/5")
+    return number, count
+
+
+def _device(text: str) -> str:
+    """Return a device.
+
+    Raises:
+        ArgumentTypeError: If there is no such kind of device.
+    """
+    if text not in DEVICES and not re.fullmatch(NTH_GPU, text):
+        raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(DEVICES)}, cuda:1")
+    return text
+
+
+def _check_extras(also: list[str]) -> None:
+    if "dicom-seg" in also:
+        from spinemamba.imaging.dicom_seg_file import highdicom_module
+
+        highdicom_module()
+
+
+def _workers(args: argparse.Namespace) -> WorkerOptions:
+    if len(args.device) > 1:
+        return WorkerOptions(tuple(args.device))
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    threads = max(1, cores // args.workers) if args.workers > 1 else 0
+    return WorkerOptions(tuple(args.device) * args.workers, threads)
+
+
+def _print_listing(
+    listing: Listing, part: Listing, states: CaseStates, *, everything: bool
+) -> None:
+    """Print what was found, and what remains to do."""
+    shown = None if everything else _SHOWN
+    known = [(case, states.known_state(case)) for case in part.cases]
+    rows = [[case.name, case.kind, state.value, case.source] for case, state in known[:shown]]
+    print_line(table(("case", "format", "state", "input"), rows))
+    _print_rest(len(part.cases), shown)
+    print_line(f"{_cases(len(listing.cases))}: {counted([c.kind for c in listing.cases])}")
+    if len(part.cases) < len(listing.cases):
+        print_line(f"This part: {_cases(len(part.cases))}")
+    counts = Counter(state for _, state in known)
+    print_line(", ".join(f"{counts[state]} {state.value}" for state in State))
+    for skipped in listing.skipped[:shown]:
+        print_line(f"Left out: {skipped.source} ({skipped.reason})")
+    _print_rest(len(listing.skipped), shown)
+
+
+def _print_rest(count: int, shown: int | None) -> None:
+    if shown is not None and count > shown:
+        print_line(f"... and {count - shown} more; --dry-run lists all")
+
+
+def _cases(count: int) -> str:
+    return f"{count} case" if count == 1 else f"{count} cases"
+
+
+class _Progress:
+    """Prints a line for each case that ends, with the rate and the remaining time."""
+
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
+        self._ended = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self._start_s
+
+    def show(self, record: CaseRecord, tally: Tally) -> None:
+        """Print a line about a case that ended."""
+        self._ended += 1
+        per_case_s = self.seconds / self._ended
+        left = _clock(per_case_s * (tally.total - tally.ended))
+        failures = f", {tally.failed} failed" if tally.failed else ""
+        what = (
+            f"{record.seconds:.1f} s" if record.state == DONE else f"FAILED {record.failure.code}"
+        )
+        rest = f"{3600 / max(per_case_s, 1e-3):.0f} cases/h, {left} left{failures}"
+        print_error(f"{tally.ended} of {tally.total}  {record.case}  {what}  ({rest})")
+
+
+def _clock(seconds: float) -> str:
+    """Return a time such as 2:05:09 or 5:09."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _records(listing: Listing, states: CaseStates) -> list[CaseRecord]:
+    """Return the records of all cases that have one, also of other parts."""
+    found: list[FoundCase] = list(listing.cases)
+    return [record for case in found if (record := states.record(case)) is not None]
+
+
+def _write(out: Path, records: list[CaseRecord], *, parquet: bool) -> list[Path]:
+    """Write tables and contact sheets; return their paths."""
+    from spinemamba.cohort.contact_sheet import write_contact_sheets  # loads matplotlib
+
+    return [*write_tables(out, records, parquet=parquet), *write_contact_sheets(out, records)]
+
+
+def _print_end(tally: Tally, failures: list[CaseRecord], seconds: float) -> None:
+    for record in failures:
+        print_error(f"{record.case}: {record.failure.message} {record.failure.remedy}")
+    counts = (
+        (tally.done, "done now"),
+        (tally.before, "done before"),
+        (tally.others, "done by another run"),
+        (tally.failed, "failed"),
+    )
+    text = ", ".join(f"{count} {word}" for count, word in counts if count)
+    print_line(f"{_cases(tally.total)} in {_clock(seconds)}: {text or 'nothing to do'}")
