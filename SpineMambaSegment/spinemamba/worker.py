@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from spinemamba.jobs.cohort_case import CohortCase
 
 HEARTBEAT_S = 2.0
+_PIPELINE = "--pipeline"
 
 Runner = Callable[..., object]
 
@@ -155,7 +156,7 @@ def main(
     for target in (channel.listen, channel.beat):
         threading.Thread(target=target, daemon=True).start()
     stays = arguments[:1] == ["--stay"]
-    if arguments[:1] == ["--pipeline"]:
+    if arguments[:1] == [_PIPELINE]:
         return _run_pipeline(arguments[1:], channel, grace_s)
     files = arguments[1:] if stays else arguments
     code = _attempt(files, channel, run or _run_job, grace_s)
@@ -320,7 +321,9 @@ def _take_stdout() -> TextIO:
 
 
 if __name__ == "__main__":
-    lower_priority()
+    # A cohort has no Slicer beside it.
+    if _PIPELINE not in sys.argv:
+        lower_priority()
     code = main()
     # Under some launchers, the thread that reads stdin would block a normal exit.
     sys.stdout.flush()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.errors import UserError
@@ -23,7 +24,9 @@ from spinemamba.jobs.segment import read_input, segment_on_device, write_outputs
 from spinemamba.protocol.cohort import DONE, CaseFile, CaseRecord, CaseSummary
 from spinemamba.protocol.job import CohortJob
 from spinemamba.protocol.model_card import find_model
-from spinemamba.segment import Segmentation
+
+if TYPE_CHECKING:
+    from spinemamba.segment import Segmentation
 
 _VIEWS = ("side", "front")
 
@@ -56,7 +59,7 @@ class CohortCase:
         Raises:
             UserError: If it cannot be read.
         """
-        with self._timed(), translate_out_of_memory():
+        with self._timed():
             self._progress("read", 0.0)
             self._volume = read_input(self.job, self._progress, self._warnings.append)
 
@@ -83,7 +86,7 @@ class CohortCase:
             UserError: If it cannot be written.
         """
         cases = self.job.output.absolute().parent
-        with translate_out_of_memory(), scratch(cases) as hidden:
+        with scratch(cases) as hidden:
             folder = hidden / self.job.output.name
             folder.mkdir()
             with self._timed():

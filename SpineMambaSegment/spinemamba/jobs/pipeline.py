@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol, TypeVar
 
 from spinemamba.inference.device import Load
-from spinemamba.inference.model import Model, load_model
 
 _MOST_MODELS = 2
 """Models in memory: that of the GPU, and that of the CPU for cases that do not fit on the GPU."""
@@ -48,7 +46,6 @@ def run_pipeline(
         attempt: Calls a stage, given the case, the name of the stage and a function; returns
             whether the next stage of the case may follow. Called in both threads.
     """
-    load = _kept_model()
     waiting: SimpleQueue[tuple[Case, Future[bool]] | None] = SimpleQueue()
     with ThreadPoolExecutor(1, "read and write") as disk:
 
@@ -58,6 +55,7 @@ def run_pipeline(
             waiting.put(None)
 
         Thread(target=receive, daemon=True).start()
+        load = _kept_model()  # imports torch while the first case is read
         while (item := waiting.get()) is not None:
             case, read = item
             if read.result() and attempt(case, "segment", partial(case.segment, load)):
@@ -68,9 +66,6 @@ def run_pipeline(
 
 def _kept_model() -> Load:
     """Return a function that loads a model once."""
+    from spinemamba.inference.model import load_model
 
-    @lru_cache(_MOST_MODELS)
-    def load(folder: Path, device: str, precision: str) -> Model:
-        return load_model(folder, device, precision)
-
-    return load
+    return lru_cache(_MOST_MODELS)(load_model)

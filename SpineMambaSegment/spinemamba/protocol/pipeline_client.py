@@ -188,6 +188,7 @@ class PipelineWorker:
             self.log.write_text(without_names(text, private, Path()), encoding="utf-8")
             if not text:
                 self.log.unlink()
+                self.log.parent.rmdir()
 
 
 def _read(process: subprocess.Popen[str], received: queue.Queue[events.Event]) -> None:
