@@ -11,12 +11,20 @@ from pathlib import Path
 
 from spinemamba.cli.arguments import whole_number
 from spinemamba.cli.console import print_error, print_line, table
+from spinemamba.cohort.cluster import (
+    PartOfCohort,
+    Resources,
+    check_cluster,
+    submit,
+    wait_for_jobs,
+)
 from spinemamba.cohort.find import find_cases
-from spinemamba.cohort.found import FoundCase, Listing, counted
+from spinemamba.cohort.found import Listing, counted
 from spinemamba.cohort.run import CohortRun, Tally, WorkerOptions, make_folders
 from spinemamba.cohort.state import CaseStates, CohortOptions, State
 from spinemamba.cohort.tables import check_parquet, write_tables
 from spinemamba.common.exit_codes import ExitCode
+from spinemamba.common.locks import wait_for_lock
 from spinemamba.protocol.cohort import DONE, CaseRecord
 from spinemamba.protocol.job import (
     COHORT_EXTRAS,
@@ -26,7 +34,12 @@ from spinemamba.protocol.job import (
     PRECISIONS,
     QUALITIES,
 )
-from spinemamba.protocol.model_card import DEFAULT
+from spinemamba.protocol.model_card import DEFAULT, find_model
+
+ENGINES = ("local", "slurm")
+
+_LONGEST_WAIT_S = 600.0
+"""Longest wait for another run that writes the tables and contact sheets."""
 
 _SHOWN = 20
 """Cases and left-out entries that are listed; --dry-run lists all."""
@@ -53,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out measurements and the HTML report of each case",
     )
     parser.add_argument("--parquet", action="store_true", help="also write cohort.parquet")
+    _add_order_options(parser)
+    _add_model_options(parser)
+
+
+def _add_order_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options about which cases run."""
     parser.add_argument("--dry-run", action="store_true", help="list the cases, and stop")
     parser.add_argument(
         "--part", type=_part, metavar="I/N", help="work on part I of N, from 1/N to N/N"
@@ -62,6 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="try cases again whose input could not be read or showed no spine",
     )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the networks, and where they run."""
     parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
     parser.add_argument("--modality", choices=MODALITIES, default="auto")
     parser.add_argument("--quality", choices=QUALITIES, default="standard")
@@ -73,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["auto"],
         help="device of the networks; several, such as cuda:0 cuda:1, get a worker process each",
     )
+    _add_cluster_options(parser)
     parser.add_argument(
         "--workers",
         type=whole_number(1, 64),
@@ -82,10 +106,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of jobs of a cluster."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="this computer, or an array of Slurm jobs, one for each part (%(default)s)",
+    )
+    of_job = Resources()
+    most = whole_number(0, 100_000)
+    for name, default, text in (
+        ("jobs", 1, "number of jobs"),
+        ("job-minutes", of_job.minutes, "time limit of a job; it is requeued afterwards"),
+        ("job-memory-gb", of_job.memory_gb, "memory of a job"),
+        ("job-cores", of_job.cores, "CPU cores of a job"),
+        ("job-gpus", of_job.gpus, "GPUs of a job"),
+        ("jobs-at-once", of_job.at_once, "most jobs at the same time, 0 for no limit"),
+    ):
+        parser.add_argument(f"--{name}", type=most, default=default, help=f"{text} (%(default)s)")
+    parser.add_argument("--partition", default="", help="partition of the cluster")
+
+
 def run(args: argparse.Namespace) -> int:
     """List the cases, run those that remain, and write the tables."""
     if args.parquet:
         check_parquet()
+    if args.engine != ENGINES[0]:
+        check_cluster()
     _check_extras(args.also)
     options = CohortOptions(
         args.model,
@@ -102,18 +150,62 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         return ExitCode.DONE
     make_folders(args.out)
+    if args.engine != ENGINES[0]:
+        return _run_jobs(args, listing, states)
     bar = _Progress()
     work = CohortRun(args.out, states, options, _workers(args), bar.show)
     try:
         tally = work.run(part.cases)
     finally:
         # Also after Ctrl+C: the tables list what is done.
-        records = _records(listing, states)
-        paths = _write(args.out, records, parquet=args.parquet)
+        records, paths = _write(args, listing, states)
     _print_end(tally, [record for record in records if record.failure], bar.seconds)
     for path in paths:
         print_line(f"Wrote {path}")
     return ExitCode.USER_ERROR if tally.failed else ExitCode.DONE
+
+
+def _run_jobs(args: argparse.Namespace, listing: Listing, states: CaseStates) -> int:
+    """Submit the parts to a cluster, wait for them, and write the tables."""
+    resources = Resources(
+        args.job_minutes,
+        args.job_memory_gb,
+        args.job_cores,
+        args.job_gpus,
+        args.partition,
+        args.jobs_at_once,
+    )
+    count = max(1, args.jobs)
+    jobs = submit(PartOfCohort(tuple(_words(args)), count), args.out, resources, args.engine)
+    print_line(f"Submitted {len(jobs)} jobs: {jobs[0].job_id} and following.")
+    problems = wait_for_jobs(jobs, lambda n: print_error(f"{n} of {len(jobs)} jobs ended"))
+    for text in problems:
+        print_error(text)
+    records, paths = _write(args, listing, states)
+    for path in paths:
+        print_line(f"Wrote {path}")
+    failures = [record for record in records if record.failure]
+    _print_failures(failures)
+    missing = len(listing.cases) - len(records)
+    print_line(
+        f"{_cases(len(listing.cases))}: {len(records) - len(failures)} done, "
+        f"{len(failures)} failed, {missing} missing"
+    )
+    return ExitCode.USER_ERROR if failures or missing or problems else ExitCode.DONE
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """Return the arguments of a part, which a job runs in another working directory."""
+    source = args.input
+    if not Path(source).is_absolute():
+        source = str(Path.cwd() / source)
+    words = [source, str(args.out.absolute()), "--model", str(find_model(args.model).absolute())]
+    for name in ("modality", "quality", "precision"):
+        words += [f"--{name}", getattr(args, name)]
+    words += ["--device", *args.device, "--workers", str(args.workers)]
+    words += ["--also", *args.also] if args.also else []
+    words += ["--no-measurements"] if args.no_measurements else []
+    return words + (["--retry-failed"] if args.retry_failed else [])
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -217,22 +309,31 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _records(listing: Listing, states: CaseStates) -> list[CaseRecord]:
-    """Return the records of all cases that have one, also of other parts."""
-    found: list[FoundCase] = list(listing.cases)
-    return [record for case in found if (record := states.record(case)) is not None]
+def _write(
+    args: argparse.Namespace, listing: Listing, states: CaseStates
+) -> tuple[list[CaseRecord], list[Path]]:
+    """Write tables and contact sheets of all cases, also of other parts.
 
-
-def _write(out: Path, records: list[CaseRecord], *, parquet: bool) -> list[Path]:
-    """Write tables and contact sheets; return their paths."""
+    Returns:
+        The records of the cases, and the paths.
+    """
     from spinemamba.cohort.contact_sheet import write_contact_sheets  # loads matplotlib
 
-    return [*write_tables(out, records, parquet=parquet), *write_contact_sheets(out, records)]
+    # The records are read under the lock, so that no run replaces the tables of a later one.
+    with wait_for_lock(args.out, _LONGEST_WAIT_S):
+        found = (states.record(case) for case in listing.cases)
+        records = [record for record in found if record is not None]
+        paths = write_tables(args.out, records, parquet=args.parquet)
+        return records, [*paths, *write_contact_sheets(args.out, records)]
+
+
+def _print_failures(records: list[CaseRecord]) -> None:
+    for record in records:
+        print_error(f"{record.case}: {record.failure.message} {record.failure.remedy}")
 
 
 def _print_end(tally: Tally, failures: list[CaseRecord], seconds: float) -> None:
-    for record in failures:
-        print_error(f"{record.case}: {record.failure.message} {record.failure.remedy}")
+    _print_failures(failures)
     counts = (
         (tally.done, "done now"),
         (tally.before, "done before"),

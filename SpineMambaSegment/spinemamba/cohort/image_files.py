@@ -5,15 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePath
 
-KINDS = {
-    ".nii.gz": "NIfTI",
-    ".nii": "NIfTI",
-    ".nrrd": "NRRD",
-    ".nhdr": "NRRD",
-    ".mha": "MetaImage",
-    ".mhd": "MetaImage",
-}
-"""Formats by the ending of the name."""
+from spinemamba.protocol.image_formats import IMAGE_KINDS
 
 _DETACHED = (".nhdr", ".mhd")
 """Headers whose voxels may be in other files."""
@@ -37,12 +29,12 @@ _DICOM_MARK = (128, b"DICM")
 
 def kind_of(path: Path) -> str:
     """Return the format of an image file by its name; empty if it is not one."""
-    return next((kind for end, kind in KINDS.items() if path.name.lower().endswith(end)), "")
+    return next((kind for end, kind in IMAGE_KINDS.items() if path.name.lower().endswith(end)), "")
 
 
 def stem_of(path: PurePath) -> str:
     """Return the name of a file without its format; other dots belong to the name."""
-    end = next((end for end in KINDS if path.name.lower().endswith(end)), "")
+    end = next((end for end in IMAGE_KINDS if path.name.lower().endswith(end)), "")
     return path.name[: len(path.name) - len(end)]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.locks import wait_for_lock
 from spinemamba.protocol.cohort import CASES, CaseRecord, CaseVertebra
 
 CASES_TABLE, MEASUREMENTS_TABLE, FAILURES_TABLE = "cohort.csv", "measurements.csv", "failures.csv"
@@ -78,7 +77,7 @@ def write_tables(out: Path, records: Sequence[CaseRecord], *, parquet: bool = Fa
     names = [CASES_TABLE, MEASUREMENTS_TABLE, FAILURES_TABLE]
     paths = [out / name for name in (*names, *([PARQUET_TABLE] if parquet else []))]
     rows = [case_row(record) for record in records]
-    with wait_for_lock(out), all_or_none(paths) as partial:
+    with all_or_none(paths) as partial:
         heads = [name for name, _ in COLUMNS]
         _write_csv(partial[paths[0]], heads, ([_text(v) for v in row.values()] for row in rows))
         _write_measurements(partial[paths[1]], out, records)

@@ -11,9 +11,10 @@ from synthetic_dicom import put, save, write_series
 
 from spinemamba.cohort.find import find_cases
 from spinemamba.cohort.found import FoundCase, named
-from spinemamba.cohort.image_files import KINDS, is_dicom
+from spinemamba.cohort.image_files import is_dicom
 from spinemamba.common.errors import UserError
-from spinemamba.imaging.formats.image_file import FORMATS
+from spinemamba.imaging.formats.image_file import READERS
+from spinemamba.protocol.image_formats import IMAGE_KINDS
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -34,7 +35,7 @@ def reasons_of(root: Path) -> dict[str, str]:
 
 
 def test_the_formats_are_those_that_can_be_read():
-    assert set(KINDS) == set(FORMATS)
+    assert set(IMAGE_KINDS) == set(READERS)
 
 
 @pytest.mark.parametrize(
