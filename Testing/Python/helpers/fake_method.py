@@ -91,7 +91,7 @@ def _segment(volume: Any, folder: Path, job: Any, report: Any, load: Any) -> Any
     (Path(os.environ[LOG]) / f"{case}@{time.time_ns()}").touch()
     how = dict(item.split("=") for item in os.environ.get(FAIL, "").split()).get(case, "")
     if how and (first or not how.endswith("-once")):
-        _fail(how.removesuffix("-once"))
+        _fail(how.removesuffix("-once"), case)
     end_s = time.monotonic() + float(os.environ.get(SLOW_S, "0"))
     while time.monotonic() < end_s:
         progress("segment", 0.5)
@@ -103,7 +103,7 @@ def _segment(volume: Any, folder: Path, job: Any, report: Any, load: Any) -> Any
     return SimpleNamespace(labels=labels, result=replace(result_of(labels), run_id=job.run_id))
 
 
-def _fail(how: str) -> None:
+def _fail(how: str, case: str) -> None:
     from spinemamba.common.errors import Code, UserError
 
     if how == "crash":
@@ -111,5 +111,5 @@ def _fail(how: str) -> None:
     if how == "oom":
         raise UserError("Too little memory.", "Close programs.", Code.OOM_HOST)
     if how == "bug":
-        raise RuntimeError("secret")
+        raise RuntimeError(case)
     raise ValueError(how)

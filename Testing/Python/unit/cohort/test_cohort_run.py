@@ -202,7 +202,6 @@ def test_a_bug_in_one_case_does_not_stop_the_others(scans: Path, tmp_path: Path,
     text = log.read_text(encoding="utf-8")
     assert "RuntimeError" in text
     assert "p2" not in text
-    assert "secret" not in text
 
 
 def test_a_worker_that_always_crashes_stops_the_run(scans: Path, tmp_path: Path, env: Env):

@@ -1,0 +1,128 @@
+"""Throughput of a cohort against a loop over ``segment``: ``run.py cohort_speed --crops 20``.
+
+Both write the labels, result and picture of crops of real CTs, with the bundled model. The loop
+starts a process for each crop. Prints wall and CPU time of both, their ratios, and the memory of
+the worker over the cases. On a busy computer, the CPU time says more than the wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from public_cases import data_folder
+
+from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.volume import Geometry, Volume
+from spinemamba.imaging.write import write_image
+from spinemamba.protocol.cohort import CASES, read_record
+
+IMAGES = (
+    "verse/verse005_ct.nii.gz",
+    "verse/verse006_ct.nii.gz",
+    "verse/verse008_ct.nii.gz",
+    "verse/verse012_ct.nii.gz",
+    "tptbox/ct.nii.gz",
+    "totalsegmentator/ts_example_ct.nii.gz",
+)
+HEIGHT_MM, STEP_MM = 90.0, 30.0
+
+
+def write_crops(folder: Path, count: int) -> None:
+    """Write crops of `HEIGHT_MM` from all images in turn."""
+    volumes = [read_volume(data_folder() / name) for name in IMAGES]
+    written = 0
+    for step in range(count):
+        for number, volume in enumerate(volumes):
+            crop = _crop(volume, step * STEP_MM)
+            if crop is not None and written < count:
+                write_image(crop, folder / f"crop{written:02d}_of{number}_{step}.nii.gz")
+                written += 1
+
+
+def _crop(volume: Volume, start_mm: float) -> Volume | None:
+    """Return a part along the axis nearest to the patient's axis; None beyond the end."""
+    geometry = volume.geometry
+    axis = 2 - int(np.argmax(np.abs(np.asarray(geometry.direction_lps)[2])))
+    first = round(start_mm / geometry.spacing_mm[axis])
+    last = first + round(HEIGHT_MM / geometry.spacing_mm[axis])
+    if last > volume.array.shape[axis] and start_mm > 0:
+        return None
+    index = [slice(None)] * 3
+    index[axis] = slice(first, last)
+    array = np.ascontiguousarray(volume.array[tuple(index)])
+    corner = np.zeros(3)
+    corner[axis] = first
+    origin = tuple(float(x) for x in np.ravel(geometry.to_lps_mm(corner)))
+    return Volume(array, Geometry(array.shape, geometry.spacing_mm, origin, geometry.direction_lps))
+
+
+def timed(work: Callable[[], None]) -> tuple[float, float]:
+    """Return the wall and the CPU time of child processes in seconds."""
+    before, start = os.times(), time.perf_counter()
+    work()
+    after = os.times()
+    cpu = after.children_user + after.children_system
+    return (
+        time.perf_counter() - start,
+        cpu - before.children_user - before.children_system,
+    )
+
+
+def run(*words: str) -> None:
+    """Run a command of the package."""
+    command = [sys.executable, "-m", "spinemamba", *words]
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def main(words: list[str]) -> int:
+    """Run both, and print the times."""
+    parser = argparse.ArgumentParser("cohort_speed", description=__doc__)
+    parser.add_argument("--crops", type=int, default=20)
+    parser.add_argument("--workers", default="1", help="worker processes of the cohort")
+    args = parser.parse_args(words)
+    with tempfile.TemporaryDirectory() as name:
+        crops, loop, out = (Path(name) / part for part in ("crops", "loop", "out"))
+        for folder in (crops, loop):
+            folder.mkdir()
+        write_crops(crops, args.crops)
+        paths = sorted(crops.iterdir())
+        together = timed(
+            lambda: run(
+                *("cohort", str(crops), str(out), "--no-measurements", "--workers", args.workers)
+            )
+        )
+
+        def one_by_one() -> None:
+            for path in paths:
+                run("segment", str(path), str(loop / f"{path.name}.seg.nrrd"), "--report")
+
+        alone = timed(one_by_one)
+        records = [read_record(folder) for folder in sorted((out / CASES).iterdir())]
+        done = len(list(loop.glob("*.seg.nrrd")))
+    _print(together, alone, [record.memory_mb for record in records if record.summary], done)
+    return 0
+
+
+def _print(
+    together: tuple[float, float], alone: tuple[float, float], memory_mb: list[float], done: int
+) -> None:
+    out = sys.stdout
+    out.write(f"{len(memory_mb)} cases by the cohort, {done} by the loop\n")
+    for name, (wall_s, cpu_s) in (("cohort", together), ("loop", alone)):
+        out.write(f"{name:7} {wall_s:7.1f} s, CPU {cpu_s:7.1f} s\n")
+    ratios = [a / b for a, b in zip(alone, together, strict=True)]
+    out.write(f"loop / cohort: {ratios[0]:.2f}, CPU {ratios[1]:.2f}\n")
+    third = max(1, len(memory_mb) // 3)
+    first, last = memory_mb[third : 2 * third], memory_mb[-third:]
+    if first and last:
+        change = statistics.median(last) / statistics.median(first) - 1
+        out.write(f"peak memory {max(memory_mb):.0f} MB; last third {change:+.1%} to the middle\n")
