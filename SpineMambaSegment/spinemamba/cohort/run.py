@@ -118,27 +118,33 @@ class CohortRun:
                 be written.
             KeyboardInterrupt: After Ctrl+C; no partial files remain.
         """
-        queue: deque[FoundCase | _Claim] = deque(cases)
+        queue = deque(cases)
         self.tally.total = len(queue)
-        try:
-            workers = [self._worker(device) for device in self.workers.devices]
-            while queue:
-                self._process(queue, workers)
-                if self._again:
-                    self._stop()  # so that the next worker has the memory for itself
-                    again, self._again = deque(self._again), []
-                    self._process(again, [(self._worker("cpu", ahead=1))])
-                queue = deque(self._wait_for_others())
-        finally:
-            self._stop()
-            for claim in self._claims.values():
-                claim.lock.release()
+        # The next run removes what a killed run leaves there. The worker has another directory.
+        with scratch(self.out.absolute() / LOCKS) as hidden:
+            try:
+                self._run(queue, hidden)
+            finally:
+                self._stop()
+                for claim in self._claims.values():
+                    claim.lock.release()
         return self.tally
 
-    def _worker(self, device: str, ahead: int = AHEAD) -> tuple[PipelineWorker, str]:
+    def _run(self, queue: deque[FoundCase | _Claim], hidden: Path) -> None:
+        workers = [self._worker(device, hidden) for device in self.workers.devices]
+        while queue:
+            self._process(queue, workers)
+            if self._again:
+                self._stop()  # so that the next worker has the memory for itself
+                again, self._again = deque(self._again), []
+                self._process(again, [self._worker("cpu", hidden, ahead=1)])
+            queue = deque(self._wait_for_others())
+
+    def _worker(self, device: str, hidden: Path, ahead: int = AHEAD) -> tuple[PipelineWorker, str]:
         threads = {"OMP_NUM_THREADS": str(self.workers.threads)} if self.workers.threads else {}
         log = self.out / LOGS / f"worker-{time.time_ns():x}.log"
-        self._started.append(PipelineWorker(log, ahead, threads))
+        folder = hidden / str(len(self._started))
+        self._started.append(PipelineWorker(folder, log, ahead, threads))
         return self._started[-1], device
 
     def _stop(self) -> None:

@@ -8,7 +8,6 @@ import queue
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
 from spinemamba.protocol.job import CohortJob
-from spinemamba.protocol.worker_client import kill_group, start_module, without_names
+from spinemamba.protocol.worker_client import LOG_NAME, kill_group, start_module, without_names
 
 AHEAD = 2
 """Cases that are not yet segmented: one in the networks, and the next one, which is read."""
@@ -57,19 +56,20 @@ class PipelineWorker:
     """A worker process for many cases; it is started with the first one.
 
     Attributes:
-        log: File for its messages.
+        folder: Folder for job files and messages of the process; created when needed.
+        log: File to which messages are added at the end, without names of files.
         ahead: Greatest number of cases that are not yet segmented.
         environment: Environment variables of the process, besides those of this one.
         python: Interpreter.
     """
 
+    folder: Path
     log: Path
     ahead: int = AHEAD
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
     _process: subprocess.Popen[str] | None = None
     _reader: threading.Thread | None = None
-    _jobs: Path | None = None
     _count: int = 0
     _events: queue.Queue[events.Event] = field(default_factory=queue.Queue)
     _in_flight: dict[str, InFlight] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class PipelineWorker:
         if self._process is None:
             self._start()
         self._count += 1
-        path = self._jobs / f"{self._count}.json"
+        path = self.folder / f"{self._count}.json"
         job.write(path)
         self._in_flight[str(path)] = InFlight(job)
         self._private |= {*job.inputs, *job.outputs}
@@ -152,13 +152,12 @@ class PipelineWorker:
             for pid in filter(None, (process.pid, self._pid)):
                 case.job.remove_partial(pid)
         self._in_flight, self._events, self._pid = {}, queue.Queue(), None
-        shutil.rmtree(self._jobs, ignore_errors=True)
-        self._redact()
+        self._keep_log()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> None:
-        self._jobs = Path(tempfile.mkdtemp(prefix="spinemamba-cohort-"))
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        self.folder.mkdir(exist_ok=True)
+        with (self.folder / LOG_NAME).open("wb") as log:
             arguments = ["spinemamba.worker", "--pipeline"]
             self._process = start_module(self.python, arguments, log, self.environment)
         read = (self._process, self._events)
@@ -180,15 +179,14 @@ class PipelineWorker:
         Path(event.job).unlink(missing_ok=True)
         return CaseEnd(case.job, event)
 
-    def _redact(self) -> None:
-        """Remove the names of files, which often name a patient, from the log."""
+    def _keep_log(self) -> None:
+        """Add the messages to the log, without the names of files: they often name a patient."""
         with contextlib.suppress(OSError):
-            text = self.log.read_text(encoding="utf-8", errors="replace")
-            private = sorted(self._private)
-            self.log.write_text(without_names(text, private, Path()), encoding="utf-8")
-            if not text:
-                self.log.unlink()
-                self.log.parent.rmdir()
+            text = (self.folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
+            if text:
+                self.log.parent.mkdir(parents=True, exist_ok=True)
+                with self.log.open("a", encoding="utf-8") as log:
+                    log.write(without_names(text, sorted(self._private), self.folder))
 
 
 def _read(process: subprocess.Popen[str], received: queue.Queue[events.Event]) -> None:
