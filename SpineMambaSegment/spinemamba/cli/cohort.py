@@ -7,9 +7,10 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from spinemamba.cli.arguments import whole_number
+from spinemamba.cli.arguments import add_overwrite, whole_number
 from spinemamba.cli.console import print_error, print_line, table
 from spinemamba.cohort.cluster import (
     PartOfCohort,
@@ -19,10 +20,11 @@ from spinemamba.cohort.cluster import (
     wait_for_jobs,
 )
 from spinemamba.cohort.find import find_cases
-from spinemamba.cohort.found import Listing, counted
+from spinemamba.cohort.found import FoundCase, Listing, counted
 from spinemamba.cohort.run import CohortRun, Tally, WorkerOptions, make_folders
 from spinemamba.cohort.state import CaseStates, CohortOptions, State
 from spinemamba.cohort.tables import check_parquet, write_tables
+from spinemamba.common.errors import Code, UserError
 from spinemamba.common.exit_codes import ExitCode
 from spinemamba.common.locks import wait_for_lock
 from spinemamba.protocol.cohort import DONE, CaseRecord
@@ -37,6 +39,8 @@ from spinemamba.protocol.job import (
 from spinemamba.protocol.model_card import DEFAULT, find_model
 
 ENGINES = ("local", "slurm")
+
+Known = Sequence[tuple[FoundCase, State]]
 
 _LONGEST_WAIT_S = 600.0
 """Longest wait for another run that writes the tables and contact sheets."""
@@ -81,6 +85,7 @@ def _add_order_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="try cases again whose input could not be read or showed no spine",
     )
+    add_overwrite(parser)
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -146,9 +151,12 @@ def run(args: argparse.Namespace) -> int:
     states = CaseStates(args.out, options, retry_failed=args.retry_failed)
     listing = find_cases(args.input, without=args.out)
     part = listing if args.part is None else listing.part(*args.part)
-    _print_listing(listing, part, states, everything=args.dry_run)
+    known = [(case, states.known_state(case)) for case in part.cases]
+    _print_listing(listing, known, everything=args.dry_run)
     if args.dry_run:
         return ExitCode.DONE
+    if not args.overwrite:
+        _refuse_changed(known)
     make_folders(args.out)
     if args.engine != ENGINES[0]:
         return _run_jobs(args, listing, states)
@@ -205,6 +213,7 @@ def _words(args: argparse.Namespace) -> list[str]:
     words += ["--device", *args.device, "--workers", str(args.workers)]
     words += ["--also", *args.also] if args.also else []
     words += ["--no-measurements"] if args.no_measurements else []
+    words += ["--overwrite"] if args.overwrite else []
     return words + (["--retry-failed"] if args.retry_failed else [])
 
 
@@ -249,20 +258,35 @@ def _workers(args: argparse.Namespace) -> WorkerOptions:
     return WorkerOptions(tuple(args.device) * args.workers, threads)
 
 
-def _print_listing(
-    listing: Listing, part: Listing, states: CaseStates, *, everything: bool
-) -> None:
-    """Print what was found, and what remains to do."""
+def _refuse_changed(known: Known) -> None:
+    """Refuse to replace results that were made differently.
+
+    Raises:
+        UserError: If there are any (OUTPUT_BAD).
+    """
+    changed = [case.name for case, state in known if state is State.CHANGED]
+    if changed:
+        verb = "was" if len(changed) == 1 else "were"
+        raise UserError(
+            f"{_cases(len(changed))}, such as {changed[0]}, {verb} done "
+            "with another input, model or options, or by another version.",
+            "Choose another output folder, or allow replacing these results (--overwrite).",
+            Code.OUTPUT_BAD,
+        )
+
+
+def _print_listing(listing: Listing, known: Known, *, everything: bool) -> None:
+    """Print what was found, and what remains to do in this part."""
     shown = None if everything else _SHOWN
-    known = [(case, states.known_state(case)) for case in part.cases]
     rows = [[case.name, case.kind, state.value, case.source] for case, state in known[:shown]]
     print_line(table(("case", "format", "state", "input"), rows))
-    _print_rest(len(part.cases), shown)
+    _print_rest(len(known), shown)
     print_line(f"{_cases(len(listing.cases))}: {counted([c.kind for c in listing.cases])}")
-    if len(part.cases) < len(listing.cases):
-        print_line(f"This part: {_cases(len(part.cases))}")
+    if len(known) < len(listing.cases):
+        print_line(f"This part: {_cases(len(known))}")
     counts = Counter(state for _, state in known)
-    print_line(", ".join(f"{counts[state]} {state.value}" for state in State))
+    shown_states = (s for s in State if counts[s] or s is not State.CHANGED)
+    print_line(", ".join(f"{counts[state]} {state.value}" for state in shown_states))
     for skipped in listing.skipped[:shown]:
         print_line(f"Left out: {skipped.source} ({skipped.reason})")
     _print_rest(len(listing.skipped), shown)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spinemamba.cohort.found import FoundCase
-from spinemamba.cohort.state import CaseStates, CohortOptions, State
+from spinemamba.cohort.state import UNFINISHED, CaseStates, CohortOptions, State
 from spinemamba.common.atomic_files import check_place, write_error
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.folders import replace_folder
@@ -177,7 +177,7 @@ class CohortRun:
         try:
             fingerprint, stamp = self.states.identify(case)
             state = self.states.state(case, fingerprint)
-            if state is State.TO_DO:
+            if state in UNFINISHED:
                 return _Claim(case, self._job(case, device, fingerprint, stamp), lock)
         except BaseException:
             lock.release()
@@ -262,7 +262,7 @@ class CohortRun:
                 lock.release()
                 self.tally.others += state is State.DONE
                 self.tally.failed += state is State.FAILED
-                if state is State.TO_DO:
+                if state in UNFINISHED:
                     left.append(case)
             if left:
                 return left

@@ -11,9 +11,16 @@ from pathlib import Path
 
 from spinemamba import __version__
 from spinemamba.cohort.found import FoundCase
-from spinemamba.common.atomic_files import sha256
+from spinemamba.common.atomic_files import exists_error, sha256
 from spinemamba.common.errors import Code, UserError
-from spinemamba.protocol.cohort import CASES, DONE, CaseRecord, Fingerprint, read_record
+from spinemamba.protocol.cohort import (
+    CASES,
+    DONE,
+    RECORD_NAME,
+    CaseRecord,
+    Fingerprint,
+    read_record,
+)
 from spinemamba.protocol.model_card import CARD, DEFAULT, find_model, read_card
 
 LASTING = frozenset({Code.INPUT_BAD.value, Code.NO_SPINE.value})
@@ -30,6 +37,11 @@ class State(Enum):
     DONE = "done"
     FAILED = "failed before"
     TO_DO = "to do"
+    CHANGED = "done with another input, model or options"
+
+
+UNFINISHED = (State.TO_DO, State.CHANGED)
+"""States of cases that run; a caller asks before it replaces what is done."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,14 @@ class CaseStates:
         return Fingerprint(digest, self._model_sha256, sha256(text.encode())), stamp
 
     def known_state(self, case: FoundCase) -> State:
-        """Return what remains to do for a case; an input without a record is not read."""
+        """Return what remains to do for a case; an input without a record is not read.
+
+        Raises:
+            UserError: If the place of the case has something else (OUTPUT_BAD).
+        """
+        folder = self.folder(case)
+        if folder.exists() and not (folder / RECORD_NAME).exists():
+            raise exists_error([folder])
         if self.record(case) is None:
             return State.TO_DO
         return self.state(case, self.identify(case)[0])
@@ -115,8 +134,10 @@ class CaseStates:
     def state(self, case: FoundCase, fingerprint: Fingerprint) -> State:
         """Return what remains to do for a case, given its fingerprint."""
         record = self.record(case)
-        if record is None or record.fingerprint != fingerprint:
+        if record is None:
             return State.TO_DO
+        if record.fingerprint != fingerprint:
+            return State.CHANGED if record.state == DONE else State.TO_DO
         if record.state == DONE:
             return State.DONE if is_complete(record, self.folder(case)) else State.TO_DO
         lasting = record.failure.code in LASTING

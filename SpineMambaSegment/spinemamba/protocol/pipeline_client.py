@@ -145,8 +145,10 @@ class PipelineWorker:
             process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_s)
-        kill_group(process)
-        process.wait()
+        # After the end, the process id may belong to another process.
+        if process.poll() is None:
+            kill_group(process)
+            process.wait()
         self._reader.join(events.GRACE_S)
         for case in self._in_flight.values():
             for pid in filter(None, (process.pid, self._pid)):

@@ -160,18 +160,39 @@ def test_a_dry_run_lists_the_cases_and_writes_nothing(scans: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_only_cases_whose_input_or_options_changed_run_again(scans: Path, tmp_path: Path, env: Env):
+def test_only_cases_that_are_not_complete_run_again(scans: Path, tmp_path: Path, env: Env):
     out = tmp_path / "out"
     cohort(scans, out, env)
     os.utime(scans / "p0.nii.gz")
-    write_scan(scans / "p1.nii.gz", 11)
     (out / "cases" / "p2" / "p2.seg.nrrd").unlink()
     (out / "cases" / "p3" / RECORD_NAME).write_text("{", encoding="utf-8")
     shutil.rmtree(out / "cases" / "p4")
     assert cohort(scans, out, env).returncode == 0
-    assert attempts(env) == {"p0": 1, "p1": 2, "p2": 2, "p3": 2, "p4": 2, "p5": 1}
-    assert cohort(scans, out, env, "--quality", "fast").returncode == 0
-    assert attempts(env) == {"p0": 2, "p1": 3, "p2": 3, "p3": 3, "p4": 3, "p5": 2}
+    assert attempts(env) == {"p0": 1, "p1": 1, "p2": 2, "p3": 2, "p4": 2, "p5": 1}
+
+
+def test_results_of_another_input_or_other_options_are_replaced_if_asked(
+    scans: Path, tmp_path: Path, env: Env
+):
+    out = tmp_path / "out"
+    cohort(scans, out, env)
+    write_scan(scans / "p1.nii.gz", 11)
+    refused = cohort(scans, out, env)
+    assert refused.returncode == 2
+    assert "1 case, such as p1, was done with another input" in refused.stderr
+    assert cohort(scans, out, env, "--overwrite").returncode == 0
+    assert {name: n for name, n in attempts(env).items() if n > 1} == {"p1": 2}
+    assert "6 cases, such as p0, were" in cohort(scans, out, env, "--quality", "fast").stderr
+
+
+def test_a_folder_that_is_no_case_is_not_replaced(scans: Path, tmp_path: Path, env: Env):
+    mine = tmp_path / "out" / "cases" / "p1" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    refused = cohort(scans, tmp_path / "out", env)
+    assert refused.returncode == 2
+    assert "p1 already exists" in refused.stderr
+    assert mine.exists()
 
 
 @pytest.mark.parametrize("how", ["crash", "oom"])
