@@ -345,7 +345,7 @@ def _write(
 
     # The records are read under the lock, so that no run replaces the tables of a later one.
     with wait_for_lock(args.out, _LONGEST_WAIT_S):
-        found = (states.record(case) for case in listing.cases)
+        found = (states.whole_record(case) for case in listing.cases)
         records = [record for record in found if record is not None]
         paths = write_tables(args.out, records, parquet=args.parquet)
         return records, [*paths, *write_contact_sheets(args.out, records)]

@@ -23,15 +23,15 @@ from spinemamba.protocol import events
 from spinemamba.protocol.cohort import CASES, FAILED, CaseRecord, Failure, Fingerprint
 from spinemamba.protocol.job import CohortJob
 from spinemamba.protocol.model_card import find_model
-from spinemamba.protocol.pipeline_client import AHEAD, MOST_IN_FLIGHT, CaseEnd, PipelineWorker
+from spinemamba.protocol.pipeline_client import AHEAD, CaseEnd, PipelineWorker
 
 LOCKS, LOGS = "locks", "logs"
 
 _TRIED_AGAIN = frozenset({Code.CRASH.value, Code.OOM_GPU.value, Code.OOM_HOST.value})
 """Failures after which a case is tried once more: alone in memory, and on the CPU."""
 
-_MOST_CRASHES = 3
-"""Crashes in a row, without a finished case between them, after which the run stops."""
+_MOST_CRASHES = 5
+"""Crashes without any finished case after which the run stops: the installation is broken."""
 
 _POLL_S, _OTHERS_POLL_S = 0.02, 0.5
 
@@ -163,8 +163,10 @@ class CohortRun:
                     if claim is not None:
                         self._claims[claim.case.name] = claim
                         worker.submit(claim.job)
-                for end in worker.ended_cases():
+                ends = worker.ended_cases()
+                for end in ends:
                     self._end(end)
+                self._check_crashes(ends)
             if not queue or not any(worker.has_room for worker, _ in workers):
                 time.sleep(_POLL_S)
 
@@ -209,8 +211,7 @@ class CohortRun:
         """Count a case that ended, or keep it for another attempt."""
         claim, event = self._claims.pop(end.job.case), end.event
         failed = isinstance(event, events.Failed)
-        self._crashes = self._crashes + 1 if failed and event.code == Code.CRASH.value else 0
-        if failed and event.code in _TRIED_AGAIN and end.job.attempt == 1:
+        if _code(event) in _TRIED_AGAIN and end.job.attempt == 1:
             job = replace(claim.job, attempt=2, device="cpu")
             self._again.append(replace(claim, job=job))
             self._claims[end.job.case] = claim
@@ -223,9 +224,17 @@ class CohortRun:
             record = self.states.record(claim.case)
             if record is not None:
                 self.report(record, self.tally)
-        if self._crashes >= _MOST_CRASHES * MOST_IN_FLIGHT:
+
+    def _check_crashes(self, ends: list[CaseEnd]) -> None:
+        """Stop the run if the worker does nothing but crash.
+
+        Raises:
+            UserError: If it does (CRASH).
+        """
+        self._crashes += any(_code(end.event) == Code.CRASH.value for end in ends)
+        if self._crashes >= _MOST_CRASHES and not self.tally.done:
             raise UserError(
-                f"The worker ended {_MOST_CRASHES} times without finishing a case.",
+                f"The worker ended {self._crashes} times without finishing a case.",
                 f"Read the log in {self.out / LOGS}, and run 'spinemamba probe'.",
                 Code.CRASH,
             )
@@ -268,6 +277,11 @@ class CohortRun:
                 return left
             time.sleep(_OTHERS_POLL_S)
         return []
+
+
+def _code(event: events.Finished | events.Failed) -> str:
+    """Return the code of a failure; empty for a case that is done."""
+    return event.code if isinstance(event, events.Failed) else ""
 
 
 def make_folders(out: Path) -> None:

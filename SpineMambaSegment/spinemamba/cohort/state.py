@@ -100,6 +100,11 @@ class CaseStates:
         except UserError:
             return None
 
+    def whole_record(self, case: FoundCase) -> CaseRecord | None:
+        """Return the record of a case that failed or has all of its files; None otherwise."""
+        record = self.record(case)
+        return record if record and is_complete(record, self.folder(case)) else None
+
     def identify(self, case: FoundCase) -> tuple[Fingerprint, str]:
         """Return the fingerprint of a case, and the stamp of its input.
 

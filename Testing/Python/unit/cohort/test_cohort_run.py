@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -152,6 +153,20 @@ def test_bad_inputs_of_all_kinds_end_in_one_list_of_failures(tmp_path: Path, env
     assert f"6 done before, {wrong} failed" in again.stdout
 
 
+@pytest.mark.slow  # the same with twelve cases above
+def test_sixty_cases_need_no_more_memory_than_twenty(tmp_path: Path, env: Env):
+    pytest.importorskip("pydicom")
+    wrong = mixed(tmp_path / "in")
+    for k in range(60 - 6 - wrong):
+        write_scan(tmp_path / "in" / "many" / f"p{k:02d}.nii.gz", k)
+    assert cohort(tmp_path / "in", tmp_path / "out", env).returncode == 2
+    assert len(rows(tmp_path / "out" / "failures.csv")) == wrong
+    records = [read_record(folder) for folder in sorted((tmp_path / "out" / "cases").iterdir())]
+    assert len(records) == 60
+    memory_mb = [record.memory_mb for record in records if record.summary]
+    assert statistics.median(memory_mb[-15:]) <= 1.1 * statistics.median(memory_mb[10:25])
+
+
 def test_a_dry_run_lists_the_cases_and_writes_nothing(scans: Path, tmp_path: Path, env: Env):
     done = cohort(scans, tmp_path / "out", env, "--dry-run")
     assert done.returncode == 0
@@ -229,7 +244,7 @@ def test_a_worker_that_always_crashes_stops_the_run(scans: Path, tmp_path: Path,
     names = " ".join(f"p{k}=crash" for k in range(6))
     done = cohort(scans, tmp_path / "out", {**env, FAIL: names})
     assert done.returncode == 2
-    assert "ended" in done.stderr
+    assert "The worker ended 5 times without finishing a case." in done.stderr
     assert list((tmp_path / "out" / "locks").iterdir()) == []
 
 
