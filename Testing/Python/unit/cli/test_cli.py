@@ -39,9 +39,8 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command_answers_before_it_loads_large_libraries(command: str):
     code = (
         "import sys; from spinemamba.cli import console, main\n"
-        "def stop(*words): print(*sys.modules); sys.exit(5)\n"
-        "console.ProgressBar.__call__ = stop\n"
-        "sys.exit(main.main(sys.argv[1:]))"
+        "console.ProgressBar.__call__ = lambda *words: sys.exit(5)\n"
+        "code = main(sys.argv[1:]); print(*sys.modules); sys.exit(code)"
     )
     words = {"segment": ("a.nii", "b.nii.gz"), "cohort": ("missing", "out", "--dry-run")}[command]
     done = subprocess.run(
