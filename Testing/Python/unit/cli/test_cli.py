@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,27 +32,6 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scan") / "ct.nii.gz"
     write_image(make_phantom(2, PhantomOptions(first="L2", last="L3", **view)).image, path)
     return path
-
-
-@pytest.mark.parametrize("command", ["segment", "cohort"])
-def test_a_command_answers_before_it_loads_large_libraries(command: str):
-    code = (
-        "import sys; from spinemamba.cli import console, main\n"
-        "console.ProgressBar.__call__ = lambda *words: sys.exit(5)\n"
-        "code = main(sys.argv[1:]); print(*sys.modules); sys.exit(code)"
-    )
-    words = {"segment": ("a.nii", "b.nii.gz"), "cohort": ("missing", "out", "--dry-run")}[command]
-    done = subprocess.run(
-        [sys.executable, "-c", code, command, *words],
-        cwd=Path(atomic_files.__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == {"segment": 5, "cohort": 2}[command], done.stderr
-    assert "Traceback" not in done.stderr
-    heavy = {"torch", "numpy", "SimpleITK", "scipy", "matplotlib"}
-    assert heavy.isdisjoint(done.stdout.split())
 
 
 def test_segment_writes_labels_a_result_and_a_picture(scan: Path, tmp_path: Path, capsys):
