@@ -72,12 +72,14 @@ def write_scan(path: Path, seed: int = 0, *, bone: bool = True) -> Path:
 
 
 def install() -> None:
-    """Replace the networks of this process."""
+    """Replace the networks of this process, and draw pictures of few pixels."""
     from spinemamba.jobs import cohort_case, pipeline
+    from spinemamba.report import run_picture
 
     cohort_case.segment_on_device = _segment
     cohort_case.translate_out_of_memory = contextlib.nullcontext
     pipeline._kept_model = lambda: None
+    run_picture._DPI = 20
 
 
 def _segment(volume: Any, folder: Path, job: Any, report: Any, load: Any) -> Any:
