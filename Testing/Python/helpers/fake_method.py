@@ -44,8 +44,15 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     log = folder / "log"
     log.mkdir(exist_ok=True)
     package = Path(sys.modules["spinemamba"].__file__).parents[1]
-    path = os.pathsep.join(map(str, (site, Path(__file__).parent, package)))
-    return {**os.environ, "PYTHONPATH": path, LOG: str(log), "OMP_NUM_THREADS": "1", **more}
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = [str(site), str(Path(__file__).parent), str(package), *filter(None, before)]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),
+        LOG: str(log),
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
 
 
 def attempts(env: Mapping[str, str]) -> dict[str, int]:
