@@ -84,45 +84,60 @@ def run(*words: str) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Run both, and print the times."""
+    """Run both in turn, and print the times."""
     parser = argparse.ArgumentParser("cohort_speed", description=__doc__)
     parser.add_argument("--crops", type=int, default=20)
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="turns of both, if other programs use the computer"
+    )
     parser.add_argument("--workers", default="1", help="worker processes of the cohort")
     args = parser.parse_args(words)
+    times: dict[str, list[tuple[float, float]]] = {"cohort": [], "loop": []}
     with tempfile.TemporaryDirectory() as name:
-        crops, loop, out = (Path(name) / part for part in ("crops", "loop", "out"))
-        for folder in (crops, loop):
-            folder.mkdir()
+        crops = Path(name) / "crops"
+        crops.mkdir()
         write_crops(crops, args.crops)
         paths = sorted(crops.iterdir())
-        together = timed(
-            lambda: run(
-                *("cohort", str(crops), str(out), "--no-measurements", "--workers", args.workers)
-            )
-        )
-
-        def one_by_one() -> None:
-            for path in paths:
-                run("segment", str(path), str(loop / f"{path.name}.seg.nrrd"), "--report")
-
-        alone = timed(one_by_one)
-        records = [read_record(folder) for folder in sorted((out / CASES).iterdir())]
-        done = len(list(loop.glob("*.seg.nrrd")))
-    _print(together, alone, [record.memory_mb for record in records if record.summary], done)
+        for number in range(args.rounds):
+            folder = Path(name) / f"round{number}"
+            for path in paths[number :: args.rounds]:
+                path.rename(_made(folder / "in") / path.name)
+            times["cohort"].append(timed(lambda: _together(folder, args.workers)))  # noqa: B023
+            times["loop"].append(timed(lambda: _one_by_one(folder)))  # noqa: B023
+            _print(times, list(Path(name).glob("round*")))
     return 0
 
 
-def _print(
-    together: tuple[float, float], alone: tuple[float, float], memory_mb: list[float], done: int
-) -> None:
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _together(folder: Path, workers: str) -> None:
+    out = str(folder / "out")
+    run("cohort", str(folder / "in"), out, "--no-measurements", "--workers", workers)
+
+
+def _one_by_one(folder: Path) -> None:
+    out = _made(folder / "loop")
+    for path in sorted((folder / "in").iterdir()):
+        run("segment", str(path), str(out / f"{path.name}.seg.nrrd"), "--report")
+
+
+def _print(times: dict[str, list[tuple[float, float]]], folders: list[Path]) -> None:
+    """Print the sums so far."""
     out = sys.stdout
-    out.write(f"{len(memory_mb)} cases by the cohort, {done} by the loop\n")
-    for name, (wall_s, cpu_s) in (("cohort", together), ("loop", alone)):
+    done = [len(list(f.glob("loop/*.seg.nrrd"))) for f in folders]
+    cases = [path for f in sorted(folders) for path in sorted((f / "out" / CASES).iterdir())]
+    records = [record for record in map(read_record, cases) if record.summary]
+    out.write(f"{len(records)} cases by the cohort, {sum(done)} by the loop\n")
+    sums = {name: np.sum(values, axis=0) for name, values in times.items()}
+    for name, (wall_s, cpu_s) in sums.items():
         out.write(f"{name:7} {wall_s:7.1f} s, CPU {cpu_s:7.1f} s\n")
-    ratios = [a / b for a, b in zip(alone, together, strict=True)]
-    out.write(f"loop / cohort: {ratios[0]:.2f}, CPU {ratios[1]:.2f}\n")
+    wall, cpu = sums["loop"] / sums["cohort"]
+    out.write(f"loop / cohort: {wall:.2f}, CPU {cpu:.2f}\n")
+    memory_mb = [record.memory_mb for record in records]
     third = max(1, len(memory_mb) // 3)
-    first, last = memory_mb[third : 2 * third], memory_mb[-third:]
-    if first and last:
-        change = statistics.median(last) / statistics.median(first) - 1
-        out.write(f"peak memory {max(memory_mb):.0f} MB; last third {change:+.1%} to the middle\n")
+    change = statistics.median(memory_mb[-third:]) / statistics.median(memory_mb[:third]) - 1
+    out.write(f"peak memory {max(memory_mb):.0f} MB; last third {change:+.1%} to the first\n")
+    out.flush()

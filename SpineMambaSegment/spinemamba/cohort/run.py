@@ -33,7 +33,7 @@ _TRIED_AGAIN = frozenset({Code.CRASH.value, Code.OOM_GPU.value, Code.OOM_HOST.va
 _MOST_CRASHES = 5
 """Crashes without any finished case after which the run stops: the installation is broken."""
 
-_POLL_S, _OTHERS_POLL_S = 0.02, 0.5
+_POLL_S, _OTHERS_POLL_S = 0.05, 0.5
 
 _END_S = 1.0
 """Time in seconds for an idle worker to end by itself."""
