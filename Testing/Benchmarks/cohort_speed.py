@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,8 +103,8 @@ def main(words: list[str]) -> int:
             folder = Path(name) / f"round{number}"
             for path in paths[number :: args.rounds]:
                 path.rename(_made(folder / "in") / path.name)
-            times["cohort"].append(timed(lambda: _together(folder, args.workers)))  # noqa: B023
-            times["loop"].append(timed(lambda: _one_by_one(folder)))  # noqa: B023
+            times["cohort"].append(timed(partial(_together, folder, args.workers)))
+            times["loop"].append(timed(partial(_one_by_one, folder)))
             _print(times, list(Path(name).glob("round*")))
     return 0
 

@@ -15,6 +15,7 @@ from spinemamba.imaging.formats.dicom_header import (
 )
 from spinemamba.imaging.read import LEAST_VOXELS
 
+_IMAGE_UID = "0008|0018"
 _UID_DIGITS = 8
 
 
@@ -61,6 +62,31 @@ def series_with(path: Path, source: str) -> FoundCase:
     return _case([h for h in others if h is not None and h.text(SERIES_UID) == uid], source)
 
 
+def without_scattered(cases: Iterable[FoundCase], skipped: list[Skipped]) -> list[FoundCase]:
+    """Leave out copies of a series, and series whose slices lie in several folders.
+
+    Half of a series would be segmented as if it were a short scan.
+    """
+    by_series: dict[str, list[FoundCase]] = {}
+    for case in cases:
+        by_series.setdefault(case.series_uid, []).append(case)
+    kept = by_series.pop("", [])
+    for group in by_series.values():
+        first, *others = group
+        if not others:
+            kept.append(first)
+            continue
+        # Images without a UID cannot be told apart.
+        known = "" not in first.image_uids
+        if known and all(case.image_uids == first.image_uids for case in others):
+            kept.append(first)
+            skipped += [Skipped(case.source, f"a copy of {first.source}") for case in others]
+        else:
+            places = ", ".join(case.source for case in group)
+            skipped.append(Skipped(places, "one series in several folders; put it into one"))
+    return kept
+
+
 def why_no_volume(series: Sequence[Header]) -> str:
     """Return why a series is not a volume to segment, by its headers; empty if it may be."""
     modalities = sorted({header.modality for header in series})
@@ -79,7 +105,14 @@ def _case(series: Sequence[Header], source: str) -> FoundCase:
     count = sum(max(1, header.frames) for header in images)
     files = tuple(header.path for header in series)
     kind = f"DICOM {images[0].modality}"
-    return FoundCase(source, images[0].path, files, kind if count > 1 else f"{kind} file")
+    return FoundCase(
+        source,
+        images[0].path,
+        files,
+        kind if count > 1 else f"{kind} file",
+        series_uid=series[0].text(SERIES_UID),
+        image_uids=frozenset(header.text(_IMAGE_UID) for header in images),
+    )
 
 
 def _label(series: Sequence[Header]) -> str:

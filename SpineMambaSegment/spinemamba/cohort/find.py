@@ -79,6 +79,10 @@ def _from_tree(root: Path, without: Path | None) -> Listing:
         if not visible and not subfolders and not files:
             skipped.append(Skipped(_shown(here, root), "an empty folder"))
         cases += _of_folder(here, visible, root, skipped)
+    if any(case.series_uid for case in cases):
+        from spinemamba.cohort.dicom_series import without_scattered
+
+        cases = without_scattered(cases, skipped)
     return Listing(named(cases), tuple(skipped))
 
 

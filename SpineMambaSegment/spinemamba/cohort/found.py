@@ -25,6 +25,8 @@ class FoundCase:
         kind: Format, in words.
         modality: One of `job.MODALITIES`.
         name: Name of the case; valid in file names, unique.
+        series_uid: SeriesInstanceUID of a DICOM series; empty for other images.
+        image_uids: SOPInstanceUIDs of its files.
     """
 
     source: str
@@ -33,6 +35,8 @@ class FoundCase:
     kind: str
     modality: str = "auto"
     name: str = ""
+    series_uid: str = ""
+    image_uids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,25 @@ def test_every_dicom_series_is_a_case_wherever_it_lies(tmp_path: Path):
         "only 3 slices",
     ]
     assert "Made" not in str(listing)
+
+
+def test_a_copy_of_a_series_is_left_out(tmp_path: Path):
+    pytest.importorskip("pydicom")
+    write_series(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert names_of(tmp_path) == ["a"]
+    assert reasons_of(tmp_path) == {"b": "a copy of a"}
+
+
+def test_a_series_in_several_folders_is_left_out(tmp_path: Path):
+    pytest.importorskip("pydicom")
+    write_series(tmp_path / "a", np.zeros((20, 10, 14), np.uint16))
+    (tmp_path / "b").mkdir()
+    for path in sorted((tmp_path / "a").iterdir())[10:]:
+        path.rename(tmp_path / "b" / path.name)
+    write_series(tmp_path / "c", series="1.2.5")
+    assert names_of(tmp_path) == ["c"]
+    assert reasons_of(tmp_path) == {"a, b": "one series in several folders; put it into one"}
 
 
 def test_dicom_is_recognised_without_an_ending(tmp_path: Path):
