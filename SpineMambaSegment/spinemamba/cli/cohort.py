@@ -137,8 +137,7 @@ def run(args: argparse.Namespace) -> int:
     """List the cases, run those that remain, and write the tables."""
     if args.parquet:
         check_parquet()
-    if args.engine != ENGINES[0]:
-        check_cluster()
+    _check_engine(args)
     _check_extras(args.also)
     options = CohortOptions(
         args.model,
@@ -239,6 +238,22 @@ def _device(text: str) -> str:
     if text not in DEVICES and not re.fullmatch(NTH_GPU, text):
         raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(DEVICES)}, cuda:1")
     return text
+
+
+def _check_engine(args: argparse.Namespace) -> None:
+    """Check the options of jobs of a cluster.
+
+    Raises:
+        UserError: If a single part is asked for, or submitit is missing (DEPENDENCY_MISSING).
+    """
+    if args.engine == ENGINES[0]:
+        return
+    if args.part is not None:
+        raise UserError(
+            f"--part is for one process, --engine {args.engine} runs all parts.",
+            "Leave out one of them.",
+        )
+    check_cluster()
 
 
 def _check_extras(also: list[str]) -> None:

@@ -142,14 +142,23 @@ def _from_pattern(pattern: str) -> Listing:
     cases: list[FoundCase] = []
     skipped: list[Skipped] = []
     found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - for absolute patterns, too
-    paths = sorted(map(Path, found))
-    fixed = Path(os.path.commonpath([p.parent for p in paths])) if paths else Path()
-    for path in paths:
+    fixed = _fixed_part(pattern)
+    for path in sorted(map(Path, found)):
         if path.is_dir() or kind_of(path) or is_dicom(path):
             cases += _cases_of(path, path.relative_to(fixed).as_posix(), skipped)
         else:
             skipped.append(Skipped(path.name, "not an image, by its name"))
     return Listing(named(cases), tuple(skipped))
+
+
+def _fixed_part(pattern: str) -> Path:
+    """Return the folders before the first wildcard: names must not depend on what matches."""
+    fixed = Path()
+    for part in Path(pattern).parts[:-1]:
+        if any(sign in part for sign in _GLOB):
+            break
+        fixed /= part
+    return fixed
 
 
 def _from_table(table: Path) -> Listing:

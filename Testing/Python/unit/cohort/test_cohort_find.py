@@ -194,6 +194,8 @@ def test_a_pattern_gives_the_files_that_match(tmp_path: Path):
     touch(tmp_path, "1/ct.nii.gz", "2/ct.nii.gz", "2/mr.nii.gz", "2/ct_seg.nii.gz")
     assert names_of(f"{tmp_path}/**/ct.nii.gz") == ["1_ct", "2_ct"]
     assert names_of(f"{tmp_path}/2/*") == ["ct", "ct_seg", "mr"]
+    # The name of a case does not depend on the other ones.
+    assert names_of(f"{tmp_path}/*/mr.nii.gz") == ["2_mr"]
 
 
 def test_a_single_file_is_a_cohort_of_one(tmp_path: Path):

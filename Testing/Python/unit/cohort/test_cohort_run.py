@@ -340,13 +340,11 @@ def test_two_runs_at_once_share_the_cases(scans: Path, tmp_path: Path, env: Env)
 
 
 def test_parts_together_make_the_whole_cohort(scans: Path, tmp_path: Path, env: Env):
-    assert cohort(scans, tmp_path / "whole", env).returncode == 0
-    out, parts = tmp_path / "out", environment(tmp_path / "parts")
-    for number, count in ((2, 2), (3, 4), (1, 6)):
-        assert cohort(scans, out, parts, "--part", f"{number}/3").returncode == 0
-        assert len(rows(out / "cohort.csv")) == count
-    assert attempts(parts) == {f"p{k}": 1 for k in range(6)}
-    assert outputs(out) == outputs(tmp_path / "whole")
+    out = tmp_path / "out"
+    for number, names in ((2, ["p1", "p3", "p5"]), (1, [f"p{k}" for k in range(6)])):
+        assert cohort(scans, out, env, "--part", f"{number}/2").returncode == 0
+        assert [row["case"] for row in rows(out / "cohort.csv")] == names
+    assert attempts(env) == {f"p{k}": 1 for k in range(6)}
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "1", "a/b"])
