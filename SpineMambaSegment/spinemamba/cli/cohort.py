@@ -31,6 +31,7 @@ from spinemamba.protocol.cohort import DONE, CaseRecord
 from spinemamba.protocol.job import (
     COHORT_EXTRAS,
     DEVICES,
+    DICOM_SEG,
     MODALITIES,
     NTH_GPU,
     PRECISIONS,
@@ -166,10 +167,12 @@ def run(args: argparse.Namespace) -> int:
     finally:
         # Also after Ctrl+C: the tables list what is done.
         records, paths = _write(args, listing, states)
-    _print_end(tally, [record for record in records if record.failure], bar.seconds)
+    own = {case.name for case in part.cases}
+    problems = _print_problems([record for record in records if record.case in own])
+    _print_end(tally, bar.seconds)
     for path in paths:
         print_line(f"Wrote {path}")
-    return ExitCode.USER_ERROR if tally.failed else ExitCode.DONE
+    return ExitCode.USER_ERROR if tally.failed or problems else ExitCode.DONE
 
 
 def _run_jobs(args: argparse.Namespace, listing: Listing, states: CaseStates) -> int:
@@ -191,14 +194,14 @@ def _run_jobs(args: argparse.Namespace, listing: Listing, states: CaseStates) ->
     records, paths = _write(args, listing, states)
     for path in paths:
         print_line(f"Wrote {path}")
-    failures = [record for record in records if record.failure]
-    _print_failures(failures)
+    incomplete = _print_problems(records)
+    failures = sum(record.failure is not None for record in records)
     missing = len(listing.cases) - len(records)
     print_line(
-        f"{_cases(len(listing.cases))}: {len(records) - len(failures)} done, "
-        f"{len(failures)} failed, {missing} missing"
+        f"{_cases(len(listing.cases))}: {len(records) - failures} done, "
+        f"{failures} failed, {missing} missing"
     )
-    return ExitCode.USER_ERROR if failures or missing or problems else ExitCode.DONE
+    return ExitCode.USER_ERROR if incomplete or missing or problems else ExitCode.DONE
 
 
 def _words(args: argparse.Namespace) -> list[str]:
@@ -257,7 +260,7 @@ def _check_engine(args: argparse.Namespace) -> None:
 
 
 def _check_extras(also: list[str]) -> None:
-    if "dicom-seg" in also:
+    if DICOM_SEG in also:
         from spinemamba.imaging.dicom_seg_file import highdicom_module
 
         highdicom_module()
@@ -366,13 +369,17 @@ def _write(
         return records, [*paths, *write_contact_sheets(args.out, records)]
 
 
-def _print_failures(records: list[CaseRecord]) -> None:
+def _print_problems(records: list[CaseRecord]) -> int:
+    """Print why cases failed and outputs are missing; return the number of these cases."""
     for record in records:
-        print_error(f"{record.case}: {record.failure.message} {record.failure.remedy}")
+        if record.failure is not None:
+            print_error(f"{record.case}: {record.failure.message} {record.failure.remedy}")
+        for role, reason in record.missing.items():
+            print_error(f"{record.case}: no {role}. {reason}")
+    return sum(record.failure is not None or bool(record.missing) for record in records)
 
 
-def _print_end(tally: Tally, failures: list[CaseRecord], seconds: float) -> None:
-    _print_failures(failures)
+def _print_end(tally: Tally, seconds: float) -> None:
     counts = (
         (tally.done, "done now"),
         (tally.before, "done before"),

@@ -21,7 +21,7 @@ from spinemamba.common.locks import FileLock
 from spinemamba.common.scratch import scratch
 from spinemamba.protocol import events
 from spinemamba.protocol.cohort import CASES, FAILED, CaseRecord, Failure, Fingerprint
-from spinemamba.protocol.job import CohortJob
+from spinemamba.protocol.job import DICOM_SEG, CohortJob
 from spinemamba.protocol.model_card import find_model
 from spinemamba.protocol.pipeline_client import AHEAD, CaseEnd, PipelineWorker
 
@@ -204,7 +204,8 @@ class CohortRun:
             precision=options.precision,
             quality=options.quality,
             measurements=options.measurements,
-            also=options.also,
+            # A DICOM SEG refers to the images of its series.
+            also=tuple(x for x in options.also if x != DICOM_SEG or case.series_uid),
         )
 
     def _end(self, end: CaseEnd) -> None:

@@ -29,6 +29,7 @@ COLUMNS: tuple[tuple[str, type], ...] = (
     ("flags", str),
     ("volumes_ml", str),
     ("complete", str),
+    ("missing", str),
     ("warnings", str),
     ("code", str),
     ("message", str),
@@ -100,6 +101,7 @@ def case_row(record: CaseRecord) -> dict[str, Cell]:
         "input": record.input,
         "state": record.state,
         "attempts": record.attempts,
+        "missing": " ".join(record.missing),
         "warnings": " ".join(record.warnings),
     }
     if record.failure is not None:

@@ -22,7 +22,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import Load, translate_out_of_memory
 from spinemamba.jobs.segment import read_input, segment_on_device, write_outputs
 from spinemamba.protocol.cohort import DONE, CaseFile, CaseRecord, CaseSummary
-from spinemamba.protocol.job import CohortJob
+from spinemamba.protocol.job import DICOM_SEG, CohortJob
 from spinemamba.protocol.model_card import find_model
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class CohortCase:
         self.job, self.name = job, name
         self._progress = progress
         self._warnings: list[str] = []
+        self._missing: dict[str, str] = {}
         self._seconds = self._memory_mb = 0.0
         self._volume: Volume | None = None
         self._done: Segmentation | None = None
@@ -112,21 +113,22 @@ class CohortCase:
             for path, view in zip(thumbnails.values(), views, strict=True):
                 write_thumbnail(view, self._done.result.modality, new[path])
         files |= thumbnails
-        for write in self._optional():
+        for role, write in self._optional():
             try:
                 files |= write(folder)
             # The labels are worth keeping without this file.
             except UserError as error:
-                self._warnings.append(str(error))
+                self._missing[role] = str(error)
         return files
 
-    def _optional(self) -> Iterator[Callable[[Path], dict[str, Path]]]:
+    def _optional(self) -> Iterator[tuple[str, Callable[[Path], dict[str, Path]]]]:
+        """Yield the role and the function of each optional output."""
         if self.job.measurements:
-            yield self._write_measurements
+            yield "measurements", self._write_measurements
         if "stl" in self.job.also:
-            yield self._write_surfaces
-        if "dicom-seg" in self.job.also:
-            yield self._write_dicom_seg
+            yield "surfaces", self._write_surfaces
+        if DICOM_SEG in self.job.also:
+            yield "dicom_seg", self._write_dicom_seg
 
     def _write_measurements(self, folder: Path) -> dict[str, Path]:
         from spinemamba.jobs.measure import measure_run, write_case_page, write_csv, write_json
@@ -183,5 +185,6 @@ class CohortCase:
                 role: CaseFile(path.relative_to(folder).as_posix(), path.stat().st_size)
                 for role, path in files.items()
             },
+            missing=self._missing,
             warnings=tuple(dict.fromkeys(self._warnings)),
         )

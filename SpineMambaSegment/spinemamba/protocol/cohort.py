@@ -160,6 +160,7 @@ class CaseRecord:
         failure: Why the case failed; None if it is done.
         summary: Levels, doubt and flags; None if the case failed.
         files: Files of the case by role, such as "labels", "result" and "side".
+        missing: Outputs that could not be made, such as "dicom_seg", with the reasons.
         warnings: Warnings for the user, as sentences.
     """
 
@@ -174,6 +175,7 @@ class CaseRecord:
     failure: Failure | None = None
     summary: CaseSummary | None = None
     files: dict[str, CaseFile] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:

@@ -17,7 +17,8 @@ MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
 PRECISIONS = ("auto", "float32", "bfloat16")
-COHORT_EXTRAS = ("stl", "dicom-seg")
+DICOM_SEG = "dicom-seg"
+COHORT_EXTRAS = ("stl", DICOM_SEG)
 """Further outputs of a case of a cohort."""
 
 NTH_GPU = r"cuda:\d+"

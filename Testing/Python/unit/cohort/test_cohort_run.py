@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from fake_method import FAIL, SLOW_S, attempts, environment, write_scan
-from synthetic_dicom import write_series
+from synthetic_dicom import put, write_series
 
 from spinemamba.protocol.cohort import RECORD_NAME, read_record
 
@@ -151,6 +151,20 @@ def test_bad_inputs_of_all_kinds_end_in_one_list_of_failures(tmp_path: Path, env
     assert again.returncode == 2
     assert attempts(env) == before
     assert f"6 done before, {wrong} failed" in again.stdout
+
+
+def test_an_output_that_could_not_be_made_is_reported(tmp_path: Path, env: Env):
+    pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    write_scan(tmp_path / "in" / "a.nii.gz")
+    write_series(tmp_path / "in" / "b", edit=put(SOPClassUID=None))
+    done = cohort(tmp_path / "in", tmp_path / "out", env, "--also", "dicom-seg")
+    assert done.returncode == 2
+    first, second = rows(tmp_path / "out" / "cohort.csv")
+    assert (first["state"], first["missing"]) == ("done", "")
+    assert (second["state"], second["missing"]) == ("done", "dicom_seg")
+    assert "b: no dicom_seg. " in done.stderr
+    assert "a: " not in done.stderr
 
 
 @pytest.mark.slow  # the same with twelve cases above
