@@ -132,7 +132,7 @@ class CaseStates:
         folder = self.folder(case)
         if folder.exists() and not (folder / RECORD_NAME).exists():
             raise exists_error([folder])
-        if self.record(case) is None:
+        if not folder.exists():
             return State.TO_DO
         return self.state(case, self.identify(case)[0])
 
@@ -140,7 +140,8 @@ class CaseStates:
         """Return what remains to do for a case, given its fingerprint."""
         record = self.record(case)
         if record is None:
-            return State.TO_DO
+            # A record that cannot be read is damaged or of another version.
+            return State.CHANGED if self.folder(case).exists() else State.TO_DO
         if record.fingerprint != fingerprint:
             return State.CHANGED if record.state == DONE else State.TO_DO
         if record.state == DONE:
