@@ -2,14 +2,13 @@
 
 Both write the labels, result and picture of crops of real CTs, with the bundled model. The loop
 starts a process for each crop. Prints wall and CPU time of both, their ratios, and the memory of
-the worker over the cases. On a busy computer, the CPU time says more than the wall time.
+the worker. On a busy computer, the CPU time says more than the wall time.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -137,8 +136,6 @@ def _print(times: dict[str, list[tuple[float, float]]], folders: list[Path]) -> 
         out.write(f"{name:7} {wall_s:7.1f} s, CPU {cpu_s:7.1f} s\n")
     wall, cpu = sums["loop"] / sums["cohort"]
     out.write(f"loop / cohort: {wall:.2f}, CPU {cpu:.2f}\n")
-    memory_mb = [record.memory_mb for record in records]
-    third = max(1, len(memory_mb) // 3)
-    change = statistics.median(memory_mb[-third:]) / statistics.median(memory_mb[:third]) - 1
-    out.write(f"peak memory {max(memory_mb):.0f} MB; last third {change:+.1%} to the first\n")
+    peak_mb = max(record.memory_mb for record in records)
+    out.write(f"peak memory of the worker {peak_mb:.0f} MB\n")
     out.flush()
