@@ -62,7 +62,8 @@ class CohortCase:
         """
         with self._timed():
             self._progress("read", 0.0)
-            self._volume = read_input(self.job, self._progress, self._warnings.append)
+            job = self.job.segment_job(self.job.output)
+            self._volume = read_input(job, self._progress, self._warnings.append)
 
     def segment(self, load: Load) -> None:
         """Segment the image.

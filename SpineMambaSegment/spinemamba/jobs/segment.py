@@ -16,7 +16,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import Load, translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.protocol.flags import names, sentences
-from spinemamba.protocol.job import ModelJob, SegmentJob
+from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import find_model
 from spinemamba.protocol.result import Result
 
@@ -58,7 +58,7 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     return RunFiles(job.output, job.result, job.picture, done.result)
 
 
-def read_input(job: ModelJob, progress: Progress, warn: Warn) -> Volume:
+def read_input(job: SegmentJob, progress: Progress, warn: Warn) -> Volume:
     """Read the image of a job."""
     volume = read_volume(job.input, warn)
     progress("read", 0.7)
