@@ -7,6 +7,9 @@ process exits. `ExitCode` lists the exit codes.
 
 With ``--stay``, the process waits after each job for ``{"cmd": "run", "job": "job.json"}`` and a
 line end, so that the next job need not import everything again.
+
+With ``--pipeline``, it takes further cases of a cohort in the same way while a case is in progress:
+the next one is read and the last one written while the networks compute. Events name their job.
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from spinemamba import __version__
 from spinemamba.common.error_reports import as_user_error, stack_of
@@ -31,9 +36,13 @@ from spinemamba.common.headless import use_agg_backend
 from spinemamba.common.process_tuning import lower_priority
 from spinemamba.common.progress import overall_fraction
 from spinemamba.protocol import events
-from spinemamba.protocol.job import CaseJob, FileJob, MeasureJob, ResegmentJob, read_job
+from spinemamba.protocol.job import CaseJob, CohortJob, FileJob, MeasureJob, ResegmentJob, read_job
+
+if TYPE_CHECKING:
+    from spinemamba.jobs.cohort_case import CohortCase
 
 HEARTBEAT_S = 2.0
+_PIPELINE = "--pipeline"
 
 Runner = Callable[..., object]
 
@@ -57,11 +66,17 @@ class Channel:
         with self._lock:
             self._send(event)
 
-    def progress(self, stage: str, fraction: float) -> None:
-        """Report progress; raise `Cancelled` if the parent has asked to cancel."""
+    def progress(self, stage: str, fraction: float, job: str = "") -> None:
+        """Report progress; raise `Cancelled` if the parent has asked to cancel.
+
+        Args:
+            stage: As in `Progress`.
+            fraction: As in `Progress`.
+            job: Path of job.json if several jobs are in progress.
+        """
         if self.cancelled.is_set():
             raise Cancelled
-        event = events.Progress(stage, fraction, overall_fraction(stage, fraction))
+        event = events.Progress(stage, fraction, overall_fraction(stage, fraction), job)
         with self._lock:
             self._last = event
             self._send(event)
@@ -104,7 +119,8 @@ class Channel:
     def _send(self, event: events.Event) -> None:
         if self._ended:
             return
-        self._ended = isinstance(event, events.Finished | events.Failed)
+        # An event with a job ends that job only.
+        self._ended = isinstance(event, events.Finished | events.Failed) and not event.job
         try:
             self._out.write(events.to_line(event))
             self._out.flush()
@@ -140,6 +156,8 @@ def main(
     for target in (channel.listen, channel.beat):
         threading.Thread(target=target, daemon=True).start()
     stays = arguments[:1] == ["--stay"]
+    if arguments[:1] == [_PIPELINE]:
+        return _run_pipeline(arguments[1:], channel, grace_s)
     files = arguments[1:] if stays else arguments
     code = _attempt(files, channel, run or _run_job, grace_s)
     # After an unexpected error, the process may be in any state.
@@ -158,25 +176,97 @@ def _attempt(files: Sequence[str], channel: Channel, run: Runner, grace_s: float
         return _work(job, channel, run)
     except Cancelled:
         return ExitCode.CANCELLED
-    except UserError as error:
-        channel.send(events.Failed(error.code.value, error.message, error.remedy))
-        return ExitCode.USER_ERROR
     # Last resort: every error must reach the panel as an event.
     except Exception as error:
-        sys.stderr.write(stack_of(error))
-        if (user_error := as_user_error(error)) is not None:
-            channel.send(
-                events.Failed(user_error.code.value, user_error.message, user_error.remedy)
-            )
-            return ExitCode.USER_ERROR
-        channel.send(
-            events.Failed(
-                Code.INTERNAL.value,
-                "Something went wrong inside SpineMamba.",
-                "Report it with the log.",
-            )
-        )
-        return ExitCode.BUG
+        return _send_failure(error, channel)
+
+
+def _send_failure(error: Exception, channel: Channel, job: str = "") -> int:
+    """Send the event for an error; return the exit code."""
+    if isinstance(error, UserError):
+        channel.send(events.Failed(error.code.value, error.message, error.remedy, job))
+        return ExitCode.USER_ERROR
+    sys.stderr.write(stack_of(error))
+    if (known := as_user_error(error)) is not None:
+        channel.send(events.Failed(known.code.value, known.message, known.remedy, job))
+        return ExitCode.USER_ERROR
+    message = "Something went wrong inside SpineMamba."
+    channel.send(events.Failed(Code.INTERNAL.value, message, "Report it with the log.", job))
+    return ExitCode.BUG
+
+
+@dataclass
+class _Cases:
+    """The cases of a cohort that the parent sends.
+
+    Attributes:
+        channel: Connection to the parent.
+        given: Files of the jobs in the arguments, not yet started.
+        grace_s: Time in seconds to stop after a request to cancel.
+        code: Exit code; after an unexpected error, no further case is started.
+        is_watched: Whether a thread waits for a request to cancel; partial files of all cases are
+            in the same folder, so that one thread suffices.
+    """
+
+    channel: Channel
+    given: list[str]
+    grace_s: float
+    code: int = ExitCode.DONE
+    is_watched: bool = False
+
+    def next_case(self) -> CohortCase | None:
+        """Wait for the next case; return None if there is none."""
+        from spinemamba.jobs.cohort_case import CohortCase
+
+        while self.code != ExitCode.BUG:
+            path = Path(self.given.pop(0)) if self.given else self.channel.next_job()
+            if path is None:
+                break
+            name = str(path)
+            try:
+                job = read_job(path)
+                if not isinstance(job, CohortJob):
+                    raise UserError("This is not a case of a cohort.", "Start it from the shell.")
+            except UserError as error:
+                _send_failure(error, self.channel, name)
+                continue
+            if not self.is_watched:
+                self.is_watched = True
+                arguments = (job, self.channel, self.grace_s)
+                threading.Thread(target=_force_exit, args=arguments, daemon=True).start()
+            return CohortCase(job, partial(self.channel.progress, job=name), name)
+        return None
+
+    def attempt(self, case: CohortCase, stage: str, work: Callable[[], None]) -> bool:
+        """Run a stage of a case and send its events; return whether the next stage may follow."""
+        if self.code == ExitCode.BUG:
+            return False
+        try:
+            work()
+        except Cancelled:
+            self.code = ExitCode.CANCELLED
+            return False
+        # Last resort: every error must reach the parent as an event.
+        except Exception as error:
+            self.code = _send_failure(error, self.channel, case.name)
+            return False
+        if stage == "write":
+            finished = events.Finished(str(case.job.output), "", case.seconds, case.name)
+            self.channel.send(finished)
+        return True
+
+
+def _run_pipeline(files: list[str], channel: Channel, grace_s: float) -> int:
+    """Run cases of a cohort until stdin closes; return the exit code."""
+    from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
+
+    use_passive_waiting()
+    keep_freed_memory()
+    from spinemamba.jobs.pipeline import run_pipeline
+
+    cases = _Cases(channel, files, grace_s)
+    run_pipeline(cases.next_case, cases.attempt)
+    return ExitCode.CANCELLED if channel.cancelled.is_set() else cases.code
 
 
 def _force_exit(job: FileJob, channel: Channel, grace_s: float) -> None:
@@ -231,7 +321,9 @@ def _take_stdout() -> TextIO:
 
 
 if __name__ == "__main__":
-    lower_priority()
+    # A cohort has no Slicer beside it.
+    if _PIPELINE not in sys.argv:
+        lower_priority()
     code = main()
     # Under some launchers, the thread that reads stdin would block a normal exit.
     sys.stdout.flush()

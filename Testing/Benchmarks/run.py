@@ -32,6 +32,7 @@ MEASUREMENTS = {
     "review_latency": "response time of every action of the review; needs slicer-core",
     "panel_latency": "longest time for which the panel blocks Slicer, in a run and after edits; "
     "needs slicer-core and PySide6",
+    "cohort_speed": "throughput of 'cohort' against a loop over 'segment' on crops of real CTs",
     "pin_latency": "time of the level solver after a level is pinned",
     "gpu_check": "scan back ends, a whole CT, and 100 training steps on an NVIDIA GPU; writes "
     "benchmarks.md",

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from spinemamba.common.json_schema import JsonFormat, Limits, may_miss, type_hints
 from spinemamba.network.config import NETWORK_CONFIG
 from spinemamba.network.level_sequence import LEVEL_NETWORK_CONFIG
+from spinemamba.protocol.cohort import RECORD
 from spinemamba.protocol.events import EVENT
 from spinemamba.protocol.job import JOB
 from spinemamba.protocol.manifest import MANIFEST
@@ -32,6 +33,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 FORMATS: Mapping[str, JsonFormat] = {
     "case_index": CASE_INDEX,
+    "case": RECORD,
     "data_list": DATA_LIST,
     "event": EVENT,
     "job": JOB,

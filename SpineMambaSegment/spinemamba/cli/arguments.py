@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.anatomy.label_schemes import AUTO, OPTION
-from spinemamba.imaging.formats.image_file import FORMATS
-from spinemamba.imaging.write import LABEL_FORMATS
+from spinemamba.protocol.image_formats import IMAGE_KINDS, LABEL_FORMATS
 from spinemamba.protocol.job import NTH_GPU
 
 
@@ -20,7 +19,7 @@ def split_name(path: Path) -> tuple[str, str]:
     Other dots belong to the stem, because patient numbers contain them.
     """
     lower = path.name.lower()
-    ending = next((e for e in (*LABEL_FORMATS, *FORMATS) if lower.endswith(e)), path.suffix)
+    ending = next((e for e in (*LABEL_FORMATS, *IMAGE_KINDS) if lower.endswith(e)), path.suffix)
     stem = path.name[: len(path.name) - len(ending)]
     return stem, path.name[len(stem) :]
 

@@ -23,6 +23,7 @@ from spinemamba.common.process_tuning import use_passive_waiting
 
 COMMANDS = {
     "segment": "label every vertebra of a CT or MR volume",
+    "cohort": "segment many images, with resume, retries and tables",
     "demo": "segment a synthetic CT and compare with its exact labels",
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",

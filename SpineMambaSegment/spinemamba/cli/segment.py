@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spinemamba.cli.arguments import add_levels_from, add_overwrite, add_pins, split_name
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, print_line, result_rows, table
-from spinemamba.jobs.segment import RunFiles, run_job
 from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
+
+if TYPE_CHECKING:
+    from spinemamba.jobs.segment import RunFiles
 
 BESIDE = Path("beside the output")
 """Value of ``--report`` without a folder; compared by identity."""
@@ -83,8 +86,12 @@ def run_with_progress_bar(job: SegmentJob) -> RunFiles:
     """Run a job with a progress bar."""
     from spinemamba.common.process_tuning import keep_freed_memory
 
-    keep_freed_memory()
     with ProgressBar() as bar:
+        # Before the libraries are loaded, which takes seconds.
+        bar("read", 0.0)
+        from spinemamba.jobs.segment import run_job
+
+        keep_freed_memory()
         return run_job(job, bar, bar.warn)
 
 

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -48,12 +49,8 @@ def try_lock(path: Path, work: str) -> Iterator[None]:
     Raises:
         UserError: If another process holds the lock, or the file cannot be written (OUTPUT_BAD).
     """
-    try:
-        file = _open_locked(path)
-    except OSError as error:
-        # The user knows the folder, but not this file.
-        raise write_error(path.parent, error) from error
-    if file is None:
+    lock = FileLock.take(path)
+    if lock is None:
         raise UserError(
             f"Another {work} is running in {path.parent} ({_holder(path)}).",
             "Wait until it ends, or choose another folder.",
@@ -62,7 +59,38 @@ def try_lock(path: Path, work: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _release(file, path)
+        lock.release()
+
+
+@dataclass(frozen=True)
+class FileLock:
+    """A lock that this process holds; as in `try_lock`, without a block of code.
+
+    Attributes:
+        file: The lock file, open and locked.
+        path: Its path.
+    """
+
+    file: TextIO
+    path: Path
+
+    @classmethod
+    def take(cls, path: Path) -> FileLock | None:
+        """Lock a file; return None if another process holds the lock.
+
+        Raises:
+            UserError: If the file cannot be written (OUTPUT_BAD).
+        """
+        try:
+            file = _open_locked(path)
+        except OSError as error:
+            # The user knows the folder, but not this file.
+            raise write_error(path.parent, error) from error
+        return None if file is None else cls(file, path)
+
+    def release(self) -> None:
+        """Remove the lock file, and end the lock."""
+        _release(self.file, self.path)
 
 
 def _open_locked(path: Path) -> TextIO | None:

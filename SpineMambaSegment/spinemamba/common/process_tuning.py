@@ -1,4 +1,4 @@
-"""Settings of a process: memory allocation, idle threads, priority. Standard library only."""
+"""Settings of a process: memory, idle threads, priority. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from spinemamba.common.error_reports import is_no_memory, no_host_memory
 
@@ -71,3 +72,26 @@ def lower_priority() -> None:
         )
     else:
         os.nice(5)
+
+
+def reset_peak_memory() -> None:
+    """Start to measure the peak memory of this process again, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mb() -> float:
+    """Return the peak memory of this process in MB since `reset_peak_memory`, or since its start.
+
+    0 if it is unknown, as on Windows.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(text.split("VmHWM:")[1].split()[0]) / 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # In kB; macOS counts bytes.
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -17,7 +17,6 @@ from spinemamba.imaging.dicom_seg_file import is_dicom_seg
 from spinemamba.imaging.seg_nrrd import Segment
 from spinemamba.imaging.structure_folder import is_structure_folder
 from spinemamba.imaging.volume import Box, Geometry
-from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.read import (
     LabelFile,
     NamedLabel,
@@ -26,6 +25,7 @@ from spinemamba.labelmaps.read import (
     result_beside,
 )
 from spinemamba.protocol.case_source import CaseSource, Located
+from spinemamba.protocol.image_formats import LABEL_FORMATS
 from spinemamba.protocol.manifest import Origin
 from spinemamba.protocol.result import RESULT_END, Result, read_result
 

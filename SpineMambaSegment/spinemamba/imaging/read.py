@@ -18,7 +18,7 @@ from spinemamba.imaging.formats.mr_sequence import SEQUENCE
 from spinemamba.imaging.formats.stated_geometry import is_orthonormal, not_orthonormal
 from spinemamba.imaging.volume import Geometry, Volume
 
-_LEAST_VOXELS = 8
+LEAST_VOXELS = 8
 """Minimum along every axis; a thinner image is a slice, not a volume."""
 
 _LABEL_ROUNDING = 0.05
@@ -47,7 +47,7 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
 
     Raises:
         UserError: If the file is missing or damaged, its geometry is missing or contradictory, or
-            it is not a 3-D grey-value image of at least `_LEAST_VOXELS` voxels along every axis
+            it is not a 3-D grey-value image of at least `LEAST_VOXELS` voxels along every axis
             with finite, non-constant values; if memory is too small (OOM_HOST).
     """
     warn = warn or _ignore
@@ -146,11 +146,11 @@ def _checked(image: sitk.Image, name: str) -> Volume:
             f"{name} has {len(size)} dimensions ({' x '.join(map(str, size))}), not 3.",
             "Choose a 3-D volume; export one frame of a sequence.",
         )
-    if min(image.GetSize()) < _LEAST_VOXELS:
+    if min(image.GetSize()) < LEAST_VOXELS:
         raise UserError(
             f"{name} has only {min(image.GetSize())} voxels along one axis "
             f"({' x '.join(map(str, image.GetSize()))}).",
-            f"Choose a volume with at least {_LEAST_VOXELS} voxels along every axis.",
+            f"Choose a volume with at least {LEAST_VOXELS} voxels along every axis.",
         )
     geometry = _geometry(image, name)
     sequence = image.GetMetaData(SEQUENCE) if image.HasMetaDataKey(SEQUENCE) else ""

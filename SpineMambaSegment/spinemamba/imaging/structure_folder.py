@@ -11,7 +11,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.seg_nrrd import Segment, SegmentationFile
 from spinemamba.imaging.volume import Volume
-from spinemamba.imaging.write import LABEL_FORMATS
+from spinemamba.protocol.image_formats import LABEL_FORMATS
 
 
 def is_structure_folder(path: Path) -> bool:

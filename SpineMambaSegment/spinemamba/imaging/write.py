@@ -13,8 +13,7 @@ from spinemamba.common.error_reports import is_no_memory, no_host_memory
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.formats.image_file import quiet_library
 from spinemamba.imaging.volume import Volume
-
-LABEL_FORMATS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
+from spinemamba.protocol.image_formats import LABEL_FORMATS
 
 
 def check_output(path: Path, *, overwrite: bool = False) -> None:

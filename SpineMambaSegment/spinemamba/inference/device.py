@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.process_tuning import enough_memory
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Load: TypeAlias = "Callable[[Path, str, str], Model]"
+"""Function that loads the model in a folder, on a device and with a precision."""
 
-def with_model(folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], T]) -> T:
+
+def with_model(
+    folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], T], load: Load | None = None
+) -> T:
     """Call ``work`` with a model on the job's device, or on the CPU if the GPU runs out of memory.
 
     The fallback also applies if the user chose the GPU: the CPU gives the same labels, more slowly.
@@ -29,6 +34,8 @@ def with_model(folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], 
         job: Device and precision.
         warn: Called with a warning before the fallback.
         work: Function of the loaded model.
+        load: Loads the model, as `load_model`, which None stands for; a process with many jobs
+            keeps the model.
 
     Returns:
         Result of ``work``.
@@ -37,13 +44,14 @@ def with_model(folder: Path, job: ModelJob, warn: Warn, work: Callable[[Model], 
 
     from spinemamba.inference.model import load_model
 
+    load = load or load_model
     try:
-        return work(load_model(folder, pick_device(job.device), job.precision))
+        return work(load(folder, pick_device(job.device), job.precision))
     except torch.cuda.OutOfMemoryError:
         warn("The GPU has too little free memory for this volume. Using the slower CPU instead.")
     # Outside of `except`, because the exception keeps references to tensors on the GPU.
     torch.cuda.empty_cache()
-    return work(load_model(folder, "cpu", "float32"))
+    return work(load(folder, "cpu", "float32"))
 
 
 def pick_device(name: str) -> str:

@@ -66,7 +66,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class _MeasuredCase:
+class MeasuredCase:
     """Measurements, with the inputs that the report needs.
 
     Attributes:
@@ -84,7 +84,17 @@ class _MeasuredCase:
     stance: Stance
 
 
-def measure_files(sources: Sources, progress: Progress) -> _MeasuredCase:
+@dataclass(frozen=True)
+class _Case:
+    """What is measured; attributes as in `MeasuredCase` and `Sources`."""
+
+    labels: Volume
+    image: Volume | None
+    result: Result | None
+    modality: str = "auto"
+
+
+def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
     """Read the input files and measure.
 
     Args:
@@ -95,25 +105,35 @@ def measure_files(sources: Sources, progress: Progress) -> _MeasuredCase:
         UserError: If an input cannot be read or does not match the labels.
     """
     spine = read_vertebra_labels(sources.labels, sources.numbering)
-    labels = spine.volume
     image = read_volume(sources.image) if sources.image else None
     result, alerts = _result_of(sources, spine)
-    modality, notes = "", list(spine.notes)
     if image is not None:
         check_image(image, sources.image.name)
+    case = _Case(spine.volume, image, result, sources.modality)
+    return _measure(case, alerts, list(spine.notes), progress)
+
+
+def measure_run(image: Volume, labels: Volume, result: Result) -> MeasuredCase:
+    """Measure the labels of a run that has just ended, as `measure_files` does from its files."""
+    return _measure(_Case(labels, image, result), _doubts(result), [], lambda *_: None)
+
+
+def _measure(case: _Case, alerts: list[str], notes: list[str], progress: Progress) -> MeasuredCase:
+    labels, image, result, modality = case.labels, case.image, case.result, ""
+    if image is not None:
         known = replace(
             without_padding(image), modality=result.modality if result else image.modality
         )
-        modality = choose_modality(known, sources.modality, notes.append)
+        modality = choose_modality(known, case.modality, notes.append)
     cuts = {} if result is None else cuts_by_place(result, labels)
     measured, stance = measure_with_stance(labels, image, modality, progress, cuts)
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )
-    return _MeasuredCase(measured, labels, image, result, stance)
+    return MeasuredCase(measured, labels, image, result, stance)
 
 
-def write_case_page(done: _MeasuredCase, path: Path, title: str = "") -> None:
+def write_case_page(done: MeasuredCase, path: Path, title: str = "") -> None:
     """Write the report; a spine in an odd position is drawn upright."""
     image, labels = (
         None if volume is None else canonical(done.stance.stand(volume))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
-from spinemamba.inference.device import translate_out_of_memory, with_model
+from spinemamba.inference.device import Load, translate_out_of_memory, with_model
 from spinemamba.jobs.outputs import check_outputs
 from spinemamba.labelmaps.other_scan import read_other_scan
 from spinemamba.levels.pins import parse_pin
@@ -26,9 +26,9 @@ from spinemamba.protocol.model_card import find_model, find_model_for
 from spinemamba.protocol.result import Result
 
 if TYPE_CHECKING:
+    from spinemamba.imaging.curved_planar import View
     from spinemamba.inference.model import Model
-    from spinemamba.levels.outlines import OtherScan
-    from spinemamba.segment import Segmentation, SegmentOptions
+    from spinemamba.segment import Segmentation
 
 
 @dataclass(frozen=True)
@@ -56,49 +56,71 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     check_outputs(job)
     find_model(job.model)  # a wrong name is an error before a large file is read
     progress("read", 0.0)
-    other = None if job.levels_from is None else read_other_scan(job.levels_from)
     with translate_out_of_memory():
-        volume = read_volume(job.input, warn)
-        if job.fine_slices:
-            volume = with_fine_slices(volume)
-        progress("read", 0.7)
-        modality = choose_modality(without_padding(volume), job.modality)
-        folder = find_model_for(job.model, modality)
-        options = _options(job, other)
-        done = _segment_on_device((volume, folder, job), options, progress, warn)
-        progress("write", 0.0)
-        with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
-            write_labels(done.labels, partial[job.output], segments_of(done.result))
-            if job.result is not None:
-                done.result.write(partial[job.result])
-            progress("write", 0.5)
-            if job.picture is not None:
-                from spinemamba.report.run_picture import write_run_picture
-
-                write_run_picture(volume, done.labels, done.result, partial[job.picture])
-            progress("write", 1.0)
+        volume = read_input(job, progress, warn)
+        done = segment_on_device(volume, job, (progress, warn))
+        write_outputs(job, volume, done, progress)
     return RunFiles(job.output, job.result, job.picture, done.result)
 
 
-def _options(job: SegmentJob, other: OtherScan | None) -> SegmentOptions:
-    from spinemamba.segment import SegmentOptions
+def read_input(job: SegmentJob, progress: Progress, warn: Warn) -> Volume:
+    """Read the image of a job."""
+    volume = read_volume(job.input, warn)
+    if job.fine_slices:
+        volume = with_fine_slices(volume)
+    progress("read", 0.7)
+    return volume
 
-    pins = tuple(map(parse_pin, job.fixed_levels))
-    return SegmentOptions(job.modality, job.quality, pins, job.keep_pieces, other)
 
-
-def _segment_on_device(
-    what: tuple[Volume, Path, SegmentJob], options: SegmentOptions, progress: Progress, warn: Warn
+def segment_on_device(
+    volume: Volume,
+    job: SegmentJob,
+    report: tuple[Progress, Warn],
+    load: Load | None = None,
 ) -> Segmentation:
-    from spinemamba.segment import segment
+    """Segment an image on the device of the job.
 
-    volume, folder, job = what
+    Args:
+        volume: The image.
+        job: Model, device and options.
+        report: Progress and warnings, as in `run_job`.
+        load: As in `with_model`.
+    """
+    from spinemamba.segment import SegmentOptions, segment
+
+    progress, warn = report
+    folder = find_model_for(job.model, choose_modality(without_padding(volume), job.modality))
+    pins = tuple(map(parse_pin, job.fixed_levels))
+    other = None if job.levels_from is None else read_other_scan(job.levels_from)
+    options = SegmentOptions(job.modality, job.quality, pins, job.keep_pieces, other)
 
     def work(model: Model) -> Segmentation:
         progress("read", 1.0)
-        return segment(volume, model, options, progress, warn)
+        done = segment(volume, model, options, progress, warn)
+        if not job.run_id:
+            return done
+        return replace(done, result=replace(done.result, run_id=job.run_id))
 
-    return with_model(folder, job, warn, work)
+    return with_model(folder, job, warn, work, load)
+
+
+def write_outputs(
+    job: SegmentJob, volume: Volume, done: Segmentation, progress: Progress
+) -> tuple[View, View] | None:
+    """Write labels, result and picture, all or none; return the views in the picture."""
+    views = None
+    progress("write", 0.0)
+    with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
+        write_labels(done.labels, partial[job.output], segments_of(done.result))
+        if job.result is not None:
+            done.result.write(partial[job.result])
+        progress("write", 0.5)
+        if job.picture is not None:
+            from spinemamba.report.run_picture import write_run_picture
+
+            views = write_run_picture(volume, done.labels, done.result, partial[job.picture])
+        progress("write", 1.0)
+    return views
 
 
 def segments_of(result: Result) -> list[SegmentInfo]:

@@ -31,9 +31,9 @@ from spinemamba.imaging.seg_nrrd import (
 )
 from spinemamba.imaging.structure_folder import is_structure_folder, read_structure_folder
 from spinemamba.imaging.volume import Volume
-from spinemamba.imaging.write import LABEL_FORMATS
 from spinemamba.labelmaps.is_labelmap import check_labels
 from spinemamba.labelmaps.recognise_scheme import check_numbering, guess_numbering, label_stats
+from spinemamba.protocol.image_formats import LABEL_FORMATS
 from spinemamba.protocol.result import RESULT_END, read_result
 
 _ENTRY_TAG = "TerminologyEntry"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from spinemamba.common.json_schema import JsonFormat
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 
 PROTOCOL = 1
 
@@ -36,11 +36,13 @@ class Progress:
         stage: One of `progress.STAGES`.
         fraction: Completed share of the stage, in [0, 1].
         overall: Completed share of the whole run, in [0, 1].
+        job: Path of job.json, of a worker with several jobs in progress; empty otherwise.
     """
 
     stage: str
     fraction: float
     overall: float
+    job: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,11 @@ class Warning:
 
     Attributes:
         message: The warning, as sentences.
+        job: As in `Progress`.
     """
 
     message: str
+    job: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ class Finished:
         labels: Path of the main output, the labels for most jobs.
         result: Path of result.json; empty if none was requested.
         seconds: Duration of the whole run.
+        job: As in `Progress`.
     """
 
     labels: str
     result: str
     seconds: float
+    job: str = field(default="", metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -77,11 +83,13 @@ class Failed:
         code: A value of `errors.Code`.
         message: What happened.
         remedy: What to do.
+        job: As in `Progress`.
     """
 
     code: str
     message: str
     remedy: str
+    job: str = field(default="", metadata=OPTIONAL)
 
 
 Event: TypeAlias = Hello | Progress | Warning | Finished | Failed

@@ -9,12 +9,18 @@ from typing import Annotated, ClassVar
 
 from spinemamba.common.json_schema import JsonFormat, Limits, check_limits
 from spinemamba.common.scratch import remove_scratch_of
+from spinemamba.protocol.cohort import Fingerprint
 from spinemamba.protocol.model_card import DEFAULT
+from spinemamba.protocol.result import RESULT_END
 
 MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
 PRECISIONS = ("auto", "float32", "bfloat16")
+DICOM_SEG = "dicom-seg"
+COHORT_EXTRAS = ("stl", DICOM_SEG)
+"""Further outputs of a case of a cohort."""
+
 NTH_GPU = r"cuda:\d+"
 
 
@@ -89,6 +95,7 @@ class SegmentJob(ModelJob):
         fine_slices: Whether thick slices are subdivided; labels and result are on the finer grid.
         levels_from: Another scan of the patient with named vertebrae, in any form that
             `labelmaps.other_scan.read_other_scan` reads; or None.
+        run_id: Identifier of the run; empty for a random one.
     """
 
     KIND: ClassVar[str] = "segment"
@@ -99,6 +106,7 @@ class SegmentJob(ModelJob):
     keep_pieces: bool = False
     fine_slices: bool = False
     levels_from: Path | None = None
+    run_id: str = ""
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -212,8 +220,57 @@ class MeasureJob(FileJob):
         return (*super().outputs, *((self.page,) if self.page else ()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class CohortJob(ModelJob):
+    """Segment one case of a cohort.
+
+    ``output`` is the folder of the case, which appears complete or not at all; an older one is
+    replaced.
+
+    Attributes:
+        case: Name of the case, and beginning of the names of its files.
+        source: The input as the list of cases names it.
+        fingerprint: Stored in the record of the case.
+        input_stamp: Stored in the record of the case.
+        attempt: Number of this attempt, from 1.
+        quality: One of `QUALITIES`.
+        measurements: Whether to measure, and to write the HTML report.
+        also: Further outputs, of `COHORT_EXTRAS`.
+    """
+
+    KIND: ClassVar[str] = "cohort"
+
+    case: str
+    source: str
+    fingerprint: Fingerprint
+    input_stamp: str = ""
+    attempt: int = 1
+    quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
+    measurements: bool = True
+    also: tuple[Annotated[str, Limits(choices=COHORT_EXTRAS)], ...] = ()
+
+    def remove_partial(self, pid: int) -> None:
+        """Delete the hidden folder in which a process made the folder of the case."""
+        remove_scratch_of(pid, self.output.absolute().parent)
+
+    def segment_job(self, folder: Path) -> SegmentJob:
+        """Return the job that writes labels, result and picture of this case into a folder."""
+        return SegmentJob(
+            self.input,
+            folder / f"{self.case}.seg.nrrd",
+            folder / f"{self.case}{RESULT_END}",
+            folder / f"{self.case}_report.png",
+            model=self.model,
+            device=self.device,
+            modality=self.modality,
+            precision=self.precision,
+            quality=self.quality,
+            run_id=self.fingerprint.run_id,
+        )
+
+
 JOB: JsonFormat[FileJob] = JsonFormat(
-    {kind.KIND: kind for kind in (SegmentJob, ResegmentJob, CaseJob, MeasureJob)},
+    {kind.KIND: kind for kind in (SegmentJob, ResegmentJob, CaseJob, MeasureJob, CohortJob)},
     "a job",
     "Start the run again from the panel or shell.",
     version=2,

@@ -159,6 +159,16 @@ def find_model_for(name_or_folder: str, modality: str) -> Path:
     return find_model(name_or_folder)
 
 
+def model_elsewhere(name_or_folder: str) -> str:
+    """Return a model's name or folder so that it is found from any working directory.
+
+    Raises:
+        UserError: As `find_model`.
+    """
+    folder = find_model(name_or_folder)
+    return name_or_folder if name_or_folder in bundled_models() else str(folder.absolute())
+
+
 def bundled_models() -> list[str]:
     """Return the names of the models that ship with the package."""
     return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}"))

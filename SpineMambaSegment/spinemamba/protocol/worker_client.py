@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -218,7 +218,10 @@ def without_names(text: str, files: Sequence[Path], run_folder: Path) -> str:
 
 
 def start_module(
-    python: str, arguments: Sequence[str], errors: IO[bytes] | int
+    python: str,
+    arguments: Sequence[str],
+    errors: IO[bytes] | int,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """Start a module of this package in a new process group, with pipes for stdin and stdout.
 
@@ -226,12 +229,14 @@ def start_module(
         python: Interpreter, or a launcher that forwards stdin.
         arguments: Name of the module, and its arguments.
         errors: Destination of stderr.
+        environment: Variables besides those of this process.
 
     Raises:
         OSError: If the interpreter cannot be started.
     """
     package_parent = str(Path(__file__).resolve().parents[2])
     search_path = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {"PYTHONPATH": os.pathsep.join(search_path), "PYTHONUTF8": "1"}
     return subprocess.Popen(
         [python, "-m", *arguments],
         cwd=package_parent,
@@ -240,7 +245,7 @@ def start_module(
         stderr=errors,
         encoding="utf-8",
         errors="replace",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(search_path), "PYTHONUTF8": "1"},
+        env={**os.environ, **(environment or {}), **own},
         **_own_group(),
     )
 

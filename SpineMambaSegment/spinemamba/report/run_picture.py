@@ -37,7 +37,9 @@ _FLAG_CHARACTERS = 53
 _WARNING_CHARACTERS = 78
 
 
-def write_run_picture(image: Volume, labels: Volume, result: Result, path: Path) -> None:
+def write_run_picture(
+    image: Volume, labels: Volume, result: Result, path: Path
+) -> tuple[View, View]:
     """Write the picture of a run as PNG, atomically.
 
     Args:
@@ -46,6 +48,9 @@ def write_run_picture(image: Volume, labels: Volume, result: Result, path: Path)
         result: Result of the run.
         path: File to write.
 
+    Returns:
+        The side and the front view in the picture.
+
     Raises:
         UserError: If the file cannot be written.
     """
@@ -53,6 +58,7 @@ def write_run_picture(image: Volume, labels: Volume, result: Result, path: Path)
     figure = _figure(views, result)
     with whole_or_nothing(path) as partial:
         figure.savefig(partial, dpi=_DPI, facecolor=BACKGROUND, format="png")
+    return views
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,14 @@ def _draw_title(figure: Figure, result: Result, left: float, middle: float) -> N
     )
 
 
+def display_window(view: View, modality: str) -> tuple[float, float]:
+    """Return the values that are drawn black and white."""
+    if modality == "ct":
+        return _DISPLAY_WINDOW_HU
+    low, high = np.percentile(view.image, _MR_WINDOW_PERCENT)
+    return float(low), float(high)
+
+
 def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
     """Draw a view with labels, names and a scale bar.
 
@@ -123,10 +137,7 @@ def draw_view(axes: Axes, view: View, modality: str, sides: str) -> None:
         modality: "ct" or "mr", for the window of intensities.
         sides: Letters of the left and the right side; with "AP", names are on the left.
     """
-    if modality == "ct":
-        low, high = _DISPLAY_WINDOW_HU
-    else:
-        low, high = np.percentile(view.image, _MR_WINDOW_PERCENT)
+    low, high = display_window(view, modality)
     axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, origin="lower")
     axes.set_axis_off()
     overlay = np.zeros((*view.labels.shape, 4))

@@ -10,6 +10,12 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.network.config import COARSE
 from spinemamba.network.level_sequence import LevelNetworkConfig
 from spinemamba.protocol.case_source import CaseSource, Located
+from spinemamba.protocol.cohort import (
+    CaseFile,
+    CaseRecord,
+    CaseSummary,
+    Fingerprint,
+)
 from spinemamba.protocol.events import Progress
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.job import ResegmentJob
@@ -117,6 +123,19 @@ NETWORK = NetworkCard("w.safetensors", SHA, 4.0, {"patch_vox": [8, 8, 8]}, {"ste
 CONTENTS: dict[str, Any] = {
     "case_index": CaseIndex(
         1.5, 3, (IndexEntry("a", SHA, 9, 10**18, "user:0", "user", "", 1.0, (20, 21)),)
+    ),
+    "case": CaseRecord(
+        case="a",
+        input="a.nii.gz",
+        fingerprint=Fingerprint(SHA, SHA, SHA),
+        input_stamp="s",
+        state="done",
+        attempts=1,
+        seconds=3.5,
+        memory_mb=900.0,
+        summary=CaseSummary.of(RESULT),
+        files={"labels": CaseFile("a.seg.nrrd", 84)},
+        warnings=("Look.",),
     ),
     "event": Progress("segment", 0.5, 0.4),
     "job": ResegmentJob(

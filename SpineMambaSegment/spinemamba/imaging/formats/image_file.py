@@ -24,6 +24,7 @@ from spinemamba.imaging.formats.nifti_header import read_nifti_header
 from spinemamba.imaging.formats.nrrd_header import read_nrrd_header
 from spinemamba.imaging.formats.stated_geometry import Statement, check_statements, not_orthonormal
 from spinemamba.imaging.formats.stored_voxels import UnreadableError, VoxelScan, scan_voxels
+from spinemamba.protocol.image_formats import IMAGE_KINDS
 
 READERS: dict[str, Callable[[Path], ImageHeader]] = {
     ".nii.gz": read_nifti_header,
@@ -33,7 +34,7 @@ READERS: dict[str, Callable[[Path], ImageHeader]] = {
     ".mha": read_metaimage_header,
     ".mhd": read_metaimage_header,
 }
-FORMATS = tuple(READERS)
+FORMATS = tuple(IMAGE_KINDS)
 PARSE_ERRORS = (
     ValueError,
     TypeError,

@@ -1,0 +1,1 @@
+"""Many cases: list, locks, resume, retries, tables."""

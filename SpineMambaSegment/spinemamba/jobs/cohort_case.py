@@ -1,0 +1,190 @@
+"""One case of a cohort in three stages, which are those of `jobs.segment`: read, segment, write.
+
+All files of a case are written into a hidden folder, which is renamed at the end, so that the
+folder of a case is complete or does not exist.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spinemamba.common.atomic_files import all_or_none
+from spinemamba.common.errors import UserError
+from spinemamba.common.folders import replace_folder
+from spinemamba.common.process_tuning import peak_memory_mb, reset_peak_memory
+from spinemamba.common.progress import Progress
+from spinemamba.common.scratch import scratch
+from spinemamba.imaging.volume import Volume
+from spinemamba.inference.device import Load, translate_out_of_memory
+from spinemamba.jobs.segment import read_input, segment_on_device, write_outputs
+from spinemamba.protocol.cohort import DONE, CaseFile, CaseRecord, CaseSummary
+from spinemamba.protocol.job import DICOM_SEG, CohortJob
+
+if TYPE_CHECKING:
+    from spinemamba.segment import Segmentation
+
+_VIEWS = ("side", "front")
+
+
+class CohortCase:
+    """A case between its stages; each method is called once, in the order read, segment, write.
+
+    Args:
+        job: What to do.
+        progress: Called often; may stop the work by raising `Cancelled`.
+        name: Identifies the job in events.
+    """
+
+    def __init__(self, job: CohortJob, progress: Progress, name: str = ""):
+        self.job, self.name = job, name
+        self._progress = progress
+        self._warnings: list[str] = []
+        self._missing: dict[str, str] = {}
+        self._seconds = self._memory_mb = 0.0
+        self._volume: Volume | None = None
+        self._done: Segmentation | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Time of all stages so far."""
+        return round(self._seconds, 2)
+
+    def read(self) -> None:
+        """Read the image.
+
+        Raises:
+            UserError: If it cannot be read.
+        """
+        with self._timed():
+            self._progress("read", 0.0)
+            job = self.job.segment_job(self.job.output)
+            self._volume = read_input(job, self._progress, self._warnings.append)
+
+    def segment(self, load: Load) -> None:
+        """Segment the image.
+
+        Args:
+            load: As in `with_model`.
+
+        Raises:
+            UserError: As `jobs.segment.run_job`.
+        """
+        job = self.job.segment_job(self.job.output)
+        report = (self._progress, self._warnings.append)
+        reset_peak_memory()
+        with self._timed(), translate_out_of_memory():
+            self._done = segment_on_device(self._volume, job, report, load)
+        self._memory_mb = peak_memory_mb()
+
+    def write(self) -> None:
+        """Write the folder of the case; an older one is replaced.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        cases = self.job.output.absolute().parent
+        with scratch(cases) as hidden:
+            folder = hidden / self.job.output.name
+            folder.mkdir()
+            with self._timed():
+                files = self._write_files(folder)
+            self._record(folder, files).write(folder)
+            replace_folder(folder, self.job.output, hidden / "before")
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self._seconds += time.monotonic() - started
+
+    def _write_files(self, folder: Path) -> dict[str, Path]:
+        """Write all files but the record; return their paths by role."""
+        from spinemamba.report.thumbnail import write_thumbnail
+
+        job = self.job.segment_job(folder)
+        views = write_outputs(job, self._volume, self._done, self._progress)
+        files = {"labels": job.output, "result": job.result, "picture": job.picture}
+        thumbnails = {role: folder / f"{self.job.case}_{role}.png" for role in _VIEWS}
+        with all_or_none(list(thumbnails.values())) as new:
+            for path, view in zip(thumbnails.values(), views, strict=True):
+                write_thumbnail(view, self._done.result.modality, new[path])
+        files |= thumbnails
+        for role, write in self._optional():
+            try:
+                files |= write(folder)
+            # The labels are worth keeping without this file.
+            except UserError as error:
+                self._missing[role] = str(error)
+        return files
+
+    def _optional(self) -> Iterator[tuple[str, Callable[[Path], dict[str, Path]]]]:
+        """Yield the role and the function of each optional output."""
+        if self.job.measurements:
+            yield "measurements", self._write_measurements
+        if "stl" in self.job.also:
+            yield "surfaces", self._write_surfaces
+        if DICOM_SEG in self.job.also:
+            yield "dicom_seg", self._write_dicom_seg
+
+    def _write_measurements(self, folder: Path) -> dict[str, Path]:
+        from spinemamba.jobs.measure import measure_run, write_case_page, write_csv, write_json
+
+        done = measure_run(self._volume, self._done.labels, self._done.result)
+        stem = self.job.case
+        table, record = folder / f"{stem}_measurements.csv", folder / f"{stem}_measurements.json"
+        page = folder / f"{stem}_report.html"
+        with all_or_none([table, record, page]) as new:
+            write_csv(done.measured, new[table])
+            write_json(done.measured, new[record])
+            write_case_page(done, new[page], stem)
+        return {"measurements_table": table, "measurements": record, "report": page}
+
+    def _write_surfaces(self, folder: Path) -> dict[str, Path]:
+        from spinemamba.export.exporter import Export, Target
+        from spinemamba.export.meshing.options import MeshOptions
+        from spinemamba.export.run_files import find_files, source_of, vertebrae_of
+        from spinemamba.labelmaps.read import read_label_file
+        from spinemamba.protocol.manifest import JSON
+
+        files = find_files(self.job.segment_job(folder).output)
+        content = read_label_file(files.labels)
+        surfaces = folder / "surfaces"
+        surfaces.mkdir()
+        source = source_of(content, self.job.case)
+        target = Target(surfaces, self.job.case, unreviewed_accepted=True, source=source)
+        export = Export(vertebrae_of(content, files), target, MeshOptions())
+        export.run()
+        self._warnings += [f"No surface of {level}: {why}" for level, why in export.left_out]
+        return {"surfaces": surfaces / JSON}
+
+    def _write_dicom_seg(self, folder: Path) -> dict[str, Path]:
+        from spinemamba.export.dicom_seg import write_dicom_seg
+        from spinemamba.export.run_files import find_files, read_vertebrae
+
+        path = folder / f"{self.job.case}.dcm"
+        vertebrae = read_vertebrae(find_files(self.job.segment_job(folder).output))
+        write_dicom_seg(vertebrae, self.job.input, path, warn=self._warnings.append)
+        return {"dicom_seg": path}
+
+    def _record(self, folder: Path, files: dict[str, Path]) -> CaseRecord:
+        return CaseRecord(
+            case=self.job.case,
+            input=self.job.source,
+            fingerprint=self.job.fingerprint,
+            input_stamp=self.job.input_stamp,
+            state=DONE,
+            attempts=self.job.attempt,
+            seconds=self.seconds,
+            memory_mb=round(self._memory_mb, 1),
+            summary=CaseSummary.of(self._done.result),
+            files={
+                role: CaseFile(path.relative_to(folder).as_posix(), path.stat().st_size)
+                for role, path in files.items()
+            },
+            missing=self._missing,
+            warnings=tuple(dict.fromkeys(self._warnings)),
+        )
