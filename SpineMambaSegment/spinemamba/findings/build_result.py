@@ -13,8 +13,7 @@ from spinemamba import __version__
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.findings.level_flags import level_flags
 from spinemamba.findings.shape_flags import ShapeFlags
-from spinemamba.imaging.intensity import Modality
-from spinemamba.imaging.local_mean import LOCAL_MEAN
+from spinemamba.imaging.intensity import LOCAL_MEAN, Modality
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.solve import NAMES, Labeling, LevelSolution

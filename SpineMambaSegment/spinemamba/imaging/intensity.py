@@ -25,6 +25,13 @@ _UNITS_REMEDY = (
 NORMALISATION = {"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": _MR_PERCENTILES}
 """Entry of the model card."""
 
+LOCAL_MEAN = {"mr_local_mean_mm": 35.0, "mr_floor": 0.06}
+"""Entry of the card of a model whose MR is divided by the local mean, see `local_mean.py`.
+
+Standard deviation of the Gaussian that averages, wider than a vertebra, and the share of the 99th
+percentile that is added to the mean, so that air stays dark.
+"""
+
 
 @dataclass(frozen=True)
 class HounsfieldOptions:

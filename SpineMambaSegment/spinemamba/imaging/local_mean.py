@@ -15,12 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spinemamba.imaging.intensity import Modality, normalise
+from spinemamba.imaging.intensity import LOCAL_MEAN, Modality, normalise
 from spinemamba.imaging.volume import Volume
-
-LOCAL_MEAN = {"mr_local_mean_mm": 35.0, "mr_floor": 0.06}
-"""Entry of the model card. Standard deviation of the Gaussian that averages, wider than a vertebra,
-and the share of the 99th percentile that is added to the mean, so that air stays dark."""
 
 _CELL_MM = 8.0
 """Cells in which the mean is computed: small against its Gaussian."""

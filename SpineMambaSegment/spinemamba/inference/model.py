@@ -20,8 +20,7 @@ from torch import Tensor
 from spinemamba.common.atomic_files import failed_write_error, whole_or_nothing
 from spinemamba.common.error_reports import is_no_memory
 from spinemamba.common.errors import Code, UserError
-from spinemamba.imaging.intensity import NORMALISATION
-from spinemamba.imaging.local_mean import LOCAL_MEAN
+from spinemamba.imaging.intensity import LOCAL_MEAN, NORMALISATION
 from spinemamba.inference.precision import BFLOAT16, FLOAT32, choose_precision
 from spinemamba.network.config import NetworkConfig
 from spinemamba.network.level_sequence import LevelNetworkConfig, LevelSequenceNet

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spinemamba.imaging.intensity import normalise
-from spinemamba.imaging.local_mean import LOCAL_MEAN, divide_by_local_mean, normalise_volume
+from spinemamba.imaging.intensity import LOCAL_MEAN, normalise
+from spinemamba.imaging.local_mean import divide_by_local_mean, normalise_volume
 from spinemamba.imaging.volume import Geometry, Volume
 
 

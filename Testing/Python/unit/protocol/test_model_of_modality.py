@@ -19,20 +19,20 @@ def bundle(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bundled", "chosen", "modality", "used"),
+    ("bundled", "asked", "used"),
     [
-        (("starter", "starter-mr"), "starter", "mr", "starter-mr"),
-        (("starter", "starter-mr"), "starter", "ct", "starter"),
-        (("starter",), "starter", "mr", "starter"),
-        (("starter", "starter-mr", "other"), "other", "mr", "other"),
-        (("starter", "starter-mr"), "starter-mr", "ct", "starter-mr"),
+        (("starter", "starter-mr"), ("starter", "mr"), "starter-mr"),
+        (("starter", "starter-mr"), ("starter", "ct"), "starter"),
+        (("starter",), ("starter", "mr"), "starter"),
+        (("starter", "starter-mr", "other"), ("other", "mr"), "other"),
+        (("starter", "starter-mr"), ("starter-mr", "ct"), "starter-mr"),
     ],
 )
 def test_mr_has_a_model_of_its_own_unless_the_user_chose_one(
-    monkeypatch, tmp_path, bundled, chosen, modality, used
+    monkeypatch, tmp_path, bundled, asked, used
 ):
     bundle(monkeypatch, tmp_path, *bundled)
-    assert find_model_for(chosen, modality) == tmp_path / used
+    assert find_model_for(*asked) == tmp_path / used
 
 
 def test_a_folder_of_the_user_stays_for_mr(monkeypatch, tmp_path):
