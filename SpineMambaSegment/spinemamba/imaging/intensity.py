@@ -26,9 +26,11 @@ NORMALISATION = {"ct_window_hu": CT_WINDOW_HU, "mr_percentiles": _MR_PERCENTILES
 """Entry of the model card."""
 
 LOCAL_MEAN = {"mr_local_mean_mm": 35.0, "mr_floor": 0.06}
-"""Further entry of the card of a model that divides MR by its local mean: standard deviation of the
-Gaussian that averages, wider than a vertebra, and the share of the 99th percentile that is added to
-the mean, so that air stays dark."""
+"""Entry of the card of a model whose MR is divided by the local mean, see `local_mean.py`.
+
+Standard deviation of the Gaussian that averages, wider than a vertebra, and the share of the 99th
+percentile that is added to the mean, so that air stays dark.
+"""
 
 
 @dataclass(frozen=True)

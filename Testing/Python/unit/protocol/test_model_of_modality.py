@@ -19,19 +19,20 @@ def bundle(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "used"),
+    ("bundled", "asked", "used"),
     [
-        ("starter starter-mr | starter mr", "starter-mr"),
-        ("starter starter-mr | starter ct", "starter"),
-        ("starter | starter mr", "starter"),
-        ("starter starter-mr other | other mr", "other"),
-        ("starter starter-mr | starter-mr ct", "starter-mr"),
+        (("starter", "starter-mr"), ("starter", "mr"), "starter-mr"),
+        (("starter", "starter-mr"), ("starter", "ct"), "starter"),
+        (("starter",), ("starter", "mr"), "starter"),
+        (("starter", "starter-mr", "other"), ("other", "mr"), "other"),
+        (("starter", "starter-mr"), ("starter-mr", "ct"), "starter-mr"),
     ],
 )
-def test_mr_has_a_model_of_its_own_unless_the_user_chose_one(monkeypatch, tmp_path, names, used):
-    bundled, _, call = names.partition(" | ")
-    bundle(monkeypatch, tmp_path, *bundled.split())
-    assert find_model_for(*call.split()) == tmp_path / used
+def test_mr_has_a_model_of_its_own_unless_the_user_chose_one(
+    monkeypatch, tmp_path, bundled, asked, used
+):
+    bundle(monkeypatch, tmp_path, *bundled)
+    assert find_model_for(*asked) == tmp_path / used
 
 
 def test_a_folder_of_the_user_stays_for_mr(monkeypatch, tmp_path):
