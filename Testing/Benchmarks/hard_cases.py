@@ -18,7 +18,7 @@ from spinemamba.common.process_tuning import keep_freed_memory
 from spinemamba.evaluation.compare import compare
 from spinemamba.inference.model import load_model
 from spinemamba.phantom import PhantomOptions, make_phantom
-from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.protocol.model_card import DEFAULT, find_model_for
 from spinemamba.report.run_picture import write_run_picture
 from spinemamba.segment import SegmentOptions, segment
 
@@ -44,12 +44,13 @@ def main(words: list[str]) -> int:
     """Segment all cases and write the table and pictures."""
     argparse.ArgumentParser("hard_cases", description=__doc__).parse_args(words)
     keep_freed_memory()
-    model = load_model(find_model(DEFAULT))
+    models = {kind: load_model(find_model_for(DEFAULT, kind)) for kind in ("ct", "mr")}
     rows, worst = [], []
     for name, options in CASES.items():
         phantom = make_phantom(SEED, options)
         try:
-            found = segment(phantom.image, model, SegmentOptions(modality=options.modality))
+            kind = options.modality
+            found = segment(phantom.image, models[kind], SegmentOptions(modality=kind))
         except UserError as error:
             rows.append((name, "none", "", "", error.message, ""))
             continue
@@ -77,5 +78,5 @@ def main(words: list[str]) -> int:
             pictures.append(f"![{name}](../../../../Resources/{file})\n\n*{name}*")
     heads = ("case", "found", "bone Dice", "Dice per vertebra", "named right", "ambiguous")
     content = "\n\n".join([markdown(heads, rows), *pictures])
-    write_section(find_model(DEFAULT) / "MODEL_CARD.md", "hard", content)
+    write_section(find_model_for(DEFAULT, "ct") / "MODEL_CARD.md", "hard", content)
     return 0
