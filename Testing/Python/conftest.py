@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+LONG = "SPINEMAMBA_LONG_TESTS"
+"""Environment variable with which tests of several minutes run, too."""
+
 sys.path[:0] = [
     str(REPOSITORY / "SpineMambaSegment"),
     *(str(REPOSITORY / "Testing" / name) for name in ("Python/helpers", "Tools", "Benchmarks")),
@@ -38,10 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "slow: takes long, and a quicker test checks the same less closely"
     )
+    config.addinivalue_line("markers", f"long: takes minutes, skipped unless {LONG} is set")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip tests marked ``gpu`` where no CUDA device is."""
+    """Skip tests marked ``gpu`` where no CUDA device is, and those marked ``long`` unless asked."""
+    if item.get_closest_marker("long") and not os.environ.get(LONG):
+        pytest.skip(f"takes minutes; set {LONG}=1 to run it")
     if item.get_closest_marker("gpu"):
         import torch
 

@@ -167,7 +167,7 @@ def test_an_output_that_could_not_be_made_is_reported(tmp_path: Path, env: Env):
     assert "a: " not in done.stderr
 
 
-@pytest.mark.slow  # the same with twelve cases above
+@pytest.mark.long  # the same with twelve cases above
 def test_sixty_cases_need_no_more_memory_than_twenty(tmp_path: Path, env: Env):
     pytest.importorskip("pydicom")
     wrong = mixed(tmp_path / "in")
@@ -289,7 +289,7 @@ def wait_for(process: subprocess.Popen[str], env: Env, segmented: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("seed", "kills"), [(1, 2), pytest.param(2, 10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "kills"), [(1, 2), pytest.param(2, 10, marks=pytest.mark.long)])
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     scans: Path, tmp_path: Path, env: Env, seed: int, kills: int
 ):

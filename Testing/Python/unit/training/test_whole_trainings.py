@@ -18,7 +18,7 @@ from spinemamba.training.layouts.user_case import UserCase
 from spinemamba.training.loop import Trainer
 from spinemamba.training.validation.monitor import Monitor
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 STEPS, STOPPED_AT = 3, 2
 
