@@ -39,14 +39,14 @@ class _Named:
 _RECIPES = {
     "starter": _Named(
         "As the bundled model: a small network, on a laptop.",
-        "tiny",
+        "full",
         phantoms=20,
         minutes=(60.0, 90.0),
         steps=(100_000, 100_000),
     ),
     "finetune": _Named(
         "Continue from the bundled weights with own cases, on a laptop.",
-        "tiny",
+        "full",
         phantoms=12,
         minutes=(240.0, 480.0),
         steps=(100_000, 100_000),

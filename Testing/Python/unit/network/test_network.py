@@ -9,7 +9,7 @@ import torch
 
 from spinemamba.cli.main import main
 from spinemamba.network.blocks import Conv3d, Linear, fold, unfold
-from spinemamba.network.config import BASE, COARSE, FINE, SIZES, NetworkConfig
+from spinemamba.network.config import BASE, COARSE, FINE, FULL, SIZES, NetworkConfig
 from spinemamba.network.rvm import ORDERS, RVM, VSSM
 from spinemamba.network.size import network_size
 from spinemamba.network.unet import SpineMambaNet, parameter_count
@@ -205,9 +205,9 @@ def test_the_command_lists_every_named_size(capsys):
         assert name in out
 
 
-def test_the_bundled_networks_have_the_tiny_configurations():
+def test_the_bundled_networks_have_the_full_configurations():
     card = read_card(find_model(DEFAULT))
-    for name, config in (("coarse", COARSE), ("fine", FINE)):
+    for name, config in (("coarse", COARSE), ("fine", FULL)):
         bundled = NetworkConfig.from_json(card.networks[name].config)
         # Weights trained before offsets and details existed lack these outputs.
         later = {"offsets": config.offsets, "detail_channels": config.detail_channels}
