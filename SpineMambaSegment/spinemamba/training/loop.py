@@ -328,8 +328,8 @@ class Trainer:
         except RuntimeError as error:
             raise UserError(
                 "The weights of the model to start from do not fit this network.",
-                "Train a network of its --size (the bundled fine network is 'full'), choose a model "
-                "of this version, or leave out --start-from.",
+                "Give its --size (the bundled fine network is 'full'), choose a model of this "
+                "version, or leave out --start-from.",
                 Code.MODEL_BAD,
             ) from error
         self.average = {k: v.clone() for k, v in self.network.state_dict().items()}
