@@ -37,7 +37,7 @@ pytestmark = [
 
 RIGHT, REFUSED, ELSE = "right", "refused", "anything else"
 BUG = ("Traceback", "Something went wrong", "Error", "damaged")
-TRAINING = {"cases", "checkpoint.pt", "sheet.png", "training.json"}
+TRAINING = {"cases", "checkpoint.pt", "recipe.toml", "sheet.png", "training.json"}
 WRITING = ("synced", "named")
 
 Contents = dict[str, str]

@@ -259,8 +259,10 @@ def test_a_packed_training_is_the_level_network_of_a_model(spine: Spine, tmp_pat
 
 
 def test_a_model_without_a_level_network_cannot_give_one(tmp_path: Path):
+    plain = tmp_path / "plain"
+    pack_model(STARTER, STARTER, plain, name="plain", version="1")
     with pytest.raises(UserError, match="has no network 'levels'"):
-        pack_model(STARTER, STARTER, tmp_path / "m", name="m", version="1", levels=STARTER)
+        pack_model(STARTER, STARTER, tmp_path / "m", name="m", version="1", levels=plain)
     assert not (tmp_path / "m").exists() or not any((tmp_path / "m").iterdir())
 
 
