@@ -202,10 +202,13 @@ def test_an_error_names_the_frame_and_what_is_kept(scan, monkeypatch):
 def test_a_second_run_keeps_what_is_approved_in_each_frame(scan):
     scan.start()
     scan.wait()
-    scan.pump(lambda: scan.ui.reviewTable.rowCount > 0)
+    assert "Finished" in scan.ui.statusLabel.text
+    assert scan.rows() == 3
     scan.ui.reviewTable.selectRow(0)
+    assert scan.panel.reviewSection.selectedIds() == ["V19"]
+    assert scan.ui.approveButton.enabled
     scan.ui.approveButton.click()
-    scan.pump(lambda: scan.ui.reviewProgressBar.value == 1)
+    assert scan.ui.reviewProgressBar.value == 1, scan.ui.statusLabel.text
     scan.start()
     scan.wait()
     assert scan.ids() == dict.fromkeys(VALUES, IDS)
