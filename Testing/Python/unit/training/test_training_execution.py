@@ -289,7 +289,7 @@ def test_one_gpu_for_several_processes_is_refused(monkeypatch):
         pytest.fail("it has begun")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compiled_network_learns_the_same(case: Case):
     plain, one = trainer(case), trainer(case)
     compiled = Trainer(CONFIG, [case], [1.0], one.options, replace(ONE_CPU, compiled=True))
