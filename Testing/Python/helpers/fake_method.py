@@ -89,7 +89,7 @@ def install() -> None:
     run_picture._DPI = 20
 
 
-def _segment(volume: Any, folder: Path, job: Any, report: Any, load: Any) -> Any:
+def _segment(volume: Any, job: Any, report: Any, load: Any) -> Any:
     from synthetic_results import result_of
 
     from spinemamba.common.errors import Code, UserError
