@@ -199,7 +199,7 @@ def test_only_cases_that_are_not_complete_run_again(scans: Path, tmp_path: Path,
     assert attempts(env) == {"p0": 1, "p1": 1, "p2": 2, "p3": 1, "p4": 2, "p5": 1}
 
 
-@pytest.mark.slow  # several runs; shorter tests have most of it
+@pytest.mark.long  # several runs; shorter tests have most of it
 def test_results_of_another_input_or_other_options_are_replaced_if_asked(
     scans: Path, tmp_path: Path, env: Env
 ):
@@ -225,7 +225,7 @@ def test_a_folder_that_is_no_case_is_not_replaced(scans: Path, tmp_path: Path, e
     assert mine.exists()
 
 
-@pytest.mark.parametrize("how", ["crash", pytest.param("oom", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["crash", pytest.param("oom", marks=pytest.mark.long)])
 def test_a_crash_or_too_little_memory_is_tried_once_more(
     scans: Path, tmp_path: Path, env: Env, how: str
 ):
@@ -255,7 +255,7 @@ def test_a_bug_in_one_case_does_not_stop_the_others(scans: Path, tmp_path: Path,
     assert "p2" not in text
 
 
-@pytest.mark.slow  # several runs; shorter tests have most of it
+@pytest.mark.long  # several runs; shorter tests have most of it
 def test_a_worker_that_always_crashes_stops_the_run(scans: Path, tmp_path: Path, env: Env):
     names = " ".join(f"p{k}=crash" for k in range(6))
     done = cohort(scans, tmp_path / "out", {**env, FAIL: names})
@@ -311,7 +311,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(
     assert sum(attempts(disturbed).values()) <= cases + 2 * kills
 
 
-@pytest.mark.slow  # several runs; shorter tests have most of it
+@pytest.mark.long  # several runs; shorter tests have most of it
 def test_a_run_that_is_killed_alone_ends_its_worker(scans: Path, tmp_path: Path, env: Env):
     out, slow = tmp_path / "out", {**env, SLOW_S: "0.5"}
     process = start(scans, out, slow)
@@ -366,7 +366,7 @@ def test_a_wrong_part_is_refused(scans: Path, tmp_path: Path, env: Env, part: st
     assert cohort(scans, tmp_path / "out", env, "--part", part).returncode == 2
 
 
-@pytest.mark.slow  # several runs; shorter tests have most of it
+@pytest.mark.long  # several runs; shorter tests have most of it
 def test_several_workers_share_the_cases(scans: Path, tmp_path: Path, env: Env):
     assert cohort(scans, tmp_path / "one", env).returncode == 0
     more = environment(tmp_path / "more")

@@ -58,7 +58,7 @@ def test_a_run_is_measured_in_memory_as_from_its_files(tmp_path: Path):
     assert in_memory.alerts[0].startswith("The levels are ")
 
 
-@pytest.mark.slow  # runs the networks; test_cohort_run.py has the files
+@pytest.mark.long  # runs the networks; test_cohort_run.py has the files
 def test_a_case_has_the_labels_of_segment_and_the_values_of_measure(job: CohortJob, tmp_path: Path):
     from spinemamba.inference.model import load_model
 

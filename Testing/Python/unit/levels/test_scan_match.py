@@ -238,7 +238,7 @@ REAL = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("degrees", [(0.0, 0.0, 0.0), (10.0, 0.0, 5.0)])
 def test_a_part_of_a_real_spine_is_found_in_the_whole(name: str, degrees, shared_data: Path):
@@ -258,7 +258,7 @@ def test_a_part_of_a_real_spine_is_found_in_the_whole(name: str, degrees, shared
     assert len(match.levels) >= 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("other", ["verse/verse012_seg", "verse/verse010_maskonly_seg"])
 def test_a_real_scan_of_another_patient_is_refused(other: str, shared_data: Path):
     whole = read_labels(shared_data / "totalsegmentator/s0327_maskonly_seg.nii.gz")

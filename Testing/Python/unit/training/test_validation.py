@@ -292,7 +292,7 @@ def test_a_row_of_metrics_says_how_much_time_is_left(tmp_path: Path):
     assert said[-1] == "step 100 bone 0.500 (10.0 min)"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_dynunet_is_trained_validated_packed_and_segments_from_the_shell(tmp_path: Path):
     pytest.importorskip("monai")
     for name, seed in (("a", 1), ("b", 2)):
