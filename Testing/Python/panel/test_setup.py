@@ -14,7 +14,7 @@ import slicer.util
 from run_helpers import put_python_slicer
 
 from spinemamba.common.errors import Code, UserError
-from spinemamba.protocol.model_card import BUNDLED, DEFAULT, find_model, read_card
+from spinemamba.protocol.model_card import BUNDLED, DEFAULT, bundled_models, find_model, read_card
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_imported_models_are_removed_after_a_question(
     assert store.imported() == []
     assert not ui.removeModelsButton.enabled
     assert panel.inputSection.model() == DEFAULT
-    assert ui.modelSelector.count == 1
+    assert ui.modelSelector.count == len(bundled_models())
     # Only what the import has written is deleted.
     assert beside.exists()
     assert inside.exists()
@@ -360,7 +360,7 @@ def test_a_pickle_with_the_right_hash_is_refused(store, copy_of_starter):
 
 def test_importing_a_model_twice_keeps_one_copy(store, copy_of_starter):
     assert store.importModel(copy_of_starter) == store.importModel(copy_of_starter)
-    assert len(store.names()) == len({*store.names()}) == 2
+    assert len(store.names()) == len({*store.names()}) == len(bundled_models()) + 1
 
 
 def test_the_remaining_time_converges():
