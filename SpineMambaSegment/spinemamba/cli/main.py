@@ -45,8 +45,11 @@ COMMANDS = {
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
-_TRAINING = ("check-data", "prepare", "recipe", "export-nnunet", "import-nnunet")
-"""Commands in the folder ``training``."""
+_FOLDERS = {
+    "results": ("evaluate", "export", "measure", "relabel", "resegment", "review-import"),
+    "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
+}
+"""Commands that stand in a folder of their own."""
 
 _FORMER_NAMES = {"box": "resegment", "stress": "simulate-levels"}
 """Names of commands in version 0.1. They work, but the help does not list them."""
@@ -162,8 +165,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 
 def command_module(name: str) -> ModuleType:
     """Import and return the module of a command."""
-    folder = "training." if name in _TRAINING else ""
-    return importlib.import_module(f"spinemamba.cli.{folder}{name.replace('-', '_')}")
+    folders = [folder for folder, names in _FOLDERS.items() if name in names]
+    path = ".".join(["spinemamba", "cli", *folders, name.replace("-", "_")])
+    return importlib.import_module(path)
 
 
 def _how_to_report(error: BaseException) -> str:

@@ -61,13 +61,13 @@ POINTS = {
     "measure": (
         ("read", "spinemamba.jobs.measure", "read_vertebra_labels"),
         ("image", "spinemamba.jobs.measure", "read_volume"),
-        ("measure", "spinemamba.cli.measure", "_print_progress"),
+        ("measure", "spinemamba.cli.results.measure", "_print_progress"),
         ("table", "spinemamba.jobs.measure", "write_csv"),
         ("record", "spinemamba.jobs.measure", "write_json"),
         ("page", "spinemamba.jobs.measure", "write_case_page"),
     ),
     "export": (
-        ("read", "spinemamba.cli.export", "read_label_file"),
+        ("read", "spinemamba.cli.results.export", "read_label_file"),
         ("smooth", "spinemamba.export.exporter", "smooth"),
         ("finish", "spinemamba.export.exporter", "finish"),
         ("write", "spinemamba.export.exporter", "write_together"),

@@ -26,8 +26,8 @@ from label_file_cases import (
 from synthetic_labels import result_of
 
 from spinemamba.anatomy.labels import BY_NAME
-from spinemamba.cli import resegment as resegment_command
 from spinemamba.cli.main import main
+from spinemamba.cli.results import resegment as resegment_command
 from spinemamba.imaging.read import read_labels
 from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.protocol.result import read_result

@@ -15,7 +15,7 @@ import pytest
 from spinemamba.cli.arguments import split_name
 from spinemamba.cli.console import ProgressBar, Stream, print_line, safe_streams, table
 from spinemamba.cli.demo import with_dice
-from spinemamba.cli.main import COMMANDS, main
+from spinemamba.cli.main import COMMANDS, command_module, main
 from spinemamba.cli.segment import BESIDE, report_paths
 from spinemamba.common import atomic_files
 from spinemamba.common.errors import Cancelled
@@ -155,7 +155,7 @@ MODULES = ("resegment", "simulate_levels", "export", "bench")
 def test_former_names_of_commands_and_options_mean_the_current_ones(former: str, monkeypatch):
     given = []
     for module in MODULES:
-        monkeypatch.setattr(f"spinemamba.cli.{module}.run", lambda args: given.append(args) or 0)
+        monkeypatch.setattr(command_module(module), "run", lambda args: given.append(args) or 0)
     assert main(former.split()) == main(FORMER[former].split()) == 0
     assert given[0] == given[1]
 

@@ -1,0 +1,1 @@
+"""Commands on finished labels: measure, correct, compare, export, hand on."""
