@@ -20,7 +20,7 @@ from review_helpers import add_spine, result_of
 from vtk.util.numpy_support import numpy_to_vtk
 
 from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
-from SpineMambaSegmentLib.Panel import ReviewViews
+from SpineMambaSegmentLib.Panel.Review import ReviewViews
 from SpineMambaSegmentLib.Review.Display import rowsOf
 from SpineMambaSegmentLib.Review.LevelActions import InsertLevel, ShiftLevels, SwapLevels
 from SpineMambaSegmentLib.Review.Mask import Mask

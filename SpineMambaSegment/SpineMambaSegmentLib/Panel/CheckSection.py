@@ -9,7 +9,7 @@ from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.CompareSection import CompareSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
-from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
+from SpineMambaSegmentLib.Panel.Review.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import StraightenedSection
 from SpineMambaSegmentLib.Review.Evidence import Ribs, ribsOf

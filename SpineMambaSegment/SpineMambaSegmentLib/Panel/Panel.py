@@ -15,12 +15,12 @@ from slicer.i18n import tr as _
 from SpineMambaSegmentLib.Application.Preload import Preload
 from SpineMambaSegmentLib.Application.StatusBar import StatusBar
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
-from SpineMambaSegmentLib.Panel import ReviewViews
 from SpineMambaSegmentLib.Panel.CheckSection import CheckSection
 from SpineMambaSegmentLib.Panel.ExportSection import ExportSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
-from SpineMambaSegmentLib.Panel.ReviewBoxMenu import ReviewBoxMenu
-from SpineMambaSegmentLib.Panel.ReviewSection import ReviewSection
+from SpineMambaSegmentLib.Panel.Review import ReviewViews
+from SpineMambaSegmentLib.Panel.Review.ReviewBoxMenu import ReviewBoxMenu
+from SpineMambaSegmentLib.Panel.Review.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager

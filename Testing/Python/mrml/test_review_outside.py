@@ -56,7 +56,7 @@ def editor(make_volume, monkeypatch: pytest.MonkeyPatch):
     """A review, and Slicer's Segment Editor on the same segmentation, with its history."""
     if "qt" not in sys.modules:
         monkeypatch.setitem(sys.modules, "qt", ModuleType("qt"))
-    from SpineMambaSegmentLib.Panel import ReviewEditor
+    from SpineMambaSegmentLib.Panel.Review import ReviewEditor
 
     seconds = itertools.count()
     monkeypatch.setattr(Log, "now", lambda: f"2026-01-01T00:00:{next(seconds):02}+00:00")

@@ -28,7 +28,7 @@ def rules(monkeypatch: pytest.MonkeyPatch):
     """The rules of the embedded editor; its file needs Qt for the widgets only."""
     if "qt" not in sys.modules:
         monkeypatch.setitem(sys.modules, "qt", ModuleType("qt"))
-    from SpineMambaSegmentLib.Panel import ReviewEditor
+    from SpineMambaSegmentLib.Panel.Review import ReviewEditor
 
     return ReviewEditor
 

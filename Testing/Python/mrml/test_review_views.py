@@ -10,7 +10,7 @@ vtk = pytest.importorskip("vtk")
 
 from review_helpers import NAMES, SHAPE, add_spine, spine_labels  # noqa: E402
 
-from SpineMambaSegmentLib.Panel import ReviewViews  # noqa: E402
+from SpineMambaSegmentLib.Panel.Review import ReviewViews  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Scene.Grid import matrixArray  # noqa: E402
 

@@ -89,7 +89,7 @@ class Clicked(Views):
 
     def wait(self, count: int) -> Any:
         """Start to wait for clicks, as the menu does."""
-        from SpineMambaSegmentLib.Panel.ReviewClicks import Clicks
+        from SpineMambaSegmentLib.Panel.Review.ReviewClicks import Clicks
 
         return Clicks(self.node, count, self._done, self._cancelled)
 

@@ -108,7 +108,7 @@ def voxels(node: slicer.vtkMRMLSegmentationNode, segment: str) -> int:
 
 
 def test_views_are_centred_through_the_layout_manager(case):
-    from SpineMambaSegmentLib.Panel import ReviewViews
+    from SpineMambaSegmentLib.Panel.Review import ReviewViews
 
     manager = windows.LayoutManager({}, (None, None))
     ReviewViews.showSegments(case.ui.outputSelector.currentNode(), ["V20"], manager)

@@ -13,10 +13,10 @@ from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Application.Icons import showStatus
 from SpineMambaSegmentLib.Application.Preload import Preload
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
-from SpineMambaSegmentLib.Panel import ReviewViews
-from SpineMambaSegmentLib.Panel.ReviewEditor import ReviewEditor
-from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
-from SpineMambaSegmentLib.Panel.ReviewTable import ReviewTable
+from SpineMambaSegmentLib.Panel.Review import ReviewViews
+from SpineMambaSegmentLib.Panel.Review.ReviewEditor import ReviewEditor
+from SpineMambaSegmentLib.Panel.Review.ReviewMenus import ReviewMenus
+from SpineMambaSegmentLib.Panel.Review.ReviewTable import ReviewTable
 from SpineMambaSegmentLib.Panel.TakeOverFrame import TakeOverFrame
 from SpineMambaSegmentLib.Review import Display
 from SpineMambaSegmentLib.Review.Naming import Naming, UseNaming, doubtOf, namings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from slicer.i18n import tr as _
 
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
-from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
-from SpineMambaSegmentLib.Panel.ReviewMenus import ReviewMenus
+from SpineMambaSegmentLib.Panel.Review.ReviewHost import ReviewHost
+from SpineMambaSegmentLib.Panel.Review.ReviewMenus import ReviewMenus
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Runs.EvidenceRun import EvidenceRun
 from SpineMambaSegmentLib.Runs.VertebraRun import VertebraRequest, VertebraRun, setMask

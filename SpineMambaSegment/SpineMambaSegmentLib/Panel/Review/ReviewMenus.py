@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 
 from spinemamba.anatomy.labels import BY_NAME, LABELS
 from SpineMambaSegmentLib import Errors
-from SpineMambaSegmentLib.Panel import ReviewViews
-from SpineMambaSegmentLib.Panel.ReviewClicks import Clicks
-from SpineMambaSegmentLib.Panel.ReviewHost import ReviewHost
+from SpineMambaSegmentLib.Panel.Review import ReviewViews
+from SpineMambaSegmentLib.Panel.Review.ReviewClicks import Clicks
+from SpineMambaSegmentLib.Panel.Review.ReviewHost import ReviewHost
 from SpineMambaSegmentLib.Review import Log, ReviewFile
 from SpineMambaSegmentLib.Review.LeftOut import RestoreBone
 from SpineMambaSegmentLib.Review.LevelActions import (
