@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
-from spinemamba.protocol.level_doubt import Doubt, deciders, distinct
+from spinemamba.protocol.level_doubt import Doubt, deciders, distinct, unusual
 from spinemamba.protocol.result import LabelingResult, Result
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
 from SpineMambaSegmentLib.Review.SegmentState import BY_HAND, NAMED_TAG
@@ -36,8 +36,21 @@ class Naming:
     @property
     def text(self) -> str:
         """Levels and probability, such as "T9 to L4 (15 %)"."""
-        text = _("{first} to {last} ({percent:.0f} %)")
-        return text.format(first=self.first, last=self.last, percent=100 * self.posterior)
+        text = _("{levels} ({percent:.0f} %)")
+        return text.format(levels=self.range, percent=100 * self.posterior)
+
+    @property
+    def range(self) -> str:
+        """First and last level and what is unusual between them, such as "T3 to L1 with T13"."""
+        text = _("{first} to {last}").format(first=self.first, last=self.last)
+        found = unusual(self.names)
+        if found.additional:
+            text = _("{range} with {levels}").format(range=text, levels=", ".join(found.additional))
+        if found.absent:
+            text = _("{range} without {levels}").format(range=text, levels=", ".join(found.absent))
+        if found.pieces:
+            text = _("{range}, pieces: {count}").format(range=text, count=found.pieces)
+        return text
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class UseNaming:
     @property
     def title(self) -> str:
         """Title of the step."""
-        return _("Use {first} to {last}").format(first=self.naming.first, last=self.naming.last)
+        return _("Use {levels}").format(levels=self.naming.range)
 
     def edit(self, spine: Spine) -> Edit:
         """Return the new names.
@@ -95,7 +108,7 @@ def doubtOf(spine: Spine) -> Doubt:
 
 
 def namings(spine: Spine) -> list[Naming]:
-    """Return the most likely namings that differ in the first or last level; the run's is first.
+    """Return the most likely namings that differ in words; the run's is first.
 
     Empty if the levels are certain or decided.
     """
@@ -140,7 +153,7 @@ def decidedBy(choices: list[Naming]) -> str:
     if len(choices) < 2:
         return ""
     one, other = choices[:2]
-    ranges = [_range(naming) for naming in (one, other)]
+    ranges = [one.range, other.range]
     sentences = []
     for decider in deciders(one.names, other.names):
         first, second = reversed(ranges) if decider.inverse else ranges
@@ -161,7 +174,3 @@ def _decidingText(kind: str) -> str:
         "show_c2": _("An image that shows C2 would decide."),
         "show_end": _("An image that shows C2 or the sacrum would decide."),
     }[kind]
-
-
-def _range(naming: Naming) -> str:
-    return _("{first} to {last}").format(first=naming.first, last=naming.last)

@@ -20,11 +20,11 @@ from spinemamba.anatomy.statistics import BODY_SIZE_SPREAD, BODY_SIZES, STEP_MM,
 from spinemamba.instances.find import Instance
 from spinemamba.levels.emissions import (
     MERGED_LEVELS,
-    SHIFTS,
     EmissionOptions,
     emissions,
     merged_emissions,
     non_vertebra_emissions,
+    shifts,
     volume_transitions,
 )
 from spinemamba.levels.hmm import best_paths, forward_backward, path_score
@@ -54,6 +54,8 @@ class LevelOptions:
     Attributes:
         common_shift: Prior probability that all level probabilities are shifted by one level, for
             each direction.
+        partial_shift: The same for the level probabilities above, and for those below, any one
+            vertebra. Errors of neighbours are alike: they have the same surroundings.
         spurious: Prior probability that an instance between two vertebrae is not a vertebra.
         at_end: The same for the first and the last instance, which may be pieces of ribs,
             shoulders or pelvis.
@@ -70,6 +72,7 @@ class LevelOptions:
     """
 
     common_shift: float = 0.05
+    partial_shift: float = 0.05
     spurious: float = 0.01
     at_end: float = 0.03
     skull: float = 0.2
@@ -89,8 +92,8 @@ class LevelOptions:
 class SpineModel:
     """Probabilities of all labelings of one spine.
 
-    Latent hypotheses are all combinations of a common shift of the level probabilities and a body
-    size. All results are summed over them.
+    Latent hypotheses are all combinations of a shift of the level probabilities and a body size.
+    All results are summed over them.
 
     Args:
         items: Instances from top to bottom; at least one.
@@ -102,19 +105,19 @@ class SpineModel:
     """
 
     def __init__(self, items: tuple[Instance, ...], pins: Mapping[int, str], options: LevelOptions):
-        single = emissions(items, pins, options.emissions)  # (3, n, 27)
+        single = emissions(items, pins, options.emissions)  # (shifts, n, 27)
         merged = merged_emissions(single, items, pins, options.emissions)
         non_vertebra = non_vertebra_emissions(single, items, options.emissions)
         if pins:
             non_vertebra = non_vertebra + np.log(options.pinned_non_vertebra)
         self._options = options
         states = [single, non_vertebra, merged, non_vertebra[..., :1]]
-        self._emissions = np.concatenate(states, axis=-1)  # (3, n, 82)
+        self._emissions = np.concatenate(states, axis=-1)  # (shifts, n, 82)
         self._transitions = _transitions(items, options)  # (sizes, n - 1, 82, 82)
         self._start = _start(options)
         posteriors, totals = forward_backward(self._emissions, self._transitions, self._start)
-        self._prior = _hypothesis_prior(options)
-        hypotheses = self._prior + totals  # (3, sizes), log
+        self._prior = _hypothesis_prior(len(items), options)
+        hypotheses = self._prior + totals  # (shifts, sizes), log
         self._total = np.logaddexp.reduce(hypotheses, axis=None)
         self._share = np.exp(hypotheses - self._total)
         self.posterior = np.einsum("bs,bsnl->nl", self._share, posteriors)  # (n, 82)
@@ -218,9 +221,12 @@ def _start(options: LevelOptions) -> np.ndarray:
         return np.log(out)
 
 
-def _hypothesis_prior(options: LevelOptions) -> np.ndarray:
-    """Return the log prior of each shift and body size, (3, sizes)."""
-    shift = [options.common_shift if by else 1 - 2 * options.common_shift for by in SHIFTS]
+def _hypothesis_prior(count: int, options: LevelOptions) -> np.ndarray:
+    """Return the log prior of each of `shifts` of so many instances and body size, (shifts, 9)."""
+    partial = options.partial_shift / max(count - 1, 1)
+    shift = np.full(len(shifts(count)), partial)
+    shift[1:3] = options.common_shift
+    shift[0] -= shift.sum() - 1
     sizes = np.asarray(BODY_SIZES)
     # The sizes are not equally spaced, so each is weighted by its spacing.
     size = np.gradient(sizes) * np.exp(-0.5 * ((sizes - 1) / BODY_SIZE_SPREAD) ** 2)

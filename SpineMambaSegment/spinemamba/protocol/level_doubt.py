@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
-from spinemamba.anatomy.labels import ORDER
+from spinemamba.anatomy.labels import ORDER, RARE
 
 Doubt = Literal["none", "likely", "check_level"]
 """Grade of doubt: none; likely, but not proven; or another level is close, so one must be checked.
@@ -24,6 +24,9 @@ MOST_LABELINGS = 3
 
 _ANCHORS = ("C1", "C2", "Sacrum")
 """Levels whose shape alone names the others."""
+
+_ABSENT = (("T11", "L1", "T12"), ("L4", "Sacrum", "L5"))
+"""Neighbours between which a level is absent in some people: above, below, the absent level."""
 
 _WARNINGS = ("The levels are ambiguous", "Check one level", "The levels are likely")
 """Beginnings of the warnings about levels; the first is that of earlier versions."""
@@ -197,17 +200,55 @@ def deciding_sentences(labelings: Sequence[Labeling]) -> tuple[str, ...]:
 
 
 def distinct(labelings: Sequence[AnyLabeling]) -> list[AnyLabeling]:
-    """Return the most likely labelings that differ in the first or the last level."""
-    ends: dict[tuple[str | None, str | None], AnyLabeling] = {}
+    """Return the most likely labelings that differ in their description by `level_range`."""
+    ranges: dict[str, AnyLabeling] = {}
     for labeling in labelings:
-        ends.setdefault((labeling.names[0], labeling.names[-1]), labeling)
-    return list(ends.values())[:MOST_LABELINGS]
+        ranges.setdefault(level_range(labeling.names), labeling)
+    return list(ranges.values())[:MOST_LABELINGS]
+
+
+@dataclass(frozen=True)
+class Unusual:
+    """What is unusual in a labeling.
+
+    Attributes:
+        additional: Its levels that most spines do not have.
+        absent: Usual levels that its spine does not have.
+        pieces: Number of instances that are not vertebrae.
+    """
+
+    additional: tuple[str, ...]
+    absent: tuple[str, ...]
+    pieces: int
+
+
+def unusual(names: Names) -> Unusual:
+    """Return what is unusual in a labeling."""
+    known = [name for name in names if name]
+    pairs = list(itertools.pairwise(known))
+    return Unusual(
+        tuple(name for name in known if name in RARE),
+        tuple(name for upper, lower, name in _ABSENT if (upper, lower) in pairs),
+        len(names) - len(known),
+    )
 
 
 def level_range(names: Names) -> str:
-    """Return the first and the last level, such as "T9 to L4"."""
+    """Return the first and the last level, and what is unusual between them.
+
+    Examples: "T9 to L4", "T3 to L1 with T13", "T11 to L5 without T12", "L1 to L5 and one piece".
+    """
     known = [name for name in names if name]
-    return f"{known[0]} to {known[-1]}" if known else "none"
+    if not known:
+        return "none"
+    text, found = f"{known[0]} to {known[-1]}", unusual(names)
+    if found.additional:
+        text += f" with {' and '.join(found.additional)}"
+    if found.absent:
+        text += f" without {' and '.join(found.absent)}"
+    if found.pieces:
+        text += f" and {'one piece' if found.pieces == 1 else f'{found.pieces} pieces'}"
+    return text
 
 
 def level_warning(labelings: Sequence[Labeling], doubt: Doubt) -> str:

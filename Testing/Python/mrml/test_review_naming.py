@@ -149,7 +149,7 @@ def test_instances_that_are_no_vertebrae_do_not_shift_a_naming(make_volume):
         (
             LUMBAR,
             (("T12", "L1", "L2", "L3", "L4", "Sacrum"),),
-            "Count ribs: L1 has none for L1 to Sacrum, and has them for T12 to Sacrum.",
+            "Count ribs: L1 has none for L1 to Sacrum, and has them for T12 to Sacrum without L5.",
         ),
         (
             ("C2", "C3", "C4", "C5", "C6", "C7"),

@@ -15,6 +15,7 @@ from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.emissions import volume_transitions
 from spinemamba.levels.solve import LevelOptions, assign_levels
 from spinemamba.levels.transitions import INDEX, NAMES, TransitionOptions, routes, transition_tables
+from spinemamba.protocol.result import Witnesses
 
 
 def spine(
@@ -125,6 +126,25 @@ def test_common_shift_of_all_levels_is_corrected_by_a_sacrum_or_a_pin():
     assert assign_levels(shifted).best[0].names == right
     assert assign_levels(shifted[:-1]).best[0].names == tuple(WHOLE[16:-2])
     assert assign_levels(shifted[:-1], {3: right[2]}).best[0].names == right[:-1]
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+@pytest.mark.parametrize("part", [slice(0, 6), slice(6, 12)], ids=["above", "below"])
+def test_a_shift_of_the_levels_of_one_part_is_corrected_by_the_others(by: int, part: slice):
+    truth = WHOLE[8:20]  # T2 to L1
+    items = spine(truth, certainty=0.9).items
+    ribs = [Witnesses(*(2 * [0.99 if name.startswith("T") else 0.01]), 0, 0, 0) for name in truth]
+    shifted = tuple(
+        replace(
+            item,
+            witnesses=seen,
+            level_probabilities=tuple(np.roll(item.level_probabilities, by))
+            if k in range(12)[part]
+            else item.level_probabilities,
+        )
+        for k, (item, seen) in enumerate(zip(items, ribs, strict=True))
+    )
+    assert assign_levels(shifted).best[0].names == tuple(truth)
 
 
 def test_an_anchor_increases_the_posterior():

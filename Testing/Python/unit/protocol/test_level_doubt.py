@@ -13,6 +13,7 @@ from spinemamba.protocol.level_doubt import (
     grade,
     grade_labelings,
     is_level_warning,
+    level_range,
     level_warning,
 )
 from spinemamba.protocol.result import LabelingResult, Result
@@ -87,12 +88,18 @@ def test_no_labeling_is_not_in_doubt():
         (
             (*LUMBAR, "Sacrum"),
             (*ONE_UP, "Sacrum"),
-            ("Count ribs: L1 has none for L1 to Sacrum, and has them for T12 to Sacrum.",),
+            (
+                "Count ribs: L1 has none for L1 to Sacrum, and has them for T12 to Sacrum "
+                "without L5.",
+            ),
         ),
         (
             (*ONE_UP, "Sacrum"),
             (*LUMBAR, "Sacrum"),
-            ("Count ribs: T12 has none for L1 to Sacrum, and has them for T12 to Sacrum.",),
+            (
+                "Count ribs: T12 has none for L1 to Sacrum, and has them for T12 to Sacrum "
+                "without L5.",
+            ),
         ),
         (
             (*LUMBAR, "Sacrum"),
@@ -140,6 +147,32 @@ def test_no_labeling_is_not_in_doubt():
 def test_what_would_decide_depends_on_the_view_and_the_alternatives(first, second, sentences):
     labelings = [LabelingResult(first, 0.6), LabelingResult(second, 0.3)]
     assert deciding_sentences(labelings) == sentences
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("T9", "T10", "T11", "T12", "L1"), "T9 to L1"),
+        (("T11", "T12", "T13", "L1"), "T11 to L1 with T13"),
+        (("T11", "L1", "L2"), "T11 to L2 without T12"),
+        (("L3", "L4", "L5", "L6", "Sacrum"), "L3 to Sacrum with L6"),
+        (("L3", "L4", "Sacrum"), "L3 to Sacrum without L5"),
+        (("L1", None, "L2"), "L1 to L2 and one piece"),
+        ((None, "L1", "L2", None), "L1 to L2 and 2 pieces"),
+        ((None,), "none"),
+    ],
+)
+def test_a_range_says_what_is_unusual_between_its_ends(names, expected: str):
+    assert level_range(names) == expected
+
+
+def test_labelings_with_the_same_ends_are_told_apart():
+    with_t13 = LabelingResult(("T10", "T11", "T12", "T13", "L1"), 0.43)
+    with_piece = LabelingResult(("T10", "T11", None, "T12", "L1"), 0.2)
+    other_piece = LabelingResult(("T10", None, "T11", "T12", "L1"), 0.16)
+    assert level_warning([with_t13, with_piece, other_piece], "check_level").startswith(
+        "Check one level: T10 to L1 with T13 (43 %) or T10 to L1 and one piece (20 %)."
+    )
 
 
 @pytest.mark.parametrize(
