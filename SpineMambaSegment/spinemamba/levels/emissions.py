@@ -16,34 +16,8 @@ from spinemamba.anatomy.statistics import VOLUME_STEP_OUTLIER, VOLUME_STEP_SPREA
 from spinemamba.instances.find import Instance
 from spinemamba.levels.transitions import INDEX, NAMES, USUAL
 
-
-@dataclass(frozen=True)
-class Shift:
-    """A systematic error of the level probabilities: those of some instances are off by one level.
-
-    Attributes:
-        by: Correction in levels towards the tail: 0, -1 or 1.
-        first: First of these instances.
-        end: Behind the last one.
-    """
-
-    by: int
-    first: int
-    end: int
-
-
-def shifts(count: int) -> list[Shift]:
-    """Return the shifts to consider: none, of all instances, and of those above or below one.
-
-    Args:
-        count: Number of instances.
-    """
-    whole = [Shift(0, 0, count), Shift(-1, 0, count), Shift(1, 0, count)]
-    parts = [
-        Shift(by, *part) for by in (-1, 1) for k in range(1, count) for part in ((0, k), (k, count))
-    ]
-    return whole + parts
-
+SHIFTS = (0, -1, 1)
+"""Shifts of level probabilities, in levels towards the tail."""
 
 DISTINCT = ("C1", "C2", "Sacrum")
 """Levels of a unique shape; their probabilities are never shifted."""
@@ -108,7 +82,7 @@ class EmissionOptions:
 def emissions(
     items: tuple[Instance, ...], pins: Mapping[int, str], options: EmissionOptions
 ) -> np.ndarray:
-    """Return the log likelihood of each level for each of `shifts`, (shifts, instances, 27).
+    """Return the log likelihood of each level for each of `SHIFTS`, (3, instances, 27).
 
     Args:
         items: Instances from top to bottom.
@@ -120,7 +94,7 @@ def emissions(
     values = np.where(anchor[:, None] & ~_IS_DISTINCT, 0.0, values)
     floors = np.where(anchor, options.anchor_floor, options.level_floor)[:, None]
     weights = np.where(anchor, 1.0, options.level_weight)[:, None]
-    probabilities = np.stack([_shifted(values, shift) for shift in shifts(len(items))])
+    probabilities = np.stack([_shifted(values, by) for by in SHIFTS])  # (3, instances, 25)
     out = np.full((len(probabilities), len(items), len(NAMES)), -np.inf)
     out[..., _NETWORK_INDEX] = weights * np.log(floors + (1 - floors) * probabilities)
     # The networks are trained with T13 as T12 and L6 as L5; the sequence distinguishes them.
@@ -157,14 +131,13 @@ def _is_anchor(values: np.ndarray, options: EmissionOptions) -> np.ndarray:
     return values[..., _IS_DISTINCT].sum(axis=-1) >= options.anchor
 
 
-def _shifted(values: np.ndarray, shift: Shift) -> np.ndarray:
-    """Return level probabilities (instances, 25), those of unique shape unshifted."""
-    out, part = values.copy(), values[shift.first : shift.end]
-    shifted = np.roll(np.where(_IS_DISTINCT, 0.0, part), shift.by, axis=-1)
-    if shift.by:
-        shifted[..., 0 if shift.by > 0 else -1] = 0.0
-    out[shift.first : shift.end] = np.where(_IS_DISTINCT, part, shifted)
-    return out
+def _shifted(values: np.ndarray, by: int) -> np.ndarray:
+    """Return level probabilities (..., 25), those of unique shape unshifted."""
+    shifted = np.where(_IS_DISTINCT, 0.0, values)
+    if by:
+        shifted = np.roll(shifted, by, axis=-1)
+        shifted[..., 0 if by > 0 else -1] = 0.0
+    return np.where(_IS_DISTINCT, values, shifted)
 
 
 def merged_emissions(

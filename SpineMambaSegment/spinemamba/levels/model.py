@@ -11,7 +11,7 @@ States of an instance, with N = 27 levels:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,11 +20,11 @@ from spinemamba.anatomy.statistics import BODY_SIZE_SPREAD, BODY_SIZES, STEP_MM,
 from spinemamba.instances.find import Instance
 from spinemamba.levels.emissions import (
     MERGED_LEVELS,
+    SHIFTS,
     EmissionOptions,
     emissions,
     merged_emissions,
     non_vertebra_emissions,
-    shifts,
     volume_transitions,
 )
 from spinemamba.levels.hmm import best_paths, forward_backward, path_score
@@ -92,8 +92,8 @@ class LevelOptions:
 class SpineModel:
     """Probabilities of all labelings of one spine.
 
-    Latent hypotheses are all combinations of a shift of the level probabilities and a body size.
-    All results are summed over them.
+    Latent hypotheses are all combinations of a shift of the level probabilities, of all instances
+    or of those above or below one, and a body size. All results are summed over them.
 
     Args:
         items: Instances from top to bottom; at least one.
@@ -105,27 +105,40 @@ class SpineModel:
     """
 
     def __init__(self, items: tuple[Instance, ...], pins: Mapping[int, str], options: LevelOptions):
-        single = emissions(items, pins, options.emissions)  # (shifts, n, 27)
+        single = emissions(items, pins, options.emissions)  # (3, n, 27)
         merged = merged_emissions(single, items, pins, options.emissions)
         non_vertebra = non_vertebra_emissions(single, items, options.emissions)
         if pins:
             non_vertebra = non_vertebra + np.log(options.pinned_non_vertebra)
         self._options = options
         states = [single, non_vertebra, merged, non_vertebra[..., :1]]
-        self._emissions = np.concatenate(states, axis=-1)  # (shifts, n, 82)
+        self._emissions = np.concatenate(states, axis=-1)  # (3, n, 82)
         self._transitions = _transitions(items, options)  # (sizes, n - 1, 82, 82)
         self._start = _start(options)
-        posteriors, totals = forward_backward(self._emissions, self._transitions, self._start)
-        self._prior = _hypothesis_prior(len(items), options)
-        hypotheses = self._prior + totals  # (shifts, sizes), log
-        self._total = np.logaddexp.reduce(hypotheses, axis=None)
-        self._share = np.exp(hypotheses - self._total)
-        self.posterior = np.einsum("bs,bsnl->nl", self._share, posteriors)  # (n, 82)
+        self._whole, self._partial = _shift_prior(len(items), options)
+        self._sizes = _size_prior()
+        smoothed = forward_backward(
+            self._emissions, self._transitions, self._start, self._whole, self._partial
+        )
+        by_size = np.log(self._sizes) + smoothed.log_total
+        self._total = np.logaddexp.reduce(by_size)
+        share = np.exp(by_size - self._total)  # (sizes,)
+        self.posterior = np.einsum("s,snl->nl", share, smoothed.posterior)  # (n, 82)
+        # Posterior of each shift and size: of all instances, and of those beside each border.
+        self._whole_share = share[:, None] * smoothed.plain  # (sizes, 3)
+        self._partial_share = share[:, None, None] * smoothed.switched  # (sizes, 4, n - 1)
 
     def posterior_of(self, path: Path) -> float:
         """Return the posterior probability of a state sequence."""
-        scores = self._prior + path_score(path, self._emissions, self._transitions, self._start)
-        return float(np.exp(np.logaddexp.reduce(scores, axis=None) - self._total))
+        nodes, rows = np.array(path), np.arange(len(path))
+        seen = self._emissions[:, rows, nodes]  # (3, n)
+        shifted = list(np.log(self._whole) + seen.sum(axis=1))
+        for above, below, prior in self._partial:
+            head, tail = seen[above].cumsum()[:-1], seen[below][::-1].cumsum()[::-1][1:]
+            shifted.extend(np.log(prior) + head + tail)
+        moved = path_score(path, np.zeros_like(self._emissions[0]), self._transitions, self._start)
+        sizes = np.logaddexp.reduce(np.log(self._sizes) + moved)
+        return float(np.exp(np.logaddexp.reduce(shifted) + sizes - self._total))
 
     def ranked(self, k: int) -> list[tuple[Path, float]]:
         """Return the most likely paths with their posterior probabilities, most likely first.
@@ -138,12 +151,26 @@ class SpineModel:
         """
         candidates: set[Path] = set()
         keep = self.posterior >= self._options.least_state_posterior
-        for shift, size in enumerate(self._share.argmax(axis=1)):
-            if self._share[shift].sum() > self._options.least_shift_posterior:
-                model = (self._emissions[shift], self._transitions[size], self._start)
-                candidates.update(best_paths(*model, k, keep))
+        for seen, size in self._likely_shifts():
+            model = (seen, self._transitions[size], self._start)
+            candidates.update(best_paths(*model, k, keep))
         scored = [(path, self.posterior_of(path)) for path in candidates]
         return sorted(scored, key=lambda entry: (-entry[1], entry[0]))
+
+    def _likely_shifts(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Yield the emissions (n, 82) of each likely shift, and its most likely body size."""
+        least = self._options.least_shift_posterior
+        for shift in np.flatnonzero(self._whole_share.sum(axis=0) > least):
+            yield self._emissions[shift], int(self._whole_share[:, shift].argmax())
+        for change, (above, below, _) in enumerate(self._partial):
+            share = self._partial_share[:, change]  # (sizes, n - 1)
+            if share.sum() > least:
+                size, border = np.unravel_index(share.argmax(), share.shape)
+                first = np.arange(len(self.posterior)) > border
+                yield (
+                    np.where(first[:, None], self._emissions[below], self._emissions[above]),
+                    int(size),
+                )
 
 
 def _transitions(items: tuple[Instance, ...], options: LevelOptions) -> np.ndarray:
@@ -221,13 +248,23 @@ def _start(options: LevelOptions) -> np.ndarray:
         return np.log(out)
 
 
-def _hypothesis_prior(count: int, options: LevelOptions) -> np.ndarray:
-    """Return the log prior of each of `shifts` of so many instances and body size, (shifts, 9)."""
+def _shift_prior(
+    count: int, options: LevelOptions
+) -> tuple[np.ndarray, list[tuple[int, int, float]]]:
+    """Return the priors of shifts of all instances, (3,), and of those above or below each border.
+
+    The latter are index in `SHIFTS` above and below, and prior for each border.
+    """
     partial = options.partial_shift / max(count - 1, 1)
-    shift = np.full(len(shifts(count)), partial)
-    shift[1:3] = options.common_shift
-    shift[0] -= shift.sum() - 1
+    changes = [(a, b, partial) for by in (1, 2) for a, b in ((by, 0), (0, by))] if count > 1 else []
+    whole = np.array([options.common_shift if by else 0.0 for by in SHIFTS])
+    whole[0] = 1 - whole.sum() - options.partial_shift * len(changes)
+    return whole, changes
+
+
+def _size_prior() -> np.ndarray:
+    """Return the prior of each body size, (9,)."""
     sizes = np.asarray(BODY_SIZES)
     # The sizes are not equally spaced, so each is weighted by its spacing.
     size = np.gradient(sizes) * np.exp(-0.5 * ((sizes - 1) / BODY_SIZE_SPREAD) ** 2)
-    return np.log(np.outer(shift, size / size.sum()))
+    return size / size.sum()
