@@ -13,7 +13,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
