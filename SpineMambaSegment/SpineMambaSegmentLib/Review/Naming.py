@@ -42,7 +42,9 @@ class Naming:
     @property
     def range(self) -> str:
         """First and last level and what is unusual between them, such as "T3 to L1 with T13"."""
-        text = _("{first} to {last}").format(first=self.first, last=self.last)
+        text = self.first
+        if self.last != self.first:
+            text = _("{first} to {last}").format(first=self.first, last=self.last)
         found = unusual(self.names)
         if found.additional:
             text = _("{range} with {levels}").format(range=text, levels=", ".join(found.additional))

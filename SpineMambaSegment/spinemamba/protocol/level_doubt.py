@@ -241,7 +241,7 @@ def level_range(names: Names) -> str:
     known = [name for name in names if name]
     if not known:
         return "none"
-    text, found = f"{known[0]} to {known[-1]}", unusual(names)
+    text, found = f"{known[0]} to {known[-1]}" if len(known) > 1 else known[0], unusual(names)
     if found.additional:
         text += f" with {' and '.join(found.additional)}"
     if found.absent:

@@ -159,6 +159,7 @@ def test_what_would_decide_depends_on_the_view_and_the_alternatives(first, secon
         (("L3", "L4", "Sacrum"), "L3 to Sacrum without L5"),
         (("L1", None, "L2"), "L1 to L2 and one piece"),
         ((None, "L1", "L2", None), "L1 to L2 and 2 pieces"),
+        (("L1",), "L1"),
         ((None,), "none"),
     ],
 )
