@@ -72,7 +72,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         "--size",
         choices=SIZES,
         help="size of the starter model, the same with outlines at full resolution, or the "
-        "reconstruction of the paper's (default tiny)",
+        "reconstruction of the paper's (default tiny, or that of --start-from)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
     parser.add_argument(

@@ -53,9 +53,23 @@ def recipe_of_arguments(args: argparse.Namespace) -> Recipe:
         recipe = replace(recipe, stage=made.stage, network=made.network, patches=made.patches)
     if args.start_from is not None:
         recipe = replace(recipe, start_from=args.start_from)
+        if path is None and not args.size and not args.kind:
+            recipe = _with_network_of(args.start_from, recipe)
     if path is None and args.steps and not args.minutes:
         recipe = replace(recipe, schedule=replace(recipe.schedule, minutes=0.0))
     return _with_options(args, replace(recipe, data=data_recipe(args, recipe.data)))
+
+
+def _with_network_of(model: str, recipe: Recipe) -> Recipe:
+    """Return a recipe with the network of a model, so that its weights fit."""
+    from spinemamba.network.config import NetworkConfig
+    from spinemamba.protocol.model_card import find_model, read_card
+
+    card = read_card(find_model(model))
+    network = NetworkConfig.from_json(card.networks[recipe.stage].config)
+    return replace(
+        recipe, network=network, patches=replace(recipe.patches, size_vox=network.patch_vox)
+    )
 
 
 def _with_options(args: argparse.Namespace, recipe: Recipe) -> Recipe:

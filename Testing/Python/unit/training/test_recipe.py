@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from spinemamba.cli import train
 from spinemamba.cli.main import main
+from spinemamba.cli.training.recipe_arguments import recipe_of_arguments
 from spinemamba.common.errors import UserError
+from spinemamba.network.config import TRAINED
 from spinemamba.training.architectures import KINDS, LEVEL_WEIGHT, RECIPES, SIZES
 from spinemamba.training.data.origin import PHANTOM_SOURCE, Origin, attributions, credited
 from spinemamba.training.options import TrainOptions
@@ -88,6 +92,24 @@ def test_a_recipe_without_options_trains_with_the_defaults(
 
 def test_a_schedule_without_minutes_has_no_limit():
     assert changed(recipe_of("fine"), minutes=0.0).train_options().minutes is None
+
+
+@pytest.mark.parametrize(
+    ("words", "network"),
+    [
+        (["coarse"], TRAINED["tiny", "coarse"]),
+        (["fine"], TRAINED["tiny", "fine"]),
+        (["coarse", "--start-from", "starter"], TRAINED["tiny", "coarse"]),
+        (["fine", "--start-from", "starter"], TRAINED["full", "fine"]),
+        (["fine", "--start-from", "starter", "--size", "tiny"], TRAINED["tiny", "fine"]),
+    ],
+)
+def test_a_training_has_the_network_of_the_model_it_starts_from(words, network, tmp_path: Path):
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    recipe = recipe_of_arguments(parser.parse_args([*words, "--out", str(tmp_path)]))
+    assert recipe.network == network
+    assert recipe.patches.size_vox == network.patch_vox
 
 
 def test_every_entry_has_its_meaning_above_it():
