@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out measurements and the HTML report of each case",
     )
     parser.add_argument("--parquet", action="store_true", help="also write cohort.parquet")
+    parser.add_argument(
+        "--cases-only",
+        action="store_true",
+        help="write no tables and contact sheets, which a last run of the same command does",
+    )
     _add_order_options(parser)
     _add_model_options(parser)
 
@@ -212,7 +217,7 @@ def _words(args: argparse.Namespace) -> list[str]:
     words = [source, str(args.out.absolute()), "--model", model_elsewhere(args.model)]
     for name in ("modality", "quality", "precision"):
         words += [f"--{name}", getattr(args, name)]
-    words += ["--device", *args.device, "--workers", str(args.workers)]
+    words += ["--device", *args.device, "--workers", str(args.workers), "--cases-only"]
     words += ["--also", *args.also] if args.also else []
     words += ["--no-measurements"] if args.no_measurements else []
     words += ["--overwrite"] if args.overwrite else []
@@ -359,11 +364,13 @@ def _write(
     Returns:
         The records of the cases, and the paths.
     """
-    from spinemamba.cohort.contact_sheet import write_contact_sheets  # loads matplotlib
-
+    found = (states.whole_record(case) for case in listing.cases)
+    if args.cases_only:
+        return [record for record in found if record is not None], []
     # The records are read under the lock, so that no run replaces the tables of a later one.
     with wait_for_lock(args.out, _LONGEST_WAIT_S):
-        found = (states.whole_record(case) for case in listing.cases)
+        from spinemamba.cohort.contact_sheet import write_contact_sheets  # loads matplotlib
+
         records = [record for record in found if record is not None]
         paths = write_tables(args.out, records, parquet=args.parquet)
         return records, [*paths, *write_contact_sheets(args.out, records)]

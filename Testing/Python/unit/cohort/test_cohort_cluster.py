@@ -1,8 +1,7 @@
-"""Parts of a cohort as jobs of a cluster, with submitit's local executor and with Slurm."""
+"""Parts of a cohort as jobs of a cluster, with submitit's local executor; see test_cohort_slurm."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,13 +64,3 @@ def test_a_preempted_job_is_queued_again_as_the_same_part():
     part = PartOfCohort(("a", "b"), 4)
     again = part.checkpoint(3)
     assert (again.function, again.args) == (part, (3,))
-
-
-def test_slurm_does_an_array_of_parts(tmp_path: Path, env: dict[str, str]):
-    pytest.importorskip("submitit")
-    if shutil.which("sbatch") is None:
-        pytest.skip("Slurm is not installed (sbatch not found)")
-    part = PartOfCohort(words(tmp_path, 4), 2)
-    jobs = submit(part, tmp_path / "out", Resources(minutes=10, memory_gb=1, cores=1))
-    assert wait_for_jobs(jobs, lambda ended: None) == []
-    assert attempts(env) == {f"p{k}": 1 for k in range(4)}
