@@ -18,11 +18,12 @@ from spinemamba.common.folders import replace_folder
 from spinemamba.common.process_tuning import peak_memory_mb, reset_peak_memory
 from spinemamba.common.progress import Progress
 from spinemamba.common.scratch import scratch
+from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import Load, translate_out_of_memory
-from spinemamba.jobs.segment import read_input, segment_on_device, write_outputs
+from spinemamba.jobs.segment import read_input, segment_on_device, segments_of, write_outputs
 from spinemamba.protocol.cohort import DONE, CaseFile, CaseRecord, CaseSummary
-from spinemamba.protocol.job import DICOM_SEG, CohortJob
+from spinemamba.protocol.job import DICOM_SEG, NIFTI, STL, CohortJob
 
 if TYPE_CHECKING:
     from spinemamba.segment import Segmentation
@@ -125,7 +126,9 @@ class CohortCase:
         """Yield the role and the function of each optional output."""
         if self.job.measurements:
             yield "measurements", self._write_measurements
-        if "stl" in self.job.also:
+        if NIFTI in self.job.also:
+            yield "nifti", self._write_nifti
+        if STL in self.job.also:
             yield "surfaces", self._write_surfaces
         if DICOM_SEG in self.job.also:
             yield "dicom_seg", self._write_dicom_seg
@@ -142,6 +145,11 @@ class CohortCase:
             write_json(done.measured, new[record])
             write_case_page(done, new[page], stem)
         return {"measurements_table": table, "measurements": record, "report": page}
+
+    def _write_nifti(self, folder: Path) -> dict[str, Path]:
+        path = folder / f"{self.job.case}.nii.gz"
+        write_labels(self._done.labels, path, segments_of(self._done.result))
+        return {"nifti": path}
 
     def _write_surfaces(self, folder: Path) -> dict[str, Path]:
         from spinemamba.export.exporter import Export, Target

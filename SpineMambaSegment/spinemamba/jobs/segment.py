@@ -10,7 +10,6 @@ from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import SegmentInfo, segment_info
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.progress import Progress, Warn
-from spinemamba.imaging.fine_slices import with_fine_slices
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
@@ -67,6 +66,8 @@ def read_input(job: SegmentJob, progress: Progress, warn: Warn) -> Volume:
     """Read the image of a job."""
     volume = read_volume(job.input, warn)
     if job.fine_slices:
+        from spinemamba.imaging.fine_slices import with_fine_slices  # loads torch
+
         volume = with_fine_slices(volume)
     progress("read", 0.7)
     return volume
