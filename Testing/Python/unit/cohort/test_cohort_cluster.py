@@ -35,17 +35,27 @@ def test_without_submitit_a_cluster_is_refused(tmp_path: Path, monkeypatch: pyte
     assert caught.value.code is Code.DEPENDENCY_MISSING
 
 
-def test_a_part_that_did_not_end_by_itself_is_an_error(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("variables", [{}, {"SLURM_JOB_ID": "7"}], ids=["alone", "in Slurm"])
+def test_a_part_that_did_not_end_by_itself_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     seen: list[list[str]] = []
 
     def run(command: list[str], check: bool) -> SimpleNamespace:
         seen.append(command[4:])
         return SimpleNamespace(returncode=3)
 
+    waited_s: list[float] = []
     monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("time.sleep", waited_s.append)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(RuntimeError, match="part 2 of 4 ended with the exit code 3"):
         PartOfCohort(("in", "out"), 4)(2)
     assert seen == [["in", "out", "--part", "2/4"]]
+    # Slurm kills a stopped job in this time; without a result, it can be queued again.
+    assert waited_s == ([600.0] if variables else [])
 
 
 def test_jobs_of_this_computer_do_all_parts(tmp_path: Path, env: dict[str, str]):

@@ -73,6 +73,7 @@ def test_slurm_does_an_array_of_jobs(tmp_path: Path, env: dict[str, str], count:
     assert (out / "contact_sheet_1.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_job_that_is_requeued_finishes_its_case(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -90,6 +91,7 @@ def test_a_job_that_is_requeued_finishes_its_case(
     assert "Cancelled" in Path(job.paths.stderr).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_is_reported_and_not_waited_for(
     tmp_path: Path, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ):
