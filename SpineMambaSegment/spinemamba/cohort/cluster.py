@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,15 @@ from spinemamba.common.exit_codes import ExitCode
 
 _ENDED = (ExitCode.DONE, ExitCode.USER_ERROR)
 """Exit codes of a part that needs no further attempt; failed cases are in the table."""
+
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
+"""Signals to all processes of a job before a time-out or a preemption."""
+
+_STOPPED = (ExitCode.CANCELLED, *(-getattr(signal, s) for s in _SIGNALS if hasattr(signal, s)))
+"""Exit codes of a part that a scheduler stops."""
+
+_MOST_TIMEOUTS = 20
+"""Most time-outs of a job: a case that takes longer than a job must not run for ever."""
 
 NAME = "spinemamba-cohort"
 """Name of the jobs."""
@@ -75,8 +85,8 @@ class PartOfCohort:
     def __call__(self, number: int) -> int:
         """Run a part, from 1, and return its exit code.
 
-        A job that Slurm stops waits to be killed: an end of its own would be its result, although a
-        preempted job is queued again.
+        A job that Slurm stops waits to be killed, or for submitit to queue it again: an end of its
+        own would be its result.
 
         Raises:
             RuntimeError: If the part did not end by itself; the output is in the log of the job.
@@ -84,7 +94,7 @@ class PartOfCohort:
         part = ["--part", f"{number}/{self.count}"]
         command = [sys.executable, "-m", "spinemamba", "cohort", *self.words, *part]
         code = subprocess.run(command, check=False).returncode
-        if code == ExitCode.CANCELLED and "SLURM_JOB_ID" in os.environ:
+        if code in _STOPPED and "SLURM_JOB_ID" in os.environ:
             time.sleep(_KILL_S)
         if code not in _ENDED:
             raise RuntimeError(f"part {number} of {self.count} ended with the exit code {code}")
@@ -129,7 +139,8 @@ def submit(
     import submitit
 
     try:
-        executor = submitit.AutoExecutor(folder=out.absolute() / LOGS / "%j", cluster=cluster)
+        logs = out.absolute() / LOGS / "%j"
+        executor = submitit.AutoExecutor(logs, max_num_timeout=_MOST_TIMEOUTS, cluster=cluster)
         executor.update_parameters(
             name=NAME,
             timeout_min=resources.minutes,
