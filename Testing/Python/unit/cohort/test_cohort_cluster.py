@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from fake_method import attempts, environment, write_scan
 
+from spinemamba.cohort import cluster
 from spinemamba.cohort.cluster import PartOfCohort, Resources, submit, wait_for_jobs
 from spinemamba.common.errors import Code, UserError
 
@@ -74,3 +75,23 @@ def test_a_preempted_job_is_queued_again_as_the_same_part():
     part = PartOfCohort(("a", "b"), 4)
     again = part.checkpoint(3)
     assert (again.function, again.args) == (part, (3,))
+
+
+def test_a_job_out_of_the_queue_without_a_result_is_lost(monkeypatch: pytest.MonkeyPatch):
+    jobs = [SimpleNamespace(job_id=name) for name in ("1_0", "1_1")]
+    answers = {
+        0: {"1_0", "1_1"},
+        20: {"1_0"},
+        40: None,
+        60: {"1_0", "1_1"},
+        80: {"1_0"},
+        300: set(),
+    }
+    found = {}
+    queue = cluster._Queue()
+    for now_s, answer in answers.items():
+        monkeypatch.setattr("time.monotonic", lambda now_s=now_s: float(now_s))
+        monkeypatch.setattr(cluster, "_queued_in_slurm", lambda running, answer=answer: answer)
+        found[now_s] = [job.job_id for job in queue.lost(jobs)]
+    # A job that is queued again in between is not lost, nor is one that has just ended.
+    assert found == {0: [], 20: [], 40: [], 60: [], 80: [], 300: ["1_1"]}
