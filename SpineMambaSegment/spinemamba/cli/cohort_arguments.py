@@ -97,7 +97,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=whole_number(1, 64),
         default=1,
-        help="worker processes on the CPU, which share its cores; each needs about 1.5 GB "
+        help="worker processes on the CPU, which share its cores; each needs about 2 GB "
         "(%(default)s)",
     )
 

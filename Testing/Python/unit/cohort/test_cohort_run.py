@@ -190,11 +190,12 @@ def test_a_dry_run_lists_the_cases_and_writes_nothing(scans: Path, tmp_path: Pat
 
 def test_only_cases_that_are_not_complete_run_again(scans: Path, tmp_path: Path, env: Env):
     out = tmp_path / "out"
-    cohort(scans, out, env)
+    cohort(scans, out, env, "--cases-only")
     os.utime(scans / "p0.nii.gz")
     (out / "cases" / "p2" / "p2.seg.nrrd").unlink()
     shutil.rmtree(out / "cases" / "p4")
-    assert cohort(scans, out, env).returncode == 0
+    assert cohort(scans, out, env, "--cases-only").returncode == 0
+    assert {path.name for path in out.iterdir()} == {"cases", "locks"}
     assert attempts(env) == {"p0": 1, "p1": 1, "p2": 2, "p3": 1, "p4": 2, "p5": 1}
 
 
@@ -341,7 +342,7 @@ def test_ctrl_c_leaves_whole_cases_tables_and_no_locks(scans: Path, tmp_path: Pa
     assert all((path / RECORD_NAME).is_file() for path in done)
     assert list((out / "cases").glob(".*")) == []
     assert list((out / "locks").iterdir()) == []
-    assert cohort(scans, out, env).returncode == 0
+    assert cohort(scans, out, env, "--cases-only").returncode == 0
 
 
 def test_two_runs_at_once_share_the_cases(scans: Path, tmp_path: Path, env: Env):
