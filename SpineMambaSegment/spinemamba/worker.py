@@ -95,6 +95,21 @@ class Channel:
 
     def listen(self) -> None:
         """Wait for requests until the one to cancel; runs in its own thread."""
+        try:
+            self._listen()
+        finally:
+            self._close()
+
+    def beat(self) -> None:
+        """Send a heartbeat during long steps; runs in its own thread."""
+        try:
+            while not self.cancelled.wait(HEARTBEAT_S):
+                with self._lock:
+                    self._send(self._last)
+        finally:
+            self._close()
+
+    def _listen(self) -> None:
         # os.read, because the lock of sys.stdin makes Python abort at a normal exit.
         pending = b""
         # Without a readable stdin the run could not be cancelled, so it counts as closed.
@@ -107,14 +122,11 @@ class Channel:
                 for request in requests:
                     if request.get("cmd") == "run":
                         self._jobs.put(Path(str(request.get("job"))))
+
+    def _close(self) -> None:
+        """Cancel, and let nothing wait for further jobs: no process goes on without its threads."""
         self.cancelled.set()
         self._jobs.put(None)
-
-    def beat(self) -> None:
-        """Send a heartbeat during long steps; runs in its own thread."""
-        while not self.cancelled.wait(HEARTBEAT_S):
-            with self._lock:
-                self._send(self._last)
 
     def _send(self, event: events.Event) -> None:
         if self._ended:
@@ -172,7 +184,7 @@ def _attempt(files: Sequence[str], channel: Channel, run: Runner, grace_s: float
         if len(files) != 1:
             raise UserError("The worker needs one argument: job.json.", "Start it from the panel.")
         job = read_job(Path(files[0]))
-        threading.Thread(target=_force_exit, args=(job, channel, grace_s), daemon=True).start()
+        _watch(channel, grace_s, job.remove_partial)
         return _work(job, channel, run)
     except Cancelled:
         return ExitCode.CANCELLED
@@ -195,86 +207,120 @@ def _send_failure(error: Exception, channel: Channel, job: str = "") -> int:
     return ExitCode.BUG
 
 
+class _ProcessMustEndError(Exception):
+    """An unexpected error was reported; the process may be in any state."""
+
+
 @dataclass
 class _Cases:
     """The cases of a cohort that the parent sends.
 
+    Each case ends with one event, or the process ends: the parent waits for either.
+
     Attributes:
         channel: Connection to the parent.
         given: Files of the jobs in the arguments, not yet started.
-        grace_s: Time in seconds to stop after a request to cancel.
-        code: Exit code; after an unexpected error, no further case is started.
-        is_watched: Whether a thread waits for a request to cancel; partial files of all cases are
-            in the same folder, so that one thread suffices.
+        code: Exit code.
+        last: The last case. Partial files of all cases are in the same folder.
     """
 
     channel: Channel
     given: list[str]
-    grace_s: float
     code: int = ExitCode.DONE
-    is_watched: bool = False
+    last: CohortJob | None = None
 
     def next_case(self) -> CohortCase | None:
         """Wait for the next case; return None if there is none."""
-        from spinemamba.jobs.cohort_case import CohortCase
-
-        while self.code != ExitCode.BUG:
+        while True:
             path = Path(self.given.pop(0)) if self.given else self.channel.next_job()
             if path is None:
-                break
-            name = str(path)
+                return None
             try:
-                job = read_job(path)
-                if not isinstance(job, CohortJob):
-                    raise UserError("This is not a case of a cohort.", "Start it from the shell.")
-            except UserError as error:
-                _send_failure(error, self.channel, name)
-                continue
-            if not self.is_watched:
-                self.is_watched = True
-                arguments = (job, self.channel, self.grace_s)
-                threading.Thread(target=_force_exit, args=arguments, daemon=True).start()
-            return CohortCase(job, partial(self.channel.progress, job=name), name)
-        return None
+                return self._case(path)
+            # Last resort: every error must reach the parent as an event.
+            except Exception as error:
+                self._fail(error, str(path))
+
+    def _case(self, path: Path) -> CohortCase:
+        from spinemamba.jobs.cohort_case import CohortCase
+
+        job, name = read_job(path), str(path)
+        if not isinstance(job, CohortJob):
+            raise UserError("This is not a case of a cohort.", "Start it from the shell.")
+        self.last = job
+        return CohortCase(job, partial(self.channel.progress, job=name), name)
 
     def attempt(self, case: CohortCase, stage: str, work: Callable[[], None]) -> bool:
         """Run a stage of a case and send its events; return whether the next stage may follow."""
-        if self.code == ExitCode.BUG:
-            return False
         try:
             work()
-        except Cancelled:
-            self.code = ExitCode.CANCELLED
-            return False
         # Last resort: every error must reach the parent as an event.
         except Exception as error:
-            self.code = _send_failure(error, self.channel, case.name)
+            if isinstance(error, Cancelled) and self.channel.cancelled.is_set():
+                self.code = ExitCode.CANCELLED
+            else:
+                self._fail(error, case.name)
             return False
         if stage == "write":
             finished = events.Finished(str(case.job.output), "", case.seconds, case.name)
             self.channel.send(finished)
         return True
 
+    def _fail(self, error: Exception, name: str) -> None:
+        """Send the event of a case that failed.
+
+        Raises:
+            _ProcessMustEndError: After an unexpected error.
+        """
+        self.code = _send_failure(error, self.channel, name)
+        if self.code == ExitCode.BUG:
+            raise _ProcessMustEndError
+
+    def remove_partial(self, pid: int) -> None:
+        """Delete what this process has not finished."""
+        if self.last is not None:
+            self.last.remove_partial(pid)
+
 
 def _run_pipeline(files: list[str], channel: Channel, grace_s: float) -> int:
-    """Run cases of a cohort until stdin closes; return the exit code."""
-    from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
+    """Run cases of a cohort until stdin closes, or an unexpected error; return the exit code."""
+    cases = _Cases(channel, files)
+    _watch(channel, grace_s, cases.remove_partial)
+    try:
+        from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
 
-    use_passive_waiting()
-    keep_freed_memory()
-    from spinemamba.jobs.pipeline import run_pipeline
+        use_passive_waiting()
+        keep_freed_memory()
+        from spinemamba.jobs.pipeline import run_pipeline
 
-    cases = _Cases(channel, files, grace_s)
-    run_pipeline(cases.next_case, cases.attempt)
+        run_pipeline(cases.next_case, cases.attempt)
+    except _ProcessMustEndError:
+        return ExitCode.BUG
+    # Also SystemExit of a library: the process must not wait for its other threads.
+    except BaseException as error:
+        sys.stderr.write(stack_of(error))
+        return ExitCode.BUG
     return ExitCode.CANCELLED if channel.cancelled.is_set() else cases.code
 
 
-def _force_exit(job: FileJob, channel: Channel, grace_s: float) -> None:
-    """Exit if a cancelled job does not stop in time; runs in its own thread."""
-    channel.cancelled.wait()
-    time.sleep(grace_s)
-    job.remove_partial(os.getpid())
-    os._exit(ExitCode.CANCELLED)
+def _watch(channel: Channel, grace_s: float, remove_partial: Callable[[int], None]) -> None:
+    """Start a thread that ends the process if it has not stopped some time after a request.
+
+    Args:
+        channel: Connection to the parent.
+        grace_s: That time in seconds.
+        remove_partial: Deletes the partial files of a process.
+    """
+
+    def end() -> None:
+        channel.cancelled.wait()
+        time.sleep(grace_s)
+        try:
+            remove_partial(os.getpid())
+        finally:
+            os._exit(ExitCode.CANCELLED)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _work(job: FileJob, channel: Channel, run: Runner) -> int:

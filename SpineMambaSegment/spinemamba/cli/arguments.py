@@ -59,6 +59,20 @@ def add_pins(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_shape_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--keep-pieces`` and ``--fine-slices``."""
+    parser.add_argument(
+        "--keep-pieces",
+        action="store_true",
+        help="keep small loose pieces, and bone of neighbours whose body the image does not show",
+    )
+    parser.add_argument(
+        "--fine-slices",
+        action="store_true",
+        help="write labels on slices of at most 1.5 mm, for smooth surfaces of thick-slice scans",
+    )
+
+
 def add_levels_from(parser: argparse.ArgumentParser) -> None:
     """Add ``--levels-from``; `labelmaps.other_scan.read_other_scan` reads its value."""
     parser.add_argument(

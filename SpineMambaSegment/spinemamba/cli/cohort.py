@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from spinemamba.cli.arguments import add_overwrite, whole_number
-from spinemamba.cli.console import print_error, print_line, table
-from spinemamba.cohort.cluster import (
-    PartOfCohort,
-    Resources,
-    check_cluster,
-    submit,
-    wait_for_jobs,
+from spinemamba.cli.cohort_arguments import (
+    ENGINES,
+    add_arguments,
+    options_of,
+    resources_of,
+    words_of,
+    workers_of,
 )
+from spinemamba.cli.console import print_error, print_line, table
+from spinemamba.cohort.cluster import PartOfCohort, check_cluster, submit, wait_for_jobs
 from spinemamba.cohort.find import find_cases
 from spinemamba.cohort.found import FoundCase, Listing, counted
-from spinemamba.cohort.run import CohortRun, Tally, WorkerOptions, make_folders
-from spinemamba.cohort.state import CaseStates, CohortOptions, State
+from spinemamba.cohort.other_levels import with_levels_from
+from spinemamba.cohort.run import CohortRun, Tally, make_folders
+from spinemamba.cohort.state import CaseStates, State
 from spinemamba.cohort.tables import check_parquet, write_tables
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.exit_codes import ExitCode
 from spinemamba.common.locks import wait_for_lock
 from spinemamba.protocol.cohort import DONE, CaseRecord
-from spinemamba.protocol.job import (
-    COHORT_EXTRAS,
-    DEVICES,
-    DICOM_SEG,
-    MODALITIES,
-    NTH_GPU,
-    PRECISIONS,
-    QUALITIES,
-)
-from spinemamba.protocol.model_card import DEFAULT, model_elsewhere
+from spinemamba.protocol.job import DICOM_SEG
 
-ENGINES = ("local", "slurm")
+__all__ = ["add_arguments", "run"]
 
 Known = Sequence[tuple[FoundCase, State]]
 
@@ -50,106 +41,17 @@ _SHOWN = 20
 """Cases and left-out entries that are listed; --dry-run lists all."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
-    parser.add_argument(
-        "input",
-        help="folder tree (NIfTI, NRRD, MetaImage, DICOM series, BIDS), .csv table with the "
-        "columns image, case and modality, or a quoted pattern such as 'data/**/ct.nii.gz'",
-    )
-    parser.add_argument("out", type=Path, help="output folder; a run that stopped continues there")
-    parser.add_argument(
-        "--also",
-        nargs="+",
-        choices=COHORT_EXTRAS,
-        default=[],
-        help="further outputs of each case: surfaces, and DICOM SEG where the input is DICOM",
-    )
-    parser.add_argument(
-        "--no-measurements",
-        action="store_true",
-        help="leave out measurements and the HTML report of each case",
-    )
-    parser.add_argument("--parquet", action="store_true", help="also write cohort.parquet")
-    _add_order_options(parser)
-    _add_model_options(parser)
-
-
-def _add_order_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options about which cases run."""
-    parser.add_argument("--dry-run", action="store_true", help="list the cases, and stop")
-    parser.add_argument(
-        "--part", type=_part, metavar="I/N", help="work on part I of N, from 1/N to N/N"
-    )
-    parser.add_argument(
-        "--retry-failed",
-        action="store_true",
-        help="try cases again whose input could not be read or showed no spine",
-    )
-    add_overwrite(parser)
-
-
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the networks, and where they run."""
-    parser.add_argument("--model", default=DEFAULT, help="bundled model or folder (%(default)s)")
-    parser.add_argument("--modality", choices=MODALITIES, default="auto")
-    parser.add_argument("--quality", choices=QUALITIES, default="standard")
-    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
-    parser.add_argument(
-        "--device",
-        nargs="+",
-        type=_device,
-        default=["auto"],
-        help="device of the networks; several, such as cuda:0 cuda:1, get a worker process each",
-    )
-    _add_cluster_options(parser)
-    parser.add_argument(
-        "--workers",
-        type=whole_number(1, 64),
-        default=1,
-        help="worker processes on the CPU, which share its cores; each needs about 1.5 GB "
-        "(%(default)s)",
-    )
-
-
-def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of jobs of a cluster."""
-    parser.add_argument(
-        "--engine",
-        choices=ENGINES,
-        default=ENGINES[0],
-        help="this computer, or an array of Slurm jobs, one for each part (%(default)s)",
-    )
-    of_job = Resources()
-    most = whole_number(0, 100_000)
-    for name, default, text in (
-        ("jobs", 1, "number of jobs"),
-        ("job-minutes", of_job.minutes, "time limit of a job; it is requeued afterwards"),
-        ("job-memory-gb", of_job.memory_gb, "memory of a job"),
-        ("job-cores", of_job.cores, "CPU cores of a job"),
-        ("job-gpus", of_job.gpus, "GPUs of a job"),
-        ("jobs-at-once", of_job.at_once, "most jobs at the same time, 0 for no limit"),
-    ):
-        parser.add_argument(f"--{name}", type=most, default=default, help=f"{text} (%(default)s)")
-    parser.add_argument("--partition", default="", help="partition of the cluster")
-
-
 def run(args: argparse.Namespace) -> int:
     """List the cases, run those that remain, and write the tables."""
     if args.parquet:
         check_parquet()
     _check_engine(args)
     _check_extras(args.also)
-    options = CohortOptions(
-        args.model,
-        args.modality,
-        args.quality,
-        args.precision,
-        not args.no_measurements,
-        tuple(sorted(set(args.also))),
-    )
+    options = options_of(args)
     states = CaseStates(args.out, options, retry_failed=args.retry_failed)
     listing = find_cases(args.input, without=args.out)
+    if args.levels_from is not None:
+        listing = with_levels_from(listing, args.levels_from)
     part = listing if args.part is None else listing.part(*args.part)
     known = [(case, states.known_state(case)) for case in part.cases]
     _print_listing(listing, known, everything=args.dry_run)
@@ -161,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.engine != ENGINES[0]:
         return _run_jobs(args, listing, states)
     bar = _Progress()
-    work = CohortRun(args.out, states, options, _workers(args), bar.show)
+    work = CohortRun(args.out, states, options, workers_of(args), bar.show)
     try:
         tally = work.run(part.cases)
     finally:
@@ -177,16 +79,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_jobs(args: argparse.Namespace, listing: Listing, states: CaseStates) -> int:
     """Submit the parts to a cluster, wait for them, and write the tables."""
-    resources = Resources(
-        args.job_minutes,
-        args.job_memory_gb,
-        args.job_cores,
-        args.job_gpus,
-        args.partition,
-        args.jobs_at_once,
-    )
     count = max(1, args.jobs)
-    jobs = submit(PartOfCohort(tuple(_words(args)), count), args.out, resources, args.engine)
+    jobs = submit(
+        PartOfCohort(tuple(words_of(args)), count), args.out, resources_of(args), args.engine
+    )
     print_line(f"Submitted {len(jobs)} jobs: {jobs[0].job_id} and following.")
     problems = wait_for_jobs(jobs, lambda n: print_error(f"{n} of {len(jobs)} jobs ended"))
     for text in problems:
@@ -202,45 +98,6 @@ def _run_jobs(args: argparse.Namespace, listing: Listing, states: CaseStates) ->
         f"{failures} failed, {missing} missing"
     )
     return ExitCode.USER_ERROR if incomplete or missing or problems else ExitCode.DONE
-
-
-def _words(args: argparse.Namespace) -> list[str]:
-    """Return the arguments of a part, which a job runs in another working directory."""
-    source = args.input
-    if not Path(source).is_absolute():
-        source = str(Path.cwd() / source)
-    words = [source, str(args.out.absolute()), "--model", model_elsewhere(args.model)]
-    for name in ("modality", "quality", "precision"):
-        words += [f"--{name}", getattr(args, name)]
-    words += ["--device", *args.device, "--workers", str(args.workers)]
-    words += ["--also", *args.also] if args.also else []
-    words += ["--no-measurements"] if args.no_measurements else []
-    words += ["--overwrite"] if args.overwrite else []
-    return words + (["--retry-failed"] if args.retry_failed else [])
-
-
-def _part(text: str) -> tuple[int, int]:
-    """Return the number of a part and of all parts.
-
-    Raises:
-        ArgumentTypeError: If the text is not such as 2/5.
-    """
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    number, count = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= number <= count:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a part such as 2/5")
-    return number, count
-
-
-def _device(text: str) -> str:
-    """Return a device.
-
-    Raises:
-        ArgumentTypeError: If there is no such kind of device.
-    """
-    if text not in DEVICES and not re.fullmatch(NTH_GPU, text):
-        raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(DEVICES)}, cuda:1")
-    return text
 
 
 def _check_engine(args: argparse.Namespace) -> None:
@@ -264,16 +121,6 @@ def _check_extras(also: list[str]) -> None:
         from spinemamba.imaging.dicom_seg_file import highdicom_module
 
         highdicom_module()
-
-
-def _workers(args: argparse.Namespace) -> WorkerOptions:
-    if len(args.device) > 1:
-        return WorkerOptions(tuple(args.device))
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    threads = max(1, cores // args.workers) if args.workers > 1 else 0
-    return WorkerOptions(tuple(args.device) * args.workers, threads)
 
 
 def _refuse_changed(known: Known) -> None:
@@ -302,6 +149,8 @@ def _print_listing(listing: Listing, known: Known, *, everything: bool) -> None:
     print_line(f"{_cases(len(listing.cases))}: {counted([c.kind for c in listing.cases])}")
     if len(known) < len(listing.cases):
         print_line(f"This part: {_cases(len(known))}")
+    if named := sum(case.levels_from is not None for case in listing.cases):
+        print_line(f"Levels from another scan: {_cases(named)}")
     counts = Counter(state for _, state in known)
     shown_states = (s for s in State if counts[s] or s is not State.CHANGED)
     print_line(", ".join(f"{counts[state]} {state.value}" for state in shown_states))
@@ -359,11 +208,13 @@ def _write(
     Returns:
         The records of the cases, and the paths.
     """
-    from spinemamba.cohort.contact_sheet import write_contact_sheets  # loads matplotlib
-
+    found = (states.whole_record(case) for case in listing.cases)
+    if args.cases_only:
+        return [record for record in found if record is not None], []
     # The records are read under the lock, so that no run replaces the tables of a later one.
     with wait_for_lock(args.out, _LONGEST_WAIT_S):
-        found = (states.whole_record(case) for case in listing.cases)
+        from spinemamba.cohort.contact_sheet import write_contact_sheets  # loads matplotlib
+
         records = [record for record in found if record is not None]
         paths = write_tables(args.out, records, parquet=args.parquet)
         return records, [*paths, *write_contact_sheets(args.out, records)]

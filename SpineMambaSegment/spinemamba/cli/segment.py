@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spinemamba.cli.arguments import add_levels_from, add_overwrite, add_pins, split_name
+from spinemamba.cli.arguments import (
+    add_levels_from,
+    add_overwrite,
+    add_pins,
+    add_shape_options,
+    split_name,
+)
 from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, print_line, result_rows, table
 from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
@@ -40,16 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of convolutions; float32 gives the same labels on every processor (%(default)s)",
     )
-    parser.add_argument(
-        "--keep-pieces",
-        action="store_true",
-        help="keep small loose pieces, and bone of neighbours whose body the image does not show",
-    )
-    parser.add_argument(
-        "--fine-slices",
-        action="store_true",
-        help="write labels on slices of at most 1.5 mm, for smooth surfaces of thick-slice scans",
-    )
+    add_shape_options(parser)
     add_pins(parser)
     add_levels_from(parser)
     add_overwrite(parser)

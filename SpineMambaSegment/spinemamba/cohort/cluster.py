@@ -8,11 +8,13 @@ case that it was at.
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,28 @@ from spinemamba.common.exit_codes import ExitCode
 _ENDED = (ExitCode.DONE, ExitCode.USER_ERROR)
 """Exit codes of a part that needs no further attempt; failed cases are in the table."""
 
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
+"""Signals to all processes of a job before a time-out or a preemption."""
+
+_STOPPED = (ExitCode.CANCELLED, *(-getattr(signal, s) for s in _SIGNALS if hasattr(signal, s)))
+"""Exit codes of a part that a scheduler stops."""
+
+_MOST_TIMEOUTS = 20
+"""Most time-outs of a job: a case that takes longer than a job must not run for ever."""
+
+NAME = "spinemamba-cohort"
+"""Name of the jobs."""
+
 _POLL_S = 2.0
+
+_QUEUE_POLL_S = 10.0
+"""Time in seconds between two questions to the scheduler."""
+
+_LOST_S = 120.0
+"""Time in seconds for the result of a job that has left the queue to appear on a network drive."""
+
+_KILL_S = 600.0
+"""Time in seconds in which a scheduler that stops a job kills it, too."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +85,17 @@ class PartOfCohort:
     def __call__(self, number: int) -> int:
         """Run a part, from 1, and return its exit code.
 
+        A job that Slurm stops waits to be killed, or for submitit to queue it again: an end of its
+        own would be its result.
+
         Raises:
             RuntimeError: If the part did not end by itself; the output is in the log of the job.
         """
         part = ["--part", f"{number}/{self.count}"]
         command = [sys.executable, "-m", "spinemamba", "cohort", *self.words, *part]
         code = subprocess.run(command, check=False).returncode
+        if code in _STOPPED and "SLURM_JOB_ID" in os.environ:
+            time.sleep(_KILL_S)
         if code not in _ENDED:
             raise RuntimeError(f"part {number} of {self.count} ended with the exit code {code}")
         return code
@@ -111,9 +139,10 @@ def submit(
     import submitit
 
     try:
-        executor = submitit.AutoExecutor(folder=out.absolute() / LOGS / "%j", cluster=cluster)
+        logs = out.absolute() / LOGS / "%j"
+        executor = submitit.AutoExecutor(logs, max_num_timeout=_MOST_TIMEOUTS, cluster=cluster)
         executor.update_parameters(
-            name="spinemamba-cohort",
+            name=NAME,
             timeout_min=resources.minutes,
             mem_gb=resources.memory_gb,
             cpus_per_task=resources.cores,
@@ -130,7 +159,8 @@ def submit(
 
 def _of_slurm(resources: Resources) -> dict[str, object]:
     """Return the parameters that only Slurm has, which other executors ignore."""
-    parameters: dict[str, object] = {}
+    # Some clusters requeue only jobs that ask for it.
+    parameters: dict[str, object] = {"slurm_additional_parameters": {"requeue": True}}
     if resources.partition:
         parameters["slurm_partition"] = resources.partition
     if resources.at_once:
@@ -145,14 +175,66 @@ def wait_for_jobs(jobs: Sequence[Any], report: Callable[[int], None]) -> list[st
         jobs: As returned by `submit`.
         report: Called with the number of ended jobs each time that it changes.
     """
-    ended = -1
-    while (now := sum(job.done() for job in jobs)) < len(jobs):
+    queue, ended = _Queue(), -1
+    while True:
+        running = [job for job in jobs if not _has_ended(job)]
+        lost = queue.lost(running)
+        now = len(jobs) - len(running) + len(lost)
         if now != ended:
             ended = now
             report(ended)
+        if now == len(jobs):
+            break
         time.sleep(_POLL_S)
     return [
         f"Job {job.job_id} failed; its log is {job.paths.stderr}."
         for job in jobs
-        if job.exception() is not None
+        if job in lost or job.exception() is not None
     ]
+
+
+def _is_of_slurm(job: Any) -> bool:
+    import submitit
+
+    return isinstance(job, submitit.SlurmJob)
+
+
+def _has_ended(job: Any) -> bool:
+    """Return whether a job has a result; of a job of Slurm without one, `_Queue` knows more.
+
+    Submitit would ask sacct, which needs a database that many clusters do not have.
+    """
+    return job.paths.result_pickle.exists() if _is_of_slurm(job) else job.done()
+
+
+@dataclass
+class _Queue:
+    """Finds jobs that have left the queue of Slurm without a result, such as cancelled ones."""
+
+    _asked_s: float = float("-inf")
+    _missing_since_s: dict[str, float] = field(default_factory=dict)
+
+    def lost(self, running: Sequence[Any]) -> list[Any]:
+        """Return the jobs without a result that have been out of the queue for a while."""
+        now = time.monotonic()
+        if now >= self._asked_s + _QUEUE_POLL_S:
+            self._asked_s = now
+            queued = _queued_in_slurm(running)
+            missing = [
+                job.job_id for job in running if queued is not None and job.job_id not in queued
+            ]
+            self._missing_since_s = {i: self._missing_since_s.get(i, now) for i in missing}
+        since_s = self._missing_since_s
+        return [job for job in running if now >= since_s.get(job.job_id, now) + _LOST_S]
+
+
+def _queued_in_slurm(jobs: Sequence[Any]) -> set[str] | None:
+    """Return the ids of the jobs that wait or run; None if that is unknown."""
+    if not jobs or not _is_of_slurm(jobs[0]):
+        return None
+    command = ["squeue", "--noheader", "--array", "--name", NAME, "--format", "%i"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(done.stdout.split())

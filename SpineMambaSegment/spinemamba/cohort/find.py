@@ -23,15 +23,15 @@ from spinemamba.export.names import safe_case
 from spinemamba.protocol.job import MODALITIES
 
 _GLOB = "*?["
-_COLUMNS = ("image", "case", "modality")
+_COLUMNS = ("image", "case", "modality", "levels_from")
 
 
 def find_cases(source: str, without: Path | None = None) -> Listing:
     """Return the images of a folder tree, a CSV table, a pattern or a single file.
 
     Args:
-        source: Folder; .csv file with the column ``image`` and optionally ``case`` and
-            ``modality``; pattern such as ``data/**/ct.nii.gz``; or image file.
+        source: Folder; .csv file with the column ``image`` and optionally ``case``, ``modality``
+            and ``levels_from``; pattern such as ``data/**/ct.nii.gz``; or image file.
         without: Folder that is not searched, such as the output folder.
 
     Raises:
@@ -171,7 +171,7 @@ def _from_table(table: Path) -> Listing:
         columns = ", ".join(map(str, rows[0])) if rows else "no row"
         raise UserError(
             f"{table.name} has {columns}.",
-            f"Use the column {_COLUMNS[0]}, and optionally {' and '.join(_COLUMNS[1:])}, "
+            f"Use the column {_COLUMNS[0]}, and optionally {', '.join(_COLUMNS[1:])}, "
             "separated by commas, and a row per case.",
         )
     cases = [_from_row(row, number, table) for number, row in enumerate(rows, start=2)]
@@ -186,7 +186,7 @@ def _from_table(table: Path) -> Listing:
 
 
 def _from_row(row: dict[str, str], number: int, table: Path) -> FoundCase:
-    image, name, modality = ((row.get(column) or "").strip() for column in _COLUMNS)
+    image, name, modality, levels = ((row.get(column) or "").strip() for column in _COLUMNS)
     modality = modality.lower() or "auto"
     if not image or modality not in MODALITIES:
         wrong = f"the modality '{modality}'" if image else "no image"
@@ -201,4 +201,11 @@ def _from_row(row: dict[str, str], number: int, table: Path) -> FoundCase:
             f"Row {number} of {table.name}: {image} has {len(cases)} images, not one.",
             "Name a file of the series, or an image file.",
         )
-    return replace(cases[0], modality=modality, name=safe_case(name) if name else cases[0].name)
+    levels_from = table.parent / levels if levels else None
+    if levels_from is not None and not levels_from.exists():
+        raise UserError(
+            f"Row {number} of {table.name}: {levels} in the column {_COLUMNS[3]} was not found.",
+            "Give a path relative to the table, or nothing.",
+        )
+    name = safe_case(name) if name else cases[0].name
+    return replace(cases[0], modality=modality, name=name, levels_from=levels_from)

@@ -27,6 +27,7 @@ class FoundCase:
         name: Name of the case; valid in file names, unique.
         series_uid: SeriesInstanceUID of a DICOM series; empty for other images.
         image_uids: SOPInstanceUIDs of its files.
+        levels_from: Another scan of the patient with named vertebrae, as in `job.SegmentJob`.
     """
 
     source: str
@@ -37,6 +38,7 @@ class FoundCase:
     name: str = ""
     series_uid: str = ""
     image_uids: frozenset[str] = frozenset()
+    levels_from: Path | None = None
 
 
 @dataclass(frozen=True)

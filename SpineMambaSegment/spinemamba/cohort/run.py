@@ -204,6 +204,9 @@ class CohortRun:
             precision=options.precision,
             quality=options.quality,
             measurements=options.measurements,
+            keep_pieces=options.keep_pieces,
+            fine_slices=options.fine_slices,
+            levels_from=case.levels_from and case.levels_from.absolute(),
             # A DICOM SEG refers to the images of its series.
             also=tuple(x for x in options.also if x != DICOM_SEG or case.series_uid),
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from spinemamba import __version__
 from spinemamba.cohort.found import FoundCase
+from spinemamba.cohort.other_levels import files_with_levels
 from spinemamba.common.atomic_files import exists_error, sha256
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.cohort import (
@@ -55,6 +56,8 @@ class CohortOptions:
         precision: One of `job.PRECISIONS`.
         measurements: Whether to measure.
         also: Further outputs, of `job.COHORT_EXTRAS`.
+        keep_pieces: As in `job.SegmentJob`.
+        fine_slices: As in `job.SegmentJob`.
     """
 
     model: str = DEFAULT
@@ -63,6 +66,8 @@ class CohortOptions:
     precision: str = "auto"
     measurements: bool = True
     also: tuple[str, ...] = ()
+    keep_pieces: bool = False
+    fine_slices: bool = False
 
     def modality_of(self, case: FoundCase) -> str:
         """Return the modality of a case: its own, or that of all."""
@@ -122,6 +127,10 @@ class CaseStates:
             "model": "",  # its hash counts, not its place
             "version": __version__,
         }
+        # Without these options, results of earlier versions stay valid.
+        options = {k: v for k, v in options.items() if v or k not in ("keep_pieces", "fine_slices")}
+        if case.levels_from is not None:
+            options["levels_from"] = hash_of(files_with_levels(case.levels_from))
         text = json.dumps(options, sort_keys=True)
         return Fingerprint(digest, self._model_sha256, sha256(text.encode())), stamp
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.errors import UserError
@@ -18,14 +17,11 @@ from spinemamba.common.folders import replace_folder
 from spinemamba.common.process_tuning import peak_memory_mb, reset_peak_memory
 from spinemamba.common.progress import Progress
 from spinemamba.common.scratch import scratch
-from spinemamba.imaging.volume import Volume
-from spinemamba.inference.device import Load, translate_out_of_memory
-from spinemamba.jobs.segment import read_input, segment_on_device, write_outputs
+from spinemamba.imaging.seg_nrrd import write_labels
+from spinemamba.inference.device import Load
+from spinemamba.jobs.segment import SegmentRun, segments_of
 from spinemamba.protocol.cohort import DONE, CaseFile, CaseRecord, CaseSummary
-from spinemamba.protocol.job import DICOM_SEG, CohortJob
-
-if TYPE_CHECKING:
-    from spinemamba.segment import Segmentation
+from spinemamba.protocol.job import DICOM_SEG, NIFTI, STL, CohortJob
 
 _VIEWS = ("side", "front")
 
@@ -41,12 +37,10 @@ class CohortCase:
 
     def __init__(self, job: CohortJob, progress: Progress, name: str = ""):
         self.job, self.name = job, name
-        self._progress = progress
         self._warnings: list[str] = []
         self._missing: dict[str, str] = {}
         self._seconds = self._memory_mb = 0.0
-        self._volume: Volume | None = None
-        self._done: Segmentation | None = None
+        self._run = SegmentRun(job.segment_job(job.output), progress, self._warnings.append)
 
     @property
     def seconds(self) -> float:
@@ -60,9 +54,7 @@ class CohortCase:
             UserError: If it cannot be read.
         """
         with self._timed():
-            self._progress("read", 0.0)
-            job = self.job.segment_job(self.job.output)
-            self._volume = read_input(job, self._progress, self._warnings.append)
+            self._run.read()
 
     def segment(self, load: Load) -> None:
         """Segment the image.
@@ -71,13 +63,11 @@ class CohortCase:
             load: As in `with_model`.
 
         Raises:
-            UserError: As `jobs.segment.run_job`.
+            UserError: As `SegmentRun.segment`.
         """
-        job = self.job.segment_job(self.job.output)
-        report = (self._progress, self._warnings.append)
         reset_peak_memory()
-        with self._timed(), translate_out_of_memory():
-            self._done = segment_on_device(self._volume, job, report, load)
+        with self._timed():
+            self._run.segment(load)
         self._memory_mb = peak_memory_mb()
 
     def write(self) -> None:
@@ -106,12 +96,12 @@ class CohortCase:
         from spinemamba.report.thumbnail import write_thumbnail
 
         job = self.job.segment_job(folder)
-        views = write_outputs(job, self._volume, self._done, self._progress)
+        views = self._run.write(job)
         files = {"labels": job.output, "result": job.result, "picture": job.picture}
         thumbnails = {role: folder / f"{self.job.case}_{role}.png" for role in _VIEWS}
         with all_or_none(list(thumbnails.values())) as new:
             for path, view in zip(thumbnails.values(), views, strict=True):
-                write_thumbnail(view, self._done.result.modality, new[path])
+                write_thumbnail(view, self._run.done.result.modality, new[path])
         files |= thumbnails
         for role, write in self._optional():
             try:
@@ -125,7 +115,9 @@ class CohortCase:
         """Yield the role and the function of each optional output."""
         if self.job.measurements:
             yield "measurements", self._write_measurements
-        if "stl" in self.job.also:
+        if NIFTI in self.job.also:
+            yield "nifti", self._write_nifti
+        if STL in self.job.also:
             yield "surfaces", self._write_surfaces
         if DICOM_SEG in self.job.also:
             yield "dicom_seg", self._write_dicom_seg
@@ -133,7 +125,7 @@ class CohortCase:
     def _write_measurements(self, folder: Path) -> dict[str, Path]:
         from spinemamba.jobs.measure import measure_run, write_case_page, write_csv, write_json
 
-        done = measure_run(self._volume, self._done.labels, self._done.result)
+        done = measure_run(self._run.volume, self._run.done.labels, self._run.done.result)
         stem = self.job.case
         table, record = folder / f"{stem}_measurements.csv", folder / f"{stem}_measurements.json"
         page = folder / f"{stem}_report.html"
@@ -142,6 +134,11 @@ class CohortCase:
             write_json(done.measured, new[record])
             write_case_page(done, new[page], stem)
         return {"measurements_table": table, "measurements": record, "report": page}
+
+    def _write_nifti(self, folder: Path) -> dict[str, Path]:
+        path = folder / f"{self.job.case}.nii.gz"
+        write_labels(self._run.done.labels, path, segments_of(self._run.done.result))
+        return {"nifti": path}
 
     def _write_surfaces(self, folder: Path) -> dict[str, Path]:
         from spinemamba.export.exporter import Export, Target
@@ -180,7 +177,7 @@ class CohortCase:
             attempts=self.job.attempt,
             seconds=self.seconds,
             memory_mb=round(self._memory_mb, 1),
-            summary=CaseSummary.of(self._done.result),
+            summary=CaseSummary.of(self._run.done.result),
             files={
                 role: CaseFile(path.relative_to(folder).as_posix(), path.stat().st_size)
                 for role, path in files.items()

@@ -33,35 +33,69 @@ class StagedCase(Protocol):
 
 
 Case = TypeVar("Case", bound=StagedCase)
+Item = TypeVar("Item")
 
 
 def run_pipeline(
     next_case: Callable[[], Case | None], attempt: Callable[[Case, str, Callable[[], None]], bool]
 ) -> None:
-    """Run cases until there are no more, or a stage must not be followed by another one.
+    """Run cases until there are no more.
+
+    An error in any of the three threads ends the pipeline, so that no thread waits for another one
+    that has ended. A stage that runs in the second thread at that time ends first.
 
     Args:
         next_case: Waits for a case and returns it; None after the last one. Called in a thread of
             its own.
         attempt: Calls a stage, given the case, the name of the stage and a function; returns
             whether the next stage of the case may follow. Called in both threads.
+
+    Raises:
+        BaseException: The first error of ``next_case`` or ``attempt``.
     """
-    waiting: SimpleQueue[tuple[Case, Future[bool]] | None] = SimpleQueue()
-    with ThreadPoolExecutor(1, "read and write") as disk:
+    waiting: SimpleQueue[tuple[Case, Future[bool]] | BaseException | None] = SimpleQueue()
+    disk = ThreadPoolExecutor(1, "read and write")
 
-        def receive() -> None:
+    def submit(case: Case, stage: str, work: Callable[[], None]) -> Future[bool]:
+        future = disk.submit(attempt, case, stage, work)
+        future.add_done_callback(partial(_pass_error_on, waiting.put))
+        return future
+
+    def receive() -> None:
+        try:
             while (case := next_case()) is not None:
-                waiting.put((case, disk.submit(attempt, case, "read", case.read)))
+                waiting.put((case, submit(case, "read", case.read)))
             waiting.put(None)
+        except BaseException as error:
+            waiting.put(error)
 
+    try:
         Thread(target=receive, daemon=True).start()
         load = _kept_model()  # imports torch while the first case is read
-        while (item := waiting.get()) is not None:
+        while (item := _without_error(waiting.get())) is not None:
             case, read = item
             if read.result() and attempt(case, "segment", partial(case.segment, load)):
-                disk.submit(attempt, case, "write", case.write)
+                submit(case, "write", case.write)
             # The thread below holds the case until it is written; nothing else keeps it.
             del case, read, item
+        disk.shutdown()
+        while not waiting.empty():
+            _without_error(waiting.get())
+    finally:
+        disk.shutdown(cancel_futures=True)
+
+
+def _pass_error_on(put: Callable[[BaseException], None], future: Future[bool]) -> None:
+    """Put the error of a stage into the queue of the thread that can raise it."""
+    if not future.cancelled() and (error := future.exception()) is not None:
+        put(error)
+
+
+def _without_error(item: Item | BaseException) -> Item:
+    """Return what a thread sent; raise its error."""
+    if isinstance(item, BaseException):
+        raise item
+    return item
 
 
 def _kept_model() -> Load:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import SegmentInfo, segment_info
 from spinemamba.common.atomic_files import all_or_none
+from spinemamba.common.process_tuning import enough_memory
 from spinemamba.common.progress import Progress, Warn
-from spinemamba.imaging.fine_slices import with_fine_slices
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.seg_nrrd import write_labels
@@ -41,6 +41,58 @@ class RunFiles:
     result_data: Result
 
 
+class SegmentRun:
+    """A segmentation in three stages, called in the order read, segment, write.
+
+    A single image passes them in turn; a cohort has several images in different stages.
+
+    Args:
+        job: Input, outputs and options.
+        progress: Called often; may stop the run by raising `Cancelled`.
+        warn: Called with each warning.
+    """
+
+    def __init__(self, job: SegmentJob, progress: Progress, warn: Warn):
+        self._job, self._progress, self._warn = job, progress, warn
+        self.volume: Volume | None = None
+        self.done: Segmentation | None = None
+
+    def read(self) -> None:
+        """Read the image.
+
+        Raises:
+            UserError: If it cannot be read, or memory runs out.
+        """
+        self._progress("read", 0.0)
+        with enough_memory():
+            self.volume = read_input(self._job, self._progress, self._warn)
+
+    def segment(self, load: Load | None = None) -> None:
+        """Segment the image.
+
+        Args:
+            load: As in `with_model`.
+
+        Raises:
+            UserError: If the model is not usable, no spine is found, or memory runs out.
+        """
+        with translate_out_of_memory():
+            report = (self._progress, self._warn)
+            self.done = segment_on_device(self.volume, self._job, report, load)
+
+    def write(self, job: SegmentJob | None = None) -> tuple[View, View] | None:
+        """Write all outputs or none; return the views in the picture.
+
+        Args:
+            job: The job with other paths of the outputs; None for its own.
+
+        Raises:
+            UserError: If an output cannot be written, or memory runs out.
+        """
+        with enough_memory():
+            return write_outputs(job or self._job, self.volume, self.done, self._progress)
+
+
 def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     """Segment a file; write all outputs or none.
 
@@ -55,18 +107,19 @@ def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
     """
     check_outputs(job)
     find_model(job.model)  # a wrong name is an error before a large file is read
-    progress("read", 0.0)
-    with translate_out_of_memory():
-        volume = read_input(job, progress, warn)
-        done = segment_on_device(volume, job, (progress, warn))
-        write_outputs(job, volume, done, progress)
-    return RunFiles(job.output, job.result, job.picture, done.result)
+    run = SegmentRun(job, progress, warn)
+    run.read()
+    run.segment()
+    run.write()
+    return RunFiles(job.output, job.result, job.picture, run.done.result)
 
 
 def read_input(job: SegmentJob, progress: Progress, warn: Warn) -> Volume:
     """Read the image of a job."""
     volume = read_volume(job.input, warn)
     if job.fine_slices:
+        from spinemamba.imaging.fine_slices import with_fine_slices  # loads torch
+
         volume = with_fine_slices(volume)
     progress("read", 0.7)
     return volume

@@ -17,9 +17,9 @@ MODALITIES = ("auto", "ct", "mr")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 QUALITIES = ("standard", "fast")
 PRECISIONS = ("auto", "float32", "bfloat16")
-DICOM_SEG = "dicom-seg"
-COHORT_EXTRAS = ("stl", DICOM_SEG)
-"""Further outputs of a case of a cohort."""
+DICOM_SEG, STL, NIFTI = "dicom-seg", "stl", "nifti"
+COHORT_EXTRAS = (STL, DICOM_SEG, NIFTI)
+"""Further outputs of a case of a cohort: surfaces, DICOM SEG, and labels as NIfTI."""
 
 NTH_GPU = r"cuda:\d+"
 
@@ -236,6 +236,9 @@ class CohortJob(ModelJob):
         quality: One of `QUALITIES`.
         measurements: Whether to measure, and to write the HTML report.
         also: Further outputs, of `COHORT_EXTRAS`.
+        keep_pieces: As in `SegmentJob`.
+        fine_slices: As in `SegmentJob`.
+        levels_from: As in `SegmentJob`.
     """
 
     KIND: ClassVar[str] = "cohort"
@@ -248,6 +251,14 @@ class CohortJob(ModelJob):
     quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
     measurements: bool = True
     also: tuple[Annotated[str, Limits(choices=COHORT_EXTRAS)], ...] = ()
+    keep_pieces: bool = False
+    fine_slices: bool = False
+    levels_from: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, *((self.levels_from,) if self.levels_from else ()))
 
     def remove_partial(self, pid: int) -> None:
         """Delete the hidden folder in which a process made the folder of the case."""
@@ -265,6 +276,9 @@ class CohortJob(ModelJob):
             modality=self.modality,
             precision=self.precision,
             quality=self.quality,
+            keep_pieces=self.keep_pieces,
+            fine_slices=self.fine_slices,
+            levels_from=self.levels_from,
             run_id=self.fingerprint.run_id,
         )
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,13 @@ AHEAD = 2
 
 MOST_IN_FLIGHT = 3
 """Cases in progress, with the one that is written: each is in memory."""
+
+SILENCE_S = 600.0
+"""Time in seconds without any event, not even a heartbeat, after which a worker is killed."""
+
+_LONGEST_STEP_S = 1.0
+"""Longest time between two looks for events that counts as silence: this process may have been
+stopped, or busy with a large file, and has not yet received what the worker sent meanwhile."""
 
 
 @dataclass
@@ -61,6 +69,7 @@ class PipelineWorker:
         ahead: Greatest number of cases that are not yet segmented.
         environment: Environment variables of the process, besides those of this one.
         python: Interpreter.
+        silence_s: Time in seconds without any event after which the process is killed.
     """
 
     folder: Path
@@ -68,6 +77,7 @@ class PipelineWorker:
     ahead: int = AHEAD
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    silence_s: float = SILENCE_S
     _process: subprocess.Popen[str] | None = None
     _reader: threading.Thread | None = None
     _count: int = 0
@@ -75,6 +85,8 @@ class PipelineWorker:
     _in_flight: dict[str, InFlight] = field(default_factory=dict)
     _private: set[Path] = field(default_factory=set)
     _pid: int | None = None
+    _looked_s: float = 0.0
+    _silent_s: float = 0.0
 
     @property
     def has_room(self) -> bool:
@@ -111,26 +123,48 @@ class PipelineWorker:
 
         After a crash, these are all cases in progress; the next case starts a new process.
         """
+        if self._process is None:
+            return []
         ended = []
-        has_ended = self._process is not None and self._process.poll() is not None
-        if has_ended:
-            # All events are in the queue when the pipe is closed.
-            self._reader.join(events.GRACE_S)
+        why = self._why_no_events()
         with contextlib.suppress(queue.Empty):
             while True:
                 event = self._events.get_nowait()
+                self._silent_s = 0.0
                 if end := self._take(event):
                     ended.append(end)
-        if has_ended:
-            code = self._process.returncode
+        if self._is_silent():
+            why = f"no sign of life for {self.silence_s:.0f} s"
+        if why:
             crash = events.Failed(
                 Code.CRASH.value,
-                f"The worker ended without a result (exit code {code}).",
+                f"The worker ended without a result ({why}).",
                 "Close other programs to free memory and try again; report it with the log.",
             )
             ended += [CaseEnd(case.job, crash) for case in self._in_flight.values()]
             self.stop()
         return ended
+
+    def _why_no_events(self) -> str:
+        """Return why no further event can come, in words; empty if one can.
+
+        All events of a process that has ended are in the queue afterwards.
+        """
+        if self._process.poll() is None and self._reader.is_alive():
+            return ""
+        # The pipe is closed a moment before the end of the process.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(events.GRACE_S)
+        self._reader.join(events.GRACE_S)
+        code = self._process.returncode
+        return "its output is not readable" if code is None else f"exit code {code}"
+
+    def _is_silent(self) -> bool:
+        """Add the time since the last call; return whether the worker has been silent too long."""
+        now = time.monotonic()
+        self._silent_s += min(now - self._looked_s, _LONGEST_STEP_S)
+        self._looked_s = now
+        return self._silent_s > self.silence_s
 
     def stop(self, grace_s: float = 0.0) -> None:
         """End the process with all cases in progress; remove partial files and redact the log.
@@ -162,6 +196,7 @@ class PipelineWorker:
         with (self.folder / LOG_NAME).open("wb") as log:
             arguments = ["spinemamba.worker", "--pipeline"]
             self._process = start_module(self.python, arguments, log, self.environment)
+        self._looked_s, self._silent_s = time.monotonic(), 0.0
         read = (self._process, self._events)
         self._reader = threading.Thread(target=_read, args=read, daemon=True)
         self._reader.start()
@@ -192,8 +227,16 @@ class PipelineWorker:
 
 
 def _read(process: subprocess.Popen[str], received: queue.Queue[events.Event]) -> None:
-    """Put the events of a process into a queue until it ends."""
+    """Put the events of a process into a queue until it ends, or sends something else."""
+    has_started = False
     with process.stdout as lines:
         for line in lines:
-            with contextlib.suppress(ValueError):
-                received.put(events.from_line(line))
+            try:
+                event = events.from_line(line)
+            except ValueError:
+                # A launcher may print other lines before the worker starts.
+                if has_started:
+                    return
+                continue
+            has_started = True
+            received.put(event)

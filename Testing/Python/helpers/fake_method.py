@@ -80,11 +80,11 @@ def write_scan(path: Path, seed: int = 0, *, bone: bool = True) -> Path:
 
 def install() -> None:
     """Replace the networks of this process, and draw pictures of few pixels."""
-    from spinemamba.jobs import cohort_case, pipeline
+    from spinemamba.jobs import pipeline, segment
     from spinemamba.report import run_picture
 
-    cohort_case.segment_on_device = _segment
-    cohort_case.translate_out_of_memory = contextlib.nullcontext
+    segment.segment_on_device = _segment
+    segment.translate_out_of_memory = contextlib.nullcontext
     pipeline._kept_model = lambda: None
     run_picture._DPI = 20
 
