@@ -1,0 +1,1 @@
+"""Clients of other computers over HTTP: connections, credentials. Standard library only."""

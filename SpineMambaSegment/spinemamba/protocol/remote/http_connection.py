@@ -1,0 +1,384 @@
+"""Requests to one server over HTTP or HTTPS. Standard library only.
+
+Certificates are always verified. Redirects are not followed, because the credentials would go to
+another server. Proxies named in the environment are not used.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from spinemamba import __version__
+from spinemamba.common.errors import Code, UserError
+
+TIMEOUT_S = 60.0
+"""Longest time without a byte from the server."""
+
+_CONNECT_S = 10.0
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BLOCK = 1 << 18
+_LEAST_STATUS, _MOST_STATUS = 200, 299
+_LOST = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+T = TypeVar("T")
+Body = bytes | Iterable[bytes] | None
+
+
+class UnreachableError(UserError):
+    """The server does not answer; a later attempt may succeed."""
+
+    def __init__(self, message: str, remedy: str):
+        super().__init__(message, remedy, Code.SERVER_UNREACHABLE)
+
+
+class RefusedError(UserError):
+    """The server has answered with an error.
+
+    Args:
+        status: Status code of HTTP.
+        message: As for `UserError`.
+        remedy: As for `UserError`.
+        retry_after_s: Wait that the server asks for, or None.
+        code: Kind of error.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        remedy: str,
+        retry_after_s: float | None = None,
+        code: Code = Code.SERVER_REFUSED,
+    ):
+        super().__init__(message, remedy, code)
+        self.status, self.retry_after_s = status, retry_after_s
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether a later attempt may succeed."""
+        return self.status in _TRANSIENT
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server and how to reach it.
+
+    Attributes:
+        url: Beginning of all its addresses, such as "https://host:8443/dicom-web".
+        authorization: Value of the header Authorization; empty for none.
+        ca_file: Certificates to trust, in PEM format; None for those of the system.
+
+    Raises:
+        UserError: If the URL is not one of HTTP, or credentials would be sent without encryption.
+    """
+
+    url: str
+    authorization: str = field(default="", repr=False)
+    ca_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
+        except ValueError:
+            valid = False
+        if not valid or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
+            raise UserError(
+                f"{without_secrets(self.url)} is not the address of a server.",
+                "Give an address such as https://host:8443.",
+            )
+        if parts.query or parts.fragment or parts.username is not None:
+            raise UserError(
+                f"The address {without_secrets(self.url)} has a user, a query or a fragment.",
+                "Give the address only, and the token in a file.",
+            )
+        if self.authorization and not self.is_encrypted and not self.is_local:
+            raise UserError(
+                f"The token would be sent to {self.host} without encryption.",
+                "Use an address that begins with https://.",
+                Code.SERVER_REFUSED,
+            )
+
+    @property
+    def host(self) -> str:
+        """Host and port, as in the address."""
+        parts = urlsplit(self.url)
+        return parts.netloc.rpartition("@")[2]
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the address begins with https."""
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this computer."""
+        name = urlsplit(self.url).hostname or ""
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return name == "localhost"
+
+
+def without_secrets(url: str) -> str:
+    """Return an address without user, password and query."""
+    start, slashes, rest = url.partition("//")
+    return f"{start}{slashes}{rest.rpartition('@')[2]}".partition("?")[0]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer of a server; its body is read once.
+
+    Attributes:
+        status: Status code.
+        headers: Headers, with names in lower case.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    _response: http.client.HTTPResponse
+    _connection: Connection
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the request succeeded."""
+        return _LEAST_STATUS <= self.status <= _MOST_STATUS
+
+    def body(self, most_bytes: int) -> bytes:
+        """Return the body.
+
+        Raises:
+            UserError: If it is longer than ``most_bytes``.
+            UnreachableError: If the connection breaks.
+        """
+        return b"".join(self.blocks(most_bytes))
+
+    def blocks(self, most_bytes: int) -> Iterator[bytes]:
+        """Yield the body in blocks. Errors as for `body`."""
+        left, host = most_bytes, self._connection.site.host
+        with translated_errors(host):
+            while block := self._response.read(_BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise UserError(
+                        f"The answer of {host} is longer than {most_bytes / 1e6:.0f} MB.",
+                        "Check the address.",
+                        Code.SERVER_REFUSED,
+                    )
+                yield block
+            # http.client returns a short body of known length without an error.
+            if self._response.length:
+                raise http.client.IncompleteRead(b"", self._response.length)
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Wait that the server asks for; None if it gives none in seconds."""
+        text = self.headers.get("retry-after", "")
+        return float(text) if text.isdecimal() and len(text) < 7 else None
+
+    def drop(self) -> None:
+        """Close the connection without reading the rest."""
+        self._connection.close()
+
+
+class Connection:
+    """Connection to a server, kept open between requests; for one thread.
+
+    Args:
+        site: The server.
+        timeout_s: Longest time without a byte from the server.
+
+    Raises:
+        UserError: If the file with certificates cannot be read.
+    """
+
+    def __init__(self, site: Site, timeout_s: float = TIMEOUT_S):
+        self.site, self._timeout_s = site, timeout_s
+        self._context = _tls(site) if site.is_encrypted else None
+        self._kept: http.client.HTTPConnection | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+    ) -> Answer:
+        """Send a request and return the answer, whatever its status.
+
+        Args:
+            method: Such as "GET".
+            path: Added to the address of the site; with its query, quoted.
+            headers: Headers besides that of the credentials. An iterable body needs
+                Content-Length.
+            body: Bytes, or blocks of them.
+
+        Raises:
+            UnreachableError: If there is no answer.
+            UserError: If the certificate is not trusted.
+        """
+        repeatable = body is None or isinstance(body, bytes)
+        try:
+            return self._request(method, path, headers or {}, body, fresh=not repeatable)
+        except _LOST as error:
+            # The server may have closed the kept connection since the last request.
+            if not repeatable or method not in ("GET", "HEAD", "DELETE"):
+                raise _unreachable(self.site.host, error) from error
+        with translated_errors(self.site.host):
+            return self._request(method, path, headers or {}, body, fresh=True)
+
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str], body: Body, *, fresh: bool
+    ) -> Answer:
+        was_kept = self._kept is not None and not fresh
+        if fresh:
+            self.close()
+        try:
+            connection = self._connected()
+            target = urlsplit(self.site.url).path.rstrip("/") + path
+            fields = {"User-Agent": f"spinemamba/{__version__}", "Accept": "*/*", **headers}
+            if self.site.authorization:
+                fields["Authorization"] = self.site.authorization
+            with translated_errors(self.site.host, passing=_LOST if was_kept else ()):
+                connection.request(method, target, body, fields)
+                response = connection.getresponse()
+        except BaseException:
+            self.close()
+            raise
+        answered = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, answered, response, self)
+
+    def _connected(self) -> http.client.HTTPConnection:
+        if self._kept is None:
+            parts = urlsplit(self.site.url)
+            if self._context is None:
+                made = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_CONNECT_S)
+            else:
+                made = http.client.HTTPSConnection(
+                    parts.hostname, parts.port, timeout=_CONNECT_S, context=self._context
+                )
+            with translated_errors(self.site.host):
+                made.connect()
+            made.sock.settimeout(self._timeout_s)
+            self._kept = made
+        return self._kept
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def translated_errors(host: str, passing: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """Turn errors of the network into errors for the user.
+
+    Args:
+        host: Named in the messages.
+        passing: Errors that are not changed.
+
+    Raises:
+        UserError: If the certificate is not trusted (SERVER_REFUSED).
+        UnreachableError: After other errors.
+    """
+    try:
+        yield
+    except passing:
+        raise
+    except ssl.SSLCertVerificationError as error:
+        raise UserError(
+            f"The certificate of {host} is not trusted: {error.verify_message}.",
+            "Give the file of its certificate authority, or correct the address.",
+            Code.SERVER_REFUSED,
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(host, error) from error
+
+
+def _unreachable(host: str, error: BaseException) -> UnreachableError:
+    """Return the error for a server that does not answer."""
+    check = "Check the address, the network, and whether the server runs."
+    if isinstance(error, socket.gaierror):
+        return UnreachableError(f"The name of the server {host} is not known.", check)
+    if isinstance(error, ConnectionRefusedError):
+        return UnreachableError(f"No server answers at {host}.", check)
+    if isinstance(error, TimeoutError):
+        return UnreachableError(f"The server {host} did not answer in time.", check)
+    if isinstance(error, ssl.SSLError):
+        return UnreachableError(
+            f"No encrypted connection to {host} is possible.",
+            "Check whether the address must begin with http:// instead of https://.",
+        )
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, _LOST):
+        return UnreachableError(f"The answer of {host} is not HTTP.", check)
+    return UnreachableError(f"The connection to {host} was lost.", check)
+
+
+def _tls(site: Site) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=site.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        name = "of the system" if site.ca_file is None else f"in {site.ca_file.name}"
+        raise UserError(
+            f"The certificates {name} cannot be read.", "Give a file in PEM format."
+        ) from error
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a request is repeated, and after which waits.
+
+    Attributes:
+        attempts: Number of attempts.
+        first_s: Wait after the first one; each further wait is twice as long.
+        longest_s: Longest wait.
+        sleep: Waits.
+    """
+
+    attempts: int = 5
+    first_s: float = 1.0
+    longest_s: float = 60.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def run(self, action: Callable[[], T]) -> T:
+        """Return the result of an action; repeat it while its errors are transient.
+
+        Raises:
+            UserError: The last error, or the first that is not transient.
+        """
+        wait_s = self.first_s
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return action()
+            except (UnreachableError, RefusedError) as error:
+                lasting = isinstance(error, RefusedError) and not error.is_transient
+                if lasting or attempt == self.attempts:
+                    raise
+                asked_s = getattr(error, "retry_after_s", None)
+            self.sleep(min(self.longest_s, max(wait_s, asked_s or 0.0)))
+            wait_s *= 2
+        raise AssertionError("attempts must be at least 1")
