@@ -41,12 +41,14 @@ COMMANDS = {
     "pack": "turn trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
     "simulate-levels": "test the level solver on simulated spines with known levels",
+    "watch-dicomweb": "segment series of an archive (PACS) and store DICOM SEG, by DICOMweb",
     "networks": "list the named sizes of the network with parameters and multiply-adds",
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
 _FOLDERS = {
     "results": ("evaluate", "export", "measure", "relabel", "resegment", "review-import"),
+    "serving": ("watch-dicomweb",),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
 }
 """Commands that stand in a folder of their own."""
