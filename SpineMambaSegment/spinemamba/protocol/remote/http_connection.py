@@ -29,6 +29,7 @@ _CONNECT_S = 10.0
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BLOCK = 1 << 18
 _LEAST_STATUS, _MOST_STATUS = 200, 299
+_REPEATABLE = ("GET", "HEAD", "DELETE")
 _LOST = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 T = TypeVar("T")
@@ -168,7 +169,7 @@ class Answer:
     def blocks(self, most_bytes: int) -> Iterator[bytes]:
         """Yield the body in blocks. Errors as for `body`."""
         left, host = most_bytes, self._connection.site.host
-        with translated_errors(host):
+        with translated_errors(host), self._connection.closed_after_error():
             while block := self._response.read(_BLOCK):
                 left -= len(block)
                 if left < 0:
@@ -229,14 +230,13 @@ class Connection:
             UnreachableError: If there is no answer.
             UserError: If the certificate is not trusted.
         """
-        repeatable = body is None or isinstance(body, bytes)
+        # A request that must not be sent twice does not use a kept connection, which the server
+        # may have closed meanwhile.
+        if method not in _REPEATABLE:
+            return self._request(method, path, headers or {}, body, fresh=True)
         try:
-            return self._request(method, path, headers or {}, body, fresh=not repeatable)
-        except _LOST as error:
-            # The server may have closed the kept connection since the last request.
-            if not repeatable or method not in ("GET", "HEAD", "DELETE"):
-                raise _unreachable(self.site.host, error) from error
-        with translated_errors(self.site.host):
+            return self._request(method, path, headers or {}, body, fresh=False)
+        except _LOST:
             return self._request(method, path, headers or {}, body, fresh=True)
 
     def _request(
@@ -245,7 +245,7 @@ class Connection:
         was_kept = self._kept is not None and not fresh
         if fresh:
             self.close()
-        try:
+        with self.closed_after_error():
             connection = self._connected()
             target = urlsplit(self.site.url).path.rstrip("/") + path
             fields = {"User-Agent": f"spinemamba/{__version__}", "Accept": "*/*", **headers}
@@ -254,9 +254,6 @@ class Connection:
             with translated_errors(self.site.host, passing=_LOST if was_kept else ()):
                 connection.request(method, target, body, fields)
                 response = connection.getresponse()
-        except BaseException:
-            self.close()
-            raise
         answered = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, answered, response, self)
 
@@ -274,6 +271,15 @@ class Connection:
             made.sock.settimeout(self._timeout_s)
             self._kept = made
         return self._kept
+
+    @contextmanager
+    def closed_after_error(self) -> Iterator[None]:
+        """Close the connection if the block fails: it may hold the rest of an answer."""
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
