@@ -1,0 +1,1 @@
+"""Messages between `spinemamba serve` and its clients. Standard library only."""
