@@ -143,7 +143,7 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where a training runs: device, precision, batches, workers and the time of one call."""
     parser.add_argument(
         "--device",
-        type=_device,
+        type=device,
         default="auto",
         metavar="DEVICE",
         help="'auto' (a GPU if there is one), 'cpu', 'cuda', or one GPU such as 'cuda:1' "
@@ -187,7 +187,8 @@ def _add_division(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _device(text: str) -> str:
+def device(text: str) -> str:
+    """Return the name of a device: auto, cpu, cuda, or a GPU such as cuda:1."""
     if text in ("auto", "cpu", "cuda") or re.fullmatch(NTH_GPU, text):
         return text
     raise argparse.ArgumentTypeError(f"'{text}' is not auto, cpu, cuda, or a GPU such as cuda:1")

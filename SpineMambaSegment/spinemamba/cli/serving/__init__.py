@@ -1,1 +1,1 @@
-"""Commands that work for other computers: archives of images, clients of a server."""
+"""Commands of the server, and of exchange with other servers."""

@@ -1,1 +1,1 @@
-"""Clients of other computers over HTTP: connections, credentials. Standard library only."""
+"""Exchange with servers over HTTP: formats, connections, clients. Standard library only."""
