@@ -6,11 +6,15 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spinemamba.anatomy.label_schemes import AUTO, OPTION
+from spinemamba.common.errors import UserError
 from spinemamba.protocol.image_formats import IMAGE_KINDS, LABEL_FORMATS
 from spinemamba.protocol.job import NTH_GPU
+
+if TYPE_CHECKING:
+    from spinemamba.protocol.remote.http_connection import Site
 
 
 def split_name(path: Path) -> tuple[str, str]:
@@ -68,6 +72,38 @@ def add_levels_from(parser: argparse.ArgumentParser) -> None:
         help="take the levels from another scan of the same patient: result.json or labels of it, "
         "or the folder with both",
     )
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add the server that does the work; `server_of` reads its values."""
+    group = parser.add_argument_group("work on another computer")
+    group.add_argument(
+        "--server", metavar="URL", help="address of a spinemamba serve, such as https://host:8642"
+    )
+    group.add_argument(
+        "--server-token-file",
+        type=Path,
+        metavar="FILE",
+        help="file whose first line is the token of this server",
+    )
+    group.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust (PEM)")
+
+
+def server_of(args: argparse.Namespace, warn: Callable[[str], None]) -> Site | None:
+    """Return the server of `add_server`; None without one.
+
+    Raises:
+        UserError: If address or token cannot be used, or the server is missing.
+    """
+    from spinemamba.protocol.remote.credentials import bearer
+    from spinemamba.protocol.remote.http_connection import Site
+
+    token, ca_file = args.server_token_file, args.ca_file
+    if args.server is None:
+        if token is not None or ca_file is not None:
+            raise UserError("The token or the certificates have no server.", "Add --server URL.")
+        return None
+    return Site(args.server, "" if token is None else bearer(token, warn), ca_file)
 
 
 def add_numbering(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -252,7 +252,12 @@ class Connection:
             if self.site.authorization:
                 fields["Authorization"] = self.site.authorization
             with translated_errors(self.site.host, passing=_LOST if was_kept else ()):
-                connection.request(method, target, body, fields)
+                try:
+                    connection.request(method, target, body, fields)
+                except (BrokenPipeError, ConnectionResetError):
+                    # A server may refuse a request before it has read the whole body.
+                    if body is None:
+                        raise
                 response = connection.getresponse()
         answered = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, answered, response, self)
@@ -280,6 +285,13 @@ class Connection:
         except BaseException:
             self.close()
             raise
+
+    def interrupt(self) -> None:
+        """Let a transfer in another thread fail at once."""
+        kept = self._kept
+        if kept is not None and kept.sock is not None:
+            with suppress(OSError):
+                kept.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
