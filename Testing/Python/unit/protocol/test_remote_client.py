@@ -16,7 +16,7 @@ from spinemamba.common.progress import FETCH, SEND, STAGES
 from spinemamba.protocol import events
 from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.remote.http_connection import Connection, Site
-from spinemamba.protocol.remote.remote_job import Patience
+from spinemamba.protocol.remote.remote_job import Patience, RemoteJob
 from spinemamba.protocol.remote.remote_worker import RemoteWorker
 from spinemamba.protocol.remote.server_client import ServerClient
 from spinemamba.protocol.result import read_result
@@ -165,12 +165,10 @@ def test_a_server_that_crashes_and_one_that_is_none_are_named(server, tmp_path):
         patience = Patience(outage_s=0.1, first_s=0.05)
         failure = follow(RemoteWorker.start(job, tmp_path, Site(url), patience))[-1]
         assert words in failure.message
+    remote = RemoteJob(ServerClient(Connection(Site(server.url))), lambda *_: None, print)
+    other = SegmentJob(tmp_path / "run" / "Doe John.nrrd", tmp_path / "x.nrrd", model="other")
     with pytest.raises(UserError, match="does not offer the chosen model"):
-        from spinemamba.protocol.remote.remote_job import RemoteJob
-
-        client = ServerClient(Connection(Site(server.url)))
-        other = SegmentJob(tmp_path / "run" / "Doe John.nrrd", tmp_path / "x.nrrd", model="other")
-        RemoteJob(client, lambda *_: None, print).run(other)
+        remote.run(other)
 
 
 def test_a_wrong_token_is_refused_before_the_image_is_sent(tmp_path):
