@@ -20,7 +20,7 @@ from spinemamba.protocol.vertebra_result import VertebraResult, read_vertebra_re
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.ShapeActions import SetMask
 from SpineMambaSegmentLib.Review.Spine import Spine
-from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
+from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene, deviceOf
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments, WriteMark
 from SpineMambaSegmentLib.Scene.Files import ArrayFile, Extent, VolumeFile
@@ -98,7 +98,7 @@ class VertebraRun(WorkerRun):
         WriteMark.check(segmentationNode)
         options = options or RunOptions()
         ids = vertebraIds(segmentationNode)
-        extent = _extent(volumeNode, segmentationNode, request)
+        extent, device = _extent(volumeNode, segmentationNode, request), deviceOf(options)
         super().__init__(temporaryFolder)
         self.volumeNode, self.request = volumeNode, request
         self.patch: VertebraPatch | None = None
@@ -120,9 +120,10 @@ class VertebraRun(WorkerRun):
                 numbers[i] for i in request.keep if i in numbers and i != request.segmentId
             ),
             model=options.model,
-            device=options.device,
+            device=device,
             modality=options.modality,
         )
+        self._site = options.site
         self._start([image, ArrayFile(labels, image.grid, self._folder / "there.nrrd")], job)
 
     def wait(self) -> VertebraPatch:
