@@ -1,4 +1,4 @@
-"""The panel over a real local server: whole run, cancel at each stage, the network cut, the test."""
+"""The panel over a local server: whole run, cancel at each stage, an outage, the test button."""
 
 from __future__ import annotations
 
