@@ -178,6 +178,7 @@ class Jobs:
                 return None
             job = self._jobs[self._queue.take()]
             job.state, job.device, job.started = RUNNING, device, time.monotonic()
+            job.progress, job.worked = None, None
             job.attempt += 1
         self._save(job)
         self._audit.add("started", job.client, job=job.id, device=device)

@@ -14,6 +14,7 @@ from spinemamba.common.json_schema import JsonFormat, Limits, Sha256
 from spinemamba.protocol.image_formats import LABEL_FORMATS
 from spinemamba.protocol.job import MODALITIES, PRECISIONS, QUALITIES
 from spinemamba.protocol.model_card import DEFAULT
+from spinemamba.protocol.remote.refusals import Refusal
 
 API = 1
 """Version of the API; the first part of every path is ``/v1``."""
@@ -369,43 +370,6 @@ CAPABILITY = JsonFormat(
     ignores_unknown=True,
 )
 """Format of the answer of ``/v1/capabilities``."""
-
-Refusal = Literal[
-    "BAD_REQUEST",
-    "UNAUTHORIZED",
-    "NOT_FOUND",
-    "NOT_ALLOWED",
-    "NOT_READY",
-    "ERASED",
-    "TIMEOUT",
-    "LENGTH_REQUIRED",
-    "TOO_LARGE",
-    "WRONG_TYPE",
-    "INPUT_BAD",
-    "TOO_MANY",
-    "INTERNAL",
-    "BUSY",
-    "DISK_FULL",
-]
-"""Codes of refused requests; `STATUS` has the HTTP status of each."""
-
-STATUS: dict[str, int] = {
-    "BAD_REQUEST": 400,
-    "UNAUTHORIZED": 401,
-    "NOT_FOUND": 404,
-    "NOT_ALLOWED": 405,
-    "TIMEOUT": 408,
-    "NOT_READY": 409,
-    "ERASED": 410,
-    "LENGTH_REQUIRED": 411,
-    "TOO_LARGE": 413,
-    "WRONG_TYPE": 415,
-    "INPUT_BAD": 422,
-    "TOO_MANY": 429,
-    "INTERNAL": 500,
-    "BUSY": 503,
-    "DISK_FULL": 507,
-}
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from spinemamba.common.error_reports import stack_of
 from spinemamba.server.errors import RefusedError
-from spinemamba.server.responses import refusal
 from spinemamba.server.service import Service
 from spinemamba.server.settings import Settings
+from spinemamba.server.web.responses import refusal
 
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
