@@ -19,8 +19,8 @@ from spinemamba.protocol.remote.formats import (
     JobRequest,
     JobState,
     ResultFile,
-    ServerLimits,
 )
+from spinemamba.protocol.remote.server_info import ServerLimits
 from spinemamba.server.job_folder import JobFolder
 from spinemamba.server.job_store import JobRow
 

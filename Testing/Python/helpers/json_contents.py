@@ -31,9 +31,8 @@ from spinemamba.protocol.remote.formats import (
     ResultFile,
     SegmentRequest,
     SentFile,
-    ServerDevice,
-    ServerModel,
 )
+from spinemamba.protocol.remote.server_info import ServerDevice, ServerModel
 from spinemamba.protocol.result import RESULT as RESULT_FORMAT
 from spinemamba.protocol.result import InstanceResult, LabelingResult, LevelsFrom, Result, Witnesses
 from spinemamba.protocol.review import LogEntry, LoggedChange, Review
