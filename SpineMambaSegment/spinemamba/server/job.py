@@ -59,6 +59,7 @@ class Job:
         fetched_s: Time when its result was fetched; 0 before.
         is_cancelled: Set to ask the thread of the device to stop it.
         is_over: Set when no process works on it any more.
+        is_expired: Whether its files are being erased, or are.
         readers: Answers that are sending its result now.
     """
 
@@ -83,6 +84,7 @@ class Job:
     fetched_s: float = 0.0
     is_cancelled: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
+    is_expired: bool = False
     readers: int = 0
 
     def result_path(self, file: ResultFile) -> Path:
