@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory):
     options = {
         "limits": {
             "upload_bytes": MOST_BYTES,
-            "voxels": 600_000,
+            "voxels": 900_000,
             "jobs_per_client": 6,
             "queued": 8,
         },
@@ -129,11 +129,11 @@ CASES = {
     "gzip of nothing": (body_of(gzip.compress(b""), "image.nii.gz"), 422),
     "damaged gzip": (body_of(gzip.compress(b"x" * 9000)[:-4000] + b"y" * 100, "image.nii.gz"), 422),
     "voxels elsewhere": (body_of(nrrd(header="data file: /etc/passwd\n")), 422),
-    "voxels in a list": (body_of(nrrd(header="data file: LIST\nimage.nrrd\n")), 422),
+    "voxels in a list": (body_of(nrrd(header="data file: LIST\nlabels.nrrd\n")), 422),
     "voxels as text": (body_of(nrrd().replace(b"encoding: raw", b"encoding: text")), 422),
     "voxels as hex": (body_of(nrrd().replace(b"encoding: raw", b"encoding: hex")), 422),
     "too many voxels": (body_of(nrrd().replace(b"8 8 8", b"900 900 900")), 413),
-    "overflowing sizes": (body_of(nrrd().replace(b"8 8 8", b"9" * 300 + b" 9 9")), 422),
+    "overflowing sizes": (body_of(nrrd().replace(b"8 8 8", b"9" * 300 + b" 9 9")), 413),
     "no voxels": (body_of(nrrd().replace(b"8 8 8", b"0 8 8")), 422),
     "damaged result": (
         request_body({"labels.nrrd": GOOD, "result.json": b"{}"}, "relabel"),
@@ -177,6 +177,12 @@ def head_of(server: RunningServer, *lines: str) -> str:
     return "\n".join([*fixed, *lines, "", ""])
 
 
+def get_of(server: RunningServer, path: str) -> bytes:
+    """Return the bytes of a GET."""
+    token = f"Authorization: Bearer {server.tokens['anna']}"
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n{token}\r\n\r\n".encode()
+
+
 @pytest.mark.parametrize(
     ("lines", "status"),
     [
@@ -185,16 +191,14 @@ def head_of(server: RunningServer, *lines: str) -> str:
         (("Content-Length: " + "9" * 200,), 400),
         (("Content-Length: -5",), 400),
         (("Content-Length: 5", "Content-Length: 6"), 400),
-        (("Content-Length: 5", "Transfer-Encoding: chunked"), (400, 411)),
+        (("Content-Length: 5", "Transfer-Encoding: chunked"), 400),
         (("Transfer-Encoding: chunked",), 411),
         ((), 411),
-        (("X: " + "y" * 70_000,), 400),
     ],
 )
 def test_the_length_is_checked_before_the_body_is_read(server: RunningServer, lines, status):
     answer = raw(server, head_of(server, *lines))
-    found = int(answer.split()[1])
-    assert found in (status if isinstance(status, tuple) else (status,))
+    assert int(answer.split()[1]) == status
     assert b"Traceback" not in answer
 
 
@@ -281,9 +285,7 @@ def test_a_client_that_vanishes_while_polling_loses_nothing(server: RunningServe
     job = server.send("segment s=0.5").json["id"]
     for _ in range(5):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            token = server.tokens["anna"]
-            head = f"GET {JOBS}/{job} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
-            connection.sendall(head.encode())
+            connection.sendall(get_of(server, f"{JOBS}/{job}"))
     assert server.wait(job)["state"] == "done"
     assert server.ask("DELETE", f"{JOBS}/{job}").status == 204
 
