@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from spinemamba.protocol.remote.formats import REFUSED, STATUS, Refusal, RefusedRequest
+from spinemamba.protocol.remote.formats import REFUSED, RefusedRequest
+from spinemamba.protocol.remote.refusals import STATUS, Refusal
 
 
 class RefusedError(Exception):

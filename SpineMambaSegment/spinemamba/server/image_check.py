@@ -75,7 +75,7 @@ def check_image(path: Path, ending: str, most_voxels: int) -> int:
     if voxels.count > most_voxels:
         raise RefusedError(
             "TOO_LARGE",
-            f"The image holds {voxels.count} voxels; this server takes at most {most_voxels}.",
+            f"The image holds more than {most_voxels} voxels, the most that this server takes.",
             "Crop the image to the spine, or ask the administrator for a higher limit.",
         )
     return voxels.count

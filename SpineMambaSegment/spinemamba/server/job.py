@@ -19,14 +19,14 @@ from spinemamba.protocol.remote.formats import (
     JobRequest,
     JobState,
     ResultFile,
-    ServerLimits,
 )
+from spinemamba.protocol.remote.server_info import ServerLimits
 from spinemamba.server.job_folder import JobFolder
 from spinemamba.server.job_store import JobRow
 
 _MOST_WARNINGS = 50
-_FIRST_SHARE = 0.05
-"""Share of a job after which its remaining time is estimated."""
+_LEAST_SHARE = 0.05
+"""Share of a job that must have been done while it was watched, before its time is estimated."""
 
 _POLL_S = {QUEUED: 2.0, RUNNING: 1.0}
 """Time until the next poll; a job that has ended does not change any more."""
@@ -53,10 +53,13 @@ class Job:
         files: Files of its result.
         device: Device.
         started: Time of the start on the monotonic clock.
+        worked: Time at which reading was over, and the share that was done then. Libraries are
+            loaded before, which says nothing about the time of the networks.
         ended_s: Time of the end, in seconds since 1970; 0 before.
         fetched_s: Time when its result was fetched; 0 before.
         is_cancelled: Set to ask the thread of the device to stop it.
         is_over: Set when no process works on it any more.
+        is_expired: Whether its files are being erased, or are.
         readers: Answers that are sending its result now.
     """
 
@@ -76,10 +79,12 @@ class Job:
     files: tuple[ResultFile, ...] = ()
     device: str = ""
     started: float = 0.0
+    worked: tuple[float, float] | None = None
     ended_s: float = 0.0
     fetched_s: float = 0.0
     is_cancelled: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
+    is_expired: bool = False
     readers: int = 0
 
     def result_path(self, file: ResultFile) -> Path:
@@ -90,6 +95,8 @@ class Job:
         """Note progress or a warning of the worker."""
         if isinstance(event, events.Progress):
             self.progress = event
+            if self.worked is None and event.stage != "read":
+                self.worked = time.monotonic(), event.overall
         elif isinstance(event, events.Warning) and len(self.warnings) < _MOST_WARNINGS:
             self.warnings.append(event.message)
 
@@ -147,9 +154,11 @@ class Job:
     def _remaining_s(self, usual_s: float | None) -> float | None:
         if self.state in ENDED:
             return 0.0 if self.state in (DONE, ERASED) else None
-        if self.state == RUNNING and self.progress and self.progress.overall >= _FIRST_SHARE:
-            spent_s = time.monotonic() - self.started
-            return spent_s * (1 - self.progress.overall) / self.progress.overall
+        if self.state == RUNNING and self.progress and self.worked:
+            start_s, before = self.worked
+            share = self.progress.overall - before
+            if share >= _LEAST_SHARE:
+                return (time.monotonic() - start_s) * (1 - self.progress.overall) / share
         return usual_s
 
 

@@ -178,6 +178,7 @@ class Jobs:
                 return None
             job = self._jobs[self._queue.take()]
             job.state, job.device, job.started = RUNNING, device, time.monotonic()
+            job.progress, job.worked = None, None
             job.attempt += 1
         self._save(job)
         self._audit.add("started", job.client, job=job.id, device=device)
@@ -235,7 +236,7 @@ class Jobs:
             RefusedError: If it is not done (NOT_READY), or is erased (ERASED).
         """
         with self._changed:
-            if job.state == ERASED:
+            if job.state == ERASED or job.is_expired:
                 raise RefusedError(
                     "ERASED", "The result was erased.", "Send the job again, and fetch it in time."
                 )
@@ -268,10 +269,11 @@ class Jobs:
         for job in jobs:
             with self._changed:
                 due = job.expires_s(self._settings.limits, now_s) == 0.0 and not job.readers
-                if due:
-                    job.state, job.files, job.warnings = ERASED, (), []
+                job.is_expired |= due
             if due:
                 job.folder.erase()
+                with self._changed:
+                    job.state, job.files, job.warnings = ERASED, (), []
                 self._save(job)
                 self._audit.add("expired", job.client, job=job.id)
             elif job.state == ERASED and now_s - job.ended_s > _REMEMBERED_S:

@@ -12,11 +12,11 @@ import uvicorn
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.locks import try_lock
-from spinemamba.server.app import make_app
-from spinemamba.server.connections import guarded_protocol
 from spinemamba.server.service import Service
 from spinemamba.server.settings import Settings
 from spinemamba.server.tokens import check_private
+from spinemamba.server.web.app import make_app
+from spinemamba.server.web.connections import guarded_protocol
 
 _BACKLOG = 128
 _SHUTDOWN_S = 5

@@ -12,8 +12,8 @@ from spinemamba.protocol.remote.formats import (
     IMAGE_ENDINGS,
     REQUEST,
     Capabilities,
-    ServerModel,
 )
+from spinemamba.protocol.remote.server_info import ServerModel
 from spinemamba.server.audit import AuditLog
 from spinemamba.server.device_thread import DeviceThread
 from spinemamba.server.errors import RefusedError

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spinemamba.protocol.model_card import DEFAULT
-from spinemamba.protocol.remote.formats import ServerDevice, ServerLimits
+from spinemamba.protocol.remote.server_info import ServerDevice, ServerLimits
 
 GIB = 1 << 30
 

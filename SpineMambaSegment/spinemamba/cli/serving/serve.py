@@ -12,7 +12,7 @@ from pathlib import Path
 from spinemamba.cli.arguments import device, positive_number, whole_number
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.model_card import DEFAULT, bundled_models
-from spinemamba.protocol.remote.formats import ServerDevice
+from spinemamba.protocol.remote.server_info import ServerDevice
 from spinemamba.server.settings import GIB, LIMITS, Settings, Timeouts
 
 _PROBE_S = 120

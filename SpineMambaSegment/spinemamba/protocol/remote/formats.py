@@ -7,13 +7,21 @@ capabilities and errors of a newer server; a request with unknown entries is ref
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from spinemamba.common.json_schema import JsonFormat, Limits, Sha256
 from spinemamba.protocol.image_formats import LABEL_FORMATS
 from spinemamba.protocol.job import MODALITIES, PRECISIONS, QUALITIES
 from spinemamba.protocol.model_card import DEFAULT
+from spinemamba.protocol.remote.refusals import Refusal
+from spinemamba.protocol.remote.server_info import (
+    Count,
+    Seconds,
+    ServerDevice,
+    ServerLimits,
+    ServerModel,
+)
 
 API = 1
 """Version of the API; the first part of every path is ``/v1``."""
@@ -40,9 +48,9 @@ SENT_ROLES = (IMAGE, LABELS, RESULT, OTHER_SCAN)
 JOB_ID = "[0-9a-f]{32}"
 """Pattern of the id of a job."""
 
+_OTHER = "Check the address of the server, and its version."
+
 JobId = Annotated[str, Limits(pattern=JOB_ID)]
-Count = Annotated[int, Limits(0)]
-Seconds = Annotated[float, Limits(0)]
 Share = Annotated[float, Limits(0, 1)]
 
 QUEUED, RUNNING, DONE, FAILED, ERASED = "queued", "running", "done", "failed", "erased"
@@ -272,63 +280,12 @@ class JobState:
 JOB_STATE = JsonFormat(
     JobState,
     "the state of a job",
-    "Check the address of the server, and its version.",
+    _OTHER,
     version=1,
     defaults=True,
     ignores_unknown=True,
 )
 """Format of the state of a job, and of the first line of a whole result."""
-
-
-@dataclass(frozen=True)
-class ServerModel:
-    """A model that the server offers.
-
-    Attributes:
-        name: Name for requests.
-        title: Name in the model's card.
-        version: Version of its weights.
-        hash: Short hash of its weights.
-    """
-
-    name: str
-    title: str
-    version: str
-    hash: str
-
-
-@dataclass(frozen=True)
-class ServerDevice:
-    """A device that runs one job at a time.
-
-    Attributes:
-        device: Such as "cuda:0" or "cpu".
-        name: Name of the hardware; empty if it is not known.
-    """
-
-    device: str
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class ServerLimits:
-    """Limits of the server.
-
-    Attributes:
-        upload_bytes: Largest request, with all files.
-        voxels: Most voxels of an image.
-        queued: Most jobs in line.
-        jobs_per_client: Most jobs of one client that are in line, run, or wait to be fetched.
-        keep_s: Time for which a result is kept if it is not fetched.
-        keep_fetched_s: Time for which it is kept after it was fetched.
-    """
-
-    upload_bytes: Count
-    voxels: Count
-    queued: Count
-    jobs_per_client: Count
-    keep_s: Seconds
-    keep_fetched_s: Seconds
 
 
 @dataclass(frozen=True)
@@ -363,49 +320,12 @@ class Capabilities:
 CAPABILITY = JsonFormat(
     Capabilities,
     "the capabilities of a server",
-    "Check the address of the server, and its version.",
+    _OTHER,
     version=1,
     defaults=True,
     ignores_unknown=True,
 )
 """Format of the answer of ``/v1/capabilities``."""
-
-Refusal = Literal[
-    "BAD_REQUEST",
-    "UNAUTHORIZED",
-    "NOT_FOUND",
-    "NOT_ALLOWED",
-    "NOT_READY",
-    "ERASED",
-    "TIMEOUT",
-    "LENGTH_REQUIRED",
-    "TOO_LARGE",
-    "WRONG_TYPE",
-    "INPUT_BAD",
-    "TOO_MANY",
-    "INTERNAL",
-    "BUSY",
-    "DISK_FULL",
-]
-"""Codes of refused requests; `STATUS` has the HTTP status of each."""
-
-STATUS: dict[str, int] = {
-    "BAD_REQUEST": 400,
-    "UNAUTHORIZED": 401,
-    "NOT_FOUND": 404,
-    "NOT_ALLOWED": 405,
-    "TIMEOUT": 408,
-    "NOT_READY": 409,
-    "ERASED": 410,
-    "LENGTH_REQUIRED": 411,
-    "TOO_LARGE": 413,
-    "WRONG_TYPE": 415,
-    "INPUT_BAD": 422,
-    "TOO_MANY": 429,
-    "INTERNAL": 500,
-    "BUSY": 503,
-    "DISK_FULL": 507,
-}
 
 
 @dataclass(frozen=True)
@@ -423,7 +343,7 @@ class RefusedRequest:
     code: Refusal
     message: str
     remedy: str
-    retry_s: Seconds | None = field(default=None)
+    retry_s: Seconds | None = None
 
 
 REFUSED = JsonFormat(

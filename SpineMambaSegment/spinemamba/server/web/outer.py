@@ -10,9 +10,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from spinemamba.common.error_reports import stack_of
 from spinemamba.server.errors import RefusedError
-from spinemamba.server.responses import refusal
 from spinemamba.server.service import Service
 from spinemamba.server.settings import Settings
+from spinemamba.server.web.responses import refusal
 
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -53,6 +53,7 @@ class Outer:
             await send(message)
 
         try:
+            _check_length(scope)
             self._check_host(scope)
             await self._app(scope, receive, send_with_headers)
         except RefusedError as error:
@@ -81,6 +82,20 @@ class Outer:
                 "The header Host has a name that this server does not know.",
                 f"Use one of {', '.join(settings.hosts)}.",
             )
+
+
+def _check_length(scope: Scope) -> None:
+    """Refuse a request with two statements of its length.
+
+    A proxy may believe the other one, and take the rest of the body for a request (smuggling).
+    """
+    headers = Headers(scope=scope)
+    if "transfer-encoding" in headers and "content-length" in headers:
+        raise RefusedError(
+            "BAD_REQUEST",
+            "The request states its length in two ways.",
+            "Send the header Content-Length only.",
+        )
 
 
 def address_of(scope: Scope, settings: Settings) -> str:

@@ -22,17 +22,17 @@ from spinemamba.protocol.remote.formats import (
     JOB_TYPE,
     JOBS,
     METRICS,
-    STATUS,
     Capabilities,
     JobState,
     RefusedRequest,
 )
+from spinemamba.protocol.remote.refusals import STATUS
 from spinemamba.server.errors import RefusedError, no_such_job
 from spinemamba.server.job import Job
-from spinemamba.server.outer import Outer, address_of
-from spinemamba.server.responses import FilesResponse, json_answer, refusal
 from spinemamba.server.service import Service
-from spinemamba.server.uploads import BodyReader, content_length, parse_request, receive_files
+from spinemamba.server.web.outer import Outer, address_of
+from spinemamba.server.web.responses import FilesResponse, json_answer, refusal
+from spinemamba.server.web.uploads import BodyReader, content_length, parse_request, receive_files
 
 _OPENAPI = "/v1/openapi.json"
 _JOB, _RESULT, _FILE = (
