@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
-from spinemamba.protocol.remote.http_connection import Site
+from spinemamba.protocol.remote.site import Site
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel.Parameters import (
     ALL_FRAMES,

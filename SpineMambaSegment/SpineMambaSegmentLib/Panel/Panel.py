@@ -107,11 +107,8 @@ class Panel:
         )
         review.onShown = self._onShown
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
-        self.serverSection = server = ServerSection(
-            ui, settings, TokenStore(application.models.parent), inputs.showServer
-        )
-        inputs.site = server.site
-        inputs.showServer()
+        tokens = TokenStore(application.models.parent)
+        self.serverSection = ServerSection(ui, settings, tokens, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
         self.showScene()

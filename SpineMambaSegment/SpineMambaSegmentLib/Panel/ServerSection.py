@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.remote.credentials import bearer_of
 from spinemamba.protocol.remote.formats import Capabilities
-from spinemamba.protocol.remote.http_connection import Site
+from spinemamba.protocol.remote.site import Site
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Application.Icons import showStatus
 from SpineMambaSegmentLib.Application.UserSettings import UserSettings
+from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Runs.ServerTest import ServerTest
 from SpineMambaSegmentLib.Setup.TokenStore import TokenStore
 
@@ -30,20 +30,20 @@ class ServerSection:
         ui: Widgets of the panel.
         settings: Settings of the user.
         tokens: Stores the token.
-        onChange: Called when the server has changed.
+        inputs: Gets the server, whenever it has changed.
     """
 
-    def __init__(
-        self, ui: Any, settings: UserSettings, tokens: TokenStore, onChange: Callable[[], None]
-    ):
+    def __init__(self, ui: Any, settings: UserSettings, tokens: TokenStore, inputs: InputSection):
         self._ui, self._settings, self._tokens = ui, settings, tokens
-        self._onChange = onChange
+        self._onChange = inputs.showServer
         self._test: ServerTest | None = None
         self._known: Site | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(_POLL_MS)
         self._timer.connect("timeout()", self._poll)
         self._show()
+        inputs.site = self.site
+        inputs.showServer()
         ui.serverAddressEdit.connect("editingFinished()", self._onAddress)
         ui.serverTokenEdit.connect("editingFinished()", self._onToken)
         ui.serverCertificatesButton.connect("clicked(bool)", self.chooseCertificates)

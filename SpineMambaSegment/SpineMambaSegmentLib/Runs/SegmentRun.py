@@ -13,7 +13,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
-from spinemamba.protocol.remote.http_connection import Site
+from spinemamba.protocol.remote.site import Site
 from spinemamba.protocol.result import read_result
 from SpineMambaSegmentLib.Review.Sessions import startReview
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun

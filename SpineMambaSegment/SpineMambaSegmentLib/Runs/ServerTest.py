@@ -6,8 +6,9 @@ import threading
 
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.remote.formats import Capabilities
-from spinemamba.protocol.remote.http_connection import Connection, Site
+from spinemamba.protocol.remote.http_connection import Connection
 from spinemamba.protocol.remote.server_client import ServerClient
+from spinemamba.protocol.remote.site import Site
 
 _TIMEOUT_S = 10.0
 

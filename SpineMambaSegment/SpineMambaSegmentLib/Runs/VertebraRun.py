@@ -108,13 +108,12 @@ class VertebraRun(WorkerRun):
         self._grid = image.grid
         labels = labelArray(segmentationNode, ids, image.grid)
         numbers = {segmentId: number for number, segmentId in enumerate(ids, start=1)}
-        position = request.placeRas
         job = ResegmentJob(
             self._folder / "input.nrrd",
             self._folder / "mask.nrrd",
             self._folder / "box.json",
             labels=self._folder / "there.nrrd",
-            point_lps_mm=None if position is None else (-position[0], -position[1], position[2]),
+            point_lps_mm=_lps(request.placeRas),
             replaced_label=numbers[request.segmentId] if request.segmentId else 0,
             locked_labels=tuple(
                 numbers[i] for i in request.keep if i in numbers and i != request.segmentId
@@ -161,6 +160,13 @@ def setMask(spine: Spine, patch: VertebraPatch, segmentId: str = "", level: str 
     """
     title = _("Re-segment") if segmentId else _("Add a vertebra")
     return SetMask(segmentId, _maskOf(spine, patch), level, title)
+
+
+def _lps(
+    placeRas: tuple[float, float, float] | None,
+) -> tuple[float, float, float] | None:
+    """Return a position in LPS."""
+    return None if placeRas is None else (-placeRas[0], -placeRas[1], placeRas[2])
 
 
 def _maskOf(spine: Spine, patch: VertebraPatch) -> Mask:

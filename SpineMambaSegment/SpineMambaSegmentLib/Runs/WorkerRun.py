@@ -19,8 +19,8 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.job import FileJob
-from spinemamba.protocol.remote.http_connection import Site
 from spinemamba.protocol.remote.remote_worker import RemoteWorker
+from spinemamba.protocol.remote.site import Site
 from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Runs.CommandRun import interpreter

@@ -14,7 +14,7 @@ from spinemamba.protocol.image_formats import IMAGE_KINDS, LABEL_FORMATS
 from spinemamba.protocol.job import NTH_GPU
 
 if TYPE_CHECKING:
-    from spinemamba.protocol.remote.http_connection import Site
+    from spinemamba.protocol.remote.site import Site
 
 
 def split_name(path: Path) -> tuple[str, str]:
@@ -96,7 +96,7 @@ def server_of(args: argparse.Namespace, warn: Callable[[str], None]) -> Site | N
         UserError: If address or token cannot be used, or the server is missing.
     """
     from spinemamba.protocol.remote.credentials import bearer
-    from spinemamba.protocol.remote.http_connection import Site
+    from spinemamba.protocol.remote.site import Site
 
     token, ca_file = args.server_token_file, args.ca_file
     if args.server is None:

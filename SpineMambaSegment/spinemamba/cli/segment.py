@@ -29,7 +29,7 @@ from spinemamba.protocol.model_card import DEFAULT
 
 if TYPE_CHECKING:
     from spinemamba.jobs.segment import RunFiles
-    from spinemamba.protocol.remote.http_connection import Site
+    from spinemamba.protocol.remote.site import Site
 
 BESIDE = Path("beside the output")
 """Value of ``--report`` without a folder; compared by identity."""

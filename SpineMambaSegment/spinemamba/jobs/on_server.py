@@ -17,9 +17,10 @@ from spinemamba.jobs.outputs import check_outputs
 from spinemamba.jobs.segment import RunFiles
 from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.remote.formats import IMAGE_ENDINGS
-from spinemamba.protocol.remote.http_connection import Connection, Site
-from spinemamba.protocol.remote.remote_job import Patience, RemoteJob, ReportProgress
+from spinemamba.protocol.remote.http_connection import Connection
+from spinemamba.protocol.remote.remote_job import RemoteJob, ReportProgress
 from spinemamba.protocol.remote.server_client import ServerClient
+from spinemamba.protocol.remote.site import Site
 from spinemamba.protocol.result import read_result
 
 
@@ -29,7 +30,6 @@ def run_on_server(
     progress: ReportProgress,
     warn: Warn,
     say: Callable[[str], None] = lambda text: None,
-    patience: Patience | None = None,
 ) -> RunFiles:
     """Segment a file on a server; write all outputs or none.
 
@@ -41,7 +41,6 @@ def run_on_server(
         progress: Called often; may stop the run by raising `Cancelled`.
         warn: Called with each warning.
         say: Called with the server and the model that have done the work.
-        patience: Longest outage of the network.
 
     Raises:
         UserError: If the input or an output is not usable, or the server cannot be reached,
@@ -59,9 +58,7 @@ def run_on_server(
         # The shell prints the result, whether it is an output or not.
         wanted = replace(sent, result=hidden / "result.json") if job.result is None else sent
         connection = stack.enter_context(Connection(site))
-        remote = RemoteJob(
-            ServerClient(connection), progress, warn, patience=patience or Patience()
-        )
+        remote = RemoteJob(ServerClient(connection), progress, warn)
         remote.run(wanted)
         say(remote.where)
         result = read_result(wanted.result)

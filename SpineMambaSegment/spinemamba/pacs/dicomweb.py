@@ -15,7 +15,8 @@ from urllib.parse import quote, urlencode
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.pacs.multipart import DICOM, body_of, parts_of
-from spinemamba.protocol.remote.http_connection import Answer, Connection, RefusedError, Retries
+from spinemamba.protocol.remote.http_connection import Answer, Connection, RefusedError
+from spinemamba.protocol.remote.retries import Retries
 
 _MODALITY, _STUDY, _SERIES, _INSTANCE = "00080060", "0020000D", "0020000E", "00080018"
 _SERIES_NUMBER, _COUNT = "00200011", "00201209"

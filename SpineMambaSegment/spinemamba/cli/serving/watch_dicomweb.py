@@ -20,6 +20,7 @@ from spinemamba.protocol.model_card import DEFAULT
 if TYPE_CHECKING:
     from spinemamba.pacs.dicomweb import DicomWeb
     from spinemamba.pacs.series_run import Outcome, SeriesRun
+    from spinemamba.protocol.remote.site import Site
 
 _HEADS = ("series", "state", "folder", "levels or reason")
 _END_S = 1.0
@@ -125,7 +126,8 @@ def _prepared(args: argparse.Namespace) -> Iterator[tuple[DicomWeb, SeriesRun]]:
     from spinemamba.pacs.series_run import SeriesRun
     from spinemamba.protocol import events
     from spinemamba.protocol.pipeline_client import PipelineWorker
-    from spinemamba.protocol.remote.http_connection import Connection, Retries
+    from spinemamba.protocol.remote.http_connection import Connection
+    from spinemamba.protocol.remote.retries import Retries
 
     options = SeriesOptions(
         args.model, args.device, args.quality, args.precision, args.measurements
@@ -146,10 +148,10 @@ def _prepared(args: argparse.Namespace) -> Iterator[tuple[DicomWeb, SeriesRun]]:
             worker.stop(events.GRACE_S if worker.is_busy else _END_S)
 
 
-def _site(args: argparse.Namespace):
+def _site(args: argparse.Namespace) -> Site:
     """Return the archive's address with the credentials."""
     from spinemamba.protocol.remote import credentials
-    from spinemamba.protocol.remote.http_connection import Site
+    from spinemamba.protocol.remote.site import Site
 
     def warn(text: str) -> None:
         print_error(f"Warning: {text}")
@@ -190,7 +192,8 @@ def _watch(args: argparse.Namespace, archive: DicomWeb, series_run: SeriesRun) -
     problems: list[UserError] = []
 
     def show(outcome: Outcome) -> None:
-        outcomes.append(outcome)
+        if args.once:
+            outcomes.append(outcome)
         print_line(f"{time.strftime('%H:%M:%S')}  {'  '.join(_row(outcome))}")
 
     def problem(error: UserError) -> None:

@@ -7,20 +7,17 @@ another server. Proxies named in the environment are not used.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import socket
 import ssl
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from spinemamba import __version__
 from spinemamba.common.errors import Code, UserError
+from spinemamba.protocol.remote.site import Site
 
 TIMEOUT_S = 60.0
 """Longest time without a byte from the server."""
@@ -32,7 +29,6 @@ _LEAST_STATUS, _MOST_STATUS = 200, 299
 _REPEATABLE = ("GET", "HEAD", "DELETE")
 _LOST = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
-T = TypeVar("T")
 Body = bytes | Iterable[bytes] | None
 
 
@@ -69,73 +65,6 @@ class RefusedError(UserError):
     def is_transient(self) -> bool:
         """Whether a later attempt may succeed."""
         return self.status in _TRANSIENT
-
-
-@dataclass(frozen=True)
-class Site:
-    """A server and how to reach it.
-
-    Attributes:
-        url: Beginning of all its addresses, such as "https://host:8443/dicom-web".
-        authorization: Value of the header Authorization; empty for none.
-        ca_file: Certificates to trust, in PEM format; None for those of the system.
-
-    Raises:
-        UserError: If the URL is not one of HTTP, or credentials would be sent without encryption.
-    """
-
-    url: str
-    authorization: str = field(default="", repr=False)
-    ca_file: Path | None = None
-
-    def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-            valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
-        except ValueError:
-            valid = False
-        if not valid or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
-            raise UserError(
-                f"{without_secrets(self.url)} is not the address of a server.",
-                "Give an address such as https://host:8443.",
-            )
-        if parts.query or parts.fragment or parts.username is not None:
-            raise UserError(
-                f"The address {without_secrets(self.url)} has a user, a query or a fragment.",
-                "Give the address only, and the token in a file.",
-            )
-        if self.authorization and not self.is_encrypted and not self.is_local:
-            raise UserError(
-                f"The token would be sent to {self.host} without encryption.",
-                "Use an address that begins with https://.",
-                Code.SERVER_REFUSED,
-            )
-
-    @property
-    def host(self) -> str:
-        """Host and port, as in the address."""
-        parts = urlsplit(self.url)
-        return parts.netloc.rpartition("@")[2]
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the address begins with https."""
-        return urlsplit(self.url).scheme == "https"
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the server is on this computer."""
-        name = urlsplit(self.url).hostname or ""
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return name == "localhost"
-
-
-def without_secrets(url: str) -> str:
-    """Return an address without user, password and query."""
-    start, slashes, rest = url.partition("//")
-    return f"{start}{slashes}{rest.rpartition('@')[2]}".partition("?")[0]
 
 
 @dataclass(frozen=True)
@@ -364,39 +293,3 @@ def _tls(site: Site) -> ssl.SSLContext:
         raise UserError(
             f"The certificates {name} cannot be read.", "Give a file in PEM format."
         ) from error
-
-
-@dataclass(frozen=True)
-class Retries:
-    """How often a request is repeated, and after which waits.
-
-    Attributes:
-        attempts: Number of attempts.
-        first_s: Wait after the first one; each further wait is twice as long.
-        longest_s: Longest wait.
-        sleep: Waits.
-    """
-
-    attempts: int = 5
-    first_s: float = 1.0
-    longest_s: float = 60.0
-    sleep: Callable[[float], None] = time.sleep
-
-    def run(self, action: Callable[[], T]) -> T:
-        """Return the result of an action; repeat it while its errors are transient.
-
-        Raises:
-            UserError: The last error, or the first that is not transient.
-        """
-        wait_s = self.first_s
-        for attempt in range(1, self.attempts + 1):
-            try:
-                return action()
-            except (UnreachableError, RefusedError) as error:
-                lasting = isinstance(error, RefusedError) and not error.is_transient
-                if lasting or attempt == self.attempts:
-                    raise
-                asked_s = getattr(error, "retry_after_s", None)
-            self.sleep(min(self.longest_s, max(wait_s, asked_s or 0.0)))
-            wait_s *= 2
-        raise AssertionError("attempts must be at least 1")

@@ -13,9 +13,10 @@ from pathlib import Path
 from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.job import FileJob
-from spinemamba.protocol.remote.http_connection import Connection, Site
+from spinemamba.protocol.remote.http_connection import Connection
 from spinemamba.protocol.remote.remote_job import Patience, RemoteJob
 from spinemamba.protocol.remote.server_client import ServerClient
+from spinemamba.protocol.remote.site import Site
 from spinemamba.protocol.worker_client import LOG_NAME
 
 _TIMEOUT_S = 30.0

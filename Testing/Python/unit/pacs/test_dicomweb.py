@@ -21,7 +21,9 @@ from spinemamba.pacs.watch import Watch, WatchOptions
 from spinemamba.protocol import events
 from spinemamba.protocol.pipeline_client import CaseEnd
 from spinemamba.protocol.remote.credentials import basic, bearer
-from spinemamba.protocol.remote.http_connection import Connection, Retries, Site
+from spinemamba.protocol.remote.http_connection import Connection
+from spinemamba.protocol.remote.retries import Retries
+from spinemamba.protocol.remote.site import Site
 
 pytest.importorskip("pydicom")
 pytest.importorskip("highdicom")

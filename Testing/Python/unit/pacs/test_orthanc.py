@@ -14,7 +14,9 @@ from orthanc_server import PASSWORD, USER, orthanc, upload
 from spinemamba.cli.main import main
 from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.pacs.dicomweb import DicomWeb
-from spinemamba.protocol.remote.http_connection import Connection, Retries, Site
+from spinemamba.protocol.remote.http_connection import Connection
+from spinemamba.protocol.remote.retries import Retries
+from spinemamba.protocol.remote.site import Site
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")

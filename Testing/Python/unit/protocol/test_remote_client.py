@@ -15,10 +15,11 @@ from spinemamba.common.errors import UserError
 from spinemamba.common.progress import FETCH, SEND, STAGES
 from spinemamba.protocol import events
 from spinemamba.protocol.job import SegmentJob
-from spinemamba.protocol.remote.http_connection import Connection, Site
+from spinemamba.protocol.remote.http_connection import Connection
 from spinemamba.protocol.remote.remote_job import Patience, RemoteJob
 from spinemamba.protocol.remote.remote_worker import RemoteWorker
 from spinemamba.protocol.remote.server_client import ServerClient
+from spinemamba.protocol.remote.site import Site
 from spinemamba.protocol.result import read_result
 
 QUICK = Patience(outage_s=20.0, first_s=0.05, longest_s=0.2, poll_s=0.1)
