@@ -29,7 +29,8 @@ class Archive:
         files: DICOM data sets and bytes by SOPInstanceUID.
         requests: Method and path of each request, with its header Authorization.
         faults: Answers to the next requests: a status, "cut" (the connection ends in the middle),
-            "drop" (without an answer), "html", or "" for the right answer.
+            "drop" (without an answer), "hang" (no answer before `hanging` is set), "html", or ""
+            for the right answer.
         only: The faults concern requests whose method and path contain this text.
         refuses: Failure reason of STOW-RS, or 0.
     """
@@ -41,6 +42,7 @@ class Archive:
         self.only = ""
         self.refuses = 0
         self.address = ""
+        self.hanging = threading.Event()
 
     def add(self, data: bytes) -> None:
         """Store a file."""
@@ -79,6 +81,7 @@ def archive() -> Iterator[Archive]:
     try:
         yield made
     finally:
+        made.hanging.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -145,6 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"half")
             self.close_connection = True
         elif fault == "drop":
+            self.close_connection = True
+        elif fault == "hang":
+            self.archive.hanging.wait(60)
             self.close_connection = True
         elif fault == "html":
             self._send(200, b"<html>PHANTOM-7</html>")

@@ -105,25 +105,26 @@ class RemoteJob:
         """
         about = self._patiently(self.client.capabilities)
         _check_offer(job, about)
+        paths = _files(job)
+        request = _request(job, paths)
+        _check_size(request, about)
         server = f"{about.server} ({self.client.host})"
         self.where = f"{server}, {_model_words(job, about)}"
         try:
-            state = self._sent(job)
+            state = self._sent(request, list(paths.values()))
             self.job_id = state.id
             self._followed(state, self.where)
             self._fetch(job)
         finally:
             self._erase()
 
-    def _sent(self, job: FileJob) -> JobState:
-        paths = _files(job)
-        request = _request(job, paths)
+    def _sent(self, request: JobRequest, paths: list[Path]) -> JobState:
         self.progress(SEND, 0.0, 0.0)
 
         def share(fraction: float) -> None:
             self.progress(SEND, fraction, SEND_SHARE * fraction)
 
-        return self._patiently(lambda: self.client.submit(request, list(paths.values()), share))
+        return self._patiently(lambda: self.client.submit(request, paths, share))
 
     def _followed(self, state: JobState, where: str) -> None:
         """Ask for the state until the job is done.
@@ -194,10 +195,11 @@ class RemoteJob:
                 if started_s is None:
                     started_s, wait_s = now_s, self.patience.first_s
                     self.warn(f"{error.message} Trying again.")
-                if now_s - started_s > self.patience.outage_s:
-                    raise
+                # A server that is busy or has locked the client out says how long to wait.
                 asked_s = getattr(error, "retry_after_s", None) or 0.0
-            self.sleep(min(self.patience.longest_s, max(wait_s, asked_s)))
+                if now_s - started_s + asked_s > self.patience.outage_s:
+                    raise
+            self.sleep(max(asked_s, min(self.patience.longest_s, wait_s)))
             wait_s *= 2
 
 
@@ -220,6 +222,23 @@ def _check_offer(job: FileJob, about: Capabilities) -> None:
             f"The server {about.server} does not offer the chosen model.",
             f"Choose one of {', '.join(names)}.",
             Code.MODEL_MISSING,
+        )
+
+
+def _check_size(request: JobRequest, about: Capabilities) -> None:
+    """Refuse files that are larger than the server accepts, before they are sent.
+
+    Raises:
+        UserError: If they are (SERVER_REFUSED).
+    """
+    total = sum(file.bytes for file in request.files)
+    most = about.limits.upload_bytes
+    if total > most:
+        raise UserError(
+            f"The files have {total / 1e6:.0f} MB; the server {about.server} accepts "
+            f"{most / 1e6:.0f} MB.",
+            "Choose a region, or ask the administrator of the server.",
+            Code.SERVER_REFUSED,
         )
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -265,6 +270,28 @@ def test_a_search_of_many_pages_is_complete(filled, monkeypatch):
 def test_wrong_arguments_are_refused_with_a_reason(arguments, text, capsys):
     assert main(["watch-dicomweb", *arguments]) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal of POSIX")
+def test_ctrl_c_during_a_transfer_leaves_no_image(filled, tmp_path):
+    filled.faults, filled.only = ["", "", "hang"], "/instances/"
+    package = str(Path(sys.modules["spinemamba"].__file__).parents[1])
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spinemamba", "watch-dicomweb", filled.address,
+         "--study", STUDY, "--output", str(out)],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": package},
+    )  # fmt: skip
+    end_s = time.monotonic() + 60
+    while filled.count("/instances/") < 3:
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    assert list(out.rglob("*.dcm"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 3
+    assert "Cancelled" in process.stderr.read()
+    process.stderr.close()
+    assert list(out.iterdir()) == []
 
 
 def test_the_record_of_a_series_has_no_data_of_the_patient(filled, tmp_path):

@@ -172,6 +172,16 @@ def test_a_server_that_crashes_and_one_that_is_none_are_named(server, tmp_path):
         remote.run(other)
 
 
+def test_a_refusal_in_the_middle_of_an_upload_arrives_with_its_words(server, tmp_path):
+    job = job_in(tmp_path / "run")
+    header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 900000 900 900\nencoding: raw\n\n"
+    job.input.write_bytes(header.encode() + bytes(40 << 20))
+    failure = follow(RemoteWorker.start(job, tmp_path, Site(server.url), QUICK))[-1]
+    assert isinstance(failure, events.Failed)
+    assert failure.code in ("INPUT_BAD", "SERVER_REFUSED"), failure
+    wait_for_end(server)
+
+
 def test_a_wrong_token_is_refused_before_the_image_is_sent(tmp_path):
     from spinemamba.cli.main import main
 
