@@ -7,13 +7,17 @@ import stat
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import slicer
+from check_helpers import add_segments, matrix_of
 from local_server import LocalServer, local_server, network_to
+from scene_helpers import add_volume
 
 from spinemamba.common.progress import STAGES
+from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol import events
 from spinemamba.protocol.remote import remote_worker
 from spinemamba.protocol.remote.remote_job import Patience
@@ -181,6 +185,25 @@ def test_without_a_valid_address_the_server_cannot_be_used(user):
     assert "not the address" in user.test()
     user.ui.deviceSelector.setCurrentIndex(0)
     assert user.ui.segmentButton.enabled
+
+
+@pytest.mark.slow  # networks
+def test_a_box_run_of_the_review_goes_to_the_server(user, tmp_path):
+    view = {"spacing_mm": (3.0, 2.0, 2.0), "scale": 0.75, "margin_mm": 8.0, "tight": True}
+    phantom = make_phantom(3, PhantomOptions(first="L1", last="L3", **view))
+    volume = add_volume(phantom.image.array, matrix_of(phantom), "Doe John")
+    node = add_segments(volume, phantom.labels.array.astype(np.uint8), "Spine")
+    user.ui.inputSelector.setCurrentNode(volume)
+    user.ui.outputSelector.setCurrentNode(node)
+    with local_server(tmp_path / "server", real=True) as server:
+        user.enter(server.url)
+        user.panel.refresh()
+        user.panel.reviewSection.table.goTo("V21")
+        assert user.panel.boxMenu.resegment()
+        user.pump(lambda: not user.panel.runs.isRunning(), 120.0)
+        assert user.panel.reviewSection.session.undoTitle == "Re-segment"
+        assert "fetch" in user.stages
+        wait_until_idle(server)
 
 
 def test_the_connection_test_says_who_answers(server, user):
