@@ -132,6 +132,23 @@ def test_an_outage_at_each_stage_only_delays_the_job(server, tmp_path, stage):
     wait_for_end(server)
 
 
+@pytest.mark.long  # 20 s of waiting, as users have them; the test above shortens all waits
+def test_an_outage_of_twenty_seconds_only_delays_the_job(server, tmp_path):
+    job = job_in(tmp_path / "run")
+    with network_to(server) as network:
+        worker = RemoteWorker.start(job, tmp_path, Site(network.url), Patience(poll_s=0.1))
+        found = Events(worker)
+        found.until(at("locate"))
+        network.cut()
+        time.sleep(20)
+        network.mend()
+        mended_s = time.monotonic()
+        late = found.until()
+    assert isinstance(late[-1], events.Finished), late[-1]
+    assert time.monotonic() - mended_s < 10
+    wait_for_end(server)
+
+
 def test_an_outage_that_lasts_is_an_error_and_leaves_no_file(server, tmp_path):
     job = job_in(tmp_path / "run")
     patience = Patience(outage_s=0.3, first_s=0.05, longest_s=0.1, poll_s=0.1)
