@@ -156,7 +156,6 @@ def _print(
     args: argparse.Namespace, tally: Tally, memory_mb: list[float], left: dict[str, int]
 ) -> None:
     polls_ms = 1000 * np.array(tally.polls_s)
-    third = max(1, len(memory_mb) // 3)
     figures = {
         **vars(args),
         "jobs_done": tally.done,
@@ -168,11 +167,9 @@ def _print(
         "poll_ms": {
             f"p{p}": round(float(np.percentile(polls_ms, p)), 1) for p in (50, 95, 99, 100)
         },
-        "memory_mb": {
-            "first_third": round(float(np.mean(memory_mb[:third])), 1),
-            "last_third": round(float(np.mean(memory_mb[-third:])), 1),
-            "most": round(max(memory_mb), 1),
-        },
+        "memory_mb_by_tenth": [
+            round(float(np.mean(part)), 1) for part in np.array_split(memory_mb, 10) if len(part)
+        ],
         "left": left,
     }
     sys.stdout.write(json.dumps(figures, indent=1) + "\n")
