@@ -146,3 +146,14 @@ def test_lost_files_of_a_job_are_reported_after_a_restart(tmp_path: Path):
             found = server.wait(job, client=client)
             assert (found["state"], found["failure"]["code"]) == ("failed", "CRASH")
             assert "was lost" in found["failure"]["message"]
+
+
+def test_a_job_that_takes_too_long_is_ended(tmp_path: Path):
+    options = {"timeouts": {"job_s": 0.5}, "fresh_workers": True}
+    with RunningServer(tmp_path / "server", options) as server:
+        failed = server.wait(server.send("segment stop").json["id"])
+        assert "longer than this server allows" in failed["failure"]["message"]
+        server.wait(server.send().json["id"])
+        workers = server.children()
+        server.wait(server.send().json["id"])
+        assert server.children() & workers == set()
