@@ -32,7 +32,11 @@ def _as_bytes(_: object, value: object) -> bytes:
 @pytest.fixture
 def server(tmp_path: Path):
     """A server; it must not have logged a stack, and works and has nothing left, at the end."""
-    options = {"limits": {"jobs_per_client": 10_000, "queued": 10_000}}
+    # Without a lock-out, which would answer most requests.
+    options = {
+        "limits": {"jobs_per_client": 10_000, "queued": 10_000},
+        "rates": {"wrong_tokens": 1_000_000},
+    }
     with RunningServer(tmp_path / "server", options) as running:
         files = open_files(running)
         yield running
