@@ -33,6 +33,7 @@ MEASUREMENTS = {
     "panel_latency": "longest time for which the panel blocks Slicer, in a run and after edits; "
     "needs slicer-core and PySide6",
     "cohort_speed": "throughput of 'cohort' against a loop over 'segment' on crops of real CTs",
+    "server_load": "many clients of one server at once: lost jobs, response time of polls, memory",
     "pin_latency": "time of the level solver after a level is pinned",
     "gpu_check": "scan back ends, a whole CT, and 100 training steps on an NVIDIA GPU; writes "
     "benchmarks.md",

@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from spinemamba.common.atomic_files import NO_ROOM
 from spinemamba.common.errors import Code
 from spinemamba.protocol import events
 from spinemamba.protocol.job import FileJob
@@ -146,5 +147,6 @@ def _failure_of(error: Exception) -> JobFailure:
     if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         message = f"The server could not run the job: {reason}."
-        return JobFailure(Code.OUTPUT_BAD.value, message, _ASK)
+        code = Code.DISK_FULL if error.errno in NO_ROOM else Code.OUTPUT_BAD
+        return JobFailure(code.value, message, _ASK)
     return _INTERNAL

@@ -303,8 +303,10 @@ class Jobs:
     def _save(self, job: Job) -> None:
         """Write the row of a job; a full disk must not stop its thread."""
         with contextlib.suppress(sqlite3.Error):
-            if not (job.is_cancelled.is_set() and job.id not in self._jobs):
-                self._store.put(job.row())
+            self._store.put(job.row())
+            # Another thread may have erased the job meanwhile.
+            if job.id not in self._jobs:
+                self._store.remove(job.id)
 
     def _forget(self, job: Job) -> None:
         with self._changed:

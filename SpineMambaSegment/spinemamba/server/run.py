@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -85,11 +86,13 @@ def serve(address: Address, settings: Settings) -> None:
         service = Service.make(settings)
         server = uvicorn.Server(_config(address, settings, service))
         service.start()
+        # uvicorn raises the signal again after it has ended in order.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             _say(address, listener, settings)
             server.run([listener])
         except KeyboardInterrupt:
-            pass  # uvicorn raises the signal again after it has ended in order
+            pass
         finally:
             service.stop()
 

@@ -55,10 +55,16 @@ def run(job, progress, warn):
                 raise UserError("No vertebra found.", "Choose another volume.", Code.NO_SPINE)
             if how.startswith("s="):
                 time.sleep(float(how[2:]))
+            if how.startswith("busy="):
+                end_s = time.monotonic() + float(how[5:])
+                while time.monotonic() < end_s:
+                    progress(stage, 0.5)
+                    sum(range(100_000))
         warn("look")
         for path in partial.values():
             path.write_bytes(job.input.read_bytes())
 
+os.nice(5)  # as the worker itself does
 sys.exit(main(sys.argv[1:], run=run, grace_s=0.3))
 """
 """A worker whose result is a copy of the image. A pin such as ``segment crash`` says what to do."""

@@ -165,8 +165,10 @@ async def _get_file(request: Request, client: Client, job_id: str, role: str) ->
     )
 
 
-async def _health() -> Response:
-    """Tell that the server answers; needs no token."""
+async def _health(request: Request) -> Response:
+    """Tell whether the server can run jobs; needs no token."""
+    if not all(thread.is_alive() for thread in request.app.state.service.devices):
+        raise RefusedError("BUSY", "A device does not run jobs any more.", "Restart the server.")
     return Response(b'{"status": "ok"}\n', media_type="application/json")
 
 
@@ -237,7 +239,8 @@ def _add_job_routes(app: FastAPI) -> None:
 def _add_other_routes(app: FastAPI) -> None:
     add, refused = app.add_api_route, _refusals()
     text = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **refused}
-    add(HEALTH, _health, methods=["GET"])
+    busy = {STATUS["BUSY"]: {"model": RefusedRequest}}
+    add(HEALTH, _health, methods=["GET"], responses=busy)
     add(
         CAPABILITIES,
         _capabilities,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -60,21 +61,26 @@ class FilesResponse(Response):
         is_whole = False
         gone = asyncio.ensure_future(_is_gone(receive))
         try:
-            start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-            await send(start)
-            await _send_block(send, self._start)
-            for path, _ in self._files:
-                with path.open("rb") as file:
-                    while not gone.done() and (
-                        block := await asyncio.to_thread(file.read, BLOCK_BYTES)
-                    ):
-                        await _send_block(send, block)
+            with contextlib.ExitStack() as opened:
+                # Open files stay readable if the client erases the job meanwhile.
+                files = [opened.enter_context(path.open("rb")) for path, _ in self._files]
+                start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+                await send(start)
+                await _send_block(send, self._start)
+                for file in files:
+                    await _send_file(send, file, gone)
             if not gone.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 is_whole = True
         finally:
             gone.cancel()
             await asyncio.to_thread(self._on_end, is_whole)
+
+
+async def _send_file(send: Send, file: BinaryIO, gone: asyncio.Future) -> None:
+    """Send a file until its end, or until the client is gone."""
+    while not gone.done() and (block := await asyncio.to_thread(file.read, BLOCK_BYTES)):
+        await _send_block(send, block)
 
 
 async def _send_block(send: Send, block: bytes) -> None:
