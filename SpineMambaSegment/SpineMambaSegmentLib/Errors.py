@@ -63,6 +63,8 @@ def sentences() -> dict[Code, str]:
         Code.OOM_HOST: _("This computer has too little free memory."),
         Code.DISK_FULL: _("The disk is full."),
         Code.DEPENDENCY_MISSING: _("A Python package is missing."),
+        Code.SERVER_UNREACHABLE: _("The server does not answer."),
+        Code.SERVER_REFUSED: _("The server cannot do this."),
         Code.CANCELLED: _("Cancelled. Nothing was changed."),
         Code.CRASH: _("The background process ended without a result."),
         Code.INTERNAL: _("Something went wrong inside SpineMamba Segment."),
@@ -83,6 +85,14 @@ def remedies() -> dict[Code, str]:
         Code.OOM_HOST: _("Close other programs, or choose a region."),
         Code.DISK_FULL: _("Free some space, or choose another temporary folder in the settings."),
         Code.DEPENDENCY_MISSING: _("Press Install in the section Setup."),
+        Code.SERVER_UNREACHABLE: _(
+            "Press Test connection in the section Setup. To compute on this computer instead, "
+            "choose another device and press Segment Spine."
+        ),
+        Code.SERVER_REFUSED: _(
+            "Press Test connection in the section Setup. To compute on this computer instead, "
+            "choose another device and press Segment Spine."
+        ),
         Code.CANCELLED: "",
         Code.CRASH: " ".join([_("Close other programs to free memory and try again."), report]),
         Code.INTERNAL: report,

@@ -20,9 +20,11 @@ from spinemamba.protocol.job import JOB
 from spinemamba.protocol.manifest import MANIFEST
 from spinemamba.protocol.measurements import MEASUREMENTS
 from spinemamba.protocol.model_card import MODEL_CARD
+from spinemamba.protocol.remote.formats import CAPABILITY, JOB_STATE, REFUSED, REQUEST
 from spinemamba.protocol.result import RESULT
 from spinemamba.protocol.review import REVIEW
 from spinemamba.protocol.vertebra_result import VERTEBRA_RESULT
+from spinemamba.server.tokens import TOKENS
 from spinemamba.training.data.case_store import CASE_INDEX
 from spinemamba.training.data.data_list import DATA_LIST
 from spinemamba.training.folder import TRAINING_RECORD
@@ -46,6 +48,11 @@ FORMATS: Mapping[str, JsonFormat] = {
     "recipe": RECIPE,
     "result": RESULT,
     "review": REVIEW,
+    "server_capabilities": CAPABILITY,
+    "server_job": JOB_STATE,
+    "server_refusal": REFUSED,
+    "server_request": REQUEST,
+    "server_tokens": TOKENS,
     "training": TRAINING_RECORD,
     "vertebra_result": VERTEBRA_RESULT,
 }

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.model_card import DEFAULT, find_model, read_card
+from spinemamba.protocol.remote.site import Site
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Panel.Parameters import (
     ALL_FRAMES,
@@ -22,7 +23,7 @@ from SpineMambaSegmentLib.Panel.Parameters import (
     Parameters,
     parametersOf,
 )
-from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions
+from SpineMambaSegmentLib.Runs.SegmentRun import SERVER, RunOptions, deviceOf
 from SpineMambaSegmentLib.Scene import Frames, Inputs
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore, cardText
 
@@ -34,6 +35,9 @@ class InputSection:
 
     Nodes, modality and quality are stored in the parameter node and saved with the scene. Model
     and device belong to the computer, and are stored in Slicer's settings.
+
+    Attributes:
+        site: Returns the server; None if its address is missing or not valid.
 
     Args:
         ui: Widgets of the panel.
@@ -54,6 +58,8 @@ class InputSection:
             "Quality": ui.qualitySelector,
             "Frames": ui.framesSelector,
         }
+        self.site: Callable[[], Site | None] = lambda: None
+        self._devices: Sequence[dict[str, Any]] = []
         self._parameters: Parameters | None = None
         self._observer = 0
         self._reading = False
@@ -99,13 +105,15 @@ class InputSection:
 
     def options(self) -> RunOptions:
         """Return the options of a run."""
+        device = _data(self._ui.deviceSelector) or "auto"
         return RunOptions(
             self.model(),
-            _data(self._ui.deviceSelector) or "auto",
+            device,
             self._choice("Modality"),
             self._choice("Quality"),
             self._ui.roiSelector.currentNode(),
             self._allFrames(),
+            self.site() if device == SERVER else None,
         )
 
     def _allFrames(self) -> bool:
@@ -142,6 +150,7 @@ class InputSection:
             Inputs.checkSegmentation(self.segmentationNode(), node)
             if self._allFrames():
                 Frames.checkOutput(node, self.segmentationNode())
+            deviceOf(self.options())
         except UserError as error:
             return str(error)
         return ""
@@ -156,11 +165,20 @@ class InputSection:
         self._showCard()
 
     def showDevices(self, devices: Sequence[dict[str, Any]]) -> None:
-        """List the devices found by `probe`."""
+        """List the devices found by `probe`, and the server."""
+        self._devices = devices
         entries = [(_("Automatic"), "auto"), *((_deviceText(d), d["device"]) for d in devices)]
         if not devices:
             entries.append((_("CPU"), "cpu"))
+        site = self.site()
+        name = _("Server (see Setup)") if site is None else _("Server {host}")
+        entries.append((name if site is None else name.format(host=site.host), SERVER))
         self._fill(self._ui.deviceSelector, entries, "Device")
+
+    def showServer(self) -> None:
+        """Show another address of the server."""
+        self.showDevices(self._devices)
+        self._onChange()
 
     def selectModel(self, name: str) -> None:
         """Select a model."""

@@ -22,6 +22,7 @@ from SpineMambaSegmentLib.Panel.Review import ReviewViews
 from SpineMambaSegmentLib.Panel.Review.ReviewBoxMenu import ReviewBoxMenu
 from SpineMambaSegmentLib.Panel.Review.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
+from SpineMambaSegmentLib.Panel.ServerSection import ServerSection
 from SpineMambaSegmentLib.Panel.SetupSection import SetupSection
 from SpineMambaSegmentLib.Runs.RunManager import RunManager
 from SpineMambaSegmentLib.Runs.SegmentRun import SegmentRun
@@ -30,6 +31,7 @@ from SpineMambaSegmentLib.Scene.Ownership import vertebraIds
 from SpineMambaSegmentLib.Scene.Provenance import volumeOf
 from SpineMambaSegmentLib.Setup import Diagnostics
 from SpineMambaSegmentLib.Setup.ModelStore import ModelStore
+from SpineMambaSegmentLib.Setup.TokenStore import TokenStore
 
 _REVIEW_TOOLS = ("imaging.masks", "editing.relabel", "imaging.straighten")
 """Modules that the review needs after a run."""
@@ -105,6 +107,8 @@ class Panel:
         )
         review.onShown = self._onShown
         self.boxMenu = ReviewBoxMenu(review, review.menus, run, inputs)
+        tokens = TokenStore(application.models.parent)
+        self.serverSection = ServerSection(ui, settings, tokens, inputs)
         ui.segmentButton.connect("clicked(bool)", self.segment)
         ui.diagnosticsButton.connect("clicked(bool)", self.copyDiagnostics)
         self.showScene()
@@ -142,6 +146,7 @@ class Panel:
         """Stop every process, and wait until all have ended."""
         self.runs.stopNow()
         self.setupSection.stop()
+        self.serverSection.stop()
         self.exportSection.cancel()
         self.reviewSection.stop()
         self._preload.stop()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code
+from spinemamba.common.progress import FETCH, SEND, WAIT
 from spinemamba.protocol import events
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Application.StatusBar import StatusBar
@@ -126,8 +127,11 @@ class RunSection:
         elif isinstance(event, events.Finished):
             self._ui.progressBar.value = _SCALE
             text = _("Finished in {seconds:.0f} s. Research use only: check every level.")
-            self.say(text.format(seconds=event.seconds))
-            self._statusBar.end(text.format(seconds=event.seconds))
+            text = text.format(seconds=event.seconds)
+            if where := self._runs.where():
+                text = _("{text} Made on {server}.").format(text=text, server=where)
+            self.say(text)
+            self._statusBar.end(text)
         self._showLog(self._ui.logButton.checked)
 
     def enableButtons(self, missing: str) -> None:
@@ -150,8 +154,13 @@ class RunSection:
 
     def _showProgress(self, event: events.Progress) -> None:
         self._ui.progressBar.value = round(_SCALE * event.overall)
+        if event.stage in (SEND, WAIT):
+            # How long a line takes says nothing about the run after it.
+            self._remaining = RemainingTime()
         remaining_s = self._remaining.update(event.overall)
         text = _stageText(event.stage)
+        if where := self._runs.where():
+            text = _("{stage} on {server}").format(stage=text, server=where)
         if part := self._runs.part():
             text = _("{part}: {stage}").format(part=part, stage=text)
         if remaining_s is not None:
@@ -206,6 +215,9 @@ def _stageText(stage: str) -> str:
         "restore": _("Resampling to the voxels of the volume"),
         "write": _("Writing the result"),
         "measure": _("Measuring the spine"),
+        SEND: _("Sending the volume"),
+        WAIT: _("Waiting in line"),
+        FETCH: _("Fetching the result"),
     }
     return texts.get(stage, stage)
 

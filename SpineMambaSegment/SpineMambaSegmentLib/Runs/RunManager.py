@@ -110,6 +110,10 @@ class RunManager:
         """Return the part of the run in progress, such as "Frame 3 of 12", or an empty string."""
         return "" if self.run is None else self.run.part
 
+    def where(self) -> str:
+        """Return the server and the model of the run, or an empty string."""
+        return "" if self.run is None else self.run.where
+
     def log(self) -> str:
         """Return the log of the last run."""
         return self._log if self.run is None else self.run.log()

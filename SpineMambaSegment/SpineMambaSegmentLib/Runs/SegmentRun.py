@@ -13,6 +13,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
+from spinemamba.protocol.remote.site import Site
 from spinemamba.protocol.result import read_result
 from SpineMambaSegmentLib.Review.Sessions import startReview
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
@@ -21,6 +22,9 @@ from SpineMambaSegmentLib.Scene.Files import VolumeFile
 from SpineMambaSegmentLib.Scene.Grid import Grid, gridOf
 from SpineMambaSegmentLib.Scene.LabelFile import labelsInSteps
 
+SERVER = "server"
+"""Value of `RunOptions.device` for a server."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -28,12 +32,13 @@ class RunOptions:
 
     Attributes:
         model: Name of a bundled model, or a folder.
-        device: "auto", "cpu", "cuda", "cuda:1" ..., "mps".
+        device: "auto", "cpu", "cuda", "cuda:1" ..., "mps"; or `SERVER`.
         modality: "auto", "ct" or "mr".
         quality: "standard" or "fast".
         roiNode: Region to segment; None for the whole volume.
         allFrames: If True, all frames of the volume's sequence are segmented; see
             `Runs.SequenceRun`.
+        site: The server, if the device is `SERVER`; None if its address is not valid.
     """
 
     model: str = DEFAULT
@@ -42,6 +47,7 @@ class RunOptions:
     quality: str = "standard"
     roiNode: slicer.vtkMRMLMarkupsROINode | None = None
     allFrames: bool = False
+    site: Site | None = None
 
 
 class MarkedRun(WorkerRun):
@@ -130,7 +136,9 @@ class SegmentRun(MarkedRun):
         roi = options.roiNode
         Inputs.checkVolume(volumeNode)
         extent = None if roi is None else Inputs.regionExtent(volumeNode, roi)
+        device = deviceOf(options)
         super().__init__(volumeNode, segmentationNode, temporaryFolder)
+        job = jobIn(self._folder, options, device)
         self._frame = None if segmentationNode is None else Frames.frameOf(segmentationNode)
         # The browser may go to another frame during the run.
         imageFrame = None if self._frame is None else Frames.frameOf(volumeNode)
@@ -139,7 +147,8 @@ class SegmentRun(MarkedRun):
         self._early += [events.Warning(t) for t in Inputs.hints(volumeNode, segmentationNode)]
         self._file = VolumeFile(volumeNode, self._folder / "input.nrrd", extent)
         self._setMark()
-        self._start([self._file], jobIn(self._folder, options))
+        self._site = options.site
+        self._start([self._file], job)
 
     def _import(self) -> Iterator[None]:
         """Add the result to the scene, in short steps."""
@@ -168,14 +177,37 @@ class SegmentRun(MarkedRun):
         )
 
 
-def jobIn(folder: Path, options: RunOptions) -> SegmentJob:
-    """Return the job of a run with its files in a folder."""
+def deviceOf(options: RunOptions) -> str:
+    """Return the device of a job; a server chooses among its own.
+
+    Raises:
+        UserError: If the device is a server without a valid address (SERVER_REFUSED).
+    """
+    if options.device != SERVER:
+        return options.device
+    if options.site is None:
+        raise UserError(
+            _("The address of the server is missing or not valid."),
+            _("Enter it in the section Setup, or choose another device."),
+            Code.SERVER_REFUSED,
+        )
+    return "auto"
+
+
+def jobIn(folder: Path, options: RunOptions, device: str) -> SegmentJob:
+    """Return the job of a run with its files in a folder.
+
+    Args:
+        folder: Folder of its files.
+        options: Options of the run.
+        device: Device as returned by `deviceOf`.
+    """
     return SegmentJob(
         folder / "input.nrrd",
         folder / "labels.nrrd",
         folder / "result.json",
         model=options.model,
-        device=options.device,
+        device=device,
         modality=options.modality,
         quality=options.quality,
     )

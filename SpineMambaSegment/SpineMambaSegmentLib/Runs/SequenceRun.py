@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
+from spinemamba.protocol.remote.remote_worker import RemoteWorker
 from spinemamba.protocol.worker_client import WorkerProcess
 from SpineMambaSegmentLib.Errors import remedies
 from SpineMambaSegmentLib.Review.Sessions import startReview
@@ -21,6 +22,7 @@ from SpineMambaSegmentLib.Runs.SegmentRun import (
     MarkedRun,
     RunOptions,
     SegmentRun,
+    deviceOf,
     importInto,
     jobIn,
 )
@@ -74,6 +76,7 @@ class SequenceRun(MarkedRun):
         Inputs.checkVolume(volumeNode)
         Frames.checkOutput(volumeNode, segmentationNode)
         self._options = options or RunOptions()
+        self._device = deviceOf(self._options)
         self._left, self._stored = Frames.framesOf(volumeNode), 0
         self.volumeNode, self.segmentationNode = volumeNode, segmentationNode
         for frame in self._left:
@@ -81,7 +84,8 @@ class SequenceRun(MarkedRun):
         super().__init__(volumeNode, segmentationNode, temporaryFolder)
         self.isReviewStarted = True
         self._start_s = time.monotonic()
-        self._process: WorkerProcess | None = None
+        self._process: WorkerProcess | RemoteWorker | None = None
+        self._site = self._options.site
         hints = Inputs.hints(volumeNode, segmentationNode, allFrames=True)
         self._early += [events.Warning(text) for text in hints]
         self._setMark()
@@ -137,7 +141,7 @@ class SequenceRun(MarkedRun):
         folder.mkdir()
         self._image = frame.dataNode
         self._file = VolumeFile(self._image, folder / "input.nrrd", self._extent(self._image))
-        self._start([self._file], jobIn(folder, self._options))
+        self._start([self._file], jobIn(folder, self._options, self._device))
 
     def _advance(self) -> list[events.Event]:
         done, total = self._left[0].number - 1, self._left[0].count
@@ -223,8 +227,10 @@ class SequenceRun(MarkedRun):
         text = _("The segments of {done} of {total} frames are finished and kept.")
         return [text.format(done=self._stored, total=self._left[0].count)]
 
-    def _launch(self) -> WorkerProcess:
-        if self._process is not None and self._process.is_running():
+    def _launch(self) -> WorkerProcess | RemoteWorker:
+        if self._site is not None:
+            self._process = super()._launch()
+        elif self._process is not None and self._process.is_running():
             self._process.run(self._job)
         else:
             self._process = WorkerProcess.start(self._job, self._folder, interpreter(), stays=True)

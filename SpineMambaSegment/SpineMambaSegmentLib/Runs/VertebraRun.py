@@ -20,7 +20,7 @@ from spinemamba.protocol.vertebra_result import VertebraResult, read_vertebra_re
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.ShapeActions import SetMask
 from SpineMambaSegmentLib.Review.Spine import Spine
-from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
+from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene, deviceOf
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments, WriteMark
 from SpineMambaSegmentLib.Scene.Files import ArrayFile, Extent, VolumeFile
@@ -98,7 +98,7 @@ class VertebraRun(WorkerRun):
         WriteMark.check(segmentationNode)
         options = options or RunOptions()
         ids = vertebraIds(segmentationNode)
-        extent = _extent(volumeNode, segmentationNode, request)
+        extent, device = _extent(volumeNode, segmentationNode, request), deviceOf(options)
         super().__init__(temporaryFolder)
         self.volumeNode, self.request = volumeNode, request
         self.patch: VertebraPatch | None = None
@@ -108,21 +108,21 @@ class VertebraRun(WorkerRun):
         self._grid = image.grid
         labels = labelArray(segmentationNode, ids, image.grid)
         numbers = {segmentId: number for number, segmentId in enumerate(ids, start=1)}
-        position = request.placeRas
         job = ResegmentJob(
             self._folder / "input.nrrd",
             self._folder / "mask.nrrd",
             self._folder / "box.json",
             labels=self._folder / "there.nrrd",
-            point_lps_mm=None if position is None else (-position[0], -position[1], position[2]),
+            point_lps_mm=_lps(request.placeRas),
             replaced_label=numbers[request.segmentId] if request.segmentId else 0,
             locked_labels=tuple(
                 numbers[i] for i in request.keep if i in numbers and i != request.segmentId
             ),
             model=options.model,
-            device=options.device,
+            device=device,
             modality=options.modality,
         )
+        self._site = options.site
         self._start([image, ArrayFile(labels, image.grid, self._folder / "there.nrrd")], job)
 
     def wait(self) -> VertebraPatch:
@@ -160,6 +160,13 @@ def setMask(spine: Spine, patch: VertebraPatch, segmentId: str = "", level: str 
     """
     title = _("Re-segment") if segmentId else _("Add a vertebra")
     return SetMask(segmentId, _maskOf(spine, patch), level, title)
+
+
+def _lps(
+    placeRas: tuple[float, float, float] | None,
+) -> tuple[float, float, float] | None:
+    """Return a position in LPS."""
+    return None if placeRas is None else (-placeRas[0], -placeRas[1], placeRas[2])
 
 
 def _maskOf(spine: Spine, patch: VertebraPatch) -> Mask:

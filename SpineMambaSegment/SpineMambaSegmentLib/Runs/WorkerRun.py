@@ -19,6 +19,8 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.job import FileJob
+from spinemamba.protocol.remote.remote_worker import RemoteWorker
+from spinemamba.protocol.remote.site import Site
 from spinemamba.protocol.worker_client import LOG_NAME, WorkerProcess
 from SpineMambaSegmentLib import Errors
 from SpineMambaSegmentLib.Runs.CommandRun import interpreter
@@ -77,7 +79,8 @@ class WorkerRun:
         self._log = ""
         self._files: Sequence[InputFile] = ()
         self._job: FileJob | None = None
-        self._worker: WorkerProcess | None = None
+        self._worker: WorkerProcess | RemoteWorker | None = None
+        self._site: Site | None = None
         self._failure: Exception | None = None
         self._steps: Iterator[None] | None = None
         self._finished: events.Finished | None = None
@@ -97,6 +100,11 @@ class WorkerRun:
     def part(self) -> str:
         """Part of the run that is in progress, such as "Frame 3 of 12"; empty if it has none."""
         return ""
+
+    @property
+    def where(self) -> str:
+        """Server and model, with the place in line; empty for a run on this computer."""
+        return self._worker.where if isinstance(self._worker, RemoteWorker) else ""
 
     def _import(self) -> Iterator[None]:
         """Import the results of the worker, in short steps."""
@@ -287,8 +295,10 @@ class WorkerRun:
             raise self._failure
         self._worker = self._launch()
 
-    def _launch(self) -> WorkerProcess:
-        """Return the process that works on the job."""
+    def _launch(self) -> WorkerProcess | RemoteWorker:
+        """Return what works on the job: a process, or a server."""
+        if self._site is not None:
+            return RemoteWorker.start(self._job, self._folder, self._site)
         return WorkerProcess.start(self._job, self._folder, interpreter())
 
 

@@ -6,11 +6,15 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spinemamba.anatomy.label_schemes import AUTO, OPTION
+from spinemamba.common.errors import UserError
 from spinemamba.protocol.image_formats import IMAGE_KINDS, LABEL_FORMATS
 from spinemamba.protocol.job import NTH_GPU
+
+if TYPE_CHECKING:
+    from spinemamba.protocol.remote.site import Site
 
 
 def split_name(path: Path) -> tuple[str, str]:
@@ -82,6 +86,38 @@ def add_levels_from(parser: argparse.ArgumentParser) -> None:
         help="take the levels from another scan of the same patient: result.json or labels of it, "
         "or the folder with both",
     )
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add the server that does the work; `server_of` reads its values."""
+    group = parser.add_argument_group("work on another computer")
+    group.add_argument(
+        "--server", metavar="URL", help="address of a spinemamba serve, such as https://host:8642"
+    )
+    group.add_argument(
+        "--server-token-file",
+        type=Path,
+        metavar="FILE",
+        help="file whose first line is the token of this server",
+    )
+    group.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust (PEM)")
+
+
+def server_of(args: argparse.Namespace, warn: Callable[[str], None]) -> Site | None:
+    """Return the server of `add_server`; None without one.
+
+    Raises:
+        UserError: If address or token cannot be used, or the server is missing.
+    """
+    from spinemamba.protocol.remote.credentials import bearer
+    from spinemamba.protocol.remote.site import Site
+
+    token, ca_file = args.server_token_file, args.ca_file
+    if args.server is None:
+        if token is not None or ca_file is not None:
+            raise UserError("The token or the certificates have no server.", "Add --server URL.")
+        return None
+    return Site(args.server, "" if token is None else bearer(token, warn), ca_file)
 
 
 def add_numbering(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +193,7 @@ def add_execution_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where a training runs: device, precision, batches, workers and the time of one call."""
     parser.add_argument(
         "--device",
-        type=_device,
+        type=device,
         default="auto",
         metavar="DEVICE",
         help="'auto' (a GPU if there is one), 'cpu', 'cuda', or one GPU such as 'cuda:1' "
@@ -201,7 +237,8 @@ def _add_division(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _device(text: str) -> str:
+def device(text: str) -> str:
+    """Return the name of a device: auto, cpu, cuda, or a GPU such as cuda:1."""
     if text in ("auto", "cpu", "cuda") or re.fullmatch(NTH_GPU, text):
         return text
     raise argparse.ArgumentTypeError(f"'{text}' is not auto, cpu, cuda, or a GPU such as cuda:1")

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from spinemamba.common.progress import overall_fraction
+from spinemamba.common.progress import FETCH, SEND, WAIT, overall_fraction
 from spinemamba.protocol.flags import sentences
 from spinemamba.protocol.result import Result
 
@@ -25,6 +25,9 @@ _STAGE_WORDS = {
     "levels": "naming levels",
     "restore": "restoring the grid",
     "write": "writing",
+    SEND: "sending to the server",
+    WAIT: "waiting in line",
+    FETCH: "fetching the result",
 }
 
 _LINE_STEP = 0.1
@@ -162,7 +165,10 @@ class ProgressBar:
 
     def __call__(self, stage: str, fraction: float) -> None:
         """Report progress."""
-        done = overall_fraction(stage, fraction)
+        self.show(stage, overall_fraction(stage, fraction))
+
+    def show(self, stage: str, done: float) -> None:
+        """Show a stage, and the completed share of the whole run."""
         if self._bar is not None:
             self._bar.set_description_str(_STAGE_WORDS[stage], refresh=False)
             self._bar.update(max(0.0, done - self._bar.n))
@@ -172,10 +178,14 @@ class ProgressBar:
 
     def warn(self, message: str) -> None:
         """Print a warning without breaking the bar."""
+        self.say(f"Warning: {message}")
+
+    def say(self, message: str) -> None:
+        """Print a line without breaking the bar."""
         if self._bar is None:
-            print_error(f"Warning: {message}")
+            print_error(message)
         else:
-            tqdm.write(f"Warning: {message}", file=sys.stderr)
+            tqdm.write(message, file=sys.stderr)
 
     def __enter__(self) -> ProgressBar:
         return self

@@ -38,15 +38,19 @@ COMMANDS = {
     "train-levels": "train the network that reads the vertebrae as a sequence",
     "export-nnunet": "write a labelled data set in nnU-Net's raw layout, with the same splits",
     "import-nnunet": "turn predictions of nnU-Net into segmentations of this package",
+    "serve": "run jobs of other computers, for example of all workstations of a hospital",
+    "server-token": "make, list and revoke the tokens of the clients of a server",
     "pack": "turn trainings into a model",
     "phantom": "make a synthetic CT or MR of a spine with exact labels",
     "simulate-levels": "test the level solver on simulated spines with known levels",
+    "watch-dicomweb": "segment series of an archive (PACS) and store DICOM SEG, by DICOMweb",
     "networks": "list the named sizes of the network with parameters and multiply-adds",
     "bench": "measure scans and networks on this computer",
     "probe": "print devices and versions of this computer as JSON",
 }
 _FOLDERS = {
     "results": ("evaluate", "export", "measure", "relabel", "resegment", "review-import"),
+    "serving": ("serve", "server-token", "watch-dicomweb"),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
 }
 """Commands that stand in a folder of their own."""

@@ -10,15 +10,27 @@ from spinemamba.cli.arguments import (
     add_levels_from,
     add_overwrite,
     add_pins,
+    add_server,
     add_shape_options,
+    server_of,
     split_name,
 )
-from spinemamba.cli.console import VERTEBRA_HEADS, ProgressBar, print_line, result_rows, table
+from spinemamba.cli.console import (
+    VERTEBRA_HEADS,
+    ProgressBar,
+    print_error,
+    print_line,
+    result_rows,
+    table,
+)
+from spinemamba.common.errors import UserError
+from spinemamba.common.progress import SEND
 from spinemamba.protocol.job import DEVICES, MODALITIES, PRECISIONS, QUALITIES, SegmentJob
 from spinemamba.protocol.model_card import DEFAULT
 
 if TYPE_CHECKING:
     from spinemamba.jobs.segment import RunFiles
+    from spinemamba.protocol.remote.site import Site
 
 BESIDE = Path("beside the output")
 """Value of ``--report`` without a folder; compared by identity."""
@@ -50,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pins(parser)
     add_levels_from(parser)
     add_overwrite(parser)
+    add_server(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
         levels_from=args.levels_from,
         overwrite=args.overwrite,
     )
-    files = run_with_progress_bar(job)
+    site = server_of(args, warn=lambda text: print_error(f"Warning: {text}"))
+    files = run_with_progress_bar(job) if site is None else _run_on_server(job, site)
     print_line(table(VERTEBRA_HEADS, result_rows(files.result_data)))
     for path in filter(None, (files.labels, files.result, files.picture)):
         print_line(f"Wrote {path}")
@@ -90,6 +104,26 @@ def run_with_progress_bar(job: SegmentJob) -> RunFiles:
 
         keep_freed_memory()
         return run_job(job, bar, bar.warn)
+
+
+def _run_on_server(job: SegmentJob, site: Site) -> RunFiles:
+    """Run a job on a server with a progress bar.
+
+    Raises:
+        UserError: If a device was chosen, which is a matter of the server; as `run_on_server`.
+    """
+    if job.device != "auto":
+        raise UserError(
+            f"The server chooses the device, not --device {job.device}.", "Leave out --device."
+        )
+    with ProgressBar() as bar:
+        bar.show(SEND, 0.0)
+        from spinemamba.jobs.on_server import run_on_server
+
+        def progress(stage: str, fraction: float, overall: float) -> None:
+            bar.show(stage, overall)
+
+        return run_on_server(job, site, progress, bar.warn, bar.say)
 
 
 def report_paths(output: Path, report: Path | None) -> tuple[Path | None, Path | None]:

@@ -35,6 +35,9 @@ STAGES = {
 MEASURE = "measure"
 """The only stage of a measuring job; its fraction is that of the whole job."""
 
+SEND, WAIT, FETCH = "send", "wait", "fetch"
+"""Further stages of a job on a server: before its stages, in its line, and after its stages."""
+
 
 def ignore(stage: str, fraction: float) -> None:
     """Discard the progress."""

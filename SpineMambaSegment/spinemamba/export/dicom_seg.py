@@ -26,6 +26,7 @@ from spinemamba.export.dicom_source import (
     slice_thickness_mm,
 )
 from spinemamba.export.item import LeftOut, Vertebra
+from spinemamba.export.seg_uids import SegUids, new_uids
 from spinemamba.imaging.dicom_seg_file import highdicom_module
 from spinemamba.imaging.formats.dicom import find_stack
 from spinemamba.imaging.formats.dicom_stack import Stack
@@ -43,6 +44,7 @@ def write_dicom_seg(
     path: Path,
     *,
     overwrite: bool = False,
+    uids: SegUids | None = None,
     warn: Warn = lambda message: None,
 ) -> list[str]:
     """Write a DICOM SEG with one segment per vertebra, from cranial to caudal.
@@ -52,6 +54,7 @@ def write_dicom_seg(
         series: Folder of the source series, or one of its files.
         path: File to write.
         overwrite: Whether an existing file may be replaced.
+        uids: Identifiers of the file; None for new ones.
         warn: Called with each warning about the series.
 
     Returns:
@@ -68,13 +71,17 @@ def write_dicom_seg(
     ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])
     numbers, present = _segment_numbers(ordered, stack.geometry)
     with patient_values_suppressed():
-        data = _encoded(highdicom, stack, (numbers, present), warn)
+        data = _encoded(highdicom, stack, (numbers, present), uids or new_uids(), warn)
     write_together({path: data}, [path] if overwrite else [])
     return [vertebra.level for vertebra in present]
 
 
 def _encoded(
-    highdicom: ModuleType, stack: Stack, segments: tuple[np.ndarray, list[Vertebra]], warn: Warn
+    highdicom: ModuleType,
+    stack: Stack,
+    segments: tuple[np.ndarray, list[Vertebra]],
+    uids: SegUids,
+    warn: Warn,
 ) -> bytes:
     """Return the bytes of the file.
 
@@ -82,20 +89,21 @@ def _encoded(
         highdicom: The package.
         stack: The series.
         segments: Segment number of each voxel of the series, and the vertebra of each number.
+        uids: Identifiers of the file.
         warn: Called with each warning about invalid attributes.
     """
     sources = read_sources(stack, warn)
     numbers, present = segments
-    descriptions = [_description(highdicom, k, v) for k, v in enumerate(present, 1)]
+    descriptions = [_description(highdicom, k, v, uids) for k, v in enumerate(present, 1)]
     try:
         dataset = highdicom.seg.Segmentation(
             source_images=sources,
             pixel_array=numbers,
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=descriptions,
-            series_instance_uid=highdicom.UID(),
+            series_instance_uid=uids.series,
             series_number=_SERIES_NUMBER,
-            sop_instance_uid=highdicom.UID(),
+            sop_instance_uid=uids.instance,
             instance_number=1,
             manufacturer="SpineMamba",
             manufacturer_model_name=_ALGORITHM,
@@ -171,7 +179,7 @@ def _segment_numbers(
     return numbers, present
 
 
-def _description(highdicom: ModuleType, number: int, vertebra: Vertebra) -> Any:
+def _description(highdicom: ModuleType, number: int, vertebra: Vertebra, uids: SegUids) -> Any:
     """Return the description of one segment: level, code, colour and algorithm."""
     label, origin = BY_NAME[vertebra.level], vertebra.origin
     automatic = bool(origin.model)
@@ -193,7 +201,7 @@ def _description(highdicom: ModuleType, number: int, vertebra: Vertebra) -> Any:
         segmented_property_type=_property_type(highdicom, label),
         algorithm_type=kind,
         algorithm_identification=identification if automatic else None,
-        tracking_uid=highdicom.UID(),
+        tracking_uid=uids.tracking(vertebra.level),
         tracking_id=label.name,
         display_color=highdicom.color.CIELabColor.from_rgb(*label.color),
     )

@@ -161,10 +161,12 @@ class CohortCase:
     def _write_dicom_seg(self, folder: Path) -> dict[str, Path]:
         from spinemamba.export.dicom_seg import write_dicom_seg
         from spinemamba.export.run_files import find_files, read_vertebrae
+        from spinemamba.export.seg_uids import SegUids
 
         path = folder / f"{self.job.case}.dcm"
         vertebrae = read_vertebrae(find_files(self.job.segment_job(folder).output))
-        write_dicom_seg(vertebrae, self.job.input, path, warn=self._warnings.append)
+        uids = SegUids(self.job.fingerprint.run_id)
+        write_dicom_seg(vertebrae, self.job.input, path, uids=uids, warn=self._warnings.append)
         return {"dicom_seg": path}
 
     def _record(self, folder: Path, files: dict[str, Path]) -> CaseRecord:

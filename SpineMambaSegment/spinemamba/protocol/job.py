@@ -161,6 +161,30 @@ class ResegmentJob(ModelJob):
 
 
 @dataclass(frozen=True)
+class RelabelJob(FileJob):
+    """Name the vertebrae of a finished run again, without the networks.
+
+    ``input`` is the label image of the run.
+
+    Attributes:
+        run: result.json of the run.
+        fixed_levels: As in `SegmentJob`.
+        levels_from: As in `SegmentJob`.
+    """
+
+    KIND: ClassVar[str] = "relabel"
+
+    run: Path = field(kw_only=True)
+    fixed_levels: tuple[str, ...] = ()
+    levels_from: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, self.run, *((self.levels_from,) if self.levels_from else ()))
+
+
+@dataclass(frozen=True)
 class CaseJob(FileJob):
     """Export an image and its corrected labels as a training case; `bids` names the files.
 
@@ -283,8 +307,10 @@ class CohortJob(ModelJob):
         )
 
 
+_KINDS = (SegmentJob, ResegmentJob, RelabelJob, CaseJob, MeasureJob, CohortJob)
+
 JOB: JsonFormat[FileJob] = JsonFormat(
-    {kind.KIND: kind for kind in (SegmentJob, ResegmentJob, CaseJob, MeasureJob, CohortJob)},
+    {kind.KIND: kind for kind in _KINDS},
     "a job",
     "Start the run again from the panel or shell.",
     version=2,

@@ -23,10 +23,22 @@ from spinemamba.protocol.left_out import LOOSE, LeftOutBone
 from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEntry
 from spinemamba.protocol.measurements import Item, Measurements, Plate
 from spinemamba.protocol.model_card import ModelCard, NetworkCard
+from spinemamba.protocol.remote.formats import (
+    Capabilities,
+    JobFailure,
+    JobState,
+    RefusedRequest,
+    ResultFile,
+    SegmentRequest,
+    SentFile,
+)
+from spinemamba.protocol.remote.server_info import ServerDevice, ServerModel
 from spinemamba.protocol.result import RESULT as RESULT_FORMAT
 from spinemamba.protocol.result import InstanceResult, LabelingResult, LevelsFrom, Result, Witnesses
 from spinemamba.protocol.review import LogEntry, LoggedChange, Review
 from spinemamba.protocol.vertebra_result import VertebraResult
+from spinemamba.server.settings import LIMITS
+from spinemamba.server.tokens import TokenEntry, TokenList
 from spinemamba.training.data.case_store import CaseIndex, IndexEntry
 from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
 from spinemamba.training.data.origin import Source
@@ -214,6 +226,37 @@ CONTENTS: dict[str, Any] = {
             ),
         ),
     ),
+    "server_capabilities": Capabilities(
+        server="Ward",
+        client="ct-room-2",
+        version="0.1.0",
+        kinds=("segment",),
+        models=(ServerModel("starter", "starter", "0.7", "h"),),
+        devices=(ServerDevice("cuda:0", "GPU"),),
+        limits=LIMITS,
+        image_endings=(".nrrd",),
+        queued=2,
+        running=1,
+    ),
+    "server_job": JobState(
+        id="0" * 32,
+        kind="segment",
+        state="failed",
+        stage="segment",
+        fraction=0.5,
+        overall=0.4,
+        remaining_s=3.0,
+        warnings=("Look.",),
+        failure=JobFailure("NO_SPINE", "No vertebra found.", "Choose another volume."),
+        files=(ResultFile("labels", ".seg.nrrd", 5, SHA),),
+        device="cuda:0",
+        expires_s=60.0,
+    ),
+    "server_refusal": RefusedRequest("BUSY", "The line is full.", "Try again later.", 30.0),
+    "server_request": SegmentRequest(
+        files=(SentFile("image", ".nrrd", 5, SHA),), request_id="1" * 32, fixed_levels=("L5#1",)
+    ),
+    "server_tokens": TokenList((TokenEntry("ct-room-2", SHA, "2026-01-01"),)),
     "training": TrainingRecord(COARSE, {"kind": "spinemamba"}, sources=("VerSe.",)),
     "vertebra_result": VertebraResult(
         replaced_label=0,

@@ -46,7 +46,12 @@ def test_devices_come_from_the_probe_with_name_and_free_memory(panel, fake_worke
     assert "Checking" in ui.deviceLabel.text
     pump(lambda: isinstance(panel.setupSection.facts, dict))
     texts = [ui.deviceSelector.itemText(k) for k in range(ui.deviceSelector.count)]
-    assert texts == ["Automatic", "CPU (Test CPU)", "Test GPU: 20.5 of 24 GB free"]
+    assert texts == [
+        "Automatic",
+        "CPU (Test CPU)",
+        "Test GPU: 20.5 of 24 GB free",
+        "Server (see Setup)",
+    ]
     assert "PyTorch 2.9.0 runs on Test GPU" in ui.deviceLabel.text
     ui.deviceSelector.setCurrentIndex(2)
     assert panel.inputSection.options().device == "cuda:0"
@@ -69,7 +74,7 @@ def test_a_probe_that_fails_says_why_and_the_panel_stays_usable(panel, monkeypat
     panel.setupSection.check()
     pump(lambda: "Checking" not in panel.ui.deviceLabel.text)
     assert "No module named 'torch'" in panel.ui.deviceLabel.text
-    assert panel.ui.deviceSelector.count == 2
+    assert panel.ui.deviceSelector.count == 3
 
 
 def test_kernels_are_offered_where_they_can_work(panel):

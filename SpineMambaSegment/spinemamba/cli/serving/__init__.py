@@ -1,0 +1,1 @@
+"""Commands of the server, and of exchange with other servers."""

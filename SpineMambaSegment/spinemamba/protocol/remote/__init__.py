@@ -1,0 +1,1 @@
+"""Exchange with servers over HTTP: formats, connections, clients. Standard library only."""

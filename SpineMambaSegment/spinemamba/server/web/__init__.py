@@ -1,0 +1,1 @@
+"""Routes, bodies and connections of the server, with FastAPI and uvicorn."""
