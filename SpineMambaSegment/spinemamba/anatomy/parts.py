@@ -199,9 +199,7 @@ def level_and_part(value: int) -> tuple[Label | None, Part]:
     return (BY_VALUE[level] if level else None), part
 
 
-def part_info(
-    value: int, lower: str = "", tags: Mapping[str, str] | None = None
-) -> SegmentInfo:
+def part_info(value: int, lower: str = "", tags: Mapping[str, str] | None = None) -> SegmentInfo:
     """Return name, colour and code of a value in a label map of parts.
 
     Args:
