@@ -27,15 +27,21 @@ from spinemamba.parts.landmarks import ArchSide, Landmarks
 _WALL_MM = 1.0
 """The wall is concave: beside the midline the body reaches this much farther back."""
 
-_BESIDE_MM = 5.0
-"""Largest distance of the body's osteophytes beside its usual width."""
+_BESIDE_MM, _BESIDE_NECK_MM = 5.0, 1.5
+"""Largest distance of the body's osteophytes beside its usual width; in the neck, the transverse
+processes begin there."""
 
 _TRANSVERSE_ROOT, _SUPERIOR_ROOT, _INFERIOR_ROOT = 0.25, 0.35, 0.25
 """Where the axis of a process begins, as share of the way from the end of the pedicle to its tip;
-of the inferior articular process, from the pars interarticularis."""
+of the inferior articular process, from the pars interarticularis. In the neck, both articular
+processes begin in the middle of their pillar."""
 
 _SPINOUS_HALF_MM, _SPINOUS_WIDEST_MM = 3.0, 12.0
 """Half the thickness of the spinous process, and largest distance from the midline."""
+
+_BAR, _BAR_ROW = 0.3, 2
+"""Y of the anterior bar of a cervical transverse process, as share of that of the posterior wall,
+and the row of the transverse process in `_AXES`."""
 
 _AXES: tuple[tuple[Part, Part], ...] = (PEDICLES, LAMINAE, TRANSVERSE, SUPERIOR, INFERIOR)
 
@@ -60,16 +66,20 @@ def divide(points_mm: np.ndarray, marks: Landmarks, without: Sequence[Part] = ()
     return out
 
 
-def is_body(places_mm: np.ndarray, wall_mm: float, half_width_mm: float) -> np.ndarray:
+def is_body(
+    places_mm: np.ndarray, wall_mm: float, half_width_mm: float, *, is_neck: bool
+) -> np.ndarray:
     """Return which voxels belong to the body, (n,) bool.
 
     Args:
         places_mm: Voxels in the frame of the body, (n, 3).
         wall_mm: Y of its posterior wall.
         half_width_mm: Half its width.
+        is_neck: As in `Landmarks`.
     """
+    beside_mm = _BESIDE_NECK_MM if is_neck else _BESIDE_MM
     ahead = places_mm[:, 1] < wall_mm + _WALL_MM
-    return ahead & (np.abs(places_mm[:, 0]) < half_width_mm + _BESIDE_MM)
+    return ahead & (np.abs(places_mm[:, 0]) < half_width_mm + beside_mm)
 
 
 def _divide_side(
@@ -89,13 +99,16 @@ def _divide_side(
     spinous &= places[:, 0] < _SPINOUS_WIDEST_MM
     spinous &= aside < distances[3:].min(axis=0)
     parts[spinous] = SPINOUS.value
-    parts[is_body(places, marks.wall_mm, marks.half_width_mm)] = BODY.value
+    body = is_body(places, marks.wall_mm, marks.half_width_mm, is_neck=marks.is_neck)
+    parts[body] = BODY.value
     return parts
 
 
 def _distances(places: np.ndarray, marks: Landmarks, side: ArchSide) -> np.ndarray:
     """Return the distance of each place to each axis of `_AXES`, (5, n)."""
-    end = side.end_mm
+    end, pars = side.end_mm, side.pars_mm
+    above, below = (0.0, 0.0) if marks.is_neck else (_SUPERIOR_ROOT, _INFERIOR_ROOT)
+    transverse = side.transverse_mm
 
     def root(start: np.ndarray, tip: np.ndarray, share: float) -> np.ndarray:
         return start + share * (tip - start)
@@ -103,11 +116,16 @@ def _distances(places: np.ndarray, marks: Landmarks, side: ArchSide) -> np.ndarr
     ends = (
         (side.front_mm(marks.wall_mm), end),
         (end, marks.lamina.middle_mm),
-        (root(end, side.transverse_mm, _TRANSVERSE_ROOT), side.transverse_mm),
-        (root(end, side.superior_mm, _SUPERIOR_ROOT), side.superior_mm),
-        (root(side.pars_mm, side.inferior_mm, _INFERIOR_ROOT), side.inferior_mm),
+        (root(end, transverse, _TRANSVERSE_ROOT), transverse),
+        (root(pars if marks.is_neck else end, side.superior_mm, above), side.superior_mm),
+        (root(pars, side.inferior_mm, below), side.inferior_mm),
     )
-    return np.stack([_to_segment(places, *pair) for pair in ends])
+    distances = np.stack([_to_segment(places, *pair) for pair in ends])
+    if marks.is_neck:
+        # The bar in front of the transverse foramen.
+        bar = np.array([marks.half_width_mm + _BESIDE_NECK_MM, _BAR * marks.wall_mm, transverse[2]])
+        distances[_BAR_ROW] = np.minimum(distances[_BAR_ROW], _to_segment(places, bar, transverse))
+    return distances
 
 
 def _to_segment(places: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:

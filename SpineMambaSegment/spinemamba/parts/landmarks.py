@@ -47,6 +47,8 @@ _BEHIND_MM = 2.0
 _SPINOUS_MM = 4.0
 """Half width of the spinous process, within which no inferior tip is searched."""
 
+NECK = ("C2", "C3", "C4", "C5", "C6", "C7")
+
 _PARS_MM = 3.0
 _OPPOSITE = (0.8, 1.15)
 """A tip beyond the edge of the image is estimated from the opposite one: its x, and its
@@ -114,6 +116,8 @@ class Landmarks:
         half_height_mm: Half the height of the body.
         lamina: The laminae at the midline.
         sides: By sign of x: 1 is left, -1 right.
+        is_neck: Whether the transverse processes lie beside the body, in front of the articular
+            pillars, as in the neck.
     """
 
     wall_mm: float
@@ -121,6 +125,7 @@ class Landmarks:
     half_height_mm: float
     lamina: Lamina
     sides: Mapping[int, ArchSide]
+    is_neck: bool = False
 
     @property
     def canal_middle_mm(self) -> float:
@@ -142,7 +147,14 @@ def find_landmarks(vertebra: Vertebra, points_mm: np.ndarray) -> Landmarks:
     body = vertebra.body
     extent = body.extent
     lamina = _lamina(vertebra.patch, body)
-    marks = Landmarks(extent.half_depth_mm, extent.half_width_mm, extent.half_height_mm, lamina, {})
+    marks = Landmarks(
+        extent.half_depth_mm,
+        extent.half_width_mm,
+        extent.half_height_mm,
+        lamina,
+        {},
+        vertebra.name in NECK,
+    )
     cut = vertebra.cut_sides
     sides = {sign: _side(_mirrored(points_mm, sign), marks, cut) for sign in (1, -1)}
     found = {sign: side for sign, side in sides.items() if side is not None}
@@ -225,7 +237,8 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
     )
     if waist is None:
         return None
-    x, y, z = points_mm.T
+    y = points_mm[:, 1]
+    reach = points_mm[(y > 0) if not marks.is_neck else (y < marks.canal_middle_mm)]
     end = np.array([waist.centre_mm[0], marks.canal_middle_mm, waist.centre_mm[2]])
     arch = points_mm[y > marks.wall_mm + _BEHIND_MM]
     lateral = arch[arch[:, 0] > 0.3 * waist.centre_mm[0]]
@@ -241,7 +254,7 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
         waist,
         end,
         _pars(arch, superior, inferior, marks.lamina.height_mm),
-        _tip(points_mm[y > 0], x[y > 0]),
+        _tip(reach, reach[:, 0]),
         superior,
         inferior,
     )

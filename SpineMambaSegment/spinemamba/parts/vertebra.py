@@ -24,7 +24,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.measure.vertebra import Vertebra
 from spinemamba.parts.divide import divide, is_body
 from spinemamba.parts.endplates import endplate
-from spinemamba.parts.landmarks import Landmarks, find_landmarks
+from spinemamba.parts.landmarks import NECK, Landmarks, find_landmarks
 from spinemamba.parts.pieces import join_loose_pieces
 from spinemamba.parts.vertebra_parts import Pedicle, VertebraParts
 
@@ -56,8 +56,8 @@ def divide_vertebra(labels: Volume, vertebra: Vertebra) -> tuple[VertebraParts, 
     values, marks, missing = _values(vertebra, points)
     parts = np.zeros(inside.shape, np.uint8)
     parts[inside] = values
-    parts = join_loose_pieces(parts, labels.spacing_mm)
     _add_endplates(parts, inside, vertebra, points)
+    parts = join_loose_pieces(parts, labels.spacing_mm)
     missing |= _absent(parts, vertebra, missing)
     origin = tuple(map(float, labels.geometry.to_lps_mm(np.array(corner))))
     grid = replace(labels.geometry, shape=inside.shape, origin_lps_mm=origin)
@@ -81,10 +81,21 @@ def _values(
         marks = find_landmarks(vertebra, places)
     except ValueError as error:
         reason = "cut by the image" if vertebra.cut_sides else str(error)
-        in_body = is_body(places, body.extent.half_depth_mm, body.extent.half_width_mm)
+        sizes = body.extent.half_depth_mm, body.extent.half_width_mm
+        in_body = is_body(places, *sizes, is_neck=vertebra.name in NECK)
         undivided[in_body] = BODY.value
         return undivided, None, dict.fromkeys(_ARCH, reason)
-    return divide(places, marks, without), marks, dict.fromkeys(without, _AXIS_JOINTS)
+    values = divide(places, marks, without)
+    if vertebra.name == "C2":
+        values[_in_dens(places, values, marks)] = BODY.value
+    return values, marks, dict.fromkeys(without, _AXIS_JOINTS)
+
+
+def _in_dens(places_mm: np.ndarray, values: np.ndarray, marks: Landmarks) -> np.ndarray:
+    """Return which voxels behind the wall of C2's body belong to its dens or joint surfaces."""
+    upper = [side.waist.centre_mm[2] + side.waist.half_height_mm for side in marks.sides.values()]
+    above = places_mm[:, 2] > max(upper)
+    return above & np.isin(values, [part.value for part in PEDICLES])
 
 
 def _add_endplates(
