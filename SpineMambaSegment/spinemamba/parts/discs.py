@@ -11,11 +11,12 @@ from spinemamba.measure.vertebra import Vertebra
 _ROUND = 2.5
 """Exponent of the superellipse of the rim."""
 
-_RIM = 0.95
-"""Size of the rim relative to the mean of both bodies."""
+_BELOW_MM = (2.0, 3.0, 4.0)
+"""Distances from an endplate, inside the body, at which its rim is measured."""
 
-_MARGIN_MM = 4.0
-"""How far a disc may reach into the concavity of an endplate, beyond its plane."""
+_REACH_MM = 40.0
+_CONCAVE_MM = 4.0
+"""How far a disc may reach into the concavity of an endplate at its centre, beyond its plane."""
 
 _LEAST_GAP_MM = 0.5
 
@@ -39,34 +40,52 @@ def disc_voxels(labels: Volume, upper: Vertebra, lower: Vertebra) -> tuple[Box, 
         return None
     back = upper.body.frame.posterior + lower.body.frame.posterior
     frame = Frame.along(centre, up, back)
-    half = _RIM * np.array(
-        [_mean(upper, lower, "half_width_mm"), _mean(upper, lower, "half_depth_mm")]
-    )
-    reach = gap_mm + _MARGIN_MM + np.abs(half).sum() * 0.2
-    box, places = _around(labels.geometry, frame, (*half, reach))
+    ends = np.mean([_rim(upper, -1, frame), _rim(lower, 1, frame)], axis=0)
+    frame = frame.moved((*(ends[0] - ends[1]) / 2, 0.0))
+    half = (ends[0] + ends[1]) / 2
+    box, places = _around(labels.geometry, frame, (*half, gap_mm + half.sum() / 4))
     if box is None:
         return None
-    inside = (np.abs(places[..., :2] / half) ** _ROUND).sum(axis=-1) <= 1
+    across = np.abs(places[..., :2] / half)
+    inside = (across**_ROUND).sum(axis=-1) <= 1
     inside &= labels.array[box] == 0
-    inside &= _between(upper, lower, frame, places)
+    points = frame.to_lps(places)
+    margin = _CONCAVE_MM * np.maximum(1 - (across**2).sum(axis=-1), 0)
+    for vertebra, sign in ((upper, -1), (lower, 1)):
+        inside &= _beyond_mm(vertebra, sign, points) > -margin
     return (box, inside) if inside.any() else None
 
 
-def _mean(upper: Vertebra, lower: Vertebra, name: str) -> float:
-    return (getattr(upper.body.extent, name) + getattr(lower.body.extent, name)) / 2
+def _rim(vertebra: Vertebra, sign: int, frame: Frame) -> np.ndarray:
+    """Return the distances from the axis of a disc to the rim of an endplate.
+
+    Args:
+        vertebra: The vertebra.
+        sign: Its upper (1) or lower (-1) endplate.
+        frame: Frame of the disc.
+
+    Returns:
+        To the left and back, then to the right and front, (2, 2), in mm.
+    """
+    body = vertebra.body
+    level = float(body.plates[sign].plane.level_mm)
+    starts = body.frame.to_lps(np.array([(0.0, 0.0, level - sign * d) for d in _BELOW_MM]))
+    centre = frame.to_local(starts).mean(axis=0)[:2]
+    usual = body.extent.half_width_mm, body.extent.half_depth_mm
+    ends = np.zeros((2, 2))
+    for row, way in enumerate((1, -1)):
+        for axis in (0, 1):
+            exits = vertebra.patch.exits_mm(starts, way * body.frame.axes_lps[axis], _REACH_MM)
+            known = exits[np.isfinite(exits)]
+            size = float(np.median(known)) if len(known) else usual[axis]
+            ends[row, axis] = size + way * centre[axis]
+    return ends
 
 
-def _between(upper: Vertebra, lower: Vertebra, frame: Frame, places_mm: np.ndarray) -> np.ndarray:
-    """Return which places are below the upper body and above the lower one."""
-    points = frame.to_lps(places_mm)
-    sides = []
-    for vertebra, sign in ((upper, -1), (lower, 1)):
-        local = vertebra.body.frame.to_local(points)
-        beyond = sign * (
-            local[..., 2] - vertebra.body.plates[sign].plane.height_mm(local[..., 0], local[..., 1])
-        )
-        sides.append(beyond > -_MARGIN_MM)
-    return sides[0] & sides[1]
+def _beyond_mm(vertebra: Vertebra, sign: int, points_lps_mm: np.ndarray) -> np.ndarray:
+    """Return the distance of points beyond an endplate's plane, outwards."""
+    x, y, z = np.moveaxis(vertebra.body.frame.to_local(points_lps_mm), -1, 0)
+    return sign * (z - vertebra.body.plates[sign].plane.height_mm(x, y))
 
 
 def _around(
