@@ -218,7 +218,7 @@ def part_info(value: int, lower: str = "", tags: Mapping[str, str] | None = None
     else:
         name, kind, region = f"{label.name} {part.name}", part.code, coded_level(label)
     entry = "~".join((CONTEXT, CATEGORY, kind, part.modifier_code, REGION_CONTEXT, region, "^^"))
-    return SegmentInfo(value, name, part.color, entry, tags or {})
+    return SegmentInfo(value, name, part.color, entry, tags or {}, "P")
 
 
 def _disc_code(upper: str, lower: str) -> str:

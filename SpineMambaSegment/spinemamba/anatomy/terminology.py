@@ -95,6 +95,7 @@ class SegmentInfo:
         color: Red, green, blue, 0 to 255.
         terminology: Slicer's terminology entry.
         tags: Further tags, for example the model's name.
+        prefix: Beginning of the ID: V for vertebrae, P for parts of vertebrae.
     """
 
     value: int
@@ -102,11 +103,12 @@ class SegmentInfo:
     color: tuple[int, int, int]
     terminology: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = "V"
 
     @property
     def segment_id(self) -> str:
         """ID of the segment; does not change when the user renames it."""
-        return f"V{self.value}"
+        return f"{self.prefix}{self.value}"
 
 
 def terminology_entry(label: Label) -> str:

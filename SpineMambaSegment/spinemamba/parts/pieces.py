@@ -19,7 +19,8 @@ def join_loose_pieces(parts: np.ndarray, spacing_mm: tuple[float, float, float])
     for value, box in enumerate(ndimage.find_objects(parts), start=1):
         if box is None:
             continue
-        pieces, count = ndimage.label(parts[box] == value)
+        # Shells a voxel thick are connected along edges and corners of voxels.
+        pieces, count = ndimage.label(parts[box] == value, np.ones((3, 3, 3)))
         largest = 1 if count == 1 else int(np.bincount(pieces.ravel())[1:].argmax()) + 1
         kept[box] |= pieces == largest
     loose = (parts > 0) & ~kept

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from spinemamba.anatomy.parts import CANAL, DISC, LEVEL_FACTOR, Part, part_info, part_value
+from spinemamba.anatomy.parts import CANAL, DISC, LEVEL_FACTOR, PARTS, part_info, part_value
 from spinemamba.anatomy.terminology import SegmentInfo
 from spinemamba.imaging.orientation import canonical, reorient_back
 from spinemamba.imaging.volume import Volume
@@ -47,15 +47,15 @@ class SpineParts:
 
     def segments(self, tags: Mapping[str, str] | None = None) -> list[SegmentInfo]:
         """Return the segments with voxels: vertebrae from top to bottom, discs, canal."""
-        present = set(np.unique(self.labels.array).tolist()) - {0}
-        ordered = [
-            part_value(done.vertebra.name, part)
-            for kind in (_of_vertebra, _of_disc)
-            for done in self.vertebrae
-            for part in kind(done)
+        levels = [done.vertebra.name for done in self.vertebrae]
+        values = [part_value(level, part) for level in levels for part in PARTS]
+        values += [part_value(level, DISC) for level in levels]
+        present = set(np.unique(self.labels.array).tolist())
+        return [
+            part_info(value, self._lower(value), tags)
+            for value in (*values, CANAL.value)
+            if value in present
         ]
-        values = [value for value in (*ordered, CANAL.value) if value in present]
-        return [part_info(value, self._lower(value), tags) for value in values]
 
     def _lower(self, value: int) -> str:
         names = {part_value(upper, DISC): lower for upper, lower in self.lower.items()}
@@ -96,16 +96,6 @@ def divide_spine(
     on_upright = reorient_back(out, stood).array
     back = labels.with_array(reorient_back(on_upright, turned).array)
     return SpineParts(back, tuple(parts for parts, _ in done), lower, missing, stance)
-
-
-def _of_vertebra(done: VertebraParts) -> Sequence[Part]:
-    from spinemamba.anatomy.parts import PARTS
-
-    return PARTS
-
-
-def _of_disc(done: VertebraParts) -> Sequence[Part]:
-    return (DISC,)
 
 
 def _add(out: np.ndarray, done: VertebraParts) -> None:

@@ -220,6 +220,25 @@ class MeasureJob(FileJob):
         return (*super().outputs, *((self.page,) if self.page else ()))
 
 
+@dataclass(frozen=True)
+class PartsJob(FileJob):
+    """Divide the vertebrae of the label image ``input`` into parts; ``output`` is a label image.
+
+    Attributes:
+        run: result.json of the run that made the labels, for the sides at which the image cuts
+            vertebrae; or None.
+    """
+
+    KIND: ClassVar[str] = "parts"
+
+    run: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, *((self.run,) if self.run else ()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CohortJob(ModelJob):
     """Segment one case of a cohort.
@@ -270,7 +289,10 @@ class CohortJob(ModelJob):
 
 
 JOB: JsonFormat[FileJob] = JsonFormat(
-    {kind.KIND: kind for kind in (SegmentJob, ResegmentJob, CaseJob, MeasureJob, CohortJob)},
+    {
+        kind.KIND: kind
+        for kind in (SegmentJob, ResegmentJob, CaseJob, MeasureJob, PartsJob, CohortJob)
+    },
     "a job",
     "Start the run again from the panel or shell.",
     version=2,
