@@ -148,7 +148,7 @@ PARTS: tuple[Part, ...] = (
 PART_BY_VALUE = {part.value: part for part in (*PARTS, DISC, CANAL)}
 PART_BY_KEY = {part.key: part for part in PART_BY_VALUE.values()}
 
-_DISC_CODES: Mapping[tuple[str, str], str] = {
+DISC_CODES: Mapping[tuple[str, str], str] = {
     ("C2", "C3"): "1078209008",
     ("C3", "C4"): "58820006",
     ("C4", "C5"): "49400002",
@@ -214,17 +214,17 @@ def part_info(value: int, lower: str = "", tags: Mapping[str, str] | None = None
     if label is None:
         name, kind, region = part.name, part.code, "^^"
     elif part is DISC:
-        name, kind, region = f"{label.name}-{lower} disc", _disc_code(label.name, lower), "^^"
+        name, kind, region = f"{label.name}-{lower} disc", disc_code(label.name, lower), "^^"
     else:
         name, kind, region = f"{label.name} {part.name}", part.code, coded_level(label)
     entry = "~".join((CONTEXT, CATEGORY, kind, part.modifier_code, REGION_CONTEXT, region, "^^"))
     return SegmentInfo(value, name, part.color, entry, tags or {}, "P")
 
 
-def _disc_code(upper: str, lower: str) -> str:
+def disc_code(upper: str, lower: str) -> str:
     """Return the code of the disc between two levels."""
     lower_name = "S1" if lower == "Sacrum" else lower
-    code = _DISC_CODES.get((upper, lower))
+    code = DISC_CODES.get((upper, lower))
     if code is None:
         return f"{PRIVATE_SCHEME}^{upper}-{lower_name}^{upper}/{lower_name} disc"
     return f"SCT^{code}^{upper}/{lower_name} disc"
