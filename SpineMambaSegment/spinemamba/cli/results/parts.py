@@ -57,11 +57,12 @@ def run(args: argparse.Namespace) -> int:
     numbering = numbering_of(args.numbering)
     sources = Sources(args.labels, run=run, named=bool(args.result), numbering=numbering)
     done = divide_file(sources, _print_progress)
-    write_parts(done.parts, args.output)
-    if args.stl is not None:
-        _write_surfaces(done.parts, args)
+    # The most likely to be refused comes first.
     if args.dicom_seg is not None:
         _write_dicom_seg(done.parts, args)
+    if args.stl is not None:
+        _write_surfaces(done.parts, args)
+    write_parts(done.parts, args.output)
     print_line(_volumes(done.parts))
     for reason, names in missing_by_reason(done.parts).items():
         print_line(f"Not given: {'; '.join(names)}: {reason}.")
