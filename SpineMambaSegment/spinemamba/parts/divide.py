@@ -24,9 +24,6 @@ from spinemamba.anatomy.parts import (
 )
 from spinemamba.parts.landmarks import ArchSide, Landmarks
 
-_WALL_MM = 1.0
-"""The wall is concave: beside the midline the body reaches this much farther back."""
-
 _BESIDE_MM, _BESIDE_NECK_MM = 5.0, 1.5
 """Largest distance of the body's osteophytes beside its usual width; in the neck, the transverse
 processes begin there."""
@@ -78,7 +75,7 @@ def is_body(
         is_neck: As in `Landmarks`.
     """
     beside_mm = _BESIDE_NECK_MM if is_neck else _BESIDE_MM
-    ahead = places_mm[:, 1] < wall_mm + _WALL_MM
+    ahead = places_mm[:, 1] < wall_mm
     return ahead & (np.abs(places_mm[:, 0]) < half_width_mm + beside_mm)
 
 

@@ -29,10 +29,13 @@ _FRONT_PERCENT, _FRONT_MM = 10.0, 3.0
 _LEAN_MM = (12.0, 10.0)
 """Height and depth, from the shallowest part, of the rays that give the inclination of a lamina."""
 
+_BESIDE_MM = (-5.0, -4.0, 4.0, 5.0)
+"""Distances from the midline at which the height of the laminae is measured."""
+
 _MOST_LEAN = 0.7
 _LEAST_RAYS = 4
 
-_ASIDE_MM = (5.0, 6.0, 7.0)
+_LAMINA_X_MM = (5.0, 6.0, 7.0)
 """Distances from the midline at which the thickness of a lamina is measured."""
 
 _USUAL_LAMINA_MM = 6.0
@@ -40,6 +43,9 @@ _THICKEST_MM = 12.0
 
 _TIP_SHARE, _TIP_LEAST = 0.02, 6
 """Share and least number of the voxels of a side whose mean is a tip."""
+
+_WALL_X, _WALL_Z = (0.35, 0.45, 0.55), (-0.6, -0.4, -0.2)
+"""Where the posterior wall is measured, in half widths and half heights: below the pedicles."""
 
 _BEHIND_MM = 2.0
 """Distance behind the posterior wall from which voxels belong to the arch."""
@@ -148,7 +154,7 @@ def find_landmarks(vertebra: Vertebra, points_mm: np.ndarray) -> Landmarks:
     extent = body.extent
     lamina = _lamina(vertebra.patch, body)
     marks = Landmarks(
-        extent.half_depth_mm,
+        wall_mm(vertebra.patch, body),
         extent.half_width_mm,
         extent.half_height_mm,
         lamina,
@@ -163,6 +169,18 @@ def find_landmarks(vertebra: Vertebra, points_mm: np.ndarray) -> Landmarks:
     # A side without a pedicle, as after surgery or at the edge of the image, is like the other.
     both = {sign: found.get(sign, found.get(-sign)) for sign in (1, -1)}
     return replace(marks, sides=both)
+
+
+def wall_mm(patch: Patch, body: Body) -> float:
+    """Return Y of the posterior wall of a body, beside the hollow on its midline."""
+    width, height = body.extent.half_width_mm, body.extent.half_height_mm
+    places = [(s * x * width, 0.0, z * height) for s in (1, -1) for x in _WALL_X for z in _WALL_Z]
+    frame = body.frame
+    reach = 2 * body.extent.half_depth_mm
+    exits = patch.exits_mm(frame.to_lps(np.array(places)), frame.posterior, reach)
+    known = exits[np.isfinite(exits)]
+    beside = float(np.median(known)) if len(known) else 0.0
+    return max(beside, body.extent.half_depth_mm)
 
 
 def _mirrored(points_mm: np.ndarray, sign: int) -> np.ndarray:
@@ -190,7 +208,7 @@ def _lamina(patch: Patch, body: Body) -> Lamina:
     z, back = heights[known], depth[known]
     front = np.percentile(back, _FRONT_PERCENT)
     near = back <= front + _FRONT_MM
-    height = float(z[near].mean())
+    height = _height_mm(patch, body, front)
     around = (np.abs(z - height) < _LEAN_MM[0]) & (back <= front + _LEAN_MM[1])
     lean = 0.0
     if np.count_nonzero(around) > _LEAST_RAYS:
@@ -200,10 +218,30 @@ def _lamina(patch: Patch, body: Body) -> Lamina:
     return Lamina(height, level, lean, _thickness_mm(patch, body, middle, height))
 
 
+def _height_mm(patch: Patch, body: Body, front_mm: float) -> float:
+    """Return Z of the middle of the laminae beside the spinous process.
+
+    Args:
+        patch: Label image around the vertebra.
+        body: The body.
+        front_mm: Y of the back of the canal where it is shallowest.
+    """
+    start, half = body.extent.half_depth_mm + 1.5, body.extent.half_height_mm
+    heights = np.arange(-half - _BELOW_MM, half + _ABOVE_MM, _STEP_MM)
+    means = []
+    for x in _BESIDE_MM:
+        places = np.array([(x, start, z) for z in heights])
+        back = _entries(patch, body, places) + start
+        near = (back <= front_mm + _FRONT_MM) & (back > body.extent.half_depth_mm + _SHALLOWEST_MM)
+        if near.any():
+            means.append(float(heights[near].mean()))
+    return float(np.mean(means)) if means else 0.0
+
+
 def _thickness_mm(patch: Patch, body: Body, start_y: float, height: float) -> float:
     """Return the thickness of the laminae along y, beside the midline."""
     heights = height + np.arange(-4.0, 4.5)
-    places = [(s * x, start_y, z) for x in _ASIDE_MM for s in (1, -1) for z in heights]
+    places = [(s * x, start_y, z) for x in _LAMINA_X_MM for s in (1, -1) for z in heights]
     starts = np.array(places)
     ahead = _entries(patch, body, starts) + 1.0
     starts = starts[np.isfinite(ahead)] + np.outer(ahead[np.isfinite(ahead)], (0, 1, 0))
@@ -232,8 +270,7 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
     waist = smallest_section(
         points_mm,
         (marks.wall_mm, marks.canal_middle_mm),
-        marks.half_width_mm,
-        marks.half_height_mm,
+        (marks.half_width_mm, marks.half_height_mm),
     )
     if waist is None:
         return None
@@ -243,6 +280,9 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
     arch = points_mm[y > marks.wall_mm + _BEHIND_MM]
     lateral = arch[arch[:, 0] > 0.3 * waist.centre_mm[0]]
     lower = (arch[:, 0] > _SPINOUS_MM) & (arch[:, 1] < marks.lamina.back_mm(arch[:, 2]) + 4.0)
+    if marks.is_neck:
+        # The lower edge of a cervical lamina may lie below the articular processes.
+        lower &= (arch[:, 0] > waist.centre_mm[0]) & (arch[:, 1] < marks.lamina.front_mm)
     lower = arch[lower] if lower.any() else lateral
     superior = _tip(lateral, lateral[:, 2])
     inferior = _tip(lower, -lower[:, 2])

@@ -38,18 +38,17 @@ class Section:
 def smallest_section(
     points_mm: np.ndarray,
     depth_mm: tuple[float, float],
-    half_width_mm: float,
-    half_height_mm: float,
+    half_size_mm: tuple[float, float],
 ) -> Section | None:
     """Return the smallest section of a pedicle; None if there is no pedicle.
 
     Args:
         points_mm: Voxels of one side in the frame of the body, mirrored to the left, (n, 3).
         depth_mm: Y of the posterior wall of the body and of the middle of the canal.
-        half_width_mm: Half the width of the body.
-        half_height_mm: Half its height.
+        half_size_mm: Half the width and height of the body.
     """
     x, y, z = points_mm.T
+    half_width_mm, half_height_mm = half_size_mm
     beside = x < half_width_mm + _ASIDE_MM
     beside &= (z > -half_height_mm) & (z < half_height_mm + _ABOVE_MM)
     smallest: np.ndarray | None = None

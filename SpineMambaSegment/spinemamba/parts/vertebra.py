@@ -24,7 +24,7 @@ from spinemamba.imaging.volume import Volume
 from spinemamba.measure.vertebra import Vertebra
 from spinemamba.parts.divide import divide, is_body
 from spinemamba.parts.endplates import endplate
-from spinemamba.parts.landmarks import NECK, Landmarks, find_landmarks
+from spinemamba.parts.landmarks import NECK, Landmarks, find_landmarks, wall_mm
 from spinemamba.parts.pieces import join_loose_pieces
 from spinemamba.parts.vertebra_parts import Pedicle, VertebraParts
 
@@ -81,7 +81,7 @@ def _values(
         marks = find_landmarks(vertebra, places)
     except ValueError as error:
         reason = "cut by the image" if vertebra.cut_sides else str(error)
-        sizes = body.extent.half_depth_mm, body.extent.half_width_mm
+        sizes = wall_mm(vertebra.patch, body), body.extent.half_width_mm
         in_body = is_body(places, *sizes, is_neck=vertebra.name in NECK)
         undivided[in_body] = BODY.value
         return undivided, None, dict.fromkeys(_ARCH, reason)
