@@ -65,8 +65,8 @@ def _pair(
 
 _BODY_CODE = "SCT^3572006^Body of vertebra"
 _ENDPLATES = {
-    1: f"{PRIVATE_SCHEME}^superior-endplate^Superior endplate",
-    -1: f"{PRIVATE_SCHEME}^inferior-endplate^Inferior endplate",
+    1: f"{PRIVATE_SCHEME}^endplate-sup^Superior endplate",
+    -1: f"{PRIVATE_SCHEME}^endplate-inf^Inferior endplate",
 }
 
 BODY = Part(1, "body", "body", _BODY_CODE, (224, 187, 120))
