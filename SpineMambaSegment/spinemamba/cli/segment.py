@@ -14,6 +14,7 @@ from spinemamba.protocol.model_card import DEFAULT
 if TYPE_CHECKING:
     from spinemamba.jobs.segment import RunFiles
 
+PARTS = "parts"
 BESIDE = Path("beside the output")
 """Value of ``--report`` without a folder; compared by identity."""
 
@@ -50,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write labels on slices of at most 1.5 mm, for smooth surfaces of thick-slice scans",
     )
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        choices=(PARTS,),
+        default=[],
+        help="further outputs, beside the output: parts divides the vertebrae as the command parts",
+    )
     add_pins(parser)
     add_levels_from(parser)
     add_overwrite(parser)
@@ -58,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Segment a volume and print a table of its vertebrae."""
     result, picture = report_paths(args.output, args.report)
+    parts = _parts_path(args.output) if PARTS in args.also else None
+    if parts is not None:
+        from spinemamba.imaging.write import check_output
+
+        check_output(parts, overwrite=args.overwrite)
     job = SegmentJob(
         args.input,
         args.output,
@@ -76,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
     )
     files = run_with_progress_bar(job)
     print_line(table(VERTEBRA_HEADS, result_rows(files.result_data)))
-    for path in filter(None, (files.labels, files.result, files.picture)):
+    if parts is not None:
+        _write_parts(files, parts)
+    for path in filter(None, (files.labels, files.result, files.picture, parts)):
         print_line(f"Wrote {path}")
     print_line(f"In Slicer, open {args.input} and over it {files.labels}.")
     return 0
@@ -93,6 +108,23 @@ def run_with_progress_bar(job: SegmentJob) -> RunFiles:
 
         keep_freed_memory()
         return run_job(job, bar, bar.warn)
+
+
+def _parts_path(output: Path) -> Path:
+    """Return the path of the parts: that of the labels with ``_parts`` after the name."""
+    stem, suffix = split_name(output)
+    return output.with_name(f"{stem}_{PARTS}{suffix}")
+
+
+def _write_parts(files: RunFiles, path: Path) -> None:
+    """Divide the labels of a run that has just ended into parts."""
+    from spinemamba.imaging.read import read_labels
+    from spinemamba.jobs.parts import write_parts
+    from spinemamba.labelmaps.same_run import cuts_by_place
+    from spinemamba.parts.spine import divide_spine
+
+    labels = read_labels(files.labels)
+    write_parts(divide_spine(labels, cuts_by_place(files.result_data, labels)), path)
 
 
 def report_paths(output: Path, report: Path | None) -> tuple[Path | None, Path | None]:
