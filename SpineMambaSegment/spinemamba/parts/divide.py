@@ -55,11 +55,12 @@ def divide(points_mm: np.ndarray, marks: Landmarks, without: Sequence[Part] = ()
     for index, sign in enumerate((1, -1)):
         here = points_mm[:, 0] >= 0 if sign == 1 else points_mm[:, 0] < 0
         mirrored = points_mm[here] * (sign, 1, 1)
-        distances = _distances(mirrored, marks, marks.sides[sign])
+        side = marks.sides[sign]
+        distances = _distances(mirrored, marks, side)
         pairs = [pair[index] for pair in _AXES]
         distances[[part in without for part in pairs]] = np.inf
         values = np.array([part.value for part in pairs], np.uint8)
-        out[here] = _divide_side(mirrored, marks, distances, values)
+        out[here] = _divide_side(mirrored, marks, side, distances, values)
     return out
 
 
@@ -80,21 +81,29 @@ def is_body(
 
 
 def _divide_side(
-    places: np.ndarray, marks: Landmarks, distances: np.ndarray, values: np.ndarray
+    places: np.ndarray,
+    marks: Landmarks,
+    side: ArchSide,
+    distances: np.ndarray,
+    values: np.ndarray,
 ) -> np.ndarray:
     """Return the parts of one side.
 
     Args:
         places: Voxels mirrored to the left, (n, 3).
         marks: Landmarks of the vertebra.
+        side: Those of the side.
         distances: Distance of each voxel to each axis of `_AXES`, (5, n).
         values: Values of the parts of `_AXES`.
     """
     parts = values[distances.argmin(axis=0)]
+    lower_mm = (marks.lamina.height_mm + side.inferior_mm[2]) / 2
     aside = np.maximum(places[:, 0] - _SPINOUS_HALF_MM, 0)
     spinous = places[:, 1] > marks.lamina.back_mm(places[:, 2])
-    spinous &= places[:, 0] < _SPINOUS_WIDEST_MM
-    spinous &= aside < distances[3:].min(axis=0)
+    spinous &= (places[:, 0] < _SPINOUS_WIDEST_MM) & (aside < distances[3:].min(axis=0))
+    # Below the laminae, a steep process reaches farther to the front.
+    below = (places[:, 2] < lower_mm) & (places[:, 1] > marks.canal_middle_mm)
+    spinous |= below & (aside == 0)
     parts[spinous] = SPINOUS.value
     body = is_body(places, marks.wall_mm, marks.half_width_mm, is_neck=marks.is_neck)
     parts[body] = BODY.value
