@@ -51,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write labels on slices of at most 1.5 mm, for smooth surfaces of thick-slice scans",
     )
+    _add_also(parser)
+    add_pins(parser)
+    add_levels_from(parser)
+    add_overwrite(parser)
+
+
+def _add_also(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--also",
         nargs="+",
@@ -58,9 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="further outputs, beside the output: parts divides the vertebrae as the command parts",
     )
-    add_pins(parser)
-    add_levels_from(parser)
-    add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:

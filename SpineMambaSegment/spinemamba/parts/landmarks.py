@@ -53,7 +53,14 @@ _BEHIND_MM = 2.0
 _SPINOUS_MM = 4.0
 """Half width of the spinous process, within which no inferior tip is searched."""
 
-NECK = ("C2", "C3", "C4", "C5", "C6", "C7")
+NECK = ("C2", "C3", "C4", "C5", "C6")
+
+_NECK_MM, _NECK_DEPTH = 3.0, 0.6
+"""In the neck: distance behind the posterior wall up to which the tip of a transverse process is
+searched, and the smallest section of a pedicle, as share of the way to the middle of the canal."""
+
+_PILLAR = 0.7
+"""Least X of the inferior articular processes of the neck, as share of that of the pedicle."""
 
 _PARS_MM = 3.0
 _OPPOSITE = (0.8, 1.15)
@@ -267,22 +274,25 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
         marks: Landmarks on the midline.
         cut: Sides at which the image truncates the vertebra.
     """
+    # In the neck, pedicles are oblique, and merge with the articular pillars early.
+    share = _NECK_DEPTH if marks.is_neck else 1.0
+    depth = marks.wall_mm + share * (marks.canal_middle_mm - marks.wall_mm)
     waist = smallest_section(
         points_mm,
-        (marks.wall_mm, marks.canal_middle_mm),
+        (marks.wall_mm, depth),
         (marks.half_width_mm, marks.half_height_mm),
     )
     if waist is None:
         return None
     y = points_mm[:, 1]
-    reach = points_mm[(y > 0) if not marks.is_neck else (y < marks.canal_middle_mm)]
+    reach = points_mm[(y > 0) if not marks.is_neck else (y < marks.wall_mm + _NECK_MM)]
     end = np.array([waist.centre_mm[0], marks.canal_middle_mm, waist.centre_mm[2]])
     arch = points_mm[y > marks.wall_mm + _BEHIND_MM]
     lateral = arch[arch[:, 0] > 0.3 * waist.centre_mm[0]]
     lower = (arch[:, 0] > _SPINOUS_MM) & (arch[:, 1] < marks.lamina.back_mm(arch[:, 2]) + 4.0)
     if marks.is_neck:
         # The lower edge of a cervical lamina may lie below the articular processes.
-        lower &= (arch[:, 0] > waist.centre_mm[0]) & (arch[:, 1] < marks.lamina.front_mm)
+        lower &= (arch[:, 0] > _PILLAR * waist.centre_mm[0]) & (arch[:, 1] < marks.lamina.front_mm)
     lower = arch[lower] if lower.any() else lateral
     superior = _tip(lateral, lateral[:, 2])
     inferior = _tip(lower, -lower[:, 2])

@@ -118,7 +118,9 @@ def exact_landmarks(placed: Placed, above: str) -> Landmarks:
         _transverse_tip(placed),
         *tips,
     )
-    return Landmarks(wall, shape.width / 2, shape.height / 2, lamina, {1: side, -1: side}, is_neck)
+    return Landmarks(
+        wall, _half_width_mm(placed), shape.height / 2, lamina, {1: side, -1: side}, is_neck
+    )
 
 
 def _wall_mm(placed: Placed) -> float:
@@ -131,6 +133,14 @@ def _wall_mm(placed: Placed) -> float:
         for z in np.array([-0.6, -0.4, -0.2]) * placed.shape.height / 2
     ]
     return float(np.median(levels))
+
+
+def _half_width_mm(placed: Placed) -> float:
+    """Return half the width of the drawn body, where `measure.body` measures it."""
+    x = np.arange(0.0, placed.shape.width, 0.02)
+    depths = np.array([-0.3, -0.15, 0.0]) * placed.shape.depth
+    ends = [x[np.argmax(body_distance(placed)(x, 0 * x + y, 0 * x) > 0)] for y in depths]
+    return float(np.median(ends))
 
 
 def _pedicle_x(placed: Placed, y_mm: float) -> float:
