@@ -16,7 +16,7 @@ from SpineMambaSegmentLib.Runs.SegmentRun import checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs, Segments
 from SpineMambaSegmentLib.Scene.Comparison import readSegNrrd
-from SpineMambaSegmentLib.Scene.Files import SEGMENTATION, ArrayFile, resultText, voxelsIn
+from SpineMambaSegmentLib.Scene.Files import ArrayFile, resultText, voxelsIn
 from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
 
 
@@ -57,7 +57,7 @@ class PartsRun(WorkerRun):
         if result is not None:
             paths[1].write_text(result, encoding="utf-8")
         run = paths[1] if result is not None else None
-        job = PartsJob(paths[0], self._folder / f"parts{SEGMENTATION}", run=run)
+        job = PartsJob(paths[0], self._folder / "parts.seg.nrrd", run=run)
         self._start([ArrayFile(labels, grid, paths[0])], job)
 
     def wait(self) -> slicer.vtkMRMLSegmentationNode:
