@@ -50,11 +50,14 @@ class SpineParts:
         levels = [done.vertebra.name for done in self.vertebrae]
         values = [part_value(level, part) for level in levels for part in PARTS]
         values += [part_value(level, DISC) for level in levels]
-        present = set(np.unique(self.labels.array).tolist())
+        present = np.zeros(max(values) + 1, bool)
+        # Slice by slice: NumPy copies indices as 64-bit integers.
+        for part in self.labels.array:
+            present[part] = True
         return [
             part_info(value, self._lower(value), tags)
             for value in (*values, CANAL.value)
-            if value in present
+            if present[value]
         ]
 
     def _lower(self, value: int) -> str:
