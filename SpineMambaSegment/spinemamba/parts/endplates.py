@@ -13,12 +13,11 @@ ENDPLATE_MM = 2.0
 _NEAR_MM = 5.0
 """Distance below the endplate's plane up to which its surface is searched; it may be concave."""
 
-_RIM = 1.05
-"""Largest distance from the axis of the body, in half widths and half depths."""
-
 
 def endplate(patch: Patch, body: Body, sign: int, places_mm: np.ndarray) -> np.ndarray:
     """Return which voxels of a body belong to its upper (1) or lower (-1) endplate, (n,) bool.
+
+    The thickness is measured from the outermost voxel of each column along the body's axis.
 
     Args:
         patch: Label image around the vertebra.
@@ -26,14 +25,20 @@ def endplate(patch: Patch, body: Body, sign: int, places_mm: np.ndarray) -> np.n
         sign: 1 for the upper endplate, -1 for the lower one.
         places_mm: Voxels of the body in its frame, (n, 3).
     """
-    plate = body.plates[sign]
     x, y, z = places_mm.T
-    beyond = sign * (z - plate.plane.height_mm(x, y))
-    across = np.hypot(x / body.extent.half_width_mm, y / body.extent.half_depth_mm)
-    near = (beyond > -_NEAR_MM) & (across < _RIM * np.sqrt(2))
-    normal = plate.plane.normal()
-    thickness_mm = max(ENDPLATE_MM, patch.step_mm(normal @ body.frame.axes_lps))
-    outside = np.zeros(len(places_mm), bool)
-    steps = places_mm[near] + sign * thickness_mm * normal
-    outside[near] = patch.share(body.frame.to_lps(steps)) < 0.5
-    return outside
+    beyond = sign * (z - body.plates[sign].plane.height_mm(x, y))
+    near = np.flatnonzero(beyond > -_NEAR_MM)
+    chosen = np.zeros(len(places_mm), bool)
+    if not len(near):
+        return chosen
+    side_mm = max(patch.step_mm(axis) for axis in body.frame.axes_lps[:2])
+    cells = np.floor(places_mm[near, :2] / side_mm).astype(int)
+    cells -= cells.min(axis=0)
+    column = cells[:, 0] * (cells[:, 1].max() + 1) + cells[:, 1]
+    outermost = np.full(int(column.max()) + 1, -np.inf)
+    np.maximum.at(outermost, column, beyond[near])
+    step_mm = patch.step_mm(body.frame.up)
+    # The surface is half a voxel beyond the centre of the outermost voxel.
+    reach_mm = max(ENDPLATE_MM, step_mm) - step_mm / 2
+    chosen[near] = outermost[column] - beyond[near] < reach_mm
+    return chosen

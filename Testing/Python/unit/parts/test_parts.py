@@ -263,3 +263,18 @@ def test_the_groups_name_every_part_once():
     others = {anatomy.UNDIVIDED.value}
     assert len(values) == len(set(values))
     assert {*values} | others == {part.value for part in anatomy.PARTS}
+
+
+def test_a_spine_that_lies_otherwise_than_its_header_says_has_the_same_parts(lumbar):
+    phantom, done = lumbar
+    grid = phantom.labels.geometry
+    turn = np.diag([1.0, -1.0, -1.0])
+    header = replace(
+        grid,
+        direction_lps=turn @ np.asarray(grid.direction_lps),
+        origin_lps_mm=tuple(map(float, turn @ np.asarray(grid.origin_lps_mm))),
+    )
+    again = divide_spine(Volume(phantom.labels.array, header))
+    assert not again.stance.as_header
+    assert np.array_equal(again.labels.array, done.labels.array)
+    assert again.labels.geometry == header
