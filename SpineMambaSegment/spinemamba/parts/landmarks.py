@@ -284,11 +284,12 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
     )
     if waist is None:
         return None
-    y = points_mm[:, 1]
-    reach = points_mm[(y > 0) if not marks.is_neck else (y < marks.wall_mm + _NECK_MM)]
     end = np.array([waist.centre_mm[0], marks.canal_middle_mm, waist.centre_mm[2]])
-    arch = points_mm[y > marks.wall_mm + _BEHIND_MM]
+    arch = points_mm[points_mm[:, 1] > marks.wall_mm + _BEHIND_MM]
     lateral = arch[arch[:, 0] > 0.3 * waist.centre_mm[0]]
+    if not len(lateral):
+        return None
+    beside = _beside(points_mm, marks, waist)
     lower = (arch[:, 0] > _SPINOUS_MM) & (arch[:, 1] < marks.lamina.back_mm(arch[:, 2]) + 4.0)
     if marks.is_neck:
         # The lower edge of a cervical lamina may lie below the articular processes.
@@ -304,10 +305,20 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
         waist,
         end,
         _pars(arch, superior, inferior, marks.lamina.height_mm),
-        _tip(reach, reach[:, 0]),
+        _tip(beside, beside[:, 0]),
         superior,
         inferior,
     )
+
+
+def _beside(points_mm: np.ndarray, marks: Landmarks, waist: Section) -> np.ndarray:
+    """Return the voxels of a side among which the tip of the transverse process is."""
+    x, y, z = points_mm.T
+    reach = (y > 0) & (x > 0)
+    if marks.is_neck:
+        # Behind and above lie the articular pillars, which may be as wide.
+        reach = (y < marks.wall_mm + _NECK_MM) & (z < waist.centre_mm[2])
+    return points_mm[reach] if reach.any() else points_mm
 
 
 def _tip(points_mm: np.ndarray, along_mm: np.ndarray) -> np.ndarray:

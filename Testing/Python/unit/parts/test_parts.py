@@ -79,13 +79,12 @@ def test_parts_of_lumbar_phantoms_agree_with_exact_ones(lumbar):
     assert np.mean(list(means.values())) >= 0.94, means
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "last", "spacing_mm", "least"),
     [
         ("T5", "T8", (1.0, 1.0, 1.0), 0.91),
         ("T10", "L1", (1.0, 1.0, 1.0), 0.84),
-        ("C3", "C6", (1.0, 1.0, 1.0), 0.78),
+        ("C3", "C6", (1.0, 1.0, 1.0), 0.8),
         ("L1", "L4", (2.5, 0.8, 0.8), 0.86),
     ],
 )
