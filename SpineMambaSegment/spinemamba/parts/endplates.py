@@ -37,8 +37,9 @@ def endplate(patch: Patch, body: Body, sign: int, places_mm: np.ndarray) -> np.n
     column = cells[:, 0] * (cells[:, 1].max() + 1) + cells[:, 1]
     outermost = np.full(int(column.max()) + 1, -np.inf)
     np.maximum.at(outermost, column, beyond[near])
-    step_mm = patch.step_mm(body.frame.up)
-    # The surface is half a voxel beyond the centre of the outermost voxel.
-    reach_mm = max(ENDPLATE_MM, step_mm) - step_mm / 2
+    # The surface is half a step beyond the outermost voxel. Where slices are oblique to the body,
+    # voxels of a column lie closer to each other along its axis.
+    step_mm = patch.geometry.voxel_mm3 / side_mm**2
+    reach_mm = max(ENDPLATE_MM, patch.step_mm(body.frame.up)) - step_mm / 2
     chosen[near] = outermost[column] - beyond[near] < reach_mm
     return chosen
