@@ -41,6 +41,7 @@ from spinemamba.protocol.job import (
     CohortJob,
     FileJob,
     MeasureJob,
+    PartsJob,
     RelabelJob,
     ResegmentJob,
     read_job,
@@ -357,6 +358,11 @@ def _run_job(
         from spinemamba.jobs.relabel import run_relabel
 
         run_relabel(job, progress, warn)
+        return
+    if isinstance(job, PartsJob):
+        from spinemamba.jobs.parts import run_parts
+
+        run_parts(job, progress)
         return
     from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.anatomy.labels import LABELS
+from spinemamba.anatomy.parts import CANAL, DISC, DISC_CODES, PARTS, disc_code
 from spinemamba.anatomy.terminology import terminology_entry
 from spinemamba.findings.level_flags import LIMITS
 from spinemamba.protocol.level_doubt import DOUBT_LIMITS
@@ -183,8 +184,8 @@ def write_section(page: Path, name: str, body: str) -> None:
 def terminology_file() -> dict[str, Any]:
     """Return the content of the .term.json that offers levels in Slicer's terminology selector.
 
-    The entries equal those that `terminology_entry` gives to segments. A level without a code of
-    its own is a modifier of the type "Vertebra".
+    The entries equal those that `terminology_entry` and `part_info` give to segments. A level
+    without a code of its own is a modifier of the type "Vertebra", a side one of its part.
     """
     types: dict[str, dict[str, Any]] = {}
     context = category = ""
@@ -194,17 +195,34 @@ def terminology_file() -> dict[str, Any]:
             "3dSlicerLabel": label.name,
             "recommendedDisplayRGBValue": list(label.color),
         }
-        if modifier == "^^":
-            types[kind] = _code(kind) | shown
-        else:
-            parent = types.setdefault(kind, _code(kind) | {"Modifier": []})
-            parent["Modifier"].append(_code(modifier) | shown)
+        _add_type(types, kind, modifier, shown)
+    for part in (*PARTS, CANAL):
+        shown = {"3dSlicerLabel": part.name, "recommendedDisplayRGBValue": list(part.color)}
+        _add_type(types, part.code, part.modifier_code, shown)
+    for levels in DISC_CODES:
+        code = disc_code(*levels)
+        shown = {
+            "3dSlicerLabel": code.split("^")[2],
+            "recommendedDisplayRGBValue": list(DISC.color),
+        }
+        _add_type(types, code, "^^", shown)
     codes = _code(category) | {"showAnatomy": False, "Type": list(types.values())}
     return {
         "SegmentationCategoryTypeContextName": context,
         "@schema": SCHEMA,
         "SegmentationCodes": {"Category": [codes]},
     }
+
+
+def _add_type(
+    types: dict[str, dict[str, Any]], kind: str, modifier: str, shown: dict[str, Any]
+) -> None:
+    """Add a type to those of the terminology file, or a modifier to a type."""
+    if modifier == "^^":
+        types[kind] = types.get(kind, _code(kind)) | shown
+        return
+    parent = types.setdefault(kind, _code(kind))
+    parent.setdefault("Modifier", []).append(_code(modifier) | shown)
 
 
 def _code(text: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from spinemamba.anatomy.labels import BY_NAME, BY_VALUE, LABELS, Label
 
 CATEGORY = "SCT^123037004^Anatomical Structure"
-_CONTEXT = "Segmentation category and type - SpineMamba"
-_REGION_CONTEXT = "Anatomic codes - DICOM master list"
+CONTEXT = "Segmentation category and type - SpineMamba"
+REGION_CONTEXT = "Anatomic codes - DICOM master list"
 PLAIN_VERTEBRA = "SCT^51282000^Vertebra"
 PRIVATE_SCHEME = "99SPINE"
 """Private coding scheme of levels without a SNOMED code."""
@@ -95,6 +95,7 @@ class SegmentInfo:
         color: Red, green, blue, 0 to 255.
         terminology: Slicer's terminology entry.
         tags: Further tags, for example the model's name.
+        prefix: Beginning of the ID: V for vertebrae, P for parts of vertebrae.
     """
 
     value: int
@@ -102,11 +103,12 @@ class SegmentInfo:
     color: tuple[int, int, int]
     terminology: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = "V"
 
     @property
     def segment_id(self) -> str:
         """ID of the segment; does not change when the user renames it."""
-        return f"V{self.value}"
+        return f"{self.prefix}{self.value}"
 
 
 def terminology_entry(label: Label) -> str:
@@ -122,7 +124,13 @@ def terminology_entry(label: Label) -> str:
     else:
         kind = PLAIN_VERTEBRA
         modifier = f"{PRIVATE_SCHEME}^{label.name}^{meaning(label)}"
-    return "~".join((_CONTEXT, CATEGORY, kind, modifier, _REGION_CONTEXT, "^^", "^^"))
+    return "~".join((CONTEXT, CATEGORY, kind, modifier, REGION_CONTEXT, "^^", "^^"))
+
+
+def coded_level(label: Label) -> str:
+    """Return the code of a level as the region of one of its parts, ``scheme^value^meaning``."""
+    scheme, code = ("SCT", label.snomed) if label.snomed else (PRIVATE_SCHEME, label.name)
+    return f"{scheme}^{code}^{meaning(label)}"
 
 
 def segment_info(value: int, tags: Mapping[str, str] | None = None) -> SegmentInfo:
@@ -171,7 +179,7 @@ def level_of(name: str, entry: str = "") -> Label | None:
 
 def is_own_entry(entry: str) -> bool:
     """Return whether a terminology entry is in the context of this package."""
-    return entry.startswith(f"{_CONTEXT}~")
+    return entry.startswith(f"{CONTEXT}~")
 
 
 def name_like(name: str, label: Label) -> str:

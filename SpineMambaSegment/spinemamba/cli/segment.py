@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from spinemamba.jobs.segment import RunFiles
     from spinemamba.protocol.remote.site import Site
 
+PARTS = "parts"
 BESIDE = Path("beside the output")
 """Value of ``--report`` without a folder; compared by identity."""
 
@@ -59,15 +60,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of convolutions; float32 gives the same labels on every processor (%(default)s)",
     )
     add_shape_options(parser)
+    _add_also(parser)
     add_pins(parser)
     add_levels_from(parser)
     add_overwrite(parser)
     add_server(parser)
 
 
+def _add_also(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        choices=(PARTS,),
+        default=[],
+        help="further outputs, beside the output: parts divides the vertebrae as the command parts",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Segment a volume and print a table of its vertebrae."""
     result, picture = report_paths(args.output, args.report)
+    parts = _parts_path(args.output) if PARTS in args.also else None
+    if parts is not None:
+        from spinemamba.imaging.write import check_output
+
+        check_output(parts, overwrite=args.overwrite)
     job = SegmentJob(
         args.input,
         args.output,
@@ -87,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
     site = server_of(args, warn=lambda text: print_error(f"Warning: {text}"))
     files = run_with_progress_bar(job) if site is None else _run_on_server(job, site)
     print_line(table(VERTEBRA_HEADS, result_rows(files.result_data)))
-    for path in filter(None, (files.labels, files.result, files.picture)):
+    if parts is not None:
+        _write_parts(files, parts)
+    for path in filter(None, (files.labels, files.result, files.picture, parts)):
         print_line(f"Wrote {path}")
     print_line(f"In Slicer, open {args.input} and over it {files.labels}.")
     return 0
@@ -124,6 +143,23 @@ def _run_on_server(job: SegmentJob, site: Site) -> RunFiles:
             bar.show(stage, overall)
 
         return run_on_server(job, site, progress, bar.warn, bar.say)
+
+
+def _parts_path(output: Path) -> Path:
+    """Return the path of the parts: that of the labels with ``_parts`` after the name."""
+    stem, suffix = split_name(output)
+    return output.with_name(f"{stem}_{PARTS}{suffix}")
+
+
+def _write_parts(files: RunFiles, path: Path) -> None:
+    """Divide the labels of a run that has just ended into parts."""
+    from spinemamba.imaging.read import read_labels
+    from spinemamba.jobs.parts import write_parts
+    from spinemamba.labelmaps.same_run import cuts_by_place
+    from spinemamba.parts.spine import divide_spine
+
+    labels = read_labels(files.labels)
+    write_parts(divide_spine(labels, cuts_by_place(files.result_data, labels)), path)
 
 
 def report_paths(output: Path, report: Path | None) -> tuple[Path | None, Path | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,10 +33,27 @@ from spinemamba.imaging.formats.dicom import find_stack
 from spinemamba.imaging.formats.dicom_stack import Stack
 from spinemamba.imaging.volume import GRID_TOLERANCE_VOX, Geometry
 
-_ALGORITHM = "SpineMamba Segment"
-_SERIES_DESCRIPTION = "Vertebrae (SpineMamba Segment, research use)"
-_SERIES_NUMBER = 9001
-"""Far from the series numbers of scanners."""
+ALGORITHM = "SpineMamba Segment"
+
+
+@dataclass(frozen=True)
+class Content:
+    """Texts that say what a file contains.
+
+    Attributes:
+        description: Content Description.
+        label: Content Label, in capitals.
+        series: Series Description.
+        series_number: Far from the series numbers of scanners.
+    """
+
+    description: str
+    label: str
+    series: str
+    series_number: int
+
+
+VERTEBRAE = Content("Vertebrae", "VERTEBRAE", "Vertebrae (SpineMamba Segment, research use)", 9001)
 
 
 def write_dicom_seg(
@@ -70,31 +88,38 @@ def write_dicom_seg(
     stack = find_stack(series, warn)
     ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])
     numbers, present = _segment_numbers(ordered, stack.geometry)
+    uids = uids or new_uids()
+    descriptions = [_description(highdicom, k, v, uids) for k, v in enumerate(present, 1)]
     with patient_values_suppressed():
-        data = _encoded(highdicom, stack, (numbers, present), uids or new_uids(), warn)
+        data = encoded(stack, numbers, descriptions, VERTEBRAE, uids=uids, warn=warn)
     write_together({path: data}, [path] if overwrite else [])
     return [vertebra.level for vertebra in present]
 
 
-def _encoded(
-    highdicom: ModuleType,
+def encoded(
     stack: Stack,
-    segments: tuple[np.ndarray, list[Vertebra]],
+    numbers: np.ndarray,
+    descriptions: Sequence[Any],
+    content: Content,
+    *,
     uids: SegUids,
     warn: Warn,
 ) -> bytes:
-    """Return the bytes of the file.
+    """Return the bytes of a file.
 
     Args:
-        highdicom: The package.
         stack: The series.
-        segments: Segment number of each voxel of the series, and the vertebra of each number.
+        numbers: Segment number of each voxel of the series, 0 for none, (z, y, x).
+        descriptions: highdicom's description of each segment.
+        content: Texts that say what the file contains.
         uids: Identifiers of the file.
         warn: Called with each warning about invalid attributes.
+
+    Raises:
+        UserError: If highdicom is missing (DEPENDENCY_MISSING), or refuses the series.
     """
+    highdicom = highdicom_module()
     sources = read_sources(stack, warn)
-    numbers, present = segments
-    descriptions = [_description(highdicom, k, v, uids) for k, v in enumerate(present, 1)]
     try:
         dataset = highdicom.seg.Segmentation(
             source_images=sources,
@@ -102,18 +127,18 @@ def _encoded(
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=descriptions,
             series_instance_uid=uids.series,
-            series_number=_SERIES_NUMBER,
+            series_number=content.series_number,
             sop_instance_uid=uids.instance,
             instance_number=1,
             manufacturer="SpineMamba",
-            manufacturer_model_name=_ALGORITHM,
+            manufacturer_model_name=ALGORITHM,
             software_versions=__version__,
             device_serial_number="none",
-            content_description="Vertebrae",
-            content_label="VERTEBRAE",
+            content_description=content.description,
+            content_label=content.label,
             pixel_measures=_pixel_measures(highdicom, stack),
         )
-        dataset.SeriesDescription = _SERIES_DESCRIPTION
+        dataset.SeriesDescription = content.series
         dataset.save_as(buffer := io.BytesIO())
     # The message of the error may contain patient data.
     except Exception as error:
@@ -185,7 +210,7 @@ def _description(highdicom: ModuleType, number: int, vertebra: Vertebra, uids: S
     automatic = bool(origin.model)
     kind = "MANUAL" if not automatic else "SEMIAUTOMATIC" if vertebra.reviewed else "AUTOMATIC"
     identification = highdicom.AlgorithmIdentificationSequence(
-        name=_ALGORITHM,
+        name=ALGORITHM,
         family=highdicom.sr.CodedConcept("123110", "DCM", "Artificial Intelligence"),
         version=origin.package_version or __version__,
         parameters={
@@ -197,7 +222,7 @@ def _description(highdicom: ModuleType, number: int, vertebra: Vertebra, uids: S
     description = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=label.name,
-        segmented_property_category=_concept(highdicom, CATEGORY),
+        segmented_property_category=concept(CATEGORY),
         segmented_property_type=_property_type(highdicom, label),
         algorithm_type=kind,
         algorithm_identification=identification if automatic else None,
@@ -209,16 +234,17 @@ def _description(highdicom: ModuleType, number: int, vertebra: Vertebra, uids: S
         # As in Slicer: the code of a vertebra, with a private modifier for the level.
         modifier = f"{PRIVATE_SCHEME}^{label.name}^{meaning(label)}"
         kind_item = description.SegmentedPropertyTypeCodeSequence[0]
-        kind_item.SegmentedPropertyTypeModifierCodeSequence = [_concept(highdicom, modifier)]
+        kind_item.SegmentedPropertyTypeModifierCodeSequence = [concept(modifier)]
     return description
 
 
 def _property_type(highdicom: ModuleType, label: Label) -> Any:
     if label.snomed is None:
-        return _concept(highdicom, PLAIN_VERTEBRA)
+        return concept(PLAIN_VERTEBRA)
     return highdicom.sr.CodedConcept(label.snomed, "SCT", meaning(label))
 
 
-def _concept(highdicom: ModuleType, entry: str) -> Any:
+def concept(entry: str) -> Any:
+    """Return highdicom's code for ``scheme^value^meaning``."""
     scheme, value, words = entry.split("^")
-    return highdicom.sr.CodedConcept(value, scheme, words)
+    return highdicom_module().sr.CodedConcept(value, scheme, words)

@@ -106,7 +106,7 @@ def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
     """
     spine = read_vertebra_labels(sources.labels, sources.numbering)
     image = read_volume(sources.image) if sources.image else None
-    result, alerts = _result_of(sources, spine)
+    result, alerts = result_of(sources, spine)
     if image is not None:
         check_image(image, sources.image.name)
     case = _Case(spine.volume, image, result, sources.modality)
@@ -172,7 +172,7 @@ def run_measure(job: MeasureJob, progress: StageProgress = ignore) -> None:
     progress(MEASURE, 1.0)
 
 
-def _result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, list[str]]:
+def result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, list[str]]:
     """Return the result of the run that made the labels, and alerts about their levels.
 
     Raises:

@@ -82,13 +82,8 @@ def measure_with_stance(
     if on_grid is not None:
         box = data_box(on_grid.array)
         upright, on_grid = crop_volume(upright, box), crop_volume(on_grid, box)
-    sides = _sides(upright, on_grid, known_cuts or {})
-    stance = stance_of(landmarks(upright, {value for value, cut in sides.items() if cut}))
-    sides = {value: stance.sides(cut) for value, cut in sides.items()}
+    vertebrae, stance = find_vertebrae(upright, on_grid, known_cuts or {}, progress)
     ct = canonical(stance.stand(on_grid))[0] if on_grid is not None and modality == "ct" else None
-    standing = canonical(stance.stand(upright))[0]
-    vertebrae = list(_find_vertebrae(standing, sides, stance, progress))
-    vertebrae.sort(key=lambda vertebra: ORDER[vertebra.name])
     progress("discs and curves", 1.0)
     discs = list(_disc_items(vertebrae, stance))
     stance = stance.with_breaks([item.name for item in discs if not_neighbours(item.reasons)])
@@ -104,6 +99,33 @@ def measure_with_stance(
         alerts=stance.notes,
     )
     return measured, stance
+
+
+def find_vertebrae(
+    labels: Volume,
+    image: Volume | None,
+    known_cuts: Mapping[str, tuple[str, ...]],
+    progress: Progress,
+) -> tuple[list[Vertebra], Stance]:
+    """Return the vertebrae with their bodies, from top to bottom, and the position of the spine.
+
+    Args:
+        labels: Label image in canonical orientation. The vertebrae are in the coordinates of
+            `Stance.stand` of these labels.
+        image: The segmented image on the same grid, or None.
+        known_cuts: As for `measure_with_stance`.
+        progress: Called with the next level and the completed share; may raise `Cancelled`.
+
+    Raises:
+        UserError: If the labels contain no known level (NO_SPINE).
+    """
+    sides = _sides(labels, image, known_cuts)
+    stance = stance_of(landmarks(labels, {value for value, cut in sides.items() if cut}))
+    sides = {value: stance.sides(cut) for value, cut in sides.items()}
+    standing = canonical(stance.stand(labels))[0]
+    vertebrae = list(_find_vertebrae(standing, sides, stance, progress))
+    vertebrae.sort(key=lambda vertebra: ORDER[vertebra.name])
+    return vertebrae, stance
 
 
 def _on_grid_of(labels: Volume, image: Volume) -> Volume:

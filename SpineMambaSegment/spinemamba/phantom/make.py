@@ -30,6 +30,8 @@ class Phantom:
         options: Options of the phantom.
         scale: Size of the patient; 1 is an average adult.
         seed: Seed of the random generator.
+        chain: Position and sizes of the vertebrae in view, from top to bottom. Shapes from a bank
+            have these sizes only roughly.
     """
 
     image: Volume
@@ -38,6 +40,7 @@ class Phantom:
     options: PhantomOptions
     scale: float
     seed: int
+    chain: tuple[Placed, ...]
 
 
 def make_phantom(
@@ -74,7 +77,8 @@ def make_phantom(
     paint = paint_ct if options.modality == "ct" else paint_mr
     image = paint(tissues, rng, PaintOptions(options.noise_hu, options.density))
     labels = Volume(canvas.labels, geometry)
-    return Phantom(Volume(image, geometry), labels, tissues, options, scale, seed)
+    shown = tuple(placed for placed in chain if placed.name in options.levels)
+    return Phantom(Volume(image, geometry), labels, tissues, options, scale, seed, shown)
 
 
 def _centred(chain: list[Placed], options: PhantomOptions) -> list[Placed]:

@@ -16,7 +16,7 @@ SIDES = (1.0, -1.0)
 
 
 @dataclass(frozen=True)
-class _Arch:
+class Arch:
     """Parameters of the arch in the cervical, thoracic or lumbar spine; lengths in mm.
 
     Attributes:
@@ -38,14 +38,12 @@ class _Arch:
     narrowing: float
 
 
-_CERVICAL = _Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
-_THORACIC = _Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.3, 6.8, 5.3), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
-_LUMBAR = _Arch(
-    (3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35
-)
+_CERVICAL = Arch((2.7, 6.0, -1.5), 0.35, 0.05, (2.6, 4.2, 3.4), (3.0, 3.0, 1.0), (-0.1, -0.1), 0.3)
+_THORACIC = Arch((3.4, 10.5, -4.0), 0.28, 0.22, (3.3, 6.8, 5.3), (4.6, 5.0, 1.1), (0.62, 0.1), 0.1)
+_LUMBAR = Arch((3.8, 10.0, -5.0), 0.22, 0.2, (3.9, 9.8, 10.8), (4.4, 3.3, 1.45), (0.16, 0.08), 0.35)
 
 
-def _arch_of(name: str) -> _Arch:
+def arch_of(name: str) -> Arch:
     """Return the parameters of the arch of a level."""
     if name[0] == "C" and name != "C7":
         return _CERVICAL
@@ -64,7 +62,7 @@ def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> Non
             None leaves these out.
         gap_mm: Width of the facet joints.
     """
-    shape, arch = placed.shape, _arch_of(placed.name)
+    shape, arch = placed.shape, arch_of(placed.name)
     unit = shape.width / 40.0 if placed.name[0] == "L" else 1.0
     half_width = shape.width / 2 + 4
     field.add(
@@ -85,10 +83,10 @@ def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> Non
     _open_canal(field, shape, arch)
 
 
-def _add_pedicle(field: Field, shape: Shape, arch: _Arch, side: float) -> None:
+def _add_pedicle(field: Field, shape: Shape, arch: Arch, side: float) -> None:
     """Unite with the pedicle of one side."""
     x = side * (shape.canal_width / 2 + shape.pedicle_width / 2 - 0.3)
-    z = _pedicle_z(shape, arch)
+    z = pedicle_z(shape, arch)
     root_x = side * min(abs(x), 0.62 * shape.width / 2 + shape.pedicle_width * 0.2)
     stretch = (1.0, 1.0, shape.pedicle_height / shape.pedicle_width)
     radius = shape.pedicle_width / 2
@@ -96,12 +94,12 @@ def _add_pedicle(field: Field, shape: Shape, arch: _Arch, side: float) -> None:
     field.add_capsule(ends, (radius, radius), stretch, 2.5)
 
 
-def _pedicle_z(shape: Shape, arch: _Arch) -> float:
+def pedicle_z(shape: Shape, arch: Arch) -> float:
     """Return Z of the pedicles: below the upper endplate."""
     return min(arch.pedicle_z * shape.height, shape.height / 2 - shape.pedicle_height / 2 + 0.5)
 
 
-def _add_transverse(field: Field, placed: Placed, arch: _Arch, side: float) -> None:
+def _add_transverse(field: Field, placed: Placed, arch: Arch, side: float) -> None:
     shape = placed.shape
     first, last, tall = arch.transverse
     if placed.name == "C2":
@@ -121,7 +119,7 @@ def _add_transverse(field: Field, placed: Placed, arch: _Arch, side: float) -> N
     root_x = shape.canal_width / 2 + 0.5 * shape.pedicle_width
     tip_x = shape.span / 2 - last
     y = shape.canal_y + 0.3 * shape.canal_depth
-    z = _pedicle_z(shape, arch) - 2.0
+    z = pedicle_z(shape, arch) - 2.0
     length = max(tip_x - root_x, 1.0)
     tip = side * tip_x, y + arch.sweep[0] * length, z + arch.sweep[1] * length
     field.add_capsule(((side * root_x, y, z), tip), (first, last), (1, 1, tall), 2.5)
@@ -145,7 +143,7 @@ def _add_joint(
 ) -> None:
     """Unite with an articular process; ``where`` is the side, and 1 for superior, -1 inferior."""
     side, end = where
-    shape, arch = placed.shape, _arch_of(placed.name)
+    shape, arch = placed.shape, arch_of(placed.name)
     axes = joint.axes(side)
     height = shape.height / 2 + shape.disc / 2
     middle = np.array([side * joint.x, joint.y, end * (height - 0.5) - 0.5])
@@ -154,14 +152,14 @@ def _add_joint(
     lamina_z = arch.lamina[2]
     x = side * (shape.canal_width / 2 + (3.4 if end > 0 else 1.5))
     y = shape.canal_y + (0.3 if end > 0 else 0.62) * shape.canal_depth
-    foot = (x, y, _pedicle_z(shape, arch) if end > 0 else lamina_z)
+    foot = (x, y, pedicle_z(shape, arch) if end > 0 else lamina_z)
     if arch is _CERVICAL:
         foot = (side * joint.x, joint.y, 0.0)
     thick = 1.3 * joint.half[0]
     field.add_capsule((tuple(centre), foot), (thick, thick * 1.1), (1.2, 1, 1.2), 2.5)
 
 
-def _add_lamina(field: Field, shape: Shape, arch: _Arch, side: float) -> None:
+def _add_lamina(field: Field, shape: Shape, arch: Arch, side: float) -> None:
     thick, half, z = arch.lamina
     half = min(half, 0.47 * shape.height) if arch is not _CERVICAL else half
     back = shape.canal_y + shape.canal_depth / 2 + thick
@@ -181,7 +179,7 @@ def _add_lamina(field: Field, shape: Shape, arch: _Arch, side: float) -> None:
     field.add(*block, 2.5)
 
 
-def _add_spinous(field: Field, placed: Placed, arch: _Arch, unit: float) -> None:
+def _add_spinous(field: Field, placed: Placed, arch: Arch, unit: float) -> None:
     shape = placed.shape
     wide, root_half, tip_half = arch.spinous
     wide, root_half, tip_half = wide * unit**0.5, root_half * unit, tip_half * unit
@@ -220,7 +218,7 @@ def _blade(
     return distance
 
 
-def _open_canal(field: Field, shape: Shape, arch: _Arch) -> None:
+def _open_canal(field: Field, shape: Shape, arch: Arch) -> None:
     """Subtract the spinal canal, round anteriorly and narrower posteriorly."""
     half = shape.canal_width / 2, shape.canal_depth / 2
     tall = shape.height / 2 + 14.0

@@ -244,6 +244,25 @@ class MeasureJob(FileJob):
         return (*super().outputs, *((self.page,) if self.page else ()))
 
 
+@dataclass(frozen=True)
+class PartsJob(FileJob):
+    """Divide the vertebrae of the label image ``input`` into parts; ``output`` is a label image.
+
+    Attributes:
+        run: result.json of the run that made the labels, for the sides at which the image cuts
+            vertebrae; or None.
+    """
+
+    KIND: ClassVar[str] = "parts"
+
+    run: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, *((self.run,) if self.run else ()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CohortJob(ModelJob):
     """Segment one case of a cohort.
@@ -307,7 +326,7 @@ class CohortJob(ModelJob):
         )
 
 
-_KINDS = (SegmentJob, ResegmentJob, RelabelJob, CaseJob, MeasureJob, CohortJob)
+_KINDS = (SegmentJob, ResegmentJob, RelabelJob, CaseJob, MeasureJob, PartsJob, CohortJob)
 
 JOB: JsonFormat[FileJob] = JsonFormat(
     {kind.KIND: kind for kind in _KINDS},

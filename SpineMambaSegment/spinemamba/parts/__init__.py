@@ -1,0 +1,1 @@
+"""Vertebrae divided into parts by geometry: body, pedicles, laminae, processes, endplates."""

@@ -1,0 +1,153 @@
+"""Divide one vertebra into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from spinemamba.anatomy.parts import (
+    BODY,
+    ENDPLATES,
+    INFERIOR,
+    LAMINAE,
+    PARTS,
+    PEDICLES,
+    SPINOUS,
+    SUPERIOR,
+    TRANSVERSE,
+    UNDIVIDED,
+    Part,
+)
+from spinemamba.imaging.volume import Volume
+from spinemamba.measure.vertebra import Vertebra
+from spinemamba.parts.divide import divide, is_body
+from spinemamba.parts.endplates import endplate
+from spinemamba.parts.landmarks import NECK, Landmarks, find_landmarks, wall_mm
+from spinemamba.parts.pieces import join_loose_pieces
+from spinemamba.parts.vertebra_parts import Pedicle, VertebraParts
+
+_ARCH = (*PEDICLES, *LAMINAE, SPINOUS, *TRANSVERSE, *SUPERIOR, *INFERIOR)
+
+_FUSED = {
+    "Sacrum": "its vertebrae are fused: only the upper endplate is given",
+    "Coccyx": "it has no arch",
+}
+_ATLAS = "C1 has no body, and its arches are not divided"
+_AXIS_JOINTS = "the superior joint surfaces of C2 lie on its body and are not divided from it"
+
+
+def divide_vertebra(labels: Volume, vertebra: Vertebra) -> tuple[VertebraParts, Landmarks | None]:
+    """Return a vertebra divided into parts, and the landmarks of its arch; None if not found.
+
+    Every voxel of the vertebra gets exactly one part. Voxels that cannot be divided are
+    `anatomy.parts.UNDIVIDED`.
+
+    Args:
+        labels: Label image in which the vertebra was found.
+        vertebra: The vertebra.
+    """
+    box = vertebra.patch.box
+    inside = labels.array[box] == vertebra.value
+    index = np.argwhere(inside)
+    corner = [part.start for part in box]
+    points = labels.geometry.to_lps_mm(index + corner)
+    values, marks, missing = _values(vertebra, points)
+    parts = np.zeros(inside.shape, np.uint8)
+    parts[inside] = values
+    _add_endplates(parts, inside, vertebra, points)
+    parts = join_loose_pieces(parts, labels.spacing_mm)
+    missing |= _absent(parts, vertebra, missing)
+    origin = tuple(map(float, labels.geometry.to_lps_mm(np.array(corner))))
+    grid = replace(labels.geometry, shape=inside.shape, origin_lps_mm=origin)
+    pedicles = {} if marks is None else _pedicles(marks)
+    return VertebraParts(vertebra, box, Volume(parts, grid), pedicles, missing), marks
+
+
+def _values(
+    vertebra: Vertebra, points_lps_mm: np.ndarray
+) -> tuple[np.ndarray, Landmarks | None, dict[Part, str]]:
+    """Return the part of each voxel, the landmarks, and reasons for missing parts."""
+    undivided = np.full(len(points_lps_mm), UNDIVIDED.value, np.uint8)
+    body = vertebra.body
+    if body is None or vertebra.name in _FUSED:
+        reason = _FUSED.get(vertebra.name, vertebra.reason)
+        reason = _ATLAS if vertebra.name == "C1" else reason
+        return undivided, None, dict.fromkeys((BODY, *_ARCH), reason)
+    places = body.frame.to_local(points_lps_mm)
+    without = SUPERIOR if vertebra.name == "C2" else ()
+    try:
+        marks = find_landmarks(vertebra, places)
+    except ValueError as error:
+        reason = "cut by the image" if vertebra.cut_sides else str(error)
+        sizes = wall_mm(vertebra.patch, body), body.extent.half_width_mm
+        in_body = is_body(places, *sizes, is_neck=vertebra.name in NECK)
+        undivided[in_body] = BODY.value
+        return undivided, None, dict.fromkeys(_ARCH, reason)
+    values = divide(places, marks, without)
+    if vertebra.name == "C2":
+        values[_in_dens(places, values, marks)] = BODY.value
+    return values, marks, dict.fromkeys(without, _AXIS_JOINTS)
+
+
+def _in_dens(places_mm: np.ndarray, values: np.ndarray, marks: Landmarks) -> np.ndarray:
+    """Return which voxels behind the wall of C2's body belong to its dens or joint surfaces."""
+    upper = [side.waist.centre_mm[2] + side.waist.half_height_mm for side in marks.sides.values()]
+    above = places_mm[:, 2] > max(upper)
+    return above & np.isin(values, [part.value for part in PEDICLES])
+
+
+def _add_endplates(
+    parts: np.ndarray, inside: np.ndarray, vertebra: Vertebra, points_lps_mm: np.ndarray
+) -> None:
+    """Assign the ends of the body to the endplates, in place.
+
+    Args:
+        parts: Values of parts, (z, y, x).
+        inside: Mask of the vertebra, (z, y, x).
+        vertebra: The vertebra.
+        points_lps_mm: Centres of its voxels in LPS, (n, 3).
+    """
+    if vertebra.body is None:
+        return
+    values = parts[inside]
+    whole = np.isin(values, (BODY.value, UNDIVIDED.value))
+    places = vertebra.body.frame.to_local(points_lps_mm[whole])
+    rows = np.flatnonzero(whole)
+    for sign in vertebra.body.plates:
+        chosen = endplate(vertebra.patch, vertebra.body, sign, places)
+        values[rows[chosen]] = ENDPLATES[sign].value
+    parts[inside] = values
+
+
+def _absent(parts: np.ndarray, vertebra: Vertebra, known: Mapping[Part, str]) -> dict[Part, str]:
+    """Return reasons for the parts without a voxel."""
+    present = set(np.unique(parts).tolist())
+    reasons = {}
+    for part in PARTS:
+        if part.value in present or part in known or part is UNDIVIDED:
+            continue
+        if part in ENDPLATES.values():
+            reasons[part] = vertebra.reason or "the endplate is not clear in the label"
+        else:
+            cut = bool(vertebra.cut_sides)
+            reasons[part] = "cut by the image" if cut else "its label has no such process"
+    return reasons
+
+
+def _pedicles(marks: Landmarks) -> dict[str, Pedicle]:
+    """Return the pedicles by side."""
+    out = {}
+    for sign, name in ((1, "left"), (-1, "right")):
+        side = marks.sides[sign]
+        mirror = np.array([sign, 1, 1])
+        front = side.front_mm(marks.wall_mm)
+        out[name] = Pedicle(
+            name,
+            mirror * front,
+            mirror * side.waist.centre_mm,
+            mirror * side.end_mm,
+            side.waist.area_mm2,
+        )
+    return out
