@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": "segment a synthetic CT and compare with its exact labels",
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
+    "plan": "measure pedicles, suggest screw corridors, test screws, make drill-guide patches",
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "review-import": "make labels of any software ready for the review in 3D Slicer",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
@@ -46,7 +47,7 @@ COMMANDS = {
     "probe": "print devices and versions of this computer as JSON",
 }
 _FOLDERS = {
-    "results": ("evaluate", "export", "measure", "relabel", "resegment", "review-import"),
+    "results": ("evaluate", "export", "measure", "plan", "relabel", "resegment", "review-import"),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
 }
 """Commands that stand in a folder of their own."""

@@ -62,9 +62,7 @@ class BoneField:
         high = np.minimum(local.max(axis=0) + _MARGIN_MM, _HIGH_MM)
         counts = np.ceil((high - low) / STEP_MM).astype(int) + 1
         nodes = _resampled(rough, geometry, frame, (low, counts))
-        depth = _signed(nodes > 0, np.full(3, STEP_MM), STEP_MM / 2)
-        smooth = ndimage.gaussian_filter(depth, _SMOOTH_NODES, output=np.float32)
-        return cls(frame, low, smooth, inside, geometry)
+        return cls(frame, low, smooth_distance(nodes > 0), inside, geometry)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Return the depth at local points (..., 3), interpolated linearly; far points are out."""
@@ -122,6 +120,12 @@ def _mask_of(labels: Volume, value: int) -> tuple[np.ndarray, Geometry]:
 
 _OTHERS = ((1, 2), (0, 2), (0, 1))
 """The two other axes of each axis."""
+
+
+def smooth_distance(inside: np.ndarray) -> np.ndarray:
+    """Return the depth below the surface of a mask on nodes `STEP_MM` apart, float32."""
+    depth = _signed(inside, np.full(3, STEP_MM), STEP_MM / 2)
+    return ndimage.gaussian_filter(depth, _SMOOTH_NODES, output=np.float32)
 
 
 def _signed(inside: np.ndarray, spacing_mm: np.ndarray, half_mm: float) -> np.ndarray:

@@ -89,16 +89,21 @@ def sections(field: BoneField, line: Line, half_mm: float, reach_mm: float = _RE
     steps = np.arange(0.0, reach_mm + _RAY_MM / 2, _RAY_MM)
     rays = steps[None, :, None] * outward[:, None]
     depth = field.at(line.at(along)[:, None, None] + rays)
-    return Sections(along, np.minimum(_first_exit(depth), reach_mm))
+    return Sections(along, np.minimum(first_exit(depth, _RAY_MM), reach_mm))
 
 
-def _first_exit(depth: np.ndarray) -> np.ndarray:
-    """Return where each ray, the last axis, first leaves the bone; infinite if it does not."""
+def first_exit(depth: np.ndarray, step_mm: float) -> np.ndarray:
+    """Return where each ray first leaves the bone; infinite if it does not, 0 if it starts outside.
+
+    Args:
+        depth: Depth below the surface along the rays, the last axis.
+        step_mm: Distance of the samples.
+    """
     out = depth <= 0
     first = np.argmax(out, axis=-1)
     k = np.maximum(first, 1)[..., None]
     before, after = (np.take_along_axis(depth, k - j, -1)[..., 0] for j in (1, 0))
-    exits = _RAY_MM * (k[..., 0] - 1 + before / np.maximum(before - after, 1e-9))
+    exits = step_mm * (k[..., 0] - 1 + before / np.maximum(before - after, 1e-9))
     exits = np.where(first == 0, 0.0, exits)
     return np.where(out.any(axis=-1), exits, np.inf)
 

@@ -91,7 +91,9 @@ class PedicleVertebra:
             bone |= ((((local - mass) / sizes) ** 2).sum(axis=-1)) <= 1
         deep = self.canal[1]
         wide = max(abs(p.isthmus[0]) + 6 for p in self.pedicles)
-        arch = (back >= 0.45 * deep) & (back <= deep + 6) & (np.abs(z + 5) <= 9) & (np.abs(x) < wide)
+        arch = (
+            (back >= 0.45 * deep) & (back <= deep + 6) & (np.abs(z + 5) <= 9) & (np.abs(x) < wide)
+        )
         spinous = (np.abs(x) <= 4) & (back >= deep) & (back <= deep + 26) & (np.abs(z + 7) <= 8)
         free = ~self.in_canal(local)
         return bone | (arch & free) | (spinous & free)
@@ -118,7 +120,9 @@ def _random_pedicle(
 ) -> PedicleShape:
     """Return a pedicle as near to the canal as it can be without entering it."""
     inward, up = np.radians([rng.uniform(0, 28), rng.uniform(-15, 15)])
-    forward = np.array([-side * np.sin(inward) * np.cos(up), -np.cos(inward) * np.cos(up), np.sin(up)])
+    forward = np.array(
+        [-side * np.sin(inward) * np.cos(up), -np.cos(inward) * np.cos(up), np.sin(up)]
+    )
     width = rng.uniform(4.5, 13)
     height = width * rng.uniform(1.0, 1.6) if width > 8 else rng.uniform(9, 14)
     height = min(height, 0.62 * vertebra.size[2])
@@ -126,7 +130,7 @@ def _random_pedicle(
     isthmus = np.array([0.0, vertebra.size[1] / 2 + 3.5, 0.15 * vertebra.size[2]])
     grid = np.stack(np.meshgrid(*[np.linspace(-16, 16, 33)] * 3, indexing="ij"), -1).reshape(-1, 3)
     for x in np.arange(8.0, 26.0, 0.25):
-        pedicle = PedicleShape(isthmus + [side * x, 0, 0], forward, width, height)
+        pedicle = PedicleShape(isthmus + np.array([side * x, 0, 0]), forward, width, height)
         points = grid + pedicle.isthmus
         if not (vertebra.in_canal(points, 0.5) & pedicle.contains(points)).any():
             return pedicle
@@ -155,6 +159,8 @@ def draw_vertebra(
     geometry = Geometry(shape, spacing_mm, tuple(map(float, direction @ low)), direction)
     labels = np.zeros(shape, np.uint8)
     for z in range(shape[0]):
-        index = np.stack(np.meshgrid([z], np.arange(shape[1]), np.arange(shape[2]), indexing="ij"), -1)
+        index = np.stack(
+            np.meshgrid([z], np.arange(shape[1]), np.arange(shape[2]), indexing="ij"), -1
+        )
         labels[z] = vertebra.contains(geometry.to_lps_mm(index))[0] * BY_NAME[name].value
     return Volume(labels, geometry)
