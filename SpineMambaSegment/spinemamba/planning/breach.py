@@ -152,7 +152,9 @@ def shaft_between(bone: Bone, start: np.ndarray, tip: np.ndarray, diameter_mm: f
     inside = np.flatnonzero(depth > 0)
     entry = float(along[inside[0]]) if inside[0] > 0 else 0.0
     middle = float(along[k])
-    return Shaft(Line(line.at(middle), line.forward), entry - middle, length - middle, diameter_mm)
+    # A line that misses the pedicle meets bone only in the body; it is tested beside the pedicle.
+    start_mm = min(entry, max(middle - _PEDICLE_MM, 0.0)) - middle
+    return Shaft(Line(line.at(middle), line.forward), start_mm, length - middle, diameter_mm)
 
 
 def vector(values: np.ndarray) -> tuple[float, float, float]:

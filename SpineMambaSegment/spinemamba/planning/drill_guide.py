@@ -15,7 +15,11 @@ from spinemamba.planning.sections import Line
 _FRONT_MM = 8.0
 """Length of a sleeve in front of its entry, before the bone is cut off: surfaces are oblique."""
 
+_KNOWN_MM = -2.0
+"""Depth down to which the field of the vertebra is used around it."""
+
 _LEAST_MM = 0.02
+"""Smallest distance of a node from the surface: on it, triangles would have no area."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,6 @@ def drill_guide(
         _wall_point(line, place, options) for line, place in zip(lines, entries_mm, strict=True)
     ]
     solid = _one_piece(solid, walls, first)
-    # A node exactly on the surface would make triangles without area.
     solid = np.where(np.abs(solid) < _LEAST_MM, _LEAST_MM, solid)
     local = contour_of(solid.astype(np.float32))
     placed = field.frame.to_lps(first + STEP_MM * local.points_mm)
@@ -99,8 +102,10 @@ def _grown(
     high[1] = max(high[1], field.axes_mm()[1][-1])
     counts = np.ceil((high - low) / STEP_MM).astype(int)[::-1] + 1
     index = (np.indices(counts).reshape(3, -1).T * STEP_MM + low[::-1])[:, ::-1]
-    inside = (field.at(index) > 0).reshape(counts)
-    return low, smooth_distance(inside)
+    depth = field.at(index).reshape(counts)
+    wider = smooth_distance(depth > 0)
+    # The field knows edges better, but ends a little beyond the bone.
+    return low, np.where(wider > _KNOWN_MM, np.maximum(wider, depth), wider)
 
 
 def _nodes(first: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

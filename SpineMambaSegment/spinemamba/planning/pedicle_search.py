@@ -45,6 +45,9 @@ wide."""
 _LEAST_AGREEMENT = 0.8
 """Of the tube with the voxels; otherwise the section is taken from the field."""
 
+_CORE_MM = (-4.0, 8.0, 0.5)
+"""Range of the axis that is in bone: a pedicle joins an arch and a body. Start, stop, step."""
+
 _MOST_TURN_DEG = 70.0
 
 
@@ -103,6 +106,8 @@ def find_pedicle(field: BoneField, body: Body, side: float, level: str) -> Tube:
     for value, (low, high) in (*values, (tube.height_mm, region.height_mm)):
         if not low <= value <= high:
             raise ValueError(NOT_FOUND)
+    if (field.at(line.at(np.arange(*_CORE_MM))) <= 0).any():
+        raise ValueError(NOT_FOUND)
     return tube
 
 
