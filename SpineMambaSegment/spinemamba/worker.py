@@ -36,7 +36,15 @@ from spinemamba.common.headless import use_agg_backend
 from spinemamba.common.process_tuning import lower_priority
 from spinemamba.common.progress import overall_fraction
 from spinemamba.protocol import events
-from spinemamba.protocol.job import CaseJob, CohortJob, FileJob, MeasureJob, ResegmentJob, read_job
+from spinemamba.protocol.job import (
+    CaseJob,
+    CohortJob,
+    FileJob,
+    MeasureJob,
+    PlanJob,
+    ResegmentJob,
+    read_job,
+)
 
 if TYPE_CHECKING:
     from spinemamba.jobs.cohort_case import CohortCase
@@ -298,6 +306,11 @@ def _run_job(
         from spinemamba.jobs.measure import run_measure
 
         run_measure(job, progress)
+        return
+    if isinstance(job, PlanJob):
+        from spinemamba.jobs.plan import run_plan
+
+        run_plan(job, progress)
         return
     from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
 

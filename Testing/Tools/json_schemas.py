@@ -20,6 +20,8 @@ from spinemamba.protocol.job import JOB
 from spinemamba.protocol.manifest import MANIFEST
 from spinemamba.protocol.measurements import MEASUREMENTS
 from spinemamba.protocol.model_card import MODEL_CARD
+from spinemamba.protocol.planning.plan import PLAN
+from spinemamba.protocol.planning.screws import SCREWS
 from spinemamba.protocol.result import RESULT
 from spinemamba.protocol.review import REVIEW
 from spinemamba.protocol.vertebra_result import VERTEBRA_RESULT
@@ -43,9 +45,11 @@ FORMATS: Mapping[str, JsonFormat] = {
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,
     "network": NETWORK_CONFIG,
+    "plan": PLAN,
     "recipe": RECIPE,
     "result": RESULT,
     "review": REVIEW,
+    "screws": SCREWS,
     "training": TRAINING_RECORD,
     "vertebra_result": VERTEBRA_RESULT,
 }

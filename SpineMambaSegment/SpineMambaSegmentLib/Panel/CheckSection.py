@@ -9,6 +9,7 @@ from SpineMambaSegmentLib.Application.UserSettings import UserSettings
 from SpineMambaSegmentLib.Panel.CompareSection import CompareSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
+from SpineMambaSegmentLib.Panel.PlanSection import PlanSection
 from SpineMambaSegmentLib.Panel.Review.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import StraightenedSection
@@ -42,6 +43,7 @@ class CheckSection:
         self.straightened = StraightenedSection(layout, review.table.goTo)
         self.compare = CompareSection(layout, runs, review.say, review.table.goTo, settings)
         self.measure = MeasureSection(ui, runs, settings, copy)
+        self.plan = PlanSection(ui.measureCollapsibleButton.layout(), runs)
         self.refresh()
 
     def refresh(self) -> None:
@@ -55,3 +57,4 @@ class CheckSection:
         self.straightened.show(volumeNode, node, self._review.table.current(), ribs)
         self.compare.show(volumeNode, node)
         self.measure.show(volumeNode, node)
+        self.plan.show(volumeNode, node)

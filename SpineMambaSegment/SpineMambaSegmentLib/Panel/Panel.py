@@ -144,6 +144,7 @@ class Panel:
         self.setupSection.stop()
         self.exportSection.cancel()
         self.reviewSection.stop()
+        self.checkSection.plan.stop()
         self._preload.stop()
 
     def close(self) -> None:

@@ -8,32 +8,34 @@ from pathlib import Path
 
 import numpy as np
 
-from spinemamba.anatomy.label_schemes import Numbering
+from spinemamba.anatomy.label_schemes import VERSE, Numbering
 from spinemamba.common.atomic_files import all_or_none, check_place, sha256
 from spinemamba.common.errors import UserError
+from spinemamba.common.progress import MEASURE, ignore
+from spinemamba.common.progress import Progress as StageProgress
 from spinemamba.export.meshing.formats import stl
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.read import read_volume
 from spinemamba.imaging.truncation import without_padding
+from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import read_vertebra_labels
-from spinemamba.planning.breach import tested
 from spinemamba.planning.drill_guide import GuideOptions, drill_guide
-from spinemamba.planning.given_screws import side_of, with_lines, with_tests
-from spinemamba.planning.metal import find_shafts
+from spinemamba.planning.given_screws import with_lines, with_metal
 from spinemamba.planning.plan_spine import PlannedSpine, plan_spine
 from spinemamba.planning.sections import Line
 from spinemamba.planning.solids import cylinder
-from spinemamba.protocol.planning.markups import ScrewLine, lines_text, read_lines
+from spinemamba.planning.stored_bones import write_bones
+from spinemamba.protocol.job import PlanJob
+from spinemamba.protocol.planning.markups import lines_text, read_lines
 from spinemamba.protocol.planning.plan import (
     GUIDE_NOTICE,
     NOTICE,
     PLAN,
-    SIDES,
-    Corridor,
     Plan,
     PlanFile,
+    suggested_lines,
     table_of,
 )
 from spinemamba.protocol.planning.screws import USUAL, read_screws
@@ -82,32 +84,44 @@ def plan_files(sources: PlanSources, progress: Callable[[str, float], None]) -> 
         image = read_volume(sources.image)
         check_image(image, sources.image.name)
         modality = choose_modality(without_padding(image), sources.modality, notes.append)
-    planned = plan_spine(spine.volume, image, modality, sources.levels, table, progress)
+    planned = plan_spine(
+        spine.volume, image, modality, sources.levels, table=table, progress=progress
+    )
     if not planned.vertebrae:
         raise UserError(
             "None of the levels to plan is in the labels.",
             "Name levels that are there, C1 to L6, with --levels.",
         )
-    if planned.spine.ct is not None and sources.metal:
-        planned = replace(planned, plan=_with_metal(planned))
+    if sources.metal:
+        planned = replace(planned, plan=with_metal(planned))
     if lines is not None:
         planned = replace(planned, plan=with_lines(planned, lines))
     plan = replace(planned.plan, notes=(*notes, *planned.plan.notes))
     return replace(planned, plan=plan)
 
 
-def _with_metal(planned: PlannedSpine) -> Plan:
-    """Return the plan with tests of the screws in the CT."""
-    tests: dict[tuple[str, str], list[Corridor]] = {}
-    for one in planned.vertebrae:
-        if one.bone is None:
-            continue
-        for shaft in find_shafts(planned.spine.ct, one.bone).values():
-            side = side_of(shaft)
-            sign = 1.0 if side == SIDES[0] else -1.0
-            found = tested(one.bone, shaft, "image", sign)
-            tests.setdefault((one.vertebra.name, side), []).append(found)
-    return with_tests(planned, tests, [])
+def run_plan(job: PlanJob, progress: StageProgress = ignore) -> None:
+    """Plan, and write plan.json and the vertebrae for further tests, or neither.
+
+    Args:
+        job: Input and output files.
+        progress: Called often; may stop the work by raising `Cancelled`.
+
+    Raises:
+        UserError: If an input is not usable, or an output cannot be written.
+    """
+    refuse_overwriting_inputs(job)
+    for path in job.outputs:
+        check_place(path, overwrite=job.overwrite)
+    progress(MEASURE, 0.0)
+    # The panel writes label images with VerSe's values.
+    sources = PlanSources(job.input, job.image, job.modality, job.screws, numbering=VERSE)
+    planned = plan_files(sources, lambda name, fraction: progress(MEASURE, fraction))
+    with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
+        PLAN.write(planned.plan, partial[job.output])
+        if job.bones is not None:
+            write_bones(planned.bones, planned.turn, partial[job.bones])
+    progress(MEASURE, 1.0)
 
 
 def write_plan(
@@ -133,38 +147,18 @@ def write_plan(
     Raises:
         UserError: If a file exists, or cannot be written.
     """
-    plan, solids = planned.plan, {}
-    for pedicle in plan.pedicles:
-        if pedicle.suggestion is not None:
-            name = f"{case}_{pedicle.level}_{pedicle.side}_corridor.stl"
-            solids[name] = ("corridor", cylinder(pedicle.suggestion))
+    plan, solids = planned.plan, _corridors(planned.plan, case)
     if guide is not None:
         made, notes = guides_of(planned, guide)
         plan = replace(plan, notes=(*plan.notes, *notes))
         solids |= {f"{case}_{level}_guide.stl": ("guide", mesh) for level, mesh in made.items()}
     contents = {name: _solid(mesh, kind) for name, (kind, mesh) in solids.items()}
-    entries = [
-        PlanFile(
-            name,
-            kind,
-            sha256(contents[name]),
-            mesh.edges.open == 0 and mesh.edges.non_manifold == 0,
-            GUIDE_NOTICE if kind == "guide" else NOTICE,
-        )
-        for name, (kind, mesh) in solids.items()
-    ]
+    entries = [_entry(name, *solids[name], contents[name]) for name in solids]
     plan = replace(plan, files=tuple(entries))
-    lines = [
-        ScrewLine(
-            p.name, p.suggestion.entry_lps_mm, p.suggestion.tip_lps_mm, p.suggestion.diameter_mm
-        )
-        for p in plan.pedicles
-        if p.suggestion is not None
-    ]
     texts = {
         f"{case}_plan.json": PLAN.to_text(plan, ascii_only=False),
         f"{case}_plan.csv": table_of(plan),
-        f"{case}_plan.mrk.json": lines_text(lines),
+        f"{case}_plan.mrk.json": lines_text(suggested_lines(plan)),
         f"{case}_screws.csv": plan.screw_table.to_csv(),
     }
     contents |= {name: text.encode() for name, text in texts.items()}
@@ -175,6 +169,20 @@ def write_plan(
         for path in paths:
             partial[path].write_bytes(contents[path.name])
     return plan, paths
+
+
+def _corridors(plan: Plan, case: str) -> dict[str, tuple[str, Mesh]]:
+    """Return kind and surface of each suggested corridor, by file name."""
+    return {
+        f"{case}_{p.level}_{p.side}_corridor.stl": ("corridor", cylinder(p.suggestion))
+        for p in plan.pedicles
+        if p.suggestion is not None
+    }
+
+
+def _entry(name: str, kind: str, mesh: Mesh, data: bytes) -> PlanFile:
+    closed = mesh.edges.open == 0 and mesh.edges.non_manifold == 0
+    return PlanFile(name, kind, sha256(data), closed, GUIDE_NOTICE if kind == "guide" else NOTICE)
 
 
 def _solid(mesh: Mesh, kind: str) -> bytes:

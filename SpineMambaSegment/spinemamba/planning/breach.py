@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.measure.body import Body
 from spinemamba.measure.frame import unit
 from spinemamba.planning.bone_field import BoneField
 from spinemamba.planning.canal import Canal
@@ -28,12 +27,12 @@ class Bone:
 
     Attributes:
         field: The vertebra.
-        body: Its body.
+        half_depth_mm: Half the depth of its body: the posterior wall is there on the local axis.
         canal: Its canal; None if none was found.
     """
 
     field: BoneField
-    body: Body
+    half_depth_mm: float
     canal: Canal | None
 
     def chord(self, line: Line) -> tuple[float, float]:
@@ -145,7 +144,7 @@ def shaft_between(bone: Bone, start: np.ndarray, tip: np.ndarray, diameter_mm: f
     along = _steps(0.0, length)
     points = line.at(along)
     depth = bone.field.at(points)
-    wall = bone.body.extent.half_depth_mm
+    wall = bone.half_depth_mm
     if not (depth > 0).any():
         raise ValueError("it does not enter this vertebra")
     k = int(np.argmin(np.abs(points[:, 1] - wall - 3.0)))
@@ -174,7 +173,7 @@ def _surface(line: Line, along: np.ndarray, radius: float) -> np.ndarray:
 
 def _wall(bone: Bone, line: Line, point: np.ndarray, side: float) -> str:
     """Return the wall that a point outside of the bone lies beyond."""
-    if point[1] < -0.8 * bone.body.extent.half_depth_mm:
+    if point[1] < -0.8 * bone.half_depth_mm:
         return "anterior"
     if bone.canal is not None and bone.canal.depth_mm(point) > 0:
         return "medial"

@@ -107,7 +107,7 @@ def _scores(bone: Bone, tube: Tube, tries: list[Line], table: ScrewTable) -> np.
     """Return the least distance to cortex and canal of each line, less the cost of its turn."""
     points = np.array([line.point_mm for line in tries])
     forward = np.array([line.forward for line in tries])
-    front = _FRONT * bone.body.extent.half_depth_mm
+    front = _FRONT * bone.half_depth_mm
     reach = max(6.0, float((tube.line.point_mm[1] - front) / max(-tube.line.forward[1], 0.3)))
     along = np.arange(-_BEHIND_MM, reach, _STEP_MM)
     ways = points[:, None] + along[:, None] * forward[:, None]

@@ -70,6 +70,11 @@ class PlannedSpine:
     vertebrae: tuple[PlannedVertebra, ...]
 
     @property
+    def bones(self) -> dict[str, Bone]:
+        """What screws are tested against, by level."""
+        return {v.vertebra.name: v.bone for v in self.vertebrae if v.bone is not None}
+
+    @property
     def turn(self) -> np.ndarray:
         """Rotation from the header's LPS to the standing spine, (3, 3)."""
         return self.spine.stance.turn
@@ -80,6 +85,7 @@ def plan_spine(
     image: Volume | None = None,
     modality: str = "",
     levels: Collection[str] | None = None,
+    *,
     table: ScrewTable = USUAL,
     progress: Callable[[str, float], None] = lambda name, share: None,
 ) -> PlannedSpine:
@@ -135,14 +141,14 @@ def plan_vertebra(spine: StandingSpine, vertebra: Vertebra, table: ScrewTable) -
     tubes, pedicles = {}, []
     for side in SIDES:
         try:
-            tube = find_pedicle(bone.field, bone.body, _SIGNS[side], vertebra.name)
+            tube = find_pedicle(bone.field, vertebra.body, _SIGNS[side], vertebra.name)
             _check_shown(vertebra.patch, bone.field.frame, tube)
         except ValueError as error:
             reasons = {"width_mm": str(error), "suggestion": str(error)}
             pedicles.append(Pedicle(vertebra.name, side, reasons=reasons))
             continue
         tubes[side] = tube
-        pedicles.append(_described(vertebra.name, side, bone, tube, spine.ct, table))
+        pedicles.append(_described((vertebra.name, side), bone, tube, spine.ct, table))
     return PlannedVertebra(vertebra, bone, tubes, tuple(pedicles))
 
 
@@ -153,7 +159,7 @@ def bone_of(labels: Volume, vertebra: Vertebra) -> Bone:
         canal = find_canal(field, vertebra.body)
     except ValueError:
         canal = None
-    return Bone(field, vertebra.body, canal)
+    return Bone(field, vertebra.body.extent.half_depth_mm, canal)
 
 
 def turned(pedicle: Pedicle, rotation: np.ndarray) -> Pedicle:
@@ -173,9 +179,10 @@ def turned(pedicle: Pedicle, rotation: np.ndarray) -> Pedicle:
 
 
 def _described(
-    level: str, side: str, bone: Bone, tube: Tube, ct: Volume | None, table: ScrewTable
+    name: tuple[str, str], bone: Bone, tube: Tube, ct: Volume | None, table: ScrewTable
 ) -> Pedicle:
-    """Return the entry of a pedicle in the plan."""
+    """Return the entry of a pedicle, given by level and side, in the plan."""
+    level, side = name
     reasons: dict[str, str] = {}
     to_lps = bone.field.frame.to_lps
     ends: list[tuple[float, float, float] | None] = [None, None]

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from spinemamba.common.json_schema import JsonFormat, Limits, Sha256
 from spinemamba.protocol.measurements import Vector
+from spinemamba.protocol.planning.markups import ScrewLine
 from spinemamba.protocol.planning.screws import USUAL, ScrewTable
 
 NOTICE = (
@@ -175,6 +176,15 @@ def read_plan(path: Path) -> Plan:
         UserError: If the file is missing or damaged, or has another schema version.
     """
     return PLAN.read(path)
+
+
+def suggested_lines(plan: Plan) -> list[ScrewLine]:
+    """Return a line from entry to tip for each suggested corridor."""
+    return [
+        ScrewLine(p.name, s.entry_lps_mm, s.tip_lps_mm, s.diameter_mm)
+        for p in plan.pedicles
+        if (s := p.suggestion) is not None
+    ]
 
 
 _MEASURED = ("width_mm", "height_mm", "inner_width_mm", "inner_height_mm", "length_mm")

@@ -149,7 +149,7 @@ def test_a_line_beside_the_spine_is_reported():
 
 
 def test_a_metal_screw_with_its_head_is_found_and_tested():
-    vertebra, planned = planned_vertebra(1)
+    _, planned = planned_vertebra(1)
     corridor = planned.plan.pedicles[0].suggestion
     labels = planned.spine.labels
     index = np.stack(np.meshgrid(*[np.arange(n) for n in labels.array.shape], indexing="ij"), -1)
