@@ -39,6 +39,9 @@ _BARS = {"width mm": 0.7, "height mm": 0.7, "axis deg": 3.0}
 _PIN_MM = 1.0
 """Diameter of the pin along the axis that has to stay in bone."""
 
+_END_MM = 2.5
+"""Its distance from the anterior cortex, which is oblique to the axis."""
+
 
 def main(words: list[str]) -> int:
     """Measure and print."""
@@ -121,7 +124,7 @@ def axis_in_bone(bone: Bone, tube: Tube, side: float) -> bool:
     except ValueError:
         return False
     reaches = tube.line.at(front)[1] < 0
-    shaft = Shaft(tube.line, entry, front - 1.0, _PIN_MM)
+    shaft = Shaft(tube.line, entry, front - _END_MM, _PIN_MM)
     corridor = tested(bone, shaft, "suggested", side)
     return bool(reaches and corridor.breach_mm == 0 and corridor.in_canal_mm == 0)
 

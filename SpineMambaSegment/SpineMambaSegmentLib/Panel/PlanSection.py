@@ -123,7 +123,7 @@ class PlanSection:
         row = self._rows.get((level, side))
         try:
             bones = self._bones
-            found, foundSide, tested = tool("planning.line_test").tested_line(
+            found, foundSide, tested = tool("planning.line_assessment").assess_line(
                 bones.bones, bones.turn, line
             )
         except ValueError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from spinemamba.planning.breach import tested
-from spinemamba.planning.line_test import side_of, tested_line
+from spinemamba.planning.line_assessment import assess_line, side_of
 from spinemamba.planning.metal import find_shafts
 from spinemamba.planning.plan_spine import PlannedSpine, turned
 from spinemamba.protocol.planning.markups import ScrewLine
@@ -21,7 +21,7 @@ def with_lines(planned: PlannedSpine, lines: Iterable[ScrewLine]) -> Plan:
     notes = []
     for line in lines:
         try:
-            level, side, corridor = tested_line(planned.bones, planned.turn, line)
+            level, side, corridor = assess_line(planned.bones, planned.turn, line)
         except ValueError as error:
             notes.append(f"{line.name or 'A line'} was not tested: {error}.")
             continue

@@ -31,7 +31,7 @@ _REACH_MM, _BASE_MM = 6.0, 4.0
 """Half length of the line along which the isthmus is searched, and of its base for a direction."""
 
 _LEAST_SECTIONS = 6
-_WIDENS, _LEAST_WEIGHT = 0.35, 0.02
+_WIDENS, _LEAST_WEIGHT = 0.25, 0.01
 """Relative increase of the area at which the weight of a section falls to 1/e, and the smallest
 weight: wider sections contain a part of the body or of the arch."""
 

@@ -51,7 +51,7 @@ LATE = (
     "levels.outlines",
     "levels.scan_evidence",
     "levels.scan_match",
-    "planning.line_test",
+    "planning.line_assessment",
     "planning.stored_bones",
 )
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules", "jinja2")

@@ -16,6 +16,7 @@ from spinemamba.cli.arguments import (
     split_name,
 )
 from spinemamba.cli.console import print_line, table
+from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.write import make_folder
 from spinemamba.protocol.job import MODALITIES
@@ -88,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         _levels(args.levels),
     )
     make_folder(args.out)
+    # Other files are checked when their names are known, before any is written.
+    check_place(args.out / f"{case}_plan.json", overwrite=args.overwrite)
     planned = plan_files(sources, _print_progress)
     plan, paths = write_plan(planned, args.out, case, guide, overwrite=args.overwrite)
     for text in plan.alerts:

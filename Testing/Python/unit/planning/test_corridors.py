@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from analytic_pedicles import PedicleVertebra, draw_vertebra, random_grid, random_vertebra
 from scipy import ndimage
 
@@ -182,3 +184,38 @@ def test_bone_without_metal_has_no_shaft():
     labels = planned.spine.labels
     image = Volume(np.where(labels.array > 0, 900.0, 0.0), labels.geometry)
     assert find_shafts(image, planned.vertebrae[0].bone) == {}
+
+
+@pytest.mark.slow
+def test_a_real_screw_in_the_image_is_found(shared_data: Path):
+    _, planned = planned_vertebra(1)
+    corridor = planned.plan.pedicles[1].suggestion
+    labels = planned.spine.labels
+    solid = trimesh.load(shared_data / "pedicle_screws" / "D6L45.stl")
+    low, high = solid.bounds
+    axis = int(np.argmax(high - low))
+    cells = solid.voxelized(0.6).fill().points
+    # The tip is the thin end.
+    ends = [
+        np.ptp(cells[np.abs(cells[:, axis] - end) < 3], axis=0) for end in (low[axis], high[axis])
+    ]
+    others = [k for k in range(3) if k != axis]
+    tip_low = ends[0][others].max() < ends[1][others].max()
+    tip = low[axis] if tip_low else high[axis]
+    back = (cells[:, axis] - tip) * (1 if tip_low else -1)
+    aside = cells[:, others] - (low + high)[others] / 2
+    goal, entry = np.array(corridor.tip_lps_mm), np.array(corridor.entry_lps_mm)
+    along = unit(entry - goal)
+    first = unit(np.cross(along, [0.2, 0.1, 1.0]))
+    second = np.cross(along, first)
+    places = goal + back[:, None] * along + aside[:, :1] * first + aside[:, 1:] * second
+    index = np.rint(labels.geometry.to_index_zyx(places)).astype(int)
+    inside = ((index >= 0) & (index < labels.array.shape)).all(axis=1)
+    image = np.where(labels.array > 0, 300.0, 0.0)
+    image[tuple(index[inside].T)] = 9000.0
+    bone = planned.vertebrae[0].bone
+    found = find_shafts(Volume(image, labels.geometry), bone)
+    assert set(found) == {"right"}
+    forward = found["right"].line.forward @ bone.field.frame.axes_lps
+    assert np.degrees(np.arccos(np.clip(-forward @ along, -1, 1))) < 3
+    assert found["right"].diameter_mm == pytest.approx(6.0, abs=1.2)

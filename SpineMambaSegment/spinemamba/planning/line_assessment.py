@@ -18,7 +18,7 @@ _USUAL_MM = {"C": 3.5, "T": 5.0, "L": 6.0}
 """Diameter of a line without one, by region."""
 
 
-def tested_line(
+def assess_line(
     bones: Mapping[str, Bone], turn: np.ndarray, line: ScrewLine
 ) -> tuple[str, str, Corridor]:
     """Return level, side and test of a line.
