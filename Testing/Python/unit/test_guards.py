@@ -151,8 +151,9 @@ def test_every_module_of_spinemamba_imports_without_slicer():
 def floor_modules() -> list[str]:
     """Return the modules of the layers that need the standard library only."""
     folders = [MODULE / "spinemamba" / name for name in FLOOR]
-    paths = [p for folder in folders for p in folder.glob("*.py") if p.stem != "__init__"]
-    return sorted(f"{path.parent.name}.{path.stem}" for path in paths)
+    paths = [p for folder in folders for p in folder.rglob("*.py") if p.stem != "__init__"]
+    names = [path.relative_to(MODULE / "spinemamba").with_suffix("") for path in paths]
+    return sorted(".".join(name.parts) for name in names)
 
 
 def test_modules_that_slicer_imports_stay_light():
