@@ -46,7 +46,9 @@ def surface_of(corridor: Corridor) -> np.ndarray:
     return (line[:, None] + ring).reshape(-1, 3)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))]
+)
 def test_a_suggestion_is_never_in_the_canal_of_a_deformed_vertebra(seed: int):
     rng = np.random.default_rng(seed)
     vertebra = random_vertebra(100 + seed)
