@@ -42,6 +42,7 @@ from spinemamba.protocol.job import (
     FileJob,
     MeasureJob,
     PartsJob,
+    PlanJob,
     RelabelJob,
     ResegmentJob,
     read_job,
@@ -363,6 +364,11 @@ def _run_job(
         from spinemamba.jobs.parts import run_parts
 
         run_parts(job, progress)
+        return
+    if isinstance(job, PlanJob):
+        from spinemamba.jobs.plan import run_plan
+
+        run_plan(job, progress)
         return
     from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
 

@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "resegmentation": "adding and splitting single vertebrae in review",
     "measurement_error": "heights, slips and Cobb angles of analytic spines",
     "parts": "parts of vertebrae against TPTBox's sub-regions and phantoms; time of a chest",
+    "pedicles": "pedicles of analytic vertebrae, and screw corridors of real label maps",
     "surface_quality": "surfaces exported from real label maps",
     "export_speed": "time of the export of 24 vertebrae",
     "review_latency": "response time of every action of the review; needs slicer-core",

@@ -20,6 +20,8 @@ from spinemamba.protocol.job import JOB
 from spinemamba.protocol.manifest import MANIFEST
 from spinemamba.protocol.measurements import MEASUREMENTS
 from spinemamba.protocol.model_card import MODEL_CARD
+from spinemamba.protocol.planning.plan import PLAN
+from spinemamba.protocol.planning.screws import SCREWS
 from spinemamba.protocol.remote.formats import CAPABILITY, JOB_STATE, REFUSED, REQUEST
 from spinemamba.protocol.result import RESULT
 from spinemamba.protocol.review import REVIEW
@@ -45,6 +47,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,
     "network": NETWORK_CONFIG,
+    "plan": PLAN,
     "recipe": RECIPE,
     "result": RESULT,
     "review": REVIEW,
@@ -53,6 +56,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "server_refusal": REFUSED,
     "server_request": REQUEST,
     "server_tokens": TOKENS,
+    "screws": SCREWS,
     "training": TRAINING_RECORD,
     "vertebra_result": VERTEBRA_RESULT,
 }

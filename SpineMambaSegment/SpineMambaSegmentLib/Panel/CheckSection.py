@@ -10,6 +10,7 @@ from SpineMambaSegmentLib.Panel.CompareSection import CompareSection
 from SpineMambaSegmentLib.Panel.InputSection import InputSection
 from SpineMambaSegmentLib.Panel.MeasureSection import MeasureSection
 from SpineMambaSegmentLib.Panel.PartsSection import PartsSection
+from SpineMambaSegmentLib.Panel.PlanSection import PlanSection
 from SpineMambaSegmentLib.Panel.Review.ReviewSection import ReviewSection
 from SpineMambaSegmentLib.Panel.RunSection import RunSection
 from SpineMambaSegmentLib.Panel.StraightenedSection import StraightenedSection
@@ -44,6 +45,7 @@ class CheckSection:
         self.compare = CompareSection(layout, runs, review.say, review.table.goTo, settings)
         self.measure = MeasureSection(ui, runs, settings, copy)
         self.parts = PartsSection(ui, runs)
+        self.plan = PlanSection(ui.measureCollapsibleButton.layout(), runs)
         self.refresh()
 
     def refresh(self) -> None:
@@ -58,3 +60,4 @@ class CheckSection:
         self.compare.show(volumeNode, node)
         self.measure.show(volumeNode, node)
         self.parts.show(volumeNode, node)
+        self.plan.show(volumeNode, node)

@@ -149,6 +149,7 @@ class Panel:
         self.serverSection.stop()
         self.exportSection.cancel()
         self.reviewSection.stop()
+        self.checkSection.plan.stop()
         self._preload.stop()
 
     def close(self) -> None:

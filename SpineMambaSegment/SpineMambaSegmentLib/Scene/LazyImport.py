@@ -30,6 +30,8 @@ NAMES = (
     "levels.outlines",
     "levels.scan_evidence",
     "levels.scan_match",
+    "planning.line_assessment",
+    "planning.stored_bones",
 )
 """Modules that may be imported into Slicer's process; none of them imports torch."""
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spinemamba.anatomy.label_schemes import AUTO, OPTION
+from spinemamba.anatomy.labels import ORDER
+from spinemamba.anatomy.terminology import level_named
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.image_formats import IMAGE_KINDS, LABEL_FORMATS
 from spinemamba.protocol.job import NTH_GPU
@@ -130,6 +132,24 @@ def add_numbering(parser: argparse.ArgumentParser) -> None:
         help="meaning of the values of a label image; a file is nnU-Net's dataset.json or maps "
         "names to numbers. Default: use segment names, otherwise recognise the scheme by anatomy",
     )
+
+
+def level_ranges(text: str) -> list[tuple[str, str]]:
+    """Return the first and last level of each range in a text such as ``T12,L1-L5``.
+
+    Raises:
+        ArgumentTypeError: If a part is neither a level nor a range from cranial to caudal.
+    """
+    ranges = []
+    for part in text.split(","):
+        ends = [level_named(name) for name in part.split("-")]
+        names = [label.name for label in ends if label is not None]
+        if len(names) != len(ends) or len(ends) > 2 or ORDER[names[0]] > ORDER[names[-1]]:
+            raise argparse.ArgumentTypeError(
+                f"'{part}' is neither a level such as L1 nor a range such as L1-L5"
+            )
+        ranges.append((names[0], names[-1]))
+    return ranges
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:

@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
     "parts": "divide vertebrae into body, pedicles, laminae and processes; discs and canal",
+    "plan": "measure pedicles, suggest screw corridors, test screws, make drill-guide patches",
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "review-import": "make labels of any software ready for the review in 3D Slicer",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
@@ -50,7 +51,16 @@ COMMANDS = {
     "probe": "print devices and versions of this computer as JSON",
 }
 _FOLDERS = {
-    "results": ("evaluate", "export", "measure", "parts", "relabel", "resegment", "review-import"),
+    "results": (
+        "evaluate",
+        "export",
+        "measure",
+        "parts",
+        "plan",
+        "relabel",
+        "resegment",
+        "review-import",
+    ),
     "serving": ("serve", "server-token", "watch-dicomweb"),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
 }

@@ -93,6 +93,23 @@ def fit_level(
     return float(_fit(design, heights_mm, inside, voxel_mm, 1 / stray_mm**2)[0])
 
 
+def fit_border(
+    design: np.ndarray, height_mm: np.ndarray, inside: np.ndarray, voxel_mm: float
+) -> np.ndarray:
+    """Return the weights of a border that is linear in given features.
+
+    Args:
+        design: Features of each voxel, (n, k); the first one is 1.
+        height_mm: Height of each voxel; the object lies below ``design @ weights``, (n,).
+        inside: Whether each voxel is in the object, (n,).
+        voxel_mm: Extent of a voxel along the height.
+
+    Raises:
+        ValueError: If all voxels are on one side.
+    """
+    return _fit(design, height_mm, inside, voxel_mm)
+
+
 def _fit(
     design: np.ndarray,
     height: np.ndarray,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -77,13 +78,8 @@ def measure_with_stance(
         UserError: If the labels contain no known level (NO_SPINE), or the image has another grid.
     """
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
-    upright = canonical(labels)[0]
-    on_grid = None if image is None else _on_grid_of(upright, image)
-    if on_grid is not None:
-        box = data_box(on_grid.array)
-        upright, on_grid = crop_volume(upright, box), crop_volume(on_grid, box)
-    vertebrae, stance = find_vertebrae(upright, on_grid, known_cuts or {}, progress)
-    ct = canonical(stance.stand(on_grid))[0] if on_grid is not None and modality == "ct" else None
+    spine = standing_spine(labels, image, modality, progress, known_cuts)
+    vertebrae, ct, stance = spine.vertebrae, spine.ct, spine.stance
     progress("discs and curves", 1.0)
     discs = list(_disc_items(vertebrae, stance))
     stance = stance.with_breaks([item.name for item in discs if not_neighbours(item.reasons)])
@@ -99,6 +95,41 @@ def measure_with_stance(
         alerts=stance.notes,
     )
     return measured, stance
+
+
+@dataclass(frozen=True)
+class StandingSpine:
+    """A labelled spine, rotated by multiples of 90 degrees so that it is upright.
+
+    Attributes:
+        labels: Label image in canonical orientation.
+        ct: CT on the same grid; None without one.
+        vertebrae: Vertebrae in the order of their levels.
+        stance: Position of the spine in the header's coordinates.
+    """
+
+    labels: Volume
+    ct: Volume | None
+    vertebrae: tuple[Vertebra, ...]
+    stance: Stance
+
+
+def standing_spine(
+    labels: Volume,
+    image: Volume | None,
+    modality: str,
+    progress: Progress,
+    known_cuts: Mapping[str, tuple[str, ...]] | None = None,
+) -> StandingSpine:
+    """Find the vertebrae and their bodies. Arguments and errors as in `measure_with_stance`."""
+    upright = canonical(labels)[0]
+    on_grid = None if image is None else _on_grid_of(upright, image)
+    if on_grid is not None:
+        box = data_box(on_grid.array)
+        upright, on_grid = crop_volume(upright, box), crop_volume(on_grid, box)
+    vertebrae, stance = find_vertebrae(upright, on_grid, known_cuts or {}, progress)
+    ct = canonical(stance.stand(on_grid))[0] if on_grid is not None and modality == "ct" else None
+    return StandingSpine(canonical(stance.stand(upright))[0], ct, tuple(vertebrae), stance)
 
 
 def find_vertebrae(

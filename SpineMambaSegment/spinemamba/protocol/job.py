@@ -263,6 +263,35 @@ class PartsJob(FileJob):
         return (self.input, *((self.run,) if self.run else ()))
 
 
+@dataclass(frozen=True)
+class PlanJob(FileJob):
+    """Plan the label image ``input``; ``output`` is a `planning.plan.Plan`.
+
+    Attributes:
+        image: Segmented image on the grid of ``input``, or None.
+        modality: Modality of the image, one of `MODALITIES`.
+        screws: Table of screws, or None for the default.
+        bones: File for the vertebrae, against which lines are tested later; or None.
+    """
+
+    KIND: ClassVar[str] = "plan"
+
+    image: Path | None = None
+    modality: Annotated[str, Limits(choices=MODALITIES)] = "auto"
+    screws: Path | None = None
+    bones: Path | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files to read."""
+        return (self.input, *(path for path in (self.image, self.screws) if path is not None))
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files to write."""
+        return (*super().outputs, *((self.bones,) if self.bones else ()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class CohortJob(ModelJob):
     """Segment one case of a cohort.
@@ -326,7 +355,7 @@ class CohortJob(ModelJob):
         )
 
 
-_KINDS = (SegmentJob, ResegmentJob, RelabelJob, CaseJob, MeasureJob, PartsJob, CohortJob)
+_KINDS = (SegmentJob, ResegmentJob, RelabelJob, CaseJob, MeasureJob, PartsJob, PlanJob, CohortJob)
 
 JOB: JsonFormat[FileJob] = JsonFormat(
     {kind.KIND: kind for kind in _KINDS},

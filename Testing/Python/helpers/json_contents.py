@@ -23,6 +23,8 @@ from spinemamba.protocol.left_out import LOOSE, LeftOutBone
 from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEntry
 from spinemamba.protocol.measurements import Item, Measurements, Plate
 from spinemamba.protocol.model_card import ModelCard, NetworkCard
+from spinemamba.protocol.planning.plan import Corridor, Pedicle, Plan, PlanFile
+from spinemamba.protocol.planning.screws import Screw, ScrewTable
 from spinemamba.protocol.remote.formats import (
     Capabilities,
     JobFailure,
@@ -130,6 +132,8 @@ VERTEBRA = VertebraEntry(
     findings=("Thin.",),
     origin=Origin("m", "1", "h", "0", "r"),
 )
+SCREW = Corridor("suggested", POINT, POINT, 6.5, 40.0, 0.0, "", "A", 0.0, 0.7, None, 9.0, -2.0)
+SCREWS = ScrewTable((Screw("lumbar", 6.5, 40.0),))
 NETWORK = NetworkCard("w.safetensors", SHA, 4.0, {"patch_vox": [8, 8, 8]}, {"steps": 3})
 
 CONTENTS: dict[str, Any] = {
@@ -215,6 +219,26 @@ CONTENTS: dict[str, Any] = {
         intended_use="Tests.",
     ),
     "network": COARSE,
+    "plan": Plan(
+        package_version="0",
+        labels_sha256=SHA,
+        spacing_mm=(1.0, 1.0, 2.0),
+        modality="ct",
+        pedicles=(
+            Pedicle(
+                "L4",
+                "left",
+                entry_lps_mm=POINT,
+                isthmus_lps_mm=POINT,
+                width_mm=12.5,
+                suggestion=SCREW,
+                screws=(SCREW,),
+                reasons={"inner_width_mm": "no CT"},
+            ),
+        ),
+        files=(PlanFile("a.stl", "guide", SHA, True, "Not for use in patients."),),
+        screw_table=SCREWS,
+    ),
     "recipe": recipe_of("coarse"),
     "result": RESULT,
     "review": Review(
@@ -257,6 +281,7 @@ CONTENTS: dict[str, Any] = {
         files=(SentFile("image", ".nrrd", 5, SHA),), request_id="1" * 32, fixed_levels=("L5#1",)
     ),
     "server_tokens": TokenList((TokenEntry("ct-room-2", SHA, "2026-01-01"),)),
+    "screws": SCREWS,
     "training": TrainingRecord(COARSE, {"kind": "spinemamba"}, sources=("VerSe.",)),
     "vertebra_result": VertebraResult(
         replaced_label=0,

@@ -51,6 +51,8 @@ LATE = (
     "levels.outlines",
     "levels.scan_evidence",
     "levels.scan_match",
+    "planning.line_assessment",
+    "planning.stored_bones",
 )
 HEAVY = ("torch", "numpy", "SimpleITK", "scipy", "skimage", "matplotlib", "vtkmodules", "jinja2")
 MAX_FILE_LINES = 400

@@ -11,8 +11,13 @@ from tqdm import tqdm
 
 from spinemamba.anatomy.label_schemes import numbering_of
 from spinemamba.anatomy.labels import ORDER
-from spinemamba.anatomy.terminology import level_named, mentions_level
-from spinemamba.cli.arguments import add_former_option, add_numbering, split_name
+from spinemamba.anatomy.terminology import mentions_level
+from spinemamba.cli.arguments import (
+    add_former_option,
+    add_numbering,
+    level_ranges,
+    split_name,
+)
 from spinemamba.cli.console import is_terminal, print_line, table
 from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import Cancelled, Code, UserError
@@ -55,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--levels",
         nargs="+",
-        type=_level_ranges,
+        type=level_ranges,
         metavar="LEVEL",
         help="export only these, such as L1 L2 or T10-L2",
     )
@@ -166,24 +171,6 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
     return value
-
-
-def _level_ranges(text: str) -> list[tuple[str, str]]:
-    """Return the first and last level of each range in a text such as ``T12,L1-L5``.
-
-    Raises:
-        ArgumentTypeError: If a part is neither a level nor a range from cranial to caudal.
-    """
-    ranges = []
-    for part in text.split(","):
-        ends = [level_named(name) for name in part.split("-")]
-        names = [label.name for label in ends if label is not None]
-        if len(names) != len(ends) or len(ends) > 2 or ORDER[names[0]] > ORDER[names[-1]]:
-            raise argparse.ArgumentTypeError(
-                f"'{part}' is neither a level such as L1 nor a range such as L1-L5"
-            )
-        ranges.append((names[0], names[-1]))
-    return ranges
 
 
 def _options(args: argparse.Namespace) -> MeshOptions:

@@ -40,8 +40,11 @@ def encode(mesh: Mesh, format_: str, space: str, color: tuple[int, int, int]) ->
     return writers[format_](mesh, space, color)
 
 
-def stl(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
-    """Return a binary STL file; 3D Slicer reads ``SPACE=`` in its header."""
+def stl(mesh: Mesh, space: str, color: tuple[int, int, int], note: str = "") -> bytes:
+    """Return a binary STL file; 3D Slicer reads ``SPACE=`` in its header.
+
+    A note, such as a warning, follows in the header; longer ones than fit are cut off.
+    """
     facets = np.zeros(
         len(mesh.triangles),
         [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")],
@@ -49,7 +52,9 @@ def stl(mesh: Mesh, space: str, color: tuple[int, int, int]) -> bytes:
     lengths = np.linalg.norm(mesh.area_vectors_mm2, axis=1, keepdims=True)
     facets["normal"] = mesh.area_vectors_mm2 / np.maximum(lengths, 1e-12)
     facets["corners"] = mesh.corners_mm
-    header = f"SpineMamba Segment, mm, SPACE={space}".encode().ljust(_STL_HEADER)
+    # Slicer reads the word after "SPACE=", up to white space.
+    header = f"SpineMamba Segment, mm, SPACE={space} {note}".encode("ascii")
+    header = header[:_STL_HEADER].ljust(_STL_HEADER)
     return header + struct.pack("<I", len(facets)) + facets.tobytes()
 
 

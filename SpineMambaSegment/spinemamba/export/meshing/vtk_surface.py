@@ -35,14 +35,33 @@ def surface_of(mask: np.ndarray) -> Mesh:
         A surface with points in voxels, (x, y, z) from the centre of the first voxel, facing
         outwards in a right-handed grid. It has no triangle if the mask is empty.
     """
-    padded = np.pad(mask != 0, 1).astype(np.uint8)
+    return _contour(np.pad(mask != 0, 1).astype(np.uint8), 0.5)
+
+
+def contour_of(distance: np.ndarray) -> Mesh:
+    """Return the surface on which a signed distance is zero.
+
+    Args:
+        distance: Distance at the nodes, negative inside, shape (z, y, x); no node is exactly zero.
+            Outside of the array is outside of the solid.
+
+    Returns:
+        A closed surface as from `surface_of`, with points between the nodes.
+    """
+    outside = np.abs(distance).max(initial=1.0)
+    padded = np.pad(-distance, 1, constant_values=-outside).astype(np.float32)
+    return _contour(padded, 0.0)
+
+
+def _contour(padded: np.ndarray, level: float) -> Mesh:
+    """Return the surface at a level of values with a margin of one node; higher is inside."""
     depth, height, width = padded.shape
     image = vtkImageData()
     image.SetExtent(-1, width - 2, -1, height - 2, -1, depth - 2)
     image.GetPointData().SetScalars(numpy_to_vtk(padded.ravel()))
     filter_ = vtkFlyingEdges3D()
     filter_.SetInputData(image)
-    filter_.SetValue(0, 0.5)
+    filter_.SetValue(0, level)
     for switch_off in ("Normals", "Gradients", "Scalars"):
         getattr(filter_, f"Compute{switch_off}Off")()
     filter_.Update()

@@ -1,0 +1,1 @@
+"""Pedicles, suggested screw corridors, breach tests and drill-guide patches."""

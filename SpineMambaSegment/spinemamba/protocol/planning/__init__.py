@@ -1,0 +1,1 @@
+"""Plans: pedicles, screws and their tables, lines of Slicer. Standard library only."""
