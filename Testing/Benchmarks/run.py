@@ -27,6 +27,8 @@ MEASUREMENTS = {
     "instance_separation": "separation of vertebrae given bone and cores; its time and memory",
     "resegmentation": "adding and splitting single vertebrae in review",
     "measurement_error": "heights, slips and Cobb angles of analytic spines",
+    "measure_agreement": "share of measurements of own labels that agree with reference labels "
+    "within their uncertainties",
     "surface_quality": "surfaces exported from real label maps",
     "export_speed": "time of the export of 24 vertebrae",
     "review_latency": "response time of every action of the review; needs slicer-core",

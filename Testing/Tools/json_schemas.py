@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from spinemamba.common.json_schema import JsonFormat, Limits, may_miss, type_hints
 from spinemamba.network.config import NETWORK_CONFIG
 from spinemamba.network.level_sequence import LEVEL_NETWORK_CONFIG
+from spinemamba.protocol.calibration import CALIBRATION
 from spinemamba.protocol.cohort import RECORD
 from spinemamba.protocol.events import EVENT
 from spinemamba.protocol.job import JOB
@@ -40,6 +41,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "level_network": LEVEL_NETWORK_CONFIG,
     "level_training": LEVEL_TRAINING_RECORD,
     "manifest": MANIFEST,
+    "calibration": CALIBRATION,
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,
     "network": NETWORK_CONFIG,

@@ -96,7 +96,7 @@ def _row(item: Item, instance: InstanceResult | None, disc: Item | None) -> list
 
 
 def _text(item: Item | None, key: str) -> str:
-    return "-" if item is None else item.text(key, BY_KEY[key].digits)
+    return "-" if item is None else item.text_pm(key, BY_KEY[key].digits)
 
 
 def _joined(item: Item | None, keys: tuple[str, ...], separator: str) -> str:
@@ -106,14 +106,14 @@ def _joined(item: Item | None, keys: tuple[str, ...], separator: str) -> str:
 
 def _angles(measured: Measurements) -> Table | None:
     rows = [
-        [item.name, f"{item.values['angle_deg']:.1f}", item.words["what"], item.words["between"]]
+        [item.name, item.text_pm("angle_deg", 1), item.words["what"], item.words["between"]]
         for item in measured.of("angle")
         if item.values["angle_deg"] is not None
     ]
     rows += [
         [
             item.name,
-            f"{item.values['cobb_deg']:.1f}",
+            item.text_pm("cobb_deg", 1),
             f"{item.words['what']}, apex {item.words['apex']}",
             f"{item.words['between']} ({item.view})",
         ]

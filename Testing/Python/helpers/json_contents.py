@@ -9,6 +9,7 @@ from typing import Any
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.network.config import COARSE
 from spinemamba.network.level_sequence import LevelNetworkConfig
+from spinemamba.protocol.calibration import Calibration
 from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.cohort import (
     CaseFile,
@@ -187,10 +188,12 @@ CONTENTS: dict[str, Any] = {
                 plates={"superior": PLATE},
                 centre_lps_mm=POINT,
                 axes_lps=(POINT, POINT, POINT),
+                uncertainties={"volume_ml": 1.5},
             ),
         ),
         notes=("Coarse voxels.",),
     ),
+    "calibration": Calibration(0.8, 5.0, 3.0, "phantom"),
     "model": ModelCard(
         name="m",
         version="1",

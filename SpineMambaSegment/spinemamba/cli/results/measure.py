@@ -13,6 +13,7 @@ from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import UserError
 from spinemamba.jobs.outputs import refuse_overwriting
+from spinemamba.protocol.calibration import read_calibration
 from spinemamba.protocol.job import MODALITIES
 from spinemamba.protocol.measurements import Item, Measurements
 from spinemamba.protocol.quantities import of_kind
@@ -47,6 +48,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name",
         help="title of the report and prefix of the files (default: name of the label image)",
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="SLOPE,OFFSET",
+        help="line from HU to mg/mL of your scanner and protocol, such as 0.8,5, or a JSON file; "
+        "adds densities in mg/mL",
+    )
+    hips = parser.add_mutually_exclusive_group()
+    hips.add_argument(
+        "--hips",
+        nargs=2,
+        type=_point,
+        metavar="X,Y,Z",
+        help="centres of both femoral heads in LPS mm, for pelvic incidence and tilt",
+    )
+    hips.add_argument(
+        "--structures",
+        type=Path,
+        help="label image with both femurs and hip bones in TotalSegmentator's numbers, which "
+        "gives the centres",
+    )
     add_overwrite(parser)
     add_numbering(parser)
 
@@ -64,7 +85,17 @@ def run(args: argparse.Namespace) -> int:
 
     run = args.result or result_beside(args.labels)
     named, numbering = bool(args.result), numbering_of(args.numbering)
-    sources = Sources(args.labels, args.image, args.modality, run, named=named, numbering=numbering)
+    sources = Sources(
+        args.labels,
+        args.image,
+        args.modality,
+        run,
+        named=named,
+        numbering=numbering,
+        calibration=read_calibration(args.calibration) if args.calibration else None,
+        hips_lps_mm=tuple(args.hips or ()),
+        structures=args.structures,
+    )
     outputs = _outputs(args, sources) if args.out else []
     done = measure_files(sources, _print_progress)
     # Written before printing, which may fail.
@@ -81,6 +112,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _point(text: str) -> tuple[float, float, float]:
+    """Return a point given as "x,y,z".
+
+    Raises:
+        argparse.ArgumentTypeError: If it is not one.
+    """
+    try:
+        x, y, z = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no point such as 12.5,-30,-410") from None
+    return x, y, z
+
+
 def _tables(measured: Measurements) -> list[str]:
     """Return text tables of the vertebrae, of the discs, and of the angles and curves."""
     out = []
@@ -88,7 +132,7 @@ def _tables(measured: Measurements) -> list[str]:
         items = measured.of(kind)
         columns = [q for q in of_kind(kind) if keys is None or q.key in keys]
         heads = [q.head if q.head.endswith(q.unit) else f"{q.head} {q.unit}" for q in columns]
-        rows = [[item.name, *(item.text(q.key, q.digits) for q in columns)] for item in items]
+        rows = [[item.name, *(item.text_pm(q.key, q.digits) for q in columns)] for item in items]
         if rows:
             out.append(table((kind, *heads), rows) + "\n")
     rows = [_angle_row(item) for item in (*measured.of("angle"), *measured.of("curve"))]
@@ -100,7 +144,7 @@ def _angle_row(item: Item) -> list[str]:
     key = "angle_deg" if item.kind == "angle" else "cobb_deg"
     apex = f", apex {item.words['apex']}" if "apex" in item.words else ""
     finding = item.words.get("what", "") + apex or item.reasons.get(key, "")
-    return [item.name, item.view, item.text(key, 1), item.words["between"], finding]
+    return [item.name, item.view, item.text_pm(key, 1), item.words["between"], finding]
 
 
 def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
@@ -114,7 +158,9 @@ def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
     if name != Path(name).name:
         raise UserError(f"'{name}' is not valid in a file name.", "Leave out slashes.")
     paths = [args.out / f"{name}_{suffix}" for suffix in _SUFFIXES]
-    refuse_overwriting(paths, filter(None, (sources.labels, sources.image, sources.run)))
+    refuse_overwriting(
+        paths, filter(None, (sources.labels, sources.image, sources.run, args.structures))
+    )
     for path in paths:
         check_place(path, overwrite=args.overwrite)
     return paths
