@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name",
         help="title of the report and prefix of the files (default: name of the label image)",
     )
+    _add_facts(parser)
+    add_overwrite(parser)
+    add_numbering(parser)
+
+
+def _add_facts(parser: argparse.ArgumentParser) -> None:
+    """Add what the labels do not contain: calibration and hips."""
     parser.add_argument(
         "--calibration",
         metavar="SLOPE,OFFSET",
@@ -68,8 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="label image with both femurs and hip bones in TotalSegmentator's numbers, which "
         "gives the centres",
     )
-    add_overwrite(parser)
-    add_numbering(parser)
 
 
 def run(args: argparse.Namespace) -> int:
