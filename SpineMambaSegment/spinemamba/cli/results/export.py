@@ -39,14 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stl", type=Path, metavar="DIR", help="write a surface of each vertebra into this folder"
     )
     parser.add_argument(
-        "--formats",
-        nargs="+",
-        choices=FORMATS[1:],
-        default=[],
-        help="further formats of the surfaces, besides STL",
-    )
-    add_former_option(parser, "--also", "--formats", nargs="+", choices=FORMATS[1:])
-    parser.add_argument(
         "--dicom-seg", type=Path, metavar="FILE", help="write a DICOM SEG; needs --source"
     )
     parser.add_argument(
@@ -61,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_surface_options(parser: argparse.ArgumentParser) -> None:
     """Add the levels, the reviewer and the options of `MeshOptions`."""
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=FORMATS[1:],
+        default=[],
+        help="further formats of the surfaces, besides STL",
+    )
+    add_former_option(parser, "--also", "--formats", nargs="+", choices=FORMATS[1:])
     parser.add_argument(
         "--levels",
         nargs="+",
@@ -78,6 +78,11 @@ def add_surface_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"keep loose pieces below {CRUMBS_MM3:.0f} mm3, which are left out otherwise",
     )
+    _add_filters(parser)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add what changes the surfaces themselves."""
     parser.add_argument(
         "--smoothing",
         type=_share,

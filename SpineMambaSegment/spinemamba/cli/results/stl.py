@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from spinemamba.anatomy.label_schemes import AUTO
 from spinemamba.cli.arguments import split_name
 from spinemamba.cli.console import VERTEBRA_HEADS, print_line, result_rows, table
 from spinemamba.cli.results import export
@@ -55,6 +56,6 @@ def run(args: argparse.Namespace) -> int:
         "dicom_seg": None,
         "source": None,
         "case": name,
-        "numbering": None,
+        "numbering": AUTO,
     }
     return export.run(argparse.Namespace(**{**vars(args), **export_args}))

@@ -41,8 +41,8 @@ def test_export_of_a_run_writes_surfaces_and_a_manifest(run, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["export", str(run), "--stl", str(out), "--formats", "ply", "glb"]) == 0
     assert sorted(p.name for p in out.iterdir()) == [
-        "case_1_T12.glb", "case_1_T12.ply", "case_1_T12.stl",
         "case_1_L1.glb", "case_1_L1.ply", "case_1_L1.stl",
+        "case_1_T12.glb", "case_1_T12.ply", "case_1_T12.stl",
         "manifest.csv", "manifest.json",
     ]  # fmt: skip
     said = capsys.readouterr()
