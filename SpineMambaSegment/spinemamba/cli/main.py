@@ -30,6 +30,7 @@ COMMANDS = {
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "review-import": "make labels of any software ready for the review in 3D Slicer",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
+    "dicom": "write segments, contours, measurements and report for a DICOM archive",
     "stl": "segment an image and write surfaces of its vertebrae for printing",
     "resegment": "segment one vertebra again, or one that was missed; the others do not change",
     "check-data": "check a labelled data set before a training, and list its cases",
@@ -47,7 +48,16 @@ COMMANDS = {
     "probe": "print devices and versions of this computer as JSON",
 }
 _FOLDERS = {
-    "results": ("evaluate", "export", "measure", "relabel", "resegment", "review-import", "stl"),
+    "results": (
+        "evaluate",
+        "export",
+        "measure",
+        "relabel",
+        "resegment",
+        "review-import",
+        "stl",
+        "dicom",
+    ),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
 }
 """Commands that stand in a folder of their own."""

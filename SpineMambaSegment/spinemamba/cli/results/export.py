@@ -64,7 +64,7 @@ def add_surface_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--levels",
         nargs="+",
-        type=_level_ranges,
+        type=level_ranges,
         metavar="LEVEL",
         help="export only these, such as L1 L2 or T10-L2",
     )
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     content = read_label_file(files.labels, numbering_of(args.numbering))
     for note in content.notes:
         sys.stderr.write(f"{note}\n")
-    vertebrae = _selected(vertebrae_of(content, files), args.levels)
+    vertebrae = selected(vertebrae_of(content, files), args.levels)
     if args.reviewed_by is not None:
         vertebrae = _reviewed(vertebrae, args.reviewed_by)
     if args.dicom_seg is not None:
@@ -186,7 +186,7 @@ def _share(text: str) -> float:
     return value
 
 
-def _level_ranges(text: str) -> list[tuple[str, str]]:
+def level_ranges(text: str) -> list[tuple[str, str]]:
     """Return the first and last level of each range in a text such as ``T12,L1-L5``.
 
     Raises:
@@ -223,7 +223,7 @@ def _case(files: RunFiles) -> str:
     return split_name(files.labels)[0]
 
 
-def _selected(
+def selected(
     vertebrae: Sequence[Vertebra], levels: Sequence[list[tuple[str, str]]] | None
 ) -> list[Vertebra]:
     """Return the vertebrae of the given ranges of levels, or all if None.
