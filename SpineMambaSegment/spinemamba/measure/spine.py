@@ -27,7 +27,7 @@ from spinemamba.measure.perturbation import perturbed
 from spinemamba.measure.stance import Stance, stance_of
 from spinemamba.measure.uncertainty import with_uncertainties
 from spinemamba.measure.vertebra import Vertebra, body_of
-from spinemamba.protocol.measurements import Item, Measurements
+from spinemamba.protocol.measurements import NOTICE, Item, Measurements
 
 _COARSE_MM = 2.0
 """With voxels larger than this in any direction, a note warns of limited accuracy."""
@@ -212,7 +212,7 @@ def below(above: Body, patch: Patch, frame: Frame) -> Frame:
 
 
 def _notes(labels: Volume) -> Iterable[str]:
-    yield "Suggestions for review, not for clinical use."
+    yield NOTICE
     largest = max(labels.spacing_mm)
     if largest > _COARSE_MM:
         yield (

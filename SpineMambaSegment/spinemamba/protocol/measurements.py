@@ -14,6 +14,9 @@ from spinemamba.common.json_schema import OPTIONAL, JsonFormat, Limits
 
 Vector = tuple[float, float, float]
 
+NOTICE = "Suggestions for review, not for clinical use."
+"""First note of all measurements."""
+
 KINDS = ("vertebra", "disc", "angle", "curve")
 """Kinds of items, in the order of the files."""
 

@@ -80,7 +80,13 @@ def test_measurements_refer_to_the_segments(written):
     groups = report.content.get_volumetric_roi_measurement_groups()
     assert [group.tracking_identifier for group in groups] == ["L1", "L2"]
     for number, group in enumerate(groups, 1):
-        reference = group.referenced_segment.ReferencedSOPSequence[0]
+        items = [item for part in group for item in part.ContentSequence]
+        reference = next(
+            item.ReferencedSOPSequence[0]
+            for item in items
+            if "ReferencedSOPSequence" in item
+            and "ReferencedSegmentNumber" in item.ReferencedSOPSequence[0]
+        )
         assert reference.ReferencedSegmentNumber == number
         assert reference.ReferencedSOPInstanceUID == segments.SOPInstanceUID
         values = {m.name.meaning: m.value for m in group.get_measurements()}
