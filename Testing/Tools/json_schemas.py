@@ -17,6 +17,7 @@ from spinemamba.network.level_sequence import LEVEL_NETWORK_CONFIG
 from spinemamba.protocol.calibration import CALIBRATION
 from spinemamba.protocol.cohort import RECORD
 from spinemamba.protocol.events import EVENT
+from spinemamba.protocol.follow_up import FOLLOW_UP
 from spinemamba.protocol.job import JOB
 from spinemamba.protocol.manifest import MANIFEST
 from spinemamba.protocol.measurements import MEASUREMENTS
@@ -42,6 +43,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "level_training": LEVEL_TRAINING_RECORD,
     "manifest": MANIFEST,
     "calibration": CALIBRATION,
+    "follow_up": FOLLOW_UP,
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,
     "network": NETWORK_CONFIG,

@@ -30,6 +30,7 @@ COMMANDS = {
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "review-import": "make labels of any software ready for the review in 3D Slicer",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
+    "follow-up": "compare two results of a patient: what changed beyond its uncertainty",
     "dicom": "write segments, contours, measurements and report for a DICOM archive",
     "stl": "segment an image and write surfaces of its vertebrae for printing",
     "resegment": "segment one vertebra again, or one that was missed; the others do not change",
@@ -49,14 +50,15 @@ COMMANDS = {
 }
 _FOLDERS = {
     "results": (
+        "dicom",
         "evaluate",
         "export",
+        "follow-up",
         "measure",
         "relabel",
         "resegment",
         "review-import",
         "stl",
-        "dicom",
     ),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
 }

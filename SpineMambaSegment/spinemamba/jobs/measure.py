@@ -126,7 +126,13 @@ def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
     Raises:
         UserError: If an input cannot be read or does not match the labels.
     """
-    spine = read_vertebra_labels(sources.labels, sources.numbering)
+    return measure_labels(
+        sources, read_vertebra_labels(sources.labels, sources.numbering), progress
+    )
+
+
+def measure_labels(sources: Sources, spine: LabelledSpine, progress: Progress) -> MeasuredCase:
+    """Measure labels that were read before, as `measure_files` does."""
     image = read_volume(sources.image) if sources.image else None
     result, alerts = _result_of(sources, spine)
     if image is not None:

@@ -19,6 +19,7 @@ from spinemamba.protocol.cohort import (
 )
 from spinemamba.protocol.events import Progress
 from spinemamba.protocol.flags import Flag
+from spinemamba.protocol.follow_up import Change, FollowUp, Match
 from spinemamba.protocol.job import ResegmentJob
 from spinemamba.protocol.left_out import LOOSE, LeftOutBone
 from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEntry
@@ -192,6 +193,14 @@ CONTENTS: dict[str, Any] = {
             ),
         ),
         notes=("Coarse voxels.",),
+    ),
+    "follow_up": FollowUp(
+        "0",
+        1,
+        (Change("vertebra", "L1", "", "volume_ml", "mL", 33.0, 30.0, -3.0, 2.5, True),),
+        (Match("L1", "T12", 0.5, 1.0, 2.0),),
+        ("Check.",),
+        ("Position.",),
     ),
     "calibration": Calibration(0.8, 5.0, 3.0, "phantom"),
     "model": ModelCard(
