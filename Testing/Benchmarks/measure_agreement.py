@@ -18,7 +18,7 @@ from public_cases import data_folder
 
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.inference.model import load_model
-from spinemamba.measure.comparison import Difference, differences
+from spinemamba.measure.follow_up.comparison import Difference, differences
 from spinemamba.measure.spine import measure
 from spinemamba.protocol.measurements import Measurements
 from spinemamba.protocol.model_card import DEFAULT, find_model

@@ -12,12 +12,12 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from spinemamba.common.json_schema import JsonFormat, Limits, may_miss, type_hints
+from spinemamba.measure.calibration import CALIBRATION
+from spinemamba.measure.follow_up.record import FOLLOW_UP
 from spinemamba.network.config import NETWORK_CONFIG
 from spinemamba.network.level_sequence import LEVEL_NETWORK_CONFIG
-from spinemamba.protocol.calibration import CALIBRATION
 from spinemamba.protocol.cohort import RECORD
 from spinemamba.protocol.events import EVENT
-from spinemamba.protocol.follow_up import FOLLOW_UP
 from spinemamba.protocol.job import JOB
 from spinemamba.protocol.manifest import MANIFEST
 from spinemamba.protocol.measurements import MEASUREMENTS

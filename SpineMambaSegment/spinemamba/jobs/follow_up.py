@@ -15,10 +15,10 @@ from spinemamba.common.atomic_files import all_or_none
 from spinemamba.imaging.volume import Volume
 from spinemamba.jobs.measure import MeasuredCase, Sources, measure_labels
 from spinemamba.labelmaps.read import read_vertebra_labels
-from spinemamba.measure.comparison import differences
-from spinemamba.measure.matching import Matching, match_levels, moved_name
+from spinemamba.measure.follow_up.comparison import differences
+from spinemamba.measure.follow_up.matching import Matching, match_levels, moved_name
+from spinemamba.measure.follow_up.record import FOLLOW_UP, Change, FollowUp
 from spinemamba.measure.spine import Progress
-from spinemamba.protocol.follow_up import FOLLOW_UP, Change, FollowUp
 from spinemamba.protocol.measurements import Measurements
 
 _DENSITIES = ("trabecular_hu", "trabecular_mg_ml")

@@ -23,11 +23,11 @@ from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other
+from spinemamba.measure.calibration import Calibration
 from spinemamba.measure.given import NOTHING, Given
-from spinemamba.measure.hips import NUMBERS, hip_centres
+from spinemamba.measure.pelvis import NUMBERS, hip_centres
 from spinemamba.measure.spine import Progress, measure_with_stance
 from spinemamba.measure.stance import Stance
-from spinemamba.protocol.calibration import Calibration
 from spinemamba.protocol.job import MeasureJob
 from spinemamba.protocol.level_doubt import level_warning
 from spinemamba.protocol.measurements import KINDS, Item, Measurements, Vector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spinemamba.protocol.calibration import Calibration
+from spinemamba.measure.calibration import Calibration
 from spinemamba.protocol.measurements import Vector
 
 

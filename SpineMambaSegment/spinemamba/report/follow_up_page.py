@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spinemamba.protocol.follow_up import Change, FollowUp
+from spinemamba.measure.follow_up.record import Change, FollowUp
 from spinemamba.protocol.quantities import BY_KEY
 from spinemamba.report.html import Cell, Table, write_html
 
@@ -88,7 +88,8 @@ def _then_and_now(change: Change) -> tuple[str, str, str]:
 def _with_sign(change: Change) -> str:
     digits = BY_KEY[change.quantity].digits
     width = f"\N{PLUS-MINUS SIGN} {change.uncertainty:.{digits}f}"
-    return f"{change.change:+.{digits}f} {width}"
+    # Adding 0 turns -0 into 0.
+    return f"{round(change.change, digits) + 0.0:+.{digits}f} {width}"
 
 
 def _tables(changes: Sequence[Change]) -> Iterator[tuple[str, Table]]:

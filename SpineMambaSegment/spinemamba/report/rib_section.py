@@ -17,6 +17,7 @@ from spinemamba.protocol.rib_findings import (
     rib_findings,
     rib_summary,
 )
+from spinemamba.report.html import Cell, Table
 from spinemamba.report.rib_picture import rib_picture
 
 
@@ -26,12 +27,14 @@ class RibSection:
 
     Attributes:
         summary: First and last rib, and whether they fit the names; empty without a level network.
+        findings: A row for each vertebra; None without a level network.
         contradictions: Level and text of each finding that does not fit the name.
         picture: Rib view as a data URI; empty if there is none.
         notes: Why there is no rib view, or what it does not show.
     """
 
     summary: str
+    findings: Table | None
     contradictions: tuple[tuple[str, str], ...]
     picture: str
     notes: tuple[str, ...]
@@ -55,7 +58,13 @@ def rib_section(
     picture, notes = _picture(image, labels, measured, findings)
     if not findings and not picture and not notes:
         return None
-    return RibSection(rib_summary(names, found), _contradictions(findings), picture, tuple(notes))
+    return RibSection(
+        rib_summary(names, found),
+        _table(findings),
+        _contradictions(findings),
+        picture,
+        tuple(notes),
+    )
 
 
 def _picture(
@@ -76,6 +85,16 @@ def _picture(
     note = narrow_note([BY_VALUE[value].name for value in ribs.narrow()])
     picture = rib_picture(ribs, findings, None if unknown else "RL")
     return picture, [note] if note else []
+
+
+def _table(findings: dict[str, RibFinding]) -> Table | None:
+    if not findings:
+        return None
+    rows = []
+    for name, finding in findings.items():
+        css_class = "contradicts" if finding.agrees is False else ""
+        rows.append((Cell(name), Cell(finding.text, css_class)))
+    return Table((Cell("level"), Cell("ribs seen by the level network")), tuple(rows))
 
 
 def _contradictions(findings: dict[str, RibFinding]) -> tuple[tuple[str, str], ...]:

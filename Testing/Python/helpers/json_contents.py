@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.measure.calibration import Calibration
+from spinemamba.measure.follow_up.record import Change, FollowUp, Match
 from spinemamba.network.config import COARSE
 from spinemamba.network.level_sequence import LevelNetworkConfig
-from spinemamba.protocol.calibration import Calibration
 from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.cohort import (
     CaseFile,
@@ -19,7 +20,6 @@ from spinemamba.protocol.cohort import (
 )
 from spinemamba.protocol.events import Progress
 from spinemamba.protocol.flags import Flag
-from spinemamba.protocol.follow_up import Change, FollowUp, Match
 from spinemamba.protocol.job import ResegmentJob
 from spinemamba.protocol.left_out import LOOSE, LeftOutBone
 from spinemamba.protocol.manifest import FileEntry, Manifest, Origin, VertebraEntry

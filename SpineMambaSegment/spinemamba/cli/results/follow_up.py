@@ -11,8 +11,8 @@ from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import check_place
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.write import make_folder
-from spinemamba.protocol.calibration import read_calibration
-from spinemamba.protocol.follow_up import FollowUp
+from spinemamba.measure.calibration import read_calibration
+from spinemamba.measure.follow_up.record import FollowUp
 from spinemamba.protocol.quantities import BY_KEY
 
 _ENDS = ("follow_up.json", "follow_up.csv", "follow_up.html")

@@ -13,7 +13,7 @@ from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import UserError
 from spinemamba.jobs.outputs import refuse_overwriting
-from spinemamba.protocol.calibration import read_calibration
+from spinemamba.measure.calibration import read_calibration
 from spinemamba.protocol.job import MODALITIES
 from spinemamba.protocol.measurements import Item, Measurements
 from spinemamba.protocol.quantities import of_kind

@@ -15,13 +15,13 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.read import read_labels
 from spinemamba.imaging.volume import Geometry, Volume
-from spinemamba.measure.comparison import differences
+from spinemamba.measure.calibration import Calibration, read_calibration
+from spinemamba.measure.follow_up.comparison import differences
 from spinemamba.measure.given import Given
-from spinemamba.measure.hips import NUMBERS, hip_centres
+from spinemamba.measure.pelvis import NUMBERS, hip_centres
 from spinemamba.measure.spine import measure
 from spinemamba.measure.uncertainty import with_uncertainties
 from spinemamba.measure.vertebra import height_loss
-from spinemamba.protocol.calibration import Calibration, read_calibration
 from spinemamba.protocol.measurements import Item, Measurements, read_measurements
 
 HEIGHTS = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm")

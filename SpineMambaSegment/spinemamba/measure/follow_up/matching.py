@@ -11,7 +11,7 @@ from spinemamba.anatomy.labels import LABELS
 from spinemamba.imaging.volume import Volume
 from spinemamba.levels.outlines import LEVELS, Outline, outlines_of
 from spinemamba.levels.rigid_fit import Motion, Surface, best_motion, fit
-from spinemamba.protocol.follow_up import Match
+from spinemamba.measure.follow_up.record import Match
 
 _SHIFTS = (0, -1, 1, -2, 2)
 """Differences of the names that are tried, in levels."""
