@@ -111,11 +111,13 @@ def _with_uncertainties(vertebrae: list[Vertebra], case: Case) -> list[Item]:
     if not case.given.draws:
         return all_items(vertebrae, case)
     draws = zip(*(perturbed(vertebra, case.given.draws) for vertebra in vertebrae), strict=True)
+    line = case.given.calibration
     cut = {vertebra.name for vertebra in vertebrae if vertebra.cut_sides}
     return with_uncertainties(
         all_items(vertebrae, case),
         [all_items(list(draw), case) for draw in draws],
         cut | case.given.flagged,
+        {} if line is None else {"trabecular_mg_ml": line.uncertainty_mg_ml},
     )
 
 

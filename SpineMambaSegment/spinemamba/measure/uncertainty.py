@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -45,11 +46,17 @@ _UNSTABLE = "not stable: half a voxel decides whether it can be measured"
 _BELOW = "not larger than its uncertainty of {:.{}f} {}"
 _VOID = "uncertain by {:.{}f} {}"
 
+NO_FURTHER: Mapping[str, float] = MappingProxyType({})
+"""No further uncertainties."""
+
 _Key = tuple[str, str, str]
 
 
 def with_uncertainties(
-    items: Sequence[Item], draws: Sequence[Sequence[Item]], doubtful: Collection[str] = ()
+    items: Sequence[Item],
+    draws: Sequence[Sequence[Item]],
+    doubtful: Collection[str] = (),
+    known: Mapping[str, float] = NO_FURTHER,
 ) -> list[Item]:
     """Return the items with uncertainties; values that they make void are replaced by a reason.
 
@@ -57,6 +64,7 @@ def with_uncertainties(
         items: Items measured in the labels.
         draws: The same items measured in perturbed labels.
         doubtful: Levels with larger uncertainties: cut by the image, or flagged.
+        known: Further uncertainties that labels do not show, by the key of the quantity.
     """
     values = [{_key(item): item.values for item in drawn} for drawn in draws]
     spread = {_key(item): _spreads(item, values) for item in items}
@@ -68,6 +76,7 @@ def with_uncertainties(
             key: factor * _COVERAGE * _combined(*own, usual.get(key))
             for key, own in spread[_key(item)].items()
         }
+        found |= {key: math.hypot(found[key], known[key]) for key in known if key in found}
         if item.name in WITH_HIPS and "angle_deg" in found:
             found["angle_deg"] = math.hypot(found["angle_deg"], _HIPS_DEG)
         out.append(_judged(item, found, len(draws), spread[_key(item)]))

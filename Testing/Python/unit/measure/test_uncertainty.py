@@ -105,6 +105,14 @@ def test_cut_levels_are_less_certain():
     assert widths[1] == pytest.approx(1.5 * widths[0])
 
 
+def test_the_calibration_adds_its_own_uncertainty():
+    item = Item("vertebra", "L1", {"trabecular_mg_ml": 120.0})
+    draws = [[replace(item, values={"trabecular_mg_ml": 120.0 + k})] for k in (-1, 1)]
+    (found,) = with_uncertainties([item], draws, known={"trabecular_mg_ml": 6.0})
+    own = with_uncertainties([item], draws)[0].uncertainties["trabecular_mg_ml"]
+    assert found.uncertainties["trabecular_mg_ml"] == pytest.approx(np.hypot(own, 6.0))
+
+
 def test_a_curve_that_ends_beside_a_cut_is_not_given():
     tilts = np.stack([np.linspace(20, -20, 5), np.zeros(5)], axis=1)
     labels = draw(stack(("T12", "L1", "L2", "L3", "L4"), tilts), (2.0, 2.0, 2.0), np.eye(3))
