@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.jobs.outputs import refuse_overwriting
 from spinemamba.measure.calibration import read_calibration
 from spinemamba.protocol.job import MODALITIES
-from spinemamba.protocol.measurements import Item, Measurements
+from spinemamba.protocol.measurements import Item, Measurements, Vector
 from spinemamba.protocol.quantities import of_kind
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ def _add_facts(parser: argparse.ArgumentParser) -> None:
     hips = parser.add_mutually_exclusive_group()
     hips.add_argument(
         "--hips",
-        nargs=2,
-        type=_point,
-        metavar="X,Y,Z",
-        help="centres of both femoral heads in LPS mm, for pelvic incidence and tilt",
+        type=_two_points,
+        metavar="X,Y,Z,X,Y,Z",
+        help="centres of both femoral heads in LPS mm, for pelvic incidence and tilt; write "
+        "--hips=-85,... if the first number is negative",
     )
     hips.add_argument(
         "--structures",
@@ -117,17 +118,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _point(text: str) -> tuple[float, float, float]:
-    """Return a point given as "x,y,z".
+def _two_points(text: str) -> tuple[Vector, Vector]:
+    """Return two points given as "x,y,z,x,y,z".
 
     Raises:
-        argparse.ArgumentTypeError: If it is not one.
+        argparse.ArgumentTypeError: If they are not.
     """
     try:
-        x, y, z = map(float, text.split(","))
+        numbers = tuple(map(float, text.split(",")))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no point such as 12.5,-30,-410") from None
-    return x, y, z
+        numbers = ()
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not six numbers such as 85,-12,-410,...")
+    return numbers[:3], numbers[3:]
 
 
 def _tables(measured: Measurements) -> list[str]:

@@ -43,7 +43,7 @@ def test_uncertainties_cover_the_true_values(case):
         item = items[vertebra.name]
         for key, true in zip(HEIGHTS, vertebra.heights(), strict=True):
             inside.append(abs(item.values[key] - true) <= item.uncertainties[key])
-            assert item.uncertainties[key] < 2
+            assert item.uncertainties[key] < 3
     for upper, lower in pairwise(vertebrae):
         item = items[f"{upper.name}-{lower.name}"]
         if item.values["slip_mm"] is not None:
