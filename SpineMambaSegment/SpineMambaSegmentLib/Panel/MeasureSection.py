@@ -186,9 +186,8 @@ def _discRow(item: Item) -> tuple[str, str, str]:
 
 def _heights(item: Item, keys: Sequence[str]) -> str:
     """Return anterior, middle and posterior height in one text; "-" if all are missing."""
-    if all(item.values.get(key) is None for key in keys):
-        return "-"
-    return _("{heights} mm").format(heights=" / ".join(item.text_pm(key, 1) for key in keys))
+    text = item.joined_pm(keys, 1, " / ")
+    return text if text == "-" else _("{heights} mm").format(heights=text)
 
 
 def _row(item: Item) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ Standard library only, because the panel reads this file.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,6 +96,23 @@ class Item:
         step = 10.0**-digits
         shown = math.ceil(width / step - 1e-6) * step
         return f"{text} \N{PLUS-MINUS SIGN} {shown:.{digits}f}"
+
+    def joined_pm(self, keys: Sequence[str], digits: int, separator: str) -> str:
+        """Return several values with the largest of their uncertainties.
+
+        Args:
+            keys: Keys of the values.
+            digits: Number of decimals of all of them.
+            separator: Text between two values.
+
+        Returns:
+            The text; "-" if all values are missing.
+        """
+        if all(self.values.get(key) is None for key in keys):
+            return "-"
+        widest = max(keys, key=lambda key: self.uncertainties.get(key, -1.0))
+        shown = self.text_pm(widest, digits).partition(" \N{PLUS-MINUS SIGN} ")
+        return separator.join(self.text(key, digits) for key in keys) + "".join(shown[1:])
 
 
 @dataclass(frozen=True)

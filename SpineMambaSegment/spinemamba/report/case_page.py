@@ -126,13 +126,7 @@ def _text(item: Item | None, key: str) -> str:
 
 
 def _joined(item: Item | None, keys: tuple[str, ...], separator: str) -> str:
-    """Return several values with the largest of their uncertainties."""
-    if item is None or all(item.values.get(key) is None for key in keys):
-        return "-"
-    texts = [item.text(key, BY_KEY[key].digits) for key in keys]
-    widest = max(keys, key=lambda key: item.uncertainties.get(key, -1.0))
-    shown = _text(item, widest).partition(" \N{PLUS-MINUS SIGN} ")
-    return separator.join(texts) + "".join(shown[1:])
+    return "-" if item is None else item.joined_pm(keys, BY_KEY[keys[0]].digits, separator)
 
 
 def _angles(measured: Measurements) -> Table | None:
