@@ -139,7 +139,7 @@ def test_a_renamed_segment_is_exported_under_its_new_name(segmented, tmp_path):
     node.GetSegmentation().GetSegment("V19").SetName("looks odd")  # its code still says T12
     export(node, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").glob("*.stl")) == [
-        "spine_T12.stl", "spine_T13.stl", "spine_L2.stl",
+        "spine_L2.stl", "spine_T12.stl", "spine_T13.stl",
     ]  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(KINDS),
         default=list(_DEFAULT),
         help="seg: segments; rtstruct: contours; sr: measurements, which refer to the segments; "
-        "pdf: the report, which needs Chromium, Chrome or Edge (default: seg rtstruct sr)",
+        "pdf: the report, which needs Chromium, Chrome or Edge (default: all but pdf)",
     )
     parser.add_argument(
         "--levels",
