@@ -29,6 +29,8 @@ MEASUREMENTS = {
     "measurement_error": "heights, slips and Cobb angles of analytic spines",
     "parts": "parts of vertebrae against TPTBox's sub-regions and phantoms; time of a chest",
     "pedicles": "pedicles of analytic vertebrae, and screw corridors of real label maps",
+    "measure_agreement": "share of measurements of own labels that agree with reference labels "
+    "within their uncertainties",
     "surface_quality": "surfaces exported from real label maps",
     "export_speed": "time of the export of 24 vertebrae",
     "review_latency": "response time of every action of the review; needs slicer-core",

@@ -12,6 +12,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from spinemamba.common.json_schema import JsonFormat, Limits, may_miss, type_hints
+from spinemamba.measure.calibration import CALIBRATION
+from spinemamba.measure.follow_up.record import FOLLOW_UP
 from spinemamba.network.config import NETWORK_CONFIG
 from spinemamba.network.level_sequence import LEVEL_NETWORK_CONFIG
 from spinemamba.protocol.cohort import RECORD
@@ -44,6 +46,8 @@ FORMATS: Mapping[str, JsonFormat] = {
     "level_network": LEVEL_NETWORK_CONFIG,
     "level_training": LEVEL_TRAINING_RECORD,
     "manifest": MANIFEST,
+    "calibration": CALIBRATION,
+    "follow_up": FOLLOW_UP,
     "measurements": MEASUREMENTS,
     "model": MODEL_CARD,
     "network": NETWORK_CONFIG,

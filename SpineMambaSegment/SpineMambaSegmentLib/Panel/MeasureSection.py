@@ -143,13 +143,16 @@ class MeasureSection:
 
 def tableText(measured: Measurements) -> str:
     """Return all measurements as tab-separated text, one row per value."""
-    rows = [("name", "view", "quantity", "value", "unit", _("not given because"))]
+    rows = [("name", "view", "quantity", "value", "unit", _("not given because"), _("uncertainty"))]
     for item in measured.items:
         for quantity in of_kind(item.kind):
             value = item.values.get(quantity.key)
             text = "" if value is None else item.text(quantity.key, quantity.digits)
             reason = item.reasons.get(quantity.key, "")
-            rows.append((item.name, item.view, quantity.head, text, quantity.unit, reason))
+            width = item.uncertainties.get(quantity.key)
+            spread = "" if width is None else f"{width:.{quantity.digits + 1}f}"
+            head = (item.name, item.view, quantity.head)
+            rows.append((*head, text, quantity.unit, reason, spread))
     return "\n".join("\t".join(row) for row in rows)
 
 
@@ -157,9 +160,9 @@ def _summaryRows(measured: Measurements) -> list[tuple[str, str, str]]:
     """Return alerts, angles and curves, then heights and density of vertebrae, then discs."""
     rows = [(_("Alert"), "", text) for text in measured.alerts]
     rows += [
-        _row(item, value)
+        _row(item)
         for item in (*measured.of("angle"), *measured.of("curve"))
-        if (value := next(iter(item.values.values()))) is not None
+        if next(iter(item.values.values())) is not None
     ]
     rows += [_vertebraRow(item) for item in measured.of("vertebra")]
     return rows + [_discRow(item) for item in measured.of("disc")]
@@ -168,27 +171,27 @@ def _summaryRows(measured: Measurements) -> list[tuple[str, str, str]]:
 def _vertebraRow(item: Item) -> tuple[str, str, str]:
     findings = []
     if item.values.get("trabecular_hu") is not None:
-        findings.append(_("{density} HU").format(density=item.text("trabecular_hu", 0)))
+        findings.append(_("{density} HU").format(density=item.text_pm("trabecular_hu", 0)))
     if item.values.get("genant_grade"):
         text = _("height loss {loss} %, {kind}, suggested grade {grade}, for review")
-        loss, grade = item.text("height_loss_percent", 0), item.text("genant_grade", 0)
+        loss, grade = item.text_pm("height_loss_percent", 0), item.text("genant_grade", 0)
         findings.append(text.format(loss=loss, kind=item.words["deformity"], grade=grade))
     return item.name, _heights(item, _VERTEBRA_HEIGHTS), ", ".join(findings)
 
 
 def _discRow(item: Item) -> tuple[str, str, str]:
-    slip = _("slip {slip} mm").format(slip=item.text("slip_mm", 1))
+    slip = _("slip {slip} mm").format(slip=item.text_pm("slip_mm", 1))
     return item.name, _heights(item, _DISC_HEIGHTS), "" if item.values["slip_mm"] is None else slip
 
 
 def _heights(item: Item, keys: Sequence[str]) -> str:
     """Return anterior, middle and posterior height in one text; "-" if all are missing."""
-    if all(item.values.get(key) is None for key in keys):
-        return "-"
-    return _("{heights} mm").format(heights=" / ".join(item.text(key, 1) for key in keys))
+    text = item.joined_pm(keys, 1, " / ")
+    return text if text == "-" else _("{heights} mm").format(heights=text)
 
 
-def _row(item: Item, value: float) -> tuple[str, str, str]:
+def _row(item: Item) -> tuple[str, str, str]:
     apex = _("apex {level}").format(level=item.words["apex"]) if "apex" in item.words else ""
     finding = ", ".join(filter(None, [item.words["what"], apex, item.view]))
-    return item.name, f"{value:.1f}\N{DEGREE SIGN}", finding
+    (key,) = item.values
+    return item.name, f"{item.text_pm(key, 1)}\N{DEGREE SIGN}", finding

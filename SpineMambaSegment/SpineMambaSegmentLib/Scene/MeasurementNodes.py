@@ -24,6 +24,7 @@ _SPINE_COLUMNS = (
     "unit",
     "finding",
     _("not given because"),
+    _("uncertainty"),
 )
 UPPER_COLOR, LOWER_COLOR = (0.95, 0.55, 0.15), (0.2, 0.65, 0.95)
 CENTROID_SCALE, LINE_SCALE = 1.2, 1.6
@@ -42,10 +43,11 @@ def showTables(
     _addTexts(vertebrae, "level", [item.name for item in items])
     for quantity in of_kind("vertebra"):
         _addNumbers(vertebrae, quantity, items)
+        _addUncertainties(vertebrae, quantity, items)
     reasons = ["; ".join(sorted(set(item.reasons.values()))) for item in items]
     _addTexts(vertebrae, _("not given because"), reasons)
     spine = _add(segmentationNode, "vtkMRMLTableNode", _("discs, angles and curves"))
-    rows = [("alert", *[""] * 5, text, "") for text in measured.alerts]
+    rows = [("alert", *[""] * 5, text, "", "") for text in measured.alerts]
     rows += [
         row
         for kind in ("disc", "angle", "curve")
@@ -70,9 +72,16 @@ def _spineRows(item: Item) -> list[tuple[str, ...]]:
             quantity.unit,
             finding,
             item.reasons.get(quantity.key, ""),
+            _uncertainty(item, quantity),
         )
         for quantity in of_kind(item.kind)
     ]
+
+
+def _uncertainty(item: Item, quantity: Quantity) -> str:
+    """Return the uncertainty of a value as text; empty if it is unknown."""
+    width = item.uncertainties.get(quantity.key)
+    return "" if width is None else f"{width:.{quantity.digits + 1}f}"
 
 
 def showMarkups(
@@ -149,6 +158,21 @@ def _addNumbers(node: slicer.vtkMRMLTableNode, quantity: Quantity, items: Sequen
     node.AddColumn(column)
     node.SetColumnUnitLabel(column.GetName(), quantity.unit)
     node.SetColumnDescription(column.GetName(), quantity.how)
+
+
+def _addUncertainties(
+    node: slicer.vtkMRMLTableNode, quantity: Quantity, items: Sequence[Item]
+) -> None:
+    """Add the uncertainties of a quantity, if there are any."""
+    widths = [item.uncertainties.get(quantity.key) for item in items]
+    if all(width is None for width in widths):
+        return
+    column = vtk.vtkDoubleArray()
+    column.SetName(f"\N{PLUS-MINUS SIGN} {quantity.head} ({quantity.unit})")
+    for width in widths:
+        column.InsertNextValue(math.nan if width is None else round(width, quantity.digits + 1))
+    node.AddColumn(column)
+    node.SetColumnUnitLabel(column.GetName(), quantity.unit)
 
 
 def _addPlane(

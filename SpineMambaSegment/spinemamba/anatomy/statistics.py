@@ -93,3 +93,23 @@ BODY_SIZES = (0.5, 0.62, 0.74, 0.84, 0.92, 1.0, 1.08, 1.16, 1.25)
 
 BODY_SIZE_SPREAD = 0.12
 """Standard deviation of body sizes; larger than in the 113 adults, to include children."""
+
+
+BODY_SHAPE: dict[str, tuple[float, float, float]] = {
+    "C3": (0.95, 0.95, 16.5), "C4": (0.95, 0.94, 16.2), "C5": (0.96, 0.94, 15.6),
+    "C6": (0.97, 0.94, 15.6), "C7": (0.98, 0.95, 16.0),
+    "T1": (0.98, 0.97, 16.8), "T2": (0.97, 0.94, 18.0), "T3": (0.97, 0.93, 18.2),
+    "T4": (0.96, 0.93, 18.8), "T5": (0.95, 0.92, 19.9), "T6": (0.93, 0.91, 20.7),
+    "T7": (0.93, 0.91, 21.2), "T8": (0.94, 0.91, 21.5), "T9": (0.96, 0.92, 22.0),
+    "T10": (0.96, 0.91, 23.0), "T11": (0.96, 0.92, 24.5), "T12": (0.98, 0.94, 26.0),
+    "L1": (1.00, 0.95, 27.6), "L2": (1.02, 0.95, 28.2), "L3": (1.07, 0.96, 28.0),
+    "L4": (1.11, 0.98, 27.0), "L5": (1.20, 1.06, 25.0),
+    "T13": (0.99, 0.94, 26.8), "L6": (1.20, 1.06, 25.0),
+}  # fmt: skip
+"""Usual shape of the bodies: anterior and middle height over the posterior height, and the
+posterior height in mm.
+
+Smoothed medians over the 105 whole vertebrae of twelve public label maps (VerSe, CC BY-SA 4.0;
+LIDC; TotalSegmentator), measured by this package; T13 and L6 are interpolated from their
+neighbours. Adult spines; one to nine vertebrae a level.
+"""

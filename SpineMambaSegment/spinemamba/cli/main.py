@@ -32,6 +32,9 @@ COMMANDS = {
     "relabel": "name the vertebrae of a finished run again, with some levels fixed",
     "review-import": "make labels of any software ready for the review in 3D Slicer",
     "export": "write vertebrae as surfaces for planning and printing, and as DICOM SEG",
+    "follow-up": "compare two results of a patient: what changed beyond its uncertainty",
+    "dicom": "write segments, contours, measurements and report for a DICOM archive",
+    "stl": "segment an image and write surfaces of its vertebrae for printing",
     "resegment": "segment one vertebra again, or one that was missed; the others do not change",
     "check-data": "check a labelled data set before a training, and list its cases",
     "recipe": "print all settings of a training as TOML",
@@ -52,14 +55,17 @@ COMMANDS = {
 }
 _FOLDERS = {
     "results": (
+        "dicom",
         "evaluate",
         "export",
+        "follow-up",
         "measure",
         "parts",
         "plan",
         "relabel",
         "resegment",
         "review-import",
+        "stl",
     ),
     "serving": ("serve", "server-token", "watch-dicomweb"),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),

@@ -157,22 +157,32 @@ def _write_csv(path: Path, heads: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 def _write_measurements(path: Path, out: Path, records: Iterable[CaseRecord]) -> None:
-    """Write the measurements of all cases, a row per value; empty if no case was measured."""
+    """Write the measurements of all cases, a row per value; empty if no case was measured.
+
+    Cases that an older version measured may lack columns; their cells stay empty.
+    """
+    sources = [
+        (record.case, out / CASES / record.case / table.name)
+        for record in records
+        if (table := record.files.get("measurements_table")) is not None
+    ]
+    # The definition of a quantity is the same in all rows of the quantity.
+    heads = dict.fromkeys(
+        name for _, source in sources for name in _csv_heads(source) if name != "how"
+    )
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer: csv.DictWriter | None = None
-        for record in records:
-            table = record.files.get("measurements_table")
-            if table is None:
-                continue
-            source = out / CASES / record.case / table.name
+        if not sources:
+            return
+        writer = csv.DictWriter(file, ["case", *heads], restval="", extrasaction="ignore")
+        writer.writeheader()
+        for case, source in sources:
             with source.open(encoding="utf-8", newline="") as one:
-                reader = csv.DictReader(one)
-                if writer is None:
-                    # The definition of a quantity is the same in all rows of the quantity.
-                    heads = ["case", *(name for name in reader.fieldnames or () if name != "how")]
-                    writer = csv.DictWriter(file, heads, extrasaction="ignore")
-                    writer.writeheader()
-                writer.writerows({"case": record.case, **row} for row in reader)
+                writer.writerows({"case": case, **row} for row in csv.DictReader(one))
+
+
+def _csv_heads(path: Path) -> Sequence[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return csv.DictReader(file).fieldnames or ()
 
 
 def _write_parquet(path: Path, rows: Sequence[dict[str, Cell]]) -> None:

@@ -127,6 +127,12 @@ def _of_closure(topology: Topology) -> list[Flag]:
 
 def _of_surface(surface: FinishedSurface) -> list[Flag]:
     found = []
+    if surface.crumbs:
+        sentence = (
+            f"{surface.crumbs} loose pieces ({surface.crumbs_mm3:.0f} mm3) were left out as too "
+            "small to print."
+        )
+        found.append(Flag("crumbs", surface.crumbs_mm3, sentence))
     if surface.decimation - surface.removed_share > _NOT_REMOVED:
         sentence = (
             f"{100 * surface.removed_share:.0f} % of its triangles were removed, not "

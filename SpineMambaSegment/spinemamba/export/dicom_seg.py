@@ -87,7 +87,7 @@ def write_dicom_seg(
     highdicom = highdicom_module()
     stack = find_stack(series, warn)
     ordered = sorted(vertebrae, key=lambda v: ORDER[v.level])
-    numbers, present = _segment_numbers(ordered, stack.geometry)
+    numbers, present = segment_numbers(ordered, stack.geometry)
     uids = uids or new_uids()
     descriptions = [_description(highdicom, k, v, uids) for k, v in enumerate(present, 1)]
     with patient_values_suppressed():
@@ -160,7 +160,7 @@ def _pixel_measures(highdicom: ModuleType, stack: Stack) -> Any:
     )
 
 
-def _segment_numbers(
+def segment_numbers(
     vertebrae: Sequence[Vertebra], grid: Geometry
 ) -> tuple[np.ndarray, list[Vertebra]]:
     """Return the segment number of each voxel of the series, (z, y, x), and the vertebrae.

@@ -1,4 +1,4 @@
-"""Attributes that a DICOM SEG copies from its source slices, restricted to valid values.
+"""Attributes that derived DICOM instances copy from their source slices, if they are valid.
 
 Anonymisation tools delete attributes, or write values that their type does not allow. Attributes
 that may be empty (type 2) become empty, others are omitted. Messages never contain values, because
@@ -7,14 +7,17 @@ most of them are patient data.
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from spinemamba import __version__
 from spinemamba.common.errors import UserError
 from spinemamba.common.progress import Warn
 from spinemamba.imaging.formats.dicom_header import ORIENTATION, PIXEL_SPACING, POSITION
@@ -43,6 +46,17 @@ _MAY_BE_EMPTY = (
 _SEXES = ("", "M", "F", "O")
 _PATIENT_GROUPS = (0x0008, 0x0010, 0x0012, 0x0032, 0x0040)
 """Groups of the attributes of patient, study and trial. StudyID is in another group."""
+
+_OF_THE_STUDY = (
+    *_MAY_BE_EMPTY,
+    "SpecificCharacterSet",
+    "StudyInstanceUID",
+    "StudyDescription",
+    "PatientAge",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+)
+"""Attributes of patient and study that a derived instance repeats."""
 
 _OF_THE_SLICE = ("SpecificCharacterSet", "Modality", *_IDENTIFIERS)
 _UTF8 = "ISO_IR 192"
@@ -98,6 +112,43 @@ def read_sources(stack: Stack, warn: Warn) -> list[Any]:
             "slice is used for all."
         )
     return [_source(patient, source, sources[0], stack, k) for k, source in enumerate(sources)]
+
+
+def new_dataset(source: Any, sop_class: str, modality: str, series_number: int) -> Any:
+    """Return a dataset in a new series of the study of a slice, with patient and study.
+
+    Args:
+        source: A slice from `read_sources`.
+        sop_class: SOPClassUID.
+        modality: Modality of the new series.
+        series_number: Its number.
+    """
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    now, dataset = datetime.now(), Dataset()
+    for keyword in _OF_THE_STUDY:
+        if keyword in source:
+            dataset[keyword] = deepcopy(source[keyword])
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, generate_uid()
+    dataset.SeriesInstanceUID = generate_uid()
+    dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = modality, series_number, 1
+    dataset.InstanceCreationDate = dataset.SeriesDate = dataset.ContentDate = f"{now:%Y%m%d}"
+    dataset.InstanceCreationTime = dataset.SeriesTime = dataset.ContentTime = f"{now:%H%M%S}"
+    dataset.Manufacturer = "SpineMamba"
+    dataset.ManufacturerModelName = "SpineMamba Segment"
+    dataset.SoftwareVersions, dataset.DeviceSerialNumber = __version__, "none"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = sop_class
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def dicom_bytes(dataset: Any) -> bytes:
+    """Return a dataset with file meta information as the bytes of a file."""
+    dataset.save_as(buffer := io.BytesIO(), enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def slice_thickness_mm(stack: Stack) -> float:

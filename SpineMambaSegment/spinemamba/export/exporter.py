@@ -15,6 +15,7 @@ from spinemamba.common.locks import wait_for_lock
 from spinemamba.export import names
 from spinemamba.export.item import LeftOut, Vertebra, manifest_entry
 from spinemamba.export.meshing import formats
+from spinemamba.export.meshing.crumbs import without_crumbs
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.options import MeshOptions
 from spinemamba.export.meshing.raw_surface import Mask, RawSurface, make_raw_surface
@@ -139,6 +140,7 @@ class Export:
                 continue
             raw_surface, smoothed, free = ready
             surface = finish(raw_surface, smoothed, self._options, free)
+            surface = without_crumbs(surface, self._options.crumbs_mm3)
             yield Step((number + 0.8) / count, vertebra.level)
             entry = self._write(number, surface)
             yield Step((number + 1) / count, vertebra.level, entry)

@@ -90,6 +90,8 @@ def manifest_entry(
         decimation=options.decimation,
         findings=tuple(flag.sentence for flag in flags),
         origin=vertebra.origin,
+        crumbs=surface.crumbs,
+        crumbs_ml=round(surface.crumbs_mm3 / 1000, 6),
     )
 
 

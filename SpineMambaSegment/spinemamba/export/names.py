@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from spinemamba.anatomy.labels import ORDER
 from spinemamba.common.atomic_files import sha256
 
 CASE = "spine"
@@ -33,19 +32,18 @@ def safe_case(text: str) -> str:
 
 
 def stems(case: str, levels: Iterable[str]) -> list[str]:
-    """Return file names without ending, such as ``spine_21_L1``.
+    """Return file names without ending, such as ``spine_L1``.
 
-    The number is the rank of the level from cranial to caudal among all possible levels. It is the
-    same in every case, and sorts T13 and L6 correctly.
+    They have no number, because one would read like a label value; the manifest has the order.
 
     Args:
         case: As returned by `safe_case`.
-        levels: Names of the levels. A second vertebra of one level becomes ``spine_21_L1-2``.
+        levels: Names of the levels. A second vertebra of one level becomes ``spine_L1-2``.
     """
     counts: dict[str, int] = {}
     out = []
     for level in levels:
         counts[level] = counts.get(level, 0) + 1
         suffix = f"-{counts[level]}" if counts[level] > 1 else ""
-        out.append(f"{case}_{ORDER[level] + 1:02d}_{level}{suffix}")
+        out.append(f"{case}_{level}{suffix}")
     return out

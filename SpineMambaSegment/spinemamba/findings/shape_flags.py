@@ -16,6 +16,9 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import Instances
 from spinemamba.protocol.flags import Flag
 
+SHAPE_FLAGS = ("several_pieces", "hole", "two_cores", "asymmetry", "metal")
+"""Flags of a single vertebra that make its measurements less certain."""
+
 
 @dataclass(frozen=True)
 class ShapeFlags:

@@ -10,22 +10,27 @@ from pathlib import Path
 from spinemamba.anatomy.label_schemes import VERSE, Numbering
 from spinemamba.common.atomic_files import all_or_none, check_place, whole_or_nothing
 from spinemamba.common.errors import UserError
+from spinemamba.common.json_schema import load
 from spinemamba.common.progress import MEASURE, ignore
 from spinemamba.common.progress import Progress as StageProgress
+from spinemamba.findings.shape_flags import SHAPE_FLAGS
 from spinemamba.imaging.intensity import choose_modality
 from spinemamba.imaging.orientation import canonical
-from spinemamba.imaging.read import read_volume
+from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.imaging.truncation import without_padding
 from spinemamba.imaging.volume import Volume
 from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.labelmaps.same_run import cuts_by_place, why_other
+from spinemamba.measure.calibration import Calibration
+from spinemamba.measure.given import NOTHING, Given
+from spinemamba.measure.pelvis import NUMBERS, hip_centres
 from spinemamba.measure.spine import Progress, measure_with_stance
 from spinemamba.measure.stance import Stance
 from spinemamba.protocol.job import MeasureJob
 from spinemamba.protocol.level_doubt import level_warning
-from spinemamba.protocol.measurements import KINDS, Item, Measurements
+from spinemamba.protocol.measurements import KINDS, Item, Measurements, Vector
 from spinemamba.protocol.quantities import of_kind
 from spinemamba.protocol.result import Result, read_result
 from spinemamba.report.case_page import write_page
@@ -35,7 +40,17 @@ _MEASURED = 0.8
 
 _UNVERIFIED = "Levels not verified"
 
-_COLUMNS = ("kind", "name", "view", "quantity", "value", "unit", "finding", "not_given_because")
+_COLUMNS = (
+    "kind",
+    "name",
+    "view",
+    "quantity",
+    "value",
+    "uncertainty",
+    "unit",
+    "finding",
+    "not_given_because",
+)
 _COLUMNS += ("how",)
 _DIGITS = 3
 """Decimals of the values in the CSV table."""
@@ -54,6 +69,9 @@ class Sources:
             beside the labels is ignored if it does not match.
         corrected: Whether the labels are known to be a corrected version of those of the run.
         numbering: Label scheme of the label image; None to recognise it by anatomy.
+        calibration: Line from Hounsfield units to densities, or None.
+        hips_lps_mm: Centres of both femoral heads; empty if unknown.
+        structures: Label image with both femurs and hip bones, which gives these centres; or None.
     """
 
     labels: Path
@@ -63,6 +81,9 @@ class Sources:
     named: bool = False
     corrected: bool = False
     numbering: Numbering | None = None
+    calibration: Calibration | None = None
+    hips_lps_mm: tuple[Vector, ...] = ()
+    structures: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,7 @@ class _Case:
     image: Volume | None
     result: Result | None
     modality: str = "auto"
+    given: Given = NOTHING
 
 
 def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
@@ -104,18 +126,29 @@ def measure_files(sources: Sources, progress: Progress) -> MeasuredCase:
     Raises:
         UserError: If an input cannot be read or does not match the labels.
     """
-    spine = read_vertebra_labels(sources.labels, sources.numbering)
+    return measure_labels(
+        sources, read_vertebra_labels(sources.labels, sources.numbering), progress
+    )
+
+
+def measure_labels(sources: Sources, spine: LabelledSpine, progress: Progress) -> MeasuredCase:
+    """Measure labels that were read before, as `measure_files` does."""
     image = read_volume(sources.image) if sources.image else None
     result, alerts = result_of(sources, spine)
     if image is not None:
         check_image(image, sources.image.name)
-    case = _Case(spine.volume, image, result, sources.modality)
+    hips = sources.hips_lps_mm
+    if sources.structures is not None:
+        hips = hip_centres(read_labels(sources.structures), _numbers(sources.structures))
+    given = Given(sources.calibration, hips, _flagged(result))
+    case = _Case(spine.volume, image, result, sources.modality, given)
     return _measure(case, alerts, list(spine.notes), progress)
 
 
 def measure_run(image: Volume, labels: Volume, result: Result) -> MeasuredCase:
     """Measure the labels of a run that has just ended, as `measure_files` does from its files."""
-    return _measure(_Case(labels, image, result), _doubts(result), [], lambda *_: None)
+    case = _Case(labels, image, result, given=Given(flagged=_flagged(result)))
+    return _measure(case, _doubts(result), [], lambda *_: None)
 
 
 def _measure(case: _Case, alerts: list[str], notes: list[str], progress: Progress) -> MeasuredCase:
@@ -126,7 +159,9 @@ def _measure(case: _Case, alerts: list[str], notes: list[str], progress: Progres
         )
         modality = choose_modality(known, case.modality, notes.append)
     cuts = {} if result is None else cuts_by_place(result, labels)
-    measured, stance = measure_with_stance(labels, image, modality, progress, cuts)
+    measured, stance = measure_with_stance(
+        labels, image, modality, progress, cuts, given=case.given
+    )
     measured = replace(
         measured, alerts=(*alerts, *measured.alerts), notes=(*measured.notes, *notes)
     )
@@ -198,6 +233,33 @@ def result_of(sources: Sources, spine: LabelledSpine) -> tuple[Result | None, li
     return result, _doubts(result)
 
 
+def _numbers(structures: Path) -> dict[str, int]:
+    """Return the label values by the names in a JSON file beside the labels, or the usual ones.
+
+    Raises:
+        UserError: If the file is not a table of numbers and names.
+    """
+    names = structures.with_name(structures.name.split(".")[0] + ".json")
+    if not names.is_file():
+        return dict(NUMBERS)
+    try:
+        entries = load(names.read_text(encoding="utf-8"))
+        return {str(name): int(number) for number, name in entries.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{names.name} is not a table of label values and names: {error}.",
+            'Write it as {"75": "femur_left"}, or move it away.',
+        ) from error
+
+
+def _flagged(result: Result | None) -> frozenset[str]:
+    """Return the levels with flags on their shape, and not only on their name."""
+    instances = () if result is None else result.instances
+    return frozenset(
+        item.name for item in instances if {flag.name for flag in item.flags} & set(SHAPE_FLAGS)
+    )
+
+
 def _doubts(result: Result) -> list[str]:
     """Return the alert about levels in doubt, if they are."""
     return list(filter(None, [level_warning(result.labelings, result.doubt)]))
@@ -244,6 +306,9 @@ def _rows(item: Item) -> list[dict[str, str]]:
             "view": item.view,
             "quantity": quantity.key,
             "value": "" if (v := item.values.get(quantity.key)) is None else f"{v:.{_DIGITS}f}",
+            "uncertainty": (
+                "" if (u := item.uncertainties.get(quantity.key)) is None else f"{u:.{_DIGITS}f}"
+            ),
             "unit": quantity.unit,
             "finding": finding,
             "not_given_because": item.reasons.get(quantity.key, ""),

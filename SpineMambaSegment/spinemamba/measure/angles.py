@@ -25,6 +25,11 @@ _OPTIONAL = ("T13", "L6")
 
 _S1 = "Sacrum"
 
+_OPEN = (
+    "The {} curve {} is not given: the image cuts the next vertebra, so that the end of the curve "
+    "may lie outside."
+)
+
 
 @dataclass(frozen=True)
 class _Region:
@@ -71,29 +76,94 @@ def angle_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]
         )
 
 
-def curve_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
-    """Yield the coronal curves and the sagittal curves, each from top to bottom.
+@dataclass(frozen=True)
+class SpineCurve:
+    """A curve in a view.
 
-    Yields nothing if the levels are not in order; the notes of the stance give the reason.
+    Attributes:
+        view: "coronal" or "sagittal".
+        curve: Its end vertebrae and their tilts.
+        apex: Level with the largest distance from the line between the ends.
     """
+
+    view: str
+    curve: Curve
+    apex: str
+
+
+_VIEWS = {"coronal": (coronal_deg, 0), "sagittal": (sagittal_deg, 1)}
+"""Tilt of an endplate and axis of LPS in each view."""
+
+
+def spine_curves(
+    vertebrae: Sequence[Vertebra], stance: Stance
+) -> tuple[list[SpineCurve], list[str]]:
+    """Return the curves from top to bottom, first the coronal ones, and notes on missing ones.
+
+    Finds nothing if the levels are not in order; the notes of the stance give the reason. Cut
+    vertebrae are not used. A curve whose end vertebra is the last one before a cut vertebra is
+    left out, because a more tilted vertebra may lie outside.
+    """
+    curves: list[SpineCurve] = []
+    notes: list[str] = []
     if stance.doubtful:
-        return
-    by_name = {vertebra.name: vertebra for vertebra in vertebrae}
-    views = (("coronal", coronal_deg, 0), ("sagittal", sagittal_deg, 1))
-    for view, tilt_of, axis in views:
-        for curve in find_curves(_tilts(vertebrae, tilt_of)):
-            ends = ((curve.upper.name, curve.upper.sign), (curve.lower.name, curve.lower.sign))
-            words = {"between": _between(*ends), "apex": _apex(vertebrae, curve, axis)}
-            if view == "coronal":
-                angle = abs(curve.deg)
-                side = "right" if curve.deg < 0 else "left"
-                words["what"] = f"convex to the {side}" if stance.as_header else "side not known"
+        return curves, notes
+    whole = [v for v in vertebrae if not v.cut_sides or v.name == _S1]
+    open_ends = _beside_a_cut(vertebrae, whole)
+    for view, (tilt_of, axis) in _VIEWS.items():
+        for curve in find_curves(_tilts(whole, tilt_of)):
+            if open_ends & {curve.upper.name, curve.lower.name}:
+                names = f"{_short(curve.upper.name)}-{_short(curve.lower.name)}"
+                notes.append(_OPEN.format(view, names))
             else:
-                angle = -curve.deg
-                words["what"] = _bend(angle)
-            name = "-".join(_short(name) for name, _ in ends)
-            plates = _plates(by_name, ends)
-            yield Item("curve", name, {"cobb_deg": angle}, words=words, view=view, plates=plates)
+                curves.append(SpineCurve(view, curve, _apex(vertebrae, curve, axis)))
+    return curves, notes
+
+
+def _beside_a_cut(vertebrae: Sequence[Vertebra], whole: Sequence[Vertebra]) -> set[str]:
+    """Return the first and the last whole vertebra, where a cut one lies beyond it."""
+    known = [v.name for v in whole if v.body is not None and v.body.plates]
+    if not known:
+        return set()
+    names = [v.name for v in vertebrae]
+    above, below = names[: names.index(known[0])], names[names.index(known[-1]) + 1 :]
+    cut = {v.name for v in vertebrae if v.cut_sides}
+    ends = set()
+    if cut & set(above):
+        ends.add(known[0])
+    if cut & set(below) - {_S1, "Coccyx"}:
+        ends.add(known[-1])
+    return ends
+
+
+def curve_items(
+    vertebrae: Sequence[Vertebra], curves: Sequence[SpineCurve], stance: Stance
+) -> Iterable[Item]:
+    """Yield the angles of curves, between their end vertebrae."""
+    by_name = {vertebra.name: vertebra for vertebra in vertebrae}
+    for found in curves:
+        ends = tuple((end.name, end.sign) for end in (found.curve.upper, found.curve.lower))
+        if not all(by_name[name].has(sign) for name, sign in ends):
+            continue
+        tilt_of, _ = _VIEWS[found.view]
+        upper, lower = (tilt_of(by_name[n].body.plates[s].normal_lps) for n, s in ends)
+        # The tilts of the found curve are unwrapped, the new ones are near them.
+        off = [
+            difference_deg(tilt, end.deg)
+            for tilt, end in ((upper, found.curve.upper), (lower, found.curve.lower))
+        ]
+        bend = found.curve.deg + off[1] - off[0]
+        words = {"between": _between(*ends), "apex": found.apex}
+        if found.view == "coronal":
+            angle = abs(bend)
+            side = "right" if bend < 0 else "left"
+            words["what"] = f"convex to the {side}" if stance.as_header else "side not known"
+        else:
+            angle = -bend
+            words["what"] = _bend(angle)
+        name = "-".join(_short(name) for name, _ in ends)
+        plates = _plates(by_name, ends)
+        yield Item("curve", name, {"cobb_deg": angle}, words=words, view=found.view, plates=plates)
 
 
 def _tilts(vertebrae: Sequence[Vertebra], tilt_of: Callable[[np.ndarray], float]) -> list[Tilt]:

@@ -15,7 +15,9 @@ _RIM = 0.9
 PLACES = (-0.7, 0.0, 0.7)
 """Anterior, middle and posterior position in half depths: 15, 50 and 85 % of the depth."""
 
-_ROUNDS = 6
+ROUNDS = 6
+"""Largest number of rounds of the search for a body."""
+
 _SETTLED = 0.02
 _REACH_MM = 40.0
 _BEYOND_MM = 5.0
@@ -95,7 +97,9 @@ class Body:
         return self.frame.to_lps(np.array([x_mm, y_mm, height]))
 
 
-def find_body(patch: Patch, start: Frame, signs: tuple[int, ...] = (1, -1)) -> Body:
+def find_body(
+    patch: Patch, start: Frame, signs: tuple[int, ...] = (1, -1), rounds: int = ROUNDS
+) -> Body:
     """Return the body around a frame.
 
     The centre moves to the middle between the walls, and the superior axis to the mean normal of
@@ -106,12 +110,13 @@ def find_body(patch: Patch, start: Frame, signs: tuple[int, ...] = (1, -1)) -> B
         patch: Label image around the vertebra.
         start: Initial frame inside the body, with approximate axes.
         signs: Endplates to fit: 1 upper, -1 lower.
+        rounds: Largest number of rounds; two are enough from a frame that nearly fits.
 
     Raises:
         ValueError: If no plausible body is found; the message is the reason.
     """
     frame = start
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         frame, extent = _centred(patch, frame, signs)
         planes = [_fit(patch, frame, extent, sign)[0] for sign in signs]
         up = unit(np.sum([plane.normal() for plane in planes], axis=0)) @ frame.axes_lps

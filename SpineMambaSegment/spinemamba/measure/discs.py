@@ -8,6 +8,7 @@ import numpy as np
 
 from spinemamba.measure.body import PLACES
 from spinemamba.measure.curves import difference_deg, sagittal_deg
+from spinemamba.measure.foramen import foramen_mm
 from spinemamba.measure.frame import unit
 from spinemamba.measure.vertebra import Vertebra
 from spinemamba.measure.walls import back_corner
@@ -17,7 +18,11 @@ _SLIPS = ("slip_mm", "slip_percent")
 DIRECTED = (*_SLIPS, "lateral_slip_mm")
 """Values that depend on which of the two vertebrae is the upper one."""
 
-_ALL = (*_HEIGHTS, "disc_angle_deg", *DIRECTED)
+_FORAMINA = {"left_foramen_mm": 1, "right_foramen_mm": -1}
+SIDED = ("lateral_slip_mm", *_FORAMINA)
+"""Values that need the left and the right side."""
+
+_ALL = (*_HEIGHTS, "disc_angle_deg", *DIRECTED, *_FORAMINA)
 
 _MOST_OF_BODY = 1.3
 """Largest height of a disc, as multiple of the body height; larger gaps contain a vertebra without
@@ -51,6 +56,10 @@ def disc_numbers(
     aside = lower.body.frame.axes_lps[0]
     aside = unit(aside - (aside @ roof.normal_lps) * roof.normal_lps)
     values["lateral_slip_mm"] = float((floor.centre_lps_mm - roof.centre_lps_mm) @ aside)
+    for key, side in _FORAMINA.items():
+        values[key] = foramen_mm(upper, lower, side)
+        if values[key] is None:
+            reasons[key] = "a pedicle is not in the label"
     try:
         values["slip_mm"] = _slip_mm(upper, lower)
     except ValueError:

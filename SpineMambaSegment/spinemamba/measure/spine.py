@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,29 +15,22 @@ from spinemamba.imaging.orientation import canonical
 from spinemamba.imaging.truncation import SIDES as IMAGE_SIDES
 from spinemamba.imaging.truncation import FieldOfView, crop_volume, cut_sides, data_box
 from spinemamba.imaging.volume import Volume
-from spinemamba.measure.angles import adjacent, angle_items, curve_items
+from spinemamba.measure.angles import spine_curves
 from spinemamba.measure.body import Body
 from spinemamba.measure.body_guess import initial_frames, patches_of
-from spinemamba.measure.discs import DIRECTED, disc_numbers, missing_disc, not_neighbours
+from spinemamba.measure.discs import not_neighbours
 from spinemamba.measure.frame import Frame, Patch
+from spinemamba.measure.given import NOTHING, Given
+from spinemamba.measure.items import DOUBLE, Case, all_items, disc_items
 from spinemamba.measure.landmarks import landmarks
-from spinemamba.measure.stance import NO_SIDE, Stance, stance_of
-from spinemamba.measure.vertebra import (
-    SIDES,
-    Vertebra,
-    body_of,
-    genant_grade,
-    height_loss,
-    numbers,
-    plate_of,
-    vector,
-)
-from spinemamba.protocol.measurements import Item, Measurements
+from spinemamba.measure.perturbation import perturbed
+from spinemamba.measure.stance import Stance, stance_of
+from spinemamba.measure.uncertainty import with_uncertainties
+from spinemamba.measure.vertebra import Vertebra, body_of
+from spinemamba.protocol.measurements import NOTICE, Item, Measurements
 
 _COARSE_MM = 2.0
 """With voxels larger than this in any direction, a note warns of limited accuracy."""
-
-_DOUBLE = "its label contains two bodies"
 
 Progress = Callable[[str, float], None]
 
@@ -49,12 +41,14 @@ def measure(
     modality: str = "",
     progress: Progress = lambda name, fraction: None,
     known_cuts: Mapping[str, tuple[str, ...]] | None = None,
+    *,
+    given: Given = NOTHING,
 ) -> Measurements:
     """Measure every vertebra, the discs between them, and angles and curves of the spine.
 
     Arguments and errors are those of `measure_with_stance`.
     """
-    return measure_with_stance(labels, image, modality, progress, known_cuts)[0]
+    return measure_with_stance(labels, image, modality, progress, known_cuts, given=given)[0]
 
 
 def measure_with_stance(
@@ -63,6 +57,8 @@ def measure_with_stance(
     modality: str,
     progress: Progress,
     known_cuts: Mapping[str, tuple[str, ...]] | None = None,
+    *,
+    given: Given = NOTHING,
 ) -> tuple[Measurements, Stance]:
     """Measure a spine, and return its position in the header's coordinates, too.
 
@@ -73,25 +69,28 @@ def measure_with_stance(
         progress: Called with the next level and the completed share; may raise `Cancelled`.
         known_cuts: Sides at which each level is truncated, according to the run that made the
             labels. Without the image, padding within the array cannot be detected.
+        given: What the user knows besides: calibration of densities, centres of the hips.
 
     Raises:
         UserError: If the labels contain no known level (NO_SPINE), or the image has another grid.
     """
     digest = hashlib.sha256(np.ascontiguousarray(labels.array, np.uint8)).hexdigest()
     spine = standing_spine(labels, image, modality, progress, known_cuts)
-    vertebrae, ct, stance = spine.vertebrae, spine.ct, spine.stance
+    vertebrae, stance = list(spine.vertebrae), spine.stance
     progress("discs and curves", 1.0)
-    discs = list(_disc_items(vertebrae, stance))
+    discs = disc_items(vertebrae, stance)
     stance = stance.with_breaks([item.name for item in discs if not_neighbours(item.reasons)])
-    items = [*_vertebra_items(vertebrae, ct, stance), *discs]
-    items += [*angle_items(vertebrae, stance), *curve_items(vertebrae, stance)]
+    given = replace(given, hips_lps_mm=stance.points(given.hips_lps_mm))
+    curves, open_ends = spine_curves(vertebrae, stance)
+    case = Case(spine.ct, stance, given, curves)
+    items = _with_uncertainties(vertebrae, case)
     measured = Measurements(
         package_version=__version__,
         labels_sha256=digest,
         spacing_mm=labels.spacing_mm,
         modality=modality,
         items=tuple(map(stance.back, items)),
-        notes=tuple(_notes(labels)),
+        notes=(*_notes(labels), *open_ends),
         alerts=stance.notes,
     )
     return measured, stance
@@ -157,6 +156,21 @@ def find_vertebrae(
     vertebrae = list(_find_vertebrae(standing, sides, stance, progress))
     vertebrae.sort(key=lambda vertebra: ORDER[vertebra.name])
     return vertebrae, stance
+
+
+def _with_uncertainties(vertebrae: list[Vertebra], case: Case) -> list[Item]:
+    """Return all items, with uncertainties from perturbed copies of the vertebrae."""
+    if not case.given.draws:
+        return all_items(vertebrae, case)
+    draws = zip(*(perturbed(vertebra, case.given.draws) for vertebra in vertebrae), strict=True)
+    line = case.given.calibration
+    cut = {vertebra.name for vertebra in vertebrae if vertebra.cut_sides}
+    return with_uncertainties(
+        all_items(vertebrae, case),
+        [all_items(list(draw), case) for draw in draws],
+        cut | case.given.flagged,
+        {} if line is None else {"trabecular_mg_ml": line.uncertainty_mg_ml},
+    )
 
 
 def _on_grid_of(labels: Volume, image: Volume) -> Volume:
@@ -231,7 +245,7 @@ def _find_vertebrae(
         if name == "Sacrum" and above is not None:
             start = below(above, patch, start)
         if name in stance.doubles:
-            body, reason = None, _DOUBLE
+            body, reason = None, DOUBLE
         else:
             body, reason = body_of(patch, start, name, sides[value])
         centroid = labels.geometry.to_lps_mm(voxels[value].mean(axis=0))
@@ -251,78 +265,8 @@ def below(above: Body, patch: Patch, frame: Frame) -> Frame:
     return Frame(floor - (gap + 8.0) * above.frame.up, above.frame.axes_lps)
 
 
-def _vertebra_items(
-    vertebrae: Sequence[Vertebra], ct: Volume | None, stance: Stance
-) -> Iterable[Item]:
-    measured = [_numbers(vertebra, ct, stance) for vertebra in vertebrae]
-    for k, vertebra in enumerate(vertebrae):
-        values, reasons = measured[k]
-        neighbours = [
-            measured[j][0]
-            for j in (k - 1, k + 1)
-            if 0 <= j < len(vertebrae)
-            and _are_neighbours(*sorted((vertebrae[j].name, vertebra.name), key=ORDER.get), stance)
-        ]
-        loss = height_loss(values, neighbours)
-        words = {"cut": ", ".join(vertebra.cut_sides)} if vertebra.cut_sides else {}
-        graded = loss is not None and vertebra.name[0] in "TL"
-        values["height_loss_percent"] = None if loss is None else loss[0]
-        values["genant_grade"] = float(genant_grade(loss[0])) if graded else None
-        if loss is None:
-            reasons["height_loss_percent"] = reasons["genant_grade"] = vertebra.reason
-        elif not graded:
-            reasons["genant_grade"] = "only thoracic and lumbar vertebrae are graded"
-        elif values["genant_grade"]:
-            words["deformity"] = loss[1]
-        body = vertebra.body
-        yield Item(
-            "vertebra",
-            vertebra.name,
-            values,
-            reasons,
-            words,
-            plates={} if body is None else {SIDES[s]: plate_of(body, s) for s in body.plates},
-            centre_lps_mm=vector(vertebra.centroid_lps_mm),
-            body_lps_mm=None if body is None else vector(body.frame.centre_lps_mm),
-            axes_lps=None if body is None else tuple(map(vector, body.frame.axes_lps)),
-        )
-
-
-def _numbers(
-    vertebra: Vertebra, ct: Volume | None, stance: Stance
-) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the measurements of one vertebra; without its neighbours, and missing ones as None."""
-    values, reasons = numbers(vertebra, ct)
-    if vertebra.name in stance.doubles:
-        values["volume_ml"], reasons["volume_ml"] = None, _DOUBLE
-    if not stance.as_header and values["rotation_deg"] is not None:
-        values["rotation_deg"], reasons["rotation_deg"] = None, NO_SIDE
-    return values, reasons
-
-
-def _are_neighbours(upper: str, lower: str, stance: Stance) -> bool:
-    return adjacent(upper, lower) and stance.neighbours(upper, lower)
-
-
-def _disc_items(vertebrae: Sequence[Vertebra], stance: Stance) -> Iterable[Item]:
-    for upper, lower in pairwise(vertebrae):
-        if not adjacent(upper.name, lower.name):
-            continue
-        if stance.neighbours(upper.name, lower.name):
-            values, reasons = disc_numbers(upper, lower)
-        else:
-            values, reasons = missing_disc(upper.name, lower.name)
-        unknown = dict.fromkeys(DIRECTED, stance.doubtful) if stance.doubtful else {}
-        if not stance.as_header:
-            unknown.setdefault("lateral_slip_mm", NO_SIDE)
-        for key, reason in unknown.items():
-            if values[key] is not None:
-                values[key], reasons[key] = None, reason
-        yield Item("disc", f"{upper.name}-{lower.name}", values, reasons)
-
-
 def _notes(labels: Volume) -> Iterable[str]:
-    yield "Suggestions for review, not for clinical use."
+    yield NOTICE
     largest = max(labels.spacing_mm)
     if largest > _COARSE_MM:
         yield (

@@ -138,6 +138,12 @@ class Stance:
         """Return names of sides in the header's frame converted to the frame of `stand`."""
         return tuple(_SIDES[_axis(self.turn @ _DIRECTIONS[name])] for name in names)
 
+    def points(self, points_lps_mm: Iterable[Vector]) -> tuple[Vector, ...]:
+        """Return points in the header's frame converted to the frame of `stand`."""
+        return tuple(
+            tuple(float(v) for v in self.turn @ np.asarray(point)) for point in points_lps_mm
+        )
+
     def back(self, item: Item) -> Item:
         """Return an item in the frame of `stand` converted to the header's frame."""
         return _rotate_item(item, self.turn.T)

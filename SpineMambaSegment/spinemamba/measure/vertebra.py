@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spinemamba.anatomy.statistics import BODY_SHAPE
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.body import Body, find_body
 from spinemamba.measure.frame import Frame, Patch
@@ -30,6 +31,9 @@ _LEAST_ML = 0.2
 """Smallest volume of the region for the density."""
 
 _Values = Mapping[str, float | None]
+_BOX = (1.0, 1.0, 20.0)
+"""Shape of the body of a level without a usual one, as in `BODY_SHAPE`."""
+
 _DEFORMITIES = ("wedge", "biconcave", "crush")
 
 
@@ -171,12 +175,15 @@ def _trabecular(patch: Patch, body: Body, image: Volume) -> float | None:
     return float(image.array[tuple(index.T)].mean())
 
 
-def height_loss(values: _Values, neighbours: Sequence[_Values]) -> tuple[float, str] | None:
+def height_loss(
+    values: _Values, neighbours: Sequence[tuple[str, _Values]], level: str = ""
+) -> tuple[float, str] | None:
     """Return the height loss in per cent, never below 0, and the kind of deformity.
 
     Args:
         values: Heights of the vertebra.
-        neighbours: Known heights of the vertebrae directly above and below.
+        neighbours: Levels and known heights of the vertebrae directly above and below.
+        level: Level of the vertebra, for its usual shape; a box if the level has none.
 
     Returns:
         The largest of the anterior ("wedge"), middle ("biconcave") and posterior ("crush") height
@@ -187,8 +194,13 @@ def height_loss(values: _Values, neighbours: Sequence[_Values]) -> tuple[float, 
     )
     if front is None or middle is None or back is None:
         return None
-    losses = [1 - front / back, 1 - middle / back]
-    beside = [v for n in neighbours if (v := n.get("posterior_height_mm")) is not None]
+    usual_front, usual_middle, usual_back = BODY_SHAPE.get(level, _BOX)
+    losses = [1 - front / back / usual_front, 1 - middle / back / usual_middle]
+    beside = [
+        height * usual_back / BODY_SHAPE.get(name, _BOX)[2] if level in BODY_SHAPE else height
+        for name, other in neighbours
+        if (height := other.get("posterior_height_mm")) is not None
+    ]
     if beside:
         losses.append(1 - back / (sum(beside) / len(beside)))
     worst = max(range(len(losses)), key=losses.__getitem__)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from spinemamba.anatomy.labels import ORDER
 from spinemamba.common.errors import Code
 from spinemamba.common.json_schema import OPTIONAL, JsonFormat
 from spinemamba.protocol.case_source import CaseSource
@@ -102,6 +103,9 @@ class VertebraEntry:
         decimation: Share of the triangles requested to be removed.
         findings: Warnings about the surface, as sentences.
         origin: Model and run of the segmentation.
+        crumbs: Number of loose pieces that were too small to be written; the volume of the voxels
+            includes them.
+        crumbs_ml: Their volume.
     """
 
     level: str
@@ -130,6 +134,8 @@ class VertebraEntry:
     decimation: float
     findings: tuple[str, ...]
     origin: Origin
+    crumbs: int = field(default=0, metadata=OPTIONAL)
+    crumbs_ml: float = field(default=0.0, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ class Manifest:
     Attributes:
         notice: Intended use of the surfaces.
         case: Name of the case, the prefix of every file name.
-        vertebrae: Entries in the order of their file names.
+        vertebrae: Entries from cranial to caudal.
         left_out: Level and reason of each requested vertebra that was not exported; name and
             reason of each segment that was not recognised as a vertebra.
         unreviewed_accepted: True if the user confirmed the export of unreviewed vertebrae; None
@@ -158,7 +164,7 @@ class Manifest:
         """Return a manifest with one more vertebra; it replaces entries with the same files."""
         names = {file.name for file in entry.files}
         others = [v for v in self.vertebrae if not names & {file.name for file in v.files}]
-        ordered = sorted([*others, entry], key=lambda v: v.files[0].name)
+        ordered = sorted([*others, entry], key=_place)
         return replace(self, vertebrae=tuple(ordered))
 
     def contents(self) -> dict[str, bytes]:
@@ -187,6 +193,11 @@ MANIFEST = JsonFormat(
     version=1,
 )
 """Format of manifest.json. The version increases when a field changes its meaning or is removed."""
+
+
+def _place(entry: VertebraEntry) -> tuple[int, str]:
+    """Return the rank of a level along the spine, and the name of its first file."""
+    return ORDER.get(entry.level, len(ORDER)), entry.files[0].name
 
 
 def _table(vertebrae: Sequence[VertebraEntry]) -> str:

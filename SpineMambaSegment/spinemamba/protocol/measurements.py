@@ -5,13 +5,18 @@ Standard library only, because the panel reads this file.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from spinemamba.common.json_schema import JsonFormat, Limits
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat, Limits
 
 Vector = tuple[float, float, float]
+
+NOTICE = "Suggestions for review, not for clinical use."
+"""First note of all measurements."""
 
 KINDS = ("vertebra", "disc", "angle", "curve")
 """Kinds of items, in the order of the files."""
@@ -60,6 +65,8 @@ class Item:
         centre_lps_mm: Centroid of the voxels of a vertebra; None for other kinds.
         body_lps_mm: Centre of the vertebral body; None if the body was not found.
         axes_lps: Axes of the body (left, posterior, superior); None if the body was not found.
+        uncertainties: Uncertainty of each value, in its unit, for a coverage of about 95 %; empty
+            in files of versions that did not estimate it.
     """
 
     kind: Annotated[str, Limits(choices=KINDS)]
@@ -72,12 +79,40 @@ class Item:
     centre_lps_mm: Vector | None = None
     body_lps_mm: Vector | None = None
     axes_lps: tuple[Vector, Vector, Vector] | None = None
+    uncertainties: dict[str, float] = field(default_factory=dict, metadata=OPTIONAL)
 
     def text(self, key: str, digits: int) -> str:
         """Return a value with a number of decimals, or "-" if it is missing."""
         value = self.values.get(key)
         # Adding 0 turns -0 into 0.
         return "-" if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
+
+    def text_pm(self, key: str, digits: int) -> str:
+        """Return a value with its uncertainty, as "24.1 \N{PLUS-MINUS SIGN} 0.6"."""
+        text, width = self.text(key, digits), self.uncertainties.get(key)
+        if width is None or text == "-":
+            return text
+        # Rounded up, so that the shown range is never narrower than the estimated one.
+        step = 10.0**-digits
+        shown = math.ceil(width / step - 1e-6) * step
+        return f"{text} \N{PLUS-MINUS SIGN} {shown:.{digits}f}"
+
+    def joined_pm(self, keys: Sequence[str], digits: int, separator: str) -> str:
+        """Return several values with the largest of their uncertainties.
+
+        Args:
+            keys: Keys of the values.
+            digits: Number of decimals of all of them.
+            separator: Text between two values.
+
+        Returns:
+            The text; "-" if all values are missing.
+        """
+        if all(self.values.get(key) is None for key in keys):
+            return "-"
+        widest = max(keys, key=lambda key: self.uncertainties.get(key, -1.0))
+        shown = self.text_pm(widest, digits).partition(" \N{PLUS-MINUS SIGN} ")
+        return separator.join(self.text(key, digits) for key in keys) + "".join(shown[1:])
 
 
 @dataclass(frozen=True)

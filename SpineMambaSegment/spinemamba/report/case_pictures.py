@@ -19,7 +19,9 @@ from spinemamba.protocol.measurements import Measurements
 from spinemamba.report.ray_cast import render_labels
 from spinemamba.report.run_picture import BACKGROUND, draw_view, name_columns
 
-_HEIGHT_IN, _DPI = 6.2, 150
+_HEIGHT_IN, _DPI = 4.3, 220
+"""Nearly the printed size, so that names have their size on paper."""
+
 _TURN_DEG = 55.0
 """Angle of the 3-D view, from the left and front: bodies, joints and processes are visible."""
 

@@ -14,12 +14,12 @@ from spinemamba.protocol.rib_findings import RibFinding
 from spinemamba.report.case_pictures import png_uri
 from spinemamba.report.run_picture import ALERT, BACKGROUND, draw_scale, outlined_text, separate
 
-_WIDTH_IN, _NAMES_IN, _HIGHEST_IN = 4.6, 1.3, 7.0
+_WIDTH_IN, _NAMES_IN, _HIGHEST_IN = 2.5, 1.05, 4.3
 """Width of the projection and of the names beside it, and the largest height."""
 
 _SEEN = "#7fe0a0"
-_FONT_SIZE = 10
-_LINE_IN = 0.17
+_FONT_SIZE = 9
+_LINE_IN = 0.15
 
 
 def rib_picture(ribs: RibView, findings: Mapping[str, RibFinding], sides: str | None = "RL") -> str:
@@ -61,7 +61,7 @@ def _mark_ribs(axes: Axes, ribs: RibView, findings: Mapping[str, RibFinding]) ->
         for sight, (row, column) in zip(sights, ribs.joints(value), strict=True):
             if sight != "none":
                 fill = _SEEN if sight == "seen" else "none"
-                axes.plot(column, row, "o", color=_SEEN, markerfacecolor=fill, markersize=6)
+                axes.plot(column, row, "o", color=_SEEN, markerfacecolor=fill, markersize=4)
 
 
 def _write_names(

@@ -28,12 +28,14 @@ class RibSection:
     Attributes:
         summary: First and last rib, and whether they fit the names; empty without a level network.
         findings: A row for each vertebra; None without a level network.
+        contradictions: Level and text of each finding that does not fit the name.
         picture: Rib view as a data URI; empty if there is none.
         notes: Why there is no rib view, or what it does not show.
     """
 
     summary: str
     findings: Table | None
+    contradictions: tuple[tuple[str, str], ...]
     picture: str
     notes: tuple[str, ...]
 
@@ -56,7 +58,13 @@ def rib_section(
     picture, notes = _picture(image, labels, measured, findings)
     if not findings and not picture and not notes:
         return None
-    return RibSection(rib_summary(names, found), _table(findings), picture, tuple(notes))
+    return RibSection(
+        rib_summary(names, found),
+        _table(findings),
+        _contradictions(findings),
+        picture,
+        tuple(notes),
+    )
 
 
 def _picture(
@@ -87,3 +95,7 @@ def _table(findings: dict[str, RibFinding]) -> Table | None:
         css_class = "contradicts" if finding.agrees is False else ""
         rows.append((Cell(name), Cell(finding.text, css_class)))
     return Table((Cell("level"), Cell("ribs seen by the level network")), tuple(rows))
+
+
+def _contradictions(findings: dict[str, RibFinding]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, f.text) for name, f in findings.items() if f.agrees is False)

@@ -7,12 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from analytic_spine import angle_deg
-from curved_spine import NAMES, flipped, reference, renamed, turned, upright, values, vertebrae
+from curved_spine import (
+    NAMES,
+    flipped,
+    measure_values,
+    reference,
+    renamed,
+    turned,
+    upright,
+    values,
+    vertebrae,
+)
 from scipy.spatial.transform import Rotation
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.imaging.volume import Volume
-from spinemamba.measure.spine import measure
 from spinemamba.measure.stance import NO_SIDE
 from spinemamba.protocol.measurements import Measurements
 
@@ -58,13 +67,13 @@ LIES = {
 @pytest.mark.parametrize("how", LIES)
 def test_a_spine_with_a_wrong_orientation_is_measured_in_its_own_planes(how: str, outcome):
     matrix, what = LIES[how]
-    measured = measure(turned(upright(), matrix))
+    measured = measure_values(turned(upright(), matrix))
     assert len(measured.alerts) == 1
     assert f"The orientation in the header contradicts the spine: {what}." in measured.alerts[0]
     for item, true in zip(measured.items, reference().items, strict=True):
         assert (item.kind, item.name, item.view) == (true.kind, true.name, true.view)
         for key, value in true.values.items():
-            if key in ("rotation_deg", "lateral_slip_mm"):
+            if key in ("rotation_deg", "lateral_slip_mm", "left_foramen_mm", "right_foramen_mm"):
                 assert item.values[key] is None
                 assert item.reasons[key] == NO_SIDE
             elif value is None:
@@ -79,7 +88,9 @@ def test_a_spine_with_a_wrong_orientation_is_measured_in_its_own_planes(how: str
 def test_endplates_are_given_in_the_coordinates_of_the_header():
     matrix = about("y", 180)
     for item, true in zip(
-        measure(turned(upright(), matrix)).of("vertebra"), reference().of("vertebra"), strict=True
+        measure_values(turned(upright(), matrix)).of("vertebra"),
+        reference().of("vertebra"),
+        strict=True,
     ):
         for place in ("centre_lps_mm", "body_lps_mm"):
             expected = matrix @ np.array(getattr(true, place))
@@ -96,7 +107,7 @@ def test_a_truncated_vertebra_keeps_its_cut_side_in_any_orientation(outcome):
     geometry = replace(labels.geometry, shape=(int(top), *labels.array.shape[1:]))
     cut = Volume(np.ascontiguousarray(labels.array[:top]), geometry)
     for matrix in (np.eye(3), about("y", 180), about("x", 90), about("y", 90)):
-        first = measure(turned(cut, matrix)).of("vertebra")[0]
+        first = measure_values(turned(cut, matrix)).of("vertebra")[0]
         assert (first.name, first.words["cut"]) == ("T12", "superior")
         assert first.values["volume_ml"] is None
     outcome("how the spine lies", "right")
@@ -104,7 +115,7 @@ def test_a_truncated_vertebra_keeps_its_cut_side_in_any_orientation(outcome):
 
 @pytest.mark.parametrize("flip", [(0,), (1,), (2,), (0, 1, 2)])
 def test_left_handed_axes_do_not_change_measurements(flip, outcome):
-    measured = measure(flipped(upright(), flip))
+    measured = measure_values(flipped(upright(), flip))
     assert measured.alerts == ()
     for item, true in zip(measured.items, reference().items, strict=True):
         assert item.values == pytest.approx(true.values, abs=1e-6)
@@ -112,7 +123,7 @@ def test_left_handed_axes_do_not_change_measurements(flip, outcome):
 
 
 def test_a_mirrored_scoliosis_curves_to_the_other_side(outcome):
-    measured = measure(turned(upright(), np.diag([-1.0, 1.0, 1.0])))
+    measured = measure_values(turned(upright(), np.diag([-1.0, 1.0, 1.0])))
     angle = curves(reference())["coronal"][0]
     assert curves(measured)["coronal"] == (pytest.approx(angle, abs=0.3), "convex to the left")
     outcome("how the spine lies", "right")
@@ -121,7 +132,7 @@ def test_a_mirrored_scoliosis_curves_to_the_other_side(outcome):
 @pytest.mark.parametrize(("axis", "verb"), [("y", "leans"), ("z", "looks")])
 def test_an_oblique_spine_gets_a_note(axis: str, verb: str, outcome):
     matrix = Rotation.from_euler(axis, 30, degrees=True).as_matrix()
-    alerts = measure(turned(upright(), matrix)).alerts
+    alerts = measure_values(turned(upright(), matrix)).alerts
     assert len(alerts) == 1
     assert alerts[0].startswith(f"The spine {verb} to the side by ")
     outcome("how the spine lies", "right")
@@ -136,7 +147,7 @@ NAMED = {
 
 @pytest.mark.parametrize("how", NAMED)
 def test_measurements_that_depend_on_swapped_levels_are_left_out(how, outcome):
-    measured = measure(renamed(upright(), NAMED[how]))
+    measured = measure_values(renamed(upright(), NAMED[how]))
     assert "the levels are not in order" in measured.alerts[0]
     angle = next(item for item in measured.of("angle") if item.name == "L1-L5")
     assert angle.values["angle_deg"] is None
@@ -162,7 +173,7 @@ def test_measurements_that_depend_on_swapped_levels_are_left_out(how, outcome):
 
 def test_two_levels_in_reverse_order_are_reported_with_both_causes(outcome):
     only = dict.fromkeys(("T12", "L1", "L4", "L5"))
-    measured = measure(renamed(upright(), {**only, "L2": "L3", "L3": "L2"}))
+    measured = measure_values(renamed(upright(), {**only, "L2": "L3", "L3": "L2"}))
     reason = "L3 lies above L2: either the header or the names are wrong"
     assert f"{reason}." in measured.alerts
     (disc,) = measured.of("disc")
@@ -173,7 +184,7 @@ def test_two_levels_in_reverse_order_are_reported_with_both_causes(outcome):
 
 @pytest.mark.parametrize("second", ["L3", "L5"])
 def test_a_level_with_two_bodies_has_no_measurements(second: str, outcome):
-    measured = measure(renamed(upright(), {second: "L2"}))
+    measured = measure_values(renamed(upright(), {second: "L2"}))
     assert "The label of L2 contains two bodies." in measured.alerts
     double = next(item for item in measured.of("vertebra") if item.name == "L2")
     assert set(double.values.values()) == {None}
@@ -186,7 +197,7 @@ def test_a_level_with_two_bodies_has_no_measurements(second: str, outcome):
 
 
 def test_an_unlabelled_vertebra_is_not_measured_as_a_high_disc(outcome):
-    measured = measure(renamed(upright(), {"L2": None, "L3": "L2", "L4": "L3", "L5": "L4"}))
+    measured = measure_values(renamed(upright(), {"L2": None, "L3": "L2", "L4": "L3", "L5": "L4"}))
     assert [a for a in measured.alerts if "L1 and L2 are not neighbours in space" in a]
     disc = next(item for item in measured.of("disc") if item.name == "L1-L2")
     assert set(disc.values.values()) == {None}
@@ -195,13 +206,13 @@ def test_an_unlabelled_vertebra_is_not_measured_as_a_high_disc(outcome):
 
 def test_a_missing_t12_and_additional_t13_and_l6_are_in_order(outcome):
     whole = values(reference(), "angle", "L1-L5")["angle_deg"]
-    measured = measure(renamed(upright(), {"L3": None}))
+    measured = measure_values(renamed(upright(), {"L3": None}))
     assert measured.alerts == ()
     found = values(measured, "angle", "L1-L5")["angle_deg"]
     assert found == pytest.approx(whole, abs=0.1)
     more = {"T12": "T13"}, {"T12": "L1", "L1": "L2", "L2": "L3", "L3": "L4", "L4": "L5", "L5": "L6"}
     for names in more:
-        measured = measure(renamed(upright(), names))
+        measured = measure_values(renamed(upright(), names))
         assert measured.alerts == ()
         assert len(measured.of("disc")) == 5
         assert all(i.values["middle_disc_mm"] is not None for i in measured.of("disc"))
@@ -212,7 +223,7 @@ def test_a_stray_voxel_does_not_change_the_order_of_levels(outcome):
     array = upright().array.copy()
     where = np.argwhere(array == BY_NAME["L4"].value)[0]
     array[tuple(where)] = BY_NAME["T3"].value
-    measured = measure(upright().with_array(array))
+    measured = measure_values(upright().with_array(array))
     assert measured.alerts == ()
     assert values(measured, "vertebra", "T3")["middle_height_mm"] is None
     found = values(measured, "angle", "L1-L5")["angle_deg"]

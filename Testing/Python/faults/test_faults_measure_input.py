@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from curved_spine import flipped, run_command, two_levels, upright, values
+from curved_spine import flipped, measure_values, run_command, two_levels, upright, values
 from scipy.spatial.transform import Rotation
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
 from spinemamba.labelmaps.same_run import extents
-from spinemamba.measure.spine import measure
 from spinemamba.protocol.level_doubt import level_warning
 from spinemamba.protocol.measurements import read_measurements
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
@@ -106,7 +105,7 @@ def test_an_image_on_another_grid_is_refused_with_the_difference(
 
 def test_an_image_with_another_axis_order_gives_the_same_measurements(outcome):
     image = upright().with_array(np.full(upright().array.shape, 120, np.int16))
-    measured = measure(upright(), flipped(image, (0, 2)), "ct")
+    measured = measure_values(upright(), flipped(image, (0, 2)), "ct")
     assert values(measured, "vertebra", "L3")["trabecular_hu"] == pytest.approx(120)
     outcome("given to measure", "right")
 

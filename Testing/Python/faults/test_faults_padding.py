@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from curved_spine import measure_values
 from scipy import ndimage
 
 from spinemamba.anatomy.labels import BY_VALUE
@@ -22,7 +23,6 @@ from spinemamba.imaging.write import to_image
 from spinemamba.inference.model import load_model
 from spinemamba.jobs.measure import Sources, measure_files
 from spinemamba.labelmaps.same_run import extents
-from spinemamba.measure.spine import measure
 from spinemamba.protocol.manifest import read_manifest
 from spinemamba.protocol.measurements import Measurements
 from spinemamba.protocol.model_card import DEFAULT, find_model
@@ -124,12 +124,12 @@ def test_a_padded_scan_has_the_measurements_of_the_bare_scan(
     labels = read_labels(shared_data / "verse" / f"{name}_seg.nii.gz")
     labels = labels.with_array(np.where(np.isin(labels.array, list(BY_VALUE)), labels.array, 0))
     image, labels = middle_of(image), middle_of(labels)
-    wanted = numbers(measure(labels, image, "ct"))
+    wanted = numbers(measure_values(labels, image, "ct"))
     assert any("cut" in item[5] for item in wanted)
     for value in (-1024, 63536):
         larger = padded(labels, ALL, 0), padded(image, ALL, value)
         assert cuts(*larger) == cuts(labels, image)
-        assert_same(numbers(measure(*larger, "ct")), wanted)
+        assert_same(numbers(measure_values(*larger, "ct")), wanted)
         outcome(KIND, "right")
 
 

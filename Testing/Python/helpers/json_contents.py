@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
+from spinemamba.measure.calibration import Calibration
+from spinemamba.measure.follow_up.record import Change, FollowUp, Match
 from spinemamba.network.config import COARSE
 from spinemamba.network.level_sequence import LevelNetworkConfig
 from spinemamba.protocol.case_source import CaseSource, Located
@@ -203,10 +205,20 @@ CONTENTS: dict[str, Any] = {
                 plates={"superior": PLATE},
                 centre_lps_mm=POINT,
                 axes_lps=(POINT, POINT, POINT),
+                uncertainties={"volume_ml": 1.5},
             ),
         ),
         notes=("Coarse voxels.",),
     ),
+    "follow_up": FollowUp(
+        "0",
+        1,
+        (Change("vertebra", "L1", "", "volume_ml", "mL", 33.0, 30.0, -3.0, 2.5, True),),
+        (Match("L1", "T12", 0.5, 1.0, 2.0),),
+        ("Check.",),
+        ("Position.",),
+    ),
+    "calibration": Calibration(0.8, 5.0, 3.0, "phantom"),
     "model": ModelCard(
         name="m",
         version="1",

@@ -66,17 +66,18 @@ def test_measuring_fills_the_table_and_the_scene_with_progress(ready, real_worke
     names = [table.item(row, 0).text() for row in range(table.rowCount)]
     assert {"L1-S1", "L1-L5", "T12-S1"} <= set(names)
     rows = {names[row]: [table.item(row, k).text() for k in (1, 2)] for row in range(len(names))}
-    assert re.fullmatch(r"\d+\.\d / \d+\.\d / \d+\.\d mm", rows["L3"][0])
+    assert re.fullmatch(r"\d+\.\d / \d+\.\d / \d+\.\d ± \d+\.\d mm", rows["L3"][0])
     assert re.search(r"\d+ HU", rows["L3"][1])
-    assert re.fullmatch(r"\d+\.\d / \d+\.\d / \d+\.\d mm", rows["L3-L4"][0])
-    assert re.search(r"slip -?\d+\.\d mm", rows["L3-L4"][1])
+    assert re.fullmatch(r"\d+\.\d / \d+\.\d / \d+\.\d ± \d+\.\d mm", rows["L3-L4"][0])
+    assert re.search(r"slip -?\d+\.\d ± \d+\.\d mm", rows["L3-L4"][1])
     ready.ui.measureCopyButton.click()
     lines = slicer.app.clipboard().text().splitlines()
     cells = [line.split("\t") for line in lines]
-    assert {len(row) for row in cells} == {6}
+    assert {len(row) for row in cells} == {7}
     heights = [row for row in cells if row[0] == "L3" and row[2] == "middle height"]
     assert heights[0][3] in rows["L3"][0]
     assert heights[0][4] == "mm"
+    assert float(heights[0][6]) > 0
     photograph(ready, "measurements")
     ready.ui.measureMarkupsBox.click()
     planes = slicer.mrmlScene.GetNodesByClass("vtkMRMLMarkupsPlaneNode")

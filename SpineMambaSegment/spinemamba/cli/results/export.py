@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,7 +25,7 @@ from spinemamba.common.errors import Cancelled, Code, UserError
 from spinemamba.common.exit_codes import ExitCode
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
-from spinemamba.export.meshing.options import FORMATS, SMOOTHING, SPACES, MeshOptions
+from spinemamba.export.meshing.options import CRUMBS_MM3, FORMATS, SMOOTHING, SPACES, MeshOptions
 from spinemamba.export.run_files import RunFiles, find_files, source_of, vertebrae_of
 from spinemamba.imaging.write import make_folder
 from spinemamba.labelmaps.read import LabelFile, read_label_file
@@ -43,6 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stl", type=Path, metavar="DIR", help="write a surface of each vertebra into this folder"
     )
     parser.add_argument(
+        "--dicom-seg", type=Path, metavar="FILE", help="write a DICOM SEG; needs --source"
+    )
+    parser.add_argument(
+        "--source", type=Path, metavar="DIR", help="the DICOM series that was segmented"
+    )
+    parser.add_argument("--case", help="beginning of the file names (default: name of the input)")
+    add_surface_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
+    add_numbering(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
+
+
+def add_surface_options(parser: argparse.ArgumentParser) -> None:
+    """Add the levels, the reviewer and the options of `MeshOptions`."""
+    parser.add_argument(
         "--formats",
         nargs="+",
         choices=FORMATS[1:],
@@ -51,27 +67,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_former_option(parser, "--also", "--formats", nargs="+", choices=FORMATS[1:])
     parser.add_argument(
-        "--dicom-seg", type=Path, metavar="FILE", help="write a DICOM SEG; needs --source"
-    )
-    parser.add_argument(
-        "--source", type=Path, metavar="DIR", help="the DICOM series that was segmented"
-    )
-    parser.add_argument("--case", help="beginning of the file names (default: name of the input)")
-    parser.add_argument(
         "--levels",
         nargs="+",
         type=level_ranges,
         metavar="LEVEL",
         help="export only these, such as L1 L2 or T10-L2",
     )
-    _add_surface_options(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same case")
-    add_numbering(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask about unreviewed vertebrae")
+    parser.add_argument(
+        "--reviewed-by",
+        metavar="NAME",
+        help="record in the manifest that this person has checked the exported vertebrae",
+    )
+    parser.add_argument(
+        "--keep-crumbs",
+        action="store_true",
+        help=f"keep loose pieces below {CRUMBS_MM3:.0f} mm3, which are left out otherwise",
+    )
+    _add_filters(parser)
 
 
-def _add_surface_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `MeshOptions`."""
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    """Add what changes the surfaces themselves."""
     parser.add_argument(
         "--smoothing",
         type=_share,
@@ -100,7 +116,9 @@ def run(args: argparse.Namespace) -> int:
     content = read_label_file(files.labels, numbering_of(args.numbering))
     for note in content.notes:
         sys.stderr.write(f"{note}\n")
-    vertebrae = _selected(vertebrae_of(content, files), args.levels)
+    vertebrae = selected(vertebrae_of(content, files), args.levels)
+    if args.reviewed_by is not None:
+        vertebrae = _reviewed(vertebrae, args.reviewed_by)
     if args.dicom_seg is not None:
         _write_dicom_seg(vertebrae, args)
     written = args.stl is None or _write_surfaces((files, content), vertebrae, args)
@@ -181,6 +199,7 @@ def _options(args: argparse.Namespace) -> MeshOptions:
             decimation=args.decimate,
             joint=args.joint_smoothing,
             space=args.coordinate_system,
+            crumbs_mm3=0.0 if args.keep_crumbs else CRUMBS_MM3,
         )
     except ValueError as error:
         raise UserError(f"This cannot be exported: {error}.", "Choose other options.") from error
@@ -191,7 +210,7 @@ def _case(files: RunFiles) -> str:
     return split_name(files.labels)[0]
 
 
-def _selected(
+def selected(
     vertebrae: Sequence[Vertebra], levels: Sequence[list[tuple[str, str]]] | None
 ) -> list[Vertebra]:
     """Return the vertebrae of the given ranges of levels, or all if None.
@@ -213,6 +232,17 @@ def _selected(
         for v in vertebrae
         if any(ORDER[first] <= ORDER[v.level] <= ORDER[last] for first, last in ranges)
     ]
+
+
+def _reviewed(vertebrae: Sequence[Vertebra], name: str) -> list[Vertebra]:
+    """Return vertebrae marked as reviewed by a person.
+
+    Raises:
+        UserError: If the name is blank.
+    """
+    if not (name := name.strip()):
+        raise UserError("The name of the reviewer is empty.", "Give a name or initials.")
+    return [replace(vertebra, reviewed=True, reviewed_by=name) for vertebra in vertebrae]
 
 
 def _accept(unreviewed: Sequence[str], yes: bool) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from spinemamba.cli.console import print_line, table
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import UserError
 from spinemamba.jobs.outputs import refuse_overwriting
+from spinemamba.measure.calibration import read_calibration
 from spinemamba.protocol.job import MODALITIES
-from spinemamba.protocol.measurements import Item, Measurements
+from spinemamba.protocol.measurements import Item, Measurements, Vector
 from spinemamba.protocol.quantities import of_kind
 
 if TYPE_CHECKING:
@@ -47,8 +49,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name",
         help="title of the report and prefix of the files (default: name of the label image)",
     )
+    _add_facts(parser)
     add_overwrite(parser)
     add_numbering(parser)
+
+
+def _add_facts(parser: argparse.ArgumentParser) -> None:
+    """Add what the labels do not contain: calibration and hips."""
+    parser.add_argument(
+        "--calibration",
+        metavar="SLOPE,OFFSET",
+        help="line from HU to mg/mL of your scanner and protocol, such as 0.8,5, or a JSON file; "
+        "adds densities in mg/mL",
+    )
+    hips = parser.add_mutually_exclusive_group()
+    hips.add_argument(
+        "--hips",
+        type=_two_points,
+        metavar="X,Y,Z,X,Y,Z",
+        help="centres of both femoral heads in LPS mm, for pelvic incidence and tilt; write "
+        "--hips=-85,... if the first number is negative",
+    )
+    hips.add_argument(
+        "--structures",
+        type=Path,
+        help="label image with both femurs and hip bones in TotalSegmentator's numbers, which "
+        "gives the centres",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,7 +91,17 @@ def run(args: argparse.Namespace) -> int:
 
     run = args.result or result_beside(args.labels)
     named, numbering = bool(args.result), numbering_of(args.numbering)
-    sources = Sources(args.labels, args.image, args.modality, run, named=named, numbering=numbering)
+    sources = Sources(
+        args.labels,
+        args.image,
+        args.modality,
+        run,
+        named=named,
+        numbering=numbering,
+        calibration=read_calibration(args.calibration) if args.calibration else None,
+        hips_lps_mm=tuple(args.hips or ()),
+        structures=args.structures,
+    )
     outputs = _outputs(args, sources) if args.out else []
     done = measure_files(sources, _print_progress)
     # Written before printing, which may fail.
@@ -81,6 +118,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _two_points(text: str) -> tuple[Vector, Vector]:
+    """Return two points given as "x,y,z,x,y,z".
+
+    Raises:
+        argparse.ArgumentTypeError: If they are not.
+    """
+    try:
+        numbers = tuple(map(float, text.split(",")))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise argparse.ArgumentTypeError(f"'{text}' is not six numbers such as 85,-12,-410,...")
+    return numbers[:3], numbers[3:]
+
+
 def _tables(measured: Measurements) -> list[str]:
     """Return text tables of the vertebrae, of the discs, and of the angles and curves."""
     out = []
@@ -88,7 +140,7 @@ def _tables(measured: Measurements) -> list[str]:
         items = measured.of(kind)
         columns = [q for q in of_kind(kind) if keys is None or q.key in keys]
         heads = [q.head if q.head.endswith(q.unit) else f"{q.head} {q.unit}" for q in columns]
-        rows = [[item.name, *(item.text(q.key, q.digits) for q in columns)] for item in items]
+        rows = [[item.name, *(item.text_pm(q.key, q.digits) for q in columns)] for item in items]
         if rows:
             out.append(table((kind, *heads), rows) + "\n")
     rows = [_angle_row(item) for item in (*measured.of("angle"), *measured.of("curve"))]
@@ -100,7 +152,7 @@ def _angle_row(item: Item) -> list[str]:
     key = "angle_deg" if item.kind == "angle" else "cobb_deg"
     apex = f", apex {item.words['apex']}" if "apex" in item.words else ""
     finding = item.words.get("what", "") + apex or item.reasons.get(key, "")
-    return [item.name, item.view, item.text(key, 1), item.words["between"], finding]
+    return [item.name, item.view, item.text_pm(key, 1), item.words["between"], finding]
 
 
 def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
@@ -114,7 +166,9 @@ def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
     if name != Path(name).name:
         raise UserError(f"'{name}' is not valid in a file name.", "Leave out slashes.")
     paths = [args.out / f"{name}_{suffix}" for suffix in _SUFFIXES]
-    refuse_overwriting(paths, filter(None, (sources.labels, sources.image, sources.run)))
+    refuse_overwriting(
+        paths, filter(None, (sources.labels, sources.image, sources.run, args.structures))
+    )
     for path in paths:
         check_place(path, overwrite=args.overwrite)
     return paths

@@ -62,6 +62,8 @@ class FinishedSurface:
         intersecting: Triangles that still intersect others.
         deviation: Distance from the label.
         decimation: Requested share of removed triangles.
+        crumbs: Number of loose pieces that were left out.
+        crumbs_mm3: Their volume.
     """
 
     mesh: Mesh
@@ -72,6 +74,8 @@ class FinishedSurface:
     intersecting: int
     deviation: _Deviation
     decimation: float = 0.0
+    crumbs: int = 0
+    crumbs_mm3: float = 0.0
 
     @property
     def removed_share(self) -> float:

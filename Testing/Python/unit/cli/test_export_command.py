@@ -41,8 +41,8 @@ def test_export_of_a_run_writes_surfaces_and_a_manifest(run, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["export", str(run), "--stl", str(out), "--formats", "ply", "glb"]) == 0
     assert sorted(p.name for p in out.iterdir()) == [
-        "case_1_19_T12.glb", "case_1_19_T12.ply", "case_1_19_T12.stl",
-        "case_1_21_L1.glb", "case_1_21_L1.ply", "case_1_21_L1.stl",
+        "case_1_L1.glb", "case_1_L1.ply", "case_1_L1.stl",
+        "case_1_T12.glb", "case_1_T12.ply", "case_1_T12.stl",
         "manifest.csv", "manifest.json",
     ]  # fmt: skip
     said = capsys.readouterr()
@@ -66,7 +66,7 @@ def test_chosen_levels_of_labels_without_a_result_are_exported(labels, tmp_path,
     command = ["export", str(tmp_path / "seg.nii.gz"), "--stl", str(tmp_path / "out")]
     assert main([*command, "--levels", "L1", "--case", "x/y", "--smoothing", "0"]) == 0
     assert [v["level"] for v in manifest(tmp_path / "out")["vertebrae"]] == ["L1"]
-    assert (tmp_path / "out" / "x_y_21_L1.stl").exists()
+    assert (tmp_path / "out" / "x_y_L1.stl").exists()
     assert main([*command, "--levels", "C1"]) == 2
     assert "There is no C1." in capsys.readouterr().err
 

@@ -152,3 +152,18 @@ def test_equal_fingerprints_give_equal_run_ids():
     one, same, other = (Fingerprint(x * 64, "1" * 64, "2" * 64) for x in "aab")
     assert one.run_id == same.run_id != other.run_id
     assert len(one.run_id) == 32
+
+
+def test_cases_that_an_older_version_measured_lack_no_column_of_newer_ones(tmp_path: Path):
+    records = []
+    tables = {"a": "name,value,how\nL1,1,x\n", "b": "name,value,uncertainty,how\nL1,2,0.5,x\n"}
+    for name, text in tables.items():
+        folder = tmp_path / "cases" / name
+        folder.mkdir(parents=True)
+        (folder / "m.csv").write_text(text, encoding="utf-8")
+        records.append(replace(DONE, case=name, files={"measurements_table": CaseFile("m.csv", 9)}))
+    write_tables(tmp_path, records)
+    assert rows(tmp_path / "measurements.csv") == [
+        {"case": "a", "name": "L1", "value": "1", "uncertainty": ""},
+        {"case": "b", "name": "L1", "value": "2", "uncertainty": "0.5"},
+    ]

@@ -130,5 +130,9 @@ def test_an_image_that_cuts_the_ribs_says_so(scan, measured):
 def test_the_page_shows_findings_and_rib_view(scan, measured, tmp_path: Path):
     write_page(measured, scan, seen_by(scan[1]), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "Last rib at this vertebra (T12)." in page
-    assert page.count("data:image/png;base64,") == 3
+    assert "Last rib at T12; this fits the names." in page
+    assert "Ribs from the front" in page
+    # The rib view takes the place of the surface.
+    assert page.count("data:image/png;base64,") == 2
+    write_page(measured, (None, scan[1]), seen_by(scan[1]), tmp_path / "labels.html")
+    assert "Last rib at this vertebra (T12)." in (tmp_path / "labels.html").read_text("utf-8")

@@ -1,0 +1,141 @@
+"""Compare two results of a patient: read files, match levels, measure, write JSON, CSV and page."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from spinemamba import __version__
+from spinemamba.anatomy.labels import BY_NAME, LABELS
+from spinemamba.common.atomic_files import all_or_none
+from spinemamba.imaging.volume import Volume
+from spinemamba.jobs.measure import MeasuredCase, Sources, measure_labels
+from spinemamba.labelmaps.read import read_vertebra_labels
+from spinemamba.measure.follow_up.comparison import differences
+from spinemamba.measure.follow_up.matching import Matching, match_levels, moved_name
+from spinemamba.measure.follow_up.record import FOLLOW_UP, Change, FollowUp
+from spinemamba.measure.spine import Progress
+from spinemamba.protocol.measurements import Measurements
+
+_DENSITIES = ("trabecular_hu", "trabecular_mg_ml")
+_SCANNERS = (
+    "Densities depend on scanner, voltage, reconstruction and contrast medium: compare them only "
+    "if these are the same."
+)
+_POSITION = (
+    "Angles and slips depend on the position of the patient: lying and standing images differ."
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A follow-up with the measurements behind it.
+
+    Attributes:
+        follow_up: Content of the file.
+        before: The first result, with the names of the second one.
+        after: The second result.
+    """
+
+    follow_up: FollowUp
+    before: MeasuredCase
+    after: MeasuredCase
+
+
+def compare_results(before: Sources, after: Sources, progress: Progress) -> Compared:
+    """Match the levels of two results by shape, measure both and compare.
+
+    Args:
+        before: Files of the first scan.
+        after: Files of the second scan.
+        progress: As for `measure.spine`.
+
+    Raises:
+        UserError: If an input cannot be read, or has no vertebra.
+    """
+    old, new = (read_vertebra_labels(s.labels, s.numbering) for s in (before, after))
+    matching = match_levels(old.volume, new.volume)
+    if matching.shift:
+        old = replace(old, volume=_moved(old.volume, matching.shift))
+        before = replace(before, run=None)
+    first = measure_labels(before, old, progress)
+    second = measure_labels(after, new, progress)
+    return Compared(_follow_up(first, second, matching), first, second)
+
+
+def _moved(labels: Volume, shift: int) -> Volume:
+    """Return labels whose names are moved down by a number of levels."""
+    table = np.zeros(256, np.uint8)
+    for label in LABELS:
+        name = moved_name(label.name, shift)
+        table[label.value] = BY_NAME[name].value if name is not None else 0
+    return labels.with_array(table[labels.array.astype(np.uint8)])
+
+
+def _follow_up(before: MeasuredCase, after: MeasuredCase, matching: Matching) -> FollowUp:
+    changes = tuple(_changes(before.measured, after.measured))
+    alerts = [matching.doubt] if matching.doubt else []
+    if shift := matching.shift:
+        way = "down" if shift > 0 else "up"
+        alerts.append(
+            f"By shape, the names of the first result are {abs(shift)} off: they were moved {way} "
+            "to those of the second result. Check which names are right."
+        )
+    for which, case in (("First", before), ("Second", after)):
+        alerts += [f"{which} result: {alert}" for alert in case.measured.alerts]
+    notes = [_POSITION]
+    if any(change.quantity in _DENSITIES for change in changes):
+        notes.append(_SCANNERS)
+    return FollowUp(
+        __version__, matching.shift, changes, matching.matches, tuple(alerts), tuple(notes)
+    )
+
+
+def _changes(before: Measurements, after: Measurements) -> Iterator[Change]:
+    for found in differences(before, after):
+        yield Change(
+            kind=found.kind,
+            name=found.name,
+            view=found.view,
+            quantity=found.key,
+            unit=found.quantity.unit,
+            before=found.before,
+            after=found.after,
+            change=found.change,
+            uncertainty=found.uncertainty,
+            beyond=found.is_beyond,
+        )
+
+
+def write_follow_up(compared: Compared, paths: tuple[Path, Path, Path], title: str = "") -> None:
+    """Write JSON, CSV and the page, all or none; existing files are replaced.
+
+    Args:
+        compared: The comparison.
+        paths: Files to write: JSON, CSV, HTML.
+        title: Heading of the page; no name is taken from a file.
+
+    Raises:
+        UserError: As `all_or_none`.
+    """
+    from spinemamba.report.follow_up_page import write_page
+
+    data, table, page = paths
+    with all_or_none(list(paths), overwrite=True) as partial:
+        FOLLOW_UP.write(compared.follow_up, partial[data])
+        _write_csv(compared.follow_up, partial[table])
+        write_page(compared.follow_up, partial[page], title)
+
+
+def _write_csv(follow_up: FollowUp, path: Path) -> None:
+    columns = tuple(Change.__dataclass_fields__)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for change in follow_up.changes:
+            values = (getattr(change, name) for name in columns)
+            writer.writerow([f"{v:.3f}" if isinstance(v, float) else v for v in values])

@@ -1,0 +1,1 @@
+"""Two results of one patient: levels matched by shape, values compared."""

@@ -1,0 +1,71 @@
+"""Print how well measurements of own labels agree with those of reference labels.
+
+``python Testing/Benchmarks/run.py measure_agreement [CASE ...]`` segments each CT with the bundled
+model, measures its labels and the reference labels, and prints for every quantity the number of
+values, their median uncertainty, the median difference, and the share of differences within the
+uncertainty of both values together. At the end it prints the shares of all numbers of each case;
+the goal is 95 %. Values that only one of both gives are counted, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+
+import numpy as np
+from public_cases import data_folder
+
+from spinemamba.imaging.read import read_labels, read_volume
+from spinemamba.inference.model import load_model
+from spinemamba.measure.follow_up.comparison import Difference, differences
+from spinemamba.measure.spine import measure
+from spinemamba.protocol.measurements import Measurements
+from spinemamba.protocol.model_card import DEFAULT, find_model
+from spinemamba.segment import segment
+
+CASES = {"lidc0001": "lidc/lidc0001", "ts_example": "totalsegmentator/ts_example"}
+
+
+def main(words: list[str]) -> int:
+    """Segment, measure, and print the table."""
+    parser = argparse.ArgumentParser("measure_agreement", description=__doc__)
+    parser.add_argument("cases", nargs="*", default=list(CASES), help="(%(default)s)")
+    args = parser.parse_args(words)
+    by_key: dict[str, list[Difference]] = defaultdict(list)
+    lines = []
+    for name in args.cases:
+        own, reference = _measured(CASES[name])
+        found = list(differences(reference, own))
+        for difference in found:
+            by_key[difference.key].append(difference)
+        within = sum(not difference.is_beyond for difference in found)
+        only = _given(own) + _given(reference) - 2 * len(found)
+        share = 100 * within / len(found)
+        lines.append(f"{name}: {within} of {len(found)} numbers agree ({share:.1f} %)")
+        lines[-1] += f"; {only} are given in one of both label maps only\n"
+    row = "{:20} {:>4} {:>12} {:>11} {:>8}\n"
+    sys.stdout.write(row.format("quantity", "n", "uncertainty", "difference", "within"))
+    for key, found in by_key.items():
+        unit = found[0].quantity.unit
+        width = np.median([d.uncertainty for d in found]) / np.sqrt(2)
+        off = np.median([abs(d.change) for d in found])
+        share = np.mean([not d.is_beyond for d in found])
+        cells = (len(found), f"{width:.1f} {unit}", f"{off:.1f} {unit}", f"{100 * share:.0f} %")
+        sys.stdout.write(row.format(key, *cells))
+    sys.stdout.write("".join(lines))
+    return 0
+
+
+def _measured(case: str) -> tuple[Measurements, Measurements]:
+    """Return the measurements of own labels and of reference labels."""
+    stem = data_folder() / case
+    image = read_volume(stem.with_name(f"{stem.name}_ct.nii.gz"))
+    labels = segment(image, load_model(find_model(DEFAULT))).labels
+    reference = read_labels(stem.with_name(f"{stem.name}_seg.nii.gz"))
+    return measure(labels, image, "ct"), measure(reference, image, "ct")
+
+
+def _given(measured: Measurements) -> int:
+    """Return the number of values that are not missing."""
+    return sum(value is not None for item in measured.items for value in item.values.values())
