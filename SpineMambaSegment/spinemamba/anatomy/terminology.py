@@ -57,7 +57,7 @@ _REGION_NAMES = re.compile(
 _OTHER_STRUCTURE = re.compile(
     r"(?<![a-z])(?:dis[ck]|bandscheibe|ivd|rib|costa|rippe|nerve|root|nervenwurzel|muscle|muskel"
     r"|psoas|endplate|facet|foramen|ligament|canal|kanal|spinalkanal|cord|screw|implant|cage"
-    r"|lesion|tumou?r|artery|vein)[sn]?(?![a-z])",
+    r"|lesion|tumou?r|artery|vein|pedicle|laminae?|process(?:es)?)[sn]?(?![a-z])",
     re.IGNORECASE,
 )
 """Words in names of structures that are called after a level but are no vertebra."""

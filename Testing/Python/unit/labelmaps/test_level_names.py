@@ -32,6 +32,10 @@ NAMES = {
     "vértebra T12": "T12",
 }
 OTHERS = (
+    "L3 left pedicle",
+    "L3 right lamina",
+    "T8 spinous process",
+    "processes of L1",
     "L1-L2 disc", "disc_L3_L4", "IVD L5", "L1/L2", "rib L1", "rib_left_4", "costa T4", "Rippe T4",
     "nerve root L5", "L4 endplate", "facet L3-L4", "psoas L3", "spinal canal L2", "Rippen T4",
     "screw L4", "S2", "HWK9", "LWK", "T14",
