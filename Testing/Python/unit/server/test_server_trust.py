@@ -45,29 +45,29 @@ def private_key(folder: Path, mode: int = 0o600) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("host", "has_tokens", "has_tls", "behind_proxy", "allowed"),
+    ("host", "has", "allowed"),
     [
-        ("127.0.0.1", False, False, False, True),
-        ("::1", False, False, False, True),
-        ("127.0.0.1", True, False, True, True),
-        ("127.0.0.1", False, False, True, False),
-        ("0.0.0.0", False, False, False, False),
-        ("0.0.0.0", False, True, False, False),
-        ("0.0.0.0", True, False, False, False),
-        ("0.0.0.0", True, True, False, True),
-        ("0.0.0.0", True, False, True, True),
-        ("::", True, False, False, False),
-        ("ward.example.org", True, False, False, False),
+        ("127.0.0.1", "", True),
+        ("::1", "", True),
+        ("127.0.0.1", "tokens proxy", True),
+        ("127.0.0.1", "proxy", False),
+        ("0.0.0.0", "", False),
+        ("0.0.0.0", "tls", False),
+        ("0.0.0.0", "tokens", False),
+        ("0.0.0.0", "tokens tls", True),
+        ("0.0.0.0", "tokens proxy", True),
+        ("::", "tokens", False),
+        ("ward.example.org", "tokens", False),
     ],
 )
 def test_other_addresses_need_tokens_and_tls(
-    tmp_path, token_file, host, has_tokens, has_tls, behind_proxy, allowed
+    tmp_path: Path, token_file: Path, host: str, has: str, allowed: bool
 ):
     from spinemamba.server.run import Address, check_trust
 
-    address = Address(host, 0, **(private_key(tmp_path) if has_tls else {}))
-    tokens = token_file if has_tokens else None
-    settings = Settings(tmp_path, tokens=tokens, behind_proxy=behind_proxy)
+    address = Address(host, 0, **(private_key(tmp_path) if "tls" in has else {}))
+    tokens = token_file if "tokens" in has else None
+    settings = Settings(tmp_path, tokens=tokens, behind_proxy="proxy" in has)
     if allowed:
         check_trust(address, settings)
     else:

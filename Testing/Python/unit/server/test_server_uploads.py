@@ -118,7 +118,7 @@ CASES = {
     "path as format": (body_of(GOOD, labels_ending="/../x.nrrd"), 422),
     "path as request": (body_of(GOOD, request_id="../" * 10), 422),
     "device of the client": (body_of(GOOD, device="cuda:7"), 422),
-    "output of the client": (body_of(GOOD, output="/tmp/x"), 422),
+    "output of the client": (body_of(GOOD, output="/etc/x"), 422),
     "wrong hash": (
         body_of(GOOD).replace(
             b'"role": "image"', b'"role": "image", "sha256": "' + b"0" * 64 + b'"'
