@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import queue
@@ -342,33 +343,26 @@ def _work(job: FileJob, channel: Channel, run: Runner) -> int:
     return ExitCode.DONE
 
 
+_WITHOUT_NETWORK = {
+    CaseJob: ("export_case", "write_case"),
+    MeasureJob: ("measure", "run_measure"),
+    PartsJob: ("parts", "run_parts"),
+    PlanJob: ("plan", "run_plan"),
+}
+"""Module in `jobs` and function of each job that needs no network and gives no warning."""
+
+
 def _run_job(
     job: FileJob, progress: Callable[[str, float], None], warn: Callable[[str], None]
 ) -> None:
-    if isinstance(job, CaseJob):
-        from spinemamba.jobs.export_case import write_case
-
-        write_case(job, progress)
-        return
-    if isinstance(job, MeasureJob):
-        from spinemamba.jobs.measure import run_measure
-
-        run_measure(job, progress)
+    if without_network := _WITHOUT_NETWORK.get(type(job)):
+        module, name = without_network
+        getattr(importlib.import_module(f"spinemamba.jobs.{module}"), name)(job, progress)
         return
     if isinstance(job, RelabelJob):
         from spinemamba.jobs.relabel import run_relabel
 
         run_relabel(job, progress, warn)
-        return
-    if isinstance(job, PartsJob):
-        from spinemamba.jobs.parts import run_parts
-
-        run_parts(job, progress)
-        return
-    if isinstance(job, PlanJob):
-        from spinemamba.jobs.plan import run_plan
-
-        run_plan(job, progress)
         return
     from spinemamba.common.process_tuning import keep_freed_memory, use_passive_waiting
 
