@@ -9,7 +9,7 @@ import numpy as np
 from spinemamba.measure.frame import unit
 from spinemamba.planning.bone_field import BoneField
 from spinemamba.planning.canal import Canal
-from spinemamba.planning.sections import CIRCLE, Line
+from spinemamba.planning.sections import CIRCLE, Line, first_exit
 from spinemamba.protocol.planning.plan import Corridor, grade_of
 
 _STEP_MM = 0.5
@@ -19,6 +19,10 @@ _TOLERANCE_MM = 0.1
 
 _PEDICLE_MM = 5.0
 """Length of a pedicle behind its isthmus; farther back, a screw leaves the bone by its entry."""
+
+
+_ISTHMUS_MM, _ACROSS_MM = 3.0, 16.0
+"""Half length of the isthmus, and largest medial breach that is measured across it."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def tested(bone: Bone, shaft: Shaft, source: str, side: float) -> Corridor:
     surface = _surface(line, along, radius)
     depth = bone.field.at(surface)
     margin = min(float(depth.min()), float(bone.field.at(line.at(along)).min()) - radius)
-    breach = max(0.0, -float(depth.min()))
+    breach = max(0.0, -float(depth.min()), _medial_breach(bone, line, surface, side))
     breach = breach if breach > _TOLERANCE_MM else 0.0
     in_canal, canal_margin = 0.0, None
     if bone.canal is not None:
@@ -118,6 +122,25 @@ def tested(bone: Bone, shaft: Shaft, source: str, side: float) -> Corridor:
         transverse,
         sagittal,
     )
+
+
+def _medial_breach(bone: Bone, line: Line, surface: np.ndarray, side: float) -> float:
+    """Return how far points in the canal lie from the pedicle's medial wall.
+
+    The nearest bone may be another wall of the canal, so that the distance is measured along the
+    width of the pedicle.
+    """
+    along = (surface - line.point_mm) @ line.forward
+    points = surface[np.abs(along) <= _ISTHMUS_MM]
+    if bone.canal is None or not len(points):
+        return 0.0
+    points = points[(bone.canal.depth_mm(points) > 0) & (bone.field.at(points) < 0)]
+    if not len(points):
+        return 0.0
+    outward = side * line.across()[0]
+    ways = points[:, None] + np.arange(0.0, _ACROSS_MM, _STEP_MM)[:, None] * outward
+    hits = first_exit(-bone.field.at(ways), _STEP_MM)
+    return float(hits[np.isfinite(hits)].max(initial=0.0))
 
 
 def angles_deg(forward: np.ndarray, side: float) -> tuple[float, float]:
