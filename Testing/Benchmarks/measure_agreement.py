@@ -19,12 +19,20 @@ from public_cases import data_folder
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.inference.model import load_model
 from spinemamba.measure.follow_up.comparison import Difference, differences
+from spinemamba.measure.follow_up.matching import match_levels, with_moved_names
 from spinemamba.measure.spine import measure
 from spinemamba.protocol.measurements import Measurements
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.segment import segment
 
-CASES = {"lidc0001": "lidc/lidc0001", "ts_example": "totalsegmentator/ts_example"}
+CASES = {
+    "lidc0001": "lidc/lidc0001",
+    "ts_example": "totalsegmentator/ts_example",
+    "verse005": "verse/verse005",
+    "verse008": "verse/verse008",
+    "verse012": "verse/verse012",
+}
+"""The first two were used to choose the size of the displacements, the others were not."""
 
 
 def main(words: list[str]) -> int:
@@ -63,6 +71,8 @@ def _measured(case: str) -> tuple[Measurements, Measurements]:
     image = read_volume(stem.with_name(f"{stem.name}_ct.nii.gz"))
     labels = segment(image, load_model(find_model(DEFAULT))).labels
     reference = read_labels(stem.with_name(f"{stem.name}_seg.nii.gz"))
+    # Crops do not show which level is which: names are moved to those of the reference.
+    labels = with_moved_names(labels, match_levels(labels, reference).shift)
     return measure(labels, image, "ct"), measure(reference, image, "ct")
 
 

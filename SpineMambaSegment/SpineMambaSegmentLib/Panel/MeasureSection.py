@@ -20,6 +20,9 @@ from SpineMambaSegmentLib.Scene import MeasurementNodes
 
 _MARKUPS = "vtkMRMLMarkupsNode"
 _REPORT = ".html"
+_VALUE_WIDTH = 108
+"""Largest width of the column of values, in pixels."""
+
 _VERTEBRA_HEIGHTS = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm")
 _DISC_HEIGHTS = ("anterior_disc_mm", "middle_disc_mm", "posterior_disc_mm")
 
@@ -138,6 +141,8 @@ class MeasureSection:
                 item.setToolTip(text)
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
+        # Longer values wrap, so that findings stay in sight in a narrow panel.
+        table.setColumnWidth(1, min(table.columnWidth(1), _VALUE_WIDTH))
         table.resizeRowsToContents()
 
 

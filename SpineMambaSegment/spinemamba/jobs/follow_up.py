@@ -7,16 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from spinemamba import __version__
-from spinemamba.anatomy.labels import BY_NAME, LABELS
 from spinemamba.common.atomic_files import all_or_none
-from spinemamba.imaging.volume import Volume
 from spinemamba.jobs.measure import MeasuredCase, Sources, measure_labels
 from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.measure.follow_up.comparison import differences
-from spinemamba.measure.follow_up.matching import Matching, match_levels, moved_name
+from spinemamba.measure.follow_up.matching import Matching, match_levels, with_moved_names
 from spinemamba.measure.follow_up.record import FOLLOW_UP, Change, FollowUp
 from spinemamba.measure.spine import Progress
 from spinemamba.protocol.measurements import Measurements
@@ -60,20 +56,11 @@ def compare_results(before: Sources, after: Sources, progress: Progress) -> Comp
     old, new = (read_vertebra_labels(s.labels, s.numbering) for s in (before, after))
     matching = match_levels(old.volume, new.volume)
     if matching.shift:
-        old = replace(old, volume=_moved(old.volume, matching.shift))
+        old = replace(old, volume=with_moved_names(old.volume, matching.shift))
         before = replace(before, run=None)
     first = measure_labels(before, old, progress)
     second = measure_labels(after, new, progress)
     return Compared(_follow_up(first, second, matching), first, second)
-
-
-def _moved(labels: Volume, shift: int) -> Volume:
-    """Return labels whose names are moved down by a number of levels."""
-    table = np.zeros(256, np.uint8)
-    for label in LABELS:
-        name = moved_name(label.name, shift)
-        table[label.value] = BY_NAME[name].value if name is not None else 0
-    return labels.with_array(table[labels.array.astype(np.uint8)])
 
 
 def _follow_up(before: MeasuredCase, after: MeasuredCase, matching: Matching) -> FollowUp:

@@ -47,6 +47,9 @@ def print_pdf(page: Path) -> bytes:
         )
     with tempfile.TemporaryDirectory(prefix="spinemamba-") as folder:
         output = Path(folder) / "page.pdf"
+        # A browser shows a file by its suffix, and the page may have a temporary name.
+        copy = Path(folder) / "page.html"
+        shutil.copyfile(page, copy)
         command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer"]
         command += [
             "--disable-extensions",
@@ -57,7 +60,7 @@ def print_pdf(page: Path) -> bytes:
         if sys.platform == "linux":
             # In containers and as root, Chromium's own sandbox cannot start.
             command.append("--no-sandbox")
-        command.append(page.resolve().as_uri())
+        command.append(copy.as_uri())
         try:
             subprocess.run(command, capture_output=True, timeout=_SECONDS, check=True)
             return output.read_bytes()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from spinemamba.jobs.measure import Sources
 
 _SUFFIXES = ("measurements.csv", "measurements.json", "report.html")
+_PDF = "report.pdf"
 _SHOWN = ("anterior_height_mm", "middle_height_mm", "posterior_height_mm", "height_loss_percent")
 _SHOWN += ("genant_grade", "trabecular_hu", "canal_depth_mm", "volume_ml")
 
@@ -48,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         help="title of the report and prefix of the files (default: name of the label image)",
+    )
+    parser.add_argument(
+        "--pdf",
+        action="store_true",
+        help="with --out, also write the report as PDF; needs Chromium, Chrome or Edge",
     )
     _add_facts(parser)
     add_overwrite(parser)
@@ -88,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         write_json,
     )
     from spinemamba.labelmaps.read import result_beside
+    from spinemamba.report.print_pdf import print_pdf
 
     run = args.result or result_beside(args.labels)
     named, numbering = bool(args.result), numbering_of(args.numbering)
@@ -106,11 +113,13 @@ def run(args: argparse.Namespace) -> int:
     done = measure_files(sources, _print_progress)
     # Written before printing, which may fail.
     if outputs:
-        csv, json, page = outputs
+        csv, json, page = outputs[:3]
         with all_or_none(outputs, overwrite=args.overwrite) as partial:
             write_csv(done.measured, partial[csv])
             write_json(done.measured, partial[json])
             write_case_page(done, partial[page], args.name or "")
+            for path in outputs[3:]:
+                partial[path].write_bytes(print_pdf(partial[page]))
     for text in (*done.measured.alerts, *_tables(done.measured), *done.measured.notes):
         print_line(text)
     for path in outputs:
@@ -165,7 +174,8 @@ def _outputs(args: argparse.Namespace, sources: Sources) -> list[Path]:
     name = args.name or split_name(args.labels)[0]
     if name != Path(name).name:
         raise UserError(f"'{name}' is not valid in a file name.", "Leave out slashes.")
-    paths = [args.out / f"{name}_{suffix}" for suffix in _SUFFIXES]
+    suffixes = (*_SUFFIXES, _PDF) if args.pdf else _SUFFIXES
+    paths = [args.out / f"{name}_{suffix}" for suffix in suffixes]
     refuse_overwriting(
         paths, filter(None, (sources.labels, sources.image, sources.run, args.structures))
     )

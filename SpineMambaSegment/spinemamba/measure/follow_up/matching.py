@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spinemamba.anatomy.labels import LABELS
+from spinemamba.anatomy.labels import BY_NAME, LABELS
 from spinemamba.imaging.volume import Volume
 from spinemamba.levels.outlines import LEVELS, Outline, outlines_of
 from spinemamba.levels.rigid_fit import Motion, Surface, best_motion, fit
@@ -53,6 +53,15 @@ def moved_name(level: str, shift: int) -> str | None:
         return None
     index = _COMMON.index(level) + shift
     return _COMMON[index] if 0 <= index < len(_COMMON) else None
+
+
+def with_moved_names(labels: Volume, shift: int) -> Volume:
+    """Return labels whose names are moved down by a number of levels."""
+    table = np.zeros(256, np.uint8)
+    for label in LABELS:
+        name = moved_name(label.name, shift)
+        table[label.value] = 0 if name is None else BY_NAME[name].value
+    return labels.with_array(table[labels.array.astype(np.uint8)])
 
 
 def match_levels(before: Volume, after: Volume) -> Matching:
