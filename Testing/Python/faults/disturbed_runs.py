@@ -72,7 +72,7 @@ POINTS = {
         ("finish", "spinemamba.export.exporter", "finish"),
         ("write", "spinemamba.export.exporter", "write_together"),
         ("series", "spinemamba.export.dicom_seg", "find_stack"),
-        ("encode", "spinemamba.export.dicom_seg", "_encoded"),
+        ("encode", "spinemamba.export.dicom_seg", "encoded"),
         ("write seg", "spinemamba.export.dicom_seg", "write_together"),
     ),
     "train": (

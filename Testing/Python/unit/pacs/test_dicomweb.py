@@ -66,23 +66,16 @@ def _write_case(job) -> None:
     from spinemamba.jobs import cohort_case
 
     case = cohort_case.CohortCase(job, ignore)
-    case._volume = volume = read_volume(job.input)
+    volume = read_volume(job.input)
     labels = volume.with_array(np.where(volume.array > 300, 22, 0).astype(np.uint8))
     result = dataclasses.replace(result_of(labels), run_id=job.fingerprint.run_id)
-    case._done = SimpleNamespace(labels=labels, result=result)
-    write, cohort_case.write_outputs = cohort_case.write_outputs, _without_picture
-    try:
-        job.output.mkdir(exist_ok=True)
-        files = {"dicom_seg": None}
-        segment_job = job.segment_job(job.output)
-        _without_picture(segment_job, volume, case._done, ignore)
-        files = case._write_dicom_seg(job.output)
-        case._record(job.output, files).write(job.output)
-    finally:
-        cohort_case.write_outputs = write
+    case._run.done = done = SimpleNamespace(labels=labels, result=result)
+    job.output.mkdir(exist_ok=True)
+    _write_labels_and_result(job.segment_job(job.output), done)
+    case._record(job.output, case._write_dicom_seg(job.output)).write(job.output)
 
 
-def _without_picture(job, volume, done, progress) -> None:
+def _write_labels_and_result(job, done) -> None:
     from spinemamba.imaging.seg_nrrd import write_labels
     from spinemamba.jobs.segment import segments_of
 
