@@ -140,7 +140,9 @@ def submit(
 
     try:
         logs = out.absolute() / LOGS / "%j"
-        executor = submitit.AutoExecutor(logs, max_num_timeout=_MOST_TIMEOUTS, cluster=cluster)
+        executor = submitit.AutoExecutor(
+            logs, cluster=cluster, slurm_max_num_timeout=_MOST_TIMEOUTS
+        )
         executor.update_parameters(
             name=NAME,
             timeout_min=resources.minutes,

@@ -91,7 +91,12 @@ def slurm(folder: Path, cores: int = 2) -> Iterator[dict[str, str]]:
         ):
             stack.enter_context(_daemon(folder, [_which(name), *words], variables))
         _wait_until_idle(variables)
-        yield variables
+        try:
+            yield variables
+        finally:
+            # A step whose controller has ended waits for it.
+            _run(variables, "scancel", f"--user={getpass.getuser()}")
+            _wait_until_idle(variables)
 
 
 def _munge_words(folder: Path) -> list[str]:
@@ -127,16 +132,17 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
+def _run(variables: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 def _wait_until_idle(variables: dict[str, str], seconds: float = 60.0) -> None:
+    """Wait until the node is ready and has no jobs."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        done = subprocess.run(
-            ["sinfo", "-h", "-o", "%t"],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-        )
-        if done.stdout.strip() == "idle":
+        done = _run(variables, "sinfo", "-h", "-o", "%t")
+        if done.stdout.strip() == "idle" and not _run(variables, "squeue", "-h").stdout.strip():
             return
         time.sleep(0.2)
     raise TimeoutError(f"the node is {done.stdout.strip() or done.stderr.strip()}")
