@@ -137,7 +137,10 @@ class HalfUpload:
     def finish(self) -> bytes:
         """Send the rest, and return the answer."""
         self.connection.sendall(self.rest)
-        return self.connection.recv(65536)
+        answer = b""
+        while not answer.endswith(b"}\n") and (part := self.connection.recv(65536)):
+            answer += part
+        return answer
 
 
 @dataclass
@@ -292,6 +295,13 @@ class RunningServer:
         """Return the ids of the processes that the server has started."""
         found = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return {int(word) for path in found for word in path.read_text().split()}
+
+    def wait_for_no_files(self, seconds: float = 5) -> None:
+        """Wait until nothing of a job is on the disk of the server."""
+        deadline = time.monotonic() + seconds
+        while self.files() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.files() == set()
 
     def files(self) -> set[str]:
         """Return the paths of the files of jobs on the disk of the server."""

@@ -58,10 +58,7 @@ def goes_on(request: pytest.FixtureRequest):
     job = server.send(client="cleo").json["id"]
     assert server.wait(job, client="cleo")["state"] == "done"
     assert server.ask("DELETE", f"{JOBS}/{job}", "cleo").status == 204
-    deadline = time.monotonic() + 5
-    while server.files() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.files() == set()
+    server.wait_for_no_files()
     assert len(server.children()) == 1
     assert "Traceback" not in (server.folder / "server.log").read_text()
 
@@ -279,6 +276,7 @@ def test_a_client_that_vanishes_while_sending_leaves_nothing(server: RunningServ
     for _ in range(3):
         with server.half_upload(nrrd(side=90)):
             assert any(name.startswith("incoming/") for name in server.files())
+        server.wait_for_no_files()
 
 
 def test_a_client_that_vanishes_while_polling_loses_nothing(server: RunningServer):
