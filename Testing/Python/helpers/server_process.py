@@ -326,7 +326,8 @@ def main(path: Path) -> None:
     timeouts = replace(Timeouts(), **values.pop("timeouts", {}))
     paths = {key: values[key] and Path(values[key]) for key in ("folder", "tokens")}
     common = {"devices": devices, "limits": limits, "rates": rates, "timeouts": timeouts}
-    serve(Address(port=0), Settings(**{**values, **paths, **common}))
+    tls = {name: Path(values.pop(name)) for name in ("certificate", "key") if name in values}
+    serve(Address(port=0, **tls), Settings(**{**values, **paths, **common}))
 
 
 if __name__ == "__main__":
