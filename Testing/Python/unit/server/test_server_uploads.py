@@ -127,6 +127,14 @@ CASES = {
     "damaged gzip": (body_of(gzip.compress(b"x" * 9000)[:-4000] + b"y" * 100, "image.nii.gz"), 422),
     "voxels elsewhere": (body_of(nrrd(header="data file: /etc/passwd\n")), 422),
     "voxels in a list": (body_of(nrrd(header="data file: LIST\nlabels.nrrd\n")), 422),
+    "voxels in another file of the request": (
+        request_body(
+            {"labels.nrrd": GOOD, "image.nrrd": nrrd(header="data file: labels.nrrd\n")},
+            "resegment",
+            replaced_label=20,
+        ),
+        422,
+    ),
     "voxels as text": (body_of(nrrd().replace(b"encoding: raw", b"encoding: text")), 422),
     "voxels as hex": (body_of(nrrd().replace(b"encoding: raw", b"encoding: hex")), 422),
     "too many voxels": (body_of(nrrd().replace(b"8 8 8", b"900 900 900")), 413),
