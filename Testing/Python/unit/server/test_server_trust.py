@@ -113,7 +113,7 @@ def test_odd_names_of_tokens_are_refused(tmp_path: Path, name: str):
     assert not (tmp_path / "tokens.json").exists()
 
 
-def test_a_damaged_token_file_lets_nobody_in(token_file: Path):
+def test_a_damaged_token_file_lets_no_client_in(token_file: Path):
     tokens = TokenFile(token_file)
     assert tokens.current().tokens[0].name == "anna"
     token_file.write_text(token_file.read_text().replace("anna", "../anna"))
@@ -257,7 +257,7 @@ def test_wrong_tokens_lock_an_address_out_but_not_its_known_clients(server: Runn
     assert '"event": "locked out"' in (server.state / "audit.log").read_text()
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_ask_again(tmp_path: Path):
+def test_a_client_that_asks_too_often_learns_when_to_ask_again(tmp_path: Path):
     rates = {"requests_per_s": 1, "burst": 5}
     with RunningServer(tmp_path / "s", {"rates": rates}) as server:
         statuses = [server.ask("GET", CAPABILITIES).status for _ in range(8)]
