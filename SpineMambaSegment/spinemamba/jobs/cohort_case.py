@@ -123,12 +123,20 @@ class CohortCase:
 
     def _optional(self) -> Iterator[tuple[str, Callable[[Path], dict[str, Path]]]]:
         """Yield the role and the function of each optional output."""
+        yield "preview", self._write_preview
         if self.job.measurements:
             yield "measurements", self._write_measurements
         if "stl" in self.job.also:
             yield "surfaces", self._write_surfaces
         if DICOM_SEG in self.job.also:
             yield "dicom_seg", self._write_dicom_seg
+
+    def _write_preview(self, folder: Path) -> dict[str, Path]:
+        from spinemamba.report.case_preview import write_preview
+
+        path = folder / f"{self.job.case}_preview.zip"
+        write_preview(self._volume, self._done.labels, self._done.result, path)
+        return {"preview": path}
 
     def _write_measurements(self, folder: Path) -> dict[str, Path]:
         from spinemamba.jobs.measure import measure_run, write_case_page, write_csv, write_json
@@ -187,4 +195,5 @@ class CohortCase:
             },
             missing=self._missing,
             warnings=tuple(dict.fromkeys(self._warnings)),
+            image=str(self.job.input),
         )
