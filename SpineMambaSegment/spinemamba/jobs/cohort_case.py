@@ -7,7 +7,7 @@ folder of a case is complete or does not exist.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.errors import UserError
 from spinemamba.common.folders import replace_folder
 from spinemamba.common.process_tuning import peak_memory_mb, reset_peak_memory
-from spinemamba.common.progress import Progress
+from spinemamba.common.progress import Progress, ignore
 from spinemamba.common.scratch import scratch
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.device import Load, translate_out_of_memory
@@ -47,6 +47,11 @@ class CohortCase:
         self._seconds = self._memory_mb = 0.0
         self._volume: Volume | None = None
         self._done: Segmentation | None = None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Outputs that could not be made, with the reasons."""
+        return self._missing
 
     @property
     def seconds(self) -> float:
@@ -91,7 +96,7 @@ class CohortCase:
             folder = hidden / self.job.output.name
             folder.mkdir()
             with self._timed():
-                files = self._write_files(folder)
+                files = self.write_files(folder)
             self._record(folder, files).write(folder)
             replace_folder(folder, self.job.output, hidden / "before")
 
@@ -101,8 +106,15 @@ class CohortCase:
         yield
         self._seconds += time.monotonic() - started
 
-    def _write_files(self, folder: Path) -> dict[str, Path]:
-        """Write all files but the record; return their paths by role."""
+    @classmethod
+    def of(cls, job: CohortJob, volume: Volume, done: Segmentation) -> CohortCase:
+        """Return a case that is segmented already, to be written."""
+        case = cls(job, ignore)
+        case._volume, case._done = volume, done
+        return case
+
+    def write_files(self, folder: Path) -> dict[str, Path]:
+        """Write all files but the record into an empty folder; return their paths by role."""
         from spinemamba.report.thumbnail import write_thumbnail
 
         job = self.job.segment_job(folder)
@@ -189,11 +201,16 @@ class CohortCase:
             seconds=self.seconds,
             memory_mb=round(self._memory_mb, 1),
             summary=CaseSummary.of(self._done.result),
-            files={
-                role: CaseFile(path.relative_to(folder).as_posix(), path.stat().st_size)
-                for role, path in files.items()
-            },
+            files=listed(files, folder),
             missing=self._missing,
             warnings=tuple(dict.fromkeys(self._warnings)),
             image=str(self.job.input),
         )
+
+
+def listed(files: Mapping[str, Path], folder: Path) -> dict[str, CaseFile]:
+    """Return the entries of the record for files of a case, by role."""
+    return {
+        role: CaseFile(path.relative_to(folder).as_posix(), path.stat().st_size)
+        for role, path in files.items()
+    }

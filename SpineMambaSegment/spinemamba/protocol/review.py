@@ -16,8 +16,14 @@ TAKEN, RELEASED = "1", "0"
 """Values of `TAKEN_TAG`: under review, and taken out of it again."""
 
 
-STATUS_TAG, BY_TAG, AT_TAG = "Segmentation.Status", "SpineMamba.ReviewedBy", "SpineMamba.ReviewedAt"
-"""Tags of a reviewed segment: status as Slicer names it, reviewer and time."""
+STATUS_TAG = "Segmentation.Status"
+"""Tag of a segment with its status, as Slicer names it."""
+
+BY_TAG, AT_TAG = "SpineMamba.ReviewedBy", "SpineMamba.ReviewedAt"
+"""Tags of a reviewed segment: reviewer and time."""
+
+NAMED_TAG, BY_HAND = "SpineMamba.NamedBy", "person"
+"""Tag of a segment that a person has named, and its value."""
 
 INSTANCE_TAG = "SpineMamba.Instance"
 """Tag with the number of a vertebra in result.json."""

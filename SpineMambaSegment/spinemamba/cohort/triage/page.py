@@ -128,7 +128,8 @@ def _write_case(
             "pictures": sorted(pictures),
             "marks": {"strips": marks.get(STRIPS, []), "ribs": marks.get(RIBS, [])},
             "volumes": has_volumes,
-            "files": [record.image, str((source / record.files["labels"].name).absolute())],
+            "image": record.image,
+            "labels": record.files["labels"].name,
         }
     )
 
