@@ -21,7 +21,7 @@ from spinemamba.protocol.manifest import MANIFEST
 from spinemamba.protocol.measurements import MEASUREMENTS
 from spinemamba.protocol.model_card import MODEL_CARD
 from spinemamba.protocol.result import RESULT
-from spinemamba.protocol.review import REVIEW
+from spinemamba.protocol.review import REVIEW, TRIAGE
 from spinemamba.protocol.vertebra_result import VERTEBRA_RESULT
 from spinemamba.training.data.case_store import CASE_INDEX
 from spinemamba.training.data.data_list import DATA_LIST
@@ -47,6 +47,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "result": RESULT,
     "review": REVIEW,
     "training": TRAINING_RECORD,
+    "triage": TRIAGE,
     "vertebra_result": VERTEBRA_RESULT,
 }
 """Every format, by the name of its file of JSON Schema."""

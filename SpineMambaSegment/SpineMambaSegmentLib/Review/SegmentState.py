@@ -11,7 +11,6 @@ from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.terminology import level_of, name_like, segment_info
 from spinemamba.protocol.review import (
     AT_TAG,
-    BY_HAND,
     BY_TAG,
     NAMED_TAG,
     TAKEN,

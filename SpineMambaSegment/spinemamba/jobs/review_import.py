@@ -25,7 +25,14 @@ from spinemamba.imaging.write import to_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.result import Result
-from spinemamba.protocol.review import FLAGGED, INSTANCE_TAG, STATUS_TAG, STATUS_TEXT, TAKEN, TAKEN_TAG
+from spinemamba.protocol.review import (
+    FLAGGED,
+    INSTANCE_TAG,
+    STATUS_TAG,
+    STATUS_TEXT,
+    TAKEN,
+    TAKEN_TAG,
+)
 
 
 @dataclass(frozen=True)

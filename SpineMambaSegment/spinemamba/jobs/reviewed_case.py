@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from spinemamba.anatomy.label_schemes import VERSE
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import SegmentInfo
-from spinemamba.common.errors import Code, UserError
+from spinemamba.common.errors import UserError
 from spinemamba.common.folders import replace_folder
 from spinemamba.common.progress import ignore
 from spinemamba.common.scratch import scratch

@@ -1,4 +1,4 @@
-"""Reviews as JSON files: of one segmentation, and of the cases of a cohort. Standard library only."""
+"""Reviews as JSON: of one segmentation, and of a cohort. Standard library only."""
 
 from __future__ import annotations
 

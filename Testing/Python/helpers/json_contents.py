@@ -13,6 +13,7 @@ from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.cohort import (
     CaseFile,
     CaseRecord,
+    CaseReview,
     CaseSummary,
     Fingerprint,
 )
@@ -25,7 +26,7 @@ from spinemamba.protocol.measurements import Item, Measurements, Plate
 from spinemamba.protocol.model_card import ModelCard, NetworkCard
 from spinemamba.protocol.result import RESULT as RESULT_FORMAT
 from spinemamba.protocol.result import InstanceResult, LabelingResult, LevelsFrom, Result, Witnesses
-from spinemamba.protocol.review import LogEntry, LoggedChange, Review
+from spinemamba.protocol.review import Decision, LogEntry, LoggedChange, Renamed, Review, Triage
 from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.training.data.case_store import CaseIndex, IndexEntry
 from spinemamba.training.data.data_list import ListedCase, Sections, ShapeDonor
@@ -136,6 +137,8 @@ CONTENTS: dict[str, Any] = {
         summary=CaseSummary.of(RESULT),
         files={"labels": CaseFile("a.seg.nrrd", 84)},
         warnings=("Look.",),
+        image="/in/a.nii.gz",
+        review=CaseReview("approved", "A", "2026-01-01T00:00:00Z", "Fine.", SHA),
     ),
     "event": Progress("segment", 0.5, 0.4),
     "job": ResegmentJob(
@@ -211,6 +214,14 @@ CONTENTS: dict[str, Any] = {
         log=(
             LogEntry(
                 "2026-01-01T00:00:00+00:00", "Delete", "", (LoggedChange("V20", level_before="L1"),)
+            ),
+        ),
+    ),
+    "triage": Triage(
+        "A",
+        (
+            Decision(
+                "a", "r", SHA, "approved", (Renamed(1, "L1", "T12"),), "", "2026-01-01T00:00:00Z"
             ),
         ),
     ),

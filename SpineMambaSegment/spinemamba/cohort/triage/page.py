@@ -96,9 +96,7 @@ def _content(cases: list[dict[str, Any]], reason: str) -> dict[str, Any]:
     }
 
 
-def _write_case(
-    out: Path, record: CaseRecord, new: Path, *, with_volumes: bool
-) -> dict[str, Any]:
+def _write_case(out: Path, record: CaseRecord, new: Path, *, with_volumes: bool) -> dict[str, Any]:
     """Write pictures and volumes of a case; return its entry of the list."""
     entry: dict[str, Any] = {"case": record.case, "input": record.input, "state": record.state}
     if record.failure is not None:
