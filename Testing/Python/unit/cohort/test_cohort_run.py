@@ -84,7 +84,7 @@ def test_every_case_has_its_files_and_a_row_in_the_table(scans: Path, tmp_path: 
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {
         *("cases", "locks", "cohort.csv", "failures.csv", "measurements.csv"),
-        "contact_sheet_1.png",
+        *("contact_sheet_1.png", "triage.html", "triage"),
     }
     assert list((out / "locks").iterdir()) == []
     for k in range(6):

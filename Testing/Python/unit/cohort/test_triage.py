@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,17 +222,18 @@ def test_the_page_is_small_and_opens_soon(browser: Any, finished: Path):
         sum(p.stat().st_size for p in shared),
         sum(p.stat().st_size for p in data) / 12,
     )
-    print(f"page {total / 1e6:.2f} MB, {per_case / 1e3:.0f} kB per case, opens in {seconds:.2f} s")
+    text = f"page {total / 1e6:.2f} MB, {per_case / 1e3:.0f} kB per case, opens in {seconds:.2f} s"
+    sys.stderr.write(f"{text}\n")
     assert total < PAGE_BYTES
 
 
-def decide(out: Path, path: Path, case: str, **change: Any) -> Path:
+def decide(out: Path, path: Path, name: str, **change: Any) -> Path:
     """Write a review with one decision."""
     from spinemamba.common.atomic_files import sha256
 
-    result = out / "cases" / case / f"{case}_result.json"
+    result = out / "cases" / name / f"{name}_result.json"
     decision = {
-        "case": case,
+        "case": name,
         "run_id": "r",
         "result_sha256": sha256(result.read_bytes()),
         "status": "approved",
@@ -269,7 +271,7 @@ def test_a_review_is_applied_once(out: Path, tmp_path: Path, capsys: pytest.Capt
     ("change", "message"),
     [
         ({"result_sha256": "1" * 64}, "another result"),
-        ({"case": "nobody"}, "no such case"),
+        ({"case": "case-99"}, "no such case"),
         ({"levels": [{"id": 1, "before": "L5", "after": "L4"}]}, "not L5 any more"),
         ({"levels": shifted(("L1", "T12", "T11", "T10"))}, "refused"),
     ],
