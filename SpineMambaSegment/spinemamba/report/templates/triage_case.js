@@ -85,8 +85,11 @@ const CaseView = (() => {
       const marks = make("div", { class: "marks" });
       parts[`${name}Marks`] = marks;
       const image = make("img", { src: picture(name), alt: text });
-      return make("figure", { class: name },
-        make("div", { class: "frame" }, image, marks), make("figcaption", {}, text));
+      const frame = make("div", { class: "frame" }, image, marks);
+      image.onload = () => {
+        frame.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+      };
+      return make("figure", { class: name }, frame, make("figcaption", {}, text));
     });
   }
 

@@ -23,6 +23,7 @@ from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.protocol.cohort import read_record
 from spinemamba.protocol.result import read_result
 from spinemamba.protocol.review import REVIEW, TRIAGE
+from spinemamba.training.layouts.find import find_cases
 
 BROWSER = Path("/usr/bin/chromium")
 PAGE_BYTES = 6_000_000
@@ -262,6 +263,9 @@ def test_a_review_is_applied_once(out: Path, tmp_path: Path, capsys: pytest.Capt
     assert {p: p.read_bytes() for p in sorted((out / "cases").rglob("*")) if p.is_file()} == first
     record = read_record(out / "cases" / "case-03")
     assert record.is_approved
+    # Approved cases, and no others, are a data set for a training.
+    (case,) = find_cases(out)
+    assert (case.name, case.image, case.modality) == ("case-03", Path(record.image), "ct")
     log = REVIEW.read(out / "cases" / "case-03" / record.files["review"].name)
     assert [entry.action for entry in log.log] == ["Use T10 to L1", "Approve (4)"]
     assert set(log.fixed_levels.values()) == set(OTHER)
