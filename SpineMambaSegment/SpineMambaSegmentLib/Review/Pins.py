@@ -14,9 +14,8 @@ from spinemamba.anatomy.numbering_rules import missing_between
 from spinemamba.common.errors import UserError
 from spinemamba.protocol import flags
 from spinemamba.protocol.result import InstanceResult, LevelsFrom, Result
-from spinemamba.protocol.review import INSTANCE_TAG
+from spinemamba.protocol.review import BY_HAND, INSTANCE_TAG
 from SpineMambaSegmentLib.Review.SegmentState import (
-    BY_HAND,
     FLAGGED,
     NAMED_TAG,
     NOT_STARTED,
