@@ -231,7 +231,9 @@
     const undoKey = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
     if ((event.ctrlKey || event.metaKey || event.altKey) && !undoKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const run = undoKey ? undo : {
+    // In the list, arrows move as in any list; elsewhere they shift the names.
+    const moves = { ArrowUp: () => step(-1), ArrowDown: () => step(1) };
+    const run = undoKey ? undo : (event.target === list && moves[key]) || {
       j: () => step(1), k: () => step(-1), a: actions.approve, f: actions.flag,
       ArrowUp: () => actions.shift(-1), ArrowDown: () => actions.shift(1), u: undo,
       n: CaseView.focusNote, s: download, "?": () => byId("keys").showModal(),

@@ -189,6 +189,15 @@ def test_the_page_numbers_vertebrae_by_the_rules_of_the_package(page: Any):
     )
 
 
+def test_arrows_move_in_the_list_and_shift_names_elsewhere(page: Any):
+    page.keyboard.press("ArrowUp")
+    assert page.locator("tbody .level").all_inner_texts() == list(OTHER)
+    page.locator("#cases").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#case h2").inner_text() == "case-10"
+    assert page.locator("tbody .level").all_inner_texts() == list(NAMES)
+
+
 def test_two_readers_are_compared(page: Any, tmp_path: Path):
     page.keyboard.press("a")
     review = json.loads(saved(page, tmp_path / "mine.json").read_text(encoding="utf-8"))
