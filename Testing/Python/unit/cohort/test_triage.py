@@ -15,7 +15,7 @@ from synthetic_cohort import NAMES, OTHER, write_cohort
 
 from spinemamba.anatomy.numbering_rules import insert_l6, insert_t13, shift
 from spinemamba.cli.main import main
-from spinemamba.cohort.triage.apply import whole_records
+from spinemamba.cohort.triage.apply import apply_review, whole_records
 from spinemamba.cohort.triage.page import write_triage
 from spinemamba.cohort.triage.viewer import classic_script
 from spinemamba.common.errors import UserError
@@ -284,6 +284,12 @@ def test_a_review_is_applied_once(out: Path, tmp_path: Path, capsys: pytest.Capt
     assert set(log.fixed_levels.values()) == set(OTHER)
 
 
+def outcome(out: Path, review: Path) -> tuple[str, bool]:
+    """Apply a review with one decision; return its text, and whether it was refused."""
+    (done,) = apply_review(out, TRIAGE.read(review), lambda outcome: None)
+    return done.text, done.is_refused
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -294,29 +300,34 @@ def test_a_review_is_applied_once(out: Path, tmp_path: Path, capsys: pytest.Capt
     ],
 )
 def test_decisions_that_do_not_fit_are_refused(
-    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture, change: dict, message: str
+    out: Path, tmp_path: Path, change: dict, message: str
 ):
     review = decide(out, tmp_path / "r.json", "case-03", **change)
     before = {p: p.read_bytes() for p in (out / "cases").rglob("*") if p.is_file()}
-    assert main(["apply-review", str(out), str(review)]) == 2
-    assert message in capsys.readouterr().out
+    text, is_refused = outcome(out, review)
+    assert is_refused
+    assert message in text
     assert {p: p.read_bytes() for p in (out / "cases").rglob("*") if p.is_file()} == before
 
 
-def test_an_approved_case_keeps_its_names(out: Path, tmp_path: Path, capsys):
-    assert main(["apply-review", str(out), str(decide(out, tmp_path / "r.json", "case-03"))]) == 0
-    review = decide(out, tmp_path / "r.json", "case-03", levels=shifted())
-    assert main(["apply-review", str(out), str(review)]) == 2
-    assert "T11 is approved and cannot be changed." in capsys.readouterr().out
+def test_an_approved_case_keeps_its_names_until_it_is_open_again(out: Path, tmp_path: Path):
+    path = tmp_path / "r.json"
+    assert outcome(out, decide(out, path, "case-03")) == ("approved", False)
+    text, is_refused = outcome(out, decide(out, path, "case-03", levels=shifted()))
+    assert is_refused
+    assert "T11 is approved and cannot be changed." in text
+    assert outcome(out, decide(out, path, "case-03", status="")) == ("open", False)
+    assert not outcome(out, decide(out, path, "case-03", levels=shifted()))[1]
+    assert names_of(out, "case-03") == OTHER
 
 
-def test_a_renamed_case_needs_its_image(out: Path, tmp_path: Path, capsys):
+def test_a_renamed_case_needs_its_image(out: Path, tmp_path: Path):
     path = out / "cases" / "case-03" / "case.json"
     values = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(values | {"image": "/gone.nii.gz"}), encoding="utf-8")
-    review = decide(out, tmp_path / "r.json", "case-03", levels=shifted())
-    assert main(["apply-review", str(out), str(review)]) == 2
-    assert "is not where the cohort has read it" in capsys.readouterr().out
+    text, is_refused = outcome(out, decide(out, tmp_path / "r.json", "case-03", levels=shifted()))
+    assert is_refused
+    assert "is not where the cohort has read it" in text
 
 
 def test_a_viewer_of_an_unknown_form_is_not_used():
