@@ -26,7 +26,7 @@ from spinemamba.protocol.planning.plan import PLAN
 from spinemamba.protocol.planning.screws import SCREWS
 from spinemamba.protocol.remote.formats import CAPABILITY, JOB_STATE, REFUSED, REQUEST
 from spinemamba.protocol.result import RESULT
-from spinemamba.protocol.review import REVIEW
+from spinemamba.protocol.review import REVIEW, TRIAGE
 from spinemamba.protocol.vertebra_result import VERTEBRA_RESULT
 from spinemamba.server.tokens import TOKENS
 from spinemamba.training.data.case_store import CASE_INDEX
@@ -62,6 +62,7 @@ FORMATS: Mapping[str, JsonFormat] = {
     "server_tokens": TOKENS,
     "screws": SCREWS,
     "training": TRAINING_RECORD,
+    "triage": TRIAGE,
     "vertebra_result": VERTEBRA_RESULT,
 }
 """Every format, by the name of its file of JSON Schema."""

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from spinemamba.anatomy.numbering_rules import missing_between
 from spinemamba.protocol.level_doubt import Doubt, is_level_warning
+from spinemamba.protocol.review import BY_HAND
 from spinemamba.protocol.rib_findings import RibFinding
 from SpineMambaSegmentLib.Review.Evidence import ribsOf
 from SpineMambaSegmentLib.Review.Naming import decidedBy, doubtOf, isUndecided, namings
@@ -17,7 +18,6 @@ from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
     AT_TAG,
-    BY_HAND,
     BY_TAG,
     CORRECTED,
     FLAGGED,

@@ -10,8 +10,9 @@ from slicer.i18n import tr as _
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.level_doubt import Doubt, deciders, distinct, unusual
 from spinemamba.protocol.result import LabelingResult, Result
+from spinemamba.protocol.review import BY_HAND
 from SpineMambaSegmentLib.Review.Pins import instanceOf, pinsOf, resultOf
-from SpineMambaSegmentLib.Review.SegmentState import BY_HAND, NAMED_TAG
+from SpineMambaSegmentLib.Review.SegmentState import NAMED_TAG
 from SpineMambaSegmentLib.Review.Spine import Edit, Spine
 
 

@@ -14,8 +14,8 @@ from spinemamba.anatomy.numbering_rules import missing_between
 from spinemamba.common.errors import UserError
 from spinemamba.protocol import flags
 from spinemamba.protocol.result import InstanceResult, LevelsFrom, Result
+from spinemamba.protocol.review import BY_HAND, INSTANCE_TAG
 from SpineMambaSegmentLib.Review.SegmentState import (
-    BY_HAND,
     FLAGGED,
     NAMED_TAG,
     NOT_STARTED,
@@ -25,8 +25,6 @@ from SpineMambaSegmentLib.Review.SegmentState import (
 from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE, Edit, Spine
 from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.LazyImport import tool
-
-INSTANCE_TAG = "SpineMamba.Instance"
 
 
 @dataclass(frozen=True)

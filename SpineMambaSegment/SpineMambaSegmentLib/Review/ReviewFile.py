@@ -13,13 +13,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
-from spinemamba.protocol.review import REVIEW, Review
+from spinemamba.protocol.review import REVIEW, REVIEW_END, TRIAGE, Decision, Review
 from SpineMambaSegmentLib.Review import Log
-from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE
+from SpineMambaSegmentLib.Review.Spine import PINS_ATTRIBUTE, Spine
 from SpineMambaSegmentLib.Scene import Frames
 from SpineMambaSegmentLib.Scene.Provenance import RESULT_ATTRIBUTE
 
-SUFFIX = "_review.json"
+SUFFIX = REVIEW_END
+_RUN_TAG = "SpineMamba.Run"
 PARTS = {"result": RESULT_ATTRIBUTE, "fixed_levels": PINS_ATTRIBUTE, "log": Log.ATTRIBUTE}
 
 
@@ -81,3 +82,23 @@ def read(node: slicer.vtkMRMLSegmentationNode, path: Path) -> None:
         text = None if value is None else json.dumps(value, separators=(",", ":"))
         node.SetAttribute(key, text)
     Frames.keep(node)
+
+
+def decisionIn(path: Path, spine: Spine) -> Decision | None:
+    """Return the decision about a spine in the review of a cohort; None in any other file.
+
+    Raises:
+        UserError: If the review has no decision about the run of the spine.
+    """
+    try:
+        triage = TRIAGE.parse_text(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    runs = {state.tag(_RUN_TAG) for state in spine.states.values()} - {""}
+    for decision in triage.decisions:
+        if decision.run_id in runs:
+            return decision
+    raise UserError(
+        _("{file} has no decision about this segmentation.").format(file=path.name),
+        _("Open the labels of a case that was read in the triage page."),
+    )

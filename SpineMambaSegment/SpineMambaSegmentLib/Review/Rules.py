@@ -9,12 +9,11 @@ from dataclasses import replace
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
-from spinemamba.protocol.review import TAKEN_TAG
+from spinemamba.protocol.review import BY_HAND, TAKEN_TAG
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
     AT_TAG,
-    BY_HAND,
     BY_TAG,
     CORRECTED,
     FLAGGED,

@@ -9,7 +9,13 @@ import slicer
 
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.terminology import level_of, name_like, segment_info
-from spinemamba.protocol.review import TAKEN, TAKEN_TAG
+from spinemamba.protocol.review import (
+    AT_TAG,
+    BY_TAG,
+    NAMED_TAG,
+    TAKEN,
+    TAKEN_TAG,
+)
 from SpineMambaSegmentLib.Review.Mask import Mask
 from SpineMambaSegmentLib.Scene import Provenance
 from SpineMambaSegmentLib.Scene.Provenance import STATUS_TAG
@@ -22,10 +28,7 @@ STATUSES = (NOT_STARTED, FLAGGED, CORRECTED, APPROVED)
 STATUS_TEXT = {status: Logic.GetSegmentStatusAsMachineReadableString(status) for status in STATUSES}
 _STATUS_OF_TEXT = {text: status for status, text in STATUS_TEXT.items()}
 _TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
-BY_TAG, AT_TAG = "SpineMamba.ReviewedBy", "SpineMamba.ReviewedAt"
-NAMED_TAG = "SpineMamba.NamedBy"
 VARIANT_TAG = "SpineMamba.Variant"
-BY_HAND = "person"
 TAGS = (
     _TERMINOLOGY_TAG, STATUS_TAG, BY_TAG, AT_TAG, NAMED_TAG, VARIANT_TAG,
     TAKEN_TAG, *Provenance.SEGMENT_TAGS,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import UserError
-from spinemamba.protocol.review import RELEASED, TAKEN_TAG
+from spinemamba.protocol import review as triage
+from spinemamba.protocol.review import BY_HAND, NAMED_TAG, RELEASED, TAKEN_TAG, Decision
 from SpineMambaSegmentLib.Review.Pins import pinsOf
 from SpineMambaSegmentLib.Review.SegmentState import (
     APPROVED,
@@ -85,6 +86,35 @@ class ApproveRest:
             )
         remaining = tuple(i for i, state in spine.states.items() if state.status != APPROVED)
         return SetStatus(remaining, APPROVED).edit(spine)
+
+
+@dataclass(frozen=True)
+class TakeDecision:
+    """Take names and status of all vertebrae from the decision of a triage."""
+
+    decision: Decision
+
+    title = _("Take the decision of a triage")
+
+    def edit(self, spine: Spine) -> Edit:
+        """Return the names and the status.
+
+        Raises:
+            UserError: If a vertebra that the reader renamed has another level.
+        """
+        ids = {state.level: i for i, state in spine.states.items()}
+        missing = [x.before for x in self.decision.levels if x.before not in ids]
+        if missing:
+            raise UserError(
+                _("There is no {names}.").format(names=", ".join(missing)),
+                _("Open the labels as the run has written them."),
+            )
+        levels = {ids[x.before]: x.after for x in self.decision.levels}
+        tags = {i: {NAMED_TAG: BY_HAND} for i in levels}
+        if status := triage.STATUS_TEXT[self.decision.status]:
+            for segmentId in spine.states:
+                tags.setdefault(segmentId, {})[STATUS_TAG] = status
+        return Edit(levels=levels, tags=tags)
 
 
 @dataclass(frozen=True)

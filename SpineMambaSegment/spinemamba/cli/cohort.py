@@ -23,7 +23,7 @@ from spinemamba.cohort.found import FoundCase, Listing, counted
 from spinemamba.cohort.other_levels import with_levels_from
 from spinemamba.cohort.run import CohortRun, Tally, make_folders
 from spinemamba.cohort.state import CaseStates, State
-from spinemamba.cohort.tables import check_parquet, write_tables
+from spinemamba.cohort.tables import check_parquet
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.exit_codes import ExitCode
 from spinemamba.common.locks import wait_for_lock
@@ -203,7 +203,7 @@ def _clock(seconds: float) -> str:
 def _write(
     args: argparse.Namespace, listing: Listing, states: CaseStates
 ) -> tuple[list[CaseRecord], list[Path]]:
-    """Write tables and contact sheets of all cases, also of other parts.
+    """Write tables, contact sheets and triage page of all cases, also of other parts.
 
     Returns:
         The records of the cases, and the paths.
@@ -211,13 +211,12 @@ def _write(
     found = (states.whole_record(case) for case in listing.cases)
     if args.cases_only:
         return [record for record in found if record is not None], []
+    from spinemamba.cohort.overview import write_overview  # loads matplotlib
+
     # The records are read under the lock, so that no run replaces the tables of a later one.
     with wait_for_lock(args.out, _LONGEST_WAIT_S):
-        from spinemamba.cohort.contact_sheet import write_contact_sheets  # loads matplotlib
-
         records = [record for record in found if record is not None]
-        paths = write_tables(args.out, records, parquet=args.parquet)
-        return records, [*paths, *write_contact_sheets(args.out, records)]
+        return records, write_overview(args.out, records, parquet=args.parquet)
 
 
 def _print_problems(records: list[CaseRecord]) -> int:

@@ -24,6 +24,8 @@ from spinemamba.common.process_tuning import use_passive_waiting
 COMMANDS = {
     "segment": "label every vertebra of a CT or MR volume",
     "cohort": "segment many images, with resume, retries and tables",
+    "triage": "make the triage page of a cohort again",
+    "apply-review": "apply the decisions that readers made in the triage page of a cohort",
     "demo": "segment a synthetic CT and compare with its exact labels",
     "evaluate": "compare a segmentation with a reference",
     "measure": "measure heights, angles, slips, density and canal of a labelled spine",
@@ -55,6 +57,7 @@ COMMANDS = {
 }
 _FOLDERS = {
     "results": (
+        "apply-review",
         "dicom",
         "evaluate",
         "export",
@@ -66,6 +69,7 @@ _FOLDERS = {
         "resegment",
         "review-import",
         "stl",
+        "triage",
     ),
     "serving": ("serve", "server-token", "watch-dicomweb"),
     "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),

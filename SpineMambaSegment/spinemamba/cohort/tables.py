@@ -43,6 +43,9 @@ COLUMNS: tuple[tuple[str, type], ...] = (
     ("model_version", str),
     ("model_hash", str),
     ("package_version", str),
+    ("review", str),
+    ("reviewer", str),
+    ("note", str),
 )
 """Columns of cohort.csv with their types. Lists within a cell are separated by spaces."""
 
@@ -104,6 +107,9 @@ def case_row(record: CaseRecord) -> dict[str, Cell]:
         "missing": " ".join(record.missing),
         "warnings": " ".join(record.warnings),
     }
+    if record.review is not None:
+        review = record.review
+        row |= {"review": review.status, "reviewer": review.reviewer, "note": review.note}
     if record.failure is not None:
         return row | {"code": record.failure.code, "message": record.failure.message}
     summary = record.summary

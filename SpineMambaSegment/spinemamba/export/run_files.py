@@ -28,13 +28,10 @@ from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.image_formats import LABEL_FORMATS
 from spinemamba.protocol.manifest import Origin
 from spinemamba.protocol.result import RESULT_END, Result, read_result
+from spinemamba.protocol.review import APPROVED, BY_TAG, STATUS_TAG, STATUS_TEXT
 
 _SEGMENTATION_END = ".seg.nrrd"
-_COMPLETED = "completed"
-"""Status of a reviewed segment in Slicer."""
-
-_STATUS_TAG = "Segmentation.Status"
-_REVIEWER_TAG, _RUN_TAG = "SpineMamba.ReviewedBy", "SpineMamba.Run"
+_RUN_TAG = "SpineMamba.Run"
 
 
 @dataclass(frozen=True)
@@ -113,8 +110,8 @@ def vertebrae_of(content: LabelFile, files: RunFiles) -> list[Vertebra]:
                 segment_id=first.segment_id,
                 cut_sides=cut_by_result(result, level),
                 image_xyz=content.image_xyz,
-                reviewed=first.tags.get(_STATUS_TAG) == _COMPLETED,
-                reviewed_by=first.tags.get(_REVIEWER_TAG, ""),
+                reviewed=first.tags.get(STATUS_TAG) == STATUS_TEXT[APPROVED],
+                reviewed_by=first.tags.get(BY_TAG, ""),
                 origin=_origin(first, result),
             )
         )

@@ -7,21 +7,26 @@ folder of a case is complete or does not exist.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spinemamba.common.atomic_files import all_or_none
 from spinemamba.common.errors import UserError
 from spinemamba.common.folders import replace_folder
 from spinemamba.common.process_tuning import peak_memory_mb, reset_peak_memory
-from spinemamba.common.progress import Progress
+from spinemamba.common.progress import Progress, ignore
 from spinemamba.common.scratch import scratch
 from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.inference.device import Load
 from spinemamba.jobs.segment import SegmentRun, segments_of
 from spinemamba.protocol.cohort import DONE, CaseFile, CaseRecord, CaseSummary
 from spinemamba.protocol.job import DICOM_SEG, NIFTI, STL, CohortJob
+
+if TYPE_CHECKING:
+    from spinemamba.imaging.volume import Volume
+    from spinemamba.segment import Segmentation
 
 _VIEWS = ("side", "front")
 
@@ -41,6 +46,11 @@ class CohortCase:
         self._missing: dict[str, str] = {}
         self._seconds = self._memory_mb = 0.0
         self._run = SegmentRun(job.segment_job(job.output), progress, self._warnings.append)
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Outputs that could not be made, with the reasons."""
+        return self._missing
 
     @property
     def seconds(self) -> float:
@@ -81,7 +91,7 @@ class CohortCase:
             folder = hidden / self.job.output.name
             folder.mkdir()
             with self._timed():
-                files = self._write_files(folder)
+                files = self.write_files(folder)
             self._record(folder, files).write(folder)
             replace_folder(folder, self.job.output, hidden / "before")
 
@@ -91,8 +101,15 @@ class CohortCase:
         yield
         self._seconds += time.monotonic() - started
 
-    def _write_files(self, folder: Path) -> dict[str, Path]:
-        """Write all files but the record; return their paths by role."""
+    @classmethod
+    def of(cls, job: CohortJob, volume: Volume, done: Segmentation) -> CohortCase:
+        """Return a case that is segmented already, to be written."""
+        case = cls(job, ignore)
+        case._run.volume, case._run.done = volume, done
+        return case
+
+    def write_files(self, folder: Path) -> dict[str, Path]:
+        """Write all files but the record into an empty folder; return their paths by role."""
         from spinemamba.report.thumbnail import write_thumbnail
 
         job = self.job.segment_job(folder)
@@ -113,6 +130,7 @@ class CohortCase:
 
     def _optional(self) -> Iterator[tuple[str, Callable[[Path], dict[str, Path]]]]:
         """Yield the role and the function of each optional output."""
+        yield "preview", self._write_preview
         if self.job.measurements:
             yield "measurements", self._write_measurements
         if NIFTI in self.job.also:
@@ -121,6 +139,13 @@ class CohortCase:
             yield "surfaces", self._write_surfaces
         if DICOM_SEG in self.job.also:
             yield "dicom_seg", self._write_dicom_seg
+
+    def _write_preview(self, folder: Path) -> dict[str, Path]:
+        from spinemamba.report.case_preview import write_preview
+
+        path = folder / f"{self.job.case}_preview.zip"
+        write_preview(self._run.volume, self._run.done.labels, self._run.done.result, path)
+        return {"preview": path}
 
     def _write_measurements(self, folder: Path) -> dict[str, Path]:
         from spinemamba.jobs.measure import measure_run, write_case_page, write_csv, write_json
@@ -180,10 +205,16 @@ class CohortCase:
             seconds=self.seconds,
             memory_mb=round(self._memory_mb, 1),
             summary=CaseSummary.of(self._run.done.result),
-            files={
-                role: CaseFile(path.relative_to(folder).as_posix(), path.stat().st_size)
-                for role, path in files.items()
-            },
+            files=listed(files, folder),
             missing=self._missing,
             warnings=tuple(dict.fromkeys(self._warnings)),
+            image=str(self.job.input),
         )
+
+
+def listed(files: Mapping[str, Path], folder: Path) -> dict[str, CaseFile]:
+    """Return the entries of the record for files of a case, by role."""
+    return {
+        role: CaseFile(path.relative_to(folder).as_posix(), path.stat().st_size)
+        for role, path in files.items()
+    }

@@ -25,7 +25,14 @@ from spinemamba.imaging.write import to_image
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels
 from spinemamba.protocol.flags import names, sentences
 from spinemamba.protocol.result import Result
-from spinemamba.protocol.review import TAKEN, TAKEN_TAG
+from spinemamba.protocol.review import (
+    FLAGGED,
+    INSTANCE_TAG,
+    STATUS_TAG,
+    STATUS_TEXT,
+    TAKEN,
+    TAKEN_TAG,
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,8 @@ def segments_of(result: Result) -> list[SegmentInfo]:
             "SpineMamba.VolumeMl": f"{item.volume_ml:.1f}",
             "SpineMamba.Flags": sentences(item.flags),
             "SpineMamba.FlagNames": names(item.flags),
-            "SpineMamba.Instance": str(item.id),
-            "Segmentation.Status": "flagged" if item.flags else "",
+            INSTANCE_TAG: str(item.id),
+            STATUS_TAG: STATUS_TEXT[FLAGGED] if item.flags else "",
         }
         infos.append(segment_info(item.label, {key: text for key, text in tags.items() if text}))
     return infos

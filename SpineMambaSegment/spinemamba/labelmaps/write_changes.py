@@ -23,9 +23,9 @@ from spinemamba.imaging.seg_nrrd import (
 from spinemamba.imaging.volume import Box
 from spinemamba.imaging.write import write_image
 from spinemamba.labelmaps.read import LabelledSpine, NamedLabel, remap_values, values_in
+from spinemamba.protocol.review import STATUS_TAG
 
 _NRRD = ".nrrd"
-_STATUS_TAG = "Segmentation.Status"
 
 
 def write_changed(spine: LabelledSpine, after: np.ndarray, path: Path) -> None:
@@ -100,7 +100,7 @@ def _renamed_fields(
     """Return the fields of a vertebra with its new level. A new level resets the review status."""
     tags = dict(label.segment.tags)
     if label.level.value != info.value:
-        tags.pop(_STATUS_TAG, None)
+        tags.pop(STATUS_TAG, None)
     tags.pop("TerminologyEntry", None)
     changed = replace(info, tags={**tags, **info.tags})
     return {**old, **segment_fields(changed, _box(array, info.value), label.segment.layer)}

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Annotated
 
 from spinemamba.common.atomic_files import sha256
-from spinemamba.common.json_schema import JsonFormat, Limits, Sha256
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat, Limits, Sha256
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.result import Result
+from spinemamba.protocol.review import APPROVED, FLAGGED, OPEN
 
 RECORD_NAME = "case.json"
 
@@ -144,6 +145,25 @@ class CaseFile:
 
 
 @dataclass(frozen=True)
+class CaseReview:
+    """What a reader decided about a case, as `apply-review` has applied it.
+
+    Attributes:
+        status: "approved", "flagged", or empty.
+        reviewer: Name of the reader; may be empty.
+        time: Time of the decision, ISO 8601 in UTC.
+        note: Note of the reader; may be empty.
+        decision_sha256: Hash of the decision, by which it is not applied twice.
+    """
+
+    status: Annotated[str, Limits(choices=(APPROVED, FLAGGED, OPEN))]
+    reviewer: str
+    time: str
+    note: str
+    decision_sha256: Sha256
+
+
+@dataclass(frozen=True)
 class CaseRecord:
     """One case that was done or has failed.
 
@@ -162,6 +182,8 @@ class CaseRecord:
         files: Files of the case by role, such as "labels", "result" and "side".
         missing: Outputs that could not be made, such as "dicom_seg", with the reasons.
         warnings: Warnings for the user, as sentences.
+        image: Absolute path of the image, or of one file of its series; empty in older records.
+        review: What a reader decided; None before the triage.
     """
 
     case: str
@@ -177,6 +199,13 @@ class CaseRecord:
     files: dict[str, CaseFile] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    image: str = field(default="", metadata=OPTIONAL)
+    review: CaseReview | None = field(default=None, metadata=OPTIONAL)
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether a reader approved the case."""
+        return self.review is not None and self.review.status == APPROVED
 
     def write(self, folder: Path) -> None:
         """Write case.json into a folder; not atomic."""

@@ -31,7 +31,7 @@ def write_thumbnail(view: View, modality: str, path: Path) -> None:
     Raises:
         UserError: If the file cannot be written.
     """
-    pixels = _colored(view, modality)
+    pixels = colored(view, modality)
     shrink = min(
         1.0, *(most / size for most, size in zip(_MOST_PIXELS, pixels.shape, strict=False))
     )
@@ -43,8 +43,8 @@ def write_thumbnail(view: View, modality: str, path: Path) -> None:
         imsave(partial, (255 * small + 0.5).astype(np.uint8), origin="lower", format="png")
 
 
-def _colored(view: View, modality: str) -> np.ndarray:
-    """Return the view as RGB in [0, 1], (rows, columns, 3)."""
+def colored(view: View, modality: str) -> np.ndarray:
+    """Return a view with the colours of its vertebrae as RGB in [0, 1], (rows, columns, 3)."""
     low, high = display_window(view, modality)
     grey = np.clip((view.image - low) / max(high - low, 1e-6), 0, 1)
     pixels = np.repeat(grey[..., None], 3, axis=2)

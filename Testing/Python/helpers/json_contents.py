@@ -15,6 +15,7 @@ from spinemamba.protocol.case_source import CaseSource, Located
 from spinemamba.protocol.cohort import (
     CaseFile,
     CaseRecord,
+    CaseReview,
     CaseSummary,
     Fingerprint,
 )
@@ -39,7 +40,7 @@ from spinemamba.protocol.remote.formats import (
 from spinemamba.protocol.remote.server_info import ServerDevice, ServerModel
 from spinemamba.protocol.result import RESULT as RESULT_FORMAT
 from spinemamba.protocol.result import InstanceResult, LabelingResult, LevelsFrom, Result, Witnesses
-from spinemamba.protocol.review import LogEntry, LoggedChange, Review
+from spinemamba.protocol.review import Decision, LogEntry, LoggedChange, Renamed, Review, Triage
 from spinemamba.protocol.vertebra_result import VertebraResult
 from spinemamba.server.settings import LIMITS
 from spinemamba.server.tokens import TokenEntry, TokenList
@@ -154,6 +155,8 @@ CONTENTS: dict[str, Any] = {
         summary=CaseSummary.of(RESULT),
         files={"labels": CaseFile("a.seg.nrrd", 84)},
         warnings=("Look.",),
+        image="/in/a.nii.gz",
+        review=CaseReview("approved", "A", "2026-01-01T00:00:00Z", "Fine.", SHA),
     ),
     "event": Progress("segment", 0.5, 0.4),
     "job": ResegmentJob(
@@ -294,6 +297,14 @@ CONTENTS: dict[str, Any] = {
     ),
     "server_tokens": TokenList((TokenEntry("ct-room-2", SHA, "2026-01-01"),)),
     "screws": SCREWS,
+    "triage": Triage(
+        "A",
+        (
+            Decision(
+                "a", "r", SHA, "approved", (Renamed(1, "L1", "T12"),), "", "2026-01-01T00:00:00Z"
+            ),
+        ),
+    ),
     "training": TrainingRecord(COARSE, {"kind": "spinemamba"}, sources=("VerSe.",)),
     "vertebra_result": VertebraResult(
         replaced_label=0,

@@ -12,6 +12,7 @@ slicer = pytest.importorskip("slicer")
 
 from review_helpers import add_spine, oriented, result_of, spine_labels  # noqa: E402
 
+from spinemamba.anatomy.numbering_rules import shift  # noqa: E402
 from spinemamba.common.errors import UserError  # noqa: E402
 from SpineMambaSegmentLib.Review import (  # noqa: E402
     Log,
@@ -28,7 +29,7 @@ from SpineMambaSegmentLib.Review.Pins import PinLevel, pinsOf, resultOf  # noqa:
 from SpineMambaSegmentLib.Review.SegmentState import APPROVED  # noqa: E402
 from SpineMambaSegmentLib.Review.Session import ReviewSession  # noqa: E402
 from SpineMambaSegmentLib.Review.ShapeActions import Delete, SetMask  # noqa: E402
-from SpineMambaSegmentLib.Review.StatusActions import SetStatus  # noqa: E402
+from SpineMambaSegmentLib.Review.StatusActions import SetStatus, TakeDecision  # noqa: E402
 from SpineMambaSegmentLib.Scene import (  # noqa: E402
     Files,
     Segments,
@@ -125,6 +126,30 @@ def test_a_damaged_or_foreign_file_changes_nothing(session, tmp_path: Path):
     with pytest.raises(UserError, match="another segmentation"):
         ReviewFile.read(node, path)
     assert facts(session) == wanted
+
+
+def test_the_decision_of_a_triage_gives_names_and_status(volume, tmp_path: Path):
+    session = ReviewSession(add_spine(volume, spine_labels(), result_of()), volume, "Dr. Test")
+    names = [state.level for state in session.spine.states.values()]
+    after = list(shift(names, -1))
+    levels = [
+        {"id": k, "before": old, "after": new}
+        for k, (old, new) in enumerate(zip(names, after, strict=True), start=1)
+        if old != new
+    ]
+    decision = {"case": "a", "run_id": "r", "result_sha256": "0" * 64, "status": "approved"}
+    decision |= {"levels": levels, "note": "", "time": "2026-01-01T00:00:00Z"}
+    path = tmp_path / "review.json"
+    path.write_text(json.dumps({"schema": 1, "reviewer": "Ada", "decisions": [decision]}))
+    session.apply(TakeDecision(ReviewFile.decisionIn(path, session.spine)))
+    states = session.spine.states.values()
+    assert [state.level for state in states] == after
+    assert {state.status for state in states} == {APPROVED}
+    path.write_text(json.dumps({"schema": 1, "reviewer": "Ada", "decisions": []}))
+    with pytest.raises(UserError, match="no decision about this segmentation"):
+        ReviewFile.decisionIn(path, session.spine)
+    ReviewFile.write(session.node, tmp_path / "x_review.json")
+    assert ReviewFile.decisionIn(tmp_path / "x_review.json", session.spine) is None
 
 
 def test_a_file_that_cannot_be_written_is_reported_and_leaves_nothing(session, tmp_path: Path):

@@ -35,7 +35,7 @@ from SpineMambaSegmentLib.Review.ShapeActions import (
     SplitByPlane,
     SplitBySeeds,
 )
-from SpineMambaSegmentLib.Review.StatusActions import Release
+from SpineMambaSegmentLib.Review.StatusActions import Release, TakeDecision
 
 _CSV = "_log.csv"
 _OTHER_FILES = ("*.seg.nrrd", "*_result.json")
@@ -297,6 +297,10 @@ class _FileDialogs:
     def openReview(self, path: Path) -> None:
         """Restore a review file into the segmentation; errors are shown."""
         with Errors.shown(_("The review could not be opened."), self._host.say):
+            decision = ReviewFile.decisionIn(path, self._host.session.spine)
+            if decision is not None:
+                self._host.do(TakeDecision(decision))
+                return
             ReviewFile.read(self._node(), path)
             self._host.reload()
             self._host.say(_("Opened {file}.").format(file=path.name))

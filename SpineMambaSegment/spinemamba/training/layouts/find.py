@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from spinemamba.common.errors import UserError
-from spinemamba.training.layouts import bids, ctspine1k, nnunet, spider, totalsegmentator
+from spinemamba.training.layouts import bids, cohort, ctspine1k, nnunet, spider, totalsegmentator
 from spinemamba.training.layouts.user_case import UserCase, UserDataset
 
 LAYOUTS = (
@@ -15,7 +15,7 @@ LAYOUTS = (
     "(images and masks) or CTSpine1K (volumes and labels)."
 )
 
-_READERS = (nnunet, totalsegmentator, spider, ctspine1k, bids)
+_READERS = (cohort, nnunet, totalsegmentator, spider, ctspine1k, bids)
 """Modules with ``matches(folder)`` and ``read(folder, ignore)``; the last one matches always."""
 
 _WITH_NAMES = (nnunet, totalsegmentator)

@@ -84,7 +84,7 @@ def test_every_case_has_its_files_and_a_row_in_the_table(scans: Path, tmp_path: 
     out = tmp_path / "out"
     assert {p.name for p in out.iterdir()} == {
         *("cases", "locks", "cohort.csv", "failures.csv", "measurements.csv"),
-        "contact_sheet_1.png",
+        *("contact_sheet_1.png", "triage.html", "triage"),
     }
     assert list((out / "locks").iterdir()) == []
     for k in range(6):
@@ -92,7 +92,9 @@ def test_every_case_has_its_files_and_a_row_in_the_table(scans: Path, tmp_path: 
         assert {f.name for f in record.files.values()} | {RECORD_NAME} == {
             p.name for p in (out / "cases" / f"p{k}").iterdir()
         }
-        assert set(record.files) == {"labels", "nifti", "result", "picture", "side", "front"}
+        assert set(record.files) == {
+            *("labels", "nifti", "result", "picture", "side", "front", "preview")
+        }
         assert record.summary.doubt == pytest.approx(0.2)
         assert "Look at the levels." in record.warnings
     table = rows(out / "cohort.csv")

@@ -1,0 +1,1 @@
+"""Triage of a cohort in the browser: the page, and the decisions of its readers."""
