@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from server_process import RunningServer, nrrd
+from server_process import Answer, RunningServer, nrrd
 
 from spinemamba.protocol.remote.formats import ENDED, JOBS
 
@@ -68,7 +68,10 @@ def main(words: list[str]) -> int:
         with RunningServer(Path(folder) / "server", options, names) as server:
             end_s = time.monotonic() + 60 * args.minutes
             threads = [
-                threading.Thread(target=_client, args=(server, name, tally, args, end_s))
+                threading.Thread(
+                    target=_Client(server, name, tally, args, random.Random(name)).run,
+                    args=(end_s,),
+                )
                 for name in names
             ]
             for thread in threads:
@@ -81,70 +84,79 @@ def main(words: list[str]) -> int:
     return int(bool(tally.wrong or left["files"]))
 
 
-def _client(
-    server: RunningServer, name: str, tally: Tally, args: argparse.Namespace, end_s: float
-) -> None:
-    """Send jobs one after the other until the time is over."""
-    chosen = random.Random(name)
-    while time.monotonic() < end_s:
-        image = nrrd(chosen.randrange(2**60), chosen.choice(_SIDES))
-        sent = server.send(f"segment busy={args.job_seconds}", client=name, image=image)
-        if sent.status in (429, 503):
-            tally.busy += 1
-            time.sleep(1)
-            continue
-        if sent.status != 201:
-            tally.wrong.append(f"upload: {sent.status}")
-            continue
-        job = sent.json["id"]
-        tally.bytes += len(image)
-        tally.ids[name] = job
-        _follow(server, name, job, image, tally, args.poll_seconds, chosen)
+@dataclass
+class _Client:
+    """One client.
 
+    Attributes:
+        server: The server.
+        name: Name of its token.
+        tally: What all clients have seen.
+        args: Arguments of the measurement.
+        chosen: Its random choices.
+    """
 
-def _follow(
-    server: RunningServer,
-    name: str,
-    job: str,
-    image: bytes,
-    tally: Tally,
-    poll_s: float,
-    chosen: random.Random,
-) -> None:
-    """Poll a job to its end, and check its result."""
-    stop_s = time.monotonic() + (chosen.uniform(0, 5) if chosen.random() < _CANCELLED else 1e9)
-    while True:
-        start_s = time.monotonic()
-        answer = server.ask("GET", f"{JOBS}/{job}", name)
-        tally.polls_s.append(time.monotonic() - start_s)
-        if answer.status != 200:
-            tally.wrong.append(f"poll: {answer.status}")
-            return
-        if answer.json["state"] in ENDED or time.monotonic() > stop_s:
-            break
-        time.sleep(poll_s)
-    _spy(server, name, tally, chosen)
-    if answer.json["state"] == "done":
-        got = server.ask("GET", f"{JOBS}/{job}/result/labels", name)
-        if got.body == image:
-            tally.done += 1
+    server: RunningServer
+    name: str
+    tally: Tally
+    args: argparse.Namespace
+    chosen: random.Random
+
+    def run(self, end_s: float) -> None:
+        """Send jobs one after the other until the time is over."""
+        order, tally = f"segment busy={self.args.job_seconds}", self.tally
+        while time.monotonic() < end_s:
+            image = nrrd(self.chosen.randrange(2**60), self.chosen.choice(_SIDES))
+            sent = self.server.send(order, client=self.name, image=image)
+            if sent.status in (429, 503):
+                tally.busy += 1
+                time.sleep(1)
+                continue
+            if sent.status != 201:
+                tally.wrong.append(f"upload: {sent.status}")
+                continue
+            tally.bytes += len(image)
+            tally.ids[self.name] = sent.json["id"]
+            self._follow(sent.json["id"], image)
+
+    def _ask(self, method: str, path: str) -> Answer:
+        return self.server.ask(method, path, self.name)
+
+    def _follow(self, job: str, image: bytes) -> None:
+        """Poll a job to its end, and check its result."""
+        tally, chosen = self.tally, self.chosen
+        stop_s = time.monotonic() + (chosen.uniform(0, 5) if chosen.random() < _CANCELLED else 1e9)
+        while True:
+            start_s = time.monotonic()
+            answer = self._ask("GET", f"{JOBS}/{job}")
+            tally.polls_s.append(time.monotonic() - start_s)
+            if answer.status != 200:
+                tally.wrong.append(f"poll: {answer.status}")
+                return
+            if answer.json["state"] in ENDED or time.monotonic() > stop_s:
+                break
+            time.sleep(self.args.poll_seconds)
+        self._spy()
+        if answer.json["state"] == "done":
+            got = self._ask("GET", f"{JOBS}/{job}/result/labels")
+            if got.body == image:
+                tally.done += 1
+            else:
+                tally.wrong.append(f"result: {got.status}")
+        elif answer.json["state"] in ENDED:
+            tally.wrong.append(f"job: {answer.json['failure']}")
         else:
-            tally.wrong.append(f"result: {got.status}")
-    elif answer.json["state"] in ENDED:
-        tally.wrong.append(f"job: {answer.json['failure']}")
-    else:
-        tally.cancelled += 1
-    if (status := server.ask("DELETE", f"{JOBS}/{job}", name).status) != 204:
-        tally.wrong.append(f"erase: {status}")
+            tally.cancelled += 1
+        if (status := self._ask("DELETE", f"{JOBS}/{job}").status) != 204:
+            tally.wrong.append(f"erase: {status}")
 
-
-def _spy(server: RunningServer, name: str, tally: Tally, chosen: random.Random) -> None:
-    """Try to read and erase a job of another client."""
-    other, job = chosen.choice(list(tally.ids.items()))
-    if other != name:
-        method, end = chosen.choice([("GET", ""), ("GET", "/result"), ("DELETE", "")])
-        if server.ask(method, f"{JOBS}/{job}{end}", name).status != 404:
-            tally.wrong.append(f"{name} reached a job of {other}")
+    def _spy(self) -> None:
+        """Try to read or erase a job of another client."""
+        other, job = self.chosen.choice(list(self.tally.ids.items()))
+        if other != self.name:
+            method, end = self.chosen.choice([("GET", ""), ("GET", "/result"), ("DELETE", "")])
+            if self._ask(method, f"{JOBS}/{job}{end}").status != 404:
+                self.tally.wrong.append(f"{self.name} reached a job of {other}")
 
 
 def _resident_mb(pid: int) -> float:

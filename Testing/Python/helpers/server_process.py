@@ -137,7 +137,10 @@ class HalfUpload:
     def finish(self) -> bytes:
         """Send the rest, and return the answer."""
         self.connection.sendall(self.rest)
-        return self.connection.recv(65536)
+        answer = b""
+        while not answer.endswith(b"}\n") and (part := self.connection.recv(65536)):
+            answer += part
+        return answer
 
 
 @dataclass
@@ -293,6 +296,13 @@ class RunningServer:
         found = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return {int(word) for path in found for word in path.read_text().split()}
 
+    def wait_for_no_files(self, seconds: float = 5) -> None:
+        """Wait until nothing of a job is on the disk of the server."""
+        deadline = time.monotonic() + seconds
+        while self.files() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.files() == set()
+
     def files(self) -> set[str]:
         """Return the paths of the files of jobs on the disk of the server."""
         folders = (self.state / "jobs", self.state / "incoming")
@@ -316,7 +326,8 @@ def main(path: Path) -> None:
     timeouts = replace(Timeouts(), **values.pop("timeouts", {}))
     paths = {key: values[key] and Path(values[key]) for key in ("folder", "tokens")}
     common = {"devices": devices, "limits": limits, "rates": rates, "timeouts": timeouts}
-    serve(Address(port=0), Settings(**{**values, **paths, **common}))
+    tls = {name: Path(values.pop(name)) for name in ("certificate", "key") if name in values}
+    serve(Address(port=0, **tls), Settings(**{**values, **paths, **common}))
 
 
 if __name__ == "__main__":

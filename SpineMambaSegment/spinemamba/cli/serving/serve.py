@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _models(given: list[str] | None) -> dict[str, str]:
-    """Return the models by the names for requests: not their folders, which are not told."""
+    """Return the models by the names for requests; clients do not see folders."""
     if given is None:
         names = bundled_models()
         return {name: name for name in sorted(names, key=lambda name: name != DEFAULT)}

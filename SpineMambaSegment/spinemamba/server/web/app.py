@@ -84,7 +84,7 @@ async def _post_job(request: Request, client: Client) -> Response:
             job = await _receive(request, client, service)
     except ClientDisconnect:
         service.metrics.count("uploads_refused")
-        # Starlette needs an answer, which no one receives.
+        # Starlette needs an answer; the client is gone.
         return Response(status_code=400)
     except RefusedError:
         service.metrics.count("uploads_refused")

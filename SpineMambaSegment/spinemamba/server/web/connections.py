@@ -75,7 +75,7 @@ class _GuardedProtocol(H11Protocol):
             self._header = None
 
     def pause_writing(self) -> None:
-        """Wait for a client that takes an answer, but not for ever."""
+        """Wait for a client to take the answer, for a limited time."""
         super().pause_writing()
         self._writing = self._after(self.limits.timeouts.idle_s)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,12 +53,12 @@ class FilesResponse(Response):
         on_end: Callable[[bool], None],
     ):
         self._start, self._files, self._on_end = start, files, on_end
-        length = len(start) + sum(size for _, size in files)
-        super().__init__(headers={"Content-Length": str(length)}, media_type=media_type)
+        self._length = len(start) + sum(size for _, size in files)
+        super().__init__(headers={"Content-Length": str(self._length)}, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; stop when the client is gone."""
-        is_whole = False
+        sent = 0
         gone = asyncio.ensure_future(_is_gone(receive))
         try:
             with contextlib.ExitStack() as opened:
@@ -66,25 +66,28 @@ class FilesResponse(Response):
                 files = [opened.enter_context(path.open("rb")) for path, _ in self._files]
                 start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
                 await send(start)
-                await _send_block(send, self._start)
-                for file in files:
-                    await _send_file(send, file, gone)
-            if not gone.done():
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-                is_whole = True
+                async for block in _blocks(self._start, files):
+                    if gone.done():
+                        break
+                    await _send_block(send, block, is_last=sent + len(block) == self._length)
+                    sent += len(block)
         finally:
             gone.cancel()
-            await asyncio.to_thread(self._on_end, is_whole)
+            # A client may close the connection as soon as it has the last byte.
+            await asyncio.to_thread(self._on_end, sent == self._length)
 
 
-async def _send_file(send: Send, file: BinaryIO, gone: asyncio.Future) -> None:
-    """Send a file until its end, or until the client is gone."""
-    while not gone.done() and (block := await asyncio.to_thread(file.read, BLOCK_BYTES)):
-        await _send_block(send, block)
+async def _blocks(start: bytes, files: list[BinaryIO]) -> AsyncIterator[bytes]:
+    """Yield some bytes, and then files in blocks."""
+    if start:
+        yield start
+    for file in files:
+        while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
+            yield block
 
 
-async def _send_block(send: Send, block: bytes) -> None:
-    await send({"type": "http.response.body", "body": block, "more_body": True})
+async def _send_block(send: Send, block: bytes, *, is_last: bool) -> None:
+    await send({"type": "http.response.body", "body": block, "more_body": not is_last})
 
 
 async def _is_gone(receive: Receive) -> None:

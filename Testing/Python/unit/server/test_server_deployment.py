@@ -43,7 +43,7 @@ def test_systemd_accepts_the_unit(examples: Path, tmp_path: Path):
     text = (
         (examples / "spinemamba.service")
         .read_text()
-        .replace("/opt/spinemamba/bin/spinemamba", "/bin/true")
+        .replace("/usr/local/lib/spinemamba/bin/spinemamba", "/bin/true")
     )
     unit = tmp_path / "spinemamba.service"
     unit.write_text(text)

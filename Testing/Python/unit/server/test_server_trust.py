@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import secrets
+import shutil
+import ssl
 import stat
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -45,29 +49,29 @@ def private_key(folder: Path, mode: int = 0o600) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("host", "has_tokens", "has_tls", "behind_proxy", "allowed"),
+    ("host", "has", "allowed"),
     [
-        ("127.0.0.1", False, False, False, True),
-        ("::1", False, False, False, True),
-        ("127.0.0.1", True, False, True, True),
-        ("127.0.0.1", False, False, True, False),
-        ("0.0.0.0", False, False, False, False),
-        ("0.0.0.0", False, True, False, False),
-        ("0.0.0.0", True, False, False, False),
-        ("0.0.0.0", True, True, False, True),
-        ("0.0.0.0", True, False, True, True),
-        ("::", True, False, False, False),
-        ("ward.example.org", True, False, False, False),
+        ("127.0.0.1", "", True),
+        ("::1", "", True),
+        ("127.0.0.1", "tokens proxy", True),
+        ("127.0.0.1", "proxy", False),
+        ("0.0.0.0", "", False),
+        ("0.0.0.0", "tls", False),
+        ("0.0.0.0", "tokens", False),
+        ("0.0.0.0", "tokens tls", True),
+        ("0.0.0.0", "tokens proxy", True),
+        ("::", "tokens", False),
+        ("ward.example.org", "tokens", False),
     ],
 )
 def test_other_addresses_need_tokens_and_tls(
-    tmp_path, token_file, host, has_tokens, has_tls, behind_proxy, allowed
+    tmp_path: Path, token_file: Path, host: str, has: str, allowed: bool
 ):
     from spinemamba.server.run import Address, check_trust
 
-    address = Address(host, 0, **(private_key(tmp_path) if has_tls else {}))
-    tokens = token_file if has_tokens else None
-    settings = Settings(tmp_path, tokens=tokens, behind_proxy=behind_proxy)
+    address = Address(host, 0, **(private_key(tmp_path) if "tls" in has else {}))
+    tokens = token_file if "tokens" in has else None
+    settings = Settings(tmp_path, tokens=tokens, behind_proxy="proxy" in has)
     if allowed:
         check_trust(address, settings)
     else:
@@ -109,7 +113,7 @@ def test_odd_names_of_tokens_are_refused(tmp_path: Path, name: str):
     assert not (tmp_path / "tokens.json").exists()
 
 
-def test_a_damaged_token_file_lets_nobody_in(token_file: Path):
+def test_a_damaged_token_file_lets_no_client_in(token_file: Path):
     tokens = TokenFile(token_file)
     assert tokens.current().tokens[0].name == "anna"
     token_file.write_text(token_file.read_text().replace("anna", "../anna"))
@@ -253,7 +257,7 @@ def test_wrong_tokens_lock_an_address_out_but_not_its_known_clients(server: Runn
     assert '"event": "locked out"' in (server.state / "audit.log").read_text()
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_ask_again(tmp_path: Path):
+def test_a_client_that_asks_too_often_learns_when_to_ask_again(tmp_path: Path):
     rates = {"requests_per_s": 1, "burst": 5}
     with RunningServer(tmp_path / "s", {"rates": rates}) as server:
         statuses = [server.ask("GET", CAPABILITIES).status for _ in range(8)]
@@ -281,3 +285,30 @@ def test_two_servers_do_not_share_a_folder(tmp_path: Path):
             serve(Address(port=0), Settings(server.state))
         with pytest.raises(UserError, match="Cannot listen"):
             serve(Address(port=server.port), replace(Settings(tmp_path / "other")))
+
+
+def test_a_server_with_a_certificate_answers_over_tls_only(tmp_path: Path):
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *names, *files]
+    subprocess.run(command, capture_output=True, check=True)
+    key.chmod(0o600)
+    options = {"certificate": str(certificate), "key": str(key), "is_tls": True}
+    with RunningServer(tmp_path / "s", options) as server:
+        trusted = ssl.create_default_context(cafile=certificate)
+        connection = http.client.HTTPSConnection("localhost", server.port, context=trusted)
+        token = {"Authorization": f"Bearer {server.tokens['ben']}"}
+        connection.request("GET", CAPABILITIES, None, token)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert "max-age" in answer.headers["strict-transport-security"]
+        connection.close()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            server.ask("GET", CAPABILITIES)
+        old = ssl.create_default_context(cafile=certificate)
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+        with pytest.raises(OSError):  # noqa: PT011 - the message is that of the library
+            http.client.HTTPSConnection("localhost", server.port, context=old).connect()

@@ -58,10 +58,7 @@ def goes_on(request: pytest.FixtureRequest):
     job = server.send(client="cleo").json["id"]
     assert server.wait(job, client="cleo")["state"] == "done"
     assert server.ask("DELETE", f"{JOBS}/{job}", "cleo").status == 204
-    deadline = time.monotonic() + 5
-    while server.files() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.files() == set()
+    server.wait_for_no_files()
     assert len(server.children()) == 1
     assert "Traceback" not in (server.folder / "server.log").read_text()
 
@@ -118,7 +115,7 @@ CASES = {
     "path as format": (body_of(GOOD, labels_ending="/../x.nrrd"), 422),
     "path as request": (body_of(GOOD, request_id="../" * 10), 422),
     "device of the client": (body_of(GOOD, device="cuda:7"), 422),
-    "output of the client": (body_of(GOOD, output="/tmp/x"), 422),
+    "output of the client": (body_of(GOOD, output="/etc/x"), 422),
     "wrong hash": (
         body_of(GOOD).replace(
             b'"role": "image"', b'"role": "image", "sha256": "' + b"0" * 64 + b'"'
@@ -130,6 +127,14 @@ CASES = {
     "damaged gzip": (body_of(gzip.compress(b"x" * 9000)[:-4000] + b"y" * 100, "image.nii.gz"), 422),
     "voxels elsewhere": (body_of(nrrd(header="data file: /etc/passwd\n")), 422),
     "voxels in a list": (body_of(nrrd(header="data file: LIST\nlabels.nrrd\n")), 422),
+    "voxels in another file of the request": (
+        request_body(
+            {"labels.nrrd": GOOD, "image.nrrd": nrrd(header="data file: labels.nrrd\n")},
+            "resegment",
+            replaced_label=20,
+        ),
+        422,
+    ),
     "voxels as text": (body_of(nrrd().replace(b"encoding: raw", b"encoding: text")), 422),
     "voxels as hex": (body_of(nrrd().replace(b"encoding: raw", b"encoding: hex")), 422),
     "too many voxels": (body_of(nrrd().replace(b"8 8 8", b"900 900 900")), 413),
@@ -279,6 +284,7 @@ def test_a_client_that_vanishes_while_sending_leaves_nothing(server: RunningServ
     for _ in range(3):
         with server.half_upload(nrrd(side=90)):
             assert any(name.startswith("incoming/") for name in server.files())
+        server.wait_for_no_files()
 
 
 def test_a_client_that_vanishes_while_polling_loses_nothing(server: RunningServer):
