@@ -21,6 +21,7 @@ from spinemamba.measure.body_guess import initial_frames, patches_of
 from spinemamba.measure.discs import DIRECTED, disc_numbers, missing_disc, not_neighbours
 from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.landmarks import landmarks
+from spinemamba.measure.sagittal_stack import is_sagittal_stack, without_unseen
 from spinemamba.measure.stance import NO_SIDE, Stance, stance_of
 from spinemamba.measure.vertebra import (
     SIDES,
@@ -36,6 +37,11 @@ from spinemamba.protocol.measurements import Item, Measurements
 
 _COARSE_MM = 2.0
 """With voxels larger than this in any direction, a note warns of limited accuracy."""
+
+_IN_SLICES = (
+    "MR with thick sagittal slices: heights, discs, the depth of the canal, slips and sagittal "
+    "angles are measured; what extends from left to right is not, nor are coronal curves."
+)
 
 _DOUBLE = "its label contains two bodies"
 
@@ -94,13 +100,17 @@ def measure_with_stance(
     stance = stance.with_breaks([item.name for item in discs if not_neighbours(item.reasons)])
     items = [*_vertebra_items(vertebrae, ct, stance), *discs]
     items += [*angle_items(vertebrae, stance), *curve_items(vertebrae, stance)]
+    notes = list(_notes(labels))
+    if is_sagittal_stack(upright.spacing_mm, modality):
+        items = without_unseen(items, upright.spacing_mm[2])
+        notes.append(_IN_SLICES)
     measured = Measurements(
         package_version=__version__,
         labels_sha256=digest,
         spacing_mm=labels.spacing_mm,
         modality=modality,
         items=tuple(map(stance.back, items)),
-        notes=tuple(_notes(labels)),
+        notes=tuple(notes),
         alerts=stance.notes,
     )
     return measured, stance
