@@ -59,6 +59,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folders of cases that 'spinemamba prepare' has made",
     )
+    _add_choice(parser)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add which cases are used, and the number of synthetic ones."""
     parser.add_argument(
         "--leave-out", nargs="+", metavar="CASE", help="cases to exclude, for testing"
     )
