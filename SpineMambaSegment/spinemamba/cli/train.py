@@ -71,14 +71,14 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         choices=SIZES,
-        help="size of the starter model, the same with outlines at full resolution, or the "
-        "reconstruction of the paper's (default tiny, or that of --start-from)",
+        help="size of the starter model, the same with outlines at full resolution, that of the MR "
+        "model, or the reconstruction of the paper's (default tiny, or that of --start-from)",
     )
     parser.add_argument("--start-from", metavar="MODEL", help="initialise with a model's weights")
     parser.add_argument(
         "--contrast",
-        choices=("any", "ct"),
-        help="contrasts to learn: CT, MR and random ones, or CT alone (default any)",
+        choices=("any", "ct", "mr"),
+        help="contrasts to learn: CT, MR and random ones, CT alone, or sagittal MR (default any)",
     )
     parser.add_argument(
         "--last-phase",
@@ -242,7 +242,7 @@ def _gathered(args: argparse.Namespace, recipe: Recipe) -> tuple[_Cases, tuple[U
     if not cases:
         raise UserError(
             "There are no cases to train on.",
-            "Give --data, --prepared, --data-list or --phantoms.",
+            "Give --data, --centres, --prepared, --data-list or --phantoms.",
             Code.INPUT_BAD,
         )
     return (cases, weights), validation

@@ -52,10 +52,15 @@ def divide_by_local_mean(volume: Volume) -> np.ndarray:
         volume: Image with any units; negative values count as zero.
     """
     image = torch.from_numpy(volume.array.astype(np.float32)).clamp_min(0)
+    return divided_by_local_mean(image, volume.spacing_mm).numpy()
+
+
+def divided_by_local_mean(image: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:
+    """Return an image (D, H, W), not below zero, divided by the mean around each voxel."""
     bright = torch.quantile(image.reshape(-1)[:: max(1, image.numel() // 20_000)], 0.99)
     floor = LOCAL_MEAN["mr_floor"] * bright + 1e-6 * (1 + bright)
-    mean = _local_mean(image, volume.spacing_mm)
-    return (image / (mean + floor) * _SCALE - 1).clamp(*_RANGE).numpy()
+    mean = _local_mean(image, spacing_mm)
+    return (image / (mean + floor) * _SCALE - 1).clamp(*_RANGE)
 
 
 def _local_mean(image: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:

@@ -24,6 +24,7 @@ from spinemamba.measure.given import NOTHING, Given
 from spinemamba.measure.items import DOUBLE, Case, all_items, disc_items
 from spinemamba.measure.landmarks import landmarks
 from spinemamba.measure.perturbation import perturbed
+from spinemamba.measure.sagittal_stack import is_sagittal_stack, without_unseen
 from spinemamba.measure.stance import Stance, stance_of
 from spinemamba.measure.uncertainty import with_uncertainties
 from spinemamba.measure.vertebra import Vertebra, body_of
@@ -31,6 +32,11 @@ from spinemamba.protocol.measurements import NOTICE, Item, Measurements
 
 _COARSE_MM = 2.0
 """With voxels larger than this in any direction, a note warns of limited accuracy."""
+
+_IN_SLICES = (
+    "MR with thick sagittal slices: heights, discs, the depth of the canal, slips and sagittal "
+    "angles are measured; what extends from left to right is not, nor are coronal curves."
+)
 
 Progress = Callable[[str, float], None]
 
@@ -84,13 +90,17 @@ def measure_with_stance(
     curves, open_ends = spine_curves(vertebrae, stance)
     case = Case(spine.ct, stance, given, curves)
     items = _with_uncertainties(vertebrae, case)
+    notes = [*_notes(labels), *open_ends]
+    if is_sagittal_stack(spine.labels.spacing_mm, modality):
+        items = without_unseen(items, spine.labels.spacing_mm[2])
+        notes.append(_IN_SLICES)
     measured = Measurements(
         package_version=__version__,
         labels_sha256=digest,
         spacing_mm=labels.spacing_mm,
         modality=modality,
         items=tuple(map(stance.back, items)),
-        notes=(*_notes(labels), *open_ends),
+        notes=tuple(notes),
         alerts=stance.notes,
     )
     return measured, stance

@@ -187,6 +187,27 @@ BASE = NetworkConfig(
 )
 """Reconstruction of the network of the paper. Training it requires a GPU."""
 
+SAGITTAL_COARSE = NetworkConfig(
+    patch_vox=(80, 48, 16),
+    stem_stride=1,
+    channels=(16, 24, 32, 48),
+    encoder_rvm=(0, 0, 1, 2),
+    vsp_stages=(2,),
+    prior_heads=3,
+)
+"""Coarse network of the bundled MR model, at 4 mm: 64 mm wide, as a sagittal stack."""
+
+SAGITTAL_FINE = NetworkConfig(
+    patch_vox=(96, 64, 32),
+    stem_stride=1,
+    channels=(16, 24, 32, 48, 48),
+    encoder_rvm=(0, 0, 0, 1, 2),
+    decoder_rvm=(0, 0, 0, 1),
+    vsp_stages=(3,),
+    offsets=True,
+)
+"""Fine network of the bundled MR model, at 1.5 mm."""
+
 SIZES = {"tiny coarse": COARSE, "tiny fine": FINE, "base": BASE}
 """Named sizes. The bundled model consists of both tiny networks, which run on a laptop."""
 
@@ -195,6 +216,8 @@ TRAINED = {
     ("tiny", "fine"): FINE,
     ("full", "coarse"): COARSE,
     ("full", "fine"): FULL,
+    ("sagittal", "coarse"): SAGITTAL_COARSE,
+    ("sagittal", "fine"): SAGITTAL_FINE,
     ("base", "coarse"): replace(
         BASE, patch_vox=COARSE.patch_vox, prior_heads=COARSE.prior_heads, offsets=False
     ),

@@ -16,9 +16,10 @@ SWITCHES: dict[str, dict[str, Any]] = {
 KINDS = tuple(SWITCHES)
 """Kinds of networks that can be trained."""
 
-SIZES = ("tiny", "full", "base")
-"""Sizes of the network: that of the starter model, the same with outlines at full resolution, or
-the reconstruction of the paper's."""
+SIZES = ("tiny", "full", "sagittal", "base")
+"""Sizes of the network: that of the starter model, the same with outlines at full resolution, that
+of the MR model, whose patches have the shape of a sagittal stack, or the reconstruction of the
+paper's."""
 
 RECIPES = ("verse-gpu", "totalseg-gpu", "finetune", "starter")
 """Names of the recipes of `recipes.named_recipe`."""

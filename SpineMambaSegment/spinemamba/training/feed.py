@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.training.data.case_store import TrainingCase
+from spinemamba.training.data.dataset import IGNORE_INDEX
 from spinemamba.training.data.patches import PatchOptions, draw_patch
 from spinemamba.training.loss import Targets
 from spinemamba.training.phases import LastPhase
@@ -33,8 +34,9 @@ _AHEAD = 2
 _SHARED_MEMORY = Path("/dev/shm")
 """Where Linux keeps the batches that workers pass on; containers often give it 64 MB only."""
 
-_VOXEL_BYTES = 23
-"""Bytes of a voxel of a patch: image, target, share of bone, core, offset, and other bones."""
+_VOXEL_BYTES = 24
+"""Bytes of a voxel of a patch: image, target, share of bone, core and whether it is known, offset,
+and other bones."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class PatchSource:
         image = paint(patch, generator, self.synthesis.weakened(strength))
         # A batch has the same fields for all of its patches.
         beside = torch.zeros_like(patch.target) if patch.beside is None else patch.beside
-        targets = Targets(patch.target, patch.bone, patch.core, patch.offset, beside)
+        known = patch.target != IGNORE_INDEX if patch.core_known is None else patch.core_known
+        targets = Targets(patch.target, patch.bone, patch.core, patch.offset, beside, known)
         return image[None, None], targets.each(lambda t: t[None])
 
     def numbered(self, number: int, done: float) -> Batch:

@@ -30,6 +30,8 @@ class Targets:
         core: Core mask, (B, D, H, W), 0 or 1.
         offset: Offset to the centre of the core in voxels, (B, 3, D, H, W); NaN is left out.
         beside: Mask of other bones near the spine, (B, D, H, W); None if they are not known.
+        core_known: Mask of the voxels in which the core is known, (B, D, H, W); None if these are
+            the voxels with a known target.
     """
 
     target: Tensor
@@ -37,6 +39,7 @@ class Targets:
     core: Tensor
     offset: Tensor
     beside: Tensor | None = None
+    core_known: Tensor | None = None
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Targets:
         """Return the targets with each tensor changed by a function."""
@@ -86,14 +89,16 @@ def spine_loss(
     target, core = targets.target, targets.core
     known = target != IGNORE_INDEX
     bone = (target > 0) & known
-    near = known * (1 + (_NEAR_BONE_WEIGHT - 1) * _dilated(bone))
+    factor = 1 + (_NEAR_BONE_WEIGHT - 1) * _dilated(bone)
+    near = known * factor
+    near_core = near if targets.core_known is None else targets.core_known * factor
     levels = logits[:, :CORE].float()
     bone_logit = levels[:, 1:].logsumexp(dim=1) - levels[:, 0]  # (B, D, H, W)
     parts = {
         "bone": _share_loss(
             bone_logit, targets.bone, _bone_weight(near, targets, weights), weights
         ),
-        "core": _mask_loss(logits[:, CORE].float(), core.float(), near),
+        "core": _mask_loss(logits[:, CORE].float(), core.float(), near_core),
         "level": _level_loss(levels[:, 1:], target, bone),
     }
     if logits.shape[1] > CORE + 1:

@@ -14,7 +14,7 @@ from torch import Tensor
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import Code, UserError
-from spinemamba.imaging.intensity import NORMALISATION
+from spinemamba.imaging.intensity import LOCAL_MEAN, NORMALISATION
 from spinemamba.imaging.vertebra_crops import CROP_MM
 from spinemamba.inference.model import checked_weights, save_weights
 from spinemamba.inference.weight_storage import from_stored
@@ -45,6 +45,10 @@ _Packing = Callable[[str, Path, Path], tuple[NetworkCard, tuple[str, ...]]]
 _INTENDED_USE = (
     "Research and demonstration: a first segmentation of vertebrae in CT that a person reviews. "
     "Not for clinical use. MR is experimental."
+)
+_INTENDED_USE_MR = (
+    "Research and demonstration: a first segmentation of vertebrae in sagittal MR that a person "
+    "reviews. Not for clinical use."
 )
 
 
@@ -85,7 +89,9 @@ def pack_model(
     outputs = [*weights.values(), folder / CARD]
     for path in outputs:
         check_place(path, overwrite=overwrite)
-    networks, data = {}, ()
+    networks: dict[str, NetworkCard] = {}
+    local: dict[str, bool] = {}
+    data: tuple[str, ...] = ()
     with all_or_none(outputs, overwrite=overwrite) as part:
         for kind, source in sources.items():
             pack = _packing(kind, source, best)
@@ -93,8 +99,9 @@ def pack_model(
             if kind in compact:
                 entry = _compacted(part[weights[kind]], entry)
             networks[kind] = replace(entry, file=weights[kind].name)
+            local[kind] = kind != LEVELS and _uses_local_mean(source, entry)
             data = merged(data, attributions)
-        card = _card(name, version, networks, data)
+        card = _card((name, version), networks, data, _normalisation(local))
         part[folder / CARD].write_text(card.text(), encoding="utf-8")
     return card
 
@@ -115,19 +122,45 @@ def _packing(kind: str, source: Path, best: bool) -> _Packing:
 
 
 def _card(
-    name: str, version: str, networks: dict[str, NetworkCard], data: tuple[str, ...]
+    called: tuple[str, str],
+    networks: dict[str, NetworkCard],
+    data: tuple[str, ...],
+    normalisation: dict[str, Any],
 ) -> ModelCard:
     return ModelCard(
-        name=name,
-        version=version,
+        name=called[0],
+        version=called[1],
         networks=networks,
         labels=NETWORK_LEVELS,
-        normalisation=dict(NORMALISATION),
+        normalisation=normalisation,
         data=data,
         licence=_SHARE_ALIKE if any("BY-SA" in source for source in data) else _OPEN,
         results={},
-        intended_use=_INTENDED_USE,
+        intended_use=_INTENDED_USE_MR if "mr_local_mean_mm" in normalisation else _INTENDED_USE,
     )
+
+
+def _normalisation(local: dict[str, bool]) -> dict[str, Any]:
+    """Return how images are normalised, given which networks learned MR by its local mean.
+
+    Raises:
+        UserError: If only one of the two networks of voxels did (INPUT_BAD).
+    """
+    if local["coarse"] != local["fine"]:
+        one = "coarse" if local["coarse"] else "fine"
+        raise UserError(
+            f"Only the {one} network was trained with MR divided by its local mean.",
+            "Train both networks with --contrast mr, or neither.",
+        )
+    return dict(LOCAL_MEAN) if local["coarse"] else dict(NORMALISATION)
+
+
+def _uses_local_mean(source: Path, entry: NetworkCard) -> bool:
+    """Return whether a network learned MR divided by its local mean."""
+    if (source / METADATA).is_file():
+        appearance = entry.training.get("recipe", {}).get("appearance", {})
+        return float(appearance.get("local_mean", 0)) >= 1
+    return LOCAL_MEAN.keys() <= read_card(find_model(str(source))).normalisation.keys()
 
 
 def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:

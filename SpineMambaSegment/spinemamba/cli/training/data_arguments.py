@@ -40,6 +40,13 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         help="your cases, in the layout of VerSe, nnU-Net, TotalSegmentator, SPIDER or CTSpine1K",
     )
     parser.add_argument(
+        "--centres",
+        type=Path,
+        metavar="DIR",
+        help="MR volumes with the levels and centres of their bodies: NAME.nii.gz and "
+        "NAME_centres.json or .csv",
+    )
+    parser.add_argument(
         "--source",
         metavar="TEXT",
         help="title, licence and credit of the cases of --data, for the model card",
@@ -52,6 +59,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folders of cases that 'spinemamba prepare' has made",
     )
+    _add_choice(parser)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add which cases are used, and the number of synthetic ones."""
     parser.add_argument(
         "--leave-out", nargs="+", metavar="CASE", help="cases to exclude, for testing"
     )
@@ -182,6 +194,7 @@ def choose_data(
         seed=seed,
         prepared=tuple(path / place[0] for path in args.prepared),
         workers=max(1, place[1]),
+        centres=getattr(args, "centres", None),
         shares=data.shares,
     )
     return options, (*validation, *own)

@@ -75,13 +75,20 @@ def _with_network_of(model: str, recipe: Recipe) -> Recipe:
 def _with_options(args: argparse.Namespace, recipe: Recipe) -> Recipe:
     """Return a recipe with the images, the schedule and the seed of the arguments."""
     from spinemamba.training.recipe import SeedRecipe
-    from spinemamba.training.synthesis.options import CT_ONLY, DEFAULT_SYNTHESIS
+    from spinemamba.training.synthesis.options import CT_ONLY, DEFAULT_SYNTHESIS, MR_ONLY
 
     given = {name: getattr(args, name) for name in _SCHEDULE if getattr(args, name) is not None}
     recipe = replace(recipe, schedule=replace(recipe.schedule, **given))
     if args.contrast is not None:
-        appearance = CT_ONLY if args.contrast == "ct" else DEFAULT_SYNTHESIS
+        appearance = {"any": DEFAULT_SYNTHESIS, "ct": CT_ONLY, "mr": MR_ONLY}[args.contrast]
         recipe = replace(recipe, appearance=appearance)
+    if args.contrast == "mr":  # its painted images have slices of their own; CT teaches little
+        shares = {**recipe.data.shares, "complete": 0.0, "part": 0.0}
+        recipe = replace(
+            recipe,
+            patches=replace(recipe.patches, thick=0.0),
+            data=replace(recipe.data, shares=shares),
+        )
     if args.last_phase is not None:
         last_phase = replace(recipe.last_phase, start=args.last_phase)
         recipe = replace(recipe, last_phase=last_phase)

@@ -73,6 +73,8 @@ class Case:
         known_image: Share of each voxel in which the image is known, in units of
             1 / `WHOLE_VOXEL`, uint8 (z, y, x); the image is zero elsewhere. None if it is complete.
         beside: Mask of other bones near the spine, uint8 (z, y, x); None if they are not known.
+        core_known: Mask of the voxels in which ``core`` is known, uint8 (z, y, x); None if these
+            are the voxels with a known target.
         spacing_mm: Voxel spacing (z, y, x).
         key: Identifies the source files, see `gather`; empty if unknown.
         origin: Kind, source and licence, and weight of the case.
@@ -90,6 +92,7 @@ class Case:
     other_depth: torch.Tensor | None = None
     known_image: torch.Tensor | None = None
     beside: torch.Tensor | None = None
+    core_known: torch.Tensor | None = None
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     key: str = ""
     origin: Origin = USER_ORIGIN

@@ -15,6 +15,7 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import sha256
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.processes import process_map
+from spinemamba.training.centres.cases import CENTRES, with_centre_cases
 from spinemamba.training.data.case_maker import CaseMaker, replaced, unheard
 from spinemamba.training.data.case_store import (
     CaseStore,
@@ -46,6 +47,7 @@ _FORMER_CACHE = "bank.safetensors"
 
 SHARE = {
     "user": 12.0,
+    "centres": 12.0,
     "complete": 5.0,
     "part": 3.0,
     "mask": 1.0,
@@ -55,9 +57,10 @@ SHARE = {
 }
 """Relative sampling weight of each kind of case, divided among the cases of that kind.
 
-"user" are the user's cases; "complete" and "part" are listed cases in which all or some visible
-vertebrae are labelled; "mask" are label maps without an image; "body" are label maps with the
-structures of the whole body; "composed" are phantoms with real vertebral shapes.
+"user" are the user's cases; "centres" are MR volumes with centres of bodies; "complete" and "part"
+are listed cases in which all or some visible vertebrae are labelled; "mask" are label maps without
+an image; "body" are label maps with the structures of the whole body; "composed" are phantoms with
+real vertebral shapes.
 """
 
 
@@ -77,6 +80,7 @@ class DataOptions:
         shares: Relative sampling weight of each kind of case.
         prepared: Folders of cases that `spinemamba prepare` has made for the network.
         workers: Processes that check and make cases.
+        centres: Folder of MR volumes with centres, see `centres.read`; None for none.
     """
 
     folder: Path
@@ -90,6 +94,7 @@ class DataOptions:
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARE))
     prepared: tuple[Path, ...] = ()
     workers: int = 1
+    centres: Path | None = None
 
 
 def gather_cases(
@@ -118,7 +123,11 @@ def gather_cases(
     store = CaseStore(options.folder / CASES, spacing_mm)
     before = store.read(report)
     cases = list(before)
-    sources = ((options.listed, "--data-list", _LISTED), (options.user, "--data", USER))
+    sources = (
+        (options.listed, "--data-list", _LISTED),
+        (options.user, "--data", USER),
+        (options.centres, "--centres", CENTRES),
+    )
     for source, option, kind in sources:
         if count := sum(case.key.startswith(kind) and not source for case in cases):
             report(f"{count} cases of an earlier call's {option} are used unchanged")
@@ -128,6 +137,8 @@ def gather_cases(
             cases = _with_listed_cases(cases, options.listed, maker)
         if options.user:
             cases = _with_user_cases(cases, options, maker)
+        if options.centres:
+            cases = with_centre_cases(cases, options.centres, maker)
         seeds = range(options.seed, options.seed + options.phantoms)
         cases = store.in_order(with_phantoms(cases, seeds, options.listed, maker))
     if cases != before:

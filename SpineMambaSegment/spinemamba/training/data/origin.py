@@ -64,7 +64,7 @@ class Origin:
     modality: Modality = "ct"
 
 
-REAL = ("user", "complete", "part")
+REAL = ("user", "complete", "part", "centres")
 """Kinds of cases with a whole image of a patient."""
 
 USER_ORIGIN = Origin()

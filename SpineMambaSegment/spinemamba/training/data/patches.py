@@ -84,6 +84,8 @@ class Patch:
         beside: Mask of other bones near the spine, uint8 (D, H, W); None if they are not known.
         voxel_mm: Voxel spacing.
         slices: Thick slices, of which the image and the share of bone are means; None for none.
+        core_known: Mask of the voxels in which ``core`` is known, bool (D, H, W); None if these are
+            the voxels with a known target.
     """
 
     target: Tensor
@@ -99,6 +101,7 @@ class Patch:
     voxel_mm: float = 1.0
     slices: ThickSlices | None = None
     modality: Modality = "ct"
+    core_known: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,7 @@ def draw_patch(case: Case, options: PatchOptions, generator: torch.Generator) ->
         _if_any(at.nearest, case.beside),
         voxel_mm,
         modality=case.origin.modality,
+        core_known=None if case.core_known is None else (at.nearest(case.core_known) > 0) & inside,
     )
     if frame.variant is not None and frame.variant.removed and frame.variant.level == "T12":
         patch = _without_last_rib(patch)

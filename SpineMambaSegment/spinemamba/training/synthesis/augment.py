@@ -11,6 +11,9 @@ from spinemamba.training.data.sampling import convolve
 _FIELD_KNOTS = 3
 """Knots of a bias field along each axis."""
 
+_INTERPOLATED = 1.4
+"""Interpolation between random knots reduces their standard deviation by this factor."""
+
 
 def uniform(low: float, high: float, generator: torch.Generator) -> float:
     """Return a number from the uniform distribution between ``low`` and ``high``."""
@@ -83,6 +86,22 @@ def shade(image: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Return the image multiplied by a bias field, as from coils or beam hardening."""
     knots = torch.randn(_FIELD_KNOTS, _FIELD_KNOTS, _FIELD_KNOTS, generator=generator)
     return image * torch.exp(strength * _resize(knots, list(image.shape)))
+
+
+def random_field(
+    shape: torch.Size, cell_vox: tuple[float, ...], generator: torch.Generator
+) -> Tensor:
+    """Return a smooth random field with a standard deviation of about 1.
+
+    Args:
+        shape: Shape of the field, (D, H, W).
+        cell_vox: Distance of its knots along each axis.
+        generator: Random generator.
+    """
+    knots = [max(2, int(n / cell) + 1) for n, cell in zip(shape, cell_vox, strict=True)]
+    values = torch.randn(1, 1, *knots, generator=generator)
+    field = functional.interpolate(values, list(shape), mode="trilinear", align_corners=True)
+    return field[0, 0] * _INTERPOLATED
 
 
 def grain(shape: torch.Size, generator: torch.Generator) -> Tensor:

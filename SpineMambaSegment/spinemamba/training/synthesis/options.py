@@ -28,6 +28,9 @@ class SynthesisOptions:
         correlated_noise: Noise is correlated as by a reconstruction kernel, otherwise white.
         varied: The calibration and the density of a real CT are varied.
         known_shown: A body whose image is known in part shows it.
+        sagittal: A painted MR is a sagittal stack with contrasts of real ones, see `mr_tissue`.
+        local_mean: MR is divided by its local mean, see `imaging.local_mean`; 0 for never, 1 for
+            always. The model that is packed normalises like this as well.
     """
 
     painted: float = 0.6
@@ -47,6 +50,8 @@ class SynthesisOptions:
     correlated_noise: float = 0.5
     varied: float = 1.0
     known_shown: float = 0.75
+    sagittal: float = 0.0
+    local_mean: float = 0.0
 
     def weakened(self, strength: float) -> SynthesisOptions:
         """Return the options with fewer changes to real images: all at a strength of 1, none at 0.
@@ -76,3 +81,18 @@ DEFAULT_SYNTHESIS = SynthesisOptions()
 
 MOSTLY_CT = SynthesisOptions(ct=0.94, mr=0.03, remapped=0.02)
 """Images of CT, and a few of other contrasts, so that shapes matter more than brightness."""
+
+MR_ONLY = SynthesisOptions(
+    ct=0.0,
+    mr=0.93,
+    remapped=1.0,
+    implants=0.0,
+    blurred_painted=0.4,
+    blurred_real=0.35,
+    low_resolution=0.15,
+    tilted_contrast=0.6,
+    noisy=0.2,
+    sagittal=1.0,
+    local_mean=1.0,
+)
+"""Sagittal images of MR, and a few of random contrasts; a CT only serves as a shape."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spinemamba.imaging.intensity import CT_WINDOW_HU
+from spinemamba.imaging.local_mean import divided_by_local_mean
 from spinemamba.phantom.tissue import CT_HU, MR_T1, MR_T2, Tissue
 from spinemamba.training.data.dataset import IGNORE_INDEX, MR_UNITS
 from spinemamba.training.data.patches import Patch
@@ -23,6 +24,7 @@ from spinemamba.training.synthesis.augment import (
     uniform,
 )
 from spinemamba.training.synthesis.implants import add_implants
+from spinemamba.training.synthesis.mr_tissue import paint_sagittal_mr
 from spinemamba.training.synthesis.options import DEFAULT_SYNTHESIS, SynthesisOptions
 from spinemamba.training.synthesis.organs import fill_organs
 
@@ -57,7 +59,7 @@ def paint(
     if painted:
         image = _paint_tissues(patch, options, generator)
     elif patch.modality == "mr":
-        image = patch.image / MR_UNITS
+        image = _flattened(patch.image / MR_UNITS, patch, options)
         if options.varied >= 1 or chance(options.varied, generator):
             image = _vary_signal(image, generator)
     else:
@@ -137,7 +139,25 @@ def _with_known(image: Tensor, patch: Patch, generator: torch.Generator) -> Tens
     return torch.where(known > 0.5, patch.image / known.clamp_min(0.05), image)
 
 
+def _flattened(image: Tensor, patch: Patch, options: SynthesisOptions) -> Tensor:
+    """Return a normalised MR divided by its local mean, if the options say so."""
+    if options.local_mean < 1:
+        return image
+    return divided_by_local_mean((image + 1).clamp_min(0), (patch.voxel_mm,) * 3)
+
+
 def _paint_mr(patch: Patch, options: SynthesisOptions, generator: torch.Generator) -> Tensor:
+    """Return a painted MR in the normalised range."""
+    if options.sagittal and chance(options.sagittal, generator):
+        signal = paint_sagittal_mr(patch, generator)
+        if options.local_mean >= 1:
+            return divided_by_local_mean(signal, (patch.voxel_mm,) * 3)
+        bright = torch.quantile(signal[::2, ::2, ::2].reshape(-1), 0.99)
+        return (signal * 2 / bright.clamp_min(1e-6) - 1).clamp(-1, 1.5)
+    return _flattened(_paint_simple_mr(patch, options, generator), patch, options)
+
+
+def _paint_simple_mr(patch: Patch, options: SynthesisOptions, generator: torch.Generator) -> Tensor:
     """Return a T1 or T2 weighted image, with or without fat suppression, in [-1, 1.5]."""
     table = MR_T1 if chance(options.t1, generator) else MR_T2
     fat = uniform(0.05, 0.4, generator) if chance(options.fat_suppressed, generator) else 1.0

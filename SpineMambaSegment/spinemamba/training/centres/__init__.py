@@ -1,0 +1,1 @@
+"""Learning from real MR in which only the centres of the vertebral bodies are given."""
