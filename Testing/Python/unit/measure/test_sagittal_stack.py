@@ -51,11 +51,13 @@ def test_mr_gives_what_sagittal_slices_show(spine):
         for key, value in item.values.items():
             if key in ACROSS | {"volume_ml", "lateral_slip_mm"}:
                 assert other.values[key] is None
+                assert key not in other.uncertainties
                 if value is not None:
                     assert "3.0 mm apart" in other.reasons[key]
             else:
                 assert other.values[key] == value
-        other = replace(other, values={}, reasons={})
-        assert other == replace(item, values={}, reasons={})
+                assert other.uncertainties.get(key) == item.uncertainties.get(key)
+        plain = {"values": {}, "reasons": {}, "uncertainties": {}}
+        assert replace(other, **plain) == replace(item, **plain)
     measured = [item.values[key] for item in full.items if item.kind == "vertebra" for key in KEPT]
     assert any(value is not None for value in measured)
