@@ -21,6 +21,9 @@ sys.path[:0] = [
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background processes with SIGINT ignored, and what they start inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # The same under nohup.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     # Set before anything imports torch, which reads it once; the processes that tests start inherit

@@ -118,7 +118,8 @@ def correct_three_faults(user: User, case, pump) -> None:
     volume, truth, _ = case
     ui, review = user.ui, user.panel.reviewSection
     assert review.session.spine.chain == FOUND
-    assert "T9 to Sacrum (58 %) or T10 to Sacrum (39 %)" in ui.reviewBannerLabel.text
+    namings = "T9 to Sacrum without L5 (58 %) or T10 to Sacrum without T12 (39 %)"
+    assert namings in ui.reviewBannerLabel.text
     user.row("L1")
     user.choose("shiftDown")
     assert review.session.spine.chain == HOLDS

@@ -146,7 +146,6 @@ def _of_result(path: Path) -> dict[str, Any]:
                 "name": item.name,
                 "certain": item.posterior,
                 "volumeMl": item.volume_ml,
-                "complete": item.complete,
                 "flags": [flag.sentence for flag in item.flags],
             }
             for item in result.instances

@@ -181,12 +181,11 @@ const CaseView = (() => {
 
   function row(vertebra, name, k) {
     const swatch = make("i", { style: `background:${new Map(TRIAGE.levels).get(name)}`, "aria-hidden": "true" });
-    const cut = vertebra.complete ? [] : ["cut by the image"];
     return make("tr", { class: vertebra.flags.length ? "flagged" : "" },
       make("th", { scope: "row" }, swatch, levelButton(name, k)),
       make("td", {}, percent(vertebra.certain)),
       make("td", {}, vertebra.volumeMl.toFixed(1)),
-      make("td", {}, [...cut, ...vertebra.flags].join(" ")));
+      make("td", {}, vertebra.flags.join(" ")));
   }
 
   // The names lie beside the bodies; on a picture they are for the mouse, the table has the same.

@@ -44,12 +44,19 @@ def over_server(server: RunningServer, folder: Path, body: bytes) -> tuple[Path,
 
 
 def check_same(here: tuple[Path, Path], there: tuple[Path, Path]) -> None:
-    """Check that labels and result are equal, but for the times and the random id of the run."""
+    """Check that labels and result are equal, but for the times and the random id of the run.
+
+    Probabilities may differ by rounding: this process may use another number of threads.
+    """
     labels, others = read_labels(here[0]), read_labels(there[0])
     assert labels.geometry.matches(others.geometry)
     assert np.array_equal(labels.array, others.array)
-    run, other = (replace(read_result(p[1]), run_id="", seconds={}) for p in (here, there))
-    assert run == other
+    run, other = (read_result(path) for _, path in (here, there))
+    assert [v.name for v in run.instances] == [v.name for v in other.instances]
+    certain, others_certain = ([v.posterior for v in r.instances] for r in (run, other))
+    assert certain == pytest.approx(others_certain, abs=1e-3)
+    plain = {"run_id": "", "seconds": {}, "instances": (), "labelings": ()}
+    assert replace(run, **plain) == replace(other, **plain)
 
 
 def test_labels_and_result_are_those_of_a_run_on_this_computer(tmp_path: Path):
