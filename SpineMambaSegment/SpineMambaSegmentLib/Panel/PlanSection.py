@@ -18,6 +18,12 @@ from SpineMambaSegmentLib.Scene import PlanNodes
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
 _TABLE_HEIGHT = 140
+_MOST_HEIGHT = 16777215
+"""Qt's QWIDGETSIZE_MAX: no limit."""
+
+_SCREW, _FINDING = 2, 3
+"""Columns of the table; the first two are name and width of the pedicle."""
+
 _MOVED = slicer.vtkMRMLMarkupsNode.PointModifiedEvent
 
 
@@ -42,7 +48,6 @@ class PlanSection:
         self._observers: list[tuple[slicer.vtkMRMLNode, int]] = []
         self.button = qt.QPushButton(_("Plan screws"))
         self.table = table = qt.QTableWidget()
-        table.setMinimumHeight(_TABLE_HEIGHT)
         table.setColumnCount(4)
         heads = [_("Pedicle"), _("Width"), _("Screw"), _("Finding")]
         table.setHorizontalHeaderLabels(heads)
@@ -52,9 +57,10 @@ class PlanSection:
         table.setToolTip(
             _("Suggestions for review, not for clinical use. Move a line to test it again.")
         )
-        table.setVisible(False)
+        table.setWordWrap(True)
         layout.addWidget(self.button)
         layout.addWidget(table)
+        self._setShown(False)
         self.button.connect("clicked(bool)", self.plan)
 
     def show(
@@ -104,15 +110,17 @@ class PlanSection:
         self._bones = None
         self._rows.clear()
         self.table.setRowCount(0)
-        self.table.setVisible(False)
+        self._setShown(False)
 
     def _fill(self, plan: Plan) -> None:
         self.table.setRowCount(len(plan.pedicles))
         for row, pedicle in enumerate(plan.pedicles):
             self._rows[pedicle.level, pedicle.side] = row
             self._setRow(row, _pedicleTexts(pedicle))
-        self.table.setVisible(True)
-        self.table.resizeColumnsToContents()
+        self._setShown(True)
+        for column in range(_FINDING):
+            self.table.resizeColumnToContents(column)
+        self.table.resizeRowsToContents()
 
     def _moved(self, node: slicer.vtkMRMLMarkupsLineNode, event: str) -> None:
         """Test a line where it is now, and show the result in the row of its pedicle."""
@@ -132,6 +140,11 @@ class PlanSection:
         row = self._rows.get((found, foundSide), row)
         self._setScrew(row, _screwText(tested), _testText(tested))
 
+    def _setShown(self, shown: bool) -> None:
+        # By its height: when a section unfolds, it shows all widgets inside.
+        self.table.setMinimumHeight(_TABLE_HEIGHT if shown else 0)
+        self.table.setMaximumHeight(_MOST_HEIGHT if shown else 0)
+
     def _setRow(self, row: int, texts: Sequence[str]) -> None:
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
@@ -141,10 +154,11 @@ class PlanSection:
     def _setScrew(self, row: int | None, screw: str, finding: str) -> None:
         if row is None:
             return
-        for column, text in ((2, screw), (3, finding)):
+        for column, text in ((_SCREW, screw), (_FINDING, finding)):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(text)
             self.table.setItem(row, column, item)
+        self.table.resizeRowsToContents()
 
 
 def _pedicleTexts(pedicle: Pedicle) -> tuple[str, str, str, str]:
