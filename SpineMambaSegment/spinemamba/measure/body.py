@@ -20,8 +20,9 @@ ROUNDS = 6
 
 _SETTLED = 0.02
 _REACH_MM = 40.0
-_BEYOND_MM = 5.0
-"""Distance beyond an endplate up to which voxels are used to fit it."""
+_BEYOND_MM = 8.0
+"""Distance beyond the middle of an endplate up to which voxels are used to fit it: the rims of a
+biconcave fracture are that much higher."""
 
 _LEAST_AGREEMENT = 0.65
 """Smallest agreement (see `Plane`) of an endplate; otherwise it is missing."""

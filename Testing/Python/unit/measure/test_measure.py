@@ -17,6 +17,7 @@ from spinemamba.cli.main import main
 from spinemamba.common.errors import UserError
 from spinemamba.imaging.volume import Volume
 from spinemamba.imaging.write import write_image
+from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.measure.curves import Tilt, difference_deg, find_curves
 from spinemamba.measure.given import Given
 from spinemamba.measure.spine import measure
@@ -76,6 +77,32 @@ def test_slips_are_accurate_to_half_a_millimetre(case):
     for upper, lower in pairwise(vertebrae):
         slip = found[f"{upper.name}-{lower.name}"]["slip_mm"]
         assert slip == pytest.approx(slip_mm(upper, lower), abs=0.5)
+
+
+@pytest.mark.parametrize("depth_mm", [0.0, 3.0, 6.0])
+def test_a_biconcave_body_has_its_heights(depth_mm: float):
+    size = (36.0, 28.0, 28.0)
+    vertebrae = stack(NAMES[3:], np.zeros((3, 2)), 10.0, size=size)
+    direction = Rotation.from_euler("xyz", (12, 7, 5), degrees=True).as_matrix()
+    labels = draw(vertebrae, (1.0, 1.0, 1.0), direction)
+    voxels = np.argwhere(labels.array == BY_NAME["L2"].value)
+    frame = (labels.geometry.to_lps_mm(voxels) - vertebrae[1].centre) @ vertebrae[1].axes.T
+    radius = np.hypot(frame[:, 0] / size[0], frame[:, 1] / size[1])
+    dish = depth_mm * np.maximum(1 - (radius / 0.45) ** 2, 0)
+    lost = (radius < 0.45) & (np.abs(frame[:, 2]) > size[2] / 2 - dish)
+    labels.array[tuple(voxels[lost].T)] = 0
+    found = by_name(measure(labels, given=EXACT), "vertebra")["L2"]
+    middle, end = (size[2] - 2 * depth_mm * (1 - (y / 0.45) ** 2) for y in (0.0, 0.35))
+    assert [found[key] for key in HEIGHTS] == pytest.approx([end, middle, end], abs=1.3)
+
+
+def test_a_fractured_vertebra_of_a_real_body_has_its_heights(shared_data):
+    path = shared_data / "totalsegmentator" / "s0327_maskonly_seg.nii.gz"
+    if not path.is_file():
+        pytest.skip("no case s0327")
+    found = by_name(measure(read_vertebra_labels(path).volume, given=EXACT), "vertebra")
+    middles = [found[name]["middle_height_mm"] for name in ("L2", "L3", "L4")]
+    assert middles == pytest.approx([26.0, 19.2, 26.8], abs=1.0)
 
 
 def test_discs_and_canal_have_their_true_sizes():
