@@ -46,7 +46,7 @@ def over_server(server: RunningServer, folder: Path, body: bytes) -> tuple[Path,
 def check_same(here: tuple[Path, Path], there: tuple[Path, Path]) -> None:
     """Check that labels and result are equal, but for the times and the random id of the run.
 
-    Probabilities may differ by rounding: this process may use another number of threads.
+    Probabilities may differ by the rounding of bfloat16, if this process uses other threads.
     """
     labels, others = read_labels(here[0]), read_labels(there[0])
     assert labels.geometry.matches(others.geometry)
@@ -54,7 +54,7 @@ def check_same(here: tuple[Path, Path], there: tuple[Path, Path]) -> None:
     run, other = (read_result(path) for _, path in (here, there))
     assert [v.name for v in run.instances] == [v.name for v in other.instances]
     certain, others_certain = ([v.posterior for v in r.instances] for r in (run, other))
-    assert certain == pytest.approx(others_certain, abs=1e-3)
+    assert certain == pytest.approx(others_certain, abs=0.01)
     plain = {"run_id": "", "seconds": {}, "instances": (), "labelings": ()}
     assert replace(run, **plain) == replace(other, **plain)
 

@@ -343,6 +343,6 @@ def test_public_cases_lead_to_the_known_patches(shared_data: Path):
 
 def test_the_example_in_the_training_page_is_a_data_list(repository: Path, tmp_path: Path):
     page = (repository / "Resources" / "Docs" / "training.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    example, _centres = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     data = read_data_list(written(tmp_path, json.loads(example)))
     assert [case.kind for case in data.training] == ["complete", "part", "mask", "body"]
