@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,18 +10,15 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from spinemamba.anatomy.labels import BY_VALUE
-from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol import events
 from spinemamba.protocol.bids import CaseFiles, case_files
 from spinemamba.protocol.job import CaseJob
 from SpineMambaSegmentLib.Review import Log
+from SpineMambaSegmentLib.Runs.LevelLabels import LevelLabels
 from SpineMambaSegmentLib.Runs.SegmentRun import checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs
 from SpineMambaSegmentLib.Scene.Comparison import levelIds
-from SpineMambaSegmentLib.Scene.Files import ArrayFile, VolumeFile, voxelsIn
-from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
+from SpineMambaSegmentLib.Scene.Files import VolumeFile
 from SpineMambaSegmentLib.Scene.Segments import Logic
 
 _HASH_STEP_VOXELS = 3
@@ -56,19 +52,13 @@ class CaseRun(WorkerRun):
         folder: Path,
         temporaryFolder: Path,
     ):
-        Inputs.checkVolume(volumeNode)
-        checkSameTransform(volumeNode, segmentationNode)
-        values = levelValues(segmentationNode)
-        array, grid = voxelsIn(volumeNode)
+        labelled = LevelLabels.of(volumeNode, segmentationNode)
         super().__init__(temporaryFolder)
         self.volumeNode = volumeNode
-        self.files: CaseFiles = case_files(folder, caseName(array))
+        self.files: CaseFiles = case_files(folder, caseName(labelled.voxels))
         if names := _notApproved(segmentationNode):
             text = _("Not approved yet: {names}.").format(names=", ".join(names))
             self._early.append(events.Warning(text))
-        labels = np.array([0, *values.values()], np.uint8)[
-            labelArray(segmentationNode, list(values), grid)
-        ]
         inputs = [self._folder / name for name in ("input.nrrd", "labels.nrrd", "log.csv")]
         job = CaseJob(
             inputs[0],
@@ -80,7 +70,7 @@ class CaseRun(WorkerRun):
             overwrite=True,
         )
         inputs[2].write_text(Log.csvText(segmentationNode), encoding="utf-8")
-        files = [VolumeFile(volumeNode, inputs[0]), ArrayFile(labels, grid, inputs[1])]
+        files = [VolumeFile(volumeNode, inputs[0]), labelled.file(inputs[1])]
         self._start(files, job)
 
     def wait(self) -> CaseFiles:
@@ -120,26 +110,3 @@ def _notApproved(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[str]:
     segmentation = segmentationNode.GetSegmentation()
     segments = [segmentation.GetSegment(i) for i in levelIds(segmentationNode)]
     return [s.GetName() for s in segments if Logic.GetSegmentStatus(s) != Logic.Completed]
-
-
-def levelValues(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
-    """Return the label value of each vertebra by segment ID.
-
-    Raises:
-        UserError: If there is no vertebra, or two have the same level.
-    """
-    values = levelIds(segmentationNode)
-    if not values:
-        raise UserError(
-            _("{name} contains no vertebrae.").format(name=segmentationNode.GetName()),
-            _("Segment the spine first, and correct it."),
-            Code.INPUT_BAD,
-        )
-    counts = Counter(BY_VALUE[value].name for value in values.values())
-    if duplicates := sorted(name for name, count in counts.items() if count > 1):
-        raise UserError(
-            _("More than one vertebra is named {names}.").format(names=", ".join(duplicates)),
-            _("Give every vertebra a different level."),
-            Code.INPUT_BAD,
-        )
-    return values

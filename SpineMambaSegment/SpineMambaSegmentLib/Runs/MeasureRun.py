@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.job import MeasureJob
 from spinemamba.protocol.measurements import Measurements, read_measurements
-from SpineMambaSegmentLib.Runs.CaseRun import levelValues
+from SpineMambaSegmentLib.Runs.LevelLabels import LevelLabels
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs, MeasurementNodes
-from SpineMambaSegmentLib.Scene.Files import ArrayFile, VolumeFile, resultText, voxelsIn
-from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
+from SpineMambaSegmentLib.Scene import MeasurementNodes
+from SpineMambaSegmentLib.Scene.Files import VolumeFile, resultText
 
 
 class MeasureRun(WorkerRun):
@@ -44,16 +42,11 @@ class MeasureRun(WorkerRun):
         temporaryFolder: Path,
         page: Path | None = None,
     ):
-        Inputs.checkVolume(volumeNode)
-        checkSameTransform(volumeNode, segmentationNode)
-        values = levelValues(segmentationNode)
-        grid = voxelsIn(volumeNode)[1]
+        labelled = LevelLabels.of(volumeNode, segmentationNode)
         super().__init__(temporaryFolder)
         self.measured: Measurements | None = None
         self.page = page
         self._node = segmentationNode
-        numbers = np.array([0, *values.values()], np.uint8)
-        labels = numbers[labelArray(segmentationNode, list(values), grid)]
         paths = [self._folder / name for name in ("input.nrrd", "labels.nrrd", "result.json")]
         result = resultText(segmentationNode)
         if result is not None:
@@ -66,7 +59,7 @@ class MeasureRun(WorkerRun):
             page=page,
             overwrite=True,
         )
-        self._start([VolumeFile(volumeNode, paths[0]), ArrayFile(labels, grid, paths[1])], job)
+        self._start([VolumeFile(volumeNode, paths[0]), labelled.file(paths[1])], job)
 
     def wait(self) -> Measurements:
         """Wait for the end of the run and return the measurements; for scripts.

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.job import PartsJob
-from SpineMambaSegmentLib.Runs.CaseRun import levelValues
+from SpineMambaSegmentLib.Runs.LevelLabels import LevelLabels
 from SpineMambaSegmentLib.Runs.SegmentRun import checkInScene
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs, Segments
+from SpineMambaSegmentLib.Scene import Segments
 from SpineMambaSegmentLib.Scene.Comparison import readSegNrrd
-from SpineMambaSegmentLib.Scene.Files import ArrayFile, resultText, voxelsIn
-from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
+from SpineMambaSegmentLib.Scene.Files import resultText
 
 
 class PartsRun(WorkerRun):
@@ -42,23 +40,18 @@ class PartsRun(WorkerRun):
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         temporaryFolder: Path,
     ):
-        Inputs.checkVolume(volumeNode)
-        checkSameTransform(volumeNode, segmentationNode)
-        values = levelValues(segmentationNode)
-        grid = voxelsIn(volumeNode)[1]
+        labelled = LevelLabels.of(volumeNode, segmentationNode)
         super().__init__(temporaryFolder)
         self.partsNode: slicer.vtkMRMLSegmentationNode | None = None
         self._volumeNode = volumeNode
         self._name = _("{segmentation} parts").format(segmentation=segmentationNode.GetName())
-        numbers = np.array([0, *values.values()], np.uint8)
-        labels = numbers[labelArray(segmentationNode, list(values), grid)]
         paths = [self._folder / name for name in ("labels.nrrd", "result.json")]
         result = resultText(segmentationNode)
         if result is not None:
             paths[1].write_text(result, encoding="utf-8")
         run = paths[1] if result is not None else None
         job = PartsJob(paths[0], self._folder / "parts.seg.nrrd", run=run)
-        self._start([ArrayFile(labels, grid, paths[0])], job)
+        self._start([labelled.file(paths[0])], job)
 
     def wait(self) -> slicer.vtkMRMLSegmentationNode:
         """Wait for the end of the run and return the parts; for scripts.

@@ -6,18 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.job import PlanJob
 from spinemamba.protocol.planning.plan import Plan, read_plan
-from SpineMambaSegmentLib.Runs.CaseRun import levelValues
+from SpineMambaSegmentLib.Runs.LevelLabels import LevelLabels
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
-from SpineMambaSegmentLib.Scene import Inputs, PlanNodes
-from SpineMambaSegmentLib.Scene.Files import ArrayFile, VolumeFile, voxelsIn
-from SpineMambaSegmentLib.Scene.LabelArray import checkSameTransform, labelArray
+from SpineMambaSegmentLib.Scene import PlanNodes
+from SpineMambaSegmentLib.Scene.Files import VolumeFile
 from SpineMambaSegmentLib.Scene.LazyImport import tool
 
 
@@ -44,16 +42,11 @@ class PlanRun(WorkerRun):
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         temporaryFolder: Path,
     ):
-        Inputs.checkVolume(volumeNode)
-        checkSameTransform(volumeNode, segmentationNode)
-        values = levelValues(segmentationNode)
-        grid = voxelsIn(volumeNode)[1]
+        labelled = LevelLabels.of(volumeNode, segmentationNode)
         super().__init__(temporaryFolder)
         self.plan: Plan | None = None
         self.bones: Any = None
         self._node = segmentationNode
-        numbers = np.array([0, *values.values()], np.uint8)
-        labels = numbers[labelArray(segmentationNode, list(values), grid)]
         image, labelFile = self._folder / "input.nrrd", self._folder / "labels.nrrd"
         job = PlanJob(
             labelFile,
@@ -62,7 +55,7 @@ class PlanRun(WorkerRun):
             bones=self._folder / "bones.npz",
             overwrite=True,
         )
-        self._start([VolumeFile(volumeNode, image), ArrayFile(labels, grid, labelFile)], job)
+        self._start([VolumeFile(volumeNode, image), labelled.file(labelFile)], job)
 
     def wait(self) -> Plan:
         """Wait for the end of the run and return the plan; for scripts.
