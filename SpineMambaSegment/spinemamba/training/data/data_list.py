@@ -7,8 +7,8 @@ Resources/Docs/training.md has an example.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -121,6 +121,10 @@ class DataList:
     def origin(self, case: ListedCase) -> Origin:
         """Return the kind, source and weight of a case."""
         return Origin(case.kind, self.sources[case.source].text, case.weight)
+
+    def without_donors(self, names: Container[str]) -> DataList:
+        """Return the list without the donors of vertebral shapes that are named."""
+        return replace(self, donors=tuple(d for d in self.donors if d.case not in names))
 
     def shapes_source(self) -> str:
         """Return the source of phantoms with the shapes of the donors."""

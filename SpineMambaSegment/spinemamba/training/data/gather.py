@@ -140,7 +140,9 @@ def gather_cases(
         if options.centres:
             cases = with_centre_cases(cases, options.centres, maker)
         seeds = range(options.seed, options.seed + options.phantoms)
-        cases = store.in_order(with_phantoms(cases, seeds, options.listed, maker))
+        # Phantoms with the shapes of a case would show it.
+        donors = options.listed and options.listed.without_donors(options.leave_out)
+        cases = store.in_order(with_phantoms(cases, seeds, donors, maker))
     if cases != before:
         store.write(cases)
     for folder in reversed(options.prepared):

@@ -207,6 +207,13 @@ def test_licences_and_weights_travel_with_the_cached_cases(phantom_list: Path, t
     )
 
 
+def test_phantoms_do_not_show_the_shapes_of_a_case_left_out(phantom_list: Path, tmp_path: Path):
+    listed = read_data_list(phantom_list)
+    options = DataOptions(tmp_path, listed=listed, phantoms=2, leave_out=("m",))
+    cases, _ = gather_cases(options, 8.0, str)
+    assert [case.name for case in cases] == ["a", "phantom0", "phantom1"]
+
+
 def test_a_changed_entry_is_read_again(phantom_list: Path, tmp_path: Path):
     gather_cases(DataOptions(tmp_path, listed=read_data_list(phantom_list), phantoms=0), 8.0, str)
     content = deepcopy(LIST)
