@@ -1,18 +1,25 @@
 """Train and compare SpineMamba, its ablations, and MONAI's DynUNet.
 
-``python Testing/Benchmarks/run.py ablation FOLDER --dataset CASES`` trains each kind from scratch
-on the same patches (cases, seed and number of steps), and segments the test cases with the coarse
-network of the default model. It continues after an interruption and writes the table into the
-model's MODEL_CARD.md. CASES is the folder ``cases`` of a training of the fine network.
+``python Testing/Benchmarks/run.py ablation FOLDER --dataset CASES`` trains each network from
+scratch, once for each seed, on the same cases, for the same number of steps, and segments the test
+cases with the coarse network of the default model: the unseen cases of the data list, and those of
+--left-out. It continues after an interruption, and several calls can share the work by --kinds and
+--seeds. It writes mean and standard deviation over the seeds into the model's MODEL_CARD.md.
+
+CASES is the folder ``cases`` of a training of the fine network without the cases of --left-out:
+``spinemamba train fine --data-list LIST --leave-out CASE ... --steps 1 --out OUT`` makes it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +32,17 @@ from spinemamba.evaluation.compare import compare
 from spinemamba.imaging.read import read_volume
 from spinemamba.inference.model import LoadedNetwork, Model, load_model
 from spinemamba.inference.precision import has_bfloat16
-from spinemamba.network.config import FINE
 from spinemamba.network.unet import parameter_count
 from spinemamba.protocol.model_card import DEFAULT, find_model
 from spinemamba.segment import segment
-from spinemamba.training.architectures import (
-    KINDS,
-    LEVEL_WEIGHT,
-    SPACING_MM,
-)
+from spinemamba.training.architectures import KINDS, SPACING_MM
 from spinemamba.training.baselines import build_network
 from spinemamba.training.data.case_store import CaseStore
 from spinemamba.training.data.gather import draw_weights
-from spinemamba.training.data.patches import PatchOptions
 from spinemamba.training.execution import training_precision
 from spinemamba.training.loop import Trainer
-from spinemamba.training.loss import LossWeights
-from spinemamba.training.options import TrainOptions
+from spinemamba.training.recipe import Recipe, recipe_of
+from spinemamba.training.synthesis.options import CT_ONLY
 
 NAMES = {
     "spinemamba": "SpineMamba",
@@ -51,50 +52,68 @@ NAMES = {
     "dynunet": "DynUNet (MONAI)",
 }
 
+SCORES = {
+    "bone_dice": ("bone Dice", 3),
+    "hd95_mm": ("HD95 mm", 1),
+    "mean_dice": ("per vertebra", 3),
+}
+"""Scores of a case: heading and decimals in the table."""
+
 
 def main(words: list[str]) -> int:
-    """Train and measure the kinds that have no result yet, then write the table."""
+    """Train and measure the networks that have no result yet, then write the table."""
     parser = argparse.ArgumentParser("ablation", description=__doc__)
     parser.add_argument("folder", type=Path, help="where checkpoints and results are kept")
     parser.add_argument("--dataset", type=Path, required=True, help="cases of a fine network")
-    parser.add_argument("--steps", type=int, default=800, help="steps of each training")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=600, help="steps of each training")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--size", choices=("tiny", "full"), default="full")
+    parser.add_argument("--left-out", nargs="*", default=["verse008", "ts_example"])
+    parser.add_argument("--only-train", action="store_true", help="write no table")
     args = parser.parse_args(words)
     keep_freed_memory()
     torch.set_num_threads(1)
-    for kind in args.kinds:
-        path = args.folder / f"{kind}-{args.seed}.json"
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for seed, kind in product(args.seeds, args.kinds):
+        path = args.folder / f"{kind}-{seed}.json"
         if not path.exists():
-            row = measure(train(args, kind))
+            row = measure(train(args, kind, seed), args.left_out)
             path.write_text(json.dumps(row, indent=2), encoding="utf-8")
-        sys.stdout.write(f"{kind}: {path.read_text(encoding='utf-8')}\n")
-    rows = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(args.folder.glob("*.json"))]
-    ratios = step_ratios()
-    write_section(find_model(DEFAULT) / "MODEL_CARD.md", "ablation", table(rows, ratios))
+        sys.stdout.write(f"{kind} {seed}: {path.read_text(encoding='utf-8')}\n")
+        sys.stdout.flush()
+    if not args.only_train:
+        rows = [json.loads(p.read_text(encoding="utf-8")) for p in args.folder.glob("*.json")]
+        text = table(rows, step_ratios(args.size))
+        write_section(find_model(DEFAULT) / "MODEL_CARD.md", "ablation", text)
     return 0
 
 
-def train(args: argparse.Namespace, kind: str) -> Trainer:
+def recipe(kind: str, size: str, steps: int, seed: int) -> Recipe:
+    """Return the recipe of ``spinemamba train fine --contrast ct --steps STEPS``."""
+    start = recipe_of("fine", size=size, kind=kind)
+    return replace(
+        start,
+        appearance=CT_ONLY,
+        schedule=replace(start.schedule, minutes=0, steps=steps),
+        seeds=replace(start.seeds, training=seed),
+    )
+
+
+def train(args: argparse.Namespace, kind: str, seed: int) -> Trainer:
     """Return a completed training."""
     cases = CaseStore(args.dataset, SPACING_MM["fine"]).read(sys.stderr.write)
-    options = TrainOptions(
-        minutes=None,
-        steps=args.steps,
-        loss=LossWeights(level=LEVEL_WEIGHT["fine"]),
-        seed=args.seed,
-        kind=kind,
-        precision=training_precision("auto", torch.device("cpu")),
-        patch=PatchOptions(FINE.patch_vox, spacing_mm=SPACING_MM["fine"]),
-    )
-    trainer = Trainer(FINE, cases, draw_weights(cases), options)
-    folder = args.folder / f"{kind}-{args.seed}"
+    cases = [case for case in cases if case.name not in args.left_out]
+    chosen = recipe(kind, args.size, args.steps, seed)
+    options = chosen.train_options(training_precision("auto", torch.device("cpu")))
+    trainer = Trainer(chosen.network, cases, draw_weights(cases), options)
+    folder = args.folder / f"{kind}-{seed}"
     trainer.resume(folder)
     trainer.run(folder, lambda text: sys.stdout.write(f"{kind} {text}\n"))
     return trainer
 
 
-def measure(trainer: Trainer) -> dict[str, Any]:
+def measure(trainer: Trainer, left_out: Sequence[str]) -> dict[str, Any]:
     """Return the size of a network and its scores on the test cases, with averaged weights."""
     network = trainer.network
     network.load_state_dict(trainer.average)
@@ -105,32 +124,33 @@ def measure(trainer: Trainer) -> dict[str, Any]:
         "kind": trainer.options.kind,
         "seed": trainer.options.seed,
         "steps": trainer.step,
+        "training_s": round(trainer.seconds),
         "parameters": parameter_count(network),
         "cases": {},
     }
     data = public_cases()
-    for name in unseen_cases():
+    for name in (*unseen_cases(), *left_out):
         image, labels = read_volume(data.image(name)), read_volume(data.label(name))
         started = time.monotonic()
-        segmentation = segment(image, replace(model))
-        score = compare(segmentation.labels, labels)
+        score = compare(segment(image, model).labels, labels)
         row["cases"][name] = {
-            "bone_dice": round(score.bone_dice, 3),
-            "hd95_mm": round(score.bone_surface.hd95_mm, 1),
-            "mean_dice": round(score.mean_dice, 3),
+            "bone_dice": score.bone_dice,
+            "hd95_mm": score.bone_surface.hd95_mm,
+            "mean_dice": score.mean_dice,
             "seconds": round(time.monotonic() - started, 1),
         }
     return row
 
 
-def step_ratios(rounds: int = 4) -> dict[str, float]:
+def step_ratios(size: str, rounds: int = 4) -> dict[str, float]:
     """Return the time of a step of each network, relative to SpineMamba.
 
     The networks take turns in one run, and the fastest of several steps counts, so that other
     programs affect all networks equally.
     """
-    networks = {kind: build_network(FINE, kind) for kind in NAMES}
-    image = torch.randn(1, 1, *FINE.patch_vox)
+    config = recipe_of("fine", size=size).network
+    networks = {kind: build_network(config, kind) for kind in NAMES}
+    image = torch.randn(1, 1, *config.patch_vox)
     half = has_bfloat16(torch.device("cpu"))
     best = dict.fromkeys(NAMES, float("inf"))
     for _ in range(rounds):
@@ -143,17 +163,35 @@ def step_ratios(rounds: int = 4) -> dict[str, float]:
     return {kind: seconds / best["spinemamba"] for kind, seconds in best.items()}
 
 
-def table(rows: list[dict[str, Any]], ratios: dict[str, float]) -> str:
-    """Return the rows as a table, in the order of `NAMES`."""
-    heads = ["network", "parameters", "seed", "steps", "time of a step"]
-    for case in unseen_cases():
-        heads += [f"{case}: bone Dice", "HD95 mm", "Dice per vertebra"]
+def table(rows: Sequence[dict[str, Any]], ratios: dict[str, float]) -> str:
+    """Return the mean and standard deviation over the seeds, by network and case."""
+    names = list(rows[0]["cases"])
+    heads = ["network", "parameters", "seeds", "steps", "time of a step", "mean: bone Dice"]
+    heads += ["mean: per vertebra"]
+    heads += [f"{name}: {heading}" for name in names for heading, _ in SCORES.values()]
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for row in sorted(rows, key=lambda r: (list(NAMES).index(r["kind"]), r["seed"])):
-        cells = [NAMES[row["kind"]], f"{row['parameters'] / 1e6:.2f} M", row["seed"], row["steps"]]
-        cells.append(f"{ratios[row['kind']]:.2f}")
-        for case in unseen_cases():
-            one = row["cases"][case]
-            cells += [f"{one['bone_dice']:.3f}", one["hd95_mm"], f"{one['mean_dice']:.3f}"]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+    for kind, title in NAMES.items():
+        own = [row for row in rows if row["kind"] == kind]
+        if not own:
+            continue
+        cells = [title, f"{own[0]['parameters'] / 1e6:.2f} M", str(len(own)), str(own[0]["steps"])]
+        cells.append(f"{ratios[kind]:.2f}")
+        for score in ("bone_dice", "mean_dice"):
+            cells.append(_spread(own, lambda row, s=score: _mean_of_cases(row, s), 3))
+        for name, (score, (_, digits)) in product(names, SCORES.items()):
+            cells.append(_spread(own, lambda row, n=name, s=score: row["cases"][n][s], digits))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _mean_of_cases(row: dict[str, Any], score: str) -> float:
+    return statistics.fmean(case[score] for case in row["cases"].values())
+
+
+def _spread(
+    rows: Sequence[dict[str, Any]], value: Callable[[dict[str, Any]], float], digits: int
+) -> str:
+    """Return mean and standard deviation of a value over rows."""
+    values = [value(row) for row in rows]
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{spread}"
