@@ -26,7 +26,7 @@ from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.intensity import Modality, choose_modality
 from spinemamba.imaging.local_mean import normalise_volume
 from spinemamba.imaging.orientation import Reorientation, canonical, reorient_back
-from spinemamba.imaging.truncation import crop_to_data, pad_to_image
+from spinemamba.imaging.truncation import FieldOfView, crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Box, Volume
 from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import FineOptions, fine_stage
@@ -54,6 +54,14 @@ from spinemamba.selective_scan.dispatch import describe_backend
 
 _FINE_OPTIONS = {"fast": FineOptions(window_overlap=0.2), "standard": FineOptions()}
 """Options of the fine stage by quality."""
+
+
+_SMALL = 0.8
+"""Body size, relative to the mean of adults, below which the image is enlarged for the networks:
+below that of small adults, where the networks begin to miss vertebrae."""
+
+_SAME_SIZE = 0.2
+"""Largest relative difference of two estimates of one body size."""
 
 
 @dataclass(frozen=True)
@@ -118,16 +126,11 @@ def segment(
     whole = partial(_on_input_grid, reoriented, reorientation, box)
     modality = choose_modality(data, options.modality, warn)
     image = normalise_volume(data, modality, model.coarse.normalisation)
-    fine = _predict(image, model, _FINE_OPTIONS[options.quality], progress, seconds)
-    predictions = replace(fine, view=view)
-    with _timed("instances", seconds):
-        progress("instances", 0.0)
-        instances = find_instances(predictions, _instance_options(options))
-        shape = shape_flags(instances, predictions)
-        progress("instances", 1.0)
+    search = _Search(image, view, model, modality, options, progress, seconds)
+    spine, enlarged = _at_adult_size(search.at)
+    predictions, shape = spine.predictions, spine.shape
     with _timed("levels", seconds):
-        instances = _read_levels(instances, predictions, image, model.levels, modality)
-        instances, found = _compare(instances, predictions, options, volume.frame)
+        instances, found = _compare(spine.instances, predictions, options, volume.frame)
         solution = assign_levels(instances.items, found.pins)
         progress("levels", 1.0)
     with _timed("restore", seconds):
@@ -140,11 +143,90 @@ def segment(
         shape = with_left_out(shape, left_out, numbers)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    run = RunDetails(model, modality, seconds, found, shape, scan, left_out, volume.sequence)
+    details = (found, shape, scan, left_out, volume.sequence, enlarged)
+    run = RunDetails(model, modality, seconds, *details)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
     return Segmentation(whole(labels), result)
+
+
+@dataclass(frozen=True)
+class _Spine:
+    """What the networks see of a spine.
+
+    Attributes:
+        predictions: Voxel predictions.
+        instances: Instances, with their level probabilities.
+        shape: Quality flags of the voxels.
+    """
+
+    predictions: VoxelPredictions
+    instances: Instances
+    shape: ShapeFlags
+
+
+def _at_adult_size(search: Callable[[float], _Spine]) -> tuple[_Spine, float]:
+    """Return the spine, and how many times it was enlarged for the networks.
+
+    Vertebrae much smaller than those that the networks have learned from are searched again in the
+    enlarged image. The second search is kept if it confirms the size: pieces of vertebrae can look
+    like small ones.
+    """
+    spine = search(1.0)
+    size = _body_size(spine)
+    if size >= _SMALL:
+        return spine, 1.0
+    try:
+        again = search(1 / size)
+    except UserError:  # no spine at that size
+        return spine, 1.0
+    if abs(_body_size(again) / size - 1) > _SAME_SIZE:
+        return spine, 1.0
+    return again, 1 / size
+
+
+def _body_size(spine: _Spine) -> float:
+    return assign_levels(spine.instances.items).body_size
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Search for the spine in an image, by all three networks.
+
+    Attributes:
+        image: Normalised image in canonical orientation.
+        view: Field of view of the image.
+        model: Networks.
+        modality: "ct" or "mr".
+        options: Options of the run.
+        progress: Receives the progress.
+        seconds: Receives the duration of each stage.
+    """
+
+    image: Volume
+    view: FieldOfView
+    model: Model
+    modality: Modality
+    options: SegmentOptions
+    progress: Progress
+    seconds: dict[str, float]
+
+    def at(self, enlarged: float) -> _Spine:
+        """Return the spine as the networks see it in the image enlarged so many times."""
+        image = Volume(self.image.array, self.image.geometry.scaled(enlarged))
+        options, progress = _FINE_OPTIONS[self.options.quality], self.progress
+        fine = _predict(image, self.model, options, progress, self.seconds)
+        predictions = replace(fine, view=self.view.scaled(enlarged))
+        with _timed("instances", self.seconds):
+            progress("instances", 0.0)
+            instances = find_instances(predictions, _instance_options(self.options))
+            shape = shape_flags(instances, predictions)
+            progress("instances", 1.0)
+        with _timed("levels", self.seconds):
+            levels = self.model.levels
+            instances = _read_levels(instances, predictions, image, levels, self.modality)
+        return _Spine(predictions.scaled(1 / enlarged), instances.scaled(1 / enlarged), shape)
 
 
 def _on_input_grid(
@@ -281,7 +363,7 @@ def _to_label_values(numbers: np.ndarray, values: Mapping[int, int]) -> np.ndarr
 
 @contextmanager
 def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
-    """Store the duration of a stage in ``seconds``."""
+    """Add the duration of a stage to ``seconds``."""
     started = time.monotonic()
     yield
-    seconds[stage] = round(time.monotonic() - started, 2)
+    seconds[stage] = round(seconds.get(stage, 0.0) + time.monotonic() - started, 2)

@@ -64,6 +64,8 @@ class RunDetails:
         scan_backend: Name of the selective scan back end.
         left_out: Bone that is not in the labels.
         sequence: Kind of the MR sequence, if known.
+        enlarged: How many times the image was enlarged for the networks, because the patient is
+            small.
     """
 
     model: Model
@@ -74,6 +76,7 @@ class RunDetails:
     scan_backend: str
     left_out: tuple[LeftOutBone, ...] = ()
     sequence: str | None = None
+    enlarged: float = 1.0
 
 
 def build_result(
@@ -173,6 +176,11 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
         out.append(_mr_warning(details.model))
+    if details.enlarged > 1:
+        out.append(
+            f"The vertebrae are small, {100 / details.enlarged:.0f} % of an adult's size: the "
+            f"image was enlarged {details.enlarged:.1f} times for the networks."
+        )
     given = details.given
     if given.match and solution.best:
         numbers = (item.id for item in instances.items)

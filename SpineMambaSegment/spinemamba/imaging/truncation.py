@@ -98,6 +98,10 @@ class FieldOfView:
         gaps = tuple(_gaps(image.array, box, axis, options) for axis in range(3))
         return cls(image.geometry, box, gaps, hull_of(image.array, box))
 
+    def scaled(self, factor: float) -> FieldOfView:
+        """Return the field of view of an object ``factor`` times as large."""
+        return replace(self, geometry=self.geometry.scaled(factor))
+
     def outside(self, index_zyx: np.ndarray) -> np.ndarray:
         """Return whether voxels of the array are outside of the field of view, bool (n,).
 

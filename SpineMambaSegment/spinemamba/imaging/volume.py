@@ -44,6 +44,12 @@ class Geometry:
         """Volume of a voxel."""
         return self.voxel_mm3 / 1000
 
+    def scaled(self, factor: float) -> Geometry:
+        """Return the grid of an object ``factor`` times as large, about the origin of LPS."""
+        spacing_mm = tuple(factor * mm for mm in self.spacing_mm)
+        origin_lps_mm = tuple(factor * mm for mm in self.origin_lps_mm)
+        return replace(self, spacing_mm=spacing_mm, origin_lps_mm=origin_lps_mm)
+
     def to_lps_mm(self, index_zyx: np.ndarray) -> np.ndarray:
         """Return the position in LPS millimetres of (fractional) voxel indices.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,6 +35,17 @@ class VoxelPredictions:
     image_geometry: Geometry
     offsets_mm: np.ndarray | None = None
     view: FieldOfView | None = None
+
+    def scaled(self, factor: float) -> VoxelPredictions:
+        """Return the predictions for an object ``factor`` times as large."""
+        offsets_mm = self.offsets_mm
+        return replace(
+            self,
+            geometry=self.geometry.scaled(factor),
+            image_geometry=self.image_geometry.scaled(factor),
+            offsets_mm=None if offsets_mm is None else offsets_mm * np.float16(factor),
+            view=None if self.view is None else self.view.scaled(factor),
+        )
 
     @property
     def field_of_view(self) -> FieldOfView:

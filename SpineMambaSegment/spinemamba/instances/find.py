@@ -113,6 +113,18 @@ class Instances:
     items: tuple[Instance, ...]
     hidden: np.ndarray | None = None
 
+    def scaled(self, factor: float) -> Instances:
+        """Return the instances of an object ``factor`` times as large."""
+        items = (
+            replace(
+                item,
+                centroid_lps_mm=tuple(factor * mm for mm in item.centroid_lps_mm),
+                volume_ml=factor**3 * item.volume_ml,
+            )
+            for item in self.items
+        )
+        return replace(self, items=tuple(items))
+
 
 def find_instances(
     predictions: VoxelPredictions,

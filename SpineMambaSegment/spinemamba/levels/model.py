@@ -102,6 +102,7 @@ class SpineModel:
 
     Attributes:
         posterior: Posterior probability of each state of each instance, (n, 82).
+        body_size: Posterior mean of the body size.
     """
 
     def __init__(self, items: tuple[Instance, ...], pins: Mapping[int, str], options: LevelOptions):
@@ -123,6 +124,7 @@ class SpineModel:
         by_size = np.log(self._sizes) + smoothed.log_total
         self._total = np.logaddexp.reduce(by_size)
         share = np.exp(by_size - self._total)  # (sizes,)
+        self.body_size = float(share @ np.asarray(BODY_SIZES))
         self.posterior = np.einsum("s,snl->nl", share, smoothed.posterior)  # (n, 82)
         # Posterior of each shift and size: of all instances, and of those beside each border.
         self._whole_share = share[:, None] * smoothed.plain  # (sizes, 3)

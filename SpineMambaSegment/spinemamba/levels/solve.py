@@ -56,6 +56,7 @@ class LevelSolution:
         doubles: Posterior probability that an instance is two merged vertebrae.
         doubt: Grade of doubt of the most likely labeling; its alternatives are the others, and a
             shift of all levels by one.
+        body_size: Distances between the vertebrae relative to the mean of adults.
     """
 
     best: tuple[Labeling, ...]
@@ -63,6 +64,7 @@ class LevelSolution:
     marginals: np.ndarray
     doubles: tuple[float, ...]
     doubt: Doubt
+    body_size: float = 1.0
 
     @property
     def ambiguous(self) -> bool:
@@ -113,6 +115,7 @@ def assign_levels(
         marginals,
         tuple(map(float, model.posterior[:, MERGED].sum(axis=1))),
         grade_labelings(best, shifted),
+        model.body_size,
     )
 
 

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from spinemamba import segment as segment_module
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
 from spinemamba.evaluation.compare import compare
 from spinemamba.imaging.volume import Geometry, Volume
 from spinemamba.inference.model import LoadedNetwork, Model, load_model
+from spinemamba.inference.voxel_predictions import VoxelPredictions
+from spinemamba.instances.find import Instances
 from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.pins import Pin
 from spinemamba.network.level_sequence import WITNESSES, LevelLogits, LevelNetworkConfig
@@ -104,6 +107,56 @@ def test_a_level_network_that_has_learned_from_ct_does_not_name_mr(model: Model)
     read = segment(bright, replace(model, levels=SaysL1ToL3().eval()), options).result
     assert [entry.no_vertebra for entry in read.instances] == [None] * len(read.instances)
     assert read.labelings == plain.labelings
+
+
+def small_blocks(size: float = 0.6) -> Volume:
+    """Return the blocks of a patient of that size relative to `blocks`."""
+    return Volume(blocks().array, blocks().geometry.scaled(size))
+
+
+def named(model: Model) -> Model:
+    """Return a model that is certain of its levels, and so of the size of the vertebrae."""
+    return replace(model, levels=SaysL1ToL3().eval())
+
+
+def test_a_small_patient_is_segmented_like_an_adult_in_true_millimetres(model: Model):
+    adult, child = segment(blocks(), named(model)), segment(small_blocks(), named(model))
+    assert (child.labels.array != adult.labels.array).mean() < 0.01
+    assert child.labels.geometry.matches(small_blocks().geometry)
+    for small, large in zip(child.result.instances, adult.result.instances, strict=True):
+        assert small.name == large.name
+        assert small.volume_ml == pytest.approx(0.6**3 * large.volume_ml, rel=0.1)
+        centre = 0.6 * np.array(large.centroid_lps_mm)
+        assert np.allclose(small.centroid_lps_mm, centre, atol=0.6)
+    assert any("% of an adult's size" in text for text in child.result.warnings)
+    assert not any("adult" in text for text in adult.result.warnings)
+
+
+def fail(*_: object) -> None:
+    raise UserError("No spine found.", "", Code.NO_SPINE)
+
+
+@pytest.mark.parametrize("why", ["no spine in the enlarged image", "another size there"])
+def test_an_enlarged_image_that_does_not_confirm_the_size_is_not_used(
+    model: Model, monkeypatch: pytest.MonkeyPatch, why: str
+):
+    stages = {True: segment_module.coarse_stage, False: segment_module.find_instances}
+
+    def coarse(image: Volume, *rest: object) -> object:
+        if why.startswith("no spine") and image.spacing_mm[0] > 1.2:
+            fail()
+        return stages[True](image, *rest)
+
+    def instances(predictions: VoxelPredictions, *rest: object) -> Instances:
+        found = stages[False](predictions, *rest)
+        enlarged = predictions.image_geometry.spacing_mm[0] > 1.2
+        return found.scaled(2.0) if enlarged and why.startswith("another") else found
+
+    monkeypatch.setattr(segment_module, "coarse_stage", coarse)
+    monkeypatch.setattr(segment_module, "find_instances", instances)
+    child = segment(small_blocks(), named(model))
+    assert [item.name for item in child.result.instances] == ["L1", "L2", "L3"]
+    assert not any("adult" in text for text in child.result.warnings)
 
 
 def test_three_blocks_are_segmented_as_neighbouring_vertebrae(model: Model):

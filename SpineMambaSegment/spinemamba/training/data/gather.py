@@ -96,6 +96,11 @@ class DataOptions:
     workers: int = 1
     centres: Path | None = None
 
+    @property
+    def shape_donors(self) -> DataList | None:
+        """The data list for phantoms, which must not show the shapes of a case left out."""
+        return None if self.listed is None else self.listed.without_donors(self.leave_out)
+
 
 def gather_cases(
     options: DataOptions, spacing_mm: float, report: Callable[[str], None]
@@ -140,9 +145,7 @@ def gather_cases(
         if options.centres:
             cases = with_centre_cases(cases, options.centres, maker)
         seeds = range(options.seed, options.seed + options.phantoms)
-        # Phantoms with the shapes of a case would show it.
-        donors = options.listed and options.listed.without_donors(options.leave_out)
-        cases = store.in_order(with_phantoms(cases, seeds, donors, maker))
+        cases = store.in_order(with_phantoms(cases, seeds, options.shape_donors, maker))
     if cases != before:
         store.write(cases)
     for folder in reversed(options.prepared):

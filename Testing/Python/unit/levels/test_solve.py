@@ -56,6 +56,13 @@ def test_whole_spines_with_usual_and_unusual_numbers_of_levels_are_solved(truth,
     assert solution.best[0].names == tuple(truth)
 
 
+@pytest.mark.parametrize("size", [0.62, 0.84, 1.0, 1.16])
+def test_the_body_size_is_told_from_the_distances_of_the_vertebrae(size: float):
+    assert assign_levels(spine(WHOLE, scale=size).items).body_size == pytest.approx(size, rel=0.05)
+    few = assign_levels(spine(WHOLE[18:22], scale=size).items).body_size
+    assert few == pytest.approx(size, rel=0.15)
+
+
 def test_one_vertebra_that_looks_like_its_neighbour_is_corrected():
     instances = spine(WHOLE[8:20])
     items = list(instances.items)
