@@ -1,8 +1,9 @@
 """Throughput of a cohort against a loop over ``segment``: ``run.py cohort_speed --crops 20``.
 
 Both write the labels, result and picture of crops of real CTs, with the bundled model. The loop
-starts a process for each crop. Prints wall and CPU time of both, their ratios, and the memory of
-the worker. On a busy computer, the CPU time says more than the wall time.
+starts a process for each crop. Prints wall and CPU time of both, their ratios, and the peak memory
+of the worker in each case, and in the first and the last third of the cases. On a busy computer,
+the CPU time says more than the wall time.
 """
 
 from __future__ import annotations
@@ -136,6 +137,14 @@ def _print(times: dict[str, list[tuple[float, float]]], folders: list[Path]) -> 
         out.write(f"{name:7} {wall_s:7.1f} s, CPU {cpu_s:7.1f} s\n")
     wall, cpu = sums["loop"] / sums["cohort"]
     out.write(f"loop / cohort: {wall:.2f}, CPU {cpu:.2f}\n")
-    peak_mb = max(record.memory_mb for record in records)
-    out.write(f"peak memory of the worker {peak_mb:.0f} MB\n")
+    _print_memory([record.memory_mb for record in records if record.memory_mb])
     out.flush()
+
+
+def _print_memory(peaks_mb: list[float]) -> None:
+    """Print the peak memory of the worker in each case, in the order of the cases."""
+    third = max(1, len(peaks_mb) // 3)
+    first, last = max(peaks_mb[:third]), max(peaks_mb[-third:])
+    listed = " ".join(f"{peak_mb:.0f}" for peak_mb in peaks_mb)
+    sys.stdout.write(f"peak memory of the worker in MB: {listed}\n")
+    sys.stdout.write(f"first third {first:.0f} MB, last third {last:.0f} MB\n")

@@ -259,7 +259,7 @@ class CohortRun:
             new = hidden / folder.name
             new.mkdir()
             record.write(new)
-            replace_folder(new, folder, hidden / "before")
+            replace_folder(new, folder, hidden)
 
     def _wait_for_others(self) -> list[FoundCase]:
         """Wait for cases of other runs; return those that these runs have given up."""

@@ -1,7 +1,8 @@
 """Hidden folders beside outputs, for partial files. Standard library only.
 
 Temporary files of libraries are written there, too. The folder is removed at the end; the folder of
-a killed process is removed when the next file is written beside it.
+a killed process is removed when the next file is written beside it. A folder that it holds while
+another one takes its place is put back first; see `folders.replace_folder`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from pathlib import Path
 SCRATCH = ".spinemamba-"
 """Prefix of the hidden folders; computer, process id and random letters follow."""
 
+REPLACED = ".replaced"
+"""Folder in a hidden folder for what is being replaced beside the hidden folder."""
+
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
@@ -34,7 +38,7 @@ def scratch(folder: Path) -> Iterator[Path]:
     try:
         yield created
     finally:
-        shutil.rmtree(created, ignore_errors=True)
+        _remove(created)
 
 
 def sweep(folder: Path) -> None:
@@ -44,15 +48,25 @@ def sweep(folder: Path) -> None:
         for path in folder.iterdir():
             match = pattern.fullmatch(path.name)
             if match and _has_ended(int(match[1])):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
 
 
 def remove_scratch_of(pid: int, folder: Path) -> None:
     """Remove the hidden folders of a process that is being killed."""
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{SCRATCH}*-{pid}-*"):
-            # Windows does not delete files that the process still has open.
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(hidden: Path) -> None:
+    """Remove a hidden folder; put back what it holds of a place that is empty."""
+    with contextlib.suppress(OSError):
+        for path in (hidden / REPLACED).iterdir():
+            place = hidden.parent / path.name
+            if not place.exists():
+                path.rename(place)
+    # Windows does not delete files that the process still has open.
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _machine() -> str:

@@ -93,7 +93,7 @@ class CohortCase:
             with self._timed():
                 files = self.write_files(folder)
             self._record(folder, files).write(folder)
-            replace_folder(folder, self.job.output, hidden / "before")
+            replace_folder(folder, self.job.output, hidden)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

@@ -107,7 +107,7 @@ def apply_decision(case: ReviewedCase) -> CaseRecord:
             review=case.review,
         )
         record.write(new)
-        replace_folder(new, case.folder, hidden / "before")
+        replace_folder(new, case.folder, hidden)
     return record
 
 

@@ -64,7 +64,7 @@ def write_triage(out: Path, records: Sequence[CaseRecord]) -> tuple[Path, str]:
         if viewer is not None:
             (new / _VIEWER).write_text(viewer.script, encoding="utf-8")
             (new / _LICENCE).write_text(viewer.licence, encoding="utf-8")
-        replace_folder(new, out / FOLDER, hidden / "before")
+        replace_folder(new, out / FOLDER, hidden)
     write_html(out / PAGE, "triage.html")
     return out / PAGE, reason
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.folders import replace_folder
 from spinemamba.common.locks import FileLock
+from spinemamba.common.scratch import REPLACED, scratch, sweep
 
 
 def folder(path: Path, text: str) -> Path:
@@ -21,16 +23,19 @@ def folder(path: Path, text: str) -> Path:
 
 
 def test_a_folder_appears_where_none_was(tmp_path: Path):
-    replace_folder(folder(tmp_path / "new", "n"), tmp_path / "to", tmp_path / "old")
+    with scratch(tmp_path) as hidden:
+        replace_folder(folder(hidden / "new", "n"), tmp_path / "to", hidden)
     assert (tmp_path / "to" / "file").read_text(encoding="utf-8") == "n"
     assert [path.name for path in tmp_path.iterdir()] == ["to"]
 
 
 def test_an_older_folder_is_moved_away(tmp_path: Path):
     folder(tmp_path / "to", "o")
-    replace_folder(folder(tmp_path / "new", "n"), tmp_path / "to", tmp_path / "old")
-    assert (tmp_path / "to" / "file").read_text(encoding="utf-8") == "n"
-    assert (tmp_path / "old-0" / "file").read_text(encoding="utf-8") == "o"
+    with scratch(tmp_path) as hidden:
+        replace_folder(folder(hidden / "new", "n"), tmp_path / "to", hidden)
+        assert (tmp_path / "to" / "file").read_text(encoding="utf-8") == "n"
+        assert (hidden / f"{REPLACED}-0" / "file").read_text(encoding="utf-8") == "o"
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
 
 
 def test_a_folder_that_another_process_puts_there_is_moved_away_too(
@@ -44,14 +49,50 @@ def test_a_folder_that_another_process_puts_there_is_moved_away_too(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", disturbed)
-    replace_folder(folder(tmp_path / "new", "n"), tmp_path / "to", tmp_path / "old")
+    with scratch(tmp_path) as hidden:
+        replace_folder(folder(hidden / "new", "n"), tmp_path / "to", hidden)
     assert (tmp_path / "to" / "file").read_text(encoding="utf-8") == "n"
+
+
+class Stopped(BaseException):
+    """Stands for Ctrl+C."""
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_folder_is_old_or_new_if_the_process_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+):
+    rename, steps = Path.rename, iter(range(1, 9))
+
+    def stopped(self: Path, target: Path) -> Path:
+        if next(steps) == step:
+            raise Stopped
+        return rename(self, target)
+
+    folder(tmp_path / "to", "o")
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(Stopped), scratch(tmp_path) as hidden:
+        replace_folder(folder(hidden / "new", "n"), tmp_path / "to", hidden)
+    assert (tmp_path / "to" / "file").read_text(encoding="utf-8") == ("n" if step == 3 else "o")
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
+
+
+def test_what_a_killed_process_was_replacing_is_put_back(tmp_path: Path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with scratch(tmp_path) as hidden:
+        hidden.rename(hidden.with_name(hidden.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")))
+    (left,) = tmp_path.iterdir()
+    folder(left / REPLACED / "to", "o")
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
+    assert (tmp_path / "to" / "file").read_text(encoding="utf-8") == "o"
 
 
 def test_a_folder_that_cannot_be_renamed_is_an_error(tmp_path: Path):
     new = folder(tmp_path / "new", "n")
     with pytest.raises(UserError) as caught:
-        replace_folder(new, tmp_path / "missing" / "to", tmp_path / "old")
+        replace_folder(new, tmp_path / "missing" / "to", tmp_path)
     assert caught.value.code is Code.OUTPUT_BAD
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -119,6 +120,33 @@ def test_no_case_is_kept_after_it_was_written():
     pipeline.run_pipeline(next_case, always)
     assert len(log) == 60
     assert most <= 4
+
+
+def test_arrays_in_figures_are_freed_after_each_case():
+    log: list[str] = []
+    alive: list[weakref.ref[Case]] = []
+    most = 0
+
+    def next_case() -> Case | None:
+        nonlocal most
+        while len(log) < 3 * (len(alive) - 2):
+            time.sleep(0.001)
+        most = max(most, sum(ref() is not None for ref in alive))
+        if len(alive) == 30:
+            return None
+        case = Case(str(len(alive)), log, {})
+        case.figure = case  # a figure refers to its canvas, and the canvas to the figure
+        alive.append(weakref.ref(case))
+        return case
+
+    gc.disable()
+    try:
+        pipeline.run_pipeline(next_case, always)
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    assert len(log) == 90
+    assert most <= 5
 
 
 def test_a_model_is_loaded_once(monkeypatch: pytest.MonkeyPatch):
