@@ -37,6 +37,8 @@ MEASUREMENTS = {
     "panel_latency": "longest time for which the panel blocks Slicer, in a run and after edits; "
     "needs slicer-core and PySide6",
     "cohort_speed": "throughput of 'cohort' against a loop over 'segment' on crops of real CTs",
+    "triage_page": "size of a triage page of 50 real cases, time to open it and to go from case to "
+    "case, memory of the tab; needs playwright, ipyniivue and Chromium",
     "level_calibration": "right names on simulated chains, by their probability",
     "server_load": "many clients of one server at once: lost jobs, response time of polls, memory",
     "pin_latency": "time of the level solver after a level is pinned",

@@ -99,17 +99,19 @@ def _apply(out: Path, decision: Decision, reviewer: str) -> str:
             _check_image(record)
         review = CaseReview(decision.status, reviewer, decision.time, decision.note, digest)
         apply_decision(ReviewedCase(folder, record, decision, review))
-    return ", ".join(_words(decision))
+    return ", ".join(_words(decision, record.review, reviewer))
 
 
-def _words(decision: Decision) -> Iterator[str]:
-    """Yield what a decision does."""
+def _words(decision: Decision, before: CaseReview | None, reviewer: str) -> Iterator[str]:
+    """Yield what a decision does, and which one of another reader it replaces."""
     if decision.levels:
         first, last = decision.levels[0], decision.levels[-1]
         pairs = [f"{first.before} is {first.after}"]
         pairs += [f"{last.before} is {last.after}"] if last != first else []
         yield f"renamed ({' to '.join(pairs)})"
     yield decision.status or "open"
+    if before is not None and before.reviewer != reviewer and before.status != decision.status:
+        yield f"instead of {before.status or 'open'} by {before.reviewer or 'no name'}"
     if decision.note:
         yield "noted"
 

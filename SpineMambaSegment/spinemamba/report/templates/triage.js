@@ -1,33 +1,18 @@
 "use strict";
 
-// The list of cases, keys and files.
+// Keys, actions, files and messages.
 (() => {
   const byId = (id) => document.getElementById(id);
-  const make = CaseView.make;
-  const list = byId("cases");
-  const FILTERS = [
-    ["all", "all cases", () => true],
-    ["open", "open", (item) => item.vertebrae && !Store.shown(item).status],
-    ["approved", "approved", (item) => Store.shown(item).status === "approved"],
-    ["flagged", "flagged", (item) => Store.shown(item).status === "flagged"],
-    ["renamed", "renamed", (item) => Store.isRenamed(item)],
-    ["doubt", "names in doubt", (item) => item.doubt >= 0.1],
-    ["flags", "with flags", (item) => flagsOf(item) > 0],
-    ["noted", "with a note", (item) => Store.shown(item).note !== ""],
-    ["differ", "readers disagree", (item) => Store.disagreement(item) !== ""],
-    ["failed", "failed", (item) => !item.vertebrae],
-  ];
+  const { make, setText } = CaseView;
   const KEYS = [
     ["J, K", "next and previous case"], ["A", "approve, or withdraw"], ["F", "flag, or withdraw"],
     ["1 to 5", "take another naming; 0 takes that of the run"],
     ["↑, ↓", "all names up or down by one level"], ["N", "note; Esc leaves it"],
+    ["T, M", "take the decision of the other reader, or keep mine"],
     ["U, Ctrl+Z", "undo"], ["S", "save review.json"], ["?", "this list"],
   ];
-  let rows = new Map();
-  let visible = [];
-  let file = null;
-
-  const flagsOf = (item) => (item.vertebrae || []).reduce((sum, v) => sum + v.flags.length, 0);
+  const COLUMNS = 6;
+  const SINGLE = `${Store.key}:single`;
 
   function say(text) {
     byId("message").textContent = text;
@@ -36,110 +21,61 @@
   // Run an action; an Error is a message for the reader.
   function attempt(action) {
     try {
-      say("");
       action();
     } catch (error) {
       say(error.message);
     }
   }
 
-  function option(item) {
-    const picture = (name) => make("img", {
-      src: `triage/${encodeURIComponent(item.case)}/${name}.jpg`, alt: "", loading: "lazy" });
-    const images = item.vertebrae ? ["side", "front"].filter((n) => item.pictures.includes(n)) : [];
-    const text = make("span", { class: "text" });
-    const element = make("li", {
-      id: `case-${item.case}`, role: "option", "aria-selected": "false",
-      onclick: () => select(item),
-    }, make("span", { class: "thumbs" }, ...images.map(picture)), text);
-    return element;
-  }
-
-  function describe(item, element) {
-    const text = element.querySelector(".text");
-    const lines = [make("b", {}, item.case)];
-    element.dataset.status = item.vertebrae ? "" : "failed";
-    if (!item.vertebrae) {
-      lines.push(make("span", {}, "failed"));
-    } else {
-      const { status, names, note } = Store.shown(item);
-      const flags = flagsOf(item);
-      element.dataset.status = status;
-      lines.push(
-        make("span", {}, `${Names.range(names)}${Store.isRenamed(item) ? ", renamed" : ""}`),
-        make("span", {}, `doubt ${Math.round(100 * item.doubt)} %, ${flags} flag${flags === 1 ? "" : "s"}`),
-        make("span", { class: "state" }, `${status || "open"}${note ? ", note" : ""}`));
-      const differs = Store.disagreement(item);
-      if (differs) lines.push(make("span", { class: "differs" }, differs));
-    }
-    text.replaceChildren(...lines);
-  }
-
-  function refreshList() {
-    const [, , keeps] = FILTERS.find(([name]) => name === byId("filter").value) || FILTERS[0];
-    const part = byId("search").value.trim().toLowerCase();
-    const current = CaseView.current();
-    // The current case stays in sight after a decision that the filter would hide.
-    visible = Store.cases.filter((item) => (
-      item === current || (keeps(item) && item.case.toLowerCase().includes(part))));
-    const before = [...list.children];
-    const after = visible.map((item) => rows.get(item.case));
-    if (before.length !== after.length || before.some((element, k) => element !== after[k])) {
-      list.replaceChildren(...after);
-    }
-    for (const item of visible) describe(item, rows.get(item.case));
-  }
-
-  function refreshProgress() {
-    const done = Store.cases.filter((item) => item.vertebrae);
-    const count = (status) => done.filter((item) => Store.shown(item).status === status).length;
-    const [approved, flagged] = [count("approved"), count("flagged")];
-    byId("bar").max = done.length || 1;
-    byId("bar").value = approved + flagged;
-    byId("progress").textContent =
-      `${approved + flagged} of ${done.length} decided: ${approved} approved, ${flagged} flagged`;
-    byId("reader").value = Store.reader();
-  }
-
   function refresh() {
-    refreshList();
-    refreshProgress();
-    CaseView.refresh(actions);
+    CaseList.refresh();
+    CaseView.refresh();
+    byId("reader").value = Store.reader();
     if (Store.problem()) say(Store.problem());
-    writeFile();
+    LinkedFile.write();
   }
 
   function select(item) {
-    for (const element of rows.values()) element.setAttribute("aria-selected", "false");
-    const element = item && rows.get(item.case);
     CaseView.show(item, actions);
-    if (!item) return;
-    element.setAttribute("aria-selected", "true");
-    list.setAttribute("aria-activedescendant", element.id);
-    element.scrollIntoView({ block: "nearest" });
-    history.replaceState(null, "", `#${encodeURIComponent(item.case)}`);
+    CaseList.mark(item);
+    if (item) history.replaceState(null, "", `#${encodeURIComponent(item.case)}`);
   }
 
   function step(by) {
-    const index = visible.indexOf(CaseView.current());
-    const next = visible[Math.min(Math.max(index + by, 0), visible.length - 1)];
-    if (next && next !== CaseView.current()) {
-      say("");
-      select(next);
+    const next = CaseList.next(by);
+    if (!next || next === CaseView.current()) {
+      say(by > 0 ? "This is the last case." : "This is the first case.");
+      return;
     }
+    select(next);
+    say(CaseList.sentence(next));
   }
 
-  function toggle(status) {
+  // Say what has been decided about a case, unless there is a problem to read.
+  function sayDecision(item, before = "") {
+    if (Store.problem()) return;
+    const { status, names } = Store.shown(item);
+    say(`${before}${item.case} is ${status || "open"}, ${Names.range(names)}. `
+      + `${byId("progress").textContent}.`);
+  }
+
+  // Run a change of the current case, and say what came of it.
+  function decide(change, otherwise = "") {
     const item = CaseView.current();
     if (!item || !item.vertebrae) return;
-    Store.decide(item, { status: Store.shown(item).status === status ? "" : status });
+    attempt(() => {
+      if (change(item)) sayDecision(item);
+      else if (otherwise) say(otherwise);
+    });
   }
 
-  function rename(change) {
-    const item = CaseView.current();
-    if (item && item.vertebrae) attempt(() => Store.decide(item, { names: change(Store.shown(item).names, item) }));
-  }
+  const toggle = (status) => decide((item) => (
+    Store.decide(item, { status: Store.shown(item).status === status ? "" : status })));
 
+  const rename = (change) => decide((item) => (
+    Store.decide(item, { names: change(Store.shown(item).names, item) })));
+
+  const AGREED = "There is no other decision to take or to keep.";
   const actions = {
     approve: () => toggle("approved"),
     flag: () => toggle("flagged"),
@@ -150,6 +86,8 @@
       if (!item.namings[k - 1]) throw new Error(`There is no naming ${k}.`);
       return item.namings[k - 1].names;
     }),
+    takeOther: () => decide(Store.takeOther, AGREED),
+    keepMine: () => decide(Store.keepMine, AGREED),
     level: (index) => openLevels(index),
   };
 
@@ -171,10 +109,25 @@
     if (here) here.focus();
   }
 
+  // Arrows move in the grid of levels.
+  function onGridKey(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -COLUMNS, ArrowDown: COLUMNS }[event.key];
+    const buttons = [...byId("levels").querySelectorAll(".grid button")];
+    const next = by && buttons[buttons.indexOf(document.activeElement) + by];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
   function undo() {
-    const item = Store.undo();
-    if (!item) say("There is nothing to undo.");
-    else if (item !== CaseView.current()) select(item);
+    const name = Store.undo();
+    if (!name) {
+      say("There is nothing to undo.");
+      return;
+    }
+    const item = Store.byName.get(name);
+    if (item !== CaseView.current()) select(item);
+    sayDecision(item, "Undone: ");
   }
 
   function download() {
@@ -187,29 +140,32 @@
     say("Saved review.json. Apply it with: spinemamba apply-review OUT review.json");
   }
 
-  // Where the browser can write files, every decision is written at once.
-  async function linkFile() {
-    try {
-      file = await showSaveFilePicker({ suggestedName: "review.json" });
-      await writeFile();
-      say(`Every decision is written to ${file.name}.`);
-    } catch (error) {
-      if (error.name !== "AbortError") say(error.message);
-    }
+  function refreshLink() {
+    const [button, sentence] = LinkedFile.words();
+    setText(byId("link"), button);
+    setText(byId("file-state"), sentence);
   }
 
-  let writing = Promise.resolve();
-  function writeFile() {
-    if (!file) return writing;
-    writing = writing.then(async () => {
-      const stream = await file.createWritable();
-      await stream.write(Store.text());
-      await stream.close();
-    }).catch((error) => {
-      file = null;
-      say(`The file cannot be written any more: ${error.message} Save review.json.`);
-    });
-    return writing;
+  function openFile() {
+    const state = LinkedFile.state();
+    // After a reload, one click is enough.
+    if (state === "waiting") {
+      LinkedFile.goOn();
+      return;
+    }
+    byId("file-go-on").hidden = state !== "failed";
+    setText(byId("file-go-on"), `Go on with ${LinkedFile.name()}`);
+    byId("file-stop").hidden = state === "none";
+    byId("file").showModal();
+  }
+
+  async function chooseFile(isNew) {
+    byId("file").close();
+    say("");
+    if (!await LinkedFile.choose(isNew)) say("No file was chosen. The browser keeps all decisions.");
+    else if (LinkedFile.state() === "good" && !byId("message").textContent) {
+      say(`Every decision is written to ${LinkedFile.name()}.`);
+    }
   }
 
   async function read(input, take) {
@@ -217,26 +173,39 @@
     input.value = "";
     if (!chosen) return;
     try {
-      const outdated = take(JSON.parse(await chosen.text()));
-      say(outdated ? `${outdated} decisions are about other results and were left out.` : `Opened ${chosen.name}.`);
+      const { taken, outdated } = take(Review.parse(await chosen.text()));
+      sayTaken(chosen.name, taken, outdated);
     } catch (error) {
-      say(`${chosen.name} cannot be opened: ${error.message}`);
+      say(`${chosen.name} cannot be opened. ${error.message}`);
     }
   }
 
+  function sayTaken(name, taken, outdated) {
+    if (Store.problem()) return;
+    const what = taken === 1 ? "one decision" : `${taken} decisions`;
+    say(`Read ${what} from ${name}. ${Review.leftOut(outdated)}`.trim());
+  }
+
+  function isOn(event) {
+    const isLetter = event.key.length === 1 && !event.ctrlKey && !event.metaKey;
+    return byId("single").checked || !isLetter;
+  }
+
   function onKey(event) {
-    const typing = event.target.matches("input, textarea, select");
+    const typing = event.target.matches("input:not([type=checkbox]), textarea, select");
     if (event.key === "Escape" && typing) event.target.blur();
-    if (typing || document.querySelector("dialog[open]")) return;
+    if (typing || document.querySelector("dialog[open]") || !isOn(event)) return;
     const undoKey = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
     if ((event.ctrlKey || event.metaKey || event.altKey) && !undoKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     // In the list, arrows move as in any list; elsewhere they shift the names.
     const moves = { ArrowUp: () => step(-1), ArrowDown: () => step(1) };
-    const run = undoKey ? undo : (event.target === list && moves[key]) || {
-      j: () => step(1), k: () => step(-1), a: actions.approve, f: actions.flag,
-      ArrowUp: () => actions.shift(-1), ArrowDown: () => actions.shift(1), u: undo,
-      n: CaseView.focusNote, s: download, "?": () => byId("keys").showModal(),
+    const shifts = Viewer.isFocused() ? {}
+      : { ArrowUp: () => actions.shift(-1), ArrowDown: () => actions.shift(1) };
+    const run = undoKey ? undo : (event.target === CaseList.element && moves[key]) || {
+      j: () => step(1), k: () => step(-1), a: actions.approve, f: actions.flag, ...shifts, u: undo,
+      t: actions.takeOther, m: actions.keepMine, n: CaseView.focusNote, s: download,
+      "?": () => byId("keys").showModal(),
     }[key] || (/^[0-5]$/.test(key) ? () => actions.naming(Number(key)) : null);
     if (!run) return;
     event.preventDefault();
@@ -244,35 +213,64 @@
     run();
   }
 
-  function connect() {
-    byId("filter").append(...FILTERS.map(([name, text]) => make("option", { value: name }, text)));
-    byId("filter").onchange = () => { refreshList(); if (!visible.includes(CaseView.current())) select(visible[0]); };
-    byId("search").oninput = refreshList;
+  function keepSingle() {
+    try {
+      localStorage.setItem(SINGLE, String(byId("single").checked));
+    } catch {
+      // The choice holds until the page is closed.
+    }
+  }
+
+  function restoreSingle() {
+    try {
+      byId("single").checked = localStorage.getItem(SINGLE) !== "false";
+    } catch {
+      byId("single").checked = true;
+    }
+  }
+
+  function connectFiles() {
     byId("save").onclick = download;
+    for (const [name, take] of [["open", Store.merge], ["compare", Store.compare]]) {
+      byId(name).onchange = (event) => read(event.target, take);
+      byId(`${name}-button`).onclick = () => byId(name).click();
+    }
+    byId("link").hidden = !LinkedFile.isPossible();
+    byId("link").onclick = openFile;
+    byId("file-new").onclick = () => chooseFile(true);
+    byId("file-existing").onclick = () => chooseFile(false);
+    byId("file-go-on").onclick = () => { byId("file").close(); LinkedFile.goOn(); };
+    byId("file-stop").onclick = () => { byId("file").close(); LinkedFile.stop(); };
+    byId("file-cancel").onclick = () => byId("file").close();
+    LinkedFile.listen(refreshLink, sayTaken);
+    addEventListener("beforeunload", (event) => {
+      if (Store.problem() && LinkedFile.state() !== "good") event.preventDefault();
+    });
+  }
+
+  function connect() {
+    CaseList.connect(select);
+    connectFiles();
     byId("undo").onclick = undo;
     byId("reader").onchange = (event) => Store.setReader(event.target.value.trim());
-    byId("open").onchange = (event) => read(event.target, Store.merge);
-    byId("compare").onchange = (event) => read(event.target, Store.compare);
     byId("help").onclick = () => byId("keys").showModal();
     byId("keys-close").onclick = () => byId("keys").close();
+    byId("single").onchange = keepSingle;
     byId("levels-cancel").onclick = () => byId("levels").close();
+    byId("levels").querySelector(".grid").onkeydown = onGridKey;
     byId("keys").querySelector("dl").append(
       ...KEYS.flatMap(([key, text]) => [make("dt", {}, key), make("dd", {}, text)]));
-    for (const label of document.querySelectorAll("label.file")) {
-      label.onkeydown = (event) => { if (event.key === "Enter" || event.key === " ") label.click(); };
-    }
-    byId("link").hidden = !globalThis.showSaveFilePicker;
-    byId("link").onclick = linkFile;
     document.addEventListener("keydown", onKey, true);
   }
 
   connect();
-  rows = new Map(Store.cases.map((item) => [item.case, option(item)]));
-  const outdated = Store.load();
+  restoreSingle();
+  const sentence = Store.start();
   const named = decodeURIComponent(location.hash.slice(1));
-  refreshList();
+  CaseList.refresh();
   select(Store.byName.get(named) || Store.cases[0] || null);
   Store.listen(refresh);
   refresh();
-  if (outdated) say(`${outdated} decisions are about earlier results and were left out.`);
+  if (sentence) say(sentence);
+  LinkedFile.restore();
 })();

@@ -4,9 +4,9 @@
 const CaseView = (() => {
   const section = document.getElementById("case");
   const DELAY_MS = 250;
+  const KEY_TEXT = { ArrowUp: "↑", ArrowDown: "↓" };
   let item = null;
   let timer = 0;
-  let onLevel = () => {};
   let parts = {};
 
   function make(tag, attributes = {}, ...children) {
@@ -20,37 +20,43 @@ const CaseView = (() => {
     return element;
   }
 
-  const percent = (share) => `${Math.round(100 * share)} %`;
-  const picture = (name) => `triage/${encodeURIComponent(item.case)}/${name}.jpg`;
+  // Change a text only where it differs, so that screen readers do not hear it twice.
+  function setText(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
 
+  const percent = (share) => `${Math.round(100 * share)} %`;
+  const picture = (one, name) => `triage/${encodeURIComponent(one.case)}/${name}.jpg`;
+
+  // Show a case; the focus stays on the control that the last case had, too.
   function show(next, actions) {
+    const focused = section.contains(document.activeElement) && document.activeElement;
+    const control = focused && focused.dataset.control;
     item = next;
     clearTimeout(timer);
-    onLevel = actions.level;
     parts = {};
-    if (!item) {
-      section.replaceChildren(make("p", {}, "No case fits the filter."));
-      return;
-    }
+    section.replaceChildren(...content(actions));
+    refresh();
+    if (!focused) return;
+    const same = control && section.querySelector(`[data-control="${control}"]`);
+    (same || section.querySelector("h2") || section).focus();
+  }
+
+  function content(actions) {
+    if (!item) return [make("p", {}, "No case fits the filter.")];
+    const title = make("h2", { tabindex: "-1" }, item.case);
     if (!item.vertebrae) {
-      section.replaceChildren(
-        make("h2", {}, item.case), make("p", { class: "alert" }, `Failed: ${item.message}`));
-      return;
+      return [title, make("p", { class: "alert" }, `Failed: ${item.message}`)];
     }
+    parts.levels = [];
     parts.status = make("p", { class: "status" });
-    parts.namings = make("div", { class: "row", role: "group", "aria-label": "Names of all" });
-    parts.rows = make("tbody");
-    parts.note = make("textarea", { id: "note", rows: "2", "aria-label": "Note", placeholder: "Note (N)" });
-    parts.note.addEventListener("input", () => actions.note(parts.note.value));
-    section.replaceChildren(
-      make("div", { class: "title" }, make("h2", {}, item.case), parts.status),
-      facts(),
-      decision(actions),
-      parts.namings,
-      make("div", { class: "pictures" }, ...figures(), viewer()),
-      make("div", { class: "wide" }, make("table", {}, heads(), parts.rows)),
-      slicer());
-    refresh(actions);
+    parts.other = other(actions);
+    return [
+      make("div", { class: "title" }, title, parts.status), facts(), parts.other,
+      decision(actions), namings(actions),
+      make("div", { class: "pictures" }, ...figures(actions), viewer()),
+      make("div", { class: "wide" }, table(actions)), slicer(),
+    ];
   }
 
   function facts() {
@@ -59,33 +65,62 @@ const CaseView = (() => {
       const { status, reviewer, time } = item.review;
       words.push(`Applied before: ${status || "open"}, ${reviewer || "no name"}, ${time}.`);
     }
-    return make("p", { class: item.doubt >= 0.1 ? "facts alert" : "facts" }, words.join(" "));
+    parts.flags = make("span", { class: "alert" });
+    parts.earlier = make("span", { class: "alert" });
+    return make("p", { class: item.doubt >= 0.1 ? "facts alert" : "facts" },
+      `${words.join(" ")} `, parts.flags, parts.earlier);
+  }
+
+  // The decision of a second reader, and what can be done about it.
+  function other(actions) {
+    parts.otherText = make("span", { class: "alert" });
+    return make("div", { class: "row", role: "group", "aria-label": "Other reader", hidden: true },
+      parts.otherText,
+      button("take", "Take it", "T", actions.takeOther),
+      button("keep", "Keep mine", "M", actions.keepMine));
+  }
+
+  function button(name, text, key, run) {
+    return make("button", { "data-control": name, "aria-keyshortcuts": key, onclick: run },
+      `${text} `, make("kbd", { "aria-hidden": "true" }, KEY_TEXT[key] || key));
   }
 
   function decision(actions) {
-    const button = (name, text, key, run) => {
-      parts[name] = make("button", { "aria-pressed": "false", onclick: run }, `${text} `, make("kbd", {}, key));
-      return parts[name];
-    };
-    return make("div", { class: "row" },
-      button("approve", "Approve", "A", actions.approve),
-      button("flag", "Flag", "F", actions.flag),
-      make("button", { onclick: () => actions.shift(-1) }, "Names up ", make("kbd", {}, "↑")),
-      make("button", { onclick: () => actions.shift(1) }, "Names down ", make("kbd", {}, "↓")),
+    parts.approve = button("approve", "Approve", "A", actions.approve);
+    parts.flag = button("flag", "Flag", "F", actions.flag);
+    parts.note = make("textarea", {
+      id: "note", rows: "1", "aria-label": "Note", placeholder: "Note (N)", "data-control": "note",
+      "aria-keyshortcuts": "N",
+    });
+    parts.note.addEventListener("input", () => actions.note(parts.note.value));
+    return make("div", { class: "row", role: "group", "aria-label": "Decision" },
+      parts.approve, parts.flag,
+      button("up", "Names up", "ArrowUp", () => actions.shift(-1)),
+      button("down", "Names down", "ArrowDown", () => actions.shift(1)),
       parts.note);
   }
 
-  function figures() {
+  function namings(actions) {
+    const choices = [{ names: Store.namesOf(item), posterior: 1 - item.doubt }, ...item.namings];
+    parts.choices = choices.map((choice, k) => ({
+      names: choice.names,
+      element: button(`naming-${k}`, `${Names.range(choice.names)} (${percent(choice.posterior)})`,
+        String(k), () => actions.naming(k)),
+    }));
+    parts.namings = make("div", { class: "row", role: "group", "aria-label": "Names of all" },
+      ...parts.choices.map(({ element }) => element));
+    return parts.namings;
+  }
+
+  function figures(actions) {
     const found = [
       ["strips", "Straightened, from the side and from the front"],
       ["ribs", "Ribs from the front"],
     ].filter(([name]) => item.pictures.includes(name));
     const views = found.length ? found : [["side", "From the side"], ["front", "From the front"]];
     return views.map(([name, text]) => {
-      const marks = make("div", { class: "marks" });
-      parts[`${name}Marks`] = marks;
-      const image = make("img", { src: picture(name), alt: text });
-      const frame = make("div", { class: "frame" }, image, marks);
+      const image = make("img", { src: picture(item, name), alt: text });
+      const frame = make("div", { class: "frame" }, image, marks(name, text, actions));
       image.onload = () => {
         frame.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
       };
@@ -94,23 +129,27 @@ const CaseView = (() => {
   }
 
   function viewer() {
-    const text = make("p", { class: "place", role: "status" });
+    const text = make("p", { class: "place" });
     const box = make("div", { class: "viewer", role: "group", "aria-label": "Slices and 3-D" });
     if (!item.volumes) {
       text.textContent = TRIAGE.noViewer || "This case has no preview for slices and 3-D.";
       box.append(text);
       return box;
     }
-    const canvas = make("canvas", { "aria-label": "Slices and 3-D of the spine" });
-    const modes = ["slices", "3-D"].map((mode) =>
-      make("button", { onclick: () => Viewer.setMode(mode) }, mode === "3-D" ? "3-D" : "Slices"));
-    box.append(make("div", { class: "row" }, ...modes, text), make("div", { class: "canvas" }, canvas));
+    const modes = ["slices", "3-D"].map((mode) => make("button", {
+      "data-control": mode, "aria-pressed": String(mode === Viewer.mode()),
+      onclick: () => {
+        Viewer.setMode(mode);
+        for (const one of modes) one.setAttribute("aria-pressed", String(one.dataset.control === mode));
+      },
+    }, mode === "3-D" ? "3-D" : "Slices"));
+    const frame = make("div", { class: "canvas" });
+    box.append(make("div", { class: "row" }, ...modes, text), frame);
     const current = item;
     // A reader who pages through the cases does not wait for volumes.
     timer = setTimeout(async () => {
       try {
-        await Viewer.show(current, canvas, (id) => place(current, id, text));
-        canvas.dataset.ready = current.case;
+        await Viewer.show(current, frame, (id) => place(current, id, text));
       } catch (error) {
         text.textContent = `${error.message} Use the pictures.`;
       }
@@ -121,12 +160,9 @@ const CaseView = (() => {
   function place(current, id, text) {
     if (current !== item) return;
     const index = item.vertebrae.findIndex((vertebra) => vertebra.id === id);
-    text.textContent = index < 0 ? "" : `At the cross: ${Store.shown(item).names[index]}`;
-    for (const [k, row] of [...parts.rows.children].entries()) row.classList.toggle("here", k === index);
+    setText(text, index < 0 ? "" : `At the cross: ${Store.shown(item).names[index]}`);
+    for (const [k, { element }] of parts.rows.entries()) element.classList.toggle("here", k === index);
   }
-
-  const heads = () => make("thead", {}, make("tr", {},
-    ...["level", "certain", "mL", "look at"].map((text) => make("th", { scope: "col" }, text))));
 
   // The labels lie beside this page.
   function labelsPath() {
@@ -136,70 +172,105 @@ const CaseView = (() => {
 
   function slicer() {
     const quoted = [item.image, labelsPath()].filter(Boolean).map((path) => `"${path}"`).join(" ");
-    const code = make("code", { tabindex: "0" }, `Slicer ${quoted}`);
-    return make("p", { class: "slicer" }, "Open in Slicer: ", code);
+    const code = make("code", {}, `Slicer ${quoted}`);
+    const select = () => getSelection().selectAllChildren(code);
+    return make("p", { class: "slicer" },
+      make("button", { "data-control": "slicer", onclick: select }, "Select"),
+      " Open in Slicer: ", code);
   }
 
-  // Show the current decision; the viewer and the pictures stay.
-  function refresh(actions) {
-    if (!item || !item.vertebrae) return;
-    const { status, names, note } = Store.shown(item);
-    const differs = Store.disagreement(item);
-    parts.status.textContent = [
-      status ? status : "open", Names.range(names), Store.isRenamed(item) ? "renamed" : "", differs,
-    ].filter(Boolean).join(" · ");
-    parts.approve.setAttribute("aria-pressed", String(status === "approved"));
-    parts.flag.setAttribute("aria-pressed", String(status === "flagged"));
-    if (document.activeElement !== parts.note) parts.note.value = note;
-    refreshNamings(names, actions);
-    parts.rows.replaceChildren(...item.vertebrae.map((vertebra, k) => row(vertebra, names[k], k)));
-    for (const view of ["strips", "ribs"]) {
-      if (parts[`${view}Marks`]) refreshMarks(parts[`${view}Marks`], item.marks[view], names);
-    }
-    Viewer.rename(item);
+  function levelButton(k, actions, attributes = {}) {
+    const element = make("button", {
+      class: "level", "aria-haspopup": "dialog", onclick: () => actions.level(k), ...attributes });
+    parts.levels.push({ element, k });
+    return element;
   }
 
-  function refreshNamings(names, actions) {
-    const choices = [{ names: Store.namesOf(item), posterior: 1 - item.doubt }, ...item.namings];
-    parts.namings.replaceChildren(...choices.map((choice, k) => {
-      const isOn = choice.names.every((name, index) => name === names[index]);
-      const text = `${Names.range(choice.names)} (${percent(choice.posterior)}) `;
-      return make("button", { "aria-pressed": String(isOn), onclick: () => actions.naming(k) },
-        text, make("kbd", {}, String(k)));
-    }));
-    parts.namings.hidden = choices.length < 2 && !Store.isRenamed(item);
-  }
-
-  function levelButton(name, k) {
-    const before = item.vertebrae[k].name;
-    const label = name === before ? name : `${name}, before ${before}`;
-    return make("button", {
-      class: name === before ? "level" : "level changed", "aria-haspopup": "dialog",
-      "aria-label": label, onclick: () => onLevel(k),
-    }, name);
-  }
-
-  function row(vertebra, name, k) {
-    const swatch = make("i", { style: `background:${new Map(TRIAGE.levels).get(name)}`, "aria-hidden": "true" });
-    return make("tr", { class: vertebra.flags.length ? "flagged" : "" },
-      make("th", { scope: "row" }, swatch, levelButton(name, k)),
-      make("td", {}, percent(vertebra.certain)),
-      make("td", {}, vertebra.volumeMl.toFixed(1)),
-      make("td", {}, vertebra.flags.join(" ")));
+  function table(actions) {
+    parts.rows = item.vertebrae.map((vertebra, k) => {
+      const swatch = make("i", { "aria-hidden": "true" });
+      const element = make("tr", { class: vertebra.flags.length ? "flagged" : "" },
+        make("th", { scope: "row" }, swatch, levelButton(k, actions, { "data-control": `level-${k}` })),
+        make("td", {}, percent(vertebra.certain)),
+        make("td", {}, vertebra.volumeMl.toFixed(1)),
+        make("td", {}, vertebra.flags.join(" ")));
+      return { element, swatch };
+    });
+    const heads = ["level", "certain", "mL", "look at"].map((text) => make("th", { scope: "col" }, text));
+    return make("table", { "aria-label": "Vertebrae" }, make("thead", {}, make("tr", {}, ...heads)),
+      make("tbody", {}, ...parts.rows.map(({ element }) => element)));
   }
 
   // The names lie beside the bodies; on a picture they are for the mouse, the table has the same.
-  function refreshMarks(box, marks, names) {
-    box.replaceChildren(...marks.flatMap(([id, x, y]) => {
+  function marks(name, text, actions) {
+    const buttons = (item.marks[name] || []).flatMap(([id, x, y]) => {
       const k = item.vertebrae.findIndex((vertebra) => vertebra.id === id);
-      if (k < 0) return [];
-      const button = levelButton(names[k], k);
-      button.style.left = `${100 * x}%`;
-      button.style.top = `${100 * y}%`;
-      button.tabIndex = -1;
-      return [button];
-    }));
+      const style = `left:${100 * x}%;top:${100 * y}%`;
+      return k < 0 ? [] : [levelButton(k, actions, { style, tabindex: "-1" })];
+    });
+    return make("div", { class: "marks", role: "group", "aria-label": `Names in the picture: ${text}` },
+      ...buttons);
   }
 
-  return { show, refresh, make, current: () => item, focusNote: () => parts.note && parts.note.focus() };
+  // Show the current decision; every element stays, and with it the focus.
+  function refresh() {
+    if (!item || !item.vertebrae) return;
+    const { status, names, note } = Store.shown(item);
+    setText(parts.status, [
+      status || "open", Names.range(names), Store.isRenamed(item) ? "renamed" : "",
+      Store.disagreement(item),
+    ].filter(Boolean).join(" · "));
+    parts.approve.setAttribute("aria-pressed", String(status === "approved"));
+    parts.flag.setAttribute("aria-pressed", String(status === "flagged"));
+    if (document.activeElement !== parts.note) parts.note.value = note;
+    for (const { names: choice, element } of parts.choices) {
+      const isOn = choice.every((name, index) => name === names[index]);
+      element.setAttribute("aria-pressed", String(isOn));
+    }
+    parts.namings.hidden = parts.choices.length < 2 && !Store.isRenamed(item);
+    // The table may lie below the fold.
+    setText(parts.flags, item.vertebrae.map(({ flags }, k) => (
+      flags.length ? `${names[k]}: ${flags.join(" ")} ` : "")).join(""));
+    refreshOthers();
+    refreshLevels(names);
+    Viewer.rename(item);
+  }
+
+  function refreshOthers() {
+    const before = Store.earlier(item);
+    const words = before && [before.status || "open",
+      ...before.levels.map((level) => `${level.before} is ${level.after}`), before.note];
+    setText(parts.earlier, before
+      ? `You decided on an earlier result: ${words.filter(Boolean).join(", ")}.` : "");
+    const theirs = Store.otherDecision(item);
+    parts.other.hidden = !theirs;
+    if (!theirs) return;
+    const { status, names, note } = theirs;
+    setText(parts.otherText, `${Store.otherName()} decided: ${status || "open"}, `
+      + `${Names.range(names)}${note ? `. Note: ${note}` : ""}`);
+  }
+
+  function refreshLevels(names) {
+    const colors = new Map(TRIAGE.levels);
+    for (const [k, { swatch }] of parts.rows.entries()) swatch.style.background = colors.get(names[k]);
+    for (const { element, k } of parts.levels) {
+      const before = item.vertebrae[k].name;
+      const isChanged = names[k] !== before;
+      setText(element, names[k]);
+      element.classList.toggle("changed", isChanged);
+      element.setAttribute("aria-label", isChanged ? `${names[k]}, before ${before}` : names[k]);
+    }
+  }
+
+  // Have the pictures of a case ready.
+  function preload(one) {
+    for (const name of ["strips", "ribs"]) {
+      if (one.vertebrae && one.pictures.includes(name)) new Image().src = picture(one, name);
+    }
+  }
+
+  return {
+    show, refresh, make, setText, preload,
+    current: () => item, focusNote: () => parts.note && parts.note.focus(),
+  };
 })();

@@ -60,5 +60,5 @@ const Names = (() => {
 
   const range = (chain) => (chain.length ? `${chain[0]} to ${chain[chain.length - 1]}` : "none");
 
-  return { all, shift, rename, range };
+  return { all, checked, shift, rename, range };
 })();

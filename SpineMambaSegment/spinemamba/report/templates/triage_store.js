@@ -6,8 +6,12 @@ const Store = (() => {
   const cases = TRIAGE.cases;
   const byName = new Map(cases.map((item) => [item.case, item]));
   let decisions = new Map();
+  // Decisions about results that have changed since: shown until the case is decided again.
+  let outdated = new Map();
   let undoable = [];
   let other = null;
+  // Cases on which the reader keeps a decision that differs from the other reader's.
+  let settled = new Set();
   let reader = "";
   let onChange = () => {};
   let problem = "";
@@ -23,7 +27,10 @@ const Store = (() => {
   }
 
   function keep() {
-    const values = { reader, review: toReview() };
+    const values = {
+      reader, review: toReview(), outdated: [...outdated.values()],
+      other: other && other.review, settled: [...settled],
+    };
     try {
       localStorage.setItem(KEY, JSON.stringify(values));
       problem = "";
@@ -37,30 +44,36 @@ const Store = (() => {
     onChange();
   }
 
-  // Change the decision about a case; equal values count as no change.
+  // Change the decision about a case; return whether it differs from before.
   function decide(item, change) {
     const before = decisions.get(item.case);
-    const after = { ...shown(item), ...change };
     const old = shown(item);
+    const after = { ...old, ...change };
     if (after.status === old.status && after.note === old.note && same(after.names, old.names)) {
-      return;
+      return false;
     }
     const last = undoable[undoable.length - 1];
     // A note is one step, not one for each letter.
     const goesOn = "note" in change && last && last.name === item.case && last.isNote;
-    if (!goesOn) undoable.push({ name: item.case, before, isNote: "note" in change });
+    if (!goesOn) {
+      const restore = () => {
+        if (before) decisions.set(item.case, before);
+        else decisions.delete(item.case);
+      };
+      undoable.push({ name: item.case, restore, isNote: "note" in change });
+    }
     decisions.set(item.case, { ...after, time: new Date().toISOString() });
     changed();
+    return true;
   }
 
-  // Undo the last step; return its case, or null.
+  // Undo the last step; return the name of its case, or null.
   function undo() {
     const step = undoable.pop();
     if (!step) return null;
-    if (step.before) decisions.set(step.name, step.before);
-    else decisions.delete(step.name);
+    step.restore();
     changed();
-    return byName.get(step.name);
+    return step.name;
   }
 
   function toReview() {
@@ -75,77 +88,135 @@ const Store = (() => {
     return { schema: TRIAGE.schema, reviewer: reader, decisions: list };
   }
 
-  // Return the decisions of a review that fit these results, and how many do not.
-  function parsed(review) {
-    if (!review || review.schema !== TRIAGE.schema || !Array.isArray(review.decisions)) {
-      throw new Error("This file is not the review of a cohort.");
+  // Decisions of another reader must not become those of this one.
+  function checkReader(review) {
+    const isMine = !review.reviewer || review.reviewer === reader || (!reader && !decisions.size);
+    if (!isMine) {
+      throw new Error(`It has the decisions of ${review.reviewer}, and you read as `
+        + `${reader || "a reader without a name"}. Compare with it instead.`);
     }
-    const found = new Map();
-    let outdated = 0;
-    for (const { case: name, result_sha256: hash, status, levels, note, time } of review.decisions) {
-      const item = byName.get(name);
-      if (!item || item.resultSha256 !== hash) {
-        outdated += 1;
-        continue;
-      }
-      const after = new Map(levels.map((level) => [level.id, level.after]));
-      const names = item.vertebrae.map((vertebra) => after.get(vertebra.id) || vertebra.name);
-      found.set(name, { status, names, note, time });
-    }
-    return { found, outdated, reader: review.reviewer || "" };
   }
 
-  // Take over a saved review: where it has a later decision, it counts.
+  // Take over a review of the same reader: where it has a later decision, it counts.
   function merge(review) {
-    const { found, outdated, reader: name } = parsed(review);
-    for (const [key, value] of found) {
-      const mine = decisions.get(key);
-      if (!mine || mine.time < value.time) decisions.set(key, value);
-    }
-    reader = reader || name;
-    undoable = [];
+    checkReader(review);
+    const sorted = Review.sorted(review, byName);
+    const before = { decisions: new Map(decisions), reader };
+    const later = [...sorted.found].filter(([name, { time }]) => (
+      !decisions.has(name) || decisions.get(name).time < time));
+    for (const [name, value] of later) decisions.set(name, value);
+    for (const decision of sorted.outdated) outdated.set(decision.case, decision);
+    reader = reader || review.reviewer;
+    const restore = () => { ({ decisions, reader } = before); };
+    if (later.length) undoable.push({ name: later[0][0], restore });
     changed();
-    return outdated;
+    return { taken: later.length, outdated: sorted.outdated };
   }
 
   function compare(review) {
-    other = parsed(review);
-    onChange();
-    return other.outdated;
+    if (reader && review.reviewer === reader) {
+      throw new Error(`It has the decisions of ${reader}, as this page. Open it as a review.`);
+    }
+    other = { review, ...Review.sorted(review, byName) };
+    settled = new Set();
+    changed();
+    return { taken: other.found.size, outdated: other.outdated };
+  }
+
+  const isDecided = (item) => decisions.has(item.case) || item.review !== null;
+  const otherName = () => (other && other.review.reviewer) || "Other reader";
+
+  // Return what the other reader decided, if it differs; null without such a decision.
+  function otherDecision(item) {
+    if (!other || !item.vertebrae || !other.found.has(item.case)) return null;
+    const [mine, theirs] = [shown(item), other.found.get(item.case)];
+    const isSame = mine.status === theirs.status && same(mine.names, theirs.names);
+    return isSame || settled.has(item.case) ? null : theirs;
   }
 
   // Return how the other reader differs, in words; empty without one, or if both agree.
   function disagreement(item) {
-    if (!other || !item.vertebrae || !other.found.has(item.case)) return "";
+    const theirs = otherDecision(item);
+    if (!theirs) return "";
     const mine = shown(item);
-    const theirs = shown(item, other.found);
     const words = [];
     if (mine.status !== theirs.status) words.push(theirs.status || "open");
     if (!same(mine.names, theirs.names)) words.push(Names.range(theirs.names));
-    return words.length ? `${other.reader || "Other reader"}: ${words.join(", ")}` : "";
+    return `${isDecided(item) ? "" : "only "}${otherName()}: ${words.join(", ")}`;
   }
 
+  function takeOther(item) {
+    const theirs = otherDecision(item);
+    if (!theirs) return false;
+    const note = shown(item).note || theirs.note;
+    return decide(item, { status: theirs.status, names: theirs.names, note });
+  }
+
+  function keepMine(item) {
+    if (!otherDecision(item)) return false;
+    settled.add(item.case);
+    undoable.push({ name: item.case, restore: () => settled.delete(item.case) });
+    changed();
+    return true;
+  }
+
+  // Return the decision about an earlier result of a case, until it is decided again.
+  function earlier(item) {
+    return decisions.has(item.case) ? null : outdated.get(item.case) || null;
+  }
+
+  // Return whether `apply-review` has applied a decision.
+  function isApplied(decision) {
+    const { review } = byName.get(decision.case) || {};
+    return Boolean(review) && review.time === decision.time && review.status === decision.status;
+  }
+
+  // Read what the browser has kept; return the decisions that do not fit any more.
   function load() {
+    const text = localStorage.getItem(KEY);
+    if (!text) return [];
+    const kept = JSON.parse(text);
+    const sorted = Review.sorted(Review.parse(JSON.stringify(kept.review)), byName);
+    const old = [...(kept.outdated || []), ...sorted.outdated].filter((one) => !isApplied(one));
+    [reader, decisions, undoable] = [kept.reader, sorted.found, []];
+    outdated = new Map(old.map((decision) => [decision.case, decision]));
+    other = kept.other && { review: kept.other, ...Review.sorted(kept.other, byName) };
+    settled = new Set(kept.settled || []);
+    return old.filter((decision) => !decisions.has(decision.case));
+  }
+
+  // Start from what the browser has kept; return a sentence for the reader, or an empty one.
+  function start() {
     try {
-      const kept = JSON.parse(localStorage.getItem(KEY) || "null");
-      if (!kept) return 0;
-      reader = kept.reader;
-      const { found, outdated } = parsed(kept.review);
-      decisions = found;
-      return outdated;
-    } catch {
-      return 0;
+      return Review.leftOut(load());
+    } catch (error) {
+      // What cannot be read is put aside, so that the next decision does not replace it.
+      try {
+        localStorage.setItem(`${KEY}:unread`, localStorage.getItem(KEY));
+      } catch {
+        return "This browser keeps nothing: save review.json before you close the page.";
+      }
+      return `The decisions that the browser has kept cannot be read: ${error.message}`;
     }
   }
 
+  // A second tab with this page has changed the decisions.
+  addEventListener("storage", (event) => {
+    if (event.key !== KEY) return;
+    start();
+    onChange();
+  });
+
   return {
-    cases, byName, namesOf, shown, decide, undo, toReview, merge, compare, disagreement, load,
+    cases, byName, namesOf, shown, decide, undo, merge, compare, disagreement, otherDecision,
+    otherName, takeOther, keepMine, earlier, isDecided, start,
     isRenamed: (item) => Boolean(item.vertebrae) && !same(shown(item).names, namesOf(item)),
-    isCompared: () => other !== null,
+    isEmpty: () => decisions.size === 0,
     text: () => `${JSON.stringify(toReview(), null, 1)}\n`,
     problem: () => problem,
     reader: () => reader,
     setReader: (name) => { reader = name; changed(); },
     listen: (listener) => { onChange = listener; },
+    key: KEY,
   };
 })();

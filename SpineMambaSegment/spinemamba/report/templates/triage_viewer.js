@@ -1,12 +1,21 @@
 "use strict";
 
 // Slices and 3-D of a case by NiiVue. Its script, and the volumes of a case, are loaded when needed.
+// All cases share one canvas: browsers allow few WebGL contexts.
 const Viewer = (() => {
   const OPACITY = 0.45;
-  let script = null;
+  // NiiVue's layout of two rows: a spine is tall, and four slices in a row would be small.
+  const GRID = 2;
+  const STEPS = {
+    ArrowUp: [0, 0, 1], ArrowDown: [0, 0, -1], ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0],
+    PageUp: [0, 1, 0], PageDown: [0, -1, 0],
+  };
+  let canvas = null;
   let niivue = null;
   let current = 0;
   let shown = null;
+  let mode = "slices";
+  let queue = Promise.resolve();
 
   function load(source) {
     return new Promise((resolve, reject) => {
@@ -26,35 +35,60 @@ const Viewer = (() => {
     return Boolean(document.createElement("canvas").getContext("webgl2"));
   }
 
-  async function start(canvas) {
+  async function start() {
+    if (niivue) return;
     if (!hasWebGl()) throw new Error("This browser has no WebGL 2 for slices and 3-D.");
-    script = script || load(TRIAGE.viewer);
-    await script;
-    if (niivue && niivue.canvas === canvas) return;
-    niivue = new Niivue({
+    if (!globalThis.Niivue) await load(TRIAGE.viewer);
+    const made = new Niivue({
       logLevel: "error", isRadiologicalConvention: true, dragAndDropEnabled: false,
       crosshairWidth: 0.4, crosshairColor: [1, 1, 1, 0.6], backColor: [0.05, 0.06, 0.08, 1],
-      multiplanarShowRender: 1,
+      multiplanarShowRender: 1, multiplanarLayout: GRID,
     });
-    await niivue.attachToCanvas(canvas);
+    await made.attachToCanvas(canvas);
+    niivue = made;
   }
 
-  // Show a case; `onPlace` is called with the number of the vertebra at the cross.
-  async function show(item, canvas, onPlace) {
+  // Show a case in a box; `onPlace` is called with the number of the vertebra at the cross. One
+  // case is loaded after the other, so that volumes of two cases never mix.
+  function show(item, box, onPlace) {
     const turn = ++current;
-    await start(canvas);
-    await load(`triage/${encodeURIComponent(item.case)}/volumes.js`);
-    if (turn !== current) return;
-    const volumes = globalThis.VOLUMES;
-    delete globalThis.VOLUMES;
-    for (const volume of [...niivue.volumes]) niivue.removeVolume(volume);
-    await niivue.loadFromArrayBuffer(bytes(volumes.image), "image.nii.gz");
-    await niivue.loadFromArrayBuffer(bytes(volumes.instances), "instances.nii.gz");
-    if (turn !== current) return;
-    niivue.onLocationChange = (place) => onPlace(Math.round((place.values[1] || {}).value || 0));
-    shown = item;
-    rename(item);
-    setMode("slices");
+    queue = queue.catch(() => {}).then(async () => {
+      if (turn !== current) return;
+      shown = null;
+      place(box);
+      await start();
+      await load(`triage/${encodeURIComponent(item.case)}/volumes.js`);
+      const volumes = globalThis.VOLUMES;
+      delete globalThis.VOLUMES;
+      for (const volume of [...niivue.volumes]) niivue.removeVolume(volume);
+      await niivue.loadFromArrayBuffer(bytes(volumes.image), "image.nii.gz");
+      await niivue.loadFromArrayBuffer(bytes(volumes.instances), "instances.nii.gz");
+      niivue.onLocationChange = (found) => onPlace(Math.round((found.values[1] || {}).value || 0));
+      shown = item;
+      rename(item);
+      setMode(mode);
+      canvas.dataset.ready = item.case;
+    });
+    return queue;
+  }
+
+  function place(box) {
+    if (!canvas) {
+      canvas = document.createElement("canvas");
+      canvas.tabIndex = 0;
+      canvas.setAttribute("role", "img");
+      canvas.addEventListener("keydown", move);
+    }
+    canvas.setAttribute("aria-label", "Slices and 3-D of the spine. Arrows and Page keys move the cross.");
+    delete canvas.dataset.ready;
+    box.replaceChildren(canvas);
+  }
+
+  function move(event) {
+    const step = STEPS[event.key];
+    if (!step || !shown || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    niivue.moveCrosshairInVox(...step);
   }
 
   // Give the vertebrae the names and colours that the reader has chosen.
@@ -76,8 +110,9 @@ const Viewer = (() => {
     niivue.updateGLVolume();
   }
 
-  function setMode(mode) {
-    if (!niivue || niivue.volumes.length < 2) return;
+  function setMode(next) {
+    mode = next;
+    if (!niivue || !shown || niivue.volumes.length < 2) return;
     const is3d = mode === "3-D";
     // In 3-D, tissue would hide the vertebrae.
     niivue.setOpacity(0, is3d ? 0 : 1);
@@ -85,5 +120,8 @@ const Viewer = (() => {
     niivue.setSliceType(is3d ? niivue.sliceTypeRender : niivue.sliceTypeMultiplanar);
   }
 
-  return { show, rename, setMode, isReady: (item) => shown === item };
+  return {
+    show, rename, setMode, mode: () => mode, isReady: (item) => shown === item,
+    isFocused: () => canvas !== null && document.activeElement === canvas,
+  };
 })();

@@ -6,17 +6,17 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_cohort import NAMES, OTHER, write_cohort
+from chromium import opened
+from synthetic_cohort import NAMES, OTHER
+from triage_reviews import decision, shifted, write_review
 
 from spinemamba.anatomy.numbering_rules import insert_l6, insert_t13, shift
 from spinemamba.cli.main import main
-from spinemamba.cohort.triage.apply import apply_review, whole_records
-from spinemamba.cohort.triage.page import write_triage
+from spinemamba.cohort.triage.apply import apply_review
 from spinemamba.cohort.triage.viewer import classic_script
 from spinemamba.common.errors import UserError
 from spinemamba.labelmaps.read import read_vertebra_labels
@@ -25,56 +25,8 @@ from spinemamba.protocol.result import read_result
 from spinemamba.protocol.review import REVIEW, TRIAGE
 from spinemamba.training.layouts.find import find_cases
 
-BROWSER = Path("/usr/bin/chromium")
 PAGE_BYTES = 6_000_000
 """Largest size of the page without the data of its cases."""
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Output folder of a cohort of 12 cases with its page; case-11 is the most doubtful."""
-    out = write_cohort(tmp_path_factory.mktemp("cohort"), [k / 24 for k in range(12)])
-    write_triage(out, whole_records(out))
-    return out
-
-
-@pytest.fixture
-def out(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the output folder, for tests that change it."""
-    import shutil
-
-    return Path(shutil.copytree(finished, tmp_path / "out"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    sync = pytest.importorskip("playwright.sync_api")
-    if not BROWSER.exists():
-        pytest.skip(f"{BROWSER} is missing")
-    with sync.sync_playwright() as play:
-        gl = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        chromium = play.chromium.launch(executable_path=str(BROWSER), args=["--no-sandbox", *gl])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Any, out: Path) -> Iterator[Any]:
-    """The page, from the file system; nothing may come from elsewhere or fail."""
-    context = browser.new_context(accept_downloads=True)
-    page = context.new_page()
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.extend(_foreign(request.url)))
-    page.goto((out / "triage.html").as_uri())
-    yield page
-    context.close()
-    assert problems == []
-
-
-def _foreign(url: str) -> list[str]:
-    return [] if url.startswith(("file:", "data:", "blob:")) else [url]
 
 
 def saved(page: Any, path: Path) -> Path:
@@ -116,7 +68,19 @@ def check_applied(out: Path) -> None:
     assert rows["case-08"]["review"] == ""
 
 
-def test_a_reader_decides_by_keys_and_the_decisions_are_applied(page: Any, out: Path, tmp_path):
+def test_a_reader_decides_by_keys_and_the_decisions_are_applied(
+    browser: Any, out: Path, tmp_path: Path
+):
+    with opened(browser, (out / "triage.html").as_uri()) as page:
+        review = read_three_cases(page, tmp_path / "review.json")
+    triage = TRIAGE.read(review)
+    assert [d.case for d in triage.decisions] == ["case-11", "case-10", "case-09"]
+    assert main(["apply-review", str(out), str(review)]) == 0
+    check_applied(out)
+
+
+def read_three_cases(page: Any, path: Path) -> Path:
+    """Decide about the first three cases by keys; return the saved review."""
     press, heading = page.keyboard.press, page.locator("#case h2")
     # The most doubtful case comes first; its names are wrong, and the other naming is right.
     assert heading.inner_text() == "case-11"
@@ -141,12 +105,7 @@ def test_a_reader_decides_by_keys_and_the_decisions_are_applied(page: Any, out: 
     assert "3 of 12 decided: 2 approved, 1 flagged" in page.locator("#progress").inner_text()
     assert page.get_by_label("Reader", exact=True).input_value() == "Ada"
     assert page.get_by_role("option", name="case-11").get_attribute("data-status") == "approved"
-
-    review = saved(page, tmp_path / "review.json")
-    triage = TRIAGE.read(review)
-    assert [d.case for d in triage.decisions] == ["case-11", "case-10", "case-09"]
-    assert main(["apply-review", str(out), str(review)]) == 0
-    check_applied(out)
+    return saved(page, path)
 
 
 def test_a_click_on_a_vertebra_names_it_and_the_others_follow(page: Any):
@@ -198,20 +157,6 @@ def test_arrows_move_in_the_list_and_shift_names_elsewhere(page: Any):
     assert page.locator("tbody .level").all_inner_texts() == list(NAMES)
 
 
-def test_two_readers_are_compared(page: Any, tmp_path: Path):
-    page.keyboard.press("a")
-    review = json.loads(saved(page, tmp_path / "mine.json").read_text(encoding="utf-8"))
-    review["reviewer"] = "Ben"
-    review["decisions"][0]["status"] = "flagged"
-    other = tmp_path / "other.json"
-    other.write_text(json.dumps(review), encoding="utf-8")
-    page.locator("#compare").set_input_files(other)
-    page.locator(".differs").first.wait_for()
-    assert page.locator(".differs").all_inner_texts() == ["Ben: flagged"]
-    page.get_by_label("Show").select_option("differ")
-    assert page.get_by_role("option").locator("visible=true").count() == 1
-
-
 def test_slices_and_3d_show_the_volumes_of_the_case(page: Any):
     pytest.importorskip("ipyniivue")
     canvas = page.locator("canvas[data-ready='case-11']")
@@ -242,28 +187,8 @@ def test_the_page_is_small_and_opens_soon(browser: Any, finished: Path):
 
 
 def decide(out: Path, path: Path, name: str, **change: Any) -> Path:
-    """Write a review with one decision."""
-    from spinemamba.common.atomic_files import sha256
-
-    result = out / "cases" / name / f"{name}_result.json"
-    decision = {
-        "case": name,
-        "run_id": "r",
-        "result_sha256": sha256(result.read_bytes()),
-        "status": "approved",
-        "levels": [],
-        "note": "",
-        "time": "2026-01-01T00:00:00Z",
-    }
-    values = {"schema": 1, "reviewer": "Ada", "decisions": [{**decision, **change}]}
-    path.write_text(json.dumps(values), encoding="utf-8")
-    return path
-
-
-def shifted(names: tuple[str, ...] = OTHER) -> list[dict[str, Any]]:
-    """Return the levels of a decision that renames all vertebrae."""
-    pairs = enumerate(zip(NAMES, names, strict=True), start=1)
-    return [{"id": k, "before": a, "after": b} for k, (a, b) in pairs]
+    """Write a review of Ada with one decision."""
+    return write_review(path, "Ada", [decision(out, name, **change)])
 
 
 def test_a_review_is_applied_once(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
