@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import slicer
 from check_helpers import add_segments, matrix_of
-from local_server import LocalServer, local_server, network_to
+from cut_network import network_to
 from scene_helpers import add_volume
+from server_process import local_server
 
 from spinemamba.common.progress import STAGES
 from spinemamba.phantom import PhantomOptions, make_phantom
@@ -109,13 +110,6 @@ class User:
         return [segmentation.GetNthSegment(k).GetName() for k in range(count)]
 
 
-def wait_until_idle(server: LocalServer) -> None:
-    end_s = time.monotonic() + 10
-    while server.count() != (0, 0) or server.job_files():
-        assert time.monotonic() < end_s, (server.count(), server.job_files())
-        time.sleep(0.05)
-
-
 def test_a_whole_run_over_the_server_says_who_and_which_model(server, user):
     user.enter(server.url)
     assert user.ui.segmentButton.enabled
@@ -127,7 +121,7 @@ def test_a_whole_run_over_the_server_says_who_and_which_model(server, user):
     assert any("on Ward (127.0.0.1:" in line and "model" in line for line in user.lines)
     assert "Made on Ward" in user.ui.statusLabel.text
     assert list(user.folder.iterdir()) == []
-    wait_until_idle(server)
+    server.wait_until_idle()
 
 
 @pytest.mark.parametrize("stage", ["send", "read", "locate", "segment", "write", "fetch"])
@@ -143,12 +137,12 @@ def test_cancel_at_each_stage_leaves_nothing_here_or_there(server, user, stage):
         assert stage == "fetch"
         user.wait()
     assert list(user.folder.iterdir()) == []
-    wait_until_idle(server)
+    server.wait_until_idle()
 
 
 @pytest.mark.parametrize("stage", ["read", "segment"])
 def test_a_run_survives_a_network_that_is_cut(server, user, stage):
-    with network_to(server) as network:
+    with network_to(server.port) as network:
         user.enter(network.url)
         user.press(stage)
         network.cut()
@@ -160,7 +154,7 @@ def test_a_run_survives_a_network_that_is_cut(server, user, stage):
     assert user.segments() == ["T12", "L1", "L2"], user.ui.statusLabel.text
     assert len(user.warnings) == 1
     assert "Trying again" in user.warnings[0]
-    wait_until_idle(server)
+    server.wait_until_idle()
 
 
 def test_without_an_answer_nothing_runs_here_unasked(user, monkeypatch):
@@ -203,7 +197,7 @@ def test_a_box_run_of_the_review_goes_to_the_server(user, tmp_path):
         user.pump(lambda: not user.panel.runs.isRunning(), 120.0)
         assert user.panel.reviewSection.session.undoTitle == "Re-segment"
         assert "fetch" in user.stages
-        wait_until_idle(server)
+        server.wait_until_idle()
 
 
 def test_the_connection_test_says_who_answers(server, user):
