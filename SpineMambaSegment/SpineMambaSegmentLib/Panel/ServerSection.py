@@ -122,6 +122,11 @@ class ServerSection:
             bearer_of(token)
             self._tokens.keep(self._address(), token)
         self._show()
+        if self._tokens.fileOf(self._address()) is not None:
+            self._ui.serverLabel.text = _(
+                "The token is stored in a file that only you can read; the system has no keyring, "
+                "or it is locked."
+            )
         self._onChange()
 
     def _show(self) -> None:
@@ -136,6 +141,7 @@ class ServerSection:
         ui.serverTokenEdit.text = ""
         isStored = self._known is not None and bool(self._known.authorization)
         ui.serverTokenEdit.placeholderText = _("stored") if isStored else _("none")
+        ui.serverTokenEdit.toolTip = self._tokenTip(isStored)
         certificates = self._settings.text(_CERTIFICATES)
         ui.serverCertificatesButton.toolTip = (
             _("Certificates to trust: {name}").format(name=Path(certificates).name)
@@ -144,6 +150,18 @@ class ServerSection:
         )
         showStatus(ui.serverIcon, "status-notstarted", _("Not tested"))
         ui.serverLabel.text = _("Optional: a server that segments for this computer.")
+
+    def _tokenTip(self, isStored: bool) -> str:
+        """Return where the token is stored."""
+        if not isStored:
+            return _(
+                "Token from the administrator of the server; stored in the keyring of the system, "
+                "or in a file that only you can read"
+            )
+        path = self._tokens.fileOf(self._address())
+        if path is None:
+            return _("Stored in the keyring of the system")
+        return _("Stored in {path}, which only you can read").format(path=path)
 
     def _poll(self) -> None:
         test = self._test

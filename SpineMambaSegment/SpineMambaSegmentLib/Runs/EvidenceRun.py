@@ -31,8 +31,8 @@ class EvidenceRun(WorkerRun):
         options: Model, device, modality and quality; the region is ignored.
 
     Raises:
-        UserError: If the volume cannot be segmented, the nodes are under different transforms, or the
-            device is a server without a valid address.
+        UserError: If the volume cannot be segmented, the nodes are under different transforms, or
+            the device is a server without a valid address.
     """
 
     def __init__(
