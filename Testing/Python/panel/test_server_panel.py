@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import time
@@ -13,7 +14,7 @@ import pytest
 pytest.importorskip("application", reason="PySide6, slicer-core or Qt's system libraries missing")
 import slicer
 from check_helpers import add_segments, matrix_of
-from cut_network import network_to
+from cut_network import CutAt, network_to
 from scene_helpers import add_volume
 from server_process import local_server
 
@@ -22,6 +23,16 @@ from spinemamba.phantom import PhantomOptions, make_phantom
 from spinemamba.protocol import events
 from spinemamba.protocol.remote import remote_worker
 from spinemamba.protocol.remote.remote_job import Patience
+
+NOISE = np.random.default_rng(0).integers(0, 999, (48, 120, 120)).astype(np.int16)
+EVENTS = ("accepted", "started", "done")
+CUTS = {
+    "upload": CutAt(b"POST /v1/jobs ", sent=NOISE.nbytes // 2),
+    "accepted": CutAt(b"POST /v1/jobs ", answered=1),
+    "polling": CutAt(rb"GET /v1/jobs/\w+ ", answered=1),
+    "result": CutAt(rb"GET /v1/jobs/\w+/result ", answered=1),
+}
+"""Where the network is cut: in the image, in the answer to it, in a poll, in the result."""
 
 QUICK = Patience(outage_s=20.0, first_s=0.05, longest_s=0.2, poll_s=0.1)
 
@@ -140,21 +151,49 @@ def test_cancel_at_each_stage_leaves_nothing_here_or_there(server, user, stage):
     server.wait_until_idle()
 
 
-@pytest.mark.parametrize("stage", ["read", "segment"])
-def test_a_run_survives_a_network_that_is_cut(server, user, stage):
-    with network_to(server.port) as network:
-        user.enter(network.url)
-        user.press(stage)
-        network.cut()
-        # 20 s in proportion to waits that are 25 times shorter.
-        end_s = time.monotonic() + 0.8
-        user.pump(lambda: time.monotonic() > end_s)
-        network.mend()
-        user.wait()
+def outage(server, user, network, seconds: float) -> None:
+    """Press Segment Spine on a network that is cut by itself; mend it after a time."""
+    user.ui.inputSelector.setCurrentNode(add_volume(NOISE, np.eye(4)))
+    user.enter(network.url)
+    user.press("send")
+    user.pump(lambda: network.is_cut)
+    end_s = time.monotonic() + seconds
+    user.pump(lambda: time.monotonic() > end_s, seconds + 30)
+    assert user.panel.runs.isRunning()
+    network.mend()
+    user.wait()
     assert user.segments() == ["T12", "L1", "L2"], user.ui.statusLabel.text
-    assert len(user.warnings) == 1
-    assert "Trying again" in user.warnings[0]
+    assert [text for text in user.warnings if "Trying again" in text]
     server.wait_until_idle()
+
+
+def audited(server, event: str) -> int:
+    """Return how often the audit log of a server has an event."""
+    lines = (server.state / "audit.log").read_text().splitlines()
+    return sum(json.loads(line)["event"] == event for line in lines)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["broken", "silent"])
+@pytest.mark.parametrize("stage", CUTS)
+def test_a_run_survives_a_network_that_is_cut(server, user, stage, silent):
+    before = [audited(server, event) for event in EVENTS]
+    with network_to(server.port, silent=silent, cut_at=CUTS[stage]) as network:
+        # 20 s in proportion to waits that are 25 times shorter.
+        outage(server, user, network, 0.8)
+    assert [audited(server, event) for event in EVENTS] == [count + 1 for count in before]
+
+
+@pytest.mark.long  # 20 s of waiting with the waits of users; the test above shortens all of them
+@pytest.mark.parametrize("silent", [False, True], ids=["broken", "silent"])
+@pytest.mark.parametrize("stage", CUTS)
+def test_a_run_survives_twenty_seconds_without_a_network(
+    tmp_path, user, stage, silent, monkeypatch
+):
+    monkeypatch.setattr(remote_worker, "Patience", Patience)
+    with local_server(tmp_path / "server") as server:
+        with network_to(server.port, silent=silent, cut_at=CUTS[stage]) as network:
+            outage(server, user, network, 20.0)
+        assert [audited(server, event) for event in EVENTS] == [1, 1, 1]
 
 
 def test_without_an_answer_nothing_runs_here_unasked(user, monkeypatch):

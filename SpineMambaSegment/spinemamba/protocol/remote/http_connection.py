@@ -99,7 +99,9 @@ class Answer:
         """Yield the body in blocks. Errors as for `body`."""
         left, host = most_bytes, self._connection.site.host
         with translated_errors(host), self._connection.closed_after_error():
+            has_end = self._response.length is not None or self._response.chunked
             while block := self._response.read(_BLOCK):
+                has_end = True
                 left -= len(block)
                 if left < 0:
                     raise UserError(
@@ -109,7 +111,8 @@ class Answer:
                     )
                 yield block
             # http.client returns a short body of known length without an error.
-            if self._response.length:
+            # So it does after headers that the network has cut off before the length.
+            if self._response.length or not has_end:
                 raise http.client.IncompleteRead(b"", self._response.length)
 
     @property
