@@ -27,6 +27,9 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BLOCK = 1 << 18
 _LEAST_STATUS, _MOST_STATUS = 200, 299
 _REPEATABLE = ("GET", "HEAD", "DELETE")
+_OUT_OF_DATE = (9, 10)
+"""Codes of OpenSSL for a certificate that is not valid yet, and for one that has expired."""
+
 _LOST = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 Body = bytes | Iterable[bytes] | None
@@ -260,9 +263,13 @@ def translated_errors(host: str, passing: tuple[type[BaseException], ...] = ()) 
     except passing:
         raise
     except ssl.SSLCertVerificationError as error:
+        has_expired = error.verify_code in _OUT_OF_DATE
+        remedy = "Give the file of its certificate authority, or correct the address."
+        if has_expired:
+            remedy = "Ask the administrator for a new one, and check the date of this computer."
         raise UserError(
             f"The certificate of {host} is not trusted: {error.verify_message}.",
-            "Give the file of its certificate authority, or correct the address.",
+            remedy,
             Code.SERVER_REFUSED,
         ) from error
     except (OSError, http.client.HTTPException) as error:
