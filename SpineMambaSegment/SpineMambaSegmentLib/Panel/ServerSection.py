@@ -185,8 +185,8 @@ class ServerSection:
 def _answerText(about: Capabilities) -> str:
     """Return who has answered, and with which models and devices."""
     text = _(
-        "{server} answers to {client}: version {version}; models {models}; devices {devices}; "
-        "{queued} in line."
+        "{server} answers, and knows you as {client}. Version {version}; models: {models}; "
+        "devices: {devices}; jobs in line: {queued}."
     )
     text = text.format(
         server=about.server,

@@ -68,7 +68,7 @@ class Scan:
             for k in range(results.GetNumberOfDataNodes())
         }
 
-    def voxels(self) -> list[tuple[bytes, tuple[int, ...], str]]:
+    def voxels(self) -> list[tuple[bytes, tuple[int, ...], tuple[float, ...]]]:
         """Return labels, extent and grid of each segment in each frame of the result."""
         results, found = self.results, []
         for k in range(results.GetNumberOfDataNodes()):
@@ -80,7 +80,8 @@ class Scan:
                 labels.GetImageToWorldMatrix(matrix)
                 array = vtk_to_numpy(labels.GetPointData().GetScalars())
                 mask = array == segment.GetLabelValue()
-                found.append((mask.tobytes(), labels.GetExtent(), str(matrix).partition("\n")[2]))
+                grid = tuple(matrix.GetData())
+                found.append((mask.tobytes(), labels.GetExtent(), grid))
         return found
 
     def rows(self) -> int:

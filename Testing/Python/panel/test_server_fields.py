@@ -18,6 +18,7 @@ from certificates import make_certificate
 from server_process import local_server
 
 from spinemamba.protocol.remote.formats import CAPABILITY, Capabilities
+from spinemamba.protocol.remote.server_info import ServerDevice, ServerModel
 from spinemamba.server.settings import LIMITS
 from spinemamba.server.tokens import add_token
 
@@ -31,7 +32,7 @@ def test_the_connection_test_says_who_answers(user, tmp_path):
     with local_server(tmp_path / "server") as server:
         user.enter(server.url)
         text = user.test()
-    assert text.startswith("Ward answers to local")
+    assert text.startswith("Ward answers, and knows you as local")
     assert "starter" in text
     assert "This computer" not in text
     user.photograph_setup("server-good")
@@ -54,7 +55,16 @@ def test_a_wrong_token_is_named(user, tmp_path):
         user.photograph_setup("server-wrong-token")
 
 
-ABOUT = Capabilities("Ward", "local", "0.0.1", ("segment",), (), (), LIMITS, (".nrrd",))
+ABOUT = Capabilities(
+    "Ward",
+    "local",
+    "0.0.1",
+    ("segment",),
+    (ServerModel("starter", "Starter", "0.5", "0123abcd"),),
+    (ServerDevice("cuda:0", "NVIDIA L4"),),
+    LIMITS,
+    (".nrrd",),
+)
 
 
 @contextmanager
@@ -110,7 +120,7 @@ def test_certificates_that_cannot_be_trusted_are_named(user, tmp_path):
     for name, tls, trusted, text in (
         ("expired", expired, expired[0], "has expired"),
         ("unknown", unknown, None, "file of its certificate authority"),
-        ("trusted", unknown, unknown[0], "Ward answers to local"),
+        ("trusted", unknown, unknown[0], "Ward answers, and knows you as local"),
     ):
         settings.keep("Server/Certificates", "" if trusted is None else str(trusted))
         with answering(200, CAPABILITY.to_text(ABOUT).encode(), tls) as port:
@@ -129,7 +139,7 @@ def test_a_token_is_stored_apart_and_never_shown(user, tmp_path, tmp_path_factor
         user.enter(server.url, "wrong-token")
         assert "oken" in user.test()
         user.enter(server.url, token)
-        assert "answers to ward-8" in user.test()
+        assert "knows you as ward-8" in user.test()
     assert user.ui.serverTokenEdit.text == ""
     assert user.ui.serverTokenEdit.placeholderText == "stored"
     stored = [p for p in Path(slicer.app.settings().fileName()).parent.rglob("*") if p.is_file()]
