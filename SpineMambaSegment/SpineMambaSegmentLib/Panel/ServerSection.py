@@ -8,6 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from spinemamba import __version__
 from spinemamba.common.errors import UserError
 from spinemamba.protocol.remote.credentials import bearer_of
 from spinemamba.protocol.remote.formats import Capabilities
@@ -122,6 +123,11 @@ class ServerSection:
             bearer_of(token)
             self._tokens.keep(self._address(), token)
         self._show()
+        if self._tokens.fileOf(self._address()) is not None:
+            self._ui.serverLabel.text = _(
+                "The token is stored in a file that only you can read; the system has no keyring, "
+                "or it is locked."
+            )
         self._onChange()
 
     def _show(self) -> None:
@@ -136,6 +142,7 @@ class ServerSection:
         ui.serverTokenEdit.text = ""
         isStored = self._known is not None and bool(self._known.authorization)
         ui.serverTokenEdit.placeholderText = _("stored") if isStored else _("none")
+        ui.serverTokenEdit.toolTip = self._tokenTip(isStored)
         certificates = self._settings.text(_CERTIFICATES)
         ui.serverCertificatesButton.toolTip = (
             _("Certificates to trust: {name}").format(name=Path(certificates).name)
@@ -144,6 +151,18 @@ class ServerSection:
         )
         showStatus(ui.serverIcon, "status-notstarted", _("Not tested"))
         ui.serverLabel.text = _("Optional: a server that segments for this computer.")
+
+    def _tokenTip(self, isStored: bool) -> str:
+        """Return where the token is stored."""
+        if not isStored:
+            return _(
+                "Token from the administrator of the server; stored in the keyring of the system, "
+                "or in a file that only you can read"
+            )
+        path = self._tokens.fileOf(self._address())
+        if path is None:
+            return _("Stored in the keyring of the system")
+        return _("Stored in {path}, which only you can read").format(path=path)
 
     def _poll(self) -> None:
         test = self._test
@@ -166,10 +185,10 @@ class ServerSection:
 def _answerText(about: Capabilities) -> str:
     """Return who has answered, and with which models and devices."""
     text = _(
-        "{server} answers to {client}: version {version}; models {models}; devices {devices}; "
-        "{queued} in line."
+        "{server} answers, and knows you as {client}. Version {version}; models: {models}; "
+        "devices: {devices}; jobs in line: {queued}."
     )
-    return text.format(
+    text = text.format(
         server=about.server,
         client=about.client,
         version=about.version,
@@ -177,3 +196,7 @@ def _answerText(about: Capabilities) -> str:
         devices=", ".join(device.name or device.device for device in about.devices),
         queued=about.queued,
     )
+    if about.version == __version__:
+        return text
+    note = _("This computer has version {version}; install the same version on both.")
+    return f"{text} {note.format(version=__version__)}"

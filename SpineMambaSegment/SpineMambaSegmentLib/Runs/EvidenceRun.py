@@ -10,7 +10,7 @@ import slicer
 from spinemamba.protocol.job import SegmentJob
 from spinemamba.protocol.result import read_result
 from SpineMambaSegmentLib.Review.Evidence import AddEvidence
-from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene
+from SpineMambaSegmentLib.Runs.SegmentRun import RunOptions, checkInScene, deviceOf
 from SpineMambaSegmentLib.Runs.WorkerRun import WorkerRun
 from SpineMambaSegmentLib.Scene import Inputs
 from SpineMambaSegmentLib.Scene.Files import VolumeFile
@@ -31,7 +31,8 @@ class EvidenceRun(WorkerRun):
         options: Model, device, modality and quality; the region is ignored.
 
     Raises:
-        UserError: If the volume cannot be segmented, or the nodes are under different transforms.
+        UserError: If the volume cannot be segmented, the nodes are under different transforms, or
+            the device is a server without a valid address.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class EvidenceRun(WorkerRun):
         Inputs.checkVolume(volumeNode)
         checkSameTransform(volumeNode, segmentationNode)
         options = options or RunOptions()
+        device = deviceOf(options)
         super().__init__(temporaryFolder)
         self.volumeNode = volumeNode
         self.action: AddEvidence | None = None
@@ -53,10 +55,11 @@ class EvidenceRun(WorkerRun):
             self._folder / "labels.nrrd",
             self._folder / "result.json",
             model=options.model,
-            device=options.device,
+            device=device,
             modality=options.modality,
             quality=options.quality,
         )
+        self._site = options.site
         self._start([self._file], job)
 
     def wait(self) -> AddEvidence:

@@ -17,41 +17,50 @@ _SERVICE = "SpineMamba Segment"
 _FILE = "server-tokens.json"
 
 
+_LEAST_PRIORITY = 1
+"""Back ends of the package keyring below it are not keyrings of a system, but files."""
+
+
 class TokenStore:
     """Tokens by the address of their server.
 
     Args:
-        folder: Folder of the file, which is used where the system has no keyring.
+        folder: Folder of the file, which is used where the system has no keyring, or it is locked.
     """
 
     def __init__(self, folder: Path):
         self._path = folder / _FILE
 
     def token(self, address: str) -> str:
-        """Return the token of a server; empty if there is none."""
+        """Return the token of a server; empty if there is none, or the keyring is locked."""
+        # The file first: what the keyring has under this address was replaced while it was locked.
+        if found := self._read().get(address):
+            return found
         keyring = _keyring()
         if keyring is not None:
             # A keyring may be locked; its errors are of many types.
             with contextlib.suppress(Exception):
-                if found := keyring.get_password(_SERVICE, address):
-                    return str(found)
-        return self._read().get(address, "")
+                return str(keyring.get_password(_SERVICE, address) or "")
+        return ""
+
+    def fileOf(self, address: str) -> Path | None:
+        """Return the file with the token of a server; None if the file does not have it."""
+        return self._path if address in self._read() else None
 
     def keep(self, address: str, token: str) -> None:
         """Remember the token of a server; an empty one removes it.
 
         Raises:
-            UserError: If it cannot be stored (OUTPUT_BAD).
+            UserError: If it cannot be stored, or the keyring does not remove it (OUTPUT_BAD).
         """
         keyring = _keyring()
         isKept = False
-        if keyring is not None:
+        if keyring is not None and token:
             with contextlib.suppress(Exception):
-                if token:
-                    keyring.set_password(_SERVICE, address, token)
-                    isKept = True
-                else:
-                    keyring.delete_password(_SERVICE, address)
+                keyring.set_password(_SERVICE, address, token)
+                isKept = True
+        elif keyring is not None:
+            _remove(keyring, address)
         tokens = self._read()
         before = dict(tokens)
         tokens.pop(address, None)
@@ -85,12 +94,29 @@ class TokenStore:
             ) from error
 
 
+def _remove(keyring: Any, address: str) -> None:
+    """Remove a token from a keyring, if it is there.
+
+    Raises:
+        UserError: If the keyring is locked (OUTPUT_BAD).
+    """
+    try:
+        if keyring.get_password(_SERVICE, address) is not None:
+            keyring.delete_password(_SERVICE, address)
+    except Exception as error:
+        raise UserError(
+            _("The token could not be removed from the keyring of the system."),
+            _("Unlock the keyring, and try again."),
+            Code.OUTPUT_BAD,
+        ) from error
+
+
 def _keyring() -> Any | None:
     """Return the package keyring if it has a keyring of the system; None otherwise."""
     try:
         import keyring
 
-        return keyring if keyring.get_keyring().priority > 0 else None
+        return keyring if keyring.get_keyring().priority >= _LEAST_PRIORITY else None
     # Back ends fail in many ways where a desktop session is missing.
     except Exception:
         return None

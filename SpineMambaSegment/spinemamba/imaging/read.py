@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from spinemamba.common.atomic_files import check_spelling
 from spinemamba.common.errors import UserError
 from spinemamba.common.process_tuning import enough_memory
 from spinemamba.common.progress import Warn
-from spinemamba.imaging.formats.image_file import read_file
+from spinemamba.imaging.formats.image_file import read_file, read_header
+from spinemamba.imaging.formats.image_header import ImageHeader
 from spinemamba.imaging.formats.mr_sequence import SEQUENCE
 from spinemamba.imaging.formats.stated_geometry import is_orthonormal, not_orthonormal
 from spinemamba.imaging.volume import Geometry, Volume
@@ -31,6 +33,8 @@ _DICOM_MARK = (128, b"DICM")
 """Offset and content of the DICOM prefix; many DICOM files have no suffix."""
 
 _MODALITY_TAG, _FRAME_TAG = "0008|0060", "0020|0052"
+_FRAME_HASH = "SpineMamba.FrameHash"
+"""Metadata key that stands for the Frame of Reference UID, which identifies a study."""
 
 
 def read_volume(path: Path, warn: Warn | None = None) -> Volume:
@@ -55,6 +59,30 @@ def read_volume(path: Path, warn: Warn | None = None) -> Volume:
         volume = _checked(_open(path, warn), path.name)
         array = _without_nan(volume.array, path.name, warn)
         return volume.with_array(_values(array, path.name))
+
+
+def read_volume_header(path: Path) -> ImageHeader:
+    """Read the header of an image file, and refuse an image that `read_volume` would refuse by it.
+
+    Args:
+        path: NRRD, NIfTI or MetaImage file.
+
+    Raises:
+        UserError: If the header is damaged, or not of a 3-D scalar image.
+    """
+    header = read_header(path)
+    _check_axes(path.name, header.volume_sizes, header.components)
+    return header
+
+
+def tags_of(volume: Volume) -> dict[str, str]:
+    """Return the metadata of an image file from which `read_volume` takes what is not a voxel."""
+    known = {
+        _MODALITY_TAG: (volume.modality or "").upper(),
+        _FRAME_HASH: volume.frame or "",
+        SEQUENCE: volume.sequence or "",
+    }
+    return {key: value for key, value in known.items() if value}
 
 
 def read_labels(path: Path) -> Volume:
@@ -127,24 +155,14 @@ def _checked(image: sitk.Image, name: str) -> Volume:
     Raises:
         UserError: If it is not a 3-D scalar image, is too small or has an invalid geometry.
     """
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(
-            f"{name} has {image.GetNumberOfComponentsPerPixel()} values per voxel (a colour or "
-            "vector image).",
-            "Choose a grey-value CT or MR volume.",
-        )
+    size = image.GetSize()
+    if len(size) == 4 and size[3] == 1:
+        image, size = image[:, :, :, 0], size[:3]
+    _check_axes(name, size, image.GetNumberOfComponentsPerPixel())
     if "complex" in image.GetPixelIDTypeAsString():
         raise UserError(
             f"{name} has the pixel type '{image.GetPixelIDTypeAsString()}'.",
             "Choose a grey-value CT or MR volume, for MR the magnitude image.",
-        )
-    size = image.GetSize()
-    if len(size) == 4 and size[3] == 1:
-        image = image[:, :, :, 0]
-    elif len(size) != 3:
-        raise UserError(
-            f"{name} has {len(size)} dimensions ({' x '.join(map(str, size))}), not 3.",
-            "Choose a 3-D volume; export one frame of a sequence.",
         )
     if min(image.GetSize()) < LEAST_VOXELS:
         raise UserError(
@@ -158,6 +176,24 @@ def _checked(image: sitk.Image, name: str) -> Volume:
     return Volume(array, geometry, _modality(image), _frame(image), sequence or None)
 
 
+def _check_axes(name: str, sizes: tuple[int, ...], components: int) -> None:
+    """Refuse colours, vectors, and sequences, whose frames are a fourth axis or components.
+
+    Raises:
+        UserError: If the image is not a 3-D scalar image.
+    """
+    if components != 1:
+        raise UserError(
+            f"{name} has {components} values per voxel (a sequence, or a colour or vector image).",
+            "Choose a grey-value CT or MR volume; export one frame of a sequence.",
+        )
+    if len(sizes) != 3:
+        raise UserError(
+            f"{name} has {len(sizes)} dimensions ({' x '.join(map(str, sizes))}), not 3.",
+            "Choose a 3-D volume; export one frame of a sequence.",
+        )
+
+
 def _modality(image: sitk.Image) -> str | None:
     """Return the modality from the DICOM tag, which NRRD files made from a series may keep."""
     known = {"CT": "ct", "MR": "mr"}
@@ -169,6 +205,9 @@ def _frame(image: sitk.Image) -> str | None:
 
     The UID itself identifies a study of the patient, and does not belong into a result.
     """
+    stated = _tag(image, _FRAME_HASH)
+    if re.fullmatch("[0-9a-f]{64}", stated):
+        return stated
     uid = _tag(image, _FRAME_TAG)
     return hashlib.sha256(uid.encode()).hexdigest() if uid else None
 

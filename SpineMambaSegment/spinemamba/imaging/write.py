@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -93,13 +94,21 @@ def to_image(volume: Volume) -> sitk.Image:
     return image
 
 
-def write_image(volume: Volume, path: Path) -> None:
+def write_image(volume: Volume, path: Path, tags: Mapping[str, str] | None = None) -> None:
     """Write an image, compressed. The ending of the name selects the format.
+
+    Args:
+        volume: The image.
+        path: File to write.
+        tags: Metadata, such as `read.tags_of`; only NRRD and MetaImage files keep it.
 
     Raises:
         UserError: As `whole_or_nothing`.
     """
-    save(to_image(volume), path)
+    image = to_image(volume)
+    for key, value in (tags or {}).items():
+        image.SetMetaData(key, value)
+    save(image, path)
 
 
 def save(image: sitk.Image, path: Path) -> None:

@@ -14,7 +14,13 @@ from spinemamba.imaging.formats.image_header import ImageHeader
 from spinemamba.imaging.formats.metaimage_header import read_metaimage_header
 from spinemamba.imaging.formats.nifti_header import read_nifti_header
 from spinemamba.imaging.formats.nrrd_header import read_nrrd_header
-from spinemamba.imaging.formats.stored_voxels import GZIP, RAW, ZLIB, UnreadableError
+from spinemamba.imaging.formats.stored_voxels import (
+    GZIP,
+    RAW,
+    ZLIB,
+    StoredVoxels,
+    UnreadableError,
+)
 from spinemamba.server.errors import RefusedError
 
 HEADER_BYTES = 1 << 20
@@ -43,28 +49,42 @@ _PARSE_ERRORS = (
 _EXPORT = "Export the image again, as compressed NRRD or NIfTI."
 
 
-def check_image(path: Path, ending: str, most_voxels: int) -> int:
+def check_image(path: Path, ending: str, most_voxels: int, *, is_labels: bool = False) -> int:
     """Check the header of an image, or of the first `HEADER_BYTES` of it.
 
     Args:
         path: The file.
         ending: Its format.
         most_voxels: Most numbers that the image may hold.
+        is_labels: Whether it is a segmentation, which may have several layers.
 
     Returns:
         How many numbers it holds.
 
     Raises:
-        RefusedError: If the header is not valid, the voxels are in another file or stored as text
-            (INPUT_BAD), or there are too many (TOO_LARGE).
+        RefusedError: If the header is not valid, the voxels are in another file or stored as text,
+            it is not a 3-D scalar image (INPUT_BAD), or there are too many voxels (TOO_LARGE).
     """
     try:
-        voxels = _READERS[ending](path).voxels
+        header = _READERS[ending](path)
     except UnreadableError as error:
         raise RefusedError("INPUT_BAD", f"The image cannot be read: {error}.", _EXPORT) from error
     except _PARSE_ERRORS as error:
         message = "The header of the image is damaged, or not of the type that its name states."
         raise RefusedError("INPUT_BAD", message, _EXPORT) from error
+    _check_voxels(header.voxels, path, most_voxels)
+    if not is_labels and (len(header.volume_sizes) != 3 or header.components != 1):
+        message = "The image is not one 3-D grey-value volume, but a sequence, vectors or colours."
+        raise RefusedError("INPUT_BAD", message, "Export one frame of a sequence as a volume.")
+    return header.voxels.count
+
+
+def _check_voxels(voxels: StoredVoxels, path: Path, most_voxels: int) -> None:
+    """Check where the voxels are, and how many.
+
+    Raises:
+        RefusedError: As `check_image`.
+    """
     if voxels.files != (path,):
         message = "The image consists of several files."
         raise RefusedError("INPUT_BAD", message, "Export it as one file.")
@@ -78,4 +98,3 @@ def check_image(path: Path, ending: str, most_voxels: int) -> int:
             f"The image holds more than {most_voxels} voxels, the most that this server takes.",
             "Crop the image to the spine, or ask the administrator for a higher limit.",
         )
-    return voxels.count

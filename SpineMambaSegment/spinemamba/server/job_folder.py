@@ -14,6 +14,7 @@ from spinemamba.protocol.remote.formats import (
     JOB_STATE,
     JSON_ENDING,
     LABELS,
+    OTHER_RESULT,
     OTHER_SCAN,
     PICTURE,
     PICTURE_ENDING,
@@ -27,6 +28,7 @@ from spinemamba.protocol.remote.formats import (
     SegmentRequest,
     SentFile,
 )
+from spinemamba.protocol.result import RESULT_END
 
 _REQUEST_NAME, _STATE_NAME = "request.json", "state.json"
 _BLOCK_BYTES = 1 << 20
@@ -54,7 +56,10 @@ class JobFolder:
 
     def sent(self, file: SentFile) -> Path:
         """Return the path of a file that was sent."""
-        return self.path / "sent" / f"{file.role}{file.ending}"
+        # Beside the labels of the other scan, where they are read together.
+        is_other = file.role == OTHER_RESULT
+        name = f"{OTHER_SCAN}{RESULT_END}" if is_other else f"{file.role}{file.ending}"
+        return self.path / "sent" / name
 
     def result_path(self, attempt: int, role: str, ending: str) -> Path:
         """Return the path of a file of the result.

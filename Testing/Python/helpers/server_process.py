@@ -1,6 +1,8 @@
-"""A server with stand-in workers in a process of its own, and a plain client of it.
+"""A server in a process of its own, with stand-in or real workers, and a plain client of it.
 
-``python server_process.py settings.json`` runs the server; `RunningServer` starts it.
+``python server_process.py settings.json`` runs the server; `RunningServer` starts it. Tests of the
+API use it with a stand-in that does what a request says; tests of our client use `local_server`,
+whose stand-in paints boxes or stops where the environment says.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spinemamba.protocol.remote.formats import ENDED, ERASED, JOB_TYPE, JOBS
+from spinemamba.protocol.remote.formats import CAPABILITIES, ENDED, ERASED, JOB_TYPE, JOBS
 from spinemamba.server.tokens import add_token
 
 WORKER = """
@@ -69,14 +72,20 @@ sys.exit(main(sys.argv[1:], run=run, grace_s=0.3))
 """
 """A worker whose result is a copy of the image. A pin such as ``segment crash`` says what to do."""
 
+_PAINTER = Path(__file__).resolve().parents[1] / "panel" / "fake_worker.py"
+
 
 def worker_command(folder: Path) -> str:
     """Write the stand-in worker, and return an interpreter that runs it."""
     package = Path(sys.modules["spinemamba"].__file__).parents[1]
     script = folder / "stand_in.py"
     script.write_text(WORKER.format(package=str(package)), encoding="utf-8")
+    return _interpreter(folder, f'shift 2\nexec "{sys.executable}" "{script}" "$@"')
+
+
+def _interpreter(folder: Path, commands: str) -> str:
     path = folder / "python.sh"
-    path.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" "{script}" "$@"\n')
+    path.write_text(f"#!/bin/sh\n{commands}\n")
     path.chmod(0o755)
     return str(path)
 
@@ -153,6 +162,7 @@ class RunningServer:
         clients: Names of tokens to make; empty for a server without tokens.
         prefix: Words before the command, such as those that limit the size of files.
         tokens: Token of each client.
+        environment: Variables for the server and its workers.
     """
 
     folder: Path
@@ -160,6 +170,7 @@ class RunningServer:
     clients: tuple[str, ...] = ("anna", "ben")
     prefix: tuple[str, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
     port: int = 0
 
@@ -167,6 +178,11 @@ class RunningServer:
     def state(self) -> Path:
         """Folder of the server."""
         return self.folder / "state"
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> RunningServer:
         """Start the server, and wait until it listens."""
@@ -176,7 +192,7 @@ class RunningServer:
                 self.tokens[name] = add_token(self.folder / "tokens.json", name)
         settings = {
             "folder": str(self.state),
-            "python": worker_command(self.folder),
+            "python": self.options.get("python") or worker_command(self.folder),
             "tokens": str(self.folder / "tokens.json") if self.clients else None,
             "spare_bytes": 0,
             **self.options,
@@ -188,7 +204,11 @@ class RunningServer:
                 [*self.prefix, sys.executable, __file__, str(path)],
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    **self.environment,
+                },
             )
         line = self.process.stdout.readline().decode()
         assert line, (self.folder / "server.log").read_text()
@@ -303,6 +323,19 @@ class RunningServer:
             time.sleep(0.02)
         assert self.files() == set()
 
+    def count(self) -> tuple[int, int]:
+        """Return the numbers of jobs in line and in progress, of a server without tokens."""
+        with urllib.request.urlopen(f"{self.url}{CAPABILITIES}", timeout=10) as answer:
+            about = json.load(answer)
+        return about["queued"], about["running"]
+
+    def wait_until_idle(self, seconds: float = 10) -> None:
+        """Wait until there are neither jobs nor files of jobs; on a server without tokens."""
+        deadline = time.monotonic() + seconds
+        while self.count() != (0, 0) or self.files():
+            assert time.monotonic() < deadline, (self.count(), self.files())
+            time.sleep(0.05)
+
     def files(self) -> set[str]:
         """Return the paths of the files of jobs on the disk of the server."""
         folders = (self.state / "jobs", self.state / "incoming")
@@ -311,6 +344,36 @@ class RunningServer:
             for folder in folders
             for path in folder.rglob("*")
         }
+
+
+@contextlib.contextmanager
+def local_server(
+    folder: Path,
+    *,
+    real: bool = False,
+    tokens: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunningServer]:
+    """Run a server for tests of our client.
+
+    Args:
+        folder: Its folder; created.
+        real: Whether it segments, instead of painting boxes as ``panel/fake_worker.py`` does.
+        tokens: Its token file, or None.
+        environment: Variables for the worker, such as STOP_AT.
+    """
+    import pytest  # the process of the server does not need it
+
+    for package in ("fastapi", "uvicorn"):
+        pytest.importorskip(package)
+    folder.mkdir(parents=True, exist_ok=True)
+    boxes = f'exec "{sys.executable}" "{_PAINTER}" "$@"'
+    python = sys.executable if real else _interpreter(folder, boxes)
+    options = {"python": python, "name": "Ward"}
+    if tokens is not None:
+        options["tokens"] = str(tokens)
+    with RunningServer(folder, options, clients=(), environment=environment or {}) as server:
+        yield server
 
 
 def main(path: Path) -> None:

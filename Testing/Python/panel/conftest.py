@@ -143,6 +143,33 @@ def panel(make_panel: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
+def token_store(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module TokenStore, which must not write to the keyring of the user."""
+    from SpineMambaSegmentLib.Setup import TokenStore
+
+    monkeypatch.setattr(TokenStore, "_keyring", lambda: None)
+    return TokenStore
+
+
+@pytest.fixture
+def server_user(
+    token_store: ModuleType,
+    panel: Any,
+    volume: Any,
+    pump: Any,
+    real_worker: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """A user of the panel with a server, who waits shorter in an outage."""
+    from server_user import QUICK, ServerUser
+
+    from spinemamba.protocol.remote import remote_worker
+
+    monkeypatch.setattr(remote_worker, "Patience", lambda: QUICK)
+    return ServerUser(panel, volume, pump, real_worker)
+
+
+@pytest.fixture
 def volume(module: ModuleType) -> Any:
     """A volume with a name that must not leave the scene."""
     from scene_helpers import add_volume

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from spinemamba.anatomy.labels import BY_NAME, NETWORK_LEVELS
@@ -19,7 +20,7 @@ from spinemamba.common.errors import Code, UserError
 from spinemamba.common.progress import STAGES
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.job import SegmentJob
-from spinemamba.protocol.result import InstanceResult, Result
+from spinemamba.protocol.result import InstanceResult, LevelsFrom, Result
 from spinemamba.worker import main
 
 NAMES = ("T12", "L1", "L2")
@@ -50,7 +51,22 @@ def run(
     sys.stdout.flush()
     if os.environ.get("WARN"):
         warn(os.environ["WARN"])
-    _paint(job)
+    _paint(job, _other_scan(job, warn))
+
+
+def _other_scan(job: SegmentJob, warn: Callable[[str], None]) -> LevelsFrom | None:
+    """Return an entry with all that the other scan says."""
+    if getattr(job, "levels_from", None) is None:
+        return None
+    from spinemamba.labelmaps.other_scan import read_other_scan
+
+    other = read_other_scan(job.levels_from)
+    warn(f"The levels of {other.source}, used as evidence, are in doubt themselves.")
+    levels = tuple((outline.number, outline.level) for outline in other.outlines)
+    certainty = sum(outline.certainty for outline in other.outlines)
+    return LevelsFrom(
+        other.source, "shape", "found", not other.in_doubt, 0, certainty, levels, (), None
+    )
 
 
 def _stop(stage: str, how: str | None, progress: Callable[[str, float], None]) -> None:
@@ -66,7 +82,7 @@ def _stop(stage: str, how: str | None, progress: Callable[[str, float], None]) -
         time.sleep(0.01)
 
 
-def _paint(job: SegmentJob) -> None:
+def _paint(job: SegmentJob, other: LevelsFrom | None) -> None:
     # Imported here: a run that is stopped before starts in half the time.
     import numpy as np
     import SimpleITK as sitk
@@ -86,7 +102,10 @@ def _paint(job: SegmentJob) -> None:
     with contextlib.ExitStack() as stack:
         first, second = (stack.enter_context(whole_or_nothing(path)) for path in job.outputs)
         sitk.WriteImage(out, str(first), useCompression=True)
-        result_of(labels, image).write(second)
+        result = replace(result_of(labels, image), levels_from=other)
+        if other is not None:
+            result = replace(result, warnings=(f"From {other.source}.",))
+        result.write(second)
 
 
 def result_of(labels: Any, image: Any) -> Result:

@@ -11,6 +11,8 @@ import slicer
 import vtk
 from run_helpers import is_there
 from scene_helpers import add_volume
+from server_process import local_server
+from vtk.util.numpy_support import vtk_to_numpy
 
 from spinemamba.protocol import events
 
@@ -66,6 +68,22 @@ class Scan:
             for k in range(results.GetNumberOfDataNodes())
         }
 
+    def voxels(self) -> list[tuple[bytes, tuple[int, ...], tuple[float, ...]]]:
+        """Return labels, extent and grid of each segment in each frame of the result."""
+        results, found = self.results, []
+        for k in range(results.GetNumberOfDataNodes()):
+            segmentation = results.GetNthDataNode(k).GetSegmentation()
+            for name in segmentation.GetSegmentIDs():
+                segment = segmentation.GetSegment(name)
+                labels = segment.GetRepresentation("Binary labelmap")
+                matrix = vtk.vtkMatrix4x4()
+                labels.GetImageToWorldMatrix(matrix)
+                array = vtk_to_numpy(labels.GetPointData().GetScalars())
+                mask = array == segment.GetLabelValue()
+                grid = tuple(matrix.GetData())
+                found.append((mask.tobytes(), labels.GetExtent(), grid))
+        return found
+
     def rows(self) -> int:
         return self.ui.reviewTable.rowCount
 
@@ -104,6 +122,35 @@ def test_all_frames_become_a_sequence_in_the_same_browser(scan):
         scan.output.GetRASBounds(bounds)
         heights.append(bounds[5] - bounds[4])
     assert heights == pytest.approx([heights[0], 2 * heights[0], 3 * heights[0]], rel=0.05)
+
+
+def test_all_frames_over_a_server_are_those_of_a_local_run(
+    panel, fake_worker, pump, tmp_path, monkeypatch
+):
+    from SpineMambaSegmentLib.Setup import TokenStore
+
+    monkeypatch.setattr(TokenStore, "_keyring", lambda: None)
+    local = Scan(panel, pump)
+    local.start()
+    local.wait()
+    assert local.ids() == dict.fromkeys(VALUES, IDS)
+    expected = local.voxels()
+    with local_server(tmp_path / "server") as server:
+        remote = Scan(panel, pump)
+        remote.ui.outputSelector.setCurrentNode(None)
+        remote.ui.serverAddressEdit.text = server.url
+        panel.serverSection._onAddress()
+        remote.ui.deviceSelector.setCurrentIndex(remote.ui.deviceSelector.findData("server"))
+        remote.start()
+        remote.wait()
+        assert "Made on Ward" in remote.ui.statusLabel.text
+        server.wait_until_idle()
+    for number in (1, 2, 3):
+        assert any(text.startswith(f"Frame {number} of 3: ") for text in remote.seen)
+    assert any("on Ward" in text for text in remote.seen), sorted(set(remote.seen))
+    assert remote.ids() == dict.fromkeys(VALUES, IDS)
+    assert remote.voxels() == expected
+    assert list(fake_worker.iterdir()) == []
 
 
 def test_the_log_of_a_run_over_frames_has_all_of_them(scan):

@@ -10,6 +10,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,24 @@ def read_file(path: Path) -> sitk.Image:
             geometry is missing, contradictory or read differently by the library; if memory is
             too small (OOM_HOST).
     """
+    with _translated_errors(path), enough_memory(), quiet_library():
+        return _guarded(path, _reader(path))
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read the header of an image that is not DICOM, without its voxels.
+
+    Args:
+        path: As for `read_file`.
+
+    Raises:
+        UserError: If the format is unknown, or the header is missing or damaged.
+    """
+    with _translated_errors(path):
+        return _reader(path)(path)
+
+
+def _reader(path: Path) -> Callable[[Path], ImageHeader]:
     check_spelling(path)
     end = next((end for end in FORMATS if path.name.lower().endswith(end)), None)
     if end is None:
@@ -69,11 +88,15 @@ def read_file(path: Path) -> sitk.Image:
             f"{path.name} is not in an image format that can be read.",
             f"Give a DICOM folder or one of {', '.join(FORMATS)}.",
         )
+    if path.stat().st_size == 0:
+        raise UserError(f"{path.name} is empty (0 bytes).", "Export or copy the image again.")
+    return READERS[end]
+
+
+@contextmanager
+def _translated_errors(path: Path) -> Iterator[None]:
     try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{path.name} is empty (0 bytes).", "Export or copy the image again.")
-        with enough_memory(), quiet_library():
-            return _guarded(path, READERS[end])
+        yield
     except UnreadableError as error:
         raise _unreadable(path, str(error)) from error
     except PARSE_ERRORS as error:
@@ -95,12 +118,12 @@ def _guarded(path: Path, read_header: Callable[[Path], ImageHeader]) -> sitk.Ima
     header = read_header(path)
     # Before the library allocates memory for the size that the header states.
     scan = scan_voxels(header.voxels)
-    sizes, shape = _without_ones(header.sizes), header.sizes[:3]
+    sizes, shape = header.volume_sizes, header.sizes[:3]
     spatial = len(sizes) in (3, 4)
     if spatial:
         check_statements(path.name, shape, header.statements, header.missing)
     image = _read(path)
-    if (read := _without_ones(image.GetSize())) != sizes:
+    if (read := replace(header, sizes=image.GetSize()).volume_sizes) != sizes:
         raise UnreadableError(
             f"its header states {_times(sizes)} voxels, but {_times(read)} are read"
         )
@@ -138,13 +161,6 @@ def _read(path: Path) -> sitk.Image:
         alone = Path(folder) / "image.nii.gz"
         shutil.copyfile(path, alone)
         return sitk.ReadImage(str(alone))
-
-
-def _without_ones(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop trailing axes of one voxel after the third."""
-    while len(sizes) > 3 and sizes[-1] == 1:
-        sizes = sizes[:-1]
-    return sizes
 
 
 def _times(numbers: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -33,6 +34,19 @@ class ImageHeader:
     missing: Mapping[str, str] = field(default_factory=dict)
     unit_mm: float = 1.0
     in_order: bool = True
+
+    @property
+    def components(self) -> int:
+        """Numbers per voxel: colours, vectors, or the frames of a sequence in Slicer's files."""
+        return self.voxels.count // max(1, math.prod(self.sizes))
+
+    @property
+    def volume_sizes(self) -> tuple[int, ...]:
+        """Sizes without trailing axes of one voxel after the third."""
+        sizes = self.sizes
+        while len(sizes) > 3 and sizes[-1] == 1:
+            sizes = sizes[:-1]
+        return sizes
 
 
 def data_file(header: Path, name: str) -> Path:

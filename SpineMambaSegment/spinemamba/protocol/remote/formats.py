@@ -40,10 +40,11 @@ IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 LABEL_ENDINGS = (".seg.nrrd", *IMAGE_ENDINGS)
 JSON_ENDING, PICTURE_ENDING = ".json", ".png"
 
-IMAGE, LABELS, RESULT, OTHER_SCAN, PICTURE = "image", "labels", "result", "other_scan", "picture"
+IMAGE, LABELS, RESULT, PICTURE = "image", "labels", "result", "picture"
+OTHER_SCAN, OTHER_RESULT = "other_scan", "other_result"
 """Roles of files in requests and results."""
 
-SENT_ROLES = (IMAGE, LABELS, RESULT, OTHER_SCAN)
+SENT_ROLES = (IMAGE, LABELS, RESULT, OTHER_SCAN, OTHER_RESULT)
 
 JOB_ID = "[0-9a-f]{32}"
 """Pattern of the id of a job."""
@@ -76,7 +77,7 @@ class SentFile:
     sha256: Annotated[str, Limits(pattern="([0-9a-f]{64})?")] = ""
 
     def __post_init__(self) -> None:
-        known = {IMAGE: IMAGE_ENDINGS, LABELS: LABEL_ENDINGS, RESULT: (JSON_ENDING,)}
+        known = {IMAGE: IMAGE_ENDINGS, **dict.fromkeys((RESULT, OTHER_RESULT), (JSON_ENDING,))}
         if self.ending not in known.get(self.role, LABEL_ENDINGS):
             raise ValueError(f"a file of the role {self.role} cannot end with {self.ending}")
 
@@ -103,6 +104,8 @@ class JobRequest:
         if len(set(roles)) < len(roles) or not needed <= set(roles) <= known:
             also = f", and may have {', '.join(self.MAY_HAVE)}" if self.MAY_HAVE else ""
             raise ValueError(f"files must be {', '.join(self.NEEDS)}{also}, once each")
+        if OTHER_RESULT in roles and OTHER_SCAN not in roles:
+            raise ValueError(f"{OTHER_RESULT} needs {OTHER_SCAN}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ class SegmentRequest(_ModelRequest):
 
     KIND: ClassVar[str] = "segment"
     NEEDS: ClassVar[tuple[str, ...]] = (IMAGE,)
-    MAY_HAVE: ClassVar[tuple[str, ...]] = (OTHER_SCAN,)
+    MAY_HAVE: ClassVar[tuple[str, ...]] = (OTHER_SCAN, OTHER_RESULT)
 
     quality: Annotated[str, Limits(choices=QUALITIES)] = "standard"
     fixed_levels: tuple[str, ...] = ()
@@ -191,7 +194,7 @@ class RelabelRequest(JobRequest):
 
     KIND: ClassVar[str] = "relabel"
     NEEDS: ClassVar[tuple[str, ...]] = (LABELS, RESULT)
-    MAY_HAVE: ClassVar[tuple[str, ...]] = (OTHER_SCAN,)
+    MAY_HAVE: ClassVar[tuple[str, ...]] = (OTHER_SCAN, OTHER_RESULT)
 
     fixed_levels: tuple[str, ...] = ()
     labels_ending: LabelEnding = LABEL_FORMATS[0]

@@ -27,6 +27,9 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BLOCK = 1 << 18
 _LEAST_STATUS, _MOST_STATUS = 200, 299
 _REPEATABLE = ("GET", "HEAD", "DELETE")
+_OUT_OF_DATE = (9, 10)
+"""Codes of OpenSSL for a certificate that is not valid yet, and for one that has expired."""
+
 _LOST = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 Body = bytes | Iterable[bytes] | None
@@ -99,7 +102,9 @@ class Answer:
         """Yield the body in blocks. Errors as for `body`."""
         left, host = most_bytes, self._connection.site.host
         with translated_errors(host), self._connection.closed_after_error():
+            has_end = self._response.length is not None or self._response.chunked
             while block := self._response.read(_BLOCK):
+                has_end = True
                 left -= len(block)
                 if left < 0:
                     raise UserError(
@@ -109,7 +114,8 @@ class Answer:
                     )
                 yield block
             # http.client returns a short body of known length without an error.
-            if self._response.length:
+            # So it does after headers that the network has cut off before the length.
+            if self._response.length or not has_end:
                 raise http.client.IncompleteRead(b"", self._response.length)
 
     @property
@@ -257,9 +263,13 @@ def translated_errors(host: str, passing: tuple[type[BaseException], ...] = ()) 
     except passing:
         raise
     except ssl.SSLCertVerificationError as error:
+        has_expired = error.verify_code in _OUT_OF_DATE
+        remedy = "Give the file of its certificate authority, or correct the address."
+        if has_expired:
+            remedy = "Ask the administrator for a new one, and check the date of this computer."
         raise UserError(
             f"The certificate of {host} is not trusted: {error.verify_message}.",
-            "Give the file of its certificate authority, or correct the address.",
+            remedy,
             Code.SERVER_REFUSED,
         ) from error
     except (OSError, http.client.HTTPException) as error:

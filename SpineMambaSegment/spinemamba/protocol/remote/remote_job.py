@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,6 +20,8 @@ from spinemamba.protocol.remote.formats import (
     IMAGE,
     IMAGE_ENDINGS,
     LABELS,
+    OTHER_RESULT,
+    OTHER_SCAN,
     PICTURE,
     QUEUED,
     RESULT,
@@ -32,6 +34,7 @@ from spinemamba.protocol.remote.formats import (
 )
 from spinemamba.protocol.remote.http_connection import RefusedError, UnreachableError
 from spinemamba.protocol.remote.server_client import ServerClient
+from spinemamba.protocol.result import RESULT_END
 
 T = TypeVar("T")
 
@@ -39,6 +42,10 @@ SEND_SHARE, FETCH_SHARE = 0.04, 0.04
 """Shares of the transfers in the whole job."""
 
 _LEAST_POLL_S = 0.1
+
+
+def _unchanged(files: Mapping[str, Path]) -> None:
+    """Leave the results as they are."""
 
 
 class ReportProgress(Protocol):
@@ -81,6 +88,7 @@ class RemoteJob:
         warn: Called with each warning.
         sleep: Waits; may raise `Cancelled`.
         patience: Longest outage.
+        amend: Called with the fetched files by role, before they appear under their names.
         where: Server and model in words, with the place in line; empty before it has answered.
         job_id: Id of the job on the server; empty before it was accepted.
     """
@@ -90,6 +98,7 @@ class RemoteJob:
     warn: Warn
     sleep: Callable[[float], None] = time.sleep
     patience: Patience = field(default_factory=Patience)
+    amend: Callable[[Mapping[str, Path]], None] = _unchanged
     where: str = ""
     job_id: str = ""
 
@@ -169,6 +178,7 @@ class RemoteJob:
         with all_or_none(list(targets.values()), overwrite=job.overwrite) as partial:
             parts = {role: partial[path] for role, path in targets.items()}
             self._patiently(lambda: self.client.fetch(self.job_id, parts, share))
+            self.amend(parts)
             # A request to cancel during the last block comes before the results appear.
             self.progress(FETCH, 1.0, 1.0)
 
@@ -263,6 +273,12 @@ def _files(job: FileJob) -> dict[str, Path]:
     files = {IMAGE: job.input}
     if isinstance(job, ResegmentJob) and job.labels is not None:
         files[LABELS] = job.labels
+    if isinstance(job, SegmentJob) and job.levels_from is not None:
+        files[OTHER_SCAN] = labels = job.levels_from
+        stem = labels.name.removesuffix(ending(labels))
+        result = labels.with_name(stem + RESULT_END)
+        if result.is_file():
+            files[OTHER_RESULT] = result
     return files
 
 

@@ -9,11 +9,19 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO
 
 from spinemamba.common.atomic_files import NO_ROOM
 from spinemamba.protocol.remote.bundle import LONGEST_LINE_BYTES, body_length
-from spinemamba.protocol.remote.formats import JOB_TYPE, JSON_ENDING, REQUEST, JobRequest, SentFile
+from spinemamba.protocol.remote.formats import (
+    IMAGE,
+    JOB_TYPE,
+    JSON_ENDING,
+    REQUEST,
+    JobRequest,
+    SentFile,
+)
 from spinemamba.protocol.result import RESULT
 from spinemamba.server.errors import RefusedError, disk_full
 from spinemamba.server.image_check import HEADER_BYTES, check_image
@@ -200,7 +208,8 @@ async def _receive_file(
             pending.clear()
             if voxels is None and not is_json and (not left or out.tell() >= HEADER_BYTES):
                 most = settings.limits.voxels
-                voxels = await asyncio.to_thread(check_image, path, file.ending, most)
+                check = partial(check_image, is_labels=file.role != IMAGE)
+                voxels = await asyncio.to_thread(check, path, file.ending, most)
     if file.sha256 and file.sha256 != sink.sha256.hexdigest():
         message = "A file has changed on the way: its hash is another."
         raise RefusedError("INPUT_BAD", message, "Send it again.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from certificates import make_certificate
 
-from spinemamba.common.errors import UserError
+from spinemamba.common.errors import Code, UserError
 from spinemamba.protocol.remote.http_connection import Connection, RefusedError, UnreachableError
 from spinemamba.protocol.remote.retries import Retries
 from spinemamba.protocol.remote.site import Site
@@ -57,16 +57,7 @@ def serving(certificate: Path | None = None, key: Path | None = None) -> Iterato
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory) -> tuple[Path, Path]:
     """A certificate of 127.0.0.1 that the system does not know, and its key."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("openssl is missing")
-    folder = tmp_path_factory.mktemp("tls")
-    paths = folder / "cert.pem", folder / "key.pem"
-    command = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-               "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-               "-out", str(paths[0]), "-keyout", str(paths[1])]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True)
-    return paths
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def get(url: str, ca_file: Path | None = None, path: str = "/") -> bytes:
@@ -87,6 +78,39 @@ def test_a_certificate_is_trusted_only_with_its_own_file(certificate):
             get(f"http://127.0.0.1:{port}")
     with serving() as port, pytest.raises(UnreachableError, match="encrypted"):
         get(f"https://127.0.0.1:{port}")
+
+
+def test_an_expired_certificate_is_named_as_the_reason(tmp_path):
+    expired = make_certificate(tmp_path, expired=True)
+    with serving(*expired) as port, pytest.raises(UserError, match="has expired") as caught:
+        get(f"https://127.0.0.1:{port}", expired[0])
+    assert caught.value.code is Code.SERVER_REFUSED
+    assert "administrator" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhalf",
+    ],
+)
+def test_an_answer_that_the_network_cuts_off_may_be_asked_for_again(answer):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(1 + (answer == b"")):  # a GET without an answer is sent twice
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(UnreachableError, match="lost"):
+            get(f"http://127.0.0.1:{listener.getsockname()[1]}")
 
 
 def test_a_file_without_certificates_is_refused(tmp_path):

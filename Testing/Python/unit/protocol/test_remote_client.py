@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from cut_network import network_to
 from fake_method import write_scan
-from local_server import local_server, network_to
+from server_process import local_server
 
 from spinemamba.common.errors import UserError
 from spinemamba.common.progress import FETCH, SEND, STAGES
@@ -67,14 +68,6 @@ def at(stage: str):
     return lambda event: isinstance(event, events.Progress) and event.stage == stage
 
 
-def wait_for_end(server) -> None:
-    """Wait until the server has neither jobs nor files of jobs."""
-    end_s = time.monotonic() + 10
-    while server.count() != (0, 0) or server.job_files():
-        assert time.monotonic() < end_s, (server.count(), server.job_files())
-        time.sleep(0.05)
-
-
 def test_a_job_gives_the_files_of_a_local_run_and_leaves_nothing(server, tmp_path):
     job = job_in(tmp_path / "run")
     worker = RemoteWorker.start(job, tmp_path, Site(server.url), QUICK)
@@ -91,7 +84,7 @@ def test_a_job_gives_the_files_of_a_local_run_and_leaves_nothing(server, tmp_pat
     assert worker.where.startswith("Ward (127.0.0.1:")
     assert "model " in worker.where
     assert "Doe" not in worker.log.read_text()
-    wait_for_end(server)
+    server.wait_until_idle()
     everything = b"".join(p.read_bytes() for p in server.folder.rglob("*") if p.is_file())
     assert b"Doe John" not in everything
 
@@ -109,13 +102,13 @@ def test_a_job_is_cancelled_at_each_stage(server, tmp_path, stage):
     worker.kill()
     assert not [e for e in worker.new_events() if isinstance(e, events.Finished | events.Failed)]
     assert sorted(p.name for p in job.output.parent.iterdir()) == ["Doe John.nrrd"]
-    wait_for_end(server)
+    server.wait_until_idle()
 
 
 @pytest.mark.parametrize("stage", [SEND, "read", "segment", FETCH])
 def test_an_outage_at_each_stage_only_delays_the_job(server, tmp_path, stage):
     job = job_in(tmp_path / "run")
-    with network_to(server) as network:
+    with network_to(server.port) as network:
         worker = RemoteWorker.start(job, tmp_path, Site(network.url), QUICK)
         found = Events(worker)
         early = found.until(at(stage))
@@ -129,13 +122,13 @@ def test_an_outage_at_each_stage_only_delays_the_job(server, tmp_path, stage):
         assert len(warned) == 1
         assert "Trying again" in warned[0]
     assert {p.name for p in job.output.parent.iterdir()} >= {"labels.nrrd", "result.json"}
-    wait_for_end(server)
+    server.wait_until_idle()
 
 
 @pytest.mark.long  # 20 s of waiting, as users have them; the test above shortens all waits
 def test_an_outage_of_twenty_seconds_only_delays_the_job(server, tmp_path):
     job = job_in(tmp_path / "run")
-    with network_to(server) as network:
+    with network_to(server.port) as network:
         worker = RemoteWorker.start(job, tmp_path, Site(network.url), Patience(poll_s=0.1))
         found = Events(worker)
         found.until(at("locate"))
@@ -146,13 +139,13 @@ def test_an_outage_of_twenty_seconds_only_delays_the_job(server, tmp_path):
         late = found.until()
     assert isinstance(late[-1], events.Finished), late[-1]
     assert time.monotonic() - mended_s < 10
-    wait_for_end(server)
+    server.wait_until_idle()
 
 
 def test_an_outage_that_lasts_is_an_error_and_leaves_no_file(server, tmp_path):
     job = job_in(tmp_path / "run")
     patience = Patience(outage_s=0.3, first_s=0.05, longest_s=0.1, poll_s=0.1)
-    with network_to(server) as network:
+    with network_to(server.port) as network:
         worker = RemoteWorker.start(job, tmp_path, Site(network.url), patience)
         found = Events(worker)
         found.until(at("segment"))
@@ -162,8 +155,8 @@ def test_an_outage_that_lasts_is_an_error_and_leaves_no_file(server, tmp_path):
     assert failure.code == "SERVER_UNREACHABLE"
     assert sorted(p.name for p in job.output.parent.iterdir()) == ["Doe John.nrrd"]
     # What the server could not be told is cancelled here, so that the next test finds it idle.
-    for name in server.job_files():
-        ServerClient(Connection(Site(server.url))).cancel(name)
+    for job in (server.state / "jobs").iterdir():
+        ServerClient(Connection(Site(server.url))).cancel(job.name)
 
 
 def test_an_error_of_the_job_arrives_with_its_words(tmp_path):
@@ -196,7 +189,7 @@ def test_a_refusal_in_the_middle_of_an_upload_arrives_with_its_words(server, tmp
     failure = follow(RemoteWorker.start(job, tmp_path, Site(server.url), QUICK))[-1]
     assert isinstance(failure, events.Failed)
     assert failure.code in ("INPUT_BAD", "SERVER_REFUSED"), failure
-    wait_for_end(server)
+    server.wait_until_idle()
 
 
 def test_a_wrong_token_is_refused_before_the_image_is_sent(tmp_path):

@@ -6,15 +6,14 @@ import hashlib
 import http.client
 import json
 import secrets
-import shutil
 import ssl
 import stat
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from certificates import make_certificate
 from server_process import RunningServer, nrrd
 
 from spinemamba.cli.main import main
@@ -288,14 +287,7 @@ def test_two_servers_do_not_share_a_folder(tmp_path: Path):
 
 
 def test_a_server_with_a_certificate_answers_over_tls_only(tmp_path: Path):
-    if (openssl := shutil.which("openssl")) is None:
-        pytest.skip("openssl is not installed")
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", *names, *files]
-    subprocess.run(command, capture_output=True, check=True)
-    key.chmod(0o600)
+    certificate, key = make_certificate(tmp_path / "tls", "DNS:localhost")
     options = {"certificate": str(certificate), "key": str(key), "is_tls": True}
     with RunningServer(tmp_path / "s", options) as server:
         trusted = ssl.create_default_context(cafile=certificate)
