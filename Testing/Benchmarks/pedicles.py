@@ -24,7 +24,7 @@ from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.measure.frame import unit
 from spinemamba.planning.breach import Bone, Shaft, tested
 from spinemamba.planning.plan_spine import PlannedSpine, PlannedVertebra, plan_spine
-from spinemamba.planning.sections import Line, Tube
+from spinemamba.parts.sections import Line, Tube
 from spinemamba.protocol.planning.plan import SIDES, Pedicle
 
 REAL = (

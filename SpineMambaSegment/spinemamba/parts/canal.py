@@ -59,7 +59,7 @@ def _sections(vertebra: Vertebra, marks: Landmarks) -> list[_Section]:
     """Return the sections at the upper and the lower end of a vertebra."""
     frame = vertebra.body.frame
     depth = marks.lamina.front_mm - marks.wall_mm
-    height = float(np.mean([side.waist.centre_mm[2] for side in marks.sides.values()]))
+    height = float(np.mean([side.pedicle.isthmus_mm[2] for side in marks.sides.values()]))
     middle = marks.canal_middle_mm
     starts = frame.to_lps(np.array([(0.0, middle, height + z) for z in _HEIGHTS_MM]))
     left, right = (

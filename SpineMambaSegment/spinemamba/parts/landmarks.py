@@ -14,7 +14,9 @@ import numpy as np
 from spinemamba.measure.body import Body
 from spinemamba.measure.frame import Patch
 from spinemamba.measure.vertebra import Vertebra
-from spinemamba.parts.pedicle import Section, smallest_section
+from spinemamba.parts.bone_field import BoneField
+from spinemamba.parts.pedicle_search import NOT_FOUND, rough_pedicle, shown_pedicle
+from spinemamba.parts.sections import Tube
 
 _ABOVE_MM, _BELOW_MM, _STEP_MM = 6.0, 14.0, 0.5
 """Range of the rays through the canal, beyond the endplates, and their distance."""
@@ -55,9 +57,9 @@ _SPINOUS_MM = 4.0
 
 NECK = ("C2", "C3", "C4", "C5", "C6")
 
-_NECK_MM, _NECK_DEPTH = 3.0, 0.6
+_NECK_MM = 3.0
 """In the neck: distance behind the posterior wall up to which the tip of a transverse process is
-searched, and the smallest section of a pedicle, as share of the way to the middle of the canal."""
+searched."""
 
 _PILLAR = 0.7
 """Least X of the inferior articular processes of the neck, as share of that of the pedicle."""
@@ -95,11 +97,43 @@ class Lamina:
 
 
 @dataclass(frozen=True)
+class PedicleAxis:
+    """Isthmus and axis of a pedicle, mirrored to the left.
+
+    Attributes:
+        isthmus_mm: Middle of the isthmus, (3,).
+        forward: Unit vector along the axis, to the front, (3,).
+        half_height_mm: Half the height of the isthmus.
+        area_mm2: Area of the isthmus across the axis.
+        reason: Why a plan does not report it; empty if it does.
+    """
+
+    isthmus_mm: np.ndarray
+    forward: np.ndarray
+    half_height_mm: float
+    area_mm2: float
+    reason: str = ""
+
+    @classmethod
+    def of(cls, tube: Tube, sign: int, reason: str = "") -> PedicleAxis:
+        """Return the axis of a found pedicle on the left (1) or right (-1)."""
+        mirror = np.array([sign, 1, 1])
+        line = tube.line
+        return cls(
+            mirror * line.point_mm, mirror * line.forward, tube.height_mm / 2, tube.area_mm2, reason
+        )
+
+    def at_depth(self, y_mm: float) -> np.ndarray:
+        """Return the point of the axis at a Y, (3,)."""
+        return self.isthmus_mm + (y_mm - self.isthmus_mm[1]) / self.forward[1] * self.forward
+
+
+@dataclass(frozen=True)
 class ArchSide:
     """Landmarks of one side of an arch, mirrored to the left.
 
     Attributes:
-        waist: Smallest section of the pedicle.
+        pedicle: Isthmus and axis of the pedicle.
         end_mm: Where the pedicle ends and the lamina and the processes begin, (3,).
         pars_mm: Middle between the articular processes, in the bone, (3,).
         transverse_mm: Tip of the transverse process, (3,).
@@ -107,7 +141,7 @@ class ArchSide:
         inferior_mm: Tip of the inferior articular process, (3,).
     """
 
-    waist: Section
+    pedicle: PedicleAxis
     end_mm: np.ndarray
     pars_mm: np.ndarray
     transverse_mm: np.ndarray
@@ -116,7 +150,7 @@ class ArchSide:
 
     def front_mm(self, wall_mm: float) -> np.ndarray:
         """Return where the pedicle begins, at the Y of the posterior wall, (3,)."""
-        return np.array([self.waist.centre_mm[0], wall_mm, self.waist.centre_mm[2]])
+        return self.pedicle.at_depth(wall_mm)
 
 
 @dataclass(frozen=True)
@@ -146,11 +180,12 @@ class Landmarks:
         return (self.wall_mm + self.lamina.front_mm) / 2
 
 
-def find_landmarks(vertebra: Vertebra, points_mm: np.ndarray) -> Landmarks:
+def find_landmarks(vertebra: Vertebra, field: BoneField, points_mm: np.ndarray) -> Landmarks:
     """Return the landmarks of a vertebra with a body.
 
     Args:
         vertebra: The vertebra.
+        field: The vertebra, in the frame of its body.
         points_mm: Centres of its voxels in the frame of the body, (n, 3).
 
     Raises:
@@ -168,14 +203,34 @@ def find_landmarks(vertebra: Vertebra, points_mm: np.ndarray) -> Landmarks:
         {},
         vertebra.name in NECK,
     )
-    cut = vertebra.cut_sides
-    sides = {sign: _side(_mirrored(points_mm, sign), marks, cut) for sign in (1, -1)}
-    found = {sign: side for sign, side in sides.items() if side is not None}
+    axes = {sign: _pedicle_axis(vertebra, field, sign) for sign in (1, -1)}
+    found = {sign: axis for sign, axis in axes.items() if axis is not None}
     if not found:
         raise ValueError("its label has no pedicle")
-    # A side without a pedicle, as after surgery or at the edge of the image, is like the other.
-    both = {sign: found.get(sign, found.get(-sign)) for sign in (1, -1)}
-    return replace(marks, sides=both)
+    sides = {}
+    for sign in (1, -1):
+        # A side without a pedicle, as after surgery or at the edge of the image, is like the other.
+        axis = found.get(sign) or replace(found[-sign], reason=NOT_FOUND)
+        sides[sign] = _side(_mirrored(points_mm, sign), marks, axis, vertebra.cut_sides)
+    whole = {sign: side for sign, side in sides.items() if side is not None}
+    if not whole:
+        raise ValueError("its label has no pedicle")
+    return replace(marks, sides={sign: whole.get(sign, whole.get(-sign)) for sign in (1, -1)})
+
+
+def _pedicle_axis(vertebra: Vertebra, field: BoneField, sign: int) -> PedicleAxis | None:
+    """Return the pedicle of one side; None without one.
+
+    One that a plan would not report has the usual direction, through its smallest section.
+    """
+    try:
+        return PedicleAxis.of(shown_pedicle(field, vertebra, sign), sign)
+    except ValueError as error:
+        reason = str(error)
+    try:
+        return PedicleAxis.of(rough_pedicle(field, vertebra.body, sign, vertebra.name), sign, reason)
+    except ValueError:
+        return None
 
 
 def wall_mm(patch: Patch, body: Body) -> float:
@@ -266,34 +321,27 @@ def _entries(patch: Patch, body: Body, places_mm: np.ndarray) -> np.ndarray:
     return np.where(patch.share(starts) > 0.5, np.nan, distances)
 
 
-def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> ArchSide | None:
-    """Return the landmarks of one side; None without a pedicle.
+def _side(
+    points_mm: np.ndarray, marks: Landmarks, pedicle: PedicleAxis, cut: tuple[str, ...]
+) -> ArchSide | None:
+    """Return the landmarks of one side; None without an arch.
 
     Args:
         points_mm: Voxels of the side, mirrored to the left, (n, 3).
         marks: Landmarks on the midline.
+        pedicle: Its pedicle.
         cut: Sides at which the image truncates the vertebra.
     """
-    # In the neck, pedicles are oblique, and merge with the articular pillars early.
-    share = _NECK_DEPTH if marks.is_neck else 1.0
-    depth = marks.wall_mm + share * (marks.canal_middle_mm - marks.wall_mm)
-    waist = smallest_section(
-        points_mm,
-        (marks.wall_mm, depth),
-        (marks.half_width_mm, marks.half_height_mm),
-    )
-    if waist is None:
-        return None
-    end = np.array([waist.centre_mm[0], marks.canal_middle_mm, waist.centre_mm[2]])
+    end = pedicle.at_depth(marks.canal_middle_mm)
     arch = points_mm[points_mm[:, 1] > marks.wall_mm + _BEHIND_MM]
-    lateral = arch[arch[:, 0] > 0.3 * waist.centre_mm[0]]
+    lateral = arch[arch[:, 0] > 0.3 * pedicle.isthmus_mm[0]]
     if not len(lateral):
         return None
-    beside = _beside(points_mm, marks, waist)
+    beside = _beside(points_mm, marks, pedicle.isthmus_mm[2])
     lower = (arch[:, 0] > _SPINOUS_MM) & (arch[:, 1] < marks.lamina.back_mm(arch[:, 2]) + 4.0)
     if marks.is_neck:
         # The lower edge of a cervical lamina may lie below the articular processes.
-        lower &= (arch[:, 0] > _PILLAR * waist.centre_mm[0]) & (arch[:, 1] < marks.lamina.front_mm)
+        lower &= (arch[:, 0] > _PILLAR * end[0]) & (arch[:, 1] < marks.lamina.front_mm)
     lower = arch[lower] if lower.any() else lateral
     superior = _tip(lateral, lateral[:, 2])
     inferior = _tip(lower, -lower[:, 2])
@@ -302,7 +350,7 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
     elif "superior" in cut:
         superior = _opposite(inferior, marks.lamina.height_mm)
     return ArchSide(
-        waist,
+        pedicle,
         end,
         _pars(arch, superior, inferior, marks.lamina.height_mm),
         _tip(beside, beside[:, 0]),
@@ -311,13 +359,13 @@ def _side(points_mm: np.ndarray, marks: Landmarks, cut: tuple[str, ...]) -> Arch
     )
 
 
-def _beside(points_mm: np.ndarray, marks: Landmarks, waist: Section) -> np.ndarray:
+def _beside(points_mm: np.ndarray, marks: Landmarks, pedicle_z_mm: float) -> np.ndarray:
     """Return the voxels of a side among which the tip of the transverse process is."""
     x, y, z = points_mm.T
     reach = (y > 0) & (x > 0)
     if marks.is_neck:
         # Behind and above lie the articular pillars, which may be as wide.
-        reach = (y < marks.wall_mm + _NECK_MM) & (z < waist.centre_mm[2])
+        reach = (y < marks.wall_mm + _NECK_MM) & (z < pedicle_z_mm)
     return points_mm[reach] if reach.any() else points_mm
 
 

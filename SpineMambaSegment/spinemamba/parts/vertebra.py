@@ -22,6 +22,7 @@ from spinemamba.anatomy.parts import (
 )
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.vertebra import Vertebra
+from spinemamba.parts.bone_field import BoneField
 from spinemamba.parts.divide import divide, is_body
 from spinemamba.parts.endplates import endplate
 from spinemamba.parts.landmarks import NECK, Landmarks, find_landmarks, wall_mm
@@ -53,7 +54,7 @@ def divide_vertebra(labels: Volume, vertebra: Vertebra) -> tuple[VertebraParts, 
     index = np.argwhere(inside)
     corner = [part.start for part in box]
     points = labels.geometry.to_lps_mm(index + corner)
-    values, marks, missing = _values(vertebra, points)
+    values, marks, missing = _values(labels, vertebra, points)
     parts = np.zeros(inside.shape, np.uint8)
     parts[inside] = values
     _add_endplates(parts, inside, vertebra, points)
@@ -66,7 +67,7 @@ def divide_vertebra(labels: Volume, vertebra: Vertebra) -> tuple[VertebraParts, 
 
 
 def _values(
-    vertebra: Vertebra, points_lps_mm: np.ndarray
+    labels: Volume, vertebra: Vertebra, points_lps_mm: np.ndarray
 ) -> tuple[np.ndarray, Landmarks | None, dict[Part, str]]:
     """Return the part of each voxel, the landmarks, and reasons for missing parts."""
     undivided = np.full(len(points_lps_mm), UNDIVIDED.value, np.uint8)
@@ -78,7 +79,8 @@ def _values(
     places = body.frame.to_local(points_lps_mm)
     without = SUPERIOR if vertebra.name == "C2" else ()
     try:
-        marks = find_landmarks(vertebra, places)
+        field = BoneField.of(labels, vertebra.value, body.frame)
+        marks = find_landmarks(vertebra, field, places)
     except ValueError as error:
         reason = "cut by the image" if vertebra.cut_sides else str(error)
         sizes = wall_mm(vertebra.patch, body), body.extent.half_width_mm
@@ -93,7 +95,7 @@ def _values(
 
 def _in_dens(places_mm: np.ndarray, values: np.ndarray, marks: Landmarks) -> np.ndarray:
     """Return which voxels behind the wall of C2's body belong to its dens or joint surfaces."""
-    upper = [side.waist.centre_mm[2] + side.waist.half_height_mm for side in marks.sides.values()]
+    upper = [side.pedicle.isthmus_mm[2] + side.pedicle.half_height_mm for side in marks.sides.values()]
     above = places_mm[:, 2] > max(upper)
     return above & np.isin(values, [part.value for part in PEDICLES])
 
@@ -137,17 +139,15 @@ def _absent(parts: np.ndarray, vertebra: Vertebra, known: Mapping[Part, str]) ->
 
 
 def _pedicles(marks: Landmarks) -> dict[str, Pedicle]:
-    """Return the pedicles by side."""
+    """Return the pedicles by side that a plan would report."""
     out = {}
     for sign, name in ((1, "left"), (-1, "right")):
         side = marks.sides[sign]
+        axis = side.pedicle
+        if axis.reason:
+            continue
         mirror = np.array([sign, 1, 1])
-        front = side.front_mm(marks.wall_mm)
-        out[name] = Pedicle(
-            name,
-            mirror * front,
-            mirror * side.waist.centre_mm,
-            mirror * side.end_mm,
-            side.waist.area_mm2,
-        )
+        front = mirror * side.front_mm(marks.wall_mm)
+        ends = front, mirror * axis.isthmus_mm, mirror * side.end_mm
+        out[name] = Pedicle(name, *ends, axis.area_mm2)
     return out

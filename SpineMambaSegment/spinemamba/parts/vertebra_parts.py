@@ -19,16 +19,16 @@ class Pedicle:
 
     Attributes:
         side: "left" or "right".
-        front_mm: Centre of its section at the posterior wall of the body, (3,).
-        waist_mm: Centre of its smallest section, (3,).
-        back_mm: Centre of its end, where lamina, transverse and superior articular process meet,
-            (3,).
-        area_mm2: Area of the smallest section, across the posterior axis.
+        front_mm: Point of its axis at the posterior wall of the body, (3,).
+        isthmus_mm: Middle of its isthmus, as in a plan, (3,).
+        back_mm: Point of its axis at its end, where lamina, transverse and superior articular
+            process meet, (3,).
+        area_mm2: Area of the isthmus across the axis.
     """
 
     side: str
     front_mm: np.ndarray
-    waist_mm: np.ndarray
+    isthmus_mm: np.ndarray
     back_mm: np.ndarray
     area_mm2: float
 
@@ -41,7 +41,7 @@ class VertebraParts:
         vertebra: The vertebra; its body is None if it is not divided.
         box: Voxels of ``parts`` in the label image that was divided.
         parts: Values of `anatomy.parts.Part` at the voxels of the vertebra, 0 elsewhere, uint8.
-        pedicles: By side; those that were not found are left out.
+        pedicles: By side; those that `planning` does not report either are left out.
         missing: Reason for each part that the vertebra should have but that is not given.
     """
 

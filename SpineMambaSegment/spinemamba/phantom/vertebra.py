@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -62,25 +64,57 @@ def build(field: Field, placed: Placed, above: str | None, gap_mm: float) -> Non
             None leaves these out.
         gap_mm: Width of the facet joints.
     """
+    for piece in pieces(placed, above, gap_mm):
+        piece.add(field)
+    _open_canal(field, placed.shape, arch_of(placed.name))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A solid of which a vertebra is drawn.
+
+    Attributes:
+        name: "body", "pedicle", "transverse", "superior", "inferior", "lamina" or "spinous".
+        side: 1 left, -1 right, 0 on the midline.
+        add: Unites a field in the vertebra's frame with it.
+    """
+
+    name: str
+    side: float
+    add: Callable[[Field], None]
+
+
+def pieces(placed: Placed, above: str | None, gap_mm: float) -> list[Piece]:
+    """Return the solids of a vertebra in the order in which they are united; see `build`."""
     shape, arch = placed.shape, arch_of(placed.name)
     unit = shape.width / 40.0 if placed.name[0] == "L" else 1.0
+    lower = joint_below(placed.name, shape)
+    out = [Piece("body", 0.0, partial(_add_body, placed=placed))]
+    for side in SIDES:
+        out += [
+            Piece("pedicle", side, partial(_add_pedicle, shape=shape, arch=arch, side=side)),
+            Piece("transverse", side, partial(_add_transverse, placed=placed, arch=arch, side=side)),
+        ]
+        joints = {"inferior": (lower, -1.0)}
+        if above:
+            joints = {"superior": (joint_below(above, shape), 1.0), **joints}
+        for name, (joint, end) in joints.items():
+            add = partial(_add_joint, placed=placed, joint=joint, where=(side, end), gap_mm=gap_mm)
+            out.append(Piece(name, side, add))
+        out.append(Piece("lamina", side, partial(_add_lamina, shape=shape, arch=arch, side=side)))
+    out.append(Piece("spinous", 0.0, partial(_add_spinous, placed=placed, arch=arch, unit=unit)))
+    return out
+
+
+def _add_body(field: Field, placed: Placed) -> None:
+    """Unite with the body."""
+    shape = placed.shape
     half_width = shape.width / 2 + 4
     field.add(
         (-half_width, -shape.wall - 3, -shape.height / 2 - 5),
         (half_width, shape.wall + 3, shape.height / 2 + 5),
         body_distance(placed),
     )
-    lower = joint_below(placed.name, shape)
-    upper = joint_below(above, shape) if above else None
-    for side in SIDES:
-        _add_pedicle(field, shape, arch, side)
-        _add_transverse(field, placed, arch, side)
-        if upper is not None:
-            _add_joint(field, placed, upper, (side, 1.0), gap_mm)
-        _add_joint(field, placed, lower, (side, -1.0), gap_mm)
-        _add_lamina(field, shape, arch, side)
-    _add_spinous(field, placed, arch, unit)
-    _open_canal(field, shape, arch)
 
 
 def _add_pedicle(field: Field, shape: Shape, arch: Arch, side: float) -> None:

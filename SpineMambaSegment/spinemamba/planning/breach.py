@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.measure.frame import unit
-from spinemamba.planning.bone_field import BoneField
+from spinemamba.parts.bone_field import BoneField
 from spinemamba.planning.canal import Canal
-from spinemamba.planning.sections import CIRCLE, Line, first_exit
+from spinemamba.parts.sections import CIRCLE, Line, first_exit
 from spinemamba.protocol.planning.plan import Corridor, grade_of
 
 _STEP_MM = 0.5

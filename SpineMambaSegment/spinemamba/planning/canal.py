@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinemamba.measure.body import Body
-from spinemamba.planning.bone_field import BoneField
-from spinemamba.planning.sections import CIRCLE, DIRECTIONS, first_exit
+from spinemamba.parts.bone_field import BoneField
+from spinemamba.parts.sections import CIRCLE, DIRECTIONS, first_exit
 
 _REACH_MM, _RAY_MM = 18.0, 0.4
 _BEHIND_MM = 5.0

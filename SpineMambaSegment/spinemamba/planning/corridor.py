@@ -6,7 +6,7 @@ import numpy as np
 
 from spinemamba.measure.frame import unit
 from spinemamba.planning.breach import Bone, Shaft, tested
-from spinemamba.planning.sections import Line, Tube
+from spinemamba.parts.sections import Line, Tube
 from spinemamba.protocol.planning.plan import Corridor
 from spinemamba.protocol.planning.screws import Screw, ScrewTable
 

@@ -6,8 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from spinemamba.imaging.volume import Volume
-from spinemamba.planning.bone_field import BoneField
-from spinemamba.planning.sections import Tube
+from spinemamba.parts.bone_field import BoneField
+from spinemamba.parts.sections import Tube
 
 _LEAST_CONTRAST_HU = 120.0
 """Smallest difference of cortex and inside at which an inner border can be said to be seen."""

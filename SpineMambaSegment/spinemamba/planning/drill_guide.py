@@ -9,8 +9,8 @@ import numpy as np
 from spinemamba.export.meshing.mesh import Mesh
 from spinemamba.export.meshing.vtk_surface import contour_of
 from spinemamba.imaging.masks import pieces_of
-from spinemamba.planning.bone_field import STEP_MM, BoneField, smooth_distance
-from spinemamba.planning.sections import Line
+from spinemamba.parts.bone_field import STEP_MM, BoneField, smooth_distance
+from spinemamba.parts.sections import Line
 
 _FRONT_MM = 8.0
 """Length of a sleeve in front of its entry, before the bone is cut off: surfaces are oblique."""

@@ -10,17 +10,16 @@ import numpy as np
 
 from spinemamba import __version__
 from spinemamba.imaging.volume import Volume
-from spinemamba.measure.frame import Frame, Patch
 from spinemamba.measure.spine import StandingSpine, standing_spine
 from spinemamba.measure.stance import NO_SIDE
 from spinemamba.measure.vertebra import Vertebra
-from spinemamba.planning.bone_field import BoneField
+from spinemamba.parts.bone_field import BoneField
 from spinemamba.planning.breach import Bone, angles_deg, vector
 from spinemamba.planning.canal import find_canal
 from spinemamba.planning.corridor import suggest
 from spinemamba.planning.cortex import NOT_SHOWN, inner_mm
-from spinemamba.planning.pedicle_search import find_pedicle
-from spinemamba.planning.sections import Tube
+from spinemamba.parts.pedicle_search import shown_pedicle
+from spinemamba.parts.sections import Tube
 from spinemamba.protocol.planning.plan import SIDES, Pedicle, Plan
 from spinemamba.protocol.planning.screws import USUAL, ScrewTable
 
@@ -141,8 +140,7 @@ def plan_vertebra(spine: StandingSpine, vertebra: Vertebra, table: ScrewTable) -
     tubes, pedicles = {}, []
     for side in SIDES:
         try:
-            tube = find_pedicle(bone.field, vertebra.body, _SIGNS[side], vertebra.name)
-            _check_shown(vertebra.patch, bone.field.frame, tube)
+            tube = shown_pedicle(bone.field, vertebra, _SIGNS[side])
         except ValueError as error:
             reasons = {"width_mm": str(error), "suggestion": str(error)}
             pedicles.append(Pedicle(vertebra.name, side, reasons=reasons))
@@ -219,19 +217,6 @@ def _described(
         suggestion=suggestion,
         reasons=reasons,
     )
-
-
-def _check_shown(patch: Patch, frame: Frame, tube: Tube) -> None:
-    """Refuse a pedicle that the field of view cuts.
-
-    Raises:
-        ValueError: If it does.
-    """
-    left, up = tube.line.across()
-    around = tube.outline_mm @ np.array([left, up])
-    points = tube.line.at(np.array([-4.0, 0.0, 4.0]))[:, None] + around
-    if not patch.shows(frame.to_lps(points)).all():
-        raise ValueError("cut by the image")
 
 
 def _notes(labels: Volume, chosen: Sequence[Vertebra]) -> list[str]:

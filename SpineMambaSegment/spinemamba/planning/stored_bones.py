@@ -10,7 +10,7 @@ import numpy as np
 
 from spinemamba.imaging.volume import Geometry
 from spinemamba.measure.frame import Frame
-from spinemamba.planning.bone_field import BoneField
+from spinemamba.parts.bone_field import BoneField
 from spinemamba.planning.breach import Bone
 from spinemamba.planning.canal import Canal
 

@@ -1,13 +1,16 @@
-"""Parts of phantoms from their exact landmarks, and scores of parts.
+"""Parts of phantoms from the solids they are drawn with, and scores of parts.
 
-A phantom's landmarks follow from the parameters that it is drawn with. Its exact parts are the
-borders of `parts.divide` about these landmarks, so that a comparison tells how well landmarks are
-found in labels. The body is also compared with the solid that was drawn.
+A phantom's vertebra is a union of solids: body, pedicles, laminae and processes. A voxel in one
+solid alone belongs to its part, and the body has all voxels of its solid. Only where solids
+overlap, as at the root of a process, the construction does not say which part a voxel belongs to.
+There the convention of TPTBox's sub-regions decides between these solids, which is that of
+`parts.divide` about landmarks that follow from the parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,13 +18,13 @@ from spinemamba.anatomy import parts as anatomy
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.anatomy.parts import Part
 from spinemamba.parts.divide import divide
-from spinemamba.parts.landmarks import NECK, ArchSide, Lamina, Landmarks
-from spinemamba.parts.pedicle import Section
+from spinemamba.parts.landmarks import NECK, ArchSide, Lamina, Landmarks, PedicleAxis
 from spinemamba.phantom import Phantom
 from spinemamba.phantom.body import body_distance
 from spinemamba.phantom.curve import Placed
 from spinemamba.phantom.joints import joint_below
-from spinemamba.phantom.vertebra import arch_of, pedicle_z
+from spinemamba.phantom.sdf import Distance, capsule
+from spinemamba.phantom.vertebra import arch_of, pedicle_z, pieces
 
 GROUPS: dict[str, tuple[Part, ...]] = {
     "body": (anatomy.BODY, *anatomy.ENDPLATES.values()),
@@ -73,6 +76,46 @@ def scores(
     return {name: dice(np.isin(found, v), np.isin(truth, v)) for name, v in masks.items()}
 
 
+_PARTS: dict[str, tuple[Part, Part]] = {
+    "body": (anatomy.BODY, anatomy.BODY),
+    "pedicle": anatomy.PEDICLES,
+    "lamina": anatomy.LAMINAE,
+    "spinous": (anatomy.SPINOUS, anatomy.SPINOUS),
+    "transverse": anatomy.TRANSVERSE,
+    "superior": anatomy.SUPERIOR,
+    "inferior": anatomy.INFERIOR,
+}
+"""Left and right part of each solid."""
+
+_GAP_MM = 1.0
+"""Width of facet joints, which differs a little between phantoms."""
+
+
+class _Solid:
+    """Stands in for a field of a phantom, and keeps the solids that are added to it."""
+
+    def __init__(self) -> None:
+        self._distances: list[Distance] = []
+
+    def add(self, low: object, high: object, distance: Distance, blend_mm: float = 0.0) -> None:
+        """Keep a solid."""
+        self._distances.append(distance)
+
+    def add_capsule(
+        self, ends: object, radii: object, stretch: object = (1, 1, 1), blend_mm: float = 0.0
+    ) -> None:
+        """Keep a capsule."""
+        self._distances.append(capsule(ends, radii, stretch))
+
+    def cut_capsule(self, ends: object, radii: object) -> None:
+        """Ignore what is taken away: no voxel is there."""
+
+    def depth_mm(self, points_mm: np.ndarray) -> np.ndarray:
+        """Return the depth of points (n, 3) in the union of the solids; negative outside."""
+        columns = points_mm.T.astype(np.float32)
+        return -np.min([distance(*(c.copy() for c in columns)) for distance in self._distances], 0)
+
+
 def exact_parts(phantom: Phantom, level: str, index_zyx: np.ndarray) -> np.ndarray:
     """Return the exact parts of voxels of a phantom's vertebra, C3 to L6, (n,) uint8.
 
@@ -81,11 +124,50 @@ def exact_parts(phantom: Phantom, level: str, index_zyx: np.ndarray) -> np.ndarr
         level: Level of the vertebra.
         index_zyx: Voxels of the vertebra in ``phantom.labels``, (n, 3).
     """
+    return decided_parts(phantom, level, index_zyx)[0]
+
+
+def decided_parts(
+    phantom: Phantom, level: str, index_zyx: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact parts, and which voxels the construction alone decides, (n,) bool."""
     names = [placed.name for placed in phantom.chain]
     placed = phantom.chain[names.index(level)]
     above = phantom.options.all_levels[phantom.options.all_levels.index(level) - 1]
     points = phantom.labels.geometry.to_lps_mm(index_zyx) - placed.frame.origin
-    return divide(points @ np.asarray(placed.frame.axes).T, exact_landmarks(placed, above))
+    local = points @ np.asarray(placed.frame.axes).T
+    convention = divide(local, exact_landmarks(placed, above))
+    depths, values = _solids(placed, above, local)
+    # Outside of all solids, in a fillet, the nearest one counts.
+    within = depths >= np.minimum(depths.max(axis=0), 0.0)
+    agrees = within & (values == convention)
+    rows = np.arange(len(local))
+    chosen = np.where(agrees.any(axis=0), convention, values[depths.argmax(axis=0), rows])
+    lowest, highest = (f(np.where(within, values, v), 0) for f, v in ((np.min, 255), (np.max, 0)))
+    in_body = (depths[0] >= 0) & within[0]
+    alone = in_body | (lowest == highest)
+    return np.where(in_body, anatomy.BODY.value, chosen).astype(np.uint8), alone
+
+
+def _solids(
+    placed: Placed, above: str, points_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return depth and part of points in each solid, (solids, n); the body is the first.
+
+    Solids of the other side are infinitely far: the midline divides the laminae.
+    """
+    left = points_mm[:, 0] >= 0
+    depths, values = [], []
+    for piece in pieces(placed, above, _GAP_MM):
+        solid = _Solid()
+        piece.add(solid)
+        depth = solid.depth_mm(points_mm)
+        if piece.side:
+            depth = np.where(left == (piece.side > 0), depth, -np.inf)
+        depths.append(depth)
+        pair = [part.value for part in _PARTS[piece.name]]
+        values.append(np.where(left, *pair))
+    return np.array(depths), np.array(values)
 
 
 def voxels_of(phantom: Phantom, level: str) -> np.ndarray:
@@ -96,7 +178,6 @@ def voxels_of(phantom: Phantom, level: str) -> np.ndarray:
 def exact_landmarks(placed: Placed, above: str) -> Landmarks:
     """Return the landmarks of a parametric vertebra, C3 to L6, in its own frame."""
     shape, arch = placed.shape, arch_of(placed.name)
-    z = pedicle_z(shape, arch)
     thick, _, lamina_z = arch.lamina
     front = shape.canal_y + shape.canal_depth / 2
     is_neck = placed.name in NECK
@@ -105,15 +186,12 @@ def exact_landmarks(placed: Placed, above: str) -> Landmarks:
     lamina = Lamina(lamina_z, front, -arch.shingle if is_neck else 0.0, 2 * thick + 0.8)
     wall = _wall_mm(placed)
     middle = (wall + front) / 2
-    x = _pedicle_x(placed, (wall + middle) / 2)
-    waist = Section(
-        np.array([x, (wall + middle) / 2, z]), shape.pedicle_width / 2, shape.pedicle_height / 2
-    )
+    pedicle = _pedicle(placed, (wall + middle) / 2)
     tips = [_joint_tip(placed, name, end) for name, end in ((above, 1), (placed.name, -1))]
     share = (tips[0][2] - lamina_z) / (tips[0][2] - tips[1][2])
     side = ArchSide(
-        waist,
-        np.array([x, middle, z]),
+        pedicle,
+        pedicle.at_depth(middle),
         tips[0] + np.clip(share, 0.2, 0.8) * (tips[1] - tips[0]),
         _transverse_tip(placed),
         *tips,
@@ -143,13 +221,18 @@ def _half_width_mm(placed: Placed) -> float:
     return float(np.median(ends))
 
 
-def _pedicle_x(placed: Placed, y_mm: float) -> float:
-    """Return X of the axis of the left pedicle at a depth."""
+def _pedicle(placed: Placed, y_mm: float) -> PedicleAxis:
+    """Return the axis of the left pedicle, with the isthmus at a depth."""
     shape = placed.shape
+    z = pedicle_z(shape, arch_of(placed.name))
     back = shape.canal_width / 2 + shape.pedicle_width / 2 - 0.3
     front = min(back, 0.62 * shape.width / 2 + shape.pedicle_width * 0.2)
-    ends = shape.wall - 4.0, shape.canal_y + 0.28 * shape.canal_depth
-    return float(np.interp(y_mm, ends, (front, back)))
+    start = np.array([front, shape.wall - 4.0, z])
+    stop = np.array([back, shape.canal_y + 0.28 * shape.canal_depth, z - 0.5])
+    forward = (start - stop) / np.linalg.norm(start - stop)
+    area = np.pi * shape.pedicle_width * shape.pedicle_height / 4
+    axis = PedicleAxis(start, forward, shape.pedicle_height / 2, area)
+    return replace(axis, isthmus_mm=axis.at_depth(y_mm))
 
 
 def _joint_tip(placed: Placed, joint_of: str, end: int) -> np.ndarray:

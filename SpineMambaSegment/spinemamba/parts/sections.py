@@ -8,7 +8,7 @@ import numpy as np
 
 from spinemamba.measure.frame import unit
 from spinemamba.measure.plane_fit import fit_border
-from spinemamba.planning.bone_field import BoneField
+from spinemamba.parts.bone_field import BoneField
 
 _REACH_MM = 13.0
 """Largest radius of a section; the largest pedicles (L5) measure 20 mm."""

@@ -9,10 +9,15 @@ from scipy import ndimage
 
 from spinemamba.measure.body import Body
 from spinemamba.measure.frame import unit
-from spinemamba.planning.bone_field import STEP_MM, BoneField
-from spinemamba.planning.sections import CIRCLE, Line, Tube, fit_tube, sections
+from spinemamba.measure.vertebra import Vertebra
+from spinemamba.parts.bone_field import STEP_MM, BoneField
+from spinemamba.parts.sections import CIRCLE, Line, Tube, fit_tube, sections
 
 NOT_FOUND = "no pedicle is recognisable between body and arch"
+_CUT = "cut by the image"
+
+_AROUND_MM = (-4.0, 0.0, 4.0)
+"""Places along the axis whose sections must be in the field of view."""
 
 _LEAST_ASIDE_MM = 3.0
 """Smallest distance of a pedicle from the midline; nearer pieces are body or lamina."""
@@ -109,6 +114,39 @@ def find_pedicle(field: BoneField, body: Body, side: float, level: str) -> Tube:
     if (field.at(line.at(np.arange(*_CORE_MM))) <= 0).any():
         raise ValueError(NOT_FOUND)
     return tube
+
+
+def shown_pedicle(field: BoneField, vertebra: Vertebra, side: float) -> Tube:
+    """Return the pedicle of one side, if the field of view shows all of it.
+
+    Args:
+        field: The vertebra, in the frame of its body.
+        vertebra: The vertebra; has a body.
+        side: 1 left, -1 right.
+
+    Raises:
+        ValueError: If there is none, or the image cuts it; the message is the reason.
+    """
+    tube = find_pedicle(field, vertebra.body, side, vertebra.name)
+    around = tube.outline_mm @ np.array(tube.line.across())
+    points = tube.line.at(np.array(_AROUND_MM))[:, None] + around
+    if not vertebra.patch.shows(field.frame.to_lps(points)).all():
+        raise ValueError(_CUT)
+    return tube
+
+
+def rough_pedicle(field: BoneField, body: Body, side: float, level: str) -> Tube:
+    """Return where the search for a pedicle begins: the smallest coronal section, usual direction.
+
+    For a pedicle that `find_pedicle` does not accept, but whose place is needed.
+
+    Arguments and errors as for `find_pedicle`.
+    """
+    line = _first_line(field, body, side, _NECK if level[0] == "C" else _TRUNK)
+    radii = sections(field, line, 0.0).radii_mm[0]
+    if not radii.any():
+        raise ValueError(NOT_FOUND)
+    return Tube(line, np.minimum(radii, _MOST_LONG * np.median(radii))[:, None] * CIRCLE, 0.0)
 
 
 def _first_line(field: BoneField, body: Body, side: float, region: _Region) -> Line:
