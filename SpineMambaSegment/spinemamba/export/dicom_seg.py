@@ -139,6 +139,7 @@ def encoded(
             pixel_measures=_pixel_measures(highdicom, stack),
         )
         dataset.SeriesDescription = content.series
+        dataset.ContentCreatorName = ""  # must be present, and highdicom leaves it out
         dataset.save_as(buffer := io.BytesIO())
     # The message of the error may contain patient data.
     except Exception as error:

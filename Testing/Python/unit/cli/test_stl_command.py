@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import trimesh
+from admesh_check import solid_by_admesh
 from json_contents import CONTENTS, RESULT
 
 from spinemamba.anatomy.terminology import segment_info
@@ -84,6 +85,23 @@ def test_crumbs_are_left_out_unless_they_are_wanted(labels, tmp_path, options, b
         assert len(mesh.split()) == body
         assert any("too small to print" in text for text in entry["findings"]) == bool(crumb)
     assert entries(out)["L1"]["crumbs_ml"] == pytest.approx(0.027 if crumbs[0] else 0, abs=0.01)
+
+
+def test_admesh_finds_no_fault_in_a_range_of_levels(labels, tmp_path):
+    path, out = tmp_path / "a.seg.nrrd", tmp_path / "out"
+    write_labels(labels, path, [segment_info(20), segment_info(21)])
+    assert main(["export", str(path), "--stl", str(out), "--yes", "--levels", "L1-L2"]) == 0
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    for entry, value in zip(manifest["vertebrae"], (20, 21), strict=True):
+        (file,) = entry["files"]
+        assert (entry["coordinate_system"], file["unit"]) == ("LPS", "mm")
+        found = solid_by_admesh(out / file["name"])
+        assert (found.faults, found.pieces) == ({}, entry["bodies"])
+        assert found.volume == pytest.approx(1000 * entry["mesh_volume_ml"], rel=1e-3)
+        points = labels.geometry.to_lps_mm(np.argwhere(labels.array == value))
+        points = points[points[:, 1] < 24] if value == 20 else points  # without the crumb
+        assert found.low == pytest.approx(points.min(axis=0), abs=1.0)
+        assert found.high == pytest.approx(points.max(axis=0), abs=1.0)
 
 
 def test_a_blank_reviewer_is_refused(labels, tmp_path, capsys):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dcmqi_reader import segments_by_dcmqi
 
 from spinemamba.anatomy.labels import BY_NAME, ORDER
 from spinemamba.anatomy.terminology import segment_info
@@ -89,6 +90,15 @@ def test_a_dicom_seg_is_read_back_voxel_by_voxel(series, tmp_path):
         np.testing.assert_array_equal(
             read[..., k] != 0, labels.array[order] == BY_NAME[level].value
         )
+
+
+def test_dcmqi_reads_every_voxel(series, tmp_path):
+    labels = labels_on(read_volume(series).geometry)
+    write_dicom_seg(read_vertebrae(write_run(tmp_path, labels)), series, tmp_path / "spine.dcm")
+    found = segments_by_dcmqi(tmp_path / "spine.dcm", tmp_path / "dcmqi", labels.geometry)
+    assert list(found) == sorted(LEVELS, key=ORDER.get)
+    for level, mask in found.items():
+        np.testing.assert_array_equal(mask, labels.array == BY_NAME[level].value)
 
 
 def _normal(dataset) -> np.ndarray:

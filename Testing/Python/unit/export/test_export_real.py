@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from admesh_check import solid_by_admesh
 
 from spinemamba.export.exporter import Export, Target
 from spinemamba.export.item import Vertebra
@@ -72,6 +73,15 @@ def test_real_vertebrae_of_fine_voxels_give_valid_surfaces(shared_data, tmp_path
     vertebrae = read_vertebrae(RunFiles(shared_data / FINE, None))
     assert len(vertebrae) == MASKS[FINE]
     check_surfaces(vertebrae[::4], tmp_path)
+
+
+def test_admesh_finds_no_fault_in_real_vertebrae(shared_data, tmp_path):
+    vertebrae = read_vertebrae(RunFiles(shared_data / "verse/verse010_maskonly_seg.nii.gz", None))
+    manifest = Export([vertebrae[k] for k in FEW], Target(tmp_path), MeshOptions()).run()
+    for entry in manifest.vertebrae:
+        found = solid_by_admesh(tmp_path / entry.files[0].name)
+        assert (found.faults, found.pieces) == ({}, entry.bodies + entry.cavities)
+        assert found.volume == pytest.approx(1000 * entry.mesh_volume_ml, rel=1e-4)
 
 
 def test_manifest_values_equal_those_measured_on_the_file(shared_data, tmp_path):

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import trimesh
+from admesh_check import solid_by_admesh
 
 from spinemamba.anatomy import parts as anatomy
 from spinemamba.anatomy.labels import BY_VALUE, LABELS
@@ -109,6 +110,20 @@ def test_surfaces_are_watertight_and_listed(folder):
     mesh = trimesh.load(folder / "stl" / row["file"])
     assert mesh.is_watertight
     assert mesh.volume / 1000 == pytest.approx(float(row["label_ml"]), rel=0.05)
+
+
+def test_admesh_finds_no_fault_in_the_surfaces_of_parts(folder):
+    with (folder / "stl" / "spine_parts_surfaces.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    labels = read_segmentation(folder / "spine_parts.seg.nrrd").layers[0]
+    for row in rows:
+        found = solid_by_admesh(folder / "stl" / row["file"])
+        assert found.faults == {}, row["file"]
+        assert found.volume / 1000 == pytest.approx(float(row["mesh_ml"]), abs=0.001)
+        assert row["coordinate_system"] == "LPS"
+        points = labels.geometry.to_lps_mm(np.argwhere(labels.array == int(row["value"])))
+        assert found.low == pytest.approx(points.min(axis=0), abs=2.0)
+        assert found.high == pytest.approx(points.max(axis=0), abs=2.0)
 
 
 def test_nothing_is_overwritten_unasked(folder, capsys):

@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from dcmqi_reader import segments_by_dcmqi
 
 from spinemamba.anatomy.parts import CANAL, DISC, PARTS, part_info, part_value
 from spinemamba.common.errors import UserError
@@ -60,6 +61,15 @@ def test_a_dicom_seg_of_parts_is_read_back_voxel_by_voxel(series, tmp_path):
         truth = grid.to_lps_mm(np.argwhere(array == segment.value))
         assert len(found) == len(truth) > 0
         assert np.allclose(*(p[np.lexsort(np.rint(p * 10).T)] for p in (found, truth)), atol=0.05)
+
+
+def test_dcmqi_reads_every_voxel_of_a_dicom_seg_of_parts(series, tmp_path):
+    array, segments = written(series, tmp_path / "parts.dcm")
+    grid = read_volume(series).geometry
+    found = segments_by_dcmqi(tmp_path / "parts.dcm", tmp_path / "dcmqi", grid)
+    assert list(found) == [segment.name for segment in segments]
+    for segment in segments:
+        np.testing.assert_array_equal(found[segment.name], array == segment.value)
 
 
 def test_dciodvfy_finds_no_error_in_a_dicom_seg_of_parts(series, tmp_path):

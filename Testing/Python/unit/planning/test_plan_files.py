@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+from admesh_check import solid_by_admesh
 from analytic_pedicles import draw_vertebra, random_vertebra
 
 from spinemamba.cli.main import main
@@ -65,6 +66,25 @@ def test_the_command_writes_plan_tables_lines_and_solids(folder: Path):
     assert [row["screw_grade"] for row in table] == ["A", "A"]
     assert float(table[0]["width_mm"]) == pytest.approx(plan.pedicles[0].width_mm, abs=0.006)
     assert read_screws(out / "spine_screws.csv") == USUAL
+
+
+def test_admesh_finds_no_fault_in_the_solids_of_a_plan(folder: Path):
+    plan = read_plan(folder / "out" / "spine_plan.json")
+    assert {file.kind for file in plan.files} == {"corridor", "guide"}
+    for file in plan.files:
+        found = solid_by_admesh(folder / "out" / file.name)
+        assert (found.faults, found.pieces) == ({}, 1), file.name
+        assert found.volume > 0
+        # The entries of a guide, and both ends of a corridor, in LPS and mm.
+        for pedicle in plan.pedicles:
+            corridor = pedicle.suggestion
+            entry, tip = np.array(corridor.entry_lps_mm), np.array(corridor.tip_lps_mm)
+            if file.kind == "guide":
+                assert (found.low < entry + 20).all()
+                assert (found.high > entry - 20).all()
+            elif pedicle.side in file.name:
+                middle = (found.low + found.high) / 2
+                assert middle == pytest.approx((entry + tip) / 2, abs=0.05)
 
 
 def test_the_cylinder_lies_where_the_plan_says(folder: Path):
