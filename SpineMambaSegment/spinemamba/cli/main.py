@@ -43,6 +43,7 @@ COMMANDS = {
     "prepare": "convert labelled cases for training, once and in several processes",
     "train": "train one of the two networks",
     "train-levels": "train the network that reads the vertebrae as a sequence",
+    "export-monai": "write a network of a model as a MONAI bundle",
     "export-nnunet": "write a labelled data set in nnU-Net's raw layout, with the same splits",
     "import-nnunet": "turn predictions of nnU-Net into segmentations of this package",
     "serve": "run jobs of other computers, for example of all workstations of a hospital",
@@ -72,7 +73,14 @@ _FOLDERS = {
         "triage",
     ),
     "serving": ("serve", "server-token", "watch-dicomweb"),
-    "training": ("check-data", "export-nnunet", "import-nnunet", "prepare", "recipe"),
+    "training": (
+        "check-data",
+        "export-monai",
+        "export-nnunet",
+        "import-nnunet",
+        "prepare",
+        "recipe",
+    ),
 }
 """Commands that stand in a folder of their own."""
 

@@ -127,19 +127,20 @@ def write_ctspine1k(folder: Path) -> Path:
 
 
 def write_spineps(folder: Path) -> Path:
-    """Write SPINEPS' derivatives of an MR: vertebrae, discs (100 more), endplates (200 more)."""
-    one, name = phantom(1, "mr"), "sub-1"
-    labels = one.labels.with_array(one.labels.array.copy())
-    for value in (20, 21, 22):
-        rows = np.flatnonzero((labels.array == value).any(axis=(1, 2)))
-        top = labels.array[rows[-1]]
-        top[top == value] = 200 + value
-    labels.array[0, 0, 0] = 120
-    save(one.image, folder / "rawdata" / name / f"{name}_T2w.nii.gz")
-    derived = folder / "derivatives" / name
-    save(labels, derived / f"{name}_mod-T2w_seg-vert_msk.nii.gz")
-    regions = renumbered(one.labels, dict.fromkeys((20, 21, 22), 49))
-    save(regions, derived / f"{name}_mod-T2w_seg-spine_msk.nii.gz")
+    """Write SPINEPS' derivatives of two MR: vertebrae, discs (100 more), endplates (200 more)."""
+    for seed in (1, 2):
+        one, name = phantom(seed, "mr"), f"sub-{seed}"
+        labels = one.labels.with_array(one.labels.array.copy())
+        for value in (20, 21, 22):
+            rows = np.flatnonzero((labels.array == value).any(axis=(1, 2)))
+            top = labels.array[rows[-1]]
+            top[top == value] = 200 + value
+        labels.array[0, 0, 0] = 120
+        save(one.image, folder / "rawdata" / name / f"{name}_T2w.nii.gz")
+        derived = folder / "derivatives" / name
+        save(labels, derived / f"{name}_mod-T2w_seg-vert_msk.nii.gz")
+        regions = renumbered(one.labels, dict.fromkeys((20, 21, 22), 49))
+        save(regions, derived / f"{name}_mod-T2w_seg-spine_msk.nii.gz")
     return folder
 
 

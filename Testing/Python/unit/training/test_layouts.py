@@ -42,7 +42,7 @@ SPLITS = {
     "TotalSegmentator": {"training": 1, "validation": 1, "test": 1},
     "SPIDER": {"training": 2, "validation": 2},
     "CTSpine1K": {"training": 1, "validation": 1, "test": 1},
-    "SPINEPS": {"": 1},
+    "SPINEPS": {"": 2},
 }
 
 
@@ -208,8 +208,8 @@ def test_sub_regions_alone_are_refused(tmp_path: Path):
     write_spineps(tmp_path)
     dataset = find_dataset(tmp_path)
     assert any("sub-regions" in note for note in dataset.notes)
-    (case,) = dataset.cases
-    regions = next(tmp_path.rglob("*_seg-spine_msk.nii.gz"))
+    case = dataset.cases[0]
+    regions = next(tmp_path.rglob("sub-1_*_seg-spine_msk.nii.gz"))
     shutil.copy(regions, case.labels)
     (problem,) = check_case(case).problems
     assert "sub-regions of vertebrae" in problem
@@ -217,7 +217,7 @@ def test_sub_regions_alone_are_refused(tmp_path: Path):
 
 def test_numbers_of_instances_are_no_levels(tmp_path: Path):
     write_spineps(tmp_path)
-    (case,) = find_cases(tmp_path)
+    case = find_cases(tmp_path)[0]
     stored = read_labels(case.labels)
     numbers = {base + 20 + k: base + k + 1 for base in (0, 200) for k in range(3)} | {120: 101}
     save(renumbered(stored, numbers), case.labels)

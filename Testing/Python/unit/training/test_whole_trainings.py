@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ from spinemamba.training.validation.monitor import Monitor
 
 pytestmark = pytest.mark.long
 
-STEPS, STOPPED_AT = 3, 2
+STEPS = int(os.environ.get("SPINEMAMBA_LONG_STEPS", "3"))
+"""Steps of each training. A step takes about a second on two cores."""
+
+STOPPED_AT = 2 * STEPS // 3
 
 
 def train(layout: str, data: Path, out: Path, validate: UserCase) -> int:
@@ -54,10 +58,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(folder)["average"]
 
 
-# SPINEPS' derivatives are a single case here, and need a second one to train on.
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "SPINEPS"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_is_trained_resumed_validated_packed_and_evaluated(
-    layout: str, tmp_path: Path, stopped: list[int]
+    layout: str, tmp_path: Path, stopped: list[int], record_property: Callable[[str, object], None]
 ):
     data = LAYOUTS[layout](tmp_path / "data")
     cases = find_dataset(data, IGNORE.get(layout, ())).cases
@@ -73,6 +76,8 @@ def test_a_layout_is_trained_resumed_validated_packed_and_evaluated(
     assert all(torch.equal(value, expected[name]) for name, value in weights(one).items())
     numbers = json.loads((one / "validation_last" / "evaluation.json").read_text())
     assert numbers["summary"]["vertebrae"] == 3
+    record_property("summary", json.dumps(numbers["summary"]))
+    record_property("minutes", load_checkpoint(two)["seconds"] / 60)
     model, labels = str(tmp_path / "model"), str(tmp_path / "spine.seg.nrrd")
     words = ["pack", model, "--coarse", str(one), "--fine", "starter", "--name", "m"]
     assert main([*words, "--checkpoint", "best"]) == 0
