@@ -38,6 +38,7 @@ MEASUREMENTS = {
     "needs slicer-core and PySide6",
     "cohort_speed": "throughput of 'cohort' against a loop over 'segment' on crops of real CTs",
     "level_calibration": "right names on simulated chains, by their probability",
+    "mr_level_calibration": "right names of parts of spines in MR, by their probability",
     "server_load": "many clients of one server at once: lost jobs, response time of polls, memory",
     "pin_latency": "time of the level solver after a level is pinned",
     "gpu_check": "scan back ends, a whole CT, and 100 training steps on an NVIDIA GPU; writes "
