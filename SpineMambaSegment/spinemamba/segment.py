@@ -41,6 +41,7 @@ from spinemamba.instances.find import (
 )
 from spinemamba.instances.loose_pieces import take_loose_pieces
 from spinemamba.instances.to_input_grid import split_on_input_grid
+from spinemamba.levels.model import LevelOptions, level_options
 from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.pins import Pin, match_pins
 from spinemamba.levels.scan_evidence import fixed_levels, with_scan_evidence
@@ -128,12 +129,13 @@ def segment(
     with _timed("levels", seconds):
         instances = _read_levels(instances, predictions, image, model.levels, modality)
         instances, found = _compare(instances, predictions, options, volume.frame)
-        solution = assign_levels(instances.items, found.pins)
+        weights = level_options(modality)
+        solution = assign_levels(instances.items, found.pins, options=weights)
         progress("levels", 1.0)
     with _timed("restore", seconds):
         numbers, removed = _number_voxels(instances, solution, predictions, options, progress)
         instances = with_cut_sides(instances, data.with_array(numbers), view)
-        solution = _solve_with_truncation(instances, solution, found.pins)
+        solution = _solve_with_truncation(instances, solution, found.pins, weights)
         values = _label_values(solution)
         labels = _to_label_values(numbers, values)
         left_out = left_out_bone({reason: whole(array) for reason, array in removed.items()})
@@ -259,14 +261,14 @@ def _number_voxels(
 
 
 def _solve_with_truncation(
-    instances: Instances, solution: LevelSolution, pins: Mapping[int, str]
+    instances: Instances, solution: LevelSolution, pins: Mapping[int, str], weights: LevelOptions
 ) -> LevelSolution:
     """Solve the levels again, now that truncated sides are known.
 
     The first solution stays if other instances would have a level: the voxels are already
     numbered.
     """
-    updated = assign_levels(instances.items, pins)
+    updated = assign_levels(instances.items, pins, options=weights)
     same_instances = _label_values(updated).keys() == _label_values(solution).keys()
     return updated if same_instances else solution
 

@@ -30,9 +30,12 @@ class SacrumOptions:
         least_probability: Least probability of the sacrum. Far from it, both it and L5 are
             unlikely, and comparing the two is meaningless.
         least_ml: Least volume of a sacrum: less than any complete one.
-        body_mm: Bone up to this distance from the core of the last vertebra, and nearer to it than
-            to the first sacral body, is not sacrum: a body is at most this much larger than its
-            core, and the facets are further away.
+        body_mm: Bone up to this distance from the core of the last vertebra is not sacrum, if it
+            lies above the next border: a body is at most this much larger than its core, and the
+            facets are further away.
+        body_step: Distance of that border from the last core, relative to the step between cores.
+            Less than half, because the last disc is tilted; bone near the border is decided voxel
+            by voxel.
         least_last_share: Least volume of the vertebra above the sacrum, relative to the vertebra
             above it. A smaller one may be the first sacral body.
     """
@@ -40,6 +43,7 @@ class SacrumOptions:
     least_probability: float = 0.2
     least_ml: float = 6.0
     body_mm: float = 15.0
+    body_step: float = 0.4
     least_last_share: float = 0.45
 
 
@@ -157,8 +161,7 @@ def _body_of_last(
         return tuple(index.T)
     seeds = np.argwhere((cores > 0) & (cores <= last))
     centres_mm = core_centroids(seeds * scale, cores[tuple(seeds.T)], last)
-    # The curve continues straight, so the border lies half a step below the last core.
-    above = spine_curve(centres_mm).at(index * scale) < last + 0.5
+    above = spine_curve(centres_mm).at(index * scale) < last + options.body_step
     return tuple(index[above].T)
 
 
