@@ -123,7 +123,7 @@ def segment(
     predictions = replace(fine, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)
-        instances = find_instances(predictions, _instance_options(options))
+        instances = find_instances(predictions, _instance_options(options, modality))
         shape = shape_flags(instances, predictions)
         progress("instances", 1.0)
     with _timed("levels", seconds):
@@ -156,8 +156,10 @@ def _on_input_grid(
     return reorient_back(pad_to_image(part, reoriented, box), reorientation)
 
 
-def _instance_options(options: SegmentOptions) -> InstanceOptions:
-    return InstanceOptions(hidden_neighbours=not options.keep_pieces)
+def _instance_options(options: SegmentOptions, modality: Modality) -> InstanceOptions:
+    return InstanceOptions(
+        hidden_neighbours=not options.keep_pieces, only_on_curve=modality == "mr"
+    )
 
 
 def _predict(

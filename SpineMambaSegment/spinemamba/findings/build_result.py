@@ -173,6 +173,9 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
     out = [flag.sentence for flag in details.shape.scan]
     if details.modality == "mr":
         out.append(_mr_warning(details.model))
+    if count := instances.off_spine:
+        pieces = "One piece" if count == 1 else f"{count} pieces"
+        out.append(f"{pieces} like a vertebra, but not in line with the others, left out.")
     given = details.given
     if given.match and solution.best:
         numbers = (item.id for item in instances.items)

@@ -20,6 +20,7 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.chain_ends import ChainEndOptions, ChainEnds, chain_ends
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
+from spinemamba.instances.off_spine import bone_of_cores, cores_off_spine
 from spinemamba.instances.partition import (
     ABOVE,
     BELOW,
@@ -53,6 +54,8 @@ class InstanceOptions:
             may extend beyond them.
         fine_level_weight: Weight of the fine network in level probabilities; the rest is the
             coarse network's. A window of the fine network is only about four vertebrae high.
+        only_on_curve: Whether cores off the curve of the spine are left out. In MR, organs look
+            like bodies; in CT, where they do not, a deformed spine is more likely.
         hidden_neighbours: Whether bone of neighbours whose body the image does not show is left
             out; otherwise it belongs to the first and last vertebra.
         cores: Options of the core segmentation.
@@ -66,6 +69,7 @@ class InstanceOptions:
     rejoin_mm: float = 4.0
     rim_vox: int = 2
     fine_level_weight: float = 0.2
+    only_on_curve: bool = False
     hidden_neighbours: bool = True
     ends: ChainEndOptions = field(default_factory=ChainEndOptions)
     cores: CoreOptions = field(default_factory=CoreOptions)
@@ -108,11 +112,13 @@ class Instances:
         items: Instances from top to bottom; ``items[k]`` has the number k + 1.
         hidden: Bone of neighbours whose body the image does not show: number of the instance that
             it touches, 0 elsewhere, int16 (z, y, x). None if there is none.
+        off_spine: Number of cores that were left out, because they are off the curve of the spine.
     """
 
     labels: np.ndarray
     items: tuple[Instance, ...]
     hidden: np.ndarray | None = None
+    off_spine: int = 0
 
 
 def find_instances(
@@ -132,7 +138,7 @@ def find_instances(
     """
     bone = predictions.bone > options.bone_threshold
     sacrum = _sacrum(predictions, bone, options)
-    seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
+    seeds, bone, off_spine = _seeds_on_curve(predictions, bone, sacrum, options)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
     weight = options.fine_level_weight
@@ -163,7 +169,7 @@ def find_instances(
         _instance(number, labels, boxes[number - 1], predictions, weight, is_sacrum=k > count)
         for number, k in enumerate(valid, start=1)
     )
-    return Instances(labels, items, _beside(above, below, len(valid)))
+    return Instances(labels, items, _beside(above, below, len(valid)), off_spine)
 
 
 def _beside(above: np.ndarray, below: np.ndarray, count: int) -> np.ndarray | None:
@@ -224,6 +230,23 @@ def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> 
             item = replace(item, cut_sides=cut_sides(voxels, numbers.geometry, view))
         items.append(item)
     return replace(instances, items=tuple(items))
+
+
+def _seeds_on_curve(
+    predictions: VoxelPredictions, bone: np.ndarray, sacrum: np.ndarray, options: InstanceOptions
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the cores, the bone without that of cores off the spine, and the number of these."""
+    seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
+    if not options.only_on_curve:
+        return seeds, bone, 0
+    spacing_mm, count = predictions.geometry.spacing_mm, int(seeds.max())
+    centres = ndimage.center_of_mass(seeds > 0, seeds, np.arange(1, count + 1))
+    off = cores_off_spine(np.reshape(centres, (-1, 3)) * np.asarray(spacing_mm))
+    if off:
+        all_seeds = np.where(sacrum, count + 1, seeds)
+        bone = bone & ~bone_of_cores(all_seeds, tuple(k + 1 for k in off), bone, spacing_mm)
+        seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
+    return seeds, bone, len(off)
 
 
 def _sacrum(
