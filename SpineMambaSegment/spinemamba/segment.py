@@ -24,7 +24,7 @@ from spinemamba.findings.build_result import GivenLevels, RunDetails, build_resu
 from spinemamba.findings.left_out import left_out_bone, with_left_out
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.intensity import Modality, choose_modality
-from spinemamba.imaging.local_mean import normalise_volume
+from spinemamba.imaging.local_mean import normalise_volume, uses_local_mean
 from spinemamba.imaging.orientation import Reorientation, canonical, reorient_back
 from spinemamba.imaging.truncation import crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Box, Volume
@@ -32,6 +32,7 @@ from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import FineOptions, fine_stage
 from spinemamba.inference.level_stage import level_stage
 from spinemamba.inference.model import Model
+from spinemamba.inference.polarity import CoarseReading, coarse_stage_of_either
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import (
     InstanceOptions,
@@ -119,8 +120,8 @@ def segment(
     whole = partial(_on_input_grid, reoriented, reorientation, box)
     modality = choose_modality(data, options.modality, warn)
     image = normalise_volume(data, modality, model.coarse.normalisation)
-    fine = _predict(image, model, _FINE_OPTIONS[options.quality], progress, seconds)
-    predictions = replace(fine, view=view)
+    reading, fine = _predict(image, model, modality, options.quality, progress, seconds)
+    image, predictions = reading.image, replace(fine, view=view)
     with _timed("instances", seconds):
         progress("instances", 0.0)
         instances = find_instances(predictions, _instance_options(options, modality))
@@ -142,7 +143,8 @@ def segment(
         shape = with_left_out(shape, left_out, numbers)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    run = RunDetails(model, modality, seconds, found, shape, scan, left_out, volume.sequence)
+    given = (found, shape, scan, left_out, volume.sequence, reading.inverted)
+    run = RunDetails(model, modality, seconds, *given)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
         warn(message)
@@ -165,15 +167,20 @@ def _instance_options(options: SegmentOptions, modality: Modality) -> InstanceOp
 def _predict(
     image: Volume,
     model: Model,
-    options: FineOptions,
+    modality: Modality,
+    quality: str,
     progress: Progress,
     seconds: dict[str, float],
-) -> VoxelPredictions:
-    """Return the voxel predictions of the coarse and the fine stage."""
+) -> tuple[CoarseReading, VoxelPredictions]:
+    """Return what the coarse stage read, and the voxel predictions of the fine stage."""
     with _timed("locate", seconds):
-        coarse = coarse_stage(image, model.coarse, progress)
+        if modality == "mr" and uses_local_mean(model.coarse.normalisation):
+            reading = coarse_stage_of_either(image, model.coarse, progress)
+        else:
+            reading = CoarseReading(image, coarse_stage(image, model.coarse, progress))
     with _timed("segment", seconds):
-        return fine_stage(image, coarse, model.fine, progress, options)
+        options = _FINE_OPTIONS[quality]
+        return reading, fine_stage(reading.image, reading.prediction, model.fine, progress, options)
 
 
 def _read_levels(
