@@ -24,7 +24,7 @@ from spinemamba.findings.build_result import GivenLevels, RunDetails, build_resu
 from spinemamba.findings.left_out import left_out_bone, with_left_out
 from spinemamba.findings.shape_flags import ShapeFlags, shape_flags, with_metal
 from spinemamba.imaging.intensity import Modality, choose_modality
-from spinemamba.imaging.local_mean import normalise_volume
+from spinemamba.imaging.local_mean import normalise_volume, uses_local_mean
 from spinemamba.imaging.orientation import Reorientation, canonical, reorient_back
 from spinemamba.imaging.truncation import FieldOfView, crop_to_data, pad_to_image
 from spinemamba.imaging.volume import Box, Volume
@@ -32,6 +32,7 @@ from spinemamba.inference.coarse import coarse_stage
 from spinemamba.inference.fine import FineOptions, fine_stage
 from spinemamba.inference.level_stage import level_stage
 from spinemamba.inference.model import Model
+from spinemamba.inference.polarity import CoarseReading, coarse_stage_of_either
 from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.find import (
     InstanceOptions,
@@ -41,6 +42,7 @@ from spinemamba.instances.find import (
 )
 from spinemamba.instances.loose_pieces import take_loose_pieces
 from spinemamba.instances.to_input_grid import split_on_input_grid
+from spinemamba.levels.model import LevelOptions, level_options
 from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.pins import Pin, match_pins
 from spinemamba.levels.scan_evidence import fixed_levels, with_scan_evidence
@@ -127,23 +129,23 @@ def segment(
     modality = choose_modality(data, options.modality, warn)
     image = normalise_volume(data, modality, model.coarse.normalisation)
     search = _Search(image, view, model, modality, options, progress, seconds)
-    spine, enlarged = _at_adult_size(search.at)
-    predictions, shape = spine.predictions, spine.shape
+    spine, enlarged = _at_adult_size(search)
+    predictions, shape, weights = spine.predictions, spine.shape, level_options(modality)
     with _timed("levels", seconds):
         instances, found = _compare(spine.instances, predictions, options, volume.frame)
-        solution = assign_levels(instances.items, found.pins)
+        solution = assign_levels(instances.items, found.pins, options=weights)
         progress("levels", 1.0)
     with _timed("restore", seconds):
         numbers, removed = _number_voxels(instances, solution, predictions, options, progress)
         instances = with_cut_sides(instances, data.with_array(numbers), view)
-        solution = _solve_with_truncation(instances, solution, found.pins)
+        solution = _solve_with_truncation(instances, solution, found.pins, weights)
         values = _label_values(solution)
         labels = _to_label_values(numbers, values)
         left_out = left_out_bone({reason: whole(array) for reason, array in removed.items()})
         shape = with_left_out(shape, left_out, numbers)
         shape = _with_metal(shape, data, modality, labels, values)
     scan = describe_backend(model.fine.device.type)
-    details = (found, shape, scan, left_out, volume.sequence, enlarged)
+    details = (found, shape, scan, left_out, volume.sequence, enlarged, spine.inverted)
     run = RunDetails(model, modality, seconds, *details)
     result = build_result(volume.geometry, instances, solution, run)
     for message in result.warnings:
@@ -159,35 +161,33 @@ class _Spine:
         predictions: Voxel predictions.
         instances: Instances, with their level probabilities.
         shape: Quality flags of the voxels.
+        inverted: Whether the networks read the inverse of an MR.
     """
 
     predictions: VoxelPredictions
     instances: Instances
     shape: ShapeFlags
+    inverted: bool
 
 
-def _at_adult_size(search: Callable[[float], _Spine]) -> tuple[_Spine, float]:
+def _at_adult_size(search: _Search) -> tuple[_Spine, float]:
     """Return the spine, and how many times it was enlarged for the networks.
 
     Vertebrae much smaller than those that the networks have learned from are searched again in the
     enlarged image. The second search is kept if it confirms the size: pieces of vertebrae can look
     like small ones.
     """
-    spine = search(1.0)
-    size = _body_size(spine)
+    spine = search.at(1.0)
+    size = search.body_size(spine)
     if size >= _SMALL:
         return spine, 1.0
     try:
-        again = search(1 / size)
+        again = search.at(1 / size)
     except UserError:  # no spine at that size
         return spine, 1.0
-    if abs(_body_size(again) / size - 1) > _SAME_SIZE:
+    if abs(search.body_size(again) / size - 1) > _SAME_SIZE:
         return spine, 1.0
     return again, 1 / size
-
-
-def _body_size(spine: _Spine) -> float:
-    return assign_levels(spine.instances.items).body_size
 
 
 @dataclass(frozen=True)
@@ -215,18 +215,36 @@ class _Search:
     def at(self, enlarged: float) -> _Spine:
         """Return the spine as the networks see it in the image enlarged so many times."""
         image = Volume(self.image.array, self.image.geometry.scaled(enlarged))
-        options, progress = _FINE_OPTIONS[self.options.quality], self.progress
-        fine = _predict(image, self.model, options, progress, self.seconds)
+        reading, fine = self._predict(image)
         predictions = replace(fine, view=self.view.scaled(enlarged))
         with _timed("instances", self.seconds):
-            progress("instances", 0.0)
-            instances = find_instances(predictions, _instance_options(self.options))
+            self.progress("instances", 0.0)
+            options = _instance_options(self.options, self.modality)
+            instances = find_instances(predictions, options)
             shape = shape_flags(instances, predictions)
-            progress("instances", 1.0)
+            self.progress("instances", 1.0)
         with _timed("levels", self.seconds):
-            levels = self.model.levels
+            levels, image = self.model.levels, reading.image
             instances = _read_levels(instances, predictions, image, levels, self.modality)
-        return _Spine(predictions.scaled(1 / enlarged), instances.scaled(1 / enlarged), shape)
+        found = predictions.scaled(1 / enlarged), instances.scaled(1 / enlarged)
+        return _Spine(*found, shape, reading.inverted)
+
+    def _predict(self, image: Volume) -> tuple[CoarseReading, VoxelPredictions]:
+        """Return what the coarse stage read, and the voxel predictions of the fine stage."""
+        model, progress = self.model, self.progress
+        with _timed("locate", self.seconds):
+            if self.modality == "mr" and uses_local_mean(model.coarse.normalisation):
+                reading = coarse_stage_of_either(image, model.coarse, progress)
+            else:
+                reading = CoarseReading(image, coarse_stage(image, model.coarse, progress))
+        with _timed("segment", self.seconds):
+            options, coarse = _FINE_OPTIONS[self.options.quality], reading.prediction
+            return reading, fine_stage(reading.image, coarse, model.fine, progress, options)
+
+    def body_size(self, spine: _Spine) -> float:
+        """Return the size of the vertebrae relative to the mean of adults."""
+        items, options = spine.instances.items, level_options(self.modality)
+        return assign_levels(items, options=options).body_size
 
 
 def _on_input_grid(
@@ -236,22 +254,10 @@ def _on_input_grid(
     return reorient_back(pad_to_image(part, reoriented, box), reorientation)
 
 
-def _instance_options(options: SegmentOptions) -> InstanceOptions:
-    return InstanceOptions(hidden_neighbours=not options.keep_pieces)
-
-
-def _predict(
-    image: Volume,
-    model: Model,
-    options: FineOptions,
-    progress: Progress,
-    seconds: dict[str, float],
-) -> VoxelPredictions:
-    """Return the voxel predictions of the coarse and the fine stage."""
-    with _timed("locate", seconds):
-        coarse = coarse_stage(image, model.coarse, progress)
-    with _timed("segment", seconds):
-        return fine_stage(image, coarse, model.fine, progress, options)
+def _instance_options(options: SegmentOptions, modality: Modality) -> InstanceOptions:
+    return InstanceOptions(
+        hidden_neighbours=not options.keep_pieces, only_on_curve=modality == "mr"
+    )
 
 
 def _read_levels(
@@ -341,14 +347,14 @@ def _number_voxels(
 
 
 def _solve_with_truncation(
-    instances: Instances, solution: LevelSolution, pins: Mapping[int, str]
+    instances: Instances, solution: LevelSolution, pins: Mapping[int, str], weights: LevelOptions
 ) -> LevelSolution:
     """Solve the levels again, now that truncated sides are known.
 
     The first solution stays if other instances would have a level: the voxels are already
     numbered.
     """
-    updated = assign_levels(instances.items, pins)
+    updated = assign_levels(instances.items, pins, options=weights)
     same_instances = _label_values(updated).keys() == _label_values(solution).keys()
     return updated if same_instances else solution
 

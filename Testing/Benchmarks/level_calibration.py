@@ -52,14 +52,27 @@ def main(words: list[str]) -> int:
         parser.error(f"The model {args.model} has no level network.")
     solutions = list(_solutions(network, _spines(args), args))
     right = np.array([is_right for is_right, _ in solutions])
-    sure = np.array([solution.best[0].posterior for _, solution in solutions])
-    doubt = np.array([solution.doubt for _, solution in solutions])
+    return table([solution for _, solution in solutions], right)
+
+
+def table(solutions: list[LevelSolution], right: np.ndarray) -> int:
+    """Print how many labelings are right, by probability and by grade of doubt.
+
+    Args:
+        solutions: One for each chain.
+        right: Whether its names are right, bool (chains,).
+
+    Returns:
+        1 if fewer than 90 % of the labelings with a probability above 0.9 are right, else 0.
+    """
+    sure = np.array([solution.best[0].posterior for solution in solutions])
+    doubt = np.array([solution.doubt for solution in solutions])
     for low, high in pairwise(BINS):
         inside = (sure >= low) & ((sure < high) | (high == BINS[-1]))
-        _say(f"probability {low:4.2f} to {high:4.2f}", inside, right)
+        say(f"probability {low:4.2f} to {high:4.2f}", inside, right)
     for grade in ("none", "likely", "check_level"):
-        _say(f"doubt: {grade:15}", doubt == grade, right)
-    _say("all" + 19 * " ", np.ones(len(right), bool), right)
+        say(f"doubt: {grade:15}", doubt == grade, right)
+    say("all" + 19 * " ", np.ones(len(right), bool), right)
     proven = right[sure >= 0.9]
     return int(bool(len(proven)) and proven.mean() < 0.9)
 
@@ -117,7 +130,8 @@ def _is_right(solution: LevelSolution, example: LevelExample) -> bool:
     return all(example.levels[k, channel] > 0 for k, channel in enumerate(channels))
 
 
-def _say(what: str, chosen: np.ndarray, right: np.ndarray) -> None:
+def say(what: str, chosen: np.ndarray, right: np.ndarray) -> None:
+    """Print the number of chosen chains, and the share of them whose names are right."""
     share = f"{right[chosen].mean():.2f}" if chosen.any() else "   -"
     _print(f"{what}  {int(chosen.sum()):4d} chains, right {share}")
 

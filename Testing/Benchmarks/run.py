@@ -40,6 +40,7 @@ MEASUREMENTS = {
     "triage_page": "size of a triage page of 50 real cases, time to open it and to go from case to "
     "case, memory of the tab; needs playwright, ipyniivue and Chromium",
     "level_calibration": "right names on simulated chains, by their probability",
+    "mr_level_calibration": "right names of parts of spines in MR, by their probability",
     "server_load": "many clients of one server at once: lost jobs, response time of polls, memory",
     "pin_latency": "time of the level solver after a level is pinned",
     "gpu_check": "scan back ends, a whole CT, and 100 training steps on an NVIDIA GPU; writes "

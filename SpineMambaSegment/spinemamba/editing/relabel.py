@@ -12,6 +12,7 @@ from spinemamba.findings.build_result import instance_results
 from spinemamba.findings.level_flags import LEVEL_FLAGS
 from spinemamba.imaging.volume import Volume
 from spinemamba.instances.find import Instance
+from spinemamba.levels.model import level_options
 from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.scan_evidence import (
     check_decided,
@@ -40,7 +41,7 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         UserError: If the fixed levels contradict each other.
     """
     items = tuple(_instance(entry) for entry in result.instances)
-    solution = assign_levels(items, pins)
+    solution = assign_levels(items, pins, options=level_options(result.modality))
     shape = {
         entry.id: tuple(flag for flag in entry.flags if flag.name not in LEVEL_FLAGS)
         for entry in result.instances

@@ -13,7 +13,8 @@ from spinemamba import __version__
 from spinemamba.anatomy.labels import BY_NAME
 from spinemamba.findings.level_flags import level_flags
 from spinemamba.findings.shape_flags import ShapeFlags
-from spinemamba.imaging.intensity import LOCAL_MEAN, Modality
+from spinemamba.imaging.intensity import Modality
+from spinemamba.imaging.local_mean import uses_local_mean
 from spinemamba.imaging.volume import Geometry
 from spinemamba.instances.find import Instance, Instances
 from spinemamba.levels.outlines import OtherScan
@@ -32,6 +33,10 @@ _LEAST_ALTERNATIVE = 0.01
 """Least probability of a level to be listed as an alternative."""
 
 _MOST_ALTERNATIVES = 3
+
+_INVERTED = (
+    "MR: the contrast is unusual; the spine was found in the inverted image. Check the outlines."
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class RunDetails:
         sequence: Kind of the MR sequence, if known.
         enlarged: How many times the image was enlarged for the networks, because the patient is
             small.
+        inverted: Whether the networks read the inverse of an MR.
     """
 
     model: Model
@@ -77,6 +83,7 @@ class RunDetails:
     left_out: tuple[LeftOutBone, ...] = ()
     sequence: str | None = None
     enlarged: float = 1.0
+    inverted: bool = False
 
 
 def build_result(
@@ -181,6 +188,11 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
             f"The vertebrae are small, {100 / details.enlarged:.0f} % of an adult's size: the "
             f"image was enlarged {details.enlarged:.1f} times for the networks."
         )
+    if details.inverted:
+        out.append(_INVERTED)
+    if count := instances.off_spine:
+        pieces = "One piece" if count == 1 else f"{count} pieces"
+        out.append(f"{pieces} like a vertebra, but not in line with the others, left out.")
     given = details.given
     if given.match and solution.best:
         numbers = (item.id for item in instances.items)
@@ -192,6 +204,6 @@ def _warnings(details: RunDetails, instances: Instances, solution: LevelSolution
 
 
 def _mr_warning(model: Model) -> str:
-    if LOCAL_MEAN.keys() <= model.coarse.normalisation.keys():
+    if uses_local_mean(model.coarse.normalisation):
         return "MR: arches and processes are less certain than bodies. Check them."
     return f"MR is experimental: the model {model.card.name} has learned from CT and synthetic MR."

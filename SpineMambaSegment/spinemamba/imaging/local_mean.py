@@ -25,8 +25,16 @@ _SCALE = 0.8
 _RANGE = (-1.0, 2.0)
 """A voxel at the local mean becomes `_SCALE` - 1; the result is clipped to this range."""
 
+_AIR = -0.9
+"""Darker voxels have less than an eighth of the local mean."""
+
 _REACH = 2.5
 """Standard deviations at which the Gaussian ends."""
+
+
+def uses_local_mean(normalisation: Mapping[str, Any]) -> bool:
+    """Return whether a model divides MR by its local mean, by the entry of its card."""
+    return LOCAL_MEAN.keys() <= normalisation.keys()
 
 
 def normalise_volume(
@@ -40,7 +48,7 @@ def normalise_volume(
         normalisation: Entry of the model's card: with `LOCAL_MEAN`, MR is divided by its local
             mean, else it is scaled by percentiles.
     """
-    if modality == "mr" and LOCAL_MEAN.keys() <= normalisation.keys():
+    if modality == "mr" and uses_local_mean(normalisation):
         return volume.with_array(divide_by_local_mean(volume))
     return volume.with_array(normalise(volume.array, modality))
 
@@ -53,6 +61,15 @@ def divide_by_local_mean(volume: Volume) -> np.ndarray:
     """
     image = torch.from_numpy(volume.array.astype(np.float32)).clamp_min(0)
     return divided_by_local_mean(image, volume.spacing_mm).numpy()
+
+
+def inverse(image: np.ndarray) -> np.ndarray:
+    """Return an MR divided by its local mean with dark and bright exchanged, float32.
+
+    Values are reflected at the local mean. Air stays dark.
+    """
+    reflected = np.clip(2 * (_SCALE - 1) - image, *_RANGE)
+    return np.where(image < _AIR, image, reflected).astype(np.float32)
 
 
 def divided_by_local_mean(image: Tensor, spacing_mm: tuple[float, float, float]) -> Tensor:

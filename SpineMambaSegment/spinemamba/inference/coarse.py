@@ -54,12 +54,14 @@ class CoarsePrediction:
         bone: Probability of spine, float32 (z, y, x).
         levels: Probability of each level given spine, float16 (25, z, y, x).
         geometry: Grid of these arrays.
+        certainty: How certain the network is of what it found, from 0 to 1; see `_certainty`.
     """
 
     spine: np.ndarray
     bone: np.ndarray
     levels: np.ndarray
     geometry: Geometry
+    certainty: float = 0.0
 
 
 def coarse_stage(
@@ -93,7 +95,27 @@ def coarse_stage(
             "Choose a CT or MR volume that shows the spine, and check its modality.",
             Code.NO_SPINE,
         )
-    return CoarsePrediction(spine, bone, prediction.levels.numpy(), grid)
+    levels = prediction.levels.numpy()
+    certainty = _certainty(bone, core, levels[:, spine], options)
+    return CoarsePrediction(spine, bone, levels, grid, certainty)
+
+
+def _certainty(
+    bone: np.ndarray, core: np.ndarray, levels: np.ndarray, options: CoarseOptions
+) -> float:
+    """Return the product of the mean probabilities of core, bone and level where there is a spine.
+
+    Args:
+        bone: Probability of spine, (z, y, x).
+        core: Probability of body core, (z, y, x).
+        levels: Probability of each level in the voxels of the spine, (25, n).
+        options: Thresholds.
+    """
+    of_core = core[core > options.core_threshold].mean(dtype=np.float64)
+    of_bone = bone[bone > options.bone_threshold].mean(dtype=np.float64)
+    # The expected probability of the level, if levels are drawn with these probabilities.
+    of_level = (levels.astype(np.float32) ** 2).sum(axis=0).mean(dtype=np.float64)
+    return float(of_core * of_bone * of_level)
 
 
 def _spine_mask(

@@ -6,6 +6,7 @@ Pickle is not used, because it executes code and models may come from untrusted 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ class LoadedNetwork:
         device: Device of its parameters.
         precision: "float32", or "bfloat16" for the convolutions; see `precision.py`.
         normalisation: Intensity normalisation of its training images, as in the model card.
+        bone_threshold: Probability of bone at the surface of bones, as in the model card.
     """
 
     network: VoxelNetwork
@@ -48,6 +50,12 @@ class LoadedNetwork:
     device: torch.device
     precision: str = FLOAT32
     normalisation: Mapping[str, Any] = field(default_factory=dict)
+    bone_threshold: float = 0.5
+
+    @property
+    def bone_log_odds(self) -> float:
+        """Log odds of `bone_threshold`; 0 for 0.5."""
+        return math.log(self.bone_threshold / (1 - self.bone_threshold))
 
     @property
     def patch_vox(self) -> tuple[int, int, int]:
@@ -130,7 +138,13 @@ def _load_network(
     with _weights_of(folder, entry) as state:
         network = network_of(NetworkConfig.from_json(entry.config))
         network.load_state_dict(state)
-    return LoadedNetwork(network.eval().to(device), entry.spacing_mm, device, precision)
+    return LoadedNetwork(
+        network.eval().to(device),
+        entry.spacing_mm,
+        device,
+        precision,
+        bone_threshold=entry.bone_threshold,
+    )
 
 
 def _load_levels(folder: Path, entry: NetworkCard) -> LevelSequenceNet:

@@ -25,7 +25,7 @@ class Prediction:
     """Outputs of a network for each voxel of an image, on the CPU; 0 where no window lay.
 
     Attributes:
-        bone: Probability of any level, float32 (D, H, W).
+        bone: Probability of any level, float32 (D, H, W); 0.5 at the surface of bones.
         core: Probability of a body core, float32 (D, H, W).
         levels: Probability of each level given bone, float16 (25, D, H, W).
         offsets_mm: Vector to the centre of the vertebra's core along z, y, x, float16
@@ -45,14 +45,14 @@ class Prediction:
         offsets_mm = torch.zeros(3, *shape, dtype=torch.float16) if has_offsets else None
         return cls(bone, core, levels, offsets_mm)
 
-    def store(self, slab: Slab, spacing_mm: float) -> None:
+    def store(self, slab: Slab, model: LoadedNetwork) -> None:
         """Convert the logits of a slab to probabilities and offsets, and store them."""
-        bone, core, levels = _probabilities(slab.mean)
+        bone, core, levels = _probabilities(slab.mean, model.bone_log_odds)
         self.bone[slab.slices] = bone * slab.covered
         self.core[slab.slices] = core * slab.covered
         self.levels[:, slab.slices] = levels * slab.covered
         if self.offsets_mm is not None:
-            offsets_mm = slab.mean[CORE + 1 :] * OFFSET_UNIT_VOX * spacing_mm
+            offsets_mm = slab.mean[CORE + 1 :] * OFFSET_UNIT_VOX * model.spacing_mm
             self.offsets_mm[:, slab.slices] = offsets_mm.half()
 
 
@@ -84,7 +84,7 @@ def predict(
 
 def _store(prediction: Prediction, slab: Slab | None, model: LoadedNetwork) -> None:
     if slab is not None:
-        prediction.store(slab, model.spacing_mm)
+        prediction.store(slab, model)
 
 
 def pad_geometry(geometry: Geometry, min_shape: tuple[int, int, int]) -> Geometry:
@@ -96,16 +96,17 @@ def pad_geometry(geometry: Geometry, min_shape: tuple[int, int, int]) -> Geometr
     return crop_geometry(geometry, box)
 
 
-def _probabilities(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _probabilities(logits: Tensor, bone_log_odds: float) -> tuple[Tensor, Tensor, Tensor]:
     """Convert logits to probabilities.
 
     Args:
         logits: (27 or more, D, H, W): background, levels, core.
+        bone_log_odds: Log odds of bone that become a probability of 0.5.
 
     Returns:
         Bone, that is any level (D, H, W); core (D, H, W); each level given bone (25, D, H, W).
     """
     foreground = logits[1:CORE].logsumexp(dim=0)  # (D, H, W)
-    bone = torch.sigmoid(foreground - logits[0])
+    bone = torch.sigmoid(foreground - logits[0] - bone_log_odds)
     core = torch.sigmoid(logits[CORE])
     return bone, core, torch.softmax(logits[1:CORE], dim=0)

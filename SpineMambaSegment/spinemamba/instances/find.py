@@ -20,12 +20,20 @@ from spinemamba.inference.voxel_predictions import VoxelPredictions
 from spinemamba.instances.boundary_net import BoundaryNet
 from spinemamba.instances.chain_ends import ChainEndOptions, ChainEnds, chain_ends
 from spinemamba.instances.cores import CoreOptions, certain_slivers, core_seeds
+from spinemamba.instances.off_spine import bone_of_cores, cores_off_spine
 from spinemamba.instances.partition import (
     ABOVE,
     BELOW,
     PartitionOptions,
     VoxelHints,
     assign_voxels,
+)
+from spinemamba.instances.sacrum import (
+    SacrumOptions,
+    SacrumProbabilities,
+    join_first_sacral_body,
+    sacrum_by_voxel,
+    separate_sacrum,
 )
 from spinemamba.protocol.result import Witnesses
 
@@ -46,15 +54,13 @@ class InstanceOptions:
             may extend beyond them.
         fine_level_weight: Weight of the fine network in level probabilities; the rest is the
             coarse network's. A window of the fine network is only about four vertebrae high.
-        least_sacrum_probability: Least probability of the sacrum. Far from it, both it and L5 are
-            unlikely, and comparing the two is meaningless.
-        least_sacrum_ml: Least volume of a sacrum: less than any complete one.
-        least_last_share: Least volume of the vertebra above the sacrum, relative to the vertebra
-            above it. A smaller one is the first sacral segment.
+        only_on_curve: Whether cores off the curve of the spine are left out. In MR, organs look
+            like bodies; in CT, where they do not, a deformed spine is more likely.
         hidden_neighbours: Whether bone of neighbours whose body the image does not show is left
             out; otherwise it belongs to the first and last vertebra.
         cores: Options of the core segmentation.
         ends: Options of the neighbours beyond the first and last core.
+        sacrum: Options of the sacrum.
         partition: Options of the voxel-to-instance assignment.
     """
 
@@ -63,12 +69,11 @@ class InstanceOptions:
     rejoin_mm: float = 4.0
     rim_vox: int = 2
     fine_level_weight: float = 0.2
-    least_sacrum_probability: float = 0.2
-    least_sacrum_ml: float = 6.0
-    least_last_share: float = 0.45
+    only_on_curve: bool = False
     hidden_neighbours: bool = True
     ends: ChainEndOptions = field(default_factory=ChainEndOptions)
     cores: CoreOptions = field(default_factory=CoreOptions)
+    sacrum: SacrumOptions = field(default_factory=SacrumOptions)
     partition: PartitionOptions = field(default_factory=PartitionOptions)
 
 
@@ -107,11 +112,13 @@ class Instances:
         items: Instances from top to bottom; ``items[k]`` has the number k + 1.
         hidden: Bone of neighbours whose body the image does not show: number of the instance that
             it touches, 0 elsewhere, int16 (z, y, x). None if there is none.
+        off_spine: Number of cores that were left out, because they are off the curve of the spine.
     """
 
     labels: np.ndarray
     items: tuple[Instance, ...]
     hidden: np.ndarray | None = None
+    off_spine: int = 0
 
     def scaled(self, factor: float) -> Instances:
         """Return the instances of an object ``factor`` times as large."""
@@ -143,7 +150,7 @@ def find_instances(
     """
     bone = predictions.bone > options.bone_threshold
     sacrum = _sacrum(predictions, bone, options)
-    seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
+    seeds, bone, off_spine = _seeds_on_curve(predictions, bone, sacrum, options)
     count = int(seeds.max())
     seeds[sacrum] = count + 1
     weight = options.fine_level_weight
@@ -163,7 +170,8 @@ def find_instances(
     labels[above | below] = 0
     _join_loose_pieces(labels, bone & ~above & ~below, spacing_mm, options.rejoin_mm)
     if has_sacrum:
-        join_first_sacral_body(labels, count, options.least_last_share)
+        core_levels = np.asarray(ndimage.mean(hints.level, seeds, np.arange(1, count + 1)))
+        join_first_sacral_body(labels, count, core_levels, options.sacrum)
     valid = _large_or_certain(labels, seeds, predictions, options)
     new_number = np.zeros(count + 2, np.int16)
     new_number[valid] = np.arange(1, len(valid) + 1)
@@ -173,7 +181,7 @@ def find_instances(
         _instance(number, labels, boxes[number - 1], predictions, weight, is_sacrum=k > count)
         for number, k in enumerate(valid, start=1)
     )
-    return Instances(labels, items, _beside(above, below, len(valid)))
+    return Instances(labels, items, _beside(above, below, len(valid)), off_spine)
 
 
 def _beside(above: np.ndarray, below: np.ndarray, count: int) -> np.ndarray | None:
@@ -236,40 +244,36 @@ def with_cut_sides(instances: Instances, numbers: Volume, view: FieldOfView) -> 
     return replace(instances, items=tuple(items))
 
 
+def _seeds_on_curve(
+    predictions: VoxelPredictions, bone: np.ndarray, sacrum: np.ndarray, options: InstanceOptions
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the cores, the bone without that of cores off the spine, and the number of these."""
+    seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
+    if not options.only_on_curve:
+        return seeds, bone, 0
+    spacing_mm, count = predictions.geometry.spacing_mm, int(seeds.max())
+    centres = ndimage.center_of_mass(seeds > 0, seeds, np.arange(1, count + 1))
+    off = cores_off_spine(np.reshape(centres, (-1, 3)) * np.asarray(spacing_mm))
+    if off:
+        all_seeds = np.where(sacrum, count + 1, seeds)
+        bone = bone & ~bone_of_cores(all_seeds, tuple(k + 1 for k in off), bone, spacing_mm)
+        seeds = core_seeds(predictions, bone & ~sacrum, options.cores)
+    return seeds, bone, len(off)
+
+
 def _sacrum(
     predictions: VoxelPredictions, bone: np.ndarray, options: InstanceOptions
 ) -> np.ndarray:
-    """Return the mask of the sacrum, which has no core, from its level probability."""
-    weight = options.fine_level_weight
-    probability = pooled_level(predictions, _SACRUM, weight)
-    last_lumbar = pooled_level(predictions, _SACRUM - 1, weight)
-    # Compared with L5, because level targets are blurred over neighbouring levels in training.
-    mask = bone & (probability > last_lumbar) & (probability > options.least_sacrum_probability)
-    pieces, count = ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = ndimage.sum_labels(mask, pieces, np.arange(1, count + 1))
-    if sizes.max() * predictions.geometry.voxel_ml < options.least_sacrum_ml:
-        return np.zeros_like(mask)
-    return pieces == int(sizes.argmax()) + 1
-
-
-def join_first_sacral_body(
-    labels: np.ndarray, last: int, least_share: float = InstanceOptions.least_last_share
-) -> None:
-    """Merge the first sacral segment into the sacrum if it became an instance, in place.
-
-    S1 has a body like a vertebra, and may be detected as a core. An instance grown from it ends
-    where voxels are labelled as sacrum, and so is much smaller than an L5 or L6.
-
-    Args:
-        labels: Instance number of each voxel; the sacrum has the number ``last + 1``.
-        last: Number of the last vertebra above the sacrum.
-        least_share: Least volume of that vertebra, relative to the one above it.
-    """
-    sizes = np.bincount(labels.ravel(), minlength=last + 2)
-    if last >= 2 and sizes[last] < least_share * sizes[last - 1]:
-        labels[labels == last] = last + 1
+    """Return the mask of the sacrum, bool (z, y, x)."""
+    levels = SacrumProbabilities(
+        *(pooled_level(predictions, k, options.fine_level_weight) for k in (_SACRUM, _SACRUM - 1)),
+        predictions.geometry.spacing_mm,
+    )
+    sacrum = sacrum_by_voxel(levels, bone, options.sacrum)
+    if not sacrum.any():
+        return sacrum
+    cores = core_seeds(predictions, bone, options.cores)
+    return separate_sacrum(sacrum, cores, levels, options.sacrum)
 
 
 def _join_loose_pieces(

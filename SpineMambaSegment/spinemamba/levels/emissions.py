@@ -51,6 +51,9 @@ class EmissionOptions:
         anchor: Least total probability of the levels of unique shape for an instance to be an
             anchor.
         anchor_floor: Least level probability of an anchor. Errors are rare, but possible.
+        small_sacrum: A sacrum that the image truncates and that is smaller than this, relative to
+            the last complete vertebra, is no anchor unless it is certain by its appearance. With
+            its alae, the first sacral segment alone is larger than half of an L5.
         pin_log_likelihood: Log likelihood of a pinned level. It exceeds all other terms, but is
             finite: contradicting pins give a labeling that violates one of them, which is
             detected.
@@ -71,6 +74,7 @@ class EmissionOptions:
     level_floor: float = 0.01
     anchor: float = 0.7
     anchor_floor: float = 1e-3
+    small_sacrum: float = 0.5
     pin_log_likelihood: float = 50.0
     volume_spread: float = 0.35
     part_spread: float = 0.5
@@ -107,8 +111,27 @@ def emissions(
             out[:, k] = -np.inf
             out[:, k, INDEX[pin or "Sacrum"]] = options.pin_log_likelihood if pin else 0.0
             if not pin:
-                out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(options.anchor_floor)
+                odds = _last_lumbar_odds(item, items[:k], options)
+                out[:, k, [INDEX["L5"], INDEX["L6"]]] = np.log(odds)
     return out
+
+
+def _last_lumbar_odds(
+    item: Instance, above: tuple[Instance, ...], options: EmissionOptions
+) -> float:
+    """Return the likelihood that a sacrum is an L5 or L6, relative to that of the sacrum.
+
+    Where the image ends within L5, or shows no more of it than its upper facets, that little bone
+    at the end of the image may be taken for the sacrum. It would name all vertebrae above.
+    """
+    sacrum, last_lumbar = (
+        item.level_probabilities[NETWORK_LEVELS.index(name)] for name in ("Sacrum", "L5")
+    )
+    complete = [other.volume_ml for other in above if _is_complete(other)]
+    small = bool(complete) and item.volume_ml < options.small_sacrum * complete[-1]
+    if sacrum >= options.anchor or not small or "inferior" not in item.cut_sides:
+        return options.anchor_floor
+    return float(np.clip(last_lumbar / max(sacrum, 1e-6), options.anchor_floor, 1.0))
 
 
 def _rib_likelihoods(items: tuple[Instance, ...], options: EmissionOptions) -> np.ndarray:

@@ -89,6 +89,18 @@ class LevelOptions:
         return 1 - self.spurious - self.double
 
 
+_OF_MR = LevelOptions()
+
+
+def level_options(modality: str) -> LevelOptions:
+    """Return the weights for a modality, "ct" or "mr".
+
+    The levels of MR are means over voxels of networks that see ribs and the number of vertebrae
+    above hardly at all. Without the sacrum in view they are often shifted by one.
+    """
+    return _OF_MR if modality == "mr" else LevelOptions()
+
+
 class SpineModel:
     """Probabilities of all labelings of one spine.
 

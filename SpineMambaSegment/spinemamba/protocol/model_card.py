@@ -5,13 +5,13 @@ Standard library only, because Slicer's own process reads cards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
-from spinemamba.common.json_schema import JsonFormat, Limits, NotEmpty, Sha256
+from spinemamba.common.json_schema import OPTIONAL, JsonFormat, Limits, NotEmpty, Sha256
 
 CARD = "model.json"
 """File name of the card in the folder of a model."""
@@ -44,6 +44,8 @@ class NetworkCard:
         config: `network.config.NetworkConfig` as a dictionary; of the network of levels
             `network.level_sequence.LevelNetworkConfig`.
         training: Record of the training: steps, seeds and other settings.
+        bone_threshold: Probability of bone at the surface of bones, by the network's outputs. It
+            is not 0.5 if the outlines that the network learned from were too large or too small.
     """
 
     file: NotEmpty
@@ -51,6 +53,7 @@ class NetworkCard:
     spacing_mm: Annotated[float, Limits(*SPACING_RANGE_MM)]
     config: dict[str, Any]
     training: dict[str, Any]
+    bone_threshold: Annotated[float, Limits(0.05, 0.95)] = field(default=0.5, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

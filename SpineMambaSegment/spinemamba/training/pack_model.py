@@ -15,6 +15,7 @@ from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.atomic_files import all_or_none, check_place
 from spinemamba.common.errors import Code, UserError
 from spinemamba.imaging.intensity import LOCAL_MEAN, NORMALISATION
+from spinemamba.imaging.local_mean import uses_local_mean
 from spinemamba.imaging.vertebra_crops import CROP_MM
 from spinemamba.inference.model import checked_weights, save_weights
 from spinemamba.inference.weight_storage import from_stored
@@ -160,7 +161,7 @@ def _uses_local_mean(source: Path, entry: NetworkCard) -> bool:
     if (source / METADATA).is_file():
         appearance = entry.training.get("recipe", {}).get("appearance", {})
         return float(appearance.get("local_mean", 0)) >= 1
-    return LOCAL_MEAN.keys() <= read_card(find_model(str(source))).normalisation.keys()
+    return uses_local_mean(read_card(find_model(str(source))).normalisation)
 
 
 def _keep_network(kind: str, source: Path, path: Path) -> tuple[NetworkCard, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from tiny_training import CONFIG
 from spinemamba.anatomy.labels import NETWORK_LEVELS
 from spinemamba.common.errors import Code, UserError
 from spinemamba.inference.model import load_model, save_weights
+from spinemamba.inference.predict import predict
 from spinemamba.network.unet import SpineMambaNet
 from spinemamba.protocol.model_card import ModelCard, NetworkCard, find_model, read_card
 from spinemamba.training.pack_model import pack_model
@@ -47,6 +48,34 @@ def test_a_saved_model_is_loaded_with_its_card_and_weights(tmp_path: Path):
     fresh = SpineMambaNet(CONFIG).state_dict()
     for name, value in model.fine.network.state_dict().items():
         torch.testing.assert_close(value, fresh[name], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 0.3])
+def test_bone_threshold_of_the_card_becomes_a_probability_of_a_half(
+    tmp_path: Path, threshold: float
+):
+    card = write_model(tmp_path)
+    fine = replace(card.networks["fine"], bone_threshold=threshold)
+    replace(card, networks={**card.networks, "fine": fine}).write(tmp_path)
+    model = load_model(tmp_path)
+    assert (model.coarse.bone_threshold, model.fine.bone_threshold) == (0.5, threshold)
+    image = torch.linspace(-1, 1, 16**3).reshape(16, 16, 16)
+    box = (slice(0, 16),) * 3
+    plain, fitted = (
+        predict(each, image, [box], lambda stage, fraction: None, "segment")
+        for each in (replace(model.fine, bone_threshold=0.5), model.fine)
+    )
+    assert torch.equal(fitted.bone > 0.5, plain.bone > threshold)
+    assert torch.equal(fitted.core, plain.core)
+
+
+def test_a_card_without_a_bone_threshold_has_the_usual_one(tmp_path: Path):
+    write_model(tmp_path)
+    content = json.loads((tmp_path / "model.json").read_text())
+    for entry in content["networks"].values():
+        del entry["bone_threshold"]
+    edit_card(tmp_path, networks=content["networks"])
+    assert load_model(tmp_path).fine.bone_threshold == 0.5
 
 
 def test_compact_weights_differ_by_half_a_step_at_most(tmp_path: Path):

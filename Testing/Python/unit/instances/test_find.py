@@ -15,7 +15,7 @@ from spinemamba.imaging.masks import dice
 from spinemamba.imaging.resample import crop_geometry
 from spinemamba.imaging.volume import Volume
 from spinemamba.inference.voxel_predictions import VoxelPredictions
-from spinemamba.instances.find import find_instances, join_first_sacral_body
+from spinemamba.instances.find import find_instances
 from spinemamba.instances.to_input_grid import labels_on_input_grid
 from spinemamba.levels.solve import assign_levels
 from spinemamba.phantom import PhantomOptions, make_phantom
@@ -54,15 +54,6 @@ def test_improbable_sacrum_is_ignored_even_if_more_likely_than_l5(spine: Volume)
     place = NETWORK_LEVELS.index("Sacrum")
     predictions.levels[place][spine.array == 18] = 0.01  # L5 has 0.001 at T11
     assert not any(item.is_sacrum for item in find_instances(predictions).items)
-
-
-@pytest.mark.parametrize(("size", "joined"), [(4, True), (5, False)])
-def test_small_instance_above_the_sacrum_is_merged_into_it(size: int, joined: bool):
-    # 10 voxels of the first, 4 or 5 of the second, 6 of the sacrum; 0.45 of 10 is 4.5.
-    labels = np.repeat([1, 2, 3], [10, size, 6])
-    join_first_sacral_body(labels, 2)
-    assert (2 in labels) != joined
-    assert (labels == 3).sum() == (6 + size if joined else 6)
 
 
 def test_no_core_gives_no_instance(spine: Volume):

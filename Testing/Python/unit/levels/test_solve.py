@@ -116,6 +116,35 @@ def test_posteriors_sum_to_one_and_labelings_are_sorted():
     assert (solution.marginals.sum(axis=1) > 0.95).all()
 
 
+@pytest.mark.parametrize(
+    ("volume_ml", "cut", "certainty", "in_doubt"),
+    [
+        (6.0, ("inferior",), 0.45, True),
+        (6.0, (), 0.45, False),
+        (40.0, ("inferior",), 0.45, False),
+        (6.0, ("inferior",), 0.8, False),
+    ],
+)
+def test_little_bone_at_the_end_of_the_image_does_not_anchor_the_levels(
+    volume_ml: float, cut: tuple[str, ...], certainty: float, in_doubt: bool
+):
+    """The levels of the chain are one above those that the sacrum gives them."""
+    items = list(spine([*WHOLE[19:23], "L5"], certainty=0.5).items)
+    probabilities = np.full(len(NETWORK_LEVELS), 0.001)
+    probabilities[-2:] = (0.98 - certainty, certainty)
+    items[4] = replace(
+        items[4],
+        level_probabilities=tuple(probabilities),
+        volume_ml=volume_ml,
+        is_sacrum=True,
+        cut_sides=cut,
+    )
+    solution = assign_levels(tuple(items))
+    last = solution.best[0].names[3]
+    assert (last == "L4") == in_doubt
+    assert solution.ambiguous or not in_doubt
+
+
 def test_common_shift_of_all_levels_is_corrected_by_a_sacrum_or_a_pin():
     items = spine(WHOLE[17:], certainty=0.8).items
     shifted = tuple(
