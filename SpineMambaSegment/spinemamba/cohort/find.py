@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,12 +49,21 @@ def find_cases(source: str, without: Path | None = None) -> Listing:
     else:
         raise UserError(f"Input not found: {source}.", "Check the path.")
     if not listing.cases:
-        left_out = f" ({len(listing.skipped)} entries left out)" if listing.skipped else ""
         raise UserError(
-            f"No image was found in {source}{left_out}.",
+            f"No image was found in {source}{_left_out(listing.skipped)}.",
             "Give a folder with NIfTI, NRRD, MetaImage or DICOM files, a .csv file or a pattern.",
         )
     return listing
+
+
+def _left_out(skipped: Sequence[Skipped]) -> str:
+    """Return how many entries were left out, with the first and its reason; empty if none was."""
+    if not skipped:
+        return ""
+    first = f"{skipped[0].source} ({skipped[0].reason})"
+    if len(skipped) == 1:
+        return f"; left out: {first}"
+    return f"; left out: {len(skipped)} entries, such as {first}"
 
 
 def _from_tree(root: Path, without: Path | None) -> Listing:

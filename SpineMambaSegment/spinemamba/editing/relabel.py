@@ -16,6 +16,7 @@ from spinemamba.levels.model import level_options
 from spinemamba.levels.outlines import OtherScan, outlines_of
 from spinemamba.levels.scan_evidence import (
     check_decided,
+    difference_warnings,
     fixed_levels,
     levels_from,
     match_warnings,
@@ -23,7 +24,11 @@ from spinemamba.levels.scan_evidence import (
 )
 from spinemamba.levels.scan_match import match_scans
 from spinemamba.levels.solve import assign_levels
-from spinemamba.protocol.level_doubt import deciding_sentences, is_level_warning, level_warning
+from spinemamba.protocol.level_doubt import (
+    changes_with_levels,
+    deciding_sentences,
+    level_warning,
+)
 from spinemamba.protocol.result import InstanceResult, LabelingResult, Result
 
 
@@ -46,12 +51,17 @@ def relabel(result: Result, pins: Mapping[int, str]) -> Result:
         entry.id: tuple(flag for flag in entry.flags if flag.name not in LEVEL_FLAGS)
         for entry in result.instances
     }
-    warnings = [text for text in result.warnings if not is_level_warning(text)]
+    instances = instance_results(items, solution, shape)
+    warnings = [text for text in result.warnings if not changes_with_levels(text)]
     if solution.ambiguous:
         warnings.append(level_warning(solution.best, solution.doubt))
+    scan = result.levels_from
+    if scan is not None and scan.status != "undecided":
+        names = {entry.id: entry.name for entry in instances}
+        warnings += difference_warnings(scan.source, dict(scan.levels), names)
     return replace(
         result,
-        instances=instance_results(items, solution, shape),
+        instances=instances,
         labelings=tuple(LabelingResult(b.names, b.posterior) for b in solution.best),
         ambiguous=solution.ambiguous,
         warnings=tuple(warnings),
@@ -86,7 +96,8 @@ def relabel_from(
     match = match_scans(outlines, other, result.frame_of_reference or None)
     check_decided(match, other)
     instances = with_scan_evidence(result.instances, match, other)
-    solved = relabel(replace(result, instances=instances), fixed_levels(match, other, pins))
+    unmatched = replace(result, instances=instances, levels_from=None)
+    solved = relabel(unmatched, fixed_levels(match, other, pins))
     warnings = match_warnings(match, other, {entry.id: entry.name for entry in solved.instances})
     return replace(
         solved,

@@ -7,7 +7,7 @@ folder of a case is complete or does not exist.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +23,21 @@ from spinemamba.inference.device import Load
 from spinemamba.jobs.segment import SegmentRun, segments_of
 from spinemamba.protocol.cohort import DONE, CaseFile, CaseRecord, CaseSummary
 from spinemamba.protocol.job import DICOM_SEG, NIFTI, STL, CohortJob
+from spinemamba.protocol.review import STATUS_TAG
 
 if TYPE_CHECKING:
+    from spinemamba.anatomy.terminology import SegmentInfo
     from spinemamba.imaging.volume import Volume
     from spinemamba.segment import Segmentation
 
 _VIEWS = ("side", "front")
+
+MEASUREMENTS = "measurements"
+EXTRA_ROLES = {NIFTI: "nifti", STL: "surfaces", DICOM_SEG: "dicom_seg"}
+"""Roles in the record of the measurements, and of the further outputs of a job."""
+
+NO_SURFACE = "No surface of "
+"""Beginning of the warning about a vertebra without a surface."""
 
 
 class CohortCase:
@@ -44,6 +53,7 @@ class CohortCase:
         self.job, self.name = job, name
         self._warnings: list[str] = []
         self._missing: dict[str, str] = {}
+        self._segments: Sequence[SegmentInfo] | None = None
         self._seconds = self._memory_mb = 0.0
         self._run = SegmentRun(job.segment_job(job.output), progress, self._warnings.append)
 
@@ -51,6 +61,11 @@ class CohortCase:
     def missing(self) -> dict[str, str]:
         """Outputs that could not be made, with the reasons."""
         return self._missing
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings so far."""
+        return self._warnings
 
     @property
     def seconds(self) -> float:
@@ -102,10 +117,23 @@ class CohortCase:
         self._seconds += time.monotonic() - started
 
     @classmethod
-    def of(cls, job: CohortJob, volume: Volume, done: Segmentation) -> CohortCase:
-        """Return a case that is segmented already, to be written."""
+    def of(
+        cls,
+        job: CohortJob,
+        volume: Volume,
+        done: Segmentation,
+        segments: Sequence[SegmentInfo] | None = None,
+    ) -> CohortCase:
+        """Return a case that is segmented already, to be written.
+
+        Args:
+            job: What to write.
+            volume: The image.
+            done: What was found in it.
+            segments: Metadata of the segments after a review; None for those of the run.
+        """
         case = cls(job, ignore)
-        case._run.volume, case._run.done = volume, done
+        case._run.volume, case._run.done, case._segments = volume, done, segments
         return case
 
     def write_files(self, folder: Path) -> dict[str, Path]:
@@ -113,7 +141,7 @@ class CohortCase:
         from spinemamba.report.thumbnail import write_thumbnail
 
         job = self.job.segment_job(folder)
-        views = self._run.write(job)
+        views = self._run.write(job, self._segments)
         files = {"labels": job.output, "result": job.result, "picture": job.picture}
         thumbnails = {role: folder / f"{self.job.case}_{role}.png" for role in _VIEWS}
         with all_or_none(list(thumbnails.values())) as new:
@@ -132,13 +160,15 @@ class CohortCase:
         """Yield the role and the function of each optional output."""
         yield "preview", self._write_preview
         if self.job.measurements:
-            yield "measurements", self._write_measurements
-        if NIFTI in self.job.also:
-            yield "nifti", self._write_nifti
-        if STL in self.job.also:
-            yield "surfaces", self._write_surfaces
-        if DICOM_SEG in self.job.also:
-            yield "dicom_seg", self._write_dicom_seg
+            yield MEASUREMENTS, self._write_measurements
+        extras = {
+            NIFTI: self._write_nifti,
+            STL: self._write_surfaces,
+            DICOM_SEG: self._write_dicom_seg,
+        }
+        for word, write in extras.items():
+            if word in self.job.also:
+                yield EXTRA_ROLES[word], write
 
     def _write_preview(self, folder: Path) -> dict[str, Path]:
         from spinemamba.report.case_preview import write_preview
@@ -180,7 +210,7 @@ class CohortCase:
         target = Target(surfaces, self.job.case, unreviewed_accepted=True, source=source)
         export = Export(vertebrae_of(content, files), target, MeshOptions())
         export.run()
-        self._warnings += [f"No surface of {level}: {why}" for level, why in export.left_out]
+        self._warnings += [f"{NO_SURFACE}{level}: {why}" for level, why in export.left_out]
         return {"surfaces": surfaces / JSON}
 
     def _write_dicom_seg(self, folder: Path) -> dict[str, Path]:
@@ -190,9 +220,14 @@ class CohortCase:
 
         path = folder / f"{self.job.case}.dcm"
         vertebrae = read_vertebrae(find_files(self.job.segment_job(folder).output))
-        uids = SegUids(self.job.fingerprint.run_id)
+        uids = SegUids(" ".join([self.job.fingerprint.run_id, *self._reviewed()]))
         write_dicom_seg(vertebrae, self.job.input, path, uids=uids, warn=self._warnings.append)
         return {"dicom_seg": path}
+
+    def _reviewed(self) -> Iterator[str]:
+        """Yield what a review has decided: an archive may have the file of the run already."""
+        for segment in self._segments or ():
+            yield f"{segment.name} {segment.tags.get(STATUS_TAG, '')}"
 
     def _record(self, folder: Path, files: dict[str, Path]) -> CaseRecord:
         return CaseRecord(

@@ -10,25 +10,24 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 from spinemamba.anatomy.label_schemes import VERSE
 from spinemamba.anatomy.labels import BY_VALUE
 from spinemamba.anatomy.terminology import SegmentInfo
 from spinemamba.common.errors import UserError
 from spinemamba.common.folders import replace_folder
-from spinemamba.common.progress import ignore
 from spinemamba.common.scratch import scratch
 from spinemamba.editing.relabel import new_values, relabel
 from spinemamba.imaging.seg_nrrd import write_labels
 from spinemamba.imaging.volume import Volume
-from spinemamba.jobs.cohort_case import CohortCase, listed
-from spinemamba.jobs.segment import read_input, segments_of
+from spinemamba.jobs.cohort_case import EXTRA_ROLES, NO_SURFACE, listed
+from spinemamba.jobs.reviewed_files import keep_other_files, mark_surfaces, renamed_case
+from spinemamba.jobs.segment import segments_of
 from spinemamba.labelmaps.read import LabelledSpine, read_vertebra_labels, remap_values
 from spinemamba.labelmaps.same_run import check_same_run
 from spinemamba.protocol.cohort import CaseRecord, CaseReview, CaseSummary
-from spinemamba.protocol.job import DICOM_SEG, CohortJob
-from spinemamba.protocol.level_doubt import is_level_warning
+from spinemamba.protocol.job import STL
+from spinemamba.protocol.level_doubt import changes_with_levels
 from spinemamba.protocol.result import Result, read_result
 from spinemamba.protocol.review import (
     APPROVED,
@@ -50,6 +49,10 @@ from spinemamba.protocol.review import (
 )
 
 _ENTRY_TAG = "TerminologyEntry"
+_NOT_RENAMED = "Not of this cohort, and perhaps with the earlier names: "
+_OLD_NAMES = (_NOT_RENAMED, NO_SURFACE)
+"""Beginnings of warnings that a renaming makes again."""
+
 _TITLES = {APPROVED: "Approve", FLAGGED: "Flag", OPEN: "Withdraw the status"}
 
 
@@ -70,45 +73,101 @@ class ReviewedCase:
     review: CaseReview
 
 
-def apply_decision(case: ReviewedCase) -> CaseRecord:
-    """Replace the folder of a case by one with the decision; return its new record.
+@dataclass(frozen=True)
+class Applied:
+    """A case after its review.
+
+    Attributes:
+        record: Its new record.
+        lost: Outputs that could not be made again, with the reasons.
+        kept: Files that are not of the cohort, and may have the earlier names of a renamed case.
+    """
+
+    record: CaseRecord
+    lost: Mapping[str, str]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _New:
+    """What the new folder of a case has.
+
+    Attributes:
+        files: Files by role.
+        missing: Outputs that could not be made, with the reasons.
+        warnings: Warnings for the record.
+        kept: As in `Applied`.
+    """
+
+    files: Mapping[str, Path]
+    missing: Mapping[str, str]
+    warnings: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+
+
+def apply_decision(case: ReviewedCase) -> Applied:
+    """Replace the folder of a case by one with the decision; return what became of it.
 
     Raises:
         UserError: If the labels were changed since the run, an approved vertebra would get another
             level, no spine can have these levels, or a file cannot be read or written.
     """
-    files = {role: case.folder / file.name for role, file in case.record.files.items()}
-    before = read_result(files["result"])
-    spine = read_vertebra_labels(files["labels"], VERSE)  # runs write VerSe's label values
+    record = case.record
+    before = read_result(case.folder / record.files["result"].name)
+    # Runs write VerSe's label values.
+    spine = read_vertebra_labels(case.folder / record.files["labels"].name, VERSE)
     check_same_run(spine, before)
     after = _named(before, spine, case.decision)
     value_of = new_values(before, after)
     labels = spine.volume.with_array(remap_values(spine.volume.array, value_of))
-    infos = _segments(spine, (before, after), case)
+    segments = _segments(spine, (before, after), case)
     with scratch(case.folder.parent) as hidden:
         new = hidden / case.folder.name
-        if after == before:
-            shutil.copytree(case.folder, new)
-            written, missing = {}, case.record.missing
-        else:
-            new.mkdir()
-            written, missing = _write_renamed(case, labels, after, new)
-        paths = {role: new / path.relative_to(case.folder) for role, path in files.items()}
-        paths |= written
-        write_labels(labels, paths["labels"], infos)
-        paths["review"] = new / f"{case.record.case}{REVIEW_END}"
-        _write_log(case, (before, after), paths["review"])
+        write = _write_same if after == before else _write_renamed
+        made = write(case, (labels, after), segments, new)
+        files = {**made.files, "review": new / f"{record.case}{REVIEW_END}"}
+        _write_log(case, (before, after), files["review"])
         record = replace(
-            case.record,
+            record,
             summary=CaseSummary.of(after),
-            files=listed({r: p for r, p in paths.items() if r not in missing}, new),
-            missing=missing,
-            warnings=_warnings(case.record, after),
+            files=listed(files, new),
+            missing=dict(made.missing),
+            warnings=made.warnings,
             review=case.review,
         )
         record.write(new)
         replace_folder(new, case.folder, hidden)
-    return record
+    lost = {role: why for role, why in made.missing.items() if role in case.record.files}
+    return Applied(record, lost, made.kept)
+
+
+def _write_same(
+    case: ReviewedCase, found: tuple[Volume, Result], segments: list[SegmentInfo], new: Path
+) -> _New:
+    """Copy a case whose levels stay; write the status of its vertebrae."""
+    shutil.copytree(case.folder, new, symlinks=True)
+    files = {role: new / file.name for role, file in case.record.files.items()}
+    write_labels(found[0], files["labels"], segments)
+    if EXTRA_ROLES[STL] in files:
+        mark_surfaces(files[EXTRA_ROLES[STL]], segments)
+    return _New(files, case.record.missing, case.record.warnings)
+
+
+def _write_renamed(
+    case: ReviewedCase, found: tuple[Volume, Result], segments: list[SegmentInfo], new: Path
+) -> _New:
+    """Write all files of a case again."""
+    again = renamed_case(case.folder, case.record, found, segments)
+    new.mkdir()
+    files = again.write_files(new)
+    kept = keep_other_files(case.folder, case.record, new)
+    earlier = [text for text in case.record.warnings if not text.startswith(_OLD_NAMES)]
+    warnings = [text for text in earlier if not changes_with_levels(text)]
+    warnings += [text for text in found[1].warnings if changes_with_levels(text)]
+    warnings += again.warnings
+    if kept:
+        warnings.append(f"{_NOT_RENAMED}{', '.join(kept)}.")
+    return _New(files, again.missing, tuple(dict.fromkeys(warnings)), kept)
 
 
 def _named(before: Result, spine: LabelledSpine, decision: Decision) -> Result:
@@ -160,35 +219,6 @@ def _segments(
         kept = {name: text for name, text in tags.items() if text and name != _ENTRY_TAG}
         infos.append(replace(info, tags=kept))
     return infos
-
-
-def _write_renamed(
-    case: ReviewedCase, labels: Volume, result: Result, folder: Path
-) -> tuple[dict[str, Path], dict[str, str]]:
-    """Write all files of a case again; return their paths, and outputs that could not be made."""
-    record = case.record
-    extras = {"surfaces": "stl", "dicom_seg": DICOM_SEG}
-    job = CohortJob(
-        Path(record.image),
-        case.folder,
-        case=record.case,
-        source=record.input,
-        fingerprint=record.fingerprint,
-        modality=result.modality,
-        measurements="measurements" in record.files,
-        also=tuple(word for role, word in extras.items() if role in record.files),
-    )
-    image = read_input(job.segment_job(folder), ignore, lambda text: None)
-    again = CohortCase.of(job, image, SimpleNamespace(labels=labels, result=result))
-    written = again.write_files(folder)
-    return written, again.missing
-
-
-def _warnings(record: CaseRecord, result: Result) -> tuple[str, ...]:
-    """Return the warnings of a case; those about levels are of the new result."""
-    kept = [text for text in record.warnings if not is_level_warning(text)]
-    about = [text for text in result.warnings if is_level_warning(text)]
-    return (*kept, *about)
 
 
 def _write_log(case: ReviewedCase, results: tuple[Result, Result], path: Path) -> None:

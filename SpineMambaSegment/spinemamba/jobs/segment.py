@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,17 +81,21 @@ class SegmentRun:
             report = (self._progress, self._warn)
             self.done = segment_on_device(self.volume, self._job, report, load)
 
-    def write(self, job: SegmentJob | None = None) -> tuple[View, View] | None:
+    def write(
+        self, job: SegmentJob | None = None, segments: Sequence[SegmentInfo] | None = None
+    ) -> tuple[View, View] | None:
         """Write all outputs or none; return the views in the picture.
 
         Args:
             job: The job with other paths of the outputs; None for its own.
+            segments: As in `write_outputs`.
 
         Raises:
             UserError: If an output cannot be written, or memory runs out.
         """
         with enough_memory():
-            return write_outputs(job or self._job, self.volume, self.done, self._progress)
+            work = (self.volume, self.done, self._progress)
+            return write_outputs(job or self._job, *work, segments)
 
 
 def run_job(job: SegmentJob, progress: Progress, warn: Warn) -> RunFiles:
@@ -158,13 +163,25 @@ def segment_on_device(
 
 
 def write_outputs(
-    job: SegmentJob, volume: Volume, done: Segmentation, progress: Progress
+    job: SegmentJob,
+    volume: Volume,
+    done: Segmentation,
+    progress: Progress,
+    segments: Sequence[SegmentInfo] | None = None,
 ) -> tuple[View, View] | None:
-    """Write labels, result and picture, all or none; return the views in the picture."""
+    """Write labels, result and picture, all or none; return the views in the picture.
+
+    Args:
+        job: Outputs.
+        volume: The image.
+        done: What was found in it.
+        progress: As in `run_job`.
+        segments: Metadata of the segments; None for those of the run.
+    """
     views = None
     progress("write", 0.0)
     with all_or_none(job.outputs, overwrite=job.overwrite) as partial:
-        write_labels(done.labels, partial[job.output], segments_of(done.result))
+        write_labels(done.labels, partial[job.output], segments or segments_of(done.result))
         if job.result is not None:
             done.result.write(partial[job.result])
         progress("write", 0.5)

@@ -13,6 +13,7 @@ from spinemamba.common.errors import UserError
 from spinemamba.instances.find import Instance
 from spinemamba.levels.outlines import OtherScan
 from spinemamba.levels.scan_match import ScanMatch, level_range
+from spinemamba.protocol.level_doubt import LEVELS_DIFFER
 from spinemamba.protocol.result import InstanceResult, LevelsFrom
 
 _CERTAIN = 0.97
@@ -100,15 +101,27 @@ def match_warnings(
     out = []
     if other.in_doubt:
         out.append(f"The levels of {other.source}, used as evidence, are in doubt themselves.")
+    return [*out, *difference_warnings(other.source, match.levels, names)]
+
+
+def difference_warnings(
+    source: str, levels: Mapping[int, str], names: Mapping[int, str | None]
+) -> list[str]:
+    """Return the warning about levels that are not those of another scan, if there are any.
+
+    Args:
+        source: Name of the other scan.
+        levels: Its levels, by number of the vertebra.
+        names: Level found by number of the vertebra.
+    """
     differ = [
         f"{names.get(number) or 'no vertebra'} instead of {level}"
-        for number, level in match.levels.items()
+        for number, level in levels.items()
         if names.get(number) != level
     ]
-    if differ:
-        text = f"The levels differ from those of {other.source}: {', '.join(differ)}."
-        out.append(f"{text} Check one level.")
-    return out
+    if not differ:
+        return []
+    return [f"{LEVELS_DIFFER}{source}: {', '.join(differ)}. Check one level."]
 
 
 def _undecided(match: ScanMatch, other: OtherScan) -> str:

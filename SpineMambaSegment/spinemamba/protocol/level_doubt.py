@@ -32,6 +32,10 @@ _WARNINGS = ("The levels are ambiguous", "Check one level", "The levels are like
 """Beginnings of the warnings about levels; the first is that of earlier versions."""
 
 
+LEVELS_DIFFER = "The levels differ from those of "
+"""Beginning of the warning about levels that are not those of another scan."""
+
+
 @dataclass(frozen=True)
 class DoubtLimits:
     """Thresholds of the grades, for all vertebrae together as for each.
@@ -266,6 +270,11 @@ def level_warning(labelings: Sequence[Labeling], doubt: Doubt) -> str:
         head, listed = "The levels are likely, not proven", ", next ".join(ranges[:2])
     text = f"{head}: {listed}." if listed else f"{head}."
     return " ".join([text, *deciding_sentences(labelings)])
+
+
+def changes_with_levels(text: str) -> bool:
+    """Return whether a warning of a result names levels, so that a renaming makes it again."""
+    return is_level_warning(text) or text.startswith(LEVELS_DIFFER)
 
 
 def is_level_warning(text: str) -> bool:

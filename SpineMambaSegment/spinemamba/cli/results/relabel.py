@@ -13,6 +13,11 @@ from spinemamba.common.progress import ignore
 from spinemamba.jobs.relabel import run_relabel
 from spinemamba.protocol.job import RelabelJob
 
+_MADE_FROM_LABELS = (
+    *("_report.png", "_report.html", "_measurements.csv", "_measurements.json"),
+    *("_parts.seg.nrrd", "_plan.json", "_review.json", ".dcm"),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
@@ -43,13 +48,23 @@ def run(args: argparse.Namespace) -> int:
         fixed_levels=tuple(args.pin),
         levels_from=args.levels_from,
     )
+    stale = _made_from(args.output) if args.output.exists() else []
     after = run_relabel(job, ignore, _note)
     print_line(table(VERTEBRA_HEADS, result_rows(after)))
     for text in after.warnings:
         print_line(text)
     for path in job.outputs:
         print_line(f"Wrote {path}")
+    for path in stale:
+        print_line(f"Not renamed: {path} was made from the earlier labels")
     return 0
+
+
+def _made_from(labels: Path) -> list[Path]:
+    """Return files that commands of this package have made from a label image, by their names."""
+    stem = split_name(labels)[0]
+    places = (labels.with_name(f"{stem}{end}") for end in _MADE_FROM_LABELS)
+    return [path for path in places if path.exists()]
 
 
 def _note(text: str) -> None:

@@ -14,7 +14,8 @@ from spinemamba.cohort.state import hash_of, is_complete
 from spinemamba.common.atomic_files import sha256
 from spinemamba.common.errors import Code, UserError
 from spinemamba.common.locks import try_lock
-from spinemamba.jobs.reviewed_case import ReviewedCase, apply_decision
+from spinemamba.common.scratch import sweep
+from spinemamba.jobs.reviewed_case import Applied, ReviewedCase, apply_decision
 from spinemamba.protocol.cohort import CASES, RECORD_NAME, CaseRecord, CaseReview, read_record
 from spinemamba.protocol.review import Decision, Triage
 
@@ -42,6 +43,7 @@ def whole_records(out: Path) -> list[CaseRecord]:
     """
     if not (out / CASES).is_dir():
         raise UserError(f"{out} has no folder {CASES}.", "Give the output folder of a cohort.")
+    sweep(out / CASES)  # puts back a case that a killed process was replacing
     folders = sorted(path.parent for path in (out / CASES).glob(f"*/{RECORD_NAME}"))
     return [record for folder in folders if (record := _record(folder)) is not None]
 
@@ -68,6 +70,7 @@ def apply_review(out: Path, triage: Triage, report: Callable[[Outcome], None]) -
     if not (out / CASES).is_dir():
         raise UserError(f"{out} has no folder {CASES}.", "Give the output folder of a cohort.")
     (out / LOCKS).mkdir(exist_ok=True)
+    sweep(out / CASES)  # puts back a case that a killed process was replacing
     outcomes = []
     for decision in triage.decisions:
         try:
@@ -98,8 +101,16 @@ def _apply(out: Path, decision: Decision, reviewer: str) -> str:
         if decision.levels:
             _check_image(record)
         review = CaseReview(decision.status, reviewer, decision.time, decision.note, digest)
-        apply_decision(ReviewedCase(folder, record, decision, review))
-    return ", ".join(_words(decision, record.review, reviewer))
+        applied = apply_decision(ReviewedCase(folder, record, decision, review))
+    return "; ".join([", ".join(_words(decision)), *_left(applied)])
+
+
+def _left(applied: Applied) -> Iterator[str]:
+    """Yield which files could not be written with the new levels."""
+    for role, reason in applied.lost.items():
+        yield f"{role} removed ({reason})"
+    if applied.kept:
+        yield f"not renamed, because they are not of the cohort: {', '.join(applied.kept)}"
 
 
 def _words(decision: Decision, before: CaseReview | None, reviewer: str) -> Iterator[str]:

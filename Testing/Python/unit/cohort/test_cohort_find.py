@@ -210,6 +210,15 @@ def test_nothing_found_is_an_error(tmp_path: Path, name: str):
         find_cases(str(tmp_path / name))
 
 
+def test_a_folder_without_images_says_what_was_left_out(tmp_path: Path):
+    write_scan(tmp_path / "old" / "a_seg.nii.gz")
+    with pytest.raises(UserError, match=r"No image .*; left out: old/a_seg.nii.gz \(.+\)"):
+        find_cases(str(tmp_path))
+    write_scan(tmp_path / "old" / "b_seg.nii.gz")
+    with pytest.raises(UserError, match=r"; left out: 2 entries, such as old/a_seg.nii.gz"):
+        find_cases(str(tmp_path))
+
+
 def test_the_parts_of_a_listing_are_disjoint_and_complete(tmp_path: Path):
     listing = find_cases(str(touch(tmp_path, *(f"{k}.nii" for k in range(7)))))
     parts = [listing.part(k, 3).cases for k in (1, 2, 3)]

@@ -18,7 +18,14 @@ from spinemamba.imaging.write import write_image
 from spinemamba.levels.pins import Pin, match_pins, parse_pin
 from spinemamba.protocol.flags import Flag
 from spinemamba.protocol.job import SegmentJob, read_job
-from spinemamba.protocol.result import InstanceResult, LabelingResult, Result, read_result
+from spinemamba.protocol.level_doubt import LEVELS_DIFFER
+from spinemamba.protocol.result import (
+    InstanceResult,
+    LabelingResult,
+    LevelsFrom,
+    Result,
+    read_result,
+)
 
 SHAPE = (8, 8, 8)
 STEP_MM = 33.0
@@ -202,3 +209,33 @@ def test_the_command_refuses_the_labels_of_another_run(files, shifted, tmp_path:
 def test_the_command_does_not_overwrite_the_files_of_the_run(files, capsys):
     assert main(["relabel", *files, files[1]]) == 2
     assert "belongs to the run itself" in capsys.readouterr().err
+
+
+def test_the_command_names_files_that_keep_the_earlier_levels(files, tmp_path: Path, capsys):
+    (tmp_path / "b_report.png").touch()
+    call = ["relabel", *files, str(tmp_path / "b.nrrd"), "--pin", "L5#5", "--overwrite"]
+    assert main(call) == 0
+    assert "Not renamed" not in capsys.readouterr().out
+    assert main(call) == 0
+    assert f"Not renamed: {tmp_path / 'b_report.png'} was made" in capsys.readouterr().out
+
+
+def test_the_difference_from_another_scan_is_stated_for_the_new_levels(shifted):
+    found = LevelsFrom(
+        *("before.seg.nrrd", "shape", "found"),
+        fixed=False,
+        offset=0,
+        score_mm=1.0,
+        levels=tuple(enumerate(RIGHT, start=1)),
+        second_levels=(),
+        second_score_mm=None,
+    )
+    result = replace(
+        shifted, levels_from=found, warnings=(f"{LEVELS_DIFFER}before: L9 instead of L1.", "Look.")
+    )
+    wrong = relabel(result, {5: "L4"}).warnings
+    (text,) = [text for text in wrong if text.startswith(LEVELS_DIFFER)]
+    assert "before.seg.nrrd: T12 instead of L1, L1 instead of L2" in text
+    assert "Look." in wrong
+    right = relabel(result, {5: "L5"}).warnings
+    assert not any(text.startswith(LEVELS_DIFFER) for text in right)
