@@ -58,7 +58,7 @@ const CaseList = (() => {
     element.setAttribute("aria-label", [item.case, ...lines.map(([line]) => line)].join(", "));
     element.dataset.status = item.vertebrae ? Store.shown(item).status : "failed";
     text.replaceChildren(make("b", {}, item.case),
-      ...lines.map(([line, name]) => make("span", { class: name || null }, line)));
+      ...lines.flatMap(([line, name]) => [" ", make("span", { class: name || null }, line)]));
   }
 
   function fits(item) {
