@@ -20,7 +20,9 @@ _WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftsha
 @contextmanager
 def chromium() -> Iterator[Any]:
     """Yield the browser of the system, driven by Playwright; skip where one of them is missing."""
-    sync = pytest.importorskip("playwright.sync_api")
+    sync = pytest.importorskip(
+        "playwright.sync_api", reason='pages need a browser: pip install "spinemamba[browser]"'
+    )
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(_NAMES)}")

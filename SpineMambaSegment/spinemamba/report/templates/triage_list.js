@@ -54,9 +54,11 @@ const CaseList = (() => {
     const key = JSON.stringify(lines);
     if (text.dataset.lines === key) return;
     text.dataset.lines = key;
+    // Browsers leave out the content of cases out of sight, also for screen readers.
+    element.setAttribute("aria-label", [item.case, ...lines.map(([line]) => line)].join(", "));
     element.dataset.status = item.vertebrae ? Store.shown(item).status : "failed";
     text.replaceChildren(make("b", {}, item.case),
-      ...lines.map(([line, name]) => make("span", { class: name || null }, line)));
+      ...lines.flatMap(([line, name]) => [" ", make("span", { class: name || null }, line)]));
   }
 
   function fits(item) {

@@ -176,13 +176,17 @@ const Store = (() => {
     const text = localStorage.getItem(KEY);
     if (!text) return [];
     const kept = JSON.parse(text);
-    const sorted = Review.sorted(Review.parse(JSON.stringify(kept.review)), byName);
-    const old = [...(kept.outdated || []), ...sorted.outdated].filter((one) => !isApplied(one));
+    Review.parse(JSON.stringify(kept.review));
+    // A page of other results may have kept decisions that fit this one; the later one counts.
+    const all = [...kept.review.decisions, ...(kept.outdated || [])];
+    all.sort((one, two) => (one.time < two.time ? -1 : 1));
+    const sorted = Review.sorted({ decisions: all }, byName);
+    const old = sorted.outdated.filter((decision) => !isApplied(decision));
     [reader, decisions, undoable] = [kept.reader, sorted.found, []];
     outdated = new Map(old.map((decision) => [decision.case, decision]));
     other = kept.other && { review: kept.other, ...Review.sorted(kept.other, byName) };
     settled = new Set(kept.settled || []);
-    return old.filter((decision) => !decisions.has(decision.case));
+    return [...outdated.values()].filter((decision) => !decisions.has(decision.case));
   }
 
   // Start from what the browser has kept; return a sentence for the reader, or an empty one.
