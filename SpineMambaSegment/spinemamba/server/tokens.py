@@ -126,7 +126,10 @@ def add_token(path: Path, name: str) -> str:
         UserError: If the name is not valid or taken, or the file cannot be written.
     """
     token = _PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
     with wait_for_lock(path.parent):
         before = read_tokens(path)
         if any(entry.name == name for entry in before.tokens):
@@ -170,7 +173,7 @@ def _hash(token: str) -> str:
 
 
 def _write(path: Path, content: TokenList) -> None:
-    """Write a file that only its owner may read, completely or not at all."""
+    """Write a file that only its owner may read, completely or not at all; the owner stays."""
     text = TOKENS.to_text(content)
     TOKENS.parse_text(text)
     try:
@@ -181,9 +184,21 @@ def _write(path: Path, content: TokenList) -> None:
                 file.write(text)
                 file.flush()
                 os.fsync(handle)
+            _keep_owner(part, path)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _keep_owner(part: Path, path: Path) -> None:
+    """Give a new file the owner of the one that it replaces, or of its folder.
+
+    Otherwise the server could not read a list that root has changed.
+    """
+    if os.name != "posix" or os.geteuid() != 0:
+        return
+    before = (path if path.exists() else path.parent).stat()
+    os.chown(part, before.st_uid, before.st_gid)

@@ -114,7 +114,7 @@ def test_what_answers_instead_of_a_present_server_is_named(user, name, status, b
 
 
 def test_certificates_that_cannot_be_trusted_are_named(user, tmp_path):
-    settings = user.panel._application.settings
+    settings = user.panel.serverSection._settings
     expired = make_certificate(tmp_path / "expired", expired=True)
     unknown = make_certificate(tmp_path / "unknown")
     for name, tls, trusted, text in (

@@ -264,7 +264,10 @@ def translated_errors(host: str, passing: tuple[type[BaseException], ...] = ()) 
         raise
     except ssl.SSLCertVerificationError as error:
         has_expired = error.verify_code in _OUT_OF_DATE
-        remedy = "Give the file of its certificate authority, or correct the address."
+        remedy = (
+            "Give the file of its certificate authority (--ca-file, in Slicer Certificates), or "
+            "correct the address."
+        )
         if has_expired:
             remedy = "Ask the administrator for a new one, and check the date of this computer."
         raise UserError(

@@ -24,6 +24,7 @@ from server_process import RunningServer, local_server
 from synthetic_labels import Part, masks, result_of, spine, write_parts
 
 from spinemamba.cli.main import main
+from spinemamba.imaging.read import read_volume, tags_of
 from spinemamba.imaging.write import write_image
 from spinemamba.jobs.on_server import run_on_server
 from spinemamba.labelmaps.other_scan import copy_other_scan, read_other_scan
@@ -177,6 +178,22 @@ def received_by(server: RunningServer) -> Iterator[dict[str, bytes]]:
     finally:
         is_over.set()
         thread.join()
+
+
+def test_a_converted_series_keeps_what_is_not_a_voxel(tmp_path):
+    write_phantom(tmp_path / "series")
+    read = read_volume(tmp_path / "series")
+    assert (read.modality, len(read.frame)) == ("ct", 64)
+    for volume in (read, replace(read, modality="mr", sequence="T2-weighted", frame=None)):
+        write_image(volume, tmp_path / "image.nrrd", tags_of(volume))
+        back = read_volume(tmp_path / "image.nrrd")
+        for name in ("shape", "spacing_mm", "origin_lps_mm", "direction_lps"):
+            assert np.array_equal(*(getattr(v.geometry, name) for v in (back, volume)))
+        assert np.array_equal(back.array, volume.array)
+        for name in ("modality", "sequence", "frame"):
+            assert getattr(back, name) == getattr(volume, name)
+    uid = pydicom.dcmread(next((tmp_path / "series").iterdir())).FrameOfReferenceUID
+    assert uid.encode() not in (tmp_path / "image.nrrd").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["four.nii.gz", "four.nrrd", "four.mha", "frames.seq.nrrd"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import os
 import secrets
 import ssl
 import stat
@@ -304,3 +305,20 @@ def test_a_server_with_a_certificate_answers_over_tls_only(tmp_path: Path):
         old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
         with pytest.raises(OSError):  # noqa: PT011 - the message is that of the library
             http.client.HTTPSConnection("localhost", server.port, context=old).connect()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root changes owners")
+def test_root_changes_tokens_without_taking_them_from_the_server(tmp_path: Path):
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    os.chown(folder, 10001, 10001)
+    path = folder / "tokens.json"
+    for change in (
+        lambda: add_token(path, "ct-room-2"),
+        lambda: add_token(path, "ct-room-3"),
+        lambda: revoke_token(path, "ct-room-2"),
+    ):
+        change()
+        status = path.stat()
+        assert (status.st_uid, status.st_gid) == (10001, 10001)
+        assert stat.S_IMODE(status.st_mode) == 0o600

@@ -79,6 +79,11 @@ def body_of(data: bytes, name: str = "image.nrrd", **options) -> bytes:
 
 
 GOOD = nrrd()
+HUGE = GOOD.replace(b"8 8 8", b"900 900 900")
+FRAMES = GOOD.replace(b"on: 3\nsizes: 8 8 8", b"on: 4\nsizes: 8 8 4 2").replace(
+    b"(0,0,2)", b"(0,0,2) none"
+)
+OTHER = {"image.nrrd": GOOD, "other_scan.nrrd": GOOD}
 FILE = '{"role": "image", "ending": ".nrrd", "bytes": 5}'
 CASES = {
     "empty": (b"", 400),
@@ -148,6 +153,10 @@ CASES = {
         request_body({"labels.nrrd": GOOD, "result.json": b'{"schema": NaN}'}, "relabel"),
         422,
     ),
+    "sequence": (body_of(FRAMES), 422),
+    "huge other scan": (request_body({"image.nrrd": GOOD, "other_scan.nrrd": HUGE}), 413),
+    "other result alone": (request_body({"image.nrrd": GOOD, "other_result.json": b"{}"}), 422),
+    "damaged other result": (request_body({**OTHER, "other_result.json": b"{}"}), 422),
 }
 
 
