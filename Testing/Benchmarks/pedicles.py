@@ -22,9 +22,9 @@ from scipy import ndimage
 from spinemamba.imaging.read import read_volume
 from spinemamba.labelmaps.read import read_vertebra_labels
 from spinemamba.measure.frame import unit
+from spinemamba.parts.sections import Line, Tube
 from spinemamba.planning.breach import Bone, Shaft, tested
 from spinemamba.planning.plan_spine import PlannedSpine, PlannedVertebra, plan_spine
-from spinemamba.parts.sections import Line, Tube
 from spinemamba.protocol.planning.plan import SIDES, Pedicle
 
 REAL = (

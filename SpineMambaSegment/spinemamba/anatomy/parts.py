@@ -127,6 +127,45 @@ INFERIOR = _pair(
 UNDIVIDED = Part(
     15, "undivided", "vertebra (not divided)", "SCT^51282000^Vertebra", (160, 160, 160)
 )
+DENS = Part(16, "dens", "dens", "SCT^1172006^Odontoid process of axis", (250, 210, 160))
+ANTERIOR_ARCH = Part(
+    17,
+    "anterior_arch",
+    "anterior arch",
+    f"{PRIVATE_SCHEME}^arch-ant^Anterior arch of atlas",
+    (224, 187, 120),
+)
+POSTERIOR_ARCH = Part(
+    18,
+    "posterior_arch",
+    "posterior arch",
+    f"{PRIVATE_SCHEME}^arch-post^Posterior arch of atlas",
+    (110, 190, 110),
+)
+LATERAL_MASSES = _pair(
+    19,
+    "lateral_mass",
+    "lateral mass",
+    f"{PRIVATE_SCHEME}^mass-lat^Lateral mass of atlas",
+    ((170, 110, 210), (130, 80, 170)),
+)
+FIRST_SACRAL_BODY = Part(
+    21,
+    "first_sacral_body",
+    "first sacral body",
+    f"{PRIVATE_SCHEME}^body-S1^Body of first sacral vertebra",
+    (224, 187, 120),
+)
+ALAE = _pair(
+    22, "ala", "ala", f"{PRIVATE_SCHEME}^ala^Ala of sacrum", ((90, 200, 190), (50, 150, 150))
+)
+MEDIAN_CREST = Part(
+    24,
+    "median_crest",
+    "median crest",
+    f"{PRIVATE_SCHEME}^crest-med^Median sacral crest",
+    (240, 150, 60),
+)
 DISC = Part(
     40, "disc", "intervertebral disc", f"{PRIVATE_SCHEME}^disc^Intervertebral disc", (130, 200, 230)
 )
@@ -142,8 +181,26 @@ PARTS: tuple[Part, ...] = (
     *SUPERIOR,
     *INFERIOR,
     UNDIVIDED,
+    DENS,
+    ANTERIOR_ARCH,
+    POSTERIOR_ARCH,
+    *LATERAL_MASSES,
+    FIRST_SACRAL_BODY,
+    *ALAE,
+    MEDIAN_CREST,
 )
 """Parts of a vertebra, in the order of files and tables."""
+
+TYPICAL: tuple[Part, ...] = PARTS[: PARTS.index(UNDIVIDED)]
+"""Parts of C3 to L6."""
+
+OWN_PARTS: Mapping[str, tuple[Part, ...]] = {
+    "C1": (ANTERIOR_ARCH, POSTERIOR_ARCH, *LATERAL_MASSES, *TRANSVERSE),
+    "C2": (DENS, *(part for part in TYPICAL if part is not ENDPLATES[1])),
+    "Sacrum": (FIRST_SACRAL_BODY, ENDPLATES[1], *ALAE, *SUPERIOR, MEDIAN_CREST),
+    "Coccyx": (),
+}
+"""Parts of the levels that are built differently."""
 
 PART_BY_VALUE = {part.value: part for part in (*PARTS, DISC, CANAL)}
 PART_BY_KEY = {part.key: part for part in PART_BY_VALUE.values()}

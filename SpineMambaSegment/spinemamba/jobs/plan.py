@@ -21,10 +21,10 @@ from spinemamba.imaging.truncation import without_padding
 from spinemamba.jobs.outputs import refuse_overwriting_inputs
 from spinemamba.labelmaps.is_labelmap import check_image
 from spinemamba.labelmaps.read import read_vertebra_labels
+from spinemamba.parts.sections import Line
 from spinemamba.planning.drill_guide import GuideOptions, drill_guide
 from spinemamba.planning.given_screws import with_lines, with_metal
 from spinemamba.planning.plan_spine import PlannedSpine, plan_spine
-from spinemamba.parts.sections import Line
 from spinemamba.planning.solids import cylinder
 from spinemamba.planning.stored_bones import write_bones
 from spinemamba.protocol.job import PlanJob

@@ -9,34 +9,35 @@ import numpy as np
 
 from spinemamba.anatomy.parts import (
     BODY,
+    DENS,
     ENDPLATES,
+    FIRST_SACRAL_BODY,
     INFERIOR,
     LAMINAE,
-    PARTS,
+    OWN_PARTS,
     PEDICLES,
     SPINOUS,
     SUPERIOR,
     TRANSVERSE,
+    TYPICAL,
     UNDIVIDED,
     Part,
 )
 from spinemamba.imaging.volume import Volume
 from spinemamba.measure.vertebra import Vertebra
+from spinemamba.parts.atlas import divide_atlas
+from spinemamba.parts.axis import add_dens
 from spinemamba.parts.bone_field import BoneField
 from spinemamba.parts.divide import divide, is_body
 from spinemamba.parts.endplates import endplate
 from spinemamba.parts.landmarks import NECK, Landmarks, find_landmarks, wall_mm
 from spinemamba.parts.pieces import join_loose_pieces
+from spinemamba.parts.sacrum import divide_sacrum
 from spinemamba.parts.vertebra_parts import Pedicle, VertebraParts
 
 _ARCH = (*PEDICLES, *LAMINAE, SPINOUS, *TRANSVERSE, *SUPERIOR, *INFERIOR)
 
-_FUSED = {
-    "Sacrum": "its vertebrae are fused: only the upper endplate is given",
-    "Coccyx": "it has no arch",
-}
-_ATLAS = "C1 has no body, and its arches are not divided"
-_AXIS_JOINTS = "the superior joint surfaces of C2 lie on its body and are not divided from it"
+_COCCYX = "it has no arch"
 
 
 def divide_vertebra(labels: Volume, vertebra: Vertebra) -> tuple[VertebraParts, Landmarks | None]:
@@ -72,12 +73,18 @@ def _values(
     """Return the part of each voxel, the landmarks, and reasons for missing parts."""
     undivided = np.full(len(points_lps_mm), UNDIVIDED.value, np.uint8)
     body = vertebra.body
-    if body is None or vertebra.name in _FUSED:
-        reason = _FUSED.get(vertebra.name, vertebra.reason)
-        reason = _ATLAS if vertebra.name == "C1" else reason
-        return undivided, None, dict.fromkeys((BODY, *_ARCH), reason)
+    own = OWN_PARTS.get(vertebra.name, TYPICAL)
+    if vertebra.name == "C1":
+        try:
+            return divide_atlas(vertebra, points_lps_mm), None, {}
+        except ValueError as error:
+            return undivided, None, dict.fromkeys(own, str(error))
+    if body is None or vertebra.name == "Coccyx":
+        reason = _COCCYX if vertebra.name == "Coccyx" else vertebra.reason
+        return undivided, None, dict.fromkeys(own or (BODY, *_ARCH), reason)
     places = body.frame.to_local(points_lps_mm)
-    without = SUPERIOR if vertebra.name == "C2" else ()
+    if vertebra.name == "Sacrum":
+        return divide_sacrum(body, wall_mm(vertebra.patch, body), places), None, {}
     try:
         field = BoneField.of(labels, vertebra.value, body.frame)
         marks = find_landmarks(vertebra, field, places)
@@ -87,17 +94,25 @@ def _values(
         in_body = is_body(places, *sizes, is_neck=vertebra.name in NECK)
         undivided[in_body] = BODY.value
         return undivided, None, dict.fromkeys(_ARCH, reason)
-    values = divide(places, marks, without)
     if vertebra.name == "C2":
-        values[_in_dens(places, values, marks)] = BODY.value
-    return values, marks, dict.fromkeys(without, _AXIS_JOINTS)
+        values, missing = _of_axis(places, marks)
+        return values, marks, missing
+    return divide(places, marks), marks, {}
 
 
-def _in_dens(places_mm: np.ndarray, values: np.ndarray, marks: Landmarks) -> np.ndarray:
-    """Return which voxels behind the wall of C2's body belong to its dens or joint surfaces."""
-    upper = [side.pedicle.isthmus_mm[2] + side.pedicle.half_height_mm for side in marks.sides.values()]
+def _of_axis(places_mm: np.ndarray, marks: Landmarks) -> tuple[np.ndarray, dict[Part, str]]:
+    """Return the parts of C2, and reasons for missing ones."""
+    values = divide(places_mm, marks, SUPERIOR)
+    upper = [
+        side.pedicle.isthmus_mm[2] + side.pedicle.half_height_mm for side in marks.sides.values()
+    ]
     above = places_mm[:, 2] > max(upper)
-    return above & np.isin(values, [part.value for part in PEDICLES])
+    values[above & np.isin(values, [part.value for part in PEDICLES])] = BODY.value
+    try:
+        add_dens(values, places_mm, marks.wall_mm)
+    except ValueError as error:
+        return values, dict.fromkeys((DENS, *SUPERIOR), str(error))
+    return values, {}
 
 
 def _add_endplates(
@@ -114,7 +129,7 @@ def _add_endplates(
     if vertebra.body is None:
         return
     values = parts[inside]
-    whole = np.isin(values, (BODY.value, UNDIVIDED.value))
+    whole = np.isin(values, [part.value for part in (BODY, FIRST_SACRAL_BODY, UNDIVIDED)])
     places = vertebra.body.frame.to_local(points_lps_mm[whole])
     rows = np.flatnonzero(whole)
     for sign in vertebra.body.plates:
@@ -127,8 +142,8 @@ def _absent(parts: np.ndarray, vertebra: Vertebra, known: Mapping[Part, str]) ->
     """Return reasons for the parts without a voxel."""
     present = set(np.unique(parts).tolist())
     reasons = {}
-    for part in PARTS:
-        if part.value in present or part in known or part is UNDIVIDED:
+    for part in OWN_PARTS.get(vertebra.name, TYPICAL):
+        if part.value in present or part in known:
             continue
         if part in ENDPLATES.values():
             reasons[part] = vertebra.reason or "the endplate is not clear in the label"

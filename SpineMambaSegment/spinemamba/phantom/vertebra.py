@@ -90,10 +90,11 @@ def pieces(placed: Placed, above: str | None, gap_mm: float) -> list[Piece]:
     unit = shape.width / 40.0 if placed.name[0] == "L" else 1.0
     lower = joint_below(placed.name, shape)
     out = [Piece("body", 0.0, partial(_add_body, placed=placed))]
+    of = {"placed": placed, "arch": arch}
     for side in SIDES:
         out += [
             Piece("pedicle", side, partial(_add_pedicle, shape=shape, arch=arch, side=side)),
-            Piece("transverse", side, partial(_add_transverse, placed=placed, arch=arch, side=side)),
+            Piece("transverse", side, partial(_add_transverse, **of, side=side)),
         ]
         joints = {"inferior": (lower, -1.0)}
         if above:

@@ -8,8 +8,8 @@ import numpy as np
 
 from spinemamba.measure.frame import unit
 from spinemamba.parts.bone_field import BoneField
-from spinemamba.planning.canal import Canal
 from spinemamba.parts.sections import CIRCLE, Line, first_exit
+from spinemamba.planning.canal import Canal
 from spinemamba.protocol.planning.plan import Corridor, grade_of
 
 _STEP_MM = 0.5

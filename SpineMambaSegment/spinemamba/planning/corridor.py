@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from spinemamba.measure.frame import unit
-from spinemamba.planning.breach import Bone, Shaft, tested
 from spinemamba.parts.sections import Line, Tube
+from spinemamba.planning.breach import Bone, Shaft, tested
 from spinemamba.protocol.planning.plan import Corridor
 from spinemamba.protocol.planning.screws import Screw, ScrewTable
 

@@ -14,12 +14,12 @@ from spinemamba.measure.spine import StandingSpine, standing_spine
 from spinemamba.measure.stance import NO_SIDE
 from spinemamba.measure.vertebra import Vertebra
 from spinemamba.parts.bone_field import BoneField
+from spinemamba.parts.pedicle_search import shown_pedicle
+from spinemamba.parts.sections import Tube
 from spinemamba.planning.breach import Bone, angles_deg, vector
 from spinemamba.planning.canal import find_canal
 from spinemamba.planning.corridor import suggest
 from spinemamba.planning.cortex import NOT_SHOWN, inner_mm
-from spinemamba.parts.pedicle_search import shown_pedicle
-from spinemamba.parts.sections import Tube
 from spinemamba.protocol.planning.plan import SIDES, Pedicle, Plan
 from spinemamba.protocol.planning.screws import USUAL, ScrewTable
 

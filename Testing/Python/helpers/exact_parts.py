@@ -1,10 +1,10 @@
 """Parts of phantoms from the solids they are drawn with, and scores of parts.
 
-A phantom's vertebra is a union of solids: body, pedicles, laminae and processes. A voxel in one
-solid alone belongs to its part, and the body has all voxels of its solid. Only where solids
-overlap, as at the root of a process, the construction does not say which part a voxel belongs to.
-There the convention of TPTBox's sub-regions decides between these solids, which is that of
-`parts.divide` about landmarks that follow from the parameters.
+A phantom's vertebra is a union of solids: body, pedicles, laminae and processes. A voxel in a solid
+belongs to its part, if it is far from all others. Where solids overlap or meet, as at the root of a
+process, the construction does not say where the border is. There the convention of TPTBox's
+sub-regions decides between these solids, which is that of `parts.divide` about landmarks that
+follow from the parameters.
 """
 
 from __future__ import annotations
@@ -87,6 +87,9 @@ _PARTS: dict[str, tuple[Part, Part]] = {
 }
 """Left and right part of each solid."""
 
+_BORDER_MM = 3.0
+"""Distance from another solid up to which the border between both is a matter of convention."""
+
 _GAP_MM = 1.0
 """Width of facet joints, which differs a little between phantoms."""
 
@@ -138,20 +141,16 @@ def decided_parts(
     local = points @ np.asarray(placed.frame.axes).T
     convention = divide(local, exact_landmarks(placed, above))
     depths, values = _solids(placed, above, local)
-    # Outside of all solids, in a fillet, the nearest one counts.
-    within = depths >= np.minimum(depths.max(axis=0), 0.0)
-    agrees = within & (values == convention)
+    nearest = depths.argmax(axis=0)
+    near = depths > np.minimum(depths.max(axis=0), 0.0) - _BORDER_MM
+    agrees = (near & (values == convention)).any(axis=0)
     rows = np.arange(len(local))
-    chosen = np.where(agrees.any(axis=0), convention, values[depths.argmax(axis=0), rows])
-    lowest, highest = (f(np.where(within, values, v), 0) for f, v in ((np.min, 255), (np.max, 0)))
-    in_body = (depths[0] >= 0) & within[0]
-    alone = in_body | (lowest == highest)
-    return np.where(in_body, anatomy.BODY.value, chosen).astype(np.uint8), alone
+    chosen = np.where(agrees, convention, values[nearest, rows])
+    others = near & (values != values[nearest, rows])
+    return chosen.astype(np.uint8), ~others.any(axis=0)
 
 
-def _solids(
-    placed: Placed, above: str, points_mm: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _solids(placed: Placed, above: str, points_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return depth and part of points in each solid, (solids, n); the body is the first.
 
     Solids of the other side are infinitely far: the midline divides the laminae.
