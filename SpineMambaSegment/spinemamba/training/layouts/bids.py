@@ -95,6 +95,9 @@ def _plain(mask: CaseFile) -> CaseFile:
 
 
 def _patient(image: CaseFile) -> str:
-    """Return the subject of BIDS in the name; without one, the folders and the name."""
-    match = _SUBJECT.search(image.name) or _SUBJECT.search("/".join(image.folder))
-    return match[0] if match else ""
+    return subject_in(image.name, "/".join(image.folder))
+
+
+def subject_in(*texts: str) -> str:
+    """Return the first subject of BIDS, such as ``sub-1``, in names or paths; else nothing."""
+    return next((match[0] for text in texts if (match := _SUBJECT.search(text))), "")

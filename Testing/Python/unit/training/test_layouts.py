@@ -239,6 +239,21 @@ def test_a_patient_in_two_splits_counts_as_the_protected_one(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize(("part", "code"), [("03test", 2), ("01training", 0)])
+def test_an_image_that_occurs_twice_is_told(part: str, code: int, tmp_path: Path, capsys):
+    write_verse(tmp_path)
+    source = tmp_path / "dataset-01training"
+    for path in list(source.rglob("sub-verse001_*.nii.gz")):
+        kind = path.relative_to(source).parts[0]
+        place = tmp_path / f"dataset-{part}" / kind / "sub-verse009"
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place / path.name.replace("verse001", "verse009"))
+    assert main(["check-data", str(tmp_path)]) == code
+    said = capsys.readouterr()
+    text = said.err if code else said.out
+    assert "the same image as that of sub-verse009" in text
+
+
 def test_two_cases_of_one_name_are_both_kept(tmp_path: Path):
     write_verse(tmp_path)
     for path in list((tmp_path / "dataset-03test").rglob("*verse004*.nii.gz")):
