@@ -30,7 +30,6 @@ from spinemamba.common.errors import UserError
 from spinemamba.imaging.read import read_labels, read_volume
 from spinemamba.training.data.dataset import IGNORE_INDEX, MR_UNITS
 from spinemamba.training.data.read_dataset import load_user_cases
-from spinemamba.training.layouts.bids import subject_in
 from spinemamba.training.layouts.check import check_case, levels_text
 from spinemamba.training.layouts.find import find_cases, find_dataset
 from spinemamba.training.layouts.read_labels import read_case_labels
@@ -240,40 +239,12 @@ def test_a_patient_in_two_splits_counts_as_the_protected_one(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize(("part", "code"), [("03test", 2), ("01training", 0)])
-def test_an_image_that_occurs_twice_is_told(part: str, code: int, tmp_path: Path, capsys):
-    write_verse(tmp_path)
-    source = tmp_path / "dataset-01training"
-    for path in list(source.rglob("sub-verse001_*.nii.gz")):
-        kind = path.relative_to(source).parts[0]
-        place = tmp_path / f"dataset-{part}" / kind / "sub-verse009"
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place / path.name.replace("verse001", "verse009"))
-    assert main(["check-data", str(tmp_path)]) == code
-    said = capsys.readouterr()
-    text = said.err if code else said.out
-    assert "the same image as that of sub-verse009" in text
-
-
 def test_two_cases_of_one_name_are_both_kept(tmp_path: Path):
     write_verse(tmp_path)
     for path in list((tmp_path / "dataset-03test").rglob("*verse004*.nii.gz")):
         path.rename(path.with_name(path.name.replace("verse004", "verse001")))
     names = [case.name for case in find_cases(tmp_path)]
     assert len(names) == len(set(names)) == 4
-
-
-@pytest.mark.parametrize(
-    ("texts", "subject"),
-    [
-        (("sub-7_T1w",), "sub-7"),
-        (("T1w", "scans/sub-7/ses-1/T1w.nii.gz"), "sub-7"),
-        (("sub-7_T1w", "sub-8/sub-7_T1w.nii.gz"), "sub-7"),
-        (("case", "in/case.nii.gz"), ""),
-    ],
-)
-def test_the_subject_of_bids_is_read_from_names_and_paths(texts: tuple[str, ...], subject: str):
-    assert subject_in(*texts) == subject
 
 
 def test_folds_keep_patients_together_and_cover_all_cases(tmp_path: Path):
@@ -312,28 +283,6 @@ def test_a_folder_above_or_inside_of_a_data_set_is_told(tmp_path: Path):
         find_dataset(tmp_path)
     with pytest.raises(UserError, match="Give its parent"):
         find_dataset(tmp_path / "Dataset501_Spine" / "imagesTr")
-
-
-def test_the_folder_of_cases_of_a_cohort_names_its_parent(tmp_path: Path):
-    (tmp_path / "cases" / "one").mkdir(parents=True)
-    (tmp_path / "cases" / "one" / "case.json").write_text("{}")
-    with pytest.raises(UserError, match="output of a cohort"):
-        find_dataset(tmp_path / "cases")
-
-
-def test_a_file_instead_of_a_folder_is_told(tmp_path: Path):
-    path = save(phantom(1).image, tmp_path / "scan.nii.gz")
-    with pytest.raises(UserError, match="is a file"):
-        find_dataset(path)
-
-
-def test_files_without_a_partner_beside_pairs_are_named(tmp_path: Path):
-    for name in ("one", "one_seg", "two", "two-labels"):
-        (tmp_path / f"{name}.nii.gz").touch()
-    dataset = find_dataset(tmp_path)
-    assert [case.name for case in dataset.cases] == ["one"]
-    (note,) = dataset.notes
-    assert note.endswith("two-labels.nii.gz, two.nii.gz")
 
 
 def test_phantoms_are_read_under_their_own_names(tmp_path: Path):
